@@ -1,0 +1,37 @@
+# What every target of the project shares: warnings, include root, sanitizers, and how a test is
+# declared.
+
+add_library(thinkwire_flags INTERFACE)
+target_include_directories(thinkwire_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(thinkwire_flags INTERFACE -Wall -Wextra
+  $<$<BOOL:${THINKWIRE_WERROR}>:-Werror>
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
+if(THINKWIRE_SANITIZE)
+  target_compile_options(thinkwire_flags INTERFACE
+    -fsanitize=${THINKWIRE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(thinkwire_flags INTERFACE -fsanitize=${THINKWIRE_SANITIZE})
+endif()
+
+# thinkwire_library(name SRCS a.cc … [DEPS lib …]): a static library of one room. DEPS are public,
+# as each room's headers show what they depend on.
+function(thinkwire_library name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SRCS})
+  target_link_libraries(${name} PUBLIC thinkwire_flags ${ARG_DEPS})
+endfunction()
+
+# thinkwire_test(name SRCS a_test.cc … [DEPS lib …] [LABEL unit|integration|gpu]): one GoogleTest
+# binary; each of its tests is a ctest test with that label (unit unless said). Tests run in
+# their source folder's root so that they find tests/data.
+function(thinkwire_test name)
+  cmake_parse_arguments(ARG "" "LABEL" "SRCS;DEPS" ${ARGN})
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL unit)
+  endif()
+  add_executable(${name} ${ARG_SRCS})
+  target_link_libraries(${name} PRIVATE thinkwire_flags ${ARG_DEPS} GTest::gtest_main)
+  gtest_discover_tests(${name}
+    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+    DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 300)
+endfunction()

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "worker/engine/request.h"
+#include "worker/engine/runner.h"
+#include "worker/engine/token_stream.h"
+
+namespace thinkwire::worker::engine {
+
+struct EngineConfig {
+  std::int32_t max_queue = 1024;  // requests that wait for a slot, >= 1
+  std::vector<std::int32_t> end_of_sequence_ids;
+  Clock::Duration slow_reader_timeout = std::chrono::seconds(60);
+};
+
+// A snapshot; each number is true by itself.
+struct EngineStatus {
+  std::int32_t queued = 0;
+  std::int32_t running = 0;
+  std::int32_t free_blocks = 0;
+  std::int32_t total_blocks = 0;
+  std::uint64_t steps = 0;        // collected since start
+  std::uint64_t preemptions = 0;  // since start
+};
+
+using RequestHandle = std::uint64_t;  // never reused
+
+// Continuous batching over one Runner.
+// Owns: the engine thread, every sequence, the KV blocks' bookkeeping.
+// Threads: all public functions from any thread; none waits for the model.
+class Engine {
+ public:
+  // `runner` and `clock` must outlive the engine, which starts its thread at once.
+  Engine(const EngineConfig& config, Runner& runner, const Clock& clock);
+  ~Engine();  // Stop()
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Queues `request`, whose tokens and ending go to `stream`.
+  // Fails: INVALID_ARGUMENT what is out of range, or can never fit (with the limit);
+  // RESOURCE_EXHAUSTED the queue is full; UNAVAILABLE after Stop. After a failure nothing is ever
+  // written to `stream`; after success it always gets exactly one ending.
+  absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<TokenStream> stream);
+
+  // Ends the request soon with kCancelled, unless it ended before. Unknown handles are ignored.
+  void Cancel(RequestHandle handle);
+
+  // The reader took tokens from a full stream: look at paused sequences again.
+  void Wake();
+
+  EngineStatus status() const;
+
+  // Ends all requests with kShutdown and joins the thread. Idempotent.
+  void Stop();
+
+ private:
+  class Loop;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace thinkwire::worker::engine

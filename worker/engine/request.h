@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "worker/engine/sampling.h"
+
+namespace thinkwire::worker::engine {
+
+// What is asked of the engine: token ids in, token ids out. Text is nobody's business here.
+struct Request {
+  std::string id;                        // for logs only
+  std::vector<std::int32_t> prompt_ids;  // not empty, each in [0, vocab_size)
+  Phase start_phase = Phase::kReasoning;
+  SamplingParams sampling;
+  std::optional<std::int32_t> max_tokens;  // >= 1; unset: the rest of max_model_len
+  bool ignore_eos = false;                 // end-of-sequence ids are tokens like any other
+  bool logprobs = false;                   // of the chosen tokens
+  std::optional<Clock::TimePoint> deadline;
+};
+
+// Why an output ended.
+enum class EndReason : std::uint8_t {
+  kEndOfSequence,  // the model drew an end-of-sequence id
+  kLength,         // max_tokens, or the context is full
+  kCancelled,      // Engine::Cancel
+  kDeadline,       // Request::deadline passed
+  kSlowReader,     // the stream stayed full longer than EngineConfig::slow_reader_timeout
+  kNotFinite,      // the model gave NaN or infinity
+  kShutdown,       // Engine::Stop while it ran
+};
+
+// One drawn token.
+struct Token {
+  std::int32_t id = 0;
+  float logprob = 0;  // 0 unless Request::logprobs
+  Phase phase = Phase::kReasoning;
+};
+
+// The last thing a stream says.
+struct Ending {
+  EndReason reason = EndReason::kEndOfSequence;
+  std::int32_t generated_tokens = 0;  // drawn and given to the stream
+  std::int32_t preemptions = 0;       // times the sequence lost its blocks and was recomputed
+};
+
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,171 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "worker/kernels/buffer.h"
+#include "worker/kernels/tensor.h"
+
+// The op contract: what every device computes, one virtual call an op at fused size.
+//
+// Letters in shapes, everywhere: T tokens in the step, S sequences in the step, L rows of logits, H
+// query heads, K KV heads, D head size, E hidden, F ffn, V vocabulary, N KV blocks, B tokens a
+// block, Q slots, M blocks a sequence at most, R ranks. H, K, F and V are one rank's share.
+//
+// act = Backend::activation_dtype(): f32 on the CPU, bf16 on CUDA. Sums accumulate in f32.
+//
+// Canonical order. Each output element is added up in an order that the shapes E, F, D and the KV
+// position alone fix: never T, S, the chunk, the thread count or the instruction set. So a token's
+// results are the same bits whether it is a prompt's or a drawn one, whatever stands beside it.
+//
+// Padding. T, S and L may be padded up to a bucket: a token with sequence -1, a sequence with
+// query length 0 and a logits row with slot -1 are computed on or skipped, and their results mean
+// nothing and touch no KV block.
+namespace thinkwire::worker::kernels {
+
+// A matrix [out, in] in the backend's own layout, with or without a bias [out].
+class LinearWeight {
+ public:
+  virtual ~LinearWeight() = default;
+  virtual std::int64_t out_features() const = 0;
+  virtual std::int64_t in_features() const = 0;
+  virtual std::size_t bytes() const = 0;  // read when the matrix is applied once
+};
+
+// Rows and columns of a checkpoint's matrix, in host memory, any alignment. A vector has cols 1.
+struct WeightSlice {
+  const void* data = nullptr;
+  DType dtype = DType::kBf16;  // bf16, f16 or f32
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  std::int64_t row_stride = 0;  // elements from one row to the next, >= cols
+};
+
+enum class LinearLayout : std::uint8_t {
+  kPlain,   // parts stacked by rows
+  kGateUp,  // two parts of equal shape, gate then up, for GateUpSwiGlu alone
+};
+
+// Which tokens a step computes. All pointers are device arrays.
+struct BatchView {
+  std::int32_t num_tokens = 0;                 // T
+  std::int32_t num_seqs = 0;                   // S
+  std::int32_t max_blocks = 0;                 // M
+  const std::int32_t* positions = nullptr;     // [T] position in its sequence
+  const std::int32_t* token_seq = nullptr;     // [T] its sequence in the step, -1 padding
+  const std::int32_t* query_start = nullptr;   // [S + 1] first token of each sequence
+  const std::int32_t* seq_slot = nullptr;      // [S] its row of block_tables
+  const std::int32_t* block_tables = nullptr;  // [Q, M] block that holds positions B*m .. B*m+B-1
+};
+
+// Keys and values of one layer. Within a block the layout is the backend's own; a block is
+// contiguous, so that copying its bytes copies its tokens.
+struct KvLayer {
+  Tensor keys;                    // [N, K * B * D]
+  Tensor values;                  // [N, K * B * D]
+  std::int32_t num_kv_heads = 0;  // K
+  std::int32_t block_tokens = 0;  // B
+  std::int32_t head_dim = 0;      // D
+};
+
+// How each logits row draws. All pointers are device arrays of length L unless said.
+struct SampleView {
+  std::int32_t num_rows = 0;                // L
+  const std::int32_t* slots = nullptr;      // -1 padding
+  const std::int32_t* positions = nullptr;  // of the token to draw
+  const std::int32_t* input_ids = nullptr;  // the row's last input token
+  const std::uint8_t* phases = nullptr;     // 0 reasoning, 1 answer
+  // Reasoning rows whose input is the slot's think_end id draw as answer rows.
+  const struct SlotSampling* slot_sampling = nullptr;  // [Q]
+  std::int32_t vocab_size = 0;  // columns from here on are padding and are never drawn
+};
+
+// Device copy of a slot's parameters; engine/sampling.h says what they mean.
+struct SlotSampling {
+  float temperature[2];
+  float top_p[2];
+  float min_p[2];
+  std::int32_t top_k[2];
+  std::uint64_t seed;
+  std::uint32_t output_index;
+  std::int32_t think_end_id;
+};
+
+// Threads: one thread (the rank's) calls an instance. Ops are asynchronous on devices that are:
+// results are there after Synchronize or CopyToHost.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string name() const = 0;  // "cpu avx512 2 threads", for logs and the fingerprint
+  virtual DType activation_dtype() const = 0;
+
+  // Memory. Allocate zero-fills and ends the process if there is none.
+  virtual Buffer Allocate(std::size_t bytes) = 0;
+  virtual void CopyToDevice(void* device, const void* host, std::size_t bytes) = 0;
+  virtual void CopyToHost(void* host, const void* device, std::size_t bytes) = 0;
+  virtual void CopyOnDevice(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void Synchronize() = 0;
+
+  // Weights. `parts` are stacked by rows and share cols; `bias` is empty or stacks to out rows.
+  virtual std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
+                                                   std::span<const WeightSlice> bias,
+                                                   LinearLayout layout) = 0;
+  // A norm's weight or an embedding table [rows, cols], converted to bf16.
+  virtual Buffer MakeTable(const WeightSlice& slice) = 0;
+
+  // ids[t] = source_slot[t] >= 0 ? last_sampled[source_slot[t]] : given[t].
+  // given, source_slot, ids i32 [T]; last_sampled i32 [Q].
+  virtual void GatherInputIds(const Tensor& given, const Tensor& source_slot,
+                              const Tensor& last_sampled, const Tensor& ids) = 0;
+
+  // out[t] = table[ids[t]]. ids i32 [T]; table bf16 [V, E]; out act [T, E].
+  virtual void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) = 0;
+
+  // out[l] = x[rows[l]]; rows i32 [L], x act [T, E], out act [L, E].
+  virtual void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) = 0;
+
+  // out = x / sqrt(mean(x^2) + eps) * weight, per row. x, out act [T, E]; weight bf16 [E].
+  virtual void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) = 0;
+
+  // residual += partial, then out = RmsNorm(residual). partial, residual, out act [T, E].
+  virtual void AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight,
+                          float eps, const Tensor& out) = 0;
+
+  // y = x W^T + bias, split by rows of W into q [T, H, D], keys and values [T, K, D]; q and keys
+  // rotated (half rotation: pairs i, i + D/2) by rope[position]; keys and values written to their
+  // blocks. x act [T, E]; rope f32 [max positions, D]: D/2 cosines, then D/2 sines; q act [T, H,
+  // D].
+  virtual void QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
+                              const BatchView& batch, const KvLayer& kv, const Tensor& q) = 0;
+
+  // Causal attention of each token over positions 0 .. its own, which all lie in kv. Query head h
+  // reads KV head h / (H / K). q, out act [T, H, D]; scale multiplies scores, 1/sqrt(D).
+  // Canonical order: key tiles of fixed size at absolute positions, online softmax tile by tile
+  // within a segment of fixed length, segments merged in ascending order.
+  virtual void PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv,
+                              float scale, const Tensor& out) = 0;
+
+  // out = x W^T + bias. x act [T, in]; out act [T, out].
+  virtual void Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) = 0;
+
+  // out = silu(x Wg^T) * (x Wu^T), silu(z) = z / (1 + exp(-z)). x act [T, E]; out act [T, F].
+  virtual void GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) = 0;
+
+  // logits = x W^T in f32. x act [L, E]; logits f32 [L, V].
+  virtual void LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) = 0;
+
+  // Draws a token for each row: Gumbel-max over the kept set (temperature, top_k, top_p, min_p in
+  // that order; ties to the lowest id; temperature 0 is argmax), noise from
+  // Philox4x32-10(key = seed; counter = token id, position, output index, 0).
+  // logits f32 [L, V of all ranks]; ids i32 [L]; logprobs f32 [L] (log softmax of the raw logits
+  // at the drawn id); not_finite i32 [L] (1: a NaN or infinity among the logits); last_sampled
+  // i32 [Q]: gets the drawn id at the row's slot.
+  virtual void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
+                      const Tensor& logprobs, const Tensor& not_finite,
+                      const Tensor& last_sampled) = 0;
+};
+
+}  // namespace thinkwire::worker::kernels

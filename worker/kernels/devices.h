@@ -1,0 +1,21 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "worker/kernels/backend.h"
+
+namespace thinkwire::worker::kernels {
+
+struct DeviceConfig {
+  std::string device = "auto";  // "auto", "cpu" or "cuda"
+  int ranks = 1;                // tensor parallel size, >= 1
+  int cpu_threads = 0;          // over all ranks; 0: one a core this process may use
+};
+
+// One backend a rank, or none and `error` says why in one sentence. CMake picks the definition:
+// devices_cpu.cc, or devices_cuda.cc where the toolkit is there.
+std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, std::string* error);
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/engine/runner.h"
+
+namespace thinkwire::worker::model {
+
+struct ModelOptions {
+  std::filesystem::path model_dir;        // config.json, and weights unless random
+  bool random_weights = false;            // seeded noise in the config's shapes
+  std::uint64_t seed = 0;                 // of the random weights
+  std::string device = "auto";            // "auto", "cpu" or "cuda"
+  std::int32_t tensor_parallel_size = 1;  // ranks
+  std::int32_t cpu_threads = 0;           // over all ranks; 0: one a core
+  std::int32_t max_model_len = 0;         // tokens a sequence; 0: the config's limit
+  std::int32_t max_num_seqs = 16;         // slots
+  std::int32_t max_num_batched_tokens = 512;
+  std::int64_t kv_cache_memory_bytes = 0;  // 0: chosen from what the machine has
+  std::int32_t block_tokens = 16;          // tokens a KV block
+  std::int32_t max_in_flight = 2;          // D
+};
+
+// What the rest of the worker wants to know of a loaded model.
+struct ModelInfo {
+  std::string architecture;                       // "Qwen2ForCausalLM", "LlamaForCausalLM"
+  std::vector<std::int32_t> end_of_sequence_ids;  // config.json and generation_config.json
+  float default_temperature = 0.6F;               // generation_config.json, else these
+  float default_top_p = 0.95F;
+  std::int64_t parameters = 0;
+  std::int64_t weight_bytes = 0;  // all ranks
+  std::int64_t kv_cache_tokens = 0;
+  std::string device;       // "cpu avx512 2 threads"
+  std::string fingerprint;  // equal fingerprints give equal text
+};
+
+// A loaded model that computes steps: one thread a rank.
+class ModelRunner : public engine::Runner {
+ public:
+  virtual const ModelInfo& info() const = 0;
+};
+
+// Checks and loads the checkpoint and starts the rank threads.
+// Fails: one sentence that names the file, the key or tensor, and the limit.
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options);
+
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,28 @@
+#pragma once
+
+#include "worker/kernels/backend.h"
+
+namespace thinkwire::worker::parallel {
+
+// One rank's way to the others of its group. Every rank makes the same calls in the same order with
+// equal shapes. Threads: the rank's own. Fails: a lost peer ends the process.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // x becomes the sum over ranks, added in ascending rank order on every rank. act [T, E].
+  virtual void AllReduce(const kernels::Tensor& x) = 0;
+
+  // out[l] = the ranks' local[l] side by side, in rank order. local f32 [L, V / R], out f32 [L, V].
+  virtual void AllGatherColumns(const kernels::Tensor& local, const kernels::Tensor& out) = 0;
+
+  // AllReduce(partial), then Backend::AddRmsNorm. A kernel over peer memory may replace the two.
+  virtual void AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::Tensor& partial,
+                                   const kernels::Tensor& residual, const kernels::Tensor& weight,
+                                   float eps, const kernels::Tensor& out);
+};
+
+}  // namespace thinkwire::worker::parallel

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace thinkwire::worker::text {
+
+// The ids that the R1 family's chat template and phase machine are built of, by the content of the
+// added tokens; nullopt where a tokenizer has none.
+struct ControlIds {
+  std::optional<int32_t> bos, eos, user, assistant, think_begin, think_end;
+};
+
+// A byte-level BPE tokenizer as Hugging Face `tokenizer.json` describes it, for the vocabularies of
+// the family: Qwen2.5, Llama 3 and DeepSeek-V3 (tokenizer_json.h says which options are known).
+//
+// Threads: immutable once loaded; every method may be called from any thread at once.
+class Tokenizer {
+ public:
+  // Reads `model_dir`/tokenizer.json and, where it exists, tokenizer_config.json (for bos and eos).
+  // Fails: NOT_FOUND without tokenizer.json, INVALID_ARGUMENT for a damaged file, UNIMPLEMENTED
+  // for an option that is not supported; the message names the file and the key.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& model_dir);
+
+  ~Tokenizer();
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
+
+  // The ids that Hugging Face `tokenizers` gives for encode(text, add_special_tokens=False): added
+  // tokens in the text become their ids, and no BOS is put before them (the chat template emits
+  // BOS by itself). Callers should refuse invalid UTF-8; here it counts as U+FFFD.
+  // Bytes that have no entry in the vocabulary yield nothing, as there (see num_missing_bytes).
+  std::vector<int32_t> Encode(std::string_view utf8) const;
+
+  // As Encode, but of a message's text: `<think>`, `<｜User｜>` and the like are plain characters,
+  // and no id of an added token comes out, whatever the text is.
+  std::vector<int32_t> EncodeUserText(std::string_view utf8) const;
+
+  // The bytes that a token stands for (a token may be a part of a character); an added token's are
+  // its content. Empty for an id that is not defined. Valid as long as the tokenizer.
+  std::string_view TokenBytes(int32_t id) const;
+
+  // Added token flagged special: yields no text when decoded.
+  bool IsSpecial(int32_t id) const;
+  bool IsAdded(int32_t id) const;
+
+  // The added token with this content, else the vocabulary entry with these bytes ("Hello", " the":
+  // raw bytes, not the byte-level spelling).
+  std::optional<int32_t> TokenId(std::string_view content) const;
+
+  // One more than the highest id defined: embedding rows from here on are padding.
+  int32_t num_ids() const;
+
+  // How many of the bytes that can occur in UTF-8 have no vocabulary entry. Not 0: such characters
+  // vanish from prompts, which deserves a warning.
+  int num_missing_bytes() const;
+
+  const ControlIds& control_ids() const;
+  std::optional<int32_t> bos_id() const { return control_ids().bos; }
+  std::optional<int32_t> eos_id() const { return control_ids().eos; }
+  std::optional<int32_t> user_id() const { return control_ids().user; }
+  std::optional<int32_t> assistant_id() const { return control_ids().assistant; }
+  std::optional<int32_t> think_begin_id() const { return control_ids().think_begin; }
+  std::optional<int32_t> think_end_id() const { return control_ids().think_end; }
+
+ private:
+  struct Parts;
+  explicit Tokenizer(std::unique_ptr<const Parts> parts);
+
+  // Constant after construction.
+  const std::unique_ptr<const Parts> parts_;
+};
+
+}  // namespace thinkwire::worker::text

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace thinkwire::worker::text {
+
+// UTF-8 as Unicode defines it: no overlong forms, no surrogates, nothing above U+10FFFF.
+
+inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
+
+bool IsValidUtf8(std::string_view bytes);
+
+// What the first bytes of a non-empty string are.
+struct Utf8Step {
+  enum class Kind {
+    kCharacter,   // a whole character of `length` bytes
+    kInvalid,     // `length` bytes that no character begins with: one U+FFFD stands for them
+    kIncomplete,  // all `length` bytes (1 to 3) begin a character that needs more
+  };
+  Kind kind;
+  size_t length;
+  char32_t code_point;  // of kCharacter, else U+FFFD
+};
+
+// REQUIRES: `bytes` is not empty. Invalid input is cut into maximal subparts (Unicode chapter 3.9,
+// "U+FFFD substitution of maximal subparts"), as Rust and Python do when they decode lossily.
+Utf8Step DecodeUtf8(std::string_view bytes);
+
+void AppendUtf8(char32_t code_point, std::string* out);
+
+// `bytes` with every maximal invalid subpart as U+FFFD; an incomplete end counts as one subpart.
+std::string ReplaceInvalidUtf8(std::string_view bytes);
+
+}  // namespace thinkwire::worker::text

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Fails where a file includes what its room may not (the map of rooms in README.md).
+
+Usage: .ci/check_includes.py [ROOT]; prints file:line and the rule for each breach.
+"""
+import pathlib
+import re
+import sys
+
+# Room -> the other rooms, or single headers, that it may include.
+ROOMS = {
+    "common": [],
+    "protos": [],
+    "common/rpc": ["common", "protos"],
+    "router": ["common", "common/rpc"],
+    "worker/kernels": [],
+    "worker/parallel": ["worker/kernels", "common"],
+    "worker/engine": ["common"],
+    "worker/text": ["common"],
+    "worker/model": ["worker/kernels", "worker/parallel", "common", "worker/engine/runner.h"],
+    "worker": ["protos", "worker/engine", "worker/text", "common", "common/rpc"],
+}
+# What single files (header and source) may include beyond their room's.
+EXTRA = {
+    "router/service": ["protos"],
+    "router/worker_client": ["protos"],
+    "router/chat": ["protos"],
+    "worker/main": list(ROOMS),
+}
+OURS = ("common/", "protos/", "router/", "worker/", "tests/")
+STANDARD_ONLY = "worker/kernels"
+CUDA_PLACES = ("worker/kernels/cuda/", "worker/parallel/nccl_communicator.cc")
+CUDA = re.compile(r"^(cuda|cublas|nccl|cutlass|cute/|cooperative_groups|mma\.h)")
+NO_RPC = ("worker/engine", "worker/text", "worker/model", "worker/kernels", "worker/parallel")
+RPC = re.compile(r"^(grpc|google/protobuf)")
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+SOURCES = {".h", ".cc", ".cu", ".cuh"}
+
+
+def room_of(path):
+    rooms = [room for room in ROOMS if path.startswith(room + "/")]
+    return max(rooms, key=len, default=None)
+
+
+def breach(path, room, quoted, header):
+    """Why `path` may not include `header`, or None."""
+    if CUDA.match(header) and not path.startswith(CUDA_PLACES):
+        return "CUDA headers belong in worker/kernels/cuda and nccl_communicator.cc"
+    if room in NO_RPC and RPC.match(header):
+        return f"{room} knows neither gRPC nor protobuf"
+    if header.startswith(("google/rpc/", "grpc/health/")) or header.startswith("thinkwire/"):
+        header = "protos/" + header
+    if not header.startswith(OURS):
+        if room == STANDARD_ONLY and quoted:
+            return "worker/kernels includes only the standard library and itself"
+        if room == STANDARD_ONLY and "/" in header and not path.startswith(CUDA_PLACES):
+            return "worker/kernels includes only the standard library and itself"
+        return None
+    if room_of(header) == room:
+        return None
+    stem = path.rsplit(".", 1)[0]
+    allowed = ROOMS[room] + EXTRA.get(stem, [])
+    if header in allowed or room_of(header) in allowed:
+        return None
+    return f"{room} may include only {', '.join(allowed) or 'nothing of ours'}"
+
+
+def main():
+    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    breaches = 0
+    for top in ("common", "router", "worker"):
+        for file in sorted((root / top).rglob("*")):
+            if file.suffix not in SOURCES:
+                continue
+            path = file.relative_to(root).as_posix()
+            room = room_of(path)
+            for number, line in enumerate(file.read_text().splitlines(), 1):
+                match = INCLUDE.match(line)
+                if not match:
+                    continue
+                why = breach(path, room, match.group(1) == '"', match.group(2))
+                if why:
+                    breaches += 1
+                    print(f"{path}:{number}: includes {match.group(2)}: {why}")
+    return 1 if breaches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

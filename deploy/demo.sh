@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, starts a router and a CPU worker with the bundled model, asks a
+# question and shows reasoning and answer.
+# Usage: deploy/demo.sh [--serve] [QUESTION]
+#   --serve   afterwards keep serving on localhost:50051 until Ctrl-C
+# Environment: THINKWIRE_BUILD  build folders' parent (default: build/)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+serve=false
+if [[ "${1:-}" == --serve ]]; then
+  serve=true
+  shift
+fi
+question=${1:-What is 27+48?}
+
+deploy/setup.sh
+builds=${THINKWIRE_BUILD:-build}
+mkdir -p "$builds"
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=true
+if [[ ! -f $builds/release/build.ninja ]]; then
+  cmake --preset release -B "$builds/release" >"$builds/release.configure.log" || {
+    cat "$builds/release.configure.log" >&2
+    exit 1
+  }
+fi
+echo "== building"
+ninja -C "$builds/release" -j "$(nproc)" --quiet thinkwire-router thinkwire-worker thinkwire-chat
+bin=$builds/release
+
+run=$(mktemp -d)
+worker= router=
+stop() {
+  [[ -z $router ]] || kill "$router" 2>/dev/null || true
+  [[ -z $worker ]] || kill "$worker" 2>/dev/null || true
+  wait
+  rm -rf "$run"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+# Waits until process $1 has written its bound port into the log $2, and prints it.
+port_of() {
+  local port
+  for _ in $(seq 600); do
+    port=$(sed -n 's/.*"listening".*"port":\([0-9]*\).*/\1/p' "$2" | head -n 1)
+    if [[ -n $port ]]; then
+      echo "$port"
+      return
+    fi
+    kill -0 "$1" 2>/dev/null || break
+    sleep 0.1
+  done
+  cat "$2" >&2
+  return 1
+}
+
+echo "== starting a worker with the bundled model, and a router"
+"$bin/worker/thinkwire-worker" --model deploy/models/tiny-r1 --device cpu --listen 127.0.0.1:0 \
+  --metrics_listen '' 2>"$run/worker.log" &
+worker=$!
+worker_port=$(port_of "$worker" "$run/worker.log")
+cat >"$run/router.yaml" <<YAML
+variants:
+  - name: tiny-r1
+    workers: ["127.0.0.1:$worker_port"]
+YAML
+listen=127.0.0.1:0
+if $serve; then listen=127.0.0.1:50051; fi
+"$bin/router/thinkwire-router" --config "$run/router.yaml" --listen "$listen" \
+  --metrics_listen '' 2>"$run/router.log" &
+router=$!
+router_port=$(port_of "$router" "$run/router.log")
+
+echo "== asking: $question"
+"$bin/router/thinkwire-chat" --router "localhost:$router_port" --temperature 0 "$question"
+
+if $serve; then
+  echo "== serving on localhost:$router_port, Ctrl-C ends it. In another terminal:"
+  echo "   $bin/router/thinkwire-chat --router localhost:$router_port"
+  wait -n "$worker" "$router"
+fi

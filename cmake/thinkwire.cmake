@@ -20,6 +20,8 @@ function(thinkwire_library name)
   target_link_libraries(${name} PUBLIC thinkwire_flags ${ARG_DEPS})
 endfunction()
 
+add_custom_target(unit_tests COMMENT "Every test binary with the label unit")
+
 # thinkwire_test(name SRCS a_test.cc … [DEPS lib …] [LABEL unit|integration|gpu]): one GoogleTest
 # binary; each of its tests is a ctest test with that label (unit unless said). Tests run in
 # their source folder's root so that they find tests/data.
@@ -30,6 +32,9 @@ function(thinkwire_test name)
   endif()
   add_executable(${name} ${ARG_SRCS})
   target_link_libraries(${name} PRIVATE thinkwire_flags ${ARG_DEPS} GTest::gtest_main)
+  if(ARG_LABEL STREQUAL unit)
+    add_dependencies(unit_tests ${name})
+  endif()
   gtest_discover_tests(${name}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
     DISCOVERY_TIMEOUT 60

@@ -25,7 +25,7 @@ if [[ ! -f $builds/release/build.ninja ]]; then
   }
 fi
 echo "== building"
-ninja -C "$builds/release" -j "$(nproc)" --quiet thinkwire-router thinkwire-worker thinkwire-chat
+ninja -C "$builds/release" -j "$(nproc)" thinkwire-router thinkwire-worker thinkwire-chat
 bin=$builds/release
 
 run=$(mktemp -d)

@@ -30,7 +30,7 @@ build() {
     }
   fi
   echo "== building $preset"
-  ninja -C "$folder" -j "$jobs" --quiet "$@"
+  ninja -C "$folder" -j "$jobs" "$@"
 }
 
 mkdir -p "$builds"
@@ -38,9 +38,9 @@ if $all; then
   deploy/setup.sh --all
   .ci/lint
   for sanitizer in asan tsan; do
-    build "$sanitizer" sanitized_tests
+    build "$sanitizer" unit_tests
     echo "== testing $sanitizer"
-    ctest --test-dir "$builds/$sanitizer" -L sanitized -j "$jobs" --output-on-failure --quiet \
+    ctest --test-dir "$builds/$sanitizer" -L unit -j "$jobs" --output-on-failure --quiet \
       -O "$builds/$sanitizer.ctest.log" || { cat "$builds/$sanitizer.ctest.log" >&2; exit 1; }
     tail -n 4 "$builds/$sanitizer.ctest.log"
   done

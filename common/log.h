@@ -1,0 +1,59 @@
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace thinkwire {
+
+enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
+
+// One named value of a log record.
+struct LogField {
+  using Value = std::variant<std::int64_t, std::uint64_t, double, bool, std::string_view>;
+
+  template <std::signed_integral T>
+  LogField(std::string_view k, T v) : key(k), value(static_cast<std::int64_t>(v)) {}
+  template <std::unsigned_integral T>
+  LogField(std::string_view k, T v) : key(k), value(static_cast<std::uint64_t>(v)) {}
+  LogField(std::string_view k, double v) : key(k), value(v) {}
+  LogField(std::string_view k, bool v) : key(k), value(v) {}
+  LogField(std::string_view k, const char* v) : key(k), value(std::string_view(v)) {}
+  LogField(std::string_view k, const std::string& v) : key(k), value(std::string_view(v)) {}
+  LogField(std::string_view k, std::string_view v) : key(k), value(v) {}
+
+  std::string_view key;
+  Value value;
+};
+using LogFields = std::initializer_list<LogField>;
+
+// Writes one JSON record, {"time": …, "level": …, "message": …, fields…}, as one line to stderr.
+// Texts are escaped and cut at 4 KB, so that no input can forge or flood a line. Never put prompts,
+// outputs or secrets here. A record that cannot be written is dropped.
+// Threads: any.
+void Log(LogLevel level, std::string_view message, LogFields fields = {});
+
+inline void LogDebug(std::string_view message, LogFields fields = {}) {
+  Log(LogLevel::kDebug, message, fields);
+}
+inline void LogInfo(std::string_view message, LogFields fields = {}) {
+  Log(LogLevel::kInfo, message, fields);
+}
+inline void LogWarning(std::string_view message, LogFields fields = {}) {
+  Log(LogLevel::kWarning, message, fields);
+}
+inline void LogError(std::string_view message, LogFields fields = {}) {
+  Log(LogLevel::kError, message, fields);
+}
+
+// Records below `level` are dropped from now on; kInfo at the start.
+void SetLogLevel(LogLevel level);
+
+// The line that Log writes, without its line feed. `time` is RFC 3339.
+std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_view message,
+                            LogFields fields);
+
+}  // namespace thinkwire

@@ -1,0 +1,96 @@
+#include "worker/config.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace thinkwire::worker {
+namespace {
+
+absl::StatusOr<WorkerConfig> Parse(std::vector<const char*> arguments) {
+  return ParseArguments(arguments);
+}
+
+std::string ErrorOf(std::vector<const char*> arguments) {
+  const auto config = Parse(std::move(arguments));
+  EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);
+  return std::string(config.status().message());
+}
+
+TEST(WorkerConfigTest, ReadsEveryKindOfValue) {
+  const auto config =
+      Parse({"--model=/m", "--max_num_seqs=3", "--kv_cache_memory_bytes", "5000000000",
+             "--gpu_memory_utilization=0.5", "--random_weights", "--served_model_name=a b"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model, "/m");
+  EXPECT_EQ(config->max_num_seqs, 3);
+  EXPECT_EQ(config->kv_cache_memory_bytes, 5000000000);
+  EXPECT_DOUBLE_EQ(config->gpu_memory_utilization, 0.5);
+  EXPECT_TRUE(config->random_weights);
+  EXPECT_EQ(config->served_model_name, "a b");
+  EXPECT_EQ(config->max_queue, 1024);
+}
+
+TEST(WorkerConfigTest, DashesAndUnderscoresAreTheSame) {
+  const auto config = Parse({"--max-num-seqs=3", "--max-num_batched-tokens", "7"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->max_num_seqs, 3);
+  EXPECT_EQ(config->max_num_batched_tokens, 7);
+}
+
+TEST(WorkerConfigTest, ValueMayHoldDashesAndEqualSigns) {
+  const auto config = Parse({"--model=/a-b=c", "--served-model-name", "--x"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model, "/a-b=c");
+  EXPECT_EQ(config->served_model_name, "--x");
+}
+
+TEST(WorkerConfigTest, RefusesByName) {
+  EXPECT_EQ(ErrorOf({"--modell=x"}), "unknown option --modell (see --help)");
+  EXPECT_EQ(ErrorOf({"model"}), "'model' is not an option");
+  EXPECT_EQ(ErrorOf({"--"}), "'--' is not an option");
+  EXPECT_EQ(ErrorOf({"--model"}), "--model needs a value");
+  EXPECT_EQ(ErrorOf({"--model=a", "--model=b"}), "--model is given twice");
+  EXPECT_EQ(ErrorOf({"--quantization=int4"}), "--quantization: 'int4' is not supported: none");
+  EXPECT_EQ(ErrorOf({"--random_weights=maybe"}), "--random_weights: 'maybe' is not true or false");
+}
+
+TEST(WorkerConfigTest, RefusesWhatIsOutOfRange) {
+  EXPECT_EQ(ErrorOf({"--max_num_batched_tokens=0"}),
+            "--max_num_batched_tokens: '0' is not a whole number from 1 to 65536");
+  EXPECT_EQ(ErrorOf({"--max_queue=99999999999"}),
+            "--max_queue: '99999999999' is not a whole number from 1 to 1000000");
+  EXPECT_EQ(ErrorOf({"--gpu_memory_utilization=nan"}),
+            "--gpu_memory_utilization: 'nan' is not a number from 0.05 to 1");
+  EXPECT_EQ(ErrorOf({"--cpu_threads=2x"}),
+            "--cpu_threads: '2x' is not a whole number from 0 to 1024");
+}
+
+TEST(WorkerConfigTest, ValidateWantsAModelAndNoContradiction) {
+  WorkerConfig config;
+  EXPECT_FALSE(Validate(config).ok());
+  config.model = "/m";
+  EXPECT_TRUE(Validate(config).ok());
+  config.as_user_text = true;
+  EXPECT_FALSE(Validate(config).ok());
+  config.tokenize = true;
+  EXPECT_TRUE(Validate(config).ok());
+  config.check_config = true;
+  EXPECT_FALSE(Validate(config).ok());
+}
+
+TEST(WorkerConfigTest, UsageAndToStringNameEveryOption) {
+  const auto config = Parse({"--model=/m", "--tokenize"});
+  ASSERT_TRUE(config.ok());
+  const std::string text = ToString(*config);
+  EXPECT_NE(text.find("model=/m "), std::string::npos) << text;
+  EXPECT_NE(text.find("tokenize=true"), std::string::npos) << text;
+  for (const char* name : {"listen", "seed", "dtype", "cpu_threads", "metrics_listen"}) {
+    EXPECT_NE(text.find(std::string(name) + "="), std::string::npos) << name;
+    EXPECT_NE(Usage().find(std::string("--") + name), std::string::npos) << name;
+  }
+}
+
+}  // namespace
+}  // namespace thinkwire::worker

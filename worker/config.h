@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace thinkwire::worker {
+
+// All that a worker can be told, one field an option of the same name; config.cc holds the table
+// with each option's unit, range and default.
+struct WorkerConfig {
+  // The model.
+  std::string model;              // folder of the checkpoint
+  std::string served_model_name;  // empty: the folder's name
+  std::string device = "auto";
+  std::string dtype = "auto";
+  std::string quantization = "none";
+  bool random_weights = false;
+  std::int64_t seed = 0;
+
+  // How much at once.
+  std::int32_t tensor_parallel_size = 1;
+  std::int32_t max_model_len = 0;
+  std::int32_t max_num_seqs = 0;
+  std::int32_t max_num_batched_tokens = 512;
+  std::int32_t max_queue = 1024;
+  std::int32_t block_size = 16;
+  std::int64_t kv_cache_memory_bytes = 0;
+  double gpu_memory_utilization = 0.90;
+  std::int32_t cpu_threads = 0;
+  std::int32_t text_threads = 2;
+
+  // The service.
+  std::string listen = "127.0.0.1:50061";
+  std::string metrics_listen = "127.0.0.1:9402";
+  std::int32_t drain_timeout_s = 30;
+
+  // Instead of serving.
+  bool tokenize = false;
+  bool as_user_text = false;
+  bool check_config = false;
+  bool help = false;
+};
+
+// Reads `--name=value`, `--name value` and, for booleans, `--name`; a dash in a name is the same as
+// an underscore. Does not Validate. Fails: INVALID_ARGUMENT, one sentence that names the option,
+// for an unknown or repeated one, a missing value, or one that is not of its type or range.
+absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> arguments);
+
+// What no single option shows: --model is given, and options that contradict each other. Touches no
+// file and no device.
+absl::Status Validate(const WorkerConfig& config);
+
+// The help page: every option with its meaning, unit, range and default.
+std::string Usage();
+
+// "name=value" of every option, in the order of the table, separated by a blank.
+std::string ToString(const WorkerConfig& config);
+
+}  // namespace thinkwire::worker

@@ -50,12 +50,13 @@ class ChatTemplate {
  private:
   ChatTemplate(const Tokenizer& tokenizer, TemplateKind kind);
 
+  void AppendGenerationPrompt(ThinkingMode mode, std::vector<int32_t>* out) const;
   std::string SystemText(std::span<const ChatMessage> messages) const;
 
   // Constant after construction.
   const Tokenizer* tokenizer_;
   TemplateKind kind_;
-  int32_t bos_, eos_, user_, assistant_, think_begin_, think_end_;
+  ControlIds ids_;                               // all of them there
   std::vector<int32_t> line_feed_, blank_line_;  // LF and LF LF as text
 };
 

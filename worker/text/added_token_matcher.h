@@ -1,0 +1,59 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+
+namespace thinkwire::worker::text {
+
+// One entry of tokenizer.json's `added_tokens`.
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;       // never empty
+  bool special = false;      // yields no text when decoded
+  bool normalized = false;   // looked for in the normalised text, not in the raw one
+  bool lstrip = false;       // takes the white space before it
+  bool rstrip = false;       // takes the white space after it
+  bool single_word = false;  // only where no word character touches it
+};
+
+// Cuts the added tokens out of a text as Hugging Face `tokenizers` does: of all contents that occur
+// leftmost, the longest; then on from its end.
+//
+// Threads: immutable.
+class AddedTokenMatcher {
+ public:
+  // A token's content may be given in another form (normalised) than its own.
+  void Add(const AddedToken& token, std::string_view content);
+
+  // Hands `utf8` (valid) to the two sinks in order: text between tokens (never empty) and tokens.
+  void Scan(std::string_view utf8, absl::FunctionRef<void(std::string_view)> on_text,
+            absl::FunctionRef<void(int32_t id)> on_token) const;
+
+ private:
+  struct Match {
+    size_t begin;
+    size_t end;
+    int32_t token;  // index into tokens_, -1: none
+  };
+  struct Strips {
+    int32_t id;
+    bool lstrip;
+    bool rstrip;
+    bool single_word;
+  };
+
+  Match Find(std::string_view utf8, size_t from) const;
+
+  std::vector<Strips> tokens_;
+  std::vector<int32_t> token_at_node_ = {-1};
+  absl::flat_hash_map<uint64_t, uint32_t> children_;  // node << 8 | byte
+  std::array<bool, 256> may_begin_{};
+};
+
+}  // namespace thinkwire::worker::text

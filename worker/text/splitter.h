@@ -1,0 +1,62 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+struct pcre2_real_code_8;
+struct pcre2_real_match_context_8;
+struct pcre2_real_match_data_8;
+
+namespace thinkwire::worker::text {
+
+// Cuts text into the pieces that BPE works on: Hugging Face's `Split` pre-tokenizers (behavior
+// Isolated: a match and the text between two matches are both pieces), one after the other, each on
+// the pieces of the one before.
+//
+// Patterns are written for Oniguruma and run by PCRE2 with JIT. What the two understand differently
+// is rewritten (`\s` is Unicode's White_Space in Oniguruma, PCRE2 adds U+180E) or refused.
+//
+// Threads: immutable; Split may be called from any thread at once.
+class Splitter {
+ public:
+  // Fails: INVALID_ARGUMENT for a pattern that does not compile, UNIMPLEMENTED for a construct that
+  // would mean something else here.
+  static absl::StatusOr<Splitter> Create(const std::vector<std::string>& patterns);
+
+  Splitter(Splitter&&) = default;
+  Splitter& operator=(Splitter&&) = default;
+
+  // Hands the pieces of `utf8` (valid) to `sink`, in order; joined they are `utf8`, none is empty.
+  // A pattern that exceeds kMatchLimit somewhere cuts no further there (those of the family cannot:
+  // they need time linear in the text).
+  void Split(std::string_view utf8, absl::FunctionRef<void(std::string_view)> sink) const;
+
+ private:
+  struct CodeDeleter {
+    void operator()(pcre2_real_code_8* code) const;
+  };
+  struct ContextDeleter {
+    void operator()(pcre2_real_match_context_8* context) const;
+  };
+  using Code = std::unique_ptr<pcre2_real_code_8, CodeDeleter>;
+  using Context = std::unique_ptr<pcre2_real_match_context_8, ContextDeleter>;
+
+  Splitter() = default;
+  void SplitFrom(size_t pattern, std::string_view utf8, pcre2_real_match_data_8* match,
+                 absl::FunctionRef<void(std::string_view)> sink) const;
+
+  // Constant after construction.
+  std::vector<Code> codes_;
+  Context context_;
+};
+
+// `pattern`, written for Oniguruma, as PCRE2 has to be given it to match the same. Fails as Create.
+absl::StatusOr<std::string> TranslatePattern(std::string_view pattern);
+
+}  // namespace thinkwire::worker::text

@@ -1,0 +1,127 @@
+#include "worker/text/tokenizer.h"
+
+#include <fstream>
+#include <utility>
+
+#include "common/status.h"
+#include "worker/text/nfc.h"
+#include "worker/text/strings.h"
+#include "worker/text/tokenizer_json.h"
+#include "worker/text/tokenizer_parts.h"
+#include "worker/text/utf8.h"
+
+namespace thinkwire::worker::text {
+namespace {
+
+// The largest file of the family has 17 MB.
+constexpr std::uintmax_t kMaxFileBytes = std::uintmax_t{256} << 20;
+
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (error) return absl::NotFoundError(Concat("cannot be read: ", error.message()));
+  if (size > kMaxFileBytes) {
+    return absl::InvalidArgumentError(Concat("has ", size, " bytes, more than ", kMaxFileBytes));
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::string text(size, '\0');
+  if (!file.read(text.data(), static_cast<std::streamsize>(size))) {
+    return absl::UnavailableError("cannot be read");
+  }
+  return text;
+}
+
+// The parsed file, its name before every error.
+template <typename Parse>
+auto ReadAndParse(const std::filesystem::path& path, Parse parse)
+    -> decltype(parse(std::string_view())) {
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return Annotate(text.status(), path.string());
+  auto parsed = parse(*text);
+  if (!parsed.ok()) return Annotate(parsed.status(), path.string());
+  return parsed;
+}
+
+// Valid UTF-8: `text`, or its repair in `*buffer`.
+std::string_view Repaired(std::string_view text, std::string* buffer) {
+  if (IsValidUtf8(text)) return text;
+  *buffer = ReplaceInvalidUtf8(text);
+  return *buffer;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model_dir) {
+  const std::filesystem::path file = model_dir / "tokenizer.json";
+  const std::filesystem::path config_file = model_dir / "tokenizer_config.json";
+  ASSIGN_OR_RETURN(const TokenizerJson json, ReadAndParse(file, ParseTokenizerJson));
+  TokenizerConfigJson config;
+  std::error_code error;
+  if (std::filesystem::exists(config_file, error)) {
+    ASSIGN_OR_RETURN(config, ReadAndParse(config_file, ParseTokenizerConfigJson));
+  }
+  auto parts = std::make_unique<Parts>();
+  if (absl::Status status = parts->Build(json); !status.ok()) {
+    return Annotate(status, file.string());
+  }
+  if (absl::Status status = parts->FindControlIds(config); !status.ok()) {
+    return Annotate(status, config_file.string());
+  }
+  return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<const Parts> parts) : parts_(std::move(parts)) {}
+Tokenizer::~Tokenizer() = default;
+
+std::vector<int32_t> Tokenizer::Encode(std::string_view utf8) const {
+  std::vector<int32_t> ids;
+  std::string repaired;
+  std::string normalized;
+  const auto add_id = [&](int32_t id) { ids.push_back(id); };
+  const auto encode_piece = [&](std::string_view piece) { parts_->EncodePiece(piece, &ids); };
+  const auto encode_normalized = [&](std::string_view text) {
+    parts_->splitter->Split(text, encode_piece);
+  };
+  const auto encode_raw = [&](std::string_view text) {
+    if (parts_->nfc) text = NormalizeNfc(text, &normalized);
+    parts_->normalized_matcher.Scan(text, encode_normalized, add_id);
+  };
+  parts_->raw_matcher.Scan(Repaired(utf8, &repaired), encode_raw, add_id);
+  return ids;
+}
+
+std::vector<int32_t> Tokenizer::EncodeUserText(std::string_view utf8) const {
+  std::vector<int32_t> ids;
+  std::string repaired;
+  std::string normalized;
+  std::string_view text = Repaired(utf8, &repaired);
+  if (parts_->nfc) text = NormalizeNfc(text, &normalized);
+  parts_->splitter->Split(text,
+                          [&](std::string_view piece) { parts_->EncodeUserPiece(piece, &ids); });
+  return ids;
+}
+
+std::string_view Tokenizer::TokenBytes(int32_t id) const {
+  return parts_->IsDefined(id) ? std::string_view(parts_->tokens[id].bytes) : std::string_view();
+}
+
+bool Tokenizer::IsSpecial(int32_t id) const {
+  return parts_->IsDefined(id) && parts_->tokens[id].special;
+}
+
+bool Tokenizer::IsAdded(int32_t id) const {
+  return parts_->IsDefined(id) && parts_->tokens[id].added;
+}
+
+std::optional<int32_t> Tokenizer::TokenId(std::string_view content) const {
+  if (std::optional<int32_t> id = parts_->AddedId(content)) return id;
+  const auto entry = parts_->entries.find(content);
+  if (entry == parts_->entries.end()) return std::nullopt;
+  return entry->second.id;
+}
+
+int32_t Tokenizer::num_ids() const { return static_cast<int32_t>(parts_->tokens.size()); }
+int Tokenizer::num_missing_bytes() const { return parts_->num_missing_bytes; }
+const ControlIds& Tokenizer::control_ids() const { return parts_->control_ids; }
+
+}  // namespace thinkwire::worker::text

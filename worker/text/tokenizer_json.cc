@@ -1,0 +1,289 @@
+#include "worker/text/tokenizer_json.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "absl/status/status.h"
+#include "common/status.h"
+#include "worker/text/strings.h"
+
+namespace thinkwire::worker::text {
+namespace {
+
+using Json = nlohmann::json;
+
+absl::Status Damaged(std::string_view key, std::string_view what) {
+  return absl::InvalidArgumentError(Concat(key, " ", what));
+}
+
+absl::Status Unsupported(std::string_view key, std::string_view what) {
+  return absl::UnimplementedError(Concat(key, " ", what, " is not supported"));
+}
+
+std::string Join(std::string_view parent, std::string_view key) {
+  return parent.empty() ? std::string(key) : Concat(parent, ".", key);
+}
+
+std::string Join(std::string_view parent, size_t index) { return Concat(parent, "[", index, "]"); }
+
+// Null for an absent member.
+const Json& Member(const Json& object, std::string_view key) {
+  static const Json kNull;
+  const auto member = object.find(key);
+  return member == object.end() ? kNull : *member;
+}
+
+absl::StatusOr<bool> Flag(const Json& object, std::string_view parent, std::string_view key,
+                          bool when_absent) {
+  const Json& value = Member(object, key);
+  if (value.is_null()) return when_absent;
+  if (!value.is_boolean()) return Damaged(Join(parent, key), "is not true or false");
+  return value.get<bool>();
+}
+
+// An option that must have the value that changes nothing.
+absl::Status RequireFlag(const Json& object, std::string_view parent, std::string_view key,
+                         bool when_absent, bool required) {
+  ASSIGN_OR_RETURN(const bool value, Flag(object, parent, key, when_absent));
+  if (value != required) return Unsupported(Join(parent, key), value ? "true" : "false");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Type(const Json& object, std::string_view parent) {
+  if (!object.is_object()) return Damaged(parent, "is not an object");
+  const Json& type = Member(object, "type");
+  if (!type.is_string()) return Damaged(Join(parent, "type"), "is not a string");
+  return type.get<std::string>();
+}
+
+absl::StatusOr<const Json*> Array(const Json& object, std::string_view parent,
+                                  std::string_view key) {
+  const Json& value = Member(object, key);
+  if (!value.is_array()) return Damaged(Join(parent, key), "is not an array");
+  return &value;
+}
+
+absl::StatusOr<int32_t> Id(const Json& value, std::string_view key) {
+  if (!value.is_number_unsigned() || value.get<uint64_t>() >= kMaxIds) {
+    return Damaged(key, Concat("is not an id from 0 to ", kMaxIds - 1));
+  }
+  return value.get<int32_t>();
+}
+
+absl::Status ParseNormalizer(const Json& normalizer, const std::string& key, TokenizerJson* out) {
+  if (normalizer.is_null()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string type, Type(normalizer, key));
+  if (type == "NFC") {
+    out->nfc = true;
+    return absl::OkStatus();
+  }
+  if (type != "Sequence") return Unsupported(Join(key, "type"), type);
+  ASSIGN_OR_RETURN(const Json* steps, Array(normalizer, key, "normalizers"));
+  for (size_t i = 0; i < steps->size(); ++i) {
+    // One level deep, so that nesting in the file is no depth of calls here.
+    const std::string step_key = Join(Join(key, "normalizers"), i);
+    ASSIGN_OR_RETURN(const std::string step_type, Type((*steps)[i], step_key));
+    if (step_type != "NFC") return Unsupported(Join(step_key, "type"), step_type);
+    out->nfc = true;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseSplit(const Json& split, const std::string& key, TokenizerJson* out) {
+  const Json& pattern = Member(split, "pattern");
+  if (!pattern.is_object()) return Damaged(Join(key, "pattern"), "is not an object");
+  const Json& regex = Member(pattern, "Regex");
+  if (!regex.is_string()) return Unsupported(Join(key, "pattern"), "other than a Regex");
+  const Json& behavior = Member(split, "behavior");
+  if (behavior != "Isolated") return Unsupported(Join(key, "behavior"), behavior.dump());
+  RETURN_IF_ERROR(RequireFlag(split, key, "invert", false, false));
+  out->split_patterns.push_back(regex.get<std::string>());
+  return absl::OkStatus();
+}
+
+absl::Status ParsePreTokenizer(const Json& pre_tokenizer, TokenizerJson* out) {
+  const std::string key = "pre_tokenizer";
+  if (pre_tokenizer.is_null()) return Unsupported(key, "null");
+  ASSIGN_OR_RETURN(const std::string outer_type, Type(pre_tokenizer, key));
+  Json steps = Json::array({pre_tokenizer});
+  std::string steps_key = key;
+  if (outer_type == "Sequence") {
+    ASSIGN_OR_RETURN(const Json* inner, Array(pre_tokenizer, key, "pretokenizers"));
+    steps = *inner;
+    steps_key = Join(key, "pretokenizers");
+  }
+  bool byte_level = false;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const std::string step_key = outer_type == "Sequence" ? Join(steps_key, i) : steps_key;
+    ASSIGN_OR_RETURN(const std::string type, Type(steps[i], step_key));
+    if (byte_level) return Unsupported(step_key, "after ByteLevel");
+    if (type == "Split") {
+      RETURN_IF_ERROR(ParseSplit(steps[i], step_key, out));
+    } else if (type == "ByteLevel") {
+      RETURN_IF_ERROR(RequireFlag(steps[i], step_key, "add_prefix_space", true, false));
+      RETURN_IF_ERROR(RequireFlag(steps[i], step_key, "use_regex", true, false));
+      byte_level = true;
+    } else {
+      return Unsupported(Join(step_key, "type"), type);
+    }
+  }
+  if (!byte_level) return Unsupported(key, "without a ByteLevel step");
+  return absl::OkStatus();
+}
+
+absl::Status CheckModelOptions(const Json& model, TokenizerJson* out) {
+  constexpr std::array<std::string_view, 10> kKnown = {
+      "type",     "dropout",       "unk_token",     "continuing_subword_prefix",
+      "fuse_unk", "byte_fallback", "ignore_merges", "end_of_word_suffix",
+      "vocab",    "merges"};
+  for (const auto& [key, value] : model.items()) {
+    if (std::find(kKnown.begin(), kKnown.end(), key) == kKnown.end()) {
+      return Unsupported(Join("model", key), "as an option");
+    }
+  }
+  const Json& dropout = Member(model, "dropout");
+  if (!dropout.is_null() && dropout != 0.0) return Unsupported("model.dropout", dropout.dump());
+  for (const std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    const Json& affix = Member(model, key);
+    if (!affix.is_null() && affix != "") return Unsupported(Join("model", key), affix.dump());
+  }
+  RETURN_IF_ERROR(RequireFlag(model, "model", "byte_fallback", false, false));
+  ASSIGN_OR_RETURN(out->ignore_merges, Flag(model, "model", "ignore_merges", false));
+  const Json& unk = Member(model, "unk_token");
+  if (unk.is_string()) {
+    out->unk_token = unk.get<std::string>();
+  } else if (!unk.is_null()) {
+    return Damaged("model.unk_token", "is not a string");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseVocabulary(const Json& model, TokenizerJson* out) {
+  const Json& vocabulary = Member(model, "vocab");
+  if (!vocabulary.is_object()) return Damaged("model.vocab", "is not an object");
+  out->vocabulary.reserve(vocabulary.size());
+  for (const auto& [spelling, value] : vocabulary.items()) {
+    absl::StatusOr<int32_t> id = Id(value, "its value");
+    if (!id.ok()) return Annotate(id.status(), Concat("model.vocab[\"", spelling, "\"]"));
+    out->vocabulary.emplace_back(spelling, *id);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::pair<std::string, std::string>> ParseMerge(const Json& merge,
+                                                               const std::string& key) {
+  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+    return std::pair(merge[0].get<std::string>(), merge[1].get<std::string>());
+  }
+  if (merge.is_string()) {
+    const std::string line = merge.get<std::string>();
+    const size_t space = line.find(' ');
+    if (space != std::string::npos && line.find(' ', space + 1) == std::string::npos) {
+      return std::pair(line.substr(0, space), line.substr(space + 1));
+    }
+  }
+  return Damaged(key, "is neither \"left right\" nor a pair of strings");
+}
+
+absl::Status ParseMerges(const Json& model, TokenizerJson* out) {
+  ASSIGN_OR_RETURN(const Json* merges, Array(model, "model", "merges"));
+  out->merges.reserve(merges->size());
+  for (size_t i = 0; i < merges->size(); ++i) {
+    const Json& merge = (*merges)[i];
+    // A heading of the old merges.txt, which some files carry along.
+    if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version")) {
+      continue;
+    }
+    ASSIGN_OR_RETURN(auto pair, ParseMerge(merge, Join("model.merges", i)));
+    out->merges.push_back(std::move(pair));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ParseModel(const Json& model, TokenizerJson* out) {
+  if (!model.is_object()) return Damaged("model", "is not an object");
+  const Json& type = Member(model, "type");
+  if (!type.is_null() && type != "BPE") return Unsupported("model.type", type.dump());
+  RETURN_IF_ERROR(CheckModelOptions(model, out));
+  RETURN_IF_ERROR(ParseVocabulary(model, out));
+  return ParseMerges(model, out);
+}
+
+absl::StatusOr<AddedToken> ParseAddedToken(const Json& value, const std::string& key) {
+  if (!value.is_object()) return Damaged(key, "is not an object");
+  AddedToken token;
+  ASSIGN_OR_RETURN(token.id, Id(Member(value, "id"), Join(key, "id")));
+  const Json& content = Member(value, "content");
+  if (!content.is_string() || content == "") {
+    return Damaged(Join(key, "content"), "is not a string of at least one character");
+  }
+  token.content = content.get<std::string>();
+  ASSIGN_OR_RETURN(token.special, Flag(value, key, "special", false));
+  ASSIGN_OR_RETURN(token.normalized, Flag(value, key, "normalized", !token.special));
+  ASSIGN_OR_RETURN(token.lstrip, Flag(value, key, "lstrip", false));
+  ASSIGN_OR_RETURN(token.rstrip, Flag(value, key, "rstrip", false));
+  ASSIGN_OR_RETURN(token.single_word, Flag(value, key, "single_word", false));
+  return token;
+}
+
+absl::Status ParseAddedTokens(const Json& root, TokenizerJson* out) {
+  if (Member(root, "added_tokens").is_null()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Json* tokens, Array(root, "", "added_tokens"));
+  for (size_t i = 0; i < tokens->size(); ++i) {
+    ASSIGN_OR_RETURN(AddedToken token, ParseAddedToken((*tokens)[i], Join("added_tokens", i)));
+    out->added_tokens.push_back(std::move(token));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDecoder(const Json& decoder) {
+  ASSIGN_OR_RETURN(const std::string type, Type(decoder, "decoder"));
+  if (type != "ByteLevel") return Unsupported("decoder.type", type);
+  return absl::OkStatus();
+}
+
+// nlohmann's parser tells where and why only by exception; none leaves this function.
+absl::StatusOr<Json> ParseObject(std::string_view text) {
+  try {
+    Json root = Json::parse(text);
+    if (!root.is_object()) return absl::InvalidArgumentError("is not a JSON object");
+    return root;
+  } catch (const Json::exception& error) {
+    return absl::InvalidArgumentError(Concat("is not JSON: ", error.what()));
+  }
+}
+
+absl::StatusOr<std::optional<std::string>> TokenContent(const Json& config, std::string_view key) {
+  const Json& value = Member(config, key);
+  if (value.is_null()) return std::nullopt;
+  const Json& content = value.is_object() ? Member(value, "content") : value;
+  if (!content.is_string()) return Damaged(key, "is neither a string nor has a content");
+  return content.get<std::string>();
+}
+
+}  // namespace
+
+absl::StatusOr<TokenizerJson> ParseTokenizerJson(std::string_view text) {
+  ASSIGN_OR_RETURN(const Json root, ParseObject(text));
+  for (const std::string_view key : {"truncation", "padding"}) {
+    if (!Member(root, key).is_null()) return Unsupported(key, "other than null");
+  }
+  TokenizerJson out;
+  RETURN_IF_ERROR(ParseNormalizer(Member(root, "normalizer"), "normalizer", &out));
+  RETURN_IF_ERROR(ParsePreTokenizer(Member(root, "pre_tokenizer"), &out));
+  RETURN_IF_ERROR(CheckDecoder(Member(root, "decoder")));
+  RETURN_IF_ERROR(ParseModel(Member(root, "model"), &out));
+  RETURN_IF_ERROR(ParseAddedTokens(root, &out));
+  return out;
+}
+
+absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(std::string_view text) {
+  ASSIGN_OR_RETURN(const Json root, ParseObject(text));
+  TokenizerConfigJson out;
+  ASSIGN_OR_RETURN(out.bos_token, TokenContent(root, "bos_token"));
+  ASSIGN_OR_RETURN(out.eos_token, TokenContent(root, "eos_token"));
+  return out;
+}
+
+}  // namespace thinkwire::worker::text

@@ -1,0 +1,221 @@
+#include "worker/text/tokenizer_parts.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "common/status.h"
+#include "worker/text/byte_level.h"
+#include "worker/text/nfc.h"
+#include "worker/text/strings.h"
+
+namespace thinkwire::worker::text {
+namespace {
+
+// The published spellings: the bar is U+FF5C, the joiner U+2581.
+constexpr std::string_view kBos = "<｜begin▁of▁sentence｜>";
+constexpr std::string_view kEos = "<｜end▁of▁sentence｜>";
+constexpr std::string_view kUser = "<｜User｜>";
+constexpr std::string_view kAssistant = "<｜Assistant｜>";
+constexpr std::string_view kThinkBegin = "<think>";
+constexpr std::string_view kThinkEnd = "</think>";
+
+constexpr bool OccursInUtf8(int byte) { return byte != 0xC0 && byte != 0xC1 && byte < 0xF5; }
+
+struct Merge {
+  int32_t left;
+  int32_t right;
+  int32_t rank;
+  int32_t merged;
+};
+
+absl::StatusOr<Merge> FindMerge(const std::pair<std::string, std::string>& spellings, size_t rank,
+                                const IdsBySpelling& ids) {
+  const auto& [left, right] = spellings;
+  const std::string merged = left + right;
+  const std::array<std::string_view, 3> needed = {left, right, merged};
+  std::array<int32_t, 3> found;
+  for (size_t i = 0; i < needed.size(); ++i) {
+    const auto entry = ids.find(needed[i]);
+    if (entry == ids.end() || needed[i].empty()) {
+      return absl::InvalidArgumentError(Concat("model.merges[", rank, "] needs \"", needed[i],
+                                               "\", which model.vocab does not have"));
+    }
+    found[i] = entry->second;
+  }
+  return Merge{found[0], found[1], static_cast<int32_t>(rank), found[2]};
+}
+
+}  // namespace
+
+absl::Status Tokenizer::Parts::Build(const TokenizerJson& json) {
+  nfc = json.nfc;
+  absl::StatusOr<Splitter> made = Splitter::Create(json.split_patterns);
+  if (!made.ok()) return Annotate(made.status(), "pre_tokenizer");
+  splitter.emplace(*std::move(made));
+  IdsBySpelling ids;
+  RETURN_IF_ERROR(BuildVocabulary(json, &ids));
+  RETURN_IF_ERROR(BuildAddedTokens(json, ids));
+  RETURN_IF_ERROR(BuildMerges(json, ids));
+  RETURN_IF_ERROR(CheckBytes(json));
+  MarkDirectEntries(json.ignore_merges);
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Parts::DefineToken(int32_t id, std::string bytes, std::string_view name) {
+  if (static_cast<size_t>(id) >= tokens.size()) tokens.resize(id + 1);
+  if (tokens[id].defined) {
+    return absl::InvalidArgumentError(
+        Concat(name, " has id ", id, ", which another token has already"));
+  }
+  tokens[id] = {.bytes = std::move(bytes), .defined = true};
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Parts::BuildVocabulary(const TokenizerJson& json, IdsBySpelling* ids) {
+  ids->reserve(json.vocabulary.size());
+  entries.reserve(json.vocabulary.size());
+  for (const auto& [spelling, id] : json.vocabulary) {
+    std::optional<std::string> bytes = BytesFromSpelling(spelling);
+    RETURN_IF_ERROR(
+        DefineToken(id, bytes.value_or(spelling), Concat("model.vocab[\"", spelling, "\"]")));
+    ids->emplace(spelling, id);
+    if (!bytes.has_value()) continue;
+    if (bytes->size() == 1) encoder.SetByteId(static_cast<uint8_t>(bytes->front()), id);
+    entries.emplace(*std::move(bytes), Entry{id, false});
+  }
+  return absl::OkStatus();
+}
+
+// Hugging Face numbers added tokens anew when it loads them: an entry of the vocabulary keeps its
+// id, any other follows the highest so far. A file that says otherwise would give other ids there
+// than here, so that it is refused.
+absl::Status Tokenizer::Parts::BuildAddedTokens(const TokenizerJson& json,
+                                                const IdsBySpelling& ids) {
+  auto next_id = static_cast<int32_t>(json.vocabulary.size());
+  for (size_t i = 0; i < json.added_tokens.size(); ++i) {
+    const AddedToken& token = json.added_tokens[i];
+    const std::string key = Concat("added_tokens[", i, "] \"", token.content, "\"");
+    const auto entry = ids.find(token.content);
+    const int32_t expected_id = entry == ids.end() ? next_id : entry->second;
+    if (token.id != expected_id) {
+      return absl::InvalidArgumentError(
+          Concat(key, " has id ", token.id, ", its place gives ", expected_id));
+    }
+    if (!added.emplace(token.content, token.id).second) {
+      return absl::InvalidArgumentError(Concat(key, " is there twice"));
+    }
+    if (entry == ids.end()) RETURN_IF_ERROR(DefineToken(token.id, token.content, key));
+    next_id = std::max(next_id, token.id + 1);
+    Token& defined = tokens[token.id];
+    defined.bytes = token.content;
+    defined.added = true;
+    defined.special = token.special;
+    std::string buffer;
+    if (!token.normalized) {
+      raw_matcher.Add(token, token.content);
+    } else {
+      normalized_matcher.Add(token, nfc ? NormalizeNfc(token.content, &buffer) : token.content);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Parts::BuildMerges(const TokenizerJson& json, const IdsBySpelling& ids) {
+  encoder.ReserveMerges(json.merges.size());
+  std::vector<Merge> merges;
+  merges.reserve(json.merges.size());
+  bool yields_added = false;
+  for (size_t rank = 0; rank < json.merges.size(); ++rank) {
+    ASSIGN_OR_RETURN(const Merge merge, FindMerge(json.merges[rank], rank, ids));
+    encoder.AddMerge(merge.left, merge.right, merge.rank, merge.merged);
+    merges.push_back(merge);
+    yields_added = yields_added || tokens[merge.merged].added;
+  }
+  if (!yields_added) return absl::OkStatus();
+  user_encoder.emplace();
+  for (int byte = 0; byte < 256; ++byte) {
+    user_encoder->SetByteId(static_cast<uint8_t>(byte),
+                            encoder.byte_id(static_cast<uint8_t>(byte)));
+  }
+  for (const Merge& merge : merges) {
+    if (tokens[merge.merged].added) continue;
+    user_encoder->AddMerge(merge.left, merge.right, merge.rank, merge.merged);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Parts::CheckBytes(const TokenizerJson& json) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const int32_t id = encoder.byte_id(static_cast<uint8_t>(byte));
+    if (id == BytePairEncoder::kNoId) {
+      num_missing_bytes += OccursInUtf8(byte) ? 1 : 0;
+    } else if (tokens[id].added) {
+      return absl::UnimplementedError(
+          Concat("added_tokens: \"", tokens[id].bytes,
+                 "\" is also the vocabulary's only entry for a byte, which is not supported: "
+                 "message text could not do without it"));
+    }
+  }
+  if (json.unk_token.has_value() && num_missing_bytes > 0) {
+    return absl::UnimplementedError(
+        Concat("model.unk_token is not supported where the vocabulary lacks bytes (here ",
+               num_missing_bytes, " of them)"));
+  }
+  return absl::OkStatus();
+}
+
+// With ignore_merges every entry is direct; else those that merging gives as one token anyway.
+void Tokenizer::Parts::MarkDirectEntries(bool ignore_merges) {
+  std::vector<int32_t> ids;
+  for (auto& [bytes, entry] : entries) {
+    ids.clear();
+    if (!ignore_merges) encoder.Encode(bytes, &ids);
+    entry.direct = ignore_merges || (ids.size() == 1 && ids[0] == entry.id);
+  }
+}
+
+absl::Status Tokenizer::Parts::FindControlIds(const TokenizerConfigJson& config) {
+  const auto named = [&](std::string_view key, const std::optional<std::string>& content,
+                         std::string_view published, std::optional<int32_t>* id) -> absl::Status {
+    *id = AddedId(content.has_value() ? std::string_view(*content) : published);
+    if (content.has_value() && !id->has_value()) {
+      return absl::InvalidArgumentError(
+          Concat(key, " \"", *content, "\" is not among the added_tokens of tokenizer.json"));
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(named("bos_token", config.bos_token, kBos, &control_ids.bos));
+  RETURN_IF_ERROR(named("eos_token", config.eos_token, kEos, &control_ids.eos));
+  control_ids.user = AddedId(kUser);
+  control_ids.assistant = AddedId(kAssistant);
+  control_ids.think_begin = AddedId(kThinkBegin);
+  control_ids.think_end = AddedId(kThinkEnd);
+  return absl::OkStatus();
+}
+
+std::optional<int32_t> Tokenizer::Parts::AddedId(std::string_view content) const {
+  const auto token = added.find(content);
+  if (token == added.end()) return std::nullopt;
+  return token->second;
+}
+
+void Tokenizer::Parts::EncodePiece(std::string_view piece, std::vector<int32_t>* ids) const {
+  const auto entry = entries.find(piece);
+  if (entry != entries.end() && entry->second.direct) {
+    ids->push_back(entry->second.id);
+  } else {
+    encoder.Encode(piece, ids);
+  }
+}
+
+void Tokenizer::Parts::EncodeUserPiece(std::string_view piece, std::vector<int32_t>* ids) const {
+  const auto entry = entries.find(piece);
+  if (entry != entries.end() && entry->second.direct && !tokens[entry->second.id].added) {
+    ids->push_back(entry->second.id);
+    return;
+  }
+  (user_encoder.has_value() ? *user_encoder : encoder).Encode(piece, ids);
+}
+
+}  // namespace thinkwire::worker::text

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "worker/text/added_token_matcher.h"
+#include "worker/text/byte_pair_encoder.h"
+#include "worker/text/splitter.h"
+#include "worker/text/strings.h"
+#include "worker/text/tokenizer.h"
+#include "worker/text/tokenizer_json.h"
+
+namespace thinkwire::worker::text {
+
+template <typename Value>
+using StringMap = absl::flat_hash_map<std::string, Value, StringHash, std::equal_to<>>;
+using IdsBySpelling = absl::flat_hash_map<std::string_view, int32_t, StringHash, std::equal_to<>>;
+
+// What a Tokenizer consists of, and how it is put together from a parsed file.
+struct Tokenizer::Parts {
+  struct Token {
+    std::string bytes;
+    bool defined = false;
+    bool added = false;
+    bool special = false;
+  };
+  struct Entry {
+    int32_t id;
+    bool direct;  // a piece with these bytes is this token, and merging need not be tried
+  };
+
+  // Fails: as Tokenizer::Load, naming the key.
+  absl::Status Build(const TokenizerJson& json);
+
+  // Fails: INVALID_ARGUMENT when `config` names a token that was not added.
+  absl::Status FindControlIds(const TokenizerConfigJson& config);
+
+  bool IsDefined(int32_t id) const {
+    return id >= 0 && static_cast<size_t>(id) < tokens.size() && tokens[id].defined;
+  }
+  std::optional<int32_t> AddedId(std::string_view content) const;
+
+  // The ids of one piece as the model gives them.
+  void EncodePiece(std::string_view piece, std::vector<int32_t>* ids) const;
+
+  // The same, as if the model had no entries and merges that give an added token.
+  void EncodeUserPiece(std::string_view piece, std::vector<int32_t>* ids) const;
+
+  bool nfc = false;
+  std::optional<Splitter> splitter;
+  AddedTokenMatcher raw_matcher;
+  AddedTokenMatcher normalized_matcher;
+  BytePairEncoder encoder;
+  std::optional<BytePairEncoder> user_encoder;  // only where `encoder` can give an added token
+  std::vector<Token> tokens;                    // by id
+  StringMap<Entry> entries;  // by bytes: the vocabulary, as far as it spells bytes
+  StringMap<int32_t> added;  // by content
+  int num_missing_bytes = 0;
+  ControlIds control_ids;
+
+ private:
+  absl::Status DefineToken(int32_t id, std::string bytes, std::string_view name);
+  absl::Status BuildVocabulary(const TokenizerJson& json, IdsBySpelling* ids);
+  absl::Status BuildAddedTokens(const TokenizerJson& json, const IdsBySpelling& ids);
+  absl::Status BuildMerges(const TokenizerJson& json, const IdsBySpelling& ids);
+  absl::Status CheckBytes(const TokenizerJson& json);
+  void MarkDirectEntries(bool ignore_merges);
+};
+
+}  // namespace thinkwire::worker::text

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
@@ -13,7 +13,7 @@
 namespace thinkwire::worker::engine {
 
 struct EngineConfig {
-  std::int32_t max_queue = 1024;  // requests that wait for a slot, >= 1
+  std::int32_t max_queue = 1024;  // requests that wait although every slot is taken, >= 1
   std::vector<std::int32_t> end_of_sequence_ids;
   Clock::Duration slow_reader_timeout = std::chrono::seconds(60);
 };
@@ -27,8 +27,6 @@ struct EngineStatus {
   std::uint64_t steps = 0;        // collected since start
   std::uint64_t preemptions = 0;  // since start
 };
-
-using RequestHandle = std::uint64_t;  // never reused
 
 // Continuous batching over one Runner.
 // Owns: the engine thread, every sequence, the KV blocks' bookkeeping.
@@ -55,7 +53,8 @@ class Engine {
 
   EngineStatus status() const;
 
-  // Ends all requests with kShutdown and joins the thread. Idempotent.
+  // Ends all requests with kShutdown and joins the thread. Idempotent. Not from a stream's
+  // on_ready, which may call anything else.
   void Stop();
 
  private:

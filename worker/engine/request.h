@@ -10,6 +10,8 @@
 
 namespace thinkwire::worker::engine {
 
+using RequestHandle = std::uint64_t;  // never reused; ascending in order of arrival
+
 // What is asked of the engine: token ids in, token ids out. Text is nobody's business here.
 struct Request {
   std::string id;                        // for logs only

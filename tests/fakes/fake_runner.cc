@@ -1,0 +1,239 @@
+#include "tests/fakes/fake_runner.h"
+
+#include <bit>
+
+#include "common/check.h"
+
+namespace thinkwire::worker::engine {
+namespace {
+
+constexpr std::int32_t kUnwritten = -2;
+
+// splitmix64's finaliser.
+std::uint64_t Mix(std::uint64_t hash, std::uint64_t value) {
+  hash = (hash ^ value) + 0x9e3779b97f4a7c15ULL;
+  hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebULL;
+  return hash ^ (hash >> 31);
+}
+
+}  // namespace
+
+FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids, const SamplingParams& params,
+                                Phase phase) const {
+  const PhaseSampling& sampling = params.phases[static_cast<std::size_t>(phase)];
+  std::uint64_t hash = Mix(params.seed, params.output_index);
+  hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.temperature));
+  hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.top_p));
+  hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.min_p));
+  hash = Mix(hash, static_cast<std::uint32_t>(sampling.top_k));
+  for (const std::int32_t id : ids) hash = Mix(hash, static_cast<std::uint32_t>(id));
+  Draw draw{.id = static_cast<std::int32_t>(hash % static_cast<std::uint32_t>(vocab_size_)),
+            .logprob = -static_cast<float>((hash >> 40) % 1000) / 100};
+  const std::pair place{params.seed, static_cast<std::int32_t>(ids.size())};
+  if (const auto scripted = script_.find(place); scripted != script_.end()) {
+    draw.id = scripted->second;
+  }
+  draw.not_finite = not_finite_.contains(place);
+  return draw;
+}
+
+FakeRunner::FakeRunner(const RunnerLimits& limits, FakeModel model, When when)
+    : limits_(limits),
+      model_(std::move(model)),
+      when_(when),
+      slots_(static_cast<std::size_t>(limits.max_num_seqs)),
+      store_(static_cast<std::size_t>(limits.num_blocks) *
+                 static_cast<std::size_t>(limits.block_tokens),
+             kUnwritten) {}
+
+void FakeRunner::Submit(StepPlan plan) {
+  const std::size_t in_flight = plans_in_flight_.size() + results_in_flight_.size();
+  CHECK(in_flight < static_cast<std::size_t>(limits_.max_in_flight), "a plan too many in flight");
+  CheckShape(plan);
+  last_step_ = plan.step;
+  {
+    MutexLock lock(mu_);
+    history_.push_back(plan);
+  }
+  if (when_ == When::kOnSubmit) {
+    results_in_flight_.push_back(Compute(plan));
+  } else {
+    plans_in_flight_.push_back(std::move(plan));
+  }
+}
+
+StepResult FakeRunner::Collect() {
+  CHECK(!plans_in_flight_.empty() || !results_in_flight_.empty(), "nothing is in flight");
+  {
+    MutexLock lock(mu_);
+    while (closed_ && let_through_ == 0) {
+      blocked_ = true;
+      changed_.NotifyAll();
+      changed_.Wait(mu_);
+    }
+    blocked_ = false;
+    if (closed_) --let_through_;
+  }
+  if (when_ == When::kOnCollect) {
+    StepResult result = Compute(plans_in_flight_.front());
+    plans_in_flight_.pop_front();
+    return result;
+  }
+  StepResult result = std::move(results_in_flight_.front());
+  results_in_flight_.pop_front();
+  return result;
+}
+
+void FakeRunner::CloseGate() {
+  MutexLock lock(mu_);
+  closed_ = true;
+  let_through_ = 0;
+}
+
+void FakeRunner::OpenGate() {
+  MutexLock lock(mu_);
+  closed_ = false;
+  changed_.NotifyAll();
+}
+
+void FakeRunner::LetThrough(int steps) {
+  MutexLock lock(mu_);
+  let_through_ += steps;
+  blocked_ = false;
+  changed_.NotifyAll();
+}
+
+void FakeRunner::WaitUntilBlocked() {
+  MutexLock lock(mu_);
+  while (!blocked_) changed_.Wait(mu_);
+}
+
+std::uint64_t FakeRunner::submitted() const {
+  MutexLock lock(mu_);
+  return history_.size();
+}
+
+std::vector<StepPlan> FakeRunner::plans() const {
+  MutexLock lock(mu_);
+  return history_;
+}
+
+void FakeRunner::CheckShape(const StepPlan& plan) const {
+  CHECK(plan.step == last_step_ + 1, "steps ascend by 1 from 1");
+  CHECK(!plan.rows.empty(), "a plan holds a row");
+  std::int32_t inputs = 0;
+  std::int32_t listed = 0;
+  std::set<std::int32_t> slots;
+  for (const Row& row : plan.rows) {
+    CHECK(row.slot >= 0 && row.slot < limits_.max_num_seqs, "slot out of range");
+    CHECK(slots.insert(row.slot).second, "a slot is once in a plan");
+    CHECK(row.count >= 1 && row.first_position >= 0, "a row has inputs");
+    CHECK(row.first_position + row.count <= limits_.max_model_len - 1, "beyond the context");
+    CHECK(!row.logprob || row.sample, "a log probability of nothing drawn");
+    inputs += row.count;
+    if (row.first_id == kLastSampled) {
+      CHECK(row.count == 1, "one last sampled id");
+      continue;
+    }
+    CHECK(row.first_id == listed, "each listed id is the input of one row");
+    listed += row.count;
+  }
+  CHECK(listed == static_cast<std::int32_t>(plan.input_ids.size()), "ids without a row");
+  CHECK(inputs <= limits_.max_num_batched_tokens, "over the token budget");
+  for (const std::int32_t id : plan.input_ids) {
+    CHECK(id >= 0 && id < limits_.vocab_size, "id out of range");
+  }
+}
+
+StepResult FakeRunner::Compute(const StepPlan& plan) {
+  std::set<std::int32_t> restarted;
+  ApplyChanges(plan, restarted);
+  std::map<std::int32_t, std::int32_t> writer;
+  for (const Row& row : plan.rows) {
+    Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
+    if (restarted.contains(row.slot)) slot.next_position = 0;
+    CHECK(slot.has_params, "a slot without sampling parameters");
+    CHECK(row.first_position == slot.next_position, "positions are consecutive");
+    WriteRow(plan, row, writer);
+    slot.next_position += row.count;
+  }
+  StepResult result{.step = plan.step, .rows = {}, .ids = {}, .logprobs = {}};
+  for (const Row& row : plan.rows) {
+    if (row.sample) DrawRow(row, result);
+  }
+  return result;
+}
+
+void FakeRunner::ApplyChanges(const StepPlan& plan, std::set<std::int32_t>& restarted) {
+  for (const BlockTableChange& change : plan.block_table_changes) {
+    CHECK(change.slot >= 0 && change.slot < limits_.max_num_seqs, "slot out of range");
+    CHECK(change.block >= 0 && change.block < limits_.num_blocks, "block out of range");
+    CHECK(change.index >= 0 && change.index * limits_.block_tokens < limits_.max_model_len,
+          "table index out of range");
+    std::vector<std::int32_t>& table = slots_[static_cast<std::size_t>(change.slot)].table;
+    const auto index = static_cast<std::size_t>(change.index);
+    if (table.size() <= index) table.resize(index + 1, -1);
+    table[index] = change.block;
+  }
+  for (const SamplingChange& change : plan.sampling_changes) {
+    CHECK(change.slot >= 0 && change.slot < limits_.max_num_seqs, "slot out of range");
+    Slot& slot = slots_[static_cast<std::size_t>(change.slot)];
+    slot.params = change.params;
+    slot.has_params = true;
+    restarted.insert(change.slot);
+  }
+}
+
+std::vector<std::int32_t> FakeRunner::RowInputs(const StepPlan& plan, const Row& row) const {
+  if (row.first_id != kLastSampled) {
+    const auto first = plan.input_ids.begin() + row.first_id;
+    return {first, first + row.count};
+  }
+  const Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
+  CHECK(slot.last_id_position == row.first_position, "the last sampled id belongs elsewhere");
+  return {slot.last_id};
+}
+
+std::int32_t& FakeRunner::Cell(const Slot& slot, std::int32_t position) {
+  const auto index = static_cast<std::size_t>(position / limits_.block_tokens);
+  CHECK(index < slot.table.size() && slot.table[index] >= 0, "no block for the position");
+  const auto cell = static_cast<std::int64_t>(slot.table[index]) * limits_.block_tokens +
+                    position % limits_.block_tokens;
+  return store_[static_cast<std::size_t>(cell)];
+}
+
+void FakeRunner::WriteRow(const StepPlan& plan, const Row& row,
+                          std::map<std::int32_t, std::int32_t>& writer) {
+  const Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
+  std::int32_t position = row.first_position;
+  for (const std::int32_t id : RowInputs(plan, row)) {
+    Cell(slot, position) = id;
+    const auto index = static_cast<std::size_t>(position / limits_.block_tokens);
+    const auto [place, first] = writer.emplace(slot.table[index], row.slot);
+    CHECK(first || place->second == row.slot, "two slots write one block");
+    ++position;
+  }
+}
+
+void FakeRunner::DrawRow(const Row& row, StepResult& result) {
+  Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
+  const std::int32_t length = row.first_position + row.count;
+  std::vector<std::int32_t> ids;
+  ids.reserve(static_cast<std::size_t>(length));
+  for (std::int32_t i = 0; i < length; ++i) ids.push_back(Cell(slot, i));
+  const std::int32_t think_end_id = slot.params.think_end_id;
+  const bool ends_thinking = think_end_id >= 0 && ids.back() == think_end_id;
+  const FakeModel::Draw draw =
+      model_.Next(ids, slot.params, ends_thinking ? Phase::kAnswer : row.phase);
+  slot.last_id = draw.id;
+  slot.last_id_position = length;
+  result.rows.push_back({.slot = row.slot,
+                         .first_id = static_cast<std::int32_t>(result.ids.size()),
+                         .num_ids = 1,
+                         .not_finite = draw.not_finite});
+  result.ids.push_back(draw.id);
+  result.logprobs.push_back(row.logprob ? draw.logprob : 0);
+}
+
+}  // namespace thinkwire::worker::engine

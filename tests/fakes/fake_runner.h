@@ -1,0 +1,107 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "common/mutex.h"
+#include "worker/engine/runner.h"
+
+namespace thinkwire::worker::engine {
+
+// What the fake model draws. Pure: the same ids, parameters and script give the same token.
+class FakeModel {
+ public:
+  struct Draw {
+    std::int32_t id = 0;
+    float logprob = 0;
+    bool not_finite = false;
+  };
+
+  explicit FakeModel(std::int32_t vocab_size) : vocab_size_(vocab_size) {}
+
+  // The sequences with `seed` draw `id` at `position`, whatever came before.
+  void Script(std::uint64_t seed, std::int32_t position, std::int32_t id) {
+    script_[{seed, position}] = id;
+  }
+  // They meet a NaN there.
+  void ScriptNotFinite(std::uint64_t seed, std::int32_t position) {
+    not_finite_.insert({seed, position});
+  }
+
+  // The token that follows `ids`, drawn with the parameters of `phase`: a hash of all of them.
+  Draw Next(std::span<const std::int32_t> ids, const SamplingParams& params, Phase phase) const;
+
+ private:
+  const std::int32_t vocab_size_;
+  std::map<std::pair<std::uint64_t, std::int32_t>, std::int32_t> script_;
+  std::set<std::pair<std::uint64_t, std::int32_t>> not_finite_;
+};
+
+// A small honest Runner. It keeps the input ids in a KV store that is addressed by block and
+// offset, and draws from the ids that it reads back through the block tables: a wrong table, a
+// block freed too early or a wrong position changes the text. CHECKs that every plan is legal.
+// Threads: Submit and Collect one thread; the gate and the counts any.
+class FakeRunner final : public Runner {
+ public:
+  enum class When { kOnSubmit, kOnCollect };  // a plan is computed
+
+  // `model` is not changed any more.
+  FakeRunner(const RunnerLimits& limits, FakeModel model, When when = When::kOnCollect);
+
+  const RunnerLimits& limits() const override { return limits_; }
+  void Submit(StepPlan plan) override;
+  StepResult Collect() override;
+
+  // While the gate is closed Collect waits, but for `steps` more steps let through.
+  void CloseGate();
+  void OpenGate();
+  void LetThrough(int steps);
+  // Until Collect waits at the gate.
+  void WaitUntilBlocked();
+
+  std::uint64_t submitted() const;
+  std::vector<StepPlan> plans() const;  // all that were submitted
+
+ private:
+  struct Slot {
+    std::vector<std::int32_t> table;  // block by index; -1: unknown
+    SamplingParams params;
+    bool has_params = false;
+    std::int32_t next_position = 0;
+    std::int32_t last_id = -1;
+    std::int32_t last_id_position = -1;
+  };
+
+  void CheckShape(const StepPlan& plan) const;
+  StepResult Compute(const StepPlan& plan);
+  void ApplyChanges(const StepPlan& plan, std::set<std::int32_t>& restarted);
+  std::vector<std::int32_t> RowInputs(const StepPlan& plan, const Row& row) const;
+  std::int32_t& Cell(const Slot& slot, std::int32_t position);
+  void WriteRow(const StepPlan& plan, const Row& row, std::map<std::int32_t, std::int32_t>& writer);
+  void DrawRow(const Row& row, StepResult& result);
+
+  const RunnerLimits limits_;
+  const FakeModel model_;
+  const When when_;
+
+  // Engine thread only.
+  std::vector<Slot> slots_;
+  std::vector<std::int32_t> store_;  // [num_blocks, block_tokens]
+  std::deque<StepPlan> plans_in_flight_;
+  std::deque<StepResult> results_in_flight_;
+  std::uint64_t last_step_ = 0;
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  int let_through_ ABSL_GUARDED_BY(mu_) = 0;
+  bool blocked_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<StepPlan> history_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,230 @@
+#include "worker/engine/engine.h"
+
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/mutex.h"
+#include "common/status.h"
+#include "worker/engine/request_check.h"
+#include "worker/engine/scheduler.h"
+
+namespace thinkwire::worker::engine {
+
+// The engine thread and its inbox. Each turn takes the inbox, ends what has expired, keeps the
+// runner at max_in_flight plans and takes one result; without any plan it waits for the inbox or
+// the next expiry.
+class Engine::Loop {
+ public:
+  Loop(const EngineConfig& config, Runner& runner, const Clock& clock);
+
+  absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<TokenStream> stream);
+  void Cancel(RequestHandle handle);
+  void Wake();
+  EngineStatus status() const;
+  void Stop();
+
+ private:
+  struct Arrival {
+    RequestHandle handle = 0;
+    Request request;
+    std::int32_t max_tokens = 0;
+    std::shared_ptr<TokenStream> stream;
+  };
+  struct Inbox {
+    std::vector<Arrival> arrivals;
+    std::vector<RequestHandle> cancels;
+    bool wake = false;
+    bool stop = false;
+    bool empty() const { return arrivals.empty() && cancels.empty() && !wake && !stop; }
+  };
+
+  void Run();
+  bool TakeInbox();  // false once stopped
+  void KeepRunnerBusy(Clock::TimePoint now);
+  void CollectStep();
+  void WaitForInbox();
+  void PublishStatus();
+  void Shutdown();
+
+  // Constant after construction.
+  const EngineConfig config_;
+  Runner& runner_;
+  const Clock& clock_;
+  const RunnerLimits limits_;
+
+  // Engine thread only.
+  Scheduler scheduler_;
+  std::uint64_t steps_ = 0;  // collected
+
+  mutable Mutex mu_;
+  CondVar inbox_filled_;
+  Inbox inbox_ ABSL_GUARDED_BY(mu_);
+  EngineStatus status_ ABSL_GUARDED_BY(mu_);  // queued counts the inbox too
+  std::int32_t free_slots_ ABSL_GUARDED_BY(mu_);
+  RequestHandle last_handle_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+
+  Mutex join_mu_;  // before mu_
+  std::thread thread_ ABSL_GUARDED_BY(join_mu_);
+};
+
+Engine::Loop::Loop(const EngineConfig& config, Runner& runner, const Clock& clock)
+    : config_(config),
+      runner_(runner),
+      clock_(clock),
+      limits_(runner.limits()),
+      scheduler_({.end_of_sequence_ids = config.end_of_sequence_ids,
+                  .slow_reader_timeout = config.slow_reader_timeout},
+                 limits_),
+      free_slots_(limits_.max_num_seqs) {
+  CHECK(config_.max_queue >= 1, "the queue holds at least one request");
+  PublishStatus();
+  MutexLock lock(join_mu_);
+  thread_ = std::thread([this] { Run(); });
+}
+
+absl::StatusOr<RequestHandle> Engine::Loop::Submit(Request request,
+                                                   std::shared_ptr<TokenStream> stream) {
+  CHECK(stream != nullptr, "tokens go somewhere");
+  ASSIGN_OR_RETURN(const std::int32_t max_tokens, CheckRequest(request, limits_));
+  MutexLock lock(mu_);
+  if (stopped_) return absl::UnavailableError("the worker is shutting down");
+  // A free slot's request waits only until the engine thread looks.
+  if (status_.queued - free_slots_ >= config_.max_queue) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the queue is full: ", status_.queued, " requests wait, the limit is ", config_.max_queue));
+  }
+  ++status_.queued;
+  inbox_.arrivals.push_back({.handle = ++last_handle_,
+                             .request = std::move(request),
+                             .max_tokens = max_tokens,
+                             .stream = std::move(stream)});
+  inbox_filled_.NotifyOne();
+  return last_handle_;
+}
+
+void Engine::Loop::Cancel(RequestHandle handle) {
+  MutexLock lock(mu_);
+  if (stopped_) return;
+  inbox_.cancels.push_back(handle);
+  inbox_filled_.NotifyOne();
+}
+
+void Engine::Loop::Wake() {
+  MutexLock lock(mu_);
+  inbox_.wake = true;
+  inbox_filled_.NotifyOne();
+}
+
+EngineStatus Engine::Loop::status() const {
+  MutexLock lock(mu_);
+  return status_;
+}
+
+void Engine::Loop::Stop() {
+  MutexLock join_lock(join_mu_);
+  {
+    MutexLock lock(mu_);
+    stopped_ = true;
+    inbox_.stop = true;
+    inbox_filled_.NotifyOne();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Engine::Loop::Run() {
+  while (TakeInbox()) {
+    const Clock::TimePoint now = clock_.Now();
+    scheduler_.Expire(now);
+    KeepRunnerBusy(now);
+    scheduler_.ReportQueue(now);
+    PublishStatus();
+    if (scheduler_.steps_in_flight() > 0) {
+      CollectStep();
+    } else {
+      WaitForInbox();
+    }
+  }
+  Shutdown();
+}
+
+bool Engine::Loop::TakeInbox() {
+  Inbox inbox;
+  {
+    MutexLock lock(mu_);
+    std::swap(inbox, inbox_);
+  }
+  for (Arrival& arrival : inbox.arrivals) {
+    scheduler_.Add(arrival.handle, std::move(arrival.request), arrival.max_tokens,
+                   std::move(arrival.stream));
+  }
+  for (const RequestHandle handle : inbox.cancels) scheduler_.End(handle, EndReason::kCancelled);
+  return !inbox.stop;
+}
+
+void Engine::Loop::KeepRunnerBusy(Clock::TimePoint now) {
+  while (scheduler_.steps_in_flight() < limits_.max_in_flight) {
+    StepPlan plan = scheduler_.Plan(now);
+    if (plan.rows.empty()) return;
+    runner_.Submit(std::move(plan));
+  }
+}
+
+void Engine::Loop::CollectStep() {
+  scheduler_.Apply(runner_.Collect());
+  ++steps_;
+}
+
+void Engine::Loop::WaitForInbox() {
+  const std::optional<Clock::TimePoint> expiry = scheduler_.NextExpiry();
+  MutexLock lock(mu_);
+  while (inbox_.empty()) {
+    if (!expiry) {
+      inbox_filled_.Wait(mu_);
+      continue;
+    }
+    const Clock::Duration left = *expiry - clock_.Now();
+    if (left <= Clock::Duration::zero()) return;
+    // Bounded, as a deadline of centuries would overflow the wait.
+    inbox_filled_.WaitFor(mu_, std::min<Clock::Duration>(left, std::chrono::hours(1)));
+  }
+}
+
+void Engine::Loop::PublishStatus() {
+  MutexLock lock(mu_);
+  status_ = {.queued = scheduler_.queued() + static_cast<std::int32_t>(inbox_.arrivals.size()),
+             .running = scheduler_.running(),
+             .free_blocks = scheduler_.pool().free(),
+             .total_blocks = scheduler_.pool().total(),
+             .steps = steps_,
+             .preemptions = scheduler_.preemptions()};
+  free_slots_ = scheduler_.free_slots();
+}
+
+void Engine::Loop::Shutdown() {
+  scheduler_.EndAll(EndReason::kShutdown);
+  while (scheduler_.steps_in_flight() > 0) CollectStep();
+  PublishStatus();
+}
+
+Engine::Engine(const EngineConfig& config, Runner& runner, const Clock& clock)
+    : loop_(std::make_unique<Loop>(config, runner, clock)) {}
+
+Engine::~Engine() { Stop(); }
+
+absl::StatusOr<RequestHandle> Engine::Submit(Request request, std::shared_ptr<TokenStream> stream) {
+  return loop_->Submit(std::move(request), std::move(stream));
+}
+
+void Engine::Cancel(RequestHandle handle) { loop_->Cancel(handle); }
+
+void Engine::Wake() { loop_->Wake(); }
+
+EngineStatus Engine::status() const { return loop_->status(); }
+
+void Engine::Stop() { loop_->Stop(); }
+
+}  // namespace thinkwire::worker::engine

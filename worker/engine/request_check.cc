@@ -1,0 +1,92 @@
+#include "worker/engine/request_check.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace thinkwire::worker::engine {
+namespace {
+
+// Also false for NaN.
+bool Within(float value, float low, float high) { return value >= low && value <= high; }
+
+absl::Status CheckPhaseSampling(const PhaseSampling& sampling, const char* phase) {
+  if (!(sampling.temperature >= 0 && std::isfinite(sampling.temperature))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " temperature ", sampling.temperature, " is not a finite number >= 0"));
+  }
+  if (!Within(sampling.top_p, 0, 1) || sampling.top_p == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " top_p ", sampling.top_p, " is not in (0, 1]"));
+  }
+  if (!Within(sampling.min_p, 0, 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " min_p ", sampling.min_p, " is not in [0, 1]"));
+  }
+  if (sampling.top_k < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(phase, " top_k ", sampling.top_k, " is < 0"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSampling(const SamplingParams& sampling, std::int32_t vocab_size) {
+  RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[0], "reasoning"));
+  RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[1], "answer"));
+  if (sampling.think_end_id < -1 || sampling.think_end_id >= vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat("think-end id ", sampling.think_end_id,
+                                                   " is not in the vocabulary of ", vocab_size));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPrompt(const Request& request, std::int32_t vocab_size) {
+  if (request.prompt_ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
+  for (const std::int32_t id : request.prompt_ids) {
+    if (id < 0 || id >= vocab_size) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("prompt id ", id, " is not in the vocabulary of ", vocab_size));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const RunnerLimits& limits) {
+  const auto prompt = static_cast<std::int64_t>(request.prompt_ids.size());
+  const std::int64_t context = limits.max_model_len;
+  const std::int64_t cache = std::int64_t{limits.num_blocks} * limits.block_tokens;
+  // First the length, so that a huge prompt costs nothing.
+  if (prompt + 1 > context) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prompt of ", prompt, " tokens + 1 exceeds the context of ", context, " tokens"));
+  }
+  if (prompt > cache) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prompt of ", prompt, " tokens exceeds the whole KV cache of ", cache, " tokens"));
+  }
+  RETURN_IF_ERROR(CheckPrompt(request, limits.vocab_size));
+  RETURN_IF_ERROR(CheckSampling(request.sampling, limits.vocab_size));
+  // The last token drawn is never an input, so that it needs no room in the cache.
+  const std::int64_t most = std::min(context, cache + 1) - prompt;
+  if (!request.max_tokens) return static_cast<std::int32_t>(most);
+  const std::int64_t max_tokens = *request.max_tokens;
+  if (max_tokens < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("max_tokens ", max_tokens, " is < 1"));
+  }
+  if (prompt + max_tokens > context) {
+    return absl::InvalidArgumentError(absl::StrCat("prompt of ", prompt, " tokens + max_tokens ",
+                                                   max_tokens, " exceeds the context of ", context,
+                                                   " tokens"));
+  }
+  if (max_tokens > most) {
+    return absl::InvalidArgumentError(absl::StrCat("prompt of ", prompt, " tokens + max_tokens ",
+                                                   max_tokens, " exceeds the whole KV cache of ",
+                                                   cache, " tokens"));
+  }
+  return static_cast<std::int32_t>(max_tokens);
+}
+
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,192 @@
+#include "worker/engine/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+
+namespace thinkwire::worker::engine {
+
+Scheduler::Scheduler(SchedulerConfig config, const RunnerLimits& limits)
+    : config_(std::move(config)), limits_(limits), pool_(limits.num_blocks) {
+  CHECK(limits_.max_num_seqs >= 1 && limits_.max_num_batched_tokens >= 1 &&
+            limits_.max_model_len >= 2 && limits_.block_tokens >= 1,
+        "the runner's limits allow something to run");
+  // Further ahead, a row's phase could depend on an id that neither the host nor the row has.
+  CHECK(limits_.max_in_flight == 1 || limits_.max_in_flight == 2, "at most one step ahead");
+  for (std::int32_t slot = limits_.max_num_seqs - 1; slot >= 0; --slot) free_slots_.push_back(slot);
+  running_.reserve(free_slots_.size());
+}
+
+Scheduler::~Scheduler() { CHECK(in_flight_.empty(), "every plan was collected"); }
+
+void Scheduler::Add(RequestHandle handle, Request request, std::int32_t max_tokens,
+                    std::shared_ptr<TokenStream> stream) {
+  const std::optional<Clock::TimePoint> deadline = request.deadline;
+  auto sequence =
+      std::make_unique<Sequence>(handle, std::move(request), max_tokens, std::move(stream));
+  queue_.Add(*sequence);
+  if (deadline) deadlines_.emplace(*deadline, handle);
+  const bool added = sequences_.emplace(handle, std::move(sequence)).second;
+  CHECK(added, "handles are never reused");
+}
+
+void Scheduler::End(RequestHandle handle, EndReason reason) {
+  const auto found = sequences_.find(handle);
+  if (found == sequences_.end() || found->second->state == SequenceState::kEnded) return;
+  Sequence& sequence = *found->second;
+  Finish(sequence, reason);
+  RetireIfIdle(sequence);
+}
+
+void Scheduler::EndAll(EndReason reason) {
+  std::vector<RequestHandle> handles;
+  handles.reserve(sequences_.size());
+  for (const auto& [handle, sequence] : sequences_) handles.push_back(handle);
+  for (const RequestHandle handle : handles) End(handle, reason);
+}
+
+void Scheduler::Expire(Clock::TimePoint now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    End(deadlines_.begin()->second, EndReason::kDeadline);
+  }
+  // Backwards, as ending one removes it.
+  for (std::size_t i = running_.size(); i-- > 0;) {
+    Sequence& sequence = *running_[i];
+    if (!sequence.full_at || now - *sequence.full_at < config_.slow_reader_timeout) continue;
+    if (sequence.stream->room() > 0) {
+      sequence.full_at.reset();
+    } else {
+      End(sequence.handle(), EndReason::kSlowReader);
+    }
+  }
+}
+
+std::optional<Clock::TimePoint> Scheduler::NextExpiry() const {
+  std::optional<Clock::TimePoint> next = queue_.next_report();
+  const auto consider = [&next](Clock::TimePoint time) {
+    if (!next || time < *next) next = time;
+  };
+  if (!deadlines_.empty()) consider(deadlines_.begin()->first);
+  for (const Sequence* sequence : running_) {
+    if (sequence->full_at) consider(*sequence->full_at + config_.slow_reader_timeout);
+  }
+  return next;
+}
+
+void Scheduler::Apply(const StepResult& result) {
+  CHECK(!in_flight_.empty() && in_flight_.front().step == result.step,
+        "results come in the order of their plans");
+  const PlannedStep step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  std::size_t drawn = 0;
+  for (const PlannedRow& row : step.rows) {
+    Sequence& sequence = *row.sequence;
+    sequence.OnCollected(row.sample);
+    if (row.sample) {
+      CHECK(drawn < result.rows.size() && result.rows[drawn].slot == sequence.slot,
+            "each sampling row has its result");
+      Commit(sequence, result, result.rows[drawn++]);
+    }
+    RetireIfIdle(sequence);
+  }
+  CHECK(drawn == result.rows.size(), "each result has its row");
+}
+
+void Scheduler::Commit(Sequence& sequence, const StepResult& result, const RowResult& row) {
+  if (sequence.state == SequenceState::kEnded) return;
+  if (row.not_finite) return Finish(sequence, EndReason::kNotFinite);
+  CHECK(row.num_ids == 1, "one token a row");
+  const auto index = static_cast<std::size_t>(row.first_id);
+  const std::int32_t id = result.ids[index];
+  const float logprob = sequence.request().logprobs ? result.logprobs[index] : 0.0F;
+  sequence.stream->Push(sequence.Commit(id, logprob));
+  if (EndsSequence(sequence, id)) {
+    Finish(sequence, EndReason::kEndOfSequence);
+  } else if (sequence.reached_max_tokens()) {
+    Finish(sequence, EndReason::kLength);
+  }
+}
+
+bool Scheduler::EndsSequence(const Sequence& sequence, std::int32_t id) const {
+  const std::vector<std::int32_t>& ends = config_.end_of_sequence_ids;
+  return !sequence.request().ignore_eos && std::find(ends.begin(), ends.end(), id) != ends.end();
+}
+
+void Scheduler::Preempt(Sequence& sequence) {
+  CHECK(running_.back() == &sequence, "the youngest is preempted");
+  running_.pop_back();
+  sequence.state = SequenceState::kLeaving;
+  sequence.full_at.reset();
+  ++sequence.preemptions;
+  ++preemptions_;
+  retiring_blocks_ += sequence.num_blocks();
+  RetireIfIdle(sequence);
+}
+
+void Scheduler::Finish(Sequence& sequence, EndReason reason) {
+  if (sequence.state == SequenceState::kQueued) {
+    queue_.Remove(sequence);
+  } else if (sequence.state == SequenceState::kRunning) {
+    running_.erase(std::find(running_.begin(), running_.end(), &sequence));
+    retiring_blocks_ += sequence.num_blocks();
+  }
+  sequence.state = SequenceState::kEnded;
+  if (sequence.request().deadline) {
+    deadlines_.erase({*sequence.request().deadline, sequence.handle()});
+  }
+  sequence.stream->SetEnding({.reason = reason,
+                              .generated_tokens = sequence.generated(),
+                              .preemptions = sequence.preemptions});
+  sequence.stream.reset();
+}
+
+void Scheduler::RetireIfIdle(Sequence& sequence) {
+  if (sequence.steps_in_flight() > 0) return;
+  if (sequence.state != SequenceState::kLeaving && sequence.state != SequenceState::kEnded) return;
+  retiring_blocks_ -= sequence.num_blocks();
+  if (sequence.slot >= 0) free_slots_.push_back(sequence.slot);
+  sequence.Release();
+  if (sequence.state == SequenceState::kEnded) {
+    sequences_.erase(sequence.handle());
+  } else {
+    sequence.state = SequenceState::kQueued;
+    queue_.Add(sequence);
+  }
+}
+
+void Scheduler::CheckInvariants() const {
+  for (std::size_t i = 1; i < running_.size(); ++i) {
+    CHECK(running_[i - 1]->handle() < running_[i]->handle(), "running is ordered by arrival");
+  }
+  if (!running_.empty() && !queue_.empty()) {
+    CHECK(running_.back()->handle() < queue_.front().handle(), "running is older than queued");
+  }
+  std::vector<int> holders(static_cast<std::size_t>(limits_.max_num_seqs), 0);
+  for (const std::int32_t slot : free_slots_) ++holders[static_cast<std::size_t>(slot)];
+  std::int32_t blocks = 0;
+  std::int32_t retiring = 0;
+  std::int32_t queued = 0;
+  for (const auto& [handle, sequence] : sequences_) {
+    const std::int32_t held = sequence->num_blocks();
+    blocks += held;
+    if (sequence->state == SequenceState::kQueued) {
+      ++queued;
+      CHECK(sequence->slot < 0 && held == 0 && sequence->steps_in_flight() == 0,
+            "a queued sequence holds nothing");
+      continue;
+    }
+    ++holders[static_cast<std::size_t>(sequence->slot)];
+    CHECK(sequence->computed() <= held * limits_.block_tokens, "blocks cover what is computed");
+    if (sequence->state == SequenceState::kRunning) continue;
+    CHECK(sequence->steps_in_flight() > 0, "one that left waits for its steps alone");
+    retiring += held;
+  }
+  CHECK(std::all_of(holders.begin(), holders.end(), [](int n) { return n == 1; }),
+        "every slot is free or held once");
+  CHECK(blocks == pool_.referenced(), "the sequences hold the referenced blocks");
+  CHECK(retiring == retiring_blocks_, "the retiring blocks are counted");
+  CHECK(queued == queue_.size(), "the queue holds the queued");
+}
+
+}  // namespace thinkwire::worker::engine

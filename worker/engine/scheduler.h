@@ -1,0 +1,131 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "worker/engine/block_pool.h"
+#include "worker/engine/request.h"
+#include "worker/engine/runner.h"
+#include "worker/engine/sequence.h"
+#include "worker/engine/waiting_queue.h"
+
+namespace thinkwire::worker::engine {
+
+struct SchedulerConfig {
+  std::vector<std::int32_t> end_of_sequence_ids;
+  Clock::Duration slow_reader_timeout = std::chrono::seconds(60);
+};
+
+// Decides who computes what in each step (continuous batching), and keeps every sequence's books.
+//
+// A step holds at most max_num_batched_tokens inputs: first one input for each decoding sequence,
+// then prompt chunks of admitted sequences, then new sequences in order of arrival, each group
+// oldest first. A sequence is admitted with the blocks of all ids it has; only decoding asks for
+// more. When none is free, the youngest sequence is preempted: it loses its blocks, goes back to
+// the front of the queue and is later recomputed from its prompt and its drawn ids. The youngest
+// itself waits instead, as someone older will end or take its blocks.
+//
+// Plans may be made while earlier ones are in flight. Slots and blocks are free again when the last
+// step that names them was collected; what a sequence draws after its end is dropped.
+//
+// Invariants (CheckInvariants): (1) running sequences are ordered by arrival, and older than the
+// queued ones; (2) every slot is free or held by one sequence; (3) the pool's referenced blocks are
+// the sequences' blocks; (4) queued sequences hold neither slot nor blocks nor steps in flight.
+//
+// Threads: one (the engine's). Pure logic: waits for nothing, reads no clock.
+class Scheduler {
+ public:
+  Scheduler(SchedulerConfig config, const RunnerLimits& limits);
+  ~Scheduler();  // REQUIRES: nothing in flight
+
+  // REQUIRES: CheckRequest(request) == max_tokens; `handle` greater than all before.
+  void Add(RequestHandle handle, Request request, std::int32_t max_tokens,
+           std::shared_ptr<TokenStream> stream);
+
+  // Ends one (unknown handles are ignored) or all.
+  void End(RequestHandle handle, EndReason reason);
+  void EndAll(EndReason reason);
+
+  // Ends those whose deadline has passed or whose reader was too slow.
+  void Expire(Clock::TimePoint now);
+
+  // When Expire or ReportQueue has something to do next, if nothing else happens.
+  std::optional<Clock::TimePoint> NextExpiry() const;
+
+  // The next step; no rows if no sequence can go on before a step in flight is collected or
+  // something happens outside. REQUIRES: fewer than max_in_flight plans in flight.
+  StepPlan Plan(Clock::TimePoint now);
+
+  // Takes the result of the oldest plan in flight.
+  void Apply(const StepResult& result);
+
+  void ReportQueue(Clock::TimePoint now) { queue_.Report(now); }
+
+  std::int32_t queued() const { return queue_.size(); }
+  // Hold a slot: those that ended or were preempted with steps in flight included.
+  std::int32_t running() const { return limits_.max_num_seqs - free_slots(); }
+  std::int32_t free_slots() const { return static_cast<std::int32_t>(free_slots_.size()); }
+  std::int32_t steps_in_flight() const { return static_cast<std::int32_t>(in_flight_.size()); }
+  std::uint64_t preemptions() const { return preemptions_; }
+  const BlockPool& pool() const { return pool_; }
+
+  void CheckInvariants() const;  // for tests: linear in everything
+
+ private:
+  // A row of a plan in flight.
+  struct PlannedRow {
+    Sequence* sequence;
+    bool sample;
+  };
+  struct PlannedStep {
+    std::uint64_t step = 0;
+    std::vector<PlannedRow> rows;
+  };
+  // A plan in the making.
+  struct Draft {
+    StepPlan plan;
+    std::vector<PlannedRow> rows;
+    std::int32_t budget = 0;   // input tokens left
+    std::int32_t waiting = 0;  // sequences that sit out until a block is given back
+    Clock::TimePoint now;
+  };
+
+  void PlanDecodes(Draft& draft);
+  void PlanPrefills(Draft& draft);
+  void PlanPrefill(Sequence& sequence, Draft& draft);
+  void Admit(Draft& draft);
+  bool MaySample(Sequence& sequence, Clock::TimePoint now);
+  bool EnsureBlock(Sequence& sequence, Draft& draft);
+  void AddRow(Sequence& sequence, std::int32_t count, bool sample, Draft& draft);
+  void TellRunner(Sequence& sequence, StepPlan& plan);
+
+  void Commit(Sequence& sequence, const StepResult& result, const RowResult& row);
+  bool EndsSequence(const Sequence& sequence, std::int32_t id) const;
+  void Preempt(Sequence& sequence);
+  // Gives `sequence` its ending; its slot and blocks stay until RetireIfIdle.
+  void Finish(Sequence& sequence, EndReason reason);
+  // Frees slot and blocks of one that left, unless a step in flight names them. May destroy it.
+  void RetireIfIdle(Sequence& sequence);
+
+  const SchedulerConfig config_;
+  const RunnerLimits limits_;
+  BlockPool pool_;  // outlives the sequences, which hold its blocks
+  std::unordered_map<RequestHandle, std::unique_ptr<Sequence>> sequences_;
+  WaitingQueue queue_;
+  std::vector<Sequence*> running_;  // kRunning, oldest first
+  std::vector<std::int32_t> free_slots_;
+  std::int32_t retiring_blocks_ = 0;  // of kLeaving and kEnded sequences
+  std::deque<PlannedStep> in_flight_;
+  std::set<std::pair<Clock::TimePoint, RequestHandle>> deadlines_;
+  std::uint64_t last_step_ = 0;
+  std::uint64_t preemptions_ = 0;
+};
+
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,139 @@
+// Scheduler: who goes into the next step.
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "worker/engine/scheduler.h"
+
+namespace thinkwire::worker::engine {
+namespace {
+
+std::int32_t BlocksFor(std::int32_t tokens, std::int32_t block_tokens) {
+  return (tokens + block_tokens - 1) / block_tokens;
+}
+
+// Blocks left alone by admission, so that the sequences that run can grow for a while before one
+// must be preempted again.
+std::int32_t Headroom(std::size_t running, std::int32_t total_blocks) {
+  if (running == 0) return 0;
+  return std::max(static_cast<std::int32_t>(running), total_blocks / 100);
+}
+
+}  // namespace
+
+StepPlan Scheduler::Plan(Clock::TimePoint now) {
+  CHECK(steps_in_flight() < limits_.max_in_flight, "a plan more than the runner takes");
+  Draft draft{.plan = {}, .rows = {}, .budget = limits_.max_num_batched_tokens, .now = now};
+  PlanDecodes(draft);
+  PlanPrefills(draft);
+  Admit(draft);
+  if (draft.rows.empty()) return {};
+  draft.plan.step = ++last_step_;
+  in_flight_.push_back({.step = draft.plan.step, .rows = std::move(draft.rows)});
+  return std::move(draft.plan);
+}
+
+void Scheduler::PlanDecodes(Draft& draft) {
+  // EnsureBlock may preempt, which takes away only from the back and never the current one.
+  for (std::size_t i = 0; i < running_.size() && draft.budget > 0; ++i) {
+    Sequence& sequence = *running_[i];
+    if (!sequence.decoding() || !MaySample(sequence, draft.now)) continue;
+    if (EnsureBlock(sequence, draft)) AddRow(sequence, 1, true, draft);
+  }
+}
+
+void Scheduler::PlanPrefills(Draft& draft) {
+  for (std::size_t i = 0; i < running_.size() && draft.budget > 0; ++i) {
+    if (!running_[i]->decoding()) PlanPrefill(*running_[i], draft);
+  }
+}
+
+void Scheduler::PlanPrefill(Sequence& sequence, Draft& draft) {
+  const std::int32_t left = sequence.committed() - sequence.computed();
+  const std::int32_t count = std::min(left, draft.budget);
+  const bool sample = count == left;
+  if (sample && !MaySample(sequence, draft.now)) return;
+  AddRow(sequence, count, sample, draft);
+}
+
+void Scheduler::Admit(Draft& draft) {
+  // A sequence that waits for a block comes before new ones.
+  while (draft.budget > 0 && draft.waiting == 0 && !queue_.empty() && !free_slots_.empty()) {
+    Sequence& sequence = queue_.front();
+    const std::int32_t blocks = BlocksFor(sequence.committed(), limits_.block_tokens);
+    if (blocks + Headroom(running_.size(), pool_.total()) > pool_.free()) return;
+    queue_.Remove(sequence);
+    sequence.state = SequenceState::kRunning;
+    sequence.slot = free_slots_.back();
+    free_slots_.pop_back();
+    for (std::int32_t i = 0; i < blocks; ++i) sequence.AddBlock(*pool_.Allocate());
+    running_.push_back(&sequence);
+    if (!std::exchange(sequence.started, true)) sequence.stream->SetStarted();
+    PlanPrefill(sequence, draft);
+  }
+}
+
+bool Scheduler::MaySample(Sequence& sequence, Clock::TimePoint now) {
+  if (!sequence.MayDraw()) return false;
+  const std::size_t room = sequence.stream->room();
+  const auto in_flight = static_cast<std::size_t>(sequence.samples_in_flight());
+  if (room > in_flight) {
+    sequence.full_at.reset();
+    return true;
+  }
+  if (room == 0 && !sequence.full_at) sequence.full_at = now;
+  return false;
+}
+
+bool Scheduler::EnsureBlock(Sequence& sequence, Draft& draft) {
+  if (sequence.computed() < sequence.num_blocks() * limits_.block_tokens) return true;
+  for (;;) {
+    if (std::optional<BlockHandle> block = pool_.Allocate()) {
+      sequence.AddBlock(*std::move(block));
+      return true;
+    }
+    Sequence& youngest = *running_.back();
+    const bool soon = retiring_blocks_ > draft.waiting;  // given back within max_in_flight steps
+    if (soon || &youngest == &sequence) {
+      CHECK(soon || running_.size() > 1, "a sequence that runs alone fits the pool");
+      ++draft.waiting;
+      return false;
+    }
+    Preempt(youngest);
+  }
+}
+
+void Scheduler::AddRow(Sequence& sequence, std::int32_t count, bool sample, Draft& draft) {
+  StepPlan& plan = draft.plan;
+  TellRunner(sequence, plan);
+  Row row{.slot = sequence.slot,
+          .first_position = sequence.computed(),
+          .count = count,
+          .first_id = kLastSampled,
+          .sample = sample,
+          .logprob = sample && sequence.request().logprobs,
+          .phase = sequence.phase()};
+  if (sequence.samples_in_flight() == 0) {
+    row.first_id = static_cast<std::int32_t>(plan.input_ids.size());
+    const auto first = sequence.ids().begin() + sequence.computed();
+    plan.input_ids.insert(plan.input_ids.end(), first, first + count);
+  }
+  plan.rows.push_back(row);
+  draft.rows.push_back({.sequence = &sequence, .sample = sample});
+  draft.budget -= count;
+  sequence.OnSubmitted(count, sample);
+}
+
+void Scheduler::TellRunner(Sequence& sequence, StepPlan& plan) {
+  for (; sequence.blocks_told < sequence.num_blocks(); ++sequence.blocks_told) {
+    const auto index = static_cast<std::size_t>(sequence.blocks_told);
+    plan.block_table_changes.push_back({.slot = sequence.slot,
+                                        .index = sequence.blocks_told,
+                                        .block = sequence.blocks()[index].block()});
+  }
+  if (!std::exchange(sequence.sampling_told, true)) {
+    plan.sampling_changes.push_back({.slot = sequence.slot, .params = sequence.request().sampling});
+  }
+}
+
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "common/clock.h"
+#include "worker/engine/block_pool.h"
+#include "worker/engine/phase.h"
+#include "worker/engine/request.h"
+#include "worker/engine/token_stream.h"
+
+namespace thinkwire::worker::engine {
+
+enum class SequenceState : std::uint8_t {
+  kQueued,   // no slot, no blocks
+  kRunning,  // has a slot and blocks
+  kLeaving,  // preempted: keeps both until its steps in flight are collected, then kQueued
+  kEnded,    // its stream has its ending: keeps both until its steps in flight are collected
+};
+
+// One output's progress.
+// Committed are the ids that the host knows: prompt and drawn. Computed are the positions whose
+// inputs were handed to the runner, whether or not that step was collected. Invariants:
+// (1) computed <= committed + samples_in_flight;
+// (2) samples_in_flight > 0 only when computed == committed + samples_in_flight - 1, that is, the
+//     next input is the id that is being drawn;
+// (3) the blocks cover every computed position.
+// Threads: the engine thread.
+class Sequence {
+ public:
+  // `max_tokens` as CheckRequest gave it.
+  Sequence(RequestHandle handle, Request request, std::int32_t max_tokens,
+           std::shared_ptr<TokenStream> stream);
+
+  RequestHandle handle() const { return handle_; }  // ascending in order of arrival
+  const Request& request() const { return request_; }
+  const std::vector<std::int32_t>& ids() const { return ids_; }
+  std::int32_t committed() const { return static_cast<std::int32_t>(ids_.size()); }
+  std::int32_t computed() const { return computed_; }
+  std::int32_t samples_in_flight() const { return samples_in_flight_; }
+  std::int32_t steps_in_flight() const { return steps_in_flight_; }
+  std::int32_t generated() const { return generated_; }
+  Phase phase() const { return phase_.phase(); }  // of the token after the committed ones
+
+  // At most one input is left to compute: what follows it can be drawn in one row of one token.
+  bool decoding() const { return computed_ + 1 >= committed(); }
+
+  // The token limit leaves something to draw beyond what is in flight.
+  bool MayDraw() const { return generated_ + samples_in_flight_ < max_tokens_; }
+  bool reached_max_tokens() const { return generated_ >= max_tokens_; }
+
+  // A row of `count` inputs was handed to the runner.
+  void OnSubmitted(std::int32_t count, bool sample);
+  // The oldest row in flight was collected.
+  void OnCollected(bool sample);
+  // `id` was drawn.
+  Token Commit(std::int32_t id, float logprob);
+
+  void AddBlock(BlockHandle block) { blocks_.push_back(std::move(block)); }
+  const std::vector<BlockHandle>& blocks() const { return blocks_; }
+  std::int32_t num_blocks() const { return static_cast<std::int32_t>(blocks_.size()); }
+
+  // Gives back the blocks and forgets what was computed. REQUIRES: steps_in_flight() == 0.
+  void Release();
+
+  // Told by the scheduler, which alone changes them.
+  SequenceState state = SequenceState::kQueued;
+  std::int32_t slot = -1;
+  std::int32_t blocks_told = 0;             // of blocks(), known to the runner
+  bool sampling_told = false;               // the slot's sampling parameters, likewise
+  bool started = false;                     // was admitted at least once
+  std::int32_t preemptions = 0;             // times the blocks were lost
+  std::int32_t queue_position = -1;         // last reported to the stream; -1: none yet
+  std::optional<Clock::TimePoint> full_at;  // since when the stream has had no room
+  std::shared_ptr<TokenStream> stream;      // null once ended
+
+ private:
+  const RequestHandle handle_;
+  const Request request_;
+  const std::int32_t max_tokens_;
+  std::vector<std::int32_t> ids_;
+  std::int32_t computed_ = 0;
+  std::int32_t samples_in_flight_ = 0;
+  std::int32_t steps_in_flight_ = 0;
+  std::int32_t generated_ = 0;
+  PhaseMachine phase_;
+  std::vector<BlockHandle> blocks_;
+};
+
+}  // namespace thinkwire::worker::engine

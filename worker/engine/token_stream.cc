@@ -1,0 +1,55 @@
+#include "worker/engine/token_stream.h"
+
+#include <utility>
+
+#include "common/check.h"
+
+namespace thinkwire::worker::engine {
+
+TokenStream::TokenStream(std::size_t capacity, std::function<void()> on_ready)
+    : capacity_(capacity), on_ready_(std::move(on_ready)) {
+  CHECK(capacity_ >= 1, "a stream holds at least one token");
+}
+
+template <class Change>
+void TokenStream::Update(Change change) {
+  bool was_empty = false;
+  {
+    MutexLock lock(mu_);
+    CHECK(!pending_.ending, "nothing follows an ending");
+    was_empty = pending_.empty();
+    change(pending_);
+  }
+  if (was_empty && on_ready_) on_ready_();
+}
+
+TokenStream::Batch TokenStream::Take() {
+  MutexLock lock(mu_);
+  return std::exchange(pending_, Batch{});
+}
+
+std::size_t TokenStream::room() const {
+  MutexLock lock(mu_);
+  return capacity_ - pending_.tokens.size();
+}
+
+void TokenStream::Push(const Token& token) {
+  Update([&](Batch& pending) {
+    CHECK(pending.tokens.size() < capacity_, "the stream has room");
+    pending.tokens.push_back(token);
+  });
+}
+
+void TokenStream::SetQueuePosition(std::int32_t position) {
+  Update([&](Batch& pending) { pending.queue_position = position; });
+}
+
+void TokenStream::SetStarted() {
+  Update([](Batch& pending) { pending.started = true; });
+}
+
+void TokenStream::SetEnding(const Ending& ending) {
+  Update([&](Batch& pending) { pending.ending = ending; });
+}
+
+}  // namespace thinkwire::worker::engine

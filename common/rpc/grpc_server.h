@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+
+namespace grpc {
+class Server;
+class Service;
+}  // namespace grpc
+
+namespace thinkwire::rpc {
+
+class HealthService;
+
+struct GrpcServerOptions {
+  std::string listen;                    // "host:port"; port 0 takes a free one
+  std::vector<grpc::Service*> services;  // outlive the server
+  // Names that grpc.health.v1 knows beside "".
+  std::vector<std::string> health_names;
+  // Whether reflection is served on addresses other than loopback, where it always is.
+  bool reflection_everywhere = false;
+  // What gRPC may hold for requests that are still arriving, over all connections.
+  std::size_t memory_quota_bytes = std::size_t{512} << 20;
+  int max_message_bytes = 8 << 20;  // of one request; a 128k-token prompt is below 1 MB
+  int max_streams = 4096;           // per connection; about 20 KB each
+};
+
+// A listening gRPC server with true health, limits and keepalive.
+// Threads: any; Shutdown once.
+class GrpcServer {
+ public:
+  // Listens; health says NOT_SERVING until SetServing(true).
+  // Fails: UNAVAILABLE the address cannot be had (taken, not ours, malformed).
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options);
+
+  ~GrpcServer();  // Shutdown(0) unless it was called
+  GrpcServer(const GrpcServer&) = delete;
+  GrpcServer& operator=(const GrpcServer&) = delete;
+
+  int port() const { return port_; }
+
+  void SetServing(bool serving);
+
+  // Health says NOT_SERVING and no new call is taken; running calls have `grace` to end, then they
+  // are cancelled. Blocks until all have ended.
+  void Shutdown(Clock::Duration grace);
+
+ private:
+  GrpcServer(std::unique_ptr<HealthService> health, std::unique_ptr<grpc::Server> server, int port);
+
+  const std::unique_ptr<HealthService> health_;
+  const std::unique_ptr<grpc::Server> server_;
+  const int port_;
+  bool shut_down_ = false;
+};
+
+// Whether "host:port" can be reached from this machine alone.
+bool IsLoopback(const std::string& address);
+
+}  // namespace thinkwire::rpc

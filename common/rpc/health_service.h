@@ -1,0 +1,50 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/mutex.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace thinkwire::rpc {
+
+// grpc.health.v1, true from the first call on: NOT_SERVING until SetServing(true). gRPC's own one
+// says SERVING from its construction, before a model is loaded.
+// Threads: any.
+class HealthService final : public grpc::health::v1::Health::WithRawCallbackMethod_Watch<
+                                grpc::health::v1::Health::WithRawCallbackMethod_Check<
+                                    grpc::health::v1::Health::Service>> {
+ public:
+  // Knows `names` and "", the process as a whole.
+  explicit HealthService(const std::vector<std::string>& names);
+  ~HealthService() override;
+
+  // The status of every name. Tells the watchers. No effect after Shutdown.
+  void SetServing(bool serving);
+
+  // NOT_SERVING for good, and ends the watches, which would hold the server's shutdown up.
+  void Shutdown();
+
+  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,
+                                  const grpc::ByteBuffer* request,
+                                  grpc::ByteBuffer* response) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Watch(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* request) override;
+
+ private:
+  class Watcher;
+  using Status = grpc::health::v1::HealthCheckResponse::ServingStatus;
+
+  Status StatusOf(const std::string& name) const;
+
+  const std::set<std::string> names_;
+  mutable Mutex mu_;
+  bool serving_ ABSL_GUARDED_BY(mu_) = false;
+  bool shut_down_ ABSL_GUARDED_BY(mu_) = false;
+  std::map<const Watcher*, std::shared_ptr<Watcher>> watchers_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace thinkwire::rpc

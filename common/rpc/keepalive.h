@@ -1,0 +1,14 @@
+#pragma once
+
+namespace thinkwire::rpc {
+
+// Pings that find a dead peer without killing a silent stream: a server drops clients that ping
+// more often than its minimum, so the client's period must stay above it.
+inline constexpr int kMinReceivedPingIntervalMs = 1000;
+inline constexpr int kClientKeepaliveTimeMs = 2000;
+inline constexpr int kClientKeepaliveTimeoutMs = 1000;
+inline constexpr int kServerKeepaliveTimeMs = 20000;
+inline constexpr int kServerKeepaliveTimeoutMs = 10000;
+static_assert(kMinReceivedPingIntervalMs < kClientKeepaliveTimeMs);
+
+}  // namespace thinkwire::rpc

@@ -1,0 +1,207 @@
+#include "common/rpc/request_checks.h"
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/status_details.h"
+#include "common/status.h"
+#include "thinkwire/v1/reasoning.pb.h"
+#include "thinkwire/v1/worker.pb.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+constexpr int kMaxStopStrings = 16;
+constexpr std::size_t kMaxStopStringBytes = 256;
+constexpr int kMaxTopLogprobs = 20;
+constexpr int kMaxOutputs = 64;
+constexpr std::size_t kMaxRequestIdBytes = 128;
+
+// NaN is in no range. `low_open`: the lower bound itself is out.
+absl::Status CheckRange(const std::string& field, double value, double low, double high,
+                        bool low_open = false) {
+  if (value >= low && value <= high && !(low_open && value == low)) return absl::OkStatus();
+  return InvalidField(
+      field, absl::StrCat("must be in ", low_open ? "(" : "[", low, ", ", high, "], is ", value));
+}
+
+absl::Status CheckChat(const v1::Chat& chat) {
+  if (chat.messages().empty()) {
+    return InvalidField("prompt.chat.messages", "must not be empty");
+  }
+  for (int i = 0; i < chat.messages_size(); ++i) {
+    const std::string field = absl::StrCat("prompt.chat.messages[", i, "].role");
+    const v1::Role role = chat.messages(i).role();
+    if (role == v1::ROLE_UNSPECIFIED) return InvalidField(field, "is required");
+    if (role == v1::ROLE_SYSTEM && i > 0) {
+      return InvalidField(field, "may be ROLE_SYSTEM in the first message only");
+    }
+  }
+  if (chat.messages().rbegin()->role() != v1::ROLE_USER) {
+    return InvalidField("prompt.chat.messages", "must end with a message of the user");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPrompt(const v1::Prompt& prompt, const std::string& variant) {
+  switch (prompt.kind_case()) {
+    case v1::Prompt::kChat:
+      return CheckChat(prompt.chat());
+    case v1::Prompt::kText:
+      if (prompt.text().empty()) return InvalidField("prompt.text", "must not be empty");
+      return absl::OkStatus();
+    case v1::Prompt::kTokenIds:
+      if (prompt.token_ids().ids().empty()) {
+        return InvalidField("prompt.token_ids.ids", "must not be empty");
+      }
+      if (variant.empty()) {
+        return InvalidField("variant",
+                            "is required with prompt.token_ids: ids mean something for "
+                            "one vocabulary only");
+      }
+      return absl::OkStatus();
+    case v1::Prompt::KIND_NOT_SET:
+      break;
+  }
+  return InvalidField("prompt", "is required: one of chat, text, token_ids");
+}
+
+absl::Status CheckWishes(const v1::Wishes& wishes, const std::string& variant) {
+  if (wishes.has_quality()) return UnimplementedField("wishes.quality");
+  if (wishes.has_latency()) return UnimplementedField("wishes.latency");
+  if (wishes.has_max_cost()) return UnimplementedField("wishes.max_cost");
+  if (wishes.may_substitute()) return UnimplementedField("wishes.may_substitute");
+  if (wishes.task() != v1::TASK_UNSPECIFIED && !variant.empty()) {
+    return InvalidField("wishes.task", "must be unset when variant is set");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSamplingBuilt(const v1::PhaseSampling& sampling, const std::string& path) {
+  if (sampling.has_repetition_penalty()) return UnimplementedField(path + ".repetition_penalty");
+  if (sampling.has_presence_penalty()) return UnimplementedField(path + ".presence_penalty");
+  if (sampling.has_frequency_penalty()) return UnimplementedField(path + ".frequency_penalty");
+  if (!sampling.logit_bias().empty()) return UnimplementedField(path + ".logit_bias");
+  if (!sampling.stop_token_ids().empty()) return UnimplementedField(path + ".stop_token_ids");
+  if (sampling.has_top_logprobs()) {
+    RETURN_IF_ERROR(
+        CheckRange(path + ".top_logprobs", sampling.top_logprobs(), 0, kMaxTopLogprobs));
+    if (sampling.top_logprobs() > 0) return UnimplementedField(path + ".top_logprobs");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStopStrings(const v1::PhaseSampling& sampling, const std::string& path) {
+  if (sampling.stop_strings_size() > kMaxStopStrings) {
+    return InvalidField(path + ".stop_strings",
+                        absl::StrCat("may hold at most ", kMaxStopStrings, " texts, holds ",
+                                     sampling.stop_strings_size()));
+  }
+  for (int i = 0; i < sampling.stop_strings_size(); ++i) {
+    const std::size_t size = sampling.stop_strings(i).size();
+    if (size < 1 || size > kMaxStopStringBytes) {
+      return InvalidField(
+          absl::StrCat(path, ".stop_strings[", i, "]"),
+          absl::StrCat("must be 1 to ", kMaxStopStringBytes, " bytes long, is ", size));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSampling(const v1::PhaseSampling& sampling, const std::string& path) {
+  RETURN_IF_ERROR(CheckSamplingBuilt(sampling, path));
+  if (sampling.has_temperature()) {
+    RETURN_IF_ERROR(CheckRange(path + ".temperature", sampling.temperature(), 0, 2));
+  }
+  if (sampling.has_top_p()) {
+    RETURN_IF_ERROR(CheckRange(path + ".top_p", sampling.top_p(), 0, 1, /*low_open=*/true));
+  }
+  if (sampling.has_min_p()) {
+    RETURN_IF_ERROR(CheckRange(path + ".min_p", sampling.min_p(), 0, 1));
+  }
+  if (sampling.has_top_k() && sampling.top_k() < 0) {
+    return InvalidField(path + ".top_k",
+                        absl::StrCat("must not be negative, is ", sampling.top_k()));
+  }
+  return CheckStopStrings(sampling, path);
+}
+
+absl::Status CheckThinking(const v1::Thinking& thinking) {
+  if (thinking.has_budget_tokens()) return UnimplementedField("thinking.budget_tokens");
+  if (thinking.budget_from_deadline()) return UnimplementedField("thinking.budget_from_deadline");
+  if (thinking.has_landing_share()) return UnimplementedField("thinking.landing_share");
+  if (thinking.has_closing_text()) return UnimplementedField("thinking.closing_text");
+  if (thinking.has_loop_limits()) return UnimplementedField("thinking.loop_limits");
+  return absl::OkStatus();
+}
+
+absl::Status CheckMode(v1::ThinkingMode mode, const v1::Prompt& prompt, const std::string& field) {
+  if (mode != v1::THINKING_MODE_UNSPECIFIED && !prompt.has_chat()) {
+    return InvalidField(field,
+                        "goes with prompt.chat only: other prompts say themselves whether "
+                        "thinking is open");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLengths(const v1::GenerateRequest& request) {
+  if (request.has_max_tokens() && request.max_tokens() < 1) {
+    return InvalidField("max_tokens", absl::StrCat("must be at least 1, is ", request.max_tokens(),
+                                                   "; leave it unset for the rest of the context"));
+  }
+  if (request.has_min_answer_tokens()) {
+    const int64_t high = request.has_max_tokens() ? request.max_tokens() : INT32_MAX;
+    RETURN_IF_ERROR(
+        CheckRange("min_answer_tokens", request.min_answer_tokens(), 0, static_cast<double>(high)));
+    if (request.min_answer_tokens() > 0) return UnimplementedField("min_answer_tokens");
+  }
+  if (request.has_n()) {
+    RETURN_IF_ERROR(CheckRange("n", request.n(), 1, kMaxOutputs));
+    if (request.n() > 1) return UnimplementedField("n");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckRequest(const v1::GenerateRequest& request) {
+  RETURN_IF_ERROR(CheckPrompt(request.prompt(), request.variant()));
+  RETURN_IF_ERROR(CheckWishes(request.wishes(), request.variant()));
+  if (request.priority() == v1::PRIORITY_LOW || request.priority() == v1::PRIORITY_HIGH) {
+    return UnimplementedField("priority");
+  }
+  RETURN_IF_ERROR(CheckSampling(request.reasoning_sampling(), "reasoning_sampling"));
+  RETURN_IF_ERROR(CheckSampling(request.answer_sampling(), "answer_sampling"));
+  RETURN_IF_ERROR(CheckThinking(request.thinking()));
+  RETURN_IF_ERROR(CheckMode(request.thinking().mode(), request.prompt(), "thinking.mode"));
+  RETURN_IF_ERROR(CheckLengths(request));
+  if (request.has_consensus()) return UnimplementedField("consensus");
+  if (request.has_answer_format()) return UnimplementedField("answer_format");
+  if (request.has_resume()) return UnimplementedField("resume");
+  if (!request.cache_salt().empty()) return UnimplementedField("cache_salt");
+  return absl::OkStatus();
+}
+
+absl::Status CheckRequest(const v1::CountTokensRequest& request) {
+  RETURN_IF_ERROR(CheckPrompt(request.prompt(), request.variant()));
+  RETURN_IF_ERROR(CheckWishes(request.wishes(), request.variant()));
+  return CheckMode(request.thinking_mode(), request.prompt(), "thinking_mode");
+}
+
+absl::Status CheckRequest(const v1::WorkerGenerateRequest& request) {
+  if (!request.has_request()) return InvalidField("request", "is required");
+  const std::size_t id_size = request.request_id().size();
+  if (id_size < 1 || id_size > kMaxRequestIdBytes) {
+    return InvalidField("request_id", absl::StrCat("must be 1 to ", kMaxRequestIdBytes,
+                                                   " bytes long, is ", id_size));
+  }
+  if (request.attempt() < 1) {
+    return InvalidField("attempt", absl::StrCat("must be at least 1, is ", request.attempt()));
+  }
+  if (!request.request().has_seed()) return InvalidField("request.seed", "is required");
+  if (request.has_resume()) return UnimplementedField("resume");
+  return CheckRequest(request.request());
+}
+
+}  // namespace thinkwire::rpc

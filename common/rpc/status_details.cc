@@ -1,0 +1,152 @@
+#include "common/rpc/status_details.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+constexpr char kTypePrefix[] = "type.googleapis.com/";
+constexpr char kDomain[] = "thinkwire";
+constexpr std::size_t kMaxMessageBytes = 1024;
+constexpr std::size_t kMaxDetailBytes = 2048;
+
+absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+template <class Detail>
+std::string TypeUrl() {
+  return absl::StrCat(kTypePrefix, Detail::descriptor()->full_name());
+}
+
+template <class Detail>
+std::optional<Detail> Get(const absl::Status& status) {
+  const auto payload = status.GetPayload(TypeUrl<Detail>());
+  Detail detail;
+  if (!payload || !detail.ParseFromString(std::string(*payload))) return std::nullopt;
+  return detail;
+}
+
+template <class Detail>
+void Set(absl::Status& status, const Detail& detail) {
+  status.SetPayload(TypeUrl<Detail>(), absl::Cord(detail.SerializeAsString()));
+}
+
+// At most kMaxMessageBytes of `text`, never ending inside a code point.
+std::string CutMessage(absl::string_view text) {
+  if (text.size() <= kMaxMessageBytes) return std::string(text);
+  std::size_t end = kMaxMessageBytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return absl::StrCat(text.substr(0, end), "...");
+}
+
+}  // namespace
+
+absl::Status Error(absl::StatusCode code, std::string_view reason, std::string_view message) {
+  absl::Status status(code, View(message));
+  google::rpc::ErrorInfo info;
+  info.set_domain(kDomain);
+  info.set_reason(std::string(reason));
+  Set(status, info);
+  return status;
+}
+
+absl::Status InvalidField(std::string_view field, std::string_view why) {
+  absl::Status status = Error(absl::StatusCode::kInvalidArgument, "INVALID_FIELD",
+                              absl::StrCat(View(field), " ", View(why)));
+  google::rpc::BadRequest bad_request;
+  auto* violation = bad_request.add_field_violations();
+  violation->set_field(std::string(field));
+  violation->set_description(std::string(why));
+  Set(status, bad_request);
+  return WithMetadata(std::move(status), "field", field);
+}
+
+absl::Status UnimplementedField(std::string_view field) {
+  return WithMetadata(Error(absl::StatusCode::kUnimplemented, "FIELD_NOT_IMPLEMENTED",
+                            absl::StrCat(View(field), " is not supported yet")),
+                      "field", field);
+}
+
+absl::Status WithMetadata(absl::Status status, std::string_view key, std::string_view value) {
+  google::rpc::ErrorInfo info =
+      Get<google::rpc::ErrorInfo>(status).value_or(google::rpc::ErrorInfo());
+  info.set_domain(kDomain);
+  if (info.reason().empty()) info.set_reason(absl::StatusCodeToString(status.code()));
+  (*info.mutable_metadata())[std::string(key)] = std::string(value);
+  Set(status, info);
+  return status;
+}
+
+absl::Status WithRetryAfter(absl::Status status, Clock::Duration delay) {
+  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(delay).count();
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(nanos / 1'000'000'000);
+  retry.mutable_retry_delay()->set_nanos(static_cast<int>(nanos % 1'000'000'000));
+  Set(status, retry);
+  return status;
+}
+
+std::string ErrorReason(const absl::Status& status) {
+  const auto info = Get<google::rpc::ErrorInfo>(status);
+  return info ? info->reason() : "";
+}
+
+std::string ErrorMetadata(const absl::Status& status, std::string_view key) {
+  const auto info = Get<google::rpc::ErrorInfo>(status);
+  if (!info) return "";
+  const auto found = info->metadata().find(std::string(key));
+  return found == info->metadata().end() ? "" : found->second;
+}
+
+std::optional<Clock::Duration> RetryAfter(const absl::Status& status) {
+  const auto retry = Get<google::rpc::RetryInfo>(status);
+  if (!retry) return std::nullopt;
+  return std::chrono::duration_cast<Clock::Duration>(
+      std::chrono::seconds(retry->retry_delay().seconds()) +
+      std::chrono::nanoseconds(retry->retry_delay().nanos()));
+}
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  google::rpc::Status proto;
+  proto.set_code(static_cast<int>(status.code()));
+  proto.set_message(CutMessage(status.message()));
+  bool has_info = false;
+  std::size_t bytes = 0;
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    if (!absl::StartsWith(url, kTypePrefix) || bytes + payload.size() > kMaxDetailBytes) return;
+    bytes += payload.size();
+    has_info |= url == TypeUrl<google::rpc::ErrorInfo>();
+    auto* any = proto.add_details();
+    any->set_type_url(std::string(url));
+    any->set_value(std::string(payload));
+  });
+  if (!has_info) {
+    google::rpc::ErrorInfo info;
+    info.set_domain(kDomain);
+    info.set_reason(absl::StatusCodeToString(status.code()));
+    proto.add_details()->PackFrom(info);
+  }
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), proto.message(),
+                      proto.SerializeAsString());
+}
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  absl::Status result(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  google::rpc::Status proto;
+  if (proto.ParseFromString(status.error_details())) {
+    for (const auto& any : proto.details()) {
+      result.SetPayload(any.type_url(), absl::Cord(any.value()));
+    }
+  }
+  return result;
+}
+
+}  // namespace thinkwire::rpc

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "worker/kernels/backend.h"
+#include "worker/kernels/cpu/cpu_linear_weight.h"
+#include "worker/kernels/cpu/row_kernels.h"
+#include "worker/kernels/cpu/thread_pool.h"
+
+namespace thinkwire::worker::kernels {
+
+// The op contract on this machine's cores: f32 activations and KV, bf16 weights. The same bits for
+// every instruction set and thread count (row_kernels_impl.h, attention_kernel.h say the order).
+//
+// Each op is one file, cpu/<op>.cc. A KV block holds keys as [K, D, B] and values as [K, B, D].
+// Ops are done when they return. Owns: its threads and scratch memory.
+class CpuBackend final : public Backend {
+ public:
+  // REQUIRES: num_threads >= 1, IsSupported(isa).
+  explicit CpuBackend(int num_threads, Isa isa = BestIsa());
+
+  std::string name() const override;
+  DType activation_dtype() const override { return DType::kF32; }
+
+  Buffer Allocate(std::size_t bytes) override;
+  void CopyToDevice(void* device, const void* host, std::size_t bytes) override;
+  void CopyToHost(void* host, const void* device, std::size_t bytes) override;
+  void CopyOnDevice(void* to, const void* from, std::size_t bytes) override;
+  void Synchronize() override {}
+
+  std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
+                                           std::span<const WeightSlice> bias,
+                                           LinearLayout layout) override;
+  Buffer MakeTable(const WeightSlice& slice) override;
+
+  void GatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_sampled,
+                      const Tensor& ids) override;
+  void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) override;
+  void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) override;
+  void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) override;
+  void AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight, float eps,
+                  const Tensor& out) override;
+  void QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
+                      const BatchView& batch, const KvLayer& kv, const Tensor& q) override;
+  void PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv, float scale,
+                      const Tensor& out) override;
+  void Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) override;
+  void GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) override;
+  void LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) override;
+  void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
+              const Tensor& logprobs, const Tensor& not_finite,
+              const Tensor& last_sampled) override;
+
+  // Runs loops on the backend's threads: for measurements of what these threads can do.
+  ThreadPool& pool() { return pool_; }
+
+ private:
+  // x [T, in] as the linear kernels read it: rows padded to whole blocks of 32.
+  struct PaddedRows {
+    const float* data;
+    std::int64_t stride;
+  };
+  PaddedRows Pad(const Tensor& x, const CpuLinearWeight& weight);
+  // out [T, out_stride] = x W^T + bias for a kPlain weight.
+  void ApplyPlain(const Tensor& x, const CpuLinearWeight& weight, float* out,
+                  std::int64_t out_stride);
+
+  const RowKernels& rows_;
+  ThreadPool pool_;
+  std::vector<float> padded_;     // Pad
+  std::vector<float> qkv_;        // QkvRopeWriteKv: [T, (H + 2K) * D]
+  std::vector<float> attention_;  // PagedAttention: each thread's or each segment's state
+  std::vector<float> sampling_;   // Sample: each thread's rows of the vocabulary
+};
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,44 @@
+#include <cstring>
+
+#include "worker/kernels/check.h"
+#include "worker/kernels/cpu/cpu_backend.h"
+
+// Ops that only move: which ids a step reads, their embeddings, the rows that draw.
+namespace thinkwire::worker::kernels {
+
+void CpuBackend::GatherInputIds(const Tensor& given, const Tensor& source_slot,
+                                const Tensor& last_sampled, const Tensor& ids) {
+  Check(given.size() == ids.size() && source_slot.size() == ids.size(), "all hold T ids");
+  const auto* slots = source_slot.as<std::int32_t>();
+  for (std::int64_t t = 0; t < ids.size(); ++t) {
+    Check(slots[t] < last_sampled.size(), "a slot is below Q");
+    ids.as<std::int32_t>()[t] =
+        slots[t] >= 0 ? last_sampled.as<std::int32_t>()[slots[t]] : given.as<std::int32_t>()[t];
+  }
+}
+
+void CpuBackend::Embed(const Tensor& ids, const Tensor& table, const Tensor& out) {
+  Check(table.rank == 2 && table.dtype == DType::kBf16, "the table is bf16 [V, E]");
+  const std::int64_t width = table.dim(1);
+  Check(out.dtype == DType::kF32 && out.size() == ids.size() * width, "the output is f32 [T, E]");
+  const auto* id = ids.as<std::int32_t>();
+  pool_.For(ids.size(), 32, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      Check(id[t] >= 0 && id[t] < table.dim(0), "a token id is in the vocabulary");
+      rows_.widen(table.as<std::uint16_t>() + id[t] * width, out.as<float>() + t * width, width);
+    }
+  });
+}
+
+void CpuBackend::GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) {
+  Check(x.rank == 2 && out.size() == rows.size() * x.dim(1), "the output is [L, E]");
+  const std::int64_t width = x.dim(1);
+  for (std::int64_t l = 0; l < rows.size(); ++l) {
+    const std::int32_t row = rows.as<std::int32_t>()[l];
+    Check(row >= 0 && row < x.dim(0), "a row is below T");
+    std::memcpy(out.as<float>() + l * width, x.as<float>() + row * width,
+                static_cast<std::size_t>(width) * sizeof(float));
+  }
+}
+
+}  // namespace thinkwire::worker::kernels

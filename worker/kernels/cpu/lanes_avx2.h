@@ -1,0 +1,95 @@
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace thinkwire::worker::kernels {
+
+// The sixteen f32 lanes of row_kernels_impl.h in two AVX registers.
+struct Avx2Lanes {
+  static constexpr const char* kName = "avx2";
+  static constexpr int kTileTokens = 2;
+  static constexpr int kTileRows = 2;
+  static constexpr int kAttentionQueries = 2;
+  static constexpr int kAttentionKeyGroups = 2;
+
+  __m256 lo;
+  __m256 hi;
+
+  static Avx2Lanes Set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+  static Avx2Lanes Load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+  static Avx2Lanes LoadFirst(const float* p, int n) {
+    float lanes[16] = {};
+    for (int i = 0; i < n; ++i) lanes[i] = p[i];
+    return Load(lanes);
+  }
+  static __m256 WidenBf16(const std::uint16_t* p) {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+  static Avx2Lanes LoadBf16(const std::uint16_t* p) { return {WidenBf16(p), WidenBf16(p + 8)}; }
+  static void LoadPanelBf16(const std::uint16_t* p, Avx2Lanes* first, Avx2Lanes* second) {
+    const __m256i high_half = _mm256_set1_epi32(static_cast<int>(0xFFFF0000U));
+    const __m256i a = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+    const __m256i b = _mm256_load_si256(reinterpret_cast<const __m256i*>(p + 16));
+    first->lo = _mm256_castsi256_ps(_mm256_slli_epi32(a, 16));
+    first->hi = _mm256_castsi256_ps(_mm256_slli_epi32(b, 16));
+    second->lo = _mm256_castsi256_ps(_mm256_and_si256(a, high_half));
+    second->hi = _mm256_castsi256_ps(_mm256_and_si256(b, high_half));
+  }
+  void Store(float* p) const {
+    _mm256_storeu_ps(p, lo);
+    _mm256_storeu_ps(p + 8, hi);
+  }
+  void StoreFirst(float* p, int n) const {
+    float lanes[16];
+    Store(lanes);
+    for (int i = 0; i < n; ++i) p[i] = lanes[i];
+  }
+
+  static Avx2Lanes Fma(Avx2Lanes a, Avx2Lanes b, Avx2Lanes c) {
+    return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+  }
+  static Avx2Lanes Add(Avx2Lanes a, Avx2Lanes b) {
+    return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+  }
+  static Avx2Lanes Sub(Avx2Lanes a, Avx2Lanes b) {
+    return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
+  }
+  static Avx2Lanes Mul(Avx2Lanes a, Avx2Lanes b) {
+    return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+  }
+  static Avx2Lanes Div(Avx2Lanes a, Avx2Lanes b) {
+    return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
+  }
+  static Avx2Lanes Max(Avx2Lanes a, Avx2Lanes b) {
+    return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+  }
+  static Avx2Lanes Min(Avx2Lanes a, Avx2Lanes b) {
+    return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+  }
+  static Avx2Lanes ZeroWhereLess(Avx2Lanes x, Avx2Lanes bound, Avx2Lanes value) {
+    return {_mm256_and_ps(_mm256_cmp_ps(x.lo, bound.lo, _CMP_NLT_UQ), value.lo),
+            _mm256_and_ps(_mm256_cmp_ps(x.hi, bound.hi, _CMP_NLT_UQ), value.hi)};
+  }
+  static __m256 Pow2(__m256 z) {
+    const __m256i shifted = _mm256_slli_epi32(_mm256_castps_si256(z), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(shifted, _mm256_set1_epi32(0x3F800000)));
+  }
+  static Avx2Lanes Pow2OfLowBits(Avx2Lanes z) { return {Pow2(z.lo), Pow2(z.hi)}; }
+
+  static void Sum4(const Avx2Lanes* a, float* out) {
+    __m128 s[4];
+    for (int i = 0; i < 4; ++i) {
+      const __m256 half = _mm256_add_ps(a[i].lo, a[i].hi);
+      s[i] = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    }
+    _MM_TRANSPOSE4_PS(s[0], s[1], s[2], s[3]);
+    _mm_storeu_ps(out, _mm_add_ps(_mm_add_ps(s[0], s[2]), _mm_add_ps(s[1], s[3])));
+  }
+
+  static void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+};
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace thinkwire::worker::kernels {
+
+// The sixteen f32 lanes of row_kernels_impl.h in one AVX-512 register.
+struct Avx512Lanes {
+  static constexpr const char* kName = "avx512";
+  // Tokens and outputs that one pass of the linear kernel keeps in registers.
+  static constexpr int kTileTokens = 3;
+  static constexpr int kTileRows = 8;
+  static constexpr int kAttentionQueries = 4;
+  static constexpr int kAttentionKeyGroups = 4;
+
+  __m512 v;
+
+  static Avx512Lanes Set(float x) { return {_mm512_set1_ps(x)}; }
+  static Avx512Lanes Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  // The first n lanes; the others are 0.
+  static Avx512Lanes LoadFirst(const float* p, int n) {
+    return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << n) - 1U), p)};
+  }
+  // Sixteen bf16 values in order.
+  static Avx512Lanes LoadBf16(const std::uint16_t* p) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+  }
+  // Thirty-two bf16 values in the panel order of cpu_linear_weight.h.
+  static void LoadPanelBf16(const std::uint16_t* p, Avx512Lanes* first, Avx512Lanes* second) {
+    const __m512i bits = _mm512_load_si512(p);
+    first->v = _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+    second->v = _mm512_castsi512_ps(_mm512_maskz_mov_epi16(0xAAAAAAAAU, bits));
+  }
+  void Store(float* p) const { _mm512_storeu_ps(p, v); }
+  void StoreFirst(float* p, int n) const {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << n) - 1U), v);
+  }
+
+  // a * b + c, rounded once.
+  static Avx512Lanes Fma(Avx512Lanes a, Avx512Lanes b, Avx512Lanes c) {
+    return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+  }
+  static Avx512Lanes Add(Avx512Lanes a, Avx512Lanes b) { return {_mm512_add_ps(a.v, b.v)}; }
+  static Avx512Lanes Sub(Avx512Lanes a, Avx512Lanes b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  static Avx512Lanes Mul(Avx512Lanes a, Avx512Lanes b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  static Avx512Lanes Div(Avx512Lanes a, Avx512Lanes b) { return {_mm512_div_ps(a.v, b.v)}; }
+  // a > b ? a : b and a < b ? a : b: b where either is NaN.
+  static Avx512Lanes Max(Avx512Lanes a, Avx512Lanes b) { return {_mm512_max_ps(a.v, b.v)}; }
+  static Avx512Lanes Min(Avx512Lanes a, Avx512Lanes b) { return {_mm512_min_ps(a.v, b.v)}; }
+  // x < bound ? 0 : value.
+  static Avx512Lanes ZeroWhereLess(Avx512Lanes x, Avx512Lanes bound, Avx512Lanes value) {
+    return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, bound.v, _CMP_NLT_UQ), value.v)};
+  }
+  // 2^n as f32, where the f32 bits of z end in the integer n, -126 <= n <= 127.
+  static Avx512Lanes Pow2OfLowBits(Avx512Lanes z) {
+    const __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(z.v), 23);
+    return {_mm512_castsi512_ps(_mm512_add_epi32(shifted, _mm512_set1_epi32(0x3F800000)))};
+  }
+
+  // Eight lanes: lane j + lane j + 8.
+  static __m256 Halve(Avx512Lanes a) {
+    return _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  }
+  // out[i] = the lane tree's sum of a[i].
+  static void Sum4(const Avx512Lanes* a, float* out) {
+    __m128 s[4];
+    for (int i = 0; i < 4; ++i) {
+      const __m256 half = Halve(a[i]);
+      s[i] = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    }
+    _MM_TRANSPOSE4_PS(s[0], s[1], s[2], s[3]);
+    _mm_storeu_ps(out, _mm_add_ps(_mm_add_ps(s[0], s[2]), _mm_add_ps(s[1], s[3])));
+  }
+
+  static void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+};
+
+}  // namespace thinkwire::worker::kernels

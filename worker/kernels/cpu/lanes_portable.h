@@ -1,0 +1,92 @@
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace thinkwire::worker::kernels {
+
+// The sixteen f32 lanes of row_kernels_impl.h in plain C++: the reference for the others, and the
+// way out on a machine with neither AVX2 nor AVX-512.
+struct PortableLanes {
+  static constexpr const char* kName = "portable";
+  static constexpr int kTileTokens = 1;
+  static constexpr int kTileRows = 2;
+  static constexpr int kAttentionQueries = 1;
+  static constexpr int kAttentionKeyGroups = 1;
+
+  float lane[16];
+
+  template <class F>
+  static PortableLanes Make(F f) {
+    PortableLanes r;
+    for (int i = 0; i < 16; ++i) r.lane[i] = f(i);
+    return r;
+  }
+  static float Widen(std::uint32_t bf16) { return std::bit_cast<float>(bf16 << 16); }
+
+  static PortableLanes Set(float x) {
+    return Make([&](int) { return x; });
+  }
+  static PortableLanes Load(const float* p) {
+    return Make([&](int i) { return p[i]; });
+  }
+  static PortableLanes LoadFirst(const float* p, int n) {
+    return Make([&](int i) { return i < n ? p[i] : 0.0F; });
+  }
+  static PortableLanes LoadBf16(const std::uint16_t* p) {
+    return Make([&](int i) { return Widen(p[i]); });
+  }
+  static void LoadPanelBf16(const std::uint16_t* p, PortableLanes* first, PortableLanes* second) {
+    *first = Make([&](int i) { return Widen(p[2 * i]); });
+    *second = Make([&](int i) { return Widen(p[2 * i + 1]); });
+  }
+  void Store(float* p) const { StoreFirst(p, 16); }
+  void StoreFirst(float* p, int n) const {
+    for (int i = 0; i < n; ++i) p[i] = lane[i];
+  }
+
+  static PortableLanes Fma(const PortableLanes& a, const PortableLanes& b, const PortableLanes& c) {
+    return Make([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
+  }
+  static PortableLanes Add(const PortableLanes& a, const PortableLanes& b) {
+    return Make([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  static PortableLanes Sub(const PortableLanes& a, const PortableLanes& b) {
+    return Make([&](int i) { return a.lane[i] - b.lane[i]; });
+  }
+  static PortableLanes Mul(const PortableLanes& a, const PortableLanes& b) {
+    return Make([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  static PortableLanes Div(const PortableLanes& a, const PortableLanes& b) {
+    return Make([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
+  static PortableLanes Max(const PortableLanes& a, const PortableLanes& b) {
+    return Make([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  static PortableLanes Min(const PortableLanes& a, const PortableLanes& b) {
+    return Make([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  static PortableLanes ZeroWhereLess(const PortableLanes& x, const PortableLanes& bound,
+                                     const PortableLanes& value) {
+    return Make([&](int i) { return x.lane[i] < bound.lane[i] ? 0.0F : value.lane[i]; });
+  }
+  static PortableLanes Pow2OfLowBits(const PortableLanes& z) {
+    return Make([&](int i) {
+      return std::bit_cast<float>((std::bit_cast<std::uint32_t>(z.lane[i]) << 23) + 0x3F800000U);
+    });
+  }
+
+  static void Sum4(const PortableLanes* a, float* out) {
+    for (int i = 0; i < 4; ++i) {
+      PortableLanes s = a[i];
+      for (int width = 8; width > 0; width /= 2) {
+        for (int j = 0; j < width; ++j) s.lane[j] += s.lane[j + width];
+      }
+      out[i] = s.lane[0];
+    }
+  }
+
+  static void Prefetch(const void*) {}
+};
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,51 @@
+#include <cstring>
+
+#include "worker/kernels/check.h"
+#include "worker/kernels/cpu/cpu_backend.h"
+#include "worker/kernels/cpu/linear_loop.h"
+
+// out = x W^T + bias. Each output is one canonical dot product (row_kernels_impl.h), then the bias.
+namespace thinkwire::worker::kernels {
+
+CpuBackend::PaddedRows CpuBackend::Pad(const Tensor& x, const CpuLinearWeight& weight) {
+  Check(x.rank >= 2 && x.dtype == DType::kF32, "a linear's input is f32 [T, in]");
+  const std::int64_t in = weight.in_features();
+  const std::int64_t tokens = x.dim(0);
+  Check(x.size() == tokens * in, "a linear's input is in_features wide");
+  const std::int64_t stride = weight.depth_blocks() * kPanelDepth;
+  if (stride == in) return {x.as<float>(), in};
+  padded_.assign(static_cast<std::size_t>(tokens * stride), 0.0F);
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    std::memcpy(padded_.data() + t * stride, x.as<float>() + t * in,
+                static_cast<std::size_t>(in) * sizeof(float));
+  }
+  return {padded_.data(), stride};
+}
+
+void CpuBackend::ApplyPlain(const Tensor& x, const CpuLinearWeight& weight, float* out,
+                            std::int64_t out_stride) {
+  Check(weight.layout() == LinearLayout::kPlain, "a gate-up weight is for GateUpSwiGlu alone");
+  const PaddedRows padded = Pad(x, weight);
+  ForEachLinearUnit(pool_, rows_, padded.data, padded.stride, x.dim(0), weight, 1,
+                    [&](std::int64_t panel, std::int64_t first, int tokens, const float* sums) {
+                      const std::int64_t row = panel * kPanelRows;
+                      const int n = static_cast<int>(
+                          std::min<std::int64_t>(kPanelRows, weight.out_features() - row));
+                      const float* bias = weight.bias(panel);
+                      for (int t = 0; t < tokens; ++t) {
+                        float* to = out + (first + t) * out_stride + row;
+                        for (int r = 0; r < n; ++r) {
+                          to[r] = sums[t * kPanelRows + r] + (bias == nullptr ? 0.0F : bias[r]);
+                        }
+                      }
+                    });
+}
+
+void CpuBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) {
+  const auto& w = static_cast<const CpuLinearWeight&>(weight);
+  Check(out.dtype == DType::kF32 && out.size() == x.dim(0) * w.out_features(),
+        "a linear's output is f32 [T, out]");
+  ApplyPlain(x, w, out.as<float>(), w.out_features());
+}
+
+}  // namespace thinkwire::worker::kernels

@@ -9,6 +9,7 @@
 
 #include "common/check.h"
 #include "common/status.h"
+#include "worker/text/split_pattern.h"
 #include "worker/text/strings.h"
 #include "worker/text/utf8.h"
 
@@ -18,87 +19,6 @@ namespace {
 // Steps of backtracking at one place of the text; bounds the time a hostile pattern can take.
 constexpr uint32_t kMatchLimit = 100'000'000;
 
-// Unicode's White_Space, to stand inside a class.
-constexpr std::string_view kWhiteSpace =
-    R"(\x{09}-\x{0d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
-
-// Rewrites one pattern, character by character.
-class Translator {
- public:
-  explicit Translator(std::string_view pattern) : rest_(pattern) {}
-
-  absl::StatusOr<std::string> Run() {
-    while (!rest_.empty()) RETURN_IF_ERROR(Step());
-    return std::move(out_);
-  }
-
- private:
-  absl::Status Step() {
-    const char c = rest_.front();
-    if (c == '\\') return Escape();
-    if (in_class_) {
-      if (c == '[') return Refused("[ inside a class");
-      if (rest_.substr(0, 2) == "&&") return Refused("&& inside a class");
-      if (c == ']') in_class_ = false;
-      return Copy(1);
-    }
-    if (c == '^' || c == '$') return Refused("an anchor");
-    // Possessive in PCRE2, a repeated repeat in Oniguruma's Ruby syntax.
-    if (c == '{' && IsCount() && rest_.substr(rest_.find('}')).starts_with("}+")) {
-      return Refused("{…}+");
-    }
-    if (c == '[') {
-      in_class_ = true;
-      // A ']' that comes first is a member; copied here so that it does not end the class.
-      const size_t length = rest_.substr(1, 1) == "^" ? 2 : 1;
-      return Copy(rest_.substr(length, 1) == "]" ? length + 1 : length);
-    }
-    return Copy(1);
-  }
-
-  absl::Status Escape() {
-    if (rest_.size() < 2) return absl::InvalidArgumentError("it ends in a backslash");
-    const char c = rest_[1];
-    if (c == 's' || c == 'S') {
-      if (in_class_ && c == 'S') return Refused("\\S inside a class");
-      if (in_class_) {
-        out_.append(kWhiteSpace);
-      } else {
-        out_ += Concat(c == 's' ? "[" : "[^", kWhiteSpace, "]");
-      }
-      rest_.remove_prefix(2);
-      return absl::OkStatus();
-    }
-    constexpr std::string_view kSameInBoth = "pPrntd";
-    const bool is_letter_or_digit =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (is_letter_or_digit && kSameInBoth.find(c) == std::string_view::npos) {
-      return Refused(Concat("\\", std::string_view(&c, 1)));
-    }
-    return Copy(2);
-  }
-
-  // Whether the rest begins with {m}, {m,} or {m,n}, not with the braces of a \p{…}.
-  bool IsCount() const {
-    const size_t end = rest_.find_first_not_of("0123456789,", 1);
-    return end > 1 && end != std::string_view::npos && rest_[end] == '}';
-  }
-
-  absl::Status Copy(size_t length) {
-    out_.append(rest_.substr(0, length));
-    rest_.remove_prefix(std::min(length, rest_.size()));
-    return absl::OkStatus();
-  }
-
-  static absl::Status Refused(std::string_view what) {
-    return absl::UnimplementedError(Concat(what, " is not supported"));
-  }
-
-  std::string_view rest_;
-  std::string out_;
-  bool in_class_ = false;
-};
-
 std::string ErrorText(int error) {
   std::array<PCRE2_UCHAR, 256> buffer{};
   pcre2_get_error_message(error, buffer.data(), buffer.size());
@@ -106,10 +26,6 @@ std::string ErrorText(int error) {
 }
 
 }  // namespace
-
-absl::StatusOr<std::string> TranslatePattern(std::string_view pattern) {
-  return Translator(pattern).Run();
-}
 
 void Splitter::CodeDeleter::operator()(pcre2_real_code_8* code) const { pcre2_code_free(code); }
 
@@ -123,7 +39,7 @@ absl::StatusOr<Splitter> Splitter::Create(const std::vector<std::string>& patter
   CHECK(splitter.context_ != nullptr, "out of memory");
   pcre2_set_match_limit(splitter.context_.get(), kMatchLimit);
   for (const std::string& pattern : patterns) {
-    absl::StatusOr<std::string> translated = TranslatePattern(pattern);
+    absl::StatusOr<std::string> translated = TranslateSplitPattern(pattern);
     if (!translated.ok()) {
       return Annotate(translated.status(), Concat("pattern \"", pattern, "\""));
     }

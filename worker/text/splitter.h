@@ -19,9 +19,6 @@ namespace thinkwire::worker::text {
 // Isolated: a match and the text between two matches are both pieces), one after the other, each on
 // the pieces of the one before.
 //
-// Patterns are written for Oniguruma and run by PCRE2 with JIT. What the two understand differently
-// is rewritten (`\s` is Unicode's White_Space in Oniguruma, PCRE2 adds U+180E) or refused.
-//
 // Threads: immutable; Split may be called from any thread at once.
 class Splitter {
  public:
@@ -55,8 +52,5 @@ class Splitter {
   std::vector<Code> codes_;
   Context context_;
 };
-
-// `pattern`, written for Oniguruma, as PCRE2 has to be given it to match the same. Fails as Create.
-absl::StatusOr<std::string> TranslatePattern(std::string_view pattern);
 
 }  // namespace thinkwire::worker::text

@@ -22,8 +22,11 @@ struct ModelOptions {
   std::int32_t max_num_seqs = 16;         // slots
   std::int32_t max_num_batched_tokens = 512;
   std::int64_t kv_cache_memory_bytes = 0;  // 0: chosen from what the machine has
-  std::int32_t block_tokens = 16;          // tokens a KV block
+  std::int32_t block_tokens = 16;          // tokens a KV block, a multiple of 16
   std::int32_t max_in_flight = 2;          // D
+  // Ids that the tokenizer defines, [1, vocab_size]; 0: vocab_size. Rows of the head from here on
+  // are padding and are never drawn.
+  std::int32_t num_token_ids = 0;
 };
 
 // What the rest of the worker wants to know of a loaded model.
@@ -35,8 +38,9 @@ struct ModelInfo {
   std::int64_t parameters = 0;
   std::int64_t weight_bytes = 0;  // all ranks
   std::int64_t kv_cache_tokens = 0;
-  std::string device;       // "cpu avx512 2 threads"
-  std::string fingerprint;  // equal fingerprints give equal text
+  std::string stored_weights;  // "BF16", "F32" (computed in bf16 all the same), "random"
+  std::string device;          // "cpu avx512 2 threads"
+  std::string fingerprint;     // equal fingerprints give equal text
 };
 
 // A loaded model that computes steps: one thread a rank.

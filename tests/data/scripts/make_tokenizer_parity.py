@@ -51,7 +51,7 @@ TEXTS = [
     "\uffff\ufffd\U0010ffff", "'''", "don’t", "<", "</", "<thin", "<think", "< think>",
     "<think>\n\n</think>\n\n", "a<think>b</think>c", " <think> ", "<think><think></think>", "<<think>>",
     BOS + "<｜User｜>What is 1+1?<｜Assistant｜><think>\n", "x" + EOS + EOS + "y", "<｜User｜", "e<｜User｜>\u0301",
-    "<|EOT|>x<|eot_id|>", "a <mask> b<mask>c", "  <strip>  x", "word keyword word2 (word) word",
+    "<|EOT|>x<|eot_id|>", "a <mask> b<mask>c", "  <strip>  x", "xe\u0301<x>y é<x>", "word keyword word2 (word) word",
     "<｜tool▁calls▁begin｜>", "<think>" * 5, "a" * 300, " " * 300 + "x", "\n" * 100 + " " * 100, "ab " * 100,
     "9" * 100, "é" * 100, "好" * 100,
 ]
@@ -128,7 +128,8 @@ def train(flavour):
 
 def random_texts(seed, count):
     rng = random.Random(seed)
-    chars = [c for text in TEXTS + [TRAINING] for c in text]
+    # Without the letters that came after Unicode 15: ICU does not take them for word characters yet.
+    chars = [c for text in TEXTS + [TRAINING] for c in text if c != "\U00016d40"]
     for _ in range(count):
         parts = [rng.choice(TEXTS)[:20] if rng.random() < 0.3 else "".join(rng.choices(chars, k=rng.randrange(1, 12)))
                  for _ in range(rng.randrange(1, 6))]

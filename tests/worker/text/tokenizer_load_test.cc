@@ -1,0 +1,145 @@
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "tests/worker/text/test_tokenizer.h"
+
+namespace thinkwire::worker::text {
+namespace {
+
+using Json = nlohmann::json;
+
+// Changes the tiny file, loads it and expects to be refused with `code` and a message with `words`.
+void ExpectRefused(const std::function<void(Json&)>& change, absl::StatusCode code,
+                   const std::string& words) {
+  Json json = TinyTokenizerJson();
+  change(json);
+  const absl::Status status = LoadText(json.dump()).status();
+  EXPECT_EQ(status.code(), code) << status << " for " << words;
+  EXPECT_NE(status.ToString().find("tokenizer.json"), std::string::npos) << status;
+  EXPECT_NE(status.ToString().find(words), std::string::npos) << status << " lacks " << words;
+}
+
+void ExpectDamaged(const std::string& words, const std::function<void(Json&)>& change) {
+  ExpectRefused(change, absl::StatusCode::kInvalidArgument, words);
+}
+
+void ExpectUnsupported(const std::string& words, const std::function<void(Json&)>& change) {
+  ExpectRefused(change, absl::StatusCode::kUnimplemented, words);
+}
+
+TEST(TokenizerLoad, NeedsTheFile) {
+  const absl::Status status = Tokenizer::Load("/nonexistent").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_NE(status.ToString().find("/nonexistent/tokenizer.json"), std::string::npos);
+}
+
+TEST(TokenizerLoad, RefusesEveryTruncation) {
+  const std::string whole = TinyTokenizerJson().dump();
+  for (size_t size = 0; size < whole.size(); size += 37) {
+    EXPECT_EQ(LoadText(whole.substr(0, size)).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+  EXPECT_TRUE(LoadText(whole).ok());
+}
+
+TEST(TokenizerLoad, RefusesDamagedVocabularies) {
+  ExpectDamaged("model.vocab", [](Json& j) { j["model"]["vocab"] = 3; });
+  ExpectDamaged("model is not an object", [](Json& j) { j["model"] = "x"; });
+  for (const Json& id :
+       {Json(-1), Json(1 << 22), Json(1.5), Json("1"), Json(nullptr), Json(1e300)}) {
+    ExpectDamaged("model.vocab[\"ab\"]", [&](Json& j) { j["model"]["vocab"]["ab"] = id; });
+  }
+  ExpectDamaged("another token", [](Json& j) { j["model"]["vocab"]["ab"] = 257; });
+}
+
+TEST(TokenizerLoad, RefusesDamagedMerges) {
+  ExpectDamaged("model.merges[0] needs \"q?\"", [](Json& j) { j["model"]["merges"][0] = "q? b"; });
+  ExpectDamaged("model.merges[1] needs \"bc\"", [](Json& j) { j["model"]["merges"][1] = "b c"; });
+  for (const Json& merge :
+       {Json("a"), Json("a b c"), Json(1), Json({"a"}), Json({"a", 1}), Json(" a")}) {
+    ExpectDamaged("model.merges[1]", [&](Json& j) { j["model"]["merges"][1] = merge; });
+  }
+  ExpectDamaged("model.merges", [](Json& j) { j["model"].erase("merges"); });
+}
+
+TEST(TokenizerLoad, RefusesDamagedAddedTokens) {
+  ExpectDamaged("added_tokens", [](Json& j) { j["added_tokens"] = 1; });
+  ExpectDamaged("added_tokens[0]", [](Json& j) { j["added_tokens"][0] = 1; });
+  ExpectDamaged("added_tokens[0].content", [](Json& j) { j["added_tokens"][0]["content"] = ""; });
+  ExpectDamaged("added_tokens[1].special", [](Json& j) { j["added_tokens"][1]["special"] = 1; });
+  ExpectDamaged("has id 300, its place gives 259",
+                [](Json& j) { j["added_tokens"][1]["id"] = 300; });
+  ExpectDamaged("has id 5, its place gives 258", [](Json& j) { j["added_tokens"][0]["id"] = 5; });
+  ExpectDamaged("is there twice", [](Json& j) { j["added_tokens"][1]["content"] = "<think>"; });
+  ExpectUnsupported("entry for a byte", [](Json& j) {
+    j["added_tokens"] = {{{"id", 97}, {"content", "a"}}};
+  });
+}
+
+TEST(TokenizerLoad, RefusesWhatWouldChangeTheIds) {
+  ExpectUnsupported("model.type", [](Json& j) { j["model"]["type"] = "Unigram"; });
+  ExpectUnsupported("model.dropout", [](Json& j) { j["model"]["dropout"] = 0.1; });
+  ExpectUnsupported("model.byte_fallback", [](Json& j) { j["model"]["byte_fallback"] = true; });
+  ExpectUnsupported("end_of_word_suffix",
+                    [](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; });
+  ExpectUnsupported("model.novelty", [](Json& j) { j["model"]["novelty"] = true; });
+  ExpectUnsupported("model.unk_token", [](Json& j) {
+    j["model"]["unk_token"] = "ab";
+    j["model"]["vocab"].erase("z");
+    j["model"]["vocab"]["zz"] = 'z';
+  });
+  ExpectUnsupported("normalizer.type", [](Json& j) { j["normalizer"] = {{"type", "NFKC"}}; });
+  ExpectUnsupported("normalizer.normalizers[0].type", [](Json& j) {
+    j["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "Lowercase"}}}}};
+  });
+  ExpectUnsupported("decoder.type", [](Json& j) { j["decoder"]["type"] = "Metaspace"; });
+  ExpectUnsupported("truncation", [](Json& j) { j["truncation"] = {{"max_length", 4}}; });
+  ExpectUnsupported("padding", [](Json& j) { j["padding"] = {{"pad_id", 0}}; });
+}
+
+TEST(TokenizerLoad, RefusesOtherPreTokenizers) {
+  ExpectUnsupported("pre_tokenizer", [](Json& j) { j["pre_tokenizer"] = nullptr; });
+  ExpectUnsupported("pre_tokenizer.use_regex",
+                    [](Json& j) { j["pre_tokenizer"]["use_regex"] = true; });
+  ExpectUnsupported("add_prefix_space",
+                    [](Json& j) { j["pre_tokenizer"].erase("add_prefix_space"); });
+  const auto with_split = [](Json& j, const std::string& key, const Json& value) {
+    Json split = {{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Isolated"}};
+    split[key] = value;
+    j["pre_tokenizer"] = {{"type", "Sequence"},
+                          {"pretokenizers", Json::array({split, j["pre_tokenizer"]})}};
+  };
+  ExpectUnsupported("pretokenizers[0].behavior",
+                    [&](Json& j) { with_split(j, "behavior", "Removed"); });
+  ExpectUnsupported("pretokenizers[0].invert", [&](Json& j) { with_split(j, "invert", true); });
+  ExpectUnsupported("pretokenizers[0].pattern", [&](Json& j) {
+    with_split(j, "pattern", {{"String", "a"}});
+  });
+  ExpectUnsupported("^", [&](Json& j) { with_split(j, "pattern", {{"Regex", "^"}}); });
+  ExpectDamaged("(", [&](Json& j) { with_split(j, "pattern", {{"Regex", "("}}); });
+  ExpectUnsupported("pretokenizers[0].type", [&](Json& j) { with_split(j, "type", "Digits"); });
+}
+
+TEST(TokenizerLoad, DeepNestingIsNoDanger) {
+  std::string deep;
+  for (int i = 0; i < 200'000; ++i) deep += "{\"type\":\"Sequence\",\"normalizers\":[";
+  EXPECT_FALSE(LoadText("{\"normalizer\":" + deep).ok());
+  EXPECT_FALSE(LoadText(std::string(1'000'000, '[')).ok());
+}
+
+TEST(TokenizerLoad, TakesBosAndEosFromTheConfig) {
+  const std::string json = TinyTokenizerJson().dump();
+  const auto tokenizer =
+      LoadText(json, R"({"bos_token": {"content": "<s>"}, "eos_token": "<think>"})");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->bos_id(), 259);
+  EXPECT_EQ((*tokenizer)->eos_id(), 258);
+  for (const char* config : {"{", "[]", R"({"bos_token": 3})", R"({"eos_token": "<none>"})"}) {
+    const absl::Status status = LoadText(json, config).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << config;
+    EXPECT_NE(status.ToString().find("tokenizer_config.json"), std::string::npos) << status;
+  }
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::text

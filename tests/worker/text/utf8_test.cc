@@ -1,0 +1,75 @@
+#include "worker/text/utf8.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+#include "worker/text/byte_level.h"
+#include "worker/text/nfc.h"
+
+namespace thinkwire::worker::text {
+namespace {
+
+TEST(Utf8, EveryCodePointRoundTrips) {
+  for (char32_t c = 0; c < 0x110000; ++c) {
+    if (c >= 0xD800 && c < 0xE000) continue;
+    std::string bytes;
+    AppendUtf8(c, &bytes);
+    const Utf8Step step = DecodeUtf8(bytes);
+    ASSERT_EQ(step.kind, Utf8Step::Kind::kCharacter) << static_cast<uint32_t>(c);
+    ASSERT_EQ(step.length, bytes.size()) << static_cast<uint32_t>(c);
+    ASSERT_EQ(step.code_point, c);
+    for (size_t cut = 1; cut < bytes.size(); ++cut) {
+      ASSERT_EQ(DecodeUtf8(bytes.substr(0, cut)).kind, Utf8Step::Kind::kIncomplete)
+          << static_cast<uint32_t>(c);
+    }
+  }
+}
+
+TEST(Utf8, RefusesWhatUnicodeForbids) {
+  EXPECT_TRUE(IsValidUtf8("a\xC3\xA9\xE4\xBD\xA0\xF0\x9F\x99\x82"));
+  EXPECT_TRUE(IsValidUtf8(""));
+  for (const char* bytes :
+       {"\x80", "\xC0\x80", "\xC1\xBF", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF\xBF",
+        "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "a\xE4\xBD", "\xE4\xBDz"}) {
+    EXPECT_FALSE(IsValidUtf8(bytes)) << bytes;
+  }
+}
+
+// The examples of the Unicode standard, tables 3-8 to 3-11.
+TEST(Utf8, ReplacesMaximalSubparts) {
+  const std::string r(kReplacementCharacter);
+  EXPECT_EQ(ReplaceInvalidUtf8("\xC0\xAF\xE0\x80\xBF\xF0\x81\x82\x41"),
+            r + r + r + r + r + r + r + r + "A");
+  EXPECT_EQ(ReplaceInvalidUtf8("\xED\xA0\x80\xED\xBF\xBF\xED\xAF\x41"),
+            r + r + r + r + r + r + r + r + "A");
+  EXPECT_EQ(ReplaceInvalidUtf8("\xE1\x80\xE2\xF0\x91\x92\xF1\xBF\x41"), r + r + r + r + "A");
+}
+
+TEST(ByteLevel, SpellsEveryByte) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string bytes(1, static_cast<char>(byte));
+    EXPECT_EQ(BytesFromSpelling(SpellBytes(bytes)), bytes);
+  }
+  EXPECT_EQ(SpellBytes(" a\n\r\t"), "ĠaĊčĉ");
+  EXPECT_EQ(BytesFromSpelling("｜"), std::nullopt);
+  EXPECT_EQ(BytesFromSpelling("a b"), std::nullopt);
+}
+
+TEST(Nfc, ComposesAndLeavesComposedTextAlone) {
+  std::string buffer;
+  EXPECT_EQ(NormalizeNfc("Cafe\u0301", &buffer), "Café");
+  EXPECT_EQ(NormalizeNfc("\u212B \u1112\u1161\u11AB", &buffer), "Å 한");
+  const std::string composed = "Café 한";
+  EXPECT_EQ(NormalizeNfc(composed, &buffer).data(), composed.data());
+}
+
+TEST(Nfc, CharactersAfterUnicode9Stay) {
+  std::string buffer;
+  // U+07FD (Unicode 11) would be reordered before U+0301, U+11935 U+11930 (13) composed.
+  const std::string later = "x\u0301\u07FD \U00011935\U00011930";
+  EXPECT_EQ(NormalizeNfc(later, &buffer), later);
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::text

@@ -50,7 +50,7 @@ const Option kOptions[] = {
     {"max_num_batched_tokens", &C::max_num_batched_tokens, "input tokens of one step", "", 1,
      65536},
     {"max_queue", &C::max_queue, "requests that may wait; one more is refused", "", 1, 1000000},
-    {"block_size", &C::block_size, "tokens of one KV block", "", 1, 1024},
+    {"block_size", &C::block_size, "tokens of one KV block, a multiple of 16", "", 16, 1024},
     {"kv_cache_memory_bytes", &C::kv_cache_memory_bytes,
      "KV cache over all ranks; 0: chosen from free memory", "", 0, kMaxBytes},
     {"gpu_memory_utilization", &C::gpu_memory_utilization,

@@ -1,0 +1,245 @@
+// thinkwire-worker: one model behind WorkerService. Everything that can be wrong with options,
+// tokenizer or checkpoint ends in one line on stderr before anything listens.
+
+#include <semaphore.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/rpc/grpc_server.h"
+#include "common/status.h"
+#include "worker/config.h"
+#include "worker/engine/engine.h"
+#include "worker/model/model_runner.h"
+#include "worker/request_reader.h"
+#include "worker/response_stream.h"
+#include "worker/service.h"
+#include "worker/status_board.h"
+#include "worker/text/chat_template.h"
+#include "worker/text/tokenize_command.h"
+#include "worker/text/tokenizer.h"
+#include "worker/text_pool.h"
+#include "worker/worker_metrics.h"
+
+namespace thinkwire::worker {
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitConfig = 78;  // EX_CONFIG: wrong options or files; the same again would fail
+
+constexpr std::int32_t kCpuSequences = 16;
+constexpr std::int32_t kCudaSequences = 128;
+
+// Calls that are told of the end get this long to take their status.
+constexpr auto kGoodbye = std::chrono::seconds(1);
+
+struct LoadedModel {
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  std::optional<text::ChatTemplate> chat_template;
+  std::unique_ptr<model::ModelRunner> runner;
+  ServedModel served;
+};
+
+std::string ModelName(const WorkerConfig& config) {
+  if (!config.served_model_name.empty()) return config.served_model_name;
+  const std::filesystem::path path = std::filesystem::path(config.model).lexically_normal();
+  // "models/tiny/" has an empty last part.
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tokenizer& tokenizer) {
+  model::ModelOptions options;
+  options.model_dir = config.model;
+  options.random_weights = config.random_weights;
+  options.seed = static_cast<std::uint64_t>(config.seed);
+  options.device = config.device;
+  options.tensor_parallel_size = config.tensor_parallel_size;
+  options.cpu_threads = config.cpu_threads;
+  options.max_model_len = config.max_model_len;
+  options.max_num_seqs = config.max_num_seqs;
+  if (options.max_num_seqs == 0) {
+    options.max_num_seqs = config.device == "cuda" ? kCudaSequences : kCpuSequences;
+  }
+  options.max_num_batched_tokens = config.max_num_batched_tokens;
+  options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;
+  options.block_tokens = config.block_size;
+  options.num_token_ids = tokenizer.num_ids();
+  return options;
+}
+
+// What ends an output: the checkpoint's word, and the tokenizer's.
+std::vector<std::int32_t> EndOfSequenceIds(const model::ModelInfo& info,
+                                           const text::Tokenizer& tokenizer) {
+  std::vector<std::int32_t> ids = info.end_of_sequence_ids;
+  const std::optional<std::int32_t> eos = tokenizer.eos_id();
+  if (eos && std::ranges::find(ids, *eos) == ids.end()) ids.push_back(*eos);
+  return ids;
+}
+
+absl::StatusOr<LoadedModel> Load(const WorkerConfig& config) {
+  LoadedModel out;
+  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(config.model));
+  if (out.tokenizer->num_missing_bytes() > 0) {
+    LogWarning("the vocabulary lacks bytes: characters with them vanish from prompts",
+               {{"missing_bytes", out.tokenizer->num_missing_bytes()}});
+  }
+  ASSIGN_OR_RETURN(
+      out.chat_template,
+      text::ChatTemplate::Create(*out.tokenizer, text::DetectTemplateKind(*out.tokenizer)));
+  ASSIGN_OR_RETURN(out.runner, model::LoadModel(MakeModelOptions(config, *out.tokenizer)));
+  const engine::RunnerLimits& limits = out.runner->limits();
+  if (out.tokenizer->num_ids() > limits.vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json defines ",
+                                                   out.tokenizer->num_ids(), " ids, the model has ",
+                                                   limits.vocab_size));
+  }
+  out.served = {.name = ModelName(config),
+                .fingerprint = out.runner->info().fingerprint,
+                .limits = limits,
+                .end_of_sequence_ids = EndOfSequenceIds(out.runner->info(), *out.tokenizer),
+                .ranks = config.tensor_parallel_size,
+                .max_queue = config.max_queue};
+  return out;
+}
+
+// A signal handler can reach nothing else.
+sem_t stop_asked;
+volatile sig_atomic_t serving = 0;
+
+// The first SIGINT or SIGTERM while serving asks for the stop, any other ends the process.
+extern "C" void OnStopSignal(int signal) {
+  if (serving == 0) _exit(128 + signal);
+  serving = 0;
+  sem_post(&stop_asked);
+}
+
+void CatchStopSignals() {
+  sem_init(&stop_asked, 0, 0);
+  struct sigaction action = {};
+  action.sa_handler = OnStopSignal;
+  sigemptyset(&action.sa_mask);
+  for (const int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
+}
+
+void WaitForStopSignal() {
+  while (sem_wait(&stop_asked) != 0 && errno == EINTR) {
+  }
+  LogInfo("stopping");
+}
+
+void LogListening(const LoadedModel& model, int port, int metrics_port) {
+  const model::ModelInfo& info = model.runner->info();
+  LogInfo("listening", {{"port", port},
+                        {"metrics_port", metrics_port},
+                        {"served_model_name", model.served.name},
+                        {"architecture", info.architecture},
+                        {"parameters", info.parameters},
+                        {"weight_bytes", info.weight_bytes},
+                        {"stored_weights", info.stored_weights},
+                        {"device", info.device},
+                        {"fingerprint", info.fingerprint},
+                        {"max_model_len", model.served.limits.max_model_len},
+                        {"max_num_seqs", model.served.limits.max_num_seqs},
+                        {"kv_blocks", model.served.limits.num_blocks},
+                        {"kv_cache_tokens", info.kv_cache_tokens}});
+}
+
+absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
+  const Clock& clock = Clock::Real();
+  Metrics metrics;
+  WorkerMetrics worker_metrics(metrics.registry());
+  TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue));
+  engine::Engine engine(
+      {.max_queue = config.max_queue, .end_of_sequence_ids = model.served.end_of_sequence_ids},
+      *model.runner, clock);
+  StatusBoard board(engine, model.served, worker_metrics, clock);
+  const RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
+  WorkerService service({.pool = pool,
+                         .engine = engine,
+                         .tokenizer = *model.tokenizer,
+                         .model = model.served,
+                         .metrics = worker_metrics,
+                         .clock = clock},
+                        reader, board);
+  if (!config.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(config.metrics_listen));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<rpc::GrpcServer> server,
+      rpc::GrpcServer::Start({.listen = config.listen,
+                              .services = {&service},
+                              .health_names = {v1::WorkerService::service_full_name()}}));
+  CatchStopSignals();
+  serving = 1;
+  server->SetServing(true);
+  LogListening(model, server->port(), metrics.port());
+
+  WaitForStopSignal();
+  server->SetServing(false);
+  service.StartDraining();
+  const bool idle = service.WaitUntilIdle(std::chrono::seconds(config.drain_timeout_s));
+  // Whoever still runs gets UNAVAILABLE, and so do the watchers.
+  engine.Stop();
+  board.Stop();
+  server->Shutdown(kGoodbye);
+  pool.Stop();
+  LogInfo("stopped", {{"all_finished", idle}});
+  return absl::OkStatus();
+}
+
+int Fail(int code, const absl::Status& status) {
+  std::fprintf(stderr, "thinkwire-worker: %s\n", std::string(status.message()).c_str());
+  return code;
+}
+
+int Tokenize(const WorkerConfig& config) {
+  const auto tokenizer = text::Tokenizer::Load(config.model);
+  if (!tokenizer.ok()) return Fail(kExitConfig, tokenizer.status());
+  const absl::Status status =
+      text::RunTokenize(**tokenizer, config.as_user_text, std::cin, std::cout);
+  return status.ok() ? 0 : Fail(kExitFailure, status);
+}
+
+int Main(std::span<const char* const> arguments) {
+  const auto config = ParseArguments(arguments);
+  if (!config.ok()) return Fail(kExitConfig, config.status());
+  if (config->help) {
+    std::fputs(Usage().c_str(), stdout);
+    return 0;
+  }
+  if (const absl::Status status = Validate(*config); !status.ok()) {
+    return Fail(kExitConfig, status);
+  }
+  if (config->tokenize) return Tokenize(*config);
+  const auto model = Load(*config);
+  if (!model.ok()) return Fail(kExitConfig, model.status());
+  if (config->check_config) {
+    std::printf("%s: %s, %s, fingerprint %s\n", model->served.name.c_str(),
+                model->runner->info().architecture.c_str(), model->runner->info().device.c_str(),
+                model->served.fingerprint.c_str());
+    return 0;
+  }
+  LogInfo("options", {{"options", ToString(*config)}});
+  const absl::Status status = Serve(*config, *model);
+  return status.ok() ? 0 : Fail(kExitFailure, status);
+}
+
+}  // namespace
+}  // namespace thinkwire::worker
+
+int main(int argc, char** argv) {
+  return thinkwire::worker::Main({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
+}

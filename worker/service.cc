@@ -1,0 +1,281 @@
+#include "worker/service.h"
+
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/request_checks.h"
+#include "common/rpc/request_parser.h"
+#include "common/rpc/status_details.h"
+#include "common/rpc/stream_writer.h"
+#include "common/status.h"
+
+namespace thinkwire::worker {
+namespace {
+
+// Messages that wait behind the one that gRPC is sending.
+constexpr std::size_t kMessageCapacity = 8;
+
+constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
+constexpr Clock::Duration kDefaultStatusInterval = std::chrono::milliseconds(100);
+constexpr Clock::Duration kMinStatusInterval = std::chrono::milliseconds(10);
+
+// gRPC tells deadlines on the wall clock; only what is left of it is taken over.
+std::optional<Clock::TimePoint> DeadlineOf(const grpc::CallbackServerContext& context,
+                                           const Clock& clock) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return std::nullopt;
+  const auto left = deadline - std::chrono::system_clock::now();
+  if (left > std::chrono::hours(24 * 365)) return std::nullopt;
+  return clock.Now() + std::chrono::duration_cast<Clock::Duration>(left);
+}
+
+std::string MetadataOf(const grpc::CallbackServerContext& context, const char* key) {
+  const auto found = context.client_metadata().find(key);
+  if (found == context.client_metadata().end()) return "";
+  return std::string(found->second.data(), found->second.size());
+}
+
+absl::StatusOr<Clock::Duration> StatusInterval(const v1::WatchStatusRequest& request) {
+  if (!request.has_min_interval()) return kDefaultStatusInterval;
+  const Clock::Duration interval = std::chrono::seconds(request.min_interval().seconds()) +
+                                   std::chrono::nanoseconds(request.min_interval().nanos());
+  if (interval < kMinStatusInterval || interval > StatusBoard::kHeartbeat) {
+    return rpc::InvalidField("min_interval", "must be in [10 ms, 1 s]");
+  }
+  return interval;
+}
+
+}  // namespace
+
+// One Generate call: reads the prompt on the text pool, then hands over to a ResponseStream.
+class WorkerService::GenerateCall final : public rpc::StreamWriter, public ResponseSink {
+ public:
+  GenerateCall(WorkerService& service, const grpc::CallbackServerContext& context,
+               const grpc::ByteBuffer& bytes)
+      : StreamWriter(kMessageCapacity),
+        service_(service),
+        bytes_(bytes),
+        arrival_(service.shared_.clock.Now()),
+        deadline_(DeadlineOf(context, service.shared_.clock)),
+        traceparent_(MetadataOf(context, "traceparent")) {}
+
+  // On the text pool.
+  void Read() {
+    const absl::Status status = Begin();
+    if (status.ok()) return;
+    service_.shared_.metrics.CountRequest(Outcome::kRefused, {});
+    StreamWriter::Finish(status);
+  }
+
+  bool Write(const v1::WorkerGenerateResponse& message) override {
+    return StreamWriter::Write(message);
+  }
+  void Finish(const absl::Status& status) override { StreamWriter::Finish(status); }
+
+ private:
+  absl::Status Begin() {
+    v1::WorkerGenerateRequest request;
+    RETURN_IF_ERROR(rpc::ParseRequest(bytes_, request));
+    bytes_.Clear();
+    RETURN_IF_ERROR(rpc::CheckRequest(request));
+    const std::string& fingerprint = service_.shared_.model.fingerprint;
+    if (!request.expected_fingerprint().empty() && request.expected_fingerprint() != fingerprint) {
+      return rpc::Error(absl::StatusCode::kFailedPrecondition, "FINGERPRINT_MISMATCH",
+                        absl::StrCat("this worker's fingerprint is ", fingerprint,
+                                     ", not the expected ", request.expected_fingerprint()));
+    }
+    ASSIGN_OR_RETURN(RequestReader::Reading reading, service_.reader_.Read(request.request()));
+    reading.request.id = request.request_id();
+    reading.request.deadline = deadline_;
+    Start({.request_id = request.request_id(),
+           .attempt = request.attempt(),
+           .traceparent = traceparent_,
+           .arrival = arrival_},
+          std::move(reading));
+    return absl::OkStatus();
+  }
+
+  void Start(ResponseStream::Call call, RequestReader::Reading reading) {
+    {
+      MutexLock lock(mu_);
+      if (cancelled_) {
+        service_.shared_.metrics.CountRequest(Outcome::kCancelled, {});
+        return;
+      }
+    }
+    auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
+    auto stream = ResponseStream::Start(service_.shared_, std::move(call), std::move(reading),
+                                        std::move(sink));
+    bool cancelled = false;
+    {
+      MutexLock lock(mu_);
+      stream_ = stream;
+      cancelled = cancelled_;
+    }
+    // The sink may have been full, or gone, before stream_ was known here.
+    cancelled ? stream->Cancel() : stream->Resume();
+  }
+
+  void OnDrained() override {
+    if (const auto stream = Stream()) stream->Resume();
+  }
+  void OnCancelled() override { CancelStream(); }
+  void OnEnded() override {
+    CancelStream();
+    {
+      MutexLock lock(mu_);
+      stream_.reset();
+    }
+    service_.OnGenerateEnded();
+  }
+
+  void CancelStream() {
+    {
+      MutexLock lock(mu_);
+      cancelled_ = true;
+    }
+    if (const auto stream = Stream()) stream->Cancel();
+  }
+  std::shared_ptr<ResponseStream> Stream() {
+    MutexLock lock(mu_);
+    return stream_;
+  }
+
+  WorkerService& service_;
+  grpc::ByteBuffer bytes_;
+  const Clock::TimePoint arrival_;
+  const std::optional<Clock::TimePoint> deadline_;
+  const std::string traceparent_;
+  Mutex mu_;
+  std::shared_ptr<ResponseStream> stream_ ABSL_GUARDED_BY(mu_);
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+// One WatchStatus call.
+class WorkerService::WatchCall final : public rpc::StreamWriter, public StatusBoard::Watcher {
+ public:
+  explicit WatchCall(StatusBoard& board) : StreamWriter(1), board_(board) {}
+
+  bool Tell(const v1::WatchStatusResponse& status) override { return Write(status); }
+  void End() override {
+    Finish(
+        rpc::Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN", "the worker is shutting down"));
+  }
+
+ private:
+  void OnEnded() override {
+    board_.Remove(std::static_pointer_cast<WatchCall>(shared_from_this()));
+  }
+
+  StatusBoard& board_;
+};
+
+WorkerService::WorkerService(const ResponseStream::Shared& shared, const RequestReader& reader,
+                             StatusBoard& board)
+    : shared_(shared), reader_(reader), board_(board) {}
+
+WorkerService::~WorkerService() = default;
+
+void WorkerService::StartDraining() {
+  draining_ = true;
+  board_.SetDraining();
+}
+
+bool WorkerService::WaitUntilIdle(Clock::Duration timeout) {
+  const Clock::TimePoint give_up = shared_.clock.Now() + timeout;
+  MutexLock lock(mu_);
+  while (num_generating_ > 0) {
+    const Clock::Duration left = give_up - shared_.clock.Now();
+    if (left <= Clock::Duration::zero()) return false;
+    idle_.WaitFor(mu_, left);
+  }
+  return true;
+}
+
+void WorkerService::OnGenerateEnded() {
+  MutexLock lock(mu_);
+  if (--num_generating_ == 0) idle_.NotifyAll();
+}
+
+absl::Status WorkerService::TextPoolIsFull() const {
+  return rpc::WithRetryAfter(
+      rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
+                 absl::StrCat("more than ", shared_.model.max_queue, " prompts wait to be read")),
+      kRetryAfter);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::Generate(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
+  {
+    MutexLock lock(mu_);
+    ++num_generating_;
+  }
+  auto call = std::make_shared<GenerateCall>(*this, *context, *bytes);
+  if (draining_) {
+    call->Finish(rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
+                            "the worker is shutting down and takes no new requests"));
+  } else if (!shared_.pool.TryPost([call] { call->Read(); })) {
+    call->Finish(TextPoolIsFull());
+  }
+  return rpc::StreamWriter::Launch(std::move(call));
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::WatchStatus(
+    grpc::CallbackServerContext* /*context*/, const grpc::ByteBuffer* bytes) {
+  auto call = std::make_shared<WatchCall>(board_);
+  v1::WatchStatusRequest request;
+  absl::Status status = rpc::ParseRequest(*bytes, request);
+  if (status.ok()) {
+    const auto interval = StatusInterval(request);
+    if (!interval.ok()) {
+      status = interval.status();
+    } else if (!board_.Add(call, *interval)) {
+      status = rpc::Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
+                          "too many watches, or the worker is shutting down");
+    }
+  }
+  if (!status.ok()) call->Finish(status);
+  return rpc::StreamWriter::Launch(std::move(call));
+}
+
+grpc::ServerUnaryReactor* WorkerService::AnswerNow(grpc::CallbackServerContext* context,
+                                                   const grpc::ByteBuffer* /*bytes*/,
+                                                   grpc::ByteBuffer* /*response*/) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(rpc::ToGrpc(rpc::Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_IMPLEMENTED",
+                                         "AnswerNow is not built")));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* WorkerService::CountTokens(grpc::CallbackServerContext* context,
+                                                     const grpc::ByteBuffer* bytes,
+                                                     grpc::ByteBuffer* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const bool posted =
+      shared_.pool.TryPost([this, reactor, response, copy = grpc::ByteBuffer(*bytes)] {
+        reactor->Finish(rpc::ToGrpc(Count(copy, response)));
+      });
+  if (!posted) reactor->Finish(rpc::ToGrpc(TextPoolIsFull()));
+  return reactor;
+}
+
+absl::Status WorkerService::Count(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) const {
+  v1::WorkerCountTokensRequest request;
+  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+  RETURN_IF_ERROR(rpc::CheckRequest(request.request()));
+  ASSIGN_OR_RETURN(
+      const std::vector<std::int32_t> ids,
+      reader_.ReadPrompt(request.request().prompt(), request.request().thinking_mode()));
+  v1::WorkerCountTokensResponse count;
+  count.set_prompt_tokens(static_cast<std::int32_t>(ids.size()));
+  if (request.request().return_token_ids()) {
+    count.mutable_token_ids()->Assign(ids.begin(), ids.end());
+  }
+  count.set_max_model_len(shared_.model.limits.max_model_len);
+  *response = rpc::Serialize(count);
+  return absl::OkStatus();
+}
+
+}  // namespace thinkwire::worker

@@ -28,7 +28,8 @@ FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids, const Samplin
   hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.min_p));
   hash = Mix(hash, static_cast<std::uint32_t>(sampling.top_k));
   for (const std::int32_t id : ids) hash = Mix(hash, static_cast<std::uint32_t>(id));
-  Draw draw{.id = static_cast<std::int32_t>(hash % static_cast<std::uint32_t>(vocab_size_)),
+  const auto plain = static_cast<std::uint32_t>(vocab_size_ - kFirstPlain);
+  Draw draw{.id = kFirstPlain + static_cast<std::int32_t>(hash % plain),
             .logprob = -static_cast<float>((hash >> 40) % 1000) / 100};
   const std::pair place{params.seed, static_cast<std::int32_t>(ids.size())};
   if (const auto scripted = script_.find(place); scripted != script_.end()) {

@@ -22,6 +22,10 @@ class FakeModel {
     bool not_finite = false;
   };
 
+  // Lower ids come from the script alone, so that no test ends by chance.
+  static constexpr std::int32_t kFirstPlain = 10;
+
+  // REQUIRES: vocab_size > kFirstPlain.
   explicit FakeModel(std::int32_t vocab_size) : vocab_size_(vocab_size) {}
 
   // The sequences with `seed` draw `id` at `position`, whatever came before.

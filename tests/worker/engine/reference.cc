@@ -1,0 +1,71 @@
+#include "tests/worker/engine/reference.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace thinkwire::worker::engine {
+
+Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens) {
+  Output output;
+  std::vector<std::int32_t> ids = request.prompt_ids;
+  bool thinking = request.start_phase == Phase::kReasoning;
+  while (static_cast<std::int32_t>(output.tokens.size()) < max_tokens) {
+    const Phase phase = thinking ? Phase::kReasoning : Phase::kAnswer;
+    const FakeModel::Draw draw = model.Next(ids, request.sampling, phase);
+    if (draw.not_finite) {
+      output.reason = EndReason::kNotFinite;
+      return output;
+    }
+    output.tokens.push_back(
+        {.id = draw.id, .logprob = request.logprobs ? draw.logprob : 0.0F, .phase = phase});
+    ids.push_back(draw.id);
+    if (draw.id == request.sampling.think_end_id) thinking = false;
+    if (draw.id == kEos && !request.ignore_eos) {
+      output.reason = EndReason::kEndOfSequence;
+      return output;
+    }
+  }
+  output.reason = EndReason::kLength;
+  return output;
+}
+
+Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t max_tokens) {
+  Request request;
+  request.id = std::to_string(seed);
+  for (std::int32_t i = 0; i < prompt_tokens; ++i) {
+    request.prompt_ids.push_back(
+        static_cast<std::int32_t>((seed * 131 + static_cast<std::uint64_t>(i) * 17) % 900) + 50);
+  }
+  request.sampling.seed = seed;
+  request.sampling.think_end_id = kThinkEnd;
+  request.sampling.phases[1].temperature = 0.3F;
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+RunnerLimits MakeLimits(std::int32_t max_in_flight) {
+  return {.max_num_seqs = 8,
+          .max_num_batched_tokens = 64,
+          .max_model_len = 256,
+          .block_tokens = 4,
+          .num_blocks = 512,
+          .max_in_flight = max_in_flight,
+          .vocab_size = kVocab};
+}
+
+void ExpectTokens(const std::vector<Token>& tokens, const Output& expected, bool complete) {
+  if (complete) {
+    EXPECT_EQ(tokens.size(), expected.tokens.size());
+  } else {
+    EXPECT_LE(tokens.size(), expected.tokens.size());
+  }
+  const std::size_t common = std::min(tokens.size(), expected.tokens.size());
+  for (std::size_t i = 0; i < common; ++i) {
+    ASSERT_EQ(tokens[i].id, expected.tokens[i].id) << "token " << i;
+    ASSERT_EQ(tokens[i].phase, expected.tokens[i].phase) << "token " << i;
+    ASSERT_EQ(tokens[i].logprob, expected.tokens[i].logprob) << "token " << i;
+  }
+}
+
+}  // namespace thinkwire::worker::engine

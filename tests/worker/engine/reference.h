@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tests/fakes/fake_runner.h"
+#include "worker/engine/request.h"
+
+namespace thinkwire::worker::engine {
+
+inline constexpr std::int32_t kVocab = 1000;
+inline constexpr std::int32_t kEos = 1;
+inline constexpr std::int32_t kThinkEnd = 2;
+
+struct Output {
+  std::vector<Token> tokens;
+  EndReason reason = EndReason::kLength;
+};
+
+// What `request` draws when it runs alone: the definition, one token after the other, without
+// slots, blocks, chunks or phases' machine.
+Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens);
+
+// A request with `prompt_tokens` ids made from `seed`, which it also draws with.
+Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t max_tokens);
+
+RunnerLimits MakeLimits(std::int32_t max_in_flight);  // small, but nothing is tight
+
+// EXPECTs that `tokens` are the first ones of `expected`, and all of them if `complete`.
+void ExpectTokens(const std::vector<Token>& tokens, const Output& expected, bool complete);
+
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,404 @@
+#include "worker/engine/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/worker/engine/stepper.h"
+
+namespace thinkwire::worker::engine {
+namespace {
+
+using Rows = std::vector<std::pair<std::int32_t, std::int32_t>>;
+
+// By D, the plans in flight.
+class SchedulerTest : public testing::TestWithParam<std::int32_t> {
+ protected:
+  RunnerLimits limits_ = MakeLimits(GetParam());
+
+  bool ahead() const { return GetParam() == 2; }
+};
+
+INSTANTIATE_TEST_SUITE_P(InFlight, SchedulerTest, testing::Values(1, 2),
+                         testing::PrintToStringParamName());
+
+TEST_P(SchedulerTest, SequenceDrawsWhatItDrawsAlone) {
+  Stepper stepper(limits_);
+  Reader reader;
+  Request request = MakeRequest(1, 10, 50);
+  request.logprobs = true;
+  stepper.Add(request, reader);
+  stepper.RunDry();
+  reader.Take();
+  ExpectTokens(reader.tokens(), Alone(stepper.model(), request, 50), true);
+  ASSERT_TRUE(reader.ending());
+  EXPECT_EQ(reader.ending()->reason, EndReason::kLength);
+  EXPECT_EQ(reader.ending()->generated_tokens, 50);
+  EXPECT_TRUE(reader.started());
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, PromptIsChunkedToTheBudget) {
+  limits_.max_num_batched_tokens = 7;
+  Stepper stepper(limits_);
+  Reader reader;
+  stepper.Add(MakeRequest(1, 17, 2), reader);
+  stepper.RunDry();
+  const std::vector<StepPlan> plans = stepper.runner().plans();
+  ASSERT_EQ(plans.size(), 4U);
+  EXPECT_EQ(plans[0].rows[0].count, 7);
+  EXPECT_EQ(plans[1].rows[0].count, 7);
+  EXPECT_EQ(plans[2].rows[0].count, 3);
+  EXPECT_FALSE(plans[1].rows[0].sample);
+  EXPECT_TRUE(plans[2].rows[0].sample);
+  EXPECT_EQ(plans[3].rows[0].count, 1);
+}
+
+TEST_P(SchedulerTest, AnyBudgetGivesTheSameTokens) {
+  const Request request = MakeRequest(9, 33, 20);
+  for (const std::int32_t budget : {1, 2, 7, 64}) {
+    limits_.max_num_batched_tokens = budget;
+    Stepper stepper(limits_);
+    Reader reader;
+    stepper.Add(request, reader);
+    stepper.RunDry();
+    reader.Take();
+    ExpectTokens(reader.tokens(), Alone(stepper.model(), request, 20), true);
+  }
+}
+
+TEST_P(SchedulerTest, DecodesComeBeforePromptsAndShareTheBudget) {
+  limits_.max_num_batched_tokens = 8;
+  Stepper stepper(limits_);
+  Reader first;
+  Reader second;
+  stepper.Add(MakeRequest(1, 4, 20), first);
+  stepper.Turn();
+  stepper.Turn();
+  stepper.Add(MakeRequest(2, 20, 20), second);
+  stepper.Turn();
+  EXPECT_EQ(stepper.LastRows(), (Rows{{0, 1}, {1, 7}}));
+}
+
+TEST_P(SchedulerTest, AdmitsInOrderOfArrivalWhileThereAreSlots) {
+  limits_.max_num_seqs = 2;
+  Stepper stepper(limits_);
+  std::vector<Reader> readers(4);
+  for (std::size_t i = 0; i < 4; ++i) stepper.Add(MakeRequest(i, 4, 3), readers[i]);
+  stepper.Turn();
+  EXPECT_EQ(stepper.scheduler().queued(), 2);
+  for (Reader& reader : readers) reader.Take();
+  EXPECT_TRUE(readers[1].started());
+  EXPECT_EQ(readers[1].queue_positions(), std::vector<std::int32_t>{});
+  EXPECT_FALSE(readers[2].started());
+  EXPECT_EQ(readers[2].queue_positions(), (std::vector<std::int32_t>{0}));
+  EXPECT_EQ(readers[3].queue_positions(), (std::vector<std::int32_t>{1}));
+  stepper.RunDry();
+  for (Reader& reader : readers) {
+    reader.Take();
+    EXPECT_TRUE(reader.ending());
+  }
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, RunsAheadWithTheLastSampledId) {
+  Stepper stepper(limits_);
+  Reader reader;
+  stepper.Add(MakeRequest(1, 4, 20), reader);
+  while (stepper.Submit()) {
+  }
+  const std::vector<StepPlan> plans = stepper.runner().plans();
+  ASSERT_EQ(plans.size(), static_cast<std::size_t>(GetParam()));
+  if (ahead()) {
+    EXPECT_EQ(plans[1].rows[0].first_id, kLastSampled);
+    EXPECT_TRUE(plans[1].input_ids.empty());
+  }
+}
+
+TEST_P(SchedulerTest, PhasesFollowThinkEndAcrossRunAhead) {
+  FakeModel model(kVocab);
+  model.Script(1, 14, kThinkEnd);
+  model.Script(1, 18, kThinkEnd);
+  Stepper stepper(limits_, model);
+  Reader reader;
+  const Request request = MakeRequest(1, 10, 12);
+  stepper.Add(request, reader);
+  stepper.RunDry();
+  reader.Take();
+  ExpectTokens(reader.tokens(), Alone(model, request, 12), true);
+  ASSERT_EQ(reader.tokens().size(), 12U);
+  EXPECT_EQ(reader.tokens()[4].phase, Phase::kReasoning);
+  EXPECT_EQ(reader.tokens()[5].phase, Phase::kAnswer);
+  EXPECT_EQ(reader.tokens()[8].phase, Phase::kAnswer);
+}
+
+TEST_P(SchedulerTest, EndOfSequenceIsTheLastTokenAndWhatRanAheadIsDropped) {
+  FakeModel model(kVocab);
+  model.Script(1, 14, kEos);
+  Stepper stepper(limits_, model);
+  Reader reader;
+  stepper.Add(MakeRequest(1, 10, 50), reader);
+  stepper.RunDry();
+  reader.Take();
+  ASSERT_EQ(reader.tokens().size(), 5U);
+  EXPECT_EQ(reader.tokens().back().id, kEos);
+  EXPECT_EQ(reader.tokens().back().phase, Phase::kReasoning);
+  EXPECT_EQ(reader.ending()->reason, EndReason::kEndOfSequence);
+  EXPECT_EQ(reader.ending()->generated_tokens, 5);
+  EXPECT_EQ(stepper.runner().submitted(), ahead() ? 6U : 5U);
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, IgnoredEndOfSequenceIsAToken) {
+  FakeModel model(kVocab);
+  model.Script(1, 14, kEos);
+  Stepper stepper(limits_, model);
+  Reader reader;
+  Request request = MakeRequest(1, 10, 9);
+  request.ignore_eos = true;
+  stepper.Add(request, reader);
+  stepper.RunDry();
+  reader.Take();
+  EXPECT_EQ(reader.tokens().size(), 9U);
+  EXPECT_EQ(reader.ending()->reason, EndReason::kLength);
+}
+
+TEST_P(SchedulerTest, NoStepIsPlannedBeyondMaxTokens) {
+  Stepper stepper(limits_);
+  Reader reader;
+  stepper.Add(MakeRequest(1, 10, 6), reader);
+  stepper.RunDry();
+  EXPECT_EQ(stepper.runner().submitted(), 6U);
+}
+
+TEST_P(SchedulerTest, ContextCanBeFilledToTheLastToken) {
+  Stepper stepper(limits_);
+  Reader reader;
+  Request request = MakeRequest(1, 250, 1);
+  request.max_tokens.reset();
+  stepper.Add(request, reader);
+  stepper.RunDry();
+  reader.Take();
+  EXPECT_EQ(reader.tokens().size(), 6U);
+  EXPECT_EQ(reader.ending()->reason, EndReason::kLength);
+}
+
+TEST_P(SchedulerTest, BlocksStayUntilTheLastStepThatNamesThemIsCollected) {
+  Stepper stepper(limits_);
+  Reader reader;
+  const RequestHandle handle = stepper.Add(MakeRequest(1, 10, 50), reader);
+  while (stepper.Submit()) {
+  }
+  stepper.scheduler().End(handle, EndReason::kCancelled);
+  reader.Take();
+  ASSERT_TRUE(reader.ending());
+  EXPECT_EQ(reader.ending()->reason, EndReason::kCancelled);
+  for (std::int32_t left = GetParam(); left > 0; --left) {
+    EXPECT_GT(stepper.scheduler().pool().referenced(), 0);
+    EXPECT_EQ(stepper.scheduler().running(), 1);
+    stepper.Collect();
+  }
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, SlotIsNotReusedWhileAStepInFlightNamesIt) {
+  limits_.max_num_seqs = 1;
+  Stepper stepper(limits_);
+  Reader first;
+  Reader second;
+  const RequestHandle handle = stepper.Add(MakeRequest(1, 10, 50), first);
+  stepper.Submit();
+  const Request request = MakeRequest(2, 10, 5);
+  stepper.Add(request, second);
+  stepper.scheduler().End(handle, EndReason::kCancelled);
+  EXPECT_FALSE(stepper.Submit());
+  stepper.RunDry();
+  second.Take();
+  ExpectTokens(second.tokens(), Alone(stepper.model(), request, 5), true);
+}
+
+TEST_P(SchedulerTest, PreemptsYoungestWhenBlocksRunOut) {
+  limits_.num_blocks = 13;  // two sequences need 12 at their ends
+  Stepper stepper(limits_);
+  std::vector<Reader> readers(3);
+  std::vector<Request> requests;
+  for (std::size_t i = 0; i < 3; ++i) {
+    requests.push_back(MakeRequest(i, 4, 20));
+    stepper.Add(requests[i], readers[i]);
+  }
+  stepper.RunDry();
+  for (std::size_t i = 0; i < 3; ++i) {
+    readers[i].Take();
+    ExpectTokens(readers[i].tokens(), Alone(stepper.model(), requests[i], 20), true);
+  }
+  EXPECT_EQ(readers[0].ending()->preemptions, 0);
+  EXPECT_EQ(readers[1].ending()->preemptions, 0);
+  EXPECT_GE(readers[2].ending()->preemptions, 1);
+  EXPECT_EQ(stepper.scheduler().preemptions(),
+            static_cast<std::uint64_t>(readers[2].ending()->preemptions));
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, PreemptedGoesToTheFrontOfTheQueue) {
+  limits_.num_blocks = 6;
+  limits_.max_num_seqs = 2;
+  Stepper stepper(limits_);
+  std::vector<Reader> readers(3);
+  for (std::size_t i = 0; i < 3; ++i) stepper.Add(MakeRequest(i, 4, 20), readers[i]);
+  while (stepper.scheduler().preemptions() == 0) ASSERT_TRUE(stepper.Turn());
+  stepper.RunDry();
+  // The third began only when the second, preempted before, had its slot again or had ended.
+  std::vector<std::uint64_t> order;
+  for (const StepPlan& plan : stepper.runner().plans()) {
+    for (const SamplingChange& change : plan.sampling_changes) order.push_back(change.params.seed);
+  }
+  ASSERT_GE(order.size(), 4U);
+  order.resize(4);
+  EXPECT_EQ(order, (std::vector<std::uint64_t>{0, 1, 1, 2}));
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, FullStreamPausesItsSequenceAlone) {
+  Stepper stepper(limits_);
+  Reader slow(3);
+  Reader quick;
+  const Request slow_request = MakeRequest(1, 4, 10);
+  stepper.Add(slow_request, slow);
+  stepper.Add(MakeRequest(2, 4, 30), quick);
+  stepper.RunDry();
+  quick.Take();
+  EXPECT_EQ(quick.tokens().size(), 30U);
+  EXPECT_EQ(slow.stream()->room(), 0U);
+  EXPECT_EQ(stepper.scheduler().running(), 1);
+  while (!slow.ending()) {
+    slow.Take();
+    EXPECT_LE(slow.stream()->room(), 3U);
+    stepper.RunDry();
+    slow.Take();
+  }
+  ExpectTokens(slow.tokens(), Alone(stepper.model(), slow_request, 10), true);
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, SlowReaderEndsAfterItsTimeout) {
+  Stepper stepper(limits_);
+  Reader slow(3);
+  stepper.Add(MakeRequest(1, 4, 10), slow);
+  stepper.RunDry();
+  EXPECT_EQ(stepper.scheduler().NextExpiry(), stepper.clock().Now() + kSlowReaderTimeout);
+  stepper.clock().Advance(kSlowReaderTimeout - std::chrono::seconds(1));
+  stepper.RunDry();
+  EXPECT_EQ(stepper.scheduler().running(), 1);
+  stepper.clock().Advance(std::chrono::seconds(1));
+  stepper.RunDry();
+  slow.Take();
+  EXPECT_EQ(slow.tokens().size(), 3U);
+  ASSERT_TRUE(slow.ending());
+  EXPECT_EQ(slow.ending()->reason, EndReason::kSlowReader);
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, ReaderThatTakesInTimeStartsAnew) {
+  Stepper stepper(limits_);
+  Reader slow(3);
+  stepper.Add(MakeRequest(1, 4, 10), slow);
+  stepper.RunDry();
+  stepper.clock().Advance(kSlowReaderTimeout);
+  slow.Take();
+  stepper.RunDry();
+  stepper.clock().Advance(kSlowReaderTimeout - std::chrono::seconds(1));
+  stepper.RunDry();
+  EXPECT_EQ(stepper.scheduler().running(), 1);
+  slow.Take();
+  stepper.RunDry();
+  slow.Take();
+  EXPECT_EQ(slow.tokens().size(), 9U);
+}
+
+TEST_P(SchedulerTest, DeadlineEndsQueuedAndRunning) {
+  limits_.max_num_seqs = 1;
+  Stepper stepper(limits_);
+  Reader running(3);
+  Reader queued;
+  Request request = MakeRequest(1, 4, 10);
+  request.deadline = stepper.clock().Now() + std::chrono::seconds(5);
+  stepper.Add(request, running);
+  request.deadline = stepper.clock().Now() + std::chrono::seconds(3);
+  stepper.Add(request, queued);
+  stepper.RunDry();
+  EXPECT_EQ(stepper.scheduler().NextExpiry(), request.deadline);
+  stepper.clock().Advance(std::chrono::seconds(3));
+  stepper.RunDry();
+  queued.Take();
+  ASSERT_TRUE(queued.ending());
+  EXPECT_EQ(queued.ending()->reason, EndReason::kDeadline);
+  EXPECT_FALSE(queued.started());
+  EXPECT_EQ(stepper.scheduler().running(), 1);
+  stepper.clock().Advance(std::chrono::seconds(2));
+  stepper.RunDry();
+  running.Take();
+  EXPECT_EQ(running.ending()->reason, EndReason::kDeadline);
+  EXPECT_EQ(running.ending()->generated_tokens, 3);
+  EXPECT_FALSE(stepper.scheduler().NextExpiry());
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, NotFiniteEndsThatSequenceAlone) {
+  FakeModel model(kVocab);
+  model.ScriptNotFinite(1, 7);
+  Stepper stepper(limits_, model);
+  Reader broken;
+  Reader mate;
+  stepper.Add(MakeRequest(1, 4, 20), broken);
+  const Request request = MakeRequest(2, 4, 20);
+  stepper.Add(request, mate);
+  stepper.RunDry();
+  broken.Take();
+  mate.Take();
+  EXPECT_EQ(broken.ending()->reason, EndReason::kNotFinite);
+  EXPECT_EQ(broken.ending()->generated_tokens, 3);
+  EXPECT_EQ(broken.tokens().size(), 3U);
+  ExpectTokens(mate.tokens(), Alone(model, request, 20), true);
+}
+
+TEST_P(SchedulerTest, MoreSequencesThanBudgetAllEnd) {
+  limits_.max_num_batched_tokens = 2;
+  Stepper stepper(limits_);
+  std::vector<Reader> readers(8);
+  for (std::size_t i = 0; i < 8; ++i) stepper.Add(MakeRequest(i, 5, 5), readers[i]);
+  stepper.RunDry();
+  for (Reader& reader : readers) {
+    reader.Take();
+    EXPECT_EQ(reader.tokens().size(), 5U);
+  }
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, PromptThatEndsThinkingDrawsTheAnswer) {
+  Stepper stepper(limits_);
+  Reader reader;
+  Request request = MakeRequest(1, 6, 5);
+  request.prompt_ids.back() = kThinkEnd;
+  stepper.Add(request, reader);
+  stepper.RunDry();
+  reader.Take();
+  request.start_phase = Phase::kAnswer;
+  ExpectTokens(reader.tokens(), Alone(stepper.model(), request, 5), true);
+}
+
+TEST_P(SchedulerTest, EndAllLeavesNothing) {
+  limits_.max_num_seqs = 2;
+  Stepper stepper(limits_);
+  std::vector<Reader> readers(5);
+  for (std::size_t i = 0; i < 5; ++i) stepper.Add(MakeRequest(i, 5, 50), readers[i]);
+  stepper.Turn();
+  stepper.scheduler().EndAll(EndReason::kShutdown);
+  stepper.RunDry();
+  for (Reader& reader : readers) {
+    reader.Take();
+    ASSERT_TRUE(reader.ending());
+    EXPECT_EQ(reader.ending()->reason, EndReason::kShutdown);
+  }
+  stepper.ExpectIdle();
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,77 @@
+#include "worker/engine/token_stream.h"
+
+#include <gtest/gtest.h>
+
+namespace thinkwire::worker::engine {
+namespace {
+
+TEST(TokenStream, TakesEverythingInOrder) {
+  TokenStream stream(4, nullptr);
+  stream.SetQueuePosition(3);
+  stream.SetQueuePosition(1);
+  stream.SetStarted();
+  stream.Push({.id = 5});
+  stream.Push({.id = 6});
+  stream.SetEnding({.reason = EndReason::kLength, .generated_tokens = 2});
+  const TokenStream::Batch batch = stream.Take();
+  EXPECT_EQ(batch.queue_position, 1);
+  EXPECT_TRUE(batch.started);
+  ASSERT_EQ(batch.tokens.size(), 2U);
+  EXPECT_EQ(batch.tokens[0].id, 5);
+  EXPECT_EQ(batch.tokens[1].id, 6);
+  ASSERT_TRUE(batch.ending);
+  EXPECT_EQ(batch.ending->generated_tokens, 2);
+  EXPECT_TRUE(stream.Take().empty());
+}
+
+TEST(TokenStream, RoomShrinksByPushesAndGrowsByTaking) {
+  TokenStream stream(2, nullptr);
+  EXPECT_EQ(stream.room(), 2U);
+  stream.Push({});
+  stream.Push({});
+  EXPECT_EQ(stream.room(), 0U);
+  stream.Take();
+  EXPECT_EQ(stream.room(), 2U);
+}
+
+TEST(TokenStream, EventsOtherThanTokensNeedNoRoom) {
+  TokenStream stream(1, nullptr);
+  stream.Push({});
+  stream.SetQueuePosition(0);
+  stream.SetEnding({});
+  EXPECT_TRUE(stream.Take().ending);
+}
+
+TEST(TokenStream, CallsBackOnlyWhenItWasEmpty) {
+  int calls = 0;
+  TokenStream stream(8, [&calls] { ++calls; });
+  stream.SetStarted();
+  stream.Push({});
+  stream.Push({});
+  EXPECT_EQ(calls, 1);
+  stream.Take();
+  stream.Push({});
+  EXPECT_EQ(calls, 2);
+}
+
+TEST(TokenStream, CallsBackWithoutItsLock) {
+  std::size_t taken = 0;
+  TokenStream* self = nullptr;
+  TokenStream stream(8, [&] { taken += self->Take().tokens.size(); });
+  self = &stream;
+  stream.Push({});
+  stream.Push({});
+  EXPECT_EQ(taken, 2U);
+}
+
+TEST(TokenStreamDeathTest, RefusesWhatItsCallerMustNotDo) {
+  TokenStream full(1, nullptr);
+  full.Push({});
+  EXPECT_DEATH(full.Push({}), "the stream has room");
+  TokenStream ended(1, nullptr);
+  ended.SetEnding({});
+  EXPECT_DEATH(ended.Push({}), "nothing follows an ending");
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::engine

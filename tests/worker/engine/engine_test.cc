@@ -254,10 +254,10 @@ TEST_P(EngineTest, DeadlineEndsRunningAndQueued) {
   while (running.stream()->room() > 0) std::this_thread::yield();
   clock_.Advance(5 * kSecond);
   engine_->Wake();
+  WaitIdle();  // before taking, which would make room for one more token
   running.WaitEnding();
   EXPECT_EQ(running.ending()->reason, EndReason::kDeadline);
   EXPECT_EQ(running.ending()->generated_tokens, 2);
-  WaitIdle();
 }
 
 TEST_P(EngineTest, RealClockWakesTheEngineForADeadline) {

@@ -1,0 +1,94 @@
+#include "tests/worker/model/step_driver.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+
+namespace thinkwire::worker::model {
+
+engine::SamplingParams Greedy() {
+  engine::SamplingParams params;
+  for (engine::PhaseSampling& phase : params.phases) phase.temperature = 0;
+  return params;
+}
+
+void StepDriver::Begin(std::int32_t slot, const engine::SamplingParams& params) {
+  slots_[slot] = {};
+  changes_.push_back({slot, params});
+}
+
+void StepDriver::Submit(const std::vector<Feed>& feeds) {
+  engine::StepPlan plan;
+  plan.step = ++step_;
+  plan.sampling_changes = std::exchange(changes_, {});
+  const engine::RunnerLimits& limits = runner_.limits();
+  for (const Feed& feed : feeds) {
+    Slot& slot = slots_.at(feed.slot);
+    engine::Row row;
+    row.slot = feed.slot;
+    row.first_position = slot.length;
+    row.count = std::max<std::int32_t>(1, static_cast<std::int32_t>(feed.ids.size()));
+    row.first_id =
+        feed.ids.empty() ? engine::kLastSampled : static_cast<std::int32_t>(plan.input_ids.size());
+    row.sample = feed.sample;
+    row.logprob = feed.sample;
+    row.phase = feed.phase;
+    plan.rows.push_back(row);
+    plan.input_ids.insert(plan.input_ids.end(), feed.ids.begin(), feed.ids.end());
+    slot.length += row.count;
+    for (; slot.num_blocks * limits.block_tokens < slot.length; ++slot.num_blocks) {
+      const std::int32_t block = limits.num_blocks - 1 - next_block_++;
+      CHECK(block >= 0, "the test needs more KV blocks");
+      plan.block_table_changes.push_back({feed.slot, slot.num_blocks, block});
+    }
+  }
+  runner_.Submit(std::move(plan));
+}
+
+std::map<std::int32_t, Drawn> StepDriver::Collect() {
+  const engine::StepResult result = runner_.Collect();
+  std::map<std::int32_t, Drawn> drawn;
+  for (const engine::RowResult& row : result.rows) {
+    CHECK(!row.not_finite && row.num_ids == 1, "one finite token a row");
+    const auto index = static_cast<std::size_t>(row.first_id);
+    drawn[row.slot] = {result.ids.at(index), result.logprobs.at(index)};
+  }
+  return drawn;
+}
+
+std::map<std::int32_t, Drawn> StepDriver::Step(const std::vector<Feed>& feeds) {
+  Submit(feeds);
+  return Collect();
+}
+
+std::vector<Drawn> StepDriver::Generate(std::int32_t slot, const std::vector<std::int32_t>& prompt,
+                                        std::int32_t count, std::size_t chunk, int depth) {
+  std::vector<Feed> steps;
+  for (std::size_t at = 0; at < prompt.size(); at += chunk) {
+    const std::size_t end = std::min(prompt.size(), at + chunk);
+    const auto begin = prompt.begin();
+    Feed feed{slot,
+              {begin + static_cast<std::ptrdiff_t>(at), begin + static_cast<std::ptrdiff_t>(end)}};
+    feed.sample = end == prompt.size();
+    steps.push_back(feed);
+  }
+  for (std::int32_t i = 1; i < count; ++i) steps.push_back({slot, {}});
+  std::vector<Drawn> tokens;
+  std::deque<bool> samples;
+  const auto collect = [&] {
+    const auto drawn = Collect();
+    CHECK(drawn.size() == (samples.front() ? 1U : 0U), "only rows that ask draw");
+    if (samples.front()) tokens.push_back(drawn.at(slot));
+    samples.pop_front();
+  };
+  for (const Feed& step : steps) {
+    if (samples.size() == static_cast<std::size_t>(depth)) collect();
+    Submit({step});
+    samples.push_back(step.sample);
+  }
+  while (!samples.empty()) collect();
+  return tokens;
+}
+
+}  // namespace thinkwire::worker::model

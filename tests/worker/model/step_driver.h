@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <vector>
+
+#include "worker/engine/runner.h"
+
+namespace thinkwire::worker::model {
+
+// Greedy in both phases, no think-end id.
+engine::SamplingParams Greedy();
+
+// One sequence's part of a step.
+struct Feed {
+  std::int32_t slot = 0;
+  std::vector<std::int32_t> ids;  // empty: the last sampled id
+  bool sample = true;
+  engine::Phase phase = engine::Phase::kReasoning;
+};
+
+// One drawn token.
+struct Drawn {
+  std::int32_t id = -1;
+  float logprob = 0;
+  bool operator==(const Drawn&) const = default;
+};
+
+// A small engine for tests: keeps each slot's length and blocks, and builds plans.
+class StepDriver {
+ public:
+  explicit StepDriver(engine::Runner& runner) : runner_(runner) {}
+
+  // The slot starts anew at position 0 and draws with `params` from its next step on.
+  void Begin(std::int32_t slot, const engine::SamplingParams& params);
+
+  // Plans and submits one step.
+  void Submit(const std::vector<Feed>& feeds);
+
+  // The oldest step's draws, by slot.
+  std::map<std::int32_t, Drawn> Collect();
+
+  std::map<std::int32_t, Drawn> Step(const std::vector<Feed>& feeds);
+
+  // Sends `prompt` in chunks, then `count` - 1 decode steps with `depth` steps in flight.
+  // Returns the drawn tokens.
+  std::vector<Drawn> Generate(std::int32_t slot, const std::vector<std::int32_t>& prompt,
+                              std::int32_t count, std::size_t chunk, int depth);
+
+ private:
+  struct Slot {
+    std::int32_t length = 0;
+    std::int32_t num_blocks = 0;
+  };
+
+  engine::Runner& runner_;
+  std::map<std::int32_t, Slot> slots_;
+  std::vector<engine::SamplingChange> changes_;
+  std::uint64_t step_ = 0;
+  std::int32_t next_block_ = 0;  // handed out from the top down, so that none is its own index
+};
+
+}  // namespace thinkwire::worker::model

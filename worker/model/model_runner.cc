@@ -75,7 +75,9 @@ class ThreadedRunner final : public ModelRunner {
   std::int32_t in_flight_ = 0;
   std::uint64_t last_step_ = 0;
 
-  std::atomic<std::int64_t> weight_bytes_ = 0;  // summed while loading
+  // Summed over the ranks while they load.
+  std::atomic<std::int64_t> weight_bytes_ = 0;
+  std::atomic<std::int64_t> weight_bytes_per_token_ = 0;
 
   Mutex mu_;
   CondVar has_results_;
@@ -93,6 +95,7 @@ ThreadedRunner::ThreadedRunner(Parts parts, const WeightSource& source)
   }
   loading.done.wait();
   parts_.info.weight_bytes = weight_bytes_;
+  parts_.info.weight_bytes_per_token = weight_bytes_per_token_;
 }
 
 ThreadedRunner::~ThreadedRunner() {
@@ -107,6 +110,7 @@ void ThreadedRunner::RunRank(int rank, Loading& loading) {
   Rank computer(parts_.config, shape, parts_.limits, loading.source, loading.rope,
                 *parts_.backends[index], *communicators_[index]);
   weight_bytes_ += computer.weights().bytes();
+  weight_bytes_per_token_ += computer.weights().bytes_per_token();
   loading.done.count_down();
   while (const std::shared_ptr<const StepPlan> plan = channel_.Receive(rank)) {
     computer.Step(*plan);

@@ -36,7 +36,8 @@ struct ModelInfo {
   float default_temperature = 0.6F;               // generation_config.json, else these
   float default_top_p = 0.95F;
   std::int64_t parameters = 0;
-  std::int64_t weight_bytes = 0;  // all ranks
+  std::int64_t weight_bytes = 0;            // all ranks
+  std::int64_t weight_bytes_per_token = 0;  // of them read to decode one token at batch 1
   std::int64_t kv_cache_tokens = 0;
   std::string stored_weights;  // "BF16", "F32" (computed in bf16 all the same), "random"
   std::string device;          // "cpu avx512 2 threads"

@@ -1,0 +1,181 @@
+// What a worker says and how it ends when it cannot, or shall not, serve.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/integration/process.h"
+#include "tests/integration/worker_process.h"
+
+namespace thinkwire::integration {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A copy of the bundled model that a test may break.
+class ModelCopy {
+ public:
+  ModelCopy()
+      : path_(fs::path(testing::TempDir()) / ("thinkwire_model_" + std::to_string(getpid()))) {
+    fs::remove_all(path_);
+    fs::copy(kTinyModel, path_);
+  }
+  ~ModelCopy() { fs::remove_all(path_); }
+
+  std::string Option() const { return "--model=" + path_.string(); }
+  fs::path operator/(const char* file) const { return path_ / file; }
+
+  void Change(const char* file, const std::function<void(nlohmann::json&)>& change) const {
+    nlohmann::json json = nlohmann::json::parse(std::ifstream(path_ / file));
+    change(json);
+    std::ofstream(path_ / file) << json.dump();
+  }
+
+ private:
+  const fs::path path_;
+};
+
+// The one line that the worker must end with before it listens.
+std::string LastWord(const std::vector<std::string>& options) {
+  std::vector<std::string> arguments = {THINKWIRE_WORKER, "--listen=127.0.0.1:0",
+                                        "--metrics_listen="};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  Process process(arguments);
+  const int exit = process.Wait();
+  EXPECT_GT(exit, 0) << process.error();
+  EXPECT_LT(exit, 128) << process.error();
+  const std::string error = process.error();
+  EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
+  EXPECT_TRUE(error.starts_with("thinkwire-worker: ")) << error;
+  EXPECT_EQ(process.output(), "");
+  return error;
+}
+
+TEST(WorkerOptionsTest, BrokenCheckpointsEndInOneLineThatNamesTheFile) {
+  struct Case {
+    const char* what;
+    const char* named;
+    std::function<void(const ModelCopy&)> harm;
+  };
+  const std::vector<Case> cases = {
+      {"truncated weights", "model.safetensors",
+       [](const ModelCopy& model) {
+         const fs::path file = model / "model.safetensors";
+         fs::resize_file(file, fs::file_size(file) / 2);
+       }},
+      {"empty weights", "model.safetensors",
+       [](const ModelCopy& model) { fs::resize_file(model / "model.safetensors", 0); }},
+      {"corrupt header", "model.safetensors",
+       [](const ModelCopy& model) {
+         std::fstream file(model / "model.safetensors",
+                           std::ios::in | std::ios::out | std::ios::binary);
+         file.seekp(20);
+         file.write("\0\0\0\0", 4);
+       }},
+      {"huge header length", "model.safetensors",
+       [](const ModelCopy& model) {
+         std::fstream file(model / "model.safetensors",
+                           std::ios::in | std::ios::out | std::ios::binary);
+         file.write("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", 8);
+       }},
+      {"no weights", "safetensors",
+       [](const ModelCopy& model) { fs::remove(model / "model.safetensors"); }},
+      {"no config", "config.json",
+       [](const ModelCopy& model) { fs::remove(model / "config.json"); }},
+      {"config is no JSON", "config.json",
+       [](const ModelCopy& model) { std::ofstream(model / "config.json") << "{\"a\": "; }},
+      {"unsupported architecture", "Gemma",
+       [](const ModelCopy& model) {
+         model.Change("config.json", [](nlohmann::json& config) {
+           config["architectures"] = {"GemmaForCausalLM"};
+           config["model_type"] = "gemma";
+         });
+       }},
+      {"other shapes than the config's", "model.safetensors",
+       [](const ModelCopy& model) {
+         model.Change("config.json", [](nlohmann::json& config) {
+           config["intermediate_size"] = config["intermediate_size"].get<int>() + 64;
+         });
+       }},
+      {"no tokenizer", "tokenizer.json",
+       [](const ModelCopy& model) { fs::remove(model / "tokenizer.json"); }},
+      {"tokenizer with ids beyond the model", "tokenizer",
+       [](const ModelCopy& model) {
+         model.Change("tokenizer.json", [](nlohmann::json& tokenizer) {
+           int id = 0;
+           for (const auto& token : tokenizer["added_tokens"]) {
+             id = std::max(id, token["id"].get<int>());
+           }
+           for (int i = 0; i < 2000; ++i) {
+             nlohmann::json token = tokenizer["added_tokens"].back();
+             token["id"] = ++id;
+             token["content"] = "<extra_" + std::to_string(i) + ">";
+             tokenizer["added_tokens"].push_back(token);
+           }
+         });
+       }},
+  };
+  for (const Case& one : cases) {
+    const ModelCopy model;
+    one.harm(model);
+    const std::string word = LastWord({model.Option()});
+    EXPECT_NE(word.find(one.named), std::string::npos) << one.what << ": " << word;
+  }
+}
+
+TEST(WorkerOptionsTest, WrongOptionsEndInOneLineThatNamesThem) {
+  const std::string model = std::string("--model=") + kTinyModel;
+  EXPECT_NE(LastWord({}).find("--model"), std::string::npos);
+  EXPECT_NE(LastWord({model, "--colour=red"}).find("--colour"), std::string::npos);
+  EXPECT_NE(LastWord({model, "--quantization=awq"}).find("awq"), std::string::npos);
+  EXPECT_NE(LastWord({model, "--dtype=float16"}).find("float16"), std::string::npos);
+  EXPECT_NE(LastWord({model, "--max-num-seqs=-1"}).find("max_num_seqs"), std::string::npos);
+  EXPECT_NE(LastWord({model, "--max_model_len=99999999"}).find("99999999"), std::string::npos);
+  LastWord({model, "--tensor_parallel_size=3"});
+}
+
+TEST(WorkerOptionsTest, TokenizeNeedsOnlyTheTokenizer) {
+  const ModelCopy model;
+  fs::remove(model / "model.safetensors");
+  fs::remove(model / "config.json");
+  const std::string lines = "{\"text\": \"What is <think>\"}\n{\"text\": \"\"}\n";
+  Process plain({THINKWIRE_WORKER, "--tokenize", model.Option()}, lines);
+  ASSERT_EQ(plain.Wait(), 0) << plain.error();
+  Process user({THINKWIRE_WORKER, "--tokenize", "--as-user-text", model.Option()}, lines);
+  ASSERT_EQ(user.Wait(), 0) << user.error();
+  const auto first_ids = [](const Process& process) {
+    return nlohmann::json::parse(process.output().substr(0, process.output().find('\n')))["ids"];
+  };
+  EXPECT_LT(first_ids(plain).size(), first_ids(user).size());
+  EXPECT_NE(plain.output().find("{\"ids\": []}"), std::string::npos) << plain.output();
+}
+
+TEST(WorkerOptionsTest, CheckConfigServesNothing) {
+  Process process({THINKWIRE_WORKER, "--check_config", std::string("--model=") + kTinyModel});
+  EXPECT_EQ(process.Wait(), 0) << process.error();
+  EXPECT_NE(process.output().find("tiny-r1: Qwen2ForCausalLM"), std::string::npos)
+      << process.output();
+}
+
+TEST(WorkerOptionsTest, RandomWeightsNeedOnlyConfigAndTokenizer) {
+  const ModelCopy model;
+  fs::remove(model / "model.safetensors");
+  WorkerProcess worker({model.Option(), "--random_weights", "--seed=5"});
+  ASSERT_TRUE(worker.listening());
+  v1::GenerateRequest request = Ask("What is 1+1?", 3);
+  request.set_max_tokens(20);
+  request.set_ignore_eos(true);
+  const Generation all = worker.Generate(request);
+  EXPECT_TRUE(all.status.ok()) << all.status;
+  EXPECT_EQ(all.ids.size(), 20U);
+}
+
+}  // namespace
+}  // namespace thinkwire::integration

@@ -142,8 +142,11 @@ StepResult ThreadedRunner::Collect() {
   return result;
 }
 
-absl::Status OutOfRange(absl::string_view name, std::int64_t value, absl::string_view allowed) {
-  return absl::InvalidArgumentError(absl::StrCat(name, " is ", value, "; allowed: ", allowed));
+absl::Status CheckRange(absl::string_view name, std::int32_t value, std::int32_t low,
+                        std::int32_t high, absl::string_view why = "") {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " is ", value, "; allowed: ", low, " to ", high, why));
 }
 
 // Limits without num_blocks, or the first option that is out of range.
@@ -151,40 +154,31 @@ absl::StatusOr<RunnerLimits> ChooseLimits(const ModelOptions& options, const Mod
   constexpr std::int32_t kMaxSlots = 4096;
   constexpr std::int32_t kMaxBatchedTokens = 1 << 16;
   constexpr std::int32_t kMaxBlockTokens = 256;
+  constexpr std::int32_t kMaxInFlight = 8;
   const auto longest = static_cast<std::int32_t>(config.max_position_embeddings);
-  RunnerLimits limits;
-  limits.max_model_len = options.max_model_len == 0 ? longest : options.max_model_len;
-  if (limits.max_model_len < 1 || limits.max_model_len > longest) {
-    return OutOfRange("max_model_len", options.max_model_len,
-                      absl::StrCat("1 to max_position_embeddings ", longest));
-  }
-  limits.max_num_seqs = options.max_num_seqs;
-  if (limits.max_num_seqs < 1 || limits.max_num_seqs > kMaxSlots) {
-    return OutOfRange("max_num_seqs", limits.max_num_seqs, absl::StrCat("1 to ", kMaxSlots));
-  }
-  limits.max_num_batched_tokens = options.max_num_batched_tokens;
-  if (limits.max_num_batched_tokens < limits.max_num_seqs ||
-      limits.max_num_batched_tokens > kMaxBatchedTokens) {
-    return OutOfRange(
-        "max_num_batched_tokens", limits.max_num_batched_tokens,
-        absl::StrCat("max_num_seqs ", limits.max_num_seqs, " to ", kMaxBatchedTokens));
-  }
-  limits.block_tokens = options.block_tokens;
-  if (limits.block_tokens < kBlockTokensUnit || limits.block_tokens > kMaxBlockTokens ||
-      limits.block_tokens % kBlockTokensUnit != 0) {
-    return OutOfRange("block_tokens", limits.block_tokens,
-                      absl::StrCat("multiples of ", kBlockTokensUnit, " up to ", kMaxBlockTokens));
-  }
-  limits.max_in_flight = options.max_in_flight;
-  if (limits.max_in_flight < 1 || limits.max_in_flight > 8) {
-    return OutOfRange("max_in_flight", limits.max_in_flight, "1 to 8");
-  }
   const auto rows = static_cast<std::int32_t>(config.vocab_size);
+  RunnerLimits limits;
+  limits.max_num_seqs = options.max_num_seqs;
+  limits.max_num_batched_tokens = options.max_num_batched_tokens;
+  limits.max_model_len = options.max_model_len == 0 ? longest : options.max_model_len;
+  limits.block_tokens = options.block_tokens;
+  limits.max_in_flight = options.max_in_flight;
   limits.vocab_size = options.num_token_ids == 0 ? rows : options.num_token_ids;
-  if (limits.vocab_size < 1 || limits.vocab_size > rows) {
-    return OutOfRange("the tokenizer's number of ids", options.num_token_ids,
-                      absl::StrCat("1 to vocab_size ", rows));
+  RETURN_IF_ERROR(CheckRange("max_num_seqs", limits.max_num_seqs, 1, kMaxSlots));
+  RETURN_IF_ERROR(CheckRange("max_num_batched_tokens", limits.max_num_batched_tokens,
+                             limits.max_num_seqs, kMaxBatchedTokens,
+                             ", and no fewer than max_num_seqs"));
+  RETURN_IF_ERROR(CheckRange("max_model_len", limits.max_model_len, 1, longest,
+                             ", the model's max_position_embeddings"));
+  RETURN_IF_ERROR(
+      CheckRange("block_tokens", limits.block_tokens, kBlockTokensUnit, kMaxBlockTokens));
+  if (limits.block_tokens % kBlockTokensUnit != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("block_tokens is ", limits.block_tokens,
+                                                   "; allowed: multiples of ", kBlockTokensUnit));
   }
+  RETURN_IF_ERROR(CheckRange("max_in_flight", limits.max_in_flight, 1, kMaxInFlight));
+  RETURN_IF_ERROR(CheckRange("the tokenizer's number of ids", limits.vocab_size, 1, rows,
+                             ", the model's vocab_size"));
   return limits;
 }
 

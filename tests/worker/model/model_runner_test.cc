@@ -41,8 +41,8 @@ std::vector<std::int32_t> Ids(const std::vector<Drawn>& drawn) {
 
 // A fresh model's tokens for `prompt`.
 std::vector<Drawn> Draw(const ModelOptions& options, const std::vector<std::int32_t>& prompt,
-                       const engine::SamplingParams& params, std::size_t chunk = 1000,
-                       int depth = 1) {
+                        const engine::SamplingParams& params, std::size_t chunk = 1000,
+                        int depth = 1) {
   const auto model = Load(options);
   if (model == nullptr) return {};
   StepDriver driver(*model);
@@ -308,12 +308,13 @@ TEST(ModelRunnerLoadTest, RefusesOptionsOutOfRange) {
   };
   using testing::HasSubstr;
   EXPECT_THAT(message([](auto& o) { o.max_model_len = 129; }),
-              HasSubstr("max_position_embeddings 128"));
+              HasSubstr("1 to 128, the model's max_position_embeddings"));
   EXPECT_THAT(message([](auto& o) { o.max_num_seqs = 0; }), HasSubstr("max_num_seqs"));
   EXPECT_THAT(message([](auto& o) { o.max_num_batched_tokens = 3; }),
               HasSubstr("max_num_batched_tokens"));
   EXPECT_THAT(message([](auto& o) { o.block_tokens = 24; }), HasSubstr("block_tokens"));
-  EXPECT_THAT(message([](auto& o) { o.num_token_ids = 97; }), HasSubstr("vocab_size 96"));
+  EXPECT_THAT(message([](auto& o) { o.num_token_ids = 97; }),
+              HasSubstr("1 to 96, the model's vocab_size"));
   EXPECT_THAT(message([](auto& o) { o.kv_cache_memory_bytes = 1; }), HasSubstr("KV cache"));
   EXPECT_THAT(message([](auto& o) { o.tensor_parallel_size = 3; }), HasSubstr("allowed: 1, 2, 4"));
   EXPECT_THAT(message([](auto& o) { o.device = "abacus"; }), HasSubstr("abacus"));

@@ -5,6 +5,7 @@ add_library(thinkwire_flags INTERFACE)
 target_include_directories(thinkwire_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(thinkwire_flags INTERFACE -Wall -Wextra
   $<$<BOOL:${THINKWIRE_WERROR}>:-Werror>
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # GCC 12 sees overlap where std::string copies (PR 105651)
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
 if(THINKWIRE_SANITIZE)
   target_compile_options(thinkwire_flags INTERFACE

@@ -1,0 +1,198 @@
+#include "common/rpc/request_checks.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "common/rpc/status_details.h"
+#include "thinkwire/v1/reasoning.pb.h"
+#include "thinkwire/v1/worker.pb.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+using v1::GenerateRequest;
+
+GenerateRequest Question() {
+  GenerateRequest request;
+  auto* message = request.mutable_prompt()->mutable_chat()->add_messages();
+  message->set_role(v1::ROLE_USER);
+  message->set_content("What is 27+48?");
+  return request;
+}
+
+struct Change {
+  std::string field;  // that the error must name
+  std::function<void(GenerateRequest&)> apply;
+};
+
+TEST(CheckRequest, TakesEverythingThatIsBuilt) {
+  GenerateRequest request = Question();
+  request.set_variant("qwen-7b");
+  request.set_priority(v1::PRIORITY_NORMAL);
+  for (auto* sampling : {request.mutable_reasoning_sampling(), request.mutable_answer_sampling()}) {
+    sampling->set_temperature(0);
+    sampling->set_top_p(1);
+    sampling->set_top_k(0);
+    sampling->set_min_p(0);
+    sampling->add_stop_strings("\n\n");
+    sampling->set_logprobs(true);
+    sampling->set_top_logprobs(0);
+  }
+  request.set_seed(0);
+  request.mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
+  request.mutable_thinking()->set_budget_from_deadline(false);
+  request.set_max_tokens(1);
+  request.set_min_answer_tokens(0);
+  request.set_ignore_eos(true);
+  request.set_n(1);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+}
+
+TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
+  const std::vector<Change> changes = {
+      {"wishes.quality", [](auto& r) { r.mutable_wishes()->set_quality(0); }},
+      {"wishes.latency", [](auto& r) { r.mutable_wishes()->mutable_latency()->set_seconds(1); }},
+      {"wishes.max_cost", [](auto& r) { r.mutable_wishes()->set_max_cost(0); }},
+      {"wishes.may_substitute", [](auto& r) { r.mutable_wishes()->set_may_substitute(true); }},
+      {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_HIGH); }},
+      {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_LOW); }},
+      {"reasoning_sampling.repetition_penalty",
+       [](auto& r) { r.mutable_reasoning_sampling()->set_repetition_penalty(1); }},
+      {"answer_sampling.presence_penalty",
+       [](auto& r) { r.mutable_answer_sampling()->set_presence_penalty(0); }},
+      {"answer_sampling.frequency_penalty",
+       [](auto& r) { r.mutable_answer_sampling()->set_frequency_penalty(0); }},
+      {"answer_sampling.logit_bias",
+       [](auto& r) { (*r.mutable_answer_sampling()->mutable_logit_bias())[1] = 1; }},
+      {"answer_sampling.stop_token_ids",
+       [](auto& r) { r.mutable_answer_sampling()->add_stop_token_ids(1); }},
+      {"reasoning_sampling.top_logprobs",
+       [](auto& r) { r.mutable_reasoning_sampling()->set_top_logprobs(1); }},
+      {"thinking.budget_tokens", [](auto& r) { r.mutable_thinking()->set_budget_tokens(0); }},
+      {"thinking.budget_from_deadline",
+       [](auto& r) { r.mutable_thinking()->set_budget_from_deadline(true); }},
+      {"thinking.landing_share", [](auto& r) { r.mutable_thinking()->set_landing_share(0); }},
+      {"thinking.closing_text", [](auto& r) { r.mutable_thinking()->set_closing_text(""); }},
+      {"thinking.loop_limits", [](auto& r) { r.mutable_thinking()->mutable_loop_limits(); }},
+      {"min_answer_tokens", [](auto& r) { r.set_min_answer_tokens(1); }},
+      {"n", [](auto& r) { r.set_n(2); }},
+      {"consensus", [](auto& r) { r.mutable_consensus(); }},
+      {"answer_format", [](auto& r) { r.mutable_answer_format(); }},
+      {"resume", [](auto& r) { r.mutable_resume(); }},
+      {"cache_salt", [](auto& r) { r.set_cache_salt("tenant"); }},
+  };
+  for (const Change& change : changes) {
+    GenerateRequest request = Question();
+    change.apply(request);
+    const absl::Status status = CheckRequest(request);
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << change.field;
+    EXPECT_EQ(ErrorReason(status), "FIELD_NOT_IMPLEMENTED");
+    EXPECT_EQ(ErrorMetadata(status, "field"), change.field);
+  }
+}
+
+TEST(CheckRequest, RefusesByNameWhatIsWrong) {
+  const std::vector<Change> changes = {
+      {"prompt", [](auto& r) { r.clear_prompt(); }},
+      {"prompt.chat.messages", [](auto& r) { r.mutable_prompt()->mutable_chat()->Clear(); }},
+      {"prompt.text", [](auto& r) { r.mutable_prompt()->set_text(""); }},
+      {"prompt.token_ids.ids", [](auto& r) { r.mutable_prompt()->mutable_token_ids(); }},
+      {"variant", [](auto& r) { r.mutable_prompt()->mutable_token_ids()->add_ids(1); }},
+      {"prompt.chat.messages[0].role",
+       [](auto& r) {
+         r.mutable_prompt()->mutable_chat()->mutable_messages(0)->set_role(v1::ROLE_UNSPECIFIED);
+       }},
+      {"prompt.chat.messages[1].role",
+       [](auto& r) {
+         r.mutable_prompt()->mutable_chat()->add_messages()->set_role(v1::ROLE_SYSTEM);
+       }},
+      {"prompt.chat.messages",
+       [](auto& r) {
+         r.mutable_prompt()->mutable_chat()->add_messages()->set_role(v1::ROLE_ASSISTANT);
+       }},
+      {"wishes.task",
+       [](auto& r) {
+         r.set_variant("qwen-7b");
+         r.mutable_wishes()->set_task(v1::TASK_MATH);
+       }},
+      {"max_tokens", [](auto& r) { r.set_max_tokens(0); }},
+      {"max_tokens", [](auto& r) { r.set_max_tokens(-1); }},
+      {"min_answer_tokens", [](auto& r) { r.set_min_answer_tokens(-1); }},
+      {"min_answer_tokens",
+       [](auto& r) {
+         r.set_max_tokens(5);
+         r.set_min_answer_tokens(6);
+       }},
+      {"n", [](auto& r) { r.set_n(0); }},
+      {"thinking.mode",
+       [](auto& r) {
+         r.mutable_prompt()->set_text("x");
+         r.mutable_thinking()->set_mode(v1::THINKING_MODE_FORCED);
+       }},
+      {"answer_sampling.top_k", [](auto& r) { r.mutable_answer_sampling()->set_top_k(-1); }},
+      {"answer_sampling.top_logprobs",
+       [](auto& r) { r.mutable_answer_sampling()->set_top_logprobs(21); }},
+      {"answer_sampling.stop_strings[0]",
+       [](auto& r) { r.mutable_answer_sampling()->add_stop_strings(""); }},
+      {"answer_sampling.stop_strings[0]",
+       [](auto& r) { r.mutable_answer_sampling()->add_stop_strings(std::string(257, 'x')); }},
+      {"answer_sampling.stop_strings",
+       [](auto& r) {
+         for (int i = 0; i < 17; ++i) r.mutable_answer_sampling()->add_stop_strings("x");
+       }},
+  };
+  for (const Change& change : changes) {
+    GenerateRequest request = Question();
+    change.apply(request);
+    const absl::Status status = CheckRequest(request);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << change.field;
+    EXPECT_EQ(ErrorMetadata(status, "field"), change.field) << status.message();
+  }
+}
+
+TEST(CheckRequest, NoNumberOutsideItsRangePasses) {
+  using Set = void (v1::PhaseSampling::*)(float);
+  const float inf = std::numeric_limits<float>::infinity();
+  const std::vector<std::pair<Set, std::vector<float>>> cases = {
+      {&v1::PhaseSampling::set_temperature, {std::nanf(""), inf, -inf, -0.1F, 2.1F}},
+      {&v1::PhaseSampling::set_top_p, {std::nanf(""), inf, -inf, 0.0F, -0.1F, 1.1F}},
+      {&v1::PhaseSampling::set_min_p, {std::nanf(""), inf, -inf, -0.1F, 1.1F}},
+  };
+  for (const auto& [set, values] : cases) {
+    for (const float value : values) {
+      GenerateRequest request = Question();
+      (request.mutable_reasoning_sampling()->*set)(value);
+      EXPECT_EQ(CheckRequest(request).code(), absl::StatusCode::kInvalidArgument) << value;
+    }
+  }
+}
+
+TEST(CheckRequest, AWorkersRequestNeedsIdAttemptAndSeed) {
+  v1::WorkerGenerateRequest request;
+  *request.mutable_request() = Question();
+  request.mutable_request()->set_seed(7);
+  request.set_request_id("r1");
+  request.set_attempt(1);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+
+  auto broken = request;
+  broken.set_attempt(0);
+  EXPECT_EQ(ErrorMetadata(CheckRequest(broken), "field"), "attempt");
+  broken = request;
+  broken.set_request_id(std::string(129, 'x'));
+  EXPECT_EQ(ErrorMetadata(CheckRequest(broken), "field"), "request_id");
+  broken = request;
+  broken.mutable_request()->clear_seed();
+  EXPECT_EQ(ErrorMetadata(CheckRequest(broken), "field"), "request.seed");
+  broken = request;
+  broken.mutable_resume();
+  EXPECT_EQ(CheckRequest(broken).code(), absl::StatusCode::kUnimplemented);
+}
+
+}  // namespace
+}  // namespace thinkwire::rpc

@@ -1,0 +1,335 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "tests/worker/kernels/op_testing.h"
+#include "worker/kernels/cpu/noise.h"
+
+namespace thinkwire::worker::kernels {
+namespace {
+
+struct Drawn {
+  std::vector<std::int32_t> ids;
+  std::vector<float> logprobs;
+  std::vector<std::int32_t> not_finite;
+  std::vector<std::int32_t> last_sampled;
+};
+
+struct RowSpec {
+  std::int32_t slot = 0;
+  std::int32_t position = 0;
+  std::int32_t input_id = 0;
+  std::uint8_t phase = 0;
+};
+
+SlotSampling Slot(float temperature, std::int32_t top_k = 0, float top_p = 1, float min_p = 0,
+                  std::uint64_t seed = 1) {
+  return {.temperature = {temperature, temperature},
+          .top_p = {top_p, top_p},
+          .min_p = {min_p, min_p},
+          .top_k = {top_k, top_k},
+          .seed = seed,
+          .output_index = 0,
+          .think_end_id = -1};
+}
+
+Drawn Draw(CpuBackend& backend, const std::vector<float>& logits, std::int64_t width,
+           std::int32_t vocab_size, const std::vector<RowSpec>& rows,
+           const std::vector<SlotSampling>& slots) {
+  const auto n = static_cast<std::int64_t>(rows.size());
+  std::vector<std::int32_t> slot_of;
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> input_ids;
+  std::vector<std::uint8_t> phases;
+  for (const RowSpec& row : rows) {
+    slot_of.push_back(row.slot);
+    positions.push_back(row.position);
+    input_ids.push_back(row.input_id);
+    phases.push_back(row.phase);
+  }
+  const SampleView view = {.num_rows = static_cast<std::int32_t>(n),
+                           .slots = slot_of.data(),
+                           .positions = positions.data(),
+                           .input_ids = input_ids.data(),
+                           .phases = phases.data(),
+                           .slot_sampling = slots.data(),
+                           .vocab_size = vocab_size};
+  const F32 x({n, width}, DType::kF32, logits);
+  I32 ids({n}, DType::kI32);
+  F32 logprobs({n}, DType::kF32);
+  I32 not_finite({n}, DType::kI32);
+  I32 last({static_cast<std::int64_t>(slots.size())}, DType::kI32,
+           std::vector<std::int32_t>(slots.size(), -7));
+  backend.Sample(x.tensor, view, ids.tensor, logprobs.tensor, not_finite.tensor, last.tensor);
+  return {ids.values, logprobs.values, not_finite.values, last.values};
+}
+
+// Draws one row of logits at positions 0 .. count - 1.
+std::vector<std::int32_t> DrawMany(CpuBackend& backend, const std::vector<float>& logits,
+                                   std::int32_t count, const SlotSampling& slot) {
+  std::vector<float> all;
+  std::vector<RowSpec> rows;
+  for (std::int32_t p = 0; p < count; ++p) {
+    all.insert(all.end(), logits.begin(), logits.end());
+    rows.push_back({.slot = 0, .position = p});
+  }
+  const auto width = static_cast<std::int64_t>(logits.size());
+  return Draw(backend, all, width, static_cast<std::int32_t>(width), rows, {slot}).ids;
+}
+
+// The sampler's formula (sample.cc) by sorting everything, in double where that changes nothing.
+// top_p needs the device's own weights, so cases keep clear of its border by `margin`; false if
+// this one does not.
+bool OracleKept(const std::vector<float>& logits, const SlotSampling& slot,
+                std::vector<bool>* kept) {
+  const std::size_t n = logits.size();
+  std::vector<float> t(n);
+  for (std::size_t i = 0; i < n; ++i) t[i] = logits[i] / slot.temperature[0];
+  std::vector<std::size_t> order(n);
+  std::iota(order.begin(), order.end(), 0U);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return t[a] > t[b]; });
+  if (slot.top_k[0] > 0) order.resize(std::min(n, static_cast<std::size_t>(slot.top_k[0])));
+  const double max = t[order[0]];
+  double total = 0;
+  for (const std::size_t i : order) total += std::exp(t[i] - max);
+  kept->assign(n, false);
+  double sum = 0;
+  for (const std::size_t i : order) {
+    const double e = std::exp(t[i] - max);
+    if (std::fabs(e - slot.min_p[0]) < 1e-6 * e) return false;
+    if (e >= slot.min_p[0]) (*kept)[i] = true;
+    sum += e;
+    if (slot.top_p[0] < 1 && std::fabs(sum / total - slot.top_p[0]) < 1e-6) return false;
+    if (slot.top_p[0] < 1 && sum / total >= slot.top_p[0]) break;
+  }
+  return true;
+}
+
+std::int32_t OracleDraw(const std::vector<float>& logits, const std::vector<bool>& kept,
+                        const SlotSampling& slot, std::int32_t position) {
+  std::int32_t best = -1;
+  float best_score = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (!kept[i]) continue;
+    const auto words = Philox4x32(
+        {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(position), slot.output_index, 0},
+        {static_cast<std::uint32_t>(slot.seed), static_cast<std::uint32_t>(slot.seed >> 32)});
+    const float score = logits[i] / slot.temperature[0] + GumbelOf(words[0]);
+    if (best < 0 || score > best_score) {
+      best = static_cast<std::int32_t>(i);
+      best_score = score;
+    }
+  }
+  return best;
+}
+
+TEST(Philox, GivesThePublishedVectors) {  // Random123's kat_vectors, philox4x32 10
+  using Words = std::array<std::uint32_t, 4>;
+  EXPECT_EQ(Philox4x32({0, 0, 0, 0}, {0, 0}),
+            (Words{0x6627E8D5U, 0xE169C58DU, 0xBC57AC4CU, 0x9B00DBD8U}));
+  EXPECT_EQ(Philox4x32({~0U, ~0U, ~0U, ~0U}, {~0U, ~0U}),
+            (Words{0x408F276DU, 0x41C83B0EU, 0xA20BC7C6U, 0x6D5451FDU}));
+  EXPECT_EQ(
+      Philox4x32({0x243F6A88U, 0x85A308D3U, 0x13198A2EU, 0x03707344U}, {0xA4093822U, 0x299F31D0U}),
+      (Words{0xD16CFE09U, 0x94FDCCEBU, 0x5001E420U, 0x24126EA1U}));
+}
+
+TEST(Noise, LogIsAccurate) {
+  for (double x = 1e-30; x < 1e30; x *= 1.0037) {
+    const float f = static_cast<float>(x);
+    const double expected = std::log(static_cast<double>(f));
+    ASSERT_NEAR(Log(f), expected, 2e-7 * std::max(std::fabs(expected), 1e-3)) << f;
+  }
+}
+
+TEST(Noise, GumbelFollowsItsFormulaToBothEnds) {
+  std::vector<std::uint32_t> words = {0, 1, 2, 0x7FFFFFFFU, 0x80000000U, ~0U, ~0U - 1};
+  for (std::uint64_t w = 0; w < 0xFFFFFFFFU; w += 999983) {
+    words.push_back(static_cast<std::uint32_t>(w));
+  }
+  for (const std::uint32_t word : words) {
+    const double half_open = (static_cast<double>(word) + 0.5) * 0x1p-32;
+    const double rest = (static_cast<double>(~word) + 0.5) * 0x1p-32;
+    const double minus_log = half_open < 0.5 ? -std::log(half_open) : -std::log1p(-rest);
+    ASSERT_NEAR(GumbelOf(word), -std::log(minus_log), 3e-6) << word;
+  }
+  EXPECT_LT(GumbelOf(~0U), kMaxGumbel);
+  EXPECT_GT(GumbelOf(~0U), 22.8F);
+  EXPECT_GT(GumbelOf(0), -3.2F);
+}
+
+TEST(Sample, TemperatureZeroTakesTheFirstOfTheGreatest) {
+  CpuBackend backend(1);
+  const std::vector<float> logits = {0.5F, 2.0F, -1.0F, 2.0F};
+  const Drawn drawn = Draw(backend, logits, 4, 4, {{.slot = 0}}, {Slot(0)});
+  EXPECT_EQ(drawn.ids[0], 1);
+  EXPECT_EQ(drawn.last_sampled[0], 1);
+  EXPECT_EQ(drawn.not_finite[0], 0);
+}
+
+TEST(Sample, ATemperatureThatOverflowsTakesTheGreatest) {
+  CpuBackend backend(1);
+  EXPECT_EQ(Draw(backend, {1.0F, 3.0F}, 2, 2, {{.slot = 0}}, {Slot(1e-38F)}).ids[0], 1);
+}
+
+TEST(Sample, MatchesASortingOracle) {
+  CpuBackend backend(2);
+  int compared = 0;
+  for (std::uint32_t seed = 0; seed < 400; ++seed) {
+    std::mt19937 random(seed);
+    const std::int64_t n = std::vector<std::int64_t>{1, 2, 17, 300, 3000}[seed % 5];
+    std::vector<float> logits = RandomFloats(n, seed, seed % 2 == 0 ? 1.0F : 6.0F);
+    // Ties, which the lower id must win.
+    for (float& x : logits) {
+      if (seed % 3 == 0) x = std::round(x * 2) / 2;
+    }
+    SlotSampling slot = Slot(0.3F + static_cast<float>(random() % 100) / 50, 0, 1, 0,
+                             (std::uint64_t{random()} << 32) + random());
+    if (random() % 2 == 0) slot.top_k[0] = static_cast<std::int32_t>(random() % 60 + 1);
+    if (random() % 2 == 0) slot.top_p[0] = static_cast<float>(random() % 99 + 1) / 100;
+    if (random() % 3 == 0) slot.min_p[0] = static_cast<float>(random() % 100) / 100;
+    slot.output_index = random() % 3;
+    std::vector<bool> kept;
+    if (!OracleKept(logits, slot, &kept)) continue;
+    const std::vector<std::int32_t> ids = DrawMany(backend, logits, 20, slot);
+    for (std::int32_t p = 0; p < 20; ++p) {
+      ASSERT_EQ(ids[static_cast<std::size_t>(p)], OracleDraw(logits, kept, slot, p))
+          << "seed " << seed << " position " << p;
+    }
+    ++compared;
+  }
+  EXPECT_GT(compared, 300);
+}
+
+TEST(Sample, TopKKeepsExactlyKEvenOfEquals) {
+  CpuBackend backend(1);
+  const std::vector<float> logits(50, 1.25F);
+  std::vector<int> seen(50);
+  for (const std::int32_t id : DrawMany(backend, logits, 2000, Slot(1, 3))) {
+    ++seen[static_cast<std::size_t>(id)];
+  }
+  for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(seen[i] > 0, i < 3) << i;
+}
+
+TEST(Sample, DrawsFollowTheSoftmax) {
+  CpuBackend backend(2);
+  const std::size_t n = 40;
+  const std::vector<float> logits = RandomFloats(static_cast<std::int64_t>(n), 3, 1.5F);
+  for (const float temperature : {0.6F, 1.0F, 1.7F}) {
+    const std::int32_t draws = 60000;
+    std::vector<double> expected(n);
+    double sum = 0;
+    for (std::size_t i = 0; i < n; ++i) sum += expected[i] = std::exp(logits[i] / temperature);
+    std::vector<int> seen(n);
+    for (const std::int32_t id : DrawMany(backend, logits, draws, Slot(temperature))) {
+      ++seen[static_cast<std::size_t>(id)];
+    }
+    double chi_square = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      const double e = expected[i] / sum * draws;
+      chi_square += (seen[i] - e) * (seen[i] - e) / e;
+    }
+    EXPECT_LT(chi_square, 79.0) << "39 degrees of freedom: 79 has probability 1.5e-4";
+    EXPECT_GT(chi_square, 13.0) << "39 degrees of freedom: below 13 has probability 4e-5";
+  }
+}
+
+TEST(Sample, SeedPositionAndOutputIndexChangeTheDraws) {
+  CpuBackend backend(1);
+  const std::vector<float> logits(100, 0.0F);
+  const auto base = DrawMany(backend, logits, 100, Slot(1));
+  EXPECT_EQ(DrawMany(backend, logits, 100, Slot(1)), base);
+  EXPECT_NE(DrawMany(backend, logits, 100, Slot(1, 0, 1, 0, 2)), base);
+  EXPECT_NE(DrawMany(backend, logits, 100, Slot(1, 0, 1, 0, 1 + (std::uint64_t{1} << 32))), base);
+  SlotSampling other_output = Slot(1);
+  other_output.output_index = 1;
+  EXPECT_NE(DrawMany(backend, logits, 100, other_output), base);
+  EXPECT_GT(std::count_if(base.begin(), base.end(), [&](auto id) { return id != base[0]; }), 80);
+}
+
+TEST(Sample, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
+  CpuBackend backend(1);
+  SlotSampling slot = Slot(0);
+  slot.temperature[0] = 50.0F;  // reasoning: nearly uniform; answer: greedy
+  slot.think_end_id = 9;
+  std::vector<float> logits;
+  std::vector<RowSpec> rows;
+  for (std::int32_t p = 0; p < 60; ++p) {
+    for (int i = 0; i < 30; ++i) logits.push_back(i == 4 ? 1.0F : 0.0F);
+    rows.push_back({.slot = 0,
+                    .position = p,
+                    .input_id = p % 3 == 0 ? 9 : 8,
+                    .phase = static_cast<std::uint8_t>(p % 3 == 1 ? 1 : 0)});
+  }
+  const Drawn drawn = Draw(backend, logits, 30, 30, rows, {slot});
+  int other = 0;
+  for (std::size_t p = 0; p < 60; ++p) {
+    if (p % 3 == 2) {
+      other += drawn.ids[p] != 4 ? 1 : 0;
+    } else {
+      EXPECT_EQ(drawn.ids[p], 4) << p;
+    }
+  }
+  EXPECT_GT(other, 10);
+}
+
+TEST(Sample, LogprobIsOfTheRawLogits) {
+  CpuBackend backend(2);
+  for (const std::int64_t n : {1, 16, 33, 5000}) {
+    const std::vector<float> logits = RandomFloats(n, static_cast<std::uint32_t>(n), 4.0F);
+    double sum = 0;
+    for (const float x : logits) sum += std::exp(static_cast<double>(x));
+    const Drawn drawn = Draw(backend, logits, n, static_cast<std::int32_t>(n), {{.slot = 0}},
+                             {Slot(2.0F, 20, 0.9F)});
+    const double expected = logits[static_cast<std::size_t>(drawn.ids[0])] - std::log(sum);
+    EXPECT_NEAR(drawn.logprobs[0], expected, Tolerance::kLogprob * (1 + std::fabs(expected)));
+  }
+}
+
+TEST(Sample, FlagsRowsThatAreNotFiniteAndLeavesTheOthers) {
+  CpuBackend backend(2);
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  const float bad[] = {std::numeric_limits<float>::quiet_NaN(), kInf, -kInf};
+  for (const float value : bad) {
+    const std::vector<float> logits = {1, 2, value, 0, 0, 5};
+    const Drawn drawn = Draw(backend, logits, 3, 3, {{.slot = 0}, {.slot = 1}}, {Slot(1), Slot(0)});
+    EXPECT_EQ(drawn.not_finite, (std::vector<std::int32_t>{1, 0}));
+    EXPECT_EQ(drawn.ids, (std::vector<std::int32_t>{0, 2}));
+  }
+}
+
+TEST(Sample, IgnoresPaddingColumnsAndRows) {
+  CpuBackend backend(1);
+  const std::vector<float> logits = {1, 2, 100, NAN, 3, 0, 100, NAN};
+  const Drawn drawn = Draw(backend, logits, 4, 2, {{.slot = -1}, {.slot = 1}}, {Slot(0), Slot(0)});
+  EXPECT_EQ(drawn.ids[1], 0);
+  EXPECT_EQ(drawn.not_finite[1], 0);
+  EXPECT_EQ(drawn.last_sampled, (std::vector<std::int32_t>{-7, 0}));
+}
+
+TEST(Sample, SameDrawsOnEveryInstructionSetAndThreadCount) {
+  const std::int64_t n = 2000;
+  std::vector<float> logits;
+  std::vector<RowSpec> rows;
+  for (std::int32_t r = 0; r < 9; ++r) {
+    const auto row = RandomFloats(n, static_cast<std::uint32_t>(r), 3.0F);
+    logits.insert(logits.end(), row.begin(), row.end());
+    rows.push_back({.slot = r, .position = 70 + r});
+  }
+  const std::vector<SlotSampling> slots(9, Slot(0.6F, 0, 0.95F, 0.01F));
+  CpuBackend reference(1, Isa::kPortable);
+  const Drawn expected = Draw(reference, logits, n, static_cast<std::int32_t>(n), rows, slots);
+  for (const BackendCase& c : BackendCases()) {
+    CpuBackend backend(c.threads, c.isa);
+    const Drawn drawn = Draw(backend, logits, n, static_cast<std::int32_t>(n), rows, slots);
+    EXPECT_EQ(drawn.ids, expected.ids) << NameOf(c);
+    EXPECT_TRUE(SameBits(drawn.logprobs, expected.logprobs)) << NameOf(c);
+  }
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::kernels

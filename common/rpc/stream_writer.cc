@@ -38,7 +38,6 @@ void StreamWriter::Finish(absl::Status status) {
   {
     MutexLock lock(mu_);
     if (final_status_) return;
-    if (!status.ok()) queue_.clear();
     final_status_ = std::move(status);
   }
   Advance();
@@ -87,6 +86,10 @@ void StreamWriter::OnWriteDone(bool ok) {
 }
 
 void StreamWriter::OnCancel() {
+  {
+    MutexLock lock(mu_);
+    queue_.clear();
+  }
   Finish(absl::CancelledError("the client has cancelled, or its deadline has passed"));
   OnCancelled();
 }

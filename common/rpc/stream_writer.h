@@ -34,8 +34,8 @@ class StreamWriter : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // OnDrained follows) or the stream is ending (then it does not).
   bool Write(const google::protobuf::Message& message);
 
-  // Sends nothing more after what is queued, then ends the call with `status`. An error drops what
-  // is queued, but for the write in flight. Only the first Finish counts.
+  // Takes nothing more, and ends the call with `status` after all that is queued. Only the first
+  // Finish counts.
   void Finish(absl::Status status);
 
   // How many messages Write takes now; 0 once the stream is ending.

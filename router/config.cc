@@ -1,0 +1,262 @@
+#include "router/config.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <cctype>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/options.h"
+#include "common/status.h"
+#include "router/variant_names.h"
+
+namespace thinkwire::router {
+namespace {
+
+constexpr std::size_t kMaxVariants = 64;
+constexpr std::size_t kMaxWorkers = 256;  // per variant
+constexpr std::size_t kMaxNameBytes = 64;
+constexpr std::size_t kMaxAliasBytes = 128;
+
+constexpr std::string_view kTaskNames[] = {"general", "math",    "code",
+                                           "science", "writing", "extraction"};
+static_assert(std::size(kTaskNames) == std::size(kAllTasks));
+
+// "file:line: message".
+absl::Status Wrong(const std::string& source, const YAML::Node& node, const std::string& message) {
+  return absl::InvalidArgumentError(absl::StrCat(source, ":", node.Mark().line + 1, ": ", message));
+}
+
+// `node` is a map with no keys but `allowed`, each at most once.
+absl::Status CheckKeys(const std::string& source, const YAML::Node& node, const std::string& what,
+                       std::initializer_list<const char*> allowed) {
+  const std::string allowed_text = absl::StrJoin(allowed, ", ");
+  if (!node.IsMap()) return Wrong(source, node, absl::StrCat(what, " must have: ", allowed_text));
+  std::set<std::string> seen;
+  for (const auto& entry : node) {
+    const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "(not a word)";
+    if (std::ranges::find(allowed, key) == allowed.end()) {
+      return Wrong(source, entry.first,
+                   absl::StrCat("unknown key '", key, "' in ", what, "; allowed: ", allowed_text));
+    }
+    if (!seen.insert(key).second) {
+      return Wrong(source, entry.first, absl::StrCat("key '", key, "' twice in ", what));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadTexts(const std::string& source, const YAML::Node& node, const std::string& key,
+                       std::vector<std::string>* out) {
+  if (!node) return absl::OkStatus();
+  if (!node.IsSequence()) return Wrong(source, node, absl::StrCat(key, " must be a list"));
+  for (const YAML::Node& item : node) {
+    if (!item.IsScalar() || item.Scalar().empty()) {
+      return Wrong(source, item, absl::StrCat(key, " must be a list of words"));
+    }
+    out->push_back(item.Scalar());
+  }
+  return absl::OkStatus();
+}
+
+bool IsName(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
+  });
+}
+
+bool IsAddress(const std::string& address) {
+  const std::size_t colon = address.rfind(':');
+  int port = 0;
+  return colon != address.npos && colon > 0 && absl::SimpleAtoi(address.substr(colon + 1), &port) &&
+         port > 0 && port < 65536;
+}
+
+absl::Status ReadTasks(const std::string& source, const YAML::Node& node, VariantConfig* variant) {
+  std::vector<std::string> names;
+  RETURN_IF_ERROR(ReadTexts(source, node, "tasks", &names));
+  for (const std::string& name : names) {
+    const auto task = TaskByName(name);
+    if (!task) {
+      return Wrong(source, node,
+                   absl::StrCat("unknown task '", name, "'; allowed: ",
+                                absl::StrJoin(kTaskNames, ", ",
+                                              [](std::string* out, std::string_view task_name) {
+                                                out->append(task_name);
+                                              })));
+    }
+    variant->tasks.push_back(*task);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadWorkers(const std::string& source, const YAML::Node& node,
+                         VariantConfig* variant) {
+  RETURN_IF_ERROR(ReadTexts(source, node["workers"], "workers", &variant->workers));
+  if (variant->workers.empty() || variant->workers.size() > kMaxWorkers) {
+    return Wrong(source, node,
+                 absl::StrCat("variant ", variant->name, " needs 1 to ", kMaxWorkers, " workers"));
+  }
+  for (const std::string& address : variant->workers) {
+    if (!IsAddress(address)) {
+      return Wrong(source, node["workers"],
+                   absl::StrCat("worker '", address, "' is not host:port"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML::Node& node) {
+  RETURN_IF_ERROR(CheckKeys(source, node, "a variant",
+                            {"name", "aliases", "workers", "tasks", "max_prompt_bytes"}));
+  VariantConfig variant;
+  if (!node["name"] || !node["name"].IsScalar()) {
+    return Wrong(source, node, "a variant needs a name");
+  }
+  variant.name = node["name"].Scalar();
+  if (!IsName(variant.name)) {
+    return Wrong(source, node["name"],
+                 absl::StrCat("name '", variant.name, "' must be 1 to ", kMaxNameBytes,
+                              " of letters, digits, '.', '_', '-'"));
+  }
+  RETURN_IF_ERROR(ReadTexts(source, node["aliases"], "aliases", &variant.aliases));
+  for (const std::string& alias : variant.aliases) {
+    if (alias.size() > kMaxAliasBytes || alias.find('*') != alias.npos) {
+      return Wrong(source, node["aliases"],
+                   absl::StrCat("alias '", alias, "' must have at most ", kMaxAliasBytes,
+                                " bytes and no '*'"));
+    }
+  }
+  RETURN_IF_ERROR(ReadWorkers(source, node, &variant));
+  RETURN_IF_ERROR(ReadTasks(source, node["tasks"], &variant));
+  if (const YAML::Node limit = node["max_prompt_bytes"]) {
+    if (!limit.IsScalar() || !absl::SimpleAtoi(limit.Scalar(), &variant.max_prompt_bytes) ||
+        variant.max_prompt_bytes < 0) {
+      return Wrong(source, limit, "max_prompt_bytes must be a whole number of 0 or more");
+    }
+  }
+  return variant;
+}
+
+// No name, alias or worker may mean two variants.
+absl::Status CheckUnique(const std::string& source, const RouterConfig& config) {
+  std::set<std::string> names;
+  std::set<std::string> workers;
+  for (const VariantConfig& variant : config.variants) {
+    std::vector<std::string> all = variant.aliases;
+    all.push_back(variant.name);
+    for (const std::string& name : all) {
+      if (!names.insert(absl::AsciiStrToLower(name)).second) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(source, ": the name '", name, "' is given twice"));
+      }
+    }
+    for (const std::string& address : variant.workers) {
+      if (!workers.insert(address).second) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(source, ": the worker ", address, " is given twice"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RouterConfig> ReadConfig(const std::string& source, const YAML::Node& root) {
+  RETURN_IF_ERROR(CheckKeys(source, root, "the configuration", {"variants"}));
+  const YAML::Node variants = root["variants"];
+  if (!variants || !variants.IsSequence() || variants.size() == 0 ||
+      variants.size() > kMaxVariants) {
+    return Wrong(source, root, absl::StrCat("variants must be a list of 1 to ", kMaxVariants));
+  }
+  RouterConfig config;
+  for (const YAML::Node& node : variants) {
+    ASSIGN_OR_RETURN(VariantConfig variant, ReadVariant(source, node));
+    config.variants.push_back(std::move(variant));
+  }
+  RETURN_IF_ERROR(CheckUnique(source, config));
+  return config;
+}
+
+std::vector<Option> Options(RouterOptions& options) {
+  return {
+      {"config", &options.config,
+       "YAML file of variants: name, aliases, workers, tasks, "
+       "max_prompt_bytes"},
+      {"listen", &options.listen, "host:port of the gRPC service; port 0: any free one"},
+      {"metrics_listen", &options.metrics_listen, "host:port of /metrics; empty: none"},
+      {"drain_timeout_s", &options.drain_timeout_s,
+       "seconds that running requests get to finish after SIGTERM, 0 to 86400"},
+      {"reflection", &options.reflection,
+       "serve gRPC reflection on other addresses than loopback too"},
+      {"check_config", &options.check_config, "check options and configuration, serve nothing"},
+      {"help", &options.help, "print this page"},
+  };
+}
+
+}  // namespace
+
+std::string_view TaskName(Task task) { return kTaskNames[static_cast<std::size_t>(task)]; }
+
+std::optional<Task> TaskByName(std::string_view name) {
+  for (const Task task : kAllTasks) {
+    if (TaskName(task) == name) return task;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<RouterConfig> ParseConfig(const std::string& yaml, const std::string& source) {
+  try {
+    return ReadConfig(source, YAML::Load(yaml));
+  } catch (const YAML::Exception& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(source, ":", error.mark.line + 1, ": ", error.msg));
+  }
+}
+
+absl::StatusOr<RouterConfig> LoadConfig(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (file.bad()) return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  return ParseConfig(text.str(), path);
+}
+
+absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> arguments) {
+  RouterOptions options;
+  ASSIGN_OR_RETURN(const auto rest, ParseOptions(arguments, Options(options)));
+  if (!rest.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("'", rest[0], "' is not an option"));
+  }
+  if (options.help) return options;
+  if (options.config.empty()) {
+    return absl::InvalidArgumentError("--config is missing: the YAML file of variants");
+  }
+  if (options.listen.empty()) {
+    return absl::InvalidArgumentError("--listen is empty: it needs host:port");
+  }
+  if (options.drain_timeout_s < 0 || options.drain_timeout_s > 86400) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--drain_timeout_s must be 0 to 86400, is ", options.drain_timeout_s));
+  }
+  return options;
+}
+
+std::string Usage() {
+  RouterOptions defaults;
+  return absl::StrCat(
+      "thinkwire-router: sends each request to a worker of the right variant.\n\n"
+      "  thinkwire-router --config FILE [--option=value ...]\n\n",
+      DescribeOptions(Options(defaults)));
+}
+
+}  // namespace thinkwire::router

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "router/policy.h"
+
+namespace thinkwire::router {
+
+// A model and the workers that serve it.
+struct VariantConfig {
+  std::string name;                   // 1 to 64 of [A-Za-z0-9._-]
+  std::vector<std::string> aliases;   // beside those that KnownAliases gives
+  std::vector<std::string> workers;   // "host:port", at least one
+  std::vector<Task> tasks;            // that the router prefers it for
+  std::int64_t max_prompt_bytes = 0;  // the longest prompt that is sent here unasked; 0: any
+};
+
+// What the router serves: the YAML file.
+struct RouterConfig {
+  std::vector<VariantConfig> variants;  // at least one; their order matters to the policy
+};
+
+// Reads the YAML text of a configuration; `source` names it in errors.
+// Fails: INVALID_ARGUMENT, one line with place, key and what is allowed, for anything unknown,
+// missing, repeated or out of range.
+absl::StatusOr<RouterConfig> ParseConfig(const std::string& yaml, const std::string& source);
+
+// The same from a file. Fails also: NOT_FOUND.
+absl::StatusOr<RouterConfig> LoadConfig(const std::string& path);
+
+// The command line.
+struct RouterOptions {
+  std::string config;
+  std::string listen = "127.0.0.1:50051";
+  std::string metrics_listen = "127.0.0.1:9401";
+  std::int32_t drain_timeout_s = 30;
+  bool reflection = false;
+  bool check_config = false;
+  bool help = false;
+};
+
+// Fails: INVALID_ARGUMENT, one sentence.
+absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> arguments);
+
+// The help page.
+std::string Usage();
+
+}  // namespace thinkwire::router

@@ -1,0 +1,155 @@
+// thinkwire-router: stateless; picks variant and worker for each request and passes its stream on.
+// Everything that can be wrong with options or configuration ends in one line on stderr before
+// anything listens.
+
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/mutex.h"
+#include "common/rpc/grpc_server.h"
+#include "common/status.h"
+#include "common/stop_signal.h"
+#include "router/config.h"
+#include "router/first_fit_policy.h"
+#include "router/router_metrics.h"
+#include "router/service.h"
+#include "router/worker_pool.h"
+
+namespace thinkwire::router {
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitConfig = 78;  // EX_CONFIG: wrong options or file; the same again would fail
+
+// How long the first round of connections may hold the start up.
+constexpr auto kFirstContact = std::chrono::seconds(2);
+// Calls that are told of the end get this long to take their status.
+constexpr auto kGoodbye = std::chrono::seconds(1);
+
+// Keeps health and gauges true to the pool: SERVING while any worker is live.
+class LiveState {
+ public:
+  LiveState(const RouterConfig& config, RouterMetrics& metrics)
+      : num_variants_(config.variants.size()), metrics_(metrics) {}
+
+  void Update(const WorkerPool& pool) {
+    for (std::size_t i = 0; i < num_variants_; ++i) {
+      metrics_.SetLiveWorkers(i, pool.Describe(i).live);
+    }
+    MutexLock lock(mu_);
+    any_live_ = pool.AnyLive();
+    if (server_ != nullptr) server_->SetServing(any_live_);
+  }
+
+  // From now on health follows; null: no more.
+  void Follow(rpc::GrpcServer* server) {
+    MutexLock lock(mu_);
+    server_ = server;
+    if (server_ != nullptr) server_->SetServing(any_live_);
+  }
+
+ private:
+  const std::size_t num_variants_;
+  RouterMetrics& metrics_;
+  Mutex mu_;
+  bool any_live_ ABSL_GUARDED_BY(mu_) = false;
+  rpc::GrpcServer* server_ ABSL_GUARDED_BY(mu_) = nullptr;
+};
+
+std::vector<std::string> VariantNames(const RouterConfig& config) {
+  std::vector<std::string> names;
+  for (const VariantConfig& variant : config.variants) names.push_back(variant.name);
+  return names;
+}
+
+void LogSettings(const RouterOptions& options, const RouterConfig& config) {
+  LogInfo("options", {{"config", options.config},
+                      {"listen", options.listen},
+                      {"metrics_listen", options.metrics_listen},
+                      {"drain_timeout_s", options.drain_timeout_s},
+                      {"reflection", options.reflection}});
+  for (const VariantConfig& variant : config.variants) {
+    std::string workers;
+    for (const std::string& worker : variant.workers) {
+      workers += (workers.empty() ? "" : " ") + worker;
+    }
+    LogInfo("variant", {{"name", variant.name},
+                        {"workers", workers},
+                        {"max_prompt_bytes", variant.max_prompt_bytes}});
+  }
+}
+
+absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
+  CatchStopSignals();
+  LogSettings(options, config);
+  Metrics metrics;
+  RouterMetrics router_metrics(metrics.registry(), VariantNames(config));
+  LiveState live(config, router_metrics);
+  const FirstFitPolicy policy(config);
+  WorkerPool* known_pool = nullptr;
+  WorkerPool pool(config, Clock::Real(), [&] { live.Update(*known_pool); });
+  known_pool = &pool;
+  ReasoningService service({.config = config,
+                            .policy = policy,
+                            .pool = pool,
+                            .metrics = router_metrics,
+                            .clock = Clock::Real()});
+  if (!options.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(options.metrics_listen));
+  pool.Start();
+  pool.WaitForFirstContact(kFirstContact);
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<rpc::GrpcServer> server,
+      rpc::GrpcServer::Start({.listen = options.listen,
+                              .services = {&service},
+                              .health_names = {v1::ReasoningService::service_full_name()},
+                              .reflection_everywhere = options.reflection}));
+  live.Follow(server.get());
+  LogInfo("listening", {{"port", server->port()}, {"metrics_port", metrics.port()}});
+
+  LogInfo("stopping", {{"signal", WaitForStopSignal()}});
+  live.Follow(nullptr);
+  server->SetServing(false);
+  service.StartDraining();
+  const bool idle = service.WaitUntilIdle(std::chrono::seconds(options.drain_timeout_s));
+  server->Shutdown(kGoodbye);
+  pool.Stop();
+  LogInfo("stopped", {{"all_finished", idle}});
+  return absl::OkStatus();
+}
+
+int Fail(int code, const absl::Status& status) {
+  std::fprintf(stderr, "thinkwire-router: %s\n", std::string(status.message()).c_str());
+  return code;
+}
+
+int Main(std::span<const char* const> arguments) {
+  const auto options = ParseArguments(arguments);
+  if (!options.ok()) return Fail(kExitConfig, options.status());
+  if (options->help) {
+    std::fputs(Usage().c_str(), stdout);
+    return 0;
+  }
+  const auto config = LoadConfig(options->config);
+  if (!config.ok()) return Fail(kExitConfig, config.status());
+  if (options->check_config) {
+    std::printf("%s: %zu variants, all well\n", options->config.c_str(), config->variants.size());
+    return 0;
+  }
+  const absl::Status status = Serve(*options, *config);
+  return status.ok() ? 0 : Fail(kExitFailure, status);
+}
+
+}  // namespace
+}  // namespace thinkwire::router
+
+int main(int argc, char** argv) {
+  return thinkwire::router::Main({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
+}

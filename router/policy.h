@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace thinkwire::router {
+
+// What a request is about.
+enum class Task : std::uint8_t { kGeneral, kMath, kCode, kScience, kWriting, kExtraction };
+inline constexpr Task kAllTasks[] = {Task::kGeneral, Task::kMath,    Task::kCode,
+                                     Task::kScience, Task::kWriting, Task::kExtraction};
+std::string_view TaskName(Task task);
+std::optional<Task> TaskByName(std::string_view name);
+
+// What a policy may look at.
+struct RouteQuery {
+  std::string variant;       // name or alias; empty: the policy chooses
+  std::optional<Task> task;  // as the request says
+  std::size_t prompt_bytes = 0;
+};
+
+struct Route {
+  std::size_t variant = 0;  // index into RouterConfig::variants
+  std::string reason;       // for people: "the request names it"
+};
+
+// Decides which variant answers. Pure: the same query gives the same route, whatever else goes on.
+// Threads: any.
+class Policy {
+ public:
+  virtual ~Policy() = default;
+  // Fails: NOT_FOUND no variant has that name.
+  virtual absl::StatusOr<Route> Choose(const RouteQuery& query) const = 0;
+};
+
+}  // namespace thinkwire::router

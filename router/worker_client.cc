@@ -1,0 +1,266 @@
+#include "router/worker_client.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/client_callback.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/mutex.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status_details.h"
+
+namespace thinkwire::router {
+namespace {
+
+// How long a client should wait after a worker was lost: another connection attempt.
+constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
+
+void Prepare(const CallContext& call, grpc::ClientContext& context) {
+  context.set_deadline(call.deadline);
+  if (!call.traceparent.empty()) context.AddMetadata("traceparent", call.traceparent);
+}
+
+// What a client is told of a worker's status. A status with an ErrorInfo is the worker's own word;
+// one without is gRPC's about the worker.
+absl::Status ForClient(const absl::Status& status, const std::string& worker) {
+  if (status.ok() || !rpc::ErrorReason(status).empty()) return status;
+  const std::string message = absl::StrCat("worker ", worker, ": ", status.message());
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kCancelled:  // ours end in OnEnd's caller, not here
+      return rpc::WithRetryAfter(
+          rpc::WithMetadata(rpc::Error(absl::StatusCode::kUnavailable, "WORKER_LOST",
+                                       absl::StrCat("the worker was lost: ", message)),
+                            "worker", worker),
+          kRetryAfter);
+    case absl::StatusCode::kDeadlineExceeded:
+      return rpc::Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
+                        "the deadline has passed");
+    case absl::StatusCode::kResourceExhausted:
+      return rpc::Error(status.code(), "WORKER_LIMIT", message);
+    default:  // a server that is no worker, or of another version
+      return rpc::Error(absl::StatusCode::kInternal, "WORKER_PROTOCOL", message);
+  }
+}
+
+absl::Status ProtocolError(const std::string& worker, const std::string& what) {
+  return rpc::WithMetadata(rpc::Error(absl::StatusCode::kInternal, "WORKER_PROTOCOL",
+                                      absl::StrCat("worker ", worker, " ", what)),
+                           "worker", worker);
+}
+
+class Attempt final : public WorkerAttempt,
+                      public grpc::ClientReadReactor<v1::WorkerGenerateResponse>,
+                      public std::enable_shared_from_this<Attempt> {
+ public:
+  Attempt(std::string worker, std::shared_ptr<v1::WorkerService::Stub> stub,
+          const v1::WorkerGenerateRequest& request, const CallContext& call,
+          std::shared_ptr<Reader> reader)
+      : worker_(std::move(worker)),
+        stub_(std::move(stub)),
+        request_(request),
+        reader_(std::move(reader)) {
+    Prepare(call, context_);
+  }
+
+  void Start() override {
+    self_ = shared_from_this();
+    stub_->async()->Generate(&context_, &request_, this);
+    AddHold();  // ReadMore reads from outside gRPC's reactions
+    StartRead(&response_);
+    StartCall();
+  }
+
+  void ReadMore() override {
+    {
+      MutexLock lock(mu_);
+      if (!paused_) {
+        wanted_ = true;  // OnEvent is about to return false
+        return;
+      }
+      paused_ = false;
+    }
+    StartRead(&response_);
+  }
+
+  void Cancel() override {
+    bool read = false;
+    {
+      MutexLock lock(mu_);
+      cancelled_ = true;
+      read = std::exchange(paused_, false);
+    }
+    context_.TryCancel();
+    if (read) StartRead(&response_);  // the read that fails releases the hold
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      RemoveHold();
+      return;
+    }
+    if (Pass()) StartRead(&response_);
+  }
+
+  // Hands the message on; false if the reader wants no more for now.
+  bool Pass() {
+    {
+      MutexLock lock(mu_);
+      wanted_ = false;
+      if (cancelled_ || !violation_.ok()) return true;  // drains what is under way
+      violation_ = Check();
+    }
+    if (!violation_.ok()) {
+      context_.TryCancel();
+      return true;
+    }
+    ++next_seq_;
+    completed_ = response_.event().has_completed();
+    const bool more = reader_->OnEvent(std::move(*response_.mutable_event()));
+    MutexLock lock(mu_);
+    paused_ = !more && !wanted_ && !cancelled_;
+    return !paused_;
+  }
+
+  absl::Status Check() const {
+    if (response_.attempt() != request_.attempt()) {
+      return ProtocolError(worker_, absl::StrCat("answers attempt ", response_.attempt(), ", not ",
+                                                 request_.attempt()));
+    }
+    if (response_.seq() != next_seq_) {
+      return ProtocolError(worker_, absl::StrCat("sent event ", response_.seq(), " where event ",
+                                                 next_seq_, " was due"));
+    }
+    if (completed_) return ProtocolError(worker_, "sent an event after the last");
+    switch (response_.event().event_case()) {
+      case v1::GenerateResponse::EVENT_NOT_SET:
+      case v1::GenerateResponse::kMoved:
+        return ProtocolError(worker_, "sent an event that is none of a worker's");
+      default:
+        return absl::OkStatus();
+    }
+  }
+
+  void OnDone(const grpc::Status& grpc_status) override {
+    absl::Status status = violation_;
+    if (status.ok()) status = ForClient(rpc::FromGrpc(grpc_status), worker_);
+    if (status.ok() && !completed_) status = ProtocolError(worker_, "ended its stream too early");
+    reader_->OnEnd(status);
+    reader_.reset();
+    const std::shared_ptr<Attempt> last = std::move(self_);
+  }
+
+  const std::string worker_;
+  const std::shared_ptr<v1::WorkerService::Stub> stub_;
+  const v1::WorkerGenerateRequest request_;
+  grpc::ClientContext context_;
+
+  // gRPC's reactions only.
+  std::shared_ptr<Reader> reader_;
+  v1::WorkerGenerateResponse response_;
+  std::int64_t next_seq_ = 0;
+  bool completed_ = false;
+  absl::Status violation_;
+  std::shared_ptr<Attempt> self_;
+
+  Mutex mu_;
+  bool paused_ ABSL_GUARDED_BY(mu_) = false;  // no read is under way
+  bool wanted_ ABSL_GUARDED_BY(mu_) = false;  // ReadMore came before the pause
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+class Watcher final : public StatusWatch,
+                      public grpc::ClientReadReactor<v1::WatchStatusResponse>,
+                      public std::enable_shared_from_this<Watcher> {
+ public:
+  Watcher(std::shared_ptr<v1::WorkerService::Stub> stub,
+          std::function<void(WorkerStatus)> on_status, std::function<void(absl::Status)> on_end)
+      : stub_(std::move(stub)), on_status_(std::move(on_status)), on_end_(std::move(on_end)) {}
+
+  void Start() {
+    self_ = shared_from_this();
+    stub_->async()->WatchStatus(&context_, &request_, this);
+    StartRead(&response_);
+    StartCall();
+  }
+
+  void Cancel() override { context_.TryCancel(); }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    on_status_({.served_model_name = response_.served_model_name(),
+                .fingerprint = response_.fingerprint(),
+                .max_model_len = response_.max_model_len(),
+                .queued = std::max(0, response_.queued()),
+                .running = std::max(0, response_.running()),
+                .max_num_seqs = std::max(1, response_.max_num_seqs()),
+                .free_kv_blocks = response_.free_kv_blocks(),
+                .total_kv_blocks = response_.total_kv_blocks(),
+                .draining = response_.draining()});
+    StartRead(&response_);
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    on_end_(rpc::FromGrpc(status));
+    const std::shared_ptr<Watcher> last = std::move(self_);
+  }
+
+  const std::shared_ptr<v1::WorkerService::Stub> stub_;
+  const std::function<void(WorkerStatus)> on_status_;
+  const std::function<void(absl::Status)> on_end_;
+  const v1::WatchStatusRequest request_;
+  grpc::ClientContext context_;
+  v1::WatchStatusResponse response_;
+  std::shared_ptr<Watcher> self_;
+};
+
+}  // namespace
+
+WorkerClient::WorkerClient(std::string address)
+    : address_(std::move(address)), stub_(v1::WorkerService::NewStub(rpc::MakeChannel(address_))) {}
+
+WorkerClient::~WorkerClient() = default;
+
+std::shared_ptr<WorkerAttempt> WorkerClient::Generate(
+    const v1::WorkerGenerateRequest& request, const CallContext& context,
+    std::shared_ptr<WorkerAttempt::Reader> reader) const {
+  return std::make_shared<Attempt>(address_, stub_, request, context, std::move(reader));
+}
+
+void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
+                               const CallContext& context,
+                               std::function<void(CountResult)> on_done) const {
+  struct Call {
+    grpc::ClientContext context;
+    v1::WorkerCountTokensRequest request;
+    v1::WorkerCountTokensResponse response;
+    std::shared_ptr<v1::WorkerService::Stub> stub;
+  };
+  auto call = std::make_shared<Call>();
+  call->request = request;
+  call->stub = stub_;
+  Prepare(context, call->context);
+  stub_->async()->CountTokens(
+      &call->context, &call->request, &call->response,
+      [call, worker = address_, on_done = std::move(on_done)](const grpc::Status& status) {
+        if (status.ok()) {
+          on_done(std::move(call->response));
+        } else {
+          on_done(ForClient(rpc::FromGrpc(status), worker));
+        }
+      });
+}
+
+std::shared_ptr<StatusWatch> WorkerClient::Watch(std::function<void(WorkerStatus)> on_status,
+                                                 std::function<void(absl::Status)> on_end) const {
+  auto watcher = std::make_shared<Watcher>(stub_, std::move(on_status), std::move(on_end));
+  watcher->Start();
+  return watcher;
+}
+
+}  // namespace thinkwire::router

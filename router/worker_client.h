@@ -1,0 +1,78 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "router/worker_status.h"
+#include "thinkwire/v1/worker.grpc.pb.h"
+
+namespace thinkwire::router {
+
+// What travels with every call to a worker.
+struct CallContext {
+  std::chrono::system_clock::time_point deadline;  // gRPC's kind; max(): none
+  std::string traceparent;                         // as received; empty: none
+};
+
+// One attempt at a request on a worker. Reads one message at a time, so that a slow reader of ours
+// slows the worker down.
+// Threads: any.
+class WorkerAttempt {
+ public:
+  // The hooks run on gRPC threads, one at a time.
+  class Reader {
+   public:
+    virtual ~Reader() = default;
+    // The next event, in order and without gaps. False pauses until ReadMore.
+    virtual bool OnEvent(v1::GenerateResponse event) = 0;
+    // The last hook. OK only after Completed; an error carries an ErrorInfo.
+    virtual void OnEnd(const absl::Status& status) = 0;
+  };
+
+  virtual ~WorkerAttempt() = default;
+  // Sends the request. Once; the hooks begin.
+  virtual void Start() = 0;
+  // After, or while, OnEvent returns false: go on. Once per such OnEvent.
+  virtual void ReadMore() = 0;
+  // Ends the attempt soon, even if it has not been started yet; OnEnd still comes.
+  virtual void Cancel() = 0;
+};
+
+// The router's side of one worker's WorkerService.
+// Owns: the channel. Threads: any.
+class WorkerClient {
+ public:
+  // "host:port". Connects when first used.
+  explicit WorkerClient(std::string address);
+  ~WorkerClient();  // calls may outlive it
+
+  const std::string& address() const { return address_; }
+
+  // An attempt that Start sends. `reader` is kept until OnEnd has returned.
+  std::shared_ptr<WorkerAttempt> Generate(const v1::WorkerGenerateRequest& request,
+                                          const CallContext& context,
+                                          std::shared_ptr<WorkerAttempt::Reader> reader) const;
+
+  // `on_done` is called once, on a gRPC thread.
+  using CountResult = absl::StatusOr<v1::WorkerCountTokensResponse>;
+  void CountTokens(const v1::WorkerCountTokensRequest& request, const CallContext& context,
+                   std::function<void(CountResult)> on_done) const;
+
+  // Streams the worker's status until cancelled or lost: `on_status` for each message, then
+  // `on_end` once, both on gRPC threads.
+  std::shared_ptr<StatusWatch> Watch(std::function<void(WorkerStatus)> on_status,
+                                     std::function<void(absl::Status)> on_end) const;
+
+ private:
+  const std::string address_;
+  const std::shared_ptr<v1::WorkerService::Stub> stub_;
+};
+
+}  // namespace thinkwire::router

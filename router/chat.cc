@@ -307,8 +307,8 @@ class Chat {
   void ShowStarted(const v1::Started& started) {
     seed_ = started.seed();
     ids_.clear();
-    screen_.Note(absl::StrCat("[", started.variant(), ", as ", started.variant_reason(), ", on ",
-                              started.worker(), ", as ", started.worker_reason(), "]"));
+    screen_.Note(absl::StrCat("[", started.variant(), " (", started.variant_reason(), ") on ",
+                              started.worker(), " (", started.worker_reason(), ")]"));
   }
 
   void ShowFinished(const v1::Finished& finished) {

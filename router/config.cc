@@ -33,7 +33,8 @@ static_assert(std::size(kTaskNames) == std::size(kAllTasks));
 
 // "file:line: message".
 absl::Status Wrong(const std::string& source, const YAML::Node& node, const std::string& message) {
-  return absl::InvalidArgumentError(absl::StrCat(source, ":", node.Mark().line + 1, ": ", message));
+  return absl::InvalidArgumentError(
+      absl::StrCat(source, ":", std::max(0, node.Mark().line) + 1, ": ", message));
 }
 
 // `node` is a map with no keys but `allowed`, each at most once.
@@ -218,7 +219,7 @@ absl::StatusOr<RouterConfig> ParseConfig(const std::string& yaml, const std::str
     return ReadConfig(source, YAML::Load(yaml));
   } catch (const YAML::Exception& error) {
     return absl::InvalidArgumentError(
-        absl::StrCat(source, ":", error.mark.line + 1, ": ", error.msg));
+        absl::StrCat(source, ":", std::max(0, error.mark.line) + 1, ": ", error.msg));
   }
 }
 

@@ -30,8 +30,8 @@ absl::StatusOr<Route> FirstFitPolicy::Choose(const RouteQuery& query) const {
     for (std::size_t i = 0; i < variants_.size(); ++i) {
       if (std::ranges::find(variants_[i].tasks, *query.task) == variants_[i].tasks.end()) continue;
       const std::string_view task = TaskName(*query.task);
-      return Route{i, absl::StrCat("it is preferred for the task ",
-                                   absl::string_view(task.data(), task.size()))};
+      return Route{
+          i, absl::StrCat("preferred for the task ", absl::string_view(task.data(), task.size()))};
     }
   }
   return ByLength(query.prompt_bytes);
@@ -39,11 +39,11 @@ absl::StatusOr<Route> FirstFitPolicy::Choose(const RouteQuery& query) const {
 
 absl::StatusOr<Route> FirstFitPolicy::Named(const std::string& name) const {
   for (std::size_t i = 0; i < variants_.size(); ++i) {
-    if (absl::EqualsIgnoreCase(variants_[i].name, name)) return Route{i, "the request names it"};
+    if (absl::EqualsIgnoreCase(variants_[i].name, name)) return Route{i, "named by the request"};
   }
   for (std::size_t i = 0; i < variants_.size(); ++i) {
     if (HasAlias(variants_[i], name)) {
-      return Route{i, absl::StrCat("the request names it as ", name)};
+      return Route{i, absl::StrCat("named by the request as ", name)};
     }
   }
   std::string message = absl::StrCat(
@@ -58,20 +58,21 @@ absl::StatusOr<Route> FirstFitPolicy::Named(const std::string& name) const {
 }
 
 Route FirstFitPolicy::ByLength(std::size_t prompt_bytes) const {
-  if (variants_.size() == 1) return {0, "it is the only one"};
+  if (variants_.size() == 1) return {0, "the only variant here"};
   for (std::size_t i = 0; i < variants_.size(); ++i) {
     const std::int64_t limit = variants_[i].max_prompt_bytes;
     if (limit == 0) {
-      return {
-          i, absl::StrCat("it takes prompts of any length, this one has ", prompt_bytes, " bytes")};
+      return {i,
+              absl::StrCat("takes prompts of any length, this one has ", prompt_bytes, " bytes")};
     }
     if (prompt_bytes <= static_cast<std::size_t>(limit)) {
-      return {i, absl::StrCat("the prompt's ", prompt_bytes, " bytes are within its ", limit)};
+      return {
+          i, absl::StrCat("the prompt's ", prompt_bytes, " bytes are within its limit of ", limit)};
     }
   }
-  return {variants_.size() - 1, absl::StrCat("the prompt's ", prompt_bytes,
-                                             " bytes are over every variant's preference, "
-                                             "and it is the last one")};
+  return {variants_.size() - 1,
+          absl::StrCat("the prompt's ", prompt_bytes,
+                       " bytes are over every limit, and this is the last variant")};
 }
 
 }  // namespace thinkwire::router

@@ -19,14 +19,14 @@ std::optional<Task> TaskByName(std::string_view name);
 
 // What a policy may look at.
 struct RouteQuery {
-  std::string variant;       // name or alias; empty: the policy chooses
-  std::optional<Task> task;  // as the request says
+  std::string variant{};       // name or alias; empty: the policy chooses
+  std::optional<Task> task{};  // as the request says
   std::size_t prompt_bytes = 0;
 };
 
 struct Route {
   std::size_t variant = 0;  // index into RouterConfig::variants
-  std::string reason;       // for people: "the request names it"
+  std::string reason;       // for people: "named by the request"
 };
 
 // Decides which variant answers. Pure: the same query gives the same route, whatever else goes on.

@@ -16,6 +16,7 @@ namespace thinkwire::router {
 namespace {
 
 constexpr auto kTickInterval = std::chrono::milliseconds(50);
+constexpr char kSilent[] = "it is silent";
 constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
 
 std::int64_t Load(const WorkerStatus& status, std::int64_t leased) {
@@ -102,7 +103,7 @@ void WorkerPool::Tick() {
         due.push_back(i);
       } else if (worker.watching && worker.watch && now - worker.heard_at > kSilence) {
         const bool was_live = IsLive(worker);
-        worker.why_not = "it is silent";
+        worker.why_not = kSilent;
         worker.status.reset();
         worker.watch->Cancel();
         if (was_live) LogChange(worker, false);
@@ -161,7 +162,7 @@ void WorkerPool::OnWatchEnd(std::size_t index, const absl::Status& status) {
     worker.watch.reset();
     worker.status.reset();
     worker.contacted = true;
-    if (worker.why_not != "it is silent") worker.why_not = std::string(status.message());
+    if (worker.why_not != kSilent) worker.why_not = std::string(status.message());
     const int doublings = std::min(worker.failures++, 10);
     worker.next_watch = clock_.Now() + std::min(kLastRetry, kFirstRetry * (1 << doublings));
     if (was_live) LogChange(worker, false);
@@ -218,10 +219,10 @@ absl::StatusOr<WorkerLease> WorkerPool::Pick(std::size_t variant) {
   if (!best) return NoneLive(variant);
   Worker& worker = workers_[*best];
   std::string reason = num_live == 1
-                           ? "it is the only live one"
-                           : absl::StrCat("it has the least to do of ", num_live, " live ones");
-  absl::StrAppend(&reason, " (", worker.status->queued, " queued, ", worker.status->running,
-                  " running)");
+                           ? "the only live one"
+                           : absl::StrCat("the one of ", num_live, " live ones with least to do");
+  absl::StrAppend(&reason, ": ", worker.status->queued, " queued, ", worker.status->running,
+                  " running");
   ++worker.leased;
   ++worker.given;
   return WorkerLease(this, *best, worker.client.get(), std::move(reason));
@@ -279,6 +280,7 @@ bool WorkerPool::AnyLive() const {
 }
 
 void WorkerPool::LogChange(const Worker& worker, bool live) const {
+  if (stopping_) return;
   LogInfo(live ? "worker is live" : "worker is not live",
           {{"variant", variants_[worker.variant].name},
            {"worker", worker.client->address()},

@@ -108,7 +108,7 @@ class WorkerPool {
   void BeginWatch(std::size_t index);
   void OnStatus(std::size_t index, WorkerStatus status);
   void OnWatchEnd(std::size_t index, const absl::Status& status);
-  void LogChange(const Worker& worker, bool live) const;
+  void LogChange(const Worker& worker, bool live) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Release(std::size_t index);
 
   const std::vector<VariantConfig> variants_;

@@ -1,0 +1,220 @@
+#include "tests/fakes/fake_worker.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/rpc/request_parser.h"
+#include "common/rpc/status_details.h"
+#include "common/rpc/stream_writer.h"
+
+namespace thinkwire {
+namespace {
+
+// Scripts are sent in one go.
+constexpr std::size_t kCapacity = 4096;
+constexpr std::chrono::seconds kPatience{60};
+
+}  // namespace
+
+class FakeWorker::Generation final : public rpc::StreamWriter {
+ public:
+  explicit Generation(FakeWorker& worker) : StreamWriter(kCapacity), worker_(worker) {}
+
+ private:
+  void OnCancelled() override {
+    MutexLock lock(worker_.mu_);
+    ++worker_.num_cancels_;
+    worker_.changed_.NotifyAll();
+  }
+  FakeWorker& worker_;
+};
+
+class FakeWorker::Watch final : public rpc::StreamWriter {
+ public:
+  explicit Watch(FakeWorker& worker) : StreamWriter(kCapacity), worker_(worker) {}
+
+ private:
+  void OnEnded() override {
+    MutexLock lock(worker_.mu_);
+    worker_.watches_.erase(std::static_pointer_cast<Watch>(shared_from_this()));
+  }
+  FakeWorker& worker_;
+};
+
+class FakeWorker::Service final
+    : public v1::WorkerService::WithRawCallbackMethod_Generate<
+          v1::WorkerService::WithRawCallbackMethod_WatchStatus<
+              v1::WorkerService::WithRawCallbackMethod_CountTokens<v1::WorkerService::Service>>> {
+ public:
+  explicit Service(FakeWorker& worker) : worker_(worker) {}
+
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* bytes) override {
+    Call call;
+    CHECK(rpc::ParseRequest(*bytes, call.request).ok(), "the router sends valid requests");
+    call.deadline = context->deadline();
+    const auto found = context->client_metadata().find("traceparent");
+    if (found != context->client_metadata().end()) {
+      call.traceparent.assign(found->second.data(), found->second.size());
+    }
+    auto generation = std::make_shared<Generation>(worker_);
+    Play(call.request, *generation);
+    MutexLock lock(worker_.mu_);
+    worker_.last_call_ = std::move(call);
+    ++worker_.num_calls_;
+    worker_.changed_.NotifyAll();
+    return rpc::StreamWriter::Launch(std::move(generation));
+  }
+
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchStatus(grpc::CallbackServerContext*,
+                                                          const grpc::ByteBuffer*) override {
+    auto watch = std::make_shared<Watch>(worker_);
+    MutexLock lock(worker_.mu_);
+    watch->Write(worker_.status_);
+    worker_.watches_.insert(watch);
+    ++worker_.num_watches_;
+    worker_.changed_.NotifyAll();
+    return rpc::StreamWriter::Launch(std::move(watch));
+  }
+
+  // A token for each byte of the text.
+  grpc::ServerUnaryReactor* CountTokens(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* bytes,
+                                        grpc::ByteBuffer* response) override {
+    v1::WorkerCountTokensRequest request;
+    CHECK(rpc::ParseRequest(*bytes, request).ok(), "the router sends valid requests");
+    v1::WorkerCountTokensResponse count;
+    const std::string& text = request.request().prompt().text();
+    count.set_prompt_tokens(static_cast<int>(text.size()));
+    for (const char c : text) {
+      if (request.request().return_token_ids()) count.add_token_ids(c);
+    }
+    count.set_max_model_len(4096);
+    *response = rpc::Serialize(count);
+    auto* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+
+ private:
+  void Play(const v1::WorkerGenerateRequest& request, Generation& generation) {
+    Script script;
+    {
+      MutexLock lock(worker_.mu_);
+      script = worker_.script_;
+    }
+    for (std::size_t i = 0; i < script.events.size(); ++i) {
+      v1::WorkerGenerateResponse message;
+      message.set_attempt(request.attempt());
+      message.set_seq(static_cast<std::int64_t>(i));
+      *message.mutable_event() = script.events[i];
+      if (message.event().has_started()) {
+        message.mutable_event()->mutable_started()->set_seed(request.request().seed());
+      }
+      if (script.tamper) script.tamper(message);
+      CHECK(generation.Write(message), "a script fits the stream");
+    }
+    if (!script.stays_open) generation.Finish(script.end);
+  }
+
+  FakeWorker& worker_;
+};
+
+FakeWorker::FakeWorker(const std::string& served_model_name)
+    : service_(std::make_unique<Service>(*this)) {
+  {
+    MutexLock lock(mu_);
+    status_.set_served_model_name(served_model_name);
+    status_.set_fingerprint("fake");
+    status_.set_max_model_len(4096);
+    status_.set_max_num_seqs(16);
+    status_.set_total_kv_blocks(100);
+    status_.set_free_kv_blocks(100);
+  }
+  rpc::GrpcServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.services = {service_.get()};
+  auto server = rpc::GrpcServer::Start(options);
+  CHECK(server.ok(), "a free port can be had");
+  server_ = *std::move(server);
+  port_ = server_->port();
+}
+
+FakeWorker::~FakeWorker() { Kill(); }
+
+std::string FakeWorker::address() const { return absl::StrCat("127.0.0.1:", port_); }
+
+void FakeWorker::SetScript(Script script) {
+  MutexLock lock(mu_);
+  script_ = std::move(script);
+}
+
+void FakeWorker::SetStatus(const std::function<void(v1::WatchStatusResponse&)>& change) {
+  MutexLock lock(mu_);
+  change(status_);
+  for (const auto& watch : watches_) watch->Write(status_);
+}
+
+void FakeWorker::EndWatches() {
+  MutexLock lock(mu_);
+  for (const auto& watch : watches_) watch->Finish(absl::UnavailableError("restarting"));
+}
+
+bool FakeWorker::WaitUntil(const std::function<bool()>& holds) {
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  MutexLock lock(mu_);
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() >= give_up) return false;
+    changed_.WaitFor(mu_, std::chrono::seconds(1));
+  }
+  return true;
+}
+
+bool FakeWorker::WaitForCalls(int number) {
+  return WaitUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return num_calls_ >= number; });
+}
+bool FakeWorker::WaitForCancels(int number) {
+  return WaitUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return num_cancels_ >= number; });
+}
+bool FakeWorker::WaitForWatches(int number) {
+  return WaitUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return num_watches_ >= number; });
+}
+
+FakeWorker::Call FakeWorker::last_call() const {
+  MutexLock lock(mu_);
+  CHECK(last_call_.has_value(), "there was a call");
+  return *last_call_;
+}
+
+void FakeWorker::Kill() {
+  if (server_) server_->Shutdown(std::chrono::seconds(0));
+  server_.reset();
+}
+
+std::vector<v1::GenerateResponse> SmallStream() {
+  std::vector<v1::GenerateResponse> events(7);
+  events[0].mutable_queued()->set_position(0);
+  auto* started = events[1].mutable_started();
+  started->set_prompt_tokens(3);
+  started->set_fingerprint("fake");
+  started->set_first_phase(v1::PHASE_REASONING);
+  events[2].mutable_reasoning_delta()->set_text("So 2.");
+  events[2].mutable_reasoning_delta()->add_token_ids(10);
+  events[2].mutable_reasoning_delta()->add_token_ids(11);
+  events[3].mutable_reasoning_finished()->set_cause(v1::REASONING_FINISH_CAUSE_MODEL);
+  events[3].mutable_reasoning_finished()->set_reasoning_tokens(3);
+  events[3].mutable_reasoning_finished()->add_token_ids(12);
+  events[4].mutable_answer_delta()->set_text("2");
+  events[4].mutable_answer_delta()->add_token_ids(20);
+  events[5].mutable_finished()->set_reason(v1::FINISH_REASON_END);
+  events[5].mutable_finished()->add_token_ids(21);
+  auto* usage = events[6].mutable_completed()->mutable_usage();
+  usage->set_prompt_tokens(3);
+  usage->set_reasoning_tokens(3);
+  usage->set_answer_tokens(2);
+  usage->set_discarded_tokens(1);
+  return events;
+}
+
+}  // namespace thinkwire

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/mutex.h"
+#include "common/rpc/grpc_server.h"
+#include "thinkwire/v1/worker.grpc.pb.h"
+
+namespace thinkwire {
+
+// A WorkerService on a free port that says what the test wrote down. Threads: any.
+class FakeWorker {
+ public:
+  // What every Generate call from now on gets.
+  struct Script {
+    std::vector<v1::GenerateResponse> events{};
+    absl::Status end{};       // after the events
+    bool stays_open = false;  // no end: the call lasts until somebody cancels it
+    // Changes messages before they leave, to break the protocol.
+    std::function<void(v1::WorkerGenerateResponse&)> tamper{};
+  };
+  // What a Generate call brought.
+  struct Call {
+    v1::WorkerGenerateRequest request;
+    std::string traceparent;
+    std::chrono::system_clock::time_point deadline;
+  };
+
+  explicit FakeWorker(const std::string& served_model_name);
+  ~FakeWorker();
+
+  std::string address() const;
+
+  void SetScript(Script script);
+  // Tells the watchers, and every later one first.
+  void SetStatus(const std::function<void(v1::WatchStatusResponse&)>& change);
+  // Ends all watches with UNAVAILABLE; new ones are welcome.
+  void EndWatches();
+
+  // Each waits at most a minute; false if that was in vain.
+  bool WaitForCalls(int number);
+  bool WaitForCancels(int number);
+  bool WaitForWatches(int number);  // begun, in all
+  Call last_call() const;
+
+  // Ends the server at once, as a crash would.
+  void Kill();
+
+ private:
+  class Service;
+  class Generation;
+  class Watch;
+  bool WaitUntil(const std::function<bool()>& holds);
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  Script script_ ABSL_GUARDED_BY(mu_);
+  v1::WatchStatusResponse status_ ABSL_GUARDED_BY(mu_);
+  std::set<std::shared_ptr<Watch>> watches_ ABSL_GUARDED_BY(mu_);
+  std::optional<Call> last_call_ ABSL_GUARDED_BY(mu_);
+  int num_calls_ ABSL_GUARDED_BY(mu_) = 0;
+  int num_cancels_ ABSL_GUARDED_BY(mu_) = 0;
+  int num_watches_ ABSL_GUARDED_BY(mu_) = 0;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<rpc::GrpcServer> server_;
+  int port_ = 0;
+};
+
+// The events of a small well-formed stream: "So 2." thought, "2" answered, usage to match.
+std::vector<v1::GenerateResponse> SmallStream();
+
+}  // namespace thinkwire

@@ -1,0 +1,108 @@
+#include "router/config.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace thinkwire::router {
+namespace {
+
+TEST(ParseConfig, ReadsEverything) {
+  const auto config = ParseConfig(R"(
+# Small first: short prompts go there.
+variants:
+  - name: qwen-1.5b
+    workers: ["127.0.0.1:50061", "[::1]:50062"]
+    max_prompt_bytes: 2000
+  - name: qwen-32b
+    aliases: [large, "my org/large"]
+    workers: ["gpu.example.org:50061"]
+    tasks: [math, code]
+)",
+                                  "router.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->variants.size(), 2u);
+  EXPECT_EQ(config->variants[0].name, "qwen-1.5b");
+  EXPECT_EQ(config->variants[0].workers,
+            (std::vector<std::string>{"127.0.0.1:50061", "[::1]:50062"}));
+  EXPECT_EQ(config->variants[0].max_prompt_bytes, 2000);
+  EXPECT_EQ(config->variants[1].aliases, (std::vector<std::string>{"large", "my org/large"}));
+  EXPECT_EQ(config->variants[1].tasks, (std::vector<Task>{Task::kMath, Task::kCode}));
+  EXPECT_EQ(config->variants[1].max_prompt_bytes, 0);
+}
+
+TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
+  const std::string v = "variants: [{name: a, workers: ['h:1'], ";
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "r:1: the configuration must have: variants"},
+      {"variants: []", "r:1: variants must be a list of 1 to 64"},
+      {"variants: 7", "r:1: variants must be a list of 1 to 64"},
+      {"\n\nvariant: []", "r:3: unknown key 'variant' in the configuration; allowed: variants"},
+      {"variants: [7]",
+       "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes"},
+      {v + "wokers: []}]",
+       "r:1: unknown key 'wokers' in a variant; allowed: name, aliases, workers, tasks, "
+       "max_prompt_bytes"},
+      {v + "name: b}]", "r:1: key 'name' twice in a variant"},
+      {v + "tasks: [cooking]}]",
+       "r:1: unknown task 'cooking'; allowed: general, math, code, science, writing, extraction"},
+      {v + "tasks: math}]", "r:1: tasks must be a list"},
+      {v + "max_prompt_bytes: -1}]", "r:1: max_prompt_bytes must be a whole number of 0 or more"},
+      {v + "aliases: [[]]}]", "r:1: aliases must be a list of words"},
+      {v + "aliases: ['x*']}]", "r:1: alias 'x*' must have at most 128 bytes and no '*'"},
+      {v + "aliases: [A]}]", "r: the name 'a' is given twice"},
+      {"variants: [{workers: ['h:1']}]", "r:1: a variant needs a name"},
+      {"variants: [{name: 'a b', workers: ['h:1']}]",
+       "r:1: name 'a b' must be 1 to 64 of letters, digits, '.', '_', '-'"},
+      {"variants: [{name: a}]", "r:1: variant a needs 1 to 256 workers"},
+      {"variants: [{name: a, workers: [h]}]", "r:1: worker 'h' is not host:port"},
+      {"variants: [{name: a, workers: ['h:0']}]", "r:1: worker 'h:0' is not host:port"},
+      {"variants: [{name: a, workers: ['h:99999']}]", "r:1: worker 'h:99999' is not host:port"},
+      {v + "}, {name: b, workers: ['h:1']}]", "r: the worker h:1 is given twice"},
+      {v + "}, {name: A, workers: ['h:2']}]", "r: the name 'A' is given twice"},
+  };
+  for (const auto& [yaml, message] : cases) {
+    const auto config = ParseConfig(yaml, "r");
+    EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << yaml;
+    EXPECT_EQ(config.status().message(), message) << yaml;
+  }
+}
+
+TEST(ParseConfig, BrokenYamlIsAnErrorWithALine) {
+  const auto config = ParseConfig("variants:\n  - name: [", "router.yaml");
+  EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(config.status().message().find("router.yaml:"), 0u) << config.status();
+}
+
+TEST(LoadConfig, NamesTheFileThatIsMissing) {
+  EXPECT_EQ(LoadConfig("/nowhere/router.yaml").status(),
+            absl::NotFoundError("cannot read /nowhere/router.yaml"));
+}
+
+TEST(ParseArguments, ReadsOptionsAndChecksThem) {
+  const auto parse = [](std::vector<const char*> arguments) { return ParseArguments(arguments); };
+  const auto options =
+      parse({"--config=r.yaml", "--listen", "0.0.0.0:1", "--metrics-listen=", "--check-config"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->config, "r.yaml");
+  EXPECT_EQ(options->listen, "0.0.0.0:1");
+  EXPECT_EQ(options->metrics_listen, "");
+  EXPECT_TRUE(options->check_config);
+
+  EXPECT_EQ(parse({}).status().message(), "--config is missing: the YAML file of variants");
+  EXPECT_TRUE(parse({"--help"}).ok());
+  EXPECT_FALSE(parse({"--config=r", "--listen="}).ok());
+  EXPECT_FALSE(parse({"--config=r", "--drain_timeout_s=-1"}).ok());
+  EXPECT_EQ(parse({"--config=r", "serve"}).status().message(), "'serve' is not an option");
+}
+
+TEST(ParseArguments, TheHelpPageNamesEveryOption) {
+  for (const char* name : {"--config", "--listen=127.0.0.1:50051",
+                           "--metrics_listen=127.0.0.1:9401", "--check_config=false"}) {
+    EXPECT_NE(Usage().find(name), std::string::npos) << name;
+  }
+}
+
+}  // namespace
+}  // namespace thinkwire::router

@@ -1,0 +1,402 @@
+#include "router/service.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <gtest/gtest.h>
+#include <prometheus/registry.h>
+
+#include <chrono>
+#include <future>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/grpc_server.h"
+#include "common/rpc/request_parser.h"
+#include "common/rpc/status_details.h"
+#include "router/first_fit_policy.h"
+#include "tests/fakes/fake_worker.h"
+#include "tests/router/pool_fixture.h"
+
+namespace thinkwire::router {
+namespace {
+
+using Events = std::vector<v1::GenerateResponse>;
+using EventCase = v1::GenerateResponse::EventCase;
+
+v1::GenerateRequest Question(const std::string& text = "1+1?") {
+  v1::GenerateRequest request;
+  auto* message = request.mutable_prompt()->mutable_chat()->add_messages();
+  message->set_role(v1::ROLE_USER);
+  message->set_content(text);
+  return request;
+}
+
+// A router of two variants on a free port, with a fake worker each.
+class ReasoningServiceTest : public testing::Test {
+ protected:
+  ReasoningServiceTest() {
+    small_.SetScript({.events = SmallStream()});
+    large_.SetScript({.events = SmallStream()});
+    rpc::GrpcServerOptions options;
+    options.listen = "127.0.0.1:0";
+    options.services = {&service_};
+    server_ = *rpc::GrpcServer::Start(options);
+    channel_ = rpc::MakeChannel(absl::StrCat("127.0.0.1:", server_->port()));
+    stub_ = v1::ReasoningService::NewStub(channel_);
+    pool_->Tick();
+    EXPECT_TRUE(pool_.WaitForLive(0, 1));
+    EXPECT_TRUE(pool_.WaitForLive(1, 1));
+  }
+  ~ReasoningServiceTest() override { server_->Shutdown(std::chrono::seconds(0)); }
+
+  absl::Status Generate(const v1::GenerateRequest& request, Events* events = nullptr) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    const auto reader = stub_->Generate(&context, request);
+    v1::GenerateResponse event;
+    while (reader->Read(&event)) {
+      if (events != nullptr) events->push_back(event);
+    }
+    return rpc::FromGrpc(reader->Finish());
+  }
+
+  // Sends bytes that no stub would.
+  absl::Status GenerateRaw(const std::string& bytes) {
+    grpc::GenericStub stub(channel_);
+    grpc::ClientContext context;
+    const grpc::Slice slice(bytes);
+    const grpc::ByteBuffer request(&slice, 1);
+    grpc::ByteBuffer response;
+    std::promise<grpc::Status> done;
+    stub.UnaryCall(&context, "/thinkwire.v1.ReasoningService/CountTokens", {}, &request, &response,
+                   [&](grpc::Status status) { done.set_value(std::move(status)); });
+    return rpc::FromGrpc(done.get_future().get());
+  }
+
+  double Metric(const std::string& name, const std::string& label) {
+    double sum = 0;
+    for (const auto& family : metrics_registry_.Collect()) {
+      if (family.name != name) continue;
+      for (const auto& metric : family.metric) {
+        for (const auto& pair : metric.label) {
+          if (pair.value == label) sum += metric.counter.value;
+        }
+        if (metric.label.empty()) sum += metric.gauge.value;
+      }
+    }
+    return sum;
+  }
+
+  FakeWorker small_{"qwen-1.5b"};
+  FakeWorker large_{"qwen-32b"};
+  const RouterConfig config_{
+      .variants = {{.name = "qwen-1.5b", .workers = {small_.address()}, .max_prompt_bytes = 100},
+                   {.name = "qwen-32b", .workers = {large_.address()}, .tasks = {Task::kMath}}}};
+  prometheus::Registry metrics_registry_;
+  RouterMetrics metrics_{metrics_registry_, {"qwen-1.5b", "qwen-32b"}};
+  FirstFitPolicy policy_{config_};
+  PoolUnderTest pool_{config_, Clock::Real()};
+  ReasoningService service_{{.config = config_,
+                             .policy = policy_,
+                             .pool = *pool_,
+                             .metrics = metrics_,
+                             .clock = Clock::Real()}};
+  std::unique_ptr<rpc::GrpcServer> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::ReasoningService::Stub> stub_;
+};
+
+TEST_F(ReasoningServiceTest, PassesAllEventsOnInOrder) {
+  Events events;
+  ASSERT_TRUE(Generate(Question(), &events).ok());
+  const Events sent = SmallStream();
+  ASSERT_EQ(events.size(), sent.size());
+  for (std::size_t i = 0; i < sent.size(); ++i) {
+    EXPECT_EQ(events[i].event_case(), sent[i].event_case());
+  }
+  EXPECT_EQ(events[2].reasoning_delta().SerializeAsString(),
+            sent[2].reasoning_delta().SerializeAsString());
+  const v1::Started& started = events[1].started();
+  EXPECT_EQ(started.variant(), "qwen-1.5b");
+  EXPECT_EQ(started.worker(), small_.address());
+  EXPECT_EQ(started.variant_reason(), "the prompt's 4 bytes are within its limit of 100");
+  EXPECT_EQ(started.worker_reason(), "the only live one: 0 queued, 0 running");
+  EXPECT_EQ(started.request_id(), small_.last_call().request.request_id());
+  EXPECT_EQ(started.prompt_tokens(), 3);
+  EXPECT_TRUE(events[6].completed().timings().has_total());
+}
+
+TEST_F(ReasoningServiceTest, GoesByNameAndTask) {
+  v1::GenerateRequest request = Question();
+  request.set_variant("deepseek-r1:32b");
+  Events events;
+  ASSERT_TRUE(Generate(request, &events).ok());
+  EXPECT_EQ(events[1].started().variant(), "qwen-32b");
+
+  request = Question();
+  request.mutable_wishes()->set_task(v1::TASK_MATH);
+  events.clear();
+  ASSERT_TRUE(Generate(request, &events).ok());
+  EXPECT_EQ(events[1].started().variant_reason(), "preferred for the task math");
+}
+
+TEST_F(ReasoningServiceTest, DrawsASeedWhereNoneIsGivenAndTellsIt) {
+  std::set<std::uint64_t> seeds;
+  for (int i = 0; i < 3; ++i) {
+    Events events;
+    ASSERT_TRUE(Generate(Question(), &events).ok());
+    seeds.insert(events[1].started().seed());
+    EXPECT_EQ(events[1].started().seed(), small_.last_call().request.request().seed());
+  }
+  EXPECT_EQ(seeds.size(), 3u);
+  v1::GenerateRequest request = Question();
+  request.set_seed(0);
+  Events events;
+  ASSERT_TRUE(Generate(request, &events).ok());
+  EXPECT_EQ(events[1].started().seed(), 0u);
+}
+
+TEST_F(ReasoningServiceTest, PassesDeadlineAndTraceparentOn) {
+  grpc::ClientContext context;
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(50);
+  context.set_deadline(deadline);
+  const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  context.AddMetadata("traceparent", trace);
+  const auto reader = stub_->Generate(&context, Question());
+  v1::GenerateResponse event;
+  while (reader->Read(&event)) {
+  }
+  ASSERT_TRUE(reader->Finish().ok());
+  const FakeWorker::Call call = small_.last_call();
+  EXPECT_EQ(call.traceparent, trace);
+  EXPECT_EQ(call.request.attempt(), 1);
+  EXPECT_LT(call.deadline, deadline + std::chrono::seconds(5));
+  EXPECT_GT(call.deadline, deadline - std::chrono::seconds(5));
+}
+
+TEST_F(ReasoningServiceTest, ACancelReachesTheWorker) {
+  small_.SetScript({.events = SmallStream(), .stays_open = true});
+  Events two = SmallStream();
+  two.resize(3);
+  small_.SetScript({.events = two, .stays_open = true});
+  grpc::ClientContext context;
+  const auto reader = stub_->Generate(&context, Question());
+  v1::GenerateResponse event;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(reader->Read(&event));
+  context.TryCancel();
+  EXPECT_TRUE(small_.WaitForCancels(1));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(service_.WaitUntilIdle(std::chrono::seconds(60)));
+  EXPECT_EQ(Metric("thinkwire_router_requests_total", "CANCELLED"), 1);
+  EXPECT_EQ(Metric("thinkwire_router_tokens_total", "reasoning"), 2);
+}
+
+TEST_F(ReasoningServiceTest, ADeadlineEndsTheWorkersCallToo) {
+  small_.SetScript({.stays_open = true});
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
+  const auto reader = stub_->Generate(&context, Question());
+  v1::GenerateResponse event;
+  EXPECT_FALSE(reader->Read(&event));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(small_.WaitForCancels(1));
+  EXPECT_TRUE(service_.WaitUntilIdle(std::chrono::seconds(60)));
+}
+
+TEST_F(ReasoningServiceTest, ALostWorkerEndsTheStreamWithAReason) {
+  Events some = SmallStream();
+  some.resize(3);
+  small_.SetScript({.events = some, .stays_open = true});
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  const auto reader = stub_->Generate(&context, Question());
+  v1::GenerateResponse event;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(reader->Read(&event));
+  small_.Kill();
+  EXPECT_FALSE(reader->Read(&event));
+  const absl::Status status = rpc::FromGrpc(reader->Finish());
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(rpc::ErrorReason(status), "WORKER_LOST");
+  EXPECT_EQ(rpc::ErrorMetadata(status, "worker"), small_.address());
+  EXPECT_TRUE(rpc::RetryAfter(status).has_value());
+}
+
+TEST_F(ReasoningServiceTest, AWorkersOwnErrorPassesUnchangedAfterItsEvents) {
+  const absl::Status full = rpc::WithRetryAfter(
+      rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL", "the queue is full"),
+      std::chrono::seconds(3));
+  Events some = SmallStream();
+  some.resize(3);
+  small_.SetScript({.events = some, .end = full});
+  Events events;
+  EXPECT_EQ(Generate(Question(), &events), full);
+  EXPECT_EQ(events.size(), 3u);
+}
+
+TEST_F(ReasoningServiceTest, AWorkerThatBreaksTheProtocolIsOurBug) {
+  const std::vector<std::function<void(v1::WorkerGenerateResponse&)>> breaks = {
+      [](auto& message) { message.set_attempt(2); },
+      [](auto& message) { message.set_seq(message.seq() * 2); },  // a gap after the second
+      [](auto& message) { message.mutable_event()->clear_event(); },
+      [](auto& message) { message.mutable_event()->mutable_moved(); },
+  };
+  for (const auto& tamper : breaks) {
+    small_.SetScript({.events = SmallStream(), .tamper = tamper});
+    const absl::Status status = Generate(Question());
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    EXPECT_EQ(rpc::ErrorReason(status), "WORKER_PROTOCOL");
+  }
+  Events cut = SmallStream();
+  cut.pop_back();
+  small_.SetScript({.events = cut});
+  EXPECT_EQ(rpc::ErrorReason(Generate(Question())), "WORKER_PROTOCOL");
+}
+
+TEST_F(ReasoningServiceTest, WrongRequestsNeverReachAWorker) {
+  v1::GenerateRequest request = Question();
+  request.set_max_tokens(0);
+  EXPECT_EQ(Generate(request).code(), absl::StatusCode::kInvalidArgument);
+  request = Question();
+  request.mutable_thinking()->set_budget_tokens(5);
+  EXPECT_EQ(rpc::ErrorMetadata(Generate(request), "field"), "thinking.budget_tokens");
+  request = Question();
+  request.set_variant("unknown");
+  EXPECT_EQ(Generate(request).code(), absl::StatusCode::kNotFound);
+  request = Question();
+  request.GetReflection()->MutableUnknownFields(&request)->AddVarint(999, 1);
+  EXPECT_EQ(rpc::ErrorReason(Generate(request)), "UNKNOWN_FIELD");
+  EXPECT_EQ(Generate(Question("\xff")).message(),
+            "prompt.chat.messages[0].content is not valid UTF-8");
+  EXPECT_EQ(GenerateRaw("\xff\xff\xff").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Metric("thinkwire_router_requests_total", "INVALID_ARGUMENT"), 2);
+  EXPECT_TRUE(Generate(Question()).ok());  // and none did harm
+  EXPECT_TRUE(small_.WaitForCalls(1));
+}
+
+TEST_F(ReasoningServiceTest, ASlowReaderGetsEverything) {
+  Events events = SmallStream();
+  v1::GenerateResponse big = events[2];
+  big.mutable_reasoning_delta()->set_text(std::string(100'000, 'x'));
+  events.insert(events.begin() + 3, 300, big);  // more than gRPC buffers on the way
+  small_.SetScript({.events = events});
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  const auto reader = stub_->Generate(&context, Question());
+  ASSERT_TRUE(small_.WaitForCalls(1));
+  Events other;
+  EXPECT_TRUE(Generate(Question(), &other).ok());  // nobody else waits
+  EXPECT_EQ(other.size(), events.size());
+  std::size_t read = 0;
+  v1::GenerateResponse event;
+  while (reader->Read(&event)) ++read;
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(read, events.size());
+}
+
+TEST_F(ReasoningServiceTest, CountsWhatItPassedOn) {
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Generate(Question()).ok());
+  EXPECT_TRUE(service_.WaitUntilIdle(std::chrono::seconds(60)));
+  EXPECT_EQ(Metric("thinkwire_router_requests_total", "OK"), 5);
+  EXPECT_EQ(Metric("thinkwire_router_tokens_total", "prompt"), 15);
+  EXPECT_EQ(Metric("thinkwire_router_tokens_total", "reasoning"), 15);
+  EXPECT_EQ(Metric("thinkwire_router_tokens_total", "answer"), 10);
+  EXPECT_EQ(Metric("thinkwire_router_tokens_total", "discarded"), 5);
+  EXPECT_EQ(Metric("thinkwire_router_running_requests", ""), 0);
+}
+
+TEST_F(ReasoningServiceTest, ManyAtOnceHalfOfThemCancelled) {
+  Events some = SmallStream();
+  std::vector<std::thread> clients;
+  std::atomic<int> completed = 0;
+  for (int i = 0; i < 32; ++i) {
+    clients.emplace_back([&, i] {
+      grpc::ClientContext context;
+      const auto reader = stub_->Generate(&context, Question());
+      v1::GenerateResponse event;
+      for (int reads = 0; reader->Read(&event); ++reads) {
+        if (i % 2 == 0 && reads == i % 5) context.TryCancel();
+      }
+      completed += reader->Finish().ok() ? 1 : 0;
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_GE(completed, 16);
+  EXPECT_TRUE(service_.WaitUntilIdle(std::chrono::seconds(60)));
+  EXPECT_EQ(Metric("thinkwire_router_running_requests", ""), 0);
+}
+
+TEST_F(ReasoningServiceTest, DrainingRefusesWhatIsNew) {
+  service_.StartDraining();
+  const absl::Status status = Generate(Question());
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(rpc::ErrorReason(status), "DRAINING");
+}
+
+TEST_F(ReasoningServiceTest, NoLiveWorkerIsSaid) {
+  small_.Kill();
+  ASSERT_TRUE(pool_.WaitForLive(0, 0));
+  EXPECT_EQ(rpc::ErrorReason(Generate(Question())), "NO_LIVE_WORKER");
+  v1::GenerateRequest request = Question();
+  request.set_variant("qwen-32b");
+  EXPECT_TRUE(Generate(request).ok());
+}
+
+TEST_F(ReasoningServiceTest, CountsTokensWithIdsWhenAsked) {
+  v1::CountTokensRequest request;
+  request.mutable_prompt()->set_text("abc");
+  for (const bool ids : {false, true}) {
+    request.set_return_token_ids(ids);
+    grpc::ClientContext context;
+    v1::CountTokensResponse response;
+    ASSERT_TRUE(stub_->CountTokens(&context, request, &response).ok());
+    EXPECT_EQ(response.variant(), "qwen-1.5b");
+    EXPECT_EQ(response.prompt_tokens(), 3);
+    EXPECT_EQ(response.token_ids_size(), ids ? 3 : 0);
+    EXPECT_EQ(response.max_model_len(), 4096);
+  }
+  request.mutable_prompt()->clear_kind();
+  grpc::ClientContext context;
+  v1::CountTokensResponse response;
+  EXPECT_EQ(stub_->CountTokens(&context, request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ReasoningServiceTest, ListsVariantsByPages) {
+  v1::ListVariantsRequest request;
+  request.set_page_size(1);
+  std::vector<std::string> names;
+  do {
+    grpc::ClientContext context;
+    v1::ListVariantsResponse page;
+    ASSERT_TRUE(stub_->ListVariants(&context, request, &page).ok());
+    ASSERT_EQ(page.variants_size(), 1);
+    EXPECT_EQ(page.variants(0).live_workers(), 1);
+    EXPECT_EQ(page.variants(0).max_model_len(), 4096);
+    names.push_back(page.variants(0).name());
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(names, (std::vector<std::string>{"qwen-1.5b", "qwen-32b"}));
+
+  request.set_page_size(-1);
+  grpc::ClientContext context;
+  v1::ListVariantsResponse page;
+  EXPECT_EQ(stub_->ListVariants(&context, request, &page).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ReasoningServiceTest, AnswerNowIsNotBuiltAndSaysSo) {
+  grpc::ClientContext context;
+  v1::AnswerNowResponse response;
+  const absl::Status status =
+      rpc::FromGrpc(stub_->AnswerNow(&context, v1::AnswerNowRequest(), &response));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(rpc::ErrorReason(status), "METHOD_NOT_IMPLEMENTED");
+}
+
+}  // namespace
+}  // namespace thinkwire::router

@@ -1,0 +1,160 @@
+#include "router/worker_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "common/rpc/status_details.h"
+#include "router/worker_client.h"
+#include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_worker.h"
+#include "tests/router/pool_fixture.h"
+
+namespace thinkwire::router {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class WorkerPoolTest : public testing::Test {
+ protected:
+  RouterConfig Config() {
+    return {.variants = {{.name = "qwen-7b", .workers = {a_.address(), b_.address()}},
+                         {.name = "qwen-32b", .workers = {c_.address()}}}};
+  }
+
+  FakeClock clock_;
+  FakeWorker a_{"qwen-7b"};
+  FakeWorker b_{"deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"};
+  FakeWorker c_{"qwen-32b"};
+  PoolUnderTest pool_{Config(), clock_};
+};
+
+TEST_F(WorkerPoolTest, NobodyIsLiveBeforeItSpeaks) {
+  EXPECT_FALSE(pool_->AnyLive());
+  const auto lease = pool_->Pick(0);
+  EXPECT_EQ(lease.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(rpc::ErrorReason(lease.status()), "NO_LIVE_WORKER");
+  EXPECT_TRUE(rpc::RetryAfter(lease.status()).has_value());
+  EXPECT_EQ(pool_->Describe(0).configured, 2);
+}
+
+TEST_F(WorkerPoolTest, WorkersAreLiveOnceTheySpeak) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  pool_->WaitForFirstContact(seconds(60));
+  EXPECT_TRUE(pool_->AnyLive());
+  const auto state = pool_->Describe(1);
+  EXPECT_EQ(state.max_model_len, 4096);
+  EXPECT_EQ(state.fingerprints, std::vector<std::string>{"fake"});
+  EXPECT_EQ(pool_->Pick(1)->client().address(), c_.address());
+}
+
+TEST_F(WorkerPoolTest, PicksTheOneWithLeastToDo) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  a_.SetStatus([](auto& status) {
+    status.set_running(3);
+    status.set_queued(2);
+  });
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).queued == 2; }));
+  for (int i = 0; i < 3; ++i) {
+    const auto lease = pool_->Pick(0);
+    ASSERT_TRUE(lease.ok());
+    EXPECT_EQ(lease->client().address(), b_.address());
+    EXPECT_EQ(lease->reason(), "the one of 2 live ones with least to do: 0 queued, 0 running");
+  }
+  // A worker with many places is less loaded by as many requests.
+  a_.SetStatus([](auto& status) { status.set_max_num_seqs(1000); });
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Pick(0)->client().address() == a_.address(); }));
+}
+
+TEST_F(WorkerPoolTest, LeasesCountBeforeTheWorkerSaysSo) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  const auto first = pool_->Pick(0);
+  const auto second = pool_->Pick(0);
+  EXPECT_NE(first->client().address(), second->client().address());
+  {
+    const auto third = pool_->Pick(0);
+    const auto fourth = pool_->Pick(0);
+    EXPECT_NE(third->client().address(), fourth->client().address());
+  }
+  const auto fifth = pool_->Pick(0);
+  const auto sixth = pool_->Pick(0);
+  EXPECT_NE(fifth->client().address(), sixth->client().address());
+}
+
+TEST_F(WorkerPoolTest, ADrainingWorkerGetsNothingNew) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  c_.SetStatus([](auto& status) { status.set_draining(true); });
+  ASSERT_TRUE(pool_.WaitForLive(1, 0));
+  EXPECT_EQ(pool_->Describe(1).draining, 1);
+  EXPECT_NE(pool_->Pick(1).status().message().find("it is draining"), absl::string_view::npos);
+}
+
+TEST_F(WorkerPoolTest, AWorkerOfAnotherModelIsNotLive) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  c_.SetStatus([](auto& status) { status.set_served_model_name("llama-8b"); });
+  ASSERT_TRUE(pool_.WaitForLive(1, 0));
+  EXPECT_NE(pool_->Pick(1).status().message().find("it serves \"llama-8b\""),
+            absl::string_view::npos);
+}
+
+TEST_F(WorkerPoolTest, AnEndedWatchIsBegunAgainLaterEachTime) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  c_.EndWatches();
+  ASSERT_TRUE(pool_.WaitForLive(1, 0));
+  // The end is known before the next watch may begin, so keep asking at the same instant.
+  pool_->Tick();
+  EXPECT_EQ(pool_->Describe(1).live, 0);
+  clock_.Advance(WorkerPool::kFirstRetry);
+  ASSERT_TRUE(pool_.WaitUntil([&] {
+    pool_->Tick();
+    return pool_->Describe(1).live == 1;
+  }));
+  EXPECT_TRUE(c_.WaitForWatches(2));
+}
+
+TEST_F(WorkerPoolTest, ASilentWorkerIsNotLiveUntilItSpeaksAgain) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  clock_.Advance(WorkerPool::kSilence - milliseconds(1));
+  pool_->Tick();
+  EXPECT_EQ(pool_->Describe(1).live, 1);
+  clock_.Advance(milliseconds(2));
+  pool_->Tick();
+  EXPECT_EQ(pool_->Describe(1).live, 0);
+  EXPECT_NE(pool_->Pick(1).status().message().find("it is silent"), absl::string_view::npos);
+  ASSERT_TRUE(pool_.WaitUntil([&] {
+    clock_.Advance(WorkerPool::kFirstRetry);
+    pool_->Tick();
+    return pool_->Describe(1).live == 1;
+  }));
+}
+
+TEST_F(WorkerPoolTest, ADeadWorkerIsNoticedWithoutTheClock) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  a_.Kill();
+  ASSERT_TRUE(pool_.WaitForLive(0, 1));
+  EXPECT_EQ(pool_->Pick(0)->client().address(), b_.address());
+  EXPECT_NE(pool_->Pick(0)->reason().find("the only live one"), std::string::npos);
+}
+
+TEST_F(WorkerPoolTest, TheThreadTicksByItself) {
+  pool_->Start();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  pool_->Stop();
+  pool_->Stop();
+}
+
+}  // namespace
+}  // namespace thinkwire::router

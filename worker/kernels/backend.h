@@ -73,7 +73,7 @@ struct KvLayer {
 // How each logits row draws. All pointers are device arrays of length L unless said.
 struct SampleView {
   std::int32_t num_rows = 0;                // L
-  const std::int32_t* slots = nullptr;      // -1 padding
+  const std::int32_t* slots = nullptr;      // -1 padding; any other at most once
   const std::int32_t* positions = nullptr;  // of the token to draw
   const std::int32_t* input_ids = nullptr;  // the row's last input token
   const std::uint8_t* phases = nullptr;     // 0 reasoning, 1 answer

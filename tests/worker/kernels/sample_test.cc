@@ -74,10 +74,11 @@ std::vector<std::int32_t> DrawMany(CpuBackend& backend, const std::vector<float>
   std::vector<RowSpec> rows;
   for (std::int32_t p = 0; p < count; ++p) {
     all.insert(all.end(), logits.begin(), logits.end());
-    rows.push_back({.slot = 0, .position = p});
+    rows.push_back({.slot = p, .position = p});
   }
+  const std::vector<SlotSampling> slots(static_cast<std::size_t>(count), slot);
   const auto width = static_cast<std::int64_t>(logits.size());
-  return Draw(backend, all, width, static_cast<std::int32_t>(width), rows, {slot}).ids;
+  return Draw(backend, all, width, static_cast<std::int32_t>(width), rows, slots).ids;
 }
 
 // The sampler's formula (sample.cc) by sorting everything, in double where that changes nothing.
@@ -260,12 +261,13 @@ TEST(Sample, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
   std::vector<RowSpec> rows;
   for (std::int32_t p = 0; p < 60; ++p) {
     for (int i = 0; i < 30; ++i) logits.push_back(i == 4 ? 1.0F : 0.0F);
-    rows.push_back({.slot = 0,
+    rows.push_back({.slot = p,
                     .position = p,
                     .input_id = p % 3 == 0 ? 9 : 8,
                     .phase = static_cast<std::uint8_t>(p % 3 == 1 ? 1 : 0)});
   }
-  const Drawn drawn = Draw(backend, logits, 30, 30, rows, {slot});
+  const std::vector<SlotSampling> slots(60, slot);
+  const Drawn drawn = Draw(backend, logits, 30, 30, rows, slots);
   int other = 0;
   for (std::size_t p = 0; p < 60; ++p) {
     if (p % 3 == 2) {

@@ -9,8 +9,9 @@ namespace thinkwire::worker::kernels {
 // The sixteen f32 lanes of row_kernels_impl.h in two AVX registers.
 struct Avx2Lanes {
   static constexpr const char* kName = "avx2";
-  static constexpr int kTileTokens = 2;
+  static constexpr int kTileTokens = 3;
   static constexpr int kTileRows = 2;
+  static constexpr int kTokenRows = 8;
   static constexpr int kAttentionQueries = 2;
   static constexpr int kAttentionKeyGroups = 2;
 
@@ -88,8 +89,6 @@ struct Avx2Lanes {
     _MM_TRANSPOSE4_PS(s[0], s[1], s[2], s[3]);
     _mm_storeu_ps(out, _mm_add_ps(_mm_add_ps(s[0], s[2]), _mm_add_ps(s[1], s[3])));
   }
-
-  static void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 };
 
 }  // namespace thinkwire::worker::kernels

@@ -9,9 +9,10 @@ namespace thinkwire::worker::kernels {
 // The sixteen f32 lanes of row_kernels_impl.h in one AVX-512 register.
 struct Avx512Lanes {
   static constexpr const char* kName = "avx512";
-  // Tokens and outputs that one pass of the linear kernel keeps in registers.
+  // Tokens and outputs of one pass of the linear kernel; outputs of a pass over one token alone.
   static constexpr int kTileTokens = 3;
   static constexpr int kTileRows = 8;
+  static constexpr int kTokenRows = 8;
   static constexpr int kAttentionQueries = 4;
   static constexpr int kAttentionKeyGroups = 4;
 
@@ -74,8 +75,6 @@ struct Avx512Lanes {
     _MM_TRANSPOSE4_PS(s[0], s[1], s[2], s[3]);
     _mm_storeu_ps(out, _mm_add_ps(_mm_add_ps(s[0], s[2]), _mm_add_ps(s[1], s[3])));
   }
-
-  static void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 };
 
 }  // namespace thinkwire::worker::kernels

@@ -11,6 +11,7 @@ struct PortableLanes {
   static constexpr const char* kName = "portable";
   static constexpr int kTileTokens = 1;
   static constexpr int kTileRows = 2;
+  static constexpr int kTokenRows = 4;
   static constexpr int kAttentionQueries = 1;
   static constexpr int kAttentionKeyGroups = 1;
 
@@ -85,8 +86,6 @@ struct PortableLanes {
       out[i] = s.lane[0];
     }
   }
-
-  static void Prefetch(const void*) {}
 };
 
 }  // namespace thinkwire::worker::kernels

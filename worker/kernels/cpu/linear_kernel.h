@@ -9,9 +9,6 @@
 // sixteen lanes for each output in registers; one token makes a memory-bound stream over the panel.
 namespace thinkwire::worker::kernels {
 
-// Far enough ahead to hide DRAM behind the panel that is being read.
-inline constexpr int kPrefetchBytes = 4096;
-
 template <class L, int kTokens, int kRows>
 void LinearTile(const float* x, std::int64_t x_stride, const std::uint16_t* panel,
                 std::int64_t depth_blocks, float* out) {
@@ -35,9 +32,6 @@ void LinearTile(const float* x, std::int64_t x_stride, const std::uint16_t* pane
       L w_first;
       L w_second;
       L::LoadPanelBf16(panel + r * kPanelDepth, &w_first, &w_second);
-      if constexpr (kTokens == 1) {
-        L::Prefetch(reinterpret_cast<const char*>(panel + r * kPanelDepth) + kPrefetchBytes);
-      }
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) acc[t][r] = L::Fma(w_first, x_first[t], acc[t][r]);
 #pragma GCC unroll 8
@@ -64,7 +58,7 @@ void LinearTile(const float* x, std::int64_t x_stride, const std::uint16_t* pane
 template <class L, int kTokens>
 void LinearRows(const float* x, std::int64_t x_stride, const std::uint16_t* panel,
                 std::int64_t depth_blocks, float* out) {
-  constexpr int kRows = L::kTileRows;
+  constexpr int kRows = kTokens == 1 ? L::kTokenRows : L::kTileRows;
   for (int r = 0; r < kPanelRows; r += kRows) {
     LinearTile<L, kTokens, kRows>(x, x_stride, panel + r * kPanelDepth, depth_blocks, out + r);
   }

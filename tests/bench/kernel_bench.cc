@@ -1,0 +1,186 @@
+// What the CPU backend reaches on qwen-1.5b's shapes, beside what its threads can read at all:
+//   kernel_bench [threads] [repetitions] [portable|avx2|avx512]
+// Plain reads, one decode step's linears and prefill alternate, so that a busy machine slows all
+// alike; medians are printed.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "worker/kernels/cpu/convert.h"
+#include "worker/kernels/cpu/cpu_backend.h"
+
+namespace thinkwire::worker::kernels {
+namespace {
+
+constexpr std::int64_t kHidden = 1536;
+constexpr std::int64_t kFfn = 8960;
+constexpr std::int64_t kQkvRows = (12 + 2 * 2) * 128;
+constexpr std::int64_t kVocab = 151936;
+constexpr int kLayers = 28;
+constexpr std::int64_t kPrefillTokens = 512;
+
+struct Layer {
+  std::unique_ptr<LinearWeight> qkv;
+  std::unique_ptr<LinearWeight> out;
+  std::unique_ptr<LinearWeight> gate_up;
+  std::unique_ptr<LinearWeight> down;
+};
+
+class Weights {
+ public:
+  explicit Weights(CpuBackend& backend) {
+    std::uint32_t state = 1;
+    for (std::uint16_t& value : noise_) {
+      state = state * 1664525U + 1013904223U;
+      value = Bf16FromF32(static_cast<float>(static_cast<std::int32_t>(state)) * 1e-11F);
+    }
+    for (int i = 0; i < kLayers; ++i) {
+      Layer layer;
+      layer.qkv = Make(backend, kQkvRows, kHidden);
+      layer.out = Make(backend, kHidden, kHidden);
+      const std::vector<WeightSlice> gate_up(2, Slice(kFfn, kHidden));
+      layer.gate_up = backend.MakeLinear(gate_up, {}, LinearLayout::kGateUp);
+      layer.down = Make(backend, kHidden, kFfn);
+      for (const auto* weight : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) {
+        layer_bytes_ += (*weight)->bytes();
+      }
+      layers.push_back(std::move(layer));
+    }
+    lm_head = Make(backend, kVocab, kHidden);
+  }
+
+  std::size_t layer_bytes() const { return layer_bytes_; }
+  std::size_t bytes() const { return layer_bytes_ + lm_head->bytes(); }
+
+  std::vector<Layer> layers;
+  std::unique_ptr<LinearWeight> lm_head;
+
+ private:
+  WeightSlice Slice(std::int64_t rows, std::int64_t cols) const {
+    return {noise_.data(), DType::kBf16, rows, cols, cols};
+  }
+  std::unique_ptr<LinearWeight> Make(CpuBackend& backend, std::int64_t rows, std::int64_t cols) {
+    const std::vector<WeightSlice> parts = {Slice(rows, cols)};
+    return backend.MakeLinear(parts, {}, LinearLayout::kPlain);
+  }
+
+  std::vector<std::uint16_t> noise_ = std::vector<std::uint16_t>(kVocab * kHidden);
+  std::size_t layer_bytes_ = 0;
+};
+
+// Activations of one step.
+struct Activations {
+  explicit Activations(std::int64_t tokens)
+      : tokens(tokens),
+        x(static_cast<std::size_t>(tokens * kHidden), 0.5F),
+        qkv(static_cast<std::size_t>(tokens * kQkvRows)),
+        ffn(static_cast<std::size_t>(tokens * kFfn)),
+        y(static_cast<std::size_t>(tokens * kHidden)) {}
+
+  Tensor Of(std::vector<float>& values, std::int64_t width) const {
+    return MakeTensor(values.data(), DType::kF32, tokens, width);
+  }
+
+  std::int64_t tokens;
+  std::vector<float> x;
+  std::vector<float> qkv;
+  std::vector<float> ffn;
+  std::vector<float> y;
+  std::vector<float> logits = std::vector<float>(kVocab);
+};
+
+void RunLayers(CpuBackend& backend, const Weights& weights, Activations& a) {
+  for (const Layer& layer : weights.layers) {
+    backend.Linear(a.Of(a.x, kHidden), *layer.qkv, a.Of(a.qkv, kQkvRows));
+    backend.Linear(a.Of(a.x, kHidden), *layer.out, a.Of(a.y, kHidden));
+    backend.GateUpSwiGlu(a.Of(a.x, kHidden), *layer.gate_up, a.Of(a.ffn, kFfn));
+    backend.Linear(a.Of(a.ffn, kFfn), *layer.down, a.Of(a.y, kHidden));
+  }
+}
+
+// Adds up `words` 64-bit words on the pool's threads.
+std::uint64_t ReadAll(ThreadPool& pool, const std::uint64_t* data, std::int64_t words) {
+  std::vector<std::uint64_t> sums(static_cast<std::size_t>(pool.num_threads()) * 8);
+  pool.For(words, 1 << 16, [&](std::int64_t begin, std::int64_t end, int thread) {
+    std::uint64_t sum[16] = {};
+    for (std::int64_t i = begin; i + 16 <= end; i += 16) {
+      for (int j = 0; j < 16; ++j) sum[j] += data[i + j];
+    }
+    for (const std::uint64_t part : sum) sums[static_cast<std::size_t>(thread) * 8] += part;
+  });
+  std::uint64_t total = 0;
+  for (const std::uint64_t sum : sums) total += sum;
+  return total;
+}
+
+double SecondsOf(const std::function<void()>& body) {
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+int Main(int argc, char** argv) {
+  const int threads =
+      argc > 1 ? std::atoi(argv[1]) : static_cast<int>(std::thread::hardware_concurrency());
+  const int repetitions = argc > 2 ? std::atoi(argv[2]) : 9;
+  const std::string isa = argc > 3 ? argv[3] : "";
+  if (threads < 1 || repetitions < 1) {
+    std::fprintf(stderr, "usage: kernel_bench [threads] [repetitions] [portable|avx2|avx512]\n");
+    return 2;
+  }
+  CpuBackend backend(threads, isa == "portable" ? Isa::kPortable
+                              : isa == "avx2"   ? Isa::kAvx2
+                              : isa == "avx512" ? Isa::kAvx512
+                                                : BestIsa());
+  const Weights weights(backend);
+  const std::size_t bytes = weights.bytes();
+  const Buffer plain = backend.Allocate(bytes);
+  std::fill_n(static_cast<char*>(plain.data()), bytes, 1);
+  Activations one(1);
+  Activations many(kPrefillTokens);
+
+  std::vector<double> read;
+  std::vector<double> decode;
+  std::vector<double> ratio;
+  std::vector<double> prefill;
+  std::uint64_t check = 0;
+  for (int i = 0; i < repetitions; ++i) {
+    read.push_back(SecondsOf([&] {
+      check += ReadAll(backend.pool(), static_cast<const std::uint64_t*>(plain.data()),
+                       static_cast<std::int64_t>(bytes / 8));
+    }));
+    decode.push_back(SecondsOf([&] {
+      RunLayers(backend, weights, one);
+      backend.LmHead(one.Of(one.x, kHidden), *weights.lm_head, one.Of(one.logits, kVocab));
+    }));
+    ratio.push_back(read.back() / decode.back());
+    if (i % 4 == 0) prefill.push_back(SecondsOf([&] { RunLayers(backend, weights, many); }));
+  }
+  const double gb = static_cast<double>(bytes) / 1e9;
+  const double flops = static_cast<double>(weights.layer_bytes()) * kPrefillTokens;
+  std::printf("%s, %d repetitions (check %llu)\n", backend.name().c_str(), repetitions,
+              static_cast<unsigned long long>(check));
+  std::printf("plain read of %.2f GB:       %6.1f GB/s\n", gb, gb / Median(read));
+  std::printf("linears of one decode step: %6.1f GB/s, %.1f ms, %.0f %% of the plain read\n",
+              gb / Median(decode), Median(decode) * 1e3, Median(ratio) * 100);
+  std::printf("linears of a %d-token step: %6.1f GFLOP/s, %.0f tokens/s\n",
+              static_cast<int>(kPrefillTokens), flops / Median(prefill) / 1e9,
+              static_cast<double>(kPrefillTokens) / Median(prefill));
+  return 0;
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::kernels
+
+int main(int argc, char** argv) { return thinkwire::worker::kernels::Main(argc, argv); }

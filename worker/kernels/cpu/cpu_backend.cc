@@ -1,7 +1,5 @@
 #include "worker/kernels/cpu/cpu_backend.h"
 
-#include <sys/mman.h>
-
 #include <cstdlib>
 #include <cstring>
 
@@ -12,7 +10,6 @@ namespace thinkwire::worker::kernels {
 namespace {
 
 constexpr std::size_t kCacheLine = 64;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 // The piece of calloc's that holds `data` starts at the address stored just below it.
 void FreeAligned(void* data) { std::free(static_cast<void**>(data)[-1]); }
@@ -53,15 +50,12 @@ std::string CpuBackend::name() const {
 }
 
 Buffer CpuBackend::Allocate(std::size_t bytes) {
-  const std::size_t align = bytes >= 4 * kHugePage ? kHugePage : kCacheLine;
-  void* const piece = std::calloc(1, bytes + align + sizeof(void*));
+  // calloc leaves large pieces to the kernel's zero pages: untouched memory costs nothing.
+  void* const piece = std::calloc(1, bytes + kCacheLine + sizeof(void*));
   Check(piece != nullptr, "out of memory");
   const auto first = reinterpret_cast<std::uintptr_t>(piece) + sizeof(void*);
-  const std::uintptr_t at = (first + align - 1) / align * align;
-  auto* const data = reinterpret_cast<void**>(at);
+  auto* const data = reinterpret_cast<void**>((first + kCacheLine - 1) / kCacheLine * kCacheLine);
   data[-1] = piece;
-  // Streams of gigabytes run a tenth faster over huge pages. Where there are none, nothing is lost.
-  if (align == kHugePage) ::madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
   return Buffer(data, bytes, &FreeAligned);
 }
 

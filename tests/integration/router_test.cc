@@ -1,0 +1,256 @@
+// The whole path as processes: thinkwire-chat, thinkwire-router, thinkwire-worker.
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/channel.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "tests/fakes/fake_worker.h"
+#include "tests/integration/process.h"
+#include "tests/integration/worker_process.h"
+#include "thinkwire/v1/reasoning.grpc.pb.h"
+
+namespace thinkwire::integration {
+namespace {
+
+// A thinkwire-router on free ports for one variant.
+class RouterProcess {
+ public:
+  RouterProcess(const std::string& variant, const std::string& worker_address,
+                const std::vector<std::string>& options = {}) {
+    const std::string path = testing::TempDir() + "router-" + std::to_string(getpid()) + ".yaml";
+    std::ofstream(path) << "variants:\n  - name: " << variant << "\n    workers: [\""
+                        << worker_address << "\"]\n";
+    std::vector<std::string> arguments = {THINKWIRE_ROUTER, "--config", path,
+                                          "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    process_ = std::make_unique<Process>(arguments);
+    const auto line = process_->WaitForErrorLine("\"listening\"");
+    std::filesystem::remove(path);
+    EXPECT_TRUE(line.has_value()) << process_->error();
+    if (!line) return;
+    const auto record = nlohmann::json::parse(*line);
+    port_ = record["port"];
+    metrics_port_ = record["metrics_port"];
+  }
+
+  Process& process() { return *process_; }
+  std::string address() const { return absl::StrCat("localhost:", port_); }
+  std::string metrics() const { return HttpGet(metrics_port_, "/metrics"); }
+
+ private:
+  std::unique_ptr<Process> process_;
+  int port_ = 0;
+  int metrics_port_ = 0;
+};
+
+std::unique_ptr<Process> Chat(const RouterProcess& router, std::vector<std::string> arguments,
+                              const std::string& input = "") {
+  arguments.insert(arguments.begin(), {THINKWIRE_CHAT, "--router", router.address()});
+  return std::make_unique<Process>(arguments, input);
+}
+
+WorkerProcess TinyWorker(const std::vector<std::string>& options = {}) {
+  std::vector<std::string> all = {absl::StrCat("--model=", kTinyModel)};
+  all.insert(all.end(), options.begin(), options.end());
+  return WorkerProcess(all);
+}
+
+std::string AddressOf(const WorkerProcess& worker) {
+  return absl::StrCat("127.0.0.1:", worker.port());
+}
+
+TEST(WholePathTest, JsonEventsComeInOrderAndUsageIsTheRecountOfTheIds) {
+  WorkerProcess worker = TinyWorker();
+  ASSERT_TRUE(worker.listening());
+  RouterProcess router("tiny-r1", AddressOf(worker));
+  const auto chat = Chat(router, {"--json", "--temperature=0"}, "What is 27+48?");
+  ASSERT_EQ(chat->Wait(), 0) << chat->error();
+
+  std::vector<std::string> order;
+  std::string answer;
+  std::size_t reasoning_ids = 0;
+  std::size_t answer_ids = 0;
+  nlohmann::json completed;
+  std::istringstream lines(chat->output());
+  for (std::string line; std::getline(lines, line);) {
+    const auto event = nlohmann::json::parse(line);
+    const std::string name = event["event"];
+    if (name == "queued") continue;
+    if (order.empty() || order.back() != name) order.push_back(name);
+    if (name == "answer") answer += event["text"];
+    if (name.starts_with("reasoning")) reasoning_ids += event["token_ids"].size();
+    if (name == "answer" || name == "finished") answer_ids += event["token_ids"].size();
+    if (name == "completed") completed = event;
+  }
+  EXPECT_EQ(order, (std::vector<std::string>{"started", "reasoning", "reasoning_finished", "answer",
+                                             "finished", "completed"}));
+  EXPECT_EQ(completed["usage"]["reasoning_tokens"], reasoning_ids);
+  EXPECT_EQ(completed["usage"]["answer_tokens"], answer_ids);
+  EXPECT_NE(answer.find("75"), std::string::npos) << answer;
+}
+
+TEST(WholePathTest, APipeGetsTheAnswerAlone) {
+  WorkerProcess worker = TinyWorker();
+  ASSERT_TRUE(worker.listening());
+  RouterProcess router("tiny-r1", AddressOf(worker));
+  const auto chat = Chat(router, {"--temperature=0", "What is 27+48?"});
+  ASSERT_EQ(chat->Wait(), 0) << chat->error();
+  EXPECT_NE(chat->output().find("75"), std::string::npos);
+  EXPECT_EQ(chat->output().find('\x1b'), std::string::npos);
+  EXPECT_EQ(chat->output().find("ones"), std::string::npos) << "reasoning on stdout";
+  EXPECT_NE(chat->error().find("[tiny-r1 (the only variant here)"), std::string::npos);
+  EXPECT_NE(chat->error().find("tokens of reasoning"), std::string::npos);
+}
+
+TEST(WholePathTest, ManyAtOnceHalfCancelledGiveTheTextsOfEachAlone) {
+  // Too few blocks for 16 places: sequences are preempted.
+  WorkerProcess worker = TinyWorker({"--kv_cache_memory_bytes=4000000", "--max_num_seqs=16"});
+  ASSERT_TRUE(worker.listening());
+  RouterProcess router("tiny-r1", AddressOf(worker));
+  const auto stub = v1::ReasoningService::NewStub(rpc::MakeChannel(router.address()));
+  const auto generate = [&](int i, int cancel_after) {
+    grpc::ClientContext context;
+    const auto reader =
+        stub->Generate(&context, Ask(absl::StrCat("What is ", 20 + i, "+", 70 - i, "?"), 100 + i));
+    std::string text;
+    v1::GenerateResponse event;
+    for (int reads = 0; reader->Read(&event); ++reads) {
+      text += event.reasoning_delta().text() + event.answer_delta().text();
+      if (reads == cancel_after) context.TryCancel();
+    }
+    return reader->Finish().ok() ? text : std::string();
+  };
+  constexpr int kRequests = 64;
+  std::vector<std::string> texts(kRequests);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kRequests; ++i) {
+    clients.emplace_back(
+        [&, i] { texts[static_cast<std::size_t>(i)] = generate(i, i % 2 == 0 ? i % 7 : -1); });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_TRUE(worker.WaitUntilIdle());
+  EXPECT_GT(worker.Metric("thinkwire_worker_preemptions_total").value_or(0), 0);
+  for (int i = 1; i < kRequests; i += 2) {
+    EXPECT_FALSE(texts[static_cast<std::size_t>(i)].empty()) << i;
+    EXPECT_EQ(texts[static_cast<std::size_t>(i)], generate(i, -1)) << i;
+  }
+  EXPECT_NE(router.metrics().find("thinkwire_router_running_requests 0"), std::string::npos);
+}
+
+TEST(WholePathTest, CtrlCCancelsTheWorker) {
+  FakeWorker worker("slow");
+  auto events = SmallStream();
+  events.resize(3);
+  worker.SetScript({.events = events, .stays_open = true});
+  RouterProcess router("slow", worker.address());
+  const auto chat = Chat(router, {"Think for ever."});
+  ASSERT_TRUE(chat->WaitForErrorLine("[slow ")) << chat->error();
+  chat->Signal(SIGINT);
+  EXPECT_EQ(chat->Wait(), 130);
+  EXPECT_TRUE(worker.WaitForCancels(1));
+}
+
+TEST(WholePathTest, ErrorsReadLikeSentences) {
+  auto worker = std::make_unique<FakeWorker>("tiny");
+  worker->SetScript({.end = absl::InternalError("a bug")});
+  RouterProcess router("tiny", worker->address());
+
+  auto chat = Chat(router, {"--variant=huge", "hello"});
+  EXPECT_EQ(chat->Wait(), 1);
+  EXPECT_EQ(chat->error(), "thinkwire-chat: no variant \"huge\" here; there is tiny\n");
+  chat = Chat(router, {"--temperature=9", "hello"});
+  EXPECT_EQ(chat->Wait(), 1);
+  EXPECT_EQ(chat->error(),
+            "thinkwire-chat: reasoning_sampling.temperature must be in [0, 2], is 9\n");
+  chat = Chat(router, {}, "\xff");
+  EXPECT_EQ(chat->Wait(), 2);
+  EXPECT_EQ(chat->error(), "thinkwire-chat: the question is not valid UTF-8\n");
+  chat = Chat(router, {"hello"});
+  EXPECT_EQ(chat->Wait(), 1);
+  EXPECT_EQ(chat->error(), "thinkwire-chat: a bug\n");
+
+  worker->Kill();
+  ASSERT_TRUE(router.process().WaitForErrorLine("worker is not live"));
+  chat = Chat(router, {"--json", "hello"});
+  EXPECT_EQ(chat->Wait(), 1);
+  EXPECT_EQ(nlohmann::json::parse(chat->output())["reason"], "NO_LIVE_WORKER");
+
+  Process nobody({THINKWIRE_CHAT, "--router=127.0.0.1:1", "hello"});
+  EXPECT_EQ(nobody.Wait(), 3);
+  EXPECT_EQ(nobody.error().find("thinkwire-chat: there is no connection to the router"), 0u);
+}
+
+TEST(WholePathTest, HealthFollowsTheWorkers) {
+  FakeWorker worker("tiny");
+  RouterProcess router("tiny", worker.address());
+  const auto stub = grpc::health::v1::Health::NewStub(rpc::MakeChannel(router.address()));
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service("thinkwire.v1.ReasoningService");
+  const auto watch = stub->Watch(&context, request);
+  grpc::health::v1::HealthCheckResponse response;
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), grpc::health::v1::HealthCheckResponse::SERVING);
+  worker.Kill();
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
+}
+
+TEST(WholePathTest, SigtermLetsRunningRequestsFinish) {
+  WorkerProcess worker = TinyWorker();
+  ASSERT_TRUE(worker.listening());
+  RouterProcess router("tiny-r1", AddressOf(worker));
+  v1::GenerateRequest request = Ask("What is 27+48?", 1);
+  request.set_ignore_eos(true);
+  request.set_max_tokens(2000);
+  const auto stub = v1::ReasoningService::NewStub(rpc::MakeChannel(router.address()));
+  grpc::ClientContext context;
+  const auto reader = stub->Generate(&context, request);
+  v1::GenerateResponse event;
+  ASSERT_TRUE(reader->Read(&event));
+  router.process().Signal(SIGTERM);
+  bool completed = false;
+  while (reader->Read(&event)) completed |= event.has_completed();
+  EXPECT_TRUE(completed);
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(router.process().Wait(), 0);
+}
+
+TEST(RouterOptionsTest, WhatIsWrongEndsInOneLineBeforeAnythingListens) {
+  const std::string path = testing::TempDir() + "wrong-" + std::to_string(getpid()) + ".yaml";
+  std::ofstream(path) << "variants:\n  - name: a\n    wrokers: [\"h:1\"]\n";
+  const std::vector<std::vector<std::string>> cases = {
+      {},
+      {"--config=/nowhere.yaml"},
+      {"--config", path},
+      {"--config", path, "--check-config"},
+      {"--config", path, "--frobnicate"},
+  };
+  for (const auto& options : cases) {
+    std::vector<std::string> arguments = {THINKWIRE_ROUTER};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    Process router(arguments);
+    EXPECT_EQ(router.Wait(), 78);
+    const std::string error = router.error();
+    EXPECT_EQ(std::ranges::count(error, '\n'), 1) << error;
+    EXPECT_EQ(error.find("thinkwire-router: "), 0u) << error;
+  }
+  std::filesystem::remove(path);
+}
+
+}  // namespace
+}  // namespace thinkwire::integration

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -93,8 +94,26 @@ struct SlotSampling {
   std::int32_t think_end_id;
 };
 
-// Threads: one thread (the rank's) calls an instance. Ops are asynchronous on devices that are:
-// results are there after Synchronize or CopyToHost.
+// A point in the order of a backend's work. Threads: Record on the backend's own, Wait on any one
+// other.
+class Fence {
+ public:
+  virtual ~Fence() = default;
+  // Everything that the backend was given before comes before the fence. Replaces the last Record.
+  virtual void Record() = 0;
+  // Returns once all that came before the last Record is done. REQUIRES: Record happened before.
+  virtual void Wait() = 0;
+};
+
+// Ops that were recorded once and run again over the same memory.
+class Replay {
+ public:
+  virtual ~Replay() = default;
+  virtual void Run() = 0;
+};
+
+// Threads: one thread (the rank's) calls an instance. Ops and copies are asynchronous on devices
+// that are: they run in the order given, and results are there after Synchronize or a Fence.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -102,12 +121,30 @@ class Backend {
   virtual std::string name() const = 0;  // "cpu avx512 2 threads", for logs and the fingerprint
   virtual DType activation_dtype() const = 0;
 
-  // Memory. Allocate zero-fills and ends the process if there is none.
+  // Memory. Allocate zero-fills and ends the process if there is none. AllocateHost gives host
+  // memory that the device can copy from and to without a stop.
   virtual Buffer Allocate(std::size_t bytes) = 0;
+  virtual Buffer AllocateHost(std::size_t bytes) = 0;
+  // Bytes that Allocate can still give, before anything is kept back. 0: not known.
+  virtual std::int64_t FreeMemory() const = 0;
+
+  // Copies. `host` in AllocateHost's memory: asynchronous, so it stays as it is until a later fence
+  // or Synchronize; else done on return.
   virtual void CopyToDevice(void* device, const void* host, std::size_t bytes) = 0;
   virtual void CopyToHost(void* host, const void* device, std::size_t bytes) = 0;
   virtual void CopyOnDevice(void* to, const void* from, std::size_t bytes) = 0;
   virtual void Synchronize() = 0;
+  virtual std::unique_ptr<Fence> MakeFence() = 0;
+
+  // Calls `ops` once to record what it gives this backend (it may or may not run already) and
+  // returns what runs it again. Copies from and to host memory must not be among the ops, nor
+  // anything that allocates. The communicator's calls may be.
+  virtual std::unique_ptr<Replay> Record(std::function<void()> ops) = 0;
+  // Whether replaying saves enough time that steps are padded up to recorded shapes.
+  virtual bool gains_by_recording() const = 0;
+
+  // What a communicator of this device's kind orders its work by: a cudaStream_t, null on the CPU.
+  virtual void* stream() const = 0;
 
   // Weights. `parts` are stacked by rows and share cols; `bias` is empty or stacks to out rows.
   virtual std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
@@ -115,6 +152,9 @@ class Backend {
                                                    LinearLayout layout) = 0;
   // A norm's weight or an embedding table [rows, cols], converted to bf16.
   virtual Buffer MakeTable(const WeightSlice& slice) = 0;
+
+  // to[index[i]] = values[i]. All i32; index, values [n], each index at most once.
+  virtual void Scatter(const Tensor& index, const Tensor& values, const Tensor& to) = 0;
 
   // ids[t] = source_slot[t] >= 0 ? last_sampled[source_slot[t]] : given[t].
   // given, source_slot, ids i32 [T]; last_sampled i32 [Q].

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/convert.h"
@@ -39,6 +40,22 @@ void PackPanel(const std::uint16_t* rows, std::int64_t depth_blocks, std::uint16
   }
 }
 
+// Ops are done when they return, and so is all that came before a fence.
+class CpuFence final : public Fence {
+ public:
+  void Record() override {}
+  void Wait() override {}
+};
+
+class CpuReplay final : public Replay {
+ public:
+  explicit CpuReplay(std::function<void()> ops) : ops_(std::move(ops)) {}
+  void Run() override { ops_(); }
+
+ private:
+  const std::function<void()> ops_;
+};
+
 }  // namespace
 
 CpuBackend::CpuBackend(int num_threads, Isa isa) : rows_(RowKernelsFor(isa)), pool_(num_threads) {}
@@ -67,6 +84,12 @@ void CpuBackend::CopyToHost(void* host, const void* device, std::size_t bytes) {
 }
 void CpuBackend::CopyOnDevice(void* to, const void* from, std::size_t bytes) {
   if (bytes > 0) std::memmove(to, from, bytes);
+}
+
+std::unique_ptr<Fence> CpuBackend::MakeFence() { return std::make_unique<CpuFence>(); }
+
+std::unique_ptr<Replay> CpuBackend::Record(std::function<void()> ops) {
+  return std::make_unique<CpuReplay>(std::move(ops));
 }
 
 std::unique_ptr<LinearWeight> CpuBackend::MakeLinear(std::span<const WeightSlice> parts,

@@ -25,16 +25,23 @@ class CpuBackend final : public Backend {
   DType activation_dtype() const override { return DType::kF32; }
 
   Buffer Allocate(std::size_t bytes) override;
+  Buffer AllocateHost(std::size_t bytes) override { return Allocate(bytes); }
+  std::int64_t FreeMemory() const override { return 0; }
   void CopyToDevice(void* device, const void* host, std::size_t bytes) override;
   void CopyToHost(void* host, const void* device, std::size_t bytes) override;
   void CopyOnDevice(void* to, const void* from, std::size_t bytes) override;
   void Synchronize() override {}
+  std::unique_ptr<Fence> MakeFence() override;
+  std::unique_ptr<Replay> Record(std::function<void()> ops) override;
+  bool gains_by_recording() const override { return false; }
+  void* stream() const override { return nullptr; }
 
   std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
                                            std::span<const WeightSlice> bias,
                                            LinearLayout layout) override;
   Buffer MakeTable(const WeightSlice& slice) override;
 
+  void Scatter(const Tensor& index, const Tensor& values, const Tensor& to) override;
   void GatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_sampled,
                       const Tensor& ids) override;
   void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) override;

@@ -6,6 +6,15 @@
 // Ops that only move: which ids a step reads, their embeddings, the rows that draw.
 namespace thinkwire::worker::kernels {
 
+void CpuBackend::Scatter(const Tensor& index, const Tensor& values, const Tensor& to) {
+  Check(index.size() == values.size(), "one value an index");
+  for (std::int64_t i = 0; i < index.size(); ++i) {
+    const std::int32_t at = index.as<std::int32_t>()[i];
+    Check(at >= 0 && at < to.size(), "an index is within its target");
+    to.as<std::int32_t>()[at] = values.as<std::int32_t>()[i];
+  }
+}
+
 void CpuBackend::GatherInputIds(const Tensor& given, const Tensor& source_slot,
                                 const Tensor& last_sampled, const Tensor& ids) {
   Check(given.size() == ids.size() && source_slot.size() == ids.size(), "all hold T ids");

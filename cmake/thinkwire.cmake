@@ -3,10 +3,18 @@
 
 add_library(thinkwire_flags INTERFACE)
 target_include_directories(thinkwire_flags INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(thinkwire_flags INTERFACE -Wall -Wextra
-  $<$<BOOL:${THINKWIRE_WERROR}>:-Werror>
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # GCC 12 sees overlap where std::string copies (PR 105651)
-  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
+set(host_warnings -Wall -Wextra)
+set(cuda_warnings -Xcompiler=-Wall,-Wextra)  # for the host's part of a .cu
+if(THINKWIRE_WERROR)
+  list(APPEND host_warnings -Werror)
+  list(APPEND cuda_warnings -Werror=all-warnings)
+endif()
+target_compile_options(thinkwire_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_warnings}>"
+  "$<$<COMPILE_LANGUAGE:CXX>:${host_warnings}>")
+target_compile_options(thinkwire_flags INTERFACE
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>  # GCC 12 sees overlap where std::string copies (PR 105651)
+  $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wthread-safety>)
 if(THINKWIRE_SANITIZE)
   target_compile_options(thinkwire_flags INTERFACE
     -fsanitize=${THINKWIRE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

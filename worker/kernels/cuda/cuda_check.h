@@ -20,11 +20,10 @@ namespace thinkwire::worker::kernels {
 
 }  // namespace thinkwire::worker::kernels
 
-#define CUDA_CHECK(call)                                                                 \
-  do {                                                                                   \
-    const cudaError_t cuda_check_error = (call);                                         \
-    if (cuda_check_error != cudaSuccess) [[unlikely]] {                                  \
-      ::thinkwire::worker::kernels::EndOnCudaError(cuda_check_error, #call, __FILE__,    \
-                                                   __LINE__);                            \
-    }                                                                                    \
+#define CUDA_CHECK(call)                                                                         \
+  do {                                                                                           \
+    const cudaError_t cuda_check_error = (call);                                                 \
+    if (cuda_check_error != cudaSuccess) [[unlikely]] {                                          \
+      ::thinkwire::worker::kernels::EndOnCudaError(cuda_check_error, #call, __FILE__, __LINE__); \
+    }                                                                                            \
   } while (0)

@@ -1,0 +1,359 @@
+#include "worker/kernels/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "worker/kernels/check.h"
+#include "worker/kernels/cpu/convert.h"
+#include "worker/kernels/cuda/cuda_check.h"
+#include "worker/kernels/cuda/gate_up_tile.h"
+#include "worker/kernels/cuda/small_linear.h"
+#include "worker/kernels/cuda/token_ops.h"
+
+namespace thinkwire::worker::kernels {
+namespace {
+
+void FreeDevice(void* data) { cudaFree(data); }
+void FreeHost(void* data) { cudaFreeHost(data); }
+
+class CudaFence final : public Fence {
+ public:
+  explicit CudaFence(cudaStream_t stream) : stream_(stream) {
+    CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
+  }
+  ~CudaFence() override { cudaEventDestroy(event_); }
+  void Record() override { CUDA_CHECK(cudaEventRecord(event_, stream_)); }
+  void Wait() override { CUDA_CHECK(cudaEventSynchronize(event_)); }
+
+ private:
+  const cudaStream_t stream_;
+  cudaEvent_t event_ = nullptr;
+};
+
+class CudaReplay final : public Replay {
+ public:
+  CudaReplay(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
+    CUDA_CHECK(cudaGraphInstantiate(&executable_, graph, 0));
+    CUDA_CHECK(cudaGraphUpload(executable_, stream_));
+  }
+  ~CudaReplay() override { cudaGraphExecDestroy(executable_); }
+  void Run() override { CUDA_CHECK(cudaGraphLaunch(executable_, stream_)); }
+
+ private:
+  const cudaStream_t stream_;
+  cudaGraphExec_t executable_ = nullptr;
+};
+
+// The slice and the row within it that hold row `row` of the stack.
+std::pair<const WeightSlice*, std::int64_t> Find(std::span<const WeightSlice> parts,
+                                                 std::int64_t row) {
+  for (const WeightSlice& part : parts) {
+    if (row < part.rows) return {&part, row};
+    row -= part.rows;
+  }
+  Check(false, "a row is within the stacked parts");
+  return {};
+}
+
+}  // namespace
+
+// Row-major bf16 [out, in]; a kGateUp weight's rows in the order that gate_up_tile.h gives.
+class CudaBackend::LinearMatrix final : public LinearWeight {
+ public:
+  LinearMatrix(LinearLayout layout, std::int64_t out, std::int64_t in, Buffer matrix, Buffer bias)
+      : layout(layout), out(out), in(in), matrix(std::move(matrix)), bias(std::move(bias)) {}
+
+  std::int64_t out_features() const override { return out; }
+  std::int64_t in_features() const override { return in; }
+  std::size_t bytes() const override { return matrix.bytes() + bias.bytes(); }
+
+  const LinearLayout layout;
+  const std::int64_t out;
+  const std::int64_t in;
+  const Buffer matrix;
+  const Buffer bias;  // bf16 [out] or none
+};
+
+CudaBackend::CudaBackend(int device) : device_(device) {
+  Use();
+  CUDA_CHECK(cudaGetDeviceProperties(&properties_, device_));
+  CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  small_linear_ = properties_.major == 9;
+  large_linear_ = std::make_unique<LargeLinear>(stream_);
+  upload_ = std::make_unique<WeightUpload>(stream_);
+  exact_ = IsExact();
+}
+
+CudaBackend::~CudaBackend() {
+  cudaStreamSynchronize(stream_);
+  upload_.reset();
+  large_linear_.reset();
+  cudaStreamDestroy(stream_);
+}
+
+void CudaBackend::Use() const { CUDA_CHECK(cudaSetDevice(device_)); }
+
+std::string CudaBackend::name() const {
+  return "cuda sm_" + std::to_string(properties_.major) + std::to_string(properties_.minor) + " " +
+         properties_.name + (exact_ ? " exact" : " inexact");
+}
+
+Buffer CudaBackend::Allocate(std::size_t bytes) {
+  if (bytes == 0) return {};
+  Use();
+  void* data = nullptr;
+  CUDA_CHECK(cudaMalloc(&data, bytes));
+  CUDA_CHECK(cudaMemsetAsync(data, 0, bytes, stream_));
+  return Buffer(data, bytes, &FreeDevice);
+}
+
+Buffer CudaBackend::AllocateHost(std::size_t bytes) {
+  if (bytes == 0) return {};
+  Use();
+  void* data = nullptr;
+  CUDA_CHECK(cudaMallocHost(&data, bytes));
+  std::memset(data, 0, bytes);
+  return Buffer(data, bytes, &FreeHost);
+}
+
+std::int64_t CudaBackend::FreeMemory() const {
+  Use();
+  std::size_t free = 0;
+  std::size_t total = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return static_cast<std::int64_t>(free);
+}
+
+void CudaBackend::CopyToDevice(void* device, const void* host, std::size_t bytes) {
+  if (bytes == 0) return;
+  CUDA_CHECK(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_));
+}
+
+void CudaBackend::CopyToHost(void* host, const void* device, std::size_t bytes) {
+  if (bytes == 0) return;
+  CUDA_CHECK(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_));
+}
+
+void CudaBackend::CopyOnDevice(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_));
+}
+
+void CudaBackend::Synchronize() { CUDA_CHECK(cudaStreamSynchronize(stream_)); }
+
+std::unique_ptr<Fence> CudaBackend::MakeFence() {
+  Use();
+  return std::make_unique<CudaFence>(stream_);
+}
+
+std::unique_ptr<Replay> CudaBackend::Record(std::function<void()> ops) {
+  Use();
+  CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+  ops();
+  cudaGraph_t graph = nullptr;
+  CUDA_CHECK(cudaStreamEndCapture(stream_, &graph));
+  auto replay = std::make_unique<CudaReplay>(graph, stream_);
+  CUDA_CHECK(cudaGraphDestroy(graph));
+  return replay;
+}
+
+std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlice> parts,
+                                                      std::span<const WeightSlice> bias,
+                                                      LinearLayout layout) {
+  Check(!parts.empty(), "a linear has at least one part");
+  std::int64_t out = 0;
+  const std::int64_t in = parts[0].cols;
+  for (const WeightSlice& part : parts) {
+    Check(part.cols == in, "stacked parts share their columns");
+    out += part.rows;
+  }
+  Check(out > 0 && in > 0 && in % 8 == 0, "a linear has rows, and columns in eights");
+  const bool gate_up = layout == LinearLayout::kGateUp;
+  Check(!gate_up || (parts.size() == 2 && parts[0].rows == parts[1].rows &&
+                     parts[0].rows % kGateUpTile == 0 && bias.empty()),
+        "a gate-up weight has two parts of one shape, rows in eights, and no bias");
+  Buffer matrix = Allocate(static_cast<std::size_t>(out * in) * 2);
+  upload_->Run(
+      out, in,
+      [&](std::int64_t first, std::int64_t count, std::uint16_t* to) {
+        for (std::int64_t row = first; row < first + count; ++row, to += in) {
+          const auto [part, part_row] = Find(parts, gate_up ? GateUpRow(row, out) : row);
+          ConvertRow(*part, part_row, to);
+        }
+      },
+      matrix.data());
+  Buffer bias_buffer;
+  if (!bias.empty()) {
+    bias_buffer = Allocate(static_cast<std::size_t>(out) * 2);
+    upload_->Run(
+        out, 1,
+        [&](std::int64_t first, std::int64_t count, std::uint16_t* to) {
+          for (std::int64_t row = first; row < first + count; ++row) {
+            const auto [part, part_row] = Find(bias, row);
+            *to++ = Bf16FromF32(SliceElement(*part, part_row, 0));
+          }
+        },
+        bias_buffer.data());
+  }
+  return std::make_unique<LinearMatrix>(layout, out, in, std::move(matrix), std::move(bias_buffer));
+}
+
+Buffer CudaBackend::MakeTable(const WeightSlice& slice) {
+  Buffer table = Allocate(static_cast<std::size_t>(slice.rows * slice.cols) * 2);
+  upload_->Run(
+      slice.rows, slice.cols,
+      [&](std::int64_t first, std::int64_t count, std::uint16_t* to) {
+        for (std::int64_t row = first; row < first + count; ++row, to += slice.cols) {
+          ConvertRow(slice, row, to);
+        }
+      },
+      table.data());
+  return table;
+}
+
+void* CudaBackend::Scratch(std::size_t bytes, Buffer& scratch) {
+  if (scratch.bytes() < bytes) {
+    cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
+    CUDA_CHECK(cudaStreamIsCapturing(stream_, &capturing));
+    Check(capturing == cudaStreamCaptureStatusNone, "the largest shapes come before a recording");
+    Synchronize();
+    scratch = {};
+    scratch = Allocate(bytes);
+  }
+  return scratch.data();
+}
+
+void CudaBackend::Scatter(const Tensor& index, const Tensor& values, const Tensor& to) {
+  LaunchScatter(index, values, to, stream_);
+}
+
+void CudaBackend::GatherInputIds(const Tensor& given, const Tensor& source_slot,
+                                 const Tensor& last_sampled, const Tensor& ids) {
+  LaunchGatherInputIds(given, source_slot, last_sampled, ids, stream_);
+}
+
+void CudaBackend::Embed(const Tensor& ids, const Tensor& table, const Tensor& out) {
+  LaunchEmbed(ids, table, out, stream_);
+}
+
+void CudaBackend::GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) {
+  LaunchGatherRows(x, rows, out, stream_);
+}
+
+void CudaBackend::RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) {
+  LaunchAddRmsNorm(nullptr, x, weight, eps, out, stream_);
+}
+
+void CudaBackend::AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight,
+                             float eps, const Tensor& out) {
+  LaunchAddRmsNorm(&partial, residual, weight, eps, out, stream_);
+}
+
+void CudaBackend::Multiply(const Tensor& x, const LinearMatrix& weight, const Tensor& out) {
+  const std::int64_t tokens = x.dim(0);
+  Check(x.rank == 2 && x.dtype == DType::kBf16 && x.dim(1) == weight.in, "x is bf16 [T, in]");
+  Check(out.size() == tokens * weight.out, "the output is [T, out]");
+  const bool f32 = out.dtype == DType::kF32;
+  if (small_linear_ && tokens <= kSmallLinearTokens) {
+    LaunchSmallLinear({.weights = weight.matrix.data(),
+                       .rows = weight.out,
+                       .columns = weight.in,
+                       .x = x.data,
+                       .tokens = static_cast<int>(tokens),
+                       .out = out.data,
+                       .out_width = weight.out,
+                       .num_sms = properties_.multiProcessorCount},
+                      f32 ? LinearOutput::kF32 : LinearOutput::kBf16, stream_);
+    return;
+  }
+  large_linear_->Run(weight.matrix.data(), weight.out, weight.in, x.data, tokens, f32, out.data);
+}
+
+void CudaBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
+                                 const BatchView& batch, const KvLayer& kv, const Tensor& q) {
+  const auto& weight = static_cast<const LinearMatrix&>(qkv);
+  const std::int64_t tokens = x.dim(0);
+  void* const memory =
+      Scratch(static_cast<std::size_t>(tokens * weight.out) * sizeof(float), product_scratch_);
+  const Tensor sums = MakeTensor(memory, DType::kF32, tokens, weight.out);
+  Multiply(x, weight, sums);
+  LaunchRopeWriteKv(sums, weight.bias.data(), rope, batch, kv, q, stream_);
+}
+
+void CudaBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) {
+  const auto& matrix = static_cast<const LinearMatrix&>(weight);
+  Check(matrix.bias.bytes() == 0, "only QKV has a bias");
+  Check(matrix.layout == LinearLayout::kPlain && out.dtype == DType::kBf16, "out is bf16 [T, out]");
+  Multiply(x, matrix, out);
+}
+
+void CudaBackend::GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) {
+  const auto& weight = static_cast<const LinearMatrix&>(gate_up);
+  const std::int64_t tokens = x.dim(0);
+  Check(weight.layout == LinearLayout::kGateUp && x.dim(1) == weight.in &&
+            out.dtype == DType::kBf16 && out.size() * 2 == tokens * weight.out,
+        "out is bf16 [T, F] of a gate-up weight");
+  if (small_linear_ && tokens <= kSmallLinearTokens) {
+    LaunchSmallLinear({.weights = weight.matrix.data(),
+                       .rows = weight.out,
+                       .columns = weight.in,
+                       .x = x.data,
+                       .tokens = static_cast<int>(tokens),
+                       .out = out.data,
+                       .out_width = weight.out / 2,
+                       .num_sms = properties_.multiProcessorCount},
+                      LinearOutput::kSwiGlu, stream_);
+    return;
+  }
+  void* const memory = Scratch(static_cast<std::size_t>(tokens * weight.out) * 2, product_scratch_);
+  const Tensor sums = MakeTensor(memory, DType::kBf16, tokens, weight.out);
+  Multiply(x, weight, sums);
+  LaunchSwiGlu(sums, out, stream_);
+}
+
+void CudaBackend::LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) {
+  Check(logits.dtype == DType::kF32, "logits are f32 [L, V]");
+  Multiply(x, static_cast<const LinearMatrix&>(weight), logits);
+}
+
+// One small product, by both kernels, of a token among many and among few.
+bool CudaBackend::IsExact() {
+  if (!small_linear_) return false;
+  constexpr std::int64_t kRows = 192;
+  constexpr std::int64_t kColumns = 1096;
+  constexpr std::int64_t kTokens = 160;
+  std::uint32_t state = 1;
+  const auto noise = [&state](std::int64_t n) {
+    std::vector<std::uint16_t> values(static_cast<std::size_t>(n));
+    for (std::uint16_t& value : values) {
+      state = state * 1664525U + 1013904223U;
+      value = Bf16FromF32(static_cast<float>(static_cast<std::int32_t>(state)) * 0x1p-31F);
+    }
+    return values;
+  };
+  const auto weight_values = noise(kRows * kColumns);
+  const auto x_values = noise(kTokens * kColumns);
+  const WeightSlice part = {weight_values.data(), DType::kBf16, kRows, kColumns, kColumns};
+  const auto weight = MakeLinear({&part, 1}, {}, LinearLayout::kPlain);
+  const Buffer x = MakeTable({x_values.data(), DType::kBf16, kTokens, kColumns, kColumns});
+  const auto product = [&](std::int64_t tokens) {
+    const Buffer out = Allocate(static_cast<std::size_t>(kTokens * kRows) * sizeof(float));
+    Multiply(MakeTensor(x.data(), DType::kBf16, tokens, kColumns),
+             static_cast<const LinearMatrix&>(*weight),
+             MakeTensor(out.data(), DType::kF32, tokens, kRows));
+    std::vector<float> values(static_cast<std::size_t>(tokens * kRows));
+    CopyToHost(values.data(), out.data(), values.size() * sizeof(float));
+    Synchronize();
+    return values;
+  };
+  const std::vector<float> many = product(kTokens);
+  for (const std::int64_t tokens : {1, 8, 16, 32, 64, 96}) {
+    const std::vector<float> few = product(tokens);
+    if (std::memcmp(few.data(), many.data(), few.size() * sizeof(float)) != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+#include <string>
+
+#include "worker/kernels/backend.h"
+#include "worker/kernels/cuda/large_linear.h"
+#include "worker/kernels/cuda/weight_upload.h"
+
+namespace thinkwire::worker::kernels {
+
+// The op contract on one NVIDIA GPU: bf16 activations, weights and KV, sums in f32.
+//
+// Products of up to 64 tokens are our own stream over the weights (small_linear.h), larger ones
+// cuBLASLt's without split-K; both add up in one chain of k16 steps, so that a token's bits do not
+// depend on the tokens beside it. The constructor checks that on the device at hand, and name()
+// ends in "exact" where it holds.
+//
+// Scratch memory grows to what the largest shapes need the first time that they come, so a warm-up
+// with the largest shapes comes before any recording; nothing is allocated after it.
+// Owns: a stream, scratch memory. Threads: the rank's.
+class CudaBackend final : public Backend {
+ public:
+  // REQUIRES: 0 <= device < number of GPUs.
+  explicit CudaBackend(int device);
+  ~CudaBackend() override;
+
+  std::string name() const override;
+  DType activation_dtype() const override { return DType::kBf16; }
+
+  Buffer Allocate(std::size_t bytes) override;
+  Buffer AllocateHost(std::size_t bytes) override;
+  std::int64_t FreeMemory() const override;
+  void CopyToDevice(void* device, const void* host, std::size_t bytes) override;
+  void CopyToHost(void* host, const void* device, std::size_t bytes) override;
+  void CopyOnDevice(void* to, const void* from, std::size_t bytes) override;
+  void Synchronize() override;
+  std::unique_ptr<Fence> MakeFence() override;
+  std::unique_ptr<Replay> Record(std::function<void()> ops) override;
+  bool gains_by_recording() const override { return true; }
+  void* stream() const override { return stream_; }
+
+  std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
+                                           std::span<const WeightSlice> bias,
+                                           LinearLayout layout) override;
+  Buffer MakeTable(const WeightSlice& slice) override;
+
+  void Scatter(const Tensor& index, const Tensor& values, const Tensor& to) override;
+  void GatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_sampled,
+                      const Tensor& ids) override;
+  void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) override;
+  void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) override;
+  void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) override;
+  void AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight, float eps,
+                  const Tensor& out) override;
+  void QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
+                      const BatchView& batch, const KvLayer& kv, const Tensor& q) override;
+  void PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv, float scale,
+                      const Tensor& out) override;
+  void Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) override;
+  void GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) override;
+  void LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) override;
+  void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
+              const Tensor& logprobs, const Tensor& not_finite,
+              const Tensor& last_sampled) override;
+
+ private:
+  class LinearMatrix;
+
+  void Use() const;  // makes this backend's GPU the calling thread's
+  // Scratch memory of at least `bytes`, whose content the next call loses.
+  void* Scratch(std::size_t bytes, Buffer& scratch);
+  // out [T, rows] in f32 or bf16 = x W^T. No bias.
+  void Multiply(const Tensor& x, const LinearMatrix& weight, const Tensor& out);
+  bool IsExact();
+
+  const int device_;
+  cudaDeviceProp properties_ = {};
+  cudaStream_t stream_ = nullptr;
+  std::unique_ptr<LargeLinear> large_linear_;
+  std::unique_ptr<WeightUpload> upload_;
+  bool small_linear_ = false;  // the device has what SmallLinear needs
+  bool exact_ = false;
+  Buffer product_scratch_;    // QKV sums, or gates and ups
+  Buffer attention_scratch_;  // partial results of decode
+  Buffer sample_scratch_;
+};
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+namespace thinkwire::worker::kernels {
+
+// How the copy engine reads boxes [box_rows, box_columns] of a row-major bf16 matrix [rows,
+// columns]: rows of 128 bytes swizzled by 16-byte pieces (piece p of row r at p ^ (r & 7)), zeros
+// beyond the matrix. REQUIRES: data aligned to 16 bytes, columns a multiple of 8, box_columns 64,
+// box_rows <= 256.
+CUtensorMap MakeRowMap(const void* data, std::int64_t rows, std::int64_t columns, int box_columns,
+                       int box_rows);
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "worker/kernels/backend.h"
+
+// Launchers of the ops that work token by token; backend.h says what each computes. All check their
+// shapes and run on `stream`.
+namespace thinkwire::worker::kernels {
+
+void LaunchScatter(const Tensor& index, const Tensor& values, const Tensor& to,
+                   cudaStream_t stream);
+void LaunchGatherInputIds(const Tensor& given, const Tensor& source_slot,
+                          const Tensor& last_sampled, const Tensor& ids, cudaStream_t stream);
+void LaunchEmbed(const Tensor& ids, const Tensor& table, const Tensor& out, cudaStream_t stream);
+void LaunchGatherRows(const Tensor& x, const Tensor& rows, const Tensor& out, cudaStream_t stream);
+
+// partial may be null: then out = RmsNorm(residual).
+void LaunchAddRmsNorm(const Tensor* partial, const Tensor& residual, const Tensor& weight,
+                      float eps, const Tensor& out, cudaStream_t stream);
+
+// out[t, f] = SwiGlu(gate, up) of gate_up bf16 [T, 2F], columns tiled as a kGateUp weight's rows.
+void LaunchSwiGlu(const Tensor& gate_up, const Tensor& out, cudaStream_t stream);
+
+// The rest of QkvRopeWriteKv: `sums` f32 [T, (H + 2K) * D] are x W^T; bias bf16 [(H + 2K) * D] or
+// null.
+void LaunchRopeWriteKv(const Tensor& sums, const void* bias, const Tensor& rope,
+                       const BatchView& batch, const KvLayer& kv, const Tensor& q,
+                       cudaStream_t stream);
+
+}  // namespace thinkwire::worker::kernels

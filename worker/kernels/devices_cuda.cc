@@ -1,0 +1,31 @@
+#include <algorithm>
+
+#include "worker/kernels/cpu/open_cpu_devices.h"
+#include "worker/kernels/cuda/cuda_backend.h"
+#include "worker/kernels/cuda/cuda_devices.h"
+#include "worker/kernels/devices.h"
+
+namespace thinkwire::worker::kernels {
+
+std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, std::string* error) {
+  const int gpus = CountCudaDevices();
+  if (config.device == "cpu" || (config.device == "auto" && gpus == 0)) {
+    return OpenCpuDevices(config, error);
+  }
+  std::vector<std::unique_ptr<Backend>> backends;
+  if (config.device != "auto" && config.device != "cuda") {
+    *error = "device must be auto, cpu or cuda, not " + config.device;
+  } else if (gpus == 0) {
+    *error = "device cuda was asked for, but there is no GPU that the driver shows";
+  } else if (config.ranks < 1 || config.ranks > gpus) {
+    *error = "the tensor parallel size must be from 1 to " + std::to_string(gpus) +
+             ", the number of GPUs, not " + std::to_string(config.ranks);
+  } else {
+    for (int rank = 0; rank < config.ranks; ++rank) {
+      backends.push_back(std::make_unique<CudaBackend>(rank));
+    }
+  }
+  return backends;
+}
+
+}  // namespace thinkwire::worker::kernels

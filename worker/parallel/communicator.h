@@ -5,7 +5,8 @@
 namespace thinkwire::worker::parallel {
 
 // One rank's way to the others of its group. Every rank makes the same calls in the same order with
-// equal shapes. Threads: the rank's own. Fails: a lost peer ends the process.
+// equal shapes. Threads: the rank's own unless said. Fails: an error or a lost peer ends the
+// process.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -23,6 +24,10 @@ class Communicator {
   virtual void AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::Tensor& partial,
                                    const kernels::Tensor& residual, const kernels::Tensor& weight,
                                    float eps, const kernels::Tensor& out);
+
+  // Ends the process, in one line, if this rank's device has failed or its group says so. Never
+  // waits, also while the rank is stuck. Threads: any one, beside the rank's.
+  virtual void Check() {}
 };
 
 }  // namespace thinkwire::worker::parallel

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "worker/kernels/devices.h"
+#include "worker/parallel/communicators.h"
+
+namespace thinkwire::worker::parallel {
+
+// GPUs with a communicator each, as far as this machine has them.
+class GpuRanks {
+ public:
+  struct Rank {
+    kernels::Backend& backend;
+    Communicator& communicator;
+  };
+
+  // Leaves no ranks, and `why_none` says why, if there are fewer GPUs.
+  GpuRanks(int size, const CommunicatorLimits& limits) {
+    backends_ = kernels::OpenDevices({.device = "cuda", .ranks = size}, &why_none_);
+    if (!backends_.empty()) communicators_ = OpenCommunicators(backends_, limits, &why_none_);
+  }
+
+  const std::string& why_none() const { return why_none_; }
+  int size() const { return static_cast<int>(communicators_.size()); }
+  Rank rank(int r) const {
+    return {*backends_[static_cast<std::size_t>(r)], *communicators_[static_cast<std::size_t>(r)]};
+  }
+
+  // Runs body on one thread a rank.
+  void Run(const std::function<void(const Rank&)>& body) const {
+    std::vector<std::thread> threads;
+    for (int r = 0; r < size(); ++r) {
+      threads.emplace_back([this, r, &body] { body(rank(r)); });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+
+ private:
+  std::string why_none_;
+  std::vector<std::unique_ptr<kernels::Backend>> backends_;
+  std::vector<std::unique_ptr<Communicator>> communicators_;
+};
+
+// Device memory of one rank that is written and read as a vector. T is 2 or 4 bytes.
+template <class T>
+class DeviceArray {
+ public:
+  DeviceArray(kernels::Backend& backend, kernels::DType dtype, std::int64_t rows,
+              std::int64_t columns)
+      : backend_(backend),
+        buffer_(backend.Allocate(static_cast<std::size_t>(rows * columns) * sizeof(T))),
+        tensor_(kernels::MakeTensor(buffer_.data(), dtype, rows, columns)) {}
+  DeviceArray(kernels::Backend& backend, kernels::DType dtype, std::int64_t rows,
+              std::int64_t columns, const std::vector<T>& values)
+      : DeviceArray(backend, dtype, rows, columns) {
+    Write(values);
+  }
+
+  const kernels::Tensor& tensor() const { return tensor_; }
+  void Write(const std::vector<T>& values) {
+    backend_.CopyToDevice(buffer_.data(), values.data(), tensor_.bytes());
+  }
+  std::vector<T> Read() const {
+    std::vector<T> values(static_cast<std::size_t>(tensor_.size()));
+    backend_.CopyToHost(values.data(), buffer_.data(), tensor_.bytes());
+    backend_.Synchronize();
+    return values;
+  }
+
+ private:
+  kernels::Backend& backend_;
+  kernels::Buffer buffer_;
+  kernels::Tensor tensor_;
+};
+
+}  // namespace thinkwire::worker::parallel

@@ -1,0 +1,14 @@
+#include "worker/parallel/communicators.h"
+#include "worker/parallel/local_communicator.h"
+#include "worker/parallel/solo_communicator.h"
+
+namespace thinkwire::worker::parallel {
+
+std::vector<std::unique_ptr<Communicator>> OpenCommunicators(
+    std::span<const std::unique_ptr<kernels::Backend>> backends, const CommunicatorLimits&,
+    std::string*) {
+  if (backends.size() == 1) return MakeSoloCommunicator(*backends.front());
+  return MakeLocalCommunicators(static_cast<int>(backends.size()));
+}
+
+}  // namespace thinkwire::worker::parallel

@@ -14,6 +14,8 @@
 
 #include "common/check.h"
 #include "worker/kernels/cuda/cuda_check.h"
+#include "worker/kernels/cuda/peer_add_rms_norm.h"
+#include "worker/kernels/cuda/peer_group.h"
 #include "worker/kernels/cuda/sum_ranks.h"
 
 namespace thinkwire::worker::parallel {
@@ -26,6 +28,8 @@ constexpr std::int64_t kBf16Bytes = 2;
 // More than two ranks: up to here each gathers the others' whole tensors in one step; beyond, each
 // adds up its share of the elements and then gathers the others' sums, which moves 2 / R as much.
 constexpr std::int64_t kMaxGatheredElements = 128 * 1024;
+// Rows that are exchanged through peer memory, over all peers: above, NCCL moves fewer bytes.
+constexpr std::int64_t kMaxPeerRows = 128;
 constexpr std::chrono::seconds kConnectTimeout{60};
 constexpr int kExitCode = 70;  // as after a CUDA error
 
@@ -64,10 +68,15 @@ class OnDeviceOf {
 // With ncclConfig_t::blocking = 0 every collective starts a thread of its own (group.cc).
 class NcclCommunicator final : public Communicator {
  public:
-  // Takes `comm`.
+  // Takes `comm`. `peers` is empty where the GPUs cannot reach each other's memory.
   NcclCommunicator(ncclComm_t comm, int rank, int size, cudaStream_t stream,
-                   kernels::Buffer workspace)
-      : comm_(comm), rank_(rank), size_(size), stream_(stream), workspace_(std::move(workspace)) {
+                   kernels::Buffer workspace, kernels::PeerMember peers)
+      : comm_(comm),
+        rank_(rank),
+        size_(size),
+        stream_(stream),
+        workspace_(std::move(workspace)),
+        peers_(std::move(peers)) {
     const OnDeviceOf device(stream);
     CUDA_CHECK(cudaStreamCreateWithFlags(&probe_stream_, cudaStreamNonBlocking));
     CUDA_CHECK(cudaEventCreateWithFlags(&probe_event_, cudaEventDisableTiming));
@@ -115,6 +124,15 @@ class NcclCommunicator final : public Communicator {
                          local.dim(1), out.as<float>(), stream_);
   }
 
+  // Few rows: through peer memory, the same bits as the two in a row.
+  void AllReduceAddRmsNorm(kernels::Backend& backend, const Tensor& partial, const Tensor& residual,
+                           const Tensor& weight, float eps, const Tensor& out) override {
+    if (partial.dim(0) > peers_.view.max_rows) {
+      return Communicator::AllReduceAddRmsNorm(backend, partial, residual, weight, eps, out);
+    }
+    kernels::LaunchPeerAddRmsNorm(peers_.view, partial, residual, weight, eps, out, stream_);
+  }
+
   // NCCL reports the network's errors, and not that a peer is stuck; a lost context fails whatever
   // is given to it, so also an event beside the stuck stream.
   void Check() override {
@@ -148,6 +166,7 @@ class NcclCommunicator final : public Communicator {
   const int size_;
   const cudaStream_t stream_;
   const kernels::Buffer workspace_;
+  const kernels::PeerMember peers_;
   cudaStream_t probe_stream_ = nullptr;  // Check's alone
   cudaEvent_t probe_event_ = nullptr;
 };
@@ -267,10 +286,14 @@ std::vector<std::unique_ptr<Communicator>> OpenNcclCommunicators(
              " GPUs: " + ncclGetErrorString(result) + " (" + ncclGetLastError(nullptr) + ")";
     return communicators;
   }
+  const std::int64_t peer_rows = std::min(limits.max_tokens, kMaxPeerRows / (size - 1));
+  auto peers = kernels::OpenPeerGroup(backends, static_cast<int>(peer_rows), limits.hidden);
+  peers.resize(backends.size());
   for (int rank = 0; rank < size; ++rank) {
     const auto index = static_cast<std::size_t>(rank);
-    communicators.push_back(std::make_unique<NcclCommunicator>(
-        connector.comms()[index], rank, size, streams[index], std::move(workspaces[index])));
+    communicators.push_back(
+        std::make_unique<NcclCommunicator>(connector.comms()[index], rank, size, streams[index],
+                                           std::move(workspaces[index]), std::move(peers[index])));
   }
   return communicators;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <barrier>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +20,9 @@ class GpuRanks {
   struct Rank {
     kernels::Backend& backend;
     Communicator& communicator;
+    // Waits for all ranks of one Run. Between memory that is taken or given back and work that
+    // waits for another rank: the driver may hold the one up until the other is done.
+    std::function<void()> meet;
   };
 
   // Leaves no ranks, and `why_none` says why, if there are fewer GPUs.
@@ -28,15 +33,17 @@ class GpuRanks {
 
   const std::string& why_none() const { return why_none_; }
   int size() const { return static_cast<int>(communicators_.size()); }
-  Rank rank(int r) const {
-    return {*backends_[static_cast<std::size_t>(r)], *communicators_[static_cast<std::size_t>(r)]};
-  }
+  Communicator& communicator(int r) const { return *communicators_[static_cast<std::size_t>(r)]; }
 
   // Runs body on one thread a rank.
   void Run(const std::function<void(const Rank&)>& body) const {
+    std::barrier all(size());
     std::vector<std::thread> threads;
     for (int r = 0; r < size(); ++r) {
-      threads.emplace_back([this, r, &body] { body(rank(r)); });
+      threads.emplace_back([this, r, &body, &all] {
+        body({*backends_[static_cast<std::size_t>(r)], communicator(r),
+              [&all] { all.arrive_and_wait(); }});
+      });
     }
     for (std::thread& thread : threads) thread.join();
   }
@@ -63,6 +70,8 @@ class DeviceArray {
   }
 
   const kernels::Tensor& tensor() const { return tensor_; }
+  // From here on only the first rows are seen. REQUIRES: no more than at first.
+  void SetRows(std::int64_t rows) { tensor_.dims[0] = rows; }
   void Write(const std::vector<T>& values) {
     backend_.CopyToDevice(buffer_.data(), values.data(), tensor_.bytes());
   }

@@ -2,8 +2,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <future>
+#include <memory>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/fakes/faulty_communicator.h"
@@ -16,6 +20,7 @@ using kernels::DType;
 using kernels::MakeTensor;
 using kernels::Tensor;
 using Bf16s = std::vector<std::uint16_t>;
+using Bf16Array = DeviceArray<std::uint16_t>;
 
 constexpr std::int64_t kHidden = 3584;
 constexpr std::int64_t kMostTokens = 1000;
@@ -77,10 +82,12 @@ class NcclCommunicatorTest : public testing::TestWithParam<int> {
 
 TEST_P(NcclCommunicatorTest, AllReduceAddsInRankOrderWhateverT) {
   ranks_->Run([&](const GpuRanks::Rank& rank) {
+    Bf16Array x(rank.backend, DType::kBf16, kMostTokens, kHidden);
+    rank.meet();
     for (const std::int64_t rows :
          {std::int64_t{1}, std::int64_t{7}, std::int64_t{64}, kMostTokens}) {
-      const DeviceArray<std::uint16_t> x(rank.backend, DType::kBf16, rows, kHidden,
-                                         PartOf(rank.communicator.rank(), rows, 1));
+      x.SetRows(rows);
+      x.Write(PartOf(rank.communicator.rank(), rows, 1));
       rank.communicator.AllReduce(x.tensor());
       EXPECT_EQ(x.Read(), SumOf(GetParam(), rows, 1)) << "T = " << rows;
     }
@@ -90,21 +97,96 @@ TEST_P(NcclCommunicatorTest, AllReduceAddsInRankOrderWhateverT) {
 TEST_P(NcclCommunicatorTest, RecordedSumsReplay) {
   ranks_->Run([&](const GpuRanks::Rank& rank) {
     const std::int64_t rows = 3;
-    DeviceArray<std::uint16_t> from(rank.backend, DType::kBf16, rows, kHidden);
-    const DeviceArray<std::uint16_t> x(rank.backend, DType::kBf16, rows, kHidden);
-    const DeviceArray<std::uint16_t> again(rank.backend, DType::kBf16, rows, kHidden);
-    rank.backend.Synchronize();
+    Bf16Array from(rank.backend, DType::kBf16, rows, kHidden);
+    const Bf16Array x(rank.backend, DType::kBf16, rows, kHidden);
+    const Bf16Array again(rank.backend, DType::kBf16, rows, kHidden);
     const auto replay = rank.backend.Record([&] {
       for (const Tensor& to : {x.tensor(), again.tensor()}) {
         rank.backend.CopyOnDevice(to.data, from.tensor().data, to.bytes());
         rank.communicator.AllReduce(to);
       }
     });
+    rank.meet();
     for (std::uint64_t run = 0; run < 100; ++run) {
       from.Write(PartOf(rank.communicator.rank(), rows, run));
       replay->Run();
       if (run % 3 == 0) rank.communicator.AllReduce(x.tensor());  // eager work between replays
       ASSERT_EQ(again.Read(), SumOf(GetParam(), rows, run)) << "run " << run;
+    }
+  });
+}
+
+// The tensors of one AddRmsNorm.
+struct NormTensors {
+  Bf16Array partial;
+  Bf16Array residual;
+  Bf16Array weight;
+  Bf16Array out;
+
+  NormTensors(kernels::Backend& backend, std::int64_t rows)
+      : partial(backend, DType::kBf16, rows, kHidden),
+        residual(backend, DType::kBf16, rows, kHidden),
+        weight(backend, DType::kBf16, 1, kHidden),
+        out(backend, DType::kBf16, rows, kHidden) {
+    weight.Write(PartOf(0, 1, 1000));
+  }
+  Tensor norm_weight() const { return MakeTensor(weight.tensor().data, DType::kBf16, kHidden); }
+  void Write(const Bf16s& part, std::uint64_t seed) {
+    const std::int64_t rows = static_cast<std::int64_t>(part.size()) / kHidden;
+    for (Bf16Array* array : {&partial, &residual, &out}) array->SetRows(rows);
+    partial.Write(part);
+    residual.Write(PartOf(1, rows, seed + 500));
+  }
+};
+
+TEST_P(NcclCommunicatorTest, AllReduceAddRmsNormIsTheTwoInARow) {
+  constexpr float kEps = 1e-6F;
+  ranks_->Run([&](const GpuRanks::Rank& rank) {
+    NormTensors fused(rank.backend, 200);
+    NormTensors apart(rank.backend, 200);
+    rank.meet();
+    for (const std::int64_t rows : {1, 2, 64, 128, 200, 3, 1}) {
+      const auto seed = static_cast<std::uint64_t>(rows);
+      fused.Write(PartOf(rank.communicator.rank(), rows, seed), seed);
+      apart.Write(SumOf(GetParam(), rows, seed), seed);
+      rank.communicator.AllReduceAddRmsNorm(rank.backend, fused.partial.tensor(),
+                                            fused.residual.tensor(), fused.norm_weight(), kEps,
+                                            fused.out.tensor());
+      rank.backend.AddRmsNorm(apart.partial.tensor(), apart.residual.tensor(), apart.norm_weight(),
+                              kEps, apart.out.tensor());
+      EXPECT_EQ(fused.residual.Read(), apart.residual.Read()) << "T = " << rows;
+      EXPECT_EQ(fused.out.Read(), apart.out.Read()) << "T = " << rows;
+    }
+  });
+}
+
+// The device counts the exchanges, so a replay must go on where other work ended.
+TEST_P(NcclCommunicatorTest, RecordedAllReduceAddRmsNormReplaysAmongEagerOnes) {
+  constexpr float kEps = 1e-6F;
+  constexpr int kLayers = 4;
+  ranks_->Run([&](const GpuRanks::Rank& rank) {
+    NormTensors fused(rank.backend, 3);
+    NormTensors apart(rank.backend, 3);
+    const auto layer = [&] {
+      rank.communicator.AllReduceAddRmsNorm(rank.backend, fused.partial.tensor(),
+                                            fused.residual.tensor(), fused.norm_weight(), kEps,
+                                            fused.out.tensor());
+    };
+    const auto replay = rank.backend.Record([&] {
+      for (int i = 0; i < kLayers; ++i) layer();
+    });
+    rank.meet();
+    for (std::uint64_t run = 0; run < 100; ++run) {
+      fused.Write(PartOf(rank.communicator.rank(), 3, run), run);
+      apart.Write(SumOf(GetParam(), 3, run), run);
+      replay->Run();
+      const int eager = static_cast<int>(run % 3);
+      for (int i = 0; i < eager; ++i) layer();
+      for (int i = 0; i < kLayers + eager; ++i) {
+        rank.backend.AddRmsNorm(apart.partial.tensor(), apart.residual.tensor(),
+                                apart.norm_weight(), kEps, apart.out.tensor());
+      }
+      ASSERT_EQ(fused.out.Read(), apart.out.Read()) << "run " << run;
     }
   });
 }
@@ -116,7 +198,10 @@ TEST_P(NcclCommunicatorTest, AllGatherColumnsPutsRanksSideBySide) {
     const auto value = [](std::int64_t r, std::int64_t row, std::int64_t column) {
       return static_cast<float>((r * 100 + row) * 1100 + column);
     };
-    for (const std::int64_t rows : {1, 3, 64}) {
+    DeviceArray<float> from(rank.backend, DType::kF32, kLimits.max_rows, width);
+    DeviceArray<float> to(rank.backend, DType::kF32, kLimits.max_rows, width * size);
+    rank.meet();
+    for (const std::int64_t rows : {std::int64_t{1}, std::int64_t{3}, kLimits.max_rows}) {
       std::vector<float> local;
       for (std::int64_t i = 0; i < rows * width; ++i) {
         local.push_back(value(rank.communicator.rank(), i / width, i % width));
@@ -126,8 +211,9 @@ TEST_P(NcclCommunicatorTest, AllGatherColumnsPutsRanksSideBySide) {
         const std::int64_t column = i % (width * size);
         expected.push_back(value(column / width, i / (width * size), column % width));
       }
-      const DeviceArray<float> from(rank.backend, DType::kF32, rows, width, local);
-      const DeviceArray<float> to(rank.backend, DType::kF32, rows, width * size);
+      from.SetRows(rows);
+      to.SetRows(rows);
+      from.Write(local);
       rank.communicator.AllGatherColumns(from.tensor(), to.tensor());
       EXPECT_EQ(to.Read(), expected) << "L = " << rows;
     }
@@ -148,9 +234,9 @@ INSTANTIATE_TEST_SUITE_P(Gpus, NcclCommunicatorTest, testing::Values(2, 4, 8));
   std::promise<void> faulted;
   std::thread([&ranks, &faulted] {
     ranks.Run([&faulted](const GpuRanks::Rank& rank) {
-      const DeviceArray<std::uint16_t> x(rank.backend, DType::kBf16, 4, kHidden);
+      const Bf16Array x(rank.backend, DType::kBf16, 4, kHidden);
       const DeviceArray<std::int32_t> wild(rank.backend, DType::kI32, 1, 1, {1 << 30});
-      rank.backend.Synchronize();
+      rank.meet();
       FaultyCommunicator communicator(
           rank.communicator, rank.communicator.rank() == 1 ? 100 : 1 << 30, [&] {
             rank.backend.GatherRows(x.tensor(), MakeTensor(wild.tensor().data, DType::kI32, 1),
@@ -167,7 +253,7 @@ INSTANTIATE_TEST_SUITE_P(Gpus, NcclCommunicatorTest, testing::Values(2, 4, 8));
   faulted.get_future().wait();
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
   while (std::chrono::steady_clock::now() < deadline) {
-    for (int r = 0; r < 2; ++r) ranks.rank(r).communicator.Check();
+    for (int r = 0; r < 2; ++r) ranks.communicator(r).Check();
     std::this_thread::yield();
   }
   std::_Exit(3);

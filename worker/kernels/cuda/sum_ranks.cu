@@ -1,20 +1,20 @@
+#include <cstdint>
+
+#include "worker/kernels/check.h"
+#include "worker/kernels/cuda/launch.cuh"
+#include "worker/kernels/cuda/row_norm.cuh"
+#include "worker/kernels/cuda/sum_ranks.h"
+
 // What ranks do with the parts that they gathered from each other.
 //
 // SumRanksKernel: one thread adds eight elements, one 16-byte load a rank, in ascending rank order.
 // Reads R * n * 2 bytes and writes n * 2: for the few rows of a decode step it is launch latency.
 // JoinColumnsKernel: one thread copies four floats kThreads apart, so that any W is coalesced.
-// Both are bit-equal to their CPU twins.
-#include <cuda_bf16.h>
-
-#include "worker/kernels/check.h"
-#include "worker/kernels/cuda/launch.cuh"
-#include "worker/kernels/cuda/sum_ranks.h"
-
 namespace thinkwire::worker::kernels {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kSumVector = 8;
+constexpr int kSummed = 8;  // elements a thread
 constexpr int kCopies = 4;
 
 __global__ void __launch_bounds__(kThreads)
@@ -23,21 +23,9 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
   WaitForPrevious();
   if (i >= vectors) return;
-  float2 sums[kSumVector / 2] = {};
-  for (int r = 0; r < ranks; ++r) {
-    const uint4 part = parts[r * vectors + i];
-    const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&part);
-#pragma unroll
-    for (int p = 0; p < kSumVector / 2; ++p) {
-      const float2 pair = __bfloat1622float2(pairs[p]);
-      sums[p] = r == 0 ? pair : make_float2(sums[p].x + pair.x, sums[p].y + pair.y);
-    }
-  }
-  uint4 sum;
-  auto* pairs = reinterpret_cast<__nv_bfloat162*>(&sum);
-#pragma unroll
-  for (int p = 0; p < kSumVector / 2; ++p) pairs[p] = __float22bfloat162_rn(sums[p]);
-  out[i] = sum;
+  Eight sum = Widen(parts[i]);
+  for (int r = 1; r < ranks; ++r) sum = Add(sum, Widen(parts[r * vectors + i]));
+  out[i] = Narrow(sum);
 }
 
 // Grid: x over columns, y over rows, z over ranks.
@@ -64,8 +52,8 @@ unsigned BlocksFor(std::int64_t items, std::int64_t items_a_block) {
 }  // namespace
 
 void SumRanks(const void* parts, int ranks, std::int64_t n, void* out, cudaStream_t stream) {
-  Check(n % kSumVector == 0, "ranks are summed eight elements at a time");
-  const std::int64_t vectors = n / kSumVector;
+  Check(n % kSummed == 0, "ranks are summed eight elements at a time");
+  const std::int64_t vectors = n / kSummed;
   if (vectors == 0) return;
   Launch(SumRanksKernel, {.grid = BlocksFor(vectors, kThreads), .block = kThreads}, stream,
          static_cast<const uint4*>(parts), ranks, vectors, static_cast<uint4*>(out));

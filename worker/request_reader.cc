@@ -45,10 +45,6 @@ RequestReader::RequestReader(const text::Tokenizer& tokenizer,
 
 absl::StatusOr<RequestReader::Reading> RequestReader::Read(
     const v1::GenerateRequest& request) const {
-  // Which phase begins is then known only after the first token.
-  if (request.thinking().mode() == v1::THINKING_MODE_MODEL) {
-    return rpc::UnimplementedField("thinking.mode");
-  }
   Reading reading;
   engine::Request& out = reading.request;
   ASSIGN_OR_RETURN(out.prompt_ids, ReadPrompt(request.prompt(), request.thinking().mode()));

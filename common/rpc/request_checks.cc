@@ -128,6 +128,8 @@ absl::Status CheckSampling(const v1::PhaseSampling& sampling, const std::string&
 }
 
 absl::Status CheckThinking(const v1::Thinking& thinking) {
+  // Which phase begins is then known only after the first token.
+  if (thinking.mode() == v1::THINKING_MODE_MODEL) return UnimplementedField("thinking.mode");
   if (thinking.has_budget_tokens()) return UnimplementedField("thinking.budget_tokens");
   if (thinking.budget_from_deadline()) return UnimplementedField("thinking.budget_from_deadline");
   if (thinking.has_landing_share()) return UnimplementedField("thinking.landing_share");

@@ -73,6 +73,7 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
        [](auto& r) { r.mutable_answer_sampling()->add_stop_token_ids(1); }},
       {"reasoning_sampling.top_logprobs",
        [](auto& r) { r.mutable_reasoning_sampling()->set_top_logprobs(1); }},
+      {"thinking.mode", [](auto& r) { r.mutable_thinking()->set_mode(v1::THINKING_MODE_MODEL); }},
       {"thinking.budget_tokens", [](auto& r) { r.mutable_thinking()->set_budget_tokens(0); }},
       {"thinking.budget_from_deadline",
        [](auto& r) { r.mutable_thinking()->set_budget_from_deadline(true); }},

@@ -150,18 +150,7 @@ absl::Status ReadGenerationConfig(const std::filesystem::path& dir, ModelConfig&
   if (!document.ok()) return document.status();
   const ConfigReader reader(*document, path.string());
   RETURN_IF_ERROR(reader.RequireObject());
-  RETURN_IF_ERROR(AddEndIds(reader, config));
-  double temperature = config.default_temperature;
-  double top_p = config.default_top_p;
-  if (reader.Has("temperature")) {
-    RETURN_IF_ERROR(reader.Number("temperature", 0, 100, temperature));
-  }
-  if (reader.Has("top_p")) {
-    RETURN_IF_ERROR(reader.Number("top_p", 1e-6, 1, top_p));
-  }
-  config.default_temperature = static_cast<float>(temperature);
-  config.default_top_p = static_cast<float>(top_p);
-  return absl::OkStatus();
+  return AddEndIds(reader, config);
 }
 
 }  // namespace

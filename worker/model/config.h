@@ -36,16 +36,15 @@ struct ModelConfig {
   bool tie_word_embeddings = false;  // the head is the embedding
   // config.json's bos_token_id is not kept: the Qwen distills give their end token there.
   std::vector<std::int32_t> end_of_sequence_ids;  // of both files, ascending, each < vocab_size
-  float default_temperature = 0.6F;
-  float default_top_p = 0.95F;
 
   std::int64_t q_size() const { return num_heads * head_dim; }
   std::int64_t kv_size() const { return num_kv_heads * head_dim; }
 };
 
-// Reads `dir`/config.json and, where there is one, `dir`/generation_config.json.
-// Fails: INVALID_ARGUMENT or NOT_FOUND, naming file, key, value and what is supported. Sizes are
-// bounded so that no product of them overflows 64 bits.
+// Reads `dir`/config.json and, where there is one, the end-of-sequence ids of
+// `dir`/generation_config.json; default temperature and top_p are the contract's, not the
+// checkpoint's. Fails: INVALID_ARGUMENT or NOT_FOUND, naming file, key, value and what is
+// supported. Sizes are bounded so that no product of them overflows 64 bits.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir);
 
 // Trainable numbers of the model.

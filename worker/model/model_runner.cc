@@ -212,8 +212,6 @@ ModelInfo Describe(const ModelConfig& config, const RunnerLimits& limits,
   ModelInfo info;
   info.architecture = config.architecture;
   info.end_of_sequence_ids = config.end_of_sequence_ids;
-  info.default_temperature = config.default_temperature;
-  info.default_top_p = config.default_top_p;
   info.parameters = CountParameters(config);
   info.kv_cache_tokens = static_cast<std::int64_t>(limits.num_blocks) * limits.block_tokens;
   info.device = device;

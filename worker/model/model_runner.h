@@ -33,8 +33,6 @@ struct ModelOptions {
 struct ModelInfo {
   std::string architecture;                       // "Qwen2ForCausalLM", "LlamaForCausalLM"
   std::vector<std::int32_t> end_of_sequence_ids;  // config.json and generation_config.json
-  float default_temperature = 0.6F;               // generation_config.json, else these
-  float default_top_p = 0.95F;
   std::int64_t parameters = 0;
   std::int64_t weight_bytes = 0;            // all ranks
   std::int64_t weight_bytes_per_token = 0;  // of them read to decode one token at batch 1

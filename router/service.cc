@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/log.h"
+#include "common/rpc/deadline.h"
 #include "common/rpc/request_checks.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/status_details.h"
@@ -198,7 +199,8 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
 
   // gRPC cancels a call whose deadline has passed; whichever was first, it was the deadline.
   absl::Status CancelStatus() const {
-    if (std::chrono::system_clock::now() >= context_.deadline) {
+    const auto left = context_.deadline - std::chrono::system_clock::now();
+    if (left <= rpc::DeadlineSlack(service_.shared_.clock.Now() - arrival_)) {
       return absl::DeadlineExceededError("the deadline has passed");
     }
     return absl::CancelledError("the client has cancelled");

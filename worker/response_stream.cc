@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/log.h"
+#include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
 
 namespace thinkwire::worker {
@@ -214,7 +215,8 @@ void ResponseStream::HandleEnding(const engine::Ending& ending, Clock::TimePoint
   if (!output_.finished()) output_.ReleaseText(&events);
   for (v1::GenerateResponse& event : events) Emit(std::move(event));
   // gRPC and the engine watch the same deadline: whichever was first, it was the deadline.
-  if (reason == engine::EndReason::kCancelled && deadline_ && now >= *deadline_) {
+  if (reason == engine::EndReason::kCancelled && deadline_ &&
+      now + rpc::DeadlineSlack(now - call_.arrival) >= *deadline_) {
     reason = engine::EndReason::kDeadline;
   }
   if (output_.finished()) {

@@ -91,9 +91,11 @@ v1::GenerateRequest MakeRequest(std::uint64_t seed) {
 }
 
 std::shared_ptr<ResponseStream> Start(FakeWorker& worker, const v1::GenerateRequest& request,
-                                      std::shared_ptr<FakeSink> sink) {
+                                      std::shared_ptr<FakeSink> sink,
+                                      std::optional<Clock::TimePoint> deadline = {}) {
   auto reading = worker.reader.Read(request);
   EXPECT_TRUE(reading.ok()) << reading.status();
+  reading->request.deadline = deadline;
   return ResponseStream::Start(
       worker.shared(),
       {.request_id = "r", .attempt = 7, .traceparent = "", .arrival = worker.clock.Now()},
@@ -255,6 +257,27 @@ TEST(ResponseStreamTest, CancelFreesEverythingAndWritesNoMore) {
   EXPECT_EQ(sink->WaitUntilEnded().code(), absl::StatusCode::kCancelled);
   worker.pool.Stop();
   EXPECT_TRUE(watched.expired());
+}
+
+TEST(ResponseStreamTest, ACancelJustBeforeTheDeadlineWasTheDeadline) {
+  FakeClock clock;
+  FakeWorker worker(engine::FakeModel(kVocabulary), clock);
+  worker.runner.CloseGate();
+  v1::GenerateRequest request = MakeRequest(5);
+  request.set_ignore_eos(true);
+  const auto cancel = [&](Clock::Duration before_deadline) {
+    auto sink = std::make_shared<FakeSink>(kUnlimited);
+    auto stream = Start(worker, request, sink, clock.Now() + std::chrono::seconds(10));
+    clock.Advance(std::chrono::seconds(10) - before_deadline);
+    stream->Cancel();
+    return sink;
+  };
+  const auto just_before = cancel(std::chrono::milliseconds(150));
+  const auto well_before = cancel(std::chrono::seconds(1));
+  worker.runner.OpenGate();
+  EXPECT_EQ(just_before->WaitUntilEnded().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(well_before->WaitUntilEnded().code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(worker.WaitUntilIdle());
 }
 
 TEST(ResponseStreamTest, NotFiniteIsInternal) {

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <ostream>
 
 #include "worker/text/chat_template.h"
 #include "worker/text/detokenizer.h"
@@ -22,6 +23,9 @@ struct Vocabulary {
   std::vector<Ids> of_texts;  // parallel to kTexts
   Ids prompt;                 // "What is 1+1?", forced thinking
 };
+
+// What GoogleTest adds to the names of the tests.
+void PrintTo(const Vocabulary& vocabulary, std::ostream* out) { *out << vocabulary.folder; }
 
 const std::string kTexts[] = {
     "Hello, world!", "What is 1+1=12345?",      "  def f(x):\n    return x\n\n",

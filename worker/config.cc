@@ -75,7 +75,7 @@ const Option* FindOption(const std::string& name) {
   return found == std::end(kOptions) ? nullptr : found;
 }
 
-std::string NumberText(double number) { return absl::StrFormat("%.15g", number); }
+std::string NumberText(double number) { return absl::StrFormat("%.16g", number); }
 
 absl::Status Bad(const Option& option, const std::string& value, const std::string& wanted) {
   return absl::InvalidArgumentError(

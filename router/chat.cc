@@ -211,7 +211,11 @@ class Chat {
     for (;;) {
       std::fputs("> ", stderr);
       std::string line;
-      if (!std::getline(std::cin, line) || absl::StripAsciiWhitespace(line).empty()) return 0;
+      if (!std::getline(std::cin, line)) {
+        std::fputs("\n", stderr);  // Ctrl-D leaves the cursor behind the prompt
+        return 0;
+      }
+      if (absl::StripAsciiWhitespace(line).empty()) return 0;
       if (Ask(line) == kExitNoConnection) return kExitNoConnection;
     }
   }

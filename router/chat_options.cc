@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/options.h"
+#include "common/rpc/request_parser.h"
 #include "common/status.h"
 #include "router/policy.h"
 
@@ -39,6 +40,11 @@ std::vector<Option> Options(ChatOptions& options) {
 }  // namespace
 
 absl::StatusOr<ChatOptions> ParseChatArguments(std::span<const char* const> arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (!rpc::IsValidUtf8(arguments[i])) {
+      return absl::InvalidArgumentError(absl::StrCat("argument ", i + 1, " is not valid UTF-8"));
+    }
+  }
   // "--no-think" is what people type.
   std::vector<const char*> spelled(arguments.begin(), arguments.end());
   for (const char*& argument : spelled) {
@@ -72,10 +78,9 @@ std::string ChatUsage() {
       "  thinkwire-chat [--option=value ...] \"question\"\n"
       "  echo \"question\" | thinkwire-chat [--option=value ...]\n"
       "  thinkwire-chat                     a conversation; an empty line or Ctrl-D ends it\n\n"
-      "The answer goes to stdout, everything else to stderr; reasoning goes to stdout too, "
-      "dimmed,\n"
-      "where stdout is a terminal. Exit codes: 0 answered, 1 the request failed, 2 wrong usage,\n"
-      "3 no connection, 130 Ctrl-C.\n\n",
+      "The answer goes to stdout, everything else to stderr, dimmed where that is a terminal.\n"
+      "Exit codes: 0 completed, 1 the request failed, 2 wrong usage, 3 no connection, 130 "
+      "Ctrl-C.\n\n",
       DescribeOptions(Options(defaults)));
 }
 

@@ -35,6 +35,7 @@ void Screen::Reasoning(std::string_view text) {
   if (text.empty()) return;
   Switch(Open::kReasoning);
   WriteErr(text, /*dim=*/true);
+  line_is_begun_ = text.back() != '\n';
   std::fflush(err_);
 }
 
@@ -42,6 +43,7 @@ void Screen::Answer(std::string_view text) {
   if (text.empty()) return;
   Switch(Open::kAnswer);
   Write(out_, out_is_terminal_ ? WithoutControls(text) : std::string(text));
+  line_is_begun_ = text.back() != '\n';
   std::fflush(out_);
 }
 
@@ -68,11 +70,11 @@ void Screen::Switch(Open to) {
     case Open::kNothing:
       break;
     case Open::kReasoning:
-      Write(err_, "\n");
+      if (line_is_begun_) Write(err_, "\n");
       if (to == Open::kAnswer) Write(err_, "\n");
       break;
     case Open::kAnswer:
-      Write(out_, "\n");
+      if (line_is_begun_) Write(out_, "\n");
       break;
     case Open::kProgress:
       Write(err_, kClearLine);

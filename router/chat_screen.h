@@ -35,7 +35,8 @@ class Screen {
   const bool out_is_terminal_;
   const bool err_is_terminal_;
   const bool dims_;
-  Open open_ = Open::kNothing;  // whose line is begun
+  Open open_ = Open::kNothing;  // who wrote last, and may go on
+  bool line_is_begun_ = false;  // of reasoning or answer: its text does not end with a line feed
 };
 
 // `text` without control characters but line feed and tab, so that it cannot drive a terminal.

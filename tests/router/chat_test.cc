@@ -33,6 +33,7 @@ TEST(ParseChatArguments, RefusesWhatMakesNoSense) {
   EXPECT_FALSE(Parse({"--timeout_s=0"}).ok());
   EXPECT_FALSE(Parse({"--raw", "--no-think"}).ok());
   EXPECT_FALSE(Parse({"--raw", "--system=x"}).ok());
+  EXPECT_EQ(Parse({"--raw", "a\xff"}).status().message(), "argument 2 is not valid UTF-8");
 }
 
 TEST(WithoutControls, LeavesTextAndTakesTerminalSequences) {
@@ -62,6 +63,19 @@ TEST(Screen, KeepsAnswersApartAndHasNoColorsInFiles) {
   screen.Note("[done]");
   EXPECT_EQ(Contents(out), "It is 2.\n");
   EXPECT_EQ(Contents(err), "[tiny]\n1+1 is 2\n\n[done]\n");
+  std::fclose(out);
+  std::fclose(err);
+}
+
+TEST(Screen, LeavesOneEmptyLineAfterReasoningThatEndsItsOwnLine) {
+  std::FILE* out = std::tmpfile();
+  std::FILE* err = std::tmpfile();
+  Screen screen(out, err);
+  screen.Reasoning("So 1 + 1 = 2.\n");
+  screen.Answer("2\n");
+  screen.Note("[done]");
+  EXPECT_EQ(Contents(out), "2\n");
+  EXPECT_EQ(Contents(err), "So 1 + 1 = 2.\n\n[done]\n");
   std::fclose(out);
   std::fclose(err);
 }

@@ -46,6 +46,7 @@ struct WeightSlice {
 
 enum class LinearLayout : std::uint8_t {
   kPlain,   // parts stacked by rows
+  kQkv,     // queries, keys, values, each whole heads, for QkvRopeWriteKv alone
   kGateUp,  // two parts of equal shape, gate then up, for GateUpSwiGlu alone
 };
 

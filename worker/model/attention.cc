@@ -56,7 +56,7 @@ AttentionWeights LoadAttention(const ModelConfig& config, const RankShape& shape
                                       config.hidden_size, config.q_size(), false},
                                      {0, config.hidden_size, first_q, q_rows});
   AttentionWeights weights;
-  weights.qkv = backend.MakeLinear(Views(matrices), Views(biases), kernels::LinearLayout::kPlain);
+  weights.qkv = backend.MakeLinear(Views(matrices), Views(biases), kernels::LinearLayout::kQkv);
   weights.out = backend.MakeLinear({&out.slice, 1}, {}, kernels::LinearLayout::kPlain);
   return weights;
 }

@@ -96,6 +96,7 @@ std::unique_ptr<LinearWeight> CpuBackend::MakeLinear(std::span<const WeightSlice
                                                      std::span<const WeightSlice> bias,
                                                      LinearLayout layout) {
   Check(!parts.empty(), "a linear has at least one part");
+  if (layout == LinearLayout::kQkv) layout = LinearLayout::kPlain;  // the order needs no change
   std::int64_t out = 0;
   const std::int64_t in = parts[0].cols;
   for (const WeightSlice& part : parts) {

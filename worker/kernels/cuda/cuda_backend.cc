@@ -8,7 +8,8 @@
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/convert.h"
 #include "worker/kernels/cuda/cuda_check.h"
-#include "worker/kernels/cuda/gate_up_tile.h"
+#include "worker/kernels/cuda/kv_block.cuh"
+#include "worker/kernels/cuda/row_order.h"
 #include "worker/kernels/cuda/small_linear.h"
 #include "worker/kernels/cuda/token_ops.h"
 
@@ -59,7 +60,8 @@ std::pair<const WeightSlice*, std::int64_t> Find(std::span<const WeightSlice> pa
 
 }  // namespace
 
-// Row-major bf16 [out, in]; a kGateUp weight's rows in the order that gate_up_tile.h gives.
+// Row-major bf16 [out, in]; rows of a kQkv and a kGateUp weight in the order that row_order.h
+// gives.
 class CudaBackend::LinearMatrix final : public LinearWeight {
  public:
   LinearMatrix(LinearLayout layout, std::int64_t out, std::int64_t in, Buffer matrix, Buffer bias)
@@ -80,7 +82,7 @@ CudaBackend::CudaBackend(int device) : device_(device) {
   Use();
   CUDA_CHECK(cudaGetDeviceProperties(&properties_, device_));
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-  small_linear_ = properties_.major == 9;
+  has_small_linear_ = properties_.major == 9;
   large_linear_ = std::make_unique<LargeLinear>(stream_);
   upload_ = std::make_unique<WeightUpload>(stream_);
   exact_ = IsExact();
@@ -170,16 +172,20 @@ std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlic
     out += part.rows;
   }
   Check(out > 0 && in > 0 && in % 8 == 0, "a linear has rows, and columns in eights");
-  const bool gate_up = layout == LinearLayout::kGateUp;
-  Check(!gate_up || (parts.size() == 2 && parts[0].rows == parts[1].rows &&
-                     parts[0].rows % kGateUpTile == 0 && bias.empty()),
-        "a gate-up weight has two parts of one shape, rows in eights, and no bias");
+  Check(layout != LinearLayout::kGateUp ||
+            (parts.size() == 2 && parts[0].rows == parts[1].rows && parts[0].rows % kHalfTile == 0),
+        "a gate-up weight has two parts of one shape, rows in eights");
+  Check(layout == LinearLayout::kQkv || bias.empty(), "only QKV has a bias");
+  const auto source_row = [&](std::int64_t row) {
+    if (layout == LinearLayout::kGateUp) return GateUpRow(row, out);
+    return layout == LinearLayout::kQkv ? QkvRow(row, kHeadDim) : row;
+  };
   Buffer matrix = Allocate(static_cast<std::size_t>(out * in) * 2);
   upload_->Run(
       out, in,
       [&](std::int64_t first, std::int64_t count, std::uint16_t* to) {
         for (std::int64_t row = first; row < first + count; ++row, to += in) {
-          const auto [part, part_row] = Find(parts, gate_up ? GateUpRow(row, out) : row);
+          const auto [part, part_row] = Find(parts, source_row(row));
           ConvertRow(*part, part_row, to);
         }
       },
@@ -191,7 +197,7 @@ std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlic
         out, 1,
         [&](std::int64_t first, std::int64_t count, std::uint16_t* to) {
           for (std::int64_t row = first; row < first + count; ++row) {
-            const auto [part, part_row] = Find(bias, row);
+            const auto [part, part_row] = Find(bias, source_row(row));
             *to++ = Bf16FromF32(SliceElement(*part, part_row, 0));
           }
         },
@@ -251,29 +257,41 @@ void CudaBackend::AddRmsNorm(const Tensor& partial, const Tensor& residual, cons
   LaunchAddRmsNorm(&partial, residual, weight, eps, out, stream_);
 }
 
-void CudaBackend::Multiply(const Tensor& x, const LinearMatrix& weight, const Tensor& out) {
-  const std::int64_t tokens = x.dim(0);
+SmallLinear CudaBackend::Small(const Tensor& x, const LinearMatrix& weight) const {
+  return {.weights = weight.matrix.data(),
+          .rows = weight.out,
+          .columns = weight.in,
+          .x = x.data,
+          .tokens = static_cast<int>(x.dim(0)),
+          .num_sms = properties_.multiProcessorCount};
+}
+
+bool CudaBackend::IsSmall(const Tensor& x, const LinearMatrix& weight) const {
   Check(x.rank == 2 && x.dtype == DType::kBf16 && x.dim(1) == weight.in, "x is bf16 [T, in]");
-  Check(out.size() == tokens * weight.out, "the output is [T, out]");
+  return has_small_linear_ && x.dim(0) <= kSmallLinearTokens;
+}
+
+void CudaBackend::Multiply(const Tensor& x, const LinearMatrix& weight, const Tensor& out) {
+  Check(out.size() == x.dim(0) * weight.out, "the output is [T, out]");
   const bool f32 = out.dtype == DType::kF32;
-  if (small_linear_ && tokens <= kSmallLinearTokens) {
-    LaunchSmallLinear({.weights = weight.matrix.data(),
-                       .rows = weight.out,
-                       .columns = weight.in,
-                       .x = x.data,
-                       .tokens = static_cast<int>(tokens),
-                       .out = out.data,
-                       .out_width = weight.out,
-                       .num_sms = properties_.multiProcessorCount},
-                      f32 ? LinearOutput::kF32 : LinearOutput::kBf16, stream_);
-    return;
+  if (!IsSmall(x, weight)) {
+    large_linear_->Run(weight.matrix.data(), weight.out, weight.in, x.data, x.dim(0), f32,
+                       out.data);
+  } else if (f32) {
+    LaunchSmallLinear(Small(x, weight), out.as<float>(), stream_);
+  } else {
+    LaunchSmallLinearBf16(Small(x, weight), out.data, stream_);
   }
-  large_linear_->Run(weight.matrix.data(), weight.out, weight.in, x.data, tokens, f32, out.data);
 }
 
 void CudaBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
                                  const BatchView& batch, const KvLayer& kv, const Tensor& q) {
   const auto& weight = static_cast<const LinearMatrix&>(qkv);
+  Check(weight.layout == LinearLayout::kQkv, "a QKV weight");
+  if (IsSmall(x, weight)) {
+    LaunchSmallLinearQkv(Small(x, weight), weight.bias.data(), rope, batch, kv, q, stream_);
+    return;
+  }
   const std::int64_t tokens = x.dim(0);
   void* const memory =
       Scratch(static_cast<std::size_t>(tokens * weight.out) * sizeof(float), product_scratch_);
@@ -282,9 +300,22 @@ void CudaBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const
   LaunchRopeWriteKv(sums, weight.bias.data(), rope, batch, kv, q, stream_);
 }
 
+void CudaBackend::PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv,
+                                 float scale, const Tensor& out) {
+  if (attention_.seqs < batch.num_seqs || attention_.kv_heads != kv.num_kv_heads) {
+    const std::size_t bytes = AttentionWorkspaceBytes(batch.num_seqs, kv.num_kv_heads);
+    void* const memory = Scratch(bytes, attention_scratch_);
+    CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_));
+    attention_ = {.workspace = MakeAttentionWorkspace(memory, batch.num_seqs, kv.num_kv_heads),
+                  .seqs = batch.num_seqs,
+                  .kv_heads = kv.num_kv_heads};
+  }
+  LaunchPagedAttention(q, batch, kv, scale, out, attention_.workspace,
+                       properties_.multiProcessorCount, stream_);
+}
+
 void CudaBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) {
   const auto& matrix = static_cast<const LinearMatrix&>(weight);
-  Check(matrix.bias.bytes() == 0, "only QKV has a bias");
   Check(matrix.layout == LinearLayout::kPlain && out.dtype == DType::kBf16, "out is bf16 [T, out]");
   Multiply(x, matrix, out);
 }
@@ -292,19 +323,11 @@ void CudaBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tens
 void CudaBackend::GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) {
   const auto& weight = static_cast<const LinearMatrix&>(gate_up);
   const std::int64_t tokens = x.dim(0);
-  Check(weight.layout == LinearLayout::kGateUp && x.dim(1) == weight.in &&
-            out.dtype == DType::kBf16 && out.size() * 2 == tokens * weight.out,
+  Check(weight.layout == LinearLayout::kGateUp && out.dtype == DType::kBf16 &&
+            out.size() * 2 == tokens * weight.out,
         "out is bf16 [T, F] of a gate-up weight");
-  if (small_linear_ && tokens <= kSmallLinearTokens) {
-    LaunchSmallLinear({.weights = weight.matrix.data(),
-                       .rows = weight.out,
-                       .columns = weight.in,
-                       .x = x.data,
-                       .tokens = static_cast<int>(tokens),
-                       .out = out.data,
-                       .out_width = weight.out / 2,
-                       .num_sms = properties_.multiProcessorCount},
-                      LinearOutput::kSwiGlu, stream_);
+  if (IsSmall(x, weight)) {
+    LaunchSmallLinearSwiGlu(Small(x, weight), out.data, stream_);
     return;
   }
   void* const memory = Scratch(static_cast<std::size_t>(tokens * weight.out) * 2, product_scratch_);
@@ -320,7 +343,7 @@ void CudaBackend::LmHead(const Tensor& x, const LinearWeight& weight, const Tens
 
 // One small product, by both kernels, of a token among many and among few.
 bool CudaBackend::IsExact() {
-  if (!small_linear_) return false;
+  if (!has_small_linear_) return false;
   constexpr std::int64_t kRows = 192;
   constexpr std::int64_t kColumns = 1096;
   constexpr std::int64_t kTokens = 160;

@@ -7,6 +7,8 @@
 
 #include "worker/kernels/backend.h"
 #include "worker/kernels/cuda/large_linear.h"
+#include "worker/kernels/cuda/paged_attention.h"
+#include "worker/kernels/cuda/small_linear.h"
 #include "worker/kernels/cuda/weight_upload.h"
 
 namespace thinkwire::worker::kernels {
@@ -69,9 +71,18 @@ class CudaBackend final : public Backend {
  private:
   class LinearMatrix;
 
+  // Sized for the largest step so far.
+  struct AttentionState {
+    AttentionWorkspace workspace;
+    int seqs = 0;
+    int kv_heads = 0;
+  };
+
   void Use() const;  // makes this backend's GPU the calling thread's
   // Scratch memory of at least `bytes`, whose content the next call loses.
   void* Scratch(std::size_t bytes, Buffer& scratch);
+  bool IsSmall(const Tensor& x, const LinearMatrix& weight) const;
+  SmallLinear Small(const Tensor& x, const LinearMatrix& weight) const;
   // out [T, rows] in f32 or bf16 = x W^T. No bias.
   void Multiply(const Tensor& x, const LinearMatrix& weight, const Tensor& out);
   bool IsExact();
@@ -81,10 +92,11 @@ class CudaBackend final : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<LargeLinear> large_linear_;
   std::unique_ptr<WeightUpload> upload_;
-  bool small_linear_ = false;  // the device has what SmallLinear needs
+  bool has_small_linear_ = false;  // the device can do what it needs
   bool exact_ = false;
   Buffer product_scratch_;    // QKV sums, or gates and ups
   Buffer attention_scratch_;  // partial results of decode
+  AttentionState attention_;
   Buffer sample_scratch_;
 };
 

@@ -4,29 +4,41 @@
 
 #include <cstdint>
 
+#include "worker/kernels/backend.h"
+
 namespace thinkwire::worker::kernels {
 
 inline constexpr int kSmallLinearTokens = 64;
 
-enum class LinearOutput : std::uint8_t {
-  kBf16,    // the sums, rounded once
-  kF32,     // the sums
-  kSwiGlu,  // bf16 silu(gate) * up of sums that lie as gate_up_tile.h says
-};
-
-// y = x W^T for few tokens. Device pointers, aligned to 16 bytes.
+// The weights and tokens of y = x W^T for few tokens. Device pointers, aligned to 16 bytes.
 struct SmallLinear {
   const void* weights = nullptr;  // bf16 [rows, columns]
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   const void* x = nullptr;  // bf16 [tokens, columns]
   int tokens = 0;           // [1, kSmallLinearTokens]
-  void* out = nullptr;      // [tokens, out_width]
-  std::int64_t out_width = 0;
+  // bf16 [columns] or null: x is normed first, as LaunchAddRmsNorm does it. REQUIRES:
+  // CanNormFirst.
+  const void* norm_weight = nullptr;
+  float eps = 0;
   int num_sms = 0;
 };
 
-// Needs compute capability 9.0. Threads: the stream's.
-void LaunchSmallLinear(const SmallLinear& op, LinearOutput output, cudaStream_t stream);
+// Whether so few and so short tokens find room beside the weights.
+bool CanNormFirst(int tokens, std::int64_t columns);
+
+// What becomes of the sums; out [tokens, rows] unless said. All need compute capability 9.0.
+// Threads: the stream's.
+void LaunchSmallLinear(const SmallLinear& op, float* out, cudaStream_t stream);
+// Rounded once to bf16.
+void LaunchSmallLinearBf16(const SmallLinear& op, void* out, cudaStream_t stream);
+// residual bf16 += the sums rounded to bf16, rounded again.
+void LaunchSmallLinearAdd(const SmallLinear& op, void* residual, cudaStream_t stream);
+// out bf16 [tokens, rows / 2] = SwiGlu of a kGateUp weight's sums.
+void LaunchSmallLinearSwiGlu(const SmallLinear& op, void* out, cudaStream_t stream);
+// The rest of QkvRopeWriteKv of a kQkv weight's sums; bias bf16 [rows] or null.
+void LaunchSmallLinearQkv(const SmallLinear& op, const void* bias, const Tensor& rope,
+                          const BatchView& batch, const KvLayer& kv, const Tensor& q,
+                          cudaStream_t stream);
 
 }  // namespace thinkwire::worker::kernels

@@ -4,8 +4,8 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/bf16_pieces.cuh"
-#include "worker/kernels/cuda/gate_up_tile.h"
 #include "worker/kernels/cuda/launch.cuh"
+#include "worker/kernels/cuda/row_order.h"
 #include "worker/kernels/cuda/swiglu.cuh"
 #include "worker/kernels/cuda/token_ops.h"
 
@@ -34,7 +34,7 @@ __global__ __launch_bounds__(kThreads) void SwiGluKernel(const uint4* gate_up, s
 
 void LaunchSwiGlu(const Tensor& gate_up, const Tensor& out, cudaStream_t stream) {
   Check(gate_up.dtype == DType::kBf16 && out.dtype == DType::kBf16 &&
-            gate_up.size() == 2 * out.size() && out.dim(1) % kGateUpTile == 0,
+            gate_up.size() == 2 * out.size() && out.dim(1) % kHalfTile == 0,
         "gate_up is bf16 [T, 2F] for out bf16 [T, F], F a multiple of 8");
   const std::int64_t pieces = out.size() / 8;
   Launch(&SwiGluKernel,

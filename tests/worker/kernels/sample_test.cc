@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "tests/worker/kernels/op_testing.h"
-#include "worker/kernels/cpu/noise.h"
+#include "worker/kernels/noise.h"
 
 namespace thinkwire::worker::kernels {
 namespace {

@@ -3,13 +3,14 @@
 #include <cstdint>
 
 #include "worker/kernels/cpu/row_kernels.h"
+#include "worker/kernels/exp.h"
 
 // The inner loops over a type L of sixteen f32 lanes. What fixes the bits, on every instruction
 // set:
 //  - a dot product or sum over n elements: lane j takes elements j, 16 + j, ... in ascending order
 //    by fused multiply-add, missing elements being 0; then the lanes are added as a tree, lane j
 //    and lane j + 8, j + 4, j + 2, j + 1;
-//  - exp is the polynomial below; multiply-adds are fused where Fma is written and nowhere else.
+//  - exp is the polynomial of exp.h; multiply-adds are fused where Fma is written and nowhere else.
 namespace thinkwire::worker::kernels {
 
 // Runs f(first index, lanes) over n elements: lanes is 16 but for the last.
@@ -42,26 +43,6 @@ float Sum(const L& x) {
   float sums[4];
   L::Sum4(lanes, sums);
   return sums[0];
-}
-
-// e^x to 1.5 ulp; 0 below -87, e^88 above 88, NaN of NaN. Polynomial of Cephes' expf.
-template <class L>
-L Exp(const L& x) {
-  const L low = L::Set(-87.0F);
-  const L clamped = L::Max(low, L::Min(L::Set(88.0F), x));
-  const L shift = L::Set(12582912.0F);  // 1.5 * 2^23: the sum's low bits are round(x / ln 2)
-  const L z = L::Fma(clamped, L::Set(1.44269504F), shift);
-  const L n = L::Sub(z, shift);
-  L r = L::Fma(n, L::Set(-0.693359375F), clamped);
-  r = L::Fma(n, L::Set(2.12194440e-4F), r);
-  L p = L::Set(1.9875691500e-4F);
-  p = L::Fma(p, r, L::Set(1.3981999507e-3F));
-  p = L::Fma(p, r, L::Set(8.3334519073e-3F));
-  p = L::Fma(p, r, L::Set(4.1665795894e-2F));
-  p = L::Fma(p, r, L::Set(1.6666665459e-1F));
-  p = L::Fma(p, r, L::Set(5.0000001201e-1F));
-  p = L::Add(L::Fma(p, L::Mul(r, r), r), L::Set(1.0F));
-  return L::ZeroWhereLess(x, low, L::Mul(p, L::Pow2OfLowBits(z)));
 }
 
 template <class L>

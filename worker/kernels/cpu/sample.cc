@@ -6,7 +6,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/cpu_backend.h"
-#include "worker/kernels/cpu/noise.h"
+#include "worker/kernels/noise.h"
 
 // Draws one id a row. The formula that every device reproduces, over x = logits[0 .. vocab_size):
 //   x holds a NaN or infinity: not_finite = 1, id 0, logprob 0.
@@ -21,7 +21,7 @@
 //   and of that prefix the ids with e_i >= min_p.
 //   id = the kept id of greatest t_i + gumbel(philox(seed; id, position, output index, 0)[0]), the
 //        lowest of equals.
-// exp is that of row_kernels_impl.h; log and gumbel are those of noise.h.
+// exp is that of exp.h; log and gumbel are those of noise.h.
 namespace thinkwire::worker::kernels {
 namespace {
 

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "worker/kernels/backend.h"
+#include "worker/kernels/tensor.h"
+
+namespace thinkwire::worker::kernels {
+
+// Backend::Sample on `stream`, the CPU's bits. Needs no workspace; the launch's shape depends on
+// L, the vocabulary's size and the device alone. REQUIRES: vocab_size < 2^20 - 4.
+void LaunchSample(const Tensor& logits, const SampleView& view, const Tensor& ids,
+                  const Tensor& logprobs, const Tensor& not_finite, const Tensor& last_sampled,
+                  cudaStream_t stream);
+
+}  // namespace thinkwire::worker::kernels

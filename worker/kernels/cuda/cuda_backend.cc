@@ -10,6 +10,7 @@
 #include "worker/kernels/cuda/cuda_check.h"
 #include "worker/kernels/cuda/kv_block.cuh"
 #include "worker/kernels/cuda/row_order.h"
+#include "worker/kernels/cuda/sample.h"
 #include "worker/kernels/cuda/small_linear.h"
 #include "worker/kernels/cuda/token_ops.h"
 
@@ -312,6 +313,12 @@ void CudaBackend::PagedAttention(const Tensor& q, const BatchView& batch, const 
   }
   LaunchPagedAttention(q, batch, kv, scale, out, attention_.workspace,
                        properties_.multiProcessorCount, stream_);
+}
+
+void CudaBackend::Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
+                         const Tensor& logprobs, const Tensor& not_finite,
+                         const Tensor& last_sampled) {
+  LaunchSample(logits, view, ids, logprobs, not_finite, last_sampled, stream_);
 }
 
 void CudaBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) {

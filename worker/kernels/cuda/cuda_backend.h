@@ -97,7 +97,6 @@ class CudaBackend final : public Backend {
   Buffer product_scratch_;    // QKV sums, or gates and ups
   Buffer attention_scratch_;  // partial results of decode
   AttentionState attention_;
-  Buffer sample_scratch_;
 };
 
 }  // namespace thinkwire::worker::kernels

@@ -5,7 +5,8 @@ namespace thinkwire::worker::model {
 Rank::Rank(const ModelConfig& config, const RankShape& shape, const engine::RunnerLimits& limits,
            const WeightSource& source, std::span<const float> rope, kernels::Backend& backend,
            parallel::Communicator& communicator)
-    : shape_(shape),
+    : backend_(backend),
+      shape_(shape),
       weights_(LoadRankWeights(config, shape, source, backend)),
       kv_cache_(
           GroupedQueryKvLayout(config, shape, limits.block_tokens, backend.activation_dtype()),
@@ -14,9 +15,12 @@ Rank::Rank(const ModelConfig& config, const RankShape& shape, const engine::Runn
       sampler_(limits, backend),
       decoder_({config, shape_, weights_, kv_cache_, backend, communicator}, limits, rope) {}
 
+// The device may still read and write what the members free.
+Rank::~Rank() { backend_.Synchronize(); }
+
 kernels::Tensor Rank::Forward(const engine::StepPlan& plan) {
-  sampler_.Apply(plan.sampling_changes);
-  batch_.Load(plan, sampler_.last_sampled());
+  batch_.Load(plan);
+  batch_.GatherIds(sampler_.last_sampled());
   return decoder_.Forward(batch_);
 }
 

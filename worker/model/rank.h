@@ -1,6 +1,5 @@
 #pragma once
 
-#include <memory>
 #include <span>
 
 #include "worker/engine/runner.h"
@@ -15,7 +14,8 @@
 
 namespace thinkwire::worker::model {
 
-// One rank of a loaded model. Threads: built and used on the rank's own.
+// One rank of a loaded model. Gives its device one step after another and waits for none of them.
+// Threads: built and used on the rank's own.
 class Rank {
  public:
   // Loads the rank's share of `source`, which is not used afterwards. `config`, `backend` and
@@ -23,19 +23,21 @@ class Rank {
   Rank(const ModelConfig& config, const RankShape& shape, const engine::RunnerLimits& limits,
        const WeightSource& source, std::span<const float> rope, kernels::Backend& backend,
        parallel::Communicator& communicator);
+  ~Rank();  // waits for the device
 
-  // Computes `plan` up to its logits, as Decoder::Forward returns them.
-  kernels::Tensor Forward(const engine::StepPlan& plan);
-
-  // Forward, then draws.
+  // Computes `plan` and draws.
   void Step(const engine::StepPlan& plan);
 
-  // What the last Step drew. Waits for the device.
-  engine::StepResult Collect(const engine::StepPlan& plan) { return sampler_.Collect(plan); }
+  // What the last Step drew, as Sampler::drawn; L = 0 if nothing.
+  kernels::Tensor drawn() const { return sampler_.drawn(batch_.num_logits()); }
+
+  // Instead of Step: computes `plan` up to its logits, as Decoder::Forward returns them.
+  kernels::Tensor Forward(const engine::StepPlan& plan);
 
   const RankWeights& weights() const { return weights_; }
 
  private:
+  kernels::Backend& backend_;
   const RankShape shape_;
   const RankWeights weights_;
   const KvCache kv_cache_;

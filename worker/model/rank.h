@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <memory>
 #include <span>
 
 #include "worker/engine/runner.h"
@@ -25,6 +28,10 @@ class Rank {
        parallel::Communicator& communicator);
   ~Rank();  // waits for the device
 
+  // Where the backend gains by it, records a decode-only step of each bucket: from then on
+  // such steps are padded and replayed. All ranks call it together, before any step.
+  void RecordDecodes();
+
   // Computes `plan` and draws.
   void Step(const engine::StepPlan& plan);
 
@@ -37,6 +44,12 @@ class Rank {
   const RankWeights& weights() const { return weights_; }
 
  private:
+  // The step that the batch holds, up to its logits or through its draws. Reads nothing from the
+  // host but the step's shape.
+  kernels::Tensor ComputeLogits();
+  void ComputeStep();
+
+  const engine::RunnerLimits limits_;
   kernels::Backend& backend_;
   const RankShape shape_;
   const RankWeights weights_;
@@ -44,6 +57,7 @@ class Rank {
   Batch batch_;
   Sampler sampler_;
   Decoder decoder_;
+  std::map<std::int32_t, std::unique_ptr<kernels::Replay>> decodes_;  // by bucket
 };
 
 }  // namespace thinkwire::worker::model

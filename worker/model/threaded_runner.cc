@@ -16,6 +16,7 @@ using engine::StepResult;
 struct ThreadedRunner::Loading {
   const WeightSource& source;
   const std::vector<float> rope;
+  std::latch loaded;  // nothing is allocated any more: recording may begin
   std::latch ready;
 };
 
@@ -24,7 +25,7 @@ ThreadedRunner::ThreadedRunner(Parts parts, const WeightSource& source)
   CHECK(parts_.devices.communicators.size() == parts_.devices.backends.size(),
         "one communicator a rank");
   Loading loading{source, RopeTable(parts_.config, parts_.limits.max_model_len),
-                  std::latch(num_ranks())};
+                  std::latch(num_ranks()), std::latch(num_ranks())};
   for (int rank = 0; rank < num_ranks(); ++rank) {
     threads_.emplace_back([this, rank, &loading] { RunRank(rank, loading); });
   }
@@ -46,6 +47,8 @@ void ThreadedRunner::RunRank(int rank, Loading& loading) {
   weight_bytes_ += computer.weights().bytes();
   weight_bytes_per_token_ += computer.weights().bytes_per_token();
   if (rank == 0) results_ = std::make_unique<ResultQueue>(parts_.limits, backend);
+  loading.loaded.arrive_and_wait();
+  computer.RecordDecodes();
   loading.ready.count_down();
   while (const std::shared_ptr<const StepPlan> plan = channel_.Receive(rank)) {
     computer.Step(*plan);

@@ -165,7 +165,7 @@ TEST_P(ThreadedRunnerTest, EndsWithStepsInFlight) {
 
 INSTANTIATE_TEST_SUITE_P(Devices, ThreadedRunnerTest,
                          testing::Combine(testing::Values(1, 2), testing::Values(1, 2),
-                                          testing::Values(false)),
+                                          testing::Bool()),
                          [](const auto& info) {
                            return "tp" + std::to_string(std::get<0>(info.param)) + "_d" +
                                   std::to_string(std::get<1>(info.param)) +

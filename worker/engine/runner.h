@@ -26,14 +26,15 @@ struct Row {
   Phase phase = Phase::kReasoning;
 };
 
-// Position `index` of slot's block table names `block` from this step on.
+// Position `index` of slot's block table names `block` from this step on. Each position at most
+// once a plan, and at most num_blocks of them.
 struct BlockTableChange {
   std::int32_t slot = 0;
   std::int32_t index = 0;
   std::int32_t block = 0;
 };
 
-// The slot draws with `params` from this step on.
+// The slot draws with `params` from this step on. Each slot at most once a plan.
 struct SamplingChange {
   std::int32_t slot = 0;
   SamplingParams params;

@@ -95,8 +95,8 @@ struct SlotSampling {
   std::int32_t think_end_id;
 };
 
-// A point in the order of a backend's work. Threads: Record on the backend's own, Wait on any one
-// other.
+// A point in the order of a backend's work. Threads: Record on the backend's own, Wait on any, one
+// call at a time.
 class Fence {
  public:
   virtual ~Fence() = default;

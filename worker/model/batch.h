@@ -1,74 +1,106 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "worker/engine/runner.h"
 #include "worker/kernels/backend.h"
+#include "worker/model/staging.h"
 
 namespace thinkwire::worker::model {
 
-// One step's StepPlan as device arrays, and the block tables that outlive it.
+// One step's StepPlan as device arrays, and the slots' tables (KV blocks, sampling parameters)
+// that outlive it.
 // Owns: the arrays, allocated at start for the limits. Threads: the rank's.
 //
-// All i32 arrays of a step lie in one piece at fixed places, so that a step costs one copy and a
-// recorded step finds them where they were.
+// All that a step takes from the host lies in one piece and travels in one copy of the bytes in
+// use. Where an array lies depends on the step's shape T, S, L alone, so that a recorded step finds
+// the arrays of every later step of its shape.
 class Batch {
  public:
   // `backend` must outlive the batch.
   Batch(const engine::RunnerLimits& limits, kernels::Backend& backend);
 
-  // Copies the plan to the device and gathers its input ids. last_sampled i32 [Q].
-  // REQUIRES: a plan within the limits (Checked: a wrong plan is the engine's bug).
-  void Load(const engine::StepPlan& plan, const kernels::Tensor& last_sampled);
+  // Sends the plan to the device. A `bucket` above 0 pads T, S and L up to it.
+  // REQUIRES: a plan within the limits; with a bucket, every row is one token that draws, and
+  // there are at most `bucket` of them (Checked: a wrong plan is the engine's bug).
+  void Load(const engine::StepPlan& plan, std::int32_t bucket = 0);
 
+  // A step of padding alone, in which every sequence has a row of logits.
+  void LoadPadding(std::int32_t tokens, std::int32_t seqs);
+
+  // Gathers the step's input ids on the device. last_sampled i32 [Q].
+  void GatherIds(const kernels::Tensor& last_sampled);
+
+  // Of the step with its padding. The views point to device memory.
   const kernels::BatchView& view() const { return view_; }
   std::int64_t num_tokens() const { return view_.num_tokens; }
   std::int64_t num_logits() const { return num_logits_; }  // rows that draw
 
-  kernels::Tensor ids() const { return Field(kIds, num_tokens()); }                 // i32 [T]
-  kernels::Tensor logit_tokens() const { return Field(kLogitToken, num_logits_); }  // i32 [L]
+  kernels::Tensor ids() const;           // i32 [T]
+  kernels::Tensor logit_tokens() const;  // i32 [L]
 
-  // For the rows that draw; slot_sampling and vocab_size are left to the sampler.
+  // For the rows that draw; vocab_size is left to the sampler.
   kernels::SampleView sample_view() const;
 
  private:
-  // Arrays of the step, each with room for the limits.
-  enum FieldId : int {
+  // Arrays of a step. kGivenIds and kSourceSlot hold the tokens' [T], then the logits rows' [L].
+  enum FieldId : std::size_t {
     kPositions,
     kTokenSeq,
     kGivenIds,
     kSourceSlot,
-    kIds,  // written by the device
     kQueryStart,
     kSeqSlot,
     kLogitToken,
     kLogitSlot,
     kLogitPosition,
-    kLogitGivenId,
-    kLogitSourceSlot,
-    kLogitInputId,  // written by the device
-    kLogitPhase,    // u8
+    kLogitPhase,  // u8
     kNumFields,
   };
 
-  kernels::Tensor Field(FieldId field, std::int64_t size) const;
-  std::int32_t* Host(FieldId field) { return host_.data() + offsets_[field]; }
-  const std::int32_t* Device(FieldId field) const;
+  struct Shape {
+    std::int32_t tokens = 0;
+    std::int32_t seqs = 0;
+    std::int32_t logits = 0;
+  };
 
-  void AddRow(const engine::Row& row, std::span<const std::int32_t> input_ids);
-  void AddLogit(const engine::Row& row, std::int32_t last_id, std::int32_t source_slot);
-  void ApplyBlockTables(std::span<const engine::BlockTableChange> changes);
+  // Places for a Scatter's index and values.
+  struct Changes {
+    std::int64_t index = 0;
+    std::int64_t values = 0;
+    std::int64_t size = 0;
+  };
+
+  std::int64_t WordsAtMost() const;
+  Shape CheckedShape(const engine::StepPlan& plan) const;
+  void CheckRow(const engine::Row& row, const engine::StepPlan& plan) const;
+
+  // Starts a step: places its arrays in the host memory of the next copy.
+  void Begin(const Shape& shape);
+  std::int64_t Append(std::int64_t words);  // returns where they lie
+  void AddRow(const engine::Row& row, std::span<const std::int32_t> input_ids, Shape& filled);
+  void Pad(const Shape& filled);
+  Changes AddBlockChanges(std::span<const engine::BlockTableChange> changes);
+  Changes AddSamplingChanges(std::span<const engine::SamplingChange> changes);
+  void Apply(const Changes& changes, const kernels::Buffer& to);
+
+  std::int32_t* Host(FieldId field) { return host_ + offsets_[field]; }
+  std::int32_t* Device(FieldId field) const { return staging_.device() + offsets_[field]; }
 
   kernels::Backend& backend_;
   const engine::RunnerLimits limits_;
   const std::int32_t max_blocks_;  // M
-  std::int64_t offsets_[kNumFields + 1] = {};
-  std::vector<std::int32_t> host_;
-  std::vector<std::int32_t> run_;  // of neighbouring block table entries
-  kernels::Buffer step_;
-  kernels::Buffer block_tables_;  // i32 [Q, M]
+  Staging staging_;
+  kernels::Buffer block_tables_;   // i32 [Q, M]
+  kernels::Buffer slot_sampling_;  // SlotSampling [Q]
+  kernels::Buffer ids_;            // i32, GatherIds' [T + L]
+
+  // Of the step that is loaded.
+  std::int32_t* host_ = nullptr;  // until it is sent
+  std::int64_t words_ = 0;        // in use
+  std::array<std::int64_t, kNumFields> offsets_ = {};
   kernels::BatchView view_;
   std::int64_t num_logits_ = 0;
 };

@@ -64,15 +64,21 @@ void Decoder::RunLayers(const Batch& batch, const Tensor& x) {
   }
 }
 
+Tensor Decoder::RowsThatDraw(const Batch& batch, const Tensor& x) {
+  // A sequence draws one token at most: as many draws as tokens are one of each, in order.
+  if (batch.num_logits() == batch.num_tokens()) return x;
+  const Tensor last_x = last_x_.Rows(batch.num_logits());
+  parts_.backend.GatherRows(x, batch.logit_tokens(), last_x);
+  return last_x;
+}
+
 Tensor Decoder::Forward(const Batch& batch) {
   const Tensor x = x_.Rows(batch.num_tokens());
   RunLayers(batch, x);
   const std::int64_t rows = batch.num_logits();
   const Tensor local = local_logits_.Rows(rows);
   if (rows == 0) return local;
-  const Tensor last_x = last_x_.Rows(rows);
-  parts_.backend.GatherRows(x, batch.logit_tokens(), last_x);
-  parts_.backend.LmHead(last_x, *parts_.weights.head, local);
+  parts_.backend.LmHead(RowsThatDraw(batch, x), *parts_.weights.head, local);
   if (parts_.shape.ranks == 1) return local;
   const Tensor logits = logits_.Rows(rows);
   parts_.communicator.AllGatherColumns(local, logits);

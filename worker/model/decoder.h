@@ -41,6 +41,8 @@ class Decoder {
  private:
   // x = the layers' output after the final norm, for every token.
   void RunLayers(const Batch& batch, const kernels::Tensor& x);
+  // x's rows of the tokens that draw, act [L, E].
+  kernels::Tensor RowsThatDraw(const Batch& batch, const kernels::Tensor& x);
   kernels::Tensor NormWeight(const kernels::Buffer& weight) const;
 
   const DecoderParts parts_;

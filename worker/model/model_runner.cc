@@ -1,16 +1,10 @@
 #include "worker/model/model_runner.h"
 
 #include <algorithm>
-#include <atomic>
-#include <deque>
-#include <latch>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "common/check.h"
-#include "common/mutex.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint_weights.h"
@@ -18,129 +12,17 @@
 #include "worker/model/fingerprint.h"
 #include "worker/model/kv_cache.h"
 #include "worker/model/random_weights.h"
-#include "worker/model/rank.h"
-#include "worker/model/rope.h"
 #include "worker/model/tensor_parallel.h"
+#include "worker/model/threaded_runner.h"
 #include "worker/parallel/local_communicator.h"
-#include "worker/parallel/local_step_channel.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
 using engine::RunnerLimits;
-using engine::StepPlan;
-using engine::StepResult;
 
 // What the backends' KV layouts are built of.
 constexpr std::int32_t kBlockTokensUnit = 16;
-
-// One thread a rank, fed with plans through a StepChannel; rank 0 hands the results back.
-class ThreadedRunner final : public ModelRunner {
- public:
-  // Everything is checked: what can fail from here on ends the process.
-  struct Parts {
-    ModelConfig config;
-    ModelInfo info;
-    RunnerLimits limits;
-    std::vector<std::unique_ptr<kernels::Backend>> backends;  // one a rank
-  };
-
-  // Returns when every rank has its weights. `source` is not used afterwards.
-  ThreadedRunner(Parts parts, const WeightSource& source);
-  ~ThreadedRunner() override;
-
-  const ModelInfo& info() const override { return parts_.info; }
-  const RunnerLimits& limits() const override { return parts_.limits; }
-  void Submit(StepPlan plan) override;
-  StepResult Collect() override;
-
- private:
-  // What the ranks borrow while they load.
-  struct Loading {
-    const WeightSource& source;
-    const std::vector<float> rope;
-    std::latch done;
-  };
-
-  void RunRank(int rank, Loading& loading);
-  void Publish(StepResult result) ABSL_LOCKS_EXCLUDED(mu_);
-
-  // Constant after construction.
-  Parts parts_;
-  std::vector<std::unique_ptr<parallel::Communicator>> communicators_;
-  parallel::LocalStepChannel<StepPlan> channel_;
-  std::vector<std::thread> threads_;
-
-  // Engine thread only.
-  std::int32_t in_flight_ = 0;
-  std::uint64_t last_step_ = 0;
-
-  // Summed over the ranks while they load.
-  std::atomic<std::int64_t> weight_bytes_ = 0;
-  std::atomic<std::int64_t> weight_bytes_per_token_ = 0;
-
-  Mutex mu_;
-  CondVar has_results_;
-  std::deque<StepResult> results_ ABSL_GUARDED_BY(mu_);  // at most max_in_flight
-};
-
-ThreadedRunner::ThreadedRunner(Parts parts, const WeightSource& source)
-    : parts_(std::move(parts)),
-      communicators_(parallel::MakeLocalCommunicators(static_cast<int>(parts_.backends.size()))),
-      channel_(static_cast<int>(parts_.backends.size()), parts_.limits.max_in_flight) {
-  const int ranks = static_cast<int>(parts_.backends.size());
-  Loading loading{source, RopeTable(parts_.config, parts_.limits.max_model_len), std::latch(ranks)};
-  for (int rank = 0; rank < ranks; ++rank) {
-    threads_.emplace_back([this, rank, &loading] { RunRank(rank, loading); });
-  }
-  loading.done.wait();
-  parts_.info.weight_bytes = weight_bytes_;
-  parts_.info.weight_bytes_per_token = weight_bytes_per_token_;
-}
-
-ThreadedRunner::~ThreadedRunner() {
-  channel_.Close();
-  for (std::thread& thread : threads_) thread.join();
-}
-
-void ThreadedRunner::RunRank(int rank, Loading& loading) {
-  const auto index = static_cast<std::size_t>(rank);
-  const RankShape shape =
-      ShapeOfRank(parts_.config, rank, static_cast<std::int32_t>(parts_.backends.size()));
-  Rank computer(parts_.config, shape, parts_.limits, loading.source, loading.rope,
-                *parts_.backends[index], *communicators_[index]);
-  weight_bytes_ += computer.weights().bytes();
-  weight_bytes_per_token_ += computer.weights().bytes_per_token();
-  loading.done.count_down();
-  while (const std::shared_ptr<const StepPlan> plan = channel_.Receive(rank)) {
-    computer.Step(*plan);
-    if (rank == 0) Publish(computer.Collect(*plan));
-  }
-}
-
-void ThreadedRunner::Publish(StepResult result) {
-  MutexLock lock(mu_);
-  results_.push_back(std::move(result));
-  has_results_.NotifyOne();
-}
-
-void ThreadedRunner::Submit(StepPlan plan) {
-  CHECK(in_flight_ < parts_.limits.max_in_flight, "more plans in flight than allowed");
-  CHECK(plan.step == last_step_ + 1, "a plan out of order");
-  last_step_ = plan.step;
-  ++in_flight_;
-  channel_.Send(std::make_shared<const StepPlan>(std::move(plan)));
-}
-
-StepResult ThreadedRunner::Collect() {
-  CHECK(in_flight_ > 0, "no plan is in flight");
-  --in_flight_;
-  MutexLock lock(mu_);
-  while (results_.empty()) has_results_.Wait(mu_);
-  StepResult result = std::move(results_.front());
-  results_.pop_front();
-  return result;
-}
 
 absl::Status CheckRange(absl::string_view name, std::int32_t value, std::int32_t low,
                         std::int32_t high, absl::string_view why = "") {
@@ -222,24 +104,58 @@ ModelInfo Describe(const ModelConfig& config, const RunnerLimits& limits,
   return info;
 }
 
-}  // namespace
+// A model whose options and files are right, before a device is asked for anything.
+struct CheckedModel {
+  ModelConfig config;
+  RunnerLimits limits;
+  std::unique_ptr<WeightSource> weights;
+};
 
-absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options) {
-  ThreadedRunner::Parts parts;
-  ASSIGN_OR_RETURN(parts.config, LoadModelConfig(options.model_dir));
-  RETURN_IF_ERROR(CheckSplit(parts.config, options.tensor_parallel_size));
-  ASSIGN_OR_RETURN(parts.limits, ChooseLimits(options, parts.config));
-  ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenWeights(options, parts.config));
+absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
+  CheckedModel model;
+  ASSIGN_OR_RETURN(model.config, LoadModelConfig(options.model_dir));
+  RETURN_IF_ERROR(CheckSplit(model.config, options.tensor_parallel_size));
+  ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, model.config));
+  ASSIGN_OR_RETURN(model.weights, OpenWeights(options, model.config));
+  return model;
+}
+
+absl::StatusOr<Devices> Open(const ModelOptions& options) {
+  Devices devices;
   std::string error;
-  parts.backends = kernels::OpenDevices(
+  devices.backends = kernels::OpenDevices(
       {options.device, options.tensor_parallel_size, options.cpu_threads}, &error);
-  if (parts.backends.empty()) return absl::InvalidArgumentError(error);
-  const kernels::Backend& device = *parts.backends.front();
+  if (devices.backends.empty()) return absl::InvalidArgumentError(error);
+  devices.communicators = parallel::MakeLocalCommunicators(options.tensor_parallel_size);
+  return devices;
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedModel model,
+                                                    const ModelOptions& options) {
+  const std::unique_ptr<WeightSource> source = std::move(model.weights);
+  ThreadedRunner::Parts parts = {
+      .config = std::move(model.config), .info = {}, .limits = model.limits, .devices = {}};
+  const kernels::Backend& device = *devices.backends.front();
   ASSIGN_OR_RETURN(parts.limits.num_blocks,
                    ChooseBlocks(options, parts.config, parts.limits, device.activation_dtype()));
   parts.info =
       Describe(parts.config, parts.limits, *source, device.name(), options.tensor_parallel_size);
+  parts.devices = std::move(devices);
   return std::make_unique<ThreadedRunner>(std::move(parts), *source);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options) {
+  ASSIGN_OR_RETURN(CheckedModel model, Check(options));
+  ASSIGN_OR_RETURN(Devices devices, Open(options));
+  return LoadOn(std::move(devices), std::move(model), options);
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       Devices devices) {
+  ASSIGN_OR_RETURN(CheckedModel model, Check(options));
+  return LoadOn(std::move(devices), std::move(model), options);
 }
 
 }  // namespace thinkwire::worker::model

@@ -8,6 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "worker/engine/runner.h"
+#include "worker/kernels/backend.h"
+#include "worker/parallel/communicator.h"
 
 namespace thinkwire::worker::model {
 
@@ -51,5 +53,15 @@ class ModelRunner : public engine::Runner {
 // Checks and loads the checkpoint and starts the rank threads.
 // Fails: one sentence that names the file, the key or tensor, and the limit.
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options);
+
+// What a model runs on: one of each a rank, in rank order.
+struct Devices {
+  std::vector<std::unique_ptr<kernels::Backend>> backends;
+  std::vector<std::unique_ptr<parallel::Communicator>> communicators;
+};
+
+// LoadModel on devices that are open. REQUIRES: tensor_parallel_size of each.
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       Devices devices);
 
 }  // namespace thinkwire::worker::model

@@ -1,11 +1,15 @@
 #include "worker/model/rank.h"
 
+#include "worker/model/decode_buckets.h"
+
 namespace thinkwire::worker::model {
 
 Rank::Rank(const ModelConfig& config, const RankShape& shape, const engine::RunnerLimits& limits,
            const WeightSource& source, std::span<const float> rope, kernels::Backend& backend,
            parallel::Communicator& communicator)
-    : shape_(shape),
+    : limits_(limits),
+      backend_(backend),
+      shape_(shape),
       weights_(LoadRankWeights(config, shape, source, backend)),
       kv_cache_(
           GroupedQueryKvLayout(config, shape, limits.block_tokens, backend.activation_dtype()),
@@ -14,14 +18,45 @@ Rank::Rank(const ModelConfig& config, const RankShape& shape, const engine::Runn
       sampler_(limits, backend),
       decoder_({config, shape_, weights_, kv_cache_, backend, communicator}, limits, rope) {}
 
-kernels::Tensor Rank::Forward(const engine::StepPlan& plan) {
-  sampler_.Apply(plan.sampling_changes);
-  batch_.Load(plan, sampler_.last_sampled());
-  return decoder_.Forward(batch_);
+// The device may still read and write what the members free.
+Rank::~Rank() { backend_.Synchronize(); }
+
+void Rank::RecordDecodes() {
+  if (!backend_.gains_by_recording()) return;
+  // What is loaded or made at first use must not be while ops are recorded.
+  batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
+  ComputeStep();
+  for (const std::int32_t bucket : DecodeBuckets(limits_.max_num_seqs)) {
+    batch_.LoadPadding(bucket, bucket);
+    decodes_[bucket] = backend_.Record([this] { ComputeStep(); });
+  }
+  backend_.Synchronize();  // a device that fails does so before it is asked for tokens
 }
 
 void Rank::Step(const engine::StepPlan& plan) {
-  const kernels::Tensor logits = Forward(plan);
+  if (decodes_.empty() || !IsDecodeOnly(plan)) {
+    batch_.Load(plan);
+    ComputeStep();
+    return;
+  }
+  // The last bucket holds max_num_seqs rows, and no plan has more.
+  const auto& [bucket, decode] = *decodes_.lower_bound(static_cast<std::int32_t>(plan.rows.size()));
+  batch_.Load(plan, bucket);
+  decode->Run();
+}
+
+kernels::Tensor Rank::Forward(const engine::StepPlan& plan) {
+  batch_.Load(plan);
+  return ComputeLogits();
+}
+
+kernels::Tensor Rank::ComputeLogits() {
+  batch_.GatherIds(sampler_.last_sampled());
+  return decoder_.Forward(batch_);
+}
+
+void Rank::ComputeStep() {
+  const kernels::Tensor logits = ComputeLogits();
   if (batch_.num_logits() > 0) sampler_.Draw(logits, batch_);
 }
 

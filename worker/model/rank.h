@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 
@@ -15,7 +17,8 @@
 
 namespace thinkwire::worker::model {
 
-// One rank of a loaded model. Threads: built and used on the rank's own.
+// One rank of a loaded model. Gives its device one step after another and waits for none of them.
+// Threads: built and used on the rank's own.
 class Rank {
  public:
   // Loads the rank's share of `source`, which is not used afterwards. `config`, `backend` and
@@ -23,25 +26,38 @@ class Rank {
   Rank(const ModelConfig& config, const RankShape& shape, const engine::RunnerLimits& limits,
        const WeightSource& source, std::span<const float> rope, kernels::Backend& backend,
        parallel::Communicator& communicator);
+  ~Rank();  // waits for the device
 
-  // Computes `plan` up to its logits, as Decoder::Forward returns them.
-  kernels::Tensor Forward(const engine::StepPlan& plan);
+  // Where the backend gains by it, records a decode-only step of each bucket: from then on
+  // such steps are padded and replayed. All ranks call it together, before any step.
+  void RecordDecodes();
 
-  // Forward, then draws.
+  // Computes `plan` and draws.
   void Step(const engine::StepPlan& plan);
 
-  // What the last Step drew. Waits for the device.
-  engine::StepResult Collect(const engine::StepPlan& plan) { return sampler_.Collect(plan); }
+  // What the last Step drew, as Sampler::drawn; L = 0 if nothing.
+  kernels::Tensor drawn() const { return sampler_.drawn(batch_.num_logits()); }
+
+  // Instead of Step: computes `plan` up to its logits, as Decoder::Forward returns them.
+  kernels::Tensor Forward(const engine::StepPlan& plan);
 
   const RankWeights& weights() const { return weights_; }
 
  private:
+  // The step that the batch holds, up to its logits or through its draws. Reads nothing from the
+  // host but the step's shape.
+  kernels::Tensor ComputeLogits();
+  void ComputeStep();
+
+  const engine::RunnerLimits limits_;
+  kernels::Backend& backend_;
   const RankShape shape_;
   const RankWeights weights_;
   const KvCache kv_cache_;
   Batch batch_;
   Sampler sampler_;
   Decoder decoder_;
+  std::map<std::int32_t, std::unique_ptr<kernels::Replay>> decodes_;  // by bucket
 };
 
 }  // namespace thinkwire::worker::model

@@ -1,0 +1,233 @@
+#include "tests/fakes/async_backend.h"
+
+#include <chrono>
+
+#include "common/check.h"
+
+namespace thinkwire::worker::kernels {
+
+class AsyncBackend::DeviceFence final : public Fence {
+ public:
+  explicit DeviceFence(AsyncBackend& backend) : backend_(backend) {}
+  void Record() override {
+    before_ = backend_.num_given();
+    recorded_ = true;
+  }
+  void Wait() override {
+    CHECK(recorded_, "a fence is recorded before it is waited for");
+    backend_.AwaitDone(before_);
+  }
+
+ private:
+  AsyncBackend& backend_;
+  std::uint64_t before_ = 0;  // ops that come before the fence
+  bool recorded_ = false;
+};
+
+class AsyncBackend::DeviceReplay final : public Replay {
+ public:
+  DeviceReplay(AsyncBackend& backend, Ops ops) : backend_(backend), ops_(std::move(ops)) {}
+  void Run() override {
+    for (const auto& op : ops_) backend_.Give(op);
+    MutexLock lock(backend_.mu_);
+    ++backend_.replays_;
+  }
+
+ private:
+  AsyncBackend& backend_;
+  const Ops ops_;
+};
+
+AsyncBackend::AsyncBackend(int num_threads, bool gains_by_recording)
+    : gains_by_recording_(gains_by_recording),
+      cpu_(num_threads),
+      device_([this] { RunDevice(); }) {}
+
+AsyncBackend::~AsyncBackend() {
+  {
+    MutexLock lock(mu_);
+    held_ = false;
+    stop_ = true;
+    changed_.NotifyAll();
+  }
+  device_.join();
+}
+
+void AsyncBackend::RunDevice() {
+  for (;;) {
+    std::function<void()> op;
+    {
+      MutexLock lock(mu_);
+      while (held_ || (queue_.empty() && !stop_)) changed_.Wait(mu_);
+      if (queue_.empty()) return;
+      op = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    op();
+    MutexLock lock(mu_);
+    ++done_;
+    changed_.NotifyAll();
+  }
+}
+
+void AsyncBackend::Hold() {
+  MutexLock lock(mu_);
+  held_ = true;
+}
+
+void AsyncBackend::Release() {
+  MutexLock lock(mu_);
+  held_ = false;
+  changed_.NotifyAll();
+}
+
+bool AsyncBackend::AwaitCopiesAsked(int count) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  MutexLock lock(mu_);
+  while (copies_asked_ < count) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (left <= left.zero()) return false;
+    changed_.WaitFor(mu_, left);
+  }
+  return true;
+}
+
+int AsyncBackend::num_replays() const {
+  MutexLock lock(mu_);
+  return replays_;
+}
+
+void AsyncBackend::Give(std::function<void()> op) {
+  if (recording_ != nullptr) {
+    recording_->push_back(std::move(op));
+    return;
+  }
+  MutexLock lock(mu_);
+  queue_.push_back(std::move(op));
+  ++given_;
+  changed_.NotifyAll();
+}
+
+std::uint64_t AsyncBackend::num_given() const {
+  MutexLock lock(mu_);
+  return given_;
+}
+
+void AsyncBackend::AwaitDone(std::uint64_t count) {
+  MutexLock lock(mu_);
+  while (done_ < count) changed_.Wait(mu_);
+}
+
+void AsyncBackend::Synchronize() { AwaitDone(num_given()); }
+
+std::unique_ptr<Fence> AsyncBackend::MakeFence() { return std::make_unique<DeviceFence>(*this); }
+
+std::unique_ptr<Replay> AsyncBackend::Record(std::function<void()> ops) {
+  CHECK(recording_ == nullptr, "one recording at a time");
+  Ops recorded;
+  recording_ = &recorded;
+  ops();
+  recording_ = nullptr;
+  return std::make_unique<DeviceReplay>(*this, std::move(recorded));
+}
+
+Buffer AsyncBackend::AllocateHost(std::size_t bytes) {
+  Buffer buffer = cpu_.Allocate(bytes);
+  pinned_.emplace_back(static_cast<const std::byte*>(buffer.data()), bytes);
+  return buffer;
+}
+
+bool AsyncBackend::IsPinned(const void* host, std::size_t bytes) const {
+  const auto* const first = static_cast<const std::byte*>(host);
+  for (const auto& [start, size] : pinned_) {
+    if (first >= start && first + bytes <= start + size) return true;
+  }
+  return false;
+}
+
+void AsyncBackend::CopyToDevice(void* device, const void* host, std::size_t bytes) {
+  CHECK(recording_ == nullptr, "host copies are not recorded");
+  Give([=, this] { cpu_.CopyToDevice(device, host, bytes); });
+  if (!IsPinned(host, bytes)) Synchronize();
+}
+
+void AsyncBackend::CopyToHost(void* host, const void* device, std::size_t bytes) {
+  CHECK(recording_ == nullptr, "host copies are not recorded");
+  Give([=, this] { cpu_.CopyToHost(host, device, bytes); });
+  if (!IsPinned(host, bytes)) return Synchronize();
+  MutexLock lock(mu_);
+  ++copies_asked_;
+  changed_.NotifyAll();
+}
+
+void AsyncBackend::CopyOnDevice(void* to, const void* from, std::size_t bytes) {
+  Give([=, this] { cpu_.CopyOnDevice(to, from, bytes); });
+}
+
+std::unique_ptr<LinearWeight> AsyncBackend::MakeLinear(std::span<const WeightSlice> parts,
+                                                       std::span<const WeightSlice> bias,
+                                                       LinearLayout layout) {
+  Synchronize();
+  return cpu_.MakeLinear(parts, bias, layout);
+}
+
+Buffer AsyncBackend::MakeTable(const WeightSlice& slice) {
+  Synchronize();
+  return cpu_.MakeTable(slice);
+}
+
+void AsyncBackend::Scatter(const Tensor& index, const Tensor& values, const Tensor& to) {
+  Give([=, this] { cpu_.Scatter(index, values, to); });
+}
+
+void AsyncBackend::GatherInputIds(const Tensor& given, const Tensor& source_slot,
+                                  const Tensor& last_sampled, const Tensor& ids) {
+  Give([=, this] { cpu_.GatherInputIds(given, source_slot, last_sampled, ids); });
+}
+
+void AsyncBackend::Embed(const Tensor& ids, const Tensor& table, const Tensor& out) {
+  Give([=, this] { cpu_.Embed(ids, table, out); });
+}
+
+void AsyncBackend::GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) {
+  Give([=, this] { cpu_.GatherRows(x, rows, out); });
+}
+
+void AsyncBackend::RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) {
+  Give([=, this] { cpu_.RmsNorm(x, weight, eps, out); });
+}
+
+void AsyncBackend::AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight,
+                              float eps, const Tensor& out) {
+  Give([=, this] { cpu_.AddRmsNorm(partial, residual, weight, eps, out); });
+}
+
+void AsyncBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
+                                  const BatchView& batch, const KvLayer& kv, const Tensor& q) {
+  Give([=, this, w = &qkv] { cpu_.QkvRopeWriteKv(x, *w, rope, batch, kv, q); });
+}
+
+void AsyncBackend::PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv,
+                                  float scale, const Tensor& out) {
+  Give([=, this] { cpu_.PagedAttention(q, batch, kv, scale, out); });
+}
+
+void AsyncBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) {
+  Give([=, this, w = &weight] { cpu_.Linear(x, *w, out); });
+}
+
+void AsyncBackend::GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) {
+  Give([=, this, w = &gate_up] { cpu_.GateUpSwiGlu(x, *w, out); });
+}
+
+void AsyncBackend::LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) {
+  Give([=, this, w = &weight] { cpu_.LmHead(x, *w, logits); });
+}
+
+void AsyncBackend::Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
+                          const Tensor& logprobs, const Tensor& not_finite,
+                          const Tensor& last_sampled) {
+  Give([=, this] { cpu_.Sample(logits, view, ids, logprobs, not_finite, last_sampled); });
+}
+
+}  // namespace thinkwire::worker::kernels

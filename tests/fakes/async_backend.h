@@ -1,0 +1,105 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/mutex.h"
+#include "worker/kernels/cpu/cpu_backend.h"
+
+namespace thinkwire::worker::kernels {
+
+// A device as asynchronous as a GPU, over a CpuBackend: what it is given runs later, in order, on a
+// thread of its own. Copies from and to AllocateHost's memory happen only then, and a recorded op
+// runs again with the very arguments that it was recorded with.
+// Threads: the Backend's functions and Give on one; Hold, Release and Await… on any.
+class AsyncBackend final : public Backend {
+ public:
+  AsyncBackend(int num_threads, bool gains_by_recording);
+  ~AsyncBackend() override;  // runs what is left
+
+  // The device stands still before its next op, until Release.
+  void Hold();
+  void Release();
+
+  // Whether `count` copies to AllocateHost's memory were asked for, waiting up to 30 seconds.
+  bool AwaitCopiesAsked(int count);
+
+  std::uint64_t num_given() const;  // ops and copies, recorded ones by their replays alone
+  int num_replays() const;
+
+  // Runs `op` on the device's thread after all that was given before, or records it.
+  void Give(std::function<void()> op);
+
+  std::string name() const override { return "async over " + cpu_.name(); }
+  DType activation_dtype() const override { return cpu_.activation_dtype(); }
+  Buffer Allocate(std::size_t bytes) override { return cpu_.Allocate(bytes); }
+  Buffer AllocateHost(std::size_t bytes) override;
+  std::int64_t FreeMemory() const override { return 0; }
+  void CopyToDevice(void* device, const void* host, std::size_t bytes) override;
+  void CopyToHost(void* host, const void* device, std::size_t bytes) override;
+  void CopyOnDevice(void* to, const void* from, std::size_t bytes) override;
+  void Synchronize() override;
+  std::unique_ptr<Fence> MakeFence() override;
+  std::unique_ptr<Replay> Record(std::function<void()> ops) override;
+  bool gains_by_recording() const override { return gains_by_recording_; }
+  void* stream() const override { return nullptr; }
+
+  std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
+                                           std::span<const WeightSlice> bias,
+                                           LinearLayout layout) override;
+  Buffer MakeTable(const WeightSlice& slice) override;
+
+  void Scatter(const Tensor& index, const Tensor& values, const Tensor& to) override;
+  void GatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_sampled,
+                      const Tensor& ids) override;
+  void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) override;
+  void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) override;
+  void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) override;
+  void AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight, float eps,
+                  const Tensor& out) override;
+  void QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
+                      const BatchView& batch, const KvLayer& kv, const Tensor& q) override;
+  void PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv, float scale,
+                      const Tensor& out) override;
+  void Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) override;
+  void GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) override;
+  void LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) override;
+  void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
+              const Tensor& logprobs, const Tensor& not_finite,
+              const Tensor& last_sampled) override;
+
+ private:
+  using Ops = std::vector<std::function<void()>>;
+  class DeviceFence;
+  class DeviceReplay;
+
+  void RunDevice();
+  void AwaitDone(std::uint64_t count);
+  bool IsPinned(const void* host, std::size_t bytes) const;
+
+  const bool gains_by_recording_;
+  CpuBackend cpu_;
+  std::vector<std::pair<const std::byte*, std::size_t>> pinned_;  // live as long as the backend
+  Ops* recording_ = nullptr;                                      // in Record
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mu_);
+  std::uint64_t given_ ABSL_GUARDED_BY(mu_) = 0;
+  std::uint64_t done_ ABSL_GUARDED_BY(mu_) = 0;
+  int copies_asked_ ABSL_GUARDED_BY(mu_) = 0;
+  int replays_ ABSL_GUARDED_BY(mu_) = 0;
+  bool held_ ABSL_GUARDED_BY(mu_) = false;
+  bool stop_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::thread device_;
+};
+
+}  // namespace thinkwire::worker::kernels

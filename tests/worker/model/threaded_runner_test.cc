@@ -1,0 +1,176 @@
+// A model on devices that work later than they are told to, against the same model on the CPU.
+#include "worker/model/threaded_runner.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "tests/fakes/async_backend.h"
+#include "tests/fakes/async_communicator.h"
+#include "tests/worker/model/model_files.h"
+#include "tests/worker/model/step_driver.h"
+#include "worker/model/model_runner.h"
+#include "worker/parallel/local_communicator.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+constexpr std::int32_t kSlots = 11;  // buckets 1, 2, 4, 8 and 11
+
+ModelOptions Options(int ranks, int max_in_flight) {
+  ModelOptions options;
+  options.model_dir = ModelDir("qwen2");
+  options.device = "cpu";
+  options.cpu_threads = ranks;
+  options.tensor_parallel_size = ranks;
+  options.max_model_len = 128;
+  options.max_num_seqs = kSlots;
+  options.max_num_batched_tokens = 64;
+  options.max_in_flight = max_in_flight;
+  return options;
+}
+
+// A model on asynchronous devices, which the test can look at while it runs.
+struct AsyncModel {
+  std::vector<kernels::AsyncBackend*> devices;  // owned by the runner
+  std::unique_ptr<ModelRunner> runner;
+};
+
+AsyncModel LoadAsync(const ModelOptions& options, bool gains_by_recording) {
+  AsyncModel model;
+  Devices devices;
+  auto communicators = parallel::MakeLocalCommunicators(options.tensor_parallel_size);
+  for (auto& communicator : communicators) {
+    auto device = std::make_unique<kernels::AsyncBackend>(1, gains_by_recording);
+    model.devices.push_back(device.get());
+    devices.communicators.push_back(
+        std::make_unique<parallel::AsyncCommunicator>(std::move(communicator), *device));
+    devices.backends.push_back(std::move(device));
+  }
+  auto runner = LoadModel(options, std::move(devices));
+  EXPECT_TRUE(runner.ok()) << runner.status();
+  if (runner.ok()) model.runner = *std::move(runner);
+  return model;
+}
+
+engine::SamplingParams Seeded(std::uint64_t seed) {
+  engine::SamplingParams params;
+  for (engine::PhaseSampling& phase : params.phases) phase.temperature = 1.0F;
+  params.seed = seed;
+  return params;
+}
+
+// Sequences join one by one while the others decode, then leave one by one: steps of every kind
+// and every number of rows. In step order, what each drew.
+struct Workload {
+  int prefill_steps = 0;
+  int decode_steps = 0;
+  std::vector<std::map<std::int32_t, Drawn>> drawn;
+};
+
+Workload RunWorkload(engine::Runner& runner) {
+  Workload work;
+  StepDriver driver(runner);
+  int in_flight = 0;
+  const auto step = [&](const std::vector<Feed>& feeds) {
+    if (in_flight == runner.limits().max_in_flight) {
+      work.drawn.push_back(driver.Collect());
+      --in_flight;
+    }
+    driver.Submit(feeds);
+    ++in_flight;
+  };
+  const auto decode = [&](std::int32_t first, std::int32_t end) {
+    std::vector<Feed> feeds;
+    for (std::int32_t slot = first; slot < end; ++slot) feeds.push_back({slot, {}});
+    return feeds;
+  };
+  for (std::int32_t slot = 0; slot < kSlots; ++slot) {
+    driver.Begin(slot, Seeded(static_cast<std::uint64_t>(slot)));
+    std::vector<std::int32_t> prompt;
+    for (std::int32_t i = 0; i < 3 + 2 * slot; ++i) prompt.push_back((7 * slot + 5 * i) % 90);
+    std::vector<Feed> chunk = decode(0, slot);
+    chunk.push_back({slot, prompt, false});
+    step(chunk);
+    std::vector<Feed> rest = decode(0, slot);
+    rest.push_back({slot, {1, 2}});
+    step(rest);
+    step(decode(0, slot + 1));
+    work.prefill_steps += 2;
+    work.decode_steps += 1;
+  }
+  for (std::int32_t first = 1; first < kSlots; ++first) {
+    step(decode(first, kSlots));
+    ++work.decode_steps;
+  }
+  for (; in_flight > 0; --in_flight) work.drawn.push_back(driver.Collect());
+  return work;
+}
+
+class ThreadedRunnerTest : public testing::TestWithParam<std::tuple<int, int, bool>> {
+ protected:
+  ModelOptions options() const { return Options(std::get<0>(GetParam()), std::get<1>(GetParam())); }
+  bool records() const { return std::get<2>(GetParam()); }
+};
+
+TEST_P(ThreadedRunnerTest, AnAsynchronousDeviceGivesTheCpusBits) {
+  const auto cpu = LoadModel(options());
+  ASSERT_TRUE(cpu.ok()) << cpu.status();
+  const AsyncModel async = LoadAsync(options(), records());
+  ASSERT_NE(async.runner, nullptr);
+  const Workload expected = RunWorkload(**cpu);
+  const Workload got = RunWorkload(*async.runner);
+  EXPECT_EQ(got.drawn, expected.drawn);
+  for (const kernels::AsyncBackend* device : async.devices) {
+    EXPECT_EQ(device->num_replays(), records() ? expected.decode_steps : 0);
+  }
+}
+
+TEST_P(ThreadedRunnerTest, DeviceHasAllStepsInFlightBeforeTheFirstIsDone) {
+  const AsyncModel async = LoadAsync(options(), records());
+  ASSERT_NE(async.runner, nullptr);
+  const int depth = options().max_in_flight;
+  for (kernels::AsyncBackend* device : async.devices) device->Hold();
+  StepDriver driver(*async.runner);
+  driver.Begin(0, Seeded(1));
+  driver.Submit({{0, {1, 2, 3}}});
+  if (depth == 2) driver.Submit({{0, {}}});
+  EXPECT_TRUE(async.devices[0]->AwaitCopiesAsked(depth));
+  for (kernels::AsyncBackend* device : async.devices) device->Release();
+  for (int i = 0; i < depth; ++i) EXPECT_EQ(driver.Collect().size(), 1U);
+}
+
+TEST_P(ThreadedRunnerTest, EndsWithStepsInFlight) {
+  AsyncModel async = LoadAsync(options(), records());
+  ASSERT_NE(async.runner, nullptr);
+  for (kernels::AsyncBackend* device : async.devices) device->Hold();
+  StepDriver driver(*async.runner);
+  driver.Begin(0, Seeded(1));
+  driver.Submit({{0, {1, 2, 3}}});
+  const int depth = options().max_in_flight;
+  if (depth == 2) driver.Submit({{0, {}}});
+  // The devices live on while they are held, as the runner's end waits for them.
+  std::thread release([&async, depth] {
+    EXPECT_TRUE(async.devices[0]->AwaitCopiesAsked(depth));
+    for (kernels::AsyncBackend* device : async.devices) device->Release();
+  });
+  async.runner.reset();
+  release.join();
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, ThreadedRunnerTest,
+                         testing::Combine(testing::Values(1, 2), testing::Values(1, 2),
+                                          testing::Bool()),
+                         [](const auto& info) {
+                           return "tp" + std::to_string(std::get<0>(info.param)) + "_d" +
+                                  std::to_string(std::get<1>(info.param)) +
+                                  (std::get<2>(info.param) ? "_recorded" : "_eager");
+                         });
+
+}  // namespace
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,75 @@
+#include "worker/model/threaded_runner.h"
+
+#include <latch>
+#include <utility>
+
+#include "common/check.h"
+#include "worker/model/rank.h"
+#include "worker/model/rope.h"
+#include "worker/model/tensor_parallel.h"
+
+namespace thinkwire::worker::model {
+
+using engine::StepPlan;
+using engine::StepResult;
+
+struct ThreadedRunner::Loading {
+  const WeightSource& source;
+  const std::vector<float> rope;
+  std::latch loaded;  // nothing is allocated any more: recording may begin
+  std::latch ready;
+};
+
+ThreadedRunner::ThreadedRunner(Parts parts, const WeightSource& source)
+    : parts_(std::move(parts)), channel_(num_ranks(), parts_.limits.max_in_flight) {
+  CHECK(parts_.devices.communicators.size() == parts_.devices.backends.size(),
+        "one communicator a rank");
+  Loading loading{source, RopeTable(parts_.config, parts_.limits.max_model_len),
+                  std::latch(num_ranks()), std::latch(num_ranks())};
+  for (int rank = 0; rank < num_ranks(); ++rank) {
+    threads_.emplace_back([this, rank, &loading] { RunRank(rank, loading); });
+  }
+  loading.ready.wait();
+  parts_.info.weight_bytes = weight_bytes_;
+  parts_.info.weight_bytes_per_token = weight_bytes_per_token_;
+}
+
+ThreadedRunner::~ThreadedRunner() {
+  channel_.Close();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadedRunner::RunRank(int rank, Loading& loading) {
+  const auto index = static_cast<std::size_t>(rank);
+  kernels::Backend& backend = *parts_.devices.backends[index];
+  Rank computer(parts_.config, ShapeOfRank(parts_.config, rank, num_ranks()), parts_.limits,
+                loading.source, loading.rope, backend, *parts_.devices.communicators[index]);
+  weight_bytes_ += computer.weights().bytes();
+  weight_bytes_per_token_ += computer.weights().bytes_per_token();
+  if (rank == 0) results_ = std::make_unique<ResultQueue>(parts_.limits, backend);
+  loading.loaded.arrive_and_wait();
+  computer.RecordDecodes();
+  loading.ready.count_down();
+  while (const std::shared_ptr<const StepPlan> plan = channel_.Receive(rank)) {
+    computer.Step(*plan);
+    if (rank == 0) results_->Push(plan->step, computer.drawn());
+  }
+}
+
+void ThreadedRunner::Submit(StepPlan plan) {
+  CHECK(in_flight_.size() < static_cast<std::size_t>(parts_.limits.max_in_flight),
+        "more plans in flight than allowed");
+  CHECK(plan.step == last_step_ + 1, "a plan out of order");
+  last_step_ = plan.step;
+  in_flight_.push_back(std::make_shared<const StepPlan>(std::move(plan)));
+  channel_.Send(in_flight_.back());
+}
+
+StepResult ThreadedRunner::Collect() {
+  CHECK(!in_flight_.empty(), "no plan is in flight");
+  StepResult result = results_->Pop(*in_flight_.front());
+  in_flight_.pop_front();
+  return result;
+}
+
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,60 @@
+#include "tests/bench/engine_command.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "tests/bench/engine_bench.h"
+#include "tests/bench/engine_options.h"
+#include "tests/bench/engine_report.h"
+
+namespace thinkwire::bench {
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitConfig = 78;  // EX_CONFIG
+
+int Fail(int code, const absl::Status& status) {
+  std::fprintf(stderr, "thinkwire-bench: %s\n", std::string(status.message()).c_str());
+  return code;
+}
+
+void PrintProgress(const EngineReport& report) {
+  const std::string text = report.figures.empty()
+                               ? absl::StrCat(DescribeRun(report), "\n", TableHead())
+                               : TableLine(report.figures.back());
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+absl::Status WriteFile(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::trunc);
+  file << text << "\n";
+  file.close();
+  if (file) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("cannot write ", path));
+}
+
+}  // namespace
+
+int RunEngineCommand(std::span<const char* const> arguments) {
+  const auto options = ParseEngineOptions(arguments);
+  if (!options.ok()) return Fail(kExitConfig, options.status());
+  if (options->help) {
+    std::fputs(EngineUsage().c_str(), stdout);
+    return 0;
+  }
+  absl::Status written;
+  const auto report = RunEngineBench(*options, nullptr, [&](const EngineReport& so_far) {
+    PrintProgress(so_far);
+    if (!options->json.empty()) written = WriteFile(options->json, ToJson(so_far));
+  });
+  if (!report.ok()) return Fail(kExitFailure, report.status());
+  if (!written.ok()) return Fail(kExitFailure, written);
+  return 0;
+}
+
+}  // namespace thinkwire::bench

@@ -1,0 +1,114 @@
+#include "tests/bench/engine_options.h"
+
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/options.h"
+#include "common/status.h"
+#include "tests/bench/distill_shapes.h"
+
+namespace thinkwire::bench {
+namespace {
+
+constexpr std::int32_t kMaxBatch = 4096;
+constexpr std::int32_t kMaxTokens = 1 << 20;
+
+// The lists as they stand on the command line.
+struct Lists {
+  std::string batch;
+  std::string context;
+  std::string prefill;
+};
+
+Lists Join(const EngineBenchOptions& options) {
+  return {absl::StrJoin(options.batch, ","), absl::StrJoin(options.context, ","),
+          absl::StrJoin(options.prefill, ",")};
+}
+
+std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
+  return {
+      {"model", &options.model,
+       "a distill's name for its shapes with random weights, or a checkpoint's folder"},
+      {"device", &options.device, "auto, cpu or cuda"},
+      {"tensor_parallel_size", &options.tensor_parallel_size,
+       "ranks that share the model, 1 to 64"},
+      {"cpu_threads", &options.cpu_threads, "compute threads over all ranks; 0: one a core"},
+      {"max_num_batched_tokens", &options.max_num_batched_tokens,
+       "input tokens of one step; 0: the device's default"},
+      {"seed", &options.seed, "of prompts, sampling and random weights, 0 or more"},
+      {"batch", &lists.batch, "sequences that decode at once, a list; empty: no such figure"},
+      {"prompt", &options.prompt, "tokens of each of their prompts"},
+      {"output", &options.output, "tokens that each sequence draws, 2 or more"},
+      {"context", &lists.context,
+       "prompt lengths of one sequence of which only decoding counts, a list; empty: none"},
+      {"prefill", &lists.prefill,
+       "prompt lengths whose time to the first token counts, a list; empty: none"},
+      {"repetitions", &options.repetitions, "of each figure; the median counts, 1 or more"},
+      {"json", &options.json, "file for all figures; empty: none"},
+      {"help", &options.help, "print this"},
+  };
+}
+
+absl::Status CheckRange(absl::string_view name, std::int32_t value, std::int32_t low,
+                        std::int32_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", name, " is ", value, "; allowed: ", low, " to ", high));
+}
+
+absl::Status ReadList(absl::string_view name, const std::string& text, std::int32_t high,
+                      std::vector<std::int32_t>& values) {
+  values.clear();
+  for (const absl::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+    std::int32_t value = 0;
+    if (!absl::SimpleAtoi(part, &value)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, ": '", part, "' is not a whole number"));
+    }
+    RETURN_IF_ERROR(CheckRange(name, value, 1, high));
+    values.push_back(value);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRanges(const EngineBenchOptions& options) {
+  RETURN_IF_ERROR(CheckRange("tensor_parallel_size", options.tensor_parallel_size, 1, 64));
+  RETURN_IF_ERROR(CheckRange("cpu_threads", options.cpu_threads, 0, 1024));
+  RETURN_IF_ERROR(
+      CheckRange("max_num_batched_tokens", options.max_num_batched_tokens, 0, kMaxTokens));
+  RETURN_IF_ERROR(CheckRange("seed", options.seed, 0, INT32_MAX));
+  RETURN_IF_ERROR(CheckRange("prompt", options.prompt, 1, kMaxTokens));
+  RETURN_IF_ERROR(CheckRange("output", options.output, 2, kMaxTokens));
+  return CheckRange("repetitions", options.repetitions, 1, 1000);
+}
+
+}  // namespace
+
+absl::StatusOr<EngineBenchOptions> ParseEngineOptions(std::span<const char* const> arguments) {
+  EngineBenchOptions options;
+  Lists lists = Join(options);
+  ASSIGN_OR_RETURN(const std::vector<std::string> rest,
+                   ParseOptions(arguments, Table(options, lists)));
+  if (!rest.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("'", rest.front(), "' is no option"));
+  }
+  RETURN_IF_ERROR(ReadList("batch", lists.batch, kMaxBatch, options.batch));
+  RETURN_IF_ERROR(ReadList("context", lists.context, kMaxTokens, options.context));
+  RETURN_IF_ERROR(ReadList("prefill", lists.prefill, kMaxTokens, options.prefill));
+  RETURN_IF_ERROR(CheckRanges(options));
+  return options;
+}
+
+std::string EngineUsage() {
+  EngineBenchOptions options;
+  Lists lists = Join(options);
+  return absl::StrCat(
+      "thinkwire-bench engine: how fast the engine decodes and reads prompts, without RPC\n\n",
+      DescribeOptions(Table(options, lists)), "\nDistills: ", absl::StrJoin(DistillNames(), ", "),
+      "\n");
+}
+
+}  // namespace thinkwire::bench

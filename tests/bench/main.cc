@@ -1,0 +1,41 @@
+// thinkwire-bench: what the parts of Thinkwire reach beside what the hardware gives.
+
+#include <cstdio>
+#include <cstring>
+#include <span>
+
+#include "tests/bench/engine_command.h"
+
+namespace thinkwire::bench {
+namespace {
+
+struct Command {
+  const char* name;
+  const char* what;
+  int (*run)(std::span<const char* const> arguments);
+};
+
+constexpr Command kCommands[] = {
+    {"engine", "decoding and reading prompts through the engine, without RPC", RunEngineCommand},
+};
+
+int Main(std::span<const char* const> arguments) {
+  if (!arguments.empty()) {
+    for (const Command& command : kCommands) {
+      if (std::strcmp(arguments[0], command.name) == 0) return command.run(arguments.subspan(1));
+    }
+  }
+  const bool help = !arguments.empty() && std::strcmp(arguments[0], "--help") == 0;
+  std::FILE* out = help ? stdout : stderr;
+  std::fputs("usage: thinkwire-bench COMMAND [--help]\n", out);
+  for (const Command& command : kCommands)
+    std::fprintf(out, "  %s: %s\n", command.name, command.what);
+  return help ? 0 : 78;  // EX_CONFIG
+}
+
+}  // namespace
+}  // namespace thinkwire::bench
+
+int main(int argc, char** argv) {
+  return thinkwire::bench::Main({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
+}

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace thinkwire::bench {
+
+// The value at `share` of the way from the smallest to the largest, by rank. REQUIRES: values is
+// not empty, share in [0, 1].
+inline double Quantile(std::vector<double> values, double share) {
+  const auto rank = static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
+  const auto nth = values.begin() + static_cast<std::ptrdiff_t>(rank);
+  std::nth_element(values.begin(), nth, values.end());
+  return *nth;
+}
+
+inline double Median(std::vector<double> values) { return Quantile(std::move(values), 0.5); }
+
+}  // namespace thinkwire::bench

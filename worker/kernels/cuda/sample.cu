@@ -29,10 +29,11 @@
 //      The first is by distance from the maximum; it seldom takes more than three, at most seven;
 //   4. the draw: noise for the kept ids, the greatest score.
 //
-// Limits: 64 registers a thread, 25 KiB + 4 V / cluster bytes of shared memory a block (at V =
-// 151,936: 99 KiB in clusters of 8), so two blocks an SM. Bytes: 4 L V read once, 12.5 us for L =
-// 64 at 3.1 TB/s; what bounds is instructions, some 130 for each logit and 110 more for each that
-// is kept: 40 to 80 us at L = 64, 10 to 20 us at L = 1 in a cluster of 16. (Calculated for H100.)
+// Limits: 64 registers a thread; 34 KiB and 4 V / cluster bytes of shared memory a block, at V =
+// 151,936 in clusters of 8 so much that two blocks share an SM. Bytes: 4 L V, read once: 12.5 us
+// for L = 64 at 3.1 TB/s. What bounds is instructions, about 100 for each logit that is far from
+// the maximum, 200 for one that is near and kept: 40 to 100 us at L = 64, 12 to 20 us at L = 1 in
+// a cluster of 16 (calculated for an H100).
 namespace thinkwire::worker::kernels {
 namespace {
 
@@ -77,6 +78,12 @@ struct Found {
   std::uint64_t needed;  // of that digit's sum
 };
 
+// An id that was kept, until the whole warp has some.
+struct Candidate {
+  std::uint32_t id;
+  float t;
+};
+
 struct Shared {
   // Taken in turn: the other blocks may still read the last one while this one clears the next.
   Histogram histograms[2];
@@ -85,6 +92,7 @@ struct Shared {
   std::uint64_t first[kWarps];
   std::uint64_t second[kWarps];
   Found found;
+  Candidate candidates[kWarps][64];
 };
 constexpr std::size_t kSliceOffset = (sizeof(Shared) + 15) / 16 * 16;
 
@@ -381,6 +389,9 @@ struct Range {
   std::uint64_t low = 0;
   std::uint64_t high = (std::uint64_t{1} << (kKeyBits + kDigitBits)) - 1;
   int shift = kKeyBits;
+  // Members have t within.
+  float least = -INFINITY;
+  float most = INFINITY;
 
   __device__ bool Holds(std::uint64_t place) const { return low <= place && place <= high; }
   __device__ std::uint32_t DigitOf(std::uint64_t place) const {
@@ -396,45 +407,63 @@ struct Range {
     const float begin = static_cast<float>(bucket) / row.scale;
     const float end = static_cast<float>(bucket + 1) / row.scale;
     const std::uint64_t prefix = high >> kKeyBits << kKeyBits;
-    float most = row.max;
-    if (bucket > 0) most = __fadd_ru(row.max, -__uint_as_float(__float_as_uint(begin) - 1));
-    const float least = bucket < kBuckets - 1 ? __fadd_rd(row.max, -end) : -INFINITY;
-    high = min(high, prefix | KeyOf(most, 0));
-    low = max(low, prefix | KeyOf(least, kIdMask));
+    float greatest = row.max;
+    if (bucket > 0) greatest = __fadd_ru(row.max, -__uint_as_float(__float_as_uint(begin) - 1));
+    const float smallest = bucket < kBuckets - 1 ? __fadd_rd(row.max, -end) : -INFINITY;
+    high = min(high, prefix | KeyOf(greatest, 0));
+    low = max(low, prefix | KeyOf(smallest, kIdMask));
   }
-  __device__ void Divide() { shift = max(0, 64 - kDigitBits - __clzll(high - low)); }
+  // The next round's digits. REQUIRES: the range lies within one bucket.
+  __device__ void Divide() {
+    shift = max(0, 64 - kDigitBits - __clzll(high - low));
+    least = FromOrdered(static_cast<std::uint32_t>(low >> kIdBits));
+    most = FromOrdered(static_cast<std::uint32_t>(high >> kIdBits));
+  }
+};
+
+// What a search keeps: the ids of places from `place` up. Comparing t settles nearly all.
+struct Cut {
+  std::uint64_t place = 0;
+  float none_below = -INFINITY;  // t
+  float all_above = -INFINITY;   // t
+
+  __device__ bool Keeps(const Row& row, float t, std::uint32_t id) const {
+    if (t > all_above) return true;
+    return t >= none_below && PlaceOf(row, t, id) >= place;
+  }
 };
 
 enum class Measure { kCount, kWeight };
 
-// A place such that, of the ids of places from `least` up, those from it up are the first whose
-// measures sum to at least needed_of(the sum of all). `turn` counts the histograms taken.
+// Of what `left` keeps, cuts all but the first ids whose measures sum to at least
+// needed_of(the sum of all). `turn` counts the histograms taken.
 template <Measure kMeasure, bool kCopied, class F>
-__device__ std::uint64_t Search(Shared& shared, const Slice<kCopied>& slice, const Row& row,
-                                std::uint64_t least, int& turn, F needed_of) {
+__device__ Cut Search(Shared& shared, const Slice<kCopied>& slice, const Row& row, const Cut& left,
+                      int& turn, F needed_of) {
+  constexpr bool kCounts = kMeasure == Measure::kCount;
   Range range;
   std::uint64_t needed = 0;
-  for (int round = 0;; ++round, ++turn) {
+  for (int round = 0;; ++round) {
     Histogram& histogram = shared.histograms[turn % 2];
     slice.ForTempLogits(row.temperature, [&](std::uint32_t id, float t) {
-      bool in = kMeasure == Measure::kCount || row.max - t < kNoWeight;
-      std::uint32_t digit;
+      bool in = range.least <= t && t <= range.most;
+      in = in && (kCounts || row.max - t < kNoWeight) && left.Keeps(row, t, id);
+      std::uint32_t digit = 0;
       if (round == 0) {
-        if (least != 0) in = in && PlaceOf(row, t, id) >= least;
         digit = BucketOf(row, t);
-      } else {
+      } else if (in) {
         const std::uint64_t place = PlaceOf(row, t, id);
-        in = in && place >= least && range.Holds(place);
+        in = range.Holds(place);
         digit = range.DigitOf(place);
       }
       if (!__any_sync(kAllLanes, in)) return;
-      const bool count = kMeasure == Measure::kCount;
-      AddWarp(histogram, in, digit, count ? 1 : WeightOf(ExpOf(t - row.max)));
+      AddWarp(histogram, in, digit, kCounts ? 1 : WeightOf(ExpOf(t - row.max)));
     });
     __syncthreads();
     SumGroups(histogram);
     ClusterSync();
-    Clear(shared.histograms[(turn + 1) % 2]);
+    ++turn;
+    Clear(shared.histograms[turn % 2]);
     if (threadIdx.x < 32) {
       const Found found = FindDigit(
           histogram, [&](std::uint64_t total) { return round == 0 ? needed_of(total) : needed; });
@@ -444,44 +473,78 @@ __device__ std::uint64_t Search(Shared& shared, const Slice<kCopied>& slice, con
     const Found found = shared.found;
     needed = found.needed;
     range.Narrow(found.digit);
-    if (found.count == 1 || range.shift == 0) break;
     if (round == 0) range.Tighten(row, found.digit);
+    const bool last = found.count == 1 || range.shift == 0;
     range.Divide();
+    if (last) return {max(range.low, left.place), range.least, range.most};
   }
-  ++turn;
-  return max(range.low, least);
 }
 
-// The place of the last id that top_k and top_p keep.
+// What top_k and top_p keep.
 template <bool kCopied>
-__device__ std::uint64_t Pivot(Shared& shared, const Slice<kCopied>& slice, const Row& row,
-                               std::int32_t vocab_size) {
-  std::uint64_t pivot = 0;
+__device__ Cut FindCut(Shared& shared, const Slice<kCopied>& slice, const Row& row,
+                       std::int32_t vocab_size) {
+  Cut cut;
   int turn = 0;
   if (row.top_k > 0 && row.top_k < vocab_size) {
     const auto k = static_cast<std::uint64_t>(row.top_k);
-    pivot = Search<Measure::kCount>(shared, slice, row, 0, turn, [&](std::uint64_t) { return k; });
+    cut = Search<Measure::kCount>(shared, slice, row, cut, turn, [&](std::uint64_t) { return k; });
   }
   if (row.top_p < 1.0F) {
-    pivot = Search<Measure::kWeight>(
-        shared, slice, row, pivot, turn, [&](std::uint64_t total) -> std::uint64_t {
+    cut = Search<Measure::kWeight>(
+        shared, slice, row, cut, turn, [&](std::uint64_t total) -> std::uint64_t {
           const double target = __dmul_rn(row.top_p, static_cast<double>(total));
           return max(std::uint64_t{1}, static_cast<std::uint64_t>(target));
         });
   }
-  return pivot;
+  return cut;
 }
 
-// Draws from the columns of one thread.
+// A thread's best id. Kept ids wait in the warp's candidates until all its lanes have one, as most
+// of the work is noise for what is kept.
 class Drawer {
  public:
-  __device__ Drawer(const Row& row, std::uint64_t pivot) : row_(row), pivot_(pivot) {}
+  // `candidates` are the warp's, 64.
+  __device__ Drawer(const Row& row, const Cut& cut, Candidate* candidates)
+      : row_(row), cut_(cut), candidates_(candidates) {}
 
+  // Takes an (id, t) into account that all lanes have alike.
+  __device__ void OfferToAll(std::uint32_t id, float t) {
+    if (cut_.Keeps(row_, t, id)) Draw({id, t});
+  }
+  // Takes (id, t) of each lane into account. All lanes of a warp call it.
   __device__ void Offer(std::uint32_t id, float t) {
-    if (pivot_ != 0 && PlaceOf(row_, t, id) < pivot_) return;
-    // What cannot win needs no noise, and no exact noise: 1 - u < -log(u) = exp(-gumbel).
-    if (t + kMaxGumbel < bound_) return;
+    const bool kept = t + kMaxGumbel >= bound_ && cut_.Keeps(row_, t, id);
+    const unsigned lanes = __ballot_sync(kAllLanes, kept);
+    if (lanes == 0) return;
+    const unsigned below = lanes & ((1U << threadIdx.x % 32) - 1);
+    if (kept) candidates_[waiting_ + __popc(below)] = {id, t};
+    waiting_ += __popc(lanes);
+    if (waiting_ >= 32) {
+      waiting_ -= 32;
+      DrawWaiting(32);
+    }
+  }
+  // Key of score and id, 0 if nothing was kept.
+  __device__ std::uint64_t Best() {
+    const int waiting = waiting_;
+    waiting_ = 0;
+    DrawWaiting(waiting);
+    return best_;
+  }
+
+ private:
+  // Draws the `count` candidates from waiting_ on, one a lane.
+  __device__ void DrawWaiting(int count) {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+    __syncwarp();
+    if (lane < count) Draw(candidates_[waiting_ + lane]);
+    __syncwarp();
+  }
+  __device__ void Draw(const Candidate& candidate) {
+    const auto [id, t] = candidate;
     const std::uint32_t word = Philox4x32({id, row_.position, row_.output_index, 0}, row_.seed)[0];
+    // What cannot win needs no exact noise: 1 - u < -log(u) = exp(-gumbel).
     if (__uint2float_rn(~word) * 0x1p-32F > __expf(t - bound_)) return;
     if (row_.min_p > 0.0F && !(ExpOf(t - row_.max) >= row_.min_p)) return;
     const float score = t + GumbelOf(word);
@@ -492,12 +555,10 @@ class Drawer {
     bound_ = score - (1e-3F + fabsf(score) * 0x1p-22F);
   }
 
-  // Key of score and id, 0 if nothing was kept.
-  __device__ std::uint64_t best() const { return best_; }
-
- private:
   const Row& row_;
-  const std::uint64_t pivot_;
+  const Cut cut_;
+  Candidate* const candidates_;
+  int waiting_ = 0;
   std::uint64_t best_ = 0;
   float bound_ = -INFINITY;
 };
@@ -587,11 +648,12 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params)
   std::uint64_t best = 0;
   if (draws) {
     slice.Divide(row.temperature, add_weight);
-    const std::uint64_t pivot = Pivot(shared, slice, row, params.view.vocab_size);
-    Drawer drawer(row, pivot);
-    drawer.Offer(greatest, row.max);
+    const Cut cut = FindCut(shared, slice, row, params.view.vocab_size);
+    Drawer drawer(row, cut, shared.candidates[threadIdx.x / 32]);
+    // First what is likely to beat most.
+    drawer.OfferToAll(greatest, row.max);
     slice.ForTempLogits(row.temperature, [&](std::uint32_t id, float t) { drawer.Offer(id, t); });
-    best = drawer.best();
+    best = drawer.Best();
   } else {
     slice.ForLogits([&](std::uint32_t, float x) { add_weight(x); });
   }

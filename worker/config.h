@@ -25,7 +25,7 @@ struct WorkerConfig {
   std::int32_t tensor_parallel_size = 1;
   std::int32_t max_model_len = 0;
   std::int32_t max_num_seqs = 0;
-  std::int32_t max_num_batched_tokens = 512;
+  std::int32_t max_num_batched_tokens = 0;
   std::int32_t max_queue = 1024;
   std::int32_t block_size = 16;
   std::int64_t kv_cache_memory_bytes = 0;

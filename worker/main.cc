@@ -25,6 +25,7 @@
 #include "common/status.h"
 #include "worker/config.h"
 #include "worker/engine/engine.h"
+#include "worker/kernels/devices.h"
 #include "worker/model/model_runner.h"
 #include "worker/request_reader.h"
 #include "worker/response_stream.h"
@@ -44,6 +45,8 @@ constexpr int kExitConfig = 78;  // EX_CONFIG: wrong options or files; the same 
 
 constexpr std::int32_t kCpuSequences = 16;
 constexpr std::int32_t kCudaSequences = 128;
+constexpr std::int32_t kCpuBatchedTokens = 512;
+constexpr std::int32_t kCudaBatchedTokens = 4096;
 
 // Calls that are told of the end get this long to take their status.
 constexpr auto kGoodbye = std::chrono::seconds(1);
@@ -67,15 +70,18 @@ model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tok
   options.model_dir = config.model;
   options.random_weights = config.random_weights;
   options.seed = static_cast<std::uint64_t>(config.seed);
-  options.device = config.device;
+  options.device = kernels::DeviceFor(config.device);
+  const bool on_gpu = options.device == "cuda";
   options.tensor_parallel_size = config.tensor_parallel_size;
   options.cpu_threads = config.cpu_threads;
   options.max_model_len = config.max_model_len;
   options.max_num_seqs = config.max_num_seqs;
-  if (options.max_num_seqs == 0) {
-    options.max_num_seqs = config.device == "cuda" ? kCudaSequences : kCpuSequences;
-  }
+  if (options.max_num_seqs == 0) options.max_num_seqs = on_gpu ? kCudaSequences : kCpuSequences;
   options.max_num_batched_tokens = config.max_num_batched_tokens;
+  if (options.max_num_batched_tokens == 0) {
+    options.max_num_batched_tokens = on_gpu ? kCudaBatchedTokens : kCpuBatchedTokens;
+  }
+  options.gpu_memory_utilization = config.gpu_memory_utilization;
   options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;
   options.block_tokens = config.block_size;
   options.num_token_ids = tokenizer.num_ids();

@@ -57,8 +57,8 @@ TEST(WorkerConfigTest, RefusesByName) {
 }
 
 TEST(WorkerConfigTest, RefusesWhatIsOutOfRange) {
-  EXPECT_EQ(ErrorOf({"--max_num_batched_tokens=0"}),
-            "--max_num_batched_tokens: '0' is not a whole number from 1 to 65536");
+  EXPECT_EQ(ErrorOf({"--max_num_batched_tokens=-1"}),
+            "--max_num_batched_tokens: '-1' is not a whole number from 0 to 65536");
   EXPECT_EQ(ErrorOf({"--max_queue=99999999999"}),
             "--max_queue: '99999999999' is not a whole number from 1 to 1000000");
   EXPECT_EQ(ErrorOf({"--gpu_memory_utilization=nan"}),

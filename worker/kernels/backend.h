@@ -119,8 +119,9 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual std::string name() const = 0;  // "cpu avx512 2 threads", for logs and the fingerprint
+  virtual std::string name() const = 0;  // "cpu avx512 2 threads"; the first word decides its bits
   virtual DType activation_dtype() const = 0;
+  virtual std::int64_t only_head_dim() const { return 0; }  // the one D that it takes; 0: any
 
   // Memory. Allocate zero-fills and ends the process if there is none. AllocateHost gives host
   // memory that the device can copy from and to without a stop.

@@ -14,6 +14,9 @@ struct DeviceConfig {
   int cpu_threads = 0;          // over all ranks; 0: one a core this process may use
 };
 
+// The device that `asked` names here: "auto" is cuda where the binary has it and a GPU is there.
+std::string DeviceFor(const std::string& asked);
+
 // One backend a rank, or none and `error` says why in one sentence. CMake picks the definition:
 // devices_cpu.cc, or devices_cuda.cc where the toolkit is there.
 std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, std::string* error);

@@ -7,14 +7,18 @@
 
 namespace thinkwire::worker::kernels {
 
+std::string DeviceFor(const std::string& asked) {
+  if (asked != "auto") return asked;
+  return CountCudaDevices() > 0 ? "cuda" : "cpu";
+}
+
 std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, std::string* error) {
+  const std::string device = DeviceFor(config.device);
+  if (device == "cpu") return OpenCpuDevices(config, error);
   const int gpus = CountCudaDevices();
-  if (config.device == "cpu" || (config.device == "auto" && gpus == 0)) {
-    return OpenCpuDevices(config, error);
-  }
   std::vector<std::unique_ptr<Backend>> backends;
-  if (config.device != "auto" && config.device != "cuda") {
-    *error = "device must be auto, cpu or cuda, not " + config.device;
+  if (device != "cuda") {
+    *error = "device must be auto, cpu or cuda, not " + device;
   } else if (gpus == 0) {
     *error = "device cuda was asked for, but there is no GPU that the driver shows";
   } else if (config.ranks < 1 || config.ranks > gpus) {

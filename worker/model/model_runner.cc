@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
@@ -14,7 +15,7 @@
 #include "worker/model/random_weights.h"
 #include "worker/model/tensor_parallel.h"
 #include "worker/model/threaded_runner.h"
-#include "worker/parallel/local_communicator.h"
+#include "worker/parallel/communicators.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -71,12 +72,58 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
   return checkpoint;
 }
 
+std::string GiB(std::int64_t bytes) {
+  return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
+}
+
+// Memory of a rank on its own device: what is free, and what all but the KV cache takes of it.
+// Activations and the device's scratch memory grow with the tokens of a step, logits with the
+// sequences; recorded steps and the libraries' own memory come out of a fixed reserve.
+absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelOptions& options,
+                                                const ModelConfig& config,
+                                                const RunnerLimits& limits,
+                                                const kernels::Backend& device) {
+  constexpr std::int64_t kReserveBytes = std::int64_t{3} << 29;
+  const std::int64_t ranks = options.tensor_parallel_size;
+  const RankShape shape = ShapeOfRank(config, 0, options.tensor_parallel_size);
+  const KvLayout layout =
+      GroupedQueryKvLayout(config, shape, limits.block_tokens, device.activation_dtype());
+  const std::int64_t embedding_bytes = 2 * config.vocab_size * config.hidden_size;
+  const std::int64_t weights =
+      (2 * CountParameters(config) - embedding_bytes) / ranks + embedding_bytes;
+  const std::int64_t qkv = (shape.num_heads + 2 * shape.num_kv_heads) * config.head_dim;
+  const std::int64_t token_bytes =
+      2 * (4 * config.hidden_size + 2 * qkv + shape.ffn) + std::max(4 * qkv, 4 * shape.ffn);
+  const std::int64_t workspace = limits.max_num_batched_tokens * token_bytes +
+                                 limits.max_num_seqs * 8 * shape.vocab * ranks + kReserveBytes;
+  const auto usable = static_cast<std::int64_t>(static_cast<double>(device.FreeMemory()) *
+                                                options.gpu_memory_utilization);
+  KvCacheDemand demand;
+  demand.memory_bytes = options.kv_cache_memory_bytes > 0 ? options.kv_cache_memory_bytes / ranks
+                                                          : usable - weights - workspace;
+  demand.block_bytes = layout.block_bytes();
+  demand.block_tokens = limits.block_tokens;
+  demand.max_num_seqs = limits.max_num_seqs;
+  demand.max_model_len = limits.max_model_len;
+  if (demand.memory_bytes < demand.block_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the model does not fit: of ", GiB(device.FreeMemory()), " free on a device ", GiB(usable),
+        " may be taken (gpu_memory_utilization), weights take ", GiB(weights), " and workspace ",
+        GiB(workspace),
+        "; lower max_num_batched_tokens or max_num_seqs, raise tensor_parallel_size, or serve a "
+        "smaller variant"));
+  }
+  return ChooseNumBlocks(demand);
+}
+
 // Blocks in the KV cache, after what the weights will take of the machine's memory.
 absl::StatusOr<std::int32_t> ChooseBlocks(const ModelOptions& options, const ModelConfig& config,
-                                          const RunnerLimits& limits, kernels::DType dtype) {
+                                          const RunnerLimits& limits,
+                                          const kernels::Backend& device) {
+  if (device.FreeMemory() > 0) return ChooseDeviceBlocks(options, config, limits, device);
   const std::int32_t ranks = options.tensor_parallel_size;
-  const KvLayout layout =
-      GroupedQueryKvLayout(config, ShapeOfRank(config, 0, ranks), limits.block_tokens, dtype);
+  const KvLayout layout = GroupedQueryKvLayout(config, ShapeOfRank(config, 0, ranks),
+                                               limits.block_tokens, device.activation_dtype());
   const std::int64_t embedding_bytes = 2 * config.vocab_size * config.hidden_size;
   const std::int64_t weight_bytes = 2 * CountParameters(config) + (ranks - 1) * embedding_bytes;
   KvCacheDemand demand;
@@ -120,13 +167,27 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   return model;
 }
 
-absl::StatusOr<Devices> Open(const ModelOptions& options) {
+absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& model) {
   Devices devices;
   std::string error;
   devices.backends = kernels::OpenDevices(
       {options.device, options.tensor_parallel_size, options.cpu_threads}, &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
-  devices.communicators = parallel::MakeLocalCommunicators(options.tensor_parallel_size);
+  const std::int64_t head_dim = devices.backends.front()->only_head_dim();
+  if (head_dim != 0 && model.config.head_dim != head_dim) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("config.json: head_dim is ", model.config.head_dim, "; supported on ",
+                     devices.backends.front()->name(), ": ", head_dim));
+  }
+  const RankShape shape = ShapeOfRank(model.config, 0, options.tensor_parallel_size);
+  devices.communicators =
+      parallel::OpenCommunicators(devices.backends,
+                                  {.max_tokens = model.limits.max_num_batched_tokens,
+                                   .hidden = model.config.hidden_size,
+                                   .max_rows = model.limits.max_num_seqs,
+                                   .vocab = shape.vocab * options.tensor_parallel_size},
+                                  &error);
+  if (devices.communicators.empty()) return absl::InvalidArgumentError(error);
   return devices;
 }
 
@@ -137,7 +198,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedMode
       .config = std::move(model.config), .info = {}, .limits = model.limits, .devices = {}};
   const kernels::Backend& device = *devices.backends.front();
   ASSIGN_OR_RETURN(parts.limits.num_blocks,
-                   ChooseBlocks(options, parts.config, parts.limits, device.activation_dtype()));
+                   ChooseBlocks(options, parts.config, parts.limits, device));
   parts.info =
       Describe(parts.config, parts.limits, *source, device.name(), options.tensor_parallel_size);
   parts.devices = std::move(devices);
@@ -148,7 +209,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedMode
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
-  ASSIGN_OR_RETURN(Devices devices, Open(options));
+  ASSIGN_OR_RETURN(Devices devices, Open(options, model));
   return LoadOn(std::move(devices), std::move(model), options);
 }
 

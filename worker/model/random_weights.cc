@@ -1,14 +1,19 @@
 #include "worker/model/random_weights.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <string_view>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "worker/model/hash.h"
 
 namespace thinkwire::worker::model {
 namespace {
+
+constexpr std::int64_t kAloneElements = 1 << 20;
 
 // Elements are centre + half_width * u, u uniform in [-1, 1).
 struct Noise {
@@ -37,16 +42,28 @@ HostSlice RandomWeights::Slice(const TensorSpec& spec, const Region& region) con
   const Noise noise = NoiseFor(spec);
   HostSlice host;
   host.owned.resize(static_cast<std::size_t>(region.rows * region.cols));
-  std::uint16_t* out = host.owned.data();
-  for (std::int64_t r = 0; r < region.rows; ++r) {
-    const std::int64_t start = (region.first_row + r) * spec.cols + region.first_col;
-    for (std::int64_t c = 0; c < region.cols; ++c) {
-      const auto bits =
-          static_cast<std::uint32_t>(Mix(base + static_cast<std::uint64_t>(start + c)));
-      const float u = static_cast<float>(static_cast<std::int32_t>(bits)) * 0x1p-31F;
-      *out++ = ToBf16(noise.centre + noise.half_width * u);
+  const auto fill = [&](std::int64_t first_row, std::int64_t end_row) {
+    std::uint16_t* out = host.owned.data() + first_row * region.cols;
+    for (std::int64_t r = first_row; r < end_row; ++r) {
+      const std::int64_t start = (region.first_row + r) * spec.cols + region.first_col;
+      for (std::int64_t c = 0; c < region.cols; ++c) {
+        const auto bits =
+            static_cast<std::uint32_t>(Mix(base + static_cast<std::uint64_t>(start + c)));
+        const float u = static_cast<float>(static_cast<std::int32_t>(bits)) * 0x1p-31F;
+        *out++ = ToBf16(noise.centre + noise.half_width * u);
+      }
     }
+  };
+  // All cores, as the largest models have some 10^11 elements; not for what one does at once.
+  const std::int64_t cores = std::max(1U, std::thread::hardware_concurrency());
+  const std::int64_t share =
+      region.rows * region.cols < kAloneElements ? region.rows : (region.rows + cores - 1) / cores;
+  std::vector<std::thread> others;
+  for (std::int64_t row = share; row < region.rows; row += share) {
+    others.emplace_back(fill, row, std::min(row + share, region.rows));
   }
+  fill(0, std::min(share, region.rows));
+  for (std::thread& thread : others) thread.join();
   host.slice = {host.owned.data(), kernels::DType::kBf16, region.rows, region.cols, region.cols};
   return host;
 }

@@ -62,6 +62,9 @@ std::size_t PlaneBytes(const AttentionShape& shape, int num_blocks) {
          static_cast<std::size_t>(shape.block_tokens) * kHeadDim * sizeof(std::uint16_t);
 }
 
+// Sequences of a step, padded ones included.
+constexpr int kMostStepRows = 256;
+
 }  // namespace
 
 DeviceArray::DeviceArray(std::size_t bytes) {
@@ -93,10 +96,9 @@ CudaAttentionLayer::CudaAttentionLayer(const AttentionShape& shape, std::vector<
       tables_(lengths_.size() * static_cast<std::size_t>(max_blocks_) * sizeof(std::int32_t)),
       keys_(PlaneBytes(shape, num_blocks_)),
       values_(PlaneBytes(shape, num_blocks_)),
-      workspace_memory_(
-          AttentionWorkspaceBytes(static_cast<int>(lengths_.size()), shape.kv_heads, partial_rows)),
-      workspace_(MakeAttentionWorkspace(workspace_memory_.data(), static_cast<int>(lengths_.size()),
-                                        shape.kv_heads, partial_rows)) {
+      workspace_memory_(AttentionWorkspaceBytes(kMostStepRows, shape.kv_heads, partial_rows)),
+      workspace_(MakeAttentionWorkspace(workspace_memory_.data(), kMostStepRows, shape.kv_heads,
+                                        partial_rows)) {
   int device = 0;
   CUDA_CHECK(cudaGetDevice(&device));
   CUDA_CHECK(cudaDeviceGetAttribute(&num_sms_, cudaDevAttrMultiProcessorCount, device));

@@ -1,6 +1,7 @@
 #include "worker/kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -8,7 +9,6 @@
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/convert.h"
 #include "worker/kernels/cuda/cuda_check.h"
-#include "worker/kernels/cuda/kv_block.cuh"
 #include "worker/kernels/cuda/row_order.h"
 #include "worker/kernels/cuda/sample.h"
 #include "worker/kernels/cuda/small_linear.h"
@@ -99,8 +99,8 @@ CudaBackend::~CudaBackend() {
 void CudaBackend::Use() const { CUDA_CHECK(cudaSetDevice(device_)); }
 
 std::string CudaBackend::name() const {
-  return "cuda sm_" + std::to_string(properties_.major) + std::to_string(properties_.minor) + " " +
-         properties_.name + (exact_ ? " exact" : " inexact");
+  return "cuda-sm" + std::to_string(properties_.major) + std::to_string(properties_.minor) +
+         (exact_ ? " " : "-inexact ") + properties_.name;
 }
 
 Buffer CudaBackend::Allocate(std::size_t bytes) {
@@ -275,7 +275,18 @@ bool CudaBackend::IsSmall(const Tensor& x, const LinearMatrix& weight) const {
 void CudaBackend::Multiply(const Tensor& x, const LinearMatrix& weight, const Tensor& out) {
   Check(out.size() == x.dim(0) * weight.out, "the output is [T, out]");
   const bool f32 = out.dtype == DType::kF32;
-  if (!IsSmall(x, weight)) {
+  // cuBLASLt adds outputs that are not whole 16 bytes up in another order: those go by pieces.
+  if (!IsSmall(x, weight) && has_small_linear_ && weight.out % 8 != 0) {
+    for (std::int64_t first = 0; first < x.dim(0); first += kSmallLinearTokens) {
+      const std::int64_t tokens = std::min<std::int64_t>(kSmallLinearTokens, x.dim(0) - first);
+      const auto rows = [&](const Tensor& t) {
+        auto* const at = static_cast<std::byte*>(t.data) +
+                         static_cast<std::size_t>(first * t.dim(1)) * SizeOf(t.dtype);
+        return MakeTensor(at, t.dtype, tokens, t.dim(1));
+      };
+      Multiply(rows(x), weight, rows(out));
+    }
+  } else if (!IsSmall(x, weight)) {
     large_linear_->Run(weight.matrix.data(), weight.out, weight.in, x.data, x.dim(0), f32,
                        out.data);
   } else if (f32) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "worker/kernels/backend.h"
+#include "worker/kernels/cuda/kv_block.cuh"
 #include "worker/kernels/cuda/large_linear.h"
 #include "worker/kernels/cuda/paged_attention.h"
 #include "worker/kernels/cuda/small_linear.h"
@@ -17,8 +18,8 @@ namespace thinkwire::worker::kernels {
 //
 // Products of up to 64 tokens are our own stream over the weights (small_linear.h), larger ones
 // cuBLASLt's without split-K; both add up in one chain of k16 steps, so that a token's bits do not
-// depend on the tokens beside it. The constructor checks that on the device at hand, and name()
-// ends in "exact" where it holds.
+// depend on the tokens beside it. The constructor checks that on the device at hand; where it does
+// not hold, name() begins with "cuda-smXY-inexact".
 //
 // Scratch memory grows to what the largest shapes need the first time that they come, so a warm-up
 // with the largest shapes comes before any recording; nothing is allocated after it.
@@ -31,6 +32,7 @@ class CudaBackend final : public Backend {
 
   std::string name() const override;
   DType activation_dtype() const override { return DType::kBf16; }
+  std::int64_t only_head_dim() const override { return kHeadDim; }
 
   Buffer Allocate(std::size_t bytes) override;
   Buffer AllocateHost(std::size_t bytes) override;

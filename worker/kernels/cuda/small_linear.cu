@@ -348,6 +348,7 @@ void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream)
   Check(op.tokens >= 1 && op.tokens <= kSmallLinearTokens, "at most 64 tokens");
   Check(op.columns % 8 == 0, "rows of W are whole pieces of 16 bytes");
   const bool few_rows = op.rows < 2112;
+  const bool fits_one_wave = op.rows <= std::int64_t{32} * op.num_sms;  // in groups of 16 rows
   if (op.norm_weight != nullptr) {
     Check(CanNormFirst(op.tokens, op.columns), "the tokens fit beside the ring");
     if (few_rows) return LaunchShaped<Shape<1, 1, 4, 8, true>>(op, output, stream);
@@ -362,10 +363,10 @@ void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream)
     return LaunchShaped<Shape<2, 2, 4, 4, false>>(op, output, stream);
   }
   if (op.tokens <= 32) {
-    if (op.rows < 4096) return LaunchShaped<Shape<4, 1, 4, 4, false>>(op, output, stream);
+    if (fits_one_wave) return LaunchShaped<Shape<4, 1, 4, 4, false>>(op, output, stream);
     return LaunchShaped<Shape<4, 2, 2, 6, false>>(op, output, stream);
   }
-  if (op.rows < 4096) return LaunchShaped<Shape<8, 1, 2, 5, false>>(op, output, stream);
+  if (fits_one_wave) return LaunchShaped<Shape<8, 1, 2, 5, false>>(op, output, stream);
   LaunchShaped<Shape<8, 2, 2, 4, false>>(op, output, stream);
 }
 

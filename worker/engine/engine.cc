@@ -93,9 +93,10 @@ absl::StatusOr<RequestHandle> Engine::Loop::Submit(Request request,
   MutexLock lock(mu_);
   if (stopped_) return absl::UnavailableError("the worker is shutting down");
   // A free slot's request waits only until the engine thread looks.
-  if (status_.queued - free_slots_ >= config_.max_queue) {
+  const std::int32_t waiting = status_.queued - free_slots_;
+  if (waiting >= config_.max_queue) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        "the queue is full: ", status_.queued, " requests wait, the limit is ", config_.max_queue));
+        "the queue is full: ", waiting, " requests wait, the limit is ", config_.max_queue));
   }
   ++status_.queued;
   inbox_.arrivals.push_back({.handle = ++last_handle_,

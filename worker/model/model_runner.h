@@ -26,8 +26,8 @@ struct ModelOptions {
   std::int64_t kv_cache_memory_bytes = 0;  // 0: chosen from what the machine or its GPUs have
   // Share of a GPU's memory that is free at the start which weights, workspace and KV may take.
   double gpu_memory_utilization = 0.9;
-  std::int32_t block_tokens = 16;          // tokens a KV block, a multiple of 16
-  std::int32_t max_in_flight = 2;          // D
+  std::int32_t block_tokens = 16;  // tokens a KV block, a multiple of 16
+  std::int32_t max_in_flight = 2;  // D
   // Ids that the tokenizer defines, [1, vocab_size]; 0: vocab_size. Rows of the head from here on
   // are padding and are never drawn.
   std::int32_t num_token_ids = 0;

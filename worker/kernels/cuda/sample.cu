@@ -1,6 +1,3 @@
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <cstdint>
 
 #include "worker/kernels/check.h"
@@ -8,9 +5,10 @@
 #include "worker/kernels/cuda/cuda_check.h"
 #include "worker/kernels/cuda/launch.cuh"
 #include "worker/kernels/cuda/sample.h"
-#include "worker/kernels/exp.h"
+#include "worker/kernels/cuda/sample_histogram.cuh"
+#include "worker/kernels/cuda/sample_order.cuh"
+#include "worker/kernels/cuda/sample_slice.cuh"
 #include "worker/kernels/noise.h"
-#include "worker/kernels/scalar_lane.h"
 
 // Draws an id a row: the formula at the head of cpu/sample.cc, with the same bits in ids and
 // logprobs. That holds for any mapping of threads, as weights are added as integers and everything
@@ -37,28 +35,12 @@
 namespace thinkwire::worker::kernels {
 namespace {
 
-constexpr int kThreads = 512;
+using namespace sample;
+
 constexpr int kWarps = kThreads / 32;
-constexpr unsigned kAllLanes = ~0U;
 constexpr unsigned kMaxCluster = 16;
-constexpr int kDigitBits = 10;
-constexpr int kBuckets = 1 << kDigitBits;
-constexpr int kGroups = 32;  // of 32 buckets: one warp searches groups, then a group's buckets
-constexpr int kIdBits = 20;
-constexpr std::uint32_t kIdMask = (1U << kIdBits) - 1;
-constexpr int kKeyBits = 32 + kIdBits;
 constexpr std::uint64_t kNotFinite = ~std::uint64_t{0};
 constexpr std::size_t kMaxSharedBytes = 227 << 10;
-// exp(-t) * 2^40 is below 1 from here on; a border of buckets, as all their widths divide 1.
-constexpr float kNoWeight = 28.0F;
-
-// What one block adds up of a pass, and its groups' sums. A sum is high * 2^32 + low.
-struct Histogram {
-  std::uint32_t low[kBuckets];
-  std::uint32_t high[kBuckets];
-  std::uint32_t count[kBuckets];
-  std::uint64_t groups[kGroups];
-};
 
 // Two values of each block of the cluster.
 struct Exchange {
@@ -69,13 +51,6 @@ struct Exchange {
 struct Pair {
   std::uint64_t first;
   std::uint64_t second;
-};
-
-// Where a sum over the order, greatest first, reaches what was asked.
-struct Found {
-  std::uint32_t digit;
-  std::uint32_t count;   // of that digit
-  std::uint64_t needed;  // of that digit's sum
 };
 
 // An id that was kept, until the whole warp has some.
@@ -105,156 +80,6 @@ struct SampleParams {
   std::int32_t* not_finite;
   std::int32_t* last_sampled;
   std::int32_t slice;  // columns a block, a multiple of 4
-};
-
-// How a row draws; the same in all threads of its cluster.
-struct Row {
-  float temperature;
-  float top_p;
-  float min_p;
-  std::int32_t top_k;
-  std::array<std::uint32_t, 2> seed;
-  std::uint32_t output_index;
-  std::uint32_t position;
-  float max;    // of t
-  float scale;  // buckets of the first digit per unit of distance from max: a power of two >= 32
-};
-
-__device__ float ExpOf(float x) { return Exp(ScalarLane{x}).x; }
-__device__ std::uint64_t WeightOf(float e) { return __float2ull_rz(e * 0x1p40F); }
-
-// Ascends with x. REQUIRES: x is not -0, as +0 would be greater.
-__device__ std::uint32_t Ordered(float x) {
-  const std::uint32_t bits = __float_as_uint(x);
-  return bits & 0x80000000U ? ~bits : bits | 0x80000000U;
-}
-__device__ float FromOrdered(std::uint32_t ordered) {
-  return __uint_as_float(ordered & 0x80000000U ? ordered & 0x7FFFFFFFU : ~ordered);
-}
-
-// Ascends with a place in the order: greater x, then lower id. In kKeyBits.
-__device__ std::uint64_t KeyOf(float x, std::uint32_t id) {
-  return std::uint64_t{Ordered(x)} << kIdBits | (kIdMask - id);
-}
-__device__ std::uint32_t IdOf(std::uint64_t key) {
-  return kIdMask - (static_cast<std::uint32_t>(key) & kIdMask);
-}
-
-// Distance from the maximum in buckets: ascends while t descends.
-__device__ std::uint32_t BucketOf(const Row& row, float t) {
-  return static_cast<std::uint32_t>(fminf((row.max - t) * row.scale, kBuckets - 1.0F));
-}
-// The bucket before the key, so that the first digit spreads what t's exponent would not. The same
-// order as the key's.
-__device__ std::uint64_t PlaceOf(const Row& row, float t, std::uint32_t id) {
-  return std::uint64_t{kBuckets - 1 - BucketOf(row, t)} << kKeyBits | KeyOf(t, id);
-}
-
-// Rounded to nearest, and +0 for -0.
-__device__ float TempLogit(float x, float temperature) {
-  return __fadd_rn(__fdiv_rn(x, temperature), 0.0F);
-}
-
-// The block's columns of a row. Where there are none to a whole group of four: -infinity with ids
-// that come after all others. Every thread reads and writes its own columns alone.
-template <bool kCopied>
-class Slice {
- public:
-  __device__ Slice(const SampleParams& params, std::int64_t row, float* copy)
-      : first_(static_cast<int>(ClusterRank()) * params.slice),
-        count_(min(params.slice, params.view.vocab_size - first_)),
-        source_(params.logits + row * params.width + first_),
-        copy_(copy) {}
-
-  // Starts reading the logits.
-  __device__ void Start() const {
-    if constexpr (kCopied) {
-      const bool aligned = reinterpret_cast<std::uintptr_t>(source_) % 16 == 0;
-      for (int i = 4 * static_cast<int>(threadIdx.x); i < count_; i += 4 * kThreads) {
-        if (aligned && i + 4 <= count_) {
-          Copy<16>(i);
-          continue;
-        }
-        for (int k = 0; k < 4; ++k) {
-          if (i + k < count_) {
-            Copy<4>(i + k);
-          } else {
-            copy_[i + k] = -INFINITY;
-          }
-        }
-      }
-    }
-  }
-  __device__ void Wait() const {
-    if constexpr (kCopied) asm volatile("cp.async.wait_all;" ::: "memory");
-  }
-
-  // Calls f(id, logit) for all columns, in whole warps, ascending in each thread.
-  template <class F>
-  __device__ void ForLogits(F f) const {
-    ForGroups([&](std::uint32_t id, int, const float4& x) {
-      f(id, x.x);
-      f(id + 1, x.y);
-      f(id + 2, x.z);
-      f(id + 3, x.w);
-    });
-  }
-  // The same with t, which is there once the logits were divided.
-  template <class F>
-  __device__ void ForTempLogits(float temperature, F f) const {
-    ForLogits([&](std::uint32_t id, float x) { f(id, kCopied ? x : TempLogit(x, temperature)); });
-  }
-  // Calls f(logit) and then divides the logits by the temperature.
-  template <class F>
-  __device__ void Divide(float temperature, F f) const {
-    ForGroups([&](std::uint32_t, int i, const float4& x) {
-      f(x.x);
-      f(x.y);
-      f(x.z);
-      f(x.w);
-      if constexpr (kCopied) {
-        if (i < count_) {
-          *reinterpret_cast<float4*>(copy_ + i) =
-              make_float4(TempLogit(x.x, temperature), TempLogit(x.y, temperature),
-                          TempLogit(x.z, temperature), TempLogit(x.w, temperature));
-        }
-      }
-    });
-  }
-
- private:
-  template <int kBytes>
-  __device__ void Copy(int i) const {
-    const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(copy_ + i));
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(source_ + i),
-                 "n"(kBytes)
-                 : "memory");
-  }
-
-  template <class F>
-  __device__ void ForGroups(F f) const {
-    const int lane = static_cast<int>(threadIdx.x % 32);
-    for (int warp = 4 * (static_cast<int>(threadIdx.x) - lane); warp < count_;
-         warp += 4 * kThreads) {
-      const int i = warp + 4 * lane;
-      const std::uint32_t id = i < count_ ? static_cast<std::uint32_t>(first_ + i) : kIdMask - 3;
-      f(id, i, Load(i));
-    }
-  }
-  __device__ float4 Load(int i) const {
-    if constexpr (kCopied) {
-      if (i < count_) return *reinterpret_cast<const float4*>(copy_ + i);
-      return make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
-    } else {
-      return make_float4(LoadOne(i), LoadOne(i + 1), LoadOne(i + 2), LoadOne(i + 3));
-    }
-  }
-  __device__ float LoadOne(int i) const { return i < count_ ? source_[i] : -INFINITY; }
-
-  const int first_;
-  const int count_;
-  const float* const source_;
-  float* const copy_;
 };
 
 __device__ std::uint64_t WarpSum(std::uint64_t x) {
@@ -295,143 +120,6 @@ __device__ Pair Reduce(Shared& shared, Exchange& exchange, Pair mine) {
   }
   return all;
 }
-
-__device__ void Clear(Histogram& histogram) {
-  for (int i = static_cast<int>(threadIdx.x); i < kBuckets; i += kThreads) {
-    histogram.low[i] = 0;
-    histogram.high[i] = 0;
-    histogram.count[i] = 0;
-  }
-}
-
-__device__ void AddTo(Histogram& histogram, std::uint32_t digit, std::uint64_t weight,
-                      std::uint32_t count) {
-  const auto low = static_cast<std::uint32_t>(weight);
-  const std::uint32_t carry = atomicAdd(&histogram.low[digit], low) > ~low ? 1 : 0;
-  const std::uint32_t high = static_cast<std::uint32_t>(weight >> 32) + carry;
-  if (high != 0) atomicAdd(&histogram.high[digit], high);
-  atomicAdd(&histogram.count[digit], count);
-}
-
-// Adds the weights, at most 2^41, of those lanes of a warp that are `in`. Lanes that all have the
-// same digit are added up first: crowded digits would queue at one address.
-__device__ void AddWarp(Histogram& histogram, bool in, std::uint32_t digit, std::uint64_t weight) {
-  const unsigned lanes = __ballot_sync(kAllLanes, in);
-  const int leader = __ffs(static_cast<int>(lanes)) - 1;
-  const std::uint32_t same = __shfl_sync(kAllLanes, digit, leader);
-  if (__any_sync(kAllLanes, in && digit != same)) {
-    if (in) AddTo(histogram, digit, weight, 1);
-    return;
-  }
-  if (!in) weight = 0;
-  std::uint64_t sum = 0;
-  for (int shift = 0; shift < 48; shift += 16) {
-    const std::uint32_t piece = static_cast<std::uint32_t>(weight >> shift) & 0xFFFFU;
-    sum += std::uint64_t{__reduce_add_sync(kAllLanes, piece)} << shift;
-  }
-  if (static_cast<int>(threadIdx.x % 32) == leader) AddTo(histogram, same, sum, __popc(lanes));
-}
-
-__device__ std::uint64_t SumOf(const Histogram& histogram, int bucket) {
-  return std::uint64_t{histogram.high[bucket]} << 32 | histogram.low[bucket];
-}
-
-__device__ void SumGroups(Histogram& histogram) {
-  static_assert(kBuckets == 2 * kThreads && kBuckets == 32 * kGroups);
-  const int bucket = 2 * static_cast<int>(threadIdx.x);
-  std::uint64_t sum = SumOf(histogram, bucket) + SumOf(histogram, bucket + 1);
-  for (int step = 8; step > 0; step /= 2) sum += __shfl_xor_sync(kAllLanes, sum, step);
-  if (threadIdx.x % 16 == 0) histogram.groups[threadIdx.x / 16] = sum;
-}
-
-// The sum of x over this lane and those before it.
-__device__ std::uint64_t WarpPrefix(std::uint64_t x) {
-  for (int step = 1; step < 32; step *= 2) {
-    const std::uint64_t before = __shfl_up_sync(kAllLanes, x, step);
-    if (threadIdx.x % 32 >= step) x += before;
-  }
-  return x;
-}
-
-// Called by one warp, for the histograms of all blocks. needed_of gives what the sum must reach,
-// between 1 and the sum of all, which it is given.
-template <class F>
-__device__ Found FindDigit(Histogram& histogram, F needed_of) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  std::uint64_t sum = 0;
-#pragma unroll 8
-  for (unsigned rank = 0; rank < ClusterSize(); ++rank) {
-    sum += InBlock(&histogram, rank)->groups[lane];
-  }
-  std::uint64_t prefix = WarpPrefix(sum);
-  std::uint64_t needed = needed_of(__shfl_sync(kAllLanes, prefix, 31));
-  const int group = __ffs(static_cast<int>(__ballot_sync(kAllLanes, prefix >= needed))) - 1;
-  needed -= __shfl_sync(kAllLanes, prefix - sum, group);
-
-  const int bucket = 32 * group + lane;
-  std::uint32_t count = 0;
-  sum = 0;
-#pragma unroll 8
-  for (unsigned rank = 0; rank < ClusterSize(); ++rank) {
-    const Histogram& other = *InBlock(&histogram, rank);
-    sum += SumOf(other, bucket);
-    count += other.count[bucket];
-  }
-  prefix = WarpPrefix(sum);
-  const int found = __ffs(static_cast<int>(__ballot_sync(kAllLanes, prefix >= needed))) - 1;
-  needed -= __shfl_sync(kAllLanes, prefix - sum, found);
-  return {static_cast<std::uint32_t>(32 * group + found), __shfl_sync(kAllLanes, count, found),
-          needed};
-}
-
-// Places of [low, high], cut into at most kBuckets digits of 2^shift places, the highest first.
-struct Range {
-  std::uint64_t low = 0;
-  std::uint64_t high = (std::uint64_t{1} << (kKeyBits + kDigitBits)) - 1;
-  int shift = kKeyBits;
-  // Members have t within.
-  float least = -INFINITY;
-  float most = INFINITY;
-
-  __device__ bool Holds(std::uint64_t place) const { return low <= place && place <= high; }
-  __device__ std::uint32_t DigitOf(std::uint64_t place) const {
-    return static_cast<std::uint32_t>((high - place) >> shift);
-  }
-  __device__ void Narrow(std::uint32_t digit) {
-    high -= std::uint64_t{digit} << shift;
-    low = max(low, high - ((std::uint64_t{1} << shift) - 1));
-  }
-  // From a whole bucket to the places that its members may have. With d the rounded max - t:
-  // d < end implies that max - t < end, and d >= begin that max - t > the float before begin.
-  __device__ void Tighten(const Row& row, std::uint32_t bucket) {
-    const float begin = static_cast<float>(bucket) / row.scale;
-    const float end = static_cast<float>(bucket + 1) / row.scale;
-    const std::uint64_t prefix = high >> kKeyBits << kKeyBits;
-    float greatest = row.max;
-    if (bucket > 0) greatest = __fadd_ru(row.max, -__uint_as_float(__float_as_uint(begin) - 1));
-    const float smallest = bucket < kBuckets - 1 ? __fadd_rd(row.max, -end) : -INFINITY;
-    high = min(high, prefix | KeyOf(greatest, 0));
-    low = max(low, prefix | KeyOf(smallest, kIdMask));
-  }
-  // The next round's digits. REQUIRES: the range lies within one bucket.
-  __device__ void Divide() {
-    shift = max(0, 64 - kDigitBits - __clzll(high - low));
-    least = FromOrdered(static_cast<std::uint32_t>(low >> kIdBits));
-    most = FromOrdered(static_cast<std::uint32_t>(high >> kIdBits));
-  }
-};
-
-// What a search keeps: the ids of places from `place` up. Comparing t settles nearly all.
-struct Cut {
-  std::uint64_t place = 0;
-  float none_below = -INFINITY;  // t
-  float all_above = -INFINITY;   // t
-
-  __device__ bool Keeps(const Row& row, float t, std::uint32_t id) const {
-    if (t > all_above) return true;
-    return t >= none_below && PlaceOf(row, t, id) >= place;
-  }
-};
 
 enum class Measure { kCount, kWeight };
 
@@ -598,13 +286,6 @@ __device__ Pair Extremes(const Slice<kCopied>& slice, std::uint32_t vocab_size) 
   return {KeyOf(__fadd_rn(greatest, 0.0F), id_of_greatest), ~Ordered(__fadd_rn(least, 0.0F))};
 }
 
-// The greatest power of two, from 32 to 2^20, that keeps `distance` within the buckets if one does.
-__device__ float BucketScale(float distance) {
-  const int exponent = static_cast<int>(__float_as_uint(distance) >> 23) - 127;
-  const int scale = kDigitBits - 1 - min(4, max(-11, exponent));
-  return __uint_as_float(static_cast<std::uint32_t>(127 + scale) << 23);
-}
-
 __device__ void Write(const SampleParams& params, std::int64_t l, std::int32_t slot,
                       std::uint32_t id, float logprob, bool finite) {
   params.ids[l] = static_cast<std::int32_t>(id);
@@ -625,7 +306,8 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params)
   WaitForPrevious();
   const std::int32_t slot = params.view.slots[l];
   if (slot < 0) return;
-  const Slice<kCopied> slice(params, l, reinterpret_cast<float*>(shared_bytes + kSliceOffset));
+  const Slice<kCopied> slice(params.logits + l * params.width, params.view.vocab_size, params.slice,
+                             reinterpret_cast<float*>(shared_bytes + kSliceOffset));
   slice.Start();
   Row row = LoadRow(params.view, l, slot);
   slice.Wait();

@@ -21,6 +21,11 @@ if(THINKWIRE_SANITIZE)
   target_link_options(thinkwire_flags INTERFACE -fsanitize=${THINKWIRE_SANITIZE})
 endif()
 
+# Binaries look for shared libraries where deploy/bundle.sh lays them. The old-style run path holds
+# for the libraries' own libraries too.
+set(CMAKE_BUILD_RPATH "\$ORIGIN/../lib")
+add_link_options(LINKER:--disable-new-dtags)
+
 # thinkwire_library(name SRCS a.cc … [DEPS lib …]): a static library of one room. DEPS are public,
 # as each room's headers show what they depend on.
 function(thinkwire_library name)

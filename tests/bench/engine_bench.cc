@@ -18,6 +18,7 @@
 #include "tests/bench/runner_probe.h"
 #include "tests/bench/statistics.h"
 #include "worker/engine/engine.h"
+#include "worker/kernels/devices.h"
 #include "worker/model/config.h"
 #include "worker/model/tensor_parallel.h"
 
@@ -28,6 +29,10 @@ using worker::engine::Engine;
 using worker::model::ModelConfig;
 using worker::model::ModelOptions;
 using worker::model::ModelRunner;
+
+// The worker's defaults.
+constexpr std::int32_t kCpuBatchedTokens = 512;
+constexpr std::int32_t kCudaBatchedTokens = 4096;
 
 // A folder that holds one config.json and is gone with the object.
 class ConfigFolder {
@@ -87,13 +92,15 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   model.model_dir = built_in.empty() ? std::filesystem::path(options.model) : folder.path();
   model.random_weights = !built_in.empty();
   model.seed = static_cast<std::uint64_t>(options.seed);
-  model.device = options.device;
+  model.device = worker::kernels::DeviceFor(options.device);
+  const bool on_gpu = model.device == "cuda";
   model.tensor_parallel_size = options.tensor_parallel_size;
   model.cpu_threads = options.cpu_threads;
   model.max_num_seqs = extent.sequences;
   model.max_in_flight = 2;
-  if (options.max_num_batched_tokens != 0) {
-    model.max_num_batched_tokens = options.max_num_batched_tokens;
+  model.max_num_batched_tokens = options.max_num_batched_tokens;
+  if (model.max_num_batched_tokens == 0) {
+    model.max_num_batched_tokens = on_gpu ? kCudaBatchedTokens : kCpuBatchedTokens;
   }
   LoadedModel loaded;
   ASSIGN_OR_RETURN(loaded.config, worker::model::LoadModelConfig(model.model_dir));
@@ -101,7 +108,7 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   model.max_model_len = static_cast<std::int32_t>(
       std::min<std::int64_t>(extent.model_len, loaded.config.max_position_embeddings));
   // A GPU's memory is there to be taken whole; a host's is not. Float32 elements are the widest.
-  if (options.device != "cuda") {
+  if (!on_gpu) {
     model.kv_cache_memory_bytes =
         extent.kv_tokens * KvBytesPerToken(loaded.config, options.tensor_parallel_size, 4);
   }

@@ -13,9 +13,9 @@ namespace {
 
 using Wide = std::uint64_t __attribute__((vector_size(64)));
 
-// Four chains of 64 bytes, in the widest loads that the machine has.
-__attribute__((target_clones("avx512f", "avx2", "default"))) std::uint64_t Sum(
-    const std::uint64_t* words, std::size_t size) {
+// Four chains of 64 bytes, in the widest loads that the caller is compiled for.
+[[gnu::always_inline]] inline std::uint64_t SumChains(const std::uint64_t* words,
+                                                      std::size_t size) {
   Wide chain[4] = {};
   for (std::size_t i = 0; i + 32 <= size; i += 32) {
     for (std::size_t c = 0; c < 4; ++c) {
@@ -28,6 +28,22 @@ __attribute__((target_clones("avx512f", "avx2", "default"))) std::uint64_t Sum(
   std::uint64_t sum = 0;
   for (int i = 0; i < 8; ++i) sum += all[i];
   return sum;
+}
+
+[[gnu::target("avx512f")]] std::uint64_t SumAvx512(const std::uint64_t* words, std::size_t size) {
+  return SumChains(words, size);
+}
+
+[[gnu::target("avx2")]] std::uint64_t SumAvx2(const std::uint64_t* words, std::size_t size) {
+  return SumChains(words, size);
+}
+
+// Chosen here and not by target_clones: the loader would resolve that before ThreadSanitizer, which
+// instruments the resolver, has begun.
+std::uint64_t Sum(const std::uint64_t* words, std::size_t size) {
+  if (__builtin_cpu_supports("avx512f")) return SumAvx512(words, size);
+  if (__builtin_cpu_supports("avx2")) return SumAvx2(words, size);
+  return SumChains(words, size);
 }
 
 // REQUIRES: a multiple of the huge page.

@@ -113,6 +113,15 @@ class Replay {
   virtual void Run() = 0;
 };
 
+// The largest step that a backend will be given, in one rank's shares.
+struct StepExtent {
+  std::int64_t max_tokens = 0;    // T
+  std::int32_t max_seqs = 0;      // S
+  std::int32_t num_kv_heads = 0;  // K
+  std::int64_t qkv_rows = 0;      // (H + 2 K) D
+  std::int64_t ffn = 0;           // F
+};
+
 // Threads: one thread (the rank's) calls an instance. Ops and copies are asynchronous on devices
 // that are: they run in the order given, and results are there after Synchronize or a Fence.
 class Backend {
@@ -147,6 +156,10 @@ class Backend {
 
   // What a communicator of this device's kind orders its work by: a cudaStream_t, null on the CPU.
   virtual void* stream() const = 0;
+
+  // Takes the scratch memory that steps up to `extent` need, before ranks begin to wait for each
+  // other: an allocation on one device may wait for what runs on another.
+  virtual void Reserve(const StepExtent& /*extent*/) {}
 
   // Weights. `parts` are stacked by rows and share cols; `bias` is empty or stacks to out rows.
   virtual std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,

@@ -16,7 +16,13 @@ Rank::Rank(const ModelConfig& config, const RankShape& shape, const engine::Runn
           limits.num_blocks, backend),
       batch_(limits, backend),
       sampler_(limits, backend),
-      decoder_({config, shape_, weights_, kv_cache_, backend, communicator}, limits, rope) {}
+      decoder_({config, shape_, weights_, kv_cache_, backend, communicator}, limits, rope) {
+  backend_.Reserve({.max_tokens = limits.max_num_batched_tokens,
+                    .max_seqs = limits.max_num_seqs,
+                    .num_kv_heads = static_cast<std::int32_t>(shape.num_kv_heads),
+                    .qkv_rows = (shape.num_heads + 2 * shape.num_kv_heads) * config.head_dim,
+                    .ffn = shape.ffn});
+}
 
 // The device may still read and write what the members free.
 Rank::~Rank() { backend_.Synchronize(); }

@@ -27,6 +27,7 @@ struct AttentionArgs {
   std::int32_t group = 0;         // G = H / K
   std::int32_t block_tokens = 0;  // B
   float scale = 0.0F;             // of scores, times log2(e)
+  std::uint32_t zero = 0;         // unknown to the compiler (barrier.cuh, ArriveAfter)
 };
 
 // The two kernels: sequences of at most 16 rows (tokens times G), and the longer ones.

@@ -415,7 +415,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     WaitBarrier(decode.keys_ready(), parity);
     decode.Score(work, q, s);
     decode.ShareMax(s, segment.max);
-    __syncthreads();  // keys are read, maxima written
+    const std::uint32_t scored = __float_as_uint(segment.max[0]) | __float_as_uint(segment.max[1]);
+    SyncThreadsAfter(scored, args.zero);  // keys are read, maxima written
     if (copies) decode.RequestKeys(next, next_offset);
     decode.ShareWeights(s, segment.max);
     __syncthreads();  // weights are written
@@ -431,7 +432,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     } else if (work.segment + 1 == work.end_segment) {
       decode.WriteResult(work, state);
     }
-    __syncthreads();  // values and weights are read, partial results written
+    std::uint32_t landed = 0;
+#pragma unroll
+    for (int i = 0; i < kWarpTiles; i += 2) landed |= __float_as_uint(segment.o[i][0]);
+    SyncThreadsAfter(landed, args.zero);  // values and weights are read, partial results written
     if (copies) decode.RequestValues(next, next_offset);
     if (!work.whole && decode.IsLast(work)) decode.MergePartials(work);
     work = next;

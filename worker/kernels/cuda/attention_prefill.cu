@@ -93,10 +93,10 @@ class Ring {
   __device__ void WaitFree(int item) const {
     if (item >= num_tiles_) WaitBarrier(Free(item), (Round(item) & 1) ^ 1);
   }
-  // By a warp that has read what it needs.
-  __device__ void Release(int item) const {
+  // By a warp that has read what it needs; `landed` was computed from all of it.
+  __device__ void Release(int item, std::uint32_t landed, std::uint32_t zero) const {
     __syncwarp();
-    if (threadIdx.x % 32 == 0) Arrive(Free(item));
+    if (threadIdx.x % 32 == 0) ArriveAfter(landed, zero, Free(item));
   }
   __device__ int num_tiles() const { return num_tiles_; }
   // How many tiles ago a place was read that is filled again. A ring of two has none to spare.
@@ -196,7 +196,7 @@ class Rows {
   // With kPartial some of the segment's keys are later than some row, or have no value yet.
   template <bool kPartial>
   __device__ void AddSegment(const Ring& ring, Copier& copier, int segment);
-  __device__ void Release(const Ring& ring, Copier& copier, int item) const;
+  __device__ void Release(const Ring& ring, Copier& copier, int item, std::uint32_t landed) const;
   template <bool kPartial>
   __device__ void ScoreSegment(std::uint32_t keys, int first_key, float (&s)[kKeyTiles][4]) const;
   template <bool kPartial>
@@ -275,8 +275,9 @@ __device__ __forceinline__ void Rows::SumValues(const RowFragments& weights, std
   }
 }
 
-__device__ __forceinline__ void Rows::Release(const Ring& ring, Copier& copier, int item) const {
-  ring.Release(item);
+__device__ __forceinline__ void Rows::Release(const Ring& ring, Copier& copier, int item,
+                                              std::uint32_t landed) const {
+  ring.Release(item, landed, args_.zero);
   if (threadIdx.x < 32) copier.Request(ring, item + ring.num_tiles() - ring.lag());
 }
 
@@ -287,10 +288,10 @@ __device__ __forceinline__ void Rows::AddSegment(const Ring& ring, Copier& copie
   float s[kKeyTiles][4];
   ring.WaitReady(item);
   ScoreSegment<kPartial>(ring.Tile(item), first_key, s);
-  Release(ring, copier, item);
-
   float max[2];
   MaxScores<kKeyTiles>(s, max);
+  Release(ring, copier, item, __float_as_uint(max[0]) | __float_as_uint(max[1]));
+
   const float shift[2] = {ExponentShift(max[0], args_.scale), ExponentShift(max[1], args_.scale)};
   RowFragments weights;
 #pragma unroll
@@ -318,7 +319,10 @@ __device__ __forceinline__ void Rows::AddSegment(const Ring& ring, Copier& copie
   }
   ring.WaitReady(item + 1);
   SumValues<kPartial>(weights, ring.Tile(item + 1), first_key, factors, segment == 0);
-  Release(ring, copier, item + 1);
+  std::uint32_t landed = 0;
+#pragma unroll
+  for (int i = 0; i < kHeadDim / 8; i += 2) landed |= __float_as_uint(o_[i][0]);  // a pair a load
+  Release(ring, copier, item + 1, landed);
 }
 
 __device__ __forceinline__ void Rows::Walk(const Ring& ring, Copier& copier, int last_position) {
@@ -331,7 +335,7 @@ __device__ __forceinline__ void Rows::Walk(const Ring& ring, Copier& copier, int
     } else {
       for (int item = segment * 2; item < segment * 2 + 2; ++item) {
         ring.WaitReady(item);
-        Release(ring, copier, item);
+        Release(ring, copier, item, 0);
       }
     }
   }

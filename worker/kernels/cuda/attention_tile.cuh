@@ -4,7 +4,9 @@
 
 #include <cstdint>
 
+#include "worker/kernels/cuda/bf16_pieces.cuh"
 #include "worker/kernels/cuda/kv_copy.cuh"
+#include "worker/kernels/cuda/tensor_core.cuh"
 
 // Attention's arithmetic, shared by decode and prefill so that a row's bits are the same in both.
 //
@@ -22,10 +24,7 @@
 //
 // Steps whose keys are all masked add exact zeros and may be left out.
 //
-// Fragments are those of mma.m16n8k16. With g = lane / 4 and t = lane % 4 a lane holds
-//   A (16 rows x 16 k)  a[0]: row g, k 2t, 2t+1   a[1]: row g+8   a[2], a[3]: the same, k + 8
-//   B (16 k x 8 cols)   b[0]: k 2t, 2t+1, col g   b[1]: k + 8
-//   C (16 rows x 8)     c[0], c[1]: row g, cols 2t, 2t+1          c[2], c[3]: row g+8
+// Fragments are those of tensor_core.cuh,
 // so that C of two neighbouring tiles of keys is A of the 16 keys. Half 0 is row g, half 1 row g+8.
 namespace thinkwire::worker::kernels {
 
@@ -38,39 +37,10 @@ using RowFragments = std::uint32_t[kSteps][4];  // A: 16 rows by 128 of D or of 
 
 __device__ __forceinline__ float MinusInfinity() { return __int_as_float(0xFF800000); }
 
-__device__ __forceinline__ void Mma(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
-                                    std::uint32_t b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-// Four 8 x 8 matrices whose rows are 16 bytes of shared memory; lane i names row i % 8 of matrix
-// i / 8. Volatile and clobbering, so that none moves over a barrier.
-__device__ __forceinline__ void LoadMatrices(std::uint32_t address, std::uint32_t (&r)[4]) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
-               : "memory");
-}
-__device__ __forceinline__ void LoadTransposed(std::uint32_t address, std::uint32_t (&r)[4]) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
-               : "memory");
-}
-
 __device__ __forceinline__ float Exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
-}
-
-__device__ __forceinline__ std::uint32_t PackBf16(float low, float high) {
-  std::uint32_t packed;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
-  return packed;
 }
 
 // This lane's part of the row of half `half`; null is a row of zeros.

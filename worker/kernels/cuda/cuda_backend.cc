@@ -232,6 +232,24 @@ void* CudaBackend::Scratch(std::size_t bytes, Buffer& scratch) {
   return scratch.data();
 }
 
+void CudaBackend::PrepareAttention(int max_seqs, int num_kv_heads) {
+  if (attention_.seqs >= max_seqs && attention_.kv_heads == num_kv_heads) return;
+  const std::size_t bytes = AttentionWorkspaceBytes(max_seqs, num_kv_heads);
+  void* const memory = Scratch(bytes, attention_scratch_);
+  CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_));
+  attention_ = {.workspace = MakeAttentionWorkspace(memory, max_seqs, num_kv_heads),
+                .seqs = max_seqs,
+                .kv_heads = num_kv_heads};
+}
+
+void CudaBackend::Reserve(const StepExtent& extent) {
+  PrepareAttention(extent.max_seqs, extent.num_kv_heads);
+  // QKV sums in f32, or gates and ups in bf16.
+  const std::int64_t token_bytes = std::max(4 * extent.qkv_rows, 4 * extent.ffn);
+  Scratch(static_cast<std::size_t>(extent.max_tokens * token_bytes), product_scratch_);
+  Synchronize();
+}
+
 void CudaBackend::Scatter(const Tensor& index, const Tensor& values, const Tensor& to) {
   LaunchScatter(index, values, to, stream_);
 }
@@ -314,14 +332,7 @@ void CudaBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const
 
 void CudaBackend::PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv,
                                  float scale, const Tensor& out) {
-  if (attention_.seqs < batch.num_seqs || attention_.kv_heads != kv.num_kv_heads) {
-    const std::size_t bytes = AttentionWorkspaceBytes(batch.num_seqs, kv.num_kv_heads);
-    void* const memory = Scratch(bytes, attention_scratch_);
-    CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_));
-    attention_ = {.workspace = MakeAttentionWorkspace(memory, batch.num_seqs, kv.num_kv_heads),
-                  .seqs = batch.num_seqs,
-                  .kv_heads = kv.num_kv_heads};
-  }
+  PrepareAttention(batch.num_seqs, kv.num_kv_heads);
   LaunchPagedAttention(q, batch, kv, scale, out, attention_.workspace,
                        properties_.multiProcessorCount, stream_);
 }

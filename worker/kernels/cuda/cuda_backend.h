@@ -21,8 +21,9 @@ namespace thinkwire::worker::kernels {
 // depend on the tokens beside it. The constructor checks that on the device at hand; where it does
 // not hold, name() begins with "cuda-smXY-inexact".
 //
-// Scratch memory grows to what the largest shapes need the first time that they come, so a warm-up
-// with the largest shapes comes before any recording; nothing is allocated after it.
+// Scratch memory is what Reserve took, or grows the first time that larger shapes come; cuBLASLt's
+// algorithms are timed then too. So a warm-up with the largest shapes comes before any recording,
+// and nothing is allocated after it.
 // Owns: a stream, scratch memory. Threads: the rank's.
 class CudaBackend final : public Backend {
  public:
@@ -45,6 +46,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Replay> Record(std::function<void()> ops) override;
   bool gains_by_recording() const override { return true; }
   void* stream() const override { return stream_; }
+  void Reserve(const StepExtent& extent) override;
 
   std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
                                            std::span<const WeightSlice> bias,
@@ -81,6 +83,8 @@ class CudaBackend final : public Backend {
   };
 
   void Use() const;  // makes this backend's GPU the calling thread's
+  // Lays attention's scratch memory out for steps of so many sequences, if it is not yet.
+  void PrepareAttention(int max_seqs, int num_kv_heads);
   // Scratch memory of at least `bytes`, whose content the next call loses.
   void* Scratch(std::size_t bytes, Buffer& scratch);
   bool IsSmall(const Tensor& x, const LinearMatrix& weight) const;

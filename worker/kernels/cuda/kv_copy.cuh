@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "worker/kernels/cuda/attention_args.h"
+#include "worker/kernels/cuda/barrier.cuh"
 #include "worker/kernels/cuda/kv_block.cuh"
 
 // Copies of a segment's keys or values to shared memory, and the barriers that tell when they are
@@ -20,10 +21,6 @@ inline constexpr int kSegmentPieces = kSegmentKeys / kPieceTokens;
 inline constexpr int kPieceBytes = kPieceTokens * kHeadDim * 2;
 inline constexpr int kTileBytes = kSegmentPieces * kPieceBytes;  // keys or values of a segment
 
-__device__ __forceinline__ std::uint32_t SharedAddress(const void* pointer) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
-}
-
 // How many arrivals a barrier that copies complete on waits for.
 __device__ __forceinline__ constexpr int CopyArrivals() {
 #if __CUDA_ARCH__ >= 900
@@ -31,44 +28,6 @@ __device__ __forceinline__ constexpr int CopyArrivals() {
 #else
   return 32;  // each lane, once its own copies are done
 #endif
-}
-
-// One thread, before the others know of the barrier.
-__device__ __forceinline__ void InitBarrier(std::uint32_t barrier, int arrivals) {
-  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
-}
-
-// After InitBarrier, by the same thread: bulk copies see the barriers too.
-__device__ __forceinline__ void PublishBarriers() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-  asm volatile("fence.proxy.async;" ::: "memory");
-#endif
-}
-
-__device__ __forceinline__ void Arrive(std::uint32_t barrier) {
-  asm volatile("{.reg .b64 state; mbarrier.arrive.shared.b64 state, [%0];}" ::"r"(barrier)
-               : "memory");
-}
-
-// Returns once the barrier's phase of this parity (0 for the first) is complete.
-__device__ __forceinline__ void WaitBarrier(std::uint32_t barrier, std::uint32_t parity) {
-  std::uint32_t done = 0;
-  do {
-#if __CUDA_ARCH__ >= 900
-    asm volatile(
-        "{.reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
-        : "=r"(done)
-        : "r"(barrier), "r"(parity)
-        : "memory");
-#else
-    asm volatile(
-        "{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
-        : "=r"(done)
-        : "r"(barrier), "r"(parity)
-        : "memory");
-#endif
-  } while (done == 0);
 }
 
 // Pieces of segment `segment` that hold positions up to last_position.
@@ -96,10 +55,7 @@ __device__ __forceinline__ void BeginCopy(std::uint32_t barrier, int num_pieces)
   // What other warps read of the tile before they let it go comes before the copy's writes.
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   if (threadIdx.x % 32 == 0) {
-    asm volatile(
-        "{.reg .b64 state; mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1;}" ::"r"(barrier),
-        "r"(num_pieces * kPieceBytes)
-        : "memory");
+    ArriveExpecting(barrier, static_cast<std::uint32_t>(num_pieces * kPieceBytes));
   }
   __syncwarp();
 #endif

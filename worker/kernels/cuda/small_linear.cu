@@ -181,7 +181,7 @@ __global__ __launch_bounds__(S::kThreads,
       InitBarrier(full + 8 * s, 1);
       InitBarrier(empty + 8 * s, S::kWarps);
     }
-    FenceBarriers();
+    PublishBarriers();
   }
   __syncthreads();
   AllowNext();
@@ -218,7 +218,7 @@ __global__ __launch_bounds__(S::kThreads,
     RingPlace late;
     for (; late.round == 0 && late.group < groups; late.Advance(chunks, kStages)) copy_tokens(late);
     for (; at.group < groups; at.Advance(chunks, kStages)) {
-      WaitPhase(empty + 8 * at.stage, (at.round - 1) & 1);
+      WaitBarrier(empty + 8 * at.stage, (at.round - 1) & 1);
       ArriveExpecting(full + 8 * at.stage, S::kStageBytes);
       copy_weights(at);
       copy_tokens(at);
@@ -253,7 +253,7 @@ __global__ __launch_bounds__(S::kThreads,
 
   float sums[kTokenTiles][4] = {};
   for (RingPlace at; at.group < groups;) {
-    WaitPhase(full + 8 * at.stage, at.round & 1);
+    WaitBarrier(full + 8 * at.stage, at.round & 1);
     const std::uint32_t stage = ring + at.stage * S::kStageBytes;
     std::uint32_t landed = 0;
 #pragma unroll
@@ -262,30 +262,28 @@ __global__ __launch_bounds__(S::kThreads,
       const std::uint32_t b_base =
           stage + S::kBoxes * S::kRowsBytes + b * S::kTokensBytes + b_row * kBoxRowBytes;
       const std::uint32_t normed = normed_row + (at.chunk * S::kBoxes + b) * kBoxRowBytes;
-      FragmentB two_steps[2];
+      std::uint32_t two_steps[4];  // tokens of two k16 steps
 #pragma unroll
       for (int j = 0; j < kStepsABox; ++j) {
-        FragmentA a;
-        LoadMatrices(a.r, a_base + (((2 * j + a_piece) ^ swizzle) * 16));
-        landed |= a.r[0];
+        std::uint32_t a[4];
+        LoadMatrices(a_base + (((2 * j + a_piece) ^ swizzle) * 16), a);
+        landed |= a[0];
         if constexpr (kTokenTiles == 1) {
           if (j % 2 == 0) {
-            std::uint32_t r[4];
-            LoadMatrices(r, S::kNorm ? normed + (2 * j + b_piece) * 16
-                                     : b_base + (((2 * j + b_piece) ^ swizzle) * 16));
-            landed |= r[0];
-            two_steps[0] = {{r[0], r[1]}};
-            two_steps[1] = {{r[2], r[3]}};
+            LoadMatrices(S::kNorm ? normed + (2 * j + b_piece) * 16
+                                  : b_base + (((2 * j + b_piece) ^ swizzle) * 16),
+                         two_steps);
+            landed |= two_steps[0];
           }
-          Mma(sums[0], a, two_steps[j % 2]);
+          Mma(sums[0], a, two_steps[j % 2 * 2], two_steps[j % 2 * 2 + 1]);
         } else {
 #pragma unroll
           for (int n = 0; n < kTokenTiles; n += 2) {
             std::uint32_t r[4];
-            LoadMatrices(r, b_base + n * 8 * kBoxRowBytes + (((2 * j + b_piece) ^ swizzle) * 16));
+            LoadMatrices(b_base + n * 8 * kBoxRowBytes + (((2 * j + b_piece) ^ swizzle) * 16), r);
             landed |= r[0];
-            Mma(sums[n], a, {{r[0], r[1]}});
-            Mma(sums[n + 1], a, {{r[2], r[3]}});
+            Mma(sums[n], a, r[0], r[1]);
+            Mma(sums[n + 1], a, r[2], r[3]);
           }
         }
       }

@@ -15,7 +15,6 @@
 #include "worker/kernels/cpu/convert.h"
 #include "worker/kernels/cuda/cuda_devices.h"
 #include "worker/kernels/cuda/kv_block.cuh"
-#include "worker/kernels/cuda/small_linear.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -354,37 +353,6 @@ TEST_F(CudaBackendTest, QkvRopeWriteKvAgreesWithTheCpuAndItself) {
       }
     }
     EXPECT_TRUE(StartsWith(many_keys, token_keys)) << tokens;
-  }
-}
-
-// A token normed within the product's kernel and one normed before it.
-TEST_F(CudaBackendTest, NormFirstGivesTheBitsOfTheNormAndTheProduct) {
-  for (const LinearShape& s : {LinearShape{64, 264}, {1536, 1536}, {4608, 3584}, {2560, 5120}}) {
-    const auto w = RandomBf16Floats(s.rows * s.columns, 1, 0.02F);
-    const WeightSlice slice = SliceOf(w, s.rows, s.columns);
-    const Buffer matrix = cuda_->MakeTable(slice);
-    const auto weight = cuda_->MakeLinear({&slice, 1}, {}, LinearLayout::kPlain);
-    const Buffer norm = cuda_->MakeTable(SliceOf(RandomBf16Floats(s.columns, 2), s.columns, 1));
-    for (const int tokens : {1, 2}) {
-      ASSERT_TRUE(CanNormFirst(tokens, s.columns)) << s.columns;
-      const OnDevice x = Bf16(RandomBf16Floats(tokens * s.columns, 3), tokens, s.columns);
-      const OnDevice normed = Poisoned(DType::kBf16, tokens, s.columns);
-      const OnDevice apart = Poisoned(DType::kF32, tokens, s.rows);
-      const OnDevice fused = Poisoned(DType::kF32, tokens, s.rows);
-      cuda_->RmsNorm(x.tensor, MakeTensor(norm.data(), DType::kBf16, s.columns), 1e-6F,
-                     normed.tensor);
-      cuda_->LmHead(normed.tensor, *weight, apart.tensor);
-      LaunchSmallLinear({.weights = matrix.data(),
-                         .rows = s.rows,
-                         .columns = s.columns,
-                         .x = x.tensor.data,
-                         .tokens = tokens,
-                         .norm_weight = norm.data(),
-                         .eps = 1e-6F,
-                         .num_sms = 132},
-                        fused.tensor.as<float>(), static_cast<cudaStream_t>(cuda_->stream()));
-      EXPECT_TRUE(StartsWith(Download(apart), Download(fused))) << s.columns << " " << tokens;
-    }
   }
 }
 

@@ -30,8 +30,6 @@ struct StoreF32 {
   }
 };
 
-// kAdd: out = bf16(out + bf16(sum)).
-template <bool kAdd>
 struct StoreBf16 {
   __nv_bfloat16* out;  // [tokens, rows]
   int rows;
@@ -44,15 +42,9 @@ struct StoreBf16 {
     for (int i = 0; i < 2; ++i) {
       if (token + i >= tokens) continue;
       __nv_bfloat16* const to = out + static_cast<std::int64_t>(token + i) * rows + row;
-      if (row < rows) Put(to, d[i]);
-      if (row + 8 < rows) Put(to + 8, d[i + 2]);
+      if (row < rows) to[0] = __float2bfloat16_rn(d[i]);
+      if (row + 8 < rows) to[8] = __float2bfloat16_rn(d[i + 2]);
     }
-  }
-
- private:
-  static __device__ __forceinline__ void Put(__nv_bfloat16* to, float sum) {
-    if constexpr (kAdd) sum = __fadd_rn(__bfloat162float(*to), RoundToBf16(sum));
-    *to = __float2bfloat16_rn(sum);
   }
 };
 

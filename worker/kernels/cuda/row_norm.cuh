@@ -14,27 +14,18 @@ inline constexpr int kRowThreads = 256;
 inline constexpr int kRowWarps = kRowThreads / 32;
 inline constexpr int kMostRowPieces = 8;  // a thread's, so that E is at most 16,384
 
-__device__ __forceinline__ float SumOverWarp(float sum) {
+// Calls __syncthreads once.
+__device__ __forceinline__ float SumOverBlock(float sum, float (&warp_sums)[kRowWarps]) {
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) {
     sum = __fadd_rn(sum, __shfl_xor_sync(0xFFFFFFFFU, sum, distance));
   }
-  return sum;
-}
-
-__device__ __forceinline__ float SumOfWarps(const float (&warp_sums)[kRowWarps]) {
+  if (threadIdx.x % 32 == 0) warp_sums[threadIdx.x / 32] = sum;
+  __syncthreads();
   float total = warp_sums[0];
 #pragma unroll
   for (int warp = 1; warp < kRowWarps; ++warp) total = __fadd_rn(total, warp_sums[warp]);
   return total;
-}
-
-// Calls __syncthreads once.
-__device__ __forceinline__ float SumOverBlock(float sum, float (&warp_sums)[kRowWarps]) {
-  sum = SumOverWarp(sum);
-  if (threadIdx.x % 32 == 0) warp_sums[threadIdx.x / 32] = sum;
-  __syncthreads();
-  return SumOfWarps(warp_sums);
 }
 
 __device__ __forceinline__ Eight Add(const Eight& a, const Eight& b) {

@@ -7,7 +7,6 @@
 #include "worker/kernels/cuda/bulk_copy.cuh"
 #include "worker/kernels/cuda/launch.cuh"
 #include "worker/kernels/cuda/linear_outputs.cuh"
-#include "worker/kernels/cuda/row_norm.cuh"
 #include "worker/kernels/cuda/small_linear.h"
 #include "worker/kernels/cuda/tensor_core.cuh"
 #include "worker/kernels/cuda/tensor_map.h"
@@ -21,10 +20,6 @@
 // tokens ride along on one reading of the weights. K is never split, so that a token's bits depend
 // neither on the other tokens nor on who computes it, and equal those of a matrix product without
 // split-K (large_linear.h).
-//
-// Norm first. One or two tokens are small enough that every block norms them itself, in
-// row_norm.cuh's order, while its first weights travel: that costs less than a kernel of its own
-// before the product.
 //
 // Memory. 128-byte rows of a box lie swizzled (16-byte piece p of row r at p ^ (r & 7)), so that
 // ldmatrix meets no bank twice. Weights are requested before the previous kernel has ended: they
@@ -44,30 +39,24 @@ constexpr int kBoxColumns = 64;
 constexpr int kBoxRowBytes = kBoxColumns * 2;
 constexpr int kStepsABox = kBoxColumns / 16;
 constexpr int kMostSharedBytes = 113 * 1024;  // of each of two blocks
-constexpr int kMostNormedTokens = 2;
-constexpr int kConsumerBarrier = 1;  // 0 is __syncthreads
+constexpr int kConsumerBarrier = 1;           // 0 is __syncthreads
 
-template <int kTokenTiles_, int kWarps_, int kBoxes_, int kStages_, bool kNorm_>
+template <int kTokenTiles_, int kWarps_, int kBoxes_, int kStages_>
 struct Shape {
   static constexpr int kTokenTiles = kTokenTiles_;
   static constexpr int kWarps = kWarps_;
   static constexpr int kBoxes = kBoxes_;
   static constexpr int kStages = kStages_;
-  static constexpr bool kNorm = kNorm_;  // normed tokens lie beside the ring, whole
 
   static constexpr int kRows = 16 * kWarps;
   static constexpr int kTokens = 8 * kTokenTiles;
   static constexpr int kThreads = 32 * (kWarps + 1);
   static constexpr int kRowsBytes = kRows * kBoxRowBytes;  // of a box
-  static constexpr int kTokensBytes = kNorm ? 0 : kTokens * kBoxRowBytes;
+  static constexpr int kTokensBytes = kTokens * kBoxRowBytes;
   static constexpr int kStageBytes = kBoxes * (kRowsBytes + kTokensBytes);
   static constexpr int kRingBytes = kStages * kStageBytes;
   static constexpr int kAlignment = 1024;  // of a swizzled box
 };
-
-// Normed tokens: rows of `columns` bf16 and 16 bytes, so that eight rows' equal pieces lie in
-// different banks; then the norm's weight. Columns up to the last stage's end are zero.
-__host__ __device__ constexpr int NormRowBytes(int columns) { return columns * 2 + 16; }
 
 // Where a walk over this block's stages is. Each stage of the ring is used once a round.
 struct RingPlace {
@@ -89,9 +78,6 @@ struct RingPlace {
 };
 
 struct Input {
-  const uint4* x;            // [tokens, pieces]; read here only where it is normed
-  const uint4* norm_weight;  // [pieces]
-  float eps;
   int tokens;
   int columns;
   std::uint32_t zero;  // 0, unknown to the compiler (ArriveAfter)
@@ -101,62 +87,6 @@ template <int kWarps>
 __device__ __forceinline__ void SyncConsumers() {
   asm volatile("bar.sync %0, %1;" ::"n"(kConsumerBarrier), "n"(32 * kWarps) : "memory");
 }
-
-// Row by row what AddRmsNormKernel computes, by kWarps warps that take the parts of its eight.
-// `image` holds `tokens` rows of NormRowBytes(padded) bytes, then the weight.
-template <int kWarps>
-class NormFirst {
- public:
-  __device__ __forceinline__ NormFirst(const Input& input, unsigned char* image, int padded)
-      : input_(input), image_(image), row_bytes_(NormRowBytes(padded)), padded_(padded) {}
-
-  // The weight never changes: before WaitForPrevious.
-  __device__ __forceinline__ void LoadWeight() {
-    auto* const to = reinterpret_cast<uint4*>(image_ + input_.tokens * row_bytes_);
-    for (int piece = Thread(); piece < Pieces(); piece += kThreads) {
-      to[piece] = input_.norm_weight[piece];
-    }
-  }
-
-  __device__ __forceinline__ void Run(float (&warp_sums)[kMostNormedTokens][kRowWarps]) {
-    const auto* const scale = reinterpret_cast<const uint4*>(image_ + input_.tokens * row_bytes_);
-    for (int token = 0; token < input_.tokens; ++token) {
-      auto* const row = reinterpret_cast<uint4*>(image_ + token * row_bytes_);
-      const uint4* const x = input_.x + static_cast<std::int64_t>(token) * Pieces();
-      for (int warp = Thread() / 32; warp < kRowWarps; warp += kWarps) {
-        float sum = 0.0F;
-        for (int piece = warp * 32 + Thread() % 32; piece < Pieces(); piece += kRowThreads) {
-          const uint4 raw = x[piece];
-          row[piece] = raw;
-          sum = AddSquares(Widen(raw), sum);
-        }
-        sum = SumOverWarp(sum);
-        if (Thread() % 32 == 0) warp_sums[token][warp] = sum;
-      }
-    }
-    SyncConsumers<kWarps>();
-    for (int token = 0; token < input_.tokens; ++token) {
-      auto* const row = reinterpret_cast<uint4*>(image_ + token * row_bytes_);
-      const float factor =
-          NormFactor(SumOfWarps(warp_sums[token]), static_cast<float>(input_.columns), input_.eps);
-      for (int piece = Thread(); piece < padded_ / 8; piece += kThreads) {
-        row[piece] = piece < Pieces() ? Normed(Widen(row[piece]), factor, scale[piece])
-                                      : make_uint4(0, 0, 0, 0);
-      }
-    }
-    SyncConsumers<kWarps>();
-  }
-
- private:
-  static constexpr int kThreads = 32 * kWarps;
-  static __device__ __forceinline__ int Thread() { return static_cast<int>(threadIdx.x); }
-  __device__ __forceinline__ int Pieces() const { return input_.columns / 8; }
-
-  const Input& input_;
-  unsigned char* const image_;
-  const int row_bytes_;
-  const int padded_;
-};
 
 template <class S, class Output>
 __global__ __launch_bounds__(S::kThreads,
@@ -171,7 +101,6 @@ __global__ __launch_bounds__(S::kThreads,
   __shared__ std::uint64_t full_barriers[kStages];
   __shared__ std::uint64_t empty_barriers[kStages];
   __shared__ TokenPlace places[Output::kPlaces ? S::kTokens : 1];
-  __shared__ float warp_sums[kMostNormedTokens][kRowWarps];
   const std::uint32_t start = SharedAddress(shared);
   const std::uint32_t ring = (start + S::kAlignment - 1) & ~(S::kAlignment - 1U);
   const std::uint32_t full = SharedAddress(full_barriers);
@@ -202,7 +131,6 @@ __global__ __launch_bounds__(S::kThreads,
       }
     };
     const auto copy_tokens = [&](const RingPlace& at) {
-      if constexpr (S::kNorm) return;
       const std::uint32_t to = ring + at.stage * S::kStageBytes + S::kBoxes * S::kRowsBytes;
       for (int b = 0; b < S::kBoxes; ++b) {
         CopyBox(to + b * S::kTokensBytes, tokens, (at.chunk * S::kBoxes + b) * kBoxColumns, 0,
@@ -226,9 +154,6 @@ __global__ __launch_bounds__(S::kThreads,
     return;
   }
 
-  unsigned char* const image = shared + (ring - start) + S::kRingBytes;
-  NormFirst<S::kWarps> norm(input, image, chunks * kChunkColumns);
-  if constexpr (S::kNorm) norm.LoadWeight();
   WaitForPrevious();
   if constexpr (Output::kPlaces) {
     for (int t = static_cast<int>(threadIdx.x); t < input.tokens; t += 32 * S::kWarps) {
@@ -236,7 +161,6 @@ __global__ __launch_bounds__(S::kThreads,
     }
     SyncConsumers<S::kWarps>();
   }
-  if constexpr (S::kNorm) norm.Run(warp_sums);
 
   // ldmatrix: lane l addresses row l % 8 of matrix l / 8. A's four matrices are (rows 0-7, 8-15) x
   // (k 0-7, 8-15), rows first; B's are (k 0-7, 8-15) of two steps for one tile of tokens, or of one
@@ -247,10 +171,6 @@ __global__ __launch_bounds__(S::kThreads,
   const int b_row = kTokenTiles == 1 ? lane % 8 : (matrix >> 1) * 8 + lane % 8;
   const int b_piece = kTokenTiles == 1 ? matrix : matrix & 1;
   const int swizzle = lane & 7;
-  // Rows past the tokens are computed on and dropped.
-  const std::uint32_t normed_row =
-      SharedAddress(image) + min(b_row, input.tokens - 1) * NormRowBytes(chunks * kChunkColumns);
-
   float sums[kTokenTiles][4] = {};
   for (RingPlace at; at.group < groups;) {
     WaitBarrier(full + 8 * at.stage, at.round & 1);
@@ -261,7 +181,6 @@ __global__ __launch_bounds__(S::kThreads,
       const std::uint32_t a_base = stage + b * S::kRowsBytes + a_row * kBoxRowBytes;
       const std::uint32_t b_base =
           stage + S::kBoxes * S::kRowsBytes + b * S::kTokensBytes + b_row * kBoxRowBytes;
-      const std::uint32_t normed = normed_row + (at.chunk * S::kBoxes + b) * kBoxRowBytes;
       std::uint32_t two_steps[4];  // tokens of two k16 steps
 #pragma unroll
       for (int j = 0; j < kStepsABox; ++j) {
@@ -270,9 +189,7 @@ __global__ __launch_bounds__(S::kThreads,
         landed |= a[0];
         if constexpr (kTokenTiles == 1) {
           if (j % 2 == 0) {
-            LoadMatrices(S::kNorm ? normed + (2 * j + b_piece) * 16
-                                  : b_base + (((2 * j + b_piece) ^ swizzle) * 16),
-                         two_steps);
+            LoadMatrices(b_base + (((2 * j + b_piece) ^ swizzle) * 16), two_steps);
             landed |= two_steps[0];
           }
           Mma(sums[0], a, two_steps[j % 2 * 2], two_steps[j % 2 * 2 + 1]);
@@ -304,37 +221,19 @@ __global__ __launch_bounds__(S::kThreads,
 #endif
 }
 
-template <class S>
-int SharedBytes(const SmallLinear& op) {
-  int bytes = S::kRingBytes + S::kAlignment;
-  if (S::kNorm) {
-    constexpr int kChunkColumns = S::kBoxes * kBoxColumns;
-    const int columns = static_cast<int>(op.columns);
-    const int padded = (columns + kChunkColumns - 1) / kChunkColumns * kChunkColumns;
-    bytes += op.tokens * NormRowBytes(padded) + columns * 2;
-  }
-  return bytes;
-}
-
 template <class S, class Output>
 void LaunchShaped(const SmallLinear& op, const Output& output, cudaStream_t stream) {
   const auto kernel = &SmallLinearKernel<S, Output>;
+  constexpr int kBytes = S::kRingBytes + S::kAlignment;
+  static_assert(kBytes <= kMostSharedBytes, "two blocks share a multiprocessor");
   // Each device keeps its own, and each rank's thread has another: at every launch, for under 1 us.
-  CUDA_CHECK(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostSharedBytes));
-  const int bytes = SharedBytes<S>(op);
-  Check(bytes <= kMostSharedBytes, "two blocks share a multiprocessor");
+  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
   const int groups = static_cast<int>((op.rows + S::kRows - 1) / S::kRows);
-  const Input input = {static_cast<const uint4*>(op.x),
-                       static_cast<const uint4*>(op.norm_weight),
-                       op.eps,
-                       op.tokens,
-                       static_cast<int>(op.columns),
-                       0U};
+  const Input input = {op.tokens, static_cast<int>(op.columns), 0U};
   Launch(kernel,
          {.grid = dim3(static_cast<unsigned>(std::min(groups, op.num_sms * 2))),
           .block = dim3(S::kThreads),
-          .shared_bytes = static_cast<std::size_t>(bytes)},
+          .shared_bytes = kBytes},
          stream, MakeRowMap(op.weights, op.rows, op.columns, kBoxColumns, S::kRows),
          MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, S::kTokens), input, output);
 }
@@ -347,52 +246,31 @@ void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream)
   Check(op.columns % 8 == 0, "rows of W are whole pieces of 16 bytes");
   const bool few_rows = op.rows < 2112;
   const bool fits_one_wave = op.rows <= std::int64_t{32} * op.num_sms;  // in groups of 16 rows
-  if (op.norm_weight != nullptr) {
-    Check(CanNormFirst(op.tokens, op.columns), "the tokens fit beside the ring");
-    if (few_rows) return LaunchShaped<Shape<1, 1, 4, 8, true>>(op, output, stream);
-    return LaunchShaped<Shape<1, 2, 4, 5, true>>(op, output, stream);
-  }
   if (op.tokens <= 8) {
-    if (few_rows) return LaunchShaped<Shape<1, 1, 4, 8, false>>(op, output, stream);
-    return LaunchShaped<Shape<1, 2, 4, 5, false>>(op, output, stream);
+    if (few_rows) return LaunchShaped<Shape<1, 1, 4, 8>>(op, output, stream);
+    return LaunchShaped<Shape<1, 2, 4, 5>>(op, output, stream);
   }
   if (op.tokens <= 16) {
-    if (few_rows) return LaunchShaped<Shape<2, 1, 4, 6, false>>(op, output, stream);
-    return LaunchShaped<Shape<2, 2, 4, 4, false>>(op, output, stream);
+    if (few_rows) return LaunchShaped<Shape<2, 1, 4, 6>>(op, output, stream);
+    return LaunchShaped<Shape<2, 2, 4, 4>>(op, output, stream);
   }
   if (op.tokens <= 32) {
-    if (fits_one_wave) return LaunchShaped<Shape<4, 1, 4, 4, false>>(op, output, stream);
-    return LaunchShaped<Shape<4, 2, 2, 6, false>>(op, output, stream);
+    if (fits_one_wave) return LaunchShaped<Shape<4, 1, 4, 4>>(op, output, stream);
+    return LaunchShaped<Shape<4, 2, 2, 6>>(op, output, stream);
   }
-  if (fits_one_wave) return LaunchShaped<Shape<8, 1, 2, 5, false>>(op, output, stream);
-  LaunchShaped<Shape<8, 2, 2, 4, false>>(op, output, stream);
+  if (fits_one_wave) return LaunchShaped<Shape<8, 1, 2, 5>>(op, output, stream);
+  LaunchShaped<Shape<8, 2, 2, 4>>(op, output, stream);
 }
 
 }  // namespace
-
-bool CanNormFirst(int tokens, std::int64_t columns) {
-  constexpr std::int64_t kRing = 5 * 4 * 32 * kBoxRowBytes;  // the larger of the two shapes
-  const std::int64_t padded = (columns + 255) / 256 * 256;
-  return tokens <= kMostNormedTokens && columns <= kRowThreads * kMostRowPieces * 8 &&
-         kRing + 1024 + tokens * NormRowBytes(static_cast<int>(padded)) + columns * 2 <=
-             kMostSharedBytes;
-}
 
 void LaunchSmallLinear(const SmallLinear& op, float* out, cudaStream_t stream) {
   LaunchFor(op, StoreF32{out, static_cast<int>(op.rows), op.tokens}, stream);
 }
 
 void LaunchSmallLinearBf16(const SmallLinear& op, void* out, cudaStream_t stream) {
-  LaunchFor(
-      op, StoreBf16<false>{static_cast<__nv_bfloat16*>(out), static_cast<int>(op.rows), op.tokens},
-      stream);
-}
-
-void LaunchSmallLinearAdd(const SmallLinear& op, void* residual, cudaStream_t stream) {
-  LaunchFor(
-      op,
-      StoreBf16<true>{static_cast<__nv_bfloat16*>(residual), static_cast<int>(op.rows), op.tokens},
-      stream);
+  LaunchFor(op, StoreBf16{static_cast<__nv_bfloat16*>(out), static_cast<int>(op.rows), op.tokens},
+            stream);
 }
 
 void LaunchSmallLinearSwiGlu(const SmallLinear& op, void* out, cudaStream_t stream) {

@@ -17,23 +17,14 @@ struct SmallLinear {
   std::int64_t columns = 0;
   const void* x = nullptr;  // bf16 [tokens, columns]
   int tokens = 0;           // [1, kSmallLinearTokens]
-  // bf16 [columns] or null: x is normed first, as LaunchAddRmsNorm does it. REQUIRES:
-  // CanNormFirst.
-  const void* norm_weight = nullptr;
-  float eps = 0;
   int num_sms = 0;
 };
-
-// Whether so few and so short tokens find room beside the weights.
-bool CanNormFirst(int tokens, std::int64_t columns);
 
 // What becomes of the sums; out [tokens, rows] unless said. All need compute capability 9.0.
 // Threads: the stream's.
 void LaunchSmallLinear(const SmallLinear& op, float* out, cudaStream_t stream);
 // Rounded once to bf16.
 void LaunchSmallLinearBf16(const SmallLinear& op, void* out, cudaStream_t stream);
-// residual bf16 += the sums rounded to bf16, rounded again.
-void LaunchSmallLinearAdd(const SmallLinear& op, void* residual, cudaStream_t stream);
 // out bf16 [tokens, rows / 2] = SwiGlu of a kGateUp weight's sums.
 void LaunchSmallLinearSwiGlu(const SmallLinear& op, void* out, cudaStream_t stream);
 // The rest of QkvRopeWriteKv of a kQkv weight's sums; bias bf16 [rows] or null.

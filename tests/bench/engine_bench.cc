@@ -98,6 +98,7 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   model.cpu_threads = options.cpu_threads;
   model.max_num_seqs = extent.sequences;
   model.max_in_flight = 2;
+  model.stamp_steps = true;
   model.max_num_batched_tokens = options.max_num_batched_tokens;
   if (model.max_num_batched_tokens == 0) {
     model.max_num_batched_tokens = on_gpu ? kCudaBatchedTokens : kCpuBatchedTokens;
@@ -130,11 +131,9 @@ struct StepTimes {
 // Runs figures on one engine over one loaded model.
 class Session {
  public:
-  Session(const EngineBenchOptions& options, LoadedModel& model, const DeviceRoofs& roofs,
-          const StepGaps& step_gaps)
+  Session(const EngineBenchOptions& options, LoadedModel& model, const DeviceRoofs& roofs)
       : options_(options),
         roofs_(roofs),
-        step_gaps_(step_gaps),
         runner_(*model.runner),
         costs_(model.config, runner_.info(), options.tensor_parallel_size),
         probe_(runner_),
@@ -219,14 +218,14 @@ class Session {
 
   void SkipSteps() {
     probe_.TakeSteps();
-    if (step_gaps_) step_gaps_(runner_);
+    runner_.TakeStepGaps();
   }
 
   // Adds what the decode steps of the full batch took that follow one of their kind.
   void TakeSteps(std::int32_t sequences, StepTimes& times) {
     const std::vector<StepStamp> steps = probe_.TakeSteps();
-    const std::vector<double> gaps = step_gaps_ ? step_gaps_(runner_) : std::vector<double>{};
-    CHECK(gaps.empty() || gaps.size() == steps.size(), "one gap a step");
+    const std::vector<double> gaps = runner_.TakeStepGaps();
+    CHECK(gaps.size() == steps.size(), "one gap a step");
     const auto is_full = [&](std::size_t i) {
       return steps[i].decode_only && steps[i].num_rows == sequences;
     };
@@ -234,7 +233,7 @@ class Session {
       if (!is_full(i - 1) || !is_full(i)) continue;
       if (steps[i].step_seconds) times.steps.push_back(*steps[i].step_seconds);
       if (steps[i].turn_seconds) times.turns.push_back(*steps[i].turn_seconds);
-      if (!gaps.empty()) times.gaps.push_back(gaps[i]);
+      times.gaps.push_back(gaps[i]);
     }
   }
 
@@ -246,7 +245,6 @@ class Session {
 
   const EngineBenchOptions& options_;
   const DeviceRoofs& roofs_;
-  const StepGaps& step_gaps_;
   ModelRunner& runner_;
   const ModelCosts costs_;
   std::uint64_t num_batches_ = 0;
@@ -257,7 +255,7 @@ class Session {
 }  // namespace
 
 absl::StatusOr<EngineReport> RunEngineBench(
-    const EngineBenchOptions& options, const StepGaps& step_gaps,
+    const EngineBenchOptions& options,
     const std::function<void(const EngineReport&)>& on_progress) {
   EngineReport report;
   report.model = options.model;
@@ -271,7 +269,7 @@ absl::StatusOr<EngineReport> RunEngineBench(
   report.load_seconds = ToSeconds(Clock::Real().Now() - start);
   report.info = model.runner->info();
   report.limits = model.runner->limits();
-  Session session(options, model, report.roofs, step_gaps);
+  Session session(options, model, report.roofs);
   report.kv_bytes_per_token = session.costs().kv_bytes_per_token();
   on_progress(report);
   RETURN_IF_ERROR(session.WarmUp());

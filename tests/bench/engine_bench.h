@@ -40,7 +40,7 @@ struct Figure {
   double roof_share = 0;
   Spread step_seconds = {};  // of full decode steps
   Spread turn_seconds = {};  // StepStamp::turn_seconds of them
-  Spread gap_seconds = {};   // StepGaps
+  Spread gap_seconds = {};   // ModelRunner::TakeStepGaps of them
 };
 
 struct EngineReport {
@@ -53,15 +53,10 @@ struct EngineReport {
   std::vector<Figure> figures;
 };
 
-// Takes from a runner, for each step collected since the last call and in order, how long its
-// device waited between the step before and this one, in seconds.
-using StepGaps = std::function<std::vector<double>(worker::model::ModelRunner&)>;
-
 // Measures the roofs, loads the model once and runs every figure. `on_progress` sees the report
-// when the model is loaded and after each figure, so that what is done is not lost. `step_gaps` is
-// null where the runner stamps none. Fails: what cannot be measured or loaded, in one sentence.
+// when the model is loaded and after each figure, so that what is done is not lost.
+// Fails: what cannot be measured or loaded, in one sentence.
 absl::StatusOr<EngineReport> RunEngineBench(
-    const EngineBenchOptions& options, const StepGaps& step_gaps,
-    const std::function<void(const EngineReport&)>& on_progress);
+    const EngineBenchOptions& options, const std::function<void(const EngineReport&)>& on_progress);
 
 }  // namespace thinkwire::bench

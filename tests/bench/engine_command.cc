@@ -48,7 +48,7 @@ int RunEngineCommand(std::span<const char* const> arguments) {
     return 0;
   }
   absl::Status written;
-  const auto report = RunEngineBench(*options, nullptr, [&](const EngineReport& so_far) {
+  const auto report = RunEngineBench(*options, [&](const EngineReport& so_far) {
     PrintProgress(so_far);
     if (!options->json.empty()) written = WriteFile(options->json, ToJson(so_far));
   });

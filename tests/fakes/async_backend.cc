@@ -24,6 +24,22 @@ class AsyncBackend::DeviceFence final : public Fence {
   bool recorded_ = false;
 };
 
+class AsyncBackend::DeviceStamp final : public Stamp {
+ public:
+  explicit DeviceStamp(AsyncBackend& backend)
+      : backend_(backend), stamp_(backend.cpu_.MakeStamp()) {}
+  void Record() override {
+    backend_.Give([this] { stamp_->Record(); });
+  }
+  double SecondsSince(const Stamp& earlier) const override {
+    return stamp_->SecondsSince(*static_cast<const DeviceStamp&>(earlier).stamp_);
+  }
+
+ private:
+  AsyncBackend& backend_;
+  const std::unique_ptr<Stamp> stamp_;
+};
+
 class AsyncBackend::DeviceReplay final : public Replay {
  public:
   DeviceReplay(AsyncBackend& backend, Ops ops) : backend_(backend), ops_(std::move(ops)) {}
@@ -121,6 +137,8 @@ void AsyncBackend::AwaitDone(std::uint64_t count) {
 void AsyncBackend::Synchronize() { AwaitDone(num_given()); }
 
 std::unique_ptr<Fence> AsyncBackend::MakeFence() { return std::make_unique<DeviceFence>(*this); }
+
+std::unique_ptr<Stamp> AsyncBackend::MakeStamp() { return std::make_unique<DeviceStamp>(*this); }
 
 std::unique_ptr<Replay> AsyncBackend::Record(std::function<void()> ops) {
   CHECK(recording_ == nullptr, "one recording at a time");

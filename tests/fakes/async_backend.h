@@ -47,6 +47,7 @@ class AsyncBackend final : public Backend {
   void CopyOnDevice(void* to, const void* from, std::size_t bytes) override;
   void Synchronize() override;
   std::unique_ptr<Fence> MakeFence() override;
+  std::unique_ptr<Stamp> MakeStamp() override;
   std::unique_ptr<Replay> Record(std::function<void()> ops) override;
   bool gains_by_recording() const override { return gains_by_recording_; }
   void* stream() const override { return nullptr; }
@@ -78,6 +79,7 @@ class AsyncBackend final : public Backend {
  private:
   using Ops = std::vector<std::function<void()>>;
   class DeviceFence;
+  class DeviceStamp;
   class DeviceReplay;
 
   void RunDevice();

@@ -106,6 +106,16 @@ class Fence {
   virtual void Wait() = 0;
 };
 
+// A point in the order of a backend's work, and the time at which the device came to it. For
+// measuring. Threads: Record on the backend's own, SecondsSince on any.
+class Stamp {
+ public:
+  virtual ~Stamp() = default;
+  virtual void Record() = 0;  // replaces the last one
+  // REQUIRES: both are the same backend's, and what came before either is done.
+  virtual double SecondsSince(const Stamp& earlier) const = 0;
+};
+
 // Ops that were recorded once and run again over the same memory.
 class Replay {
  public:
@@ -146,6 +156,7 @@ class Backend {
   virtual void CopyOnDevice(void* to, const void* from, std::size_t bytes) = 0;
   virtual void Synchronize() = 0;
   virtual std::unique_ptr<Fence> MakeFence() = 0;
+  virtual std::unique_ptr<Stamp> MakeStamp() = 0;
 
   // Calls `ops` once to record what it gives this backend (it may or may not run already) and
   // returns what runs it again. Copies from and to host memory must not be among the ops, nor

@@ -194,8 +194,11 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedModel model,
                                                     const ModelOptions& options) {
   const std::unique_ptr<WeightSource> source = std::move(model.weights);
-  ThreadedRunner::Parts parts = {
-      .config = std::move(model.config), .info = {}, .limits = model.limits, .devices = {}};
+  ThreadedRunner::Parts parts = {.config = std::move(model.config),
+                                 .info = {},
+                                 .limits = model.limits,
+                                 .devices = {},
+                                 .stamp_steps = options.stamp_steps};
   const kernels::Backend& device = *devices.backends.front();
   ASSIGN_OR_RETURN(parts.limits.num_blocks,
                    ChooseBlocks(options, parts.config, parts.limits, device));

@@ -28,6 +28,7 @@ struct ModelOptions {
   double gpu_memory_utilization = 0.9;
   std::int32_t block_tokens = 16;  // tokens a KV block, a multiple of 16
   std::int32_t max_in_flight = 2;  // D
+  bool stamp_steps = false;        // for ModelRunner::TakeStepGaps
   // Ids that the tokenizer defines, [1, vocab_size]; 0: vocab_size. Rows of the head from here on
   // are padding and are never drawn.
   std::int32_t num_token_ids = 0;
@@ -50,6 +51,10 @@ struct ModelInfo {
 class ModelRunner : public engine::Runner {
  public:
   virtual const ModelInfo& info() const = 0;
+
+  // For each step collected since the last call, in order: seconds that rank 0's device waited
+  // between computing the step before and it (StepStamps). Empty without stamp_steps.
+  virtual std::vector<double> TakeStepGaps() = 0;
 };
 
 // Checks and loads the checkpoint and starts the rank threads.

@@ -39,16 +39,23 @@ void Rank::RecordDecodes() {
   backend_.Synchronize();  // a device that fails does so before it is asked for tokens
 }
 
-void Rank::Step(const engine::StepPlan& plan) {
+void Rank::Step(const engine::StepPlan& plan, StepStamps* stamps) {
+  kernels::Replay* decode = nullptr;
   if (decodes_.empty() || !IsDecodeOnly(plan)) {
     batch_.Load(plan);
-    ComputeStep();
-    return;
+  } else {
+    // The last bucket holds max_num_seqs rows, and no plan has more.
+    const auto found = decodes_.lower_bound(static_cast<std::int32_t>(plan.rows.size()));
+    batch_.Load(plan, found->first);
+    decode = found->second.get();
   }
-  // The last bucket holds max_num_seqs rows, and no plan has more.
-  const auto& [bucket, decode] = *decodes_.lower_bound(static_cast<std::int32_t>(plan.rows.size()));
-  batch_.Load(plan, bucket);
-  decode->Run();
+  if (stamps != nullptr) stamps->Start(plan.step);
+  if (decode != nullptr) {
+    decode->Run();
+  } else {
+    ComputeStep();
+  }
+  if (stamps != nullptr) stamps->End(plan.step);
 }
 
 kernels::Tensor Rank::Forward(const engine::StepPlan& plan) {

@@ -12,6 +12,7 @@
 #include "worker/model/decoder.h"
 #include "worker/model/kv_cache.h"
 #include "worker/model/sampler.h"
+#include "worker/model/step_stamps.h"
 #include "worker/model/weights.h"
 #include "worker/parallel/communicator.h"
 
@@ -32,8 +33,8 @@ class Rank {
   // such steps are padded and replayed. All ranks call it together, before any step.
   void RecordDecodes();
 
-  // Computes `plan` and draws.
-  void Step(const engine::StepPlan& plan);
+  // Computes `plan` and draws, between two stamps if there are any.
+  void Step(const engine::StepPlan& plan, StepStamps* stamps);
 
   // What the last Step drew, as Sampler::drawn; L = 0 if nothing.
   kernels::Tensor drawn() const { return sampler_.drawn(batch_.num_logits()); }

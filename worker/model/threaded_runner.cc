@@ -46,12 +46,17 @@ void ThreadedRunner::RunRank(int rank, Loading& loading) {
                 loading.source, loading.rope, backend, *parts_.devices.communicators[index]);
   weight_bytes_ += computer.weights().bytes();
   weight_bytes_per_token_ += computer.weights().bytes_per_token();
-  if (rank == 0) results_ = std::make_unique<ResultQueue>(parts_.limits, backend);
+  if (rank == 0) {
+    results_ = std::make_unique<ResultQueue>(parts_.limits, backend);
+    if (parts_.stamp_steps) {
+      stamps_ = std::make_unique<StepStamps>(parts_.limits.max_in_flight, backend);
+    }
+  }
   loading.loaded.arrive_and_wait();
   computer.RecordDecodes();
   loading.ready.count_down();
   while (const std::shared_ptr<const StepPlan> plan = channel_.Receive(rank)) {
-    computer.Step(*plan);
+    computer.Step(*plan, rank == 0 ? stamps_.get() : nullptr);
     if (rank == 0) results_->Push(plan->step, computer.drawn());
   }
 }
@@ -69,7 +74,12 @@ StepResult ThreadedRunner::Collect() {
   CHECK(!in_flight_.empty(), "no plan is in flight");
   StepResult result = results_->Pop(*in_flight_.front());
   in_flight_.pop_front();
+  if (stamps_ != nullptr) stamps_->Collected(result.step);
   return result;
+}
+
+std::vector<double> ThreadedRunner::TakeStepGaps() {
+  return stamps_ == nullptr ? std::vector<double>{} : stamps_->Take();
 }
 
 }  // namespace thinkwire::worker::model

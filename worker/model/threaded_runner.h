@@ -11,6 +11,7 @@
 #include "worker/model/config.h"
 #include "worker/model/model_runner.h"
 #include "worker/model/result_queue.h"
+#include "worker/model/step_stamps.h"
 #include "worker/model/weight_source.h"
 #include "worker/parallel/communicator.h"
 #include "worker/parallel/local_step_channel.h"
@@ -28,6 +29,7 @@ class ThreadedRunner final : public ModelRunner {
     ModelInfo info;  // without what the weights take
     engine::RunnerLimits limits;
     Devices devices;
+    bool stamp_steps = false;
   };
 
   // Returns when every rank can take steps. `source` is not used afterwards.
@@ -38,6 +40,7 @@ class ThreadedRunner final : public ModelRunner {
   const engine::RunnerLimits& limits() const override { return parts_.limits; }
   void Submit(engine::StepPlan plan) override;
   engine::StepResult Collect() override;
+  std::vector<double> TakeStepGaps() override;
 
  private:
   struct Loading;  // what the ranks borrow while they load
@@ -48,6 +51,7 @@ class ThreadedRunner final : public ModelRunner {
   // Constant after construction.
   Parts parts_;
   std::unique_ptr<ResultQueue> results_;  // of rank 0, built on its thread
+  std::unique_ptr<StepStamps> stamps_;    // likewise; null without stamp_steps
   parallel::LocalStepChannel<engine::StepPlan> channel_;
   std::vector<std::thread> threads_;
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -161,6 +162,23 @@ TEST_P(ThreadedRunnerTest, EndsWithStepsInFlight) {
   });
   async.runner.reset();
   release.join();
+}
+
+TEST_P(ThreadedRunnerTest, StampsHowLongTheDeviceWaitsBetweenSteps) {
+  ModelOptions stamped = options();
+  stamped.stamp_steps = true;
+  const AsyncModel async = LoadAsync(stamped, records());
+  ASSERT_NE(async.runner, nullptr);
+  StepDriver driver(*async.runner);
+  driver.Begin(0, Seeded(1));
+  driver.Step({{0, {1, 2, 3}}});
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  driver.Step({{0, {}}});
+  const std::vector<double> gaps = async.runner->TakeStepGaps();
+  ASSERT_EQ(gaps.size(), 2U);
+  EXPECT_EQ(gaps[0], 0);
+  EXPECT_GE(gaps[1], 0.02);
+  EXPECT_TRUE(async.runner->TakeStepGaps().empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, ThreadedRunnerTest,

@@ -1,5 +1,6 @@
 #include "worker/kernels/cpu/cpu_backend.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -47,6 +48,18 @@ class CpuFence final : public Fence {
   void Wait() override {}
 };
 
+class CpuStamp final : public Stamp {
+ public:
+  void Record() override { time_ = std::chrono::steady_clock::now(); }
+  double SecondsSince(const Stamp& earlier) const override {
+    const auto since = static_cast<const CpuStamp&>(earlier).time_;
+    return std::chrono::duration<double>(time_ - since).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point time_;
+};
+
 class CpuReplay final : public Replay {
  public:
   explicit CpuReplay(std::function<void()> ops) : ops_(std::move(ops)) {}
@@ -87,6 +100,8 @@ void CpuBackend::CopyOnDevice(void* to, const void* from, std::size_t bytes) {
 }
 
 std::unique_ptr<Fence> CpuBackend::MakeFence() { return std::make_unique<CpuFence>(); }
+
+std::unique_ptr<Stamp> CpuBackend::MakeStamp() { return std::make_unique<CpuStamp>(); }
 
 std::unique_ptr<Replay> CpuBackend::Record(std::function<void()> ops) {
   return std::make_unique<CpuReplay>(std::move(ops));

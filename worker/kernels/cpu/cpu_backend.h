@@ -32,6 +32,7 @@ class CpuBackend final : public Backend {
   void CopyOnDevice(void* to, const void* from, std::size_t bytes) override;
   void Synchronize() override {}
   std::unique_ptr<Fence> MakeFence() override;
+  std::unique_ptr<Stamp> MakeStamp() override;
   std::unique_ptr<Replay> Record(std::function<void()> ops) override;
   bool gains_by_recording() const override { return false; }
   void* stream() const override { return nullptr; }

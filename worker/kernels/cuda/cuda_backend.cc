@@ -34,6 +34,25 @@ class CudaFence final : public Fence {
   cudaEvent_t event_ = nullptr;
 };
 
+class CudaStamp final : public Stamp {
+ public:
+  explicit CudaStamp(cudaStream_t stream) : stream_(stream) {
+    CUDA_CHECK(cudaEventCreate(&event_));
+  }
+  ~CudaStamp() override { cudaEventDestroy(event_); }
+  void Record() override { CUDA_CHECK(cudaEventRecord(event_, stream_)); }
+  double SecondsSince(const Stamp& earlier) const override {
+    float milliseconds = 0;
+    CUDA_CHECK(
+        cudaEventElapsedTime(&milliseconds, static_cast<const CudaStamp&>(earlier).event_, event_));
+    return milliseconds * 1e-3;
+  }
+
+ private:
+  const cudaStream_t stream_;
+  cudaEvent_t event_ = nullptr;
+};
+
 class CudaReplay final : public Replay {
  public:
   CudaReplay(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
@@ -149,6 +168,11 @@ void CudaBackend::Synchronize() { CUDA_CHECK(cudaStreamSynchronize(stream_)); }
 std::unique_ptr<Fence> CudaBackend::MakeFence() {
   Use();
   return std::make_unique<CudaFence>(stream_);
+}
+
+std::unique_ptr<Stamp> CudaBackend::MakeStamp() {
+  Use();
+  return std::make_unique<CudaStamp>(stream_);
 }
 
 std::unique_ptr<Replay> CudaBackend::Record(std::function<void()> ops) {

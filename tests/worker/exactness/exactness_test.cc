@@ -1,0 +1,183 @@
+// The same request gives the same bits, whatever stands beside it, however its prompt was cut, and
+// wherever it was interrupted: the whole way through scheduler, decoder, kernels and sampling.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "tests/worker/exactness/whole_engine.h"
+
+namespace thinkwire::worker {
+namespace {
+
+using engine::Request;
+
+struct Place {
+  std::string device;
+  int ranks = 1;
+  Shape shape;
+  // A device that computes quickly gets more of everything.
+  std::int32_t max_num_seqs = 0;
+  std::int32_t longest_prompt = 0;
+};
+
+const Shape kQwen = {"qwen", false, 512, 3, 4, 2, 1024, 1003};
+const Shape kLlama = {"llama", true, 512, 2, 6, 2, 1280, 2048};
+// The first two layers of DeepSeek-R1-Distill-Qwen-1.5B and -Llama-8B.
+const Shape kQwenReal = {"qwen15b", false, 1536, 2, 12, 2, 8960, 151936};
+const Shape kLlamaReal = {"llama8b", true, 4096, 2, 32, 8, 14336, 128256};
+
+std::vector<Place> Places() {
+  return {{"cpu", 1, kQwen, 6, 40},         {"cpu", 2, kLlama, 6, 40},
+          {"cuda", 1, kQwen, 100, 300},     {"cuda", 1, kLlama, 100, 300},
+          {"cuda", 1, kQwenReal, 128, 700}, {"cuda", 1, kLlamaReal, 96, 700},
+          {"cuda", 2, kQwen, 100, 300},     {"cuda", 2, kLlamaReal, 96, 700}};
+}
+
+std::string NameOf(const Place& place) {
+  return place.shape.name + "_" + place.device + "_tp" + std::to_string(place.ranks);
+}
+
+class ExactnessTest : public testing::TestWithParam<Place> {
+ protected:
+  static constexpr std::int32_t kTokens = 12;  // drawn by each request
+
+  void SetUp() override {
+    WholeEngine engine(place().shape, Options());
+    if (!engine.why_none().empty()) GTEST_SKIP() << engine.why_none();
+    requests_ = MakeRequests();
+    alone_ = engine.RunAlone(requests_);
+  }
+
+  const Place& place() const { return GetParam(); }
+
+  model::ModelOptions Options() const {
+    model::ModelOptions options;
+    options.device = place().device;
+    options.cpu_threads = 2;
+    options.tensor_parallel_size = place().ranks;
+    options.max_num_seqs = place().max_num_seqs;
+    options.max_num_batched_tokens = 1024;
+    options.max_model_len = place().longest_prompt + kTokens;
+    return options;
+  }
+
+  // As many as run at once, their prompts of all lengths up to the longest, in random order.
+  std::vector<Request> MakeRequests() const {
+    std::vector<Request> requests;
+    for (std::int32_t i = 0; i < place().max_num_seqs; ++i) {
+      const std::int32_t prompt = 1 + (i * 7919 % place().max_num_seqs) *
+                                          (place().longest_prompt - 1) /
+                                          std::max(1, place().max_num_seqs - 1);
+      requests.push_back(RandomRequest(static_cast<std::uint64_t>(i), prompt, kTokens,
+                                       static_cast<std::int32_t>(place().shape.vocab)));
+    }
+    return requests;
+  }
+
+  // The device is there: SetUp saw it.
+  std::vector<Text> RunWith(const model::ModelOptions& options,
+                            const std::vector<Request>& requests) const {
+    return WholeEngine(place().shape, options).Run(requests);
+  }
+
+  std::vector<Request> requests_;
+  std::vector<Text> alone_;
+};
+
+TEST_P(ExactnessTest, NeighboursAndTheirNumberChangeNothing) {
+  WholeEngine engine(place().shape, Options());
+  for (std::size_t batch = 2; batch <= requests_.size(); ++batch) {
+    // Another part of the requests each time.
+    const std::size_t first = batch * 5 % (requests_.size() - batch + 1);
+    const auto begin = static_cast<std::ptrdiff_t>(first);
+    const auto end = static_cast<std::ptrdiff_t>(first + batch);
+    const std::vector<Text> expected(alone_.begin() + begin, alone_.begin() + end);
+    ASSERT_EQ(engine.Run({requests_.begin() + begin, requests_.begin() + end}), expected)
+        << batch << " at once";
+  }
+}
+
+TEST_P(ExactnessTest, ChunksOfPromptsChangeNothing) {
+  for (const std::int32_t tokens : {1, 7, 61, 256}) {
+    model::ModelOptions options = Options();
+    options.max_num_batched_tokens = tokens;
+    options.max_num_seqs = std::min(tokens, options.max_num_seqs);
+    ASSERT_EQ(RunWith(options, requests_), alone_) << tokens << " tokens a step";
+  }
+}
+
+TEST_P(ExactnessTest, PrefillOfDrawnTokensContinuesWithTheSameBits) {
+  WholeEngine engine(place().shape, Options());
+  for (std::int32_t cut = 1; cut < kTokens; ++cut) {
+    std::vector<Request> requests = requests_;
+    std::vector<Text> expected = alone_;
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      std::vector<std::int32_t>& prompt = requests[i].prompt_ids;
+      prompt.insert(prompt.end(), alone_[i].ids.begin(), alone_[i].ids.begin() + cut);
+      requests[i].max_tokens = kTokens - cut;
+      expected[i].ids.erase(expected[i].ids.begin(), expected[i].ids.begin() + cut);
+      expected[i].logprobs.erase(expected[i].logprobs.begin(), expected[i].logprobs.begin() + cut);
+    }
+    ASSERT_EQ(engine.Run(requests), expected) << "after " << cut << " tokens";
+  }
+}
+
+TEST_P(ExactnessTest, PreemptionChangesNothing) {
+  // Prompts fit a third of what all would like, and grow over a border of blocks.
+  model::ModelOptions options = Options();
+  std::int64_t tokens = 0;
+  for (const Request& request : requests_) tokens += std::ssize(request.prompt_ids) + kTokens;
+  const std::int64_t longest = place().longest_prompt + kTokens + options.block_tokens;
+  const std::int64_t element = place().device == "cuda" ? 2 : 4;
+  options.kv_cache_memory_bytes = std::max(tokens / 3, longest) * place().shape.layers * 2 *
+                                  place().shape.kv_heads * 128 * element;
+  const std::vector<Text> texts = RunWith(options, requests_);
+  EXPECT_EQ(texts, alone_);
+  const auto count = [](std::int32_t sum, const Text& text) { return sum + text.preemptions; };
+  EXPECT_GT(std::accumulate(texts.begin(), texts.end(), 0, count), 0);
+}
+
+TEST_P(ExactnessTest, AFreshlyLoadedModelGivesTheSame) {
+  EXPECT_EQ(RunWith(Options(), requests_), alone_);
+}
+
+INSTANTIATE_TEST_SUITE_P(Places, ExactnessTest, testing::ValuesIn(Places()),
+                         [](const auto& info) { return NameOf(info.param); });
+
+// Sums over ranks round otherwise than sums on one: close, not equal.
+TEST(RanksTest, TwoGpusAreCloseToOne) {
+  constexpr std::int32_t kRequests = 64;
+  constexpr double kTolerance = 0.05;  // of a natural logarithm, at bf16's 2^-8 a rounding
+  model::ModelOptions options;
+  options.device = "cuda";
+  options.max_num_seqs = kRequests;
+  options.max_num_batched_tokens = 1024;
+  options.max_model_len = 512;
+  std::vector<Request> requests;
+  for (std::int32_t i = 0; i < kRequests; ++i) {
+    requests.push_back(RandomRequest(static_cast<std::uint64_t>(i), 1 + i * 5, 1,
+                                     static_cast<std::int32_t>(kLlamaReal.vocab)));
+  }
+  WholeEngine one(kLlamaReal, options);
+  options.tensor_parallel_size = 2;
+  WholeEngine two(kLlamaReal, options);
+  for (const WholeEngine* engine : {&one, &two}) {
+    if (!engine->why_none().empty()) GTEST_SKIP() << engine->why_none();
+  }
+  const std::vector<Text> of_one = one.Run(requests);
+  const std::vector<Text> of_two = two.Run(requests);
+  int same_id = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (of_one[i].ids != of_two[i].ids) continue;  // noise and logits were nearly even
+    ++same_id;
+    EXPECT_NEAR(of_one[i].logprobs[0], of_two[i].logprobs[0], kTolerance) << i;
+  }
+  EXPECT_GE(same_id, kRequests * 9 / 10);
+}
+
+}  // namespace
+}  // namespace thinkwire::worker

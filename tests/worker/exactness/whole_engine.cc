@@ -1,0 +1,103 @@
+#include "tests/worker/exactness/whole_engine.h"
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <random>
+#include <utility>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "tests/worker/engine/reader.h"
+
+namespace thinkwire::worker {
+namespace {
+
+using engine::Reader;
+using engine::Request;
+
+std::string ConfigOf(const Shape& shape) {
+  const nlohmann::json config = {
+      {"architectures", {shape.llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM"}},
+      {"eos_token_id", 0},
+      {"head_dim", 128},
+      {"hidden_act", "silu"},
+      {"hidden_size", shape.hidden},
+      {"intermediate_size", shape.ffn},
+      {"max_position_embeddings", 4096},
+      {"model_type", shape.llama ? "llama" : "qwen2"},
+      {"num_attention_heads", shape.heads},
+      {"num_hidden_layers", shape.layers},
+      {"num_key_value_heads", shape.kv_heads},
+      {"rms_norm_eps", 1e-6},
+      {"rope_theta", 10000},
+      {"tie_word_embeddings", false},
+      {"vocab_size", shape.vocab}};
+  return config.dump();
+}
+
+}  // namespace
+
+void PrintTo(const Text& text, std::ostream* out) {
+  for (std::size_t i = 0; i < text.ids.size(); ++i) {
+    *out << text.ids[i] << " (" << text.logprobs[i] << ") ";
+  }
+}
+
+WholeEngine::WholeEngine(const Shape& shape, model::ModelOptions options) {
+  model::WriteFile(dir_.path() / "config.json", ConfigOf(shape));
+  options.model_dir = dir_.path();
+  options.random_weights = true;
+  auto runner = model::LoadModel(options);
+  if (!runner.ok()) {
+    why_none_ = std::string(runner.status().message());
+    return;
+  }
+  runner_ = *std::move(runner);
+  engine_ = std::make_unique<engine::Engine>(engine::EngineConfig{}, *runner_, Clock::Real());
+}
+
+std::vector<Text> WholeEngine::Run(const std::vector<Request>& requests) {
+  std::vector<std::unique_ptr<Reader>> readers;
+  for (const Request& request : requests) {
+    readers.push_back(std::make_unique<Reader>());
+    CHECK(engine_->Submit(request, readers.back()->stream()).ok(), "the request is taken");
+  }
+  std::vector<Text> texts;
+  for (const auto& reader : readers) {
+    reader->WaitEnding();
+    CHECK(reader->ending()->reason == engine::EndReason::kLength, "outputs run to their length");
+    Text& text = texts.emplace_back();
+    text.preemptions = reader->ending()->preemptions;
+    for (const engine::Token& token : reader->tokens()) {
+      text.ids.push_back(token.id);
+      text.logprobs.push_back(token.logprob);
+    }
+  }
+  return texts;
+}
+
+std::vector<Text> WholeEngine::RunAlone(const std::vector<Request>& requests) {
+  std::vector<Text> texts;
+  for (const Request& request : requests) texts.push_back(Run({request}).front());
+  return texts;
+}
+
+Request RandomRequest(std::uint64_t index, std::int32_t prompt_tokens, std::int32_t max_tokens,
+                      std::int32_t vocab) {
+  std::mt19937_64 random(index);
+  std::uniform_int_distribution<std::int32_t> id(0, vocab - 1);
+  Request request;
+  for (std::int32_t i = 0; i < prompt_tokens; ++i) request.prompt_ids.push_back(id(random));
+  for (engine::PhaseSampling& phase : request.sampling.phases) {
+    phase.temperature = index % 3 == 0 ? 0.0F : 0.7F;
+    phase.top_p = index % 2 == 0 ? 0.95F : 1.0F;
+    phase.top_k = index % 5 == 0 ? 40 : 0;
+  }
+  request.sampling.seed = index;
+  request.max_tokens = max_tokens;
+  request.ignore_eos = true;
+  request.logprobs = true;
+  return request;
+}
+
+}  // namespace thinkwire::worker

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -82,6 +85,19 @@ Content ReadContent(std::span<const std::byte> bytes, DType dtype) {
   return content;
 }
 
+// Calls body(i) once for each i below `count`, on as many threads as there are cores: one does not
+// read a disk or a page cache as fast as it goes.
+void ForEachInParallel(std::size_t count, const std::function<void(std::size_t)>& body) {
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < count; i = next++) body(i);
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+}
+
 // Tensors that some writers leave in a file and that say nothing new: the rotary frequencies, and
 // the head where it is the embedding.
 bool IsHarmless(absl::string_view name, const ModelConfig& config) {
@@ -140,17 +156,23 @@ absl::StatusOr<std::unique_ptr<CheckpointWeights>> CheckpointWeights::Open(
     dtypes.insert(tensor->stored.dtype);
   }
   RETURN_IF_ERROR(RefuseUnknown(weights->checkpoint_, known, config));
-  for (const TensorSpec& spec : specs) RETURN_IF_ERROR(weights->Admit(spec));
+  RETURN_IF_ERROR(weights->AdmitAll(specs));
   weights->stored_as_ = absl::StrJoin(dtypes, " and ");
   return weights;
 }
 
-absl::Status CheckpointWeights::Admit(const TensorSpec& spec) {
-  const CheckpointTensor& tensor = *checkpoint_.Find(spec.name);
-  const Content content = ReadContent(tensor.stored.bytes, *ComputableType(tensor.stored.dtype));
-  if (!content.finite) return TensorError(tensor, "holds a NaN or an infinity");
-  identity_ = HashWord(HashBytes(identity_, spec.name), content.hash);
-  identity_ = HashBytes(identity_, tensor.stored.dtype);
+absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
+  std::vector<Content> contents(specs.size());
+  ForEachInParallel(specs.size(), [&](std::size_t i) {
+    const StoredTensor& stored = checkpoint_.Find(specs[i].name)->stored;
+    contents[i] = ReadContent(stored.bytes, *ComputableType(stored.dtype));
+  });
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const CheckpointTensor& tensor = *checkpoint_.Find(specs[i].name);
+    if (!contents[i].finite) return TensorError(tensor, "holds a NaN or an infinity");
+    identity_ = HashWord(HashBytes(identity_, specs[i].name), contents[i].hash);
+    identity_ = HashBytes(identity_, tensor.stored.dtype);
+  }
   return absl::OkStatus();
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "worker/model/checkpoint.h"
@@ -27,8 +28,8 @@ class CheckpointWeights final : public WeightSource {
  private:
   explicit CheckpointWeights(Checkpoint checkpoint) : checkpoint_(std::move(checkpoint)) {}
 
-  // Reads one tensor whose form is right: into the identity, or refuses it.
-  absl::Status Admit(const TensorSpec& spec);
+  // Reads the tensors, whose form is right: into the identity, or refuses one.
+  absl::Status AdmitAll(const std::vector<TensorSpec>& specs);
 
   const Checkpoint checkpoint_;
   std::uint64_t identity_ = 0;

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs the unit and integration tests.
 # Usage: deploy/test.sh [--all]
-#   --all   also formatting and include rules, and the unit tests under clang's sanitizers
+#   --all   also formatting and include rules, the unit tests under clang's sanitizers and, where
+#           there is a CUDA 13 toolkit, the CUDA part for one architecture (without a GPU its tests
+#           are skipped, by name)
 # Environment: THINKWIRE_BUILD  build folders' parent (default: build/)
 # Works on a fresh Debian 12 as root or with sudo. Nothing changed: starts testing within seconds.
 set -euo pipefail
@@ -11,7 +13,7 @@ all=false
 case "${1:-}" in
   "") ;;
   --all) all=true ;;
-  *) sed -n '2,6s/^# //p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,8s/^# //p' "$0" >&2; exit 2 ;;
 esac
 
 builds=${THINKWIRE_BUILD:-build}
@@ -19,12 +21,13 @@ jobs=$(nproc)
 # Clones of one commit in different folders share their compiler cache.
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=true
 
-# Configures once and builds `preset`; further arguments are ninja targets.
+# Configures once, with $configure, and builds `preset`; further arguments are ninja targets.
+configure=()
 build() {
   local preset=$1 folder=$builds/$1
   shift
   if [[ ! -f $folder/build.ninja ]]; then
-    cmake --preset "$preset" -B "$folder" >"$builds/$preset.configure.log" || {
+    cmake --preset "$preset" -B "$folder" "${configure[@]}" >"$builds/$preset.configure.log" || {
       cat "$builds/$preset.configure.log" >&2
       return 1
     }
@@ -46,6 +49,24 @@ if $all; then
   done
 else
   deploy/setup.sh
+fi
+
+cuda_13() {
+  local nvcc
+  nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+  [[ -x $nvcc ]] && "$nvcc" --version | grep -q 'release 13\.' && export CUDACXX=$nvcc
+}
+if $all && cuda_13; then
+  configure=(-DCMAKE_CUDA_ARCHITECTURES=90a-real)
+  build cuda
+  configure=()
+  echo "== testing cuda"
+  # One GPU is one test's at a time.
+  ctest --test-dir "$builds/cuda" -L gpu -j 1 --output-on-failure --quiet \
+    -O "$builds/cuda.ctest.log" || { cat "$builds/cuda.ctest.log" >&2; exit 1; }
+  sed -n '/tests passed/,/^$/p' "$builds/cuda.ctest.log"
+elif $all; then
+  echo "== left out: the CUDA part, as there is no CUDA 13 toolkit"
 fi
 build release
 echo "== testing release"

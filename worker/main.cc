@@ -162,6 +162,7 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
                         {"max_model_len", model.served.limits.max_model_len},
                         {"max_num_seqs", model.served.limits.max_num_seqs},
                         {"kv_blocks", model.served.limits.num_blocks},
+                        {"warm_up_seconds", info.warm_up_seconds},
                         {"kv_cache_tokens", info.kv_cache_tokens}});
 }
 

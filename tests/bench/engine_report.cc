@@ -61,12 +61,13 @@ std::string DescribeRun(const EngineReport& report) {
       "%s (%s weights) on %s\nfingerprint %s\n"
       "roofs: %.1f GB/s, %.2f TFLOP/s (%s)\n"
       "%.2f GB of weights, %.2f GB read a step, %d KV bytes a token, KV cache of %d tokens, "
-      "%d tokens a step; loaded in %.1f s\n",
+      "%d tokens a step; loaded in %.1f s, of them %.2f s to warm up and record steps\n",
       report.model, info.stored_weights, info.device, info.fingerprint,
       report.roofs.read_bytes_per_second / 1e9, report.roofs.matrix_flops_per_second / 1e12,
       report.roofs.how, static_cast<double>(info.weight_bytes) / 1e9,
       static_cast<double>(info.weight_bytes_per_token) / 1e9, report.kv_bytes_per_token,
-      info.kv_cache_tokens, report.limits.max_num_batched_tokens, report.load_seconds);
+      info.kv_cache_tokens, report.limits.max_num_batched_tokens, report.load_seconds,
+      info.warm_up_seconds);
 }
 
 std::string TableHead() {
@@ -102,6 +103,7 @@ std::string ToJson(const EngineReport& report) {
                        {"max_num_batched_tokens", report.limits.max_num_batched_tokens},
                        {"max_num_seqs", report.limits.max_num_seqs},
                        {"load_seconds", report.load_seconds},
+                       {"warm_up_seconds", info.warm_up_seconds},
                        {"roofs",
                         {{"how", report.roofs.how},
                          {"read_bytes_per_second", report.roofs.read_bytes_per_second},

@@ -42,6 +42,7 @@ struct ModelInfo {
   std::int64_t weight_bytes = 0;            // all ranks
   std::int64_t weight_bytes_per_token = 0;  // of them read to decode one token at batch 1
   std::int64_t kv_cache_tokens = 0;
+  double warm_up_seconds = 0;  // from the weights' being there to the first step's being taken
   std::string stored_weights;  // "BF16", "F32" (computed in bf16 all the same), "random"
   std::string device;          // "cpu avx512 2 threads"
   std::string fingerprint;     // equal fingerprints give equal text

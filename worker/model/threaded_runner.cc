@@ -1,5 +1,6 @@
 #include "worker/model/threaded_runner.h"
 
+#include <chrono>
 #include <latch>
 #include <utility>
 
@@ -29,7 +30,11 @@ ThreadedRunner::ThreadedRunner(Parts parts, const WeightSource& source)
   for (int rank = 0; rank < num_ranks(); ++rank) {
     threads_.emplace_back([this, rank, &loading] { RunRank(rank, loading); });
   }
+  loading.loaded.wait();
+  const auto loaded = std::chrono::steady_clock::now();
   loading.ready.wait();
+  parts_.info.warm_up_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - loaded).count();
   parts_.info.weight_bytes = weight_bytes_;
   parts_.info.weight_bytes_per_token = weight_bytes_per_token_;
 }

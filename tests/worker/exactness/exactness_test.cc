@@ -127,16 +127,23 @@ TEST_P(ExactnessTest, PrefillOfDrawnTokensContinuesWithTheSameBits) {
 }
 
 TEST_P(ExactnessTest, PreemptionChangesNothing) {
-  // Prompts fit a third of what all would like, and grow over a border of blocks.
+  // Long enough that all grow by several blocks, with room for a third of what all would like.
+  constexpr std::int32_t kLongTokens = 64;
   model::ModelOptions options = Options();
+  options.max_model_len = place().longest_prompt + kLongTokens;
+  std::vector<Request> requests = requests_;
   std::int64_t tokens = 0;
-  for (const Request& request : requests_) tokens += std::ssize(request.prompt_ids) + kTokens;
-  const std::int64_t longest = place().longest_prompt + kTokens + options.block_tokens;
+  for (Request& request : requests) {
+    request.max_tokens = kLongTokens;
+    tokens += std::ssize(request.prompt_ids) + kLongTokens;
+  }
+  const std::vector<Text> expected = WholeEngine(place().shape, options).RunAlone(requests);
+  const std::int64_t longest = options.max_model_len + options.block_tokens;
   const std::int64_t element = place().device == "cuda" ? 2 : 4;
   options.kv_cache_memory_bytes = std::max(tokens / 3, longest) * place().shape.layers * 2 *
                                   place().shape.kv_heads * 128 * element;
-  const std::vector<Text> texts = RunWith(options, requests_);
-  EXPECT_EQ(texts, alone_);
+  const std::vector<Text> texts = RunWith(options, requests);
+  EXPECT_EQ(texts, expected);
   const auto count = [](std::int32_t sum, const Text& text) { return sum + text.preemptions; };
   EXPECT_GT(std::accumulate(texts.begin(), texts.end(), 0, count), 0);
 }

@@ -377,5 +377,31 @@ TEST_F(CudaBackendTest, ARecordingRunsAgainOverTheSameMemory) {
   }
 }
 
+// From and to pinned memory, short and long, ends that are no multiple of anything.
+TEST_F(CudaBackendTest, CopiesMoveTheirBytesAndNoOthers) {
+  constexpr std::uint8_t kPoison = 0xA5;
+  for (const std::size_t bytes : {3, 4, 8, 12, 16, 100, 4092, 4098, 65536, 65540, 300000}) {
+    const std::size_t room = bytes + 64;
+    Buffer host = cuda_->AllocateHost(room);
+    const Buffer device = cuda_->Allocate(room);
+    Buffer back = cuda_->AllocateHost(room);
+    auto* const sent = static_cast<std::uint8_t*>(host.data());
+    auto* const got = static_cast<std::uint8_t*>(back.data());
+    // Twice over the same memory: what the host wrote last is what arrives.
+    for (const std::size_t round : {1, 2}) {
+      for (std::size_t i = 0; i < room; ++i) sent[i] = static_cast<std::uint8_t>(i * 7 + round);
+      std::fill_n(got, room, kPoison);
+      cuda_->CopyToDevice(device.data(), sent, bytes);
+      cuda_->CopyToHost(got, device.data(), bytes);
+      cuda_->Synchronize();
+      EXPECT_TRUE(std::equal(sent, sent + bytes, got)) << bytes;
+      EXPECT_TRUE(std::all_of(got + bytes, got + room, [](auto b) { return b == kPoison; }));
+    }
+    cuda_->CopyToHost(got, device.data(), room);
+    cuda_->Synchronize();
+    EXPECT_TRUE(std::all_of(got + bytes, got + room, [](auto b) { return b == 0; })) << bytes;
+  }
+}
+
 }  // namespace
 }  // namespace thinkwire::worker::kernels

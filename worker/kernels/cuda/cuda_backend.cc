@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -66,6 +67,17 @@ class CudaReplay final : public Replay {
   const cudaStream_t stream_;
   cudaGraphExec_t executable_ = nullptr;
 };
+
+// A kernel that reads or writes host memory itself starts sooner than a copy engine takes over from
+// kernels and hands back to them, which counts between two steps; long copies are the engine's.
+bool CopiesByKernel(const void* device, const void* host, std::size_t bytes) {
+  constexpr std::size_t kLongest = 64 << 10;
+  const auto aligned = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
+  if (bytes > kLongest || bytes % 4 != 0 || !aligned(device) || !aligned(host)) return false;
+  cudaPointerAttributes attributes = {};
+  CUDA_CHECK(cudaPointerGetAttributes(&attributes, host));
+  return attributes.type == cudaMemoryTypeHost;
+}
 
 // The slice and the row within it that hold row `row` of the stack.
 std::pair<const WeightSlice*, std::int64_t> Find(std::span<const WeightSlice> parts,
@@ -150,11 +162,19 @@ std::int64_t CudaBackend::FreeMemory() const {
 
 void CudaBackend::CopyToDevice(void* device, const void* host, std::size_t bytes) {
   if (bytes == 0) return;
+  if (CopiesByKernel(device, host, bytes)) {
+    LaunchCopyWords(host, static_cast<std::int64_t>(bytes / 4), device, true, stream_);
+    return;
+  }
   CUDA_CHECK(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_));
 }
 
 void CudaBackend::CopyToHost(void* host, const void* device, std::size_t bytes) {
   if (bytes == 0) return;
+  if (CopiesByKernel(device, host, bytes)) {
+    LaunchCopyWords(device, static_cast<std::int64_t>(bytes / 4), host, false, stream_);
+    return;
+  }
   CUDA_CHECK(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_));
 }
 

@@ -44,6 +44,35 @@ __global__ void GatherKernel(const std::int32_t* index, const uint4* table, int 
   }
 }
 
+// Pinned host memory is the device's to read and write. What comes from there was written before
+// the launch, so it travels while earlier kernels still run; past the caches, which know nothing of
+// the host's writes.
+template <bool kFromHost>
+__global__ void CopyWordsKernel(const uint4* from, int words, uint4* to) {
+  const int at = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  const int left = words - 4 * at;  // from this thread's four on
+  uint4 four = {};
+  if (!kFromHost) WaitForPrevious();
+  if (left >= 4) {
+    four = __ldcv(from + at);
+  } else if (left > 0) {
+    const auto* const tail = reinterpret_cast<const unsigned*>(from + at);
+    four.x = __ldcv(tail);
+    if (left > 1) four.y = __ldcv(tail + 1);
+    if (left > 2) four.z = __ldcv(tail + 2);
+  }
+  if (kFromHost) WaitForPrevious();
+  AllowNext();
+  if (left >= 4) {
+    to[at] = four;
+  } else if (left > 0) {
+    auto* const tail = reinterpret_cast<unsigned*>(to + at);
+    tail[0] = four.x;
+    if (left > 1) tail[1] = four.y;
+    if (left > 2) tail[2] = four.z;
+  }
+}
+
 void LaunchGather(const Tensor& index, const Tensor& table, const Tensor& out,
                   cudaStream_t stream) {
   const std::int64_t width = table.dim(1);
@@ -57,6 +86,13 @@ void LaunchGather(const Tensor& index, const Tensor& table, const Tensor& out,
 }
 
 }  // namespace
+
+void LaunchCopyWords(const void* from, std::int64_t words, void* to, bool from_host,
+                     cudaStream_t stream) {
+  Launch(from_host ? &CopyWordsKernel<true> : &CopyWordsKernel<false>,
+         {.grid = GridFor((words + 3) / 4), .block = dim3(kThreads)}, stream,
+         static_cast<const uint4*>(from), static_cast<int>(words), static_cast<uint4*>(to));
+}
 
 void LaunchScatter(const Tensor& index, const Tensor& values, const Tensor& to,
                    cudaStream_t stream) {

@@ -33,30 +33,6 @@
 // Limits: K a multiple of 8 (rows of whole 16 bytes; columns up to the next 64 read as zero), x and
 // W aligned to 16 bytes.
 namespace thinkwire::worker::kernels {
-namespace {
-
-constexpr int kBoxColumns = 64;
-constexpr int kBoxRowBytes = kBoxColumns * 2;
-constexpr int kStepsABox = kBoxColumns / 16;
-constexpr int kMostSharedBytes = 113 * 1024;  // of each of two blocks
-constexpr int kConsumerBarrier = 1;           // 0 is __syncthreads
-
-template <int kTokenTiles_, int kWarps_, int kBoxes_, int kStages_>
-struct Shape {
-  static constexpr int kTokenTiles = kTokenTiles_;
-  static constexpr int kWarps = kWarps_;
-  static constexpr int kBoxes = kBoxes_;
-  static constexpr int kStages = kStages_;
-
-  static constexpr int kRows = 16 * kWarps;
-  static constexpr int kTokens = 8 * kTokenTiles;
-  static constexpr int kThreads = 32 * (kWarps + 1);
-  static constexpr int kRowsBytes = kRows * kBoxRowBytes;  // of a box
-  static constexpr int kTokensBytes = kTokens * kBoxRowBytes;
-  static constexpr int kStageBytes = kBoxes * (kRowsBytes + kTokensBytes);
-  static constexpr int kRingBytes = kStages * kStageBytes;
-  static constexpr int kAlignment = 1024;  // of a swizzled box
-};
 
 // Where a walk over this block's stages is. Each stage of the ring is used once a round.
 struct RingPlace {
@@ -75,6 +51,32 @@ struct RingPlace {
       group += static_cast<int>(gridDim.x);
     }
   }
+};
+
+namespace {
+
+constexpr int kBoxColumns = 64;
+constexpr int kBoxRowBytes = kBoxColumns * 2;
+constexpr int kMostSharedBytes = 113 * 1024;  // of each of two blocks
+// Used by the code for sm_90 alone.
+[[maybe_unused]] constexpr int kStepsABox = kBoxColumns / 16;
+[[maybe_unused]] constexpr int kConsumerBarrier = 1;  // 0 is __syncthreads
+
+template <int kTokenTiles_, int kWarps_, int kBoxes_, int kStages_>
+struct Shape {
+  static constexpr int kTokenTiles = kTokenTiles_;
+  static constexpr int kWarps = kWarps_;
+  static constexpr int kBoxes = kBoxes_;
+  static constexpr int kStages = kStages_;
+
+  static constexpr int kRows = 16 * kWarps;
+  static constexpr int kTokens = 8 * kTokenTiles;
+  static constexpr int kThreads = 32 * (kWarps + 1);
+  static constexpr int kRowsBytes = kRows * kBoxRowBytes;  // of a box
+  static constexpr int kTokensBytes = kTokens * kBoxRowBytes;
+  static constexpr int kStageBytes = kBoxes * (kRowsBytes + kTokensBytes);
+  static constexpr int kRingBytes = kStages * kStageBytes;
+  static constexpr int kAlignment = 1024;  // of a swizzled box
 };
 
 struct Input {

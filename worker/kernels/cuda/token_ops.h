@@ -8,6 +8,9 @@
 // shapes and run on `stream`.
 namespace thinkwire::worker::kernels {
 
+// Copies 32-bit words between the device and pinned host memory, both aligned to 16 bytes.
+void LaunchCopyWords(const void* from, std::int64_t words, void* to, bool from_host,
+                     cudaStream_t stream);
 void LaunchScatter(const Tensor& index, const Tensor& values, const Tensor& to,
                    cudaStream_t stream);
 void LaunchGatherInputIds(const Tensor& given, const Tensor& source_slot,

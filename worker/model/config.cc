@@ -153,12 +153,14 @@ absl::Status ReadGenerationConfig(const std::filesystem::path& dir, ModelConfig&
   return AddEndIds(reader, config);
 }
 
-}  // namespace
+void SortEndIds(ModelConfig& config) {
+  auto& ids = config.end_of_sequence_ids;
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+}
 
-absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir) {
-  const std::filesystem::path path = dir / "config.json";
-  ASSIGN_OR_RETURN(const json document, ReadJsonFile(path, kMaxConfigBytes));
-  const ConfigReader reader(document, path.string());
+absl::StatusOr<ModelConfig> ReadModelConfig(const json& document, absl::string_view name) {
+  const ConfigReader reader(document, std::string(name));
   RETURN_IF_ERROR(reader.RequireObject());
   ModelConfig config;
   RETURN_IF_ERROR(ReadArchitecture(reader, config));
@@ -170,10 +172,23 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir) {
   config.rms_norm_eps = static_cast<float>(eps);
   RETURN_IF_ERROR(reader.OptionalBool("tie_word_embeddings", config.tie_word_embeddings));
   RETURN_IF_ERROR(AddEndIds(reader, config));
+  SortEndIds(config);
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::string_view name) {
+  ASSIGN_OR_RETURN(const json document, ParseJson(text, name));
+  return ReadModelConfig(document, name);
+}
+
+absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir) {
+  const std::filesystem::path path = dir / "config.json";
+  ASSIGN_OR_RETURN(const json document, ReadJsonFile(path, kMaxConfigBytes));
+  ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(document, path.string()));
   RETURN_IF_ERROR(ReadGenerationConfig(dir, config));
-  auto& ids = config.end_of_sequence_ids;
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  SortEndIds(config);
   return config;
 }
 

@@ -41,10 +41,14 @@ struct ModelConfig {
   std::int64_t kv_size() const { return num_kv_heads * head_dim; }
 };
 
+// Reads the text of a config.json; `name` opens error messages.
+// Fails: INVALID_ARGUMENT, naming key, value and what is supported. Sizes are bounded so that no
+// product of them overflows 64 bits.
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::string_view name);
+
 // Reads `dir`/config.json and, where there is one, the end-of-sequence ids of
 // `dir`/generation_config.json; default temperature and top_p are the contract's, not the
-// checkpoint's. Fails: INVALID_ARGUMENT or NOT_FOUND, naming file, key, value and what is
-// supported. Sizes are bounded so that no product of them overflows 64 bits.
+// checkpoint's. Fails: as ParseModelConfig, naming the file, and NOT_FOUND.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir);
 
 // Trainable numbers of the model.

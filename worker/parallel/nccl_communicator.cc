@@ -40,6 +40,14 @@ constexpr int kExitCode = 70;  // as after a CUDA error
   std::_Exit(kExitCode);
 }
 
+// As CUDA_CHECK ends, for a device that need not be the calling thread's.
+[[noreturn]] void EndOnDeviceError(cudaError_t error, int device) {
+  std::fprintf(stderr, "%s:%d: CUDA error on device %d, seen from beside its rank: %s\n", __FILE__,
+               __LINE__, device, cudaGetErrorString(error));
+  std::fflush(stderr);
+  std::_Exit(kExitCode);
+}
+
 #define NCCL_CHECK(call)                                           \
   do {                                                             \
     const ncclResult_t nccl_check_error = (call);                  \
@@ -77,7 +85,8 @@ class NcclCommunicator final : public Communicator {
         stream_(stream),
         workspace_(std::move(workspace)),
         peers_(std::move(peers)) {
-    const OnDeviceOf device(stream);
+    const OnDeviceOf on_device(stream);
+    CUDA_CHECK(cudaStreamGetDevice(stream, &device_));
     CUDA_CHECK(cudaStreamCreateWithFlags(&probe_stream_, cudaStreamNonBlocking));
     CUDA_CHECK(cudaEventCreateWithFlags(&probe_event_, cudaEventDisableTiming));
   }
@@ -133,15 +142,15 @@ class NcclCommunicator final : public Communicator {
     kernels::LaunchPeerAddRmsNorm(peers_.view, partial, residual, weight, eps, out, stream_);
   }
 
-  // NCCL reports the network's errors, and not that a peer is stuck; a lost context fails whatever
-  // is given to it, so also an event beside the stuck stream.
+  // A lost context fails whatever is given to it, so also an event beside the stuck stream. NCCL
+  // reports the network's errors, and not that a peer is stuck.
   void Check() override {
+    cudaError_t status = cudaEventRecord(probe_event_, probe_stream_);
+    if (status == cudaSuccess) status = cudaEventQuery(probe_event_);
+    if (status != cudaSuccess && status != cudaErrorNotReady) EndOnDeviceError(status, device_);
     ncclResult_t error = ncclSuccess;
     NCCL_CHECK(ncclCommGetAsyncError(comm_, &error));
     NCCL_CHECK(error);
-    CUDA_CHECK(cudaEventRecord(probe_event_, probe_stream_));
-    const cudaError_t status = cudaEventQuery(probe_event_);
-    if (status != cudaErrorNotReady) CUDA_CHECK(status);
   }
 
  private:
@@ -167,6 +176,7 @@ class NcclCommunicator final : public Communicator {
   const cudaStream_t stream_;
   const kernels::Buffer workspace_;
   const kernels::PeerMember peers_;
+  int device_ = 0;
   cudaStream_t probe_stream_ = nullptr;  // Check's alone
   cudaEvent_t probe_event_ = nullptr;
 };

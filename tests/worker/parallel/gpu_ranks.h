@@ -33,7 +33,7 @@ class GpuRanks {
 
   const std::string& why_none() const { return why_none_; }
   int size() const { return static_cast<int>(communicators_.size()); }
-  Communicator& communicator(int r) const { return *communicators_[static_cast<std::size_t>(r)]; }
+  const std::vector<std::unique_ptr<Communicator>>& communicators() const { return communicators_; }
 
   // Runs body on one thread a rank.
   void Run(const std::function<void(const Rank&)>& body) const {
@@ -41,8 +41,8 @@ class GpuRanks {
     std::vector<std::thread> threads;
     for (int r = 0; r < size(); ++r) {
       threads.emplace_back([this, r, &body, &all] {
-        body({*backends_[static_cast<std::size_t>(r)], communicator(r),
-              [&all] { all.arrive_and_wait(); }});
+        const auto index = static_cast<std::size_t>(r);
+        body({*backends_[index], *communicators_[index], [&all] { all.arrive_and_wait(); }});
       });
     }
     for (std::thread& thread : threads) thread.join();

@@ -12,6 +12,7 @@
 
 #include "tests/fakes/faulty_communicator.h"
 #include "tests/worker/parallel/gpu_ranks.h"
+#include "worker/parallel/group_watch.h"
 
 namespace thinkwire::worker::parallel {
 namespace {
@@ -251,11 +252,8 @@ INSTANTIATE_TEST_SUITE_P(Gpus, NcclCommunicatorTest, testing::Values(2, 4, 8));
     });
   }).detach();
   faulted.get_future().wait();
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-  while (std::chrono::steady_clock::now() < deadline) {
-    for (int r = 0; r < 2; ++r) ranks.communicator(r).Check();
-    std::this_thread::yield();
-  }
+  const GroupWatch watch(ranks.communicators());
+  std::this_thread::sleep_for(std::chrono::seconds(2));
   std::_Exit(3);
 }
 

@@ -23,7 +23,7 @@ using Field =
 struct Option {
   const char* name;
   Field field;
-  const char* help;     // meaning, and what 0 or empty means
+  const char* help;     // meaning, and what 0 or empty means; null: not on the help page
   const char* choices;  // of a string, separated by '|'; empty: any
   double min = 0;       // of a number
   double max = 0;
@@ -61,12 +61,16 @@ const Option kOptions[] = {
     {"metrics_listen", &C::metrics_listen, "host:port of /metrics; empty: none", ""},
     {"drain_timeout_s", &C::drain_timeout_s,
      "seconds that running requests get to finish after SIGTERM", "", 0, 86400},
+    {"step_timeout_s", &C::step_timeout_s,
+     "seconds within which a worker that makes no progress, not even by a layer, has ended", "", 2,
+     86400},
     {"tokenize", &C::tokenize,
      "read lines {\"text\": …}, print lines {\"ids\": […]}, serve nothing", ""},
     {"as_user_text", &C::as_user_text, "with --tokenize: as the text of a message", ""},
     {"check_config", &C::check_config, "check options, checkpoint and tokenizer, serve nothing",
      ""},
     {"help", &C::help, "print this page", ""},
+    {"fault", &C::fault, nullptr, ""},
 };
 
 const Option* FindOption(const std::string& name) {
@@ -204,6 +208,7 @@ std::string Usage() {
       "thinkwire-worker: serves one reasoning model over gRPC.\n\n"
       "  thinkwire-worker --model DIR [--option=value …]\n\n";
   for (const Option& option : kOptions) {
+    if (option.help == nullptr) continue;
     const std::string value = FieldText(defaults, option);
     absl::StrAppend(&text, "  --", option.name, value.empty() ? "" : "=", value, "\n      ",
                     option.help, RangeText(option), "\n");

@@ -37,12 +37,16 @@ struct WorkerConfig {
   std::string listen = "127.0.0.1:50061";
   std::string metrics_listen = "127.0.0.1:9402";
   std::int32_t drain_timeout_s = 30;
+  std::int32_t step_timeout_s = 10;
 
   // Instead of serving.
   bool tokenize = false;
   bool as_user_text = false;
   bool check_config = false;
   bool help = false;
+
+  // For tests of how the process ends (model/fault.h); not on the help page.
+  std::string fault;
 };
 
 // Reads `--name=value`, `--name value` and, for booleans, `--name`; a dash in a name is the same as

@@ -25,6 +25,7 @@
 #include "common/status.h"
 #include "worker/config.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/stall_watch.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/model_runner.h"
 #include "worker/request_reader.h"
@@ -50,6 +51,9 @@ constexpr std::int32_t kCudaBatchedTokens = 4096;
 
 // Calls that are told of the end get this long to take their status.
 constexpr auto kGoodbye = std::chrono::seconds(1);
+
+// From a stall's being noticed to the process's end, with the driver's clearing up.
+constexpr auto kStallEnding = std::chrono::seconds(1);
 
 struct LoadedModel {
   std::unique_ptr<text::Tokenizer> tokenizer;
@@ -85,6 +89,7 @@ model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tok
   options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;
   options.block_tokens = config.block_size;
   options.num_token_ids = tokenizer.num_ids();
+  options.fault = config.fault;
   return options;
 }
 
@@ -118,7 +123,6 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config) {
                 .fingerprint = out.runner->info().fingerprint,
                 .limits = limits,
                 .end_of_sequence_ids = EndOfSequenceIds(out.runner->info(), *out.tokenizer),
-                .ranks = config.tensor_parallel_size,
                 .max_queue = config.max_queue};
   return out;
 }
@@ -193,6 +197,14 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
   serving = 1;
   server->SetServing(true);
   LogListening(model, server->port(), metrics.port());
+  const engine::StallWatch stall_watch(engine, clock,
+                                       std::chrono::seconds(config.step_timeout_s) - kStallEnding,
+                                       [&server](const std::string& what) {
+                                         engine::EndStalledProcess([&server, &what] {
+                                           server->SetServing(false);
+                                           LogError(what);
+                                         });
+                                       });
 
   WaitForStopSignal();
   server->SetServing(false);

@@ -23,7 +23,6 @@ struct ServedModel {
   std::string fingerprint;
   engine::RunnerLimits limits;
   std::vector<std::int32_t> end_of_sequence_ids;
-  std::int32_t ranks = 1;
   std::int32_t max_queue = 1024;
 };
 

@@ -23,12 +23,9 @@ bool SameNews(const v1::WatchStatusResponse& a, const v1::WatchStatusResponse& b
 
 StatusBoard::StatusBoard(const engine::Engine& engine, const ServedModel& model,
                          WorkerMetrics& metrics, const Clock& clock)
-    : engine_(engine),
-      model_(model),
-      metrics_(metrics),
-      clock_(clock),
-      progress_at_(clock.Now()),
-      thread_([this] { Run(); }) {}
+    : engine_(engine), model_(model), metrics_(metrics), clock_(clock), thread_([this] {
+        Run();
+      }) {}
 
 StatusBoard::~StatusBoard() { Stop(); }
 
@@ -122,19 +119,28 @@ v1::WatchStatusResponse StatusBoard::Describe(const engine::EngineStatus& status
     MutexLock lock(mu_);
     out.set_draining(draining_);
   }
-  // A step counts once every rank has finished it.
-  if (status.steps != last_steps_ || status.running == 0) progress_at_ = now;
-  last_steps_ = status.steps;
-  const auto since =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(now - progress_at_).count();
-  for (std::int32_t rank = 0; rank < model_.ranks; ++rank) {
-    v1::RankHeartbeat& heartbeat = *out.add_ranks();
-    heartbeat.set_rank(rank);
-    heartbeat.set_steps(status.steps);
+  DescribeRanks(status.steps, now, &out);
+  return out;
+}
+
+void StatusBoard::DescribeRanks(std::uint64_t steps, Clock::TimePoint now,
+                                v1::WatchStatusResponse* out) {
+  const engine::EnginePulse pulse = engine_.pulse();
+  progress_.resize(pulse.ranks.size(), {.beat = {}, .at = now});
+  for (std::size_t rank = 0; rank < pulse.ranks.size(); ++rank) {
+    Progress& progress = progress_[rank];
+    const engine::RankBeat& beat = pulse.ranks[rank];
+    const bool idle = pulse.doing == engine::EnginePulse::kWaiting;
+    if (idle || steps != last_steps_ || beat != progress.beat) progress = {beat, now};
+    const auto since =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(now - progress.at).count();
+    v1::RankHeartbeat& heartbeat = *out->add_ranks();
+    heartbeat.set_rank(static_cast<std::int32_t>(rank));
+    heartbeat.set_steps(steps);  // a step counts once every rank has finished it
     heartbeat.mutable_since_progress()->set_seconds(since / 1'000'000'000);
     heartbeat.mutable_since_progress()->set_nanos(static_cast<std::int32_t>(since % 1'000'000'000));
   }
-  return out;
+  last_steps_ = steps;
 }
 
 }  // namespace thinkwire::worker

@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/clock.h"
@@ -59,6 +60,7 @@ class StatusBoard {
   void Run();
   void Look();
   v1::WatchStatusResponse Describe(const engine::EngineStatus& status, Clock::TimePoint now);
+  void DescribeRanks(std::uint64_t steps, Clock::TimePoint now, v1::WatchStatusResponse* out);
   void TellIfDue(Watcher& watcher, const v1::WatchStatusResponse& status, Clock::TimePoint now);
 
   // Constant after construction.
@@ -68,8 +70,12 @@ class StatusBoard {
   const Clock& clock_;
 
   // Board thread only.
+  struct Progress {
+    engine::RankBeat beat;
+    Clock::TimePoint at;
+  };
   std::uint64_t last_steps_ = 0;
-  Clock::TimePoint progress_at_;
+  std::vector<Progress> progress_;  // by rank
 
   Mutex mu_;
   CondVar changed_;

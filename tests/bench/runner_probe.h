@@ -31,6 +31,7 @@ class RunnerProbe final : public worker::engine::Runner {
   const worker::engine::RunnerLimits& limits() const override { return runner_.limits(); }
   void Submit(worker::engine::StepPlan plan) override;
   worker::engine::StepResult Collect() override;
+  std::vector<worker::engine::RankBeat> beats() const override { return runner_.beats(); }
 
   // The steps collected since the last call, in order.
   std::vector<StepStamp> TakeSteps();

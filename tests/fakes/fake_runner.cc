@@ -86,6 +86,10 @@ StepResult FakeRunner::Collect() {
   return result;
 }
 
+std::vector<RankBeat> FakeRunner::beats() const {
+  return std::vector<RankBeat>(2, {.step = submitted(), .layer = 1});
+}
+
 void FakeRunner::CloseGate() {
   MutexLock lock(mu_);
   closed_ = true;

@@ -60,6 +60,7 @@ class FakeRunner final : public Runner {
   const RunnerLimits& limits() const override { return limits_; }
   void Submit(StepPlan plan) override;
   StepResult Collect() override;
+  std::vector<RankBeat> beats() const override;  // two ranks, both at the last step given
 
   // While the gate is closed Collect waits, but for `steps` more steps let through.
   void CloseGate();

@@ -22,7 +22,6 @@ ServedModel FakeServedModel() {
           .fingerprint = "fake-1",
           .limits = kLimits,
           .end_of_sequence_ids = {kEos},
-          .ranks = 2,
           .max_queue = 8};
 }
 

@@ -1,5 +1,6 @@
 #include "worker/engine/engine.h"
 
+#include <atomic>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@ class Engine::Loop {
   void Cancel(RequestHandle handle);
   void Wake();
   EngineStatus status() const;
+  EnginePulse pulse() const;
   void Stop();
 
  private:
@@ -57,7 +59,11 @@ class Engine::Loop {
 
   // Engine thread only.
   Scheduler scheduler_;
-  std::uint64_t steps_ = 0;  // collected
+
+  // Written by the engine thread alone, read by any.
+  std::atomic<EnginePulse::Doing> doing_ = EnginePulse::kWaiting;
+  std::atomic<std::uint64_t> turns_ = 0;
+  std::atomic<std::uint64_t> steps_ = 0;  // collected
 
   mutable Mutex mu_;
   CondVar inbox_filled_;
@@ -125,6 +131,10 @@ EngineStatus Engine::Loop::status() const {
   return status_;
 }
 
+EnginePulse Engine::Loop::pulse() const {
+  return {.doing = doing_, .turns = turns_, .collected = steps_, .ranks = runner_.beats()};
+}
+
 void Engine::Loop::Stop() {
   MutexLock join_lock(join_mu_);
   {
@@ -153,6 +163,8 @@ void Engine::Loop::Run() {
 }
 
 bool Engine::Loop::TakeInbox() {
+  doing_ = EnginePulse::kTurning;
+  ++turns_;
   Inbox inbox;
   {
     MutexLock lock(mu_);
@@ -175,13 +187,17 @@ void Engine::Loop::KeepRunnerBusy(Clock::TimePoint now) {
 }
 
 void Engine::Loop::CollectStep() {
-  scheduler_.Apply(runner_.Collect());
+  doing_ = EnginePulse::kCollecting;
+  const StepResult result = runner_.Collect();
+  doing_ = EnginePulse::kTurning;
+  scheduler_.Apply(result);
   ++steps_;
 }
 
 void Engine::Loop::WaitForInbox() {
   const std::optional<Clock::TimePoint> expiry = scheduler_.NextExpiry();
   MutexLock lock(mu_);
+  doing_ = EnginePulse::kWaiting;
   while (inbox_.empty()) {
     if (!expiry) {
       inbox_filled_.Wait(mu_);
@@ -209,6 +225,7 @@ void Engine::Loop::Shutdown() {
   scheduler_.EndAll(EndReason::kShutdown);
   while (scheduler_.steps_in_flight() > 0) CollectStep();
   PublishStatus();
+  doing_ = EnginePulse::kWaiting;
 }
 
 Engine::Engine(const EngineConfig& config, Runner& runner, const Clock& clock)
@@ -225,6 +242,8 @@ void Engine::Cancel(RequestHandle handle) { loop_->Cancel(handle); }
 void Engine::Wake() { loop_->Wake(); }
 
 EngineStatus Engine::status() const { return loop_->status(); }
+
+EnginePulse Engine::pulse() const { return loop_->pulse(); }
 
 void Engine::Stop() { loop_->Stop(); }
 

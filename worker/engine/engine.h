@@ -28,6 +28,22 @@ struct EngineStatus {
   std::uint64_t preemptions = 0;  // since start
 };
 
+// Whether the engine lives, for whoever watches it. Read without the engine's lock, each number by
+// itself.
+struct EnginePulse {
+  enum Doing : std::uint8_t {
+    kWaiting,     // for its inbox: there is nothing that it could do
+    kCollecting,  // waiting for the oldest step
+    kTurning,     // all else
+  };
+  Doing doing = kWaiting;
+  std::uint64_t turns = 0;      // of the engine's loop, begun
+  std::uint64_t collected = 0;  // steps taken back from the runner
+  std::vector<RankBeat> ranks;
+
+  bool operator==(const EnginePulse&) const = default;
+};
+
 // Continuous batching over one Runner.
 // Owns: the engine thread, every sequence, the KV blocks' bookkeeping.
 // Threads: all public functions from any thread; none waits for the model.
@@ -52,6 +68,9 @@ class Engine {
   void Wake();
 
   EngineStatus status() const;
+
+  // Waits for nothing, also while the engine thread is stuck.
+  EnginePulse pulse() const;
 
   // Ends all requests with kShutdown and joins the thread. Idempotent. Not from a stream's
   // on_ready, which may call anything else.

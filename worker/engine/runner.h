@@ -66,6 +66,14 @@ struct StepResult {
   std::vector<float> logprobs;
 };
 
+// The last sign of life of one rank: where it is, as far as its host knows.
+struct RankBeat {
+  std::uint64_t step = 0;  // given last, 0 before the first
+  std::int32_t layer = 0;  // of that step, counted from 1; 0 before its first
+
+  bool operator==(const RankBeat&) const = default;
+};
+
 // Fixed once the runner exists.
 struct RunnerLimits {
   std::int32_t max_num_seqs = 0;            // slots
@@ -91,6 +99,11 @@ class Runner {
 
   // Waits for the oldest plan in flight. REQUIRES: at least one is.
   virtual StepResult Collect() = 0;
+
+  // In rank order. A rank beats once a layer where its host works layer by layer. Where the device
+  // replays a recorded step, or works later than it is told, the host is ahead: there the step's
+  // coming back from Collect is the sign. Waits for nothing. Threads: any.
+  virtual std::vector<RankBeat> beats() const = 0;
 };
 
 }  // namespace thinkwire::worker::engine

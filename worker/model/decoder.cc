@@ -51,6 +51,7 @@ void Decoder::RunLayers(const Batch& batch, const Tensor& x) {
   parts_.backend.Embed(batch.ids(), table, residual);
   parts_.backend.RmsNorm(residual, NormWeight(weights.layers.front().input_norm), eps, x);
   for (std::size_t i = 0; i < weights.layers.size(); ++i) {
+    parts_.heartbeat.Layer(i + 1);
     const LayerWeights& layer = weights.layers[i];
     const bool is_last = i + 1 == weights.layers.size();
     const Buffer& next_norm = is_last ? weights.final_norm : weights.layers[i + 1].input_norm;
@@ -75,6 +76,7 @@ Tensor Decoder::RowsThatDraw(const Batch& batch, const Tensor& x) {
 Tensor Decoder::Forward(const Batch& batch) {
   const Tensor x = x_.Rows(batch.num_tokens());
   RunLayers(batch, x);
+  parts_.heartbeat.Layer(parts_.weights.layers.size() + 1);
   const std::int64_t rows = batch.num_logits();
   const Tensor local = local_logits_.Rows(rows);
   if (rows == 0) return local;

@@ -9,6 +9,7 @@
 #include "worker/model/batch.h"
 #include "worker/model/config.h"
 #include "worker/model/ffn.h"
+#include "worker/model/heartbeat.h"
 #include "worker/model/kv_cache.h"
 #include "worker/model/weights.h"
 #include "worker/parallel/communicator.h"
@@ -23,6 +24,7 @@ struct DecoderParts {
   const KvCache& kv_cache;
   kernels::Backend& backend;
   parallel::Communicator& communicator;
+  Heartbeat& heartbeat;  // a beat a layer
 };
 
 // The pre-norm decoder of Qwen2 and Llama:

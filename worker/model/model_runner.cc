@@ -10,6 +10,7 @@
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint_weights.h"
 #include "worker/model/config.h"
+#include "worker/model/fault.h"
 #include "worker/model/fingerprint.h"
 #include "worker/model/kv_cache.h"
 #include "worker/model/random_weights.h"
@@ -156,6 +157,7 @@ struct CheckedModel {
   ModelConfig config;
   RunnerLimits limits;
   std::unique_ptr<WeightSource> weights;
+  Fault fault;
 };
 
 absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
@@ -163,6 +165,11 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   ASSIGN_OR_RETURN(model.config, LoadModelConfig(options.model_dir));
   RETURN_IF_ERROR(CheckSplit(model.config, options.tensor_parallel_size));
   ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, model.config));
+  ASSIGN_OR_RETURN(model.fault, ParseFault(options.fault));
+  if (model.fault.rank >= options.tensor_parallel_size) {
+    return absl::InvalidArgumentError(absl::StrCat("the fault's rank ", model.fault.rank,
+                                                   " is none of ", options.tensor_parallel_size));
+  }
   ASSIGN_OR_RETURN(model.weights, OpenWeights(options, model.config));
   return model;
 }
@@ -198,8 +205,12 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedMode
                                  .info = {},
                                  .limits = model.limits,
                                  .devices = {},
-                                 .stamp_steps = options.stamp_steps};
+                                 .stamp_steps = options.stamp_steps,
+                                 .fault = model.fault};
   const kernels::Backend& device = *devices.backends.front();
+  if (model.fault.kind == Fault::Kind::kDeviceError && device.stream() == nullptr) {
+    return absl::InvalidArgumentError("the fault device_error needs a GPU");
+  }
   ASSIGN_OR_RETURN(parts.limits.num_blocks,
                    ChooseBlocks(options, parts.config, parts.limits, device));
   parts.info =

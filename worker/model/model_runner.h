@@ -32,6 +32,7 @@ struct ModelOptions {
   // Ids that the tokenizer defines, [1, vocab_size]; 0: vocab_size. Rows of the head from here on
   // are padding and are never drawn.
   std::int32_t num_token_ids = 0;
+  std::string fault;  // ParseFault's text: how to fail on purpose; empty: not
 };
 
 // What the rest of the worker wants to know of a loaded model.

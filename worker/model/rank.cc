@@ -16,7 +16,8 @@ Rank::Rank(const ModelConfig& config, const RankShape& shape, const engine::Runn
           limits.num_blocks, backend),
       batch_(limits, backend),
       sampler_(limits, backend),
-      decoder_({config, shape_, weights_, kv_cache_, backend, communicator}, limits, rope) {
+      decoder_({config, shape_, weights_, kv_cache_, backend, communicator, heartbeat_}, limits,
+               rope) {
   backend_.Reserve({.max_tokens = limits.max_num_batched_tokens,
                     .max_seqs = limits.max_num_seqs,
                     .num_kv_heads = static_cast<std::int32_t>(shape.num_kv_heads),
@@ -40,6 +41,7 @@ void Rank::RecordDecodes() {
 }
 
 void Rank::Step(const engine::StepPlan& plan, StepStamps* stamps) {
+  heartbeat_.Step(plan.step);
   kernels::Replay* decode = nullptr;
   if (decodes_.empty() || !IsDecodeOnly(plan)) {
     batch_.Load(plan);

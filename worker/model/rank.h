@@ -10,6 +10,7 @@
 #include "worker/model/batch.h"
 #include "worker/model/config.h"
 #include "worker/model/decoder.h"
+#include "worker/model/heartbeat.h"
 #include "worker/model/kv_cache.h"
 #include "worker/model/sampler.h"
 #include "worker/model/step_stamps.h"
@@ -44,6 +45,9 @@ class Rank {
 
   const RankWeights& weights() const { return weights_; }
 
+  // Threads: any.
+  const Heartbeat& heartbeat() const { return heartbeat_; }
+
  private:
   // The step that the batch holds, up to its logits or through its draws. Reads nothing from the
   // host but the step's shape.
@@ -55,6 +59,7 @@ class Rank {
   const RankShape shape_;
   const RankWeights weights_;
   const KvCache kv_cache_;
+  Heartbeat heartbeat_;
   Batch batch_;
   Sampler sampler_;
   Decoder decoder_;

@@ -22,7 +22,9 @@ struct ThreadedRunner::Loading {
 };
 
 ThreadedRunner::ThreadedRunner(Parts parts, const WeightSource& source)
-    : parts_(std::move(parts)), channel_(num_ranks(), parts_.limits.max_in_flight) {
+    : parts_(std::move(parts)),
+      heartbeats_(static_cast<std::size_t>(num_ranks())),
+      channel_(num_ranks(), parts_.limits.max_in_flight) {
   CHECK(parts_.devices.communicators.size() == parts_.devices.backends.size(),
         "one communicator a rank");
   Loading loading{source, RopeTable(parts_.config, parts_.limits.max_model_len),
@@ -35,11 +37,13 @@ ThreadedRunner::ThreadedRunner(Parts parts, const WeightSource& source)
   loading.ready.wait();
   parts_.info.warm_up_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - loaded).count();
+  group_watch_.emplace(parts_.devices.communicators);
   parts_.info.weight_bytes = weight_bytes_;
   parts_.info.weight_bytes_per_token = weight_bytes_per_token_;
 }
 
 ThreadedRunner::~ThreadedRunner() {
+  group_watch_.reset();
   channel_.Close();
   for (std::thread& thread : threads_) thread.join();
 }
@@ -51,6 +55,8 @@ void ThreadedRunner::RunRank(int rank, Loading& loading) {
                 loading.source, loading.rope, backend, *parts_.devices.communicators[index]);
   weight_bytes_ += computer.weights().bytes();
   weight_bytes_per_token_ += computer.weights().bytes_per_token();
+  heartbeats_[index] = &computer.heartbeat();
+  RankFault fault(parts_.fault, rank, backend);
   if (rank == 0) {
     results_ = std::make_unique<ResultQueue>(parts_.limits, backend);
     if (parts_.stamp_steps) {
@@ -61,6 +67,7 @@ void ThreadedRunner::RunRank(int rank, Loading& loading) {
   computer.RecordDecodes();
   loading.ready.count_down();
   while (const std::shared_ptr<const StepPlan> plan = channel_.Receive(rank)) {
+    fault.Meet(plan->step);
     computer.Step(*plan, rank == 0 ? stamps_.get() : nullptr);
     if (rank == 0) results_->Push(plan->step, computer.drawn());
   }
@@ -71,6 +78,7 @@ void ThreadedRunner::Submit(StepPlan plan) {
         "more plans in flight than allowed");
   CHECK(plan.step == last_step_ + 1, "a plan out of order");
   last_step_ = plan.step;
+  if (parts_.fault.kind == Fault::Kind::kStuckEngine && parts_.fault.step == plan.step) Hang();
   in_flight_.push_back(std::make_shared<const StepPlan>(std::move(plan)));
   channel_.Send(in_flight_.back());
 }
@@ -81,6 +89,12 @@ StepResult ThreadedRunner::Collect() {
   in_flight_.pop_front();
   if (stamps_ != nullptr) stamps_->Collected(result.step);
   return result;
+}
+
+std::vector<engine::RankBeat> ThreadedRunner::beats() const {
+  std::vector<engine::RankBeat> beats;
+  for (const Heartbeat* heartbeat : heartbeats_) beats.push_back(heartbeat->Read());
+  return beats;
 }
 
 std::vector<double> ThreadedRunner::TakeStepGaps() {

@@ -4,23 +4,27 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "worker/kernels/backend.h"
 #include "worker/model/config.h"
+#include "worker/model/fault.h"
+#include "worker/model/heartbeat.h"
 #include "worker/model/model_runner.h"
 #include "worker/model/result_queue.h"
 #include "worker/model/step_stamps.h"
 #include "worker/model/weight_source.h"
 #include "worker/parallel/communicator.h"
+#include "worker/parallel/group_watch.h"
 #include "worker/parallel/local_step_channel.h"
 
 namespace thinkwire::worker::model {
 
 // One thread a rank, fed with plans through a StepChannel. A rank gives its device the next step
 // without waiting for the one before; the engine's thread waits, in Collect, for rank 0's.
-// Owns: the threads, backends and communicators.
+// Owns: the threads, backends and communicators, and the watch over the group.
 class ThreadedRunner final : public ModelRunner {
  public:
   // Everything is checked: what can fail from here on ends the process.
@@ -30,6 +34,7 @@ class ThreadedRunner final : public ModelRunner {
     engine::RunnerLimits limits;
     Devices devices;
     bool stamp_steps = false;
+    Fault fault;
   };
 
   // Returns when every rank can take steps. `source` is not used afterwards.
@@ -40,6 +45,7 @@ class ThreadedRunner final : public ModelRunner {
   const engine::RunnerLimits& limits() const override { return parts_.limits; }
   void Submit(engine::StepPlan plan) override;
   engine::StepResult Collect() override;
+  std::vector<engine::RankBeat> beats() const override;
   std::vector<double> TakeStepGaps() override;
 
  private:
@@ -50,10 +56,12 @@ class ThreadedRunner final : public ModelRunner {
 
   // Constant after construction.
   Parts parts_;
-  std::unique_ptr<ResultQueue> results_;  // of rank 0, built on its thread
-  std::unique_ptr<StepStamps> stamps_;    // likewise; null without stamp_steps
+  std::unique_ptr<ResultQueue> results_;      // of rank 0, built on its thread
+  std::unique_ptr<StepStamps> stamps_;        // likewise; null without stamp_steps
+  std::vector<const Heartbeat*> heartbeats_;  // by rank, each on its rank's thread
   parallel::LocalStepChannel<engine::StepPlan> channel_;
   std::vector<std::thread> threads_;
+  std::optional<parallel::GroupWatch> group_watch_;
 
   // Engine thread only.
   std::deque<std::shared_ptr<const engine::StepPlan>> in_flight_;

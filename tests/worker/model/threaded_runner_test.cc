@@ -6,15 +6,18 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <semaphore>
 #include <string>
 #include <thread>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "tests/fakes/async_backend.h"
 #include "tests/fakes/async_communicator.h"
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/step_driver.h"
+#include "worker/kernels/devices.h"
 #include "worker/model/model_runner.h"
 #include "worker/parallel/local_communicator.h"
 
@@ -111,6 +114,54 @@ Workload RunWorkload(engine::Runner& runner) {
   }
   for (; in_flight > 0; --in_flight) work.drawn.push_back(driver.Collect());
   return work;
+}
+
+// The sums of one rank, which wait at each for the test.
+class PausedCommunicator final : public parallel::Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  void AllReduce(const kernels::Tensor&) override {
+    arrived_.release();
+    leave_.acquire();
+  }
+  void AllGatherColumns(const kernels::Tensor&, const kernels::Tensor&) override {}
+
+  void AwaitSum() { arrived_.acquire(); }
+  void LetGo() { leave_.release(); }
+
+ private:
+  std::binary_semaphore arrived_{0};
+  std::binary_semaphore leave_{0};
+};
+
+TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
+  constexpr std::int32_t kLayers = 2;  // of the model
+  const ModelOptions options = Options(1, 1);
+  std::string error;
+  Devices devices;
+  devices.backends = kernels::OpenDevices({"cpu", 1, 1}, &error);
+  auto communicator = std::make_unique<PausedCommunicator>();
+  PausedCommunicator& pause = *communicator;
+  devices.communicators.push_back(std::move(communicator));
+  const auto runner = LoadModel(options, std::move(devices));
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  EXPECT_EQ((*runner)->beats(), (std::vector<engine::RankBeat>{{.step = 0, .layer = 0}}));
+  StepDriver driver(**runner);
+  driver.Begin(0, Seeded(1));
+  for (std::uint64_t step = 1; step <= 2; ++step) {
+    driver.Submit({{0, {1, 2, 3}}});
+    // Two sums a layer: after attention, and after the feed-forward.
+    for (std::int32_t sum = 0; sum < 2 * kLayers; ++sum) {
+      pause.AwaitSum();
+      EXPECT_EQ((*runner)->beats(),
+                (std::vector<engine::RankBeat>{{.step = step, .layer = 1 + sum / 2}}));
+      pause.LetGo();
+    }
+    driver.Collect();
+    EXPECT_EQ((*runner)->beats(),
+              (std::vector<engine::RankBeat>{{.step = step, .layer = kLayers + 1}}));
+  }
 }
 
 class ThreadedRunnerTest : public testing::TestWithParam<std::tuple<int, int, bool>> {

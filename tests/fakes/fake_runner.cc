@@ -153,7 +153,10 @@ StepResult FakeRunner::Compute(const StepPlan& plan) {
   std::map<std::int32_t, std::int32_t> writer;
   for (const Row& row : plan.rows) {
     Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
-    if (restarted.contains(row.slot)) slot.next_position = 0;
+    if (restarted.contains(row.slot)) {
+      CHECK(row.first_position % limits_.block_tokens == 0, "full blocks are taken over");
+      slot.next_position = row.first_position;
+    }
     CHECK(slot.has_params, "a slot without sampling parameters");
     CHECK(row.first_position == slot.next_position, "positions are consecutive");
     WriteRow(plan, row, writer);

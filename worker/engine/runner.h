@@ -16,7 +16,9 @@ inline constexpr std::int32_t kLastSampled = -1;
 // Consecutive tokens of one sequence in one step.
 struct Row {
   std::int32_t slot = 0;            // the sequence's slot, [0, max_num_seqs); once a plan
-  std::int32_t first_position = 0;  // of the first input token in its sequence, >= 0
+  // Of the first input token in its sequence, >= 0. The keys and values before it were written by
+  // earlier steps, perhaps of other slots.
+  std::int32_t first_position = 0;
   std::int32_t count = 1;           // input tokens, >= 1; 1 with kLastSampled
   std::int32_t first_id = 0;        // index into StepPlan::input_ids, or kLastSampled
   bool sample = false;              // draw the token that follows the last input token
@@ -27,7 +29,8 @@ struct Row {
 };
 
 // Position `index` of slot's block table names `block` from this step on. Each position at most
-// once a plan, and at most num_blocks of them.
+// once a plan. A block may stand in several slots' tables: what it holds there was written by steps
+// before this one, and is not written again while it does.
 struct BlockTableChange {
   std::int32_t slot = 0;
   std::int32_t index = 0;

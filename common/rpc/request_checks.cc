@@ -183,8 +183,9 @@ absl::Status CheckRequest(const v1::GenerateRequest& request) {
   if (request.has_answer_format()) return UnimplementedField("answer_format");
   if (request.has_resume()) return UnimplementedField("resume");
   if (request.cache_salt().size() > kMaxCacheSaltBytes) {
-    return InvalidField("cache_salt", absl::StrCat("must be at most ", kMaxCacheSaltBytes,
-                                                   " bytes long, is ", request.cache_salt().size()));
+    return InvalidField("cache_salt",
+                        absl::StrCat("must be at most ", kMaxCacheSaltBytes, " bytes long, is ",
+                                     request.cache_salt().size()));
   }
   return absl::OkStatus();
 }

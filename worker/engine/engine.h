@@ -24,7 +24,7 @@ struct EngineConfig {
 struct EngineStatus {
   std::int32_t queued = 0;
   std::int32_t running = 0;
-  std::int32_t free_blocks = 0;  // referenced by no sequence
+  std::int32_t free_blocks = 0;    // referenced by no sequence
   std::int32_t cached_blocks = 0;  // of them, in the prefix cache
   std::int32_t total_blocks = 0;
   std::uint64_t steps = 0;        // collected since start

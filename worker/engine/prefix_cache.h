@@ -17,10 +17,10 @@ namespace thinkwire::worker::engine {
 // compute the same again.
 //
 // Cached are full blocks alone. A block is known by its place: its own ids, and the cached block
-// before it (for the first of a sequence: the salt). The place is compared in full, not by its hash,
-// and a block that leaves the cache and comes back is another one to those that followed it; so what
-// is found holds exactly the tokens asked for, under exactly the salt, and a crafted collision of
-// hashes costs time and nothing else.
+// before it (for the first of a sequence: the salt). The place is compared in full, not by its
+// hash, and a block that leaves the cache and comes back is another one to those that followed it;
+// so what is found holds exactly the tokens asked for, under exactly the salt, and a crafted
+// collision of hashes costs time and nothing else.
 //
 // Who refers to a cached block also refers to the one before it, and gives the later one back first
 // (Scheduler sees to both). So blocks without references leave in order of their last use, and

@@ -9,7 +9,10 @@
 namespace thinkwire::worker::engine {
 
 Scheduler::Scheduler(SchedulerConfig config, const RunnerLimits& limits)
-    : config_(std::move(config)), limits_(limits), pool_(limits.num_blocks), cache_(pool_, limits.block_tokens) {
+    : config_(std::move(config)),
+      limits_(limits),
+      pool_(limits.num_blocks),
+      cache_(pool_, limits.block_tokens) {
   CHECK(limits_.max_num_seqs >= 1 && limits_.max_num_batched_tokens >= 1 &&
             limits_.max_model_len >= 2 && limits_.block_tokens >= 1,
         "the runner's limits allow something to run");
@@ -126,9 +129,10 @@ void Scheduler::CacheBlocks(Sequence& sequence) {
   const std::int32_t full = std::min(sequence.computed(), sequence.committed()) / tokens;
   for (; sequence.blocks_cached < full; ++sequence.blocks_cached) {
     const std::int32_t index = sequence.blocks_cached;
-    const auto ids = std::span(sequence.ids())
-                         .subspan(static_cast<std::size_t>(index) * static_cast<std::size_t>(tokens),
-                                  static_cast<std::size_t>(tokens));
+    const auto ids =
+        std::span(sequence.ids())
+            .subspan(static_cast<std::size_t>(index) * static_cast<std::size_t>(tokens),
+                     static_cast<std::size_t>(tokens));
     const std::int32_t own = sequence.block(index);
     const std::int32_t cached = cache_.Insert(sequence.request().cache_salt,
                                               index > 0 ? sequence.block(index - 1) : -1, ids, own);

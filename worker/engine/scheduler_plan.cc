@@ -30,8 +30,7 @@ StepPlan Scheduler::Plan(Clock::TimePoint now) {
   Admit(draft);
   if (draft.rows.empty()) return {};
   draft.plan.step = ++last_step_;
-  in_flight_.push_back(
-      {.step = draft.plan.step, .rows = std::move(draft.rows), .given_up = {}});
+  in_flight_.push_back({.step = draft.plan.step, .rows = std::move(draft.rows), .given_up = {}});
   // Only now: a step reads what steps before it wrote, never a neighbour's blocks of the same step.
   for (const PlannedRow& row : in_flight_.back().rows) CacheBlocks(*row.sequence);
   return std::move(draft.plan);

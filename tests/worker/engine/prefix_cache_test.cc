@@ -215,7 +215,8 @@ class RandomRun {
 
  private:
   std::int32_t Draw(std::int64_t low, std::int64_t high) {
-    return static_cast<std::int32_t>(std::uniform_int_distribution<std::int64_t>(low, high)(random_));
+    return static_cast<std::int32_t>(
+        std::uniform_int_distribution<std::int64_t>(low, high)(random_));
   }
 
   void Begin() {
@@ -242,9 +243,9 @@ class RandomRun {
       }
       const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(i * kBlockTokens);
       const std::int32_t previous = i > 0 ? chain.blocks[i - 1].block() : -1;
-      ASSERT_EQ(cache_.Insert(chain.salt, previous, Ids(begin, begin + kBlockTokens),
-                              block->block()),
-                block->block());
+      ASSERT_EQ(
+          cache_.Insert(chain.salt, previous, Ids(begin, begin + kBlockTokens), block->block()),
+          block->block());
       model_.Take(block->block());
       model_.Insert(chain.salt, Ids(ids.begin(), begin + kBlockTokens), block->block());
       chain.blocks.push_back(*std::move(block));

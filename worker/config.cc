@@ -55,6 +55,8 @@ const Option kOptions[] = {
      "KV cache over all ranks; 0: chosen from free memory", "", 0, kMaxBytes},
     {"gpu_memory_utilization", &C::gpu_memory_utilization,
      "share of a GPU's memory that may be taken", "", 0.05, 1},
+    {"enable_prefix_caching", &C::enable_prefix_caching,
+     "keep KV blocks for requests that begin like earlier ones", ""},
     {"cpu_threads", &C::cpu_threads, "compute threads over all ranks; 0: one a core", "", 0, 1024},
     {"text_threads", &C::text_threads, "threads that tokenise and detokenise", "", 1, 256},
     {"listen", &C::listen, "host:port of the gRPC service; port 0: any free one", ""},

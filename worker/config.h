@@ -30,6 +30,7 @@ struct WorkerConfig {
   std::int32_t block_size = 16;
   std::int64_t kv_cache_memory_bytes = 0;
   double gpu_memory_utilization = 0.90;
+  bool enable_prefix_caching = true;
   std::int32_t cpu_threads = 0;
   std::int32_t text_threads = 2;
 

@@ -175,9 +175,10 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
   Metrics metrics;
   WorkerMetrics worker_metrics(metrics.registry());
   TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue));
-  engine::Engine engine(
-      {.max_queue = config.max_queue, .end_of_sequence_ids = model.served.end_of_sequence_ids},
-      *model.runner, clock);
+  engine::Engine engine({.max_queue = config.max_queue,
+                         .end_of_sequence_ids = model.served.end_of_sequence_ids,
+                         .enable_prefix_caching = config.enable_prefix_caching},
+                        *model.runner, clock);
   StatusBoard board(engine, model.served, worker_metrics, clock);
   const RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
   WorkerService service({.pool = pool,

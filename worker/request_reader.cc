@@ -63,6 +63,7 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
   out.sampling.think_end_id = control.think_end.value_or(-1);
   out.ignore_eos = request.ignore_eos();
   out.logprobs = reasoning.logprobs() || answer.logprobs();
+  out.cache_salt = request.cache_salt();
 
   OutputEvents::Options& output = reading.output;
   output.start_phase = out.start_phase;

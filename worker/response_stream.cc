@@ -190,6 +190,7 @@ void ResponseStream::Handle(const engine::TokenStream::Batch& batch) {
   }
   if (batch.started && !started_at_) {
     started_at_ = now;
+    cached_prompt_tokens_ = batch.cached_prompt_tokens;
     Emit(MakeStarted());
   }
   if (!batch.tokens.empty()) HandleTokens(batch.tokens, now);
@@ -233,6 +234,7 @@ void ResponseStream::End(const engine::Ending& ending, Outcome outcome, Clock::T
   tokens_.reset();
   const RequestCost cost = {
       .prompt_tokens = static_cast<std::int32_t>(prompt_ids_.size()),
+      .cached_prompt_tokens = cached_prompt_tokens_,
       .reasoning_tokens = output_.counts().reasoning_tokens,
       .answer_tokens = output_.counts().answer_tokens,
       .discarded_tokens = Discarded(ending),
@@ -244,6 +246,7 @@ void ResponseStream::End(const engine::Ending& ending, Outcome outcome, Clock::T
                             {"traceparent", call_.traceparent},
                             {"outcome", ToString(outcome)},
                             {"prompt_tokens", cost.prompt_tokens},
+                            {"cached_prompt_tokens", cost.cached_prompt_tokens},
                             {"reasoning_tokens", cost.reasoning_tokens},
                             {"answer_tokens", cost.answer_tokens},
                             {"discarded_tokens", cost.discarded_tokens},
@@ -267,6 +270,7 @@ v1::GenerateResponse ResponseStream::MakeStarted() const {
   v1::GenerateResponse event;
   v1::Started& started = *event.mutable_started();
   started.set_prompt_tokens(static_cast<std::int32_t>(prompt_ids_.size()));
+  started.set_cached_prompt_tokens(cached_prompt_tokens_);
   started.set_seed(seed_);
   started.mutable_limits()->set_max_tokens(max_tokens_);
   started.mutable_limits()->set_max_model_len(shared_.model.limits.max_model_len);
@@ -281,6 +285,7 @@ v1::GenerateResponse ResponseStream::MakeCompleted(const engine::Ending& ending,
   v1::GenerateResponse event;
   v1::Usage& usage = *event.mutable_completed()->mutable_usage();
   usage.set_prompt_tokens(static_cast<std::int32_t>(prompt_ids_.size()));
+  usage.set_cached_prompt_tokens(cached_prompt_tokens_);
   usage.set_reasoning_tokens(output_.counts().reasoning_tokens);
   usage.set_answer_tokens(output_.counts().answer_tokens);
   usage.set_discarded_tokens(Discarded(ending));

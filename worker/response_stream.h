@@ -103,6 +103,7 @@ class ResponseStream final : public TextPool::Serial {
   std::deque<v1::WorkerGenerateResponse> pending_;  // of one batch
   std::optional<absl::Status> final_status_;
   std::optional<Clock::TimePoint> started_at_;
+  std::int32_t cached_prompt_tokens_ = 0;
   std::int64_t next_seq_ = 0;
   bool stop_asked_ = false;  // the engine was told that the output has finished
 

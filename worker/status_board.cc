@@ -113,6 +113,7 @@ v1::WatchStatusResponse StatusBoard::Describe(const engine::EngineStatus& status
   out.set_running(status.running);
   out.set_max_num_seqs(model_.limits.max_num_seqs);
   out.set_free_kv_blocks(status.free_blocks);
+  out.set_cached_kv_blocks(status.cached_blocks);
   out.set_total_kv_blocks(status.total_blocks);
   out.set_kv_block_tokens(model_.limits.block_tokens);
   {

@@ -61,10 +61,20 @@ WorkerMetrics::WorkerMetrics(prometheus::Registry& registry)
           MakeGauge(registry, "thinkwire_worker_running_requests", "Requests that have a place")),
       kv_blocks_used_(
           MakeGauge(registry, "thinkwire_worker_kv_blocks_used", "KV blocks that requests hold")),
+      kv_blocks_cached_(MakeGauge(registry, "thinkwire_worker_kv_blocks_cached",
+                                  "KV blocks that no request holds, kept for those to come")),
       kv_blocks_total_(MakeGauge(registry, "thinkwire_worker_kv_blocks", "KV blocks in all")),
       steps_(MakeCounter(registry, "thinkwire_worker_steps_total", "Forward passes")),
       preemptions_(MakeCounter(registry, "thinkwire_worker_preemptions_total",
-                               "Times that a sequence lost its KV blocks and was recomputed")) {
+                               "Times that a sequence lost its KV blocks and was recomputed")),
+      prefix_queries_(MakeCounter(registry, "thinkwire_worker_prefix_queries_total",
+                                  "Sequences that got a place and asked the prefix cache")),
+      prefix_hits_(MakeCounter(registry, "thinkwire_worker_prefix_hits_total",
+                               "Sequences that found KV blocks there")),
+      prefix_query_tokens_(MakeCounter(registry, "thinkwire_worker_prefix_query_tokens_total",
+                                       "Tokens of the sequences that asked")),
+      prefix_hit_tokens_(MakeCounter(registry, "thinkwire_worker_prefix_hit_tokens_total",
+                                     "Tokens of them that need not be computed again")) {
   auto& requests = prometheus::BuildCounter()
                        .Name("thinkwire_worker_requests_total")
                        .Help("Requests, by how they ended")
@@ -76,9 +86,10 @@ WorkerMetrics::WorkerMetrics(prometheus::Registry& registry)
   }
   auto& tokens = prometheus::BuildCounter()
                      .Name("thinkwire_worker_tokens_total")
-                     .Help("Tokens, by what they were")
+                     .Help("Tokens, by what they were; cached_prompt is a part of prompt")
                      .Register(registry);
   prompt_tokens_ = &tokens.Add({{"kind", "prompt"}});
+  cached_prompt_tokens_ = &tokens.Add({{"kind", "cached_prompt"}});
   reasoning_tokens_ = &tokens.Add({{"kind", "reasoning"}});
   answer_tokens_ = &tokens.Add({{"kind", "answer"}});
   discarded_tokens_ = &tokens.Add({{"kind", "discarded"}});
@@ -88,6 +99,7 @@ void WorkerMetrics::CountRequest(Outcome outcome, const RequestCost& cost) {
   requests_[static_cast<std::size_t>(outcome)]->Increment();
   if (outcome == Outcome::kRefused) return;
   prompt_tokens_->Increment(cost.prompt_tokens);
+  cached_prompt_tokens_->Increment(cost.cached_prompt_tokens);
   reasoning_tokens_->Increment(cost.reasoning_tokens);
   answer_tokens_->Increment(cost.answer_tokens);
   discarded_tokens_->Increment(cost.discarded_tokens);
@@ -98,9 +110,14 @@ void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
   queued_->Set(status.queued);
   running_->Set(status.running);
   kv_blocks_used_->Set(status.total_blocks - status.free_blocks);
+  kv_blocks_cached_->Set(status.cached_blocks);
   kv_blocks_total_->Set(status.total_blocks);
   Raise(steps_, status.steps);
   Raise(preemptions_, status.preemptions);
+  Raise(prefix_queries_, status.prefix_use.queries);
+  Raise(prefix_hits_, status.prefix_use.hits);
+  Raise(prefix_query_tokens_, status.prefix_use.query_tokens);
+  Raise(prefix_hit_tokens_, status.prefix_use.hit_tokens);
 }
 
 }  // namespace thinkwire::worker

@@ -31,6 +31,7 @@ std::string_view ToString(Outcome outcome);
 // What one request was.
 struct RequestCost {
   std::int32_t prompt_tokens = 0;
+  std::int32_t cached_prompt_tokens = 0;  // of prompt_tokens
   std::int32_t reasoning_tokens = 0;
   std::int32_t answer_tokens = 0;
   std::int32_t discarded_tokens = 0;
@@ -51,6 +52,7 @@ class WorkerMetrics {
  private:
   std::array<prometheus::Counter*, kNumOutcomes> requests_;
   prometheus::Counter* prompt_tokens_;
+  prometheus::Counter* cached_prompt_tokens_;
   prometheus::Counter* reasoning_tokens_;
   prometheus::Counter* answer_tokens_;
   prometheus::Counter* discarded_tokens_;
@@ -58,9 +60,14 @@ class WorkerMetrics {
   prometheus::Gauge* queued_;
   prometheus::Gauge* running_;
   prometheus::Gauge* kv_blocks_used_;
+  prometheus::Gauge* kv_blocks_cached_;
   prometheus::Gauge* kv_blocks_total_;
   prometheus::Counter* steps_;
   prometheus::Counter* preemptions_;
+  prometheus::Counter* prefix_queries_;
+  prometheus::Counter* prefix_hits_;
+  prometheus::Counter* prefix_query_tokens_;
+  prometheus::Counter* prefix_hit_tokens_;
 };
 
 }  // namespace thinkwire::worker

@@ -17,6 +17,7 @@ constexpr std::size_t kMaxStopStringBytes = 256;
 constexpr int kMaxTopLogprobs = 20;
 constexpr int kMaxOutputs = 64;
 constexpr std::size_t kMaxRequestIdBytes = 128;
+constexpr std::size_t kMaxCacheSaltBytes = 256;
 
 // NaN is in no range. `low_open`: the lower bound itself is out.
 absl::Status CheckRange(const std::string& field, double value, double low, double high,
@@ -181,7 +182,11 @@ absl::Status CheckRequest(const v1::GenerateRequest& request) {
   if (request.has_consensus()) return UnimplementedField("consensus");
   if (request.has_answer_format()) return UnimplementedField("answer_format");
   if (request.has_resume()) return UnimplementedField("resume");
-  if (!request.cache_salt().empty()) return UnimplementedField("cache_salt");
+  if (request.cache_salt().size() > kMaxCacheSaltBytes) {
+    return InvalidField("cache_salt",
+                        absl::StrCat("must be at most ", kMaxCacheSaltBytes, " bytes long, is ",
+                                     request.cache_salt().size()));
+  }
   return absl::OkStatus();
 }
 

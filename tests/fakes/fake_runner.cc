@@ -154,18 +154,29 @@ void FakeRunner::CheckShape(const StepPlan& plan) const {
 StepResult FakeRunner::Compute(const StepPlan& plan) {
   std::set<std::int32_t> restarted;
   ApplyChanges(plan, restarted);
+  // What comes before a row was there before this step, whatever its neighbours write.
+  std::vector<std::vector<std::int32_t>> texts;
+  for (const Row& row : plan.rows) texts.push_back(ReadCells(row.slot, 0, row.first_position));
   std::map<std::int32_t, std::int32_t> writer;
   for (const Row& row : plan.rows) {
     Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
-    if (restarted.contains(row.slot)) slot.next_position = 0;
+    if (restarted.contains(row.slot)) {
+      CHECK(row.first_position % limits_.block_tokens == 0, "full blocks are taken over");
+      slot.next_position = row.first_position;
+    }
     CHECK(slot.has_params, "a slot without sampling parameters");
     CHECK(row.first_position == slot.next_position, "positions are consecutive");
     WriteRow(plan, row, writer);
     slot.next_position += row.count;
   }
   StepResult result{.step = plan.step, .rows = {}, .ids = {}, .logprobs = {}};
-  for (const Row& row : plan.rows) {
-    if (row.sample) DrawRow(row, result);
+  for (std::size_t i = 0; i < plan.rows.size(); ++i) {
+    const Row& row = plan.rows[i];
+    if (!row.sample) continue;
+    const std::int32_t end = row.first_position + row.count;
+    const std::vector<std::int32_t> inputs = ReadCells(row.slot, row.first_position, end);
+    texts[i].insert(texts[i].end(), inputs.begin(), inputs.end());
+    DrawRow(row, texts[i], result);
   }
   return result;
 }
@@ -221,18 +232,23 @@ void FakeRunner::WriteRow(const StepPlan& plan, const Row& row,
   }
 }
 
-void FakeRunner::DrawRow(const Row& row, StepResult& result) {
-  Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
-  const std::int32_t length = row.first_position + row.count;
+std::vector<std::int32_t> FakeRunner::ReadCells(std::int32_t slot, std::int32_t first,
+                                                std::int32_t end) {
   std::vector<std::int32_t> ids;
-  ids.reserve(static_cast<std::size_t>(length));
-  for (std::int32_t i = 0; i < length; ++i) ids.push_back(Cell(slot, i));
+  for (std::int32_t i = first; i < end; ++i) {
+    ids.push_back(Cell(slots_[static_cast<std::size_t>(slot)], i));
+  }
+  return ids;
+}
+
+void FakeRunner::DrawRow(const Row& row, std::span<const std::int32_t> ids, StepResult& result) {
+  Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
   const std::int32_t think_end_id = slot.params.think_end_id;
   const bool ends_thinking = think_end_id >= 0 && ids.back() == think_end_id;
   const FakeModel::Draw draw =
       model_.Next(ids, slot.params, ends_thinking ? Phase::kAnswer : row.phase);
   slot.last_id = draw.id;
-  slot.last_id_position = length;
+  slot.last_id_position = static_cast<std::int32_t>(ids.size());
   result.rows.push_back({.slot = row.slot,
                          .first_id = static_cast<std::int32_t>(result.ids.size()),
                          .num_ids = 1,

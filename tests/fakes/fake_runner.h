@@ -48,7 +48,8 @@ class FakeModel {
 
 // A small honest Runner. It keeps the input ids in a KV store that is addressed by block and
 // offset, and draws from the ids that it reads back through the block tables: a wrong table, a
-// block freed too early or a wrong position changes the text. CHECKs that every plan is legal.
+// block freed too early, a wrong position or a neighbour's tokens of the same step change the text.
+// CHECKs that every plan is legal.
 // Threads: Submit and Collect one thread; the gate and the counts any.
 class FakeRunner final : public Runner {
  public:
@@ -88,7 +89,8 @@ class FakeRunner final : public Runner {
   std::vector<std::int32_t> RowInputs(const StepPlan& plan, const Row& row) const;
   std::int32_t& Cell(const Slot& slot, std::int32_t position);
   void WriteRow(const StepPlan& plan, const Row& row, std::map<std::int32_t, std::int32_t>& writer);
-  void DrawRow(const Row& row, StepResult& result);
+  std::vector<std::int32_t> ReadCells(std::int32_t slot, std::int32_t first, std::int32_t end);
+  void DrawRow(const Row& row, std::span<const std::int32_t> ids, StepResult& result);
 
   const RunnerLimits limits_;
   const FakeModel model_;

@@ -79,6 +79,56 @@ TEST(WorkerProcessTest, TwoRanksGiveTheTokensOfOne) {
             two.Generate(AskGreedily("1+1?")).started.fingerprint());
 }
 
+TEST(WorkerProcessTest, CachedPrefixesChangeTimeAlone) {
+  WorkerProcess caching({Model()});
+  WorkerProcess plain({Model(), "--enable_prefix_caching=false"});
+  ASSERT_TRUE(caching.listening() && plain.listening());
+  std::string question = "What is 1234+4321?";
+  for (int i = 0; i < 4; ++i) question += " What is 12+34?";
+  v1::GenerateRequest request = WithLogprobs(Ask(question, 7));
+  request.set_max_tokens(60);
+  request.set_ignore_eos(true);
+  const Generation cold = plain.Generate(request);
+  ASSERT_TRUE(cold.status.ok()) << cold.status;
+  const int prompt_tokens = cold.completed.usage().prompt_tokens();
+  const int all_but_last = (prompt_tokens - 1) / 16 * 16;
+  const auto expect = [&](WorkerProcess& worker, int cached_tokens) {
+    const Generation all = worker.Generate(request);
+    ASSERT_TRUE(all.status.ok()) << all.status;
+    EXPECT_EQ(all.started.cached_prompt_tokens(), cached_tokens);
+    EXPECT_EQ(all.completed.usage().cached_prompt_tokens(), cached_tokens);
+    EXPECT_EQ(all.ids, cold.ids);
+    EXPECT_EQ(all.logprobs, cold.logprobs);
+  };
+  expect(plain, 0);
+  expect(caching, 0);
+  expect(caching, all_but_last);
+  request.set_cache_salt("tenant");
+  expect(caching, 0);
+  expect(caching, all_but_last);
+  // The next turn begins with the answer: its last token was drawn, not computed.
+  request.set_variant("any");
+  auto* ids = request.mutable_prompt()->mutable_token_ids()->mutable_ids();
+  ids->Assign(cold.prompt_ids.begin(), cold.prompt_ids.end());
+  ids->Add(cold.ids.begin(), cold.ids.end());
+  const Generation next = caching.Generate(request);
+  ASSERT_TRUE(next.status.ok()) << next.status;
+  EXPECT_EQ(next.started.cached_prompt_tokens(), (prompt_tokens + 59) / 16 * 16);
+  EXPECT_EQ(next.logprobs, plain.Generate(request).logprobs);
+
+  ASSERT_TRUE(caching.WaitUntilIdle());
+  EXPECT_EQ(caching.Metric("thinkwire_worker_prefix_queries_total"), 5);
+  EXPECT_EQ(caching.Metric("thinkwire_worker_prefix_hits_total"), 3);
+  const int hit_tokens = 2 * all_but_last + next.started.cached_prompt_tokens();
+  EXPECT_EQ(caching.Metric("thinkwire_worker_prefix_query_tokens_total"), 5 * prompt_tokens + 60);
+  EXPECT_EQ(caching.Metric("thinkwire_worker_prefix_hit_tokens_total"), hit_tokens);
+  EXPECT_EQ(caching.Metric("thinkwire_worker_tokens_total", "{kind=\"cached_prompt\"}"),
+            hit_tokens);
+  EXPECT_GT(caching.Metric("thinkwire_worker_kv_blocks_cached"), 0);
+  EXPECT_EQ(plain.Metric("thinkwire_worker_prefix_queries_total"), 0);
+  EXPECT_EQ(plain.Metric("thinkwire_worker_kv_blocks_cached"), 0);
+}
+
 // 64 at once with room for few: half are cancelled, all others must say what they say alone.
 TEST(WorkerProcessTest, PressureAndCancellationChangeNoText) {
   constexpr int kRequests = 64;

@@ -167,6 +167,31 @@ TEST(ResponseStreamTest, TokensBecomeEventsWithUsage) {
   EXPECT_TRUE(worker.WaitUntilIdle());
 }
 
+TEST(ResponseStreamTest, CachedPromptTokensAreTold) {
+  FakeWorker worker{engine::FakeModel(kVocabulary)};
+  const auto ask = [&worker](const std::string& salt) {
+    v1::GenerateRequest request = MakeRequest(1);
+    request.mutable_prompt()->set_text(std::string(40, 'a'));
+    request.set_max_tokens(2);
+    request.set_cache_salt(salt);
+    auto sink = std::make_shared<FakeSink>(kUnlimited);
+    Start(worker, request, sink);
+    EXPECT_TRUE(sink->WaitUntilEnded().ok());
+    EXPECT_TRUE(worker.WaitUntilIdle());
+    std::vector<std::int32_t> told;
+    for (const auto& message : sink->messages()) {
+      const v1::GenerateResponse& event = message.event();
+      if (event.has_started()) told.push_back(event.started().cached_prompt_tokens());
+      if (event.has_completed()) told.push_back(event.completed().usage().cached_prompt_tokens());
+    }
+    return told;
+  };
+  EXPECT_EQ(ask(""), (std::vector<std::int32_t>{0, 0}));
+  EXPECT_EQ(ask(""), (std::vector<std::int32_t>{32, 32}));
+  EXPECT_EQ(ask("tenant"), (std::vector<std::int32_t>{0, 0}));
+  EXPECT_EQ(ask("tenant"), (std::vector<std::int32_t>{32, 32}));
+}
+
 TEST(ResponseStreamTest, StopStringDiscardsWhatTheEngineMadeBeyond) {
   engine::FakeModel model(kVocabulary);
   ScriptIds(model, 1, 3, {kThinkEnd, 'o', 'k', '!'});

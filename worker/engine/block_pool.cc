@@ -18,12 +18,6 @@ BlockHandle& BlockHandle::operator=(BlockHandle&& other) noexcept {
   return *this;
 }
 
-BlockHandle BlockHandle::Share() const {
-  CHECK(held(), "only a held block can be shared");
-  pool_->AddReference(block_);
-  return BlockHandle(pool_, block_);
-}
-
 void BlockHandle::Release() {
   if (!held()) return;
   std::exchange(pool_, nullptr)->DropReference(std::exchange(block_, -1));
@@ -31,27 +25,50 @@ void BlockHandle::Release() {
 
 BlockPool::BlockPool(std::int32_t num_blocks) {
   CHECK(num_blocks >= 1, "a pool holds at least one block");
-  references_.assign(static_cast<std::size_t>(num_blocks), 0);
-  free_.reserve(references_.size());
-  for (std::int32_t block = num_blocks - 1; block >= 0; --block) free_.push_back(block);
+  blocks_.resize(static_cast<std::size_t>(num_blocks));
+  for (std::int32_t block = 0; block < num_blocks; ++block) {
+    at(block).place = unused_.insert(unused_.end(), block);
+  }
 }
 
 BlockPool::~BlockPool() { CHECK(referenced() == 0, "the pool outlives its handles"); }
 
 std::optional<BlockHandle> BlockPool::Allocate() {
-  if (free_.empty()) return std::nullopt;
-  const std::int32_t block = free_.back();
-  free_.pop_back();
-  AddReference(block);
+  if (unused_.empty()) return std::nullopt;
+  const std::int32_t block = unused_.front();
+  referenced_.splice(referenced_.end(), unused_, unused_.begin());
+  at(block).references = 1;
   return BlockHandle(this, block);
 }
 
-void BlockPool::AddReference(std::int32_t block) { ++references_[static_cast<std::size_t>(block)]; }
+BlockHandle BlockPool::Reference(std::int32_t block) {
+  Block& state = at(block);
+  if (state.references == 0) {
+    CHECK(state.worth_keeping, "an unused block holds nothing to refer to");
+    referenced_.splice(referenced_.end(), kept_, state.place);
+  }
+  ++state.references;
+  return BlockHandle(this, block);
+}
+
+void BlockPool::SetWorthKeeping(std::int32_t block, bool worth_keeping) {
+  Block& state = at(block);
+  CHECK(state.references > 0 || state.worth_keeping, "an unused block is not worth keeping");
+  state.worth_keeping = worth_keeping;
+  if (state.references == 0 && !worth_keeping) {
+    unused_.splice(unused_.begin(), kept_, state.place);
+  }
+}
 
 void BlockPool::DropReference(std::int32_t block) {
-  std::int32_t& references = references_[static_cast<std::size_t>(block)];
-  CHECK(references > 0, "a reference is dropped once");
-  if (--references == 0) free_.push_back(block);
+  Block& state = at(block);
+  CHECK(state.references > 0, "a reference is dropped once");
+  if (--state.references > 0) return;
+  if (state.worth_keeping) {
+    kept_.splice(kept_.end(), referenced_, state.place);
+  } else {
+    unused_.splice(unused_.begin(), referenced_, state.place);
+  }
 }
 
 }  // namespace thinkwire::worker::engine

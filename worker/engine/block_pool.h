@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <optional>
 #include <vector>
 
@@ -16,9 +17,6 @@ class BlockHandle {
   BlockHandle& operator=(BlockHandle&& other) noexcept;
   ~BlockHandle() { Release(); }
 
-  // Another reference to the same block. REQUIRES: held().
-  BlockHandle Share() const;
-
   void Release();  // holds nothing afterwards
 
   bool held() const { return pool_ != nullptr; }
@@ -32,11 +30,12 @@ class BlockHandle {
   std::int32_t block_ = -1;
 };
 
-// Which KV blocks are in use, and how often each is referenced.
-// Invariants: (1) a block is free exactly when it has no references; (2) a free block is in the
-// free list once; (3) free() + referenced() == total().
+// Which KV blocks are in use, how often each is referenced, and which are worth keeping when they
+// are not.
+// Invariants: (1) every block is either referenced, kept (worth keeping, without references) or
+// unused; (2) kept blocks are ordered by when their last reference went.
 // Owns: the numbers alone; the memory behind them is the runner's. Outlives its handles.
-// Threads: the engine thread.
+// Threads: the engine thread. Allocates memory in its constructor alone.
 class BlockPool {
  public:
   explicit BlockPool(std::int32_t num_blocks);  // REQUIRES: num_blocks >= 1
@@ -44,23 +43,44 @@ class BlockPool {
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
 
-  // The first reference to a free block; nothing if none is free, which is no error.
+  // The first reference to an unused block; nothing if none is unused, which is no error.
   std::optional<BlockHandle> Allocate();
 
-  std::int32_t total() const { return static_cast<std::int32_t>(references_.size()); }
-  std::int32_t free() const { return static_cast<std::int32_t>(free_.size()); }
-  std::int32_t referenced() const { return total() - free(); }
+  // Another reference to a referenced block, or the first to a kept one.
+  // REQUIRES: `block` is not unused.
+  BlockHandle Reference(std::int32_t block);
+
+  // Whether `block` is worth keeping once it has no references. REQUIRES: it is not unused.
+  void SetWorthKeeping(std::int32_t block, bool worth_keeping);
+
+  // The kept block that has been without references for longest; -1 if there is none.
+  std::int32_t oldest_kept() const { return kept_.empty() ? -1 : kept_.front(); }
+
+  std::int32_t total() const { return static_cast<std::int32_t>(blocks_.size()); }
+  std::int32_t referenced() const { return static_cast<std::int32_t>(referenced_.size()); }
+  std::int32_t kept() const { return static_cast<std::int32_t>(kept_.size()); }
+  std::int32_t free() const { return total() - referenced(); }  // kept and unused
   std::int32_t references(std::int32_t block) const {
-    return references_[static_cast<std::size_t>(block)];
+    return blocks_[static_cast<std::size_t>(block)].references;
   }
 
  private:
   friend class BlockHandle;
-  void AddReference(std::int32_t block);
+  using List = std::list<std::int32_t>;
+  struct Block {
+    std::int32_t references = 0;
+    bool worth_keeping = false;
+    List::iterator place;  // in the one list that holds it
+  };
+
+  Block& at(std::int32_t block) { return blocks_[static_cast<std::size_t>(block)]; }
   void DropReference(std::int32_t block);
 
-  std::vector<std::int32_t> references_;  // by block
-  std::vector<std::int32_t> free_;        // a stack; its capacity is total() from the start
+  std::vector<Block> blocks_;
+  // Blocks move between the lists by their nodes.
+  List referenced_;  // in no order
+  List kept_;        // oldest first
+  List unused_;      // the next to be given first
 };
 
 }  // namespace thinkwire::worker::engine

@@ -83,7 +83,8 @@ Engine::Loop::Loop(const EngineConfig& config, Runner& runner, const Clock& cloc
       clock_(clock),
       limits_(runner.limits()),
       scheduler_({.end_of_sequence_ids = config.end_of_sequence_ids,
-                  .slow_reader_timeout = config.slow_reader_timeout},
+                  .slow_reader_timeout = config.slow_reader_timeout,
+                  .enable_prefix_caching = config.enable_prefix_caching},
                  limits_),
       free_slots_(limits_.max_num_seqs) {
   CHECK(config_.max_queue >= 1, "the queue holds at least one request");
@@ -215,9 +216,11 @@ void Engine::Loop::PublishStatus() {
   status_ = {.queued = scheduler_.queued() + static_cast<std::int32_t>(inbox_.arrivals.size()),
              .running = scheduler_.running(),
              .free_blocks = scheduler_.pool().free(),
+             .cached_blocks = scheduler_.pool().kept(),
              .total_blocks = scheduler_.pool().total(),
              .steps = steps_,
-             .preemptions = scheduler_.preemptions()};
+             .preemptions = scheduler_.preemptions(),
+             .prefix_use = scheduler_.prefix_use()};
   free_slots_ = scheduler_.free_slots();
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "worker/engine/prefix_use.h"
 #include "worker/engine/request.h"
 #include "worker/engine/runner.h"
 #include "worker/engine/token_stream.h"
@@ -16,16 +17,19 @@ struct EngineConfig {
   std::int32_t max_queue = 1024;  // requests that wait although every slot is taken, >= 1
   std::vector<std::int32_t> end_of_sequence_ids;
   Clock::Duration slow_reader_timeout = std::chrono::seconds(60);
+  bool enable_prefix_caching = true;
 };
 
 // A snapshot; each number is true by itself.
 struct EngineStatus {
   std::int32_t queued = 0;
   std::int32_t running = 0;
-  std::int32_t free_blocks = 0;
+  std::int32_t free_blocks = 0;    // referenced by no sequence
+  std::int32_t cached_blocks = 0;  // of them, in the prefix cache
   std::int32_t total_blocks = 0;
   std::uint64_t steps = 0;        // collected since start
   std::uint64_t preemptions = 0;  // since start
+  PrefixUse prefix_use;
 };
 
 // Whether the engine lives, for whoever watches it. Read without the engine's lock, each number by

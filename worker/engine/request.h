@@ -21,6 +21,7 @@ struct Request {
   std::optional<std::int32_t> max_tokens;  // >= 1; unset: the rest of max_model_len
   bool ignore_eos = false;                 // end-of-sequence ids are tokens like any other
   bool logprobs = false;                   // of the chosen tokens
+  std::string cache_salt;                  // cached blocks are shared with equal salts alone
   std::optional<Clock::TimePoint> deadline;
 };
 

@@ -15,19 +15,22 @@ inline constexpr std::int32_t kLastSampled = -1;
 
 // Consecutive tokens of one sequence in one step.
 struct Row {
-  std::int32_t slot = 0;            // the sequence's slot, [0, max_num_seqs); once a plan
-  std::int32_t first_position = 0;  // of the first input token in its sequence, >= 0
-  std::int32_t count = 1;           // input tokens, >= 1; 1 with kLastSampled
-  std::int32_t first_id = 0;        // index into StepPlan::input_ids, or kLastSampled
-  bool sample = false;              // draw the token that follows the last input token
-  bool logprob = false;             // report the drawn token's log probability
+  std::int32_t slot = 0;  // the sequence's slot, [0, max_num_seqs); once a plan
+  // Of the first input token in its sequence, >= 0. The keys and values before it were written by
+  // earlier steps, perhaps of other slots.
+  std::int32_t first_position = 0;
+  std::int32_t count = 1;     // input tokens, >= 1; 1 with kLastSampled
+  std::int32_t first_id = 0;  // index into StepPlan::input_ids, or kLastSampled
+  bool sample = false;        // draw the token that follows the last input token
+  bool logprob = false;       // report the drawn token's log probability
   // Phase of the token to draw, as far as the host knows. Where it says kReasoning and the last
   // input token is the slot's think_end_id, the runner draws with the answer's parameters.
   Phase phase = Phase::kReasoning;
 };
 
 // Position `index` of slot's block table names `block` from this step on. Each position at most
-// once a plan, and at most num_blocks of them.
+// once a plan. A block may stand in several slots' tables: what it holds there was written by steps
+// before this one, and is not written again while it does.
 struct BlockTableChange {
   std::int32_t slot = 0;
   std::int32_t index = 0;

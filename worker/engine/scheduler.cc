@@ -1,6 +1,7 @@
 #include "worker/engine/scheduler.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "common/check.h"
@@ -8,7 +9,10 @@
 namespace thinkwire::worker::engine {
 
 Scheduler::Scheduler(SchedulerConfig config, const RunnerLimits& limits)
-    : config_(std::move(config)), limits_(limits), pool_(limits.num_blocks) {
+    : config_(std::move(config)),
+      limits_(limits),
+      pool_(limits.num_blocks),
+      cache_(pool_, limits.block_tokens) {
   CHECK(limits_.max_num_seqs >= 1 && limits_.max_num_batched_tokens >= 1 &&
             limits_.max_model_len >= 2 && limits_.block_tokens >= 1,
         "the runner's limits allow something to run");
@@ -77,8 +81,10 @@ std::optional<Clock::TimePoint> Scheduler::NextExpiry() const {
 void Scheduler::Apply(const StepResult& result) {
   CHECK(!in_flight_.empty() && in_flight_.front().step == result.step,
         "results come in the order of their plans");
-  const PlannedStep step = std::move(in_flight_.front());
+  PlannedStep step = std::move(in_flight_.front());
   in_flight_.pop_front();
+  retiring_blocks_ -= static_cast<std::int32_t>(step.given_up.size());
+  step.given_up.clear();
   std::size_t drawn = 0;
   for (const PlannedRow& row : step.rows) {
     Sequence& sequence = *row.sequence;
@@ -95,12 +101,16 @@ void Scheduler::Apply(const StepResult& result) {
 
 void Scheduler::Commit(Sequence& sequence, const StepResult& result, const RowResult& row) {
   if (sequence.state == SequenceState::kEnded) return;
-  if (row.not_finite) return Finish(sequence, EndReason::kNotFinite);
+  if (row.not_finite) {
+    sequence.not_finite = true;
+    return Finish(sequence, EndReason::kNotFinite);
+  }
   CHECK(row.num_ids == 1, "one token a row");
   const auto index = static_cast<std::size_t>(row.first_id);
   const std::int32_t id = result.ids[index];
   const float logprob = sequence.request().logprobs ? result.logprobs[index] : 0.0F;
   sequence.stream->Push(sequence.Commit(id, logprob));
+  CacheBlocks(sequence);
   if (EndsSequence(sequence, id)) {
     Finish(sequence, EndReason::kEndOfSequence);
   } else if (sequence.reached_max_tokens()) {
@@ -111,6 +121,29 @@ void Scheduler::Commit(Sequence& sequence, const StepResult& result, const RowRe
 bool Scheduler::EndsSequence(const Sequence& sequence, std::int32_t id) const {
   const std::vector<std::int32_t>& ends = config_.end_of_sequence_ids;
   return !sequence.request().ignore_eos && std::find(ends.begin(), ends.end(), id) != ends.end();
+}
+
+void Scheduler::CacheBlocks(Sequence& sequence) {
+  if (!config_.enable_prefix_caching) return;
+  const std::int32_t tokens = limits_.block_tokens;
+  const std::int32_t full = std::min(sequence.computed(), sequence.committed()) / tokens;
+  for (; sequence.blocks_cached < full; ++sequence.blocks_cached) {
+    const std::int32_t index = sequence.blocks_cached;
+    const auto ids =
+        std::span(sequence.ids())
+            .subspan(static_cast<std::size_t>(index) * static_cast<std::size_t>(tokens),
+                     static_cast<std::size_t>(tokens));
+    const std::int32_t own = sequence.block(index);
+    const std::int32_t cached = cache_.Insert(sequence.request().cache_salt,
+                                              index > 0 ? sequence.block(index - 1) : -1, ids, own);
+    if (cached != own) GiveUp(sequence.ReplaceBlock(index, pool_.Reference(cached)));
+  }
+}
+
+void Scheduler::GiveUp(BlockHandle block) {
+  if (in_flight_.empty()) return;
+  in_flight_.back().given_up.push_back(std::move(block));
+  ++retiring_blocks_;
 }
 
 void Scheduler::Preempt(Sequence& sequence) {
@@ -146,12 +179,23 @@ void Scheduler::RetireIfIdle(Sequence& sequence) {
   if (sequence.state != SequenceState::kLeaving && sequence.state != SequenceState::kEnded) return;
   retiring_blocks_ -= sequence.num_blocks();
   if (sequence.slot >= 0) free_slots_.push_back(sequence.slot);
-  sequence.Release();
+  ReleaseBlocks(sequence);
+  sequence.Reset();
   if (sequence.state == SequenceState::kEnded) {
     sequences_.erase(sequence.handle());
   } else {
     sequence.state = SequenceState::kQueued;
     queue_.Add(sequence);
+  }
+}
+
+void Scheduler::ReleaseBlocks(Sequence& sequence) {
+  // Backwards, so that the prefix cache loses what follows a block before the block.
+  while (const std::optional<BlockHandle> block = sequence.TakeLastBlock()) {
+    // What led to a NaN is computed anew next time, lest a fault of the moment stays for good. Who
+    // else holds it goes on, and meets the NaN too if it lies here.
+    const bool last_holder = pool_.references(block->block()) == 1;
+    if (sequence.not_finite && last_holder) cache_.Forget(block->block());
   }
 }
 
@@ -164,12 +208,21 @@ void Scheduler::CheckInvariants() const {
   }
   std::vector<int> holders(static_cast<std::size_t>(limits_.max_num_seqs), 0);
   for (const std::int32_t slot : free_slots_) ++holders[static_cast<std::size_t>(slot)];
-  std::int32_t blocks = 0;
+  std::vector<std::int32_t> references(static_cast<std::size_t>(pool_.total()), 0);
   std::int32_t retiring = 0;
   std::int32_t queued = 0;
+  for (const PlannedStep& step : in_flight_) {
+    for (const BlockHandle& block : step.given_up) {
+      ++references[static_cast<std::size_t>(block.block())];
+      ++retiring;
+    }
+  }
   for (const auto& [handle, sequence] : sequences_) {
     const std::int32_t held = sequence->num_blocks();
-    blocks += held;
+    for (std::int32_t i = 0; i < held; ++i) {
+      ++references[static_cast<std::size_t>(sequence->block(i))];
+    }
+    CheckCachedBlocks(*sequence);
     if (sequence->state == SequenceState::kQueued) {
       ++queued;
       CHECK(sequence->slot < 0 && held == 0 && sequence->steps_in_flight() == 0,
@@ -184,9 +237,27 @@ void Scheduler::CheckInvariants() const {
   }
   CHECK(std::all_of(holders.begin(), holders.end(), [](int n) { return n == 1; }),
         "every slot is free or held once");
-  CHECK(blocks == pool_.referenced(), "the sequences hold the referenced blocks");
+  for (std::int32_t block = 0; block < pool_.total(); ++block) {
+    CHECK(references[static_cast<std::size_t>(block)] == pool_.references(block),
+          "a block is referenced by those that hold it");
+  }
   CHECK(retiring == retiring_blocks_, "the retiring blocks are counted");
   CHECK(queued == queue_.size(), "the queue holds the queued");
+}
+
+void Scheduler::CheckCachedBlocks(const Sequence& sequence) const {
+  CHECK(sequence.blocks_cached * limits_.block_tokens <= sequence.computed(),
+        "what is cached is computed");
+  for (std::int32_t i = 0; i < sequence.num_blocks(); ++i) {
+    const std::int32_t block = sequence.block(i);
+    if (i < sequence.blocks_cached) {
+      CHECK(cache_.follows(block, i > 0 ? sequence.block(i - 1) : -1),
+            "cached blocks follow each other");
+    } else {
+      CHECK(!cache_.contains(block) && pool_.references(block) == 1,
+            "a block that is not cached is one sequence's");
+    }
+  }
 }
 
 }  // namespace thinkwire::worker::engine

@@ -11,6 +11,8 @@
 
 #include "common/clock.h"
 #include "worker/engine/block_pool.h"
+#include "worker/engine/prefix_cache.h"
+#include "worker/engine/prefix_use.h"
 #include "worker/engine/request.h"
 #include "worker/engine/runner.h"
 #include "worker/engine/sequence.h"
@@ -21,6 +23,7 @@ namespace thinkwire::worker::engine {
 struct SchedulerConfig {
   std::vector<std::int32_t> end_of_sequence_ids;
   Clock::Duration slow_reader_timeout = std::chrono::seconds(60);
+  bool enable_prefix_caching = true;
 };
 
 // Decides who computes what in each step (continuous batching), and keeps every sequence's books.
@@ -32,12 +35,19 @@ struct SchedulerConfig {
 // the front of the queue and is later recomputed from its prompt and its drawn ids. The youngest
 // itself waits instead, as someone older will end or take its blocks.
 //
+// Full blocks of committed ids enter the prefix cache once the step that writes their last token is
+// planned: later plans may read them, as the runner computes in order; the same plan may not. A
+// sequence is admitted with the cached blocks that its ids begin with, but always computes its last
+// id, whose logits it needs. If two computed the same block, the later one changes over to the
+// cached one and gives its own back, so that a chain of cached blocks is held as a whole.
+//
 // Plans may be made while earlier ones are in flight. Slots and blocks are free again when the last
 // step that names them was collected; what a sequence draws after its end is dropped.
 //
 // Invariants (CheckInvariants): (1) running sequences are ordered by arrival, and older than the
-// queued ones; (2) every slot is free or held by one sequence; (3) the pool's referenced blocks are
-// the sequences' blocks; (4) queued sequences hold neither slot nor blocks nor steps in flight.
+// queued ones; (2) every slot is free or held by one sequence; (3) a block is referenced by the
+// sequences that have it and by steps in flight that a sequence gave it up during; (4) queued
+// sequences hold neither slot nor blocks nor steps in flight; (5) Sequence's (4).
 //
 // Threads: one (the engine's). Pure logic: waits for nothing, reads no clock.
 class Scheduler {
@@ -75,6 +85,7 @@ class Scheduler {
   std::int32_t steps_in_flight() const { return static_cast<std::int32_t>(in_flight_.size()); }
   std::uint64_t preemptions() const { return preemptions_; }
   const BlockPool& pool() const { return pool_; }
+  const PrefixUse& prefix_use() const { return prefix_use_; }
 
   void CheckInvariants() const;  // for tests: linear in everything
 
@@ -87,6 +98,7 @@ class Scheduler {
   struct PlannedStep {
     std::uint64_t step = 0;
     std::vector<PlannedRow> rows;
+    std::vector<BlockHandle> given_up;  // exchanged for others, but it may name them
   };
   // A plan in the making.
   struct Draft {
@@ -101,6 +113,10 @@ class Scheduler {
   void PlanPrefills(Draft& draft);
   void PlanPrefill(Sequence& sequence, Draft& draft);
   void Admit(Draft& draft);
+  // Gives the front of the queue its slot and blocks, if enough are free.
+  bool AdmitNext(Draft& draft);
+  std::vector<std::int32_t> CachedBlocks(const Sequence& sequence) const;
+  void CountPrefixUse(const Sequence& sequence);
   bool MaySample(Sequence& sequence, Clock::TimePoint now);
   bool EnsureBlock(Sequence& sequence, Draft& draft);
   void AddRow(Sequence& sequence, std::int32_t count, bool sample, Draft& draft);
@@ -108,24 +124,34 @@ class Scheduler {
 
   void Commit(Sequence& sequence, const StepResult& result, const RowResult& row);
   bool EndsSequence(const Sequence& sequence, std::int32_t id) const;
+  // Puts the blocks of `sequence` that have become full into the prefix cache.
+  void CacheBlocks(Sequence& sequence);
+  // Frees `block` once no step in flight can name it.
+  void GiveUp(BlockHandle block);
   void Preempt(Sequence& sequence);
   // Gives `sequence` its ending; its slot and blocks stay until RetireIfIdle.
   void Finish(Sequence& sequence, EndReason reason);
   // Frees slot and blocks of one that left, unless a step in flight names them. May destroy it.
   void RetireIfIdle(Sequence& sequence);
+  void ReleaseBlocks(Sequence& sequence);
+  void CheckCachedBlocks(const Sequence& sequence) const;
 
   const SchedulerConfig config_;
   const RunnerLimits limits_;
-  BlockPool pool_;  // outlives the sequences, which hold its blocks
+  BlockPool pool_;  // outlives the sequences and steps, which hold its blocks
+  PrefixCache cache_;
   std::unordered_map<RequestHandle, std::unique_ptr<Sequence>> sequences_;
   WaitingQueue queue_;
   std::vector<Sequence*> running_;  // kRunning, oldest first
   std::vector<std::int32_t> free_slots_;
-  std::int32_t retiring_blocks_ = 0;  // of kLeaving and kEnded sequences
+  // Held by kLeaving and kEnded sequences or given up: at most so many are free soon, as others may
+  // hold them too.
+  std::int32_t retiring_blocks_ = 0;
   std::deque<PlannedStep> in_flight_;
   std::set<std::pair<Clock::TimePoint, RequestHandle>> deadlines_;
   std::uint64_t last_step_ = 0;
   std::uint64_t preemptions_ = 0;
+  PrefixUse prefix_use_;
 };
 
 }  // namespace thinkwire::worker::engine

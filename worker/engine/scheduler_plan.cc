@@ -1,5 +1,6 @@
 // Scheduler: who goes into the next step.
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "common/check.h"
@@ -29,7 +30,9 @@ StepPlan Scheduler::Plan(Clock::TimePoint now) {
   Admit(draft);
   if (draft.rows.empty()) return {};
   draft.plan.step = ++last_step_;
-  in_flight_.push_back({.step = draft.plan.step, .rows = std::move(draft.rows)});
+  in_flight_.push_back({.step = draft.plan.step, .rows = std::move(draft.rows), .given_up = {}});
+  // Only now: a step reads what steps before it wrote, never a neighbour's blocks of the same step.
+  for (const PlannedRow& row : in_flight_.back().rows) CacheBlocks(*row.sequence);
   return std::move(draft.plan);
 }
 
@@ -59,18 +62,47 @@ void Scheduler::PlanPrefill(Sequence& sequence, Draft& draft) {
 void Scheduler::Admit(Draft& draft) {
   // A sequence that waits for a block comes before new ones.
   while (draft.budget > 0 && draft.waiting == 0 && !queue_.empty() && !free_slots_.empty()) {
-    Sequence& sequence = queue_.front();
-    const std::int32_t blocks = BlocksFor(sequence.committed(), limits_.block_tokens);
-    if (blocks + Headroom(running_.size(), pool_.total()) > pool_.free()) return;
-    queue_.Remove(sequence);
-    sequence.state = SequenceState::kRunning;
-    sequence.slot = free_slots_.back();
-    free_slots_.pop_back();
-    for (std::int32_t i = 0; i < blocks; ++i) sequence.AddBlock(*pool_.Allocate());
-    running_.push_back(&sequence);
-    if (!std::exchange(sequence.started, true)) sequence.stream->SetStarted();
-    PlanPrefill(sequence, draft);
+    if (!AdmitNext(draft)) return;
   }
+}
+
+bool Scheduler::AdmitNext(Draft& draft) {
+  Sequence& sequence = queue_.front();
+  const std::int32_t spare = pool_.free() - Headroom(running_.size(), pool_.total());
+  if (spare < 1) return false;  // the block of the last id is never a shared one
+  const std::int32_t blocks = BlocksFor(sequence.committed(), limits_.block_tokens);
+  const std::vector<std::int32_t> cached = CachedBlocks(sequence);
+  const auto shared = static_cast<std::int32_t>(std::ranges::count_if(
+      cached, [this](std::int32_t block) { return pool_.references(block) > 0; }));
+  if (blocks - shared > spare) return false;
+  queue_.Remove(sequence);
+  sequence.state = SequenceState::kRunning;
+  sequence.slot = free_slots_.back();
+  free_slots_.pop_back();
+  // All references first, so that none of them leaves the cache for a new block.
+  for (const std::int32_t block : cached) {
+    sequence.AddCachedBlock(pool_.Reference(block), limits_.block_tokens);
+  }
+  while (sequence.num_blocks() < blocks) sequence.AddBlock(*cache_.Allocate());
+  running_.push_back(&sequence);
+  CountPrefixUse(sequence);
+  if (!std::exchange(sequence.started, true)) sequence.stream->SetStarted(sequence.computed());
+  PlanPrefill(sequence, draft);
+  return true;
+}
+
+std::vector<std::int32_t> Scheduler::CachedBlocks(const Sequence& sequence) const {
+  if (!config_.enable_prefix_caching) return {};
+  const auto computable = static_cast<std::size_t>(sequence.committed() - 1);
+  return cache_.Match(sequence.request().cache_salt, std::span(sequence.ids()).first(computable));
+}
+
+void Scheduler::CountPrefixUse(const Sequence& sequence) {
+  if (!config_.enable_prefix_caching) return;
+  ++prefix_use_.queries;
+  if (sequence.computed() > 0) ++prefix_use_.hits;
+  prefix_use_.query_tokens += static_cast<std::uint64_t>(sequence.committed());
+  prefix_use_.hit_tokens += static_cast<std::uint64_t>(sequence.computed());
 }
 
 bool Scheduler::MaySample(Sequence& sequence, Clock::TimePoint now) {
@@ -88,7 +120,7 @@ bool Scheduler::MaySample(Sequence& sequence, Clock::TimePoint now) {
 bool Scheduler::EnsureBlock(Sequence& sequence, Draft& draft) {
   if (sequence.computed() < sequence.num_blocks() * limits_.block_tokens) return true;
   for (;;) {
-    if (std::optional<BlockHandle> block = pool_.Allocate()) {
+    if (std::optional<BlockHandle> block = cache_.Allocate()) {
       sequence.AddBlock(*std::move(block));
       return true;
     }
@@ -126,10 +158,9 @@ void Scheduler::AddRow(Sequence& sequence, std::int32_t count, bool sample, Draf
 
 void Scheduler::TellRunner(Sequence& sequence, StepPlan& plan) {
   for (; sequence.blocks_told < sequence.num_blocks(); ++sequence.blocks_told) {
-    const auto index = static_cast<std::size_t>(sequence.blocks_told);
     plan.block_table_changes.push_back({.slot = sequence.slot,
                                         .index = sequence.blocks_told,
-                                        .block = sequence.blocks()[index].block()});
+                                        .block = sequence.block(sequence.blocks_told)});
   }
   if (!std::exchange(sequence.sampling_told, true)) {
     plan.sampling_changes.push_back({.slot = sequence.slot, .params = sequence.request().sampling});

@@ -1,5 +1,6 @@
 #include "worker/engine/sequence.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
@@ -35,11 +36,32 @@ Token Sequence::Commit(std::int32_t id, float logprob) {
   return Token{.id = id, .logprob = logprob, .phase = phase_.Next(id)};
 }
 
-void Sequence::Release() {
+void Sequence::AddCachedBlock(BlockHandle block, std::int32_t tokens) {
+  CHECK(blocks_cached == num_blocks(), "cached blocks come first");
+  AddBlock(std::move(block));
+  ++blocks_cached;
+  computed_ += tokens;
+}
+
+BlockHandle Sequence::ReplaceBlock(std::int32_t index, BlockHandle block) {
+  std::swap(blocks_[static_cast<std::size_t>(index)], block);
+  blocks_told = std::min(blocks_told, index);
+  return block;
+}
+
+std::optional<BlockHandle> Sequence::TakeLastBlock() {
   CHECK(steps_in_flight_ == 0, "blocks outlive the steps that name them");
-  blocks_.clear();
+  if (blocks_.empty()) return std::nullopt;
+  BlockHandle block = std::move(blocks_.back());
+  blocks_.pop_back();
+  return block;
+}
+
+void Sequence::Reset() {
+  CHECK(blocks_.empty(), "what was computed goes with its blocks");
   slot = -1;
   blocks_told = 0;
+  blocks_cached = 0;
   sampling_told = false;
   computed_ = 0;
 }

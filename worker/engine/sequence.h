@@ -26,7 +26,9 @@ enum class SequenceState : std::uint8_t {
 // (1) computed <= committed + samples_in_flight;
 // (2) samples_in_flight > 0 only when computed == committed + samples_in_flight - 1, that is, the
 //     next input is the id that is being drawn;
-// (3) the blocks cover every computed position.
+// (3) the blocks cover every computed position;
+// (4) the first blocks_cached blocks are in the prefix cache, each after the one before it, and are
+//     not written to; the others are this sequence's alone.
 // Threads: the engine thread.
 class Sequence {
  public:
@@ -59,18 +61,29 @@ class Sequence {
   Token Commit(std::int32_t id, float logprob);
 
   void AddBlock(BlockHandle block) { blocks_.push_back(std::move(block)); }
-  const std::vector<BlockHandle>& blocks() const { return blocks_; }
+  // Adds a block whose `tokens` were computed before. REQUIRES: all blocks so far are such.
+  void AddCachedBlock(BlockHandle block, std::int32_t tokens);
+  // Exchanges a block for one that holds the same. Returns the old one, which steps in flight may
+  // still name.
+  BlockHandle ReplaceBlock(std::int32_t index, BlockHandle block);
+  std::int32_t block(std::int32_t index) const {
+    return blocks_[static_cast<std::size_t>(index)].block();
+  }
   std::int32_t num_blocks() const { return static_cast<std::int32_t>(blocks_.size()); }
 
-  // Gives back the blocks and forgets what was computed. REQUIRES: steps_in_flight() == 0.
-  void Release();
+  // Takes the last block away; nothing once there is none. REQUIRES: steps_in_flight() == 0.
+  std::optional<BlockHandle> TakeLastBlock();
+  // Forgets what was computed and told. REQUIRES: no blocks are left.
+  void Reset();
 
   // Told by the scheduler, which alone changes them.
   SequenceState state = SequenceState::kQueued;
   std::int32_t slot = -1;
-  std::int32_t blocks_told = 0;             // of blocks(), known to the runner
+  std::int32_t blocks_told = 0;             // of the blocks, known to the runner
+  std::int32_t blocks_cached = 0;           // of the blocks, in the prefix cache
   bool sampling_told = false;               // the slot's sampling parameters, likewise
   bool started = false;                     // was admitted at least once
+  bool not_finite = false;                  // met a NaN or infinity
   std::int32_t preemptions = 0;             // times the blocks were lost
   std::int32_t queue_position = -1;         // last reported to the stream; -1: none yet
   std::optional<Clock::TimePoint> full_at;  // since when the stream has had no room

@@ -44,8 +44,11 @@ void TokenStream::SetQueuePosition(std::int32_t position) {
   Update([&](Batch& pending) { pending.queue_position = position; });
 }
 
-void TokenStream::SetStarted() {
-  Update([](Batch& pending) { pending.started = true; });
+void TokenStream::SetStarted(std::int32_t cached_prompt_tokens) {
+  Update([&](Batch& pending) {
+    pending.started = true;
+    pending.cached_prompt_tokens = cached_prompt_tokens;
+  });
 }
 
 void TokenStream::SetEnding(const Ending& ending) {

@@ -19,6 +19,7 @@ class TokenStream {
   struct Batch {
     std::optional<std::int32_t> queue_position;  // latest; 0 = next to be admitted
     bool started = false;                        // first taken after the sequence was admitted
+    std::int32_t cached_prompt_tokens = 0;       // once started
     std::vector<Token> tokens;
     std::optional<Ending> ending;  // nothing follows it
     bool empty() const { return !queue_position && !started && tokens.empty() && !ending; }
@@ -37,7 +38,7 @@ class TokenStream {
   // Engine: REQUIRES room() >= 1 and no ending yet.
   void Push(const Token& token);
   void SetQueuePosition(std::int32_t position);
-  void SetStarted();
+  void SetStarted(std::int32_t cached_prompt_tokens);
   void SetEnding(const Ending& ending);
 
  private:

@@ -62,7 +62,8 @@ std::int64_t Batch::WordsAtMost() const {
   const std::int64_t t = limits_.max_num_batched_tokens;
   const std::int64_t s = limits_.max_num_seqs;
   const std::int64_t step = 4 * t + 2 * s + (2 * s + 1) + 3 * s + PhaseWords(s);
-  const std::int64_t changes = 2 * std::int64_t{limits_.num_blocks} + 2 * s * kSamplingWords;
+  // Slots may share blocks, so that a plan may fill every table however few blocks there are.
+  const std::int64_t changes = 2 * s * max_blocks_ + 2 * s * kSamplingWords;
   return step + changes + (kNumFields + 4) * kAlignWords;
 }
 
@@ -208,7 +209,8 @@ void Batch::Pad(const Shape& filled) {
 
 Batch::Changes Batch::AddBlockChanges(std::span<const engine::BlockTableChange> changes) {
   const auto size = static_cast<std::int64_t>(changes.size());
-  CHECK(size <= limits_.num_blocks, "a plan names more blocks than there are");
+  CHECK(size <= std::int64_t{limits_.max_num_seqs} * max_blocks_,
+        "a plan changes a position of a block table twice");
   const Changes places = {Append(size), Append(size), size};
   for (std::int64_t i = 0; i < size; ++i) {
     const engine::BlockTableChange& change = changes[static_cast<std::size_t>(i)];

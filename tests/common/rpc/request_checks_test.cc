@@ -85,7 +85,6 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
       {"consensus", [](auto& r) { r.mutable_consensus(); }},
       {"answer_format", [](auto& r) { r.mutable_answer_format(); }},
       {"resume", [](auto& r) { r.mutable_resume(); }},
-      {"cache_salt", [](auto& r) { r.set_cache_salt("tenant"); }},
   };
   for (const Change& change : changes) {
     GenerateRequest request = Question();
@@ -99,6 +98,7 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
 
 TEST(CheckRequest, RefusesByNameWhatIsWrong) {
   const std::vector<Change> changes = {
+      {"cache_salt", [](auto& r) { r.set_cache_salt(std::string(257, 's')); }},
       {"prompt", [](auto& r) { r.clear_prompt(); }},
       {"prompt.chat.messages", [](auto& r) { r.mutable_prompt()->mutable_chat()->Clear(); }},
       {"prompt.text", [](auto& r) { r.mutable_prompt()->set_text(""); }},

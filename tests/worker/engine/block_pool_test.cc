@@ -49,7 +49,7 @@ TEST(BlockPool, MovedHandleHoldsNothing) {
 TEST(BlockPool, SharedBlockIsFreeAfterItsLastHandle) {
   BlockPool pool(1);
   BlockHandle first = *pool.Allocate();
-  BlockHandle second = first.Share();
+  BlockHandle second = pool.Reference(first.block());
   EXPECT_EQ(second.block(), first.block());
   EXPECT_EQ(pool.references(first.block()), 2);
   first.Release();
@@ -95,7 +95,7 @@ TEST(BlockPool, RandomOperationsKeepInvariants) {
         ASSERT_EQ(handle.has_value(), expect);
         if (handle) handles.push_back(*std::move(handle));
       } else if (choice == 1) {
-        handles.push_back(handles[random() % handles.size()].Share());
+        handles.push_back(pool.Reference(handles[random() % handles.size()].block()));
       } else {
         std::swap(handles[random() % handles.size()], handles.back());
         handles.pop_back();

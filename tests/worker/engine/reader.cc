@@ -18,6 +18,7 @@ void Reader::Take() {
   if (batch.started) {
     CHECK(!started_, "a sequence starts once");
     started_ = true;
+    cached_prompt_tokens_ = batch.cached_prompt_tokens;
   }
   tokens_.insert(tokens_.end(), batch.tokens.begin(), batch.tokens.end());
   ending_ = batch.ending ? batch.ending : ending_;

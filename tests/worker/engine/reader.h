@@ -27,6 +27,7 @@ class Reader {
   const std::vector<Token>& tokens() const { return tokens_; }
   const std::vector<std::int32_t>& queue_positions() const { return queue_positions_; }
   bool started() const { return started_; }
+  std::int32_t cached_prompt_tokens() const { return cached_prompt_tokens_; }
   const std::optional<Ending>& ending() const { return ending_; }
 
  private:
@@ -44,6 +45,7 @@ class Reader {
   std::vector<Token> tokens_;
   std::vector<std::int32_t> queue_positions_;
   bool started_ = false;
+  std::int32_t cached_prompt_tokens_ = 0;
   std::optional<Ending> ending_;
 };
 

@@ -37,6 +37,7 @@ class RandomRun {
 
   int completed() const { return completed_; }
   std::uint64_t preemptions() { return stepper_.scheduler().preemptions(); }
+  const PrefixUse& prefix_use() { return stepper_.scheduler().prefix_use(); }
 
  private:
   RunnerLimits Limits(std::int32_t max_in_flight) {
@@ -88,6 +89,8 @@ class RandomRun {
     const std::uint64_t seed = next_seed_++;
     Live live{.request = MakeRequest(seed, Draw(1, 40), Draw(1, 40)),
               .reader = std::make_unique<Reader>(static_cast<std::size_t>(Draw(1, 30)))};
+    if (Draw(0, 1) == 0 && !texts_.empty()) live.request.prompt_ids = Continuation();
+    if (Draw(0, 4) == 0) live.request.cache_salt = "salt";
     live.request.logprobs = Draw(0, 1) == 0;
     live.request.ignore_eos = Draw(0, 3) == 0;
     if (Draw(0, 3) == 0) live.request.start_phase = Phase::kAnswer;
@@ -100,6 +103,15 @@ class RandomRun {
     live.max_tokens = *max_tokens;
     const RequestHandle handle = stepper_.Add(live.request, *live.reader);
     live_.emplace(handle, std::move(live));
+  }
+
+  // The beginning of a text so far, and something new.
+  std::vector<std::int32_t> Continuation() {
+    std::vector<std::int32_t> ids =
+        texts_[static_cast<std::size_t>(Draw(0, static_cast<std::int32_t>(texts_.size()) - 1))];
+    ids.resize(static_cast<std::size_t>(Draw(1, static_cast<std::int32_t>(ids.size()))));
+    for (std::int32_t left = Draw(0, 6); left > 0; --left) ids.push_back(Draw(50, 52));
+    return ids;
   }
 
   RequestHandle Any() {
@@ -130,6 +142,8 @@ class RandomRun {
       EXPECT_EQ(ending->reason, alone.reason);
       ++completed_;
     }
+    std::vector<std::int32_t>& text = texts_.emplace_back(live.request.prompt_ids);
+    for (const Token& token : live.reader->tokens()) text.push_back(token.id);
     live_.erase(handle);
   }
 
@@ -137,6 +151,7 @@ class RandomRun {
   const RunnerLimits limits_;
   Stepper stepper_;
   std::map<RequestHandle, Live> live_;
+  std::vector<std::vector<std::int32_t>> texts_;  // of those that ended
   std::uint64_t next_seed_ = 0;
   int completed_ = 0;
 };
@@ -149,6 +164,7 @@ INSTANTIATE_TEST_SUITE_P(InFlight, SchedulerRandomTest, testing::Values(1, 2),
 TEST_P(SchedulerRandomTest, RandomOperationsKeepInvariantsAndTexts) {
   int completed = 0;
   std::uint64_t preemptions = 0;
+  std::uint64_t hits = 0;
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     RandomRun run(seed, GetParam());
@@ -156,10 +172,12 @@ TEST_P(SchedulerRandomTest, RandomOperationsKeepInvariantsAndTexts) {
     if (HasFailure()) return;
     completed += run.completed();
     preemptions += run.preemptions();
+    hits += run.prefix_use().hits;
   }
   // The runs meet what they are meant to meet.
   EXPECT_GT(completed, 1000);
   EXPECT_GT(preemptions, 200U);
+  EXPECT_GT(hits, 300U);
 }
 
 }  // namespace

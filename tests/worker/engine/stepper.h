@@ -22,11 +22,14 @@ inline constexpr Clock::Duration kSlowReaderTimeout = std::chrono::seconds(60);
 // step, with the invariants checked after each move.
 class Stepper {
  public:
-  explicit Stepper(const RunnerLimits& limits, FakeModel model = FakeModel(kVocab))
+  explicit Stepper(const RunnerLimits& limits, FakeModel model = FakeModel(kVocab),
+                   bool enable_prefix_caching = true)
       : limits_(limits),
         model_(std::move(model)),
         runner_(limits, model_),
-        scheduler_({.end_of_sequence_ids = {kEos}, .slow_reader_timeout = kSlowReaderTimeout},
+        scheduler_({.end_of_sequence_ids = {kEos},
+                    .slow_reader_timeout = kSlowReaderTimeout,
+                    .enable_prefix_caching = enable_prefix_caching},
                    limits) {}
   ~Stepper() {
     while (scheduler_.steps_in_flight() > 0) Collect();

@@ -9,7 +9,7 @@ TEST(TokenStream, TakesEverythingInOrder) {
   TokenStream stream(4, nullptr);
   stream.SetQueuePosition(3);
   stream.SetQueuePosition(1);
-  stream.SetStarted();
+  stream.SetStarted(32);
   stream.Push({.id = 5});
   stream.Push({.id = 6});
   stream.SetEnding({.reason = EndReason::kLength, .generated_tokens = 2});
@@ -45,7 +45,7 @@ TEST(TokenStream, EventsOtherThanTokensNeedNoRoom) {
 TEST(TokenStream, CallsBackOnlyWhenItWasEmpty) {
   int calls = 0;
   TokenStream stream(8, [&calls] { ++calls; });
-  stream.SetStarted();
+  stream.SetStarted(0);
   stream.Push({});
   stream.Push({});
   EXPECT_EQ(calls, 1);

@@ -43,7 +43,8 @@ std::string NameOf(const Place& place) {
 
 class ExactnessTest : public testing::TestWithParam<Place> {
  protected:
-  static constexpr std::int32_t kTokens = 12;  // drawn by each request
+  static constexpr std::int32_t kTokens = 12;      // drawn by each request
+  static constexpr std::int32_t kLongTokens = 64;  // over several borders of blocks
 
   void SetUp() override {
     WholeEngine engine(place().shape, Options());
@@ -76,6 +77,26 @@ class ExactnessTest : public testing::TestWithParam<Place> {
                                        static_cast<std::int32_t>(place().shape.vocab)));
     }
     return requests;
+  }
+
+  // `options` with KV cache for a third of what `requests` would fill, but for the longest at
+  // least.
+  model::ModelOptions WithRoomForAThird(model::ModelOptions options,
+                                        const std::vector<Request>& requests) const {
+    std::int64_t tokens = 0;
+    for (const Request& request : requests) {
+      tokens += std::ssize(request.prompt_ids) + *request.max_tokens;
+    }
+    const std::int64_t longest = options.max_model_len + options.block_tokens;
+    const std::int64_t element = place().device == "cuda" ? 2 : 4;
+    options.kv_cache_memory_bytes = std::max(tokens / 3, longest) * place().shape.layers * 2 *
+                                    place().shape.kv_heads * 128 * element;
+    return options;
+  }
+
+  static std::int32_t SumOfPreemptions(const std::vector<Text>& texts) {
+    const auto count = [](std::int32_t sum, const Text& text) { return sum + text.preemptions; };
+    return std::accumulate(texts.begin(), texts.end(), 0, count);
   }
 
   // The device is there: SetUp saw it.
@@ -128,24 +149,55 @@ TEST_P(ExactnessTest, PrefillOfDrawnTokensContinuesWithTheSameBits) {
 
 TEST_P(ExactnessTest, PreemptionChangesNothing) {
   // Long enough that all grow by several blocks, with room for a third of what all would like.
-  constexpr std::int32_t kLongTokens = 64;
   model::ModelOptions options = Options();
   options.max_model_len = place().longest_prompt + kLongTokens;
   std::vector<Request> requests = requests_;
-  std::int64_t tokens = 0;
-  for (Request& request : requests) {
-    request.max_tokens = kLongTokens;
-    tokens += std::ssize(request.prompt_ids) + kLongTokens;
-  }
+  for (Request& request : requests) request.max_tokens = kLongTokens;
   const std::vector<Text> expected = WholeEngine(place().shape, options).RunAlone(requests);
-  const std::int64_t longest = options.max_model_len + options.block_tokens;
-  const std::int64_t element = place().device == "cuda" ? 2 : 4;
-  options.kv_cache_memory_bytes = std::max(tokens / 3, longest) * place().shape.layers * 2 *
-                                  place().shape.kv_heads * 128 * element;
-  const std::vector<Text> texts = RunWith(options, requests);
+  const std::vector<Text> texts = RunWith(WithRoomForAThird(options, requests), requests);
   EXPECT_EQ(texts, expected);
-  const auto count = [](std::int32_t sum, const Text& text) { return sum + text.preemptions; };
-  EXPECT_GT(std::accumulate(texts.begin(), texts.end(), 0, count), 0);
+  EXPECT_GT(SumOfPreemptions(texts), 0);
+}
+
+// Each turn asks with what the one before had, its answer and something new; neighbours begin
+// alike.
+TEST_P(ExactnessTest, PrefixHitsChangeNothing) {
+  constexpr std::int32_t kTurns = 2;
+  constexpr std::int32_t kNew = 9;  // tokens that a turn asks beyond the answer before
+  model::ModelOptions options = Options();
+  options.max_model_len = place().longest_prompt + kTurns * (kLongTokens + kNew);
+  std::vector<Request> requests = requests_;
+  for (std::size_t i = 1; i < requests.size(); ++i) {
+    const std::vector<std::int32_t>& before = requests[i - 1].prompt_ids;
+    std::vector<std::int32_t>& prompt = requests[i].prompt_ids;
+    const std::size_t shared = std::min(before.size(), prompt.size()) * (i % 4) / 3;
+    std::copy_n(before.begin(), shared, prompt.begin());
+  }
+  for (Request& request : requests) request.max_tokens = kLongTokens;
+  WholeEngine cold(place().shape, options);
+  WholeEngine warm(place().shape, options, true);
+  WholeEngine tight(place().shape, WithRoomForAThird(options, requests), true);
+  std::int32_t preemptions = 0;
+  for (std::int32_t turn = 0; turn < kTurns; ++turn) {
+    const std::vector<Text> expected = cold.Run(requests);
+    ASSERT_EQ(warm.Run(requests), expected) << "turn " << turn;
+    ASSERT_EQ(warm.Run(requests), expected) << "again in turn " << turn;
+    const std::vector<Text> texts = tight.Run(requests);
+    ASSERT_EQ(texts, expected) << "with few blocks in turn " << turn;
+    preemptions += SumOfPreemptions(texts);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      std::vector<std::int32_t>& prompt = requests[i].prompt_ids;
+      prompt.insert(prompt.end(), expected[i].ids.begin(), expected[i].ids.end());
+      const Request more = RandomRequest(i * kTurns + static_cast<std::size_t>(turn), kNew, 1,
+                                         static_cast<std::int32_t>(place().shape.vocab));
+      prompt.insert(prompt.end(), more.prompt_ids.begin(), more.prompt_ids.end());
+    }
+  }
+  EXPECT_EQ(cold.status().prefix_use.hits, 0U);
+  // Whoever asks a second time finds all but its last block.
+  EXPECT_GT(warm.status().prefix_use.hit_tokens, warm.status().prefix_use.query_tokens / 2);
+  EXPECT_GT(tight.status().prefix_use.hits, 0U);
+  EXPECT_GT(preemptions, 0);
 }
 
 TEST_P(ExactnessTest, AFreshlyLoadedModelGivesTheSame) {

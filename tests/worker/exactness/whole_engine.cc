@@ -43,7 +43,8 @@ void PrintTo(const Text& text, std::ostream* out) {
   }
 }
 
-WholeEngine::WholeEngine(const Shape& shape, model::ModelOptions options) {
+WholeEngine::WholeEngine(const Shape& shape, model::ModelOptions options,
+                         bool enable_prefix_caching) {
   model::WriteFile(dir_.path() / "config.json", ConfigOf(shape));
   options.model_dir = dir_.path();
   options.random_weights = true;
@@ -53,7 +54,9 @@ WholeEngine::WholeEngine(const Shape& shape, model::ModelOptions options) {
     return;
   }
   runner_ = *std::move(runner);
-  engine_ = std::make_unique<engine::Engine>(engine::EngineConfig{}, *runner_, Clock::Real());
+  engine::EngineConfig config;
+  config.enable_prefix_caching = enable_prefix_caching;
+  engine_ = std::make_unique<engine::Engine>(config, *runner_, Clock::Real());
 }
 
 std::vector<Text> WholeEngine::Run(const std::vector<Request>& requests) {

@@ -40,13 +40,16 @@ void PrintTo(const Text& text, std::ostream* out);
 // A loaded model with the real scheduler.
 class WholeEngine {
  public:
-  // `options` without model_dir and random_weights.
-  WholeEngine(const Shape& shape, model::ModelOptions options);
+  // `options` without model_dir and random_weights. Without prefix caching, so that every prompt is
+  // computed, unless it is asked for.
+  WholeEngine(const Shape& shape, model::ModelOptions options, bool enable_prefix_caching = false);
 
   // Why there is none, e.g. too few GPUs; empty if there is one.
   const std::string& why_none() const { return why_none_; }
 
   const engine::RunnerLimits& limits() const { return runner_->limits(); }
+
+  engine::EngineStatus status() const { return engine_->status(); }
 
   // All at once; the texts in the order of the requests.
   std::vector<Text> Run(const std::vector<engine::Request>& requests);

@@ -172,6 +172,25 @@ TEST_F(BatchTest, KeepsTheSlotsTables) {
   EXPECT_EQ(batch_.sample_view().slot_sampling[1].seed, 0U);
 }
 
+// Slots may share blocks, so that the tables hold more than there are.
+TEST(BatchSharedBlocksTest, OnePlanMayFillEveryTable) {
+  engine::RunnerLimits limits = Limits();
+  limits.num_blocks = 2;
+  kernels::CpuBackend backend(1);
+  Batch batch(limits, backend);
+  engine::StepPlan plan = DecodePlan();
+  for (std::int32_t slot = 0; slot < limits.max_num_seqs; ++slot) {
+    plan.sampling_changes.push_back({slot, {}});
+    for (std::int32_t index = 0; index < 4; ++index) {
+      plan.block_table_changes.push_back({slot, index, (slot + index) % 2});
+    }
+  }
+  batch.Load(plan);
+  const std::int32_t* tables = batch.view().block_tables;
+  EXPECT_THAT(Read(tables, 4), ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(Read(tables + 7 * 4, 4), ElementsAre(1, 0, 1, 0));
+}
+
 TEST(BatchCopyTest, OneCopyAStepAndAScatterForWhatChanges) {
   kernels::AsyncBackend backend(1, false);
   Batch batch(Limits(), backend);

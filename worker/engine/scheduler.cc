@@ -94,6 +94,7 @@ void Scheduler::Apply(const StepResult& result) {
             "each sampling row has its result");
       Commit(sequence, result, result.rows[drawn++]);
     }
+    CacheBlocks(sequence);
     RetireIfIdle(sequence);
   }
   CHECK(drawn == result.rows.size(), "each result has its row");
@@ -110,7 +111,6 @@ void Scheduler::Commit(Sequence& sequence, const StepResult& result, const RowRe
   const std::int32_t id = result.ids[index];
   const float logprob = sequence.request().logprobs ? result.logprobs[index] : 0.0F;
   sequence.stream->Push(sequence.Commit(id, logprob));
-  CacheBlocks(sequence);
   if (EndsSequence(sequence, id)) {
     Finish(sequence, EndReason::kEndOfSequence);
   } else if (sequence.reached_max_tokens()) {
@@ -124,7 +124,7 @@ bool Scheduler::EndsSequence(const Sequence& sequence, std::int32_t id) const {
 }
 
 void Scheduler::CacheBlocks(Sequence& sequence) {
-  if (!config_.enable_prefix_caching) return;
+  if (!config_.enable_prefix_caching || sequence.not_finite) return;
   const std::int32_t tokens = limits_.block_tokens;
   const std::int32_t full = std::min(sequence.computed(), sequence.committed()) / tokens;
   for (; sequence.blocks_cached < full; ++sequence.blocks_cached) {

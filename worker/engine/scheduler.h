@@ -35,10 +35,10 @@ struct SchedulerConfig {
 // the front of the queue and is later recomputed from its prompt and its drawn ids. The youngest
 // itself waits instead, as someone older will end or take its blocks.
 //
-// Full blocks of committed ids enter the prefix cache once the step that writes their last token is
-// planned: later plans may read them, as the runner computes in order; the same plan may not. A
-// sequence is admitted with the cached blocks that its ids begin with, but always computes its last
-// id, whose logits it needs. If two computed the same block, the later one changes over to the
+// Full blocks of committed ids enter the prefix cache once the step that writes their last token
+// was submitted: later plans may read them, as the runner computes in order; the same plan may not.
+// A sequence is admitted with the cached blocks that its ids begin with, but always computes its
+// last id, whose logits it needs. If two computed the same block, the later one changes over to the
 // cached one and gives its own back, so that a chain of cached blocks is held as a whole.
 //
 // Plans may be made while earlier ones are in flight. Slots and blocks are free again when the last

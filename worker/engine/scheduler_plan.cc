@@ -24,6 +24,11 @@ std::int32_t Headroom(std::size_t running, std::int32_t total_blocks) {
 
 StepPlan Scheduler::Plan(Clock::TimePoint now) {
   CHECK(steps_in_flight() < limits_.max_in_flight, "a plan more than the runner takes");
+  // From now on others may read what the step before writes. Only now, as the device has it
+  // already.
+  if (!in_flight_.empty()) {
+    for (const PlannedRow& row : in_flight_.back().rows) CacheBlocks(*row.sequence);
+  }
   Draft draft{.plan = {}, .rows = {}, .budget = limits_.max_num_batched_tokens, .now = now};
   PlanDecodes(draft);
   PlanPrefills(draft);
@@ -31,8 +36,6 @@ StepPlan Scheduler::Plan(Clock::TimePoint now) {
   if (draft.rows.empty()) return {};
   draft.plan.step = ++last_step_;
   in_flight_.push_back({.step = draft.plan.step, .rows = std::move(draft.rows), .given_up = {}});
-  // Only now: a step reads what steps before it wrote, never a neighbour's blocks of the same step.
-  for (const PlannedRow& row : in_flight_.back().rows) CacheBlocks(*row.sequence);
   return std::move(draft.plan);
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "tests/bench/engine_command.h"
+#include "tests/bench/serve_command.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -17,6 +18,8 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"engine", "decoding and reading prompts through the engine, without RPC", RunEngineCommand},
+    {"serve", "load through router and worker: latencies, throughput, and the contract",
+     RunServeCommand},
 };
 
 int Main(std::span<const char* const> arguments) {

@@ -31,7 +31,7 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitConfig = 78;  // EX_CONFIG
 
-constexpr std::chrono::seconds kConnectPatience{10};
+constexpr std::chrono::seconds kConnectPatience{3};
 // Between two lines of progress where they stay.
 constexpr double kLineSeconds = 10;
 

@@ -12,7 +12,7 @@ namespace thinkwire::bench {
 // How a stream ended; each ends in exactly one way.
 enum class Outcome : std::uint8_t {
   kCompleted,  // status OK
-  kRefused,    // by the server, before Started
+  kRefused,    // by the server before Started: it is full, or the request was meant to be wrong
   kDeadline,   // the request's own
   kCancelled,  // by us, as planned
   kFailed,     // in any other way

@@ -72,7 +72,9 @@ Outcome ServeStream::OutcomeOf(const absl::Status& status) const {
   if (has_deadline && absl::IsDeadlineExceeded(status)) return Outcome::kDeadline;
   // An error without an ErrorInfo is not the server's word, but gRPC's about the way to it.
   const bool is_servers = !rpc::ErrorReason(status).empty();
-  return is_servers && !checker_.started() ? Outcome::kRefused : Outcome::kFailed;
+  const bool may_refuse = absl::IsResourceExhausted(status) || absl::IsUnavailable(status) ||
+                          (plan_.bad && absl::IsInvalidArgument(status));
+  return is_servers && may_refuse && !checker_.started() ? Outcome::kRefused : Outcome::kFailed;
 }
 
 void ServeStream::OnDone(const grpc::Status& grpc_status) {

@@ -12,6 +12,7 @@
 #include "common/status.h"
 #include "nlohmann/json.hpp"
 #include "tests/bench/distill_shapes.h"
+#include "tests/bench/text_file.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -20,14 +21,6 @@ using nlohmann::json;
 
 constexpr int kExitFailure = 1;
 constexpr int kExitConfig = 78;  // EX_CONFIG
-
-absl::Status WriteFile(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::trunc);
-  file << text << "\n";
-  file.close();
-  if (file) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("cannot write ", path.string()));
-}
 
 // Puts every id below `vocab_size` into the vocabulary. Added tokens go in too: there they keep
 // their ids, whatever else there is.
@@ -56,7 +49,7 @@ absl::Status WriteTokenizer(const std::filesystem::path& from, std::int64_t voca
   }
   const absl::Status stretched = Stretch(vocab_size, tokenizer);
   if (!stretched.ok()) return Annotate(stretched, from.string());
-  return WriteFile(to, tokenizer.dump());
+  return WriteTextFile(to.string(), tokenizer.dump());
 }
 
 }  // namespace
@@ -71,7 +64,7 @@ absl::Status WriteModelFolder(std::string_view name, const std::filesystem::path
   }
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  RETURN_IF_ERROR(WriteFile(folder / "config.json", config));
+  RETURN_IF_ERROR(WriteTextFile((folder / "config.json").string(), config));
   const auto vocab_size = json::parse(config)["vocab_size"].get<std::int64_t>();
   RETURN_IF_ERROR(
       WriteTokenizer(tokenizer / "tokenizer.json", vocab_size, folder / "tokenizer.json"));

@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,6 +22,7 @@
 #include "tests/bench/serve_report.h"
 #include "tests/bench/serve_summary.h"
 #include "tests/bench/serve_workload.h"
+#include "tests/bench/text_file.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
 namespace thinkwire::bench {
@@ -65,17 +65,14 @@ absl::StatusOr<std::string> ChooseVariant(const ServeOptions& options,
 class ProgressLine {
  public:
   void Show(const LoadProgress& progress) {
-    const bool over = progress.in_flight == 0 && progress.seconds > 0;
-    if (!terminal_ && !over && progress.seconds < shown_ + kLineSeconds) return;
+    if (!terminal_ && !progress.over && progress.seconds < shown_ + kLineSeconds) return;
     const double seconds = progress.seconds - shown_;
     const double rate = seconds > 0 ? static_cast<double>(progress.tokens - tokens_) / seconds : 0;
     std::fprintf(stderr, terminal_ ? "\r\033[K%s" : "%s\n",
                  DescribeProgress(progress, rate).c_str());
     shown_ = progress.seconds;
     tokens_ = progress.tokens;
-  }
-  void End() const {
-    if (terminal_) std::fputs("\n", stderr);
+    if (terminal_ && progress.over) std::fputs("\n", stderr);
   }
 
  private:
@@ -83,14 +80,6 @@ class ProgressLine {
   double shown_ = 0;         // when
   std::int64_t tokens_ = 0;  // by then
 };
-
-absl::Status WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::trunc);
-  file << text << "\n";
-  file.close();
-  if (file) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("cannot write ", path));
-}
 
 absl::StatusOr<int> Run(const ServeOptions& options) {
   const auto channel = rpc::MakeChannel(options.target);
@@ -107,7 +96,6 @@ absl::StatusOr<int> Run(const ServeOptions& options) {
         line.Show(progress);
         memory.LookAt(progress.seconds);
       });
-  line.End();
   const Summary summary = Summarize(load.records, load.shed, options);
   const ServeReport report = {.options = options,
                               .variant = variant,
@@ -115,7 +103,7 @@ absl::StatusOr<int> Run(const ServeOptions& options) {
                               .summary = summary,
                               .memory = memory.processes()};
   std::fputs(DescribeReport(report).c_str(), stdout);
-  if (!options.json.empty()) RETURN_IF_ERROR(WriteFile(options.json, ToJson(report)));
+  if (!options.json.empty()) RETURN_IF_ERROR(WriteTextFile(options.json, ToJson(report)));
   return summary.failed() == 0 && summary.violations == 0 ? 0 : kExitFailure;
 }
 

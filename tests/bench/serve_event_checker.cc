@@ -54,7 +54,7 @@ std::int32_t EventChecker::Add(const Event& event) {
 }
 
 std::optional<EventChecker::Place> EventChecker::Next(const Event& event) const {
-  const auto from = [this](Place place, bool fits) {
+  const auto from = [](Place place, bool fits) {
     return fits ? std::optional<Place>(place) : std::nullopt;
   };
   const bool reasons = (place_ == Place::kStarted && !answer_first_) || place_ == Place::kReasoning;

@@ -66,6 +66,7 @@ class Load {
       }
       WaitUntil(std::min({next_due, next_progress_, sending_ || abandoned_ ? kNever : give_up_}));
     }
+    progress_.over = true;
     TellProgress();
     result_.shed = progress_.shed;
     result_.seconds = Now();

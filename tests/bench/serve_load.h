@@ -21,6 +21,7 @@ struct LoadProgress {
   std::array<std::int64_t, std::size(kOutcomes)> ended = {};  // by Outcome
   std::int64_t violations = 0;
   std::int64_t tokens = 0;
+  bool over = false;  // the last word
 };
 
 // What a load left.

@@ -61,7 +61,10 @@ std::vector<Option> Table(ServeOptions& options, Texts& texts) {
        "0"},
       {"goodput_ms", &options.goodput_ms,
        "what completes within this time of being sent counts as goodput; 0: whatever completes"},
-      {"pids", &texts.pids, "local processes whose memory is watched, a list; empty: none"},
+      {"pids", &texts.pids,
+       "local processes whose memory is watched, a list, and how it grows after the first quarter "
+       "of "
+       "the time; empty: none"},
       {"json", &options.json, "file for all figures; empty: none"},
       {"help", &options.help, "print this"},
   };

@@ -9,7 +9,7 @@ namespace {
 
 using nlohmann::json;
 
-// Memory is told from here on: caches and pools have filled by then.
+// The slope of memory is told from here on: caches and pools have filled by then.
 constexpr double kMemoryWarmUpShare = 0.25;
 
 struct NamedTimes {

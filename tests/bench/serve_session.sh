@@ -124,12 +124,13 @@ measure() {
   start "$name-router" "$router" --config "$logs/$name-router.yaml" --listen 127.0.0.1:0 \
     --metrics_listen= || return
   local load=("$bench" serve --target "127.0.0.1:$port" --prompt_tokens "$prompt" --ignore_eos)
-  step "$name-idle" "${load[@]}" --concurrency 1 --requests $((4 * waves + 4)) \
+  # Different seeds, or the worker would find prompts of an earlier load in its prefix cache.
+  step "$name-idle" "${load[@]}" --seed 1 --concurrency 1 --requests $((4 * waves + 4)) \
     --warmup_requests 4 --max_tokens 2 --json "$logs/$name-idle.json"
-  step "$name-waves" "${load[@]}" --concurrency "$streams" --in_waves \
+  step "$name-waves" "${load[@]}" --seed 2 --concurrency "$streams" --in_waves \
     --requests $((streams * (waves + 1))) --warmup_requests "$streams" --max_tokens "$output" \
     --json "$logs/$name-waves.json"
-  step "$name-closed" "${load[@]}" --concurrency "$streams" \
+  step "$name-closed" "${load[@]}" --seed 3 --concurrency "$streams" \
     --requests $((streams * (waves + 1))) --warmup_requests "$streams" --max_tokens "$output" \
     --json "$logs/$name-closed.json"
   report "$name"

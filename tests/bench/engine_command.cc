@@ -1,8 +1,6 @@
 #include "tests/bench/engine_command.h"
 
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +8,7 @@
 #include "tests/bench/engine_bench.h"
 #include "tests/bench/engine_options.h"
 #include "tests/bench/engine_report.h"
+#include "tests/bench/text_file.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -30,14 +29,6 @@ void PrintProgress(const EngineReport& report) {
   std::fflush(stdout);
 }
 
-absl::Status WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::trunc);
-  file << text << "\n";
-  file.close();
-  if (file) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("cannot write ", path));
-}
-
 }  // namespace
 
 int RunEngineCommand(std::span<const char* const> arguments) {
@@ -50,7 +41,7 @@ int RunEngineCommand(std::span<const char* const> arguments) {
   absl::Status written;
   const auto report = RunEngineBench(*options, [&](const EngineReport& so_far) {
     PrintProgress(so_far);
-    if (!options->json.empty()) written = WriteFile(options->json, ToJson(so_far));
+    if (!options->json.empty()) written = WriteTextFile(options->json, ToJson(so_far));
   });
   if (!report.ok()) return Fail(kExitFailure, report.status());
   if (!written.ok()) return Fail(kExitFailure, written);

@@ -5,6 +5,8 @@
 #include <span>
 
 #include "tests/bench/engine_command.h"
+#include "tests/bench/model_folder.h"
+#include "tests/bench/serve_command.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -17,6 +19,10 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"engine", "decoding and reading prompts through the engine, without RPC", RunEngineCommand},
+    {"serve", "load through router and worker: latencies, throughput, and the contract",
+     RunServeCommand},
+    {"folder", "a model folder in a distill's shape, for a worker with random weights",
+     RunFolderCommand},
 };
 
 int Main(std::span<const char* const> arguments) {

@@ -209,6 +209,8 @@ std::vector<v1::GenerateResponse> SmallStream() {
   events[4].mutable_answer_delta()->add_token_ids(20);
   events[5].mutable_finished()->set_reason(v1::FINISH_REASON_END);
   events[5].mutable_finished()->add_token_ids(21);
+  events[5].mutable_finished()->mutable_tokens()->set_reasoning_tokens(3);
+  events[5].mutable_finished()->mutable_tokens()->set_answer_tokens(2);
   auto* usage = events[6].mutable_completed()->mutable_usage();
   usage->set_prompt_tokens(3);
   usage->set_reasoning_tokens(3);

@@ -20,42 +20,12 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/integration/process.h"
+#include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
 namespace thinkwire::integration {
 namespace {
-
-// A thinkwire-router on free ports for one variant.
-class RouterProcess {
- public:
-  RouterProcess(const std::string& variant, const std::string& worker_address,
-                const std::vector<std::string>& options = {}) {
-    const std::string path = testing::TempDir() + "router-" + std::to_string(getpid()) + ".yaml";
-    std::ofstream(path) << "variants:\n  - name: " << variant << "\n    workers: [\""
-                        << worker_address << "\"]\n";
-    std::vector<std::string> arguments = {THINKWIRE_ROUTER, "--config", path,
-                                          "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"};
-    arguments.insert(arguments.end(), options.begin(), options.end());
-    process_ = std::make_unique<Process>(arguments);
-    const auto line = process_->WaitForErrorLine("\"listening\"");
-    std::filesystem::remove(path);
-    EXPECT_TRUE(line.has_value()) << process_->error();
-    if (!line) return;
-    const auto record = nlohmann::json::parse(*line);
-    port_ = record["port"];
-    metrics_port_ = record["metrics_port"];
-  }
-
-  Process& process() { return *process_; }
-  std::string address() const { return absl::StrCat("localhost:", port_); }
-  std::string metrics() const { return HttpGet(metrics_port_, "/metrics"); }
-
- private:
-  std::unique_ptr<Process> process_;
-  int port_ = 0;
-  int metrics_port_ = 0;
-};
 
 std::unique_ptr<Process> Chat(const RouterProcess& router, std::vector<std::string> arguments,
                               const std::string& input = "") {

@@ -1,0 +1,37 @@
+#include "tests/integration/router_process.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "tests/integration/worker_process.h"
+
+namespace thinkwire::integration {
+
+RouterProcess::RouterProcess(const std::string& variant, const std::string& worker_address,
+                             const std::vector<std::string>& options) {
+  const std::string path = testing::TempDir() + "router-" + std::to_string(getpid()) + ".yaml";
+  std::ofstream(path) << "variants:\n  - name: " << variant << "\n    workers: [\""
+                      << worker_address << "\"]\n";
+  std::vector<std::string> arguments = {THINKWIRE_ROUTER, "--config", path, "--listen=127.0.0.1:0",
+                                        "--metrics_listen=127.0.0.1:0"};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  process_ = std::make_unique<Process>(arguments);
+  const auto line = process_->WaitForErrorLine("\"listening\"");
+  std::filesystem::remove(path);
+  EXPECT_TRUE(line.has_value()) << process_->error();
+  if (!line) return;
+  const auto record = nlohmann::json::parse(*line);
+  port_ = record["port"];
+  metrics_port_ = record["metrics_port"];
+}
+
+std::string RouterProcess::address() const { return absl::StrCat("localhost:", port_); }
+
+std::string RouterProcess::metrics() const { return HttpGet(metrics_port_, "/metrics"); }
+
+}  // namespace thinkwire::integration

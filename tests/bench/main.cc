@@ -5,6 +5,7 @@
 #include <span>
 
 #include "tests/bench/engine_command.h"
+#include "tests/bench/tokenize_command.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -17,6 +18,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"engine", "decoding and reading prompts through the engine, without RPC", RunEngineCommand},
+    {"tokenize", "loading a tokenizer and encoding texts with it", RunTokenizeCommand},
 };
 
 int Main(std::span<const char* const> arguments) {

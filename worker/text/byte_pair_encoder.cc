@@ -1,7 +1,10 @@
 #include "worker/text/byte_pair_encoder.h"
 
-#include <algorithm>
+#include <bit>
 #include <queue>
+#include <utility>
+
+#include "worker/text/byte_words.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -9,19 +12,49 @@ namespace {
 // Up to here a scan of the whole piece per merge beats the queue.
 constexpr size_t kMaxShortPiece = 48;
 
-constexpr uint64_t PairKey(int32_t left, int32_t right) {
+uint64_t MakePair(int32_t left, int32_t right) {
   return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
 }
 
 }  // namespace
 
+BytePairEncoder::BytePairEncoder() {
+  byte_ids_.fill(kNoId);
+  ReserveMerges(1);
+}
+
+void BytePairEncoder::ReserveMerges(size_t num_merges) {
+  const size_t size = std::bit_ceil(num_merges + num_merges / 2 + 1);
+  if (size <= slots_.size()) return;
+  const std::vector<Slot> old = std::exchange(slots_, std::vector<Slot>(size, {kNoPair, kNoMerge}));
+  shift_ = 64 - std::countr_zero(size);
+  for (const Slot& slot : old) {
+    if (slot.pair != kNoPair) *FindSlot(slot.pair) = slot;
+  }
+}
+
+// The pair's slot, or the empty one where it belongs.
+BytePairEncoder::Slot* BytePairEncoder::FindSlot(uint64_t pair) {
+  size_t at = HashWords(pair, 0) >> shift_;
+  while (slots_[at].pair != pair && slots_[at].pair != kNoPair) at = (at + 1) & (slots_.size() - 1);
+  return &slots_[at];
+}
+
 void BytePairEncoder::AddMerge(int32_t left, int32_t right, int32_t rank, int32_t merged) {
-  merges_.insert_or_assign(PairKey(left, right), Merge{rank, merged});
+  const uint64_t pair = MakePair(left, right);
+  if (FindSlot(pair)->pair == kNoPair) {
+    ++num_merges_;
+    if (num_merges_ + num_merges_ / 2 >= slots_.size()) ReserveMerges(2 * num_merges_);
+  }
+  *FindSlot(pair) = {pair, {rank, merged}};
 }
 
 BytePairEncoder::Merge BytePairEncoder::FindMerge(int32_t left, int32_t right) const {
-  const auto merge = merges_.find(PairKey(left, right));
-  return merge == merges_.end() ? kNoMerge : merge->second;
+  const uint64_t pair = MakePair(left, right);
+  for (size_t at = HashWords(pair, 0) >> shift_;; at = (at + 1) & (slots_.size() - 1)) {
+    const Slot& slot = slots_[at];
+    if (slot.pair == pair || slot.pair == kNoPair) return slot.merge;
+  }
 }
 
 void BytePairEncoder::Encode(std::string_view piece, std::vector<int32_t>* ids) const {
@@ -42,17 +75,17 @@ void BytePairEncoder::EncodeShort(std::string_view piece, std::vector<int32_t>* 
   }
   for (size_t i = 0; i + 1 < size; ++i) merges[i] = FindMerge(symbols[i], symbols[i + 1]);
   while (size > 1) {
-    const auto merges_end = merges.begin() + (size - 1);
-    const auto lowest = std::min_element(
-        merges.begin(), merges_end, [](const Merge& a, const Merge& b) { return a.rank < b.rank; });
-    if (lowest->id == kNoId) break;
-    const size_t at = lowest - merges.begin();
-    symbols[at] = lowest->id;
-    std::copy(symbols.begin() + at + 2, symbols.begin() + size, symbols.begin() + at + 1);
-    if (at + 2 < size) std::copy(lowest + 1, merges_end, lowest);
+    size_t lowest = 0;
+    for (size_t i = 1; i + 1 < size; ++i) {
+      if (merges[i].rank < merges[lowest].rank) lowest = i;
+    }
+    if (merges[lowest].id == kNoId) break;
+    symbols[lowest] = merges[lowest].id;
     --size;
-    if (at > 0) merges[at - 1] = FindMerge(symbols[at - 1], symbols[at]);
-    if (at + 1 < size) merges[at] = FindMerge(symbols[at], symbols[at + 1]);
+    for (size_t i = lowest + 1; i < size; ++i) symbols[i] = symbols[i + 1];
+    for (size_t i = lowest; i + 1 < size; ++i) merges[i] = merges[i + 1];
+    if (lowest > 0) merges[lowest - 1] = FindMerge(symbols[lowest - 1], symbols[lowest]);
+    if (lowest + 1 < size) merges[lowest] = FindMerge(symbols[lowest], symbols[lowest + 1]);
   }
   ids->insert(ids->end(), symbols.begin(), symbols.begin() + size);
 }

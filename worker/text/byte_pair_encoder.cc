@@ -1,6 +1,7 @@
 #include "worker/text/byte_pair_encoder.h"
 
 #include <bit>
+#include <functional>
 #include <queue>
 #include <utility>
 
@@ -96,16 +97,6 @@ void BytePairEncoder::EncodeLong(std::string_view piece, std::vector<int32_t>* i
     uint32_t previous;
     uint32_t next;
   };
-  struct Candidate {
-    int32_t rank;
-    uint32_t at;
-    int32_t left;
-    int32_t right;
-    int32_t merged;
-    bool operator<(const Candidate& other) const {  // the queue's top is the greatest
-      return rank != other.rank ? rank > other.rank : at > other.at;
-    }
-  };
   constexpr uint32_t kEnd = UINT32_MAX;
   std::vector<Symbol> symbols;
   symbols.reserve(piece.size());
@@ -118,30 +109,41 @@ void BytePairEncoder::EncodeLong(std::string_view piece, std::vector<int32_t>* i
   if (symbols.empty()) return;
   symbols.back().next = kEnd;
 
-  std::vector<Candidate> storage;
-  storage.reserve(symbols.size());
-  std::priority_queue<Candidate> queue({}, std::move(storage));
-  const auto consider = [&](uint32_t at) {
-    if (at == kEnd || symbols[at].next == kEnd) return;
-    const int32_t left = symbols[at].id;
-    const int32_t right = symbols[symbols[at].next].id;
-    const Merge merge = FindMerge(left, right);
-    if (merge.id != kNoId) queue.push({merge.rank, at, left, right, merge.id});
+  const auto merge_at = [&](uint32_t at) {
+    const uint32_t next = symbols[at].next;
+    return next == kEnd ? kNoMerge : FindMerge(symbols[at].id, symbols[next].id);
   };
-  for (uint32_t at = 0; at < symbols.size(); ++at) consider(at);
+  // What may merge: rank << 32 | where its left symbol is, the lowest first.
+  std::vector<uint64_t> candidates;
+  candidates.reserve(symbols.size());
+  const auto candidate = [](int32_t rank, uint32_t at) {
+    return uint64_t{static_cast<uint32_t>(rank)} << 32 | at;
+  };
+  for (uint32_t at = 0; at < symbols.size(); ++at) {
+    const Merge merge = merge_at(at);
+    if (merge.id != kNoId) candidates.push_back(candidate(merge.rank, at));
+  }
+  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> queue(std::greater<>(),
+                                                                             std::move(candidates));
+  const auto consider = [&](uint32_t at) {
+    const Merge merge = at == kEnd ? kNoMerge : merge_at(at);
+    if (merge.id != kNoId) queue.push(candidate(merge.rank, at));
+  };
   while (!queue.empty()) {
-    const Candidate best = queue.top();
+    const uint64_t lowest = queue.top();
     queue.pop();
-    Symbol& left = symbols[best.at];
-    // A candidate whose pair has been merged otherwise since.
-    if (left.id != best.left || left.next == kEnd || symbols[left.next].id != best.right) continue;
+    const auto at = static_cast<uint32_t>(lowest);
+    Symbol& left = symbols[at];
+    if (left.id == kNoId) continue;
+    const Merge merge = merge_at(at);
+    if (candidate(merge.rank, at) != lowest) continue;  // it has been merged otherwise since
     Symbol& right = symbols[left.next];
-    left.id = best.merged;
+    left.id = merge.id;
     left.next = right.next;
     right.id = kNoId;
-    if (left.next != kEnd) symbols[left.next].previous = best.at;
+    if (left.next != kEnd) symbols[left.next].previous = at;
     consider(left.previous);
-    consider(best.at);
+    consider(at);
   }
   for (uint32_t at = 0; at != kEnd; at = symbols[at].next) ids->push_back(symbols[at].id);
 }

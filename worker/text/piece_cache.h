@@ -23,7 +23,7 @@ enum class TextKind : uint8_t {
 // than the vocabulary, and many times nearer than merging. Keeps pieces of up to kMaxBytes and
 // kMaxIds, each at one place of its own, where a later one takes an earlier one's.
 //
-// Owns: 256 KiB. Threads: one at a time.
+// Owns: 1 MiB. Threads: one at a time.
 class PieceCache {
  public:
   static constexpr size_t kMaxBytes = 2 * kWordBytes;
@@ -49,7 +49,7 @@ class PieceCache {
   void Keep(std::string_view piece, TextKind kind, const std::vector<int32_t>& ids, size_t first);
 
  private:
-  static constexpr int kLogNumEntries = 13;  // what stays in a core's second-level cache
+  static constexpr int kLogNumEntries = 15;
 
   struct Entry {
     uint64_t begin = 0;  // the piece's first 8 bytes (ShortWord if it has less)

@@ -1,11 +1,8 @@
 #include "worker/text/byte_pair_encoder.h"
 
-#include <bit>
 #include <functional>
 #include <queue>
 #include <utility>
-
-#include "worker/text/byte_words.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -13,49 +10,46 @@ namespace {
 // Up to here a scan of the whole piece per merge beats the queue.
 constexpr size_t kMaxShortPiece = 48;
 
-uint64_t MakePair(int32_t left, int32_t right) {
+constexpr uint64_t PairKey(int32_t left, int32_t right) {
   return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+}
+
+// A long piece is a list of symbols, linked within a vector.
+struct Symbol {
+  int32_t id;  // kNoId once it has become part of the one before
+  uint32_t previous;
+  uint32_t next;
+};
+constexpr uint32_t kEnd = UINT32_MAX;
+
+std::vector<Symbol> LinkBytes(std::string_view piece, const std::array<int32_t, 256>& byte_ids) {
+  std::vector<Symbol> symbols;
+  symbols.reserve(piece.size());
+  for (const char c : piece) {
+    const int32_t id = byte_ids[static_cast<uint8_t>(c)];
+    if (id == BytePairEncoder::kNoId) continue;
+    const auto at = static_cast<uint32_t>(symbols.size());
+    symbols.push_back({id, at == 0 ? kEnd : at - 1, at + 1});
+  }
+  if (!symbols.empty()) symbols.back().next = kEnd;
+  return symbols;
+}
+
+// A pair that may merge, by where its left symbol is. The least merges first: the lowest rank, of
+// equal ones the leftmost.
+constexpr uint64_t MakeCandidate(int32_t rank, uint32_t left_at) {
+  return uint64_t{static_cast<uint32_t>(rank)} << 32 | left_at;
 }
 
 }  // namespace
 
-BytePairEncoder::BytePairEncoder() {
-  byte_ids_.fill(kNoId);
-  ReserveMerges(1);
-}
-
-void BytePairEncoder::ReserveMerges(size_t num_merges) {
-  const size_t size = std::bit_ceil(num_merges + num_merges / 2 + 1);
-  if (size <= slots_.size()) return;
-  const std::vector<Slot> old = std::exchange(slots_, std::vector<Slot>(size, {kNoPair, kNoMerge}));
-  shift_ = 64 - std::countr_zero(size);
-  for (const Slot& slot : old) {
-    if (slot.pair != kNoPair) *FindSlot(slot.pair) = slot;
-  }
-}
-
-// The pair's slot, or the empty one where it belongs.
-BytePairEncoder::Slot* BytePairEncoder::FindSlot(uint64_t pair) {
-  size_t at = HashWords(pair, 0) >> shift_;
-  while (slots_[at].pair != pair && slots_[at].pair != kNoPair) at = (at + 1) & (slots_.size() - 1);
-  return &slots_[at];
-}
-
 void BytePairEncoder::AddMerge(int32_t left, int32_t right, int32_t rank, int32_t merged) {
-  const uint64_t pair = MakePair(left, right);
-  if (FindSlot(pair)->pair == kNoPair) {
-    ++num_merges_;
-    if (num_merges_ + num_merges_ / 2 >= slots_.size()) ReserveMerges(2 * num_merges_);
-  }
-  *FindSlot(pair) = {pair, {rank, merged}};
+  merges_.insert_or_assign(PairKey(left, right), Merge{rank, merged});
 }
 
 BytePairEncoder::Merge BytePairEncoder::FindMerge(int32_t left, int32_t right) const {
-  const uint64_t pair = MakePair(left, right);
-  for (size_t at = HashWords(pair, 0) >> shift_;; at = (at + 1) & (slots_.size() - 1)) {
-    const Slot& slot = slots_[at];
-    if (slot.pair == pair || slot.pair == kNoPair) return slot.merge;
-  }
+  const auto merge = merges_.find(PairKey(left, right));
+  return merge == merges_.end() ? kNoMerge : merge->second;
 }
 
 void BytePairEncoder::Encode(std::string_view piece, std::vector<int32_t>* ids) const {
@@ -92,42 +86,23 @@ void BytePairEncoder::EncodeShort(std::string_view piece, std::vector<int32_t>* 
 }
 
 void BytePairEncoder::EncodeLong(std::string_view piece, std::vector<int32_t>* ids) const {
-  struct Symbol {
-    int32_t id;  // kNoId once it has become part of the one before
-    uint32_t previous;
-    uint32_t next;
-  };
-  constexpr uint32_t kEnd = UINT32_MAX;
-  std::vector<Symbol> symbols;
-  symbols.reserve(piece.size());
-  for (const char c : piece) {
-    const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
-    if (id == kNoId) continue;
-    const auto at = static_cast<uint32_t>(symbols.size());
-    symbols.push_back({id, at == 0 ? kEnd : at - 1, at + 1});
-  }
+  std::vector<Symbol> symbols = LinkBytes(piece, byte_ids_);
   if (symbols.empty()) return;
-  symbols.back().next = kEnd;
-
   const auto merge_at = [&](uint32_t at) {
     const uint32_t next = symbols[at].next;
     return next == kEnd ? kNoMerge : FindMerge(symbols[at].id, symbols[next].id);
   };
-  // What may merge: rank << 32 | where its left symbol is, the lowest first.
   std::vector<uint64_t> candidates;
   candidates.reserve(symbols.size());
-  const auto candidate = [](int32_t rank, uint32_t at) {
-    return uint64_t{static_cast<uint32_t>(rank)} << 32 | at;
-  };
   for (uint32_t at = 0; at < symbols.size(); ++at) {
     const Merge merge = merge_at(at);
-    if (merge.id != kNoId) candidates.push_back(candidate(merge.rank, at));
+    if (merge.id != kNoId) candidates.push_back(MakeCandidate(merge.rank, at));
   }
   std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> queue(std::greater<>(),
                                                                              std::move(candidates));
   const auto consider = [&](uint32_t at) {
     const Merge merge = at == kEnd ? kNoMerge : merge_at(at);
-    if (merge.id != kNoId) queue.push(candidate(merge.rank, at));
+    if (merge.id != kNoId) queue.push(MakeCandidate(merge.rank, at));
   };
   while (!queue.empty()) {
     const uint64_t lowest = queue.top();
@@ -136,7 +111,7 @@ void BytePairEncoder::EncodeLong(std::string_view piece, std::vector<int32_t>* i
     Symbol& left = symbols[at];
     if (left.id == kNoId) continue;
     const Merge merge = merge_at(at);
-    if (candidate(merge.rank, at) != lowest) continue;  // it has been merged otherwise since
+    if (MakeCandidate(merge.rank, at) != lowest) continue;  // merged otherwise since
     Symbol& right = symbols[left.next];
     left.id = merge.id;
     left.next = right.next;

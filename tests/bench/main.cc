@@ -7,6 +7,7 @@
 #include "tests/bench/engine_command.h"
 #include "tests/bench/model_folder.h"
 #include "tests/bench/serve_command.h"
+#include "tests/bench/tokenize_command.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -23,6 +24,7 @@ constexpr Command kCommands[] = {
      RunServeCommand},
     {"folder", "a model folder in a distill's shape, for a worker with random weights",
      RunFolderCommand},
+    {"tokenize", "loading a tokenizer and encoding texts with it", RunTokenizeCommand},
 };
 
 int Main(std::span<const char* const> arguments) {

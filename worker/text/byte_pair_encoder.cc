@@ -1,7 +1,8 @@
 #include "worker/text/byte_pair_encoder.h"
 
-#include <algorithm>
+#include <functional>
 #include <queue>
+#include <utility>
 
 namespace thinkwire::worker::text {
 namespace {
@@ -11,6 +12,33 @@ constexpr size_t kMaxShortPiece = 48;
 
 constexpr uint64_t PairKey(int32_t left, int32_t right) {
   return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+}
+
+// A long piece is a list of symbols, linked within a vector.
+struct Symbol {
+  int32_t id;  // kNoId once it has become part of the one before
+  uint32_t previous;
+  uint32_t next;
+};
+constexpr uint32_t kEnd = UINT32_MAX;
+
+std::vector<Symbol> LinkBytes(std::string_view piece, const std::array<int32_t, 256>& byte_ids) {
+  std::vector<Symbol> symbols;
+  symbols.reserve(piece.size());
+  for (const char c : piece) {
+    const int32_t id = byte_ids[static_cast<uint8_t>(c)];
+    if (id == BytePairEncoder::kNoId) continue;
+    const auto at = static_cast<uint32_t>(symbols.size());
+    symbols.push_back({id, at == 0 ? kEnd : at - 1, at + 1});
+  }
+  if (!symbols.empty()) symbols.back().next = kEnd;
+  return symbols;
+}
+
+// A pair that may merge, by where its left symbol is. The least merges first: the lowest rank, of
+// equal ones the leftmost.
+constexpr uint64_t MakeCandidate(int32_t rank, uint32_t left_at) {
+  return uint64_t{static_cast<uint32_t>(rank)} << 32 | left_at;
 }
 
 }  // namespace
@@ -42,73 +70,55 @@ void BytePairEncoder::EncodeShort(std::string_view piece, std::vector<int32_t>* 
   }
   for (size_t i = 0; i + 1 < size; ++i) merges[i] = FindMerge(symbols[i], symbols[i + 1]);
   while (size > 1) {
-    const auto merges_end = merges.begin() + (size - 1);
-    const auto lowest = std::min_element(
-        merges.begin(), merges_end, [](const Merge& a, const Merge& b) { return a.rank < b.rank; });
-    if (lowest->id == kNoId) break;
-    const size_t at = lowest - merges.begin();
-    symbols[at] = lowest->id;
-    std::copy(symbols.begin() + at + 2, symbols.begin() + size, symbols.begin() + at + 1);
-    if (at + 2 < size) std::copy(lowest + 1, merges_end, lowest);
+    size_t lowest = 0;
+    for (size_t i = 1; i + 1 < size; ++i) {
+      if (merges[i].rank < merges[lowest].rank) lowest = i;
+    }
+    if (merges[lowest].id == kNoId) break;
+    symbols[lowest] = merges[lowest].id;
     --size;
-    if (at > 0) merges[at - 1] = FindMerge(symbols[at - 1], symbols[at]);
-    if (at + 1 < size) merges[at] = FindMerge(symbols[at], symbols[at + 1]);
+    for (size_t i = lowest + 1; i < size; ++i) symbols[i] = symbols[i + 1];
+    for (size_t i = lowest; i + 1 < size; ++i) merges[i] = merges[i + 1];
+    if (lowest > 0) merges[lowest - 1] = FindMerge(symbols[lowest - 1], symbols[lowest]);
+    if (lowest + 1 < size) merges[lowest] = FindMerge(symbols[lowest], symbols[lowest + 1]);
   }
   ids->insert(ids->end(), symbols.begin(), symbols.begin() + size);
 }
 
 void BytePairEncoder::EncodeLong(std::string_view piece, std::vector<int32_t>* ids) const {
-  struct Symbol {
-    int32_t id;  // kNoId once it has become part of the one before
-    uint32_t previous;
-    uint32_t next;
-  };
-  struct Candidate {
-    int32_t rank;
-    uint32_t at;
-    int32_t left;
-    int32_t right;
-    int32_t merged;
-    bool operator<(const Candidate& other) const {  // the queue's top is the greatest
-      return rank != other.rank ? rank > other.rank : at > other.at;
-    }
-  };
-  constexpr uint32_t kEnd = UINT32_MAX;
-  std::vector<Symbol> symbols;
-  symbols.reserve(piece.size());
-  for (const char c : piece) {
-    const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
-    if (id == kNoId) continue;
-    const auto at = static_cast<uint32_t>(symbols.size());
-    symbols.push_back({id, at == 0 ? kEnd : at - 1, at + 1});
-  }
+  std::vector<Symbol> symbols = LinkBytes(piece, byte_ids_);
   if (symbols.empty()) return;
-  symbols.back().next = kEnd;
-
-  std::vector<Candidate> storage;
-  storage.reserve(symbols.size());
-  std::priority_queue<Candidate> queue({}, std::move(storage));
-  const auto consider = [&](uint32_t at) {
-    if (at == kEnd || symbols[at].next == kEnd) return;
-    const int32_t left = symbols[at].id;
-    const int32_t right = symbols[symbols[at].next].id;
-    const Merge merge = FindMerge(left, right);
-    if (merge.id != kNoId) queue.push({merge.rank, at, left, right, merge.id});
+  const auto merge_at = [&](uint32_t at) {
+    const uint32_t next = symbols[at].next;
+    return next == kEnd ? kNoMerge : FindMerge(symbols[at].id, symbols[next].id);
   };
-  for (uint32_t at = 0; at < symbols.size(); ++at) consider(at);
+  std::vector<uint64_t> candidates;
+  candidates.reserve(symbols.size());
+  for (uint32_t at = 0; at < symbols.size(); ++at) {
+    const Merge merge = merge_at(at);
+    if (merge.id != kNoId) candidates.push_back(MakeCandidate(merge.rank, at));
+  }
+  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> queue(std::greater<>(),
+                                                                             std::move(candidates));
+  const auto consider = [&](uint32_t at) {
+    const Merge merge = at == kEnd ? kNoMerge : merge_at(at);
+    if (merge.id != kNoId) queue.push(MakeCandidate(merge.rank, at));
+  };
   while (!queue.empty()) {
-    const Candidate best = queue.top();
+    const uint64_t lowest = queue.top();
     queue.pop();
-    Symbol& left = symbols[best.at];
-    // A candidate whose pair has been merged otherwise since.
-    if (left.id != best.left || left.next == kEnd || symbols[left.next].id != best.right) continue;
+    const auto at = static_cast<uint32_t>(lowest);
+    Symbol& left = symbols[at];
+    if (left.id == kNoId) continue;
+    const Merge merge = merge_at(at);
+    if (MakeCandidate(merge.rank, at) != lowest) continue;  // merged otherwise since
     Symbol& right = symbols[left.next];
-    left.id = best.merged;
+    left.id = merge.id;
     left.next = right.next;
     right.id = kNoId;
-    if (left.next != kEnd) symbols[left.next].previous = best.at;
+    if (left.next != kEnd) symbols[left.next].previous = at;
     consider(left.previous);
-    consider(best.at);
+    consider(at);
   }
   for (uint32_t at = 0; at != kEnd; at = symbols[at].next) ids->push_back(symbols[at].id);
 }

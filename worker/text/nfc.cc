@@ -1,58 +1,159 @@
 #include "worker/text/nfc.h"
 
-#include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
-#include <unicode/stringpiece.h>
+#include <unicode/uchar.h>
 #include <unicode/uniset.h>
+#include <unicode/unistr.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <vector>
 
 #include "common/check.h"
+#include "worker/text/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {
 
-// Every character below U+0300 is in form C and does not combine with a character before it.
-bool IsSurelyNfc(std::string_view utf8) {
-  constexpr uint8_t kLeadByteOfU0300 = 0xCC;
-  return std::all_of(utf8.begin(), utf8.end(),
-                     [](char c) { return static_cast<uint8_t>(c) < kLeadByteOfU0300; });
-}
+constexpr char32_t kCodePointEnd = 0x110000;
 
-icu::UnicodeSet CharactersOfUnicode9() {
-  UErrorCode error = U_ZERO_ERROR;
-  icu::UnicodeSet set(u"[:age=9.0:]", error);
-  CHECK(U_SUCCESS(error), "ICU's data for the age of characters is not there");
-  set.freeze();
-  return set;
-}
+// What a table over all code points says of one: its canonical combining class (0 to 240; 0: a
+// starter) if it is in form C wherever it stands behind no higher class, else one of these.
+constexpr uint8_t kLater = 254;   // came after Unicode 9.0: a starter that never changes
+constexpr uint8_t kUnsure = 255;  // changes, or may compose with what is before it
 
-// Constant once made.
+constexpr bool IsStarter(uint8_t kind) { return kind == 0 || kind == kLater; }
+
 const icu::Normalizer2& Nfc() {
-  static const icu::UnicodeSet characters = CharactersOfUnicode9();
   UErrorCode error = U_ZERO_ERROR;
   const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(error);
   CHECK(U_SUCCESS(error), "ICU's data for form C is not there");
-  static const icu::FilteredNormalizer2 filtered(*nfc, characters);
-  return filtered;
+  return *nfc;
+}
+
+std::vector<uint8_t> MakeKinds() {
+  UErrorCode error = U_ZERO_ERROR;
+  const icu::UnicodeSet characters(u"[:age=9.0:]", error);
+  CHECK(U_SUCCESS(error), "ICU's data for the age of characters is not there");
+  std::vector<uint8_t> kinds(kCodePointEnd, kLater);
+  for (int32_t range = 0; range < characters.getRangeCount(); ++range) {
+    for (UChar32 c = characters.getRangeStart(range); c <= characters.getRangeEnd(range); ++c) {
+      const bool yes = u_getIntPropertyValue(c, UCHAR_NFC_QUICK_CHECK) == UNORM_YES;
+      kinds[c] = yes ? u_getCombiningClass(c) : kUnsure;
+    }
+  }
+  return kinds;
+}
+
+// By code point. Constant once made.
+const uint8_t* Kinds() {
+  static const std::vector<uint8_t> kinds = MakeKinds();
+  return kinds.data();
+}
+
+struct Character {
+  UChar32 code_point;
+  uint8_t combining_class;
+  bool later;  // kLater
+};
+
+// `utf8` decomposed, the marks after each starter in canonical order.
+std::vector<Character> Decompose(std::string_view utf8) {
+  std::vector<Character> characters;
+  icu::UnicodeString mapping;
+  while (!utf8.empty()) {
+    const Utf8Step step = DecodeUtf8(utf8);
+    const auto c = static_cast<UChar32>(step.code_point);
+    utf8.remove_prefix(step.length);
+    const bool later = Kinds()[c] == kLater;
+    if (later || !Nfc().getDecomposition(c, mapping)) mapping.setTo(c);
+    for (int32_t i = 0; i < mapping.length(); i = mapping.moveIndex32(i, 1)) {
+      const UChar32 part = mapping.char32At(i);
+      characters.push_back({part, later ? uint8_t{0} : u_getCombiningClass(part), later});
+    }
+  }
+  const auto is_starter = [](const Character& c) { return c.combining_class == 0; };
+  for (auto run = characters.begin(); run != characters.end();) {
+    const auto run_end = std::find_if(run, characters.end(), is_starter);
+    std::stable_sort(run, run_end, [](const Character& a, const Character& b) {
+      return a.combining_class < b.combining_class;
+    });
+    run = std::find_if_not(run_end, characters.end(), is_starter);
+  }
+  return characters;
+}
+
+// The canonical composition algorithm (Unicode chapter 3.11, D117) in place.
+void Compose(std::vector<Character>* characters) {
+  size_t size = 0;
+  size_t starter = SIZE_MAX;
+  for (const Character& c : *characters) {
+    if (starter != SIZE_MAX) {
+      Character& base = (*characters)[starter];
+      const bool is_blocked =
+          size > starter + 1 && (*characters)[size - 1].combining_class >= c.combining_class;
+      if (!is_blocked && !base.later && !c.later) {
+        const UChar32 composite = Nfc().composePair(base.code_point, c.code_point);
+        if (composite >= 0) {
+          base.code_point = composite;
+          continue;
+        }
+      }
+    }
+    if (c.combining_class == 0) starter = size;
+    (*characters)[size++] = c;
+  }
+  characters->resize(size);
+}
+
+// ICU's own normalize() puts each mark to its place by moving those before it, which takes a time
+// quadratic in their number, and a prompt may consist of nothing else.
+void AppendNormalized(std::string_view utf8, std::string* out) {
+  std::vector<Character> characters = Decompose(utf8);
+  Compose(&characters);
+  for (const Character& c : characters) AppendUtf8(static_cast<char32_t>(c.code_point), out);
 }
 
 }  // namespace
 
 std::string_view NormalizeNfc(std::string_view utf8, std::string* buffer) {
-  if (IsSurelyNfc(utf8)) return utf8;
-  CHECK(utf8.size() <= std::numeric_limits<int32_t>::max(), "a text is at most 2 GiB");
-  const icu::StringPiece piece(utf8.data(), static_cast<int32_t>(utf8.size()));
-  UErrorCode error = U_ZERO_ERROR;
-  if (Nfc().isNormalizedUTF8(piece, error) && U_SUCCESS(error)) return utf8;
-  buffer->clear();
-  buffer->reserve(utf8.size());
-  icu::StringByteSink<std::string> sink(buffer);
-  error = U_ZERO_ERROR;
-  Nfc().normalizeUTF8(0, piece, sink, nullptr, error);
-  CHECK(U_SUCCESS(error), "ICU could not normalise valid UTF-8");
+  const uint8_t* kinds = Kinds();
+  size_t done = 0;     // what is before it is in *buffer
+  size_t starter = 0;  // where the last starter began: no character before it changes one after
+  uint8_t highest_class = 0;
+  for (size_t at = 0; at < utf8.size();) {
+    if (const size_t ascii = NumAsciiBytesAtBegin(utf8.substr(at)); ascii > 0) {
+      at += ascii;
+      starter = at - 1;
+      highest_class = 0;
+      continue;
+    }
+    const Utf8Step step = DecodeUtf8(utf8.substr(at));
+    const uint8_t kind = kinds[step.code_point];
+    if (IsStarter(kind)) {
+      starter = at;
+      highest_class = 0;
+    } else if (kind != kUnsure && kind >= highest_class) {
+      highest_class = kind;
+    } else {
+      if (done == 0) buffer->clear();
+      size_t end = at + step.length;
+      while (end < utf8.size()) {
+        const Utf8Step next = DecodeUtf8(utf8.substr(end));
+        if (IsStarter(kinds[next.code_point])) break;
+        end += next.length;
+      }
+      buffer->append(utf8.substr(done, starter - done));
+      AppendNormalized(utf8.substr(starter, end - starter), buffer);
+      at = done = starter = end;
+      highest_class = 0;
+      continue;
+    }
+    at += step.length;
+  }
+  if (done == 0) return utf8;
+  buffer->append(utf8.substr(done));
   return *buffer;
 }
 

@@ -1,97 +1,26 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "worker/text/splitter.h"
 
-#include <pcre2.h>
-
-#include <array>
-#include <cstdint>
 #include <utility>
 
-#include "common/check.h"
 #include "common/status.h"
-#include "worker/text/split_pattern.h"
-#include "worker/text/strings.h"
-#include "worker/text/utf8.h"
 
 namespace thinkwire::worker::text {
-namespace {
-
-// Steps of backtracking at one place of the text; bounds the time a hostile pattern can take.
-constexpr uint32_t kMatchLimit = 100'000'000;
-
-std::string ErrorText(int error) {
-  std::array<PCRE2_UCHAR, 256> buffer{};
-  pcre2_get_error_message(error, buffer.data(), buffer.size());
-  return reinterpret_cast<const char*>(buffer.data());
-}
-
-}  // namespace
-
-void Splitter::CodeDeleter::operator()(pcre2_real_code_8* code) const { pcre2_code_free(code); }
-
-void Splitter::ContextDeleter::operator()(pcre2_real_match_context_8* context) const {
-  pcre2_match_context_free(context);
-}
 
 absl::StatusOr<Splitter> Splitter::Create(const std::vector<std::string>& patterns) {
   Splitter splitter;
-  splitter.context_.reset(pcre2_match_context_create(nullptr));
-  CHECK(splitter.context_ != nullptr, "out of memory");
-  pcre2_set_match_limit(splitter.context_.get(), kMatchLimit);
-  for (const std::string& pattern : patterns) {
-    absl::StatusOr<std::string> translated = TranslateSplitPattern(pattern);
-    if (!translated.ok()) {
-      return Annotate(translated.status(), Concat("pattern \"", pattern, "\""));
-    }
-    int error = 0;
-    PCRE2_SIZE offset = 0;
-    Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated->data()), translated->size(),
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
-                            nullptr));
-    if (code == nullptr) {
-      return absl::InvalidArgumentError(
-          Concat("pattern \"", pattern, "\" does not compile: ", ErrorText(error)));
-    }
-    // Without JIT (a platform that has none) the same code is interpreted.
-    pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
-    splitter.codes_.push_back(std::move(code));
-  }
+  if (patterns.size() == 1) splitter.distill_ = DistillSplitter::For(patterns.front());
+  if (splitter.distill_.has_value()) return splitter;
+  ASSIGN_OR_RETURN(RegexSplitter regex, RegexSplitter::Create(patterns));
+  splitter.regex_.emplace(std::move(regex));
   return splitter;
 }
 
 void Splitter::Split(std::string_view utf8, absl::FunctionRef<void(std::string_view)> sink) const {
-  if (utf8.empty()) return;
-  pcre2_match_data* match = pcre2_match_data_create(1, nullptr);
-  CHECK(match != nullptr, "out of memory");
-  SplitFrom(0, utf8, match, sink);
-  pcre2_match_data_free(match);
-}
-
-void Splitter::SplitFrom(size_t pattern, std::string_view utf8, pcre2_real_match_data_8* match,
-                         absl::FunctionRef<void(std::string_view)> sink) const {
-  if (pattern == codes_.size()) return sink(utf8);
-  const auto subject = reinterpret_cast<PCRE2_SPTR>(utf8.data());
-  size_t piece_begin = 0;  // what is before it has been handed on
-  size_t search_from = 0;
-  while (search_from < utf8.size()) {
-    const int rc = pcre2_match(codes_[pattern].get(), subject, utf8.size(), search_from,
-                               PCRE2_NO_UTF_CHECK, match, context_.get());
-    if (rc < 0) break;
-    const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(match);
-    const size_t begin = offsets[0];
-    const size_t end = offsets[1];
-    if (begin == end) {
-      if (begin == utf8.size()) break;
-      search_from = begin + DecodeUtf8(utf8.substr(begin)).length;
-      continue;
-    }
-    if (piece_begin < begin) {
-      SplitFrom(pattern + 1, utf8.substr(piece_begin, begin - piece_begin), match, sink);
-    }
-    SplitFrom(pattern + 1, utf8.substr(begin, end - begin), match, sink);
-    piece_begin = search_from = end;
+  if (distill_.has_value()) {
+    distill_->Split(utf8, sink);
+  } else {
+    regex_->Split(utf8, sink);
   }
-  if (piece_begin < utf8.size()) SplitFrom(pattern + 1, utf8.substr(piece_begin), match, sink);
 }
 
 }  // namespace thinkwire::worker::text

@@ -1,56 +1,37 @@
 #pragma once
 
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-
-struct pcre2_real_code_8;
-struct pcre2_real_match_context_8;
-struct pcre2_real_match_data_8;
+#include "worker/text/distill_splitter.h"
+#include "worker/text/regex_splitter.h"
 
 namespace thinkwire::worker::text {
 
 // Cuts text into the pieces that BPE works on: Hugging Face's `Split` pre-tokenizers (behavior
 // Isolated: a match and the text between two matches are both pieces), one after the other, each on
-// the pieces of the one before.
+// the pieces of the one before. The distills' patterns are cut by hand-written code, all others by
+// PCRE2.
 //
 // Threads: immutable; Split may be called from any thread at once.
 class Splitter {
  public:
-  // Fails: INVALID_ARGUMENT for a pattern that does not compile, UNIMPLEMENTED for a construct that
-  // would mean something else here.
+  // Fails: as RegexSplitter::Create.
   static absl::StatusOr<Splitter> Create(const std::vector<std::string>& patterns);
 
-  Splitter(Splitter&&) = default;
-  Splitter& operator=(Splitter&&) = default;
-
   // Hands the pieces of `utf8` (valid) to `sink`, in order; joined they are `utf8`, none is empty.
-  // A pattern that exceeds kMatchLimit somewhere cuts no further there (those of the family cannot:
-  // they need time linear in the text).
   void Split(std::string_view utf8, absl::FunctionRef<void(std::string_view)> sink) const;
 
  private:
-  struct CodeDeleter {
-    void operator()(pcre2_real_code_8* code) const;
-  };
-  struct ContextDeleter {
-    void operator()(pcre2_real_match_context_8* context) const;
-  };
-  using Code = std::unique_ptr<pcre2_real_code_8, CodeDeleter>;
-  using Context = std::unique_ptr<pcre2_real_match_context_8, ContextDeleter>;
-
   Splitter() = default;
-  void SplitFrom(size_t pattern, std::string_view utf8, pcre2_real_match_data_8* match,
-                 absl::FunctionRef<void(std::string_view)> sink) const;
 
-  // Constant after construction.
-  std::vector<Code> codes_;
-  Context context_;
+  // Constant after construction; one of them is there.
+  std::optional<DistillSplitter> distill_;
+  std::optional<RegexSplitter> regex_;
 };
 
 }  // namespace thinkwire::worker::text

@@ -13,6 +13,9 @@
 namespace thinkwire::worker::text {
 namespace {
 
+// As in most English and code; only to reserve memory.
+constexpr size_t kBytesOfOneToken = 4;
+
 // The largest file of the family has 17 MB.
 constexpr std::uintmax_t kMaxFileBytes = std::uintmax_t{256} << 20;
 
@@ -75,10 +78,14 @@ Tokenizer::~Tokenizer() = default;
 
 std::vector<int32_t> Tokenizer::Encode(std::string_view utf8) const {
   std::vector<int32_t> ids;
+  ids.reserve(utf8.size() / kBytesOfOneToken);
   std::string repaired;
   std::string normalized;
   const auto add_id = [&](int32_t id) { ids.push_back(id); };
-  const auto encode_piece = [&](std::string_view piece) { parts_->EncodePiece(piece, &ids); };
+  const PieceCachePool::Lease cache(parts_->caches);
+  const auto encode_piece = [&](std::string_view piece) {
+    parts_->EncodePiece(piece, TextKind::kPrompt, *cache, &ids);
+  };
   const auto encode_normalized = [&](std::string_view text) {
     parts_->splitter->Split(text, encode_piece);
   };
@@ -92,12 +99,15 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view utf8) const {
 
 std::vector<int32_t> Tokenizer::EncodeUserText(std::string_view utf8) const {
   std::vector<int32_t> ids;
+  ids.reserve(utf8.size() / kBytesOfOneToken);
   std::string repaired;
   std::string normalized;
   std::string_view text = Repaired(utf8, &repaired);
   if (parts_->nfc) text = NormalizeNfc(text, &normalized);
-  parts_->splitter->Split(text,
-                          [&](std::string_view piece) { parts_->EncodeUserPiece(piece, &ids); });
+  const PieceCachePool::Lease cache(parts_->caches);
+  parts_->splitter->Split(text, [&](std::string_view piece) {
+    parts_->EncodePiece(piece, TextKind::kMessage, *cache, &ids);
+  });
   return ids;
 }
 
@@ -115,9 +125,9 @@ bool Tokenizer::IsAdded(int32_t id) const {
 
 std::optional<int32_t> Tokenizer::TokenId(std::string_view content) const {
   if (std::optional<int32_t> id = parts_->AddedId(content)) return id;
-  const auto entry = parts_->entries.find(content);
-  if (entry == parts_->entries.end()) return std::nullopt;
-  return entry->second.id;
+  const PieceTable::Entry* entry = parts_->pieces.Find(content);
+  if (entry == nullptr) return std::nullopt;
+  return static_cast<int32_t>(entry->id);
 }
 
 int32_t Tokenizer::num_ids() const { return static_cast<int32_t>(parts_->tokens.size()); }

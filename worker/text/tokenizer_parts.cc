@@ -58,7 +58,7 @@ absl::Status Tokenizer::Parts::Build(const TokenizerJson& json) {
   RETURN_IF_ERROR(BuildAddedTokens(json, ids));
   RETURN_IF_ERROR(BuildMerges(json, ids));
   RETURN_IF_ERROR(CheckBytes(json));
-  MarkDirectEntries(json.ignore_merges);
+  BuildPieces(json);
   return absl::OkStatus();
 }
 
@@ -74,15 +74,13 @@ absl::Status Tokenizer::Parts::DefineToken(int32_t id, std::string bytes, std::s
 
 absl::Status Tokenizer::Parts::BuildVocabulary(const TokenizerJson& json, IdsBySpelling* ids) {
   ids->reserve(json.vocabulary.size());
-  entries.reserve(json.vocabulary.size());
   for (const auto& [spelling, id] : json.vocabulary) {
     std::optional<std::string> bytes = BytesFromSpelling(spelling);
     RETURN_IF_ERROR(
         DefineToken(id, bytes.value_or(spelling), Concat("model.vocab[\"", spelling, "\"]")));
     ids->emplace(spelling, id);
-    if (!bytes.has_value()) continue;
-    if (bytes->size() == 1) encoder.SetByteId(static_cast<uint8_t>(bytes->front()), id);
-    entries.emplace(*std::move(bytes), Entry{id, false});
+    if (bytes.has_value() && bytes->size() == 1)
+      encoder.SetByteId(static_cast<uint8_t>(bytes->front()), id);
   }
   return absl::OkStatus();
 }
@@ -133,14 +131,14 @@ absl::Status Tokenizer::Parts::BuildMerges(const TokenizerJson& json, const IdsB
     yields_added = yields_added || tokens[merge.merged].added;
   }
   if (!yields_added) return absl::OkStatus();
-  user_encoder.emplace();
+  message_encoder.emplace();
   for (int byte = 0; byte < 256; ++byte) {
-    user_encoder->SetByteId(static_cast<uint8_t>(byte),
-                            encoder.byte_id(static_cast<uint8_t>(byte)));
+    message_encoder->SetByteId(static_cast<uint8_t>(byte),
+                               encoder.byte_id(static_cast<uint8_t>(byte)));
   }
   for (const Merge& merge : merges) {
     if (tokens[merge.merged].added) continue;
-    user_encoder->AddMerge(merge.left, merge.right, merge.rank, merge.merged);
+    message_encoder->AddMerge(merge.left, merge.right, merge.rank, merge.merged);
   }
   return absl::OkStatus();
 }
@@ -166,12 +164,18 @@ absl::Status Tokenizer::Parts::CheckBytes(const TokenizerJson& json) {
 }
 
 // With ignore_merges every entry is direct; else those that merging gives as one token anyway.
-void Tokenizer::Parts::MarkDirectEntries(bool ignore_merges) {
+void Tokenizer::Parts::BuildPieces(const TokenizerJson& json) {
+  pieces = PieceTable(json.vocabulary.size());
   std::vector<int32_t> ids;
-  for (auto& [bytes, entry] : entries) {
+  for (const auto& [spelling, id] : json.vocabulary) {
+    const std::optional<std::string> bytes = BytesFromSpelling(spelling);
+    if (!bytes.has_value() || bytes->empty()) continue;
     ids.clear();
-    if (!ignore_merges) encoder.Encode(bytes, &ids);
-    entry.direct = ignore_merges || (ids.size() == 1 && ids[0] == entry.id);
+    if (!json.ignore_merges) encoder.Encode(*bytes, &ids);
+    const bool direct = json.ignore_merges || (ids.size() == 1 && ids[0] == id);
+    pieces.Insert(*bytes, {.id = static_cast<uint32_t>(id),
+                           .direct = direct,
+                           .direct_in_message = direct && !tokens[id].added});
   }
 }
 
@@ -200,22 +204,18 @@ std::optional<int32_t> Tokenizer::Parts::AddedId(std::string_view content) const
   return token->second;
 }
 
-void Tokenizer::Parts::EncodePiece(std::string_view piece, std::vector<int32_t>* ids) const {
-  const auto entry = entries.find(piece);
-  if (entry != entries.end() && entry->second.direct) {
-    ids->push_back(entry->second.id);
+void Tokenizer::Parts::EncodePiece(std::string_view piece, TextKind kind, PieceCache& cache,
+                                   std::vector<int32_t>* ids) const {
+  if (cache.Append(piece, kind, ids)) return;
+  const size_t num_before = ids->size();
+  const bool is_message = kind == TextKind::kMessage;
+  const PieceTable::Entry* entry = pieces.Find(piece);
+  if (entry != nullptr && (is_message ? entry->direct_in_message : entry->direct)) {
+    ids->push_back(static_cast<int32_t>(entry->id));
   } else {
-    encoder.Encode(piece, ids);
+    (is_message && message_encoder.has_value() ? *message_encoder : encoder).Encode(piece, ids);
   }
-}
-
-void Tokenizer::Parts::EncodeUserPiece(std::string_view piece, std::vector<int32_t>* ids) const {
-  const auto entry = entries.find(piece);
-  if (entry != entries.end() && entry->second.direct && !tokens[entry->second.id].added) {
-    ids->push_back(entry->second.id);
-    return;
-  }
-  (user_encoder.has_value() ? *user_encoder : encoder).Encode(piece, ids);
+  cache.Keep(piece, kind, *ids, num_before);
 }
 
 }  // namespace thinkwire::worker::text

@@ -11,6 +11,8 @@
 #include "absl/status/status.h"
 #include "worker/text/added_token_matcher.h"
 #include "worker/text/byte_pair_encoder.h"
+#include "worker/text/piece_cache.h"
+#include "worker/text/piece_table.h"
 #include "worker/text/splitter.h"
 #include "worker/text/strings.h"
 #include "worker/text/tokenizer.h"
@@ -30,10 +32,6 @@ struct Tokenizer::Parts {
     bool added = false;
     bool special = false;
   };
-  struct Entry {
-    int32_t id;
-    bool direct;  // a piece with these bytes is this token, and merging need not be tried
-  };
 
   // Fails: as Tokenizer::Load, naming the key.
   absl::Status Build(const TokenizerJson& json);
@@ -46,23 +44,24 @@ struct Tokenizer::Parts {
   }
   std::optional<int32_t> AddedId(std::string_view content) const;
 
-  // The ids of one piece as the model gives them.
-  void EncodePiece(std::string_view piece, std::vector<int32_t>* ids) const;
-
-  // The same, as if the model had no entries and merges that give an added token.
-  void EncodeUserPiece(std::string_view piece, std::vector<int32_t>* ids) const;
+  // Appends the ids of one piece, which is not empty. In a message as if the model had no entries
+  // and merges that give an added token.
+  void EncodePiece(std::string_view piece, TextKind kind, PieceCache& cache,
+                   std::vector<int32_t>* ids) const;
 
   bool nfc = false;
   std::optional<Splitter> splitter;
   AddedTokenMatcher raw_matcher;
   AddedTokenMatcher normalized_matcher;
   BytePairEncoder encoder;
-  std::optional<BytePairEncoder> user_encoder;  // only where `encoder` can give an added token
-  std::vector<Token> tokens;                    // by id
-  StringMap<Entry> entries;  // by bytes: the vocabulary, as far as it spells bytes
-  StringMap<int32_t> added;  // by content
+  std::optional<BytePairEncoder> message_encoder;  // only where `encoder` can give an added token
+  std::vector<Token> tokens;                       // by id
+  PieceTable pieces;                               // the vocabulary, as far as it spells bytes
+  StringMap<int32_t> added;                        // by content
   int num_missing_bytes = 0;
   ControlIds control_ids;
+
+  mutable PieceCachePool caches;  // synchronises itself
 
  private:
   absl::Status DefineToken(int32_t id, std::string bytes, std::string_view name);
@@ -70,7 +69,7 @@ struct Tokenizer::Parts {
   absl::Status BuildAddedTokens(const TokenizerJson& json, const IdsBySpelling& ids);
   absl::Status BuildMerges(const TokenizerJson& json, const IdsBySpelling& ids);
   absl::Status CheckBytes(const TokenizerJson& json);
-  void MarkDirectEntries(bool ignore_merges);
+  void BuildPieces(const TokenizerJson& json);
 };
 
 }  // namespace thinkwire::worker::text

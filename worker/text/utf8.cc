@@ -1,5 +1,7 @@
 #include "worker/text/utf8.h"
 
+#include <cstring>
+
 namespace thinkwire::worker::text {
 namespace {
 
@@ -44,13 +46,24 @@ Utf8Step DecodeUtf8(std::string_view bytes) {
   return {Utf8Step::Kind::kCharacter, lead.length, code_point};
 }
 
+size_t NumAsciiBytesAtBegin(std::string_view bytes) {
+  size_t at = 0;
+  for (uint64_t word = 0; at + sizeof(word) <= bytes.size(); at += sizeof(word)) {
+    std::memcpy(&word, bytes.data() + at, sizeof(word));
+    if ((word & 0x8080808080808080) != 0) break;
+  }
+  while (at < bytes.size() && static_cast<uint8_t>(bytes[at]) < 0x80) ++at;
+  return at;
+}
+
 bool IsValidUtf8(std::string_view bytes) {
-  while (!bytes.empty()) {
+  while (true) {
+    bytes.remove_prefix(NumAsciiBytesAtBegin(bytes));
+    if (bytes.empty()) return true;
     const Utf8Step step = DecodeUtf8(bytes);
     if (step.kind != Utf8Step::Kind::kCharacter) return false;
     bytes.remove_prefix(step.length);
   }
-  return true;
 }
 
 void AppendUtf8(char32_t code_point, std::string* out) {

@@ -13,6 +13,9 @@ inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+
 
 bool IsValidUtf8(std::string_view bytes);
 
+// How many bytes at the begin are ASCII; many times faster than decoding them.
+size_t NumAsciiBytesAtBegin(std::string_view bytes);
+
 // What the first bytes of a non-empty string are.
 struct Utf8Step {
   enum class Kind {

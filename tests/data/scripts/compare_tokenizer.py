@@ -2,10 +2,10 @@
 """Compares `thinkwire-worker --tokenize` with Hugging Face `tokenizers` over much text.
 
   pip install tokenizers
-  compare_tokenizer.py --worker build/release/worker/thinkwire-worker --model DIR... [FILE...]
+  compare_tokenizer.py --worker build/release/worker/thinkwire-worker --model DIR... [--files FILE...]
 
-For each model folder it feeds the same texts to both: every code point in several surroundings,
-seeded random mixtures of scripts, white space, contractions, digits and added tokens, and the given
+For each model folder it feeds the same texts to both: every code point alone and in several
+surroundings (between letters, after a space, …), seeded random mixtures of scripts, white space, contractions, digits and added tokens, and the given
 files in pieces. Prints the number of texts and bytes, and each difference; exits 1 if there is one.
 """
 
@@ -24,9 +24,10 @@ def code_points():
 
 
 def code_point_texts():
-    """Each code point between letters, digits, spaces, punctuation and after a quote."""
+    """Each code point alone, and between letters, digits, spaces, punctuation and after a quote."""
     for c in code_points():
         char = chr(c)
+        yield char
         yield f"a{char}b {char}{char} 1{char}2 ,{char} \n{char}\n '{char} x\u0301{char} {char}"
 
 
@@ -88,12 +89,16 @@ def compare(worker, model, files, seed, count):
     spec["post_processor"] = None
     plain = Tokenizer.from_str(json.dumps(spec))
     num_texts = num_bytes = num_different = 0
-    sources = [code_point_texts(), random_texts(seed, count, added[:40]), file_texts(files, 1 << 20)]
-    for source in sources:
-        for texts in batches(source, 200_000):
-            for as_user_text, tokenizer in ((False, reference), (True, plain)):
+    as_prompt = (False, reference)
+    as_message = (True, plain)
+    # Code points make no added token, so that both ways would give the same.
+    sources = [(code_point_texts(), [as_prompt]), (random_texts(seed, count, added[:40]), [as_prompt, as_message]),
+               (file_texts(files, 1 << 20), [as_prompt, as_message])]
+    for source, ways in sources:
+        for texts in batches(source, 100_000):
+            for as_user_text, tokenizer in ways:
                 got = ours(worker, model, texts, as_user_text)
-                want = tokenizer.encode_batch(texts, add_special_tokens=False)
+                want = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
                 assert len(got) == len(texts)
                 for text, mine, theirs in zip(texts, got, want):
                     num_texts += 1

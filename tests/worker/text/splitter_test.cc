@@ -22,6 +22,11 @@ std::vector<std::string> Pieces(const std::vector<std::string>& patterns, std::s
 
 using Strings = std::vector<std::string>;
 
+TEST(Splitter, CutsByTheRegexWhatIsNotToTheLetterADistillsPattern) {
+  const std::string text = "I'LL go  12 \n\n x!\n";
+  EXPECT_EQ(Pieces({"(?:" + std::string(kQwen) + ")"}, text), Pieces({kQwen}, text));
+}
+
 TEST(Splitter, CutsAsTheQwenPattern) {
   EXPECT_EQ(Pieces({kQwen}, "I'LL go  12 \n\n x!\n"),
             (Strings{"I", "'LL", " go", " ", " ", "1", "2", " \n\n", " x", "!\n"}));

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <thread>
+#include <vector>
+
 #include "tests/worker/text/test_tokenizer.h"
 #include "worker/text/utf8.h"
 
@@ -20,6 +24,27 @@ TEST(Tokenizer, EncodesAsHuggingFace) {
           << name << " " << row["text"];
     }
   }
+}
+
+// What one call remembers must not show in another, in any order and from any thread.
+TEST(Tokenizer, EncodesTheSameFromManyThreads) {
+  const std::unique_ptr<Tokenizer> tokenizer = LoadSmall("qwen-small");
+  const std::vector<nlohmann::json> rows = ReadJsonLines("qwen-small", "encode.jsonl");
+  std::vector<size_t> num_wrong(4);
+  {
+    std::vector<std::jthread> threads;
+    for (size_t thread = 0; thread < num_wrong.size(); ++thread) {
+      threads.emplace_back([&, thread] {
+        for (size_t i = 0; i < 2 * rows.size(); ++i) {
+          const nlohmann::json& row = rows[(i + thread * 50) % rows.size()];
+          const std::string text = row["text"];
+          num_wrong[thread] += tokenizer->EncodeUserText(text) != row["user_ids"].get<Ids>();
+          num_wrong[thread] += tokenizer->Encode(text) != row["ids"].get<Ids>();
+        }
+      });
+    }
+  }
+  EXPECT_EQ(num_wrong, std::vector<size_t>(4));
 }
 
 TEST(Tokenizer, UserTextYieldsNoAddedToken) {

@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <string>
 
 #include "worker/text/byte_level.h"
-#include "worker/text/nfc.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -56,19 +56,13 @@ TEST(ByteLevel, SpellsEveryByte) {
   EXPECT_EQ(BytesFromSpelling("a b"), std::nullopt);
 }
 
-TEST(Nfc, ComposesAndLeavesComposedTextAlone) {
-  std::string buffer;
-  EXPECT_EQ(NormalizeNfc("Cafe\u0301", &buffer), "Café");
-  EXPECT_EQ(NormalizeNfc("\u212B \u1112\u1161\u11AB", &buffer), "Å 한");
-  const std::string composed = "Café 한";
-  EXPECT_EQ(NormalizeNfc(composed, &buffer).data(), composed.data());
-}
-
-TEST(Nfc, CharactersAfterUnicode9Stay) {
-  std::string buffer;
-  // U+07FD (Unicode 11) would be reordered before U+0301, U+11935 U+11930 (13) composed.
-  const std::string later = "x\u0301\u07FD \U00011935\U00011930";
-  EXPECT_EQ(NormalizeNfc(later, &buffer), later);
+TEST(Utf8, CountsAsciiBytesUpToTheFirstOther) {
+  for (size_t length = 0; length < 40; ++length) {
+    const std::string ascii(length, 'x');
+    EXPECT_EQ(NumAsciiBytesAtBegin(ascii), length);
+    EXPECT_EQ(NumAsciiBytesAtBegin(ascii + "\u00E9 and more text"), length);
+    EXPECT_FALSE(IsValidUtf8(ascii + "\xFF and more text"));
+  }
 }
 
 }  // namespace

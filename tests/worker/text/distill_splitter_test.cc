@@ -1,0 +1,103 @@
+#include "worker/text/distill_splitter.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "worker/text/regex_splitter.h"
+#include "worker/text/utf8.h"
+
+namespace thinkwire::worker::text {
+namespace {
+
+constexpr char kQwen[] =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr char kLlama[] =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// The hand-written cutting of a pattern beside the regular expression itself.
+class DistillSplitterTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    distill_ = DistillSplitter::For(GetParam());
+    ASSERT_TRUE(distill_.has_value());
+    auto regex = RegexSplitter::Create({GetParam()});
+    ASSERT_TRUE(regex.ok()) << regex.status();
+    regex_.emplace(*std::move(regex));
+  }
+
+  template <typename AnySplitter>
+  static std::vector<size_t> Ends(const AnySplitter& splitter, std::string_view text) {
+    std::vector<size_t> ends;
+    splitter.Split(text, [&](std::string_view piece) {
+      ends.push_back(static_cast<size_t>(piece.data() + piece.size() - text.data()));
+    });
+    return ends;
+  }
+
+  void ExpectSame(std::string_view text) const {
+    ASSERT_EQ(Ends(*distill_, text), Ends(*regex_, text)) << testing::PrintToString(text);
+  }
+
+  std::optional<DistillSplitter> distill_;
+  std::optional<RegexSplitter> regex_;
+};
+
+TEST_P(DistillSplitterTest, CutsEveryCodePointAsTheRegex) {
+  std::string text;
+  for (char32_t c = 0; c < 0x110000; ++c) {
+    if (c >= 0xD800 && c < 0xE000) continue;
+    std::string character;
+    AppendUtf8(c, &character);
+    text += "a" + character + "b " + character + "1'" + character;
+    if (c % 64 != 63) continue;
+    ExpectSame(text);
+    if (HasFatalFailure()) return;
+    text.clear();
+  }
+  EXPECT_TRUE(text.empty());
+}
+
+TEST_P(DistillSplitterTest, CutsRandomTextsAsTheRegex) {
+  const std::array<std::string, 34> parts = {
+      " ", " ",      " ",      "\n",     "\r",     "\t",         "a",     "b",  "S",
+      "t", "r",      "E",      "l",      "L",      "m",          "v",     "d",  "1",
+      "2", "'",      "'",      "!",      "_",      "\u00A0",     "é",     "好", "\u0301",
+      "½", "\u017F", "\u2028", "\u0085", "\u3000", "\U0001F642", "\u212A"};
+  std::mt19937 random(1);
+  for (int i = 0; i < 100'000; ++i) {
+    std::string text;
+    for (size_t length = random() % 14; length > 0; --length)
+      text += parts[random() % parts.size()];
+    ExpectSame(text);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(DistillSplitterTest, HandsOverTheTextItself) {
+  const std::string text = "I'll  pay 1234 €,\r\n\r\n x";
+  std::string joined;
+  distill_->Split(text, [&](std::string_view piece) {
+    EXPECT_EQ(piece.data(), text.data() + joined.size());
+    joined.append(piece);
+  });
+  EXPECT_EQ(joined, text);
+}
+
+INSTANTIATE_TEST_SUITE_P(Family, DistillSplitterTest, testing::Values(kQwen, kLlama),
+                         [](const testing::TestParamInfo<const char*>& info) {
+                           return std::string(info.param == kQwen ? "Qwen" : "Llama");
+                         });
+
+TEST(DistillSplitter, IsOnlyForPatternsToTheLetter) {
+  EXPECT_FALSE(DistillSplitter::For("").has_value());
+  EXPECT_FALSE(DistillSplitter::For(std::string(kQwen) + "|x").has_value());
+  EXPECT_FALSE(DistillSplitter::For("(?:" + std::string(kQwen) + ")").has_value());
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::text

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+// Short byte strings as machine words, and hashes of them.
+
+namespace thinkwire::worker::text {
+
+inline constexpr size_t kWordBytes = sizeof(uint64_t);
+
+template <typename Word = uint64_t>
+uint64_t LoadWord(const char* bytes) {
+  Word word;
+  std::memcpy(&word, bytes, sizeof(word));
+  return word;
+}
+
+// Of 1 to 8 bytes. Strings of the same length have the same word only if they are the same.
+inline uint64_t ShortWord(std::string_view bytes) {
+  const size_t size = bytes.size();
+  const char* data = bytes.data();
+  if (size >= 4) {
+    return LoadWord<uint32_t>(data) | LoadWord<uint32_t>(data + size - 4) << 32;
+  }
+  return LoadWord<uint8_t>(data) | LoadWord<uint8_t>(data + size / 2) << 8 |
+         LoadWord<uint8_t>(data + size - 1) << 16;
+}
+
+// Every bit of both reaches the highest bits, which are the ones to use.
+constexpr uint64_t HashWords(uint64_t first, uint64_t second) {
+  constexpr uint64_t kOdd = 0x9E3779B97F4A7C15;  // 2^64 / the golden ratio
+  const uint64_t mixed = first * kOdd;
+  return (mixed ^ mixed >> 32 ^ second) * kOdd;
+}
+
+}  // namespace thinkwire::worker::text

@@ -24,32 +24,28 @@ constexpr int kExitConfig = 78;  // EX_CONFIG
 
 // Puts every id below `vocab_size` into the vocabulary. Added tokens go in too: there they keep
 // their ids, whatever else there is.
-absl::Status Stretch(std::int64_t vocab_size, json& tokenizer) {
-  json& vocabulary = tokenizer["model"]["vocab"];
-  const json& added = tokenizer["added_tokens"];
-  if (!vocabulary.is_object() || !added.is_array()) {
-    return absl::InvalidArgumentError("has no model.vocab or no added_tokens");
-  }
-  for (const json& token : added) {
+void Stretch(std::int64_t vocab_size, json& tokenizer) {
+  json& vocabulary = tokenizer.at("model").at("vocab");
+  for (const json& token : tokenizer.at("added_tokens")) {
     vocabulary[token.at("content").get<std::string>()] = token.at("id");
   }
   for (auto id = static_cast<std::int64_t>(vocabulary.size()); id < vocab_size; ++id) {
     vocabulary[absl::StrCat("<|unused_", id, "|>")] = id;
   }
-  return absl::OkStatus();
 }
 
 absl::Status WriteTokenizer(const std::filesystem::path& from, std::int64_t vocab_size,
                             const std::filesystem::path& to) {
   std::ifstream file(from);
   if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", from.string()));
-  json tokenizer = json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!tokenizer.is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat(from.string(), " is no JSON object"));
+  try {
+    json tokenizer = json::parse(file);
+    Stretch(vocab_size, tokenizer);
+    return WriteTextFile(to.string(), tokenizer.dump());
+  } catch (const json::exception& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(from.string(), " is no tokenizer: ", error.what()));
   }
-  const absl::Status stretched = Stretch(vocab_size, tokenizer);
-  if (!stretched.ok()) return Annotate(stretched, from.string());
-  return WriteTextFile(to.string(), tokenizer.dump());
 }
 
 }  // namespace

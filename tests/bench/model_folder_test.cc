@@ -1,9 +1,11 @@
 #include "tests/bench/model_folder.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "worker/model/config.h"
@@ -50,6 +52,9 @@ TEST_F(ModelFolderTest, SaysWhatIsMissing) {
             "llama-8b, llama-70b");
   EXPECT_EQ(WriteModelFolder("qwen-7b", "/nowhere", folder_).message(),
             "cannot read /nowhere/tokenizer.json");
+  std::ofstream(folder_ / "tokenizer.json") << R"({"model": {"vocab": 3}})";
+  EXPECT_THAT(WriteModelFolder("qwen-7b", folder_, folder_).message(),
+              testing::HasSubstr("tokenizer.json is no tokenizer: "));
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ std::vector<Case> Cases() {
        .ranks = 2,
        .fault = "device_error:20:1",
        .ended_within = seconds(2),
-       .last_words = "CUDA error on device 1"},
+       .last_words = "CUDA error on device [01]"},  // each maps the other's memory: both fail
   };
 }
 

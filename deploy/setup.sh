@@ -16,7 +16,6 @@ packages=(
   libicu-dev
   libpcre2-dev
   libprotobuf-dev
-  libspdlog-dev
   libyaml-cpp-dev
   ninja-build
   nlohmann-json3-dev

@@ -12,14 +12,16 @@ namespace {
 using Buckets = prometheus::Histogram::BucketBoundaries;
 
 // Seconds, up to an hour: so long may one think, or wait.
-const Buckets kDurations = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,  1,    2.5, 5,
-                            10,    30,   60,    120,  300, 600,  1200, 1800, 3600};
+const Buckets kDurations = {0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3,  0.5,  0.75,
+                            1,     1.5,  2,    3,    5,   7.5, 10,   15,   20,
+                            30,    45,   60,   120,  300, 600, 1200, 1800, 3600};
 // Seconds a token.
 const Buckets kTokenTimes = {0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02,
                              0.03,   0.04,  0.05,  0.075, 0.1,   0.15,  0.2,    0.5,  1,     5};
 // Tokens, to the longest context.
-const Buckets kLengths = {1,    16,   32,   64,    128,   256,   512,   1024,
-                          2048, 4096, 8192, 16384, 32768, 65536, 131072};
+const Buckets kLengths = {1,    8,    16,    32,    48,    64,    96,    128,   192,
+                          256,  384,  512,   768,   1024,  1536,  2048,  3072,  4096,
+                          6144, 8192, 12288, 16384, 24576, 32768, 65536, 131072};
 
 StreamMetrics::Labels With(StreamMetrics::Labels labels, const char* key, const char* value) {
   labels.emplace(key, value);

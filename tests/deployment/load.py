@@ -16,6 +16,7 @@ _KINDS = [
     (1, ["--json", "--temperature", "9"]),
     (1, ["--json", "--variant", "unknown"]),
     (2, ["--json", "--no-think"]),
+    (4, ["--json", "--system", "You answer questions about numbers, briefly and exactly. " * 4]),
 ]
 
 

@@ -13,7 +13,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+from PIL import Image
 
 import dashboard
 import load
@@ -23,7 +24,7 @@ LOAD_S = 240
 WAVE_S = 60  # the number of clients changes so often
 CLIENTS = [2, 12, 30, 5]
 STEP_S = 5
-GRID_PX = (62, 34)  # of one grid unit, at 100 dots an inch
+GRID_PX = (62, 32)  # of one grid unit, at 100 dots an inch
 
 
 def _scaled(value, units, base):
@@ -45,6 +46,7 @@ def _seconds(value):
 
 # By Grafana's unit names.
 _FORMATS = {
+    "suffix: tok/s": lambda v: f"{v:.3g} tok/s",
     "short": lambda v: _scaled(v, ["", " K", " Mil"], 1000),
     "reqps": lambda v: f"{v:.3g} req/s",
     "ops": lambda v: f"{v:.3g} ops/s",
@@ -54,13 +56,14 @@ _FORMATS = {
 }
 
 
-def _place(figure, panel, rows, top=0.0):
+def _place(panel, rows):
+    """The axes' left, bottom, width and height in the figure, with room for title and legend."""
     grid = panel["gridPos"]
     return [
         (grid["x"] + 1.1) / 24,
-        1 - (grid["y"] + grid["h"] - 2.2) / rows,
+        1 - (grid["y"] + grid["h"] - 2) / rows,
         (grid["w"] - 1.5) / 24,
-        (grid["h"] - 3.6 - top) / rows,
+        (grid["h"] - 3) / rows,
     ]
 
 
@@ -99,10 +102,15 @@ def _draw_lines(axes, panel, lines):
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _FORMATS[defaults["unit"]](v)))
     axes.set_xlim(0, LOAD_S / 60)
+    axes.xaxis.set_major_locator(MultipleLocator(1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g} min"))
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=7)
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.1), ncol=4, fontsize=7, frameon=False)
+    longest = max((len(name) for name, _, _ in lines), default=0)
+    columns = max(1, int(panel["gridPos"]["w"] * 9 / (longest + 10)))
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(-0.02, -0.1), ncol=columns, fontsize=7, frameon=False
+    )
 
 
 def _draw_table(axes, services, panel):
@@ -127,13 +135,14 @@ def render(services, begin, end, out):
             y = 1 - (grid["y"] + 0.7) / rows
             figure.text(0.005, y, panel["title"], fontsize=12, fontweight="bold")
             continue
-        axes = figure.add_axes(_place(figure, panel, rows))
+        axes = figure.add_axes(_place(panel, rows))
         axes.set_title(panel["title"], fontsize=9, loc="left")
         if panel["type"] == "table":
             _draw_table(axes, services, panel)
         else:
             _draw_lines(axes, panel, list(_series(services, panel, begin, end)))
     figure.savefig(out)
+    Image.open(out).convert("RGB").quantize(64).save(out, optimize=True)
 
 
 def main():

@@ -142,7 +142,7 @@ def render(services, begin, end, out):
         else:
             _draw_lines(axes, panel, list(_series(services, panel, begin, end)))
     figure.savefig(out)
-    Image.open(out).convert("RGB").quantize(64).save(out, optimize=True)
+    Image.open(out).convert("RGB").quantize(256).save(out, optimize=True)
 
 
 def main():

@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -63,27 +62,26 @@ TEST(LogTest, HostileWordsOfAClientStayInTheirLine) {
   WorkerProcess worker({Model()});
   ASSERT_TRUE(worker.listening());
   RouterProcess router("tiny-r1", absl::StrCat("127.0.0.1:", worker.port()));
-  const auto ask_for = [&](const std::string& variant) {
+  const auto ask_for = [&](const std::string& variant, const std::string& trace) {
     v1::GenerateRequest request = Ask("What is 27181+14142?", 1);
     request.set_variant(variant);
     grpc::ClientContext context;
-    context.AddMetadata("traceparent", "00-\"}{\"forged\":true},{\"a\":\"" + std::string(60, 'x'));
+    context.AddMetadata("traceparent", trace);
     const auto stream = router.stub().Generate(&context, request);
     v1::GenerateResponse event;
     EXPECT_FALSE(stream->Read(&event));
     EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
   };
-  ask_for("a\r\n{\"level\":\"error\"}\x1b[31m\"}");
-  ask_for(std::string(1 << 20, 'v'));
+  ask_for("a\r\n{\"level\":\"error\"}\x1b[31m\"}", "00-\"}{\"forged\":true},{\"a\":\"");
+  ask_for(std::string(1 << 20, 'v'), std::string(1000, 'w'));
   // A header of a megabyte is gRPC's to refuse.
   grpc::ClientContext context;
   context.AddMetadata("traceparent", std::string(1 << 20, 't'));
   const auto stream = router.stub().Generate(&context, Ask("What is 27181+14142?", 1));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  ask_for("the last");  // who comes later is served, and logged, as before
-  const std::string log = router.process().error();
-  EXPECT_EQ(std::ranges::count(log, '\n'), 6) << log;  // three of the start
-  ExpectCleanLog(log, {"27181", "vvvv", std::string(200, 't')});
+  ask_for("b", "the last");  // who comes later is served, and logged, as before
+  ASSERT_TRUE(router.process().WaitForErrorLine("the last"));
+  ExpectCleanLog(router.process().error(), {"27181", "vvvv", "wwww", "tttt"});
 }
 
 TEST(LogTest, AClosedLogPipeIsCountedAndServingGoesOn) {

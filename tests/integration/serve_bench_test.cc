@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/integration/process.h"
 #include "tests/integration/router_process.h"

@@ -1,39 +1,27 @@
 #include "common/log.h"
 
-#include <spdlog/logger.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <poll.h>
+#include <unistd.h>
 
-#include <chrono>
-#include <memory>
+#include <atomic>
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/check.h"
+#include "common/mutex.h"
 
 namespace thinkwire {
 namespace {
 
-constexpr std::size_t kMaxTextBytes = 4096;
+std::atomic<LogLevel> least_level = LogLevel::kInfo;
+std::atomic<std::uint64_t> num_dropped = 0;
 
-std::string Cut(std::string_view text) {
-  if (text.size() <= kMaxTextBytes) return std::string(text);
-  return absl::StrFormat("%s... (%d bytes)", absl::string_view(text.data(), kMaxTextBytes),
-                         text.size());
-}
-
-spdlog::level::level_enum ToSpdlog(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug:
-      return spdlog::level::debug;
-    case LogLevel::kInfo:
-      return spdlog::level::info;
-    case LogLevel::kWarning:
-      return spdlog::level::warn;
-    case LogLevel::kError:
-      return spdlog::level::err;
-  }
-  return spdlog::level::err;
+std::string Cut(std::string_view text, std::size_t max_bytes) {
+  if (text.size() <= max_bytes) return std::string(text);
+  return absl::StrCat(std::string(text.substr(0, max_bytes)), "... (", text.size(), " bytes)");
 }
 
 const char* Name(LogLevel level) {
@@ -45,51 +33,80 @@ const char* Name(LogLevel level) {
     case LogLevel::kWarning:
       return "warning";
     case LogLevel::kError:
-      return "error";
+      break;
   }
   return "error";
 }
 
+// One record, each of its texts cut to `max_text_bytes` before they are escaped.
+std::string Format(std::string_view time, LogLevel level, std::string_view message,
+                   LogFields fields, std::size_t max_text_bytes) {
+  nlohmann::ordered_json record;
+  record["time"] = time;
+  record["level"] = Name(level);
+  record["message"] = Cut(message, max_text_bytes);
+  for (const LogField& field : fields) {
+    nlohmann::ordered_json& value = record[std::string(field.key)];
+    if (const auto* text = std::get_if<std::string_view>(&field.value)) {
+      value = Cut(*text, max_text_bytes);
+    } else {
+      std::visit([&](const auto& v) { value = v; }, field.value);
+    }
+  }
+  // In ASCII, as terminals obey some of the control characters beyond it too.
+  return record.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+// The end of stderr that all threads share.
+class LineWriter {
+ public:
+  // Writes all of `line` or tells that it could not; never waits.
+  bool Write(std::string line) {
+    line += '\n';
+    MutexLock lock(mu_);
+    if (torn_) line.insert(0, 1, '\n');
+    pollfd stderr_room = {.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+    if (poll(&stderr_room, 1, 0) != 1 || (stderr_room.revents & POLLOUT) == 0) return false;
+    ssize_t written = 0;
+    do {
+      written = write(STDERR_FILENO, line.data(), line.size());
+    } while (written < 0 && errno == EINTR);
+    if (written <= 0) return false;
+    torn_ = static_cast<std::size_t>(written) < line.size();
+    return !torn_;
+  }
+
+ private:
+  Mutex mu_;
+  bool torn_ ABSL_GUARDED_BY(mu_) = false;  // the last line has no end
+};
+
 // Never destroyed: threads may log while the process ends.
-spdlog::logger& Logger() {
-  static spdlog::logger& logger = *[] {
-    auto* made = new spdlog::logger("thinkwire", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_pattern("%v");
-    made->set_level(spdlog::level::info);
-    made->flush_on(spdlog::level::trace);
-    made->set_error_handler([](const std::string&) {});
-    return made;
-  }();
-  return logger;
+LineWriter& Writer() {
+  static LineWriter& writer = *new LineWriter;
+  return writer;
 }
 
 }  // namespace
 
 std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_view message,
                             LogFields fields) {
-  nlohmann::ordered_json record;
-  record["time"] = time;
-  record["level"] = Name(level);
-  record["message"] = Cut(message);
-  for (const LogField& field : fields) {
-    nlohmann::ordered_json& value = record[std::string(field.key)];
-    if (const auto* text = std::get_if<std::string_view>(&field.value)) {
-      value = Cut(*text);
-    } else {
-      std::visit([&](const auto& v) { value = v; }, field.value);
-    }
+  for (std::size_t max_text_bytes = kMaxLogRecordBytes;; max_text_bytes /= 2) {
+    std::string line = Format(time, level, message, fields, max_text_bytes);
+    if (line.size() + 2 <= kMaxLogRecordBytes) return line;  // a line feed at either end
+    CHECK(max_text_bytes > 0, "a record has few enough fields to fit");
   }
-  return record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 void Log(LogLevel level, std::string_view message, LogFields fields) {
-  spdlog::logger& logger = Logger();
-  if (!logger.should_log(ToSpdlog(level))) return;
+  if (level < least_level) return;
   const std::string time =
       absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
-  logger.log(ToSpdlog(level), FormatLogRecord(time, level, message, fields));
+  if (!Writer().Write(FormatLogRecord(time, level, message, fields))) ++num_dropped;
 }
 
-void SetLogLevel(LogLevel level) { Logger().set_level(ToSpdlog(level)); }
+std::uint64_t NumDroppedLogRecords() { return num_dropped; }
+
+void SetLogLevel(LogLevel level) { least_level = level; }
 
 }  // namespace thinkwire

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -30,9 +31,15 @@ struct LogField {
 };
 using LogFields = std::initializer_list<LogField>;
 
-// Writes one JSON record, {"time": …, "level": …, "message": …, fields…}, as one line to stderr.
-// Texts are escaped and cut at 4 KB, so that no input can forge or flood a line. Never put prompts,
-// outputs or secrets here. A record that cannot be written is dropped.
+// A line with its line feed: what a pipe takes at once, and never mixes with other writers' lines.
+inline constexpr std::size_t kMaxLogRecordBytes = 4096;
+
+// Writes one JSON record, {"time": …, "level": …, "message": …, fields…}, as one line of ASCII to
+// stderr. Texts are escaped and cut, so that no input can forge or flood a line. Never put prompts,
+// outputs or secrets here.
+// A record that cannot be written at once (the disk is full, the pipe is closed or its reader
+// hangs) is dropped and counted: logs hold up nobody's work. A closed pipe asks that SIGPIPE is
+// ignored.
 // Threads: any.
 void Log(LogLevel level, std::string_view message, LogFields fields = {});
 
@@ -49,10 +56,14 @@ inline void LogError(std::string_view message, LogFields fields = {}) {
   Log(LogLevel::kError, message, fields);
 }
 
+// Records of the process that Log could not write.
+std::uint64_t NumDroppedLogRecords();
+
 // Records below `level` are dropped from now on; kInfo at the start.
 void SetLogLevel(LogLevel level);
 
-// The line that Log writes, without its line feed. `time` is RFC 3339.
+// The line that Log writes, without its line feed: shorter than kMaxLogRecordBytes. `time` is RFC
+// 3339.
 std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_view message,
                             LogFields fields);
 

@@ -1,17 +1,33 @@
 #include "common/metrics.h"
 
 #include <prometheus/exposer.h>
+#include <prometheus/gauge.h>
 #include <prometheus/registry.h>
 
 #include <exception>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/process_metrics.h"
 
 namespace thinkwire {
 
-Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {}
+Metrics::Metrics(const std::string& prefix)
+    : prefix_(prefix),
+      registry_(std::make_shared<prometheus::Registry>()),
+      process_(std::make_shared<ProcessMetrics>(prefix)) {}
 
 Metrics::~Metrics() = default;
+
+void Metrics::AddBuildInfo(std::map<std::string, std::string> labels) {
+  labels.emplace("version", THINKWIRE_VERSION);
+  prometheus::BuildGauge()
+      .Name(prefix_ + "_build_info")
+      .Help("What runs here, in labels; always 1")
+      .Register(*registry_)
+      .Add(labels)
+      .Set(1);
+}
 
 absl::Status Metrics::Expose(const std::string& listen) {
   try {
@@ -20,6 +36,7 @@ absl::Status Metrics::Expose(const std::string& listen) {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", listen, " for metrics"));
   }
   exposer_->RegisterCollectable(registry_);
+  exposer_->RegisterCollectable(process_);
   return absl::OkStatus();
 }
 

@@ -16,7 +16,6 @@ packages=(
   libicu-dev
   libpcre2-dev
   libprotobuf-dev
-  libspdlog-dev
   libyaml-cpp-dev
   ninja-build
   nlohmann-json3-dev
@@ -27,7 +26,7 @@ packages=(
   python3
 )
 if [[ "${1:-}" == "--all" ]]; then
-  packages+=(clang clang-format libclang-rt-dev)
+  packages+=(clang clang-format libclang-rt-dev prometheus python3-jsonschema python3-yaml)
 fi
 
 missing=()

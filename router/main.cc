@@ -42,7 +42,8 @@ class LiveState {
 
   void Update(const WorkerPool& pool) {
     for (std::size_t i = 0; i < num_variants_; ++i) {
-      metrics_.SetLiveWorkers(i, pool.Describe(i).live);
+      const WorkerPool::VariantState state = pool.Describe(i);
+      metrics_.SetWorkers(i, state.configured, state.live);
     }
     MutexLock lock(mu_);
     any_live_ = pool.AnyLive();
@@ -90,13 +91,15 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
 absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
   CatchStopSignals();
   LogSettings(options, config);
-  Metrics metrics;
+  Metrics metrics("thinkwire_router");
+  metrics.AddBuildInfo({});
   RouterMetrics router_metrics(metrics.registry(), VariantNames(config));
   LiveState live(config, router_metrics);
   const FirstFitPolicy policy(config);
   WorkerPool* known_pool = nullptr;
   WorkerPool pool(config, Clock::Real(), [&] { live.Update(*known_pool); });
   known_pool = &pool;
+  live.Update(pool);
   ReasoningService service({.config = config,
                             .policy = policy,
                             .pool = pool,

@@ -10,48 +10,44 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                              const std::vector<std::string>& variant_names)
     : requests_(&prometheus::BuildCounter()
                      .Name("thinkwire_router_requests_total")
-                     .Help("Generate requests that have ended, by variant and gRPC status")
+                     .Help("Generate requests that have ended, by variant, gRPC status and the "
+                           "phase they were in: that of the last token, or none")
                      .Register(registry)),
       running_(&prometheus::BuildGauge()
                     .Name("thinkwire_router_running_requests")
                     .Help("Generate requests that have not ended")
                     .Register(registry)
                     .Add({})) {
-  auto& tokens = prometheus::BuildCounter()
-                     .Name("thinkwire_router_tokens_total")
-                     .Help("Tokens of requests, by variant and by what they were")
-                     .Register(registry);
+  auto& configured = prometheus::BuildGauge()
+                         .Name("thinkwire_router_configured_workers")
+                         .Help("Workers that the configuration names, by variant")
+                         .Register(registry);
   auto& live = prometheus::BuildGauge()
                    .Name("thinkwire_router_live_workers")
                    .Help("Workers that take requests, by variant")
                    .Register(registry);
   for (const std::string& name : variant_names) {
-    const auto counter = [&](const char* kind) {
-      return &tokens.Add({{"variant", name}, {"kind", kind}});
-    };
-    tokens_.push_back(
-        {name, counter("prompt"), counter("reasoning"), counter("answer"), counter("discarded")});
-    live_workers_.push_back(&live.Add({{"variant", name}}));
+    const StreamMetrics::Labels labels = {{"variant", name}};
+    streams_.emplace_back(registry, "thinkwire_router", labels);
+    configured_workers_.push_back(&configured.Add(labels));
+    live_workers_.push_back(&live.Add(labels));
   }
 }
 
 void RouterMetrics::BeginRequest() { running_->Increment(); }
 
-void RouterMetrics::EndRequest(std::string_view variant, std::string_view code,
-                               const TokenCounts& tokens) {
+void RouterMetrics::EndRequest(std::string_view variant, std::string_view code, StreamPhase phase) {
+  requests_
+      ->Add({{"variant", std::string(variant)},
+             {"code", std::string(code)},
+             {"phase", std::string(ToString(phase))}})
+      .Increment();
   running_->Decrement();
-  requests_->Add({{"variant", std::string(variant)}, {"code", std::string(code)}}).Increment();
-  for (const Tokens& of : tokens_) {
-    if (of.variant != variant) continue;
-    of.prompt->Increment(tokens.prompt);
-    of.reasoning->Increment(tokens.reasoning);
-    of.answer->Increment(tokens.answer);
-    of.discarded->Increment(tokens.discarded);
-  }
 }
 
-void RouterMetrics::SetLiveWorkers(std::size_t variant, std::int32_t workers) {
-  live_workers_[variant]->Set(workers);
+void RouterMetrics::SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live) {
+  configured_workers_[variant]->Set(configured);
+  live_workers_[variant]->Set(live);
 }
 
 }  // namespace thinkwire::router

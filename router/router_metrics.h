@@ -2,9 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "common/stream_metrics.h"
 
 namespace prometheus {
 class Counter;
@@ -16,34 +19,27 @@ class Registry;
 
 namespace thinkwire::router {
 
-// Tokens of one completed request, by kind.
-struct TokenCounts {
-  std::int32_t prompt = 0;
-  std::int32_t reasoning = 0;
-  std::int32_t answer = 0;
-  std::int32_t discarded = 0;
-};
-
 // The router's metrics, thinkwire_router_*. Threads: any.
 class RouterMetrics {
  public:
   // `registry` owns the metrics and must outlive this.
   RouterMetrics(prometheus::Registry& registry, const std::vector<std::string>& variant_names);
 
-  void BeginRequest();
-  // `code` is the gRPC status code's name; `variant` is empty where none was chosen.
-  void EndRequest(std::string_view variant, std::string_view code, const TokenCounts& tokens);
+  // For the StreamMeter of each request that goes to the variant.
+  StreamMetrics& streams(std::size_t variant) { return streams_[variant]; }
 
-  void SetLiveWorkers(std::size_t variant, std::int32_t workers);
+  void BeginRequest();
+  // `code` is the gRPC status code's name, `phase` where the request was; `variant` is empty where
+  // none was chosen.
+  void EndRequest(std::string_view variant, std::string_view code, StreamPhase phase);
+
+  void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live);
 
  private:
-  struct Tokens {
-    std::string variant;
-    prometheus::Counter *prompt, *reasoning, *answer, *discarded;
-  };
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Gauge* running_;
-  std::vector<Tokens> tokens_;
+  std::deque<StreamMetrics> streams_;  // by variant, as the gauges
+  std::vector<prometheus::Gauge*> configured_workers_;
   std::vector<prometheus::Gauge*> live_workers_;
 };
 

@@ -137,6 +137,7 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
     RETURN_IF_ERROR(rpc::CheckRequest(asked));
     ASSIGN_OR_RETURN(route_, service_.shared_.policy.Choose(MakeQuery(asked)));
     variant_ = service_.shared_.config.variants[route_.variant].name;
+    meter_.emplace(service_.shared_.metrics.streams(route_.variant), arrival_);
     ASSIGN_OR_RETURN(WorkerLease lease, service_.shared_.pool.Pick(route_.variant));
     lease_.emplace(std::move(lease));
     if (!asked.has_seed()) asked.set_seed(RandomBits());
@@ -206,8 +207,12 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
     return absl::CancelledError("the client has cancelled");
   }
 
-  // Adds what only the router knows.
+  // Adds what only the router knows, and counts.
   void Complete(v1::GenerateResponse& event) {
+    const Clock::TimePoint now = service_.shared_.clock.Now();
+    const auto count = [&](StreamPhase phase, int tokens) {
+      meter_->AddTokens(phase, tokens, now);
+    };
     if (event.has_started()) {
       v1::Started& started = *event.mutable_started();
       started.set_request_id(request_id_);
@@ -215,35 +220,43 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
       started.set_worker(lease_->client().address());
       started.set_variant_reason(route_.reason);
       started.set_worker_reason(lease_->reason());
-      tokens_.prompt = started.prompt_tokens();
+      meter_->Start(started.prompt_tokens(), started.cached_prompt_tokens(), now);
     } else if (event.has_reasoning_delta()) {
-      tokens_.reasoning += event.reasoning_delta().token_ids_size();
+      count(StreamPhase::kReasoning, event.reasoning_delta().token_ids_size());
     } else if (event.has_reasoning_finished()) {
-      tokens_.reasoning += event.reasoning_finished().token_ids_size();
+      count(StreamPhase::kReasoning, event.reasoning_finished().token_ids_size());
     } else if (event.has_answer_delta()) {
-      tokens_.answer += event.answer_delta().token_ids_size();
+      count(StreamPhase::kAnswer, event.answer_delta().token_ids_size());
     } else if (event.has_finished()) {
-      tokens_.answer += event.finished().token_ids_size();
+      count(StreamPhase::kAnswer, event.finished().token_ids_size());
     } else if (event.has_completed()) {
-      tokens_.discarded = event.completed().usage().discarded_tokens();
-      SetDuration(service_.shared_.clock.Now() - arrival_,
-                  event.mutable_completed()->mutable_timings()->mutable_total());
+      discarded_tokens_ = event.completed().usage().discarded_tokens();
+      SetDuration(now - arrival_, event.mutable_completed()->mutable_timings()->mutable_total());
     }
   }
 
   void End(const absl::Status& status) {
     const std::string code = absl::StatusCodeToString(status.code());
-    service_.shared_.metrics.EndRequest(variant_, code, tokens_);
+    const Clock::TimePoint now = service_.shared_.clock.Now();
+    // A request that was refused had no times.
+    const bool waited = absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
+    if (meter_ && (meter_->started() || waited)) meter_->End(discarded_tokens_, now);
+    const TokenCounts tokens = meter_ ? meter_->counts() : TokenCounts{};
+    const StreamPhase phase = meter_ ? meter_->phase() : StreamPhase::kNone;
+    service_.shared_.metrics.EndRequest(variant_, code, phase);
     LogInfo("request ended", {{"request_id", request_id_},
                               {"traceparent", context_.traceparent},
                               {"variant", variant_},
                               {"worker", lease_ ? lease_->client().address() : ""},
                               {"code", code},
                               {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
-                              {"prompt_tokens", tokens_.prompt},
-                              {"reasoning_tokens", tokens_.reasoning},
-                              {"answer_tokens", tokens_.answer},
-                              {"total_s", ToSeconds(service_.shared_.clock.Now() - arrival_)}});
+                              {"phase", ToString(phase)},
+                              {"prompt_tokens", tokens.prompt},
+                              {"cached_prompt_tokens", tokens.cached_prompt},
+                              {"reasoning_tokens", tokens.reasoning},
+                              {"answer_tokens", tokens.answer},
+                              {"discarded_tokens", tokens.discarded},
+                              {"total_s", ToSeconds(now - arrival_)}});
     lease_.reset();
     Finish(status);
   }
@@ -270,7 +283,8 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
   Route route_;
   std::string variant_;
   std::optional<WorkerLease> lease_;
-  TokenCounts tokens_;
+  std::optional<StreamMeter> meter_;  // once a variant is chosen
+  std::int32_t discarded_tokens_ = 0;
 
   Mutex mu_;
   std::shared_ptr<WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);

@@ -1,12 +1,7 @@
 // thinkwire-worker: one model behind WorkerService. Everything that can be wrong with options,
 // tokenizer or checkpoint ends in one line on stderr before anything listens.
 
-#include <semaphore.h>
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -23,6 +18,7 @@
 #include "common/metrics.h"
 #include "common/rpc/grpc_server.h"
 #include "common/status.h"
+#include "common/stop_signal.h"
 #include "worker/config.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
@@ -127,31 +123,6 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config) {
   return out;
 }
 
-// A signal handler can reach nothing else.
-sem_t stop_asked;
-volatile sig_atomic_t serving = 0;
-
-// The first SIGINT or SIGTERM while serving asks for the stop, any other ends the process.
-extern "C" void OnStopSignal(int signal) {
-  if (serving == 0) _exit(128 + signal);
-  serving = 0;
-  sem_post(&stop_asked);
-}
-
-void CatchStopSignals() {
-  sem_init(&stop_asked, 0, 0);
-  struct sigaction action = {};
-  action.sa_handler = OnStopSignal;
-  sigemptyset(&action.sa_mask);
-  for (const int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
-}
-
-void WaitForStopSignal() {
-  while (sem_wait(&stop_asked) != 0 && errno == EINTR) {
-  }
-  LogInfo("stopping");
-}
-
 void LogListening(const LoadedModel& model, int port, int metrics_port) {
   const model::ModelInfo& info = model.runner->info();
   LogInfo("listening", {{"port", port},
@@ -172,8 +143,12 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
 
 absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
   const Clock& clock = Clock::Real();
-  Metrics metrics;
+  Metrics metrics("thinkwire_worker");
+  metrics.AddBuildInfo({{"model", model.served.name},
+                        {"device", model.runner->info().device},
+                        {"fingerprint", model.served.fingerprint}});
   WorkerMetrics worker_metrics(metrics.registry());
+  worker_metrics.SetLimits(config.max_queue, model.served.limits.max_num_seqs);
   TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue));
   engine::Engine engine({.max_queue = config.max_queue,
                          .end_of_sequence_ids = model.served.end_of_sequence_ids,
@@ -195,7 +170,6 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                               .services = {&service},
                               .health_names = {v1::WorkerService::service_full_name()}}));
   CatchStopSignals();
-  serving = 1;
   server->SetServing(true);
   LogListening(model, server->port(), metrics.port());
   const engine::StallWatch stall_watch(engine, clock,
@@ -207,7 +181,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                                          });
                                        });
 
-  WaitForStopSignal();
+  LogInfo("stopping", {{"signal", WaitForStopSignal()}});
   server->SetServing(false);
   service.StartDraining();
   const bool idle = service.WaitUntilIdle(std::chrono::seconds(config.drain_timeout_s));

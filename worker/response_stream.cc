@@ -2,7 +2,8 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/strip.h"
 #include "common/check.h"
 #include "common/log.h"
 #include "common/rpc/deadline.h"
@@ -64,7 +65,24 @@ Outcome OutcomeOf(engine::EndReason reason) {
   }
 }
 
+// FINISH_REASON_STOP_STRING as "stop_string".
+std::string FinishLabel(v1::FinishReason reason) {
+  return absl::AsciiStrToLower(absl::StripPrefix(v1::FinishReason_Name(reason), "FINISH_REASON_"));
+}
+
 }  // namespace
+
+void ResponseStream::Refuse(const Shared& shared, const Call& call, const absl::Status& status) {
+  const Outcome outcome = OutcomeOfRefusal(status);
+  shared.metrics.CountRequest(outcome, StreamPhase::kNone);
+  LogInfo("request refused", {{"request_id", call.request_id},
+                              {"attempt", call.attempt},
+                              {"traceparent", call.traceparent},
+                              {"outcome", ToString(outcome)},
+                              {"code", absl::StatusCodeToString(status.code())},
+                              {"reason", rpc::ErrorReason(status)},
+                              {"total_s", ToSeconds(shared.clock.Now() - call.arrival)}});
+}
 
 std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call call,
                                                       RequestReader::Reading reading,
@@ -89,7 +107,8 @@ ResponseStream::ResponseStream(const Shared& shared, Call call, RequestReader::R
       start_phase_(reading.request.start_phase),
       prompt_ids_(reading.request.prompt_ids),
       sink_(std::move(sink)),
-      output_(shared.tokenizer, std::move(reading.output)) {}
+      output_(shared.tokenizer, std::move(reading.output)),
+      meter_(shared.metrics.streams(), call_.arrival) {}
 
 ResponseStream::~ResponseStream() = default;
 
@@ -163,7 +182,7 @@ bool ResponseStream::HandleRefusal() {
                             kRetryAfter);
   }
   tokens_.reset();
-  shared_.metrics.CountRequest(Outcome::kRefused, {});
+  Refuse(shared_, call_, *final_status_);
   return true;
 }
 
@@ -183,14 +202,13 @@ bool ResponseStream::Send() {
 
 void ResponseStream::Handle(const engine::TokenStream::Batch& batch) {
   const Clock::TimePoint now = shared_.clock.Now();
-  if (batch.queue_position && !batch.started && !started_at_) {
+  if (batch.queue_position && !batch.started && !meter_.started()) {
     v1::GenerateResponse event;
     event.mutable_queued()->set_position(*batch.queue_position);
     Emit(std::move(event));
   }
-  if (batch.started && !started_at_) {
-    started_at_ = now;
-    cached_prompt_tokens_ = batch.cached_prompt_tokens;
+  if (batch.started && !meter_.started()) {
+    meter_.Start(static_cast<std::int32_t>(prompt_ids_.size()), batch.cached_prompt_tokens, now);
     Emit(MakeStarted());
   }
   if (!batch.tokens.empty()) HandleTokens(batch.tokens, now);
@@ -199,7 +217,11 @@ void ResponseStream::Handle(const engine::TokenStream::Batch& batch) {
 
 void ResponseStream::HandleTokens(const std::vector<engine::Token>& tokens, Clock::TimePoint now) {
   OutputEvents::Events events;
+  const OutputEvents::Counts before = output_.counts();
   output_.Add(tokens, now, &events);
+  const OutputEvents::Counts& after = output_.counts();
+  meter_.AddTokens(StreamPhase::kReasoning, after.reasoning_tokens - before.reasoning_tokens, now);
+  meter_.AddTokens(StreamPhase::kAnswer, after.answer_tokens - before.answer_tokens, now);
   for (v1::GenerateResponse& event : events) Emit(std::move(event));
   if (output_.finished() && !stop_asked_) {
     stop_asked_ = true;
@@ -232,30 +254,26 @@ void ResponseStream::HandleEnding(const engine::Ending& ending, Clock::TimePoint
 
 void ResponseStream::End(const engine::Ending& ending, Outcome outcome, Clock::TimePoint now) {
   tokens_.reset();
-  const RequestCost cost = {
-      .prompt_tokens = static_cast<std::int32_t>(prompt_ids_.size()),
-      .cached_prompt_tokens = cached_prompt_tokens_,
-      .reasoning_tokens = output_.counts().reasoning_tokens,
-      .answer_tokens = output_.counts().answer_tokens,
-      .discarded_tokens = Discarded(ending),
-      .queue_seconds = ToSeconds(started_at_.value_or(now) - call_.arrival),
-  };
-  shared_.metrics.CountRequest(outcome, cost);
+  meter_.End(Discarded(ending), now);
+  shared_.metrics.CountRequest(outcome, meter_.phase());
+  const TokenCounts& counts = meter_.counts();
   LogInfo("request ended", {{"request_id", call_.request_id},
                             {"attempt", call_.attempt},
                             {"traceparent", call_.traceparent},
                             {"outcome", ToString(outcome)},
-                            {"prompt_tokens", cost.prompt_tokens},
-                            {"cached_prompt_tokens", cost.cached_prompt_tokens},
-                            {"reasoning_tokens", cost.reasoning_tokens},
-                            {"answer_tokens", cost.answer_tokens},
-                            {"discarded_tokens", cost.discarded_tokens},
+                            {"phase", ToString(meter_.phase())},
+                            {"prompt_tokens", prompt_ids_.size()},
+                            {"cached_prompt_tokens", counts.cached_prompt},
+                            {"reasoning_tokens", counts.reasoning},
+                            {"answer_tokens", counts.answer},
+                            {"discarded_tokens", counts.discarded},
                             {"preemptions", ending.preemptions},
-                            {"queue_s", cost.queue_seconds},
+                            {"queue_s", ToSeconds(meter_.queue_time(now))},
                             {"total_s", ToSeconds(now - call_.arrival)}});
 }
 
 void ResponseStream::Emit(v1::GenerateResponse event) {
+  if (event.has_finished()) shared_.metrics.CountFinish(FinishLabel(event.finished().reason()));
   v1::WorkerGenerateResponse& message = pending_.emplace_back();
   message.set_attempt(call_.attempt);
   message.set_seq(next_seq_);
@@ -270,7 +288,7 @@ v1::GenerateResponse ResponseStream::MakeStarted() const {
   v1::GenerateResponse event;
   v1::Started& started = *event.mutable_started();
   started.set_prompt_tokens(static_cast<std::int32_t>(prompt_ids_.size()));
-  started.set_cached_prompt_tokens(cached_prompt_tokens_);
+  started.set_cached_prompt_tokens(meter_.counts().cached_prompt);
   started.set_seed(seed_);
   started.mutable_limits()->set_max_tokens(max_tokens_);
   started.mutable_limits()->set_max_model_len(shared_.model.limits.max_model_len);
@@ -285,14 +303,14 @@ v1::GenerateResponse ResponseStream::MakeCompleted(const engine::Ending& ending,
   v1::GenerateResponse event;
   v1::Usage& usage = *event.mutable_completed()->mutable_usage();
   usage.set_prompt_tokens(static_cast<std::int32_t>(prompt_ids_.size()));
-  usage.set_cached_prompt_tokens(cached_prompt_tokens_);
+  usage.set_cached_prompt_tokens(meter_.counts().cached_prompt);
   usage.set_reasoning_tokens(output_.counts().reasoning_tokens);
   usage.set_answer_tokens(output_.counts().answer_tokens);
   usage.set_discarded_tokens(Discarded(ending));
 
   v1::Timings& timings = *event.mutable_completed()->mutable_timings();
   const OutputEvents::Times& times = output_.times();
-  const Clock::TimePoint started = started_at_.value_or(now);
+  const Clock::TimePoint started = call_.arrival + meter_.queue_time(now);
   const Clock::TimePoint first = times.first_token.value_or(now);
   SetDuration(started - call_.arrival, timings.mutable_queue());
   SetDuration(first - started, timings.mutable_prefill());

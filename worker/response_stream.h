@@ -56,6 +56,9 @@ class ResponseStream final : public TextPool::Serial {
     Clock::TimePoint arrival;
   };
 
+  // Counts and logs a request that ended with `status` before the engine had it.
+  static void Refuse(const Shared& shared, const Call& call, const absl::Status& status);
+
   // Hands the request to the engine. If that fails, the stream ends with the error.
   static std::shared_ptr<ResponseStream> Start(const Shared& shared, Call call,
                                                RequestReader::Reading reading,
@@ -102,8 +105,7 @@ class ResponseStream final : public TextPool::Serial {
   OutputEvents output_;
   std::deque<v1::WorkerGenerateResponse> pending_;  // of one batch
   std::optional<absl::Status> final_status_;
-  std::optional<Clock::TimePoint> started_at_;
-  std::int32_t cached_prompt_tokens_ = 0;
+  StreamMeter meter_;
   std::int64_t next_seq_ = 0;
   bool stop_asked_ = false;  // the engine was told that the output has finished
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/deadline.h"
 #include "common/rpc/request_checks.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/status_details.h"
@@ -57,15 +58,19 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
       : StreamWriter(kMessageCapacity),
         service_(service),
         bytes_(bytes),
-        arrival_(service.shared_.clock.Now()),
         deadline_(DeadlineOf(context, service.shared_.clock)),
-        traceparent_(MetadataOf(context, "traceparent")) {}
+        call_{.request_id = "",
+              .traceparent = MetadataOf(context, "traceparent"),
+              .arrival = service.shared_.clock.Now()} {}
 
   // On the text pool.
   void Read() {
-    const absl::Status status = Begin();
-    if (status.ok()) return;
-    service_.shared_.metrics.CountRequest(Outcome::kRefused, {});
+    if (const absl::Status status = Begin(); !status.ok()) Refuse(status);
+  }
+
+  // Ends the call before the engine has it. Threads: as Read.
+  void Refuse(const absl::Status& status) {
+    ResponseStream::Refuse(service_.shared_, call_, status);
     StreamWriter::Finish(status);
   }
 
@@ -80,6 +85,8 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
     RETURN_IF_ERROR(rpc::ParseRequest(bytes_, request));
     bytes_.Clear();
     RETURN_IF_ERROR(rpc::CheckRequest(request));
+    call_.request_id = request.request_id();
+    call_.attempt = request.attempt();
     const std::string& fingerprint = service_.shared_.model.fingerprint;
     if (!request.expected_fingerprint().empty() && request.expected_fingerprint() != fingerprint) {
       return rpc::Error(absl::StatusCode::kFailedPrecondition, "FINGERPRINT_MISMATCH",
@@ -89,25 +96,17 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
     ASSIGN_OR_RETURN(RequestReader::Reading reading, service_.reader_.Read(request.request()));
     reading.request.id = request.request_id();
     reading.request.deadline = deadline_;
-    Start({.request_id = request.request_id(),
-           .attempt = request.attempt(),
-           .traceparent = traceparent_,
-           .arrival = arrival_},
-          std::move(reading));
-    return absl::OkStatus();
+    return Start(std::move(reading));
   }
 
-  void Start(ResponseStream::Call call, RequestReader::Reading reading) {
+  absl::Status Start(RequestReader::Reading reading) {
     {
       MutexLock lock(mu_);
-      if (cancelled_) {
-        service_.shared_.metrics.CountRequest(Outcome::kCancelled, {});
-        return;
-      }
+      if (cancelled_) return CancelStatus();
     }
     auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
-    auto stream = ResponseStream::Start(service_.shared_, std::move(call), std::move(reading),
-                                        std::move(sink));
+    auto stream =
+        ResponseStream::Start(service_.shared_, call_, std::move(reading), std::move(sink));
     bool cancelled = false;
     {
       MutexLock lock(mu_);
@@ -116,6 +115,16 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
     }
     // The sink may have been full, or gone, before stream_ was known here.
     cancelled ? stream->Cancel() : stream->Resume();
+    return absl::OkStatus();
+  }
+
+  // gRPC cancels a call whose deadline has passed.
+  absl::Status CancelStatus() const {
+    const Clock::TimePoint now = service_.shared_.clock.Now();
+    if (deadline_ && now + rpc::DeadlineSlack(now - call_.arrival) >= *deadline_) {
+      return absl::DeadlineExceededError("the deadline has passed");
+    }
+    return absl::CancelledError("the client has cancelled");
   }
 
   void OnDrained() override {
@@ -145,9 +154,8 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
 
   WorkerService& service_;
   grpc::ByteBuffer bytes_;
-  const Clock::TimePoint arrival_;
   const std::optional<Clock::TimePoint> deadline_;
-  const std::string traceparent_;
+  ResponseStream::Call call_;
   Mutex mu_;
   std::shared_ptr<ResponseStream> stream_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
@@ -214,10 +222,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::Generate(
   }
   auto call = std::make_shared<GenerateCall>(*this, *context, *bytes);
   if (draining_) {
-    call->Finish(rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
+    call->Refuse(rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
                             "the worker is shutting down and takes no new requests"));
   } else if (!shared_.pool.TryPost([call] { call->Read(); })) {
-    call->Finish(TextPoolIsFull());
+    call->Refuse(TextPoolIsFull());
   }
   return rpc::StreamWriter::Launch(std::move(call));
 }

@@ -2,13 +2,14 @@
 
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
-#include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
 #include <string>
 
 namespace thinkwire::worker {
 namespace {
+
+constexpr char kPrefix[] = "thinkwire_worker";
 
 prometheus::Gauge* MakeGauge(prometheus::Registry& registry, const char* name, const char* help) {
   return &prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
@@ -31,8 +32,10 @@ std::string_view ToString(Outcome outcome) {
   switch (outcome) {
     case Outcome::kCompleted:
       return "completed";
-    case Outcome::kRefused:
-      return "refused";
+    case Outcome::kInvalid:
+      return "invalid";
+    case Outcome::kQueueFull:
+      return "queue_full";
     case Outcome::kCancelled:
       return "cancelled";
     case Outcome::kDeadline:
@@ -47,26 +50,46 @@ std::string_view ToString(Outcome outcome) {
   return "internal";
 }
 
+Outcome OutcomeOfRefusal(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kResourceExhausted:
+      return Outcome::kQueueFull;
+    case absl::StatusCode::kCancelled:
+      return Outcome::kCancelled;
+    case absl::StatusCode::kDeadlineExceeded:
+      return Outcome::kDeadline;
+    case absl::StatusCode::kUnavailable:
+      return Outcome::kShutdown;
+    case absl::StatusCode::kInternal:
+      return Outcome::kInternal;
+    default:
+      return Outcome::kInvalid;
+  }
+}
+
 WorkerMetrics::WorkerMetrics(prometheus::Registry& registry)
-    : queue_seconds_(
-          &prometheus::BuildHistogram()
-               .Name("thinkwire_worker_queue_seconds")
-               .Help("Time from a request's arrival to its place")
-               .Register(registry)
-               .Add({}, prometheus::Histogram::BucketBoundaries{0.001, 0.01, 0.1, 0.3, 1, 3, 10, 30,
-                                                                100, 300, 1000})),
+    : streams_(registry, kPrefix),
+      requests_(&prometheus::BuildCounter()
+                     .Name("thinkwire_worker_requests_total")
+                     .Help("Requests that have ended, by outcome and by the phase they were in: "
+                           "that of the last token, or none")
+                     .Register(registry)),
+      finishes_(&prometheus::BuildCounter()
+                     .Name("thinkwire_worker_finished_outputs_total")
+                     .Help("Outputs that ended by themselves, by reason")
+                     .Register(registry)),
       queued_(MakeGauge(registry, "thinkwire_worker_queued_requests",
                         "Requests that wait for a place")),
       running_(
           MakeGauge(registry, "thinkwire_worker_running_requests", "Requests that have a place")),
-      kv_blocks_used_(
-          MakeGauge(registry, "thinkwire_worker_kv_blocks_used", "KV blocks that requests hold")),
-      kv_blocks_cached_(MakeGauge(registry, "thinkwire_worker_kv_blocks_cached",
-                                  "KV blocks that no request holds, kept for those to come")),
-      kv_blocks_total_(MakeGauge(registry, "thinkwire_worker_kv_blocks", "KV blocks in all")),
+      max_queued_(MakeGauge(registry, "thinkwire_worker_max_queued_requests",
+                            "How many requests may wait; one more is refused")),
+      max_running_(MakeGauge(registry, "thinkwire_worker_max_running_requests", "Places")),
       steps_(MakeCounter(registry, "thinkwire_worker_steps_total", "Forward passes")),
       preemptions_(MakeCounter(registry, "thinkwire_worker_preemptions_total",
                                "Times that a sequence lost its KV blocks and was recomputed")),
+      recomputed_tokens_(MakeCounter(registry, "thinkwire_worker_recomputed_tokens_total",
+                                     "Tokens computed again after a preemption")),
       prefix_queries_(MakeCounter(registry, "thinkwire_worker_prefix_queries_total",
                                   "Sequences that got a place and asked the prefix cache")),
       prefix_hits_(MakeCounter(registry, "thinkwire_worker_prefix_hits_total",
@@ -75,45 +98,48 @@ WorkerMetrics::WorkerMetrics(prometheus::Registry& registry)
                                        "Tokens of the sequences that asked")),
       prefix_hit_tokens_(MakeCounter(registry, "thinkwire_worker_prefix_hit_tokens_total",
                                      "Tokens of them that need not be computed again")) {
-  auto& requests = prometheus::BuildCounter()
-                       .Name("thinkwire_worker_requests_total")
-                       .Help("Requests, by how they ended")
-                       .Register(registry);
+  // From the start, so that rates see the first of each.
   for (int i = 0; i < kNumOutcomes; ++i) {
-    const auto outcome = static_cast<Outcome>(i);
-    requests_[static_cast<std::size_t>(i)] =
-        &requests.Add({{"outcome", std::string(ToString(outcome))}});
+    const std::string outcome(ToString(static_cast<Outcome>(i)));
+    for (const StreamPhase phase :
+         {StreamPhase::kNone, StreamPhase::kReasoning, StreamPhase::kAnswer}) {
+      requests_->Add({{"outcome", outcome}, {"phase", std::string(ToString(phase))}});
+    }
   }
-  auto& tokens = prometheus::BuildCounter()
-                     .Name("thinkwire_worker_tokens_total")
-                     .Help("Tokens, by what they were; cached_prompt is a part of prompt")
-                     .Register(registry);
-  prompt_tokens_ = &tokens.Add({{"kind", "prompt"}});
-  cached_prompt_tokens_ = &tokens.Add({{"kind", "cached_prompt"}});
-  reasoning_tokens_ = &tokens.Add({{"kind", "reasoning"}});
-  answer_tokens_ = &tokens.Add({{"kind", "answer"}});
-  discarded_tokens_ = &tokens.Add({{"kind", "discarded"}});
+  auto& blocks =
+      prometheus::BuildGauge()
+          .Name("thinkwire_worker_kv_blocks")
+          .Help("KV blocks by state: referenced by requests, cached for those to come, or free")
+          .Register(registry);
+  kv_referenced_ = &blocks.Add({{"state", "referenced"}});
+  kv_cached_ = &blocks.Add({{"state", "cached"}});
+  kv_free_ = &blocks.Add({{"state", "free"}});
 }
 
-void WorkerMetrics::CountRequest(Outcome outcome, const RequestCost& cost) {
-  requests_[static_cast<std::size_t>(outcome)]->Increment();
-  if (outcome == Outcome::kRefused) return;
-  prompt_tokens_->Increment(cost.prompt_tokens);
-  cached_prompt_tokens_->Increment(cost.cached_prompt_tokens);
-  reasoning_tokens_->Increment(cost.reasoning_tokens);
-  answer_tokens_->Increment(cost.answer_tokens);
-  discarded_tokens_->Increment(cost.discarded_tokens);
-  queue_seconds_->Observe(cost.queue_seconds);
+void WorkerMetrics::CountRequest(Outcome outcome, StreamPhase phase) {
+  requests_
+      ->Add({{"outcome", std::string(ToString(outcome))}, {"phase", std::string(ToString(phase))}})
+      .Increment();
+}
+
+void WorkerMetrics::CountFinish(std::string_view reason) {
+  finishes_->Add({{"reason", std::string(reason)}}).Increment();
+}
+
+void WorkerMetrics::SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs) {
+  max_queued_->Set(max_queue);
+  max_running_->Set(max_num_seqs);
 }
 
 void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
   queued_->Set(status.queued);
   running_->Set(status.running);
-  kv_blocks_used_->Set(status.total_blocks - status.free_blocks);
-  kv_blocks_cached_->Set(status.cached_blocks);
-  kv_blocks_total_->Set(status.total_blocks);
+  kv_referenced_->Set(status.total_blocks - status.free_blocks);
+  kv_cached_->Set(status.cached_blocks);
+  kv_free_->Set(status.free_blocks - status.cached_blocks);
   Raise(steps_, status.steps);
   Raise(preemptions_, status.preemptions);
+  Raise(recomputed_tokens_, status.recomputed_tokens);
   Raise(prefix_queries_, status.prefix_use.queries);
   Raise(prefix_hits_, status.prefix_use.hits);
   Raise(prefix_query_tokens_, status.prefix_use.query_tokens);

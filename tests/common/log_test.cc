@@ -1,7 +1,12 @@
 #include "common/log.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -33,11 +38,88 @@ TEST(Log, NoTextCanForgeALine) {
   EXPECT_EQ(record.size(), 4u);
 }
 
-TEST(Log, CutsLongTexts) {
+TEST(Log, LeavesNothingForATerminalToObey) {
   const std::string line =
-      FormatLogRecord("t", LogLevel::kInfo, "m", {{"name", std::string(1 << 20, 'x')}});
-  EXPECT_LT(line.size(), 5000u);
-  EXPECT_NE(line.find("(1048576 bytes)"), std::string::npos);
+      FormatLogRecord("t", LogLevel::kInfo, "m", {{"model", "\x7f\xc2\x9b[31m \xe2\x80\xa8 \xc3"}});
+  for (const char c : line) EXPECT_TRUE(c >= ' ' && c <= '~') << line;
+  EXPECT_TRUE(nlohmann::json::parse(line).is_object());
+}
+
+TEST(Log, CutsLongTextsUntilTheRecordFits) {
+  const std::string letters(1 << 20, 'x');
+  const std::string controls(1 << 20, '\x01');  // six bytes each, once escaped
+  for (const std::string& text : {letters, controls}) {
+    const std::string line =
+        FormatLogRecord("t", LogLevel::kInfo, text, {{"name", text}, {"short", "kept"}});
+    EXPECT_LT(line.size(), kMaxLogRecordBytes);
+    const auto record = nlohmann::json::parse(line);
+    EXPECT_TRUE(record["name"].get<std::string>().ends_with("... (1048576 bytes)"));
+    EXPECT_EQ(record["short"], "kept");
+  }
+}
+
+// Lets stderr be `fd` for a while.
+class StderrIs {
+ public:
+  explicit StderrIs(int fd) : saved_(dup(STDERR_FILENO)) { dup2(fd, STDERR_FILENO); }
+  ~StderrIs() {
+    dup2(saved_, STDERR_FILENO);
+    close(saved_);
+  }
+
+ private:
+  const int saved_;
+};
+
+TEST(Log, CountsWhatAFullDiskDrops) {
+  const int full = open("/dev/full", O_WRONLY);
+  ASSERT_GE(full, 0);
+  const std::uint64_t before = NumDroppedLogRecords();
+  {
+    const StderrIs stderr_is(full);
+    LogInfo("one");
+    LogDebug("none, at this level");
+    LogError("two");
+  }
+  EXPECT_EQ(NumDroppedLogRecords(), before + 2);
+  close(full);
+}
+
+TEST(Log, NeverWaitsForAReaderAndCountsWhatHeMisses) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  const std::uint64_t before = NumDroppedLogRecords();
+  constexpr int kRecords = 5000;
+  {
+    const StderrIs stderr_is(ends[1]);
+    for (int i = 0; i < kRecords; ++i) LogInfo("a record", {{"i", i}});
+  }
+  close(ends[1]);
+  std::string read_back;
+  std::array<char, 4096> buffer{};
+  for (ssize_t n; (n = read(ends[0], buffer.data(), buffer.size())) > 0;) {
+    read_back.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  close(ends[0]);
+  const auto kept = static_cast<std::uint64_t>(std::ranges::count(read_back, '\n'));
+  EXPECT_GT(kept, 0u);
+  EXPECT_LT(kept, std::uint64_t{kRecords});
+  EXPECT_EQ(NumDroppedLogRecords() - before, kRecords - kept);
+}
+
+TEST(Log, CountsWhatAClosedPipeDrops) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  close(ends[0]);
+  auto* const handler = signal(SIGPIPE, SIG_IGN);
+  const std::uint64_t before = NumDroppedLogRecords();
+  {
+    const StderrIs stderr_is(ends[1]);
+    LogInfo("into the void");
+  }
+  signal(SIGPIPE, handler);
+  close(ends[1]);
+  EXPECT_EQ(NumDroppedLogRecords(), before + 1);
 }
 
 }  // namespace

@@ -8,11 +8,11 @@ namespace thinkwire {
 namespace {
 
 TEST(Metrics, TakesAFreePortAndRefusesATakenOne) {
-  Metrics first;
+  Metrics first("thinkwire_test");
   ASSERT_TRUE(first.Expose("127.0.0.1:0").ok());
   EXPECT_GT(first.port(), 0);
 
-  Metrics second;
+  Metrics second("thinkwire_test");
   const std::string taken = "127.0.0.1:" + std::to_string(first.port());
   const absl::Status status = second.Expose(taken);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
@@ -20,7 +20,7 @@ TEST(Metrics, TakesAFreePortAndRefusesATakenOne) {
 }
 
 TEST(Metrics, CountersLiveInTheRegistry) {
-  Metrics metrics;
+  Metrics metrics("thinkwire_test");
   auto& family =
       prometheus::BuildCounter().Name("thinkwire_test_total").Register(metrics.registry());
   family.Add({{"outcome", "ok"}}).Increment(3);

@@ -43,8 +43,17 @@ Process::Process(const std::vector<std::string>& arguments, const std::string& i
   posix_spawn_file_actions_adddup2(&actions, in.read, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out.write, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, err.write, STDERR_FILENO);
-  CHECK(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ) == 0,
+  // As a shell starts it: what is ignored here would be ignored there.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t defaults;
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+  CHECK(posix_spawn(&pid_, argv[0], &actions, &attributes, argv.data(), environ) == 0,
         "the binary under test starts");
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   for (const int end : {in.read, out.write, err.write}) close(end);
   output_reader_ = std::thread([this, fd = out.read] { Read(fd, &output_); });

@@ -1,5 +1,6 @@
 #include "tests/integration/router_process.h"
 
+#include <grpcpp/channel.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/channel.h"
 #include "tests/integration/worker_process.h"
 
 namespace thinkwire::integration {
@@ -28,10 +30,14 @@ RouterProcess::RouterProcess(const std::string& variant, const std::string& work
   const auto record = nlohmann::json::parse(*line);
   port_ = record["port"];
   metrics_port_ = record["metrics_port"];
+  stub_ = v1::ReasoningService::NewStub(rpc::MakeChannel(address()));
 }
 
 std::string RouterProcess::address() const { return absl::StrCat("localhost:", port_); }
 
-std::string RouterProcess::metrics() const { return HttpGet(metrics_port_, "/metrics"); }
+std::optional<double> RouterProcess::Metric(const std::string& name,
+                                            const std::string& labels) const {
+  return MetricAt(metrics_port_, name, labels);
+}
 
 }  // namespace thinkwire::integration

@@ -1,28 +1,33 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tests/integration/process.h"
+#include "thinkwire/v1/reasoning.grpc.pb.h"
 
 namespace thinkwire::integration {
 
-// A thinkwire-router on free ports for one variant.
+// A thinkwire-router on free ports for one variant with one worker, and a client of it.
 class RouterProcess {
  public:
-  // `options` beside the configuration and the ports; waits until it listens, and EXPECTs that it
-  // comes to that.
+  // `options` beside file and ports; waits until it listens, and EXPECTs that it comes to that.
   RouterProcess(const std::string& variant, const std::string& worker_address,
                 const std::vector<std::string>& options = {});
 
   Process& process() { return *process_; }
-  std::string address() const;
-  // The text of its /metrics.
-  std::string metrics() const;
+  v1::ReasoningService::Stub& stub() { return *stub_; }
+  std::string address() const;  // "localhost:port"
+  int metrics_port() const { return metrics_port_; }
+
+  // As MetricAt.
+  std::optional<double> Metric(const std::string& name, const std::string& labels = "") const;
 
  private:
   std::unique_ptr<Process> process_;
+  std::unique_ptr<v1::ReasoningService::Stub> stub_;
   int port_ = 0;
   int metrics_port_ = 0;
 };

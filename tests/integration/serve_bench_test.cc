@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/integration/process.h"
 #include "tests/integration/router_process.h"
@@ -53,15 +52,6 @@ std::int64_t SumOf(const json& report, const std::string& key) {
   std::int64_t sum = 0;
   for (const json& totals : report["totals"]) sum += totals[key].get<std::int64_t>();
   return sum;
-}
-
-// The value of a metric, by its name with labels; -1 if there is none.
-double MetricOf(const std::string& metrics, const std::string& name) {
-  for (const absl::string_view line : absl::StrSplit(metrics, '\n')) {
-    const std::vector<std::string> parts = absl::StrSplit(line, ' ');
-    if (parts.size() == 2 && parts[0] == name) return std::stod(parts[1]);
-  }
-  return -1;
 }
 
 TEST(ServeBenchTest, AClosedLoopWithCancelsAndWrongRequestsAccountsForEveryStream) {
@@ -104,12 +94,10 @@ TEST(ServeBenchTest, AnOpenLoopOfTokenIdsCountsAsTheRouterDoes) {
   EXPECT_EQ(completed["requests"], 60);
   EXPECT_EQ(completed["prompt_tokens"], 60 * 20);
   EXPECT_EQ(SumOf(run.report, "reasoning_tokens") + SumOf(run.report, "answer_tokens"), 60 * 7);
-  const std::string metrics = router.metrics();
   for (const std::string kind : {"prompt", "reasoning", "answer", "discarded"}) {
-    EXPECT_EQ(MetricOf(metrics, absl::StrCat("thinkwire_router_tokens_total{kind=\"", kind,
-                                             "\",variant=\"tiny-r1\"}")),
-              completed[kind + "_tokens"])
-        << metrics;
+    EXPECT_EQ(router.Metric("thinkwire_router_tokens_total",
+                            absl::StrCat("{kind=\"", kind, "\",variant=\"tiny-r1\"}")),
+              completed[kind + "_tokens"].get<double>());
   }
 }
 

@@ -77,13 +77,19 @@ WorkerProcess::WorkerProcess(const std::vector<std::string>& options) {
 Generation WorkerProcess::Generate(
     const v1::GenerateRequest& request, std::optional<std::chrono::milliseconds> timeout,
     const std::function<bool(const v1::WorkerGenerateResponse&)>& goes_on) {
+  return integration::Generate(*stub_, request, timeout, goes_on);
+}
+
+Generation Generate(v1::WorkerService::Stub& stub, const v1::GenerateRequest& request,
+                    std::optional<std::chrono::milliseconds> timeout,
+                    const std::function<bool(const v1::WorkerGenerateResponse&)>& goes_on) {
   v1::WorkerGenerateRequest wrapped;
   *wrapped.mutable_request() = request;
   wrapped.set_request_id("integration");
   wrapped.set_attempt(1);
   grpc::ClientContext context;
   if (timeout) context.set_deadline(std::chrono::system_clock::now() + *timeout);
-  auto stream = stub_->Generate(&context, wrapped);
+  auto stream = stub.Generate(&context, wrapped);
   Generation all;
   v1::WorkerGenerateResponse response;
   for (std::int64_t seq = 0; stream->Read(&response); ++seq) {
@@ -101,12 +107,7 @@ Generation WorkerProcess::Generate(
 }
 
 std::optional<double> WorkerProcess::Metric(const std::string& name, const std::string& labels) {
-  std::istringstream lines(HttpGet(metrics_port_, "/metrics"));
-  const std::string key = name + labels + " ";
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with(key)) return std::stod(line.substr(key.size()));
-  }
-  return std::nullopt;
+  return MetricAt(metrics_port_, name, labels);
 }
 
 bool WorkerProcess::WaitUntilIdle() {
@@ -114,7 +115,7 @@ bool WorkerProcess::WaitUntilIdle() {
   while (std::chrono::steady_clock::now() < give_up) {
     if (Metric("thinkwire_worker_queued_requests") == 0.0 &&
         Metric("thinkwire_worker_running_requests") == 0.0 &&
-        Metric("thinkwire_worker_kv_blocks_used") == 0.0) {
+        Metric("thinkwire_worker_kv_blocks", "{state=\"referenced\"}") == 0.0) {
       return true;
     }
     std::this_thread::yield();
@@ -136,6 +137,15 @@ v1::GenerateRequest AskGreedily(const std::string& question) {
   request.mutable_reasoning_sampling()->set_temperature(0);
   request.mutable_answer_sampling()->set_temperature(0);
   return request;
+}
+
+std::optional<double> MetricAt(int port, const std::string& name, const std::string& labels) {
+  std::istringstream lines(HttpGet(port, "/metrics"));
+  const std::string key = name + labels + " ";
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(key)) return std::stod(line.substr(key.size()));
+  }
+  return std::nullopt;
 }
 
 std::string HttpGet(int port, const std::string& path) {

@@ -29,6 +29,12 @@ struct Generation {
   v1::Completed completed;
 };
 
+// Reads a stream to its end; after each message `goes_on` may cancel it by returning false.
+Generation Generate(
+    v1::WorkerService::Stub& stub, const v1::GenerateRequest& request,
+    std::optional<std::chrono::milliseconds> timeout = std::nullopt,
+    const std::function<bool(const v1::WorkerGenerateResponse&)>& goes_on = nullptr);
+
 // A thinkwire-worker on free ports, and a client of it.
 class WorkerProcess {
  public:
@@ -37,17 +43,17 @@ class WorkerProcess {
 
   bool listening() const { return stub_ != nullptr; }
   int port() const { return port_; }
+  int metrics_port() const { return metrics_port_; }
   Process& process() { return *process_; }
   v1::WorkerService::Stub& stub() { return *stub_; }
 
-  // Reads a stream to its end; after each message `goes_on` may cancel it by returning false.
+  // As the function of that name.
   Generation Generate(
       const v1::GenerateRequest& request,
       std::optional<std::chrono::milliseconds> timeout = std::nullopt,
       const std::function<bool(const v1::WorkerGenerateResponse&)>& goes_on = nullptr);
 
-  // The value of a metric without labels, or with `labels` as "{a=\"b\"}"; nullopt if there is
-  // none.
+  // As MetricAt.
   std::optional<double> Metric(const std::string& name, const std::string& labels = "");
 
   // Waits until nothing is queued or running and no KV block is held; false if patience ends first.
@@ -64,6 +70,10 @@ class WorkerProcess {
 v1::GenerateRequest Ask(const std::string& question, std::uint64_t seed);
 // The same, always taking the most probable token.
 v1::GenerateRequest AskGreedily(const std::string& question);
+
+// The value of a metric that 127.0.0.1:port/metrics shows without labels, or with `labels` as
+// "{a=\"b\"}"; nullopt if there is none.
+std::optional<double> MetricAt(int port, const std::string& name, const std::string& labels = "");
 
 // GET http://127.0.0.1:port/path: the body.
 std::string HttpGet(int port, const std::string& path);

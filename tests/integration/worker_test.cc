@@ -124,9 +124,9 @@ TEST(WorkerProcessTest, CachedPrefixesChangeTimeAlone) {
   EXPECT_EQ(caching.Metric("thinkwire_worker_prefix_hit_tokens_total"), hit_tokens);
   EXPECT_EQ(caching.Metric("thinkwire_worker_tokens_total", "{kind=\"cached_prompt\"}"),
             hit_tokens);
-  EXPECT_GT(caching.Metric("thinkwire_worker_kv_blocks_cached"), 0);
+  EXPECT_GT(caching.Metric("thinkwire_worker_kv_blocks", "{state=\"cached\"}"), 0);
   EXPECT_EQ(plain.Metric("thinkwire_worker_prefix_queries_total"), 0);
-  EXPECT_EQ(plain.Metric("thinkwire_worker_kv_blocks_cached"), 0);
+  EXPECT_EQ(plain.Metric("thinkwire_worker_kv_blocks", "{state=\"cached\"}"), 0);
 }
 
 // 64 at once with room for few: half are cancelled, all others must say what they say alone.
@@ -186,7 +186,14 @@ TEST(WorkerProcessTest, DeadlineEndsARequest) {
   const Generation all = worker.Generate(request, std::chrono::milliseconds(300));
   EXPECT_EQ(all.status.code(), absl::StatusCode::kDeadlineExceeded) << all.status;
   EXPECT_TRUE(worker.WaitUntilIdle());
-  EXPECT_EQ(worker.Metric("thinkwire_worker_requests_total", "{outcome=\"deadline\"}"), 1.0);
+  double ended = 0;  // in whichever phase it was
+  for (const std::string phase : {"none", "reasoning", "answer"}) {
+    ended += worker
+                 .Metric("thinkwire_worker_requests_total",
+                         absl::StrCat("{outcome=\"deadline\",phase=\"", phase, "\"}"))
+                 .value_or(0);
+  }
+  EXPECT_EQ(ended, 1);
 }
 
 TEST(WorkerProcessTest, HealthIsTrueAndSigtermDrains) {

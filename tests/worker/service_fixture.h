@@ -31,7 +31,7 @@ struct FakeWorker {
   text::ChatTemplate chat_template;
   ServedModel model;
   engine::FakeRunner runner;
-  Metrics metrics;
+  Metrics metrics{"thinkwire_worker"};
   WorkerMetrics worker_metrics;
   TextPool pool;
   engine::Engine engine;

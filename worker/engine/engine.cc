@@ -220,6 +220,7 @@ void Engine::Loop::PublishStatus() {
              .total_blocks = scheduler_.pool().total(),
              .steps = steps_,
              .preemptions = scheduler_.preemptions(),
+             .recomputed_tokens = scheduler_.recomputed_tokens(),
              .prefix_use = scheduler_.prefix_use()};
   free_slots_ = scheduler_.free_slots();
 }

@@ -27,8 +27,9 @@ struct EngineStatus {
   std::int32_t free_blocks = 0;    // referenced by no sequence
   std::int32_t cached_blocks = 0;  // of them, in the prefix cache
   std::int32_t total_blocks = 0;
-  std::uint64_t steps = 0;        // collected since start
-  std::uint64_t preemptions = 0;  // since start
+  std::uint64_t steps = 0;              // collected since start
+  std::uint64_t preemptions = 0;        // since start
+  std::uint64_t recomputed_tokens = 0;  // likewise: inputs computed again after a preemption
   PrefixUse prefix_use;
 };
 

@@ -84,6 +84,7 @@ class Scheduler {
   std::int32_t free_slots() const { return static_cast<std::int32_t>(free_slots_.size()); }
   std::int32_t steps_in_flight() const { return static_cast<std::int32_t>(in_flight_.size()); }
   std::uint64_t preemptions() const { return preemptions_; }
+  std::uint64_t recomputed_tokens() const { return recomputed_tokens_; }
   const BlockPool& pool() const { return pool_; }
   const PrefixUse& prefix_use() const { return prefix_use_; }
 
@@ -151,6 +152,7 @@ class Scheduler {
   std::set<std::pair<Clock::TimePoint, RequestHandle>> deadlines_;
   std::uint64_t last_step_ = 0;
   std::uint64_t preemptions_ = 0;
+  std::uint64_t recomputed_tokens_ = 0;
   PrefixUse prefix_use_;
 };
 

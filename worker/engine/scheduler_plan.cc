@@ -156,6 +156,7 @@ void Scheduler::AddRow(Sequence& sequence, std::int32_t count, bool sample, Draf
   plan.rows.push_back(row);
   draft.rows.push_back({.sequence = &sequence, .sample = sample});
   draft.budget -= count;
+  recomputed_tokens_ += static_cast<std::uint64_t>(sequence.RecomputedOf(count));
   sequence.OnSubmitted(count, sample);
 }
 

@@ -17,6 +17,10 @@ Sequence::Sequence(RequestHandle handle, Request request, std::int32_t max_token
       phase_(StartPhase(request_.start_phase, request_.prompt_ids, request_.sampling.think_end_id),
              request_.sampling.think_end_id) {}
 
+std::int32_t Sequence::RecomputedOf(std::int32_t count) const {
+  return std::clamp(lost_ - computed_, 0, count);
+}
+
 void Sequence::OnSubmitted(std::int32_t count, bool sample) {
   computed_ += count;
   ++steps_in_flight_;
@@ -63,6 +67,7 @@ void Sequence::Reset() {
   blocks_told = 0;
   blocks_cached = 0;
   sampling_told = false;
+  lost_ = std::max(lost_, computed_);
   computed_ = 0;
 }
 

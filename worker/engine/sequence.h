@@ -53,6 +53,9 @@ class Sequence {
   bool MayDraw() const { return generated_ + samples_in_flight_ < max_tokens_; }
   bool reached_max_tokens() const { return generated_ >= max_tokens_; }
 
+  // How many of the next `count` inputs were computed before, and lost with their blocks.
+  std::int32_t RecomputedOf(std::int32_t count) const;
+
   // A row of `count` inputs was handed to the runner.
   void OnSubmitted(std::int32_t count, bool sample);
   // The oldest row in flight was collected.
@@ -95,6 +98,7 @@ class Sequence {
   const std::int32_t max_tokens_;
   std::vector<std::int32_t> ids_;
   std::int32_t computed_ = 0;
+  std::int32_t lost_ = 0;  // the most that Release made it forget
   std::int32_t samples_in_flight_ = 0;
   std::int32_t steps_in_flight_ = 0;
   std::int32_t generated_ = 0;

@@ -234,6 +234,13 @@ TEST_P(SchedulerTest, PreemptsYoungestWhenBlocksRunOut) {
   EXPECT_GE(readers[2].ending()->preemptions, 1);
   EXPECT_EQ(stepper.scheduler().preemptions(),
             static_cast<std::uint64_t>(readers[2].ending()->preemptions));
+  // Each input was computed once, but for the last id drawn, which is none, and what was lost.
+  std::uint64_t inputs = 0;
+  for (const StepPlan& plan : stepper.runner().plans()) {
+    for (const Row& row : plan.rows) inputs += static_cast<std::uint64_t>(row.count);
+  }
+  EXPECT_GT(stepper.scheduler().recomputed_tokens(), 0U);
+  EXPECT_EQ(inputs, 3 * (4 + 19) + stepper.scheduler().recomputed_tokens());
   stepper.ExpectIdle();
 }
 

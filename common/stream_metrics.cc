@@ -1,0 +1,132 @@
+#include "common/stream_metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include "common/check.h"
+
+namespace thinkwire {
+namespace {
+
+using Buckets = prometheus::Histogram::BucketBoundaries;
+
+// Seconds, up to an hour: so long may one think, or wait.
+const Buckets kDurations = {0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3,  0.5,  0.75,
+                            1,     1.5,  2,    3,    5,   7.5, 10,   15,   20,
+                            30,    45,   60,   120,  300, 600, 1200, 1800, 3600};
+// Seconds a token.
+const Buckets kTokenTimes = {0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02,
+                             0.03,   0.04,  0.05,  0.075, 0.1,   0.15,  0.2,    0.5,  1,     5};
+// Tokens, to the longest context.
+const Buckets kLengths = {1,    8,    16,    32,    48,    64,    96,    128,   192,
+                          256,  384,  512,   768,   1024,  1536,  2048,  3072,  4096,
+                          6144, 8192, 12288, 16384, 24576, 32768, 65536, 131072};
+
+StreamMetrics::Labels With(StreamMetrics::Labels labels, const char* key, const char* value) {
+  labels.emplace(key, value);
+  return labels;
+}
+
+auto& Histograms(prometheus::Registry& registry, const std::string& name, const char* help) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
+}
+
+}  // namespace
+
+std::string_view ToString(StreamPhase phase) {
+  switch (phase) {
+    case StreamPhase::kNone:
+      return "none";
+    case StreamPhase::kReasoning:
+      return "reasoning";
+    case StreamPhase::kAnswer:
+      break;
+  }
+  return "answer";
+}
+
+StreamMetrics::StreamMetrics(prometheus::Registry& registry, const std::string& prefix,
+                             const Labels& labels) {
+  auto& tokens = prometheus::BuildCounter()
+                     .Name(prefix + "_tokens_total")
+                     .Help(
+                         "Tokens by kind: prompt of started requests and the cached part of it, "
+                         "reasoning and answer as they come, discarded beyond an output's end")
+                     .Register(registry);
+  prompt_tokens_ = &tokens.Add(With(labels, "kind", "prompt"));
+  cached_prompt_tokens_ = &tokens.Add(With(labels, "kind", "cached_prompt"));
+  discarded_tokens_ = &tokens.Add(With(labels, "kind", "discarded"));
+  queue_ = &Histograms(registry, prefix + "_queue_seconds",
+                       "Time from arrival to start or, for those that never started, to the end")
+                .Add(labels, kDurations);
+  duration_ = &Histograms(registry, prefix + "_request_duration_seconds",
+                          "Time from arrival to end of requests that had started")
+                   .Add(labels, kDurations);
+  prompt_length_ =
+      &Histograms(registry, prefix + "_request_prompt_tokens", "Prompt tokens of a started request")
+           .Add(labels, kLengths);
+  auto& first_token =
+      Histograms(registry, prefix + "_time_to_first_token_seconds",
+                 "Time from arrival to the first token of a phase, reasoning or answer");
+  auto& token_time = Histograms(registry, prefix + "_time_per_output_token_seconds",
+                                "Mean time between a request's tokens of one phase, at its end");
+  auto& length = Histograms(registry, prefix + "_request_output_tokens",
+                            "Tokens of one phase in a request that came to it, at its end");
+  const std::array<const char*, 2> names = {"reasoning", "answer"};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const Labels of_phase = With(labels, "phase", names[i]);
+    phases_[i] = {.tokens = &tokens.Add(With(labels, "kind", names[i])),
+                  .first_token = &first_token.Add(of_phase, kDurations),
+                  .token_time = &token_time.Add(of_phase, kTokenTimes),
+                  .length = &length.Add(of_phase, kLengths)};
+  }
+}
+
+void StreamMeter::Start(std::int32_t prompt_tokens, std::int32_t cached_prompt_tokens,
+                        Clock::TimePoint now) {
+  if (started_at_) return;
+  started_at_ = now;
+  counts_.prompt = prompt_tokens;
+  counts_.cached_prompt = cached_prompt_tokens;
+  metrics_.prompt_tokens_->Increment(prompt_tokens);
+  metrics_.cached_prompt_tokens_->Increment(cached_prompt_tokens);
+  metrics_.prompt_length_->Observe(prompt_tokens);
+  metrics_.queue_->Observe(ToSeconds(now - arrival_));
+}
+
+void StreamMeter::AddTokens(StreamPhase phase, std::int32_t count, Clock::TimePoint now) {
+  if (count <= 0) return;
+  CHECK(phase != StreamPhase::kNone, "a token has a phase");
+  phase_ = phase;
+  const std::size_t index = phase == StreamPhase::kReasoning ? 0 : 1;
+  Progress& progress = progress_[index];
+  if (progress.tokens == 0) {
+    progress.first = now;
+    metrics_.phases_[index].first_token->Observe(ToSeconds(now - arrival_));
+  }
+  progress.tokens += count;
+  progress.last = now;
+  (index == 0 ? counts_.reasoning : counts_.answer) += count;
+  metrics_.phases_[index].tokens->Increment(count);
+}
+
+void StreamMeter::End(std::int32_t discarded_tokens, Clock::TimePoint now) {
+  counts_.discarded = discarded_tokens;
+  metrics_.discarded_tokens_->Increment(discarded_tokens);
+  if (!started_at_) {
+    metrics_.queue_->Observe(ToSeconds(now - arrival_));
+    return;
+  }
+  metrics_.duration_->Observe(ToSeconds(now - arrival_));
+  for (std::size_t i = 0; i < progress_.size(); ++i) {
+    const Progress& progress = progress_[i];
+    if (progress.tokens == 0) continue;
+    metrics_.phases_[i].length->Observe(progress.tokens);
+    if (progress.tokens == 1) continue;
+    metrics_.phases_[i].token_time->Observe(ToSeconds(progress.last - progress.first) /
+                                            (progress.tokens - 1));
+  }
+}
+
+}  // namespace thinkwire

@@ -16,6 +16,7 @@ v1::ReasoningFinishCause CauseOf(v1::FinishReason reason) {
     case v1::FINISH_REASON_END:
       return v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
     case v1::FINISH_REASON_STOP_STRING:
+    case v1::FINISH_REASON_STOP_TOKEN:
       return v1::REASONING_FINISH_CAUSE_STOP;
     default:
       return v1::REASONING_FINISH_CAUSE_LENGTH;
@@ -55,15 +56,19 @@ void OutputEvents::Add(std::span<const Token> tokens, Clock::TimePoint now, Even
 
 void OutputEvents::AddToken(const Token& token, Clock::TimePoint now, Events* events) {
   CHECK(token.phase == phase_, "a token of another phase than the one before it allows");
+  const bool ends = IsEndOfSequence(token.id);
+  const bool stops = !ends && IsStopId(token.id);
   const bool closes = phase_ == Phase::kReasoning && options_.think_end_id == token.id;
-  if (closes || IsEndOfSequence(token.id)) {
+  if (ends || stops || closes) {
     // A broken character before it becomes U+FFFD, which a stop string could hold.
     if (FlushText(now, events)) return;
     Count(now);
-    if (closes) {
-      CloseReasoning(v1::REASONING_FINISH_CAUSE_MODEL, &token, now, events);
-    } else {
+    if (ends) {
       Finish(v1::FINISH_REASON_END, &token, now, events);
+    } else if (stops) {
+      FinishAtStopId(token, now, events);
+    } else {
+      CloseReasoning(v1::REASONING_FINISH_CAUSE_MODEL, &token, now, events);
     }
     return;
   }
@@ -162,6 +167,12 @@ void OutputEvents::FinishAtStop(Clock::TimePoint now, Events* events) {
   events->back().mutable_finished()->set_stop_string(stops[index]);
 }
 
+void OutputEvents::FinishAtStopId(const Token& token, Clock::TimePoint now, Events* events) {
+  tokens_.push_back(token);
+  Finish(v1::FINISH_REASON_STOP_TOKEN, nullptr, now, events);
+  events->back().mutable_finished()->set_stop_token_id(token.id);
+}
+
 void OutputEvents::FinishForLength(Clock::TimePoint now, Events* events) {
   if (finished_ || FlushText(now, events)) return;
   Finish(v1::FINISH_REASON_LENGTH, nullptr, now, events);
@@ -178,6 +189,11 @@ void OutputEvents::ReleaseText(Events* events) {
 
 bool OutputEvents::IsEndOfSequence(std::int32_t id) const {
   return std::ranges::find(options_.end_of_sequence_ids, id) != options_.end_of_sequence_ids.end();
+}
+
+bool OutputEvents::IsStopId(std::int32_t id) const {
+  const std::vector<std::int32_t>& ids = options_.stop_ids[static_cast<std::size_t>(phase_)];
+  return std::ranges::find(ids, id) != ids.end();
 }
 
 }  // namespace thinkwire::worker

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kMaxStopStrings = 16;
 constexpr std::size_t kMaxStopStringBytes = 256;
+constexpr int kMaxStopTokenIds = 16;
 constexpr int kMaxTopLogprobs = 20;
 constexpr int kMaxOutputs = 64;
 constexpr std::size_t kMaxRequestIdBytes = 128;
@@ -84,7 +85,6 @@ absl::Status CheckSamplingBuilt(const v1::PhaseSampling& sampling, const std::st
   if (sampling.has_presence_penalty()) return UnimplementedField(path + ".presence_penalty");
   if (sampling.has_frequency_penalty()) return UnimplementedField(path + ".frequency_penalty");
   if (!sampling.logit_bias().empty()) return UnimplementedField(path + ".logit_bias");
-  if (!sampling.stop_token_ids().empty()) return UnimplementedField(path + ".stop_token_ids");
   if (sampling.has_top_logprobs()) {
     RETURN_IF_ERROR(
         CheckRange(path + ".top_logprobs", sampling.top_logprobs(), 0, kMaxTopLogprobs));
@@ -93,7 +93,12 @@ absl::Status CheckSamplingBuilt(const v1::PhaseSampling& sampling, const std::st
   return absl::OkStatus();
 }
 
-absl::Status CheckStopStrings(const v1::PhaseSampling& sampling, const std::string& path) {
+absl::Status CheckStops(const v1::PhaseSampling& sampling, const std::string& path) {
+  if (sampling.stop_token_ids_size() > kMaxStopTokenIds) {
+    return InvalidField(path + ".stop_token_ids",
+                        absl::StrCat("may hold at most ", kMaxStopTokenIds, " ids, holds ",
+                                     sampling.stop_token_ids_size()));
+  }
   if (sampling.stop_strings_size() > kMaxStopStrings) {
     return InvalidField(path + ".stop_strings",
                         absl::StrCat("may hold at most ", kMaxStopStrings, " texts, holds ",
@@ -125,7 +130,7 @@ absl::Status CheckSampling(const v1::PhaseSampling& sampling, const std::string&
     return InvalidField(path + ".top_k",
                         absl::StrCat("must not be negative, is ", sampling.top_k()));
   }
-  return CheckStopStrings(sampling, path);
+  return CheckStops(sampling, path);
 }
 
 absl::Status CheckThinking(const v1::Thinking& thinking) {

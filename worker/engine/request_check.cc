@@ -41,6 +41,20 @@ absl::Status CheckSampling(const SamplingParams& sampling, std::int32_t vocab_si
   return absl::OkStatus();
 }
 
+absl::Status CheckStopIds(const std::vector<std::int32_t>& ids, std::int32_t vocab_size,
+                          const char* phase) {
+  if (ids.size() > kMaxStopIds) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " stop ids are ", ids.size(), ", more than ", kMaxStopIds));
+  }
+  for (const std::int32_t id : ids) {
+    if (id >= 0 && id < vocab_size) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " stop id ", id, " is not in the vocabulary of ", vocab_size));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckPrompt(const Request& request, std::int32_t vocab_size) {
   if (request.prompt_ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
   for (const std::int32_t id : request.prompt_ids) {
@@ -69,6 +83,8 @@ absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const RunnerLi
   }
   RETURN_IF_ERROR(CheckPrompt(request, limits.vocab_size));
   RETURN_IF_ERROR(CheckSampling(request.sampling, limits.vocab_size));
+  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[0], limits.vocab_size, "reasoning"));
+  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[1], limits.vocab_size, "answer"));
   // The last token drawn is never an input, so that it needs no room in the cache.
   const std::int64_t most = std::min(context, cache + 1) - prompt;
   if (!request.max_tokens) return static_cast<std::int32_t>(most);

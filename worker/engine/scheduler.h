@@ -123,7 +123,8 @@ class Scheduler {
   void TellRunner(Sequence& sequence, StepPlan& plan);
 
   void Commit(Sequence& sequence, const StepResult& result, const RowResult& row);
-  bool EndsSequence(const Sequence& sequence, std::int32_t id) const;
+  // Why the sequence is over with `token` as its last, if it is.
+  std::optional<EndReason> EndBy(const Sequence& sequence, const Token& token) const;
   // Puts the blocks of `sequence` that have become full into the prefix cache.
   void CacheBlocks(Sequence& sequence);
   // Frees `block` once no step in flight can name it.

@@ -69,8 +69,6 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
        [](auto& r) { r.mutable_answer_sampling()->set_frequency_penalty(0); }},
       {"answer_sampling.logit_bias",
        [](auto& r) { (*r.mutable_answer_sampling()->mutable_logit_bias())[1] = 1; }},
-      {"answer_sampling.stop_token_ids",
-       [](auto& r) { r.mutable_answer_sampling()->add_stop_token_ids(1); }},
       {"reasoning_sampling.top_logprobs",
        [](auto& r) { r.mutable_reasoning_sampling()->set_top_logprobs(1); }},
       {"thinking.mode", [](auto& r) { r.mutable_thinking()->set_mode(v1::THINKING_MODE_MODEL); }},
@@ -142,6 +140,10 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
        [](auto& r) { r.mutable_answer_sampling()->add_stop_strings(""); }},
       {"answer_sampling.stop_strings[0]",
        [](auto& r) { r.mutable_answer_sampling()->add_stop_strings(std::string(257, 'x')); }},
+      {"reasoning_sampling.stop_token_ids",
+       [](auto& r) {
+         for (int i = 0; i < 17; ++i) r.mutable_reasoning_sampling()->add_stop_token_ids(i);
+       }},
       {"answer_sampling.stop_strings",
        [](auto& r) {
          for (int i = 0; i < 17; ++i) r.mutable_answer_sampling()->add_stop_strings("x");

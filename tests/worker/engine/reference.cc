@@ -25,6 +25,10 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
       output.reason = EndReason::kEndOfSequence;
       return output;
     }
+    if (std::ranges::count(request.stop_ids[static_cast<std::size_t>(phase)], draw.id) > 0) {
+      output.reason = EndReason::kStopId;
+      return output;
+    }
   }
   output.reason = EndReason::kLength;
   return output;

@@ -76,6 +76,13 @@ TEST(CheckRequest, RefusesWhatIsOutOfRange) {
       {[](Request& r) { r.sampling.phases[0].min_p = kNan; },
        "reasoning min_p nan is not in [0, 1]"},
       {[](Request& r) { r.sampling.phases[0].top_k = -1; }, "reasoning top_k -1 is < 0"},
+      {[](Request& r) {
+         r.stop_ids[0] = {0, -1};
+       },
+       "reasoning stop id -1 is not in the vocabulary of 1000"},
+      {[](Request& r) { r.stop_ids[1] = {kVocab}; },
+       "answer stop id 1000 is not in the vocabulary of 1000"},
+      {[](Request& r) { r.stop_ids[1].assign(17, 0); }, "answer stop ids are 17, more than 16"},
       {[](Request& r) { r.sampling.think_end_id = kVocab; },
        "think-end id 1000 is not in the vocabulary of 1000"},
   };
@@ -90,6 +97,7 @@ TEST(CheckRequest, TakesTheEndsOfEachRange) {
   Request request = MakeRequest(1, 10, 1);
   request.sampling.phases[0] = {.temperature = 0, .top_p = 1, .min_p = 1, .top_k = 0};
   request.sampling.think_end_id = -1;
+  request.stop_ids = {std::vector<std::int32_t>(16, 0), {kVocab - 1}};
   request.prompt_ids[0] = 0;
   request.prompt_ids[1] = kVocab - 1;
   EXPECT_TRUE(CheckRequest(request, MakeLimits(1)).ok());

@@ -93,6 +93,9 @@ class RandomRun {
     if (Draw(0, 4) == 0) live.request.cache_salt = "salt";
     live.request.logprobs = Draw(0, 1) == 0;
     live.request.ignore_eos = Draw(0, 3) == 0;
+    for (std::vector<std::int32_t>& ids : live.request.stop_ids) {
+      if (Draw(0, 3) == 0) ids = {Draw(0, kVocab - 1), Draw(0, 1) == 0 ? kEos : kThinkEnd};
+    }
     if (Draw(0, 3) == 0) live.request.start_phase = Phase::kAnswer;
     if (Draw(0, 5) == 0) live.request.max_tokens.reset();
     if (Draw(0, 5) == 0) {
@@ -134,8 +137,9 @@ class RandomRun {
     const std::optional<Ending>& ending = live.reader->ending();
     if (!ending) return;
     const Output alone = Alone(stepper_.model(), live.request, live.max_tokens);
-    const bool complete =
-        ending->reason == EndReason::kEndOfSequence || ending->reason == EndReason::kLength;
+    const bool complete = ending->reason == EndReason::kEndOfSequence ||
+                          ending->reason == EndReason::kStopId ||
+                          ending->reason == EndReason::kLength;
     ASSERT_EQ(static_cast<std::size_t>(ending->generated_tokens), live.reader->tokens().size());
     ExpectTokens(live.reader->tokens(), alone, complete);
     if (complete) {

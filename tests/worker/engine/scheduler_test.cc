@@ -161,6 +161,43 @@ TEST_P(SchedulerTest, IgnoredEndOfSequenceIsAToken) {
   EXPECT_EQ(reader.ending()->reason, EndReason::kLength);
 }
 
+TEST_P(SchedulerTest, StopIdEndsInItsPhaseAloneAndWhatRanAheadIsDropped) {
+  FakeModel model(kVocab);
+  model.Script(1, 12, 7);  // an answer's stop id, while it reasons
+  model.Script(1, 14, kThinkEnd);
+  model.Script(1, 16, 8);  // a stop id of the reasoning, in the answer
+  model.Script(1, 18, 7);
+  Stepper stepper(limits_, model);
+  Reader reader;
+  Request request = MakeRequest(1, 10, 50);
+  request.stop_ids = {std::vector<std::int32_t>{8}, {9, 7}};
+  stepper.Add(request, reader);
+  stepper.RunDry();
+  reader.Take();
+  ASSERT_EQ(reader.tokens().size(), 9U);
+  EXPECT_EQ(reader.tokens().back().id, 7);
+  EXPECT_EQ(reader.ending()->reason, EndReason::kStopId);
+  EXPECT_EQ(reader.ending()->generated_tokens, 9);
+  EXPECT_EQ(stepper.runner().submitted(), ahead() ? 10U : 9U);
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, EndOfSequenceIsAStopIdOnlyWhereItIsIgnored) {
+  FakeModel model(kVocab);
+  model.Script(1, 14, kEos);
+  for (const bool ignored : {false, true}) {
+    Stepper stepper(limits_, model);
+    Reader reader;
+    Request request = MakeRequest(1, 10, 50);
+    request.stop_ids[0] = {kEos};
+    request.ignore_eos = ignored;
+    stepper.Add(request, reader);
+    stepper.RunDry();
+    reader.Take();
+    EXPECT_EQ(reader.ending()->reason, ignored ? EndReason::kStopId : EndReason::kEndOfSequence);
+  }
+}
+
 TEST_P(SchedulerTest, NoStepIsPlannedBeyondMaxTokens) {
   Stepper stepper(limits_);
   Reader reader;

@@ -23,22 +23,31 @@ v1::ReasoningFinishCause CauseOf(v1::FinishReason reason) {
   }
 }
 
-// Sets the members that all events with tokens have.
+}  // namespace
+
 template <class Event>
-void SetTokens(std::span<const Token> tokens, bool logprobs, Event* event) {
+void OutputEvents::SetTokens(std::span<const Token> tokens, Event* event) const {
+  const auto phase = static_cast<std::size_t>(phase_);
+  const auto most = static_cast<std::size_t>(options_.alternatives[phase]);
   for (const Token& token : tokens) {
     event->add_token_ids(token.id);
-    if (logprobs) event->add_logprobs()->set_logprob(token.logprob);
+    if (!options_.logprobs[phase]) continue;
+    v1::TokenLogprob& logprob = *event->add_logprobs();
+    logprob.set_logprob(token.logprob);
+    for (const engine::Alternative& alternative : std::span(token.alternatives).first(most)) {
+      v1::TokenAlternative& out = *logprob.add_alternatives();
+      out.set_token_id(alternative.id);
+      out.set_logprob(alternative.logprob);
+    }
   }
 }
 
 template <class Event>
-void SetDelta(std::string* text, std::span<const Token> tokens, bool logprobs, Event* event) {
-  event->set_text(std::move(*text));
-  SetTokens(tokens, logprobs, event);
+void OutputEvents::SetDelta(Event* event) {
+  event->set_output_index(options_.output_index);
+  event->set_text(std::move(text_));
+  SetTokens(tokens_, event);
 }
-
-}  // namespace
 
 OutputEvents::OutputEvents(const text::Tokenizer& tokenizer, Options options)
     : options_(std::move(options)),
@@ -114,11 +123,9 @@ void OutputEvents::EmitDelta(Events* events) {
   if (text_.empty() && tokens_.empty()) return;
   v1::GenerateResponse& event = events->emplace_back();
   if (phase_ == Phase::kReasoning) {
-    event.mutable_reasoning_delta()->set_output_index(options_.output_index);
-    SetDelta(&text_, tokens_, wants_logprobs(), event.mutable_reasoning_delta());
+    SetDelta(event.mutable_reasoning_delta());
   } else {
-    event.mutable_answer_delta()->set_output_index(options_.output_index);
-    SetDelta(&text_, tokens_, wants_logprobs(), event.mutable_answer_delta());
+    SetDelta(event.mutable_answer_delta());
   }
   text_.clear();
   tokens_.clear();
@@ -137,7 +144,7 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
   event.mutable_duration()->set_seconds(nanos / 1'000'000'000);
   event.mutable_duration()->set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
   if (closing != nullptr) {
-    SetTokens({closing, 1}, wants_logprobs(), &event);
+    SetTokens({closing, 1}, &event);
     phase_ = Phase::kAnswer;
     strip_line_feeds_ = true;
   }
@@ -156,7 +163,7 @@ void OutputEvents::Finish(v1::FinishReason reason, const Token* last, Clock::Tim
   event.set_phase(phase_ == Phase::kReasoning ? v1::PHASE_REASONING : v1::PHASE_ANSWER);
   event.mutable_tokens()->set_reasoning_tokens(counts_.reasoning_tokens);
   event.mutable_tokens()->set_answer_tokens(counts_.answer_tokens);
-  if (last != nullptr) SetTokens({last, 1}, wants_logprobs(), &event);
+  if (last != nullptr) SetTokens({last, 1}, &event);
   finished_ = true;
 }
 

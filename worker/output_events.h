@@ -41,6 +41,8 @@ class OutputEvents {
     std::array<std::vector<std::string>, engine::kNumPhases> stop_strings;  // by Phase
     std::array<std::vector<std::int32_t>, engine::kNumPhases> stop_ids;     // by Phase
     std::array<bool, engine::kNumPhases> logprobs = {};                     // by Phase
+    std::array<std::int32_t, engine::kNumPhases> alternatives =
+        {};  // by Phase; at most the tokens'
     std::optional<std::int32_t> think_end_id;
     std::vector<std::int32_t> end_of_sequence_ids;  // empty: none ends the output
   };
@@ -96,7 +98,11 @@ class OutputEvents {
   bool IsEndOfSequence(std::int32_t id) const;
   bool IsStopId(std::int32_t id) const;
   Channel& channel() { return channels_[static_cast<std::size_t>(phase_)]; }
-  bool wants_logprobs() const { return options_.logprobs[static_cast<std::size_t>(phase_)]; }
+  // Sets the members that all events with tokens have.
+  template <class Event>
+  void SetTokens(std::span<const engine::Token> tokens, Event* event) const;
+  template <class Event>
+  void SetDelta(Event* event);
 
   const Options options_;
   std::array<Channel, engine::kNumPhases> channels_;

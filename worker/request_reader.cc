@@ -65,6 +65,8 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
   out.sampling.think_end_id = control.think_end.value_or(-1);
   out.ignore_eos = request.ignore_eos();
   out.logprobs = reasoning.logprobs() || answer.logprobs();
+  // The engine need not know which phase wants how many: the first ones are the same.
+  out.alternatives = std::max(reasoning.top_logprobs(), answer.top_logprobs());
   out.cache_salt = request.cache_salt();
 
   OutputEvents::Options& output = reading.output;
@@ -72,6 +74,7 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
   output.stop_strings = {StopStrings(reasoning), StopStrings(answer)};
   output.stop_ids = out.stop_ids;
   output.logprobs = {reasoning.logprobs(), answer.logprobs()};
+  output.alternatives = {reasoning.top_logprobs(), answer.top_logprobs()};
   output.think_end_id = control.think_end;
   if (!request.ignore_eos()) output.end_of_sequence_ids = model_.end_of_sequence_ids;
   return reading;

@@ -85,11 +85,6 @@ absl::Status CheckSamplingBuilt(const v1::PhaseSampling& sampling, const std::st
   if (sampling.has_presence_penalty()) return UnimplementedField(path + ".presence_penalty");
   if (sampling.has_frequency_penalty()) return UnimplementedField(path + ".frequency_penalty");
   if (!sampling.logit_bias().empty()) return UnimplementedField(path + ".logit_bias");
-  if (sampling.has_top_logprobs()) {
-    RETURN_IF_ERROR(
-        CheckRange(path + ".top_logprobs", sampling.top_logprobs(), 0, kMaxTopLogprobs));
-    if (sampling.top_logprobs() > 0) return UnimplementedField(path + ".top_logprobs");
-  }
   return absl::OkStatus();
 }
 
@@ -129,6 +124,10 @@ absl::Status CheckSampling(const v1::PhaseSampling& sampling, const std::string&
   if (sampling.has_top_k() && sampling.top_k() < 0) {
     return InvalidField(path + ".top_k",
                         absl::StrCat("must not be negative, is ", sampling.top_k()));
+  }
+  RETURN_IF_ERROR(CheckRange(path + ".top_logprobs", sampling.top_logprobs(), 0, kMaxTopLogprobs));
+  if (sampling.top_logprobs() > 0 && !sampling.logprobs()) {
+    return InvalidField(path + ".top_logprobs", "needs logprobs");
   }
   return CheckStops(sampling, path);
 }

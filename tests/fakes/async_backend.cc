@@ -248,4 +248,8 @@ void AsyncBackend::Sample(const Tensor& logits, const SampleView& view, const Te
   Give([=, this] { cpu_.Sample(logits, view, ids, logprobs, not_finite, last_sampled); });
 }
 
+void AsyncBackend::Logprobs(const Tensor& logits, const LogprobsView& view) {
+  Give([=, this] { cpu_.Logprobs(logits, view); });
+}
+
 }  // namespace thinkwire::worker::kernels

@@ -75,6 +75,7 @@ class AsyncBackend final : public Backend {
   void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
               const Tensor& logprobs, const Tensor& not_finite,
               const Tensor& last_sampled) override;
+  void Logprobs(const Tensor& logits, const LogprobsView& view) override;
 
  private:
   using Ops = std::vector<std::function<void()>>;

@@ -35,6 +35,10 @@ FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids, const Samplin
   if (const auto scripted = script_.find(place); scripted != script_.end()) {
     draw.id = scripted->second;
   }
+  for (std::int32_t i = 0; i < kMaxAlternatives; ++i) {
+    hash = Mix(hash, static_cast<std::uint32_t>(i));
+    draw.alternatives.push_back({static_cast<std::int32_t>(hash % plain), -static_cast<float>(i)});
+  }
   draw.not_finite = not_finite_.contains(place);
   return draw;
 }
@@ -136,6 +140,8 @@ void FakeRunner::CheckShape(const StepPlan& plan) const {
     CHECK(row.count >= 1 && row.first_position >= 0, "a row has inputs");
     CHECK(row.first_position + row.count <= limits_.max_model_len - 1, "beyond the context");
     CHECK(!row.logprob || row.sample, "a log probability of nothing drawn");
+    CHECK(row.alternatives >= 0 && row.alternatives <= (row.logprob ? kMaxAlternatives : 0),
+          "alternatives go with a log probability");
     inputs += row.count;
     if (row.first_id == kLastSampled) {
       CHECK(row.count == 1, "one last sampled id");
@@ -169,7 +175,8 @@ StepResult FakeRunner::Compute(const StepPlan& plan) {
     WriteRow(plan, row, writer);
     slot.next_position += row.count;
   }
-  StepResult result{.step = plan.step, .rows = {}, .ids = {}, .logprobs = {}};
+  StepResult result;
+  result.step = plan.step;
   for (std::size_t i = 0; i < plan.rows.size(); ++i) {
     const Row& row = plan.rows[i];
     if (!row.sample) continue;
@@ -249,12 +256,16 @@ void FakeRunner::DrawRow(const Row& row, std::span<const std::int32_t> ids, Step
       model_.Next(ids, slot.params, ends_thinking ? Phase::kAnswer : row.phase);
   slot.last_id = draw.id;
   slot.last_id_position = static_cast<std::int32_t>(ids.size());
-  result.rows.push_back({.slot = row.slot,
-                         .first_id = static_cast<std::int32_t>(result.ids.size()),
-                         .num_ids = 1,
-                         .not_finite = draw.not_finite});
+  result.rows.push_back(
+      {.slot = row.slot,
+       .first_id = static_cast<std::int32_t>(result.ids.size()),
+       .num_ids = 1,
+       .not_finite = draw.not_finite,
+       .first_alternative = static_cast<std::int32_t>(result.alternatives.size())});
   result.ids.push_back(draw.id);
   result.logprobs.push_back(row.logprob ? draw.logprob : 0);
+  result.alternatives.insert(result.alternatives.end(), draw.alternatives.begin(),
+                             draw.alternatives.begin() + row.alternatives);
 }
 
 }  // namespace thinkwire::worker::engine

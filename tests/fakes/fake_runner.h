@@ -20,6 +20,7 @@ class FakeModel {
     std::int32_t id = 0;
     float logprob = 0;
     bool not_finite = false;
+    std::vector<Alternative> alternatives = {};  // kMaxAlternatives
   };
 
   // Lower ids come from the script alone, so that no test ends by chance.

@@ -312,6 +312,26 @@ TEST(OutputEventsTest, LogprobsGoWithThePhaseThatAskedForThem) {
   EXPECT_FLOAT_EQ(all.finished.logprobs(0).logprob(), -0.262F);
 }
 
+TEST(OutputEventsTest, EachPhaseGetsAsManyAlternativesAsItAskedFor) {
+  OutputEvents::Options options = DefaultOptions();
+  options.logprobs = {true, true};
+  options.alternatives = {2, 1};
+  std::vector<Token> tokens = Tokens({'a', kThinkEnd, 'b', kEos});
+  for (Token& token : tokens) token.alternatives = {{token.id, -0.5F}, {7, -1.0F}, {8, -1.0F}};
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  output.Add(tokens, {}, &events);
+  ASSERT_EQ(events.size(), 4U);
+  const v1::TokenLogprob& reasoned = events[0].reasoning_delta().logprobs(0);
+  ASSERT_EQ(reasoned.alternatives_size(), 2);
+  EXPECT_EQ(reasoned.alternatives(0).token_id(), 'a');
+  EXPECT_EQ(reasoned.alternatives(0).logprob(), -0.5F);
+  EXPECT_EQ(reasoned.alternatives(1).token_id(), 7);
+  EXPECT_EQ(events[1].reasoning_finished().logprobs(0).alternatives_size(), 2);
+  EXPECT_EQ(events[2].answer_delta().logprobs(0).alternatives_size(), 1);
+  EXPECT_EQ(events[3].finished().logprobs(0).alternatives_size(), 1);
+}
+
 TEST(OutputEventsTest, ReleaseTextGivesWhatWasHeldAndNoEnd) {
   OutputEvents::Options options = DefaultOptions();
   options.stop_strings[0] = {"abc"};

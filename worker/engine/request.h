@@ -26,7 +26,10 @@ struct Request {
   // By Phase: the output ends when one of these is drawn in it. Each in [0, vocab_size), at most
   // kMaxStopIds.
   std::array<std::vector<std::int32_t>, kNumPhases> stop_ids;
-  bool logprobs = false;   // of the chosen tokens
+  bool logprobs = false;  // of the chosen tokens
+  // With `logprobs`: how many of the most probable tokens are told with each, [0, the lesser of
+  // kMaxAlternatives and vocab_size].
+  std::int32_t alternatives = 0;
   std::string cache_salt;  // cached blocks are shared with equal salts alone
   std::optional<Clock::TimePoint> deadline;
 };
@@ -48,6 +51,7 @@ struct Token {
   std::int32_t id = 0;
   float logprob = 0;  // 0 unless Request::logprobs
   Phase phase = Phase::kReasoning;
+  std::vector<Alternative> alternatives = {};  // most probable first, ties lowest id first
 };
 
 // The last thing a stream says.

@@ -83,6 +83,14 @@ absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const RunnerLi
   }
   RETURN_IF_ERROR(CheckPrompt(request, limits.vocab_size));
   RETURN_IF_ERROR(CheckSampling(request.sampling, limits.vocab_size));
+  const std::int32_t most_alternatives = std::min(kMaxAlternatives, limits.vocab_size);
+  if (request.alternatives < 0 || request.alternatives > most_alternatives) {
+    return absl::InvalidArgumentError(absl::StrCat("alternatives ", request.alternatives,
+                                                   " are not in [0, ", most_alternatives, "]"));
+  }
+  if (request.alternatives > 0 && !request.logprobs) {
+    return absl::InvalidArgumentError("alternatives need logprobs");
+  }
   RETURN_IF_ERROR(CheckStopIds(request.stop_ids[0], limits.vocab_size, "reasoning"));
   RETURN_IF_ERROR(CheckStopIds(request.stop_ids[1], limits.vocab_size, "answer"));
   // The last token drawn is never an input, so that it needs no room in the cache.

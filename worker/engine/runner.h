@@ -19,10 +19,11 @@ struct Row {
   // Of the first input token in its sequence, >= 0. The keys and values before it were written by
   // earlier steps, perhaps of other slots.
   std::int32_t first_position = 0;
-  std::int32_t count = 1;     // input tokens, >= 1; 1 with kLastSampled
-  std::int32_t first_id = 0;  // index into StepPlan::input_ids, or kLastSampled
-  bool sample = false;        // draw the token that follows the last input token
-  bool logprob = false;       // report the drawn token's log probability
+  std::int32_t count = 1;         // input tokens, >= 1; 1 with kLastSampled
+  std::int32_t first_id = 0;      // index into StepPlan::input_ids, or kLastSampled
+  bool sample = false;            // draw the token that follows the last input token
+  bool logprob = false;           // report the drawn token's log probability
+  std::int32_t alternatives = 0;  // and those of so many most probable ids, <= kMaxAlternatives
   // Phase of the token to draw, as far as the host knows. Where it says kReasoning and the last
   // input token is the slot's think_end_id, the runner draws with the answer's parameters.
   Phase phase = Phase::kReasoning;
@@ -58,6 +59,8 @@ struct RowResult {
   std::int32_t first_id = 0;  // index into StepResult::ids and ::logprobs
   std::int32_t num_ids = 0;   // 1 today; 0..k once drafts are verified
   bool not_finite = false;    // the logits held a NaN or infinity: the ids mean nothing
+  // Into StepResult::alternatives: as many as the row asked for.
+  std::int32_t first_alternative = 0;
 };
 
 struct StepResult {
@@ -67,6 +70,9 @@ struct StepResult {
   // Natural logarithm of the token's probability under the model's own distribution
   // (temperature 1, nothing cut off), parallel to ids; 0 where the row did not ask for it.
   std::vector<float> logprobs;
+  // Of the rows that asked for them: the most probable ids, most probable first, ties lowest id
+  // first, with what logprobs would say of them.
+  std::vector<Alternative> alternatives = {};
 };
 
 // The last sign of life of one rank: where it is, as far as its host knows.

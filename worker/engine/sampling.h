@@ -27,4 +27,13 @@ struct SamplingParams {
   std::int32_t think_end_id = -1;  // -1: the vocabulary has none
 };
 
+// A token that might have been drawn, and the natural logarithm of its probability under the
+// model's own distribution (temperature 1, nothing adjusted, nothing cut off).
+struct Alternative {
+  std::int32_t id = 0;
+  float logprob = 0;
+  bool operator==(const Alternative&) const = default;
+};
+inline constexpr std::int32_t kMaxAlternatives = 20;  // to one token
+
 }  // namespace thinkwire::worker::engine

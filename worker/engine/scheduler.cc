@@ -110,7 +110,9 @@ void Scheduler::Commit(Sequence& sequence, const StepResult& result, const RowRe
   const auto index = static_cast<std::size_t>(row.first_id);
   const std::int32_t id = result.ids[index];
   const float logprob = sequence.request().logprobs ? result.logprobs[index] : 0.0F;
-  const Token token = sequence.Commit(id, logprob);
+  Token token = sequence.Commit(id, logprob);
+  const auto first = result.alternatives.begin() + row.first_alternative;
+  token.alternatives.assign(first, first + sequence.request().alternatives);
   sequence.stream->Push(token);
   if (const std::optional<EndReason> end = EndBy(sequence, token)) Finish(sequence, *end);
 }

@@ -147,6 +147,7 @@ void Scheduler::AddRow(Sequence& sequence, std::int32_t count, bool sample, Draf
           .first_id = kLastSampled,
           .sample = sample,
           .logprob = sample && sequence.request().logprobs,
+          .alternatives = sample ? sequence.request().alternatives : 0,
           .phase = sequence.phase()};
   if (sequence.samples_in_flight() == 0) {
     row.first_id = static_cast<std::int32_t>(plan.input_ids.size());

@@ -95,6 +95,23 @@ struct SlotSampling {
   std::int32_t think_end_id;
 };
 
+// The most ids that Logprobs gives beside a row's own.
+inline constexpr std::int32_t kMaxAlternatives = 20;
+
+// What Logprobs gives of each row. All pointers are device arrays.
+struct LogprobsView {
+  const std::int32_t* slots = nullptr;             // [L], -1 padding
+  const std::int32_t* ids = nullptr;               // [L] each in [0, vocab_size)
+  const std::int32_t* num_alternatives = nullptr;  // [L], <= kMaxAlternatives and <= vocab_size
+  std::int32_t num_rows = 0;                       // L
+  std::int32_t vocab_size = 0;                     // columns from here on are padding
+  float* logprobs = nullptr;                       // [L] of ids
+  // [L, kMaxAlternatives] the row's most probable ids, most probable first, ties to the lowest id;
+  // beyond its number nothing is written.
+  std::int32_t* alternative_ids = nullptr;
+  float* alternative_logprobs = nullptr;
+};
+
 // A point in the order of a backend's work. Threads: Record on the backend's own, Wait on any, one
 // call at a time.
 class Fence {
@@ -232,6 +249,10 @@ class Backend {
   virtual void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
                       const Tensor& logprobs, const Tensor& not_finite,
                       const Tensor& last_sampled) = 0;
+
+  // Log softmax of logits f32 [L, V of all ranks] at the view's ids, the bits that Sample gives,
+  // and at the rows' most probable ids. Rows that Sample would flag get nothing.
+  virtual void Logprobs(const Tensor& logits, const LogprobsView& view) = 0;
 };
 
 }  // namespace thinkwire::worker::kernels

@@ -12,6 +12,9 @@ using engine::StepPlan;
 using kernels::SlotSampling;
 using kernels::Tensor;
 
+using kernels::kMaxAlternatives;
+static_assert(kMaxAlternatives == engine::kMaxAlternatives);
+
 constexpr std::size_t kWord = sizeof(std::int32_t);
 constexpr std::int64_t kAlignWords = 4;  // arrays start at multiples of 16 bytes
 constexpr std::int64_t kSamplingWords = sizeof(SlotSampling) / kWord;
@@ -61,7 +64,7 @@ Batch::Batch(const engine::RunnerLimits& limits, kernels::Backend& backend)
 std::int64_t Batch::WordsAtMost() const {
   const std::int64_t t = limits_.max_num_batched_tokens;
   const std::int64_t s = limits_.max_num_seqs;
-  const std::int64_t step = 4 * t + 2 * s + (2 * s + 1) + 3 * s + PhaseWords(s);
+  const std::int64_t step = 4 * t + 2 * s + (2 * s + 1) + 3 * s + PhaseWords(s) + s;
   // Slots may share blocks, so that a plan may fill every table however few blocks there are.
   const std::int64_t changes = 2 * s * max_blocks_ + 2 * s * kSamplingWords;
   return step + changes + (kNumFields + 4) * kAlignWords;
@@ -75,7 +78,7 @@ void Batch::Load(const StepPlan& plan, std::int32_t bucket) {
   const Shape used = CheckedShape(plan);
   CHECK(bucket == 0 || (used.tokens == used.logits && used.tokens <= bucket),
         "a step that is padded decodes alone, and fits");
-  Begin(bucket == 0 ? used : Shape{bucket, bucket, bucket});
+  Begin(bucket == 0 ? used : Shape{bucket, bucket, bucket, used.is_plain});
   Shape filled;
   for (const engine::Row& row : plan.rows) AddRow(row, plan.input_ids, filled);
   Pad(filled);
@@ -90,7 +93,7 @@ void Batch::LoadPadding(std::int32_t tokens, std::int32_t seqs) {
   CHECK(seqs >= 1 && seqs <= limits_.max_num_seqs && tokens >= seqs &&
             tokens <= limits_.max_num_batched_tokens,
         "padding within the limits");
-  Begin({tokens, seqs, seqs});
+  Begin({tokens, seqs, seqs, true});
   Pad({});
   staging_.Send(words_);
 }
@@ -112,6 +115,7 @@ Batch::Shape Batch::CheckedShape(const StepPlan& plan) const {
     shape.tokens += row.count;
     ++shape.seqs;
     if (row.sample) ++shape.logits;
+    shape.is_plain = shape.is_plain && row.alternatives == 0;
   }
   return shape;
 }
@@ -126,6 +130,9 @@ void Batch::CheckRow(const engine::Row& row, const StepPlan& plan) const {
                                                      static_cast<std::size_t>(row.count) <=
                                                  plan.input_ids.size()),
         "a row's ids are not in the plan");
+  CHECK(row.alternatives >= 0 &&
+            row.alternatives <= (row.sample ? std::min(kMaxAlternatives, limits_.vocab_size) : 0),
+        "a row's alternatives are out of range");
 }
 
 void Batch::Begin(const Shape& shape) {
@@ -142,6 +149,8 @@ void Batch::Begin(const Shape& shape) {
   offsets_[kLogitSlot] = Append(shape.logits);
   offsets_[kLogitPosition] = Append(shape.logits);
   offsets_[kLogitPhase] = Append(PhaseWords(shape.logits));
+  offsets_[kLogitAlternatives] = shape.is_plain ? 0 : Append(shape.logits);
+  is_plain_ = shape.is_plain;
   num_logits_ = shape.logits;
   view_.num_tokens = shape.tokens;
   view_.num_seqs = shape.seqs;
@@ -183,6 +192,7 @@ void Batch::AddRow(const engine::Row& row, std::span<const std::int32_t> input_i
   Host(kGivenIds)[view_.num_tokens + l] = id;
   Host(kSourceSlot)[view_.num_tokens + l] = source_slot;
   reinterpret_cast<std::uint8_t*>(Host(kLogitPhase))[l] = static_cast<std::uint8_t>(row.phase);
+  if (!is_plain_) Host(kLogitAlternatives)[l] = row.alternatives;
 }
 
 void Batch::Pad(const Shape& filled) {
@@ -205,6 +215,7 @@ void Batch::Pad(const Shape& filled) {
   fill(kSourceSlot, tokens + filled.logits, tokens + logits, -1);
   auto* const phases = reinterpret_cast<std::uint8_t*>(Host(kLogitPhase));
   std::fill(phases + filled.logits, phases + logits, std::uint8_t{0});
+  if (!is_plain_) fill(kLogitAlternatives, filled.logits, logits, 0);
 }
 
 Batch::Changes Batch::AddBlockChanges(std::span<const engine::BlockTableChange> changes) {
@@ -259,6 +270,15 @@ kernels::SampleView Batch::sample_view() const {
   view.input_ids = static_cast<const std::int32_t*>(ids_.data()) + num_tokens();
   view.phases = reinterpret_cast<const std::uint8_t*>(Device(kLogitPhase));
   view.slot_sampling = static_cast<const SlotSampling*>(slot_sampling_.data());
+  return view;
+}
+
+kernels::LogprobsView Batch::logprobs_view() const {
+  CHECK(!is_plain_, "a plain step asks for no more than its draws");
+  kernels::LogprobsView view;
+  view.num_rows = static_cast<std::int32_t>(num_logits_);
+  view.slots = Device(kLogitSlot);
+  view.num_alternatives = Device(kLogitAlternatives);
   return view;
 }
 

@@ -15,8 +15,8 @@ namespace thinkwire::worker::model {
 // Owns: the arrays, allocated at start for the limits. Threads: the rank's.
 //
 // All that a step takes from the host lies in one piece and travels in one copy of the bytes in
-// use. Where an array lies depends on the step's shape T, S, L alone, so that a recorded step finds
-// the arrays of every later step of its shape.
+// use. Where an array that a recorded step reads lies depends on the shape T, S, L alone, so that
+// it finds the arrays of every later step of its shape.
 class Batch {
  public:
   // `backend` must outlive the batch.
@@ -44,6 +44,12 @@ class Batch {
   // For the rows that draw; vocab_size is left to the sampler.
   kernels::SampleView sample_view() const;
 
+  // Whether Sample alone gives the rows all that they ask for. REQUIRES for what follows: not so.
+  bool is_plain() const { return is_plain_; }
+
+  // Without what the sampler knows: ids, vocab_size and where results go.
+  kernels::LogprobsView logprobs_view() const;
+
  private:
   // Arrays of a step. kGivenIds and kSourceSlot hold the tokens' [T], then the logits rows' [L].
   enum FieldId : std::size_t {
@@ -56,7 +62,8 @@ class Batch {
     kLogitToken,
     kLogitSlot,
     kLogitPosition,
-    kLogitPhase,  // u8
+    kLogitPhase,         // u8
+    kLogitAlternatives,  // only in a step that is not plain
     kNumFields,
   };
 
@@ -64,6 +71,7 @@ class Batch {
     std::int32_t tokens = 0;
     std::int32_t seqs = 0;
     std::int32_t logits = 0;
+    bool is_plain = true;
   };
 
   // Places for a Scatter's index and values.
@@ -103,6 +111,7 @@ class Batch {
   std::array<std::int64_t, kNumFields> offsets_ = {};
   kernels::BatchView view_;
   std::int64_t num_logits_ = 0;
+  bool is_plain_ = true;
 };
 
 }  // namespace thinkwire::worker::model

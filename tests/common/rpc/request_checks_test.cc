@@ -69,8 +69,6 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
        [](auto& r) { r.mutable_answer_sampling()->set_frequency_penalty(0); }},
       {"answer_sampling.logit_bias",
        [](auto& r) { (*r.mutable_answer_sampling()->mutable_logit_bias())[1] = 1; }},
-      {"reasoning_sampling.top_logprobs",
-       [](auto& r) { r.mutable_reasoning_sampling()->set_top_logprobs(1); }},
       {"thinking.mode", [](auto& r) { r.mutable_thinking()->set_mode(v1::THINKING_MODE_MODEL); }},
       {"thinking.budget_tokens", [](auto& r) { r.mutable_thinking()->set_budget_tokens(0); }},
       {"thinking.budget_from_deadline",
@@ -135,7 +133,14 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
        }},
       {"answer_sampling.top_k", [](auto& r) { r.mutable_answer_sampling()->set_top_k(-1); }},
       {"answer_sampling.top_logprobs",
-       [](auto& r) { r.mutable_answer_sampling()->set_top_logprobs(21); }},
+       [](auto& r) {
+         r.mutable_answer_sampling()->set_logprobs(true);
+         r.mutable_answer_sampling()->set_top_logprobs(21);
+       }},
+      {"answer_sampling.top_logprobs",
+       [](auto& r) { r.mutable_answer_sampling()->set_top_logprobs(-1); }},
+      {"reasoning_sampling.top_logprobs",
+       [](auto& r) { r.mutable_reasoning_sampling()->set_top_logprobs(1); }},
       {"answer_sampling.stop_strings[0]",
        [](auto& r) { r.mutable_answer_sampling()->add_stop_strings(""); }},
       {"answer_sampling.stop_strings[0]",

@@ -17,8 +17,11 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
       output.reason = EndReason::kNotFinite;
       return output;
     }
-    output.tokens.push_back(
-        {.id = draw.id, .logprob = request.logprobs ? draw.logprob : 0.0F, .phase = phase});
+    output.tokens.push_back({.id = draw.id,
+                             .logprob = request.logprobs ? draw.logprob : 0.0F,
+                             .phase = phase,
+                             .alternatives = {draw.alternatives.begin(),
+                                              draw.alternatives.begin() + request.alternatives}});
     ids.push_back(draw.id);
     if (draw.id == request.sampling.think_end_id) thinking = false;
     if (draw.id == kEos && !request.ignore_eos) {
@@ -69,6 +72,7 @@ void ExpectTokens(const std::vector<Token>& tokens, const Output& expected, bool
     ASSERT_EQ(tokens[i].id, expected.tokens[i].id) << "token " << i;
     ASSERT_EQ(tokens[i].phase, expected.tokens[i].phase) << "token " << i;
     ASSERT_EQ(tokens[i].logprob, expected.tokens[i].logprob) << "token " << i;
+    ASSERT_EQ(tokens[i].alternatives, expected.tokens[i].alternatives) << "token " << i;
   }
 }
 

@@ -73,6 +73,9 @@ TEST(CheckRequest, RefusesWhatIsOutOfRange) {
        "reasoning top_p nan is not in (0, 1]"},
       {[](Request& r) { r.sampling.phases[0].min_p = 1.5F; },
        "reasoning min_p 1.5 is not in [0, 1]"},
+      {[](Request& r) { r.alternatives = 1; }, "alternatives need logprobs"},
+      {[](Request& r) { r.alternatives = -1; }, "alternatives -1 are not in [0, 20]"},
+      {[](Request& r) { r.alternatives = 21; }, "alternatives 21 are not in [0, 20]"},
       {[](Request& r) { r.sampling.phases[0].min_p = kNan; },
        "reasoning min_p nan is not in [0, 1]"},
       {[](Request& r) { r.sampling.phases[0].top_k = -1; }, "reasoning top_k -1 is < 0"},
@@ -98,6 +101,8 @@ TEST(CheckRequest, TakesTheEndsOfEachRange) {
   request.sampling.phases[0] = {.temperature = 0, .top_p = 1, .min_p = 1, .top_k = 0};
   request.sampling.think_end_id = -1;
   request.stop_ids = {std::vector<std::int32_t>(16, 0), {kVocab - 1}};
+  request.logprobs = true;
+  request.alternatives = 20;
   request.prompt_ids[0] = 0;
   request.prompt_ids[1] = kVocab - 1;
   EXPECT_TRUE(CheckRequest(request, MakeLimits(1)).ok());

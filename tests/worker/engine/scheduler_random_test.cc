@@ -92,6 +92,7 @@ class RandomRun {
     if (Draw(0, 1) == 0 && !texts_.empty()) live.request.prompt_ids = Continuation();
     if (Draw(0, 4) == 0) live.request.cache_salt = "salt";
     live.request.logprobs = Draw(0, 1) == 0;
+    if (live.request.logprobs) live.request.alternatives = Draw(0, kMaxAlternatives);
     live.request.ignore_eos = Draw(0, 3) == 0;
     for (std::vector<std::int32_t>& ids : live.request.stop_ids) {
       if (Draw(0, 3) == 0) ids = {Draw(0, kVocab - 1), Draw(0, 1) == 0 ? kEos : kThinkEnd};

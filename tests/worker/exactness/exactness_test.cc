@@ -142,6 +142,8 @@ TEST_P(ExactnessTest, PrefillOfDrawnTokensContinuesWithTheSameBits) {
       requests[i].max_tokens = kTokens - cut;
       expected[i].ids.erase(expected[i].ids.begin(), expected[i].ids.begin() + cut);
       expected[i].logprobs.erase(expected[i].logprobs.begin(), expected[i].logprobs.begin() + cut);
+      expected[i].alternatives.erase(expected[i].alternatives.begin(),
+                                     expected[i].alternatives.begin() + cut);
     }
     ASSERT_EQ(engine.Run(requests), expected) << "after " << cut << " tokens";
   }

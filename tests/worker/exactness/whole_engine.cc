@@ -74,6 +74,7 @@ std::vector<Text> WholeEngine::Run(const std::vector<Request>& requests) {
     for (const engine::Token& token : reader->tokens()) {
       text.ids.push_back(token.id);
       text.logprobs.push_back(token.logprob);
+      text.alternatives.push_back(token.alternatives);
     }
   }
   return texts;
@@ -100,6 +101,7 @@ Request RandomRequest(std::uint64_t index, std::int32_t prompt_tokens, std::int3
   request.max_tokens = max_tokens;
   request.ignore_eos = true;
   request.logprobs = true;
+  request.alternatives = index % 4 == 1 ? 20 : 0;
   return request;
 }
 

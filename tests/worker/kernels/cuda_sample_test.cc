@@ -15,7 +15,8 @@
 #include "worker/kernels/cuda/cuda_devices.h"
 
 // Sample draws the same ids and logprobs as the CPU, bit for bit: from logits of many kinds, with
-// every combination of parameters, for few rows and many, whatever the vocabulary's size.
+// every combination of parameters, for few rows and many, whatever the vocabulary's size. Logprobs
+// reports the same of the same logits.
 namespace thinkwire::worker::kernels {
 namespace {
 
@@ -211,6 +212,41 @@ Drawn Draw(Backend& backend, const Problem& p) {
   return {ids.Download(), logprobs.Download(), not_finite.Download(), last.Download()};
 }
 
+// What Logprobs gives of the problem at every row's greatest, or some other, id.
+struct Reported {
+  std::vector<float> logprobs;
+  std::vector<std::int32_t> ids;
+  std::vector<float> alternatives;
+};
+
+Reported Report(Backend& backend, const Problem& p) {
+  const auto rows = static_cast<std::size_t>(p.rows);
+  const std::size_t most = rows * static_cast<std::size_t>(kMaxAlternatives);
+  std::vector<std::int32_t> asked;
+  std::vector<std::int32_t> counts;
+  for (std::int32_t l = 0; l < p.rows; ++l) {
+    asked.push_back(p.positions[static_cast<std::size_t>(l)] % p.vocab_size);
+    counts.push_back(std::min(p.vocab_size, l % 4 == 3 ? l % 8 : kMaxAlternatives));
+  }
+  const Upload<float> logits(backend, p.logits);
+  const Upload<std::int32_t> slots(backend, p.slots);
+  const Upload<std::int32_t> ids(backend, asked);
+  const Upload<std::int32_t> num_alternatives(backend, counts);
+  const Upload<float> logprobs(backend, std::vector<float>(rows, 7));
+  const Upload<std::int32_t> alternative_ids(backend, std::vector<std::int32_t>(most, -7));
+  const Upload<float> alternatives(backend, std::vector<float>(most, 7));
+  backend.Logprobs(MakeTensor(logits.data(), DType::kF32, p.rows, p.width),
+                   {.slots = slots.data(),
+                    .ids = ids.data(),
+                    .num_alternatives = num_alternatives.data(),
+                    .num_rows = p.rows,
+                    .vocab_size = p.vocab_size,
+                    .logprobs = logprobs.data(),
+                    .alternative_ids = alternative_ids.data(),
+                    .alternative_logprobs = alternatives.data()});
+  return {logprobs.Download(), alternative_ids.Download(), alternatives.Download()};
+}
+
 class CudaSample : public testing::TestWithParam<LogitsKind> {
  protected:
   void SetUp() override {
@@ -225,6 +261,11 @@ class CudaSample : public testing::TestWithParam<LogitsKind> {
     EXPECT_TRUE(SameBits(got.logprobs, want.logprobs));
     EXPECT_EQ(got.not_finite, want.not_finite);
     EXPECT_EQ(got.last_sampled, want.last_sampled);
+    const Reported want_reported = Report(cpu_, p);
+    const Reported got_reported = Report(*cuda_, p);
+    EXPECT_EQ(got_reported.ids, want_reported.ids);
+    EXPECT_TRUE(SameBits(got_reported.logprobs, want_reported.logprobs));
+    EXPECT_TRUE(SameBits(got_reported.alternatives, want_reported.alternatives));
   }
 
   CpuBackend cpu_{4};

@@ -18,12 +18,14 @@ struct Feed {
   std::vector<std::int32_t> ids;  // empty: the last sampled id
   bool sample = true;
   engine::Phase phase = engine::Phase::kReasoning;
+  std::int32_t alternatives = 0;
 };
 
 // One drawn token.
 struct Drawn {
   std::int32_t id = -1;
   float logprob = 0;
+  std::vector<engine::Alternative> alternatives = {};
   bool operator==(const Drawn&) const = default;
 };
 
@@ -57,6 +59,7 @@ class StepDriver {
   engine::Runner& runner_;
   std::map<std::int32_t, Slot> slots_;
   std::vector<engine::SamplingChange> changes_;
+  std::deque<std::map<std::int32_t, std::int32_t>> alternatives_;  // by slot, of steps in flight
   std::uint64_t step_ = 0;
   std::int32_t next_block_ = 0;  // handed out from the top down, so that none is its own index
 };

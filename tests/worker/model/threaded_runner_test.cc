@@ -103,13 +103,16 @@ Workload RunWorkload(engine::Runner& runner) {
     step(chunk);
     std::vector<Feed> rest = decode(0, slot);
     rest.push_back({slot, {1, 2}});
+    rest.back().alternatives = slot % 3;
     step(rest);
     step(decode(0, slot + 1));
     work.prefill_steps += 2;
     work.decode_steps += 1;
   }
   for (std::int32_t first = 1; first < kSlots; ++first) {
-    step(decode(first, kSlots));
+    std::vector<Feed> feeds = decode(first, kSlots);
+    if (first % 2 == 0) feeds.back().alternatives = 5;  // recorded up to the logits
+    step(feeds);
     ++work.decode_steps;
   }
   for (; in_flight > 0; --in_flight) work.drawn.push_back(driver.Collect());

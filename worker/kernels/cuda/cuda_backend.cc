@@ -387,6 +387,10 @@ void CudaBackend::Sample(const Tensor& logits, const SampleView& view, const Ten
   LaunchSample(logits, view, ids, logprobs, not_finite, last_sampled, stream_);
 }
 
+void CudaBackend::Logprobs(const Tensor& logits, const LogprobsView& view) {
+  LaunchLogprobs(logits, view, stream_);
+}
+
 void CudaBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) {
   const auto& matrix = static_cast<const LinearMatrix&>(weight);
   Check(matrix.layout == LinearLayout::kPlain && out.dtype == DType::kBf16, "out is bf16 [T, out]");

@@ -72,6 +72,7 @@ class CudaBackend final : public Backend {
   void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
               const Tensor& logprobs, const Tensor& not_finite,
               const Tensor& last_sampled) override;
+  void Logprobs(const Tensor& logits, const LogprobsView& view) override;
 
  private:
   class LinearMatrix;

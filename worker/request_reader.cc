@@ -149,6 +149,18 @@ absl::StatusOr<engine::PhaseSampling> RequestReader::ReadSampling(const v1::Phas
                              absl::StrCat("must be in [0, ", model_.limits.vocab_size,
                                           "], the vocabulary of the model, is ", out.top_k));
   }
+  if (sampling.has_repetition_penalty()) out.repetition_penalty = sampling.repetition_penalty();
+  out.presence_penalty = sampling.presence_penalty();
+  out.frequency_penalty = sampling.frequency_penalty();
+  for (const auto& [id, bias] : sampling.logit_bias()) {
+    if (id < 0 || id >= model_.limits.vocab_size) {
+      return rpc::InvalidField(absl::StrCat(field, ".logit_bias"),
+                               absl::StrCat("must name ids in [0, ", model_.limits.vocab_size,
+                                            "), the vocabulary of the model, names ", id));
+    }
+    out.logit_bias.push_back({id, bias});
+  }
+  std::ranges::sort(out.logit_bias, {}, &engine::LogitBias::id);
   return out;
 }
 

@@ -15,6 +15,7 @@ namespace {
 constexpr int kMaxStopStrings = 16;
 constexpr std::size_t kMaxStopStringBytes = 256;
 constexpr int kMaxStopTokenIds = 16;
+constexpr std::size_t kMaxLogitBiases = 1024;
 constexpr int kMaxTopLogprobs = 20;
 constexpr int kMaxOutputs = 64;
 constexpr std::size_t kMaxRequestIdBytes = 128;
@@ -80,11 +81,21 @@ absl::Status CheckWishes(const v1::Wishes& wishes, const std::string& variant) {
   return absl::OkStatus();
 }
 
-absl::Status CheckSamplingBuilt(const v1::PhaseSampling& sampling, const std::string& path) {
-  if (sampling.has_repetition_penalty()) return UnimplementedField(path + ".repetition_penalty");
-  if (sampling.has_presence_penalty()) return UnimplementedField(path + ".presence_penalty");
-  if (sampling.has_frequency_penalty()) return UnimplementedField(path + ".frequency_penalty");
-  if (!sampling.logit_bias().empty()) return UnimplementedField(path + ".logit_bias");
+absl::Status CheckAdjustments(const v1::PhaseSampling& sampling, const std::string& path) {
+  if (sampling.has_repetition_penalty()) {
+    RETURN_IF_ERROR(CheckRange(path + ".repetition_penalty", sampling.repetition_penalty(), 0, 2,
+                               /*low_open=*/true));
+  }
+  RETURN_IF_ERROR(CheckRange(path + ".presence_penalty", sampling.presence_penalty(), -2, 2));
+  RETURN_IF_ERROR(CheckRange(path + ".frequency_penalty", sampling.frequency_penalty(), -2, 2));
+  if (sampling.logit_bias().size() > kMaxLogitBiases) {
+    return InvalidField(path + ".logit_bias",
+                        absl::StrCat("may hold at most ", kMaxLogitBiases, " ids, holds ",
+                                     sampling.logit_bias().size()));
+  }
+  for (const auto& [id, bias] : sampling.logit_bias()) {
+    RETURN_IF_ERROR(CheckRange(absl::StrCat(path, ".logit_bias[", id, "]"), bias, -100, 100));
+  }
   return absl::OkStatus();
 }
 
@@ -111,7 +122,7 @@ absl::Status CheckStops(const v1::PhaseSampling& sampling, const std::string& pa
 }
 
 absl::Status CheckSampling(const v1::PhaseSampling& sampling, const std::string& path) {
-  RETURN_IF_ERROR(CheckSamplingBuilt(sampling, path));
+  RETURN_IF_ERROR(CheckAdjustments(sampling, path));
   if (sampling.has_temperature()) {
     RETURN_IF_ERROR(CheckRange(path + ".temperature", sampling.temperature(), 0, 2));
   }

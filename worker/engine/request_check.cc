@@ -28,12 +28,48 @@ absl::Status CheckPhaseSampling(const PhaseSampling& sampling, const char* phase
   if (sampling.top_k < 0) {
     return absl::InvalidArgumentError(absl::StrCat(phase, " top_k ", sampling.top_k, " is < 0"));
   }
+  if (!Within(sampling.repetition_penalty, 0, 2) || sampling.repetition_penalty == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        phase, " repetition_penalty ", sampling.repetition_penalty, " is not in (0, 2]"));
+  }
+  if (!Within(sampling.presence_penalty, -2, 2)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " presence_penalty ", sampling.presence_penalty, " is not in [-2, 2]"));
+  }
+  if (!Within(sampling.frequency_penalty, -2, 2)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        phase, " frequency_penalty ", sampling.frequency_penalty, " is not in [-2, 2]"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLogitBias(const std::vector<LogitBias>& biases, std::int32_t vocab_size,
+                            const char* phase) {
+  if (biases.size() > kMaxLogitBiases) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " logit biases are ", biases.size(), ", more than ", kMaxLogitBiases));
+  }
+  std::int32_t last = -1;
+  for (const LogitBias& bias : biases) {
+    if (bias.id <= last || bias.id >= vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat(phase, " logit bias's id ", bias.id,
+                                                     " is not in the vocabulary of ", vocab_size,
+                                                     ", or does not ascend"));
+    }
+    last = bias.id;
+    if (!Within(bias.bias, -100, 100)) {
+      return absl::InvalidArgumentError(absl::StrCat(phase, " logit bias ", bias.bias, " of id ",
+                                                     bias.id, " is not in [-100, 100]"));
+    }
+  }
   return absl::OkStatus();
 }
 
 absl::Status CheckSampling(const SamplingParams& sampling, std::int32_t vocab_size) {
   RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[0], "reasoning"));
   RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[1], "answer"));
+  RETURN_IF_ERROR(CheckLogitBias(sampling.phases[0].logit_bias, vocab_size, "reasoning"));
+  RETURN_IF_ERROR(CheckLogitBias(sampling.phases[1].logit_bias, vocab_size, "answer"));
   if (sampling.think_end_id < -1 || sampling.think_end_id >= vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat("think-end id ", sampling.think_end_id,
                                                    " is not in the vocabulary of ", vocab_size));

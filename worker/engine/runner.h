@@ -24,6 +24,7 @@ struct Row {
   bool sample = false;            // draw the token that follows the last input token
   bool logprob = false;           // report the drawn token's log probability
   std::int32_t alternatives = 0;  // and those of so many most probable ids, <= kMaxAlternatives
+  bool adjusted = false;          // draw from logits that the slot's params adjust
   // Phase of the token to draw, as far as the host knows. Where it says kReasoning and the last
   // input token is the slot's think_end_id, the runner draws with the answer's parameters.
   Phase phase = Phase::kReasoning;
@@ -42,7 +43,16 @@ struct BlockTableChange {
 struct SamplingChange {
   std::int32_t slot = 0;
   SamplingParams params;
+  // If params.counts(): what penalties count from the start, in StepPlan::counted_ids: ids of the
+  // prompt, then those drawn so far in `phase`, the phase of the next token.
+  std::int32_t first_counted = 0;
+  std::int32_t num_prompt = 0;
+  std::int32_t num_drawn = 0;
+  Phase phase = Phase::kReasoning;
 };
+
+// Logit biases in the changes of one plan, at most: two requests' at their largest.
+inline constexpr std::size_t kMaxPlanBiases = 2 * kNumPhases * kMaxLogitBiases;
 
 // One forward pass. Changes apply before the rows are computed.
 struct StepPlan {
@@ -51,6 +61,7 @@ struct StepPlan {
   std::vector<std::int32_t> input_ids;
   std::vector<BlockTableChange> block_table_changes;
   std::vector<SamplingChange> sampling_changes;
+  std::vector<std::int32_t> counted_ids = {};  // at most max_model_len; all changes' together
 };
 
 // What one row with `sample` set gave, in the order of the plan's rows.

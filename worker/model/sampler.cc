@@ -16,6 +16,7 @@ Sampler::Sampler(const engine::RunnerLimits& limits, kernels::Backend& backend)
   const std::size_t bytes = static_cast<std::size_t>(limits.max_num_seqs) * sizeof(std::int32_t);
   last_sampled_ = backend.Allocate(bytes);
   drawn_ = backend.Allocate(kDrawnMost * bytes);
+  adjusted_ = backend.Allocate(bytes * static_cast<std::size_t>(limits.vocab_size));
 }
 
 Tensor Sampler::last_sampled() const {
@@ -32,9 +33,15 @@ void Sampler::Draw(const Tensor& logits, const Batch& batch) {
   view.vocab_size = limits_.vocab_size;
   const std::int64_t rows = batch.num_logits();
   auto* const words = static_cast<std::int32_t*>(drawn_.data());
-  backend_.Sample(logits, view, MakeTensor(words, DType::kI32, rows),
-                  MakeTensor(words + rows, DType::kF32, rows),
+  const Tensor ids = MakeTensor(words, DType::kI32, rows);
+  Tensor drawn_from = logits;
+  if (batch.adjusts()) {
+    drawn_from = MakeTensor(adjusted_.data(), DType::kF32, rows, limits_.vocab_size);
+    backend_.AdjustLogits(logits, view, batch.adjust_view(), drawn_from);
+  }
+  backend_.Sample(drawn_from, view, ids, MakeTensor(words + rows, DType::kF32, rows),
                   MakeTensor(words + 2 * rows, DType::kI32, rows), last_sampled());
+  if (batch.adjusts()) backend_.CountDraws(view, ids, batch.adjust_view().counts);
   if (batch.is_plain()) return;
   kernels::LogprobsView report = batch.logprobs_view();
   report.vocab_size = limits_.vocab_size;

@@ -13,7 +13,8 @@ inline constexpr std::int64_t kDrawnMost = 3 + 2 * std::int64_t{kernels::kMaxAlt
 
 // Draws the tokens of a step on the device. Every rank draws the same from the same logits, so
 // that each has the ids for its next step without asking.
-// Owns: the slots' last sampled ids, and what a step drew. Threads: the rank's.
+// Owns: the slots' last sampled ids, a step's adjusted logits, and what it drew. Threads: the
+// rank's.
 class Sampler {
  public:
   // `backend` must outlive the sampler.
@@ -36,6 +37,7 @@ class Sampler {
   const engine::RunnerLimits limits_;
   kernels::Buffer last_sampled_;  // i32 [Q]
   kernels::Buffer drawn_;         // i32 [kDrawnMost, L], L <= Q
+  kernels::Buffer adjusted_;      // f32 [L, vocab_size]
 };
 
 }  // namespace thinkwire::worker::model

@@ -97,6 +97,12 @@ class RandomRun {
     for (std::vector<std::int32_t>& ids : live.request.stop_ids) {
       if (Draw(0, 3) == 0) ids = {Draw(0, kVocab - 1), Draw(0, 1) == 0 ? kEos : kThinkEnd};
     }
+    for (PhaseSampling& phase : live.request.sampling.phases) {
+      if (Draw(0, 2) == 0) phase.repetition_penalty = 1.1F;
+      if (Draw(0, 2) == 0) phase.presence_penalty = 0.5F;
+      if (Draw(0, 2) == 0) phase.frequency_penalty = -0.5F;
+      if (Draw(0, 2) == 0) phase.logit_bias = {{Draw(0, 9), 1}, {Draw(10, 99), -1}};
+    }
     if (Draw(0, 3) == 0) live.request.start_phase = Phase::kAnswer;
     if (Draw(0, 5) == 0) live.request.max_tokens.reset();
     if (Draw(0, 5) == 0) {

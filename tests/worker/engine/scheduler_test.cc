@@ -198,6 +198,55 @@ TEST_P(SchedulerTest, EndOfSequenceIsAStopIdOnlyWhereItIsIgnored) {
   }
 }
 
+TEST_P(SchedulerTest, PenaltiesCountPromptAndPhaseThroughPreemption) {
+  limits_.num_blocks = 13;
+  FakeModel model(kVocab);
+  model.Script(2, 12, kThinkEnd);
+  Stepper stepper(limits_, model);
+  std::vector<Reader> readers(3);
+  std::vector<Request> requests;
+  for (std::size_t i = 0; i < 3; ++i) {
+    requests.push_back(MakeRequest(i, 4, 20));
+    for (PhaseSampling& phase : requests[i].sampling.phases) {
+      phase.frequency_penalty = 0.5F;
+      if (i > 0) phase.repetition_penalty = 1.5F;
+    }
+    stepper.Add(requests[i], readers[i]);
+  }
+  stepper.RunDry();
+  for (std::size_t i = 0; i < 3; ++i) {
+    readers[i].Take();
+    ExpectTokens(readers[i].tokens(), Alone(model, requests[i], 20), true);
+  }
+  EXPECT_GE(readers[2].ending()->preemptions, 1);
+}
+
+TEST_P(SchedulerTest, WhatIsCountedAndBiasedIsToldInPlansOfBoundedSize) {
+  limits_.max_num_batched_tokens = 800;
+  Stepper stepper(limits_);
+  std::vector<Reader> readers(4);
+  std::vector<Request> requests;
+  for (std::size_t i = 0; i < 4; ++i) {
+    requests.push_back(MakeRequest(i, 120, 4));
+    for (PhaseSampling& phase : requests[i].sampling.phases) {
+      phase.repetition_penalty = 1.5F;
+      for (std::int32_t id = 0; id < 1000; ++id) phase.logit_bias.push_back({id, 1});
+    }
+    stepper.Add(requests[i], readers[i]);
+  }
+  stepper.RunDry();
+  std::size_t told = 0;
+  for (const StepPlan& plan : stepper.runner().plans()) {
+    EXPECT_LE(plan.sampling_changes.size(), 2U);
+    told += plan.sampling_changes.size();
+  }
+  EXPECT_EQ(told, 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    readers[i].Take();
+    ExpectTokens(readers[i].tokens(), Alone(stepper.model(), requests[i], 4), true);
+  }
+}
+
 TEST_P(SchedulerTest, NoStepIsPlannedBeyondMaxTokens) {
   Stepper stepper(limits_);
   Reader reader;

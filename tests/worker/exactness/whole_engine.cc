@@ -97,6 +97,12 @@ Request RandomRequest(std::uint64_t index, std::int32_t prompt_tokens, std::int3
     phase.top_p = index % 2 == 0 ? 0.95F : 1.0F;
     phase.top_k = index % 5 == 0 ? 40 : 0;
   }
+  if (index % 3 == 1) {
+    request.sampling.phases[0].repetition_penalty = 1.3F;
+    for (std::int32_t i = 0; i < 30; ++i) {
+      request.sampling.phases[0].logit_bias.push_back({i, static_cast<float>(i % 5) - 2});
+    }
+  }
   request.sampling.seed = index;
   request.max_tokens = max_tokens;
   request.ignore_eos = true;

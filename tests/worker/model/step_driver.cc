@@ -14,7 +14,7 @@ engine::SamplingParams Greedy() {
 }
 
 void StepDriver::Begin(std::int32_t slot, const engine::SamplingParams& params) {
-  slots_[slot] = {};
+  slots_[slot] = {.adjusted = params.adjusts()};
   changes_.push_back({slot, params});
 }
 
@@ -35,6 +35,7 @@ void StepDriver::Submit(const std::vector<Feed>& feeds) {
     row.sample = feed.sample;
     row.logprob = feed.sample;
     row.phase = feed.phase;
+    row.adjusted = feed.sample && slot.adjusted;
     row.alternatives = feed.alternatives;
     plan_alternatives[feed.slot] = feed.alternatives;
     plan.rows.push_back(row);

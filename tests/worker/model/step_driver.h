@@ -34,7 +34,8 @@ class StepDriver {
  public:
   explicit StepDriver(engine::Runner& runner) : runner_(runner) {}
 
-  // The slot starts anew at position 0 and draws with `params` from its next step on.
+  // The slot starts anew at position 0 and draws with `params` from its next step on. Penalties
+  // count no prompt.
   void Begin(std::int32_t slot, const engine::SamplingParams& params);
 
   // Plans and submits one step.
@@ -54,6 +55,7 @@ class StepDriver {
   struct Slot {
     std::int32_t length = 0;
     std::int32_t num_blocks = 0;
+    bool adjusted = false;
   };
 
   engine::Runner& runner_;

@@ -66,6 +66,11 @@ engine::SamplingParams Seeded(std::uint64_t seed) {
   engine::SamplingParams params;
   for (engine::PhaseSampling& phase : params.phases) phase.temperature = 1.0F;
   params.seed = seed;
+  if (seed % 4 == 3) {
+    params.phases[0].repetition_penalty = 1.5F;
+    params.phases[0].frequency_penalty = 0.5F;
+    params.phases[0].logit_bias = {{4, 3.0F}, {50, -100.0F}};
+  }
   return params;
 }
 

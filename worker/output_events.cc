@@ -16,28 +16,38 @@ v1::ReasoningFinishCause CauseOf(v1::FinishReason reason) {
     case v1::FINISH_REASON_END:
       return v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
     case v1::FINISH_REASON_STOP_STRING:
+    case v1::FINISH_REASON_STOP_TOKEN:
       return v1::REASONING_FINISH_CAUSE_STOP;
     default:
       return v1::REASONING_FINISH_CAUSE_LENGTH;
   }
 }
 
-// Sets the members that all events with tokens have.
+}  // namespace
+
 template <class Event>
-void SetTokens(std::span<const Token> tokens, bool logprobs, Event* event) {
+void OutputEvents::SetTokens(std::span<const Token> tokens, Event* event) const {
+  const auto phase = static_cast<std::size_t>(phase_);
+  const auto most = static_cast<std::size_t>(options_.alternatives[phase]);
   for (const Token& token : tokens) {
     event->add_token_ids(token.id);
-    if (logprobs) event->add_logprobs()->set_logprob(token.logprob);
+    if (!options_.logprobs[phase]) continue;
+    v1::TokenLogprob& logprob = *event->add_logprobs();
+    logprob.set_logprob(token.logprob);
+    for (const engine::Alternative& alternative : std::span(token.alternatives).first(most)) {
+      v1::TokenAlternative& out = *logprob.add_alternatives();
+      out.set_token_id(alternative.id);
+      out.set_logprob(alternative.logprob);
+    }
   }
 }
 
 template <class Event>
-void SetDelta(std::string* text, std::span<const Token> tokens, bool logprobs, Event* event) {
-  event->set_text(std::move(*text));
-  SetTokens(tokens, logprobs, event);
+void OutputEvents::SetDelta(Event* event) {
+  event->set_output_index(options_.output_index);
+  event->set_text(std::move(text_));
+  SetTokens(tokens_, event);
 }
-
-}  // namespace
 
 OutputEvents::OutputEvents(const text::Tokenizer& tokenizer, Options options)
     : options_(std::move(options)),
@@ -55,15 +65,19 @@ void OutputEvents::Add(std::span<const Token> tokens, Clock::TimePoint now, Even
 
 void OutputEvents::AddToken(const Token& token, Clock::TimePoint now, Events* events) {
   CHECK(token.phase == phase_, "a token of another phase than the one before it allows");
+  const bool ends = IsEndOfSequence(token.id);
+  const bool stops = !ends && IsStopId(token.id);
   const bool closes = phase_ == Phase::kReasoning && options_.think_end_id == token.id;
-  if (closes || IsEndOfSequence(token.id)) {
+  if (ends || stops || closes) {
     // A broken character before it becomes U+FFFD, which a stop string could hold.
     if (FlushText(now, events)) return;
     Count(now);
-    if (closes) {
-      CloseReasoning(v1::REASONING_FINISH_CAUSE_MODEL, &token, now, events);
-    } else {
+    if (ends) {
       Finish(v1::FINISH_REASON_END, &token, now, events);
+    } else if (stops) {
+      FinishAtStopId(token, now, events);
+    } else {
+      CloseReasoning(v1::REASONING_FINISH_CAUSE_MODEL, &token, now, events);
     }
     return;
   }
@@ -109,11 +123,9 @@ void OutputEvents::EmitDelta(Events* events) {
   if (text_.empty() && tokens_.empty()) return;
   v1::GenerateResponse& event = events->emplace_back();
   if (phase_ == Phase::kReasoning) {
-    event.mutable_reasoning_delta()->set_output_index(options_.output_index);
-    SetDelta(&text_, tokens_, wants_logprobs(), event.mutable_reasoning_delta());
+    SetDelta(event.mutable_reasoning_delta());
   } else {
-    event.mutable_answer_delta()->set_output_index(options_.output_index);
-    SetDelta(&text_, tokens_, wants_logprobs(), event.mutable_answer_delta());
+    SetDelta(event.mutable_answer_delta());
   }
   text_.clear();
   tokens_.clear();
@@ -132,7 +144,7 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
   event.mutable_duration()->set_seconds(nanos / 1'000'000'000);
   event.mutable_duration()->set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
   if (closing != nullptr) {
-    SetTokens({closing, 1}, wants_logprobs(), &event);
+    SetTokens({closing, 1}, &event);
     phase_ = Phase::kAnswer;
     strip_line_feeds_ = true;
   }
@@ -151,7 +163,7 @@ void OutputEvents::Finish(v1::FinishReason reason, const Token* last, Clock::Tim
   event.set_phase(phase_ == Phase::kReasoning ? v1::PHASE_REASONING : v1::PHASE_ANSWER);
   event.mutable_tokens()->set_reasoning_tokens(counts_.reasoning_tokens);
   event.mutable_tokens()->set_answer_tokens(counts_.answer_tokens);
-  if (last != nullptr) SetTokens({last, 1}, wants_logprobs(), &event);
+  if (last != nullptr) SetTokens({last, 1}, &event);
   finished_ = true;
 }
 
@@ -160,6 +172,12 @@ void OutputEvents::FinishAtStop(Clock::TimePoint now, Events* events) {
   const auto& stops = options_.stop_strings[static_cast<std::size_t>(phase_)];
   Finish(v1::FINISH_REASON_STOP_STRING, nullptr, now, events);
   events->back().mutable_finished()->set_stop_string(stops[index]);
+}
+
+void OutputEvents::FinishAtStopId(const Token& token, Clock::TimePoint now, Events* events) {
+  tokens_.push_back(token);
+  Finish(v1::FINISH_REASON_STOP_TOKEN, nullptr, now, events);
+  events->back().mutable_finished()->set_stop_token_id(token.id);
 }
 
 void OutputEvents::FinishForLength(Clock::TimePoint now, Events* events) {
@@ -178,6 +196,11 @@ void OutputEvents::ReleaseText(Events* events) {
 
 bool OutputEvents::IsEndOfSequence(std::int32_t id) const {
   return std::ranges::find(options_.end_of_sequence_ids, id) != options_.end_of_sequence_ids.end();
+}
+
+bool OutputEvents::IsStopId(std::int32_t id) const {
+  const std::vector<std::int32_t>& ids = options_.stop_ids[static_cast<std::size_t>(phase_)];
+  return std::ranges::find(ids, id) != ids.end();
 }
 
 }  // namespace thinkwire::worker

@@ -26,7 +26,8 @@ namespace thinkwire::worker {
 // 3. Ids do not wait for their text: text that may yet become a stop string, or a part of a
 //    character, is held back and comes in a later event of the same phase.
 // 4. A stop string ends the output at the token that completes it; later tokens are discarded.
-//    Each phase has its own stop strings, which see that phase's text alone.
+//    Each phase has its own stop strings, which see that phase's text alone. So does a stop id of
+//    the phase: it counts and travels in the last delta, but has no text and closes no thinking.
 // 5. Line feeds right after the closing token have no text, and stop strings do not see them.
 //
 // Threads: one at a time. Borrows the tokenizer, which must outlive it.
@@ -38,7 +39,10 @@ class OutputEvents {
     std::int32_t output_index = 0;
     engine::Phase start_phase = engine::Phase::kReasoning;
     std::array<std::vector<std::string>, engine::kNumPhases> stop_strings;  // by Phase
+    std::array<std::vector<std::int32_t>, engine::kNumPhases> stop_ids;     // by Phase
     std::array<bool, engine::kNumPhases> logprobs = {};                     // by Phase
+    std::array<std::int32_t, engine::kNumPhases> alternatives =
+        {};  // by Phase; at most the tokens'
     std::optional<std::int32_t> think_end_id;
     std::vector<std::int32_t> end_of_sequence_ids;  // empty: none ends the output
   };
@@ -90,9 +94,15 @@ class OutputEvents {
   void Finish(v1::FinishReason reason, const engine::Token* last, Clock::TimePoint now,
               Events* events);
   void FinishAtStop(Clock::TimePoint now, Events* events);
+  void FinishAtStopId(const engine::Token& token, Clock::TimePoint now, Events* events);
   bool IsEndOfSequence(std::int32_t id) const;
+  bool IsStopId(std::int32_t id) const;
   Channel& channel() { return channels_[static_cast<std::size_t>(phase_)]; }
-  bool wants_logprobs() const { return options_.logprobs[static_cast<std::size_t>(phase_)]; }
+  // Sets the members that all events with tokens have.
+  template <class Event>
+  void SetTokens(std::span<const engine::Token> tokens, Event* event) const;
+  template <class Event>
+  void SetDelta(Event* event);
 
   const Options options_;
   std::array<Channel, engine::kNumPhases> channels_;

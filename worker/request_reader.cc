@@ -57,18 +57,24 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
   out.start_phase = reasons ? engine::Phase::kReasoning : engine::Phase::kAnswer;
   const v1::PhaseSampling& reasoning = request.reasoning_sampling();
   const v1::PhaseSampling& answer = request.answer_sampling();
+  ASSIGN_OR_RETURN(out.stop_ids[0], ReadStopIds(reasoning, "reasoning_sampling"));
+  ASSIGN_OR_RETURN(out.stop_ids[1], ReadStopIds(answer, "answer_sampling"));
   ASSIGN_OR_RETURN(out.sampling.phases[0], ReadSampling(reasoning, "reasoning_sampling"));
   ASSIGN_OR_RETURN(out.sampling.phases[1], ReadSampling(answer, "answer_sampling"));
   out.sampling.seed = request.seed();
   out.sampling.think_end_id = control.think_end.value_or(-1);
   out.ignore_eos = request.ignore_eos();
   out.logprobs = reasoning.logprobs() || answer.logprobs();
+  // The engine need not know which phase wants how many: the first ones are the same.
+  out.alternatives = std::max(reasoning.top_logprobs(), answer.top_logprobs());
   out.cache_salt = request.cache_salt();
 
   OutputEvents::Options& output = reading.output;
   output.start_phase = out.start_phase;
   output.stop_strings = {StopStrings(reasoning), StopStrings(answer)};
+  output.stop_ids = out.stop_ids;
   output.logprobs = {reasoning.logprobs(), answer.logprobs()};
+  output.alternatives = {reasoning.top_logprobs(), answer.top_logprobs()};
   output.think_end_id = control.think_end;
   if (!request.ignore_eos()) output.end_of_sequence_ids = model_.end_of_sequence_ids;
   return reading;
@@ -88,12 +94,7 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPrompt(const v1::Pr
       return ids;
     case v1::Prompt::kTokenIds:
       ids.assign(prompt.token_ids().ids().begin(), prompt.token_ids().ids().end());
-      for (std::size_t i = 0; i < ids.size(); ++i) {
-        if (ids[i] >= 0 && ids[i] < model_.limits.vocab_size) continue;
-        return rpc::InvalidField(absl::StrCat("prompt.token_ids.ids[", i, "]"),
-                                 absl::StrCat("must be in [0, ", model_.limits.vocab_size,
-                                              "), the vocabulary of the model, is ", ids[i]));
-      }
+      RETURN_IF_ERROR(CheckIds("prompt.token_ids.ids", ids));
       return ids;
     case v1::Prompt::KIND_NOT_SET:
       break;
@@ -148,7 +149,37 @@ absl::StatusOr<engine::PhaseSampling> RequestReader::ReadSampling(const v1::Phas
                              absl::StrCat("must be in [0, ", model_.limits.vocab_size,
                                           "], the vocabulary of the model, is ", out.top_k));
   }
+  if (sampling.has_repetition_penalty()) out.repetition_penalty = sampling.repetition_penalty();
+  out.presence_penalty = sampling.presence_penalty();
+  out.frequency_penalty = sampling.frequency_penalty();
+  for (const auto& [id, bias] : sampling.logit_bias()) {
+    if (id < 0 || id >= model_.limits.vocab_size) {
+      return rpc::InvalidField(absl::StrCat(field, ".logit_bias"),
+                               absl::StrCat("must name ids in [0, ", model_.limits.vocab_size,
+                                            "), the vocabulary of the model, names ", id));
+    }
+    out.logit_bias.push_back({id, bias});
+  }
+  std::ranges::sort(out.logit_bias, {}, &engine::LogitBias::id);
   return out;
+}
+
+absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadStopIds(
+    const v1::PhaseSampling& sampling, const char* field) const {
+  std::vector<std::int32_t> ids(sampling.stop_token_ids().begin(), sampling.stop_token_ids().end());
+  RETURN_IF_ERROR(CheckIds(absl::StrCat(field, ".stop_token_ids"), ids));
+  return ids;
+}
+
+absl::Status RequestReader::CheckIds(const std::string& field,
+                                     const std::vector<std::int32_t>& ids) const {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && ids[i] < model_.limits.vocab_size) continue;
+    return rpc::InvalidField(absl::StrCat(field, "[", i, "]"),
+                             absl::StrCat("must be in [0, ", model_.limits.vocab_size,
+                                          "), the vocabulary of the model, is ", ids[i]));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace thinkwire::worker

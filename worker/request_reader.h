@@ -55,6 +55,10 @@ class RequestReader {
                                              std::size_t prompt_tokens) const;
   absl::StatusOr<engine::PhaseSampling> ReadSampling(const v1::PhaseSampling& sampling,
                                                      const char* field) const;
+  absl::StatusOr<std::vector<std::int32_t>> ReadStopIds(const v1::PhaseSampling& sampling,
+                                                        const char* field) const;
+  // Fails: INVALID_ARGUMENT, naming the element of `field` that is no id of the model.
+  absl::Status CheckIds(const std::string& field, const std::vector<std::int32_t>& ids) const;
 
   const text::Tokenizer& tokenizer_;
   const text::ChatTemplate& chat_template_;

@@ -43,6 +43,7 @@ absl::Status StatusOf(engine::EndReason reason) {
       return rpc::Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
                         "the worker is shutting down");
     case EndReason::kEndOfSequence:
+    case EndReason::kStopId:
     case EndReason::kLength:
       break;
   }
@@ -233,8 +234,9 @@ void ResponseStream::HandleEnding(const engine::Ending& ending, Clock::TimePoint
   OutputEvents::Events events;
   engine::EndReason reason = ending.reason;
   if (reason == engine::EndReason::kLength) output_.FinishForLength(now, &events);
-  CHECK(reason != engine::EndReason::kEndOfSequence || output_.finished(),
-        "the end-of-sequence id comes before its ending");
+  CHECK((reason != engine::EndReason::kEndOfSequence && reason != engine::EndReason::kStopId) ||
+            output_.finished(),
+        "the id that ends an output comes before its ending");
   if (!output_.finished()) output_.ReleaseText(&events);
   for (v1::GenerateResponse& event : events) Emit(std::move(event));
   // gRPC and the engine watch the same deadline: whichever was first, it was the deadline.

@@ -14,6 +14,8 @@ namespace {
 
 constexpr int kMaxStopStrings = 16;
 constexpr std::size_t kMaxStopStringBytes = 256;
+constexpr int kMaxStopTokenIds = 16;
+constexpr std::size_t kMaxLogitBiases = 1024;
 constexpr int kMaxTopLogprobs = 20;
 constexpr int kMaxOutputs = 64;
 constexpr std::size_t kMaxRequestIdBytes = 128;
@@ -79,21 +81,30 @@ absl::Status CheckWishes(const v1::Wishes& wishes, const std::string& variant) {
   return absl::OkStatus();
 }
 
-absl::Status CheckSamplingBuilt(const v1::PhaseSampling& sampling, const std::string& path) {
-  if (sampling.has_repetition_penalty()) return UnimplementedField(path + ".repetition_penalty");
-  if (sampling.has_presence_penalty()) return UnimplementedField(path + ".presence_penalty");
-  if (sampling.has_frequency_penalty()) return UnimplementedField(path + ".frequency_penalty");
-  if (!sampling.logit_bias().empty()) return UnimplementedField(path + ".logit_bias");
-  if (!sampling.stop_token_ids().empty()) return UnimplementedField(path + ".stop_token_ids");
-  if (sampling.has_top_logprobs()) {
-    RETURN_IF_ERROR(
-        CheckRange(path + ".top_logprobs", sampling.top_logprobs(), 0, kMaxTopLogprobs));
-    if (sampling.top_logprobs() > 0) return UnimplementedField(path + ".top_logprobs");
+absl::Status CheckAdjustments(const v1::PhaseSampling& sampling, const std::string& path) {
+  if (sampling.has_repetition_penalty()) {
+    RETURN_IF_ERROR(CheckRange(path + ".repetition_penalty", sampling.repetition_penalty(), 0, 2,
+                               /*low_open=*/true));
+  }
+  RETURN_IF_ERROR(CheckRange(path + ".presence_penalty", sampling.presence_penalty(), -2, 2));
+  RETURN_IF_ERROR(CheckRange(path + ".frequency_penalty", sampling.frequency_penalty(), -2, 2));
+  if (sampling.logit_bias().size() > kMaxLogitBiases) {
+    return InvalidField(path + ".logit_bias",
+                        absl::StrCat("may hold at most ", kMaxLogitBiases, " ids, holds ",
+                                     sampling.logit_bias().size()));
+  }
+  for (const auto& [id, bias] : sampling.logit_bias()) {
+    RETURN_IF_ERROR(CheckRange(absl::StrCat(path, ".logit_bias[", id, "]"), bias, -100, 100));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckStopStrings(const v1::PhaseSampling& sampling, const std::string& path) {
+absl::Status CheckStops(const v1::PhaseSampling& sampling, const std::string& path) {
+  if (sampling.stop_token_ids_size() > kMaxStopTokenIds) {
+    return InvalidField(path + ".stop_token_ids",
+                        absl::StrCat("may hold at most ", kMaxStopTokenIds, " ids, holds ",
+                                     sampling.stop_token_ids_size()));
+  }
   if (sampling.stop_strings_size() > kMaxStopStrings) {
     return InvalidField(path + ".stop_strings",
                         absl::StrCat("may hold at most ", kMaxStopStrings, " texts, holds ",
@@ -111,7 +122,7 @@ absl::Status CheckStopStrings(const v1::PhaseSampling& sampling, const std::stri
 }
 
 absl::Status CheckSampling(const v1::PhaseSampling& sampling, const std::string& path) {
-  RETURN_IF_ERROR(CheckSamplingBuilt(sampling, path));
+  RETURN_IF_ERROR(CheckAdjustments(sampling, path));
   if (sampling.has_temperature()) {
     RETURN_IF_ERROR(CheckRange(path + ".temperature", sampling.temperature(), 0, 2));
   }
@@ -125,7 +136,11 @@ absl::Status CheckSampling(const v1::PhaseSampling& sampling, const std::string&
     return InvalidField(path + ".top_k",
                         absl::StrCat("must not be negative, is ", sampling.top_k()));
   }
-  return CheckStopStrings(sampling, path);
+  RETURN_IF_ERROR(CheckRange(path + ".top_logprobs", sampling.top_logprobs(), 0, kMaxTopLogprobs));
+  if (sampling.top_logprobs() > 0 && !sampling.logprobs()) {
+    return InvalidField(path + ".top_logprobs", "needs logprobs");
+  }
+  return CheckStops(sampling, path);
 }
 
 absl::Status CheckThinking(const v1::Thinking& thinking) {

@@ -248,4 +248,22 @@ void AsyncBackend::Sample(const Tensor& logits, const SampleView& view, const Te
   Give([=, this] { cpu_.Sample(logits, view, ids, logprobs, not_finite, last_sampled); });
 }
 
+void AsyncBackend::Logprobs(const Tensor& logits, const LogprobsView& view) {
+  Give([=, this] { cpu_.Logprobs(logits, view); });
+}
+
+void AsyncBackend::AdjustLogits(const Tensor& logits, const SampleView& view,
+                                const AdjustView& adjust, const Tensor& adjusted) {
+  Give([=, this] { cpu_.AdjustLogits(logits, view, adjust, adjusted); });
+}
+
+void AsyncBackend::BeginCounts(const CountsBegin* begins, std::int32_t num_begins,
+                               const std::int32_t* ids, const Tensor& counts) {
+  Give([=, this] { cpu_.BeginCounts(begins, num_begins, ids, counts); });
+}
+
+void AsyncBackend::CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) {
+  Give([=, this] { cpu_.CountDraws(view, ids, counts); });
+}
+
 }  // namespace thinkwire::worker::kernels

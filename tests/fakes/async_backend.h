@@ -75,6 +75,12 @@ class AsyncBackend final : public Backend {
   void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
               const Tensor& logprobs, const Tensor& not_finite,
               const Tensor& last_sampled) override;
+  void Logprobs(const Tensor& logits, const LogprobsView& view) override;
+  void AdjustLogits(const Tensor& logits, const SampleView& view, const AdjustView& adjust,
+                    const Tensor& adjusted) override;
+  void BeginCounts(const CountsBegin* begins, std::int32_t num_begins, const std::int32_t* ids,
+                   const Tensor& counts) override;
+  void CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) override;
 
  private:
   using Ops = std::vector<std::function<void()>>;

@@ -20,13 +20,24 @@ std::uint64_t Mix(std::uint64_t hash, std::uint64_t value) {
 }  // namespace
 
 FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids, const SamplingParams& params,
-                                Phase phase) const {
+                                Phase phase, const Counted& counted) const {
   const PhaseSampling& sampling = params.phases[static_cast<std::size_t>(phase)];
   std::uint64_t hash = Mix(params.seed, params.output_index);
   hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.temperature));
   hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.top_p));
   hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.min_p));
   hash = Mix(hash, static_cast<std::uint32_t>(sampling.top_k));
+  hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.repetition_penalty));
+  hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.presence_penalty));
+  hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.frequency_penalty));
+  for (const LogitBias& bias : sampling.logit_bias) {
+    hash = Mix(Mix(hash, static_cast<std::uint32_t>(bias.id)),
+               std::bit_cast<std::uint32_t>(bias.bias));
+  }
+  for (const std::int32_t id : counted.prompt) hash = Mix(hash, static_cast<std::uint32_t>(id));
+  for (const auto& [id, times] : counted.drawn) {
+    hash = Mix(Mix(hash, static_cast<std::uint32_t>(id)), static_cast<std::uint32_t>(times));
+  }
   for (const std::int32_t id : ids) hash = Mix(hash, static_cast<std::uint32_t>(id));
   const auto plain = static_cast<std::uint32_t>(vocab_size_ - kFirstPlain);
   Draw draw{.id = kFirstPlain + static_cast<std::int32_t>(hash % plain),
@@ -34,6 +45,10 @@ FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids, const Samplin
   const std::pair place{params.seed, static_cast<std::int32_t>(ids.size())};
   if (const auto scripted = script_.find(place); scripted != script_.end()) {
     draw.id = scripted->second;
+  }
+  for (std::int32_t i = 0; i < kMaxAlternatives; ++i) {
+    hash = Mix(hash, static_cast<std::uint32_t>(i));
+    draw.alternatives.push_back({static_cast<std::int32_t>(hash % plain), -static_cast<float>(i)});
   }
   draw.not_finite = not_finite_.contains(place);
   return draw;
@@ -136,6 +151,8 @@ void FakeRunner::CheckShape(const StepPlan& plan) const {
     CHECK(row.count >= 1 && row.first_position >= 0, "a row has inputs");
     CHECK(row.first_position + row.count <= limits_.max_model_len - 1, "beyond the context");
     CHECK(!row.logprob || row.sample, "a log probability of nothing drawn");
+    CHECK(row.alternatives >= 0 && row.alternatives <= (row.logprob ? kMaxAlternatives : 0),
+          "alternatives go with a log probability");
     inputs += row.count;
     if (row.first_id == kLastSampled) {
       CHECK(row.count == 1, "one last sampled id");
@@ -149,6 +166,11 @@ void FakeRunner::CheckShape(const StepPlan& plan) const {
   for (const std::int32_t id : plan.input_ids) {
     CHECK(id >= 0 && id < limits_.vocab_size, "id out of range");
   }
+  CHECK(plan.counted_ids.size() <= static_cast<std::size_t>(limits_.max_model_len),
+        "more counted ids than a plan holds");
+  std::size_t biases = 0;
+  for (const SamplingChange& change : plan.sampling_changes) biases += change.params.num_biases();
+  CHECK(biases <= kMaxPlanBiases, "more logit biases than a plan holds");
 }
 
 StepResult FakeRunner::Compute(const StepPlan& plan) {
@@ -169,7 +191,8 @@ StepResult FakeRunner::Compute(const StepPlan& plan) {
     WriteRow(plan, row, writer);
     slot.next_position += row.count;
   }
-  StepResult result{.step = plan.step, .rows = {}, .ids = {}, .logprobs = {}};
+  StepResult result;
+  result.step = plan.step;
   for (std::size_t i = 0; i < plan.rows.size(); ++i) {
     const Row& row = plan.rows[i];
     if (!row.sample) continue;
@@ -197,7 +220,19 @@ void FakeRunner::ApplyChanges(const StepPlan& plan, std::set<std::int32_t>& rest
     Slot& slot = slots_[static_cast<std::size_t>(change.slot)];
     slot.params = change.params;
     slot.has_params = true;
+    BeginCounts(plan, change, slot);
     restarted.insert(change.slot);
+  }
+}
+
+void FakeRunner::BeginCounts(const StepPlan& plan, const SamplingChange& change, Slot& slot) const {
+  const auto ids =
+      std::span(plan.counted_ids).subspan(static_cast<std::size_t>(change.first_counted));
+  const auto prompt = ids.first(static_cast<std::size_t>(change.num_prompt));
+  slot.counted = {{prompt.begin(), prompt.end()}, {}};
+  slot.counted_phase = change.phase;
+  for (std::int32_t i = 0; i < change.num_drawn; ++i) {
+    ++slot.counted.drawn[ids[static_cast<std::size_t>(change.num_prompt + i)]];
   }
 }
 
@@ -245,16 +280,24 @@ void FakeRunner::DrawRow(const Row& row, std::span<const std::int32_t> ids, Step
   Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
   const std::int32_t think_end_id = slot.params.think_end_id;
   const bool ends_thinking = think_end_id >= 0 && ids.back() == think_end_id;
-  const FakeModel::Draw draw =
-      model_.Next(ids, slot.params, ends_thinking ? Phase::kAnswer : row.phase);
+  const Phase phase = ends_thinking ? Phase::kAnswer : row.phase;
+  CHECK(row.adjusted == slot.params.adjusts(), "a row says whether its logits are adjusted");
+  if (phase != slot.counted_phase) slot.counted.drawn.clear();
+  slot.counted_phase = phase;
+  const FakeModel::Draw draw = model_.Next(ids, slot.params, phase, slot.counted);
+  if (slot.params.counts()) ++slot.counted.drawn[draw.id];
   slot.last_id = draw.id;
   slot.last_id_position = static_cast<std::int32_t>(ids.size());
-  result.rows.push_back({.slot = row.slot,
-                         .first_id = static_cast<std::int32_t>(result.ids.size()),
-                         .num_ids = 1,
-                         .not_finite = draw.not_finite});
+  result.rows.push_back(
+      {.slot = row.slot,
+       .first_id = static_cast<std::int32_t>(result.ids.size()),
+       .num_ids = 1,
+       .not_finite = draw.not_finite,
+       .first_alternative = static_cast<std::int32_t>(result.alternatives.size())});
   result.ids.push_back(draw.id);
   result.logprobs.push_back(row.logprob ? draw.logprob : 0);
+  result.alternatives.insert(result.alternatives.end(), draw.alternatives.begin(),
+                             draw.alternatives.begin() + row.alternatives);
 }
 
 }  // namespace thinkwire::worker::engine

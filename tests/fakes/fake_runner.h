@@ -20,6 +20,7 @@ class FakeModel {
     std::int32_t id = 0;
     float logprob = 0;
     bool not_finite = false;
+    std::vector<Alternative> alternatives = {};  // kMaxAlternatives
   };
 
   // Lower ids come from the script alone, so that no test ends by chance.
@@ -37,8 +38,15 @@ class FakeModel {
     not_finite_.insert({seed, position});
   }
 
+  // What penalties count: ids of the prompt, and how often each was drawn in the phase.
+  struct Counted {
+    std::set<std::int32_t> prompt;
+    std::map<std::int32_t, int> drawn;
+  };
+
   // The token that follows `ids`, drawn with the parameters of `phase`: a hash of all of them.
-  Draw Next(std::span<const std::int32_t> ids, const SamplingParams& params, Phase phase) const;
+  Draw Next(std::span<const std::int32_t> ids, const SamplingParams& params, Phase phase,
+            const Counted& counted) const;
 
  private:
   const std::int32_t vocab_size_;
@@ -81,6 +89,8 @@ class FakeRunner final : public Runner {
     std::int32_t next_position = 0;
     std::int32_t last_id = -1;
     std::int32_t last_id_position = -1;
+    FakeModel::Counted counted;
+    Phase counted_phase = Phase::kReasoning;  // of counted.drawn
   };
 
   void CheckShape(const StepPlan& plan) const;
@@ -90,6 +100,7 @@ class FakeRunner final : public Runner {
   std::int32_t& Cell(const Slot& slot, std::int32_t position);
   void WriteRow(const StepPlan& plan, const Row& row, std::map<std::int32_t, std::int32_t>& writer);
   std::vector<std::int32_t> ReadCells(std::int32_t slot, std::int32_t first, std::int32_t end);
+  void BeginCounts(const StepPlan& plan, const SamplingChange& change, Slot& slot) const;
   void DrawRow(const Row& row, std::span<const std::int32_t> ids, StepResult& result);
 
   const RunnerLimits limits_;

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -119,6 +120,107 @@ TEST(WholePathTest, ManyAtOnceHalfCancelledGiveTheTextsOfEachAlone) {
     EXPECT_EQ(texts[static_cast<std::size_t>(i)], generate(i, -1)) << i;
   }
   EXPECT_EQ(router.Metric("thinkwire_router_running_requests"), 0.0);
+}
+
+// One stream's tokens, of both phases.
+struct Tokens {
+  std::vector<std::int32_t> ids;
+  std::vector<v1::TokenLogprob> logprobs;
+  v1::Finished finished;
+};
+
+Tokens ReadTokens(v1::ReasoningService::Stub& stub, const v1::GenerateRequest& request) {
+  grpc::ClientContext context;
+  const auto reader = stub.Generate(&context, request);
+  Tokens tokens;
+  const auto take = [&](const auto& event) {
+    tokens.ids.insert(tokens.ids.end(), event.token_ids().begin(), event.token_ids().end());
+    tokens.logprobs.insert(tokens.logprobs.end(), event.logprobs().begin(), event.logprobs().end());
+  };
+  v1::GenerateResponse event;
+  while (reader->Read(&event)) {
+    take(event.reasoning_delta());
+    take(event.reasoning_finished());
+    take(event.answer_delta());
+    take(event.finished());
+    if (event.has_finished()) tokens.finished = event.finished();
+  }
+  const grpc::Status status = reader->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(tokens.logprobs.size(), tokens.ids.size());
+  return tokens;
+}
+
+class SamplingTest : public testing::Test {
+ protected:
+  SamplingTest()
+      : router_("tiny-r1", AddressOf(worker_)),
+        stub_(v1::ReasoningService::NewStub(rpc::MakeChannel(router_.address()))) {
+    request_ = AskGreedily("What is 27+48?");
+    request_.set_max_tokens(80);
+    for (v1::PhaseSampling* phase : phases()) {
+      phase->set_logprobs(true);
+      phase->set_top_logprobs(5);
+    }
+    greedy_ = ReadTokens(*stub_, request_);
+  }
+
+  std::vector<v1::PhaseSampling*> phases() {
+    return {request_.mutable_reasoning_sampling(), request_.mutable_answer_sampling()};
+  }
+
+  WorkerProcess worker_ = TinyWorker();
+  RouterProcess router_;
+  std::unique_ptr<v1::ReasoningService::Stub> stub_;
+  v1::GenerateRequest request_;
+  Tokens greedy_;
+};
+
+TEST_F(SamplingTest, AlternativesAreSortedAndHoldTheGreedyChoice) {
+  ASSERT_GT(greedy_.ids.size(), 5U);
+  for (std::size_t i = 0; i < greedy_.ids.size(); ++i) {
+    const auto& alternatives = greedy_.logprobs[i].alternatives();
+    ASSERT_EQ(alternatives.size(), 5);
+    EXPECT_EQ(alternatives[0].token_id(), greedy_.ids[i]);
+    EXPECT_EQ(alternatives[0].logprob(), greedy_.logprobs[i].logprob());
+    double sum = 0;
+    for (int k = 0; k < alternatives.size(); ++k) {
+      EXPECT_LE(alternatives[k].logprob(), alternatives[std::max(0, k - 1)].logprob());
+      sum += std::exp(alternatives[k].logprob());
+    }
+    EXPECT_LE(sum, 1.0001);
+  }
+}
+
+TEST_F(SamplingTest, BiasBansAnIdAndLogprobsStayTheModels) {
+  const std::int32_t banned = greedy_.ids.at(0);
+  for (v1::PhaseSampling* phase : phases()) (*phase->mutable_logit_bias())[banned] = -100;
+  const Tokens tokens = ReadTokens(*stub_, request_);
+  EXPECT_EQ(std::ranges::count(tokens.ids, banned), 0);
+  EXPECT_EQ(tokens.ids.at(0), greedy_.logprobs.at(0).alternatives(1).token_id());
+  EXPECT_EQ(tokens.logprobs.at(0).logprob(), greedy_.logprobs.at(0).alternatives(1).logprob());
+  EXPECT_EQ(tokens.logprobs.at(0).alternatives(0).token_id(), banned);
+}
+
+TEST_F(SamplingTest, StopIdEndsTheOutputAndIsNamed) {
+  const std::int32_t stop = greedy_.ids.at(4);
+  for (v1::PhaseSampling* phase : phases()) phase->add_stop_token_ids(stop);
+  const Tokens tokens = ReadTokens(*stub_, request_);
+  const auto end = std::ranges::find(greedy_.ids, stop) + 1;
+  EXPECT_EQ(tokens.ids, std::vector<std::int32_t>(greedy_.ids.begin(), end));
+  EXPECT_EQ(tokens.finished.reason(), v1::FINISH_REASON_STOP_TOKEN);
+  EXPECT_EQ(tokens.finished.stop_token_id(), stop);
+}
+
+TEST_F(SamplingTest, PenaltiesChangeTheTextAndGiveItAgain) {
+  for (v1::PhaseSampling* phase : phases()) {
+    phase->set_repetition_penalty(2);
+    phase->set_frequency_penalty(2);
+    phase->set_presence_penalty(2);
+  }
+  const Tokens tokens = ReadTokens(*stub_, request_);
+  EXPECT_NE(tokens.ids, greedy_.ids);
+  EXPECT_EQ(ReadTokens(*stub_, request_).ids, tokens.ids);
 }
 
 TEST(WholePathTest, CtrlCCancelsTheWorker) {

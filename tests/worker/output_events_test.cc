@@ -201,6 +201,46 @@ TEST(OutputEventsTest, StopStringsBelongToOnePhase) {
   EXPECT_EQ(stopped.finished.tokens().reasoning_tokens(), 2);
 }
 
+TEST(OutputEventsTest, StopIdIsTheLastIdAndHasNoText) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_ids[1] = {'x', 'y'};
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  output.Add(Tokens({'y', kThinkEnd, 'a', 'y', 'b'}), {}, &events);
+  const Joined all = Join(events);
+  EXPECT_TRUE(output.finished());
+  EXPECT_EQ(all.order, "rRaF");
+  EXPECT_EQ(all.reasoning, "y");
+  EXPECT_EQ(all.answer, "a");
+  EXPECT_EQ(all.answer_ids, (std::vector<std::int32_t>{'a', 'y'}));
+  EXPECT_EQ(all.finished.reason(), v1::FINISH_REASON_STOP_TOKEN);
+  EXPECT_EQ(all.finished.stop_token_id(), 'y');
+  EXPECT_EQ(all.finished.tokens().answer_tokens(), 2);
+  EXPECT_TRUE(all.last_ids.empty());
+}
+
+TEST(OutputEventsTest, StopIdOfTheReasoningLeavesNoAnswerThinkEndIncluded) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_ids[0] = {kThinkEnd};
+  const Joined all = RunWhole(options, Tokens({'a', kThinkEnd}));
+  EXPECT_EQ(all.order, "rRF");
+  EXPECT_EQ(all.reasoning, "a");
+  EXPECT_EQ(all.reasoning_ids, (std::vector<std::int32_t>{'a', kThinkEnd}));
+  EXPECT_EQ(all.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_STOP);
+  EXPECT_TRUE(all.closing_ids.empty());
+  EXPECT_EQ(all.finished.phase(), v1::PHASE_REASONING);
+  EXPECT_EQ(all.finished.stop_token_id(), kThinkEnd);
+}
+
+TEST(OutputEventsTest, EndOfSequenceComesBeforeAStopId) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_ids[1] = {kEos};
+  const std::vector<Token> tokens = Tokens({kThinkEnd, kEos});
+  EXPECT_EQ(RunWhole(options, tokens).finished.reason(), v1::FINISH_REASON_END);
+  options.end_of_sequence_ids.clear();
+  EXPECT_EQ(RunWhole(options, tokens).finished.reason(), v1::FINISH_REASON_STOP_TOKEN);
+}
+
 TEST(OutputEventsTest, LineFeedsAfterThinkingAreHiddenFromStopStrings) {
   OutputEvents::Options options = DefaultOptions();
   options.stop_strings[1] = {"\n\n"};
@@ -272,6 +312,26 @@ TEST(OutputEventsTest, LogprobsGoWithThePhaseThatAskedForThem) {
   EXPECT_FLOAT_EQ(all.finished.logprobs(0).logprob(), -0.262F);
 }
 
+TEST(OutputEventsTest, EachPhaseGetsAsManyAlternativesAsItAskedFor) {
+  OutputEvents::Options options = DefaultOptions();
+  options.logprobs = {true, true};
+  options.alternatives = {2, 1};
+  std::vector<Token> tokens = Tokens({'a', kThinkEnd, 'b', kEos});
+  for (Token& token : tokens) token.alternatives = {{token.id, -0.5F}, {7, -1.0F}, {8, -1.0F}};
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  output.Add(tokens, {}, &events);
+  ASSERT_EQ(events.size(), 4U);
+  const v1::TokenLogprob& reasoned = events[0].reasoning_delta().logprobs(0);
+  ASSERT_EQ(reasoned.alternatives_size(), 2);
+  EXPECT_EQ(reasoned.alternatives(0).token_id(), 'a');
+  EXPECT_EQ(reasoned.alternatives(0).logprob(), -0.5F);
+  EXPECT_EQ(reasoned.alternatives(1).token_id(), 7);
+  EXPECT_EQ(events[1].reasoning_finished().logprobs(0).alternatives_size(), 2);
+  EXPECT_EQ(events[2].answer_delta().logprobs(0).alternatives_size(), 1);
+  EXPECT_EQ(events[3].finished().logprobs(0).alternatives_size(), 1);
+}
+
 TEST(OutputEventsTest, ReleaseTextGivesWhatWasHeldAndNoEnd) {
   OutputEvents::Options options = DefaultOptions();
   options.stop_strings[0] = {"abc"};
@@ -313,6 +373,7 @@ TEST(OutputEventsTest, AnyBatchesGiveTheSame) {
     if (round % 3 != 0) options.stop_strings[0] = {"stopp", "tab", "\xE4\xBD\xA0"};
     if (round % 3 != 1) options.stop_strings[1] = {"bb", "\nstop", "ost"};
     if (round % 7 == 0) options.end_of_sequence_ids.clear();
+    if (round % 11 == 0) options.stop_ids = {std::vector{kThinkEnd}, {'p', kEos}};
     std::vector<std::int32_t> ids;
     for (std::size_t n = 1 + pick(60); n > 0; --n) ids.push_back(alphabet[pick(alphabet.size())]);
     const std::vector<Token> tokens = Tokens(ids, options.start_phase);

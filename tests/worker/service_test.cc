@@ -154,6 +154,19 @@ TEST_F(WorkerServiceTest, RefusesWhatIsWrongByName) {
   EXPECT_EQ(Generate(request).code(), absl::StatusCode::kInvalidArgument);
 
   request = MakeRequest();
+  request.mutable_request()->mutable_answer_sampling()->add_stop_token_ids(kVocabulary);
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "answer_sampling.stop_token_ids[0]");
+
+  request = MakeRequest();
+  auto& biases = *request.mutable_request()->mutable_reasoning_sampling()->mutable_logit_bias();
+  biases[kVocabulary] = 1;
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "reasoning_sampling.logit_bias");
+
+  request = MakeRequest();
   request.set_expected_fingerprint("another");
   status = Generate(request);
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +13,8 @@ namespace thinkwire::worker::engine {
 
 using RequestHandle = std::uint64_t;  // never reused; ascending in order of arrival
 
+inline constexpr std::size_t kMaxStopIds = 16;  // of a phase
+
 // What is asked of the engine: token ids in, token ids out. Text is nobody's business here.
 struct Request {
   std::string id;                        // for logs only
@@ -20,14 +23,21 @@ struct Request {
   SamplingParams sampling;
   std::optional<std::int32_t> max_tokens;  // >= 1; unset: the rest of max_model_len
   bool ignore_eos = false;                 // end-of-sequence ids are tokens like any other
-  bool logprobs = false;                   // of the chosen tokens
-  std::string cache_salt;                  // cached blocks are shared with equal salts alone
+  // By Phase: the output ends when one of these is drawn in it. Each in [0, vocab_size), at most
+  // kMaxStopIds.
+  std::array<std::vector<std::int32_t>, kNumPhases> stop_ids;
+  bool logprobs = false;  // of the chosen tokens
+  // With `logprobs`: how many of the most probable tokens are told with each, [0, the lesser of
+  // kMaxAlternatives and vocab_size].
+  std::int32_t alternatives = 0;
+  std::string cache_salt;  // cached blocks are shared with equal salts alone
   std::optional<Clock::TimePoint> deadline;
 };
 
 // Why an output ended.
 enum class EndReason : std::uint8_t {
   kEndOfSequence,  // the model drew an end-of-sequence id
+  kStopId,         // the model drew one of Request::stop_ids that is no end-of-sequence id
   kLength,         // max_tokens, or the context is full
   kCancelled,      // Engine::Cancel
   kDeadline,       // Request::deadline passed
@@ -41,6 +51,7 @@ struct Token {
   std::int32_t id = 0;
   float logprob = 0;  // 0 unless Request::logprobs
   Phase phase = Phase::kReasoning;
+  std::vector<Alternative> alternatives = {};  // most probable first, ties lowest id first
 };
 
 // The last thing a stream says.

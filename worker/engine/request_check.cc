@@ -28,15 +28,65 @@ absl::Status CheckPhaseSampling(const PhaseSampling& sampling, const char* phase
   if (sampling.top_k < 0) {
     return absl::InvalidArgumentError(absl::StrCat(phase, " top_k ", sampling.top_k, " is < 0"));
   }
+  if (!Within(sampling.repetition_penalty, 0, 2) || sampling.repetition_penalty == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        phase, " repetition_penalty ", sampling.repetition_penalty, " is not in (0, 2]"));
+  }
+  if (!Within(sampling.presence_penalty, -2, 2)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " presence_penalty ", sampling.presence_penalty, " is not in [-2, 2]"));
+  }
+  if (!Within(sampling.frequency_penalty, -2, 2)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        phase, " frequency_penalty ", sampling.frequency_penalty, " is not in [-2, 2]"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLogitBias(const std::vector<LogitBias>& biases, std::int32_t vocab_size,
+                            const char* phase) {
+  if (biases.size() > kMaxLogitBiases) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " logit biases are ", biases.size(), ", more than ", kMaxLogitBiases));
+  }
+  std::int32_t last = -1;
+  for (const LogitBias& bias : biases) {
+    if (bias.id <= last || bias.id >= vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat(phase, " logit bias's id ", bias.id,
+                                                     " is not in the vocabulary of ", vocab_size,
+                                                     ", or does not ascend"));
+    }
+    last = bias.id;
+    if (!Within(bias.bias, -100, 100)) {
+      return absl::InvalidArgumentError(absl::StrCat(phase, " logit bias ", bias.bias, " of id ",
+                                                     bias.id, " is not in [-100, 100]"));
+    }
+  }
   return absl::OkStatus();
 }
 
 absl::Status CheckSampling(const SamplingParams& sampling, std::int32_t vocab_size) {
   RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[0], "reasoning"));
   RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[1], "answer"));
+  RETURN_IF_ERROR(CheckLogitBias(sampling.phases[0].logit_bias, vocab_size, "reasoning"));
+  RETURN_IF_ERROR(CheckLogitBias(sampling.phases[1].logit_bias, vocab_size, "answer"));
   if (sampling.think_end_id < -1 || sampling.think_end_id >= vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat("think-end id ", sampling.think_end_id,
                                                    " is not in the vocabulary of ", vocab_size));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStopIds(const std::vector<std::int32_t>& ids, std::int32_t vocab_size,
+                          const char* phase) {
+  if (ids.size() > kMaxStopIds) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " stop ids are ", ids.size(), ", more than ", kMaxStopIds));
+  }
+  for (const std::int32_t id : ids) {
+    if (id >= 0 && id < vocab_size) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(phase, " stop id ", id, " is not in the vocabulary of ", vocab_size));
   }
   return absl::OkStatus();
 }
@@ -69,6 +119,16 @@ absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const RunnerLi
   }
   RETURN_IF_ERROR(CheckPrompt(request, limits.vocab_size));
   RETURN_IF_ERROR(CheckSampling(request.sampling, limits.vocab_size));
+  const std::int32_t most_alternatives = std::min(kMaxAlternatives, limits.vocab_size);
+  if (request.alternatives < 0 || request.alternatives > most_alternatives) {
+    return absl::InvalidArgumentError(absl::StrCat("alternatives ", request.alternatives,
+                                                   " are not in [0, ", most_alternatives, "]"));
+  }
+  if (request.alternatives > 0 && !request.logprobs) {
+    return absl::InvalidArgumentError("alternatives need logprobs");
+  }
+  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[0], limits.vocab_size, "reasoning"));
+  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[1], limits.vocab_size, "answer"));
   // The last token drawn is never an input, so that it needs no room in the cache.
   const std::int64_t most = std::min(context, cache + 1) - prompt;
   if (!request.max_tokens) return static_cast<std::int32_t>(most);

@@ -19,10 +19,12 @@ struct Row {
   // Of the first input token in its sequence, >= 0. The keys and values before it were written by
   // earlier steps, perhaps of other slots.
   std::int32_t first_position = 0;
-  std::int32_t count = 1;     // input tokens, >= 1; 1 with kLastSampled
-  std::int32_t first_id = 0;  // index into StepPlan::input_ids, or kLastSampled
-  bool sample = false;        // draw the token that follows the last input token
-  bool logprob = false;       // report the drawn token's log probability
+  std::int32_t count = 1;         // input tokens, >= 1; 1 with kLastSampled
+  std::int32_t first_id = 0;      // index into StepPlan::input_ids, or kLastSampled
+  bool sample = false;            // draw the token that follows the last input token
+  bool logprob = false;           // report the drawn token's log probability
+  std::int32_t alternatives = 0;  // and those of so many most probable ids, <= kMaxAlternatives
+  bool adjusted = false;          // draw from logits that the slot's params adjust
   // Phase of the token to draw, as far as the host knows. Where it says kReasoning and the last
   // input token is the slot's think_end_id, the runner draws with the answer's parameters.
   Phase phase = Phase::kReasoning;
@@ -41,7 +43,16 @@ struct BlockTableChange {
 struct SamplingChange {
   std::int32_t slot = 0;
   SamplingParams params;
+  // If params.counts(): what penalties count from the start, in StepPlan::counted_ids: ids of the
+  // prompt, then those drawn so far in `phase`, the phase of the next token.
+  std::int32_t first_counted = 0;
+  std::int32_t num_prompt = 0;
+  std::int32_t num_drawn = 0;
+  Phase phase = Phase::kReasoning;
 };
+
+// Logit biases in the changes of one plan, at most: two requests' at their largest.
+inline constexpr std::size_t kMaxPlanBiases = 2 * kNumPhases * kMaxLogitBiases;
 
 // One forward pass. Changes apply before the rows are computed.
 struct StepPlan {
@@ -50,6 +61,7 @@ struct StepPlan {
   std::vector<std::int32_t> input_ids;
   std::vector<BlockTableChange> block_table_changes;
   std::vector<SamplingChange> sampling_changes;
+  std::vector<std::int32_t> counted_ids = {};  // at most max_model_len; all changes' together
 };
 
 // What one row with `sample` set gave, in the order of the plan's rows.
@@ -58,6 +70,8 @@ struct RowResult {
   std::int32_t first_id = 0;  // index into StepResult::ids and ::logprobs
   std::int32_t num_ids = 0;   // 1 today; 0..k once drafts are verified
   bool not_finite = false;    // the logits held a NaN or infinity: the ids mean nothing
+  // Into StepResult::alternatives: as many as the row asked for.
+  std::int32_t first_alternative = 0;
 };
 
 struct StepResult {
@@ -67,6 +81,9 @@ struct StepResult {
   // Natural logarithm of the token's probability under the model's own distribution
   // (temperature 1, nothing cut off), parallel to ids; 0 where the row did not ask for it.
   std::vector<float> logprobs;
+  // Of the rows that asked for them: the most probable ids, most probable first, ties lowest id
+  // first, with what logprobs would say of them.
+  std::vector<Alternative> alternatives = {};
 };
 
 // The last sign of life of one rank: where it is, as far as its host knows.

@@ -110,17 +110,22 @@ void Scheduler::Commit(Sequence& sequence, const StepResult& result, const RowRe
   const auto index = static_cast<std::size_t>(row.first_id);
   const std::int32_t id = result.ids[index];
   const float logprob = sequence.request().logprobs ? result.logprobs[index] : 0.0F;
-  sequence.stream->Push(sequence.Commit(id, logprob));
-  if (EndsSequence(sequence, id)) {
-    Finish(sequence, EndReason::kEndOfSequence);
-  } else if (sequence.reached_max_tokens()) {
-    Finish(sequence, EndReason::kLength);
-  }
+  Token token = sequence.Commit(id, logprob);
+  const auto first = result.alternatives.begin() + row.first_alternative;
+  token.alternatives.assign(first, first + sequence.request().alternatives);
+  sequence.stream->Push(token);
+  if (const std::optional<EndReason> end = EndBy(sequence, token)) Finish(sequence, *end);
 }
 
-bool Scheduler::EndsSequence(const Sequence& sequence, std::int32_t id) const {
-  const std::vector<std::int32_t>& ends = config_.end_of_sequence_ids;
-  return !sequence.request().ignore_eos && std::find(ends.begin(), ends.end(), id) != ends.end();
+std::optional<EndReason> Scheduler::EndBy(const Sequence& sequence, const Token& token) const {
+  const auto holds = [&](const std::vector<std::int32_t>& ids) {
+    return std::find(ids.begin(), ids.end(), token.id) != ids.end();
+  };
+  const Request& request = sequence.request();
+  if (!request.ignore_eos && holds(config_.end_of_sequence_ids)) return EndReason::kEndOfSequence;
+  if (holds(request.stop_ids[static_cast<std::size_t>(token.phase)])) return EndReason::kStopId;
+  if (sequence.reached_max_tokens()) return EndReason::kLength;
+  return std::nullopt;
 }
 
 void Scheduler::CacheBlocks(Sequence& sequence) {

@@ -107,6 +107,7 @@ class Scheduler {
     std::vector<PlannedRow> rows;
     std::int32_t budget = 0;   // input tokens left
     std::int32_t waiting = 0;  // sequences that sit out until a block is given back
+    std::size_t biases = 0;    // in the plan's sampling changes
     Clock::TimePoint now;
   };
 
@@ -121,10 +122,15 @@ class Scheduler {
   bool MaySample(Sequence& sequence, Clock::TimePoint now);
   bool EnsureBlock(Sequence& sequence, Draft& draft);
   void AddRow(Sequence& sequence, std::int32_t count, bool sample, Draft& draft);
-  void TellRunner(Sequence& sequence, StepPlan& plan);
+  void TellRunner(Sequence& sequence, Draft& draft);
+  // Whether the plan has room for what the runner must know before the sequence's first row. An
+  // empty plan has, for any sequence.
+  bool MayTell(const Sequence& sequence, const Draft& draft) const;
+  void TellSampling(const Sequence& sequence, Draft& draft);
 
   void Commit(Sequence& sequence, const StepResult& result, const RowResult& row);
-  bool EndsSequence(const Sequence& sequence, std::int32_t id) const;
+  // Why the sequence is over with `token` as its last, if it is.
+  std::optional<EndReason> EndBy(const Sequence& sequence, const Token& token) const;
   // Puts the blocks of `sequence` that have become full into the prefix cache.
   void CacheBlocks(Sequence& sequence);
   // Frees `block` once no step in flight can name it.

@@ -44,7 +44,8 @@ void Scheduler::PlanDecodes(Draft& draft) {
   for (std::size_t i = 0; i < running_.size() && draft.budget > 0; ++i) {
     Sequence& sequence = *running_[i];
     if (!sequence.decoding() || !MaySample(sequence, draft.now)) continue;
-    if (EnsureBlock(sequence, draft)) AddRow(sequence, 1, true, draft);
+    if (!MayTell(sequence, draft) || !EnsureBlock(sequence, draft)) continue;
+    AddRow(sequence, 1, true, draft);
   }
 }
 
@@ -59,6 +60,7 @@ void Scheduler::PlanPrefill(Sequence& sequence, Draft& draft) {
   const std::int32_t count = std::min(left, draft.budget);
   const bool sample = count == left;
   if (sample && !MaySample(sequence, draft.now)) return;
+  if (!MayTell(sequence, draft)) return;
   AddRow(sequence, count, sample, draft);
 }
 
@@ -140,13 +142,15 @@ bool Scheduler::EnsureBlock(Sequence& sequence, Draft& draft) {
 
 void Scheduler::AddRow(Sequence& sequence, std::int32_t count, bool sample, Draft& draft) {
   StepPlan& plan = draft.plan;
-  TellRunner(sequence, plan);
+  TellRunner(sequence, draft);
   Row row{.slot = sequence.slot,
           .first_position = sequence.computed(),
           .count = count,
           .first_id = kLastSampled,
           .sample = sample,
           .logprob = sample && sequence.request().logprobs,
+          .alternatives = sample ? sequence.request().alternatives : 0,
+          .adjusted = sample && sequence.request().sampling.adjusts(),
           .phase = sequence.phase()};
   if (sequence.samples_in_flight() == 0) {
     row.first_id = static_cast<std::int32_t>(plan.input_ids.size());
@@ -160,15 +164,37 @@ void Scheduler::AddRow(Sequence& sequence, std::int32_t count, bool sample, Draf
   sequence.OnSubmitted(count, sample);
 }
 
-void Scheduler::TellRunner(Sequence& sequence, StepPlan& plan) {
+void Scheduler::TellRunner(Sequence& sequence, Draft& draft) {
+  StepPlan& plan = draft.plan;
   for (; sequence.blocks_told < sequence.num_blocks(); ++sequence.blocks_told) {
     plan.block_table_changes.push_back({.slot = sequence.slot,
                                         .index = sequence.blocks_told,
                                         .block = sequence.block(sequence.blocks_told)});
   }
-  if (!std::exchange(sequence.sampling_told, true)) {
-    plan.sampling_changes.push_back({.slot = sequence.slot, .params = sequence.request().sampling});
-  }
+  if (!std::exchange(sequence.sampling_told, true)) TellSampling(sequence, draft);
+}
+
+bool Scheduler::MayTell(const Sequence& sequence, const Draft& draft) const {
+  if (sequence.sampling_told) return true;
+  const std::size_t counted = sequence.counted_prompt().size() + sequence.counted_draws().size();
+  return draft.plan.counted_ids.size() + counted <=
+             static_cast<std::size_t>(limits_.max_model_len) &&
+         draft.biases + sequence.request().sampling.num_biases() <= kMaxPlanBiases;
+}
+
+void Scheduler::TellSampling(const Sequence& sequence, Draft& draft) {
+  std::vector<std::int32_t>& counted = draft.plan.counted_ids;
+  const auto prompt = sequence.counted_prompt();
+  const auto drawn = sequence.counted_draws();
+  draft.plan.sampling_changes.push_back({.slot = sequence.slot,
+                                         .params = sequence.request().sampling,
+                                         .first_counted = static_cast<std::int32_t>(counted.size()),
+                                         .num_prompt = static_cast<std::int32_t>(prompt.size()),
+                                         .num_drawn = static_cast<std::int32_t>(drawn.size()),
+                                         .phase = sequence.phase()});
+  counted.insert(counted.end(), prompt.begin(), prompt.end());
+  counted.insert(counted.end(), drawn.begin(), drawn.end());
+  draft.biases += sequence.request().sampling.num_biases();
 }
 
 }  // namespace thinkwire::worker::engine

@@ -15,7 +15,8 @@ Sequence::Sequence(RequestHandle handle, Request request, std::int32_t max_token
       max_tokens_(max_tokens),
       ids_(request_.prompt_ids),
       phase_(StartPhase(request_.start_phase, request_.prompt_ids, request_.sampling.think_end_id),
-             request_.sampling.think_end_id) {}
+             request_.sampling.think_end_id),
+      phase_begin_(committed()) {}
 
 std::int32_t Sequence::RecomputedOf(std::int32_t count) const {
   return std::clamp(lost_ - computed_, 0, count);
@@ -37,7 +38,19 @@ void Sequence::OnCollected(bool sample) {
 Token Sequence::Commit(std::int32_t id, float logprob) {
   ids_.push_back(id);
   ++generated_;
-  return Token{.id = id, .logprob = logprob, .phase = phase_.Next(id)};
+  const Phase phase = phase_.Next(id);
+  if (phase != phase_.phase()) phase_begin_ = committed();
+  return Token{.id = id, .logprob = logprob, .phase = phase};
+}
+
+std::span<const std::int32_t> Sequence::counted_prompt() const {
+  if (!request_.sampling.counts_prompt()) return {};
+  return request_.prompt_ids;
+}
+
+std::span<const std::int32_t> Sequence::counted_draws() const {
+  if (!request_.sampling.counts()) return {};
+  return std::span(ids_).subspan(static_cast<std::size_t>(phase_begin_));
 }
 
 void Sequence::AddCachedBlock(BlockHandle block, std::int32_t tokens) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "common/clock.h"
@@ -45,6 +46,11 @@ class Sequence {
   std::int32_t steps_in_flight() const { return steps_in_flight_; }
   std::int32_t generated() const { return generated_; }
   Phase phase() const { return phase_.phase(); }  // of the token after the committed ones
+
+  // The committed ids that penalties count: of the prompt, if any of them does, and those drawn in
+  // phase().
+  std::span<const std::int32_t> counted_prompt() const;
+  std::span<const std::int32_t> counted_draws() const;
 
   // At most one input is left to compute: what follows it can be drawn in one row of one token.
   bool decoding() const { return computed_ + 1 >= committed(); }
@@ -103,6 +109,7 @@ class Sequence {
   std::int32_t steps_in_flight_ = 0;
   std::int32_t generated_ = 0;
   PhaseMachine phase_;
+  std::int32_t phase_begin_;  // index of phase()'s first drawn id, if it has one yet
   std::vector<BlockHandle> blocks_;
 };
 

@@ -93,6 +93,49 @@ struct SlotSampling {
   std::uint64_t seed;
   std::uint32_t output_index;
   std::int32_t think_end_id;
+  float repetition_penalty[2] = {1, 1};
+  float presence_penalty[2] = {0, 0};
+  float frequency_penalty[2] = {0, 0};
+  std::int32_t num_biases[2] = {0, 0};  // in use of AdjustView::biases
+};
+
+// Added to the logit of `id`.
+struct LogitBias {
+  std::int32_t id;
+  float bias;
+};
+inline constexpr std::int32_t kMaxLogitBiases = 1024;  // of a slot's phase
+
+// What AdjustLogits adjusts by, beside the slots' parameters. Device memory.
+struct AdjustView {
+  const LogitBias* biases = nullptr;  // [Q, 2, kMaxLogitBiases]: by slot and phase, each id once
+  Tensor counts;                      // i32 [Q, V]: words of adjust.h, by slot and id
+};
+
+// A slot's counts begin anew, with ids of the prompt and then ids drawn in `phase`.
+struct CountsBegin {
+  std::int32_t slot;
+  std::int32_t first;  // of its ids
+  std::int32_t num_prompt;
+  std::int32_t num_drawn;
+  std::int32_t phase;
+};
+
+// The most ids that Logprobs gives beside a row's own.
+inline constexpr std::int32_t kMaxAlternatives = 20;
+
+// What Logprobs gives of each row. All pointers are device arrays.
+struct LogprobsView {
+  const std::int32_t* slots = nullptr;             // [L], -1 padding
+  const std::int32_t* ids = nullptr;               // [L] each in [0, vocab_size)
+  const std::int32_t* num_alternatives = nullptr;  // [L], <= kMaxAlternatives and <= vocab_size
+  std::int32_t num_rows = 0;                       // L
+  std::int32_t vocab_size = 0;                     // columns from here on are padding
+  float* logprobs = nullptr;                       // [L] of ids
+  // [L, kMaxAlternatives] the row's most probable ids, most probable first, ties to the lowest id;
+  // beyond its number nothing is written.
+  std::int32_t* alternative_ids = nullptr;
+  float* alternative_logprobs = nullptr;
 };
 
 // A point in the order of a backend's work. Threads: Record on the backend's own, Wait on any, one
@@ -223,6 +266,19 @@ class Backend {
   // logits = x W^T in f32. x act [L, E]; logits f32 [L, V].
   virtual void LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) = 0;
 
+  // adjusted = logits with the biases and penalties of each row's slot and phase (adjust.h has the
+  // formula and the order); of rows that have none, logits. logits f32 [L, V of all ranks];
+  // adjusted f32 [L, vocab_size].
+  virtual void AdjustLogits(const Tensor& logits, const SampleView& view, const AdjustView& adjust,
+                            const Tensor& adjusted) = 0;
+
+  // counts i32 [Q, V], ids [n], begins [num_begins], each slot once: device memory.
+  virtual void BeginCounts(const CountsBegin* begins, std::int32_t num_begins,
+                           const std::int32_t* ids, const Tensor& counts) = 0;
+
+  // Counts what Sample drew, ids i32 [L], for the rows whose slot and phase have a penalty.
+  virtual void CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) = 0;
+
   // Draws a token for each row: Gumbel-max over the kept set (temperature, top_k, top_p, min_p in
   // that order; ties to the lowest id; temperature 0 is argmax), noise from
   // Philox4x32-10(key = seed; counter = token id, position, output index, 0).
@@ -232,6 +288,10 @@ class Backend {
   virtual void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
                       const Tensor& logprobs, const Tensor& not_finite,
                       const Tensor& last_sampled) = 0;
+
+  // Log softmax of logits f32 [L, V of all ranks] at the view's ids, the bits that Sample gives,
+  // and at the rows' most probable ids. Rows that Sample would flag get nothing.
+  virtual void Logprobs(const Tensor& logits, const LogprobsView& view) = 0;
 };
 
 }  // namespace thinkwire::worker::kernels

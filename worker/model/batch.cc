@@ -12,10 +12,16 @@ using engine::StepPlan;
 using kernels::SlotSampling;
 using kernels::Tensor;
 
+using kernels::kMaxAlternatives;
+static_assert(kMaxAlternatives == engine::kMaxAlternatives);
+
 constexpr std::size_t kWord = sizeof(std::int32_t);
 constexpr std::int64_t kAlignWords = 4;  // arrays start at multiples of 16 bytes
 constexpr std::int64_t kSamplingWords = sizeof(SlotSampling) / kWord;
+constexpr std::int64_t kBeginWords = sizeof(kernels::CountsBegin) / kWord;
+constexpr std::int64_t kBiasWords = sizeof(kernels::LogitBias) / kWord;
 static_assert(sizeof(SlotSampling) % kWord == 0, "a slot's parameters travel as words");
+static_assert(kernels::kMaxLogitBiases == engine::kMaxLogitBiases);
 
 std::int64_t Aligned(std::int64_t words) {
   return (words + kAlignWords - 1) / kAlignWords * kAlignWords;
@@ -33,6 +39,10 @@ SlotSampling DeviceForm(const engine::SamplingParams& params) {
     slot.top_p[phase] = from.top_p;
     slot.min_p[phase] = from.min_p;
     slot.top_k[phase] = from.top_k;
+    slot.repetition_penalty[phase] = from.repetition_penalty;
+    slot.presence_penalty[phase] = from.presence_penalty;
+    slot.frequency_penalty[phase] = from.frequency_penalty;
+    slot.num_biases[phase] = static_cast<std::int32_t>(from.logit_bias.size());
   }
   slot.seed = params.seed;
   slot.output_index = params.output_index;
@@ -54,6 +64,9 @@ Batch::Batch(const engine::RunnerLimits& limits, kernels::Backend& backend)
   const auto slots = static_cast<std::size_t>(limits.max_num_seqs);
   block_tables_ = backend.Allocate(slots * static_cast<std::size_t>(max_blocks_) * kWord);
   slot_sampling_ = backend.Allocate(slots * sizeof(SlotSampling));
+  biases_ = backend.Allocate(slots * engine::kNumPhases * engine::kMaxLogitBiases *
+                             sizeof(kernels::LogitBias));
+  counts_ = backend.Allocate(slots * static_cast<std::size_t>(limits.vocab_size) * kWord);
   ids_ =
       backend.Allocate((static_cast<std::size_t>(limits.max_num_batched_tokens) + slots) * kWord);
 }
@@ -61,10 +74,12 @@ Batch::Batch(const engine::RunnerLimits& limits, kernels::Backend& backend)
 std::int64_t Batch::WordsAtMost() const {
   const std::int64_t t = limits_.max_num_batched_tokens;
   const std::int64_t s = limits_.max_num_seqs;
-  const std::int64_t step = 4 * t + 2 * s + (2 * s + 1) + 3 * s + PhaseWords(s);
+  const std::int64_t step = 4 * t + 2 * s + (2 * s + 1) + 3 * s + PhaseWords(s) + s;
   // Slots may share blocks, so that a plan may fill every table however few blocks there are.
   const std::int64_t changes = 2 * s * max_blocks_ + 2 * s * kSamplingWords;
-  return step + changes + (kNumFields + 4) * kAlignWords;
+  const std::int64_t adjusting =
+      limits_.max_model_len + s * kBeginWords + kBiasWords * std::int64_t{engine::kMaxPlanBiases};
+  return step + changes + adjusting + (kNumFields + 7) * kAlignWords;
 }
 
 Tensor Batch::ids() const { return Words(ids_.data(), num_tokens()); }
@@ -75,22 +90,26 @@ void Batch::Load(const StepPlan& plan, std::int32_t bucket) {
   const Shape used = CheckedShape(plan);
   CHECK(bucket == 0 || (used.tokens == used.logits && used.tokens <= bucket),
         "a step that is padded decodes alone, and fits");
-  Begin(bucket == 0 ? used : Shape{bucket, bucket, bucket});
+  Begin(bucket == 0 ? used : Shape{bucket, bucket, bucket, used.is_plain, used.adjusts});
   Shape filled;
   for (const engine::Row& row : plan.rows) AddRow(row, plan.input_ids, filled);
   Pad(filled);
   const Changes blocks = AddBlockChanges(plan.block_table_changes);
   const Changes sampling = AddSamplingChanges(plan.sampling_changes);
+  const Counting counting = AddCounting(plan);
+  const std::int64_t biases = AddBiases(plan.sampling_changes);
   staging_.Send(words_);
   Apply(blocks, block_tables_);
   Apply(sampling, slot_sampling_);
+  Apply(counting);
+  ApplyBiases(plan.sampling_changes, biases);
 }
 
 void Batch::LoadPadding(std::int32_t tokens, std::int32_t seqs) {
   CHECK(seqs >= 1 && seqs <= limits_.max_num_seqs && tokens >= seqs &&
             tokens <= limits_.max_num_batched_tokens,
         "padding within the limits");
-  Begin({tokens, seqs, seqs});
+  Begin({tokens, seqs, seqs, true, false});
   Pad({});
   staging_.Send(words_);
 }
@@ -112,6 +131,8 @@ Batch::Shape Batch::CheckedShape(const StepPlan& plan) const {
     shape.tokens += row.count;
     ++shape.seqs;
     if (row.sample) ++shape.logits;
+    shape.is_plain = shape.is_plain && !row.adjusted && row.alternatives == 0;
+    shape.adjusts = shape.adjusts || row.adjusted;
   }
   return shape;
 }
@@ -126,6 +147,9 @@ void Batch::CheckRow(const engine::Row& row, const StepPlan& plan) const {
                                                      static_cast<std::size_t>(row.count) <=
                                                  plan.input_ids.size()),
         "a row's ids are not in the plan");
+  CHECK(row.alternatives >= 0 &&
+            row.alternatives <= (row.sample ? std::min(kMaxAlternatives, limits_.vocab_size) : 0),
+        "a row's alternatives are out of range");
 }
 
 void Batch::Begin(const Shape& shape) {
@@ -142,6 +166,9 @@ void Batch::Begin(const Shape& shape) {
   offsets_[kLogitSlot] = Append(shape.logits);
   offsets_[kLogitPosition] = Append(shape.logits);
   offsets_[kLogitPhase] = Append(PhaseWords(shape.logits));
+  offsets_[kLogitAlternatives] = shape.is_plain ? 0 : Append(shape.logits);
+  is_plain_ = shape.is_plain;
+  adjusts_ = shape.adjusts;
   num_logits_ = shape.logits;
   view_.num_tokens = shape.tokens;
   view_.num_seqs = shape.seqs;
@@ -183,6 +210,7 @@ void Batch::AddRow(const engine::Row& row, std::span<const std::int32_t> input_i
   Host(kGivenIds)[view_.num_tokens + l] = id;
   Host(kSourceSlot)[view_.num_tokens + l] = source_slot;
   reinterpret_cast<std::uint8_t*>(Host(kLogitPhase))[l] = static_cast<std::uint8_t>(row.phase);
+  if (!is_plain_) Host(kLogitAlternatives)[l] = row.alternatives;
 }
 
 void Batch::Pad(const Shape& filled) {
@@ -205,6 +233,7 @@ void Batch::Pad(const Shape& filled) {
   fill(kSourceSlot, tokens + filled.logits, tokens + logits, -1);
   auto* const phases = reinterpret_cast<std::uint8_t*>(Host(kLogitPhase));
   std::fill(phases + filled.logits, phases + logits, std::uint8_t{0});
+  if (!is_plain_) fill(kLogitAlternatives, filled.logits, logits, 0);
 }
 
 Batch::Changes Batch::AddBlockChanges(std::span<const engine::BlockTableChange> changes) {
@@ -259,6 +288,89 @@ kernels::SampleView Batch::sample_view() const {
   view.input_ids = static_cast<const std::int32_t*>(ids_.data()) + num_tokens();
   view.phases = reinterpret_cast<const std::uint8_t*>(Device(kLogitPhase));
   view.slot_sampling = static_cast<const SlotSampling*>(slot_sampling_.data());
+  return view;
+}
+
+Batch::Counting Batch::AddCounting(const StepPlan& plan) {
+  CHECK(plan.counted_ids.size() <= static_cast<std::size_t>(limits_.max_model_len),
+        "a plan counts more ids than a sequence has");
+  if (plan.sampling_changes.empty()) return {};
+  const auto size = static_cast<std::int64_t>(plan.counted_ids.size());
+  const Counting places = {
+      Append(static_cast<std::int64_t>(plan.sampling_changes.size()) * kBeginWords), Append(size)};
+  std::int32_t num_begins = 0;
+  for (const engine::SamplingChange& change : plan.sampling_changes) {
+    if (!change.params.counts()) continue;
+    CHECK(change.first_counted >= 0 && change.num_prompt >= 0 && change.num_drawn >= 0 &&
+              change.first_counted <= size - change.num_prompt - change.num_drawn,
+          "counted ids are not in the plan");
+    const kernels::CountsBegin begin = {change.slot, change.first_counted, change.num_prompt,
+                                        change.num_drawn, static_cast<std::int32_t>(change.phase)};
+    std::memcpy(host_ + places.begins + num_begins++ * kBeginWords, &begin, sizeof(begin));
+  }
+  for (const std::int32_t id : plan.counted_ids) {
+    CHECK(id >= 0 && id < limits_.vocab_size, "a counted id is out of range");
+  }
+  std::ranges::copy(plan.counted_ids, host_ + places.ids);
+  return {places.begins, places.ids, num_begins};
+}
+
+std::int64_t Batch::AddBiases(std::span<const engine::SamplingChange> changes) {
+  std::size_t size = 0;
+  for (const engine::SamplingChange& change : changes) size += change.params.num_biases();
+  CHECK(size <= engine::kMaxPlanBiases, "a plan changes too many logit biases");
+  const std::int64_t place = Append(static_cast<std::int64_t>(size) * kBiasWords);
+  std::int32_t* words = host_ + place;
+  for (const engine::SamplingChange& change : changes) {
+    for (const engine::PhaseSampling& phase : change.params.phases) {
+      CHECK(phase.logit_bias.size() <= engine::kMaxLogitBiases, "too many logit biases");
+      for (const engine::LogitBias& bias : phase.logit_bias) {
+        CHECK(bias.id >= 0 && bias.id < limits_.vocab_size, "a logit bias's id is out of range");
+        const kernels::LogitBias out = {bias.id, bias.bias};
+        std::memcpy(words, &out, sizeof(out));
+        words += kBiasWords;
+      }
+    }
+  }
+  return place;
+}
+
+void Batch::Apply(const Counting& counting) {
+  if (counting.num_begins == 0) return;
+  const std::int32_t* const words = staging_.device();
+  backend_.BeginCounts(reinterpret_cast<const kernels::CountsBegin*>(words + counting.begins),
+                       counting.num_begins, words + counting.ids, counts());
+}
+
+void Batch::ApplyBiases(std::span<const engine::SamplingChange> changes, std::int64_t from) {
+  for (const engine::SamplingChange& change : changes) {
+    for (std::size_t phase = 0; phase < change.params.phases.size(); ++phase) {
+      const std::size_t size = change.params.phases[phase].logit_bias.size();
+      if (size == 0) continue;
+      const std::size_t list = static_cast<std::size_t>(change.slot) * engine::kNumPhases + phase;
+      auto* const biases = static_cast<kernels::LogitBias*>(biases_.data());
+      backend_.CopyOnDevice(biases + list * engine::kMaxLogitBiases, staging_.device() + from,
+                            size * sizeof(kernels::LogitBias));
+      from += static_cast<std::int64_t>(size) * kBiasWords;
+    }
+  }
+}
+
+Tensor Batch::counts() const {
+  return kernels::MakeTensor(counts_.data(), kernels::DType::kI32, limits_.max_num_seqs,
+                             limits_.vocab_size);
+}
+
+kernels::AdjustView Batch::adjust_view() const {
+  return {.biases = static_cast<const kernels::LogitBias*>(biases_.data()), .counts = counts()};
+}
+
+kernels::LogprobsView Batch::logprobs_view() const {
+  CHECK(!is_plain_, "a plain step asks for no more than its draws");
+  kernels::LogprobsView view;
+  view.num_rows = static_cast<std::int32_t>(num_logits_);
+  view.slots = Device(kLogitSlot);
+  view.num_alternatives = Device(kLogitAlternatives);
   return view;
 }
 

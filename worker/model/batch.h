@@ -10,13 +10,13 @@
 
 namespace thinkwire::worker::model {
 
-// One step's StepPlan as device arrays, and the slots' tables (KV blocks, sampling parameters)
-// that outlive it.
-// Owns: the arrays, allocated at start for the limits. Threads: the rank's.
+// One step's StepPlan as device arrays, and the slots' tables (KV blocks, sampling parameters,
+// logit biases and what penalties count) that outlive it. Owns: the arrays, allocated at start for
+// the limits. Threads: the rank's.
 //
 // All that a step takes from the host lies in one piece and travels in one copy of the bytes in
-// use. Where an array lies depends on the step's shape T, S, L alone, so that a recorded step finds
-// the arrays of every later step of its shape.
+// use. Where an array that a recorded step reads lies depends on the shape T, S, L alone, so that
+// it finds the arrays of every later step of its shape.
 class Batch {
  public:
   // `backend` must outlive the batch.
@@ -44,6 +44,17 @@ class Batch {
   // For the rows that draw; vocab_size is left to the sampler.
   kernels::SampleView sample_view() const;
 
+  // Whether Sample over the model's logits gives the rows all that they ask for. REQUIRES for
+  // logprobs_view: not so.
+  bool is_plain() const { return is_plain_; }
+  // Whether a row draws from adjusted logits.
+  bool adjusts() const { return adjusts_; }
+
+  // Without what the sampler knows: ids, vocab_size and where results go.
+  kernels::LogprobsView logprobs_view() const;
+  // The slots' biases and counts, up to the step's draws.
+  kernels::AdjustView adjust_view() const;
+
  private:
   // Arrays of a step. kGivenIds and kSourceSlot hold the tokens' [T], then the logits rows' [L].
   enum FieldId : std::size_t {
@@ -56,7 +67,8 @@ class Batch {
     kLogitToken,
     kLogitSlot,
     kLogitPosition,
-    kLogitPhase,  // u8
+    kLogitPhase,         // u8
+    kLogitAlternatives,  // only in a step that is not plain
     kNumFields,
   };
 
@@ -64,6 +76,8 @@ class Batch {
     std::int32_t tokens = 0;
     std::int32_t seqs = 0;
     std::int32_t logits = 0;
+    bool is_plain = true;
+    bool adjusts = false;
   };
 
   // Places for a Scatter's index and values.
@@ -71,6 +85,13 @@ class Batch {
     std::int64_t index = 0;
     std::int64_t values = 0;
     std::int64_t size = 0;
+  };
+
+  // Places for BeginCounts' arguments.
+  struct Counting {
+    std::int64_t begins = 0;
+    std::int64_t ids = 0;
+    std::int32_t num_begins = 0;
   };
 
   std::int64_t WordsAtMost() const;
@@ -84,7 +105,12 @@ class Batch {
   void Pad(const Shape& filled);
   Changes AddBlockChanges(std::span<const engine::BlockTableChange> changes);
   Changes AddSamplingChanges(std::span<const engine::SamplingChange> changes);
+  Counting AddCounting(const engine::StepPlan& plan);
+  std::int64_t AddBiases(std::span<const engine::SamplingChange> changes);  // where they lie
   void Apply(const Changes& changes, const kernels::Buffer& to);
+  void Apply(const Counting& counting);
+  void ApplyBiases(std::span<const engine::SamplingChange> changes, std::int64_t from);
+  kernels::Tensor counts() const;
 
   std::int32_t* Host(FieldId field) { return host_ + offsets_[field]; }
   std::int32_t* Device(FieldId field) const { return staging_.device() + offsets_[field]; }
@@ -96,6 +122,8 @@ class Batch {
   kernels::Buffer block_tables_;   // i32 [Q, M]
   kernels::Buffer slot_sampling_;  // SlotSampling [Q]
   kernels::Buffer ids_;            // i32, GatherIds' [T + L]
+  kernels::Buffer biases_;         // LogitBias [Q, 2, kMaxLogitBiases]
+  kernels::Buffer counts_;         // i32 [Q, vocab_size]
 
   // Of the step that is loaded.
   std::int32_t* host_ = nullptr;  // until it is sent
@@ -103,6 +131,8 @@ class Batch {
   std::array<std::int64_t, kNumFields> offsets_ = {};
   kernels::BatchView view_;
   std::int64_t num_logits_ = 0;
+  bool is_plain_ = true;
+  bool adjusts_ = false;
 };
 
 }  // namespace thinkwire::worker::model

@@ -77,6 +77,13 @@ std::string GiB(std::int64_t bytes) {
   return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
 }
 
+// What logit biases and penalties take on each rank: a sequence's counts, adjusted logits, biases.
+std::int64_t AdjustingBytes(const RunnerLimits& limits) {
+  constexpr auto kBiasBytes = static_cast<std::int64_t>(
+      engine::kNumPhases * engine::kMaxLogitBiases * sizeof(kernels::LogitBias));
+  return limits.max_num_seqs * (8 * std::int64_t{limits.vocab_size} + kBiasBytes);
+}
+
 // Memory of a rank on its own device: what is free, and what all but the KV cache takes of it.
 // Activations and the device's scratch memory grow with the tokens of a step, logits with the
 // sequences; recorded steps and the libraries' own memory come out of a fixed reserve.
@@ -96,7 +103,8 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelOptions& options,
   const std::int64_t token_bytes =
       2 * (4 * config.hidden_size + 2 * qkv + shape.ffn) + std::max(4 * qkv, 4 * shape.ffn);
   const std::int64_t workspace = limits.max_num_batched_tokens * token_bytes +
-                                 limits.max_num_seqs * 8 * shape.vocab * ranks + kReserveBytes;
+                                 limits.max_num_seqs * 8 * shape.vocab * ranks +
+                                 AdjustingBytes(limits) + kReserveBytes;
   const auto usable = static_cast<std::int64_t>(static_cast<double>(device.FreeMemory()) *
                                                 options.gpu_memory_utilization);
   KvCacheDemand demand;
@@ -130,7 +138,8 @@ absl::StatusOr<std::int32_t> ChooseBlocks(const ModelOptions& options, const Mod
   KvCacheDemand demand;
   demand.memory_bytes = options.kv_cache_memory_bytes;
   demand.block_bytes = layout.block_bytes() * ranks;
-  demand.available_bytes = std::max<std::int64_t>(0, AvailableHostMemory() - weight_bytes);
+  demand.available_bytes = std::max<std::int64_t>(
+      0, AvailableHostMemory() - weight_bytes - ranks * AdjustingBytes(limits));
   demand.block_tokens = limits.block_tokens;
   demand.max_num_seqs = limits.max_num_seqs;
   demand.max_model_len = limits.max_model_len;

@@ -35,27 +35,32 @@ void Rank::RecordDecodes() {
   ComputeStep();
   for (const std::int32_t bucket : DecodeBuckets(limits_.max_num_seqs)) {
     batch_.LoadPadding(bucket, bucket);
-    decodes_[bucket] = backend_.Record([this] { ComputeStep(); });
+    Decode& decode = decodes_[bucket];
+    decode.step = backend_.Record([this] { ComputeStep(); });
+    decode.to_logits = backend_.Record([this, &decode] { decode.logits = ComputeLogits(); });
   }
   backend_.Synchronize();  // a device that fails does so before it is asked for tokens
 }
 
 void Rank::Step(const engine::StepPlan& plan, StepStamps* stamps) {
   heartbeat_.Step(plan.step);
-  kernels::Replay* decode = nullptr;
+  const Decode* decode = nullptr;
   if (decodes_.empty() || !IsDecodeOnly(plan)) {
     batch_.Load(plan);
   } else {
     // The last bucket holds max_num_seqs rows, and no plan has more.
     const auto found = decodes_.lower_bound(static_cast<std::int32_t>(plan.rows.size()));
     batch_.Load(plan, found->first);
-    decode = found->second.get();
+    decode = &found->second;
   }
   if (stamps != nullptr) stamps->Start(plan.step);
-  if (decode != nullptr) {
-    decode->Run();
-  } else {
+  if (decode == nullptr) {
     ComputeStep();
+  } else if (batch_.is_plain()) {
+    decode->step->Run();
+  } else {
+    decode->to_logits->Run();
+    sampler_.Draw(decode->logits, batch_);
   }
   if (stamps != nullptr) stamps->End(plan.step);
 }

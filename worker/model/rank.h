@@ -30,15 +30,16 @@ class Rank {
        parallel::Communicator& communicator);
   ~Rank();  // waits for the device
 
-  // Where the backend gains by it, records a decode-only step of each bucket: from then on
-  // such steps are padded and replayed. All ranks call it together, before any step.
+  // Where the backend gains by it, records a decode-only step of each bucket, and another up to its
+  // logits for steps that are not plain: from then on such steps are padded and replayed. All ranks
+  // call it together, before any step.
   void RecordDecodes();
 
   // Computes `plan` and draws, between two stamps if there are any.
   void Step(const engine::StepPlan& plan, StepStamps* stamps);
 
   // What the last Step drew, as Sampler::drawn; L = 0 if nothing.
-  kernels::Tensor drawn() const { return sampler_.drawn(batch_.num_logits()); }
+  kernels::Tensor drawn() const { return sampler_.drawn(batch_); }
 
   // Instead of Step: computes `plan` up to its logits, as Decoder::Forward returns them.
   kernels::Tensor Forward(const engine::StepPlan& plan);
@@ -49,6 +50,13 @@ class Rank {
   const Heartbeat& heartbeat() const { return heartbeat_; }
 
  private:
+  // Recorded decode-only steps of one bucket.
+  struct Decode {
+    std::unique_ptr<kernels::Replay> step;
+    std::unique_ptr<kernels::Replay> to_logits;
+    kernels::Tensor logits;  // of to_logits
+  };
+
   // The step that the batch holds, up to its logits or through its draws. Reads nothing from the
   // host but the step's shape.
   kernels::Tensor ComputeLogits();
@@ -63,7 +71,7 @@ class Rank {
   Batch batch_;
   Sampler sampler_;
   Decoder decoder_;
-  std::map<std::int32_t, std::unique_ptr<kernels::Replay>> decodes_;  // by bucket
+  std::map<std::int32_t, Decode> decodes_;  // by bucket
 };
 
 }  // namespace thinkwire::worker::model

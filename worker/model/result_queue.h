@@ -19,7 +19,7 @@ class ResultQueue {
   // `backend` must outlive the queue.
   ResultQueue(const engine::RunnerLimits& limits, kernels::Backend& backend);
 
-  // Asks the device for `drawn` (Sampler::drawn; L = 0 if the step draws nothing) once the work
+  // Asks the device for `drawn` (Sampler::drawn, L = 0 if the step draws nothing) once the work
   // that it was given so far is done. Waits for nothing.
   // REQUIRES: steps ascend by 1 from 1, and `step` - max_in_flight was popped.
   void Push(std::uint64_t step, const kernels::Tensor& drawn);
@@ -31,7 +31,7 @@ class ResultQueue {
  private:
   struct Slot {
     kernels::Buffer drawn;  // as Sampler::drawn
-    std::int64_t rows = 0;  // L
+    kernels::Tensor shape;  // of what was pushed; its data are the device's
     std::unique_ptr<kernels::Fence> done;
   };
 

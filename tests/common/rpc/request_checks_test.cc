@@ -61,18 +61,6 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
       {"wishes.may_substitute", [](auto& r) { r.mutable_wishes()->set_may_substitute(true); }},
       {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_HIGH); }},
       {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_LOW); }},
-      {"reasoning_sampling.repetition_penalty",
-       [](auto& r) { r.mutable_reasoning_sampling()->set_repetition_penalty(1); }},
-      {"answer_sampling.presence_penalty",
-       [](auto& r) { r.mutable_answer_sampling()->set_presence_penalty(0); }},
-      {"answer_sampling.frequency_penalty",
-       [](auto& r) { r.mutable_answer_sampling()->set_frequency_penalty(0); }},
-      {"answer_sampling.logit_bias",
-       [](auto& r) { (*r.mutable_answer_sampling()->mutable_logit_bias())[1] = 1; }},
-      {"answer_sampling.stop_token_ids",
-       [](auto& r) { r.mutable_answer_sampling()->add_stop_token_ids(1); }},
-      {"reasoning_sampling.top_logprobs",
-       [](auto& r) { r.mutable_reasoning_sampling()->set_top_logprobs(1); }},
       {"thinking.mode", [](auto& r) { r.mutable_thinking()->set_mode(v1::THINKING_MODE_MODEL); }},
       {"thinking.budget_tokens", [](auto& r) { r.mutable_thinking()->set_budget_tokens(0); }},
       {"thinking.budget_from_deadline",
@@ -137,11 +125,32 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
        }},
       {"answer_sampling.top_k", [](auto& r) { r.mutable_answer_sampling()->set_top_k(-1); }},
       {"answer_sampling.top_logprobs",
-       [](auto& r) { r.mutable_answer_sampling()->set_top_logprobs(21); }},
+       [](auto& r) {
+         r.mutable_answer_sampling()->set_logprobs(true);
+         r.mutable_answer_sampling()->set_top_logprobs(21);
+       }},
+      {"answer_sampling.top_logprobs",
+       [](auto& r) { r.mutable_answer_sampling()->set_top_logprobs(-1); }},
+      {"reasoning_sampling.top_logprobs",
+       [](auto& r) { r.mutable_reasoning_sampling()->set_top_logprobs(1); }},
       {"answer_sampling.stop_strings[0]",
        [](auto& r) { r.mutable_answer_sampling()->add_stop_strings(""); }},
       {"answer_sampling.stop_strings[0]",
        [](auto& r) { r.mutable_answer_sampling()->add_stop_strings(std::string(257, 'x')); }},
+      {"answer_sampling.logit_bias[7]",
+       [](auto& r) { (*r.mutable_answer_sampling()->mutable_logit_bias())[7] = 100.5F; }},
+      {"answer_sampling.logit_bias[7]",
+       [](auto& r) { (*r.mutable_answer_sampling()->mutable_logit_bias())[7] = std::nanf(""); }},
+      {"reasoning_sampling.logit_bias",
+       [](auto& r) {
+         for (int i = 0; i <= 1024; ++i) {
+           (*r.mutable_reasoning_sampling()->mutable_logit_bias())[i] = 1;
+         }
+       }},
+      {"reasoning_sampling.stop_token_ids",
+       [](auto& r) {
+         for (int i = 0; i < 17; ++i) r.mutable_reasoning_sampling()->add_stop_token_ids(i);
+       }},
       {"answer_sampling.stop_strings",
        [](auto& r) {
          for (int i = 0; i < 17; ++i) r.mutable_answer_sampling()->add_stop_strings("x");
@@ -163,6 +172,9 @@ TEST(CheckRequest, NoNumberOutsideItsRangePasses) {
       {&v1::PhaseSampling::set_temperature, {std::nanf(""), inf, -inf, -0.1F, 2.1F}},
       {&v1::PhaseSampling::set_top_p, {std::nanf(""), inf, -inf, 0.0F, -0.1F, 1.1F}},
       {&v1::PhaseSampling::set_min_p, {std::nanf(""), inf, -inf, -0.1F, 1.1F}},
+      {&v1::PhaseSampling::set_repetition_penalty, {std::nanf(""), inf, -inf, 0.0F, -1.0F, 2.1F}},
+      {&v1::PhaseSampling::set_presence_penalty, {std::nanf(""), inf, -inf, -2.1F, 2.1F}},
+      {&v1::PhaseSampling::set_frequency_penalty, {std::nanf(""), inf, -inf, -2.1F, 2.1F}},
   };
   for (const auto& [set, values] : cases) {
     for (const float value : values) {

@@ -9,20 +9,35 @@ namespace thinkwire::worker::engine {
 Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens) {
   Output output;
   std::vector<std::int32_t> ids = request.prompt_ids;
+  FakeModel::Counted counted;
+  if (request.sampling.counts_prompt()) {
+    counted.prompt = {request.prompt_ids.begin(), request.prompt_ids.end()};
+  }
   bool thinking = request.start_phase == Phase::kReasoning;
   while (static_cast<std::int32_t>(output.tokens.size()) < max_tokens) {
     const Phase phase = thinking ? Phase::kReasoning : Phase::kAnswer;
-    const FakeModel::Draw draw = model.Next(ids, request.sampling, phase);
+    const FakeModel::Draw draw = model.Next(ids, request.sampling, phase, counted);
     if (draw.not_finite) {
       output.reason = EndReason::kNotFinite;
       return output;
     }
-    output.tokens.push_back(
-        {.id = draw.id, .logprob = request.logprobs ? draw.logprob : 0.0F, .phase = phase});
+    output.tokens.push_back({.id = draw.id,
+                             .logprob = request.logprobs ? draw.logprob : 0.0F,
+                             .phase = phase,
+                             .alternatives = {draw.alternatives.begin(),
+                                              draw.alternatives.begin() + request.alternatives}});
     ids.push_back(draw.id);
-    if (draw.id == request.sampling.think_end_id) thinking = false;
+    if (request.sampling.counts()) ++counted.drawn[draw.id];
+    if (draw.id == request.sampling.think_end_id && thinking) {
+      thinking = false;
+      counted.drawn.clear();
+    }
     if (draw.id == kEos && !request.ignore_eos) {
       output.reason = EndReason::kEndOfSequence;
+      return output;
+    }
+    if (std::ranges::count(request.stop_ids[static_cast<std::size_t>(phase)], draw.id) > 0) {
+      output.reason = EndReason::kStopId;
       return output;
     }
   }
@@ -65,6 +80,7 @@ void ExpectTokens(const std::vector<Token>& tokens, const Output& expected, bool
     ASSERT_EQ(tokens[i].id, expected.tokens[i].id) << "token " << i;
     ASSERT_EQ(tokens[i].phase, expected.tokens[i].phase) << "token " << i;
     ASSERT_EQ(tokens[i].logprob, expected.tokens[i].logprob) << "token " << i;
+    ASSERT_EQ(tokens[i].alternatives, expected.tokens[i].alternatives) << "token " << i;
   }
 }
 

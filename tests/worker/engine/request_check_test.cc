@@ -73,9 +73,41 @@ TEST(CheckRequest, RefusesWhatIsOutOfRange) {
        "reasoning top_p nan is not in (0, 1]"},
       {[](Request& r) { r.sampling.phases[0].min_p = 1.5F; },
        "reasoning min_p 1.5 is not in [0, 1]"},
+      {[](Request& r) { r.sampling.phases[0].repetition_penalty = 0; },
+       "reasoning repetition_penalty 0 is not in (0, 2]"},
+      {[](Request& r) { r.sampling.phases[1].repetition_penalty = kNan; },
+       "answer repetition_penalty nan is not in (0, 2]"},
+      {[](Request& r) { r.sampling.phases[0].presence_penalty = kInfinity; },
+       "reasoning presence_penalty inf is not in [-2, 2]"},
+      {[](Request& r) { r.sampling.phases[1].frequency_penalty = -2.5F; },
+       "answer frequency_penalty -2.5 is not in [-2, 2]"},
+      {[](Request& r) {
+         r.sampling.phases[0].logit_bias = {{kVocab, 1}};
+       },
+       "reasoning logit bias's id 1000 is not in the vocabulary of 1000, or does not ascend"},
+      {[](Request& r) {
+         r.sampling.phases[1].logit_bias = {{7, 1}, {7, 2}};
+       },
+       "answer logit bias's id 7 is not in the vocabulary of 1000, or does not ascend"},
+      {[](Request& r) {
+         r.sampling.phases[1].logit_bias = {{7, kNan}};
+       },
+       "answer logit bias nan of id 7 is not in [-100, 100]"},
+      {[](Request& r) { r.sampling.phases[1].logit_bias.resize(1025); },
+       "answer logit biases are 1025, more than 1024"},
+      {[](Request& r) { r.alternatives = 1; }, "alternatives need logprobs"},
+      {[](Request& r) { r.alternatives = -1; }, "alternatives -1 are not in [0, 20]"},
+      {[](Request& r) { r.alternatives = 21; }, "alternatives 21 are not in [0, 20]"},
       {[](Request& r) { r.sampling.phases[0].min_p = kNan; },
        "reasoning min_p nan is not in [0, 1]"},
       {[](Request& r) { r.sampling.phases[0].top_k = -1; }, "reasoning top_k -1 is < 0"},
+      {[](Request& r) {
+         r.stop_ids[0] = {0, -1};
+       },
+       "reasoning stop id -1 is not in the vocabulary of 1000"},
+      {[](Request& r) { r.stop_ids[1] = {kVocab}; },
+       "answer stop id 1000 is not in the vocabulary of 1000"},
+      {[](Request& r) { r.stop_ids[1].assign(17, 0); }, "answer stop ids are 17, more than 16"},
       {[](Request& r) { r.sampling.think_end_id = kVocab; },
        "think-end id 1000 is not in the vocabulary of 1000"},
   };
@@ -88,8 +120,18 @@ TEST(CheckRequest, RefusesWhatIsOutOfRange) {
 
 TEST(CheckRequest, TakesTheEndsOfEachRange) {
   Request request = MakeRequest(1, 10, 1);
-  request.sampling.phases[0] = {.temperature = 0, .top_p = 1, .min_p = 1, .top_k = 0};
+  request.sampling.phases[0] = {.temperature = 0,
+                                .top_p = 1,
+                                .min_p = 1,
+                                .top_k = 0,
+                                .repetition_penalty = 2,
+                                .presence_penalty = -2,
+                                .frequency_penalty = 2,
+                                .logit_bias = {{0, -100}, {kVocab - 1, 100}}};
   request.sampling.think_end_id = -1;
+  request.stop_ids = {std::vector<std::int32_t>(16, 0), {kVocab - 1}};
+  request.logprobs = true;
+  request.alternatives = 20;
   request.prompt_ids[0] = 0;
   request.prompt_ids[1] = kVocab - 1;
   EXPECT_TRUE(CheckRequest(request, MakeLimits(1)).ok());

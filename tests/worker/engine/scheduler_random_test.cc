@@ -92,7 +92,17 @@ class RandomRun {
     if (Draw(0, 1) == 0 && !texts_.empty()) live.request.prompt_ids = Continuation();
     if (Draw(0, 4) == 0) live.request.cache_salt = "salt";
     live.request.logprobs = Draw(0, 1) == 0;
+    if (live.request.logprobs) live.request.alternatives = Draw(0, kMaxAlternatives);
     live.request.ignore_eos = Draw(0, 3) == 0;
+    for (std::vector<std::int32_t>& ids : live.request.stop_ids) {
+      if (Draw(0, 3) == 0) ids = {Draw(0, kVocab - 1), Draw(0, 1) == 0 ? kEos : kThinkEnd};
+    }
+    for (PhaseSampling& phase : live.request.sampling.phases) {
+      if (Draw(0, 2) == 0) phase.repetition_penalty = 1.1F;
+      if (Draw(0, 2) == 0) phase.presence_penalty = 0.5F;
+      if (Draw(0, 2) == 0) phase.frequency_penalty = -0.5F;
+      if (Draw(0, 2) == 0) phase.logit_bias = {{Draw(0, 9), 1}, {Draw(10, 99), -1}};
+    }
     if (Draw(0, 3) == 0) live.request.start_phase = Phase::kAnswer;
     if (Draw(0, 5) == 0) live.request.max_tokens.reset();
     if (Draw(0, 5) == 0) {
@@ -134,8 +144,9 @@ class RandomRun {
     const std::optional<Ending>& ending = live.reader->ending();
     if (!ending) return;
     const Output alone = Alone(stepper_.model(), live.request, live.max_tokens);
-    const bool complete =
-        ending->reason == EndReason::kEndOfSequence || ending->reason == EndReason::kLength;
+    const bool complete = ending->reason == EndReason::kEndOfSequence ||
+                          ending->reason == EndReason::kStopId ||
+                          ending->reason == EndReason::kLength;
     ASSERT_EQ(static_cast<std::size_t>(ending->generated_tokens), live.reader->tokens().size());
     ExpectTokens(live.reader->tokens(), alone, complete);
     if (complete) {

@@ -161,6 +161,92 @@ TEST_P(SchedulerTest, IgnoredEndOfSequenceIsAToken) {
   EXPECT_EQ(reader.ending()->reason, EndReason::kLength);
 }
 
+TEST_P(SchedulerTest, StopIdEndsInItsPhaseAloneAndWhatRanAheadIsDropped) {
+  FakeModel model(kVocab);
+  model.Script(1, 12, 7);  // an answer's stop id, while it reasons
+  model.Script(1, 14, kThinkEnd);
+  model.Script(1, 16, 8);  // a stop id of the reasoning, in the answer
+  model.Script(1, 18, 7);
+  Stepper stepper(limits_, model);
+  Reader reader;
+  Request request = MakeRequest(1, 10, 50);
+  request.stop_ids = {std::vector<std::int32_t>{8}, {9, 7}};
+  stepper.Add(request, reader);
+  stepper.RunDry();
+  reader.Take();
+  ASSERT_EQ(reader.tokens().size(), 9U);
+  EXPECT_EQ(reader.tokens().back().id, 7);
+  EXPECT_EQ(reader.ending()->reason, EndReason::kStopId);
+  EXPECT_EQ(reader.ending()->generated_tokens, 9);
+  EXPECT_EQ(stepper.runner().submitted(), ahead() ? 10U : 9U);
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, EndOfSequenceIsAStopIdOnlyWhereItIsIgnored) {
+  FakeModel model(kVocab);
+  model.Script(1, 14, kEos);
+  for (const bool ignored : {false, true}) {
+    Stepper stepper(limits_, model);
+    Reader reader;
+    Request request = MakeRequest(1, 10, 50);
+    request.stop_ids[0] = {kEos};
+    request.ignore_eos = ignored;
+    stepper.Add(request, reader);
+    stepper.RunDry();
+    reader.Take();
+    EXPECT_EQ(reader.ending()->reason, ignored ? EndReason::kStopId : EndReason::kEndOfSequence);
+  }
+}
+
+TEST_P(SchedulerTest, PenaltiesCountPromptAndPhaseThroughPreemption) {
+  limits_.num_blocks = 13;
+  FakeModel model(kVocab);
+  model.Script(2, 12, kThinkEnd);
+  Stepper stepper(limits_, model);
+  std::vector<Reader> readers(3);
+  std::vector<Request> requests;
+  for (std::size_t i = 0; i < 3; ++i) {
+    requests.push_back(MakeRequest(i, 4, 20));
+    for (PhaseSampling& phase : requests[i].sampling.phases) {
+      phase.frequency_penalty = 0.5F;
+      if (i > 0) phase.repetition_penalty = 1.5F;
+    }
+    stepper.Add(requests[i], readers[i]);
+  }
+  stepper.RunDry();
+  for (std::size_t i = 0; i < 3; ++i) {
+    readers[i].Take();
+    ExpectTokens(readers[i].tokens(), Alone(model, requests[i], 20), true);
+  }
+  EXPECT_GE(readers[2].ending()->preemptions, 1);
+}
+
+TEST_P(SchedulerTest, WhatIsCountedAndBiasedIsToldInPlansOfBoundedSize) {
+  limits_.max_num_batched_tokens = 800;
+  Stepper stepper(limits_);
+  std::vector<Reader> readers(4);
+  std::vector<Request> requests;
+  for (std::size_t i = 0; i < 4; ++i) {
+    requests.push_back(MakeRequest(i, 120, 4));
+    for (PhaseSampling& phase : requests[i].sampling.phases) {
+      phase.repetition_penalty = 1.5F;
+      for (std::int32_t id = 0; id < 1000; ++id) phase.logit_bias.push_back({id, 1});
+    }
+    stepper.Add(requests[i], readers[i]);
+  }
+  stepper.RunDry();
+  std::size_t told = 0;
+  for (const StepPlan& plan : stepper.runner().plans()) {
+    EXPECT_LE(plan.sampling_changes.size(), 2U);
+    told += plan.sampling_changes.size();
+  }
+  EXPECT_EQ(told, 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    readers[i].Take();
+    ExpectTokens(readers[i].tokens(), Alone(stepper.model(), requests[i], 4), true);
+  }
+}
+
 TEST_P(SchedulerTest, NoStepIsPlannedBeyondMaxTokens) {
   Stepper stepper(limits_);
   Reader reader;

@@ -142,6 +142,8 @@ TEST_P(ExactnessTest, PrefillOfDrawnTokensContinuesWithTheSameBits) {
       requests[i].max_tokens = kTokens - cut;
       expected[i].ids.erase(expected[i].ids.begin(), expected[i].ids.begin() + cut);
       expected[i].logprobs.erase(expected[i].logprobs.begin(), expected[i].logprobs.begin() + cut);
+      expected[i].alternatives.erase(expected[i].alternatives.begin(),
+                                     expected[i].alternatives.begin() + cut);
     }
     ASSERT_EQ(engine.Run(requests), expected) << "after " << cut << " tokens";
   }
@@ -153,6 +155,11 @@ TEST_P(ExactnessTest, PreemptionChangesNothing) {
   options.max_model_len = place().longest_prompt + kLongTokens;
   std::vector<Request> requests = requests_;
   for (Request& request : requests) request.max_tokens = kLongTokens;
+  // Penalties that tell the prompt from what was drawn since.
+  for (std::size_t i = 0; i < requests.size(); i += 2) {
+    requests[i].sampling.phases[0].frequency_penalty = 0.25F;
+    requests[i].sampling.phases[0].presence_penalty = 0.5F;
+  }
   const std::vector<Text> expected = WholeEngine(place().shape, options).RunAlone(requests);
   const std::vector<Text> texts = RunWith(WithRoomForAThird(options, requests), requests);
   EXPECT_EQ(texts, expected);

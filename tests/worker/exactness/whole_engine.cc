@@ -74,6 +74,7 @@ std::vector<Text> WholeEngine::Run(const std::vector<Request>& requests) {
     for (const engine::Token& token : reader->tokens()) {
       text.ids.push_back(token.id);
       text.logprobs.push_back(token.logprob);
+      text.alternatives.push_back(token.alternatives);
     }
   }
   return texts;
@@ -96,10 +97,17 @@ Request RandomRequest(std::uint64_t index, std::int32_t prompt_tokens, std::int3
     phase.top_p = index % 2 == 0 ? 0.95F : 1.0F;
     phase.top_k = index % 5 == 0 ? 40 : 0;
   }
+  if (index % 3 == 1) {
+    request.sampling.phases[0].repetition_penalty = 1.3F;
+    for (std::int32_t i = 0; i < 30; ++i) {
+      request.sampling.phases[0].logit_bias.push_back({i, static_cast<float>(i % 5) - 2});
+    }
+  }
   request.sampling.seed = index;
   request.max_tokens = max_tokens;
   request.ignore_eos = true;
   request.logprobs = true;
+  request.alternatives = index % 4 == 1 ? 20 : 0;
   return request;
 }
 

@@ -28,11 +28,12 @@ struct Shape {
 struct Text {
   std::vector<std::int32_t> ids;
   std::vector<float> logprobs;
+  std::vector<std::vector<engine::Alternative>> alternatives;  // to each token
   std::int32_t preemptions = 0;
 
   // Bit for bit; how often it was preempted is no part of it.
   bool operator==(const Text& other) const {
-    return ids == other.ids && logprobs == other.logprobs;
+    return ids == other.ids && logprobs == other.logprobs && alternatives == other.alternatives;
   }
 };
 void PrintTo(const Text& text, std::ostream* out);

@@ -15,7 +15,8 @@
 #include "worker/kernels/cuda/cuda_devices.h"
 
 // Sample draws the same ids and logprobs as the CPU, bit for bit: from logits of many kinds, with
-// every combination of parameters, for few rows and many, whatever the vocabulary's size.
+// every combination of parameters, for few rows and many, whatever the vocabulary's size. Logprobs
+// reports the same of the same logits.
 namespace thinkwire::worker::kernels {
 namespace {
 
@@ -211,6 +212,108 @@ Drawn Draw(Backend& backend, const Problem& p) {
   return {ids.Download(), logprobs.Download(), not_finite.Download(), last.Download()};
 }
 
+// What Logprobs gives of the problem at every row's greatest, or some other, id.
+struct Reported {
+  std::vector<float> logprobs;
+  std::vector<std::int32_t> ids;
+  std::vector<float> alternatives;
+};
+
+Reported Report(Backend& backend, const Problem& p) {
+  const auto rows = static_cast<std::size_t>(p.rows);
+  const std::size_t most = rows * static_cast<std::size_t>(kMaxAlternatives);
+  std::vector<std::int32_t> asked;
+  std::vector<std::int32_t> counts;
+  for (std::int32_t l = 0; l < p.rows; ++l) {
+    asked.push_back(p.positions[static_cast<std::size_t>(l)] % p.vocab_size);
+    counts.push_back(std::min(p.vocab_size, l % 4 == 3 ? l % 8 : kMaxAlternatives));
+  }
+  const Upload<float> logits(backend, p.logits);
+  const Upload<std::int32_t> slots(backend, p.slots);
+  const Upload<std::int32_t> ids(backend, asked);
+  const Upload<std::int32_t> num_alternatives(backend, counts);
+  const Upload<float> logprobs(backend, std::vector<float>(rows, 7));
+  const Upload<std::int32_t> alternative_ids(backend, std::vector<std::int32_t>(most, -7));
+  const Upload<float> alternatives(backend, std::vector<float>(most, 7));
+  backend.Logprobs(MakeTensor(logits.data(), DType::kF32, p.rows, p.width),
+                   {.slots = slots.data(),
+                    .ids = ids.data(),
+                    .num_alternatives = num_alternatives.data(),
+                    .num_rows = p.rows,
+                    .vocab_size = p.vocab_size,
+                    .logprobs = logprobs.data(),
+                    .alternative_ids = alternative_ids.data(),
+                    .alternative_logprobs = alternatives.data()});
+  return {logprobs.Download(), alternative_ids.Download(), alternatives.Download()};
+}
+
+// What AdjustLogits gives of the problem for slots with random biases, penalties and counts, and
+// the counts after a draw of each row.
+struct AdjustedLogits {
+  std::vector<float> logits;
+  std::vector<std::int32_t> counts;
+};
+
+AdjustedLogits AdjustAndCount(Backend& backend, Problem p) {
+  std::mt19937 random(77);
+  const auto num_slots = static_cast<std::int32_t>(p.sampling.size());
+  const auto id = [&] { return static_cast<std::int32_t>(random() % 1000) % p.vocab_size; };
+  std::vector<LogitBias> biases(p.sampling.size() * 2 * kMaxLogitBiases, {-1, NAN});
+  std::vector<std::int32_t> begins;
+  std::vector<std::int32_t> counted;
+  for (std::int32_t slot = 0; slot < num_slots; ++slot) {
+    SlotSampling& sampling = p.sampling[static_cast<std::size_t>(slot)];
+    for (int phase = 0; phase < 2; ++phase) {
+      if (random() % 3 != 0) sampling.repetition_penalty[phase] = 0.5F + Uniform(random);
+      if (random() % 3 == 0) sampling.presence_penalty[phase] = Uniform(random);
+      if (random() % 3 == 0) sampling.frequency_penalty[phase] = -Uniform(random);
+      const std::int32_t step = 1 + p.vocab_size / kMaxLogitBiases;
+      std::int32_t& size = sampling.num_biases[phase];
+      const auto list = static_cast<std::size_t>((2 * slot + phase) * kMaxLogitBiases);
+      for (std::int32_t i = 0; random() % 4 != 0 && i < p.vocab_size; i += step) {
+        biases[list + static_cast<std::size_t>(size++)] = {i, 200 * Uniform(random) - 100};
+      }
+    }
+    const auto num_prompt = static_cast<std::int32_t>(random() % 300);
+    const auto num_drawn = static_cast<std::int32_t>(random() % 3000);
+    begins.insert(begins.end(), {slot, static_cast<std::int32_t>(counted.size()), num_prompt,
+                                 num_drawn, static_cast<std::int32_t>(random() % 2)});
+    for (std::int32_t i = 0; i < num_prompt + num_drawn; ++i) counted.push_back(id());
+  }
+  std::vector<std::int32_t> draws;
+  for (std::int32_t l = 0; l < p.rows; ++l) draws.push_back(id());
+  const Upload<float> logits(backend, p.logits);
+  const Upload<std::int32_t> slots(backend, p.slots);
+  const Upload<std::int32_t> input_ids(backend, p.input_ids);
+  const Upload<std::uint8_t> phases(backend, p.phases);
+  const Upload<SlotSampling> sampling(backend, p.sampling);
+  const Upload<LogitBias> bias_lists(backend, biases);
+  const Upload<std::int32_t> begin_words(backend, begins);
+  const Upload<std::int32_t> counted_ids(backend, counted);
+  const Upload<std::int32_t> drawn(backend, draws);
+  const auto columns = static_cast<std::size_t>(p.vocab_size);
+  const Upload<std::int32_t> count_words(
+      backend, std::vector<std::int32_t>(p.sampling.size() * columns, -7));
+  const Upload<float> adjusted(backend,
+                               std::vector<float>(static_cast<std::size_t>(p.rows) * columns, 7));
+  const SampleView view = {.num_rows = p.rows,
+                           .slots = slots.data(),
+                           .positions = nullptr,
+                           .input_ids = input_ids.data(),
+                           .phases = phases.data(),
+                           .slot_sampling = sampling.data(),
+                           .vocab_size = p.vocab_size};
+  const Tensor counts = MakeTensor(count_words.data(), DType::kI32, num_slots, p.vocab_size);
+  backend.BeginCounts(reinterpret_cast<const CountsBegin*>(begin_words.data()), num_slots,
+                      counted_ids.data(), counts);
+  const Tensor ids = MakeTensor(drawn.data(), DType::kI32, p.rows);
+  backend.CountDraws(view, ids, counts);
+  backend.AdjustLogits(MakeTensor(logits.data(), DType::kF32, p.rows, p.width), view,
+                       {.biases = bias_lists.data(), .counts = counts},
+                       MakeTensor(adjusted.data(), DType::kF32, p.rows, p.vocab_size));
+  return {adjusted.Download(), count_words.Download()};
+}
+
 class CudaSample : public testing::TestWithParam<LogitsKind> {
  protected:
   void SetUp() override {
@@ -225,6 +328,11 @@ class CudaSample : public testing::TestWithParam<LogitsKind> {
     EXPECT_TRUE(SameBits(got.logprobs, want.logprobs));
     EXPECT_EQ(got.not_finite, want.not_finite);
     EXPECT_EQ(got.last_sampled, want.last_sampled);
+    const Reported want_reported = Report(cpu_, p);
+    const Reported got_reported = Report(*cuda_, p);
+    EXPECT_EQ(got_reported.ids, want_reported.ids);
+    EXPECT_TRUE(SameBits(got_reported.logprobs, want_reported.logprobs));
+    EXPECT_TRUE(SameBits(got_reported.alternatives, want_reported.alternatives));
   }
 
   CpuBackend cpu_{4};
@@ -255,6 +363,24 @@ TEST_P(CudaSample, DrawsWhatTheCpuDrawsFromLargeVocabularies) {
 
 TEST_P(CudaSample, DrawsFromMoreColumnsThanFitInACluster) {
   ExpectEqual(MakeProblem(GetParam(), 9, 500000, 500000, 6, 48));
+}
+
+TEST_P(CudaSample, AdjustsAndCountsAsTheCpuDoes) {
+  for (const std::int32_t vocab_size : {1, 5, 2048, 2049, 32000}) {
+    SCOPED_TRACE(vocab_size);
+    const Problem p = MakeProblem(GetParam(), 40, vocab_size, vocab_size + 3, 8);
+    const AdjustedLogits want = AdjustAndCount(cpu_, p);
+    const AdjustedLogits got = AdjustAndCount(*cuda_, p);
+    EXPECT_EQ(got.counts, want.counts);
+    // NaNs keep no payload on every device, so not finite is compared as such.
+    for (std::size_t i = 0; i < want.logits.size(); ++i) {
+      if (std::isnan(want.logits[i])) {
+        ASSERT_TRUE(std::isnan(got.logits[i])) << i;
+      } else {
+        ASSERT_TRUE(SameBits({got.logits[i]}, {want.logits[i]})) << i;
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Logits, CudaSample, testing::ValuesIn(kKinds),

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/fakes/async_backend.h"
+#include "worker/kernels/adjust.h"
 #include "worker/kernels/cpu/cpu_backend.h"
 
 namespace thinkwire::worker::model {
@@ -152,7 +153,18 @@ TEST_F(BatchTest, KeepsTheSlotsTables) {
   params.seed = 0x123456789abcdef0ULL;
   params.output_index = 3;
   params.think_end_id = 77;
-  plan.sampling_changes = {{5, params}, {0, params}};
+  params.phases[0].presence_penalty = -0.5F;
+  params.phases[1].repetition_penalty = 1.5F;
+  params.phases[1].frequency_penalty = 0.75F;
+  params.phases[1].logit_bias = {{3, 1.5F}, {99, -100.0F}};
+  plan.sampling_changes = {{.slot = 5,
+                            .params = params,
+                            .first_counted = 1,
+                            .num_prompt = 2,
+                            .num_drawn = 3,
+                            .phase = engine::Phase::kAnswer},
+                           {.slot = 0, .params = params}};
+  plan.counted_ids = {98, 7, 8, 8, 9, 9};
   Load(plan);
   Load(DecodePlan(), 8);  // changes nothing
   const std::int32_t* tables = batch_.view().block_tables;
@@ -168,6 +180,24 @@ TEST_F(BatchTest, KeepsTheSlotsTables) {
     EXPECT_EQ(slot.seed, params.seed);
     EXPECT_EQ(slot.output_index, 3U);
     EXPECT_EQ(slot.think_end_id, 77);
+    EXPECT_THAT(slot.presence_penalty, ElementsAre(-0.5F, 0.0F));
+    EXPECT_THAT(slot.repetition_penalty, ElementsAre(1.0F, 1.5F));
+    EXPECT_THAT(slot.frequency_penalty, ElementsAre(0.0F, 0.75F));
+    EXPECT_THAT(slot.num_biases, ElementsAre(0, 2));
+    const kernels::LogitBias* biases =
+        batch_.adjust_view().biases + (2 * index + 1) * kernels::kMaxLogitBiases;
+    EXPECT_EQ(biases[0].id, 3);
+    EXPECT_EQ(biases[0].bias, 1.5F);
+    EXPECT_EQ(biases[1].id, 99);
+    EXPECT_EQ(biases[1].bias, -100.0F);
+  }
+  const auto* const counts = batch_.adjust_view().counts.as<std::uint32_t>();
+  for (std::uint32_t id = 0; id < 100; ++id) {
+    const std::uint32_t word = counts[5 * 100 + id];
+    EXPECT_EQ((word & kernels::kInPrompt) != 0, id == 7 || id == 8) << id;
+    EXPECT_EQ(kernels::TimesDrawn(word, 1), id == 8 ? 1U : id == 9 ? 2U : 0U) << id;
+    EXPECT_EQ(kernels::TimesDrawn(word, 0), 0U) << id;
+    EXPECT_EQ(counts[id], 0U) << id;
   }
   EXPECT_EQ(batch_.sample_view().slot_sampling[1].seed, 0U);
 }
@@ -189,6 +219,26 @@ TEST(BatchSharedBlocksTest, OnePlanMayFillEveryTable) {
   const std::int32_t* tables = batch.view().block_tables;
   EXPECT_THAT(Read(tables, 4), ElementsAre(0, 1, 0, 1));
   EXPECT_THAT(Read(tables + 7 * 4, 4), ElementsAre(1, 0, 1, 0));
+}
+
+TEST_F(BatchTest, SaysWhatItsRowsWantBeyondADraw) {
+  engine::StepPlan plan = DecodePlan();
+  Load(plan, 4);
+  EXPECT_TRUE(batch_.is_plain());
+  plan.rows[1].alternatives = 7;
+  Load(plan, 4);
+  EXPECT_FALSE(batch_.is_plain());
+  EXPECT_FALSE(batch_.adjusts());
+  EXPECT_THAT(Read(batch_.logprobs_view().num_alternatives, 4), ElementsAre(0, 7, 0, 0));
+  EXPECT_THAT(Read(batch_.logprobs_view().slots, 4), ElementsAre(5, 2, 3, -1));
+  plan.rows[1].alternatives = 0;
+  plan.rows[2].adjusted = true;
+  Load(plan);
+  EXPECT_FALSE(batch_.is_plain());
+  EXPECT_TRUE(batch_.adjusts());
+  batch_.LoadPadding(4, 4);
+  EXPECT_TRUE(batch_.is_plain());
+  EXPECT_FALSE(batch_.adjusts());
 }
 
 TEST(BatchCopyTest, OneCopyAStepAndAScatterForWhatChanges) {

@@ -11,6 +11,7 @@
 
 #include "tests/fakes/async_backend.h"
 #include "worker/kernels/cpu/cpu_backend.h"
+#include "worker/model/sampler.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -59,6 +60,37 @@ TEST(ResultQueueTest, GivesEachRowThatDrawsWhatItDrew) {
   EXPECT_EQ(result.rows[1].slot, 2);
   EXPECT_EQ(result.rows[1].first_id, 1);
   EXPECT_TRUE(result.rows[1].not_finite);
+}
+
+TEST(ResultQueueTest, GivesRowsTheAlternativesThatTheyAskedFor) {
+  kernels::CpuBackend backend(1);
+  ResultQueue queue(Limits(1), backend);
+  engine::StepPlan plan;
+  plan.step = 1;
+  plan.rows = {{.slot = 3, .sample = true, .logprob = true, .alternatives = 2},
+               {.slot = 1, .sample = true, .logprob = true},
+               {.slot = 2, .sample = true, .logprob = true, .alternatives = 1}};
+  constexpr std::int64_t kRows = 4;
+  const auto place = [](std::int64_t row, std::int64_t i) {
+    return static_cast<std::size_t>(3 * kRows + row * kernels::kMaxAlternatives + i);
+  };
+  std::vector<std::int32_t> words(static_cast<std::size_t>(kDrawnMost * kRows));
+  const std::size_t logprobs = static_cast<std::size_t>(kRows * kernels::kMaxAlternatives);
+  const auto set = [&](std::int64_t row, std::int64_t i, std::int32_t id, float logprob) {
+    words[place(row, i)] = id;
+    words[place(row, i) + logprobs] = std::bit_cast<std::int32_t>(logprob);
+  };
+  set(0, 0, 7, -0.5F);
+  set(0, 1, 9, -1.5F);
+  set(2, 0, 8, -0.25F);
+  queue.Push(1, kernels::MakeTensor(words.data(), kernels::DType::kI32, kDrawnMost, kRows));
+  const engine::StepResult result = queue.Pop(plan);
+  EXPECT_THAT(result.alternatives,
+              ElementsAre(engine::Alternative{7, -0.5F}, engine::Alternative{9, -1.5F},
+                          engine::Alternative{8, -0.25F}));
+  EXPECT_EQ(result.rows[0].first_alternative, 0);
+  EXPECT_EQ(result.rows[1].first_alternative, 2);
+  EXPECT_EQ(result.rows[2].first_alternative, 2);
 }
 
 // A step that draws nothing has its turn too: its KV blocks are free once it is done.

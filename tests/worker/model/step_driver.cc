@@ -14,7 +14,7 @@ engine::SamplingParams Greedy() {
 }
 
 void StepDriver::Begin(std::int32_t slot, const engine::SamplingParams& params) {
-  slots_[slot] = {};
+  slots_[slot] = {.adjusted = params.adjusts()};
   changes_.push_back({slot, params});
 }
 
@@ -23,6 +23,7 @@ void StepDriver::Submit(const std::vector<Feed>& feeds) {
   plan.step = ++step_;
   plan.sampling_changes = std::exchange(changes_, {});
   const engine::RunnerLimits& limits = runner_.limits();
+  std::map<std::int32_t, std::int32_t> plan_alternatives;
   for (const Feed& feed : feeds) {
     Slot& slot = slots_.at(feed.slot);
     engine::Row row;
@@ -34,6 +35,9 @@ void StepDriver::Submit(const std::vector<Feed>& feeds) {
     row.sample = feed.sample;
     row.logprob = feed.sample;
     row.phase = feed.phase;
+    row.adjusted = feed.sample && slot.adjusted;
+    row.alternatives = feed.alternatives;
+    plan_alternatives[feed.slot] = feed.alternatives;
     plan.rows.push_back(row);
     plan.input_ids.insert(plan.input_ids.end(), feed.ids.begin(), feed.ids.end());
     slot.length += row.count;
@@ -43,6 +47,7 @@ void StepDriver::Submit(const std::vector<Feed>& feeds) {
       plan.block_table_changes.push_back({feed.slot, slot.num_blocks, block});
     }
   }
+  alternatives_.push_back(std::move(plan_alternatives));
   runner_.Submit(std::move(plan));
 }
 
@@ -52,8 +57,12 @@ std::map<std::int32_t, Drawn> StepDriver::Collect() {
   for (const engine::RowResult& row : result.rows) {
     CHECK(!row.not_finite && row.num_ids == 1, "one finite token a row");
     const auto index = static_cast<std::size_t>(row.first_id);
-    drawn[row.slot] = {result.ids.at(index), result.logprobs.at(index)};
+    const auto first = result.alternatives.begin() + row.first_alternative;
+    drawn[row.slot] = {result.ids.at(index),
+                       result.logprobs.at(index),
+                       {first, first + alternatives_.front().at(row.slot)}};
   }
+  alternatives_.pop_front();
   return drawn;
 }
 

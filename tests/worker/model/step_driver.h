@@ -18,12 +18,14 @@ struct Feed {
   std::vector<std::int32_t> ids;  // empty: the last sampled id
   bool sample = true;
   engine::Phase phase = engine::Phase::kReasoning;
+  std::int32_t alternatives = 0;
 };
 
 // One drawn token.
 struct Drawn {
   std::int32_t id = -1;
   float logprob = 0;
+  std::vector<engine::Alternative> alternatives = {};
   bool operator==(const Drawn&) const = default;
 };
 
@@ -32,7 +34,8 @@ class StepDriver {
  public:
   explicit StepDriver(engine::Runner& runner) : runner_(runner) {}
 
-  // The slot starts anew at position 0 and draws with `params` from its next step on.
+  // The slot starts anew at position 0 and draws with `params` from its next step on. Penalties
+  // count no prompt.
   void Begin(std::int32_t slot, const engine::SamplingParams& params);
 
   // Plans and submits one step.
@@ -52,11 +55,13 @@ class StepDriver {
   struct Slot {
     std::int32_t length = 0;
     std::int32_t num_blocks = 0;
+    bool adjusted = false;
   };
 
   engine::Runner& runner_;
   std::map<std::int32_t, Slot> slots_;
   std::vector<engine::SamplingChange> changes_;
+  std::deque<std::map<std::int32_t, std::int32_t>> alternatives_;  // by slot, of steps in flight
   std::uint64_t step_ = 0;
   std::int32_t next_block_ = 0;  // handed out from the top down, so that none is its own index
 };

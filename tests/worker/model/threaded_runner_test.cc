@@ -66,6 +66,11 @@ engine::SamplingParams Seeded(std::uint64_t seed) {
   engine::SamplingParams params;
   for (engine::PhaseSampling& phase : params.phases) phase.temperature = 1.0F;
   params.seed = seed;
+  if (seed % 4 == 3) {
+    params.phases[0].repetition_penalty = 1.5F;
+    params.phases[0].frequency_penalty = 0.5F;
+    params.phases[0].logit_bias = {{4, 3.0F}, {50, -100.0F}};
+  }
   return params;
 }
 
@@ -103,13 +108,16 @@ Workload RunWorkload(engine::Runner& runner) {
     step(chunk);
     std::vector<Feed> rest = decode(0, slot);
     rest.push_back({slot, {1, 2}});
+    rest.back().alternatives = slot % 3;
     step(rest);
     step(decode(0, slot + 1));
     work.prefill_steps += 2;
     work.decode_steps += 1;
   }
   for (std::int32_t first = 1; first < kSlots; ++first) {
-    step(decode(first, kSlots));
+    std::vector<Feed> feeds = decode(first, kSlots);
+    if (first % 2 == 0) feeds.back().alternatives = 5;  // recorded up to the logits
+    step(feeds);
     ++work.decode_steps;
   }
   for (; in_flight > 0; --in_flight) work.drawn.push_back(driver.Collect());

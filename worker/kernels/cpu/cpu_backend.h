@@ -60,6 +60,12 @@ class CpuBackend final : public Backend {
   void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
               const Tensor& logprobs, const Tensor& not_finite,
               const Tensor& last_sampled) override;
+  void Logprobs(const Tensor& logits, const LogprobsView& view) override;
+  void AdjustLogits(const Tensor& logits, const SampleView& view, const AdjustView& adjust,
+                    const Tensor& adjusted) override;
+  void BeginCounts(const CountsBegin* begins, std::int32_t num_begins, const std::int32_t* ids,
+                   const Tensor& counts) override;
+  void CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) override;
 
   // Runs loops on the backend's threads: for measurements of what these threads can do.
   ThreadPool& pool() { return pool_; }
@@ -80,7 +86,7 @@ class CpuBackend final : public Backend {
   std::vector<float> padded_;     // Pad
   std::vector<float> qkv_;        // QkvRopeWriteKv: [T, (H + 2K) * D]
   std::vector<float> attention_;  // PagedAttention: each thread's or each segment's state
-  std::vector<float> sampling_;   // Sample: each thread's rows of the vocabulary
+  std::vector<float> sampling_;   // Sample, Logprobs: each thread's rows of the vocabulary
 };
 
 }  // namespace thinkwire::worker::kernels

@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/cpu_backend.h"
+#include "worker/kernels/cpu/sample_order.h"
 #include "worker/kernels/noise.h"
 
 // Draws one id a row. The formula that every device reproduces, over x = logits[0 .. vocab_size):
@@ -24,17 +24,6 @@
 // exp is that of exp.h; log and gumbel are those of noise.h.
 namespace thinkwire::worker::kernels {
 namespace {
-
-constexpr float kWeightUnit = 0x1p40F;
-
-std::int64_t WeightOf(float e) { return static_cast<std::int64_t>(e * kWeightUnit); }
-
-// Ascends with a place in the order: greater t, then lower id.
-std::uint64_t KeyOf(float t, std::uint32_t id) {
-  const auto bits = std::bit_cast<std::uint32_t>(t);
-  const std::uint32_t ordered = bits & 0x80000000U ? ~bits : bits | 0x80000000U;
-  return std::uint64_t{ordered} << 32 | ~id;
-}
 
 // The row's t and e, and buckets by distance from the maximum: every member of a bucket comes
 // before every member of the next.
@@ -74,7 +63,6 @@ class Candidates {
     std::sort(keys.begin(), keys.end(), std::greater<>());
     return keys;
   }
-  static std::uint32_t IdOf(std::uint64_t key) { return ~static_cast<std::uint32_t>(key); }
 
   std::uint64_t KthKey(std::int64_t k) const {
     std::size_t b = 0;
@@ -113,22 +101,6 @@ class Candidates {
   std::vector<std::int64_t> count_;
   std::vector<std::int64_t> weight_;
 };
-
-bool AllFinite(const float* x, std::int64_t n) {
-  std::uint32_t bad = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    bad |= (std::bit_cast<std::uint32_t>(x[i]) & 0x7F800000U) == 0x7F800000U ? 1U : 0U;
-  }
-  return bad == 0;
-}
-
-std::int64_t FirstGreatest(const float* x, std::int64_t n) {
-  float max = x[0];
-  for (std::int64_t i = 1; i < n; ++i) max = x[i] > max ? x[i] : max;
-  std::int64_t id = 0;
-  while (x[id] != max) ++id;
-  return id;
-}
 
 // The id of greatest t + noise among those from `pivot` up with e >= min_p. e is read only if
 // min_p is above 0.
@@ -199,9 +171,7 @@ void CpuBackend::Sample(const Tensor& logits, const SampleView& view, const Tens
         const bool answer = view.phases[l] != 0 || view.input_ids[l] == slot.think_end_id;
         id = DrawRow(rows_, x, n, greatest, slot, answer ? 1 : 0, view.positions[l], t, e);
         rows_.exp_minus(x, x[greatest], e, n);
-        std::int64_t sum = 0;
-        for (std::int64_t i = 0; i < n; ++i) sum += WeightOf(e[i]);
-        logprob = (x[id] - x[greatest]) - Log(static_cast<float>(sum) / kWeightUnit);
+        logprob = (x[id] - x[greatest]) - LogSum(e, n);
       }
       ids.as<std::int32_t>()[l] = static_cast<std::int32_t>(id);
       logprobs.as<float>()[l] = logprob;

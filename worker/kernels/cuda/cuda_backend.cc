@@ -9,6 +9,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/convert.h"
+#include "worker/kernels/cuda/adjust_logits.h"
 #include "worker/kernels/cuda/cuda_check.h"
 #include "worker/kernels/cuda/row_order.h"
 #include "worker/kernels/cuda/sample.h"
@@ -385,6 +386,24 @@ void CudaBackend::Sample(const Tensor& logits, const SampleView& view, const Ten
                          const Tensor& logprobs, const Tensor& not_finite,
                          const Tensor& last_sampled) {
   LaunchSample(logits, view, ids, logprobs, not_finite, last_sampled, stream_);
+}
+
+void CudaBackend::Logprobs(const Tensor& logits, const LogprobsView& view) {
+  LaunchLogprobs(logits, view, stream_);
+}
+
+void CudaBackend::AdjustLogits(const Tensor& logits, const SampleView& view,
+                               const AdjustView& adjust, const Tensor& adjusted) {
+  LaunchAdjustLogits(logits, view, adjust, adjusted, stream_);
+}
+
+void CudaBackend::BeginCounts(const CountsBegin* begins, std::int32_t num_begins,
+                              const std::int32_t* ids, const Tensor& counts) {
+  LaunchBeginCounts(begins, num_begins, ids, counts, stream_);
+}
+
+void CudaBackend::CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) {
+  LaunchCountDraws(view, ids, counts, stream_);
 }
 
 void CudaBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) {

@@ -2,11 +2,11 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/cluster.cuh"
-#include "worker/kernels/cuda/cuda_check.h"
 #include "worker/kernels/cuda/launch.cuh"
 #include "worker/kernels/cuda/sample.h"
-#include "worker/kernels/cuda/sample_histogram.cuh"
+#include "worker/kernels/cuda/sample_launch.cuh"
 #include "worker/kernels/cuda/sample_order.cuh"
+#include "worker/kernels/cuda/sample_search.cuh"
 #include "worker/kernels/cuda/sample_slice.cuh"
 #include "worker/kernels/noise.h"
 
@@ -37,22 +37,6 @@ namespace {
 
 using namespace sample;
 
-constexpr int kWarps = kThreads / 32;
-constexpr unsigned kMaxCluster = 16;
-constexpr std::uint64_t kNotFinite = ~std::uint64_t{0};
-constexpr std::size_t kMaxSharedBytes = 227 << 10;
-
-// Two values of each block of the cluster.
-struct Exchange {
-  std::uint64_t first[kMaxCluster];
-  std::uint64_t second[kMaxCluster];
-};
-
-struct Pair {
-  std::uint64_t first;
-  std::uint64_t second;
-};
-
 // An id that was kept, until the whole warp has some.
 struct Candidate {
   std::uint32_t id;
@@ -60,13 +44,7 @@ struct Candidate {
 };
 
 struct Shared {
-  // Taken in turn: the other blocks may still read the last one while this one clears the next.
-  Histogram histograms[2];
-  Exchange extremes;
-  Exchange results;
-  std::uint64_t first[kWarps];
-  std::uint64_t second[kWarps];
-  Found found;
+  SearchMemory search;
   Candidate candidates[kWarps][64];
 };
 constexpr std::size_t kSliceOffset = (sizeof(Shared) + 15) / 16 * 16;
@@ -82,92 +60,6 @@ struct SampleParams {
   std::int32_t slice;  // columns a block, a multiple of 4
 };
 
-__device__ std::uint64_t WarpSum(std::uint64_t x) {
-  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
-  return x;
-}
-__device__ std::uint64_t WarpMax(std::uint64_t x) {
-  for (int step = 16; step > 0; step /= 2) x = max(x, __shfl_xor_sync(kAllLanes, x, step));
-  return x;
-}
-
-// Over all threads of the cluster: the greatest first, and the greatest or the sum of second.
-template <bool kSumSecond>
-__device__ Pair Reduce(Shared& shared, Exchange& exchange, Pair mine) {
-  const auto second_of = [](std::uint64_t x) { return kSumSecond ? WarpSum(x) : WarpMax(x); };
-  const unsigned warp = threadIdx.x / 32;
-  const unsigned lane = threadIdx.x % 32;
-  mine = {WarpMax(mine.first), second_of(mine.second)};
-  if (lane == 0) {
-    shared.first[warp] = mine.first;
-    shared.second[warp] = mine.second;
-  }
-  __syncthreads();
-  if (warp == 0) {
-    mine = {WarpMax(lane < kWarps ? shared.first[lane] : 0),
-            second_of(lane < kWarps ? shared.second[lane] : 0)};
-    if (lane < ClusterSize()) {
-      InBlock(&exchange, lane)->first[ClusterRank()] = mine.first;
-      InBlock(&exchange, lane)->second[ClusterRank()] = mine.second;
-    }
-  }
-  ClusterSync();
-  Pair all = {0, 0};
-  for (unsigned rank = 0; rank < ClusterSize(); ++rank) {
-    const std::uint64_t second = exchange.second[rank];
-    all.first = max(all.first, exchange.first[rank]);
-    all.second = kSumSecond ? all.second + second : max(all.second, second);
-  }
-  return all;
-}
-
-enum class Measure { kCount, kWeight };
-
-// Of what `left` keeps, cuts all but the first ids whose measures sum to at least
-// needed_of(the sum of all). `turn` counts the histograms taken.
-template <Measure kMeasure, bool kCopied, class F>
-__device__ Cut Search(Shared& shared, const Slice<kCopied>& slice, const Row& row, const Cut& left,
-                      int& turn, F needed_of) {
-  constexpr bool kCounts = kMeasure == Measure::kCount;
-  Range range;
-  std::uint64_t needed = 0;
-  for (int round = 0;; ++round) {
-    Histogram& histogram = shared.histograms[turn % 2];
-    slice.ForTempLogits(row.temperature, [&](std::uint32_t id, float t) {
-      bool in = range.least <= t && t <= range.most;
-      in = in && (kCounts || row.max - t < kNoWeight) && left.Keeps(row, t, id);
-      std::uint32_t digit = 0;
-      if (round == 0) {
-        digit = BucketOf(row, t);
-      } else if (in) {
-        const std::uint64_t place = PlaceOf(row, t, id);
-        in = range.Holds(place);
-        digit = range.DigitOf(place);
-      }
-      if (!__any_sync(kAllLanes, in)) return;
-      AddWarp(histogram, in, digit, kCounts ? 1 : WeightOf(ExpOf(t - row.max)));
-    });
-    __syncthreads();
-    SumGroups(histogram);
-    ClusterSync();
-    ++turn;
-    Clear(shared.histograms[turn % 2]);
-    if (threadIdx.x < 32) {
-      const Found found = FindDigit(
-          histogram, [&](std::uint64_t total) { return round == 0 ? needed_of(total) : needed; });
-      if (threadIdx.x == 0) shared.found = found;
-    }
-    __syncthreads();
-    const Found found = shared.found;
-    needed = found.needed;
-    range.Narrow(found.digit);
-    if (round == 0) range.Tighten(row, found.digit);
-    const bool last = found.count == 1 || range.shift == 0;
-    range.Divide();
-    if (last) return {max(range.low, left.place), range.least, range.most};
-  }
-}
-
 // What top_k and top_p keep.
 template <bool kCopied>
 __device__ Cut FindCut(Shared& shared, const Slice<kCopied>& slice, const Row& row,
@@ -176,11 +68,12 @@ __device__ Cut FindCut(Shared& shared, const Slice<kCopied>& slice, const Row& r
   int turn = 0;
   if (row.top_k > 0 && row.top_k < vocab_size) {
     const auto k = static_cast<std::uint64_t>(row.top_k);
-    cut = Search<Measure::kCount>(shared, slice, row, cut, turn, [&](std::uint64_t) { return k; });
+    cut = Search<Measure::kCount>(shared.search, slice, row, cut, turn,
+                                  [&](std::uint64_t) { return k; });
   }
   if (row.top_p < 1.0F) {
     cut = Search<Measure::kWeight>(
-        shared, slice, row, cut, turn, [&](std::uint64_t total) -> std::uint64_t {
+        shared.search, slice, row, cut, turn, [&](std::uint64_t total) -> std::uint64_t {
           const double target = __dmul_rn(row.top_p, static_cast<double>(total));
           return max(std::uint64_t{1}, static_cast<std::uint64_t>(target));
         });
@@ -265,27 +158,6 @@ __device__ Row LoadRow(const SampleView& view, std::int64_t l, std::int32_t slot
   return row;
 }
 
-// The greatest key of a logit, or kNotFinite, and the greatest of ~Ordered(logit).
-template <bool kCopied>
-__device__ Pair Extremes(const Slice<kCopied>& slice, std::uint32_t vocab_size) {
-  float greatest = -INFINITY;
-  float least = INFINITY;
-  std::uint32_t id_of_greatest = kIdMask;
-  bool finite = true;
-  slice.ForLogits([&](std::uint32_t id, float x) {
-    if (id >= vocab_size) return;
-    finite = finite && isfinite(x);
-    least = fminf(least, x);
-    if (x > greatest) {
-      greatest = x;
-      id_of_greatest = id;
-    }
-  });
-  if (!finite) return {kNotFinite, 0};
-  // +0 for -0: they are equals.
-  return {KeyOf(__fadd_rn(greatest, 0.0F), id_of_greatest), ~Ordered(__fadd_rn(least, 0.0F))};
-}
-
 __device__ void Write(const SampleParams& params, std::int64_t l, std::int32_t slot,
                       std::uint32_t id, float logprob, bool finite) {
   params.ids[l] = static_cast<std::int32_t>(id);
@@ -301,7 +173,7 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params)
   Shared& shared = *reinterpret_cast<Shared*>(shared_bytes);
   const bool writes = ClusterRank() == 0 && threadIdx.x == 0;
   const std::int64_t l = blockIdx.x / ClusterSize();
-  Clear(shared.histograms[0]);
+  Clear(shared.search.histograms[0]);
   ClusterSync();  // all blocks have started
   WaitForPrevious();
   const std::int32_t slot = params.view.slots[l];
@@ -313,7 +185,8 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params)
   slice.Wait();
 
   const auto vocab_size = static_cast<std::uint32_t>(params.view.vocab_size);
-  const Pair extremes = Reduce<false>(shared, shared.extremes, Extremes(slice, vocab_size));
+  const Pair extremes =
+      Reduce<false>(shared.search, shared.search.extremes, Extremes(slice, vocab_size));
   if (extremes.first == kNotFinite) {
     if (writes) Write(params, l, slot, 0, 0.0F, false);
     return;
@@ -339,7 +212,7 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params)
   } else {
     slice.ForLogits([&](std::uint32_t, float x) { add_weight(x); });
   }
-  const Pair result = Reduce<true>(shared, shared.results, {best, weight});
+  const Pair result = Reduce<true>(shared.search, shared.search.results, {best, weight});
   if (!writes) return;
   const std::uint32_t id = draws ? IdOf(result.first) : greatest;
   const float* const logits = params.logits + l * params.width;
@@ -347,41 +220,6 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params)
   const float above = __fadd_rn(logits[id], -logits[greatest]);
   const float log_sum = Log(__ull2float_rn(result.second) * 0x1p-40F);
   Write(params, l, slot, id, __fadd_rn(above, -log_sum), true);
-}
-
-int DeviceAttribute(cudaDeviceAttr attribute) {
-  int device = 0;
-  int value = 0;
-  CUDA_CHECK(cudaGetDevice(&device));
-  CUDA_CHECK(cudaDeviceGetAttribute(&value, attribute, device));
-  return value;
-}
-
-// Blocks a row: more while rows are few, so that they share out the device's SMs. 16 are possible
-// where two of them share an SM and an SM group has eight, as on compute capability 9.0.
-unsigned ClusterFor(int major, std::int32_t rows) {
-  if (major < 9) return 1;
-  return major == 9 && rows <= 8 ? kMaxCluster : 8;
-}
-
-template <bool kCopied>
-void LaunchKernel(unsigned cluster, std::size_t shared_bytes, const SampleParams& params,
-                  cudaStream_t stream) {
-  const auto kernel = SampleKernel<kCopied>;
-  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(shared_bytes)));
-  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                  cudaSharedmemCarveoutMaxShared));
-  if (cluster > 8) {
-    CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
-  }
-  const auto rows = static_cast<unsigned>(params.view.num_rows);
-  Launch(kernel,
-         {.grid = dim3(rows * cluster),
-          .block = dim3(kThreads),
-          .shared_bytes = shared_bytes,
-          .cluster = cluster},
-         stream, params);
 }
 
 }  // namespace
@@ -394,27 +232,16 @@ void LaunchSample(const Tensor& logits, const SampleView& view, const Tensor& id
         "logits are f32 [L, V]");
   Check(n > 0 && n <= logits.dim(1), "the vocabulary is within the logits' columns");
   Check(n < static_cast<std::int32_t>(kIdMask) - 3, "ids fit in their bits of a key");
-  if (view.num_rows == 0) return;
-  SampleParams params = {.logits = logits.as<float>(),
-                         .width = logits.dim(1),
-                         .view = view,
-                         .ids = ids.as<std::int32_t>(),
-                         .logprobs = logprobs.as<float>(),
-                         .not_finite = not_finite.as<std::int32_t>(),
-                         .last_sampled = last_sampled.as<std::int32_t>(),
-                         .slice = n};
-  const unsigned cluster =
-      ClusterFor(DeviceAttribute(cudaDevAttrComputeCapabilityMajor), view.num_rows);
-  const std::int32_t groups = (n + 3) / 4;
-  const std::int32_t slice =
-      4 * ((groups + static_cast<int>(cluster) - 1) / static_cast<int>(cluster));
-  const std::size_t bytes = kSliceOffset + sizeof(float) * static_cast<std::size_t>(slice);
-  if (cluster > 1 && bytes <= kMaxSharedBytes) {
-    params.slice = slice;
-    LaunchKernel<true>(cluster, bytes, params, stream);
-  } else {
-    LaunchKernel<false>(1, kSliceOffset, params, stream);
-  }
+  LaunchRows(&SampleKernel<true>, &SampleKernel<false>, kSliceOffset,
+             SampleParams{.logits = logits.as<float>(),
+                          .width = logits.dim(1),
+                          .view = view,
+                          .ids = ids.as<std::int32_t>(),
+                          .logprobs = logprobs.as<float>(),
+                          .not_finite = not_finite.as<std::int32_t>(),
+                          .last_sampled = last_sampled.as<std::int32_t>(),
+                          .slice = 0},
+             stream);
 }
 
 }  // namespace thinkwire::worker::kernels

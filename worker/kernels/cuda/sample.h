@@ -13,4 +13,7 @@ void LaunchSample(const Tensor& logits, const SampleView& view, const Tensor& id
                   const Tensor& logprobs, const Tensor& not_finite, const Tensor& last_sampled,
                   cudaStream_t stream);
 
+// Backend::Logprobs, likewise.
+void LaunchLogprobs(const Tensor& logits, const LogprobsView& view, cudaStream_t stream);
+
 }  // namespace thinkwire::worker::kernels

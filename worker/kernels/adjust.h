@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "worker/kernels/backend.h"
+#include "worker/kernels/host_device.h"
+
+// How a logit is adjusted before temperature and cuts, the same bits on every device. In this
+// order:
+//   bias        x + bias                               OpenAI API reference, logit_bias
+//   repetition  x > 0 ? x / penalty : x * penalty      CTRL (Keskar et al. 2019, arXiv:1909.05858),
+//               of ids in the prompt or drawn in the   section 4.1, with negative logits multiplied
+//               phase                                  as in Hugging Face's implementation
+//   frequency   x - times drawn in the phase * penalty OpenAI API reference,
+//   presence    x - penalty, if drawn in the phase     frequency_penalty and presence_penalty
+// A finite logit stays finite: what overflows becomes the greatest float of its sign.
+namespace thinkwire::worker::kernels {
+
+// A slot's word for an id: bit 31, whether the prompt holds it; bit 30, a phase, and bits 0 to 29,
+// how often it was drawn in that phase. A sequence never goes back to a phase, so that the counts
+// of one may take the place of the other's.
+inline constexpr std::uint32_t kInPrompt = 1U << 31;
+
+HOST_DEVICE inline std::uint32_t DrawsOf(int phase, std::uint32_t times) {
+  return static_cast<std::uint32_t>(phase) << 30 | times;
+}
+HOST_DEVICE inline std::uint32_t TimesDrawn(std::uint32_t word, int phase) {
+  const std::uint32_t draws = word & ~kInPrompt;
+  return draws >> 30 == static_cast<std::uint32_t>(phase) ? draws & ((1U << 30) - 1) : 0;
+}
+HOST_DEVICE inline std::uint32_t WithOneMoreDraw(std::uint32_t word, int phase) {
+  return (word & kInPrompt) | DrawsOf(phase, TimesDrawn(word, phase) + 1);
+}
+
+// The phase that row l draws in.
+HOST_DEVICE inline int PhaseOf(const SampleView& view, std::int64_t l, const SlotSampling& slot) {
+  return view.phases[l] != 0 || view.input_ids[l] == slot.think_end_id ? 1 : 0;
+}
+
+HOST_DEVICE inline bool CountsDraws(const SlotSampling& slot, int phase) {
+  return slot.repetition_penalty[phase] != 1.0F || slot.frequency_penalty[phase] != 0.0F ||
+         slot.presence_penalty[phase] != 0.0F;
+}
+
+// `word` is 0 where nothing is counted.
+HOST_DEVICE inline float Adjusted(float x, float bias, std::uint32_t word, const SlotSampling& slot,
+                                  int phase) {
+  constexpr float kGreatest = std::numeric_limits<float>::max();
+  if (!(x >= -kGreatest && x <= kGreatest)) return x;
+  x += bias;
+  const std::uint32_t times = TimesDrawn(word, phase);
+  if (times > 0 || (word & kInPrompt) != 0) {
+    const float repetition = slot.repetition_penalty[phase];
+    x = x > 0.0F ? x / repetition : x * repetition;
+  }
+  if (times > 0) {
+    x = __builtin_fmaf(-slot.frequency_penalty[phase], static_cast<float>(times), x);
+    x -= slot.presence_penalty[phase];
+  }
+  return x > kGreatest ? kGreatest : x < -kGreatest ? -kGreatest : x;
+}
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "worker/kernels/backend.h"
+
+// Launchers of the ops that adjust logits; backend.h says what each computes.
+namespace thinkwire::worker::kernels {
+
+void LaunchBeginCounts(const CountsBegin* begins, std::int32_t num_begins, const std::int32_t* ids,
+                       const Tensor& counts, cudaStream_t stream);
+void LaunchAdjustLogits(const Tensor& logits, const SampleView& view, const AdjustView& adjust,
+                        const Tensor& adjusted, cudaStream_t stream);
+void LaunchCountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts,
+                      cudaStream_t stream);
+
+}  // namespace thinkwire::worker::kernels

@@ -10,12 +10,12 @@ namespace {
 
 constexpr char kModel[] = "tests/data/tokenizers/qwen-small";
 
-int Run(const std::vector<const char*>& arguments) { return RunTokenizeCommand(arguments); }
+int RunTokenize(const std::vector<const char*>& arguments) { return RunTokenizeCommand(arguments); }
 
 TEST(TokenizeCommand, TimesLoadingTextsAndHostileInputs) {
   testing::internal::CaptureStdout();
-  EXPECT_EQ(Run({"--model", kModel, "--text", "README.md", "--hostile_bytes", "400",
-                 "--repetitions", "1"}),
+  EXPECT_EQ(RunTokenize({"--model", kModel, "--text", "README.md", "--hostile_bytes", "400",
+                         "--repetitions", "1"}),
             0);
   const std::string out = testing::internal::GetCapturedStdout();
   EXPECT_NE(out.find("load: "), std::string::npos) << out;
@@ -24,11 +24,11 @@ TEST(TokenizeCommand, TimesLoadingTextsAndHostileInputs) {
 }
 
 TEST(TokenizeCommand, TellsWrongOptionsFromFailures) {
-  EXPECT_EQ(Run({}), 78);
-  EXPECT_EQ(Run({"--model", kModel, "--repetitions", "0"}), 78);
-  EXPECT_EQ(Run({"--model", kModel, "--no_such_option", "1"}), 78);
-  EXPECT_EQ(Run({"--model", "no/such/folder"}), 1);
-  EXPECT_EQ(Run({"--model", kModel, "--text", "no/such/file"}), 1);
+  EXPECT_EQ(RunTokenize({}), 78);
+  EXPECT_EQ(RunTokenize({"--model", kModel, "--repetitions", "0"}), 78);
+  EXPECT_EQ(RunTokenize({"--model", kModel, "--no_such_option", "1"}), 78);
+  EXPECT_EQ(RunTokenize({"--model", "no/such/folder"}), 1);
+  EXPECT_EQ(RunTokenize({"--model", kModel, "--text", "no/such/file"}), 1);
 }
 
 }  // namespace

@@ -1,0 +1,28 @@
+// Any bytes as config.json: refused in one line, or sizes that can be multiplied and split.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "common/check.h"
+#include "worker/model/config.h"
+#include "worker/model/tensor_parallel.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  namespace model = thinkwire::worker::model;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto config = model::ParseModelConfig(text, "config.json");
+  if (!config.ok()) {
+    CHECK(config.status().message().find('\n') == std::string_view::npos, "one line");
+    return 0;
+  }
+  CHECK(model::CountParameters(*config) > 0, "no product overflows");
+  for (const std::int32_t ranks : {1, 2, 3, 8}) {
+    if (!model::CheckSplit(*config, ranks).ok()) continue;
+    std::int64_t heads = 0;
+    for (std::int32_t rank = 0; rank < ranks; ++rank) {
+      heads += model::ShapeOfRank(*config, rank, ranks).num_heads;
+    }
+    CHECK(heads == config->num_heads, "each query head is one rank's");
+  }
+  return 0;
+}

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs the unit and integration tests.
 # Usage: deploy/test.sh [--all]
-#   --all   also formatting and include rules, the unit tests under clang's sanitizers and, where
-#           there is a CUDA 13 toolkit, the CUDA part for one architecture (without a GPU its tests
-#           are skipped, by name)
+#   --all   also formatting and include rules, the unit tests under clang's sanitizers, each fuzz
+#           target for a minute and, where there is a CUDA 13 toolkit, the CUDA part for one
+#           architecture (without a GPU its tests are skipped, by name)
 # Environment: THINKWIRE_BUILD  build folders' parent (default: build/)
 # Works on a fresh Debian 12 as root or with sudo. Nothing changed: starts testing within seconds.
 set -euo pipefail
@@ -47,6 +47,9 @@ if $all; then
       -O "$builds/$sanitizer.ctest.log" || { cat "$builds/$sanitizer.ctest.log" >&2; exit 1; }
     tail -n 4 "$builds/$sanitizer.ctest.log"
   done
+  build asan fuzzers
+  echo "== fuzzing"
+  tests/fuzz/run.sh 60 "$builds/asan" "$builds/fuzz"
 else
   deploy/setup.sh
 fi

@@ -26,15 +26,24 @@ constexpr std::size_t kMaxVariants = 64;
 constexpr std::size_t kMaxWorkers = 256;  // per variant
 constexpr std::size_t kMaxNameBytes = 64;
 constexpr std::size_t kMaxAliasBytes = 128;
+constexpr std::size_t kMaxMessageBytes = 512;
 
 constexpr std::string_view kTaskNames[] = {"general", "math",    "code",
                                            "science", "writing", "extraction"};
 static_assert(std::size(kTaskNames) == std::size(kAllTasks));
 
-// "file:line: message".
-absl::Status Wrong(const std::string& source, const YAML::Node& node, const std::string& message) {
+bool IsControl(char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); }
+
+// "file:line: message", on one line and not long, whatever words of the file the message holds.
+absl::Status Wrong(const std::string& source, const YAML::Mark& mark, std::string message) {
+  std::ranges::replace_if(message, IsControl, '?');
+  if (message.size() > kMaxMessageBytes) message.resize(kMaxMessageBytes);
   return absl::InvalidArgumentError(
-      absl::StrCat(source, ":", std::max(0, node.Mark().line) + 1, ": ", message));
+      absl::StrCat(source, ":", std::max(0, mark.line) + 1, ": ", message));
+}
+
+absl::Status Wrong(const std::string& source, const YAML::Node& node, std::string message) {
+  return Wrong(source, node.Mark(), std::move(message));
 }
 
 // `node` is a map with no keys but `allowed`, each at most once.
@@ -78,8 +87,8 @@ bool IsName(const std::string& name) {
 bool IsAddress(const std::string& address) {
   const std::size_t colon = address.rfind(':');
   int port = 0;
-  return colon != address.npos && colon > 0 && absl::SimpleAtoi(address.substr(colon + 1), &port) &&
-         port > 0 && port < 65536;
+  return std::ranges::none_of(address, IsControl) && colon != address.npos && colon > 0 &&
+         absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 && port < 65536;
 }
 
 absl::Status ReadTasks(const std::string& source, const YAML::Node& node, VariantConfig* variant) {
@@ -218,8 +227,7 @@ absl::StatusOr<RouterConfig> ParseConfig(const std::string& yaml, const std::str
   try {
     return ReadConfig(source, YAML::Load(yaml));
   } catch (const YAML::Exception& error) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(source, ":", std::max(0, error.mark.line) + 1, ": ", error.msg));
+    return Wrong(source, error.mark, error.msg);
   }
 }
 

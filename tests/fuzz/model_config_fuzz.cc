@@ -1,15 +1,15 @@
 // Any bytes as config.json: refused in one line, or sizes that can be multiplied and split.
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
+#include "absl/strings/string_view.h"
 #include "common/check.h"
 #include "worker/model/config.h"
 #include "worker/model/tensor_parallel.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   namespace model = thinkwire::worker::model;
-  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const absl::string_view text(reinterpret_cast<const char*>(data), size);
   const auto config = model::ParseModelConfig(text, "config.json");
   if (!config.ok()) {
     CHECK(config.status().message().find('\n') == std::string_view::npos, "one line");

@@ -69,6 +69,16 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
   }
 }
 
+TEST(ParseConfig, WordsOfTheFileKeepTheMessageToOneLine) {
+  for (const std::string& key : {std::string("\"a\\nb\": 1"), std::string(100000, 'k') + ": 1"}) {
+    const auto config = ParseConfig(key, "r");
+    ASSERT_FALSE(config.ok());
+    EXPECT_EQ(config.status().message().find('\n'), std::string::npos);
+    EXPECT_LE(config.status().message().size(), 600U);
+  }
+  EXPECT_FALSE(ParseConfig("variants: [{name: a, workers: [\"h\\n:1\"]}]", "r").ok());
+}
+
 TEST(ParseConfig, BrokenYamlIsAnErrorWithALine) {
   const auto config = ParseConfig("variants:\n  - name: [", "router.yaml");
   EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);

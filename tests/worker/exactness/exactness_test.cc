@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct Place {
   std::int32_t longest_prompt = 0;
 };
 
+// For processors, sanitizers among them.
+const Shape kQwenTiny = {"qwen_tiny", false, 256, 2, 2, 2, 512, 1003};
+const Shape kLlamaTiny = {"llama_tiny", true, 256, 2, 4, 2, 384, 1024};
 const Shape kQwen = {"qwen", false, 512, 3, 4, 2, 1024, 1003};
 const Shape kLlama = {"llama", true, 512, 2, 6, 2, 1280, 2048};
 // The first two layers of DeepSeek-R1-Distill-Qwen-1.5B and -Llama-8B.
@@ -31,7 +35,7 @@ const Shape kQwenReal = {"qwen15b", false, 1536, 2, 12, 2, 8960, 151936};
 const Shape kLlamaReal = {"llama8b", true, 4096, 2, 32, 8, 14336, 128256};
 
 std::vector<Place> Places() {
-  return {{"cpu", 1, kQwen, 6, 40},         {"cpu", 2, kLlama, 6, 40},
+  return {{"cpu", 1, kQwenTiny, 6, 40},     {"cpu", 2, kLlamaTiny, 6, 40},
           {"cuda", 1, kQwen, 100, 300},     {"cuda", 1, kLlama, 100, 300},
           {"cuda", 1, kQwenReal, 128, 700}, {"cuda", 1, kLlamaReal, 96, 700},
           {"cuda", 2, kQwen, 100, 300},     {"cuda", 2, kLlamaReal, 96, 700}};
@@ -40,6 +44,8 @@ std::vector<Place> Places() {
 std::string NameOf(const Place& place) {
   return place.shape.name + "_" + place.device + "_tp" + std::to_string(place.ranks);
 }
+
+void PrintTo(const Place& place, std::ostream* out) { *out << NameOf(place); }
 
 class ExactnessTest : public testing::TestWithParam<Place> {
  protected:
@@ -58,7 +64,7 @@ class ExactnessTest : public testing::TestWithParam<Place> {
   model::ModelOptions Options() const {
     model::ModelOptions options;
     options.device = place().device;
-    options.cpu_threads = 2;
+    options.cpu_threads = place().ranks;
     options.tensor_parallel_size = place().ranks;
     options.max_num_seqs = place().max_num_seqs;
     options.max_num_batched_tokens = 1024;

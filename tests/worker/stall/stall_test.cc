@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -73,6 +74,8 @@ std::vector<Case> Cases() {
        .last_words = "CUDA error on device [01]"},  // each maps the other's memory: both fail
   };
 }
+
+void PrintTo(const Case& test, std::ostream* out) { *out << test.name; }
 
 // Ends as the fault makes it end, or with 3 if it has not in time.
 [[noreturn]] void RunWithFault(const Case& test) {

@@ -33,11 +33,6 @@ HOST_DEVICE inline std::uint32_t WithOneMoreDraw(std::uint32_t word, int phase) 
   return (word & kInPrompt) | DrawsOf(phase, TimesDrawn(word, phase) + 1);
 }
 
-// The phase that row l draws in.
-HOST_DEVICE inline int PhaseOf(const SampleView& view, std::int64_t l, const SlotSampling& slot) {
-  return view.phases[l] != 0 || view.input_ids[l] == slot.think_end_id ? 1 : 0;
-}
-
 HOST_DEVICE inline bool CountsDraws(const SlotSampling& slot, int phase) {
   return slot.repetition_penalty[phase] != 1.0F || slot.frequency_penalty[phase] != 0.0F ||
          slot.presence_penalty[phase] != 0.0F;

@@ -4,6 +4,7 @@
 #include "worker/kernels/adjust.h"
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/cpu_backend.h"
+#include "worker/kernels/draw_phase.h"
 
 // Logits with bias and penalties (adjust.h has the formula), and the counts that those need.
 namespace thinkwire::worker::kernels {

@@ -6,6 +6,7 @@
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/cpu_backend.h"
 #include "worker/kernels/cpu/sample_order.h"
+#include "worker/kernels/draw_phase.h"
 #include "worker/kernels/noise.h"
 
 // Draws one id a row. The formula that every device reproduces, over x = logits[0 .. vocab_size):
@@ -168,8 +169,8 @@ void CpuBackend::Sample(const Tensor& logits, const SampleView& view, const Tens
       if (finite) {
         const std::int64_t greatest = FirstGreatest(x, n);
         const SlotSampling& slot = view.slot_sampling[slot_index];
-        const bool answer = view.phases[l] != 0 || view.input_ids[l] == slot.think_end_id;
-        id = DrawRow(rows_, x, n, greatest, slot, answer ? 1 : 0, view.positions[l], t, e);
+        const int phase = PhaseOf(view, l, slot);
+        id = DrawRow(rows_, x, n, greatest, slot, phase, view.positions[l], t, e);
         rows_.exp_minus(x, x[greatest], e, n);
         logprob = (x[id] - x[greatest]) - LogSum(e, n);
       }

@@ -4,6 +4,7 @@
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/adjust_logits.h"
 #include "worker/kernels/cuda/launch.cuh"
+#include "worker/kernels/draw_phase.h"
 
 // Logits with bias and penalties (adjust.h has the formula), and the counts that those need: the
 // CPU's bits, as each element is one chain of written operations and counts are integers.

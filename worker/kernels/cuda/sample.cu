@@ -8,6 +8,7 @@
 #include "worker/kernels/cuda/sample_order.cuh"
 #include "worker/kernels/cuda/sample_search.cuh"
 #include "worker/kernels/cuda/sample_slice.cuh"
+#include "worker/kernels/draw_phase.h"
 #include "worker/kernels/noise.h"
 
 // Draws an id a row: the formula at the head of cpu/sample.cc, with the same bits in ids and
@@ -146,7 +147,7 @@ class Drawer {
 
 __device__ Row LoadRow(const SampleView& view, std::int64_t l, std::int32_t slot_index) {
   const SlotSampling& slot = view.slot_sampling[slot_index];
-  const int phase = view.phases[l] != 0 || view.input_ids[l] == slot.think_end_id ? 1 : 0;
+  const int phase = PhaseOf(view, l, slot);
   Row row = {};
   row.temperature = slot.temperature[phase];
   row.top_p = slot.top_p[phase];

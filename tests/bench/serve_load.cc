@@ -107,12 +107,11 @@ class Load {
 
   void Send(double due) {
     const std::int64_t index = progress_.sent++;
-    auto stream = std::make_shared<ServeStream>(index, due, workload_.Plan(index), shared_);
+    auto stream = std::make_unique<ServeStream>(index, due, workload_.Plan(index), shared_);
     if (index == options_.warmup_requests && options_.duration_s) {
       stop_at_ = Now() + *options_.duration_s;
     }
-    streams_.emplace(index, stream);
-    stream->Start(stub_);
+    streams_.emplace(index, std::move(stream)).first->second->Start(stub_);
   }
 
   void TakeEnded() {
@@ -156,7 +155,7 @@ class Load {
   ServeStream::Shared shared_;
   std::atomic<std::int64_t> tokens_ = 0;
 
-  std::unordered_map<std::int64_t, std::shared_ptr<ServeStream>> streams_;
+  std::unordered_map<std::int64_t, std::unique_ptr<ServeStream>> streams_;
   LoadProgress progress_;
   LoadResult result_;
   double next_progress_ = kProgressSeconds;

@@ -17,7 +17,6 @@ ServeStream::ServeStream(std::int64_t index, double due, PlannedRequest plan, co
 }
 
 void ServeStream::Start(v1::ReasoningService::Stub& stub) {
-  self_ = shared_from_this();
   if (shared_.deadline > Clock::Duration::zero()) {
     context_.set_deadline(std::chrono::system_clock::now() + shared_.deadline);
   }
@@ -78,7 +77,6 @@ Outcome ServeStream::OutcomeOf(const absl::Status& status) const {
 }
 
 void ServeStream::OnDone(const grpc::Status& grpc_status) {
-  const std::shared_ptr<ServeStream> last = std::move(self_);
   const absl::Status status = rpc::FromGrpc(grpc_status);
   checker_.End(status);
   record_.ended = Now();

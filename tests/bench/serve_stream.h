@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <memory>
 
 #include "common/clock.h"
 #include "tests/bench/serve_event_checker.h"
@@ -17,9 +16,10 @@
 namespace thinkwire::bench {
 
 // One Generate call: sends, reads to the end as fast as events come, cancels where that is planned.
-// Threads: Start once; then gRPC's, one at a time; Abandon any. Lives until gRPC is done with it.
-class ServeStream final : public grpc::ClientReadReactor<v1::GenerateResponse>,
-                          public std::enable_shared_from_this<ServeStream> {
+// Whoever owns it keeps it until it says that it has ended, and destroys it on a thread of its own:
+// what a thread of gRPC frees last may be freed while the process ends.
+// Threads: Start once; then gRPC's, one at a time; Abandon any.
+class ServeStream final : public grpc::ClientReadReactor<v1::GenerateResponse> {
  public:
   struct Shared {
     Clock::TimePoint origin;  // where the times of records begin
@@ -33,7 +33,6 @@ class ServeStream final : public grpc::ClientReadReactor<v1::GenerateResponse>,
   // Borrows `shared`, which must outlive the stream.
   ServeStream(std::int64_t index, double due, PlannedRequest plan, const Shared& shared);
 
-  // The caller keeps the stream until this has returned.
   void Start(v1::ReasoningService::Stub& stub);
 
   // Gives up on it: it ends soon, as failed.
@@ -56,7 +55,6 @@ class ServeStream final : public grpc::ClientReadReactor<v1::GenerateResponse>,
   StreamRecord record_;
   bool cancelled_ = false;
   std::atomic<bool> abandoned_ = false;
-  std::shared_ptr<ServeStream> self_;  // until OnDone
 };
 
 }  // namespace thinkwire::bench

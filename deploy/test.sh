@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs the unit and integration tests.
 # Usage: deploy/test.sh [--all]
-#   --all   also formatting and include rules, the unit tests under clang's sanitizers, each fuzz
-#           target for a minute and, where there is a CUDA 13 toolkit, the CUDA part for one
-#           architecture (without a GPU its tests are skipped, by name)
+#   --all   also formatting and include rules, the unit tests and most integration tests under
+#           clang's sanitizers, each fuzz target for a minute and, where there is a CUDA 13
+#           toolkit, the CUDA part for one architecture (without a GPU its tests are skipped, by
+#           name)
 # Environment: THINKWIRE_BUILD  build folders' parent (default: build/)
 # Works on a fresh Debian 12 as root or with sudo. Nothing changed: starts testing within seconds.
 set -euo pipefail
@@ -13,7 +14,7 @@ all=false
 case "${1:-}" in
   "") ;;
   --all) all=true ;;
-  *) sed -n '2,8s/^# //p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,9s/^# //p' "$0" >&2; exit 2 ;;
 esac
 
 builds=${THINKWIRE_BUILD:-build}
@@ -47,7 +48,14 @@ if $all; then
       -O "$builds/$sanitizer.ctest.log" || { cat "$builds/$sanitizer.ctest.log" >&2; exit 1; }
     tail -n 4 "$builds/$sanitizer.ctest.log"
   done
-  build asan fuzzers
+  build asan all fuzzers
+  echo "== testing asan, whole path"
+  # Without those that compute for minutes at a sanitizer's speed.
+  LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
+    ctest --test-dir "$builds/asan" -L integration -j "$jobs" --output-on-failure --quiet \
+    -E 'PressureAndCancellation|ManyAtOnceHalf|AClosedLoopWith|AnswersHeldOut|Deployment' \
+    -O "$builds/asan.integration.log" || { cat "$builds/asan.integration.log" >&2; exit 1; }
+  tail -n 4 "$builds/asan.integration.log"
   echo "== fuzzing"
   tests/fuzz/run.sh 60 "$builds/asan" "$builds/fuzz"
 else

@@ -285,7 +285,8 @@ TEST(WholePathTest, HealthFollowsTheWorkers) {
 TEST(WholePathTest, SigtermLetsRunningRequestsFinish) {
   WorkerProcess worker = TinyWorker();
   ASSERT_TRUE(worker.listening());
-  RouterProcess router("tiny-r1", AddressOf(worker));
+  // Enough for 2000 tokens at a sanitizer's speed.
+  RouterProcess router("tiny-r1", AddressOf(worker), {"--drain_timeout_s=120"});
   v1::GenerateRequest request = Ask("What is 27+48?", 1);
   request.set_ignore_eos(true);
   request.set_max_tokens(2000);

@@ -27,8 +27,8 @@ struct CodePoint {
   size_t length;
 };
 
-// Of at least 2 bytes of valid UTF-8, whose first is not ASCII. DecodeUtf8, which also checks, makes
-// all of Encode 5 to 10 % slower.
+// Of at least 2 bytes of valid UTF-8, whose first is not ASCII. DecodeUtf8, which also checks,
+// makes all of Encode 5 to 10 % slower.
 CodePoint DecodeLong(std::string_view utf8) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(utf8[i]); };
   const auto low = [&](size_t i) { return static_cast<char32_t>(byte(i) & 0x3F); };

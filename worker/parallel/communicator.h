@@ -18,6 +18,8 @@ class Communicator {
   virtual void AllReduce(const kernels::Tensor& x) = 0;
 
   // out[l] = the ranks' local[l] side by side, in rank order. local f32 [L, V / R], out f32 [L, V].
+  // Logits whole, not each rank's candidates: where top_p cuts, and what a log-probability is, are
+  // sums over the whole row in one order. At V = 152,064 that is 0.3 MB a row and rank on two.
   virtual void AllGatherColumns(const kernels::Tensor& local, const kernels::Tensor& out) = 0;
 
   // AllReduce(partial), then Backend::AddRmsNorm. A kernel over peer memory may replace the two.

@@ -27,6 +27,7 @@ class Metrics {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
+  const std::string& prefix() const { return prefix_; }
   prometheus::Registry& registry() { return *registry_; }
 
   // Adds `prefix`_build_info: 1, labelled with the version and `labels`.

@@ -75,6 +75,7 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
   LogInfo("options", {{"config", options.config},
                       {"listen", options.listen},
                       {"metrics_listen", options.metrics_listen},
+                      {"max_connections", options.max_connections},
                       {"drain_timeout_s", options.drain_timeout_s},
                       {"reflection", options.reflection}});
   for (const VariantConfig& variant : config.variants) {
@@ -113,7 +114,9 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
       rpc::GrpcServer::Start({.listen = options.listen,
                               .services = {&service},
                               .health_names = {v1::ReasoningService::service_full_name()},
-                              .reflection_everywhere = options.reflection}));
+                              .reflection_everywhere = options.reflection,
+                              .max_connections = options.max_connections,
+                              .metrics = &metrics}));
   live.Follow(server.get());
   LogInfo("listening", {{"port", server->port()}, {"metrics_port", metrics.port()}});
 

@@ -61,6 +61,8 @@ const Option kOptions[] = {
     {"text_threads", &C::text_threads, "threads that tokenise and detokenise", "", 1, 256},
     {"listen", &C::listen, "host:port of the gRPC service; port 0: any free one", ""},
     {"metrics_listen", &C::metrics_listen, "host:port of /metrics; empty: none", ""},
+    {"max_connections", &C::max_connections, "open connections of the gRPC port; one more is reset",
+     "", 1, 100'000},
     {"drain_timeout_s", &C::drain_timeout_s,
      "seconds that running requests get to finish after SIGTERM", "", 0, 86400},
     {"step_timeout_s", &C::step_timeout_s,

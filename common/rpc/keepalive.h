@@ -9,6 +9,8 @@ inline constexpr int kClientKeepaliveTimeMs = 2000;
 inline constexpr int kClientKeepaliveTimeoutMs = 1000;
 inline constexpr int kServerKeepaliveTimeMs = 20000;
 inline constexpr int kServerKeepaliveTimeoutMs = 10000;
+// Of a server, for the beginning of HTTP/2 on a new connection.
+inline constexpr int kHandshakeTimeoutMs = 10000;
 static_assert(kMinReceivedPingIntervalMs < kClientKeepaliveTimeMs);
 
 }  // namespace thinkwire::rpc

@@ -104,6 +104,7 @@ TEST(ParseArguments, ReadsOptionsAndChecksThem) {
   EXPECT_TRUE(parse({"--help"}).ok());
   EXPECT_FALSE(parse({"--config=r", "--listen="}).ok());
   EXPECT_FALSE(parse({"--config=r", "--drain_timeout_s=-1"}).ok());
+  EXPECT_FALSE(parse({"--config=r", "--max_connections=0"}).ok());
   EXPECT_EQ(parse({"--config=r", "serve"}).status().message(), "'serve' is not an option");
 }
 

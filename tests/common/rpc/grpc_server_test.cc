@@ -3,11 +3,23 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <prometheus/registry.h>
+#include <sys/socket.h>
 
+#include <array>
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "common/metrics.h"
 #include "common/rpc/channel.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -43,6 +55,75 @@ grpc::Status Check(Health::Stub& stub, const std::string& name, HealthCheckRespo
   request.set_service(name);
   return stub.Check(&context, request, &response);
 }
+
+double Value(Metrics& metrics, const std::string& name) {
+  for (const prometheus::MetricFamily& family : metrics.registry().Collect()) {
+    if (family.name != name) continue;
+    const prometheus::ClientMetric& metric = family.metric.front();
+    return family.type == prometheus::MetricType::Counter ? metric.counter.value
+                                                          : metric.gauge.value;
+  }
+  ADD_FAILURE() << name << " is not there";
+  return -1;
+}
+
+double Connections(Metrics& metrics) { return Value(metrics, "test_connections"); }
+
+FileDescriptor Dial(int port) {
+  FileDescriptor connection(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(connection.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+            0);
+  return connection;
+}
+
+// A wire between one client and the server, which can be cut: then nothing arrives any more, and
+// nobody is told.
+class Wire {
+ public:
+  explicit Wire(int server) : listener_(*Listener::Listen({.address = "127.0.0.1:0"})) {
+    listener_->Start([this, server](FileDescriptor client) {
+      if (thread_.joinable()) return;  // the client dials again once it misses the server
+      thread_ = std::thread([this, client = std::move(client), server] {
+        const FileDescriptor far = Dial(server);
+        Carry(client, far);
+        stopped_.WaitForNotification();
+      });
+    });
+  }
+  ~Wire() {
+    listener_->Stop();
+    Cut();
+    stopped_.Notify();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  int port() const { return listener_->port(); }
+  void Cut() { cut_ = true; }
+
+ private:
+  void Carry(const FileDescriptor& client, const FileDescriptor& server) const {
+    std::array<pollfd, 2> ends{{{.fd = client.get(), .events = POLLIN, .revents = 0},
+                                {.fd = server.get(), .events = POLLIN, .revents = 0}}};
+    std::array<char, 4096> bytes{};
+    while (!cut_) {
+      poll(ends.data(), ends.size(), 20);
+      for (std::size_t i = 0; i < 2 && !cut_; ++i) {
+        if ((ends[i].revents & POLLIN) == 0) continue;
+        const ssize_t got = recv(ends[i].fd, bytes.data(), bytes.size(), 0);
+        if (got > 0) send(ends[1 - i].fd, bytes.data(), static_cast<std::size_t>(got), 0);
+      }
+    }
+  }
+
+  std::atomic<bool> cut_ = false;
+  absl::Notification stopped_;
+  std::thread thread_;  // begun and ended by the listener's thread, and by ours once that has ended
+  const std::unique_ptr<Listener> listener_;
+};
 
 TEST(GrpcServer, IsNotServingUntilItIsSaid) {
   const auto server = StartServer();
@@ -121,8 +202,69 @@ TEST(GrpcServer, RefusesMessagesOverTheLimit) {
             grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
+TEST(GrpcServer, ResetsOneConnectionTooManyAndAcceptsAgain) {
+  constexpr int kLimit = 4;
+  Metrics metrics("test");
+  GrpcServerOptions options;
+  options.max_connections = kLimit;
+  options.metrics = &metrics;
+  const auto server = StartServer(options);
+  const auto one_more = [&](bool wait) {
+    const auto stub = Connect(*server);
+    grpc::ClientContext context;
+    SetLongDeadline(context);
+    context.set_wait_for_ready(wait);
+    HealthCheckResponse response;
+    return stub->Check(&context, HealthCheckRequest(), &response);
+  };
+  std::vector<std::unique_ptr<Health::Stub>> stubs;
+  for (int i = 0; i < kLimit; ++i) {
+    stubs.push_back(Connect(*server));
+    HealthCheckResponse response;
+    ASSERT_TRUE(Check(*stubs.back(), "", response).ok());
+  }
+  EXPECT_EQ(one_more(false).error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(one_more(false).error_code(), grpc::StatusCode::UNAVAILABLE);
+  for (const auto& stub : stubs) {  // nobody else is harmed
+    HealthCheckResponse response;
+    EXPECT_TRUE(Check(*stub, "", response).ok());
+  }
+  stubs.pop_back();
+  EXPECT_TRUE(one_more(true).ok());
+  EXPECT_LE(Connections(metrics), kLimit);
+  EXPECT_GE(Value(metrics, "test_refused_connections_total"), 2);
+}
+
+TEST(GrpcServer, AConnectionThatNeverSpeaksHttp2IsEnded) {
+  GrpcServerOptions options;
+  options.handshake_timeout_ms = 500;
+  const auto server = StartServer(options);
+  const FileDescriptor silent = Dial(server->port());
+  std::array<char, 1024> bytes{};
+  while (recv(silent.get(), bytes.data(), bytes.size(), 0) > 0) {  // its settings
+  }
+}
+
+TEST(GrpcServer, AClientThatVanishedWithoutAWordIsEnded) {
+  Metrics metrics("test");
+  GrpcServerOptions options;
+  options.keepalive_time_ms = 500;
+  options.keepalive_timeout_ms = 500;
+  options.metrics = &metrics;
+  const auto server = StartServer(options);
+  Wire wire(server->port());
+  const auto stub = Health::NewStub(MakeChannel(absl::StrCat("127.0.0.1:", wire.port())));
+  grpc::ClientContext context;
+  SetLongDeadline(context);
+  const auto watch = stub->Watch(&context, HealthCheckRequest());
+  HealthCheckResponse response;
+  ASSERT_TRUE(watch->Read(&response));
+  wire.Cut();
+  while (Connections(metrics) > 0) std::this_thread::yield();
+}
+
 TEST(GrpcServer, KnowsLoopbackAddresses) {
-  for (const char* address : {"127.0.0.1:1", "127.1.2.3:1", "localhost:1", "[::1]:1", "unix:/x"}) {
+  for (const char* address : {"127.0.0.1:1", "127.1.2.3:1", "localhost:1", "[::1]:1"}) {
     EXPECT_TRUE(IsLoopback(address)) << address;
   }
   for (const char* address : {"0.0.0.0:1", "[::]:1", "10.0.0.1:1", "localhost.example.org:1"}) {

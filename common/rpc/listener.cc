@@ -1,0 +1,286 @@
+#include "common/rpc/listener.h"
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/check.h"
+#include "common/log.h"
+#include "common/rpc/keepalive.h"
+#include "common/status.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+// How long at most a process that has run out of files waits before it accepts again.
+constexpr int kPauseMs = 100;
+
+// Files that a process needs beside those of its connections: its own, its libraries', channels to
+// workers, /metrics.
+constexpr int kOtherFiles = 256;
+
+struct HostAndPort {
+  std::string host;  // without brackets; empty: every address of this machine
+  std::string port;
+};
+
+std::optional<HostAndPort> Split(absl::string_view address) {
+  const std::size_t colon = address.rfind(':');
+  if (colon == absl::string_view::npos) return std::nullopt;
+  absl::string_view host = address.substr(0, colon);
+  if (absl::ConsumePrefix(&host, "[")) {
+    if (!absl::ConsumeSuffix(&host, "]")) return std::nullopt;
+  } else if (absl::StrContains(host, ':')) {
+    return std::nullopt;  // a bare IPv6 address
+  }
+  int port = 0;  // what is longer would be cut by getaddrinfo
+  if (!absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
+    return std::nullopt;
+  }
+  return HostAndPort{std::string(host), std::string(address.substr(colon + 1))};
+}
+
+void SetOption(int socket, int level, int name, int value) {
+  // An option that a kernel does not know changes speed or tidiness alone.
+  (void)setsockopt(socket, level, name, &value, sizeof(value));
+}
+
+void SetPort(sockaddr_storage& address, int port) {
+  const auto in_order = htons(static_cast<std::uint16_t>(port));
+  if (address.ss_family == AF_INET6) {
+    reinterpret_cast<sockaddr_in6&>(address).sin6_port = in_order;
+  } else {
+    reinterpret_cast<sockaddr_in&>(address).sin_port = in_order;
+  }
+}
+
+int PortOf(int socket) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  CHECK(getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0,
+        "a bound socket has a name");
+  return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
+                                             : reinterpret_cast<sockaddr_in&>(address).sin_port);
+}
+
+}  // namespace
+
+FileDescriptor::~FileDescriptor() {
+  if (fd_ >= 0) close(fd_);
+}
+
+int MakeRoomForConnections(int wanted) {
+  rlimit limit{};
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "every process has a limit of files");
+  const auto needed = static_cast<rlim_t>(kOtherFiles) + 2 * static_cast<rlim_t>(wanted);
+  if (limit.rlim_cur < needed) {
+    limit.rlim_cur = std::min(limit.rlim_max, needed);
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "every process has a limit of files");
+  }
+  if (limit.rlim_cur >= needed) return wanted;
+  return limit.rlim_cur > kOtherFiles ? static_cast<int>(limit.rlim_cur - kOtherFiles) / 2 : 0;
+}
+
+int FileDescriptor::Release() { return std::exchange(fd_, -1); }
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Listen(Options options) {
+  std::unique_ptr<Listener> listener(new Listener(std::move(options)));
+  if (const absl::Status opened = listener->Open(); !opened.ok()) {
+    return Annotate(opened, absl::StrCat("cannot listen on \"", listener->options_.address, "\""));
+  }
+  return listener;
+}
+
+Listener::Listener(Options options)
+    : options_(std::move(options)),
+      events_(epoll_create1(EPOLL_CLOEXEC)),
+      stopped_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Listener::~Listener() { Stop(); }
+
+absl::Status Listener::Open() {
+  if (events_.get() < 0 || stopped_.get() < 0) return absl::UnavailableError(strerror(errno));
+  epoll_event stop{.events = EPOLLIN, .data = {.fd = stopped_.get()}};
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, stopped_.get(), &stop) == 0, "a fresh epoll");
+
+  const auto parts = Split(options_.address);
+  if (!parts) return absl::UnavailableError("it is not host:port");
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  if (const int error = getaddrinfo(parts->host.empty() ? nullptr : parts->host.c_str(),
+                                    parts->port.c_str(), &hints, &found);
+      error != 0) {
+    return absl::UnavailableError(gai_strerror(error));
+  }
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> all(found, &freeaddrinfo);
+  absl::Status last = absl::UnavailableError("it has no address");
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    last = OpenOne(*one);
+    // "localhost" has an IPv6 address on machines without IPv6 too.
+    if (!last.ok() && !absl::IsNotFound(last)) return last;
+  }
+  if (sockets_.empty()) return absl::UnavailableError(last.message());
+  return absl::OkStatus();
+}
+
+absl::Status Listener::OpenOne(const addrinfo& address) {
+  const auto failed = [] {
+    const bool absent = errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT;
+    return absent ? absl::NotFoundError("it is not an address of this machine")
+                  : absl::UnavailableError(strerror(errno));
+  };
+  FileDescriptor socket(::socket(address.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (socket.get() < 0) return failed();
+  // Connections of an earlier process that linger on the port are no obstacle.
+  SetOption(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (address.ai_family == AF_INET6) {
+    // "[::]" alone takes IPv4 too, as is usual; a name of several addresses gets a socket for each.
+    const bool alone = sockets_.empty() && address.ai_next == nullptr;
+    SetOption(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, alone ? 0 : 1);
+  }
+  sockaddr_storage name{};
+  std::memcpy(&name, address.ai_addr, address.ai_addrlen);
+  if (port_ != 0) SetPort(name, port_);
+  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), address.ai_addrlen) != 0 ||
+      listen(socket.get(), SOMAXCONN) != 0) {
+    return failed();
+  }
+  port_ = PortOf(socket.get());
+  epoll_event event{.events = 0, .data = {.fd = socket.get()}};
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, socket.get(), &event) == 0, "a fresh socket");
+  sockets_.push_back(std::move(socket));
+  return absl::OkStatus();
+}
+
+void Listener::Start(Serve serve) {
+  serve_ = std::move(serve);
+  Listening(true);
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Listener::Stop() {
+  if (!thread_.joinable()) return;
+  const std::uint64_t one = 1;
+  CHECK(write(stopped_.get(), &one, sizeof(one)) == sizeof(one), "an eventfd takes a one");
+  thread_.join();
+  sockets_.clear();
+}
+
+void Listener::Listening(bool on) {
+  for (const FileDescriptor& socket : sockets_) {
+    epoll_event event{.events = on ? EPOLLIN : 0U, .data = {.fd = socket.get()}};
+    CHECK(epoll_ctl(events_.get(), EPOLL_CTL_MOD, socket.get(), &event) == 0, "it is there");
+  }
+}
+
+void Listener::Run() {
+  std::array<epoll_event, 64> events{};
+  for (bool stopped = false; !stopped;) {
+    const int count = epoll_wait(events_.get(), events.data(), static_cast<int>(events.size()),
+                                 paused_ ? kPauseMs : -1);
+    if (std::exchange(paused_, false)) Listening(true);
+    for (int i = 0; i < count; ++i) {
+      const int fd = events[static_cast<std::size_t>(i)].data.fd;
+      if (fd == stopped_.get()) {
+        stopped = true;
+      } else if (watched_.contains(fd)) {
+        Forget(fd);
+      } else {
+        AcceptAll(fd);
+      }
+    }
+  }
+  while (!watched_.empty()) Forget(*watched_.begin());
+}
+
+void Listener::AcceptAll(int socket) {
+  // Not for ever: others may have ended meanwhile.
+  for (int i = 0; i < 64 && AcceptOne(socket); ++i) {
+  }
+}
+
+bool Listener::AcceptOne(int socket) {
+  FileDescriptor connection(accept4(socket, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (connection.get() < 0) {
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) Pause();
+    // One that failed before it was accepted says nothing of the next one.
+    return !paused_ && errno != EAGAIN && errno != EWOULDBLOCK;
+  }
+  if (static_cast<int>(watched_.size()) >= options_.max_connections) {
+    Refuse(std::move(connection));
+    if (!std::exchange(told_, true)) {
+      LogWarning("too many connections: new ones are reset",
+                 {{"max_connections", options_.max_connections}});
+    }
+    return true;
+  }
+  FileDescriptor second(fcntl(connection.get(), F_DUPFD_CLOEXEC, 0));
+  if (second.get() < 0) {
+    Pause();
+    Refuse(std::move(connection));
+    return false;
+  }
+  told_ = false;
+  SetOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  // Data that the peer does not acknowledge for so long ends the connection.
+  SetOption(connection.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, kServerKeepaliveTimeoutMs);
+  epoll_event event{.events = EPOLLRDHUP, .data = {.fd = second.get()}};
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, second.get(), &event) == 0, "it is new");
+  watched_.insert(second.Release());
+  CountConnections();
+  serve_(std::move(connection));
+  return true;
+}
+
+void Listener::Refuse(FileDescriptor connection) {
+  const linger at_once{.l_onoff = 1, .l_linger = 0};  // closing it sends a reset
+  (void)setsockopt(connection.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  if (options_.refused != nullptr) options_.refused->Increment();
+}
+
+void Listener::CountConnections() {
+  if (options_.connections != nullptr) {
+    options_.connections->Set(static_cast<double>(watched_.size()));
+  }
+}
+
+void Listener::Pause() {
+  paused_ = true;
+  if (!std::exchange(told_, true)) {
+    LogWarning("out of files or memory: new connections wait", {{"error", strerror(errno)}});
+  }
+  Listening(false);
+}
+
+void Listener::Forget(int watched) {
+  // By hand: an epoll forgets a socket only when its last descriptor is closed.
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_DEL, watched, nullptr) == 0, "it is watched");
+  close(watched);
+  watched_.erase(watched);
+  CountConnections();
+}
+
+}  // namespace thinkwire::rpc

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+struct addrinfo;
+namespace prometheus {
+class Counter;
+class Gauge;
+}  // namespace prometheus
+
+namespace thinkwire::rpc {
+
+// A file descriptor that closes itself.
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd = -1) : fd_(fd) {}
+  ~FileDescriptor();
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(other.Release()) {}
+  FileDescriptor& operator=(FileDescriptor&&) = delete;
+
+  int get() const { return fd_; }
+  // Who calls closes it.
+  int Release();
+
+ private:
+  int fd_;
+};
+
+// Raises the process's limit of open files, as far as it may, so that so many connections fit
+// beside its other files. Returns how many do: `wanted`, or fewer.
+int MakeRoomForConnections(int wanted);
+
+// Accepts TCP connections for somebody else to serve, at most so many at once: one more is reset at
+// once, and accepted again when another has ended. gRPC 1.51 alone has no such limit, and stops
+// accepting for good when the process has run out of files.
+//
+// A connection has ended when either side has shut it down. To see that, the listener keeps a
+// second descriptor of each connection, whose data it never touches: a connection costs two files.
+//
+// Owns: the listening sockets, a thread. Threads: one, for all calls.
+class Listener {
+ public:
+  struct Options {
+    std::string address;  // "host:port"; port 0 takes a free one
+    int max_connections = 1024;
+    // Outlive the listener. nullptr: not counted.
+    prometheus::Gauge* connections = nullptr;  // that have not ended; 0 after Stop
+    prometheus::Counter* refused = nullptr;    // reset at once
+  };
+  // Takes over a connected, non-blocking socket. On the listener's thread; must not block.
+  using Serve = std::function<void(FileDescriptor connection)>;
+
+  // Listens at every address that the host has, on one port. Connections wait until Start.
+  // Fails: UNAVAILABLE malformed, taken, or no address of this machine.
+  static absl::StatusOr<std::unique_ptr<Listener>> Listen(Options options);
+
+  ~Listener();  // Stop
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  int port() const { return port_; }
+
+  // Accepts from now on. Once.
+  void Start(Serve serve);
+
+  // Accepts no more, and forgets the connections, which live on. `serve` is not called any more.
+  void Stop();
+
+ private:
+  explicit Listener(Options options);
+
+  absl::Status Open();
+  absl::Status OpenOne(const addrinfo& address);
+  void Run();
+  void AcceptAll(int socket);
+  // Whether there may be another.
+  bool AcceptOne(int socket);
+  void Refuse(FileDescriptor connection);
+  void Forget(int watched);
+  void CountConnections();
+  // Accepts no more until something happens or a short time has passed.
+  void Pause();
+  // Looks at the listening sockets, or does not.
+  void Listening(bool on);
+
+  // Constant after Listen.
+  const Options options_;
+  FileDescriptor events_;   // epoll
+  FileDescriptor stopped_;  // eventfd
+  std::vector<FileDescriptor> sockets_;
+  int port_ = 0;
+
+  std::thread thread_;
+
+  // The thread's.
+  Serve serve_;
+  std::unordered_set<int> watched_;  // the second descriptors
+  bool paused_ = false;
+  bool told_ = false;  // the log, that connections cannot be served; until one is
+};
+
+}  // namespace thinkwire::rpc

@@ -1,0 +1,196 @@
+#include "common/rpc/listener.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/mutex.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+constexpr int kNever = 60'000;  // ms; not reached by a passing test
+
+FileDescriptor Connect(int port) {
+  FileDescriptor connection(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(connection.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+            0)
+      << errno;
+  return connection;
+}
+
+// Waits until the peer ends the connection. Whether by a reset.
+bool EndsInReset(const FileDescriptor& connection) {
+  std::array<char, 1> byte{};
+  const ssize_t got = recv(connection.get(), byte.data(), byte.size(), 0);
+  EXPECT_LE(got, 0);
+  return got < 0 && errno == ECONNRESET;
+}
+
+class ListenerTest : public testing::Test {
+ protected:
+  static constexpr int kLimit = 3;
+
+  void SetUp() override {
+    auto listener = Listener::Listen({.address = "127.0.0.1:0",
+                                      .max_connections = kLimit,
+                                      .connections = &connections_,
+                                      .refused = &refused_});
+    ASSERT_TRUE(listener.ok()) << listener.status();
+    listener_ = *std::move(listener);
+    listener_->Start([this](FileDescriptor connection) {
+      MutexLock lock(mu_);
+      served_.push_back(std::move(connection));
+      changed_.NotifyAll();
+    });
+  }
+
+  FileDescriptor Dial() const { return Connect(listener_->port()); }
+
+  void AwaitServed(std::size_t count) {
+    MutexLock lock(mu_);
+    while (served_.size() < count) changed_.Wait(mu_);
+    EXPECT_EQ(served_.size(), count);
+  }
+
+  // The gauge is all that tells of an end.
+  void AwaitConnections(double count) const {
+    while (connections_.Value() != count) std::this_thread::yield();
+  }
+
+  prometheus::Gauge connections_;
+  prometheus::Counter refused_;
+  Mutex mu_;
+  CondVar changed_;
+  std::vector<FileDescriptor> served_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<Listener> listener_;
+};
+
+TEST_F(ListenerTest, OneTooManyIsResetUntilAnotherEnds) {
+  std::vector<FileDescriptor> clients;
+  for (int i = 0; i < kLimit; ++i) clients.push_back(Dial());
+  AwaitServed(kLimit);
+  EXPECT_TRUE(EndsInReset(Dial()));
+  EXPECT_TRUE(EndsInReset(Dial()));
+  EXPECT_EQ(refused_.Value(), 2);
+
+  clients.pop_back();  // by its client
+  AwaitConnections(kLimit - 1);
+  clients.push_back(Dial());
+  AwaitServed(kLimit + 1);
+
+  {
+    MutexLock lock(mu_);  // by who serves it
+    shutdown(served_.front().get(), SHUT_RDWR);
+  }
+  AwaitConnections(kLimit - 1);
+  clients.push_back(Dial());
+  AwaitServed(kLimit + 2);
+  EXPECT_EQ(refused_.Value(), 2);
+}
+
+TEST_F(ListenerTest, DataIsLeftToWhoServes) {
+  const FileDescriptor client = Dial();
+  AwaitServed(1);
+  ASSERT_EQ(send(client.get(), "hello", 5, 0), 5);
+  MutexLock lock(mu_);
+  pollfd readable{.fd = served_.front().get(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(poll(&readable, 1, kNever), 1);
+  std::array<char, 8> text{};
+  EXPECT_EQ(recv(served_.front().get(), text.data(), text.size(), 0), 5);
+  EXPECT_STREQ(text.data(), "hello");
+}
+
+TEST_F(ListenerTest, ConnectionsOutliveIt) {
+  const FileDescriptor client = Dial();
+  AwaitServed(1);
+  listener_->Stop();
+  EXPECT_EQ(connections_.Value(), 0);
+  MutexLock lock(mu_);
+  ASSERT_EQ(send(served_.front().get(), "x", 1, 0), 1);
+  std::array<char, 1> byte{};
+  EXPECT_EQ(recv(client.get(), byte.data(), byte.size(), 0), 1);
+}
+
+TEST_F(ListenerTest, AcceptsAgainAfterFilesHaveRunOut) {
+  // The client's end is there first, then no file is left for the server's.
+  FileDescriptor waiting(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(waiting.get()) + 1;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(listener_->port()));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(waiting.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+            0);
+  pollfd ended{.fd = waiting.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&ended, 1, 300), 0);  // it waits, and is not lost
+  EXPECT_EQ(connections_.Value(), 0);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  AwaitServed(1);
+}
+
+TEST(Listener, RefusesWhatItCannotHave) {
+  const auto first = Listener::Listen({.address = "127.0.0.1:0"});
+  ASSERT_TRUE(first.ok()) << first.status();
+  const std::string taken = absl::StrCat("127.0.0.1:", (*first)->port());
+  for (const std::string& address :
+       {taken, std::string("127.0.0.1"), std::string("::1:80"), std::string("[::1:80"),
+        std::string("127.0.0.1:http"), std::string("127.0.0.1:99999"), std::string("192.0.2.1:0"),
+        std::string("no.such.host.invalid:0")}) {
+    const auto listener = Listener::Listen({.address = address});
+    EXPECT_EQ(listener.status().code(), absl::StatusCode::kUnavailable) << address;
+    EXPECT_NE(listener.status().message().find(address), absl::string_view::npos)
+        << listener.status();
+  }
+}
+
+TEST(Listener, TakesEveryAddressOfAName) {
+  for (const std::string address : {"localhost:0", ":0", "0.0.0.0:0", "[::]:0"}) {
+    auto listener = Listener::Listen({.address = address});
+    if (address == "[::]:0" && !listener.ok()) continue;  // a machine without IPv6
+    ASSERT_TRUE(listener.ok()) << listener.status();
+    const FileDescriptor client = Connect((*listener)->port());  // by IPv4
+  }
+}
+
+TEST(Listener, MakesRoomWithinTheHardLimit) {
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit before = limit;
+  limit.rlim_cur = 300;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(MakeRoomForConnections(10), 10);
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(limit.rlim_cur, 300);
+  EXPECT_EQ(MakeRoomForConnections(100), 100);
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_GE(limit.rlim_cur, 2 * 100);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+}  // namespace
+}  // namespace thinkwire::rpc

@@ -33,6 +33,9 @@ absl::Status StatusOf(engine::EndReason reason) {
     case EndReason::kDeadline:
       return rpc::Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
                         "the deadline has passed");
+    case EndReason::kDeadlineTooSoon:
+      return rpc::Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_TOO_SOON",
+                        "the prompt cannot be computed before the deadline");
     case EndReason::kSlowReader:
       return rpc::Error(absl::StatusCode::kResourceExhausted, "SLOW_CONSUMER",
                         "the stream was not read for too long");
@@ -56,6 +59,7 @@ Outcome OutcomeOf(engine::EndReason reason) {
     case EndReason::kCancelled:
       return Outcome::kCancelled;
     case EndReason::kDeadline:
+    case EndReason::kDeadlineTooSoon:
       return Outcome::kDeadline;
     case EndReason::kSlowReader:
       return Outcome::kSlowConsumer;

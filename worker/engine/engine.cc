@@ -191,7 +191,7 @@ void Engine::Loop::CollectStep() {
   doing_ = EnginePulse::kCollecting;
   const StepResult result = runner_.Collect();
   doing_ = EnginePulse::kTurning;
-  scheduler_.Apply(result);
+  scheduler_.Apply(result, clock_.Now());
   ++steps_;
 }
 

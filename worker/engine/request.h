@@ -36,14 +36,15 @@ struct Request {
 
 // Why an output ended.
 enum class EndReason : std::uint8_t {
-  kEndOfSequence,  // the model drew an end-of-sequence id
-  kStopId,         // the model drew one of Request::stop_ids that is no end-of-sequence id
-  kLength,         // max_tokens, or the context is full
-  kCancelled,      // Engine::Cancel
-  kDeadline,       // Request::deadline passed
-  kSlowReader,     // the stream stayed full longer than EngineConfig::slow_reader_timeout
-  kNotFinite,      // the model gave NaN or infinity
-  kShutdown,       // Engine::Stop while it ran
+  kEndOfSequence,    // the model drew an end-of-sequence id
+  kStopId,           // the model drew one of Request::stop_ids that is no end-of-sequence id
+  kLength,           // max_tokens, or the context is full
+  kCancelled,        // Engine::Cancel
+  kDeadline,         // Request::deadline passed
+  kDeadlineTooSoon,  // before its prompt could be computed, at the best pace seen lately
+  kSlowReader,       // the stream stayed full longer than EngineConfig::slow_reader_timeout
+  kNotFinite,        // the model gave NaN or infinity
+  kShutdown,         // Engine::Stop while it ran
 };
 
 // One drawn token.

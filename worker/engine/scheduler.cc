@@ -12,7 +12,8 @@ Scheduler::Scheduler(SchedulerConfig config, const RunnerLimits& limits)
     : config_(std::move(config)),
       limits_(limits),
       pool_(limits.num_blocks),
-      cache_(pool_, limits.block_tokens) {
+      cache_(pool_, limits.block_tokens),
+      pace_(limits.max_in_flight) {
   CHECK(limits_.max_num_seqs >= 1 && limits_.max_num_batched_tokens >= 1 &&
             limits_.max_model_len >= 2 && limits_.block_tokens >= 1,
         "the runner's limits allow something to run");
@@ -78,13 +79,17 @@ std::optional<Clock::TimePoint> Scheduler::NextExpiry() const {
   return next;
 }
 
-void Scheduler::Apply(const StepResult& result) {
+void Scheduler::Apply(const StepResult& result, Clock::TimePoint now) {
   CHECK(!in_flight_.empty() && in_flight_.front().step == result.step,
         "results come in the order of their plans");
   PlannedStep step = std::move(in_flight_.front());
   in_flight_.pop_front();
   retiring_blocks_ -= static_cast<std::int32_t>(step.given_up.size());
   step.given_up.clear();
+  // Steps of a few tokens say nothing of how fast many are.
+  if (step.tokens >= limits_.max_num_batched_tokens / 2) {
+    pace_.Record(step.tokens, now - step.planned_at, now);
+  }
   std::size_t drawn = 0;
   for (const PlannedRow& row : step.rows) {
     Sequence& sequence = *row.sequence;

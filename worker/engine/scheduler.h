@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "worker/engine/block_pool.h"
+#include "worker/engine/prefill_pace.h"
 #include "worker/engine/prefix_cache.h"
 #include "worker/engine/prefix_use.h"
 #include "worker/engine/request.h"
@@ -38,8 +39,9 @@ struct SchedulerConfig {
 // Full blocks of committed ids enter the prefix cache once the step that writes their last token
 // was submitted: later plans may read them, as the runner computes in order; the same plan may not.
 // A sequence is admitted with the cached blocks that its ids begin with, but always computes its
-// last id, whose logits it needs. If two computed the same block, the later one changes over to the
-// cached one and gives its own back, so that a chain of cached blocks is held as a whole.
+// last id, whose logits it needs. Where that cannot be done before its deadline, it is ended
+// instead of admitted (PrefillPace). If two computed the same block, the later one changes over to
+// the cached one and gives its own back, so that a chain of cached blocks is held as a whole.
 //
 // Plans may be made while earlier ones are in flight. Slots and blocks are free again when the last
 // step that names them was collected; what a sequence draws after its end is dropped.
@@ -73,8 +75,8 @@ class Scheduler {
   // something happens outside. REQUIRES: fewer than max_in_flight plans in flight.
   StepPlan Plan(Clock::TimePoint now);
 
-  // Takes the result of the oldest plan in flight.
-  void Apply(const StepResult& result);
+  // Takes the result of the oldest plan in flight, which came back at `now`.
+  void Apply(const StepResult& result, Clock::TimePoint now);
 
   void ReportQueue(Clock::TimePoint now) { queue_.Report(now); }
 
@@ -100,6 +102,8 @@ class Scheduler {
     std::uint64_t step = 0;
     std::vector<PlannedRow> rows;
     std::vector<BlockHandle> given_up;  // exchanged for others, but it may name them
+    std::int32_t tokens = 0;            // inputs
+    Clock::TimePoint planned_at;
   };
   // A plan in the making.
   struct Draft {
@@ -115,8 +119,10 @@ class Scheduler {
   void PlanPrefills(Draft& draft);
   void PlanPrefill(Sequence& sequence, Draft& draft);
   void Admit(Draft& draft);
-  // Gives the front of the queue its slot and blocks, if enough are free.
+  // Gives the front of the queue its slot and blocks, if enough are free, or ends it, if it cannot
+  // be computed in time. Whether it left the queue.
   bool AdmitNext(Draft& draft);
+  bool IsTooLate(const Sequence& sequence, std::size_t cached_blocks, Clock::TimePoint now) const;
   std::vector<std::int32_t> CachedBlocks(const Sequence& sequence) const;
   void CountPrefixUse(const Sequence& sequence);
   bool MaySample(Sequence& sequence, Clock::TimePoint now);
@@ -160,6 +166,7 @@ class Scheduler {
   std::uint64_t preemptions_ = 0;
   std::uint64_t recomputed_tokens_ = 0;
   PrefixUse prefix_use_;
+  PrefillPace pace_;
 };
 
 }  // namespace thinkwire::worker::engine

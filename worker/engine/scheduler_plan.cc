@@ -35,7 +35,11 @@ StepPlan Scheduler::Plan(Clock::TimePoint now) {
   Admit(draft);
   if (draft.rows.empty()) return {};
   draft.plan.step = ++last_step_;
-  in_flight_.push_back({.step = draft.plan.step, .rows = std::move(draft.rows), .given_up = {}});
+  in_flight_.push_back({.step = draft.plan.step,
+                        .rows = std::move(draft.rows),
+                        .given_up = {},
+                        .tokens = limits_.max_num_batched_tokens - draft.budget,
+                        .planned_at = draft.now});
   return std::move(draft.plan);
 }
 
@@ -77,6 +81,10 @@ bool Scheduler::AdmitNext(Draft& draft) {
   if (spare < 1) return false;  // the block of the last id is never a shared one
   const std::int32_t blocks = BlocksFor(sequence.committed(), limits_.block_tokens);
   const std::vector<std::int32_t> cached = CachedBlocks(sequence);
+  if (IsTooLate(sequence, cached.size(), draft.now)) {
+    End(sequence.handle(), EndReason::kDeadlineTooSoon);
+    return true;
+  }
   const auto shared = static_cast<std::int32_t>(std::ranges::count_if(
       cached, [this](std::int32_t block) { return pool_.references(block) > 0; }));
   if (blocks - shared > spare) return false;
@@ -94,6 +102,14 @@ bool Scheduler::AdmitNext(Draft& draft) {
   if (!std::exchange(sequence.started, true)) sequence.stream->SetStarted(sequence.computed());
   PlanPrefill(sequence, draft);
   return true;
+}
+
+bool Scheduler::IsTooLate(const Sequence& sequence, std::size_t cached_blocks,
+                          Clock::TimePoint now) const {
+  if (!sequence.request().deadline) return false;
+  const std::int32_t cached = static_cast<std::int32_t>(cached_blocks) * limits_.block_tokens;
+  const auto at_least = pace_.AtLeast(sequence.committed() - cached, now);
+  return at_least && now + *at_least > *sequence.request().deadline;
 }
 
 std::vector<std::int32_t> Scheduler::CachedBlocks(const Sequence& sequence) const {

@@ -53,7 +53,7 @@ class Stepper {
   }
 
   void Collect() {
-    scheduler_.Apply(runner_.Collect());
+    scheduler_.Apply(runner_.Collect(), clock_.Now());
     scheduler_.CheckInvariants();
   }
 

@@ -1,10 +1,8 @@
 #include "worker/model/model_runner.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
@@ -12,7 +10,7 @@
 #include "worker/model/config.h"
 #include "worker/model/fault.h"
 #include "worker/model/fingerprint.h"
-#include "worker/model/kv_cache.h"
+#include "worker/model/memory_budget.h"
 #include "worker/model/random_weights.h"
 #include "worker/model/tensor_parallel.h"
 #include "worker/model/threaded_runner.h"
@@ -71,79 +69,6 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
   if (options.random_weights) return std::make_unique<RandomWeights>(options.seed);
   ASSIGN_OR_RETURN(auto checkpoint, CheckpointWeights::Open(options.model_dir, config));
   return checkpoint;
-}
-
-std::string GiB(std::int64_t bytes) {
-  return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
-}
-
-// What logit biases and penalties take on each rank: a sequence's counts, adjusted logits, biases.
-std::int64_t AdjustingBytes(const RunnerLimits& limits) {
-  constexpr auto kBiasBytes = static_cast<std::int64_t>(
-      engine::kNumPhases * engine::kMaxLogitBiases * sizeof(kernels::LogitBias));
-  return limits.max_num_seqs * (8 * std::int64_t{limits.vocab_size} + kBiasBytes);
-}
-
-// Memory of a rank on its own device: what is free, and what all but the KV cache takes of it.
-// Activations and the device's scratch memory grow with the tokens of a step, logits with the
-// sequences; recorded steps and the libraries' own memory come out of a fixed reserve.
-absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelOptions& options,
-                                                const ModelConfig& config,
-                                                const RunnerLimits& limits,
-                                                const kernels::Backend& device) {
-  constexpr std::int64_t kReserveBytes = std::int64_t{3} << 29;
-  const std::int64_t ranks = options.tensor_parallel_size;
-  const RankShape shape = ShapeOfRank(config, 0, options.tensor_parallel_size);
-  const KvLayout layout =
-      GroupedQueryKvLayout(config, shape, limits.block_tokens, device.activation_dtype());
-  const std::int64_t embedding_bytes = 2 * config.vocab_size * config.hidden_size;
-  const std::int64_t weights =
-      (2 * CountParameters(config) - embedding_bytes) / ranks + embedding_bytes;
-  const std::int64_t qkv = (shape.num_heads + 2 * shape.num_kv_heads) * config.head_dim;
-  const std::int64_t token_bytes =
-      2 * (4 * config.hidden_size + 2 * qkv + shape.ffn) + std::max(4 * qkv, 4 * shape.ffn);
-  const std::int64_t workspace = limits.max_num_batched_tokens * token_bytes +
-                                 limits.max_num_seqs * 8 * shape.vocab * ranks +
-                                 AdjustingBytes(limits) + kReserveBytes;
-  const auto usable = static_cast<std::int64_t>(static_cast<double>(device.FreeMemory()) *
-                                                options.gpu_memory_utilization);
-  KvCacheDemand demand;
-  demand.memory_bytes = options.kv_cache_memory_bytes > 0 ? options.kv_cache_memory_bytes / ranks
-                                                          : usable - weights - workspace;
-  demand.block_bytes = layout.block_bytes();
-  demand.block_tokens = limits.block_tokens;
-  demand.max_num_seqs = limits.max_num_seqs;
-  demand.max_model_len = limits.max_model_len;
-  if (demand.memory_bytes < demand.block_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the model does not fit: of ", GiB(device.FreeMemory()), " free on a device ", GiB(usable),
-        " may be taken (gpu_memory_utilization), weights take ", GiB(weights), " and workspace ",
-        GiB(workspace),
-        "; lower max_num_batched_tokens or max_num_seqs, raise tensor_parallel_size, or serve a "
-        "smaller variant"));
-  }
-  return ChooseNumBlocks(demand);
-}
-
-// Blocks in the KV cache, after what the weights will take of the machine's memory.
-absl::StatusOr<std::int32_t> ChooseBlocks(const ModelOptions& options, const ModelConfig& config,
-                                          const RunnerLimits& limits,
-                                          const kernels::Backend& device) {
-  if (device.FreeMemory() > 0) return ChooseDeviceBlocks(options, config, limits, device);
-  const std::int32_t ranks = options.tensor_parallel_size;
-  const KvLayout layout = GroupedQueryKvLayout(config, ShapeOfRank(config, 0, ranks),
-                                               limits.block_tokens, device.activation_dtype());
-  const std::int64_t embedding_bytes = 2 * config.vocab_size * config.hidden_size;
-  const std::int64_t weight_bytes = 2 * CountParameters(config) + (ranks - 1) * embedding_bytes;
-  KvCacheDemand demand;
-  demand.memory_bytes = options.kv_cache_memory_bytes;
-  demand.block_bytes = layout.block_bytes() * ranks;
-  demand.available_bytes = std::max<std::int64_t>(
-      0, AvailableHostMemory() - weight_bytes - ranks * AdjustingBytes(limits));
-  demand.block_tokens = limits.block_tokens;
-  demand.max_num_seqs = limits.max_num_seqs;
-  demand.max_model_len = limits.max_model_len;
-  return ChooseNumBlocks(demand);
 }
 
 ModelInfo Describe(const ModelConfig& config, const RunnerLimits& limits,
@@ -221,7 +146,12 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedMode
     return absl::InvalidArgumentError("the fault device_error needs a GPU");
   }
   ASSIGN_OR_RETURN(parts.limits.num_blocks,
-                   ChooseBlocks(options, parts.config, parts.limits, device));
+                   ChooseBlocks(parts.config, parts.limits,
+                                {.device_bytes = device.FreeMemory(),
+                                 .utilization = options.gpu_memory_utilization,
+                                 .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
+                                 .ranks = options.tensor_parallel_size,
+                                 .dtype = device.activation_dtype()}));
   parts.info =
       Describe(parts.config, parts.limits, *source, device.name(), options.tensor_parallel_size);
   parts.devices = std::move(devices);

@@ -1,0 +1,101 @@
+#include "worker/model/memory_budget.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace thinkwire::worker::model {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+
+// DeepSeek-R1-Distill-Qwen-7B: 14.2 GiB of bf16 weights; a token's keys and values take
+// 28 layers * 2 * 4 heads * 128 * 2 bytes = 56 KiB.
+ModelConfig Qwen7b() {
+  ModelConfig config;
+  config.hidden_size = 3584;
+  config.num_layers = 28;
+  config.num_heads = 28;
+  config.num_kv_heads = 4;
+  config.head_dim = 128;
+  config.intermediate_size = 18944;
+  config.vocab_size = 152064;
+  return config;
+}
+
+engine::RunnerLimits Limits() {
+  engine::RunnerLimits limits;
+  limits.max_num_seqs = 64;
+  limits.max_num_batched_tokens = 2048;
+  limits.max_model_len = 32768;
+  limits.block_tokens = 16;
+  limits.vocab_size = 151665;
+  return limits;
+}
+
+MemoryOffer Gpu(std::int64_t gib) {
+  return {.device_bytes = gib * kGiB, .dtype = kernels::DType::kBf16};
+}
+
+std::string Refusal(const MemoryOffer& offer) {
+  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), offer);
+  EXPECT_EQ(blocks.status().code(), absl::StatusCode::kInvalidArgument) << blocks.status();
+  return std::string(blocks.status().message());
+}
+
+TEST(MemoryBudgetTest, TheCacheGetsWhatWeightsAndWorkspaceLeave) {
+  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), Gpu(80));
+  ASSERT_TRUE(blocks.ok()) << blocks.status();
+  const std::int64_t tokens = std::int64_t{*blocks} * 16;
+  // At most 72 - 14.2 GiB, and at least that without 3 GiB of workspace.
+  EXPECT_LT(tokens * 56 * 1024, (72 * kGiB) - (14 * kGiB));
+  EXPECT_GT(tokens * 56 * 1024, (72 * kGiB) - (18 * kGiB));
+}
+
+TEST(MemoryBudgetTest, RefusesAModelThatDoesNotFitWithTheNumbers) {
+  const std::string message = Refusal(Gpu(16));
+  EXPECT_THAT(message, HasSubstr("does not fit: of 16.0 GiB free on a device 14.4 GiB may be"));
+  EXPECT_THAT(message, HasSubstr("weights take 14.2 GiB and workspace "));
+  EXPECT_THAT(message, HasSubstr("raise tensor_parallel_size, or serve a smaller variant"));
+}
+
+TEST(MemoryBudgetTest, MoreDevicesShareTheWeights) {
+  MemoryOffer offer = Gpu(16);
+  offer.ranks = 2;
+  EXPECT_TRUE(ChooseBlocks(Qwen7b(), Limits(), offer).ok());
+}
+
+TEST(MemoryBudgetTest, FewerSequencesTakeLessWorkspace) {
+  engine::RunnerLimits many = Limits();
+  many.max_num_seqs = 512;
+  const auto few = ChooseBlocks(Qwen7b(), Limits(), Gpu(24));
+  const auto more = ChooseBlocks(Qwen7b(), many, Gpu(24));
+  ASSERT_TRUE(few.ok() && more.ok());
+  EXPECT_LT(*more, *few);
+}
+
+TEST(MemoryBudgetTest, AGivenCacheMustFit) {
+  MemoryOffer offer = Gpu(80);
+  offer.kv_cache_memory_bytes = 7 * kGiB;
+  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), offer);
+  ASSERT_TRUE(blocks.ok()) << blocks.status();
+  EXPECT_EQ(*blocks, 7 * kGiB / (std::int64_t{56} * 1024 * 16));
+  offer.kv_cache_memory_bytes = 70 * kGiB;
+  EXPECT_THAT(Refusal(offer), HasSubstr("it asks for 70.0 GiB on a device, where "));
+  offer.ranks = 2;  // 35 GiB on each
+  EXPECT_TRUE(ChooseBlocks(Qwen7b(), Limits(), offer).ok());
+}
+
+TEST(MemoryBudgetTest, TheHostGivesWhatIsAskedFor) {
+  MemoryOffer offer;
+  offer.kv_cache_memory_bytes = std::int64_t{112} * 1024 * 16 * 10;  // float32: twice as much
+  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), offer);
+  ASSERT_TRUE(blocks.ok()) << blocks.status();
+  EXPECT_EQ(*blocks, 10);
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::model

@@ -3,7 +3,6 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <prometheus/registry.h>
 #include <sys/socket.h>
@@ -22,6 +21,7 @@
 #include "common/metrics.h"
 #include "common/rpc/channel.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "tests/common/rpc/dial.h"
 
 namespace thinkwire::rpc {
 namespace {
@@ -68,17 +68,6 @@ double Value(Metrics& metrics, const std::string& name) {
 }
 
 double Connections(Metrics& metrics) { return Value(metrics, "test_connections"); }
-
-FileDescriptor Dial(int port) {
-  FileDescriptor connection(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(connect(connection.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
-            0);
-  return connection;
-}
 
 // A wire between one client and the server, which can be cut: then nothing arrives any more, and
 // nobody is told.

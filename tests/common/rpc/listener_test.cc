@@ -1,8 +1,6 @@
 #include "common/rpc/listener.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
@@ -13,7 +11,6 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdint>
 #include <string>
 #include <thread>
 #include <utility>
@@ -21,23 +18,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
+#include "tests/common/rpc/dial.h"
 
 namespace thinkwire::rpc {
 namespace {
 
 constexpr int kNever = 60'000;  // ms; not reached by a passing test
-
-FileDescriptor Connect(int port) {
-  FileDescriptor connection(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(connect(connection.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
-            0)
-      << errno;
-  return connection;
-}
 
 // Waits until the peer ends the connection. Whether by a reset.
 bool EndsInReset(const FileDescriptor& connection) {
@@ -65,7 +51,7 @@ class ListenerTest : public testing::Test {
     });
   }
 
-  FileDescriptor Dial() const { return Connect(listener_->port()); }
+  FileDescriptor Dial() const { return rpc::Dial(listener_->port()); }
 
   void AwaitServed(std::size_t count) {
     MutexLock lock(mu_);
@@ -133,19 +119,12 @@ TEST_F(ListenerTest, ConnectionsOutliveIt) {
 }
 
 TEST_F(ListenerTest, AcceptsAgainAfterFilesHaveRunOut) {
-  // The client's end is there first, then no file is left for the server's.
-  FileDescriptor waiting(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-  rlimit none = before;
-  none.rlim_cur = static_cast<rlim_t>(waiting.get()) + 1;
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<std::uint16_t>(listener_->port()));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(connect(waiting.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
-            0);
+  rlimit one_more = before;
+  one_more.rlim_cur = static_cast<rlim_t>(FileDescriptor(dup(STDERR_FILENO)).get()) + 1;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &one_more), 0);
+  const FileDescriptor waiting = Dial();  // takes it, and leaves none for the listener's end
   pollfd ended{.fd = waiting.get(), .events = POLLIN, .revents = 0};
   EXPECT_EQ(poll(&ended, 1, 300), 0);  // it waits, and is not lost
   EXPECT_EQ(connections_.Value(), 0);
@@ -173,7 +152,7 @@ TEST(Listener, TakesEveryAddressOfAName) {
     auto listener = Listener::Listen({.address = address});
     if (address == "[::]:0" && !listener.ok()) continue;  // a machine without IPv6
     ASSERT_TRUE(listener.ok()) << listener.status();
-    const FileDescriptor client = Connect((*listener)->port());  // by IPv4
+    const FileDescriptor client = Dial((*listener)->port());  // by IPv4
   }
 }
 

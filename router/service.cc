@@ -73,9 +73,9 @@ RouteQuery MakeQuery(const Request& request) {
   return query;
 }
 
-CallContext MakeContext(const grpc::CallbackServerContext& context) {
+CallContext MakeContext(const grpc::CallbackServerContext& context, const Clock& clock) {
   CallContext call;
-  call.deadline = context.deadline();
+  call.deadline = rpc::DeadlineOf(context, clock);
   const auto found = context.client_metadata().find("traceparent");
   if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
     call.traceparent.assign(found->second.data(), found->second.size());
@@ -116,7 +116,7 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
   GenerateCall(ReasoningService& service, const grpc::CallbackServerContext& context)
       : StreamWriter(kMessageCapacity),
         service_(service),
-        context_(MakeContext(context)),
+        context_(MakeContext(context, service.shared_.clock)),
         arrival_(service.shared_.clock.Now()),
         request_id_(absl::StrFormat("%016x%016x", RandomBits(), RandomBits())) {}
 
@@ -200,8 +200,8 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
 
   // gRPC cancels a call whose deadline has passed; whichever was first, it was the deadline.
   absl::Status CancelStatus() const {
-    const auto left = context_.deadline - std::chrono::system_clock::now();
-    if (left <= rpc::DeadlineSlack(service_.shared_.clock.Now() - arrival_)) {
+    const Clock::TimePoint now = service_.shared_.clock.Now();
+    if (context_.deadline && now + rpc::DeadlineSlack(now - arrival_) >= *context_.deadline) {
       return absl::DeadlineExceededError("the deadline has passed");
     }
     return absl::CancelledError("the client has cancelled");
@@ -353,8 +353,9 @@ grpc::ServerUnaryReactor* ReasoningService::CountTokens(grpc::CallbackServerCont
   auto lease = shared_.pool.Pick(route->variant);
   if (!lease.ok()) return FinishUnary(context, lease.status());
 
-  CallContext call = MakeContext(*context);
-  call.deadline = std::min(call.deadline, std::chrono::system_clock::now() + kCountTokensLimit);
+  CallContext call = MakeContext(*context, shared_.clock);
+  const Clock::TimePoint limit = shared_.clock.Now() + kCountTokensLimit;
+  call.deadline = std::min(call.deadline.value_or(limit), limit);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   auto held = std::make_shared<std::optional<WorkerLease>>(*std::move(lease));
   held->value().client().CountTokens(

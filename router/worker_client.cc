@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
 
 namespace thinkwire::router {
@@ -18,8 +19,8 @@ namespace {
 // How long a client should wait after a worker was lost: another connection attempt.
 constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
 
-void Prepare(const CallContext& call, grpc::ClientContext& context) {
-  context.set_deadline(call.deadline);
+void Prepare(const CallContext& call, const Clock& clock, grpc::ClientContext& context) {
+  if (call.deadline) rpc::SetDeadline(*call.deadline, clock, context);
   if (!call.traceparent.empty()) context.AddMetadata("traceparent", call.traceparent);
 }
 
@@ -57,13 +58,13 @@ class Attempt final : public WorkerAttempt,
                       public std::enable_shared_from_this<Attempt> {
  public:
   Attempt(std::string worker, std::shared_ptr<v1::WorkerService::Stub> stub,
-          const v1::WorkerGenerateRequest& request, const CallContext& call,
+          const v1::WorkerGenerateRequest& request, const CallContext& call, const Clock& clock,
           std::shared_ptr<Reader> reader)
       : worker_(std::move(worker)),
         stub_(std::move(stub)),
         request_(request),
         reader_(std::move(reader)) {
-    Prepare(call, context_);
+    Prepare(call, clock, context_);
   }
 
   void Start() override {
@@ -221,15 +222,17 @@ class Watcher final : public StatusWatch,
 
 }  // namespace
 
-WorkerClient::WorkerClient(std::string address)
-    : address_(std::move(address)), stub_(v1::WorkerService::NewStub(rpc::MakeChannel(address_))) {}
+WorkerClient::WorkerClient(std::string address, const Clock& clock)
+    : address_(std::move(address)),
+      clock_(clock),
+      stub_(v1::WorkerService::NewStub(rpc::MakeChannel(address_))) {}
 
 WorkerClient::~WorkerClient() = default;
 
 std::shared_ptr<WorkerAttempt> WorkerClient::Generate(
     const v1::WorkerGenerateRequest& request, const CallContext& context,
     std::shared_ptr<WorkerAttempt::Reader> reader) const {
-  return std::make_shared<Attempt>(address_, stub_, request, context, std::move(reader));
+  return std::make_shared<Attempt>(address_, stub_, request, context, clock_, std::move(reader));
 }
 
 void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
@@ -244,7 +247,7 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
   auto call = std::make_shared<Call>();
   call->request = request;
   call->stub = stub_;
-  Prepare(context, call->context);
+  Prepare(context, clock_, call->context);
   stub_->async()->CountTokens(
       &call->context, &call->request, &call->response,
       [call, worker = address_, on_done = std::move(on_done)](const grpc::Status& status) {

@@ -17,8 +17,8 @@ namespace thinkwire::router {
 
 // What travels with every call to a worker.
 struct CallContext {
-  std::chrono::system_clock::time_point deadline;  // gRPC's kind; max(): none
-  std::string traceparent;                         // as received; empty: none
+  std::optional<Clock::TimePoint> deadline;  // nullopt: none
+  std::string traceparent;                   // as received; empty: none
 };
 
 // One attempt at a request on a worker. Reads one message at a time, so that a slow reader of ours
@@ -49,8 +49,8 @@ class WorkerAttempt {
 // Owns: the channel. Threads: any.
 class WorkerClient {
  public:
-  // "host:port". Connects when first used.
-  explicit WorkerClient(std::string address);
+  // "host:port". Connects when first used. Deadlines are times of `clock`, which outlives this.
+  WorkerClient(std::string address, const Clock& clock);
   ~WorkerClient();  // calls may outlive it
 
   const std::string& address() const { return address_; }
@@ -72,6 +72,7 @@ class WorkerClient {
 
  private:
   const std::string address_;
+  const Clock& clock_;
   const std::shared_ptr<v1::WorkerService::Stub> stub_;
 };
 

@@ -48,7 +48,7 @@ WorkerPool::WorkerPool(const RouterConfig& config, const Clock& clock,
     for (const std::string& address : variants_[v].workers) {
       Worker& worker = workers_.emplace_back();
       worker.variant = v;
-      worker.client = std::make_unique<WorkerClient>(address);
+      worker.client = std::make_unique<WorkerClient>(address, clock_);
       worker.next_watch = clock_.Now();
       worker.why_not = "not connected yet";
     }

@@ -22,16 +22,6 @@ constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
 constexpr Clock::Duration kDefaultStatusInterval = std::chrono::milliseconds(100);
 constexpr Clock::Duration kMinStatusInterval = std::chrono::milliseconds(10);
 
-// gRPC tells deadlines on the wall clock; only what is left of it is taken over.
-std::optional<Clock::TimePoint> DeadlineOf(const grpc::CallbackServerContext& context,
-                                           const Clock& clock) {
-  const auto deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return std::nullopt;
-  const auto left = deadline - std::chrono::system_clock::now();
-  if (left > std::chrono::hours(24 * 365)) return std::nullopt;
-  return clock.Now() + std::chrono::duration_cast<Clock::Duration>(left);
-}
-
 std::string MetadataOf(const grpc::CallbackServerContext& context, const char* key) {
   const auto found = context.client_metadata().find(key);
   if (found == context.client_metadata().end()) return "";
@@ -58,7 +48,7 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
       : StreamWriter(kMessageCapacity),
         service_(service),
         bytes_(bytes),
-        deadline_(DeadlineOf(context, service.shared_.clock)),
+        deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
               .traceparent = MetadataOf(context, "traceparent"),
               .arrival = service.shared_.clock.Now()} {}

@@ -1,10 +1,24 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 
 #include "common/clock.h"
 
+namespace grpc {
+class CallbackServerContext;
+class ClientContext;
+}  // namespace grpc
+
 namespace thinkwire::rpc {
+
+// When the call ends by its client's wish; nullopt: never. A time of `clock`, so that later steps
+// of the wall clock, which gRPC's interface tells deadlines in, change nothing.
+std::optional<Clock::TimePoint> DeadlineOf(const grpc::CallbackServerContext& context,
+                                           const Clock& clock);
+
+// Gives a call that is about to start `deadline`, a time of `clock`.
+void SetDeadline(Clock::TimePoint deadline, const Clock& clock, grpc::ClientContext& context);
 
 // How long before a call's deadline, as the server knows it, the client's own may end the call: the
 // server counts from the arrival of the request, and gRPC rounds the timeout that it sends up to

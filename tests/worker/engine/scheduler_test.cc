@@ -406,6 +406,45 @@ TEST_P(SchedulerTest, ReaderThatTakesInTimeStartsAnew) {
   EXPECT_EQ(slow.tokens().size(), 9U);
 }
 
+TEST_P(SchedulerTest, MatesOfAPausedReaderTakeTheStepsThatTheyTakeWithoutIt) {
+  limits_.max_num_batched_tokens = 8;  // what a paused sequence took of it would be missed
+  struct Course {
+    std::vector<std::vector<std::int32_t>> counts;  // of the rows, by step
+    std::vector<int> ends;                          // by mate: the step after which it has ended
+    bool operator==(const Course&) const = default;
+  };
+  const auto run = [&](bool beside_paused) {
+    Stepper stepper(limits_);
+    Reader slow(3);
+    if (beside_paused) stepper.Add(MakeRequest(9, 4, 100), slow);
+    stepper.RunDry();
+    EXPECT_EQ(stepper.scheduler().running(), beside_paused ? 1 : 0);
+    const std::size_t before = stepper.runner().plans().size();
+    std::vector<Reader> mates(4);
+    for (std::size_t i = 0; i < mates.size(); ++i) {
+      const auto more = static_cast<std::int32_t>(i);
+      stepper.Add(MakeRequest(i, 5 + 9 * more, 30 + 7 * more), mates[i]);
+    }
+    Course course{.counts = {}, .ends = std::vector<int>(mates.size())};
+    for (int step = 1; stepper.Turn(); ++step) {
+      for (std::size_t i = 0; i < mates.size(); ++i) {
+        mates[i].Take();
+        if (mates[i].ending() && course.ends[i] == 0) course.ends[i] = step;
+      }
+    }
+    const std::vector<StepPlan> plans = stepper.runner().plans();
+    for (std::size_t i = before; i < plans.size(); ++i) {
+      std::vector<std::int32_t>& counts = course.counts.emplace_back();
+      for (const Row& row : plans[i].rows) counts.push_back(row.count);
+    }
+    EXPECT_EQ(stepper.scheduler().running(), beside_paused ? 1 : 0);
+    return course;
+  };
+  const Course alone = run(false);
+  for (const int end : alone.ends) EXPECT_GE(end, 30);
+  EXPECT_EQ(run(true), alone);
+}
+
 // A prompt of two full steps that takes a second each, and then what a deadline must leave.
 class DeadlineTooSoonTest : public testing::TestWithParam<std::int32_t> {
  protected:

@@ -121,7 +121,10 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
         request_id_(absl::StrFormat("%016x%016x", RandomBits(), RandomBits())) {}
 
   // Neither the client's stream nor the worker's holds it any more.
-  ~GenerateCall() override { service_.OnGenerateEnded(); }
+  ~GenerateCall() override {
+    large_ = {};  // before the service may go
+    service_.OnGenerateEnded();
+  }
 
   // REQUIRES: owned by a shared pointer, and not launched yet.
   void Begin(const grpc::ByteBuffer& bytes) {
@@ -131,6 +134,7 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
  private:
   absl::Status TryBegin(const grpc::ByteBuffer& bytes) {
     if (service_.draining_) return Draining();
+    ASSIGN_OR_RETURN(large_, service_.large_requests_.Admit(bytes.Length()));
     v1::WorkerGenerateRequest request;
     v1::GenerateRequest& asked = *request.mutable_request();
     RETURN_IF_ERROR(rpc::ParseRequest(bytes, asked));
@@ -280,6 +284,7 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
   const std::string request_id_;
 
   // Set by Begin, then one hook at a time.
+  rpc::LargeRequests::Share large_;
   Route route_;
   std::string variant_;
   std::optional<WorkerLease> lease_;
@@ -344,6 +349,8 @@ grpc::ServerUnaryReactor* ReasoningService::AnswerNow(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* ReasoningService::CountTokens(grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* bytes,
                                                         grpc::ByteBuffer* response) {
+  auto large = large_requests_.Admit(bytes->Length());
+  if (!large.ok()) return FinishUnary(context, large.status());
   v1::WorkerCountTokensRequest request;
   absl::Status status = rpc::ParseRequest(*bytes, *request.mutable_request());
   if (status.ok()) status = rpc::CheckRequest(request.request());
@@ -357,8 +364,12 @@ grpc::ServerUnaryReactor* ReasoningService::CountTokens(grpc::CallbackServerCont
   const Clock::TimePoint limit = shared_.clock.Now() + kCountTokensLimit;
   call.deadline = std::min(call.deadline.value_or(limit), limit);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  auto held = std::make_shared<std::optional<WorkerLease>>(*std::move(lease));
-  held->value().client().CountTokens(
+  struct Held {
+    WorkerLease lease;
+    rpc::LargeRequests::Share large;
+  };
+  auto held = std::make_shared<std::optional<Held>>(Held{*std::move(lease), *std::move(large)});
+  held->value().lease.client().CountTokens(
       request, call,
       [reactor, response, held,
        variant = shared_.config.variants[route->variant].name](const WorkerClient::CountResult& r) {
@@ -370,7 +381,7 @@ grpc::ServerUnaryReactor* ReasoningService::CountTokens(grpc::CallbackServerCont
           count.set_max_model_len(r->max_model_len());
           *response = rpc::Serialize(count);
         }
-        held->reset();  // before the call is over, as the pool may then go
+        held->reset();  // before the call is over, as pool and service may then go
         reactor->Finish(rpc::ToGrpc(r.status()));
       });
   return reactor;

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/large_requests.h"
 #include "router/config.h"
 #include "router/policy.h"
 #include "router/router_metrics.h"
@@ -62,6 +63,7 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
   void OnGenerateEnded();
 
   const Shared shared_;
+  rpc::LargeRequests large_requests_;
   std::atomic<bool> draining_ = false;
 
   Mutex mu_;

@@ -63,6 +63,7 @@ class Attempt final : public WorkerAttempt,
       : worker_(std::move(worker)),
         stub_(std::move(stub)),
         request_(request),
+        number_(request.attempt()),
         reader_(std::move(reader)) {
     Prepare(call, clock, context_);
   }
@@ -73,6 +74,7 @@ class Attempt final : public WorkerAttempt,
     AddHold();  // ReadMore reads from outside gRPC's reactions
     StartRead(&response_);
     StartCall();
+    request_ = {};  // gRPC has its bytes; it may be large, and the stream long
   }
 
   void ReadMore() override {
@@ -128,9 +130,9 @@ class Attempt final : public WorkerAttempt,
   }
 
   absl::Status Check() const {
-    if (response_.attempt() != request_.attempt()) {
-      return ProtocolError(worker_, absl::StrCat("answers attempt ", response_.attempt(), ", not ",
-                                                 request_.attempt()));
+    if (response_.attempt() != number_) {
+      return ProtocolError(
+          worker_, absl::StrCat("answers attempt ", response_.attempt(), ", not ", number_));
     }
     if (response_.seq() != next_seq_) {
       return ProtocolError(worker_, absl::StrCat("sent event ", response_.seq(), " where event ",
@@ -157,7 +159,8 @@ class Attempt final : public WorkerAttempt,
 
   const std::string worker_;
   const std::shared_ptr<v1::WorkerService::Stub> stub_;
-  const v1::WorkerGenerateRequest request_;
+  v1::WorkerGenerateRequest request_;  // until Start
+  const std::int32_t number_;
   grpc::ClientContext context_;
 
   // gRPC's reactions only.

@@ -28,6 +28,11 @@ std::string MetadataOf(const grpc::CallbackServerContext& context, const char* k
   return std::string(found->second.data(), found->second.size());
 }
 
+absl::Status Draining() {
+  return rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
+                    "the worker is shutting down and takes no new requests");
+}
+
 absl::StatusOr<Clock::Duration> StatusInterval(const v1::WatchStatusRequest& request) {
   if (!request.has_min_interval()) return kDefaultStatusInterval;
   const Clock::Duration interval = std::chrono::seconds(request.min_interval().seconds()) +
@@ -53,12 +58,21 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
               .traceparent = MetadataOf(context, "traceparent"),
               .arrival = service.shared_.clock.Now()} {}
 
-  // On the text pool.
-  void Read() {
-    if (const absl::Status status = Begin(); !status.ok()) Refuse(status);
+  // Has the request read on the text pool, soon. Before Launch.
+  // Fails: RESOURCE_EXHAUSTED too much is in hand already.
+  absl::Status Post() {
+    ASSIGN_OR_RETURN(rpc::LargeRequests::Share share,
+                     service_.large_requests_.Admit(bytes_.Length()));
+    large_ = std::make_shared<rpc::LargeRequests::Share>(std::move(share));
+    auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
+    // The job has the bytes too, even if the call ends before it runs.
+    if (service_.shared_.pool.TryPost([self, large = large_] { self->Read(); })) {
+      return absl::OkStatus();
+    }
+    return service_.TextPoolIsFull();
   }
 
-  // Ends the call before the engine has it. Threads: as Read.
+  // Ends the call before the engine has it.
   void Refuse(const absl::Status& status) {
     ResponseStream::Refuse(service_.shared_, call_, status);
     StreamWriter::Finish(status);
@@ -70,6 +84,11 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   void Finish(const absl::Status& status) override { StreamWriter::Finish(status); }
 
  private:
+  // On the text pool.
+  void Read() {
+    if (const absl::Status status = Begin(); !status.ok()) Refuse(status);
+  }
+
   absl::Status Begin() {
     v1::WorkerGenerateRequest request;
     RETURN_IF_ERROR(rpc::ParseRequest(bytes_, request));
@@ -127,6 +146,7 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
       MutexLock lock(mu_);
       stream_.reset();
     }
+    large_.reset();  // before the service may go
     service_.OnGenerateEnded();
   }
 
@@ -144,6 +164,7 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
 
   WorkerService& service_;
   grpc::ByteBuffer bytes_;
+  std::shared_ptr<rpc::LargeRequests::Share> large_;  // from Post to OnEnded; Read's job has it too
   const std::optional<Clock::TimePoint> deadline_;
   ResponseStream::Call call_;
   Mutex mu_;
@@ -211,12 +232,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::Generate(
     ++num_generating_;
   }
   auto call = std::make_shared<GenerateCall>(*this, *context, *bytes);
-  if (draining_) {
-    call->Refuse(rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
-                            "the worker is shutting down and takes no new requests"));
-  } else if (!shared_.pool.TryPost([call] { call->Read(); })) {
-    call->Refuse(TextPoolIsFull());
-  }
+  const absl::Status status = draining_ ? Draining() : call->Post();
+  if (!status.ok()) call->Refuse(status);
   return rpc::StreamWriter::Launch(std::move(call));
 }
 
@@ -251,9 +268,17 @@ grpc::ServerUnaryReactor* WorkerService::CountTokens(grpc::CallbackServerContext
                                                      const grpc::ByteBuffer* bytes,
                                                      grpc::ByteBuffer* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const bool posted =
-      shared_.pool.TryPost([this, reactor, response, copy = grpc::ByteBuffer(*bytes)] {
-        reactor->Finish(rpc::ToGrpc(Count(copy, response)));
+  auto large = large_requests_.Admit(bytes->Length());
+  if (!large.ok()) {
+    reactor->Finish(rpc::ToGrpc(large.status()));
+    return reactor;
+  }
+  auto held = std::make_shared<rpc::LargeRequests::Share>(*std::move(large));
+  const bool posted = shared_.pool.TryPost(
+      [this, reactor, response, held = std::move(held), copy = grpc::ByteBuffer(*bytes)] {
+        const absl::Status status = Count(copy, response);
+        *held = {};  // before the call is over, as the service may then go
+        reactor->Finish(rpc::ToGrpc(status));
       });
   if (!posted) reactor->Finish(rpc::ToGrpc(TextPoolIsFull()));
   return reactor;

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/large_requests.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
 #include "worker/request_reader.h"
 #include "worker/response_stream.h"
@@ -56,6 +57,7 @@ class WorkerService final : public v1::WorkerService::WithRawCallbackMethod_Gene
   const ResponseStream::Shared shared_;
   const RequestReader& reader_;
   StatusBoard& board_;
+  rpc::LargeRequests large_requests_;
   std::atomic<bool> draining_ = false;
 
   Mutex mu_;

@@ -32,10 +32,12 @@ struct GrpcServerOptions {
   bool reflection_everywhere = false;
   // What gRPC may hold for requests that are still arriving, over all connections.
   std::size_t memory_quota_bytes = std::size_t{512} << 20;
-  int max_message_bytes = 8 << 20;  // of one request; a 128k-token prompt is below 1 MB
-  int max_streams = 4096;           // per connection; about 20 KB each
-  int max_connections = 1024;       // one more is reset
-  Metrics* metrics = nullptr;       // where connections are counted; nullptr: nowhere
+  // Of one request. A prompt that fills a context of 160k tokens, the family's longest, is below
+  // 1 MB.
+  int max_message_bytes = 2 << 20;
+  int max_streams = 4096;      // per connection; about 20 KB each
+  int max_connections = 1024;  // one more is reset
+  Metrics* metrics = nullptr;  // where connections are counted; nullptr: nowhere
   // A peer that was silent for so long is asked for a sign of life, and then has so long for it.
   int keepalive_time_ms = kServerKeepaliveTimeMs;
   int keepalive_timeout_ms = kServerKeepaliveTimeoutMs;

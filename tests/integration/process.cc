@@ -8,7 +8,9 @@
 
 #include <array>
 #include <cstddef>
+#include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 
 extern char** environ;
@@ -125,6 +127,15 @@ int Process::Wait() {
   waitpid(pid_, &status, 0);
   exit_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return *exit_;
+}
+
+std::size_t Process::PeakMemory() const {
+  std::ifstream status(absl::StrCat("/proc/", pid_, "/status"));
+  const std::string key = "VmHWM:";
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(key)) return std::stoul(line.substr(key.size())) * 1024;
+  }
+  return 0;
 }
 
 std::string Process::output() const {

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <thread>
@@ -31,6 +32,9 @@ class Process {
 
   // Waits for its end: the exit status, 128 + signal if one killed it, -1 if patience ended first.
   int Wait();
+
+  // The most resident memory that it ever had, in bytes; 0 once it has ended.
+  std::size_t PeakMemory() const;
 
   // What came so far; all of it after Wait.
   std::string output() const;

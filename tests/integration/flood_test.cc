@@ -24,17 +24,10 @@
 #include "common/rpc/status_details.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
+#include "tests/sanitized.h"
 
 namespace thinkwire::integration {
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
 
 const std::size_t kMaxMessage = rpc::GrpcServerOptions{}.max_message_bytes;
 constexpr std::size_t kMiB = std::size_t{1} << 20;

@@ -53,6 +53,45 @@ absl::Status ProtocolError(const std::string& worker, const std::string& what) {
                            "worker", worker);
 }
 
+// What ties a call to its channel. Whoever lets go of the process's last channel must not be one of
+// gRPC's own threads: gRPC 1.51 then joins that thread from within itself, and aborts. So a call
+// lets go before it tells anybody that it has ended.
+// Threads: any; stub and context before the call has ended.
+class ChannelTie {
+ public:
+  using Stub = v1::WorkerService::Stub;
+
+  explicit ChannelTie(std::shared_ptr<Stub> stub) : held_(std::make_unique<Held>()) {
+    held_->stub = std::move(stub);
+  }
+
+  auto& stub() { return *held()->stub->async(); }
+  grpc::ClientContext& context() { return held()->context; }
+
+  void TryCancel() {
+    MutexLock lock(mu_);
+    if (held_) held_->context.TryCancel();
+  }
+  void LetGo() {
+    std::unique_ptr<Held> last;
+    MutexLock lock(mu_);
+    last.swap(held_);
+  }
+
+ private:
+  struct Held {
+    std::shared_ptr<Stub> stub;
+    grpc::ClientContext context;
+  };
+  Held* held() {
+    MutexLock lock(mu_);
+    return held_.get();
+  }
+
+  Mutex mu_;
+  std::unique_ptr<Held> held_ ABSL_GUARDED_BY(mu_);
+};
+
 class Attempt final : public WorkerAttempt,
                       public grpc::ClientReadReactor<v1::WorkerGenerateResponse>,
                       public std::enable_shared_from_this<Attempt> {
@@ -61,16 +100,16 @@ class Attempt final : public WorkerAttempt,
           const v1::WorkerGenerateRequest& request, const CallContext& call, const Clock& clock,
           std::shared_ptr<Reader> reader)
       : worker_(std::move(worker)),
-        stub_(std::move(stub)),
+        tie_(std::move(stub)),
         request_(request),
         number_(request.attempt()),
         reader_(std::move(reader)) {
-    Prepare(call, clock, context_);
+    Prepare(call, clock, tie_.context());
   }
 
   void Start() override {
     self_ = shared_from_this();
-    stub_->async()->Generate(&context_, &request_, this);
+    tie_.stub().Generate(&tie_.context(), &request_, this);
     AddHold();  // ReadMore reads from outside gRPC's reactions
     StartRead(&response_);
     StartCall();
@@ -96,7 +135,7 @@ class Attempt final : public WorkerAttempt,
       cancelled_ = true;
       read = std::exchange(paused_, false);
     }
-    context_.TryCancel();
+    tie_.TryCancel();
     if (read) StartRead(&response_);  // the read that fails releases the hold
   }
 
@@ -118,7 +157,7 @@ class Attempt final : public WorkerAttempt,
       violation_ = Check();
     }
     if (!violation_.ok()) {
-      context_.TryCancel();
+      tie_.TryCancel();
       return true;
     }
     ++next_seq_;
@@ -152,16 +191,16 @@ class Attempt final : public WorkerAttempt,
     absl::Status status = violation_;
     if (status.ok()) status = ForClient(rpc::FromGrpc(grpc_status), worker_);
     if (status.ok() && !completed_) status = ProtocolError(worker_, "ended its stream too early");
+    tie_.LetGo();
     reader_->OnEnd(status);
     reader_.reset();
     const std::shared_ptr<Attempt> last = std::move(self_);
   }
 
   const std::string worker_;
-  const std::shared_ptr<v1::WorkerService::Stub> stub_;
+  ChannelTie tie_;
   v1::WorkerGenerateRequest request_;  // until Start
   const std::int32_t number_;
-  grpc::ClientContext context_;
 
   // gRPC's reactions only.
   std::shared_ptr<Reader> reader_;
@@ -183,16 +222,16 @@ class Watcher final : public StatusWatch,
  public:
   Watcher(std::shared_ptr<v1::WorkerService::Stub> stub,
           std::function<void(WorkerStatus)> on_status, std::function<void(absl::Status)> on_end)
-      : stub_(std::move(stub)), on_status_(std::move(on_status)), on_end_(std::move(on_end)) {}
+      : tie_(std::move(stub)), on_status_(std::move(on_status)), on_end_(std::move(on_end)) {}
 
   void Start() {
     self_ = shared_from_this();
-    stub_->async()->WatchStatus(&context_, &request_, this);
+    tie_.stub().WatchStatus(&tie_.context(), &request_, this);
     StartRead(&response_);
     StartCall();
   }
 
-  void Cancel() override { context_.TryCancel(); }
+  void Cancel() override { tie_.TryCancel(); }
 
  private:
   void OnReadDone(bool ok) override {
@@ -210,15 +249,15 @@ class Watcher final : public StatusWatch,
   }
 
   void OnDone(const grpc::Status& status) override {
+    tie_.LetGo();
     on_end_(rpc::FromGrpc(status));
     const std::shared_ptr<Watcher> last = std::move(self_);
   }
 
-  const std::shared_ptr<v1::WorkerService::Stub> stub_;
+  ChannelTie tie_;
   const std::function<void(WorkerStatus)> on_status_;
   const std::function<void(absl::Status)> on_end_;
   const v1::WatchStatusRequest request_;
-  grpc::ClientContext context_;
   v1::WatchStatusResponse response_;
   std::shared_ptr<Watcher> self_;
 };
@@ -242,18 +281,18 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
                                const CallContext& context,
                                std::function<void(CountResult)> on_done) const {
   struct Call {
-    grpc::ClientContext context;
+    explicit Call(std::shared_ptr<v1::WorkerService::Stub> stub) : tie(std::move(stub)) {}
+    ChannelTie tie;
     v1::WorkerCountTokensRequest request;
     v1::WorkerCountTokensResponse response;
-    std::shared_ptr<v1::WorkerService::Stub> stub;
   };
-  auto call = std::make_shared<Call>();
+  auto call = std::make_shared<Call>(stub_);
   call->request = request;
-  call->stub = stub_;
-  Prepare(context, clock_, call->context);
+  Prepare(context, clock_, call->tie.context());
   stub_->async()->CountTokens(
-      &call->context, &call->request, &call->response,
+      &call->tie.context(), &call->request, &call->response,
       [call, worker = address_, on_done = std::move(on_done)](const grpc::Status& status) {
+        call->tie.LetGo();
         if (status.ok()) {
           on_done(std::move(call->response));
         } else {

@@ -10,10 +10,12 @@
 #include <vector>
 
 #include "common/mutex.h"
+#include "tests/sanitized.h"
 
 namespace thinkwire::integration {
 
-inline constexpr std::chrono::seconds kPatience{60};
+// For whatever a test waits for; a sanitizer makes everything slower.
+inline constexpr std::chrono::seconds kPatience{kSanitized ? 600 : 60};
 
 // A child process with its output captured. The destructor kills it if it still runs.
 class Process {

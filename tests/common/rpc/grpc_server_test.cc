@@ -224,6 +224,40 @@ TEST(GrpcServer, ResetsOneConnectionTooManyAndAcceptsAgain) {
   EXPECT_GE(Value(metrics, "test_refused_connections_total"), 2);
 }
 
+TEST(GrpcServer, IdleStreamsOverTheLimitWaitUntilAnotherEnds) {
+  constexpr std::size_t kLimit = 4;
+  GrpcServerOptions options;
+  options.max_streams = kLimit;
+  const auto server = StartServer(options);
+  const auto stub = Connect(*server);
+  struct Watch {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientReader<HealthCheckResponse>> reader;
+  };
+  std::vector<std::unique_ptr<Watch>> watches;
+  HealthCheckResponse response;
+  while (watches.size() < kLimit) {
+    Watch& watch = *watches.emplace_back(std::make_unique<Watch>());
+    SetLongDeadline(watch.context);
+    watch.reader = stub->Watch(&watch.context, HealthCheckRequest());
+    ASSERT_TRUE(watch.reader->Read(&response));
+  }
+  const auto check = [&](Clock::Duration patience) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + patience);
+    return stub->Check(&context, HealthCheckRequest(), &response).error_code();
+  };
+  EXPECT_EQ(check(std::chrono::milliseconds(300)), grpc::StatusCode::DEADLINE_EXCEEDED);
+  watches.back()->context.TryCancel();
+  watches.pop_back();
+  EXPECT_EQ(check(std::chrono::seconds(60)), grpc::StatusCode::OK);
+  server->SetServing(true);
+  for (const auto& watch : watches) {  // nobody else was harmed
+    ASSERT_TRUE(watch->reader->Read(&response));
+    EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  }
+}
+
 TEST(GrpcServer, AConnectionThatNeverSpeaksHttp2IsEnded) {
   GrpcServerOptions options;
   options.handshake_timeout_ms = 500;

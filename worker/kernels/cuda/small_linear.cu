@@ -13,22 +13,23 @@
 
 // y = x W^T for up to 64 tokens: a stream over the weights, each read once.
 //
-// Mapping. A block owns groups of kWarps * 16 rows of W, one after another. One warp asks the copy
-// engine for stages of kBoxes * 64 columns of the group's rows and of all tokens, in a ring of
-// kStages in shared memory; each of the other warps owns 16 rows and runs one chain of k16 steps an
-// output, in ascending K, with weights as the A operand and tokens as B: up to kTokenTiles * 8
-// tokens ride along on one reading of the weights. K is never split, so that a token's bits depend
-// neither on the other tokens nor on who computes it, and equal those of a matrix product without
-// split-K (large_linear.h).
+// Mapping. A block owns groups of kRowWarps * 16 rows of W, one after another. One warp asks the
+// copy engine for stages of kBoxes * 64 columns of the group's rows and of all tokens, in a ring of
+// kStages in shared memory; each of the other warps owns 16 rows and kTokenTiles * 8 tokens and
+// runs one chain of k16 steps an output, in ascending K, with weights as the A operand and tokens
+// as B. All tokens ride along on one reading of the weights. K is never split, so that a token's
+// bits depend neither on the other tokens nor on who computes it, and equal those of a matrix
+// product without split-K (large_linear.h).
 //
 // Memory. 128-byte rows of a box lie swizzled (16-byte piece p of row r at p ^ (r & 7)), so that
 // ldmatrix meets no bank twice. Weights are requested before the previous kernel has ended: they
-// never change. The ring is at most 113 KB, so that two blocks share a multiprocessor and the next
-// kernel's first stages travel while this one's last are computed.
+// never change. A multiprocessor holds about 200 KB of rings, of one block or of two: the bytes
+// that are on their way at any moment are what its bandwidth is made of.
 //
 // Roof: bytes of W at DRAM speed. A dependent step is 24.6 cycles on an H100: K = 18,944 takes
 // 17 us, less than its rows take to arrive. With 64 tokens the copy engine brings twice as many
-// bytes of tokens (from L2) as of weights to 32-row groups.
+// bytes of tokens (from L2) as of weights to 32-row groups, and a step of one row of tiles by all
+// tokens would take a warp's tensor core 50 cycles and more: warps share the tokens out.
 //
 // Limits: K a multiple of 8 (rows of whole 16 bytes; columns up to the next 64 read as zero), x and
 // W aligned to 16 bytes.
@@ -57,26 +58,31 @@ namespace {
 
 constexpr int kBoxColumns = 64;
 constexpr int kBoxRowBytes = kBoxColumns * 2;
-constexpr int kMostSharedBytes = 113 * 1024;  // of each of two blocks
+constexpr int kMostSharedBytes = 227 * 1024;
+constexpr int kMostOfTwoBlocks = 113 * 1024;  // each
 // Used by the code for sm_90 alone.
 [[maybe_unused]] constexpr int kStepsABox = kBoxColumns / 16;
 [[maybe_unused]] constexpr int kConsumerBarrier = 1;  // 0 is __syncthreads
 
-template <int kTokenTiles_, int kWarps_, int kBoxes_, int kStages_>
+// kRowWarps x kTokenWarps warps of 16 rows and kTokenTiles * 8 tokens each.
+template <int kTokenTiles_, int kRowWarps_, int kTokenWarps_, int kBoxes_, int kStages_>
 struct Shape {
   static constexpr int kTokenTiles = kTokenTiles_;
-  static constexpr int kWarps = kWarps_;
+  static constexpr int kRowWarps = kRowWarps_;
   static constexpr int kBoxes = kBoxes_;
   static constexpr int kStages = kStages_;
 
-  static constexpr int kRows = 16 * kWarps;
-  static constexpr int kTokens = 8 * kTokenTiles;
+  static constexpr int kWarps = kRowWarps * kTokenWarps_;
+  static constexpr int kRows = 16 * kRowWarps;
+  static constexpr int kTokens = 8 * kTokenTiles * kTokenWarps_;
   static constexpr int kThreads = 32 * (kWarps + 1);
   static constexpr int kRowsBytes = kRows * kBoxRowBytes;  // of a box
   static constexpr int kTokensBytes = kTokens * kBoxRowBytes;
   static constexpr int kStageBytes = kBoxes * (kRowsBytes + kTokensBytes);
-  static constexpr int kRingBytes = kStages * kStageBytes;
   static constexpr int kAlignment = 1024;  // of a swizzled box
+  static constexpr int kSharedBytes = kStages * kStageBytes + kAlignment;
+  static_assert(kSharedBytes <= kMostSharedBytes);
+  static constexpr int kBlocks = kSharedBytes <= kMostOfTwoBlocks ? 2 : 1;  // a multiprocessor
 };
 
 struct Input {
@@ -91,11 +97,9 @@ __device__ __forceinline__ void SyncConsumers() {
 }
 
 template <class S, class Output>
-__global__ __launch_bounds__(S::kThreads,
-                             2) void SmallLinearKernel(const __grid_constant__ CUtensorMap weights,
-                                                       const __grid_constant__ CUtensorMap tokens,
-                                                       const __grid_constant__ Input input,
-                                                       const __grid_constant__ Output output) {
+__global__ __launch_bounds__(S::kThreads, S::kBlocks) void SmallLinearKernel(
+    const __grid_constant__ CUtensorMap weights, const __grid_constant__ CUtensorMap tokens,
+    const __grid_constant__ Input input, const __grid_constant__ Output output) {
 #if __CUDA_ARCH__ >= 900
   constexpr int kStages = S::kStages;
   constexpr int kTokenTiles = S::kTokenTiles;
@@ -168,9 +172,11 @@ __global__ __launch_bounds__(S::kThreads,
   // (k 0-7, 8-15), rows first; B's are (k 0-7, 8-15) of two steps for one tile of tokens, or of one
   // step for two tiles.
   const int matrix = lane / 8;
-  const int a_row = warp * 16 + (matrix & 1) * 8 + lane % 8;
+  const int row_warp = warp % S::kRowWarps;
+  const int first_token = warp / S::kRowWarps * (8 * kTokenTiles);
+  const int a_row = row_warp * 16 + (matrix & 1) * 8 + lane % 8;
   const int a_piece = matrix >> 1;
-  const int b_row = kTokenTiles == 1 ? lane % 8 : (matrix >> 1) * 8 + lane % 8;
+  const int b_row = first_token + (kTokenTiles == 1 ? 0 : (matrix >> 1) * 8) + lane % 8;
   const int b_piece = kTokenTiles == 1 ? matrix : matrix & 1;
   const int swizzle = lane & 7;
   float sums[kTokenTiles][4] = {};
@@ -212,10 +218,10 @@ __global__ __launch_bounds__(S::kThreads,
     const int group = at.group;
     at.Advance(chunks, kStages);
     if (at.group == group) continue;
-    const int row = group * S::kRows + warp * 16 + lane / 4;
+    const int row = group * S::kRows + row_warp * 16 + lane / 4;
 #pragma unroll
     for (int n = 0; n < kTokenTiles; ++n) {
-      output(row, n * 8 + lane % 4 * 2, sums[n], places);
+      output(row, first_token + n * 8 + lane % 4 * 2, sums[n], places);
 #pragma unroll
       for (float& sum : sums[n]) sum = 0.0F;
     }
@@ -226,42 +232,48 @@ __global__ __launch_bounds__(S::kThreads,
 template <class S, class Output>
 void LaunchShaped(const SmallLinear& op, const Output& output, cudaStream_t stream) {
   const auto kernel = &SmallLinearKernel<S, Output>;
-  constexpr int kBytes = S::kRingBytes + S::kAlignment;
-  static_assert(kBytes <= kMostSharedBytes, "two blocks share a multiprocessor");
   // Each device keeps its own, and each rank's thread has another: at every launch, for under 1 us.
-  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+  CUDA_CHECK(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes));
   const int groups = static_cast<int>((op.rows + S::kRows - 1) / S::kRows);
   const Input input = {op.tokens, static_cast<int>(op.columns), 0U};
   Launch(kernel,
-         {.grid = dim3(static_cast<unsigned>(std::min(groups, op.num_sms * 2))),
+         {.grid = dim3(static_cast<unsigned>(std::min(groups, op.num_sms * S::kBlocks))),
           .block = dim3(S::kThreads),
-          .shared_bytes = kBytes},
+          .shared_bytes = S::kSharedBytes},
          stream, MakeRowMap(op.weights, op.rows, op.columns, kBoxColumns, S::kRows),
          MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, S::kTokens), input, output);
 }
 
-// Few rows are spread over as many blocks as possible, many share each token's bytes among more.
-// Measured for each shape of qwen-1.5b and qwen-7b on an H100.
+// Groups of 16, 32 or 64 rows, so that every multiprocessor has one; where all need several, small
+// ones, as the last are then shared out better. Measured for each shape of the distills up to
+// qwen-14b on an H100.
 template <class Output>
 void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream) {
   Check(op.tokens >= 1 && op.tokens <= kSmallLinearTokens, "at most 64 tokens");
   Check(op.columns % 8 == 0, "rows of W are whole pieces of 16 bytes");
-  const bool few_rows = op.rows < 2112;
-  const bool fits_one_wave = op.rows <= std::int64_t{32} * op.num_sms;  // in groups of 16 rows
+  const std::int64_t rows_an_sm = (op.rows + op.num_sms - 1) / op.num_sms;
   if (op.tokens <= 8) {
-    if (few_rows) return LaunchShaped<Shape<1, 1, 4, 8>>(op, output, stream);
-    return LaunchShaped<Shape<1, 2, 4, 5>>(op, output, stream);
+    if (rows_an_sm <= 32) return LaunchShaped<Shape<1, 1, 1, 4, 8>>(op, output, stream);
+    if (rows_an_sm <= 64) return LaunchShaped<Shape<1, 4, 1, 2, 12>>(op, output, stream);
+    return LaunchShaped<Shape<1, 2, 1, 4, 10>>(op, output, stream);
   }
   if (op.tokens <= 16) {
-    if (few_rows) return LaunchShaped<Shape<2, 1, 4, 6>>(op, output, stream);
-    return LaunchShaped<Shape<2, 2, 4, 4>>(op, output, stream);
+    if (rows_an_sm <= 16) return LaunchShaped<Shape<2, 1, 1, 4, 6>>(op, output, stream);
+    if (rows_an_sm > 32 && rows_an_sm <= 64) {
+      return LaunchShaped<Shape<2, 4, 1, 2, 10>>(op, output, stream);
+    }
+    return LaunchShaped<Shape<2, 2, 1, 4, 8>>(op, output, stream);
   }
   if (op.tokens <= 32) {
-    if (fits_one_wave) return LaunchShaped<Shape<4, 1, 4, 4>>(op, output, stream);
-    return LaunchShaped<Shape<4, 2, 2, 6>>(op, output, stream);
+    if (rows_an_sm <= 32) return LaunchShaped<Shape<4, 1, 1, 4, 4>>(op, output, stream);
+    return LaunchShaped<Shape<4, 4, 1, 2, 8>>(op, output, stream);
   }
-  if (fits_one_wave) return LaunchShaped<Shape<8, 1, 2, 5>>(op, output, stream);
-  LaunchShaped<Shape<8, 2, 2, 4>>(op, output, stream);
+  if (rows_an_sm <= 16) return LaunchShaped<Shape<2, 1, 4, 4, 5>>(op, output, stream);
+  if (rows_an_sm > 32 && rows_an_sm <= 64) {
+    return LaunchShaped<Shape<4, 4, 2, 2, 6>>(op, output, stream);
+  }
+  LaunchShaped<Shape<4, 2, 2, 2, 8>>(op, output, stream);
 }
 
 }  // namespace

@@ -25,14 +25,15 @@
 //   2. the sum of weights for the logprob; logits become t;
 //   3. for top_k, then for top_p, a search for the last kept id: a histogram of counts or weights
 //      over the order (PlaceOf), the digit where the sum is reached, and again within that digit.
-//      The first is by distance from the maximum; it seldom takes more than three, at most seven;
+//      The first is by distance from the maximum; it seldom takes more than three, at most seven.
+//      Later ones look at groups of 128 columns that hold something of the digit;
 //   4. the draw: noise for the kept ids, the greatest score.
 //
-// Limits: 64 registers a thread; 34 KiB and 4 V / cluster bytes of shared memory a block, at V =
-// 151,936 in clusters of 8 so much that two blocks share an SM. Bytes: 4 L V, read once: 12.5 us
-// for L = 64 at 3.1 TB/s. What bounds is instructions, about 100 for each logit that is far from
-// the maximum, 200 for one that is near and kept: 40 to 100 us at L = 64, 12 to 20 us at L = 1 in
-// a cluster of 16 (calculated for an H100).
+// Limits: 64 registers a thread; 39 KiB and 4 V / cluster bytes of shared memory a block, at V =
+// 152,064 in clusters of 8 so much that two blocks share an SM. Bytes: 4 L V, read once: 12.5 us
+// for L = 64 at 3.1 TB/s. What bounds is instructions, some 250 for a logit that is near the
+// maximum and kept (164 us for L = 64 on an H100), and at few rows the search's exchanges (34 us
+// for L = 1).
 namespace thinkwire::worker::kernels {
 namespace {
 
@@ -44,11 +45,10 @@ struct Candidate {
   float t;
 };
 
-struct Shared {
-  SearchMemory search;
-  Candidate candidates[kWarps][64];
-};
-constexpr std::size_t kSliceOffset = (sizeof(Shared) + 15) / 16 * 16;
+// A block's candidates lie in the histogram that no search has used yet: it is this block's alone.
+using Candidates = Candidate[kWarps][64];
+static_assert(sizeof(Candidates) <= sizeof(Histogram));
+constexpr std::size_t kSliceOffset = (sizeof(SearchMemory) + 15) / 16 * 16;
 
 struct SampleParams {
   const float* logits;  // [L, width]
@@ -61,20 +61,18 @@ struct SampleParams {
   std::int32_t slice;  // columns a block, a multiple of 4
 };
 
-// What top_k and top_p keep.
+// What top_k and top_p keep. `turn` counts the histograms taken.
 template <bool kCopied>
-__device__ Cut FindCut(Shared& shared, const Slice<kCopied>& slice, const Row& row,
-                       std::int32_t vocab_size) {
+__device__ Cut FindCut(SearchMemory& shared, const Slice<kCopied>& slice, const Row& row,
+                       std::int32_t vocab_size, int& turn) {
   Cut cut;
-  int turn = 0;
   if (row.top_k > 0 && row.top_k < vocab_size) {
     const auto k = static_cast<std::uint64_t>(row.top_k);
-    cut = Search<Measure::kCount>(shared.search, slice, row, cut, turn,
-                                  [&](std::uint64_t) { return k; });
+    cut = Search<Measure::kCount>(shared, slice, row, cut, turn, [&](std::uint64_t) { return k; });
   }
   if (row.top_p < 1.0F) {
     cut = Search<Measure::kWeight>(
-        shared.search, slice, row, cut, turn, [&](std::uint64_t total) -> std::uint64_t {
+        shared, slice, row, cut, turn, [&](std::uint64_t total) -> std::uint64_t {
           const double target = __dmul_rn(row.top_p, static_cast<double>(total));
           return max(std::uint64_t{1}, static_cast<std::uint64_t>(target));
         });
@@ -94,17 +92,24 @@ class Drawer {
   __device__ void OfferToAll(std::uint32_t id, float t) {
     if (cut_.Keeps(row_, t, id)) Draw({id, t});
   }
-  // Takes (id, t) of each lane into account. All lanes of a warp call it.
-  __device__ void Offer(std::uint32_t id, float t) {
-    const bool kept = t + kMaxGumbel >= bound_ && cut_.Keeps(row_, t, id);
-    const unsigned lanes = __ballot_sync(kAllLanes, kept);
-    if (lanes == 0) return;
-    const unsigned below = lanes & ((1U << threadIdx.x % 32) - 1);
-    if (kept) candidates_[waiting_ + __popc(below)] = {id, t};
-    waiting_ += __popc(lanes);
-    if (waiting_ >= 32) {
-      waiting_ -= 32;
-      DrawWaiting(32);
+  // Takes four ids from `id` on of each lane into account. All lanes of a warp call it.
+  __device__ void Offer(std::uint32_t id, const float (&t)[4]) {
+    bool kept[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      kept[k] = t[k] + kMaxGumbel >= bound_ && cut_.Keeps(row_, t[k], id + k);
+    }
+    if (!__any_sync(kAllLanes, kept[0] || kept[1] || kept[2] || kept[3])) return;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const unsigned lanes = __ballot_sync(kAllLanes, kept[k]);
+      const unsigned below = lanes & ((1U << threadIdx.x % 32) - 1);
+      if (kept[k]) candidates_[waiting_ + __popc(below)] = {id + k, t[k]};
+      waiting_ += __popc(lanes);
+      if (waiting_ >= 32) {
+        waiting_ -= 32;
+        DrawWaiting(32);
+      }
     }
   }
   // Key of score and id, 0 if nothing was kept.
@@ -153,7 +158,9 @@ __device__ Row LoadRow(const SampleView& view, std::int64_t l, std::int32_t slot
   row.top_p = slot.top_p[phase];
   row.min_p = slot.min_p[phase];
   row.top_k = slot.top_k[phase];
-  row.seed = {static_cast<std::uint32_t>(slot.seed), static_cast<std::uint32_t>(slot.seed >> 32)};
+  // So that the compiler knows them, and the keys made of them, to be the warp's.
+  row.seed = {__reduce_or_sync(kAllLanes, static_cast<std::uint32_t>(slot.seed)),
+              __reduce_or_sync(kAllLanes, static_cast<std::uint32_t>(slot.seed >> 32))};
   row.output_index = slot.output_index;
   row.position = static_cast<std::uint32_t>(view.positions[l]);
   return row;
@@ -171,10 +178,10 @@ template <bool kCopied>
 __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params) {
   extern __shared__ __align__(16) unsigned char shared_bytes[];
   AllowNext();
-  Shared& shared = *reinterpret_cast<Shared*>(shared_bytes);
+  SearchMemory& shared = *reinterpret_cast<SearchMemory*>(shared_bytes);
   const bool writes = ClusterRank() == 0 && threadIdx.x == 0;
   const std::int64_t l = blockIdx.x / ClusterSize();
-  Clear(shared.search.histograms[0]);
+  Clear(shared.histograms[0]);
   ClusterSync();  // all blocks have started
   WaitForPrevious();
   const std::int32_t slot = params.view.slots[l];
@@ -186,8 +193,7 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params)
   slice.Wait();
 
   const auto vocab_size = static_cast<std::uint32_t>(params.view.vocab_size);
-  const Pair extremes =
-      Reduce<false>(shared.search, shared.search.extremes, Extremes(slice, vocab_size));
+  const Pair extremes = Reduce<false>(shared, shared.extremes, Extremes(slice, vocab_size));
   if (extremes.first == kNotFinite) {
     if (writes) Write(params, l, slot, 0, 0.0F, false);
     return;
@@ -204,16 +210,19 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params)
   std::uint64_t best = 0;
   if (draws) {
     slice.Divide(row.temperature, add_weight);
-    const Cut cut = FindCut(shared, slice, row, params.view.vocab_size);
-    Drawer drawer(row, cut, shared.candidates[threadIdx.x / 32]);
+    int turn = 0;
+    const Cut cut = FindCut(shared, slice, row, params.view.vocab_size, turn);
+    auto& candidates = reinterpret_cast<Candidates&>(shared.histograms[turn % 2]);
+    Drawer drawer(row, cut, candidates[threadIdx.x / 32]);
     // First what is likely to beat most.
     drawer.OfferToAll(greatest, row.max);
-    slice.ForTempLogits(row.temperature, [&](std::uint32_t id, float t) { drawer.Offer(id, t); });
+    slice.ForFourTempLogits(row.temperature,
+                            [&](std::uint32_t id, const float(&t)[4]) { drawer.Offer(id, t); });
     best = drawer.Best();
   } else {
     slice.ForLogits([&](std::uint32_t, float x) { add_weight(x); });
   }
-  const Pair result = Reduce<true>(shared.search, shared.search.results, {best, weight});
+  const Pair result = Reduce<true>(shared, shared.results, {best, weight});
   if (!writes) return;
   const std::uint32_t id = draws ? IdOf(result.first) : greatest;
   const float* const logits = params.logits + l * params.width;

@@ -12,13 +12,22 @@ namespace thinkwire::worker::kernels::sample {
 // Of 32 buckets: one warp searches groups, then a group's buckets.
 inline constexpr int kGroups = 32;
 
-// What one block adds up of a pass, and its groups' sums. A sum is high * 2^32 + low.
+// What one block adds up of a pass. A sum is high * 2^32 + low.
 struct Histogram {
   std::uint32_t low[kBuckets];
   std::uint32_t high[kBuckets];
   std::uint32_t count[kBuckets];
-  std::uint64_t groups[kGroups];
 };
+
+// What the blocks of a cluster tell each other of their histograms.
+struct HistogramExchange {
+  // Taken in turn, as a block may send the next ones while another still reads the last.
+  std::uint64_t groups[2][kMaxCluster][kGroups];
+  // Of one group. Counts are at most kMostCount.
+  std::uint64_t sums[kMaxCluster][32];
+  std::uint16_t counts[kMaxCluster][32];
+};
+inline constexpr std::uint32_t kMostCount = 0xFFFF;
 
 // Where a sum over the order, greatest first, reaches what was asked.
 struct Found {
@@ -44,36 +53,58 @@ __device__ inline void AddTo(Histogram& histogram, std::uint32_t digit, std::uin
   atomicAdd(&histogram.count[digit], count);
 }
 
-// Adds the weights, at most 2^41, of those lanes of a warp that are `in`. Lanes that all have the
-// same digit are added up first: crowded digits would queue at one address.
-__device__ inline void AddWarp(Histogram& histogram, bool in, std::uint32_t digit,
-                               std::uint64_t weight) {
-  const unsigned lanes = __ballot_sync(kAllLanes, in);
+// Adds the weights, at most 2^41, of those of a warp's values, four a lane, that are `in`. Where
+// all have the same digit they are added up first: crowded digits would queue at one address. All
+// lanes of the warp call it, and one at least has a value that is in.
+__device__ inline void AddWarp(Histogram& histogram, const bool (&in)[4],
+                               const std::uint32_t (&digits)[4],
+                               const std::uint64_t (&weights)[4]) {
+  const unsigned lanes = __ballot_sync(kAllLanes, in[0] || in[1] || in[2] || in[3]);
   const int leader = __ffs(static_cast<int>(lanes)) - 1;
-  const std::uint32_t same = __shfl_sync(kAllLanes, digit, leader);
-  if (__any_sync(kAllLanes, in && digit != same)) {
-    if (in) AddTo(histogram, digit, weight, 1);
+  std::uint32_t same = in[0] ? digits[0] : in[1] ? digits[1] : in[2] ? digits[2] : digits[3];
+  same = __shfl_sync(kAllLanes, same, leader);
+  bool differ = false;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) differ = differ || (in[k] && digits[k] != same);
+  if (__any_sync(kAllLanes, differ)) {
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      if (in[k]) AddTo(histogram, digits[k], weights[k], 1);
+    }
     return;
   }
-  if (!in) weight = 0;
+  std::uint64_t weight = 0;
+  std::uint32_t count = 0;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+    weight += in[k] ? weights[k] : 0;
+    count += in[k] ? 1 : 0;
+  }
+  count = __reduce_add_sync(kAllLanes, count);
   std::uint64_t sum = 0;
   for (int shift = 0; shift < 48; shift += 16) {
     const std::uint32_t piece = static_cast<std::uint32_t>(weight >> shift) & 0xFFFFU;
     sum += std::uint64_t{__reduce_add_sync(kAllLanes, piece)} << shift;
   }
-  if (static_cast<int>(threadIdx.x % 32) == leader) AddTo(histogram, same, sum, __popc(lanes));
+  if (static_cast<int>(threadIdx.x % 32) == leader) AddTo(histogram, same, sum, count);
 }
 
 __device__ inline std::uint64_t SumOf(const Histogram& histogram, int bucket) {
   return std::uint64_t{histogram.high[bucket]} << 32 | histogram.low[bucket];
 }
 
-__device__ inline void SumGroups(Histogram& histogram) {
-  static_assert(kBuckets == 2 * kThreads && kBuckets == 32 * kGroups);
+// Tells all blocks of the cluster this one's groups' sums.
+__device__ inline void SendGroups(const Histogram& histogram, HistogramExchange& exchange,
+                                  int turn) {
+  static_assert(kBuckets == 2 * kThreads && kBuckets == 32 * kGroups && kMaxCluster == 16);
   const int bucket = 2 * static_cast<int>(threadIdx.x);
   std::uint64_t sum = SumOf(histogram, bucket) + SumOf(histogram, bucket + 1);
   for (int step = 8; step > 0; step /= 2) sum += __shfl_xor_sync(kAllLanes, sum, step);
-  if (threadIdx.x % 16 == 0) histogram.groups[threadIdx.x / 16] = sum;
+  // Each of the 16 threads that have a group's sum tells one block.
+  const unsigned to = threadIdx.x % 16;
+  if (to < ClusterSize()) {
+    *InBlock(&exchange.groups[turn % 2][ClusterRank()][threadIdx.x / 16], to) = sum;
+  }
 }
 
 // The sum of x over this lane and those before it.
@@ -85,35 +116,50 @@ __device__ inline std::uint64_t WarpPrefix(std::uint64_t x) {
   return x;
 }
 
-// Called by one warp, for the histograms of all blocks. needed_of gives what the sum must reach,
-// between 1 and the sum of all, which it is given.
+// The place where a sum over 32 values, one a lane, reaches `needed`, which becomes what is needed
+// of that value.
+__device__ inline int FindLane(std::uint64_t value, std::uint64_t prefix, std::uint64_t& needed) {
+  const int found = __ffs(static_cast<int>(__ballot_sync(kAllLanes, prefix >= needed))) - 1;
+  needed -= __shfl_sync(kAllLanes, prefix - value, found);
+  return found;
+}
+
+// Called by all threads once all blocks' groups were sent. needed_of gives what the sum must reach,
+// between 1 and the sum of all, which it is given. Thread 0 alone gets the result.
 template <class F>
-__device__ Found FindDigit(Histogram& histogram, F needed_of) {
+__device__ Found FindDigit(const Histogram& histogram, HistogramExchange& exchange, int turn,
+                           F needed_of) {
+  const unsigned warp = threadIdx.x / 32;
   const int lane = static_cast<int>(threadIdx.x % 32);
+  Found found = {};
+  // Each of these warps finds the group and fetches its buckets from one block.
+  if (warp < ClusterSize()) {
+    std::uint64_t sum = 0;
+#pragma unroll 8
+    for (unsigned rank = 0; rank < ClusterSize(); ++rank) {
+      sum += exchange.groups[turn % 2][rank][lane];
+    }
+    const std::uint64_t prefix = WarpPrefix(sum);
+    found.needed = needed_of(__shfl_sync(kAllLanes, prefix, 31));
+    const int group = FindLane(sum, prefix, found.needed);
+    found.digit = static_cast<std::uint32_t>(32 * group);
+    const Histogram& other = *InBlock(&histogram, warp);
+    exchange.sums[warp][lane] = SumOf(other, 32 * group + lane);
+    exchange.counts[warp][lane] =
+        static_cast<std::uint16_t>(min(other.count[32 * group + lane], kMostCount));
+  }
+  __syncthreads();
+  if (warp > 0) return found;
   std::uint64_t sum = 0;
 #pragma unroll 8
   for (unsigned rank = 0; rank < ClusterSize(); ++rank) {
-    sum += InBlock(&histogram, rank)->groups[lane];
+    sum += exchange.sums[rank][lane];
+    found.count += exchange.counts[rank][lane];
   }
-  std::uint64_t prefix = WarpPrefix(sum);
-  std::uint64_t needed = needed_of(__shfl_sync(kAllLanes, prefix, 31));
-  const int group = __ffs(static_cast<int>(__ballot_sync(kAllLanes, prefix >= needed))) - 1;
-  needed -= __shfl_sync(kAllLanes, prefix - sum, group);
-
-  const int bucket = 32 * group + lane;
-  std::uint32_t count = 0;
-  sum = 0;
-#pragma unroll 8
-  for (unsigned rank = 0; rank < ClusterSize(); ++rank) {
-    const Histogram& other = *InBlock(&histogram, rank);
-    sum += SumOf(other, bucket);
-    count += other.count[bucket];
-  }
-  prefix = WarpPrefix(sum);
-  const int found = __ffs(static_cast<int>(__ballot_sync(kAllLanes, prefix >= needed))) - 1;
-  needed -= __shfl_sync(kAllLanes, prefix - sum, found);
-  return {static_cast<std::uint32_t>(32 * group + found), __shfl_sync(kAllLanes, count, found),
-          needed};
+  const int bucket = FindLane(sum, WarpPrefix(sum), found.needed);
+  found.digit += static_cast<std::uint32_t>(bucket);
+  found.count = __shfl_sync(kAllLanes, found.count, bucket);
+  return found;
 }
 
 }  // namespace thinkwire::worker::kernels::sample

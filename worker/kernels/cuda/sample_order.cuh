@@ -11,6 +11,7 @@
 namespace thinkwire::worker::kernels::sample {
 
 inline constexpr int kThreads = 512;  // of a block
+inline constexpr unsigned kMaxCluster = 16;
 inline constexpr unsigned kAllLanes = ~0U;
 inline constexpr int kDigitBits = 10;
 inline constexpr int kBuckets = 1 << kDigitBits;

@@ -12,7 +12,6 @@
 namespace thinkwire::worker::kernels::sample {
 
 inline constexpr int kWarps = kThreads / 32;
-inline constexpr unsigned kMaxCluster = 16;
 inline constexpr std::uint64_t kNotFinite = ~std::uint64_t{0};
 
 // Two values of each block of the cluster.
@@ -31,6 +30,7 @@ struct SearchMemory {
   // Taken in turn: the other blocks may still read the last one while this one clears the next. The
   // first search finds the first cleared.
   Histogram histograms[2];
+  HistogramExchange exchange;
   Exchange extremes;
   Exchange results;
   std::uint64_t first[kWarps];
@@ -79,40 +79,64 @@ __device__ Pair Reduce(SearchMemory& shared, Exchange& exchange, Pair mine) {
 
 enum class Measure { kCount, kWeight };
 
+// Adds to the histogram what is within the range, in a search's first round or a later one.
+template <Measure kMeasure, bool kFirst, bool kCopied>
+__device__ void AddSlice(Histogram& histogram, const Slice<kCopied>& slice, const Row& row,
+                         const Cut& left, const Range& range) {
+  constexpr bool kCounts = kMeasure == Measure::kCount;
+  slice.ForFourTempLogits(row.temperature, [&](std::uint32_t id, const float(&t)[4]) {
+    bool in[4];
+    std::uint32_t digits[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      in[k] = kFirst || (range.least <= t[k] && t[k] <= range.most);
+      in[k] = in[k] && (kCounts || row.max - t[k] < kNoWeight);
+      if constexpr (kFirst) digits[k] = BucketOf(row, t[k]);
+    }
+    // Few are within a later round's range.
+    if (!kFirst && !__any_sync(kAllLanes, in[0] || in[1] || in[2] || in[3])) return;
+    bool any = false;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      in[k] = in[k] && left.Keeps(row, t[k], id + k);
+      if constexpr (!kFirst) {
+        const std::uint64_t place = PlaceOf(row, t[k], id + k);
+        in[k] = in[k] && range.Holds(place);
+        digits[k] = range.DigitOf(place);
+      }
+      any = any || in[k];
+    }
+    if (!__any_sync(kAllLanes, any)) return;
+    std::uint64_t weights[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) weights[k] = kCounts ? 1 : WeightOf(ExpOf(t[k] - row.max));
+    AddWarp(histogram, in, digits, weights);
+  });
+}
+
 // Of what `left` keeps, cuts all but the first ids whose measures sum to at least
 // needed_of(the sum of all). `turn` counts the histograms taken.
 template <Measure kMeasure, bool kCopied, class F>
 __device__ Cut Search(SearchMemory& shared, const Slice<kCopied>& slice, const Row& row,
                       const Cut& left, int& turn, F needed_of) {
-  constexpr bool kCounts = kMeasure == Measure::kCount;
   Range range;
   std::uint64_t needed = 0;
   for (int round = 0;; ++round) {
     Histogram& histogram = shared.histograms[turn % 2];
-    slice.ForTempLogits(row.temperature, [&](std::uint32_t id, float t) {
-      bool in = range.least <= t && t <= range.most;
-      in = in && (kCounts || row.max - t < kNoWeight) && left.Keeps(row, t, id);
-      std::uint32_t digit = 0;
-      if (round == 0) {
-        digit = BucketOf(row, t);
-      } else if (in) {
-        const std::uint64_t place = PlaceOf(row, t, id);
-        in = range.Holds(place);
-        digit = range.DigitOf(place);
-      }
-      if (!__any_sync(kAllLanes, in)) return;
-      AddWarp(histogram, in, digit, kCounts ? 1 : WeightOf(ExpOf(t - row.max)));
-    });
-    __syncthreads();
-    SumGroups(histogram);
-    ClusterSync();
-    ++turn;
-    Clear(shared.histograms[turn % 2]);
-    if (threadIdx.x < 32) {
-      const Found found = FindDigit(
-          histogram, [&](std::uint64_t total) { return round == 0 ? needed_of(total) : needed; });
-      if (threadIdx.x == 0) shared.found = found;
+    if (round == 0) {
+      AddSlice<kMeasure, true>(histogram, slice, row, left, range);
+    } else {
+      AddSlice<kMeasure, false>(histogram, slice, row, left, range);
     }
+    __syncthreads();
+    SendGroups(histogram, shared.exchange, turn);
+    ClusterSync();
+    Clear(shared.histograms[(turn + 1) % 2]);
+    const Found mine = FindDigit(histogram, shared.exchange, turn, [&](std::uint64_t total) {
+      return round == 0 ? needed_of(total) : needed;
+    });
+    ++turn;
+    if (threadIdx.x == 0) shared.found = mine;
     __syncthreads();
     const Found found = shared.found;
     needed = found.needed;

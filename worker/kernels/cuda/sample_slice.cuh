@@ -59,6 +59,16 @@ class Slice {
   __device__ void ForTempLogits(float temperature, F f) const {
     ForLogits([&](std::uint32_t id, float x) { f(id, kCopied ? x : TempLogit(x, temperature)); });
   }
+  // Calls f(id, t of id to id + 3), likewise.
+  template <class F>
+  __device__ void ForFourTempLogits(float temperature, F f) const {
+    ForGroups([&](std::uint32_t id, int, const float4& x) {
+      const float t[4] = {
+          kCopied ? x.x : TempLogit(x.x, temperature), kCopied ? x.y : TempLogit(x.y, temperature),
+          kCopied ? x.z : TempLogit(x.z, temperature), kCopied ? x.w : TempLogit(x.w, temperature)};
+      f(id, t);
+    });
+  }
   // Calls f(logit) and then divides the logits by the temperature.
   template <class F>
   __device__ void Divide(float temperature, F f) const {

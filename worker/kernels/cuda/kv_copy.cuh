@@ -30,9 +30,10 @@ __device__ __forceinline__ constexpr int CopyArrivals() {
 #endif
 }
 
-// Pieces of segment `segment` that hold positions up to last_position.
+// Pieces of segment `segment` that hold positions up to last_position; at most 0 where none does.
 __device__ __forceinline__ int NumPieces(int segment, int last_position) {
-  return min(kSegmentPieces, (last_position - segment * kSegmentKeys) / kPieceTokens + 1);
+  const int positions = last_position + 1 - segment * kSegmentKeys;
+  return min(kSegmentPieces, (positions + kPieceTokens - 1) / kPieceTokens);
 }
 
 // Elements from a plane's start to this lane's piece of the segment. Lanes from num_pieces on have

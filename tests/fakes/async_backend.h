@@ -19,7 +19,7 @@ namespace thinkwire::worker::kernels {
 // thread of its own. Copies from and to AllocateHost's memory happen only then, and a recorded op
 // runs again with the very arguments that it was recorded with.
 // Threads: the Backend's functions and Give on one; Hold, Release and Await… on any.
-class AsyncBackend final : public Backend {
+class AsyncBackend : public Backend {
  public:
   AsyncBackend(int num_threads, bool gains_by_recording);
   ~AsyncBackend() override;  // runs what is left

@@ -16,7 +16,8 @@ Rank::Rank(const ModelConfig& config, const RankShape& shape, const engine::Runn
           limits.num_blocks, backend),
       batch_(limits, backend),
       sampler_(limits, backend),
-      decoder_({config, shape_, weights_, kv_cache_, backend, communicator, heartbeat_}, limits,
+      communicator_(communicator),
+      decoder_({config, shape_, weights_, kv_cache_, backend, communicator_, heartbeat_}, limits,
                rope) {
   backend_.Reserve({.max_tokens = limits.max_num_batched_tokens,
                     .max_seqs = limits.max_num_seqs,
@@ -28,11 +29,22 @@ Rank::Rank(const ModelConfig& config, const RankShape& shape, const engine::Runn
 // The device may still read and write what the members free.
 Rank::~Rank() { backend_.Synchronize(); }
 
-void Rank::RecordDecodes() {
+void Rank::WarmUp() {
   if (!backend_.gains_by_recording()) return;
-  // What is loaded or made at first use must not be while ops are recorded.
+  communicator_.Mute();
   batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
   ComputeStep();
+  backend_.Synchronize();
+  communicator_.Unmute();
+}
+
+void Rank::RecordDecodes() {
+  if (!backend_.gains_by_recording()) return;
+  if (communicator_.size() >
+      1) {  // what the communicator makes at first use, before it is recorded
+    batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
+    ComputeStep();
+  }
   for (const std::int32_t bucket : DecodeBuckets(limits_.max_num_seqs)) {
     batch_.LoadPadding(bucket, bucket);
     Decode& decode = decodes_[bucket];

@@ -16,6 +16,7 @@
 #include "worker/model/step_stamps.h"
 #include "worker/model/weights.h"
 #include "worker/parallel/communicator.h"
+#include "worker/parallel/muted_communicator.h"
 
 namespace thinkwire::worker::model {
 
@@ -30,9 +31,14 @@ class Rank {
        parallel::Communicator& communicator);
   ~Rank();  // waits for the device
 
+  // Where the backend records: computes the largest step once, without the other ranks. What is
+  // loaded or made at first use (a library's kernels, its choices among them) may wait for all that
+  // runs on this device and its peers, so no rank may wait for another meanwhile.
+  void WarmUp();
+
   // Where the backend gains by it, records a decode-only step of each bucket, and another up to its
   // logits for steps that are not plain: from then on such steps are padded and replayed. All ranks
-  // call it together, before any step.
+  // call it together, once all are warm and before any step.
   void RecordDecodes();
 
   // Computes `plan` and draws, between two stamps if there are any.
@@ -70,6 +76,7 @@ class Rank {
   Heartbeat heartbeat_;
   Batch batch_;
   Sampler sampler_;
+  parallel::MutedCommunicator communicator_;
   Decoder decoder_;
   std::map<std::int32_t, Decode> decodes_;  // by bucket
 };

@@ -17,7 +17,8 @@ using engine::StepResult;
 struct ThreadedRunner::Loading {
   const WeightSource& source;
   const std::vector<float> rope;
-  std::latch loaded;  // nothing is allocated any more: recording may begin
+  std::latch loaded;
+  std::latch warm;  // nothing is allocated or loaded any more: ranks may wait for each other
   std::latch ready;
 };
 
@@ -28,7 +29,7 @@ ThreadedRunner::ThreadedRunner(Parts parts, const WeightSource& source)
   CHECK(parts_.devices.communicators.size() == parts_.devices.backends.size(),
         "one communicator a rank");
   Loading loading{source, RopeTable(parts_.config, parts_.limits.max_model_len),
-                  std::latch(num_ranks()), std::latch(num_ranks())};
+                  std::latch(num_ranks()), std::latch(num_ranks()), std::latch(num_ranks())};
   for (int rank = 0; rank < num_ranks(); ++rank) {
     threads_.emplace_back([this, rank, &loading] { RunRank(rank, loading); });
   }
@@ -64,6 +65,8 @@ void ThreadedRunner::RunRank(int rank, Loading& loading) {
     }
   }
   loading.loaded.arrive_and_wait();
+  computer.WarmUp();
+  loading.warm.arrive_and_wait();
   computer.RecordDecodes();
   loading.ready.count_down();
   while (const std::shared_ptr<const StepPlan> plan = channel_.Receive(rank)) {

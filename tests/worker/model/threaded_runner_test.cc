@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <semaphore>
@@ -124,6 +126,42 @@ Workload RunWorkload(engine::Runner& runner) {
   return work;
 }
 
+// A device that knows how many steps it was given up to their logits.
+class CountingBackend final : public kernels::AsyncBackend {
+ public:
+  CountingBackend() : AsyncBackend(1, true) {}
+  void LmHead(const kernels::Tensor& x, const kernels::LinearWeight& weight,
+              const kernels::Tensor& logits) override {
+    ++heads_;
+    AsyncBackend::LmHead(x, weight, logits);
+  }
+  int heads() const { return heads_; }
+
+ private:
+  std::atomic<int> heads_ = 0;
+};
+
+// A rank's way to the others, which asks `on_call` first.
+class WatchedCommunicator final : public parallel::Communicator {
+ public:
+  WatchedCommunicator(std::unique_ptr<Communicator> inner, std::function<void()> on_call)
+      : inner_(std::move(inner)), on_call_(std::move(on_call)) {}
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  void AllReduce(const kernels::Tensor& x) override {
+    on_call_();
+    inner_->AllReduce(x);
+  }
+  void AllGatherColumns(const kernels::Tensor& local, const kernels::Tensor& out) override {
+    on_call_();
+    inner_->AllGatherColumns(local, out);
+  }
+
+ private:
+  const std::unique_ptr<Communicator> inner_;
+  const std::function<void()> on_call_;
+};
+
 // The sums of one rank, which wait at each for the test.
 class PausedCommunicator final : public parallel::Communicator {
  public:
@@ -170,6 +208,28 @@ TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
     EXPECT_EQ((*runner)->beats(),
               (std::vector<engine::RankBeat>{{.step = step, .layer = kLayers + 1}}));
   }
+}
+
+// What a device loads or makes at first use may wait for its peers, whose kernels may wait for it.
+TEST(ThreadedRunnerWarmUpTest, NoRankWaitsForAnotherBeforeAllHaveComputedAStep) {
+  const ModelOptions options = Options(2, 1);
+  Devices devices;
+  std::vector<const CountingBackend*> counting;
+  std::atomic<bool> called = false;
+  for (auto& communicator : parallel::MakeLocalCommunicators(2)) {
+    auto device = std::make_unique<CountingBackend>();
+    counting.push_back(device.get());
+    auto async = std::make_unique<parallel::AsyncCommunicator>(std::move(communicator), *device);
+    devices.communicators.push_back(
+        std::make_unique<WatchedCommunicator>(std::move(async), [&called, &counting] {
+          called = true;
+          for (const CountingBackend* backend : counting) EXPECT_GE(backend->heads(), 1);
+        }));
+    devices.backends.push_back(std::move(device));
+  }
+  const auto runner = LoadModel(options, std::move(devices));
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  EXPECT_TRUE(called);  // before anything is recorded, and then in it
 }
 
 class ThreadedRunnerTest : public testing::TestWithParam<std::tuple<int, int, bool>> {

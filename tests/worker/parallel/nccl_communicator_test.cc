@@ -263,7 +263,8 @@ TEST(NcclCommunicatorDeathTest, ADeviceErrorOnOneRankEndsTheProcessInTwoSeconds)
   if (kernels::OpenDevices({.device = "cuda", .ranks = 2}, &why_none).empty()) {
     GTEST_SKIP() << why_none;
   }
-  EXPECT_EXIT(RunWithDeviceFault(), testing::ExitedWithCode(70), "CUDA error on device 1");
+  // Each maps the other's memory: both fail.
+  EXPECT_EXIT(RunWithDeviceFault(), testing::ExitedWithCode(70), "CUDA error on device [01]");
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ absl::Status ProtocolError(const std::string& worker, const std::string& what) {
 
 // What ties a call to its channel. Whoever lets go of the process's last channel must not be one of
 // gRPC's own threads: gRPC 1.51 then joins that thread from within itself, and aborts. So a call
-// lets go before it tells anybody that it has ended.
+// lets go before it tells anybody that it has ended, while its client still has the channel.
 // Threads: any; stub and context before the call has ended.
 class ChannelTie {
  public:

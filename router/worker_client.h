@@ -51,7 +51,9 @@ class WorkerClient {
  public:
   // "host:port". Connects when first used. Deadlines are times of `clock`, which outlives this.
   WorkerClient(std::string address, const Clock& clock);
-  ~WorkerClient();  // calls may outlive it
+  // Calls may outlive it, but if its channel is the process's last, not those whose end is still to
+  // be told: telling it would be left with the channel (ChannelTie).
+  ~WorkerClient();
 
   const std::string& address() const { return address_; }
 

@@ -14,8 +14,8 @@
 
 namespace thinkwire::integration {
 
-// For whatever a test waits for; a sanitizer makes everything slower.
-inline constexpr std::chrono::seconds kPatience{kSanitized ? 600 : 60};
+// For whatever a test waits for; a sanitizer makes everything slower. Less than ctest's own.
+inline constexpr std::chrono::seconds kPatience{kSanitized ? 240 : 60};
 
 // A child process with its output captured. The destructor kills it if it still runs.
 class Process {

@@ -29,7 +29,7 @@
 //      Later ones look at groups of 128 columns that hold something of the digit;
 //   4. the draw: noise for the kept ids, the greatest score.
 //
-// Limits: 64 registers a thread; 39 KiB and 4 V / cluster bytes of shared memory a block, at V =
+// Limits: 64 registers a thread; 38 KiB and 4 V / cluster bytes of shared memory a block, at V =
 // 152,064 in clusters of 8 so much that two blocks share an SM. Bytes: 4 L V, read once: 12.5 us
 // for L = 64 at 3.1 TB/s. What bounds is instructions, some 250 for a logit that is near the
 // maximum and kept (164 us for L = 64 on an H100), and at few rows the search's exchanges (34 us
@@ -45,7 +45,8 @@ struct Candidate {
   float t;
 };
 
-// A block's candidates lie in the histogram that no search has used yet: it is this block's alone.
+// A block's candidates lie in the histogram cleared last, which no round will take: it is this
+// block's alone.
 using Candidates = Candidate[kWarps][64];
 static_assert(sizeof(Candidates) <= sizeof(Histogram));
 constexpr std::size_t kSliceOffset = (sizeof(SearchMemory) + 15) / 16 * 16;

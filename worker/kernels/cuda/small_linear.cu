@@ -23,13 +23,14 @@
 //
 // Memory. 128-byte rows of a box lie swizzled (16-byte piece p of row r at p ^ (r & 7)), so that
 // ldmatrix meets no bank twice. Weights are requested before the previous kernel has ended: they
-// never change. A multiprocessor holds about 200 KB of rings, of one block or of two: the bytes
-// that are on their way at any moment are what its bandwidth is made of.
+// never change. A multiprocessor holds up to 200 KB of rings, of one block or of two, as the bytes
+// that are on their way at any moment are what its bandwidth is made of; where rows are few and
+// tokens at most 32, half of it is left to the next kernel's first stages.
 //
 // Roof: bytes of W at DRAM speed. A dependent step is 24.6 cycles on an H100: K = 18,944 takes
 // 17 us, less than its rows take to arrive. With 64 tokens the copy engine brings twice as many
 // bytes of tokens (from L2) as of weights to 32-row groups, and a step of one row of tiles by all
-// tokens would take a warp's tensor core 50 cycles and more: warps share the tokens out.
+// tokens would take a warp's tensor core some 60 cycles: warps share the tokens out.
 //
 // Limits: K a multiple of 8 (rows of whole 16 bytes; columns up to the next 64 read as zero), x and
 // W aligned to 16 bytes.
@@ -58,7 +59,7 @@ namespace {
 
 constexpr int kBoxColumns = 64;
 constexpr int kBoxRowBytes = kBoxColumns * 2;
-constexpr int kMostSharedBytes = 227 * 1024;
+constexpr int kMostSharedBytes = 226 * 1024;  // and barriers and places
 constexpr int kMostOfTwoBlocks = 113 * 1024;  // each
 // Used by the code for sm_90 alone.
 [[maybe_unused]] constexpr int kStepsABox = kBoxColumns / 16;
@@ -245,9 +246,9 @@ void LaunchShaped(const SmallLinear& op, const Output& output, cudaStream_t stre
          MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, S::kTokens), input, output);
 }
 
-// Groups of 16, 32 or 64 rows, so that every multiprocessor has one; where all need several, small
-// ones, as the last are then shared out better. Measured for each shape of the distills up to
-// qwen-14b on an H100.
+// Groups of 16, 32 or 64 rows, so that every multiprocessor has one. Where all need several, ones
+// of 32, as the last are then shared out better, but of 64 for 17 to 32 tokens. Measured for each
+// shape of the distills up to qwen-14b on an H100.
 template <class Output>
 void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream) {
   Check(op.tokens >= 1 && op.tokens <= kSmallLinearTokens, "at most 64 tokens");

@@ -40,10 +40,10 @@ void Rank::WarmUp() {
 
 void Rank::RecordDecodes() {
   if (!backend_.gains_by_recording()) return;
-  if (communicator_.size() >
-      1) {  // what the communicator makes at first use, before it is recorded
+  if (communicator_.size() > 1) {  // what it makes at first use must not be made while recording
     batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
     ComputeStep();
+    backend_.Synchronize();  // recording allocates, which must not wait for another rank's step
   }
   for (const std::int32_t bucket : DecodeBuckets(limits_.max_num_seqs)) {
     batch_.LoadPadding(bucket, bucket);

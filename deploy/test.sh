@@ -53,7 +53,7 @@ if $all; then
   # Without those that compute for minutes at a sanitizer's speed.
   LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
     ctest --test-dir "$builds/asan" -L integration -j "$jobs" --output-on-failure --quiet \
-    -E 'PressureAndCancellation|ManyAtOnceHalf|AClosedLoopWith|AnswersHeldOut|Deployment' \
+    -E 'PressureAndCancellation|ManyAtOnceHalf|AnswersHeldOut|Deployment' \
     -O "$builds/asan.integration.log" || { cat "$builds/asan.integration.log" >&2; exit 1; }
   tail -n 4 "$builds/asan.integration.log"
   echo "== fuzzing"

@@ -19,7 +19,7 @@ one() {
     -max_len=65536 -reload=1 -print_final_stats=1 -artifact_prefix="$logs/$1-" \
     "$logs/$1" "tests/fuzz/corpus/$1" >"$logs/$1.$2.log" 2>&1
 }
-# What targets write as a file stays in memory: ext4 writes a file out that was cut to nothing before.
+# What targets write as a file stays in memory: ext4 writes a file that was emptied out at once.
 if [[ -z ${TMPDIR:-} && -w /dev/shm ]]; then export TMPDIR=/dev/shm; fi
 export -f one
 export seconds build logs

@@ -6,6 +6,7 @@ namespace thinkwire::worker::parallel {
 
 // Another communicator, which says nothing while it is muted: sums are then this rank's part alone
 // and gathered columns stay as they are, so that a rank can go through a whole step by itself.
+// Threads: the rank's own, Check any one beside it.
 class MutedCommunicator final : public Communicator {
  public:
   // `inner` must outlive this.

@@ -215,9 +215,8 @@ void AsyncBackend::RmsNorm(const Tensor& x, const Tensor& weight, float eps, con
   Give([=, this] { cpu_.RmsNorm(x, weight, eps, out); });
 }
 
-void AsyncBackend::AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight,
-                              float eps, const Tensor& out) {
-  Give([=, this] { cpu_.AddRmsNorm(partial, residual, weight, eps, out); });
+void AsyncBackend::AddRmsNorm(const ResidualNorm& norm) {
+  Give([=, this] { cpu_.AddRmsNorm(norm); });
 }
 
 void AsyncBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,

@@ -50,7 +50,7 @@ class AsyncBackend : public Backend {
   std::unique_ptr<Stamp> MakeStamp() override;
   std::unique_ptr<Replay> Record(std::function<void()> ops) override;
   bool gains_by_recording() const override { return gains_by_recording_; }
-  void* stream() const override { return nullptr; }
+  void* stream() override { return nullptr; }
 
   std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
                                            std::span<const WeightSlice> bias,
@@ -63,8 +63,7 @@ class AsyncBackend : public Backend {
   void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) override;
   void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) override;
   void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) override;
-  void AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight, float eps,
-                  const Tensor& out) override;
+  void AddRmsNorm(const ResidualNorm& norm) override;
   void QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
                       const BatchView& batch, const KvLayer& kv, const Tensor& q) override;
   void PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv, float scale,

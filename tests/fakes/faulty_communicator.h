@@ -24,11 +24,9 @@ class FaultyCommunicator final : public Communicator {
     if (IsFatal()) return fault_();
     working_.AllGatherColumns(local, out);
   }
-  void AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::Tensor& partial,
-                           const kernels::Tensor& residual, const kernels::Tensor& weight,
-                           float eps, const kernels::Tensor& out) override {
+  void AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::ResidualNorm& norm) override {
     if (IsFatal()) return fault_();
-    working_.AllReduceAddRmsNorm(backend, partial, residual, weight, eps, out);
+    working_.AllReduceAddRmsNorm(backend, norm);
   }
   void Check() override { working_.Check(); }
 

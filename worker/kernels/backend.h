@@ -166,6 +166,17 @@ class Replay {
   virtual void Run() = 0;
 };
 
+// What a layer's part adds to the residual stream, and the norm that follows. All act [T, E], but
+// weight bf16 [E].
+struct ResidualNorm {
+  Tensor partial = {};
+  Tensor residual = {};
+  Tensor sum = {};  // may be residual itself
+  Tensor weight = {};
+  float eps = 0;
+  Tensor out = {};
+};
+
 // The largest step that a backend will be given, in one rank's shares.
 struct StepExtent {
   std::int64_t max_tokens = 0;    // T
@@ -176,7 +187,8 @@ struct StepExtent {
 };
 
 // Threads: one thread (the rank's) calls an instance. Ops and copies are asynchronous on devices
-// that are: they run in the order given, and results are there after Synchronize or a Fence.
+// that are: they run in the order given, results are there after Synchronize or a Fence, and what
+// they read and write stays allocated until then.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -209,7 +221,8 @@ class Backend {
   virtual bool gains_by_recording() const = 0;
 
   // What a communicator of this device's kind orders its work by: a cudaStream_t, null on the CPU.
-  virtual void* stream() const = 0;
+  // Asked for before the first op that is to be in order with it.
+  virtual void* stream() = 0;
 
   // Takes the scratch memory that steps up to `extent` need, before ranks begin to wait for each
   // other: an allocation on one device may wait for what runs on another.
@@ -239,9 +252,8 @@ class Backend {
   // out = x / sqrt(mean(x^2) + eps) * weight, per row. x, out act [T, E]; weight bf16 [E].
   virtual void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) = 0;
 
-  // residual += partial, then out = RmsNorm(residual). partial, residual, out act [T, E].
-  virtual void AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight,
-                          float eps, const Tensor& out) = 0;
+  // sum = residual + partial, then out = RmsNorm(sum).
+  virtual void AddRmsNorm(const ResidualNorm& norm) = 0;
 
   // y = x W^T + bias, split by rows of W into q [T, H, D], keys and values [T, K, D]; q and keys
   // rotated (half rotation: pairs i, i + D/2) by rope[position]; keys and values written to their

@@ -1,6 +1,7 @@
 #include "worker/model/decoder.h"
 
 #include <cstddef>
+#include <utility>
 
 namespace thinkwire::worker::model {
 namespace {
@@ -30,6 +31,7 @@ Decoder::Decoder(const DecoderParts& parts, const engine::RunnerLimits& limits,
                  limits.max_num_batched_tokens, parts.backend),
       ffn_(parts.shape, limits.max_num_batched_tokens, parts.backend),
       residual_(parts.backend, limits.max_num_batched_tokens, parts.config.hidden_size),
+      next_residual_(parts.backend, limits.max_num_batched_tokens, parts.config.hidden_size),
       x_(parts.backend, limits.max_num_batched_tokens, parts.config.hidden_size),
       partial_(parts.backend, limits.max_num_batched_tokens, parts.config.hidden_size),
       last_x_(parts.backend, limits.max_num_seqs, parts.config.hidden_size),
@@ -44,10 +46,20 @@ Tensor Decoder::NormWeight(const Buffer& weight) const {
 void Decoder::RunLayers(const Batch& batch, const Tensor& x) {
   const RankWeights& weights = parts_.weights;
   const float eps = parts_.config.rms_norm_eps;
-  const Tensor residual = residual_.Rows(batch.num_tokens());
+  Tensor residual = residual_.Rows(batch.num_tokens());
+  Tensor next_residual = next_residual_.Rows(batch.num_tokens());
   const Tensor partial = partial_.Rows(batch.num_tokens());
   const Tensor table = kernels::MakeTensor(weights.embedding.data(), DType::kBf16,
                                            parts_.config.vocab_size, parts_.config.hidden_size);
+  const auto add_norm = [&](const Buffer& weight) {
+    parts_.communicator.AllReduceAddRmsNorm(parts_.backend, {.partial = partial,
+                                                             .residual = residual,
+                                                             .sum = next_residual,
+                                                             .weight = NormWeight(weight),
+                                                             .eps = eps,
+                                                             .out = x});
+    std::swap(residual, next_residual);
+  };
   parts_.backend.Embed(batch.ids(), table, residual);
   parts_.backend.RmsNorm(residual, NormWeight(weights.layers.front().input_norm), eps, x);
   for (std::size_t i = 0; i < weights.layers.size(); ++i) {
@@ -57,11 +69,9 @@ void Decoder::RunLayers(const Batch& batch, const Tensor& x) {
     const Buffer& next_norm = is_last ? weights.final_norm : weights.layers[i + 1].input_norm;
     attention_.Run(layer.attention, x, batch.view(),
                    parts_.kv_cache.layer(static_cast<std::int64_t>(i)), partial);
-    parts_.communicator.AllReduceAddRmsNorm(parts_.backend, partial, residual,
-                                            NormWeight(layer.post_attention_norm), eps, x);
+    add_norm(layer.post_attention_norm);
     ffn_.Run(layer.ffn, x, partial);
-    parts_.communicator.AllReduceAddRmsNorm(parts_.backend, partial, residual,
-                                            NormWeight(next_norm), eps, x);
+    add_norm(next_norm);
   }
 }
 

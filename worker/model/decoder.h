@@ -51,7 +51,9 @@ class Decoder {
   kernels::Buffer rope_;
   Attention attention_;
   FeedForward ffn_;
+  // The residual stream: each sum goes where the one before it is not.
   Activation residual_;
+  Activation next_residual_;
   Activation x_;
   Activation partial_;
   Activation last_x_;        // of the rows that draw

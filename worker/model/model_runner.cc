@@ -141,7 +141,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedMode
                                  .devices = {},
                                  .stamp_steps = options.stamp_steps,
                                  .fault = model.fault};
-  const kernels::Backend& device = *devices.backends.front();
+  kernels::Backend& device = *devices.backends.front();
   if (model.fault.kind == Fault::Kind::kDeviceError && device.stream() == nullptr) {
     return absl::InvalidArgumentError("the fault device_error needs a GPU");
   }

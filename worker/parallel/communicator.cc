@@ -2,12 +2,10 @@
 
 namespace thinkwire::worker::parallel {
 
-void Communicator::AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::Tensor& partial,
-                                       const kernels::Tensor& residual,
-                                       const kernels::Tensor& weight, float eps,
-                                       const kernels::Tensor& out) {
-  AllReduce(partial);
-  backend.AddRmsNorm(partial, residual, weight, eps, out);
+void Communicator::AllReduceAddRmsNorm(kernels::Backend& backend,
+                                       const kernels::ResidualNorm& norm) {
+  AllReduce(norm.partial);
+  backend.AddRmsNorm(norm);
 }
 
 }  // namespace thinkwire::worker::parallel

@@ -22,10 +22,9 @@ class Communicator {
   // sums over the whole row in one order. At V = 152,064 that is 0.3 MB a row and rank on two.
   virtual void AllGatherColumns(const kernels::Tensor& local, const kernels::Tensor& out) = 0;
 
-  // AllReduce(partial), then Backend::AddRmsNorm. A kernel over peer memory may replace the two.
-  virtual void AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::Tensor& partial,
-                                   const kernels::Tensor& residual, const kernels::Tensor& weight,
-                                   float eps, const kernels::Tensor& out);
+  // AllReduce(norm.partial), then Backend::AddRmsNorm. A kernel over peer memory may replace the
+  // two.
+  virtual void AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::ResidualNorm& norm);
 
   // Ends the process, in one line, if this rank's device has failed or its group says so. Never
   // waits, also while the rank is stuck. Threads: any one, beside the rank's.

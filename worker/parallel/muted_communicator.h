@@ -23,13 +23,11 @@ class MutedCommunicator final : public Communicator {
   void AllGatherColumns(const kernels::Tensor& local, const kernels::Tensor& out) override {
     if (!muted_) inner_.AllGatherColumns(local, out);
   }
-  void AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::Tensor& partial,
-                           const kernels::Tensor& residual, const kernels::Tensor& weight,
-                           float eps, const kernels::Tensor& out) override {
+  void AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::ResidualNorm& norm) override {
     if (muted_) {
-      Communicator::AllReduceAddRmsNorm(backend, partial, residual, weight, eps, out);
+      Communicator::AllReduceAddRmsNorm(backend, norm);
     } else {
-      inner_.AllReduceAddRmsNorm(backend, partial, residual, weight, eps, out);
+      inner_.AllReduceAddRmsNorm(backend, norm);
     }
   }
   void Check() override { inner_.Check(); }

@@ -134,12 +134,11 @@ class NcclCommunicator final : public Communicator {
   }
 
   // Few rows: through peer memory, the same bits as the two in a row.
-  void AllReduceAddRmsNorm(kernels::Backend& backend, const Tensor& partial, const Tensor& residual,
-                           const Tensor& weight, float eps, const Tensor& out) override {
-    if (partial.dim(0) > peers_.view.max_rows) {
-      return Communicator::AllReduceAddRmsNorm(backend, partial, residual, weight, eps, out);
+  void AllReduceAddRmsNorm(kernels::Backend& backend, const kernels::ResidualNorm& norm) override {
+    if (norm.partial.dim(0) > peers_.view.max_rows) {
+      return Communicator::AllReduceAddRmsNorm(backend, norm);
     }
-    kernels::LaunchPeerAddRmsNorm(peers_.view, partial, residual, weight, eps, out, stream_);
+    kernels::LaunchPeerAddRmsNorm(peers_.view, norm, stream_);
   }
 
   // A lost context fails whatever is given to it, so also an event beside the stuck stream. NCCL

@@ -206,16 +206,83 @@ TEST_F(CudaBackendTest, AddRmsNormAgreesWithTheCpu) {
       const Buffer cpu_table = cpu_.MakeTable(slice);
       const OnDevice p = Bf16(partial, tokens, width);
       const OnDevice r = Bf16(residual, tokens, width);
+      const OnDevice sum = Poisoned(DType::kBf16, tokens, width);
       const OnDevice out = Poisoned(DType::kBf16, tokens, width);
-      cuda_->AddRmsNorm(p.tensor, r.tensor, MakeTensor(gpu_table.data(), DType::kBf16, width),
-                        1e-6F, out.tensor);
+      cuda_->AddRmsNorm({.partial = p.tensor,
+                         .residual = r.tensor,
+                         .sum = sum.tensor,
+                         .weight = MakeTensor(gpu_table.data(), DType::kBf16, width),
+                         .eps = 1e-6F,
+                         .out = out.tensor});
       F32 cpu_p({tokens, width}, DType::kF32, partial);
       F32 cpu_r({tokens, width}, DType::kF32, residual);
       F32 want({tokens, width}, DType::kF32);
-      cpu_.AddRmsNorm(cpu_p.tensor, cpu_r.tensor, MakeTensor(cpu_table.data(), DType::kBf16, width),
-                      1e-6F, want.tensor);
-      EXPECT_TRUE(AllNear(Download(r), cpu_r.values, kOneRounding, 1e-3)) << width;
+      cpu_.AddRmsNorm({.partial = cpu_p.tensor,
+                       .residual = cpu_r.tensor,
+                       .sum = cpu_r.tensor,
+                       .weight = MakeTensor(cpu_table.data(), DType::kBf16, width),
+                       .eps = 1e-6F,
+                       .out = want.tensor});
+      EXPECT_TRUE(AllNear(Download(sum), cpu_r.values, kOneRounding, 1e-3)) << width;
       EXPECT_TRUE(AllNear(Download(out), want.values, kTwoRoundings, 0.01)) << width;
+    }
+  }
+}
+
+// A product may do a norm of few tokens itself, unless its sum goes where the residual was.
+TEST_F(CudaBackendTest, ANormOnTheWayToAProductChangesNoBit) {
+  const LinearShape shapes[] = {{208, 8},     {2048, 1536}, {5008, 264}, {5008, 3584},
+                                {8800, 1096}, {704, 8192},  {8800, 5120}};
+  for (const LinearShape& s : shapes) {
+    const auto w = RandomBf16Floats(s.rows * s.columns, 1, 0.02F);
+    const WeightSlice slice = SliceOf(w, s.rows, s.columns);
+    const WeightSlice halves[] = {
+        {w.data(), DType::kF32, s.rows / 2, s.columns, s.columns},
+        {w.data() + s.rows / 2 * s.columns, DType::kF32, s.rows / 2, s.columns, s.columns}};
+    const auto head = cuda_->MakeLinear({&slice, 1}, {}, LinearLayout::kPlain);
+    const auto gate_up = cuda_->MakeLinear(halves, {}, LinearLayout::kGateUp);
+    const auto scale = RandomBf16Floats(s.columns, 2);
+    const Buffer table = cuda_->MakeTable(SliceOf(scale, s.columns, 1));
+    for (const std::int64_t tokens : {1, 2, 3}) {
+      // What is left of the norm and each product.
+      const auto run = [&](bool in_place, bool adds) {
+        const OnDevice partial = Bf16(RandomBf16Floats(tokens * s.columns, 3), tokens, s.columns);
+        const OnDevice residual =
+            Bf16(RandomBf16Floats(tokens * s.columns, 4, 3.0F), tokens, s.columns);
+        const OnDevice elsewhere = Poisoned(DType::kBf16, tokens, s.columns);
+        const OnDevice& sum = in_place ? residual : elsewhere;
+        const OnDevice x = Poisoned(DType::kBf16, tokens, s.columns);
+        const OnDevice again = Poisoned(DType::kBf16, tokens, s.columns);
+        const OnDevice logits = Poisoned(DType::kF32, tokens, s.rows);
+        const OnDevice gated = Poisoned(DType::kBf16, tokens, s.rows / 2);
+        const Tensor weight = MakeTensor(table.data(), DType::kBf16, s.columns);
+        if (adds) {
+          cuda_->AddRmsNorm({.partial = partial.tensor,
+                             .residual = residual.tensor,
+                             .sum = sum.tensor,
+                             .weight = weight,
+                             .eps = 1e-6F,
+                             .out = x.tensor});
+        } else {
+          cuda_->RmsNorm(residual.tensor, weight, 1e-6F, x.tensor);
+        }
+        if (in_place) cuda_->Synchronize();
+        cuda_->LmHead(x.tensor, *head, logits.tensor);
+        cuda_->RmsNorm(x.tensor, weight, 1e-6F, again.tensor);
+        if (in_place) cuda_->Synchronize();
+        cuda_->GateUpSwiGlu(again.tensor, *gate_up, gated.tensor);
+        std::vector<float> all = adds ? Download(sum) : std::vector<float>();
+        for (const OnDevice* part : {&x, &logits, &again, &gated}) {
+          const std::vector<float> values = Download(*part);
+          all.insert(all.end(), values.begin(), values.end());
+        }
+        return all;
+      };
+      for (const bool adds : {true, false}) {
+        const std::vector<float> want = run(true, adds);
+        EXPECT_TRUE(StartsWith(want, run(false, adds)))
+            << s.rows << "x" << s.columns << ", " << tokens << " tokens";
+      }
     }
   }
 }

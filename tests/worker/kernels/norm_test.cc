@@ -10,13 +10,13 @@ namespace {
 constexpr float kEps = 1e-5F;
 
 struct Normed {
-  std::vector<float> residual;
+  std::vector<float> sum;
   std::vector<float> out;
 };
 
-// AddRmsNorm of `tokens` rows of x and partial, from row `first` on.
+// AddRmsNorm of `tokens` rows of residual and partial, from row `first` on.
 Normed RunAddRmsNorm(CpuBackend& backend, std::int64_t first, std::int64_t tokens,
-                     std::int64_t width) {
+                     std::int64_t width, bool in_place = false) {
   const auto rows = [&](std::uint32_t seed) {
     const std::vector<float> all = RandomFloats((first + tokens) * width, seed);
     return std::vector<float>(all.begin() + first * width, all.end());
@@ -25,8 +25,16 @@ Normed RunAddRmsNorm(CpuBackend& backend, std::int64_t first, std::int64_t token
   F32 residual({tokens, width}, DType::kF32, rows(2));
   const Array<std::uint16_t> weight({width}, DType::kBf16, ToBf16(RandomFloats(width, 3)));
   F32 out({tokens, width}, DType::kF32);
-  backend.AddRmsNorm(partial.tensor, residual.tensor, weight.tensor, kEps, out.tensor);
-  return {residual.values, out.values};
+  F32 sum({tokens, width}, DType::kF32);
+  backend.AddRmsNorm({.partial = partial.tensor,
+                      .residual = residual.tensor,
+                      .sum = in_place ? residual.tensor : sum.tensor,
+                      .weight = weight.tensor,
+                      .eps = kEps,
+                      .out = out.tensor});
+  if (in_place) return {residual.values, out.values};
+  EXPECT_TRUE(SameBits(residual.values, rows(2)));
+  return {sum.values, out.values};
 }
 
 TEST(RmsNorm, EqualsDoublePrecision) {
@@ -59,10 +67,10 @@ TEST(AddRmsNorm, AddsThenNorms) {
   const Normed result = RunAddRmsNorm(backend, 0, 3, width);
   const std::vector<float> partial = RandomFloats(3 * width, 1);
   const std::vector<float> before = RandomFloats(3 * width, 2);
-  for (std::size_t i = 0; i < result.residual.size(); ++i) {
-    EXPECT_EQ(result.residual[i], before[i] + partial[i]);
+  for (std::size_t i = 0; i < result.sum.size(); ++i) {
+    EXPECT_EQ(result.sum[i], before[i] + partial[i]);
   }
-  const F32 sum({3, width}, DType::kF32, result.residual);
+  const F32 sum({3, width}, DType::kF32, result.sum);
   const Array<std::uint16_t> weight({width}, DType::kBf16, ToBf16(RandomFloats(width, 3)));
   F32 expected({3, width}, DType::kF32);
   backend.RmsNorm(sum.tensor, weight.tensor, kEps, expected.tensor);
@@ -77,7 +85,10 @@ TEST(AddRmsNorm, SameBitsEverywhereAndForARowAlone) {
       CpuBackend backend(c.threads, c.isa);
       const Normed result = RunAddRmsNorm(backend, 0, 37, width);
       EXPECT_TRUE(SameBits(result.out, all.out)) << NameOf(c);
-      EXPECT_TRUE(SameBits(result.residual, all.residual)) << NameOf(c);
+      EXPECT_TRUE(SameBits(result.sum, all.sum)) << NameOf(c);
+      const Normed in_place = RunAddRmsNorm(backend, 0, 37, width, true);
+      EXPECT_TRUE(SameBits(in_place.out, all.out)) << NameOf(c);
+      EXPECT_TRUE(SameBits(in_place.sum, all.sum)) << NameOf(c);
       const Normed last = RunAddRmsNorm(backend, 36, 1, width);
       EXPECT_TRUE(SameBits(last.out, {all.out.end() - width, all.out.end()})) << NameOf(c);
     }

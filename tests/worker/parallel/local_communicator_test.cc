@@ -97,8 +97,12 @@ TEST(LocalCommunicator, AllReduceAddRmsNormIsTheTwoInARow) {
       return MakeTensor(x.data(), DType::kF32, 1, width);
     };
     const auto weights = MakeTensor(weight.data(), DType::kBf16, width);
-    communicator.AllReduceAddRmsNorm(backend, tensor(partial), tensor(residual), weights, 1e-6F,
-                                     tensor(out));
+    communicator.AllReduceAddRmsNorm(backend, {.partial = tensor(partial),
+                                               .residual = tensor(residual),
+                                               .sum = tensor(residual),
+                                               .weight = weights,
+                                               .eps = 1e-6F,
+                                               .out = tensor(out)});
     backend.RmsNorm(tensor(sum), weights, 1e-6F, tensor(expected));
     EXPECT_EQ(residual, sum);
     EXPECT_EQ(out, expected);

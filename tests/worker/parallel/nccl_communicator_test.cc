@@ -131,7 +131,14 @@ struct NormTensors {
         out(backend, DType::kBf16, rows, kHidden) {
     weight.Write(PartOf(0, 1, 1000));
   }
-  Tensor norm_weight() const { return MakeTensor(weight.tensor().data, DType::kBf16, kHidden); }
+  kernels::ResidualNorm in_place() const {
+    return {.partial = partial.tensor(),
+            .residual = residual.tensor(),
+            .sum = residual.tensor(),
+            .weight = MakeTensor(weight.tensor().data, DType::kBf16, kHidden),
+            .eps = 1e-6F,
+            .out = out.tensor()};
+  }
   void Write(const Bf16s& part, std::uint64_t seed) {
     const std::int64_t rows = static_cast<std::int64_t>(part.size()) / kHidden;
     for (Bf16Array* array : {&partial, &residual, &out}) array->SetRows(rows);
@@ -141,7 +148,6 @@ struct NormTensors {
 };
 
 TEST_P(NcclCommunicatorTest, AllReduceAddRmsNormIsTheTwoInARow) {
-  constexpr float kEps = 1e-6F;
   ranks_->Run([&](const GpuRanks::Rank& rank) {
     NormTensors fused(rank.backend, 200);
     NormTensors apart(rank.backend, 200);
@@ -150,11 +156,8 @@ TEST_P(NcclCommunicatorTest, AllReduceAddRmsNormIsTheTwoInARow) {
       const auto seed = static_cast<std::uint64_t>(rows);
       fused.Write(PartOf(rank.communicator.rank(), rows, seed), seed);
       apart.Write(SumOf(GetParam(), rows, seed), seed);
-      rank.communicator.AllReduceAddRmsNorm(rank.backend, fused.partial.tensor(),
-                                            fused.residual.tensor(), fused.norm_weight(), kEps,
-                                            fused.out.tensor());
-      rank.backend.AddRmsNorm(apart.partial.tensor(), apart.residual.tensor(), apart.norm_weight(),
-                              kEps, apart.out.tensor());
+      rank.communicator.AllReduceAddRmsNorm(rank.backend, fused.in_place());
+      rank.backend.AddRmsNorm(apart.in_place());
       EXPECT_EQ(fused.residual.Read(), apart.residual.Read()) << "T = " << rows;
       EXPECT_EQ(fused.out.Read(), apart.out.Read()) << "T = " << rows;
     }
@@ -163,15 +166,12 @@ TEST_P(NcclCommunicatorTest, AllReduceAddRmsNormIsTheTwoInARow) {
 
 // The device counts the exchanges, so a replay must go on where other work ended.
 TEST_P(NcclCommunicatorTest, RecordedAllReduceAddRmsNormReplaysAmongEagerOnes) {
-  constexpr float kEps = 1e-6F;
   constexpr int kLayers = 4;
   ranks_->Run([&](const GpuRanks::Rank& rank) {
     NormTensors fused(rank.backend, 3);
     NormTensors apart(rank.backend, 3);
     const auto layer = [&] {
-      rank.communicator.AllReduceAddRmsNorm(rank.backend, fused.partial.tensor(),
-                                            fused.residual.tensor(), fused.norm_weight(), kEps,
-                                            fused.out.tensor());
+      rank.communicator.AllReduceAddRmsNorm(rank.backend, fused.in_place());
     };
     const auto replay = rank.backend.Record([&] {
       for (int i = 0; i < kLayers; ++i) layer();
@@ -184,8 +184,7 @@ TEST_P(NcclCommunicatorTest, RecordedAllReduceAddRmsNormReplaysAmongEagerOnes) {
       const int eager = static_cast<int>(run % 3);
       for (int i = 0; i < eager; ++i) layer();
       for (int i = 0; i < kLayers + eager; ++i) {
-        rank.backend.AddRmsNorm(apart.partial.tensor(), apart.residual.tensor(),
-                                apart.norm_weight(), kEps, apart.out.tensor());
+        rank.backend.AddRmsNorm(apart.in_place());
       }
       ASSERT_EQ(fused.out.Read(), apart.out.Read()) << "run " << run;
     }

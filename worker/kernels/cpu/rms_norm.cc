@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "worker/kernels/check.h"
@@ -32,16 +33,19 @@ void CpuBackend::RmsNorm(const Tensor& x, const Tensor& weight, float eps, const
   });
 }
 
-void CpuBackend::AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight,
-                            float eps, const Tensor& out) {
-  CheckShapes(residual, weight, out);
-  Check(partial.size() == residual.size(), "partial is f32 [T, E]");
-  const std::int64_t width = residual.dim(1);
-  pool_.For(residual.dim(0), 16, [&](std::int64_t begin, std::int64_t end, int) {
+void CpuBackend::AddRmsNorm(const ResidualNorm& norm) {
+  CheckShapes(norm.sum, norm.weight, norm.out);
+  Check(norm.partial.size() == norm.sum.size() && norm.residual.size() == norm.sum.size(),
+        "partial, residual are f32 [T, E]");
+  const std::int64_t width = norm.sum.dim(1);
+  pool_.For(norm.sum.dim(0), 16, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t t = begin; t < end; ++t) {
-      float* sum = residual.as<float>() + t * width;
-      rows_.add(partial.as<float>() + t * width, sum, width);
-      NormRow(rows_, sum, weight.as<std::uint16_t>(), eps, width, out.as<float>() + t * width);
+      const float* residual = norm.residual.as<float>() + t * width;
+      float* sum = norm.sum.as<float>() + t * width;
+      if (sum != residual) std::copy_n(residual, width, sum);
+      rows_.add(norm.partial.as<float>() + t * width, sum, width);
+      NormRow(rows_, sum, norm.weight.as<std::uint16_t>(), norm.eps, width,
+              norm.out.as<float>() + t * width);
     }
   });
 }

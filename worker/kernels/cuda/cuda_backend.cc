@@ -24,25 +24,23 @@ void FreeHost(void* data) { cudaFreeHost(data); }
 
 class CudaFence final : public Fence {
  public:
-  explicit CudaFence(cudaStream_t stream) : stream_(stream) {
+  explicit CudaFence(OpStream& stream) : stream_(stream) {
     CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
   }
   ~CudaFence() override { cudaEventDestroy(event_); }
-  void Record() override { CUDA_CHECK(cudaEventRecord(event_, stream_)); }
+  void Record() override { CUDA_CHECK(cudaEventRecord(event_, stream_.Get())); }
   void Wait() override { CUDA_CHECK(cudaEventSynchronize(event_)); }
 
  private:
-  const cudaStream_t stream_;
+  OpStream& stream_;
   cudaEvent_t event_ = nullptr;
 };
 
 class CudaStamp final : public Stamp {
  public:
-  explicit CudaStamp(cudaStream_t stream) : stream_(stream) {
-    CUDA_CHECK(cudaEventCreate(&event_));
-  }
+  explicit CudaStamp(OpStream& stream) : stream_(stream) { CUDA_CHECK(cudaEventCreate(&event_)); }
   ~CudaStamp() override { cudaEventDestroy(event_); }
-  void Record() override { CUDA_CHECK(cudaEventRecord(event_, stream_)); }
+  void Record() override { CUDA_CHECK(cudaEventRecord(event_, stream_.Get())); }
   double SecondsSince(const Stamp& earlier) const override {
     float milliseconds = 0;
     CUDA_CHECK(
@@ -51,21 +49,21 @@ class CudaStamp final : public Stamp {
   }
 
  private:
-  const cudaStream_t stream_;
+  OpStream& stream_;
   cudaEvent_t event_ = nullptr;
 };
 
 class CudaReplay final : public Replay {
  public:
-  CudaReplay(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
+  CudaReplay(cudaGraph_t graph, OpStream& stream) : stream_(stream) {
     CUDA_CHECK(cudaGraphInstantiate(&executable_, graph, 0));
-    CUDA_CHECK(cudaGraphUpload(executable_, stream_));
+    CUDA_CHECK(cudaGraphUpload(executable_, stream_.Get()));
   }
   ~CudaReplay() override { cudaGraphExecDestroy(executable_); }
-  void Run() override { CUDA_CHECK(cudaGraphLaunch(executable_, stream_)); }
+  void Run() override { CUDA_CHECK(cudaGraphLaunch(executable_, stream_.Get())); }
 
  private:
-  const cudaStream_t stream_;
+  OpStream& stream_;
   cudaGraphExec_t executable_ = nullptr;
 };
 
@@ -114,19 +112,14 @@ class CudaBackend::LinearMatrix final : public LinearWeight {
 CudaBackend::CudaBackend(int device) : device_(device) {
   Use();
   CUDA_CHECK(cudaGetDeviceProperties(&properties_, device_));
-  CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  stream_ = std::make_unique<OpStream>();
   has_small_linear_ = properties_.major == 9;
-  large_linear_ = std::make_unique<LargeLinear>(stream_);
-  upload_ = std::make_unique<WeightUpload>(stream_);
+  large_linear_ = std::make_unique<LargeLinear>(stream_->Get());
+  upload_ = std::make_unique<WeightUpload>(stream_->Get());
   exact_ = IsExact();
 }
 
-CudaBackend::~CudaBackend() {
-  cudaStreamSynchronize(stream_);
-  upload_.reset();
-  large_linear_.reset();
-  cudaStreamDestroy(stream_);
-}
+CudaBackend::~CudaBackend() { stream_->Finish(); }
 
 void CudaBackend::Use() const { CUDA_CHECK(cudaSetDevice(device_)); }
 
@@ -140,7 +133,7 @@ Buffer CudaBackend::Allocate(std::size_t bytes) {
   Use();
   void* data = nullptr;
   CUDA_CHECK(cudaMalloc(&data, bytes));
-  CUDA_CHECK(cudaMemsetAsync(data, 0, bytes, stream_));
+  CUDA_CHECK(cudaMemsetAsync(data, 0, bytes, stream_->Get()));
   return Buffer(data, bytes, &FreeDevice);
 }
 
@@ -164,45 +157,45 @@ std::int64_t CudaBackend::FreeMemory() const {
 void CudaBackend::CopyToDevice(void* device, const void* host, std::size_t bytes) {
   if (bytes == 0) return;
   if (CopiesByKernel(device, host, bytes)) {
-    LaunchCopyWords(host, static_cast<std::int64_t>(bytes / 4), device, true, stream_);
+    LaunchCopyWords(host, static_cast<std::int64_t>(bytes / 4), device, true, stream_->Get());
     return;
   }
-  CUDA_CHECK(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_));
+  CUDA_CHECK(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_->Get()));
 }
 
 void CudaBackend::CopyToHost(void* host, const void* device, std::size_t bytes) {
   if (bytes == 0) return;
   if (CopiesByKernel(device, host, bytes)) {
-    LaunchCopyWords(device, static_cast<std::int64_t>(bytes / 4), host, false, stream_);
+    LaunchCopyWords(device, static_cast<std::int64_t>(bytes / 4), host, false, stream_->Get());
     return;
   }
-  CUDA_CHECK(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_));
+  CUDA_CHECK(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_->Get()));
 }
 
 void CudaBackend::CopyOnDevice(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
-  CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_));
+  CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_->Get()));
 }
 
-void CudaBackend::Synchronize() { CUDA_CHECK(cudaStreamSynchronize(stream_)); }
+void CudaBackend::Synchronize() { CUDA_CHECK(cudaStreamSynchronize(stream_->Get())); }
 
 std::unique_ptr<Fence> CudaBackend::MakeFence() {
   Use();
-  return std::make_unique<CudaFence>(stream_);
+  return std::make_unique<CudaFence>(*stream_);
 }
 
 std::unique_ptr<Stamp> CudaBackend::MakeStamp() {
   Use();
-  return std::make_unique<CudaStamp>(stream_);
+  return std::make_unique<CudaStamp>(*stream_);
 }
 
 std::unique_ptr<Replay> CudaBackend::Record(std::function<void()> ops) {
   Use();
-  CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+  CUDA_CHECK(cudaStreamBeginCapture(stream_->Get(), cudaStreamCaptureModeThreadLocal));
   ops();
   cudaGraph_t graph = nullptr;
-  CUDA_CHECK(cudaStreamEndCapture(stream_, &graph));
-  auto replay = std::make_unique<CudaReplay>(graph, stream_);
+  CUDA_CHECK(cudaStreamEndCapture(stream_->Get(), &graph));
+  auto replay = std::make_unique<CudaReplay>(graph, *stream_);
   CUDA_CHECK(cudaGraphDestroy(graph));
   return replay;
 }
@@ -268,7 +261,7 @@ Buffer CudaBackend::MakeTable(const WeightSlice& slice) {
 void* CudaBackend::Scratch(std::size_t bytes, Buffer& scratch) {
   if (scratch.bytes() < bytes) {
     cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
-    CUDA_CHECK(cudaStreamIsCapturing(stream_, &capturing));
+    CUDA_CHECK(cudaStreamIsCapturing(stream_->Get(), &capturing));
     Check(capturing == cudaStreamCaptureStatusNone, "the largest shapes come before a recording");
     Synchronize();
     scratch = {};
@@ -281,7 +274,7 @@ void CudaBackend::PrepareAttention(int max_seqs, int num_kv_heads) {
   if (attention_.seqs >= max_seqs && attention_.kv_heads == num_kv_heads) return;
   const std::size_t bytes = AttentionWorkspaceBytes(max_seqs, num_kv_heads);
   void* const memory = Scratch(bytes, attention_scratch_);
-  CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_));
+  CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, stream_->Get()));
   attention_ = {.workspace = MakeAttentionWorkspace(memory, max_seqs, num_kv_heads),
                 .seqs = max_seqs,
                 .kv_heads = num_kv_heads};
@@ -296,38 +289,42 @@ void CudaBackend::Reserve(const StepExtent& extent) {
 }
 
 void CudaBackend::Scatter(const Tensor& index, const Tensor& values, const Tensor& to) {
-  LaunchScatter(index, values, to, stream_);
+  LaunchScatter(index, values, to, stream_->Get());
 }
 
 void CudaBackend::GatherInputIds(const Tensor& given, const Tensor& source_slot,
                                  const Tensor& last_sampled, const Tensor& ids) {
-  LaunchGatherInputIds(given, source_slot, last_sampled, ids, stream_);
+  LaunchGatherInputIds(given, source_slot, last_sampled, ids, stream_->Get());
 }
 
 void CudaBackend::Embed(const Tensor& ids, const Tensor& table, const Tensor& out) {
-  LaunchEmbed(ids, table, out, stream_);
+  LaunchEmbed(ids, table, out, stream_->Get());
 }
 
 void CudaBackend::GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) {
-  LaunchGatherRows(x, rows, out, stream_);
+  LaunchGatherRows(x, rows, out, stream_->Get());
 }
 
 void CudaBackend::RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) {
-  LaunchAddRmsNorm(nullptr, x, weight, eps, out, stream_);
+  Norm({.residual = x, .weight = weight, .eps = eps, .out = out});
 }
 
-void CudaBackend::AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight,
-                             float eps, const Tensor& out) {
-  LaunchAddRmsNorm(&partial, residual, weight, eps, out, stream_);
+void CudaBackend::AddRmsNorm(const ResidualNorm& norm) { Norm(norm); }
+
+void CudaBackend::Norm(const ResidualNorm& norm) {
+  CheckResidualNorm(norm);
+  stream_->Norm(norm, has_small_linear_ && CanNorm(norm));
 }
 
-SmallLinear CudaBackend::Small(const Tensor& x, const LinearMatrix& weight) const {
+SmallLinear CudaBackend::Small(const Tensor& x, const LinearMatrix& weight,
+                               const std::optional<ResidualNorm>& norm) const {
   return {.weights = weight.matrix.data(),
           .rows = weight.out,
           .columns = weight.in,
           .x = x.data,
           .tokens = static_cast<int>(x.dim(0)),
-          .num_sms = properties_.multiProcessorCount};
+          .num_sms = properties_.multiProcessorCount,
+          .norm = norm.has_value() ? &*norm : nullptr};
 }
 
 bool CudaBackend::IsSmall(const Tensor& x, const LinearMatrix& weight) const {
@@ -350,12 +347,14 @@ void CudaBackend::Multiply(const Tensor& x, const LinearMatrix& weight, const Te
       Multiply(rows(x), weight, rows(out));
     }
   } else if (!IsSmall(x, weight)) {
+    stream_->Get();
     large_linear_->Run(weight.matrix.data(), weight.out, weight.in, x.data, x.dim(0), f32,
                        out.data);
   } else if (f32) {
-    LaunchSmallLinear(Small(x, weight), out.as<float>(), stream_);
+    const std::optional<ResidualNorm> norm = stream_->Take(x);
+    LaunchSmallLinear(Small(x, weight, norm), out.as<float>(), stream_->Get());
   } else {
-    LaunchSmallLinearBf16(Small(x, weight), out.data, stream_);
+    LaunchSmallLinearBf16(Small(x, weight, {}), out.data, stream_->Get());
   }
 }
 
@@ -364,7 +363,9 @@ void CudaBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const
   const auto& weight = static_cast<const LinearMatrix&>(qkv);
   Check(weight.layout == LinearLayout::kQkv, "a QKV weight");
   if (IsSmall(x, weight)) {
-    LaunchSmallLinearQkv(Small(x, weight), weight.bias.data(), rope, batch, kv, q, stream_);
+    const std::optional<ResidualNorm> norm = stream_->Take(x);
+    LaunchSmallLinearQkv(Small(x, weight, norm), weight.bias.data(), rope, batch, kv, q,
+                         stream_->Get());
     return;
   }
   const std::int64_t tokens = x.dim(0);
@@ -372,38 +373,38 @@ void CudaBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const
       Scratch(static_cast<std::size_t>(tokens * weight.out) * sizeof(float), product_scratch_);
   const Tensor sums = MakeTensor(memory, DType::kF32, tokens, weight.out);
   Multiply(x, weight, sums);
-  LaunchRopeWriteKv(sums, weight.bias.data(), rope, batch, kv, q, stream_);
+  LaunchRopeWriteKv(sums, weight.bias.data(), rope, batch, kv, q, stream_->Get());
 }
 
 void CudaBackend::PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv,
                                  float scale, const Tensor& out) {
   PrepareAttention(batch.num_seqs, kv.num_kv_heads);
   LaunchPagedAttention(q, batch, kv, scale, out, attention_.workspace,
-                       properties_.multiProcessorCount, stream_);
+                       properties_.multiProcessorCount, stream_->Get());
 }
 
 void CudaBackend::Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
                          const Tensor& logprobs, const Tensor& not_finite,
                          const Tensor& last_sampled) {
-  LaunchSample(logits, view, ids, logprobs, not_finite, last_sampled, stream_);
+  LaunchSample(logits, view, ids, logprobs, not_finite, last_sampled, stream_->Get());
 }
 
 void CudaBackend::Logprobs(const Tensor& logits, const LogprobsView& view) {
-  LaunchLogprobs(logits, view, stream_);
+  LaunchLogprobs(logits, view, stream_->Get());
 }
 
 void CudaBackend::AdjustLogits(const Tensor& logits, const SampleView& view,
                                const AdjustView& adjust, const Tensor& adjusted) {
-  LaunchAdjustLogits(logits, view, adjust, adjusted, stream_);
+  LaunchAdjustLogits(logits, view, adjust, adjusted, stream_->Get());
 }
 
 void CudaBackend::BeginCounts(const CountsBegin* begins, std::int32_t num_begins,
                               const std::int32_t* ids, const Tensor& counts) {
-  LaunchBeginCounts(begins, num_begins, ids, counts, stream_);
+  LaunchBeginCounts(begins, num_begins, ids, counts, stream_->Get());
 }
 
 void CudaBackend::CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) {
-  LaunchCountDraws(view, ids, counts, stream_);
+  LaunchCountDraws(view, ids, counts, stream_->Get());
 }
 
 void CudaBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) {
@@ -419,13 +420,14 @@ void CudaBackend::GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, con
             out.size() * 2 == tokens * weight.out,
         "out is bf16 [T, F] of a gate-up weight");
   if (IsSmall(x, weight)) {
-    LaunchSmallLinearSwiGlu(Small(x, weight), out.data, stream_);
+    const std::optional<ResidualNorm> norm = stream_->Take(x);
+    LaunchSmallLinearSwiGlu(Small(x, weight, norm), out.data, stream_->Get());
     return;
   }
   void* const memory = Scratch(static_cast<std::size_t>(tokens * weight.out) * 2, product_scratch_);
   const Tensor sums = MakeTensor(memory, DType::kBf16, tokens, weight.out);
   Multiply(x, weight, sums);
-  LaunchSwiGlu(sums, out, stream_);
+  LaunchSwiGlu(sums, out, stream_->Get());
 }
 
 void CudaBackend::LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) {

@@ -3,11 +3,13 @@
 #include <cuda_runtime_api.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "worker/kernels/backend.h"
 #include "worker/kernels/cuda/kv_block.cuh"
 #include "worker/kernels/cuda/large_linear.h"
+#include "worker/kernels/cuda/op_stream.h"
 #include "worker/kernels/cuda/paged_attention.h"
 #include "worker/kernels/cuda/small_linear.h"
 #include "worker/kernels/cuda/weight_upload.h"
@@ -24,6 +26,7 @@ namespace thinkwire::worker::kernels {
 // Scratch memory is what Reserve took, or grows the first time that larger shapes come; cuBLASLt's
 // algorithms are timed then too. So a warm-up with the largest shapes comes before any recording,
 // and nothing is allocated after it.
+// The norm of a single token is done by the product that follows, if that reads it (op_stream.h).
 // Owns: a stream, scratch memory. Threads: the rank's.
 class CudaBackend final : public Backend {
  public:
@@ -46,7 +49,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Stamp> MakeStamp() override;
   std::unique_ptr<Replay> Record(std::function<void()> ops) override;
   bool gains_by_recording() const override { return true; }
-  void* stream() const override { return stream_; }
+  void* stream() override { return stream_->Share(); }
   void Reserve(const StepExtent& extent) override;
 
   std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
@@ -60,8 +63,7 @@ class CudaBackend final : public Backend {
   void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) override;
   void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) override;
   void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) override;
-  void AddRmsNorm(const Tensor& partial, const Tensor& residual, const Tensor& weight, float eps,
-                  const Tensor& out) override;
+  void AddRmsNorm(const ResidualNorm& norm) override;
   void QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
                       const BatchView& batch, const KvLayer& kv, const Tensor& q) override;
   void PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv, float scale,
@@ -95,14 +97,17 @@ class CudaBackend final : public Backend {
   // Scratch memory of at least `bytes`, whose content the next call loses.
   void* Scratch(std::size_t bytes, Buffer& scratch);
   bool IsSmall(const Tensor& x, const LinearMatrix& weight) const;
-  SmallLinear Small(const Tensor& x, const LinearMatrix& weight) const;
+  // `norm` makes x and is the product's to do, or none.
+  SmallLinear Small(const Tensor& x, const LinearMatrix& weight,
+                    const std::optional<ResidualNorm>& norm) const;
+  void Norm(const ResidualNorm& norm);
   // out [T, rows] in f32 or bf16 = x W^T. No bias.
   void Multiply(const Tensor& x, const LinearMatrix& weight, const Tensor& out);
   bool IsExact();
 
   const int device_;
   cudaDeviceProp properties_ = {};
-  cudaStream_t stream_ = nullptr;
+  std::unique_ptr<OpStream> stream_;
   std::unique_ptr<LargeLinear> large_linear_;
   std::unique_ptr<WeightUpload> upload_;
   bool has_small_linear_ = false;  // the device can do what it needs

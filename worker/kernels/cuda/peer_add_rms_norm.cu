@@ -5,6 +5,7 @@
 #include "worker/kernels/cuda/launch.cuh"
 #include "worker/kernels/cuda/peer_add_rms_norm.h"
 #include "worker/kernels/cuda/row_norm.cuh"
+#include "worker/kernels/cuda/token_ops.h"
 
 // All-reduce, residual and norm of a few rows in one kernel a rank. Every block has one row: it
 // writes its part into all other ranks' inboxes, over NVLink, waits for theirs in its own, and adds
@@ -80,7 +81,7 @@ __device__ __forceinline__ void Receive(const PeerView& view, const uint4* lines
 
 template <int kPieces>
 __global__ __launch_bounds__(kRowThreads) void PeerAddRmsNormKernel(
-    const __grid_constant__ PeerView view, const uint4* partial, uint4* residual,
+    const __grid_constant__ PeerView view, const uint4* partial, const uint4* residual, uint4* sum,
     const uint4* weight, float eps, float width, uint4* out) {
   __shared__ float warp_sums[kRowWarps];
   AllowNext();
@@ -136,7 +137,7 @@ __global__ __launch_bounds__(kRowThreads) void PeerAddRmsNormKernel(
     if (piece >= view.pieces) break;
     const Eight all = Widen(Narrow(sums[j]));
     const uint4 rounded = Narrow(Add(Widen(rest[j]), all));
-    residual[row_start + piece] = rounded;
+    sum[row_start + piece] = rounded;
     sums[j] = Widen(rounded);
     square_sum = AddSquares(sums[j], square_sum);
   }
@@ -150,31 +151,27 @@ __global__ __launch_bounds__(kRowThreads) void PeerAddRmsNormKernel(
 }
 
 template <int kPieces>
-void LaunchShaped(const PeerView& view, const Tensor& partial, const Tensor& residual,
-                  const Tensor& weight, float eps, const Tensor& out, cudaStream_t stream) {
+void LaunchShaped(const PeerView& view, const ResidualNorm& norm, cudaStream_t stream) {
   Launch(&PeerAddRmsNormKernel<kPieces>,
-         {.grid = dim3(static_cast<unsigned>(partial.dim(0))), .block = dim3(kRowThreads)}, stream,
-         view, static_cast<const uint4*>(partial.data), static_cast<uint4*>(residual.data),
-         static_cast<const uint4*>(weight.data), eps, static_cast<float>(residual.dim(1)),
-         static_cast<uint4*>(out.data));
+         {.grid = dim3(static_cast<unsigned>(norm.sum.dim(0))), .block = dim3(kRowThreads)}, stream,
+         view, static_cast<const uint4*>(norm.partial.data),
+         static_cast<const uint4*>(norm.residual.data), static_cast<uint4*>(norm.sum.data),
+         static_cast<const uint4*>(norm.weight.data), norm.eps, static_cast<float>(norm.sum.dim(1)),
+         static_cast<uint4*>(norm.out.data));
 }
 
 }  // namespace
 
-void LaunchPeerAddRmsNorm(const PeerView& view, const Tensor& partial, const Tensor& residual,
-                          const Tensor& weight, float eps, const Tensor& out, cudaStream_t stream) {
-  Check(partial.rank == 2 && partial.dtype == DType::kBf16 && residual.dtype == DType::kBf16 &&
-            out.dtype == DType::kBf16 && residual.size() == partial.size() &&
-            out.size() == partial.size() && weight.size() == partial.dim(1),
-        "partial, residual, out are bf16 [T, E], weight bf16 [E]");
-  Check(partial.dim(0) <= view.max_rows && partial.dim(1) == std::int64_t{8} * view.pieces,
+void LaunchPeerAddRmsNorm(const PeerView& view, const ResidualNorm& norm, cudaStream_t stream) {
+  CheckResidualNorm(norm);
+  Check(norm.sum.dim(0) <= view.max_rows && norm.sum.dim(1) == std::int64_t{8} * view.pieces,
         "the group exchanges rows of another size, or fewer");
-  if (partial.dim(0) == 0) return;
+  if (norm.sum.dim(0) == 0) return;
   const int pieces = (view.pieces + kRowThreads - 1) / kRowThreads;
   static_assert(kMaxPeerWidth <= 4 * kRowThreads * 8);
-  if (pieces == 1) return LaunchShaped<1>(view, partial, residual, weight, eps, out, stream);
-  if (pieces == 2) return LaunchShaped<2>(view, partial, residual, weight, eps, out, stream);
-  LaunchShaped<4>(view, partial, residual, weight, eps, out, stream);
+  if (pieces == 1) return LaunchShaped<1>(view, norm, stream);
+  if (pieces == 2) return LaunchShaped<2>(view, norm, stream);
+  LaunchShaped<4>(view, norm, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

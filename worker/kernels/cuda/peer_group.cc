@@ -11,7 +11,7 @@
 namespace thinkwire::worker::kernels {
 namespace {
 
-int DeviceOf(const Backend& backend) {
+int DeviceOf(Backend& backend) {
   int device = 0;
   CUDA_CHECK(cudaStreamGetDevice(static_cast<cudaStream_t>(backend.stream()), &device));
   return device;

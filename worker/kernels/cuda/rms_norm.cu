@@ -5,8 +5,8 @@
 #include "worker/kernels/cuda/row_norm.cuh"
 #include "worker/kernels/cuda/token_ops.h"
 
-// residual = bf16(residual + partial);
-// out = bf16(residual / sqrt(mean(residual^2) + eps) * weight).
+// sum = bf16(residual + partial);
+// out = bf16(sum / sqrt(mean(sum^2) + eps) * weight).
 //
 // Mapping and canonical order: one block a token, row_norm.cuh.
 // Roof: 8 bytes a value of DRAM or L2; at one token it is all latency, about 2 us on an H100.
@@ -16,7 +16,7 @@ namespace {
 
 template <int kPieces, bool kAdd>
 __global__ __launch_bounds__(kRowThreads) void AddRmsNormKernel(const uint4* partial,
-                                                                uint4* residual,
+                                                                const uint4* residual, uint4* sum,
                                                                 const uint4* weight, float eps,
                                                                 int pieces, float width,
                                                                 uint4* out) {
@@ -39,7 +39,7 @@ __global__ __launch_bounds__(kRowThreads) void AddRmsNormKernel(const uint4* par
     values[j] = Widen(residual[row + piece]);
     if constexpr (kAdd) {
       const uint4 rounded = Narrow(Add(values[j], Widen(partial[row + piece])));
-      residual[row + piece] = rounded;
+      sum[row + piece] = rounded;
       values[j] = Widen(rounded);
     }
     square_sum = AddSquares(values[j], square_sum);
@@ -53,33 +53,40 @@ __global__ __launch_bounds__(kRowThreads) void AddRmsNormKernel(const uint4* par
 }
 
 template <int kPieces>
-void LaunchShaped(const Tensor* partial, const Tensor& residual, const Tensor& weight, float eps,
-                  const Tensor& out, cudaStream_t stream) {
-  const auto kernel =
-      partial != nullptr ? &AddRmsNormKernel<kPieces, true> : &AddRmsNormKernel<kPieces, false>;
-  const std::int64_t width = residual.dim(1);
-  Launch(kernel, {.grid = dim3(static_cast<unsigned>(residual.dim(0))), .block = dim3(kRowThreads)},
-         stream, static_cast<const uint4*>(partial != nullptr ? partial->data : nullptr),
-         static_cast<uint4*>(residual.data), static_cast<const uint4*>(weight.data), eps,
-         static_cast<int>(width / 8), static_cast<float>(width), static_cast<uint4*>(out.data));
+void LaunchShaped(const ResidualNorm& norm, cudaStream_t stream) {
+  const auto kernel = norm.partial.data != nullptr ? &AddRmsNormKernel<kPieces, true>
+                                                   : &AddRmsNormKernel<kPieces, false>;
+  const std::int64_t width = norm.out.dim(1);
+  Launch(kernel, {.grid = dim3(static_cast<unsigned>(norm.out.dim(0))), .block = dim3(kRowThreads)},
+         stream, static_cast<const uint4*>(norm.partial.data),
+         static_cast<const uint4*>(norm.residual.data), static_cast<uint4*>(norm.sum.data),
+         static_cast<const uint4*>(norm.weight.data), norm.eps, static_cast<int>(width / 8),
+         static_cast<float>(width), static_cast<uint4*>(norm.out.data));
 }
 
 }  // namespace
 
-void LaunchAddRmsNorm(const Tensor* partial, const Tensor& residual, const Tensor& weight,
-                      float eps, const Tensor& out, cudaStream_t stream) {
-  const std::int64_t width = residual.dim(1);
-  Check(residual.rank == 2 && residual.dtype == DType::kBf16 && out.dtype == DType::kBf16 &&
-            out.size() == residual.size() && weight.size() == width,
+void CheckResidualNorm(const ResidualNorm& norm) {
+  const auto is_act = [&](const Tensor& t) {
+    return t.dtype == DType::kBf16 && t.size() == norm.out.size();
+  };
+  Check(norm.out.rank == 2 && is_act(norm.out) && is_act(norm.residual) &&
+            norm.weight.size() == norm.out.dim(1),
         "residual, out are bf16 [T, E], weight bf16 [E]");
-  Check(partial == nullptr || partial->size() == residual.size(), "partial is bf16 [T, E]");
+  Check(norm.partial.data == nullptr || (is_act(norm.partial) && is_act(norm.sum)),
+        "partial, sum are bf16 [T, E]");
+  const std::int64_t width = norm.out.dim(1);
   Check(width % 8 == 0 && width <= kMostRowPieces * kRowThreads * 8,
         "E is a multiple of 8, <= 16,384");
-  const std::int64_t pieces = (width / 8 + kRowThreads - 1) / kRowThreads;
-  if (pieces == 1) return LaunchShaped<1>(partial, residual, weight, eps, out, stream);
-  if (pieces == 2) return LaunchShaped<2>(partial, residual, weight, eps, out, stream);
-  if (pieces <= 4) return LaunchShaped<4>(partial, residual, weight, eps, out, stream);
-  return LaunchShaped<kMostRowPieces>(partial, residual, weight, eps, out, stream);
+}
+
+void LaunchAddRmsNorm(const ResidualNorm& norm, cudaStream_t stream) {
+  CheckResidualNorm(norm);
+  const std::int64_t pieces = (norm.out.dim(1) / 8 + kRowThreads - 1) / kRowThreads;
+  if (pieces == 1) return LaunchShaped<1>(norm, stream);
+  if (pieces == 2) return LaunchShaped<2>(norm, stream);
+  if (pieces <= 4) return LaunchShaped<4>(norm, stream);
+  return LaunchShaped<kMostRowPieces>(norm, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

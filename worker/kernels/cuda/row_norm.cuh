@@ -14,18 +14,25 @@ inline constexpr int kRowThreads = 256;
 inline constexpr int kRowWarps = kRowThreads / 32;
 inline constexpr int kMostRowPieces = 8;  // a thread's, so that E is at most 16,384
 
-// Calls __syncthreads once.
-__device__ __forceinline__ float SumOverBlock(float sum, float (&warp_sums)[kRowWarps]) {
+// Over threads 0 .. kRowThreads - 1, which all call `sync` once.
+template <class Sync>
+__device__ __forceinline__ float SumOverThreads(float sum, float (&warp_sums)[kRowWarps],
+                                                const Sync& sync) {
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) {
     sum = __fadd_rn(sum, __shfl_xor_sync(0xFFFFFFFFU, sum, distance));
   }
   if (threadIdx.x % 32 == 0) warp_sums[threadIdx.x / 32] = sum;
-  __syncthreads();
+  sync();
   float total = warp_sums[0];
 #pragma unroll
   for (int warp = 1; warp < kRowWarps; ++warp) total = __fadd_rn(total, warp_sums[warp]);
   return total;
+}
+
+// Over a block of kRowThreads. Calls __syncthreads once.
+__device__ __forceinline__ float SumOverBlock(float sum, float (&warp_sums)[kRowWarps]) {
+  return SumOverThreads(sum, warp_sums, [] { __syncthreads(); });
 }
 
 __device__ __forceinline__ Eight Add(const Eight& a, const Eight& b) {

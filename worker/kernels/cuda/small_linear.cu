@@ -7,6 +7,7 @@
 #include "worker/kernels/cuda/bulk_copy.cuh"
 #include "worker/kernels/cuda/launch.cuh"
 #include "worker/kernels/cuda/linear_outputs.cuh"
+#include "worker/kernels/cuda/norm_token.cuh"
 #include "worker/kernels/cuda/small_linear.h"
 #include "worker/kernels/cuda/tensor_core.cuh"
 #include "worker/kernels/cuda/tensor_map.h"
@@ -25,7 +26,8 @@
 // ldmatrix meets no bank twice. Weights are requested before the previous kernel has ended: they
 // never change. A multiprocessor holds up to 200 KB of rings, of one block or of two, as the bytes
 // that are on their way at any moment are what its bandwidth is made of; where rows are few and
-// tokens at most 32, half of it is left to the next kernel's first stages.
+// tokens at most 32, half of it is left to the next kernel's first stages. A single token's norm
+// (norm_token.cuh) takes its place beside the ring, which has weights alone then.
 //
 // Roof: bytes of W at DRAM speed. A dependent step is 24.6 cycles on an H100: K = 18,944 takes
 // 17 us, less than its rows take to arrive. With 64 tokens the copy engine brings twice as many
@@ -63,11 +65,14 @@ constexpr int kMostSharedBytes = 226 * 1024;  // and barriers and places
 constexpr int kMostOfTwoBlocks = 113 * 1024;  // each
 // Used by the code for sm_90 alone.
 [[maybe_unused]] constexpr int kStepsABox = kBoxColumns / 16;
-[[maybe_unused]] constexpr int kConsumerBarrier = 1;  // 0 is __syncthreads
+[[maybe_unused]] constexpr int kOthersBarrier = 1;  // 0 is __syncthreads
 
-// kRowWarps x kTokenWarps warps of 16 rows and kTokenTiles * 8 tokens each.
-template <int kTokenTiles_, int kRowWarps_, int kTokenWarps_, int kBoxes_, int kStages_>
+// kRowWarps x kTokenWarps warps of 16 rows and kTokenTiles * 8 tokens each. kNorms: the block norms
+// the only token itself and the ring has weights alone.
+template <int kTokenTiles_, int kRowWarps_, int kTokenWarps_, int kBoxes_, int kStages_,
+          bool kNorms_ = false>
 struct Shape {
+  static constexpr bool kNorms = kNorms_;
   static constexpr int kTokenTiles = kTokenTiles_;
   static constexpr int kRowWarps = kRowWarps_;
   static constexpr int kBoxes = kBoxes_;
@@ -76,14 +81,22 @@ struct Shape {
   static constexpr int kWarps = kRowWarps * kTokenWarps_;
   static constexpr int kRows = 16 * kRowWarps;
   static constexpr int kTokens = 8 * kTokenTiles * kTokenWarps_;
-  static constexpr int kThreads = 32 * (kWarps + 1);
+  static constexpr int kProducer = kNorms ? kNormTokenWarps : kWarps;  // the warp after all others
+  static constexpr int kThreads = 32 * (kProducer + 1);
   static constexpr int kRowsBytes = kRows * kBoxRowBytes;  // of a box
-  static constexpr int kTokensBytes = kTokens * kBoxRowBytes;
+  static constexpr int kTokensBytes = kNorms ? 0 : kTokens * kBoxRowBytes;
   static constexpr int kStageBytes = kBoxes * (kRowsBytes + kTokensBytes);
   static constexpr int kAlignment = 1024;  // of a swizzled box
   static constexpr int kSharedBytes = kStages * kStageBytes + kAlignment;
-  static_assert(kSharedBytes <= kMostSharedBytes);
+  static constexpr int kMostNormedBytes = kNorms ? 2 * kNormTokenColumns : 0;
+  static_assert(kSharedBytes + kMostNormedBytes <= kMostSharedBytes);
+  static_assert(!kNorms || (kTokens == 8 && kWarps <= kProducer));
   static constexpr int kBlocks = kSharedBytes <= kMostOfTwoBlocks ? 2 : 1;  // a multiprocessor
+};
+
+// The tokens of a product that come through the ring.
+struct TokenMap {
+  CUtensorMap map;
 };
 
 struct Input {
@@ -92,14 +105,26 @@ struct Input {
   std::uint32_t zero;  // 0, unknown to the compiler (ArriveAfter)
 };
 
-template <int kWarps>
-__device__ __forceinline__ void SyncConsumers() {
-  asm volatile("bar.sync %0, %1;" ::"n"(kConsumerBarrier), "n"(32 * kWarps) : "memory");
+// All warps but the producer.
+template <class S>
+__device__ __forceinline__ void SyncOthers() {
+  asm volatile("bar.sync %0, %1;" ::"n"(kOthersBarrier), "n"(32 * S::kProducer) : "memory");
 }
 
-template <class S, class Output>
+// A lane's part of two k16 steps: token 0 as NormToken wrote it, seven of zeros.
+__device__ __forceinline__ void LoadNormed(const unsigned char* group, int lane,
+                                           std::uint32_t (&b)[4]) {
+  uint4 value = make_uint4(0, 0, 0, 0);
+  if (lane < 4) value = reinterpret_cast<const uint4*>(group)[lane];
+  b[0] = value.x;
+  b[1] = value.y;
+  b[2] = value.z;
+  b[3] = value.w;
+}
+
+template <class S, class Tokens, class Output>
 __global__ __launch_bounds__(S::kThreads, S::kBlocks) void SmallLinearKernel(
-    const __grid_constant__ CUtensorMap weights, const __grid_constant__ CUtensorMap tokens,
+    const __grid_constant__ CUtensorMap weights, const __grid_constant__ Tokens tokens,
     const __grid_constant__ Input input, const __grid_constant__ Output output) {
 #if __CUDA_ARCH__ >= 900
   constexpr int kStages = S::kStages;
@@ -108,6 +133,7 @@ __global__ __launch_bounds__(S::kThreads, S::kBlocks) void SmallLinearKernel(
   __shared__ std::uint64_t full_barriers[kStages];
   __shared__ std::uint64_t empty_barriers[kStages];
   __shared__ TokenPlace places[Output::kPlaces ? S::kTokens : 1];
+  __shared__ float warp_sums[kRowWarps];
   const std::uint32_t start = SharedAddress(shared);
   const std::uint32_t ring = (start + S::kAlignment - 1) & ~(S::kAlignment - 1U);
   const std::uint32_t full = SharedAddress(full_barriers);
@@ -128,7 +154,7 @@ __global__ __launch_bounds__(S::kThreads, S::kBlocks) void SmallLinearKernel(
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
 
-  if (warp == S::kWarps) {
+  if (warp == S::kProducer) {
     if (lane != 0) return;
     const auto copy_weights = [&](const RingPlace& at) {
       const std::uint32_t to = ring + at.stage * S::kStageBytes;
@@ -139,9 +165,11 @@ __global__ __launch_bounds__(S::kThreads, S::kBlocks) void SmallLinearKernel(
     };
     const auto copy_tokens = [&](const RingPlace& at) {
       const std::uint32_t to = ring + at.stage * S::kStageBytes + S::kBoxes * S::kRowsBytes;
-      for (int b = 0; b < S::kBoxes; ++b) {
-        CopyBox(to + b * S::kTokensBytes, tokens, (at.chunk * S::kBoxes + b) * kBoxColumns, 0,
-                full + 8 * at.stage, kEvictLast);
+      if constexpr (!S::kNorms) {
+        for (int b = 0; b < S::kBoxes; ++b) {
+          CopyBox(to + b * S::kTokensBytes, tokens.map, (at.chunk * S::kBoxes + b) * kBoxColumns, 0,
+                  full + 8 * at.stage, kEvictLast);
+        }
       }
     };
     RingPlace at;
@@ -161,13 +189,19 @@ __global__ __launch_bounds__(S::kThreads, S::kBlocks) void SmallLinearKernel(
     return;
   }
 
-  WaitForPrevious();
+  unsigned char* const normed = shared + (ring - start) + kStages * S::kStageBytes;
+  if constexpr (S::kNorms) {
+    NormToken(tokens, chunks * kChunkColumns, normed, warp_sums, [] { SyncOthers<S>(); });
+  } else {
+    WaitForPrevious();
+  }
   if constexpr (Output::kPlaces) {
-    for (int t = static_cast<int>(threadIdx.x); t < input.tokens; t += 32 * S::kWarps) {
+    for (int t = static_cast<int>(threadIdx.x); t < input.tokens; t += 32 * S::kProducer) {
       places[t] = PlaceOf(output.target, t);
     }
-    SyncConsumers<S::kWarps>();
   }
+  if constexpr (Output::kPlaces || S::kNorms) SyncOthers<S>();
+  if (warp >= S::kWarps) return;
 
   // ldmatrix: lane l addresses row l % 8 of matrix l / 8. A's four matrices are (rows 0-7, 8-15) x
   // (k 0-7, 8-15), rows first; B's are (k 0-7, 8-15) of two steps for one tile of tokens, or of one
@@ -196,7 +230,13 @@ __global__ __launch_bounds__(S::kThreads, S::kBlocks) void SmallLinearKernel(
         std::uint32_t a[4];
         LoadMatrices(a_base + (((2 * j + a_piece) ^ swizzle) * 16), a);
         landed |= a[0];
-        if constexpr (kTokenTiles == 1) {
+        if constexpr (S::kNorms) {
+          if (j % 2 == 0) {
+            const int group = ((at.chunk * S::kBoxes + b) * kStepsABox + j) / 2;  // of 32 columns
+            LoadNormed(normed + 64 * group, lane, two_steps);
+          }
+          Mma(sums[0], a, two_steps[j % 2 * 2], two_steps[j % 2 * 2 + 1]);
+        } else if constexpr (kTokenTiles == 1) {
           if (j % 2 == 0) {
             LoadMatrices(b_base + (((2 * j + b_piece) ^ swizzle) * 16), two_steps);
             landed |= two_steps[0];
@@ -230,20 +270,56 @@ __global__ __launch_bounds__(S::kThreads, S::kBlocks) void SmallLinearKernel(
 #endif
 }
 
-template <class S, class Output>
-void LaunchShaped(const SmallLinear& op, const Output& output, cudaStream_t stream) {
-  const auto kernel = &SmallLinearKernel<S, Output>;
+template <class S, class Tokens, class Output>
+void LaunchShaped(const SmallLinear& op, const Tokens& tokens, int normed_bytes,
+                  const Output& output, cudaStream_t stream) {
+  const auto kernel = &SmallLinearKernel<S, Tokens, Output>;
+  const int shared_bytes = S::kSharedBytes + normed_bytes;
   // Each device keeps its own, and each rank's thread has another: at every launch, for under 1 us.
   CUDA_CHECK(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes));
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
   const int groups = static_cast<int>((op.rows + S::kRows - 1) / S::kRows);
   const Input input = {op.tokens, static_cast<int>(op.columns), 0U};
   Launch(kernel,
          {.grid = dim3(static_cast<unsigned>(std::min(groups, op.num_sms * S::kBlocks))),
           .block = dim3(S::kThreads),
-          .shared_bytes = S::kSharedBytes},
-         stream, MakeRowMap(op.weights, op.rows, op.columns, kBoxColumns, S::kRows),
-         MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, S::kTokens), input, output);
+          .shared_bytes = static_cast<std::size_t>(shared_bytes)},
+         stream, MakeRowMap(op.weights, op.rows, op.columns, kBoxColumns, S::kRows), tokens, input,
+         output);
+}
+
+template <class S, class Output>
+void LaunchShaped(const SmallLinear& op, const Output& output, cudaStream_t stream) {
+  const TokenMap tokens = {MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, S::kTokens)};
+  LaunchShaped<S>(op, tokens, 0, output, stream);
+}
+
+template <class S, class Output>
+void LaunchNorming(const SmallLinear& op, const Output& output, cudaStream_t stream) {
+  const ResidualNorm& norm = *op.norm;
+  const NormedInput tokens = {.partial = static_cast<const uint4*>(norm.partial.data),
+                              .residual = static_cast<const uint4*>(norm.residual.data),
+                              .sum = static_cast<uint4*>(norm.sum.data),
+                              .weight = static_cast<const uint4*>(norm.weight.data),
+                              .out = static_cast<uint4*>(norm.out.data),
+                              .eps = norm.eps,
+                              .pieces = static_cast<int>(op.columns / 8)};
+  constexpr int kChunkColumns = S::kBoxes * kBoxColumns;
+  const int columns =
+      (static_cast<int>(op.columns) + kChunkColumns - 1) / kChunkColumns * kChunkColumns;
+  LaunchShaped<S>(op, tokens, 2 * columns, output, stream);
+}
+
+// LaunchFor's shapes, the tokens' share of the ring given to weights where it is one block's.
+template <class Output>
+void LaunchNormingFor(const SmallLinear& op, const Output& output, cudaStream_t stream) {
+  Check(CanNorm(*op.norm) && op.norm->out.data == op.x && op.norm->out.dim(0) == op.tokens &&
+            op.norm->out.dim(1) == op.columns,
+        "the norm's output is x");
+  const std::int64_t rows_an_sm = (op.rows + op.num_sms - 1) / op.num_sms;
+  if (rows_an_sm <= 32) return LaunchNorming<Shape<1, 1, 1, 4, 8, true>>(op, output, stream);
+  if (rows_an_sm <= 64) return LaunchNorming<Shape<1, 4, 1, 2, 12, true>>(op, output, stream);
+  LaunchNorming<Shape<1, 2, 1, 4, 12, true>>(op, output, stream);
 }
 
 // Groups of 16, 32 or 64 rows, so that every multiprocessor has one. Where all need several, ones
@@ -279,8 +355,15 @@ void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream)
 
 }  // namespace
 
+bool CanNorm(const ResidualNorm& norm) {
+  return norm.out.dim(0) == 1 && norm.out.dim(1) % 8 == 0 && norm.out.dim(1) <= kNormTokenColumns &&
+         (norm.partial.data == nullptr || norm.sum.data != norm.residual.data);
+}
+
 void LaunchSmallLinear(const SmallLinear& op, float* out, cudaStream_t stream) {
-  LaunchFor(op, StoreF32{out, static_cast<int>(op.rows), op.tokens}, stream);
+  const StoreF32 output = {out, static_cast<int>(op.rows), op.tokens};
+  if (op.norm != nullptr) return LaunchNormingFor(op, output, stream);
+  LaunchFor(op, output, stream);
 }
 
 void LaunchSmallLinearBf16(const SmallLinear& op, void* out, cudaStream_t stream) {
@@ -289,17 +372,19 @@ void LaunchSmallLinearBf16(const SmallLinear& op, void* out, cudaStream_t stream
 }
 
 void LaunchSmallLinearSwiGlu(const SmallLinear& op, void* out, cudaStream_t stream) {
-  LaunchFor(op, StoreSwiGlu{static_cast<__nv_bfloat16*>(out), static_cast<int>(op.rows), op.tokens},
-            stream);
+  const StoreSwiGlu output = {static_cast<__nv_bfloat16*>(out), static_cast<int>(op.rows),
+                              op.tokens};
+  if (op.norm != nullptr) return LaunchNormingFor(op, output, stream);
+  LaunchFor(op, output, stream);
 }
 
 void LaunchSmallLinearQkv(const SmallLinear& op, const void* bias, const Tensor& rope,
                           const BatchView& batch, const KvLayer& kv, const Tensor& q,
                           cudaStream_t stream) {
-  LaunchFor(op,
-            StoreQkv{MakeQkvTarget(op.rows, op.tokens, bias, rope, batch, kv, q),
-                     static_cast<int>(op.rows), op.tokens},
-            stream);
+  const StoreQkv output = {MakeQkvTarget(op.rows, op.tokens, bias, rope, batch, kv, q),
+                           static_cast<int>(op.rows), op.tokens};
+  if (op.norm != nullptr) return LaunchNormingFor(op, output, stream);
+  LaunchFor(op, output, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

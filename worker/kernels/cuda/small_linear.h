@@ -18,7 +18,14 @@ struct SmallLinear {
   const void* x = nullptr;  // bf16 [tokens, columns]
   int tokens = 0;           // [1, kSmallLinearTokens]
   int num_sms = 0;
+  // If not null: makes x, and is yet to be done, which the product does on the way. Not for
+  // LaunchSmallLinearBf16.
+  const ResidualNorm* norm = nullptr;
 };
+
+// Whether a product can do it on the way: one token, E a multiple of 8 up to 8,192, and a sum of
+// its own.
+bool CanNorm(const ResidualNorm& norm);
 
 // What becomes of the sums; out [tokens, rows] unless said. All need compute capability 9.0.
 // Threads: the stream's.

@@ -18,9 +18,10 @@ void LaunchGatherInputIds(const Tensor& given, const Tensor& source_slot,
 void LaunchEmbed(const Tensor& ids, const Tensor& table, const Tensor& out, cudaStream_t stream);
 void LaunchGatherRows(const Tensor& x, const Tensor& rows, const Tensor& out, cudaStream_t stream);
 
-// partial may be null: then out = RmsNorm(residual).
-void LaunchAddRmsNorm(const Tensor* partial, const Tensor& residual, const Tensor& weight,
-                      float eps, const Tensor& out, cudaStream_t stream);
+// Ends the process unless the shapes are AddRmsNorm's, with E as row_norm.cuh takes it.
+void CheckResidualNorm(const ResidualNorm& norm);
+// Without a partial: out = RmsNorm(residual), and sum counts for nothing.
+void LaunchAddRmsNorm(const ResidualNorm& norm, cudaStream_t stream);
 
 // out[t, f] = SwiGlu(gate, up) of gate_up bf16 [T, 2F], columns tiled as a kGateUp weight's rows.
 void LaunchSwiGlu(const Tensor& gate_up, const Tensor& out, cudaStream_t stream);

@@ -167,7 +167,7 @@ class Replay {
 };
 
 // What a layer's part adds to the residual stream, and the norm that follows. All act [T, E], but
-// weight bf16 [E].
+// weight bf16 [E]. A sum of its own lets a backend's next product do all this on the way.
 struct ResidualNorm {
   Tensor partial = {};
   Tensor residual = {};
@@ -221,7 +221,7 @@ class Backend {
   virtual bool gains_by_recording() const = 0;
 
   // What a communicator of this device's kind orders its work by: a cudaStream_t, null on the CPU.
-  // Asked for before the first op that is to be in order with it.
+  // From then on no op is held back to be done with the next.
   virtual void* stream() = 0;
 
   // Takes the scratch memory that steps up to `extent` need, before ranks begin to wait for each

@@ -51,7 +51,8 @@ class Decoder {
   kernels::Buffer rope_;
   Attention attention_;
   FeedForward ffn_;
-  // The residual stream: each sum goes where the one before it is not.
+  // The residual stream: each sum goes to the one of the two that does not have the last
+  // (ResidualNorm).
   Activation residual_;
   Activation next_residual_;
   Activation x_;

@@ -35,7 +35,7 @@ std::int64_t WorkspaceBytes(const ModelConfig& config, const RunnerLimits& limit
   constexpr std::int64_t kReserveBytes = std::int64_t{3} << 29;
   const std::int64_t qkv = (shape.num_heads + 2 * shape.num_kv_heads) * config.head_dim;
   const std::int64_t token_bytes =
-      2 * (4 * config.hidden_size + 2 * qkv + shape.ffn) + std::max(4 * qkv, 4 * shape.ffn);
+      2 * (5 * config.hidden_size + 2 * qkv + shape.ffn) + std::max(4 * qkv, 4 * shape.ffn);
   return limits.max_num_batched_tokens * token_bytes +
          limits.max_num_seqs * 8 * shape.vocab * ranks + AdjustingBytes(limits) + kReserveBytes;
 }

@@ -229,7 +229,7 @@ TEST_F(CudaBackendTest, AddRmsNormAgreesWithTheCpu) {
   }
 }
 
-// A product may do a norm of few tokens itself, unless its sum goes where the residual was.
+// A product may do a single token's norm itself, unless its sum goes where the residual was.
 TEST_F(CudaBackendTest, ANormOnTheWayToAProductChangesNoBit) {
   const LinearShape shapes[] = {{208, 8},     {2048, 1536}, {5008, 264}, {5008, 3584},
                                 {8800, 1096}, {704, 8192},  {8800, 5120}};

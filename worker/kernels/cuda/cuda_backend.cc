@@ -347,11 +347,11 @@ void CudaBackend::Multiply(const Tensor& x, const LinearMatrix& weight, const Te
       Multiply(rows(x), weight, rows(out));
     }
   } else if (!IsSmall(x, weight)) {
-    stream_->Get();
+    stream_->Get();  // large_linear_ has the bare one
     large_linear_->Run(weight.matrix.data(), weight.out, weight.in, x.data, x.dim(0), f32,
                        out.data);
   } else if (f32) {
-    const std::optional<ResidualNorm> norm = stream_->Take(x);
+    const std::optional<ResidualNorm> norm = stream_->Take(x, out);
     LaunchSmallLinear(Small(x, weight, norm), out.as<float>(), stream_->Get());
   } else {
     LaunchSmallLinearBf16(Small(x, weight, {}), out.data, stream_->Get());
@@ -363,7 +363,7 @@ void CudaBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const
   const auto& weight = static_cast<const LinearMatrix&>(qkv);
   Check(weight.layout == LinearLayout::kQkv, "a QKV weight");
   if (IsSmall(x, weight)) {
-    const std::optional<ResidualNorm> norm = stream_->Take(x);
+    const std::optional<ResidualNorm> norm = stream_->Take(x, q);
     LaunchSmallLinearQkv(Small(x, weight, norm), weight.bias.data(), rope, batch, kv, q,
                          stream_->Get());
     return;
@@ -420,7 +420,7 @@ void CudaBackend::GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, con
             out.size() * 2 == tokens * weight.out,
         "out is bf16 [T, F] of a gate-up weight");
   if (IsSmall(x, weight)) {
-    const std::optional<ResidualNorm> norm = stream_->Take(x);
+    const std::optional<ResidualNorm> norm = stream_->Take(x, out);
     LaunchSmallLinearSwiGlu(Small(x, weight, norm), out.data, stream_->Get());
     return;
   }

@@ -26,7 +26,8 @@ namespace thinkwire::worker::kernels {
 // Scratch memory is what Reserve took, or grows the first time that larger shapes come; cuBLASLt's
 // algorithms are timed then too. So a warm-up with the largest shapes comes before any recording,
 // and nothing is allocated after it.
-// The norm of a single token is done by the product that follows, if that reads it (op_stream.h).
+// The norm of a single token is done by the QKV, gate-up or head product that follows and reads it
+// (op_stream.h, CanNorm).
 // Owns: a stream, scratch memory. Threads: the rank's.
 class CudaBackend final : public Backend {
  public:

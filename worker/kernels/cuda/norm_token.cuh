@@ -6,8 +6,8 @@
 #include "worker/kernels/cuda/row_norm.cuh"
 
 // The norm of a product's only token by every block of the product, for itself: one kernel less to
-// wait for. Bits: AddRmsNorm's, by the same threads. (With two tokens it is slower than a kernel of
-// its own: RESULTS.md.)
+// wait for. Bits: AddRmsNorm's, by the same threads. Two tokens would take longer than in a kernel
+// of their own (tests/bench/RESULTS.md).
 //
 // Order in shared memory: groups of 32 columns, 64 bytes each. The 16 bytes of lane t = 0..3 are a
 // group's columns 2t, 2t + 1 and those 8, 16 and 24 further: what the lane holds of token 0 in two

@@ -13,7 +13,7 @@ namespace thinkwire::worker::kernels {
 
 // The stream of a backend's ops, and at most one norm that was given but is held: if the next op is
 // the product that reads what it makes, that one does it on the way. Whatever else asks for the
-// stream launches it first, so the order of ops stays as given. Threads: the rank's.
+// stream (Get) launches it first, so the order of ops stays as given. Threads: the rank's.
 class OpStream {
  public:
   // On the calling thread's GPU.
@@ -49,9 +49,12 @@ class OpStream {
     cudaStreamSynchronize(stream_);
   }
 
-  // The norm that makes `x`, if it is held: the caller's to do.
-  std::optional<ResidualNorm> Take(const Tensor& x) {
+  // The norm that makes `x`, if it is held: the caller's to do while it writes to `out`.
+  std::optional<ResidualNorm> Take(const Tensor& x, const Tensor& out) {
     if (!held_.has_value() || held_->out.data != x.data || held_->out.size() != x.size()) return {};
+    for (const Tensor& of : {held_->partial, held_->residual, held_->sum, held_->out}) {
+      if (of.data == out.data) return {};
+    }
     return std::exchange(held_, std::nullopt);
   }
 

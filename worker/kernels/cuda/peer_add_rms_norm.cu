@@ -153,10 +153,10 @@ __global__ __launch_bounds__(kRowThreads) void PeerAddRmsNormKernel(
 template <int kPieces>
 void LaunchShaped(const PeerView& view, const ResidualNorm& norm, cudaStream_t stream) {
   Launch(&PeerAddRmsNormKernel<kPieces>,
-         {.grid = dim3(static_cast<unsigned>(norm.sum.dim(0))), .block = dim3(kRowThreads)}, stream,
+         {.grid = dim3(static_cast<unsigned>(norm.out.dim(0))), .block = dim3(kRowThreads)}, stream,
          view, static_cast<const uint4*>(norm.partial.data),
          static_cast<const uint4*>(norm.residual.data), static_cast<uint4*>(norm.sum.data),
-         static_cast<const uint4*>(norm.weight.data), norm.eps, static_cast<float>(norm.sum.dim(1)),
+         static_cast<const uint4*>(norm.weight.data), norm.eps, static_cast<float>(norm.out.dim(1)),
          static_cast<uint4*>(norm.out.data));
 }
 
@@ -164,9 +164,10 @@ void LaunchShaped(const PeerView& view, const ResidualNorm& norm, cudaStream_t s
 
 void LaunchPeerAddRmsNorm(const PeerView& view, const ResidualNorm& norm, cudaStream_t stream) {
   CheckResidualNorm(norm);
-  Check(norm.sum.dim(0) <= view.max_rows && norm.sum.dim(1) == std::int64_t{8} * view.pieces,
+  Check(norm.partial.data != nullptr, "every rank has a part");
+  Check(norm.out.dim(0) <= view.max_rows && norm.out.dim(1) == std::int64_t{8} * view.pieces,
         "the group exchanges rows of another size, or fewer");
-  if (norm.sum.dim(0) == 0) return;
+  if (norm.out.dim(0) == 0) return;
   const int pieces = (view.pieces + kRowThreads - 1) / kRowThreads;
   static_assert(kMaxPeerWidth <= 4 * kRowThreads * 8);
   if (pieces == 1) return LaunchShaped<1>(view, norm, stream);

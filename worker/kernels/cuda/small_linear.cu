@@ -16,7 +16,7 @@
 //
 // Mapping. A block owns groups of kRowWarps * 16 rows of W, one after another. One warp asks the
 // copy engine for stages of kBoxes * 64 columns of the group's rows and of all tokens, in a ring of
-// kStages in shared memory; each of the other warps owns 16 rows and kTokenTiles * 8 tokens and
+// kStages in shared memory; each of the first warps owns 16 rows and kTokenTiles * 8 tokens and
 // runs one chain of k16 steps an output, in ascending K, with weights as the A operand and tokens
 // as B. All tokens ride along on one reading of the weights. K is never split, so that a token's
 // bits depend neither on the other tokens nor on who computes it, and equal those of a matrix
@@ -91,7 +91,8 @@ struct Shape {
   static constexpr int kMostNormedBytes = kNorms ? 2 * kNormTokenColumns : 0;
   static_assert(kSharedBytes + kMostNormedBytes <= kMostSharedBytes);
   static_assert(!kNorms || (kTokens == 8 && kWarps <= kProducer));
-  static constexpr int kBlocks = kSharedBytes <= kMostOfTwoBlocks ? 2 : 1;  // a multiprocessor
+  static constexpr int kBlocks =  // a multiprocessor
+      kSharedBytes + kMostNormedBytes <= kMostOfTwoBlocks ? 2 : 1;
 };
 
 // The tokens of a product that come through the ring.
@@ -112,8 +113,8 @@ __device__ __forceinline__ void SyncOthers() {
 }
 
 // A lane's part of two k16 steps: token 0 as NormToken wrote it, seven of zeros.
-__device__ __forceinline__ void LoadNormed(const unsigned char* group, int lane,
-                                           std::uint32_t (&b)[4]) {
+[[maybe_unused]] __device__ __forceinline__ void LoadNormed(const unsigned char* group, int lane,
+                                                            std::uint32_t (&b)[4]) {
   uint4 value = make_uint4(0, 0, 0, 0);
   if (lane < 4) value = reinterpret_cast<const uint4*>(group)[lane];
   b[0] = value.x;
@@ -133,7 +134,7 @@ __global__ __launch_bounds__(S::kThreads, S::kBlocks) void SmallLinearKernel(
   __shared__ std::uint64_t full_barriers[kStages];
   __shared__ std::uint64_t empty_barriers[kStages];
   __shared__ TokenPlace places[Output::kPlaces ? S::kTokens : 1];
-  __shared__ float warp_sums[kRowWarps];
+  __shared__ float warp_sums[kNormTokenWarps];
   const std::uint32_t start = SharedAddress(shared);
   const std::uint32_t ring = (start + S::kAlignment - 1) & ~(S::kAlignment - 1U);
   const std::uint32_t full = SharedAddress(full_barriers);
@@ -274,16 +275,15 @@ template <class S, class Tokens, class Output>
 void LaunchShaped(const SmallLinear& op, const Tokens& tokens, int normed_bytes,
                   const Output& output, cudaStream_t stream) {
   const auto kernel = &SmallLinearKernel<S, Tokens, Output>;
-  const int shared_bytes = S::kSharedBytes + normed_bytes;
   // Each device keeps its own, and each rank's thread has another: at every launch, for under 1 us.
-  CUDA_CHECK(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
+  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  S::kSharedBytes + S::kMostNormedBytes));
   const int groups = static_cast<int>((op.rows + S::kRows - 1) / S::kRows);
   const Input input = {op.tokens, static_cast<int>(op.columns), 0U};
   Launch(kernel,
          {.grid = dim3(static_cast<unsigned>(std::min(groups, op.num_sms * S::kBlocks))),
           .block = dim3(S::kThreads),
-          .shared_bytes = static_cast<std::size_t>(shared_bytes)},
+          .shared_bytes = static_cast<std::size_t>(S::kSharedBytes + normed_bytes)},
          stream, MakeRowMap(op.weights, op.rows, op.columns, kBoxColumns, S::kRows), tokens, input,
          output);
 }
@@ -310,7 +310,7 @@ void LaunchNorming(const SmallLinear& op, const Output& output, cudaStream_t str
   LaunchShaped<S>(op, tokens, 2 * columns, output, stream);
 }
 
-// LaunchFor's shapes, the tokens' share of the ring given to weights where it is one block's.
+// LaunchFor's shapes for up to 8 tokens, with more stages where tokens took much of the ring.
 template <class Output>
 void LaunchNormingFor(const SmallLinear& op, const Output& output, cudaStream_t stream) {
   Check(CanNorm(*op.norm) && op.norm->out.data == op.x && op.norm->out.dim(0) == op.tokens &&
@@ -356,8 +356,11 @@ void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream)
 }  // namespace
 
 bool CanNorm(const ResidualNorm& norm) {
+  const auto is_input = [&](const Tensor& t) {
+    return t.data == norm.residual.data || t.data == norm.partial.data;
+  };
   return norm.out.dim(0) == 1 && norm.out.dim(1) % 8 == 0 && norm.out.dim(1) <= kNormTokenColumns &&
-         (norm.partial.data == nullptr || norm.sum.data != norm.residual.data);
+         !is_input(norm.out) && (norm.partial.data == nullptr || !is_input(norm.sum));
 }
 
 void LaunchSmallLinear(const SmallLinear& op, float* out, cudaStream_t stream) {

@@ -3,8 +3,7 @@
 # Usage: deploy/test.sh [--all]
 #   --all   also formatting and include rules, the unit tests and most integration tests under
 #           clang's sanitizers, each fuzz target for a minute and, where there is a CUDA 13
-#           toolkit, the CUDA part for one architecture (without a GPU its tests are skipped, by
-#           name)
+#           toolkit, the CUDA part (without a GPU its tests are skipped, by name)
 # Environment: THINKWIRE_BUILD  build folders' parent (default: build/)
 # Works on a fresh Debian 12 as root or with sudo. Nothing changed: starts testing within seconds.
 set -euo pipefail
@@ -22,13 +21,12 @@ jobs=$(nproc)
 # Clones of one commit in different folders share their compiler cache.
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=true
 
-# Configures once, with $configure, and builds `preset`; further arguments are ninja targets.
-configure=()
+# Configures once and builds `preset`; further arguments are ninja targets.
 build() {
   local preset=$1 folder=$builds/$1
   shift
   if [[ ! -f $folder/build.ninja ]]; then
-    cmake --preset "$preset" -B "$folder" "${configure[@]}" >"$builds/$preset.configure.log" || {
+    cmake --preset "$preset" -B "$folder" >"$builds/$preset.configure.log" || {
       cat "$builds/$preset.configure.log" >&2
       return 1
     }
@@ -68,9 +66,7 @@ cuda_13() {
   [[ -x $nvcc ]] && "$nvcc" --version | grep -q 'release 13\.' && export CUDACXX=$nvcc
 }
 if $all && cuda_13; then
-  configure=(-DCMAKE_CUDA_ARCHITECTURES=90a-real)
   build cuda
-  configure=()
   echo "== testing cuda"
   # One GPU is one test's at a time.
   ctest --test-dir "$builds/cuda" -L gpu -j 1 --output-on-failure --quiet \

@@ -95,6 +95,9 @@ void SetSampling(const ChatOptions& options, v1::PhaseSampling* sampling) {
   if (options.top_p) sampling->set_top_p(*options.top_p);
   if (options.top_k) sampling->set_top_k(*options.top_k);
   if (options.min_p) sampling->set_min_p(*options.min_p);
+  if (options.repetition_penalty) sampling->set_repetition_penalty(*options.repetition_penalty);
+  if (options.presence_penalty) sampling->set_presence_penalty(*options.presence_penalty);
+  if (options.frequency_penalty) sampling->set_frequency_penalty(*options.frequency_penalty);
 }
 
 // What a command line says, for every question of it.

@@ -26,6 +26,9 @@ struct ChatOptions {
   std::optional<float> top_p;
   std::optional<std::int32_t> top_k;
   std::optional<float> min_p;
+  std::optional<float> repetition_penalty;
+  std::optional<float> presence_penalty;
+  std::optional<float> frequency_penalty;
   std::optional<std::int32_t> max_tokens;
   std::string stop;
   std::optional<std::int32_t> timeout_s;

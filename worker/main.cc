@@ -164,12 +164,14 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                          .clock = clock},
                         reader, board);
   if (!config.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(config.metrics_listen));
-  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,
-                   rpc::GrpcServer::Start({.listen = config.listen,
-                                           .services = {&service},
-                                           .health_names = {v1::WorkerService::service_full_name()},
-                                           .max_connections = config.max_connections,
-                                           .metrics = &metrics}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<rpc::GrpcServer> server,
+      rpc::GrpcServer::Start({.listen = config.listen,
+                              .services = {&service},
+                              .health_names = {v1::WorkerService::service_full_name()},
+                              .max_message_bytes = rpc::kMaxMessageBytes + rpc::kMaxAddedBytes,
+                              .max_connections = config.max_connections,
+                              .metrics = &metrics}));
   CatchStopSignals();
   server->SetServing(true);
   LogListening(model, server->port(), metrics.port());

@@ -23,6 +23,12 @@ namespace thinkwire::rpc {
 
 class HealthService;
 
+// Of one request at the router. A prompt that fills a context of 160k tokens, the family's longest,
+// is below 1 MB. The worker takes as much more as the router may add to it: an id, a seed, an
+// attempt, a fingerprint.
+inline constexpr int kMaxMessageBytes = 2 << 20;
+inline constexpr int kMaxAddedBytes = 4 << 10;
+
 struct GrpcServerOptions {
   std::string listen;                    // "host:port"; port 0 takes a free one
   std::vector<grpc::Service*> services;  // outlive the server
@@ -32,9 +38,7 @@ struct GrpcServerOptions {
   bool reflection_everywhere = false;
   // What gRPC may hold for requests that are still arriving, over all connections.
   std::size_t memory_quota_bytes = std::size_t{512} << 20;
-  // Of one request. A prompt that fills a context of 160k tokens, the family's longest, is below
-  // 1 MB.
-  int max_message_bytes = 2 << 20;
+  int max_message_bytes = kMaxMessageBytes;
   int max_streams = 4096;      // per connection; about 20 KB each
   int max_connections = 1024;  // one more is reset
   Metrics* metrics = nullptr;  // where connections are counted; nullptr: nowhere

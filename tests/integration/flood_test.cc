@@ -29,7 +29,7 @@
 namespace thinkwire::integration {
 namespace {
 
-const std::size_t kMaxMessage = rpc::GrpcServerOptions{}.max_message_bytes;
+constexpr std::size_t kMaxMessage = rpc::kMaxMessageBytes;
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 constexpr int kConnections = 8;
 
@@ -49,14 +49,16 @@ class Flood {
     }
   }
 
-  // Sends a prompt of `bytes` bytes `times` times and waits for none of it. Such calls end without
+  // Sends a request of `bytes` bytes `times` times and waits for none of it. Such calls end without
   // a message, so that a stream can be called like a function.
   void Send(std::size_t bytes, int times) {
     v1::GenerateRequest request;
     const std::string_view words = "What is 12+34? ";
     std::string& text = *request.mutable_prompt()->mutable_text();
-    while (text.size() + words.size() <= bytes) text += words;
+    while (text.size() + 2 * words.size() <= bytes) text += words;
     request.set_variant("tiny-r1");
+    text.append(bytes - request.ByteSizeLong(), ' ');
+    ASSERT_EQ(request.ByteSizeLong(), bytes);
     const grpc::Slice slice(request.SerializeAsString());
     for (int i = 0; i < times; ++i) {
       Call& call = calls_.emplace_back();
@@ -120,8 +122,8 @@ TEST(FloodTest, MemoryIsBoundedAndSmallRequestsAreServed) {
   constexpr int kLarge = 160;
   constexpr int kTooLarge = 32;
   Flood flood(router.address());
-  flood.Send(kMaxMessage - 100, kLarge);
-  flood.Send(kMaxMessage + 100, kTooLarge);
+  flood.Send(kMaxMessage, kLarge);
+  flood.Send(kMaxMessage + 1, kTooLarge);
   do {
     const absl::Status status = AskSmall(*small);
     EXPECT_TRUE(status.ok()) << status;

@@ -23,6 +23,7 @@ TEST(ParseChatArguments, ReadsQuestionAndOptions) {
   EXPECT_EQ(options->top_p, 0.9F);
   EXPECT_EQ(options->seed, 7U);
   EXPECT_EQ(options->question, "What is this?");
+  EXPECT_EQ(Parse({"--presence_penalty=-1.5"})->presence_penalty, -1.5F);
   EXPECT_EQ(Parse({})->question, std::nullopt);
   EXPECT_EQ(Parse({"--", "--no-think"})->question, "--no-think");
 }

@@ -45,6 +45,10 @@ constexpr std::int32_t kCudaSequences = 128;
 constexpr std::int32_t kCpuBatchedTokens = 512;
 constexpr std::int32_t kCudaBatchedTokens = 4096;
 
+// What the router may add to the largest request that it takes: an id, a seed, an attempt, a
+// fingerprint.
+constexpr int kAddedBytes = 4 << 10;
+
 // Calls that are told of the end get this long to take their status.
 constexpr auto kGoodbye = std::chrono::seconds(1);
 
@@ -164,14 +168,13 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                          .clock = clock},
                         reader, board);
   if (!config.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(config.metrics_listen));
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<rpc::GrpcServer> server,
-      rpc::GrpcServer::Start({.listen = config.listen,
-                              .services = {&service},
-                              .health_names = {v1::WorkerService::service_full_name()},
-                              .max_message_bytes = rpc::kMaxMessageBytes + rpc::kMaxAddedBytes,
-                              .max_connections = config.max_connections,
-                              .metrics = &metrics}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,
+                   rpc::GrpcServer::Start({.listen = config.listen,
+                                           .services = {&service},
+                                           .health_names = {v1::WorkerService::service_full_name()},
+                                           .max_message_bytes = rpc::kMaxMessageBytes + kAddedBytes,
+                                           .max_connections = config.max_connections,
+                                           .metrics = &metrics}));
   CatchStopSignals();
   server->SetServing(true);
   LogListening(model, server->port(), metrics.port());

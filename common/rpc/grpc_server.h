@@ -23,11 +23,8 @@ namespace thinkwire::rpc {
 
 class HealthService;
 
-// Of one request at the router. A prompt that fills a context of 160k tokens, the family's longest,
-// is below 1 MB. The worker takes as much more as the router may add to it: an id, a seed, an
-// attempt, a fingerprint.
+// Of one request. A prompt that fills a context of 160k tokens, the family's longest, is below 1 MB.
 inline constexpr int kMaxMessageBytes = 2 << 20;
-inline constexpr int kMaxAddedBytes = 4 << 10;
 
 struct GrpcServerOptions {
   std::string listen;                    // "host:port"; port 0 takes a free one

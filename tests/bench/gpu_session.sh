@@ -5,8 +5,8 @@
 #   LOGS         folder for one log a step, summary.txt and the figures' JSON
 #   BINARIES     the bundle, or a build folder such as build/cuda
 #   PART         tests      every test binary with the label gpu
-#                sanitizer  the same under compute-sanitizer memcheck, but for tests whose name has
-#                           Large or Real
+#                sanitizer  the tests of kernels under compute-sanitizer memcheck; the others compute
+#                           too much for it
 #                one        figures of the distills that fit one GPU
 #                two        figures with tensor parallelism over two GPUs
 #   --seconds N  for everything together (default 570); a step that has no time left is left out
@@ -70,6 +70,12 @@ gpu_tests() {
   fi
 }
 
+# memcheck NAME FILTER: of the tests of kernels.
+memcheck() {
+  step "memcheck-$1" 240 compute-sanitizer --tool memcheck --error-exitcode 99 --leak-check no \
+    "$(gpu_tests | grep '/cuda_kernels_test$')" --gtest_brief=1 "--gtest_filter=$2"
+}
+
 bench=$binaries/bin/thinkwire-bench
 [[ -x $bench ]] || bench=$binaries/tests/bench/thinkwire-bench
 
@@ -89,14 +95,12 @@ for part in "$@"; do
   case $part in
     tests)
       for test in $(gpu_tests); do
-        step "test-${test##*/}" 240 "$test" --gtest_brief=1
+        step "test-${test##*/}" 300 "$test" --gtest_brief=1
       done
       ;;
     sanitizer)
-      for test in $(gpu_tests); do
-        step "memcheck-${test##*/}" 240 compute-sanitizer --tool memcheck --error-exitcode 99 \
-          --leak-check no "$test" --gtest_brief=1 '--gtest_filter=-*Large*:*Real*'
-      done
+      memcheck attention 'CudaPagedAttention*'
+      memcheck others '-CudaPagedAttention*'
       ;;
     one)
       for model in qwen-1.5b qwen-7b llama-8b qwen-14b; do

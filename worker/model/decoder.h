@@ -51,8 +51,7 @@ class Decoder {
   kernels::Buffer rope_;
   Attention attention_;
   FeedForward ffn_;
-  // The residual stream: each sum goes to the one of the two that does not have the last
-  // (ResidualNorm).
+  // The residual stream lies in one of the two, its next sum goes to the other (ResidualNorm).
   Activation residual_;
   Activation next_residual_;
   Activation x_;

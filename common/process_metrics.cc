@@ -1,6 +1,7 @@
 #include "common/process_metrics.h"
 
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -18,7 +19,6 @@ namespace {
 
 // Of /proc/self/stat, proc(5).
 struct Stat {
-  double cpu_ticks = 0;
   double start_ticks = 0;  // since boot
   double resident_pages = 0;
 };
@@ -33,8 +33,7 @@ std::optional<Stat> ReadStat() {
   const std::vector<std::string> from_third{std::istream_iterator<std::string>(fields), {}};
   if (from_third.size() < 22) return std::nullopt;
   const auto field = [&](std::size_t number) { return std::stod(from_third[number - 3]); };
-  return Stat{
-      .cpu_ticks = field(14) + field(15), .start_ticks = field(22), .resident_pages = field(24)};
+  return Stat{.start_ticks = field(22), .resident_pages = field(24)};
 }
 
 // Seconds since the epoch.
@@ -68,10 +67,13 @@ std::vector<prometheus::MetricFamily> ProcessMetrics::Collect() const {
   const auto add = [&all](const char* name, const char* help, MetricType type, double value) {
     all.push_back(Family(name, help, type, value));
   };
+  // Not /proc's ticks, of which a young process has none.
+  if (timespec cpu{}; clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0) {
+    add("process_cpu_seconds_total", "User and system CPU time", MetricType::Counter,
+        static_cast<double>(cpu.tv_sec) + 1e-9 * static_cast<double>(cpu.tv_nsec));
+  }
   const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
   if (const auto stat = ReadStat()) {
-    add("process_cpu_seconds_total", "User and system CPU time", MetricType::Counter,
-        stat->cpu_ticks / ticks);
     add("process_resident_memory_bytes", "Resident memory", MetricType::Gauge,
         stat->resident_pages * static_cast<double>(sysconf(_SC_PAGESIZE)));
     if (const auto boot = BootTime()) {

@@ -321,6 +321,8 @@ class MetricsTest : public testing::Test {
     running.ReadUntil([](const Seen& seen) { return seen.reasoning >= 5; });
     running.Cancel();
     Book(running.End(), "CANCELLED", "cancelled", true);
+    // The two are cancelled in any order, and the next request wants the place of both.
+    EXPECT_TRUE(worker_.WaitUntilIdle());
   }
 
   void Deadlines() {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <cstdio>
 #include <cstdlib>
 #include <future>
 #include <thread>
@@ -17,6 +16,7 @@
 #include "worker/kernels/cuda/peer_add_rms_norm.h"
 #include "worker/kernels/cuda/peer_group.h"
 #include "worker/kernels/cuda/sum_ranks.h"
+#include "worker/kernels/end_process.h"
 
 namespace thinkwire::worker::parallel {
 namespace {
@@ -31,21 +31,16 @@ constexpr std::int64_t kMaxGatheredElements = 128 * 1024;
 // Rows that are exchanged through peer memory, over all peers: above, NCCL moves fewer bytes.
 constexpr std::int64_t kMaxPeerRows = 128;
 constexpr std::chrono::seconds kConnectTimeout{60};
-constexpr int kExitCode = 70;  // as after a CUDA error
 
 [[noreturn]] void EndOnNcclError(ncclResult_t error, const char* call, const char* file, int line) {
-  std::fprintf(stderr, "%s:%d: NCCL error: %s: %s (%s)\n", file, line, call,
-               ncclGetErrorString(error), ncclGetLastError(nullptr));
-  std::fflush(stderr);
-  std::_Exit(kExitCode);
+  kernels::EndProcess("%s:%d: NCCL error: %s: %s (%s)", file, line, call, ncclGetErrorString(error),
+                      ncclGetLastError(nullptr));
 }
 
 // As CUDA_CHECK ends, for a device that need not be the calling thread's.
 [[noreturn]] void EndOnDeviceError(cudaError_t error, int device) {
-  std::fprintf(stderr, "%s:%d: CUDA error on device %d, seen from beside its rank: %s\n", __FILE__,
-               __LINE__, device, cudaGetErrorString(error));
-  std::fflush(stderr);
-  std::_Exit(kExitCode);
+  kernels::EndProcess("%s:%d: CUDA error on device %d, seen from beside its rank: %s", __FILE__,
+                      __LINE__, device, cudaGetErrorString(error));
 }
 
 #define NCCL_CHECK(call)                                           \
@@ -246,10 +241,8 @@ ncclResult_t ConnectInTime(Connector& connector) {
   std::future<ncclResult_t> result = promise.get_future();
   std::thread thread([&] { promise.set_value(connector.Connect()); });
   if (result.wait_for(kConnectTimeout) != std::future_status::ready) {
-    std::fprintf(stderr, "NCCL did not connect %zu GPUs within %lld s\n", connector.comms().size(),
-                 static_cast<long long>(kConnectTimeout.count()));
-    std::fflush(stderr);
-    std::_Exit(kExitCode);
+    kernels::EndProcess("NCCL did not connect %zu GPUs within %lld s", connector.comms().size(),
+                        static_cast<long long>(kConnectTimeout.count()));
   }
   thread.join();
   return result.get();

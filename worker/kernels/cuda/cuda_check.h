@@ -2,8 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include <cstdio>
-#include <cstdlib>
+#include "worker/kernels/end_process.h"
 
 namespace thinkwire::worker::kernels {
 
@@ -12,10 +11,8 @@ namespace thinkwire::worker::kernels {
                                         int line) {
   int device = -1;
   cudaGetDevice(&device);
-  std::fprintf(stderr, "%s:%d: CUDA error on device %d: %s: %s\n", file, line, device, call,
-               cudaGetErrorString(error));
-  std::fflush(stderr);
-  std::_Exit(70);  // EX_SOFTWARE; no destructor could free anything in a lost context
+  EndProcess("%s:%d: CUDA error on device %d: %s: %s", file, line, device, call,
+             cudaGetErrorString(error));
 }
 
 }  // namespace thinkwire::worker::kernels

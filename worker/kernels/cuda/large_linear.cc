@@ -6,6 +6,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/cuda_check.h"
+#include "worker/kernels/end_process.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -19,9 +20,7 @@ void CheckBlas(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) [[likely]] {
     return;
   }
-  std::fprintf(stderr, "cuBLASLt: %s: %s\n", call, cublasLtGetStatusString(status));
-  std::fflush(stderr);
-  std::_Exit(70);
+  EndProcess("cuBLASLt: %s: %s", call, cublasLtGetStatusString(status));
 }
 
 // A row-major matrix [rows, columns], which cuBLASLt calls column-major [columns, rows].

@@ -153,7 +153,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                         {"fingerprint", model.served.fingerprint}});
   WorkerMetrics worker_metrics(metrics.registry());
   worker_metrics.SetLimits(config.max_queue, model.served.limits.max_num_seqs);
-  TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue));
+  TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue), clock);
   engine::Engine engine({.max_queue = config.max_queue,
                          .end_of_sequence_ids = model.served.end_of_sequence_ids,
                          .enable_prefix_caching = config.enable_prefix_caching},

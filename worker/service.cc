@@ -66,7 +66,7 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
     large_ = std::make_shared<rpc::LargeRequests::Share>(std::move(share));
     auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
     // The job has the bytes too, even if the call ends before it runs.
-    if (service_.shared_.pool.TryPost([self, large = large_] { self->Read(); })) {
+    if (service_.shared_.pool.TryPost(bytes_.Length(), [self, large = large_] { self->Read(); })) {
       return absl::OkStatus();
     }
     return service_.TextPoolIsFull();
@@ -275,6 +275,7 @@ grpc::ServerUnaryReactor* WorkerService::CountTokens(grpc::CallbackServerContext
   }
   auto held = std::make_shared<rpc::LargeRequests::Share>(*std::move(large));
   const bool posted = shared_.pool.TryPost(
+      bytes->Length(),
       [this, reactor, response, held = std::move(held), copy = grpc::ByteBuffer(*bytes)] {
         const absl::Status status = Count(copy, response);
         *held = {};  // before the call is over, as the service may then go

@@ -1,33 +1,38 @@
 #include "worker/text_pool.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
 
 namespace thinkwire::worker {
 
-TextPool::TextPool(int num_threads, std::size_t max_jobs) : max_jobs_(max_jobs) {
+TextPool::TextPool(int num_threads, std::size_t max_jobs, const Clock& clock)
+    : max_jobs_(max_jobs), most_long_(std::max(1, num_threads - 1)), clock_(clock) {
   CHECK(num_threads >= 1 && max_jobs >= 1, "a pool without threads or without a queue");
   for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { Work(); });
 }
 
 TextPool::~TextPool() { Stop(); }
 
-bool TextPool::TryPost(std::function<void()> job) {
+bool TextPool::TryPost(std::size_t bytes, std::function<void()> job) {
+  const Clock::TimePoint due =
+      clock_.Now() + static_cast<Clock::Duration::rep>(bytes) * kDelayPerByte;
   {
     MutexLock lock(mu_);
     if (stopping_ || num_counted_ >= max_jobs_) return false;
     ++num_counted_;
-    queue_.push_back({std::move(job), true});
+    (bytes < kLongBytes ? short_ : long_).emplace(due, Job{std::move(job), true});
   }
   work_.NotifyOne();
   return true;
 }
 
 void TextPool::Enqueue(std::function<void()> run) {
+  const Clock::TimePoint now = clock_.Now();
   {
     MutexLock lock(mu_);
-    queue_.push_back({std::move(run), false});
+    short_.emplace(now, Job{std::move(run), false});
   }
   work_.NotifyOne();
 }
@@ -43,18 +48,30 @@ void TextPool::Stop() {
   }
 }
 
+TextPool::Queue* TextPool::NextQueue() {
+  const bool may_be_long = !long_.empty() && (long_running_ < most_long_ || stopping_);
+  if (short_.empty()) return may_be_long ? &long_ : nullptr;
+  return may_be_long && long_.begin()->first < short_.begin()->first ? &long_ : &short_;
+}
+
 void TextPool::Work() {
   while (true) {
     Job job;
+    bool is_long = false;
     {
       MutexLock lock(mu_);
-      while (queue_.empty() && !stopping_) work_.Wait(mu_);
-      if (queue_.empty()) return;
-      job = std::move(queue_.front());
-      queue_.pop_front();
+      Queue* queue = nullptr;
+      while ((queue = NextQueue()) == nullptr && !stopping_) work_.Wait(mu_);
+      if (queue == nullptr) return;
+      is_long = queue == &long_;
+      job = std::move(queue->begin()->second);
+      queue->erase(queue->begin());
       if (job.counted) --num_counted_;
+      if (is_long) ++long_running_;
     }
     job.run();
+    MutexLock lock(mu_);
+    if (is_long) --long_running_;
   }
 }
 

@@ -34,7 +34,7 @@ FakeWorker::FakeWorker(engine::FakeModel fake_model, const Clock& the_clock)
       model(FakeServedModel()),
       runner(kLimits, std::move(fake_model)),
       worker_metrics(metrics.registry()),
-      pool(2, 8),
+      pool(2, 8, clock),
       engine({.max_queue = model.max_queue, .end_of_sequence_ids = {kEos}}, runner, clock),
       reader(*tokenizer, chat_template, model) {}
 

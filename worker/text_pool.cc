@@ -70,8 +70,10 @@ void TextPool::Work() {
       if (is_long) ++long_running_;
     }
     job.run();
-    MutexLock lock(mu_);
-    if (is_long) --long_running_;
+    if (is_long) {
+      MutexLock lock(mu_);
+      --long_running_;
+    }
   }
 }
 

@@ -23,8 +23,8 @@ namespace thinkwire::rpc {
 
 class HealthService;
 
-// Of one request. A prompt that fills a context of 160k tokens, the family's longest, is below 1
-// MB.
+// Of one request. A prompt that fills a context of 160k tokens, the family's longest, is less than
+// 1 MB.
 inline constexpr int kMaxMessageBytes = 2 << 20;
 
 struct GrpcServerOptions {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -16,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/status_details.h"
+#include "tests/worker/busy_thread.h"
 #include "tests/worker/byte_tokenizer.h"
 #include "tests/worker/service_fixture.h"
 
@@ -231,6 +233,31 @@ TEST_F(WorkerServiceTest, CountsTokens) {
   grpc::ClientContext wrong;
   EXPECT_EQ(stub_->CountTokens(&wrong, request, &response).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(WorkerServiceTest, LongPromptsWaitForTheirThreadsAndHoldNobodyUp) {
+  Serve();
+  auto busy = std::make_unique<BusyThread>(worker_->pool, TextPool::kLongBytes);  // one of two
+  v1::WorkerGenerateRequest too_long = MakeRequest();
+  const std::string text(TextPool::kLongBytes, 'a');
+  too_long.mutable_request()->mutable_prompt()->set_text(text);
+  auto generate = std::async(std::launch::async, [&] { return Generate(too_long); });
+  auto count = std::async(std::launch::async, [&] {
+    v1::WorkerCountTokensRequest request;
+    request.mutable_request()->mutable_prompt()->set_text(text);
+    grpc::ClientContext context;
+    v1::WorkerCountTokensResponse response;
+    EXPECT_TRUE(stub_->CountTokens(&context, request, &response).ok());
+    return response.prompt_tokens();
+  });
+  EXPECT_EQ(generate.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  EXPECT_EQ(count.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  v1::WorkerGenerateRequest short_one = MakeRequest();
+  short_one.mutable_request()->set_max_tokens(1);
+  EXPECT_TRUE(Generate(short_one).ok());
+  busy.reset();
+  EXPECT_EQ(generate.get().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(count.get(), static_cast<std::int32_t>(text.size()));
 }
 
 TEST_F(WorkerServiceTest, AnswerNowIsNotBuilt) {

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
@@ -14,31 +13,10 @@
 
 #include "common/clock.h"
 #include "tests/fakes/fake_clock.h"
+#include "tests/worker/busy_thread.h"
 
 namespace thinkwire::worker {
 namespace {
-
-// Keeps one of the pool's threads with a job of `bytes` until the end of the scope.
-class BusyThread {
- public:
-  BusyThread(TextPool& pool, std::size_t bytes) {
-    EXPECT_TRUE(pool.TryPost(bytes, [this] {
-      started_.count_down();
-      release_.wait();
-      over_.count_down();
-    }));
-    started_.wait();
-  }
-  ~BusyThread() {
-    release_.count_down();
-    over_.wait();
-  }
-
- private:
-  std::latch started_{1};
-  std::latch release_{1};
-  std::latch over_{1};
-};
 
 TEST(TextPoolTest, RunsEveryJobBeforeStopReturns) {
   std::atomic<int> ran = 0;

@@ -1,5 +1,7 @@
 #include "worker/kernels/end_process.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,9 +10,6 @@
 #include <cstdlib>
 #include <string>
 #include <thread>
-
-#include "gmock/gmock.h"
-#include "gtest/gtest.h"
 
 namespace thinkwire::worker::kernels {
 namespace {

@@ -13,18 +13,24 @@ ROOMS = {
     "protos": [],
     "common/rpc": ["common", "protos"],
     "router": ["common", "common/rpc"],
+    "router/client": ["router/policy.h", "protos", "common", "common/rpc"],
     "worker/kernels": [],
     "worker/parallel": ["worker/kernels", "common"],
     "worker/engine": ["common"],
     "worker/text": ["common"],
-    "worker/model": ["worker/kernels", "worker/parallel", "common", "worker/engine/runner.h"],
-    "worker": ["protos", "worker/engine", "worker/text", "common", "common/rpc"],
+    "worker/model": ["worker/model/checkpoint", "worker/model/layers", "worker/model/step",
+                     "worker/kernels", "worker/parallel", "common", "worker/engine/runner.h"],
+    "worker/model/checkpoint": ["worker/kernels", "common"],
+    "worker/model/step": ["worker/kernels", "common", "worker/engine/runner.h"],
+    "worker/model/layers": ["worker/model/checkpoint", "worker/model/step", "worker/kernels",
+                            "worker/parallel", "common", "worker/engine/runner.h"],
+    "worker/serve": ["protos", "worker/engine", "worker/text", "common", "common/rpc"],
+    "worker": ["common"],
 }
 # What single files (header and source) may include beyond their room's.
 EXTRA = {
     "router/service": ["protos"],
     "router/worker_client": ["protos"],
-    "router/chat": ["protos"],
     "worker/main": list(ROOMS),
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")

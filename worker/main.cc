@@ -1,5 +1,5 @@
-// thinkwire-worker: one model behind WorkerService. Everything that can be wrong with options,
-// tokenizer or checkpoint ends in one line on stderr before anything listens.
+// thinkwire-worker: one model behind WorkerService. Everything that can be wrong with
+// options, tokenizer or checkpoint ends in one line on stderr before anything listens.
 
 #include <algorithm>
 #include <chrono>
@@ -24,15 +24,15 @@
 #include "worker/engine/stall_watch.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/model_runner.h"
-#include "worker/request_reader.h"
-#include "worker/response_stream.h"
-#include "worker/service.h"
-#include "worker/status_board.h"
+#include "worker/serve/request_reader.h"
+#include "worker/serve/response_stream.h"
+#include "worker/serve/service.h"
+#include "worker/serve/status_board.h"
+#include "worker/serve/text_pool.h"
+#include "worker/serve/worker_metrics.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/tokenize_command.h"
 #include "worker/text/tokenizer.h"
-#include "worker/text_pool.h"
-#include "worker/worker_metrics.h"
 
 namespace thinkwire::worker {
 namespace {
@@ -59,7 +59,7 @@ struct LoadedModel {
   std::unique_ptr<text::Tokenizer> tokenizer;
   std::optional<text::ChatTemplate> chat_template;
   std::unique_ptr<model::ModelRunner> runner;
-  ServedModel served;
+  serve::ServedModel served;
 };
 
 std::string ModelName(const WorkerConfig& config) {
@@ -151,22 +151,22 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
   metrics.AddBuildInfo({{"model", model.served.name},
                         {"device", model.runner->info().device},
                         {"fingerprint", model.served.fingerprint}});
-  WorkerMetrics worker_metrics(metrics.registry());
+  serve::WorkerMetrics worker_metrics(metrics.registry());
   worker_metrics.SetLimits(config.max_queue, model.served.limits.max_num_seqs);
-  TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue), clock);
+  serve::TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue), clock);
   engine::Engine engine({.max_queue = config.max_queue,
                          .end_of_sequence_ids = model.served.end_of_sequence_ids,
                          .enable_prefix_caching = config.enable_prefix_caching},
                         *model.runner, clock);
-  StatusBoard board(engine, model.served, worker_metrics, clock);
-  const RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
-  WorkerService service({.pool = pool,
-                         .engine = engine,
-                         .tokenizer = *model.tokenizer,
-                         .model = model.served,
-                         .metrics = worker_metrics,
-                         .clock = clock},
-                        reader, board);
+  serve::StatusBoard board(engine, model.served, worker_metrics, clock);
+  const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
+  serve::WorkerService service({.pool = pool,
+                                .engine = engine,
+                                .tokenizer = *model.tokenizer,
+                                .model = model.served,
+                                .metrics = worker_metrics,
+                                .clock = clock},
+                               reader, board);
   if (!config.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(config.metrics_listen));
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,
                    rpc::GrpcServer::Start({.listen = config.listen,

@@ -19,8 +19,8 @@
 #include "tests/bench/statistics.h"
 #include "worker/engine/engine.h"
 #include "worker/kernels/devices.h"
-#include "worker/model/config.h"
-#include "worker/model/tensor_parallel.h"
+#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/layers/rank_shape.h"
 
 namespace thinkwire::bench {
 namespace {

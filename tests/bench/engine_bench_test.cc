@@ -12,7 +12,7 @@
 #include "tests/bench/distill_shapes.h"
 #include "tests/bench/engine_command.h"
 #include "tests/bench/engine_options.h"
-#include "worker/model/config.h"
+#include "worker/model/checkpoint/model_config.h"
 
 namespace thinkwire::bench {
 namespace {

@@ -1,6 +1,6 @@
 #include "tests/bench/model_costs.h"
 
-#include "worker/model/tensor_parallel.h"
+#include "worker/model/layers/rank_shape.h"
 
 namespace thinkwire::bench {
 

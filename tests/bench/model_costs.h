@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "worker/model/config.h"
+#include "worker/model/checkpoint/model_config.h"
 #include "worker/model/model_runner.h"
 
 namespace thinkwire::bench {

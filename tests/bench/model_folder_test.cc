@@ -8,7 +8,7 @@
 #include <fstream>
 #include <string>
 
-#include "worker/model/config.h"
+#include "worker/model/checkpoint/model_config.h"
 #include "worker/text/tokenizer.h"
 
 namespace thinkwire::bench {

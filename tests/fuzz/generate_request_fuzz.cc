@@ -11,7 +11,7 @@
 #include "common/rpc/request_parser.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "worker/engine/request_check.h"
-#include "worker/request_reader.h"
+#include "worker/serve/request_reader.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/tokenizer.h"
 
@@ -25,8 +25,8 @@ constexpr char kModel[] = "deploy/models/tiny-r1";  // from the repository's roo
 struct Worker {
   std::unique_ptr<worker::text::Tokenizer> tokenizer;
   std::unique_ptr<worker::text::ChatTemplate> chat_template;
-  worker::ServedModel model;
-  std::unique_ptr<worker::RequestReader> reader;
+  worker::serve::ServedModel model;
+  std::unique_ptr<worker::serve::RequestReader> reader;
 
   Worker() {
     auto loaded = worker::text::Tokenizer::Load(kModel);
@@ -42,7 +42,7 @@ struct Worker {
                     .block_tokens = 16,
                     .num_blocks = 64,
                     .vocab_size = tokenizer->num_ids()};
-    reader = std::make_unique<worker::RequestReader>(*tokenizer, *chat_template, model);
+    reader = std::make_unique<worker::serve::RequestReader>(*tokenizer, *chat_template, model);
   }
 };
 

@@ -4,8 +4,8 @@
 
 #include "absl/strings/string_view.h"
 #include "common/check.h"
-#include "worker/model/config.h"
-#include "worker/model/tensor_parallel.h"
+#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/layers/rank_shape.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   namespace model = thinkwire::worker::model;

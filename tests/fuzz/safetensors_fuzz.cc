@@ -5,7 +5,7 @@
 #include <span>
 
 #include "common/check.h"
-#include "worker/model/safetensors.h"
+#include "worker/model/checkpoint/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using thinkwire::worker::model::StoredTensor;

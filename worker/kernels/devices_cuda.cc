@@ -2,7 +2,7 @@
 
 #include "worker/kernels/cpu/open_cpu_devices.h"
 #include "worker/kernels/cuda/cuda_backend.h"
-#include "worker/kernels/cuda/cuda_devices.h"
+#include "worker/kernels/cuda/device/cuda_devices.h"
 #include "worker/kernels/devices.h"
 
 namespace thinkwire::worker::kernels {

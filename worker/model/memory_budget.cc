@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "worker/model/kv_cache.h"
-#include "worker/model/tensor_parallel.h"
+#include "worker/model/layers/kv_cache.h"
+#include "worker/model/layers/rank_shape.h"
 
 namespace thinkwire::worker::model {
 namespace {

@@ -5,7 +5,7 @@
 #include "absl/status/statusor.h"
 #include "worker/engine/runner.h"
 #include "worker/kernels/backend.h"
-#include "worker/model/config.h"
+#include "worker/model/checkpoint/model_config.h"
 
 namespace thinkwire::worker::model {
 

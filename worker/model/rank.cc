@@ -1,6 +1,6 @@
 #include "worker/model/rank.h"
 
-#include "worker/model/decode_buckets.h"
+#include "worker/model/step/decode_buckets.h"
 
 namespace thinkwire::worker::model {
 

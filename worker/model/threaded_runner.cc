@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "common/check.h"
+#include "worker/model/layers/rank_shape.h"
+#include "worker/model/layers/rope.h"
 #include "worker/model/rank.h"
-#include "worker/model/rope.h"
-#include "worker/model/tensor_parallel.h"
 
 namespace thinkwire::worker::model {
 

@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "worker/kernels/backend.h"
-#include "worker/model/config.h"
+#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/weight_source.h"
 #include "worker/model/fault.h"
-#include "worker/model/heartbeat.h"
 #include "worker/model/model_runner.h"
-#include "worker/model/result_queue.h"
-#include "worker/model/step_stamps.h"
-#include "worker/model/weight_source.h"
+#include "worker/model/step/heartbeat.h"
+#include "worker/model/step/result_queue.h"
+#include "worker/model/step/step_stamps.h"
 #include "worker/parallel/communicator.h"
 #include "worker/parallel/group_watch.h"
 #include "worker/parallel/local_step_channel.h"

@@ -12,10 +12,10 @@
 #include <utility>
 
 #include "common/check.h"
-#include "worker/kernels/cuda/cuda_check.h"
-#include "worker/kernels/cuda/peer_add_rms_norm.h"
-#include "worker/kernels/cuda/peer_group.h"
-#include "worker/kernels/cuda/sum_ranks.h"
+#include "worker/kernels/cuda/device/cuda_check.h"
+#include "worker/kernels/cuda/peer/peer_add_rms_norm.h"
+#include "worker/kernels/cuda/peer/peer_group.h"
+#include "worker/kernels/cuda/peer/sum_ranks.h"
 #include "worker/kernels/end_process.h"
 
 namespace thinkwire::worker::parallel {

@@ -10,8 +10,8 @@
 #include <random>
 #include <utility>
 
-#include "worker/kernels/cuda/cuda_check.h"
-#include "worker/kernels/cuda/kv_block.cuh"
+#include "worker/kernels/cuda/attention/kv_block.cuh"
+#include "worker/kernels/cuda/device/cuda_check.h"
 
 namespace thinkwire::worker::kernels {
 namespace {

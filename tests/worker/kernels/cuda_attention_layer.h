@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "worker/kernels/cuda/paged_attention.h"
+#include "worker/kernels/cuda/attention/paged_attention.h"
 
 namespace thinkwire::worker::kernels {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "tests/worker/kernels/cuda_attention_layer.h"
-#include "worker/kernels/cuda/kv_block.cuh"
+#include "worker/kernels/cuda/attention/kv_block.cuh"
 
 namespace thinkwire::worker::kernels {
 namespace {

@@ -14,8 +14,8 @@
 
 #include "tests/worker/kernels/op_testing.h"
 #include "worker/kernels/cpu/convert.h"
-#include "worker/kernels/cuda/cuda_devices.h"
-#include "worker/kernels/cuda/kv_block.cuh"
+#include "worker/kernels/cuda/attention/kv_block.cuh"
+#include "worker/kernels/cuda/device/cuda_devices.h"
 
 namespace thinkwire::worker::kernels {
 namespace {

@@ -16,9 +16,9 @@
 
 #include "tests/worker/model/model_files.h"
 #include "worker/kernels/devices.h"
-#include "worker/model/checkpoint_weights.h"
+#include "worker/model/checkpoint/checkpoint_weights.h"
+#include "worker/model/layers/rope.h"
 #include "worker/model/rank.h"
-#include "worker/model/rope.h"
 #include "worker/parallel/solo_communicator.h"
 
 namespace thinkwire::worker::model {

@@ -4,7 +4,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/cpu_backend.h"
-#include "worker/kernels/cpu/sample_order.h"
+#include "worker/kernels/cpu/draw_order.h"
 
 // Log-probabilities of a row as cpu/sample.cc defines logprob, at its own id and at the first ids
 // of the order over x + 0 (greater first, then the lower id).

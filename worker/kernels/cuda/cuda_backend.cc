@@ -9,11 +9,11 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/convert.h"
-#include "worker/kernels/cuda/adjust_logits.h"
-#include "worker/kernels/cuda/cuda_check.h"
-#include "worker/kernels/cuda/row_order.h"
-#include "worker/kernels/cuda/sample.h"
-#include "worker/kernels/cuda/small_linear.h"
+#include "worker/kernels/cuda/device/cuda_check.h"
+#include "worker/kernels/cuda/linear/row_order.h"
+#include "worker/kernels/cuda/linear/small_linear.h"
+#include "worker/kernels/cuda/sampling/adjust_logits.h"
+#include "worker/kernels/cuda/sampling/draw.h"
 #include "worker/kernels/cuda/token_ops.h"
 
 namespace thinkwire::worker::kernels {

@@ -7,12 +7,12 @@
 #include <string>
 
 #include "worker/kernels/backend.h"
-#include "worker/kernels/cuda/kv_block.cuh"
-#include "worker/kernels/cuda/large_linear.h"
-#include "worker/kernels/cuda/op_stream.h"
-#include "worker/kernels/cuda/paged_attention.h"
-#include "worker/kernels/cuda/small_linear.h"
-#include "worker/kernels/cuda/weight_upload.h"
+#include "worker/kernels/cuda/attention/kv_block.cuh"
+#include "worker/kernels/cuda/attention/paged_attention.h"
+#include "worker/kernels/cuda/device/op_stream.h"
+#include "worker/kernels/cuda/linear/large_linear.h"
+#include "worker/kernels/cuda/linear/small_linear.h"
+#include "worker/kernels/cuda/linear/weight_upload.h"
 
 namespace thinkwire::worker::kernels {
 

@@ -1,7 +1,7 @@
 #include <cstdint>
 
 #include "worker/kernels/check.h"
-#include "worker/kernels/cuda/launch.cuh"
+#include "worker/kernels/cuda/device/launch.cuh"
 #include "worker/kernels/cuda/token_ops.h"
 
 // Ops that only move: what changes between steps, which ids a step reads, their embeddings, the

@@ -1,0 +1,85 @@
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "router/client/chat_options.h"
+#include "router/client/chat_screen.h"
+
+namespace thinkwire::router::client {
+namespace {
+
+absl::StatusOr<ChatOptions> Parse(const std::vector<const char*>& arguments) {
+  return ParseChatArguments(arguments);
+}
+
+TEST(ParseChatArguments, ReadsQuestionAndOptions) {
+  const auto options =
+      Parse({"--no-think", "--temperature=0", "--top-p", "0.9", "--seed=7", "What", "is", "this?"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_FALSE(options->thinking);
+  EXPECT_EQ(options->temperature, 0.0F);
+  EXPECT_EQ(options->top_p, 0.9F);
+  EXPECT_EQ(options->seed, 7U);
+  EXPECT_EQ(options->question, "What is this?");
+  EXPECT_EQ(Parse({"--presence_penalty=-1.5"})->presence_penalty, -1.5F);
+  EXPECT_EQ(Parse({})->question, std::nullopt);
+  EXPECT_EQ(Parse({"--", "--no-think"})->question, "--no-think");
+}
+
+TEST(ParseChatArguments, RefusesWhatMakesNoSense) {
+  EXPECT_FALSE(Parse({"--task=cooking"}).ok());
+  EXPECT_TRUE(Parse({"--task=math"}).ok());
+  EXPECT_FALSE(Parse({"--timeout_s=0"}).ok());
+  EXPECT_FALSE(Parse({"--raw", "--no-think"}).ok());
+  EXPECT_FALSE(Parse({"--raw", "--system=x"}).ok());
+  EXPECT_EQ(Parse({"--raw", "a\xff"}).status().message(), "argument 2 is not valid UTF-8");
+}
+
+TEST(WithoutControls, LeavesTextAndTakesTerminalSequences) {
+  EXPECT_EQ(WithoutControls("a\tb\n\u4f60\u00e9 \U0001F600"), "a\tb\n\u4f60\u00e9 \U0001F600");
+  EXPECT_EQ(WithoutControls("\x1b[2Jx\r\x07\x7f"), "[2Jx");
+  EXPECT_EQ(WithoutControls("a\u009bb"), "ab");
+  EXPECT_EQ(WithoutControls("\xc2"), "\xc2");
+}
+
+std::string Contents(std::FILE* file) {
+  std::string text;
+  std::rewind(file);
+  for (int c = std::fgetc(file); c != EOF; c = std::fgetc(file)) text += static_cast<char>(c);
+  return text;
+}
+
+TEST(Screen, KeepsAnswersApartAndHasNoColorsInFiles) {
+  std::FILE* out = std::tmpfile();
+  std::FILE* err = std::tmpfile();
+  Screen screen(out, err);
+  screen.Progress("waiting");
+  screen.Note("[tiny]");
+  screen.Reasoning("1+1 ");
+  screen.Reasoning("is 2");
+  screen.Answer("It ");
+  screen.Answer("is 2.");
+  screen.Note("[done]");
+  EXPECT_EQ(Contents(out), "It is 2.\n");
+  EXPECT_EQ(Contents(err), "[tiny]\n1+1 is 2\n\n[done]\n");
+  std::fclose(out);
+  std::fclose(err);
+}
+
+TEST(Screen, LeavesOneEmptyLineAfterReasoningThatEndsItsOwnLine) {
+  std::FILE* out = std::tmpfile();
+  std::FILE* err = std::tmpfile();
+  Screen screen(out, err);
+  screen.Reasoning("So 1 + 1 = 2.\n");
+  screen.Answer("2\n");
+  screen.Note("[done]");
+  EXPECT_EQ(Contents(out), "2\n");
+  EXPECT_EQ(Contents(err), "So 1 + 1 = 2.\n\n[done]\n");
+  std::fclose(out);
+  std::fclose(err);
+}
+
+}  // namespace
+}  // namespace thinkwire::router::client

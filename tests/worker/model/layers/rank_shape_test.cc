@@ -1,0 +1,76 @@
+#include "worker/model/layers/rank_shape.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace thinkwire::worker::model {
+namespace {
+
+ModelConfig Shape(std::int64_t heads, std::int64_t kv_heads, std::int64_t ffn) {
+  ModelConfig config;
+  config.num_heads = heads;
+  config.num_kv_heads = kv_heads;
+  config.intermediate_size = ffn;
+  config.head_dim = 128;
+  config.vocab_size = 1001;
+  return config;
+}
+
+std::vector<int> Allowed(const ModelConfig& config, int up_to) {
+  std::vector<int> allowed;
+  for (int ranks = 1; ranks <= up_to; ++ranks) {
+    if (CheckSplit(config, ranks).ok()) allowed.push_back(ranks);
+  }
+  return allowed;
+}
+
+TEST(TensorParallelTest, AllowsTheSizesOfTheDistills) {
+  using testing::ElementsAre;
+  EXPECT_THAT(Allowed(Shape(12, 2, 8960), 128), ElementsAre(1, 2, 4));
+  EXPECT_THAT(Allowed(Shape(28, 4, 18944), 128), ElementsAre(1, 2, 4));
+  EXPECT_THAT(Allowed(Shape(40, 8, 13824), 128), ElementsAre(1, 2, 4, 8));
+  EXPECT_THAT(Allowed(Shape(32, 8, 14336), 128), ElementsAre(1, 2, 4, 8, 16, 32));
+  EXPECT_THAT(Allowed(Shape(64, 8, 28672), 128), ElementsAre(1, 2, 4, 8, 16, 32, 64));
+}
+
+TEST(TensorParallelTest, RefusalNamesTheAllowedSizes) {
+  const std::string message(CheckSplit(Shape(12, 2, 8960), 3).message());
+  EXPECT_THAT(message, testing::HasSubstr("tensor_parallel_size 3"));
+  EXPECT_THAT(message, testing::EndsWith("allowed: 1, 2, 4"));
+  EXPECT_FALSE(CheckSplit(Shape(12, 2, 8960), 0).ok());
+  EXPECT_FALSE(CheckSplit(Shape(12, 2, 8960), -1).ok());
+}
+
+TEST(TensorParallelTest, SharesCoverTheModel) {
+  const ModelConfig config = Shape(12, 2, 8960);
+  for (const int ranks : {1, 2, 4}) {
+    std::int64_t heads = 0;
+    std::int64_t ffn = 0;
+    std::int64_t vocab = 0;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const RankShape shape = ShapeOfRank(config, rank, ranks);
+      EXPECT_EQ(shape.first_head, heads);
+      EXPECT_EQ(shape.first_ffn, ffn);
+      EXPECT_EQ(shape.first_vocab, vocab);
+      // Every query head finds its KV head on its rank.
+      for (std::int64_t h = heads; h < heads + shape.num_heads; ++h) {
+        const std::int64_t kv = h / (config.num_heads / config.num_kv_heads);
+        const std::int64_t local = (h - heads) / (shape.num_heads / shape.num_kv_heads);
+        EXPECT_EQ(shape.first_kv_head + local, kv) << "head " << h << " of rank " << rank;
+      }
+      heads += shape.num_heads;
+      ffn += shape.ffn;
+      vocab += shape.vocab;
+    }
+    EXPECT_EQ(heads, 12);
+    EXPECT_EQ(ffn, 8960);
+    EXPECT_GE(vocab, 1001);
+    EXPECT_LT(vocab, 1001 + ranks);
+  }
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,412 @@
+#include "worker/serve/output_events.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/worker/serve/byte_tokenizer.h"
+
+namespace thinkwire::worker::serve {
+namespace {
+
+using engine::Phase;
+using engine::Token;
+using std::chrono::milliseconds;
+
+const text::Tokenizer& ByteTokenizer() {
+  static const std::unique_ptr<text::Tokenizer> tokenizer = MakeByteTokenizer();
+  return *tokenizer;
+}
+
+// What the engine would send: phases by the first think-end id, logprob -id / 1000.
+std::vector<Token> Tokens(const std::vector<std::int32_t>& ids, Phase phase = Phase::kReasoning) {
+  std::vector<Token> tokens;
+  for (const std::int32_t id : ids) {
+    tokens.push_back({id, -static_cast<float>(id) / 1000, phase});
+    if (id == kThinkEnd) phase = Phase::kAnswer;
+  }
+  return tokens;
+}
+
+std::vector<std::int32_t> Ids(std::string_view text) {
+  std::vector<std::int32_t> ids;
+  for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
+  return ids;
+}
+
+std::vector<std::int32_t> operator+(std::vector<std::int32_t> a,
+                                    const std::vector<std::int32_t>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+OutputEvents::Options DefaultOptions() {
+  OutputEvents::Options options;
+  options.think_end_id = kThinkEnd;
+  options.end_of_sequence_ids = {kEos};
+  return options;
+}
+
+// The events of one output, joined: what must not depend on how the tokens came.
+struct Joined {
+  std::string order;  // r R a F: the kinds in order, repeated deltas as one
+  std::string reasoning, answer;
+  std::vector<std::int32_t> reasoning_ids, closing_ids, answer_ids, last_ids;
+  int logprobs = 0;
+  v1::ReasoningFinished reasoning_finished;
+  v1::Finished finished;
+};
+
+Joined Join(const OutputEvents::Events& events) {
+  Joined all;
+  const auto see = [&](char kind) {
+    if (all.order.empty() || all.order.back() != kind) all.order += kind;
+  };
+  for (const v1::GenerateResponse& event : events) {
+    if (event.has_reasoning_delta()) {
+      see('r');
+      const v1::ReasoningDelta& delta = event.reasoning_delta();
+      all.reasoning += delta.text();
+      all.logprobs += delta.logprobs_size();
+      all.reasoning_ids.insert(all.reasoning_ids.end(), delta.token_ids().begin(),
+                               delta.token_ids().end());
+    } else if (event.has_reasoning_finished()) {
+      see('R');
+      all.reasoning_finished = event.reasoning_finished();
+      all.closing_ids.assign(all.reasoning_finished.token_ids().begin(),
+                             all.reasoning_finished.token_ids().end());
+      all.reasoning_finished.clear_duration();
+    } else if (event.has_answer_delta()) {
+      see('a');
+      const v1::AnswerDelta& delta = event.answer_delta();
+      all.answer += delta.text();
+      all.logprobs += delta.logprobs_size();
+      all.answer_ids.insert(all.answer_ids.end(), delta.token_ids().begin(),
+                            delta.token_ids().end());
+    } else {
+      see('F');
+      EXPECT_TRUE(event.has_finished());
+      all.finished = event.finished();
+      all.last_ids.assign(all.finished.token_ids().begin(), all.finished.token_ids().end());
+    }
+  }
+  return all;
+}
+
+Joined RunWhole(const OutputEvents::Options& options, const std::vector<Token>& tokens) {
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  output.Add(tokens, {}, &events);
+  output.FinishForLength({}, &events);
+  return Join(events);
+}
+
+TEST(OutputEventsTest, ReasoningAndAnswerInOrder) {
+  const Joined all = RunWhole(DefaultOptions(), Tokens(Ids("hm") + std::vector{kThinkEnd} +
+                                                       Ids("\n\n42") + std::vector{kEos}));
+  EXPECT_EQ(all.order, "rRaF");
+  EXPECT_EQ(all.reasoning, "hm");
+  EXPECT_EQ(all.reasoning_ids, Ids("hm"));
+  EXPECT_EQ(all.closing_ids, std::vector{kThinkEnd});
+  EXPECT_EQ(all.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_MODEL);
+  EXPECT_EQ(all.reasoning_finished.reasoning_tokens(), 3);
+  EXPECT_EQ(all.answer, "42");
+  EXPECT_EQ(all.answer_ids, Ids("\n\n42"));
+  EXPECT_EQ(all.last_ids, std::vector{kEos});
+  EXPECT_EQ(all.finished.reason(), v1::FINISH_REASON_END);
+  EXPECT_EQ(all.finished.phase(), v1::PHASE_ANSWER);
+  EXPECT_EQ(all.finished.tokens().reasoning_tokens(), 3);
+  EXPECT_EQ(all.finished.tokens().answer_tokens(), 5);
+}
+
+TEST(OutputEventsTest, EmptyThinking) {
+  const Joined all = RunWhole(DefaultOptions(), Tokens({kThinkEnd, 'x', kEos}));
+  EXPECT_EQ(all.order, "RaF");
+  EXPECT_EQ(all.reasoning_finished.reasoning_tokens(), 1);
+  EXPECT_EQ(all.answer, "x");
+}
+
+TEST(OutputEventsTest, NoThinking) {
+  OutputEvents::Options options = DefaultOptions();
+  options.start_phase = Phase::kAnswer;
+  const Joined all = RunWhole(options, Tokens({'\n', 'x', kThinkEnd, kEos}, Phase::kAnswer));
+  EXPECT_EQ(all.order, "aF");
+  EXPECT_EQ(all.answer, "\nx</think>");
+  EXPECT_EQ(all.finished.tokens().answer_tokens(), 4);
+}
+
+TEST(OutputEventsTest, SecondThinkEndIsAnswerText) {
+  const Joined all = RunWhole(DefaultOptions(), Tokens({'a', kThinkEnd, 'b', kThinkEnd, kEos}));
+  EXPECT_EQ(all.order, "rRaF");
+  EXPECT_EQ(all.answer, "b</think>");
+  EXPECT_EQ(all.answer_ids, (std::vector{std::int32_t{'b'}, kThinkEnd}));
+}
+
+TEST(OutputEventsTest, EndOfSequenceInReasoningCountsThere) {
+  const Joined all = RunWhole(DefaultOptions(), Tokens({'a', kEos}));
+  EXPECT_EQ(all.order, "rRF");
+  EXPECT_EQ(all.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE);
+  EXPECT_TRUE(all.closing_ids.empty());
+  EXPECT_EQ(all.last_ids, std::vector{kEos});
+  EXPECT_EQ(all.finished.phase(), v1::PHASE_REASONING);
+  EXPECT_EQ(all.finished.tokens().reasoning_tokens(), 2);
+}
+
+TEST(OutputEventsTest, IgnoredEndOfSequenceIsAnyToken) {
+  OutputEvents::Options options = DefaultOptions();
+  options.end_of_sequence_ids.clear();
+  const Joined all = RunWhole(options, Tokens({'a', kEos, 'b'}));
+  EXPECT_EQ(all.order, "rRF");
+  EXPECT_EQ(all.reasoning, "ab");
+  EXPECT_EQ(all.reasoning_ids, (std::vector<std::int32_t>{'a', kEos, 'b'}));
+  EXPECT_EQ(all.finished.reason(), v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(all.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_LENGTH);
+}
+
+TEST(OutputEventsTest, StopStringEndsAtTheTokenThatCompletesIt) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_strings[1] = {"END", "stop"};
+  // " the", "sto" and "p!" as tokens: the stop string lies across the last two.
+  const std::vector<std::int32_t> ids = {kThinkEnd, 257, 259, 'p', '!', 'z'};
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  output.Add(Tokens(ids), {}, &events);
+  const Joined all = Join(events);
+  EXPECT_TRUE(output.finished());
+  EXPECT_EQ(all.order, "RaF");
+  EXPECT_EQ(all.answer, " the");
+  EXPECT_EQ(all.answer_ids, (std::vector<std::int32_t>{257, 259, 'p'}));
+  EXPECT_EQ(all.finished.reason(), v1::FINISH_REASON_STOP_STRING);
+  EXPECT_EQ(all.finished.stop_string(), "stop");
+  EXPECT_EQ(output.counts().total(), 4);
+}
+
+TEST(OutputEventsTest, StopStringsBelongToOnePhase) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_strings[0] = {"x"};
+  options.stop_strings[1] = {"y", "ab"};
+  // "a" ends the reasoning and "b" begins the answer: no stop string lies across the border.
+  const Joined all = RunWhole(options, Tokens({'y', 'a', kThinkEnd, 'b', 'x', kEos}));
+  EXPECT_EQ(all.reasoning, "ya");
+  EXPECT_EQ(all.answer, "bx");
+  EXPECT_EQ(all.finished.reason(), v1::FINISH_REASON_END);
+
+  const Joined stopped = RunWhole(options, Tokens({'y', 'x', kThinkEnd, 'b'}));
+  EXPECT_EQ(stopped.order, "rRF");
+  EXPECT_EQ(stopped.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_STOP);
+  EXPECT_EQ(stopped.finished.phase(), v1::PHASE_REASONING);
+  EXPECT_EQ(stopped.finished.tokens().reasoning_tokens(), 2);
+}
+
+TEST(OutputEventsTest, StopIdIsTheLastIdAndHasNoText) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_ids[1] = {'x', 'y'};
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  output.Add(Tokens({'y', kThinkEnd, 'a', 'y', 'b'}), {}, &events);
+  const Joined all = Join(events);
+  EXPECT_TRUE(output.finished());
+  EXPECT_EQ(all.order, "rRaF");
+  EXPECT_EQ(all.reasoning, "y");
+  EXPECT_EQ(all.answer, "a");
+  EXPECT_EQ(all.answer_ids, (std::vector<std::int32_t>{'a', 'y'}));
+  EXPECT_EQ(all.finished.reason(), v1::FINISH_REASON_STOP_TOKEN);
+  EXPECT_EQ(all.finished.stop_token_id(), 'y');
+  EXPECT_EQ(all.finished.tokens().answer_tokens(), 2);
+  EXPECT_TRUE(all.last_ids.empty());
+}
+
+TEST(OutputEventsTest, StopIdOfTheReasoningLeavesNoAnswerThinkEndIncluded) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_ids[0] = {kThinkEnd};
+  const Joined all = RunWhole(options, Tokens({'a', kThinkEnd}));
+  EXPECT_EQ(all.order, "rRF");
+  EXPECT_EQ(all.reasoning, "a");
+  EXPECT_EQ(all.reasoning_ids, (std::vector<std::int32_t>{'a', kThinkEnd}));
+  EXPECT_EQ(all.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_STOP);
+  EXPECT_TRUE(all.closing_ids.empty());
+  EXPECT_EQ(all.finished.phase(), v1::PHASE_REASONING);
+  EXPECT_EQ(all.finished.stop_token_id(), kThinkEnd);
+}
+
+TEST(OutputEventsTest, EndOfSequenceComesBeforeAStopId) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_ids[1] = {kEos};
+  const std::vector<Token> tokens = Tokens({kThinkEnd, kEos});
+  EXPECT_EQ(RunWhole(options, tokens).finished.reason(), v1::FINISH_REASON_END);
+  options.end_of_sequence_ids.clear();
+  EXPECT_EQ(RunWhole(options, tokens).finished.reason(), v1::FINISH_REASON_STOP_TOKEN);
+}
+
+TEST(OutputEventsTest, LineFeedsAfterThinkingAreHiddenFromStopStrings) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_strings[1] = {"\n\n"};
+  const Joined all =
+      RunWhole(options, Tokens({kThinkEnd, kFirstWord, '\n', 'a', '\n', 'b', kFirstWord, 'c'}));
+  EXPECT_EQ(all.answer, "a\nb");
+  EXPECT_EQ(all.answer_ids,
+            (std::vector<std::int32_t>{kFirstWord, '\n', 'a', '\n', 'b', kFirstWord}));
+}
+
+TEST(OutputEventsTest, HeldTextComesWhenItCannotBecomeAStopString) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_strings[0] = {"abc"};
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  const auto add = [&](std::vector<std::int32_t> ids) {
+    events.clear();
+    output.Add(Tokens(ids), {}, &events);
+    return Join(events);
+  };
+  Joined step = add({'a'});
+  EXPECT_EQ(step.reasoning, "");
+  EXPECT_EQ(step.reasoning_ids, Ids("a"));
+  step = add({'b'});
+  EXPECT_EQ(step.reasoning, "");
+  step = add({'x'});
+  EXPECT_EQ(step.reasoning, "abx");
+  EXPECT_EQ(step.reasoning_ids, Ids("x"));
+  add({'a'});
+  step = add({kThinkEnd});
+  EXPECT_EQ(step.order, "rR");
+  EXPECT_EQ(step.reasoning, "a");
+  EXPECT_TRUE(step.reasoning_ids.empty());
+}
+
+TEST(OutputEventsTest, CharactersAreNeverSplit) {
+  OutputEvents output(ByteTokenizer(), DefaultOptions());
+  OutputEvents::Events events;
+  const std::string text = "\xF0\x9F\x98\x80";
+  for (const std::int32_t id : Ids(text)) {
+    const std::size_t before = events.size();
+    output.Add(Tokens({id}), {}, &events);
+    EXPECT_EQ(events.size(), before + 1);
+  }
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(events[i].reasoning_delta().text(), "");
+  EXPECT_EQ(events[3].reasoning_delta().text(), text);
+  // One that the end of the thinking breaks is a replacement character, still reasoning.
+  events.clear();
+  output.Add(Tokens({0xF0, 0x9F, kThinkEnd, 'a'}), {}, &events);
+  const Joined all = Join(events);
+  EXPECT_EQ(all.reasoning, "\xEF\xBF\xBD");
+  EXPECT_EQ(all.answer, "a");
+}
+
+TEST(OutputEventsTest, LogprobsGoWithThePhaseThatAskedForThem) {
+  OutputEvents::Options options = DefaultOptions();
+  options.logprobs = {true, false};
+  Joined all = RunWhole(options, Tokens({'a', 'b', kThinkEnd, 'c', kEos}));
+  EXPECT_EQ(all.logprobs, 2);
+  ASSERT_EQ(all.reasoning_finished.logprobs_size(), 1);
+  EXPECT_FLOAT_EQ(all.reasoning_finished.logprobs(0).logprob(), -0.266F);
+  EXPECT_EQ(all.finished.logprobs_size(), 0);
+
+  options.logprobs = {false, true};
+  all = RunWhole(options, Tokens({'a', 'b', kThinkEnd, 'c', kEos}));
+  EXPECT_EQ(all.logprobs, 1);
+  EXPECT_EQ(all.reasoning_finished.logprobs_size(), 0);
+  ASSERT_EQ(all.finished.logprobs_size(), 1);
+  EXPECT_FLOAT_EQ(all.finished.logprobs(0).logprob(), -0.262F);
+}
+
+TEST(OutputEventsTest, EachPhaseGetsAsManyAlternativesAsItAskedFor) {
+  OutputEvents::Options options = DefaultOptions();
+  options.logprobs = {true, true};
+  options.alternatives = {2, 1};
+  std::vector<Token> tokens = Tokens({'a', kThinkEnd, 'b', kEos});
+  for (Token& token : tokens) token.alternatives = {{token.id, -0.5F}, {7, -1.0F}, {8, -1.0F}};
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  output.Add(tokens, {}, &events);
+  ASSERT_EQ(events.size(), 4U);
+  const v1::TokenLogprob& reasoned = events[0].reasoning_delta().logprobs(0);
+  ASSERT_EQ(reasoned.alternatives_size(), 2);
+  EXPECT_EQ(reasoned.alternatives(0).token_id(), 'a');
+  EXPECT_EQ(reasoned.alternatives(0).logprob(), -0.5F);
+  EXPECT_EQ(reasoned.alternatives(1).token_id(), 7);
+  EXPECT_EQ(events[1].reasoning_finished().logprobs(0).alternatives_size(), 2);
+  EXPECT_EQ(events[2].answer_delta().logprobs(0).alternatives_size(), 1);
+  EXPECT_EQ(events[3].finished().logprobs(0).alternatives_size(), 1);
+}
+
+TEST(OutputEventsTest, ReleaseTextGivesWhatWasHeldAndNoEnd) {
+  OutputEvents::Options options = DefaultOptions();
+  options.stop_strings[0] = {"abc"};
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  output.Add(Tokens(Ids("ab")), {}, &events);
+  output.ReleaseText(&events);
+  const Joined all = Join(events);
+  EXPECT_EQ(all.order, "r");
+  EXPECT_EQ(all.reasoning, "ab");
+  EXPECT_FALSE(output.finished());
+}
+
+TEST(OutputEventsTest, TimesAreThoseOfTheTokensThatCount) {
+  OutputEvents output(ByteTokenizer(), DefaultOptions());
+  OutputEvents::Events events;
+  const Clock::TimePoint start{};
+  output.Add(Tokens({'a'}), start + milliseconds(10), &events);
+  output.Add(Tokens({kThinkEnd, 'b'}), start + milliseconds(1510), &events);
+  output.Add(Tokens({kEos, 'c'}, Phase::kAnswer), start + milliseconds(1530), &events);
+  output.Add(Tokens({'d'}, Phase::kAnswer), start + milliseconds(9999), &events);
+  EXPECT_EQ(output.times().first_token, start + milliseconds(10));
+  EXPECT_EQ(output.times().last_reasoning_token, start + milliseconds(1510));
+  EXPECT_EQ(output.times().last_token, start + milliseconds(1530));
+  ASSERT_TRUE(events[1].has_reasoning_finished());
+  EXPECT_EQ(events[1].reasoning_finished().duration().seconds(), 1);
+  EXPECT_EQ(events[1].reasoning_finished().duration().nanos(), 500'000'000);
+}
+
+// Whatever the batches, the events joined are the same, as are the counts.
+TEST(OutputEventsTest, AnyBatchesGiveTheSame) {
+  std::mt19937 random(20250120);
+  const std::vector<std::int32_t> alphabet = {'a', 'b', 's', 't', 'o', 'p',  '\n', 0xE4,      0xBD,
+                                              256, 257, 258, 259, 260, 0xA5, 0xBD, kThinkEnd, kEos};
+  const auto pick = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+  for (int round = 0; round < 3000; ++round) {
+    OutputEvents::Options options = DefaultOptions();
+    options.start_phase = round % 5 == 0 ? Phase::kAnswer : Phase::kReasoning;
+    if (round % 3 != 0) options.stop_strings[0] = {"stopp", "tab", "\xE4\xBD\xA0"};
+    if (round % 3 != 1) options.stop_strings[1] = {"bb", "\nstop", "ost"};
+    if (round % 7 == 0) options.end_of_sequence_ids.clear();
+    if (round % 11 == 0) options.stop_ids = {std::vector{kThinkEnd}, {'p', kEos}};
+    std::vector<std::int32_t> ids;
+    for (std::size_t n = 1 + pick(60); n > 0; --n) ids.push_back(alphabet[pick(alphabet.size())]);
+    const std::vector<Token> tokens = Tokens(ids, options.start_phase);
+
+    const Joined whole = RunWhole(options, tokens);
+    OutputEvents output(ByteTokenizer(), options);
+    OutputEvents::Events events;
+    for (std::size_t at = 0; at < tokens.size();) {
+      const std::size_t n = std::min(1 + pick(4), tokens.size() - at);
+      output.Add(std::span(tokens).subspan(at, n), {}, &events);
+      at += n;
+    }
+    output.FinishForLength({}, &events);
+    const Joined pieces = Join(events);
+    EXPECT_EQ(pieces.order, whole.order);
+    EXPECT_EQ(pieces.reasoning, whole.reasoning);
+    EXPECT_EQ(pieces.answer, whole.answer);
+    EXPECT_EQ(pieces.finished.SerializeAsString(), whole.finished.SerializeAsString());
+    EXPECT_EQ(pieces.reasoning_finished.SerializeAsString(),
+              whole.reasoning_finished.SerializeAsString());
+    const std::vector<std::int32_t> sent =
+        pieces.reasoning_ids + pieces.closing_ids + pieces.answer_ids + pieces.last_ids;
+    EXPECT_EQ(sent, (whole.reasoning_ids + whole.closing_ids + whole.answer_ids + whole.last_ids));
+    // The ids sent are a prefix of those drawn, and usage is their count.
+    ASSERT_LE(sent.size(), ids.size());
+    EXPECT_TRUE(std::equal(sent.begin(), sent.end(), ids.begin()));
+    EXPECT_EQ(output.counts().total(), static_cast<std::int32_t>(sent.size()));
+    EXPECT_EQ(
+        pieces.finished.tokens().reasoning_tokens() + pieces.finished.tokens().answer_tokens(),
+        output.counts().total());
+    if (testing::Test::HasFailure()) FAIL() << "round " << round;
+  }
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::serve

@@ -1,0 +1,323 @@
+#include "worker/serve/service.h"
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/rpc/grpc_server.h"
+#include "common/rpc/status_details.h"
+#include "tests/worker/serve/busy_thread.h"
+#include "tests/worker/serve/byte_tokenizer.h"
+#include "tests/worker/serve/service_fixture.h"
+
+namespace thinkwire::worker::serve {
+namespace {
+
+using Responses = std::vector<v1::WorkerGenerateResponse>;
+
+// A served fake worker and a client of it.
+class WorkerServiceTest : public testing::Test {
+ protected:
+  void Serve(engine::FakeModel fake_model = engine::FakeModel(kVocabulary)) {
+    worker_ = std::make_unique<FakeWorker>(std::move(fake_model));
+    board_ = std::make_unique<StatusBoard>(worker_->engine, worker_->model, worker_->worker_metrics,
+                                           worker_->clock);
+    service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_);
+    auto server = rpc::GrpcServer::Start(
+        {.listen = "127.0.0.1:0", .services = {service_.get()}, .health_names = {}});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    stub_ = v1::WorkerService::NewStub(grpc::CreateChannel(
+        absl::StrCat("127.0.0.1:", server_->port()), grpc::InsecureChannelCredentials()));
+  }
+
+  void TearDown() override {
+    worker_->runner.OpenGate();
+    worker_->engine.Stop();
+    board_->Stop();
+    server_->Shutdown(std::chrono::seconds(1));
+    worker_->pool.Stop();
+  }
+
+  static v1::WorkerGenerateRequest MakeRequest() {
+    v1::WorkerGenerateRequest request;
+    request.set_request_id("r1");
+    request.set_attempt(3);
+    v1::GenerateRequest& inner = *request.mutable_request();
+    inner.set_variant("fake");
+    inner.set_seed(1);
+    for (const std::int32_t id : {kBos, std::int32_t{'q'}, kThink}) {
+      inner.mutable_prompt()->mutable_token_ids()->add_ids(id);
+    }
+    return request;
+  }
+
+  absl::Status Generate(const v1::WorkerGenerateRequest& request, Responses* responses = nullptr) {
+    grpc::ClientContext context;
+    auto stream = stub_->Generate(&context, request);
+    v1::WorkerGenerateResponse response;
+    while (stream->Read(&response)) {
+      if (responses != nullptr) responses->push_back(response);
+    }
+    return rpc::FromGrpc(stream->Finish());
+  }
+
+  std::unique_ptr<FakeWorker> worker_;
+  std::unique_ptr<StatusBoard> board_;
+  std::unique_ptr<WorkerService> service_;
+  std::unique_ptr<rpc::GrpcServer> server_;
+  std::unique_ptr<v1::WorkerService::Stub> stub_;
+};
+
+TEST_F(WorkerServiceTest, StreamsEventsInOrder) {
+  engine::FakeModel model(kVocabulary);
+  ScriptIds(model, 1, 3, {'a', kThinkEnd, 'b', kEos});
+  Serve(std::move(model));
+  Responses responses;
+  EXPECT_TRUE(Generate(MakeRequest(), &responses).ok());
+  std::string order;
+  for (std::size_t i = 0; i < responses.size(); ++i) {
+    EXPECT_EQ(responses[i].attempt(), 3);
+    EXPECT_EQ(responses[i].seq(), static_cast<std::int64_t>(i));
+    const char kind = "?QSrRaFMC"[responses[i].event().event_case()];
+    if (kind != 'Q' && (order.empty() || order.back() != kind)) order += kind;
+  }
+  EXPECT_EQ(order, "SrRaFC");
+  EXPECT_EQ(responses[0].prompt_ids().ids_size(), 3);
+  EXPECT_TRUE(service_->WaitUntilIdle(std::chrono::seconds(20)));
+  EXPECT_TRUE(worker_->WaitUntilIdle());
+}
+
+TEST_F(WorkerServiceTest, ChatBeginsWithReasoningAndControlTokensAreText) {
+  engine::FakeModel model(kVocabulary);
+  Serve(std::move(model));
+  v1::WorkerGenerateRequest request = MakeRequest();
+  v1::ChatMessage& message =
+      *request.mutable_request()->mutable_prompt()->mutable_chat()->add_messages();
+  message.set_role(v1::ROLE_USER);
+  message.set_content("</think>x");
+  request.mutable_request()->set_max_tokens(1);
+  Responses responses;
+  EXPECT_TRUE(Generate(request, &responses).ok());
+  ASSERT_FALSE(responses.empty());
+  const auto& ids = responses[0].prompt_ids().ids();
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), kThinkEnd), 0);
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), kThink), 1);
+}
+
+TEST_F(WorkerServiceTest, RefusesWhatIsWrongByName) {
+  Serve();
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->set_n(2);
+  absl::Status status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "n");
+
+  request = MakeRequest();
+  request.mutable_request()->mutable_prompt()->mutable_token_ids()->set_ids(1, kVocabulary);
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(absl::StrContains(status.message(), "prompt.token_ids.ids[1]")) << status;
+
+  request = MakeRequest();
+  request.mutable_request()->set_max_tokens(510);
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(absl::StrContains(status.message(), "510")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "512")) << status;
+
+  request = MakeRequest();
+  for (int i = 0; i < 600; ++i) {
+    request.mutable_request()->mutable_prompt()->mutable_token_ids()->add_ids('x');
+  }
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(absl::StrContains(status.message(), "603")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "512")) << status;
+
+  request = MakeRequest();
+  request.mutable_request()->mutable_prompt()->set_text("\xFF\xFE");
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+
+  request = MakeRequest();
+  request.mutable_request()->mutable_reasoning_sampling()->set_top_k(kVocabulary + 1);
+  EXPECT_EQ(Generate(request).code(), absl::StatusCode::kInvalidArgument);
+
+  request = MakeRequest();
+  request.mutable_request()->mutable_answer_sampling()->add_stop_token_ids(kVocabulary);
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "answer_sampling.stop_token_ids[0]");
+
+  request = MakeRequest();
+  auto& biases = *request.mutable_request()->mutable_reasoning_sampling()->mutable_logit_bias();
+  biases[kVocabulary] = 1;
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "reasoning_sampling.logit_bias");
+
+  request = MakeRequest();
+  request.set_expected_fingerprint("another");
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(rpc::ErrorReason(status), "FINGERPRINT_MISMATCH");
+  EXPECT_TRUE(worker_->WaitUntilIdle());
+}
+
+TEST_F(WorkerServiceTest, CancelledCallFreesTheEngine) {
+  Serve();
+  worker_->runner.CloseGate();
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->set_ignore_eos(true);
+  grpc::ClientContext context;
+  auto stream = stub_->Generate(&context, request);
+  v1::WorkerGenerateResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  context.TryCancel();
+  while (stream->Read(&response)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(service_->WaitUntilIdle(std::chrono::seconds(20)));
+  worker_->runner.OpenGate();
+  EXPECT_TRUE(worker_->WaitUntilIdle());
+  // Those in flight, and none after them.
+  EXPECT_LE(worker_->engine.status().steps, 4U);
+}
+
+TEST_F(WorkerServiceTest, DeadlineEndsTheRequest) {
+  Serve();
+  worker_->runner.CloseGate();
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->set_ignore_eos(true);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
+  auto stream = stub_->Generate(&context, request);
+  v1::WorkerGenerateResponse response;
+  while (stream->Read(&response)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  worker_->runner.OpenGate();
+  EXPECT_TRUE(worker_->WaitUntilIdle());
+}
+
+TEST_F(WorkerServiceTest, CountsTokens) {
+  Serve();
+  v1::WorkerCountTokensRequest request;
+  request.mutable_request()->mutable_prompt()->set_text("<think>ab");
+  grpc::ClientContext context;
+  v1::WorkerCountTokensResponse response;
+  ASSERT_TRUE(stub_->CountTokens(&context, request, &response).ok());
+  EXPECT_EQ(response.prompt_tokens(), 3);
+  EXPECT_EQ(response.token_ids_size(), 0);
+  EXPECT_EQ(response.max_model_len(), 512);
+
+  request.mutable_request()->set_return_token_ids(true);
+  grpc::ClientContext again;
+  ASSERT_TRUE(stub_->CountTokens(&again, request, &response).ok());
+  ASSERT_EQ(response.token_ids_size(), 3);
+  EXPECT_EQ(response.token_ids(0), kThink);
+
+  request.mutable_request()->mutable_prompt()->clear_kind();
+  grpc::ClientContext wrong;
+  EXPECT_EQ(stub_->CountTokens(&wrong, request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(WorkerServiceTest, LongPromptsWaitForTheirThreadsAndHoldNobodyUp) {
+  Serve();
+  auto busy = std::make_unique<BusyThread>(worker_->pool, TextPool::kLongBytes);  // one of two
+  v1::WorkerGenerateRequest too_long = MakeRequest();
+  const std::string text(TextPool::kLongBytes, 'a');
+  too_long.mutable_request()->mutable_prompt()->set_text(text);
+  auto generate = std::async(std::launch::async, [&] { return Generate(too_long); });
+  auto count = std::async(std::launch::async, [&] {
+    v1::WorkerCountTokensRequest request;
+    request.mutable_request()->mutable_prompt()->set_text(text);
+    grpc::ClientContext context;
+    v1::WorkerCountTokensResponse response;
+    EXPECT_TRUE(stub_->CountTokens(&context, request, &response).ok());
+    return response.prompt_tokens();
+  });
+  EXPECT_EQ(generate.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  EXPECT_EQ(count.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  v1::WorkerGenerateRequest short_one = MakeRequest();
+  short_one.mutable_request()->set_max_tokens(1);
+  EXPECT_TRUE(Generate(short_one).ok());
+  busy.reset();
+  EXPECT_EQ(generate.get().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(count.get(), static_cast<std::int32_t>(text.size()));
+}
+
+TEST_F(WorkerServiceTest, AnswerNowIsNotBuilt) {
+  Serve();
+  grpc::ClientContext context;
+  v1::WorkerAnswerNowResponse response;
+  EXPECT_EQ(stub_->AnswerNow(&context, {}, &response).error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST_F(WorkerServiceTest, WatchTellsStatusChangesAndDraining) {
+  Serve();
+  grpc::ClientContext context;
+  auto stream = stub_->WatchStatus(&context, {});
+  v1::WatchStatusResponse status;
+  ASSERT_TRUE(stream->Read(&status));
+  EXPECT_EQ(status.served_model_name(), "fake");
+  EXPECT_EQ(status.fingerprint(), "fake-1");
+  EXPECT_EQ(status.max_model_len(), 512);
+  EXPECT_EQ(status.total_kv_blocks(), 128);
+  EXPECT_EQ(status.free_kv_blocks(), 128);
+  EXPECT_EQ(status.kv_block_tokens(), 16);
+  EXPECT_EQ(status.ranks_size(), 2);
+  EXPECT_FALSE(status.draining());
+
+  worker_->runner.CloseGate();
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->set_ignore_eos(true);
+  grpc::ClientContext generate_context;
+  auto generate = stub_->Generate(&generate_context, request);
+  while (status.running() == 0) ASSERT_TRUE(stream->Read(&status));
+  EXPECT_LT(status.free_kv_blocks(), 128);
+  generate_context.TryCancel();
+  worker_->runner.OpenGate();
+  while (status.running() != 0) ASSERT_TRUE(stream->Read(&status));
+  EXPECT_EQ(status.free_kv_blocks(), 128);
+  // Without any change there is a heartbeat.
+  ASSERT_TRUE(stream->Read(&status));
+
+  service_->StartDraining();
+  while (!status.draining()) ASSERT_TRUE(stream->Read(&status));
+  const absl::Status refused = Generate(MakeRequest());
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(rpc::ErrorReason(refused), "DRAINING");
+  board_->Stop();
+  while (stream->Read(&status)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(WorkerServiceTest, WatchIntervalHasARange) {
+  Serve();
+  v1::WatchStatusRequest request;
+  request.mutable_min_interval()->set_seconds(2);
+  grpc::ClientContext context;
+  auto stream = stub_->WatchStatus(&context, request);
+  v1::WatchStatusResponse status;
+  EXPECT_FALSE(stream->Read(&status));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::serve

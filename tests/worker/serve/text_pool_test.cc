@@ -1,0 +1,160 @@
+#include "worker/serve/text_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "tests/fakes/fake_clock.h"
+#include "tests/worker/serve/busy_thread.h"
+
+namespace thinkwire::worker::serve {
+namespace {
+
+TEST(TextPoolTest, RunsEveryJobBeforeStopReturns) {
+  std::atomic<int> ran = 0;
+  TextPool pool(3, 1000, Clock::Real());
+  for (std::size_t i = 0; i < 500; ++i) {
+    EXPECT_TRUE(pool.TryPost(i % 2 * TextPool::kLongBytes, [&] { ++ran; }));
+  }
+  pool.Stop();
+  EXPECT_EQ(ran, 500);
+  EXPECT_FALSE(pool.TryPost(0, [&] { ++ran; }));
+  EXPECT_EQ(ran, 500);
+}
+
+TEST(TextPoolTest, RefusesWhenTheQueueIsFull) {
+  TextPool pool(1, 2, Clock::Real());
+  BusyThread busy(pool, 0);
+  EXPECT_TRUE(pool.TryPost(0, [] {}));
+  EXPECT_TRUE(pool.TryPost(TextPool::kLongBytes, [] {}));
+  EXPECT_FALSE(pool.TryPost(0, [] {}));
+  EXPECT_FALSE(pool.TryPost(TextPool::kLongBytes, [] {}));
+}
+
+// Fails when two threads are in Run at once, or when a Schedule after the last Run is lost.
+class Counter final : public TextPool::Serial {
+ public:
+  explicit Counter(TextPool& pool) : Serial(pool) {}
+
+  std::atomic<int> wanted = 0;
+  int seen = 0;  // written by Run alone, and without a lock
+  std::atomic<int> inside = 0;
+  std::atomic<bool> overlapped = false;
+
+ private:
+  void Run() override {
+    if (++inside != 1) overlapped = true;
+    seen = wanted;
+    std::this_thread::yield();
+    --inside;
+  }
+};
+
+TEST(TextPoolTest, SerialNeverOverlapsAndSeesTheLastSchedule) {
+  for (int round = 0; round < 20; ++round) {
+    TextPool pool(4, 1, Clock::Real());
+    std::vector<std::shared_ptr<Counter>> streams;
+    for (int i = 0; i < 3; ++i) streams.push_back(std::make_shared<Counter>(pool));
+    std::vector<std::thread> producers;
+    for (int p = 0; p < 3; ++p) {
+      producers.emplace_back([&] {
+        for (int i = 0; i < 300; ++i) {
+          for (auto& stream : streams) {
+            ++stream->wanted;
+            stream->Schedule();
+          }
+        }
+      });
+    }
+    for (auto& producer : producers) producer.join();
+    pool.Stop();
+    for (auto& stream : streams) {
+      EXPECT_EQ(stream->seen, 900);
+      EXPECT_FALSE(stream->overlapped);
+    }
+  }
+}
+
+TEST(TextPoolTest, SerialLivesUntilItRan) {
+  TextPool pool(1, 2, Clock::Real());
+  auto busy = std::make_unique<BusyThread>(pool, 0);
+  auto stream = std::make_shared<Counter>(pool);
+  std::weak_ptr<Counter> watched = stream;
+  stream->Schedule();
+  stream.reset();
+  EXPECT_FALSE(watched.expired());
+  busy.reset();
+  pool.Stop();
+  EXPECT_TRUE(watched.expired());
+}
+
+// Writes its name down when it runs.
+class Named final : public TextPool::Serial {
+ public:
+  Named(TextPool& pool, std::string name, std::string& ran)
+      : Serial(pool), name_(std::move(name)), ran_(ran) {}
+
+ private:
+  void Run() override { ran_ += name_; }
+
+  const std::string name_;
+  std::string& ran_;
+};
+
+TEST(TextPoolTest, WhatWaitsRunsByItsArrivalAndItsLength) {
+  FakeClock clock;
+  TextPool pool(1, 10, clock);
+  std::string ran;
+  const auto post = [&](std::size_t bytes, const char* name) {
+    EXPECT_TRUE(pool.TryPost(bytes, [&ran, name] { ran += name; }));
+  };
+  {
+    BusyThread busy(pool, 0);
+    post(1'000'000, " long");  // due after a second
+    post(2'000, " page");      // after 2 ms
+    post(0, " a");
+    post(0, " b");
+    std::make_shared<Named>(pool, " stream", ran)->Schedule();
+    clock.Advance(std::chrono::milliseconds(1));
+    post(900, " line");  // after 1.9 ms
+    clock.Advance(std::chrono::milliseconds(998));
+    post(500, " early");
+    clock.Advance(std::chrono::milliseconds(2));
+    post(0, " late");
+    std::make_shared<Named>(pool, " too", ran)->Schedule();
+  }
+  pool.Stop();
+  EXPECT_EQ(ran, " a b stream line page early long late too");
+}
+
+TEST(TextPoolTest, LongPromptsLeaveAThreadToOthers) {
+  TextPool pool(3, 10, Clock::Real());
+  std::atomic<bool> third_ran = false;
+  {
+    BusyThread first(pool, TextPool::kLongBytes);
+    BusyThread second(pool, TextPool::kLongBytes);
+    EXPECT_TRUE(pool.TryPost(TextPool::kLongBytes, [&] { third_ran = true; }));
+    for (int i = 0; i < 100; ++i) {
+      BusyThread short_one(pool, TextPool::kLongBytes - 1);
+      EXPECT_FALSE(third_ran);
+    }
+  }
+  pool.Stop();
+  EXPECT_TRUE(third_ran);
+}
+
+TEST(TextPoolTest, TheOnlyThreadReadsLongPromptsToo) {
+  TextPool pool(1, 10, Clock::Real());
+  const BusyThread busy(pool, TextPool::kLongBytes);
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::serve

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "worker/kernels/cuda/attention/paged_attention.h"
+
+namespace thinkwire::worker::kernels {
+
+// LaunchPagedAttention's arguments as its kernels take them; letters as in backend.h.
+struct AttentionArgs {
+  const __nv_bfloat16* q = nullptr;  // [T, H, D]
+  __nv_bfloat16* out = nullptr;      // [T, H, D]
+  const __nv_bfloat16* keys = nullptr;
+  const __nv_bfloat16* values = nullptr;
+  const std::int32_t* positions = nullptr;
+  const std::int32_t* query_start = nullptr;
+  const std::int32_t* seq_slot = nullptr;
+  const std::int32_t* block_tables = nullptr;
+  AttentionWorkspace workspace;
+  std::int32_t num_tokens = 0;    // T
+  std::int32_t num_seqs = 0;      // S
+  std::int32_t max_blocks = 0;    // M
+  std::int32_t num_kv_heads = 0;  // K
+  std::int32_t group = 0;         // G = H / K
+  std::int32_t block_tokens = 0;  // B
+  float scale = 0.0F;             // of scores, times log2(e)
+  std::uint32_t zero = 0;         // unknown to the compiler (barrier.cuh, ArriveAfter)
+};
+
+// The two kernels: sequences of at most 16 rows (tokens times G), and the longer ones.
+void PrepareDecodeAttention();
+void PreparePrefillAttention(std::int32_t kv_tiles);
+void LaunchDecodeAttention(const AttentionArgs& args, int num_sms, cudaStream_t stream);
+void LaunchPrefillAttention(const AttentionArgs& args, cudaStream_t stream);
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+#include "worker/kernels/cuda/device/barrier.cuh"
+
+// Hopper's copy engine (PTX ISA, "cp.async.bulk.tensor"), which completes on a barrier. Only for
+// code of compute capability 9.0 and up.
+namespace thinkwire::worker::kernels {
+
+#if __CUDA_ARCH__ >= 900
+
+// L2 eviction priorities as createpolicy.fractional makes them for the whole access.
+inline constexpr std::uint64_t kEvictFirst = 0x12F0000000000000;  // read once
+inline constexpr std::uint64_t kEvictLast = 0x14F0000000000000;   // read by every block
+
+// A box of a row-major matrix, at column x and row y, in the map's own box and swizzle.
+__device__ __forceinline__ void CopyBox(std::uint32_t to, const CUtensorMap& map, int x, int y,
+                                        std::uint32_t barrier, std::uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+      "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
+      "l"(&map), "r"(x), "r"(y), "r"(barrier), "l"(policy)
+      : "memory");
+}
+
+#endif
+
+}  // namespace thinkwire::worker::kernels

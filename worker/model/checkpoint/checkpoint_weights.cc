@@ -1,0 +1,190 @@
+#include "worker/model/checkpoint/checkpoint_weights.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <functional>
+#include <optional>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/check.h"
+#include "common/status.h"
+#include "worker/model/checkpoint/hash.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+using kernels::DType;
+
+std::optional<DType> ComputableType(absl::string_view stored) {
+  if (stored == "BF16") return DType::kBf16;
+  if (stored == "F16") return DType::kF16;
+  if (stored == "F32") return DType::kF32;
+  return std::nullopt;
+}
+
+std::string ShapeText(std::span<const std::int64_t> shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+// The exponent's bits in each element of 8 bytes, and one in each exponent's lowest place: adding
+// the two carries into the sign's place exactly where the exponent is all ones (NaN, infinity).
+struct ExponentMask {
+  std::uint64_t exponent;
+  std::uint64_t one;
+  std::uint64_t sign;
+};
+
+ExponentMask MaskOf(DType dtype) {
+  switch (dtype) {
+    case DType::kBf16:
+      return {0x7f807f807f807f80ULL, 0x0080008000800080ULL, 0x8000800080008000ULL};
+    case DType::kF16:
+      return {0x7c007c007c007c00ULL, 0x0400040004000400ULL, 0x8000800080008000ULL};
+    default:
+      return {0x7f8000007f800000ULL, 0x0080000000800000ULL, 0x8000000080000000ULL};
+  }
+}
+
+struct Content {
+  bool finite = true;
+  std::uint64_t hash = 0;
+};
+
+// One pass at memory speed: four independent chains hide the multiply's latency.
+Content ReadContent(std::span<const std::byte> bytes, DType dtype) {
+  const ExponentMask mask = MaskOf(dtype);
+  std::array<std::uint64_t, 4> lanes = {1, 2, 3, 4};
+  std::uint64_t bad = 0;
+  const auto take = [&](std::uint64_t word, std::uint64_t& lane) {
+    bad |= (word & mask.exponent) + mask.one;
+    lane = std::rotl((lane ^ word) * 0x9fb21c651e98df25ULL, 29);
+  };
+  std::size_t at = 0;
+  for (; at + 32 <= bytes.size(); at += 32) {
+    std::array<std::uint64_t, 4> words;
+    std::memcpy(words.data(), bytes.data() + at, 32);
+    for (std::size_t i = 0; i < 4; ++i) take(words[i], lanes[i]);
+  }
+  for (; at < bytes.size(); at += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + at, std::min<std::size_t>(8, bytes.size() - at));
+    take(word, lanes[0]);
+  }
+  Content content;
+  content.finite = (bad & mask.sign) == 0;
+  content.hash = bytes.size();
+  for (const std::uint64_t lane : lanes) content.hash = HashWord(content.hash, lane);
+  return content;
+}
+
+// Calls body(i) once for each i below `count`, on as many threads as there are cores: one does not
+// read a disk or a page cache as fast as it goes.
+void ForEachInParallel(std::size_t count, const std::function<void(std::size_t)>& body) {
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < count; i = next++) body(i);
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+}
+
+// Tensors that some writers leave in a file and that say nothing new: the rotary frequencies, and
+// the head where it is the embedding.
+bool IsHarmless(absl::string_view name, const ModelConfig& config) {
+  return absl::EndsWith(name, ".rotary_emb.inv_freq") ||
+         (config.tie_word_embeddings && name == kHeadName);
+}
+
+absl::Status TensorError(const CheckpointTensor& tensor, absl::string_view problem) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(tensor.file, ": tensor ", QuotedName(tensor.stored.name), " ", problem));
+}
+
+// Shape and dtype, from the header alone.
+absl::Status CheckForm(const CheckpointTensor& tensor, const TensorSpec& spec) {
+  std::vector<std::int64_t> expected = {spec.rows};
+  if (!spec.is_vector) expected.push_back(spec.cols);
+  if (tensor.stored.shape != expected) {
+    return TensorError(tensor, absl::StrCat("has shape ", ShapeText(tensor.stored.shape),
+                                            "; config.json asks for ", ShapeText(expected)));
+  }
+  if (!ComputableType(tensor.stored.dtype)) {
+    return TensorError(
+        tensor, absl::StrCat("has dtype ", tensor.stored.dtype, "; supported: BF16, F16, F32"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RefuseUnknown(const Checkpoint& checkpoint, const std::set<std::string>& known,
+                           const ModelConfig& config) {
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (known.contains(name) || IsHarmless(name, config)) continue;
+    return TensorError(tensor, absl::StrCat("is not part of a ", config.architecture, " of ",
+                                            config.num_layers, " layers as config.json has it"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CheckpointWeights>> CheckpointWeights::Open(
+    const std::filesystem::path& dir, const ModelConfig& config) {
+  ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(dir));
+  std::unique_ptr<CheckpointWeights> weights(new CheckpointWeights(std::move(checkpoint)));
+  std::set<std::string> known;
+  std::set<std::string> dtypes;
+  const std::vector<TensorSpec> specs = RequiredTensors(config);
+  for (const TensorSpec& spec : specs) {
+    const CheckpointTensor* tensor = weights->checkpoint_.Find(spec.name);
+    if (tensor == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(dir.string(), ": the checkpoint has no tensor \"", spec.name, "\", which a ",
+                       config.architecture, " of ", config.num_layers, " layers needs"));
+    }
+    RETURN_IF_ERROR(CheckForm(*tensor, spec));
+    known.insert(spec.name);
+    dtypes.insert(tensor->stored.dtype);
+  }
+  RETURN_IF_ERROR(RefuseUnknown(weights->checkpoint_, known, config));
+  RETURN_IF_ERROR(weights->AdmitAll(specs));
+  weights->stored_as_ = absl::StrJoin(dtypes, " and ");
+  return weights;
+}
+
+absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
+  std::vector<Content> contents(specs.size());
+  ForEachInParallel(specs.size(), [&](std::size_t i) {
+    const StoredTensor& stored = checkpoint_.Find(specs[i].name)->stored;
+    contents[i] = ReadContent(stored.bytes, *ComputableType(stored.dtype));
+  });
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const CheckpointTensor& tensor = *checkpoint_.Find(specs[i].name);
+    if (!contents[i].finite) return TensorError(tensor, "holds a NaN or an infinity");
+    identity_ = HashWord(HashBytes(identity_, specs[i].name), contents[i].hash);
+    identity_ = HashBytes(identity_, tensor.stored.dtype);
+  }
+  return absl::OkStatus();
+}
+
+HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region) const {
+  const CheckpointTensor* tensor = checkpoint_.Find(spec.name);
+  CHECK(tensor != nullptr, "a weight that was not admitted");
+  const DType dtype = *ComputableType(tensor->stored.dtype);
+  const auto offset = static_cast<std::size_t>(region.first_row * spec.cols + region.first_col);
+  HostSlice host;
+  host.slice = {tensor->stored.bytes.data() + offset * kernels::SizeOf(dtype), dtype, region.rows,
+                region.cols, spec.cols};
+  return host;
+}
+
+}  // namespace thinkwire::worker::model

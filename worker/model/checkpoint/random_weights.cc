@@ -1,0 +1,73 @@
+#include "worker/model/checkpoint/random_weights.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "worker/model/checkpoint/hash.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+constexpr std::int64_t kAloneElements = 1 << 20;
+
+// Elements are centre + half_width * u, u uniform in [-1, 1).
+struct Noise {
+  float centre = 0;
+  float half_width = 0;
+};
+
+Noise NoiseFor(const TensorSpec& spec) {
+  const float unit_variance = std::sqrt(3.0F);
+  if (absl::EndsWith(spec.name, "norm.weight")) return {1.0F, 0.1F};
+  if (spec.is_vector) return {0.0F, 0.1F};
+  if (spec.name == kEmbeddingName) return {0.0F, unit_variance};
+  return {0.0F, unit_variance / std::sqrt(static_cast<float>(spec.cols))};
+}
+
+// Round to nearest, ties to even. REQUIRES: finite.
+std::uint16_t ToBf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return static_cast<std::uint16_t>((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
+}
+
+}  // namespace
+
+HostSlice RandomWeights::Slice(const TensorSpec& spec, const Region& region) const {
+  const std::uint64_t base = HashBytes(seed_, spec.name);
+  const Noise noise = NoiseFor(spec);
+  HostSlice host;
+  host.owned.resize(static_cast<std::size_t>(region.rows * region.cols));
+  const auto fill = [&](std::int64_t first_row, std::int64_t end_row) {
+    std::uint16_t* out = host.owned.data() + first_row * region.cols;
+    for (std::int64_t r = first_row; r < end_row; ++r) {
+      const std::int64_t start = (region.first_row + r) * spec.cols + region.first_col;
+      for (std::int64_t c = 0; c < region.cols; ++c) {
+        const auto bits =
+            static_cast<std::uint32_t>(Mix(base + static_cast<std::uint64_t>(start + c)));
+        const float u = static_cast<float>(static_cast<std::int32_t>(bits)) * 0x1p-31F;
+        *out++ = ToBf16(noise.centre + noise.half_width * u);
+      }
+    }
+  };
+  // All cores, as the largest models have some 10^11 elements; not for what one does at once.
+  const std::int64_t cores = std::max(1U, std::thread::hardware_concurrency());
+  const std::int64_t share =
+      region.rows * region.cols < kAloneElements ? region.rows : (region.rows + cores - 1) / cores;
+  std::vector<std::thread> others;
+  for (std::int64_t row = share; row < region.rows; row += share) {
+    others.emplace_back(fill, row, std::min(row + share, region.rows));
+  }
+  fill(0, std::min(share, region.rows));
+  for (std::thread& thread : others) thread.join();
+  host.slice = {host.owned.data(), kernels::DType::kBf16, region.rows, region.cols, region.cols};
+  return host;
+}
+
+std::uint64_t RandomWeights::identity() const { return HashBytes(seed_, "random weights 1"); }
+
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <span>
+
+#include "worker/engine/runner.h"
+#include "worker/kernels/backend.h"
+#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/layers/activation.h"
+#include "worker/model/layers/attention.h"
+#include "worker/model/layers/ffn.h"
+#include "worker/model/layers/kv_cache.h"
+#include "worker/model/layers/weights.h"
+#include "worker/model/step/batch.h"
+#include "worker/model/step/heartbeat.h"
+#include "worker/parallel/communicator.h"
+
+namespace thinkwire::worker::model {
+
+// What a decoder stands on; all of it must outlive the decoder and belong to its rank.
+struct DecoderParts {
+  const ModelConfig& config;
+  const RankShape& shape;
+  const RankWeights& weights;
+  const KvCache& kv_cache;
+  kernels::Backend& backend;
+  parallel::Communicator& communicator;
+  Heartbeat& heartbeat;  // a beat a layer
+};
+
+// The pre-norm decoder of Qwen2 and Llama:
+//   x = embed[id]; per layer: x += attention(norm(x)), x += ffn(norm(x)); logits = head(norm(x))
+// Owns: the activations. Threads: the rank's; all ranks call Forward with the same batch.
+class Decoder {
+ public:
+  // `rope` [limits.max_model_len, D] is copied to the device.
+  Decoder(const DecoderParts& parts, const engine::RunnerLimits& limits,
+          std::span<const float> rope);
+
+  // Computes the batch's tokens into the KV cache. Returns the logits of the rows that draw, f32
+  // [L, V of all ranks and its padding], valid until the next call; L may be 0.
+  kernels::Tensor Forward(const Batch& batch);
+
+ private:
+  // x = the layers' output after the final norm, for every token.
+  void RunLayers(const Batch& batch, const kernels::Tensor& x);
+  // x's rows of the tokens that draw, act [L, E].
+  kernels::Tensor RowsThatDraw(const Batch& batch, const kernels::Tensor& x);
+  kernels::Tensor NormWeight(const kernels::Buffer& weight) const;
+
+  const DecoderParts parts_;
+  kernels::Buffer rope_;
+  Attention attention_;
+  FeedForward ffn_;
+  // The residual stream lies in one of the two, its next sum goes to the other (ResidualNorm).
+  Activation residual_;
+  Activation next_residual_;
+  Activation x_;
+  Activation partial_;
+  Activation last_x_;        // of the rows that draw
+  Activation local_logits_;  // this rank's columns
+  Activation logits_;        // all ranks' columns; no rows with one rank
+};
+
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,70 @@
+#include "worker/model/step/result_queue.h"
+
+#include <bit>
+
+#include "common/check.h"
+#include "worker/model/step/sampler.h"
+
+namespace thinkwire::worker::model {
+
+using engine::kMaxAlternatives;
+using engine::StepPlan;
+using engine::StepResult;
+
+ResultQueue::ResultQueue(const engine::RunnerLimits& limits, kernels::Backend& backend)
+    : backend_(backend) {
+  const std::size_t bytes = static_cast<std::size_t>(kDrawnMost) *
+                            static_cast<std::size_t>(limits.max_num_seqs) * sizeof(std::int32_t);
+  for (std::int32_t i = 0; i < limits.max_in_flight; ++i) {
+    slots_.push_back({backend.AllocateHost(bytes), {}, backend.MakeFence()});
+  }
+}
+
+void ResultQueue::Push(std::uint64_t step, const kernels::Tensor& drawn) {
+  Slot& slot = SlotOf(step);
+  CHECK(drawn.bytes() <= slot.drawn.bytes(), "a step draws for more rows than there are slots");
+  slot.shape = drawn;
+  if (drawn.size() > 0) backend_.CopyToHost(slot.drawn.data(), drawn.data, drawn.bytes());
+  slot.done->Record();
+  MutexLock lock(mu_);
+  CHECK(step == last_pushed_ + 1, "steps are pushed in order");
+  last_pushed_ = step;
+  pushed_.NotifyOne();
+}
+
+void ResultQueue::AwaitPush(std::uint64_t step) {
+  MutexLock lock(mu_);
+  while (last_pushed_ < step) pushed_.Wait(mu_);
+}
+
+StepResult ResultQueue::Pop(const StepPlan& plan) {
+  AwaitPush(plan.step);
+  const Slot& slot = SlotOf(plan.step);
+  slot.done->Wait();
+  const std::int64_t rows = slot.shape.dim(1);
+  const auto* const ids = static_cast<const std::int32_t*>(slot.drawn.data());
+  const std::int32_t* const logprobs = ids + rows;
+  const std::int32_t* const not_finite = logprobs + rows;
+  const std::int32_t* const alternatives = not_finite + rows;
+  const std::int32_t* const alternative_logprobs = alternatives + rows * kMaxAlternatives;
+  StepResult result;
+  result.step = plan.step;
+  for (const engine::Row& row : plan.rows) {
+    if (!row.sample) continue;
+    const auto l = static_cast<std::int32_t>(result.rows.size());
+    CHECK(l < rows && (row.alternatives == 0 || slot.shape.dim(0) == kDrawnMost),
+          "each row that draws has its result");
+    result.rows.push_back({row.slot, l, 1, not_finite[l] != 0,
+                           static_cast<std::int32_t>(result.alternatives.size())});
+    result.ids.push_back(ids[l]);
+    result.logprobs.push_back(row.logprob ? std::bit_cast<float>(logprobs[l]) : 0.0F);
+    for (std::int32_t i = 0; i < row.alternatives; ++i) {
+      const std::int32_t at = l * kMaxAlternatives + i;
+      result.alternatives.push_back(
+          {alternatives[at], std::bit_cast<float>(alternative_logprobs[at])});
+    }
+  }
+  return result;
+}
+
+}  // namespace thinkwire::worker::model

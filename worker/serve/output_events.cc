@@ -1,0 +1,206 @@
+#include "worker/serve/output_events.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+
+namespace thinkwire::worker::serve {
+namespace {
+
+using engine::Phase;
+using engine::Token;
+
+v1::ReasoningFinishCause CauseOf(v1::FinishReason reason) {
+  switch (reason) {
+    case v1::FINISH_REASON_END:
+      return v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
+    case v1::FINISH_REASON_STOP_STRING:
+    case v1::FINISH_REASON_STOP_TOKEN:
+      return v1::REASONING_FINISH_CAUSE_STOP;
+    default:
+      return v1::REASONING_FINISH_CAUSE_LENGTH;
+  }
+}
+
+}  // namespace
+
+template <class Event>
+void OutputEvents::SetTokens(std::span<const Token> tokens, Event* event) const {
+  const auto phase = static_cast<std::size_t>(phase_);
+  const auto most = static_cast<std::size_t>(options_.alternatives[phase]);
+  for (const Token& token : tokens) {
+    event->add_token_ids(token.id);
+    if (!options_.logprobs[phase]) continue;
+    v1::TokenLogprob& logprob = *event->add_logprobs();
+    logprob.set_logprob(token.logprob);
+    for (const engine::Alternative& alternative : std::span(token.alternatives).first(most)) {
+      v1::TokenAlternative& out = *logprob.add_alternatives();
+      out.set_token_id(alternative.id);
+      out.set_logprob(alternative.logprob);
+    }
+  }
+}
+
+template <class Event>
+void OutputEvents::SetDelta(Event* event) {
+  event->set_output_index(options_.output_index);
+  event->set_text(std::move(text_));
+  SetTokens(tokens_, event);
+}
+
+OutputEvents::OutputEvents(const text::Tokenizer& tokenizer, Options options)
+    : options_(std::move(options)),
+      channels_{Channel{text::Detokenizer(tokenizer), text::StopMatcher(options_.stop_strings[0])},
+                Channel{text::Detokenizer(tokenizer), text::StopMatcher(options_.stop_strings[1])}},
+      phase_(options_.start_phase) {}
+
+void OutputEvents::Add(std::span<const Token> tokens, Clock::TimePoint now, Events* events) {
+  for (const Token& token : tokens) {
+    if (finished_) return;
+    AddToken(token, now, events);
+  }
+  EmitDelta(events);
+}
+
+void OutputEvents::AddToken(const Token& token, Clock::TimePoint now, Events* events) {
+  CHECK(token.phase == phase_, "a token of another phase than the one before it allows");
+  const bool ends = IsEndOfSequence(token.id);
+  const bool stops = !ends && IsStopId(token.id);
+  const bool closes = phase_ == Phase::kReasoning && options_.think_end_id == token.id;
+  if (ends || stops || closes) {
+    // A broken character before it becomes U+FFFD, which a stop string could hold.
+    if (FlushText(now, events)) return;
+    Count(now);
+    if (ends) {
+      Finish(v1::FINISH_REASON_END, &token, now, events);
+    } else if (stops) {
+      FinishAtStopId(token, now, events);
+    } else {
+      CloseReasoning(v1::REASONING_FINISH_CAUSE_MODEL, &token, now, events);
+    }
+    return;
+  }
+  Count(now);
+  tokens_.push_back(token);
+  std::string text;
+  channel().detokenizer.Append(token.id, &text);
+  AppendText(text);
+  if (channel().matcher.has_matched()) FinishAtStop(now, events);
+}
+
+void OutputEvents::Count(Clock::TimePoint now) {
+  ++(phase_ == Phase::kReasoning ? counts_.reasoning_tokens : counts_.answer_tokens);
+  if (!times_.first_token) times_.first_token = now;
+  if (phase_ == Phase::kReasoning) times_.last_reasoning_token = now;
+  times_.last_token = now;
+}
+
+void OutputEvents::AppendText(std::string_view text) {
+  if (strip_line_feeds_) {
+    const std::size_t begin = text.find_first_not_of('\n');
+    if (begin == text.npos) return;
+    text.remove_prefix(begin);
+    strip_line_feeds_ = false;
+  }
+  text_ += channel().matcher.Push(text).emit;
+}
+
+// Ends the phase's text; true if that completed a stop string, and then the output has finished.
+bool OutputEvents::FlushText(Clock::TimePoint now, Events* events) {
+  std::string text;
+  channel().detokenizer.Flush(&text);
+  AppendText(text);
+  if (channel().matcher.has_matched()) {
+    FinishAtStop(now, events);
+    return true;
+  }
+  text_ += channel().matcher.Flush();
+  return false;
+}
+
+void OutputEvents::EmitDelta(Events* events) {
+  if (text_.empty() && tokens_.empty()) return;
+  v1::GenerateResponse& event = events->emplace_back();
+  if (phase_ == Phase::kReasoning) {
+    SetDelta(event.mutable_reasoning_delta());
+  } else {
+    SetDelta(event.mutable_answer_delta());
+  }
+  text_.clear();
+  tokens_.clear();
+}
+
+// `closing` is the token that closed it, null where none did.
+void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* closing,
+                                  Clock::TimePoint now, Events* events) {
+  EmitDelta(events);
+  v1::ReasoningFinished& event = *events->emplace_back().mutable_reasoning_finished();
+  event.set_output_index(options_.output_index);
+  event.set_cause(cause);
+  event.set_reasoning_tokens(counts_.reasoning_tokens);
+  const auto duration = now - times_.first_token.value_or(now);
+  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
+  event.mutable_duration()->set_seconds(nanos / 1'000'000'000);
+  event.mutable_duration()->set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
+  if (closing != nullptr) {
+    SetTokens({closing, 1}, &event);
+    phase_ = Phase::kAnswer;
+    strip_line_feeds_ = true;
+  }
+}
+
+// `last` is the end-of-sequence token, null where none ended it.
+void OutputEvents::Finish(v1::FinishReason reason, const Token* last, Clock::TimePoint now,
+                          Events* events) {
+  if (phase_ == Phase::kReasoning && counts_.reasoning_tokens > 0) {
+    CloseReasoning(CauseOf(reason), nullptr, now, events);
+  }
+  EmitDelta(events);
+  v1::Finished& event = *events->emplace_back().mutable_finished();
+  event.set_output_index(options_.output_index);
+  event.set_reason(reason);
+  event.set_phase(phase_ == Phase::kReasoning ? v1::PHASE_REASONING : v1::PHASE_ANSWER);
+  event.mutable_tokens()->set_reasoning_tokens(counts_.reasoning_tokens);
+  event.mutable_tokens()->set_answer_tokens(counts_.answer_tokens);
+  if (last != nullptr) SetTokens({last, 1}, &event);
+  finished_ = true;
+}
+
+void OutputEvents::FinishAtStop(Clock::TimePoint now, Events* events) {
+  const auto index = static_cast<std::size_t>(channel().matcher.Push("").matched);
+  const auto& stops = options_.stop_strings[static_cast<std::size_t>(phase_)];
+  Finish(v1::FINISH_REASON_STOP_STRING, nullptr, now, events);
+  events->back().mutable_finished()->set_stop_string(stops[index]);
+}
+
+void OutputEvents::FinishAtStopId(const Token& token, Clock::TimePoint now, Events* events) {
+  tokens_.push_back(token);
+  Finish(v1::FINISH_REASON_STOP_TOKEN, nullptr, now, events);
+  events->back().mutable_finished()->set_stop_token_id(token.id);
+}
+
+void OutputEvents::FinishForLength(Clock::TimePoint now, Events* events) {
+  if (finished_ || FlushText(now, events)) return;
+  Finish(v1::FINISH_REASON_LENGTH, nullptr, now, events);
+}
+
+void OutputEvents::ReleaseText(Events* events) {
+  if (finished_) return;
+  std::string text;
+  channel().detokenizer.Flush(&text);
+  AppendText(text);
+  text_ += channel().matcher.Flush();
+  EmitDelta(events);
+}
+
+bool OutputEvents::IsEndOfSequence(std::int32_t id) const {
+  return std::ranges::find(options_.end_of_sequence_ids, id) != options_.end_of_sequence_ids.end();
+}
+
+bool OutputEvents::IsStopId(std::int32_t id) const {
+  const std::vector<std::int32_t>& ids = options_.stop_ids[static_cast<std::size_t>(phase_)];
+  return std::ranges::find(ids, id) != ids.end();
+}
+
+}  // namespace thinkwire::worker::serve

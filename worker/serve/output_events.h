@@ -1,0 +1,119 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "thinkwire/v1/reasoning.pb.h"
+#include "worker/engine/request.h"
+#include "worker/text/detokenizer.h"
+#include "worker/text/stop_matcher.h"
+#include "worker/text/tokenizer.h"
+
+namespace thinkwire::worker::serve {
+
+// Turns the tokens of one output into its typed events, from the first delta to Finished, and adds
+// up what they cost.
+//
+// 1. Each id that counts is in exactly one event, in order; however the tokens are cut into
+//    batches, the ids and the texts of a phase joined are the same.
+// 2. No event carries two phases. The token that closes the thinking is reasoning and travels in
+//    ReasoningFinished, the end-of-sequence id in Finished.
+// 3. Ids do not wait for their text: text that may yet become a stop string, or a part of a
+//    character, is held back and comes in a later event of the same phase.
+// 4. A stop string ends the output at the token that completes it; later tokens are discarded.
+//    Each phase has its own stop strings, which see that phase's text alone. So does a stop id of
+//    the phase: it counts and travels in the last delta, but has no text and closes no thinking.
+// 5. Line feeds right after the closing token have no text, and stop strings do not see them.
+//
+// Threads: one at a time. Borrows the tokenizer, which must outlive it.
+class OutputEvents {
+ public:
+  using Events = std::vector<v1::GenerateResponse>;
+
+  struct Options {
+    std::int32_t output_index = 0;
+    engine::Phase start_phase = engine::Phase::kReasoning;
+    std::array<std::vector<std::string>, engine::kNumPhases> stop_strings;  // by Phase
+    std::array<std::vector<std::int32_t>, engine::kNumPhases> stop_ids;     // by Phase
+    std::array<bool, engine::kNumPhases> logprobs = {};                     // by Phase
+    std::array<std::int32_t, engine::kNumPhases> alternatives =
+        {};  // by Phase; at most the tokens'
+    std::optional<std::int32_t> think_end_id;
+    std::vector<std::int32_t> end_of_sequence_ids;  // empty: none ends the output
+  };
+
+  struct Counts {
+    std::int32_t reasoning_tokens = 0;
+    std::int32_t answer_tokens = 0;
+    std::int32_t total() const { return reasoning_tokens + answer_tokens; }
+  };
+
+  // Of the tokens that count.
+  struct Times {
+    std::optional<Clock::TimePoint> first_token;
+    std::optional<Clock::TimePoint> last_reasoning_token;
+    std::optional<Clock::TimePoint> last_token;
+  };
+
+  OutputEvents(const text::Tokenizer& tokenizer, Options options);
+
+  // Appends to `events` what `tokens`, which came at `now`, are. The phase of each is the engine's.
+  // Once the output has finished, tokens are passed over.
+  void Add(std::span<const engine::Token> tokens, Clock::TimePoint now, Events* events);
+
+  // The engine ended the output for want of room (max_tokens, or the context): finishes it with
+  // that reason, unless it has finished by itself.
+  void FinishForLength(Clock::TimePoint now, Events* events);
+
+  // The engine gave up: lets go of the text held back, so that what was drawn can be read.
+  void ReleaseText(Events* events);
+
+  // Whether Finished has been given: the engine need not go on.
+  bool finished() const { return finished_; }
+  const Counts& counts() const { return counts_; }
+  const Times& times() const { return times_; }
+
+ private:
+  struct Channel {  // the text of one phase
+    text::Detokenizer detokenizer;
+    text::StopMatcher matcher;
+  };
+
+  void AddToken(const engine::Token& token, Clock::TimePoint now, Events* events);
+  void Count(Clock::TimePoint now);
+  void AppendText(std::string_view text);
+  bool FlushText(Clock::TimePoint now, Events* events);
+  void EmitDelta(Events* events);
+  void CloseReasoning(v1::ReasoningFinishCause cause, const engine::Token* closing,
+                      Clock::TimePoint now, Events* events);
+  void Finish(v1::FinishReason reason, const engine::Token* last, Clock::TimePoint now,
+              Events* events);
+  void FinishAtStop(Clock::TimePoint now, Events* events);
+  void FinishAtStopId(const engine::Token& token, Clock::TimePoint now, Events* events);
+  bool IsEndOfSequence(std::int32_t id) const;
+  bool IsStopId(std::int32_t id) const;
+  Channel& channel() { return channels_[static_cast<std::size_t>(phase_)]; }
+  // Sets the members that all events with tokens have.
+  template <class Event>
+  void SetTokens(std::span<const engine::Token> tokens, Event* event) const;
+  template <class Event>
+  void SetDelta(Event* event);
+
+  const Options options_;
+  std::array<Channel, engine::kNumPhases> channels_;
+  engine::Phase phase_;
+  bool strip_line_feeds_ = false;
+  bool finished_ = false;
+  Counts counts_;
+  Times times_;
+  // The delta that grows until the batch or the phase ends.
+  std::string text_;
+  std::vector<engine::Token> tokens_;
+};
+
+}  // namespace thinkwire::worker::serve

@@ -1,0 +1,185 @@
+#include "worker/serve/request_reader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/rpc/status_details.h"
+#include "common/status.h"
+
+namespace thinkwire::worker::serve {
+namespace {
+
+text::Role ReadRole(v1::Role role) {
+  switch (role) {
+    case v1::ROLE_SYSTEM:
+      return text::Role::kSystem;
+    case v1::ROLE_ASSISTANT:
+      return text::Role::kAssistant;
+    default:
+      return text::Role::kUser;
+  }
+}
+
+text::ThinkingMode ReadMode(v1::ThinkingMode mode) {
+  switch (mode) {
+    case v1::THINKING_MODE_OFF:
+      return text::ThinkingMode::kOff;
+    case v1::THINKING_MODE_MODEL:
+      return text::ThinkingMode::kModelDecides;
+    default:
+      return text::ThinkingMode::kForced;
+  }
+}
+
+std::vector<std::string> StopStrings(const v1::PhaseSampling& sampling) {
+  return {sampling.stop_strings().begin(), sampling.stop_strings().end()};
+}
+
+}  // namespace
+
+RequestReader::RequestReader(const text::Tokenizer& tokenizer,
+                             const text::ChatTemplate& chat_template, const ServedModel& model)
+    : tokenizer_(tokenizer), chat_template_(chat_template), model_(model) {}
+
+absl::StatusOr<RequestReader::Reading> RequestReader::Read(
+    const v1::GenerateRequest& request) const {
+  Reading reading;
+  engine::Request& out = reading.request;
+  ASSIGN_OR_RETURN(out.prompt_ids, ReadPrompt(request.prompt(), request.thinking().mode()));
+  ASSIGN_OR_RETURN(reading.max_tokens, ReadMaxTokens(request, out.prompt_ids.size()));
+  out.max_tokens = reading.max_tokens;
+  const text::ControlIds& control = tokenizer_.control_ids();
+  const bool reasons =
+      control.think_begin && control.think_end &&
+      text::StartsInReasoning(out.prompt_ids, *control.think_begin, *control.think_end);
+  out.start_phase = reasons ? engine::Phase::kReasoning : engine::Phase::kAnswer;
+  const v1::PhaseSampling& reasoning = request.reasoning_sampling();
+  const v1::PhaseSampling& answer = request.answer_sampling();
+  ASSIGN_OR_RETURN(out.stop_ids[0], ReadStopIds(reasoning, "reasoning_sampling"));
+  ASSIGN_OR_RETURN(out.stop_ids[1], ReadStopIds(answer, "answer_sampling"));
+  ASSIGN_OR_RETURN(out.sampling.phases[0], ReadSampling(reasoning, "reasoning_sampling"));
+  ASSIGN_OR_RETURN(out.sampling.phases[1], ReadSampling(answer, "answer_sampling"));
+  out.sampling.seed = request.seed();
+  out.sampling.think_end_id = control.think_end.value_or(-1);
+  out.ignore_eos = request.ignore_eos();
+  out.logprobs = reasoning.logprobs() || answer.logprobs();
+  // The engine need not know which phase wants how many: the first ones are the same.
+  out.alternatives = std::max(reasoning.top_logprobs(), answer.top_logprobs());
+  out.cache_salt = request.cache_salt();
+
+  OutputEvents::Options& output = reading.output;
+  output.start_phase = out.start_phase;
+  output.stop_strings = {StopStrings(reasoning), StopStrings(answer)};
+  output.stop_ids = out.stop_ids;
+  output.logprobs = {reasoning.logprobs(), answer.logprobs()};
+  output.alternatives = {reasoning.top_logprobs(), answer.top_logprobs()};
+  output.think_end_id = control.think_end;
+  if (!request.ignore_eos()) output.end_of_sequence_ids = model_.end_of_sequence_ids;
+  return reading;
+}
+
+absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPrompt(const v1::Prompt& prompt,
+                                                                    v1::ThinkingMode mode) const {
+  std::vector<std::int32_t> ids;
+  switch (prompt.kind_case()) {
+    case v1::Prompt::kChat:
+      return ReadChat(prompt.chat(), mode);
+    case v1::Prompt::kText:
+      ids = tokenizer_.Encode(prompt.text());
+      if (ids.empty()) {
+        return rpc::InvalidField("prompt.text", "holds nothing that the vocabulary knows");
+      }
+      return ids;
+    case v1::Prompt::kTokenIds:
+      ids.assign(prompt.token_ids().ids().begin(), prompt.token_ids().ids().end());
+      RETURN_IF_ERROR(CheckIds("prompt.token_ids.ids", ids));
+      return ids;
+    case v1::Prompt::KIND_NOT_SET:
+      break;
+  }
+  return rpc::InvalidField("prompt", "is required: one of chat, text, token_ids");
+}
+
+absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadChat(const v1::Chat& chat,
+                                                                  v1::ThinkingMode mode) const {
+  std::vector<text::ChatMessage> messages;
+  for (const v1::ChatMessage& message : chat.messages()) {
+    messages.push_back({ReadRole(message.role()), message.content()});
+  }
+  auto ids = chat_template_.Render(messages, ReadMode(mode));
+  if (!ids.ok()) return rpc::InvalidField("prompt.chat", std::string(ids.status().message()));
+  return ids;
+}
+
+absl::StatusOr<std::int32_t> RequestReader::ReadMaxTokens(const v1::GenerateRequest& request,
+                                                          std::size_t prompt_tokens) const {
+  // The last token is drawn but never computed on, so that it needs no place in the KV cache.
+  const std::int64_t cache =
+      std::int64_t{model_.limits.num_blocks} * model_.limits.block_tokens + 1;
+  const std::int64_t context = std::min<std::int64_t>(model_.limits.max_model_len, cache);
+  const std::int64_t room = context - static_cast<std::int64_t>(prompt_tokens);
+  const std::string limit =
+      absl::StrCat("the context of ", context, " tokens",
+                   context < model_.limits.max_model_len ? " (the whole KV cache)" : "");
+  if (room < 1) {
+    return rpc::InvalidField(
+        "prompt",
+        absl::StrCat("of ", prompt_tokens, " tokens leaves nothing to generate in ", limit));
+  }
+  if (!request.has_max_tokens()) return static_cast<std::int32_t>(room);
+  if (request.max_tokens() > room) {
+    return rpc::InvalidField("max_tokens",
+                             absl::StrCat("of ", request.max_tokens(), " and the prompt of ",
+                                          prompt_tokens, " tokens exceed ", limit));
+  }
+  return request.max_tokens();
+}
+
+absl::StatusOr<engine::PhaseSampling> RequestReader::ReadSampling(const v1::PhaseSampling& sampling,
+                                                                  const char* field) const {
+  engine::PhaseSampling out;
+  if (sampling.has_temperature()) out.temperature = sampling.temperature();
+  if (sampling.has_top_p()) out.top_p = sampling.top_p();
+  if (sampling.has_min_p()) out.min_p = sampling.min_p();
+  if (sampling.has_top_k()) out.top_k = sampling.top_k();
+  if (out.top_k > model_.limits.vocab_size) {
+    return rpc::InvalidField(absl::StrCat(field, ".top_k"),
+                             absl::StrCat("must be in [0, ", model_.limits.vocab_size,
+                                          "], the vocabulary of the model, is ", out.top_k));
+  }
+  if (sampling.has_repetition_penalty()) out.repetition_penalty = sampling.repetition_penalty();
+  out.presence_penalty = sampling.presence_penalty();
+  out.frequency_penalty = sampling.frequency_penalty();
+  for (const auto& [id, bias] : sampling.logit_bias()) {
+    if (id < 0 || id >= model_.limits.vocab_size) {
+      return rpc::InvalidField(absl::StrCat(field, ".logit_bias"),
+                               absl::StrCat("must name ids in [0, ", model_.limits.vocab_size,
+                                            "), the vocabulary of the model, names ", id));
+    }
+    out.logit_bias.push_back({id, bias});
+  }
+  std::ranges::sort(out.logit_bias, {}, &engine::LogitBias::id);
+  return out;
+}
+
+absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadStopIds(
+    const v1::PhaseSampling& sampling, const char* field) const {
+  std::vector<std::int32_t> ids(sampling.stop_token_ids().begin(), sampling.stop_token_ids().end());
+  RETURN_IF_ERROR(CheckIds(absl::StrCat(field, ".stop_token_ids"), ids));
+  return ids;
+}
+
+absl::Status RequestReader::CheckIds(const std::string& field,
+                                     const std::vector<std::int32_t>& ids) const {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && ids[i] < model_.limits.vocab_size) continue;
+    return rpc::InvalidField(absl::StrCat(field, "[", i, "]"),
+                             absl::StrCat("must be in [0, ", model_.limits.vocab_size,
+                                          "), the vocabulary of the model, is ", ids[i]));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace thinkwire::worker::serve

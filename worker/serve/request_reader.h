@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "thinkwire/v1/reasoning.pb.h"
+#include "worker/engine/request.h"
+#include "worker/engine/runner.h"
+#include "worker/serve/output_events.h"
+#include "worker/text/chat_template.h"
+#include "worker/text/tokenizer.h"
+
+namespace thinkwire::worker::serve {
+
+// What the service knows of the model behind the engine.
+struct ServedModel {
+  std::string name;
+  std::string fingerprint;
+  engine::RunnerLimits limits;
+  std::vector<std::int32_t> end_of_sequence_ids;
+  std::int32_t max_queue = 1024;
+};
+
+// Turns a checked request of the contract into what the engine runs and how its output is read.
+// Threads: immutable; any. Borrows all three, which must outlive it.
+class RequestReader {
+ public:
+  struct Reading {
+    engine::Request request;
+    OutputEvents::Options output;
+    std::int32_t max_tokens = 0;  // max_tokens, or what the context leaves
+  };
+
+  RequestReader(const text::Tokenizer& tokenizer, const text::ChatTemplate& chat_template,
+                const ServedModel& model);
+
+  // REQUIRES: rpc::CheckRequest(request) is OK. Renders and tokenises: takes long for long prompts.
+  // Fails: INVALID_ARGUMENT, naming the field, what does not fit the vocabulary or the context
+  // (with both numbers); UNIMPLEMENTED a thinking mode that is not built.
+  absl::StatusOr<Reading> Read(const v1::GenerateRequest& request) const;
+
+  // The ids of a prompt. Fails: INVALID_ARGUMENT, naming the field.
+  absl::StatusOr<std::vector<std::int32_t>> ReadPrompt(const v1::Prompt& prompt,
+                                                       v1::ThinkingMode mode) const;
+
+ private:
+  absl::StatusOr<std::vector<std::int32_t>> ReadChat(const v1::Chat& chat,
+                                                     v1::ThinkingMode mode) const;
+  absl::StatusOr<std::int32_t> ReadMaxTokens(const v1::GenerateRequest& request,
+                                             std::size_t prompt_tokens) const;
+  absl::StatusOr<engine::PhaseSampling> ReadSampling(const v1::PhaseSampling& sampling,
+                                                     const char* field) const;
+  absl::StatusOr<std::vector<std::int32_t>> ReadStopIds(const v1::PhaseSampling& sampling,
+                                                        const char* field) const;
+  // Fails: INVALID_ARGUMENT, naming the element of `field` that is no id of the model.
+  absl::Status CheckIds(const std::string& field, const std::vector<std::int32_t>& ids) const;
+
+  const text::Tokenizer& tokenizer_;
+  const text::ChatTemplate& chat_template_;
+  const ServedModel& model_;
+};
+
+}  // namespace thinkwire::worker::serve

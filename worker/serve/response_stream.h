@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "thinkwire/v1/worker.pb.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/token_stream.h"
+#include "worker/serve/output_events.h"
+#include "worker/serve/request_reader.h"
+#include "worker/serve/text_pool.h"
+#include "worker/serve/worker_metrics.h"
+
+namespace thinkwire::worker::serve {
+
+// Where a stream's messages go: rpc::StreamWriter, or a test. Threads: any.
+class ResponseSink {
+ public:
+  virtual ~ResponseSink() = default;
+
+  // False, and nothing is kept, if it is full. When it has room again, or has ended, someone calls
+  // ResponseStream::Resume or Cancel.
+  virtual bool Write(const v1::WorkerGenerateResponse& message) = 0;
+
+  // After what was written; an error may overtake it.
+  virtual void Finish(const absl::Status& status) = 0;
+};
+
+// One request's way out: takes tokens from the engine, turns them into events on the text pool, and
+// writes them as far as the reader keeps up. While the sink is full no tokens are taken, so that
+// the engine pauses the sequence. Lives until the engine has given its ending, whatever the client
+// does. Threads: public functions from any thread.
+class ResponseStream final : public TextPool::Serial {
+ public:
+  // What all streams of a worker share; outlives them.
+  struct Shared {
+    TextPool& pool;
+    engine::Engine& engine;
+    const text::Tokenizer& tokenizer;
+    const ServedModel& model;
+    WorkerMetrics& metrics;
+    const Clock& clock;
+  };
+  // Who asks.
+  struct Call {
+    std::string request_id;
+    std::int32_t attempt = 1;
+    std::string traceparent;  // for the log; may be empty
+    Clock::TimePoint arrival;
+  };
+
+  // Counts and logs a request that ended with `status` before the engine had it.
+  static void Refuse(const Shared& shared, const Call& call, const absl::Status& status);
+
+  // Hands the request to the engine. If that fails, the stream ends with the error.
+  static std::shared_ptr<ResponseStream> Start(const Shared& shared, Call call,
+                                               RequestReader::Reading reading,
+                                               std::shared_ptr<ResponseSink> sink);
+  ~ResponseStream() override;
+
+  // The sink has room again.
+  void Resume() { Schedule(); }
+
+  // Nobody reads any more: ends the request. Idempotent.
+  void Cancel();
+
+ private:
+  ResponseStream(const Shared& shared, Call call, RequestReader::Reading& reading,
+                 std::shared_ptr<ResponseSink> sink);
+  void Submit(engine::Request request);
+  void Run() override;
+  bool Send();
+  bool HandleRefusal();
+  void Handle(const engine::TokenStream::Batch& batch);
+  void HandleTokens(const std::vector<engine::Token>& tokens, Clock::TimePoint now);
+  void HandleEnding(const engine::Ending& ending, Clock::TimePoint now);
+  void End(const engine::Ending& ending, Outcome outcome, Clock::TimePoint now);
+  void Emit(v1::GenerateResponse event);
+  v1::GenerateResponse MakeStarted() const;
+  v1::GenerateResponse MakeCompleted(const engine::Ending& ending, Clock::TimePoint now) const;
+  std::int32_t Discarded(const engine::Ending& ending) const;
+  bool cancelled();
+  void CancelInEngine();
+
+  // Constant after construction.
+  const Shared shared_;
+  const Call call_;
+  const std::int32_t max_tokens_;
+  const std::optional<Clock::TimePoint> deadline_;
+  const std::uint64_t seed_;
+  const engine::Phase start_phase_;
+
+  const std::vector<std::int32_t> prompt_ids_;
+
+  // Set by Start, then Run's alone.
+  std::shared_ptr<ResponseSink> sink_;           // until the ending
+  std::shared_ptr<engine::TokenStream> tokens_;  // until the ending; holds this until then
+  OutputEvents output_;
+  std::deque<v1::WorkerGenerateResponse> pending_;  // of one batch
+  std::optional<absl::Status> final_status_;
+  StreamMeter meter_;
+  std::int64_t next_seq_ = 0;
+  bool stop_asked_ = false;  // the engine was told that the output has finished
+
+  Mutex mu_;
+  std::optional<engine::RequestHandle> handle_ ABSL_GUARDED_BY(mu_);
+  std::optional<absl::Status> refusal_ ABSL_GUARDED_BY(mu_);  // the engine's
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace thinkwire::worker::serve

@@ -1,0 +1,149 @@
+#include "worker/serve/worker_metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+
+#include <string>
+
+namespace thinkwire::worker::serve {
+namespace {
+
+constexpr char kPrefix[] = "thinkwire_worker";
+
+prometheus::Gauge* MakeGauge(prometheus::Registry& registry, const char* name, const char* help) {
+  return &prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
+}
+
+prometheus::Counter* MakeCounter(prometheus::Registry& registry, const char* name,
+                                 const char* help) {
+  return &prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add({});
+}
+
+// The engine counts by itself; SetStatus calls of one thread keep this exact.
+void Raise(prometheus::Counter* counter, std::uint64_t value) {
+  const double more = static_cast<double>(value) - counter->Value();
+  if (more > 0) counter->Increment(more);
+}
+
+}  // namespace
+
+std::string_view ToString(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kCompleted:
+      return "completed";
+    case Outcome::kInvalid:
+      return "invalid";
+    case Outcome::kQueueFull:
+      return "queue_full";
+    case Outcome::kCancelled:
+      return "cancelled";
+    case Outcome::kDeadline:
+      return "deadline";
+    case Outcome::kSlowConsumer:
+      return "slow_consumer";
+    case Outcome::kShutdown:
+      return "shutdown";
+    case Outcome::kInternal:
+      break;
+  }
+  return "internal";
+}
+
+Outcome OutcomeOfRefusal(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kResourceExhausted:
+      return Outcome::kQueueFull;
+    case absl::StatusCode::kCancelled:
+      return Outcome::kCancelled;
+    case absl::StatusCode::kDeadlineExceeded:
+      return Outcome::kDeadline;
+    case absl::StatusCode::kUnavailable:
+      return Outcome::kShutdown;
+    case absl::StatusCode::kInternal:
+      return Outcome::kInternal;
+    default:
+      return Outcome::kInvalid;
+  }
+}
+
+WorkerMetrics::WorkerMetrics(prometheus::Registry& registry)
+    : streams_(registry, kPrefix),
+      requests_(&prometheus::BuildCounter()
+                     .Name("thinkwire_worker_requests_total")
+                     .Help("Requests that have ended, by outcome and by the phase they were in: "
+                           "that of the last token, or none")
+                     .Register(registry)),
+      finishes_(&prometheus::BuildCounter()
+                     .Name("thinkwire_worker_finished_outputs_total")
+                     .Help("Outputs that ended by themselves, by reason")
+                     .Register(registry)),
+      queued_(MakeGauge(registry, "thinkwire_worker_queued_requests",
+                        "Requests that wait for a place")),
+      running_(
+          MakeGauge(registry, "thinkwire_worker_running_requests", "Requests that have a place")),
+      max_queued_(MakeGauge(registry, "thinkwire_worker_max_queued_requests",
+                            "How many requests may wait; one more is refused")),
+      max_running_(MakeGauge(registry, "thinkwire_worker_max_running_requests", "Places")),
+      steps_(MakeCounter(registry, "thinkwire_worker_steps_total", "Forward passes")),
+      preemptions_(MakeCounter(registry, "thinkwire_worker_preemptions_total",
+                               "Times that a sequence lost its KV blocks and was recomputed")),
+      recomputed_tokens_(MakeCounter(registry, "thinkwire_worker_recomputed_tokens_total",
+                                     "Tokens computed again after a preemption")),
+      prefix_queries_(MakeCounter(registry, "thinkwire_worker_prefix_queries_total",
+                                  "Sequences that got a place and asked the prefix cache")),
+      prefix_hits_(MakeCounter(registry, "thinkwire_worker_prefix_hits_total",
+                               "Sequences that found KV blocks there")),
+      prefix_query_tokens_(MakeCounter(registry, "thinkwire_worker_prefix_query_tokens_total",
+                                       "Tokens of the sequences that asked")),
+      prefix_hit_tokens_(MakeCounter(registry, "thinkwire_worker_prefix_hit_tokens_total",
+                                     "Tokens of them that need not be computed again")) {
+  // From the start, so that rates see the first of each.
+  for (int i = 0; i < kNumOutcomes; ++i) {
+    const std::string outcome(ToString(static_cast<Outcome>(i)));
+    for (const StreamPhase phase :
+         {StreamPhase::kNone, StreamPhase::kReasoning, StreamPhase::kAnswer}) {
+      requests_->Add({{"outcome", outcome}, {"phase", std::string(ToString(phase))}});
+    }
+  }
+  auto& blocks =
+      prometheus::BuildGauge()
+          .Name("thinkwire_worker_kv_blocks")
+          .Help("KV blocks by state: referenced by requests, cached for those to come, or free")
+          .Register(registry);
+  kv_referenced_ = &blocks.Add({{"state", "referenced"}});
+  kv_cached_ = &blocks.Add({{"state", "cached"}});
+  kv_free_ = &blocks.Add({{"state", "free"}});
+}
+
+void WorkerMetrics::CountRequest(Outcome outcome, StreamPhase phase) {
+  requests_
+      ->Add({{"outcome", std::string(ToString(outcome))}, {"phase", std::string(ToString(phase))}})
+      .Increment();
+}
+
+void WorkerMetrics::CountFinish(std::string_view reason) {
+  finishes_->Add({{"reason", std::string(reason)}}).Increment();
+}
+
+void WorkerMetrics::SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs) {
+  max_queued_->Set(max_queue);
+  max_running_->Set(max_num_seqs);
+}
+
+void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
+  queued_->Set(status.queued);
+  running_->Set(status.running);
+  kv_referenced_->Set(status.total_blocks - status.free_blocks);
+  kv_cached_->Set(status.cached_blocks);
+  kv_free_->Set(status.free_blocks - status.cached_blocks);
+  Raise(steps_, status.steps);
+  Raise(preemptions_, status.preemptions);
+  Raise(recomputed_tokens_, status.recomputed_tokens);
+  Raise(prefix_queries_, status.prefix_use.queries);
+  Raise(prefix_hits_, status.prefix_use.hits);
+  Raise(prefix_query_tokens_, status.prefix_use.query_tokens);
+  Raise(prefix_hit_tokens_, status.prefix_use.hit_tokens);
+}
+
+}  // namespace thinkwire::worker::serve

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "common/stream_metrics.h"
+#include "worker/engine/engine.h"
+
+namespace prometheus {
+class Counter;
+template <class T>
+class Family;
+class Gauge;
+class Registry;
+}  // namespace prometheus
+
+namespace thinkwire::worker::serve {
+
+// How a request ended, as thinkwire_worker_requests_total tells it.
+enum class Outcome : std::uint8_t {
+  kCompleted,
+  kInvalid,    // refused, as it would be wrong again
+  kQueueFull,  // refused, for now
+  kCancelled,
+  kDeadline,
+  kSlowConsumer,
+  kShutdown,  // refused or ended, as the worker goes
+  kInternal,
+};
+inline constexpr int kNumOutcomes = 8;
+std::string_view ToString(Outcome outcome);
+
+// The outcome of a request that ended with `status`, an error, before the engine had it.
+Outcome OutcomeOfRefusal(const absl::Status& status);
+
+// The worker's metrics, thinkwire_worker_*. Threads: any, but one at a time for SetStatus.
+class WorkerMetrics {
+ public:
+  // `registry` owns the metrics and must outlive this.
+  explicit WorkerMetrics(prometheus::Registry& registry);
+
+  // For the StreamMeter of each request that the engine takes.
+  StreamMetrics& streams() { return streams_; }
+
+  // Once for each request, at its end; `phase` is where it was.
+  void CountRequest(Outcome outcome, StreamPhase phase);
+
+  // An output ended by itself, for a reason as "length".
+  void CountFinish(std::string_view reason);
+
+  // Once; the limits never change.
+  void SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs);
+
+  // Sets the gauges, and the counters that the engine keeps.
+  void SetStatus(const engine::EngineStatus& status);
+
+ private:
+  StreamMetrics streams_;
+  prometheus::Family<prometheus::Counter>* requests_;
+  prometheus::Family<prometheus::Counter>* finishes_;
+  prometheus::Gauge* queued_;
+  prometheus::Gauge* running_;
+  prometheus::Gauge* max_queued_;
+  prometheus::Gauge* max_running_;
+  prometheus::Gauge* kv_referenced_;
+  prometheus::Gauge* kv_cached_;
+  prometheus::Gauge* kv_free_;
+  prometheus::Counter* steps_;
+  prometheus::Counter* preemptions_;
+  prometheus::Counter* recomputed_tokens_;
+  prometheus::Counter* prefix_queries_;
+  prometheus::Counter* prefix_hits_;
+  prometheus::Counter* prefix_query_tokens_;
+  prometheus::Counter* prefix_hit_tokens_;
+};
+
+}  // namespace thinkwire::worker::serve

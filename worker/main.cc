@@ -113,7 +113,7 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config) {
       out.chat_template,
       text::ChatTemplate::Create(*out.tokenizer, text::DetectTemplateKind(*out.tokenizer)));
   ASSIGN_OR_RETURN(out.runner, model::LoadModel(MakeModelOptions(config, *out.tokenizer)));
-  const engine::RunnerLimits& limits = out.runner->limits();
+  const step::Limits& limits = out.runner->limits();
   if (out.tokenizer->num_ids() > limits.vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json defines ",
                                                    out.tokenizer->num_ids(), " ids, the model has ",

@@ -405,5 +405,6 @@ int Main(std::span<const char* const> arguments) {
 }  // namespace thinkwire::router::client
 
 int main(int argc, char** argv) {
-  return thinkwire::router::client::Main({argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
+  return thinkwire::router::client::Main(
+      {argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)});
 }

@@ -21,17 +21,17 @@ namespace {
 using worker::engine::Ending;
 using worker::engine::EndReason;
 using worker::engine::Engine;
-using worker::engine::PhaseSampling;
 using worker::engine::Request;
-using worker::engine::RunnerLimits;
 using worker::engine::TokenStream;
+using worker::step::Limits;
+using worker::step::PhaseSampling;
 
 // Reads every stream of a batch, on the engine thread as soon as there is something; but from the
 // first token of a sequence on only when all have theirs.
 // Threads: OnReady on the engine thread; WaitUntilAllEnded, then the results, on the caller's.
 class BatchReader {
  public:
-  BatchReader(Engine& engine, const BatchSpec& spec, const RunnerLimits& limits)
+  BatchReader(Engine& engine, const BatchSpec& spec, const Limits& limits)
       : engine_(engine), capacity_(static_cast<std::size_t>(limits.max_in_flight)) {
     for (std::size_t i = 0; i < static_cast<std::size_t>(spec.sequences); ++i) {
       sequences_.push_back(
@@ -147,7 +147,7 @@ std::vector<Request> MakeRequests(const BatchSpec& spec, std::int32_t vocab_size
 
 }  // namespace
 
-absl::Status CheckFits(const BatchSpec& spec, const RunnerLimits& limits) {
+absl::Status CheckFits(const BatchSpec& spec, const Limits& limits) {
   const std::int64_t length = std::int64_t{spec.prompt_tokens} + spec.output_tokens;
   const std::int64_t blocks =
       spec.sequences * ((length + limits.block_tokens - 1) / limits.block_tokens);
@@ -160,8 +160,7 @@ absl::Status CheckFits(const BatchSpec& spec, const RunnerLimits& limits) {
       std::int64_t{limits.num_blocks} * limits.block_tokens));
 }
 
-absl::StatusOr<BatchTimes> RunBatch(Engine& engine, const RunnerLimits& limits,
-                                    const BatchSpec& spec) {
+absl::StatusOr<BatchTimes> RunBatch(Engine& engine, const Limits& limits, const BatchSpec& spec) {
   std::vector<Request> requests = MakeRequests(spec, limits.vocab_size);
   BatchReader reader(engine, spec, limits);
   const Clock::TimePoint start = Clock::Real().Now();

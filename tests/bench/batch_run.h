@@ -5,7 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/engine/engine.h"
-#include "worker/engine/runner.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::bench {
 
@@ -26,7 +26,7 @@ struct BatchTimes {
 
 // Whether all sequences fit the runner together; without that the batch would not run as one.
 // Fails: INVALID_ARGUMENT with both numbers.
-absl::Status CheckFits(const BatchSpec& spec, const worker::engine::RunnerLimits& limits);
+absl::Status CheckFits(const BatchSpec& spec, const worker::step::Limits& limits);
 
 // Runs one batch through `engine`, at temperature 0.6 and top_p 0.95, and waits for its end.
 // Sequences whose first token came early wait for the others, by a reader that takes nothing, so
@@ -34,7 +34,6 @@ absl::Status CheckFits(const BatchSpec& spec, const worker::engine::RunnerLimits
 // REQUIRES: CheckFits; the engine runs nothing else and waits long for slow readers.
 // Fails: INTERNAL if a sequence ends before its length.
 absl::StatusOr<BatchTimes> RunBatch(worker::engine::Engine& engine,
-                                    const worker::engine::RunnerLimits& limits,
-                                    const BatchSpec& spec);
+                                    const worker::step::Limits& limits, const BatchSpec& spec);
 
 }  // namespace thinkwire::bench

@@ -17,14 +17,14 @@ namespace {
 using worker::engine::Engine;
 using worker::engine::FakeModel;
 using worker::engine::FakeRunner;
-using worker::engine::Row;
-using worker::engine::RunnerLimits;
-using worker::engine::StepPlan;
+using worker::step::Limits;
+using worker::step::Plan;
+using worker::step::Row;
 
 // Prompts of 16 tokens enter one a step, so that the first sequence is far ahead of the last.
 constexpr BatchSpec kSpec = {.sequences = 6, .prompt_tokens = 16, .output_tokens = 20, .seed = 7};
 
-RunnerLimits LimitsWith(std::int32_t num_blocks) {
+Limits LimitsWith(std::int32_t num_blocks) {
   return {.max_num_seqs = 8,
           .max_num_batched_tokens = 16,
           .max_model_len = 64,
@@ -35,13 +35,13 @@ RunnerLimits LimitsWith(std::int32_t num_blocks) {
 }
 
 // The fewest blocks with which the batch is said to run.
-RunnerLimits TightLimits() {
+Limits TightLimits() {
   std::int32_t num_blocks = 1;
   while (!CheckFits(kSpec, LimitsWith(num_blocks)).ok()) ++num_blocks;
   return LimitsWith(num_blocks);
 }
 
-absl::StatusOr<BatchTimes> RunOn(worker::engine::Runner& runner) {
+absl::StatusOr<BatchTimes> RunOn(worker::step::Runner& runner) {
   Engine engine({}, runner, Clock::Real());
   return RunBatch(engine, runner.limits(), kSpec);
 }
@@ -61,8 +61,8 @@ TEST(BatchRunTest, CountsEveryTokenAndTimesTheRest) {
 TEST(BatchRunTest, SequencesDecodeInStep) {
   FakeRunner runner(TightLimits(), FakeModel(100));
   ASSERT_TRUE(RunOn(runner).ok());
-  const std::vector<StepPlan> plans = runner.plans();
-  const auto full = std::count_if(plans.begin(), plans.end(), [](const StepPlan& plan) {
+  const std::vector<Plan> plans = runner.plans();
+  const auto full = std::count_if(plans.begin(), plans.end(), [](const Plan& plan) {
     return plan.rows.size() == 6 && std::all_of(plan.rows.begin(), plan.rows.end(),
                                                 [](const Row& row) { return row.count == 1; });
   });
@@ -70,12 +70,12 @@ TEST(BatchRunTest, SequencesDecodeInStep) {
 }
 
 TEST(BatchRunTest, PromptsDiffer) {
-  RunnerLimits limits = TightLimits();
+  Limits limits = TightLimits();
   limits.max_num_batched_tokens = 128;  // so that none is read in pieces
   FakeRunner runner(limits, FakeModel(100));
   ASSERT_TRUE(RunOn(runner).ok());
   std::vector<std::vector<std::int32_t>> prompts;
-  for (const StepPlan& plan : runner.plans()) {
+  for (const Plan& plan : runner.plans()) {
     for (const Row& row : plan.rows) {
       if (row.count != 16) continue;
       const auto first = plan.input_ids.begin() + row.first_id;
@@ -103,7 +103,7 @@ std::uint64_t ThirdSeed() {
   FakeRunner runner(TightLimits(), FakeModel(100));
   EXPECT_TRUE(RunOn(runner).ok());
   std::vector<std::uint64_t> seeds;
-  for (const StepPlan& plan : runner.plans()) {
+  for (const Plan& plan : runner.plans()) {
     for (const auto& change : plan.sampling_changes) seeds.push_back(change.params.seed);
   }
   return seeds.at(2);
@@ -138,7 +138,7 @@ TEST(RunnerProbeTest, StampsEachStep) {
   FakeRunner runner(TightLimits(), FakeModel(100));
   RunnerProbe probe(runner);
   ASSERT_TRUE(RunOn(probe).ok());
-  const std::vector<StepPlan> plans = runner.plans();
+  const std::vector<Plan> plans = runner.plans();
   const std::vector<StepStamp> steps = probe.TakeSteps();
   ASSERT_EQ(steps.size(), plans.size());
   EXPECT_TRUE(probe.TakeSteps().empty());

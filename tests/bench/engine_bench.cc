@@ -169,7 +169,7 @@ class Session {
 
   // As many prompts as one step's budget of tokens and the KV cache hold, but one at least.
   absl::StatusOr<Figure> Prefill(std::int32_t prompt) {
-    const worker::engine::RunnerLimits& limits = runner_.limits();
+    const worker::step::Limits& limits = runner_.limits();
     std::int32_t sequences =
         std::clamp(limits.max_num_batched_tokens / prompt, 1, limits.max_num_seqs);
     while (sequences > 1 && !CheckFits({sequences, prompt, 1}, limits).ok()) --sequences;

@@ -8,8 +8,8 @@
 #include "absl/status/statusor.h"
 #include "tests/bench/device_roofs.h"
 #include "tests/bench/engine_options.h"
-#include "worker/engine/runner.h"
 #include "worker/model/model_runner.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::bench {
 
@@ -47,7 +47,7 @@ struct EngineReport {
   std::string model;
   DeviceRoofs roofs;
   worker::model::ModelInfo info;
-  worker::engine::RunnerLimits limits;
+  worker::step::Limits limits;
   std::int64_t kv_bytes_per_token = 0;
   double load_seconds = 0;
   std::vector<Figure> figures;

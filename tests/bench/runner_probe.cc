@@ -5,11 +5,11 @@
 
 namespace thinkwire::bench {
 
-using worker::engine::Row;
-using worker::engine::StepPlan;
-using worker::engine::StepResult;
+using worker::step::Plan;
+using worker::step::Result;
+using worker::step::Row;
 
-void RunnerProbe::Submit(StepPlan plan) {
+void RunnerProbe::Submit(Plan plan) {
   StepStamp stamp{.num_rows = static_cast<std::int32_t>(plan.rows.size()),
                   .decode_only = std::all_of(plan.rows.begin(), plan.rows.end(),
                                              [](const Row& row) { return row.count == 1; })};
@@ -21,8 +21,8 @@ void RunnerProbe::Submit(StepPlan plan) {
   in_flight_.push_back(stamp);
 }
 
-StepResult RunnerProbe::Collect() {
-  StepResult result = runner_.Collect();
+Result RunnerProbe::Collect() {
+  Result result = runner_.Collect();
   const Clock::TimePoint now = Clock::Real().Now();
   StepStamp stamp = in_flight_.front();
   in_flight_.pop_front();

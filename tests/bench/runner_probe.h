@@ -7,7 +7,7 @@
 
 #include "common/clock.h"
 #include "common/mutex.h"
-#include "worker/engine/runner.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::bench {
 
@@ -24,20 +24,20 @@ struct StepStamp {
 
 // Passes everything on to a runner and stamps it.
 // Threads: as Runner says; TakeSteps from any.
-class RunnerProbe final : public worker::engine::Runner {
+class RunnerProbe final : public worker::step::Runner {
  public:
-  explicit RunnerProbe(worker::engine::Runner& runner) : runner_(runner) {}
+  explicit RunnerProbe(worker::step::Runner& runner) : runner_(runner) {}
 
-  const worker::engine::RunnerLimits& limits() const override { return runner_.limits(); }
-  void Submit(worker::engine::StepPlan plan) override;
-  worker::engine::StepResult Collect() override;
-  std::vector<worker::engine::RankBeat> beats() const override { return runner_.beats(); }
+  const worker::step::Limits& limits() const override { return runner_.limits(); }
+  void Submit(worker::step::Plan plan) override;
+  worker::step::Result Collect() override;
+  std::vector<worker::step::RankBeat> beats() const override { return runner_.beats(); }
 
   // The steps collected since the last call, in order.
   std::vector<StepStamp> TakeSteps();
 
  private:
-  worker::engine::Runner& runner_;
+  worker::step::Runner& runner_;
 
   // Engine thread only.
   std::deque<StepStamp> in_flight_;

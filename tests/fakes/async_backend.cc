@@ -199,8 +199,8 @@ void AsyncBackend::Scatter(const Tensor& index, const Tensor& values, const Tens
 }
 
 void AsyncBackend::GatherInputIds(const Tensor& given, const Tensor& source_slot,
-                                  const Tensor& last_sampled, const Tensor& ids) {
-  Give([=, this] { cpu_.GatherInputIds(given, source_slot, last_sampled, ids); });
+                                  const Tensor& last_drawn, const Tensor& ids) {
+  Give([=, this] { cpu_.GatherInputIds(given, source_slot, last_drawn, ids); });
 }
 
 void AsyncBackend::Embed(const Tensor& ids, const Tensor& table, const Tensor& out) {
@@ -241,17 +241,17 @@ void AsyncBackend::LmHead(const Tensor& x, const LinearWeight& weight, const Ten
   Give([=, this, w = &weight] { cpu_.LmHead(x, *w, logits); });
 }
 
-void AsyncBackend::Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
-                          const Tensor& logprobs, const Tensor& not_finite,
-                          const Tensor& last_sampled) {
-  Give([=, this] { cpu_.Sample(logits, view, ids, logprobs, not_finite, last_sampled); });
+void AsyncBackend::Draw(const Tensor& logits, const DrawView& view, const Tensor& ids,
+                        const Tensor& logprobs, const Tensor& not_finite,
+                        const Tensor& last_drawn) {
+  Give([=, this] { cpu_.Draw(logits, view, ids, logprobs, not_finite, last_drawn); });
 }
 
 void AsyncBackend::Logprobs(const Tensor& logits, const LogprobsView& view) {
   Give([=, this] { cpu_.Logprobs(logits, view); });
 }
 
-void AsyncBackend::AdjustLogits(const Tensor& logits, const SampleView& view,
+void AsyncBackend::AdjustLogits(const Tensor& logits, const DrawView& view,
                                 const AdjustView& adjust, const Tensor& adjusted) {
   Give([=, this] { cpu_.AdjustLogits(logits, view, adjust, adjusted); });
 }
@@ -261,7 +261,7 @@ void AsyncBackend::BeginCounts(const CountsBegin* begins, std::int32_t num_begin
   Give([=, this] { cpu_.BeginCounts(begins, num_begins, ids, counts); });
 }
 
-void AsyncBackend::CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) {
+void AsyncBackend::CountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts) {
   Give([=, this] { cpu_.CountDraws(view, ids, counts); });
 }
 

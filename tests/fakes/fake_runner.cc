@@ -19,9 +19,11 @@ std::uint64_t Mix(std::uint64_t hash, std::uint64_t value) {
 
 }  // namespace
 
-FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids, const SamplingParams& params,
-                                Phase phase, const Counted& counted) const {
-  const PhaseSampling& sampling = params.phases[static_cast<std::size_t>(phase)];
+FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids,
+                                const step::SamplingParams& params,
+                                std::span<const step::LogitBias> biases, step::Phase phase,
+                                const Counted& counted) const {
+  const step::PhaseSampling& sampling = params.phases[phase];
   std::uint64_t hash = Mix(params.seed, params.output_index);
   hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.temperature));
   hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.top_p));
@@ -30,7 +32,7 @@ FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids, const Samplin
   hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.repetition_penalty));
   hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.presence_penalty));
   hash = Mix(hash, std::bit_cast<std::uint32_t>(sampling.frequency_penalty));
-  for (const LogitBias& bias : sampling.logit_bias) {
+  for (const step::LogitBias& bias : biases) {
     hash = Mix(Mix(hash, static_cast<std::uint32_t>(bias.id)),
                std::bit_cast<std::uint32_t>(bias.bias));
   }
@@ -46,7 +48,7 @@ FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids, const Samplin
   if (const auto scripted = script_.find(place); scripted != script_.end()) {
     draw.id = scripted->second;
   }
-  for (std::int32_t i = 0; i < kMaxAlternatives; ++i) {
+  for (std::int32_t i = 0; i < step::kMaxAlternatives; ++i) {
     hash = Mix(hash, static_cast<std::uint32_t>(i));
     draw.alternatives.push_back({static_cast<std::int32_t>(hash % plain), -static_cast<float>(i)});
   }
@@ -54,7 +56,7 @@ FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids, const Samplin
   return draw;
 }
 
-FakeRunner::FakeRunner(const RunnerLimits& limits, FakeModel model, When when)
+FakeRunner::FakeRunner(const step::Limits& limits, FakeModel model, When when)
     : limits_(limits),
       model_(std::move(model)),
       when_(when),
@@ -63,7 +65,7 @@ FakeRunner::FakeRunner(const RunnerLimits& limits, FakeModel model, When when)
                  static_cast<std::size_t>(limits.block_tokens),
              kUnwritten) {}
 
-void FakeRunner::Submit(StepPlan plan) {
+void FakeRunner::Submit(step::Plan plan) {
   const std::size_t in_flight = plans_in_flight_.size() + results_in_flight_.size();
   CHECK(in_flight < static_cast<std::size_t>(limits_.max_in_flight), "a plan too many in flight");
   CheckShape(plan);
@@ -79,7 +81,7 @@ void FakeRunner::Submit(StepPlan plan) {
   }
 }
 
-StepResult FakeRunner::Collect() {
+step::Result FakeRunner::Collect() {
   CHECK(!plans_in_flight_.empty() || !results_in_flight_.empty(), "nothing is in flight");
   {
     MutexLock lock(mu_);
@@ -92,17 +94,17 @@ StepResult FakeRunner::Collect() {
     if (closed_) --let_through_;
   }
   if (when_ == When::kOnCollect) {
-    StepResult result = Compute(plans_in_flight_.front());
+    step::Result result = Compute(plans_in_flight_.front());
     plans_in_flight_.pop_front();
     return result;
   }
-  StepResult result = std::move(results_in_flight_.front());
+  step::Result result = std::move(results_in_flight_.front());
   results_in_flight_.pop_front();
   return result;
 }
 
-std::vector<RankBeat> FakeRunner::beats() const {
-  return std::vector<RankBeat>(2, {.step = submitted(), .layer = 1});
+std::vector<step::RankBeat> FakeRunner::beats() const {
+  return std::vector<step::RankBeat>(2, {.step = submitted(), .layer = 1});
 }
 
 void FakeRunner::CloseGate() {
@@ -134,28 +136,28 @@ std::uint64_t FakeRunner::submitted() const {
   return history_.size();
 }
 
-std::vector<StepPlan> FakeRunner::plans() const {
+std::vector<step::Plan> FakeRunner::plans() const {
   MutexLock lock(mu_);
   return history_;
 }
 
-void FakeRunner::CheckShape(const StepPlan& plan) const {
+void FakeRunner::CheckShape(const step::Plan& plan) const {
   CHECK(plan.step == last_step_ + 1, "steps ascend by 1 from 1");
   CHECK(!plan.rows.empty(), "a plan holds a row");
   std::int32_t inputs = 0;
   std::int32_t listed = 0;
   std::set<std::int32_t> slots;
-  for (const Row& row : plan.rows) {
+  for (const step::Row& row : plan.rows) {
     CHECK(row.slot >= 0 && row.slot < limits_.max_num_seqs, "slot out of range");
     CHECK(slots.insert(row.slot).second, "a slot is once in a plan");
     CHECK(row.count >= 1 && row.first_position >= 0, "a row has inputs");
     CHECK(row.first_position + row.count <= limits_.max_model_len - 1, "beyond the context");
-    CHECK(!row.logprob || row.sample, "a log probability of nothing drawn");
-    CHECK(row.alternatives >= 0 && row.alternatives <= (row.logprob ? kMaxAlternatives : 0),
+    CHECK(!row.logprob || row.draws == 1, "a log probability of nothing drawn");
+    CHECK(row.alternatives >= 0 && row.alternatives <= (row.logprob ? step::kMaxAlternatives : 0),
           "alternatives go with a log probability");
     inputs += row.count;
-    if (row.first_id == kLastSampled) {
-      CHECK(row.count == 1, "one last sampled id");
+    if (row.first_id == step::kLastDrawn) {
+      CHECK(row.count == 1, "one last drawn id");
       continue;
     }
     CHECK(row.first_id == listed, "each listed id is the input of one row");
@@ -168,19 +170,18 @@ void FakeRunner::CheckShape(const StepPlan& plan) const {
   }
   CHECK(plan.counted_ids.size() <= static_cast<std::size_t>(limits_.max_model_len),
         "more counted ids than a plan holds");
-  std::size_t biases = 0;
-  for (const SamplingChange& change : plan.sampling_changes) biases += change.params.num_biases();
-  CHECK(biases <= kMaxPlanBiases, "more logit biases than a plan holds");
+  CHECK(plan.biases.size() <= step::kMaxPlanBiases, "more logit biases than a plan holds");
 }
 
-StepResult FakeRunner::Compute(const StepPlan& plan) {
+step::Result FakeRunner::Compute(const step::Plan& plan) {
   std::set<std::int32_t> restarted;
   ApplyChanges(plan, restarted);
   // What comes before a row was there before this step, whatever its neighbours write.
   std::vector<std::vector<std::int32_t>> texts;
-  for (const Row& row : plan.rows) texts.push_back(ReadCells(row.slot, 0, row.first_position));
+  for (const step::Row& row : plan.rows)
+    texts.push_back(ReadCells(row.slot, 0, row.first_position));
   std::map<std::int32_t, std::int32_t> writer;
-  for (const Row& row : plan.rows) {
+  for (const step::Row& row : plan.rows) {
     Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
     if (restarted.contains(row.slot)) {
       CHECK(row.first_position % limits_.block_tokens == 0, "full blocks are taken over");
@@ -191,11 +192,11 @@ StepResult FakeRunner::Compute(const StepPlan& plan) {
     WriteRow(plan, row, writer);
     slot.next_position += row.count;
   }
-  StepResult result;
+  step::Result result;
   result.step = plan.step;
   for (std::size_t i = 0; i < plan.rows.size(); ++i) {
-    const Row& row = plan.rows[i];
-    if (!row.sample) continue;
+    const step::Row& row = plan.rows[i];
+    if (row.draws == 0) continue;
     const std::int32_t end = row.first_position + row.count;
     const std::vector<std::int32_t> inputs = ReadCells(row.slot, row.first_position, end);
     texts[i].insert(texts[i].end(), inputs.begin(), inputs.end());
@@ -204,8 +205,8 @@ StepResult FakeRunner::Compute(const StepPlan& plan) {
   return result;
 }
 
-void FakeRunner::ApplyChanges(const StepPlan& plan, std::set<std::int32_t>& restarted) {
-  for (const BlockTableChange& change : plan.block_table_changes) {
+void FakeRunner::ApplyChanges(const step::Plan& plan, std::set<std::int32_t>& restarted) {
+  for (const step::BlockTableChange& change : plan.block_table_changes) {
     CHECK(change.slot >= 0 && change.slot < limits_.max_num_seqs, "slot out of range");
     CHECK(change.block >= 0 && change.block < limits_.num_blocks, "block out of range");
     CHECK(change.index >= 0 && change.index * limits_.block_tokens < limits_.max_model_len,
@@ -215,17 +216,24 @@ void FakeRunner::ApplyChanges(const StepPlan& plan, std::set<std::int32_t>& rest
     if (table.size() <= index) table.resize(index + 1, -1);
     table[index] = change.block;
   }
-  for (const SamplingChange& change : plan.sampling_changes) {
+  for (const step::SamplingChange& change : plan.sampling_changes) {
     CHECK(change.slot >= 0 && change.slot < limits_.max_num_seqs, "slot out of range");
     Slot& slot = slots_[static_cast<std::size_t>(change.slot)];
     slot.params = change.params;
     slot.has_params = true;
+    auto bias = plan.biases.begin() + change.first_bias;
+    for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
+      const auto end = bias + change.params.phases[phase].num_biases;
+      slot.biases[phase].assign(bias, end);
+      bias = end;
+    }
     BeginCounts(plan, change, slot);
     restarted.insert(change.slot);
   }
 }
 
-void FakeRunner::BeginCounts(const StepPlan& plan, const SamplingChange& change, Slot& slot) const {
+void FakeRunner::BeginCounts(const step::Plan& plan, const step::SamplingChange& change,
+                             Slot& slot) const {
   const auto ids =
       std::span(plan.counted_ids).subspan(static_cast<std::size_t>(change.first_counted));
   const auto prompt = ids.first(static_cast<std::size_t>(change.num_prompt));
@@ -236,13 +244,14 @@ void FakeRunner::BeginCounts(const StepPlan& plan, const SamplingChange& change,
   }
 }
 
-std::vector<std::int32_t> FakeRunner::RowInputs(const StepPlan& plan, const Row& row) const {
-  if (row.first_id != kLastSampled) {
+std::vector<std::int32_t> FakeRunner::RowInputs(const step::Plan& plan,
+                                                const step::Row& row) const {
+  if (row.first_id != step::kLastDrawn) {
     const auto first = plan.input_ids.begin() + row.first_id;
     return {first, first + row.count};
   }
   const Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
-  CHECK(slot.last_id_position == row.first_position, "the last sampled id belongs elsewhere");
+  CHECK(slot.last_id_position == row.first_position, "the last drawn id belongs elsewhere");
   return {slot.last_id};
 }
 
@@ -254,7 +263,7 @@ std::int32_t& FakeRunner::Cell(const Slot& slot, std::int32_t position) {
   return store_[static_cast<std::size_t>(cell)];
 }
 
-void FakeRunner::WriteRow(const StepPlan& plan, const Row& row,
+void FakeRunner::WriteRow(const step::Plan& plan, const step::Row& row,
                           std::map<std::int32_t, std::int32_t>& writer) {
   const Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
   std::int32_t position = row.first_position;
@@ -276,15 +285,17 @@ std::vector<std::int32_t> FakeRunner::ReadCells(std::int32_t slot, std::int32_t 
   return ids;
 }
 
-void FakeRunner::DrawRow(const Row& row, std::span<const std::int32_t> ids, StepResult& result) {
+void FakeRunner::DrawRow(const step::Row& row, std::span<const std::int32_t> ids,
+                         step::Result& result) {
   Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
   const std::int32_t think_end_id = slot.params.think_end_id;
   const bool ends_thinking = think_end_id >= 0 && ids.back() == think_end_id;
-  const Phase phase = ends_thinking ? Phase::kAnswer : row.phase;
+  const step::Phase phase = ends_thinking ? step::Phase::kAnswer : row.phase;
   CHECK(row.adjusted == slot.params.adjusts(), "a row says whether its logits are adjusted");
   if (phase != slot.counted_phase) slot.counted.drawn.clear();
   slot.counted_phase = phase;
-  const FakeModel::Draw draw = model_.Next(ids, slot.params, phase, slot.counted);
+  const FakeModel::Draw draw =
+      model_.Next(ids, slot.params, slot.biases[phase], phase, slot.counted);
   if (slot.params.counts()) ++slot.counted.drawn[draw.id];
   slot.last_id = draw.id;
   slot.last_id_position = static_cast<std::int32_t>(ids.size());

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "common/mutex.h"
-#include "worker/engine/runner.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::engine {
 
@@ -20,7 +20,7 @@ class FakeModel {
     std::int32_t id = 0;
     float logprob = 0;
     bool not_finite = false;
-    std::vector<Alternative> alternatives = {};  // kMaxAlternatives
+    std::vector<step::Alternative> alternatives = {};  // kMaxAlternatives
   };
 
   // Lower ids come from the script alone, so that no test ends by chance.
@@ -44,8 +44,10 @@ class FakeModel {
     std::map<std::int32_t, int> drawn;
   };
 
-  // The token that follows `ids`, drawn with the parameters of `phase`: a hash of all of them.
-  Draw Next(std::span<const std::int32_t> ids, const SamplingParams& params, Phase phase,
+  // The token that follows `ids`, drawn with the parameters and biases of `phase`: a hash of all of
+  // them.
+  Draw Next(std::span<const std::int32_t> ids, const step::SamplingParams& params,
+            std::span<const step::LogitBias> biases, step::Phase phase,
             const Counted& counted) const;
 
  private:
@@ -59,17 +61,17 @@ class FakeModel {
 // block freed too early, a wrong position or a neighbour's tokens of the same step change the text.
 // CHECKs that every plan is legal.
 // Threads: Submit and Collect one thread; the gate and the counts any.
-class FakeRunner final : public Runner {
+class FakeRunner final : public step::Runner {
  public:
   enum class When { kOnSubmit, kOnCollect };  // a plan is computed
 
   // `model` is not changed any more.
-  FakeRunner(const RunnerLimits& limits, FakeModel model, When when = When::kOnCollect);
+  FakeRunner(const step::Limits& limits, FakeModel model, When when = When::kOnCollect);
 
-  const RunnerLimits& limits() const override { return limits_; }
-  void Submit(StepPlan plan) override;
-  StepResult Collect() override;
-  std::vector<RankBeat> beats() const override;  // two ranks, both at the last step given
+  const step::Limits& limits() const override { return limits_; }
+  void Submit(step::Plan plan) override;
+  step::Result Collect() override;
+  std::vector<step::RankBeat> beats() const override;  // two ranks, both at the last step given
 
   // While the gate is closed Collect waits, but for `steps` more steps let through.
   void CloseGate();
@@ -79,39 +81,41 @@ class FakeRunner final : public Runner {
   void WaitUntilBlocked();
 
   std::uint64_t submitted() const;
-  std::vector<StepPlan> plans() const;  // all that were submitted
+  std::vector<step::Plan> plans() const;  // all that were submitted
 
  private:
   struct Slot {
     std::vector<std::int32_t> table;  // block by index; -1: unknown
-    SamplingParams params;
+    step::SamplingParams params;
+    step::PerPhase<std::vector<step::LogitBias>> biases = {};
     bool has_params = false;
     std::int32_t next_position = 0;
     std::int32_t last_id = -1;
     std::int32_t last_id_position = -1;
     FakeModel::Counted counted;
-    Phase counted_phase = Phase::kReasoning;  // of counted.drawn
+    step::Phase counted_phase = step::Phase::kReasoning;  // of counted.drawn
   };
 
-  void CheckShape(const StepPlan& plan) const;
-  StepResult Compute(const StepPlan& plan);
-  void ApplyChanges(const StepPlan& plan, std::set<std::int32_t>& restarted);
-  std::vector<std::int32_t> RowInputs(const StepPlan& plan, const Row& row) const;
+  void CheckShape(const step::Plan& plan) const;
+  step::Result Compute(const step::Plan& plan);
+  void ApplyChanges(const step::Plan& plan, std::set<std::int32_t>& restarted);
+  std::vector<std::int32_t> RowInputs(const step::Plan& plan, const step::Row& row) const;
   std::int32_t& Cell(const Slot& slot, std::int32_t position);
-  void WriteRow(const StepPlan& plan, const Row& row, std::map<std::int32_t, std::int32_t>& writer);
+  void WriteRow(const step::Plan& plan, const step::Row& row,
+                std::map<std::int32_t, std::int32_t>& writer);
   std::vector<std::int32_t> ReadCells(std::int32_t slot, std::int32_t first, std::int32_t end);
-  void BeginCounts(const StepPlan& plan, const SamplingChange& change, Slot& slot) const;
-  void DrawRow(const Row& row, std::span<const std::int32_t> ids, StepResult& result);
+  void BeginCounts(const step::Plan& plan, const step::SamplingChange& change, Slot& slot) const;
+  void DrawRow(const step::Row& row, std::span<const std::int32_t> ids, step::Result& result);
 
-  const RunnerLimits limits_;
+  const step::Limits limits_;
   const FakeModel model_;
   const When when_;
 
   // Engine thread only.
   std::vector<Slot> slots_;
   std::vector<std::int32_t> store_;  // [num_blocks, block_tokens]
-  std::deque<StepPlan> plans_in_flight_;
-  std::deque<StepResult> results_in_flight_;
+  std::deque<step::Plan> plans_in_flight_;
+  std::deque<step::Result> results_in_flight_;
   std::uint64_t last_step_ = 0;
 
   mutable Mutex mu_;
@@ -119,7 +123,7 @@ class FakeRunner final : public Runner {
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   int let_through_ ABSL_GUARDED_BY(mu_) = 0;
   bool blocked_ ABSL_GUARDED_BY(mu_) = false;
-  std::vector<StepPlan> history_ ABSL_GUARDED_BY(mu_);
+  std::vector<step::Plan> history_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace thinkwire::worker::engine

@@ -19,7 +19,7 @@ namespace thinkwire::worker::engine {
 // the next expiry.
 class Engine::Loop {
  public:
-  Loop(const EngineConfig& config, Runner& runner, const Clock& clock);
+  Loop(const EngineConfig& config, step::Runner& runner, const Clock& clock);
 
   absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<TokenStream> stream);
   void Cancel(RequestHandle handle);
@@ -53,9 +53,9 @@ class Engine::Loop {
 
   // Constant after construction.
   const EngineConfig config_;
-  Runner& runner_;
+  step::Runner& runner_;
   const Clock& clock_;
-  const RunnerLimits limits_;
+  const step::Limits limits_;
 
   // Engine thread only.
   Scheduler scheduler_;
@@ -77,7 +77,7 @@ class Engine::Loop {
   std::thread thread_ ABSL_GUARDED_BY(join_mu_);
 };
 
-Engine::Loop::Loop(const EngineConfig& config, Runner& runner, const Clock& clock)
+Engine::Loop::Loop(const EngineConfig& config, step::Runner& runner, const Clock& clock)
     : config_(config),
       runner_(runner),
       clock_(clock),
@@ -181,7 +181,7 @@ bool Engine::Loop::TakeInbox() {
 
 void Engine::Loop::KeepRunnerBusy(Clock::TimePoint now) {
   while (scheduler_.steps_in_flight() < limits_.max_in_flight) {
-    StepPlan plan = scheduler_.Plan(now);
+    step::Plan plan = scheduler_.Plan(now);
     if (plan.rows.empty()) return;
     runner_.Submit(std::move(plan));
   }
@@ -189,7 +189,7 @@ void Engine::Loop::KeepRunnerBusy(Clock::TimePoint now) {
 
 void Engine::Loop::CollectStep() {
   doing_ = EnginePulse::kCollecting;
-  const StepResult result = runner_.Collect();
+  const step::Result result = runner_.Collect();
   doing_ = EnginePulse::kTurning;
   scheduler_.Apply(result, clock_.Now());
   ++steps_;
@@ -232,7 +232,7 @@ void Engine::Loop::Shutdown() {
   doing_ = EnginePulse::kWaiting;
 }
 
-Engine::Engine(const EngineConfig& config, Runner& runner, const Clock& clock)
+Engine::Engine(const EngineConfig& config, step::Runner& runner, const Clock& clock)
     : loop_(std::make_unique<Loop>(config, runner, clock)) {}
 
 Engine::~Engine() { Stop(); }

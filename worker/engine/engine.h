@@ -8,8 +8,8 @@
 #include "common/clock.h"
 #include "worker/engine/prefix_use.h"
 #include "worker/engine/request.h"
-#include "worker/engine/runner.h"
 #include "worker/engine/token_stream.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::engine {
 
@@ -44,7 +44,7 @@ struct EnginePulse {
   Doing doing = kWaiting;
   std::uint64_t turns = 0;      // of the engine's loop, begun
   std::uint64_t collected = 0;  // steps taken back from the runner
-  std::vector<RankBeat> ranks;
+  std::vector<step::RankBeat> ranks;
 
   bool operator==(const EnginePulse&) const = default;
 };
@@ -55,7 +55,7 @@ struct EnginePulse {
 class Engine {
  public:
   // `runner` and `clock` must outlive the engine, which starts its thread at once.
-  Engine(const EngineConfig& config, Runner& runner, const Clock& clock);
+  Engine(const EngineConfig& config, step::Runner& runner, const Clock& clock);
   ~Engine();  // Stop()
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

@@ -16,7 +16,7 @@ class PrefillPace {
   // For so long the best step counts; without a newer one nothing is known.
   static constexpr Clock::Duration kMemory = std::chrono::minutes(1);
 
-  // REQUIRES: max_in_flight >= 1, as in RunnerLimits.
+  // REQUIRES: max_in_flight >= 1, as in Limits.
   explicit PrefillPace(std::int32_t max_in_flight) : max_in_flight_(max_in_flight) {}
 
   // A step of `tokens` inputs, mostly of prompts, came back at `now`, `took` after it was planned:

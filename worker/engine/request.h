@@ -1,13 +1,14 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/clock.h"
-#include "worker/engine/sampling.h"
+#include "worker/step/limits.h"
+#include "worker/step/result.h"
+#include "worker/step/sampling.h"
 
 namespace thinkwire::worker::engine {
 
@@ -19,13 +20,15 @@ inline constexpr std::size_t kMaxStopIds = 16;  // of a phase
 struct Request {
   std::string id;                        // for logs only
   std::vector<std::int32_t> prompt_ids;  // not empty, each in [0, vocab_size)
-  Phase start_phase = Phase::kReasoning;
-  SamplingParams sampling;
+  step::Phase start_phase = step::Phase::kReasoning;
+  step::SamplingParams sampling;  // num_biases: whatever it says, logit_bias counts
+  step::PerPhase<std::vector<step::LogitBias>> logit_bias =
+      {};                                  // ids ascending, <= kMaxLogitBiases
   std::optional<std::int32_t> max_tokens;  // >= 1; unset: the rest of max_model_len
   bool ignore_eos = false;                 // end-of-sequence ids are tokens like any other
   // By Phase: the output ends when one of these is drawn in it. Each in [0, vocab_size), at most
   // kMaxStopIds.
-  std::array<std::vector<std::int32_t>, kNumPhases> stop_ids;
+  step::PerPhase<std::vector<std::int32_t>> stop_ids = {};
   bool logprobs = false;  // of the chosen tokens
   // With `logprobs`: how many of the most probable tokens are told with each, [0, the lesser of
   // kMaxAlternatives and vocab_size].
@@ -51,8 +54,8 @@ enum class EndReason : std::uint8_t {
 struct Token {
   std::int32_t id = 0;
   float logprob = 0;  // 0 unless Request::logprobs
-  Phase phase = Phase::kReasoning;
-  std::vector<Alternative> alternatives = {};  // most probable first, ties lowest id first
+  step::Phase phase = step::Phase::kReasoning;
+  std::vector<step::Alternative> alternatives = {};  // most probable first, ties lowest id first
 };
 
 // The last thing a stream says.

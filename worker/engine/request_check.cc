@@ -12,7 +12,7 @@ namespace {
 // Also false for NaN.
 bool Within(float value, float low, float high) { return value >= low && value <= high; }
 
-absl::Status CheckPhaseSampling(const PhaseSampling& sampling, const char* phase) {
+absl::Status CheckPhaseSampling(const step::PhaseSampling& sampling, const char* phase) {
   if (!(sampling.temperature >= 0 && std::isfinite(sampling.temperature))) {
     return absl::InvalidArgumentError(
         absl::StrCat(phase, " temperature ", sampling.temperature, " is not a finite number >= 0"));
@@ -43,14 +43,14 @@ absl::Status CheckPhaseSampling(const PhaseSampling& sampling, const char* phase
   return absl::OkStatus();
 }
 
-absl::Status CheckLogitBias(const std::vector<LogitBias>& biases, std::int32_t vocab_size,
+absl::Status CheckLogitBias(const std::vector<step::LogitBias>& biases, std::int32_t vocab_size,
                             const char* phase) {
-  if (biases.size() > kMaxLogitBiases) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(phase, " logit biases are ", biases.size(), ", more than ", kMaxLogitBiases));
+  if (biases.size() > static_cast<std::size_t>(step::kMaxLogitBiases)) {
+    return absl::InvalidArgumentError(absl::StrCat(phase, " logit biases are ", biases.size(),
+                                                   ", more than ", step::kMaxLogitBiases));
   }
   std::int32_t last = -1;
-  for (const LogitBias& bias : biases) {
+  for (const step::LogitBias& bias : biases) {
     if (bias.id <= last || bias.id >= vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat(phase, " logit bias's id ", bias.id,
                                                      " is not in the vocabulary of ", vocab_size,
@@ -65,11 +65,13 @@ absl::Status CheckLogitBias(const std::vector<LogitBias>& biases, std::int32_t v
   return absl::OkStatus();
 }
 
-absl::Status CheckSampling(const SamplingParams& sampling, std::int32_t vocab_size) {
-  RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[0], "reasoning"));
-  RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[1], "answer"));
-  RETURN_IF_ERROR(CheckLogitBias(sampling.phases[0].logit_bias, vocab_size, "reasoning"));
-  RETURN_IF_ERROR(CheckLogitBias(sampling.phases[1].logit_bias, vocab_size, "answer"));
+absl::Status CheckSampling(const Request& request, std::int32_t vocab_size) {
+  const step::SamplingParams& sampling = request.sampling;
+  RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[step::Phase::kReasoning], "reasoning"));
+  RETURN_IF_ERROR(CheckPhaseSampling(sampling.phases[step::Phase::kAnswer], "answer"));
+  RETURN_IF_ERROR(
+      CheckLogitBias(request.logit_bias[step::Phase::kReasoning], vocab_size, "reasoning"));
+  RETURN_IF_ERROR(CheckLogitBias(request.logit_bias[step::Phase::kAnswer], vocab_size, "answer"));
   if (sampling.think_end_id < -1 || sampling.think_end_id >= vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat("think-end id ", sampling.think_end_id,
                                                    " is not in the vocabulary of ", vocab_size));
@@ -104,7 +106,7 @@ absl::Status CheckPrompt(const Request& request, std::int32_t vocab_size) {
 
 }  // namespace
 
-absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const RunnerLimits& limits) {
+absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const step::Limits& limits) {
   const auto prompt = static_cast<std::int64_t>(request.prompt_ids.size());
   const std::int64_t context = limits.max_model_len;
   const std::int64_t cache = std::int64_t{limits.num_blocks} * limits.block_tokens;
@@ -118,8 +120,8 @@ absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const RunnerLi
         "prompt of ", prompt, " tokens exceeds the whole KV cache of ", cache, " tokens"));
   }
   RETURN_IF_ERROR(CheckPrompt(request, limits.vocab_size));
-  RETURN_IF_ERROR(CheckSampling(request.sampling, limits.vocab_size));
-  const std::int32_t most_alternatives = std::min(kMaxAlternatives, limits.vocab_size);
+  RETURN_IF_ERROR(CheckSampling(request, limits.vocab_size));
+  const std::int32_t most_alternatives = std::min(step::kMaxAlternatives, limits.vocab_size);
   if (request.alternatives < 0 || request.alternatives > most_alternatives) {
     return absl::InvalidArgumentError(absl::StrCat("alternatives ", request.alternatives,
                                                    " are not in [0, ", most_alternatives, "]"));
@@ -127,8 +129,10 @@ absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const RunnerLi
   if (request.alternatives > 0 && !request.logprobs) {
     return absl::InvalidArgumentError("alternatives need logprobs");
   }
-  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[0], limits.vocab_size, "reasoning"));
-  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[1], limits.vocab_size, "answer"));
+  RETURN_IF_ERROR(
+      CheckStopIds(request.stop_ids[step::Phase::kReasoning], limits.vocab_size, "reasoning"));
+  RETURN_IF_ERROR(
+      CheckStopIds(request.stop_ids[step::Phase::kAnswer], limits.vocab_size, "answer"));
   // The last token drawn is never an input, so that it needs no room in the cache.
   const std::int64_t most = std::min(context, cache + 1) - prompt;
   if (!request.max_tokens) return static_cast<std::int32_t>(most);

@@ -8,7 +8,7 @@
 
 namespace thinkwire::worker::engine {
 
-Scheduler::Scheduler(SchedulerConfig config, const RunnerLimits& limits)
+Scheduler::Scheduler(SchedulerConfig config, const step::Limits& limits)
     : config_(std::move(config)),
       limits_(limits),
       pool_(limits.num_blocks),
@@ -79,7 +79,7 @@ std::optional<Clock::TimePoint> Scheduler::NextExpiry() const {
   return next;
 }
 
-void Scheduler::Apply(const StepResult& result, Clock::TimePoint now) {
+void Scheduler::Apply(const step::Result& result, Clock::TimePoint now) {
   CHECK(!in_flight_.empty() && in_flight_.front().step == result.step,
         "results come in the order of their plans");
   PlannedStep step = std::move(in_flight_.front());
@@ -93,8 +93,8 @@ void Scheduler::Apply(const StepResult& result, Clock::TimePoint now) {
   std::size_t drawn = 0;
   for (const PlannedRow& row : step.rows) {
     Sequence& sequence = *row.sequence;
-    sequence.OnCollected(row.sample);
-    if (row.sample) {
+    sequence.OnCollected(row.draws);
+    if (row.draws > 0) {
       CHECK(drawn < result.rows.size() && result.rows[drawn].slot == sequence.slot,
             "each sampling row has its result");
       Commit(sequence, result, result.rows[drawn++]);
@@ -105,7 +105,7 @@ void Scheduler::Apply(const StepResult& result, Clock::TimePoint now) {
   CHECK(drawn == result.rows.size(), "each result has its row");
 }
 
-void Scheduler::Commit(Sequence& sequence, const StepResult& result, const RowResult& row) {
+void Scheduler::Commit(Sequence& sequence, const step::Result& result, const step::RowResult& row) {
   if (sequence.state == SequenceState::kEnded) return;
   if (row.not_finite) {
     sequence.not_finite = true;
@@ -128,7 +128,7 @@ std::optional<EndReason> Scheduler::EndBy(const Sequence& sequence, const Token&
   };
   const Request& request = sequence.request();
   if (!request.ignore_eos && holds(config_.end_of_sequence_ids)) return EndReason::kEndOfSequence;
-  if (holds(request.stop_ids[static_cast<std::size_t>(token.phase)])) return EndReason::kStopId;
+  if (holds(request.stop_ids[token.phase])) return EndReason::kStopId;
   if (sequence.reached_max_tokens()) return EndReason::kLength;
   return std::nullopt;
 }

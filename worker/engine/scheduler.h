@@ -15,9 +15,9 @@
 #include "worker/engine/prefix_cache.h"
 #include "worker/engine/prefix_use.h"
 #include "worker/engine/request.h"
-#include "worker/engine/runner.h"
 #include "worker/engine/sequence.h"
 #include "worker/engine/waiting_queue.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::engine {
 
@@ -54,7 +54,7 @@ struct SchedulerConfig {
 // Threads: one (the engine's). Pure logic: waits for nothing, reads no clock.
 class Scheduler {
  public:
-  Scheduler(SchedulerConfig config, const RunnerLimits& limits);
+  Scheduler(SchedulerConfig config, const step::Limits& limits);
   ~Scheduler();  // REQUIRES: nothing in flight
 
   // REQUIRES: CheckRequest(request) == max_tokens; `handle` greater than all before.
@@ -73,10 +73,10 @@ class Scheduler {
 
   // The next step; no rows if no sequence can go on before a step in flight is collected or
   // something happens outside. REQUIRES: fewer than max_in_flight plans in flight.
-  StepPlan Plan(Clock::TimePoint now);
+  step::Plan Plan(Clock::TimePoint now);
 
   // Takes the result of the oldest plan in flight, which came back at `now`.
-  void Apply(const StepResult& result, Clock::TimePoint now);
+  void Apply(const step::Result& result, Clock::TimePoint now);
 
   void ReportQueue(Clock::TimePoint now) { queue_.Report(now); }
 
@@ -96,7 +96,7 @@ class Scheduler {
   // A row of a plan in flight.
   struct PlannedRow {
     Sequence* sequence;
-    bool sample;
+    std::int32_t draws;
   };
   struct PlannedStep {
     std::uint64_t step = 0;
@@ -107,11 +107,10 @@ class Scheduler {
   };
   // A plan in the making.
   struct Draft {
-    StepPlan plan;
+    step::Plan plan;
     std::vector<PlannedRow> rows;
     std::int32_t budget = 0;   // input tokens left
     std::int32_t waiting = 0;  // sequences that sit out until a block is given back
-    std::size_t biases = 0;    // in the plan's sampling changes
     Clock::TimePoint now;
   };
 
@@ -125,16 +124,16 @@ class Scheduler {
   bool IsTooLate(const Sequence& sequence, std::size_t cached_blocks, Clock::TimePoint now) const;
   std::vector<std::int32_t> CachedBlocks(const Sequence& sequence) const;
   void CountPrefixUse(const Sequence& sequence);
-  bool MaySample(Sequence& sequence, Clock::TimePoint now);
+  bool MayDraw(Sequence& sequence, Clock::TimePoint now);
   bool EnsureBlock(Sequence& sequence, Draft& draft);
-  void AddRow(Sequence& sequence, std::int32_t count, bool sample, Draft& draft);
+  void AddRow(Sequence& sequence, std::int32_t count, std::int32_t draws, Draft& draft);
   void TellRunner(Sequence& sequence, Draft& draft);
   // Whether the plan has room for what the runner must know before the sequence's first row. An
   // empty plan has, for any sequence.
   bool MayTell(const Sequence& sequence, const Draft& draft) const;
   void TellSampling(const Sequence& sequence, Draft& draft);
 
-  void Commit(Sequence& sequence, const StepResult& result, const RowResult& row);
+  void Commit(Sequence& sequence, const step::Result& result, const step::RowResult& row);
   // Why the sequence is over with `token` as its last, if it is.
   std::optional<EndReason> EndBy(const Sequence& sequence, const Token& token) const;
   // Puts the blocks of `sequence` that have become full into the prefix cache.
@@ -150,7 +149,7 @@ class Scheduler {
   void CheckCachedBlocks(const Sequence& sequence) const;
 
   const SchedulerConfig config_;
-  const RunnerLimits limits_;
+  const step::Limits limits_;
   BlockPool pool_;  // outlives the sequences and steps, which hold its blocks
   PrefixCache cache_;
   std::unordered_map<RequestHandle, std::unique_ptr<Sequence>> sequences_;

@@ -20,9 +20,13 @@ std::int32_t Headroom(std::size_t running, std::int32_t total_blocks) {
   return std::max(static_cast<std::int32_t>(running), total_blocks / 100);
 }
 
+std::size_t NumBiases(const Sequence& sequence) {
+  return static_cast<std::size_t>(sequence.request().sampling.num_biases());
+}
+
 }  // namespace
 
-StepPlan Scheduler::Plan(Clock::TimePoint now) {
+step::Plan Scheduler::Plan(Clock::TimePoint now) {
   CHECK(steps_in_flight() < limits_.max_in_flight, "a plan more than the runner takes");
   // From now on others may read what the step before writes. Only now, as the device has it
   // already.
@@ -47,9 +51,9 @@ void Scheduler::PlanDecodes(Draft& draft) {
   // EnsureBlock may preempt, which takes away only from the back and never the current one.
   for (std::size_t i = 0; i < running_.size() && draft.budget > 0; ++i) {
     Sequence& sequence = *running_[i];
-    if (!sequence.decoding() || !MaySample(sequence, draft.now)) continue;
+    if (!sequence.decoding() || !MayDraw(sequence, draft.now)) continue;
     if (!MayTell(sequence, draft) || !EnsureBlock(sequence, draft)) continue;
-    AddRow(sequence, 1, true, draft);
+    AddRow(sequence, 1, 1, draft);
   }
 }
 
@@ -62,10 +66,10 @@ void Scheduler::PlanPrefills(Draft& draft) {
 void Scheduler::PlanPrefill(Sequence& sequence, Draft& draft) {
   const std::int32_t left = sequence.committed() - sequence.computed();
   const std::int32_t count = std::min(left, draft.budget);
-  const bool sample = count == left;
-  if (sample && !MaySample(sequence, draft.now)) return;
+  const std::int32_t draws = count == left ? 1 : 0;
+  if (draws > 0 && !MayDraw(sequence, draft.now)) return;
   if (!MayTell(sequence, draft)) return;
-  AddRow(sequence, count, sample, draft);
+  AddRow(sequence, count, draws, draft);
 }
 
 void Scheduler::Admit(Draft& draft) {
@@ -126,10 +130,10 @@ void Scheduler::CountPrefixUse(const Sequence& sequence) {
   prefix_use_.hit_tokens += static_cast<std::uint64_t>(sequence.computed());
 }
 
-bool Scheduler::MaySample(Sequence& sequence, Clock::TimePoint now) {
+bool Scheduler::MayDraw(Sequence& sequence, Clock::TimePoint now) {
   if (!sequence.MayDraw()) return false;
   const std::size_t room = sequence.stream->room();
-  const auto in_flight = static_cast<std::size_t>(sequence.samples_in_flight());
+  const auto in_flight = static_cast<std::size_t>(sequence.draws_in_flight());
   if (room > in_flight) {
     sequence.full_at.reset();
     return true;
@@ -156,32 +160,32 @@ bool Scheduler::EnsureBlock(Sequence& sequence, Draft& draft) {
   }
 }
 
-void Scheduler::AddRow(Sequence& sequence, std::int32_t count, bool sample, Draft& draft) {
-  StepPlan& plan = draft.plan;
+void Scheduler::AddRow(Sequence& sequence, std::int32_t count, std::int32_t draws, Draft& draft) {
+  step::Plan& plan = draft.plan;
   TellRunner(sequence, draft);
-  Row row{.slot = sequence.slot,
-          .first_position = sequence.computed(),
-          .count = count,
-          .first_id = kLastSampled,
-          .sample = sample,
-          .logprob = sample && sequence.request().logprobs,
-          .alternatives = sample ? sequence.request().alternatives : 0,
-          .adjusted = sample && sequence.request().sampling.adjusts(),
-          .phase = sequence.phase()};
-  if (sequence.samples_in_flight() == 0) {
+  step::Row row{.slot = sequence.slot,
+                .first_position = sequence.computed(),
+                .count = count,
+                .first_id = step::kLastDrawn,
+                .draws = draws,
+                .logprob = draws > 0 && sequence.request().logprobs,
+                .alternatives = draws > 0 ? sequence.request().alternatives : 0,
+                .adjusted = draws > 0 && sequence.request().sampling.adjusts(),
+                .phase = sequence.phase()};
+  if (sequence.draws_in_flight() == 0) {
     row.first_id = static_cast<std::int32_t>(plan.input_ids.size());
     const auto first = sequence.ids().begin() + sequence.computed();
     plan.input_ids.insert(plan.input_ids.end(), first, first + count);
   }
   plan.rows.push_back(row);
-  draft.rows.push_back({.sequence = &sequence, .sample = sample});
+  draft.rows.push_back({.sequence = &sequence, .draws = draws});
   draft.budget -= count;
   recomputed_tokens_ += static_cast<std::uint64_t>(sequence.RecomputedOf(count));
-  sequence.OnSubmitted(count, sample);
+  sequence.OnSubmitted(count, draws);
 }
 
 void Scheduler::TellRunner(Sequence& sequence, Draft& draft) {
-  StepPlan& plan = draft.plan;
+  step::Plan& plan = draft.plan;
   for (; sequence.blocks_told < sequence.num_blocks(); ++sequence.blocks_told) {
     plan.block_table_changes.push_back({.slot = sequence.slot,
                                         .index = sequence.blocks_told,
@@ -195,22 +199,26 @@ bool Scheduler::MayTell(const Sequence& sequence, const Draft& draft) const {
   const std::size_t counted = sequence.counted_prompt().size() + sequence.counted_draws().size();
   return draft.plan.counted_ids.size() + counted <=
              static_cast<std::size_t>(limits_.max_model_len) &&
-         draft.biases + sequence.request().sampling.num_biases() <= kMaxPlanBiases;
+         draft.plan.biases.size() + NumBiases(sequence) <= step::kMaxPlanBiases;
 }
 
 void Scheduler::TellSampling(const Sequence& sequence, Draft& draft) {
   std::vector<std::int32_t>& counted = draft.plan.counted_ids;
   const auto prompt = sequence.counted_prompt();
   const auto drawn = sequence.counted_draws();
-  draft.plan.sampling_changes.push_back({.slot = sequence.slot,
-                                         .params = sequence.request().sampling,
-                                         .first_counted = static_cast<std::int32_t>(counted.size()),
-                                         .num_prompt = static_cast<std::int32_t>(prompt.size()),
-                                         .num_drawn = static_cast<std::int32_t>(drawn.size()),
-                                         .phase = sequence.phase()});
+  draft.plan.sampling_changes.push_back(
+      {.slot = sequence.slot,
+       .params = sequence.request().sampling,
+       .first_bias = static_cast<std::int32_t>(draft.plan.biases.size()),
+       .first_counted = static_cast<std::int32_t>(counted.size()),
+       .num_prompt = static_cast<std::int32_t>(prompt.size()),
+       .num_drawn = static_cast<std::int32_t>(drawn.size()),
+       .phase = sequence.phase()});
   counted.insert(counted.end(), prompt.begin(), prompt.end());
   counted.insert(counted.end(), drawn.begin(), drawn.end());
-  draft.biases += sequence.request().sampling.num_biases();
+  for (const auto& biases : sequence.request().logit_bias) {
+    draft.plan.biases.insert(draft.plan.biases.end(), biases.begin(), biases.end());
+  }
 }
 
 }  // namespace thinkwire::worker::engine

@@ -7,11 +7,23 @@
 
 namespace thinkwire::worker::engine {
 
+namespace {
+
+Request WithNumBiases(Request request) {
+  for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
+    request.sampling.phases[phase].num_biases =
+        static_cast<std::int32_t>(request.logit_bias[phase].size());
+  }
+  return request;
+}
+
+}  // namespace
+
 Sequence::Sequence(RequestHandle handle, Request request, std::int32_t max_tokens,
                    std::shared_ptr<TokenStream> stream)
     : stream(std::move(stream)),
       handle_(handle),
-      request_(std::move(request)),
+      request_(WithNumBiases(std::move(request))),
       max_tokens_(max_tokens),
       ids_(request_.prompt_ids),
       phase_(StartPhase(request_.start_phase, request_.prompt_ids, request_.sampling.think_end_id),
@@ -22,23 +34,23 @@ std::int32_t Sequence::RecomputedOf(std::int32_t count) const {
   return std::clamp(lost_ - computed_, 0, count);
 }
 
-void Sequence::OnSubmitted(std::int32_t count, bool sample) {
+void Sequence::OnSubmitted(std::int32_t count, std::int32_t draws) {
   computed_ += count;
   ++steps_in_flight_;
-  if (sample) ++samples_in_flight_;
-  CHECK(computed_ <= committed() + samples_in_flight_, "inputs are known or being drawn");
+  draws_in_flight_ += draws;
+  CHECK(computed_ <= committed() + draws_in_flight_, "inputs are known or being drawn");
 }
 
-void Sequence::OnCollected(bool sample) {
+void Sequence::OnCollected(std::int32_t draws) {
   CHECK(steps_in_flight_ > 0, "a step is collected once");
   --steps_in_flight_;
-  if (sample) --samples_in_flight_;
+  draws_in_flight_ -= draws;
 }
 
 Token Sequence::Commit(std::int32_t id, float logprob) {
   ids_.push_back(id);
   ++generated_;
-  const Phase phase = phase_.Next(id);
+  const step::Phase phase = phase_.Next(id);
   if (phase != phase_.phase()) phase_begin_ = committed();
   return Token{.id = id, .logprob = logprob, .phase = phase};
 }

@@ -24,8 +24,8 @@ enum class SequenceState : std::uint8_t {
 // One output's progress.
 // Committed are the ids that the host knows: prompt and drawn. Computed are the positions whose
 // inputs were handed to the runner, whether or not that step was collected. Invariants:
-// (1) computed <= committed + samples_in_flight;
-// (2) samples_in_flight > 0 only when computed == committed + samples_in_flight - 1, that is, the
+// (1) computed <= committed + draws_in_flight;
+// (2) draws_in_flight > 0 only when computed == committed + draws_in_flight - 1, that is, the
 //     next input is the id that is being drawn;
 // (3) the blocks cover every computed position;
 // (4) the first blocks_cached blocks are in the prefix cache, each after the one before it, and are
@@ -42,10 +42,10 @@ class Sequence {
   const std::vector<std::int32_t>& ids() const { return ids_; }
   std::int32_t committed() const { return static_cast<std::int32_t>(ids_.size()); }
   std::int32_t computed() const { return computed_; }
-  std::int32_t samples_in_flight() const { return samples_in_flight_; }
+  std::int32_t draws_in_flight() const { return draws_in_flight_; }
   std::int32_t steps_in_flight() const { return steps_in_flight_; }
   std::int32_t generated() const { return generated_; }
-  Phase phase() const { return phase_.phase(); }  // of the token after the committed ones
+  step::Phase phase() const { return phase_.phase(); }  // of the token after the committed ones
 
   // The committed ids that penalties count: of the prompt, if any of them does, and those drawn in
   // phase().
@@ -56,16 +56,16 @@ class Sequence {
   bool decoding() const { return computed_ + 1 >= committed(); }
 
   // The token limit leaves something to draw beyond what is in flight.
-  bool MayDraw() const { return generated_ + samples_in_flight_ < max_tokens_; }
+  bool MayDraw() const { return generated_ + draws_in_flight_ < max_tokens_; }
   bool reached_max_tokens() const { return generated_ >= max_tokens_; }
 
   // How many of the next `count` inputs were computed before, and lost with their blocks.
   std::int32_t RecomputedOf(std::int32_t count) const;
 
   // A row of `count` inputs was handed to the runner.
-  void OnSubmitted(std::int32_t count, bool sample);
+  void OnSubmitted(std::int32_t count, std::int32_t draws);
   // The oldest row in flight was collected.
-  void OnCollected(bool sample);
+  void OnCollected(std::int32_t draws);
   // `id` was drawn.
   Token Commit(std::int32_t id, float logprob);
 
@@ -105,7 +105,7 @@ class Sequence {
   std::vector<std::int32_t> ids_;
   std::int32_t computed_ = 0;
   std::int32_t lost_ = 0;  // the most that Release made it forget
-  std::int32_t samples_in_flight_ = 0;
+  std::int32_t draws_in_flight_ = 0;
   std::int32_t steps_in_flight_ = 0;
   std::int32_t generated_ = 0;
   PhaseMachine phase_;

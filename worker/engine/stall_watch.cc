@@ -14,11 +14,11 @@ constexpr auto kLookEvery = std::chrono::milliseconds(100);
 constexpr int kExitStalled = 70;  // as after a CUDA error: the process is of no use, restart it
 
 // Where each rank is, and which of them is behind the others.
-std::string Whereabouts(const std::vector<RankBeat>& ranks) {
+std::string Whereabouts(const std::vector<step::RankBeat>& ranks) {
   std::string text;
   std::size_t last = 0;
   bool same = true;
-  const auto is_before = [](const RankBeat& a, const RankBeat& b) {
+  const auto is_before = [](const step::RankBeat& a, const step::RankBeat& b) {
     return a.step != b.step ? a.step < b.step : a.layer < b.layer;
   };
   for (std::size_t r = 0; r < ranks.size(); ++r) {

@@ -22,36 +22,31 @@ namespace thinkwire::worker::kernels {
 // of one may take the place of the other's.
 inline constexpr std::uint32_t kInPrompt = 1U << 31;
 
-HOST_DEVICE inline std::uint32_t DrawsOf(int phase, std::uint32_t times) {
+HOST_DEVICE inline std::uint32_t DrawsOf(step::Phase phase, std::uint32_t times) {
   return static_cast<std::uint32_t>(phase) << 30 | times;
 }
-HOST_DEVICE inline std::uint32_t TimesDrawn(std::uint32_t word, int phase) {
+HOST_DEVICE inline std::uint32_t TimesDrawn(std::uint32_t word, step::Phase phase) {
   const std::uint32_t draws = word & ~kInPrompt;
   return draws >> 30 == static_cast<std::uint32_t>(phase) ? draws & ((1U << 30) - 1) : 0;
 }
-HOST_DEVICE inline std::uint32_t WithOneMoreDraw(std::uint32_t word, int phase) {
+HOST_DEVICE inline std::uint32_t WithOneMoreDraw(std::uint32_t word, step::Phase phase) {
   return (word & kInPrompt) | DrawsOf(phase, TimesDrawn(word, phase) + 1);
 }
 
-HOST_DEVICE inline bool CountsDraws(const SlotSampling& slot, int phase) {
-  return slot.repetition_penalty[phase] != 1.0F || slot.frequency_penalty[phase] != 0.0F ||
-         slot.presence_penalty[phase] != 0.0F;
-}
-
 // `word` is 0 where nothing is counted.
-HOST_DEVICE inline float Adjusted(float x, float bias, std::uint32_t word, const SlotSampling& slot,
-                                  int phase) {
+HOST_DEVICE inline float Adjusted(float x, float bias, std::uint32_t word,
+                                  const step::PhaseSampling& sampling, step::Phase phase) {
   constexpr float kGreatest = std::numeric_limits<float>::max();
   if (!(x >= -kGreatest && x <= kGreatest)) return x;
   x += bias;
   const std::uint32_t times = TimesDrawn(word, phase);
   if (times > 0 || (word & kInPrompt) != 0) {
-    const float repetition = slot.repetition_penalty[phase];
+    const float repetition = sampling.repetition_penalty;
     x = x > 0.0F ? x / repetition : x * repetition;
   }
   if (times > 0) {
-    x = __builtin_fmaf(-slot.frequency_penalty[phase], static_cast<float>(times), x);
-    x -= slot.presence_penalty[phase];
+    x = __builtin_fmaf(-sampling.frequency_penalty, static_cast<float>(times), x);
+    x -= sampling.presence_penalty;
   }
   return x > kGreatest ? kGreatest : x < -kGreatest ? -kGreatest : x;
 }

@@ -8,6 +8,8 @@
 
 #include "worker/kernels/buffer.h"
 #include "worker/kernels/tensor.h"
+#include "worker/step/limits.h"
+#include "worker/step/sampling.h"
 
 // The op contract: what every device computes, one virtual call an op at fused size.
 //
@@ -73,43 +75,22 @@ struct KvLayer {
 };
 
 // How each logits row draws. All pointers are device arrays of length L unless said.
-struct SampleView {
+struct DrawView {
   std::int32_t num_rows = 0;                // L
   const std::int32_t* slots = nullptr;      // -1 padding; any other at most once
   const std::int32_t* positions = nullptr;  // of the token to draw
   const std::int32_t* input_ids = nullptr;  // the row's last input token
-  const std::uint8_t* phases = nullptr;     // 0 reasoning, 1 answer
+  const step::Phase* phases = nullptr;      // of the token to draw
   // Reasoning rows whose input is the slot's think_end id draw as answer rows.
-  const struct SlotSampling* slot_sampling = nullptr;  // [Q]
+  const step::SamplingParams* slot_sampling = nullptr;  // [Q]
   std::int32_t vocab_size = 0;  // columns from here on are padding and are never drawn
 };
 
-// Device copy of a slot's parameters; engine/sampling.h says what they mean.
-struct SlotSampling {
-  float temperature[2];
-  float top_p[2];
-  float min_p[2];
-  std::int32_t top_k[2];
-  std::uint64_t seed;
-  std::uint32_t output_index;
-  std::int32_t think_end_id;
-  float repetition_penalty[2] = {1, 1};
-  float presence_penalty[2] = {0, 0};
-  float frequency_penalty[2] = {0, 0};
-  std::int32_t num_biases[2] = {0, 0};  // in use of AdjustView::biases
-};
-
-// Added to the logit of `id`.
-struct LogitBias {
-  std::int32_t id;
-  float bias;
-};
-inline constexpr std::int32_t kMaxLogitBiases = 1024;  // of a slot's phase
-
 // What AdjustLogits adjusts by, beside the slots' parameters. Device memory.
 struct AdjustView {
-  const LogitBias* biases = nullptr;  // [Q, 2, kMaxLogitBiases]: by slot and phase, each id once
-  Tensor counts;                      // i32 [Q, V]: words of adjust.h, by slot and id
+  const step::LogitBias* biases =
+      nullptr;    // [Q, 2, kMaxLogitBiases]: by slot and phase, each id once
+  Tensor counts;  // i32 [Q, V]: words of adjust.h, by slot and id
 };
 
 // A slot's counts begin anew, with ids of the prompt and then ids drawn in `phase`.
@@ -118,11 +99,8 @@ struct CountsBegin {
   std::int32_t first;  // of its ids
   std::int32_t num_prompt;
   std::int32_t num_drawn;
-  std::int32_t phase;
+  step::Phase phase;
 };
-
-// The most ids that Logprobs gives beside a row's own.
-inline constexpr std::int32_t kMaxAlternatives = 20;
 
 // What Logprobs gives of each row. All pointers are device arrays.
 struct LogprobsView {
@@ -238,10 +216,10 @@ class Backend {
   // to[index[i]] = values[i]. All i32; index, values [n], each index at most once.
   virtual void Scatter(const Tensor& index, const Tensor& values, const Tensor& to) = 0;
 
-  // ids[t] = source_slot[t] >= 0 ? last_sampled[source_slot[t]] : given[t].
-  // given, source_slot, ids i32 [T]; last_sampled i32 [Q].
+  // ids[t] = source_slot[t] >= 0 ? last_drawn[source_slot[t]] : given[t].
+  // given, source_slot, ids i32 [T]; last_drawn i32 [Q].
   virtual void GatherInputIds(const Tensor& given, const Tensor& source_slot,
-                              const Tensor& last_sampled, const Tensor& ids) = 0;
+                              const Tensor& last_drawn, const Tensor& ids) = 0;
 
   // out[t] = table[ids[t]]. ids i32 [T]; table bf16 [V, E]; out act [T, E].
   virtual void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) = 0;
@@ -281,28 +259,27 @@ class Backend {
   // adjusted = logits with the biases and penalties of each row's slot and phase (adjust.h has the
   // formula and the order); of rows that have none, logits. logits f32 [L, V of all ranks];
   // adjusted f32 [L, vocab_size].
-  virtual void AdjustLogits(const Tensor& logits, const SampleView& view, const AdjustView& adjust,
+  virtual void AdjustLogits(const Tensor& logits, const DrawView& view, const AdjustView& adjust,
                             const Tensor& adjusted) = 0;
 
   // counts i32 [Q, V], ids [n], begins [num_begins], each slot once: device memory.
   virtual void BeginCounts(const CountsBegin* begins, std::int32_t num_begins,
                            const std::int32_t* ids, const Tensor& counts) = 0;
 
-  // Counts what Sample drew, ids i32 [L], for the rows whose slot and phase have a penalty.
-  virtual void CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) = 0;
+  // Counts what Draw drew, ids i32 [L], for the rows whose slot and phase have a penalty.
+  virtual void CountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts) = 0;
 
   // Draws a token for each row: Gumbel-max over the kept set (temperature, top_k, top_p, min_p in
   // that order; ties to the lowest id; temperature 0 is argmax), noise from
   // Philox4x32-10(key = seed; counter = token id, position, output index, 0).
   // logits f32 [L, V of all ranks]; ids i32 [L]; logprobs f32 [L] (log softmax of the raw logits
-  // at the drawn id); not_finite i32 [L] (1: a NaN or infinity among the logits); last_sampled
+  // at the drawn id); not_finite i32 [L] (1: a NaN or infinity among the logits); last_drawn
   // i32 [Q]: gets the drawn id at the row's slot.
-  virtual void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
-                      const Tensor& logprobs, const Tensor& not_finite,
-                      const Tensor& last_sampled) = 0;
+  virtual void Draw(const Tensor& logits, const DrawView& view, const Tensor& ids,
+                    const Tensor& logprobs, const Tensor& not_finite, const Tensor& last_drawn) = 0;
 
-  // Log softmax of logits f32 [L, V of all ranks] at the view's ids, the bits that Sample gives,
-  // and at the rows' most probable ids. Rows that Sample would flag get nothing.
+  // Log softmax of logits f32 [L, V of all ranks] at the view's ids, the bits that Draw gives,
+  // and at the rows' most probable ids. Rows that Draw would flag get nothing.
   virtual void Logprobs(const Tensor& logits, const LogprobsView& view) = 0;
 };
 

@@ -7,10 +7,13 @@
 
 namespace thinkwire::worker::kernels {
 
-// The phase that row l draws in, 0 reasoning or 1 answer, by SampleView's rule. `slot` is its
+// The phase that row l draws in, by DrawView's rule. `slot` is its
 // slot's.
-HOST_DEVICE inline int PhaseOf(const SampleView& view, std::int64_t l, const SlotSampling& slot) {
-  return view.phases[l] != 0 || view.input_ids[l] == slot.think_end_id ? 1 : 0;
+HOST_DEVICE inline step::Phase PhaseOf(const DrawView& view, std::int64_t l,
+                                       const step::SamplingParams& slot) {
+  const bool answers =
+      view.phases[l] == step::Phase::kAnswer || view.input_ids[l] == slot.think_end_id;
+  return answers ? step::Phase::kAnswer : step::Phase::kReasoning;
 }
 
 }  // namespace thinkwire::worker::kernels

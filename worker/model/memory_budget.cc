@@ -11,8 +11,6 @@
 namespace thinkwire::worker::model {
 namespace {
 
-using engine::RunnerLimits;
-
 std::string GiB(std::int64_t bytes) {
   return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
 }
@@ -22,15 +20,15 @@ std::int64_t EmbeddingBytes(const ModelConfig& config) {
 }
 
 // What logit biases and penalties take on each rank: a sequence's counts, adjusted logits, biases.
-std::int64_t AdjustingBytes(const RunnerLimits& limits) {
-  constexpr auto kBiasBytes = static_cast<std::int64_t>(
-      engine::kNumPhases * engine::kMaxLogitBiases * sizeof(kernels::LogitBias));
+std::int64_t AdjustingBytes(const step::Limits& limits) {
+  constexpr auto kBiasBytes =
+      static_cast<std::int64_t>(step::kNumPhases * step::kMaxLogitBiases * sizeof(step::LogitBias));
   return limits.max_num_seqs * (8 * std::int64_t{limits.vocab_size} + kBiasBytes);
 }
 
 // On each device. Activations and scratch memory grow with the tokens of a step, logits with the
 // sequences; recorded steps and the libraries' own memory come out of a fixed reserve.
-std::int64_t WorkspaceBytes(const ModelConfig& config, const RunnerLimits& limits,
+std::int64_t WorkspaceBytes(const ModelConfig& config, const step::Limits& limits,
                             const RankShape& shape, std::int64_t ranks) {
   constexpr std::int64_t kReserveBytes = std::int64_t{3} << 29;
   const std::int64_t qkv = (shape.num_heads + 2 * shape.num_kv_heads) * config.head_dim;
@@ -41,7 +39,7 @@ std::int64_t WorkspaceBytes(const ModelConfig& config, const RunnerLimits& limit
 }
 
 absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelConfig& config,
-                                                const RunnerLimits& limits,
+                                                const step::Limits& limits,
                                                 const MemoryOffer& offer, KvCacheDemand demand) {
   const std::int64_t embedding = EmbeddingBytes(config);
   const std::int64_t weights = (2 * CountParameters(config) - embedding) / offer.ranks + embedding;
@@ -72,7 +70,7 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelConfig& config,
 
 }  // namespace
 
-absl::StatusOr<std::int32_t> ChooseBlocks(const ModelConfig& config, const RunnerLimits& limits,
+absl::StatusOr<std::int32_t> ChooseBlocks(const ModelConfig& config, const step::Limits& limits,
                                           const MemoryOffer& offer) {
   const KvLayout layout = GroupedQueryKvLayout(config, ShapeOfRank(config, 0, offer.ranks),
                                                limits.block_tokens, offer.dtype);

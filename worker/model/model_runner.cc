@@ -19,8 +19,6 @@
 namespace thinkwire::worker::model {
 namespace {
 
-using engine::RunnerLimits;
-
 // What the backends' KV layouts are built of.
 constexpr std::int32_t kBlockTokensUnit = 16;
 
@@ -32,14 +30,14 @@ absl::Status CheckRange(absl::string_view name, std::int32_t value, std::int32_t
 }
 
 // Limits without num_blocks, or the first option that is out of range.
-absl::StatusOr<RunnerLimits> ChooseLimits(const ModelOptions& options, const ModelConfig& config) {
+absl::StatusOr<step::Limits> ChooseLimits(const ModelOptions& options, const ModelConfig& config) {
   constexpr std::int32_t kMaxSlots = 4096;
   constexpr std::int32_t kMaxBatchedTokens = 1 << 16;
   constexpr std::int32_t kMaxBlockTokens = 256;
   constexpr std::int32_t kMaxInFlight = 8;
   const auto longest = static_cast<std::int32_t>(config.max_position_embeddings);
   const auto rows = static_cast<std::int32_t>(config.vocab_size);
-  RunnerLimits limits;
+  step::Limits limits;
   limits.max_num_seqs = options.max_num_seqs;
   limits.max_num_batched_tokens = options.max_num_batched_tokens;
   limits.max_model_len = options.max_model_len == 0 ? longest : options.max_model_len;
@@ -71,7 +69,7 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
   return checkpoint;
 }
 
-ModelInfo Describe(const ModelConfig& config, const RunnerLimits& limits,
+ModelInfo Describe(const ModelConfig& config, const step::Limits& limits,
                    const WeightSource& source, const std::string& device, std::int32_t ranks) {
   ModelInfo info;
   info.architecture = config.architecture;
@@ -89,7 +87,7 @@ ModelInfo Describe(const ModelConfig& config, const RunnerLimits& limits,
 // A model whose options and files are right, before a device is asked for anything.
 struct CheckedModel {
   ModelConfig config;
-  RunnerLimits limits;
+  step::Limits limits;
   std::unique_ptr<WeightSource> weights;
   Fault fault;
 };

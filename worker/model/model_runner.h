@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "worker/engine/runner.h"
 #include "worker/kernels/backend.h"
 #include "worker/parallel/communicator.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
@@ -50,7 +50,7 @@ struct ModelInfo {
 };
 
 // A loaded model that computes steps: one thread a rank.
-class ModelRunner : public engine::Runner {
+class ModelRunner : public step::Runner {
  public:
   virtual const ModelInfo& info() const = 0;
 

@@ -4,7 +4,7 @@
 
 namespace thinkwire::worker::model {
 
-Rank::Rank(const ModelConfig& config, const RankShape& shape, const engine::RunnerLimits& limits,
+Rank::Rank(const ModelConfig& config, const RankShape& shape, const step::Limits& limits,
            const WeightSource& source, std::span<const float> rope, kernels::Backend& backend,
            parallel::Communicator& communicator)
     : limits_(limits),
@@ -54,7 +54,7 @@ void Rank::RecordDecodes() {
   backend_.Synchronize();  // a device that fails does so before it is asked for tokens
 }
 
-void Rank::Step(const engine::StepPlan& plan, StepStamps* stamps) {
+void Rank::Step(const step::Plan& plan, StepStamps* stamps) {
   heartbeat_.Step(plan.step);
   const Decode* decode = nullptr;
   if (decodes_.empty() || !IsDecodeOnly(plan)) {
@@ -77,13 +77,13 @@ void Rank::Step(const engine::StepPlan& plan, StepStamps* stamps) {
   if (stamps != nullptr) stamps->End(plan.step);
 }
 
-kernels::Tensor Rank::Forward(const engine::StepPlan& plan) {
+kernels::Tensor Rank::Forward(const step::Plan& plan) {
   batch_.Load(plan);
   return ComputeLogits();
 }
 
 kernels::Tensor Rank::ComputeLogits() {
-  batch_.GatherIds(sampler_.last_sampled());
+  batch_.GatherIds(sampler_.last_drawn());
   return decoder_.Forward(batch_);
 }
 

@@ -5,7 +5,6 @@
 #include <memory>
 #include <span>
 
-#include "worker/engine/runner.h"
 #include "worker/kernels/backend.h"
 #include "worker/model/checkpoint/model_config.h"
 #include "worker/model/layers/decoder.h"
@@ -17,6 +16,7 @@
 #include "worker/model/step/step_stamps.h"
 #include "worker/parallel/communicator.h"
 #include "worker/parallel/muted_communicator.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
@@ -26,7 +26,7 @@ class Rank {
  public:
   // Loads the rank's share of `source`, which is not used afterwards. `config`, `backend` and
   // `communicator` must outlive the rank.
-  Rank(const ModelConfig& config, const RankShape& shape, const engine::RunnerLimits& limits,
+  Rank(const ModelConfig& config, const RankShape& shape, const step::Limits& limits,
        const WeightSource& source, std::span<const float> rope, kernels::Backend& backend,
        parallel::Communicator& communicator);
   ~Rank();  // waits for the device
@@ -42,13 +42,13 @@ class Rank {
   void RecordDecodes();
 
   // Computes `plan` and draws, between two stamps if there are any.
-  void Step(const engine::StepPlan& plan, StepStamps* stamps);
+  void Step(const step::Plan& plan, StepStamps* stamps);
 
   // What the last Step drew, as Sampler::drawn; L = 0 if nothing.
   kernels::Tensor drawn() const { return sampler_.drawn(batch_); }
 
   // Instead of Step: computes `plan` up to its logits, as Decoder::Forward returns them.
-  kernels::Tensor Forward(const engine::StepPlan& plan);
+  kernels::Tensor Forward(const step::Plan& plan);
 
   const RankWeights& weights() const { return weights_; }
 
@@ -68,7 +68,7 @@ class Rank {
   kernels::Tensor ComputeLogits();
   void ComputeStep();
 
-  const engine::RunnerLimits limits_;
+  const step::Limits limits_;
   kernels::Backend& backend_;
   const RankShape shape_;
   const RankWeights weights_;

@@ -11,9 +11,6 @@
 
 namespace thinkwire::worker::model {
 
-using engine::StepPlan;
-using engine::StepResult;
-
 struct ThreadedRunner::Loading {
   const WeightSource& source;
   const std::vector<float> rope;
@@ -69,33 +66,33 @@ void ThreadedRunner::RunRank(int rank, Loading& loading) {
   loading.warm.arrive_and_wait();
   computer.RecordDecodes();
   loading.ready.count_down();
-  while (const std::shared_ptr<const StepPlan> plan = channel_.Receive(rank)) {
+  while (const std::shared_ptr<const step::Plan> plan = channel_.Receive(rank)) {
     fault.Meet(plan->step);
     computer.Step(*plan, rank == 0 ? stamps_.get() : nullptr);
     if (rank == 0) results_->Push(plan->step, computer.drawn());
   }
 }
 
-void ThreadedRunner::Submit(StepPlan plan) {
+void ThreadedRunner::Submit(step::Plan plan) {
   CHECK(in_flight_.size() < static_cast<std::size_t>(parts_.limits.max_in_flight),
         "more plans in flight than allowed");
   CHECK(plan.step == last_step_ + 1, "a plan out of order");
   last_step_ = plan.step;
   if (parts_.fault.kind == Fault::Kind::kStuckEngine && parts_.fault.step == plan.step) Hang();
-  in_flight_.push_back(std::make_shared<const StepPlan>(std::move(plan)));
+  in_flight_.push_back(std::make_shared<const step::Plan>(std::move(plan)));
   channel_.Send(in_flight_.back());
 }
 
-StepResult ThreadedRunner::Collect() {
+step::Result ThreadedRunner::Collect() {
   CHECK(!in_flight_.empty(), "no plan is in flight");
-  StepResult result = results_->Pop(*in_flight_.front());
+  step::Result result = results_->Pop(*in_flight_.front());
   in_flight_.pop_front();
   if (stamps_ != nullptr) stamps_->Collected(result.step);
   return result;
 }
 
-std::vector<engine::RankBeat> ThreadedRunner::beats() const {
-  std::vector<engine::RankBeat> beats;
+std::vector<step::RankBeat> ThreadedRunner::beats() const {
+  std::vector<step::RankBeat> beats;
   for (const Heartbeat* heartbeat : heartbeats_) beats.push_back(heartbeat->Read());
   return beats;
 }

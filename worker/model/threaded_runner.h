@@ -31,7 +31,7 @@ class ThreadedRunner final : public ModelRunner {
   struct Parts {
     ModelConfig config;
     ModelInfo info;  // without what the weights take
-    engine::RunnerLimits limits;
+    step::Limits limits;
     Devices devices;
     bool stamp_steps = false;
     Fault fault;
@@ -42,10 +42,10 @@ class ThreadedRunner final : public ModelRunner {
   ~ThreadedRunner() override;  // steps in flight are computed, and their results dropped
 
   const ModelInfo& info() const override { return parts_.info; }
-  const engine::RunnerLimits& limits() const override { return parts_.limits; }
-  void Submit(engine::StepPlan plan) override;
-  engine::StepResult Collect() override;
-  std::vector<engine::RankBeat> beats() const override;
+  const step::Limits& limits() const override { return parts_.limits; }
+  void Submit(step::Plan plan) override;
+  step::Result Collect() override;
+  std::vector<step::RankBeat> beats() const override;
   std::vector<double> TakeStepGaps() override;
 
  private:
@@ -59,12 +59,12 @@ class ThreadedRunner final : public ModelRunner {
   std::unique_ptr<ResultQueue> results_;      // of rank 0, built on its thread
   std::unique_ptr<StepStamps> stamps_;        // likewise; null without stamp_steps
   std::vector<const Heartbeat*> heartbeats_;  // by rank, each on its rank's thread
-  parallel::LocalStepChannel<engine::StepPlan> channel_;
+  parallel::LocalStepChannel<step::Plan> channel_;
   std::vector<std::thread> threads_;
   std::optional<parallel::GroupWatch> group_watch_;
 
   // Engine thread only.
-  std::deque<std::shared_ptr<const engine::StepPlan>> in_flight_;
+  std::deque<std::shared_ptr<const step::Plan>> in_flight_;
   std::uint64_t last_step_ = 0;
 
   // Summed over the ranks while they load.

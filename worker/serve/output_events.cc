@@ -8,8 +8,8 @@
 namespace thinkwire::worker::serve {
 namespace {
 
-using engine::Phase;
 using engine::Token;
+using step::Phase;
 
 v1::ReasoningFinishCause CauseOf(v1::FinishReason reason) {
   switch (reason) {
@@ -27,14 +27,14 @@ v1::ReasoningFinishCause CauseOf(v1::FinishReason reason) {
 
 template <class Event>
 void OutputEvents::SetTokens(std::span<const Token> tokens, Event* event) const {
-  const auto phase = static_cast<std::size_t>(phase_);
+  const Phase phase = phase_;
   const auto most = static_cast<std::size_t>(options_.alternatives[phase]);
   for (const Token& token : tokens) {
     event->add_token_ids(token.id);
     if (!options_.logprobs[phase]) continue;
     v1::TokenLogprob& logprob = *event->add_logprobs();
     logprob.set_logprob(token.logprob);
-    for (const engine::Alternative& alternative : std::span(token.alternatives).first(most)) {
+    for (const step::Alternative& alternative : std::span(token.alternatives).first(most)) {
       v1::TokenAlternative& out = *logprob.add_alternatives();
       out.set_token_id(alternative.id);
       out.set_logprob(alternative.logprob);
@@ -51,8 +51,10 @@ void OutputEvents::SetDelta(Event* event) {
 
 OutputEvents::OutputEvents(const text::Tokenizer& tokenizer, Options options)
     : options_(std::move(options)),
-      channels_{Channel{text::Detokenizer(tokenizer), text::StopMatcher(options_.stop_strings[0])},
-                Channel{text::Detokenizer(tokenizer), text::StopMatcher(options_.stop_strings[1])}},
+      channels_{Channel{text::Detokenizer(tokenizer),
+                        text::StopMatcher(options_.stop_strings[Phase::kReasoning])},
+                Channel{text::Detokenizer(tokenizer),
+                        text::StopMatcher(options_.stop_strings[Phase::kAnswer])}},
       phase_(options_.start_phase) {}
 
 void OutputEvents::Add(std::span<const Token> tokens, Clock::TimePoint now, Events* events) {
@@ -169,7 +171,7 @@ void OutputEvents::Finish(v1::FinishReason reason, const Token* last, Clock::Tim
 
 void OutputEvents::FinishAtStop(Clock::TimePoint now, Events* events) {
   const auto index = static_cast<std::size_t>(channel().matcher.Push("").matched);
-  const auto& stops = options_.stop_strings[static_cast<std::size_t>(phase_)];
+  const auto& stops = options_.stop_strings[phase_];
   Finish(v1::FINISH_REASON_STOP_STRING, nullptr, now, events);
   events->back().mutable_finished()->set_stop_string(stops[index]);
 }
@@ -199,7 +201,7 @@ bool OutputEvents::IsEndOfSequence(std::int32_t id) const {
 }
 
 bool OutputEvents::IsStopId(std::int32_t id) const {
-  const std::vector<std::int32_t>& ids = options_.stop_ids[static_cast<std::size_t>(phase_)];
+  const std::vector<std::int32_t>& ids = options_.stop_ids[phase_];
   return std::ranges::find(ids, id) != ids.end();
 }
 

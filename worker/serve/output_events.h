@@ -37,12 +37,11 @@ class OutputEvents {
 
   struct Options {
     std::int32_t output_index = 0;
-    engine::Phase start_phase = engine::Phase::kReasoning;
-    std::array<std::vector<std::string>, engine::kNumPhases> stop_strings;  // by Phase
-    std::array<std::vector<std::int32_t>, engine::kNumPhases> stop_ids;     // by Phase
-    std::array<bool, engine::kNumPhases> logprobs = {};                     // by Phase
-    std::array<std::int32_t, engine::kNumPhases> alternatives =
-        {};  // by Phase; at most the tokens'
+    step::Phase start_phase = step::Phase::kReasoning;
+    step::PerPhase<std::vector<std::string>> stop_strings;
+    step::PerPhase<std::vector<std::int32_t>> stop_ids;
+    step::PerPhase<bool> logprobs = {};
+    step::PerPhase<std::int32_t> alternatives = {};  // by Phase; at most the tokens'
     std::optional<std::int32_t> think_end_id;
     std::vector<std::int32_t> end_of_sequence_ids;  // empty: none ends the output
   };
@@ -97,7 +96,7 @@ class OutputEvents {
   void FinishAtStopId(const engine::Token& token, Clock::TimePoint now, Events* events);
   bool IsEndOfSequence(std::int32_t id) const;
   bool IsStopId(std::int32_t id) const;
-  Channel& channel() { return channels_[static_cast<std::size_t>(phase_)]; }
+  Channel& channel() { return channels_[phase_]; }
   // Sets the members that all events with tokens have.
   template <class Event>
   void SetTokens(std::span<const engine::Token> tokens, Event* event) const;
@@ -105,8 +104,8 @@ class OutputEvents {
   void SetDelta(Event* event);
 
   const Options options_;
-  std::array<Channel, engine::kNumPhases> channels_;
-  engine::Phase phase_;
+  step::PerPhase<Channel> channels_;
+  step::Phase phase_;
   bool strip_line_feeds_ = false;
   bool finished_ = false;
   Counts counts_;

@@ -54,13 +54,19 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
   const bool reasons =
       control.think_begin && control.think_end &&
       text::StartsInReasoning(out.prompt_ids, *control.think_begin, *control.think_end);
-  out.start_phase = reasons ? engine::Phase::kReasoning : engine::Phase::kAnswer;
+  out.start_phase = reasons ? step::Phase::kReasoning : step::Phase::kAnswer;
   const v1::PhaseSampling& reasoning = request.reasoning_sampling();
   const v1::PhaseSampling& answer = request.answer_sampling();
-  ASSIGN_OR_RETURN(out.stop_ids[0], ReadStopIds(reasoning, "reasoning_sampling"));
-  ASSIGN_OR_RETURN(out.stop_ids[1], ReadStopIds(answer, "answer_sampling"));
-  ASSIGN_OR_RETURN(out.sampling.phases[0], ReadSampling(reasoning, "reasoning_sampling"));
-  ASSIGN_OR_RETURN(out.sampling.phases[1], ReadSampling(answer, "answer_sampling"));
+  ASSIGN_OR_RETURN(out.stop_ids[step::Phase::kReasoning],
+                   ReadStopIds(reasoning, "reasoning_sampling"));
+  ASSIGN_OR_RETURN(out.stop_ids[step::Phase::kAnswer], ReadStopIds(answer, "answer_sampling"));
+  ASSIGN_OR_RETURN(out.sampling.phases[step::Phase::kReasoning],
+                   ReadSampling(reasoning, "reasoning_sampling"));
+  ASSIGN_OR_RETURN(out.sampling.phases[step::Phase::kAnswer],
+                   ReadSampling(answer, "answer_sampling"));
+  ASSIGN_OR_RETURN(out.logit_bias[step::Phase::kReasoning],
+                   ReadBiases(reasoning, "reasoning_sampling"));
+  ASSIGN_OR_RETURN(out.logit_bias[step::Phase::kAnswer], ReadBiases(answer, "answer_sampling"));
   out.sampling.seed = request.seed();
   out.sampling.think_end_id = control.think_end.value_or(-1);
   out.ignore_eos = request.ignore_eos();
@@ -71,10 +77,10 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
 
   OutputEvents::Options& output = reading.output;
   output.start_phase = out.start_phase;
-  output.stop_strings = {StopStrings(reasoning), StopStrings(answer)};
+  output.stop_strings = {{StopStrings(reasoning), StopStrings(answer)}};
   output.stop_ids = out.stop_ids;
-  output.logprobs = {reasoning.logprobs(), answer.logprobs()};
-  output.alternatives = {reasoning.top_logprobs(), answer.top_logprobs()};
+  output.logprobs = {{reasoning.logprobs(), answer.logprobs()}};
+  output.alternatives = {{reasoning.top_logprobs(), answer.top_logprobs()}};
   output.think_end_id = control.think_end;
   if (!request.ignore_eos()) output.end_of_sequence_ids = model_.end_of_sequence_ids;
   return reading;
@@ -137,9 +143,9 @@ absl::StatusOr<std::int32_t> RequestReader::ReadMaxTokens(const v1::GenerateRequ
   return request.max_tokens();
 }
 
-absl::StatusOr<engine::PhaseSampling> RequestReader::ReadSampling(const v1::PhaseSampling& sampling,
-                                                                  const char* field) const {
-  engine::PhaseSampling out;
+absl::StatusOr<step::PhaseSampling> RequestReader::ReadSampling(const v1::PhaseSampling& sampling,
+                                                                const char* field) const {
+  step::PhaseSampling out;
   if (sampling.has_temperature()) out.temperature = sampling.temperature();
   if (sampling.has_top_p()) out.top_p = sampling.top_p();
   if (sampling.has_min_p()) out.min_p = sampling.min_p();
@@ -152,16 +158,22 @@ absl::StatusOr<engine::PhaseSampling> RequestReader::ReadSampling(const v1::Phas
   if (sampling.has_repetition_penalty()) out.repetition_penalty = sampling.repetition_penalty();
   out.presence_penalty = sampling.presence_penalty();
   out.frequency_penalty = sampling.frequency_penalty();
+  return out;
+}
+
+absl::StatusOr<std::vector<step::LogitBias>> RequestReader::ReadBiases(
+    const v1::PhaseSampling& sampling, const char* field) const {
+  std::vector<step::LogitBias> biases;
   for (const auto& [id, bias] : sampling.logit_bias()) {
     if (id < 0 || id >= model_.limits.vocab_size) {
       return rpc::InvalidField(absl::StrCat(field, ".logit_bias"),
                                absl::StrCat("must name ids in [0, ", model_.limits.vocab_size,
                                             "), the vocabulary of the model, names ", id));
     }
-    out.logit_bias.push_back({id, bias});
+    biases.push_back({id, bias});
   }
-  std::ranges::sort(out.logit_bias, {}, &engine::LogitBias::id);
-  return out;
+  std::ranges::sort(biases, {}, &step::LogitBias::id);
+  return biases;
 }
 
 absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadStopIds(

@@ -10,8 +10,8 @@
 #include "common/clock.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "worker/engine/request.h"
-#include "worker/engine/runner.h"
 #include "worker/serve/output_events.h"
+#include "worker/step/runner.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/tokenizer.h"
 
@@ -21,7 +21,7 @@ namespace thinkwire::worker::serve {
 struct ServedModel {
   std::string name;
   std::string fingerprint;
-  engine::RunnerLimits limits;
+  step::Limits limits;
   std::vector<std::int32_t> end_of_sequence_ids;
   std::int32_t max_queue = 1024;
 };
@@ -53,8 +53,10 @@ class RequestReader {
                                                      v1::ThinkingMode mode) const;
   absl::StatusOr<std::int32_t> ReadMaxTokens(const v1::GenerateRequest& request,
                                              std::size_t prompt_tokens) const;
-  absl::StatusOr<engine::PhaseSampling> ReadSampling(const v1::PhaseSampling& sampling,
-                                                     const char* field) const;
+  absl::StatusOr<step::PhaseSampling> ReadSampling(const v1::PhaseSampling& sampling,
+                                                   const char* field) const;
+  absl::StatusOr<std::vector<step::LogitBias>> ReadBiases(const v1::PhaseSampling& sampling,
+                                                          const char* field) const;
   absl::StatusOr<std::vector<std::int32_t>> ReadStopIds(const v1::PhaseSampling& sampling,
                                                         const char* field) const;
   // Fails: INVALID_ARGUMENT, naming the element of `field` that is no id of the model.

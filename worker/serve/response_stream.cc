@@ -299,8 +299,8 @@ v1::GenerateResponse ResponseStream::MakeStarted() const {
   started.mutable_limits()->set_max_tokens(max_tokens_);
   started.mutable_limits()->set_max_model_len(shared_.model.limits.max_model_len);
   started.set_fingerprint(shared_.model.fingerprint);
-  started.set_first_phase(start_phase_ == engine::Phase::kReasoning ? v1::PHASE_REASONING
-                                                                    : v1::PHASE_ANSWER);
+  started.set_first_phase(start_phase_ == step::Phase::kReasoning ? v1::PHASE_REASONING
+                                                                  : v1::PHASE_ANSWER);
   return event;
 }
 

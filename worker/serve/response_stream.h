@@ -95,7 +95,7 @@ class ResponseStream final : public TextPool::Serial {
   const std::int32_t max_tokens_;
   const std::optional<Clock::TimePoint> deadline_;
   const std::uint64_t seed_;
-  const engine::Phase start_phase_;
+  const step::Phase start_phase_;
 
   const std::vector<std::int32_t> prompt_ids_;
 

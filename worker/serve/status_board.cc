@@ -130,7 +130,7 @@ void StatusBoard::DescribeRanks(std::uint64_t steps, Clock::TimePoint now,
   progress_.resize(pulse.ranks.size(), {.beat = {}, .at = now});
   for (std::size_t rank = 0; rank < pulse.ranks.size(); ++rank) {
     Progress& progress = progress_[rank];
-    const engine::RankBeat& beat = pulse.ranks[rank];
+    const step::RankBeat& beat = pulse.ranks[rank];
     const bool idle = pulse.doing == engine::EnginePulse::kWaiting;
     if (idle || steps != last_steps_ || beat != progress.beat) progress = {beat, now};
     const auto since =

@@ -71,7 +71,7 @@ class StatusBoard {
 
   // Board thread only.
   struct Progress {
-    engine::RankBeat beat;
+    step::RankBeat beat;
     Clock::TimePoint at;
   };
   std::uint64_t last_steps_ = 0;

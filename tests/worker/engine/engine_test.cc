@@ -43,7 +43,7 @@ class EngineTest : public testing::TestWithParam<std::tuple<std::int32_t, FakeRu
     return engine_->Submit(request, reader.stream()).value();
   }
 
-  RunnerLimits limits_ = MakeLimits(std::get<0>(GetParam()));
+  step::Limits limits_ = MakeLimits(std::get<0>(GetParam()));
   FakeModel model_{kVocab};
   FakeClock clock_;
   std::unique_ptr<FakeRunner> runner_;

@@ -9,11 +9,11 @@ namespace thinkwire::worker::engine {
 namespace {
 
 constexpr std::int32_t kEnd = 7;
-constexpr Phase R = Phase::kReasoning;
-constexpr Phase A = Phase::kAnswer;
+constexpr step::Phase R = step::Phase::kReasoning;
+constexpr step::Phase A = step::Phase::kAnswer;
 
-std::vector<Phase> Phases(PhaseMachine machine, const std::vector<std::int32_t>& ids) {
-  std::vector<Phase> phases;
+std::vector<step::Phase> Phases(PhaseMachine machine, const std::vector<std::int32_t>& ids) {
+  std::vector<step::Phase> phases;
   phases.reserve(ids.size());
   for (const std::int32_t id : ids) phases.push_back(machine.Next(id));
   return phases;
@@ -46,7 +46,7 @@ TEST(PhaseMachine, VocabularyWithoutThinkEndNeverLeaves) {
 }
 
 TEST(PhaseMachine, IsAConstant) {
-  constexpr Phase after = [] {
+  constexpr step::Phase after = [] {
     PhaseMachine machine(R, kEnd);
     machine.Next(kEnd);
     return machine.phase();
@@ -60,11 +60,11 @@ TEST(PhaseMachine, AnyChunkingGivesTheSamePhases) {
     std::mt19937 random(seed);
     std::vector<std::int32_t> ids(random() % 30);
     for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random() % 10);
-    const Phase start = random() % 4 == 0 ? A : R;
-    const std::vector<Phase> whole = Phases({start, kEnd}, ids);
+    const step::Phase start = random() % 4 == 0 ? A : R;
+    const std::vector<step::Phase> whole = Phases({start, kEnd}, ids);
     // Each chunk begins anew from the phase that the chunk before left.
-    std::vector<Phase> chunked;
-    Phase phase = start;
+    std::vector<step::Phase> chunked;
+    step::Phase phase = start;
     for (std::size_t at = 0; at < ids.size();) {
       PhaseMachine machine(phase, kEnd);
       for (std::size_t left = 1 + random() % 5; left > 0 && at < ids.size(); --left, ++at) {

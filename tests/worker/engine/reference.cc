@@ -13,10 +13,11 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
   if (request.sampling.counts_prompt()) {
     counted.prompt = {request.prompt_ids.begin(), request.prompt_ids.end()};
   }
-  bool thinking = request.start_phase == Phase::kReasoning;
+  bool thinking = request.start_phase == step::Phase::kReasoning;
   while (static_cast<std::int32_t>(output.tokens.size()) < max_tokens) {
-    const Phase phase = thinking ? Phase::kReasoning : Phase::kAnswer;
-    const FakeModel::Draw draw = model.Next(ids, request.sampling, phase, counted);
+    const step::Phase phase = thinking ? step::Phase::kReasoning : step::Phase::kAnswer;
+    const FakeModel::Draw draw =
+        model.Next(ids, request.sampling, request.logit_bias[phase], phase, counted);
     if (draw.not_finite) {
       output.reason = EndReason::kNotFinite;
       return output;
@@ -36,7 +37,7 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
       output.reason = EndReason::kEndOfSequence;
       return output;
     }
-    if (std::ranges::count(request.stop_ids[static_cast<std::size_t>(phase)], draw.id) > 0) {
+    if (std::ranges::count(request.stop_ids[phase], draw.id) > 0) {
       output.reason = EndReason::kStopId;
       return output;
     }
@@ -54,12 +55,12 @@ Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t
   }
   request.sampling.seed = seed;
   request.sampling.think_end_id = kThinkEnd;
-  request.sampling.phases[1].temperature = 0.3F;
+  request.sampling.phases[step::Phase::kAnswer].temperature = 0.3F;
   request.max_tokens = max_tokens;
   return request;
 }
 
-RunnerLimits MakeLimits(std::int32_t max_in_flight) {
+step::Limits MakeLimits(std::int32_t max_in_flight) {
   return {.max_num_seqs = 8,
           .max_num_batched_tokens = 64,
           .max_model_len = 256,

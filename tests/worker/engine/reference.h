@@ -24,7 +24,7 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
 // A request with `prompt_tokens` ids made from `seed`, which it also draws with.
 Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t max_tokens);
 
-RunnerLimits MakeLimits(std::int32_t max_in_flight);  // small, but nothing is tight
+step::Limits MakeLimits(std::int32_t max_in_flight);  // small, but nothing is tight
 
 // EXPECTs that `tokens` are the first ones of `expected`, and all of them if `complete`.
 void ExpectTokens(const std::vector<Token>& tokens, const Output& expected, bool complete);

@@ -48,7 +48,7 @@ class DeadlineTooSoonTest : public testing::TestWithParam<std::int32_t> {
     return reader.ending()->reason;
   }
 
-  RunnerLimits limits_ = MakeLimits(GetParam());
+  step::Limits limits_ = MakeLimits(GetParam());
   std::unique_ptr<Stepper> stepper_;
 };
 

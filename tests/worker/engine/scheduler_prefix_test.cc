@@ -14,7 +14,7 @@ using Ids = std::vector<std::int32_t>;
 // By D, the plans in flight.
 class SchedulerPrefixTest : public testing::TestWithParam<std::int32_t> {
  protected:
-  RunnerLimits limits_ = MakeLimits(GetParam());
+  step::Limits limits_ = MakeLimits(GetParam());
 
   bool ahead() const { return GetParam() == 2; }
 
@@ -51,7 +51,7 @@ TEST_P(SchedulerPrefixTest, OnlyWhatIsNotCachedIsComputed) {
   Run(stepper, SamePrompt(2, 10, 1), second);
   EXPECT_EQ(first.cached_prompt_tokens(), 0);
   EXPECT_EQ(second.cached_prompt_tokens(), 8);
-  const StepPlan plan = stepper.runner().plans().back();
+  const step::Plan plan = stepper.runner().plans().back();
   EXPECT_EQ(plan.rows[0].first_position, 8);
   EXPECT_EQ(plan.rows[0].count, 2);
   const PrefixUse& use = stepper.scheduler().prefix_use();

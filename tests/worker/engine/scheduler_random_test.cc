@@ -40,7 +40,7 @@ class RandomRun {
   const PrefixUse& prefix_use() { return stepper_.scheduler().prefix_use(); }
 
  private:
-  RunnerLimits Limits(std::int32_t max_in_flight) {
+  step::Limits Limits(std::int32_t max_in_flight) {
     return {.max_num_seqs = Draw(1, 8),
             .max_num_batched_tokens = Draw(1, 40),
             .max_model_len = Draw(20, 100),
@@ -92,18 +92,20 @@ class RandomRun {
     if (Draw(0, 1) == 0 && !texts_.empty()) live.request.prompt_ids = Continuation();
     if (Draw(0, 4) == 0) live.request.cache_salt = "salt";
     live.request.logprobs = Draw(0, 1) == 0;
-    if (live.request.logprobs) live.request.alternatives = Draw(0, kMaxAlternatives);
+    if (live.request.logprobs) live.request.alternatives = Draw(0, step::kMaxAlternatives);
     live.request.ignore_eos = Draw(0, 3) == 0;
     for (std::vector<std::int32_t>& ids : live.request.stop_ids) {
       if (Draw(0, 3) == 0) ids = {Draw(0, kVocab - 1), Draw(0, 1) == 0 ? kEos : kThinkEnd};
     }
-    for (PhaseSampling& phase : live.request.sampling.phases) {
+    for (step::PhaseSampling& phase : live.request.sampling.phases) {
       if (Draw(0, 2) == 0) phase.repetition_penalty = 1.1F;
       if (Draw(0, 2) == 0) phase.presence_penalty = 0.5F;
       if (Draw(0, 2) == 0) phase.frequency_penalty = -0.5F;
-      if (Draw(0, 2) == 0) phase.logit_bias = {{Draw(0, 9), 1}, {Draw(10, 99), -1}};
     }
-    if (Draw(0, 3) == 0) live.request.start_phase = Phase::kAnswer;
+    for (std::vector<step::LogitBias>& biases : live.request.logit_bias) {
+      if (Draw(0, 2) == 0) biases = {{Draw(0, 9), 1}, {Draw(10, 99), -1}};
+    }
+    if (Draw(0, 3) == 0) live.request.start_phase = step::Phase::kAnswer;
     if (Draw(0, 5) == 0) live.request.max_tokens.reset();
     if (Draw(0, 5) == 0) {
       live.request.deadline = stepper_.clock().Now() + std::chrono::seconds(Draw(0, 100));
@@ -159,7 +161,7 @@ class RandomRun {
   }
 
   std::mt19937 random_;
-  const RunnerLimits limits_;
+  const step::Limits limits_;
   Stepper stepper_;
   std::map<RequestHandle, Live> live_;
   std::vector<std::vector<std::int32_t>> texts_;  // of those that ended

@@ -17,7 +17,7 @@ namespace {
 // By D, the plans in flight.
 class SlowReaderTest : public testing::TestWithParam<std::int32_t> {
  protected:
-  RunnerLimits limits_ = MakeLimits(GetParam());
+  step::Limits limits_ = MakeLimits(GetParam());
 };
 
 INSTANTIATE_TEST_SUITE_P(InFlight, SlowReaderTest, testing::Values(1, 2),
@@ -106,10 +106,10 @@ TEST_P(SlowReaderTest, MatesOfAPausedReaderTakeTheStepsThatTheyTakeWithoutIt) {
         if (mates[i].ending() && course.ends[i] == 0) course.ends[i] = step;
       }
     }
-    const std::vector<StepPlan> plans = stepper.runner().plans();
+    const std::vector<step::Plan> plans = stepper.runner().plans();
     for (std::size_t i = before; i < plans.size(); ++i) {
       std::vector<std::int32_t>& counts = course.counts.emplace_back();
-      for (const Row& row : plans[i].rows) counts.push_back(row.count);
+      for (const step::Row& row : plans[i].rows) counts.push_back(row.count);
     }
     EXPECT_EQ(stepper.scheduler().running(), beside_paused ? 1 : 0);
     return course;

@@ -12,7 +12,7 @@ using Rows = std::vector<std::pair<std::int32_t, std::int32_t>>;
 // By D, the plans in flight.
 class SchedulerTest : public testing::TestWithParam<std::int32_t> {
  protected:
-  RunnerLimits limits_ = MakeLimits(GetParam());
+  step::Limits limits_ = MakeLimits(GetParam());
 
   bool ahead() const { return GetParam() == 2; }
 };
@@ -42,13 +42,13 @@ TEST_P(SchedulerTest, PromptIsChunkedToTheBudget) {
   Reader reader;
   stepper.Add(MakeRequest(1, 17, 2), reader);
   stepper.RunDry();
-  const std::vector<StepPlan> plans = stepper.runner().plans();
+  const std::vector<step::Plan> plans = stepper.runner().plans();
   ASSERT_EQ(plans.size(), 4U);
   EXPECT_EQ(plans[0].rows[0].count, 7);
   EXPECT_EQ(plans[1].rows[0].count, 7);
   EXPECT_EQ(plans[2].rows[0].count, 3);
-  EXPECT_FALSE(plans[1].rows[0].sample);
-  EXPECT_TRUE(plans[2].rows[0].sample);
+  EXPECT_EQ(plans[1].rows[0].draws, 0);
+  EXPECT_EQ(plans[2].rows[0].draws, 1);
   EXPECT_EQ(plans[3].rows[0].count, 1);
 }
 
@@ -105,10 +105,10 @@ TEST_P(SchedulerTest, RunsAheadWithTheLastSampledId) {
   stepper.Add(MakeRequest(1, 4, 20), reader);
   while (stepper.Submit()) {
   }
-  const std::vector<StepPlan> plans = stepper.runner().plans();
+  const std::vector<step::Plan> plans = stepper.runner().plans();
   ASSERT_EQ(plans.size(), static_cast<std::size_t>(GetParam()));
   if (ahead()) {
-    EXPECT_EQ(plans[1].rows[0].first_id, kLastSampled);
+    EXPECT_EQ(plans[1].rows[0].first_id, step::kLastDrawn);
     EXPECT_TRUE(plans[1].input_ids.empty());
   }
 }
@@ -125,9 +125,9 @@ TEST_P(SchedulerTest, PhasesFollowThinkEndAcrossRunAhead) {
   reader.Take();
   ExpectTokens(reader.tokens(), Alone(model, request, 12), true);
   ASSERT_EQ(reader.tokens().size(), 12U);
-  EXPECT_EQ(reader.tokens()[4].phase, Phase::kReasoning);
-  EXPECT_EQ(reader.tokens()[5].phase, Phase::kAnswer);
-  EXPECT_EQ(reader.tokens()[8].phase, Phase::kAnswer);
+  EXPECT_EQ(reader.tokens()[4].phase, step::Phase::kReasoning);
+  EXPECT_EQ(reader.tokens()[5].phase, step::Phase::kAnswer);
+  EXPECT_EQ(reader.tokens()[8].phase, step::Phase::kAnswer);
 }
 
 TEST_P(SchedulerTest, EndOfSequenceIsTheLastTokenAndWhatRanAheadIsDropped) {
@@ -140,7 +140,7 @@ TEST_P(SchedulerTest, EndOfSequenceIsTheLastTokenAndWhatRanAheadIsDropped) {
   reader.Take();
   ASSERT_EQ(reader.tokens().size(), 5U);
   EXPECT_EQ(reader.tokens().back().id, kEos);
-  EXPECT_EQ(reader.tokens().back().phase, Phase::kReasoning);
+  EXPECT_EQ(reader.tokens().back().phase, step::Phase::kReasoning);
   EXPECT_EQ(reader.ending()->reason, EndReason::kEndOfSequence);
   EXPECT_EQ(reader.ending()->generated_tokens, 5);
   EXPECT_EQ(stepper.runner().submitted(), ahead() ? 6U : 5U);
@@ -189,7 +189,7 @@ TEST_P(SchedulerTest, EndOfSequenceIsAStopIdOnlyWhereItIsIgnored) {
     Stepper stepper(limits_, model);
     Reader reader;
     Request request = MakeRequest(1, 10, 50);
-    request.stop_ids[0] = {kEos};
+    request.stop_ids[step::Phase::kReasoning] = {kEos};
     request.ignore_eos = ignored;
     stepper.Add(request, reader);
     stepper.RunDry();
@@ -207,7 +207,7 @@ TEST_P(SchedulerTest, PenaltiesCountPromptAndPhaseThroughPreemption) {
   std::vector<Request> requests;
   for (std::size_t i = 0; i < 3; ++i) {
     requests.push_back(MakeRequest(i, 4, 20));
-    for (PhaseSampling& phase : requests[i].sampling.phases) {
+    for (step::PhaseSampling& phase : requests[i].sampling.phases) {
       phase.frequency_penalty = 0.5F;
       if (i > 0) phase.repetition_penalty = 1.5F;
     }
@@ -228,15 +228,17 @@ TEST_P(SchedulerTest, WhatIsCountedAndBiasedIsToldInPlansOfBoundedSize) {
   std::vector<Request> requests;
   for (std::size_t i = 0; i < 4; ++i) {
     requests.push_back(MakeRequest(i, 120, 4));
-    for (PhaseSampling& phase : requests[i].sampling.phases) {
+    for (step::PhaseSampling& phase : requests[i].sampling.phases) {
       phase.repetition_penalty = 1.5F;
-      for (std::int32_t id = 0; id < 1000; ++id) phase.logit_bias.push_back({id, 1});
+    }
+    for (std::vector<step::LogitBias>& biases : requests[i].logit_bias) {
+      for (std::int32_t id = 0; id < 1000; ++id) biases.push_back({id, 1});
     }
     stepper.Add(requests[i], readers[i]);
   }
   stepper.RunDry();
   std::size_t told = 0;
-  for (const StepPlan& plan : stepper.runner().plans()) {
+  for (const step::Plan& plan : stepper.runner().plans()) {
     EXPECT_LE(plan.sampling_changes.size(), 2U);
     told += plan.sampling_changes.size();
   }
@@ -322,8 +324,8 @@ TEST_P(SchedulerTest, PreemptsYoungestWhenBlocksRunOut) {
             static_cast<std::uint64_t>(readers[2].ending()->preemptions));
   // Each input was computed once, but for the last id drawn, which is none, and what was lost.
   std::uint64_t inputs = 0;
-  for (const StepPlan& plan : stepper.runner().plans()) {
-    for (const Row& row : plan.rows) inputs += static_cast<std::uint64_t>(row.count);
+  for (const step::Plan& plan : stepper.runner().plans()) {
+    for (const step::Row& row : plan.rows) inputs += static_cast<std::uint64_t>(row.count);
   }
   EXPECT_GT(stepper.scheduler().recomputed_tokens(), 0U);
   EXPECT_EQ(inputs, 3 * (4 + 19) + stepper.scheduler().recomputed_tokens());
@@ -340,8 +342,9 @@ TEST_P(SchedulerTest, PreemptedGoesToTheFrontOfTheQueue) {
   stepper.RunDry();
   // The third began only when the second, preempted before, had its slot again or had ended.
   std::vector<std::uint64_t> order;
-  for (const StepPlan& plan : stepper.runner().plans()) {
-    for (const SamplingChange& change : plan.sampling_changes) order.push_back(change.params.seed);
+  for (const step::Plan& plan : stepper.runner().plans()) {
+    for (const step::SamplingChange& change : plan.sampling_changes)
+      order.push_back(change.params.seed);
   }
   ASSERT_GE(order.size(), 4U);
   order.resize(4);
@@ -416,7 +419,7 @@ TEST_P(SchedulerTest, PromptThatEndsThinkingDrawsTheAnswer) {
   stepper.Add(request, reader);
   stepper.RunDry();
   reader.Take();
-  request.start_phase = Phase::kAnswer;
+  request.start_phase = step::Phase::kAnswer;
   ExpectTokens(reader.tokens(), Alone(stepper.model(), request, 5), true);
 }
 

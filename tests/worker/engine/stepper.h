@@ -22,7 +22,7 @@ inline constexpr Clock::Duration kSlowReaderTimeout = std::chrono::seconds(60);
 // step, with the invariants checked after each move.
 class Stepper {
  public:
-  explicit Stepper(const RunnerLimits& limits, FakeModel model = FakeModel(kVocab),
+  explicit Stepper(const step::Limits& limits, FakeModel model = FakeModel(kVocab),
                    bool enable_prefix_caching = true)
       : limits_(limits),
         model_(std::move(model)),
@@ -45,7 +45,7 @@ class Stepper {
   // Plans one step, if one more may be in flight and someone can go on.
   bool Submit() {
     if (scheduler_.steps_in_flight() == limits_.max_in_flight) return false;
-    StepPlan plan = scheduler_.Plan(clock_.Now());
+    step::Plan plan = scheduler_.Plan(clock_.Now());
     scheduler_.CheckInvariants();
     if (plan.rows.empty()) return false;
     runner_.Submit(std::move(plan));
@@ -76,8 +76,8 @@ class Stepper {
   // The rows of the last plan, as (slot, count).
   std::vector<std::pair<std::int32_t, std::int32_t>> LastRows() const {
     std::vector<std::pair<std::int32_t, std::int32_t>> rows;
-    const StepPlan plan = runner_.plans().back();
-    for (const Row& row : plan.rows) rows.emplace_back(row.slot, row.count);
+    const step::Plan plan = runner_.plans().back();
+    for (const step::Row& row : plan.rows) rows.emplace_back(row.slot, row.count);
     return rows;
   }
 
@@ -94,7 +94,7 @@ class Stepper {
   const FakeModel& model() const { return model_; }
 
  private:
-  const RunnerLimits limits_;
+  const step::Limits limits_;
   const FakeModel model_;
   FakeClock clock_;
   FakeRunner runner_;

@@ -163,8 +163,8 @@ TEST_P(ExactnessTest, PreemptionChangesNothing) {
   for (Request& request : requests) request.max_tokens = kLongTokens;
   // Penalties that tell the prompt from what was drawn since.
   for (std::size_t i = 0; i < requests.size(); i += 2) {
-    requests[i].sampling.phases[0].frequency_penalty = 0.25F;
-    requests[i].sampling.phases[0].presence_penalty = 0.5F;
+    requests[i].sampling.phases[step::Phase::kReasoning].frequency_penalty = 0.25F;
+    requests[i].sampling.phases[step::Phase::kReasoning].presence_penalty = 0.5F;
   }
   const std::vector<Text> expected = WholeEngine(place().shape, options).RunAlone(requests);
   const std::vector<Text> texts = RunWith(WithRoomForAThird(options, requests), requests);

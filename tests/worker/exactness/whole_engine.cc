@@ -92,15 +92,15 @@ Request RandomRequest(std::uint64_t index, std::int32_t prompt_tokens, std::int3
   std::uniform_int_distribution<std::int32_t> id(0, vocab - 1);
   Request request;
   for (std::int32_t i = 0; i < prompt_tokens; ++i) request.prompt_ids.push_back(id(random));
-  for (engine::PhaseSampling& phase : request.sampling.phases) {
+  for (step::PhaseSampling& phase : request.sampling.phases) {
     phase.temperature = index % 3 == 0 ? 0.0F : 0.7F;
     phase.top_p = index % 2 == 0 ? 0.95F : 1.0F;
     phase.top_k = index % 5 == 0 ? 40 : 0;
   }
   if (index % 3 == 1) {
-    request.sampling.phases[0].repetition_penalty = 1.3F;
+    request.sampling.phases[step::Phase::kReasoning].repetition_penalty = 1.3F;
     for (std::int32_t i = 0; i < 30; ++i) {
-      request.sampling.phases[0].logit_bias.push_back({i, static_cast<float>(i % 5) - 2});
+      request.logit_bias[step::Phase::kReasoning].push_back({i, static_cast<float>(i % 5) - 2});
     }
   }
   request.sampling.seed = index;

@@ -28,7 +28,7 @@ struct Shape {
 struct Text {
   std::vector<std::int32_t> ids;
   std::vector<float> logprobs;
-  std::vector<std::vector<engine::Alternative>> alternatives;  // to each token
+  std::vector<std::vector<step::Alternative>> alternatives;  // to each token
   std::int32_t preemptions = 0;
 
   // Bit for bit; how often it was preempted is no part of it.
@@ -48,7 +48,7 @@ class WholeEngine {
   // Why there is none, e.g. too few GPUs; empty if there is one.
   const std::string& why_none() const { return why_none_; }
 
-  const engine::RunnerLimits& limits() const { return runner_->limits(); }
+  const step::Limits& limits() const { return runner_->limits(); }
 
   engine::EngineStatus status() const { return engine_->status(); }
 

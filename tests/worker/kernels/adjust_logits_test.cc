@@ -15,12 +15,15 @@ namespace {
 constexpr std::int32_t kVocab = 50;
 constexpr std::int32_t kThinkEnd = 9;
 constexpr std::int32_t kSlots = 4;
+constexpr step::Phase kReasoning = step::Phase::kReasoning;
+constexpr step::Phase kAnswer = step::Phase::kAnswer;
+constexpr step::PhaseSampling kPlain = {.temperature = 1, .top_p = 1};
 
 // The slots' tables, and the ops over them for one row a slot.
 class AdjustLogits : public testing::Test {
  protected:
   void Begin(std::int32_t slot, const std::vector<std::int32_t>& prompt,
-             const std::vector<std::int32_t>& drawn, int phase) {
+             const std::vector<std::int32_t>& drawn, step::Phase phase) {
     std::vector<std::int32_t> ids = {-1};  // lists need not begin at the first
     ids.insert(ids.end(), prompt.begin(), prompt.end());
     ids.insert(ids.end(), drawn.begin(), drawn.end());
@@ -29,13 +32,14 @@ class AdjustLogits : public testing::Test {
     backend_.BeginCounts(&begin, 1, ids.data(), counts_.tensor);
   }
 
-  void SetBiases(std::int32_t slot, int phase, const std::vector<LogitBias>& biases) {
-    sampling_[static_cast<std::size_t>(slot)].num_biases[phase] =
+  void SetBiases(std::int32_t slot, step::Phase phase, const std::vector<step::LogitBias>& biases) {
+    sampling_[static_cast<std::size_t>(slot)].phases[phase].num_biases =
         static_cast<std::int32_t>(biases.size());
-    std::ranges::copy(biases, biases_.begin() + (2 * slot + phase) * kMaxLogitBiases);
+    std::ranges::copy(
+        biases, biases_.begin() + (2 * slot + static_cast<int>(phase)) * step::kMaxLogitBiases);
   }
 
-  SampleView View(const std::int32_t& slot, const std::int32_t& input, const std::uint8_t& phase) {
+  DrawView View(const std::int32_t& slot, const std::int32_t& input, const step::Phase& phase) {
     return {.num_rows = 1,
             .slots = &slot,
             .positions = &slot,
@@ -45,7 +49,7 @@ class AdjustLogits : public testing::Test {
             .vocab_size = kVocab};
   }
 
-  std::vector<float> Adjust(std::int32_t slot, std::uint8_t phase, const std::vector<float>& logits,
+  std::vector<float> Adjust(std::int32_t slot, step::Phase phase, const std::vector<float>& logits,
                             std::int32_t input = 0) {
     std::vector<float> wide = logits;
     wide.push_back(NAN);  // padding
@@ -56,123 +60,118 @@ class AdjustLogits : public testing::Test {
     return y.values;
   }
 
-  void Count(std::int32_t slot, std::uint8_t phase, std::int32_t id, std::int32_t input = 0) {
+  void Count(std::int32_t slot, step::Phase phase, std::int32_t id, std::int32_t input = 0) {
     I32 ids({1}, DType::kI32, {id});
     backend_.CountDraws(View(slot, input, phase), ids.tensor, counts_.tensor);
   }
 
   CpuBackend backend_{2};
-  std::vector<SlotSampling> sampling_ =
-      std::vector<SlotSampling>(kSlots, {.temperature = {1, 1},
-                                         .top_p = {1, 1},
-                                         .min_p = {0, 0},
-                                         .top_k = {0, 0},
-                                         .seed = 1,
-                                         .output_index = 0,
-                                         .think_end_id = kThinkEnd});
-  std::vector<LogitBias> biases_ =
-      std::vector<LogitBias>(static_cast<std::size_t>(kSlots * 2 * kMaxLogitBiases), {-1, NAN});
+  std::vector<step::SamplingParams> sampling_ = std::vector<step::SamplingParams>(
+      kSlots,
+      {.phases = {{kPlain, kPlain}}, .seed = 1, .output_index = 0, .think_end_id = kThinkEnd});
+  std::vector<step::LogitBias> biases_ = std::vector<step::LogitBias>(
+      static_cast<std::size_t>(kSlots * 2 * step::kMaxLogitBiases), {-1, NAN});
   I32 counts_{{kSlots, kVocab}, DType::kI32};
 };
 
 TEST_F(AdjustLogits, BiasIsAddedInItsPhaseAlone) {
   const std::vector<float> logits(kVocab, 1.5F);
-  SetBiases(1, 0, {{3, -100.0F}, {40, 2.25F}});
-  SetBiases(1, 1, {{5, 0.5F}});
+  SetBiases(1, kReasoning, {{3, -100.0F}, {40, 2.25F}});
+  SetBiases(1, kAnswer, {{5, 0.5F}});
   std::vector<float> expected = logits;
   expected[3] = -98.5F;
   expected[40] = 3.75F;
-  EXPECT_EQ(Adjust(1, 0, logits), expected);
+  EXPECT_EQ(Adjust(1, kReasoning, logits), expected);
   expected = logits;
   expected[5] = 2.0F;
-  EXPECT_EQ(Adjust(1, 1, logits), expected);
-  EXPECT_EQ(Adjust(1, 0, logits, kThinkEnd), expected) << "after the think-end id";
-  EXPECT_EQ(Adjust(2, 0, logits), logits);
+  EXPECT_EQ(Adjust(1, kAnswer, logits), expected);
+  EXPECT_EQ(Adjust(1, kReasoning, logits, kThinkEnd), expected) << "after the think-end id";
+  EXPECT_EQ(Adjust(2, kReasoning, logits), logits);
 }
 
 TEST_F(AdjustLogits, RepetitionDividesPositiveAndMultipliesNegativeLogitsOfPromptAndPhase) {
-  SlotSampling& slot = sampling_[0];
-  slot.repetition_penalty[0] = slot.repetition_penalty[1] = 2.0F;
-  Begin(0, {1, 2}, {3}, 0);
+  step::SamplingParams& slot = sampling_[0];
+  slot.phases[kReasoning].repetition_penalty = slot.phases[kAnswer].repetition_penalty = 2.0F;
+  Begin(0, {1, 2}, {3}, kReasoning);
   std::vector<float> logits(kVocab, 1.0F);
   logits[2] = logits[5] = -3.0F;
   std::vector<float> expected = logits;
   expected[1] = 0.5F;
   expected[2] = -6.0F;
   expected[3] = 0.5F;
-  EXPECT_EQ(Adjust(0, 0, logits), expected);
-  Count(0, 0, 5);
+  EXPECT_EQ(Adjust(0, kReasoning, logits), expected);
+  Count(0, kReasoning, 5);
   expected[5] = -6.0F;
-  EXPECT_EQ(Adjust(0, 0, logits), expected);
+  EXPECT_EQ(Adjust(0, kReasoning, logits), expected);
   // What the reasoning drew does not count in the answer; the prompt does.
   expected[3] = 1.0F;
   expected[5] = -3.0F;
-  EXPECT_EQ(Adjust(0, 1, logits), expected);
+  EXPECT_EQ(Adjust(0, kAnswer, logits), expected);
 }
 
 TEST_F(AdjustLogits, PresenceAndFrequencyCountTheDrawsOfThePhase) {
-  SlotSampling& slot = sampling_[2];
-  for (int phase = 0; phase < 2; ++phase) {
-    slot.presence_penalty[phase] = 0.5F;
-    slot.frequency_penalty[phase] = 0.25F;
+  step::SamplingParams& slot = sampling_[2];
+  for (const step::Phase phase : {kReasoning, kAnswer}) {
+    slot.phases[phase].presence_penalty = 0.5F;
+    slot.phases[phase].frequency_penalty = 0.25F;
   }
-  Begin(2, {1}, {3, 4, 3}, 0);
+  Begin(2, {1}, {3, 4, 3}, kReasoning);
   const std::vector<float> logits(kVocab, 1.0F);
   std::vector<float> expected = logits;
   expected[3] = 0.0F;
   expected[4] = 0.25F;
-  EXPECT_EQ(Adjust(2, 0, logits), expected) << "the prompt does not count";
-  Count(2, 0, 4);
+  EXPECT_EQ(Adjust(2, kReasoning, logits), expected) << "the prompt does not count";
+  Count(2, kReasoning, 4);
   expected[4] = 0.0F;
-  EXPECT_EQ(Adjust(2, 0, logits), expected);
+  EXPECT_EQ(Adjust(2, kReasoning, logits), expected);
   // Drawn after the think-end id: the first of the answer, whose counts begin anew.
-  Count(2, 0, 7, kThinkEnd);
-  Count(2, 1, 3);
-  Count(2, 1, 3);
+  Count(2, kReasoning, 7, kThinkEnd);
+  Count(2, kAnswer, 3);
+  Count(2, kAnswer, 3);
   expected = logits;
   expected[7] = 0.25F;
   expected[3] = 0.0F;
-  EXPECT_EQ(Adjust(2, 1, logits), expected);
-  Begin(2, {}, {}, 1);
-  EXPECT_EQ(Adjust(2, 1, logits), logits) << "a slot begins anew";
+  EXPECT_EQ(Adjust(2, kAnswer, logits), expected);
+  Begin(2, {}, {}, kAnswer);
+  EXPECT_EQ(Adjust(2, kAnswer, logits), logits) << "a slot begins anew";
 }
 
 TEST_F(AdjustLogits, AppliesBiasThenRepetitionThenFrequencyAndPresence) {
-  SlotSampling& slot = sampling_[3];
-  slot.repetition_penalty[0] = 2.0F;
-  slot.frequency_penalty[0] = 0.5F;
-  slot.presence_penalty[0] = 0.25F;
-  SetBiases(3, 0, {{6, 3.0F}});
-  Begin(3, {}, {6, 6}, 0);
+  step::SamplingParams& slot = sampling_[3];
+  slot.phases[kReasoning].repetition_penalty = 2.0F;
+  slot.phases[kReasoning].frequency_penalty = 0.5F;
+  slot.phases[kReasoning].presence_penalty = 0.25F;
+  SetBiases(3, kReasoning, {{6, 3.0F}});
+  Begin(3, {}, {6, 6}, kReasoning);
   const std::vector<float> logits(kVocab, -1.0F);
-  EXPECT_EQ(Adjust(3, 0, logits)[6], (-1.0F + 3.0F) / 2.0F - 2 * 0.5F - 0.25F);
+  EXPECT_EQ(Adjust(3, kReasoning, logits)[6], (-1.0F + 3.0F) / 2.0F - 2 * 0.5F - 0.25F);
 }
 
 TEST_F(AdjustLogits, FiniteStaysFiniteAndWhatIsNotIsLeft) {
   constexpr float kMost = std::numeric_limits<float>::max();
   constexpr float kInf = std::numeric_limits<float>::infinity();
-  sampling_[0].repetition_penalty[0] = 1e-3F;
-  Begin(0, {0, 1, 2, 3, 4}, {}, 0);
+  sampling_[0].phases[kReasoning].repetition_penalty = 1e-3F;
+  Begin(0, {0, 1, 2, 3, 4}, {}, kReasoning);
   std::vector<float> logits(kVocab, 0.0F);
   logits[0] = 1e38F;
   logits[1] = kInf;
   logits[2] = NAN;
   logits[4] = -kInf;
-  SetBiases(0, 0, {{1, 5.0F}, {2, 5.0F}});
-  const std::vector<float> adjusted = Adjust(0, 0, logits);
+  SetBiases(0, kReasoning, {{1, 5.0F}, {2, 5.0F}});
+  const std::vector<float> adjusted = Adjust(0, kReasoning, logits);
   EXPECT_EQ(adjusted[0], kMost);
   EXPECT_EQ(adjusted[1], kInf);
   EXPECT_TRUE(std::isnan(adjusted[2]));
   EXPECT_EQ(adjusted[4], -kInf);
-  sampling_[0].repetition_penalty[0] = 2.0F;
+  sampling_[0].phases[kReasoning].repetition_penalty = 2.0F;
   logits[0] = -3e38F;
-  EXPECT_EQ(Adjust(0, 0, logits)[0], -kMost);
+  EXPECT_EQ(Adjust(0, kReasoning, logits)[0], -kMost);
 }
 
 TEST_F(AdjustLogits, CountsNothingForSlotsWithoutPenalties) {
   std::ranges::fill(counts_.values, 0);
-  Count(1, 0, 4);
-  Count(-1, 0, 4);
+  Count(1, kReasoning, 4);
+  Count(-1, kReasoning, 4);
   EXPECT_EQ(std::ranges::count(counts_.values, 0), kSlots * kVocab);
 }
 
@@ -180,17 +179,17 @@ TEST_F(AdjustLogits, CountsNothingForSlotsWithoutPenalties) {
 TEST_F(AdjustLogits, FollowsTheDefinitionThroughRandomDraws) {
   std::mt19937 random(5);
   for (int round = 0; round < 50; ++round) {
-    SlotSampling& slot = sampling_[1];
-    for (int phase = 0; phase < 2; ++phase) {
-      slot.repetition_penalty[phase] = round % 3 == 0 ? 1.0F : 1.25F;
-      slot.presence_penalty[phase] = static_cast<float>(random() % 5) / 4 - 0.5F;
-      slot.frequency_penalty[phase] = static_cast<float>(random() % 5) / 8;
+    step::SamplingParams& slot = sampling_[1];
+    for (const step::Phase phase : {kReasoning, kAnswer}) {
+      slot.phases[phase].repetition_penalty = round % 3 == 0 ? 1.0F : 1.25F;
+      slot.phases[phase].presence_penalty = static_cast<float>(random() % 5) / 4 - 0.5F;
+      slot.phases[phase].frequency_penalty = static_cast<float>(random() % 5) / 8;
     }
     std::vector<std::int32_t> prompt;
     for (int i = 0; i < 8; ++i) prompt.push_back(static_cast<std::int32_t>(random() % kVocab));
     const std::set<std::int32_t> in_prompt(prompt.begin(), prompt.end());
-    Begin(1, prompt, {}, 0);
-    for (std::uint8_t phase = 0; phase < 2; ++phase) {
+    Begin(1, prompt, {}, kReasoning);
+    for (const step::Phase phase : {kReasoning, kAnswer}) {
       std::map<std::int32_t, int> times;
       for (int draw = 0; draw < 30; ++draw) {
         const std::vector<float> logits = RandomFloats(kVocab, random(), 3.0F);
@@ -198,12 +197,13 @@ TEST_F(AdjustLogits, FollowsTheDefinitionThroughRandomDraws) {
         for (std::int32_t id = 0; id < kVocab; ++id) {
           double expected = logits[static_cast<std::size_t>(id)];
           const int drawn = times.contains(id) ? times[id] : 0;
-          const double penalty = slot.repetition_penalty[phase];
+          const double penalty = slot.phases[phase].repetition_penalty;
           if (drawn > 0 || in_prompt.contains(id)) {
             expected = expected > 0 ? expected / penalty : expected * penalty;
           }
           if (drawn > 0) {
-            expected -= slot.presence_penalty[phase] + drawn * slot.frequency_penalty[phase];
+            expected -=
+                slot.phases[phase].presence_penalty + drawn * slot.phases[phase].frequency_penalty;
           }
           ASSERT_NEAR(adjusted[static_cast<std::size_t>(id)], expected, 1e-5) << id;
         }

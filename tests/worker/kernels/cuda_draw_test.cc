@@ -14,7 +14,7 @@
 #include "worker/kernels/cuda/cuda_backend.h"
 #include "worker/kernels/cuda/device/cuda_devices.h"
 
-// Sample draws the same ids and logprobs as the CPU, bit for bit: from logits of many kinds, with
+// Draw draws the same ids and logprobs as the CPU, bit for bit: from logits of many kinds, with
 // every combination of parameters, for few rows and many, whatever the vocabulary's size. Logprobs
 // reports the same of the same logits.
 namespace thinkwire::worker::kernels {
@@ -112,8 +112,8 @@ struct Problem {
   std::vector<std::int32_t> slots;
   std::vector<std::int32_t> positions;
   std::vector<std::int32_t> input_ids;
-  std::vector<std::uint8_t> phases;
-  std::vector<SlotSampling> sampling;  // by slot: two more than rows
+  std::vector<step::Phase> phases;
+  std::vector<step::SamplingParams> sampling;  // by slot: two more than rows
 };
 
 // Row l draws by combination first + l in the phase that it is in, and by another in the other.
@@ -134,17 +134,17 @@ Problem MakeProblem(const LogitsKind& kind, std::int32_t rows, std::int32_t voca
     const std::int32_t slot = rows + 1 - l;
     p.slots.push_back(l % 29 == 28 ? -1 : slot);
     p.positions.push_back(static_cast<std::int32_t>(random() % 100000));
-    p.phases.push_back(l % 3 == 1 ? 1 : 0);
+    p.phases.push_back(l % 3 == 1 ? step::Phase::kAnswer : step::Phase::kReasoning);
     p.input_ids.push_back(l % 3 == 2 ? kThinkEnd : kThinkEnd - 1);
-    SlotSampling& sampling = p.sampling[static_cast<std::size_t>(slot)];
-    for (std::size_t phase = 0; phase < 2; ++phase) {
-      const bool draws = (phase == 1) == (l % 3 != 0);
+    step::SamplingParams& sampling = p.sampling[static_cast<std::size_t>(slot)];
+    for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
+      const bool draws = (phase == step::Phase::kAnswer) == (l % 3 != 0);
       const std::size_t index = draws ? first + static_cast<std::size_t>(l) : random();
       const PhaseParameters& from = combinations[index % combinations.size()];
-      sampling.temperature[phase] = from.temperature;
-      sampling.top_k[phase] = from.top_k;
-      sampling.top_p[phase] = from.top_p;
-      sampling.min_p[phase] = from.min_p;
+      sampling.phases[phase].temperature = from.temperature;
+      sampling.phases[phase].top_k = from.top_k;
+      sampling.phases[phase].top_p = from.top_p;
+      sampling.phases[phase].min_p = from.min_p;
     }
     sampling.seed = std::uint64_t{random()} << 32 | random();
     sampling.output_index = static_cast<std::uint32_t>(random() % 3);
@@ -157,7 +157,7 @@ struct Drawn {
   std::vector<std::int32_t> ids;
   std::vector<float> logprobs;
   std::vector<std::int32_t> not_finite;
-  std::vector<std::int32_t> last_sampled;
+  std::vector<std::int32_t> last_drawn;
 };
 
 // A copy of a vector in the backend's memory.
@@ -191,24 +191,24 @@ Drawn Draw(Backend& backend, const Problem& p) {
   const Upload<std::int32_t> slots(backend, p.slots);
   const Upload<std::int32_t> positions(backend, p.positions);
   const Upload<std::int32_t> input_ids(backend, p.input_ids);
-  const Upload<std::uint8_t> phases(backend, p.phases);
-  const Upload<SlotSampling> sampling(backend, p.sampling);
+  const Upload<step::Phase> phases(backend, p.phases);
+  const Upload<step::SamplingParams> sampling(backend, p.sampling);
   const Upload<std::int32_t> ids(backend, std::vector<std::int32_t>(rows, -7));
   const Upload<float> logprobs(backend, std::vector<float>(rows, 7));
   const Upload<std::int32_t> not_finite(backend, std::vector<std::int32_t>(rows, -7));
   const Upload<std::int32_t> last(backend, std::vector<std::int32_t>(p.sampling.size(), -7));
-  const SampleView view = {.num_rows = p.rows,
-                           .slots = slots.data(),
-                           .positions = positions.data(),
-                           .input_ids = input_ids.data(),
-                           .phases = phases.data(),
-                           .slot_sampling = sampling.data(),
-                           .vocab_size = p.vocab_size};
-  backend.Sample(MakeTensor(logits.data(), DType::kF32, p.rows, p.width), view,
-                 MakeTensor(ids.data(), DType::kI32, p.rows),
-                 MakeTensor(logprobs.data(), DType::kF32, p.rows),
-                 MakeTensor(not_finite.data(), DType::kI32, p.rows),
-                 MakeTensor(last.data(), DType::kI32, p.rows + 2));
+  const DrawView view = {.num_rows = p.rows,
+                         .slots = slots.data(),
+                         .positions = positions.data(),
+                         .input_ids = input_ids.data(),
+                         .phases = phases.data(),
+                         .slot_sampling = sampling.data(),
+                         .vocab_size = p.vocab_size};
+  backend.Draw(MakeTensor(logits.data(), DType::kF32, p.rows, p.width), view,
+               MakeTensor(ids.data(), DType::kI32, p.rows),
+               MakeTensor(logprobs.data(), DType::kF32, p.rows),
+               MakeTensor(not_finite.data(), DType::kI32, p.rows),
+               MakeTensor(last.data(), DType::kI32, p.rows + 2));
   return {ids.Download(), logprobs.Download(), not_finite.Download(), last.Download()};
 }
 
@@ -221,12 +221,12 @@ struct Reported {
 
 Reported Report(Backend& backend, const Problem& p) {
   const auto rows = static_cast<std::size_t>(p.rows);
-  const std::size_t most = rows * static_cast<std::size_t>(kMaxAlternatives);
+  const std::size_t most = rows * static_cast<std::size_t>(step::kMaxAlternatives);
   std::vector<std::int32_t> asked;
   std::vector<std::int32_t> counts;
   for (std::int32_t l = 0; l < p.rows; ++l) {
     asked.push_back(p.positions[static_cast<std::size_t>(l)] % p.vocab_size);
-    counts.push_back(std::min(p.vocab_size, l % 4 == 3 ? l % 8 : kMaxAlternatives));
+    counts.push_back(std::min(p.vocab_size, l % 4 == 3 ? l % 8 : step::kMaxAlternatives));
   }
   const Upload<float> logits(backend, p.logits);
   const Upload<std::int32_t> slots(backend, p.slots);
@@ -258,18 +258,19 @@ AdjustedLogits AdjustAndCount(Backend& backend, Problem p) {
   std::mt19937 random(77);
   const auto num_slots = static_cast<std::int32_t>(p.sampling.size());
   const auto id = [&] { return static_cast<std::int32_t>(random() % 1000) % p.vocab_size; };
-  std::vector<LogitBias> biases(p.sampling.size() * 2 * kMaxLogitBiases, {-1, NAN});
+  std::vector<step::LogitBias> biases(p.sampling.size() * 2 * step::kMaxLogitBiases, {-1, NAN});
   std::vector<std::int32_t> begins;
   std::vector<std::int32_t> counted;
   for (std::int32_t slot = 0; slot < num_slots; ++slot) {
-    SlotSampling& sampling = p.sampling[static_cast<std::size_t>(slot)];
-    for (int phase = 0; phase < 2; ++phase) {
-      if (random() % 3 != 0) sampling.repetition_penalty[phase] = 0.5F + Uniform(random);
-      if (random() % 3 == 0) sampling.presence_penalty[phase] = Uniform(random);
-      if (random() % 3 == 0) sampling.frequency_penalty[phase] = -Uniform(random);
-      const std::int32_t step = 1 + p.vocab_size / kMaxLogitBiases;
-      std::int32_t& size = sampling.num_biases[phase];
-      const auto list = static_cast<std::size_t>((2 * slot + phase) * kMaxLogitBiases);
+    step::SamplingParams& sampling = p.sampling[static_cast<std::size_t>(slot)];
+    for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
+      if (random() % 3 != 0) sampling.phases[phase].repetition_penalty = 0.5F + Uniform(random);
+      if (random() % 3 == 0) sampling.phases[phase].presence_penalty = Uniform(random);
+      if (random() % 3 == 0) sampling.phases[phase].frequency_penalty = -Uniform(random);
+      const std::int32_t step = 1 + p.vocab_size / step::kMaxLogitBiases;
+      std::int32_t& size = sampling.phases[phase].num_biases;
+      const auto list =
+          static_cast<std::size_t>((2 * slot + static_cast<int>(phase)) * step::kMaxLogitBiases);
       for (std::int32_t i = 0; random() % 4 != 0 && i < p.vocab_size; i += step) {
         biases[list + static_cast<std::size_t>(size++)] = {i, 200 * Uniform(random) - 100};
       }
@@ -285,9 +286,9 @@ AdjustedLogits AdjustAndCount(Backend& backend, Problem p) {
   const Upload<float> logits(backend, p.logits);
   const Upload<std::int32_t> slots(backend, p.slots);
   const Upload<std::int32_t> input_ids(backend, p.input_ids);
-  const Upload<std::uint8_t> phases(backend, p.phases);
-  const Upload<SlotSampling> sampling(backend, p.sampling);
-  const Upload<LogitBias> bias_lists(backend, biases);
+  const Upload<step::Phase> phases(backend, p.phases);
+  const Upload<step::SamplingParams> sampling(backend, p.sampling);
+  const Upload<step::LogitBias> bias_lists(backend, biases);
   const Upload<std::int32_t> begin_words(backend, begins);
   const Upload<std::int32_t> counted_ids(backend, counted);
   const Upload<std::int32_t> drawn(backend, draws);
@@ -296,13 +297,13 @@ AdjustedLogits AdjustAndCount(Backend& backend, Problem p) {
       backend, std::vector<std::int32_t>(p.sampling.size() * columns, -7));
   const Upload<float> adjusted(backend,
                                std::vector<float>(static_cast<std::size_t>(p.rows) * columns, 7));
-  const SampleView view = {.num_rows = p.rows,
-                           .slots = slots.data(),
-                           .positions = nullptr,
-                           .input_ids = input_ids.data(),
-                           .phases = phases.data(),
-                           .slot_sampling = sampling.data(),
-                           .vocab_size = p.vocab_size};
+  const DrawView view = {.num_rows = p.rows,
+                         .slots = slots.data(),
+                         .positions = nullptr,
+                         .input_ids = input_ids.data(),
+                         .phases = phases.data(),
+                         .slot_sampling = sampling.data(),
+                         .vocab_size = p.vocab_size};
   const Tensor counts = MakeTensor(count_words.data(), DType::kI32, num_slots, p.vocab_size);
   backend.BeginCounts(reinterpret_cast<const CountsBegin*>(begin_words.data()), num_slots,
                       counted_ids.data(), counts);
@@ -314,10 +315,10 @@ AdjustedLogits AdjustAndCount(Backend& backend, Problem p) {
   return {adjusted.Download(), count_words.Download()};
 }
 
-class CudaSample : public testing::TestWithParam<LogitsKind> {
+class CudaDraw : public testing::TestWithParam<LogitsKind> {
  protected:
   void SetUp() override {
-    if (CountCudaDevices() == 0) GTEST_SKIP() << "CudaSample needs a CUDA device";
+    if (CountCudaDevices() == 0) GTEST_SKIP() << "CudaDraw needs a CUDA device";
     cuda_ = std::make_unique<CudaBackend>(0);
   }
 
@@ -327,7 +328,7 @@ class CudaSample : public testing::TestWithParam<LogitsKind> {
     EXPECT_EQ(got.ids, want.ids);
     EXPECT_TRUE(SameBits(got.logprobs, want.logprobs));
     EXPECT_EQ(got.not_finite, want.not_finite);
-    EXPECT_EQ(got.last_sampled, want.last_sampled);
+    EXPECT_EQ(got.last_drawn, want.last_drawn);
     const Reported want_reported = Report(cpu_, p);
     const Reported got_reported = Report(*cuda_, p);
     EXPECT_EQ(got_reported.ids, want_reported.ids);
@@ -339,14 +340,14 @@ class CudaSample : public testing::TestWithParam<LogitsKind> {
   std::unique_ptr<CudaBackend> cuda_;
 };
 
-TEST_P(CudaSample, DrawsWhatTheCpuDrawsForManyRows) {
+TEST_P(CudaDraw, DrawsWhatTheCpuDrawsForManyRows) {
   for (const std::int32_t vocab_size : {1, 5, 127, 1000, 32000}) {
     SCOPED_TRACE(vocab_size);
     ExpectEqual(MakeProblem(GetParam(), 128, vocab_size, vocab_size + 3, 1));
   }
 }
 
-TEST_P(CudaSample, DrawsWhatTheCpuDrawsForFewRows) {
+TEST_P(CudaDraw, DrawsWhatTheCpuDrawsForFewRows) {
   for (const std::int32_t vocab_size : {1, 5, 127, 1000, 32000, 151936}) {
     for (std::size_t first = 0; first < Combinations(vocab_size).size(); first += 17) {
       SCOPED_TRACE(testing::Message() << vocab_size << " columns, combination " << first);
@@ -356,16 +357,16 @@ TEST_P(CudaSample, DrawsWhatTheCpuDrawsForFewRows) {
   }
 }
 
-TEST_P(CudaSample, DrawsWhatTheCpuDrawsFromLargeVocabularies) {
+TEST_P(CudaDraw, DrawsWhatTheCpuDrawsFromLargeVocabularies) {
   ExpectEqual(MakeProblem(GetParam(), 128, 151936, 151936, 4));
   ExpectEqual(MakeProblem(GetParam(), 64, 151643, 152064, 5, 60));
 }
 
-TEST_P(CudaSample, DrawsFromMoreColumnsThanFitInACluster) {
+TEST_P(CudaDraw, DrawsFromMoreColumnsThanFitInACluster) {
   ExpectEqual(MakeProblem(GetParam(), 9, 500000, 500000, 6, 48));
 }
 
-TEST_P(CudaSample, AdjustsAndCountsAsTheCpuDoes) {
+TEST_P(CudaDraw, AdjustsAndCountsAsTheCpuDoes) {
   for (const std::int32_t vocab_size : {1, 5, 2048, 2049, 32000}) {
     SCOPED_TRACE(vocab_size);
     const Problem p = MakeProblem(GetParam(), 40, vocab_size, vocab_size + 3, 8);
@@ -383,7 +384,7 @@ TEST_P(CudaSample, AdjustsAndCountsAsTheCpuDoes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Logits, CudaSample, testing::ValuesIn(kKinds),
+INSTANTIATE_TEST_SUITE_P(Logits, CudaDraw, testing::ValuesIn(kKinds),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

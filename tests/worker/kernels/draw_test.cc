@@ -15,85 +15,83 @@ struct Drawn {
   std::vector<std::int32_t> ids;
   std::vector<float> logprobs;
   std::vector<std::int32_t> not_finite;
-  std::vector<std::int32_t> last_sampled;
+  std::vector<std::int32_t> last_drawn;
 };
 
 struct RowSpec {
   std::int32_t slot = 0;
   std::int32_t position = 0;
   std::int32_t input_id = 0;
-  std::uint8_t phase = 0;
+  step::Phase phase = step::Phase::kReasoning;
 };
 
-SlotSampling Slot(float temperature, std::int32_t top_k = 0, float top_p = 1, float min_p = 0,
-                  std::uint64_t seed = 1) {
-  return {.temperature = {temperature, temperature},
-          .top_p = {top_p, top_p},
-          .min_p = {min_p, min_p},
-          .top_k = {top_k, top_k},
-          .seed = seed,
-          .output_index = 0,
-          .think_end_id = -1};
+step::SamplingParams Slot(float temperature, std::int32_t top_k = 0, float top_p = 1,
+                          float min_p = 0, std::uint64_t seed = 1) {
+  const step::PhaseSampling phase = {
+      .temperature = temperature, .top_p = top_p, .min_p = min_p, .top_k = top_k};
+  return {.phases = {{phase, phase}}, .seed = seed, .output_index = 0, .think_end_id = -1};
 }
 
 Drawn Draw(CpuBackend& backend, const std::vector<float>& logits, std::int64_t width,
            std::int32_t vocab_size, const std::vector<RowSpec>& rows,
-           const std::vector<SlotSampling>& slots) {
+           const std::vector<step::SamplingParams>& slots) {
   const auto n = static_cast<std::int64_t>(rows.size());
   std::vector<std::int32_t> slot_of;
   std::vector<std::int32_t> positions;
   std::vector<std::int32_t> input_ids;
-  std::vector<std::uint8_t> phases;
+  std::vector<step::Phase> phases;
   for (const RowSpec& row : rows) {
     slot_of.push_back(row.slot);
     positions.push_back(row.position);
     input_ids.push_back(row.input_id);
     phases.push_back(row.phase);
   }
-  const SampleView view = {.num_rows = static_cast<std::int32_t>(n),
-                           .slots = slot_of.data(),
-                           .positions = positions.data(),
-                           .input_ids = input_ids.data(),
-                           .phases = phases.data(),
-                           .slot_sampling = slots.data(),
-                           .vocab_size = vocab_size};
+  const DrawView view = {.num_rows = static_cast<std::int32_t>(n),
+                         .slots = slot_of.data(),
+                         .positions = positions.data(),
+                         .input_ids = input_ids.data(),
+                         .phases = phases.data(),
+                         .slot_sampling = slots.data(),
+                         .vocab_size = vocab_size};
   const F32 x({n, width}, DType::kF32, logits);
   I32 ids({n}, DType::kI32);
   F32 logprobs({n}, DType::kF32);
   I32 not_finite({n}, DType::kI32);
   I32 last({static_cast<std::int64_t>(slots.size())}, DType::kI32,
            std::vector<std::int32_t>(slots.size(), -7));
-  backend.Sample(x.tensor, view, ids.tensor, logprobs.tensor, not_finite.tensor, last.tensor);
+  backend.Draw(x.tensor, view, ids.tensor, logprobs.tensor, not_finite.tensor, last.tensor);
   return {ids.values, logprobs.values, not_finite.values, last.values};
 }
 
 // Draws one row of logits at positions 0 .. count - 1.
 std::vector<std::int32_t> DrawMany(CpuBackend& backend, const std::vector<float>& logits,
-                                   std::int32_t count, const SlotSampling& slot) {
+                                   std::int32_t count, const step::SamplingParams& slot) {
   std::vector<float> all;
   std::vector<RowSpec> rows;
   for (std::int32_t p = 0; p < count; ++p) {
     all.insert(all.end(), logits.begin(), logits.end());
     rows.push_back({.slot = p, .position = p});
   }
-  const std::vector<SlotSampling> slots(static_cast<std::size_t>(count), slot);
+  const std::vector<step::SamplingParams> slots(static_cast<std::size_t>(count), slot);
   const auto width = static_cast<std::int64_t>(logits.size());
   return Draw(backend, all, width, static_cast<std::int32_t>(width), rows, slots).ids;
 }
 
-// The sampler's formula (sample.cc) by sorting everything, in double where that changes nothing.
+// The sampler's formula (draw.cc) by sorting everything, in double where that changes nothing.
 // top_p needs the device's own weights, so cases keep clear of its border by `margin`; false if
 // this one does not.
-bool OracleKept(const std::vector<float>& logits, const SlotSampling& slot,
+bool OracleKept(const std::vector<float>& logits, const step::SamplingParams& slot,
                 std::vector<bool>* kept) {
   const std::size_t n = logits.size();
   std::vector<float> t(n);
-  for (std::size_t i = 0; i < n; ++i) t[i] = logits[i] / slot.temperature[0];
+  for (std::size_t i = 0; i < n; ++i)
+    t[i] = logits[i] / slot.phases[step::Phase::kReasoning].temperature;
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), 0U);
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return t[a] > t[b]; });
-  if (slot.top_k[0] > 0) order.resize(std::min(n, static_cast<std::size_t>(slot.top_k[0])));
+  if (slot.phases[step::Phase::kReasoning].top_k > 0)
+    order.resize(std::min(n, static_cast<std::size_t>(slot.phases[step::Phase::kReasoning].top_k)));
   const double max = t[order[0]];
   double total = 0;
   for (const std::size_t i : order) total += std::exp(t[i] - max);
@@ -101,17 +99,21 @@ bool OracleKept(const std::vector<float>& logits, const SlotSampling& slot,
   double sum = 0;
   for (const std::size_t i : order) {
     const double e = std::exp(t[i] - max);
-    if (std::fabs(e - slot.min_p[0]) < 1e-6 * e) return false;
-    if (e >= slot.min_p[0]) (*kept)[i] = true;
+    if (std::fabs(e - slot.phases[step::Phase::kReasoning].min_p) < 1e-6 * e) return false;
+    if (e >= slot.phases[step::Phase::kReasoning].min_p) (*kept)[i] = true;
     sum += e;
-    if (slot.top_p[0] < 1 && std::fabs(sum / total - slot.top_p[0]) < 1e-6) return false;
-    if (slot.top_p[0] < 1 && sum / total >= slot.top_p[0]) break;
+    if (slot.phases[step::Phase::kReasoning].top_p < 1 &&
+        std::fabs(sum / total - slot.phases[step::Phase::kReasoning].top_p) < 1e-6)
+      return false;
+    if (slot.phases[step::Phase::kReasoning].top_p < 1 &&
+        sum / total >= slot.phases[step::Phase::kReasoning].top_p)
+      break;
   }
   return true;
 }
 
 std::int32_t OracleDraw(const std::vector<float>& logits, const std::vector<bool>& kept,
-                        const SlotSampling& slot, std::int32_t position) {
+                        const step::SamplingParams& slot, std::int32_t position) {
   std::int32_t best = -1;
   float best_score = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -119,7 +121,8 @@ std::int32_t OracleDraw(const std::vector<float>& logits, const std::vector<bool
     const auto words = Philox4x32(
         {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(position), slot.output_index, 0},
         {static_cast<std::uint32_t>(slot.seed), static_cast<std::uint32_t>(slot.seed >> 32)});
-    const float score = logits[i] / slot.temperature[0] + GumbelOf(words[0]);
+    const float score =
+        logits[i] / slot.phases[step::Phase::kReasoning].temperature + GumbelOf(words[0]);
     if (best < 0 || score > best_score) {
       best = static_cast<std::int32_t>(i);
       best_score = score;
@@ -163,21 +166,21 @@ TEST(Noise, GumbelFollowsItsFormulaToBothEnds) {
   EXPECT_GT(GumbelOf(0), -3.2F);
 }
 
-TEST(Sample, TemperatureZeroTakesTheFirstOfTheGreatest) {
+TEST(Draw, TemperatureZeroTakesTheFirstOfTheGreatest) {
   CpuBackend backend(1);
   const std::vector<float> logits = {0.5F, 2.0F, -1.0F, 2.0F};
   const Drawn drawn = Draw(backend, logits, 4, 4, {{.slot = 0}}, {Slot(0)});
   EXPECT_EQ(drawn.ids[0], 1);
-  EXPECT_EQ(drawn.last_sampled[0], 1);
+  EXPECT_EQ(drawn.last_drawn[0], 1);
   EXPECT_EQ(drawn.not_finite[0], 0);
 }
 
-TEST(Sample, ATemperatureThatOverflowsTakesTheGreatest) {
+TEST(Draw, ATemperatureThatOverflowsTakesTheGreatest) {
   CpuBackend backend(1);
   EXPECT_EQ(Draw(backend, {1.0F, 3.0F}, 2, 2, {{.slot = 0}}, {Slot(1e-38F)}).ids[0], 1);
 }
 
-TEST(Sample, MatchesASortingOracle) {
+TEST(Draw, MatchesASortingOracle) {
   CpuBackend backend(2);
   int compared = 0;
   for (std::uint32_t seed = 0; seed < 400; ++seed) {
@@ -188,11 +191,14 @@ TEST(Sample, MatchesASortingOracle) {
     for (float& x : logits) {
       if (seed % 3 == 0) x = std::round(x * 2) / 2;
     }
-    SlotSampling slot = Slot(0.3F + static_cast<float>(random() % 100) / 50, 0, 1, 0,
-                             (std::uint64_t{random()} << 32) + random());
-    if (random() % 2 == 0) slot.top_k[0] = static_cast<std::int32_t>(random() % 60 + 1);
-    if (random() % 2 == 0) slot.top_p[0] = static_cast<float>(random() % 99 + 1) / 100;
-    if (random() % 3 == 0) slot.min_p[0] = static_cast<float>(random() % 100) / 100;
+    step::SamplingParams slot = Slot(0.3F + static_cast<float>(random() % 100) / 50, 0, 1, 0,
+                                     (std::uint64_t{random()} << 32) + random());
+    if (random() % 2 == 0)
+      slot.phases[step::Phase::kReasoning].top_k = static_cast<std::int32_t>(random() % 60 + 1);
+    if (random() % 2 == 0)
+      slot.phases[step::Phase::kReasoning].top_p = static_cast<float>(random() % 99 + 1) / 100;
+    if (random() % 3 == 0)
+      slot.phases[step::Phase::kReasoning].min_p = static_cast<float>(random() % 100) / 100;
     slot.output_index = random() % 3;
     std::vector<bool> kept;
     if (!OracleKept(logits, slot, &kept)) continue;
@@ -206,7 +212,7 @@ TEST(Sample, MatchesASortingOracle) {
   EXPECT_GT(compared, 300);
 }
 
-TEST(Sample, TopKKeepsExactlyKEvenOfEquals) {
+TEST(Draw, TopKKeepsExactlyKEvenOfEquals) {
   CpuBackend backend(1);
   const std::vector<float> logits(50, 1.25F);
   std::vector<int> seen(50);
@@ -216,7 +222,7 @@ TEST(Sample, TopKKeepsExactlyKEvenOfEquals) {
   for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(seen[i] > 0, i < 3) << i;
 }
 
-TEST(Sample, DrawsFollowTheSoftmax) {
+TEST(Draw, DrawsFollowTheSoftmax) {
   CpuBackend backend(2);
   const std::size_t n = 40;
   const std::vector<float> logits = RandomFloats(static_cast<std::int64_t>(n), 3, 1.5F);
@@ -239,23 +245,24 @@ TEST(Sample, DrawsFollowTheSoftmax) {
   }
 }
 
-TEST(Sample, SeedPositionAndOutputIndexChangeTheDraws) {
+TEST(Draw, SeedPositionAndOutputIndexChangeTheDraws) {
   CpuBackend backend(1);
   const std::vector<float> logits(100, 0.0F);
   const auto base = DrawMany(backend, logits, 100, Slot(1));
   EXPECT_EQ(DrawMany(backend, logits, 100, Slot(1)), base);
   EXPECT_NE(DrawMany(backend, logits, 100, Slot(1, 0, 1, 0, 2)), base);
   EXPECT_NE(DrawMany(backend, logits, 100, Slot(1, 0, 1, 0, 1 + (std::uint64_t{1} << 32))), base);
-  SlotSampling other_output = Slot(1);
+  step::SamplingParams other_output = Slot(1);
   other_output.output_index = 1;
   EXPECT_NE(DrawMany(backend, logits, 100, other_output), base);
   EXPECT_GT(std::count_if(base.begin(), base.end(), [&](auto id) { return id != base[0]; }), 80);
 }
 
-TEST(Sample, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
+TEST(Draw, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
   CpuBackend backend(1);
-  SlotSampling slot = Slot(0);
-  slot.temperature[0] = 50.0F;  // reasoning: nearly uniform; answer: greedy
+  step::SamplingParams slot = Slot(0);
+  slot.phases[step::Phase::kReasoning].temperature =
+      50.0F;  // reasoning: nearly uniform; answer: greedy
   slot.think_end_id = 9;
   std::vector<float> logits;
   std::vector<RowSpec> rows;
@@ -264,9 +271,9 @@ TEST(Sample, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
     rows.push_back({.slot = p,
                     .position = p,
                     .input_id = p % 3 == 0 ? 9 : 8,
-                    .phase = static_cast<std::uint8_t>(p % 3 == 1 ? 1 : 0)});
+                    .phase = p % 3 == 1 ? step::Phase::kAnswer : step::Phase::kReasoning});
   }
-  const std::vector<SlotSampling> slots(60, slot);
+  const std::vector<step::SamplingParams> slots(60, slot);
   const Drawn drawn = Draw(backend, logits, 30, 30, rows, slots);
   int other = 0;
   for (std::size_t p = 0; p < 60; ++p) {
@@ -279,7 +286,7 @@ TEST(Sample, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
   EXPECT_GT(other, 10);
 }
 
-TEST(Sample, LogprobIsOfTheRawLogits) {
+TEST(Draw, LogprobIsOfTheRawLogits) {
   CpuBackend backend(2);
   for (const std::int64_t n : {1, 16, 33, 5000}) {
     const std::vector<float> logits = RandomFloats(n, static_cast<std::uint32_t>(n), 4.0F);
@@ -292,7 +299,7 @@ TEST(Sample, LogprobIsOfTheRawLogits) {
   }
 }
 
-TEST(Sample, FlagsRowsThatAreNotFiniteAndLeavesTheOthers) {
+TEST(Draw, FlagsRowsThatAreNotFiniteAndLeavesTheOthers) {
   CpuBackend backend(2);
   constexpr float kInf = std::numeric_limits<float>::infinity();
   const float bad[] = {std::numeric_limits<float>::quiet_NaN(), kInf, -kInf};
@@ -304,16 +311,16 @@ TEST(Sample, FlagsRowsThatAreNotFiniteAndLeavesTheOthers) {
   }
 }
 
-TEST(Sample, IgnoresPaddingColumnsAndRows) {
+TEST(Draw, IgnoresPaddingColumnsAndRows) {
   CpuBackend backend(1);
   const std::vector<float> logits = {1, 2, 100, NAN, 3, 0, 100, NAN};
   const Drawn drawn = Draw(backend, logits, 4, 2, {{.slot = -1}, {.slot = 1}}, {Slot(0), Slot(0)});
   EXPECT_EQ(drawn.ids[1], 0);
   EXPECT_EQ(drawn.not_finite[1], 0);
-  EXPECT_EQ(drawn.last_sampled, (std::vector<std::int32_t>{-7, 0}));
+  EXPECT_EQ(drawn.last_drawn, (std::vector<std::int32_t>{-7, 0}));
 }
 
-TEST(Sample, SameDrawsOnEveryInstructionSetAndThreadCount) {
+TEST(Draw, SameDrawsOnEveryInstructionSetAndThreadCount) {
   const std::int64_t n = 2000;
   std::vector<float> logits;
   std::vector<RowSpec> rows;
@@ -322,7 +329,7 @@ TEST(Sample, SameDrawsOnEveryInstructionSetAndThreadCount) {
     logits.insert(logits.end(), row.begin(), row.end());
     rows.push_back({.slot = r, .position = 70 + r});
   }
-  const std::vector<SlotSampling> slots(9, Slot(0.6F, 0, 0.95F, 0.01F));
+  const std::vector<step::SamplingParams> slots(9, Slot(0.6F, 0, 0.95F, 0.01F));
   CpuBackend reference(1, Isa::kPortable);
   const Drawn expected = Draw(reference, logits, n, static_cast<std::int32_t>(n), rows, slots);
   for (const BackendCase& c : BackendCases()) {

@@ -23,7 +23,7 @@ Reported Report(CpuBackend& backend, std::vector<float> logits, std::int64_t wid
                 std::int32_t vocab_size, const std::vector<std::int32_t>& ids,
                 const std::vector<std::int32_t>& counts, const std::vector<std::int32_t>& slots) {
   const std::size_t rows = ids.size();
-  const std::size_t most = rows * static_cast<std::size_t>(kMaxAlternatives);
+  const std::size_t most = rows * static_cast<std::size_t>(step::kMaxAlternatives);
   Reported out = {std::vector<float>(rows, kUntouched), std::vector<std::int32_t>(most, kUntouched),
                   std::vector<float>(most, kUntouched)};
   const LogprobsView view = {.slots = slots.data(),
@@ -52,8 +52,8 @@ TEST(Logprobs, GivesTheMostProbableIdsInOrder) {
     for (float& x : logits) {
       if (seed % 2 == 0) x = std::round(x);  // ties, zeros of both signs among them
     }
-    const auto count =
-        static_cast<std::int32_t>(std::min<std::int64_t>(n, seed % 5 == 0 ? 3 : kMaxAlternatives));
+    const auto count = static_cast<std::int32_t>(
+        std::min<std::int64_t>(n, seed % 5 == 0 ? 3 : step::kMaxAlternatives));
     const Reported got = ReportOne(backend, logits, count);
     std::vector<std::int32_t> order(logits.size());
     std::iota(order.begin(), order.end(), 0);
@@ -66,7 +66,7 @@ TEST(Logprobs, GivesTheMostProbableIdsInOrder) {
       EXPECT_NEAR(logprob, expected, Tolerance::kLogprob * (1 + std::fabs(expected)));
     };
     expect_logprob(got.logprobs[0], static_cast<std::int32_t>(n / 2));
-    for (std::size_t i = 0; i < static_cast<std::size_t>(kMaxAlternatives); ++i) {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(step::kMaxAlternatives); ++i) {
       if (i < static_cast<std::size_t>(count)) {
         ASSERT_EQ(got.ids[i], order[i]) << "seed " << seed << " place " << i;
         expect_logprob(got.alternatives[i], order[i]);
@@ -78,34 +78,30 @@ TEST(Logprobs, GivesTheMostProbableIdsInOrder) {
   }
 }
 
-TEST(Logprobs, OfTheDrawnIdAreTheBitsThatSampleGives) {
+TEST(Logprobs, OfTheDrawnIdAreTheBitsThatDrawGives) {
   CpuBackend backend(1);
   const std::vector<float> logits = RandomFloats(3000, 5, 3.0F);
   const F32 x({1, 3000}, DType::kF32, logits);
-  const SlotSampling sampling = {.temperature = {1.3F, 1.3F},
-                                 .top_p = {1, 1},
-                                 .min_p = {0, 0},
-                                 .top_k = {0, 0},
-                                 .seed = 3,
-                                 .output_index = 0,
-                                 .think_end_id = -1};
+  constexpr step::PhaseSampling kWarm = {.temperature = 1.3F, .top_p = 1};
+  const step::SamplingParams sampling = {
+      .phases = {{kWarm, kWarm}}, .seed = 3, .output_index = 0, .think_end_id = -1};
   for (std::int32_t position = 0; position < 50; ++position) {
     const std::int32_t slot = 0;
     const std::int32_t input = 0;
-    const std::uint8_t phase = 0;
+    const step::Phase phase = step::Phase::kReasoning;
     I32 id({1}, DType::kI32);
     F32 logprob({1}, DType::kF32);
     I32 not_finite({1}, DType::kI32);
     I32 last({1}, DType::kI32);
-    backend.Sample(x.tensor,
-                   {.num_rows = 1,
-                    .slots = &slot,
-                    .positions = &position,
-                    .input_ids = &input,
-                    .phases = &phase,
-                    .slot_sampling = &sampling,
-                    .vocab_size = 3000},
-                   id.tensor, logprob.tensor, not_finite.tensor, last.tensor);
+    backend.Draw(x.tensor,
+                 {.num_rows = 1,
+                  .slots = &slot,
+                  .positions = &position,
+                  .input_ids = &input,
+                  .phases = &phase,
+                  .slot_sampling = &sampling,
+                  .vocab_size = 3000},
+                 id.tensor, logprob.tensor, not_finite.tensor, last.tensor);
     const Reported got = Report(backend, logits, 3000, 3000, id.values, {1}, {0});
     EXPECT_TRUE(SameBits(got.logprobs, logprob.values));
     if (id[0] == got.ids[0]) {
@@ -123,7 +119,8 @@ TEST(Logprobs, LeavesPaddingAndRowsThatAreNotFinite) {
   EXPECT_EQ(got.logprobs[1], kUntouched);
   EXPECT_NEAR(got.logprobs[2], -std::log1p(std::exp(-1.0)), 1e-6);
   for (std::size_t i = 0; i < got.ids.size(); ++i) {
-    EXPECT_EQ(got.ids[i], i == 2 * static_cast<std::size_t>(kMaxAlternatives) ? 1 : kUntouched);
+    EXPECT_EQ(got.ids[i],
+              i == 2 * static_cast<std::size_t>(step::kMaxAlternatives) ? 1 : kUntouched);
   }
 }
 

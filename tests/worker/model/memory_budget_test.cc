@@ -26,8 +26,8 @@ ModelConfig Qwen7b() {
   return config;
 }
 
-engine::RunnerLimits Limits() {
-  engine::RunnerLimits limits;
+step::Limits Limits() {
+  step::Limits limits;
   limits.max_num_seqs = 64;
   limits.max_num_batched_tokens = 2048;
   limits.max_model_len = 32768;
@@ -69,7 +69,7 @@ TEST(MemoryBudgetTest, MoreDevicesShareTheWeights) {
 }
 
 TEST(MemoryBudgetTest, FewerSequencesTakeLessWorkspace) {
-  engine::RunnerLimits many = Limits();
+  step::Limits many = Limits();
   many.max_num_seqs = 512;
   const auto few = ChooseBlocks(Qwen7b(), Limits(), Gpu(24));
   const auto more = ChooseBlocks(Qwen7b(), many, Gpu(24));

@@ -41,7 +41,7 @@ std::vector<std::int32_t> Ids(const std::vector<Drawn>& drawn) {
 
 // A fresh model's tokens for `prompt`.
 std::vector<Drawn> Draw(const ModelOptions& options, const std::vector<std::int32_t>& prompt,
-                        const engine::SamplingParams& params, std::size_t chunk = 1000,
+                        const step::SamplingParams& params, std::size_t chunk = 1000,
                         int depth = 1) {
   const auto model = Load(options);
   if (model == nullptr) return {};
@@ -50,10 +50,10 @@ std::vector<Drawn> Draw(const ModelOptions& options, const std::vector<std::int3
   return driver.Generate(0, prompt, kDraws, chunk, depth);
 }
 
-engine::SamplingParams Seeded(std::uint64_t seed) {
-  engine::SamplingParams params;
-  params.phases[0].temperature = 1.0F;
-  params.phases[1].temperature = 1.0F;
+step::SamplingParams Seeded(std::uint64_t seed) {
+  step::SamplingParams params;
+  params.phases[step::Phase::kReasoning].temperature = 1.0F;
+  params.phases[step::Phase::kAnswer].temperature = 1.0F;
   params.seed = seed;
   return params;
 }
@@ -143,7 +143,7 @@ TEST_P(ModelRunnerTest, RecomputingPromptAndTokensContinuesTheSame) {
   for (std::size_t i = 10; i < whole.size(); ++i) EXPECT_EQ(rest[i - 10], whole[i]) << i;
 }
 
-TEST_P(ModelRunnerTest, LastSampledIsTheDrawnId) {
+TEST_P(ModelRunnerTest, LastDrawnIsTheDrawnId) {
   const auto model = Load(SmallOptions(GetParam()));
   ASSERT_NE(model, nullptr);
   StepDriver driver(*model);
@@ -164,38 +164,37 @@ TEST(ModelRunnerPhaseTest, ThinkEndAsInputDrawsAsAnswer) {
   const Expected expected = ReadExpected("qwen2");
   const auto model = Load(SmallOptions("qwen2"));
   ASSERT_NE(model, nullptr);
-  engine::SamplingParams switching = Greedy();
-  switching.phases[1].temperature = 5.0F;
+  step::SamplingParams switching = Greedy();
+  switching.phases[step::Phase::kAnswer].temperature = 5.0F;
   switching.seed = 1;
   switching.think_end_id = think_end;
   std::vector<std::int32_t> prompt = expected.prompt;
   prompt.back() = think_end;
   StepDriver driver(*model);
-  const auto draw = [&](const engine::SamplingParams& params, engine::Phase phase) {
+  const auto draw = [&](const step::SamplingParams& params, step::Phase phase) {
     driver.Begin(0, params);
     return driver.Step({{0, prompt, true, phase}}).at(0).id;
   };
-  engine::SamplingParams ignorant = switching;
+  step::SamplingParams ignorant = switching;
   ignorant.think_end_id = -1;
-  const std::int32_t reasoned = draw(ignorant, engine::Phase::kReasoning);
-  const std::int32_t answered = draw(ignorant, engine::Phase::kAnswer);
+  const std::int32_t reasoned = draw(ignorant, step::Phase::kReasoning);
+  const std::int32_t answered = draw(ignorant, step::Phase::kAnswer);
   ASSERT_NE(reasoned, answered) << "the test needs a seed that tells the phases apart";
-  EXPECT_EQ(draw(switching, engine::Phase::kReasoning), answered);
-  EXPECT_EQ(draw(switching, engine::Phase::kAnswer), answered);
+  EXPECT_EQ(draw(switching, step::Phase::kReasoning), answered);
+  EXPECT_EQ(draw(switching, step::Phase::kAnswer), answered);
 }
 
-TEST(ModelRunnerPhaseTest, SampledThinkEndSwitchesBeforeTheHostKnows) {
+TEST(ModelRunnerPhaseTest, DrawnThinkEndSwitchesBeforeTheHostKnows) {
   const Expected expected = ReadExpected("qwen2");
-  engine::SamplingParams params = Greedy();
-  params.phases[1].temperature = 5.0F;
+  step::SamplingParams params = Greedy();
+  params.phases[step::Phase::kAnswer].temperature = 5.0F;
   params.seed = 1;
   params.think_end_id = expected.greedy[0];  // the first greedy token ends thinking
   const auto known = Load(SmallOptions("qwen2"));
   StepDriver by_host(*known);
   by_host.Begin(0, params);
   ASSERT_EQ(by_host.Step({{0, expected.prompt}}).at(0).id, params.think_end_id);
-  const Drawn after =
-      by_host.Step({{0, {params.think_end_id}, true, engine::Phase::kAnswer}}).at(0);
+  const Drawn after = by_host.Step({{0, {params.think_end_id}, true, step::Phase::kAnswer}}).at(0);
   ASSERT_NE(after.id, expected.greedy[1]) << "the test needs a seed that tells the phases apart";
   const auto ahead = Load(SmallOptions("qwen2"));
   StepDriver by_device(*ahead);
@@ -214,9 +213,9 @@ TEST(ModelRunnerLoadTest, IdsThatTheTokenizerLacksAreNeverDrawn) {
   ASSERT_NE(model, nullptr);
   EXPECT_EQ(model->limits().vocab_size, 90);
   StepDriver driver(*model);
-  engine::SamplingParams wild = Seeded(0);
-  wild.phases[0].temperature = 1e6F;  // near uniform
-  wild.phases[0].top_p = 1.0F;
+  step::SamplingParams wild = Seeded(0);
+  wild.phases[step::Phase::kReasoning].temperature = 1e6F;  // near uniform
+  wild.phases[step::Phase::kReasoning].top_p = 1.0F;
   driver.Begin(0, wild);
   std::int32_t highest = 0;
   highest = driver.Step({{0, {1, 2, 3}}}).at(0).id;

@@ -7,35 +7,42 @@
 
 namespace thinkwire::worker::model {
 
-engine::SamplingParams Greedy() {
-  engine::SamplingParams params;
-  for (engine::PhaseSampling& phase : params.phases) phase.temperature = 0;
+step::SamplingParams Greedy() {
+  step::SamplingParams params;
+  for (step::PhaseSampling& phase : params.phases) phase.temperature = 0;
   return params;
 }
 
-void StepDriver::Begin(std::int32_t slot, const engine::SamplingParams& params) {
-  slots_[slot] = {.adjusted = params.adjusts()};
-  changes_.push_back({slot, params});
+void StepDriver::Begin(std::int32_t slot, const step::SamplingParams& params,
+                       const std::vector<step::LogitBias>& biases) {
+  step::SamplingChange change{.slot = slot, .params = params};
+  change.first_bias = static_cast<std::int32_t>(biases_.size());
+  change.params.phases[step::Phase::kReasoning].num_biases =
+      static_cast<std::int32_t>(biases.size());
+  biases_.insert(biases_.end(), biases.begin(), biases.end());
+  slots_[slot] = {.adjusted = change.params.adjusts()};
+  changes_.push_back(change);
 }
 
 void StepDriver::Submit(const std::vector<Feed>& feeds) {
-  engine::StepPlan plan;
+  step::Plan plan;
   plan.step = ++step_;
   plan.sampling_changes = std::exchange(changes_, {});
-  const engine::RunnerLimits& limits = runner_.limits();
+  plan.biases = std::exchange(biases_, {});
+  const step::Limits& limits = runner_.limits();
   std::map<std::int32_t, std::int32_t> plan_alternatives;
   for (const Feed& feed : feeds) {
     Slot& slot = slots_.at(feed.slot);
-    engine::Row row;
+    step::Row row;
     row.slot = feed.slot;
     row.first_position = slot.length;
     row.count = std::max<std::int32_t>(1, static_cast<std::int32_t>(feed.ids.size()));
     row.first_id =
-        feed.ids.empty() ? engine::kLastSampled : static_cast<std::int32_t>(plan.input_ids.size());
-    row.sample = feed.sample;
-    row.logprob = feed.sample;
+        feed.ids.empty() ? step::kLastDrawn : static_cast<std::int32_t>(plan.input_ids.size());
+    row.draws = feed.draws ? 1 : 0;
+    row.logprob = feed.draws;
     row.phase = feed.phase;
-    row.adjusted = feed.sample && slot.adjusted;
+    row.adjusted = feed.draws && slot.adjusted;
     row.alternatives = feed.alternatives;
     plan_alternatives[feed.slot] = feed.alternatives;
     plan.rows.push_back(row);
@@ -52,9 +59,9 @@ void StepDriver::Submit(const std::vector<Feed>& feeds) {
 }
 
 std::map<std::int32_t, Drawn> StepDriver::Collect() {
-  const engine::StepResult result = runner_.Collect();
+  const step::Result result = runner_.Collect();
   std::map<std::int32_t, Drawn> drawn;
-  for (const engine::RowResult& row : result.rows) {
+  for (const step::RowResult& row : result.rows) {
     CHECK(!row.not_finite && row.num_ids == 1, "one finite token a row");
     const auto index = static_cast<std::size_t>(row.first_id);
     const auto first = result.alternatives.begin() + row.first_alternative;
@@ -79,24 +86,24 @@ std::vector<Drawn> StepDriver::Generate(std::int32_t slot, const std::vector<std
     const auto begin = prompt.begin();
     Feed feed{slot,
               {begin + static_cast<std::ptrdiff_t>(at), begin + static_cast<std::ptrdiff_t>(end)}};
-    feed.sample = end == prompt.size();
+    feed.draws = end == prompt.size();
     steps.push_back(feed);
   }
   for (std::int32_t i = 1; i < count; ++i) steps.push_back({slot, {}});
   std::vector<Drawn> tokens;
-  std::deque<bool> samples;
+  std::deque<bool> draws;
   const auto collect = [&] {
     const auto drawn = Collect();
-    CHECK(drawn.size() == (samples.front() ? 1U : 0U), "only rows that ask draw");
-    if (samples.front()) tokens.push_back(drawn.at(slot));
-    samples.pop_front();
+    CHECK(drawn.size() == (draws.front() ? 1U : 0U), "only rows that ask draw");
+    if (draws.front()) tokens.push_back(drawn.at(slot));
+    draws.pop_front();
   };
   for (const Feed& step : steps) {
-    if (samples.size() == static_cast<std::size_t>(depth)) collect();
+    if (draws.size() == static_cast<std::size_t>(depth)) collect();
     Submit({step});
-    samples.push_back(step.sample);
+    draws.push_back(step.draws);
   }
-  while (!samples.empty()) collect();
+  while (!draws.empty()) collect();
   return tokens;
 }
 

@@ -5,19 +5,19 @@
 #include <map>
 #include <vector>
 
-#include "worker/engine/runner.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
 // Greedy in both phases, no think-end id.
-engine::SamplingParams Greedy();
+step::SamplingParams Greedy();
 
 // One sequence's part of a step.
 struct Feed {
   std::int32_t slot = 0;
   std::vector<std::int32_t> ids;  // empty: the last sampled id
-  bool sample = true;
-  engine::Phase phase = engine::Phase::kReasoning;
+  bool draws = true;
+  step::Phase phase = step::Phase::kReasoning;
   std::int32_t alternatives = 0;
 };
 
@@ -25,18 +25,19 @@ struct Feed {
 struct Drawn {
   std::int32_t id = -1;
   float logprob = 0;
-  std::vector<engine::Alternative> alternatives = {};
+  std::vector<step::Alternative> alternatives = {};
   bool operator==(const Drawn&) const = default;
 };
 
 // A small engine for tests: keeps each slot's length and blocks, and builds plans.
 class StepDriver {
  public:
-  explicit StepDriver(engine::Runner& runner) : runner_(runner) {}
+  explicit StepDriver(step::Runner& runner) : runner_(runner) {}
 
-  // The slot starts anew at position 0 and draws with `params` from its next step on. Penalties
-  // count no prompt.
-  void Begin(std::int32_t slot, const engine::SamplingParams& params);
+  // The slot starts anew at position 0 and draws with `params` from its next step on, the reasoning
+  // with `biases` too. Penalties count no prompt.
+  void Begin(std::int32_t slot, const step::SamplingParams& params,
+             const std::vector<step::LogitBias>& biases = {});
 
   // Plans and submits one step.
   void Submit(const std::vector<Feed>& feeds);
@@ -58,9 +59,10 @@ class StepDriver {
     bool adjusted = false;
   };
 
-  engine::Runner& runner_;
+  step::Runner& runner_;
   std::map<std::int32_t, Slot> slots_;
-  std::vector<engine::SamplingChange> changes_;
+  std::vector<step::SamplingChange> changes_;
+  std::vector<step::LogitBias> biases_;                            // of the changes
   std::deque<std::map<std::int32_t, std::int32_t>> alternatives_;  // by slot, of steps in flight
   std::uint64_t step_ = 0;
   std::int32_t next_block_ = 0;  // handed out from the top down, so that none is its own index

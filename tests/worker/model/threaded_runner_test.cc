@@ -64,16 +64,20 @@ AsyncModel LoadAsync(const ModelOptions& options, bool gains_by_recording) {
   return model;
 }
 
-engine::SamplingParams Seeded(std::uint64_t seed) {
-  engine::SamplingParams params;
-  for (engine::PhaseSampling& phase : params.phases) phase.temperature = 1.0F;
+step::SamplingParams Seeded(std::uint64_t seed) {
+  step::SamplingParams params;
+  for (step::PhaseSampling& phase : params.phases) phase.temperature = 1.0F;
   params.seed = seed;
   if (seed % 4 == 3) {
-    params.phases[0].repetition_penalty = 1.5F;
-    params.phases[0].frequency_penalty = 0.5F;
-    params.phases[0].logit_bias = {{4, 3.0F}, {50, -100.0F}};
+    params.phases[step::Phase::kReasoning].repetition_penalty = 1.5F;
+    params.phases[step::Phase::kReasoning].frequency_penalty = 0.5F;
   }
   return params;
+}
+
+std::vector<step::LogitBias> Biases(std::uint64_t seed) {
+  if (seed % 4 != 3) return {};
+  return {{4, 3.0F}, {50, -100.0F}};
 }
 
 // Sequences join one by one while the others decode, then leave one by one: steps of every kind
@@ -84,7 +88,7 @@ struct Workload {
   std::vector<std::map<std::int32_t, Drawn>> drawn;
 };
 
-Workload RunWorkload(engine::Runner& runner) {
+Workload RunWorkload(step::Runner& runner) {
   Workload work;
   StepDriver driver(runner);
   int in_flight = 0;
@@ -102,7 +106,8 @@ Workload RunWorkload(engine::Runner& runner) {
     return feeds;
   };
   for (std::int32_t slot = 0; slot < kSlots; ++slot) {
-    driver.Begin(slot, Seeded(static_cast<std::uint64_t>(slot)));
+    const auto seed = static_cast<std::uint64_t>(slot);
+    driver.Begin(slot, Seeded(seed), Biases(seed));
     std::vector<std::int32_t> prompt;
     for (std::int32_t i = 0; i < 3 + 2 * slot; ++i) prompt.push_back((7 * slot + 5 * i) % 90);
     std::vector<Feed> chunk = decode(0, slot);
@@ -192,7 +197,7 @@ TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
   devices.communicators.push_back(std::move(communicator));
   const auto runner = LoadModel(options, std::move(devices));
   ASSERT_TRUE(runner.ok()) << runner.status();
-  EXPECT_EQ((*runner)->beats(), (std::vector<engine::RankBeat>{{.step = 0, .layer = 0}}));
+  EXPECT_EQ((*runner)->beats(), (std::vector<step::RankBeat>{{.step = 0, .layer = 0}}));
   StepDriver driver(**runner);
   driver.Begin(0, Seeded(1));
   for (std::uint64_t step = 1; step <= 2; ++step) {
@@ -201,12 +206,12 @@ TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
     for (std::int32_t sum = 0; sum < 2 * kLayers; ++sum) {
       pause.AwaitSum();
       EXPECT_EQ((*runner)->beats(),
-                (std::vector<engine::RankBeat>{{.step = step, .layer = 1 + sum / 2}}));
+                (std::vector<step::RankBeat>{{.step = step, .layer = 1 + sum / 2}}));
       pause.LetGo();
     }
     driver.Collect();
     EXPECT_EQ((*runner)->beats(),
-              (std::vector<engine::RankBeat>{{.step = step, .layer = kLayers + 1}}));
+              (std::vector<step::RankBeat>{{.step = step, .layer = kLayers + 1}}));
   }
 }
 

@@ -56,7 +56,7 @@ class ParityTest : public testing::TestWithParam<const char*> {
     const nlohmann::json reference = nlohmann::json::parse(ReadFile(dir_ / "reference.json"));
     prompt_ = reference["prompt"].get<std::vector<std::int32_t>>();
     positions_ = reference["positions"].get<std::vector<std::int32_t>>();
-    engine::RunnerLimits limits;
+    step::Limits limits;
     limits.max_num_seqs = 4;
     limits.max_num_batched_tokens = 1024;
     limits.max_model_len = 1024;
@@ -71,7 +71,7 @@ class ParityTest : public testing::TestWithParam<const char*> {
 
   // The logits after position `last`, with `first` .. `last` as the step's input.
   std::vector<float> Logits(std::int32_t first, std::int32_t last) {
-    engine::StepPlan plan;
+    step::Plan plan;
     plan.step = ++step_;
     plan.input_ids.assign(prompt_.begin() + first, prompt_.begin() + last + 1);
     plan.rows.push_back({0, first, last + 1 - first, 0, true});

@@ -12,9 +12,9 @@
 namespace thinkwire::worker::serve {
 namespace {
 
-using engine::Phase;
 using engine::Token;
 using std::chrono::milliseconds;
+using step::Phase;
 
 const text::Tokenizer& ByteTokenizer() {
   static const std::unique_ptr<text::Tokenizer> tokenizer = MakeByteTokenizer();
@@ -168,7 +168,7 @@ TEST(OutputEventsTest, IgnoredEndOfSequenceIsAnyToken) {
 
 TEST(OutputEventsTest, StopStringEndsAtTheTokenThatCompletesIt) {
   OutputEvents::Options options = DefaultOptions();
-  options.stop_strings[1] = {"END", "stop"};
+  options.stop_strings[Phase::kAnswer] = {"END", "stop"};
   // " the", "sto" and "p!" as tokens: the stop string lies across the last two.
   const std::vector<std::int32_t> ids = {kThinkEnd, 257, 259, 'p', '!', 'z'};
   OutputEvents output(ByteTokenizer(), options);
@@ -186,8 +186,8 @@ TEST(OutputEventsTest, StopStringEndsAtTheTokenThatCompletesIt) {
 
 TEST(OutputEventsTest, StopStringsBelongToOnePhase) {
   OutputEvents::Options options = DefaultOptions();
-  options.stop_strings[0] = {"x"};
-  options.stop_strings[1] = {"y", "ab"};
+  options.stop_strings[Phase::kReasoning] = {"x"};
+  options.stop_strings[Phase::kAnswer] = {"y", "ab"};
   // "a" ends the reasoning and "b" begins the answer: no stop string lies across the border.
   const Joined all = RunWhole(options, Tokens({'y', 'a', kThinkEnd, 'b', 'x', kEos}));
   EXPECT_EQ(all.reasoning, "ya");
@@ -203,7 +203,7 @@ TEST(OutputEventsTest, StopStringsBelongToOnePhase) {
 
 TEST(OutputEventsTest, StopIdIsTheLastIdAndHasNoText) {
   OutputEvents::Options options = DefaultOptions();
-  options.stop_ids[1] = {'x', 'y'};
+  options.stop_ids[step::Phase::kAnswer] = {'x', 'y'};
   OutputEvents output(ByteTokenizer(), options);
   OutputEvents::Events events;
   output.Add(Tokens({'y', kThinkEnd, 'a', 'y', 'b'}), {}, &events);
@@ -221,7 +221,7 @@ TEST(OutputEventsTest, StopIdIsTheLastIdAndHasNoText) {
 
 TEST(OutputEventsTest, StopIdOfTheReasoningLeavesNoAnswerThinkEndIncluded) {
   OutputEvents::Options options = DefaultOptions();
-  options.stop_ids[0] = {kThinkEnd};
+  options.stop_ids[step::Phase::kReasoning] = {kThinkEnd};
   const Joined all = RunWhole(options, Tokens({'a', kThinkEnd}));
   EXPECT_EQ(all.order, "rRF");
   EXPECT_EQ(all.reasoning, "a");
@@ -234,7 +234,7 @@ TEST(OutputEventsTest, StopIdOfTheReasoningLeavesNoAnswerThinkEndIncluded) {
 
 TEST(OutputEventsTest, EndOfSequenceComesBeforeAStopId) {
   OutputEvents::Options options = DefaultOptions();
-  options.stop_ids[1] = {kEos};
+  options.stop_ids[step::Phase::kAnswer] = {kEos};
   const std::vector<Token> tokens = Tokens({kThinkEnd, kEos});
   EXPECT_EQ(RunWhole(options, tokens).finished.reason(), v1::FINISH_REASON_END);
   options.end_of_sequence_ids.clear();
@@ -243,7 +243,7 @@ TEST(OutputEventsTest, EndOfSequenceComesBeforeAStopId) {
 
 TEST(OutputEventsTest, LineFeedsAfterThinkingAreHiddenFromStopStrings) {
   OutputEvents::Options options = DefaultOptions();
-  options.stop_strings[1] = {"\n\n"};
+  options.stop_strings[Phase::kAnswer] = {"\n\n"};
   const Joined all =
       RunWhole(options, Tokens({kThinkEnd, kFirstWord, '\n', 'a', '\n', 'b', kFirstWord, 'c'}));
   EXPECT_EQ(all.answer, "a\nb");
@@ -253,7 +253,7 @@ TEST(OutputEventsTest, LineFeedsAfterThinkingAreHiddenFromStopStrings) {
 
 TEST(OutputEventsTest, HeldTextComesWhenItCannotBecomeAStopString) {
   OutputEvents::Options options = DefaultOptions();
-  options.stop_strings[0] = {"abc"};
+  options.stop_strings[Phase::kReasoning] = {"abc"};
   OutputEvents output(ByteTokenizer(), options);
   OutputEvents::Events events;
   const auto add = [&](std::vector<std::int32_t> ids) {
@@ -334,7 +334,7 @@ TEST(OutputEventsTest, EachPhaseGetsAsManyAlternativesAsItAskedFor) {
 
 TEST(OutputEventsTest, ReleaseTextGivesWhatWasHeldAndNoEnd) {
   OutputEvents::Options options = DefaultOptions();
-  options.stop_strings[0] = {"abc"};
+  options.stop_strings[Phase::kReasoning] = {"abc"};
   OutputEvents output(ByteTokenizer(), options);
   OutputEvents::Events events;
   output.Add(Tokens(Ids("ab")), {}, &events);
@@ -370,8 +370,8 @@ TEST(OutputEventsTest, AnyBatchesGiveTheSame) {
   for (int round = 0; round < 3000; ++round) {
     OutputEvents::Options options = DefaultOptions();
     options.start_phase = round % 5 == 0 ? Phase::kAnswer : Phase::kReasoning;
-    if (round % 3 != 0) options.stop_strings[0] = {"stopp", "tab", "\xE4\xBD\xA0"};
-    if (round % 3 != 1) options.stop_strings[1] = {"bb", "\nstop", "ost"};
+    if (round % 3 != 0) options.stop_strings[Phase::kReasoning] = {"stopp", "tab", "\xE4\xBD\xA0"};
+    if (round % 3 != 1) options.stop_strings[Phase::kAnswer] = {"bb", "\nstop", "ost"};
     if (round % 7 == 0) options.end_of_sequence_ids.clear();
     if (round % 11 == 0) options.stop_ids = {std::vector{kThinkEnd}, {'p', kEos}};
     std::vector<std::int32_t> ids;

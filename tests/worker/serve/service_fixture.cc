@@ -9,13 +9,13 @@
 namespace thinkwire::worker::serve {
 namespace {
 
-constexpr engine::RunnerLimits kLimits = {.max_num_seqs = 4,
-                                          .max_num_batched_tokens = 64,
-                                          .max_model_len = 512,
-                                          .block_tokens = 16,
-                                          .num_blocks = 128,
-                                          .max_in_flight = 2,
-                                          .vocab_size = kVocabulary};
+constexpr step::Limits kLimits = {.max_num_seqs = 4,
+                                  .max_num_batched_tokens = 64,
+                                  .max_model_len = 512,
+                                  .block_tokens = 16,
+                                  .num_blocks = 128,
+                                  .max_in_flight = 2,
+                                  .vocab_size = kVocabulary};
 
 ServedModel FakeServedModel() {
   return {.name = "fake",

@@ -23,8 +23,8 @@ void CpuBackend::BeginCounts(const CountsBegin* begins, std::int32_t num_begins,
   }
 }
 
-void CpuBackend::AdjustLogits(const Tensor& logits, const SampleView& view,
-                              const AdjustView& adjust, const Tensor& adjusted) {
+void CpuBackend::AdjustLogits(const Tensor& logits, const DrawView& view, const AdjustView& adjust,
+                              const Tensor& adjusted) {
   const std::int64_t n = view.vocab_size;
   Check(logits.dtype == DType::kF32 && n > 0 && n <= logits.dim(1), "logits are f32 [L, V]");
   Check(adjusted.dtype == DType::kF32 && adjusted.dim(1) == n && adjust.counts.dim(1) == n,
@@ -34,27 +34,29 @@ void CpuBackend::AdjustLogits(const Tensor& logits, const SampleView& view,
       if (view.slots[l] < 0) continue;
       const float* const x = logits.as<float>() + l * logits.dim(1);
       float* const y = adjusted.as<float>() + l * n;
-      const SlotSampling& slot = view.slot_sampling[view.slots[l]];
-      const int phase = PhaseOf(view, l, slot);
+      const step::SamplingParams& slot = view.slot_sampling[view.slots[l]];
+      const step::Phase phase = PhaseOf(view, l, slot);
       std::fill(y, y + n, 0.0F);
-      const LogitBias* const biases =
-          adjust.biases + (2 * std::int64_t{view.slots[l]} + phase) * kMaxLogitBiases;
-      for (std::int32_t i = 0; i < slot.num_biases[phase]; ++i) y[biases[i].id] = biases[i].bias;
+      const step::LogitBias* const biases =
+          adjust.biases +
+          (2 * std::int64_t{view.slots[l]} + static_cast<int>(phase)) * step::kMaxLogitBiases;
+      for (std::int32_t i = 0; i < slot.phases[phase].num_biases; ++i)
+        y[biases[i].id] = biases[i].bias;
       const auto* const words = adjust.counts.as<std::uint32_t>() + view.slots[l] * n;
-      const bool counts = CountsDraws(slot, phase);
+      const bool counts = slot.phases[phase].counts();
       for (std::int64_t i = 0; i < n; ++i) {
-        y[i] = Adjusted(x[i], y[i], counts ? words[i] : 0, slot, phase);
+        y[i] = Adjusted(x[i], y[i], counts ? words[i] : 0, slot.phases[phase], phase);
       }
     }
   });
 }
 
-void CpuBackend::CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) {
+void CpuBackend::CountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts) {
   for (std::int64_t l = 0; l < view.num_rows; ++l) {
     if (view.slots[l] < 0) continue;
-    const SlotSampling& slot = view.slot_sampling[view.slots[l]];
-    const int phase = PhaseOf(view, l, slot);
-    if (!CountsDraws(slot, phase)) continue;
+    const step::SamplingParams& slot = view.slot_sampling[view.slots[l]];
+    const step::Phase phase = PhaseOf(view, l, slot);
+    if (!slot.phases[phase].counts()) continue;
     std::uint32_t& word =
         counts.as<std::uint32_t>()[view.slots[l] * counts.dim(1) + ids.as<std::int32_t>()[l]];
     word = WithOneMoreDraw(word, phase);

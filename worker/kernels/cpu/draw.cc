@@ -106,7 +106,7 @@ class Candidates {
 // The id of greatest t + noise among those from `pivot` up with e >= min_p. e is read only if
 // min_p is above 0.
 std::int64_t Draw(const float* t, const float* e, std::int64_t n, std::uint64_t pivot, float min_p,
-                  const SlotSampling& slot, std::int32_t position) {
+                  const step::SamplingParams& slot, std::int32_t position) {
   const std::array<std::uint32_t, 2> key = {static_cast<std::uint32_t>(slot.seed),
                                             static_cast<std::uint32_t>(slot.seed >> 32)};
   float best = -INFINITY;
@@ -130,26 +130,26 @@ std::int64_t Draw(const float* t, const float* e, std::int64_t n, std::uint64_t 
 
 // Scratch t and e hold n floats each.
 std::int64_t DrawRow(const RowKernels& rows, const float* x, std::int64_t n, std::int64_t greatest,
-                     const SlotSampling& slot, int phase, std::int32_t position, float* t,
-                     float* e) {
-  const float temperature = slot.temperature[phase];
+                     const step::SamplingParams& slot, step::Phase phase, std::int32_t position,
+                     float* t, float* e) {
+  const step::PhaseSampling& sampling = slot.phases[phase];
+  const float temperature = sampling.temperature;
   const float max = x[greatest] / temperature + 0.0F;
   if (temperature == 0.0F || !std::isfinite(max)) return greatest;
   rows.divide(x, temperature, t, n);
   for (std::int64_t i = 0; i < n; ++i) t[i] += 0.0F;
-  const float min_p = slot.min_p[phase];
-  const bool cut = slot.top_k[phase] > 0 || slot.top_p[phase] < 1.0F;
+  const float min_p = sampling.min_p;
+  const bool cut = sampling.top_k > 0 || sampling.top_p < 1.0F;
   if (cut || min_p > 0.0F) rows.exp_minus(t, max, e, n);
   std::uint64_t pivot = 0;
-  if (cut) pivot = Candidates(t, e, n, max).Pivot(slot.top_k[phase], slot.top_p[phase]);
+  if (cut) pivot = Candidates(t, e, n, max).Pivot(sampling.top_k, sampling.top_p);
   return Draw(t, e, n, pivot, min_p, slot, position);
 }
 
 }  // namespace
 
-void CpuBackend::Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
-                        const Tensor& logprobs, const Tensor& not_finite,
-                        const Tensor& last_sampled) {
+void CpuBackend::Draw(const Tensor& logits, const DrawView& view, const Tensor& ids,
+                      const Tensor& logprobs, const Tensor& not_finite, const Tensor& last_drawn) {
   const std::int64_t width = logits.dim(1);
   const std::int64_t n = view.vocab_size;
   Check(logits.rank == 2 && logits.dtype == DType::kF32 && logits.dim(0) >= view.num_rows,
@@ -168,8 +168,8 @@ void CpuBackend::Sample(const Tensor& logits, const SampleView& view, const Tens
       const bool finite = AllFinite(x, n);
       if (finite) {
         const std::int64_t greatest = FirstGreatest(x, n);
-        const SlotSampling& slot = view.slot_sampling[slot_index];
-        const int phase = PhaseOf(view, l, slot);
+        const step::SamplingParams& slot = view.slot_sampling[slot_index];
+        const step::Phase phase = PhaseOf(view, l, slot);
         id = DrawRow(rows_, x, n, greatest, slot, phase, view.positions[l], t, e);
         rows_.exp_minus(x, x[greatest], e, n);
         logprob = (x[id] - x[greatest]) - LogSum(e, n);
@@ -177,7 +177,7 @@ void CpuBackend::Sample(const Tensor& logits, const SampleView& view, const Tens
       ids.as<std::int32_t>()[l] = static_cast<std::int32_t>(id);
       logprobs.as<float>()[l] = logprob;
       not_finite.as<std::int32_t>()[l] = finite ? 0 : 1;
-      last_sampled.as<std::int32_t>()[slot_index] = static_cast<std::int32_t>(id);
+      last_drawn.as<std::int32_t>()[slot_index] = static_cast<std::int32_t>(id);
     }
   });
 }

@@ -5,7 +5,7 @@
 
 #include "worker/kernels/noise.h"
 
-// What Sample and Logprobs share: a row's weights and the order of its ids (cpu/sample.cc has the
+// What Draw and Logprobs share: a row's weights and the order of its ids (cpu/draw.cc has the
 // formulas).
 namespace thinkwire::worker::kernels {
 

@@ -16,13 +16,13 @@ void CpuBackend::Scatter(const Tensor& index, const Tensor& values, const Tensor
 }
 
 void CpuBackend::GatherInputIds(const Tensor& given, const Tensor& source_slot,
-                                const Tensor& last_sampled, const Tensor& ids) {
+                                const Tensor& last_drawn, const Tensor& ids) {
   Check(given.size() == ids.size() && source_slot.size() == ids.size(), "all hold T ids");
   const auto* slots = source_slot.as<std::int32_t>();
   for (std::int64_t t = 0; t < ids.size(); ++t) {
-    Check(slots[t] < last_sampled.size(), "a slot is below Q");
+    Check(slots[t] < last_drawn.size(), "a slot is below Q");
     ids.as<std::int32_t>()[t] =
-        slots[t] >= 0 ? last_sampled.as<std::int32_t>()[slots[t]] : given.as<std::int32_t>()[t];
+        slots[t] >= 0 ? last_drawn.as<std::int32_t>()[slots[t]] : given.as<std::int32_t>()[t];
   }
 }
 

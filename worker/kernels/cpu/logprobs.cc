@@ -6,15 +6,16 @@
 #include "worker/kernels/cpu/cpu_backend.h"
 #include "worker/kernels/cpu/draw_order.h"
 
-// Log-probabilities of a row as cpu/sample.cc defines logprob, at its own id and at the first ids
+// Log-probabilities of a row as cpu/draw.cc defines logprob, at its own id and at the first ids
 // of the order over x + 0 (greater first, then the lower id).
 namespace thinkwire::worker::kernels {
 namespace {
 
 // The keys of the first `count` <= n ids in order, at the front.
-std::array<std::uint64_t, kMaxAlternatives> FirstKeys(const float* x, std::int64_t n,
-                                                      std::int32_t count) {
-  std::array<std::uint64_t, kMaxAlternatives> keys = {};  // descending; 0 comes after every key
+std::array<std::uint64_t, step::kMaxAlternatives> FirstKeys(const float* x, std::int64_t n,
+                                                            std::int32_t count) {
+  std::array<std::uint64_t, step::kMaxAlternatives> keys =
+      {};  // descending; 0 comes after every key
   if (count == 0) return keys;
   const auto last = keys.begin() + count - 1;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -49,8 +50,8 @@ void CpuBackend::Logprobs(const Tensor& logits, const LogprobsView& view) {
       const auto keys = FirstKeys(x, n, count);
       for (std::int32_t i = 0; i < count; ++i) {
         const std::uint32_t id = IdOf(keys[static_cast<std::size_t>(i)]);
-        view.alternative_ids[l * kMaxAlternatives + i] = static_cast<std::int32_t>(id);
-        view.alternative_logprobs[l * kMaxAlternatives + i] = (x[id] - max) - log_sum;
+        view.alternative_ids[l * step::kMaxAlternatives + i] = static_cast<std::int32_t>(id);
+        view.alternative_logprobs[l * step::kMaxAlternatives + i] = (x[id] - max) - log_sum;
       }
     }
   });

@@ -293,8 +293,8 @@ void CudaBackend::Scatter(const Tensor& index, const Tensor& values, const Tenso
 }
 
 void CudaBackend::GatherInputIds(const Tensor& given, const Tensor& source_slot,
-                                 const Tensor& last_sampled, const Tensor& ids) {
-  LaunchGatherInputIds(given, source_slot, last_sampled, ids, stream_->Get());
+                                 const Tensor& last_drawn, const Tensor& ids) {
+  LaunchGatherInputIds(given, source_slot, last_drawn, ids, stream_->Get());
 }
 
 void CudaBackend::Embed(const Tensor& ids, const Tensor& table, const Tensor& out) {
@@ -383,18 +383,17 @@ void CudaBackend::PagedAttention(const Tensor& q, const BatchView& batch, const 
                        properties_.multiProcessorCount, stream_->Get());
 }
 
-void CudaBackend::Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
-                         const Tensor& logprobs, const Tensor& not_finite,
-                         const Tensor& last_sampled) {
-  LaunchSample(logits, view, ids, logprobs, not_finite, last_sampled, stream_->Get());
+void CudaBackend::Draw(const Tensor& logits, const DrawView& view, const Tensor& ids,
+                       const Tensor& logprobs, const Tensor& not_finite, const Tensor& last_drawn) {
+  LaunchDraw(logits, view, ids, logprobs, not_finite, last_drawn, stream_->Get());
 }
 
 void CudaBackend::Logprobs(const Tensor& logits, const LogprobsView& view) {
   LaunchLogprobs(logits, view, stream_->Get());
 }
 
-void CudaBackend::AdjustLogits(const Tensor& logits, const SampleView& view,
-                               const AdjustView& adjust, const Tensor& adjusted) {
+void CudaBackend::AdjustLogits(const Tensor& logits, const DrawView& view, const AdjustView& adjust,
+                               const Tensor& adjusted) {
   LaunchAdjustLogits(logits, view, adjust, adjusted, stream_->Get());
 }
 
@@ -403,7 +402,7 @@ void CudaBackend::BeginCounts(const CountsBegin* begins, std::int32_t num_begins
   LaunchBeginCounts(begins, num_begins, ids, counts, stream_->Get());
 }
 
-void CudaBackend::CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) {
+void CudaBackend::CountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts) {
   LaunchCountDraws(view, ids, counts, stream_->Get());
 }
 

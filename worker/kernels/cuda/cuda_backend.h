@@ -59,7 +59,7 @@ class CudaBackend final : public Backend {
   Buffer MakeTable(const WeightSlice& slice) override;
 
   void Scatter(const Tensor& index, const Tensor& values, const Tensor& to) override;
-  void GatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_sampled,
+  void GatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_drawn,
                       const Tensor& ids) override;
   void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) override;
   void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) override;
@@ -72,15 +72,14 @@ class CudaBackend final : public Backend {
   void Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) override;
   void GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) override;
   void LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) override;
-  void Sample(const Tensor& logits, const SampleView& view, const Tensor& ids,
-              const Tensor& logprobs, const Tensor& not_finite,
-              const Tensor& last_sampled) override;
+  void Draw(const Tensor& logits, const DrawView& view, const Tensor& ids, const Tensor& logprobs,
+            const Tensor& not_finite, const Tensor& last_drawn) override;
   void Logprobs(const Tensor& logits, const LogprobsView& view) override;
-  void AdjustLogits(const Tensor& logits, const SampleView& view, const AdjustView& adjust,
+  void AdjustLogits(const Tensor& logits, const DrawView& view, const AdjustView& adjust,
                     const Tensor& adjusted) override;
   void BeginCounts(const CountsBegin* begins, std::int32_t num_begins, const std::int32_t* ids,
                    const Tensor& counts) override;
-  void CountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts) override;
+  void CountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts) override;
 
  private:
   class LinearMatrix;

@@ -23,13 +23,13 @@ __global__ void ScatterKernel(const std::int32_t* index, const std::int32_t* val
 }
 
 __global__ void GatherInputIdsKernel(const std::int32_t* given, const std::int32_t* source_slot,
-                                     const std::int32_t* last_sampled, int n, std::int32_t* ids) {
+                                     const std::int32_t* last_drawn, int n, std::int32_t* ids) {
   WaitForPrevious();
   AllowNext();
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= n) return;
   const std::int32_t slot = source_slot[i];
-  ids[i] = slot >= 0 ? last_sampled[slot] : given[i];
+  ids[i] = slot >= 0 ? last_drawn[slot] : given[i];
 }
 
 // out[i] = table[index[i]], rows of `pieces` 16-byte pieces, one block a row.
@@ -103,11 +103,11 @@ void LaunchScatter(const Tensor& index, const Tensor& values, const Tensor& to,
          to.as<std::int32_t>());
 }
 
-void LaunchGatherInputIds(const Tensor& given, const Tensor& source_slot,
-                          const Tensor& last_sampled, const Tensor& ids, cudaStream_t stream) {
+void LaunchGatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_drawn,
+                          const Tensor& ids, cudaStream_t stream) {
   Check(given.size() == ids.size() && source_slot.size() == ids.size(), "all hold T ids");
   Launch(&GatherInputIdsKernel, {.grid = GridFor(ids.size()), .block = dim3(kThreads)}, stream,
-         given.as<std::int32_t>(), source_slot.as<std::int32_t>(), last_sampled.as<std::int32_t>(),
+         given.as<std::int32_t>(), source_slot.as<std::int32_t>(), last_drawn.as<std::int32_t>(),
          static_cast<int>(ids.size()), ids.as<std::int32_t>());
 }
 

@@ -13,8 +13,8 @@ void LaunchCopyWords(const void* from, std::int64_t words, void* to, bool from_h
                      cudaStream_t stream);
 void LaunchScatter(const Tensor& index, const Tensor& values, const Tensor& to,
                    cudaStream_t stream);
-void LaunchGatherInputIds(const Tensor& given, const Tensor& source_slot,
-                          const Tensor& last_sampled, const Tensor& ids, cudaStream_t stream);
+void LaunchGatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_drawn,
+                          const Tensor& ids, cudaStream_t stream);
 void LaunchEmbed(const Tensor& ids, const Tensor& table, const Tensor& out, cudaStream_t stream);
 void LaunchGatherRows(const Tensor& x, const Tensor& rows, const Tensor& out, cudaStream_t stream);
 

@@ -23,8 +23,7 @@ Tensor RopeTensor(const Buffer& rope, std::int64_t head_dim) {
 
 }  // namespace
 
-Decoder::Decoder(const DecoderParts& parts, const engine::RunnerLimits& limits,
-                 std::span<const float> rope)
+Decoder::Decoder(const DecoderParts& parts, const step::Limits& limits, std::span<const float> rope)
     : parts_(parts),
       rope_(CopyRope(rope, parts.backend)),
       attention_(parts.config, parts.shape, RopeTensor(rope_, parts.config.head_dim),

@@ -2,7 +2,6 @@
 
 #include <span>
 
-#include "worker/engine/runner.h"
 #include "worker/kernels/backend.h"
 #include "worker/model/checkpoint/model_config.h"
 #include "worker/model/layers/activation.h"
@@ -13,6 +12,7 @@
 #include "worker/model/step/batch.h"
 #include "worker/model/step/heartbeat.h"
 #include "worker/parallel/communicator.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
@@ -33,8 +33,7 @@ struct DecoderParts {
 class Decoder {
  public:
   // `rope` [limits.max_model_len, D] is copied to the device.
-  Decoder(const DecoderParts& parts, const engine::RunnerLimits& limits,
-          std::span<const float> rope);
+  Decoder(const DecoderParts& parts, const step::Limits& limits, std::span<const float> rope);
 
   // Computes the batch's tokens into the KV cache. Returns the logits of the rows that draw, f32
   // [L, V of all ranks and its padding], valid until the next call; L may be 0.

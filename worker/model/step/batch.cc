@@ -8,20 +8,15 @@
 namespace thinkwire::worker::model {
 namespace {
 
-using engine::StepPlan;
-using kernels::SlotSampling;
 using kernels::Tensor;
-
-using kernels::kMaxAlternatives;
-static_assert(kMaxAlternatives == engine::kMaxAlternatives);
 
 constexpr std::size_t kWord = sizeof(std::int32_t);
 constexpr std::int64_t kAlignWords = 4;  // arrays start at multiples of 16 bytes
-constexpr std::int64_t kSamplingWords = sizeof(SlotSampling) / kWord;
+constexpr std::int64_t kSamplingWords = sizeof(step::SamplingParams) / kWord;
 constexpr std::int64_t kBeginWords = sizeof(kernels::CountsBegin) / kWord;
-constexpr std::int64_t kBiasWords = sizeof(kernels::LogitBias) / kWord;
-static_assert(sizeof(SlotSampling) % kWord == 0, "a slot's parameters travel as words");
-static_assert(kernels::kMaxLogitBiases == engine::kMaxLogitBiases);
+constexpr std::size_t kBiasBytes = sizeof(step::LogitBias);
+constexpr std::int64_t kBiasWords = kBiasBytes / kWord;
+static_assert(sizeof(step::SamplingParams) % kWord == 0, "a slot's parameters travel as words");
 
 std::int64_t Aligned(std::int64_t words) {
   return (words + kAlignWords - 1) / kAlignWords * kAlignWords;
@@ -31,41 +26,22 @@ std::int64_t PhaseWords(std::int64_t logits) {
   return (logits + static_cast<std::int64_t>(kWord) - 1) / static_cast<std::int64_t>(kWord);
 }
 
-SlotSampling DeviceForm(const engine::SamplingParams& params) {
-  SlotSampling slot = {};
-  for (std::size_t phase = 0; phase < params.phases.size(); ++phase) {
-    const engine::PhaseSampling& from = params.phases[phase];
-    slot.temperature[phase] = from.temperature;
-    slot.top_p[phase] = from.top_p;
-    slot.min_p[phase] = from.min_p;
-    slot.top_k[phase] = from.top_k;
-    slot.repetition_penalty[phase] = from.repetition_penalty;
-    slot.presence_penalty[phase] = from.presence_penalty;
-    slot.frequency_penalty[phase] = from.frequency_penalty;
-    slot.num_biases[phase] = static_cast<std::int32_t>(from.logit_bias.size());
-  }
-  slot.seed = params.seed;
-  slot.output_index = params.output_index;
-  slot.think_end_id = params.think_end_id;
-  return slot;
-}
-
 Tensor Words(void* data, std::int64_t size) {
   return kernels::MakeTensor(data, kernels::DType::kI32, size);
 }
 
 }  // namespace
 
-Batch::Batch(const engine::RunnerLimits& limits, kernels::Backend& backend)
+Batch::Batch(const step::Limits& limits, kernels::Backend& backend)
     : backend_(backend),
       limits_(limits),
       max_blocks_((limits.max_model_len + limits.block_tokens - 1) / limits.block_tokens),
       staging_(WordsAtMost(), limits.max_in_flight + 1, backend) {
   const auto slots = static_cast<std::size_t>(limits.max_num_seqs);
   block_tables_ = backend.Allocate(slots * static_cast<std::size_t>(max_blocks_) * kWord);
-  slot_sampling_ = backend.Allocate(slots * sizeof(SlotSampling));
-  biases_ = backend.Allocate(slots * engine::kNumPhases * engine::kMaxLogitBiases *
-                             sizeof(kernels::LogitBias));
+  slot_sampling_ = backend.Allocate(slots * sizeof(step::SamplingParams));
+  biases_ =
+      backend.Allocate(slots * step::kNumPhases * step::kMaxLogitBiases * sizeof(step::LogitBias));
   counts_ = backend.Allocate(slots * static_cast<std::size_t>(limits.vocab_size) * kWord);
   ids_ =
       backend.Allocate((static_cast<std::size_t>(limits.max_num_batched_tokens) + slots) * kWord);
@@ -78,7 +54,7 @@ std::int64_t Batch::WordsAtMost() const {
   // Slots may share blocks, so that a plan may fill every table however few blocks there are.
   const std::int64_t changes = 2 * s * max_blocks_ + 2 * s * kSamplingWords;
   const std::int64_t adjusting =
-      limits_.max_model_len + s * kBeginWords + kBiasWords * std::int64_t{engine::kMaxPlanBiases};
+      limits_.max_model_len + s * kBeginWords + kBiasWords * std::int64_t{step::kMaxPlanBiases};
   return step + changes + adjusting + (kNumFields + 7) * kAlignWords;
 }
 
@@ -86,18 +62,18 @@ Tensor Batch::ids() const { return Words(ids_.data(), num_tokens()); }
 
 Tensor Batch::logit_tokens() const { return Words(Device(kLogitToken), num_logits_); }
 
-void Batch::Load(const StepPlan& plan, std::int32_t bucket) {
+void Batch::Load(const step::Plan& plan, std::int32_t bucket) {
   const Shape used = CheckedShape(plan);
   CHECK(bucket == 0 || (used.tokens == used.logits && used.tokens <= bucket),
         "a step that is padded decodes alone, and fits");
   Begin(bucket == 0 ? used : Shape{bucket, bucket, bucket, used.is_plain, used.adjusts});
   Shape filled;
-  for (const engine::Row& row : plan.rows) AddRow(row, plan.input_ids, filled);
+  for (const step::Row& row : plan.rows) AddRow(row, plan.input_ids, filled);
   Pad(filled);
   const Changes blocks = AddBlockChanges(plan.block_table_changes);
   const Changes sampling = AddSamplingChanges(plan.sampling_changes);
   const Counting counting = AddCounting(plan);
-  const std::int64_t biases = AddBiases(plan.sampling_changes);
+  const std::int64_t biases = AddBiases(plan);
   staging_.Send(words_);
   Apply(blocks, block_tables_);
   Apply(sampling, slot_sampling_);
@@ -114,31 +90,31 @@ void Batch::LoadPadding(std::int32_t tokens, std::int32_t seqs) {
   staging_.Send(words_);
 }
 
-void Batch::GatherIds(const Tensor& last_sampled) {
+void Batch::GatherIds(const Tensor& last_drawn) {
   const std::int64_t size = num_tokens() + num_logits_;
   backend_.GatherInputIds(Words(Device(kGivenIds), size), Words(Device(kSourceSlot), size),
-                          last_sampled, Words(ids_.data(), size));
+                          last_drawn, Words(ids_.data(), size));
 }
 
-Batch::Shape Batch::CheckedShape(const StepPlan& plan) const {
+Batch::Shape Batch::CheckedShape(const step::Plan& plan) const {
   CHECK(!plan.rows.empty() && plan.rows.size() <= static_cast<std::size_t>(limits_.max_num_seqs),
         "a plan without rows, or one that passes max_num_seqs");
   Shape shape;
-  for (const engine::Row& row : plan.rows) {
+  for (const step::Row& row : plan.rows) {
     CheckRow(row, plan);
     CHECK(row.count <= limits_.max_num_batched_tokens - shape.tokens,
           "a plan passes max_num_batched_tokens");
     shape.tokens += row.count;
     ++shape.seqs;
-    if (row.sample) ++shape.logits;
+    if (row.draws > 0) ++shape.logits;
     shape.is_plain = shape.is_plain && !row.adjusted && row.alternatives == 0;
     shape.adjusts = shape.adjusts || row.adjusted;
   }
   return shape;
 }
 
-void Batch::CheckRow(const engine::Row& row, const StepPlan& plan) const {
-  const bool from_device = row.first_id == engine::kLastSampled;
+void Batch::CheckRow(const step::Row& row, const step::Plan& plan) const {
+  const bool from_device = row.first_id == step::kLastDrawn;
   CHECK(row.slot >= 0 && row.slot < limits_.max_num_seqs, "a row's slot is out of range");
   CHECK(row.count >= 1 && (!from_device || row.count == 1), "a row's count is out of range");
   CHECK(row.first_position >= 0 && row.count <= limits_.max_model_len - row.first_position,
@@ -147,8 +123,10 @@ void Batch::CheckRow(const engine::Row& row, const StepPlan& plan) const {
                                                      static_cast<std::size_t>(row.count) <=
                                                  plan.input_ids.size()),
         "a row's ids are not in the plan");
+  CHECK(row.draws == 0 || row.draws == 1, "a row draws one token at most");
   CHECK(row.alternatives >= 0 &&
-            row.alternatives <= (row.sample ? std::min(kMaxAlternatives, limits_.vocab_size) : 0),
+            row.alternatives <=
+                (row.draws > 0 ? std::min(step::kMaxAlternatives, limits_.vocab_size) : 0),
         "a row's alternatives are out of range");
 }
 
@@ -186,8 +164,8 @@ std::int64_t Batch::Append(std::int64_t words) {
   return offset;
 }
 
-void Batch::AddRow(const engine::Row& row, std::span<const std::int32_t> input_ids, Shape& filled) {
-  const bool from_device = row.first_id == engine::kLastSampled;
+void Batch::AddRow(const step::Row& row, std::span<const std::int32_t> input_ids, Shape& filled) {
+  const bool from_device = row.first_id == step::kLastDrawn;
   const std::int32_t source_slot = from_device ? row.slot : -1;
   const std::int32_t seq = filled.seqs++;
   Host(kQueryStart)[seq] = filled.tokens;
@@ -202,14 +180,14 @@ void Batch::AddRow(const engine::Row& row, std::span<const std::int32_t> input_i
     Host(kGivenIds)[token] = id;
     Host(kSourceSlot)[token] = source_slot;
   }
-  if (!row.sample) return;
+  if (row.draws == 0) return;
   const std::int32_t l = filled.logits++;
   Host(kLogitToken)[l] = filled.tokens - 1;
   Host(kLogitSlot)[l] = row.slot;
   Host(kLogitPosition)[l] = row.first_position + row.count;
   Host(kGivenIds)[view_.num_tokens + l] = id;
   Host(kSourceSlot)[view_.num_tokens + l] = source_slot;
-  reinterpret_cast<std::uint8_t*>(Host(kLogitPhase))[l] = static_cast<std::uint8_t>(row.phase);
+  reinterpret_cast<step::Phase*>(Host(kLogitPhase))[l] = row.phase;
   if (!is_plain_) Host(kLogitAlternatives)[l] = row.alternatives;
 }
 
@@ -236,13 +214,13 @@ void Batch::Pad(const Shape& filled) {
   if (!is_plain_) fill(kLogitAlternatives, filled.logits, logits, 0);
 }
 
-Batch::Changes Batch::AddBlockChanges(std::span<const engine::BlockTableChange> changes) {
+Batch::Changes Batch::AddBlockChanges(std::span<const step::BlockTableChange> changes) {
   const auto size = static_cast<std::int64_t>(changes.size());
   CHECK(size <= std::int64_t{limits_.max_num_seqs} * max_blocks_,
         "a plan changes a position of a block table twice");
   const Changes places = {Append(size), Append(size), size};
   for (std::int64_t i = 0; i < size; ++i) {
-    const engine::BlockTableChange& change = changes[static_cast<std::size_t>(i)];
+    const step::BlockTableChange& change = changes[static_cast<std::size_t>(i)];
     CHECK(change.slot >= 0 && change.slot < limits_.max_num_seqs && change.index >= 0 &&
               change.index < max_blocks_ && change.block >= 0 && change.block < limits_.num_blocks,
           "a block table change is out of range");
@@ -252,18 +230,17 @@ Batch::Changes Batch::AddBlockChanges(std::span<const engine::BlockTableChange> 
   return places;
 }
 
-Batch::Changes Batch::AddSamplingChanges(std::span<const engine::SamplingChange> changes) {
+Batch::Changes Batch::AddSamplingChanges(std::span<const step::SamplingChange> changes) {
   CHECK(changes.size() <= static_cast<std::size_t>(limits_.max_num_seqs),
         "a plan changes a slot's sampling twice");
   const std::int64_t size = static_cast<std::int64_t>(changes.size()) * kSamplingWords;
   const Changes places = {Append(size), Append(size), size};
   std::int32_t* index = host_ + places.index;
   std::int32_t* values = host_ + places.values;
-  for (const engine::SamplingChange& change : changes) {
+  for (const step::SamplingChange& change : changes) {
     CHECK(change.slot >= 0 && change.slot < limits_.max_num_seqs,
           "a sampling change's slot is out of range");
-    const SlotSampling slot = DeviceForm(change.params);
-    std::memcpy(values, &slot, sizeof(slot));
+    std::memcpy(values, &change.params, sizeof(change.params));
     values += kSamplingWords;
     for (std::int64_t word = 0; word < kSamplingWords; ++word) {
       *index++ = static_cast<std::int32_t>(change.slot * kSamplingWords + word);
@@ -280,18 +257,18 @@ void Batch::Apply(const Changes& changes, const kernels::Buffer& to) {
                    Words(to.data(), static_cast<std::int64_t>(to.bytes() / kWord)));
 }
 
-kernels::SampleView Batch::sample_view() const {
-  kernels::SampleView view;
+kernels::DrawView Batch::draw_view() const {
+  kernels::DrawView view;
   view.num_rows = static_cast<std::int32_t>(num_logits_);
   view.slots = Device(kLogitSlot);
   view.positions = Device(kLogitPosition);
   view.input_ids = static_cast<const std::int32_t*>(ids_.data()) + num_tokens();
-  view.phases = reinterpret_cast<const std::uint8_t*>(Device(kLogitPhase));
-  view.slot_sampling = static_cast<const SlotSampling*>(slot_sampling_.data());
+  view.phases = reinterpret_cast<const step::Phase*>(Device(kLogitPhase));
+  view.slot_sampling = static_cast<const step::SamplingParams*>(slot_sampling_.data());
   return view;
 }
 
-Batch::Counting Batch::AddCounting(const StepPlan& plan) {
+Batch::Counting Batch::AddCounting(const step::Plan& plan) {
   CHECK(plan.counted_ids.size() <= static_cast<std::size_t>(limits_.max_model_len),
         "a plan counts more ids than a sequence has");
   if (plan.sampling_changes.empty()) return {};
@@ -299,13 +276,13 @@ Batch::Counting Batch::AddCounting(const StepPlan& plan) {
   const Counting places = {
       Append(static_cast<std::int64_t>(plan.sampling_changes.size()) * kBeginWords), Append(size)};
   std::int32_t num_begins = 0;
-  for (const engine::SamplingChange& change : plan.sampling_changes) {
+  for (const step::SamplingChange& change : plan.sampling_changes) {
     if (!change.params.counts()) continue;
     CHECK(change.first_counted >= 0 && change.num_prompt >= 0 && change.num_drawn >= 0 &&
               change.first_counted <= size - change.num_prompt - change.num_drawn,
           "counted ids are not in the plan");
     const kernels::CountsBegin begin = {change.slot, change.first_counted, change.num_prompt,
-                                        change.num_drawn, static_cast<std::int32_t>(change.phase)};
+                                        change.num_drawn, change.phase};
     std::memcpy(host_ + places.begins + num_begins++ * kBeginWords, &begin, sizeof(begin));
   }
   for (const std::int32_t id : plan.counted_ids) {
@@ -315,23 +292,22 @@ Batch::Counting Batch::AddCounting(const StepPlan& plan) {
   return {places.begins, places.ids, num_begins};
 }
 
-std::int64_t Batch::AddBiases(std::span<const engine::SamplingChange> changes) {
-  std::size_t size = 0;
-  for (const engine::SamplingChange& change : changes) size += change.params.num_biases();
-  CHECK(size <= engine::kMaxPlanBiases, "a plan changes too many logit biases");
-  const std::int64_t place = Append(static_cast<std::int64_t>(size) * kBiasWords);
-  std::int32_t* words = host_ + place;
-  for (const engine::SamplingChange& change : changes) {
-    for (const engine::PhaseSampling& phase : change.params.phases) {
-      CHECK(phase.logit_bias.size() <= engine::kMaxLogitBiases, "too many logit biases");
-      for (const engine::LogitBias& bias : phase.logit_bias) {
-        CHECK(bias.id >= 0 && bias.id < limits_.vocab_size, "a logit bias's id is out of range");
-        const kernels::LogitBias out = {bias.id, bias.bias};
-        std::memcpy(words, &out, sizeof(out));
-        words += kBiasWords;
-      }
-    }
+std::int64_t Batch::AddBiases(const step::Plan& plan) {
+  CHECK(plan.biases.size() <= step::kMaxPlanBiases, "a plan changes too many logit biases");
+  for (const step::LogitBias& bias : plan.biases) {
+    CHECK(bias.id >= 0 && bias.id < limits_.vocab_size, "a logit bias's id is out of range");
   }
+  const auto size = static_cast<std::int64_t>(plan.biases.size());
+  for (const step::SamplingChange& change : plan.sampling_changes) {
+    for (const step::PhaseSampling& phase : change.params.phases) {
+      CHECK(phase.num_biases >= 0 && phase.num_biases <= step::kMaxLogitBiases,
+            "too many logit biases");
+    }
+    CHECK(change.first_bias >= 0 && change.first_bias <= size - change.params.num_biases(),
+          "logit biases are not in the plan");
+  }
+  const std::int64_t place = Append(size * kBiasWords);
+  if (size > 0) std::memcpy(host_ + place, plan.biases.data(), plan.biases.size() * kBiasBytes);
   return place;
 }
 
@@ -342,16 +318,18 @@ void Batch::Apply(const Counting& counting) {
                        counting.num_begins, words + counting.ids, counts());
 }
 
-void Batch::ApplyBiases(std::span<const engine::SamplingChange> changes, std::int64_t from) {
-  for (const engine::SamplingChange& change : changes) {
-    for (std::size_t phase = 0; phase < change.params.phases.size(); ++phase) {
-      const std::size_t size = change.params.phases[phase].logit_bias.size();
-      if (size == 0) continue;
-      const std::size_t list = static_cast<std::size_t>(change.slot) * engine::kNumPhases + phase;
-      auto* const biases = static_cast<kernels::LogitBias*>(biases_.data());
-      backend_.CopyOnDevice(biases + list * engine::kMaxLogitBiases, staging_.device() + from,
-                            size * sizeof(kernels::LogitBias));
-      from += static_cast<std::int64_t>(size) * kBiasWords;
+void Batch::ApplyBiases(std::span<const step::SamplingChange> changes, std::int64_t from) {
+  auto* const lists = static_cast<step::LogitBias*>(biases_.data());
+  for (const step::SamplingChange& change : changes) {
+    const std::int32_t* words = staging_.device() + from + change.first_bias * kBiasWords;
+    std::int64_t list = std::int64_t{change.slot} * step::kNumPhases;
+    for (const step::PhaseSampling& phase : change.params.phases) {
+      const auto size = static_cast<std::size_t>(phase.num_biases);
+      if (size > 0) {
+        backend_.CopyOnDevice(lists + list * step::kMaxLogitBiases, words, size * kBiasBytes);
+      }
+      words += phase.num_biases * kBiasWords;
+      ++list;
     }
   }
 }
@@ -362,7 +340,7 @@ Tensor Batch::counts() const {
 }
 
 kernels::AdjustView Batch::adjust_view() const {
-  return {.biases = static_cast<const kernels::LogitBias*>(biases_.data()), .counts = counts()};
+  return {.biases = static_cast<const step::LogitBias*>(biases_.data()), .counts = counts()};
 }
 
 kernels::LogprobsView Batch::logprobs_view() const {

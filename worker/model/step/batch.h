@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <span>
 
-#include "worker/engine/runner.h"
 #include "worker/kernels/backend.h"
 #include "worker/model/step/staging.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
-// One step's StepPlan as device arrays, and the slots' tables (KV blocks, sampling parameters,
+// One step's Plan as device arrays, and the slots' tables (KV blocks, sampling parameters,
 // logit biases and what penalties count) that outlive it. Owns: the arrays, allocated at start for
 // the limits. Threads: the rank's.
 //
@@ -20,18 +20,18 @@ namespace thinkwire::worker::model {
 class Batch {
  public:
   // `backend` must outlive the batch.
-  Batch(const engine::RunnerLimits& limits, kernels::Backend& backend);
+  Batch(const step::Limits& limits, kernels::Backend& backend);
 
   // Sends the plan to the device. A `bucket` above 0 pads T, S and L up to it.
   // REQUIRES: a plan within the limits; with a bucket, every row is one token that draws, and
   // there are at most `bucket` of them (Checked: a wrong plan is the engine's bug).
-  void Load(const engine::StepPlan& plan, std::int32_t bucket = 0);
+  void Load(const step::Plan& plan, std::int32_t bucket = 0);
 
   // A step of padding alone, in which every sequence has a row of logits.
   void LoadPadding(std::int32_t tokens, std::int32_t seqs);
 
-  // Gathers the step's input ids on the device. last_sampled i32 [Q].
-  void GatherIds(const kernels::Tensor& last_sampled);
+  // Gathers the step's input ids on the device. last_drawn i32 [Q].
+  void GatherIds(const kernels::Tensor& last_drawn);
 
   // Of the step with its padding. The views point to device memory.
   const kernels::BatchView& view() const { return view_; }
@@ -42,9 +42,9 @@ class Batch {
   kernels::Tensor logit_tokens() const;  // i32 [L]
 
   // For the rows that draw; vocab_size is left to the sampler.
-  kernels::SampleView sample_view() const;
+  kernels::DrawView draw_view() const;
 
-  // Whether Sample over the model's logits gives the rows all that they ask for. REQUIRES for
+  // Whether Draw over the model's logits gives the rows all that they ask for. REQUIRES for
   // logprobs_view: not so.
   bool is_plain() const { return is_plain_; }
   // Whether a row draws from adjusted logits.
@@ -95,32 +95,32 @@ class Batch {
   };
 
   std::int64_t WordsAtMost() const;
-  Shape CheckedShape(const engine::StepPlan& plan) const;
-  void CheckRow(const engine::Row& row, const engine::StepPlan& plan) const;
+  Shape CheckedShape(const step::Plan& plan) const;
+  void CheckRow(const step::Row& row, const step::Plan& plan) const;
 
   // Starts a step: places its arrays in the host memory of the next copy.
   void Begin(const Shape& shape);
   std::int64_t Append(std::int64_t words);  // returns where they lie
-  void AddRow(const engine::Row& row, std::span<const std::int32_t> input_ids, Shape& filled);
+  void AddRow(const step::Row& row, std::span<const std::int32_t> input_ids, Shape& filled);
   void Pad(const Shape& filled);
-  Changes AddBlockChanges(std::span<const engine::BlockTableChange> changes);
-  Changes AddSamplingChanges(std::span<const engine::SamplingChange> changes);
-  Counting AddCounting(const engine::StepPlan& plan);
-  std::int64_t AddBiases(std::span<const engine::SamplingChange> changes);  // where they lie
+  Changes AddBlockChanges(std::span<const step::BlockTableChange> changes);
+  Changes AddSamplingChanges(std::span<const step::SamplingChange> changes);
+  Counting AddCounting(const step::Plan& plan);
+  std::int64_t AddBiases(const step::Plan& plan);  // where they lie
   void Apply(const Changes& changes, const kernels::Buffer& to);
   void Apply(const Counting& counting);
-  void ApplyBiases(std::span<const engine::SamplingChange> changes, std::int64_t from);
+  void ApplyBiases(std::span<const step::SamplingChange> changes, std::int64_t from);
   kernels::Tensor counts() const;
 
   std::int32_t* Host(FieldId field) { return host_ + offsets_[field]; }
   std::int32_t* Device(FieldId field) const { return staging_.device() + offsets_[field]; }
 
   kernels::Backend& backend_;
-  const engine::RunnerLimits limits_;
+  const step::Limits limits_;
   const std::int32_t max_blocks_;  // M
   Staging staging_;
   kernels::Buffer block_tables_;   // i32 [Q, M]
-  kernels::Buffer slot_sampling_;  // SlotSampling [Q]
+  kernels::Buffer slot_sampling_;  // SamplingParams [Q]
   kernels::Buffer ids_;            // i32, GatherIds' [T + L]
   kernels::Buffer biases_;         // LogitBias [Q, 2, kMaxLogitBiases]
   kernels::Buffer counts_;         // i32 [Q, vocab_size]

@@ -21,9 +21,9 @@ std::vector<std::int32_t> DecodeBuckets(std::int32_t max_num_seqs) {
   return buckets;
 }
 
-bool IsDecodeOnly(const engine::StepPlan& plan) {
+bool IsDecodeOnly(const step::Plan& plan) {
   return std::ranges::all_of(plan.rows,
-                             [](const engine::Row& row) { return row.count == 1 && row.sample; });
+                             [](const step::Row& row) { return row.count == 1 && row.draws == 1; });
 }
 
 }  // namespace thinkwire::worker::model

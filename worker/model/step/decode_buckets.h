@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "worker/engine/runner.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
@@ -12,6 +12,6 @@ namespace thinkwire::worker::model {
 std::vector<std::int32_t> DecodeBuckets(std::int32_t max_num_seqs);
 
 // Whether every row is one token that draws.
-bool IsDecodeOnly(const engine::StepPlan& plan);
+bool IsDecodeOnly(const step::Plan& plan);
 
 }  // namespace thinkwire::worker::model

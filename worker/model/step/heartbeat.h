@@ -3,7 +3,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "worker/engine/runner.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
@@ -17,7 +17,7 @@ class Heartbeat {
   // It begins with its step's layer `layer`, counted from 1; one more than there are: the head.
   void Layer(std::uint64_t layer) { Store((Load() & ~kLayerMask) | layer); }
 
-  engine::RankBeat Read() const {
+  step::RankBeat Read() const {
     const std::uint64_t place = Load();
     return {.step = place >> kLayerBits, .layer = static_cast<std::int32_t>(place & kLayerMask)};
   }

@@ -7,11 +7,7 @@
 
 namespace thinkwire::worker::model {
 
-using engine::kMaxAlternatives;
-using engine::StepPlan;
-using engine::StepResult;
-
-ResultQueue::ResultQueue(const engine::RunnerLimits& limits, kernels::Backend& backend)
+ResultQueue::ResultQueue(const step::Limits& limits, kernels::Backend& backend)
     : backend_(backend) {
   const std::size_t bytes = static_cast<std::size_t>(kDrawnMost) *
                             static_cast<std::size_t>(limits.max_num_seqs) * sizeof(std::int32_t);
@@ -37,7 +33,7 @@ void ResultQueue::AwaitPush(std::uint64_t step) {
   while (last_pushed_ < step) pushed_.Wait(mu_);
 }
 
-StepResult ResultQueue::Pop(const StepPlan& plan) {
+step::Result ResultQueue::Pop(const step::Plan& plan) {
   AwaitPush(plan.step);
   const Slot& slot = SlotOf(plan.step);
   slot.done->Wait();
@@ -46,11 +42,11 @@ StepResult ResultQueue::Pop(const StepPlan& plan) {
   const std::int32_t* const logprobs = ids + rows;
   const std::int32_t* const not_finite = logprobs + rows;
   const std::int32_t* const alternatives = not_finite + rows;
-  const std::int32_t* const alternative_logprobs = alternatives + rows * kMaxAlternatives;
-  StepResult result;
+  const std::int32_t* const alternative_logprobs = alternatives + rows * step::kMaxAlternatives;
+  step::Result result;
   result.step = plan.step;
-  for (const engine::Row& row : plan.rows) {
-    if (!row.sample) continue;
+  for (const step::Row& row : plan.rows) {
+    if (row.draws == 0) continue;
     const auto l = static_cast<std::int32_t>(result.rows.size());
     CHECK(l < rows && (row.alternatives == 0 || slot.shape.dim(0) == kDrawnMost),
           "each row that draws has its result");
@@ -59,7 +55,7 @@ StepResult ResultQueue::Pop(const StepPlan& plan) {
     result.ids.push_back(ids[l]);
     result.logprobs.push_back(row.logprob ? std::bit_cast<float>(logprobs[l]) : 0.0F);
     for (std::int32_t i = 0; i < row.alternatives; ++i) {
-      const std::int32_t at = l * kMaxAlternatives + i;
+      const std::int32_t at = l * step::kMaxAlternatives + i;
       result.alternatives.push_back(
           {alternatives[at], std::bit_cast<float>(alternative_logprobs[at])});
     }

@@ -6,8 +6,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "common/mutex.h"
-#include "worker/engine/runner.h"
 #include "worker/kernels/backend.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
@@ -17,7 +17,7 @@ namespace thinkwire::worker::model {
 class ResultQueue {
  public:
   // `backend` must outlive the queue.
-  ResultQueue(const engine::RunnerLimits& limits, kernels::Backend& backend);
+  ResultQueue(const step::Limits& limits, kernels::Backend& backend);
 
   // Asks the device for `drawn` (Sampler::drawn, L = 0 if the step draws nothing) once the work
   // that it was given so far is done. Waits for nothing.
@@ -26,7 +26,7 @@ class ResultQueue {
 
   // Waits until `plan` was pushed and the device has done all of it.
   // REQUIRES: plans in order, each once.
-  engine::StepResult Pop(const engine::StepPlan& plan);
+  step::Result Pop(const step::Plan& plan);
 
  private:
   struct Slot {

@@ -11,16 +11,16 @@ constexpr std::int64_t kDrawnPlain = 3;
 
 }  // namespace
 
-Sampler::Sampler(const engine::RunnerLimits& limits, kernels::Backend& backend)
+Sampler::Sampler(const step::Limits& limits, kernels::Backend& backend)
     : backend_(backend), limits_(limits) {
   const std::size_t bytes = static_cast<std::size_t>(limits.max_num_seqs) * sizeof(std::int32_t);
-  last_sampled_ = backend.Allocate(bytes);
+  last_drawn_ = backend.Allocate(bytes);
   drawn_ = backend.Allocate(kDrawnMost * bytes);
   adjusted_ = backend.Allocate(bytes * static_cast<std::size_t>(limits.vocab_size));
 }
 
-Tensor Sampler::last_sampled() const {
-  return MakeTensor(last_sampled_.data(), DType::kI32, limits_.max_num_seqs);
+Tensor Sampler::last_drawn() const {
+  return MakeTensor(last_drawn_.data(), DType::kI32, limits_.max_num_seqs);
 }
 
 Tensor Sampler::drawn(const Batch& batch) const {
@@ -29,7 +29,7 @@ Tensor Sampler::drawn(const Batch& batch) const {
 }
 
 void Sampler::Draw(const Tensor& logits, const Batch& batch) {
-  kernels::SampleView view = batch.sample_view();
+  kernels::DrawView view = batch.draw_view();
   view.vocab_size = limits_.vocab_size;
   const std::int64_t rows = batch.num_logits();
   auto* const words = static_cast<std::int32_t*>(drawn_.data());
@@ -39,8 +39,8 @@ void Sampler::Draw(const Tensor& logits, const Batch& batch) {
     drawn_from = MakeTensor(adjusted_.data(), DType::kF32, rows, limits_.vocab_size);
     backend_.AdjustLogits(logits, view, batch.adjust_view(), drawn_from);
   }
-  backend_.Sample(drawn_from, view, ids, MakeTensor(words + rows, DType::kF32, rows),
-                  MakeTensor(words + 2 * rows, DType::kI32, rows), last_sampled());
+  backend_.Draw(drawn_from, view, ids, MakeTensor(words + rows, DType::kF32, rows),
+                MakeTensor(words + 2 * rows, DType::kI32, rows), last_drawn());
   if (batch.adjusts()) backend_.CountDraws(view, ids, batch.adjust_view().counts);
   if (batch.is_plain()) return;
   kernels::LogprobsView report = batch.logprobs_view();
@@ -49,7 +49,7 @@ void Sampler::Draw(const Tensor& logits, const Batch& batch) {
   report.logprobs = reinterpret_cast<float*>(words + rows);
   report.alternative_ids = words + kDrawnPlain * rows;
   report.alternative_logprobs =
-      reinterpret_cast<float*>(report.alternative_ids + rows * kernels::kMaxAlternatives);
+      reinterpret_cast<float*>(report.alternative_ids + rows * step::kMaxAlternatives);
   backend_.Logprobs(logits, report);
 }
 

@@ -2,14 +2,14 @@
 
 #include <cstdint>
 
-#include "worker/engine/runner.h"
 #include "worker/kernels/backend.h"
 #include "worker/model/step/batch.h"
+#include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
 // The most words that Sampler::drawn has a row.
-inline constexpr std::int64_t kDrawnMost = 3 + 2 * std::int64_t{kernels::kMaxAlternatives};
+inline constexpr std::int64_t kDrawnMost = 3 + 2 * std::int64_t{step::kMaxAlternatives};
 
 // Draws the tokens of a step on the device. Every rank draws the same from the same logits, so
 // that each has the ids for its next step without asking.
@@ -18,10 +18,10 @@ inline constexpr std::int64_t kDrawnMost = 3 + 2 * std::int64_t{kernels::kMaxAlt
 class Sampler {
  public:
   // `backend` must outlive the sampler.
-  Sampler(const engine::RunnerLimits& limits, kernels::Backend& backend);
+  Sampler(const step::Limits& limits, kernels::Backend& backend);
 
   // i32 [Q]: the id last drawn for each slot.
-  kernels::Tensor last_sampled() const;
+  kernels::Tensor last_drawn() const;
 
   // Draws a token for each row of `logits`, f32 [L, columns], L = batch.num_logits() >= 1. Of a
   // plain step it may be recorded.
@@ -34,10 +34,10 @@ class Sampler {
 
  private:
   kernels::Backend& backend_;
-  const engine::RunnerLimits limits_;
-  kernels::Buffer last_sampled_;  // i32 [Q]
-  kernels::Buffer drawn_;         // i32 [kDrawnMost, L], L <= Q
-  kernels::Buffer adjusted_;      // f32 [L, vocab_size]
+  const step::Limits limits_;
+  kernels::Buffer last_drawn_;  // i32 [Q]
+  kernels::Buffer drawn_;       // i32 [kDrawnMost, L], L <= Q
+  kernels::Buffer adjusted_;    // f32 [L, vocab_size]
 };
 
 }  // namespace thinkwire::worker::model

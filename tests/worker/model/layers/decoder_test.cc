@@ -32,7 +32,7 @@ class DecoderTest : public testing::TestWithParam<const char*> {
     backends_ = kernels::OpenDevices({"cpu", 1, 2}, &error);
     ASSERT_FALSE(backends_.empty()) << error;
     communicators_ = parallel::MakeLocalCommunicators(1);
-    engine::RunnerLimits limits;
+    step::Limits limits;
     limits.max_num_seqs = 2;
     limits.max_num_batched_tokens = 64;
     limits.max_model_len = 128;
@@ -44,7 +44,7 @@ class DecoderTest : public testing::TestWithParam<const char*> {
                                    *communicators_[0]);
   }
 
-  std::vector<float> Logits(const engine::StepPlan& plan) {
+  std::vector<float> Logits(const step::Plan& plan) {
     const kernels::Tensor logits = rank_->Forward(plan);
     std::vector<float> host(static_cast<std::size_t>(logits.size()));
     backends_[0]->CopyToHost(host.data(), logits.data, logits.bytes());
@@ -62,7 +62,7 @@ TEST_P(DecoderTest, LogitsMatchTransformersAtEachPosition) {
   ASSERT_FALSE(expected.logits.empty());
   std::uint64_t step = 0;
   for (const auto& [position, logits] : expected.logits) {
-    engine::StepPlan plan;
+    step::Plan plan;
     plan.step = ++step;
     plan.input_ids.assign(expected.prompt.begin(), expected.prompt.begin() + position + 1);
     plan.rows.push_back({0, 0, position + 1, 0, true});

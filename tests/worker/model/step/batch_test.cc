@@ -15,8 +15,8 @@ namespace {
 using testing::Each;
 using testing::ElementsAre;
 
-engine::RunnerLimits Limits() {
-  engine::RunnerLimits limits;
+step::Limits Limits() {
+  step::Limits limits;
   limits.max_num_seqs = 8;
   limits.max_num_batched_tokens = 32;
   limits.max_model_len = 64;
@@ -44,7 +44,7 @@ class BatchTest : public testing::Test {
     for (std::int32_t slot = 0; slot < Limits().max_num_seqs; ++slot) last_.push_back(50 + slot);
   }
 
-  void Load(const engine::StepPlan& plan, std::int32_t bucket = 0) {
+  void Load(const step::Plan& plan, std::int32_t bucket = 0) {
     batch_.Load(plan, bucket);
     batch_.GatherIds(kernels::MakeTensor(last_.data(), kernels::DType::kI32, 8));
   }
@@ -54,30 +54,29 @@ class BatchTest : public testing::Test {
   Batch batch_{Limits(), backend_};
 };
 
-engine::StepPlan DecodePlan() {
-  engine::StepPlan plan;
+constexpr step::Phase kReasoning = step::Phase::kReasoning;
+constexpr step::Phase kAnswer = step::Phase::kAnswer;
+
+step::Plan DecodePlan() {
+  step::Plan plan;
   plan.input_ids = {7};
   plan.rows.push_back({.slot = 5,
                        .first_position = 30,
-                       .first_id = engine::kLastSampled,
-                       .sample = true,
-                       .phase = engine::Phase::kAnswer});
-  plan.rows.push_back({.slot = 2, .first_position = 9, .first_id = 0, .sample = true});
-  plan.rows.push_back(
-      {.slot = 3, .first_position = 4, .first_id = engine::kLastSampled, .sample = true});
+                       .first_id = step::kLastDrawn,
+                       .draws = 1,
+                       .phase = kAnswer});
+  plan.rows.push_back({.slot = 2, .first_position = 9, .first_id = 0, .draws = 1});
+  plan.rows.push_back({.slot = 3, .first_position = 4, .first_id = step::kLastDrawn, .draws = 1});
   return plan;
 }
 
 TEST_F(BatchTest, LaysRowsOutTokenByToken) {
-  engine::StepPlan plan;
+  step::Plan plan;
   plan.input_ids = {11, 12, 13, 14};
-  plan.rows.push_back({.slot = 4, .first_position = 2, .count = 3, .first_id = 1, .sample = true});
-  plan.rows.push_back({.slot = 1, .first_position = 7, .first_id = engine::kLastSampled});
-  plan.rows.push_back({.slot = 6,
-                       .first_position = 8,
-                       .first_id = engine::kLastSampled,
-                       .sample = true,
-                       .phase = engine::Phase::kAnswer});
+  plan.rows.push_back({.slot = 4, .first_position = 2, .count = 3, .first_id = 1, .draws = 1});
+  plan.rows.push_back({.slot = 1, .first_position = 7, .first_id = step::kLastDrawn});
+  plan.rows.push_back(
+      {.slot = 6, .first_position = 8, .first_id = step::kLastDrawn, .draws = 1, .phase = kAnswer});
   Load(plan);
   const kernels::BatchView& view = batch_.view();
   ASSERT_EQ(view.num_tokens, 5);
@@ -89,11 +88,11 @@ TEST_F(BatchTest, LaysRowsOutTokenByToken) {
   EXPECT_THAT(Read(view.query_start, 4), ElementsAre(0, 3, 4, 5));
   EXPECT_THAT(Read(view.seq_slot, 3), ElementsAre(4, 1, 6));
   EXPECT_THAT(Read(batch_.logit_tokens().as<std::int32_t>(), 2), ElementsAre(2, 4));
-  const kernels::SampleView sample = batch_.sample_view();
-  EXPECT_THAT(Read(sample.slots, 2), ElementsAre(4, 6));
-  EXPECT_THAT(Read(sample.positions, 2), ElementsAre(5, 9));
-  EXPECT_THAT(Read(sample.input_ids, 2), ElementsAre(14, 56));
-  EXPECT_THAT(Read(sample.phases, 2), ElementsAre(0, 1));
+  const kernels::DrawView draw = batch_.draw_view();
+  EXPECT_THAT(Read(draw.slots, 2), ElementsAre(4, 6));
+  EXPECT_THAT(Read(draw.positions, 2), ElementsAre(5, 9));
+  EXPECT_THAT(Read(draw.input_ids, 2), ElementsAre(14, 56));
+  EXPECT_THAT(Read(draw.phases, 2), ElementsAre(kReasoning, kAnswer));
 }
 
 TEST_F(BatchTest, PadsADecodeUpToItsBucket) {
@@ -107,26 +106,27 @@ TEST_F(BatchTest, PadsADecodeUpToItsBucket) {
   EXPECT_THAT(Read(view.token_seq, 5), ElementsAre(0, 1, 2, -1, -1));
   EXPECT_THAT(Read(view.query_start, 6), ElementsAre(0, 1, 2, 3, 3, 3));
   EXPECT_THAT(Read(view.seq_slot, 5), ElementsAre(5, 2, 3, 0, 0));
-  const kernels::SampleView sample = batch_.sample_view();
-  EXPECT_THAT(Read(sample.slots, 5), ElementsAre(5, 2, 3, -1, -1));
-  EXPECT_THAT(Read(sample.positions, 5), ElementsAre(31, 10, 5, 0, 0));
-  EXPECT_THAT(Read(sample.input_ids, 5), ElementsAre(55, 7, 53, 0, 0));
-  EXPECT_THAT(Read(sample.phases, 5), ElementsAre(1, 0, 0, 0, 0));
+  const kernels::DrawView draw = batch_.draw_view();
+  EXPECT_THAT(Read(draw.slots, 5), ElementsAre(5, 2, 3, -1, -1));
+  EXPECT_THAT(Read(draw.positions, 5), ElementsAre(31, 10, 5, 0, 0));
+  EXPECT_THAT(Read(draw.input_ids, 5), ElementsAre(55, 7, 53, 0, 0));
+  EXPECT_THAT(Read(draw.phases, 5),
+              ElementsAre(kAnswer, kReasoning, kReasoning, kReasoning, kReasoning));
 }
 
 TEST_F(BatchTest, FixesTheArraysPlacesByTheShape) {
   const auto places = [this] {
     const kernels::BatchView& view = batch_.view();
-    const kernels::SampleView sample = batch_.sample_view();
-    return std::vector<const void*>{view.positions, view.token_seq,      view.query_start,
-                                    view.seq_slot,  view.block_tables,   batch_.ids().data,
-                                    sample.slots,   sample.positions,    sample.input_ids,
-                                    sample.phases,  sample.slot_sampling};
+    const kernels::DrawView draw = batch_.draw_view();
+    return std::vector<const void*>{view.positions, view.token_seq,    view.query_start,
+                                    view.seq_slot,  view.block_tables, batch_.ids().data,
+                                    draw.slots,     draw.positions,    draw.input_ids,
+                                    draw.phases,    draw.slot_sampling};
   };
   batch_.LoadPadding(4, 4);
   const std::vector<const void*> recorded = places();
   batch_.LoadPadding(32, 8);
-  engine::StepPlan plan = DecodePlan();
+  step::Plan plan = DecodePlan();
   plan.block_table_changes.push_back({.slot = 1, .index = 1, .block = 1});
   Load(plan, 4);
   EXPECT_EQ(places(), recorded);
@@ -141,29 +141,30 @@ TEST_F(BatchTest, PaddingAloneNamesNoSequence) {
   EXPECT_EQ(batch_.num_logits(), 8);
   EXPECT_THAT(Read(view.token_seq, 20), Each(-1));
   EXPECT_THAT(Read(view.query_start, 9), Each(0));
-  EXPECT_THAT(Read(batch_.sample_view().slots, 8), Each(-1));
+  EXPECT_THAT(Read(batch_.draw_view().slots, 8), Each(-1));
 }
 
 TEST_F(BatchTest, KeepsTheSlotsTables) {
-  engine::StepPlan plan = DecodePlan();
+  step::Plan plan = DecodePlan();
   plan.block_table_changes = {{2, 0, 9}, {5, 3, 31}, {2, 1, 8}};
-  engine::SamplingParams params;
-  params.phases[0] = {.temperature = 0.25F, .top_p = 0.5F, .min_p = 0.125F, .top_k = 40};
-  params.phases[1] = {.temperature = 2.0F, .top_p = 1.0F, .min_p = 0.0F, .top_k = 0};
+  step::SamplingParams params;
+  params.phases[kReasoning] = {.temperature = 0.25F, .top_p = 0.5F, .min_p = 0.125F, .top_k = 40};
+  params.phases[kAnswer] = {.temperature = 2.0F, .top_p = 1.0F, .min_p = 0.0F, .top_k = 0};
   params.seed = 0x123456789abcdef0ULL;
   params.output_index = 3;
   params.think_end_id = 77;
-  params.phases[0].presence_penalty = -0.5F;
-  params.phases[1].repetition_penalty = 1.5F;
-  params.phases[1].frequency_penalty = 0.75F;
-  params.phases[1].logit_bias = {{3, 1.5F}, {99, -100.0F}};
+  params.phases[kReasoning].presence_penalty = -0.5F;
+  params.phases[kAnswer].repetition_penalty = 1.5F;
+  params.phases[kAnswer].frequency_penalty = 0.75F;
+  params.phases[kAnswer].num_biases = 2;
+  plan.biases = {{3, 1.5F}, {99, -100.0F}, {3, 1.5F}, {99, -100.0F}};
   plan.sampling_changes = {{.slot = 5,
                             .params = params,
                             .first_counted = 1,
                             .num_prompt = 2,
                             .num_drawn = 3,
-                            .phase = engine::Phase::kAnswer},
-                           {.slot = 0, .params = params}};
+                            .phase = kAnswer},
+                           {.slot = 0, .params = params, .first_bias = 2}};
   plan.counted_ids = {98, 7, 8, 8, 9, 9};
   Load(plan);
   Load(DecodePlan(), 8);  // changes nothing
@@ -172,20 +173,28 @@ TEST_F(BatchTest, KeepsTheSlotsTables) {
   EXPECT_THAT(Read(tables + 2 * 4, 4), ElementsAre(9, 8, 0, 0));
   EXPECT_THAT(Read(tables + 5 * 4, 4), ElementsAre(0, 0, 0, 31));
   for (const int index : {0, 5}) {
-    const kernels::SlotSampling& slot = batch_.sample_view().slot_sampling[index];
-    EXPECT_THAT(slot.temperature, ElementsAre(0.25F, 2.0F));
-    EXPECT_THAT(slot.top_p, ElementsAre(0.5F, 1.0F));
-    EXPECT_THAT(slot.min_p, ElementsAre(0.125F, 0.0F));
-    EXPECT_THAT(slot.top_k, ElementsAre(40, 0));
+    const step::SamplingParams& slot = batch_.draw_view().slot_sampling[index];
+    EXPECT_EQ(slot.phases[kReasoning].temperature, 0.25F);
+    EXPECT_EQ(slot.phases[kAnswer].temperature, 2.0F);
+    EXPECT_EQ(slot.phases[kReasoning].top_p, 0.5F);
+    EXPECT_EQ(slot.phases[kAnswer].top_p, 1.0F);
+    EXPECT_EQ(slot.phases[kReasoning].min_p, 0.125F);
+    EXPECT_EQ(slot.phases[kAnswer].min_p, 0.0F);
+    EXPECT_EQ(slot.phases[kReasoning].top_k, 40);
+    EXPECT_EQ(slot.phases[kAnswer].top_k, 0);
     EXPECT_EQ(slot.seed, params.seed);
     EXPECT_EQ(slot.output_index, 3U);
     EXPECT_EQ(slot.think_end_id, 77);
-    EXPECT_THAT(slot.presence_penalty, ElementsAre(-0.5F, 0.0F));
-    EXPECT_THAT(slot.repetition_penalty, ElementsAre(1.0F, 1.5F));
-    EXPECT_THAT(slot.frequency_penalty, ElementsAre(0.0F, 0.75F));
-    EXPECT_THAT(slot.num_biases, ElementsAre(0, 2));
-    const kernels::LogitBias* biases =
-        batch_.adjust_view().biases + (2 * index + 1) * kernels::kMaxLogitBiases;
+    EXPECT_EQ(slot.phases[kReasoning].presence_penalty, -0.5F);
+    EXPECT_EQ(slot.phases[kAnswer].presence_penalty, 0.0F);
+    EXPECT_EQ(slot.phases[kReasoning].repetition_penalty, 1.0F);
+    EXPECT_EQ(slot.phases[kAnswer].repetition_penalty, 1.5F);
+    EXPECT_EQ(slot.phases[kReasoning].frequency_penalty, 0.0F);
+    EXPECT_EQ(slot.phases[kAnswer].frequency_penalty, 0.75F);
+    EXPECT_EQ(slot.phases[kReasoning].num_biases, 0);
+    EXPECT_EQ(slot.phases[kAnswer].num_biases, 2);
+    const step::LogitBias* biases =
+        batch_.adjust_view().biases + (2 * index + 1) * step::kMaxLogitBiases;
     EXPECT_EQ(biases[0].id, 3);
     EXPECT_EQ(biases[0].bias, 1.5F);
     EXPECT_EQ(biases[1].id, 99);
@@ -195,20 +204,20 @@ TEST_F(BatchTest, KeepsTheSlotsTables) {
   for (std::uint32_t id = 0; id < 100; ++id) {
     const std::uint32_t word = counts[5 * 100 + id];
     EXPECT_EQ((word & kernels::kInPrompt) != 0, id == 7 || id == 8) << id;
-    EXPECT_EQ(kernels::TimesDrawn(word, 1), id == 8 ? 1U : id == 9 ? 2U : 0U) << id;
-    EXPECT_EQ(kernels::TimesDrawn(word, 0), 0U) << id;
+    EXPECT_EQ(kernels::TimesDrawn(word, kAnswer), id == 8 ? 1U : id == 9 ? 2U : 0U) << id;
+    EXPECT_EQ(kernels::TimesDrawn(word, kReasoning), 0U) << id;
     EXPECT_EQ(counts[id], 0U) << id;
   }
-  EXPECT_EQ(batch_.sample_view().slot_sampling[1].seed, 0U);
+  EXPECT_EQ(batch_.draw_view().slot_sampling[1].seed, 0U);
 }
 
 // Slots may share blocks, so that the tables hold more than there are.
 TEST(BatchSharedBlocksTest, OnePlanMayFillEveryTable) {
-  engine::RunnerLimits limits = Limits();
+  step::Limits limits = Limits();
   limits.num_blocks = 2;
   kernels::CpuBackend backend(1);
   Batch batch(limits, backend);
-  engine::StepPlan plan = DecodePlan();
+  step::Plan plan = DecodePlan();
   for (std::int32_t slot = 0; slot < limits.max_num_seqs; ++slot) {
     plan.sampling_changes.push_back({slot, {}});
     for (std::int32_t index = 0; index < 4; ++index) {
@@ -222,7 +231,7 @@ TEST(BatchSharedBlocksTest, OnePlanMayFillEveryTable) {
 }
 
 TEST_F(BatchTest, SaysWhatItsRowsWantBeyondADraw) {
-  engine::StepPlan plan = DecodePlan();
+  step::Plan plan = DecodePlan();
   Load(plan, 4);
   EXPECT_TRUE(batch_.is_plain());
   plan.rows[1].alternatives = 7;
@@ -244,7 +253,7 @@ TEST_F(BatchTest, SaysWhatItsRowsWantBeyondADraw) {
 TEST(BatchCopyTest, OneCopyAStepAndAScatterForWhatChanges) {
   kernels::AsyncBackend backend(1, false);
   Batch batch(Limits(), backend);
-  engine::StepPlan plan = DecodePlan();
+  step::Plan plan = DecodePlan();
   const auto given = [&] {
     const std::uint64_t before = backend.num_given();
     batch.Load(plan);
@@ -261,9 +270,9 @@ TEST(BatchCopyTest, OneCopyAStepAndAScatterForWhatChanges) {
 TEST(BatchDeathTest, RefusesAPlanThatPassesTheLimits) {
   kernels::CpuBackend backend(1);
   Batch batch(Limits(), backend);
-  engine::StepPlan plan = DecodePlan();
+  step::Plan plan = DecodePlan();
   EXPECT_DEATH(batch.Load(plan, 2), "decodes alone, and fits");
-  plan.rows[0].sample = false;
+  plan.rows[0].draws = 0;
   EXPECT_DEATH(batch.Load(plan, 4), "decodes alone, and fits");
   plan.rows[0].slot = 8;
   EXPECT_DEATH(batch.Load(plan), "slot is out of range");

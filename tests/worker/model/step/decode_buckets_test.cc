@@ -19,12 +19,12 @@ TEST(DecodeBucketsTest, EndAtTheMostRows) {
 }
 
 TEST(DecodeBucketsTest, DecodeOnlyIsOneTokenThatDrawsARow) {
-  engine::StepPlan plan;
-  plan.rows = {{.slot = 0, .sample = true}, {.slot = 1, .sample = true}};
+  step::Plan plan;
+  plan.rows = {{.slot = 0, .draws = 1}, {.slot = 1, .draws = 1}};
   EXPECT_TRUE(IsDecodeOnly(plan));
-  plan.rows[1].sample = false;
+  plan.rows[1].draws = 0;
   EXPECT_FALSE(IsDecodeOnly(plan));
-  plan.rows[1] = {.slot = 1, .count = 2, .sample = true};
+  plan.rows[1] = {.slot = 1, .count = 2, .draws = 1};
   EXPECT_FALSE(IsDecodeOnly(plan));
 }
 

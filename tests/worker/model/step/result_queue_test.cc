@@ -18,8 +18,8 @@ namespace {
 
 using testing::ElementsAre;
 
-engine::RunnerLimits Limits(std::int32_t max_in_flight) {
-  engine::RunnerLimits limits;
+step::Limits Limits(std::int32_t max_in_flight) {
+  step::Limits limits;
   limits.max_num_seqs = 4;
   limits.max_in_flight = max_in_flight;
   return limits;
@@ -30,26 +30,25 @@ kernels::Tensor Drawn(std::vector<std::int32_t>& words) {
                              static_cast<std::int64_t>(words.size()) / 3);
 }
 
-engine::StepPlan PlanOfOne(std::uint64_t step) {
-  engine::StepPlan plan;
+step::Plan PlanOfOne(std::uint64_t step) {
+  step::Plan plan;
   plan.step = step;
-  plan.rows.push_back({.slot = 1, .sample = true});
+  plan.rows.push_back({.slot = 1, .draws = 1});
   return plan;
 }
 
 TEST(ResultQueueTest, GivesEachRowThatDrawsWhatItDrew) {
   kernels::CpuBackend backend(1);
   ResultQueue queue(Limits(1), backend);
-  engine::StepPlan plan;
+  step::Plan plan;
   plan.step = 1;
-  plan.rows = {
-      {.slot = 3, .sample = true, .logprob = true}, {.slot = 0}, {.slot = 2, .sample = true}};
+  plan.rows = {{.slot = 3, .draws = 1, .logprob = true}, {.slot = 0}, {.slot = 2, .draws = 1}};
   // Of three rows, as after padding.
   std::vector<std::int32_t> words = {
       40, 41, 0, std::bit_cast<std::int32_t>(-0.5F), std::bit_cast<std::int32_t>(-2.0F), 0,
       0,  1,  0};
   queue.Push(1, Drawn(words));
-  const engine::StepResult result = queue.Pop(plan);
+  const step::Result result = queue.Pop(plan);
   EXPECT_EQ(result.step, 1U);
   EXPECT_THAT(result.ids, ElementsAre(40, 41));
   EXPECT_THAT(result.logprobs, ElementsAre(-0.5F, 0.0F));
@@ -65,17 +64,17 @@ TEST(ResultQueueTest, GivesEachRowThatDrawsWhatItDrew) {
 TEST(ResultQueueTest, GivesRowsTheAlternativesThatTheyAskedFor) {
   kernels::CpuBackend backend(1);
   ResultQueue queue(Limits(1), backend);
-  engine::StepPlan plan;
+  step::Plan plan;
   plan.step = 1;
-  plan.rows = {{.slot = 3, .sample = true, .logprob = true, .alternatives = 2},
-               {.slot = 1, .sample = true, .logprob = true},
-               {.slot = 2, .sample = true, .logprob = true, .alternatives = 1}};
+  plan.rows = {{.slot = 3, .draws = 1, .logprob = true, .alternatives = 2},
+               {.slot = 1, .draws = 1, .logprob = true},
+               {.slot = 2, .draws = 1, .logprob = true, .alternatives = 1}};
   constexpr std::int64_t kRows = 4;
   const auto place = [](std::int64_t row, std::int64_t i) {
-    return static_cast<std::size_t>(3 * kRows + row * kernels::kMaxAlternatives + i);
+    return static_cast<std::size_t>(3 * kRows + row * step::kMaxAlternatives + i);
   };
   std::vector<std::int32_t> words(static_cast<std::size_t>(kDrawnMost * kRows));
-  const std::size_t logprobs = static_cast<std::size_t>(kRows * kernels::kMaxAlternatives);
+  const std::size_t logprobs = static_cast<std::size_t>(kRows * step::kMaxAlternatives);
   const auto set = [&](std::int64_t row, std::int64_t i, std::int32_t id, float logprob) {
     words[place(row, i)] = id;
     words[place(row, i) + logprobs] = std::bit_cast<std::int32_t>(logprob);
@@ -84,10 +83,10 @@ TEST(ResultQueueTest, GivesRowsTheAlternativesThatTheyAskedFor) {
   set(0, 1, 9, -1.5F);
   set(2, 0, 8, -0.25F);
   queue.Push(1, kernels::MakeTensor(words.data(), kernels::DType::kI32, kDrawnMost, kRows));
-  const engine::StepResult result = queue.Pop(plan);
+  const step::Result result = queue.Pop(plan);
   EXPECT_THAT(result.alternatives,
-              ElementsAre(engine::Alternative{7, -0.5F}, engine::Alternative{9, -1.5F},
-                          engine::Alternative{8, -0.25F}));
+              ElementsAre(step::Alternative{7, -0.5F}, step::Alternative{9, -1.5F},
+                          step::Alternative{8, -0.25F}));
   EXPECT_EQ(result.rows[0].first_alternative, 0);
   EXPECT_EQ(result.rows[1].first_alternative, 2);
   EXPECT_EQ(result.rows[2].first_alternative, 2);
@@ -97,7 +96,7 @@ TEST(ResultQueueTest, GivesRowsTheAlternativesThatTheyAskedFor) {
 TEST(ResultQueueTest, WaitsForTheDeviceEvenIfNothingIsDrawn) {
   kernels::AsyncBackend backend(1, false);
   ResultQueue queue(Limits(1), backend);
-  engine::StepPlan plan;
+  step::Plan plan;
   plan.step = 1;
   plan.rows = {{.slot = 0}};
   bool done = false;
@@ -129,7 +128,7 @@ void RunThousandsOfSteps(kernels::Backend& backend, std::int32_t max_in_flight) 
     backend.Synchronize();
   });
   for (std::int32_t step = 1; step <= kSteps; ++step) {
-    const engine::StepResult result = queue.Pop(PlanOfOne(static_cast<std::uint64_t>(step)));
+    const step::Result result = queue.Pop(PlanOfOne(static_cast<std::uint64_t>(step)));
     EXPECT_EQ(result.ids.at(0), step);
     EXPECT_EQ(result.rows.at(0).not_finite, step % 2 == 1);
     room.release();

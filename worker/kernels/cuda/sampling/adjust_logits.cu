@@ -26,21 +26,22 @@ constexpr int kColumns = 2048;
 constexpr int kBeginThreads = 1024;
 
 __global__ void __launch_bounds__(kThreads)
-    AdjustKernel(const float* logits, std::int64_t width, SampleView view, const LogitBias* biases,
-                 const std::uint32_t* counts, float* adjusted) {
+    AdjustKernel(const float* logits, std::int64_t width, DrawView view,
+                 const step::LogitBias* biases, const std::uint32_t* counts, float* adjusted) {
   __shared__ float bias[kColumns];
   AllowNext();
   WaitForPrevious();
   const std::int64_t l = blockIdx.y;
   const std::int32_t slot_index = view.slots[l];
   if (slot_index < 0) return;
-  const SlotSampling slot = view.slot_sampling[slot_index];
-  const int phase = PhaseOf(view, l, slot);
+  const step::SamplingParams slot = view.slot_sampling[slot_index];
+  const step::Phase phase = PhaseOf(view, l, slot);
   const int first = static_cast<int>(blockIdx.x) * kColumns;
   for (int i = static_cast<int>(threadIdx.x); i < kColumns; i += kThreads) bias[i] = 0.0F;
   __syncthreads();
-  const LogitBias* const own = biases + (2 * std::int64_t{slot_index} + phase) * kMaxLogitBiases;
-  for (int i = static_cast<int>(threadIdx.x); i < slot.num_biases[phase]; i += kThreads) {
+  const step::LogitBias* const own =
+      biases + (2 * std::int64_t{slot_index} + static_cast<int>(phase)) * step::kMaxLogitBiases;
+  for (int i = static_cast<int>(threadIdx.x); i < slot.phases[phase].num_biases; i += kThreads) {
     const int column = own[i].id - first;
     if (column >= 0 && column < kColumns) bias[column] = own[i].bias;
   }
@@ -48,10 +49,11 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t n = view.vocab_size;
   const float* const x = logits + l * width;
   const std::uint32_t* const words = counts + slot_index * n;
-  const bool counted = CountsDraws(slot, phase);
+  const bool counted = slot.phases[phase].counts();
   for (int i = static_cast<int>(threadIdx.x); i < kColumns && first + i < n; i += kThreads) {
     const int id = first + i;
-    adjusted[l * n + id] = Adjusted(x[id], bias[i], counted ? words[id] : 0, slot, phase);
+    adjusted[l * n + id] =
+        Adjusted(x[id], bias[i], counted ? words[id] : 0, slot.phases[phase], phase);
   }
 }
 
@@ -75,22 +77,22 @@ __global__ void __launch_bounds__(kBeginThreads)
   }
 }
 
-__global__ void CountDrawsKernel(SampleView view, const std::int32_t* ids, std::int64_t n,
+__global__ void CountDrawsKernel(DrawView view, const std::int32_t* ids, std::int64_t n,
                                  std::uint32_t* counts) {
   WaitForPrevious();
   AllowNext();
   const int l = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (l >= view.num_rows || view.slots[l] < 0) return;
-  const SlotSampling& slot = view.slot_sampling[view.slots[l]];
-  const int phase = PhaseOf(view, l, slot);
-  if (!CountsDraws(slot, phase)) return;
+  const step::SamplingParams& slot = view.slot_sampling[view.slots[l]];
+  const step::Phase phase = PhaseOf(view, l, slot);
+  if (!slot.phases[phase].counts()) return;
   std::uint32_t& word = counts[view.slots[l] * n + ids[l]];
   word = WithOneMoreDraw(word, phase);
 }
 
 }  // namespace
 
-void LaunchAdjustLogits(const Tensor& logits, const SampleView& view, const AdjustView& adjust,
+void LaunchAdjustLogits(const Tensor& logits, const DrawView& view, const AdjustView& adjust,
                         const Tensor& adjusted, cudaStream_t stream) {
   const std::int64_t n = view.vocab_size;
   Check(logits.dtype == DType::kF32 && n > 0 && n <= logits.dim(1), "logits are f32 [L, V]");
@@ -114,7 +116,7 @@ void LaunchBeginCounts(const CountsBegin* begins, std::int32_t num_begins, const
          begins, ids, counts.dim(1), counts.as<std::uint32_t>());
 }
 
-void LaunchCountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts,
+void LaunchCountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts,
                       cudaStream_t stream) {
   if (view.num_rows == 0) return;
   const auto blocks = static_cast<unsigned>((view.num_rows + kThreads - 1) / kThreads);

@@ -11,9 +11,9 @@ namespace thinkwire::worker::kernels {
 
 void LaunchBeginCounts(const CountsBegin* begins, std::int32_t num_begins, const std::int32_t* ids,
                        const Tensor& counts, cudaStream_t stream);
-void LaunchAdjustLogits(const Tensor& logits, const SampleView& view, const AdjustView& adjust,
+void LaunchAdjustLogits(const Tensor& logits, const DrawView& view, const AdjustView& adjust,
                         const Tensor& adjusted, cudaStream_t stream);
-void LaunchCountDraws(const SampleView& view, const Tensor& ids, const Tensor& counts,
+void LaunchCountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts,
                       cudaStream_t stream);
 
 }  // namespace thinkwire::worker::kernels

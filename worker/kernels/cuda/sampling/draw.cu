@@ -11,7 +11,7 @@
 #include "worker/kernels/draw_phase.h"
 #include "worker/kernels/noise.h"
 
-// Draws an id a row: the formula at the head of cpu/sample.cc, with the same bits in ids and
+// Draws an id a row: the formula at the head of cpu/draw.cc, with the same bits in ids and
 // logprobs. That holds for any mapping of threads, as weights are added as integers and everything
 // else is a maximum.
 //
@@ -37,7 +37,7 @@
 namespace thinkwire::worker::kernels {
 namespace {
 
-using namespace sample;
+using namespace draw;
 
 // An id that was kept, until the whole warp has some.
 struct Candidate {
@@ -51,14 +51,14 @@ using Candidates = Candidate[kWarps][64];
 static_assert(sizeof(Candidates) <= sizeof(Histogram));
 constexpr std::size_t kSliceOffset = (sizeof(SearchMemory) + 15) / 16 * 16;
 
-struct SampleParams {
+struct DrawParams {
   const float* logits;  // [L, width]
   std::int64_t width;
-  SampleView view;
+  DrawView view;
   std::int32_t* ids;
   float* logprobs;
   std::int32_t* not_finite;
-  std::int32_t* last_sampled;
+  std::int32_t* last_drawn;
   std::int32_t slice;  // columns a block, a multiple of 4
 };
 
@@ -151,14 +151,14 @@ class Drawer {
   float bound_ = -INFINITY;
 };
 
-__device__ Row LoadRow(const SampleView& view, std::int64_t l, std::int32_t slot_index) {
-  const SlotSampling& slot = view.slot_sampling[slot_index];
-  const int phase = PhaseOf(view, l, slot);
+__device__ Row LoadRow(const DrawView& view, std::int64_t l, std::int32_t slot_index) {
+  const step::SamplingParams& slot = view.slot_sampling[slot_index];
+  const step::Phase phase = PhaseOf(view, l, slot);
   Row row = {};
-  row.temperature = slot.temperature[phase];
-  row.top_p = slot.top_p[phase];
-  row.min_p = slot.min_p[phase];
-  row.top_k = slot.top_k[phase];
+  row.temperature = slot.phases[phase].temperature;
+  row.top_p = slot.phases[phase].top_p;
+  row.min_p = slot.phases[phase].min_p;
+  row.top_k = slot.phases[phase].top_k;
   // So that the compiler knows them, and the keys made of them, to be the warp's.
   row.seed = {__reduce_or_sync(kAllLanes, static_cast<std::uint32_t>(slot.seed)),
               __reduce_or_sync(kAllLanes, static_cast<std::uint32_t>(slot.seed >> 32))};
@@ -167,16 +167,16 @@ __device__ Row LoadRow(const SampleView& view, std::int64_t l, std::int32_t slot
   return row;
 }
 
-__device__ void Write(const SampleParams& params, std::int64_t l, std::int32_t slot,
-                      std::uint32_t id, float logprob, bool finite) {
+__device__ void Write(const DrawParams& params, std::int64_t l, std::int32_t slot, std::uint32_t id,
+                      float logprob, bool finite) {
   params.ids[l] = static_cast<std::int32_t>(id);
   params.logprobs[l] = logprob;
   params.not_finite[l] = finite ? 0 : 1;
-  params.last_sampled[slot] = static_cast<std::int32_t>(id);
+  params.last_drawn[slot] = static_cast<std::int32_t>(id);
 }
 
 template <bool kCopied>
-__global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params) {
+__global__ void __launch_bounds__(kThreads, 2) DrawKernel(DrawParams params) {
   extern __shared__ __align__(16) unsigned char shared_bytes[];
   AllowNext();
   SearchMemory& shared = *reinterpret_cast<SearchMemory*>(shared_bytes);
@@ -235,23 +235,23 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(SampleParams params)
 
 }  // namespace
 
-void LaunchSample(const Tensor& logits, const SampleView& view, const Tensor& ids,
-                  const Tensor& logprobs, const Tensor& not_finite, const Tensor& last_sampled,
-                  cudaStream_t stream) {
+void LaunchDraw(const Tensor& logits, const DrawView& view, const Tensor& ids,
+                const Tensor& logprobs, const Tensor& not_finite, const Tensor& last_drawn,
+                cudaStream_t stream) {
   const std::int32_t n = view.vocab_size;
   Check(logits.rank == 2 && logits.dtype == DType::kF32 && logits.dim(0) >= view.num_rows,
         "logits are f32 [L, V]");
   Check(n > 0 && n <= logits.dim(1), "the vocabulary is within the logits' columns");
   Check(n < static_cast<std::int32_t>(kIdMask) - 3, "ids fit in their bits of a key");
-  LaunchRows(&SampleKernel<true>, &SampleKernel<false>, kSliceOffset,
-             SampleParams{.logits = logits.as<float>(),
-                          .width = logits.dim(1),
-                          .view = view,
-                          .ids = ids.as<std::int32_t>(),
-                          .logprobs = logprobs.as<float>(),
-                          .not_finite = not_finite.as<std::int32_t>(),
-                          .last_sampled = last_sampled.as<std::int32_t>(),
-                          .slice = 0},
+  LaunchRows(&DrawKernel<true>, &DrawKernel<false>, kSliceOffset,
+             DrawParams{.logits = logits.as<float>(),
+                        .width = logits.dim(1),
+                        .view = view,
+                        .ids = ids.as<std::int32_t>(),
+                        .logprobs = logprobs.as<float>(),
+                        .not_finite = not_finite.as<std::int32_t>(),
+                        .last_drawn = last_drawn.as<std::int32_t>(),
+                        .slice = 0},
              stream);
 }
 

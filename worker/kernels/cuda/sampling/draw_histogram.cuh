@@ -7,7 +7,7 @@
 
 // Sums of weights over digits of the order, a histogram a block, and the search for the digit where
 // the cluster's sum reaches what was asked.
-namespace thinkwire::worker::kernels::sample {
+namespace thinkwire::worker::kernels::draw {
 
 // Of 32 buckets: one warp searches groups, then a group's buckets.
 inline constexpr int kGroups = 32;
@@ -162,4 +162,4 @@ __device__ Found FindDigit(const Histogram& histogram, HistogramExchange& exchan
   return found;
 }
 
-}  // namespace thinkwire::worker::kernels::sample
+}  // namespace thinkwire::worker::kernels::draw

@@ -11,7 +11,7 @@
 #include "worker/kernels/cuda/sampling/draw_search.cuh"
 
 // Launching kernels that give each row of logits a cluster, and each block of it a Slice.
-namespace thinkwire::worker::kernels::sample {
+namespace thinkwire::worker::kernels::draw {
 
 inline constexpr std::size_t kMaxSharedBytes = 227 << 10;
 
@@ -71,4 +71,4 @@ void LaunchRows(void (*copied)(Params), void (*read)(Params), std::size_t slice_
   }
 }
 
-}  // namespace thinkwire::worker::kernels::sample
+}  // namespace thinkwire::worker::kernels::draw

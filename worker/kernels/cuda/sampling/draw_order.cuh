@@ -7,8 +7,8 @@
 #include "worker/kernels/exp.h"
 #include "worker/kernels/scalar_lane.h"
 
-// The order in which Sample takes a row's ids, as integers, and intervals of it.
-namespace thinkwire::worker::kernels::sample {
+// The order in which Draw takes a row's ids, as integers, and intervals of it.
+namespace thinkwire::worker::kernels::draw {
 
 inline constexpr int kThreads = 512;  // of a block
 inline constexpr unsigned kMaxCluster = 16;
@@ -125,4 +125,4 @@ struct Cut {
   }
 };
 
-}  // namespace thinkwire::worker::kernels::sample
+}  // namespace thinkwire::worker::kernels::draw

@@ -9,7 +9,7 @@
 
 // What a cluster of blocks finds out about its row together: extremes and sums over all of it, and
 // where its order is cut.
-namespace thinkwire::worker::kernels::sample {
+namespace thinkwire::worker::kernels::draw {
 
 inline constexpr int kWarps = kThreads / 32;
 inline constexpr std::uint64_t kNotFinite = ~std::uint64_t{0};
@@ -169,4 +169,4 @@ __device__ Pair Extremes(const Slice<kCopied>& slice, std::uint32_t vocab_size) 
   return {KeyOf(__fadd_rn(greatest, 0.0F), id_of_greatest), ~Ordered(__fadd_rn(least, 0.0F))};
 }
 
-}  // namespace thinkwire::worker::kernels::sample
+}  // namespace thinkwire::worker::kernels::draw

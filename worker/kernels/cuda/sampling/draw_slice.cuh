@@ -6,7 +6,7 @@
 #include "worker/kernels/cuda/device/cluster.cuh"
 #include "worker/kernels/cuda/sampling/draw_order.cuh"
 
-namespace thinkwire::worker::kernels::sample {
+namespace thinkwire::worker::kernels::draw {
 
 // The block's columns of a row. Where there are none to a whole group of four: -infinity with ids
 // that come after all others. Every thread reads and writes its own columns alone.
@@ -122,4 +122,4 @@ class Slice {
   float* const copy_;
 };
 
-}  // namespace thinkwire::worker::kernels::sample
+}  // namespace thinkwire::worker::kernels::draw

@@ -13,23 +13,23 @@
 // Log-probabilities of a row's own id and of its most probable ones: cpu/logprobs.cc, with the same
 // bits for any mapping of threads, as weights are added as integers and the order is total.
 //
-// Mapping and passes are Sample's (sample.cu) at temperature 1, up to the cut of a top_k that is
+// Mapping and passes are Draw's (draw.cu) at temperature 1, up to the cut of a top_k that is
 // the number of alternatives: a cluster of blocks a row, its slices in shared memory. Then each
 // thread sends the keys that are kept, 20 at most over all, to the cluster's first block, whose
 // first warp ranks them: a key's place is the number of greater ones.
 //
-// Limits: as Sample. Only steps in which somebody asks run it; it reads 4 L V bytes, most likely
-// from the L2 that Sample filled.
+// Limits: as Draw. Only steps in which somebody asks run it; it reads 4 L V bytes, most likely
+// from the L2 that Draw filled.
 namespace thinkwire::worker::kernels {
 namespace {
 
-using namespace sample;
+using namespace draw;
 
-static_assert(kMaxAlternatives <= 32, "one warp ranks what is kept");
+static_assert(step::kMaxAlternatives <= 32, "one warp ranks what is kept");
 
 struct Shared {
   SearchMemory search;
-  std::uint64_t kept[kMaxAlternatives];  // of the cluster's first block, in any order
+  std::uint64_t kept[step::kMaxAlternatives];  // of the cluster's first block, in any order
   int num_kept;
 };
 constexpr std::size_t kSliceOffset = (sizeof(Shared) + 15) / 16 * 16;
@@ -105,8 +105,8 @@ __global__ void __launch_bounds__(kThreads, 2) LogprobsKernel(LogprobsParams par
   const std::uint64_t key = shared.kept[lane];
   int place = 0;
   for (int i = 0; i < count; ++i) place += shared.kept[i] > key ? 1 : 0;
-  view.alternative_ids[l * kMaxAlternatives + place] = static_cast<std::int32_t>(IdOf(key));
-  view.alternative_logprobs[l * kMaxAlternatives + place] = logprob_of(IdOf(key));
+  view.alternative_ids[l * step::kMaxAlternatives + place] = static_cast<std::int32_t>(IdOf(key));
+  view.alternative_logprobs[l * step::kMaxAlternatives + place] = logprob_of(IdOf(key));
 }
 
 }  // namespace

@@ -118,8 +118,10 @@ void Scheduler::Commit(Sequence& sequence, const step::Result& result, const ste
   Token token = sequence.Commit(id, logprob);
   const auto first = result.alternatives.begin() + row.first_alternative;
   token.alternatives.assign(first, first + sequence.request().alternatives);
+  const std::optional<EndReason> end = EndBy(sequence, token);
+  if (end && *end != EndReason::kLength) token.mark = TokenMark::kEndsOutput;
   sequence.stream->Push(token);
-  if (const std::optional<EndReason> end = EndBy(sequence, token)) Finish(sequence, *end);
+  if (end) Finish(sequence, *end);
 }
 
 std::optional<EndReason> Scheduler::EndBy(const Sequence& sequence, const Token& token) const {

@@ -134,7 +134,7 @@ class Scheduler {
   void TellSampling(const Sequence& sequence, Draft& draft);
 
   void Commit(Sequence& sequence, const step::Result& result, const step::RowResult& row);
-  // Why the sequence is over with `token` as its last, if it is.
+  // Why the sequence is over with `token` as its last, if it is: the one judge of that.
   std::optional<EndReason> EndBy(const Sequence& sequence, const Token& token) const;
   // Puts the blocks of `sequence` that have become full into the prefix cache.
   void CacheBlocks(Sequence& sequence);

@@ -51,8 +51,12 @@ Token Sequence::Commit(std::int32_t id, float logprob) {
   ids_.push_back(id);
   ++generated_;
   const step::Phase phase = phase_.Next(id);
-  if (phase != phase_.phase()) phase_begin_ = committed();
-  return Token{.id = id, .logprob = logprob, .phase = phase};
+  const bool closes = phase != phase_.phase();
+  if (closes) phase_begin_ = committed();
+  return Token{.id = id,
+               .logprob = logprob,
+               .phase = phase,
+               .mark = closes ? TokenMark::kClosesReasoning : TokenMark::kText};
 }
 
 std::span<const std::int32_t> Sequence::counted_prompt() const {

@@ -10,6 +10,7 @@
 #include "worker/engine/block_pool.h"
 #include "worker/engine/phase.h"
 #include "worker/engine/request.h"
+#include "worker/engine/token.h"
 #include "worker/engine/token_stream.h"
 
 namespace thinkwire::worker::engine {
@@ -66,7 +67,8 @@ class Sequence {
   void OnSubmitted(std::int32_t count, std::int32_t draws);
   // The oldest row in flight was collected.
   void OnCollected(std::int32_t draws);
-  // `id` was drawn.
+  // `id` was drawn. Its mark says whether it closes the reasoning; whether it ends the output is
+  // not known here.
   Token Commit(std::int32_t id, float logprob);
 
   void AddBlock(BlockHandle block) { blocks_.push_back(std::move(block)); }

@@ -8,6 +8,7 @@
 
 #include "common/mutex.h"
 #include "worker/engine/request.h"
+#include "worker/engine/token.h"
 
 namespace thinkwire::worker::engine {
 

@@ -78,11 +78,8 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
   OutputEvents::Options& output = reading.output;
   output.start_phase = out.start_phase;
   output.stop_strings = {{StopStrings(reasoning), StopStrings(answer)}};
-  output.stop_ids = out.stop_ids;
   output.logprobs = {{reasoning.logprobs(), answer.logprobs()}};
   output.alternatives = {{reasoning.top_logprobs(), answer.top_logprobs()}};
-  output.think_end_id = control.think_end;
-  if (!request.ignore_eos()) output.end_of_sequence_ids = model_.end_of_sequence_ids;
   return reading;
 }
 

@@ -22,7 +22,6 @@ struct ServedModel {
   std::string name;
   std::string fingerprint;
   step::Limits limits;
-  std::vector<std::int32_t> end_of_sequence_ids;
   std::int32_t max_queue = 1024;
 };
 

@@ -48,6 +48,7 @@ absl::Status StatusOf(engine::EndReason reason) {
     case EndReason::kEndOfSequence:
     case EndReason::kStopId:
     case EndReason::kLength:
+    case EndReason::kFinishedByReader:
       break;
   }
   CHECK(false, "a natural end is not an error");
@@ -145,13 +146,13 @@ void ResponseStream::Cancel() {
   Schedule();
 }
 
+std::optional<engine::RequestHandle> ResponseStream::EngineHandle() {
+  MutexLock lock(mu_);
+  return handle_;
+}
+
 void ResponseStream::CancelInEngine() {
-  std::optional<engine::RequestHandle> handle;
-  {
-    MutexLock lock(mu_);
-    handle = handle_;
-  }
-  if (handle) shared_.engine.Cancel(*handle);
+  if (const auto handle = EngineHandle()) shared_.engine.Cancel(*handle);
 }
 
 bool ResponseStream::cancelled() {
@@ -230,18 +231,14 @@ void ResponseStream::HandleTokens(const std::vector<engine::Token>& tokens, Cloc
   for (v1::GenerateResponse& event : events) Emit(std::move(event));
   if (output_.finished() && !stop_asked_) {
     stop_asked_ = true;
-    CancelInEngine();
+    if (const auto handle = EngineHandle()) shared_.engine.Finish(*handle);
   }
 }
 
 void ResponseStream::HandleEnding(const engine::Ending& ending, Clock::TimePoint now) {
   OutputEvents::Events events;
   engine::EndReason reason = ending.reason;
-  if (reason == engine::EndReason::kLength) output_.FinishForLength(now, &events);
-  CHECK((reason != engine::EndReason::kEndOfSequence && reason != engine::EndReason::kStopId) ||
-            output_.finished(),
-        "the id that ends an output comes before its ending");
-  if (!output_.finished()) output_.ReleaseText(&events);
+  output_.End(reason, now, &events);
   for (v1::GenerateResponse& event : events) Emit(std::move(event));
   // gRPC and the engine watch the same deadline: whichever was first, it was the deadline.
   if (reason == engine::EndReason::kCancelled && deadline_ &&

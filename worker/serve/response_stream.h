@@ -87,6 +87,7 @@ class ResponseStream final : public TextPool::Serial {
   v1::GenerateResponse MakeCompleted(const engine::Ending& ending, Clock::TimePoint now) const;
   std::int32_t Discarded(const engine::Ending& ending) const;
   bool cancelled();
+  std::optional<engine::RequestHandle> EngineHandle();
   void CancelInEngine();
 
   // Constant after construction.

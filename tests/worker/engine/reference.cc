@@ -22,23 +22,27 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
       output.reason = EndReason::kNotFinite;
       return output;
     }
+    const bool closes = draw.id == request.sampling.think_end_id && thinking;
     output.tokens.push_back({.id = draw.id,
                              .logprob = request.logprobs ? draw.logprob : 0.0F,
                              .phase = phase,
+                             .mark = closes ? TokenMark::kClosesReasoning : TokenMark::kText,
                              .alternatives = {draw.alternatives.begin(),
                                               draw.alternatives.begin() + request.alternatives}});
     ids.push_back(draw.id);
     if (request.sampling.counts()) ++counted.drawn[draw.id];
-    if (draw.id == request.sampling.think_end_id && thinking) {
+    if (closes) {
       thinking = false;
       counted.drawn.clear();
     }
     if (draw.id == kEos && !request.ignore_eos) {
       output.reason = EndReason::kEndOfSequence;
+      output.tokens.back().mark = TokenMark::kEndsOutput;
       return output;
     }
     if (std::ranges::count(request.stop_ids[phase], draw.id) > 0) {
       output.reason = EndReason::kStopId;
+      output.tokens.back().mark = TokenMark::kEndsOutput;
       return output;
     }
   }
@@ -80,6 +84,7 @@ void ExpectTokens(const std::vector<Token>& tokens, const Output& expected, bool
   for (std::size_t i = 0; i < common; ++i) {
     ASSERT_EQ(tokens[i].id, expected.tokens[i].id) << "token " << i;
     ASSERT_EQ(tokens[i].phase, expected.tokens[i].phase) << "token " << i;
+    ASSERT_EQ(tokens[i].mark, expected.tokens[i].mark) << "token " << i;
     ASSERT_EQ(tokens[i].logprob, expected.tokens[i].logprob) << "token " << i;
     ASSERT_EQ(tokens[i].alternatives, expected.tokens[i].alternatives) << "token " << i;
   }

@@ -5,6 +5,7 @@
 
 #include "tests/fakes/fake_runner.h"
 #include "worker/engine/request.h"
+#include "worker/engine/token.h"
 
 namespace thinkwire::worker::engine {
 

@@ -1,5 +1,6 @@
 #include "worker/engine/plan_builder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
@@ -42,8 +43,11 @@ void PlanBuilder::AddRow(Sequence& sequence, std::int32_t count, std::int32_t dr
 std::int32_t PlanBuilder::AddInputs(const Sequence& sequence, std::int32_t count) {
   if (sequence.draws_in_flight() > 0) return step::kLastDrawn;
   const auto first_id = static_cast<std::int32_t>(plan_.input_ids.size());
+  const std::int32_t known = std::min(count, sequence.committed() - sequence.computed());
   const auto first = sequence.ids().begin() + sequence.computed();
-  plan_.input_ids.insert(plan_.input_ids.end(), first, first + count);
+  plan_.input_ids.insert(plan_.input_ids.end(), first, first + known);
+  const auto proposed = sequence.proposed().begin();
+  plan_.input_ids.insert(plan_.input_ids.end(), proposed, proposed + (count - known));
   return first_id;
 }
 

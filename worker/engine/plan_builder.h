@@ -29,9 +29,10 @@ class PlanBuilder {
   // empty plan has, for any sequence.
   bool MayTell(const Sequence& sequence) const;
 
-  // Adds a row of the sequence's next `count` inputs and tells the sequence so. REQUIRES: MayTell;
-  // 1 <= count <= budget(); the blocks cover the inputs, which are known or, if it is one alone, is
-  // being drawn; draws is 0 or 1, and 1 only where no known id follows.
+  // Adds a row of the sequence's next `count` inputs, the last `draws` of them followed by a draw,
+  // and tells the sequence so. The inputs are what it has left to compute and then what it proposes
+  // or, while a draw is in flight, the one id that is being drawn. REQUIRES: MayTell;
+  // 1 <= count <= budget(); the blocks cover the inputs; draws is 0 if committed inputs are left.
   void AddRow(Sequence& sequence, std::int32_t count, std::int32_t draws);
 
   bool empty() const { return rows_.empty(); }

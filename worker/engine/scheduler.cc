@@ -66,6 +66,11 @@ void Scheduler::Force(RequestHandle handle, std::span<const std::int32_t> ids, T
   RetireIfIdle(*sequence);
 }
 
+void Scheduler::Propose(RequestHandle handle, std::vector<std::int32_t> ids) {
+  Sequence* const sequence = Find(handle);
+  if (sequence != nullptr && sequence->draws_in_flight() == 0) sequence->Propose(std::move(ids));
+}
+
 void Scheduler::Rewind(RequestHandle handle, std::int32_t committed) {
   if (Sequence* const sequence = Find(handle)) GoBack(*sequence, committed);
 }

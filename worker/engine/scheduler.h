@@ -74,6 +74,12 @@ class Scheduler {
   // end the output; the rest of them is dropped then. Unknown and ended ones are ignored.
   void Force(RequestHandle handle, std::span<const std::int32_t> ids, TokenOrigin origin);
 
+  // `ids` may turn out to be how the output goes on: where they fit, the next step draws after each
+  // of them too, and the runner says which of the draws stand. No text depends on what is proposed.
+  // Ignored while a draw is in flight, as nobody knows what they would follow then, and where
+  // logits are adjusted.
+  void Propose(RequestHandle handle, std::vector<std::int32_t> ids);
+
   // Takes the output back to its first `committed` ids, prompt included, and lets it go on from
   // there. The stream keeps what it was given: whoever goes back behind that must have seen to it.
   // Unknown and ended ones are ignored. REQUIRES: the prompt stays; no more than there is.

@@ -44,9 +44,16 @@ void Scheduler::PlanPrefills(Round& round) {
 void Scheduler::PlanRow(Sequence& sequence, Round& round) {
   // While a draw is in flight, the next input is what it draws.
   const std::int32_t left = std::max(1, sequence.committed() - sequence.computed());
-  const std::int32_t count = std::min(left, round.builder.budget());
-  const std::int32_t draws = count == left ? 1 : 0;
-  if (draws > 0 && !sequence.ReadyToDraw(round.now)) return;
+  const std::int32_t budget = round.builder.budget();
+  std::int32_t count = std::min(left, budget);
+  std::int32_t draws = 0;
+  if (count == left) {
+    const std::int32_t ready = sequence.ReadyToDraw(round.now);
+    if (ready == 0) return;
+    const std::int32_t proposed = static_cast<std::int32_t>(sequence.proposed().size());
+    draws = 1 + std::min({proposed, ready - 1, budget - count});
+    count += draws - 1;
+  }
   if (!round.builder.MayTell(sequence)) return;
   if (!EnsureBlocks(sequence, sequence.computed() + count, round)) return;
   round.builder.AddRow(sequence, count, draws);

@@ -95,15 +95,16 @@ void Sequence::TellStarted() {
 
 void Sequence::Tell(const Token& token) { stream_->Push(token); }
 
-bool Sequence::ReadyToDraw(Clock::TimePoint now) {
-  if (draws_in_flight_ > 1 || generated() + draws_in_flight_ >= max_tokens_) return false;
-  const std::size_t room = stream_->room();
-  if (room > static_cast<std::size_t>(draws_in_flight_)) {
+std::int32_t Sequence::ReadyToDraw(Clock::TimePoint now) {
+  const std::int32_t left = max_tokens_ - generated() - draws_in_flight_;
+  if (draws_in_flight_ > 1 || left <= 0) return 0;
+  const auto room = static_cast<std::int32_t>(stream_->room());
+  if (room > draws_in_flight_) {
     full_since_.reset();
-    return true;
+    return std::min(left, room - draws_in_flight_);
   }
   if (room == 0 && !full_since_) full_since_ = now;
-  return false;
+  return 0;
 }
 
 bool Sequence::IsHeldUp(Clock::Duration timeout, Clock::TimePoint now) {
@@ -116,10 +117,16 @@ std::int32_t Sequence::RecomputedOf(std::int32_t count) const {
   return std::clamp(lost_ - computed_, 0, count);
 }
 
+void Sequence::Propose(std::vector<std::int32_t> ids) {
+  // What a penalty counts, and so the next draw, would depend on which of the draws stand.
+  if (!request_.sampling.adjusts()) proposed_ = std::move(ids);
+}
+
 void Sequence::OnSubmitted(std::int32_t count, std::int32_t draws) {
   computed_ += count;
   ++steps_in_flight_;
   draws_in_flight_ += draws;
+  proposed_.clear();
   CHECK(computed_ <= committed() + draws_in_flight_, "inputs are known or being drawn");
 }
 
@@ -147,6 +154,7 @@ Token Sequence::Force(std::int32_t id, TokenOrigin origin) {
 
 Token Sequence::Append(std::int32_t id) {
   ids_.push_back(id);
+  proposed_.clear();
   const step::Phase phase = phase_.Next(id);
   const bool closes = phase != phase_.phase();
   if (closes) phase_begin_ = committed();
@@ -181,6 +189,7 @@ std::vector<BlockHandle> Sequence::Rewind(std::int32_t committed, std::int32_t b
 
 void Sequence::PassOver(std::int32_t limit) {
   ++epoch_;
+  proposed_.clear();
   draws_in_flight_ = 0;
   computed_ = std::min(computed_, limit);
   lost_ = std::min(lost_, limit);

@@ -75,10 +75,10 @@ class Sequence {
 
   // At most one input is left to compute: what follows it can be drawn in one row of one token.
   bool decoding() const { return computed_ + 1 >= committed(); }
-  // Whether another row may draw: the token limit leaves something beyond what is in flight, the
-  // stream has room for it, and the input is the runner's to know. Notes since when a full stream
-  // has held the sequence up.
-  bool ReadyToDraw(Clock::TimePoint now);
+  // How many more tokens may be drawn by now: what the token limit leaves beyond those in flight,
+  // as far as the stream has room. None while several draws are in flight, as it depends on what
+  // becomes of them which position is the next. Notes since when a full stream has held it up.
+  std::int32_t ReadyToDraw(Clock::TimePoint now);
   bool reached_max_tokens() const { return generated() >= max_tokens_; }
   // Since when the full stream has held it up, as far as ReadyToDraw knows.
   const std::optional<Clock::TimePoint>& full_since() const { return full_since_; }
@@ -87,6 +87,12 @@ class Sequence {
 
   // How many of the next `count` inputs were computed before, and lost with their blocks.
   std::int32_t RecomputedOf(std::int32_t count) const;
+
+  // Ids that may turn out to follow the committed ones: if all that is left can be computed in the
+  // next row, they are further inputs of it, each followed by a draw of its own. After that row, or
+  // when other ids are appended before, they are forgotten.
+  void Propose(std::vector<std::int32_t> ids);
+  const std::vector<std::int32_t>& proposed() const { return proposed_; }
 
   // A row of `count` inputs was handed to the runner.
   void OnSubmitted(std::int32_t count, std::int32_t draws);
@@ -146,6 +152,7 @@ class Sequence {
   std::int32_t slot_ = -1;
 
   std::vector<std::int32_t> ids_;
+  std::vector<std::int32_t> proposed_;
   std::int32_t computed_ = 0;
   std::int32_t lost_ = 0;  // the most that a preemption made it forget
   std::int32_t draws_in_flight_ = 0;

@@ -6,18 +6,24 @@
 
 namespace thinkwire::worker::engine {
 
-Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens) {
+Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens,
+             const Forced& forced) {
   Output output;
   std::vector<std::int32_t> ids = request.prompt_ids;
   FakeModel::Counted counted;
   if (request.sampling.counts_prompt()) {
     counted.prompt = {request.prompt_ids.begin(), request.prompt_ids.end()};
   }
-  bool thinking = request.start_phase == step::Phase::kReasoning;
+  // A prompt that ends with the closing id has done its thinking.
+  bool thinking = request.start_phase == step::Phase::kReasoning &&
+                  request.prompt_ids.back() != request.sampling.think_end_id;
   while (static_cast<std::int32_t>(output.tokens.size()) < max_tokens) {
     const step::Phase phase = thinking ? step::Phase::kReasoning : step::Phase::kAnswer;
-    const FakeModel::Draw draw =
+    FakeModel::Draw draw =
         model.Next(ids, request.sampling, request.logit_bias[phase], phase, counted);
+    const auto other = forced.find(output.tokens.size());
+    const bool drawn = other == forced.end();
+    if (!drawn) draw = {.id = other->second.id};
     if (draw.not_finite) {
       output.reason = EndReason::kNotFinite;
       return output;
@@ -27,8 +33,11 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
                              .logprob = request.logprobs ? draw.logprob : 0.0F,
                              .phase = phase,
                              .mark = closes ? TokenMark::kClosesReasoning : TokenMark::kText,
-                             .alternatives = {draw.alternatives.begin(),
-                                              draw.alternatives.begin() + request.alternatives}});
+                             .origin = drawn ? TokenOrigin::kDrawn : other->second.origin});
+    if (drawn) {
+      output.tokens.back().alternatives.assign(draw.alternatives.begin(),
+                                               draw.alternatives.begin() + request.alternatives);
+    }
     ids.push_back(draw.id);
     if (request.sampling.counts()) ++counted.drawn[draw.id];
     if (closes) {
@@ -85,6 +94,7 @@ void ExpectTokens(const std::vector<Token>& tokens, const Output& expected, bool
     ASSERT_EQ(tokens[i].id, expected.tokens[i].id) << "token " << i;
     ASSERT_EQ(tokens[i].phase, expected.tokens[i].phase) << "token " << i;
     ASSERT_EQ(tokens[i].mark, expected.tokens[i].mark) << "token " << i;
+    ASSERT_EQ(tokens[i].origin, expected.tokens[i].origin) << "token " << i;
     ASSERT_EQ(tokens[i].logprob, expected.tokens[i].logprob) << "token " << i;
     ASSERT_EQ(tokens[i].alternatives, expected.tokens[i].alternatives) << "token " << i;
   }

@@ -133,6 +133,7 @@ class Scheduler {
   // of it. Nothing while the sequence must sit out.
   void PlanRow(Sequence& sequence, Round& round);
   void Admit(Round& round);
+  bool AnyoneLeaves() const;  // is kLeaving: its steps are in flight
   // Gives the front of the queue its slot and blocks, if enough are free, or ends it, if it cannot
   // be computed in time. Whether it left the queue.
   bool AdmitNext(Round& round);

@@ -60,11 +60,21 @@ void Scheduler::PlanRow(Sequence& sequence, Round& round) {
 }
 
 void Scheduler::Admit(Round& round) {
-  // A sequence that waits for a block comes before new ones.
+  // A sequence that waits for a block comes before new ones, and so does one that was preempted.
+  if (AnyoneLeaves()) return;
   while (round.builder.budget() > 0 && round.waiting == 0 && !queue_.empty() &&
          !free_slots_.empty()) {
     if (!AdmitNext(round)) return;
   }
+}
+
+bool Scheduler::AnyoneLeaves() const {
+  const auto leaves = [](const PlannedRow& row) {
+    return row.sequence->state() == SequenceState::kLeaving;
+  };
+  return std::ranges::any_of(in_flight_, [&leaves](const PlannedStep& step) {
+    return std::ranges::any_of(step.rows, leaves);
+  });
 }
 
 bool Scheduler::AdmitNext(Round& round) {

@@ -230,7 +230,7 @@ void FakeRunner::ApplyChanges(const step::Plan& plan, std::set<std::int32_t>& re
     slot.params = change.params;
     slot.has_params = true;
     auto bias = plan.biases.begin() + change.first_bias;
-    for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
+    for (const step::Phase phase : step::kPhases) {
       const auto end = bias + change.params.phases[phase].num_biases;
       slot.biases[phase].assign(bias, end);
       bias = end;

@@ -10,7 +10,7 @@ namespace thinkwire::worker::engine {
 namespace {
 
 Request WithNumBiases(Request request) {
-  for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
+  for (const step::Phase phase : step::kPhases) {
     request.sampling.phases[phase].num_biases =
         static_cast<std::int32_t>(request.logit_bias[phase].size());
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/rpc/proto_time.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -36,6 +37,7 @@ void OutputEvents::SetTokens(std::span<const Token> tokens, Event* event) const 
     if (!options_.logprobs[phase]) continue;
     v1::TokenLogprob& logprob = *event->add_logprobs();
     logprob.set_logprob(token.logprob);
+    // Beside a token that was not drawn there are none.
     const auto told = std::min(most, token.alternatives.size());
     for (const step::Alternative& alternative : std::span(token.alternatives).first(told)) {
       v1::TokenAlternative& out = *logprob.add_alternatives();
@@ -139,10 +141,7 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
   event.set_output_index(options_.output_index);
   event.set_cause(cause);
   event.set_reasoning_tokens(counts_.reasoning_tokens);
-  const auto duration = now - times_.first_token.value_or(now);
-  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
-  event.mutable_duration()->set_seconds(nanos / 1'000'000'000);
-  event.mutable_duration()->set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
+  rpc::SetDuration(now - times_.first_token.value_or(now), event.mutable_duration());
   if (closing != nullptr) {
     SetTokens({closing, 1}, &event);
     phase_ = Phase::kAnswer;

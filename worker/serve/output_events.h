@@ -49,6 +49,12 @@ class OutputEvents {
     std::int32_t reasoning_tokens = 0;
     std::int32_t answer_tokens = 0;
     std::int32_t total() const { return reasoning_tokens + answer_tokens; }
+    Counts operator+(const Counts& other) const {
+      return {reasoning_tokens + other.reasoning_tokens, answer_tokens + other.answer_tokens};
+    }
+    Counts operator-(const Counts& other) const {
+      return {reasoning_tokens - other.reasoning_tokens, answer_tokens - other.answer_tokens};
+    }
   };
 
   // Of the tokens that count.

@@ -22,7 +22,8 @@ class OutputTest : public testing::Test {
     request.prompt_ids = {kBos, 'q', kThink};
     request.sampling.seed = 1;
     request.sampling.think_end_id = kThinkEnd;
-    request.max_tokens = 400;
+    request.max_tokens = 400;  // more than the outbox holds: it cannot end by itself
+    request.ignore_eos = true;
     return request;
   }
 

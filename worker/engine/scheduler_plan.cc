@@ -60,6 +60,7 @@ void Scheduler::PlanRow(Sequence& sequence, Round& round) {
 }
 
 void Scheduler::Admit(Round& round) {
+  if (queue_.empty() || free_slots_.empty()) return;
   // A sequence that waits for a block comes before new ones, and so does one that was preempted.
   if (AnyoneLeaves()) return;
   while (round.builder.budget() > 0 && round.waiting == 0 && !queue_.empty() &&

@@ -4,7 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
@@ -24,7 +24,7 @@ struct MemoryOffer {
 // `limits` without num_blocks.
 // Fails: INVALID_ARGUMENT not one block fits, or kv_cache_memory_bytes does not; with the numbers
 // and what would help.
-absl::StatusOr<std::int32_t> ChooseBlocks(const ModelConfig& config, const step::Limits& limits,
+absl::StatusOr<std::int32_t> ChooseBlocks(const ModelPlan& plan, const step::Limits& limits,
                                           const MemoryOffer& offer);
 
 }  // namespace thinkwire::worker::model

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/decoder.h"
 #include "worker/model/layers/kv_cache.h"
 #include "worker/model/layers/weights.h"
@@ -24,9 +24,9 @@ namespace thinkwire::worker::model {
 // Threads: built and used on the rank's own.
 class Rank {
  public:
-  // Loads the rank's share of `source`, which is not used afterwards. `config`, `backend` and
+  // Loads the rank's share of `source`, which is not used afterwards. `plan`, `backend` and
   // `communicator` must outlive the rank.
-  Rank(const ModelConfig& config, const RankShape& shape, const step::Limits& limits,
+  Rank(const ModelPlan& plan, const RankShape& shape, const step::Limits& limits,
        const WeightSource& source, std::span<const float> rope, kernels::Backend& backend,
        parallel::Communicator& communicator);
   ~Rank();  // waits for the device

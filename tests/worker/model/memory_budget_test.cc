@@ -41,13 +41,13 @@ MemoryOffer Gpu(std::int64_t gib) {
 }
 
 std::string Refusal(const MemoryOffer& offer) {
-  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), offer);
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer);
   EXPECT_EQ(blocks.status().code(), absl::StatusCode::kInvalidArgument) << blocks.status();
   return std::string(blocks.status().message());
 }
 
 TEST(MemoryBudgetTest, TheCacheGetsWhatWeightsAndWorkspaceLeave) {
-  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), Gpu(80));
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), Gpu(80));
   ASSERT_TRUE(blocks.ok()) << blocks.status();
   const std::int64_t tokens = std::int64_t{*blocks} * 16;
   // At most 72 - 14.2 GiB, and at least that without 3 GiB of workspace.
@@ -65,14 +65,14 @@ TEST(MemoryBudgetTest, RefusesAModelThatDoesNotFitWithTheNumbers) {
 TEST(MemoryBudgetTest, MoreDevicesShareTheWeights) {
   MemoryOffer offer = Gpu(16);
   offer.ranks = 2;
-  EXPECT_TRUE(ChooseBlocks(Qwen7b(), Limits(), offer).ok());
+  EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
 }
 
 TEST(MemoryBudgetTest, FewerSequencesTakeLessWorkspace) {
   step::Limits many = Limits();
   many.max_num_seqs = 512;
-  const auto few = ChooseBlocks(Qwen7b(), Limits(), Gpu(24));
-  const auto more = ChooseBlocks(Qwen7b(), many, Gpu(24));
+  const auto few = ChooseBlocks(MakePlan(Qwen7b()), Limits(), Gpu(24));
+  const auto more = ChooseBlocks(MakePlan(Qwen7b()), many, Gpu(24));
   ASSERT_TRUE(few.ok() && more.ok());
   EXPECT_LT(*more, *few);
 }
@@ -80,19 +80,19 @@ TEST(MemoryBudgetTest, FewerSequencesTakeLessWorkspace) {
 TEST(MemoryBudgetTest, AGivenCacheMustFit) {
   MemoryOffer offer = Gpu(80);
   offer.kv_cache_memory_bytes = 7 * kGiB;
-  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), offer);
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer);
   ASSERT_TRUE(blocks.ok()) << blocks.status();
   EXPECT_EQ(*blocks, 7 * kGiB / (std::int64_t{56} * 1024 * 16));
   offer.kv_cache_memory_bytes = 70 * kGiB;
   EXPECT_THAT(Refusal(offer), HasSubstr("it asks for 70.0 GiB on a device, where "));
   offer.ranks = 2;  // 35 GiB on each
-  EXPECT_TRUE(ChooseBlocks(Qwen7b(), Limits(), offer).ok());
+  EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
 }
 
 TEST(MemoryBudgetTest, TheHostGivesWhatIsAskedFor) {
   MemoryOffer offer;
   offer.kv_cache_memory_bytes = std::int64_t{112} * 1024 * 16 * 10;  // float32: twice as much
-  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), offer);
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer);
   ASSERT_TRUE(blocks.ok()) << blocks.status();
   EXPECT_EQ(*blocks, 10);
 }

@@ -5,11 +5,10 @@
 #include <vector>
 
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
 
 namespace thinkwire::worker::model {
 
-// A tensor that the model needs. A vector has cols 1.
+// A tensor that the model needs, by its name in a Hugging Face checkpoint. A vector has cols 1.
 struct TensorSpec {
   std::string name;
   std::int64_t rows = 0;
@@ -17,14 +16,8 @@ struct TensorSpec {
   bool is_vector = false;
 };
 
-// Names of a Hugging Face Qwen2 or Llama checkpoint.
-std::string LayerTensorName(std::int64_t layer, const char* suffix);
+// The name of the token embedding, which is drawn with another variance than other matrices.
 inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";
-inline constexpr char kFinalNormName[] = "model.norm.weight";
-inline constexpr char kHeadName[] = "lm_head.weight";
-
-// Every tensor of the model, once.
-std::vector<TensorSpec> RequiredTensors(const ModelConfig& config);
 
 // A part of one tensor.
 struct Region {
@@ -45,7 +38,7 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
 
-  // REQUIRES: `spec` is one of RequiredTensors, `region` lies within it.
+  // REQUIRES: `spec` is one of the plan's tensors, `region` lies within it.
   virtual HostSlice Slice(const TensorSpec& spec, const Region& region) const = 0;
 
   // Equal for equal weights.

@@ -3,9 +3,9 @@
 #include <memory>
 
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
-#include "worker/model/checkpoint/weight_source.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/activation.h"
+#include "worker/model/layers/load_weight.h"
 #include "worker/model/layers/rank_shape.h"
 
 namespace thinkwire::worker::model {
@@ -16,9 +16,7 @@ struct AttentionWeights {
   std::unique_ptr<kernels::LinearWeight> out;  // [E, H D]
 };
 
-AttentionWeights LoadAttention(const ModelConfig& config, const RankShape& shape,
-                               std::int64_t layer, const WeightSource& source,
-                               kernels::Backend& backend);
+AttentionWeights LoadAttention(const PartPlan& part, const LoadPlace& place);
 
 // Grouped-query attention with rotary positions.
 // Owns: the activations between its ops. Threads: the rank's.

@@ -26,30 +26,32 @@ Tensor RopeTensor(const Buffer& rope, std::int64_t head_dim) {
 Decoder::Decoder(const DecoderParts& parts, const step::Limits& limits, std::span<const float> rope)
     : parts_(parts),
       rope_(CopyRope(rope, parts.backend)),
-      attention_(parts.config, parts.shape, RopeTensor(rope_, parts.config.head_dim),
+      attention_(parts.plan.config, parts.shape, RopeTensor(rope_, parts.plan.config.head_dim),
                  limits.max_num_batched_tokens, parts.backend),
       ffn_(parts.shape, limits.max_num_batched_tokens, parts.backend),
-      residual_(parts.backend, limits.max_num_batched_tokens, parts.config.hidden_size),
-      next_residual_(parts.backend, limits.max_num_batched_tokens, parts.config.hidden_size),
-      x_(parts.backend, limits.max_num_batched_tokens, parts.config.hidden_size),
-      partial_(parts.backend, limits.max_num_batched_tokens, parts.config.hidden_size),
-      last_x_(parts.backend, limits.max_num_seqs, parts.config.hidden_size),
-      local_logits_(parts.backend, DType::kF32, limits.max_num_seqs, parts.shape.vocab),
+      residual_(parts.backend, limits.max_num_batched_tokens, parts.plan.config.hidden_size),
+      next_residual_(parts.backend, limits.max_num_batched_tokens, parts.plan.config.hidden_size),
+      x_(parts.backend, limits.max_num_batched_tokens, parts.plan.config.hidden_size),
+      partial_(parts.backend, limits.max_num_batched_tokens, parts.plan.config.hidden_size),
+      last_x_(parts.backend, limits.max_num_seqs, parts.plan.config.hidden_size),
+      local_logits_(parts.backend, DType::kF32, limits.max_num_seqs,
+                    parts.shape.of(Division::kVocabulary).size()),
       logits_(parts.backend, DType::kF32, parts.shape.ranks > 1 ? limits.max_num_seqs : 0,
-              parts.shape.vocab * parts.shape.ranks) {}
+              parts.shape.of(Division::kVocabulary).size() * parts.shape.ranks) {}
 
 Tensor Decoder::NormWeight(const Buffer& weight) const {
-  return kernels::MakeTensor(weight.data(), DType::kBf16, parts_.config.hidden_size);
+  return kernels::MakeTensor(weight.data(), DType::kBf16, parts_.plan.config.hidden_size);
 }
 
 void Decoder::RunLayers(const Batch& batch, const Tensor& x) {
   const RankWeights& weights = parts_.weights;
-  const float eps = parts_.config.rms_norm_eps;
+  const float eps = parts_.plan.config.rms_norm_eps;
   Tensor residual = residual_.Rows(batch.num_tokens());
   Tensor next_residual = next_residual_.Rows(batch.num_tokens());
   const Tensor partial = partial_.Rows(batch.num_tokens());
-  const Tensor table = kernels::MakeTensor(weights.embedding.data(), DType::kBf16,
-                                           parts_.config.vocab_size, parts_.config.hidden_size);
+  const Tensor table =
+      kernels::MakeTensor(weights.embedding.data(), DType::kBf16, parts_.plan.config.vocab_size,
+                          parts_.plan.config.hidden_size);
   const auto add_norm = [&](const Buffer& weight) {
     parts_.communicator.AllReduceAddRmsNorm(parts_.backend, {.partial = partial,
                                                              .residual = residual,

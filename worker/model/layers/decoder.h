@@ -3,7 +3,7 @@
 #include <span>
 
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/activation.h"
 #include "worker/model/layers/attention.h"
 #include "worker/model/layers/ffn.h"
@@ -18,7 +18,7 @@ namespace thinkwire::worker::model {
 
 // What a decoder stands on; all of it must outlive the decoder and belong to its rank.
 struct DecoderParts {
-  const ModelConfig& config;
+  const ModelPlan& plan;
   const RankShape& shape;
   const RankWeights& weights;
   const KvCache& kv_cache;

@@ -48,14 +48,15 @@ std::int64_t KvLayout::block_bytes() const {
   return token_bytes * block_tokens * num_layers;
 }
 
-KvLayout GroupedQueryKvLayout(const ModelConfig& config, const RankShape& shape,
-                              std::int32_t block_tokens, kernels::DType dtype) {
-  const KvLayout::Plane plane = {shape.num_kv_heads * config.head_dim, dtype};
+KvLayout KvLayoutOf(const ModelPlan& plan, const RankShape& shape, std::int32_t block_tokens,
+                    kernels::DType dtype) {
   KvLayout layout;
-  layout.planes = {plane, plane};
-  layout.num_layers = config.num_layers;
-  layout.num_kv_heads = static_cast<std::int32_t>(shape.num_kv_heads);
-  layout.head_dim = static_cast<std::int32_t>(config.head_dim);
+  for (const PlannedPlane& plane : plan.layers.front().front().kv_planes) {
+    layout.planes.push_back({shape.of(plane.division).count * plane.width, dtype});
+  }
+  layout.num_layers = static_cast<std::int64_t>(plan.layers.size());
+  layout.num_kv_heads = static_cast<std::int32_t>(shape.of(Division::kKvHeads).count);
+  layout.head_dim = static_cast<std::int32_t>(plan.config.head_dim);
   layout.block_tokens = block_tokens;
   return layout;
 }

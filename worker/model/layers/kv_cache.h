@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/rank_shape.h"
 
 namespace thinkwire::worker::model {
@@ -25,8 +25,8 @@ struct KvLayout {
   std::int64_t block_bytes() const;  // over all layers and planes
 };
 
-KvLayout GroupedQueryKvLayout(const ModelConfig& config, const RankShape& shape,
-                              std::int32_t block_tokens, kernels::DType dtype);
+KvLayout KvLayoutOf(const ModelPlan& plan, const RankShape& shape, std::int32_t block_tokens,
+                    kernels::DType dtype);
 
 // What decides the number of blocks.
 struct KvCacheDemand {

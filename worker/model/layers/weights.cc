@@ -1,36 +1,9 @@
 #include "worker/model/layers/weights.h"
 
-#include <algorithm>
-#include <string>
 #include <utility>
 
 namespace thinkwire::worker::model {
 namespace {
-
-kernels::Buffer LoadNorm(const std::string& name, std::int64_t size, const WeightSource& source,
-                         kernels::Backend& backend) {
-  return backend.MakeTable(source.Slice({name, size, 1, true}, {0, size, 0, 1}).slice);
-}
-
-// The rank's rows of the head, filled up with zero rows past the vocabulary.
-std::unique_ptr<kernels::LinearWeight> LoadHead(const ModelConfig& config, const RankShape& shape,
-                                                const WeightSource& source,
-                                                kernels::Backend& backend) {
-  const std::int64_t e = config.hidden_size;
-  const std::int64_t left = std::max<std::int64_t>(0, config.vocab_size - shape.first_vocab);
-  const std::int64_t real = std::min(shape.vocab, left);
-  const std::int64_t padding = shape.vocab - real;
-  const char* name = config.tie_word_embeddings ? kEmbeddingName : kHeadName;
-  HostSlice rows;
-  std::vector<kernels::WeightSlice> parts;
-  if (real > 0) {
-    rows = source.Slice({name, config.vocab_size, e, false}, {shape.first_vocab, real, 0, e});
-    parts.push_back(rows.slice);
-  }
-  const std::vector<std::uint16_t> zeros(static_cast<std::size_t>(padding * e));
-  if (padding > 0) parts.push_back({zeros.data(), kernels::DType::kBf16, padding, e, e});
-  return backend.MakeLinear(parts, {}, kernels::LinearLayout::kPlain);
-}
 
 std::size_t LayerBytes(const LayerWeights& layer) {
   return layer.input_norm.bytes() + layer.post_attention_norm.bytes() +
@@ -50,24 +23,19 @@ std::int64_t RankWeights::bytes() const {
   return bytes_per_token() + static_cast<std::int64_t>(embedding.bytes());
 }
 
-RankWeights LoadRankWeights(const ModelConfig& config, const RankShape& shape,
-                            const WeightSource& source, kernels::Backend& backend) {
-  const std::int64_t e = config.hidden_size;
+RankWeights LoadRankWeights(const ModelPlan& plan, const LoadPlace& place) {
   RankWeights weights;
-  weights.embedding = backend.MakeTable(
-      source.Slice({kEmbeddingName, config.vocab_size, e, false}, {0, config.vocab_size, 0, e})
-          .slice);
-  for (std::int64_t i = 0; i < config.num_layers; ++i) {
+  weights.embedding = LoadTable(plan.embedding, place);
+  for (const LayerPlan& layer_plan : plan.layers) {
     LayerWeights layer;
-    layer.input_norm = LoadNorm(LayerTensorName(i, "input_layernorm.weight"), e, source, backend);
-    layer.attention = LoadAttention(config, shape, i, source, backend);
-    layer.post_attention_norm =
-        LoadNorm(LayerTensorName(i, "post_attention_layernorm.weight"), e, source, backend);
-    layer.ffn = LoadFeedForward(config, shape, i, source, backend);
+    layer.input_norm = LoadTable(layer_plan[0].norm, place);
+    layer.attention = LoadAttention(layer_plan[0], place);
+    layer.post_attention_norm = LoadTable(layer_plan[1].norm, place);
+    layer.ffn = LoadFeedForward(layer_plan[1], place);
     weights.layers.push_back(std::move(layer));
   }
-  weights.final_norm = LoadNorm(kFinalNormName, e, source, backend);
-  weights.head = LoadHead(config, shape, source, backend);
+  weights.final_norm = LoadTable(plan.final_norm, place);
+  weights.head = LoadLinear(plan.head, place);
   return weights;
 }
 

@@ -5,11 +5,10 @@
 #include <vector>
 
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
-#include "worker/model/checkpoint/weight_source.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/attention.h"
 #include "worker/model/layers/ffn.h"
-#include "worker/model/layers/rank_shape.h"
+#include "worker/model/layers/load_weight.h"
 
 namespace thinkwire::worker::model {
 
@@ -33,7 +32,6 @@ struct RankWeights {
 };
 
 // Takes the rank's slices of every tensor to its device. Threads: the rank's.
-RankWeights LoadRankWeights(const ModelConfig& config, const RankShape& shape,
-                            const WeightSource& source, kernels::Backend& backend);
+RankWeights LoadRankWeights(const ModelPlan& plan, const LoadPlace& place);
 
 }  // namespace thinkwire::worker::model

@@ -55,11 +55,10 @@ TEST(KvLayoutTest, CountsEveryLayerAndPlane) {
   config.num_kv_heads = 2;
   config.head_dim = 128;
   config.intermediate_size = 8960;
-  const KvLayout whole =
-      GroupedQueryKvLayout(config, ShapeOfRank(config, 0, 1), 16, kernels::DType::kBf16);
+  const ModelPlan plan = MakePlan(config);
+  const KvLayout whole = KvLayoutOf(plan, ShapeOfRank(plan, 0, 1), 16, kernels::DType::kBf16);
   EXPECT_EQ(whole.block_bytes(), 28672 * 16);
-  const KvLayout replicated =
-      GroupedQueryKvLayout(config, ShapeOfRank(config, 3, 4), 16, kernels::DType::kBf16);
+  const KvLayout replicated = KvLayoutOf(plan, ShapeOfRank(plan, 3, 4), 16, kernels::DType::kBf16);
   EXPECT_EQ(replicated.block_bytes(), 28672 / 2 * 16);
 }
 

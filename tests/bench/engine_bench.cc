@@ -22,6 +22,7 @@
 #include "worker/model/checkpoint/model_config.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/rank_shape.h"
+#include "worker/model/load_model.h"
 
 namespace thinkwire::bench {
 namespace {

@@ -11,6 +11,7 @@
 #include "worker/kernels/backend.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/weight_source.h"
+#include "worker/model/devices.h"
 #include "worker/model/fault.h"
 #include "worker/model/model_runner.h"
 #include "worker/model/step/heartbeat.h"

@@ -1,4 +1,4 @@
-#include "worker/model/model_runner.h"
+#include "worker/model/load_model.h"
 
 #include <utility>
 
@@ -6,9 +6,9 @@
 #include "absl/strings/str_split.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
-#include "worker/model/checkpoint/checkpoint_weights.h"
 #include "worker/model/checkpoint/fingerprint.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_files.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
 #include "worker/model/fault.h"
 #include "worker/model/layers/rank_shape.h"
@@ -63,10 +63,10 @@ absl::StatusOr<step::Limits> ChooseLimits(const ModelOptions& options, const Mod
 }
 
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& options,
+                                                          const ModelFiles& files,
                                                           const ModelPlan& plan) {
   if (options.random_weights) return std::make_unique<RandomWeights>(options.seed);
-  ASSIGN_OR_RETURN(auto checkpoint, CheckpointWeights::Open(options.model_dir, plan));
-  return checkpoint;
+  return files.Weights(plan);
 }
 
 ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
@@ -94,7 +94,8 @@ struct CheckedModel {
 
 absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   CheckedModel model;
-  ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(options.model_dir));
+  const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
+  ASSIGN_OR_RETURN(const ModelConfig config, files->Config());
   model.plan = MakePlan(config);
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
   ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, config));
@@ -103,7 +104,7 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat("the fault's rank ", model.fault.rank,
                                                    " is none of ", options.tensor_parallel_size));
   }
-  ASSIGN_OR_RETURN(model.weights, OpenWeights(options, model.plan));
+  ASSIGN_OR_RETURN(model.weights, OpenWeights(options, *files, model.plan));
   return model;
 }
 

@@ -11,7 +11,7 @@ Rank::Rank(const ModelPlan& plan, const RankShape& shape, const step::Limits& li
       backend_(backend),
       shape_(shape),
       weights_(LoadRankWeights(plan, {shape, source, backend})),
-      kv_cache_(KvLayoutOf(plan, shape, limits.block_tokens, backend.activation_dtype()),
+      kv_cache_(KvLayoutOf(plan, shape, limits.block_tokens, backend.capabilities().activation),
                 limits.num_blocks, backend),
       batch_(limits, backend),
       sampler_(limits, backend),
@@ -30,7 +30,7 @@ Rank::Rank(const ModelPlan& plan, const RankShape& shape, const step::Limits& li
 Rank::~Rank() { backend_.Synchronize(); }
 
 void Rank::WarmUp() {
-  if (!backend_.gains_by_recording()) return;
+  if (!backend_.capabilities().gains_by_recording) return;
   communicator_.Mute();
   batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
   ComputeStep();
@@ -39,7 +39,7 @@ void Rank::WarmUp() {
 }
 
 void Rank::RecordDecodes() {
-  if (!backend_.gains_by_recording()) return;
+  if (!backend_.capabilities().gains_by_recording) return;
   if (communicator_.size() > 1) {  // what it makes at first use must not be made while recording
     batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
     ComputeStep();

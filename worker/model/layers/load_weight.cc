@@ -33,8 +33,11 @@ Stack SliceAll(const std::vector<PlannedTensor>& tensors, const LoadPlace& place
     if (padding == 0) continue;
     HostSlice zeros;
     zeros.owned.resize(static_cast<std::size_t>(padding * region.cols));
-    stack.slices.push_back(
-        {zeros.owned.data(), kernels::DType::kBf16, padding, region.cols, region.cols});
+    stack.slices.push_back({.data = zeros.owned.data(),
+                            .encoding = kernels::Encoding::kBf16,
+                            .rows = padding,
+                            .cols = region.cols,
+                            .row_stride = region.cols});
     stack.held.push_back(std::move(zeros));
   }
   return stack;

@@ -10,20 +10,14 @@ Rank::Rank(const ModelPlan& plan, const RankShape& shape, const step::Limits& li
     : limits_(limits),
       backend_(backend),
       shape_(shape),
-      weights_(LoadRankWeights(plan, {shape, source, backend})),
+      model_(plan, {shape_, source, backend}, limits.max_num_batched_tokens, rope),
       kv_cache_(KvLayoutOf(plan, shape, limits.block_tokens, backend.capabilities().activation),
                 limits.num_blocks, backend),
       batch_(limits, backend),
       sampler_(limits, backend),
       communicator_(communicator),
-      decoder_({plan, shape_, weights_, kv_cache_, backend, communicator_, heartbeat_}, limits,
-               rope) {
-  backend_.Reserve(
-      {.max_tokens = limits.max_num_batched_tokens,
-       .max_seqs = limits.max_num_seqs,
-       .num_kv_heads = static_cast<std::int32_t>(shape.of(Division::kKvHeads).count),
-       .qkv_rows = shape.of(Division::kQueryHeads).size() + 2 * shape.of(Division::kKvHeads).size(),
-       .ffn = shape.of(Division::kFfn).size()});
+      decoder_({plan, shape_, model_, kv_cache_, backend, communicator_, heartbeat_}, limits) {
+  backend_.Reserve(StepExtentOf(plan, shape, limits));
 }
 
 // The device may still read and write what the members free.

@@ -51,8 +51,8 @@ void ThreadedRunner::RunRank(int rank, Loading& loading) {
   kernels::Backend& backend = *parts_.devices.backends[index];
   Rank computer(parts_.plan, ShapeOfRank(parts_.plan, rank, num_ranks()), parts_.limits,
                 loading.source, loading.rope, backend, *parts_.devices.communicators[index]);
-  weight_bytes_ += computer.weights().bytes();
-  weight_bytes_per_token_ += computer.weights().bytes_per_token();
+  weight_bytes_ += computer.model().bytes();
+  weight_bytes_per_token_ += computer.model().bytes_per_token();
   heartbeats_[index] = &computer.heartbeat();
   RankFault fault(parts_.fault, rank, backend);
   if (rank == 0) {

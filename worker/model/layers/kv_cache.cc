@@ -41,21 +41,27 @@ std::int64_t ControlGroupAvailable() {
 
 std::int64_t KvLayout::block_bytes() const {
   std::int64_t token_bytes = 0;
-  for (const Plane& plane : planes) {
-    token_bytes += plane.token_elements * static_cast<std::int64_t>(kernels::SizeOf(plane.dtype));
+  for (const std::vector<Plane>& planes : layers) {
+    for (const Plane& plane : planes) {
+      token_bytes += plane.token_elements * static_cast<std::int64_t>(kernels::SizeOf(plane.dtype));
+    }
   }
-  return token_bytes * block_tokens * num_layers;
+  return token_bytes * block_tokens;
 }
 
 KvLayout KvLayoutOf(const ModelPlan& plan, const RankShape& shape, std::int32_t block_tokens,
                     kernels::DType dtype) {
   KvLayout layout;
-  for (const PlannedPlane& plane : plan.layers.front().front().kv_planes) {
-    layout.planes.push_back({shape.of(plane.division).count * plane.width, dtype});
+  for (const LayerPlan& layer : plan.layers) {
+    std::vector<KvLayout::Plane>& planes = layout.layers.emplace_back();
+    for (const PartPlan& part : layer) {
+      for (const PlannedPlane& plane : part.kv_planes) {
+        planes.push_back({shape.of(plane.division).count * plane.width, dtype});
+      }
+    }
   }
-  layout.num_layers = static_cast<std::int64_t>(plan.layers.size());
   layout.num_kv_heads = static_cast<std::int32_t>(shape.of(Division::kKvHeads).count);
-  layout.head_dim = static_cast<std::int32_t>(plan.config.head_dim);
+  layout.head_dim = static_cast<std::int32_t>(shape.of(Division::kKvHeads).unit);
   layout.block_tokens = block_tokens;
   return layout;
 }
@@ -84,21 +90,19 @@ absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand) {
 std::int64_t AvailableHostMemory() { return std::min(MemInfoAvailable(), ControlGroupAvailable()); }
 
 KvCache::KvCache(const KvLayout& layout, std::int32_t num_blocks, kernels::Backend& backend) {
-  CHECK(layout.planes.size() == 2, "grouped-query attention keeps keys and values");
-  for (std::int64_t i = 0; i < layout.num_layers; ++i) {
-    kernels::KvLayer layer = {.planes = {},
-                              .num_kv_heads = layout.num_kv_heads,
-                              .block_tokens = layout.block_tokens,
-                              .head_dim = layout.head_dim};
-    for (std::size_t p = 0; p < 2; ++p) {
-      const KvLayout::Plane& plane = layout.planes[p];
-      const std::int64_t block_elements = plane.token_elements * layout.block_tokens;
-      planes_.push_back(backend.Allocate(static_cast<std::size_t>(num_blocks * block_elements) *
-                                         kernels::SizeOf(plane.dtype)));
+  for (const std::vector<KvLayout::Plane>& planes : layout.layers) {
+    kernels::KvLayer& layer = layers_.emplace_back();
+    layer.num_kv_heads = layout.num_kv_heads;
+    layer.block_tokens = layout.block_tokens;
+    layer.head_dim = layout.head_dim;
+    CHECK(planes.size() <= layer.planes.size(), "more planes than the kernels' layer has");
+    for (std::size_t p = 0; p < planes.size(); ++p) {
+      const std::int64_t elements = planes[p].token_elements * layout.block_tokens;
+      planes_.push_back(backend.Allocate(static_cast<std::size_t>(num_blocks * elements) *
+                                         kernels::SizeOf(planes[p].dtype)));
       layer.planes[p] =
-          kernels::MakeTensor(planes_.back().data(), plane.dtype, num_blocks, block_elements);
+          kernels::MakeTensor(planes_.back().data(), planes[p].dtype, num_blocks, elements);
     }
-    layers_.push_back(layer);
   }
 }
 

@@ -10,14 +10,13 @@
 
 namespace thinkwire::worker::model {
 
-// What one rank keeps of each token in each layer. Every layer has the same planes.
+// What one rank keeps of each token: the planes of each layer, as wide as its parts ask for.
 struct KvLayout {
   struct Plane {
     std::int64_t token_elements = 0;
     kernels::DType dtype = kernels::DType::kF32;
   };
-  std::vector<Plane> planes;  // keys, values
-  std::int64_t num_layers = 0;
+  std::vector<std::vector<Plane>> layers;
   std::int32_t num_kv_heads = 0;
   std::int32_t head_dim = 0;
   std::int32_t block_tokens = 0;
@@ -46,7 +45,7 @@ absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand);
 // Bytes of host memory that may still be taken, by /proc/meminfo and the control group's limit.
 std::int64_t AvailableHostMemory();
 
-// Keys and values of every layer on one rank. Owns: the planes' memory, allocated at once.
+// What every layer keeps of its tokens on one rank. Owns: the planes' memory, allocated at once.
 class KvCache {
  public:
   KvCache(const KvLayout& layout, std::int32_t num_blocks, kernels::Backend& backend);

@@ -11,6 +11,8 @@
 namespace thinkwire::worker::model {
 namespace {
 
+using kernels::LinearLayout;
+
 bool Splits(const Divided& divided, std::int64_t ranks) {
   switch (divided.rule) {
     case DivisionRule::kEvenly:
@@ -56,6 +58,13 @@ Share ShareOf(const Divided& divided, std::int64_t rank, std::int64_t ranks) {
   return {rank * count, count, divided.unit};
 }
 
+// Of the rank's share.
+std::int64_t RowsOf(const PlannedWeight& weight, const RankShape& shape) {
+  std::int64_t rows = 0;
+  for (const PlannedTensor& matrix : weight.matrices) rows += RegionOf(matrix, shape).rows;
+  return rows;
+}
+
 }  // namespace
 
 absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks) {
@@ -87,6 +96,24 @@ Region RegionOf(const PlannedTensor& tensor, const RankShape& shape) {
   first = std::min(share.first * share.unit, size);
   size = std::min(share.size(), size - first);
   return region;
+}
+
+kernels::StepExtent StepExtentOf(const ModelPlan& plan, const RankShape& shape,
+                                 const step::Limits& limits) {
+  kernels::StepExtent extent = {
+      .max_tokens = limits.max_num_batched_tokens,
+      .max_seqs = limits.max_num_seqs,
+      .num_kv_heads = static_cast<std::int32_t>(shape.of(Division::kKvHeads).count)};
+  for (const LayerPlan& layer : plan.layers) {
+    for (const PartPlan& part : layer) {
+      for (const PlannedWeight& weight : part.weights) {
+        const std::int64_t rows = RowsOf(weight, shape);
+        if (weight.layout == LinearLayout::kQkv) extent.qkv_rows = std::max(extent.qkv_rows, rows);
+        if (weight.layout == LinearLayout::kGateUp) extent.ffn = std::max(extent.ffn, rows / 2);
+      }
+    }
+  }
+  return extent;
 }
 
 }  // namespace thinkwire::worker::model

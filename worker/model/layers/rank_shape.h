@@ -4,7 +4,9 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "worker/kernels/device.h"
 #include "worker/model/checkpoint/model_plan.h"
+#include "worker/step/limits.h"
 
 namespace thinkwire::worker::model {
 
@@ -38,5 +40,9 @@ RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ran
 // The rank's region of a tensor. It is smaller than the rank's share, or empty, where the share
 // goes past the tensor's end.
 Region RegionOf(const PlannedTensor& tensor, const RankShape& shape);
+
+// The rank's largest step, for what its backend reserves.
+kernels::StepExtent StepExtentOf(const ModelPlan& plan, const RankShape& shape,
+                                 const step::Limits& limits);
 
 }  // namespace thinkwire::worker::model

@@ -176,6 +176,7 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
   const CheckpointTensor* tensor = checkpoint_.Find(spec.name);
   CHECK(tensor != nullptr, "a weight that was not admitted");
   const Encoding encoding = *ComputableType(tensor->stored.dtype);
+  CheckRegion(spec, region, encoding);
   const auto offset = static_cast<std::size_t>(region.first_row * spec.cols + region.first_col);
   HostSlice host;
   host.slice = {.data = tensor->stored.bytes.data() + offset * kernels::SizeOf(encoding),

@@ -130,6 +130,10 @@ std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan) {
   return specs;
 }
 
+kernels::Encoding EncodingOf(const ModelPlan& plan) {
+  return plan.layers.front().front().weights.front().matrices.front().spec.encoding;
+}
+
 bool IsSurplus(const ModelPlan& plan, absl::string_view tensor) {
   return absl::EndsWith(tensor, ".rotary_emb.inv_freq") ||
          (plan.config.tie_word_embeddings && tensor == kHeadName);

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "worker/kernels/backend.h"
+#include "worker/kernels/weights.h"
 #include "worker/model/checkpoint/model_config.h"
 #include "worker/model/checkpoint/weight_source.h"
 
@@ -26,7 +26,8 @@ enum class DivisionRule : std::uint8_t {
   kPadded,  // as kEvenly; where it does not come out even, the last ranks own units past the end
 };
 
-// How many units there are to divide, each of `unit` rows or columns of the tensors.
+// How many units there are to divide, each of `unit` rows or columns of the tensors. Where an
+// encoding has groups of columns that share a scale, a unit is whole groups.
 struct Divided {
   DivisionRule rule = DivisionRule::kWhole;
   std::int64_t count = 1;
@@ -85,6 +86,9 @@ ModelPlan MakePlan(const ModelConfig& config);
 
 // Every tensor of the model, once.
 std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan);
+
+// How the device keeps the layers' matrices, which all are of one encoding. REQUIRES: a layer.
+kernels::Encoding EncodingOf(const ModelPlan& plan);
 
 // Whether some writers leave this tensor in a file though it says nothing new: the rotary
 // frequencies, and the head where it is the embedding.

@@ -1,19 +1,23 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "worker/kernels/weights.h"
 
 namespace thinkwire::worker::model {
 
 // A tensor that the model needs, by its name in a Hugging Face checkpoint. A vector has cols 1.
+// `encoding` is how the device keeps it; a source may hold it in another that becomes this one.
 struct TensorSpec {
   std::string name;
   std::int64_t rows = 0;
   std::int64_t cols = 1;
   bool is_vector = false;
+  kernels::Encoding encoding = kernels::Encoding::kBf16;
 };
 
 // The name of the token embedding, which is drawn with another variance than other matrices.
@@ -27,10 +31,17 @@ struct Region {
   std::int64_t cols = 1;
 };
 
+// Ends the process unless `region` lies within the tensor and parts no columns that share a scale
+// in `encoding`, the one in which a source holds it.
+void CheckRegion(const TensorSpec& spec, const Region& region, kernels::Encoding encoding);
+
+// "bf16"
+absl::string_view NameOf(kernels::Encoding encoding);
+
 // Host memory of a region. `slice` points into `owned` or into what the source keeps alive.
 struct HostSlice {
   kernels::WeightSlice slice;
-  std::vector<std::uint16_t> owned;
+  std::vector<std::byte> owned;
 };
 
 // Where weights come from. Threads: Slice from any; nothing changes once it exists.

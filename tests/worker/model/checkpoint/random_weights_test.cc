@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <span>
 
 namespace thinkwire::worker::model {
 namespace {
@@ -43,7 +44,8 @@ TEST(RandomWeightsTest, MatricesKeepVariance) {
   const HostSlice slice = RandomWeights(0).Slice(spec, {0, 200, 0, 100});
   double sum = 0;
   double squares = 0;
-  for (const std::uint16_t v : slice.owned) {
+  const auto* elements = static_cast<const std::uint16_t*>(slice.slice.data);
+  for (const std::uint16_t v : std::span(elements, 20000)) {
     sum += ToFloat(v);
     squares += std::pow(ToFloat(v), 2);
   }

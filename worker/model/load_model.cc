@@ -153,7 +153,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedMode
                                  .utilization = options.gpu_memory_utilization,
                                  .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
                                  .ranks = options.tensor_parallel_size,
-                                 .dtype = device.capabilities().activation}));
+                                 .device = device.capabilities()}));
   parts.info = Describe(parts.plan, parts.limits, *source, device.capabilities().name,
                         options.tensor_parallel_size);
   parts.devices = std::move(devices);

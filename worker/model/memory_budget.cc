@@ -1,12 +1,16 @@
 #include "worker/model/memory_budget.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "worker/model/counting_backend.h"
 #include "worker/model/layers/kv_cache.h"
-#include "worker/model/layers/rank_shape.h"
+#include "worker/model/rank.h"
+#include "worker/model/step/result_queue.h"
+#include "worker/parallel/solo_communicator.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -15,38 +19,28 @@ std::string GiB(std::int64_t bytes) {
   return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
 }
 
-std::int64_t EmbeddingBytes(const ModelPlan& plan) {
-  return 2 * plan.config.vocab_size * plan.config.hidden_size;
-}
-
-// What logit biases and penalties take on each rank: a sequence's counts, adjusted logits, biases.
-std::int64_t AdjustingBytes(const step::Limits& limits) {
-  constexpr auto kBiasBytes =
-      static_cast<std::int64_t>(step::kNumPhases * step::kMaxLogitBiases * sizeof(step::LogitBias));
-  return limits.max_num_seqs * (8 * std::int64_t{limits.vocab_size} + kBiasBytes);
-}
-
-// On each device. Activations and scratch memory grow with the tokens of a step, logits with the
-// sequences; recorded steps and the libraries' own memory come out of a fixed reserve.
-std::int64_t WorkspaceBytes(const ModelPlan& plan, const step::Limits& limits,
-                            const RankShape& shape, std::int64_t ranks) {
-  constexpr std::int64_t kReserveBytes = std::int64_t{3} << 29;
-  const std::int64_t qkv =
-      shape.of(Division::kQueryHeads).size() + 2 * shape.of(Division::kKvHeads).size();
-  const std::int64_t ffn = shape.of(Division::kFfn).size();
-  const std::int64_t token_bytes =
-      2 * (5 * plan.config.hidden_size + 2 * qkv + ffn) + std::max(4 * qkv, 4 * ffn);
-  return limits.max_num_batched_tokens * token_bytes +
-         limits.max_num_seqs * 8 * shape.of(Division::kVocabulary).size() * ranks +
-         AdjustingBytes(limits) + kReserveBytes;
-}
+// Weights of which the sizes are known and nothing else.
+class SizesAlone final : public WeightSource {
+ public:
+  HostSlice Slice(const TensorSpec& spec, const Region& region) const override {
+    HostSlice host;
+    host.slice = {.encoding = spec.encoding,
+                  .rows = region.rows,
+                  .cols = region.cols,
+                  .row_stride = region.cols};
+    return host;
+  }
+  std::uint64_t identity() const override { return 0; }
+  std::string stored_as() const override { return "sizes"; }
+};
 
 absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const step::Limits& limits,
                                                 const MemoryOffer& offer, KvCacheDemand demand) {
-  const std::int64_t embedding = EmbeddingBytes(plan);
-  const std::int64_t weights = (2 * CountParameters(plan) - embedding) / offer.ranks + embedding;
-  const std::int64_t workspace =
-      WorkspaceBytes(plan, limits, ShapeOfRank(plan, 0, offer.ranks), offer.ranks);
+  // Recorded steps, the libraries' own memory, and scratch memory that is not counted.
+  constexpr std::int64_t kReserveBytes = std::int64_t{3} << 29;
+  const auto [weights, counted] =
+      CountRank(plan, ShapeOfRank(plan, 0, offer.ranks), limits, offer.device);
+  const std::int64_t workspace = counted + kReserveBytes;
   const auto usable =
       static_cast<std::int64_t>(static_cast<double>(offer.device_bytes) * offer.utilization);
   const std::int64_t left = usable - weights - workspace;
@@ -72,21 +66,36 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const ste
 
 }  // namespace
 
+RankMemory CountRank(const ModelPlan& plan, const RankShape& shape, const step::Limits& limits,
+                     const kernels::Capabilities& device) {
+  CountingBackend backend(device);
+  parallel::SoloCommunicator communicator(backend);
+  // As large as the table of rotations, and never read.
+  const auto floats = static_cast<std::size_t>(limits.max_model_len * plan.config.head_dim);
+  const auto rope = std::make_unique_for_overwrite<float[]>(floats);
+  const Rank rank(plan, shape, limits, SizesAlone(), {rope.get(), floats}, backend, communicator);
+  const ResultQueue results(limits, backend);
+  const bool is_host = device.kind == kernels::DeviceKind::kCpu;
+  const std::int64_t total = backend.device_bytes() + (is_host ? backend.host_bytes() : 0);
+  const std::int64_t weights = rank.model().bytes();
+  return {.weights = weights, .workspace = total - weights};
+}
+
 absl::StatusOr<std::int32_t> ChooseBlocks(const ModelPlan& plan, const step::Limits& limits,
                                           const MemoryOffer& offer) {
-  const KvLayout layout =
-      KvLayoutOf(plan, ShapeOfRank(plan, 0, offer.ranks), limits.block_tokens, offer.dtype);
+  const RankShape shape = ShapeOfRank(plan, 0, offer.ranks);
   KvCacheDemand demand;
-  demand.block_bytes = layout.block_bytes();
+  demand.block_bytes =
+      KvLayoutOf(plan, shape, limits.block_tokens, offer.device.activation).block_bytes();
   demand.block_tokens = limits.block_tokens;
   demand.max_num_seqs = limits.max_num_seqs;
   demand.max_model_len = limits.max_model_len;
   if (offer.device_bytes > 0) return ChooseDeviceBlocks(plan, limits, offer, demand);
+  const auto [weights, workspace] = CountRank(plan, shape, limits, offer.device);
   demand.memory_bytes = offer.kv_cache_memory_bytes;
   demand.block_bytes *= offer.ranks;
-  const std::int64_t weights = 2 * CountParameters(plan) + (offer.ranks - 1) * EmbeddingBytes(plan);
-  demand.available_bytes = std::max<std::int64_t>(
-      0, AvailableHostMemory() - weights - offer.ranks * AdjustingBytes(limits));
+  demand.available_bytes =
+      std::max<std::int64_t>(0, AvailableHostMemory() - offer.ranks * (weights + workspace));
   return ChooseNumBlocks(demand);
 }
 

@@ -3,9 +3,10 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
-#include "worker/kernels/tensor.h"
+#include "worker/kernels/device.h"
 #include "worker/model/checkpoint/model_plan.h"
-#include "worker/step/runner.h"
+#include "worker/model/layers/rank_shape.h"
+#include "worker/step/limits.h"
 
 namespace thinkwire::worker::model {
 
@@ -16,8 +17,19 @@ struct MemoryOffer {
   double utilization = 0.9;                // share of device_bytes that may be taken, 0 to 1
   std::int64_t kv_cache_memory_bytes = 0;  // over all ranks; 0: chosen
   std::int32_t ranks = 1;
-  kernels::DType dtype = kernels::DType::kF32;  // of keys and values
+  kernels::Capabilities device;  // of each rank
 };
+
+// What one rank takes beside the KV cache, by what its parts ask for when they are built.
+struct RankMemory {
+  std::int64_t weights = 0;
+  std::int64_t workspace = 0;  // of steps, whatever they hold; host memory too where it is the same
+};
+
+// Counts a rank on a device of these capabilities. Reads no weights. `limits` without num_blocks.
+// What the communicator takes is not the rank's: it is taken before free memory is asked for.
+RankMemory CountRank(const ModelPlan& plan, const RankShape& shape, const step::Limits& limits,
+                     const kernels::Capabilities& device);
 
 // Blocks of the KV cache: on devices what weights, workspace and a fixed reserve (recorded steps,
 // the libraries' own memory) leave, in the host's memory what ChooseNumBlocks says of it.

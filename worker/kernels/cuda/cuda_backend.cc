@@ -271,9 +271,7 @@ void CudaBackend::PrepareAttention(int max_seqs, int num_kv_heads) {
 
 void CudaBackend::Reserve(const StepExtent& extent) {
   PrepareAttention(extent.max_seqs, extent.num_kv_heads);
-  // QKV sums in f32, or gates and ups in bf16.
-  const std::int64_t token_bytes = std::max(4 * extent.qkv_rows, 4 * extent.ffn);
-  Scratch(static_cast<std::size_t>(extent.max_tokens * token_bytes), product_scratch_);
+  Scratch(static_cast<std::size_t>(extent.product_bytes()), product_scratch_);
   Synchronize();
 }
 

@@ -8,6 +8,7 @@ namespace thinkwire::worker::model {
 namespace {
 
 std::unique_ptr<LayerPart> BuildPart(const PartPlan& part, const PartPlace& place) {
+  CHECK(part.weights.size() == 2, "both kinds of part have two weights");
   switch (part.kind) {
     case PartKind::kGroupedQuery:
       return std::make_unique<GroupedQuery>(part, place);
@@ -20,6 +21,7 @@ std::unique_ptr<LayerPart> BuildPart(const PartPlan& part, const PartPlace& plac
 }  // namespace
 
 std::vector<Layer> BuildLayers(const ModelPlan& plan, const PartPlace& place) {
+  CHECK(!plan.layers.empty(), "a model without layers");
   std::vector<Layer> layers;
   for (const LayerPlan& layer_plan : plan.layers) {
     Layer& layer = layers.emplace_back();
@@ -27,6 +29,7 @@ std::vector<Layer> BuildLayers(const ModelPlan& plan, const PartPlace& place) {
       kernels::Buffer norm = LoadTable(part.norm, place.load);
       layer.push_back({std::move(norm), BuildPart(part, place)});
     }
+    CHECK(!layer.empty(), "a layer without parts");
   }
   return layers;
 }

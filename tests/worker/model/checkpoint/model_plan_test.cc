@@ -36,5 +36,35 @@ TEST(RequiredTensorsTest, AddUpToTheParameters) {
   }
 }
 
+TEST(ModelPlanTest, ATiedHeadIsTheEmbeddingSplitByRows) {
+  ModelConfig config;
+  config.vocab_size = 50;
+  config.hidden_size = 8;
+  config.tie_word_embeddings = true;
+  const ModelPlan plan = MakePlan(config);
+  EXPECT_EQ(plan.head.matrices.front().spec.name, plan.embedding.spec.name);
+  EXPECT_EQ(plan.head.matrices.front().division, Division::kVocabulary);
+  EXPECT_EQ(plan.embedding.division, Division::kWhole);
+  EXPECT_TRUE(IsSurplus(plan, "lm_head.weight"));
+  config.tie_word_embeddings = false;
+  EXPECT_FALSE(IsSurplus(MakePlan(config), "lm_head.weight"));
+  EXPECT_TRUE(IsSurplus(MakePlan(config), "model.layers.0.self_attn.rotary_emb.inv_freq"));
+}
+
+TEST(ModelPlanTest, AttentionAloneKeepsPlanes) {
+  ModelConfig config;
+  config.num_layers = 2;
+  config.num_kv_heads = 2;
+  config.head_dim = 16;
+  for (const LayerPlan& layer : MakePlan(config).layers) {
+    ASSERT_EQ(layer.size(), 2U);
+    EXPECT_EQ(layer[0].kind, PartKind::kGroupedQuery);
+    ASSERT_EQ(layer[0].kv_planes.size(), 2U);
+    EXPECT_EQ(layer[0].kv_planes[0].division, Division::kKvHeads);
+    EXPECT_EQ(layer[0].kv_planes[0].width, 16);
+    EXPECT_TRUE(layer[1].kv_planes.empty());
+  }
+}
+
 }  // namespace
 }  // namespace thinkwire::worker::model

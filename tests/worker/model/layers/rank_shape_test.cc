@@ -74,5 +74,44 @@ TEST(TensorParallelTest, SharesCoverTheModel) {
   }
 }
 
+TEST(RegionOfTest, TakesRowsOrColumnsOfTheShare) {
+  const ModelPlan plan = MakePlan(Shape(12, 2, 8960));
+  const RankShape shape = ShapeOfRank(plan, 3, 4);
+  const TensorSpec spec = {"x", 12 * 128, 8960, false};
+  const Region rows = RegionOf({spec, Division::kQueryHeads, Axis::kRows}, shape);
+  EXPECT_EQ(rows.first_row, 9 * 128);
+  EXPECT_EQ(rows.rows, 3 * 128);
+  EXPECT_EQ(rows.first_col, 0);
+  EXPECT_EQ(rows.cols, 8960);
+  const Region columns = RegionOf({spec, Division::kFfn, Axis::kColumns}, shape);
+  EXPECT_EQ(columns.rows, 12 * 128);
+  EXPECT_EQ(columns.first_col, 6720);
+  EXPECT_EQ(columns.cols, 2240);
+}
+
+TEST(RegionOfTest, EndsWithTheTensor) {
+  ModelConfig config = Shape(12, 2, 8960);
+  config.vocab_size = 9;  // 3 rows on each of 4 ranks, of which the last has none
+  const ModelPlan plan = MakePlan(config);
+  const PlannedTensor head = plan.head.matrices.front();
+  EXPECT_EQ(RegionOf(head, ShapeOfRank(plan, 2, 4)).rows, 3);
+  EXPECT_EQ(RegionOf(head, ShapeOfRank(plan, 3, 4)).rows, 0);
+  EXPECT_EQ(ShapeOfRank(plan, 3, 4).of(Division::kVocabulary).size(), 3);
+  EXPECT_EQ(RegionOf(plan.embedding, ShapeOfRank(plan, 3, 4)).rows, 9);
+}
+
+TEST(StepExtentTest, IsTheWidestOfTheRanksWeights) {
+  ModelConfig config = Shape(12, 2, 8960);
+  config.num_layers = 2;
+  const ModelPlan plan = MakePlan(config);
+  const step::Limits limits = {.max_num_seqs = 3, .max_num_batched_tokens = 7};
+  const kernels::StepExtent extent = StepExtentOf(plan, ShapeOfRank(plan, 1, 4), limits);
+  EXPECT_EQ(extent.max_tokens, 7);
+  EXPECT_EQ(extent.max_seqs, 3);
+  EXPECT_EQ(extent.num_kv_heads, 1);
+  EXPECT_EQ(extent.qkv_rows, (3 + 2) * 128);
+  EXPECT_EQ(extent.ffn, 2240);
+}
+
 }  // namespace
 }  // namespace thinkwire::worker::model

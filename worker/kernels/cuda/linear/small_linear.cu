@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iterator>
 #include <type_traits>
+#include <variant>
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
@@ -118,6 +119,31 @@ void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream)
   LaunchBest<false>(op, output, stream);
 }
 
+StoreF32 StoreOf(const SmallLinear& op, const F32Output& output) {
+  return {output.out.as<float>(), static_cast<int>(op.rows), op.tokens};
+}
+StoreBf16 StoreOf(const SmallLinear& op, const Bf16Output& output) {
+  return {output.out.as<__nv_bfloat16>(), static_cast<int>(op.rows), op.tokens};
+}
+StoreSwiGlu StoreOf(const SmallLinear& op, const SwiGluOutput& output) {
+  return {output.out.as<__nv_bfloat16>(), static_cast<int>(op.rows), op.tokens};
+}
+StoreQkv StoreOf(const SmallLinear& op, const QkvOutput& output) {
+  return {
+      MakeQkvTarget(op.rows, op.tokens, op.bias, output.rope, output.batch, output.kv, output.q),
+      static_cast<int>(op.rows), op.tokens};
+}
+
+template <class Output>
+void LaunchTo(const SmallLinear& op, const Output& output, cudaStream_t stream) {
+  const auto store = StoreOf(op, output);
+  if constexpr (Output::kFollowsNorm) {
+    if (op.norm != nullptr) return LaunchNormingFor(op, store, stream);
+  }
+  Check(op.norm == nullptr, "the output is one that follows a norm");
+  LaunchFor(op, store, stream);
+}
+
 }  // namespace
 
 bool CanNorm(const ResidualNorm& norm) {
@@ -128,31 +154,8 @@ bool CanNorm(const ResidualNorm& norm) {
          !is_input(norm.out) && (norm.partial.data == nullptr || !is_input(norm.sum));
 }
 
-void LaunchSmallLinear(const SmallLinear& op, float* out, cudaStream_t stream) {
-  const StoreF32 output = {out, static_cast<int>(op.rows), op.tokens};
-  if (op.norm != nullptr) return LaunchNormingFor(op, output, stream);
-  LaunchFor(op, output, stream);
-}
-
-void LaunchSmallLinearBf16(const SmallLinear& op, void* out, cudaStream_t stream) {
-  LaunchFor(op, StoreBf16{static_cast<__nv_bfloat16*>(out), static_cast<int>(op.rows), op.tokens},
-            stream);
-}
-
-void LaunchSmallLinearSwiGlu(const SmallLinear& op, void* out, cudaStream_t stream) {
-  const StoreSwiGlu output = {static_cast<__nv_bfloat16*>(out), static_cast<int>(op.rows),
-                              op.tokens};
-  if (op.norm != nullptr) return LaunchNormingFor(op, output, stream);
-  LaunchFor(op, output, stream);
-}
-
-void LaunchSmallLinearQkv(const SmallLinear& op, const void* bias, const Tensor& rope,
-                          const BatchView& batch, const KvLayer& kv, const Tensor& q,
-                          cudaStream_t stream) {
-  const StoreQkv output = {MakeQkvTarget(op.rows, op.tokens, bias, rope, batch, kv, q),
-                           static_cast<int>(op.rows), op.tokens};
-  if (op.norm != nullptr) return LaunchNormingFor(op, output, stream);
-  LaunchFor(op, output, stream);
+void LaunchSmallLinear(const SmallLinear& op, const LinearOutput& output, cudaStream_t stream) {
+  std::visit([&](const auto& to) { LaunchTo(op, to, stream); }, output);
 }
 
 }  // namespace thinkwire::worker::kernels

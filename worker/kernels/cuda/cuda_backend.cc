@@ -6,13 +6,15 @@
 
 #include "worker/kernels/cuda/attention/kv_block.cuh"
 #include "worker/kernels/cuda/device/cuda_check.h"
-#include "worker/kernels/cuda/device/stream_order.h"
+#include "worker/kernels/cuda/device/device_memory.h"
 #include "worker/kernels/cuda/linear/bf16_linear.h"
 #include "worker/kernels/cuda/linear/cuda_linear.h"
 #include "worker/kernels/cuda/linear/linear_output.h"
+#include "worker/kernels/cuda/move_ops.h"
+#include "worker/kernels/cuda/norm/rms_norm.h"
 #include "worker/kernels/cuda/sampling/adjust_logits.h"
 #include "worker/kernels/cuda/sampling/draw.h"
-#include "worker/kernels/cuda/token_ops.h"
+#include "worker/kernels/cuda/stream/stream_order.h"
 #include "worker/kernels/stacked_rows.h"
 
 namespace thinkwire::worker::kernels {

@@ -6,9 +6,9 @@
 
 #include "worker/kernels/backend.h"
 #include "worker/kernels/cuda/attention/paged_attention.h"
-#include "worker/kernels/cuda/device/device_memory.h"
-#include "worker/kernels/cuda/device/op_stream.h"
 #include "worker/kernels/cuda/linear/linear_tools.h"
+#include "worker/kernels/cuda/stream/op_stream.h"
+#include "worker/kernels/cuda/stream/scratch.h"
 
 namespace thinkwire::worker::kernels {
 

@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/cuda_check.h"
 
 namespace thinkwire::worker::kernels {
@@ -27,18 +26,6 @@ Buffer AllocatePinned(std::size_t bytes) {
   CUDA_CHECK(cudaMallocHost(&data, bytes));
   std::memset(data, 0, bytes);
   return Buffer(data, bytes, &FreeHost);
-}
-
-void* Scratch::AtLeast(std::size_t bytes, OpStream& stream) {
-  if (memory_.bytes() < bytes) {
-    cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
-    CUDA_CHECK(cudaStreamIsCapturing(stream.Get(), &capturing));
-    Check(capturing == cudaStreamCaptureStatusNone, "the largest shapes come before a recording");
-    CUDA_CHECK(cudaStreamSynchronize(stream.Get()));
-    memory_ = {};
-    memory_ = AllocateOnDevice(bytes, stream.Get());
-  }
-  return memory_.data();
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -15,9 +15,10 @@
 #include "worker/kernels/cuda/attention/kv_block.cuh"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/device_memory.h"
+#include "worker/kernels/cuda/linear/rope_write_kv.h"
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/small_linear.h"
-#include "worker/kernels/cuda/token_ops.h"
+#include "worker/kernels/cuda/linear/swiglu.h"
 
 namespace thinkwire::worker::kernels {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "worker/kernels/cuda/device/op_stream.h"
 #include "worker/kernels/cuda/linear/linear_output.h"
+#include "worker/kernels/cuda/stream/op_stream.h"
 #include "worker/kernels/stacked_rows.h"
 #include "worker/kernels/weights.h"
 

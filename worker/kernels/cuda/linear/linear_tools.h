@@ -2,10 +2,10 @@
 
 #include <cuda_runtime_api.h>
 
-#include "worker/kernels/cuda/device/device_memory.h"
-#include "worker/kernels/cuda/device/op_stream.h"
 #include "worker/kernels/cuda/linear/large_linear.h"
 #include "worker/kernels/cuda/linear/weight_upload.h"
+#include "worker/kernels/cuda/stream/op_stream.h"
+#include "worker/kernels/cuda/stream/scratch.h"
 #include "worker/kernels/device.h"
 #include "worker/kernels/norm.h"
 

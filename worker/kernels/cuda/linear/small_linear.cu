@@ -44,6 +44,8 @@
 namespace thinkwire::worker::kernels {
 namespace {
 
+static_assert(ChoicesAreComplete(kSmallLinearTokens));
+
 // What the kernel reads of the tokens.
 template <SmallLinearShape kShape>
 auto TokensOf(const SmallLinear& op) {

@@ -5,7 +5,6 @@
 #include <iterator>
 #include <limits>
 
-#include "worker/kernels/cuda/linear/small_linear.h"
 #include "worker/kernels/cuda/norm/norm_token.cuh"
 
 // The shapes in which the kernel of small_linear_kernel.cuh is compiled, and which of them a
@@ -84,7 +83,7 @@ inline constexpr SmallLinearChoice kChoices[] = {
 // and, where all need several, that the last ones are shared out evenly (32 rows, but 64 for 17 to
 // 32 tokens); and stages so large that many bytes are on their way. The limits were measured for
 // each shape of the distills up to qwen-14b on an H100.
-// REQUIRES: tokens <= kSmallLinearTokens, and 1 if `norms`.
+// REQUIRES: tokens at most the last choice's, and 1 if `norms`.
 constexpr std::size_t ChooseShape(bool norms, int tokens, std::int64_t rows_an_sm) {
   std::size_t at = 0;
   while (kChoices[at].shape.norms != norms || tokens > kChoices[at].tokens ||
@@ -101,15 +100,13 @@ constexpr std::size_t FirstOfShape(std::size_t choice) {
   return at;
 }
 
-// Whether every choice can run, and larger ones follow until any product has one.
-constexpr bool ChoicesAreComplete() {
+// Whether every choice can run, and every product of up to `most_tokens` tokens has one.
+constexpr bool ChoicesAreComplete(int most_tokens) {
   for (std::size_t i = 0; i < std::size(kChoices); ++i) {
     const SmallLinearChoice& choice = kChoices[i];
     if (!choice.shape.IsPossible() || choice.tokens > choice.shape.tokens()) return false;
   }
   return ChooseShape(true, 1, kAnyRows) < std::size(kChoices) &&
-         ChooseShape(false, kSmallLinearTokens, kAnyRows) == std::size(kChoices) - 1;
+         ChooseShape(false, most_tokens, kAnyRows) == std::size(kChoices) - 1;
 }
-static_assert(ChoicesAreComplete());
-
 }  // namespace thinkwire::worker::kernels

@@ -3,7 +3,7 @@
 #include <functional>
 #include <memory>
 
-#include "worker/kernels/cuda/device/op_stream.h"
+#include "worker/kernels/cuda/stream/op_stream.h"
 #include "worker/kernels/device.h"
 
 // Points in the order of an OpStream, and recordings of it (device.h has the contracts). All live

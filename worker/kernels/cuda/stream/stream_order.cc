@@ -1,4 +1,4 @@
-#include "worker/kernels/cuda/device/stream_order.h"
+#include "worker/kernels/cuda/stream/stream_order.h"
 
 #include <cuda_runtime_api.h>
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "worker/kernels/cuda/device/cuda_check.h"
-#include "worker/kernels/cuda/token_ops.h"
+#include "worker/kernels/cuda/norm/rms_norm.h"
 #include "worker/kernels/norm.h"
 #include "worker/kernels/tensor.h"
 

@@ -36,9 +36,6 @@ class CudaLinear : public LinearWeight {
   // that made the weight lives. Not the first with so many tokens in a recording.
   void Run(const Tensor& x, const LinearOutput& output, OpStream& stream) const;
 
- protected:
-  LinearLayout layout() const { return layout_; }
-
  private:
   virtual void Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const = 0;
 

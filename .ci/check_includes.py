@@ -13,7 +13,7 @@ ROOMS = {
     "protos": [],
     "common/rpc": ["common", "protos"],
     "router": ["common", "common/rpc"],
-    "router/client": ["router/policy.h", "protos", "common", "common/rpc"],
+    "router/client": ["router/task.h", "protos", "common", "common/rpc"],
     "worker/step": [],
     "worker/kernels": ["worker/step"],
     "worker/parallel": ["worker/kernels", "common"],

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "router/policy.h"
+#include "router/task.h"
 
 namespace thinkwire::router {
 

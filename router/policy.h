@@ -1,21 +1,13 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "router/task.h"
 
 namespace thinkwire::router {
-
-// What a request is about.
-enum class Task : std::uint8_t { kGeneral, kMath, kCode, kScience, kWriting, kExtraction };
-inline constexpr Task kAllTasks[] = {Task::kGeneral, Task::kMath,    Task::kCode,
-                                     Task::kScience, Task::kWriting, Task::kExtraction};
-std::string_view TaskName(Task task);
-std::optional<Task> TaskByName(std::string_view name);
 
 // What a policy may look at.
 struct RouteQuery {

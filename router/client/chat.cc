@@ -32,7 +32,6 @@
 #include "common/rpc/status_details.h"
 #include "router/client/chat_options.h"
 #include "router/client/chat_screen.h"
-#include "router/policy.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
 namespace thinkwire::router::client {

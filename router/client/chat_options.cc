@@ -7,7 +7,7 @@
 #include "common/options.h"
 #include "common/rpc/request_parser.h"
 #include "common/status.h"
-#include "router/policy.h"
+#include "router/task.h"
 
 namespace thinkwire::router::client {
 namespace {

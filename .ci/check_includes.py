@@ -12,7 +12,9 @@ ROOMS = {
     "common": [],
     "protos": [],
     "common/rpc": ["common", "protos"],
-    "router": ["common", "common/rpc"],
+    "router": ["router/decision", "router/fleet", "common", "common/rpc"],
+    "router/decision": ["router/task.h", "router/variant_config.h", "common"],
+    "router/fleet": ["router/decision", "router/variant_config.h", "common", "common/rpc"],
     "router/client": ["router/task.h", "protos", "common", "common/rpc"],
     "worker/step": [],
     "worker/kernels": ["worker/step"],
@@ -32,7 +34,7 @@ ROOMS = {
 # What single files (header and source) may include beyond their room's.
 EXTRA = {
     "router/service": ["protos"],
-    "router/worker_client": ["protos"],
+    "router/fleet/worker_client": ["protos"],
     "worker/main": list(ROOMS),
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")
@@ -40,7 +42,8 @@ STANDARD_ONLY = ("worker/kernels", "worker/step")
 CUDA_PLACES = ("worker/kernels/cuda/", "worker/parallel/nccl_communicator.cc")
 CUDA = re.compile(r"^(cuda|cublas|nccl|cutlass|cute/|cooperative_groups|mma\.h)")
 NO_RPC = ("worker/engine", "worker/text", "worker/model", "worker/kernels", "worker/parallel",
-          "worker/model/checkpoint", "worker/model/layers", "worker/model/step", "worker/step")
+          "worker/model/checkpoint", "worker/model/layers", "worker/model/step", "worker/step",
+          "router/decision")
 RPC = re.compile(r"^(grpc|google/protobuf)")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCES = {".h", ".cc", ".cu", ".cuh"}

@@ -16,7 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "common/options.h"
 #include "common/status.h"
-#include "router/variant_names.h"
+#include "router/task.h"
 
 namespace thinkwire::router {
 namespace {

@@ -18,8 +18,8 @@
 #include "common/rpc/status_details.h"
 #include "common/rpc/stream_writer.h"
 #include "common/status.h"
-#include "router/variant_names.h"
-#include "router/worker_client.h"
+#include "router/decision/variant_names.h"
+#include "router/fleet/worker_client.h"
 
 namespace thinkwire::router {
 namespace {
@@ -62,8 +62,8 @@ v1::Task MakeTask(Task task) {
 
 // GenerateRequest and CountTokensRequest ask for a variant in the same words.
 template <class Request>
-RouteQuery MakeQuery(const Request& request) {
-  RouteQuery query;
+decision::Query MakeQuery(const Request& request) {
+  decision::Query query;
   query.variant = request.variant();
   query.task = ReadTask(request.wishes().task());
   query.prompt_bytes = request.prompt().text().size();
@@ -73,8 +73,8 @@ RouteQuery MakeQuery(const Request& request) {
   return query;
 }
 
-CallContext MakeContext(const grpc::CallbackServerContext& context, const Clock& clock) {
-  CallContext call;
+fleet::CallContext MakeContext(const grpc::CallbackServerContext& context, const Clock& clock) {
+  fleet::CallContext call;
   call.deadline = rpc::DeadlineOf(context, clock);
   const auto found = context.client_metadata().find("traceparent");
   if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
@@ -111,7 +111,7 @@ absl::Status Draining() {
 // One Generate call: chooses variant and worker, then passes the worker's events on, one at a time
 // and as fast as the client reads.
 class ReasoningService::GenerateCall final : public rpc::StreamWriter,
-                                             public WorkerAttempt::Reader {
+                                             public fleet::WorkerAttempt::Reader {
  public:
   GenerateCall(ReasoningService& service, const grpc::CallbackServerContext& context)
       : StreamWriter(kMessageCapacity),
@@ -139,11 +139,7 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
     v1::GenerateRequest& asked = *request.mutable_request();
     RETURN_IF_ERROR(rpc::ParseRequest(bytes, asked));
     RETURN_IF_ERROR(rpc::CheckRequest(asked));
-    ASSIGN_OR_RETURN(route_, service_.shared_.policy.Choose(MakeQuery(asked)));
-    variant_ = service_.shared_.config.variants[route_.variant].name;
-    meter_.emplace(service_.shared_.metrics.streams(route_.variant), arrival_);
-    ASSIGN_OR_RETURN(WorkerLease lease, service_.shared_.pool.Pick(route_.variant));
-    lease_.emplace(std::move(lease));
+    RETURN_IF_ERROR(Lease(MakeQuery(asked)));
     if (!asked.has_seed()) asked.set_seed(RandomBits());
     request.set_request_id(request_id_);
     request.set_attempt(1);
@@ -154,6 +150,19 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
       attempt_ = attempt;
     }
     attempt->Start();
+    return absl::OkStatus();
+  }
+
+  absl::Status Lease(const decision::Query& query) {
+    auto lease = service_.shared_.pool.Lease(service_.shared_.policy, query);
+    if (!lease.ok()) {
+      variant_ = rpc::ErrorMetadata(lease.status(), "variant");
+      return lease.status();
+    }
+    lease_.emplace(*std::move(lease));
+    const std::size_t variant = lease_->decision().variant;
+    variant_ = service_.shared_.config.variants[variant].name;
+    meter_.emplace(service_.shared_.metrics.streams(variant), arrival_);
     return absl::OkStatus();
   }
 
@@ -179,7 +188,7 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
 
   // Writes the event that waits, then the end. Called wherever one of them, or room, is new.
   Flushed Flush() {
-    std::shared_ptr<WorkerAttempt> go_on;
+    std::shared_ptr<fleet::WorkerAttempt> go_on;
     std::optional<absl::Status> end;
     Flushed result = Flushed::kAtOnce;
     {
@@ -222,8 +231,8 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
       started.set_request_id(request_id_);
       started.set_variant(variant_);
       started.set_worker(lease_->client().address());
-      started.set_variant_reason(route_.reason);
-      started.set_worker_reason(lease_->reason());
+      started.set_variant_reason(lease_->decision().variant_reason);
+      started.set_worker_reason(lease_->decision().worker_reason);
       meter_->Start(started.prompt_tokens(), started.cached_prompt_tokens(), now);
     } else if (event.has_reasoning_delta()) {
       count(StreamPhase::kReasoning, event.reasoning_delta().token_ids_size());
@@ -268,7 +277,7 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
   // rpc::StreamWriter.
   void OnDrained() override { Flush(); }
   void OnCancelled() override {
-    std::shared_ptr<WorkerAttempt> attempt;
+    std::shared_ptr<fleet::WorkerAttempt> attempt;
     {
       MutexLock lock(mu_);
       cancelled_ = true;
@@ -279,20 +288,19 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter,
   }
 
   ReasoningService& service_;
-  const CallContext context_;
+  const fleet::CallContext context_;
   const Clock::TimePoint arrival_;
   const std::string request_id_;
 
   // Set by Begin, then one hook at a time.
   rpc::LargeRequests::Share large_;
-  Route route_;
   std::string variant_;
-  std::optional<WorkerLease> lease_;
+  std::optional<fleet::WorkerLease> lease_;
   std::optional<StreamMeter> meter_;  // once a variant is chosen
   std::int32_t discarded_tokens_ = 0;
 
   Mutex mu_;
-  std::shared_ptr<WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<fleet::WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);
   std::optional<v1::GenerateResponse> waiting_ ABSL_GUARDED_BY(mu_);  // did not fit yet
   bool paused_ ABSL_GUARDED_BY(mu_) = false;  // the attempt waits for ReadMore
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
@@ -355,24 +363,22 @@ grpc::ServerUnaryReactor* ReasoningService::CountTokens(grpc::CallbackServerCont
   absl::Status status = rpc::ParseRequest(*bytes, *request.mutable_request());
   if (status.ok()) status = rpc::CheckRequest(request.request());
   if (!status.ok()) return FinishUnary(context, status);
-  const auto route = shared_.policy.Choose(MakeQuery(request.request()));
-  if (!route.ok()) return FinishUnary(context, route.status());
-  auto lease = shared_.pool.Pick(route->variant);
+  auto lease = shared_.pool.Lease(shared_.policy, MakeQuery(request.request()));
   if (!lease.ok()) return FinishUnary(context, lease.status());
 
-  CallContext call = MakeContext(*context, shared_.clock);
+  fleet::CallContext call = MakeContext(*context, shared_.clock);
   const Clock::TimePoint limit = shared_.clock.Now() + kCountTokensLimit;
   call.deadline = std::min(call.deadline.value_or(limit), limit);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   struct Held {
-    WorkerLease lease;
+    fleet::WorkerLease lease;
     rpc::LargeRequests::Share large;
   };
   auto held = std::make_shared<std::optional<Held>>(Held{*std::move(lease), *std::move(large)});
   held->value().lease.client().CountTokens(
       request, call,
-      [reactor, response, held,
-       variant = shared_.config.variants[route->variant].name](const WorkerClient::CountResult& r) {
+      [reactor, response, held, variant = shared_.config.variants[lease->decision().variant].name](
+          const fleet::WorkerClient::CountResult& r) {
         if (r.ok()) {
           v1::CountTokensResponse count;
           count.set_variant(variant);
@@ -423,11 +429,11 @@ absl::Status ReasoningService::List(const grpc::ByteBuffer& bytes,
 
 v1::Variant ReasoningService::Describe(std::size_t index) const {
   const VariantConfig& config = shared_.config.variants[index];
-  const WorkerPool::VariantState state = shared_.pool.Describe(index);
+  const fleet::WorkerPool::VariantState state = shared_.pool.Describe(index);
   v1::Variant variant;
   variant.set_name(config.name);
   for (const std::string& alias : config.aliases) variant.add_aliases(alias);
-  for (const std::string& alias : KnownAliases(config.name)) variant.add_aliases(alias);
+  for (const std::string& alias : decision::KnownAliases(config.name)) variant.add_aliases(alias);
   variant.set_configured_workers(state.configured);
   variant.set_live_workers(state.live);
   variant.set_draining_workers(state.draining);

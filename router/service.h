@@ -9,9 +9,9 @@
 #include "common/mutex.h"
 #include "common/rpc/large_requests.h"
 #include "router/config.h"
-#include "router/policy.h"
+#include "router/decision/policy.h"
+#include "router/fleet/worker_pool.h"
 #include "router/router_metrics.h"
-#include "router/worker_pool.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
 namespace thinkwire::router {
@@ -28,8 +28,8 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
   // All outlive the server that the service is registered with.
   struct Shared {
     const RouterConfig& config;
-    const Policy& policy;
-    WorkerPool& pool;
+    const decision::Policy& policy;
+    fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     const Clock& clock;
   };

@@ -1,4 +1,4 @@
-#include "router/worker_client.h"
+#include "router/fleet/worker_client.h"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::fleet {
 namespace {
 
 // Nobody listens there.
@@ -39,7 +39,7 @@ void DestroyWhileACallEnds(
 // gRPC aborts the process otherwise, soon after, if nothing else is left that uses it.
 TEST(WorkerClientTest, NoGrpcThreadLetsGoOfTheLastChannel) {
   DestroyWhileACallEnds([](const WorkerClient& client, std::function<void()> end) {
-    client.Watch([](WorkerStatus) {},
+    client.Watch([](decision::WorkerStatus) {},
                  [end = std::move(end)](const absl::Status& status) {
                    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
                    end();
@@ -66,4 +66,4 @@ TEST(WorkerClientTest, NoGrpcThreadLetsGoOfTheLastChannel) {
 }
 
 }  // namespace
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::fleet

@@ -1,4 +1,4 @@
-#include "router/worker_client.h"
+#include "router/fleet/worker_client.h"
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
@@ -13,7 +13,7 @@
 #include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::fleet {
 namespace {
 
 // How long a client should wait after a worker was lost: another connection attempt.
@@ -221,7 +221,8 @@ class Watcher final : public StatusWatch,
                       public std::enable_shared_from_this<Watcher> {
  public:
   Watcher(std::shared_ptr<v1::WorkerService::Stub> stub,
-          std::function<void(WorkerStatus)> on_status, std::function<void(absl::Status)> on_end)
+          std::function<void(decision::WorkerStatus)> on_status,
+          std::function<void(absl::Status)> on_end)
       : tie_(std::move(stub)), on_status_(std::move(on_status)), on_end_(std::move(on_end)) {}
 
   void Start() {
@@ -255,7 +256,7 @@ class Watcher final : public StatusWatch,
   }
 
   ChannelTie tie_;
-  const std::function<void(WorkerStatus)> on_status_;
+  const std::function<void(decision::WorkerStatus)> on_status_;
   const std::function<void(absl::Status)> on_end_;
   const v1::WatchStatusRequest request_;
   v1::WatchStatusResponse response_;
@@ -301,11 +302,12 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
       });
 }
 
-std::shared_ptr<StatusWatch> WorkerClient::Watch(std::function<void(WorkerStatus)> on_status,
-                                                 std::function<void(absl::Status)> on_end) const {
+std::shared_ptr<StatusWatch> WorkerClient::Watch(
+    std::function<void(decision::WorkerStatus)> on_status,
+    std::function<void(absl::Status)> on_end) const {
   auto watcher = std::make_shared<Watcher>(stub_, std::move(on_status), std::move(on_end));
   watcher->Start();
   return watcher;
 }
 
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::fleet

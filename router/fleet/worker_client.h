@@ -10,10 +10,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
-#include "router/worker_status.h"
+#include "router/decision/worker_view.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::fleet {
 
 // What travels with every call to a worker.
 struct CallContext {
@@ -45,6 +45,14 @@ class WorkerAttempt {
   virtual void Cancel() = 0;
 };
 
+// A running watch of one worker.
+class StatusWatch {
+ public:
+  virtual ~StatusWatch() = default;
+  // Ends it soon. Threads: any.
+  virtual void Cancel() = 0;
+};
+
 // The router's side of one worker's WorkerService.
 // Owns: the channel. Threads: any.
 class WorkerClient {
@@ -69,7 +77,7 @@ class WorkerClient {
 
   // Streams the worker's status until cancelled or lost: `on_status` for each message, then
   // `on_end` once, both on gRPC threads.
-  std::shared_ptr<StatusWatch> Watch(std::function<void(WorkerStatus)> on_status,
+  std::shared_ptr<StatusWatch> Watch(std::function<void(decision::WorkerStatus)> on_status,
                                      std::function<void(absl::Status)> on_end) const;
 
  private:
@@ -78,4 +86,4 @@ class WorkerClient {
   const std::shared_ptr<v1::WorkerService::Stub> stub_;
 };
 
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::fleet

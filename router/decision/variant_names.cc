@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/match.h"
+#include "common/strings.h"
 
 namespace thinkwire::router::decision {
 namespace {
@@ -35,8 +36,6 @@ const std::vector<Family>& Families() {
   };
   return families;
 }
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace
 

@@ -33,6 +33,7 @@ ROOMS = {
 }
 # What single files (header and source) may include beyond their room's.
 EXTRA = {
+    "router/ledger": ["protos"],
     "router/service": ["protos"],
     "router/fleet/worker_client": ["protos"],
     "worker/main": list(ROOMS),

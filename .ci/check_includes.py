@@ -33,7 +33,9 @@ ROOMS = {
 }
 # What single files (header and source) may include beyond their room's.
 EXTRA = {
+    "router/generation": ["protos"],
     "router/ledger": ["protos"],
+    "router/query": ["protos"],
     "router/service": ["protos"],
     "router/fleet/worker_client": ["protos"],
     "worker/main": list(ROOMS),
@@ -46,6 +48,9 @@ NO_RPC = ("worker/engine", "worker/text", "worker/model", "worker/kernels", "wor
           "worker/model/checkpoint", "worker/model/layers", "worker/model/step", "worker/step",
           "router/decision")
 RPC = re.compile(r"^(grpc|google/protobuf)")
+# Files of rooms that know gRPC, which could serve another protocol.
+NO_GRPC = ("router/generation", "router/generation_registry", "router/ledger", "router/query")
+GRPC = re.compile(r"^grpc|\.grpc\.pb\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCES = {".h", ".cc", ".cu", ".cuh"}
 
@@ -61,6 +66,9 @@ def breach(path, room, quoted, header):
         return "CUDA headers belong in worker/kernels/cuda and nccl_communicator.cc"
     if room in NO_RPC and RPC.match(header):
         return f"{room} knows neither gRPC nor protobuf"
+    stem = path.rsplit(".", 1)[0]
+    if stem in NO_GRPC and GRPC.search(header):
+        return f"{stem} knows no gRPC"
     if header.startswith(("google/rpc/", "grpc/health/")) or header.startswith("thinkwire/"):
         header = "protos/" + header
     if not header.startswith(OURS):
@@ -70,7 +78,6 @@ def breach(path, room, quoted, header):
         return None
     if room_of(header) == room:
         return None
-    stem = path.rsplit(".", 1)[0]
     allowed = ROOMS[room] + EXTRA.get(stem, [])
     if header in allowed or room_of(header) in allowed:
         return None

@@ -6,11 +6,12 @@
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
-#include "common/mutex.h"
 #include "common/rpc/large_requests.h"
 #include "router/config.h"
 #include "router/decision/policy.h"
 #include "router/fleet/worker_pool.h"
+#include "router/generation.h"
+#include "router/generation_registry.h"
 #include "router/router_metrics.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
@@ -40,8 +41,9 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
   // From now on Generate is refused with UNAVAILABLE.
   void StartDraining();
 
-  // Waits until no Generate call is left, at most `timeout`. False if some are.
-  bool WaitUntilIdle(Clock::Duration timeout);
+  // Waits until no Generate call is left, nor its call to a worker, at most `timeout` by the
+  // machine's clock. False if some are.
+  bool WaitUntilIdle(Clock::Duration timeout) { return registry_.WaitUntilEmpty(timeout); }
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* bytes) override;
@@ -58,17 +60,15 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
  private:
   class GenerateCall;
 
+  // Fails: what the client is told; the generation has not begun then.
+  absl::Status Begin(const grpc::ByteBuffer& bytes, Generation& generation);
   absl::Status List(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) const;
   v1::Variant Describe(std::size_t variant) const;
-  void OnGenerateEnded();
 
   const Shared shared_;
   rpc::LargeRequests large_requests_;
+  GenerationRegistry registry_;
   std::atomic<bool> draining_ = false;
-
-  Mutex mu_;
-  CondVar idle_;
-  int num_generating_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace thinkwire::router

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/status.h"
+#include "common/strings.h"
 #include "router/decision/least_loaded.h"
 #include "router/decision/variant_names.h"
 
@@ -38,9 +39,7 @@ absl::StatusOr<FirstFitPolicy::VariantChoice> FirstFitPolicy::ChooseVariant(
   if (query.task) {
     for (std::size_t i = 0; i < variants_.size(); ++i) {
       if (std::ranges::find(variants_[i].tasks, *query.task) == variants_[i].tasks.end()) continue;
-      const std::string_view task = TaskName(*query.task);
-      return VariantChoice{
-          i, absl::StrCat("preferred for the task ", absl::string_view(task.data(), task.size()))};
+      return VariantChoice{i, absl::StrCat("preferred for the task ", View(TaskName(*query.task)))};
     }
   }
   return ByLength(query.prompt_bytes);
@@ -63,7 +62,7 @@ absl::StatusOr<FirstFitPolicy::VariantChoice> FirstFitPolicy::Named(const std::s
         out->append(variant.name);
       }));
   if (const std::string_view why = WhyAmbiguous(name); !why.empty()) {
-    absl::StrAppend(&message, " (", absl::string_view(why.data(), why.size()), ")");
+    absl::StrAppend(&message, " (", View(why), ")");
   }
   return absl::NotFoundError(message);
 }

@@ -17,7 +17,6 @@ namespace {
 
 constexpr auto kTickInterval = std::chrono::milliseconds(50);
 constexpr char kSilent[] = "it is silent";
-constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
 
 // Whether a worker that serves `served_name` serves the variant.
 bool IsServedAs(const VariantConfig& variant, const std::string& served_name) {
@@ -30,8 +29,7 @@ absl::Status ForClient(const absl::Status& status) {
   const std::string message(status.message());
   if (absl::IsNotFound(status)) return rpc::Error(status.code(), "VARIANT_NOT_FOUND", message);
   return rpc::WithRetryAfter(rpc::WithMetadata(rpc::Error(status.code(), "NO_LIVE_WORKER", message),
-                                               "variant", decision::UnavailableVariant(status)),
-                             kRetryAfter);
+                                               "variant", decision::UnavailableVariant(status)));
 }
 
 }  // namespace

@@ -54,14 +54,14 @@ TEST(WorkerClientTest, NoGrpcThreadLetsGoOfTheLastChannel) {
   DestroyWhileACallEnds([](const WorkerClient& client, std::function<void()> end) {
     struct Reader : WorkerAttempt::Reader {
       explicit Reader(std::function<void()> end) : end(std::move(end)) {}
-      bool OnEvent(v1::GenerateResponse) override { return true; }
+      bool OnMessage(v1::WorkerGenerateResponse) override { return true; }
       void OnEnd(const absl::Status& status) override {
         EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
         end();
       }
       const std::function<void()> end;
     };
-    client.Generate({}, {}, std::make_shared<Reader>(std::move(end)))->Start();
+    client.Generate({}, std::make_shared<Reader>(std::move(end)))->Start({});
   });
 }
 

@@ -75,6 +75,65 @@ class ReasoningService::GenerateCall final : public rpc::StreamWriter, public Ev
   std::shared_ptr<Generation> generation_;
 };
 
+// One CountTokens call, from the request to the answer of the worker that was chosen.
+class ReasoningService::CountCall {
+ public:
+  CountCall(grpc::CallbackServerContext& context, grpc::ByteBuffer& response)
+      : context_(context), response_(response) {}
+
+  // Fails: what the client is told.
+  absl::Status Read(ReasoningService& service, const grpc::ByteBuffer& bytes) {
+    ASSIGN_OR_RETURN(large_, service.large_requests_.Admit(bytes.Length()));
+    RETURN_IF_ERROR(rpc::ParseRequest(bytes, *request_.mutable_request()));
+    RETURN_IF_ERROR(rpc::CheckRequest(request_.request()));
+    ASSIGN_OR_RETURN(
+        fleet::WorkerLease lease,
+        service.shared_.pool.Lease(service.shared_.policy, MakeQuery(request_.request())));
+    lease_.emplace(std::move(lease));
+    variant_ = service.shared_.config.variants[lease_->decision().variant].name;
+    return absl::OkStatus();
+  }
+
+  // Asks the worker; its answer ends the call. REQUIRES: Read was OK.
+  static grpc::ServerUnaryReactor* Start(std::unique_ptr<CountCall> call, const Clock& clock) {
+    fleet::CallContext context = MakeContext(call->context_, clock);
+    const Clock::TimePoint limit = clock.Now() + kCountTokensLimit;
+    context.deadline = std::min(context.deadline.value_or(limit), limit);
+    const v1::WorkerCountTokensRequest request = std::move(call->request_);
+    grpc::ServerUnaryReactor* reactor = call->context_.DefaultReactor();
+    call->reactor_ = reactor;
+    const std::shared_ptr<CountCall> self = std::move(call);
+    self->lease_->client().CountTokens(
+        request, context,
+        [self](const fleet::WorkerClient::CountResult& result) { self->End(result); });
+    return reactor;
+  }
+
+ private:
+  void End(const fleet::WorkerClient::CountResult& result) {
+    if (result.ok()) {
+      v1::CountTokensResponse count;
+      count.set_variant(variant_);
+      count.set_prompt_tokens(result->prompt_tokens());
+      *count.mutable_token_ids() = result->token_ids();
+      count.set_max_model_len(result->max_model_len());
+      response_ = rpc::Serialize(count);
+    }
+    // Before the call is over, as pool and service may then go.
+    lease_.reset();
+    large_ = {};
+    reactor_->Finish(rpc::ToGrpc(result.status()));
+  }
+
+  grpc::CallbackServerContext& context_;  // gRPC's, as the response, until the call is over
+  grpc::ByteBuffer& response_;
+  v1::WorkerCountTokensRequest request_;  // until Start
+  rpc::LargeRequests::Share large_;
+  std::optional<fleet::WorkerLease> lease_;
+  std::string variant_;
+  grpc::ServerUnaryReactor* reactor_ = nullptr;  // from Start on
+};
+
 ReasoningService::ReasoningService(const Shared& shared) : shared_(shared) {}
 
 ReasoningService::~ReasoningService() { WaitUntilIdle(kPatience); }
@@ -124,40 +183,10 @@ grpc::ServerUnaryReactor* ReasoningService::AnswerNow(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* ReasoningService::CountTokens(grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* bytes,
                                                         grpc::ByteBuffer* response) {
-  auto large = large_requests_.Admit(bytes->Length());
-  if (!large.ok()) return FinishUnary(context, large.status());
-  v1::WorkerCountTokensRequest request;
-  absl::Status status = rpc::ParseRequest(*bytes, *request.mutable_request());
-  if (status.ok()) status = rpc::CheckRequest(request.request());
+  auto call = std::make_unique<CountCall>(*context, *response);
+  const absl::Status status = call->Read(*this, *bytes);
   if (!status.ok()) return FinishUnary(context, status);
-  auto lease = shared_.pool.Lease(shared_.policy, MakeQuery(request.request()));
-  if (!lease.ok()) return FinishUnary(context, lease.status());
-
-  fleet::CallContext call = MakeContext(*context, shared_.clock);
-  const Clock::TimePoint limit = shared_.clock.Now() + kCountTokensLimit;
-  call.deadline = std::min(call.deadline.value_or(limit), limit);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  struct Held {
-    fleet::WorkerLease lease;
-    rpc::LargeRequests::Share large;
-  };
-  auto held = std::make_shared<std::optional<Held>>(Held{*std::move(lease), *std::move(large)});
-  held->value().lease.client().CountTokens(
-      request, call,
-      [reactor, response, held, variant = shared_.config.variants[lease->decision().variant].name](
-          const fleet::WorkerClient::CountResult& r) {
-        if (r.ok()) {
-          v1::CountTokensResponse count;
-          count.set_variant(variant);
-          count.set_prompt_tokens(r->prompt_tokens());
-          *count.mutable_token_ids() = r->token_ids();
-          count.set_max_model_len(r->max_model_len());
-          *response = rpc::Serialize(count);
-        }
-        held->reset();  // before the call is over, as pool and service may then go
-        reactor->Finish(rpc::ToGrpc(r.status()));
-      });
-  return reactor;
+  return CountCall::Start(std::move(call), shared_.clock);
 }
 
 grpc::ServerUnaryReactor* ReasoningService::ListVariants(grpc::CallbackServerContext* context,

@@ -59,6 +59,7 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
 
  private:
   class GenerateCall;
+  class CountCall;
 
   // Fails: what the client is told; the generation has not begun then.
   absl::Status Begin(const grpc::ByteBuffer& bytes, Generation& generation);

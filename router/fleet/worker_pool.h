@@ -72,7 +72,7 @@ class WorkerPool {
   void WaitForFirstContact(Clock::Duration timeout);
 
   // Has the policy decide, and counts the request as its worker's load, in one step: whoever asks
-  // next sees it. The policy runs under the pool's lock, which it may, as it is pure.
+  // next sees it. The policy runs under the pool's lock; it is pure, and so never blocks.
   // Fails, with what a client may be told: NOT_FOUND VARIANT_NOT_FOUND, UNAVAILABLE NO_LIVE_WORKER
   // with the variant's name as the metadata "variant".
   absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, const decision::Query& query);

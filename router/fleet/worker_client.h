@@ -10,10 +10,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
-#include "router/worker_status.h"
-#include "thinkwire/v1/worker.grpc.pb.h"
+#include "router/decision/worker_view.h"
+#include "thinkwire/v1/worker.pb.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::fleet {
+
+struct WorkerStub;
 
 // What travels with every call to a worker.
 struct CallContext {
@@ -30,18 +32,28 @@ class WorkerAttempt {
   class Reader {
    public:
     virtual ~Reader() = default;
-    // The next event, in order and without gaps. False pauses until ReadMore.
-    virtual bool OnEvent(v1::GenerateResponse event) = 0;
+    // The next message of the attempt, in order and without gaps, with an event in it. False pauses
+    // until ReadMore.
+    virtual bool OnMessage(v1::WorkerGenerateResponse message) = 0;
     // The last hook. OK only after Completed; an error carries an ErrorInfo.
     virtual void OnEnd(const absl::Status& status) = 0;
   };
 
   virtual ~WorkerAttempt() = default;
-  // Sends the request. Once; the hooks begin.
-  virtual void Start() = 0;
-  // After, or while, OnEvent returns false: go on. Once per such OnEvent.
+  // Sends the request, which is not needed any more when Start returns or a hook is called. Once;
+  // the hooks begin.
+  virtual void Start(const v1::WorkerGenerateRequest& request) = 0;
+  // After, or while, OnMessage returns false: go on. Once per such OnMessage.
   virtual void ReadMore() = 0;
   // Ends the attempt soon, even if it has not been started yet; OnEnd still comes.
+  virtual void Cancel() = 0;
+};
+
+// A running watch of one worker.
+class StatusWatch {
+ public:
+  virtual ~StatusWatch() = default;
+  // Ends it soon. Threads: any.
   virtual void Cancel() = 0;
 };
 
@@ -58,8 +70,7 @@ class WorkerClient {
   const std::string& address() const { return address_; }
 
   // An attempt that Start sends. `reader` is kept until OnEnd has returned.
-  std::shared_ptr<WorkerAttempt> Generate(const v1::WorkerGenerateRequest& request,
-                                          const CallContext& context,
+  std::shared_ptr<WorkerAttempt> Generate(const CallContext& context,
                                           std::shared_ptr<WorkerAttempt::Reader> reader) const;
 
   // `on_done` is called once, on a gRPC thread.
@@ -69,13 +80,13 @@ class WorkerClient {
 
   // Streams the worker's status until cancelled or lost: `on_status` for each message, then
   // `on_end` once, both on gRPC threads.
-  std::shared_ptr<StatusWatch> Watch(std::function<void(WorkerStatus)> on_status,
+  std::shared_ptr<StatusWatch> Watch(std::function<void(decision::WorkerStatus)> on_status,
                                      std::function<void(absl::Status)> on_end) const;
 
  private:
   const std::string address_;
   const Clock& clock_;
-  const std::shared_ptr<v1::WorkerService::Stub> stub_;
+  const std::shared_ptr<WorkerStub> stub_;
 };
 
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::fleet

@@ -1,49 +1,59 @@
-#include "router/first_fit_policy.h"
+#include "router/decision/first_fit_policy.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/rpc/status_details.h"
-#include "router/variant_names.h"
+#include "common/status.h"
+#include "common/strings.h"
+#include "router/decision/least_loaded.h"
+#include "router/decision/variant_names.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::decision {
 namespace {
 
 // Names come from clients; an error repeats no more of one than this.
 constexpr std::size_t kMaxNameInError = 100;
 
-bool HasAlias(const VariantConfig& variant, const std::string& name) {
-  const auto matches = [&](const std::string& alias) { return MatchesAlias(name, alias); };
-  return std::ranges::any_of(variant.aliases, matches) ||
-         std::ranges::any_of(KnownAliases(variant.name), matches);
-}
-
 }  // namespace
 
-FirstFitPolicy::FirstFitPolicy(const RouterConfig& config) : variants_(config.variants) {}
+FirstFitPolicy::FirstFitPolicy(std::vector<VariantConfig> variants)
+    : variants_(std::move(variants)) {}
 
-absl::StatusOr<Route> FirstFitPolicy::Choose(const RouteQuery& query) const {
+absl::StatusOr<Decision> FirstFitPolicy::Decide(const Query& query,
+                                                std::span<const WorkerView> workers) const {
+  ASSIGN_OR_RETURN(VariantChoice variant, ChooseVariant(query));
+  std::optional<WorkerChoice> worker = ChooseLeastLoaded(variant.variant, workers);
+  if (!worker) return NoLiveWorker(variants_[variant.variant].name, variant.variant, workers);
+  return Decision{.variant = variant.variant,
+                  .worker = worker->worker,
+                  .variant_reason = std::move(variant.reason),
+                  .worker_reason = std::move(worker->reason)};
+}
+
+absl::StatusOr<FirstFitPolicy::VariantChoice> FirstFitPolicy::ChooseVariant(
+    const Query& query) const {
   if (!query.variant.empty()) return Named(query.variant);
   if (query.task) {
     for (std::size_t i = 0; i < variants_.size(); ++i) {
       if (std::ranges::find(variants_[i].tasks, *query.task) == variants_[i].tasks.end()) continue;
-      const std::string_view task = TaskName(*query.task);
-      return Route{
-          i, absl::StrCat("preferred for the task ", absl::string_view(task.data(), task.size()))};
+      return VariantChoice{i, absl::StrCat("preferred for the task ", View(TaskName(*query.task)))};
     }
   }
   return ByLength(query.prompt_bytes);
 }
 
-absl::StatusOr<Route> FirstFitPolicy::Named(const std::string& name) const {
+absl::StatusOr<FirstFitPolicy::VariantChoice> FirstFitPolicy::Named(const std::string& name) const {
   for (std::size_t i = 0; i < variants_.size(); ++i) {
-    if (absl::EqualsIgnoreCase(variants_[i].name, name)) return Route{i, "named by the request"};
+    if (absl::EqualsIgnoreCase(variants_[i].name, name)) {
+      return VariantChoice{i, "named by the request"};
+    }
   }
   for (std::size_t i = 0; i < variants_.size(); ++i) {
     if (HasAlias(variants_[i], name)) {
-      return Route{i, absl::StrCat("named by the request as ", name)};
+      return VariantChoice{i, absl::StrCat("named by the request as ", name)};
     }
   }
   std::string message = absl::StrCat(
@@ -52,12 +62,12 @@ absl::StatusOr<Route> FirstFitPolicy::Named(const std::string& name) const {
         out->append(variant.name);
       }));
   if (const std::string_view why = WhyAmbiguous(name); !why.empty()) {
-    absl::StrAppend(&message, " (", absl::string_view(why.data(), why.size()), ")");
+    absl::StrAppend(&message, " (", View(why), ")");
   }
-  return rpc::Error(absl::StatusCode::kNotFound, "VARIANT_NOT_FOUND", message);
+  return absl::NotFoundError(message);
 }
 
-Route FirstFitPolicy::ByLength(std::size_t prompt_bytes) const {
+FirstFitPolicy::VariantChoice FirstFitPolicy::ByLength(std::size_t prompt_bytes) const {
   if (variants_.size() == 1) return {0, "the only variant here"};
   for (std::size_t i = 0; i < variants_.size(); ++i) {
     const std::int64_t limit = variants_[i].max_prompt_bytes;
@@ -75,4 +85,4 @@ Route FirstFitPolicy::ByLength(std::size_t prompt_bytes) const {
                        " bytes are over every limit, and this is the last variant")};
 }
 
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::decision

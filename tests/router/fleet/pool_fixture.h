@@ -2,19 +2,20 @@
 
 #include <chrono>
 #include <functional>
-#include <memory>
+#include <utility>
+#include <vector>
 
 #include "common/mutex.h"
-#include "router/config.h"
-#include "router/worker_pool.h"
+#include "router/fleet/worker_pool.h"
+#include "router/variant_config.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::fleet {
 
 // A pool whose changes a test can wait for. Threads: any.
 class PoolUnderTest {
  public:
-  PoolUnderTest(const RouterConfig& config, const Clock& clock)
-      : pool_(config, clock, [this] {
+  PoolUnderTest(std::vector<VariantConfig> variants, const Clock& clock)
+      : pool_(std::move(variants), clock, [this](const WorkerPool&) {
           MutexLock lock(mu_);
           changed_.NotifyAll();
         }) {}
@@ -43,4 +44,4 @@ class PoolUnderTest {
   WorkerPool pool_;
 };
 
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::fleet

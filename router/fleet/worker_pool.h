@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -13,15 +12,18 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
-#include "router/config.h"
-#include "router/worker_status.h"
+#include "router/decision/policy.h"
+#include "router/decision/worker_view.h"
+#include "router/variant_config.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::fleet {
 
+class StatusWatch;
 class WorkerClient;
 class WorkerPool;
 
-// A request's place on a worker, counted as load until it is released.
+// A request's place on a worker, counted as load until it is destroyed. At most as long as its
+// pool.
 class WorkerLease {
  public:
   WorkerLease(WorkerLease&& other) noexcept;
@@ -29,19 +31,18 @@ class WorkerLease {
   ~WorkerLease();
 
   const WorkerClient& client() const { return *client_; }
-  const std::string& reason() const { return reason_; }
+  const decision::Decision& decision() const { return decision_; }
 
  private:
   friend class WorkerPool;
-  WorkerLease(WorkerPool* pool, std::size_t worker, const WorkerClient* client, std::string reason);
+  WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision);
 
   WorkerPool* pool_;  // null after a move
-  const std::size_t worker_;
   const WorkerClient* const client_;
-  const std::string reason_;
+  const decision::Decision decision_;
 };
 
-// The workers of all variants: who lives, who has least to do.
+// The workers of all variants: who lives, and what each has to do.
 // A worker is live while its status stream speaks (at least every kSilence), it serves its
 // variant's model, and it is not draining. A stream that ends is begun again, later each time.
 // Owns: the clients, a thread. Threads: any.
@@ -51,9 +52,12 @@ class WorkerPool {
   static constexpr Clock::Duration kFirstRetry = std::chrono::milliseconds(100);
   static constexpr Clock::Duration kLastRetry = std::chrono::seconds(5);
 
+  // Is given the pool, which may not be known yet to whoever made it.
+  using OnChange = std::function<void(const WorkerPool& pool)>;
+
   // `clock` outlives the pool. `on_change` is called, on any thread and without a lock held, when a
   // worker has become live or has ceased to be.
-  WorkerPool(const RouterConfig& config, const Clock& clock, std::function<void()> on_change);
+  WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change);
   ~WorkerPool();  // Stop
 
   // Runs Tick every 50 ms of real time until Stop.
@@ -67,10 +71,11 @@ class WorkerPool {
   // Waits until each worker has spoken or failed once, at most `timeout`.
   void WaitForFirstContact(Clock::Duration timeout);
 
-  // The least loaded live worker of a variant: fewest requests for its size, then most free KV
-  // blocks, then the one that was given fewest. Fails: UNAVAILABLE none is live, with the reason of
-  // one of them.
-  absl::StatusOr<WorkerLease> Pick(std::size_t variant);
+  // Has the policy decide, and counts the request as its worker's load, in one step: whoever asks
+  // next sees it. The policy runs under the pool's lock; it is pure, and so never blocks.
+  // Fails, with what a client may be told: NOT_FOUND VARIANT_NOT_FOUND, UNAVAILABLE NO_LIVE_WORKER
+  // with the variant's name as the metadata "variant".
+  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, const decision::Query& query);
 
   struct VariantState {
     std::int32_t configured = 0;
@@ -86,40 +91,36 @@ class WorkerPool {
 
  private:
   friend class WorkerLease;
+  // What belongs to a worker beside its view.
   struct Worker {
-    std::size_t variant = 0;
     std::unique_ptr<WorkerClient> client;
     std::shared_ptr<StatusWatch> watch;  // while one runs
     bool watching = false;               // until its end was told
-    std::optional<WorkerStatus> status;  // while it speaks
     Clock::TimePoint heard_at;
     Clock::TimePoint next_watch;
     int failures = 0;  // watches that ended without a word, in a row
     bool contacted = false;
-    std::string why_not;  // why it is not live, for people
-    std::int64_t leased = 0;
-    std::int64_t given = 0;
   };
 
-  bool IsLive(const Worker& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool IsLessLoaded(const Worker& a, const Worker& b) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status NoneLive(std::size_t variant) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool ServesVariant(const Worker& worker, const std::string& served_name) const;
+  // Gives up on a worker that is watched but silent. Whether it was live.
+  bool Silence(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BeginWatch(std::size_t index);
-  void OnStatus(std::size_t index, WorkerStatus status);
+  void OnStatus(std::size_t index, decision::WorkerStatus status);
   void OnWatchEnd(std::size_t index, const absl::Status& status);
-  void LogChange(const Worker& worker, bool live) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void LogChange(const decision::WorkerView& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Release(std::size_t index);
 
   const std::vector<VariantConfig> variants_;
   const Clock& clock_;
-  const std::function<void()> on_change_;
+  const OnChange on_change_;
 
   mutable Mutex mu_;
   CondVar changed_;
-  std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);  // of fixed size; clients stay where they are
+  // Of fixed size, a worker at the same index in both; clients stay where they are.
+  std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);
+  std::vector<decision::WorkerView> views_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };
 
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::fleet

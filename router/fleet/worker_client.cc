@@ -1,4 +1,4 @@
-#include "router/worker_client.h"
+#include "router/fleet/worker_client.h"
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
@@ -12,12 +12,17 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
+#include "thinkwire/v1/worker.grpc.pb.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::fleet {
+
+// Hides gRPC's stub from those who include the header.
+struct WorkerStub {
+  explicit WorkerStub(const std::shared_ptr<grpc::Channel>& channel) : calls(channel) {}
+  v1::WorkerService::Stub calls;
+};
+
 namespace {
-
-// How long a client should wait after a worker was lost: another connection attempt.
-constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
 
 void Prepare(const CallContext& call, const Clock& clock, grpc::ClientContext& context) {
   if (call.deadline) rpc::SetDeadline(*call.deadline, clock, context);
@@ -35,8 +40,7 @@ absl::Status ForClient(const absl::Status& status, const std::string& worker) {
       return rpc::WithRetryAfter(
           rpc::WithMetadata(rpc::Error(absl::StatusCode::kUnavailable, "WORKER_LOST",
                                        absl::StrCat("the worker was lost: ", message)),
-                            "worker", worker),
-          kRetryAfter);
+                            "worker", worker));
     case absl::StatusCode::kDeadlineExceeded:
       return rpc::Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
                         "the deadline has passed");
@@ -59,13 +63,11 @@ absl::Status ProtocolError(const std::string& worker, const std::string& what) {
 // Threads: any; stub and context before the call has ended.
 class ChannelTie {
  public:
-  using Stub = v1::WorkerService::Stub;
-
-  explicit ChannelTie(std::shared_ptr<Stub> stub) : held_(std::make_unique<Held>()) {
+  explicit ChannelTie(std::shared_ptr<WorkerStub> stub) : held_(std::make_unique<Held>()) {
     held_->stub = std::move(stub);
   }
 
-  auto& stub() { return *held()->stub->async(); }
+  auto& stub() { return *held()->stub->calls.async(); }
   grpc::ClientContext& context() { return held()->context; }
 
   void TryCancel() {
@@ -80,7 +82,7 @@ class ChannelTie {
 
  private:
   struct Held {
-    std::shared_ptr<Stub> stub;
+    std::shared_ptr<WorkerStub> stub;
     grpc::ClientContext context;
   };
   Held* held() {
@@ -96,31 +98,26 @@ class Attempt final : public WorkerAttempt,
                       public grpc::ClientReadReactor<v1::WorkerGenerateResponse>,
                       public std::enable_shared_from_this<Attempt> {
  public:
-  Attempt(std::string worker, std::shared_ptr<v1::WorkerService::Stub> stub,
-          const v1::WorkerGenerateRequest& request, const CallContext& call, const Clock& clock,
-          std::shared_ptr<Reader> reader)
-      : worker_(std::move(worker)),
-        tie_(std::move(stub)),
-        request_(request),
-        number_(request.attempt()),
-        reader_(std::move(reader)) {
+  Attempt(std::string worker, std::shared_ptr<WorkerStub> stub, const CallContext& call,
+          const Clock& clock, std::shared_ptr<Reader> reader)
+      : worker_(std::move(worker)), tie_(std::move(stub)), reader_(std::move(reader)) {
     Prepare(call, clock, tie_.context());
   }
 
-  void Start() override {
+  void Start(const v1::WorkerGenerateRequest& request) override {
     self_ = shared_from_this();
-    tie_.stub().Generate(&tie_.context(), &request_, this);
+    number_ = request.attempt();
+    tie_.stub().Generate(&tie_.context(), &request, this);
     AddHold();  // ReadMore reads from outside gRPC's reactions
     StartRead(&response_);
-    StartCall();
-    request_ = {};  // gRPC has its bytes; it may be large, and the stream long
+    StartCall();  // gRPC makes bytes of the request before it sends or ends anything
   }
 
   void ReadMore() override {
     {
       MutexLock lock(mu_);
       if (!paused_) {
-        wanted_ = true;  // OnEvent is about to return false
+        wanted_ = true;  // OnMessage is about to return false
         return;
       }
       paused_ = false;
@@ -162,7 +159,7 @@ class Attempt final : public WorkerAttempt,
     }
     ++next_seq_;
     completed_ = response_.event().has_completed();
-    const bool more = reader_->OnEvent(std::move(*response_.mutable_event()));
+    const bool more = reader_->OnMessage(std::move(response_));
     MutexLock lock(mu_);
     paused_ = !more && !wanted_ && !cancelled_;
     return !paused_;
@@ -199,8 +196,7 @@ class Attempt final : public WorkerAttempt,
 
   const std::string worker_;
   ChannelTie tie_;
-  v1::WorkerGenerateRequest request_;  // until Start
-  const std::int32_t number_;
+  std::int32_t number_ = 0;  // from Start on
 
   // gRPC's reactions only.
   std::shared_ptr<Reader> reader_;
@@ -220,8 +216,8 @@ class Watcher final : public StatusWatch,
                       public grpc::ClientReadReactor<v1::WatchStatusResponse>,
                       public std::enable_shared_from_this<Watcher> {
  public:
-  Watcher(std::shared_ptr<v1::WorkerService::Stub> stub,
-          std::function<void(WorkerStatus)> on_status, std::function<void(absl::Status)> on_end)
+  Watcher(std::shared_ptr<WorkerStub> stub, std::function<void(decision::WorkerStatus)> on_status,
+          std::function<void(absl::Status)> on_end)
       : tie_(std::move(stub)), on_status_(std::move(on_status)), on_end_(std::move(on_end)) {}
 
   void Start() {
@@ -255,7 +251,7 @@ class Watcher final : public StatusWatch,
   }
 
   ChannelTie tie_;
-  const std::function<void(WorkerStatus)> on_status_;
+  const std::function<void(decision::WorkerStatus)> on_status_;
   const std::function<void(absl::Status)> on_end_;
   const v1::WatchStatusRequest request_;
   v1::WatchStatusResponse response_;
@@ -267,21 +263,20 @@ class Watcher final : public StatusWatch,
 WorkerClient::WorkerClient(std::string address, const Clock& clock)
     : address_(std::move(address)),
       clock_(clock),
-      stub_(v1::WorkerService::NewStub(rpc::MakeChannel(address_))) {}
+      stub_(std::make_shared<WorkerStub>(rpc::MakeChannel(address_))) {}
 
 WorkerClient::~WorkerClient() = default;
 
 std::shared_ptr<WorkerAttempt> WorkerClient::Generate(
-    const v1::WorkerGenerateRequest& request, const CallContext& context,
-    std::shared_ptr<WorkerAttempt::Reader> reader) const {
-  return std::make_shared<Attempt>(address_, stub_, request, context, clock_, std::move(reader));
+    const CallContext& context, std::shared_ptr<WorkerAttempt::Reader> reader) const {
+  return std::make_shared<Attempt>(address_, stub_, context, clock_, std::move(reader));
 }
 
 void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
                                const CallContext& context,
                                std::function<void(CountResult)> on_done) const {
   struct Call {
-    explicit Call(std::shared_ptr<v1::WorkerService::Stub> stub) : tie(std::move(stub)) {}
+    explicit Call(std::shared_ptr<WorkerStub> stub) : tie(std::move(stub)) {}
     ChannelTie tie;
     v1::WorkerCountTokensRequest request;
     v1::WorkerCountTokensResponse response;
@@ -289,7 +284,7 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
   auto call = std::make_shared<Call>(stub_);
   call->request = request;
   Prepare(context, clock_, call->tie.context());
-  stub_->async()->CountTokens(
+  stub_->calls.async()->CountTokens(
       &call->tie.context(), &call->request, &call->response,
       [call, worker = address_, on_done = std::move(on_done)](const grpc::Status& status) {
         call->tie.LetGo();
@@ -301,11 +296,12 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
       });
 }
 
-std::shared_ptr<StatusWatch> WorkerClient::Watch(std::function<void(WorkerStatus)> on_status,
-                                                 std::function<void(absl::Status)> on_end) const {
+std::shared_ptr<StatusWatch> WorkerClient::Watch(
+    std::function<void(decision::WorkerStatus)> on_status,
+    std::function<void(absl::Status)> on_end) const {
   auto watcher = std::make_shared<Watcher>(stub_, std::move(on_status), std::move(on_end));
   watcher->Start();
   return watcher;
 }
 
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::fleet

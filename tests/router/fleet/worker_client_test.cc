@@ -1,4 +1,4 @@
-#include "router/worker_client.h"
+#include "router/fleet/worker_client.h"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::fleet {
 namespace {
 
 // Nobody listens there.
@@ -39,7 +39,7 @@ void DestroyWhileACallEnds(
 // gRPC aborts the process otherwise, soon after, if nothing else is left that uses it.
 TEST(WorkerClientTest, NoGrpcThreadLetsGoOfTheLastChannel) {
   DestroyWhileACallEnds([](const WorkerClient& client, std::function<void()> end) {
-    client.Watch([](WorkerStatus) {},
+    client.Watch([](decision::WorkerStatus) {},
                  [end = std::move(end)](const absl::Status& status) {
                    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
                    end();
@@ -54,16 +54,16 @@ TEST(WorkerClientTest, NoGrpcThreadLetsGoOfTheLastChannel) {
   DestroyWhileACallEnds([](const WorkerClient& client, std::function<void()> end) {
     struct Reader : WorkerAttempt::Reader {
       explicit Reader(std::function<void()> end) : end(std::move(end)) {}
-      bool OnEvent(v1::GenerateResponse) override { return true; }
+      bool OnMessage(v1::WorkerGenerateResponse) override { return true; }
       void OnEnd(const absl::Status& status) override {
         EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
         end();
       }
       const std::function<void()> end;
     };
-    client.Generate({}, {}, std::make_shared<Reader>(std::move(end)))->Start();
+    client.Generate({}, std::make_shared<Reader>(std::move(end)))->Start({});
   });
 }
 
 }  // namespace
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::fleet

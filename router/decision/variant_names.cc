@@ -1,9 +1,11 @@
-#include "router/variant_names.h"
+#include "router/decision/variant_names.h"
+
+#include <algorithm>
 
 #include "absl/strings/match.h"
 #include "common/strings.h"
 
-namespace thinkwire::router {
+namespace thinkwire::router::decision {
 namespace {
 
 struct Family {
@@ -37,11 +39,12 @@ const std::vector<Family>& Families() {
 
 }  // namespace
 
-std::vector<std::string> KnownAliases(std::string_view variant_name) {
+const std::vector<std::string>& KnownAliases(std::string_view variant_name) {
+  static const auto& none = *new std::vector<std::string>;
   for (const Family& family : Families()) {
     if (family.name == variant_name) return family.aliases;
   }
-  return {};
+  return none;
 }
 
 bool MatchesAlias(std::string_view name, std::string_view alias) {
@@ -50,6 +53,12 @@ bool MatchesAlias(std::string_view name, std::string_view alias) {
     return name.size() > alias.size() && absl::StartsWithIgnoreCase(View(name), View(alias));
   }
   return absl::EqualsIgnoreCase(View(name), View(alias));
+}
+
+bool HasAlias(const VariantConfig& variant, std::string_view name) {
+  const auto matches = [&](const std::string& alias) { return MatchesAlias(name, alias); };
+  return std::ranges::any_of(variant.aliases, matches) ||
+         std::ranges::any_of(KnownAliases(variant.name), matches);
 }
 
 std::string_view WhyAmbiguous(std::string_view name) {
@@ -63,4 +72,4 @@ std::string_view WhyAmbiguous(std::string_view name) {
   return "";
 }
 
-}  // namespace thinkwire::router
+}  // namespace thinkwire::router::decision

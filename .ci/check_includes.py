@@ -19,7 +19,22 @@ ROOMS = {
     "worker/step": [],
     "worker/kernels": ["worker/step"],
     "worker/kernels/cpu": ["worker/kernels", "worker/step"],
-    "worker/kernels/cuda": ["worker/kernels", "worker/step"],
+    "worker/kernels/cuda": ["worker/kernels", "worker/kernels/cuda/attention",
+                            "worker/kernels/cuda/device", "worker/kernels/cuda/linear",
+                            "worker/kernels/cuda/norm", "worker/kernels/cuda/sampling",
+                            "worker/kernels/cuda/stream", "worker/step"],
+    "worker/kernels/cuda/device": ["worker/kernels"],
+    "worker/kernels/cuda/norm": ["worker/kernels", "worker/kernels/cuda/device"],
+    "worker/kernels/cuda/stream": ["worker/kernels", "worker/kernels/cuda/device",
+                                   "worker/kernels/cuda/norm"],
+    "worker/kernels/cuda/attention": ["worker/kernels", "worker/kernels/cuda/device"],
+    "worker/kernels/cuda/linear": ["worker/kernels", "worker/kernels/cuda/attention/kv_block.cuh",
+                                   "worker/kernels/cuda/device", "worker/kernels/cuda/norm",
+                                   "worker/kernels/cuda/stream"],
+    "worker/kernels/cuda/peer": ["worker/kernels", "worker/kernels/cuda/device",
+                                 "worker/kernels/cuda/norm"],
+    "worker/kernels/cuda/sampling": ["worker/kernels", "worker/kernels/cuda/device",
+                                     "worker/step"],
     "worker/parallel": ["worker/kernels", "common"],
     "worker/engine": ["common", "worker/step"],
     "worker/text": ["common"],
@@ -40,19 +55,19 @@ EXTRA = {
     "router/query": ["protos"],
     "router/service": ["protos"],
     "router/fleet/worker_client": ["protos"],
-    "worker/kernels/devices_cuda": ["worker/kernels/cuda"],
+    "worker/kernels/devices_cuda": ["worker/kernels/cuda", "worker/kernels/cuda/device"],
     "worker/kernels/open_cpu_devices": ["worker/kernels/cpu"],
-    "worker/parallel/nccl_communicator": ["worker/kernels/cuda"],
+    "worker/parallel/nccl_communicator": ["worker/kernels/cuda/device",
+                                          "worker/kernels/cuda/peer"],
     "worker/main": list(ROOMS),
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")
-STANDARD_ONLY = ("worker/kernels", "worker/kernels/cpu", "worker/kernels/cuda", "worker/step")
+STANDARD_ONLY = tuple(r for r in ROOMS if r.startswith(("worker/kernels", "worker/step")))
 CUDA_PLACES = ("worker/kernels/cuda/", "worker/parallel/nccl_communicator.cc")
 CUDA = re.compile(r"^(cuda|cublas|nccl|cutlass|cute/|cooperative_groups|mma\.h)")
-NO_RPC = ("router/decision",
-          "worker/engine", "worker/text", "worker/model", "worker/kernels", "worker/parallel",
-          "worker/kernels/cpu", "worker/kernels/cuda", "worker/model/checkpoint",
-          "worker/model/layers", "worker/model/step", "worker/step")
+NO_RPC = STANDARD_ONLY + ("router/decision", "worker/engine", "worker/text", "worker/model",
+                          "worker/parallel", "worker/model/checkpoint", "worker/model/layers",
+                          "worker/model/step")
 RPC = re.compile(r"^(grpc|google/protobuf)")
 # Single files that know no gRPC, though their room does, so that another protocol can use them.
 NO_GRPC = ("router/generation", "router/generation_registry", "router/ledger", "router/query")

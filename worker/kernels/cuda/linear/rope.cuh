@@ -4,8 +4,9 @@
 
 #include <cstdint>
 
-#include "worker/kernels/backend.h"
 #include "worker/kernels/cuda/attention/kv_block.cuh"
+#include "worker/kernels/kv.h"
+#include "worker/kernels/tensor.h"
 
 // What follows the sums of a QKV product:
 //   v               = bf16(sum + bias)

@@ -5,9 +5,10 @@
 #include <optional>
 #include <utility>
 
-#include "worker/kernels/backend.h"
 #include "worker/kernels/cuda/device/cuda_check.h"
-#include "worker/kernels/cuda/token_ops.h"
+#include "worker/kernels/cuda/norm/rms_norm.h"
+#include "worker/kernels/norm.h"
+#include "worker/kernels/tensor.h"
 
 namespace thinkwire::worker::kernels {
 

@@ -3,10 +3,10 @@
 #include <cstdint>
 
 #include "worker/kernels/check.h"
-#include "worker/kernels/cuda/attention/rope.cuh"
 #include "worker/kernels/cuda/device/launch.cuh"
+#include "worker/kernels/cuda/linear/rope.cuh"
+#include "worker/kernels/cuda/linear/rope_write_kv.h"
 #include "worker/kernels/cuda/linear/row_order.h"
-#include "worker/kernels/cuda/token_ops.h"
 
 // rope.cuh's formula after a product that could not do it itself.
 //

@@ -1,38 +1,24 @@
 #include "worker/model/memory_budget.h"
 
 #include <algorithm>
-#include <memory>
+#include <limits>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "worker/model/counting_backend.h"
+#include "worker/model/count_rank.h"
+#include "worker/model/host_memory.h"
 #include "worker/model/layers/kv_cache.h"
-#include "worker/model/rank.h"
-#include "worker/model/step/result_queue.h"
-#include "worker/parallel/solo_communicator.h"
+#include "worker/model/layers/rank_shape.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
+constexpr std::int64_t kDefaultTokensASlot = 4096;
+
 std::string GiB(std::int64_t bytes) {
   return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
 }
-
-// Weights of which the sizes are known and nothing else.
-class SizesAlone final : public WeightSource {
- public:
-  HostSlice Slice(const TensorSpec& spec, const Region& region) const override {
-    HostSlice host;
-    host.slice = {.encoding = spec.encoding,
-                  .rows = region.rows,
-                  .cols = region.cols,
-                  .row_stride = region.cols};
-    return host;
-  }
-  std::uint64_t identity() const override { return 0; }
-  std::string stored_as() const override { return "sizes"; }
-};
 
 absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const step::Limits& limits,
                                                 const MemoryOffer& offer, KvCacheDemand demand) {
@@ -66,19 +52,25 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const ste
 
 }  // namespace
 
-RankMemory CountRank(const ModelPlan& plan, const RankShape& shape, const step::Limits& limits,
-                     const kernels::Capabilities& device) {
-  CountingBackend backend(device);
-  parallel::SoloCommunicator communicator(backend);
-  // As large as the table of rotations, and never read.
-  const auto floats = static_cast<std::size_t>(limits.max_model_len * plan.config.head_dim);
-  const auto rope = std::make_unique_for_overwrite<float[]>(floats);
-  const Rank rank(plan, shape, limits, SizesAlone(), {rope.get(), floats}, backend, communicator);
-  const ResultQueue results(limits, backend);
-  const bool is_host = device.kind == kernels::DeviceKind::kCpu;
-  const std::int64_t total = backend.device_bytes() + (is_host ? backend.host_bytes() : 0);
-  const std::int64_t weights = rank.model().bytes();
-  return {.weights = weights, .workspace = total - weights};
+absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand) {
+  const auto blocks_of = [&demand](std::int64_t tokens) {
+    return (tokens + demand.block_tokens - 1) / demand.block_tokens;
+  };
+  const std::int64_t most = demand.max_num_seqs * blocks_of(demand.max_model_len);
+  std::int64_t memory = demand.memory_bytes;
+  if (memory == 0) {
+    const std::int64_t tokens = std::min<std::int64_t>(demand.max_model_len, kDefaultTokensASlot);
+    const std::int64_t wanted = demand.max_num_seqs * blocks_of(tokens);
+    memory = std::min(wanted * demand.block_bytes, demand.available_bytes / 2);
+  }
+  const std::int64_t blocks = std::min(most, memory / demand.block_bytes);
+  if (blocks < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the KV cache's ", memory, " bytes hold no block of ", demand.block_tokens,
+                     " tokens, which needs ", demand.block_bytes, " bytes"));
+  }
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>(std::min(blocks, kMost));
 }
 
 absl::StatusOr<std::int32_t> ChooseBlocks(const ModelPlan& plan, const step::Limits& limits,

@@ -5,7 +5,6 @@
 #include "absl/status/statusor.h"
 #include "worker/kernels/device.h"
 #include "worker/model/checkpoint/model_plan.h"
-#include "worker/model/layers/rank_shape.h"
 #include "worker/step/limits.h"
 
 namespace thinkwire::worker::model {
@@ -20,16 +19,20 @@ struct MemoryOffer {
   kernels::Capabilities device;  // of each rank
 };
 
-// What one rank takes beside the KV cache, by what its parts ask for when they are built.
-struct RankMemory {
-  std::int64_t weights = 0;
-  std::int64_t workspace = 0;  // of steps, whatever they hold; host memory too where it is the same
+// What decides the number of blocks.
+struct KvCacheDemand {
+  std::int64_t memory_bytes = 0;     // over all ranks; 0: choose
+  std::int64_t block_bytes = 0;      // over all ranks
+  std::int64_t available_bytes = 0;  // what the machine can still give
+  std::int32_t block_tokens = 0;
+  std::int32_t max_num_seqs = 0;
+  std::int32_t max_model_len = 0;
 };
 
-// Counts a rank on a device of these capabilities. Reads no weights. `limits` without num_blocks.
-// What the communicator takes is not the rank's: it is taken before free memory is asked for.
-RankMemory CountRank(const ModelPlan& plan, const RankShape& shape, const step::Limits& limits,
-                     const kernels::Capabilities& device);
+// As many blocks as memory_bytes holds, but no more than all slots can fill. Where it is to be
+// chosen: what all slots need for 4,096 tokens each, at most half of what is available.
+// Fails: INVALID_ARGUMENT if not one block fits.
+absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand);
 
 // Blocks of the KV cache: on devices what weights, workspace and a fixed reserve (recorded steps,
 // the libraries' own memory) leave, in the host's memory what ChooseNumBlocks says of it.

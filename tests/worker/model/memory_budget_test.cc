@@ -3,16 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdint>
 #include <string>
-
-#include "tests/fakes/async_backend.h"
-#include "tests/worker/model/model_files.h"
-#include "worker/model/checkpoint/random_weights.h"
-#include "worker/model/layers/rope.h"
-#include "worker/model/rank.h"
-#include "worker/model/step/result_queue.h"
-#include "worker/parallel/solo_communicator.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -109,50 +100,46 @@ TEST(MemoryBudgetTest, TheHostGivesWhatIsAskedFor) {
   EXPECT_EQ(*blocks, 10);
 }
 
-// A CPU device that adds up what is allocated on it, weights apart.
-class AddingBackend final : public kernels::AsyncBackend {
- public:
-  AddingBackend() : AsyncBackend(1, false) {}
+KvCacheDemand Demand() {
+  KvCacheDemand demand;
+  demand.block_bytes = 1000;
+  demand.available_bytes = 1'000'000'000;
+  demand.block_tokens = 16;
+  demand.max_num_seqs = 4;
+  demand.max_model_len = 8192;
+  return demand;
+}
 
-  std::int64_t bytes() const { return bytes_; }
+TEST(ChooseNumBlocksTest, DefaultHoldsFourThousandTokensASlot) {
+  EXPECT_EQ(*ChooseNumBlocks(Demand()), 4 * 4096 / 16);
+}
 
-  kernels::Buffer Allocate(std::size_t bytes) override {
-    bytes_ += static_cast<std::int64_t>(bytes);
-    return AsyncBackend::Allocate(bytes);
-  }
-  kernels::Buffer AllocateHost(std::size_t bytes) override {
-    bytes_ += static_cast<std::int64_t>(bytes);
-    return AsyncBackend::AllocateHost(bytes);
-  }
+TEST(ChooseNumBlocksTest, DefaultTakesNoMoreThanTheLongestSequences) {
+  KvCacheDemand demand = Demand();
+  demand.max_model_len = 100;
+  EXPECT_EQ(*ChooseNumBlocks(demand), 4 * 7);
+}
 
- private:
-  std::int64_t bytes_ = 0;
-};
+TEST(ChooseNumBlocksTest, DefaultLeavesHalfOfTheMemory) {
+  KvCacheDemand demand = Demand();
+  demand.available_bytes = 100'000;
+  EXPECT_EQ(*ChooseNumBlocks(demand), 50);
+}
 
-// A model whose matrices fill the CPU's panels on one rank and on two, without biases, which the
-// CPU keeps elsewhere.
-TEST(MemoryBudgetTest, CountsWhatARankTakes) {
-  auto config = LoadModelConfig(ModelDir("llama"));
-  ASSERT_TRUE(config.ok()) << config.status();
-  config->intermediate_size = 128;
-  const ModelPlan plan = MakePlan(*config);
-  step::Limits limits = {.max_num_seqs = 4,
-                         .max_num_batched_tokens = 64,
-                         .max_model_len = 128,
-                         .block_tokens = 16,
-                         .max_in_flight = 2};
-  limits.vocab_size = static_cast<std::int32_t>(config->vocab_size);
-  for (const std::int32_t ranks : {1, 2}) {
-    const RankShape shape = ShapeOfRank(plan, 0, ranks);
-    AddingBackend backend;
-    parallel::SoloCommunicator communicator(backend);
-    const Rank rank(plan, shape, limits, RandomWeights(0),
-                    RopeTable(plan.config, limits.max_model_len), backend, communicator);
-    const ResultQueue results(limits, backend);
-    const RankMemory counted = CountRank(plan, shape, limits, backend.capabilities());
-    EXPECT_EQ(counted.weights, rank.model().bytes());
-    EXPECT_EQ(counted.workspace, backend.bytes());
-  }
+TEST(ChooseNumBlocksTest, GivenMemoryCountsWhateverIsAvailable) {
+  KvCacheDemand demand = Demand();
+  demand.available_bytes = 0;
+  demand.memory_bytes = 2'000'999;
+  EXPECT_EQ(*ChooseNumBlocks(demand), 2000);
+  demand.memory_bytes = 1'000'000'000'000;
+  EXPECT_EQ(*ChooseNumBlocks(demand), 4 * 8192 / 16);
+}
+
+TEST(ChooseNumBlocksTest, RefusesLessThanABlock) {
+  KvCacheDemand demand = Demand();
+  demand.memory_bytes = 999;
+  EXPECT_THAT(std::string(ChooseNumBlocks(demand).status().message()),
+              testing::HasSubstr("needs 1000 bytes"));
 }
 
 }  // namespace

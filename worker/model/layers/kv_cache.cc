@@ -1,43 +1,8 @@
 #include "worker/model/layers/kv_cache.h"
 
-#include <algorithm>
-#include <fstream>
-#include <limits>
-#include <string>
-
-#include "absl/strings/str_cat.h"
 #include "common/check.h"
 
 namespace thinkwire::worker::model {
-namespace {
-
-constexpr std::int64_t kDefaultTokensASlot = 4096;
-
-std::int64_t MemInfoAvailable() {
-  std::ifstream file("/proc/meminfo");
-  std::string key;
-  std::string unit;
-  std::int64_t kib = 0;
-  while (file >> key >> kib) {
-    if (key == "MemAvailable:") return kib * 1024;
-    std::getline(file, unit);
-  }
-  return 0;
-}
-
-// What the control group still allows; no limit reads as "max" and gives none here.
-std::int64_t ControlGroupAvailable() {
-  std::ifstream limit_file("/sys/fs/cgroup/memory.max");
-  std::ifstream used_file("/sys/fs/cgroup/memory.current");
-  std::int64_t limit = 0;
-  std::int64_t used = 0;
-  if (!(limit_file >> limit) || !(used_file >> used)) {
-    return std::numeric_limits<std::int64_t>::max();
-  }
-  return std::max<std::int64_t>(0, limit - used);
-}
-
-}  // namespace
 
 std::int64_t KvLayout::block_bytes() const {
   std::int64_t token_bytes = 0;
@@ -65,29 +30,6 @@ KvLayout KvLayoutOf(const ModelPlan& plan, const RankShape& shape, std::int32_t 
   layout.block_tokens = block_tokens;
   return layout;
 }
-
-absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand) {
-  const auto blocks_of = [&demand](std::int64_t tokens) {
-    return (tokens + demand.block_tokens - 1) / demand.block_tokens;
-  };
-  const std::int64_t most = demand.max_num_seqs * blocks_of(demand.max_model_len);
-  std::int64_t memory = demand.memory_bytes;
-  if (memory == 0) {
-    const std::int64_t tokens = std::min<std::int64_t>(demand.max_model_len, kDefaultTokensASlot);
-    const std::int64_t wanted = demand.max_num_seqs * blocks_of(tokens);
-    memory = std::min(wanted * demand.block_bytes, demand.available_bytes / 2);
-  }
-  const std::int64_t blocks = std::min(most, memory / demand.block_bytes);
-  if (blocks < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the KV cache's ", memory, " bytes hold no block of ", demand.block_tokens,
-                     " tokens, which needs ", demand.block_bytes, " bytes"));
-  }
-  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  return static_cast<std::int32_t>(std::min(blocks, kMost));
-}
-
-std::int64_t AvailableHostMemory() { return std::min(MemInfoAvailable(), ControlGroupAvailable()); }
 
 KvCache::KvCache(const KvLayout& layout, std::int32_t num_blocks, kernels::Backend& backend) {
   for (const std::vector<KvLayout::Plane>& planes : layout.layers) {

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "worker/kernels/backend.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/rank_shape.h"
@@ -26,24 +25,6 @@ struct KvLayout {
 
 KvLayout KvLayoutOf(const ModelPlan& plan, const RankShape& shape, std::int32_t block_tokens,
                     kernels::DType dtype);
-
-// What decides the number of blocks.
-struct KvCacheDemand {
-  std::int64_t memory_bytes = 0;     // over all ranks; 0: choose
-  std::int64_t block_bytes = 0;      // over all ranks
-  std::int64_t available_bytes = 0;  // what the machine can still give
-  std::int32_t block_tokens = 0;
-  std::int32_t max_num_seqs = 0;
-  std::int32_t max_model_len = 0;
-};
-
-// As many blocks as memory_bytes holds, but no more than all slots can fill. Where it is to be
-// chosen: what all slots need for 4,096 tokens each, at most half of what is available.
-// Fails: INVALID_ARGUMENT if not one block fits.
-absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand);
-
-// Bytes of host memory that may still be taken, by /proc/meminfo and the control group's limit.
-std::int64_t AvailableHostMemory();
 
 // What every layer keeps of its tokens on one rank. Owns: the planes' memory, allocated at once.
 class KvCache {

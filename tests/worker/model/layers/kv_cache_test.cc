@@ -1,6 +1,5 @@
 #include "worker/model/layers/kv_cache.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -9,48 +8,6 @@
 
 namespace thinkwire::worker::model {
 namespace {
-
-KvCacheDemand Demand() {
-  KvCacheDemand demand;
-  demand.block_bytes = 1000;
-  demand.available_bytes = 1'000'000'000;
-  demand.block_tokens = 16;
-  demand.max_num_seqs = 4;
-  demand.max_model_len = 8192;
-  return demand;
-}
-
-TEST(ChooseNumBlocksTest, DefaultHoldsFourThousandTokensASlot) {
-  EXPECT_EQ(*ChooseNumBlocks(Demand()), 4 * 4096 / 16);
-}
-
-TEST(ChooseNumBlocksTest, DefaultTakesNoMoreThanTheLongestSequences) {
-  KvCacheDemand demand = Demand();
-  demand.max_model_len = 100;
-  EXPECT_EQ(*ChooseNumBlocks(demand), 4 * 7);
-}
-
-TEST(ChooseNumBlocksTest, DefaultLeavesHalfOfTheMemory) {
-  KvCacheDemand demand = Demand();
-  demand.available_bytes = 100'000;
-  EXPECT_EQ(*ChooseNumBlocks(demand), 50);
-}
-
-TEST(ChooseNumBlocksTest, GivenMemoryCountsWhateverIsAvailable) {
-  KvCacheDemand demand = Demand();
-  demand.available_bytes = 0;
-  demand.memory_bytes = 2'000'999;
-  EXPECT_EQ(*ChooseNumBlocks(demand), 2000);
-  demand.memory_bytes = 1'000'000'000'000;
-  EXPECT_EQ(*ChooseNumBlocks(demand), 4 * 8192 / 16);
-}
-
-TEST(ChooseNumBlocksTest, RefusesLessThanABlock) {
-  KvCacheDemand demand = Demand();
-  demand.memory_bytes = 999;
-  EXPECT_THAT(std::string(ChooseNumBlocks(demand).status().message()),
-              testing::HasSubstr("needs 1000 bytes"));
-}
 
 TEST(KvLayoutTest, CountsEveryLayerAndPlane) {
   ModelConfig config;
@@ -83,8 +40,6 @@ TEST(KvCacheTest, APlaneIsAsWideAsItsLayoutSays) {
   EXPECT_EQ(cache.layer(1).planes[1].dim(1), 32 * 16);
   EXPECT_EQ(cache.layer(1).planes[1].dtype, kernels::DType::kBf16);
 }
-
-TEST(AvailableHostMemoryTest, IsPositive) { EXPECT_GT(AvailableHostMemory(), 0); }
 
 }  // namespace
 }  // namespace thinkwire::worker::model

@@ -6,17 +6,8 @@
 #include "worker/kernels/backend.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/layer_part.h"
-#include "worker/model/layers/load_weight.h"
-#include "worker/model/layers/scratch.h"
 
 namespace thinkwire::worker::model {
-
-// What parts are built from and stand on.
-struct PartPlace {
-  const LoadPlace& load;
-  const kernels::Tensor rope;  // as Backend::QkvRopeWriteKv wants it
-  Scratch& scratch;
-};
 
 // A part, with the norm that makes its input.
 struct NormedPart {

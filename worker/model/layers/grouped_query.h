@@ -6,7 +6,6 @@
 #include "worker/kernels/backend.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/activation.h"
-#include "worker/model/layers/build_layers.h"
 #include "worker/model/layers/layer_part.h"
 
 namespace thinkwire::worker::model {

@@ -3,8 +3,17 @@
 #include <cstdint>
 
 #include "worker/kernels/backend.h"
+#include "worker/model/layers/load_weight.h"
+#include "worker/model/layers/scratch.h"
 
 namespace thinkwire::worker::model {
+
+// What parts are built from and stand on.
+struct PartPlace {
+  const LoadPlace& load;
+  const kernels::Tensor rope;  // as Backend::QkvRopeWriteKv wants it
+  Scratch& scratch;
+};
 
 // One part of a layer, a rank's share of it: what is added to the residual stream is part(norm(x)),
 // summed over the ranks. Attention of one kind or another, a feed-forward of one kind or another.

@@ -8,34 +8,23 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_join.h"
+#include "common/json.h"
+#include "common/status.h"
 #include "worker/text/strings.h"
 
 namespace thinkwire::worker::text {
 namespace {
 
-using Json = nlohmann::json;
-
-// What went wrong, without nlohmann's "[json.exception.parse_error.101] ".
-std::string Reason(const Json::exception& error) {
-  const std::string_view what = error.what();
-  const size_t end = what.find("] ");
-  return std::string(end == std::string_view::npos ? what : what.substr(end + 2));
-}
-
 absl::StatusOr<std::string> ParseLine(const std::string& line) {
-  try {
-    const Json request = Json::parse(line);
-    if (!request.is_object()) {
-      return absl::InvalidArgumentError("is not a JSON object like {\"text\": \"…\"}");
-    }
-    const auto text = request.find("text");
-    if (text == request.end()) return absl::InvalidArgumentError("has no member \"text\"");
-    if (!text->is_string()) return absl::InvalidArgumentError("\"text\" is not a string");
-    return text->get<std::string>();
-  } catch (const Json::exception& error) {
-    // The parser refuses invalid UTF-8 and lone surrogates too.
-    return absl::InvalidArgumentError(Concat("is not JSON in UTF-8: ", Reason(error)));
+  // Invalid UTF-8 and lone surrogates are no JSON either.
+  ASSIGN_OR_RETURN(const nlohmann::json request, ParseJson(line, "holds no request"));
+  if (!request.is_object()) {
+    return absl::InvalidArgumentError("is not a JSON object like {\"text\": \"…\"}");
   }
+  const auto text = request.find("text");
+  if (text == request.end()) return absl::InvalidArgumentError("has no member \"text\"");
+  if (!text->is_string()) return absl::InvalidArgumentError("\"text\" is not a string");
+  return text->get<std::string>();
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 #include "worker/text/tokenizer.h"
 
-#include <fstream>
+#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/json.h"
 #include "common/status.h"
 #include "common/utf8.h"
 #include "worker/text/nfc.h"
@@ -16,31 +17,13 @@ namespace {
 // As in most English and code; only to reserve memory.
 constexpr size_t kBytesOfOneToken = 4;
 
-// The largest file of the family has 17 MB.
-constexpr std::uintmax_t kMaxFileBytes = std::uintmax_t{256} << 20;
-
-absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path) {
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) return absl::NotFoundError(Concat("cannot be read: ", error.message()));
-  if (size > kMaxFileBytes) {
-    return absl::InvalidArgumentError(Concat("has ", size, " bytes, more than ", kMaxFileBytes));
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::string text(size, '\0');
-  if (!file.read(text.data(), static_cast<std::streamsize>(size))) {
-    return absl::UnavailableError("cannot be read");
-  }
-  return text;
-}
-
 // The parsed file, its name before every error.
 template <typename Parse>
 auto ReadAndParse(const std::filesystem::path& path, Parse parse)
-    -> decltype(parse(std::string_view())) {
-  absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return Annotate(text.status(), path.string());
-  auto parsed = parse(*text);
+    -> decltype(parse(nlohmann::json())) {
+  // The largest file of the family has 17 MB, far below the default limit.
+  ASSIGN_OR_RETURN(const nlohmann::json root, ReadJsonFile(path));
+  auto parsed = parse(root);
   if (!parsed.ok()) return Annotate(parsed.status(), path.string());
   return parsed;
 }

@@ -243,17 +243,6 @@ absl::Status CheckDecoder(const Json& decoder) {
   return absl::OkStatus();
 }
 
-// nlohmann's parser tells where and why only by exception; none leaves this function.
-absl::StatusOr<Json> ParseObject(std::string_view text) {
-  try {
-    Json root = Json::parse(text);
-    if (!root.is_object()) return absl::InvalidArgumentError("is not a JSON object");
-    return root;
-  } catch (const Json::exception& error) {
-    return absl::InvalidArgumentError(Concat("is not JSON: ", error.what()));
-  }
-}
-
 absl::StatusOr<std::optional<std::string>> TokenContent(const Json& config, std::string_view key) {
   const Json& value = Member(config, key);
   if (value.is_null()) return std::nullopt;
@@ -264,8 +253,8 @@ absl::StatusOr<std::optional<std::string>> TokenContent(const Json& config, std:
 
 }  // namespace
 
-absl::StatusOr<TokenizerJson> ParseTokenizerJson(std::string_view text) {
-  ASSIGN_OR_RETURN(const Json root, ParseObject(text));
+absl::StatusOr<TokenizerJson> ParseTokenizerJson(const Json& root) {
+  if (!root.is_object()) return absl::InvalidArgumentError("not a JSON object");
   for (const std::string_view key : {"truncation", "padding"}) {
     if (!Member(root, key).is_null()) return Unsupported(key, "other than null");
   }
@@ -278,8 +267,8 @@ absl::StatusOr<TokenizerJson> ParseTokenizerJson(std::string_view text) {
   return out;
 }
 
-absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(std::string_view text) {
-  ASSIGN_OR_RETURN(const Json root, ParseObject(text));
+absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(const Json& root) {
+  if (!root.is_object()) return absl::InvalidArgumentError("not a JSON object");
   TokenizerConfigJson out;
   ASSIGN_OR_RETURN(out.bos_token, TokenContent(root, "bos_token"));
   ASSIGN_OR_RETURN(out.eos_token, TokenContent(root, "eos_token"));

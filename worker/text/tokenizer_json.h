@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -34,7 +34,7 @@ struct TokenizerJson {
 };
 
 // Fails: INVALID_ARGUMENT (damaged) or UNIMPLEMENTED (not supported), naming the key.
-absl::StatusOr<TokenizerJson> ParseTokenizerJson(std::string_view text);
+absl::StatusOr<TokenizerJson> ParseTokenizerJson(const nlohmann::json& root);
 
 // What we use of tokenizer_config.json: contents of tokens, nullopt where null or absent.
 struct TokenizerConfigJson {
@@ -43,6 +43,6 @@ struct TokenizerConfigJson {
 };
 
 // Fails: INVALID_ARGUMENT, naming the key.
-absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(std::string_view text);
+absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(const nlohmann::json& root);
 
 }  // namespace thinkwire::worker::text

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/json.h"
 #include "common/status.h"
-#include "worker/text/strings.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -32,17 +32,18 @@ absl::StatusOr<std::string> ParseLine(const std::string& line) {
 absl::Status RunTokenize(const Tokenizer& tokenizer, bool as_user_text, std::istream& in,
                          std::ostream& out) {
   std::string line;
-  for (int64_t number = 1; std::getline(in, line); ++number) {
+  for (std::int64_t number = 1; std::getline(in, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const absl::StatusOr<std::string> text = ParseLine(line);
     if (!text.ok()) {
       return absl::InvalidArgumentError(
-          Concat("line ", number, " ", std::string(text.status().message())));
+          absl::StrCat("line ", number, " ", std::string(text.status().message())));
     }
-    const std::vector<int32_t> ids =
+    const std::vector<std::int32_t> ids =
         as_user_text ? tokenizer.EncodeUserText(*text) : tokenizer.Encode(*text);
     out << "{\"ids\": [" << absl::StrJoin(ids, ", ") << "]}\n" << std::flush;
-    if (!out) return absl::UnavailableError(Concat("cannot write the answer to line ", number));
+    if (!out)
+      return absl::UnavailableError(absl::StrCat("cannot write the answer to line ", number));
   }
   if (in.bad()) return absl::UnavailableError("cannot read the input");
   return absl::OkStatus();

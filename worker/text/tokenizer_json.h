@@ -13,7 +13,7 @@
 namespace thinkwire::worker::text {
 
 // Ids stay below this: far above every vocabulary, low enough that tables over all ids are small.
-inline constexpr int32_t kMaxIds = 1 << 22;
+inline constexpr std::int32_t kMaxIds = 1 << 22;
 
 // What a Hugging Face tokenizer.json says, checked piece by piece but not yet against each other.
 //
@@ -28,9 +28,9 @@ struct TokenizerJson {
   std::vector<std::string> split_patterns;
   bool ignore_merges = false;
   std::optional<std::string> unk_token;
-  std::vector<std::pair<std::string, int32_t>> vocabulary;  // spelling, id
-  std::vector<std::pair<std::string, std::string>> merges;  // spellings, ascending rank
-  std::vector<AddedToken> added_tokens;                     // in the file's order
+  std::vector<std::pair<std::string, std::int32_t>> vocabulary;  // spelling, id
+  std::vector<std::pair<std::string, std::string>> merges;       // spellings, ascending rank
+  std::vector<AddedToken> added_tokens;                          // in the file's order
 };
 
 // Fails: INVALID_ARGUMENT (damaged) or UNIMPLEMENTED (not supported), naming the key.

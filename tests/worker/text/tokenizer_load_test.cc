@@ -36,7 +36,7 @@ TEST(TokenizerLoad, NeedsTheFile) {
 
 TEST(TokenizerLoad, RefusesEveryTruncation) {
   const std::string whole = TinyTokenizerJson().dump();
-  for (size_t size = 0; size < whole.size(); size += 37) {
+  for (std::size_t size = 0; size < whole.size(); size += 37) {
     EXPECT_EQ(LoadText(whole.substr(0, size)).status().code(), absl::StatusCode::kInvalidArgument);
   }
   EXPECT_TRUE(LoadText(whole).ok());

@@ -47,7 +47,8 @@ absl::StatusOr<Fault> ParseFault(std::string_view text) {
 RankFault::RankFault(const Fault& fault, int rank, kernels::Backend& backend)
     : fault_(fault), rank_(rank), backend_(backend) {
   if (fault_.kind != Fault::Kind::kDeviceError || fault_.rank != rank_) return;
-  CHECK(backend_.stream() != nullptr, "only a GPU's error is not the process's own");
+  CHECK(backend_.capabilities().kind == kernels::DeviceKind::kCuda,
+        "only a GPU's error is not the process's own");
   wild_ = backend_.Allocate(kRowBytes + sizeof(kWildRow));
   backend_.CopyToDevice(static_cast<std::byte*>(wild_.data()) + kRowBytes, &kWildRow,
                         sizeof(kWildRow));

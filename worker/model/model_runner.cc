@@ -112,11 +112,12 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
   devices.backends = kernels::OpenDevices(
       {options.device, options.tensor_parallel_size, options.cpu_threads}, &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
-  const std::int64_t head_dim = devices.backends.front()->only_head_dim();
+  const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  const std::int64_t head_dim = device.only_head_dim;
   if (head_dim != 0 && model.config.head_dim != head_dim) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("config.json: head_dim is ", model.config.head_dim, "; supported on ",
-                     devices.backends.front()->name(), ": ", head_dim));
+    return absl::InvalidArgumentError(absl::StrCat("config.json: head_dim is ",
+                                                   model.config.head_dim, "; supported on ",
+                                                   device.name, ": ", head_dim));
   }
   const RankShape shape = ShapeOfRank(model.config, 0, options.tensor_parallel_size);
   devices.communicators =
@@ -140,7 +141,8 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedMode
                                  .stamp_steps = options.stamp_steps,
                                  .fault = model.fault};
   kernels::Backend& device = *devices.backends.front();
-  if (model.fault.kind == Fault::Kind::kDeviceError && device.stream() == nullptr) {
+  if (model.fault.kind == Fault::Kind::kDeviceError &&
+      device.capabilities().kind != kernels::DeviceKind::kCuda) {
     return absl::InvalidArgumentError("the fault device_error needs a GPU");
   }
   ASSIGN_OR_RETURN(parts.limits.num_blocks,
@@ -149,9 +151,9 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedMode
                                  .utilization = options.gpu_memory_utilization,
                                  .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
                                  .ranks = options.tensor_parallel_size,
-                                 .dtype = device.activation_dtype()}));
-  parts.info =
-      Describe(parts.config, parts.limits, *source, device.name(), options.tensor_parallel_size);
+                                 .dtype = device.capabilities().activation}));
+  parts.info = Describe(parts.config, parts.limits, *source, device.capabilities().name,
+                        options.tensor_parallel_size);
   parts.devices = std::move(devices);
   return std::make_unique<ThreadedRunner>(std::move(parts), *source);
 }

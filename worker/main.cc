@@ -124,7 +124,6 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config) {
   out.served = {.name = ModelName(config),
                 .fingerprint = out.runner->info().fingerprint,
                 .limits = limits,
-                .end_of_sequence_ids = EndOfSequenceIds(out.runner->info(), *out.tokenizer),
                 .max_queue = config.max_queue};
   return out;
 }
@@ -156,10 +155,11 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
   serve::WorkerMetrics worker_metrics(metrics.registry());
   worker_metrics.SetLimits(config.max_queue, model.served.limits.max_num_seqs);
   serve::TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue), clock);
-  engine::Engine engine({.max_queue = config.max_queue,
-                         .end_of_sequence_ids = model.served.end_of_sequence_ids,
-                         .enable_prefix_caching = config.enable_prefix_caching},
-                        *model.runner, clock);
+  engine::Engine engine(
+      {.max_queue = config.max_queue,
+       .end_of_sequence_ids = EndOfSequenceIds(model.runner->info(), *model.tokenizer),
+       .enable_prefix_caching = config.enable_prefix_caching},
+      *model.runner, clock);
   serve::StatusBoard board(engine, model.served, worker_metrics, clock);
   const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
   serve::WorkerService service({.pool = pool,

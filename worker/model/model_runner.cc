@@ -119,14 +119,16 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
                      devices.backends.front()->name(), ": ", head_dim));
   }
   const RankShape shape = ShapeOfRank(model.config, 0, options.tensor_parallel_size);
-  devices.communicators =
-      parallel::OpenCommunicators(devices.backends,
+  const int ranks = options.tensor_parallel_size;
+  ASSIGN_OR_RETURN(const parallel::CommunicatorId id,
+                   parallel::MakeCommunicatorId(*devices.backends.front(), ranks));
+  ASSIGN_OR_RETURN(
+      devices.communicators,
+      parallel::OpenCommunicators(id, 0, ranks, devices.backends,
                                   {.max_tokens = model.limits.max_num_batched_tokens,
                                    .hidden = model.config.hidden_size,
                                    .max_rows = model.limits.max_num_seqs,
-                                   .vocab = shape.vocab * options.tensor_parallel_size},
-                                  &error);
-  if (devices.communicators.empty()) return absl::InvalidArgumentError(error);
+                                   .vocab = shape.vocab * options.tensor_parallel_size}));
   return devices;
 }
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/check.h"
 #include "tests/fakes/async_backend.h"
 #include "tests/fakes/async_communicator.h"
 #include "tests/worker/model/model_files.h"
@@ -41,6 +42,13 @@ ModelOptions Options(int ranks, int max_in_flight) {
   return options;
 }
 
+std::vector<std::unique_ptr<parallel::Communicator>> LocalCommunicators(int size) {
+  auto communicators =
+      parallel::OpenLocalCommunicators(std::make_shared<parallel::LocalGroup>(size), 0, size, size);
+  CHECK(communicators.ok(), "a whole group");
+  return *std::move(communicators);
+}
+
 // A model on asynchronous devices, which the test can look at while it runs.
 struct AsyncModel {
   std::vector<kernels::AsyncBackend*> devices;  // owned by the runner
@@ -50,7 +58,7 @@ struct AsyncModel {
 AsyncModel LoadAsync(const ModelOptions& options, bool gains_by_recording) {
   AsyncModel model;
   Devices devices;
-  auto communicators = parallel::MakeLocalCommunicators(options.tensor_parallel_size);
+  auto communicators = LocalCommunicators(options.tensor_parallel_size);
   for (auto& communicator : communicators) {
     auto device = std::make_unique<kernels::AsyncBackend>(1, gains_by_recording);
     model.devices.push_back(device.get());
@@ -221,7 +229,7 @@ TEST(ThreadedRunnerWarmUpTest, NoRankWaitsForAnotherBeforeAllHaveComputedAStep) 
   Devices devices;
   std::vector<const CountingBackend*> counting;
   std::atomic<bool> called = false;
-  for (auto& communicator : parallel::MakeLocalCommunicators(2)) {
+  for (auto& communicator : LocalCommunicators(2)) {
     auto device = std::make_unique<CountingBackend>();
     counting.push_back(device.get());
     auto async = std::make_unique<parallel::AsyncCommunicator>(std::move(communicator), *device);

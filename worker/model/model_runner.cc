@@ -12,8 +12,8 @@
 #include "worker/model/checkpoint/random_weights.h"
 #include "worker/model/fault.h"
 #include "worker/model/layers/rank_shape.h"
+#include "worker/model/leader_runner.h"
 #include "worker/model/memory_budget.h"
-#include "worker/model/threaded_runner.h"
 #include "worker/parallel/communicators.h"
 
 namespace thinkwire::worker::model {
@@ -132,44 +132,44 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
   return devices;
 }
 
-absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedModel model,
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
+                                                    std::unique_ptr<PlanChannel> plans,
+                                                    CheckedModel model,
                                                     const ModelOptions& options) {
   const std::unique_ptr<WeightSource> source = std::move(model.weights);
-  ThreadedRunner::Parts parts = {.config = std::move(model.config),
-                                 .info = {},
-                                 .limits = model.limits,
-                                 .devices = {},
-                                 .stamp_steps = options.stamp_steps,
-                                 .fault = model.fault};
+  LeaderRunner::Parts parts;
+  parts.ranks = {.config = std::move(model.config),
+                 .limits = model.limits,
+                 .stamp_steps = options.stamp_steps};
   kernels::Backend& device = *devices.backends.front();
-  if (model.fault.kind == Fault::Kind::kDeviceError && device.stream() == nullptr) {
-    return absl::InvalidArgumentError("the fault device_error needs a GPU");
-  }
-  ASSIGN_OR_RETURN(parts.limits.num_blocks,
-                   ChooseBlocks(parts.config, parts.limits,
+  ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
+                   ChooseBlocks(parts.ranks.config, parts.ranks.limits,
                                 {.device_bytes = device.FreeMemory(),
                                  .utilization = options.gpu_memory_utilization,
                                  .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
                                  .ranks = options.tensor_parallel_size,
                                  .dtype = device.activation_dtype()}));
-  parts.info =
-      Describe(parts.config, parts.limits, *source, device.name(), options.tensor_parallel_size);
+  parts.info = Describe(parts.ranks.config, parts.ranks.limits, *source, device.name(),
+                        options.tensor_parallel_size);
+  ASSIGN_OR_RETURN(parts.plans, WithFault(std::move(plans), model.fault, devices));
   parts.devices = std::move(devices);
-  return std::make_unique<ThreadedRunner>(std::move(parts), *source);
+  return WithFault(std::make_unique<LeaderRunner>(std::move(parts), *source), model.fault);
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options) {
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
   ASSIGN_OR_RETURN(Devices devices, Open(options, model));
-  return LoadOn(std::move(devices), std::move(model), options);
+  return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
 }
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans,
                                                        Devices devices) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
-  return LoadOn(std::move(devices), std::move(model), options);
+  return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
 }
 
 }  // namespace thinkwire::worker::model

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "worker/kernels/backend.h"
 #include "worker/parallel/communicator.h"
+#include "worker/parallel/step_channel.h"
 #include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
@@ -49,6 +50,9 @@ struct ModelInfo {
   std::string fingerprint;     // equal fingerprints give equal text
 };
 
+// Brings plans from whoever plans to every rank.
+using PlanChannel = parallel::StepChannel<step::Plan>;
+
 // A loaded model that computes steps: one thread a rank.
 class ModelRunner : public step::Runner {
  public:
@@ -59,9 +63,11 @@ class ModelRunner : public step::Runner {
   virtual std::vector<double> TakeStepGaps() = 0;
 };
 
-// Checks and loads the checkpoint and starts the rank threads.
+// Checks and loads the checkpoint and starts the rank threads, which take their plans from `plans`.
+// REQUIRES: a channel to tensor_parallel_size ranks.
 // Fails: one sentence that names the file, the key or tensor, and the limit.
-absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options);
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans);
 
 // What a model runs on: one of each a rank, in rank order.
 struct Devices {
@@ -71,6 +77,7 @@ struct Devices {
 
 // LoadModel on devices that are open. REQUIRES: tensor_parallel_size of each.
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans,
                                                        Devices devices);
 
 }  // namespace thinkwire::worker::model

@@ -1,5 +1,5 @@
 // A model on devices that work later than they are told to, against the same model on the CPU.
-#include "worker/model/threaded_runner.h"
+#include "worker/model/leader_runner.h"
 
 #include <gtest/gtest.h>
 
@@ -18,6 +18,7 @@
 #include "common/check.h"
 #include "tests/fakes/async_backend.h"
 #include "tests/fakes/async_communicator.h"
+#include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/step_driver.h"
 #include "worker/kernels/devices.h"
@@ -66,7 +67,7 @@ AsyncModel LoadAsync(const ModelOptions& options, bool gains_by_recording) {
         std::make_unique<parallel::AsyncCommunicator>(std::move(communicator), *device));
     devices.backends.push_back(std::move(device));
   }
-  auto runner = LoadModel(options, std::move(devices));
+  auto runner = LoadModel(options, LocalPlans(options), std::move(devices));
   EXPECT_TRUE(runner.ok()) << runner.status();
   if (runner.ok()) model.runner = *std::move(runner);
   return model;
@@ -194,7 +195,7 @@ class PausedCommunicator final : public parallel::Communicator {
   std::binary_semaphore leave_{0};
 };
 
-TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
+TEST(LeaderRunnerBeatsTest, ARankBeatsOnceALayer) {
   constexpr std::int32_t kLayers = 2;  // of the model
   const ModelOptions options = Options(1, 1);
   std::string error;
@@ -203,7 +204,7 @@ TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
   auto communicator = std::make_unique<PausedCommunicator>();
   PausedCommunicator& pause = *communicator;
   devices.communicators.push_back(std::move(communicator));
-  const auto runner = LoadModel(options, std::move(devices));
+  const auto runner = LoadModel(options, LocalPlans(options), std::move(devices));
   ASSERT_TRUE(runner.ok()) << runner.status();
   EXPECT_EQ((*runner)->beats(), (std::vector<step::RankBeat>{{.step = 0, .layer = 0}}));
   StepDriver driver(**runner);
@@ -224,7 +225,7 @@ TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
 }
 
 // What a device loads or makes at first use may wait for its peers, whose kernels may wait for it.
-TEST(ThreadedRunnerWarmUpTest, NoRankWaitsForAnotherBeforeAllHaveComputedAStep) {
+TEST(LeaderRunnerWarmUpTest, NoRankWaitsForAnotherBeforeAllHaveComputedAStep) {
   const ModelOptions options = Options(2, 1);
   Devices devices;
   std::vector<const CountingBackend*> counting;
@@ -240,19 +241,19 @@ TEST(ThreadedRunnerWarmUpTest, NoRankWaitsForAnotherBeforeAllHaveComputedAStep) 
         }));
     devices.backends.push_back(std::move(device));
   }
-  const auto runner = LoadModel(options, std::move(devices));
+  const auto runner = LoadModel(options, LocalPlans(options), std::move(devices));
   ASSERT_TRUE(runner.ok()) << runner.status();
   EXPECT_TRUE(called);  // before anything is recorded, and then in it
 }
 
-class ThreadedRunnerTest : public testing::TestWithParam<std::tuple<int, int, bool>> {
+class LeaderRunnerTest : public testing::TestWithParam<std::tuple<int, int, bool>> {
  protected:
   ModelOptions options() const { return Options(std::get<0>(GetParam()), std::get<1>(GetParam())); }
   bool records() const { return std::get<2>(GetParam()); }
 };
 
-TEST_P(ThreadedRunnerTest, AnAsynchronousDeviceGivesTheCpusBits) {
-  const auto cpu = LoadModel(options());
+TEST_P(LeaderRunnerTest, AnAsynchronousDeviceGivesTheCpusBits) {
+  const auto cpu = LoadModel(options(), LocalPlans(options()));
   ASSERT_TRUE(cpu.ok()) << cpu.status();
   const AsyncModel async = LoadAsync(options(), records());
   ASSERT_NE(async.runner, nullptr);
@@ -264,7 +265,7 @@ TEST_P(ThreadedRunnerTest, AnAsynchronousDeviceGivesTheCpusBits) {
   }
 }
 
-TEST_P(ThreadedRunnerTest, DeviceHasAllStepsInFlightBeforeTheFirstIsDone) {
+TEST_P(LeaderRunnerTest, DeviceHasAllStepsInFlightBeforeTheFirstIsDone) {
   const AsyncModel async = LoadAsync(options(), records());
   ASSERT_NE(async.runner, nullptr);
   const int depth = options().max_in_flight;
@@ -278,7 +279,7 @@ TEST_P(ThreadedRunnerTest, DeviceHasAllStepsInFlightBeforeTheFirstIsDone) {
   for (int i = 0; i < depth; ++i) EXPECT_EQ(driver.Collect().size(), 1U);
 }
 
-TEST_P(ThreadedRunnerTest, EndsWithStepsInFlight) {
+TEST_P(LeaderRunnerTest, EndsWithStepsInFlight) {
   AsyncModel async = LoadAsync(options(), records());
   ASSERT_NE(async.runner, nullptr);
   for (kernels::AsyncBackend* device : async.devices) device->Hold();
@@ -296,7 +297,7 @@ TEST_P(ThreadedRunnerTest, EndsWithStepsInFlight) {
   release.join();
 }
 
-TEST_P(ThreadedRunnerTest, StampsHowLongTheDeviceWaitsBetweenSteps) {
+TEST_P(LeaderRunnerTest, StampsHowLongTheDeviceWaitsBetweenSteps) {
   ModelOptions stamped = options();
   stamped.stamp_steps = true;
   const AsyncModel async = LoadAsync(stamped, records());
@@ -313,7 +314,7 @@ TEST_P(ThreadedRunnerTest, StampsHowLongTheDeviceWaitsBetweenSteps) {
   EXPECT_TRUE(async.runner->TakeStepGaps().empty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, ThreadedRunnerTest,
+INSTANTIATE_TEST_SUITE_P(Devices, LeaderRunnerTest,
                          testing::Combine(testing::Values(1, 2), testing::Values(1, 2),
                                           testing::Bool()),
                          [](const auto& info) {

@@ -16,6 +16,8 @@ ROOMS = {
     "router/client": ["router/policy.h", "protos", "common", "common/rpc"],
     "worker/step": [],
     "worker/kernels": ["worker/step"],
+    "worker/kernels/cpu": ["worker/kernels", "worker/step"],
+    "worker/kernels/cuda": ["worker/kernels", "worker/step"],
     "worker/parallel": ["worker/kernels", "common"],
     "worker/engine": ["common", "worker/step"],
     "worker/text": ["common"],
@@ -33,14 +35,18 @@ ROOMS = {
 EXTRA = {
     "router/service": ["protos"],
     "router/worker_client": ["protos"],
+    "worker/kernels/devices_cuda": ["worker/kernels/cuda"],
+    "worker/kernels/open_cpu_devices": ["worker/kernels/cpu"],
+    "worker/parallel/nccl_communicator": ["worker/kernels/cuda"],
     "worker/main": list(ROOMS),
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")
-STANDARD_ONLY = ("worker/kernels", "worker/step")
+STANDARD_ONLY = ("worker/kernels", "worker/kernels/cpu", "worker/kernels/cuda", "worker/step")
 CUDA_PLACES = ("worker/kernels/cuda/", "worker/parallel/nccl_communicator.cc")
 CUDA = re.compile(r"^(cuda|cublas|nccl|cutlass|cute/|cooperative_groups|mma\.h)")
 NO_RPC = ("worker/engine", "worker/text", "worker/model", "worker/kernels", "worker/parallel",
-          "worker/model/checkpoint", "worker/model/layers", "worker/model/step", "worker/step")
+          "worker/kernels/cpu", "worker/kernels/cuda", "worker/model/checkpoint",
+          "worker/model/layers", "worker/model/step", "worker/step")
 RPC = re.compile(r"^(grpc|google/protobuf)")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCES = {".h", ".cc", ".cu", ".cuh"}

@@ -1,6 +1,7 @@
 #include "router/variant_names.h"
 
 #include "absl/strings/match.h"
+#include "common/strings.h"
 
 namespace thinkwire::router {
 namespace {
@@ -33,8 +34,6 @@ const std::vector<Family>& Families() {
   };
   return families;
 }
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace
 

@@ -21,4 +21,17 @@ void SetDeadline(Clock::TimePoint deadline, const Clock& clock, grpc::ClientCont
   context.set_deadline(gpr_time_from_nanos(left.count(), GPR_TIMESPAN));
 }
 
+bool EndedByDeadline(std::optional<Clock::TimePoint> deadline, Clock::TimePoint arrival,
+                     Clock::TimePoint now) {
+  return deadline && now + DeadlineSlack(now - arrival) >= *deadline;
+}
+
+absl::Status CancelStatus(std::optional<Clock::TimePoint> deadline, Clock::TimePoint arrival,
+                          Clock::TimePoint now) {
+  if (EndedByDeadline(deadline, arrival, now)) {
+    return absl::DeadlineExceededError("the deadline has passed");
+  }
+  return absl::CancelledError("the client has cancelled");
+}
+
 }  // namespace thinkwire::rpc

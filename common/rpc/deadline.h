@@ -3,6 +3,7 @@
 #include <chrono>
 #include <optional>
 
+#include "absl/status/status.h"
 #include "common/clock.h"
 
 namespace grpc {
@@ -26,5 +27,14 @@ void SetDeadline(Clock::TimePoint deadline, const Clock& clock, grpc::ClientCont
 inline Clock::Duration DeadlineSlack(Clock::Duration elapsed) {
   return std::chrono::milliseconds(100) + elapsed / 100;
 }
+
+// Whether a call that arrived at `arrival` and was cancelled by `now` was ended by its deadline:
+// gRPC cancels such a call itself, and whichever was told first, it was the deadline.
+bool EndedByDeadline(std::optional<Clock::TimePoint> deadline, Clock::TimePoint arrival,
+                     Clock::TimePoint now);
+
+// What the client of such a call is told: DEADLINE_EXCEEDED by its deadline, else CANCELLED.
+absl::Status CancelStatus(std::optional<Clock::TimePoint> deadline, Clock::TimePoint arrival,
+                          Clock::TimePoint now);
 
 }  // namespace thinkwire::rpc

@@ -1,18 +1,11 @@
 #include "common/rpc/large_requests.h"
 
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/clock.h"
 #include "common/rpc/status_details.h"
 
 namespace thinkwire::rpc {
-namespace {
-
-constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
-
-}  // namespace
 
 LargeRequests::Share::Share(Share&& other) noexcept
     : owner_(std::exchange(other.owner_, nullptr)), bytes_(other.bytes_) {}
@@ -33,8 +26,7 @@ absl::StatusOr<LargeRequests::Share> LargeRequests::Admit(std::size_t bytes) {
   if ((bytes_ += bytes) <= max_bytes_) return share;
   return WithRetryAfter(Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_LARGE_REQUESTS",
                               absl::StrCat("the large requests in hand would take more than ",
-                                           max_bytes_, " bytes with this one of ", bytes)),
-                        kRetryAfter);
+                                           max_bytes_, " bytes with this one of ", bytes)));
 }
 
 }  // namespace thinkwire::rpc

@@ -17,6 +17,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "common/rpc/status_details.h"
+#include "common/utf8.h"
 
 namespace thinkwire::rpc {
 namespace {
@@ -183,33 +184,6 @@ grpc::ByteBuffer Serialize(const Message& message) {
       grpc::GenericSerialize<grpc::ProtoBufferWriter, Message>(message, &bytes, &own);
   CHECK(status.ok(), "a message of ours does not serialise");
   return bytes;
-}
-
-bool IsValidUtf8(std::string_view text) {
-  const auto* p = reinterpret_cast<const unsigned char*>(text.data());
-  const auto* end = p + text.size();
-  const auto continuation = [&](int offset, unsigned low = 0x80, unsigned high = 0xBF) {
-    return end - p > offset && p[offset] >= low && p[offset] <= high;
-  };
-  while (p < end) {
-    const unsigned lead = *p;
-    if (lead < 0x80) {
-      p += 1;
-    } else if (lead >= 0xC2 && lead <= 0xDF && continuation(1)) {
-      p += 2;
-    } else if (lead >= 0xE0 && lead <= 0xEF &&
-               continuation(1, lead == 0xE0 ? 0xA0 : 0x80, lead == 0xED ? 0x9F : 0xBF) &&
-               continuation(2)) {
-      p += 3;
-    } else if (lead >= 0xF0 && lead <= 0xF4 &&
-               continuation(1, lead == 0xF0 ? 0x90 : 0x80, lead == 0xF4 ? 0x8F : 0xBF) &&
-               continuation(2) && continuation(3)) {
-      p += 4;
-    } else {
-      return false;
-    }
-  }
-  return true;
 }
 
 }  // namespace thinkwire::rpc

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <string_view>
-
 #include "absl/status/status.h"
 
 namespace google::protobuf {
@@ -22,8 +20,5 @@ absl::Status ParseRequest(const grpc::ByteBuffer& bytes, google::protobuf::Messa
 
 // The message as bytes for a raw method's reply.
 grpc::ByteBuffer Serialize(const google::protobuf::Message& message);
-
-// Whether `text` is well-formed UTF-8 (no surrogates, nothing over-long, at most U+10FFFF).
-bool IsValidUtf8(std::string_view text);
 
 }  // namespace thinkwire::rpc

@@ -1,11 +1,12 @@
 #include "common/rpc/status_details.h"
 
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/rpc/proto_time.h"
+#include "common/strings.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -16,8 +17,6 @@ constexpr char kTypePrefix[] = "type.googleapis.com/";
 constexpr char kDomain[] = "thinkwire";
 constexpr std::size_t kMaxMessageBytes = 1024;
 constexpr std::size_t kMaxDetailBytes = 2048;
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 template <class Detail>
 std::string TypeUrl() {
@@ -84,10 +83,8 @@ absl::Status WithMetadata(absl::Status status, std::string_view key, std::string
 }
 
 absl::Status WithRetryAfter(absl::Status status, Clock::Duration delay) {
-  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(delay).count();
   google::rpc::RetryInfo retry;
-  retry.mutable_retry_delay()->set_seconds(nanos / 1'000'000'000);
-  retry.mutable_retry_delay()->set_nanos(static_cast<int>(nanos % 1'000'000'000));
+  SetDuration(delay, retry.mutable_retry_delay());
   Set(status, retry);
   return status;
 }
@@ -107,9 +104,7 @@ std::string ErrorMetadata(const absl::Status& status, std::string_view key) {
 std::optional<Clock::Duration> RetryAfter(const absl::Status& status) {
   const auto retry = Get<google::rpc::RetryInfo>(status);
   if (!retry) return std::nullopt;
-  return std::chrono::duration_cast<Clock::Duration>(
-      std::chrono::seconds(retry->retry_delay().seconds()) +
-      std::chrono::nanoseconds(retry->retry_delay().nanos()));
+  return ReadDuration(retry->retry_delay());
 }
 
 grpc::Status ToGrpc(const absl::Status& status) {

@@ -2,6 +2,7 @@
 
 #include <grpcpp/support/status.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,8 +28,11 @@ absl::Status UnimplementedField(std::string_view field);
 // `status`, which must be an error, with one more entry in its ErrorInfo's metadata.
 absl::Status WithMetadata(absl::Status status, std::string_view key, std::string_view value);
 
+// What a caller that meets a full queue, or no worker, should wait before it asks again.
+inline constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
+
 // `status`, which must be an error, with a RetryInfo: try again after `delay`.
-absl::Status WithRetryAfter(absl::Status status, Clock::Duration delay);
+absl::Status WithRetryAfter(absl::Status status, Clock::Duration delay = kRetryAfter);
 
 // What an error carries; empty where it does not.
 std::string ErrorReason(const absl::Status& status);

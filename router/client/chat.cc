@@ -28,8 +28,8 @@
 #include "common/log.h"
 #include "common/mutex.h"
 #include "common/rpc/channel.h"
-#include "common/rpc/request_parser.h"
 #include "common/rpc/status_details.h"
+#include "common/utf8.h"
 #include "router/client/chat_options.h"
 #include "router/client/chat_screen.h"
 #include "router/policy.h"
@@ -186,7 +186,7 @@ class Chat {
   // Asks one question and shows what comes. The exit code.
   int Ask(const std::string& question) {
     if (question.empty()) return Complain(kExitUsage, "there is no question");
-    if (!rpc::IsValidUtf8(question)) {
+    if (!IsValidUtf8(question)) {
       return Complain(kExitUsage, "the question is not valid UTF-8");
     }
     AddQuestion(question);

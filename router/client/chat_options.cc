@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/options.h"
-#include "common/rpc/request_parser.h"
 #include "common/status.h"
+#include "common/utf8.h"
 #include "router/policy.h"
 
 namespace thinkwire::router::client {
@@ -47,7 +47,7 @@ std::vector<Option> Options(ChatOptions& options) {
 
 absl::StatusOr<ChatOptions> ParseChatArguments(std::span<const char* const> arguments) {
   for (std::size_t i = 0; i < arguments.size(); ++i) {
-    if (!rpc::IsValidUtf8(arguments[i])) {
+    if (!IsValidUtf8(arguments[i])) {
       return absl::InvalidArgumentError(absl::StrCat("argument ", i + 1, " is not valid UTF-8"));
     }
   }

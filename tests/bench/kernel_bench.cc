@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "tests/bench/read_roof.h"
-#include "worker/kernels/cpu/convert.h"
+#include "worker/kernels/convert.h"
 #include "worker/kernels/cpu/cpu_backend.h"
 
 namespace thinkwire::worker::kernels {
@@ -43,7 +43,7 @@ class Weights {
     }
     for (int i = 0; i < kLayers; ++i) {
       Layer layer;
-      layer.qkv = Make(backend, kQkvRows, kHidden);
+      layer.qkv = Make(backend, kQkvRows, kHidden, LinearLayout::kQkv);
       layer.out = Make(backend, kHidden, kHidden);
       const std::vector<WeightSlice> gate_up(2, Slice(kFfn, kHidden));
       layer.gate_up = backend.MakeLinear(gate_up, {}, LinearLayout::kGateUp);
@@ -64,11 +64,16 @@ class Weights {
 
  private:
   WeightSlice Slice(std::int64_t rows, std::int64_t cols) const {
-    return {noise_.data(), DType::kBf16, rows, cols, cols};
+    return {.data = noise_.data(),
+            .encoding = Encoding::kBf16,
+            .rows = rows,
+            .cols = cols,
+            .row_stride = cols};
   }
-  std::unique_ptr<LinearWeight> Make(CpuBackend& backend, std::int64_t rows, std::int64_t cols) {
+  std::unique_ptr<LinearWeight> Make(CpuBackend& backend, std::int64_t rows, std::int64_t cols,
+                                     LinearLayout layout = LinearLayout::kPlain) {
     const std::vector<WeightSlice> parts = {Slice(rows, cols)};
-    return backend.MakeLinear(parts, {}, LinearLayout::kPlain);
+    return backend.MakeLinear(parts, {}, layout);
   }
 
   std::vector<std::uint16_t> noise_ = std::vector<std::uint16_t>(kVocab * kHidden);
@@ -150,7 +155,7 @@ int Main(int argc, char** argv) {
   }
   const double gb = static_cast<double>(bytes) / 1e9;
   const double flops = static_cast<double>(weights.layer_bytes()) * kPrefillTokens;
-  std::printf("%s, %d repetitions\n", backend.name().c_str(), repetitions);
+  std::printf("%s, %d repetitions\n", backend.capabilities().name.c_str(), repetitions);
   std::printf("plain read of %.2f GB:       %6.1f GB/s\n", gb, gb / Median(read));
   std::printf("linears of one decode step: %6.1f GB/s, %.1f ms, %.0f %% of the plain read\n",
               gb / Median(decode), Median(decode) * 1e3, Median(ratio) * 100);

@@ -18,9 +18,9 @@
 #include "absl/strings/str_split.h"
 #include "common/options.h"
 #include "common/status.h"
+#include "common/utf8.h"
 #include "tests/bench/statistics.h"
 #include "worker/text/tokenizer.h"
-#include "worker/text/utf8.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -79,7 +79,7 @@ absl::StatusOr<std::vector<std::string>> ReadDocuments(const std::string& path, 
   if (!file || text.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("cannot read ", path, ", or it is empty"));
   }
-  if (!worker::text::IsValidUtf8(text)) {
+  if (!IsValidUtf8(text)) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not UTF-8"));
   }
   std::vector<std::string> documents;

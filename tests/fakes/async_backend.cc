@@ -54,9 +54,19 @@ class AsyncBackend::DeviceReplay final : public Replay {
   const Ops ops_;
 };
 
+namespace {
+
+Capabilities AsyncOver(Capabilities device, bool gains_by_recording) {
+  device.name = "async over " + device.name;
+  device.gains_by_recording = gains_by_recording;
+  return device;
+}
+
+}  // namespace
+
 AsyncBackend::AsyncBackend(int num_threads, bool gains_by_recording)
-    : gains_by_recording_(gains_by_recording),
-      cpu_(num_threads),
+    : cpu_(num_threads),
+      capabilities_(AsyncOver(cpu_.capabilities(), gains_by_recording)),
       device_([this] { RunDevice(); }) {}
 
 AsyncBackend::~AsyncBackend() {

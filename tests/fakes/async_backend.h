@@ -5,7 +5,6 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -37,8 +36,7 @@ class AsyncBackend : public Backend {
   // Runs `op` on the device's thread after all that was given before, or records it.
   void Give(std::function<void()> op);
 
-  std::string name() const override { return "async over " + cpu_.name(); }
-  DType activation_dtype() const override { return cpu_.activation_dtype(); }
+  const Capabilities& capabilities() const override { return capabilities_; }
   Buffer Allocate(std::size_t bytes) override { return cpu_.Allocate(bytes); }
   Buffer AllocateHost(std::size_t bytes) override;
   std::int64_t FreeMemory() const override { return 0; }
@@ -49,8 +47,6 @@ class AsyncBackend : public Backend {
   std::unique_ptr<Fence> MakeFence() override;
   std::unique_ptr<Stamp> MakeStamp() override;
   std::unique_ptr<Replay> Record(std::function<void()> ops) override;
-  bool gains_by_recording() const override { return gains_by_recording_; }
-  void* stream() override { return nullptr; }
 
   std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
                                            std::span<const WeightSlice> bias,
@@ -90,8 +86,8 @@ class AsyncBackend : public Backend {
   void AwaitDone(std::uint64_t count);
   bool IsPinned(const void* host, std::size_t bytes) const;
 
-  const bool gains_by_recording_;
   CpuBackend cpu_;
+  const Capabilities capabilities_;
   std::vector<std::pair<const std::byte*, std::size_t>> pinned_;  // live as long as the backend
   Ops* recording_ = nullptr;                                      // in Record
 

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <limits>
 
-#include "worker/kernels/backend.h"
 #include "worker/kernels/host_device.h"
+#include "worker/step/sampling.h"
 
 // How a logit is adjusted before temperature and cuts, the same bits on every device. In this
 // order:

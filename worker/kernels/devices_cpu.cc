@@ -1,5 +1,5 @@
-#include "worker/kernels/cpu/open_cpu_devices.h"
 #include "worker/kernels/devices.h"
+#include "worker/kernels/open_cpu_devices.h"
 
 namespace thinkwire::worker::kernels {
 

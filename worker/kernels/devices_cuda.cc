@@ -1,9 +1,9 @@
 #include <algorithm>
 
-#include "worker/kernels/cpu/open_cpu_devices.h"
 #include "worker/kernels/cuda/cuda_backend.h"
 #include "worker/kernels/cuda/device/cuda_devices.h"
 #include "worker/kernels/devices.h"
+#include "worker/kernels/open_cpu_devices.h"
 
 namespace thinkwire::worker::kernels {
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "worker/kernels/backend.h"
+#include "worker/kernels/draw.h"
 #include "worker/kernels/host_device.h"
 
 namespace thinkwire::worker::kernels {

@@ -118,7 +118,8 @@ absl::StatusOr<std::unique_ptr<PlanChannel>> WithFault(std::unique_ptr<PlanChann
   std::unique_ptr<WildRead> wild_read;
   if (fault.kind == Fault::Kind::kDeviceError) {
     kernels::Backend& backend = *devices.backends.at(static_cast<std::size_t>(fault.rank));
-    if (backend.stream() == nullptr) {  // a CPU's error is the process's own
+    // A CPU's error is the process's own.
+    if (backend.capabilities().kind != kernels::DeviceKind::kCuda) {
       return absl::InvalidArgumentError("the fault device_error needs a GPU");
     }
     wild_read = std::make_unique<WildRead>(backend);

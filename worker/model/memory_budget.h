@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
-#include "worker/kernels/backend.h"
+#include "worker/kernels/tensor.h"
 #include "worker/model/checkpoint/model_config.h"
 #include "worker/step/runner.h"
 

@@ -112,11 +112,12 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
   devices.backends = kernels::OpenDevices(
       {options.device, options.tensor_parallel_size, options.cpu_threads}, &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
-  const std::int64_t head_dim = devices.backends.front()->only_head_dim();
+  const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  const std::int64_t head_dim = device.only_head_dim;
   if (head_dim != 0 && model.config.head_dim != head_dim) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("config.json: head_dim is ", model.config.head_dim, "; supported on ",
-                     devices.backends.front()->name(), ": ", head_dim));
+    return absl::InvalidArgumentError(absl::StrCat("config.json: head_dim is ",
+                                                   model.config.head_dim, "; supported on ",
+                                                   device.name, ": ", head_dim));
   }
   const RankShape shape = ShapeOfRank(model.config, 0, options.tensor_parallel_size);
   const int ranks = options.tensor_parallel_size;
@@ -148,8 +149,8 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
                                  .utilization = options.gpu_memory_utilization,
                                  .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
                                  .ranks = options.tensor_parallel_size,
-                                 .dtype = device.activation_dtype()}));
-  parts.info = Describe(parts.ranks.config, parts.ranks.limits, *source, device.name(),
+                                 .dtype = device.capabilities().activation}));
+  parts.info = Describe(parts.ranks.config, parts.ranks.limits, *source, device.capabilities().name,
                         options.tensor_parallel_size);
   ASSIGN_OR_RETURN(parts.plans, WithFault(std::move(plans), model.fault, devices));
   parts.devices = std::move(devices);

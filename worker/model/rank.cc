@@ -11,9 +11,9 @@ Rank::Rank(const ModelConfig& config, const RankShape& shape, const step::Limits
       backend_(backend),
       shape_(shape),
       weights_(LoadRankWeights(config, shape, source, backend)),
-      kv_cache_(
-          GroupedQueryKvLayout(config, shape, limits.block_tokens, backend.activation_dtype()),
-          limits.num_blocks, backend),
+      kv_cache_(GroupedQueryKvLayout(config, shape, limits.block_tokens,
+                                     backend.capabilities().activation),
+                limits.num_blocks, backend),
       batch_(limits, backend),
       sampler_(limits, backend),
       communicator_(communicator),
@@ -30,7 +30,7 @@ Rank::Rank(const ModelConfig& config, const RankShape& shape, const step::Limits
 Rank::~Rank() { backend_.Synchronize(); }
 
 void Rank::WarmUp() {
-  if (!backend_.gains_by_recording()) return;
+  if (!backend_.capabilities().gains_by_recording) return;
   communicator_.Mute();
   batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
   ComputeStep();
@@ -39,7 +39,7 @@ void Rank::WarmUp() {
 }
 
 void Rank::RecordDecodes() {
-  if (!backend_.gains_by_recording()) return;
+  if (!backend_.capabilities().gains_by_recording) return;
   if (communicator_.size() > 1) {  // what it makes at first use must not be made while recording
     batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
     ComputeStep();

@@ -36,7 +36,7 @@ struct CommunicatorLimits {
 
 // The id of a new group of `size` ranks on devices of this backend's kind. REQUIRES: size >= 1.
 // Fails: INTERNAL if NCCL finds no way (a network interface) to bring a group's GPUs together.
-absl::StatusOr<CommunicatorId> MakeCommunicatorId(kernels::Backend& backend, int size);
+absl::StatusOr<CommunicatorId> MakeCommunicatorId(const kernels::Backend& backend, int size);
 
 // Opens this process's ranks of the group `id`, which has `size` in all: backends[i] becomes rank
 // first_rank + i, and has the i-th communicator. Between GPUs it waits for the group's other ranks

@@ -6,13 +6,13 @@
 namespace thinkwire::worker::parallel {
 namespace {
 
-// Not for a lone rank: its backend's stream is not asked for, so that the backend stays free to
-// hold ops back.
-bool IsGpu(kernels::Backend& backend) { return backend.stream() != nullptr; }
+bool IsGpu(const kernels::Backend& backend) {
+  return backend.capabilities().kind == kernels::DeviceKind::kCuda;
+}
 
 }  // namespace
 
-absl::StatusOr<CommunicatorId> MakeCommunicatorId(kernels::Backend& backend, int size) {
+absl::StatusOr<CommunicatorId> MakeCommunicatorId(const kernels::Backend& backend, int size) {
   if (size > 1 && IsGpu(backend)) return MakeNcclId();
   return CommunicatorId{.local = std::make_shared<LocalGroup>(size)};
 }

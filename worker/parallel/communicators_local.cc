@@ -4,7 +4,7 @@
 
 namespace thinkwire::worker::parallel {
 
-absl::StatusOr<CommunicatorId> MakeCommunicatorId(kernels::Backend&, int size) {
+absl::StatusOr<CommunicatorId> MakeCommunicatorId(const kernels::Backend&, int size) {
   return CommunicatorId{.local = std::make_shared<LocalGroup>(size)};
 }
 

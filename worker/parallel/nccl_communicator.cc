@@ -324,7 +324,7 @@ absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> OpenNcclCommunicators
   for (const auto& backend : backends) {
     workspaces.push_back(backend->Allocate(workspace_bytes));
     pointers.push_back(workspaces.back().data());
-    streams.push_back(static_cast<cudaStream_t>(backend->stream()));
+    streams.push_back(static_cast<cudaStream_t>(backend->ShareStream()));
     backend->Synchronize();
   }
   Connector connector(id, first_rank, size, streams, std::move(pointers));

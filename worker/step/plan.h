@@ -21,12 +21,14 @@ struct Row {
   std::int32_t first_position = 0;
   std::int32_t count = 1;         // input tokens, >= 1; 1 with kLastDrawn
   std::int32_t first_id = 0;      // index into Plan::input_ids, or kLastDrawn
-  std::int32_t draws = 0;         // 1: the token that follows the last input token is drawn
-  bool logprob = false;           // report the drawn token's log probability
+  std::int32_t draws = 0;         // [0, count]: a token is drawn after each of the last `draws`
+                                  // inputs, from the logits of that input
+  bool logprob = false;           // report the drawn tokens' log probabilities
   std::int32_t alternatives = 0;  // and those of so many most probable ids, <= kMaxAlternatives
-  bool adjusted = false;          // draw from logits that the slot's params adjust
-  // Phase of the token to draw, as far as the host knows. Where it says kReasoning and the last
-  // input token is the slot's think_end_id, the runner draws with the answer's parameters.
+  bool adjusted = false;          // draw from logits that the slot's params adjust; draws <= 1 then
+  // Phase of the first token to draw, as far as the host knows. Where it says kReasoning and one of
+  // the last `draws` inputs is the slot's think_end_id, the runner draws the token after that input
+  // and all later ones of the row with the answer's parameters.
   Phase phase = Phase::kReasoning;
 };
 

@@ -18,9 +18,12 @@ struct Alternative {
 struct RowResult {
   std::int32_t slot = 0;
   std::int32_t first_id = 0;  // index into Result::ids and ::logprobs
-  std::int32_t num_ids = 0;   // 1 today; 0..k once drafts are verified
-  bool not_finite = false;    // the logits held a NaN or infinity: the ids mean nothing
-  // Into Result::alternatives: as many as the row asked for.
+  // The first of the row's draws, in the order of the inputs that they follow: [0, draws]. A model
+  // gives all of them. A runner that verifies drafts gives those that stand: it leaves out what was
+  // drawn after an input that is not the token drawn before it.
+  std::int32_t num_ids = 0;
+  bool not_finite = false;  // the logits held a NaN or infinity: the ids mean nothing
+  // Into Result::alternatives: as many as the row asked for, for each of its ids.
   std::int32_t first_alternative = 0;
 };
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "worker/text/utf8.h"
+#include "common/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "absl/status/statusor.h"
 #include "common/check.h"
+#include "common/utf8.h"
 #include "worker/text/regex_splitter.h"
-#include "worker/text/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

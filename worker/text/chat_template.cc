@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "common/status.h"
+#include "common/utf8.h"
 #include "worker/text/strings.h"
-#include "worker/text/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "worker/text/utf8.h"
+#include "common/utf8.h"
 
 namespace thinkwire::worker::text {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "common/check.h"
-#include "worker/text/utf8.h"
+#include "common/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

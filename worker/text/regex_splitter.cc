@@ -9,9 +9,9 @@
 
 #include "common/check.h"
 #include "common/status.h"
+#include "common/utf8.h"
 #include "worker/text/split_pattern.h"
 #include "worker/text/strings.h"
-#include "worker/text/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <concepts>
-#include <cstddef>
-#include <functional>
 #include <string>
 #include <string_view>
 
@@ -21,12 +19,5 @@ std::string Concat(const auto&... parts) {
   (AppendPart(parts, &out), ...);
   return out;
 }
-
-// Hash of any string type, so that maps with std::string keys are searched by std::string_view
-// (with std::equal_to<>).
-struct StringHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
 
 }  // namespace thinkwire::worker::text

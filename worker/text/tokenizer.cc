@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "common/status.h"
+#include "common/utf8.h"
 #include "worker/text/nfc.h"
 #include "worker/text/strings.h"
 #include "worker/text/tokenizer_json.h"
 #include "worker/text/tokenizer_parts.h"
-#include "worker/text/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

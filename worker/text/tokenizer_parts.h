@@ -9,12 +9,12 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "common/strings.h"
 #include "worker/text/added_token_matcher.h"
 #include "worker/text/byte_pair_encoder.h"
 #include "worker/text/piece_cache.h"
 #include "worker/text/piece_table.h"
 #include "worker/text/splitter.h"
-#include "worker/text/strings.h"
 #include "worker/text/tokenizer.h"
 #include "worker/text/tokenizer_json.h"
 

@@ -102,18 +102,5 @@ TEST(ParseRequest, RefusesUnknownEnumValues) {
             "value 7 of prompt.chat.messages[0].role is not known to this server");
 }
 
-TEST(IsValidUtf8, AgreesWithTheStandardAtItsEdges) {
-  for (const char* good : {"", "a", "\x7f", "\u0080", "\u07ff", "\u0800", "\ud7ff", "\ue000",
-                           "\uffff", "\U00010000", "\U0010FFFF"}) {
-    EXPECT_TRUE(IsValidUtf8(good)) << good;
-  }
-  for (const char* bad :
-       {"\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf",
-        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "a\xff"}) {
-    EXPECT_FALSE(IsValidUtf8(bad)) << bad;
-  }
-  EXPECT_TRUE(IsValidUtf8(std::string_view("\0", 1)));
-}
-
 }  // namespace
 }  // namespace thinkwire::rpc

@@ -30,7 +30,7 @@ class Layer {
     bias_ = RandomFloats(rows, 12);
     const std::vector<WeightSlice> parts = {SliceOf(weights_, rows, kHidden)};
     const std::vector<WeightSlice> bias = {SliceOf(bias_, rows, 1)};
-    qkv_ = backend.MakeLinear(parts, bias, LinearLayout::kPlain);
+    qkv_ = backend.MakeLinear(parts, bias, LinearLayout::kQkv);
     for (std::int64_t p = 0; p < kMaxPositions; ++p) {
       for (int part = 0; part < 2; ++part) {
         for (std::int64_t i = 0; i < heads.dim / 2; ++i) {
@@ -145,8 +145,8 @@ class Layer {
   KvLayer View() {
     const auto blocks = static_cast<std::int64_t>(block_tables_.size());
     const std::int64_t floats = static_cast<std::int64_t>(keys_.size()) / blocks;
-    return {.keys = MakeTensor(keys_.data(), DType::kF32, blocks, floats),
-            .values = MakeTensor(values_.data(), DType::kF32, blocks, floats),
+    return {.planes = {MakeTensor(keys_.data(), DType::kF32, blocks, floats),
+                       MakeTensor(values_.data(), DType::kF32, blocks, floats)},
             .num_kv_heads = static_cast<std::int32_t>(heads_.kv),
             .block_tokens = block_tokens_,
             .head_dim = static_cast<std::int32_t>(heads_.dim)};

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "tests/worker/kernels/op_testing.h"
-#include "worker/kernels/cpu/convert.h"
+#include "worker/kernels/convert.h"
 #include "worker/kernels/devices.h"
 
 namespace thinkwire::worker::kernels {
@@ -17,8 +17,8 @@ TEST(OpenDevices, OpensOneBackendARank) {
     const auto backends = OpenDevices({.device = device, .ranks = 3, .cpu_threads = 4}, &error);
     ASSERT_EQ(backends.size(), 3U);
     EXPECT_EQ(error, "");
-    EXPECT_NE(backends[0]->name().find("2 threads"), std::string::npos);
-    EXPECT_NE(backends[2]->name().find("1 thread"), std::string::npos);
+    EXPECT_NE(backends[0]->capabilities().name.find("2 threads"), std::string::npos);
+    EXPECT_NE(backends[2]->capabilities().name.find("1 thread"), std::string::npos);
   }
 }
 

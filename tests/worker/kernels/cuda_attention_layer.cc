@@ -189,8 +189,8 @@ std::vector<std::uint16_t> CudaAttentionLayer::Step(const std::vector<StepRows>&
   const std::int64_t block_elements =
       std::int64_t{shape_.kv_heads} * shape_.block_tokens * kHeadDim;
   const KvLayer kv = {
-      .keys = MakeTensor(keys_.data(), DType::kBf16, num_blocks_, block_elements),
-      .values = MakeTensor(values_.data(), DType::kBf16, num_blocks_, block_elements),
+      .planes = {MakeTensor(keys_.data(), DType::kBf16, num_blocks_, block_elements),
+                 MakeTensor(values_.data(), DType::kBf16, num_blocks_, block_elements)},
       .num_kv_heads = shape_.kv_heads,
       .block_tokens = shape_.block_tokens,
       .head_dim = kHeadDim};

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "tests/worker/kernels/op_testing.h"
-#include "worker/kernels/cpu/convert.h"
+#include "worker/kernels/convert.h"
 #include "worker/kernels/cuda/attention/kv_block.cuh"
 #include "worker/kernels/cuda/device/cuda_devices.h"
 
@@ -108,7 +108,8 @@ constexpr LinearShape kLinearShapes[] = {{8, 8},      {17, 72},     {256, 1536},
                                          {2112, 264}, {4616, 1672}, {4096, 2312}, {8470, 1096}};
 
 TEST_F(CudaBackendTest, IsExactOnThisDevice) {
-  EXPECT_EQ(cuda_->name().find("inexact"), std::string::npos) << cuda_->name();
+  EXPECT_EQ(cuda_->capabilities().name.find("inexact"), std::string::npos)
+      << cuda_->capabilities().name;
 }
 
 TEST_F(CudaBackendTest, LinearsOfAnyNumberOfTokensAgreeWithTheCpuAndEachOther) {
@@ -236,9 +237,9 @@ TEST_F(CudaBackendTest, ANormOnTheWayToAProductChangesNoBit) {
   for (const LinearShape& s : shapes) {
     const auto w = RandomBf16Floats(s.rows * s.columns, 1, 0.02F);
     const WeightSlice slice = SliceOf(w, s.rows, s.columns);
-    const WeightSlice halves[] = {
-        {w.data(), DType::kF32, s.rows / 2, s.columns, s.columns},
-        {w.data() + s.rows / 2 * s.columns, DType::kF32, s.rows / 2, s.columns, s.columns}};
+    WeightSlice halves[] = {slice, slice};
+    halves[1].data = w.data() + s.rows / 2 * s.columns;
+    halves[0].rows = halves[1].rows = s.rows / 2;
     const auto head = cuda_->MakeLinear({&slice, 1}, {}, LinearLayout::kPlain);
     const auto gate_up = cuda_->MakeLinear(halves, {}, LinearLayout::kGateUp);
     const auto scale = RandomBf16Floats(s.columns, 2);
@@ -385,7 +386,7 @@ TEST_F(CudaBackendTest, QkvRopeWriteKvAgreesWithTheCpuAndItself) {
         Bf16(std::vector<float>(x.begin(), x.begin() + tokens * kHidden), tokens, kHidden);
     const OnDevice q = Poisoned(DType::kBf16, tokens, kHeads * kDim);
     cuda_->QkvRopeWriteKv(in.tensor, *gpu_weight, gpu_rope.tensor, view,
-                          {keys.tensor, values.tensor, kKvHeads, kBlock, kDim}, q.tensor);
+                          {{keys.tensor, values.tensor}, kKvHeads, kBlock, kDim}, q.tensor);
     const auto got_q = Download(q);
     const auto got_keys = Download(keys);
     const auto got_values = Download(values);
@@ -401,7 +402,8 @@ TEST_F(CudaBackendTest, QkvRopeWriteKvAgreesWithTheCpuAndItself) {
     cpu_view.seq_slot = slots.data();
     cpu_view.block_tables = tables.data();
     cpu_.QkvRopeWriteKv(cpu_x.tensor, *cpu_weight, cpu_rope.tensor, cpu_view,
-                        {cpu_keys.tensor, cpu_values.tensor, kKvHeads, kBlock, kDim}, cpu_q.tensor);
+                        {{cpu_keys.tensor, cpu_values.tensor}, kKvHeads, kBlock, kDim},
+                        cpu_q.tensor);
     std::vector<float> token_keys;
     for (int t = 0; t < tokens; ++t) {
       if (seqs[static_cast<std::size_t>(t)] < 0) continue;

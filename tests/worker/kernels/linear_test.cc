@@ -18,20 +18,16 @@ const Shape kShapes[] = {{1, 1, 1},   {1, 32, 8},   {2, 31, 7},    {3, 33, 9},  
 
 struct Linears {
   std::vector<float> weights;
-  std::vector<float> bias;
   std::vector<float> x;
 
   explicit Linears(const Shape& s)
-      : weights(RandomBf16Floats(s.out * s.in, 1)),
-        bias(RandomFloats(s.out, 2)),
-        x(RandomFloats(s.tokens * s.in, 3)) {}
+      : weights(RandomBf16Floats(s.out * s.in, 1)), x(RandomFloats(s.tokens * s.in, 3)) {}
 };
 
 std::vector<float> RunLinear(CpuBackend& backend, const Shape& s, const Linears& l,
                              std::int64_t first, std::int64_t tokens) {
   const std::vector<WeightSlice> parts = {SliceOf(l.weights, s.out, s.in)};
-  const std::vector<WeightSlice> bias = {SliceOf(l.bias, s.out, 1)};
-  const auto weight = backend.MakeLinear(parts, bias, LinearLayout::kPlain);
+  const auto weight = backend.MakeLinear(parts, {}, LinearLayout::kPlain);
   const F32 x({tokens, s.in}, DType::kF32,
               {l.x.begin() + first * s.in, l.x.begin() + (first + tokens) * s.in});
   F32 out({tokens, s.out}, DType::kF32);
@@ -46,8 +42,8 @@ TEST(Linear, EqualsDoublePrecision) {
     const std::vector<float> out = RunLinear(backend, s, l, 0, s.tokens);
     for (std::int64_t t = 0; t < s.tokens; ++t) {
       for (std::int64_t o = 0; o < s.out; ++o) {
-        double sum = l.bias[static_cast<std::size_t>(o)];
-        double magnitude = std::fabs(sum);
+        double sum = 0;
+        double magnitude = 0;
         for (std::int64_t i = 0; i < s.in; ++i) {
           const double product = static_cast<double>(l.x[static_cast<std::size_t>(t * s.in + i)]) *
                                  l.weights[static_cast<std::size_t>(o * s.in + i)];
@@ -97,8 +93,16 @@ TEST(Linear, StacksPartsOfAnyTypeAndStride) {
   const std::vector<float> values = RandomBf16Floats(9 * 50, 4);
   const std::vector<std::uint16_t> bf16 = ToBf16(values);
   // Columns 10 .. 49 of a matrix of 50: bf16 rows 0-4, then f32 rows 5-8.
-  const std::vector<WeightSlice> parts = {{bf16.data() + 10, DType::kBf16, 5, in, 50},
-                                          {values.data() + 5 * 50 + 10, DType::kF32, 4, in, 50}};
+  const std::vector<WeightSlice> parts = {{.data = bf16.data() + 10,
+                                           .encoding = Encoding::kBf16,
+                                           .rows = 5,
+                                           .cols = in,
+                                           .row_stride = 50},
+                                          {.data = values.data() + 5 * 50 + 10,
+                                           .encoding = Encoding::kF32,
+                                           .rows = 4,
+                                           .cols = in,
+                                           .row_stride = 50}};
   const auto weight = backend.MakeLinear(parts, {}, LinearLayout::kPlain);
   EXPECT_EQ(weight->out_features(), 9);
   EXPECT_EQ(weight->in_features(), in);
@@ -112,6 +116,16 @@ TEST(Linear, StacksPartsOfAnyTypeAndStride) {
       EXPECT_EQ(out[i * 9 + o], values[static_cast<std::size_t>(o * 50 + 10 + i)]);
     }
   }
+}
+
+TEST(LinearDeathTest, ABiasIsForQkvAlone) {
+  const std::vector<float> values(64, 1.0F);
+  const std::vector<WeightSlice> parts = {SliceOf(values, 8, 4), SliceOf(values, 8, 4)};
+  const std::vector<WeightSlice> bias = {SliceOf(values, 16, 1)};
+  for (const LinearLayout layout : {LinearLayout::kPlain, LinearLayout::kGateUp}) {
+    EXPECT_DEATH(CpuBackend(1).MakeLinear(parts, bias, layout), "only a QKV weight has a bias");
+  }
+  EXPECT_EQ(CpuBackend(1).MakeLinear(parts, bias, LinearLayout::kQkv)->out_features(), 16);
 }
 
 std::vector<float> RunSwiGlu(CpuBackend& backend, const Shape& s, const Linears& l) {

@@ -1,6 +1,6 @@
 #include "tests/worker/kernels/op_testing.h"
 
-#include "worker/kernels/cpu/convert.h"
+#include "worker/kernels/convert.h"
 
 namespace thinkwire::worker::kernels {
 

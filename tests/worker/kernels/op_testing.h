@@ -58,7 +58,8 @@ std::vector<float> RandomBf16Floats(std::int64_t n, std::uint32_t seed, float sc
 std::vector<std::uint16_t> ToBf16(const std::vector<float>& x);
 
 inline WeightSlice SliceOf(const std::vector<float>& x, std::int64_t rows, std::int64_t cols) {
-  return {x.data(), DType::kF32, rows, cols, cols};
+  return {
+      .data = x.data(), .encoding = Encoding::kF32, .rows = rows, .cols = cols, .row_stride = cols};
 }
 
 // One of each instruction set that this machine has, with one to four threads.

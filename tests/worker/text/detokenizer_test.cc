@@ -4,8 +4,8 @@
 
 #include <random>
 
+#include "common/utf8.h"
 #include "tests/worker/text/test_tokenizer.h"
-#include "worker/text/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

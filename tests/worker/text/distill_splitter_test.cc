@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "common/utf8.h"
 #include "worker/text/regex_splitter.h"
-#include "worker/text/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

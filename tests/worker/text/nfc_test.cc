@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "worker/text/utf8.h"
+#include "common/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

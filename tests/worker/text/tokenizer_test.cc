@@ -6,8 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "common/utf8.h"
 #include "tests/worker/text/test_tokenizer.h"
-#include "worker/text/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {

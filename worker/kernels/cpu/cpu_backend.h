@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "worker/kernels/backend.h"
@@ -21,8 +20,7 @@ class CpuBackend final : public Backend {
   // REQUIRES: num_threads >= 1, IsSupported(isa).
   explicit CpuBackend(int num_threads, Isa isa = BestIsa());
 
-  std::string name() const override;
-  DType activation_dtype() const override { return DType::kF32; }
+  const Capabilities& capabilities() const override { return capabilities_; }
 
   Buffer Allocate(std::size_t bytes) override;
   Buffer AllocateHost(std::size_t bytes) override { return Allocate(bytes); }
@@ -34,8 +32,6 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Fence> MakeFence() override;
   std::unique_ptr<Stamp> MakeStamp() override;
   std::unique_ptr<Replay> Record(std::function<void()> ops) override;
-  bool gains_by_recording() const override { return false; }
-  void* stream() override { return nullptr; }
 
   std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
                                            std::span<const WeightSlice> bias,
@@ -75,12 +71,12 @@ class CpuBackend final : public Backend {
     std::int64_t stride;
   };
   PaddedRows Pad(const Tensor& x, const CpuLinearWeight& weight);
-  // out [T, out_stride] = x W^T + bias for a kPlain weight.
-  void ApplyPlain(const Tensor& x, const CpuLinearWeight& weight, float* out,
-                  std::int64_t out_stride);
+  // out [T, out] = x W^T + bias for a kPlain or kQkv weight.
+  void ApplyRows(const Tensor& x, const CpuLinearWeight& weight, float* out);
 
   const RowKernels& rows_;
   ThreadPool pool_;
+  const Capabilities capabilities_;
   std::vector<float> padded_;     // Pad
   std::vector<float> qkv_;        // QkvRopeWriteKv: [T, (H + 2K) * D]
   std::vector<float> attention_;  // PagedAttention: each thread's or each segment's state

@@ -1,50 +1,58 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
+#include <utility>
 #include <vector>
 
-#include "worker/kernels/backend.h"
+#include "worker/kernels/buffer.h"
+#include "worker/kernels/check.h"
 #include "worker/kernels/cpu/row_kernels.h"
+#include "worker/kernels/cpu/thread_pool.h"
+#include "worker/kernels/stacked_rows.h"
+#include "worker/kernels/weights.h"
 
 namespace thinkwire::worker::kernels {
 
 // A matrix as the CPU streams it: bf16 panels of eight rows, one after the other, missing rows and
 // columns 0. For each 32 columns a panel holds the eight rows in turn, 64 bytes each, column j
 // beside column j + 16 so that one shift and one mask give sixteen f32 lanes each.
-//   kPlain: panel p holds rows 8p .. 8p + 7.
+//   kPlain, kQkv: panel p holds rows 8p .. 8p + 7.
 //   kGateUp: panel 2p holds the gate's rows 8p .. 8p + 7, panel 2p + 1 the same of up.
+// Owns: the panels.
 class CpuLinearWeight final : public LinearWeight {
  public:
-  CpuLinearWeight(LinearLayout layout, std::int64_t out_features, std::int64_t in_features,
-                  Buffer panels, std::vector<float> bias)
-      : layout_(layout),
-        out_features_(out_features),
-        in_features_(in_features),
-        panels_(std::move(panels)),
-        bias_(std::move(bias)) {}
+  // `panels` as PackPanels, `bias` as PackBias makes it.
+  CpuLinearWeight(LinearLayout layout, const LinearShape& shape, Buffer panels,
+                  std::vector<float> bias)
+      : layout_(layout), shape_(shape), panels_(std::move(panels)), bias_(std::move(bias)) {}
 
-  // Panels for a matrix of this shape.
+  // REQUIRES: a CpuBackend made the weight.
+  static const CpuLinearWeight& From(const LinearWeight& weight) {
+    Check(weight.device() == DeviceKind::kCpu, "a weight that the CPU made");
+    return static_cast<const CpuLinearWeight&>(weight);
+  }
+
+  // Panels for a matrix of this shape, and their size.
   static std::int64_t NumPanels(LinearLayout layout, std::int64_t out_features) {
     const std::int64_t parts = layout == LinearLayout::kGateUp ? 2 : 1;
     return parts * ((out_features / parts + kPanelRows - 1) / kPanelRows);
   }
-  // The checkpoint's row, over all parts, that panel p's row r holds; -1: none, it is 0.
-  static std::int64_t RowOf(LinearLayout layout, std::int64_t out_features, std::int64_t p, int r) {
-    if (layout == LinearLayout::kPlain) {
-      const std::int64_t row = p * kPanelRows + r;
-      return row < out_features ? row : -1;
-    }
-    const std::int64_t row = p / 2 * kPanelRows + r;
-    return row < out_features / 2 ? row + p % 2 * (out_features / 2) : -1;
+  static std::size_t PanelBytes(LinearLayout layout, const LinearShape& shape) {
+    return static_cast<std::size_t>(NumPanels(layout, shape.out) * kPanelRows *
+                                    DepthBlocks(shape.in) * kPanelDepth) *
+           2;
   }
 
-  std::int64_t out_features() const override { return out_features_; }
-  std::int64_t in_features() const override { return in_features_; }
+  DeviceKind device() const override { return DeviceKind::kCpu; }
+  std::int64_t out_features() const override { return shape_.out; }
+  std::int64_t in_features() const override { return shape_.in; }
   std::size_t bytes() const override { return panels_.bytes(); }
 
   LinearLayout layout() const { return layout_; }
-  std::int64_t num_panels() const { return NumPanels(layout_, out_features_); }
-  std::int64_t depth_blocks() const { return (in_features_ + kPanelDepth - 1) / kPanelDepth; }
+  std::int64_t num_panels() const { return NumPanels(layout_, shape_.out); }
+  std::int64_t depth_blocks() const { return DepthBlocks(shape_.in); }
   const std::uint16_t* panel(std::int64_t p) const {
     return static_cast<const std::uint16_t*>(panels_.data()) +
            p * depth_blocks() * kPanelDepth * kPanelRows;
@@ -55,11 +63,20 @@ class CpuLinearWeight final : public LinearWeight {
   }
 
  private:
+  static std::int64_t DepthBlocks(std::int64_t in) { return (in + kPanelDepth - 1) / kPanelDepth; }
+
   const LinearLayout layout_;
-  const std::int64_t out_features_;
-  const std::int64_t in_features_;
+  const LinearShape shape_;
   const Buffer panels_;
   const std::vector<float> bias_;  // in panel order, or empty
 };
+
+// Writes the panels of `parts` to `panels`, PanelBytes long and zeroed.
+void PackPanels(std::span<const WeightSlice> parts, LinearLayout layout, const LinearShape& shape,
+                ThreadPool& pool, std::uint16_t* panels);
+
+// The bias in panel order, missing rows 0; of no bias nothing.
+std::vector<float> PackBias(std::span<const WeightSlice> bias, LinearLayout layout,
+                            const LinearShape& shape);
 
 }  // namespace thinkwire::worker::kernels

@@ -2,11 +2,11 @@
 #include "worker/kernels/cpu/cpu_backend.h"
 #include "worker/kernels/cpu/linear_loop.h"
 
-// out = silu(gate) * up, gate and up the two canonical dot products (plus bias) of an output.
+// out = silu(gate) * up, gate and up the two canonical dot products of an output.
 namespace thinkwire::worker::kernels {
 
 void CpuBackend::GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) {
-  const auto& w = static_cast<const CpuLinearWeight&>(gate_up);
+  const CpuLinearWeight& w = CpuLinearWeight::From(gate_up);
   Check(w.layout() == LinearLayout::kGateUp, "GateUpSwiGlu takes a gate-up weight");
   const std::int64_t ffn = w.out_features() / 2;
   Check(out.dtype == DType::kF32 && out.size() == x.dim(0) * ffn, "the output is f32 [T, F]");
@@ -17,13 +17,6 @@ void CpuBackend::GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, cons
                       const std::int64_t row = unit * kPanelRows;
                       const int n = static_cast<int>(std::min<std::int64_t>(kPanelRows, ffn - row));
                       float* const up = sums + tokens * kPanelRows;
-                      for (int part = 0; part < 2; ++part) {
-                        const float* bias = w.bias(unit * 2 + part);
-                        if (bias == nullptr) continue;
-                        for (int i = 0; i < tokens * kPanelRows; ++i) {
-                          sums[part * tokens * kPanelRows + i] += bias[i % kPanelRows];
-                        }
-                      }
                       rows_.swiglu(sums, up, sums, tokens * kPanelRows);
                       for (int t = 0; t < tokens; ++t) {
                         for (int r = 0; r < n; ++r)

@@ -4,7 +4,7 @@
 #include "worker/kernels/cpu/cpu_backend.h"
 #include "worker/kernels/cpu/linear_loop.h"
 
-// out = x W^T + bias. Each output is one canonical dot product (row_kernels_impl.h), then the bias.
+// out = x W^T. Each output is one canonical dot product (row_kernels_impl.h).
 namespace thinkwire::worker::kernels {
 
 CpuBackend::PaddedRows CpuBackend::Pad(const Tensor& x, const CpuLinearWeight& weight) {
@@ -22,18 +22,17 @@ CpuBackend::PaddedRows CpuBackend::Pad(const Tensor& x, const CpuLinearWeight& w
   return {padded_.data(), stride};
 }
 
-void CpuBackend::ApplyPlain(const Tensor& x, const CpuLinearWeight& weight, float* out,
-                            std::int64_t out_stride) {
-  Check(weight.layout() == LinearLayout::kPlain, "a gate-up weight is for GateUpSwiGlu alone");
+void CpuBackend::ApplyRows(const Tensor& x, const CpuLinearWeight& weight, float* out) {
+  const std::int64_t width = weight.out_features();
   const PaddedRows padded = Pad(x, weight);
   ForEachLinearUnit(pool_, rows_, padded.data, padded.stride, x.dim(0), weight, 1,
                     [&](std::int64_t panel, std::int64_t first, int tokens, const float* sums) {
                       const std::int64_t row = panel * kPanelRows;
-                      const int n = static_cast<int>(
-                          std::min<std::int64_t>(kPanelRows, weight.out_features() - row));
+                      const int n =
+                          static_cast<int>(std::min<std::int64_t>(kPanelRows, width - row));
                       const float* bias = weight.bias(panel);
                       for (int t = 0; t < tokens; ++t) {
-                        float* to = out + (first + t) * out_stride + row;
+                        float* to = out + (first + t) * width + row;
                         for (int r = 0; r < n; ++r) {
                           to[r] = sums[t * kPanelRows + r] + (bias == nullptr ? 0.0F : bias[r]);
                         }
@@ -42,10 +41,11 @@ void CpuBackend::ApplyPlain(const Tensor& x, const CpuLinearWeight& weight, floa
 }
 
 void CpuBackend::Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) {
-  const auto& w = static_cast<const CpuLinearWeight&>(weight);
-  Check(out.dtype == DType::kF32 && out.size() == x.dim(0) * w.out_features(),
-        "a linear's output is f32 [T, out]");
-  ApplyPlain(x, w, out.as<float>(), w.out_features());
+  const CpuLinearWeight& w = CpuLinearWeight::From(weight);
+  Check(w.layout() == LinearLayout::kPlain && out.dtype == DType::kF32 &&
+            out.size() == x.dim(0) * w.out_features(),
+        "a linear's output is f32 [T, out] of a plain weight");
+  ApplyRows(x, w, out.as<float>());
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -4,11 +4,11 @@
 namespace thinkwire::worker::kernels {
 
 void CpuBackend::LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) {
-  const auto& w = static_cast<const CpuLinearWeight&>(weight);
-  Check(logits.rank == 2 && logits.dtype == DType::kF32 && logits.dim(0) == x.dim(0) &&
-            logits.dim(1) == w.out_features(),
-        "logits are f32 [L, V]");
-  ApplyPlain(x, w, logits.as<float>(), w.out_features());
+  const CpuLinearWeight& w = CpuLinearWeight::From(weight);
+  Check(w.layout() == LinearLayout::kPlain && logits.rank == 2 && logits.dtype == DType::kF32 &&
+            logits.dim(0) == x.dim(0) && logits.dim(1) == w.out_features(),
+        "logits are f32 [L, V] of a plain weight");
+  ApplyRows(x, w, logits.as<float>());
 }
 
 }  // namespace thinkwire::worker::kernels

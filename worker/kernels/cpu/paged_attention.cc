@@ -156,8 +156,8 @@ class Attention {
     const std::int64_t block_tokens = kv_.block_tokens;
     const std::int32_t* table =
         batch_.block_tables + std::int64_t{batch_.seq_slot[unit.seq]} * batch_.max_blocks;
-    const float* const keys = kv_.keys.as<float>();
-    const float* const values = kv_.values.as<float>();
+    const float* const keys = kv_.keys().as<float>();
+    const float* const values = kv_.values().as<float>();
     const bool in_place = block_tokens % kKeyGroup == 0;
     tile->key_stride = in_place ? block_tokens : kTileKeys;
     for (std::int64_t j = 0; j < tile_keys; ++j) {

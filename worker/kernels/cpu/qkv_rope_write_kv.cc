@@ -10,12 +10,13 @@ namespace thinkwire::worker::kernels {
 
 void CpuBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
                                 const BatchView& batch, const KvLayer& kv, const Tensor& q) {
-  const auto& w = static_cast<const CpuLinearWeight&>(qkv);
+  const CpuLinearWeight& w = CpuLinearWeight::From(qkv);
   const std::int64_t dim = kv.head_dim;
   const std::int64_t block_tokens = kv.block_tokens;
   const std::int64_t kv_heads = kv.num_kv_heads;
   const std::int64_t heads = w.out_features() / dim - 2 * kv_heads;
   const std::int64_t width = w.out_features();
+  Check(w.layout() == LinearLayout::kQkv, "QkvRopeWriteKv takes a QKV weight");
   Check(dim > 0 && dim % 2 == 0 && heads > 0 && (heads + 2 * kv_heads) * dim == width,
         "qkv has (H + 2K) * D rows");
   Check(x.dim(0) == batch.num_tokens && q.size() == batch.num_tokens * heads * dim,
@@ -24,10 +25,10 @@ void CpuBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const 
         "rope is f32 [positions, D]");
 
   qkv_.resize(static_cast<std::size_t>(x.dim(0) * width));
-  ApplyPlain(x, w, qkv_.data(), width);
+  ApplyRows(x, w, qkv_.data());
 
   const std::int64_t block_floats = kv_heads * block_tokens * dim;
-  Check(kv.keys.size() % block_floats == 0 && kv.values.size() == kv.keys.size(),
+  Check(kv.keys().size() % block_floats == 0 && kv.values().size() == kv.keys().size(),
         "a KV block holds K * B * D elements");
   const int half = static_cast<int>(dim / 2);
   pool_.For(batch.num_tokens, 8, [&](std::int64_t begin, std::int64_t end, int) {
@@ -47,16 +48,16 @@ void CpuBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const 
       Check(index < batch.max_blocks, "a position is within the block table");
       const std::int64_t block =
           batch.block_tables[std::int64_t{batch.seq_slot[seq]} * batch.max_blocks + index];
-      Check(block >= 0 && (block + 1) * block_floats <= kv.keys.size(), "a block is below N");
+      Check(block >= 0 && (block + 1) * block_floats <= kv.keys().size(), "a block is below N");
       const std::int64_t offset = position % block_tokens;
       for (std::int64_t h = 0; h < kv_heads; ++h) {
         const std::int64_t head_base = block * block_floats + h * block_tokens * dim;
         rows_.rotate(row + (heads + h) * dim, cosines, cosines + half, rotated.data(), half);
-        float* key = kv.keys.as<float>() + head_base + offset;
+        float* key = kv.keys().as<float>() + head_base + offset;
         for (std::int64_t d = 0; d < dim; ++d) {
           key[d * block_tokens] = rotated[static_cast<std::size_t>(d)];
         }
-        std::memcpy(kv.values.as<float>() + head_base + offset * dim,
+        std::memcpy(kv.values().as<float>() + head_base + offset * dim,
                     row + (heads + kv_heads + h) * dim,
                     static_cast<std::size_t>(dim) * sizeof(float));
       }

@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "worker/kernels/check.h"
-#include "worker/kernels/cpu/convert.h"
+#include "worker/kernels/convert.h"
+#include "worker/kernels/cuda/attention/kv_block.cuh"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/small_linear.h"
 #include "worker/kernels/cuda/sampling/adjust_logits.h"
 #include "worker/kernels/cuda/sampling/draw.h"
 #include "worker/kernels/cuda/token_ops.h"
+#include "worker/kernels/stacked_rows.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -78,17 +80,6 @@ bool CopiesByKernel(const void* device, const void* host, std::size_t bytes) {
   return attributes.type == cudaMemoryTypeHost;
 }
 
-// The slice and the row within it that hold row `row` of the stack.
-std::pair<const WeightSlice*, std::int64_t> Find(std::span<const WeightSlice> parts,
-                                                 std::int64_t row) {
-  for (const WeightSlice& part : parts) {
-    if (row < part.rows) return {&part, row};
-    row -= part.rows;
-  }
-  Check(false, "a row is within the stacked parts");
-  return {};
-}
-
 }  // namespace
 
 // Row-major bf16 [out, in]; rows of a kQkv and a kGateUp weight in the order that row_order.h
@@ -98,6 +89,7 @@ class CudaBackend::LinearMatrix final : public LinearWeight {
   LinearMatrix(LinearLayout layout, std::int64_t out, std::int64_t in, Buffer matrix, Buffer bias)
       : layout(layout), out(out), in(in), matrix(std::move(matrix)), bias(std::move(bias)) {}
 
+  DeviceKind device() const override { return DeviceKind::kCuda; }
   std::int64_t out_features() const override { return out; }
   std::int64_t in_features() const override { return in; }
   std::size_t bytes() const override { return matrix.bytes() + bias.bytes(); }
@@ -116,16 +108,21 @@ CudaBackend::CudaBackend(int device) : device_(device) {
   has_small_linear_ = properties_.major == 9;
   large_linear_ = std::make_unique<LargeLinear>(stream_->Get());
   upload_ = std::make_unique<WeightUpload>(stream_->Get());
-  exact_ = IsExact();
+  capabilities_ = Describe();
 }
 
 CudaBackend::~CudaBackend() { stream_->Finish(); }
 
 void CudaBackend::Use() const { CUDA_CHECK(cudaSetDevice(device_)); }
 
-std::string CudaBackend::name() const {
-  return "cuda-sm" + std::to_string(properties_.major) + std::to_string(properties_.minor) +
-         (exact_ ? " " : "-inexact ") + properties_.name;
+Capabilities CudaBackend::Describe() {
+  return {.name = "cuda-sm" + std::to_string(properties_.major) +
+                  std::to_string(properties_.minor) + (IsExact() ? " " : "-inexact ") +
+                  properties_.name,
+          .kind = DeviceKind::kCuda,
+          .activation = DType::kBf16,
+          .only_head_dim = kHeadDim,
+          .gains_by_recording = true};
 }
 
 Buffer CudaBackend::Allocate(std::size_t bytes) {
@@ -203,18 +200,12 @@ std::unique_ptr<Replay> CudaBackend::Record(std::function<void()> ops) {
 std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlice> parts,
                                                       std::span<const WeightSlice> bias,
                                                       LinearLayout layout) {
-  Check(!parts.empty(), "a linear has at least one part");
-  std::int64_t out = 0;
-  const std::int64_t in = parts[0].cols;
-  for (const WeightSlice& part : parts) {
-    Check(part.cols == in, "stacked parts share their columns");
-    out += part.rows;
-  }
-  Check(out > 0 && in > 0 && in % 8 == 0, "a linear has rows, and columns in eights");
-  Check(layout != LinearLayout::kGateUp ||
-            (parts.size() == 2 && parts[0].rows == parts[1].rows && parts[0].rows % kHalfTile == 0),
-        "a gate-up weight has two parts of one shape, rows in eights");
-  Check(layout == LinearLayout::kQkv || bias.empty(), "only QKV has a bias");
+  const LinearShape shape = CheckedLinearShape(parts, bias, layout);
+  const std::int64_t out = shape.out;
+  const std::int64_t in = shape.in;
+  Check(in % 8 == 0, "a linear's columns come in eights");
+  Check(layout != LinearLayout::kGateUp || parts[0].rows % kHalfTile == 0,
+        "a gate-up weight's rows come in eights");
   const auto source_row = [&](std::int64_t row) {
     if (layout == LinearLayout::kGateUp) return GateUpRow(row, out);
     return layout == LinearLayout::kQkv ? QkvRow(row, kHeadDim) : row;
@@ -224,8 +215,7 @@ std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlic
       out, in,
       [&](std::int64_t first, std::int64_t count, std::uint16_t* to) {
         for (std::int64_t row = first; row < first + count; ++row, to += in) {
-          const auto [part, part_row] = Find(parts, source_row(row));
-          ConvertRow(*part, part_row, to);
+          ConvertRow(FindRow(parts, source_row(row)), to);
         }
       },
       matrix.data());
@@ -236,8 +226,7 @@ std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlic
         out, 1,
         [&](std::int64_t first, std::int64_t count, std::uint16_t* to) {
           for (std::int64_t row = first; row < first + count; ++row) {
-            const auto [part, part_row] = Find(bias, source_row(row));
-            *to++ = Bf16FromF32(SliceElement(*part, part_row, 0));
+            *to++ = Bf16FromF32(ElementOf(FindRow(bias, source_row(row)), 0));
           }
         },
         bias_buffer.data());
@@ -251,7 +240,7 @@ Buffer CudaBackend::MakeTable(const WeightSlice& slice) {
       slice.rows, slice.cols,
       [&](std::int64_t first, std::int64_t count, std::uint16_t* to) {
         for (std::int64_t row = first; row < first + count; ++row, to += slice.cols) {
-          ConvertRow(slice, row, to);
+          ConvertRow({&slice, row}, to);
         }
       },
       table.data());
@@ -451,9 +440,17 @@ bool CudaBackend::IsExact() {
   };
   const auto weight_values = noise(kRows * kColumns);
   const auto x_values = noise(kTokens * kColumns);
-  const WeightSlice part = {weight_values.data(), DType::kBf16, kRows, kColumns, kColumns};
+  const WeightSlice part = {.data = weight_values.data(),
+                            .encoding = Encoding::kBf16,
+                            .rows = kRows,
+                            .cols = kColumns,
+                            .row_stride = kColumns};
   const auto weight = MakeLinear({&part, 1}, {}, LinearLayout::kPlain);
-  const Buffer x = MakeTable({x_values.data(), DType::kBf16, kTokens, kColumns, kColumns});
+  const Buffer x = MakeTable({.data = x_values.data(),
+                              .encoding = Encoding::kBf16,
+                              .rows = kTokens,
+                              .cols = kColumns,
+                              .row_stride = kColumns});
   const auto product = [&](std::int64_t tokens) {
     const Buffer out = Allocate(static_cast<std::size_t>(kTokens * kRows) * sizeof(float));
     Multiply(MakeTensor(x.data(), DType::kBf16, tokens, kColumns),

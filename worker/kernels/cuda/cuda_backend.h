@@ -4,10 +4,8 @@
 
 #include <memory>
 #include <optional>
-#include <string>
 
 #include "worker/kernels/backend.h"
-#include "worker/kernels/cuda/attention/kv_block.cuh"
 #include "worker/kernels/cuda/attention/paged_attention.h"
 #include "worker/kernels/cuda/device/op_stream.h"
 #include "worker/kernels/cuda/linear/large_linear.h"
@@ -21,7 +19,7 @@ namespace thinkwire::worker::kernels {
 // Products of up to 64 tokens are our own stream over the weights (small_linear.h), larger ones
 // cuBLASLt's without split-K; both add up in one chain of k16 steps, so that a token's bits do not
 // depend on the tokens beside it. The constructor checks that on the device at hand; where it does
-// not hold, name() begins with "cuda-smXY-inexact".
+// not hold, its name begins with "cuda-smXY-inexact".
 //
 // Scratch memory is what Reserve took, or grows the first time that larger shapes come; cuBLASLt's
 // algorithms are timed then too. So a warm-up with the largest shapes comes before any recording,
@@ -35,9 +33,7 @@ class CudaBackend final : public Backend {
   explicit CudaBackend(int device);
   ~CudaBackend() override;
 
-  std::string name() const override;
-  DType activation_dtype() const override { return DType::kBf16; }
-  std::int64_t only_head_dim() const override { return kHeadDim; }
+  const Capabilities& capabilities() const override { return capabilities_; }
 
   Buffer Allocate(std::size_t bytes) override;
   Buffer AllocateHost(std::size_t bytes) override;
@@ -49,8 +45,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Fence> MakeFence() override;
   std::unique_ptr<Stamp> MakeStamp() override;
   std::unique_ptr<Replay> Record(std::function<void()> ops) override;
-  bool gains_by_recording() const override { return true; }
-  void* stream() override { return stream_->Share(); }
+  void* ShareStream() override { return stream_->Share(); }
   void Reserve(const StepExtent& extent) override;
 
   std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
@@ -104,6 +99,7 @@ class CudaBackend final : public Backend {
   // out [T, rows] in f32 or bf16 = x W^T. No bias.
   void Multiply(const Tensor& x, const LinearMatrix& weight, const Tensor& out);
   bool IsExact();
+  Capabilities Describe();  // once all else is there
 
   const int device_;
   cudaDeviceProp properties_ = {};
@@ -111,7 +107,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<LargeLinear> large_linear_;
   std::unique_ptr<WeightUpload> upload_;
   bool has_small_linear_ = false;  // the device can do what it needs
-  bool exact_ = false;
+  Capabilities capabilities_;
   Buffer product_scratch_;    // QKV sums, or gates and ups
   Buffer attention_scratch_;  // partial results of decode
   AttentionState attention_;

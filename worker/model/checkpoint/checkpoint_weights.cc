@@ -21,12 +21,12 @@
 namespace thinkwire::worker::model {
 namespace {
 
-using kernels::DType;
+using kernels::Encoding;
 
-std::optional<DType> ComputableType(absl::string_view stored) {
-  if (stored == "BF16") return DType::kBf16;
-  if (stored == "F16") return DType::kF16;
-  if (stored == "F32") return DType::kF32;
+std::optional<Encoding> ComputableType(absl::string_view stored) {
+  if (stored == "BF16") return Encoding::kBf16;
+  if (stored == "F16") return Encoding::kF16;
+  if (stored == "F32") return Encoding::kF32;
   return std::nullopt;
 }
 
@@ -42,11 +42,11 @@ struct ExponentMask {
   std::uint64_t sign;
 };
 
-ExponentMask MaskOf(DType dtype) {
-  switch (dtype) {
-    case DType::kBf16:
+ExponentMask MaskOf(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::kBf16:
       return {0x7f807f807f807f80ULL, 0x0080008000800080ULL, 0x8000800080008000ULL};
-    case DType::kF16:
+    case Encoding::kF16:
       return {0x7c007c007c007c00ULL, 0x0400040004000400ULL, 0x8000800080008000ULL};
     default:
       return {0x7f8000007f800000ULL, 0x0080000000800000ULL, 0x8000000080000000ULL};
@@ -59,8 +59,8 @@ struct Content {
 };
 
 // One pass at memory speed: four independent chains hide the multiply's latency.
-Content ReadContent(std::span<const std::byte> bytes, DType dtype) {
-  const ExponentMask mask = MaskOf(dtype);
+Content ReadContent(std::span<const std::byte> bytes, Encoding encoding) {
+  const ExponentMask mask = MaskOf(encoding);
   std::array<std::uint64_t, 4> lanes = {1, 2, 3, 4};
   std::uint64_t bad = 0;
   const auto take = [&](std::uint64_t word, std::uint64_t& lane) {
@@ -179,11 +179,14 @@ absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
 HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region) const {
   const CheckpointTensor* tensor = checkpoint_.Find(spec.name);
   CHECK(tensor != nullptr, "a weight that was not admitted");
-  const DType dtype = *ComputableType(tensor->stored.dtype);
+  const Encoding encoding = *ComputableType(tensor->stored.dtype);
   const auto offset = static_cast<std::size_t>(region.first_row * spec.cols + region.first_col);
   HostSlice host;
-  host.slice = {tensor->stored.bytes.data() + offset * kernels::SizeOf(dtype), dtype, region.rows,
-                region.cols, spec.cols};
+  host.slice = {.data = tensor->stored.bytes.data() + offset * kernels::SizeOf(encoding),
+                .encoding = encoding,
+                .rows = region.rows,
+                .cols = region.cols,
+                .row_stride = spec.cols};
   return host;
 }
 

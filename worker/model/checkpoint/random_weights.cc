@@ -64,7 +64,11 @@ HostSlice RandomWeights::Slice(const TensorSpec& spec, const Region& region) con
   }
   fill(0, std::min(share, region.rows));
   for (std::thread& thread : others) thread.join();
-  host.slice = {host.owned.data(), kernels::DType::kBf16, region.rows, region.cols, region.cols};
+  host.slice = {.data = host.owned.data(),
+                .encoding = kernels::Encoding::kBf16,
+                .rows = region.rows,
+                .cols = region.cols,
+                .row_stride = region.cols};
   return host;
 }
 

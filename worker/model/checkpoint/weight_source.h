@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "worker/kernels/backend.h"
+#include "worker/kernels/weights.h"
 #include "worker/model/checkpoint/model_config.h"
 
 namespace thinkwire::worker::model {

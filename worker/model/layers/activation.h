@@ -10,7 +10,7 @@ namespace thinkwire::worker::model {
 class Activation {
  public:
   Activation(kernels::Backend& backend, std::int64_t max_rows, std::int64_t cols)
-      : Activation(backend, backend.activation_dtype(), max_rows, cols) {}
+      : Activation(backend, backend.capabilities().activation, max_rows, cols) {}
   Activation(kernels::Backend& backend, kernels::DType dtype, std::int64_t max_rows,
              std::int64_t cols)
       : dtype_(dtype),

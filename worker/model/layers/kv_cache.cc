@@ -1,7 +1,6 @@
 #include "worker/model/layers/kv_cache.h"
 
 #include <algorithm>
-#include <array>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -86,17 +85,19 @@ std::int64_t AvailableHostMemory() { return std::min(MemInfoAvailable(), Control
 KvCache::KvCache(const KvLayout& layout, std::int32_t num_blocks, kernels::Backend& backend) {
   CHECK(layout.planes.size() == 2, "grouped-query attention keeps keys and values");
   for (std::int64_t i = 0; i < layout.num_layers; ++i) {
-    std::array<kernels::Tensor, 2> tensors;
+    kernels::KvLayer layer = {.planes = {},
+                              .num_kv_heads = layout.num_kv_heads,
+                              .block_tokens = layout.block_tokens,
+                              .head_dim = layout.head_dim};
     for (std::size_t p = 0; p < 2; ++p) {
       const KvLayout::Plane& plane = layout.planes[p];
       const std::int64_t block_elements = plane.token_elements * layout.block_tokens;
       planes_.push_back(backend.Allocate(static_cast<std::size_t>(num_blocks * block_elements) *
                                          kernels::SizeOf(plane.dtype)));
-      tensors[p] =
+      layer.planes[p] =
           kernels::MakeTensor(planes_.back().data(), plane.dtype, num_blocks, block_elements);
     }
-    layers_.push_back(
-        {tensors[0], tensors[1], layout.num_kv_heads, layout.block_tokens, layout.head_dim});
+    layers_.push_back(layer);
   }
 }
 

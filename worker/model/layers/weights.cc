@@ -28,7 +28,13 @@ std::unique_ptr<kernels::LinearWeight> LoadHead(const ModelConfig& config, const
     parts.push_back(rows.slice);
   }
   const std::vector<std::uint16_t> zeros(static_cast<std::size_t>(padding * e));
-  if (padding > 0) parts.push_back({zeros.data(), kernels::DType::kBf16, padding, e, e});
+  if (padding > 0) {
+    parts.push_back({.data = zeros.data(),
+                     .encoding = kernels::Encoding::kBf16,
+                     .rows = padding,
+                     .cols = e,
+                     .row_stride = e});
+  }
   return backend.MakeLinear(parts, {}, kernels::LinearLayout::kPlain);
 }
 

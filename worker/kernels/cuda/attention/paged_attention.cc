@@ -56,8 +56,8 @@ void LaunchPagedAttention(const Tensor& q, const BatchView& batch, const KvLayer
   AttentionArgs args;
   args.q = q.as<__nv_bfloat16>();
   args.out = out.as<__nv_bfloat16>();
-  args.keys = kv.keys.as<__nv_bfloat16>();
-  args.values = kv.values.as<__nv_bfloat16>();
+  args.keys = kv.keys().as<__nv_bfloat16>();
+  args.values = kv.values().as<__nv_bfloat16>();
   args.positions = batch.positions;
   args.query_start = batch.query_start;
   args.seq_slot = batch.seq_slot;
@@ -70,8 +70,8 @@ void LaunchPagedAttention(const Tensor& q, const BatchView& batch, const KvLayer
   args.group = static_cast<std::int32_t>(heads / kv.num_kv_heads);
   args.block_tokens = kv.block_tokens;
   args.scale = scale * kLog2E;
-  Check(q.dtype == DType::kBf16 && out.dtype == DType::kBf16 && kv.keys.dtype == DType::kBf16 &&
-            kv.values.dtype == DType::kBf16,
+  Check(q.dtype == DType::kBf16 && out.dtype == DType::kBf16 && kv.keys().dtype == DType::kBf16 &&
+            kv.values().dtype == DType::kBf16,
         "CUDA attention computes on bf16");
   Check(kv.head_dim == 128 && kv.block_tokens > 0 && kv.block_tokens % 16 == 0,
         "CUDA attention takes heads of 128 and blocks of a multiple of 16 tokens");

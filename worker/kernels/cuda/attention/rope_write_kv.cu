@@ -59,8 +59,8 @@ QkvTarget MakeQkvTarget(std::int64_t rows, std::int64_t tokens, const void* bias
           .rope = rope.as<float>(),
           .batch = batch,
           .q = static_cast<__nv_bfloat16*>(q.data),
-          .keys = static_cast<__nv_bfloat16*>(kv.keys.data),
-          .values = static_cast<__nv_bfloat16*>(kv.values.data),
+          .keys = static_cast<__nv_bfloat16*>(kv.keys().data),
+          .values = static_cast<__nv_bfloat16*>(kv.values().data),
           .num_heads = heads,
           .num_kv_heads = kv_heads,
           .block_tokens = kv.block_tokens};

@@ -13,7 +13,7 @@ namespace {
 
 int DeviceOf(Backend& backend) {
   int device = 0;
-  CUDA_CHECK(cudaStreamGetDevice(static_cast<cudaStream_t>(backend.stream()), &device));
+  CUDA_CHECK(cudaStreamGetDevice(static_cast<cudaStream_t>(backend.ShareStream()), &device));
   return device;
 }
 

@@ -2,10 +2,8 @@
 
 #include <bit>
 #include <cstdint>
-#include <cstring>
 
-#include "worker/kernels/backend.h"
-
+// bf16 and f16 to and from f32, on the host.
 namespace thinkwire::worker::kernels {
 
 // To the nearest, ties to even; NaN stays NaN.
@@ -29,31 +27,6 @@ inline float F32FromF16(std::uint16_t x) {
   }
   const std::uint32_t wide = exponent == 31 ? 255U : exponent + 112U;
   return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
-}
-
-// Element [row, col] of a slice at any alignment. An f16 or f32 weight loses bits on the way to
-// bf16; a bf16 one does not.
-inline float SliceElement(const WeightSlice& slice, std::int64_t row, std::int64_t col) {
-  const char* at = static_cast<const char*>(slice.data) +
-                   (row * slice.row_stride + col) * static_cast<std::int64_t>(SizeOf(slice.dtype));
-  if (slice.dtype == DType::kF32) {
-    float x;
-    std::memcpy(&x, at, sizeof(x));
-    return x;
-  }
-  std::uint16_t x;
-  std::memcpy(&x, at, sizeof(x));
-  return slice.dtype == DType::kF16 ? F32FromF16(x) : F32FromBf16(x);
-}
-
-// out[c] = bf16 of slice[row, c].
-inline void ConvertRow(const WeightSlice& slice, std::int64_t row, std::uint16_t* out) {
-  if (slice.dtype == DType::kBf16) {
-    const char* at = static_cast<const char*>(slice.data) + row * slice.row_stride * 2;
-    std::memcpy(out, at, static_cast<std::size_t>(slice.cols) * 2);
-    return;
-  }
-  for (std::int64_t c = 0; c < slice.cols; ++c) out[c] = Bf16FromF32(SliceElement(slice, row, c));
 }
 
 }  // namespace thinkwire::worker::kernels

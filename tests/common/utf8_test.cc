@@ -1,13 +1,12 @@
-#include "worker/text/utf8.h"
+#include "common/utf8.h"
 
 #include <gtest/gtest.h>
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
-#include "worker/text/byte_level.h"
-
-namespace thinkwire::worker::text {
+namespace thinkwire {
 namespace {
 
 TEST(Utf8, EveryCodePointRoundTrips) {
@@ -16,12 +15,12 @@ TEST(Utf8, EveryCodePointRoundTrips) {
     std::string bytes;
     AppendUtf8(c, &bytes);
     const Utf8Step step = DecodeUtf8(bytes);
-    ASSERT_EQ(step.kind, Utf8Step::Kind::kCharacter) << static_cast<uint32_t>(c);
-    ASSERT_EQ(step.length, bytes.size()) << static_cast<uint32_t>(c);
+    ASSERT_EQ(step.kind, Utf8Step::Kind::kCharacter) << static_cast<std::uint32_t>(c);
+    ASSERT_EQ(step.length, bytes.size()) << static_cast<std::uint32_t>(c);
     ASSERT_EQ(step.code_point, c);
-    for (size_t cut = 1; cut < bytes.size(); ++cut) {
+    for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
       ASSERT_EQ(DecodeUtf8(bytes.substr(0, cut)).kind, Utf8Step::Kind::kIncomplete)
-          << static_cast<uint32_t>(c);
+          << static_cast<std::uint32_t>(c);
     }
   }
 }
@@ -36,6 +35,19 @@ TEST(Utf8, RefusesWhatUnicodeForbids) {
   }
 }
 
+TEST(Utf8, IsValidAtTheStandardsEdges) {
+  for (const char* good : {"", "a", "\x7f", "\u0080", "\u07ff", "\u0800", "\ud7ff", "\ue000",
+                           "\uffff", "\U00010000", "\U0010FFFF"}) {
+    EXPECT_TRUE(IsValidUtf8(good)) << good;
+  }
+  for (const char* bad :
+       {"\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "a\xff"}) {
+    EXPECT_FALSE(IsValidUtf8(bad)) << bad;
+  }
+  EXPECT_TRUE(IsValidUtf8(std::string_view("\0", 1)));
+}
+
 // The examples of the Unicode standard, tables 3-8 to 3-11.
 TEST(Utf8, ReplacesMaximalSubparts) {
   const std::string r(kReplacementCharacter);
@@ -46,18 +58,8 @@ TEST(Utf8, ReplacesMaximalSubparts) {
   EXPECT_EQ(ReplaceInvalidUtf8("\xE1\x80\xE2\xF0\x91\x92\xF1\xBF\x41"), r + r + r + r + "A");
 }
 
-TEST(ByteLevel, SpellsEveryByte) {
-  for (int byte = 0; byte < 256; ++byte) {
-    const std::string bytes(1, static_cast<char>(byte));
-    EXPECT_EQ(BytesFromSpelling(SpellBytes(bytes)), bytes);
-  }
-  EXPECT_EQ(SpellBytes(" a\n\r\t"), "ĠaĊčĉ");
-  EXPECT_EQ(BytesFromSpelling("｜"), std::nullopt);
-  EXPECT_EQ(BytesFromSpelling("a b"), std::nullopt);
-}
-
 TEST(Utf8, CountsAsciiBytesUpToTheFirstOther) {
-  for (size_t length = 0; length < 40; ++length) {
+  for (std::size_t length = 0; length < 40; ++length) {
     const std::string ascii(length, 'x');
     EXPECT_EQ(NumAsciiBytesAtBegin(ascii), length);
     EXPECT_EQ(NumAsciiBytesAtBegin(ascii + "\u00E9 and more text"), length);
@@ -66,4 +68,4 @@ TEST(Utf8, CountsAsciiBytesUpToTheFirstOther) {
 }
 
 }  // namespace
-}  // namespace thinkwire::worker::text
+}  // namespace thinkwire

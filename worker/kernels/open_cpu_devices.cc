@@ -1,4 +1,4 @@
-#include "worker/kernels/cpu/open_cpu_devices.h"
+#include "worker/kernels/open_cpu_devices.h"
 
 #include <algorithm>
 #include <thread>

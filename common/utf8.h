@@ -5,16 +5,17 @@
 #include <string>
 #include <string_view>
 
-namespace thinkwire::worker::text {
+namespace thinkwire {
 
 // UTF-8 as Unicode defines it: no overlong forms, no surrogates, nothing above U+10FFFF.
 
 inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
 
+// Whether all of `bytes` are whole characters.
 bool IsValidUtf8(std::string_view bytes);
 
 // How many bytes at the begin are ASCII; many times faster than decoding them.
-size_t NumAsciiBytesAtBegin(std::string_view bytes);
+std::size_t NumAsciiBytesAtBegin(std::string_view bytes);
 
 // What the first bytes of a non-empty string are.
 struct Utf8Step {
@@ -24,7 +25,7 @@ struct Utf8Step {
     kIncomplete,  // all `length` bytes (1 to 3) begin a character that needs more
   };
   Kind kind;
-  size_t length;
+  std::size_t length;
   char32_t code_point;  // of kCharacter, else U+FFFD
 };
 
@@ -37,4 +38,4 @@ void AppendUtf8(char32_t code_point, std::string* out);
 // `bytes` with every maximal invalid subpart as U+FFFD; an incomplete end counts as one subpart.
 std::string ReplaceInvalidUtf8(std::string_view bytes);
 
-}  // namespace thinkwire::worker::text
+}  // namespace thinkwire

@@ -1,29 +1,31 @@
-#include "worker/text/utf8.h"
+#include "common/utf8.h"
 
 #include <cstring>
 
-namespace thinkwire::worker::text {
+namespace thinkwire {
 namespace {
 
-constexpr Utf8Step Invalid(size_t length) { return {Utf8Step::Kind::kInvalid, length, 0xFFFD}; }
+constexpr Utf8Step Invalid(std::size_t length) {
+  return {Utf8Step::Kind::kInvalid, length, 0xFFFD};
+}
 
 // What a lead byte promises: the character's length and the range of its second byte (Unicode
 // table 3-7; the narrowed ranges shut out overlong forms, surrogates and what is above U+10FFFF).
 struct Lead {
-  size_t length;  // 0: not a lead byte of several
-  uint8_t second_min;
-  uint8_t second_max;
+  std::size_t length;  // 0: not a lead byte of several
+  std::uint8_t second_min;
+  std::uint8_t second_max;
 };
 
-Lead ClassifyLead(uint8_t byte) {
+Lead ClassifyLead(std::uint8_t byte) {
   if (byte >= 0xC2 && byte <= 0xDF) return {2, 0x80, 0xBF};
   if (byte >= 0xE0 && byte <= 0xEF) {
-    return {3, static_cast<uint8_t>(byte == 0xE0 ? 0xA0 : 0x80),
-            static_cast<uint8_t>(byte == 0xED ? 0x9F : 0xBF)};
+    return {3, static_cast<std::uint8_t>(byte == 0xE0 ? 0xA0 : 0x80),
+            static_cast<std::uint8_t>(byte == 0xED ? 0x9F : 0xBF)};
   }
   if (byte >= 0xF0 && byte <= 0xF4) {
-    return {4, static_cast<uint8_t>(byte == 0xF0 ? 0x90 : 0x80),
-            static_cast<uint8_t>(byte == 0xF4 ? 0x8F : 0xBF)};
+    return {4, static_cast<std::uint8_t>(byte == 0xF0 ? 0x90 : 0x80),
+            static_cast<std::uint8_t>(byte == 0xF4 ? 0x8F : 0xBF)};
   }
   return {0, 0, 0};
 }
@@ -31,28 +33,28 @@ Lead ClassifyLead(uint8_t byte) {
 }  // namespace
 
 Utf8Step DecodeUtf8(std::string_view bytes) {
-  const auto at = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
+  const auto at = [&](std::size_t i) { return static_cast<std::uint8_t>(bytes[i]); };
   if (at(0) < 0x80) return {Utf8Step::Kind::kCharacter, 1, at(0)};
   const Lead lead = ClassifyLead(at(0));
   if (lead.length == 0) return Invalid(1);
   char32_t code_point = at(0) & (0x7F >> lead.length);
-  for (size_t i = 1; i < lead.length; ++i) {
+  for (std::size_t i = 1; i < lead.length; ++i) {
     if (i == bytes.size()) return {Utf8Step::Kind::kIncomplete, i, 0xFFFD};
-    const uint8_t min = i == 1 ? lead.second_min : 0x80;
-    const uint8_t max = i == 1 ? lead.second_max : 0xBF;
+    const std::uint8_t min = i == 1 ? lead.second_min : 0x80;
+    const std::uint8_t max = i == 1 ? lead.second_max : 0xBF;
     if (at(i) < min || at(i) > max) return Invalid(i);
     code_point = code_point << 6 | (at(i) & 0x3F);
   }
   return {Utf8Step::Kind::kCharacter, lead.length, code_point};
 }
 
-size_t NumAsciiBytesAtBegin(std::string_view bytes) {
-  size_t at = 0;
-  for (uint64_t word = 0; at + sizeof(word) <= bytes.size(); at += sizeof(word)) {
+std::size_t NumAsciiBytesAtBegin(std::string_view bytes) {
+  std::size_t at = 0;
+  for (std::uint64_t word = 0; at + sizeof(word) <= bytes.size(); at += sizeof(word)) {
     std::memcpy(&word, bytes.data() + at, sizeof(word));
     if ((word & 0x8080808080808080) != 0) break;
   }
-  while (at < bytes.size() && static_cast<uint8_t>(bytes[at]) < 0x80) ++at;
+  while (at < bytes.size() && static_cast<std::uint8_t>(bytes[at]) < 0x80) ++at;
   return at;
 }
 
@@ -67,7 +69,7 @@ bool IsValidUtf8(std::string_view bytes) {
 }
 
 void AppendUtf8(char32_t code_point, std::string* out) {
-  const auto push = [out](uint32_t byte) { out->push_back(static_cast<char>(byte)); };
+  const auto push = [out](std::uint32_t byte) { out->push_back(static_cast<char>(byte)); };
   if (code_point < 0x80) {
     push(code_point);
   } else if (code_point < 0x800) {
@@ -97,4 +99,4 @@ std::string ReplaceInvalidUtf8(std::string_view bytes) {
   return out;
 }
 
-}  // namespace thinkwire::worker::text
+}  // namespace thinkwire

@@ -128,7 +128,7 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
       parallel::OpenCommunicators(id, 0, ranks, devices.backends,
                                   {.max_tokens = model.limits.max_num_batched_tokens,
                                    .hidden = model.config.hidden_size,
-                                   .max_rows = model.limits.max_num_seqs,
+                                   .max_rows = model.limits.most_draws(),
                                    .vocab = shape.vocab * options.tensor_parallel_size}));
   return devices;
 }

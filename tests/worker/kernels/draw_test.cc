@@ -299,6 +299,19 @@ TEST(Draw, LogprobIsOfTheRawLogits) {
   }
 }
 
+TEST(Draw, OfSeveralRowsOfASlotTheLastOnesDrawIsKept) {
+  CpuBackend backend(2);
+  const std::vector<float> logits = {0, 9, 0, 0, 0, 0, 9, 0, 9, 0, 0, 0, 0, 0, 0, 9, 0, 9, 0, 0};
+  const std::vector<RowSpec> rows = {{.slot = 2, .position = 5},
+                                     {.slot = 2, .position = 6},
+                                     {.slot = 0},
+                                     {.slot = -1},
+                                     {.slot = 1}};
+  const Drawn drawn =
+      Draw(backend, logits, 4, 4, rows, std::vector<step::SamplingParams>(3, Slot(0)));
+  EXPECT_EQ(drawn.last_drawn, (std::vector<std::int32_t>{0, 1, 2}));
+}
+
 TEST(Draw, FlagsRowsThatAreNotFiniteAndLeavesTheOthers) {
   CpuBackend backend(2);
   constexpr float kInf = std::numeric_limits<float>::infinity();

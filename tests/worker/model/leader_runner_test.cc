@@ -120,7 +120,7 @@ Workload RunWorkload(step::Runner& runner) {
     std::vector<std::int32_t> prompt;
     for (std::int32_t i = 0; i < 3 + 2 * slot; ++i) prompt.push_back((7 * slot + 5 * i) % 90);
     std::vector<Feed> chunk = decode(0, slot);
-    chunk.push_back({slot, prompt, false});
+    chunk.push_back({slot, prompt, 0});
     step(chunk);
     std::vector<Feed> rest = decode(0, slot);
     rest.push_back({slot, {1, 2}});

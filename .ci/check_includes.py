@@ -12,12 +12,29 @@ ROOMS = {
     "common": [],
     "protos": [],
     "common/rpc": ["common", "protos"],
-    "router": ["common", "common/rpc"],
-    "router/client": ["router/policy.h", "protos", "common", "common/rpc"],
+    "router": ["router/decision", "router/fleet", "common", "common/rpc"],
+    "router/decision": ["router/task.h", "router/variant_config.h", "common"],
+    "router/fleet": ["router/decision", "router/variant_config.h", "common", "common/rpc"],
+    "router/client": ["router/task.h", "protos", "common", "common/rpc"],
     "worker/step": [],
     "worker/kernels": ["worker/step"],
     "worker/kernels/cpu": ["worker/kernels", "worker/step"],
-    "worker/kernels/cuda": ["worker/kernels", "worker/step"],
+    "worker/kernels/cuda": ["worker/kernels", "worker/kernels/cuda/attention",
+                            "worker/kernels/cuda/device", "worker/kernels/cuda/linear",
+                            "worker/kernels/cuda/norm", "worker/kernels/cuda/sampling",
+                            "worker/kernels/cuda/stream", "worker/step"],
+    "worker/kernels/cuda/device": ["worker/kernels"],
+    "worker/kernels/cuda/norm": ["worker/kernels", "worker/kernels/cuda/device"],
+    "worker/kernels/cuda/stream": ["worker/kernels", "worker/kernels/cuda/device",
+                                   "worker/kernels/cuda/norm"],
+    "worker/kernels/cuda/attention": ["worker/kernels", "worker/kernels/cuda/device"],
+    "worker/kernels/cuda/linear": ["worker/kernels", "worker/kernels/cuda/attention/kv_block.cuh",
+                                   "worker/kernels/cuda/device", "worker/kernels/cuda/norm",
+                                   "worker/kernels/cuda/stream"],
+    "worker/kernels/cuda/peer": ["worker/kernels", "worker/kernels/cuda/device",
+                                 "worker/kernels/cuda/norm"],
+    "worker/kernels/cuda/sampling": ["worker/kernels", "worker/kernels/cuda/device",
+                                     "worker/step"],
     "worker/parallel": ["worker/kernels", "common"],
     "worker/engine": ["common", "worker/step"],
     "worker/text": ["common"],
@@ -33,21 +50,28 @@ ROOMS = {
 }
 # What single files (header and source) may include beyond their room's.
 EXTRA = {
+    "router/generation": ["protos"],
+    "router/ledger": ["protos"],
+    "router/query": ["protos"],
     "router/service": ["protos"],
-    "router/worker_client": ["protos"],
-    "worker/kernels/devices_cuda": ["worker/kernels/cuda"],
+    "router/fleet/worker_client": ["protos"],
+    "worker/kernels/devices_cuda": ["worker/kernels/cuda", "worker/kernels/cuda/device"],
     "worker/kernels/open_cpu_devices": ["worker/kernels/cpu"],
-    "worker/parallel/nccl_communicator": ["worker/kernels/cuda"],
+    "worker/parallel/nccl_communicator": ["worker/kernels/cuda/device",
+                                          "worker/kernels/cuda/peer"],
     "worker/main": list(ROOMS),
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")
-STANDARD_ONLY = ("worker/kernels", "worker/kernels/cpu", "worker/kernels/cuda", "worker/step")
+STANDARD_ONLY = tuple(r for r in ROOMS if r.startswith(("worker/kernels", "worker/step")))
 CUDA_PLACES = ("worker/kernels/cuda/", "worker/parallel/nccl_communicator.cc")
 CUDA = re.compile(r"^(cuda|cublas|nccl|cutlass|cute/|cooperative_groups|mma\.h)")
-NO_RPC = ("worker/engine", "worker/text", "worker/model", "worker/kernels", "worker/parallel",
-          "worker/kernels/cpu", "worker/kernels/cuda", "worker/model/checkpoint",
-          "worker/model/layers", "worker/model/step", "worker/step")
+NO_RPC = STANDARD_ONLY + ("router/decision", "worker/engine", "worker/text", "worker/model",
+                          "worker/parallel", "worker/model/checkpoint", "worker/model/layers",
+                          "worker/model/step")
 RPC = re.compile(r"^(grpc|google/protobuf)")
+# Single files that know no gRPC, though their room does, so that another protocol can use them.
+NO_GRPC = ("router/generation", "router/generation_registry", "router/ledger", "router/query")
+GRPC = re.compile(r"^grpc|\.grpc\.pb\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCES = {".h", ".cc", ".cu", ".cuh"}
 
@@ -63,6 +87,9 @@ def breach(path, room, quoted, header):
         return "CUDA headers belong in worker/kernels/cuda and nccl_communicator.cc"
     if room in NO_RPC and RPC.match(header):
         return f"{room} knows neither gRPC nor protobuf"
+    stem = path.rsplit(".", 1)[0]
+    if stem in NO_GRPC and GRPC.search(header):
+        return f"{stem} knows no gRPC"
     if header.startswith(("google/rpc/", "grpc/health/")) or header.startswith("thinkwire/"):
         header = "protos/" + header
     if not header.startswith(OURS):
@@ -72,7 +99,6 @@ def breach(path, room, quoted, header):
         return None
     if room_of(header) == room:
         return None
-    stem = path.rsplit(".", 1)[0]
     allowed = ROOMS[room] + EXTRA.get(stem, [])
     if header in allowed or room_of(header) in allowed:
         return None

@@ -6,7 +6,6 @@
 #include <cctype>
 #include <fstream>
 #include <initializer_list>
-#include <iterator>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -17,7 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "common/options.h"
 #include "common/status.h"
-#include "router/variant_names.h"
+#include "router/task.h"
 
 namespace thinkwire::router {
 namespace {
@@ -27,10 +26,6 @@ constexpr std::size_t kMaxWorkers = 256;  // per variant
 constexpr std::size_t kMaxNameBytes = 64;
 constexpr std::size_t kMaxAliasBytes = 128;
 constexpr std::size_t kMaxMessageBytes = 512;
-
-constexpr std::string_view kTaskNames[] = {"general", "math",    "code",
-                                           "science", "writing", "extraction"};
-static_assert(std::size(kTaskNames) == std::size(kAllTasks));
 
 bool IsControl(char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); }
 
@@ -99,10 +94,9 @@ absl::Status ReadTasks(const std::string& source, const YAML::Node& node, Varian
     if (!task) {
       return Wrong(source, node,
                    absl::StrCat("unknown task '", name, "'; allowed: ",
-                                absl::StrJoin(kTaskNames, ", ",
-                                              [](std::string* out, std::string_view task_name) {
-                                                out->append(task_name);
-                                              })));
+                                absl::StrJoin(kAllTasks, ", ", [](std::string* out, Task task) {
+                                  out->append(TaskName(task));
+                                })));
     }
     variant->tasks.push_back(*task);
   }
@@ -215,15 +209,6 @@ std::vector<Option> Options(RouterOptions& options) {
 }
 
 }  // namespace
-
-std::string_view TaskName(Task task) { return kTaskNames[static_cast<std::size_t>(task)]; }
-
-std::optional<Task> TaskByName(std::string_view name) {
-  for (const Task task : kAllTasks) {
-    if (TaskName(task) == name) return task;
-  }
-  return std::nullopt;
-}
 
 absl::StatusOr<RouterConfig> ParseConfig(const std::string& yaml, const std::string& source) {
   try {

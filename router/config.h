@@ -6,18 +6,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "router/policy.h"
+#include "router/variant_config.h"
 
 namespace thinkwire::router {
-
-// A model and the workers that serve it.
-struct VariantConfig {
-  std::string name;                    // 1 to 64 of [A-Za-z0-9._-]
-  std::vector<std::string> aliases{};  // beside those that KnownAliases gives
-  std::vector<std::string> workers{};  // "host:port", at least one
-  std::vector<Task> tasks{};           // that the router prefers it for
-  std::int64_t max_prompt_bytes = 0;   // the longest prompt that is sent here unasked; 0: any
-};
 
 // What the router serves: the YAML file.
 struct RouterConfig {

@@ -18,10 +18,10 @@
 #include "common/status.h"
 #include "common/stop_signal.h"
 #include "router/config.h"
-#include "router/first_fit_policy.h"
+#include "router/decision/first_fit_policy.h"
+#include "router/fleet/worker_pool.h"
 #include "router/router_metrics.h"
 #include "router/service.h"
-#include "router/worker_pool.h"
 
 namespace thinkwire::router {
 namespace {
@@ -40,9 +40,9 @@ class LiveState {
   LiveState(const RouterConfig& config, RouterMetrics& metrics)
       : num_variants_(config.variants.size()), metrics_(metrics) {}
 
-  void Update(const WorkerPool& pool) {
+  void Update(const fleet::WorkerPool& pool) {
     for (std::size_t i = 0; i < num_variants_; ++i) {
-      const WorkerPool::VariantState state = pool.Describe(i);
+      const fleet::WorkerPool::VariantState state = pool.Describe(i);
       metrics_.SetWorkers(i, state.configured, state.live);
     }
     MutexLock lock(mu_);
@@ -96,10 +96,9 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
   metrics.AddBuildInfo({});
   RouterMetrics router_metrics(metrics.registry(), VariantNames(config));
   LiveState live(config, router_metrics);
-  const FirstFitPolicy policy(config);
-  WorkerPool* known_pool = nullptr;
-  WorkerPool pool(config, Clock::Real(), [&] { live.Update(*known_pool); });
-  known_pool = &pool;
+  const decision::FirstFitPolicy policy(config.variants);
+  fleet::WorkerPool pool(config.variants, Clock::Real(),
+                         [&](const fleet::WorkerPool& changed) { live.Update(changed); });
   live.Update(pool);
   ReasoningService service({.config = config,
                             .policy = policy,

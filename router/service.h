@@ -6,12 +6,13 @@
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
-#include "common/mutex.h"
 #include "common/rpc/large_requests.h"
 #include "router/config.h"
-#include "router/policy.h"
+#include "router/decision/policy.h"
+#include "router/fleet/worker_pool.h"
+#include "router/generation.h"
+#include "router/generation_registry.h"
 #include "router/router_metrics.h"
-#include "router/worker_pool.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
 namespace thinkwire::router {
@@ -28,8 +29,8 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
   // All outlive the server that the service is registered with.
   struct Shared {
     const RouterConfig& config;
-    const Policy& policy;
-    WorkerPool& pool;
+    const decision::Policy& policy;
+    fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     const Clock& clock;
   };
@@ -40,8 +41,9 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
   // From now on Generate is refused with UNAVAILABLE.
   void StartDraining();
 
-  // Waits until no Generate call is left, at most `timeout`. False if some are.
-  bool WaitUntilIdle(Clock::Duration timeout);
+  // Waits until no Generate call is left, nor its call to a worker, at most `timeout` by the
+  // machine's clock. False if some are.
+  bool WaitUntilIdle(Clock::Duration timeout) { return registry_.WaitUntilEmpty(timeout); }
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* bytes) override;
@@ -57,18 +59,17 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
 
  private:
   class GenerateCall;
+  class CountCall;
 
+  // Fails: what the client is told; the generation has not begun then.
+  absl::Status Begin(const grpc::ByteBuffer& bytes, Generation& generation);
   absl::Status List(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) const;
   v1::Variant Describe(std::size_t variant) const;
-  void OnGenerateEnded();
 
   const Shared shared_;
   rpc::LargeRequests large_requests_;
+  GenerationRegistry registry_;
   std::atomic<bool> draining_ = false;
-
-  Mutex mu_;
-  CondVar idle_;
-  int num_generating_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace thinkwire::router

@@ -1,6 +1,5 @@
 // thinkwire-chat: the command-line client. One question (argument or stdin), or a conversation.
 
-#include <google/protobuf/util/json_util.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/sync_stream.h>
@@ -30,9 +29,10 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/status_details.h"
 #include "common/utf8.h"
+#include "router/client/chat_json.h"
 #include "router/client/chat_options.h"
+#include "router/client/chat_request.h"
 #include "router/client/chat_screen.h"
-#include "router/policy.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
 namespace thinkwire::router::client {
@@ -88,76 +88,6 @@ class Interrupts {
 
 double Seconds(const google::protobuf::Duration& duration) {
   return static_cast<double>(duration.seconds()) + 1e-9 * duration.nanos();
-}
-
-void SetSampling(const ChatOptions& options, v1::PhaseSampling* sampling) {
-  if (options.temperature) sampling->set_temperature(*options.temperature);
-  if (options.top_p) sampling->set_top_p(*options.top_p);
-  if (options.top_k) sampling->set_top_k(*options.top_k);
-  if (options.min_p) sampling->set_min_p(*options.min_p);
-  if (options.repetition_penalty) sampling->set_repetition_penalty(*options.repetition_penalty);
-  if (options.presence_penalty) sampling->set_presence_penalty(*options.presence_penalty);
-  if (options.frequency_penalty) sampling->set_frequency_penalty(*options.frequency_penalty);
-}
-
-// What a command line says, for every question of it.
-v1::GenerateRequest MakeRequest(const ChatOptions& options) {
-  v1::GenerateRequest request;
-  request.set_variant(options.variant);
-  for (int value = v1::Task_MIN; value <= v1::Task_MAX && !options.task.empty(); ++value) {
-    const auto task = static_cast<v1::Task>(value);
-    if (v1::Task_Name(task) == absl::StrCat("TASK_", absl::AsciiStrToUpper(options.task))) {
-      request.mutable_wishes()->set_task(task);
-    }
-  }
-  SetSampling(options, request.mutable_reasoning_sampling());
-  SetSampling(options, request.mutable_answer_sampling());
-  if (!options.stop.empty()) request.mutable_answer_sampling()->add_stop_strings(options.stop);
-  if (options.seed) request.set_seed(*options.seed);
-  if (options.max_tokens) request.set_max_tokens(*options.max_tokens);
-  if (!options.thinking) request.mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
-  if (!options.system.empty()) {
-    auto* message = request.mutable_prompt()->mutable_chat()->add_messages();
-    message->set_role(v1::ROLE_SYSTEM);
-    message->set_content(options.system);
-  }
-  return request;
-}
-
-// {"event": NAME, fields of the event}.
-std::string JsonLine(const std::string& name, const google::protobuf::Message& event) {
-  google::protobuf::util::JsonPrintOptions print;
-  print.always_print_primitive_fields = true;
-  print.preserve_proto_field_names = true;
-  std::string fields;
-  if (!google::protobuf::util::MessageToJsonString(event, &fields, print).ok()) fields = "{}";
-  nlohmann::ordered_json line = {{"event", name}};
-  line.update(nlohmann::ordered_json::parse(fields));
-  return line.dump();
-}
-
-std::string JsonLine(const v1::GenerateResponse& response) {
-  switch (response.event_case()) {
-    case v1::GenerateResponse::kQueued:
-      return JsonLine("queued", response.queued());
-    case v1::GenerateResponse::kStarted:
-      return JsonLine("started", response.started());
-    case v1::GenerateResponse::kReasoningDelta:
-      return JsonLine("reasoning", response.reasoning_delta());
-    case v1::GenerateResponse::kReasoningFinished:
-      return JsonLine("reasoning_finished", response.reasoning_finished());
-    case v1::GenerateResponse::kAnswerDelta:
-      return JsonLine("answer", response.answer_delta());
-    case v1::GenerateResponse::kFinished:
-      return JsonLine("finished", response.finished());
-    case v1::GenerateResponse::kMoved:
-      return JsonLine("moved", response.moved());
-    case v1::GenerateResponse::kCompleted:
-      return JsonLine("completed", response.completed());
-    case v1::GenerateResponse::EVENT_NOT_SET:
-      break;
-  }
-  return "";
 }
 
 // "75 tokens of reasoning, 9 of answer, 41.2 tokens/s, 2.1 s, seed 7".
@@ -271,12 +201,16 @@ class Chat {
 
   void Show(const v1::GenerateResponse& response) {
     if (response.has_answer_delta()) answer_ += response.answer_delta().text();
-    if (options_.json) {
-      const std::string line = JsonLine(response);
-      if (!line.empty()) std::printf("%s\n", line.c_str());
-      std::fflush(stdout);
-      return;
-    }
+    options_.json ? ShowAsJson(response) : ShowToPerson(response);
+  }
+
+  void ShowAsJson(const v1::GenerateResponse& response) {
+    const std::string line = JsonLine(response);
+    if (!line.empty()) std::printf("%s\n", line.c_str());
+    std::fflush(stdout);
+  }
+
+  void ShowToPerson(const v1::GenerateResponse& response) {
     switch (response.event_case()) {
       case v1::GenerateResponse::kQueued:
         screen_.Progress(absl::StrCat("waiting, ", response.queued().position(), " before this"));

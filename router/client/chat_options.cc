@@ -7,7 +7,7 @@
 #include "common/options.h"
 #include "common/status.h"
 #include "common/utf8.h"
-#include "router/policy.h"
+#include "router/task.h"
 
 namespace thinkwire::router::client {
 namespace {

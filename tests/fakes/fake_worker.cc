@@ -1,5 +1,6 @@
 #include "tests/fakes/fake_worker.h"
 
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,7 @@ namespace {
 // Scripts are sent in one go.
 constexpr std::size_t kCapacity = 4096;
 constexpr std::chrono::seconds kPatience{60};
+constexpr std::int32_t kPromptIds[] = {1, 2, 3};  // whatever the prompt
 
 }  // namespace
 
@@ -109,6 +111,8 @@ class FakeWorker::Service final
       message.set_attempt(request.attempt());
       message.set_seq(static_cast<std::int64_t>(i));
       *message.mutable_event() = script.events[i];
+      if (i == 0)
+        message.mutable_prompt_ids()->mutable_ids()->Assign(kPromptIds, std::end(kPromptIds));
       if (message.event().has_started()) {
         message.mutable_event()->mutable_started()->set_seed(request.request().seed());
       }

@@ -18,9 +18,9 @@
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/status_details.h"
-#include "router/first_fit_policy.h"
+#include "router/decision/first_fit_policy.h"
 #include "tests/fakes/fake_worker.h"
-#include "tests/router/pool_fixture.h"
+#include "tests/router/fleet/pool_fixture.h"
 
 namespace thinkwire::router {
 namespace {
@@ -99,8 +99,8 @@ class ReasoningServiceTest : public testing::Test {
                    {.name = "qwen-32b", .workers = {large_.address()}, .tasks = {Task::kMath}}}};
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-1.5b", "qwen-32b"}};
-  FirstFitPolicy policy_{config_};
-  PoolUnderTest pool_{config_, Clock::Real()};
+  const decision::FirstFitPolicy policy_{config_.variants};
+  fleet::PoolUnderTest pool_{config_.variants, Clock::Real()};
   ReasoningService service_{{.config = config_,
                              .policy = policy_,
                              .pool = *pool_,

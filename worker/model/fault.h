@@ -5,7 +5,9 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "worker/model/devices.h"
 #include "worker/model/model_runner.h"
+#include "worker/model/plan_channel.h"
 
 namespace thinkwire::worker::model {
 

@@ -5,9 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "worker/model/checkpoint/model_config.h"
 #include "worker/model/checkpoint/weight_source.h"
+#include "worker/model/devices.h"
 #include "worker/model/model_runner.h"
+#include "worker/model/plan_channel.h"
 #include "worker/model/rank_group.h"
 
 namespace thinkwire::worker::model {

@@ -31,8 +31,8 @@ RankGroup::RankGroup(Parts parts, const WeightSource& source, const Devices& dev
   CHECK(!devices.backends.empty() && devices.communicators.size() == devices.backends.size(),
         "a rank at least, and one communicator a rank");
   const auto ranks = static_cast<std::ptrdiff_t>(devices.backends.size());
-  Loading loading{source, RopeTable(parts_.config, parts_.limits.max_model_len), std::latch(ranks),
-                  std::latch(ranks), std::latch(ranks)};
+  Loading loading{source, RopeTable(parts_.plan.config, parts_.limits.max_model_len),
+                  std::latch(ranks), std::latch(ranks), std::latch(ranks)};
   for (std::size_t i = 0; i < devices.backends.size(); ++i) {
     threads_.emplace_back([this, i, &loading] { Run(i, loading); });
   }
@@ -55,10 +55,10 @@ void RankGroup::Run(std::size_t index, Loading& loading) {
   kernels::Backend& backend = *devices_.backends[index];
   parallel::Communicator& communicator = *devices_.communicators[index];
   const int number = communicator.rank();
-  Rank rank(parts_.config, ShapeOfRank(parts_.config, number, communicator.size()), parts_.limits,
+  Rank rank(parts_.plan, ShapeOfRank(parts_.plan, number, communicator.size()), parts_.limits,
             loading.source, loading.rope, backend, communicator);
-  loading.weight_bytes += rank.weights().bytes();
-  loading.weight_bytes_per_token += rank.weights().bytes_per_token();
+  loading.weight_bytes += rank.model().bytes();
+  loading.weight_bytes_per_token += rank.model().bytes_per_token();
   heartbeats_[index] = &rank.heartbeat();
   if (number == 0) {
     results_ = std::make_unique<ResultQueue>(parts_.limits, backend);

@@ -5,9 +5,10 @@
 #include <thread>
 #include <vector>
 
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/weight_source.h"
-#include "worker/model/model_runner.h"
+#include "worker/model/devices.h"
+#include "worker/model/plan_channel.h"
 #include "worker/model/step/heartbeat.h"
 #include "worker/model/step/result_queue.h"
 #include "worker/model/step/step_stamps.h"
@@ -24,7 +25,7 @@ namespace thinkwire::worker::model {
 class RankGroup {
  public:
   struct Parts {
-    ModelConfig config;
+    ModelPlan plan;
     step::Limits limits;
     bool stamp_steps = false;
   };

@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "router/client/chat_json.h"
 #include "router/client/chat_options.h"
+#include "router/client/chat_request.h"
 #include "router/client/chat_screen.h"
 
 namespace thinkwire::router::client {
@@ -35,6 +37,30 @@ TEST(ParseChatArguments, RefusesWhatMakesNoSense) {
   EXPECT_FALSE(Parse({"--raw", "--no-think"}).ok());
   EXPECT_FALSE(Parse({"--raw", "--system=x"}).ok());
   EXPECT_EQ(Parse({"--raw", "a\xff"}).status().message(), "argument 2 is not valid UTF-8");
+}
+
+TEST(MakeRequest, SaysWhatTheCommandLineSays) {
+  const auto options = Parse({"--variant=qwen-7b", "--task=math", "--no-think", "--top_k=5",
+                              "--stop=END", "--system=Be brief.", "--max_tokens=9"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  const v1::GenerateRequest request = MakeRequest(*options);
+  EXPECT_EQ(request.variant(), "qwen-7b");
+  EXPECT_EQ(request.wishes().task(), v1::TASK_MATH);
+  EXPECT_EQ(request.thinking().mode(), v1::THINKING_MODE_OFF);
+  EXPECT_EQ(request.reasoning_sampling().top_k(), 5);
+  EXPECT_EQ(request.answer_sampling().top_k(), 5);
+  EXPECT_EQ(request.reasoning_sampling().stop_strings_size(), 0);
+  EXPECT_EQ(request.answer_sampling().stop_strings(0), "END");
+  EXPECT_EQ(request.max_tokens(), 9);
+  ASSERT_EQ(request.prompt().chat().messages_size(), 1);
+  EXPECT_EQ(request.prompt().chat().messages(0).content(), "Be brief.");
+}
+
+TEST(JsonLine, NamesTheEventAndShowsAllItsFields) {
+  v1::GenerateResponse response;
+  EXPECT_EQ(JsonLine(response), "");
+  response.mutable_queued()->set_position(0);
+  EXPECT_EQ(JsonLine(response), R"({"event":"queued","position":0})");
 }
 
 TEST(WithoutControls, LeavesTextAndTakesTerminalSequences) {

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "worker/model/model_runner.h"
+#include "worker/model/load_model.h"
 #include "worker/parallel/local_step_channel.h"
 
 namespace thinkwire::worker::model {

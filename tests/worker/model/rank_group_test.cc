@@ -14,7 +14,7 @@
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/step_driver.h"
 #include "worker/kernels/devices.h"
-#include "worker/model/checkpoint/checkpoint_weights.h"
+#include "worker/model/checkpoint/model_files.h"
 #include "worker/model/leader_runner.h"
 #include "worker/parallel/communicators.h"
 #include "worker/parallel/local_communicator.h"
@@ -86,14 +86,15 @@ TEST(RankGroupTest, ARankApartFromTheLeaderGivesTheBitsOfRanksTogether) {
   const ModelOptions options = Options();
   const auto together = LoadModel(options, LocalPlans(options));
   ASSERT_TRUE(together.ok()) << together.status();
-  const auto config = LoadModelConfig(options.model_dir);
+  const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
+  const auto config = files->Config();
   ASSERT_TRUE(config.ok()) << config.status();
-  const auto source = CheckpointWeights::Open(options.model_dir, *config);
+  const RankGroup::Parts parts = {.plan = MakePlan(*config), .limits = (*together)->limits()};
+  const auto source = files->Weights(parts.plan);
   ASSERT_TRUE(source.ok()) << source.status();
   const parallel::CommunicatorId id{.bytes = {},
                                     .local = std::make_shared<parallel::LocalGroup>(kRanks)};
   Wire wire(kRanks, options.max_in_flight);
-  const RankGroup::Parts parts = {.config = *config, .limits = (*together)->limits()};
 
   WirePlans follower_plans(wire);
   const Devices follower_devices = DevicesOf(1, id);

@@ -3,30 +3,28 @@
 #include <cuda_runtime_api.h>
 
 #include <memory>
-#include <optional>
 
 #include "worker/kernels/backend.h"
 #include "worker/kernels/cuda/attention/paged_attention.h"
-#include "worker/kernels/cuda/device/op_stream.h"
-#include "worker/kernels/cuda/linear/large_linear.h"
-#include "worker/kernels/cuda/linear/small_linear.h"
-#include "worker/kernels/cuda/linear/weight_upload.h"
+#include "worker/kernels/cuda/linear/linear_tools.h"
+#include "worker/kernels/cuda/stream/op_stream.h"
+#include "worker/kernels/cuda/stream/scratch.h"
 
 namespace thinkwire::worker::kernels {
 
 // The op contract on one NVIDIA GPU: bf16 activations, weights and KV, sums in f32.
 //
-// Products of up to 64 tokens are our own stream over the weights (small_linear.h), larger ones
-// cuBLASLt's without split-K; both add up in one chain of k16 steps, so that a token's bits do not
-// depend on the tokens beside it. The constructor checks that on the device at hand; where it does
-// not hold, its name begins with "cuda-smXY-inexact".
+// Weights multiply by themselves (cuda_linear.h), few tokens in another way than many; both add up
+// in one chain of k16 steps, so that a token's bits do not depend on the tokens beside it. The
+// constructor checks that on the device at hand; where it does not hold, its name begins with
+// "cuda-smXY-inexact".
 //
 // Scratch memory is what Reserve took, or grows the first time that larger shapes come; cuBLASLt's
 // algorithms are timed then too. So a warm-up with the largest shapes comes before any recording,
 // and nothing is allocated after it.
 // The norm of a single token is done by the QKV, gate-up or head product that follows and reads it
-// (op_stream.h, CanNorm).
-// Owns: a stream, scratch memory. Threads: the rank's.
+// (op_stream.h, LinearTools::CanNormOnTheWay).
+// Owns: a stream, scratch memory, what its weights share. Threads: the rank's.
 class CudaBackend final : public Backend {
  public:
   // REQUIRES: 0 <= device < number of GPUs.
@@ -77,8 +75,6 @@ class CudaBackend final : public Backend {
   void CountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts) override;
 
  private:
-  class LinearMatrix;
-
   // Sized for the largest step so far.
   struct AttentionState {
     AttentionWorkspace workspace;
@@ -89,27 +85,15 @@ class CudaBackend final : public Backend {
   void Use() const;  // makes this backend's GPU the calling thread's
   // Lays attention's scratch memory out for steps of so many sequences, if it is not yet.
   void PrepareAttention(int max_seqs, int num_kv_heads);
-  // Scratch memory of at least `bytes`, whose content the next call loses.
-  void* Scratch(std::size_t bytes, Buffer& scratch);
-  bool IsSmall(const Tensor& x, const LinearMatrix& weight) const;
-  // `norm` makes x and is the product's to do, or none.
-  SmallLinear Small(const Tensor& x, const LinearMatrix& weight,
-                    const std::optional<ResidualNorm>& norm) const;
   void Norm(const ResidualNorm& norm);
-  // out [T, rows] in f32 or bf16 = x W^T. No bias.
-  void Multiply(const Tensor& x, const LinearMatrix& weight, const Tensor& out);
-  bool IsExact();
   Capabilities Describe();  // once all else is there
 
   const int device_;
   cudaDeviceProp properties_ = {};
   std::unique_ptr<OpStream> stream_;
-  std::unique_ptr<LargeLinear> large_linear_;
-  std::unique_ptr<WeightUpload> upload_;
-  bool has_small_linear_ = false;  // the device can do what it needs
+  std::unique_ptr<LinearTools> linear_tools_;
   Capabilities capabilities_;
-  Buffer product_scratch_;    // QKV sums, or gates and ups
-  Buffer attention_scratch_;  // partial results of decode
+  Scratch attention_scratch_;  // partial results of decode
   AttentionState attention_;
 };
 

@@ -2,7 +2,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
-#include "worker/kernels/cuda/token_ops.h"
+#include "worker/kernels/cuda/move_ops.h"
 
 // Ops that only move: what changes between steps, which ids a step reads, their embeddings, the
 // rows that draw. Rows of bf16 move 16 bytes a thread; everything is far under a microsecond of

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "worker/kernels/cuda/attention/paged_attention.h"
+#include "worker/kernels/cuda/attention/attention_workspace.h"
 
 namespace thinkwire::worker::kernels {
 

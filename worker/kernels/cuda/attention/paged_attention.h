@@ -5,19 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "worker/kernels/backend.h"
+#include "worker/kernels/cuda/attention/attention_workspace.h"
+#include "worker/kernels/kv.h"
+#include "worker/kernels/tensor.h"
 
 namespace thinkwire::worker::kernels {
-
-// What decode leaves between its blocks: partial results of segments, and a count of the finished
-// ones for each sequence and KV head. One a stream, used by every layer in turn.
-struct AttentionWorkspace {
-  float* partials = nullptr;          // [partial_rows, 2] max and sum, then [partial_rows, D]
-  std::int32_t* counters = nullptr;   // [max_seqs, K], zero between launches
-  std::int64_t partial_rows = 0;      // query rows times segments times KV heads that fit
-  std::int32_t max_seqs = 0;          // S at most
-  std::int32_t prefill_kv_tiles = 0;  // tiles of 32 KB that a prefill block keeps in shared memory
-};
 
 // Rows for which a step's sequences are split into segments; what is beyond is walked one block a
 // sequence and KV head, with the same bits. 68 MB: 16 sequences of 32k tokens with 32 query heads.

@@ -66,7 +66,7 @@ std::vector<std::int64_t> Buckets(std::int64_t above, std::int64_t up_to) {
 
 }  // namespace
 
-LargeLinear::LargeLinear(cudaStream_t stream) : stream_(stream) {
+LargeLinear::LargeLinear() {
   CheckBlas(cublasLtCreate(&handle_), "cublasLtCreate");
   CheckBlas(cublasLtMatmulDescCreate(&product_, CUBLAS_COMPUTE_32F, CUDA_R_32F),
             "cublasLtMatmulDescCreate");
@@ -83,10 +83,10 @@ LargeLinear::~LargeLinear() {
   cublasLtDestroy(handle_);
 }
 
-void LargeLinear::Run(const void* weights, std::int64_t rows, std::int64_t columns, const void* x,
-                      std::int64_t tokens, bool f32_out, void* out) {
-  const Shape shape = {rows, columns, f32_out};
-  const Operands operands = {weights, x, out};
+void LargeLinear::Run(const Product& product, cudaStream_t stream) {
+  const std::int64_t tokens = product.tokens;
+  const Shape shape = {product.rows, product.columns, product.f32_out};
+  const Operands operands = {product.weights, product.x, product.out, stream};
   std::vector<Choice>& choices = choices_[shape];
   if (choices.empty() || choices.back().tokens < tokens) {
     Prepare(shape, operands, tokens, choices);
@@ -156,7 +156,8 @@ bool LargeLinear::Multiply(const Shape& shape, const Operands& operands, std::in
   const float zero = 0.0F;
   return cublasLtMatmul(handle_, product_, &one, operands.weights, weights.get(), operands.x,
                         x.get(), &zero, operands.out, out.get(), operands.out, out.get(),
-                        &algorithm, workspace_, kWorkspaceBytes, stream_) == CUBLAS_STATUS_SUCCESS;
+                        &algorithm, workspace_, kWorkspaceBytes,
+                        operands.stream) == CUBLAS_STATUS_SUCCESS;
 }
 
 float LargeLinear::MilliSeconds(const Shape& shape, const Operands& operands, std::int64_t tokens,
@@ -167,9 +168,9 @@ float LargeLinear::MilliSeconds(const Shape& shape, const Operands& operands, st
   cudaEvent_t end = nullptr;
   CUDA_CHECK(cudaEventCreate(&begin));
   CUDA_CHECK(cudaEventCreate(&end));
-  CUDA_CHECK(cudaEventRecord(begin, stream_));
+  CUDA_CHECK(cudaEventRecord(begin, operands.stream));
   for (int i = 0; i < kTimedRuns; ++i) Multiply(shape, operands, tokens, algorithm);
-  CUDA_CHECK(cudaEventRecord(end, stream_));
+  CUDA_CHECK(cudaEventRecord(end, operands.stream));
   CUDA_CHECK(cudaEventSynchronize(end));
   float ms = 0;
   CUDA_CHECK(cudaEventElapsedTime(&ms, begin, end));

@@ -8,28 +8,37 @@
 #include <tuple>
 #include <vector>
 
-#include "worker/kernels/buffer.h"
-
 namespace thinkwire::worker::kernels {
 
-// y = x W^T for many tokens, by cuBLASLt restricted to algorithms that do not split K: each adds
-// an output up as one chain of k16 steps in ascending K, so that all of them, and the kernel of
-// small_linear.h, give the same bits (the backend checks that at start-up).
+// y = x W^T in bf16 for many tokens, by cuBLASLt restricted to algorithms that do not split K: each
+// adds an output up as one chain of k16 steps in ascending K, so that all of them, and the kernel
+// of small_linear.h, give the same bits (the backend checks that at start-up).
 //
 // Which of them is fastest depends on the number of tokens; each shape's are timed once, the first
 // time that so many tokens come, for all smaller numbers too.
 // Owns: the handle and its workspace. Threads: the stream's.
 class LargeLinear {
  public:
-  explicit LargeLinear(cudaStream_t stream);
+  // Of the calling thread's GPU.
+  LargeLinear();
   ~LargeLinear();
   LargeLinear(const LargeLinear&) = delete;
   LargeLinear& operator=(const LargeLinear&) = delete;
 
-  // weights bf16 [rows, columns]; x bf16 [tokens, columns]; out [tokens, rows] in f32 or bf16.
-  // Device pointers, aligned to 16 bytes. Must not be the first of its size in a recording.
-  void Run(const void* weights, std::int64_t rows, std::int64_t columns, const void* x,
-           std::int64_t tokens, bool f32_out, void* out);
+  // Device pointers, aligned to 16 bytes.
+  struct Product {
+    const void* weights;  // bf16 [rows, columns]
+    std::int64_t rows;
+    std::int64_t columns;
+    const void* x;  // bf16 [tokens, columns]
+    std::int64_t tokens;
+    bool f32_out;  // else bf16
+    void* out;     // [tokens, rows]
+  };
+
+  // The first with so many tokens times algorithms, and so must not be recorded.
+  // REQUIRES: the same stream each time.
+  void Run(const Product& product, cudaStream_t stream);
 
  private:
   struct Shape {
@@ -47,6 +56,7 @@ class LargeLinear {
     const void* weights;
     const void* x;
     void* out;
+    cudaStream_t stream;
   };
 
   // Adds the choices for up to `tokens` tokens.
@@ -59,7 +69,6 @@ class LargeLinear {
   float MilliSeconds(const Shape& shape, const Operands& operands, std::int64_t tokens,
                      const cublasLtMatmulAlgo_t& algorithm);
 
-  const cudaStream_t stream_;
   cublasLtHandle_t handle_ = nullptr;
   cublasLtMatmulDesc_t product_ = nullptr;
   void* workspace_ = nullptr;

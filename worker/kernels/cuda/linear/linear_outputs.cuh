@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "worker/kernels/cuda/attention/rope.cuh"
+#include "worker/kernels/cuda/linear/rope.cuh"
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/swiglu.cuh"
 

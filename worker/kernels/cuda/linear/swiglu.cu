@@ -7,7 +7,7 @@
 #include "worker/kernels/cuda/device/launch.cuh"
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/swiglu.cuh"
-#include "worker/kernels/cuda/token_ops.h"
+#include "worker/kernels/cuda/linear/swiglu.h"
 
 // out = silu(gate) * up after a product that could not do it itself: 16 bytes of gates and 16 of
 // ups lie side by side, one thread turns them into 16 bytes. Reads 4 and writes 2 bytes a feature.

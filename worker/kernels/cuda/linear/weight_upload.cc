@@ -6,6 +6,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/cuda_check.h"
+#include "worker/kernels/cuda/device/device_memory.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -13,13 +14,15 @@ namespace {
 constexpr std::int64_t kHalfElements = 16 << 20;
 
 void FillInParallel(std::int64_t first, std::int64_t count, std::int64_t columns,
-                    const WeightUpload::FillRows& fill, std::uint16_t* to) {
+                    const WeightUpload::FillRow& fill, std::uint16_t* to) {
   const std::int64_t cores = std::max(1U, std::thread::hardware_concurrency());
   const std::int64_t share = (count + cores - 1) / cores;
   std::vector<std::thread> threads;
   for (std::int64_t row = 0; row < count; row += share) {
     const std::int64_t rows = std::min(share, count - row);
-    threads.emplace_back([=, &fill] { fill(first + row, rows, to + row * columns); });
+    threads.emplace_back([=, &fill] {
+      for (std::int64_t r = row; r < row + rows; ++r) fill(first + r, to + r * columns);
+    });
   }
   for (std::thread& thread : threads) thread.join();
 }
@@ -40,11 +43,11 @@ WeightUpload::~WeightUpload() {
   }
 }
 
-void WeightUpload::Run(std::int64_t rows, std::int64_t columns, const FillRows& fill,
-                       void* device) {
+Buffer WeightUpload::Run(std::int64_t rows, std::int64_t columns, const FillRow& fill) {
   Check(columns <= kHalfElements, "a row fits the upload's buffer");
   const std::int64_t step = kHalfElements / columns;
-  auto* const to = static_cast<std::uint16_t*>(device);
+  Buffer matrix = AllocateOnDevice(static_cast<std::size_t>(rows * columns) * 2, stream_);
+  auto* const to = static_cast<std::uint16_t*>(matrix.data());
   int half = 0;
   for (std::int64_t row = 0; row < rows; row += step, half = (half + 1) % kHalves) {
     const std::int64_t count = std::min(step, rows - row);
@@ -56,6 +59,7 @@ void WeightUpload::Run(std::int64_t rows, std::int64_t columns, const FillRows& 
     CUDA_CHECK(cudaEventRecord(sent_[half], stream_));
   }
   CUDA_CHECK(cudaStreamSynchronize(stream_));
+  return matrix;
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -5,23 +5,25 @@
 #include <cstdint>
 #include <functional>
 
+#include "worker/kernels/buffer.h"
+
 namespace thinkwire::worker::kernels {
 
 // Brings rows of bf16 to the device: all cores fill one half of a page-locked buffer while the
 // other half travels. Owns: the buffer. Threads: one at a time.
 class WeightUpload {
  public:
-  // Writes rows [first, first + count) of the matrix, one after another, to `to`. Called from
-  // several threads at once.
-  using FillRows = std::function<void(std::int64_t first, std::int64_t count, std::uint16_t* to)>;
+  // Writes a row of the matrix to `to`. Called from several threads at once.
+  using FillRow = std::function<void(std::int64_t row, std::uint16_t* to)>;
 
   explicit WeightUpload(cudaStream_t stream);
   ~WeightUpload();
   WeightUpload(const WeightUpload&) = delete;
   WeightUpload& operator=(const WeightUpload&) = delete;
 
-  // `device` [rows, columns] bf16; columns >= 1. Done on return.
-  void Run(std::int64_t rows, std::int64_t columns, const FillRows& fill, void* device);
+  // Device memory with the matrix [rows, columns] in bf16; columns >= 1. Done on return.
+  // REQUIRES: the calling thread's GPU is the stream's.
+  Buffer Run(std::int64_t rows, std::int64_t columns, const FillRow& fill);
 
  private:
   static constexpr int kHalves = 2;

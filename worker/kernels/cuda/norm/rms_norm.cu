@@ -2,8 +2,8 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
+#include "worker/kernels/cuda/norm/rms_norm.h"
 #include "worker/kernels/cuda/norm/row_norm.cuh"
-#include "worker/kernels/cuda/token_ops.h"
 
 // sum = bf16(residual + partial);
 // out = bf16(sum / sqrt(mean(sum^2) + eps) * weight).

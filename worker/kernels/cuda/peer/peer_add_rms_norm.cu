@@ -3,9 +3,9 @@
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/bf16_pieces.cuh"
 #include "worker/kernels/cuda/device/launch.cuh"
+#include "worker/kernels/cuda/norm/rms_norm.h"
 #include "worker/kernels/cuda/norm/row_norm.cuh"
 #include "worker/kernels/cuda/peer/peer_add_rms_norm.h"
-#include "worker/kernels/cuda/token_ops.h"
 
 // All-reduce, residual and norm of a few rows in one kernel a rank. Every block has one row: it
 // writes its part into all other ranks' inboxes, over NVLink, waits for theirs in its own, and adds

@@ -2,8 +2,8 @@
 
 #include <cuda_runtime_api.h>
 
-#include "worker/kernels/backend.h"
 #include "worker/kernels/cuda/peer/peer_group.h"
+#include "worker/kernels/norm.h"
 
 namespace thinkwire::worker::kernels {
 

@@ -4,7 +4,8 @@
 
 #include <cstdint>
 
-#include "worker/kernels/backend.h"
+#include "worker/kernels/draw.h"
+#include "worker/kernels/tensor.h"
 
 // Launchers of the ops that adjust logits; backend.h says what each computes.
 namespace thinkwire::worker::kernels {

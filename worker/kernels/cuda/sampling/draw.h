@@ -2,7 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "worker/kernels/backend.h"
+#include "worker/kernels/draw.h"
 #include "worker/kernels/tensor.h"
 
 namespace thinkwire::worker::kernels {

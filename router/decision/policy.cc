@@ -1,0 +1,32 @@
+#include "router/decision/policy.h"
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+
+namespace thinkwire::router::decision {
+namespace {
+
+// Where the error keeps the name, since people alone are to read its message.
+constexpr char kVariantPayload[] = "thinkwire/variant";
+
+}  // namespace
+
+absl::Status NoLiveWorker(const std::string& name, std::size_t variant,
+                          std::span<const WorkerView> workers) {
+  std::string why;
+  for (const WorkerView& worker : workers) {
+    if (worker.variant != variant) continue;
+    why = absl::StrCat(worker.address, ": ", worker.why_not);
+    break;
+  }
+  absl::Status status =
+      absl::UnavailableError(absl::StrCat("no worker of ", name, " is live (", why, ")"));
+  status.SetPayload(kVariantPayload, absl::Cord(name));
+  return status;
+}
+
+std::string UnavailableVariant(const absl::Status& status) {
+  return std::string(status.GetPayload(kVariantPayload).value_or(absl::Cord()));
+}
+
+}  // namespace thinkwire::router::decision

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace thinkwire::router::decision {
+
+// What a worker last said of itself.
+struct WorkerStatus {
+  std::string served_model_name{};
+  std::string fingerprint{};
+  std::int32_t max_model_len = 0;
+  std::int32_t queued = 0;        // requests that wait for a place, >= 0
+  std::int32_t running = 0;       // requests that have one, >= 0
+  std::int32_t max_num_seqs = 1;  // places, >= 1
+  std::int32_t free_kv_blocks = 0;
+  std::int32_t total_kv_blocks = 0;
+  bool draining = false;
+};
+
+// What a policy may know of one worker.
+struct WorkerView {
+  std::size_t variant = 0;                    // that it serves
+  std::string address{};                      // "host:port"
+  std::optional<WorkerStatus> status{};       // while it speaks, and serves its variant
+  std::string why_not = "not connected yet";  // why it is not live, for people
+  std::int64_t leased = 0;                    // requests that this router has there now
+  std::int64_t given = 0;                     // requests that this router ever gave it
+
+  // Whether it takes requests.
+  bool live() const { return status && !status->draining; }
+};
+
+}  // namespace thinkwire::router::decision

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "router/decision/worker_view.h"
+#include "thinkwire/v1/worker.pb.h"
+
+namespace thinkwire::router::fleet {
+
+struct WorkerStub;
+
+// What travels with every call to a worker.
+struct CallContext {
+  std::optional<Clock::TimePoint> deadline;  // nullopt: none
+  std::string traceparent;                   // as received; empty: none
+};
+
+// One attempt at a request on a worker. Reads one message at a time, so that a slow reader of ours
+// slows the worker down.
+// Threads: any.
+class WorkerAttempt {
+ public:
+  // The hooks run on gRPC threads, one at a time.
+  class Reader {
+   public:
+    virtual ~Reader() = default;
+    // The next message of the attempt, in order and without gaps, with an event in it. False pauses
+    // until ReadMore.
+    virtual bool OnMessage(v1::WorkerGenerateResponse message) = 0;
+    // The last hook. OK only after Completed; an error carries an ErrorInfo.
+    virtual void OnEnd(const absl::Status& status) = 0;
+  };
+
+  virtual ~WorkerAttempt() = default;
+  // Sends the request, which is not needed any more when Start returns or a hook is called. Once;
+  // the hooks begin.
+  virtual void Start(const v1::WorkerGenerateRequest& request) = 0;
+  // After, or while, OnMessage returns false: go on. Once per such OnMessage.
+  virtual void ReadMore() = 0;
+  // Ends the attempt soon, even if it has not been started yet; OnEnd still comes.
+  virtual void Cancel() = 0;
+};
+
+// A running watch of one worker.
+class StatusWatch {
+ public:
+  virtual ~StatusWatch() = default;
+  // Ends it soon. Threads: any.
+  virtual void Cancel() = 0;
+};
+
+// The router's side of one worker's WorkerService.
+// Owns: the channel. Threads: any.
+class WorkerClient {
+ public:
+  // "host:port". Connects when first used. Deadlines are times of `clock`, which outlives this.
+  WorkerClient(std::string address, const Clock& clock);
+  // Calls may outlive it, but if its channel is the process's last, not those whose end is still to
+  // be told: telling it would be left with the channel (ChannelTie).
+  ~WorkerClient();
+
+  const std::string& address() const { return address_; }
+
+  // An attempt that Start sends. `reader` is kept until OnEnd has returned.
+  std::shared_ptr<WorkerAttempt> Generate(const CallContext& context,
+                                          std::shared_ptr<WorkerAttempt::Reader> reader) const;
+
+  // `on_done` is called once, on a gRPC thread.
+  using CountResult = absl::StatusOr<v1::WorkerCountTokensResponse>;
+  void CountTokens(const v1::WorkerCountTokensRequest& request, const CallContext& context,
+                   std::function<void(CountResult)> on_done) const;
+
+  // Streams the worker's status until cancelled or lost: `on_status` for each message, then
+  // `on_end` once, both on gRPC threads.
+  std::shared_ptr<StatusWatch> Watch(std::function<void(decision::WorkerStatus)> on_status,
+                                     std::function<void(absl::Status)> on_end) const;
+
+ private:
+  const std::string address_;
+  const Clock& clock_;
+  const std::shared_ptr<WorkerStub> stub_;
+};
+
+}  // namespace thinkwire::router::fleet

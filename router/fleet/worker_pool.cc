@@ -1,0 +1,250 @@
+#include "router/fleet/worker_pool.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/log.h"
+#include "common/rpc/status_details.h"
+#include "router/decision/variant_names.h"
+#include "router/fleet/worker_client.h"
+
+namespace thinkwire::router::fleet {
+namespace {
+
+constexpr auto kTickInterval = std::chrono::milliseconds(50);
+constexpr char kSilent[] = "it is silent";
+
+// Whether a worker that serves `served_name` serves the variant.
+bool IsServedAs(const VariantConfig& variant, const std::string& served_name) {
+  return absl::EqualsIgnoreCase(served_name, variant.name) ||
+         decision::HasAlias(variant, served_name);
+}
+
+// What a client is told where the policy has found no worker.
+absl::Status ForClient(const absl::Status& status) {
+  const std::string message(status.message());
+  if (absl::IsNotFound(status)) return rpc::Error(status.code(), "VARIANT_NOT_FOUND", message);
+  return rpc::WithRetryAfter(rpc::WithMetadata(rpc::Error(status.code(), "NO_LIVE_WORKER", message),
+                                               "variant", decision::UnavailableVariant(status)));
+}
+
+}  // namespace
+
+WorkerLease::WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision)
+    : pool_(pool), client_(client), decision_(std::move(decision)) {}
+
+WorkerLease::WorkerLease(WorkerLease&& other) noexcept
+    : pool_(std::exchange(other.pool_, nullptr)),
+      client_(other.client_),
+      decision_(other.decision_) {}
+
+WorkerLease::~WorkerLease() {
+  if (pool_ != nullptr) pool_->Release(decision_.worker);
+}
+
+WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change)
+    : variants_(std::move(variants)), clock_(clock), on_change_(std::move(on_change)) {
+  MutexLock lock(mu_);
+  for (std::size_t v = 0; v < variants_.size(); ++v) {
+    for (const std::string& address : variants_[v].workers) {
+      Worker& worker = workers_.emplace_back();
+      worker.client = std::make_unique<WorkerClient>(address, clock_);
+      worker.next_watch = clock_.Now();
+      views_.push_back({.variant = v, .address = address});
+    }
+  }
+}
+
+WorkerPool::~WorkerPool() { Stop(); }
+
+void WorkerPool::Start() {
+  thread_ = std::thread([this] {
+    for (;;) {
+      Tick();
+      MutexLock lock(mu_);
+      if (!stopping_) changed_.WaitFor(mu_, kTickInterval);
+      if (stopping_) return;
+    }
+  });
+}
+
+void WorkerPool::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    changed_.NotifyAll();
+    for (Worker& worker : workers_) {
+      if (worker.watch) worker.watch->Cancel();
+    }
+  }
+  if (thread_.joinable()) thread_.join();
+  MutexLock lock(mu_);
+  // A watch that began just before the stop is known by now.
+  for (Worker& worker : workers_) {
+    if (worker.watch) worker.watch->Cancel();
+  }
+  while (std::ranges::any_of(workers_, [](const Worker& worker) { return worker.watching; })) {
+    changed_.Wait(mu_);
+  }
+}
+
+void WorkerPool::Tick() {
+  std::vector<std::size_t> due;
+  bool changed = false;
+  {
+    MutexLock lock(mu_);
+    if (stopping_) return;
+    const Clock::TimePoint now = clock_.Now();
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+      Worker& worker = workers_[i];
+      if (!worker.watching && now >= worker.next_watch) {
+        worker.watching = true;
+        worker.heard_at = now;  // the connection too must come about within kSilence
+        due.push_back(i);
+      } else if (worker.watching && worker.watch && now - worker.heard_at > kSilence) {
+        changed |= Silence(i);
+      }
+    }
+  }
+  for (const std::size_t i : due) BeginWatch(i);
+  if (changed) on_change_(*this);
+}
+
+bool WorkerPool::Silence(std::size_t index) {
+  decision::WorkerView& view = views_[index];
+  const bool was_live = view.live();
+  view.why_not = kSilent;
+  view.status.reset();
+  workers_[index].watch->Cancel();
+  if (was_live) LogChange(view);
+  return was_live;
+}
+
+void WorkerPool::BeginWatch(std::size_t index) {
+  const WorkerClient* client = nullptr;
+  {
+    MutexLock lock(mu_);
+    client = workers_[index].client.get();
+  }
+  auto watch = client->Watch(
+      [this, index](decision::WorkerStatus status) { OnStatus(index, std::move(status)); },
+      [this, index](const absl::Status& status) { OnWatchEnd(index, status); });
+  MutexLock lock(mu_);
+  if (!workers_[index].watching) return;  // it has ended already
+  workers_[index].watch = watch;
+  if (stopping_) watch->Cancel();
+}
+
+void WorkerPool::OnStatus(std::size_t index, decision::WorkerStatus status) {
+  bool changed = false;
+  {
+    MutexLock lock(mu_);
+    Worker& worker = workers_[index];
+    worker.heard_at = clock_.Now();
+    worker.failures = 0;
+    worker.contacted = true;
+    decision::WorkerView& view = views_[index];
+    const bool was_live = view.live();
+    if (!IsServedAs(variants_[view.variant], status.served_model_name)) {
+      view.status.reset();
+      view.why_not = absl::StrCat("it serves \"", status.served_model_name, "\"");
+    } else {
+      view.why_not = status.draining ? "it is draining" : "";
+      view.status = std::move(status);
+    }
+    changed = view.live() != was_live;
+    if (changed) LogChange(view);
+    changed_.NotifyAll();
+  }
+  if (changed) on_change_(*this);
+}
+
+void WorkerPool::OnWatchEnd(std::size_t index, const absl::Status& status) {
+  bool was_live = false;
+  {
+    MutexLock lock(mu_);
+    decision::WorkerView& view = views_[index];
+    was_live = view.live();
+    view.status.reset();
+    if (view.why_not != kSilent) view.why_not = std::string(status.message());
+    Worker& worker = workers_[index];
+    worker.watch.reset();
+    worker.contacted = true;
+    const int doublings = std::min(worker.failures++, 10);
+    worker.next_watch = clock_.Now() + std::min(kLastRetry, kFirstRetry * (1 << doublings));
+    if (was_live) LogChange(view);
+  }
+  if (was_live) on_change_(*this);
+  // The last touch: Stop may return, and the pool go, as soon as this is seen.
+  MutexLock lock(mu_);
+  workers_[index].watching = false;
+  changed_.NotifyAll();
+}
+
+void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
+  const auto give_up = std::chrono::steady_clock::now() + timeout;
+  MutexLock lock(mu_);
+  while (!std::ranges::all_of(workers_, [](const Worker& worker) { return worker.contacted; })) {
+    const auto left = give_up - std::chrono::steady_clock::now();
+    if (left <= Clock::Duration::zero()) return;
+    changed_.WaitFor(mu_, left);
+  }
+}
+
+absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
+                                              const decision::Query& query) {
+  MutexLock lock(mu_);
+  absl::StatusOr<decision::Decision> decision = policy.Decide(query, views_);
+  if (!decision.ok()) return ForClient(decision.status());
+  CHECK(decision->worker < views_.size(), "a policy chooses one of the workers that it was given");
+  ++views_[decision->worker].leased;
+  ++views_[decision->worker].given;
+  return WorkerLease(this, workers_[decision->worker].client.get(), *std::move(decision));
+}
+
+void WorkerPool::Release(std::size_t index) {
+  MutexLock lock(mu_);
+  --views_[index].leased;
+  CHECK(views_[index].leased >= 0, "a lease was released twice");
+}
+
+WorkerPool::VariantState WorkerPool::Describe(std::size_t variant) const {
+  VariantState state;
+  std::set<std::string> fingerprints;
+  MutexLock lock(mu_);
+  for (const decision::WorkerView& view : views_) {
+    if (view.variant != variant) continue;
+    ++state.configured;
+    if (!view.status) continue;
+    if (view.status->draining) {
+      ++state.draining;
+      continue;
+    }
+    ++state.live;
+    state.queued += view.status->queued;
+    state.running += view.status->running;
+    state.max_model_len = std::max(state.max_model_len, view.status->max_model_len);
+    fingerprints.insert(view.status->fingerprint);
+  }
+  state.fingerprints.assign(fingerprints.begin(), fingerprints.end());
+  return state;
+}
+
+bool WorkerPool::AnyLive() const {
+  MutexLock lock(mu_);
+  return std::ranges::any_of(views_, &decision::WorkerView::live);
+}
+
+void WorkerPool::LogChange(const decision::WorkerView& worker) const {
+  if (stopping_) return;
+  LogInfo(worker.live() ? "worker is live" : "worker is not live",
+          {{"variant", variants_[worker.variant].name},
+           {"worker", worker.address},
+           {"why", worker.why_not}});
+}
+
+}  // namespace thinkwire::router::fleet

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "router/decision/policy.h"
+#include "router/decision/worker_view.h"
+#include "router/variant_config.h"
+
+namespace thinkwire::router::fleet {
+
+class StatusWatch;
+class WorkerClient;
+class WorkerPool;
+
+// A request's place on a worker, counted as load until it is destroyed. At most as long as its
+// pool.
+class WorkerLease {
+ public:
+  WorkerLease(WorkerLease&& other) noexcept;
+  WorkerLease& operator=(WorkerLease&&) = delete;
+  ~WorkerLease();
+
+  const WorkerClient& client() const { return *client_; }
+  const decision::Decision& decision() const { return decision_; }
+
+ private:
+  friend class WorkerPool;
+  WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision);
+
+  WorkerPool* pool_;  // null after a move
+  const WorkerClient* const client_;
+  const decision::Decision decision_;
+};
+
+// The workers of all variants: who lives, and what each has to do.
+// A worker is live while its status stream speaks (at least every kSilence), it serves its
+// variant's model, and it is not draining. A stream that ends is begun again, later each time.
+// Owns: the clients, a thread. Threads: any.
+class WorkerPool {
+ public:
+  static constexpr Clock::Duration kSilence = std::chrono::seconds(3);
+  static constexpr Clock::Duration kFirstRetry = std::chrono::milliseconds(100);
+  static constexpr Clock::Duration kLastRetry = std::chrono::seconds(5);
+
+  // Is given the pool, which may not be known yet to whoever made it.
+  using OnChange = std::function<void(const WorkerPool& pool)>;
+
+  // `clock` outlives the pool. `on_change` is called, on any thread and without a lock held, when a
+  // worker has become live or has ceased to be.
+  WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change);
+  ~WorkerPool();  // Stop
+
+  // Runs Tick every 50 ms of real time until Stop.
+  void Start();
+  // Ends watches and thread. Leases may live on until the pool is destroyed. Idempotent.
+  void Stop();
+
+  // Begins the watches that are due, and gives up on workers that are silent.
+  void Tick();
+
+  // Waits until each worker has spoken or failed once, at most `timeout`.
+  void WaitForFirstContact(Clock::Duration timeout);
+
+  // Has the policy decide, and counts the request as its worker's load, in one step: whoever asks
+  // next sees it. The policy runs under the pool's lock; it is pure, and so never blocks.
+  // Fails, with what a client may be told: NOT_FOUND VARIANT_NOT_FOUND, UNAVAILABLE NO_LIVE_WORKER
+  // with the variant's name as the metadata "variant".
+  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, const decision::Query& query);
+
+  struct VariantState {
+    std::int32_t configured = 0;
+    std::int32_t live = 0;
+    std::int32_t draining = 0;
+    std::int32_t queued = 0;
+    std::int32_t running = 0;
+    std::int32_t max_model_len = 0;
+    std::vector<std::string> fingerprints;  // different ones, ascending
+  };
+  VariantState Describe(std::size_t variant) const;
+  bool AnyLive() const;
+
+ private:
+  friend class WorkerLease;
+  // What belongs to a worker beside its view.
+  struct Worker {
+    std::unique_ptr<WorkerClient> client;
+    std::shared_ptr<StatusWatch> watch;  // while one runs
+    bool watching = false;               // until its end was told
+    Clock::TimePoint heard_at;
+    Clock::TimePoint next_watch;
+    int failures = 0;  // watches that ended without a word, in a row
+    bool contacted = false;
+  };
+
+  // Gives up on a worker that is watched but silent. Whether it was live.
+  bool Silence(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void BeginWatch(std::size_t index);
+  void OnStatus(std::size_t index, decision::WorkerStatus status);
+  void OnWatchEnd(std::size_t index, const absl::Status& status);
+  void LogChange(const decision::WorkerView& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Release(std::size_t index);
+
+  const std::vector<VariantConfig> variants_;
+  const Clock& clock_;
+  const OnChange on_change_;
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  // Of fixed size, a worker at the same index in both; clients stay where they are.
+  std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);
+  std::vector<decision::WorkerView> views_ ABSL_GUARDED_BY(mu_);
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread thread_;
+};
+
+}  // namespace thinkwire::router::fleet

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "router/task.h"
+
+namespace thinkwire::router {
+
+// A model and the workers that serve it. Elsewhere a variant is meant by its index into the
+// configuration's list, whose order matters to the policy.
+struct VariantConfig {
+  std::string name;                    // 1 to 64 of [A-Za-z0-9._-]
+  std::vector<std::string> aliases{};  // beside those that KnownAliases gives
+  std::vector<std::string> workers{};  // "host:port", at least one
+  std::vector<Task> tasks{};           // that the router prefers it for
+  std::int64_t max_prompt_bytes = 0;   // the longest prompt that is sent here unasked; 0: any
+};
+
+}  // namespace thinkwire::router

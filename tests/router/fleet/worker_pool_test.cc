@@ -1,0 +1,177 @@
+#include "router/fleet/worker_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/status_details.h"
+#include "router/decision/first_fit_policy.h"
+#include "router/fleet/worker_client.h"
+#include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_worker.h"
+#include "tests/router/fleet/pool_fixture.h"
+
+namespace thinkwire::router::fleet {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class WorkerPoolTest : public testing::Test {
+ protected:
+  std::vector<VariantConfig> Variants() {
+    return {{.name = "qwen-7b", .workers = {a_.address(), b_.address()}},
+            {.name = "qwen-32b", .workers = {c_.address()}}};
+  }
+
+  absl::StatusOr<WorkerLease> Pick(std::size_t variant) {
+    return pool_->Lease(policy_, {.variant = Variants()[variant].name});
+  }
+
+  FakeClock clock_;
+  FakeWorker a_{"qwen-7b"};
+  FakeWorker b_{"deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"};
+  FakeWorker c_{"qwen-32b"};
+  const decision::FirstFitPolicy policy_{Variants()};
+  PoolUnderTest pool_{Variants(), clock_};
+};
+
+TEST_F(WorkerPoolTest, NobodyIsLiveBeforeItSpeaks) {
+  EXPECT_FALSE(pool_->AnyLive());
+  const auto lease = Pick(0);
+  EXPECT_EQ(lease.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(rpc::ErrorReason(lease.status()), "NO_LIVE_WORKER");
+  EXPECT_TRUE(rpc::RetryAfter(lease.status()).has_value());
+  EXPECT_EQ(pool_->Describe(0).configured, 2);
+}
+
+TEST_F(WorkerPoolTest, ErrorsOfThePolicySayToProgramsWhatIsWrong) {
+  const auto unknown = pool_->Lease(policy_, {.variant = "qwen"});
+  EXPECT_EQ(unknown.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(rpc::ErrorReason(unknown.status()), "VARIANT_NOT_FOUND");
+  const auto nobody = Pick(1);
+  EXPECT_EQ(rpc::ErrorMetadata(nobody.status(), "variant"), "qwen-32b");
+  EXPECT_NE(nobody.status().message().find(absl::StrCat(c_.address(), ": not connected yet")),
+            absl::string_view::npos);
+}
+
+TEST_F(WorkerPoolTest, WorkersAreLiveOnceTheySpeak) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  pool_->WaitForFirstContact(seconds(60));
+  EXPECT_TRUE(pool_->AnyLive());
+  const auto state = pool_->Describe(1);
+  EXPECT_EQ(state.max_model_len, 4096);
+  EXPECT_EQ(state.fingerprints, std::vector<std::string>{"fake"});
+  EXPECT_EQ(Pick(1)->client().address(), c_.address());
+}
+
+TEST_F(WorkerPoolTest, PicksTheOneWithLeastToDo) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  a_.SetStatus([](auto& status) {
+    status.set_running(3);
+    status.set_queued(2);
+  });
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).queued == 2; }));
+  for (int i = 0; i < 3; ++i) {
+    const auto lease = Pick(0);
+    ASSERT_TRUE(lease.ok());
+    EXPECT_EQ(lease->client().address(), b_.address());
+    EXPECT_EQ(lease->decision().worker_reason,
+              "the one of 2 live ones with least to do: 0 queued, 0 running");
+  }
+  // A worker with many places is less loaded by as many requests.
+  a_.SetStatus([](auto& status) { status.set_max_num_seqs(1000); });
+  ASSERT_TRUE(pool_.WaitUntil([&] { return Pick(0)->client().address() == a_.address(); }));
+}
+
+TEST_F(WorkerPoolTest, LeasesCountBeforeTheWorkerSaysSo) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  const auto first = Pick(0);
+  const auto second = Pick(0);
+  EXPECT_NE(first->client().address(), second->client().address());
+  {
+    const auto third = Pick(0);
+    const auto fourth = Pick(0);
+    EXPECT_NE(third->client().address(), fourth->client().address());
+  }
+  const auto fifth = Pick(0);
+  const auto sixth = Pick(0);
+  EXPECT_NE(fifth->client().address(), sixth->client().address());
+}
+
+TEST_F(WorkerPoolTest, ADrainingWorkerGetsNothingNew) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  c_.SetStatus([](auto& status) { status.set_draining(true); });
+  ASSERT_TRUE(pool_.WaitForLive(1, 0));
+  EXPECT_EQ(pool_->Describe(1).draining, 1);
+  EXPECT_NE(Pick(1).status().message().find("it is draining"), absl::string_view::npos);
+}
+
+TEST_F(WorkerPoolTest, AWorkerOfAnotherModelIsNotLive) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  c_.SetStatus([](auto& status) { status.set_served_model_name("llama-8b"); });
+  ASSERT_TRUE(pool_.WaitForLive(1, 0));
+  EXPECT_NE(Pick(1).status().message().find("it serves \"llama-8b\""), absl::string_view::npos);
+}
+
+TEST_F(WorkerPoolTest, AnEndedWatchIsBegunAgainLaterEachTime) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  c_.EndWatches();
+  ASSERT_TRUE(pool_.WaitForLive(1, 0));
+  // The end is known before the next watch may begin, so keep asking at the same instant.
+  pool_->Tick();
+  EXPECT_EQ(pool_->Describe(1).live, 0);
+  clock_.Advance(WorkerPool::kFirstRetry);
+  ASSERT_TRUE(pool_.WaitUntil([&] {
+    pool_->Tick();
+    return pool_->Describe(1).live == 1;
+  }));
+  EXPECT_TRUE(c_.WaitForWatches(2));
+}
+
+TEST_F(WorkerPoolTest, ASilentWorkerIsNotLiveUntilItSpeaksAgain) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  clock_.Advance(WorkerPool::kSilence - milliseconds(1));
+  pool_->Tick();
+  EXPECT_EQ(pool_->Describe(1).live, 1);
+  clock_.Advance(milliseconds(2));
+  pool_->Tick();
+  EXPECT_EQ(pool_->Describe(1).live, 0);
+  EXPECT_NE(Pick(1).status().message().find("it is silent"), absl::string_view::npos);
+  ASSERT_TRUE(pool_.WaitUntil([&] {
+    clock_.Advance(WorkerPool::kFirstRetry);
+    pool_->Tick();
+    return pool_->Describe(1).live == 1;
+  }));
+}
+
+TEST_F(WorkerPoolTest, ADeadWorkerIsNoticedWithoutTheClock) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  a_.Kill();
+  ASSERT_TRUE(pool_.WaitForLive(0, 1));
+  EXPECT_EQ(Pick(0)->client().address(), b_.address());
+  EXPECT_NE(Pick(0)->decision().worker_reason.find("the only live one"), std::string::npos);
+}
+
+TEST_F(WorkerPoolTest, TheThreadTicksByItself) {
+  pool_->Start();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  pool_->Stop();
+  pool_->Stop();
+}
+
+}  // namespace
+}  // namespace thinkwire::router::fleet

@@ -1,0 +1,244 @@
+#include "router/generation.h"
+
+#include <gtest/gtest.h>
+#include <prometheus/registry.h>
+
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/rpc/status_details.h"
+#include "router/decision/first_fit_policy.h"
+#include "tests/fakes/fake_worker.h"
+#include "tests/router/fleet/pool_fixture.h"
+
+namespace thinkwire::router {
+namespace {
+
+constexpr std::chrono::seconds kPatience{60};
+
+// A sink that takes so many events until somebody makes room. Threads: any.
+class TestSink final : public EventSink {
+ public:
+  explicit TestSink(std::size_t room = 1000) : room_(room) {}
+
+  bool Write(const v1::GenerateResponse& event) override {
+    MutexLock lock(mu_);
+    changed_.NotifyAll();
+    if (events_.size() >= room_) {
+      ++refused_;
+      return false;
+    }
+    events_.push_back(event);
+    return true;
+  }
+  void Finish(const absl::Status& status) override {
+    MutexLock lock(mu_);
+    EXPECT_FALSE(end_.has_value()) << "finished twice";
+    end_ = status;
+    changed_.NotifyAll();
+  }
+
+  void MakeRoom(std::size_t room) {
+    MutexLock lock(mu_);
+    room_ += room;
+  }
+  absl::Status WaitForEnd() {
+    MutexLock lock(mu_);
+    WaitUntil([this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return end_.has_value(); });
+    return end_.value_or(absl::DeadlineExceededError("no end came"));
+  }
+  bool WaitForRefusals(int number) {
+    MutexLock lock(mu_);
+    return WaitUntil([=, this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return refused_ >= number; });
+  }
+  bool WaitForEvents(std::size_t number) {
+    MutexLock lock(mu_);
+    return WaitUntil([=, this]()
+                         ABSL_NO_THREAD_SAFETY_ANALYSIS { return events_.size() >= number; });
+  }
+  std::vector<v1::GenerateResponse> events() {
+    MutexLock lock(mu_);
+    return events_;
+  }
+  bool ended() {
+    MutexLock lock(mu_);
+    return end_.has_value();
+  }
+
+ private:
+  bool WaitUntil(const std::function<bool()>& holds) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const auto give_up = std::chrono::steady_clock::now() + kPatience;
+    while (!holds()) {
+      if (std::chrono::steady_clock::now() >= give_up) return false;
+      changed_.WaitFor(mu_, kPatience);
+    }
+    return true;
+  }
+
+  Mutex mu_;
+  CondVar changed_;
+  std::size_t room_ ABSL_GUARDED_BY(mu_);
+  std::vector<v1::GenerateResponse> events_ ABSL_GUARDED_BY(mu_);
+  int refused_ ABSL_GUARDED_BY(mu_) = 0;
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mu_);
+};
+
+// One variant with one fake worker, and no server in front.
+class GenerationTest : public testing::Test {
+ protected:
+  GenerationTest() {
+    worker_.SetScript({.events = SmallStream()});
+    pool_->Tick();
+    EXPECT_TRUE(pool_.WaitForLive(0, 1));
+  }
+  ~GenerationTest() override { EXPECT_TRUE(registry_.WaitUntilEmpty(kPatience)); }
+
+  std::shared_ptr<Generation> Make(std::shared_ptr<EventSink> sink) {
+    return Generation::Make({.variants = variants_,
+                             .policy = policy_,
+                             .pool = *pool_,
+                             .metrics = metrics_,
+                             .registry = registry_,
+                             .clock = Clock::Real()},
+                            {}, std::move(sink));
+  }
+
+  static v1::GenerateRequest Question(const std::string& text = "1+1?") {
+    v1::GenerateRequest request;
+    request.mutable_prompt()->set_text(text);
+    return request;
+  }
+
+  FakeWorker worker_{"qwen-7b"};
+  const std::vector<VariantConfig> variants_ = {
+      {.name = "qwen-7b", .workers = {worker_.address()}}};
+  prometheus::Registry metrics_registry_;
+  RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
+  const decision::FirstFitPolicy policy_{variants_};
+  fleet::PoolUnderTest pool_{variants_, Clock::Real()};
+  GenerationRegistry registry_;
+};
+
+TEST_F(GenerationTest, PassesEventsToItsSinkAndEndsIt) {
+  const auto sink = std::make_shared<TestSink>();
+  const auto generation = Make(sink);
+  generation->Start(Question());
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  const auto events = sink->events();
+  ASSERT_EQ(events.size(), SmallStream().size());
+  EXPECT_EQ(events[1].started().request_id(), generation->request_id());
+  EXPECT_EQ(events[1].started().worker(), worker_.address());
+  EXPECT_EQ(events[1].started().worker_reason(), "the only live one: 0 queued, 0 running");
+}
+
+TEST_F(GenerationTest, KnowsWhereAnotherWorkerWouldGoOn) {
+  auto script = SmallStream();
+  script.resize(5);
+  worker_.SetScript({.events = script, .end = absl::UnavailableError("restarting")});
+  const auto sink = std::make_shared<TestSink>();
+  const auto generation = Make(sink);
+  generation->Start(Question());
+  EXPECT_EQ(rpc::ErrorReason(sink->WaitForEnd()), "UNAVAILABLE");
+  const v1::ResumeState state = generation->ledger().MakeResumeState();
+  EXPECT_EQ(std::vector(state.prompt_ids().begin(), state.prompt_ids().end()),
+            (std::vector{1, 2, 3}));
+  EXPECT_EQ(state.fingerprint(), "fake");
+  ASSERT_EQ(state.outputs_size(), 1);
+  const v1::OutputState& output = state.outputs(0);
+  EXPECT_EQ(std::vector(output.token_ids().begin(), output.token_ids().end()),
+            (std::vector{10, 11, 12, 20}));
+  EXPECT_EQ(output.phase(), v1::PHASE_ANSWER);
+  EXPECT_EQ(output.reasoning_tokens(), 3);
+}
+
+TEST_F(GenerationTest, DropsThePromptOnceItHasItsIds) {
+  const std::string text(1 << 20, 'x');
+  const auto sink = std::make_shared<TestSink>();
+  const auto generation = Make(sink);
+  generation->Start(Question(text));
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  EXPECT_LT(generation->bytes(), 10'000U);
+  EXPECT_EQ(worker_.last_call().request.request().prompt().text(), text);
+
+  worker_.SetScript({.end = absl::UnavailableError("restarting")});
+  const auto other_sink = std::make_shared<TestSink>();
+  const auto without_ids = Make(other_sink);
+  without_ids->Start(Question(text));
+  EXPECT_FALSE(other_sink->WaitForEnd().ok());
+  EXPECT_GE(without_ids->bytes(), text.size());  // another worker would need it
+}
+
+TEST_F(GenerationTest, AFullSinkLosesNothing) {
+  const auto sink = std::make_shared<TestSink>(2);
+  const auto generation = Make(sink);
+  generation->Start(Question());
+  EXPECT_TRUE(sink->WaitForRefusals(1));
+  generation->Resume();  // too early
+  EXPECT_TRUE(sink->WaitForRefusals(2));
+  EXPECT_EQ(sink->events().size(), 2U);
+  sink->MakeRoom(1000);
+  generation->Resume();
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  const auto events = sink->events();
+  ASSERT_EQ(events.size(), SmallStream().size());
+  EXPECT_EQ(events[2].reasoning_delta().text(), "So 2.");
+}
+
+TEST_F(GenerationTest, ACancelEndsTheWorkersCall) {
+  auto script = SmallStream();
+  script.resize(3);
+  worker_.SetScript({.events = script, .stays_open = true});
+  const auto sink = std::make_shared<TestSink>();
+  const auto generation = Make(sink);
+  generation->Start(Question());
+  EXPECT_TRUE(sink->WaitForEvents(3));
+  generation->Cancel();
+  generation->Cancel();
+  EXPECT_TRUE(absl::IsCancelled(sink->WaitForEnd()));
+  EXPECT_TRUE(worker_.WaitForCancels(1));
+}
+
+TEST_F(GenerationTest, AnErrorOfTheDecisionIsItsEnd) {
+  v1::GenerateRequest request = Question();
+  request.set_variant("qwen-32b");
+  const auto sink = std::make_shared<TestSink>();
+  Make(sink)->Start(request);
+  EXPECT_TRUE(sink->ended());
+  EXPECT_EQ(rpc::ErrorReason(sink->WaitForEnd()), "VARIANT_NOT_FOUND");
+}
+
+TEST_F(GenerationTest, ARefusalIsItsEnd) {
+  const auto sink = std::make_shared<TestSink>();
+  Make(sink)->Refuse(absl::UnavailableError("draining"));
+  EXPECT_EQ(sink->WaitForEnd(), absl::UnavailableError("draining"));
+}
+
+TEST_F(GenerationTest, IsFoundByItsIdWhileItLives) {
+  auto generation = Make(std::make_shared<TestSink>());
+  const std::string id = generation->request_id();
+  EXPECT_EQ(registry_.Find(id), generation);
+  EXPECT_EQ(registry_.Find("another"), nullptr);
+  EXPECT_FALSE(registry_.WaitUntilEmpty(std::chrono::milliseconds(1)));
+  generation->Refuse(absl::UnavailableError("draining"));
+  generation.reset();
+  EXPECT_EQ(registry_.Find(id), nullptr);
+  EXPECT_TRUE(registry_.WaitUntilEmpty(std::chrono::seconds(0)));
+}
+
+TEST_F(GenerationTest, LivesUntilItsWorkersCallHasEnded) {
+  worker_.SetScript({.stays_open = true});
+  auto generation = Make(std::make_shared<TestSink>());
+  generation->Start(Question());
+  const std::string id = generation->request_id();
+  ASSERT_TRUE(worker_.WaitForCalls(1));
+  generation.reset();
+  ASSERT_NE(registry_.Find(id), nullptr);
+  registry_.Find(id)->Cancel();
+  EXPECT_TRUE(registry_.WaitUntilEmpty(kPatience));
+  EXPECT_EQ(registry_.Find(id), nullptr);
+}
+
+}  // namespace
+}  // namespace thinkwire::router

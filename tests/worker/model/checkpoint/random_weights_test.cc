@@ -1,0 +1,57 @@
+#include "worker/model/checkpoint/random_weights.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <span>
+
+namespace thinkwire::worker::model {
+namespace {
+
+float ToFloat(std::uint16_t bf16) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bf16) << 16);
+}
+
+TEST(RandomWeightsTest, APartIsThePartOfTheWhole) {
+  const RandomWeights weights(9);
+  const TensorSpec spec = {"model.layers.0.mlp.down_proj.weight", 12, 20, false};
+  const HostSlice whole = weights.Slice(spec, {0, 12, 0, 20});
+  const HostSlice part = weights.Slice(spec, {3, 5, 10, 7});
+  const auto* all = static_cast<const std::uint16_t*>(whole.slice.data);
+  const auto* some = static_cast<const std::uint16_t*>(part.slice.data);
+  for (std::int64_t r = 0; r < 5; ++r) {
+    for (std::int64_t c = 0; c < 7; ++c) {
+      EXPECT_EQ(some[r * part.slice.row_stride + c],
+                all[(r + 3) * whole.slice.row_stride + c + 10]);
+    }
+  }
+}
+
+TEST(RandomWeightsTest, TensorsAndSeedsDiffer) {
+  const TensorSpec a = {"model.layers.0.mlp.up_proj.weight", 8, 8, false};
+  const TensorSpec b = {"model.layers.1.mlp.up_proj.weight", 8, 8, false};
+  const auto values = [](std::uint64_t seed, const TensorSpec& spec) {
+    return RandomWeights(seed).Slice(spec, {0, 8, 0, 8}).owned;
+  };
+  EXPECT_EQ(values(1, a), values(1, a));
+  EXPECT_NE(values(1, a), values(1, b));
+  EXPECT_NE(values(1, a), values(2, a));
+}
+
+TEST(RandomWeightsTest, MatricesKeepVariance) {
+  const TensorSpec spec = {"model.layers.0.mlp.up_proj.weight", 200, 100, false};
+  const HostSlice slice = RandomWeights(0).Slice(spec, {0, 200, 0, 100});
+  double sum = 0;
+  double squares = 0;
+  const auto* elements = static_cast<const std::uint16_t*>(slice.slice.data);
+  for (const std::uint16_t v : std::span(elements, 20000)) {
+    sum += ToFloat(v);
+    squares += std::pow(ToFloat(v), 2);
+  }
+  EXPECT_NEAR(sum / 20000, 0, 0.005);
+  EXPECT_NEAR(squares / 20000, 0.01, 0.0005);
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::model

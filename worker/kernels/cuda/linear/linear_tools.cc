@@ -1,0 +1,22 @@
+#include "worker/kernels/cuda/linear/linear_tools.h"
+
+#include <cstddef>
+
+#include "worker/kernels/cuda/linear/small_linear.h"
+
+namespace thinkwire::worker::kernels {
+
+LinearTools::LinearTools(const cudaDeviceProp& properties, OpStream& stream)
+    : num_sms(properties.multiProcessorCount),
+      has_small_linear(properties.major == 9),
+      upload(stream.Get()) {}
+
+void LinearTools::Reserve(const StepExtent& extent, OpStream& stream) {
+  sums.AtLeast(static_cast<std::size_t>(extent.product_bytes()), stream);
+}
+
+bool LinearTools::CanNormOnTheWay(const ResidualNorm& norm) const {
+  return has_small_linear && CanNorm(norm);
+}
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+#include "worker/kernels/cuda/attention/kv_block.cuh"
+#include "worker/kernels/kv.h"
+#include "worker/kernels/tensor.h"
+
+// What follows the sums of a QKV product:
+//   v               = bf16(sum + bias)
+//   rotated[i]      = bf16(fma(-v[i + 64], sin, v[i] * cos))
+//   rotated[i + 64] = bf16(fma(v[i], sin, v[i + 64] * cos)),  i < 64, of queries and keys
+// and where the results go. D = 128; keys and values lie as kv_block.cuh has it.
+namespace thinkwire::worker::kernels {
+
+struct QkvTarget {
+  const __nv_bfloat16* bias;  // [(H + 2K) * D] in the order of the weight's rows, or null
+  const float* rope;          // [positions, D]
+  BatchView batch;
+  __nv_bfloat16* q;  // [T, H, D]
+  __nv_bfloat16* keys;
+  __nv_bfloat16* values;
+  int num_heads;     // H
+  int num_kv_heads;  // K
+  int block_tokens;  // B
+};
+
+// Checks the shapes that a product of `rows` rows and `tokens` tokens must fit.
+QkvTarget MakeQkvTarget(std::int64_t rows, std::int64_t tokens, const void* bias,
+                        const Tensor& rope, const BatchView& batch, const KvLayer& kv,
+                        const Tensor& q);
+
+// Where a token's keys and values go; block -1: nowhere, the token is padding.
+struct TokenPlace {
+  int position;
+  int block;
+  int offset;  // in the block
+};
+
+__device__ __forceinline__ TokenPlace PlaceOf(const QkvTarget& target, int token) {
+  const BatchView& batch = target.batch;
+  const std::int32_t seq = batch.token_seq[token];
+  if (seq < 0) return {0, -1, 0};
+  const int position = batch.positions[token];
+  const std::int64_t entry = static_cast<std::int64_t>(batch.seq_slot[seq]) * batch.max_blocks +
+                             position / target.block_tokens;
+  return {position, batch.block_tables[entry], position % target.block_tokens};
+}
+
+__device__ __forceinline__ float RoundToBf16(float x) {
+  return __bfloat162float(__float2bfloat16_rn(x));
+}
+
+// Elements i and i + 64 of one head: of queries first, then keys, then values.
+__device__ __forceinline__ void StoreQkvPair(const QkvTarget& target, int token,
+                                             const TokenPlace& place, int head, int i, float low,
+                                             float high) {
+  constexpr int kHalf = kHeadDim / 2;
+  low = RoundToBf16(low);
+  high = RoundToBf16(high);
+  const int kv_head = head - target.num_heads;
+  if (kv_head < target.num_kv_heads) {
+    const float* row = target.rope + static_cast<std::int64_t>(place.position) * kHeadDim;
+    const float cosine = row[i];
+    const float sine = row[kHalf + i];
+    const float v = low;
+    low = __fmaf_rn(-high, sine, __fmul_rn(v, cosine));
+    high = __fmaf_rn(v, sine, __fmul_rn(high, cosine));
+  }
+  if (kv_head < 0) {
+    __nv_bfloat16* to =
+        target.q + (static_cast<std::int64_t>(token) * target.num_heads + head) * kHeadDim + i;
+    to[0] = __float2bfloat16_rn(low);
+    to[kHalf] = __float2bfloat16_rn(high);
+    return;
+  }
+  const bool is_key = kv_head < target.num_kv_heads;
+  __nv_bfloat16* to = (is_key ? target.keys : target.values) +
+                      KvTokenOffset(place.block, target.num_kv_heads,
+                                    is_key ? kv_head : kv_head - target.num_kv_heads,
+                                    target.block_tokens, place.offset);
+  to[KvPiece(i / 8, place.offset) * 8 + i % 8] = __float2bfloat16_rn(low);
+  to[KvPiece((i + kHalf) / 8, place.offset) * 8 + i % 8] = __float2bfloat16_rn(high);
+}
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,177 @@
+#include "worker/model/load_model.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/status.h"
+#include "worker/kernels/devices.h"
+#include "worker/model/checkpoint/fingerprint.h"
+#include "worker/model/checkpoint/model_files.h"
+#include "worker/model/checkpoint/model_plan.h"
+#include "worker/model/checkpoint/random_weights.h"
+#include "worker/model/fault.h"
+#include "worker/model/layers/rank_shape.h"
+#include "worker/model/leader_runner.h"
+#include "worker/model/memory_budget.h"
+#include "worker/parallel/communicators.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+// What the backends' KV layouts are built of.
+constexpr std::int32_t kBlockTokensUnit = 16;
+
+absl::Status CheckRange(absl::string_view name, std::int32_t value, std::int32_t low,
+                        std::int32_t high, absl::string_view why = "") {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " is ", value, "; allowed: ", low, " to ", high, why));
+}
+
+// Limits without num_blocks, or the first option that is out of range.
+absl::StatusOr<step::Limits> ChooseLimits(const ModelOptions& options, const ModelConfig& config) {
+  constexpr std::int32_t kMaxSlots = 4096;
+  constexpr std::int32_t kMaxBatchedTokens = 1 << 16;
+  constexpr std::int32_t kMaxBlockTokens = 256;
+  constexpr std::int32_t kMaxInFlight = 8;
+  const auto longest = static_cast<std::int32_t>(config.max_position_embeddings);
+  const auto rows = static_cast<std::int32_t>(config.vocab_size);
+  step::Limits limits;
+  limits.max_num_seqs = options.max_num_seqs;
+  limits.max_num_batched_tokens = options.max_num_batched_tokens;
+  limits.max_model_len = options.max_model_len == 0 ? longest : options.max_model_len;
+  limits.block_tokens = options.block_tokens;
+  limits.max_in_flight = options.max_in_flight;
+  limits.vocab_size = options.num_token_ids == 0 ? rows : options.num_token_ids;
+  RETURN_IF_ERROR(CheckRange("max_num_seqs", limits.max_num_seqs, 1, kMaxSlots));
+  RETURN_IF_ERROR(CheckRange("max_num_batched_tokens", limits.max_num_batched_tokens,
+                             limits.max_num_seqs, kMaxBatchedTokens,
+                             ", and no fewer than max_num_seqs"));
+  RETURN_IF_ERROR(CheckRange("max_model_len", limits.max_model_len, 1, longest,
+                             ", the model's max_position_embeddings"));
+  RETURN_IF_ERROR(
+      CheckRange("block_tokens", limits.block_tokens, kBlockTokensUnit, kMaxBlockTokens));
+  if (limits.block_tokens % kBlockTokensUnit != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("block_tokens is ", limits.block_tokens,
+                                                   "; allowed: multiples of ", kBlockTokensUnit));
+  }
+  RETURN_IF_ERROR(CheckRange("max_in_flight", limits.max_in_flight, 1, kMaxInFlight));
+  RETURN_IF_ERROR(CheckRange("the tokenizer's number of ids", limits.vocab_size, 1, rows,
+                             ", the model's vocab_size"));
+  return limits;
+}
+
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& options,
+                                                          const ModelFiles& files,
+                                                          const ModelPlan& plan) {
+  if (options.random_weights) return std::make_unique<RandomWeights>(options.seed);
+  return files.Weights(plan);
+}
+
+ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
+                   const std::string& device, std::int32_t ranks) {
+  ModelInfo info;
+  info.architecture = plan.config.architecture;
+  info.end_of_sequence_ids = plan.config.end_of_sequence_ids;
+  info.parameters = CountParameters(plan);
+  info.kv_cache_tokens = static_cast<std::int64_t>(limits.num_blocks) * limits.block_tokens;
+  info.device = device;
+  info.stored_weights = source.stored_as();
+  const std::string architecture(
+      std::pair<std::string, std::string>(absl::StrSplit(device, absl::MaxSplits(' ', 1))).first);
+  info.fingerprint = Fingerprint(plan, source, ranks, architecture);
+  return info;
+}
+
+// A model whose options and files are right, before a device is asked for anything.
+struct CheckedModel {
+  ModelPlan plan;
+  step::Limits limits;
+  std::unique_ptr<WeightSource> weights;
+  Fault fault;
+};
+
+absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
+  CheckedModel model;
+  const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
+  ASSIGN_OR_RETURN(const ModelConfig config, files->Config());
+  model.plan = MakePlan(config);
+  RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
+  ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, config));
+  ASSIGN_OR_RETURN(model.fault, ParseFault(options.fault));
+  if (model.fault.rank >= options.tensor_parallel_size) {
+    return absl::InvalidArgumentError(absl::StrCat("the fault's rank ", model.fault.rank,
+                                                   " is none of ", options.tensor_parallel_size));
+  }
+  ASSIGN_OR_RETURN(model.weights, OpenWeights(options, *files, model.plan));
+  return model;
+}
+
+absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& model) {
+  Devices devices;
+  std::string error;
+  devices.backends = kernels::OpenDevices(
+      {options.device, options.tensor_parallel_size, options.cpu_threads}, &error);
+  if (devices.backends.empty()) return absl::InvalidArgumentError(error);
+  const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  const std::int64_t head_dim = device.only_head_dim;
+  if (head_dim != 0 && model.plan.config.head_dim != head_dim) {
+    return absl::InvalidArgumentError(absl::StrCat("config.json: head_dim is ",
+                                                   model.plan.config.head_dim, "; supported on ",
+                                                   device.name, ": ", head_dim));
+  }
+  const int ranks = options.tensor_parallel_size;
+  const RankShape shape = ShapeOfRank(model.plan, 0, ranks);
+  ASSIGN_OR_RETURN(const parallel::CommunicatorId id,
+                   parallel::MakeCommunicatorId(*devices.backends.front(), ranks));
+  ASSIGN_OR_RETURN(
+      devices.communicators,
+      parallel::OpenCommunicators(id, 0, ranks, devices.backends,
+                                  {.max_tokens = model.limits.max_num_batched_tokens,
+                                   .hidden = model.plan.config.hidden_size,
+                                   .max_rows = model.limits.most_draws(),
+                                   .vocab = shape.of(Division::kVocabulary).size() * ranks}));
+  return devices;
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
+                                                    std::unique_ptr<PlanChannel> plans,
+                                                    CheckedModel model,
+                                                    const ModelOptions& options) {
+  const std::unique_ptr<WeightSource> source = std::move(model.weights);
+  LeaderRunner::Parts parts;
+  parts.ranks = {
+      .plan = std::move(model.plan), .limits = model.limits, .stamp_steps = options.stamp_steps};
+  kernels::Backend& device = *devices.backends.front();
+  ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
+                   ChooseBlocks(parts.ranks.plan, parts.ranks.limits,
+                                {.device_bytes = device.FreeMemory(),
+                                 .utilization = options.gpu_memory_utilization,
+                                 .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
+                                 .ranks = options.tensor_parallel_size,
+                                 .device = device.capabilities()}));
+  parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities().name,
+                        options.tensor_parallel_size);
+  ASSIGN_OR_RETURN(parts.plans, WithFault(std::move(plans), model.fault, devices));
+  parts.devices = std::move(devices);
+  return WithFault(std::make_unique<LeaderRunner>(std::move(parts), *source), model.fault);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans) {
+  ASSIGN_OR_RETURN(CheckedModel model, Check(options));
+  ASSIGN_OR_RETURN(Devices devices, Open(options, model));
+  return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans,
+                                                       Devices devices) {
+  ASSIGN_OR_RETURN(CheckedModel model, Check(options));
+  return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
+}
+
+}  // namespace thinkwire::worker::model

@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <set>
 #include <type_traits>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "common/status.h"
 
 namespace thinkwire {
@@ -28,6 +33,7 @@ bool Set(const std::string& value, std::string* target) {
 }
 bool Set(const std::string& value, bool* target) { return absl::SimpleAtob(value, target); }
 bool Set(const std::string& value, float* target) { return absl::SimpleAtof(value, target); }
+bool Set(const std::string& value, double* target) { return absl::SimpleAtod(value, target); }
 template <class Integer>
 requires std::is_integral_v<Integer>
 bool Set(const std::string& value, Integer* target) { return absl::SimpleAtoi(value, target); }
@@ -39,21 +45,86 @@ bool Set(const std::string& value, std::optional<T>* target) {
   return true;
 }
 
-const char* Kind(const Option& option) {
-  if (std::holds_alternative<bool*>(option.target)) return "true or false";
-  if (std::holds_alternative<std::optional<float>*>(option.target)) return "a number";
-  if (std::holds_alternative<std::optional<std::uint64_t>*>(option.target)) {
-    return "a whole number of 0 or more";
-  }
-  return "a whole number";
+template <class Integer>
+requires std::is_integral_v<Integer> std::string KindOf(const Integer*) { return "a whole number"; }
+std::string KindOf(const bool*) { return "true or false"; }
+std::string KindOf(const double*) { return "a number"; }
+std::string KindOf(const float*) { return "a number"; }
+std::string KindOf(const std::string*) { return "a text"; }
+template <class T>
+std::string KindOf(const std::optional<T>*) {
+  return KindOf(static_cast<const T*>(nullptr));
 }
 
-std::string DefaultText(const Option& option) {
-  if (const auto* text = std::get_if<std::string*>(&option.target)) return **text;
-  if (const auto* flag = std::get_if<bool*>(&option.target)) return **flag ? "true" : "false";
-  if (const auto* number = std::get_if<std::int32_t*>(&option.target))
-    return absl::StrCat(**number);
-  return "";
+std::string NumberText(double number) { return absl::StrFormat("%.16g", number); }
+
+// As much of a whole number's range as its type says by itself.
+std::optional<double> LowestOf(const Option& option) {
+  if (option.allowed.min) return option.allowed.min;
+  if (std::holds_alternative<std::optional<std::uint64_t>*>(option.target)) return 0;
+  return std::nullopt;
+}
+
+// "a whole number from 1 to 64", "supported: auto, cpu": what a value should have been.
+std::string Wanted(const Option& option) {
+  if (*option.allowed.choices != '\0') {
+    return absl::StrCat("supported: ", absl::StrReplaceAll(option.allowed.choices, {{"|", ", "}}));
+  }
+  const std::string kind =
+      std::visit([](const auto* target) { return KindOf(target); }, option.target);
+  const std::optional<double> min = LowestOf(option);
+  if (!min) return kind;
+  if (!option.allowed.max) return absl::StrCat(kind, " of ", NumberText(*min), " or more");
+  return absl::StrCat(kind, " from ", NumberText(*min), " to ", NumberText(*option.allowed.max));
+}
+
+bool IsAllowed(const std::string& value, const Allowed& allowed) {
+  const std::vector<std::string> choices = absl::StrSplit(allowed.choices, '|', absl::SkipEmpty());
+  return choices.empty() || std::ranges::find(choices, value) != choices.end();
+}
+bool IsAllowed(bool /*value*/, const Allowed& /*allowed*/) { return true; }
+template <class Number>
+bool IsAllowed(Number value, const Allowed& allowed) {
+  const auto number = static_cast<double>(value);
+  return (!allowed.min || number >= *allowed.min) && (!allowed.max || number <= *allowed.max);
+}
+template <class T>
+bool IsAllowed(const std::optional<T>& value, const Allowed& allowed) {
+  return value && IsAllowed(*value, allowed);
+}
+
+// Writes `value` into the option's target. False, and the target is unchanged, if it may not.
+bool SetTarget(const std::string& value, const Option& option) {
+  return std::visit(
+      [&](auto* target) {
+        auto parsed = *target;
+        if (!Set(value, &parsed)) return false;
+        if (parsed != *target && !IsAllowed(parsed, option.allowed)) return false;
+        *target = std::move(parsed);
+        return true;
+      },
+      option.target);
+}
+
+std::string ValueText(const std::string& value) { return value; }
+std::string ValueText(bool value) { return value ? "true" : "false"; }
+template <class Number>
+std::string ValueText(Number value) {
+  return absl::StrCat(value);
+}
+template <class T>
+std::string ValueText(const std::optional<T>& value) {
+  return value ? ValueText(*value) : "";
+}
+std::string ValueText(const Option& option) {
+  return std::visit([](const auto* target) { return ValueText(*target); }, option.target);
+}
+
+std::string AllowedText(const Allowed& allowed) {
+  if (*allowed.choices != '\0') return absl::StrCat(" (", allowed.choices, ")");
+  if (!allowed.min) return "";
+  return absl::StrCat(" [", NumberText(*allowed.min), "..",
+                      allowed.max ? NumberText(*allowed.max) : "", "]");
 }
 
 // What `argument`, which starts with "--", names.
@@ -94,11 +165,9 @@ absl::Status ParseOne(std::span<const char* const> arguments, std::span<const Op
     }
     value = arguments[i];
   }
-  if (std::visit([&](auto* target) { return Set(value, target); }, named.option->target)) {
-    return absl::OkStatus();
-  }
+  if (SetTarget(value, *named.option)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("--", named.option->name, ": '", value, "' is not ", Kind(*named.option)));
+      absl::StrCat("--", named.option->name, ": '", value, "' is not ", Wanted(*named.option)));
 }
 
 }  // namespace
@@ -126,11 +195,18 @@ absl::StatusOr<std::vector<std::string>> ParseOptions(std::span<const char* cons
 std::string DescribeOptions(std::span<const Option> options) {
   std::string text;
   for (const Option& option : options) {
-    const std::string value = DefaultText(option);
+    if (option.help == nullptr) continue;
+    const std::string value = ValueText(option);
     absl::StrAppend(&text, "  --", option.name, value.empty() ? "" : "=", value, "\n      ",
-                    option.help, "\n");
+                    option.help, AllowedText(option.allowed), "\n");
   }
   return text;
+}
+
+std::string OptionValues(std::span<const Option> options) {
+  return absl::StrJoin(options, " ", [](std::string* out, const Option& option) {
+    absl::StrAppend(out, option.name, "=", ValueText(option));
+  });
 }
 
 }  // namespace thinkwire

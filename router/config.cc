@@ -198,9 +198,9 @@ std::vector<Option> Options(RouterOptions& options) {
       {"listen", &options.listen, "host:port of the gRPC service; port 0: any free one"},
       {"metrics_listen", &options.metrics_listen, "host:port of /metrics; empty: none"},
       {"max_connections", &options.max_connections,
-       "open connections of the gRPC port, 1 to 100000; one more is reset"},
+       "open connections of the gRPC port; one more is reset", Between(1, 100'000)},
       {"drain_timeout_s", &options.drain_timeout_s,
-       "seconds that running requests get to finish after SIGTERM, 0 to 86400"},
+       "seconds that running requests get to finish after SIGTERM", Between(0, 86400)},
       {"reflection", &options.reflection,
        "serve gRPC reflection on other addresses than loopback too"},
       {"check_config", &options.check_config, "check options and configuration, serve nothing"},
@@ -239,14 +239,6 @@ absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> argume
   }
   if (options.listen.empty()) {
     return absl::InvalidArgumentError("--listen is empty: it needs host:port");
-  }
-  if (options.max_connections < 1 || options.max_connections > 100'000) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--max_connections must be 1 to 100000, is ", options.max_connections));
-  }
-  if (options.drain_timeout_s < 0 || options.drain_timeout_s > 86400) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--drain_timeout_s must be 0 to 86400, is ", options.drain_timeout_s));
   }
   return options;
 }

@@ -51,9 +51,9 @@ struct WorkerConfig {
   std::string fault;
 };
 
-// Reads `--name=value`, `--name value` and, for booleans, `--name`; a dash in a name is the same as
-// an underscore. Does not Validate. Fails: INVALID_ARGUMENT, one sentence that names the option,
-// for an unknown or repeated one, a missing value, or one that is not of its type or range.
+// Reads the command line (common/options.h says in which spellings). Does not Validate.
+// Fails: INVALID_ARGUMENT, one sentence that names the option, for an unknown or repeated one, a
+// missing value, one that is not of its type or range, and for what is no option.
 absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> arguments);
 
 // What no single option shows: --model is given, and options that contradict each other. Touches no

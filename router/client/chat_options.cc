@@ -7,7 +7,6 @@
 #include "common/options.h"
 #include "common/status.h"
 #include "common/utf8.h"
-#include "router/task.h"
 
 namespace thinkwire::router::client {
 namespace {
@@ -16,9 +15,8 @@ std::vector<Option> Options(ChatOptions& options) {
   return {
       {"router", &options.router, "host:port of the router"},
       {"variant", &options.variant, "which model, by name or alias; unset: the router chooses"},
-      {"task", &options.task,
-       "what it is about, for the router's choice: general, math, code, science, writing, "
-       "extraction"},
+      {"task", &options.task, "what it is about, for the router's choice",
+       OneOf("general|math|code|science|writing|extraction")},
       {"system", &options.system, "a system message; DeepSeek advises against one"},
       {"thinking", &options.thinking, "think before the answer; --no-think answers at once"},
       {"raw", &options.raw, "the question is a raw prompt: no chat template"},
@@ -35,7 +33,7 @@ std::vector<Option> Options(ChatOptions& options) {
        "-2 to 2, for each time that they were drawn; unset: 0"},
       {"max_tokens", &options.max_tokens, "reasoning and answer together; unset: as many as fit"},
       {"stop", &options.stop, "ends the answer where it says this"},
-      {"timeout_s", &options.timeout_s, "seconds for one answer; unset: no limit"},
+      {"timeout_s", &options.timeout_s, "seconds for one answer; unset: no limit", AtLeast(1)},
       {"json", &options.json, "one JSON event a line, for programs"},
       {"show_ids", &options.show_ids, "show token ids on stderr"},
       {"list", &options.list, "list the router's variants and leave"},
@@ -63,14 +61,6 @@ absl::StatusOr<ChatOptions> ParseChatArguments(std::span<const char* const> argu
   ChatOptions options;
   ASSIGN_OR_RETURN(const auto words, ParseOptions(spelled, Options(options)));
   if (!words.empty()) options.question = absl::StrJoin(words, " ");
-  if (!options.task.empty() && !TaskByName(options.task)) {
-    return absl::InvalidArgumentError(absl::StrCat("--task: '", options.task,
-                                                   "' is not one of general, math, code, science, "
-                                                   "writing, extraction"));
-  }
-  if (options.timeout_s && *options.timeout_s < 1) {
-    return absl::InvalidArgumentError("--timeout_s must be at least 1");
-  }
   if (options.raw && (!options.system.empty() || !options.thinking)) {
     return absl::InvalidArgumentError("--raw goes with neither --system nor --no-think");
   }

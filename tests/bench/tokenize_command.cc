@@ -44,10 +44,10 @@ std::vector<Option> Table(Options& options) {
       {"model", &options.model, "folder with a tokenizer.json"},
       {"text", &options.text, "files in UTF-8 to encode, a list; empty: none"},
       {"document_bytes", &options.document_bytes,
-       "a file is encoded in pieces of about so many bytes, one call each, 1 or more"},
-      {"hostile_bytes", &options.hostile_bytes,
-       "bytes of each input made to be slow, 0 (none) to 64 MiB"},
-      {"repetitions", &options.repetitions, "of each figure; the median counts, 1 or more"},
+       "a file is encoded in pieces of about so many bytes, one call each", AtLeast(1)},
+      {"hostile_bytes", &options.hostile_bytes, "bytes of each input made to be slow; 0: none",
+       Between(0, 64 << 20)},
+      {"repetitions", &options.repetitions, "of each figure; the median counts", AtLeast(1)},
       {"help", &options.help, "print this"},
   };
 }
@@ -60,12 +60,6 @@ absl::StatusOr<Options> Parse(std::span<const char* const> arguments) {
     return absl::InvalidArgumentError(absl::StrCat("'", rest.front(), "' is no option"));
   }
   if (options.model.empty()) return absl::InvalidArgumentError("--model is not given");
-  if (options.document_bytes < 1 || options.repetitions < 1) {
-    return absl::InvalidArgumentError("--document_bytes and --repetitions are 1 or more");
-  }
-  if (options.hostile_bytes < 0 || options.hostile_bytes > (64 << 20)) {
-    return absl::InvalidArgumentError("--hostile_bytes is 0 to 64 MiB");
-  }
   return options;
 }
 

@@ -62,6 +62,61 @@ TEST(ParseOptions, NamesTheOptionThatIsWrong) {
   }
 }
 
+// The same options where each takes only some values.
+struct Limited {
+  std::string device = "";
+  std::int64_t bytes = 0;
+  double share = 0.5;
+  std::optional<std::int32_t> timeout_s;
+  std::string secret = "x";
+
+  std::vector<Option> Options() {
+    return {{"device", &device, "where", OneOf("cpu|cuda")},
+            {"bytes", &bytes, "how many", Between(16, 9e15)},
+            {"share", &share, "of all", Between(0.05, 1)},
+            {"timeout_s", &timeout_s, "how long", AtLeast(1)},
+            {"secret", &secret, nullptr}};
+  }
+};
+
+TEST(ParseOptions, TakesTheDefaultAndWhatIsAllowed) {
+  Limited values;
+  const std::vector<const char*> arguments = {"--device=", "--bytes=0", "--share=1",
+                                              "--timeout_s=1", "--secret=y"};
+  ASSERT_TRUE(ParseOptions(arguments, values.Options()).ok());
+  EXPECT_EQ(values.share, 1);
+  EXPECT_EQ(values.timeout_s, 1);
+  EXPECT_EQ(values.secret, "y");
+}
+
+TEST(ParseOptions, SaysWhatIsAllowed) {
+  const std::vector<std::pair<const char*, std::string>> cases = {
+      {"--device=tpu", "--device: 'tpu' is not supported: cpu, cuda"},
+      {"--bytes=15", "--bytes: '15' is not a whole number from 16 to 9000000000000000"},
+      {"--share=nan", "--share: 'nan' is not a number from 0.05 to 1"},
+      {"--timeout_s=0", "--timeout_s: '0' is not a whole number of 1 or more"},
+  };
+  for (const auto& [argument, message] : cases) {
+    Limited values;
+    const std::vector<const char*> arguments = {argument};
+    EXPECT_EQ(ParseOptions(arguments, values.Options()).status().message(), message);
+  }
+}
+
+TEST(DescribeOptions, ShowsWhatIsAllowedAndHidesWhatHasNoHelp) {
+  Limited values;
+  EXPECT_EQ(DescribeOptions(values.Options()),
+            "  --device\n      where (cpu|cuda)\n"
+            "  --bytes=0\n      how many [16..9000000000000000]\n"
+            "  --share=0.5\n      of all [0.05..1]\n"
+            "  --timeout_s\n      how long [1..]\n");
+}
+
+TEST(OptionValues, NamesEveryOption) {
+  Limited values;
+  EXPECT_EQ(OptionValues(values.Options()), "device= bytes=0 share=0.5 timeout_s= secret=x");
+}
+
 TEST(DescribeOptions, ShowsDefaults) {
   Values values;
   const std::string text = DescribeOptions(values.Options());

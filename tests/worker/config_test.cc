@@ -47,10 +47,26 @@ TEST(WorkerConfigTest, ValueMayHoldDashesAndEqualSigns) {
   EXPECT_EQ(config->served_model_name, "--x");
 }
 
+TEST(WorkerConfigTest, TurnsBooleansOffBySeveralNames) {
+  for (const char* argument : {"--no_enable_prefix_caching", "--no-enable-prefix-caching",
+                               "--noenable_prefix_caching", "--enable_prefix_caching=false"}) {
+    const auto config = Parse({argument});
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_FALSE(config->enable_prefix_caching) << argument;
+  }
+  EXPECT_EQ(ErrorOf({"--no_model"}), "unknown option --no_model (see --help)");
+}
+
+TEST(WorkerConfigTest, TwoDashesEndTheOptions) {
+  const auto config = Parse({"--model=/m", "--"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model, "/m");
+}
+
 TEST(WorkerConfigTest, RefusesByName) {
   EXPECT_EQ(ErrorOf({"--modell=x"}), "unknown option --modell (see --help)");
   EXPECT_EQ(ErrorOf({"model"}), "'model' is not an option");
-  EXPECT_EQ(ErrorOf({"--"}), "'--' is not an option");
+  EXPECT_EQ(ErrorOf({"--", "--model=a"}), "'--model=a' is not an option");
   EXPECT_EQ(ErrorOf({"--model"}), "--model needs a value");
   EXPECT_EQ(ErrorOf({"--model=a", "--model=b"}), "--model is given twice");
   EXPECT_EQ(ErrorOf({"--quantization=int4"}), "--quantization: 'int4' is not supported: none");

@@ -12,7 +12,7 @@ namespace {
 // `\w` and `\s` as Rust's regex crate defines them (Unicode TR 18, annex C).
 bool IsWordCharacter(char32_t c) {
   const auto code_point = static_cast<UChar32>(c);
-  constexpr uint32_t kMarksDigitsConnectors = U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK;
+  constexpr std::uint32_t kMarksDigitsConnectors = U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK;
   return u_hasBinaryProperty(code_point, UCHAR_ALPHABETIC) ||
          (U_GET_GC_MASK(code_point) & kMarksDigitsConnectors) != 0 ||
          u_hasBinaryProperty(code_point, UCHAR_JOIN_CONTROL);
@@ -22,8 +22,8 @@ bool IsWhiteSpace(char32_t c) { return u_isUWhiteSpace(static_cast<UChar32>(c));
 
 // The last character of a non-empty valid text.
 std::string_view LastCharacter(std::string_view utf8) {
-  size_t begin = utf8.size() - 1;
-  while (begin > 0 && (static_cast<uint8_t>(utf8[begin]) & 0xC0) == 0x80) --begin;
+  std::size_t begin = utf8.size() - 1;
+  while (begin > 0 && (static_cast<std::uint8_t>(utf8[begin]) & 0xC0) == 0x80) --begin;
   return utf8.substr(begin);
 }
 
@@ -32,8 +32,8 @@ bool TouchesWord(std::string_view before, std::string_view after) {
          (!after.empty() && IsWordCharacter(DecodeUtf8(after).code_point));
 }
 
-size_t NumSpaceBytesAtEnd(std::string_view utf8) {
-  const size_t size = utf8.size();
+std::size_t NumSpaceBytesAtEnd(std::string_view utf8) {
+  const std::size_t size = utf8.size();
   while (!utf8.empty()) {
     const std::string_view last = LastCharacter(utf8);
     if (!IsWhiteSpace(DecodeUtf8(last).code_point)) break;
@@ -42,8 +42,8 @@ size_t NumSpaceBytesAtEnd(std::string_view utf8) {
   return size - utf8.size();
 }
 
-size_t NumSpaceBytesAtBegin(std::string_view utf8) {
-  const size_t size = utf8.size();
+std::size_t NumSpaceBytesAtBegin(std::string_view utf8) {
+  const std::size_t size = utf8.size();
   while (!utf8.empty()) {
     const Utf8Step step = DecodeUtf8(utf8);
     if (!IsWhiteSpace(step.code_point)) break;
@@ -56,26 +56,27 @@ size_t NumSpaceBytesAtBegin(std::string_view utf8) {
 
 void AddedTokenMatcher::Add(const AddedToken& token, std::string_view content) {
   if (content.empty()) return;
-  may_begin_[static_cast<uint8_t>(content.front())] = true;
-  uint32_t node = 0;
+  may_begin_[static_cast<std::uint8_t>(content.front())] = true;
+  std::uint32_t node = 0;
   for (const char c : content) {
-    const uint64_t key = uint64_t{node} << 8 | static_cast<uint8_t>(c);
+    const std::uint64_t key = std::uint64_t{node} << 8 | static_cast<std::uint8_t>(c);
     const auto [child, is_new] = children_.try_emplace(key, token_at_node_.size());
     node = child->second;
     if (is_new) token_at_node_.push_back(-1);
   }
   if (token_at_node_[node] >= 0) return;
-  token_at_node_[node] = static_cast<int32_t>(tokens_.size());
+  token_at_node_[node] = static_cast<std::int32_t>(tokens_.size());
   tokens_.push_back({token.id, token.lstrip, token.rstrip, token.single_word});
 }
 
-AddedTokenMatcher::Match AddedTokenMatcher::Find(std::string_view utf8, size_t from) const {
-  for (size_t begin = from; begin < utf8.size(); ++begin) {
-    if (!may_begin_[static_cast<uint8_t>(utf8[begin])]) continue;
+AddedTokenMatcher::Match AddedTokenMatcher::Find(std::string_view utf8, std::size_t from) const {
+  for (std::size_t begin = from; begin < utf8.size(); ++begin) {
+    if (!may_begin_[static_cast<std::uint8_t>(utf8[begin])]) continue;
     Match longest = {begin, begin, -1};
-    uint32_t node = 0;
-    for (size_t i = begin; i < utf8.size(); ++i) {
-      const auto child = children_.find(uint64_t{node} << 8 | static_cast<uint8_t>(utf8[i]));
+    std::uint32_t node = 0;
+    for (std::size_t i = begin; i < utf8.size(); ++i) {
+      const auto child =
+          children_.find(std::uint64_t{node} << 8 | static_cast<std::uint8_t>(utf8[i]));
       if (child == children_.end()) break;
       node = child->second;
       if (token_at_node_[node] >= 0) longest = {begin, i + 1, token_at_node_[node]};
@@ -87,9 +88,9 @@ AddedTokenMatcher::Match AddedTokenMatcher::Find(std::string_view utf8, size_t f
 
 void AddedTokenMatcher::Scan(std::string_view utf8,
                              absl::FunctionRef<void(std::string_view)> on_text,
-                             absl::FunctionRef<void(int32_t id)> on_token) const {
-  size_t text_begin = 0;  // what is before it has been handed on
-  size_t search_from = 0;
+                             absl::FunctionRef<void(std::int32_t id)> on_token) const {
+  std::size_t text_begin = 0;  // what is before it has been handed on
+  std::size_t search_from = 0;
   while (!tokens_.empty() && search_from < utf8.size()) {
     const Match match = Find(utf8, search_from);
     if (match.token < 0) break;
@@ -98,8 +99,8 @@ void AddedTokenMatcher::Scan(std::string_view utf8,
     const std::string_view before = utf8.substr(0, match.begin);
     const std::string_view after = utf8.substr(match.end);
     if (token.single_word && TouchesWord(before, after)) continue;
-    size_t begin = match.begin;
-    size_t end = match.end;
+    std::size_t begin = match.begin;
+    std::size_t end = match.end;
     if (token.lstrip) begin -= NumSpaceBytesAtEnd(before.substr(std::min(text_begin, begin)));
     if (token.rstrip) end += NumSpaceBytesAtBegin(after);
     if (text_begin < begin) on_text(utf8.substr(text_begin, begin - text_begin));

@@ -13,7 +13,7 @@ namespace thinkwire::worker::text {
 
 // One entry of tokenizer.json's `added_tokens`.
 struct AddedToken {
-  int32_t id = 0;
+  std::int32_t id = 0;
   std::string content;       // never empty
   bool special = false;      // yields no text when decoded
   bool normalized = false;   // looked for in the normalised text, not in the raw one
@@ -24,7 +24,6 @@ struct AddedToken {
 
 // Cuts the added tokens out of a text as Hugging Face `tokenizers` does: of all contents that occur
 // leftmost, the longest; then on from its end.
-//
 // Threads: immutable.
 class AddedTokenMatcher {
  public:
@@ -33,26 +32,26 @@ class AddedTokenMatcher {
 
   // Hands `utf8` (valid) to the two sinks in order: text between tokens (never empty) and tokens.
   void Scan(std::string_view utf8, absl::FunctionRef<void(std::string_view)> on_text,
-            absl::FunctionRef<void(int32_t id)> on_token) const;
+            absl::FunctionRef<void(std::int32_t id)> on_token) const;
 
  private:
   struct Match {
-    size_t begin;
-    size_t end;
-    int32_t token;  // index into tokens_, -1: none
+    std::size_t begin;
+    std::size_t end;
+    std::int32_t token;  // index into tokens_, -1: none
   };
   struct Strips {
-    int32_t id;
+    std::int32_t id;
     bool lstrip;
     bool rstrip;
     bool single_word;
   };
 
-  Match Find(std::string_view utf8, size_t from) const;
+  Match Find(std::string_view utf8, std::size_t from) const;
 
   std::vector<Strips> tokens_;
-  std::vector<int32_t> token_at_node_ = {-1};
-  absl::flat_hash_map<uint64_t, uint32_t> children_;  // node << 8 | byte
+  std::vector<std::int32_t> token_at_node_ = {-1};
+  absl::flat_hash_map<std::uint64_t, std::uint32_t> children_;  // node << 8 | byte
   std::array<bool, 256> may_begin_{};
 };
 

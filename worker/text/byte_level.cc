@@ -50,7 +50,7 @@ std::optional<std::string> BytesFromSpelling(std::string_view spelling) {
 std::string SpellBytes(std::string_view bytes) {
   std::string spelling;
   for (const char byte : bytes) {
-    AppendUtf8(kTables.code_point_of_byte[static_cast<uint8_t>(byte)], &spelling);
+    AppendUtf8(kTables.code_point_of_byte[static_cast<std::uint8_t>(byte)], &spelling);
   }
   return spelling;
 }

@@ -9,30 +9,30 @@
 
 namespace thinkwire::worker::text {
 
-inline constexpr size_t kWordBytes = sizeof(uint64_t);
+inline constexpr std::size_t kWordBytes = sizeof(std::uint64_t);
 
-template <typename Word = uint64_t>
-uint64_t LoadWord(const char* bytes) {
+template <class Word = std::uint64_t>
+std::uint64_t LoadWord(const char* bytes) {
   Word word;
   std::memcpy(&word, bytes, sizeof(word));
   return word;
 }
 
 // Of 1 to 8 bytes. Strings of the same length have the same word only if they are the same.
-inline uint64_t ShortWord(std::string_view bytes) {
-  const size_t size = bytes.size();
+inline std::uint64_t ShortWord(std::string_view bytes) {
+  const std::size_t size = bytes.size();
   const char* data = bytes.data();
   if (size >= 4) {
-    return LoadWord<uint32_t>(data) | LoadWord<uint32_t>(data + size - 4) << 32;
+    return LoadWord<std::uint32_t>(data) | LoadWord<std::uint32_t>(data + size - 4) << 32;
   }
-  return LoadWord<uint8_t>(data) | LoadWord<uint8_t>(data + size / 2) << 8 |
-         LoadWord<uint8_t>(data + size - 1) << 16;
+  return LoadWord<std::uint8_t>(data) | LoadWord<std::uint8_t>(data + size / 2) << 8 |
+         LoadWord<std::uint8_t>(data + size - 1) << 16;
 }
 
 // Every bit of both reaches the highest bits, which are the ones to use.
-constexpr uint64_t HashWords(uint64_t first, uint64_t second) {
-  constexpr uint64_t kOdd = 0x9E3779B97F4A7C15;  // 2^64 / the golden ratio
-  const uint64_t mixed = first * kOdd;
+constexpr std::uint64_t HashWords(std::uint64_t first, std::uint64_t second) {
+  constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15;  // 2^64 / the golden ratio
+  const std::uint64_t mixed = first * kOdd;
   return (mixed ^ mixed >> 32 ^ second) * kOdd;
 }
 

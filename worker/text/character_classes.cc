@@ -17,7 +17,7 @@ constexpr bool IsSurrogate(char32_t c) { return c >= 0xD800 && c < 0xE000; }
 
 std::string AllCharacters() {
   std::string utf8;
-  utf8.reserve(size_t{4} * kCodePointEnd);
+  utf8.reserve(std::size_t{4} * kCodePointEnd);
   for (char32_t c = 0; c < kCodePointEnd; ++c) {
     if (!IsSurrogate(c)) AppendUtf8(c, &utf8);
   }

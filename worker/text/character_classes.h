@@ -6,7 +6,7 @@
 namespace thinkwire::worker::text {
 
 // What the distills' split patterns tell apart.
-enum class CharacterClass : uint8_t {
+enum class CharacterClass : std::uint8_t {
   kOther,
   kLetter,     // \p{L}
   kNumber,     // \p{N}

@@ -5,9 +5,10 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "common/strings.h"
 #include "common/utf8.h"
-#include "worker/text/strings.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -15,11 +16,11 @@ namespace {
 // Of an earlier answer only what follows its reasoning is shown to the model again.
 std::string_view WithoutReasoning(std::string_view content) {
   constexpr std::string_view kThinkEnd = "</think>";
-  const size_t last = content.rfind(kThinkEnd);
+  const std::size_t last = content.rfind(kThinkEnd);
   return last == std::string_view::npos ? content : content.substr(last + kThinkEnd.size());
 }
 
-void AppendIds(const std::vector<int32_t>& ids, std::vector<int32_t>* out) {
+void AppendIds(const std::vector<std::int32_t>& ids, std::vector<std::int32_t>* out) {
   out->insert(out->end(), ids.begin(), ids.end());
 }
 
@@ -32,7 +33,7 @@ TemplateKind DetectTemplateKind(const Tokenizer& tokenizer) {
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Create(const Tokenizer& tokenizer, TemplateKind kind) {
   const ControlIds& ids = tokenizer.control_ids();
-  const std::array<std::pair<std::optional<int32_t>, std::string_view>, 6> needed = {{
+  const std::array<std::pair<std::optional<std::int32_t>, std::string_view>, 6> needed = {{
       {ids.bos, "begin of sentence (bos)"},
       {ids.eos, "end of sentence (eos)"},
       {ids.user, "<｜User｜>"},
@@ -42,8 +43,8 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Create(const Tokenizer& tokenizer, Te
   }};
   for (const auto& [id, name] : needed) {
     if (!id.has_value()) {
-      return absl::InvalidArgumentError(
-          Concat("the tokenizer has no token ", name, ", which the chat template needs"));
+      return absl::InvalidArgumentError(absl::StrCat("the tokenizer has no token ", View(name),
+                                                     ", which the chat template needs"));
     }
   }
   return ChatTemplate(tokenizer, kind);
@@ -56,15 +57,15 @@ ChatTemplate::ChatTemplate(const Tokenizer& tokenizer, TemplateKind kind)
       line_feed_(tokenizer.EncodeUserText("\n")),
       blank_line_(tokenizer.EncodeUserText("\n\n")) {}
 
-absl::StatusOr<std::vector<int32_t>> ChatTemplate::Render(std::span<const ChatMessage> messages,
-                                                          ThinkingMode mode) const {
+absl::StatusOr<std::vector<std::int32_t>> ChatTemplate::Render(
+    std::span<const ChatMessage> messages, ThinkingMode mode) const {
   if (messages.empty()) return absl::InvalidArgumentError("messages is empty");
-  for (size_t i = 0; i < messages.size(); ++i) {
+  for (std::size_t i = 0; i < messages.size(); ++i) {
     if (!IsValidUtf8(messages[i].content)) {
-      return absl::InvalidArgumentError(Concat("messages[", i, "].content is not UTF-8"));
+      return absl::InvalidArgumentError(absl::StrCat("messages[", i, "].content is not UTF-8"));
     }
   }
-  std::vector<int32_t> out = {*ids_.bos};
+  std::vector<std::int32_t> out = {*ids_.bos};
   AppendIds(tokenizer_->EncodeUserText(SystemText(messages)), &out);
   for (const ChatMessage& message : messages) {
     if (message.role == Role::kUser) {
@@ -80,7 +81,7 @@ absl::StatusOr<std::vector<int32_t>> ChatTemplate::Render(std::span<const ChatMe
   return out;
 }
 
-void ChatTemplate::AppendGenerationPrompt(ThinkingMode mode, std::vector<int32_t>* out) const {
+void ChatTemplate::AppendGenerationPrompt(ThinkingMode mode, std::vector<std::int32_t>* out) const {
   out->push_back(*ids_.assistant);
   switch (mode) {
     case ThinkingMode::kForced:
@@ -113,9 +114,9 @@ std::string ChatTemplate::SystemText(std::span<const ChatMessage> messages) cons
   return text;
 }
 
-bool StartsInReasoning(std::span<const int32_t> prompt_ids, int32_t think_begin_id,
-                       int32_t think_end_id) {
-  for (size_t i = prompt_ids.size(); i-- > 0;) {
+bool StartsInReasoning(std::span<const std::int32_t> prompt_ids, std::int32_t think_begin_id,
+                       std::int32_t think_end_id) {
+  for (std::size_t i = prompt_ids.size(); i-- > 0;) {
     if (prompt_ids[i] == think_end_id) return false;
     if (prompt_ids[i] == think_begin_id) return true;
   }

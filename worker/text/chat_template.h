@@ -34,7 +34,6 @@ TemplateKind DetectTemplateKind(const Tokenizer& tokenizer);
 // Renders a conversation to token ids as the published chat templates of the family do, with a
 // generation prompt. Control tokens come from here alone: the messages' own text is encoded by
 // EncodeUserText, so that none of it can open or close a turn.
-//
 // Threads: immutable. Borrows the tokenizer, which must outlive it.
 class ChatTemplate {
  public:
@@ -44,25 +43,25 @@ class ChatTemplate {
   // BOS, system text, then the turns in order: `<｜User｜>`text; `<｜Assistant｜>`text EOS, where
   // of an assistant's text only what follows its last `</think>` stays. The text is otherwise
   // untouched. Fails: INVALID_ARGUMENT for no messages or a text that is not UTF-8.
-  absl::StatusOr<std::vector<int32_t>> Render(std::span<const ChatMessage> messages,
-                                              ThinkingMode mode) const;
+  absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const ChatMessage> messages,
+                                                   ThinkingMode mode) const;
 
  private:
   ChatTemplate(const Tokenizer& tokenizer, TemplateKind kind);
 
-  void AppendGenerationPrompt(ThinkingMode mode, std::vector<int32_t>* out) const;
+  void AppendGenerationPrompt(ThinkingMode mode, std::vector<std::int32_t>* out) const;
   std::string SystemText(std::span<const ChatMessage> messages) const;
 
   // Constant after construction.
   const Tokenizer* tokenizer_;
   TemplateKind kind_;
-  ControlIds ids_;                               // all of them there
-  std::vector<int32_t> line_feed_, blank_line_;  // LF and LF LF as text
+  ControlIds ids_;                                    // all of them there
+  std::vector<std::int32_t> line_feed_, blank_line_;  // LF and LF LF as text
 };
 
 // Whether generation after these ids begins in the reasoning phase: the last think id among them is
 // an unclosed `<think>`.
-bool StartsInReasoning(std::span<const int32_t> prompt_ids, int32_t think_begin_id,
-                       int32_t think_end_id);
+bool StartsInReasoning(std::span<const std::int32_t> prompt_ids, std::int32_t think_begin_id,
+                       std::int32_t think_end_id);
 
 }  // namespace thinkwire::worker::text

@@ -6,7 +6,7 @@
 
 namespace thinkwire::worker::text {
 
-void Detokenizer::Append(int32_t id, std::string* out) {
+void Detokenizer::Append(std::int32_t id, std::string* out) {
   if (tokenizer_->IsSpecial(id)) return;
   const std::string_view bytes = tokenizer_->TokenBytes(id);
   if (num_held_ == 0) {

@@ -21,20 +21,20 @@ class Detokenizer {
   explicit Detokenizer(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
 
   // Appends to `out` the text that `id` completes (nothing, while a character is incomplete).
-  void Append(int32_t id, std::string* out);
+  void Append(std::int32_t id, std::string* out);
 
   // Ends the text: an incomplete character becomes U+FFFD. The next Append begins a new text.
   void Flush(std::string* out);
 
   // Bytes held back: 0 to 3.
-  size_t num_held_bytes() const { return num_held_; }
+  std::size_t num_held_bytes() const { return num_held_; }
 
  private:
   void AppendBytes(std::string_view bytes, std::string* out);
 
   const Tokenizer* tokenizer_;
   std::array<char, 3> held_;
-  size_t num_held_ = 0;
+  std::size_t num_held_ = 0;
 };
 
 }  // namespace thinkwire::worker::text

@@ -24,14 +24,14 @@ constexpr std::array<CharacterClass, 128> kAsciiClasses = AsciiClasses();
 
 struct CodePoint {
   char32_t value;
-  size_t length;
+  std::size_t length;
 };
 
 // Of at least 2 bytes of valid UTF-8, whose first is not ASCII. DecodeUtf8, which also checks,
 // makes all of Encode 5 to 10 % slower.
 CodePoint DecodeLong(std::string_view utf8) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(utf8[i]); };
-  const auto low = [&](size_t i) { return static_cast<char32_t>(byte(i) & 0x3F); };
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(utf8[i]); };
+  const auto low = [&](std::size_t i) { return static_cast<char32_t>(byte(i) & 0x3F); };
   if (byte(0) < 0xE0) return {static_cast<char32_t>(byte(0) & 0x1F) << 6 | low(1), 2};
   if (byte(0) < 0xF0) {
     return {static_cast<char32_t>(byte(0) & 0x0F) << 12 | low(1) << 6 | low(2), 3};
@@ -40,8 +40,8 @@ CodePoint DecodeLong(std::string_view utf8) {
 }
 
 // The length of what begins with "'" and ends a contraction; 0 if it does not.
-size_t ContractionLength(std::string_view utf8) {
-  const auto lower = [&](size_t i) { return i < utf8.size() ? utf8[i] | 0x20 : 0; };
+std::size_t ContractionLength(std::string_view utf8) {
+  const auto lower = [&](std::size_t i) { return i < utf8.size() ? utf8[i] | 0x20 : 0; };
   switch (lower(1)) {
     case 's':
     case 't':
@@ -68,22 +68,23 @@ std::optional<DistillSplitter> DistillSplitter::For(std::string_view pattern) {
 
 void DistillSplitter::Split(std::string_view utf8,
                             absl::FunctionRef<void(std::string_view)> sink) const {
-  for (size_t begin = 0; begin < utf8.size();) {
-    const size_t end = PieceEnd(utf8, begin);
+  for (std::size_t begin = 0; begin < utf8.size();) {
+    const std::size_t end = PieceEnd(utf8, begin);
     sink(utf8.substr(begin, end - begin));
     begin = end;
   }
 }
 
-inline DistillSplitter::Character DistillSplitter::At(std::string_view utf8, size_t begin) const {
-  const auto byte = static_cast<uint8_t>(utf8[begin]);
+inline DistillSplitter::Character DistillSplitter::At(std::string_view utf8,
+                                                      std::size_t begin) const {
+  const auto byte = static_cast<std::uint8_t>(utf8[begin]);
   if (byte < 0x80) return {kAsciiClasses[byte], begin + 1};
   const CodePoint c = DecodeLong(utf8.substr(begin));
   return {(*classes_)[c.value], begin + c.length};
 }
 
-inline size_t DistillSplitter::RunEnd(CharacterClass kind, std::string_view utf8,
-                                      size_t begin) const {
+inline std::size_t DistillSplitter::RunEnd(CharacterClass kind, std::string_view utf8,
+                                           std::size_t begin) const {
   while (begin < utf8.size()) {
     const Character c = At(utf8, begin);
     if (c.kind != kind) break;
@@ -93,9 +94,9 @@ inline size_t DistillSplitter::RunEnd(CharacterClass kind, std::string_view utf8
 }
 
 // REQUIRES: begin < utf8.size().
-size_t DistillSplitter::PieceEnd(std::string_view utf8, size_t begin) const {
+std::size_t DistillSplitter::PieceEnd(std::string_view utf8, std::size_t begin) const {
   if (utf8[begin] == '\'') {
-    const size_t length = ContractionLength(utf8.substr(begin));
+    const std::size_t length = ContractionLength(utf8.substr(begin));
     if (length > 0) return begin + length;
   }
   const Character first = At(utf8, begin);
@@ -116,7 +117,7 @@ size_t DistillSplitter::PieceEnd(std::string_view utf8, size_t begin) const {
   return WhiteSpaceEnd(utf8, begin);
 }
 
-size_t DistillSplitter::NumberEnd(std::string_view utf8, size_t begin) const {
+std::size_t DistillSplitter::NumberEnd(std::string_view utf8, std::size_t begin) const {
   for (int digits = 0; digits < max_digits_ && begin < utf8.size(); ++digits) {
     const Character c = At(utf8, begin);
     if (c.kind != CharacterClass::kNumber) break;
@@ -126,15 +127,15 @@ size_t DistillSplitter::NumberEnd(std::string_view utf8, size_t begin) const {
 }
 
 // The rest of alternative 4, after its first character that is no space.
-size_t DistillSplitter::OtherEnd(std::string_view utf8, size_t begin) const {
+std::size_t DistillSplitter::OtherEnd(std::string_view utf8, std::size_t begin) const {
   return RunEnd(CharacterClass::kLineBreak, utf8, RunEnd(CharacterClass::kOther, utf8, begin));
 }
 
 // Alternatives 5 to 7.
-size_t DistillSplitter::WhiteSpaceEnd(std::string_view utf8, size_t begin) const {
-  size_t end = begin;
-  size_t last = begin;         // where the run's last character begins
-  size_t after_break = begin;  // the end of the run's last line break
+std::size_t DistillSplitter::WhiteSpaceEnd(std::string_view utf8, std::size_t begin) const {
+  std::size_t end = begin;
+  std::size_t last = begin;         // where the run's last character begins
+  std::size_t after_break = begin;  // the end of the run's last line break
   while (end < utf8.size()) {
     const Character c = At(utf8, end);
     if (c.kind != CharacterClass::kSpace && c.kind != CharacterClass::kLineBreak) break;

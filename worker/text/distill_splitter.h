@@ -35,17 +35,17 @@ class DistillSplitter {
 
   struct Character {
     CharacterClass kind;
-    size_t end;
+    std::size_t end;
   };
 
   // REQUIRES: begin < utf8.size(), where a character begins.
-  Character At(std::string_view utf8, size_t begin) const;
+  Character At(std::string_view utf8, std::size_t begin) const;
   // The end of the run of `kind` that begins at `begin`, which may be the text's end.
-  size_t RunEnd(CharacterClass kind, std::string_view utf8, size_t begin) const;
-  size_t PieceEnd(std::string_view utf8, size_t begin) const;
-  size_t NumberEnd(std::string_view utf8, size_t begin) const;
-  size_t OtherEnd(std::string_view utf8, size_t begin) const;
-  size_t WhiteSpaceEnd(std::string_view utf8, size_t begin) const;
+  std::size_t RunEnd(CharacterClass kind, std::string_view utf8, std::size_t begin) const;
+  std::size_t PieceEnd(std::string_view utf8, std::size_t begin) const;
+  std::size_t NumberEnd(std::string_view utf8, std::size_t begin) const;
+  std::size_t OtherEnd(std::string_view utf8, std::size_t begin) const;
+  std::size_t WhiteSpaceEnd(std::string_view utf8, std::size_t begin) const;
 
   int max_digits_;
   const CharacterClasses* classes_;

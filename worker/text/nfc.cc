@@ -20,10 +20,10 @@ constexpr char32_t kCodePointEnd = 0x110000;
 
 // What a table over all code points says of one: its canonical combining class (0 to 240; 0: a
 // starter) if it is in form C wherever it stands behind no higher class, else one of these.
-constexpr uint8_t kLater = 254;   // came after Unicode 9.0: a starter that never changes
-constexpr uint8_t kUnsure = 255;  // changes, or may compose with what is before it
+constexpr std::uint8_t kLater = 254;   // came after Unicode 9.0: a starter that never changes
+constexpr std::uint8_t kUnsure = 255;  // changes, or may compose with what is before it
 
-constexpr bool IsStarter(uint8_t kind) { return kind == 0 || kind == kLater; }
+constexpr bool IsStarter(std::uint8_t kind) { return kind == 0 || kind == kLater; }
 
 const icu::Normalizer2& Nfc() {
   UErrorCode error = U_ZERO_ERROR;
@@ -32,12 +32,12 @@ const icu::Normalizer2& Nfc() {
   return *nfc;
 }
 
-std::vector<uint8_t> MakeKinds() {
+std::vector<std::uint8_t> MakeKinds() {
   UErrorCode error = U_ZERO_ERROR;
   const icu::UnicodeSet characters(u"[:age=9.0:]", error);
   CHECK(U_SUCCESS(error), "ICU's data for the age of characters is not there");
-  std::vector<uint8_t> kinds(kCodePointEnd, kLater);
-  for (int32_t range = 0; range < characters.getRangeCount(); ++range) {
+  std::vector<std::uint8_t> kinds(kCodePointEnd, kLater);
+  for (std::int32_t range = 0; range < characters.getRangeCount(); ++range) {
     for (UChar32 c = characters.getRangeStart(range); c <= characters.getRangeEnd(range); ++c) {
       const bool yes = u_getIntPropertyValue(c, UCHAR_NFC_QUICK_CHECK) == UNORM_YES;
       kinds[c] = yes ? u_getCombiningClass(c) : kUnsure;
@@ -47,14 +47,14 @@ std::vector<uint8_t> MakeKinds() {
 }
 
 // By code point. Constant once made.
-const uint8_t* Kinds() {
-  static const std::vector<uint8_t> kinds = MakeKinds();
+const std::uint8_t* Kinds() {
+  static const std::vector<std::uint8_t> kinds = MakeKinds();
   return kinds.data();
 }
 
 struct Character {
   UChar32 code_point;
-  uint8_t combining_class;
+  std::uint8_t combining_class;
   bool later;  // kLater
 };
 
@@ -68,9 +68,9 @@ std::vector<Character> Decompose(std::string_view utf8) {
     utf8.remove_prefix(step.length);
     const bool later = Kinds()[c] == kLater;
     if (later || !Nfc().getDecomposition(c, mapping)) mapping.setTo(c);
-    for (int32_t i = 0; i < mapping.length(); i = mapping.moveIndex32(i, 1)) {
+    for (std::int32_t i = 0; i < mapping.length(); i = mapping.moveIndex32(i, 1)) {
       const UChar32 part = mapping.char32At(i);
-      characters.push_back({part, later ? uint8_t{0} : u_getCombiningClass(part), later});
+      characters.push_back({part, later ? std::uint8_t{0} : u_getCombiningClass(part), later});
     }
   }
   const auto is_starter = [](const Character& c) { return c.combining_class == 0; };
@@ -86,8 +86,8 @@ std::vector<Character> Decompose(std::string_view utf8) {
 
 // The canonical composition algorithm (Unicode chapter 3.11, D117) in place.
 void Compose(std::vector<Character>* characters) {
-  size_t size = 0;
-  size_t starter = SIZE_MAX;
+  std::size_t size = 0;
+  std::size_t starter = SIZE_MAX;
   for (const Character& c : *characters) {
     if (starter != SIZE_MAX) {
       Character& base = (*characters)[starter];
@@ -118,19 +118,20 @@ void AppendNormalized(std::string_view utf8, std::string* out) {
 }  // namespace
 
 std::string_view NormalizeNfc(std::string_view utf8, std::string* buffer) {
-  const uint8_t* kinds = Kinds();
-  size_t done = 0;     // what is before it is in *buffer
-  size_t starter = 0;  // where the last starter began: no character before it changes one after
-  uint8_t highest_class = 0;
-  for (size_t at = 0; at < utf8.size();) {
-    if (const size_t ascii = NumAsciiBytesAtBegin(utf8.substr(at)); ascii > 0) {
+  const std::uint8_t* kinds = Kinds();
+  std::size_t done = 0;  // what is before it is in *buffer
+  std::size_t starter =
+      0;  // where the last starter began: no character before it changes one after
+  std::uint8_t highest_class = 0;
+  for (std::size_t at = 0; at < utf8.size();) {
+    if (const std::size_t ascii = NumAsciiBytesAtBegin(utf8.substr(at)); ascii > 0) {
       at += ascii;
       starter = at - 1;
       highest_class = 0;
       continue;
     }
     const Utf8Step step = DecodeUtf8(utf8.substr(at));
-    const uint8_t kind = kinds[step.code_point];
+    const std::uint8_t kind = kinds[step.code_point];
     if (IsStarter(kind)) {
       starter = at;
       highest_class = 0;
@@ -138,7 +139,7 @@ std::string_view NormalizeNfc(std::string_view utf8, std::string* buffer) {
       highest_class = kind;
     } else {
       if (done == 0) buffer->clear();
-      size_t end = at + step.length;
+      std::size_t end = at + step.length;
       while (end < utf8.size()) {
         const Utf8Step next = DecodeUtf8(utf8.substr(end));
         if (IsStarter(kinds[next.code_point])) break;

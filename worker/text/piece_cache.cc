@@ -5,12 +5,12 @@
 
 namespace thinkwire::worker::text {
 
-void PieceCache::Keep(std::string_view piece, TextKind kind, const std::vector<int32_t>& ids,
-                      size_t first) {
-  const size_t num_ids = ids.size() - first;
+void PieceCache::Keep(std::string_view piece, TextKind kind, const std::vector<std::int32_t>& ids,
+                      std::size_t first) {
+  const std::size_t num_ids = ids.size() - first;
   if (piece.size() > kMaxBytes || num_ids == 0 || num_ids > kMaxIds) return;
   Entry entry = EntryFor(piece, kind);
-  entry.num_ids = static_cast<uint8_t>(num_ids);
+  entry.num_ids = static_cast<std::uint8_t>(num_ids);
   std::copy_n(ids.begin() + static_cast<std::ptrdiff_t>(first), num_ids, entry.ids.begin());
   entries_[Place(entry)] = entry;
 }

@@ -14,7 +14,7 @@
 namespace thinkwire::worker::text {
 
 // Which tokens a piece may become.
-enum class TextKind : uint8_t {
+enum class TextKind : std::uint8_t {
   kPrompt,   // any
   kMessage,  // none that was added
 };
@@ -22,17 +22,16 @@ enum class TextKind : uint8_t {
 // The ids of pieces that were encoded lately: texts repeat their words, and an entry here is nearer
 // than the vocabulary, and many times nearer than merging. Keeps pieces of up to kMaxBytes and
 // kMaxIds, each at one place of its own, where a later one takes an earlier one's.
-//
 // Owns: 1 MiB. Threads: one at a time.
 class PieceCache {
  public:
-  static constexpr size_t kMaxBytes = 2 * kWordBytes;
-  static constexpr size_t kMaxIds = 3;
+  static constexpr std::size_t kMaxBytes = 2 * kWordBytes;
+  static constexpr std::size_t kMaxIds = 3;
 
-  PieceCache() : entries_(size_t{1} << kLogNumEntries) {}
+  PieceCache() : entries_(std::size_t{1} << kLogNumEntries) {}
 
   // Appends the ids of `piece`, which is not empty; false if they are not known.
-  bool Append(std::string_view piece, TextKind kind, std::vector<int32_t>* ids) const {
+  bool Append(std::string_view piece, TextKind kind, std::vector<std::int32_t>* ids) const {
     if (piece.size() > kMaxBytes) return false;
     const Entry wanted = EntryFor(piece, kind);
     const Entry& entry = entries_[Place(wanted)];
@@ -41,28 +40,29 @@ class PieceCache {
       return false;
     }
     ids->push_back(entry.ids[0]);
-    for (size_t i = 1; i < entry.num_ids; ++i) ids->push_back(entry.ids[i]);
+    for (std::size_t i = 1; i < entry.num_ids; ++i) ids->push_back(entry.ids[i]);
     return true;
   }
 
   // `ids` from `first` on are those of `piece`, which is not empty.
-  void Keep(std::string_view piece, TextKind kind, const std::vector<int32_t>& ids, size_t first);
+  void Keep(std::string_view piece, TextKind kind, const std::vector<std::int32_t>& ids,
+            std::size_t first);
 
  private:
   static constexpr int kLogNumEntries = 15;
 
   struct Entry {
-    uint64_t begin = 0;  // the piece's first 8 bytes (ShortWord if it has less)
-    uint64_t end = 0;    // its last 8, 0 if it has no more than 8
-    uint8_t length = 0;  // 0: no piece
+    std::uint64_t begin = 0;  // the piece's first 8 bytes (ShortWord if it has less)
+    std::uint64_t end = 0;    // its last 8, 0 if it has no more than 8
+    std::uint8_t length = 0;  // 0: no piece
     TextKind kind = TextKind::kPrompt;
-    uint8_t num_ids = 0;
-    std::array<int32_t, kMaxIds> ids{};
+    std::uint8_t num_ids = 0;
+    std::array<std::int32_t, kMaxIds> ids{};
   };
   static_assert(sizeof(Entry) == 32);
 
   static Entry EntryFor(std::string_view piece, TextKind kind) {
-    const auto length = static_cast<uint8_t>(piece.size());
+    const auto length = static_cast<std::uint8_t>(piece.size());
     if (length <= kWordBytes) return {.begin = ShortWord(piece), .length = length, .kind = kind};
     return {.begin = LoadWord(piece.data()),
             .end = LoadWord(piece.data() + length - kWordBytes),
@@ -70,7 +70,7 @@ class PieceCache {
             .kind = kind};
   }
 
-  static size_t Place(const Entry& entry) {
+  static std::size_t Place(const Entry& entry) {
     return HashWords(entry.begin, entry.end + entry.length) >> (64 - kLogNumEntries);
   }
 
@@ -78,7 +78,6 @@ class PieceCache {
 };
 
 // Lends caches to callers; there come to be as many as there were callers at once.
-//
 // Threads: any.
 class PieceCachePool {
  public:

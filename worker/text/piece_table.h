@@ -11,19 +11,18 @@ namespace thinkwire::worker::text {
 // The entries of a vocabulary by their bytes: a hash table with open addressing. A slot has 16
 // bytes and holds keys of up to 8 bytes (nine of ten pieces of English and of code) itself, so that
 // a search costs about one cache line.
-//
 // Threads: immutable once the last Insert call has been made.
 class PieceTable {
  public:
   struct Entry {
-    uint32_t id : 30 = 0;
+    std::uint32_t id : 30 = 0;
     // A piece with these bytes is this token, and merging need not be tried: in any text, and in
     // message text, where no added token may come out.
-    uint32_t direct : 1 = 0;
-    uint32_t direct_in_message : 1 = 0;
+    std::uint32_t direct : 1 = 0;
+    std::uint32_t direct_in_message : 1 = 0;
   };
 
-  explicit PieceTable(size_t max_entries = 0);
+  explicit PieceTable(std::size_t max_entries = 0);
 
   // REQUIRES: `bytes` are not empty and not there yet; all entries together have less than 4 GiB.
   void Insert(std::string_view bytes, const Entry& entry);
@@ -33,16 +32,16 @@ class PieceTable {
 
  private:
   struct Slot {
-    uint64_t word = 0;    // of up to 8 bytes: these; else their hash << 32 | where in bytes_
-    uint32_t length = 0;  // 0: an empty slot
+    std::uint64_t word = 0;    // of up to 8 bytes: these; else their hash << 32 | where in bytes_
+    std::uint32_t length = 0;  // 0: an empty slot
     Entry entry;
   };
   static_assert(sizeof(Slot) == 16);
 
-  bool Holds(const Slot& slot, uint64_t word, std::string_view bytes) const;
+  bool Holds(const Slot& slot, std::uint64_t word, std::string_view bytes) const;
 
-  size_t max_entries_;
-  size_t num_entries_ = 0;
+  std::size_t max_entries_;
+  std::size_t num_entries_ = 0;
   int shift_;                // the highest bits of a hash are its place
   std::vector<Slot> slots_;  // a power of two, never full
   std::string bytes_;        // of keys longer than 8, one after the other

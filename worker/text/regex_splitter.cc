@@ -7,17 +7,17 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/status.h"
 #include "common/utf8.h"
 #include "worker/text/split_pattern.h"
-#include "worker/text/strings.h"
 
 namespace thinkwire::worker::text {
 namespace {
 
 // Steps of backtracking at one place of the text; bounds the time a hostile pattern can take.
-constexpr uint32_t kMatchLimit = 100'000'000;
+constexpr std::uint32_t kMatchLimit = 100'000'000;
 
 std::string ErrorText(int error) {
   std::array<PCRE2_UCHAR, 256> buffer{};
@@ -43,7 +43,7 @@ absl::StatusOr<RegexSplitter> RegexSplitter::Create(const std::vector<std::strin
   for (const std::string& pattern : patterns) {
     absl::StatusOr<std::string> translated = TranslateSplitPattern(pattern);
     if (!translated.ok()) {
-      return Annotate(translated.status(), Concat("pattern \"", pattern, "\""));
+      return Annotate(translated.status(), absl::StrCat("pattern \"", pattern, "\""));
     }
     int error = 0;
     PCRE2_SIZE offset = 0;
@@ -52,7 +52,7 @@ absl::StatusOr<RegexSplitter> RegexSplitter::Create(const std::vector<std::strin
                             nullptr));
     if (code == nullptr) {
       return absl::InvalidArgumentError(
-          Concat("pattern \"", pattern, "\" does not compile: ", ErrorText(error)));
+          absl::StrCat("pattern \"", pattern, "\" does not compile: ", ErrorText(error)));
     }
     // Without JIT (a platform that has none) the same code is interpreted.
     pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
@@ -70,19 +70,20 @@ void RegexSplitter::Split(std::string_view utf8,
   pcre2_match_data_free(match);
 }
 
-void RegexSplitter::SplitFrom(size_t pattern, std::string_view utf8, pcre2_real_match_data_8* match,
+void RegexSplitter::SplitFrom(std::size_t pattern, std::string_view utf8,
+                              pcre2_real_match_data_8* match,
                               absl::FunctionRef<void(std::string_view)> sink) const {
   if (pattern == codes_.size()) return sink(utf8);
   const auto subject = reinterpret_cast<PCRE2_SPTR>(utf8.data());
-  size_t piece_begin = 0;  // what is before it has been handed on
-  size_t search_from = 0;
+  std::size_t piece_begin = 0;  // what is before it has been handed on
+  std::size_t search_from = 0;
   while (search_from < utf8.size()) {
     const int rc = pcre2_match(codes_[pattern].get(), subject, utf8.size(), search_from,
                                PCRE2_NO_UTF_CHECK, match, context_.get());
     if (rc < 0) break;
     const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(match);
-    const size_t begin = offsets[0];
-    const size_t end = offsets[1];
+    const std::size_t begin = offsets[0];
+    const std::size_t end = offsets[1];
     if (begin == end) {
       if (begin == utf8.size()) break;
       search_from = begin + DecodeUtf8(utf8.substr(begin)).length;

@@ -17,7 +17,6 @@ namespace thinkwire::worker::text {
 
 // The splitter for any patterns, by PCRE2: a match and the text between two matches are both
 // pieces; later patterns work on the pieces of the ones before.
-//
 // Threads: immutable; Split may be called from any thread at once.
 class RegexSplitter {
  public:
@@ -44,7 +43,7 @@ class RegexSplitter {
   using Context = std::unique_ptr<pcre2_real_match_context_8, ContextDeleter>;
 
   RegexSplitter() = default;
-  void SplitFrom(size_t pattern, std::string_view utf8, pcre2_real_match_data_8* match,
+  void SplitFrom(std::size_t pattern, std::string_view utf8, pcre2_real_match_data_8* match,
                  absl::FunctionRef<void(std::string_view)> sink) const;
 
   // Constant after construction.

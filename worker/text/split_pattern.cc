@@ -7,8 +7,9 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "common/status.h"
-#include "worker/text/strings.h"
+#include "common/strings.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -86,7 +87,7 @@ class Translator {
     if (c == '[') {
       in_class_ = true;
       // A ']' that comes first is a member; copied here so that it does not end the class.
-      const size_t length = rest_.substr(1, 1) == "^" ? 2 : 1;
+      const std::size_t length = rest_.substr(1, 1) == "^" ? 2 : 1;
       return Copy(rest_.substr(length, 1) == "]" ? length + 1 : length);
     }
     return Copy(1);
@@ -100,7 +101,7 @@ class Translator {
       if (in_class_) {
         out_.append(kWhiteSpace);
       } else {
-        out_ += Concat(c == 's' ? "[" : "[^", kWhiteSpace, "]");
+        out_ += absl::StrCat(c == 's' ? "[" : "[^", View(kWhiteSpace), "]");
       }
       rest_.remove_prefix(2);
       return absl::OkStatus();
@@ -110,14 +111,14 @@ class Translator {
         (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     if (c == 'p' || c == 'P') return Property(c == 'P');
     if (is_letter_or_digit && kSameInBoth.find(c) == std::string_view::npos) {
-      return Refused(Concat("\\", std::string_view(&c, 1)));
+      return Refused(rest_.substr(0, 2));
     }
     return Copy(2);
   }
 
   // At \p{…} or \P{…}.
   absl::Status Property(bool is_negated) {
-    const size_t end = rest_.find('}');
+    const std::size_t end = rest_.find('}');
     if (rest_.substr(2, 1) != "{" || end == std::string_view::npos) {
       return Refused("\\p without {…}");
     }
@@ -125,26 +126,26 @@ class Translator {
     const std::optional<std::string_view> later = LaterCharacters(name);
     if (!later.has_value()) return Refused(rest_.substr(0, end + 1));
     if (is_negated && in_class_) return Refused("\\P inside a class");
-    const std::string members = Concat("\\p{", name, "}", *later);
-    out_ += in_class_ ? members : Concat(is_negated ? "[^" : "[", members, "]");
+    const std::string members = absl::StrCat("\\p{", View(name), "}", View(*later));
+    out_ += in_class_ ? members : absl::StrCat(is_negated ? "[^" : "[", members, "]");
     rest_.remove_prefix(end + 1);
     return absl::OkStatus();
   }
 
   // Whether the rest begins with {m}, {m,} or {m,n}, not with the braces of a \p{…}.
   bool IsCount() const {
-    const size_t end = rest_.find_first_not_of("0123456789,", 1);
+    const std::size_t end = rest_.find_first_not_of("0123456789,", 1);
     return end > 1 && end != std::string_view::npos && rest_[end] == '}';
   }
 
-  absl::Status Copy(size_t length) {
+  absl::Status Copy(std::size_t length) {
     out_.append(rest_.substr(0, length));
     rest_.remove_prefix(std::min(length, rest_.size()));
     return absl::OkStatus();
   }
 
   static absl::Status Refused(std::string_view what) {
-    return absl::UnimplementedError(Concat(what, " is not supported"));
+    return absl::UnimplementedError(absl::StrCat(View(what), " is not supported"));
   }
 
   std::string_view rest_;

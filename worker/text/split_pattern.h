@@ -11,7 +11,6 @@ namespace thinkwire::worker::text {
 // as PCRE2 (UTF, UCP) has to be given it to match the same over all of Unicode. Rewritten are `\s`
 // (Unicode's White_Space; PCRE2 adds U+180E) and the general categories L, M, N, P, S (whose tables
 // are of other Unicode versions).
-//
 // Fails: INVALID_ARGUMENT for a pattern that ends too early, UNIMPLEMENTED for what would mean
 // something else or is not needed: anchors, other properties and escapes by letter, sets within a
 // class, possessive counts.

@@ -16,7 +16,6 @@ namespace thinkwire::worker::text {
 // Isolated: a match and the text between two matches are both pieces), one after the other, each on
 // the pieces of the one before. The distills' patterns are cut by hand-written code, all others by
 // PCRE2.
-//
 // Threads: immutable; Split may be called from any thread at once.
 class Splitter {
  public:

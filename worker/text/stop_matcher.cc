@@ -5,7 +5,7 @@
 namespace thinkwire::worker::text {
 
 StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)), nodes_(1) {
-  for (size_t i = 0; i < stops_.size(); ++i) {
+  for (std::size_t i = 0; i < stops_.size(); ++i) {
     if (!stops_[i].empty()) Insert(static_cast<int>(i));
   }
   LinkFailures();
@@ -17,14 +17,14 @@ StopMatcher::Result StopMatcher::Push(std::string_view text) {
   held_.clear();
   for (const char c : text) {
     seen.push_back(c);
-    node_ = Next(node_, static_cast<uint8_t>(c));
+    node_ = Next(node_, static_cast<std::uint8_t>(c));
     if (nodes_[node_].stop >= 0) {
       matched_ = nodes_[node_].stop;
       seen.resize(seen.size() - nodes_[node_].stop_depth);
       return {std::move(seen), matched_};
     }
   }
-  const size_t num_sure = seen.size() - nodes_[node_].depth;
+  const std::size_t num_sure = seen.size() - nodes_[node_].depth;
   held_ = seen.substr(num_sure);
   seen.resize(num_sure);
   return {std::move(seen), -1};
@@ -37,11 +37,11 @@ std::string StopMatcher::Flush() {
 }
 
 void StopMatcher::Insert(int index) {
-  uint32_t node = 0;
+  std::uint32_t node = 0;
   for (const char c : stops_[index]) {
-    const auto [child, is_new] =
-        children_.try_emplace(uint64_t{node} << 8 | static_cast<uint8_t>(c), nodes_.size());
-    const uint32_t depth = nodes_[node].depth + 1;
+    const auto [child, is_new] = children_.try_emplace(
+        std::uint64_t{node} << 8 | static_cast<std::uint8_t>(c), nodes_.size());
+    const std::uint32_t depth = nodes_[node].depth + 1;
     node = child->second;
     if (is_new) nodes_.push_back({.depth = depth});
   }
@@ -54,16 +54,16 @@ void StopMatcher::Insert(int index) {
 // Breadth first, as a node's failure is less deep than the node.
 void StopMatcher::LinkFailures() {
   struct Edge {
-    uint32_t parent;
-    uint32_t child;
-    uint8_t byte;
+    std::uint32_t parent;
+    std::uint32_t child;
+    std::uint8_t byte;
   };
   std::vector<std::vector<Edge>> edges_by_depth;
   for (const auto& [key, child] : children_) {
-    const size_t depth = nodes_[child].depth;
+    const std::size_t depth = nodes_[child].depth;
     if (edges_by_depth.size() <= depth) edges_by_depth.resize(depth + 1);
     edges_by_depth[depth].push_back(
-        {static_cast<uint32_t>(key >> 8), child, static_cast<uint8_t>(key)});
+        {static_cast<std::uint32_t>(key >> 8), child, static_cast<std::uint8_t>(key)});
   }
   for (const std::vector<Edge>& edges : edges_by_depth) {
     for (const Edge& edge : edges) {
@@ -78,14 +78,14 @@ void StopMatcher::LinkFailures() {
   }
 }
 
-uint32_t StopMatcher::Child(uint32_t node, uint8_t byte) const {
-  const auto child = children_.find(uint64_t{node} << 8 | byte);
+std::uint32_t StopMatcher::Child(std::uint32_t node, std::uint8_t byte) const {
+  const auto child = children_.find(std::uint64_t{node} << 8 | byte);
   return child == children_.end() ? 0 : child->second;
 }
 
-uint32_t StopMatcher::Next(uint32_t node, uint8_t byte) const {
+std::uint32_t StopMatcher::Next(std::uint32_t node, std::uint8_t byte) const {
   while (true) {
-    if (const uint32_t child = Child(node, byte); child != 0) return child;
+    if (const std::uint32_t child = Child(node, byte); child != 0) return child;
     if (node == 0) return 0;
     node = nodes_[node].failure;
   }

@@ -16,7 +16,6 @@ namespace thinkwire::worker::text {
 // 1. The match that is completed first wins; of those completed by the same byte, the longest.
 // 2. However the text is cut into pieces, the emitted pieces joined and the match are the same.
 // 3. Held back is the longest end of the text that could begin a stop string, and no more.
-//
 // Threads: one at a time.
 class StopMatcher {
  public:
@@ -36,27 +35,27 @@ class StopMatcher {
   std::string Flush();
 
   bool has_matched() const { return matched_ >= 0; }
-  size_t num_held_bytes() const { return held_.size(); }
+  std::size_t num_held_bytes() const { return held_.size(); }
 
  private:
   struct Node {
-    uint32_t failure = 0;     // the longest proper suffix that is a node
-    uint32_t depth = 0;       // bytes of a stop string that this node stands for
-    int stop = -1;            // the longest stop string that ends here
-    uint32_t stop_depth = 0;  // its length
+    std::uint32_t failure = 0;     // the longest proper suffix that is a node
+    std::uint32_t depth = 0;       // bytes of a stop string that this node stands for
+    int stop = -1;                 // the longest stop string that ends here
+    std::uint32_t stop_depth = 0;  // its length
   };
 
   void Insert(int index);
   void LinkFailures();
-  uint32_t Child(uint32_t node, uint8_t byte) const;  // 0 = none
-  uint32_t Next(uint32_t node, uint8_t byte) const;
+  std::uint32_t Child(std::uint32_t node, std::uint8_t byte) const;  // 0 = none
+  std::uint32_t Next(std::uint32_t node, std::uint8_t byte) const;
 
   // Constant after construction.
   const std::vector<std::string> stops_;
   std::vector<Node> nodes_;
-  absl::flat_hash_map<uint64_t, uint32_t> children_;  // node << 8 | byte
+  absl::flat_hash_map<std::uint64_t, std::uint32_t> children_;  // node << 8 | byte
 
-  uint32_t node_ = 0;
+  std::uint32_t node_ = 0;
   std::string held_;  // always nodes_[node_].depth bytes
   int matched_ = -1;
 };

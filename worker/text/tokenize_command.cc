@@ -7,35 +7,24 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "worker/text/strings.h"
+#include "common/json.h"
+#include "common/status.h"
 
 namespace thinkwire::worker::text {
 namespace {
 
-using Json = nlohmann::json;
-
-// What went wrong, without nlohmann's "[json.exception.parse_error.101] ".
-std::string Reason(const Json::exception& error) {
-  const std::string_view what = error.what();
-  const size_t end = what.find("] ");
-  return std::string(end == std::string_view::npos ? what : what.substr(end + 2));
-}
-
 absl::StatusOr<std::string> ParseLine(const std::string& line) {
-  try {
-    const Json request = Json::parse(line);
-    if (!request.is_object()) {
-      return absl::InvalidArgumentError("is not a JSON object like {\"text\": \"…\"}");
-    }
-    const auto text = request.find("text");
-    if (text == request.end()) return absl::InvalidArgumentError("has no member \"text\"");
-    if (!text->is_string()) return absl::InvalidArgumentError("\"text\" is not a string");
-    return text->get<std::string>();
-  } catch (const Json::exception& error) {
-    // The parser refuses invalid UTF-8 and lone surrogates too.
-    return absl::InvalidArgumentError(Concat("is not JSON in UTF-8: ", Reason(error)));
+  // Invalid UTF-8 and lone surrogates are no JSON either.
+  ASSIGN_OR_RETURN(const nlohmann::json request, ParseJson(line, "holds no request"));
+  if (!request.is_object()) {
+    return absl::InvalidArgumentError("is not a JSON object like {\"text\": \"…\"}");
   }
+  const auto text = request.find("text");
+  if (text == request.end()) return absl::InvalidArgumentError("has no member \"text\"");
+  if (!text->is_string()) return absl::InvalidArgumentError("\"text\" is not a string");
+  return text->get<std::string>();
 }
 
 }  // namespace
@@ -43,17 +32,18 @@ absl::StatusOr<std::string> ParseLine(const std::string& line) {
 absl::Status RunTokenize(const Tokenizer& tokenizer, bool as_user_text, std::istream& in,
                          std::ostream& out) {
   std::string line;
-  for (int64_t number = 1; std::getline(in, line); ++number) {
+  for (std::int64_t number = 1; std::getline(in, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const absl::StatusOr<std::string> text = ParseLine(line);
     if (!text.ok()) {
       return absl::InvalidArgumentError(
-          Concat("line ", number, " ", std::string(text.status().message())));
+          absl::StrCat("line ", number, " ", std::string(text.status().message())));
     }
-    const std::vector<int32_t> ids =
+    const std::vector<std::int32_t> ids =
         as_user_text ? tokenizer.EncodeUserText(*text) : tokenizer.Encode(*text);
     out << "{\"ids\": [" << absl::StrJoin(ids, ", ") << "]}\n" << std::flush;
-    if (!out) return absl::UnavailableError(Concat("cannot write the answer to line ", number));
+    if (!out)
+      return absl::UnavailableError(absl::StrCat("cannot write the answer to line ", number));
   }
   if (in.bad()) return absl::UnavailableError("cannot read the input");
   return absl::OkStatus();

@@ -1,12 +1,12 @@
 #include "worker/text/tokenizer.h"
 
-#include <fstream>
+#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/json.h"
 #include "common/status.h"
 #include "common/utf8.h"
 #include "worker/text/nfc.h"
-#include "worker/text/strings.h"
 #include "worker/text/tokenizer_json.h"
 #include "worker/text/tokenizer_parts.h"
 
@@ -14,33 +14,15 @@ namespace thinkwire::worker::text {
 namespace {
 
 // As in most English and code; only to reserve memory.
-constexpr size_t kBytesOfOneToken = 4;
-
-// The largest file of the family has 17 MB.
-constexpr std::uintmax_t kMaxFileBytes = std::uintmax_t{256} << 20;
-
-absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path) {
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) return absl::NotFoundError(Concat("cannot be read: ", error.message()));
-  if (size > kMaxFileBytes) {
-    return absl::InvalidArgumentError(Concat("has ", size, " bytes, more than ", kMaxFileBytes));
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::string text(size, '\0');
-  if (!file.read(text.data(), static_cast<std::streamsize>(size))) {
-    return absl::UnavailableError("cannot be read");
-  }
-  return text;
-}
+constexpr std::size_t kBytesOfOneToken = 4;
 
 // The parsed file, its name before every error.
-template <typename Parse>
+template <class Parse>
 auto ReadAndParse(const std::filesystem::path& path, Parse parse)
-    -> decltype(parse(std::string_view())) {
-  absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return Annotate(text.status(), path.string());
-  auto parsed = parse(*text);
+    -> decltype(parse(nlohmann::json())) {
+  // The largest file of the family has 17 MB, far below the default limit.
+  ASSIGN_OR_RETURN(const nlohmann::json root, ReadJsonFile(path));
+  auto parsed = parse(root);
   if (!parsed.ok()) return Annotate(parsed.status(), path.string());
   return parsed;
 }
@@ -76,12 +58,12 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem
 Tokenizer::Tokenizer(std::unique_ptr<const Parts> parts) : parts_(std::move(parts)) {}
 Tokenizer::~Tokenizer() = default;
 
-std::vector<int32_t> Tokenizer::Encode(std::string_view utf8) const {
-  std::vector<int32_t> ids;
+std::vector<std::int32_t> Tokenizer::Encode(std::string_view utf8) const {
+  std::vector<std::int32_t> ids;
   ids.reserve(utf8.size() / kBytesOfOneToken);
   std::string repaired;
   std::string normalized;
-  const auto add_id = [&](int32_t id) { ids.push_back(id); };
+  const auto add_id = [&](std::int32_t id) { ids.push_back(id); };
   const PieceCachePool::Lease cache(parts_->caches);
   const auto encode_piece = [&](std::string_view piece) {
     parts_->EncodePiece(piece, TextKind::kPrompt, *cache, &ids);
@@ -97,8 +79,8 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view utf8) const {
   return ids;
 }
 
-std::vector<int32_t> Tokenizer::EncodeUserText(std::string_view utf8) const {
-  std::vector<int32_t> ids;
+std::vector<std::int32_t> Tokenizer::EncodeUserText(std::string_view utf8) const {
+  std::vector<std::int32_t> ids;
   ids.reserve(utf8.size() / kBytesOfOneToken);
   std::string repaired;
   std::string normalized;
@@ -111,26 +93,26 @@ std::vector<int32_t> Tokenizer::EncodeUserText(std::string_view utf8) const {
   return ids;
 }
 
-std::string_view Tokenizer::TokenBytes(int32_t id) const {
+std::string_view Tokenizer::TokenBytes(std::int32_t id) const {
   return parts_->IsDefined(id) ? std::string_view(parts_->tokens[id].bytes) : std::string_view();
 }
 
-bool Tokenizer::IsSpecial(int32_t id) const {
+bool Tokenizer::IsSpecial(std::int32_t id) const {
   return parts_->IsDefined(id) && parts_->tokens[id].special;
 }
 
-bool Tokenizer::IsAdded(int32_t id) const {
+bool Tokenizer::IsAdded(std::int32_t id) const {
   return parts_->IsDefined(id) && parts_->tokens[id].added;
 }
 
-std::optional<int32_t> Tokenizer::TokenId(std::string_view content) const {
-  if (std::optional<int32_t> id = parts_->AddedId(content)) return id;
+std::optional<std::int32_t> Tokenizer::TokenId(std::string_view content) const {
+  if (std::optional<std::int32_t> id = parts_->AddedId(content)) return id;
   const PieceTable::Entry* entry = parts_->pieces.Find(content);
   if (entry == nullptr) return std::nullopt;
-  return static_cast<int32_t>(entry->id);
+  return static_cast<std::int32_t>(entry->id);
 }
 
-int32_t Tokenizer::num_ids() const { return static_cast<int32_t>(parts_->tokens.size()); }
+std::int32_t Tokenizer::num_ids() const { return static_cast<std::int32_t>(parts_->tokens.size()); }
 int Tokenizer::num_missing_bytes() const { return parts_->num_missing_bytes; }
 const ControlIds& Tokenizer::control_ids() const { return parts_->control_ids; }
 

@@ -16,7 +16,7 @@ namespace thinkwire::worker::text {
 // The ids that the R1 family's chat template and phase machine are built of, by the content of the
 // added tokens; nullopt where a tokenizer has none.
 struct ControlIds {
-  std::optional<int32_t> bos, eos, user, assistant, think_begin, think_end;
+  std::optional<std::int32_t> bos, eos, user, assistant, think_begin, think_end;
 };
 
 // A byte-level BPE tokenizer as Hugging Face `tokenizer.json` describes it, for the vocabularies of
@@ -27,7 +27,6 @@ struct ControlIds {
 // versions that it has, 16.0 for the classes of split patterns (split_pattern.h) and 9.0 for
 // normalisation (nfc.h). The exception, which no tokenizer of the family uses: next to an added
 // token with `single_word`, word characters are those of ICU's Unicode version.
-//
 // Threads: every method may be called from any thread at once. Beside what is immutable there is a
 // cache of 1 MiB for each thread that encoded at the same time.
 class Tokenizer {
@@ -45,38 +44,38 @@ class Tokenizer {
   // tokens in the text become their ids, and no BOS is put before them (the chat template emits
   // BOS by itself). Callers should refuse invalid UTF-8; here it counts as U+FFFD.
   // Bytes that have no entry in the vocabulary yield nothing, as there (see num_missing_bytes).
-  std::vector<int32_t> Encode(std::string_view utf8) const;
+  std::vector<std::int32_t> Encode(std::string_view utf8) const;
 
   // As Encode, but of a message's text: `<think>`, `<｜User｜>` and the like are plain characters,
   // and no id of an added token comes out, whatever the text is.
-  std::vector<int32_t> EncodeUserText(std::string_view utf8) const;
+  std::vector<std::int32_t> EncodeUserText(std::string_view utf8) const;
 
   // The bytes that a token stands for (a token may be a part of a character); an added token's are
   // its content. Empty for an id that is not defined. Valid as long as the tokenizer.
-  std::string_view TokenBytes(int32_t id) const;
+  std::string_view TokenBytes(std::int32_t id) const;
 
   // Added token flagged special: yields no text when decoded.
-  bool IsSpecial(int32_t id) const;
-  bool IsAdded(int32_t id) const;
+  bool IsSpecial(std::int32_t id) const;
+  bool IsAdded(std::int32_t id) const;
 
   // The added token with this content, else the vocabulary entry with these bytes ("Hello", " the":
   // raw bytes, not the byte-level spelling).
-  std::optional<int32_t> TokenId(std::string_view content) const;
+  std::optional<std::int32_t> TokenId(std::string_view content) const;
 
   // One more than the highest id defined: embedding rows from here on are padding.
-  int32_t num_ids() const;
+  std::int32_t num_ids() const;
 
   // How many of the bytes that can occur in UTF-8 have no vocabulary entry. Not 0: such characters
   // vanish from prompts, which deserves a warning.
   int num_missing_bytes() const;
 
   const ControlIds& control_ids() const;
-  std::optional<int32_t> bos_id() const { return control_ids().bos; }
-  std::optional<int32_t> eos_id() const { return control_ids().eos; }
-  std::optional<int32_t> user_id() const { return control_ids().user; }
-  std::optional<int32_t> assistant_id() const { return control_ids().assistant; }
-  std::optional<int32_t> think_begin_id() const { return control_ids().think_begin; }
-  std::optional<int32_t> think_end_id() const { return control_ids().think_end; }
+  std::optional<std::int32_t> bos_id() const { return control_ids().bos; }
+  std::optional<std::int32_t> eos_id() const { return control_ids().eos; }
+  std::optional<std::int32_t> user_id() const { return control_ids().user; }
+  std::optional<std::int32_t> assistant_id() const { return control_ids().assistant; }
+  std::optional<std::int32_t> think_begin_id() const { return control_ids().think_begin; }
+  std::optional<std::int32_t> think_end_id() const { return control_ids().think_end; }
 
  private:
   struct Parts;

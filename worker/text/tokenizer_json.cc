@@ -5,8 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "common/status.h"
-#include "worker/text/strings.h"
+#include "common/strings.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -14,18 +15,20 @@ namespace {
 using Json = nlohmann::json;
 
 absl::Status Damaged(std::string_view key, std::string_view what) {
-  return absl::InvalidArgumentError(Concat(key, " ", what));
+  return absl::InvalidArgumentError(absl::StrCat(View(key), " ", View(what)));
 }
 
 absl::Status Unsupported(std::string_view key, std::string_view what) {
-  return absl::UnimplementedError(Concat(key, " ", what, " is not supported"));
+  return absl::UnimplementedError(absl::StrCat(View(key), " ", View(what), " is not supported"));
 }
 
 std::string Join(std::string_view parent, std::string_view key) {
-  return parent.empty() ? std::string(key) : Concat(parent, ".", key);
+  return parent.empty() ? std::string(key) : absl::StrCat(View(parent), ".", View(key));
 }
 
-std::string Join(std::string_view parent, size_t index) { return Concat(parent, "[", index, "]"); }
+std::string Join(std::string_view parent, std::size_t index) {
+  return absl::StrCat(View(parent), "[", index, "]");
+}
 
 // Null for an absent member.
 const Json& Member(const Json& object, std::string_view key) {
@@ -64,11 +67,11 @@ absl::StatusOr<const Json*> Array(const Json& object, std::string_view parent,
   return &value;
 }
 
-absl::StatusOr<int32_t> Id(const Json& value, std::string_view key) {
-  if (!value.is_number_unsigned() || value.get<uint64_t>() >= kMaxIds) {
-    return Damaged(key, Concat("is not an id from 0 to ", kMaxIds - 1));
+absl::StatusOr<std::int32_t> Id(const Json& value, std::string_view key) {
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= kMaxIds) {
+    return Damaged(key, absl::StrCat("is not an id from 0 to ", kMaxIds - 1));
   }
-  return value.get<int32_t>();
+  return value.get<std::int32_t>();
 }
 
 absl::Status ParseNormalizer(const Json& normalizer, const std::string& key, TokenizerJson* out) {
@@ -80,7 +83,7 @@ absl::Status ParseNormalizer(const Json& normalizer, const std::string& key, Tok
   }
   if (type != "Sequence") return Unsupported(Join(key, "type"), type);
   ASSIGN_OR_RETURN(const Json* steps, Array(normalizer, key, "normalizers"));
-  for (size_t i = 0; i < steps->size(); ++i) {
+  for (std::size_t i = 0; i < steps->size(); ++i) {
     // One level deep, so that nesting in the file is no depth of calls here.
     const std::string step_key = Join(Join(key, "normalizers"), i);
     ASSIGN_OR_RETURN(const std::string step_type, Type((*steps)[i], step_key));
@@ -114,7 +117,7 @@ absl::Status ParsePreTokenizer(const Json& pre_tokenizer, TokenizerJson* out) {
     steps_key = Join(key, "pretokenizers");
   }
   bool byte_level = false;
-  for (size_t i = 0; i < steps.size(); ++i) {
+  for (std::size_t i = 0; i < steps.size(); ++i) {
     const std::string step_key = outer_type == "Sequence" ? Join(steps_key, i) : steps_key;
     ASSIGN_OR_RETURN(const std::string type, Type(steps[i], step_key));
     if (byte_level) return Unsupported(step_key, "after ByteLevel");
@@ -164,8 +167,8 @@ absl::Status ParseVocabulary(const Json& model, TokenizerJson* out) {
   if (!vocabulary.is_object()) return Damaged("model.vocab", "is not an object");
   out->vocabulary.reserve(vocabulary.size());
   for (const auto& [spelling, value] : vocabulary.items()) {
-    absl::StatusOr<int32_t> id = Id(value, "its value");
-    if (!id.ok()) return Annotate(id.status(), Concat("model.vocab[\"", spelling, "\"]"));
+    absl::StatusOr<std::int32_t> id = Id(value, "its value");
+    if (!id.ok()) return Annotate(id.status(), absl::StrCat("model.vocab[\"", spelling, "\"]"));
     out->vocabulary.emplace_back(spelling, *id);
   }
   return absl::OkStatus();
@@ -178,7 +181,7 @@ absl::StatusOr<std::pair<std::string, std::string>> ParseMerge(const Json& merge
   }
   if (merge.is_string()) {
     const std::string line = merge.get<std::string>();
-    const size_t space = line.find(' ');
+    const std::size_t space = line.find(' ');
     if (space != std::string::npos && line.find(' ', space + 1) == std::string::npos) {
       return std::pair(line.substr(0, space), line.substr(space + 1));
     }
@@ -189,7 +192,7 @@ absl::StatusOr<std::pair<std::string, std::string>> ParseMerge(const Json& merge
 absl::Status ParseMerges(const Json& model, TokenizerJson* out) {
   ASSIGN_OR_RETURN(const Json* merges, Array(model, "model", "merges"));
   out->merges.reserve(merges->size());
-  for (size_t i = 0; i < merges->size(); ++i) {
+  for (std::size_t i = 0; i < merges->size(); ++i) {
     const Json& merge = (*merges)[i];
     // A heading of the old merges.txt, which some files carry along.
     if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version")) {
@@ -230,7 +233,7 @@ absl::StatusOr<AddedToken> ParseAddedToken(const Json& value, const std::string&
 absl::Status ParseAddedTokens(const Json& root, TokenizerJson* out) {
   if (Member(root, "added_tokens").is_null()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Json* tokens, Array(root, "", "added_tokens"));
-  for (size_t i = 0; i < tokens->size(); ++i) {
+  for (std::size_t i = 0; i < tokens->size(); ++i) {
     ASSIGN_OR_RETURN(AddedToken token, ParseAddedToken((*tokens)[i], Join("added_tokens", i)));
     out->added_tokens.push_back(std::move(token));
   }
@@ -243,17 +246,6 @@ absl::Status CheckDecoder(const Json& decoder) {
   return absl::OkStatus();
 }
 
-// nlohmann's parser tells where and why only by exception; none leaves this function.
-absl::StatusOr<Json> ParseObject(std::string_view text) {
-  try {
-    Json root = Json::parse(text);
-    if (!root.is_object()) return absl::InvalidArgumentError("is not a JSON object");
-    return root;
-  } catch (const Json::exception& error) {
-    return absl::InvalidArgumentError(Concat("is not JSON: ", error.what()));
-  }
-}
-
 absl::StatusOr<std::optional<std::string>> TokenContent(const Json& config, std::string_view key) {
   const Json& value = Member(config, key);
   if (value.is_null()) return std::nullopt;
@@ -264,8 +256,8 @@ absl::StatusOr<std::optional<std::string>> TokenContent(const Json& config, std:
 
 }  // namespace
 
-absl::StatusOr<TokenizerJson> ParseTokenizerJson(std::string_view text) {
-  ASSIGN_OR_RETURN(const Json root, ParseObject(text));
+absl::StatusOr<TokenizerJson> ParseTokenizerJson(const Json& root) {
+  if (!root.is_object()) return absl::InvalidArgumentError("not a JSON object");
   for (const std::string_view key : {"truncation", "padding"}) {
     if (!Member(root, key).is_null()) return Unsupported(key, "other than null");
   }
@@ -278,8 +270,8 @@ absl::StatusOr<TokenizerJson> ParseTokenizerJson(std::string_view text) {
   return out;
 }
 
-absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(std::string_view text) {
-  ASSIGN_OR_RETURN(const Json root, ParseObject(text));
+absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(const Json& root) {
+  if (!root.is_object()) return absl::InvalidArgumentError("not a JSON object");
   TokenizerConfigJson out;
   ASSIGN_OR_RETURN(out.bos_token, TokenContent(root, "bos_token"));
   ASSIGN_OR_RETURN(out.eos_token, TokenContent(root, "eos_token"));

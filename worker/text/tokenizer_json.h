@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,7 +13,7 @@
 namespace thinkwire::worker::text {
 
 // Ids stay below this: far above every vocabulary, low enough that tables over all ids are small.
-inline constexpr int32_t kMaxIds = 1 << 22;
+inline constexpr std::int32_t kMaxIds = 1 << 22;
 
 // What a Hugging Face tokenizer.json says, checked piece by piece but not yet against each other.
 //
@@ -28,13 +28,13 @@ struct TokenizerJson {
   std::vector<std::string> split_patterns;
   bool ignore_merges = false;
   std::optional<std::string> unk_token;
-  std::vector<std::pair<std::string, int32_t>> vocabulary;  // spelling, id
-  std::vector<std::pair<std::string, std::string>> merges;  // spellings, ascending rank
-  std::vector<AddedToken> added_tokens;                     // in the file's order
+  std::vector<std::pair<std::string, std::int32_t>> vocabulary;  // spelling, id
+  std::vector<std::pair<std::string, std::string>> merges;       // spellings, ascending rank
+  std::vector<AddedToken> added_tokens;                          // in the file's order
 };
 
 // Fails: INVALID_ARGUMENT (damaged) or UNIMPLEMENTED (not supported), naming the key.
-absl::StatusOr<TokenizerJson> ParseTokenizerJson(std::string_view text);
+absl::StatusOr<TokenizerJson> ParseTokenizerJson(const nlohmann::json& root);
 
 // What we use of tokenizer_config.json: contents of tokens, nullopt where null or absent.
 struct TokenizerConfigJson {
@@ -43,6 +43,6 @@ struct TokenizerConfigJson {
 };
 
 // Fails: INVALID_ARGUMENT, naming the key.
-absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(std::string_view text);
+absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(const nlohmann::json& root);
 
 }  // namespace thinkwire::worker::text

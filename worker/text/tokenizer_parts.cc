@@ -4,10 +4,10 @@
 #include <array>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "worker/text/byte_level.h"
 #include "worker/text/nfc.h"
-#include "worker/text/strings.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -23,27 +23,28 @@ constexpr std::string_view kThinkEnd = "</think>";
 constexpr bool OccursInUtf8(int byte) { return byte != 0xC0 && byte != 0xC1 && byte < 0xF5; }
 
 struct Merge {
-  int32_t left;
-  int32_t right;
-  int32_t rank;
-  int32_t merged;
+  std::int32_t left;
+  std::int32_t right;
+  std::int32_t rank;
+  std::int32_t merged;
 };
 
-absl::StatusOr<Merge> FindMerge(const std::pair<std::string, std::string>& spellings, size_t rank,
-                                const IdsBySpelling& ids) {
+absl::StatusOr<Merge> FindMerge(const std::pair<std::string, std::string>& spellings,
+                                std::size_t rank, const IdsBySpelling& ids) {
   const auto& [left, right] = spellings;
   const std::string merged = left + right;
   const std::array<std::string_view, 3> needed = {left, right, merged};
-  std::array<int32_t, 3> found;
-  for (size_t i = 0; i < needed.size(); ++i) {
+  std::array<std::int32_t, 3> found;
+  for (std::size_t i = 0; i < needed.size(); ++i) {
     const auto entry = ids.find(needed[i]);
     if (entry == ids.end() || needed[i].empty()) {
-      return absl::InvalidArgumentError(Concat("model.merges[", rank, "] needs \"", needed[i],
-                                               "\", which model.vocab does not have"));
+      return absl::InvalidArgumentError(absl::StrCat("model.merges[", rank, "] needs \"",
+                                                     View(needed[i]),
+                                                     "\", which model.vocab does not have"));
     }
     found[i] = entry->second;
   }
-  return Merge{found[0], found[1], static_cast<int32_t>(rank), found[2]};
+  return Merge{found[0], found[1], static_cast<std::int32_t>(rank), found[2]};
 }
 
 }  // namespace
@@ -62,11 +63,12 @@ absl::Status Tokenizer::Parts::Build(const TokenizerJson& json) {
   return absl::OkStatus();
 }
 
-absl::Status Tokenizer::Parts::DefineToken(int32_t id, std::string bytes, std::string_view name) {
-  if (static_cast<size_t>(id) >= tokens.size()) tokens.resize(id + 1);
+absl::Status Tokenizer::Parts::DefineToken(std::int32_t id, std::string bytes,
+                                           std::string_view name) {
+  if (static_cast<std::size_t>(id) >= tokens.size()) tokens.resize(id + 1);
   if (tokens[id].defined) {
     return absl::InvalidArgumentError(
-        Concat(name, " has id ", id, ", which another token has already"));
+        absl::StrCat(View(name), " has id ", id, ", which another token has already"));
   }
   tokens[id] = {.bytes = std::move(bytes), .defined = true};
   return absl::OkStatus();
@@ -77,10 +79,10 @@ absl::Status Tokenizer::Parts::BuildVocabulary(const TokenizerJson& json, IdsByS
   for (const auto& [spelling, id] : json.vocabulary) {
     std::optional<std::string> bytes = BytesFromSpelling(spelling);
     RETURN_IF_ERROR(
-        DefineToken(id, bytes.value_or(spelling), Concat("model.vocab[\"", spelling, "\"]")));
+        DefineToken(id, bytes.value_or(spelling), absl::StrCat("model.vocab[\"", spelling, "\"]")));
     ids->emplace(spelling, id);
     if (bytes.has_value() && bytes->size() == 1)
-      encoder.SetByteId(static_cast<uint8_t>(bytes->front()), id);
+      encoder.SetByteId(static_cast<std::uint8_t>(bytes->front()), id);
   }
   return absl::OkStatus();
 }
@@ -90,18 +92,18 @@ absl::Status Tokenizer::Parts::BuildVocabulary(const TokenizerJson& json, IdsByS
 // than here, so that it is refused.
 absl::Status Tokenizer::Parts::BuildAddedTokens(const TokenizerJson& json,
                                                 const IdsBySpelling& ids) {
-  auto next_id = static_cast<int32_t>(json.vocabulary.size());
-  for (size_t i = 0; i < json.added_tokens.size(); ++i) {
+  auto next_id = static_cast<std::int32_t>(json.vocabulary.size());
+  for (std::size_t i = 0; i < json.added_tokens.size(); ++i) {
     const AddedToken& token = json.added_tokens[i];
-    const std::string key = Concat("added_tokens[", i, "] \"", token.content, "\"");
+    const std::string key = absl::StrCat("added_tokens[", i, "] \"", token.content, "\"");
     const auto entry = ids.find(token.content);
-    const int32_t expected_id = entry == ids.end() ? next_id : entry->second;
+    const std::int32_t expected_id = entry == ids.end() ? next_id : entry->second;
     if (token.id != expected_id) {
       return absl::InvalidArgumentError(
-          Concat(key, " has id ", token.id, ", its place gives ", expected_id));
+          absl::StrCat(key, " has id ", token.id, ", its place gives ", expected_id));
     }
     if (!added.emplace(token.content, token.id).second) {
-      return absl::InvalidArgumentError(Concat(key, " is there twice"));
+      return absl::InvalidArgumentError(absl::StrCat(key, " is there twice"));
     }
     if (entry == ids.end()) RETURN_IF_ERROR(DefineToken(token.id, token.content, key));
     next_id = std::max(next_id, token.id + 1);
@@ -124,7 +126,7 @@ absl::Status Tokenizer::Parts::BuildMerges(const TokenizerJson& json, const IdsB
   std::vector<Merge> merges;
   merges.reserve(json.merges.size());
   bool yields_added = false;
-  for (size_t rank = 0; rank < json.merges.size(); ++rank) {
+  for (std::size_t rank = 0; rank < json.merges.size(); ++rank) {
     ASSIGN_OR_RETURN(const Merge merge, FindMerge(json.merges[rank], rank, ids));
     encoder.AddMerge(merge.left, merge.right, merge.rank, merge.merged);
     merges.push_back(merge);
@@ -133,8 +135,8 @@ absl::Status Tokenizer::Parts::BuildMerges(const TokenizerJson& json, const IdsB
   if (!yields_added) return absl::OkStatus();
   message_encoder.emplace();
   for (int byte = 0; byte < 256; ++byte) {
-    message_encoder->SetByteId(static_cast<uint8_t>(byte),
-                               encoder.byte_id(static_cast<uint8_t>(byte)));
+    message_encoder->SetByteId(static_cast<std::uint8_t>(byte),
+                               encoder.byte_id(static_cast<std::uint8_t>(byte)));
   }
   for (const Merge& merge : merges) {
     if (tokens[merge.merged].added) continue;
@@ -145,20 +147,20 @@ absl::Status Tokenizer::Parts::BuildMerges(const TokenizerJson& json, const IdsB
 
 absl::Status Tokenizer::Parts::CheckBytes(const TokenizerJson& json) {
   for (int byte = 0; byte < 256; ++byte) {
-    const int32_t id = encoder.byte_id(static_cast<uint8_t>(byte));
+    const std::int32_t id = encoder.byte_id(static_cast<std::uint8_t>(byte));
     if (id == BytePairEncoder::kNoId) {
       num_missing_bytes += OccursInUtf8(byte) ? 1 : 0;
     } else if (tokens[id].added) {
       return absl::UnimplementedError(
-          Concat("added_tokens: \"", tokens[id].bytes,
-                 "\" is also the vocabulary's only entry for a byte, which is not supported: "
-                 "message text could not do without it"));
+          absl::StrCat("added_tokens: \"", tokens[id].bytes,
+                       "\" is also the vocabulary's only entry for a byte, which is not supported: "
+                       "message text could not do without it"));
     }
   }
   if (json.unk_token.has_value() && num_missing_bytes > 0) {
     return absl::UnimplementedError(
-        Concat("model.unk_token is not supported where the vocabulary lacks bytes (here ",
-               num_missing_bytes, " of them)"));
+        absl::StrCat("model.unk_token is not supported where the vocabulary lacks bytes (here ",
+                     num_missing_bytes, " of them)"));
   }
   return absl::OkStatus();
 }
@@ -166,14 +168,14 @@ absl::Status Tokenizer::Parts::CheckBytes(const TokenizerJson& json) {
 // With ignore_merges every entry is direct; else those that merging gives as one token anyway.
 void Tokenizer::Parts::BuildPieces(const TokenizerJson& json) {
   pieces = PieceTable(json.vocabulary.size());
-  std::vector<int32_t> ids;
+  std::vector<std::int32_t> ids;
   for (const auto& [spelling, id] : json.vocabulary) {
     const std::optional<std::string> bytes = BytesFromSpelling(spelling);
     if (!bytes.has_value() || bytes->empty()) continue;
     ids.clear();
     if (!json.ignore_merges) encoder.Encode(*bytes, &ids);
     const bool direct = json.ignore_merges || (ids.size() == 1 && ids[0] == id);
-    pieces.Insert(*bytes, {.id = static_cast<uint32_t>(id),
+    pieces.Insert(*bytes, {.id = static_cast<std::uint32_t>(id),
                            .direct = direct,
                            .direct_in_message = direct && !tokens[id].added});
   }
@@ -181,11 +183,12 @@ void Tokenizer::Parts::BuildPieces(const TokenizerJson& json) {
 
 absl::Status Tokenizer::Parts::FindControlIds(const TokenizerConfigJson& config) {
   const auto named = [&](std::string_view key, const std::optional<std::string>& content,
-                         std::string_view published, std::optional<int32_t>* id) -> absl::Status {
+                         std::string_view published,
+                         std::optional<std::int32_t>* id) -> absl::Status {
     *id = AddedId(content.has_value() ? std::string_view(*content) : published);
     if (content.has_value() && !id->has_value()) {
-      return absl::InvalidArgumentError(
-          Concat(key, " \"", *content, "\" is not among the added_tokens of tokenizer.json"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          View(key), " \"", *content, "\" is not among the added_tokens of tokenizer.json"));
     }
     return absl::OkStatus();
   };
@@ -198,20 +201,20 @@ absl::Status Tokenizer::Parts::FindControlIds(const TokenizerConfigJson& config)
   return absl::OkStatus();
 }
 
-std::optional<int32_t> Tokenizer::Parts::AddedId(std::string_view content) const {
+std::optional<std::int32_t> Tokenizer::Parts::AddedId(std::string_view content) const {
   const auto token = added.find(content);
   if (token == added.end()) return std::nullopt;
   return token->second;
 }
 
 void Tokenizer::Parts::EncodePiece(std::string_view piece, TextKind kind, PieceCache& cache,
-                                   std::vector<int32_t>* ids) const {
+                                   std::vector<std::int32_t>* ids) const {
   if (cache.Append(piece, kind, ids)) return;
-  const size_t num_before = ids->size();
+  const std::size_t num_before = ids->size();
   const bool is_message = kind == TextKind::kMessage;
   const PieceTable::Entry* entry = pieces.Find(piece);
   if (entry != nullptr && (is_message ? entry->direct_in_message : entry->direct)) {
-    ids->push_back(static_cast<int32_t>(entry->id));
+    ids->push_back(static_cast<std::int32_t>(entry->id));
   } else {
     (is_message && message_encoder.has_value() ? *message_encoder : encoder).Encode(piece, ids);
   }

@@ -20,9 +20,10 @@
 
 namespace thinkwire::worker::text {
 
-template <typename Value>
+template <class Value>
 using StringMap = absl::flat_hash_map<std::string, Value, StringHash, std::equal_to<>>;
-using IdsBySpelling = absl::flat_hash_map<std::string_view, int32_t, StringHash, std::equal_to<>>;
+using IdsBySpelling =
+    absl::flat_hash_map<std::string_view, std::int32_t, StringHash, std::equal_to<>>;
 
 // What a Tokenizer consists of, and how it is put together from a parsed file.
 struct Tokenizer::Parts {
@@ -39,15 +40,15 @@ struct Tokenizer::Parts {
   // Fails: INVALID_ARGUMENT when `config` names a token that was not added.
   absl::Status FindControlIds(const TokenizerConfigJson& config);
 
-  bool IsDefined(int32_t id) const {
-    return id >= 0 && static_cast<size_t>(id) < tokens.size() && tokens[id].defined;
+  bool IsDefined(std::int32_t id) const {
+    return id >= 0 && static_cast<std::size_t>(id) < tokens.size() && tokens[id].defined;
   }
-  std::optional<int32_t> AddedId(std::string_view content) const;
+  std::optional<std::int32_t> AddedId(std::string_view content) const;
 
   // Appends the ids of one piece, which is not empty. In a message as if the model had no entries
   // and merges that give an added token.
   void EncodePiece(std::string_view piece, TextKind kind, PieceCache& cache,
-                   std::vector<int32_t>* ids) const;
+                   std::vector<std::int32_t>* ids) const;
 
   bool nfc = false;
   std::optional<Splitter> splitter;
@@ -57,14 +58,14 @@ struct Tokenizer::Parts {
   std::optional<BytePairEncoder> message_encoder;  // only where `encoder` can give an added token
   std::vector<Token> tokens;                       // by id
   PieceTable pieces;                               // the vocabulary, as far as it spells bytes
-  StringMap<int32_t> added;                        // by content
+  StringMap<std::int32_t> added;                   // by content
   int num_missing_bytes = 0;
   ControlIds control_ids;
 
   mutable PieceCachePool caches;  // synchronises itself
 
  private:
-  absl::Status DefineToken(int32_t id, std::string bytes, std::string_view name);
+  absl::Status DefineToken(std::int32_t id, std::string bytes, std::string_view name);
   absl::Status BuildVocabulary(const TokenizerJson& json, IdsBySpelling* ids);
   absl::Status BuildAddedTokens(const TokenizerJson& json, const IdsBySpelling& ids);
   absl::Status BuildMerges(const TokenizerJson& json, const IdsBySpelling& ids);

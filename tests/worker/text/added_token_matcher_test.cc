@@ -12,7 +12,7 @@ std::vector<std::string> Scan(const std::vector<AddedToken>& tokens, std::string
   std::vector<std::string> parts;
   matcher.Scan(
       text, [&](std::string_view part) { parts.emplace_back(part); },
-      [&](int32_t id) { parts.push_back("#" + std::to_string(id)); });
+      [&](std::int32_t id) { parts.push_back("#" + std::to_string(id)); });
   return parts;
 }
 

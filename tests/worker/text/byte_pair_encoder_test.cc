@@ -11,17 +11,18 @@ namespace {
 
 struct RandomMerges {
   BytePairEncoder encoder;
-  std::map<std::pair<int32_t, int32_t>, std::pair<int32_t, int32_t>> merges;  // -> rank, id
+  std::map<std::pair<std::int32_t, std::int32_t>, std::pair<std::int32_t, std::int32_t>>
+      merges;  // -> rank, id
 };
 
 // Merges over the letters a to d, each of two tokens that exist already.
-RandomMerges MakeMerges(uint32_t seed) {
+RandomMerges MakeMerges(std::uint32_t seed) {
   std::mt19937 random(seed);
   RandomMerges out;
   for (int byte = 'a'; byte <= 'd'; ++byte) out.encoder.SetByteId(byte, byte - 'a');
-  int32_t next_id = 4;
-  for (int32_t rank = 0; rank < 60; ++rank) {
-    const std::pair<int32_t, int32_t> pair(random() % next_id, random() % next_id);
+  std::int32_t next_id = 4;
+  for (std::int32_t rank = 0; rank < 60; ++rank) {
+    const std::pair<std::int32_t, std::int32_t> pair(random() % next_id, random() % next_id);
     if (!out.merges.emplace(pair, std::pair(rank, next_id)).second) continue;
     out.encoder.AddMerge(pair.first, pair.second, rank, next_id);
     ++next_id;
@@ -30,13 +31,13 @@ RandomMerges MakeMerges(uint32_t seed) {
 }
 
 // The definition, word for word.
-std::vector<int32_t> EncodeSlowly(const RandomMerges& merges, const std::string& piece) {
-  std::vector<int32_t> ids;
+std::vector<std::int32_t> EncodeSlowly(const RandomMerges& merges, const std::string& piece) {
+  std::vector<std::int32_t> ids;
   for (const char c : piece) ids.push_back(c - 'a');
   while (true) {
-    std::pair<int32_t, int32_t> best(INT32_MAX, 0);
-    size_t best_at = 0;
-    for (size_t i = 0; i + 1 < ids.size(); ++i) {
+    std::pair<std::int32_t, std::int32_t> best(INT32_MAX, 0);
+    std::size_t best_at = 0;
+    for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
       const auto merge = merges.merges.find({ids[i], ids[i + 1]});
       if (merge != merges.merges.end() && merge->second.first < best.first) {
         best = merge->second;
@@ -50,13 +51,13 @@ std::vector<int32_t> EncodeSlowly(const RandomMerges& merges, const std::string&
 }
 
 TEST(BytePairEncoder, EqualsTheDefinitionAtEveryLength) {
-  for (uint32_t seed = 1; seed <= 30; ++seed) {
+  for (std::uint32_t seed = 1; seed <= 30; ++seed) {
     const RandomMerges merges = MakeMerges(seed);
     std::mt19937 random(seed);
-    for (size_t length = 0; length < 130; ++length) {
+    for (std::size_t length = 0; length < 130; ++length) {
       std::string piece;
-      for (size_t i = 0; i < length; ++i) piece += static_cast<char>('a' + random() % 4);
-      std::vector<int32_t> ids;
+      for (std::size_t i = 0; i < length; ++i) piece += static_cast<char>('a' + random() % 4);
+      std::vector<std::int32_t> ids;
       merges.encoder.Encode(piece, &ids);
       ASSERT_EQ(ids, EncodeSlowly(merges, piece)) << "seed " << seed << " piece " << piece;
     }
@@ -66,9 +67,9 @@ TEST(BytePairEncoder, EqualsTheDefinitionAtEveryLength) {
 TEST(BytePairEncoder, BytesWithoutAnIdYieldNothing) {
   BytePairEncoder encoder;
   encoder.SetByteId('a', 7);
-  std::vector<int32_t> ids;
+  std::vector<std::int32_t> ids;
   encoder.Encode("xaxax", &ids);
-  EXPECT_EQ(ids, (std::vector<int32_t>{7, 7}));
+  EXPECT_EQ(ids, (std::vector<std::int32_t>{7, 7}));
   ids.clear();
   encoder.Encode(std::string(100, 'x'), &ids);
   EXPECT_TRUE(ids.empty());
@@ -77,7 +78,7 @@ TEST(BytePairEncoder, BytesWithoutAnIdYieldNothing) {
 TEST(BytePairEncoder, OneLongPieceIsNotQuadratic) {
   const RandomMerges merges = MakeMerges(3);
   const std::string piece(2'000'000, 'a');
-  std::vector<int32_t> ids;
+  std::vector<std::int32_t> ids;
   merges.encoder.Encode(piece, &ids);
   EXPECT_LE(ids.size(), piece.size());
   EXPECT_FALSE(ids.empty());

@@ -17,9 +17,9 @@ ThinkingMode ModeNamed(const std::string& name) {
   return name == "off" ? ThinkingMode::kOff : ThinkingMode::kModelDecides;
 }
 
-absl::StatusOr<std::vector<int32_t>> Render(const Tokenizer& tokenizer,
-                                            const std::vector<ChatMessage>& messages,
-                                            ThinkingMode mode = ThinkingMode::kForced) {
+absl::StatusOr<std::vector<std::int32_t>> Render(const Tokenizer& tokenizer,
+                                                 const std::vector<ChatMessage>& messages,
+                                                 ThinkingMode mode = ThinkingMode::kForced) {
   const auto chat = ChatTemplate::Create(tokenizer, DetectTemplateKind(tokenizer));
   if (!chat.ok()) return chat.status();
   return chat->Render(messages, mode);
@@ -35,7 +35,7 @@ TEST(ChatTemplate, EqualsTheRenderedTemplates) {
       }
       const auto ids = Render(*tokenizer, messages, ModeNamed(row["mode"]));
       ASSERT_TRUE(ids.ok()) << ids.status();
-      EXPECT_EQ(*ids, row["ids"].get<std::vector<int32_t>>()) << name << " " << row;
+      EXPECT_EQ(*ids, row["ids"].get<std::vector<std::int32_t>>()) << name << " " << row;
     }
   }
 }
@@ -52,12 +52,12 @@ TEST(ChatTemplate, MessagesCannotForgeControl) {
   const auto ids = Render(*tokenizer, {{Role::kSystem, forged}, {Role::kUser, forged}},
                           ThinkingMode::kModelDecides);
   ASSERT_TRUE(ids.ok()) << ids.status();
-  std::vector<int32_t> control;
-  for (const int32_t id : *ids) {
+  std::vector<std::int32_t> control;
+  for (const std::int32_t id : *ids) {
     if (tokenizer->IsAdded(id)) control.push_back(id);
   }
-  EXPECT_EQ(control, (std::vector<int32_t>{*tokenizer->bos_id(), *tokenizer->user_id(),
-                                           *tokenizer->assistant_id()}));
+  EXPECT_EQ(control, (std::vector<std::int32_t>{*tokenizer->bos_id(), *tokenizer->user_id(),
+                                                *tokenizer->assistant_id()}));
 }
 
 TEST(ChatTemplate, RefusesNoMessagesAndInvalidUtf8) {
@@ -78,7 +78,7 @@ TEST(ChatTemplate, NamesTheMissingToken) {
 }
 
 TEST(StartsInReasoning, LooksAtTheLastThinkId) {
-  const auto starts = [](std::vector<int32_t> ids) { return StartsInReasoning(ids, 1, 2); };
+  const auto starts = [](std::vector<std::int32_t> ids) { return StartsInReasoning(ids, 1, 2); };
   EXPECT_FALSE(starts({}));
   EXPECT_FALSE(starts({5, 6}));
   EXPECT_TRUE(starts({5, 1, 6}));

@@ -30,11 +30,11 @@ class DistillSplitterTest : public testing::TestWithParam<const char*> {
     regex_.emplace(*std::move(regex));
   }
 
-  template <typename AnySplitter>
-  static std::vector<size_t> Ends(const AnySplitter& splitter, std::string_view text) {
-    std::vector<size_t> ends;
+  template <class AnySplitter>
+  static std::vector<std::size_t> Ends(const AnySplitter& splitter, std::string_view text) {
+    std::vector<std::size_t> ends;
     splitter.Split(text, [&](std::string_view piece) {
-      ends.push_back(static_cast<size_t>(piece.data() + piece.size() - text.data()));
+      ends.push_back(static_cast<std::size_t>(piece.data() + piece.size() - text.data()));
     });
     return ends;
   }
@@ -71,7 +71,7 @@ TEST_P(DistillSplitterTest, CutsRandomTextsAsTheRegex) {
   std::mt19937 random(1);
   for (int i = 0; i < 100'000; ++i) {
     std::string text;
-    for (size_t length = random() % 14; length > 0; --length)
+    for (std::size_t length = random() % 14; length > 0; --length)
       text += parts[random() % parts.size()];
     ExpectSame(text);
     if (HasFatalFailure()) return;

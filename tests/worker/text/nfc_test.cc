@@ -69,10 +69,10 @@ TEST_F(NfcTest, NormalizesRandomTextsAsIcu) {
   std::mt19937 random(1);
   for (int i = 0; i < 50'000; ++i) {
     std::string text;
-    for (size_t length = random() % 9; length > 0; --length) {
+    for (std::size_t length = random() % 9; length > 0; --length) {
       const bool changes = random() % 4 != 0;
-      AppendUtf8(changes ? static_cast<char32_t>(
-                               changing.charAt(static_cast<int32_t>(random() % changing.size())))
+      AppendUtf8(changes ? static_cast<char32_t>(changing.charAt(
+                               static_cast<std::int32_t>(random() % changing.size())))
                          : others[random() % others.size()],
                  &text);
     }

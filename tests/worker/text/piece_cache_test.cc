@@ -10,14 +10,15 @@
 namespace thinkwire::worker::text {
 namespace {
 
-using Ids = std::vector<int32_t>;
+using Ids = std::vector<std::int32_t>;
 
 // Ids that tell pieces and kinds apart.
 Ids IdsOf(const std::string& piece, TextKind kind) {
   Ids ids;
-  for (size_t i = 0; i <= piece.size() % 3; ++i) {
+  for (std::size_t i = 0; i <= piece.size() % 3; ++i) {
     const auto hash = std::hash<std::string>()(piece + std::to_string(i));
-    ids.push_back(static_cast<int32_t>(hash % 1'000'000) * 2 + static_cast<int32_t>(kind));
+    ids.push_back(static_cast<std::int32_t>(hash % 1'000'000) * 2 +
+                  static_cast<std::int32_t>(kind));
   }
   return ids;
 }

@@ -9,7 +9,7 @@
 namespace thinkwire::worker::text {
 namespace {
 
-PieceTable::Entry MakeEntry(uint32_t id) {
+PieceTable::Entry MakeEntry(std::uint32_t id) {
   return {.id = id, .direct = id % 2, .direct_in_message = id % 3 == 0};
 }
 
@@ -21,7 +21,7 @@ TEST(PieceTable, FindsWhatWasInsertedAndNothingElse) {
     for (char& byte : bytes) byte = static_cast<char>("ab\0\xFF"[random() % 4]);
     return bytes;
   };
-  std::map<std::string, uint32_t> expected;
+  std::map<std::string, std::uint32_t> expected;
   while (expected.size() < 20'000) expected.emplace(random_bytes(), expected.size());
   PieceTable table(expected.size());
   for (const auto& [bytes, id] : expected) table.Insert(bytes, MakeEntry(id));

@@ -16,18 +16,18 @@ struct Outcome {
 
 // Pushes `text` in pieces that end at `cuts`; checks invariant 3 after each.
 Outcome RunInPieces(const std::vector<std::string>& stops, std::string_view text,
-                    const std::vector<size_t>& cuts) {
+                    const std::vector<std::size_t>& cuts) {
   StopMatcher matcher(stops);
   Outcome outcome;
-  size_t begin = 0;
-  for (const size_t end : cuts) {
+  std::size_t begin = 0;
+  for (const std::size_t end : cuts) {
     const StopMatcher::Result result = matcher.Push(text.substr(begin, end - begin));
     outcome.text += result.emit;
     begin = end;
     if (result.matched >= 0) return {outcome.text, result.matched};
-    size_t longest = 0;
+    std::size_t longest = 0;
     for (const std::string& stop : stops) {
-      for (size_t n = 1; n < stop.size() && n <= end; ++n) {
+      for (std::size_t n = 1; n < stop.size() && n <= end; ++n) {
         if (text.substr(0, end).ends_with(stop.substr(0, n))) longest = std::max(longest, n);
       }
     }
@@ -39,9 +39,9 @@ Outcome RunInPieces(const std::vector<std::string>& stops, std::string_view text
 
 // The definition: the match that ends first, of those the longest.
 Outcome Definition(const std::vector<std::string>& stops, std::string_view text) {
-  for (size_t end = 1; end <= text.size(); ++end) {
+  for (std::size_t end = 1; end <= text.size(); ++end) {
     int best = -1;
-    for (size_t i = 0; i < stops.size(); ++i) {
+    for (std::size_t i = 0; i < stops.size(); ++i) {
       if (stops[i].empty() || !text.substr(0, end).ends_with(stops[i])) continue;
       if (best < 0 || stops[i].size() > stops[best].size()) best = static_cast<int>(i);
     }
@@ -84,16 +84,16 @@ TEST(StopMatcher, EmptyStopsNeverMatch) {
 TEST(StopMatcher, AnyChunkingGivesTheSameAsTheDefinition) {
   std::mt19937 random(11);
   for (int round = 0; round < 3000; ++round) {
-    const auto make = [&](size_t max_length) {
+    const auto make = [&](std::size_t max_length) {
       std::string text;
-      for (size_t n = random() % (max_length + 1); n > 0; --n) text += "ab\n"[random() % 3];
+      for (std::size_t n = random() % (max_length + 1); n > 0; --n) text += "ab\n"[random() % 3];
       return text;
     };
     std::vector<std::string> stops;
-    for (size_t n = random() % 4; n > 0; --n) stops.push_back(make(5));
+    for (std::size_t n = random() % 4; n > 0; --n) stops.push_back(make(5));
     const std::string text = make(30);
-    std::vector<size_t> cuts;
-    for (size_t i = 0; i < text.size(); ++i) {
+    std::vector<std::size_t> cuts;
+    for (std::size_t i = 0; i < text.size(); ++i) {
       if (random() % 3 == 0) cuts.push_back(i);
     }
     cuts.push_back(text.size());

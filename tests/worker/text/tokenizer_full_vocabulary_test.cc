@@ -15,11 +15,11 @@
 namespace thinkwire::worker::text {
 namespace {
 
-using Ids = std::vector<int32_t>;
+using Ids = std::vector<std::int32_t>;
 
 struct Vocabulary {
   std::string folder;
-  int32_t num_ids;
+  std::int32_t num_ids;
   std::vector<Ids> of_texts;  // parallel to kTexts
   Ids prompt;                 // "What is 1+1?", forced thinking
 };
@@ -85,7 +85,7 @@ class TokenizerFullVocabulary : public testing::TestWithParam<Vocabulary> {
 TEST_P(TokenizerFullVocabulary, EncodesTheKnownVectors) {
   EXPECT_EQ(tokenizer_->num_ids(), GetParam().num_ids);
   EXPECT_EQ(tokenizer_->num_missing_bytes(), 0);
-  for (size_t i = 0; i < std::size(kTexts); ++i) {
+  for (std::size_t i = 0; i < std::size(kTexts); ++i) {
     EXPECT_EQ(tokenizer_->Encode(kTexts[i]), GetParam().of_texts[i]) << kTexts[i];
   }
 }
@@ -98,11 +98,11 @@ TEST_P(TokenizerFullVocabulary, RendersTheForcedPrompt) {
 }
 
 TEST_P(TokenizerFullVocabulary, NoAddedTokenFromItsOwnText) {
-  for (int32_t id = 0; id < tokenizer_->num_ids(); ++id) {
+  for (std::int32_t id = 0; id < tokenizer_->num_ids(); ++id) {
     if (!tokenizer_->IsAdded(id)) continue;
     const std::string content(tokenizer_->TokenBytes(id));
     EXPECT_EQ(tokenizer_->Encode(content), Ids{id});
-    for (const int32_t user_id : tokenizer_->EncodeUserText(content)) {
+    for (const std::int32_t user_id : tokenizer_->EncodeUserText(content)) {
       EXPECT_FALSE(tokenizer_->IsAdded(user_id)) << content;
     }
   }

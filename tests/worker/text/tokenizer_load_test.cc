@@ -36,7 +36,7 @@ TEST(TokenizerLoad, NeedsTheFile) {
 
 TEST(TokenizerLoad, RefusesEveryTruncation) {
   const std::string whole = TinyTokenizerJson().dump();
-  for (size_t size = 0; size < whole.size(); size += 37) {
+  for (std::size_t size = 0; size < whole.size(); size += 37) {
     EXPECT_EQ(LoadText(whole.substr(0, size)).status().code(), absl::StatusCode::kInvalidArgument);
   }
   EXPECT_TRUE(LoadText(whole).ok());
@@ -118,6 +118,25 @@ TEST(TokenizerLoad, RefusesOtherPreTokenizers) {
   ExpectUnsupported("^", [&](Json& j) { with_split(j, "pattern", {{"Regex", "^"}}); });
   ExpectDamaged("(", [&](Json& j) { with_split(j, "pattern", {{"Regex", "("}}); });
   ExpectUnsupported("pretokenizers[0].type", [&](Json& j) { with_split(j, "type", "Digits"); });
+}
+
+TEST(TokenizerLoad, RefusesKeysThatAreThereTwice) {
+  const std::string whole = TinyTokenizerJson().dump();
+  const auto refusal = [&](const std::string& old_text, const std::string& new_text) {
+    std::string changed = whole;
+    const std::size_t at = changed.find(old_text);
+    EXPECT_NE(at, std::string::npos) << old_text;
+    return LoadText(changed.replace(at, old_text.size(), new_text)).status();
+  };
+  const absl::Status piece = refusal("\"abc\":257", "\"abc\":257,\"abc\":257");
+  EXPECT_EQ(piece.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(piece.ToString().find("key \"abc\" appears twice in model.vocab"), std::string::npos)
+      << piece;
+  const absl::Status part = refusal("\"normalizer\":null", "\"normalizer\":null,\"model\":{}");
+  EXPECT_NE(part.ToString().find("key \"model\" appears twice"), std::string::npos) << part;
+  const absl::Status config =
+      LoadText(whole, R"({"bos_token": "<s>", "bos_token": "<think>"})").status();
+  EXPECT_EQ(config.code(), absl::StatusCode::kInvalidArgument) << config;
 }
 
 TEST(TokenizerLoad, DeepNestingIsNoDanger) {

@@ -12,7 +12,7 @@
 namespace thinkwire::worker::text {
 namespace {
 
-using Ids = std::vector<int32_t>;
+using Ids = std::vector<std::int32_t>;
 
 TEST(Tokenizer, EncodesAsHuggingFace) {
   for (const char* name : kSmallTokenizers) {
@@ -30,12 +30,12 @@ TEST(Tokenizer, EncodesAsHuggingFace) {
 TEST(Tokenizer, EncodesTheSameFromManyThreads) {
   const std::unique_ptr<Tokenizer> tokenizer = LoadSmall("qwen-small");
   const std::vector<nlohmann::json> rows = ReadJsonLines("qwen-small", "encode.jsonl");
-  std::vector<size_t> num_wrong(4);
+  std::vector<std::size_t> num_wrong(4);
   {
     std::vector<std::jthread> threads;
-    for (size_t thread = 0; thread < num_wrong.size(); ++thread) {
+    for (std::size_t thread = 0; thread < num_wrong.size(); ++thread) {
       threads.emplace_back([&, thread] {
-        for (size_t i = 0; i < 2 * rows.size(); ++i) {
+        for (std::size_t i = 0; i < 2 * rows.size(); ++i) {
           const nlohmann::json& row = rows[(i + thread * 50) % rows.size()];
           const std::string text = row["text"];
           num_wrong[thread] += tokenizer->EncodeUserText(text) != row["user_ids"].get<Ids>();
@@ -44,15 +44,15 @@ TEST(Tokenizer, EncodesTheSameFromManyThreads) {
       });
     }
   }
-  EXPECT_EQ(num_wrong, std::vector<size_t>(4));
+  EXPECT_EQ(num_wrong, std::vector<std::size_t>(4));
 }
 
 TEST(Tokenizer, UserTextYieldsNoAddedToken) {
   for (const char* name : kSmallTokenizers) {
     const std::unique_ptr<Tokenizer> tokenizer = LoadSmall(name);
-    for (int32_t id = 0; id < tokenizer->num_ids(); ++id) {
+    for (std::int32_t id = 0; id < tokenizer->num_ids(); ++id) {
       if (!tokenizer->IsAdded(id)) continue;
-      for (const int32_t user_id : tokenizer->EncodeUserText(tokenizer->TokenBytes(id))) {
+      for (const std::int32_t user_id : tokenizer->EncodeUserText(tokenizer->TokenBytes(id))) {
         EXPECT_FALSE(tokenizer->IsAdded(user_id)) << tokenizer->TokenBytes(id);
       }
     }
@@ -78,7 +78,7 @@ TEST(Tokenizer, TokenBytesJoinToTheText) {
   const std::unique_ptr<Tokenizer> tokenizer = LoadSmall("r1-small");
   for (const nlohmann::json& row : ReadJsonLines("r1-small", "encode.jsonl")) {
     std::string joined;
-    for (const int32_t id : row["ids"].get<Ids>()) joined += tokenizer->TokenBytes(id);
+    for (const std::int32_t id : row["ids"].get<Ids>()) joined += tokenizer->TokenBytes(id);
     EXPECT_EQ(joined, row["text"].get<std::string>());
   }
 }

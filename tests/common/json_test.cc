@@ -1,0 +1,89 @@
+#include "common/json.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace thinkwire {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+std::string Refusal(std::string_view text, const JsonLimits& limits = {}) {
+  const auto document = ParseJson(text, "x.json", limits);
+  EXPECT_EQ(document.status().code(), absl::StatusCode::kInvalidArgument) << text;
+  return std::string(document.status().message());
+}
+
+TEST(ParseJson, GivesWhatNlohmannGives) {
+  for (const std::string text :
+       {"null", "true", "-7", "18446744073709551615", "0.25", "\"\\u00e9\"", "[]", "{}",
+        R"({"a": [1, {"b": [[], "x", null]}, false], "c": {"a": -1.5e3}, "": []})"}) {
+    const auto document = ParseJson(text, "x");
+    ASSERT_TRUE(document.ok()) << document.status();
+    EXPECT_EQ(*document, Json::parse(text));
+    EXPECT_EQ(document->type(), Json::parse(text).type());
+  }
+}
+
+TEST(ParseJson, SaysWhereTheTextStopsBeingJson) {
+  EXPECT_EQ(Refusal(R"({"a": 1,})"),
+            "x.json: not valid JSON at byte 9: syntax error while parsing object key - unexpected "
+            "'}'; expected string literal");
+  EXPECT_THAT(Refusal(""), StartsWith("x.json: not valid JSON at byte 1: syntax error"));
+  EXPECT_THAT(Refusal("[1] 2"), HasSubstr("byte 5"));
+  EXPECT_THAT(Refusal("\"\xff\""), HasSubstr("invalid string: ill-formed UTF-8 byte"));
+  EXPECT_THAT(Refusal("1e999"), HasSubstr("not valid JSON"));
+}
+
+TEST(ParseJson, RefusesAKeyThatIsThereTwiceByItsPath) {
+  EXPECT_EQ(Refusal(R"({"a": 1, "a": 2})"), "x.json: key \"a\" appears twice");
+  EXPECT_EQ(Refusal(R"({"m": {"v": [0, {"b": 1, "c": {}, "b": 1}]}})"),
+            "x.json: key \"b\" appears twice in m.v[1]");
+  EXPECT_EQ(Refusal(R"({"a": 1, "\u0061": 2})"), "x.json: key \"a\" appears twice");
+  EXPECT_TRUE(ParseJson(R"([{"a": 1}, {"a": {"a": 1}}])", "x").ok());
+}
+
+TEST(ParseJson, LimitsDepthAndSize) {
+  const JsonLimits limits = {.max_bytes = 20, .max_depth = 3};
+  EXPECT_TRUE(ParseJson(R"([{"a": [1]}])", "x", limits).ok());
+  EXPECT_EQ(Refusal(R"([{"a": [[]]}])", limits), "x.json: nests deeper than 3 levels");
+  EXPECT_EQ(Refusal(std::string(21, ' '), limits), "x.json: 21 bytes; at most 20 are read");
+  EXPECT_THAT(Refusal(std::string(1'000'000, '[')), HasSubstr("nests deeper than 64 levels"));
+}
+
+TEST(ParseJson, MessagesAreShortAndPrintable) {
+  const std::string key(100'000, 'k');
+  EXPECT_LT(Refusal("{\"" + key + "\": 1, \"" + key + "\": 2}").size(), 300U);
+  EXPECT_LT(Refusal("[\"" + key).size(), 300U);
+  EXPECT_LT(Refusal(std::string(100'000, '9') + "e999").size(), 300U);
+  EXPECT_EQ(Refusal(R"({"\n": 1, "\n": 2})").find('\n'), std::string::npos);
+}
+
+TEST(ReadJsonFile, NamesTheFile) {
+  const std::filesystem::path folder = testing::TempDir();
+  const std::filesystem::path file = folder / "json_test.json";
+  std::ofstream(file) << "{\"a\": 1}";
+  const auto document = ReadJsonFile(file);
+  ASSERT_TRUE(document.ok()) << document.status();
+  EXPECT_EQ((*document)["a"], 1);
+
+  EXPECT_EQ(ReadJsonFile(file, {.max_bytes = 7}).status().message(),
+            file.string() + ": 8 bytes; at most 7 are read");
+  std::ofstream(file) << "{";
+  EXPECT_THAT(std::string(ReadJsonFile(file).status().message()),
+              StartsWith(file.string() + ": not valid JSON"));
+  std::filesystem::remove(file);
+  EXPECT_EQ(ReadJsonFile(file).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(ReadJsonFile(folder).status().message()),
+              HasSubstr("not a regular file"));
+}
+
+}  // namespace
+}  // namespace thinkwire

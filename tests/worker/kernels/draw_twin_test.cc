@@ -213,6 +213,14 @@ TEST_P(DrawTwinTest, DrawsFromMoreColumnsThanFitInACluster) {
   ExpectEqual(MakeDrawProblem(kind(), Rows(9), 500000, 500000, 6, 48));
 }
 
+TEST_P(DrawTwinTest, KeepsTheLastDrawOfASlotWithSeveralRows) {
+  DrawProblem p = MakeDrawProblem(kind(), Rows(128), 1000, 1003, 9);
+  for (std::size_t l = 1; l < p.slots.size(); ++l) {
+    if (l % 4 == 1 || l % 4 == 2) p.slots[l] = p.slots[l - 1];
+  }
+  ExpectEqual(p);
+}
+
 TEST_P(DrawTwinTest, AdjustsAndCountsAsItsTwinDoes) {
   for (const std::int32_t vocab_size : {1, 5, 2048, 2049, 32000}) {
     SCOPED_TRACE(vocab_size);

@@ -25,6 +25,7 @@
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/load_model.h"
+#include "worker/parallel/local_step_channel.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
 #include "worker/serve/service.h"
@@ -114,7 +115,11 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config) {
   ASSIGN_OR_RETURN(
       out.chat_template,
       text::ChatTemplate::Create(*out.tokenizer, text::DetectTemplateKind(*out.tokenizer)));
-  ASSIGN_OR_RETURN(out.runner, model::LoadModel(MakeModelOptions(config, *out.tokenizer)));
+  const model::ModelOptions options = MakeModelOptions(config, *out.tokenizer);
+  // All ranks are threads of this process.
+  auto plans = std::make_unique<parallel::LocalStepChannel<step::Plan>>(
+      options.tensor_parallel_size, options.max_in_flight);
+  ASSIGN_OR_RETURN(out.runner, model::LoadModel(options, std::move(plans)));
   const step::Limits& limits = out.runner->limits();
   if (out.tokenizer->num_ids() > limits.vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json defines ",

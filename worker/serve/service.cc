@@ -52,7 +52,7 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
                const grpc::ByteBuffer& bytes)
       : StreamWriter(kMessageCapacity),
         service_(service),
-        running_(service.running_.Begin()),
+        in_hand_(std::make_shared<InHand>(InHand{service.running_.Begin(), {}})),
         bytes_(bytes),
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
@@ -62,12 +62,9 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   // Has the request read on the text pool, soon. Before Launch.
   // Fails: RESOURCE_EXHAUSTED too much is in hand already.
   absl::Status Post() {
-    ASSIGN_OR_RETURN(rpc::LargeRequests::Share share,
-                     service_.large_requests_.Admit(bytes_.Length()));
-    large_ = std::make_shared<rpc::LargeRequests::Share>(std::move(share));
+    ASSIGN_OR_RETURN(in_hand_->large, service_.large_requests_.Admit(bytes_.Length()));
     auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
-    // The job has the bytes too, even if the call ends before it runs.
-    if (service_.shared_.pool.TryPost(bytes_.Length(), [self, large = large_] { self->Read(); })) {
+    if (service_.shared_.pool.TryPost(bytes_.Length(), [self, held = in_hand_] { self->Read(); })) {
       return absl::OkStatus();
     }
     return service_.TextPoolIsFull();
@@ -140,8 +137,7 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
       MutexLock lock(mu_);
       stream_.reset();
     }
-    large_.reset();
-    running_ = {};  // the service may go now
+    in_hand_.reset();  // the service may go now
   }
 
   void CancelStream() {
@@ -157,9 +153,14 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   }
 
   WorkerService& service_;
-  rpc::CallCount::Token running_;  // until OnEnded
+  // What the service counts of a call. Until OnEnded, and until Read's job is done, which has the
+  // bytes too: a call that ends while its job still starts the stream is cancelled by the job.
+  struct InHand {
+    rpc::CallCount::Token running;
+    rpc::LargeRequests::Share large;
+  };
+  std::shared_ptr<InHand> in_hand_;
   grpc::ByteBuffer bytes_;
-  std::shared_ptr<rpc::LargeRequests::Share> large_;  // from Post to OnEnded; Read's job has it too
   const std::optional<Clock::TimePoint> deadline_;
   ResponseStream::Call call_;
   Mutex mu_;

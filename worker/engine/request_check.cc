@@ -104,53 +104,72 @@ absl::Status CheckPrompt(const Request& request, std::int32_t vocab_size) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const step::Limits& limits) {
-  const auto prompt = static_cast<std::int64_t>(request.prompt_ids.size());
-  const std::int64_t context = limits.max_model_len;
-  const std::int64_t cache = std::int64_t{limits.num_blocks} * limits.block_tokens;
-  // First the length, so that a huge prompt costs nothing.
-  if (prompt + 1 > context) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "prompt of ", prompt, " tokens + 1 exceeds the context of ", context, " tokens"));
-  }
-  if (prompt > cache) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "prompt of ", prompt, " tokens exceeds the whole KV cache of ", cache, " tokens"));
-  }
-  RETURN_IF_ERROR(CheckPrompt(request, limits.vocab_size));
-  RETURN_IF_ERROR(CheckSampling(request, limits.vocab_size));
-  const std::int32_t most_alternatives = std::min(step::kMaxAlternatives, limits.vocab_size);
-  if (request.alternatives < 0 || request.alternatives > most_alternatives) {
-    return absl::InvalidArgumentError(absl::StrCat("alternatives ", request.alternatives,
-                                                   " are not in [0, ", most_alternatives, "]"));
+absl::Status CheckAlternatives(const Request& request, std::int32_t vocab_size) {
+  const std::int32_t most = std::min(step::kMaxAlternatives, vocab_size);
+  if (request.alternatives < 0 || request.alternatives > most) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("alternatives ", request.alternatives, " are not in [0, ", most, "]"));
   }
   if (request.alternatives > 0 && !request.logprobs) {
     return absl::InvalidArgumentError("alternatives need logprobs");
   }
-  RETURN_IF_ERROR(
-      CheckStopIds(request.stop_ids[step::Phase::kReasoning], limits.vocab_size, "reasoning"));
-  RETURN_IF_ERROR(
-      CheckStopIds(request.stop_ids[step::Phase::kAnswer], limits.vocab_size, "answer"));
+  return absl::OkStatus();
+}
+
+// Tokens that fit.
+struct Room {
+  std::int64_t context;
+  std::int64_t cache;
+};
+
+absl::Status CheckPromptLength(std::int64_t prompt, const Room& room) {
+  if (prompt + 1 > room.context) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prompt of ", prompt, " tokens + 1 exceeds the context of ", room.context, " tokens"));
+  }
+  if (prompt > room.cache) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prompt of ", prompt, " tokens exceeds the whole KV cache of ", room.cache, " tokens"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::int32_t> MaxTokens(const Request& request, std::int64_t prompt,
+                                       const Room& room) {
   // The last token drawn is never an input, so that it needs no room in the cache.
-  const std::int64_t most = std::min(context, cache + 1) - prompt;
-  if (!request.max_tokens) return static_cast<std::int32_t>(most);
-  const std::int64_t max_tokens = *request.max_tokens;
+  const std::int64_t most = std::min(room.context, room.cache + 1) - prompt;
+  const std::int64_t max_tokens = request.max_tokens.value_or(static_cast<std::int32_t>(most));
   if (max_tokens < 1) {
     return absl::InvalidArgumentError(absl::StrCat("max_tokens ", max_tokens, " is < 1"));
   }
-  if (prompt + max_tokens > context) {
+  if (prompt + max_tokens > room.context) {
     return absl::InvalidArgumentError(absl::StrCat("prompt of ", prompt, " tokens + max_tokens ",
-                                                   max_tokens, " exceeds the context of ", context,
-                                                   " tokens"));
+                                                   max_tokens, " exceeds the context of ",
+                                                   room.context, " tokens"));
   }
   if (max_tokens > most) {
     return absl::InvalidArgumentError(absl::StrCat("prompt of ", prompt, " tokens + max_tokens ",
                                                    max_tokens, " exceeds the whole KV cache of ",
-                                                   cache, " tokens"));
+                                                   room.cache, " tokens"));
   }
   return static_cast<std::int32_t>(max_tokens);
+}
+
+}  // namespace
+
+absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const step::Limits& limits) {
+  const auto prompt = static_cast<std::int64_t>(request.prompt_ids.size());
+  const std::int32_t vocab_size = limits.vocab_size;
+  const Room room{.context = limits.max_model_len,
+                  .cache = std::int64_t{limits.num_blocks} * limits.block_tokens};
+  // First the length, so that a huge prompt costs nothing.
+  RETURN_IF_ERROR(CheckPromptLength(prompt, room));
+  RETURN_IF_ERROR(CheckPrompt(request, vocab_size));
+  RETURN_IF_ERROR(CheckSampling(request, vocab_size));
+  RETURN_IF_ERROR(CheckAlternatives(request, vocab_size));
+  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[step::Phase::kReasoning], vocab_size, "reasoning"));
+  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[step::Phase::kAnswer], vocab_size, "answer"));
+  return MaxTokens(request, prompt, room);
 }
 
 }  // namespace thinkwire::worker::engine

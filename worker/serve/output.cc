@@ -65,11 +65,13 @@ std::optional<Output::News> Output::Take(Clock::TimePoint now) {
   News news{.queue_position = batch.queue_position,
             .started = batch.started,
             .cached_prompt_tokens = batch.cached_prompt_tokens,
-            .counts = {},
+            .tokens = {},
             .events = {}};
   const OutputEvents::Counts before = counts();
   events_.Add(batch.tokens, now, &news.events);
-  news.counts = counts() - before;
+  for (const step::Phase phase : step::kPhases) {
+    news.tokens[phase] = counts().tokens[phase] - before.tokens[phase];
+  }
   if (batch.ending) {
     ending_ = *batch.ending;
     tokens_.reset();

@@ -25,8 +25,8 @@ class Output {
   struct News {
     std::optional<std::int32_t> queue_position;
     bool started = false;
-    std::int32_t cached_prompt_tokens = 0;  // once started
-    OutputEvents::Counts counts;            // of the tokens in `events`
+    std::int32_t cached_prompt_tokens = 0;     // once started
+    step::PerPhase<std::int32_t> tokens = {};  // that count, in `events`
     OutputEvents::Events events;
   };
 

@@ -92,7 +92,7 @@ void OutputEvents::AddToken(const Token& token, Clock::TimePoint now, Events* ev
 }
 
 void OutputEvents::Count(Clock::TimePoint now) {
-  ++(phase_ == Phase::kReasoning ? counts_.reasoning_tokens : counts_.answer_tokens);
+  ++counts_.tokens[phase_];
   if (!times_.first_token) times_.first_token = now;
   if (phase_ == Phase::kReasoning) times_.last_reasoning_token = now;
   times_.last_token = now;
@@ -140,7 +140,7 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
   v1::ReasoningFinished& event = *events->emplace_back().mutable_reasoning_finished();
   event.set_output_index(options_.output_index);
   event.set_cause(cause);
-  event.set_reasoning_tokens(counts_.reasoning_tokens);
+  event.set_reasoning_tokens(counts_.tokens[Phase::kReasoning]);
   rpc::SetDuration(now - times_.first_token.value_or(now), event.mutable_duration());
   if (closing != nullptr) {
     SetTokens({closing, 1}, &event);
@@ -152,7 +152,7 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
 // `last` is the end-of-sequence token, null where none ended it.
 void OutputEvents::Finish(v1::FinishReason reason, const Token* last, Clock::TimePoint now,
                           Events* events) {
-  if (phase_ == Phase::kReasoning && counts_.reasoning_tokens > 0) {
+  if (phase_ == Phase::kReasoning && counts_.total() > 0) {
     CloseReasoning(CauseOf(reason), nullptr, now, events);
   }
   EmitDelta(events);
@@ -160,8 +160,8 @@ void OutputEvents::Finish(v1::FinishReason reason, const Token* last, Clock::Tim
   event.set_output_index(options_.output_index);
   event.set_reason(reason);
   event.set_phase(phase_ == Phase::kReasoning ? v1::PHASE_REASONING : v1::PHASE_ANSWER);
-  event.mutable_tokens()->set_reasoning_tokens(counts_.reasoning_tokens);
-  event.mutable_tokens()->set_answer_tokens(counts_.answer_tokens);
+  event.mutable_tokens()->set_reasoning_tokens(counts_.tokens[Phase::kReasoning]);
+  event.mutable_tokens()->set_answer_tokens(counts_.tokens[Phase::kAnswer]);
   if (last != nullptr) SetTokens({last, 1}, &event);
   finished_ = true;
 }

@@ -46,14 +46,9 @@ class OutputEvents {
   };
 
   struct Counts {
-    std::int32_t reasoning_tokens = 0;
-    std::int32_t answer_tokens = 0;
-    std::int32_t total() const { return reasoning_tokens + answer_tokens; }
-    Counts operator+(const Counts& other) const {
-      return {reasoning_tokens + other.reasoning_tokens, answer_tokens + other.answer_tokens};
-    }
-    Counts operator-(const Counts& other) const {
-      return {reasoning_tokens - other.reasoning_tokens, answer_tokens - other.answer_tokens};
+    step::PerPhase<std::int32_t> tokens = {};
+    std::int32_t total() const {
+      return tokens[step::Phase::kReasoning] + tokens[step::Phase::kAnswer];
     }
   };
 

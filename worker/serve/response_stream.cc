@@ -181,8 +181,8 @@ void ResponseStream::Handle(const Output& output, Output::News news, Clock::Time
     meter_.Start(static_cast<std::int32_t>(prompt_ids_.size()), news.cached_prompt_tokens, now);
     Emit(MakeStarted());
   }
-  meter_.AddTokens(StreamPhase::kReasoning, news.counts.reasoning_tokens, now);
-  meter_.AddTokens(StreamPhase::kAnswer, news.counts.answer_tokens, now);
+  meter_.AddTokens(StreamPhase::kReasoning, news.tokens[step::Phase::kReasoning], now);
+  meter_.AddTokens(StreamPhase::kAnswer, news.tokens[step::Phase::kAnswer], now);
   for (v1::GenerateResponse& event : news.events) Emit(std::move(event));
 }
 

@@ -23,7 +23,8 @@
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
 #include "worker/kernels/devices.h"
-#include "worker/model/model_runner.h"
+#include "worker/model/checkpoint/model_files.h"
+#include "worker/model/load_model.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
 #include "worker/serve/service.h"
@@ -104,7 +105,8 @@ std::vector<std::int32_t> EndOfSequenceIds(const model::ModelInfo& info,
 
 absl::StatusOr<LoadedModel> Load(const WorkerConfig& config) {
   LoadedModel out;
-  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(config.model));
+  const std::filesystem::path tokenizer = model::OpenModelFiles(config.model)->TokenizerFolder();
+  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(tokenizer));
   if (out.tokenizer->num_missing_bytes() > 0) {
     LogWarning("the vocabulary lacks bytes: characters with them vanish from prompts",
                {{"missing_bytes", out.tokenizer->num_missing_bytes()}});

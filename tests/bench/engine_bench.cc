@@ -20,7 +20,9 @@
 #include "worker/engine/engine.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/rank_shape.h"
+#include "worker/model/load_model.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -105,7 +107,8 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   }
   LoadedModel loaded;
   ASSIGN_OR_RETURN(loaded.config, worker::model::LoadModelConfig(model.model_dir));
-  RETURN_IF_ERROR(worker::model::CheckSplit(loaded.config, options.tensor_parallel_size));
+  RETURN_IF_ERROR(worker::model::CheckSplit(worker::model::MakePlan(loaded.config),
+                                            options.tensor_parallel_size));
   model.max_model_len = static_cast<std::int32_t>(
       std::min<std::int64_t>(extent.model_len, loaded.config.max_position_embeddings));
   // A GPU's memory is there to be taken whole; a host's is not. Float32 elements are the widest.

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "tests/bench/device_roofs.h"
 #include "tests/bench/engine_options.h"
-#include "worker/model/model_runner.h"
+#include "worker/model/load_model.h"
 #include "worker/step/runner.h"
 
 namespace thinkwire::bench {

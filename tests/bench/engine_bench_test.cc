@@ -12,7 +12,7 @@
 #include "tests/bench/distill_shapes.h"
 #include "tests/bench/engine_command.h"
 #include "tests/bench/engine_options.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -45,7 +45,7 @@ TEST_P(DistillShapesTest, HasThePublishedParameters) {
   std::ofstream(folder.path() / "config.json") << DistillConfig(GetParam().name);
   const auto config = worker::model::LoadModelConfig(folder.path());
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(worker::model::CountParameters(*config), GetParam().count);
+  EXPECT_EQ(worker::model::CountParameters(worker::model::MakePlan(*config)), GetParam().count);
 }
 
 INSTANTIATE_TEST_SUITE_P(

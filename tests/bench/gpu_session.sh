@@ -99,8 +99,8 @@ for part in "$@"; do
       done
       ;;
     sanitizer)
-      memcheck attention 'CudaPagedAttention*'
-      memcheck others '-CudaPagedAttention*'
+      memcheck attention '*PagedAttention*'
+      memcheck others '-*PagedAttention*'
       ;;
     one)
       for model in qwen-1.5b qwen-7b llama-8b qwen-14b; do

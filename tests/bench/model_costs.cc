@@ -6,8 +6,9 @@ namespace thinkwire::bench {
 
 std::int64_t KvBytesPerToken(const worker::model::ModelConfig& config, std::int32_t ranks,
                              std::int64_t element_bytes) {
-  const std::int64_t rank_kv_heads = worker::model::ShapeOfRank(config, 0, ranks).num_kv_heads;
-  return 2 * config.num_layers * ranks * rank_kv_heads * config.head_dim * element_bytes;
+  const auto shape = worker::model::ShapeOfRank(worker::model::MakePlan(config), 0, ranks);
+  const std::int64_t rank_kv_size = shape.of(worker::model::Division::kKvHeads).size();
+  return 2 * config.num_layers * ranks * rank_kv_size * element_bytes;
 }
 
 ModelCosts::ModelCosts(const worker::model::ModelConfig& config,

@@ -4,7 +4,7 @@
 
 #include "absl/strings/string_view.h"
 #include "common/check.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/rank_shape.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -15,12 +15,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CHECK(config.status().message().find('\n') == std::string_view::npos, "one line");
     return 0;
   }
-  CHECK(model::CountParameters(*config) > 0, "no product overflows");
+  const model::ModelPlan plan = model::MakePlan(*config);
+  CHECK(model::CountParameters(plan) > 0, "no product overflows");
   for (const std::int32_t ranks : {1, 2, 3, 8}) {
-    if (!model::CheckSplit(*config, ranks).ok()) continue;
+    if (!model::CheckSplit(plan, ranks).ok()) continue;
     std::int64_t heads = 0;
     for (std::int32_t rank = 0; rank < ranks; ++rank) {
-      heads += model::ShapeOfRank(*config, rank, ranks).num_heads;
+      heads += model::ShapeOfRank(plan, rank, ranks).of(model::Division::kQueryHeads).count;
     }
     CHECK(heads == config->num_heads, "each query head is one rank's");
   }

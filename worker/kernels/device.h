@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -27,6 +28,9 @@ struct StepExtent {
   std::int32_t num_kv_heads = 0;  // K
   std::int64_t qkv_rows = 0;      // (H + 2 K) D
   std::int64_t ffn = 0;           // F
+
+  // Of sums between a large product and what follows it: QKV's in f32, or gates and ups in bf16.
+  std::int64_t product_bytes() const { return max_tokens * std::max(4 * qkv_rows, 4 * ffn); }
 };
 
 // A point in the order of a backend's work. Threads: Record on the backend's own, Wait on any, one

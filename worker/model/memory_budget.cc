@@ -1,50 +1,32 @@
 #include "worker/model/memory_budget.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "worker/model/count_rank.h"
+#include "worker/model/host_memory.h"
 #include "worker/model/layers/kv_cache.h"
 #include "worker/model/layers/rank_shape.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
+constexpr std::int64_t kDefaultTokensASlot = 4096;
+
 std::string GiB(std::int64_t bytes) {
   return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
 }
 
-std::int64_t EmbeddingBytes(const ModelConfig& config) {
-  return 2 * config.vocab_size * config.hidden_size;
-}
-
-// What logit biases and penalties take on each rank: a sequence's counts, adjusted logits, biases.
-std::int64_t AdjustingBytes(const step::Limits& limits) {
-  constexpr auto kBiasBytes =
-      static_cast<std::int64_t>(step::kNumPhases * step::kMaxLogitBiases * sizeof(step::LogitBias));
-  return limits.max_num_seqs * (8 * std::int64_t{limits.vocab_size} + kBiasBytes);
-}
-
-// On each device. Activations and scratch memory grow with the tokens of a step, logits with the
-// sequences; recorded steps and the libraries' own memory come out of a fixed reserve.
-std::int64_t WorkspaceBytes(const ModelConfig& config, const step::Limits& limits,
-                            const RankShape& shape, std::int64_t ranks) {
-  constexpr std::int64_t kReserveBytes = std::int64_t{3} << 29;
-  const std::int64_t qkv = (shape.num_heads + 2 * shape.num_kv_heads) * config.head_dim;
-  const std::int64_t token_bytes =
-      2 * (5 * config.hidden_size + 2 * qkv + shape.ffn) + std::max(4 * qkv, 4 * shape.ffn);
-  return limits.max_num_batched_tokens * token_bytes +
-         limits.max_num_seqs * 8 * shape.vocab * ranks + AdjustingBytes(limits) + kReserveBytes;
-}
-
-absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelConfig& config,
-                                                const step::Limits& limits,
+absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const step::Limits& limits,
                                                 const MemoryOffer& offer, KvCacheDemand demand) {
-  const std::int64_t embedding = EmbeddingBytes(config);
-  const std::int64_t weights = (2 * CountParameters(config) - embedding) / offer.ranks + embedding;
-  const std::int64_t workspace =
-      WorkspaceBytes(config, limits, ShapeOfRank(config, 0, offer.ranks), offer.ranks);
+  // Recorded steps, the libraries' own memory, and scratch memory that is not counted.
+  constexpr std::int64_t kReserveBytes = std::int64_t{3} << 29;
+  const auto [weights, counted] =
+      CountRank(plan, ShapeOfRank(plan, 0, offer.ranks), limits, offer.device);
+  const std::int64_t workspace = counted + kReserveBytes;
   const auto usable =
       static_cast<std::int64_t>(static_cast<double>(offer.device_bytes) * offer.utilization);
   const std::int64_t left = usable - weights - workspace;
@@ -70,22 +52,42 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelConfig& config,
 
 }  // namespace
 
-absl::StatusOr<std::int32_t> ChooseBlocks(const ModelConfig& config, const step::Limits& limits,
+absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand) {
+  const auto blocks_of = [&demand](std::int64_t tokens) {
+    return (tokens + demand.block_tokens - 1) / demand.block_tokens;
+  };
+  const std::int64_t most = demand.max_num_seqs * blocks_of(demand.max_model_len);
+  std::int64_t memory = demand.memory_bytes;
+  if (memory == 0) {
+    const std::int64_t tokens = std::min<std::int64_t>(demand.max_model_len, kDefaultTokensASlot);
+    const std::int64_t wanted = demand.max_num_seqs * blocks_of(tokens);
+    memory = std::min(wanted * demand.block_bytes, demand.available_bytes / 2);
+  }
+  const std::int64_t blocks = std::min(most, memory / demand.block_bytes);
+  if (blocks < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the KV cache's ", memory, " bytes hold no block of ", demand.block_tokens,
+                     " tokens, which needs ", demand.block_bytes, " bytes"));
+  }
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>(std::min(blocks, kMost));
+}
+
+absl::StatusOr<std::int32_t> ChooseBlocks(const ModelPlan& plan, const step::Limits& limits,
                                           const MemoryOffer& offer) {
-  const KvLayout layout = GroupedQueryKvLayout(config, ShapeOfRank(config, 0, offer.ranks),
-                                               limits.block_tokens, offer.dtype);
+  const RankShape shape = ShapeOfRank(plan, 0, offer.ranks);
   KvCacheDemand demand;
-  demand.block_bytes = layout.block_bytes();
+  demand.block_bytes =
+      KvLayoutOf(plan, shape, limits.block_tokens, offer.device.activation).block_bytes();
   demand.block_tokens = limits.block_tokens;
   demand.max_num_seqs = limits.max_num_seqs;
   demand.max_model_len = limits.max_model_len;
-  if (offer.device_bytes > 0) return ChooseDeviceBlocks(config, limits, offer, demand);
+  if (offer.device_bytes > 0) return ChooseDeviceBlocks(plan, limits, offer, demand);
+  const auto [weights, workspace] = CountRank(plan, shape, limits, offer.device);
   demand.memory_bytes = offer.kv_cache_memory_bytes;
   demand.block_bytes *= offer.ranks;
-  const std::int64_t weights =
-      2 * CountParameters(config) + (offer.ranks - 1) * EmbeddingBytes(config);
-  demand.available_bytes = std::max<std::int64_t>(
-      0, AvailableHostMemory() - weights - offer.ranks * AdjustingBytes(limits));
+  demand.available_bytes =
+      std::max<std::int64_t>(0, AvailableHostMemory() - offer.ranks * (weights + workspace));
   return ChooseNumBlocks(demand);
 }
 

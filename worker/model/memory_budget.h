@@ -3,9 +3,9 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
-#include "worker/kernels/tensor.h"
-#include "worker/model/checkpoint/model_config.h"
-#include "worker/step/runner.h"
+#include "worker/kernels/device.h"
+#include "worker/model/checkpoint/model_plan.h"
+#include "worker/step/limits.h"
 
 namespace thinkwire::worker::model {
 
@@ -16,15 +16,30 @@ struct MemoryOffer {
   double utilization = 0.9;                // share of device_bytes that may be taken, 0 to 1
   std::int64_t kv_cache_memory_bytes = 0;  // over all ranks; 0: chosen
   std::int32_t ranks = 1;
-  kernels::DType dtype = kernels::DType::kF32;  // of keys and values
+  kernels::Capabilities device;  // of each rank
 };
+
+// What decides the number of blocks.
+struct KvCacheDemand {
+  std::int64_t memory_bytes = 0;     // over all ranks; 0: choose
+  std::int64_t block_bytes = 0;      // over all ranks
+  std::int64_t available_bytes = 0;  // what the machine can still give
+  std::int32_t block_tokens = 0;
+  std::int32_t max_num_seqs = 0;
+  std::int32_t max_model_len = 0;
+};
+
+// As many blocks as memory_bytes holds, but no more than all slots can fill. Where it is to be
+// chosen: what all slots need for 4,096 tokens each, at most half of what is available.
+// Fails: INVALID_ARGUMENT if not one block fits.
+absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand);
 
 // Blocks of the KV cache: on devices what weights, workspace and a fixed reserve (recorded steps,
 // the libraries' own memory) leave, in the host's memory what ChooseNumBlocks says of it.
 // `limits` without num_blocks.
 // Fails: INVALID_ARGUMENT not one block fits, or kv_cache_memory_bytes does not; with the numbers
 // and what would help.
-absl::StatusOr<std::int32_t> ChooseBlocks(const ModelConfig& config, const step::Limits& limits,
+absl::StatusOr<std::int32_t> ChooseBlocks(const ModelPlan& plan, const step::Limits& limits,
                                           const MemoryOffer& offer);
 
 }  // namespace thinkwire::worker::model

@@ -4,26 +4,20 @@
 
 namespace thinkwire::worker::model {
 
-Rank::Rank(const ModelConfig& config, const RankShape& shape, const step::Limits& limits,
+Rank::Rank(const ModelPlan& plan, const RankShape& shape, const step::Limits& limits,
            const WeightSource& source, std::span<const float> rope, kernels::Backend& backend,
            parallel::Communicator& communicator)
     : limits_(limits),
       backend_(backend),
       shape_(shape),
-      weights_(LoadRankWeights(config, shape, source, backend)),
-      kv_cache_(GroupedQueryKvLayout(config, shape, limits.block_tokens,
-                                     backend.capabilities().activation),
+      model_(plan, {shape_, source, backend}, limits.max_num_batched_tokens, rope),
+      kv_cache_(KvLayoutOf(plan, shape, limits.block_tokens, backend.capabilities().activation),
                 limits.num_blocks, backend),
       batch_(limits, backend),
       sampler_(limits, backend),
       communicator_(communicator),
-      decoder_({config, shape_, weights_, kv_cache_, backend, communicator_, heartbeat_}, limits,
-               rope) {
-  backend_.Reserve({.max_tokens = limits.max_num_batched_tokens,
-                    .max_seqs = limits.max_num_seqs,
-                    .num_kv_heads = static_cast<std::int32_t>(shape.num_kv_heads),
-                    .qkv_rows = (shape.num_heads + 2 * shape.num_kv_heads) * config.head_dim,
-                    .ffn = shape.ffn});
+      decoder_({plan, shape_, model_, kv_cache_, backend, communicator_, heartbeat_}, limits) {
+  backend_.Reserve(StepExtentOf(plan, shape, limits));
 }
 
 // The device may still read and write what the members free.

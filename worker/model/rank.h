@@ -6,10 +6,10 @@
 #include <span>
 
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/decoder.h"
 #include "worker/model/layers/kv_cache.h"
-#include "worker/model/layers/weights.h"
+#include "worker/model/layers/rank_model.h"
 #include "worker/model/step/batch.h"
 #include "worker/model/step/heartbeat.h"
 #include "worker/model/step/sampler.h"
@@ -24,9 +24,9 @@ namespace thinkwire::worker::model {
 // Threads: built and used on the rank's own.
 class Rank {
  public:
-  // Loads the rank's share of `source`, which is not used afterwards. `config`, `backend` and
+  // Loads the rank's share of `source`, which is not used afterwards. `plan`, `backend` and
   // `communicator` must outlive the rank.
-  Rank(const ModelConfig& config, const RankShape& shape, const step::Limits& limits,
+  Rank(const ModelPlan& plan, const RankShape& shape, const step::Limits& limits,
        const WeightSource& source, std::span<const float> rope, kernels::Backend& backend,
        parallel::Communicator& communicator);
   ~Rank();  // waits for the device
@@ -50,7 +50,7 @@ class Rank {
   // Instead of Step: computes `plan` up to its logits, as Decoder::Forward returns them.
   kernels::Tensor Forward(const step::Plan& plan);
 
-  const RankWeights& weights() const { return weights_; }
+  const RankModel& model() const { return model_; }
 
   // Threads: any.
   const Heartbeat& heartbeat() const { return heartbeat_; }
@@ -71,7 +71,7 @@ class Rank {
   const step::Limits limits_;
   kernels::Backend& backend_;
   const RankShape shape_;
-  const RankWeights weights_;
+  const RankModel model_;
   const KvCache kv_cache_;
   Heartbeat heartbeat_;
   Batch batch_;

@@ -25,7 +25,7 @@ ThreadedRunner::ThreadedRunner(Parts parts, const WeightSource& source)
       channel_(num_ranks(), parts_.limits.max_in_flight) {
   CHECK(parts_.devices.communicators.size() == parts_.devices.backends.size(),
         "one communicator a rank");
-  Loading loading{source, RopeTable(parts_.config, parts_.limits.max_model_len),
+  Loading loading{source, RopeTable(parts_.plan.config, parts_.limits.max_model_len),
                   std::latch(num_ranks()), std::latch(num_ranks()), std::latch(num_ranks())};
   for (int rank = 0; rank < num_ranks(); ++rank) {
     threads_.emplace_back([this, rank, &loading] { RunRank(rank, loading); });
@@ -49,10 +49,10 @@ ThreadedRunner::~ThreadedRunner() {
 void ThreadedRunner::RunRank(int rank, Loading& loading) {
   const auto index = static_cast<std::size_t>(rank);
   kernels::Backend& backend = *parts_.devices.backends[index];
-  Rank computer(parts_.config, ShapeOfRank(parts_.config, rank, num_ranks()), parts_.limits,
+  Rank computer(parts_.plan, ShapeOfRank(parts_.plan, rank, num_ranks()), parts_.limits,
                 loading.source, loading.rope, backend, *parts_.devices.communicators[index]);
-  weight_bytes_ += computer.weights().bytes();
-  weight_bytes_per_token_ += computer.weights().bytes_per_token();
+  weight_bytes_ += computer.model().bytes();
+  weight_bytes_per_token_ += computer.model().bytes_per_token();
   heartbeats_[index] = &computer.heartbeat();
   RankFault fault(parts_.fault, rank, backend);
   if (rank == 0) {

@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/weight_source.h"
+#include "worker/model/devices.h"
 #include "worker/model/fault.h"
 #include "worker/model/model_runner.h"
 #include "worker/model/step/heartbeat.h"
@@ -29,7 +30,7 @@ class ThreadedRunner final : public ModelRunner {
  public:
   // Everything is checked: what can fail from here on ends the process.
   struct Parts {
-    ModelConfig config;
+    ModelPlan plan;
     ModelInfo info;  // without what the weights take
     step::Limits limits;
     Devices devices;

@@ -8,7 +8,7 @@
 #include "tests/worker/model/model_files.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/request.h"
-#include "worker/model/model_runner.h"
+#include "worker/model/load_model.h"
 
 namespace thinkwire::worker {
 

@@ -1,9 +1,8 @@
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <memory>
 #include <random>
 #include <set>
 
@@ -20,16 +19,26 @@ constexpr step::Phase kAnswer = step::Phase::kAnswer;
 constexpr step::PhaseSampling kPlain = {.temperature = 1, .top_p = 1};
 
 // The slots' tables, and the ops over them for one row a slot.
-class AdjustLogits : public testing::Test {
+class AdjustLogitsTest : public OpTest {
  protected:
+  void SetUp() override {
+    OpTest::SetUp();
+    if (IsSkipped()) return;
+    counts_ =
+        std::make_unique<DeviceInts>(device(), std::vector<std::int32_t>(kSlots * kVocab, kStale));
+  }
+
   void Begin(std::int32_t slot, const std::vector<std::int32_t>& prompt,
              const std::vector<std::int32_t>& drawn, step::Phase phase) {
     std::vector<std::int32_t> ids = {-1};  // lists need not begin at the first
     ids.insert(ids.end(), prompt.begin(), prompt.end());
     ids.insert(ids.end(), drawn.begin(), drawn.end());
-    const CountsBegin begin = {slot, 1, static_cast<std::int32_t>(prompt.size()),
-                               static_cast<std::int32_t>(drawn.size()), phase};
-    backend_.BeginCounts(&begin, 1, ids.data(), counts_.tensor);
+    const DeviceInts on_ids(device(), ids);
+    const DeviceArray<CountsBegin> begin(device(),
+                                         {{slot, 1, static_cast<std::int32_t>(prompt.size()),
+                                           static_cast<std::int32_t>(drawn.size()), phase}});
+    device().BeginCounts(begin.data(), 1, on_ids.data(), Counts());
+    device().Synchronize();
   }
 
   void SetBiases(std::int32_t slot, step::Phase phase, const std::vector<step::LogitBias>& biases) {
@@ -39,42 +48,62 @@ class AdjustLogits : public testing::Test {
         biases, biases_.begin() + (2 * slot + static_cast<int>(phase)) * step::kMaxLogitBiases);
   }
 
-  DrawView View(const std::int32_t& slot, const std::int32_t& input, const step::Phase& phase) {
-    return {.num_rows = 1,
-            .slots = &slot,
-            .positions = &slot,
-            .input_ids = &input,
-            .phases = &phase,
-            .slot_sampling = sampling_.data(),
-            .vocab_size = kVocab};
-  }
-
   std::vector<float> Adjust(std::int32_t slot, step::Phase phase, const std::vector<float>& logits,
                             std::int32_t input = 0) {
     std::vector<float> wide = logits;
     wide.push_back(NAN);  // padding
-    const F32 x({1, kVocab + 1}, DType::kF32, wide);
-    F32 y({1, kVocab}, DType::kF32);
-    backend_.AdjustLogits(x.tensor, View(slot, input, phase),
-                          {.biases = biases_.data(), .counts = counts_.tensor}, y.tensor);
-    return y.values;
+    const Row row(*this, slot, phase, input);
+    const DeviceArray<step::LogitBias> biases(device(), biases_);
+    const DeviceFloats x(device(), DType::kF32, {1, kVocab + 1}, wide);
+    const DeviceFloats y(device(), DType::kF32, {1, kVocab});
+    device().AdjustLogits(x.tensor(), row.view, {.biases = biases.data(), .counts = Counts()},
+                          y.tensor());
+    return y.Read();
   }
 
   void Count(std::int32_t slot, step::Phase phase, std::int32_t id, std::int32_t input = 0) {
-    I32 ids({1}, DType::kI32, {id});
-    backend_.CountDraws(View(slot, input, phase), ids.tensor, counts_.tensor);
+    const Row row(*this, slot, phase, input);
+    const DeviceInts ids(device(), {id});
+    device().CountDraws(row.view, ids.tensor(DType::kI32), Counts());
+    device().Synchronize();
   }
 
-  CpuBackend backend_{2};
+  static constexpr std::int32_t kStale = -1;
+
   std::vector<step::SamplingParams> sampling_ = std::vector<step::SamplingParams>(
       kSlots,
       {.phases = {{kPlain, kPlain}}, .seed = 1, .output_index = 0, .think_end_id = kThinkEnd});
   std::vector<step::LogitBias> biases_ = std::vector<step::LogitBias>(
       static_cast<std::size_t>(kSlots * 2 * step::kMaxLogitBiases), {-1, NAN});
-  I32 counts_{{kSlots, kVocab}, DType::kI32};
+  std::unique_ptr<DeviceInts> counts_;
+
+ private:
+  // One row of logits as the ops take it.
+  struct Row {
+    Row(AdjustLogitsTest& test, std::int32_t slot, step::Phase phase, std::int32_t input)
+        : slots(test.device(), {slot}),
+          inputs(test.device(), {input}),
+          phases(test.device(), {phase}),
+          sampling(test.device(), test.sampling_),
+          view({.num_rows = 1,
+                .slots = slots.data(),
+                .positions = slots.data(),
+                .input_ids = inputs.data(),
+                .phases = phases.data(),
+                .slot_sampling = sampling.data(),
+                .vocab_size = kVocab}) {}
+
+    const DeviceInts slots;
+    const DeviceInts inputs;
+    const DeviceArray<step::Phase> phases;
+    const DeviceArray<step::SamplingParams> sampling;
+    const DrawView view;
+  };
+
+  Tensor Counts() const { return MakeTensor(counts_->data(), DType::kI32, kSlots, kVocab); }
 };
 
-TEST_F(AdjustLogits, BiasIsAddedInItsPhaseAlone) {
+TEST_P(AdjustLogitsTest, BiasIsAddedInItsPhaseAlone) {
   const std::vector<float> logits(kVocab, 1.5F);
   SetBiases(1, kReasoning, {{3, -100.0F}, {40, 2.25F}});
   SetBiases(1, kAnswer, {{5, 0.5F}});
@@ -89,7 +118,7 @@ TEST_F(AdjustLogits, BiasIsAddedInItsPhaseAlone) {
   EXPECT_EQ(Adjust(2, kReasoning, logits), logits);
 }
 
-TEST_F(AdjustLogits, RepetitionDividesPositiveAndMultipliesNegativeLogitsOfPromptAndPhase) {
+TEST_P(AdjustLogitsTest, RepetitionDividesPositiveAndMultipliesNegativeLogitsOfPromptAndPhase) {
   step::SamplingParams& slot = sampling_[0];
   slot.phases[kReasoning].repetition_penalty = slot.phases[kAnswer].repetition_penalty = 2.0F;
   Begin(0, {1, 2}, {3}, kReasoning);
@@ -109,7 +138,7 @@ TEST_F(AdjustLogits, RepetitionDividesPositiveAndMultipliesNegativeLogitsOfPromp
   EXPECT_EQ(Adjust(0, kAnswer, logits), expected);
 }
 
-TEST_F(AdjustLogits, PresenceAndFrequencyCountTheDrawsOfThePhase) {
+TEST_P(AdjustLogitsTest, PresenceAndFrequencyCountTheDrawsOfThePhase) {
   step::SamplingParams& slot = sampling_[2];
   for (const step::Phase phase : {kReasoning, kAnswer}) {
     slot.phases[phase].presence_penalty = 0.5F;
@@ -136,7 +165,7 @@ TEST_F(AdjustLogits, PresenceAndFrequencyCountTheDrawsOfThePhase) {
   EXPECT_EQ(Adjust(2, kAnswer, logits), logits) << "a slot begins anew";
 }
 
-TEST_F(AdjustLogits, AppliesBiasThenRepetitionThenFrequencyAndPresence) {
+TEST_P(AdjustLogitsTest, AppliesBiasThenRepetitionThenFrequencyAndPresence) {
   step::SamplingParams& slot = sampling_[3];
   slot.phases[kReasoning].repetition_penalty = 2.0F;
   slot.phases[kReasoning].frequency_penalty = 0.5F;
@@ -147,7 +176,7 @@ TEST_F(AdjustLogits, AppliesBiasThenRepetitionThenFrequencyAndPresence) {
   EXPECT_EQ(Adjust(3, kReasoning, logits)[6], (-1.0F + 3.0F) / 2.0F - 2 * 0.5F - 0.25F);
 }
 
-TEST_F(AdjustLogits, FiniteStaysFiniteAndWhatIsNotIsLeft) {
+TEST_P(AdjustLogitsTest, FiniteStaysFiniteAndWhatIsNotIsLeft) {
   constexpr float kMost = std::numeric_limits<float>::max();
   constexpr float kInf = std::numeric_limits<float>::infinity();
   sampling_[0].phases[kReasoning].repetition_penalty = 1e-3F;
@@ -168,15 +197,14 @@ TEST_F(AdjustLogits, FiniteStaysFiniteAndWhatIsNotIsLeft) {
   EXPECT_EQ(Adjust(0, kReasoning, logits)[0], -kMost);
 }
 
-TEST_F(AdjustLogits, CountsNothingForSlotsWithoutPenalties) {
-  std::ranges::fill(counts_.values, 0);
+TEST_P(AdjustLogitsTest, CountsNothingForSlotsWithoutPenalties) {
   Count(1, kReasoning, 4);
   Count(-1, kReasoning, 4);
-  EXPECT_EQ(std::ranges::count(counts_.values, 0), kSlots * kVocab);
+  EXPECT_EQ(std::ranges::count(counts_->Read(), kStale), kSlots * kVocab);
 }
 
 // Random draws through both phases, against the definition.
-TEST_F(AdjustLogits, FollowsTheDefinitionThroughRandomDraws) {
+TEST_P(AdjustLogitsTest, FollowsTheDefinitionThroughRandomDraws) {
   std::mt19937 random(5);
   for (int round = 0; round < 50; ++round) {
     step::SamplingParams& slot = sampling_[1];
@@ -214,6 +242,8 @@ TEST_F(AdjustLogits, FollowsTheDefinitionThroughRandomDraws) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, AdjustLogitsTest, testing::ValuesIn(TestedDevices()), DeviceName);
 
 }  // namespace
 }  // namespace thinkwire::worker::kernels

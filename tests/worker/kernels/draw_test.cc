@@ -1,9 +1,8 @@
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <random>
 
 #include "tests/worker/kernels/op_testing.h"
 #include "worker/kernels/noise.h"
@@ -32,7 +31,7 @@ step::SamplingParams Slot(float temperature, std::int32_t top_k = 0, float top_p
   return {.phases = {{phase, phase}}, .seed = seed, .output_index = 0, .think_end_id = -1};
 }
 
-Drawn Draw(CpuBackend& backend, const std::vector<float>& logits, std::int64_t width,
+Drawn Draw(Backend& backend, const std::vector<float>& logits, std::int64_t width,
            std::int32_t vocab_size, const std::vector<RowSpec>& rows,
            const std::vector<step::SamplingParams>& slots) {
   const auto n = static_cast<std::int64_t>(rows.size());
@@ -46,25 +45,31 @@ Drawn Draw(CpuBackend& backend, const std::vector<float>& logits, std::int64_t w
     input_ids.push_back(row.input_id);
     phases.push_back(row.phase);
   }
-  const DrawView view = {.num_rows = static_cast<std::int32_t>(n),
-                         .slots = slot_of.data(),
-                         .positions = positions.data(),
-                         .input_ids = input_ids.data(),
-                         .phases = phases.data(),
-                         .slot_sampling = slots.data(),
-                         .vocab_size = vocab_size};
-  const F32 x({n, width}, DType::kF32, logits);
-  I32 ids({n}, DType::kI32);
-  F32 logprobs({n}, DType::kF32);
-  I32 not_finite({n}, DType::kI32);
-  I32 last({static_cast<std::int64_t>(slots.size())}, DType::kI32,
-           std::vector<std::int32_t>(slots.size(), -7));
-  backend.Draw(x.tensor, view, ids.tensor, logprobs.tensor, not_finite.tensor, last.tensor);
-  return {ids.values, logprobs.values, not_finite.values, last.values};
+  const DeviceInts on_slots(backend, slot_of);
+  const DeviceInts on_positions(backend, positions);
+  const DeviceInts on_inputs(backend, input_ids);
+  const DeviceArray<step::Phase> on_phases(backend, phases);
+  const DeviceArray<step::SamplingParams> sampling(backend, slots);
+  const DeviceFloats x(backend, DType::kF32, {n, width}, logits);
+  const DeviceInts ids(backend, std::vector<std::int32_t>(rows.size(), -7));
+  const DeviceFloats logprobs(backend, DType::kF32, {n});
+  const DeviceInts not_finite(backend, std::vector<std::int32_t>(rows.size(), -7));
+  const DeviceInts last(backend, std::vector<std::int32_t>(slots.size(), -7));
+  backend.Draw(x.tensor(),
+               {.num_rows = static_cast<std::int32_t>(n),
+                .slots = on_slots.data(),
+                .positions = on_positions.data(),
+                .input_ids = on_inputs.data(),
+                .phases = on_phases.data(),
+                .slot_sampling = sampling.data(),
+                .vocab_size = vocab_size},
+               ids.tensor(DType::kI32), logprobs.tensor(), not_finite.tensor(DType::kI32),
+               last.tensor(DType::kI32));
+  return {ids.Read(), logprobs.Read(), not_finite.Read(), last.Read()};
 }
 
 // Draws one row of logits at positions 0 .. count - 1.
-std::vector<std::int32_t> DrawMany(CpuBackend& backend, const std::vector<float>& logits,
+std::vector<std::int32_t> DrawMany(Backend& backend, const std::vector<float>& logits,
                                    std::int32_t count, const step::SamplingParams& slot) {
   std::vector<float> all;
   std::vector<RowSpec> rows;
@@ -131,57 +136,21 @@ std::int32_t OracleDraw(const std::vector<float>& logits, const std::vector<bool
   return best;
 }
 
-TEST(Philox, GivesThePublishedVectors) {  // Random123's kat_vectors, philox4x32 10
-  using Words = std::array<std::uint32_t, 4>;
-  EXPECT_EQ(Philox4x32({0, 0, 0, 0}, {0, 0}),
-            (Words{0x6627E8D5U, 0xE169C58DU, 0xBC57AC4CU, 0x9B00DBD8U}));
-  EXPECT_EQ(Philox4x32({~0U, ~0U, ~0U, ~0U}, {~0U, ~0U}),
-            (Words{0x408F276DU, 0x41C83B0EU, 0xA20BC7C6U, 0x6D5451FDU}));
-  EXPECT_EQ(
-      Philox4x32({0x243F6A88U, 0x85A308D3U, 0x13198A2EU, 0x03707344U}, {0xA4093822U, 0x299F31D0U}),
-      (Words{0xD16CFE09U, 0x94FDCCEBU, 0x5001E420U, 0x24126EA1U}));
-}
+class DrawTest : public OpTest {};
 
-TEST(Noise, LogIsAccurate) {
-  for (double x = 1e-30; x < 1e30; x *= 1.0037) {
-    const float f = static_cast<float>(x);
-    const double expected = std::log(static_cast<double>(f));
-    ASSERT_NEAR(Log(f), expected, 2e-7 * std::max(std::fabs(expected), 1e-3)) << f;
-  }
-}
-
-TEST(Noise, GumbelFollowsItsFormulaToBothEnds) {
-  std::vector<std::uint32_t> words = {0, 1, 2, 0x7FFFFFFFU, 0x80000000U, ~0U, ~0U - 1};
-  for (std::uint64_t w = 0; w < 0xFFFFFFFFU; w += 999983) {
-    words.push_back(static_cast<std::uint32_t>(w));
-  }
-  for (const std::uint32_t word : words) {
-    const double half_open = (static_cast<double>(word) + 0.5) * 0x1p-32;
-    const double rest = (static_cast<double>(~word) + 0.5) * 0x1p-32;
-    const double minus_log = half_open < 0.5 ? -std::log(half_open) : -std::log1p(-rest);
-    ASSERT_NEAR(GumbelOf(word), -std::log(minus_log), 3e-6) << word;
-  }
-  EXPECT_LT(GumbelOf(~0U), kMaxGumbel);
-  EXPECT_GT(GumbelOf(~0U), 22.8F);
-  EXPECT_GT(GumbelOf(0), -3.2F);
-}
-
-TEST(Draw, TemperatureZeroTakesTheFirstOfTheGreatest) {
-  CpuBackend backend(1);
+TEST_P(DrawTest, TemperatureZeroTakesTheFirstOfTheGreatest) {
   const std::vector<float> logits = {0.5F, 2.0F, -1.0F, 2.0F};
-  const Drawn drawn = Draw(backend, logits, 4, 4, {{.slot = 0}}, {Slot(0)});
+  const Drawn drawn = Draw(device(), logits, 4, 4, {{.slot = 0}}, {Slot(0)});
   EXPECT_EQ(drawn.ids[0], 1);
   EXPECT_EQ(drawn.last_drawn[0], 1);
   EXPECT_EQ(drawn.not_finite[0], 0);
 }
 
-TEST(Draw, ATemperatureThatOverflowsTakesTheGreatest) {
-  CpuBackend backend(1);
-  EXPECT_EQ(Draw(backend, {1.0F, 3.0F}, 2, 2, {{.slot = 0}}, {Slot(1e-38F)}).ids[0], 1);
+TEST_P(DrawTest, ATemperatureThatOverflowsTakesTheGreatest) {
+  EXPECT_EQ(Draw(device(), {1.0F, 3.0F}, 2, 2, {{.slot = 0}}, {Slot(1e-38F)}).ids[0], 1);
 }
 
-TEST(Draw, MatchesASortingOracle) {
-  CpuBackend backend(2);
+TEST_P(DrawTest, MatchesASortingOracle) {
   int compared = 0;
   for (std::uint32_t seed = 0; seed < 400; ++seed) {
     std::mt19937 random(seed);
@@ -202,7 +171,7 @@ TEST(Draw, MatchesASortingOracle) {
     slot.output_index = random() % 3;
     std::vector<bool> kept;
     if (!OracleKept(logits, slot, &kept)) continue;
-    const std::vector<std::int32_t> ids = DrawMany(backend, logits, 20, slot);
+    const std::vector<std::int32_t> ids = DrawMany(device(), logits, 20, slot);
     for (std::int32_t p = 0; p < 20; ++p) {
       ASSERT_EQ(ids[static_cast<std::size_t>(p)], OracleDraw(logits, kept, slot, p))
           << "seed " << seed << " position " << p;
@@ -212,18 +181,16 @@ TEST(Draw, MatchesASortingOracle) {
   EXPECT_GT(compared, 300);
 }
 
-TEST(Draw, TopKKeepsExactlyKEvenOfEquals) {
-  CpuBackend backend(1);
+TEST_P(DrawTest, TopKKeepsExactlyKEvenOfEquals) {
   const std::vector<float> logits(50, 1.25F);
   std::vector<int> seen(50);
-  for (const std::int32_t id : DrawMany(backend, logits, 2000, Slot(1, 3))) {
+  for (const std::int32_t id : DrawMany(device(), logits, 2000, Slot(1, 3))) {
     ++seen[static_cast<std::size_t>(id)];
   }
   for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(seen[i] > 0, i < 3) << i;
 }
 
-TEST(Draw, DrawsFollowTheSoftmax) {
-  CpuBackend backend(2);
+TEST_P(DrawTest, DrawsFollowTheSoftmax) {
   const std::size_t n = 40;
   const std::vector<float> logits = RandomFloats(static_cast<std::int64_t>(n), 3, 1.5F);
   for (const float temperature : {0.6F, 1.0F, 1.7F}) {
@@ -232,7 +199,7 @@ TEST(Draw, DrawsFollowTheSoftmax) {
     double sum = 0;
     for (std::size_t i = 0; i < n; ++i) sum += expected[i] = std::exp(logits[i] / temperature);
     std::vector<int> seen(n);
-    for (const std::int32_t id : DrawMany(backend, logits, draws, Slot(temperature))) {
+    for (const std::int32_t id : DrawMany(device(), logits, draws, Slot(temperature))) {
       ++seen[static_cast<std::size_t>(id)];
     }
     double chi_square = 0;
@@ -245,21 +212,19 @@ TEST(Draw, DrawsFollowTheSoftmax) {
   }
 }
 
-TEST(Draw, SeedPositionAndOutputIndexChangeTheDraws) {
-  CpuBackend backend(1);
+TEST_P(DrawTest, SeedPositionAndOutputIndexChangeTheDraws) {
   const std::vector<float> logits(100, 0.0F);
-  const auto base = DrawMany(backend, logits, 100, Slot(1));
-  EXPECT_EQ(DrawMany(backend, logits, 100, Slot(1)), base);
-  EXPECT_NE(DrawMany(backend, logits, 100, Slot(1, 0, 1, 0, 2)), base);
-  EXPECT_NE(DrawMany(backend, logits, 100, Slot(1, 0, 1, 0, 1 + (std::uint64_t{1} << 32))), base);
+  const auto base = DrawMany(device(), logits, 100, Slot(1));
+  EXPECT_EQ(DrawMany(device(), logits, 100, Slot(1)), base);
+  EXPECT_NE(DrawMany(device(), logits, 100, Slot(1, 0, 1, 0, 2)), base);
+  EXPECT_NE(DrawMany(device(), logits, 100, Slot(1, 0, 1, 0, 1 + (std::uint64_t{1} << 32))), base);
   step::SamplingParams other_output = Slot(1);
   other_output.output_index = 1;
-  EXPECT_NE(DrawMany(backend, logits, 100, other_output), base);
+  EXPECT_NE(DrawMany(device(), logits, 100, other_output), base);
   EXPECT_GT(std::count_if(base.begin(), base.end(), [&](auto id) { return id != base[0]; }), 80);
 }
 
-TEST(Draw, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
-  CpuBackend backend(1);
+TEST_P(DrawTest, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
   step::SamplingParams slot = Slot(0);
   slot.phases[step::Phase::kReasoning].temperature =
       50.0F;  // reasoning: nearly uniform; answer: greedy
@@ -274,7 +239,7 @@ TEST(Draw, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
                     .phase = p % 3 == 1 ? step::Phase::kAnswer : step::Phase::kReasoning});
   }
   const std::vector<step::SamplingParams> slots(60, slot);
-  const Drawn drawn = Draw(backend, logits, 30, 30, rows, slots);
+  const Drawn drawn = Draw(device(), logits, 30, 30, rows, slots);
   int other = 0;
   for (std::size_t p = 0; p < 60; ++p) {
     if (p % 3 == 2) {
@@ -286,41 +251,40 @@ TEST(Draw, ReasoningRowsDrawAsAnswerAfterTheThinkEndToken) {
   EXPECT_GT(other, 10);
 }
 
-TEST(Draw, LogprobIsOfTheRawLogits) {
-  CpuBackend backend(2);
+TEST_P(DrawTest, LogprobIsOfTheRawLogits) {
   for (const std::int64_t n : {1, 16, 33, 5000}) {
     const std::vector<float> logits = RandomFloats(n, static_cast<std::uint32_t>(n), 4.0F);
     double sum = 0;
     for (const float x : logits) sum += std::exp(static_cast<double>(x));
-    const Drawn drawn = Draw(backend, logits, n, static_cast<std::int32_t>(n), {{.slot = 0}},
+    const Drawn drawn = Draw(device(), logits, n, static_cast<std::int32_t>(n), {{.slot = 0}},
                              {Slot(2.0F, 20, 0.9F)});
     const double expected = logits[static_cast<std::size_t>(drawn.ids[0])] - std::log(sum);
-    EXPECT_NEAR(drawn.logprobs[0], expected, Tolerance::kLogprob * (1 + std::fabs(expected)));
+    EXPECT_NEAR(drawn.logprobs[0], expected,
+                ToleranceOf(Op::kLogprob, act()).FromDouble(1 + std::fabs(expected)));
   }
 }
 
-TEST(Draw, FlagsRowsThatAreNotFiniteAndLeavesTheOthers) {
-  CpuBackend backend(2);
+TEST_P(DrawTest, FlagsRowsThatAreNotFiniteAndLeavesTheOthers) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   const float bad[] = {std::numeric_limits<float>::quiet_NaN(), kInf, -kInf};
   for (const float value : bad) {
     const std::vector<float> logits = {1, 2, value, 0, 0, 5};
-    const Drawn drawn = Draw(backend, logits, 3, 3, {{.slot = 0}, {.slot = 1}}, {Slot(1), Slot(0)});
+    const Drawn drawn =
+        Draw(device(), logits, 3, 3, {{.slot = 0}, {.slot = 1}}, {Slot(1), Slot(0)});
     EXPECT_EQ(drawn.not_finite, (std::vector<std::int32_t>{1, 0}));
     EXPECT_EQ(drawn.ids, (std::vector<std::int32_t>{0, 2}));
   }
 }
 
-TEST(Draw, IgnoresPaddingColumnsAndRows) {
-  CpuBackend backend(1);
+TEST_P(DrawTest, IgnoresPaddingColumnsAndRows) {
   const std::vector<float> logits = {1, 2, 100, NAN, 3, 0, 100, NAN};
-  const Drawn drawn = Draw(backend, logits, 4, 2, {{.slot = -1}, {.slot = 1}}, {Slot(0), Slot(0)});
+  const Drawn drawn = Draw(device(), logits, 4, 2, {{.slot = -1}, {.slot = 1}}, {Slot(0), Slot(0)});
   EXPECT_EQ(drawn.ids[1], 0);
   EXPECT_EQ(drawn.not_finite[1], 0);
   EXPECT_EQ(drawn.last_drawn, (std::vector<std::int32_t>{-7, 0}));
 }
 
-TEST(Draw, SameDrawsOnEveryInstructionSetAndThreadCount) {
+TEST_P(DrawTest, SameDrawsAsItsTwinInEveryWay) {
   const std::int64_t n = 2000;
   std::vector<float> logits;
   std::vector<RowSpec> rows;
@@ -330,15 +294,15 @@ TEST(Draw, SameDrawsOnEveryInstructionSetAndThreadCount) {
     rows.push_back({.slot = r, .position = 70 + r});
   }
   const std::vector<step::SamplingParams> slots(9, Slot(0.6F, 0, 0.95F, 0.01F));
-  CpuBackend reference(1, Isa::kPortable);
-  const Drawn expected = Draw(reference, logits, n, static_cast<std::int32_t>(n), rows, slots);
-  for (const BackendCase& c : BackendCases()) {
-    CpuBackend backend(c.threads, c.isa);
-    const Drawn drawn = Draw(backend, logits, n, static_cast<std::int32_t>(n), rows, slots);
-    EXPECT_EQ(drawn.ids, expected.ids) << NameOf(c);
-    EXPECT_TRUE(SameBits(drawn.logprobs, expected.logprobs)) << NameOf(c);
+  const Drawn expected = Draw(twin(), logits, n, static_cast<std::int32_t>(n), rows, slots);
+  for (const Way& way : GetParam().ways()) {
+    const Drawn drawn = Draw(*way.backend, logits, n, static_cast<std::int32_t>(n), rows, slots);
+    EXPECT_EQ(drawn.ids, expected.ids) << way.name;
+    EXPECT_TRUE(SameBits(drawn.logprobs, expected.logprobs)) << way.name;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, DrawTest, testing::ValuesIn(TestedDevices()), DeviceName);
 
 }  // namespace
 }  // namespace thinkwire::worker::kernels

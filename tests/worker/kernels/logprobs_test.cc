@@ -1,5 +1,3 @@
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -19,33 +17,37 @@ struct Reported {
 };
 
 // Rows of `width` logits; ids and slots by row.
-Reported Report(CpuBackend& backend, std::vector<float> logits, std::int64_t width,
+Reported Report(Backend& backend, const std::vector<float>& logits, std::int64_t width,
                 std::int32_t vocab_size, const std::vector<std::int32_t>& ids,
                 const std::vector<std::int32_t>& counts, const std::vector<std::int32_t>& slots) {
   const std::size_t rows = ids.size();
   const std::size_t most = rows * static_cast<std::size_t>(step::kMaxAlternatives);
-  Reported out = {std::vector<float>(rows, kUntouched), std::vector<std::int32_t>(most, kUntouched),
-                  std::vector<float>(most, kUntouched)};
-  const LogprobsView view = {.slots = slots.data(),
-                             .ids = ids.data(),
-                             .num_alternatives = counts.data(),
-                             .num_rows = static_cast<std::int32_t>(rows),
-                             .vocab_size = vocab_size,
-                             .logprobs = out.logprobs.data(),
-                             .alternative_ids = out.ids.data(),
-                             .alternative_logprobs = out.alternatives.data()};
-  const F32 x({static_cast<std::int64_t>(rows), width}, DType::kF32, std::move(logits));
-  backend.Logprobs(x.tensor, view);
-  return out;
+  const DeviceFloats x(backend, DType::kF32, {static_cast<std::int64_t>(rows), width}, logits);
+  const DeviceInts on_slots(backend, slots);
+  const DeviceInts on_ids(backend, ids);
+  const DeviceInts on_counts(backend, counts);
+  const DeviceArray<float> logprobs(backend, std::vector<float>(rows, kUntouched));
+  const DeviceInts alternative_ids(backend, std::vector<std::int32_t>(most, kUntouched));
+  const DeviceArray<float> alternatives(backend, std::vector<float>(most, kUntouched));
+  backend.Logprobs(x.tensor(), {.slots = on_slots.data(),
+                                .ids = on_ids.data(),
+                                .num_alternatives = on_counts.data(),
+                                .num_rows = static_cast<std::int32_t>(rows),
+                                .vocab_size = vocab_size,
+                                .logprobs = logprobs.data(),
+                                .alternative_ids = alternative_ids.data(),
+                                .alternative_logprobs = alternatives.data()});
+  return {logprobs.Read(), alternative_ids.Read(), alternatives.Read()};
 }
 
-Reported ReportOne(CpuBackend& backend, const std::vector<float>& logits, std::int32_t count) {
+Reported ReportOne(Backend& backend, const std::vector<float>& logits, std::int32_t count) {
   const auto n = static_cast<std::int32_t>(logits.size());
   return Report(backend, logits, n, n, {n / 2}, {count}, {0});
 }
 
-TEST(Logprobs, GivesTheMostProbableIdsInOrder) {
-  CpuBackend backend(2);
+class LogprobsTest : public OpTest {};
+
+TEST_P(LogprobsTest, GivesTheMostProbableIdsInOrder) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     const std::int64_t n = std::vector<std::int64_t>{1, 2, 19, 20, 21, 5000}[seed % 6];
     std::vector<float> logits = RandomFloats(n, seed, 4.0F);
@@ -54,7 +56,7 @@ TEST(Logprobs, GivesTheMostProbableIdsInOrder) {
     }
     const auto count = static_cast<std::int32_t>(
         std::min<std::int64_t>(n, seed % 5 == 0 ? 3 : step::kMaxAlternatives));
-    const Reported got = ReportOne(backend, logits, count);
+    const Reported got = ReportOne(device(), logits, count);
     std::vector<std::int32_t> order(logits.size());
     std::iota(order.begin(), order.end(), 0);
     std::ranges::stable_sort(order, std::greater<>(),
@@ -63,7 +65,8 @@ TEST(Logprobs, GivesTheMostProbableIdsInOrder) {
     for (const float x : logits) sum += std::exp(static_cast<double>(x));
     const auto expect_logprob = [&](float logprob, std::int32_t id) {
       const double expected = logits[static_cast<std::size_t>(id)] - std::log(sum);
-      EXPECT_NEAR(logprob, expected, Tolerance::kLogprob * (1 + std::fabs(expected)));
+      EXPECT_NEAR(logprob, expected,
+                  ToleranceOf(Op::kLogprob, act()).FromDouble(1 + std::fabs(expected)));
     };
     expect_logprob(got.logprobs[0], static_cast<std::int32_t>(n / 2));
     for (std::size_t i = 0; i < static_cast<std::size_t>(step::kMaxAlternatives); ++i) {
@@ -78,43 +81,45 @@ TEST(Logprobs, GivesTheMostProbableIdsInOrder) {
   }
 }
 
-TEST(Logprobs, OfTheDrawnIdAreTheBitsThatDrawGives) {
-  CpuBackend backend(1);
+TEST_P(LogprobsTest, OfTheDrawnIdAreTheBitsThatDrawGives) {
   const std::vector<float> logits = RandomFloats(3000, 5, 3.0F);
-  const F32 x({1, 3000}, DType::kF32, logits);
+  const DeviceFloats x(device(), DType::kF32, {1, 3000}, logits);
   constexpr step::PhaseSampling kWarm = {.temperature = 1.3F, .top_p = 1};
   const step::SamplingParams sampling = {
       .phases = {{kWarm, kWarm}}, .seed = 3, .output_index = 0, .think_end_id = -1};
   for (std::int32_t position = 0; position < 50; ++position) {
-    const std::int32_t slot = 0;
-    const std::int32_t input = 0;
-    const step::Phase phase = step::Phase::kReasoning;
-    I32 id({1}, DType::kI32);
-    F32 logprob({1}, DType::kF32);
-    I32 not_finite({1}, DType::kI32);
-    I32 last({1}, DType::kI32);
-    backend.Draw(x.tensor,
-                 {.num_rows = 1,
-                  .slots = &slot,
-                  .positions = &position,
-                  .input_ids = &input,
-                  .phases = &phase,
-                  .slot_sampling = &sampling,
-                  .vocab_size = 3000},
-                 id.tensor, logprob.tensor, not_finite.tensor, last.tensor);
-    const Reported got = Report(backend, logits, 3000, 3000, id.values, {1}, {0});
-    EXPECT_TRUE(SameBits(got.logprobs, logprob.values));
-    if (id[0] == got.ids[0]) {
-      EXPECT_TRUE(SameBits({got.alternatives[0]}, logprob.values));
+    const DeviceInts slot(device(), {0});
+    const DeviceInts on_position(device(), {position});
+    const DeviceInts input(device(), {0});
+    const DeviceArray<step::Phase> phase(device(), {step::Phase::kReasoning});
+    const DeviceArray<step::SamplingParams> slot_sampling(device(), {sampling});
+    const DeviceInts id(device(), {-7});
+    const DeviceFloats logprob(device(), DType::kF32, {1});
+    const DeviceInts not_finite(device(), {-7});
+    const DeviceInts last(device(), {-7});
+    device().Draw(x.tensor(),
+                  {.num_rows = 1,
+                   .slots = slot.data(),
+                   .positions = on_position.data(),
+                   .input_ids = input.data(),
+                   .phases = phase.data(),
+                   .slot_sampling = slot_sampling.data(),
+                   .vocab_size = 3000},
+                  id.tensor(DType::kI32), logprob.tensor(), not_finite.tensor(DType::kI32),
+                  last.tensor(DType::kI32));
+    const std::vector<std::int32_t> drawn = id.Read();
+    const Reported got = Report(device(), logits, 3000, 3000, drawn, {1}, {0});
+    EXPECT_TRUE(SameBits(got.logprobs, logprob.Read()));
+    if (drawn[0] == got.ids[0]) {
+      EXPECT_TRUE(SameBits({got.alternatives[0]}, logprob.Read()));
     }
   }
 }
 
-TEST(Logprobs, LeavesPaddingAndRowsThatAreNotFinite) {
-  CpuBackend backend(2);
+TEST_P(LogprobsTest, LeavesPaddingAndRowsThatAreNotFinite) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   const std::vector<float> logits = {1, 2, 9, NAN, kInf, 2, 9, NAN, 3, 4, 9, NAN};
-  const Reported got = Report(backend, logits, 4, 2, {0, 0, 1}, {2, 2, 1}, {-1, 1, 0});
+  const Reported got = Report(device(), logits, 4, 2, {0, 0, 1}, {2, 2, 1}, {-1, 1, 0});
   EXPECT_EQ(got.logprobs[0], kUntouched);
   EXPECT_EQ(got.logprobs[1], kUntouched);
   EXPECT_NEAR(got.logprobs[2], -std::log1p(std::exp(-1.0)), 1e-6);
@@ -124,7 +129,7 @@ TEST(Logprobs, LeavesPaddingAndRowsThatAreNotFinite) {
   }
 }
 
-TEST(Logprobs, SameBitsOnEveryInstructionSetAndThreadCount) {
+TEST_P(LogprobsTest, SameBitsAsItsTwinInEveryWay) {
   const std::int32_t n = 2001;
   std::vector<float> logits;
   for (std::uint32_t row = 0; row < 7; ++row) {
@@ -133,16 +138,16 @@ TEST(Logprobs, SameBitsOnEveryInstructionSetAndThreadCount) {
   }
   const std::vector<std::int32_t> ids = {0, 1, 2, 3, 4, 5, 2000};
   const std::vector<std::int32_t> counts = {0, 1, 5, 20, 20, 3, 20};
-  CpuBackend reference(1, Isa::kPortable);
-  const Reported expected = Report(reference, logits, n, n, ids, counts, ids);
-  for (const BackendCase& c : BackendCases()) {
-    CpuBackend backend(c.threads, c.isa);
-    const Reported got = Report(backend, logits, n, n, ids, counts, ids);
-    EXPECT_EQ(got.ids, expected.ids) << NameOf(c);
-    EXPECT_TRUE(SameBits(got.logprobs, expected.logprobs)) << NameOf(c);
-    EXPECT_TRUE(SameBits(got.alternatives, expected.alternatives)) << NameOf(c);
+  const Reported expected = Report(twin(), logits, n, n, ids, counts, ids);
+  for (const Way& way : GetParam().ways()) {
+    const Reported got = Report(*way.backend, logits, n, n, ids, counts, ids);
+    EXPECT_EQ(got.ids, expected.ids) << way.name;
+    EXPECT_TRUE(SameBits(got.logprobs, expected.logprobs)) << way.name;
+    EXPECT_TRUE(SameBits(got.alternatives, expected.alternatives)) << way.name;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, LogprobsTest, testing::ValuesIn(TestedDevices()), DeviceName);
 
 }  // namespace
 }  // namespace thinkwire::worker::kernels

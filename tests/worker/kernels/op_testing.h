@@ -1,75 +1,175 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
-#include <cstring>
+#include <initializer_list>
 #include <memory>
-#include <random>
-#include <span>
+#include <ostream>
 #include <string>
 #include <vector>
 
 #include "worker/kernels/backend.h"
-#include "worker/kernels/cpu/cpu_backend.h"
 
+// What the op suites share. Each is written once, over a Backend, and runs on every device that the
+// binary tests: an op on another device, or a new op, needs no suite of another kind.
 namespace thinkwire::worker::kernels {
 
-// The one table of what an op may differ from its double-precision reference by, relative to the
-// sum of the magnitudes that it adds up. Weights are rounded to bf16 before both.
+// A way of computing that a device has, as "avx2_4" or a second backend on the same GPU.
+struct Way {
+  std::string name;
+  std::unique_ptr<Backend> backend;
+};
+
+// Where an element of a token's keys or values lies.
+struct KvPlace {
+  std::int64_t block = 0;
+  int kv_heads = 0;
+  int head = 0;
+  int block_tokens = 0;
+  int offset = 0;  // of the token in its block
+  int head_dim = 0;
+  int d = 0;
+};
+
+// A device that the suites run on.
+struct TestedDevice {
+  std::string name;  // as OpenDevices knows it
+  DType activation = DType::kF32;
+  bool is_own_twin = false;  // problems may be smaller: the twin is the same code
+  // What the device is held to: the CPU, whose own tests hold it to double precision.
+  std::unique_ptr<Backend> (*twin)() = nullptr;
+  // Every way that it has; all give the same bits. One at least.
+  std::vector<Way> (*ways)() = nullptr;
+  // The layout of its KV blocks: an element's index in its plane.
+  std::int64_t (*key_index)(const KvPlace& place) = nullptr;
+  std::int64_t (*value_index)(const KvPlace& place) = nullptr;
+
+  friend void PrintTo(const TestedDevice& device, std::ostream* out) { *out << device.name; }
+};
+
+// CMake picks the definition: tested_devices_cpu.cc, or tested_devices_cuda.cc for the binary with
+// the label gpu.
+std::vector<TestedDevice> TestedDevices();
+
+std::string DeviceName(const testing::TestParamInfo<TestedDevice>& info);
+
+// The device, or none and the reason.
+std::unique_ptr<Backend> Open(const TestedDevice& device, std::string* why_none);
+
+// Opens the device and its twin. Skips where this machine has no such device.
+class OpTest : public testing::TestWithParam<TestedDevice> {
+ protected:
+  void SetUp() override;
+
+  Backend& device() { return *device_; }
+  Backend& twin() { return *twin_; }
+  DType act() const { return GetParam().activation; }
+  bool is_f32() const { return act() == DType::kF32; }
+
+ private:
+  std::unique_ptr<Backend> device_;
+  std::unique_ptr<Backend> twin_;
+};
+
+enum class Op : std::uint8_t {
+  kLinear,
+  kLmHead,
+  kSwiGlu,
+  kResidualSum,
+  kNorm,
+  kQkv,
+  kAttention,
+  kLogprob
+};
+
+// What an op's result may differ by, and from what.
 struct Tolerance {
-  static constexpr double kLinear = 2e-6;
-  static constexpr double kNorm = 1e-6;
-  static constexpr double kSwiGlu = 4e-6;
-  static constexpr double kRotate = 4e-6;
-  static constexpr double kAttention = 4e-6;
-  static constexpr double kLogprob = 4e-6;
+  double of_magnitude;  // from double precision: of the magnitudes that the result adds up …
+  double of_twin;       // from the twin: of the twin's result …
+  double beside;        // … and this, from both. Of the twin's bits, not at all if both are 0
+
+  double FromDouble(double magnitude) const { return of_magnitude * magnitude + beside; }
+  double FromTwin(double twin) const { return of_twin * (twin < 0 ? -twin : twin) + beside; }
 };
 
-// What outputs hold before an op writes them: a NaN that no op computes.
-inline constexpr std::uint32_t kPoison = 0x7FC0BEEFU;
+// The one table, by op and by the type of activations.
+const Tolerance& ToleranceOf(Op op, DType activation);
 
-// A tensor with its own memory.
+// Within the tolerance from the twin.
+testing::AssertionResult IsLikeTwin(Op op, DType activation, const std::vector<float>& got,
+                                    const std::vector<float>& twin);
+testing::AssertionResult SameBits(const std::vector<float>& got, const std::vector<float>& want);
+// `few` are the first of `many`, bit for bit.
+testing::AssertionResult StartsWith(const std::vector<float>& many, const std::vector<float>& few);
+
+// A copy of values in a backend's memory. Owns: that memory. REQUIRES: the backend outlives it.
 template <class T>
-struct Array {
-  std::vector<T> values;
-  Tensor tensor;
-
-  Array(std::vector<std::int64_t> dims, DType dtype, std::vector<T> init = {}) {
-    tensor.dtype = dtype;
-    tensor.rank = static_cast<int>(dims.size());
-    for (std::size_t i = 0; i < dims.size(); ++i) tensor.dims[i] = dims[i];
-    values = std::move(init);
-    if (values.empty()) {
-      values.resize(static_cast<std::size_t>(tensor.size()));
-      for (T& value : values) std::memcpy(&value, &kPoison, sizeof(T));
-    }
-    tensor.data = values.data();
+class DeviceArray {
+ public:
+  DeviceArray(Backend& backend, const std::vector<T>& values)
+      : backend_(backend),
+        size_(values.size()),
+        buffer_(backend.Allocate(values.size() * sizeof(T))) {
+    backend.CopyToDevice(buffer_.data(), values.data(), size_ * sizeof(T));
+    backend.Synchronize();
   }
-  Array(const Array&) = delete;
-  Array& operator=(const Array&) = delete;
-  T& operator[](std::int64_t i) { return values[static_cast<std::size_t>(i)]; }
-  const T& operator[](std::int64_t i) const { return values[static_cast<std::size_t>(i)]; }
+  T* data() const { return static_cast<T*>(buffer_.data()); }
+  std::vector<T> Read() const {
+    std::vector<T> values(size_);
+    backend_.CopyToHost(values.data(), buffer_.data(), size_ * sizeof(T));
+    backend_.Synchronize();
+    return values;
+  }
+  Tensor tensor(DType dtype) const {
+    return MakeTensor(data(), dtype, static_cast<std::int64_t>(size_));
+  }
+
+ private:
+  Backend& backend_;
+  std::size_t size_;
+  Buffer buffer_;
 };
-using F32 = Array<float>;
-using I32 = Array<std::int32_t>;
+using DeviceInts = DeviceArray<std::int32_t>;
+
+// f32 or bf16 in a backend's memory, written from and read back as f32. Owns: that memory.
+// REQUIRES: the backend outlives it.
+class DeviceFloats {
+ public:
+  DeviceFloats(Backend& backend, DType dtype, std::initializer_list<std::int64_t> dims,
+               const std::vector<float>& values);
+  // Every element is a NaN that no op computes.
+  DeviceFloats(Backend& backend, DType dtype, std::initializer_list<std::int64_t> dims);
+
+  const Tensor& tensor() const { return tensor_; }
+  std::vector<float> Read() const;
+
+ private:
+  void Allocate(DType dtype, std::initializer_list<std::int64_t> dims);
+
+  Backend& backend_;
+  Buffer buffer_;
+  Tensor tensor_;
+};
+
+// The same of the backend's activation type.
+DeviceFloats Act(Backend& backend, std::initializer_list<std::int64_t> dims,
+                 const std::vector<float>& values);
+DeviceFloats PoisonedAct(Backend& backend, std::initializer_list<std::int64_t> dims);
 
 std::vector<float> RandomFloats(std::int64_t n, std::uint32_t seed, float scale = 1.0F);
 // Values that bf16 holds exactly.
 std::vector<float> RandomBf16Floats(std::int64_t n, std::uint32_t seed, float scale = 1.0F);
+// Values that an activation of the type holds exactly.
+std::vector<float> RandomActs(DType activation, std::int64_t n, std::uint32_t seed,
+                              float scale = 1.0F);
 std::vector<std::uint16_t> ToBf16(const std::vector<float>& x);
 
-inline WeightSlice SliceOf(const std::vector<float>& x, std::int64_t rows, std::int64_t cols) {
-  return {
-      .data = x.data(), .encoding = Encoding::kF32, .rows = rows, .cols = cols, .row_stride = cols};
-}
+// Rows [first, first + count) of `x`, `width` wide.
+std::vector<float> RowsOf(const std::vector<float>& x, std::int64_t width, std::int64_t first,
+                          std::int64_t count);
 
-// One of each instruction set that this machine has, with one to four threads.
-struct BackendCase {
-  Isa isa;
-  int threads;
-};
-std::vector<BackendCase> BackendCases();
-std::string NameOf(const BackendCase& c);
-
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b);
+// The whole of x [rows, cols].
+WeightSlice SliceOf(const std::vector<float>& x, std::int64_t rows, std::int64_t cols);
 
 }  // namespace thinkwire::worker::kernels

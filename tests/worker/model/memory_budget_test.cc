@@ -37,17 +37,20 @@ step::Limits Limits() {
 }
 
 MemoryOffer Gpu(std::int64_t gib) {
-  return {.device_bytes = gib * kGiB, .dtype = kernels::DType::kBf16};
+  return {
+      .device_bytes = gib * kGiB,
+      .device = {
+          .name = "cuda", .kind = kernels::DeviceKind::kCuda, .activation = kernels::DType::kBf16}};
 }
 
 std::string Refusal(const MemoryOffer& offer) {
-  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), offer);
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer);
   EXPECT_EQ(blocks.status().code(), absl::StatusCode::kInvalidArgument) << blocks.status();
   return std::string(blocks.status().message());
 }
 
 TEST(MemoryBudgetTest, TheCacheGetsWhatWeightsAndWorkspaceLeave) {
-  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), Gpu(80));
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), Gpu(80));
   ASSERT_TRUE(blocks.ok()) << blocks.status();
   const std::int64_t tokens = std::int64_t{*blocks} * 16;
   // At most 72 - 14.2 GiB, and at least that without 3 GiB of workspace.
@@ -65,14 +68,14 @@ TEST(MemoryBudgetTest, RefusesAModelThatDoesNotFitWithTheNumbers) {
 TEST(MemoryBudgetTest, MoreDevicesShareTheWeights) {
   MemoryOffer offer = Gpu(16);
   offer.ranks = 2;
-  EXPECT_TRUE(ChooseBlocks(Qwen7b(), Limits(), offer).ok());
+  EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
 }
 
 TEST(MemoryBudgetTest, FewerSequencesTakeLessWorkspace) {
   step::Limits many = Limits();
   many.max_num_seqs = 512;
-  const auto few = ChooseBlocks(Qwen7b(), Limits(), Gpu(24));
-  const auto more = ChooseBlocks(Qwen7b(), many, Gpu(24));
+  const auto few = ChooseBlocks(MakePlan(Qwen7b()), Limits(), Gpu(24));
+  const auto more = ChooseBlocks(MakePlan(Qwen7b()), many, Gpu(24));
   ASSERT_TRUE(few.ok() && more.ok());
   EXPECT_LT(*more, *few);
 }
@@ -80,21 +83,63 @@ TEST(MemoryBudgetTest, FewerSequencesTakeLessWorkspace) {
 TEST(MemoryBudgetTest, AGivenCacheMustFit) {
   MemoryOffer offer = Gpu(80);
   offer.kv_cache_memory_bytes = 7 * kGiB;
-  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), offer);
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer);
   ASSERT_TRUE(blocks.ok()) << blocks.status();
   EXPECT_EQ(*blocks, 7 * kGiB / (std::int64_t{56} * 1024 * 16));
   offer.kv_cache_memory_bytes = 70 * kGiB;
   EXPECT_THAT(Refusal(offer), HasSubstr("it asks for 70.0 GiB on a device, where "));
   offer.ranks = 2;  // 35 GiB on each
-  EXPECT_TRUE(ChooseBlocks(Qwen7b(), Limits(), offer).ok());
+  EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
 }
 
 TEST(MemoryBudgetTest, TheHostGivesWhatIsAskedFor) {
   MemoryOffer offer;
   offer.kv_cache_memory_bytes = std::int64_t{112} * 1024 * 16 * 10;  // float32: twice as much
-  const auto blocks = ChooseBlocks(Qwen7b(), Limits(), offer);
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer);
   ASSERT_TRUE(blocks.ok()) << blocks.status();
   EXPECT_EQ(*blocks, 10);
+}
+
+KvCacheDemand Demand() {
+  KvCacheDemand demand;
+  demand.block_bytes = 1000;
+  demand.available_bytes = 1'000'000'000;
+  demand.block_tokens = 16;
+  demand.max_num_seqs = 4;
+  demand.max_model_len = 8192;
+  return demand;
+}
+
+TEST(ChooseNumBlocksTest, DefaultHoldsFourThousandTokensASlot) {
+  EXPECT_EQ(*ChooseNumBlocks(Demand()), 4 * 4096 / 16);
+}
+
+TEST(ChooseNumBlocksTest, DefaultTakesNoMoreThanTheLongestSequences) {
+  KvCacheDemand demand = Demand();
+  demand.max_model_len = 100;
+  EXPECT_EQ(*ChooseNumBlocks(demand), 4 * 7);
+}
+
+TEST(ChooseNumBlocksTest, DefaultLeavesHalfOfTheMemory) {
+  KvCacheDemand demand = Demand();
+  demand.available_bytes = 100'000;
+  EXPECT_EQ(*ChooseNumBlocks(demand), 50);
+}
+
+TEST(ChooseNumBlocksTest, GivenMemoryCountsWhateverIsAvailable) {
+  KvCacheDemand demand = Demand();
+  demand.available_bytes = 0;
+  demand.memory_bytes = 2'000'999;
+  EXPECT_EQ(*ChooseNumBlocks(demand), 2000);
+  demand.memory_bytes = 1'000'000'000'000;
+  EXPECT_EQ(*ChooseNumBlocks(demand), 4 * 8192 / 16);
+}
+
+TEST(ChooseNumBlocksTest, RefusesLessThanABlock) {
+  KvCacheDemand demand = Demand();
+  demand.memory_bytes = 999;
+  EXPECT_THAT(std::string(ChooseNumBlocks(demand).status().message()),
+              testing::HasSubstr("needs 1000 bytes"));
 }
 
 }  // namespace

@@ -20,7 +20,7 @@
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/step_driver.h"
 #include "worker/kernels/devices.h"
-#include "worker/model/model_runner.h"
+#include "worker/model/load_model.h"
 #include "worker/parallel/local_communicator.h"
 
 namespace thinkwire::worker::model {

@@ -48,10 +48,10 @@ class ParityTest : public testing::TestWithParam<const char*> {
     std::string error;
     backends_ = kernels::OpenDevices({"cuda", 1, 0}, &error);
     if (backends_.empty()) GTEST_SKIP() << error;
-    auto config = LoadModelConfig(dir_);
+    const auto config = LoadModelConfig(dir_);
     ASSERT_TRUE(config.ok()) << config.status();
-    config_ = *std::move(config);
-    const auto source = CheckpointWeights::Open(dir_, config_);
+    plan_ = MakePlan(*config);
+    const auto source = CheckpointWeights::Open(dir_, plan_);
     ASSERT_TRUE(source.ok()) << source.status();
     const nlohmann::json reference = nlohmann::json::parse(ReadFile(dir_ / "reference.json"));
     prompt_ = reference["prompt"].get<std::vector<std::int32_t>>();
@@ -62,10 +62,10 @@ class ParityTest : public testing::TestWithParam<const char*> {
     limits.max_model_len = 1024;
     limits.block_tokens = 16;
     limits.num_blocks = 128;
-    limits.vocab_size = static_cast<std::int32_t>(config_.vocab_size);
+    limits.vocab_size = static_cast<std::int32_t>(plan_.config.vocab_size);
     communicator_ = std::make_unique<parallel::SoloCommunicator>(*backends_[0]);
-    rank_ = std::make_unique<Rank>(config_, ShapeOfRank(config_, 0, 1), limits, **source,
-                                   RopeTable(config_, limits.max_model_len), *backends_[0],
+    rank_ = std::make_unique<Rank>(plan_, ShapeOfRank(plan_, 0, 1), limits, **source,
+                                   RopeTable(plan_.config, limits.max_model_len), *backends_[0],
                                    *communicator_);
   }
 
@@ -101,7 +101,7 @@ class ParityTest : public testing::TestWithParam<const char*> {
   }
 
   std::filesystem::path dir_;
-  ModelConfig config_;
+  ModelPlan plan_;
   std::vector<std::int32_t> prompt_;
   std::vector<std::int32_t> positions_;
   std::vector<std::unique_ptr<kernels::Backend>> backends_;
@@ -123,7 +123,7 @@ TEST_P(ParityTest, IsAsCloseToFloat32AsTransformersInBfloat16) {
   std::printf("%s: rms error of the logits %.4f, of transformers in bfloat16 %.4f\n", GetParam(),
               ours, theirs);
   EXPECT_LE(ours, kAllowed * theirs);
-  const auto vocab = static_cast<std::size_t>(config_.vocab_size);
+  const auto vocab = static_cast<std::size_t>(plan_.config.vocab_size);
   for (std::size_t p = 0; p < positions_.size(); ++p) {
     const auto at = [&](const std::vector<float>& all) {
       return std::span(all).subspan(p * vocab, vocab);

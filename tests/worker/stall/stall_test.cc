@@ -21,7 +21,7 @@
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
 #include "worker/kernels/devices.h"
-#include "worker/model/model_runner.h"
+#include "worker/model/load_model.h"
 
 namespace thinkwire::worker {
 namespace {

@@ -11,7 +11,6 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/check.h"
@@ -98,11 +97,8 @@ void ForEachInParallel(std::size_t count, const std::function<void(std::size_t)>
   for (std::thread& thread : threads) thread.join();
 }
 
-// Tensors that some writers leave in a file and that say nothing new: the rotary frequencies, and
-// the head where it is the embedding.
-bool IsHarmless(absl::string_view name, const ModelConfig& config) {
-  return absl::EndsWith(name, ".rotary_emb.inv_freq") ||
-         (config.tie_word_embeddings && name == kHeadName);
+std::string ModelText(const ModelPlan& plan) {
+  return absl::StrCat("a ", plan.config.architecture, " of ", plan.config.num_layers, " layers");
 }
 
 absl::Status TensorError(const CheckpointTensor& tensor, absl::string_view problem) {
@@ -126,11 +122,11 @@ absl::Status CheckForm(const CheckpointTensor& tensor, const TensorSpec& spec) {
 }
 
 absl::Status RefuseUnknown(const Checkpoint& checkpoint, const std::set<std::string>& known,
-                           const ModelConfig& config) {
+                           const ModelPlan& plan) {
   for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (known.contains(name) || IsHarmless(name, config)) continue;
-    return TensorError(tensor, absl::StrCat("is not part of a ", config.architecture, " of ",
-                                            config.num_layers, " layers as config.json has it"));
+    if (known.contains(name) || IsSurplus(plan, name)) continue;
+    return TensorError(tensor,
+                       absl::StrCat("is not part of ", ModelText(plan), " as config.json has it"));
   }
   return absl::OkStatus();
 }
@@ -138,24 +134,24 @@ absl::Status RefuseUnknown(const Checkpoint& checkpoint, const std::set<std::str
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CheckpointWeights>> CheckpointWeights::Open(
-    const std::filesystem::path& dir, const ModelConfig& config) {
+    const std::filesystem::path& dir, const ModelPlan& plan) {
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(dir));
   std::unique_ptr<CheckpointWeights> weights(new CheckpointWeights(std::move(checkpoint)));
   std::set<std::string> known;
   std::set<std::string> dtypes;
-  const std::vector<TensorSpec> specs = RequiredTensors(config);
+  const std::vector<TensorSpec> specs = RequiredTensors(plan);
   for (const TensorSpec& spec : specs) {
     const CheckpointTensor* tensor = weights->checkpoint_.Find(spec.name);
     if (tensor == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(dir.string(), ": the checkpoint has no tensor \"", spec.name, "\", which a ",
-                       config.architecture, " of ", config.num_layers, " layers needs"));
+      return absl::InvalidArgumentError(absl::StrCat(dir.string(),
+                                                     ": the checkpoint has no tensor \"", spec.name,
+                                                     "\", which ", ModelText(plan), " needs"));
     }
     RETURN_IF_ERROR(CheckForm(*tensor, spec));
     known.insert(spec.name);
     dtypes.insert(tensor->stored.dtype);
   }
-  RETURN_IF_ERROR(RefuseUnknown(weights->checkpoint_, known, config));
+  RETURN_IF_ERROR(RefuseUnknown(weights->checkpoint_, known, plan));
   RETURN_IF_ERROR(weights->AdmitAll(specs));
   weights->stored_as_ = absl::StrJoin(dtypes, " and ");
   return weights;
@@ -180,6 +176,7 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
   const CheckpointTensor* tensor = checkpoint_.Find(spec.name);
   CHECK(tensor != nullptr, "a weight that was not admitted");
   const Encoding encoding = *ComputableType(tensor->stored.dtype);
+  CheckRegion(spec, region, encoding);
   const auto offset = static_cast<std::size_t>(region.first_row * spec.cols + region.first_col);
   HostSlice host;
   host.slice = {.data = tensor->stored.bytes.data() + offset * kernels::SizeOf(encoding),

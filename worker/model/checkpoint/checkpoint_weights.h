@@ -8,18 +8,19 @@
 
 #include "absl/status/statusor.h"
 #include "worker/model/checkpoint/checkpoint.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/weight_source.h"
 
 namespace thinkwire::worker::model {
 
-// The weights of a checkpoint: exactly the tensors that the config asks for, in BF16, F16 or F32,
+// The weights of a checkpoint: exactly the tensors that the plan asks for, in BF16, F16 or F32,
 // all finite. F16 and F32 are rounded to bf16 when the backend takes them.
 class CheckpointWeights final : public WeightSource {
  public:
   // Checks every tensor; reads each byte once, for what is not finite and for the identity.
   // Fails: NOT_FOUND or INVALID_ARGUMENT, naming file and tensor.
   static absl::StatusOr<std::unique_ptr<CheckpointWeights>> Open(const std::filesystem::path& dir,
-                                                                 const ModelConfig& config);
+                                                                 const ModelPlan& plan);
 
   HostSlice Slice(const TensorSpec& spec, const Region& region) const override;
   std::uint64_t identity() const override { return identity_; }

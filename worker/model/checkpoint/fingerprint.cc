@@ -40,13 +40,13 @@ std::uint64_t HashConfig(const ModelConfig& config) {
 
 }  // namespace
 
-std::string Fingerprint(const ModelConfig& config, const WeightSource& source,
+std::string Fingerprint(const ModelPlan& plan, const WeightSource& source,
                         std::int32_t tensor_parallel_size, const std::string& device) {
   const std::string family =
-      absl::AsciiStrToLower(absl::StripSuffix(config.architecture, "ForCausalLM"));
-  const std::uint64_t hash = HashWord(HashConfig(config), source.identity());
-  return absl::StrCat(family, "-bf16-tp", tensor_parallel_size, "-", device, "-r", kKernelRevision,
-                      "-", absl::Hex(hash, absl::kZeroPad16));
+      absl::AsciiStrToLower(absl::StripSuffix(plan.config.architecture, "ForCausalLM"));
+  const std::uint64_t hash = HashWord(HashConfig(plan.config), source.identity());
+  return absl::StrCat(family, "-", NameOf(EncodingOf(plan)), "-tp", tensor_parallel_size, "-",
+                      device, "-r", kKernelRevision, "-", absl::Hex(hash, absl::kZeroPad16));
 }
 
 }  // namespace thinkwire::worker::model

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/weight_source.h"
 
 namespace thinkwire::worker::model {
@@ -14,7 +14,7 @@ inline constexpr int kKernelRevision = 1;
 // "qwen2-bf16-tp1-cpu-r1-0123456789abcdef": what decides the bits of a text apart from the request.
 // Equal fingerprints give equal text. The number is a hash of config and weights; `device` is the
 // backend's architecture ("cpu": threads and instruction sets do not change its bits).
-std::string Fingerprint(const ModelConfig& config, const WeightSource& source,
+std::string Fingerprint(const ModelPlan& plan, const WeightSource& source,
                         std::int32_t tensor_parallel_size, const std::string& device);
 
 }  // namespace thinkwire::worker::model

@@ -192,13 +192,4 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir) {
   return config;
 }
 
-std::int64_t CountParameters(const ModelConfig& config) {
-  const std::int64_t e = config.hidden_size;
-  const std::int64_t qkv = config.q_size() + 2 * config.kv_size();
-  const std::int64_t layer = qkv * e + (config.qkv_bias ? qkv : 0) + e * config.q_size() +
-                             3 * e * config.intermediate_size + 2 * e;
-  const std::int64_t tables = config.tie_word_embeddings ? 1 : 2;
-  return config.num_layers * layer + tables * config.vocab_size * e + e;
-}
-
 }  // namespace thinkwire::worker::model

@@ -51,7 +51,4 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::strin
 // checkpoint's. Fails: as ParseModelConfig, naming the file, and NOT_FOUND.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir);
 
-// Trainable numbers of the model.
-std::int64_t CountParameters(const ModelConfig& config);
-
 }  // namespace thinkwire::worker::model

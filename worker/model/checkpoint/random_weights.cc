@@ -38,12 +38,14 @@ std::uint16_t ToBf16(float value) {
 }  // namespace
 
 HostSlice RandomWeights::Slice(const TensorSpec& spec, const Region& region) const {
+  CheckRegion(spec, region, kernels::Encoding::kBf16);
   const std::uint64_t base = HashBytes(seed_, spec.name);
   const Noise noise = NoiseFor(spec);
   HostSlice host;
-  host.owned.resize(static_cast<std::size_t>(region.rows * region.cols));
+  host.owned.resize(static_cast<std::size_t>(region.rows * region.cols) * sizeof(std::uint16_t));
+  auto* const elements = reinterpret_cast<std::uint16_t*>(host.owned.data());
   const auto fill = [&](std::int64_t first_row, std::int64_t end_row) {
-    std::uint16_t* out = host.owned.data() + first_row * region.cols;
+    std::uint16_t* out = elements + first_row * region.cols;
     for (std::int64_t r = first_row; r < end_row; ++r) {
       const std::int64_t start = (region.first_row + r) * spec.cols + region.first_col;
       for (std::int64_t c = 0; c < region.cols; ++c) {

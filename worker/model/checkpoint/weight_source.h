@@ -1,30 +1,27 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "worker/kernels/weights.h"
-#include "worker/model/checkpoint/model_config.h"
 
 namespace thinkwire::worker::model {
 
-// A tensor that the model needs. A vector has cols 1.
+// A tensor that the model needs, by its name in a Hugging Face checkpoint. A vector has cols 1.
+// `encoding` is how the device keeps it; a source may hold it in another that becomes this one.
 struct TensorSpec {
   std::string name;
   std::int64_t rows = 0;
   std::int64_t cols = 1;
   bool is_vector = false;
+  kernels::Encoding encoding = kernels::Encoding::kBf16;
 };
 
-// Names of a Hugging Face Qwen2 or Llama checkpoint.
-std::string LayerTensorName(std::int64_t layer, const char* suffix);
+// The name of the token embedding, which is drawn with another variance than other matrices.
 inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";
-inline constexpr char kFinalNormName[] = "model.norm.weight";
-inline constexpr char kHeadName[] = "lm_head.weight";
-
-// Every tensor of the model, once.
-std::vector<TensorSpec> RequiredTensors(const ModelConfig& config);
 
 // A part of one tensor.
 struct Region {
@@ -34,10 +31,17 @@ struct Region {
   std::int64_t cols = 1;
 };
 
+// Ends the process unless `region` lies within the tensor and parts no columns that share a scale
+// in `encoding`, the one in which a source holds it.
+void CheckRegion(const TensorSpec& spec, const Region& region, kernels::Encoding encoding);
+
+// "bf16"
+absl::string_view NameOf(kernels::Encoding encoding);
+
 // Host memory of a region. `slice` points into `owned` or into what the source keeps alive.
 struct HostSlice {
   kernels::WeightSlice slice;
-  std::vector<std::uint16_t> owned;
+  std::vector<std::byte> owned;
 };
 
 // Where weights come from. Threads: Slice from any; nothing changes once it exists.
@@ -45,7 +49,7 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
 
-  // REQUIRES: `spec` is one of RequiredTensors, `region` lies within it.
+  // REQUIRES: `spec` is one of the plan's tensors, `region` lies within it.
   virtual HostSlice Slice(const TensorSpec& spec, const Region& region) const = 0;
 
   // Equal for equal weights.

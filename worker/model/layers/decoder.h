@@ -1,14 +1,10 @@
 #pragma once
 
-#include <span>
-
 #include "worker/kernels/backend.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/activation.h"
-#include "worker/model/layers/attention.h"
-#include "worker/model/layers/ffn.h"
 #include "worker/model/layers/kv_cache.h"
-#include "worker/model/layers/weights.h"
+#include "worker/model/layers/rank_model.h"
 #include "worker/model/step/batch.h"
 #include "worker/model/step/heartbeat.h"
 #include "worker/parallel/communicator.h"
@@ -18,9 +14,9 @@ namespace thinkwire::worker::model {
 
 // What a decoder stands on; all of it must outlive the decoder and belong to its rank.
 struct DecoderParts {
-  const ModelConfig& config;
+  const ModelPlan& plan;
   const RankShape& shape;
-  const RankWeights& weights;
+  const RankModel& model;
   const KvCache& kv_cache;
   kernels::Backend& backend;
   parallel::Communicator& communicator;
@@ -28,12 +24,13 @@ struct DecoderParts {
 };
 
 // The pre-norm decoder of Qwen2 and Llama:
-//   x = embed[id]; per layer: x += attention(norm(x)), x += ffn(norm(x)); logits = head(norm(x))
-// Owns: the activations. Threads: the rank's; all ranks call Forward with the same batch.
+//   x = embed[id]; per part of each layer: x += part(norm(x)); logits = head(norm(x))
+// Which kinds of part a layer has is not known here.
+// Owns: the activations between parts. Threads: the rank's; all ranks call Forward with the same
+// batch.
 class Decoder {
  public:
-  // `rope` [limits.max_model_len, D] is copied to the device.
-  Decoder(const DecoderParts& parts, const step::Limits& limits, std::span<const float> rope);
+  Decoder(const DecoderParts& parts, const step::Limits& limits);
 
   // Computes the batch's tokens into the KV cache. Returns the logits of the rows that draw, f32
   // [L, V of all ranks and its padding], valid until the next call; L may be 0.
@@ -47,9 +44,6 @@ class Decoder {
   kernels::Tensor NormWeight(const kernels::Buffer& weight) const;
 
   const DecoderParts parts_;
-  kernels::Buffer rope_;
-  Attention attention_;
-  FeedForward ffn_;
   // The residual stream lies in one of the two, its next sum goes to the other (ResidualNorm).
   Activation residual_;
   Activation next_residual_;

@@ -1,5 +1,7 @@
 #include "worker/model/layers/rank_shape.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -9,43 +11,109 @@
 namespace thinkwire::worker::model {
 namespace {
 
-bool Splits(const ModelConfig& config, std::int64_t ranks) {
-  return config.num_heads % ranks == 0 && config.intermediate_size % ranks == 0 &&
-         (config.num_kv_heads % ranks == 0 || ranks % config.num_kv_heads == 0);
+using kernels::LinearLayout;
+
+bool Splits(const Divided& divided, std::int64_t ranks) {
+  switch (divided.rule) {
+    case DivisionRule::kEvenly:
+      return divided.count % ranks == 0;
+    case DivisionRule::kCopied:
+      return divided.count % ranks == 0 || ranks % divided.count == 0;
+    default:
+      return true;
+  }
+}
+
+bool Splits(const ModelPlan& plan, std::int64_t ranks) {
+  return std::all_of(plan.divided.begin(), plan.divided.end(),
+                     [ranks](const Divided& divided) { return Splits(divided, ranks); });
+}
+
+// No number of ranks above this splits the model.
+std::int64_t MostRanks(const ModelPlan& plan) {
+  std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  for (const Divided& divided : plan.divided) {
+    if (divided.rule == DivisionRule::kEvenly) most = std::min(most, divided.count);
+  }
+  return most;
+}
+
+// "28 attention heads, 4 key-value heads and intermediate_size 18944"
+std::string WhatIsDivided(const ModelPlan& plan) {
+  std::vector<std::string> names;
+  for (const Divided& divided : plan.divided) {
+    if (!divided.description.empty()) names.push_back(divided.description);
+  }
+  const std::string last = names.back();
+  names.pop_back();
+  return absl::StrCat(absl::StrJoin(names, ", "), " and ", last);
+}
+
+Share ShareOf(const Divided& divided, std::int64_t rank, std::int64_t ranks) {
+  if (divided.rule == DivisionRule::kWhole) return {0, divided.count, divided.unit};
+  if (divided.rule == DivisionRule::kCopied && ranks > divided.count) {
+    return {rank / (ranks / divided.count), 1, divided.unit};
+  }
+  const std::int64_t count = (divided.count + ranks - 1) / ranks;
+  return {rank * count, count, divided.unit};
+}
+
+// Of the rank's share.
+std::int64_t RowsOf(const PlannedWeight& weight, const RankShape& shape) {
+  std::int64_t rows = 0;
+  for (const PlannedTensor& matrix : weight.matrices) rows += RegionOf(matrix, shape).rows;
+  return rows;
 }
 
 }  // namespace
 
-absl::Status CheckSplit(const ModelConfig& config, std::int32_t ranks) {
-  if (ranks >= 1 && Splits(config, ranks)) return absl::OkStatus();
+absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks) {
+  if (ranks >= 1 && Splits(plan, ranks)) return absl::OkStatus();
   std::vector<std::int64_t> allowed;
-  for (std::int64_t r = 1; r <= config.num_heads; ++r) {
-    if (Splits(config, r)) allowed.push_back(r);
+  for (std::int64_t r = 1; r <= MostRanks(plan); ++r) {
+    if (Splits(plan, r)) allowed.push_back(r);
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "tensor_parallel_size ", ranks, " does not split ", config.num_heads, " attention heads, ",
-      config.num_kv_heads, " key-value heads and intermediate_size ", config.intermediate_size,
-      "; allowed: ", absl::StrJoin(allowed, ", ")));
+  return absl::InvalidArgumentError(absl::StrCat("tensor_parallel_size ", ranks, " does not split ",
+                                                 WhatIsDivided(plan),
+                                                 "; allowed: ", absl::StrJoin(allowed, ", ")));
 }
 
-RankShape ShapeOfRank(const ModelConfig& config, std::int32_t rank, std::int32_t ranks) {
-  RankShape shape;
-  shape.rank = rank;
-  shape.ranks = ranks;
-  shape.num_heads = config.num_heads / ranks;
-  shape.first_head = rank * shape.num_heads;
-  if (ranks <= config.num_kv_heads) {
-    shape.num_kv_heads = config.num_kv_heads / ranks;
-    shape.first_kv_head = rank * shape.num_kv_heads;
-  } else {
-    shape.num_kv_heads = 1;
-    shape.first_kv_head = rank / (ranks / config.num_kv_heads);
+RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ranks) {
+  RankShape shape = {.rank = rank, .ranks = ranks, .shares = {}};
+  for (std::size_t i = 0; i < kNumDivisions; ++i) {
+    shape.shares[i] = ShareOf(plan.divided[i], rank, ranks);
   }
-  shape.ffn = config.intermediate_size / ranks;
-  shape.first_ffn = rank * shape.ffn;
-  shape.vocab = (config.vocab_size + ranks - 1) / ranks;
-  shape.first_vocab = rank * shape.vocab;
   return shape;
+}
+
+Region RegionOf(const PlannedTensor& tensor, const RankShape& shape) {
+  Region region = {0, tensor.spec.rows, 0, tensor.spec.cols};
+  if (tensor.division == Division::kWhole) return region;
+  const Share& share = shape.of(tensor.division);
+  const bool is_rows = tensor.axis == Axis::kRows;
+  std::int64_t& first = is_rows ? region.first_row : region.first_col;
+  std::int64_t& size = is_rows ? region.rows : region.cols;
+  first = std::min(share.first * share.unit, size);
+  size = std::min(share.size(), size - first);
+  return region;
+}
+
+kernels::StepExtent StepExtentOf(const ModelPlan& plan, const RankShape& shape,
+                                 const step::Limits& limits) {
+  kernels::StepExtent extent = {
+      .max_tokens = limits.max_num_batched_tokens,
+      .max_seqs = limits.max_num_seqs,
+      .num_kv_heads = static_cast<std::int32_t>(shape.of(Division::kKvHeads).count)};
+  for (const LayerPlan& layer : plan.layers) {
+    for (const PartPlan& part : layer) {
+      for (const PlannedWeight& weight : part.weights) {
+        const std::int64_t rows = RowsOf(weight, shape);
+        if (weight.layout == LinearLayout::kQkv) extent.qkv_rows = std::max(extent.qkv_rows, rows);
+        if (weight.layout == LinearLayout::kGateUp) extent.ffn = std::max(extent.ffn, rows / 2);
+      }
+    }
+  }
+  return extent;
 }
 
 }  // namespace thinkwire::worker::model

@@ -1,30 +1,48 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/kernels/device.h"
+#include "worker/model/checkpoint/model_plan.h"
+#include "worker/step/limits.h"
 
 namespace thinkwire::worker::model {
 
-// One rank's share of a model. Query heads, feed-forward columns and rows of the head are split
-// evenly. KV heads are split while there are enough; where ranks outnumber them, each rank holds
-// one, and ranks whose query heads share it hold copies. The embedding is on every rank whole:
-// that costs V x E x 2 bytes a rank, saves an all-reduce a step, and adds nothing up.
+// A rank's part of what is divided: units [first, first + count).
+struct Share {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::int64_t unit = 1;  // rows or columns
+
+  std::int64_t size() const { return count * unit; }
+};
+
+// One rank's share of a model, by the plan's rules. Query heads, feed-forward columns and rows of
+// the head are split evenly. KV heads are split while there are enough; where ranks outnumber them,
+// each rank holds one, and ranks whose query heads share it hold copies. The embedding is on every
+// rank whole: that costs V x E x 2 bytes a rank, saves an all-reduce a step, and adds nothing up.
 struct RankShape {
   std::int32_t rank = 0;
   std::int32_t ranks = 1;
-  std::int64_t first_head = 0, num_heads = 0;
-  std::int64_t first_kv_head = 0, num_kv_heads = 0;
-  std::int64_t first_ffn = 0, ffn = 0;
-  // Rows of the head. The last ranks may own rows past vocab_size, which are zero.
-  std::int64_t first_vocab = 0, vocab = 0;
+  std::array<Share, kNumDivisions> shares;  // by Division
+
+  const Share& of(Division division) const { return shares[static_cast<std::size_t>(division)]; }
 };
 
 // Fails: INVALID_ARGUMENT with the sizes that this model allows.
-absl::Status CheckSplit(const ModelConfig& config, std::int32_t ranks);
+absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks);
 
 // REQUIRES: CheckSplit, 0 <= rank < ranks.
-RankShape ShapeOfRank(const ModelConfig& config, std::int32_t rank, std::int32_t ranks);
+RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ranks);
+
+// The rank's region of a tensor. It is smaller than the rank's share, or empty, where the share
+// goes past the tensor's end.
+Region RegionOf(const PlannedTensor& tensor, const RankShape& shape);
+
+// The rank's largest step, for what its backend reserves.
+kernels::StepExtent StepExtentOf(const ModelPlan& plan, const RankShape& shape,
+                                 const step::Limits& limits);
 
 }  // namespace thinkwire::worker::model

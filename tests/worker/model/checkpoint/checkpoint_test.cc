@@ -27,7 +27,7 @@ std::string Refusal(const std::string& name,
   damage(dir.path());
   const auto config = LoadModelConfig(dir.path());
   if (!config.ok()) return std::string(config.status().message());
-  const auto weights = CheckpointWeights::Open(dir.path(), *config);
+  const auto weights = CheckpointWeights::Open(dir.path(), MakePlan(*config));
   return weights.ok() ? "accepted" : std::string(weights.status().message());
 }
 

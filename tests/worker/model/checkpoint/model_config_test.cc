@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tests/worker/model/model_files.h"
+#include "worker/model/checkpoint/model_plan.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -76,7 +77,7 @@ TEST(ModelConfigTest, ReadsQwenDistill) {
   EXPECT_FALSE(config->tie_word_embeddings);
   EXPECT_FALSE(config->rope_scaling.has_value());
   EXPECT_THAT(config->end_of_sequence_ids, ElementsAre(151643));
-  EXPECT_EQ(CountParameters(*config), 1'777'088'000);
+  EXPECT_EQ(CountParameters(MakePlan(*config)), 1'777'088'000);
 }
 
 TEST(ModelConfigTest, ReadsLlamaDistill) {
@@ -88,7 +89,7 @@ TEST(ModelConfigTest, ReadsLlamaDistill) {
   EXPECT_EQ(config->rope_scaling->high_freq_factor, 4);
   EXPECT_EQ(config->rope_scaling->original_max_position_embeddings, 8192);
   EXPECT_THAT(config->end_of_sequence_ids, ElementsAre(128001, 128008, 128009));
-  EXPECT_EQ(CountParameters(*config), 70'553'706'496);
+  EXPECT_EQ(CountParameters(MakePlan(*config)), 70'553'706'496);
 }
 
 TEST(ModelConfigTest, RopeParametersSayTheSameAsTheClassicKeys) {

@@ -23,10 +23,10 @@ constexpr float kLogitTolerance = 2e-4F;
 class DecoderTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    auto config = LoadModelConfig(ModelDir(GetParam()));
+    const auto config = LoadModelConfig(ModelDir(GetParam()));
     ASSERT_TRUE(config.ok()) << config.status();
-    config_ = *std::move(config);
-    auto source = CheckpointWeights::Open(ModelDir(GetParam()), config_);
+    plan_ = MakePlan(*config);
+    auto source = CheckpointWeights::Open(ModelDir(GetParam()), plan_);
     ASSERT_TRUE(source.ok()) << source.status();
     std::string error;
     backends_ = kernels::OpenDevices({"cpu", 1, 2}, &error);
@@ -38,9 +38,9 @@ class DecoderTest : public testing::TestWithParam<const char*> {
     limits.max_model_len = 128;
     limits.block_tokens = 16;
     limits.num_blocks = 16;
-    limits.vocab_size = static_cast<std::int32_t>(config_.vocab_size);
-    rank_ = std::make_unique<Rank>(config_, ShapeOfRank(config_, 0, 1), limits, **source,
-                                   RopeTable(config_, limits.max_model_len), *backends_[0],
+    limits.vocab_size = static_cast<std::int32_t>(plan_.config.vocab_size);
+    rank_ = std::make_unique<Rank>(plan_, ShapeOfRank(plan_, 0, 1), limits, **source,
+                                   RopeTable(plan_.config, limits.max_model_len), *backends_[0],
                                    *communicators_[0]);
   }
 
@@ -51,7 +51,7 @@ class DecoderTest : public testing::TestWithParam<const char*> {
     return host;
   }
 
-  ModelConfig config_;
+  ModelPlan plan_;
   std::vector<std::unique_ptr<kernels::Backend>> backends_;
   std::vector<std::unique_ptr<parallel::Communicator>> communicators_;
   std::unique_ptr<Rank> rank_;

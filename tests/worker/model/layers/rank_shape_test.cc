@@ -22,7 +22,7 @@ ModelConfig Shape(std::int64_t heads, std::int64_t kv_heads, std::int64_t ffn) {
 std::vector<int> Allowed(const ModelConfig& config, int up_to) {
   std::vector<int> allowed;
   for (int ranks = 1; ranks <= up_to; ++ranks) {
-    if (CheckSplit(config, ranks).ok()) allowed.push_back(ranks);
+    if (CheckSplit(MakePlan(config), ranks).ok()) allowed.push_back(ranks);
   }
   return allowed;
 }
@@ -37,11 +37,11 @@ TEST(TensorParallelTest, AllowsTheSizesOfTheDistills) {
 }
 
 TEST(TensorParallelTest, RefusalNamesTheAllowedSizes) {
-  const std::string message(CheckSplit(Shape(12, 2, 8960), 3).message());
+  const std::string message(CheckSplit(MakePlan(Shape(12, 2, 8960)), 3).message());
   EXPECT_THAT(message, testing::HasSubstr("tensor_parallel_size 3"));
   EXPECT_THAT(message, testing::EndsWith("allowed: 1, 2, 4"));
-  EXPECT_FALSE(CheckSplit(Shape(12, 2, 8960), 0).ok());
-  EXPECT_FALSE(CheckSplit(Shape(12, 2, 8960), -1).ok());
+  EXPECT_FALSE(CheckSplit(MakePlan(Shape(12, 2, 8960)), 0).ok());
+  EXPECT_FALSE(CheckSplit(MakePlan(Shape(12, 2, 8960)), -1).ok());
 }
 
 TEST(TensorParallelTest, SharesCoverTheModel) {
@@ -51,25 +51,66 @@ TEST(TensorParallelTest, SharesCoverTheModel) {
     std::int64_t ffn = 0;
     std::int64_t vocab = 0;
     for (int rank = 0; rank < ranks; ++rank) {
-      const RankShape shape = ShapeOfRank(config, rank, ranks);
-      EXPECT_EQ(shape.first_head, heads);
-      EXPECT_EQ(shape.first_ffn, ffn);
-      EXPECT_EQ(shape.first_vocab, vocab);
+      const RankShape shape = ShapeOfRank(MakePlan(config), rank, ranks);
+      const Share& query = shape.of(Division::kQueryHeads);
+      const Share& keys = shape.of(Division::kKvHeads);
+      EXPECT_EQ(query.first, heads);
+      EXPECT_EQ(shape.of(Division::kFfn).first, ffn);
+      EXPECT_EQ(shape.of(Division::kVocabulary).first, vocab);
       // Every query head finds its KV head on its rank.
-      for (std::int64_t h = heads; h < heads + shape.num_heads; ++h) {
+      for (std::int64_t h = heads; h < heads + query.count; ++h) {
         const std::int64_t kv = h / (config.num_heads / config.num_kv_heads);
-        const std::int64_t local = (h - heads) / (shape.num_heads / shape.num_kv_heads);
-        EXPECT_EQ(shape.first_kv_head + local, kv) << "head " << h << " of rank " << rank;
+        const std::int64_t local = (h - heads) / (query.count / keys.count);
+        EXPECT_EQ(keys.first + local, kv) << "head " << h << " of rank " << rank;
       }
-      heads += shape.num_heads;
-      ffn += shape.ffn;
-      vocab += shape.vocab;
+      heads += query.count;
+      ffn += shape.of(Division::kFfn).count;
+      vocab += shape.of(Division::kVocabulary).count;
     }
     EXPECT_EQ(heads, 12);
     EXPECT_EQ(ffn, 8960);
     EXPECT_GE(vocab, 1001);
     EXPECT_LT(vocab, 1001 + ranks);
   }
+}
+
+TEST(RegionOfTest, TakesRowsOrColumnsOfTheShare) {
+  const ModelPlan plan = MakePlan(Shape(12, 2, 8960));
+  const RankShape shape = ShapeOfRank(plan, 3, 4);
+  const TensorSpec spec = {"x", 12 * 128, 8960, false};
+  const Region rows = RegionOf({spec, Division::kQueryHeads, Axis::kRows}, shape);
+  EXPECT_EQ(rows.first_row, 9 * 128);
+  EXPECT_EQ(rows.rows, 3 * 128);
+  EXPECT_EQ(rows.first_col, 0);
+  EXPECT_EQ(rows.cols, 8960);
+  const Region columns = RegionOf({spec, Division::kFfn, Axis::kColumns}, shape);
+  EXPECT_EQ(columns.rows, 12 * 128);
+  EXPECT_EQ(columns.first_col, 6720);
+  EXPECT_EQ(columns.cols, 2240);
+}
+
+TEST(RegionOfTest, EndsWithTheTensor) {
+  ModelConfig config = Shape(12, 2, 8960);
+  config.vocab_size = 9;  // 3 rows on each of 4 ranks, of which the last has none
+  const ModelPlan plan = MakePlan(config);
+  const PlannedTensor head = plan.head.matrices.front();
+  EXPECT_EQ(RegionOf(head, ShapeOfRank(plan, 2, 4)).rows, 3);
+  EXPECT_EQ(RegionOf(head, ShapeOfRank(plan, 3, 4)).rows, 0);
+  EXPECT_EQ(ShapeOfRank(plan, 3, 4).of(Division::kVocabulary).size(), 3);
+  EXPECT_EQ(RegionOf(plan.embedding, ShapeOfRank(plan, 3, 4)).rows, 9);
+}
+
+TEST(StepExtentTest, IsTheWidestOfTheRanksWeights) {
+  ModelConfig config = Shape(12, 2, 8960);
+  config.num_layers = 2;
+  const ModelPlan plan = MakePlan(config);
+  const step::Limits limits = {.max_num_seqs = 3, .max_num_batched_tokens = 7};
+  const kernels::StepExtent extent = StepExtentOf(plan, ShapeOfRank(plan, 1, 4), limits);
+  EXPECT_EQ(extent.max_tokens, 7);
+  EXPECT_EQ(extent.max_seqs, 3);
+  EXPECT_EQ(extent.num_kv_heads, 1);
+  EXPECT_EQ(extent.qkv_rows, (3 + 2) * 128);
+  EXPECT_EQ(extent.ffn, 2240);
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 #include "worker/kernels/cuda/linear/linear_tools.h"
 
-#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 
 #include "worker/kernels/cuda/linear/small_linear.h"
 
@@ -14,9 +12,7 @@ LinearTools::LinearTools(const cudaDeviceProp& properties, OpStream& stream)
       upload(stream.Get()) {}
 
 void LinearTools::Reserve(const StepExtent& extent, OpStream& stream) {
-  // QKV sums in f32, or gates and ups in bf16.
-  const std::int64_t token_bytes = std::max(4 * extent.qkv_rows, 4 * extent.ffn);
-  sums.AtLeast(static_cast<std::size_t>(extent.max_tokens * token_bytes), stream);
+  sums.AtLeast(static_cast<std::size_t>(extent.product_bytes()), stream);
 }
 
 bool LinearTools::CanNormOnTheWay(const ResidualNorm& norm) const {

@@ -1,4 +1,4 @@
-#include "worker/model/model_runner.h"
+#include "worker/model/load_model.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

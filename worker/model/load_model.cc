@@ -1,4 +1,4 @@
-#include "worker/model/model_runner.h"
+#include "worker/model/load_model.h"
 
 #include <utility>
 
@@ -6,9 +6,9 @@
 #include "absl/strings/str_split.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
-#include "worker/model/checkpoint/checkpoint_weights.h"
 #include "worker/model/checkpoint/fingerprint.h"
-#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_files.h"
+#include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
 #include "worker/model/fault.h"
 #include "worker/model/layers/rank_shape.h"
@@ -63,30 +63,30 @@ absl::StatusOr<step::Limits> ChooseLimits(const ModelOptions& options, const Mod
 }
 
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& options,
-                                                          const ModelConfig& config) {
+                                                          const ModelFiles& files,
+                                                          const ModelPlan& plan) {
   if (options.random_weights) return std::make_unique<RandomWeights>(options.seed);
-  ASSIGN_OR_RETURN(auto checkpoint, CheckpointWeights::Open(options.model_dir, config));
-  return checkpoint;
+  return files.Weights(plan);
 }
 
-ModelInfo Describe(const ModelConfig& config, const step::Limits& limits,
-                   const WeightSource& source, const std::string& device, std::int32_t ranks) {
+ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
+                   const std::string& device, std::int32_t ranks) {
   ModelInfo info;
-  info.architecture = config.architecture;
-  info.end_of_sequence_ids = config.end_of_sequence_ids;
-  info.parameters = CountParameters(config);
+  info.architecture = plan.config.architecture;
+  info.end_of_sequence_ids = plan.config.end_of_sequence_ids;
+  info.parameters = CountParameters(plan);
   info.kv_cache_tokens = static_cast<std::int64_t>(limits.num_blocks) * limits.block_tokens;
   info.device = device;
   info.stored_weights = source.stored_as();
   const std::string architecture(
       std::pair<std::string, std::string>(absl::StrSplit(device, absl::MaxSplits(' ', 1))).first);
-  info.fingerprint = Fingerprint(config, source, ranks, architecture);
+  info.fingerprint = Fingerprint(plan, source, ranks, architecture);
   return info;
 }
 
 // A model whose options and files are right, before a device is asked for anything.
 struct CheckedModel {
-  ModelConfig config;
+  ModelPlan plan;
   step::Limits limits;
   std::unique_ptr<WeightSource> weights;
   Fault fault;
@@ -94,15 +94,17 @@ struct CheckedModel {
 
 absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   CheckedModel model;
-  ASSIGN_OR_RETURN(model.config, LoadModelConfig(options.model_dir));
-  RETURN_IF_ERROR(CheckSplit(model.config, options.tensor_parallel_size));
-  ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, model.config));
+  const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
+  ASSIGN_OR_RETURN(const ModelConfig config, files->Config());
+  model.plan = MakePlan(config);
+  RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
+  ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, config));
   ASSIGN_OR_RETURN(model.fault, ParseFault(options.fault));
   if (model.fault.rank >= options.tensor_parallel_size) {
     return absl::InvalidArgumentError(absl::StrCat("the fault's rank ", model.fault.rank,
                                                    " is none of ", options.tensor_parallel_size));
   }
-  ASSIGN_OR_RETURN(model.weights, OpenWeights(options, model.config));
+  ASSIGN_OR_RETURN(model.weights, OpenWeights(options, *files, model.plan));
   return model;
 }
 
@@ -114,19 +116,19 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
   const std::int64_t head_dim = device.only_head_dim;
-  if (head_dim != 0 && model.config.head_dim != head_dim) {
+  if (head_dim != 0 && model.plan.config.head_dim != head_dim) {
     return absl::InvalidArgumentError(absl::StrCat("config.json: head_dim is ",
-                                                   model.config.head_dim, "; supported on ",
+                                                   model.plan.config.head_dim, "; supported on ",
                                                    device.name, ": ", head_dim));
   }
-  const RankShape shape = ShapeOfRank(model.config, 0, options.tensor_parallel_size);
-  devices.communicators =
-      parallel::OpenCommunicators(devices.backends,
-                                  {.max_tokens = model.limits.max_num_batched_tokens,
-                                   .hidden = model.config.hidden_size,
-                                   .max_rows = model.limits.max_num_seqs,
-                                   .vocab = shape.vocab * options.tensor_parallel_size},
-                                  &error);
+  const RankShape shape = ShapeOfRank(model.plan, 0, options.tensor_parallel_size);
+  devices.communicators = parallel::OpenCommunicators(
+      devices.backends,
+      {.max_tokens = model.limits.max_num_batched_tokens,
+       .hidden = model.plan.config.hidden_size,
+       .max_rows = model.limits.max_num_seqs,
+       .vocab = shape.of(Division::kVocabulary).size() * options.tensor_parallel_size},
+      &error);
   if (devices.communicators.empty()) return absl::InvalidArgumentError(error);
   return devices;
 }
@@ -134,7 +136,7 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedModel model,
                                                     const ModelOptions& options) {
   const std::unique_ptr<WeightSource> source = std::move(model.weights);
-  ThreadedRunner::Parts parts = {.config = std::move(model.config),
+  ThreadedRunner::Parts parts = {.plan = std::move(model.plan),
                                  .info = {},
                                  .limits = model.limits,
                                  .devices = {},
@@ -146,13 +148,13 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedMode
     return absl::InvalidArgumentError("the fault device_error needs a GPU");
   }
   ASSIGN_OR_RETURN(parts.limits.num_blocks,
-                   ChooseBlocks(parts.config, parts.limits,
+                   ChooseBlocks(parts.plan, parts.limits,
                                 {.device_bytes = device.FreeMemory(),
                                  .utilization = options.gpu_memory_utilization,
                                  .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
                                  .ranks = options.tensor_parallel_size,
-                                 .dtype = device.capabilities().activation}));
-  parts.info = Describe(parts.config, parts.limits, *source, device.capabilities().name,
+                                 .device = device.capabilities()}));
+  parts.info = Describe(parts.plan, parts.limits, *source, device.capabilities().name,
                         options.tensor_parallel_size);
   parts.devices = std::move(devices);
   return std::make_unique<ThreadedRunner>(std::move(parts), *source);

@@ -1,0 +1,31 @@
+#include "worker/kernels/devices.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace thinkwire::worker::kernels {
+namespace {
+
+TEST(OpenDevices, OpensOneBackendARank) {
+  std::string error;
+  for (const char* device : {"auto", "cpu"}) {
+    const auto backends = OpenDevices({.device = device, .ranks = 3, .cpu_threads = 4}, &error);
+    ASSERT_EQ(backends.size(), 3U);
+    EXPECT_EQ(error, "");
+    EXPECT_NE(backends[0]->capabilities().name.find("2 threads"), std::string::npos);
+    EXPECT_NE(backends[2]->capabilities().name.find("1 thread"), std::string::npos);
+  }
+}
+
+TEST(OpenDevices, SaysWhyThereIsNone) {
+  for (const DeviceConfig& config :
+       {DeviceConfig{.device = "cuda"}, DeviceConfig{.device = "tpu"}, DeviceConfig{.ranks = 0}}) {
+    std::string error;
+    EXPECT_TRUE(OpenDevices(config, &error).empty());
+    EXPECT_NE(error, "");
+  }
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,243 @@
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <random>
+#include <tuple>
+
+#include "tests/worker/kernels/draw_problem.h"
+#include "tests/worker/kernels/op_testing.h"
+
+// Draw draws the same ids and logprobs as the twin, bit for bit: from logits of many kinds, with
+// every combination of parameters, for few rows and many, whatever the vocabulary's size. Logprobs
+// reports the same of the same logits, AdjustLogits adjusts them alike.
+namespace thinkwire::worker::kernels {
+namespace {
+
+struct Drawn {
+  std::vector<std::int32_t> ids;
+  std::vector<float> logprobs;
+  std::vector<std::int32_t> not_finite;
+  std::vector<std::int32_t> last_drawn;
+};
+
+// Outputs hold what no draw writes until one does.
+Drawn Draw(Backend& backend, const DrawProblem& p) {
+  const auto rows = static_cast<std::size_t>(p.rows);
+  const DeviceArray<float> logits(backend, p.logits);
+  const DeviceInts slots(backend, p.slots);
+  const DeviceInts positions(backend, p.positions);
+  const DeviceInts input_ids(backend, p.input_ids);
+  const DeviceArray<step::Phase> phases(backend, p.phases);
+  const DeviceArray<step::SamplingParams> sampling(backend, p.sampling);
+  const DeviceInts ids(backend, std::vector<std::int32_t>(rows, -7));
+  const DeviceArray<float> logprobs(backend, std::vector<float>(rows, 7));
+  const DeviceInts not_finite(backend, std::vector<std::int32_t>(rows, -7));
+  const DeviceInts last(backend, std::vector<std::int32_t>(p.sampling.size(), -7));
+  const DrawView view = {.num_rows = p.rows,
+                         .slots = slots.data(),
+                         .positions = positions.data(),
+                         .input_ids = input_ids.data(),
+                         .phases = phases.data(),
+                         .slot_sampling = sampling.data(),
+                         .vocab_size = p.vocab_size};
+  backend.Draw(MakeTensor(logits.data(), DType::kF32, p.rows, p.width), view,
+               MakeTensor(ids.data(), DType::kI32, p.rows),
+               MakeTensor(logprobs.data(), DType::kF32, p.rows),
+               MakeTensor(not_finite.data(), DType::kI32, p.rows),
+               MakeTensor(last.data(), DType::kI32, p.rows + 2));
+  return {ids.Read(), logprobs.Read(), not_finite.Read(), last.Read()};
+}
+
+// What Logprobs gives of the problem at every row's greatest, or some other, id.
+struct Reported {
+  std::vector<float> logprobs;
+  std::vector<std::int32_t> ids;
+  std::vector<float> alternatives;
+};
+
+Reported Report(Backend& backend, const DrawProblem& p) {
+  const auto rows = static_cast<std::size_t>(p.rows);
+  const std::size_t most = rows * static_cast<std::size_t>(step::kMaxAlternatives);
+  std::vector<std::int32_t> asked;
+  std::vector<std::int32_t> counts;
+  for (std::int32_t l = 0; l < p.rows; ++l) {
+    asked.push_back(p.positions[static_cast<std::size_t>(l)] % p.vocab_size);
+    counts.push_back(std::min(p.vocab_size, l % 4 == 3 ? l % 8 : step::kMaxAlternatives));
+  }
+  const DeviceArray<float> logits(backend, p.logits);
+  const DeviceInts slots(backend, p.slots);
+  const DeviceInts ids(backend, asked);
+  const DeviceInts num_alternatives(backend, counts);
+  const DeviceArray<float> logprobs(backend, std::vector<float>(rows, 7));
+  const DeviceInts alternative_ids(backend, std::vector<std::int32_t>(most, -7));
+  const DeviceArray<float> alternatives(backend, std::vector<float>(most, 7));
+  backend.Logprobs(MakeTensor(logits.data(), DType::kF32, p.rows, p.width),
+                   {.slots = slots.data(),
+                    .ids = ids.data(),
+                    .num_alternatives = num_alternatives.data(),
+                    .num_rows = p.rows,
+                    .vocab_size = p.vocab_size,
+                    .logprobs = logprobs.data(),
+                    .alternative_ids = alternative_ids.data(),
+                    .alternative_logprobs = alternatives.data()});
+  return {logprobs.Read(), alternative_ids.Read(), alternatives.Read()};
+}
+
+// What AdjustLogits gives of the problem for slots with random biases, penalties and counts, and
+// the counts after a draw of each row.
+struct AdjustedLogits {
+  std::vector<float> logits;
+  std::vector<std::int32_t> counts;
+};
+
+AdjustedLogits AdjustAndCount(Backend& backend, DrawProblem p) {
+  std::mt19937 random(77);
+  const auto num_slots = static_cast<std::int32_t>(p.sampling.size());
+  const auto uniform = [&] { return std::uniform_real_distribution<float>(0, 1)(random); };
+  const auto id = [&] { return static_cast<std::int32_t>(random() % 1000) % p.vocab_size; };
+  std::vector<step::LogitBias> biases(p.sampling.size() * 2 * step::kMaxLogitBiases, {-1, NAN});
+  std::vector<CountsBegin> begins;
+  std::vector<std::int32_t> counted;
+  for (std::int32_t slot = 0; slot < num_slots; ++slot) {
+    step::SamplingParams& sampling = p.sampling[static_cast<std::size_t>(slot)];
+    for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
+      if (random() % 3 != 0) sampling.phases[phase].repetition_penalty = 0.5F + uniform();
+      if (random() % 3 == 0) sampling.phases[phase].presence_penalty = uniform();
+      if (random() % 3 == 0) sampling.phases[phase].frequency_penalty = -uniform();
+      const std::int32_t step = 1 + p.vocab_size / step::kMaxLogitBiases;
+      std::int32_t& size = sampling.phases[phase].num_biases;
+      const auto list =
+          static_cast<std::size_t>((2 * slot + static_cast<int>(phase)) * step::kMaxLogitBiases);
+      for (std::int32_t i = 0; random() % 4 != 0 && i < p.vocab_size; i += step) {
+        biases[list + static_cast<std::size_t>(size++)] = {i, 200 * uniform() - 100};
+      }
+    }
+    const auto num_prompt = static_cast<std::int32_t>(random() % 300);
+    const auto num_drawn = static_cast<std::int32_t>(random() % 3000);
+    begins.push_back({.slot = slot,
+                      .first = static_cast<std::int32_t>(counted.size()),
+                      .num_prompt = num_prompt,
+                      .num_drawn = num_drawn,
+                      .phase = static_cast<step::Phase>(random() % 2)});
+    for (std::int32_t i = 0; i < num_prompt + num_drawn; ++i) counted.push_back(id());
+  }
+  std::vector<std::int32_t> draws;
+  for (std::int32_t l = 0; l < p.rows; ++l) draws.push_back(id());
+  const DeviceArray<float> logits(backend, p.logits);
+  const DeviceInts slots(backend, p.slots);
+  const DeviceInts input_ids(backend, p.input_ids);
+  const DeviceArray<step::Phase> phases(backend, p.phases);
+  const DeviceArray<step::SamplingParams> sampling(backend, p.sampling);
+  const DeviceArray<step::LogitBias> bias_lists(backend, biases);
+  const DeviceArray<CountsBegin> on_begins(backend, begins);
+  const DeviceInts counted_ids(backend, counted);
+  const DeviceInts drawn(backend, draws);
+  const auto columns = static_cast<std::size_t>(p.vocab_size);
+  const DeviceInts count_words(backend, std::vector<std::int32_t>(p.sampling.size() * columns, -7));
+  const DeviceArray<float> adjusted(
+      backend, std::vector<float>(static_cast<std::size_t>(p.rows) * columns, 7));
+  const DrawView view = {.num_rows = p.rows,
+                         .slots = slots.data(),
+                         .positions = nullptr,
+                         .input_ids = input_ids.data(),
+                         .phases = phases.data(),
+                         .slot_sampling = sampling.data(),
+                         .vocab_size = p.vocab_size};
+  const Tensor counts = MakeTensor(count_words.data(), DType::kI32, num_slots, p.vocab_size);
+  backend.BeginCounts(on_begins.data(), num_slots, counted_ids.data(), counts);
+  const Tensor ids = MakeTensor(drawn.data(), DType::kI32, p.rows);
+  backend.CountDraws(view, ids, counts);
+  backend.AdjustLogits(MakeTensor(logits.data(), DType::kF32, p.rows, p.width), view,
+                       {.biases = bias_lists.data(), .counts = counts},
+                       MakeTensor(adjusted.data(), DType::kF32, p.rows, p.vocab_size));
+  return {adjusted.Read(), count_words.Read()};
+}
+
+// A device and a kind of logits.
+class DrawTwinTest : public testing::TestWithParam<std::tuple<TestedDevice, LogitsKind>> {
+ protected:
+  void SetUp() override {
+    std::string why_none;
+    device_ = Open(tested(), &why_none);
+    if (device_ == nullptr) GTEST_SKIP() << why_none;
+    twin_ = tested().twin();
+  }
+
+  const TestedDevice& tested() const { return std::get<0>(GetParam()); }
+  const LogitsKind& kind() const { return std::get<1>(GetParam()); }
+  // Fewer where the device is its own twin.
+  std::int32_t Rows(std::int32_t rows) const { return tested().is_own_twin ? rows / 16 + 1 : rows; }
+
+  void ExpectEqual(const DrawProblem& p) {
+    const Drawn want = Draw(*twin_, p);
+    const Drawn got = Draw(*device_, p);
+    EXPECT_EQ(got.ids, want.ids);
+    EXPECT_TRUE(SameBits(got.logprobs, want.logprobs));
+    EXPECT_EQ(got.not_finite, want.not_finite);
+    EXPECT_EQ(got.last_drawn, want.last_drawn);
+    const Reported want_reported = Report(*twin_, p);
+    const Reported got_reported = Report(*device_, p);
+    EXPECT_EQ(got_reported.ids, want_reported.ids);
+    EXPECT_TRUE(SameBits(got_reported.logprobs, want_reported.logprobs));
+    EXPECT_TRUE(SameBits(got_reported.alternatives, want_reported.alternatives));
+  }
+
+  std::unique_ptr<Backend> device_;
+  std::unique_ptr<Backend> twin_;
+};
+
+TEST_P(DrawTwinTest, DrawsWhatItsTwinDrawsForManyRows) {
+  for (const std::int32_t vocab_size : {1, 5, 127, 1000, 32000}) {
+    SCOPED_TRACE(vocab_size);
+    ExpectEqual(MakeDrawProblem(kind(), Rows(128), vocab_size, vocab_size + 3, 1));
+  }
+}
+
+TEST_P(DrawTwinTest, DrawsWhatItsTwinDrawsForFewRows) {
+  for (const std::int32_t vocab_size : {1, 5, 127, 1000, 32000, 151936}) {
+    for (std::size_t first = 0; first < NumCombinations(vocab_size);
+         first += tested().is_own_twin ? 51 : 17) {
+      SCOPED_TRACE(testing::Message() << vocab_size << " columns, combination " << first);
+      ExpectEqual(MakeDrawProblem(kind(), 1, vocab_size, vocab_size, 2, first));
+    }
+    ExpectEqual(MakeDrawProblem(kind(), 3, vocab_size, vocab_size + 1, 3, 60));
+  }
+}
+
+TEST_P(DrawTwinTest, DrawsWhatItsTwinDrawsFromLargeVocabularies) {
+  ExpectEqual(MakeDrawProblem(kind(), Rows(128), 151936, 151936, 4));
+  ExpectEqual(MakeDrawProblem(kind(), Rows(64), 151643, 152064, 5, 60));
+}
+
+TEST_P(DrawTwinTest, DrawsFromMoreColumnsThanFitInACluster) {
+  ExpectEqual(MakeDrawProblem(kind(), Rows(9), 500000, 500000, 6, 48));
+}
+
+TEST_P(DrawTwinTest, AdjustsAndCountsAsItsTwinDoes) {
+  for (const std::int32_t vocab_size : {1, 5, 2048, 2049, 32000}) {
+    SCOPED_TRACE(vocab_size);
+    const DrawProblem p = MakeDrawProblem(kind(), 40, vocab_size, vocab_size + 3, 8);
+    const AdjustedLogits want = AdjustAndCount(*twin_, p);
+    const AdjustedLogits got = AdjustAndCount(*device_, p);
+    EXPECT_EQ(got.counts, want.counts);
+    // NaNs keep no payload on every device, so not finite is compared as such.
+    for (std::size_t i = 0; i < want.logits.size(); ++i) {
+      if (std::isnan(want.logits[i])) {
+        ASSERT_TRUE(std::isnan(got.logits[i])) << i;
+      } else {
+        ASSERT_TRUE(SameBits({got.logits[i]}, {want.logits[i]})) << i;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, DrawTwinTest,
+                         testing::Combine(testing::ValuesIn(TestedDevices()),
+                                          testing::ValuesIn(LogitsKinds().begin(),
+                                                            LogitsKinds().end())),
+                         [](const auto& info) {
+                           return std::get<0>(info.param).name + "_" + std::get<1>(info.param).name;
+                         });
+
+}  // namespace
+}  // namespace thinkwire::worker::kernels

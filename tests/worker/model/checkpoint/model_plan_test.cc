@@ -1,0 +1,70 @@
+#include "worker/model/checkpoint/model_plan.h"
+
+#include <gtest/gtest.h>
+
+namespace thinkwire::worker::model {
+namespace {
+
+TEST(RequiredTensorsTest, CountsOfTheDistills) {
+  ModelConfig qwen;
+  qwen.qkv_bias = true;
+  qwen.num_layers = 28;
+  EXPECT_EQ(RequiredTensors(MakePlan(qwen)).size(), 339U);
+  ModelConfig llama;
+  llama.num_layers = 80;
+  EXPECT_EQ(RequiredTensors(MakePlan(llama)).size(), 723U);
+}
+
+TEST(RequiredTensorsTest, AddUpToTheParameters) {
+  ModelConfig config;
+  config.hidden_size = 64;
+  config.num_layers = 3;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 32;
+  config.intermediate_size = 96;
+  config.vocab_size = 50;
+  for (const bool bias : {false, true}) {
+    for (const bool tied : {false, true}) {
+      config.qkv_bias = bias;
+      config.tie_word_embeddings = tied;
+      const ModelPlan plan = MakePlan(config);
+      std::int64_t total = 0;
+      for (const TensorSpec& spec : RequiredTensors(plan)) total += spec.rows * spec.cols;
+      EXPECT_EQ(total, CountParameters(plan));
+    }
+  }
+}
+
+TEST(ModelPlanTest, ATiedHeadIsTheEmbeddingSplitByRows) {
+  ModelConfig config;
+  config.vocab_size = 50;
+  config.hidden_size = 8;
+  config.tie_word_embeddings = true;
+  const ModelPlan plan = MakePlan(config);
+  EXPECT_EQ(plan.head.matrices.front().spec.name, plan.embedding.spec.name);
+  EXPECT_EQ(plan.head.matrices.front().division, Division::kVocabulary);
+  EXPECT_EQ(plan.embedding.division, Division::kWhole);
+  EXPECT_TRUE(IsSurplus(plan, "lm_head.weight"));
+  config.tie_word_embeddings = false;
+  EXPECT_FALSE(IsSurplus(MakePlan(config), "lm_head.weight"));
+  EXPECT_TRUE(IsSurplus(MakePlan(config), "model.layers.0.self_attn.rotary_emb.inv_freq"));
+}
+
+TEST(ModelPlanTest, AttentionAloneKeepsPlanes) {
+  ModelConfig config;
+  config.num_layers = 2;
+  config.num_kv_heads = 2;
+  config.head_dim = 16;
+  for (const LayerPlan& layer : MakePlan(config).layers) {
+    ASSERT_EQ(layer.size(), 2U);
+    EXPECT_EQ(layer[0].kind, PartKind::kGroupedQuery);
+    ASSERT_EQ(layer[0].kv_planes.size(), 2U);
+    EXPECT_EQ(layer[0].kv_planes[0].division, Division::kKvHeads);
+    EXPECT_EQ(layer[0].kv_planes[0].width, 16);
+    EXPECT_TRUE(layer[1].kv_planes.empty());
+  }
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::model

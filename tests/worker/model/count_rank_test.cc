@@ -1,0 +1,65 @@
+#include "worker/model/count_rank.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+#include "tests/fakes/async_backend.h"
+#include "tests/worker/model/model_files.h"
+#include "worker/model/checkpoint/random_weights.h"
+#include "worker/model/layers/rope.h"
+#include "worker/model/rank.h"
+#include "worker/model/step/result_queue.h"
+#include "worker/parallel/solo_communicator.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+// A CPU device that adds up what is allocated on it, weights apart.
+class AddingBackend final : public kernels::AsyncBackend {
+ public:
+  AddingBackend() : AsyncBackend(1, false) {}
+
+  std::int64_t bytes() const { return bytes_; }
+
+  kernels::Buffer Allocate(std::size_t bytes) override {
+    bytes_ += static_cast<std::int64_t>(bytes);
+    return AsyncBackend::Allocate(bytes);
+  }
+  kernels::Buffer AllocateHost(std::size_t bytes) override {
+    bytes_ += static_cast<std::int64_t>(bytes);
+    return AsyncBackend::AllocateHost(bytes);
+  }
+
+ private:
+  std::int64_t bytes_ = 0;
+};
+
+// A model whose matrices fill the CPU's panels on one rank and on two, without biases, which the
+// CPU keeps elsewhere.
+TEST(CountRankTest, CountsWhatARankTakes) {
+  auto config = LoadModelConfig(ModelDir("llama"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  config->intermediate_size = 128;
+  const ModelPlan plan = MakePlan(*config);
+  step::Limits limits = {.max_num_seqs = 4,
+                         .max_num_batched_tokens = 64,
+                         .max_model_len = 128,
+                         .block_tokens = 16,
+                         .max_in_flight = 2};
+  limits.vocab_size = static_cast<std::int32_t>(config->vocab_size);
+  for (const std::int32_t ranks : {1, 2}) {
+    const RankShape shape = ShapeOfRank(plan, 0, ranks);
+    AddingBackend backend;
+    parallel::SoloCommunicator communicator(backend);
+    const Rank rank(plan, shape, limits, RandomWeights(0),
+                    RopeTable(plan.config, limits.max_model_len), backend, communicator);
+    const ResultQueue results(limits, backend);
+    const RankMemory counted = CountRank(plan, shape, limits, backend.capabilities());
+    EXPECT_EQ(counted.weights, rank.model().bytes());
+    EXPECT_EQ(counted.workspace, backend.bytes());
+  }
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::model

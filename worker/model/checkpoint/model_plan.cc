@@ -1,0 +1,148 @@
+#include "worker/model/checkpoint/model_plan.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+using kernels::LinearLayout;
+
+constexpr char kHeadName[] = "lm_head.weight";
+
+PlannedTensor Vector(std::string name, std::int64_t size, Division division = Division::kWhole) {
+  return {.spec = {std::move(name), size, 1, true}, .division = division};
+}
+
+PlannedTensor Rows(std::string name, std::int64_t rows, std::int64_t cols, Division division) {
+  return {.spec = {std::move(name), rows, cols, false}, .division = division};
+}
+
+PlannedTensor Columns(std::string name, std::int64_t rows, std::int64_t cols, Division division) {
+  return {
+      .spec = {std::move(name), rows, cols, false}, .division = division, .axis = Axis::kColumns};
+}
+
+std::array<Divided, kNumDivisions> DividedOf(const ModelConfig& config) {
+  std::array<Divided, kNumDivisions> divided;
+  const auto of = [&divided](Division division) -> Divided& {
+    return divided[static_cast<std::size_t>(division)];
+  };
+  of(Division::kQueryHeads) = {DivisionRule::kEvenly, config.num_heads, config.head_dim,
+                               absl::StrCat(config.num_heads, " attention heads")};
+  of(Division::kKvHeads) = {DivisionRule::kCopied, config.num_kv_heads, config.head_dim,
+                            absl::StrCat(config.num_kv_heads, " key-value heads")};
+  of(Division::kFfn) = {DivisionRule::kEvenly, config.intermediate_size, 1,
+                        absl::StrCat("intermediate_size ", config.intermediate_size)};
+  of(Division::kVocabulary) = {DivisionRule::kPadded, config.vocab_size, 1};
+  return divided;
+}
+
+// Queries, keys and values stacked.
+PlannedWeight QkvWeight(const ModelConfig& config, const std::string& layer) {
+  struct Projection {
+    const char* name;
+    std::int64_t rows;
+    Division division;
+  };
+  const std::array<Projection, 3> projections = {
+      {{"self_attn.q_proj", config.q_size(), Division::kQueryHeads},
+       {"self_attn.k_proj", config.kv_size(), Division::kKvHeads},
+       {"self_attn.v_proj", config.kv_size(), Division::kKvHeads}}};
+  PlannedWeight weight = {.layout = LinearLayout::kQkv, .matrices = {}};
+  for (const auto& [name, rows, division] : projections) {
+    weight.matrices.push_back(
+        Rows(absl::StrCat(layer, name, ".weight"), rows, config.hidden_size, division));
+    if (config.qkv_bias) {
+      weight.biases.push_back(Vector(absl::StrCat(layer, name, ".bias"), rows, division));
+    }
+  }
+  return weight;
+}
+
+PartPlan GroupedQueryPart(const ModelConfig& config, const std::string& layer) {
+  const std::int64_t e = config.hidden_size;
+  const PlannedPlane plane = {Division::kKvHeads, config.head_dim};
+  return {.kind = PartKind::kGroupedQuery,
+          .norm = Vector(layer + "input_layernorm.weight", e),
+          .weights = {QkvWeight(config, layer),
+                      {.matrices = {Columns(layer + "self_attn.o_proj.weight", e, config.q_size(),
+                                            Division::kQueryHeads)}}},
+          .kv_planes = {plane, plane}};
+}
+
+PartPlan DenseFfnPart(const ModelConfig& config, const std::string& layer) {
+  const std::int64_t e = config.hidden_size;
+  const std::int64_t f = config.intermediate_size;
+  return {
+      .kind = PartKind::kDenseFfn,
+      .norm = Vector(layer + "post_attention_layernorm.weight", e),
+      .weights = {{.layout = LinearLayout::kGateUp,
+                   .matrices = {Rows(layer + "mlp.gate_proj.weight", f, e, Division::kFfn),
+                                Rows(layer + "mlp.up_proj.weight", f, e, Division::kFfn)}},
+                  {.matrices = {Columns(layer + "mlp.down_proj.weight", e, f, Division::kFfn)}}}};
+}
+
+template <class Visit>
+void ForEachTensor(const ModelPlan& plan, const Visit& visit) {
+  const auto visit_all = [&visit](const std::vector<PlannedTensor>& tensors) {
+    for (const PlannedTensor& tensor : tensors) visit(tensor.spec);
+  };
+  visit(plan.embedding.spec);
+  for (const LayerPlan& layer : plan.layers) {
+    for (const PartPlan& part : layer) {
+      visit(part.norm.spec);
+      for (const PlannedWeight& weight : part.weights) {
+        visit_all(weight.matrices);
+        visit_all(weight.biases);
+      }
+    }
+  }
+  visit(plan.final_norm.spec);
+  if (!plan.config.tie_word_embeddings) visit_all(plan.head.matrices);
+}
+
+}  // namespace
+
+ModelPlan MakePlan(const ModelConfig& config) {
+  const std::int64_t e = config.hidden_size;
+  const std::int64_t v = config.vocab_size;
+  const char* head = config.tie_word_embeddings ? kEmbeddingName : kHeadName;
+  ModelPlan plan = {.config = config,
+                    .divided = DividedOf(config),
+                    .embedding = Rows(kEmbeddingName, v, e, Division::kWhole),
+                    .layers = {},
+                    .final_norm = Vector("model.norm.weight", e),
+                    .head = {.matrices = {Rows(head, v, e, Division::kVocabulary)}}};
+  for (std::int64_t i = 0; i < config.num_layers; ++i) {
+    const std::string layer = absl::StrCat("model.layers.", i, ".");
+    plan.layers.push_back({GroupedQueryPart(config, layer), DenseFfnPart(config, layer)});
+  }
+  return plan;
+}
+
+// The order is part of a checkpoint's identity.
+std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan) {
+  std::vector<TensorSpec> specs;
+  ForEachTensor(plan, [&specs](const TensorSpec& spec) { specs.push_back(spec); });
+  return specs;
+}
+
+kernels::Encoding EncodingOf(const ModelPlan& plan) {
+  return plan.layers.front().front().weights.front().matrices.front().spec.encoding;
+}
+
+bool IsSurplus(const ModelPlan& plan, absl::string_view tensor) {
+  return absl::EndsWith(tensor, ".rotary_emb.inv_freq") ||
+         (plan.config.tie_word_embeddings && tensor == kHeadName);
+}
+
+std::int64_t CountParameters(const ModelPlan& plan) {
+  std::int64_t count = 0;
+  ForEachTensor(plan, [&count](const TensorSpec& spec) { count += spec.rows * spec.cols; });
+  return count;
+}
+
+}  // namespace thinkwire::worker::model

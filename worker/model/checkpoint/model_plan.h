@@ -1,0 +1,100 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "worker/kernels/weights.h"
+#include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/weight_source.h"
+
+// The model's shape, said once. Which tensors a checkpoint must hold, what is loaded and how it is
+// divided among ranks, how many parameters there are, what a token leaves in the KV cache and how
+// much memory all that takes: each is a loop over the plan.
+namespace thinkwire::worker::model {
+
+// What the ranks of a group divide among themselves.
+enum class Division : std::uint8_t { kWhole, kQueryHeads, kKvHeads, kFfn, kVocabulary };
+inline constexpr std::size_t kNumDivisions = 5;
+
+enum class DivisionRule : std::uint8_t {
+  kWhole,   // every rank has all of it
+  kEvenly,  // every rank has as many units, and none has another's
+  kCopied,  // evenly while there are enough; else each rank has one, and some have the same
+  kPadded,  // as kEvenly; where it does not come out even, the last ranks own units past the end
+};
+
+// How many units there are to divide, each of `unit` rows or columns of the tensors. Where an
+// encoding has groups of columns that share a scale, a unit is whole groups.
+struct Divided {
+  DivisionRule rule = DivisionRule::kWhole;
+  std::int64_t count = 1;
+  std::int64_t unit = 1;
+  std::string description = {};  // for messages: "28 attention heads"
+};
+
+enum class Axis : std::uint8_t { kRows, kColumns };
+
+// A tensor of the checkpoint, and which of its rows or columns a rank takes.
+struct PlannedTensor {
+  TensorSpec spec;
+  Division division = Division::kWhole;
+  Axis axis = Axis::kRows;
+};
+
+// Tensors that become one weight on the device: matrices stacked by rows, and biases as they are.
+struct PlannedWeight {
+  kernels::LinearLayout layout = kernels::LinearLayout::kPlain;
+  std::vector<PlannedTensor> matrices;
+  std::vector<PlannedTensor> biases = {};  // none, or one a matrix
+};
+
+// What a part keeps of each token in the KV cache: `width` elements for each unit of a rank's
+// share.
+struct PlannedPlane {
+  Division division = Division::kWhole;
+  std::int64_t width = 0;
+};
+
+enum class PartKind : std::uint8_t { kGroupedQuery, kDenseFfn };
+
+// One part of a layer: x += part(norm(x)).
+struct PartPlan {
+  PartKind kind = PartKind::kDenseFfn;
+  PlannedTensor norm;
+  std::vector<PlannedWeight> weights;        // in the order that the part's class names
+  std::vector<PlannedPlane> kv_planes = {};  // at most one part of a layer has any
+};
+
+using LayerPlan = std::vector<PartPlan>;  // in the order in which they run
+
+struct ModelPlan {
+  ModelConfig config;
+  std::array<Divided, kNumDivisions> divided;  // by Division
+  PlannedTensor embedding;
+  std::vector<LayerPlan> layers;
+  PlannedTensor final_norm;
+  PlannedWeight head;
+
+  const Divided& of(Division division) const { return divided[static_cast<std::size_t>(division)]; }
+};
+
+// The plan of a Hugging Face Qwen2 or Llama checkpoint.
+ModelPlan MakePlan(const ModelConfig& config);
+
+// Every tensor of the model, once.
+std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan);
+
+// How the device keeps the layers' matrices, which all are of one encoding. REQUIRES: a layer.
+kernels::Encoding EncodingOf(const ModelPlan& plan);
+
+// Whether some writers leave this tensor in a file though it says nothing new: the rotary
+// frequencies, and the head where it is the embedding.
+bool IsSurplus(const ModelPlan& plan, absl::string_view tensor);
+
+// Trainable numbers of the model.
+std::int64_t CountParameters(const ModelPlan& plan);
+
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "worker/kernels/backend.h"
+
+namespace thinkwire::worker::model {
+
+// A device that gives no memory but adds up what it is asked for. What is built on it is built as
+// on the real one, so that nothing is forgotten and nothing counted twice. Its buffers and weights
+// have sizes and nothing else; it computes nothing (Checked).
+// Not counted: what the real device adds to a matrix to fill up its own layout, the scratch memory
+// of its attention, and what its libraries take.
+// Threads: one.
+class CountingBackend final : public kernels::Backend {
+ public:
+  // Answers for a device of these capabilities.
+  explicit CountingBackend(kernels::Capabilities capabilities)
+      : capabilities_(std::move(capabilities)) {}
+
+  // Device memory asked for so far, with what a Reserve takes.
+  std::int64_t device_bytes() const { return device_bytes_; }
+  // Of AllocateHost.
+  std::int64_t host_bytes() const { return host_bytes_; }
+
+  const kernels::Capabilities& capabilities() const override { return capabilities_; }
+  kernels::Buffer Allocate(std::size_t bytes) override;
+  kernels::Buffer AllocateHost(std::size_t bytes) override;
+  std::int64_t FreeMemory() const override { return 0; }
+  void CopyToDevice(void*, const void*, std::size_t) override {}
+  void CopyToHost(void*, const void*, std::size_t) override;
+  void CopyOnDevice(void*, const void*, std::size_t) override;
+  void Synchronize() override {}
+  std::unique_ptr<kernels::Fence> MakeFence() override;
+  std::unique_ptr<kernels::Stamp> MakeStamp() override;
+  std::unique_ptr<kernels::Replay> Record(std::function<void()> ops) override;
+  void Reserve(const kernels::StepExtent& extent) override;
+  std::unique_ptr<kernels::LinearWeight> MakeLinear(std::span<const kernels::WeightSlice> parts,
+                                                    std::span<const kernels::WeightSlice> bias,
+                                                    kernels::LinearLayout layout) override;
+  kernels::Buffer MakeTable(const kernels::WeightSlice& slice) override;
+
+  void Scatter(const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&) override;
+  void GatherInputIds(const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&,
+                      const kernels::Tensor&) override;
+  void Embed(const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&) override;
+  void GatherRows(const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&) override;
+  void RmsNorm(const kernels::Tensor&, const kernels::Tensor&, float,
+               const kernels::Tensor&) override;
+  void AddRmsNorm(const kernels::ResidualNorm&) override;
+  void QkvRopeWriteKv(const kernels::Tensor&, const kernels::LinearWeight&, const kernels::Tensor&,
+                      const kernels::BatchView&, const kernels::KvLayer&,
+                      const kernels::Tensor&) override;
+  void PagedAttention(const kernels::Tensor&, const kernels::BatchView&, const kernels::KvLayer&,
+                      float, const kernels::Tensor&) override;
+  void Linear(const kernels::Tensor&, const kernels::LinearWeight&,
+              const kernels::Tensor&) override;
+  void GateUpSwiGlu(const kernels::Tensor&, const kernels::LinearWeight&,
+                    const kernels::Tensor&) override;
+  void LmHead(const kernels::Tensor&, const kernels::LinearWeight&,
+              const kernels::Tensor&) override;
+  void AdjustLogits(const kernels::Tensor&, const kernels::DrawView&, const kernels::AdjustView&,
+                    const kernels::Tensor&) override;
+  void BeginCounts(const kernels::CountsBegin*, std::int32_t, const std::int32_t*,
+                   const kernels::Tensor&) override;
+  void CountDraws(const kernels::DrawView&, const kernels::Tensor&,
+                  const kernels::Tensor&) override;
+  void Draw(const kernels::Tensor&, const kernels::DrawView&, const kernels::Tensor&,
+            const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&) override;
+  void Logprobs(const kernels::Tensor&, const kernels::LogprobsView&) override;
+
+ private:
+  const kernels::Capabilities capabilities_;
+  std::int64_t device_bytes_ = 0;
+  std::int64_t host_bytes_ = 0;
+};
+
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,61 @@
+#include "worker/model/layers/load_weight.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace thinkwire::worker::model {
+namespace {
+
+using kernels::WeightSlice;
+
+// Slices of a stack of tensors, with the host memory that they may point into.
+struct Stack {
+  std::vector<HostSlice> held;
+  std::vector<WeightSlice> slices;
+};
+
+// How many rows the rank's share goes past the tensor's end.
+std::int64_t RowsPastTheEnd(const PlannedTensor& tensor, std::int64_t rows,
+                            const RankShape& shape) {
+  const bool is_share = tensor.division != Division::kWhole && tensor.axis == Axis::kRows;
+  return is_share ? shape.of(tensor.division).size() - rows : 0;
+}
+
+Stack SliceAll(const std::vector<PlannedTensor>& tensors, const LoadPlace& place) {
+  Stack stack;
+  for (const PlannedTensor& tensor : tensors) {
+    const Region region = RegionOf(tensor, place.shape);
+    if (region.rows > 0) {
+      stack.held.push_back(place.source.Slice(tensor.spec, region));
+      stack.slices.push_back(stack.held.back().slice);
+    }
+    const std::int64_t padding = RowsPastTheEnd(tensor, region.rows, place.shape);
+    if (padding == 0) continue;
+    HostSlice zeros;
+    zeros.owned.resize(static_cast<std::size_t>(padding * region.cols) *
+                       kernels::SizeOf(kernels::Encoding::kBf16));
+    stack.slices.push_back({.data = zeros.owned.data(),
+                            .encoding = kernels::Encoding::kBf16,
+                            .rows = padding,
+                            .cols = region.cols,
+                            .row_stride = region.cols});
+    stack.held.push_back(std::move(zeros));
+  }
+  return stack;
+}
+
+}  // namespace
+
+std::unique_ptr<kernels::LinearWeight> LoadLinear(const PlannedWeight& weight,
+                                                  const LoadPlace& place) {
+  const Stack matrices = SliceAll(weight.matrices, place);
+  const Stack biases = SliceAll(weight.biases, place);
+  return place.backend.MakeLinear(matrices.slices, biases.slices, weight.layout);
+}
+
+kernels::Buffer LoadTable(const PlannedTensor& tensor, const LoadPlace& place) {
+  return place.backend.MakeTable(
+      place.source.Slice(tensor.spec, {0, tensor.spec.rows, 0, tensor.spec.cols}).slice);
+}
+
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+
+#include "worker/kernels/backend.h"
+#include "worker/model/checkpoint/model_plan.h"
+#include "worker/model/checkpoint/weight_source.h"
+#include "worker/model/layers/rank_shape.h"
+
+namespace thinkwire::worker::model {
+
+// What a rank loads its weights by and from. All of it must outlive the loading.
+struct LoadPlace {
+  const RankShape& shape;
+  const WeightSource& source;
+  kernels::Backend& backend;
+};
+
+// The rank's share of a weight, on its device. Rows of the share that lie past a matrix's end are
+// zeros.
+std::unique_ptr<kernels::LinearWeight> LoadLinear(const PlannedWeight& weight,
+                                                  const LoadPlace& place);
+
+// A norm's weight or an embedding table, whole and in bf16.
+kernels::Buffer LoadTable(const PlannedTensor& tensor, const LoadPlace& place);
+
+}  // namespace thinkwire::worker::model

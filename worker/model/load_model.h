@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "worker/model/devices.h"
+#include "worker/model/model_runner.h"
+
+namespace thinkwire::worker::model {
+
+struct ModelOptions {
+  std::filesystem::path model_dir;        // config.json, and weights unless random
+  bool random_weights = false;            // seeded noise in the config's shapes
+  std::uint64_t seed = 0;                 // of the random weights
+  std::string device = "auto";            // "auto", "cpu" or "cuda"
+  std::int32_t tensor_parallel_size = 1;  // ranks
+  std::int32_t cpu_threads = 0;           // over all ranks; 0: one a core
+  std::int32_t max_model_len = 0;         // tokens a sequence; 0: the config's limit
+  std::int32_t max_num_seqs = 16;         // slots
+  std::int32_t max_num_batched_tokens = 512;
+  std::int64_t kv_cache_memory_bytes = 0;  // 0: chosen from what the machine or its GPUs have
+  // Share of a GPU's memory that is free at the start which weights, workspace and KV may take.
+  double gpu_memory_utilization = 0.9;
+  std::int32_t block_tokens = 16;  // tokens a KV block, a multiple of 16
+  std::int32_t max_in_flight = 2;  // D
+  bool stamp_steps = false;        // for ModelRunner::TakeStepGaps
+  // Ids that the tokenizer defines, [1, vocab_size]; 0: vocab_size. Rows of the head from here on
+  // are padding and are never drawn.
+  std::int32_t num_token_ids = 0;
+  std::string fault;  // ParseFault's text: how to fail on purpose; empty: not
+};
+
+// Checks and loads the checkpoint and starts the rank threads.
+// Fails: one sentence that names the file, the key or tensor, and the limit.
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options);
+
+// LoadModel on devices that are open. REQUIRES: tensor_parallel_size of each.
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       Devices devices);
+
+}  // namespace thinkwire::worker::model

@@ -25,6 +25,7 @@
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/load_model.h"
+#include "worker/parallel/local_step_channel.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
 #include "worker/serve/service.h"
@@ -114,7 +115,11 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config) {
   ASSIGN_OR_RETURN(
       out.chat_template,
       text::ChatTemplate::Create(*out.tokenizer, text::DetectTemplateKind(*out.tokenizer)));
-  ASSIGN_OR_RETURN(out.runner, model::LoadModel(MakeModelOptions(config, *out.tokenizer)));
+  const model::ModelOptions options = MakeModelOptions(config, *out.tokenizer);
+  // All ranks are threads of this process.
+  auto plans = std::make_unique<parallel::LocalStepChannel<step::Plan>>(
+      options.tensor_parallel_size, options.max_in_flight);
+  ASSIGN_OR_RETURN(out.runner, model::LoadModel(options, std::move(plans)));
   const step::Limits& limits = out.runner->limits();
   if (out.tokenizer->num_ids() > limits.vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json defines ",
@@ -124,7 +129,6 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config) {
   out.served = {.name = ModelName(config),
                 .fingerprint = out.runner->info().fingerprint,
                 .limits = limits,
-                .end_of_sequence_ids = EndOfSequenceIds(out.runner->info(), *out.tokenizer),
                 .max_queue = config.max_queue};
   return out;
 }
@@ -156,10 +160,11 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
   serve::WorkerMetrics worker_metrics(metrics.registry());
   worker_metrics.SetLimits(config.max_queue, model.served.limits.max_num_seqs);
   serve::TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue), clock);
-  engine::Engine engine({.max_queue = config.max_queue,
-                         .end_of_sequence_ids = model.served.end_of_sequence_ids,
-                         .enable_prefix_caching = config.enable_prefix_caching},
-                        *model.runner, clock);
+  engine::Engine engine(
+      {.max_queue = config.max_queue,
+       .end_of_sequence_ids = EndOfSequenceIds(model.runner->info(), *model.tokenizer),
+       .enable_prefix_caching = config.enable_prefix_caching},
+      *model.runner, clock);
   serve::StatusBoard board(engine, model.served, worker_metrics, clock);
   const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
   serve::WorkerService service({.pool = pool,

@@ -17,6 +17,7 @@
 #include "tests/bench/model_costs.h"
 #include "tests/bench/runner_probe.h"
 #include "tests/bench/statistics.h"
+#include "tests/worker/model/local_plans.h"
 #include "worker/engine/engine.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/model_config.h"
@@ -116,7 +117,8 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
     model.kv_cache_memory_bytes =
         extent.kv_tokens * KvBytesPerToken(loaded.config, options.tensor_parallel_size, 4);
   }
-  ASSIGN_OR_RETURN(loaded.runner, worker::model::LoadModel(model));
+  ASSIGN_OR_RETURN(loaded.runner,
+                   worker::model::LoadModel(model, worker::model::LocalPlans(model)));
   return loaded;
 }
 

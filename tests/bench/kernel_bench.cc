@@ -43,7 +43,7 @@ class Weights {
     }
     for (int i = 0; i < kLayers; ++i) {
       Layer layer;
-      layer.qkv = Make(backend, kQkvRows, kHidden, LinearLayout::kQkv);
+      layer.qkv = Make(backend, kQkvRows, kHidden);
       layer.out = Make(backend, kHidden, kHidden);
       const std::vector<WeightSlice> gate_up(2, Slice(kFfn, kHidden));
       layer.gate_up = backend.MakeLinear(gate_up, {}, LinearLayout::kGateUp);
@@ -70,10 +70,9 @@ class Weights {
             .cols = cols,
             .row_stride = cols};
   }
-  std::unique_ptr<LinearWeight> Make(CpuBackend& backend, std::int64_t rows, std::int64_t cols,
-                                     LinearLayout layout = LinearLayout::kPlain) {
+  std::unique_ptr<LinearWeight> Make(CpuBackend& backend, std::int64_t rows, std::int64_t cols) {
     const std::vector<WeightSlice> parts = {Slice(rows, cols)};
-    return backend.MakeLinear(parts, {}, layout);
+    return backend.MakeLinear(parts, {}, LinearLayout::kPlain);
   }
 
   std::vector<std::uint16_t> noise_ = std::vector<std::uint16_t>(kVocab * kHidden);

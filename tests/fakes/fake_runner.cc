@@ -1,5 +1,6 @@
 #include "tests/fakes/fake_runner.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "common/check.h"
@@ -152,7 +153,9 @@ void FakeRunner::CheckShape(const step::Plan& plan) const {
     CHECK(slots.insert(row.slot).second, "a slot is once in a plan");
     CHECK(row.count >= 1 && row.first_position >= 0, "a row has inputs");
     CHECK(row.first_position + row.count <= limits_.max_model_len - 1, "beyond the context");
-    CHECK(!row.logprob || row.draws == 1, "a log probability of nothing drawn");
+    CHECK(row.draws >= 0 && row.draws <= row.count, "a draw follows an input");
+    CHECK(row.draws <= 1 || !row.adjusted, "what counts depends on the draws before");
+    CHECK(!row.logprob || row.draws > 0, "a log probability of nothing drawn");
     CHECK(row.alternatives >= 0 && row.alternatives <= (row.logprob ? step::kMaxAlternatives : 0),
           "alternatives go with a log probability");
     inputs += row.count;
@@ -182,15 +185,8 @@ step::Result FakeRunner::Compute(const step::Plan& plan) {
     texts.push_back(ReadCells(row.slot, 0, row.first_position));
   std::map<std::int32_t, std::int32_t> writer;
   for (const step::Row& row : plan.rows) {
-    Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
-    if (restarted.contains(row.slot)) {
-      CHECK(row.first_position % limits_.block_tokens == 0, "full blocks are taken over");
-      slot.next_position = row.first_position;
-    }
-    CHECK(slot.has_params, "a slot without sampling parameters");
-    CHECK(row.first_position == slot.next_position, "positions are consecutive");
+    PlaceRow(row, restarted.contains(row.slot));
     WriteRow(plan, row, writer);
-    slot.next_position += row.count;
   }
   step::Result result;
   result.step = plan.step;
@@ -203,6 +199,18 @@ step::Result FakeRunner::Compute(const step::Plan& plan) {
     DrawRow(row, texts[i], result);
   }
   return result;
+}
+
+void FakeRunner::PlaceRow(const step::Row& row, bool restarted) {
+  Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
+  const bool whole_blocks = row.first_position % limits_.block_tokens == 0;
+  if (restarted && !may_go_back_) CHECK(whole_blocks, "full blocks are taken over");
+  if (restarted && whole_blocks) slot.next_position = row.first_position;
+  CHECK(slot.has_params, "a slot without sampling parameters");
+  CHECK(row.first_position == slot.next_position ||
+            (may_go_back_ && row.first_position < slot.next_position),
+        "positions are consecutive");
+  slot.next_position = row.first_position + row.count;
 }
 
 void FakeRunner::ApplyChanges(const step::Plan& plan, std::set<std::int32_t>& restarted) {
@@ -222,7 +230,7 @@ void FakeRunner::ApplyChanges(const step::Plan& plan, std::set<std::int32_t>& re
     slot.params = change.params;
     slot.has_params = true;
     auto bias = plan.biases.begin() + change.first_bias;
-    for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
+    for (const step::Phase phase : step::kPhases) {
       const auto end = bias + change.params.phases[phase].num_biases;
       slot.biases[phase].assign(bias, end);
       bias = end;
@@ -285,30 +293,46 @@ std::vector<std::int32_t> FakeRunner::ReadCells(std::int32_t slot, std::int32_t 
   return ids;
 }
 
-void FakeRunner::DrawRow(const step::Row& row, std::span<const std::int32_t> ids,
-                         step::Result& result) {
+FakeModel::Draw FakeRunner::DrawAfter(const step::Row& row, std::span<const std::int32_t> ids,
+                                      step::Phase phase) {
   Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
-  const std::int32_t think_end_id = slot.params.think_end_id;
-  const bool ends_thinking = think_end_id >= 0 && ids.back() == think_end_id;
-  const step::Phase phase = ends_thinking ? step::Phase::kAnswer : row.phase;
   CHECK(row.adjusted == slot.params.adjusts(), "a row says whether its logits are adjusted");
   if (phase != slot.counted_phase) slot.counted.drawn.clear();
   slot.counted_phase = phase;
-  const FakeModel::Draw draw =
-      model_.Next(ids, slot.params, slot.biases[phase], phase, slot.counted);
+  FakeModel::Draw draw = model_.Next(ids, slot.params, slot.biases[phase], phase, slot.counted);
   if (slot.params.counts()) ++slot.counted.drawn[draw.id];
   slot.last_id = draw.id;
   slot.last_id_position = static_cast<std::int32_t>(ids.size());
+  return draw;
+}
+
+void FakeRunner::DrawRow(const step::Row& row, std::span<const std::int32_t> ids,
+                         step::Result& result) {
+  const std::int32_t think_end_id = slots_[static_cast<std::size_t>(row.slot)].params.think_end_id;
+  step::Phase phase = row.phase;
+  bool stands = true;
+  std::vector<FakeModel::Draw> draws;
+  for (std::size_t known = ids.size() - static_cast<std::size_t>(row.draws) + 1;
+       known <= ids.size(); ++known) {
+    if (think_end_id >= 0 && ids[known - 1] == think_end_id) phase = step::Phase::kAnswer;
+    const FakeModel::Draw draw = DrawAfter(row, ids.first(known), phase);
+    if (stands) draws.push_back(draw);
+    stands = stands && known < ids.size() && ids[known] == draw.id;
+  }
+  const auto withheld = static_cast<std::size_t>(withheld_());
+  draws.resize(draws.size() - std::min(draws.size(), withheld));
   result.rows.push_back(
       {.slot = row.slot,
        .first_id = static_cast<std::int32_t>(result.ids.size()),
-       .num_ids = 1,
-       .not_finite = draw.not_finite,
+       .num_ids = static_cast<std::int32_t>(draws.size()),
+       .not_finite = !draws.empty() && draws.back().not_finite,
        .first_alternative = static_cast<std::int32_t>(result.alternatives.size())});
-  result.ids.push_back(draw.id);
-  result.logprobs.push_back(row.logprob ? draw.logprob : 0);
-  result.alternatives.insert(result.alternatives.end(), draw.alternatives.begin(),
-                             draw.alternatives.begin() + row.alternatives);
+  for (const FakeModel::Draw& draw : draws) {
+    result.ids.push_back(draw.id);
+    result.logprobs.push_back(row.logprob ? draw.logprob : 0);
+    result.alternatives.insert(result.alternatives.end(), draw.alternatives.begin(),
+                               draw.alternatives.begin() + row.alternatives);
+  }
 }
 
 }  // namespace thinkwire::worker::engine

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <span>
@@ -59,7 +60,8 @@ class FakeModel {
 // A small honest Runner. It keeps the input ids in a KV store that is addressed by block and
 // offset, and draws from the ids that it reads back through the block tables: a wrong table, a
 // block freed too early, a wrong position or a neighbour's tokens of the same step change the text.
-// CHECKs that every plan is legal.
+// CHECKs that every plan is legal. A row that draws several times gives the draws that stand: up to
+// the first one that is not the input which follows it.
 // Threads: Submit and Collect one thread; the gate and the counts any.
 class FakeRunner final : public step::Runner {
  public:
@@ -72,6 +74,13 @@ class FakeRunner final : public step::Runner {
   void Submit(step::Plan plan) override;
   step::Result Collect() override;
   std::vector<step::RankBeat> beats() const override;  // two ranks, both at the last step given
+
+  // Rows may begin before the slot's next position from now on, as those of sequences that went
+  // back do. Otherwise that is a fault of the plan's.
+  void AllowGoingBack() { may_go_back_ = true; }
+  // Each row that draws keeps so many of its last ids to itself from now on, as far as it has them.
+  // Called where plans are computed.
+  void Withhold(std::function<std::int32_t()> withheld) { withheld_ = std::move(withheld); }
 
   // While the gate is closed Collect waits, but for `steps` more steps let through.
   void CloseGate();
@@ -105,6 +114,9 @@ class FakeRunner final : public step::Runner {
                 std::map<std::int32_t, std::int32_t>& writer);
   std::vector<std::int32_t> ReadCells(std::int32_t slot, std::int32_t first, std::int32_t end);
   void BeginCounts(const step::Plan& plan, const step::SamplingChange& change, Slot& slot) const;
+  void PlaceRow(const step::Row& row, bool restarted);
+  FakeModel::Draw DrawAfter(const step::Row& row, std::span<const std::int32_t> ids,
+                            step::Phase phase);
   void DrawRow(const step::Row& row, std::span<const std::int32_t> ids, step::Result& result);
 
   const step::Limits limits_;
@@ -117,6 +129,8 @@ class FakeRunner final : public step::Runner {
   std::deque<step::Plan> plans_in_flight_;
   std::deque<step::Result> results_in_flight_;
   std::uint64_t last_step_ = 0;
+  bool may_go_back_ = false;
+  std::function<std::int32_t()> withheld_ = [] { return 0; };
 
   mutable Mutex mu_;
   CondVar changed_;

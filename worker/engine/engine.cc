@@ -22,7 +22,7 @@ class Engine::Loop {
   Loop(const EngineConfig& config, step::Runner& runner, const Clock& clock);
 
   absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<TokenStream> stream);
-  void Cancel(RequestHandle handle);
+  void End(RequestHandle handle, EndReason reason);
   void Wake();
   EngineStatus status() const;
   EnginePulse pulse() const;
@@ -35,12 +35,16 @@ class Engine::Loop {
     std::int32_t max_tokens = 0;
     std::shared_ptr<TokenStream> stream;
   };
+  struct Departure {
+    RequestHandle handle = 0;
+    EndReason reason = EndReason::kCancelled;
+  };
   struct Inbox {
     std::vector<Arrival> arrivals;
-    std::vector<RequestHandle> cancels;
+    std::vector<Departure> departures;
     bool wake = false;
     bool stop = false;
-    bool empty() const { return arrivals.empty() && cancels.empty() && !wake && !stop; }
+    bool empty() const { return arrivals.empty() && departures.empty() && !wake && !stop; }
   };
 
   void Run();
@@ -114,10 +118,10 @@ absl::StatusOr<RequestHandle> Engine::Loop::Submit(Request request,
   return last_handle_;
 }
 
-void Engine::Loop::Cancel(RequestHandle handle) {
+void Engine::Loop::End(RequestHandle handle, EndReason reason) {
   MutexLock lock(mu_);
   if (stopped_) return;
-  inbox_.cancels.push_back(handle);
+  inbox_.departures.push_back({.handle = handle, .reason = reason});
   inbox_filled_.NotifyOne();
 }
 
@@ -175,7 +179,9 @@ bool Engine::Loop::TakeInbox() {
     scheduler_.Add(arrival.handle, std::move(arrival.request), arrival.max_tokens,
                    std::move(arrival.stream));
   }
-  for (const RequestHandle handle : inbox.cancels) scheduler_.End(handle, EndReason::kCancelled);
+  for (const Departure& departure : inbox.departures) {
+    scheduler_.End(departure.handle, departure.reason);
+  }
   return !inbox.stop;
 }
 
@@ -241,7 +247,9 @@ absl::StatusOr<RequestHandle> Engine::Submit(Request request, std::shared_ptr<To
   return loop_->Submit(std::move(request), std::move(stream));
 }
 
-void Engine::Cancel(RequestHandle handle) { loop_->Cancel(handle); }
+void Engine::Finish(RequestHandle handle) { loop_->End(handle, EndReason::kFinishedByReader); }
+
+void Engine::Cancel(RequestHandle handle) { loop_->End(handle, EndReason::kCancelled); }
 
 void Engine::Wake() { loop_->Wake(); }
 

@@ -66,7 +66,11 @@ class Engine {
   // written to `stream`; after success it always gets exactly one ending.
   absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<TokenStream> stream);
 
-  // Ends the request soon with kCancelled, unless it ended before. Unknown handles are ignored.
+  // Ends the request soon with kFinishedByReader, unless it ended before: the reader has found the
+  // end of its text, as a stop string does. Unknown handles are ignored.
+  void Finish(RequestHandle handle);
+
+  // Likewise with kCancelled: nobody wants the text any more.
   void Cancel(RequestHandle handle);
 
   // The reader took tokens from a full stream: look at paused sequences again.

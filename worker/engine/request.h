@@ -7,7 +7,6 @@
 
 #include "common/clock.h"
 #include "worker/step/limits.h"
-#include "worker/step/result.h"
 #include "worker/step/sampling.h"
 
 namespace thinkwire::worker::engine {
@@ -39,29 +38,22 @@ struct Request {
 
 // Why an output ended.
 enum class EndReason : std::uint8_t {
-  kEndOfSequence,    // the model drew an end-of-sequence id
-  kStopId,           // the model drew one of Request::stop_ids that is no end-of-sequence id
-  kLength,           // max_tokens, or the context is full
-  kCancelled,        // Engine::Cancel
-  kDeadline,         // Request::deadline passed
-  kDeadlineTooSoon,  // before its prompt could be computed, at the best pace seen lately
-  kSlowReader,       // the stream stayed full longer than EngineConfig::slow_reader_timeout
-  kNotFinite,        // the model gave NaN or infinity
-  kShutdown,         // Engine::Stop while it ran
-};
-
-// One drawn token.
-struct Token {
-  std::int32_t id = 0;
-  float logprob = 0;  // 0 unless Request::logprobs
-  step::Phase phase = step::Phase::kReasoning;
-  std::vector<step::Alternative> alternatives = {};  // most probable first, ties lowest id first
+  kEndOfSequence,     // the model drew an end-of-sequence id
+  kStopId,            // the model drew one of Request::stop_ids that is no end-of-sequence id
+  kLength,            // max_tokens, or the context is full
+  kFinishedByReader,  // Engine::Finish
+  kCancelled,         // Engine::Cancel
+  kDeadline,          // Request::deadline passed
+  kDeadlineTooSoon,   // before its prompt could be computed, at the best pace seen lately
+  kSlowReader,        // the stream stayed full longer than EngineConfig::slow_reader_timeout
+  kNotFinite,         // the model gave NaN or infinity
+  kShutdown,          // Engine::Stop while it ran
 };
 
 // The last thing a stream says.
 struct Ending {
   EndReason reason = EndReason::kEndOfSequence;
-  std::int32_t generated_tokens = 0;  // drawn and given to the stream
+  std::int32_t generated_tokens = 0;  // given to the stream
   std::int32_t preemptions = 0;       // times the sequence lost its blocks and was recomputed
 };
 

@@ -13,7 +13,8 @@ Scheduler::Scheduler(SchedulerConfig config, const step::Limits& limits)
       limits_(limits),
       pool_(limits.num_blocks),
       cache_(pool_, limits.block_tokens),
-      pace_(limits.max_in_flight) {
+      pace_(limits.max_in_flight),
+      admission_(limits_, config_.enable_prefix_caching, pool_, cache_, pace_) {
   CHECK(limits_.max_num_seqs >= 1 && limits_.max_num_batched_tokens >= 1 &&
             limits_.max_model_len >= 2 && limits_.block_tokens >= 1,
         "the runner's limits allow something to run");
@@ -36,12 +37,17 @@ void Scheduler::Add(RequestHandle handle, Request request, std::int32_t max_toke
   CHECK(added, "handles are never reused");
 }
 
-void Scheduler::End(RequestHandle handle, EndReason reason) {
+Sequence* Scheduler::Find(RequestHandle handle) {
   const auto found = sequences_.find(handle);
-  if (found == sequences_.end() || found->second->state == SequenceState::kEnded) return;
-  Sequence& sequence = *found->second;
-  Finish(sequence, reason);
-  RetireIfIdle(sequence);
+  if (found == sequences_.end() || found->second->state() == SequenceState::kEnded) return nullptr;
+  return found->second.get();
+}
+
+void Scheduler::End(RequestHandle handle, EndReason reason) {
+  Sequence* const sequence = Find(handle);
+  if (sequence == nullptr) return;
+  Finish(*sequence, reason);
+  RetireIfIdle(*sequence);
 }
 
 void Scheduler::EndAll(EndReason reason) {
@@ -51,6 +57,30 @@ void Scheduler::EndAll(EndReason reason) {
   for (const RequestHandle handle : handles) End(handle, reason);
 }
 
+void Scheduler::Force(RequestHandle handle, std::span<const std::int32_t> ids, TokenOrigin origin) {
+  Sequence* const sequence = Find(handle);
+  if (sequence == nullptr) return;
+  for (const std::int32_t id : ids) {
+    if (Give(*sequence, sequence->Force(id, origin))) break;
+  }
+  RetireIfIdle(*sequence);
+}
+
+void Scheduler::Propose(RequestHandle handle, std::vector<std::int32_t> ids) {
+  Sequence* const sequence = Find(handle);
+  if (sequence != nullptr && sequence->draws_in_flight() == 0) sequence->Propose(std::move(ids));
+}
+
+void Scheduler::Rewind(RequestHandle handle, std::int32_t committed) {
+  if (Sequence* const sequence = Find(handle)) GoBack(*sequence, committed);
+}
+
+void Scheduler::GoBack(Sequence& sequence, std::int32_t committed) {
+  for (BlockHandle& block : sequence.Rewind(committed, limits_.block_tokens)) {
+    GiveUp(std::move(block));
+  }
+}
+
 void Scheduler::Expire(Clock::TimePoint now) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     End(deadlines_.begin()->second, EndReason::kDeadline);
@@ -58,10 +88,7 @@ void Scheduler::Expire(Clock::TimePoint now) {
   // Backwards, as ending one removes it.
   for (std::size_t i = running_.size(); i-- > 0;) {
     Sequence& sequence = *running_[i];
-    if (!sequence.full_at || now - *sequence.full_at < config_.slow_reader_timeout) continue;
-    if (sequence.stream->room() > 0) {
-      sequence.full_at.reset();
-    } else {
+    if (sequence.IsHeldUp(config_.slow_reader_timeout, now)) {
       End(sequence.handle(), EndReason::kSlowReader);
     }
   }
@@ -74,7 +101,8 @@ std::optional<Clock::TimePoint> Scheduler::NextExpiry() const {
   };
   if (!deadlines_.empty()) consider(deadlines_.begin()->first);
   for (const Sequence* sequence : running_) {
-    if (sequence->full_at) consider(*sequence->full_at + config_.slow_reader_timeout);
+    const auto& full_since = sequence->full_since();
+    if (full_since) consider(*full_since + config_.slow_reader_timeout);
   }
   return next;
 }
@@ -93,11 +121,12 @@ void Scheduler::Apply(const step::Result& result, Clock::TimePoint now) {
   std::size_t drawn = 0;
   for (const PlannedRow& row : step.rows) {
     Sequence& sequence = *row.sequence;
-    sequence.OnCollected(row.draws);
+    const bool counts = sequence.OnCollected(row.draws, row.epoch);
     if (row.draws > 0) {
-      CHECK(drawn < result.rows.size() && result.rows[drawn].slot == sequence.slot,
-            "each sampling row has its result");
-      Commit(sequence, result, result.rows[drawn++]);
+      CHECK(drawn < result.rows.size() && result.rows[drawn].slot == sequence.slot(),
+            "each row that draws has its result");
+      if (counts) CommitRow(row, result, result.rows[drawn]);
+      ++drawn;
     }
     CacheBlocks(sequence);
     RetireIfIdle(sequence);
@@ -105,21 +134,35 @@ void Scheduler::Apply(const step::Result& result, Clock::TimePoint now) {
   CHECK(drawn == result.rows.size(), "each result has its row");
 }
 
-void Scheduler::Commit(Sequence& sequence, const step::Result& result, const step::RowResult& row) {
-  if (sequence.state == SequenceState::kEnded) return;
+void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
+                          const step::RowResult& row) {
+  Sequence& sequence = *planned.sequence;
+  if (sequence.state() == SequenceState::kEnded) return;
   if (row.not_finite) {
-    sequence.not_finite = true;
+    sequence.OnNotFinite();
     return Finish(sequence, EndReason::kNotFinite);
   }
-  CHECK(row.num_ids == 1, "one token a row");
-  const auto index = static_cast<std::size_t>(row.first_id);
-  const std::int32_t id = result.ids[index];
-  const float logprob = sequence.request().logprobs ? result.logprobs[index] : 0.0F;
-  Token token = sequence.Commit(id, logprob);
-  const auto first = result.alternatives.begin() + row.first_alternative;
-  token.alternatives.assign(first, first + sequence.request().alternatives);
-  sequence.stream->Push(token);
-  if (const std::optional<EndReason> end = EndBy(sequence, token)) Finish(sequence, *end);
+  CHECK(row.num_ids >= 0 && row.num_ids <= planned.draws, "a row gives what it draws, at most");
+  const Request& request = sequence.request();
+  auto alternative = result.alternatives.begin() + row.first_alternative;
+  for (std::int32_t i = row.first_id; i < row.first_id + row.num_ids; ++i) {
+    const auto index = static_cast<std::size_t>(i);
+    Token token =
+        sequence.Commit(result.ids[index], request.logprobs ? result.logprobs[index] : 0.0F);
+    token.alternatives.assign(alternative, alternative + request.alternatives);
+    alternative += request.alternatives;
+    if (Give(sequence, std::move(token))) return;
+  }
+  // What was computed in the hope of more draws than stood was computed from the wrong ids.
+  if (row.num_ids < planned.draws) GoBack(sequence, sequence.committed());
+}
+
+bool Scheduler::Give(Sequence& sequence, Token token) {
+  const std::optional<EndReason> end = EndBy(sequence, token);
+  if (end && *end != EndReason::kLength) token.mark = TokenMark::kEndsOutput;
+  sequence.Tell(token);
+  if (end) Finish(sequence, *end);
+  return end.has_value();
 }
 
 std::optional<EndReason> Scheduler::EndBy(const Sequence& sequence, const Token& token) const {
@@ -134,19 +177,24 @@ std::optional<EndReason> Scheduler::EndBy(const Sequence& sequence, const Token&
 }
 
 void Scheduler::CacheBlocks(Sequence& sequence) {
-  if (!config_.enable_prefix_caching || sequence.not_finite) return;
-  const std::int32_t tokens = limits_.block_tokens;
-  const std::int32_t full = std::min(sequence.computed(), sequence.committed()) / tokens;
-  for (; sequence.blocks_cached < full; ++sequence.blocks_cached) {
-    const std::int32_t index = sequence.blocks_cached;
+  if (!config_.enable_prefix_caching || sequence.not_finite()) return;
+  const auto tokens = static_cast<std::size_t>(limits_.block_tokens);
+  // Ids that are being drawn are not known yet, and those that were taken back count as not
+  // computed: a full block holds the committed ids and no others.
+  const std::int32_t full =
+      std::min(sequence.computed(), sequence.committed()) / limits_.block_tokens;
+  while (sequence.blocks_cached() < full) {
+    const std::int32_t index = sequence.blocks_cached();
     const auto ids =
-        std::span(sequence.ids())
-            .subspan(static_cast<std::size_t>(index) * static_cast<std::size_t>(tokens),
-                     static_cast<std::size_t>(tokens));
+        std::span(sequence.ids()).subspan(static_cast<std::size_t>(index) * tokens, tokens);
     const std::int32_t own = sequence.block(index);
     const std::int32_t cached = cache_.Insert(sequence.request().cache_salt,
                                               index > 0 ? sequence.block(index - 1) : -1, ids, own);
-    if (cached != own) GiveUp(sequence.ReplaceBlock(index, pool_.Reference(cached)));
+    if (cached == own) {
+      sequence.MarkCached();
+    } else {
+      GiveUp(sequence.ExchangeForCached(pool_.Reference(cached)));
+    }
   }
 }
 
@@ -159,42 +207,36 @@ void Scheduler::GiveUp(BlockHandle block) {
 void Scheduler::Preempt(Sequence& sequence) {
   CHECK(running_.back() == &sequence, "the youngest is preempted");
   running_.pop_back();
-  sequence.state = SequenceState::kLeaving;
-  sequence.full_at.reset();
-  ++sequence.preemptions;
+  sequence.Leave();
   ++preemptions_;
   retiring_blocks_ += sequence.num_blocks();
   RetireIfIdle(sequence);
 }
 
 void Scheduler::Finish(Sequence& sequence, EndReason reason) {
-  if (sequence.state == SequenceState::kQueued) {
+  if (sequence.state() == SequenceState::kQueued) {
     queue_.Remove(sequence);
-  } else if (sequence.state == SequenceState::kRunning) {
+  } else if (sequence.state() == SequenceState::kRunning) {
     running_.erase(std::find(running_.begin(), running_.end(), &sequence));
     retiring_blocks_ += sequence.num_blocks();
   }
-  sequence.state = SequenceState::kEnded;
   if (sequence.request().deadline) {
     deadlines_.erase({*sequence.request().deadline, sequence.handle()});
   }
-  sequence.stream->SetEnding({.reason = reason,
-                              .generated_tokens = sequence.generated(),
-                              .preemptions = sequence.preemptions});
-  sequence.stream.reset();
+  sequence.End(reason);
 }
 
 void Scheduler::RetireIfIdle(Sequence& sequence) {
   if (sequence.steps_in_flight() > 0) return;
-  if (sequence.state != SequenceState::kLeaving && sequence.state != SequenceState::kEnded) return;
+  const bool ended = sequence.state() == SequenceState::kEnded;
+  if (sequence.state() != SequenceState::kLeaving && !ended) return;
   retiring_blocks_ -= sequence.num_blocks();
-  if (sequence.slot >= 0) free_slots_.push_back(sequence.slot);
+  if (sequence.slot() >= 0) free_slots_.push_back(sequence.slot());
   ReleaseBlocks(sequence);
-  sequence.Reset();
-  if (sequence.state == SequenceState::kEnded) {
+  if (ended) {
     sequences_.erase(sequence.handle());
   } else {
-    sequence.state = SequenceState::kQueued;
+    sequence.Requeue();
     queue_.Add(sequence);
   }
 }
@@ -205,45 +247,31 @@ void Scheduler::ReleaseBlocks(Sequence& sequence) {
     // What led to a NaN is computed anew next time, lest a fault of the moment stays for good. Who
     // else holds it goes on, and meets the NaN too if it lies here.
     const bool last_holder = pool_.references(block->block()) == 1;
-    if (sequence.not_finite && last_holder) cache_.Forget(block->block());
+    if (sequence.not_finite() && last_holder) cache_.Forget(block->block());
   }
 }
 
 void Scheduler::CheckInvariants() const {
-  for (std::size_t i = 1; i < running_.size(); ++i) {
-    CHECK(running_[i - 1]->handle() < running_[i]->handle(), "running is ordered by arrival");
-  }
-  if (!running_.empty() && !queue_.empty()) {
-    CHECK(running_.back()->handle() < queue_.front().handle(), "running is older than queued");
-  }
+  CheckOrder();
   std::vector<int> holders(static_cast<std::size_t>(limits_.max_num_seqs), 0);
   for (const std::int32_t slot : free_slots_) ++holders[static_cast<std::size_t>(slot)];
   std::vector<std::int32_t> references(static_cast<std::size_t>(pool_.total()), 0);
   std::int32_t retiring = 0;
-  std::int32_t queued = 0;
   for (const PlannedStep& step : in_flight_) {
+    retiring += static_cast<std::int32_t>(step.given_up.size());
     for (const BlockHandle& block : step.given_up) {
       ++references[static_cast<std::size_t>(block.block())];
-      ++retiring;
     }
   }
+  std::int32_t queued = 0;
   for (const auto& [handle, sequence] : sequences_) {
-    const std::int32_t held = sequence->num_blocks();
-    for (std::int32_t i = 0; i < held; ++i) {
+    CheckSequence(*sequence);
+    if (sequence->slot() >= 0) ++holders[static_cast<std::size_t>(sequence->slot())];
+    for (std::int32_t i = 0; i < sequence->num_blocks(); ++i) {
       ++references[static_cast<std::size_t>(sequence->block(i))];
     }
-    CheckCachedBlocks(*sequence);
-    if (sequence->state == SequenceState::kQueued) {
-      ++queued;
-      CHECK(sequence->slot < 0 && held == 0 && sequence->steps_in_flight() == 0,
-            "a queued sequence holds nothing");
-      continue;
-    }
-    ++holders[static_cast<std::size_t>(sequence->slot)];
-    CHECK(sequence->computed() <= held * limits_.block_tokens, "blocks cover what is computed");
-    if (sequence->state == SequenceState::kRunning) continue;
-    CHECK(sequence->steps_in_flight() > 0, "one that left waits for its steps alone");
-    retiring += held;
+    if (sequence->state() == SequenceState::kQueued) ++queued;
+    if (sequence->state() != SequenceState::kRunning) retiring += sequence->num_blocks();
   }
   CHECK(std::all_of(holders.begin(), holders.end(), [](int n) { return n == 1; }),
         "every slot is free or held once");
@@ -255,12 +283,28 @@ void Scheduler::CheckInvariants() const {
   CHECK(queued == queue_.size(), "the queue holds the queued");
 }
 
+void Scheduler::CheckOrder() const {
+  for (std::size_t i = 1; i < running_.size(); ++i) {
+    CHECK(running_[i - 1]->handle() < running_[i]->handle(), "running is ordered by arrival");
+  }
+  if (!running_.empty() && !queue_.empty()) {
+    CHECK(running_.back()->handle() < queue_.front().handle(), "running is older than queued");
+  }
+}
+
+void Scheduler::CheckSequence(const Sequence& sequence) const {
+  sequence.CheckInvariants(limits_.block_tokens);
+  CheckCachedBlocks(sequence);
+  if (sequence.state() == SequenceState::kQueued) return;
+  CHECK(sequence.slot() >= 0, "who does not wait has a slot");
+  if (sequence.state() == SequenceState::kRunning) return;
+  CHECK(sequence.steps_in_flight() > 0, "one that left waits for its steps alone");
+}
+
 void Scheduler::CheckCachedBlocks(const Sequence& sequence) const {
-  CHECK(sequence.blocks_cached * limits_.block_tokens <= sequence.computed(),
-        "what is cached is computed");
   for (std::int32_t i = 0; i < sequence.num_blocks(); ++i) {
     const std::int32_t block = sequence.block(i);
-    if (i < sequence.blocks_cached) {
+    if (i < sequence.blocks_cached()) {
       CHECK(cache_.follows(block, i > 0 ? sequence.block(i - 1) : -1),
             "cached blocks follow each other");
     } else {

@@ -5,17 +5,21 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "common/clock.h"
+#include "worker/engine/admission.h"
 #include "worker/engine/block_pool.h"
+#include "worker/engine/plan_builder.h"
 #include "worker/engine/prefill_pace.h"
 #include "worker/engine/prefix_cache.h"
 #include "worker/engine/prefix_use.h"
 #include "worker/engine/request.h"
 #include "worker/engine/sequence.h"
+#include "worker/engine/token.h"
 #include "worker/engine/waiting_queue.h"
 #include "worker/step/runner.h"
 
@@ -30,26 +34,26 @@ struct SchedulerConfig {
 // Decides who computes what in each step (continuous batching), and keeps every sequence's books.
 //
 // A step holds at most max_num_batched_tokens inputs: first one input for each decoding sequence,
-// then prompt chunks of admitted sequences, then new sequences in order of arrival, each group
-// oldest first. A sequence is admitted with the blocks of all ids it has; only decoding asks for
-// more. When none is free, the youngest sequence is preempted: it loses its blocks, goes back to
-// the front of the queue and is later recomputed from its prompt and its drawn ids. The youngest
-// itself waits instead, as someone older will end or take its blocks.
+// then chunks of admitted sequences that have more to compute (prompts, mostly), then new sequences
+// in order of arrival, each group oldest first. A sequence is admitted with the blocks of all ids
+// it has (Admission), and asks for more as it grows. When none is free, the youngest sequence is
+// preempted: it loses its blocks, goes back to the front of the queue and is later recomputed from
+// its prompt and its further ids. The youngest itself waits instead, as someone older will end or
+// take its blocks.
 //
 // Full blocks of committed ids enter the prefix cache once the step that writes their last token
 // was submitted: later plans may read them, as the runner computes in order; the same plan may not.
-// A sequence is admitted with the cached blocks that its ids begin with, but always computes its
-// last id, whose logits it needs. Where that cannot be done before its deadline, it is ended
-// instead of admitted (PrefillPace). If two computed the same block, the later one changes over to
-// the cached one and gives its own back, so that a chain of cached blocks is held as a whole.
+// If two computed the same block, the later one changes over to the cached one and gives its own
+// back, so that a chain of cached blocks is held as a whole.
 //
 // Plans may be made while earlier ones are in flight. Slots and blocks are free again when the last
-// step that names them was collected; what a sequence draws after its end is dropped.
+// step that names them was collected; what a sequence draws after its end is dropped, and so is
+// what it draws after it went elsewhere (Force, Rewind).
 //
 // Invariants (CheckInvariants): (1) running sequences are ordered by arrival, and older than the
 // queued ones; (2) every slot is free or held by one sequence; (3) a block is referenced by the
 // sequences that have it and by steps in flight that a sequence gave it up during; (4) queued
-// sequences hold neither slot nor blocks nor steps in flight; (5) Sequence's (4).
+// sequences hold neither slot nor blocks nor steps in flight; (5) Sequence's own.
 //
 // Threads: one (the engine's). Pure logic: waits for nothing, reads no clock.
 class Scheduler {
@@ -64,6 +68,22 @@ class Scheduler {
   // Ends one (unknown handles are ignored) or all.
   void End(RequestHandle handle, EndReason reason);
   void EndAll(EndReason reason);
+
+  // The output goes on with `ids`, as if they had been drawn, for the reason that `origin` says:
+  // what is being drawn is passed over. They are judged as drawn ones are, so that one of them may
+  // end the output; the rest of them is dropped then. Unknown and ended ones are ignored.
+  void Force(RequestHandle handle, std::span<const std::int32_t> ids, TokenOrigin origin);
+
+  // `ids` may turn out to be how the output goes on: where they fit, the next step draws after each
+  // of them too, and the runner says which of the draws stand. No text depends on what is proposed.
+  // Ignored while a draw is in flight, as nobody knows what they would follow then, and where
+  // logits are adjusted.
+  void Propose(RequestHandle handle, std::vector<std::int32_t> ids);
+
+  // Takes the output back to its first `committed` ids, prompt included, and lets it go on from
+  // there. The stream keeps what it was given: whoever goes back behind that must have seen to it.
+  // Unknown and ended ones are ignored. REQUIRES: the prompt stays; no more than there is.
+  void Rewind(RequestHandle handle, std::int32_t committed);
 
   // Ends those whose deadline has passed or whose reader was too slow.
   void Expire(Clock::TimePoint now);
@@ -88,16 +108,11 @@ class Scheduler {
   std::uint64_t preemptions() const { return preemptions_; }
   std::uint64_t recomputed_tokens() const { return recomputed_tokens_; }
   const BlockPool& pool() const { return pool_; }
-  const PrefixUse& prefix_use() const { return prefix_use_; }
+  const PrefixUse& prefix_use() const { return admission_.prefix_use(); }
 
   void CheckInvariants() const;  // for tests: linear in everything
 
  private:
-  // A row of a plan in flight.
-  struct PlannedRow {
-    Sequence* sequence;
-    std::int32_t draws;
-  };
   struct PlannedStep {
     std::uint64_t step = 0;
     std::vector<PlannedRow> rows;
@@ -105,36 +120,33 @@ class Scheduler {
     std::int32_t tokens = 0;            // inputs
     Clock::TimePoint planned_at;
   };
-  // A plan in the making.
-  struct Draft {
-    step::Plan plan;
-    std::vector<PlannedRow> rows;
-    std::int32_t budget = 0;   // input tokens left
+  // The making of one plan.
+  struct Round {
+    PlanBuilder builder;
     std::int32_t waiting = 0;  // sequences that sit out until a block is given back
     Clock::TimePoint now;
   };
 
-  void PlanDecodes(Draft& draft);
-  void PlanPrefills(Draft& draft);
-  void PlanPrefill(Sequence& sequence, Draft& draft);
-  void Admit(Draft& draft);
+  void PlanDecodes(Round& round);
+  void PlanPrefills(Round& round);
+  // Adds what `sequence` has left to compute, as far as the budget goes, and draws after the last
+  // of it. Nothing while the sequence must sit out.
+  void PlanRow(Sequence& sequence, Round& round);
+  void Admit(Round& round);
+  bool AnyoneLeaves() const;  // is kLeaving: its steps are in flight
   // Gives the front of the queue its slot and blocks, if enough are free, or ends it, if it cannot
   // be computed in time. Whether it left the queue.
-  bool AdmitNext(Draft& draft);
-  bool IsTooLate(const Sequence& sequence, std::size_t cached_blocks, Clock::TimePoint now) const;
-  std::vector<std::int32_t> CachedBlocks(const Sequence& sequence) const;
-  void CountPrefixUse(const Sequence& sequence);
-  bool MayDraw(Sequence& sequence, Clock::TimePoint now);
-  bool EnsureBlock(Sequence& sequence, Draft& draft);
-  void AddRow(Sequence& sequence, std::int32_t count, std::int32_t draws, Draft& draft);
-  void TellRunner(Sequence& sequence, Draft& draft);
-  // Whether the plan has room for what the runner must know before the sequence's first row. An
-  // empty plan has, for any sequence.
-  bool MayTell(const Sequence& sequence, const Draft& draft) const;
-  void TellSampling(const Sequence& sequence, Draft& draft);
+  bool AdmitNext(Round& round);
+  // Gives `sequence` blocks for the positions before `end`; false if it must wait for them.
+  bool EnsureBlocks(Sequence& sequence, std::int32_t end, Round& round);
 
-  void Commit(Sequence& sequence, const step::Result& result, const step::RowResult& row);
-  // Why the sequence is over with `token` as its last, if it is.
+  // The sequence of `handle`, unless it has ended; null if there is none.
+  Sequence* Find(RequestHandle handle);
+  void CommitRow(const PlannedRow& planned, const step::Result& result, const step::RowResult& row);
+  void GoBack(Sequence& sequence, std::int32_t committed);
+  // Gives the reader a token that was committed. Whether it was the last one.
+  bool Give(Sequence& sequence, Token token);
+  // Why the sequence is over with `token` as its last, if it is: the one judge of that.
   std::optional<EndReason> EndBy(const Sequence& sequence, const Token& token) const;
   // Puts the blocks of `sequence` that have become full into the prefix cache.
   void CacheBlocks(Sequence& sequence);
@@ -146,12 +158,16 @@ class Scheduler {
   // Frees slot and blocks of one that left, unless a step in flight names them. May destroy it.
   void RetireIfIdle(Sequence& sequence);
   void ReleaseBlocks(Sequence& sequence);
+  void CheckSequence(const Sequence& sequence) const;
   void CheckCachedBlocks(const Sequence& sequence) const;
+  void CheckOrder() const;
 
   const SchedulerConfig config_;
   const step::Limits limits_;
   BlockPool pool_;  // outlives the sequences and steps, which hold its blocks
   PrefixCache cache_;
+  PrefillPace pace_;
+  Admission admission_;
   std::unordered_map<RequestHandle, std::unique_ptr<Sequence>> sequences_;
   WaitingQueue queue_;
   std::vector<Sequence*> running_;  // kRunning, oldest first
@@ -164,8 +180,6 @@ class Scheduler {
   std::uint64_t last_step_ = 0;
   std::uint64_t preemptions_ = 0;
   std::uint64_t recomputed_tokens_ = 0;
-  PrefixUse prefix_use_;
-  PrefillPace pace_;
 };
 
 }  // namespace thinkwire::worker::engine

@@ -10,50 +10,35 @@ namespace thinkwire::worker::engine {
 namespace {
 
 Request WithNumBiases(Request request) {
-  for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
+  for (const step::Phase phase : step::kPhases) {
     request.sampling.phases[phase].num_biases =
         static_cast<std::int32_t>(request.logit_bias[phase].size());
   }
   return request;
 }
 
+PhaseMachine StartOf(const Request& request) {
+  const std::int32_t think_end_id = request.sampling.think_end_id;
+  return {StartPhase(request.start_phase, request.prompt_ids, think_end_id), think_end_id};
+}
+
+std::int32_t PromptTokens(const Request& request) {
+  return static_cast<std::int32_t>(request.prompt_ids.size());
+}
+
 }  // namespace
 
 Sequence::Sequence(RequestHandle handle, Request request, std::int32_t max_tokens,
                    std::shared_ptr<TokenStream> stream)
-    : stream(std::move(stream)),
-      handle_(handle),
+    : handle_(handle),
       request_(WithNumBiases(std::move(request))),
       max_tokens_(max_tokens),
+      stream_(std::move(stream)),
       ids_(request_.prompt_ids),
-      phase_(StartPhase(request_.start_phase, request_.prompt_ids, request_.sampling.think_end_id),
-             request_.sampling.think_end_id),
+      phase_(StartOf(request_)),
       phase_begin_(committed()) {}
 
-std::int32_t Sequence::RecomputedOf(std::int32_t count) const {
-  return std::clamp(lost_ - computed_, 0, count);
-}
-
-void Sequence::OnSubmitted(std::int32_t count, std::int32_t draws) {
-  computed_ += count;
-  ++steps_in_flight_;
-  draws_in_flight_ += draws;
-  CHECK(computed_ <= committed() + draws_in_flight_, "inputs are known or being drawn");
-}
-
-void Sequence::OnCollected(std::int32_t draws) {
-  CHECK(steps_in_flight_ > 0, "a step is collected once");
-  --steps_in_flight_;
-  draws_in_flight_ -= draws;
-}
-
-Token Sequence::Commit(std::int32_t id, float logprob) {
-  ids_.push_back(id);
-  ++generated_;
-  const step::Phase phase = phase_.Next(id);
-  if (phase != phase_.phase()) phase_begin_ = committed();
-  return Token{.id = id, .logprob = logprob, .phase = phase};
-}
+std::int32_t Sequence::generated() const { return committed() - PromptTokens(request_); }
 
 std::span<const std::int32_t> Sequence::counted_prompt() const {
   if (!request_.sampling.counts_prompt()) return {};
@@ -65,17 +50,158 @@ std::span<const std::int32_t> Sequence::counted_draws() const {
   return std::span(ids_).subspan(static_cast<std::size_t>(phase_begin_));
 }
 
-void Sequence::AddCachedBlock(BlockHandle block, std::int32_t tokens) {
-  CHECK(blocks_cached == num_blocks(), "cached blocks come first");
-  AddBlock(std::move(block));
-  ++blocks_cached;
-  computed_ += tokens;
+void Sequence::Admit(std::int32_t slot) {
+  CHECK(state_ == SequenceState::kQueued, "who waits is admitted");
+  state_ = SequenceState::kRunning;
+  slot_ = slot;
 }
 
-BlockHandle Sequence::ReplaceBlock(std::int32_t index, BlockHandle block) {
-  std::swap(blocks_[static_cast<std::size_t>(index)], block);
-  blocks_told = std::min(blocks_told, index);
-  return block;
+void Sequence::Leave() {
+  CHECK(state_ == SequenceState::kRunning, "who runs is preempted");
+  state_ = SequenceState::kLeaving;
+  full_since_.reset();
+  ++preemptions_;
+}
+
+void Sequence::Requeue() {
+  CHECK(state_ == SequenceState::kLeaving && steps_in_flight_ == 0 && blocks_.empty(),
+        "who comes back to the queue holds nothing");
+  state_ = SequenceState::kQueued;
+  slot_ = -1;
+  blocks_told_ = 0;
+  blocks_cached_ = 0;
+  sampling_told_ = false;
+  lost_ = std::max(lost_, computed_);
+  computed_ = 0;
+}
+
+void Sequence::End(EndReason reason) {
+  CHECK(state_ != SequenceState::kEnded, "an output ends once");
+  state_ = SequenceState::kEnded;
+  stream_->SetEnding(
+      {.reason = reason, .generated_tokens = generated(), .preemptions = preemptions_});
+  stream_.reset();
+}
+
+void Sequence::TellPosition(std::int32_t position) {
+  if (started_ || queue_position_ == position) return;
+  queue_position_ = position;
+  stream_->SetQueuePosition(position);
+}
+
+void Sequence::TellStarted() {
+  if (!std::exchange(started_, true)) stream_->SetStarted(computed_);
+}
+
+void Sequence::Tell(const Token& token) { stream_->Push(token); }
+
+std::int32_t Sequence::ReadyToDraw(Clock::TimePoint now) {
+  const std::int32_t left = max_tokens_ - generated() - draws_in_flight_;
+  if (draws_in_flight_ > 1 || left <= 0) return 0;
+  const auto room = static_cast<std::int32_t>(stream_->room());
+  if (room > draws_in_flight_) {
+    full_since_.reset();
+    return std::min(left, room - draws_in_flight_);
+  }
+  if (room == 0 && !full_since_) full_since_ = now;
+  return 0;
+}
+
+bool Sequence::IsHeldUp(Clock::Duration timeout, Clock::TimePoint now) {
+  if (!full_since_ || now - *full_since_ < timeout) return false;
+  if (stream_->room() > 0) full_since_.reset();
+  return full_since_.has_value();
+}
+
+std::int32_t Sequence::RecomputedOf(std::int32_t count) const {
+  return std::clamp(lost_ - computed_, 0, count);
+}
+
+void Sequence::Propose(std::vector<std::int32_t> ids) {
+  // What a penalty counts, and so the next draw, would depend on which of the draws stand.
+  if (!request_.sampling.adjusts()) proposed_ = std::move(ids);
+}
+
+void Sequence::OnSubmitted(std::int32_t count, std::int32_t draws) {
+  computed_ += count;
+  ++steps_in_flight_;
+  draws_in_flight_ += draws;
+  proposed_.clear();
+  CHECK(computed_ <= committed() + draws_in_flight_, "inputs are known or being drawn");
+}
+
+bool Sequence::OnCollected(std::int32_t draws, std::uint32_t epoch) {
+  CHECK(steps_in_flight_ > 0, "a step is collected once");
+  --steps_in_flight_;
+  if (epoch != epoch_) return false;
+  draws_in_flight_ -= draws;
+  return true;
+}
+
+Token Sequence::Commit(std::int32_t id, float logprob) {
+  Token token = Append(id);
+  token.logprob = logprob;
+  return token;
+}
+
+Token Sequence::Force(std::int32_t id, TokenOrigin origin) {
+  CHECK(state_ != SequenceState::kEnded && origin != TokenOrigin::kDrawn, "someone forces it");
+  PassOver(committed());
+  Token token = Append(id);
+  token.origin = origin;
+  return token;
+}
+
+Token Sequence::Append(std::int32_t id) {
+  ids_.push_back(id);
+  proposed_.clear();
+  const step::Phase phase = phase_.Next(id);
+  const bool closes = phase != phase_.phase();
+  if (closes) phase_begin_ = committed();
+  return Token{
+      .id = id, .phase = phase, .mark = closes ? TokenMark::kClosesReasoning : TokenMark::kText};
+}
+
+std::vector<BlockHandle> Sequence::Rewind(std::int32_t committed, std::int32_t block_tokens) {
+  CHECK(state_ != SequenceState::kEnded && committed >= PromptTokens(request_) &&
+            committed <= this->committed(),
+        "what it goes back to was there");
+  ids_.resize(static_cast<std::size_t>(committed));
+  if (committed < phase_begin_) {  // the id that closed the reasoning was taken back
+    phase_ = StartOf(request_);
+    phase_begin_ = PromptTokens(request_);
+  }
+  PassOver(committed - 1);
+  // The blocks of one that leaves are given back when it has left.
+  if (state_ != SequenceState::kRunning) return {};
+  const std::int32_t next = computed_ / block_tokens;  // the next input's block
+  std::int32_t keep = std::max(next + 1, (committed + block_tokens - 1) / block_tokens);
+  if (next < blocks_cached_) {
+    keep = next;
+    computed_ = next * block_tokens;
+  }
+  blocks_cached_ = std::min(blocks_cached_, keep);
+  blocks_told_ = std::min(blocks_told_, keep);
+  std::vector<BlockHandle> dropped;
+  for (; num_blocks() > keep; blocks_.pop_back()) dropped.push_back(std::move(blocks_.back()));
+  return dropped;
+}
+
+void Sequence::PassOver(std::int32_t limit) {
+  ++epoch_;
+  proposed_.clear();
+  draws_in_flight_ = 0;
+  computed_ = std::min(computed_, limit);
+  lost_ = std::min(lost_, limit);
+  // The runner has counted what it drew for nothing, and will not count what was forced.
+  if (request_.sampling.counts()) sampling_told_ = false;
+}
+
+void Sequence::AddCachedBlock(BlockHandle block, std::int32_t tokens) {
+  CHECK(blocks_cached_ == num_blocks(), "cached blocks come first");
+  AddBlock(std::move(block));
+  ++blocks_cached_;
+  computed_ += tokens;
 }
 
 std::optional<BlockHandle> Sequence::TakeLastBlock() {
@@ -86,14 +212,30 @@ std::optional<BlockHandle> Sequence::TakeLastBlock() {
   return block;
 }
 
-void Sequence::Reset() {
-  CHECK(blocks_.empty(), "what was computed goes with its blocks");
-  slot = -1;
-  blocks_told = 0;
-  blocks_cached = 0;
-  sampling_told = false;
-  lost_ = std::max(lost_, computed_);
-  computed_ = 0;
+BlockHandle Sequence::ExchangeForCached(BlockHandle block) {
+  std::swap(blocks_[static_cast<std::size_t>(blocks_cached_)], block);
+  blocks_told_ = std::min(blocks_told_, blocks_cached_);
+  ++blocks_cached_;
+  return block;
+}
+
+void Sequence::OnTold() {
+  blocks_told_ = num_blocks();
+  sampling_told_ = true;
+}
+
+void Sequence::CheckInvariants(std::int32_t block_tokens) const {
+  if (state_ == SequenceState::kQueued) {
+    CHECK(slot_ < 0 && blocks_.empty() && steps_in_flight_ == 0, "who waits holds nothing");
+  }
+  if (state_ != SequenceState::kRunning) return;
+  if (draws_in_flight_ == 0) {
+    CHECK(computed_ < committed(), "something is left to compute");
+  } else {
+    CHECK(computed_ == committed() + draws_in_flight_ - 1, "the next input is being drawn");
+  }
+  CHECK(computed_ <= num_blocks() * block_tokens, "blocks cover what is computed");
+  CHECK(blocks_cached_ * block_tokens <= computed_, "what is cached is computed");
 }
 
 }  // namespace thinkwire::worker::engine

@@ -10,6 +10,7 @@
 #include "worker/engine/block_pool.h"
 #include "worker/engine/phase.h"
 #include "worker/engine/request.h"
+#include "worker/engine/token.h"
 #include "worker/engine/token_stream.h"
 
 namespace thinkwire::worker::engine {
@@ -22,14 +23,18 @@ enum class SequenceState : std::uint8_t {
 };
 
 // One output's progress.
-// Committed are the ids that the host knows: prompt and drawn. Computed are the positions whose
-// inputs were handed to the runner, whether or not that step was collected. Invariants:
-// (1) computed <= committed + draws_in_flight;
-// (2) draws_in_flight > 0 only when computed == committed + draws_in_flight - 1, that is, the
-//     next input is the id that is being drawn;
+// Committed are the ids that the host knows: prompt, drawn and forced. Computed are the positions
+// whose inputs were handed to the runner, whether or not that step was collected. Where the host
+// decides otherwise than the rows in flight assume, the sequence goes on from what it has decided,
+// in a new epoch: what rows of an older epoch draw is passed over.
+//
+// Invariants of one that runs (CheckInvariants):
+// (1) without draws in flight something is left to compute: computed < committed;
+// (2) with draws in flight all ids are computed, and the next input is the last id that is being
+//     drawn: computed == committed + draws_in_flight - 1;
 // (3) the blocks cover every computed position;
 // (4) the first blocks_cached blocks are in the prefix cache, each after the one before it, and are
-//     not written to; the others are this sequence's alone.
+//     not written to: they end at or before the next input. The others are this sequence's alone.
 // Threads: the engine thread.
 class Sequence {
  public:
@@ -39,78 +44,133 @@ class Sequence {
 
   RequestHandle handle() const { return handle_; }  // ascending in order of arrival
   const Request& request() const { return request_; }
+  SequenceState state() const { return state_; }
+  std::int32_t slot() const { return slot_; }  // -1: none
   const std::vector<std::int32_t>& ids() const { return ids_; }
   std::int32_t committed() const { return static_cast<std::int32_t>(ids_.size()); }
   std::int32_t computed() const { return computed_; }
-  std::int32_t draws_in_flight() const { return draws_in_flight_; }
-  std::int32_t steps_in_flight() const { return steps_in_flight_; }
-  std::int32_t generated() const { return generated_; }
+  std::int32_t draws_in_flight() const { return draws_in_flight_; }  // of this epoch
+  std::int32_t steps_in_flight() const { return steps_in_flight_; }  // of any
+  std::uint32_t epoch() const { return epoch_; }
+  std::int32_t generated() const;                       // committed beyond the prompt
   step::Phase phase() const { return phase_.phase(); }  // of the token after the committed ones
+  std::int32_t preemptions() const { return preemptions_; }
 
-  // The committed ids that penalties count: of the prompt, if any of them does, and those drawn in
-  // phase().
+  // The committed ids that penalties count: of the prompt, if any of them does, and those drawn or
+  // forced in phase().
   std::span<const std::int32_t> counted_prompt() const;
   std::span<const std::int32_t> counted_draws() const;
 
+  // Its way through the scheduler.
+  void Admit(std::int32_t slot);  // kQueued to kRunning
+  void Leave();                   // kRunning to kLeaving
+  void Requeue();                 // kLeaving to kQueued. REQUIRES: no step in flight, no block
+  void End(EndReason reason);     // any but kEnded to kEnded: the stream gets its ending
+
+  // What the reader is told, once each: its place in the queue, until it was admitted; and that.
+  void TellPosition(std::int32_t position);
+  bool knows_position() const { return started_ || queue_position_ >= 0; }
+  void TellStarted();
+  void Tell(const Token& token);
+
   // At most one input is left to compute: what follows it can be drawn in one row of one token.
   bool decoding() const { return computed_ + 1 >= committed(); }
-
-  // The token limit leaves something to draw beyond what is in flight.
-  bool MayDraw() const { return generated_ + draws_in_flight_ < max_tokens_; }
-  bool reached_max_tokens() const { return generated_ >= max_tokens_; }
+  // How many more tokens may be drawn by now: what the token limit leaves beyond those in flight,
+  // as far as the stream has room. None while several draws are in flight, as it depends on what
+  // becomes of them which position is the next. Notes since when a full stream has held it up.
+  std::int32_t ReadyToDraw(Clock::TimePoint now);
+  bool reached_max_tokens() const { return generated() >= max_tokens_; }
+  // Since when the full stream has held it up, as far as ReadyToDraw knows.
+  const std::optional<Clock::TimePoint>& full_since() const { return full_since_; }
+  // Whether its reader took nothing for `timeout`. Forgets the past if there is room again.
+  bool IsHeldUp(Clock::Duration timeout, Clock::TimePoint now);
 
   // How many of the next `count` inputs were computed before, and lost with their blocks.
   std::int32_t RecomputedOf(std::int32_t count) const;
 
+  // Ids that may turn out to follow the committed ones: if all that is left can be computed in the
+  // next row, they are further inputs of it, each followed by a draw of its own. After that row, or
+  // when other ids are appended before, they are forgotten.
+  void Propose(std::vector<std::int32_t> ids);
+  const std::vector<std::int32_t>& proposed() const { return proposed_; }
+
   // A row of `count` inputs was handed to the runner.
   void OnSubmitted(std::int32_t count, std::int32_t draws);
-  // The oldest row in flight was collected.
-  void OnCollected(std::int32_t draws);
-  // `id` was drawn.
-  Token Commit(std::int32_t id, float logprob);
+  // The oldest row in flight was collected; it was submitted in `epoch`. Whether its draws count.
+  bool OnCollected(std::int32_t draws, std::uint32_t epoch);
+  // The logits held a NaN or infinity: what this sequence computed is worth nothing to others.
+  void OnNotFinite() { not_finite_ = true; }
+  bool not_finite() const { return not_finite_; }
 
-  void AddBlock(BlockHandle block) { blocks_.push_back(std::move(block)); }
-  // Adds a block whose `tokens` were computed before. REQUIRES: all blocks so far are such.
-  void AddCachedBlock(BlockHandle block, std::int32_t tokens);
-  // Exchanges a block for one that holds the same. Returns the old one, which steps in flight may
-  // still name.
-  BlockHandle ReplaceBlock(std::int32_t index, BlockHandle block);
+  // `id` was drawn. The token's mark says whether it closes the reasoning; whether it ends the
+  // output is not known here.
+  Token Commit(std::int32_t id, float logprob);
+  // Appends `id` as if it had been drawn; draws in flight are passed over. The next plan computes
+  // it. REQUIRES: not ended; `origin` is not kDrawn.
+  Token Force(std::int32_t id, TokenOrigin origin);
+  // Goes back to the first `committed` ids; draws in flight are passed over. What was computed from
+  // an id taken back counts as computed no more, nor does the last id that stays, as the token
+  // after it is to be drawn anew. Returns the blocks that are thereby of no use, last first: steps
+  // in flight may name them. A cached one stays right for the ids that it was cached with, but is
+  // nothing to write to: where one holds the next input, it is computed anew from its first token.
+  // REQUIRES: not ended; the prompt stays; no more than there is.
+  std::vector<BlockHandle> Rewind(std::int32_t committed, std::int32_t block_tokens);
+
+  std::int32_t num_blocks() const { return static_cast<std::int32_t>(blocks_.size()); }
   std::int32_t block(std::int32_t index) const {
     return blocks_[static_cast<std::size_t>(index)].block();
   }
-  std::int32_t num_blocks() const { return static_cast<std::int32_t>(blocks_.size()); }
-
+  void AddBlock(BlockHandle block) { blocks_.push_back(std::move(block)); }
+  // Adds a block whose `tokens` were computed before. REQUIRES: all blocks so far are such.
+  void AddCachedBlock(BlockHandle block, std::int32_t tokens);
   // Takes the last block away; nothing once there is none. REQUIRES: steps_in_flight() == 0.
   std::optional<BlockHandle> TakeLastBlock();
-  // Forgets what was computed and told. REQUIRES: no blocks are left.
-  void Reset();
 
-  // Told by the scheduler, which alone changes them.
-  SequenceState state = SequenceState::kQueued;
-  std::int32_t slot = -1;
-  std::int32_t blocks_told = 0;             // of the blocks, known to the runner
-  std::int32_t blocks_cached = 0;           // of the blocks, in the prefix cache
-  bool sampling_told = false;               // the slot's sampling parameters, likewise
-  bool started = false;                     // was admitted at least once
-  bool not_finite = false;                  // met a NaN or infinity
-  std::int32_t preemptions = 0;             // times the blocks were lost
-  std::int32_t queue_position = -1;         // last reported to the stream; -1: none yet
-  std::optional<Clock::TimePoint> full_at;  // since when the stream has had no room
-  std::shared_ptr<TokenStream> stream;      // null once ended
+  std::int32_t blocks_cached() const { return blocks_cached_; }
+  // The first block that was not cached now is: as it is, or exchanged for one that holds the same.
+  // The latter returns the old one, which steps in flight may still name.
+  void MarkCached() { ++blocks_cached_; }
+  BlockHandle ExchangeForCached(BlockHandle block);
+
+  // What the runner does not know yet: blocks from an index on, and how the slot draws.
+  std::int32_t blocks_told() const { return blocks_told_; }
+  bool sampling_told() const { return sampling_told_; }
+  void OnTold();  // it knows all there is
+
+  void CheckInvariants(std::int32_t block_tokens) const;  // for tests
 
  private:
+  Token Append(std::int32_t id);
+  // What is in flight draws for nothing, and positions from `limit` on are not computed.
+  void PassOver(std::int32_t limit);
+
   const RequestHandle handle_;
   const Request request_;
   const std::int32_t max_tokens_;
+  std::shared_ptr<TokenStream> stream_;  // null once ended
+  SequenceState state_ = SequenceState::kQueued;
+  std::int32_t slot_ = -1;
+
   std::vector<std::int32_t> ids_;
+  std::vector<std::int32_t> proposed_;
   std::int32_t computed_ = 0;
-  std::int32_t lost_ = 0;  // the most that Release made it forget
+  std::int32_t lost_ = 0;  // the most that a preemption made it forget
   std::int32_t draws_in_flight_ = 0;
   std::int32_t steps_in_flight_ = 0;
-  std::int32_t generated_ = 0;
+  std::uint32_t epoch_ = 0;
   PhaseMachine phase_;
-  std::int32_t phase_begin_;  // index of phase()'s first drawn id, if it has one yet
+  std::int32_t phase_begin_;  // index of phase()'s first id beyond the prompt, if there is one yet
+  bool not_finite_ = false;
+  std::int32_t preemptions_ = 0;
+
   std::vector<BlockHandle> blocks_;
+  std::int32_t blocks_cached_ = 0;
+  std::int32_t blocks_told_ = 0;
+  bool sampling_told_ = false;
+
+  bool started_ = false;              // was admitted at least once
+  std::int32_t queue_position_ = -1;  // last told; -1: none yet
+  std::optional<Clock::TimePoint> full_since_;
 };
 
 }  // namespace thinkwire::worker::engine

@@ -1,5 +1,6 @@
 #include "worker/engine/token_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
@@ -30,12 +31,13 @@ TokenStream::Batch TokenStream::Take() {
 
 std::size_t TokenStream::room() const {
   MutexLock lock(mu_);
-  return capacity_ - pending_.tokens.size();
+  return capacity_ - std::min(capacity_, pending_.tokens.size());
 }
 
 void TokenStream::Push(const Token& token) {
   Update([&](Batch& pending) {
-    CHECK(pending.tokens.size() < capacity_, "the stream has room");
+    CHECK(pending.tokens.size() < capacity_ || token.origin != TokenOrigin::kDrawn,
+          "the stream has room");
     pending.tokens.push_back(token);
   });
 }

@@ -8,6 +8,7 @@
 
 #include "common/mutex.h"
 #include "worker/engine/request.h"
+#include "worker/engine/token.h"
 
 namespace thinkwire::worker::engine {
 
@@ -35,7 +36,8 @@ class TokenStream {
   // Engine: how many more tokens fit. Only grows between two pushes.
   std::size_t room() const;
 
-  // Engine: REQUIRES room() >= 1 and no ending yet.
+  // Engine: REQUIRES room() >= 1, unless the token was forced, and no ending yet. Forced tokens are
+  // few, and nothing is drawn after them before there is room again.
   void Push(const Token& token);
   void SetQueuePosition(std::int32_t position);
   void SetStarted(std::int32_t cached_prompt_tokens);

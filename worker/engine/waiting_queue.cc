@@ -3,15 +3,6 @@
 #include "common/check.h"
 
 namespace thinkwire::worker::engine {
-namespace {
-
-void Tell(Sequence& sequence, std::int32_t position) {
-  if (sequence.started || sequence.queue_position == position) return;
-  sequence.queue_position = position;
-  sequence.stream->SetQueuePosition(position);
-}
-
-}  // namespace
 
 void WaitingQueue::Add(Sequence& sequence) {
   const auto [place, added] = sequences_.emplace(sequence.handle(), &sequence);
@@ -45,14 +36,14 @@ void WaitingQueue::ReportNewest() {
   std::int32_t position = size();
   for (auto it = sequences_.rbegin(); it != sequences_.rend(); ++it) {
     Sequence& sequence = *it->second;
-    if (sequence.started || sequence.queue_position >= 0) break;
-    Tell(sequence, --position);
+    if (sequence.knows_position()) break;
+    sequence.TellPosition(--position);
   }
 }
 
 void WaitingQueue::ReportAll() {
   std::int32_t position = 0;
-  for (const auto& [handle, sequence] : sequences_) Tell(*sequence, position++);
+  for (const auto& [handle, sequence] : sequences_) sequence->TellPosition(position++);
 }
 
 }  // namespace thinkwire::worker::engine

@@ -132,6 +132,7 @@ class Backend {
                            const std::int32_t* ids, const Tensor& counts) = 0;
 
   // Counts what Draw drew, ids i32 [L], for the rows whose slot and phase have a penalty.
+  // REQUIRES: each slot at most once.
   virtual void CountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts) = 0;
 
   // Draws a token for each row: Gumbel-max over the kept set (temperature, top_k, top_p, min_p in
@@ -139,7 +140,7 @@ class Backend {
   // Philox4x32-10(key = seed; counter = token id, position, output index, 0).
   // logits f32 [L, V of all ranks]; ids i32 [L]; logprobs f32 [L] (log softmax of the raw logits
   // at the drawn id); not_finite i32 [L] (1: a NaN or infinity among the logits); last_drawn
-  // i32 [Q]: gets the drawn id at the row's slot.
+  // i32 [Q]: gets the drawn id at the row's slot, of several rows of a slot the last one's.
   virtual void Draw(const Tensor& logits, const DrawView& view, const Tensor& ids,
                     const Tensor& logprobs, const Tensor& not_finite, const Tensor& last_drawn) = 0;
 

@@ -12,7 +12,7 @@ namespace thinkwire::worker::kernels {
 // How each logits row draws. All pointers are device arrays of length L unless said.
 struct DrawView {
   std::int32_t num_rows = 0;                // L
-  const std::int32_t* slots = nullptr;      // -1 padding; any other at most once
+  const std::int32_t* slots = nullptr;      // -1 padding; rows of one slot lie side by side
   const std::int32_t* positions = nullptr;  // of the token to draw
   const std::int32_t* input_ids = nullptr;  // the row's last input token
   const step::Phase* phases = nullptr;      // of the token to draw

@@ -7,13 +7,17 @@
 
 namespace thinkwire::worker::kernels {
 
-// The phase that row l draws in, by DrawView's rule. `slot` is its
-// slot's.
+// The phase that row l draws in, by DrawView's rule. `slot` is its slot's.
 HOST_DEVICE inline step::Phase PhaseOf(const DrawView& view, std::int64_t l,
                                        const step::SamplingParams& slot) {
   const bool answers =
       view.phases[l] == step::Phase::kAnswer || view.input_ids[l] == slot.think_end_id;
   return answers ? step::Phase::kAnswer : step::Phase::kReasoning;
+}
+
+// Whether row l's token is the one that its slot draws last: last_drawn keeps it.
+HOST_DEVICE inline bool IsLastOfSlot(const DrawView& view, std::int64_t l) {
+  return l + 1 == view.num_rows || view.slots[l + 1] != view.slots[l];
 }
 
 }  // namespace thinkwire::worker::kernels

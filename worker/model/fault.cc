@@ -4,11 +4,12 @@
 #include <cstddef>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
-#include "common/check.h"
+#include "worker/kernels/backend.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -17,6 +18,74 @@ namespace {
 constexpr std::int64_t kRowWidth = 4096;
 constexpr std::size_t kRowBytes = 2 * kRowWidth;
 constexpr std::int32_t kWildRow = 1 << 30;
+
+[[noreturn]] void Hang() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
+// A kernel that reads wild memory, ready to be given to a GPU.
+class WildRead {
+ public:
+  explicit WildRead(kernels::Backend& backend)
+      : backend_(backend), memory_(backend.Allocate(kRowBytes + sizeof(kWildRow))) {
+    backend_.CopyToDevice(index(), &kWildRow, sizeof(kWildRow));
+  }
+
+  void Run() {
+    const kernels::Tensor row =
+        kernels::MakeTensor(memory_.data(), kernels::DType::kBf16, 1, kRowWidth);
+    backend_.GatherRows(row, kernels::MakeTensor(index(), kernels::DType::kI32, 1), row);
+  }
+
+ private:
+  void* index() const { return static_cast<std::byte*>(memory_.data()) + kRowBytes; }
+
+  kernels::Backend& backend_;
+  kernels::Buffer memory_;  // a row, then the index of one far beyond
+};
+
+class FaultyPlanChannel final : public PlanChannel {
+ public:
+  // `wild_read` is null where the rank is but stuck.
+  FaultyPlanChannel(std::unique_ptr<PlanChannel> working, const Fault& fault,
+                    std::unique_ptr<WildRead> wild_read)
+      : working_(std::move(working)), fault_(fault), wild_read_(std::move(wild_read)) {}
+
+  void Send(std::shared_ptr<const step::Plan> plan) override { working_->Send(std::move(plan)); }
+  void Close() override { working_->Close(); }
+
+  std::shared_ptr<const step::Plan> Receive(int rank) override {
+    std::shared_ptr<const step::Plan> plan = working_->Receive(rank);
+    if (plan == nullptr || rank != fault_.rank || plan->step != fault_.step) return plan;
+    if (wild_read_ != nullptr) wild_read_->Run();
+    Hang();
+  }
+
+ private:
+  const std::unique_ptr<PlanChannel> working_;
+  const Fault fault_;
+  const std::unique_ptr<WildRead> wild_read_;
+};
+
+class FaultyRunner final : public ModelRunner {
+ public:
+  FaultyRunner(std::unique_ptr<ModelRunner> working, std::uint64_t step)
+      : working_(std::move(working)), step_(step) {}
+
+  const ModelInfo& info() const override { return working_->info(); }
+  const step::Limits& limits() const override { return working_->limits(); }
+  void Submit(step::Plan plan) override {
+    if (plan.step == step_) Hang();
+    working_->Submit(std::move(plan));
+  }
+  step::Result Collect() override { return working_->Collect(); }
+  std::vector<step::RankBeat> beats() const override { return working_->beats(); }
+  std::vector<double> TakeStepGaps() override { return working_->TakeStepGaps(); }
+
+ private:
+  const std::unique_ptr<ModelRunner> working_;
+  const std::uint64_t step_;
+};
 
 }  // namespace
 
@@ -44,31 +113,25 @@ absl::StatusOr<Fault> ParseFault(std::string_view text) {
   return fault;
 }
 
-RankFault::RankFault(const Fault& fault, int rank, kernels::Backend& backend)
-    : fault_(fault), rank_(rank), backend_(backend) {
-  if (fault_.kind != Fault::Kind::kDeviceError || fault_.rank != rank_) return;
-  CHECK(backend_.capabilities().kind == kernels::DeviceKind::kCuda,
-        "only a GPU's error is not the process's own");
-  wild_ = backend_.Allocate(kRowBytes + sizeof(kWildRow));
-  backend_.CopyToDevice(static_cast<std::byte*>(wild_.data()) + kRowBytes, &kWildRow,
-                        sizeof(kWildRow));
-}
-
-void RankFault::Meet(std::uint64_t step) {
-  const bool is_ranks =
-      fault_.kind == Fault::Kind::kStuckRank || fault_.kind == Fault::Kind::kDeviceError;
-  if (!is_ranks || fault_.step != step || fault_.rank != rank_) return;
-  if (fault_.kind == Fault::Kind::kDeviceError) {
-    const kernels::Tensor row =
-        kernels::MakeTensor(wild_.data(), kernels::DType::kBf16, 1, kRowWidth);
-    void* const index = static_cast<std::byte*>(wild_.data()) + kRowBytes;
-    backend_.GatherRows(row, kernels::MakeTensor(index, kernels::DType::kI32, 1), row);
+absl::StatusOr<std::unique_ptr<PlanChannel>> WithFault(std::unique_ptr<PlanChannel> plans,
+                                                       const Fault& fault, const Devices& devices) {
+  std::unique_ptr<WildRead> wild_read;
+  if (fault.kind == Fault::Kind::kDeviceError) {
+    kernels::Backend& backend = *devices.backends.at(static_cast<std::size_t>(fault.rank));
+    // A CPU's error is the process's own.
+    if (backend.capabilities().kind != kernels::DeviceKind::kCuda) {
+      return absl::InvalidArgumentError("the fault device_error needs a GPU");
+    }
+    wild_read = std::make_unique<WildRead>(backend);
+  } else if (fault.kind != Fault::Kind::kStuckRank) {
+    return plans;
   }
-  Hang();
+  return std::make_unique<FaultyPlanChannel>(std::move(plans), fault, std::move(wild_read));
 }
 
-void Hang() {
-  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+std::unique_ptr<ModelRunner> WithFault(std::unique_ptr<ModelRunner> runner, const Fault& fault) {
+  if (fault.kind != Fault::Kind::kStuckEngine) return runner;
+  return std::make_unique<FaultyRunner>(std::move(runner), fault.step);
 }
 
 }  // namespace thinkwire::worker::model

@@ -5,11 +5,14 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "worker/kernels/backend.h"
+#include "worker/model/devices.h"
+#include "worker/model/model_runner.h"
+#include "worker/model/plan_channel.h"
 
 namespace thinkwire::worker::model {
 
-// A failure on purpose, by which tests prove how the process ends. None unless asked for.
+// A failure on purpose, by which tests prove how the process ends. None unless asked for: what
+// works knows nothing of it, what fails is put before it (WithFault).
 struct Fault {
   enum class Kind : std::uint8_t {
     kNone,
@@ -27,23 +30,14 @@ struct Fault {
 // Fails: one sentence that says what is allowed.
 absl::StatusOr<Fault> ParseFault(std::string_view text);
 
-// What breaks one rank. Threads: the rank's.
-class RankFault {
- public:
-  // Takes what it needs while nothing else runs. REQUIRES: with kDeviceError, a GPU.
-  RankFault(const Fault& fault, int rank, kernels::Backend& backend);
+// What brings a rank its plans until the rank's fault: the step's plan is never given to it.
+// `plans` itself where the fault is none of a rank's. Takes what it needs of the device at once,
+// while nothing else runs. `devices` must outlive it. Fails: INVALID_ARGUMENT for kDeviceError
+// without a GPU.
+absl::StatusOr<std::unique_ptr<PlanChannel>> WithFault(std::unique_ptr<PlanChannel> plans,
+                                                       const Fault& fault, const Devices& devices);
 
-  // Does not return if this is the step and the rank of the fault.
-  void Meet(std::uint64_t step);
-
- private:
-  const Fault fault_;
-  const int rank_;
-  kernels::Backend& backend_;
-  kernels::Buffer wild_;  // a row, then the index of one far beyond; none without kDeviceError
-};
-
-// Never returns.
-[[noreturn]] void Hang();
+// What runs `runner` until the engine's fault; `runner` itself where the fault is none of those.
+std::unique_ptr<ModelRunner> WithFault(std::unique_ptr<ModelRunner> runner, const Fault& fault);
 
 }  // namespace thinkwire::worker::model

@@ -12,8 +12,8 @@
 #include "worker/model/checkpoint/random_weights.h"
 #include "worker/model/fault.h"
 #include "worker/model/layers/rank_shape.h"
+#include "worker/model/leader_runner.h"
 #include "worker/model/memory_budget.h"
-#include "worker/model/threaded_runner.h"
 #include "worker/parallel/communicators.h"
 
 namespace thinkwire::worker::model {
@@ -121,57 +121,57 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
                                                    model.plan.config.head_dim, "; supported on ",
                                                    device.name, ": ", head_dim));
   }
-  const RankShape shape = ShapeOfRank(model.plan, 0, options.tensor_parallel_size);
-  devices.communicators = parallel::OpenCommunicators(
-      devices.backends,
-      {.max_tokens = model.limits.max_num_batched_tokens,
-       .hidden = model.plan.config.hidden_size,
-       .max_rows = model.limits.max_num_seqs,
-       .vocab = shape.of(Division::kVocabulary).size() * options.tensor_parallel_size},
-      &error);
-  if (devices.communicators.empty()) return absl::InvalidArgumentError(error);
+  const int ranks = options.tensor_parallel_size;
+  const RankShape shape = ShapeOfRank(model.plan, 0, ranks);
+  ASSIGN_OR_RETURN(const parallel::CommunicatorId id,
+                   parallel::MakeCommunicatorId(*devices.backends.front(), ranks));
+  ASSIGN_OR_RETURN(
+      devices.communicators,
+      parallel::OpenCommunicators(id, 0, ranks, devices.backends,
+                                  {.max_tokens = model.limits.max_num_batched_tokens,
+                                   .hidden = model.plan.config.hidden_size,
+                                   .max_rows = model.limits.most_draws(),
+                                   .vocab = shape.of(Division::kVocabulary).size() * ranks}));
   return devices;
 }
 
-absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices, CheckedModel model,
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
+                                                    std::unique_ptr<PlanChannel> plans,
+                                                    CheckedModel model,
                                                     const ModelOptions& options) {
   const std::unique_ptr<WeightSource> source = std::move(model.weights);
-  ThreadedRunner::Parts parts = {.plan = std::move(model.plan),
-                                 .info = {},
-                                 .limits = model.limits,
-                                 .devices = {},
-                                 .stamp_steps = options.stamp_steps,
-                                 .fault = model.fault};
+  LeaderRunner::Parts parts;
+  parts.ranks = {
+      .plan = std::move(model.plan), .limits = model.limits, .stamp_steps = options.stamp_steps};
   kernels::Backend& device = *devices.backends.front();
-  if (model.fault.kind == Fault::Kind::kDeviceError &&
-      device.capabilities().kind != kernels::DeviceKind::kCuda) {
-    return absl::InvalidArgumentError("the fault device_error needs a GPU");
-  }
-  ASSIGN_OR_RETURN(parts.limits.num_blocks,
-                   ChooseBlocks(parts.plan, parts.limits,
+  ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
+                   ChooseBlocks(parts.ranks.plan, parts.ranks.limits,
                                 {.device_bytes = device.FreeMemory(),
                                  .utilization = options.gpu_memory_utilization,
                                  .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
                                  .ranks = options.tensor_parallel_size,
                                  .device = device.capabilities()}));
-  parts.info = Describe(parts.plan, parts.limits, *source, device.capabilities().name,
+  parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities().name,
                         options.tensor_parallel_size);
+  ASSIGN_OR_RETURN(parts.plans, WithFault(std::move(plans), model.fault, devices));
   parts.devices = std::move(devices);
-  return std::make_unique<ThreadedRunner>(std::move(parts), *source);
+  return WithFault(std::make_unique<LeaderRunner>(std::move(parts), *source), model.fault);
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options) {
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
   ASSIGN_OR_RETURN(Devices devices, Open(options, model));
-  return LoadOn(std::move(devices), std::move(model), options);
+  return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
 }
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans,
                                                        Devices devices) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
-  return LoadOn(std::move(devices), std::move(model), options);
+  return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
 }
 
 }  // namespace thinkwire::worker::model

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "worker/model/devices.h"
 #include "worker/model/model_runner.h"
+#include "worker/model/plan_channel.h"
 
 namespace thinkwire::worker::model {
 
@@ -33,12 +34,15 @@ struct ModelOptions {
   std::string fault;  // ParseFault's text: how to fail on purpose; empty: not
 };
 
-// Checks and loads the checkpoint and starts the rank threads.
+// Checks and loads the checkpoint and starts the rank threads, which take their plans from `plans`.
+// REQUIRES: a channel to tensor_parallel_size ranks.
 // Fails: one sentence that names the file, the key or tensor, and the limit.
-absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options);
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans);
 
 // LoadModel on devices that are open. REQUIRES: tensor_parallel_size of each.
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans,
                                                        Devices devices);
 
 }  // namespace thinkwire::worker::model

@@ -26,7 +26,7 @@ Rank::~Rank() { backend_.Synchronize(); }
 void Rank::WarmUp() {
   if (!backend_.capabilities().gains_by_recording) return;
   communicator_.Mute();
-  batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
+  batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs, limits_.most_draws());
   ComputeStep();
   backend_.Synchronize();
   communicator_.Unmute();
@@ -35,12 +35,12 @@ void Rank::WarmUp() {
 void Rank::RecordDecodes() {
   if (!backend_.capabilities().gains_by_recording) return;
   if (communicator_.size() > 1) {  // what it makes at first use must not be made while recording
-    batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs);
+    batch_.LoadPadding(limits_.max_num_batched_tokens, limits_.max_num_seqs, limits_.most_draws());
     ComputeStep();
     backend_.Synchronize();  // recording allocates, which must not wait for another rank's step
   }
   for (const std::int32_t bucket : DecodeBuckets(limits_.max_num_seqs)) {
-    batch_.LoadPadding(bucket, bucket);
+    batch_.LoadPadding(bucket, bucket, bucket);
     Decode& decode = decodes_[bucket];
     decode.step = backend_.Record([this] { ComputeStep(); });
     decode.to_logits = backend_.Record([this, &decode] { decode.logits = ComputeLogits(); });
@@ -50,25 +50,28 @@ void Rank::RecordDecodes() {
 
 void Rank::Step(const step::Plan& plan, StepStamps* stamps) {
   heartbeat_.Step(plan.step);
-  const Decode* decode = nullptr;
-  if (decodes_.empty() || !IsDecodeOnly(plan)) {
-    batch_.Load(plan);
-  } else {
-    // The last bucket holds max_num_seqs rows, and no plan has more.
-    const auto found = decodes_.lower_bound(static_cast<std::int32_t>(plan.rows.size()));
-    batch_.Load(plan, found->first);
-    decode = &found->second;
-  }
+  const Decode* const decode = Load(plan);
   if (stamps != nullptr) stamps->Start(plan.step);
   if (decode == nullptr) {
     ComputeStep();
-  } else if (batch_.is_plain()) {
+  } else if (batch_.kind() == DrawKind::kPlain) {
     decode->step->Run();
   } else {
     decode->to_logits->Run();
     sampler_.Draw(decode->logits, batch_);
   }
   if (stamps != nullptr) stamps->End(plan.step);
+}
+
+const Rank::Decode* Rank::Load(const step::Plan& plan) {
+  if (decodes_.empty() || !IsDecodeOnly(plan)) {
+    batch_.Load(plan);
+    return nullptr;
+  }
+  // The last bucket holds max_num_seqs rows, and no plan has more.
+  const auto found = decodes_.lower_bound(static_cast<std::int32_t>(plan.rows.size()));
+  batch_.Load(plan, found->first);
+  return &found->second;
 }
 
 kernels::Tensor Rank::Forward(const step::Plan& plan) {

@@ -63,6 +63,9 @@ class Rank {
     kernels::Tensor logits;  // of to_logits
   };
 
+  // Loads the batch, and says which recording replays it: null where none does.
+  const Decode* Load(const step::Plan& plan);
+
   // The step that the batch holds, up to its logits or through its draws. Reads nothing from the
   // host but the step's shape.
   kernels::Tensor ComputeLogits();

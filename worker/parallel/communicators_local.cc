@@ -4,11 +4,15 @@
 
 namespace thinkwire::worker::parallel {
 
-std::vector<std::unique_ptr<Communicator>> OpenCommunicators(
-    std::span<const std::unique_ptr<kernels::Backend>> backends, const CommunicatorLimits&,
-    std::string*) {
-  if (backends.size() == 1) return MakeSoloCommunicator(*backends.front());
-  return MakeLocalCommunicators(static_cast<int>(backends.size()));
+absl::StatusOr<CommunicatorId> MakeCommunicatorId(const kernels::Backend&, int size) {
+  return CommunicatorId{.local = std::make_shared<LocalGroup>(size)};
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> OpenCommunicators(
+    const CommunicatorId& id, int first_rank, int size,
+    std::span<const std::unique_ptr<kernels::Backend>> backends, const CommunicatorLimits&) {
+  if (size == 1) return MakeSoloCommunicator(*backends.front());
+  return OpenLocalCommunicators(id.local, first_rank, size, static_cast<int>(backends.size()));
 }
 
 }  // namespace thinkwire::worker::parallel

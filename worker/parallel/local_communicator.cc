@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 
 namespace thinkwire::worker::parallel {
@@ -72,10 +73,16 @@ void LocalCommunicator::AllGatherColumns(const kernels::Tensor& local, const ker
   group_->Arrive();
 }
 
-std::vector<std::unique_ptr<Communicator>> MakeLocalCommunicators(int size) {
-  const auto group = std::make_shared<LocalGroup>(size);
+absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> OpenLocalCommunicators(
+    const std::shared_ptr<LocalGroup>& group, int first_rank, int size, int count) {
+  if (group == nullptr) return absl::InvalidArgumentError("CPU ranks are threads of one process");
+  if (group->size() != size || first_rank < 0 || first_rank + count > size) {
+    return absl::InvalidArgumentError(absl::StrCat("ranks ", first_rank, " to ",
+                                                   first_rank + count - 1, " of ", size,
+                                                   " are not in a group of ", group->size()));
+  }
   std::vector<std::unique_ptr<Communicator>> communicators;
-  for (int rank = 0; rank < size; ++rank) {
+  for (int rank = first_rank; rank < first_rank + count; ++rank) {
     communicators.push_back(std::make_unique<LocalCommunicator>(group, rank));
   }
   return communicators;

@@ -5,11 +5,13 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "worker/parallel/communicator.h"
 
 namespace thinkwire::worker::parallel {
 
 // What the ranks of one LocalCommunicator group share: a barrier, and where each rank's tensor is.
+// A CommunicatorId holds it for the ranks that are still to be opened.
 // Threads: each rank's own.
 class LocalGroup {
  public:
@@ -45,7 +47,9 @@ class LocalCommunicator final : public Communicator {
   const int rank_;
 };
 
-// One communicator a rank, all of one group. REQUIRES: size >= 1.
-std::vector<std::unique_ptr<Communicator>> MakeLocalCommunicators(int size);
+// The communicators of `count` ranks of `group`, from first_rank on. Waits for no other rank.
+// Fails: INVALID_ARGUMENT unless there is a group, of `size` ranks, and these are among them.
+absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> OpenLocalCommunicators(
+    const std::shared_ptr<LocalGroup>& group, int first_rank, int size, int count);
 
 }  // namespace thinkwire::worker::parallel

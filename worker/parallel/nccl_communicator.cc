@@ -7,10 +7,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <future>
+#include <string>
 #include <thread>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/peer/peer_add_rms_norm.h"
@@ -185,26 +189,27 @@ std::size_t WorkspaceBytes(const CommunicatorLimits& limits, int ranks) {
   return static_cast<std::size_t>(std::max({gathered_logits, summed, connecting}));
 }
 
-// What one thread does for all ranks while they come together.
+// What one thread does for this process's ranks while the group's come together.
 class Connector {
  public:
-  // REQUIRES: streams of different devices, workspaces of 2 R floats or more.
-  Connector(std::vector<cudaStream_t> streams, std::vector<void*> workspaces)
-      : streams_(std::move(streams)),
+  // REQUIRES: streams of different devices, workspaces of 2 `size` floats or more.
+  Connector(const CommunicatorId& id, int first_rank, int size, std::vector<cudaStream_t> streams,
+            std::vector<void*> workspaces)
+      : first_rank_(first_rank),
+        size_(size),
+        streams_(std::move(streams)),
         workspaces_(std::move(workspaces)),
-        comms_(streams_.size(), nullptr) {}
+        comms_(streams_.size(), nullptr) {
+    static_assert(sizeof(id_) == sizeof(id.bytes), "NCCL's ids fit");
+    std::memcpy(&id_, id.bytes.data(), sizeof(id_));
+  }
 
   const std::vector<ncclComm_t>& comms() const { return comms_; }
 
   // Makes the communicators and calls what they will be called for, so that nothing is left to
   // connect, load or allocate later.
   ncclResult_t Connect() {
-    std::vector<int> devices(streams_.size());
-    for (std::size_t r = 0; r < streams_.size(); ++r) {
-      CUDA_CHECK(cudaStreamGetDevice(streams_[r], &devices[r]));
-    }
-    const ncclResult_t result =
-        ncclCommInitAll(comms_.data(), static_cast<int>(comms_.size()), devices.data());
+    const ncclResult_t result = InitRanks();
     if (result != ncclSuccess) return result;
     ForAllRanks([](void* from, void* to, ncclComm_t comm, cudaStream_t stream) {
       return ncclAllReduce(from, to, 1, ncclBfloat16, ncclSum, comm, stream);
@@ -220,16 +225,31 @@ class Connector {
   }
 
  private:
+  // A rank's call waits for those of all others, so one thread makes them within one group.
+  ncclResult_t InitRanks() {
+    NCCL_CHECK(ncclGroupStart());
+    ncclResult_t result = ncclSuccess;
+    for (std::size_t r = 0; r < comms_.size() && result == ncclSuccess; ++r) {
+      const OnDeviceOf on_device(streams_[r]);
+      result = ncclCommInitRank(&comms_[r], size_, id_, first_rank_ + static_cast<int>(r));
+    }
+    const ncclResult_t ended = ncclGroupEnd();
+    return result == ncclSuccess ? ended : result;
+  }
+
   template <class Collective>
   void ForAllRanks(const Collective& collective) {
     NCCL_CHECK(ncclGroupStart());
     for (std::size_t r = 0; r < comms_.size(); ++r) {
       auto* const from = static_cast<float*>(workspaces_[r]);
-      NCCL_CHECK(collective(from, from + comms_.size(), comms_[r], streams_[r]));
+      NCCL_CHECK(collective(from, from + size_, comms_[r], streams_[r]));
     }
     NCCL_CHECK(ncclGroupEnd());
   }
 
+  ncclUniqueId id_;
+  const int first_rank_;
+  const int size_;
   const std::vector<cudaStream_t> streams_;
   const std::vector<void*> workspaces_;
   std::vector<ncclComm_t> comms_;
@@ -257,18 +277,44 @@ void ChooseNcclSettings() {
   setenv("NCCL_RUNTIME_CONNECT", "0", /*overwrite=*/0);
 }
 
+absl::Status NcclError(const std::string& what, ncclResult_t result) {
+  return absl::InternalError(absl::StrCat("NCCL cannot ", what, ": ", ncclGetErrorString(result),
+                                          " (", ncclGetLastError(nullptr), ")"));
+}
+
+// Peer memory of each rank; empty members where not all of the group's GPUs are of this process,
+// or reach each other's memory.
+std::vector<kernels::PeerMember> OpenPeers(
+    int size, std::span<const std::unique_ptr<kernels::Backend>> backends,
+    const CommunicatorLimits& limits) {
+  std::vector<kernels::PeerMember> peers;
+  if (backends.size() == static_cast<std::size_t>(size)) {
+    const std::int64_t rows = std::min(limits.max_tokens, kMaxPeerRows / (size - 1));
+    peers = kernels::OpenPeerGroup(backends, static_cast<int>(rows), limits.hidden);
+  }
+  peers.resize(backends.size());
+  return peers;
+}
+
 }  // namespace
 
-std::vector<std::unique_ptr<Communicator>> OpenNcclCommunicators(
-    std::span<const std::unique_ptr<kernels::Backend>> backends, const CommunicatorLimits& limits,
-    std::string* error) {
-  const int size = static_cast<int>(backends.size());
+absl::StatusOr<CommunicatorId> MakeNcclId() {
+  ChooseNcclSettings();
+  ncclUniqueId made;
+  const ncclResult_t result = ncclGetUniqueId(&made);
+  if (result != ncclSuccess) return NcclError("name a group of GPUs", result);
+  CommunicatorId id;
+  std::memcpy(id.bytes.data(), &made, sizeof(made));
+  return id;
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> OpenNcclCommunicators(
+    const CommunicatorId& id, int first_rank, int size,
+    std::span<const std::unique_ptr<kernels::Backend>> backends, const CommunicatorLimits& limits) {
   CHECK(size >= 2, "one rank needs no NCCL");
-  std::vector<std::unique_ptr<Communicator>> communicators;
   if (size > 2 && limits.hidden % (8 * size) != 0) {
-    *error = "hidden size " + std::to_string(limits.hidden) + " is not a multiple of 8 x " +
-             std::to_string(size) + " GPUs";
-    return communicators;
+    return absl::InvalidArgumentError(
+        absl::StrCat("hidden size ", limits.hidden, " is not a multiple of 8 x ", size, " GPUs"));
   }
   ChooseNcclSettings();
   const std::size_t workspace_bytes = WorkspaceBytes(limits, size);
@@ -281,21 +327,15 @@ std::vector<std::unique_ptr<Communicator>> OpenNcclCommunicators(
     streams.push_back(static_cast<cudaStream_t>(backend->ShareStream()));
     backend->Synchronize();
   }
-  Connector connector(streams, std::move(pointers));
+  Connector connector(id, first_rank, size, streams, std::move(pointers));
   const ncclResult_t result = ConnectInTime(connector);
-  if (result != ncclSuccess) {
-    *error = std::string("NCCL cannot connect ") + std::to_string(size) +
-             " GPUs: " + ncclGetErrorString(result) + " (" + ncclGetLastError(nullptr) + ")";
-    return communicators;
-  }
-  const std::int64_t peer_rows = std::min(limits.max_tokens, kMaxPeerRows / (size - 1));
-  auto peers = kernels::OpenPeerGroup(backends, static_cast<int>(peer_rows), limits.hidden);
-  peers.resize(backends.size());
-  for (int rank = 0; rank < size; ++rank) {
-    const auto index = static_cast<std::size_t>(rank);
-    communicators.push_back(
-        std::make_unique<NcclCommunicator>(connector.comms()[index], rank, size, streams[index],
-                                           std::move(workspaces[index]), std::move(peers[index])));
+  if (result != ncclSuccess) return NcclError(absl::StrCat("connect ", size, " GPUs"), result);
+  std::vector<kernels::PeerMember> peers = OpenPeers(size, backends, limits);
+  std::vector<std::unique_ptr<Communicator>> communicators;
+  for (std::size_t i = 0; i < backends.size(); ++i) {
+    communicators.push_back(std::make_unique<NcclCommunicator>(
+        connector.comms()[i], first_rank + static_cast<int>(i), size, streams[i],
+        std::move(workspaces[i]), std::move(peers[i])));
   }
   return communicators;
 }

@@ -4,8 +4,9 @@
 
 namespace thinkwire::worker::parallel {
 
-// Carries steps from the engine's thread to every rank, in order: threads of this process today,
-// processes on several hosts later. Step is flat data.
+// Carries steps from the engine's thread to every rank, in order. Whoever starts the process
+// decides how: between its threads (LocalStepChannel), or, in a room that knows the network, to
+// other hosts. Step is flat data.
 template <class Step>
 class StepChannel {
  public:
@@ -14,7 +15,8 @@ class StepChannel {
   // Gives `step` to all ranks; waits while a rank lags by the channel's capacity.
   virtual void Send(std::shared_ptr<const Step> step) = 0;
 
-  // Rank `rank`'s next step, waiting for one; null once the channel is closed and drained.
+  // The next step of rank `rank` of this process, waiting for one; null once the channel is closed
+  // and drained.
   virtual std::shared_ptr<const Step> Receive(int rank) = 0;
 
   // No Send after this. Idempotent.

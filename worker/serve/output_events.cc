@@ -4,11 +4,14 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/rpc/proto_time.h"
 
 namespace thinkwire::worker::serve {
 namespace {
 
+using engine::EndReason;
 using engine::Token;
+using engine::TokenMark;
 using step::Phase;
 
 v1::ReasoningFinishCause CauseOf(v1::FinishReason reason) {
@@ -34,7 +37,9 @@ void OutputEvents::SetTokens(std::span<const Token> tokens, Event* event) const 
     if (!options_.logprobs[phase]) continue;
     v1::TokenLogprob& logprob = *event->add_logprobs();
     logprob.set_logprob(token.logprob);
-    for (const step::Alternative& alternative : std::span(token.alternatives).first(most)) {
+    // Beside a token that was not drawn there are none.
+    const auto told = std::min(most, token.alternatives.size());
+    for (const step::Alternative& alternative : std::span(token.alternatives).first(told)) {
       v1::TokenAlternative& out = *logprob.add_alternatives();
       out.set_token_id(alternative.id);
       out.set_logprob(alternative.logprob);
@@ -59,7 +64,7 @@ OutputEvents::OutputEvents(const text::Tokenizer& tokenizer, Options options)
 
 void OutputEvents::Add(std::span<const Token> tokens, Clock::TimePoint now, Events* events) {
   for (const Token& token : tokens) {
-    if (finished_) return;
+    if (finished_ || last_) return;
     AddToken(token, now, events);
   }
   EmitDelta(events);
@@ -67,17 +72,12 @@ void OutputEvents::Add(std::span<const Token> tokens, Clock::TimePoint now, Even
 
 void OutputEvents::AddToken(const Token& token, Clock::TimePoint now, Events* events) {
   CHECK(token.phase == phase_, "a token of another phase than the one before it allows");
-  const bool ends = IsEndOfSequence(token.id);
-  const bool stops = !ends && IsStopId(token.id);
-  const bool closes = phase_ == Phase::kReasoning && options_.think_end_id == token.id;
-  if (ends || stops || closes) {
+  if (token.mark != TokenMark::kText) {
     // A broken character before it becomes U+FFFD, which a stop string could hold.
     if (FlushText(now, events)) return;
     Count(now);
-    if (ends) {
-      Finish(v1::FINISH_REASON_END, &token, now, events);
-    } else if (stops) {
-      FinishAtStopId(token, now, events);
+    if (token.mark == TokenMark::kEndsOutput) {
+      last_ = token;
     } else {
       CloseReasoning(v1::REASONING_FINISH_CAUSE_MODEL, &token, now, events);
     }
@@ -141,10 +141,7 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
   event.set_output_index(options_.output_index);
   event.set_cause(cause);
   event.set_reasoning_tokens(counts_.reasoning_tokens);
-  const auto duration = now - times_.first_token.value_or(now);
-  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
-  event.mutable_duration()->set_seconds(nanos / 1'000'000'000);
-  event.mutable_duration()->set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
+  rpc::SetDuration(now - times_.first_token.value_or(now), event.mutable_duration());
   if (closing != nullptr) {
     SetTokens({closing, 1}, &event);
     phase_ = Phase::kAnswer;
@@ -183,26 +180,32 @@ void OutputEvents::FinishAtStopId(const Token& token, Clock::TimePoint now, Even
 }
 
 void OutputEvents::FinishForLength(Clock::TimePoint now, Events* events) {
-  if (finished_ || FlushText(now, events)) return;
+  if (FlushText(now, events)) return;
   Finish(v1::FINISH_REASON_LENGTH, nullptr, now, events);
 }
 
-void OutputEvents::ReleaseText(Events* events) {
+void OutputEvents::End(EndReason reason, Clock::TimePoint now, Events* events) {
   if (finished_) return;
+  const bool by_id = reason == EndReason::kEndOfSequence || reason == EndReason::kStopId;
+  CHECK(by_id == last_.has_value(), "the id that ends an output comes before its ending");
+  switch (reason) {
+    case EndReason::kEndOfSequence:
+      return Finish(v1::FINISH_REASON_END, &*last_, now, events);
+    case EndReason::kStopId:
+      return FinishAtStopId(*last_, now, events);
+    case EndReason::kLength:
+      return FinishForLength(now, events);
+    default:
+      return ReleaseText(events);
+  }
+}
+
+void OutputEvents::ReleaseText(Events* events) {
   std::string text;
   channel().detokenizer.Flush(&text);
   AppendText(text);
   text_ += channel().matcher.Flush();
   EmitDelta(events);
-}
-
-bool OutputEvents::IsEndOfSequence(std::int32_t id) const {
-  return std::ranges::find(options_.end_of_sequence_ids, id) != options_.end_of_sequence_ids.end();
-}
-
-bool OutputEvents::IsStopId(std::int32_t id) const {
-  const std::vector<std::int32_t>& ids = options_.stop_ids[phase_];
-  return std::ranges::find(ids, id) != ids.end();
 }
 
 }  // namespace thinkwire::worker::serve

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "worker/engine/request.h"
+#include "worker/engine/token.h"
 #include "worker/text/detokenizer.h"
 #include "worker/text/stop_matcher.h"
 #include "worker/text/tokenizer.h"
@@ -26,10 +27,11 @@ namespace thinkwire::worker::serve {
 // 3. Ids do not wait for their text: text that may yet become a stop string, or a part of a
 //    character, is held back and comes in a later event of the same phase.
 // 4. A stop string ends the output at the token that completes it; later tokens are discarded.
-//    Each phase has its own stop strings, which see that phase's text alone. So does a stop id of
-//    the phase: it counts and travels in the last delta, but has no text and closes no thinking.
+//    Each phase has its own stop strings, which see that phase's text alone. A stop id, which the
+//    engine finds, counts and travels in the last delta, but has no text and closes no thinking.
 // 5. Line feeds right after the closing token have no text, and stop strings do not see them.
 //
+// It knows no special ids: the tokens' marks and the ending's reason say what the engine saw.
 // Threads: one at a time. Borrows the tokenizer, which must outlive it.
 class OutputEvents {
  public:
@@ -39,17 +41,20 @@ class OutputEvents {
     std::int32_t output_index = 0;
     step::Phase start_phase = step::Phase::kReasoning;
     step::PerPhase<std::vector<std::string>> stop_strings;
-    step::PerPhase<std::vector<std::int32_t>> stop_ids;
     step::PerPhase<bool> logprobs = {};
-    step::PerPhase<std::int32_t> alternatives = {};  // by Phase; at most the tokens'
-    std::optional<std::int32_t> think_end_id;
-    std::vector<std::int32_t> end_of_sequence_ids;  // empty: none ends the output
+    step::PerPhase<std::int32_t> alternatives = {};  // at most the tokens'
   };
 
   struct Counts {
     std::int32_t reasoning_tokens = 0;
     std::int32_t answer_tokens = 0;
     std::int32_t total() const { return reasoning_tokens + answer_tokens; }
+    Counts operator+(const Counts& other) const {
+      return {reasoning_tokens + other.reasoning_tokens, answer_tokens + other.answer_tokens};
+    }
+    Counts operator-(const Counts& other) const {
+      return {reasoning_tokens - other.reasoning_tokens, answer_tokens - other.answer_tokens};
+    }
   };
 
   // Of the tokens that count.
@@ -61,18 +66,17 @@ class OutputEvents {
 
   OutputEvents(const text::Tokenizer& tokenizer, Options options);
 
-  // Appends to `events` what `tokens`, which came at `now`, are. The phase of each is the engine's.
-  // Once the output has finished, tokens are passed over.
+  // Appends to `events` what `tokens`, which came at `now`, are. Tokens after one that ends the
+  // output, or after a stop string, are passed over.
   void Add(std::span<const engine::Token> tokens, Clock::TimePoint now, Events* events);
 
-  // The engine ended the output for want of room (max_tokens, or the context): finishes it with
-  // that reason, unless it has finished by itself.
-  void FinishForLength(Clock::TimePoint now, Events* events);
+  // The engine ended the output, after the last token. Gives Finished where that was a natural end
+  // (an end-of-sequence id, a stop id, no more room), unless a stop string had finished it before.
+  // Else lets go of the text held back, so that what was drawn can be read.
+  // REQUIRES: the last token ends the output if the reason says that an id did.
+  void End(engine::EndReason reason, Clock::TimePoint now, Events* events);
 
-  // The engine gave up: lets go of the text held back, so that what was drawn can be read.
-  void ReleaseText(Events* events);
-
-  // Whether Finished has been given: the engine need not go on.
+  // Whether Finished has been given. Before the engine's ending: the engine need not go on.
   bool finished() const { return finished_; }
   const Counts& counts() const { return counts_; }
   const Times& times() const { return times_; }
@@ -94,8 +98,8 @@ class OutputEvents {
               Events* events);
   void FinishAtStop(Clock::TimePoint now, Events* events);
   void FinishAtStopId(const engine::Token& token, Clock::TimePoint now, Events* events);
-  bool IsEndOfSequence(std::int32_t id) const;
-  bool IsStopId(std::int32_t id) const;
+  void FinishForLength(Clock::TimePoint now, Events* events);
+  void ReleaseText(Events* events);
   Channel& channel() { return channels_[phase_]; }
   // Sets the members that all events with tokens have.
   template <class Event>
@@ -107,6 +111,7 @@ class OutputEvents {
   step::PerPhase<Channel> channels_;
   step::Phase phase_;
   bool strip_line_feeds_ = false;
+  std::optional<engine::Token> last_;  // ends the output, whose ending is yet to come
   bool finished_ = false;
   Counts counts_;
   Times times_;

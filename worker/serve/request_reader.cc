@@ -33,10 +33,6 @@ text::ThinkingMode ReadMode(v1::ThinkingMode mode) {
   }
 }
 
-std::vector<std::string> StopStrings(const v1::PhaseSampling& sampling) {
-  return {sampling.stop_strings().begin(), sampling.stop_strings().end()};
-}
-
 }  // namespace
 
 RequestReader::RequestReader(const text::Tokenizer& tokenizer,
@@ -55,35 +51,32 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
       control.think_begin && control.think_end &&
       text::StartsInReasoning(out.prompt_ids, *control.think_begin, *control.think_end);
   out.start_phase = reasons ? step::Phase::kReasoning : step::Phase::kAnswer;
-  const v1::PhaseSampling& reasoning = request.reasoning_sampling();
-  const v1::PhaseSampling& answer = request.answer_sampling();
-  ASSIGN_OR_RETURN(out.stop_ids[step::Phase::kReasoning],
-                   ReadStopIds(reasoning, "reasoning_sampling"));
-  ASSIGN_OR_RETURN(out.stop_ids[step::Phase::kAnswer], ReadStopIds(answer, "answer_sampling"));
-  ASSIGN_OR_RETURN(out.sampling.phases[step::Phase::kReasoning],
-                   ReadSampling(reasoning, "reasoning_sampling"));
-  ASSIGN_OR_RETURN(out.sampling.phases[step::Phase::kAnswer],
-                   ReadSampling(answer, "answer_sampling"));
-  ASSIGN_OR_RETURN(out.logit_bias[step::Phase::kReasoning],
-                   ReadBiases(reasoning, "reasoning_sampling"));
-  ASSIGN_OR_RETURN(out.logit_bias[step::Phase::kAnswer], ReadBiases(answer, "answer_sampling"));
+  RETURN_IF_ERROR(ReadPhase(step::Phase::kReasoning, request.reasoning_sampling(),
+                            "reasoning_sampling", reading));
+  RETURN_IF_ERROR(
+      ReadPhase(step::Phase::kAnswer, request.answer_sampling(), "answer_sampling", reading));
   out.sampling.seed = request.seed();
   out.sampling.think_end_id = control.think_end.value_or(-1);
   out.ignore_eos = request.ignore_eos();
-  out.logprobs = reasoning.logprobs() || answer.logprobs();
-  // The engine need not know which phase wants how many: the first ones are the same.
-  out.alternatives = std::max(reasoning.top_logprobs(), answer.top_logprobs());
   out.cache_salt = request.cache_salt();
-
-  OutputEvents::Options& output = reading.output;
-  output.start_phase = out.start_phase;
-  output.stop_strings = {{StopStrings(reasoning), StopStrings(answer)}};
-  output.stop_ids = out.stop_ids;
-  output.logprobs = {{reasoning.logprobs(), answer.logprobs()}};
-  output.alternatives = {{reasoning.top_logprobs(), answer.top_logprobs()}};
-  output.think_end_id = control.think_end;
-  if (!request.ignore_eos()) output.end_of_sequence_ids = model_.end_of_sequence_ids;
+  reading.output.start_phase = out.start_phase;
   return reading;
+}
+
+absl::Status RequestReader::ReadPhase(step::Phase phase, const v1::PhaseSampling& sampling,
+                                      const char* field, Reading& reading) const {
+  engine::Request& out = reading.request;
+  ASSIGN_OR_RETURN(out.stop_ids[phase], ReadStopIds(sampling, field));
+  ASSIGN_OR_RETURN(out.sampling.phases[phase], ReadSampling(sampling, field));
+  ASSIGN_OR_RETURN(out.logit_bias[phase], ReadBiases(sampling, field));
+  // The engine need not know which phase wants how many: the first ones are the same.
+  out.logprobs = out.logprobs || sampling.logprobs();
+  out.alternatives = std::max(out.alternatives, sampling.top_logprobs());
+  OutputEvents::Options& output = reading.output;
+  output.stop_strings[phase] = {sampling.stop_strings().begin(), sampling.stop_strings().end()};
+  output.logprobs[phase] = sampling.logprobs();
+  output.alternatives[phase] = sampling.top_logprobs();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPrompt(const v1::Prompt& prompt,

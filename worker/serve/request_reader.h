@@ -22,7 +22,6 @@ struct ServedModel {
   std::string name;
   std::string fingerprint;
   step::Limits limits;
-  std::vector<std::int32_t> end_of_sequence_ids;
   std::int32_t max_queue = 1024;
 };
 
@@ -53,6 +52,9 @@ class RequestReader {
                                                      v1::ThinkingMode mode) const;
   absl::StatusOr<std::int32_t> ReadMaxTokens(const v1::GenerateRequest& request,
                                              std::size_t prompt_tokens) const;
+  // All that a request says of one phase, in `field`.
+  absl::Status ReadPhase(step::Phase phase, const v1::PhaseSampling& sampling, const char* field,
+                         Reading& reading) const;
   absl::StatusOr<step::PhaseSampling> ReadSampling(const v1::PhaseSampling& sampling,
                                                    const char* field) const;
   absl::StatusOr<std::vector<step::LogitBias>> ReadBiases(const v1::PhaseSampling& sampling,

@@ -1,5 +1,6 @@
 #include "worker/serve/response_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -7,22 +8,11 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "common/rpc/deadline.h"
+#include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
 
 namespace thinkwire::worker::serve {
 namespace {
-
-// Tokens that wait for the text pool: about a second at 60 tokens a second.
-constexpr std::size_t kTokenCapacity = 64;
-
-// What a caller should wait when the queue is full.
-constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
-
-void SetDuration(Clock::Duration duration, google::protobuf::Duration* out) {
-  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
-  out->set_seconds(nanos / 1'000'000'000);
-  out->set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
-}
 
 // What a client is told of an output that the engine gave up.
 absl::Status StatusOf(engine::EndReason reason) {
@@ -48,6 +38,7 @@ absl::Status StatusOf(engine::EndReason reason) {
     case EndReason::kEndOfSequence:
     case EndReason::kStopId:
     case EndReason::kLength:
+    case EndReason::kFinishedByReader:
       break;
   }
   CHECK(false, "a natural end is not an error");
@@ -68,6 +59,19 @@ Outcome OutcomeOf(engine::EndReason reason) {
     default:
       return Outcome::kInternal;
   }
+}
+
+// Of all outputs together: from the first token of any to the last of any.
+OutputEvents::Times TimesOf(const std::vector<std::unique_ptr<Output>>& outputs) {
+  OutputEvents::Times all;
+  for (const auto& output : outputs) {
+    const OutputEvents::Times& times = output->times();
+    if (!times.first_token) continue;
+    all.first_token = std::min(all.first_token.value_or(*times.first_token), *times.first_token);
+    all.last_reasoning_token = std::max(all.last_reasoning_token, times.last_reasoning_token);
+    all.last_token = std::max(all.last_token, times.last_token);
+  }
+  return all;
 }
 
 // FINISH_REASON_STOP_STRING as "stop_string".
@@ -95,13 +99,15 @@ std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call
   std::shared_ptr<ResponseStream> stream(
       new ResponseStream(shared, std::move(call), reading, std::move(sink)));
   // Both hold each other until the ending, which the engine always gives.
-  stream->tokens_ =
-      std::make_shared<engine::TokenStream>(kTokenCapacity, [self = stream] { self->Schedule(); });
+  stream->outputs_.push_back(std::make_unique<Output>(shared.engine, shared.tokenizer,
+                                                      std::move(reading.output),
+                                                      [self = stream] { self->Schedule(); }));
   stream->Submit(std::move(reading.request));
   return stream;
 }
 
-ResponseStream::ResponseStream(const Shared& shared, Call call, RequestReader::Reading& reading,
+ResponseStream::ResponseStream(const Shared& shared, Call call,
+                               const RequestReader::Reading& reading,
                                std::shared_ptr<ResponseSink> sink)
     : Serial(shared.pool),
       shared_(shared),
@@ -112,27 +118,12 @@ ResponseStream::ResponseStream(const Shared& shared, Call call, RequestReader::R
       start_phase_(reading.request.start_phase),
       prompt_ids_(reading.request.prompt_ids),
       sink_(std::move(sink)),
-      output_(shared.tokenizer, std::move(reading.output)),
       meter_(shared.metrics.streams(), call_.arrival) {}
 
 ResponseStream::~ResponseStream() = default;
 
 void ResponseStream::Submit(engine::Request request) {
-  // A copy, as the first tokens may come, and even the last, before Submit returns.
-  const auto handle =
-      shared_.engine.Submit(std::move(request), std::shared_ptr<engine::TokenStream>(tokens_));
-  bool cancelled = false;
-  {
-    MutexLock lock(mu_);
-    if (handle.ok()) {
-      handle_ = *handle;
-    } else {
-      refusal_ = handle.status();
-    }
-    cancelled = cancelled_;
-  }
-  if (!handle.ok()) Schedule();
-  if (cancelled) CancelInEngine();
+  if (!outputs_.front()->Submit(std::move(request))) Schedule();
 }
 
 void ResponseStream::Cancel() {
@@ -141,17 +132,8 @@ void ResponseStream::Cancel() {
     if (cancelled_) return;
     cancelled_ = true;
   }
-  CancelInEngine();
+  for (const auto& output : outputs_) output->Cancel();
   Schedule();
-}
-
-void ResponseStream::CancelInEngine() {
-  std::optional<engine::RequestHandle> handle;
-  {
-    MutexLock lock(mu_);
-    handle = handle_;
-  }
-  if (handle) shared_.engine.Cancel(*handle);
 }
 
 bool ResponseStream::cancelled() {
@@ -160,35 +142,17 @@ bool ResponseStream::cancelled() {
 }
 
 void ResponseStream::Run() {
-  if (!Send()) return;
-  if (tokens_ == nullptr) return;
-  if (HandleRefusal()) {
-    Send();
-    return;
+  if (!Send() || final_status_) return;
+  const Clock::TimePoint now = shared_.clock.Now();
+  for (const auto& output : outputs_) {
+    if (std::optional<Output::News> news = output->Take(now)) {
+      Handle(*output, *std::move(news), now);
+    }
+    if (failed_ == nullptr && output->ended() && !output->finished()) Fail(*output);
   }
-  const engine::TokenStream::Batch batch = tokens_->Take();
-  if (batch.empty()) return;
-  if (batch.tokens.size() * 2 >= kTokenCapacity) shared_.engine.Wake();
-  Handle(batch);
+  if (std::ranges::all_of(outputs_, [](const auto& output) { return output->ended(); }))
+    Conclude(now);
   Send();
-}
-
-// Whether the engine did not take the request; then the stream ends.
-bool ResponseStream::HandleRefusal() {
-  {
-    MutexLock lock(mu_);
-    if (!refusal_) return false;
-    final_status_ = *refusal_;
-  }
-  if (absl::IsResourceExhausted(*final_status_)) {
-    final_status_ =
-        rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
-                                       std::string(final_status_->message())),
-                            kRetryAfter);
-  }
-  tokens_.reset();
-  Refuse(shared_, call_, *final_status_);
-  return true;
 }
 
 // Writes what is pending, and then the end. False if the sink is full.
@@ -205,62 +169,67 @@ bool ResponseStream::Send() {
   return true;
 }
 
-void ResponseStream::Handle(const engine::TokenStream::Batch& batch) {
-  const Clock::TimePoint now = shared_.clock.Now();
-  if (batch.queue_position && !batch.started && !meter_.started()) {
+void ResponseStream::Handle(const Output& output, Output::News news, Clock::TimePoint now) {
+  // The first output's place in the queue is the request's.
+  const bool is_first = &output == outputs_.front().get();
+  if (news.queue_position && !news.started && !meter_.started() && is_first) {
     v1::GenerateResponse event;
-    event.mutable_queued()->set_position(*batch.queue_position);
+    event.mutable_queued()->set_position(*news.queue_position);
     Emit(std::move(event));
   }
-  if (batch.started && !meter_.started()) {
-    meter_.Start(static_cast<std::int32_t>(prompt_ids_.size()), batch.cached_prompt_tokens, now);
+  if (news.started && !meter_.started()) {
+    meter_.Start(static_cast<std::int32_t>(prompt_ids_.size()), news.cached_prompt_tokens, now);
     Emit(MakeStarted());
   }
-  if (!batch.tokens.empty()) HandleTokens(batch.tokens, now);
-  if (batch.ending) HandleEnding(*batch.ending, now);
+  meter_.AddTokens(StreamPhase::kReasoning, news.counts.reasoning_tokens, now);
+  meter_.AddTokens(StreamPhase::kAnswer, news.counts.answer_tokens, now);
+  for (v1::GenerateResponse& event : news.events) Emit(std::move(event));
 }
 
-void ResponseStream::HandleTokens(const std::vector<engine::Token>& tokens, Clock::TimePoint now) {
-  OutputEvents::Events events;
-  const OutputEvents::Counts before = output_.counts();
-  output_.Add(tokens, now, &events);
-  const OutputEvents::Counts& after = output_.counts();
-  meter_.AddTokens(StreamPhase::kReasoning, after.reasoning_tokens - before.reasoning_tokens, now);
-  meter_.AddTokens(StreamPhase::kAnswer, after.answer_tokens - before.answer_tokens, now);
-  for (v1::GenerateResponse& event : events) Emit(std::move(event));
-  if (output_.finished() && !stop_asked_) {
-    stop_asked_ = true;
-    CancelInEngine();
+void ResponseStream::Fail(const Output& failed) {
+  failed_ = &failed;
+  for (const auto& output : outputs_) {
+    if (output.get() != &failed) output->Cancel();
   }
 }
 
-void ResponseStream::HandleEnding(const engine::Ending& ending, Clock::TimePoint now) {
-  OutputEvents::Events events;
-  engine::EndReason reason = ending.reason;
-  if (reason == engine::EndReason::kLength) output_.FinishForLength(now, &events);
-  CHECK((reason != engine::EndReason::kEndOfSequence && reason != engine::EndReason::kStopId) ||
-            output_.finished(),
-        "the id that ends an output comes before its ending");
-  if (!output_.finished()) output_.ReleaseText(&events);
-  for (v1::GenerateResponse& event : events) Emit(std::move(event));
+void ResponseStream::Conclude(Clock::TimePoint now) {
+  if (failed_ == nullptr) {
+    Complete(now);
+  } else if (failed_->refused()) {
+    BeRefused(*failed_->refused());
+  } else {
+    GiveUp(failed_->ending().reason, now);
+  }
+}
+
+void ResponseStream::Complete(Clock::TimePoint now) {
+  Emit(MakeCompleted(now));
+  final_status_ = absl::OkStatus();
+  End(cancelled() ? Outcome::kCancelled : Outcome::kCompleted, now);
+}
+
+void ResponseStream::GiveUp(engine::EndReason reason, Clock::TimePoint now) {
   // gRPC and the engine watch the same deadline: whichever was first, it was the deadline.
-  if (reason == engine::EndReason::kCancelled && deadline_ &&
-      now + rpc::DeadlineSlack(now - call_.arrival) >= *deadline_) {
+  if (reason == engine::EndReason::kCancelled &&
+      rpc::EndedByDeadline(deadline_, call_.arrival, now)) {
     reason = engine::EndReason::kDeadline;
   }
-  if (output_.finished()) {
-    Emit(MakeCompleted(ending, now));
-    final_status_ = absl::OkStatus();
-    End(ending, cancelled() ? Outcome::kCancelled : Outcome::kCompleted, now);
-  } else {
-    final_status_ = StatusOf(reason);
-    End(ending, OutcomeOf(reason), now);
-  }
+  final_status_ = StatusOf(reason);
+  End(OutcomeOf(reason), now);
 }
 
-void ResponseStream::End(const engine::Ending& ending, Outcome outcome, Clock::TimePoint now) {
-  tokens_.reset();
-  meter_.End(Discarded(ending), now);
+void ResponseStream::BeRefused(const absl::Status& status) {
+  final_status_ = status;
+  if (absl::IsResourceExhausted(status)) {
+    final_status_ = rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kResourceExhausted,
+                                                   "QUEUE_FULL", std::string(status.message())));
+  }
+  Refuse(shared_, call_, *final_status_);
+}
+
+void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
+  meter_.End(discarded_tokens(), now);
   shared_.metrics.CountRequest(outcome, meter_.phase());
   const TokenCounts& counts = meter_.counts();
   LogInfo("request ended", {{"request_id", call_.request_id},
@@ -273,7 +242,7 @@ void ResponseStream::End(const engine::Ending& ending, Outcome outcome, Clock::T
                             {"reasoning_tokens", counts.reasoning},
                             {"answer_tokens", counts.answer},
                             {"discarded_tokens", counts.discarded},
-                            {"preemptions", ending.preemptions},
+                            {"preemptions", preemptions()},
                             {"queue_s", ToSeconds(meter_.queue_time(now))},
                             {"total_s", ToSeconds(now - call_.arrival)}});
 }
@@ -304,34 +273,41 @@ v1::GenerateResponse ResponseStream::MakeStarted() const {
   return event;
 }
 
-v1::GenerateResponse ResponseStream::MakeCompleted(const engine::Ending& ending,
-                                                   Clock::TimePoint now) const {
+v1::GenerateResponse ResponseStream::MakeCompleted(Clock::TimePoint now) const {
   v1::GenerateResponse event;
   v1::Usage& usage = *event.mutable_completed()->mutable_usage();
   usage.set_prompt_tokens(static_cast<std::int32_t>(prompt_ids_.size()));
   usage.set_cached_prompt_tokens(meter_.counts().cached_prompt);
-  usage.set_reasoning_tokens(output_.counts().reasoning_tokens);
-  usage.set_answer_tokens(output_.counts().answer_tokens);
-  usage.set_discarded_tokens(Discarded(ending));
+  usage.set_reasoning_tokens(meter_.counts().reasoning);
+  usage.set_answer_tokens(meter_.counts().answer);
+  usage.set_discarded_tokens(discarded_tokens());
 
   v1::Timings& timings = *event.mutable_completed()->mutable_timings();
-  const OutputEvents::Times& times = output_.times();
+  const OutputEvents::Times times = TimesOf(outputs_);
   const Clock::TimePoint started = call_.arrival + meter_.queue_time(now);
   const Clock::TimePoint first = times.first_token.value_or(now);
-  SetDuration(started - call_.arrival, timings.mutable_queue());
-  SetDuration(first - started, timings.mutable_prefill());
+  rpc::SetDuration(started - call_.arrival, timings.mutable_queue());
+  rpc::SetDuration(first - started, timings.mutable_prefill());
   if (times.last_reasoning_token) {
-    SetDuration(*times.last_reasoning_token - first, timings.mutable_reasoning());
+    rpc::SetDuration(*times.last_reasoning_token - first, timings.mutable_reasoning());
   }
-  if (output_.counts().answer_tokens > 0) {
-    SetDuration(*times.last_token - times.last_reasoning_token.value_or(first),
-                timings.mutable_answer());
+  if (meter_.counts().answer > 0) {
+    rpc::SetDuration(*times.last_token - times.last_reasoning_token.value_or(first),
+                     timings.mutable_answer());
   }
   return event;
 }
 
-std::int32_t ResponseStream::Discarded(const engine::Ending& ending) const {
-  return ending.generated_tokens - output_.counts().total();
+std::int32_t ResponseStream::discarded_tokens() const {
+  std::int32_t tokens = 0;
+  for (const auto& output : outputs_) tokens += output->discarded_tokens();
+  return tokens;
+}
+
+std::int32_t ResponseStream::preemptions() const {
+  std::int32_t preemptions = 0;
+  for (const auto& output : outputs_) preemptions += output->ending().preemptions;
+  return preemptions;
 }
 
 }  // namespace thinkwire::worker::serve

@@ -12,7 +12,7 @@
 #include "common/mutex.h"
 #include "thinkwire/v1/worker.pb.h"
 #include "worker/engine/engine.h"
-#include "worker/engine/token_stream.h"
+#include "worker/serve/output.h"
 #include "worker/serve/output_events.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/text_pool.h"
@@ -33,10 +33,11 @@ class ResponseSink {
   virtual void Finish(const absl::Status& status) = 0;
 };
 
-// One request's way out: takes tokens from the engine, turns them into events on the text pool, and
-// writes them as far as the reader keeps up. While the sink is full no tokens are taken, so that
-// the engine pauses the sequence. Lives until the engine has given its ending, whatever the client
-// does. Threads: public functions from any thread.
+// One request's way out: has its outputs' tokens turned into events on the text pool, and writes
+// them as far as the reader keeps up: Queued until it starts, Started once, each output's events,
+// which end with its Finished, and Completed last. While the sink is full no tokens are taken, so
+// that the engine pauses the sequences. Lives until the engine has given every ending, whatever the
+// client does. Threads: public functions from any thread.
 class ResponseStream final : public TextPool::Serial {
  public:
   // What all streams of a worker share; outlives them.
@@ -72,22 +73,26 @@ class ResponseStream final : public TextPool::Serial {
   void Cancel();
 
  private:
-  ResponseStream(const Shared& shared, Call call, RequestReader::Reading& reading,
+  ResponseStream(const Shared& shared, Call call, const RequestReader::Reading& reading,
                  std::shared_ptr<ResponseSink> sink);
   void Submit(engine::Request request);
   void Run() override;
   bool Send();
-  bool HandleRefusal();
-  void Handle(const engine::TokenStream::Batch& batch);
-  void HandleTokens(const std::vector<engine::Token>& tokens, Clock::TimePoint now);
-  void HandleEnding(const engine::Ending& ending, Clock::TimePoint now);
-  void End(const engine::Ending& ending, Outcome outcome, Clock::TimePoint now);
+  void Handle(const Output& output, Output::News news, Clock::TimePoint now);
+  // An output ended, but not by itself: the others go with it.
+  void Fail(const Output& failed);
+  // Every output has ended.
+  void Conclude(Clock::TimePoint now);
+  void Complete(Clock::TimePoint now);
+  void GiveUp(engine::EndReason reason, Clock::TimePoint now);
+  void BeRefused(const absl::Status& status);
+  void End(Outcome outcome, Clock::TimePoint now);
   void Emit(v1::GenerateResponse event);
   v1::GenerateResponse MakeStarted() const;
-  v1::GenerateResponse MakeCompleted(const engine::Ending& ending, Clock::TimePoint now) const;
-  std::int32_t Discarded(const engine::Ending& ending) const;
+  v1::GenerateResponse MakeCompleted(Clock::TimePoint now) const;
+  std::int32_t discarded_tokens() const;
+  std::int32_t preemptions() const;
   bool cancelled();
-  void CancelInEngine();
 
   // Constant after construction.
   const Shared shared_;
@@ -100,18 +105,16 @@ class ResponseStream final : public TextPool::Serial {
   const std::vector<std::int32_t> prompt_ids_;
 
   // Set by Start, then Run's alone.
-  std::shared_ptr<ResponseSink> sink_;           // until the ending
-  std::shared_ptr<engine::TokenStream> tokens_;  // until the ending; holds this until then
-  OutputEvents output_;
-  std::deque<v1::WorkerGenerateResponse> pending_;  // of one batch
+  std::shared_ptr<ResponseSink> sink_;  // until the end
+  // At least one, in the order of their indices. Each holds this until it has ended.
+  std::vector<std::unique_ptr<Output>> outputs_;
+  const Output* failed_ = nullptr;                  // the first that did not end by itself
+  std::deque<v1::WorkerGenerateResponse> pending_;  // of one turn
   std::optional<absl::Status> final_status_;
   StreamMeter meter_;
   std::int64_t next_seq_ = 0;
-  bool stop_asked_ = false;  // the engine was told that the output has finished
 
   Mutex mu_;
-  std::optional<engine::RequestHandle> handle_ ABSL_GUARDED_BY(mu_);
-  std::optional<absl::Status> refusal_ ABSL_GUARDED_BY(mu_);  // the engine's
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/mutex.h"
 #include "common/rpc/deadline.h"
+#include "common/rpc/proto_time.h"
 #include "common/rpc/request_checks.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/status_details.h"
@@ -18,7 +20,6 @@ namespace {
 // Messages that wait behind the one that gRPC is sending.
 constexpr std::size_t kMessageCapacity = 8;
 
-constexpr Clock::Duration kRetryAfter = std::chrono::seconds(1);
 constexpr Clock::Duration kDefaultStatusInterval = std::chrono::milliseconds(100);
 constexpr Clock::Duration kMinStatusInterval = std::chrono::milliseconds(10);
 
@@ -35,8 +36,7 @@ absl::Status Draining() {
 
 absl::StatusOr<Clock::Duration> StatusInterval(const v1::WatchStatusRequest& request) {
   if (!request.has_min_interval()) return kDefaultStatusInterval;
-  const Clock::Duration interval = std::chrono::seconds(request.min_interval().seconds()) +
-                                   std::chrono::nanoseconds(request.min_interval().nanos());
+  const Clock::Duration interval = rpc::ReadDuration(request.min_interval());
   if (interval < kMinStatusInterval || interval > StatusBoard::kHeartbeat) {
     return rpc::InvalidField("min_interval", "must be in [10 ms, 1 s]");
   }
@@ -52,6 +52,7 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
                const grpc::ByteBuffer& bytes)
       : StreamWriter(kMessageCapacity),
         service_(service),
+        in_hand_(std::make_shared<InHand>(InHand{service.running_.Begin(), {}})),
         bytes_(bytes),
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
@@ -61,12 +62,9 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   // Has the request read on the text pool, soon. Before Launch.
   // Fails: RESOURCE_EXHAUSTED too much is in hand already.
   absl::Status Post() {
-    ASSIGN_OR_RETURN(rpc::LargeRequests::Share share,
-                     service_.large_requests_.Admit(bytes_.Length()));
-    large_ = std::make_shared<rpc::LargeRequests::Share>(std::move(share));
+    ASSIGN_OR_RETURN(in_hand_->large, service_.large_requests_.Admit(bytes_.Length()));
     auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
-    // The job has the bytes too, even if the call ends before it runs.
-    if (service_.shared_.pool.TryPost(bytes_.Length(), [self, large = large_] { self->Read(); })) {
+    if (service_.shared_.pool.TryPost(bytes_.Length(), [self, held = in_hand_] { self->Read(); })) {
       return absl::OkStatus();
     }
     return service_.TextPoolIsFull();
@@ -111,7 +109,9 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   absl::Status Start(RequestReader::Reading reading) {
     {
       MutexLock lock(mu_);
-      if (cancelled_) return CancelStatus();
+      if (cancelled_) {
+        return rpc::CancelStatus(deadline_, call_.arrival, service_.shared_.clock.Now());
+      }
     }
     auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
     auto stream =
@@ -127,15 +127,6 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
     return absl::OkStatus();
   }
 
-  // gRPC cancels a call whose deadline has passed.
-  absl::Status CancelStatus() const {
-    const Clock::TimePoint now = service_.shared_.clock.Now();
-    if (deadline_ && now + rpc::DeadlineSlack(now - call_.arrival) >= *deadline_) {
-      return absl::DeadlineExceededError("the deadline has passed");
-    }
-    return absl::CancelledError("the client has cancelled");
-  }
-
   void OnDrained() override {
     if (const auto stream = Stream()) stream->Resume();
   }
@@ -146,8 +137,7 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
       MutexLock lock(mu_);
       stream_.reset();
     }
-    large_.reset();  // before the service may go
-    service_.OnGenerateEnded();
+    in_hand_.reset();  // the service may go now
   }
 
   void CancelStream() {
@@ -163,8 +153,14 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   }
 
   WorkerService& service_;
+  // What the service counts of a call. Until OnEnded, and until Read's job is done, which has the
+  // bytes too: a call that ends while its job still starts the stream is cancelled by the job.
+  struct InHand {
+    rpc::CallCount::Token running;
+    rpc::LargeRequests::Share large;
+  };
+  std::shared_ptr<InHand> in_hand_;
   grpc::ByteBuffer bytes_;
-  std::shared_ptr<rpc::LargeRequests::Share> large_;  // from Post to OnEnded; Read's job has it too
   const std::optional<Clock::TimePoint> deadline_;
   ResponseStream::Call call_;
   Mutex mu_;
@@ -203,34 +199,17 @@ void WorkerService::StartDraining() {
 }
 
 bool WorkerService::WaitUntilIdle(Clock::Duration timeout) {
-  const Clock::TimePoint give_up = shared_.clock.Now() + timeout;
-  MutexLock lock(mu_);
-  while (num_generating_ > 0) {
-    const Clock::Duration left = give_up - shared_.clock.Now();
-    if (left <= Clock::Duration::zero()) return false;
-    idle_.WaitFor(mu_, left);
-  }
-  return true;
-}
-
-void WorkerService::OnGenerateEnded() {
-  MutexLock lock(mu_);
-  if (--num_generating_ == 0) idle_.NotifyAll();
+  return running_.WaitUntilNone(timeout);
 }
 
 absl::Status WorkerService::TextPoolIsFull() const {
   return rpc::WithRetryAfter(
       rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
-                 absl::StrCat("more than ", shared_.model.max_queue, " prompts wait to be read")),
-      kRetryAfter);
+                 absl::StrCat("more than ", shared_.model.max_queue, " prompts wait to be read")));
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::Generate(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  {
-    MutexLock lock(mu_);
-    ++num_generating_;
-  }
   auto call = std::make_shared<GenerateCall>(*this, *context, *bytes);
   const absl::Status status = draining_ ? Draining() : call->Post();
   if (!status.ok()) call->Refuse(status);

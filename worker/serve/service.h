@@ -6,7 +6,7 @@
 
 #include "absl/status/status.h"
 #include "common/clock.h"
-#include "common/mutex.h"
+#include "common/rpc/call_count.h"
 #include "common/rpc/large_requests.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
 #include "worker/serve/request_reader.h"
@@ -52,17 +52,13 @@ class WorkerService final : public v1::WorkerService::WithRawCallbackMethod_Gene
 
   absl::Status Count(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) const;
   absl::Status TextPoolIsFull() const;
-  void OnGenerateEnded();
 
   const ResponseStream::Shared shared_;
   const RequestReader& reader_;
   StatusBoard& board_;
   rpc::LargeRequests large_requests_;
   std::atomic<bool> draining_ = false;
-
-  Mutex mu_;
-  CondVar idle_;
-  int num_generating_ ABSL_GUARDED_BY(mu_) = 0;
+  rpc::CallCount running_;  // Generate calls
 };
 
 }  // namespace thinkwire::worker::serve

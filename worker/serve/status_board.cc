@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/rpc/proto_time.h"
+
 namespace thinkwire::worker::serve {
 namespace {
 
@@ -133,13 +135,10 @@ void StatusBoard::DescribeRanks(std::uint64_t steps, Clock::TimePoint now,
     const step::RankBeat& beat = pulse.ranks[rank];
     const bool idle = pulse.doing == engine::EnginePulse::kWaiting;
     if (idle || steps != last_steps_ || beat != progress.beat) progress = {beat, now};
-    const auto since =
-        std::chrono::duration_cast<std::chrono::nanoseconds>(now - progress.at).count();
     v1::RankHeartbeat& heartbeat = *out->add_ranks();
     heartbeat.set_rank(static_cast<std::int32_t>(rank));
     heartbeat.set_steps(steps);  // a step counts once every rank has finished it
-    heartbeat.mutable_since_progress()->set_seconds(since / 1'000'000'000);
-    heartbeat.mutable_since_progress()->set_nanos(static_cast<std::int32_t>(since % 1'000'000'000));
+    rpc::SetDuration(now - progress.at, heartbeat.mutable_since_progress());
   }
   last_steps_ = steps;
 }

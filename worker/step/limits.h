@@ -23,6 +23,10 @@ struct Limits {
   std::int32_t num_blocks = 0;              // KV blocks in all
   std::int32_t max_in_flight = 1;           // D: plans submitted and not yet collected
   std::int32_t vocab_size = 0;              // ids that may be input or drawn: [0, vocab_size)
+  // Tokens drawn a plan, [max_num_seqs, max_num_batched_tokens]; 0: max_num_seqs.
+  std::int32_t max_draws = 0;
+
+  constexpr std::int32_t most_draws() const { return max_draws == 0 ? max_num_seqs : max_draws; }
 };
 
 }  // namespace thinkwire::worker::step

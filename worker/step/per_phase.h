@@ -9,6 +9,7 @@ namespace thinkwire::worker::step {
 // belongs to kReasoning, the end-of-sequence token to the phase that it ends.
 enum class Phase : std::uint8_t { kReasoning = 0, kAnswer = 1 };
 inline constexpr int kNumPhases = 2;
+inline constexpr Phase kPhases[kNumPhases] = {Phase::kReasoning, Phase::kAnswer};
 
 // One value for each phase: an aggregate, and plain data where T is.
 template <class T>

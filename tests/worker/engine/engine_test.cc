@@ -133,6 +133,19 @@ TEST_P(EngineTest, CancelAtAnyMomentLeavesNothing) {
   WaitIdle();
 }
 
+TEST_P(EngineTest, AReaderThatHasAllItWantsIsNoCancel) {
+  Start();
+  Reader reader(10);  // without a Wake the sequence pauses here: it cannot end by itself
+  const RequestHandle handle = Submit(MakeRequest(1, 20, 60), reader);
+  reader.WaitTokens(5);
+  engine_->Finish(handle);
+  engine_->Cancel(handle);  // comes too late
+  reader.WaitEnding();
+  EXPECT_EQ(reader.ending()->reason, EndReason::kFinishedByReader);
+  engine_->Finish(1 << 20);  // unknown
+  WaitIdle();
+}
+
 TEST_P(EngineTest, CancelledBeforeItIsAdmittedNeverStarts) {
   limits_.max_num_seqs = 1;
   Start();

@@ -6,39 +6,52 @@
 
 namespace thinkwire::worker::engine {
 
-Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens) {
+Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens,
+             const Forced& forced) {
   Output output;
   std::vector<std::int32_t> ids = request.prompt_ids;
   FakeModel::Counted counted;
   if (request.sampling.counts_prompt()) {
     counted.prompt = {request.prompt_ids.begin(), request.prompt_ids.end()};
   }
-  bool thinking = request.start_phase == step::Phase::kReasoning;
+  // A prompt that ends with the closing id has done its thinking.
+  bool thinking = request.start_phase == step::Phase::kReasoning &&
+                  request.prompt_ids.back() != request.sampling.think_end_id;
   while (static_cast<std::int32_t>(output.tokens.size()) < max_tokens) {
     const step::Phase phase = thinking ? step::Phase::kReasoning : step::Phase::kAnswer;
-    const FakeModel::Draw draw =
+    FakeModel::Draw draw =
         model.Next(ids, request.sampling, request.logit_bias[phase], phase, counted);
+    const auto other = forced.find(output.tokens.size());
+    const bool drawn = other == forced.end();
+    if (!drawn) draw = {.id = other->second.id};
     if (draw.not_finite) {
       output.reason = EndReason::kNotFinite;
       return output;
     }
+    const bool closes = draw.id == request.sampling.think_end_id && thinking;
     output.tokens.push_back({.id = draw.id,
                              .logprob = request.logprobs ? draw.logprob : 0.0F,
                              .phase = phase,
-                             .alternatives = {draw.alternatives.begin(),
-                                              draw.alternatives.begin() + request.alternatives}});
+                             .mark = closes ? TokenMark::kClosesReasoning : TokenMark::kText,
+                             .origin = drawn ? TokenOrigin::kDrawn : other->second.origin});
+    if (drawn) {
+      output.tokens.back().alternatives.assign(draw.alternatives.begin(),
+                                               draw.alternatives.begin() + request.alternatives);
+    }
     ids.push_back(draw.id);
     if (request.sampling.counts()) ++counted.drawn[draw.id];
-    if (draw.id == request.sampling.think_end_id && thinking) {
+    if (closes) {
       thinking = false;
       counted.drawn.clear();
     }
     if (draw.id == kEos && !request.ignore_eos) {
       output.reason = EndReason::kEndOfSequence;
+      output.tokens.back().mark = TokenMark::kEndsOutput;
       return output;
     }
     if (std::ranges::count(request.stop_ids[phase], draw.id) > 0) {
       output.reason = EndReason::kStopId;
+      output.tokens.back().mark = TokenMark::kEndsOutput;
       return output;
     }
   }
@@ -80,6 +93,8 @@ void ExpectTokens(const std::vector<Token>& tokens, const Output& expected, bool
   for (std::size_t i = 0; i < common; ++i) {
     ASSERT_EQ(tokens[i].id, expected.tokens[i].id) << "token " << i;
     ASSERT_EQ(tokens[i].phase, expected.tokens[i].phase) << "token " << i;
+    ASSERT_EQ(tokens[i].mark, expected.tokens[i].mark) << "token " << i;
+    ASSERT_EQ(tokens[i].origin, expected.tokens[i].origin) << "token " << i;
     ASSERT_EQ(tokens[i].logprob, expected.tokens[i].logprob) << "token " << i;
     ASSERT_EQ(tokens[i].alternatives, expected.tokens[i].alternatives) << "token " << i;
   }

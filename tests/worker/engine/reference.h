@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "tests/fakes/fake_runner.h"
 #include "worker/engine/request.h"
+#include "worker/engine/token.h"
 
 namespace thinkwire::worker::engine {
 
@@ -17,9 +19,17 @@ struct Output {
   EndReason reason = EndReason::kLength;
 };
 
+// Tokens of an output that are not drawn, by their index in it.
+struct ForcedToken {
+  std::int32_t id = 0;
+  TokenOrigin origin = TokenOrigin::kBudget;
+};
+using Forced = std::map<std::size_t, ForcedToken>;
+
 // What `request` draws when it runs alone: the definition, one token after the other, without
 // slots, blocks, chunks or phases' machine.
-Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens);
+Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens,
+             const Forced& forced = {});
 
 // A request with `prompt_tokens` ids made from `seed`, which it also draws with.
 Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t max_tokens);

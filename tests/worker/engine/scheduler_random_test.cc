@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 
@@ -12,6 +13,9 @@ struct Live {
   Request request;
   std::int32_t max_tokens = 0;
   std::unique_ptr<Reader> reader;
+  Forced forced = {};
+  std::vector<Token> text = {};  // what was given to the stream, less what was taken back
+  std::size_t taken = 0;         // of the reader's tokens
 };
 
 // Everything that can happen to a scheduler, in an order drawn from one seed. The fake runner
@@ -20,6 +24,14 @@ class RandomRun {
  public:
   RandomRun(std::uint32_t seed, std::int32_t max_in_flight)
       : random_(seed), limits_(Limits(max_in_flight)), stepper_(limits_, Model()) {}
+
+  // From now on someone forces ids, takes them back and proposes them, and rows give less than they
+  // were asked for.
+  void Steer() {
+    steers_ = true;
+    stepper_.runner().AllowGoingBack();
+    stepper_.runner().Withhold([this] { return Draw(0, 9) == 0 ? Draw(1, 3) : 0; });
+  }
 
   void Run(int operations) {
     for (int i = 0; i < operations && !testing::Test::HasFatalFailure(); ++i) Operate();
@@ -38,6 +50,16 @@ class RandomRun {
   int completed() const { return completed_; }
   std::uint64_t preemptions() { return stepper_.scheduler().preemptions(); }
   const PrefixUse& prefix_use() { return stepper_.scheduler().prefix_use(); }
+  int steered() const { return steered_; }
+  // Rows that drew several tokens.
+  int rows_of_several() {
+    int rows = 0;
+    for (const step::Plan& plan : stepper_.runner().plans()) {
+      rows += static_cast<int>(
+          std::ranges::count_if(plan.rows, [](const step::Row& row) { return row.draws > 1; }));
+    }
+    return rows;
+  }
 
  private:
   step::Limits Limits(std::int32_t max_in_flight) {
@@ -64,6 +86,7 @@ class RandomRun {
   }
 
   void Operate() {
+    if (steers_ && Draw(0, 3) == 0) return SteerAny();
     switch (Draw(0, 9)) {
       case 0:
       case 1:
@@ -105,6 +128,10 @@ class RandomRun {
     for (std::vector<step::LogitBias>& biases : live.request.logit_bias) {
       if (Draw(0, 2) == 0) biases = {{Draw(0, 9), 1}, {Draw(10, 99), -1}};
     }
+    if (steers_ && Draw(0, 1) == 0) {  // so that proposals mean something
+      for (step::PhaseSampling& phase : live.request.sampling.phases) phase = {};
+      live.request.logit_bias = {};
+    }
     if (Draw(0, 3) == 0) live.request.start_phase = step::Phase::kAnswer;
     if (Draw(0, 5) == 0) live.request.max_tokens.reset();
     if (Draw(0, 5) == 0) {
@@ -139,24 +166,77 @@ class RandomRun {
     ASSERT_FALSE(live_.contains(handle)) << "a cancelled sequence has its ending";
   }
 
+  void SteerAny() {
+    if (live_.empty()) return;
+    const RequestHandle handle = Any();
+    Take(handle);
+    if (!live_.contains(handle)) return;
+    ++steered_;
+    switch (Draw(0, 2)) {
+      case 0:
+        Force(handle, live_.at(handle));
+        break;
+      case 1:
+        Rewind(handle, live_.at(handle));
+        if (Draw(0, 1) == 0) Propose(handle, live_.at(handle));
+        break;
+      default:
+        Propose(handle, live_.at(handle));
+    }
+    stepper_.scheduler().CheckInvariants();
+  }
+
+  void Force(RequestHandle handle, Live& live) {
+    std::vector<std::int32_t> ids;
+    for (std::int32_t left = Draw(1, 6); left > 0; --left) {
+      ids.push_back(Draw(0, 9) == 0 ? Draw(kEos, kThinkEnd) : Draw(50, 52));
+    }
+    const TokenOrigin origin = Draw(0, 1) == 0 ? TokenOrigin::kLoop : TokenOrigin::kAnswerNow;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      live.forced[live.text.size() + i] = {.id = ids[i], .origin = origin};
+    }
+    stepper_.scheduler().Force(handle, ids, origin);
+  }
+
+  void Rewind(RequestHandle handle, Live& live) {
+    const auto size = static_cast<std::int32_t>(live.text.size());
+    const std::int32_t keep = Draw(std::max(0, size - Draw(0, 20)), size);
+    live.text.resize(static_cast<std::size_t>(keep));
+    live.forced.erase(live.forced.lower_bound(live.text.size()), live.forced.end());
+    stepper_.scheduler().Rewind(handle,
+                                static_cast<std::int32_t>(live.request.prompt_ids.size()) + keep);
+  }
+
+  // How the text does go on, but for an error here and there.
+  void Propose(RequestHandle handle, const Live& live) {
+    const Output alone = Alone(stepper_.model(), live.request, live.max_tokens, live.forced);
+    std::vector<std::int32_t> ids;
+    for (std::size_t i = live.text.size(); i < alone.tokens.size() && ids.size() < 5; ++i) {
+      ids.push_back(Draw(0, 5) == 0 ? 50 : alone.tokens[i].id);
+    }
+    stepper_.scheduler().Propose(handle, ids);
+  }
+
   // Reads `handle`'s stream and, once it has ended, compares it with the text drawn alone.
   void Take(RequestHandle handle) {
-    const Live& live = live_.at(handle);
+    Live& live = live_.at(handle);
     live.reader->Take();
+    const std::vector<Token>& tokens = live.reader->tokens();
+    for (; live.taken < tokens.size(); ++live.taken) live.text.push_back(tokens[live.taken]);
     const std::optional<Ending>& ending = live.reader->ending();
     if (!ending) return;
-    const Output alone = Alone(stepper_.model(), live.request, live.max_tokens);
+    const Output alone = Alone(stepper_.model(), live.request, live.max_tokens, live.forced);
     const bool complete = ending->reason == EndReason::kEndOfSequence ||
                           ending->reason == EndReason::kStopId ||
                           ending->reason == EndReason::kLength;
-    ASSERT_EQ(static_cast<std::size_t>(ending->generated_tokens), live.reader->tokens().size());
-    ExpectTokens(live.reader->tokens(), alone, complete);
+    ASSERT_EQ(static_cast<std::size_t>(ending->generated_tokens), live.text.size());
+    ExpectTokens(live.text, alone, complete);
     if (complete) {
       EXPECT_EQ(ending->reason, alone.reason);
       ++completed_;
     }
     std::vector<std::int32_t>& text = texts_.emplace_back(live.request.prompt_ids);
-    for (const Token& token : live.reader->tokens()) text.push_back(token.id);
+    for (const Token& token : live.text) text.push_back(token.id);
     live_.erase(handle);
   }
 
@@ -167,6 +247,8 @@ class RandomRun {
   std::vector<std::vector<std::int32_t>> texts_;  // of those that ended
   std::uint64_t next_seed_ = 0;
   int completed_ = 0;
+  bool steers_ = false;
+  int steered_ = 0;
 };
 
 class SchedulerRandomTest : public testing::TestWithParam<std::int32_t> {};
@@ -189,6 +271,33 @@ TEST_P(SchedulerRandomTest, RandomOperationsKeepInvariantsAndTexts) {
   }
   // The runs meet what they are meant to meet.
   EXPECT_GT(completed, 1000);
+  EXPECT_GT(preemptions, 200U);
+  EXPECT_GT(hits, 300U);
+}
+
+// The same while ids are forced, taken back and proposed at any moment: what is drawn depends on
+// what stands before it alone, and nothing that was taken back is ever found again.
+TEST_P(SchedulerRandomTest, SteeringAtAnyMomentKeepsInvariantsAndTexts) {
+  int completed = 0;
+  int steered = 0;
+  int rows_of_several = 0;
+  std::uint64_t preemptions = 0;
+  std::uint64_t hits = 0;
+  for (std::uint32_t seed = 411; seed < 531; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    RandomRun run(seed, GetParam());
+    run.Steer();
+    run.Run(600);
+    if (HasFailure()) return;
+    completed += run.completed();
+    steered += run.steered();
+    rows_of_several += run.rows_of_several();
+    preemptions += run.preemptions();
+    hits += run.prefix_use().hits;
+  }
+  EXPECT_GT(completed, 1500);
+  EXPECT_GT(steered, 6000);
+  EXPECT_GT(rows_of_several, 300);
   EXPECT_GT(preemptions, 200U);
   EXPECT_GT(hits, 300U);
 }

@@ -64,6 +64,16 @@ TEST(TokenStream, CallsBackWithoutItsLock) {
   EXPECT_EQ(taken, 2U);
 }
 
+TEST(TokenStream, ForcedTokensMayOverfillIt) {
+  TokenStream stream(1, nullptr);
+  stream.Push({.id = 1});
+  stream.Push({.id = 2, .origin = TokenOrigin::kBudget});
+  stream.Push({.id = 3, .origin = TokenOrigin::kBudget});
+  EXPECT_EQ(stream.room(), 0U);
+  EXPECT_EQ(stream.Take().tokens.size(), 3U);
+  EXPECT_EQ(stream.room(), 1U);
+}
+
 TEST(TokenStreamDeathTest, RefusesWhatItsCallerMustNotDo) {
   TokenStream full(1, nullptr);
   full.Push({});

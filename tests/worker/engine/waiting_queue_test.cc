@@ -73,7 +73,7 @@ TEST(WaitingQueue, TellsMovesOnceAnInterval) {
 TEST(WaitingQueue, PreemptedCountsButIsToldNothing) {
   Waiter preempted(1);
   Waiter waiting(2);
-  preempted.sequence.started = true;
+  preempted.sequence.TellStarted();
   WaitingQueue queue;
   queue.Add(waiting.sequence);
   queue.Report(kStart);

@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "tests/worker/engine/reader.h"
+#include "tests/worker/model/local_plans.h"
 
 namespace thinkwire::worker {
 namespace {
@@ -48,7 +49,7 @@ WholeEngine::WholeEngine(const Shape& shape, model::ModelOptions options,
   model::WriteFile(dir_.path() / "config.json", ConfigOf(shape));
   options.model_dir = dir_.path();
   options.random_weights = true;
-  auto runner = model::LoadModel(options);
+  auto runner = model::LoadModel(options, model::LocalPlans(options));
   if (!runner.ok()) {
     why_none_ = std::string(runner.status().message());
     return;

@@ -264,6 +264,19 @@ TEST_P(DrawTest, LogprobIsOfTheRawLogits) {
   }
 }
 
+TEST_P(DrawTest, OfSeveralRowsOfASlotTheLastOnesDrawIsKept) {
+  const std::vector<float> logits = {0, 9, 0, 0, 0, 0, 9, 0, 9, 0, 0, 0, 0, 0, 0, 9, 0, 9, 0, 0};
+  const std::vector<RowSpec> rows = {{.slot = 2, .position = 5},
+                                     {.slot = 2, .position = 6},
+                                     {.slot = 0},
+                                     {.slot = -1},
+                                     {.slot = 1}};
+  const Drawn drawn =
+      Draw(device(), logits, 4, 4, rows, std::vector<step::SamplingParams>(3, Slot(0)));
+  EXPECT_EQ(drawn.ids, (std::vector<std::int32_t>{1, 2, 0, -7, 1}));
+  EXPECT_EQ(drawn.last_drawn, (std::vector<std::int32_t>{0, 1, 2}));
+}
+
 TEST_P(DrawTest, FlagsRowsThatAreNotFiniteAndLeavesTheOthers) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   const float bad[] = {std::numeric_limits<float>::quiet_NaN(), kInf, -kInf};

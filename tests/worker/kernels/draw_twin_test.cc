@@ -90,50 +90,62 @@ struct AdjustedLogits {
   std::vector<std::int32_t> counts;
 };
 
-AdjustedLogits AdjustAndCount(Backend& backend, DrawProblem p) {
-  std::mt19937 random(77);
-  const auto num_slots = static_cast<std::int32_t>(p.sampling.size());
-  const auto uniform = [&] { return std::uniform_real_distribution<float>(0, 1)(random); };
-  const auto id = [&] { return static_cast<std::int32_t>(random() % 1000) % p.vocab_size; };
-  std::vector<step::LogitBias> biases(p.sampling.size() * 2 * step::kMaxLogitBiases, {-1, NAN});
+// What adjusts a problem's logits: biases, counts begun anew, and what is counted then.
+struct Adjustments {
+  std::vector<step::LogitBias> biases;
   std::vector<CountsBegin> begins;
   std::vector<std::int32_t> counted;
-  for (std::int32_t slot = 0; slot < num_slots; ++slot) {
-    step::SamplingParams& sampling = p.sampling[static_cast<std::size_t>(slot)];
+  std::vector<std::int32_t> draws;  // by row
+};
+
+// Random ones, for whose penalties the problem's parameters change.
+Adjustments RandomAdjustments(DrawProblem& p) {
+  std::mt19937 random(77);
+  const auto uniform = [&] { return std::uniform_real_distribution<float>(0, 1)(random); };
+  const auto id = [&] { return static_cast<std::int32_t>(random() % 1000) % p.vocab_size; };
+  Adjustments a;
+  a.biases.assign(p.sampling.size() * 2 * step::kMaxLogitBiases, {-1, NAN});
+  for (std::int32_t slot = 0; slot < static_cast<std::int32_t>(p.sampling.size()); ++slot) {
     for (const step::Phase phase : {step::Phase::kReasoning, step::Phase::kAnswer}) {
-      if (random() % 3 != 0) sampling.phases[phase].repetition_penalty = 0.5F + uniform();
-      if (random() % 3 == 0) sampling.phases[phase].presence_penalty = uniform();
-      if (random() % 3 == 0) sampling.phases[phase].frequency_penalty = -uniform();
+      step::PhaseSampling& sampling = p.sampling[static_cast<std::size_t>(slot)].phases[phase];
+      if (random() % 3 != 0) sampling.repetition_penalty = 0.5F + uniform();
+      if (random() % 3 == 0) sampling.presence_penalty = uniform();
+      if (random() % 3 == 0) sampling.frequency_penalty = -uniform();
       const std::int32_t step = 1 + p.vocab_size / step::kMaxLogitBiases;
-      std::int32_t& size = sampling.phases[phase].num_biases;
       const auto list =
           static_cast<std::size_t>((2 * slot + static_cast<int>(phase)) * step::kMaxLogitBiases);
       for (std::int32_t i = 0; random() % 4 != 0 && i < p.vocab_size; i += step) {
-        biases[list + static_cast<std::size_t>(size++)] = {i, 200 * uniform() - 100};
+        a.biases[list + static_cast<std::size_t>(sampling.num_biases++)] = {i,
+                                                                            200 * uniform() - 100};
       }
     }
     const auto num_prompt = static_cast<std::int32_t>(random() % 300);
     const auto num_drawn = static_cast<std::int32_t>(random() % 3000);
-    begins.push_back({.slot = slot,
-                      .first = static_cast<std::int32_t>(counted.size()),
-                      .num_prompt = num_prompt,
-                      .num_drawn = num_drawn,
-                      .phase = static_cast<step::Phase>(random() % 2)});
-    for (std::int32_t i = 0; i < num_prompt + num_drawn; ++i) counted.push_back(id());
+    a.begins.push_back({.slot = slot,
+                        .first = static_cast<std::int32_t>(a.counted.size()),
+                        .num_prompt = num_prompt,
+                        .num_drawn = num_drawn,
+                        .phase = static_cast<step::Phase>(random() % 2)});
+    for (std::int32_t i = 0; i < num_prompt + num_drawn; ++i) a.counted.push_back(id());
   }
-  std::vector<std::int32_t> draws;
-  for (std::int32_t l = 0; l < p.rows; ++l) draws.push_back(id());
+  for (std::int32_t l = 0; l < p.rows; ++l) a.draws.push_back(id());
+  return a;
+}
+
+AdjustedLogits AdjustAndCount(Backend& backend, DrawProblem p) {
+  const Adjustments a = RandomAdjustments(p);
+  const auto num_slots = static_cast<std::int32_t>(p.sampling.size());
+  const auto columns = static_cast<std::size_t>(p.vocab_size);
   const DeviceArray<float> logits(backend, p.logits);
   const DeviceInts slots(backend, p.slots);
   const DeviceInts input_ids(backend, p.input_ids);
   const DeviceArray<step::Phase> phases(backend, p.phases);
   const DeviceArray<step::SamplingParams> sampling(backend, p.sampling);
-  const DeviceArray<step::LogitBias> bias_lists(backend, biases);
-  const DeviceArray<CountsBegin> on_begins(backend, begins);
-  const DeviceInts counted_ids(backend, counted);
-  const DeviceInts drawn(backend, draws);
-  const auto columns = static_cast<std::size_t>(p.vocab_size);
-  const DeviceInts count_words(backend, std::vector<std::int32_t>(p.sampling.size() * columns, -7));
+  const DeviceArray<step::LogitBias> biases(backend, a.biases);
+  const DeviceArray<CountsBegin> begins(backend, a.begins);
+  const DeviceInts counted(backend, a.counted);
+  const DeviceInts draws(backend, a.draws);
+  const DeviceInts words(backend, std::vector<std::int32_t>(p.sampling.size() * columns, -7));
   const DeviceArray<float> adjusted(
       backend, std::vector<float>(static_cast<std::size_t>(p.rows) * columns, 7));
   const DrawView view = {.num_rows = p.rows,
@@ -143,14 +155,13 @@ AdjustedLogits AdjustAndCount(Backend& backend, DrawProblem p) {
                          .phases = phases.data(),
                          .slot_sampling = sampling.data(),
                          .vocab_size = p.vocab_size};
-  const Tensor counts = MakeTensor(count_words.data(), DType::kI32, num_slots, p.vocab_size);
-  backend.BeginCounts(on_begins.data(), num_slots, counted_ids.data(), counts);
-  const Tensor ids = MakeTensor(drawn.data(), DType::kI32, p.rows);
-  backend.CountDraws(view, ids, counts);
+  const Tensor counts = MakeTensor(words.data(), DType::kI32, num_slots, p.vocab_size);
+  backend.BeginCounts(begins.data(), num_slots, counted.data(), counts);
+  backend.CountDraws(view, draws.tensor(DType::kI32), counts);
   backend.AdjustLogits(MakeTensor(logits.data(), DType::kF32, p.rows, p.width), view,
-                       {.biases = bias_lists.data(), .counts = counts},
+                       {.biases = biases.data(), .counts = counts},
                        MakeTensor(adjusted.data(), DType::kF32, p.rows, p.vocab_size));
-  return {adjusted.Read(), count_words.Read()};
+  return {adjusted.Read(), words.Read()};
 }
 
 // A device and a kind of logits.
@@ -211,6 +222,14 @@ TEST_P(DrawTwinTest, DrawsWhatItsTwinDrawsFromLargeVocabularies) {
 
 TEST_P(DrawTwinTest, DrawsFromMoreColumnsThanFitInACluster) {
   ExpectEqual(MakeDrawProblem(kind(), Rows(9), 500000, 500000, 6, 48));
+}
+
+TEST_P(DrawTwinTest, KeepsTheLastDrawOfASlotWithSeveralRows) {
+  DrawProblem p = MakeDrawProblem(kind(), Rows(128), 1000, 1003, 9);
+  for (std::size_t l = 1; l < p.slots.size(); ++l) {
+    if (l % 4 == 1 || l % 4 == 2) p.slots[l] = p.slots[l - 1];
+  }
+  ExpectEqual(p);
 }
 
 TEST_P(DrawTwinTest, AdjustsAndCountsAsItsTwinDoes) {

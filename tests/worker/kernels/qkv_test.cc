@@ -62,6 +62,39 @@ struct Problem {
 // Queries, keys and values of one token: its heads in the order of the weight's rows.
 using Token = std::vector<float>;
 
+// What the op wrote.
+struct Memory {
+  std::vector<float> q;
+  std::vector<float> keys;
+  std::vector<float> values;
+};
+
+std::vector<Token> TokensOf(const TestedDevice& device, const Problem& p, int tokens,
+                            const Memory& memory) {
+  const QkvShape& s = p.shape;
+  std::vector<Token> result(static_cast<std::size_t>(tokens));
+  for (int t = 0; t < tokens; ++t) {
+    if (Problem::SeqOf(t) < 0) continue;
+    Token& token = result[static_cast<std::size_t>(t)];
+    token = RowsOf(memory.q, std::int64_t{s.heads} * s.head_dim, t, 1);
+    for (const bool is_key : {true, false}) {
+      for (int i = 0; i < s.kv_heads * s.head_dim; ++i) {
+        const KvPlace place = {.block = p.BlockOf(t),
+                               .kv_heads = s.kv_heads,
+                               .head = i / s.head_dim,
+                               .block_tokens = kBlock,
+                               .offset = Problem::PositionOf(t) % kBlock,
+                               .head_dim = s.head_dim,
+                               .d = i % s.head_dim};
+        const auto at =
+            static_cast<std::size_t>(is_key ? device.key_index(place) : device.value_index(place));
+        token.push_back(is_key ? memory.keys[at] : memory.values[at]);
+      }
+    }
+  }
+  return result;
+}
+
 // Of the first `tokens` tokens; padding's are empty.
 std::vector<Token> RunQkv(Backend& backend, const TestedDevice& device, const Problem& p,
                           int tokens) {
@@ -87,30 +120,7 @@ std::vector<Token> RunQkv(Backend& backend, const TestedDevice& device, const Pr
                           .block_tokens = kBlock,
                           .head_dim = s.head_dim},
                          q.tensor());
-  const std::vector<float> all_q = q.Read();
-  const std::vector<float> all_keys = keys.Read();
-  const std::vector<float> all_values = values.Read();
-  std::vector<Token> result;
-  for (int t = 0; t < tokens; ++t) {
-    result.emplace_back();
-    if (Problem::SeqOf(t) < 0) continue;
-    result.back() = RowsOf(all_q, std::int64_t{s.heads} * s.head_dim, t, 1);
-    for (const bool is_key : {true, false}) {
-      for (int i = 0; i < s.kv_heads * s.head_dim; ++i) {
-        const KvPlace place = {.block = p.BlockOf(t),
-                               .kv_heads = s.kv_heads,
-                               .head = i / s.head_dim,
-                               .block_tokens = kBlock,
-                               .offset = Problem::PositionOf(t) % kBlock,
-                               .head_dim = s.head_dim,
-                               .d = i % s.head_dim};
-        const auto at =
-            static_cast<std::size_t>(is_key ? device.key_index(place) : device.value_index(place));
-        result.back().push_back(is_key ? all_keys[at] : all_values[at]);
-      }
-    }
-  }
-  return result;
+  return TokensOf(device, p, tokens, {q.Read(), keys.Read(), values.Read()});
 }
 
 struct Expected {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/step_driver.h"
 
@@ -28,7 +29,7 @@ ModelOptions SmallOptions(const std::string& name) {
 }
 
 std::unique_ptr<ModelRunner> Load(const ModelOptions& options) {
-  auto model = LoadModel(options);
+  auto model = LoadModel(options, LocalPlans(options));
   EXPECT_TRUE(model.ok()) << model.status();
   return model.ok() ? *std::move(model) : nullptr;
 }
@@ -251,7 +252,7 @@ TEST(ModelRunnerLoadTest, RandomWeightsNeedNoCheckpoint) {
   options.random_weights = true;
   EXPECT_NE(Load(options), nullptr);
   options.random_weights = false;
-  EXPECT_FALSE(LoadModel(options).ok());
+  EXPECT_FALSE(LoadModel(options, LocalPlans(options)).ok());
 }
 
 TEST(ModelRunnerLoadTest, InfoDescribesTheModel) {
@@ -302,7 +303,7 @@ TEST(ModelRunnerLoadTest, RefusesOptionsOutOfRange) {
   const auto message = [](auto change) {
     ModelOptions options = SmallOptions("qwen2");
     change(options);
-    const auto model = LoadModel(options);
+    const auto model = LoadModel(options, LocalPlans(options));
     return model.ok() ? std::string("loaded") : std::string(model.status().message());
   };
   using testing::HasSubstr;

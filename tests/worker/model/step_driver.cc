@@ -39,10 +39,10 @@ void StepDriver::Submit(const std::vector<Feed>& feeds) {
     row.count = std::max<std::int32_t>(1, static_cast<std::int32_t>(feed.ids.size()));
     row.first_id =
         feed.ids.empty() ? step::kLastDrawn : static_cast<std::int32_t>(plan.input_ids.size());
-    row.draws = feed.draws ? 1 : 0;
-    row.logprob = feed.draws;
+    row.draws = feed.draws;
+    row.logprob = feed.draws > 0;
     row.phase = feed.phase;
-    row.adjusted = feed.draws && slot.adjusted;
+    row.adjusted = feed.draws > 0 && slot.adjusted;
     row.alternatives = feed.alternatives;
     plan_alternatives[feed.slot] = feed.alternatives;
     plan.rows.push_back(row);
@@ -58,18 +58,29 @@ void StepDriver::Submit(const std::vector<Feed>& feeds) {
   runner_.Submit(std::move(plan));
 }
 
-std::map<std::int32_t, Drawn> StepDriver::Collect() {
+std::map<std::int32_t, std::vector<Drawn>> StepDriver::CollectDraws() {
   const step::Result result = runner_.Collect();
-  std::map<std::int32_t, Drawn> drawn;
+  std::map<std::int32_t, std::vector<Drawn>> drawn;
   for (const step::RowResult& row : result.rows) {
-    CHECK(!row.not_finite && row.num_ids == 1, "one finite token a row");
-    const auto index = static_cast<std::size_t>(row.first_id);
-    const auto first = result.alternatives.begin() + row.first_alternative;
-    drawn[row.slot] = {result.ids.at(index),
-                       result.logprobs.at(index),
-                       {first, first + alternatives_.front().at(row.slot)}};
+    CHECK(!row.not_finite, "finite tokens");
+    const std::int32_t alternatives = alternatives_.front().at(row.slot);
+    for (std::int32_t i = 0; i < row.num_ids; ++i) {
+      const auto index = static_cast<std::size_t>(row.first_id + i);
+      const auto first = result.alternatives.begin() + row.first_alternative + i * alternatives;
+      drawn[row.slot].push_back(
+          {result.ids.at(index), result.logprobs.at(index), {first, first + alternatives}});
+    }
   }
   alternatives_.pop_front();
+  return drawn;
+}
+
+std::map<std::int32_t, Drawn> StepDriver::Collect() {
+  std::map<std::int32_t, Drawn> drawn;
+  for (auto& [slot, draws] : CollectDraws()) {
+    CHECK(draws.size() == 1, "one token a row");
+    drawn[slot] = draws.front();
+  }
   return drawn;
 }
 
@@ -86,7 +97,7 @@ std::vector<Drawn> StepDriver::Generate(std::int32_t slot, const std::vector<std
     const auto begin = prompt.begin();
     Feed feed{slot,
               {begin + static_cast<std::ptrdiff_t>(at), begin + static_cast<std::ptrdiff_t>(end)}};
-    feed.draws = end == prompt.size();
+    feed.draws = end == prompt.size() ? 1 : 0;
     steps.push_back(feed);
   }
   for (std::int32_t i = 1; i < count; ++i) steps.push_back({slot, {}});
@@ -101,7 +112,7 @@ std::vector<Drawn> StepDriver::Generate(std::int32_t slot, const std::vector<std
   for (const Feed& step : steps) {
     if (draws.size() == static_cast<std::size_t>(depth)) collect();
     Submit({step});
-    draws.push_back(step.draws);
+    draws.push_back(step.draws > 0);
   }
   while (!draws.empty()) collect();
   return tokens;

@@ -16,7 +16,7 @@ step::SamplingParams Greedy();
 struct Feed {
   std::int32_t slot = 0;
   std::vector<std::int32_t> ids;  // empty: the last sampled id
-  bool draws = true;
+  std::int32_t draws = 1;         // tokens, after the last of the ids
   step::Phase phase = step::Phase::kReasoning;
   std::int32_t alternatives = 0;
 };
@@ -43,6 +43,9 @@ class StepDriver {
   void Submit(const std::vector<Feed>& feeds);
 
   // The oldest step's draws, by slot.
+  std::map<std::int32_t, std::vector<Drawn>> CollectDraws();
+
+  // Likewise. REQUIRES: no row drew several.
   std::map<std::int32_t, Drawn> Collect();
 
   std::map<std::int32_t, Drawn> Step(const std::vector<Feed>& feeds);

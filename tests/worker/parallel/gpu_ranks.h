@@ -7,8 +7,11 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "common/status.h"
 #include "worker/kernels/devices.h"
 #include "worker/parallel/communicators.h"
 
@@ -28,7 +31,13 @@ class GpuRanks {
   // Leaves no ranks, and `why_none` says why, if there are fewer GPUs.
   GpuRanks(int size, const CommunicatorLimits& limits) {
     backends_ = kernels::OpenDevices({.device = "cuda", .ranks = size}, &why_none_);
-    if (!backends_.empty()) communicators_ = OpenCommunicators(backends_, limits, &why_none_);
+    if (backends_.empty()) return;
+    auto communicators = Open(limits);
+    if (!communicators.ok()) {
+      why_none_ = std::string(communicators.status().message());
+    } else {
+      communicators_ = *std::move(communicators);
+    }
   }
 
   const std::string& why_none() const { return why_none_; }
@@ -49,6 +58,13 @@ class GpuRanks {
   }
 
  private:
+  absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> Open(
+      const CommunicatorLimits& limits) const {
+    const int size = static_cast<int>(backends_.size());
+    ASSIGN_OR_RETURN(const CommunicatorId id, MakeCommunicatorId(*backends_.front(), size));
+    return OpenCommunicators(id, 0, size, backends_, limits);
+  }
+
   std::string why_none_;
   std::vector<std::unique_ptr<kernels::Backend>> backends_;
   std::vector<std::unique_ptr<Communicator>> communicators_;

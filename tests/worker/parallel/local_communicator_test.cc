@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -16,9 +17,11 @@ using kernels::MakeTensor;
 
 // Runs body(rank's communicator) on one thread a rank.
 void OnRanks(int size, const std::function<void(Communicator&)>& body) {
-  const auto communicators = MakeLocalCommunicators(size);
+  const auto communicators =
+      OpenLocalCommunicators(std::make_shared<LocalGroup>(size), 0, size, size);
+  ASSERT_TRUE(communicators.ok()) << communicators.status();
   std::vector<std::thread> threads;
-  for (const auto& communicator : communicators) {
+  for (const auto& communicator : *communicators) {
     threads.emplace_back([&body, &communicator] { body(*communicator); });
   }
   for (std::thread& thread : threads) thread.join();

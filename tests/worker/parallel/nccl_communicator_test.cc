@@ -6,6 +6,7 @@
 #include <cstring>
 #include <future>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -218,6 +219,31 @@ TEST_P(NcclCommunicatorTest, AllGatherColumnsPutsRanksSideBySide) {
       EXPECT_EQ(to.Read(), expected) << "L = " << rows;
     }
   });
+}
+
+// As processes and hosts open theirs, but on threads of this one.
+TEST(NcclCommunicatorApartTest, RanksThatAreOpenedApartAreOneGroupByItsId) {
+  std::string why_none;
+  const auto backends = kernels::OpenDevices({.device = "cuda", .ranks = 2}, &why_none);
+  if (backends.empty()) GTEST_SKIP() << why_none;
+  const auto id = MakeCommunicatorId(*backends.front(), 2);
+  ASSERT_TRUE(id.ok()) << id.status();
+  const std::span<const std::unique_ptr<kernels::Backend>> all(backends);
+  std::vector<std::thread> threads;
+  for (int r = 0; r < 2; ++r) {
+    threads.emplace_back([&, r] {
+      const auto own = all.subspan(static_cast<std::size_t>(r), 1);
+      const auto communicators = OpenCommunicators(*id, r, 2, own, kLimits);
+      ASSERT_TRUE(communicators.ok()) << communicators.status();
+      Communicator& communicator = *communicators->front();
+      EXPECT_EQ(communicator.rank(), r);
+      Bf16Array x(*own.front(), DType::kBf16, 7, kHidden);
+      x.Write(PartOf(r, 7, 1));
+      communicator.AllReduce(x.tensor());
+      EXPECT_EQ(x.Read(), SumOf(2, 7, 1));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 INSTANTIATE_TEST_SUITE_P(Gpus, NcclCommunicatorTest, testing::Values(2, 4, 8));

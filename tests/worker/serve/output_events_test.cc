@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 #include <string>
@@ -12,7 +13,9 @@
 namespace thinkwire::worker::serve {
 namespace {
 
+using engine::EndReason;
 using engine::Token;
+using engine::TokenMark;
 using std::chrono::milliseconds;
 using step::Phase;
 
@@ -21,14 +24,40 @@ const text::Tokenizer& ByteTokenizer() {
   return *tokenizer;
 }
 
-// What the engine would send: phases by the first think-end id, logprob -id / 1000.
-std::vector<Token> Tokens(const std::vector<std::int32_t>& ids, Phase phase = Phase::kReasoning) {
+// What the engine goes by.
+struct Rules {
+  Phase start_phase = Phase::kReasoning;
+  bool ignore_eos = false;
+  step::PerPhase<std::vector<std::int32_t>> stop_ids = {};
+};
+
+EndReason EndBy(std::int32_t id, Phase phase, const Rules& rules) {
+  if (id == kEos && !rules.ignore_eos) return EndReason::kEndOfSequence;
+  return std::ranges::count(rules.stop_ids[phase], id) > 0 ? EndReason::kStopId
+                                                           : EndReason::kLength;
+}
+
+// What the engine would send, logprob -id / 1000, and what a careless one might after the end.
+std::vector<Token> Tokens(const std::vector<std::int32_t>& ids, const Rules& rules = {}) {
   std::vector<Token> tokens;
+  Phase phase = rules.start_phase;
   for (const std::int32_t id : ids) {
-    tokens.push_back({id, -static_cast<float>(id) / 1000, phase});
-    if (id == kThinkEnd) phase = Phase::kAnswer;
+    Token& token = tokens.emplace_back(
+        Token{.id = id, .logprob = -static_cast<float>(id) / 1000, .phase = phase});
+    if (EndBy(id, phase, rules) != EndReason::kLength) {
+      token.mark = TokenMark::kEndsOutput;
+    } else if (phase == Phase::kReasoning && id == kThinkEnd) {
+      token.mark = TokenMark::kClosesReasoning;
+      phase = Phase::kAnswer;
+    }
   }
   return tokens;
+}
+
+// Why the output of `tokens` ended: its length, if no token did that.
+EndReason EndingOf(const std::vector<Token>& tokens, const Rules& rules = {}) {
+  const auto last = std::ranges::find(tokens, TokenMark::kEndsOutput, &Token::mark);
+  return last == tokens.end() ? EndReason::kLength : EndBy(last->id, last->phase, rules);
 }
 
 std::vector<std::int32_t> Ids(std::string_view text) {
@@ -41,13 +70,6 @@ std::vector<std::int32_t> operator+(std::vector<std::int32_t> a,
                                     const std::vector<std::int32_t>& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
-}
-
-OutputEvents::Options DefaultOptions() {
-  OutputEvents::Options options;
-  options.think_end_id = kThinkEnd;
-  options.end_of_sequence_ids = {kEos};
-  return options;
 }
 
 // The events of one output, joined: what must not depend on how the tokens came.
@@ -96,17 +118,18 @@ Joined Join(const OutputEvents::Events& events) {
   return all;
 }
 
-Joined RunWhole(const OutputEvents::Options& options, const std::vector<Token>& tokens) {
+Joined RunWhole(const OutputEvents::Options& options, const std::vector<Token>& tokens,
+                const Rules& rules = {}) {
   OutputEvents output(ByteTokenizer(), options);
   OutputEvents::Events events;
   output.Add(tokens, {}, &events);
-  output.FinishForLength({}, &events);
+  output.End(EndingOf(tokens, rules), {}, &events);
   return Join(events);
 }
 
 TEST(OutputEventsTest, ReasoningAndAnswerInOrder) {
-  const Joined all = RunWhole(DefaultOptions(), Tokens(Ids("hm") + std::vector{kThinkEnd} +
-                                                       Ids("\n\n42") + std::vector{kEos}));
+  const Joined all =
+      RunWhole({}, Tokens(Ids("hm") + std::vector{kThinkEnd} + Ids("\n\n42") + std::vector{kEos}));
   EXPECT_EQ(all.order, "rRaF");
   EXPECT_EQ(all.reasoning, "hm");
   EXPECT_EQ(all.reasoning_ids, Ids("hm"));
@@ -123,30 +146,31 @@ TEST(OutputEventsTest, ReasoningAndAnswerInOrder) {
 }
 
 TEST(OutputEventsTest, EmptyThinking) {
-  const Joined all = RunWhole(DefaultOptions(), Tokens({kThinkEnd, 'x', kEos}));
+  const Joined all = RunWhole({}, Tokens({kThinkEnd, 'x', kEos}));
   EXPECT_EQ(all.order, "RaF");
   EXPECT_EQ(all.reasoning_finished.reasoning_tokens(), 1);
   EXPECT_EQ(all.answer, "x");
 }
 
 TEST(OutputEventsTest, NoThinking) {
-  OutputEvents::Options options = DefaultOptions();
+  OutputEvents::Options options;
   options.start_phase = Phase::kAnswer;
-  const Joined all = RunWhole(options, Tokens({'\n', 'x', kThinkEnd, kEos}, Phase::kAnswer));
+  const Joined all =
+      RunWhole(options, Tokens({'\n', 'x', kThinkEnd, kEos}, {.start_phase = Phase::kAnswer}));
   EXPECT_EQ(all.order, "aF");
   EXPECT_EQ(all.answer, "\nx</think>");
   EXPECT_EQ(all.finished.tokens().answer_tokens(), 4);
 }
 
 TEST(OutputEventsTest, SecondThinkEndIsAnswerText) {
-  const Joined all = RunWhole(DefaultOptions(), Tokens({'a', kThinkEnd, 'b', kThinkEnd, kEos}));
+  const Joined all = RunWhole({}, Tokens({'a', kThinkEnd, 'b', kThinkEnd, kEos}));
   EXPECT_EQ(all.order, "rRaF");
   EXPECT_EQ(all.answer, "b</think>");
   EXPECT_EQ(all.answer_ids, (std::vector{std::int32_t{'b'}, kThinkEnd}));
 }
 
 TEST(OutputEventsTest, EndOfSequenceInReasoningCountsThere) {
-  const Joined all = RunWhole(DefaultOptions(), Tokens({'a', kEos}));
+  const Joined all = RunWhole({}, Tokens({'a', kEos}));
   EXPECT_EQ(all.order, "rRF");
   EXPECT_EQ(all.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE);
   EXPECT_TRUE(all.closing_ids.empty());
@@ -156,9 +180,7 @@ TEST(OutputEventsTest, EndOfSequenceInReasoningCountsThere) {
 }
 
 TEST(OutputEventsTest, IgnoredEndOfSequenceIsAnyToken) {
-  OutputEvents::Options options = DefaultOptions();
-  options.end_of_sequence_ids.clear();
-  const Joined all = RunWhole(options, Tokens({'a', kEos, 'b'}));
+  const Joined all = RunWhole({}, Tokens({'a', kEos, 'b'}, {.ignore_eos = true}));
   EXPECT_EQ(all.order, "rRF");
   EXPECT_EQ(all.reasoning, "ab");
   EXPECT_EQ(all.reasoning_ids, (std::vector<std::int32_t>{'a', kEos, 'b'}));
@@ -167,7 +189,7 @@ TEST(OutputEventsTest, IgnoredEndOfSequenceIsAnyToken) {
 }
 
 TEST(OutputEventsTest, StopStringEndsAtTheTokenThatCompletesIt) {
-  OutputEvents::Options options = DefaultOptions();
+  OutputEvents::Options options;
   options.stop_strings[Phase::kAnswer] = {"END", "stop"};
   // " the", "sto" and "p!" as tokens: the stop string lies across the last two.
   const std::vector<std::int32_t> ids = {kThinkEnd, 257, 259, 'p', '!', 'z'};
@@ -185,7 +207,7 @@ TEST(OutputEventsTest, StopStringEndsAtTheTokenThatCompletesIt) {
 }
 
 TEST(OutputEventsTest, StopStringsBelongToOnePhase) {
-  OutputEvents::Options options = DefaultOptions();
+  OutputEvents::Options options;
   options.stop_strings[Phase::kReasoning] = {"x"};
   options.stop_strings[Phase::kAnswer] = {"y", "ab"};
   // "a" ends the reasoning and "b" begins the answer: no stop string lies across the border.
@@ -202,11 +224,12 @@ TEST(OutputEventsTest, StopStringsBelongToOnePhase) {
 }
 
 TEST(OutputEventsTest, StopIdIsTheLastIdAndHasNoText) {
-  OutputEvents::Options options = DefaultOptions();
-  options.stop_ids[step::Phase::kAnswer] = {'x', 'y'};
-  OutputEvents output(ByteTokenizer(), options);
+  Rules rules;
+  rules.stop_ids[step::Phase::kAnswer] = {'x', 'y'};
+  OutputEvents output(ByteTokenizer(), {});
   OutputEvents::Events events;
-  output.Add(Tokens({'y', kThinkEnd, 'a', 'y', 'b'}), {}, &events);
+  output.Add(Tokens({'y', kThinkEnd, 'a', 'y', 'b'}, rules), {}, &events);
+  output.End(EndReason::kStopId, {}, &events);
   const Joined all = Join(events);
   EXPECT_TRUE(output.finished());
   EXPECT_EQ(all.order, "rRaF");
@@ -220,9 +243,9 @@ TEST(OutputEventsTest, StopIdIsTheLastIdAndHasNoText) {
 }
 
 TEST(OutputEventsTest, StopIdOfTheReasoningLeavesNoAnswerThinkEndIncluded) {
-  OutputEvents::Options options = DefaultOptions();
-  options.stop_ids[step::Phase::kReasoning] = {kThinkEnd};
-  const Joined all = RunWhole(options, Tokens({'a', kThinkEnd}));
+  Rules rules;
+  rules.stop_ids[step::Phase::kReasoning] = {kThinkEnd};
+  const Joined all = RunWhole({}, Tokens({'a', kThinkEnd}, rules), rules);
   EXPECT_EQ(all.order, "rRF");
   EXPECT_EQ(all.reasoning, "a");
   EXPECT_EQ(all.reasoning_ids, (std::vector<std::int32_t>{'a', kThinkEnd}));
@@ -232,17 +255,18 @@ TEST(OutputEventsTest, StopIdOfTheReasoningLeavesNoAnswerThinkEndIncluded) {
   EXPECT_EQ(all.finished.stop_token_id(), kThinkEnd);
 }
 
+// Which of the two an id was is the engine's to say.
 TEST(OutputEventsTest, EndOfSequenceComesBeforeAStopId) {
-  OutputEvents::Options options = DefaultOptions();
-  options.stop_ids[step::Phase::kAnswer] = {kEos};
-  const std::vector<Token> tokens = Tokens({kThinkEnd, kEos});
-  EXPECT_EQ(RunWhole(options, tokens).finished.reason(), v1::FINISH_REASON_END);
-  options.end_of_sequence_ids.clear();
-  EXPECT_EQ(RunWhole(options, tokens).finished.reason(), v1::FINISH_REASON_STOP_TOKEN);
+  Rules rules;
+  rules.stop_ids[step::Phase::kAnswer] = {kEos};
+  const std::vector<Token> tokens = Tokens({kThinkEnd, kEos}, rules);
+  EXPECT_EQ(RunWhole({}, tokens, rules).finished.reason(), v1::FINISH_REASON_END);
+  rules.ignore_eos = true;
+  EXPECT_EQ(RunWhole({}, tokens, rules).finished.reason(), v1::FINISH_REASON_STOP_TOKEN);
 }
 
 TEST(OutputEventsTest, LineFeedsAfterThinkingAreHiddenFromStopStrings) {
-  OutputEvents::Options options = DefaultOptions();
+  OutputEvents::Options options;
   options.stop_strings[Phase::kAnswer] = {"\n\n"};
   const Joined all =
       RunWhole(options, Tokens({kThinkEnd, kFirstWord, '\n', 'a', '\n', 'b', kFirstWord, 'c'}));
@@ -252,7 +276,7 @@ TEST(OutputEventsTest, LineFeedsAfterThinkingAreHiddenFromStopStrings) {
 }
 
 TEST(OutputEventsTest, HeldTextComesWhenItCannotBecomeAStopString) {
-  OutputEvents::Options options = DefaultOptions();
+  OutputEvents::Options options;
   options.stop_strings[Phase::kReasoning] = {"abc"};
   OutputEvents output(ByteTokenizer(), options);
   OutputEvents::Events events;
@@ -277,7 +301,7 @@ TEST(OutputEventsTest, HeldTextComesWhenItCannotBecomeAStopString) {
 }
 
 TEST(OutputEventsTest, CharactersAreNeverSplit) {
-  OutputEvents output(ByteTokenizer(), DefaultOptions());
+  OutputEvents output(ByteTokenizer(), {});
   OutputEvents::Events events;
   const std::string text = "\xF0\x9F\x98\x80";
   for (const std::int32_t id : Ids(text)) {
@@ -296,7 +320,7 @@ TEST(OutputEventsTest, CharactersAreNeverSplit) {
 }
 
 TEST(OutputEventsTest, LogprobsGoWithThePhaseThatAskedForThem) {
-  OutputEvents::Options options = DefaultOptions();
+  OutputEvents::Options options;
   options.logprobs = {true, false};
   Joined all = RunWhole(options, Tokens({'a', 'b', kThinkEnd, 'c', kEos}));
   EXPECT_EQ(all.logprobs, 2);
@@ -313,7 +337,7 @@ TEST(OutputEventsTest, LogprobsGoWithThePhaseThatAskedForThem) {
 }
 
 TEST(OutputEventsTest, EachPhaseGetsAsManyAlternativesAsItAskedFor) {
-  OutputEvents::Options options = DefaultOptions();
+  OutputEvents::Options options;
   options.logprobs = {true, true};
   options.alternatives = {2, 1};
   std::vector<Token> tokens = Tokens({'a', kThinkEnd, 'b', kEos});
@@ -321,6 +345,7 @@ TEST(OutputEventsTest, EachPhaseGetsAsManyAlternativesAsItAskedFor) {
   OutputEvents output(ByteTokenizer(), options);
   OutputEvents::Events events;
   output.Add(tokens, {}, &events);
+  output.End(EndReason::kEndOfSequence, {}, &events);
   ASSERT_EQ(events.size(), 4U);
   const v1::TokenLogprob& reasoned = events[0].reasoning_delta().logprobs(0);
   ASSERT_EQ(reasoned.alternatives_size(), 2);
@@ -333,12 +358,12 @@ TEST(OutputEventsTest, EachPhaseGetsAsManyAlternativesAsItAskedFor) {
 }
 
 TEST(OutputEventsTest, ReleaseTextGivesWhatWasHeldAndNoEnd) {
-  OutputEvents::Options options = DefaultOptions();
+  OutputEvents::Options options;
   options.stop_strings[Phase::kReasoning] = {"abc"};
   OutputEvents output(ByteTokenizer(), options);
   OutputEvents::Events events;
   output.Add(Tokens(Ids("ab")), {}, &events);
-  output.ReleaseText(&events);
+  output.End(EndReason::kCancelled, {}, &events);
   const Joined all = Join(events);
   EXPECT_EQ(all.order, "r");
   EXPECT_EQ(all.reasoning, "ab");
@@ -346,13 +371,14 @@ TEST(OutputEventsTest, ReleaseTextGivesWhatWasHeldAndNoEnd) {
 }
 
 TEST(OutputEventsTest, TimesAreThoseOfTheTokensThatCount) {
-  OutputEvents output(ByteTokenizer(), DefaultOptions());
+  OutputEvents output(ByteTokenizer(), {});
   OutputEvents::Events events;
   const Clock::TimePoint start{};
   output.Add(Tokens({'a'}), start + milliseconds(10), &events);
   output.Add(Tokens({kThinkEnd, 'b'}), start + milliseconds(1510), &events);
-  output.Add(Tokens({kEos, 'c'}, Phase::kAnswer), start + milliseconds(1530), &events);
-  output.Add(Tokens({'d'}, Phase::kAnswer), start + milliseconds(9999), &events);
+  const Rules answer = {.start_phase = Phase::kAnswer};
+  output.Add(Tokens({kEos, 'c'}, answer), start + milliseconds(1530), &events);
+  output.Add(Tokens({'d'}, answer), start + milliseconds(9999), &events);
   EXPECT_EQ(output.times().first_token, start + milliseconds(10));
   EXPECT_EQ(output.times().last_reasoning_token, start + milliseconds(1510));
   EXPECT_EQ(output.times().last_token, start + milliseconds(1530));
@@ -368,17 +394,17 @@ TEST(OutputEventsTest, AnyBatchesGiveTheSame) {
                                               256, 257, 258, 259, 260, 0xA5, 0xBD, kThinkEnd, kEos};
   const auto pick = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
   for (int round = 0; round < 3000; ++round) {
-    OutputEvents::Options options = DefaultOptions();
+    OutputEvents::Options options;
     options.start_phase = round % 5 == 0 ? Phase::kAnswer : Phase::kReasoning;
     if (round % 3 != 0) options.stop_strings[Phase::kReasoning] = {"stopp", "tab", "\xE4\xBD\xA0"};
     if (round % 3 != 1) options.stop_strings[Phase::kAnswer] = {"bb", "\nstop", "ost"};
-    if (round % 7 == 0) options.end_of_sequence_ids.clear();
-    if (round % 11 == 0) options.stop_ids = {std::vector{kThinkEnd}, {'p', kEos}};
+    Rules rules = {.start_phase = options.start_phase, .ignore_eos = round % 7 == 0};
+    if (round % 11 == 0) rules.stop_ids = {std::vector{kThinkEnd}, {'p', kEos}};
     std::vector<std::int32_t> ids;
     for (std::size_t n = 1 + pick(60); n > 0; --n) ids.push_back(alphabet[pick(alphabet.size())]);
-    const std::vector<Token> tokens = Tokens(ids, options.start_phase);
+    const std::vector<Token> tokens = Tokens(ids, rules);
 
-    const Joined whole = RunWhole(options, tokens);
+    const Joined whole = RunWhole(options, tokens, rules);
     OutputEvents output(ByteTokenizer(), options);
     OutputEvents::Events events;
     for (std::size_t at = 0; at < tokens.size();) {
@@ -386,7 +412,7 @@ TEST(OutputEventsTest, AnyBatchesGiveTheSame) {
       output.Add(std::span(tokens).subspan(at, n), {}, &events);
       at += n;
     }
-    output.FinishForLength({}, &events);
+    output.End(EndingOf(tokens, rules), {}, &events);
     const Joined pieces = Join(events);
     EXPECT_EQ(pieces.order, whole.order);
     EXPECT_EQ(pieces.reasoning, whole.reasoning);

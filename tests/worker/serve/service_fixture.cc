@@ -18,11 +18,7 @@ constexpr step::Limits kLimits = {.max_num_seqs = 4,
                                   .vocab_size = kVocabulary};
 
 ServedModel FakeServedModel() {
-  return {.name = "fake",
-          .fingerprint = "fake-1",
-          .limits = kLimits,
-          .end_of_sequence_ids = {kEos},
-          .max_queue = 8};
+  return {.name = "fake", .fingerprint = "fake-1", .limits = kLimits, .max_queue = 8};
 }
 
 }  // namespace

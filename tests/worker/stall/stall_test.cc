@@ -17,6 +17,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "tests/worker/engine/reader.h"
+#include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
@@ -89,7 +90,7 @@ void PrintTo(const Case& test, std::ostream* out) { *out << test.name; }
   options.max_model_len = 1024;
   options.kv_cache_memory_bytes = 1 << 26;
   options.fault = test.fault;
-  auto runner = model::LoadModel(options);
+  auto runner = model::LoadModel(options, model::LocalPlans(options));
   CHECK(runner.ok(), "the model is loaded");
   engine::Engine engine({}, **runner, Clock::Real());
   const engine::StallWatch watch(engine, Clock::Real(), test.limit, [](const std::string& what) {

@@ -177,7 +177,9 @@ void CpuBackend::Draw(const Tensor& logits, const DrawView& view, const Tensor& 
       ids.as<std::int32_t>()[l] = static_cast<std::int32_t>(id);
       logprobs.as<float>()[l] = logprob;
       not_finite.as<std::int32_t>()[l] = finite ? 0 : 1;
-      last_drawn.as<std::int32_t>()[slot_index] = static_cast<std::int32_t>(id);
+      if (IsLastOfSlot(view, l)) {
+        last_drawn.as<std::int32_t>()[slot_index] = static_cast<std::int32_t>(id);
+      }
     }
   });
 }

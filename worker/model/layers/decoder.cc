@@ -18,10 +18,10 @@ Decoder::Decoder(const DecoderParts& parts, const step::Limits& limits)
       next_residual_(parts.backend, limits.max_num_batched_tokens, parts.plan.config.hidden_size),
       x_(parts.backend, limits.max_num_batched_tokens, parts.plan.config.hidden_size),
       partial_(parts.backend, limits.max_num_batched_tokens, parts.plan.config.hidden_size),
-      last_x_(parts.backend, limits.max_num_seqs, parts.plan.config.hidden_size),
-      local_logits_(parts.backend, DType::kF32, limits.max_num_seqs,
+      last_x_(parts.backend, limits.most_draws(), parts.plan.config.hidden_size),
+      local_logits_(parts.backend, DType::kF32, limits.most_draws(),
                     parts.shape.of(Division::kVocabulary).size()),
-      logits_(parts.backend, DType::kF32, parts.shape.ranks > 1 ? limits.max_num_seqs : 0,
+      logits_(parts.backend, DType::kF32, parts.shape.ranks > 1 ? limits.most_draws() : 0,
               parts.shape.of(Division::kVocabulary).size() * parts.shape.ranks) {}
 
 Tensor Decoder::NormWeight(const Buffer& weight) const {
@@ -59,7 +59,7 @@ void Decoder::RunLayers(const Batch& batch, const Tensor& x) {
 }
 
 Tensor Decoder::RowsThatDraw(const Batch& batch, const Tensor& x) {
-  // A sequence draws one token at most: as many draws as tokens are one of each, in order.
+  // A token is followed by one draw at most: as many draws as tokens are one of each, in order.
   if (batch.num_logits() == batch.num_tokens()) return x;
   const Tensor last_x = last_x_.Rows(batch.num_logits());
   parts_.backend.GatherRows(x, batch.logit_tokens(), last_x);

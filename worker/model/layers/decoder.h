@@ -32,14 +32,14 @@ class Decoder {
  public:
   Decoder(const DecoderParts& parts, const step::Limits& limits);
 
-  // Computes the batch's tokens into the KV cache. Returns the logits of the rows that draw, f32
-  // [L, V of all ranks and its padding], valid until the next call; L may be 0.
+  // Computes the batch's tokens into the KV cache. Returns the logits of the tokens that a draw
+  // follows, f32 [L, V of all ranks and its padding], valid until the next call; L may be 0.
   kernels::Tensor Forward(const Batch& batch);
 
  private:
   // x = the layers' output after the final norm, for every token.
   void RunLayers(const Batch& batch, const kernels::Tensor& x);
-  // x's rows of the tokens that draw, act [L, E].
+  // x's rows of the tokens that a draw follows, act [L, E].
   kernels::Tensor RowsThatDraw(const Batch& batch, const kernels::Tensor& x);
   kernels::Tensor NormWeight(const kernels::Buffer& weight) const;
 
@@ -49,7 +49,7 @@ class Decoder {
   Activation next_residual_;
   Activation x_;
   Activation partial_;
-  Activation last_x_;        // of the rows that draw
+  Activation last_x_;        // of the tokens that a draw follows
   Activation local_logits_;  // this rank's columns
   Activation logits_;        // all ranks' columns; no rows with one rank
 };

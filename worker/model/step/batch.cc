@@ -26,6 +26,11 @@ std::int64_t PhaseWords(std::int64_t logits) {
   return (logits + static_cast<std::int64_t>(kWord) - 1) / static_cast<std::int64_t>(kWord);
 }
 
+DrawKind KindOf(const step::Row& row) {
+  if (row.adjusted) return DrawKind::kAdjusted;
+  return row.alternatives > 0 ? DrawKind::kReported : DrawKind::kPlain;
+}
+
 Tensor Words(void* data, std::int64_t size) {
   return kernels::MakeTensor(data, kernels::DType::kI32, size);
 }
@@ -36,21 +41,26 @@ Batch::Batch(const step::Limits& limits, kernels::Backend& backend)
     : backend_(backend),
       limits_(limits),
       max_blocks_((limits.max_model_len + limits.block_tokens - 1) / limits.block_tokens),
-      staging_(WordsAtMost(), limits.max_in_flight + 1, backend) {
+      staging_(WordsAtMost(), limits.max_in_flight + 1, backend),
+      think_end_ids_(static_cast<std::size_t>(limits.max_num_seqs), -1) {
+  CHECK(limits.most_draws() >= limits.max_num_seqs &&
+            limits.most_draws() <= limits.max_num_batched_tokens,
+        "each sequence may draw, and no more than there are tokens");
   const auto slots = static_cast<std::size_t>(limits.max_num_seqs);
   block_tables_ = backend.Allocate(slots * static_cast<std::size_t>(max_blocks_) * kWord);
   slot_sampling_ = backend.Allocate(slots * sizeof(step::SamplingParams));
   biases_ =
       backend.Allocate(slots * step::kNumPhases * step::kMaxLogitBiases * sizeof(step::LogitBias));
   counts_ = backend.Allocate(slots * static_cast<std::size_t>(limits.vocab_size) * kWord);
-  ids_ =
-      backend.Allocate((static_cast<std::size_t>(limits.max_num_batched_tokens) + slots) * kWord);
+  ids_ = backend.Allocate(
+      static_cast<std::size_t>(limits.max_num_batched_tokens + limits.most_draws()) * kWord);
 }
 
 std::int64_t Batch::WordsAtMost() const {
   const std::int64_t t = limits_.max_num_batched_tokens;
   const std::int64_t s = limits_.max_num_seqs;
-  const std::int64_t step = 4 * t + 2 * s + (2 * s + 1) + 3 * s + PhaseWords(s) + s;
+  const std::int64_t l = limits_.most_draws();
+  const std::int64_t step = 4 * t + 2 * l + (2 * s + 1) + 3 * l + PhaseWords(l) + l;
   // Slots may share blocks, so that a plan may fill every table however few blocks there are.
   const std::int64_t changes = 2 * s * max_blocks_ + 2 * s * kSamplingWords;
   const std::int64_t adjusting =
@@ -66,12 +76,15 @@ void Batch::Load(const step::Plan& plan, std::int32_t bucket) {
   const Shape used = CheckedShape(plan);
   CHECK(bucket == 0 || (used.tokens == used.logits && used.tokens <= bucket),
         "a step that is padded decodes alone, and fits");
-  Begin(bucket == 0 ? used : Shape{bucket, bucket, bucket, used.is_plain, used.adjusts});
-  Shape filled;
-  for (const step::Row& row : plan.rows) AddRow(row, plan.input_ids, filled);
-  Pad(filled);
+  Begin(bucket == 0 ? used : Shape{bucket, bucket, bucket, used.kind});
   const Changes blocks = AddBlockChanges(plan.block_table_changes);
   const Changes sampling = AddSamplingChanges(plan.sampling_changes);
+  Shape filled;
+  for (const step::Row& row : plan.rows) {
+    AddRow(row, plan.input_ids, filled);
+    AddDraws(row, filled);
+  }
+  Pad(filled);
   const Counting counting = AddCounting(plan);
   const std::int64_t biases = AddBiases(plan);
   staging_.Send(words_);
@@ -81,11 +94,11 @@ void Batch::Load(const step::Plan& plan, std::int32_t bucket) {
   ApplyBiases(plan.sampling_changes, biases);
 }
 
-void Batch::LoadPadding(std::int32_t tokens, std::int32_t seqs) {
-  CHECK(seqs >= 1 && seqs <= limits_.max_num_seqs && tokens >= seqs &&
-            tokens <= limits_.max_num_batched_tokens,
+void Batch::LoadPadding(std::int32_t tokens, std::int32_t seqs, std::int32_t draws) {
+  CHECK(seqs >= 1 && seqs <= limits_.max_num_seqs && draws <= limits_.most_draws() &&
+            tokens >= std::max(seqs, draws) && tokens <= limits_.max_num_batched_tokens,
         "padding within the limits");
-  Begin({tokens, seqs, seqs, true, false});
+  Begin({tokens, seqs, draws});
   Pad({});
   staging_.Send(words_);
 }
@@ -106,10 +119,10 @@ Batch::Shape Batch::CheckedShape(const step::Plan& plan) const {
           "a plan passes max_num_batched_tokens");
     shape.tokens += row.count;
     ++shape.seqs;
-    if (row.draws > 0) ++shape.logits;
-    shape.is_plain = shape.is_plain && !row.adjusted && row.alternatives == 0;
-    shape.adjusts = shape.adjusts || row.adjusted;
+    shape.logits += row.draws;
+    shape.kind = std::max(shape.kind, KindOf(row));
   }
+  CHECK(shape.logits <= limits_.most_draws(), "a plan passes max_draws");
   return shape;
 }
 
@@ -123,7 +136,8 @@ void Batch::CheckRow(const step::Row& row, const step::Plan& plan) const {
                                                      static_cast<std::size_t>(row.count) <=
                                                  plan.input_ids.size()),
         "a row's ids are not in the plan");
-  CHECK(row.draws == 0 || row.draws == 1, "a row draws one token at most");
+  CHECK(row.draws >= 0 && row.draws <= row.count, "a row draws after inputs that it has");
+  CHECK(row.draws <= 1 || !row.adjusted, "a row that draws several tokens is not adjusted");
   CHECK(row.alternatives >= 0 &&
             row.alternatives <=
                 (row.draws > 0 ? std::min(step::kMaxAlternatives, limits_.vocab_size) : 0),
@@ -144,9 +158,8 @@ void Batch::Begin(const Shape& shape) {
   offsets_[kLogitSlot] = Append(shape.logits);
   offsets_[kLogitPosition] = Append(shape.logits);
   offsets_[kLogitPhase] = Append(PhaseWords(shape.logits));
-  offsets_[kLogitAlternatives] = shape.is_plain ? 0 : Append(shape.logits);
-  is_plain_ = shape.is_plain;
-  adjusts_ = shape.adjusts;
+  offsets_[kLogitAlternatives] = shape.kind == DrawKind::kPlain ? 0 : Append(shape.logits);
+  kind_ = shape.kind;
   num_logits_ = shape.logits;
   view_.num_tokens = shape.tokens;
   view_.num_seqs = shape.seqs;
@@ -180,15 +193,23 @@ void Batch::AddRow(const step::Row& row, std::span<const std::int32_t> input_ids
     Host(kGivenIds)[token] = id;
     Host(kSourceSlot)[token] = source_slot;
   }
-  if (row.draws == 0) return;
-  const std::int32_t l = filled.logits++;
-  Host(kLogitToken)[l] = filled.tokens - 1;
-  Host(kLogitSlot)[l] = row.slot;
-  Host(kLogitPosition)[l] = row.first_position + row.count;
-  Host(kGivenIds)[view_.num_tokens + l] = id;
-  Host(kSourceSlot)[view_.num_tokens + l] = source_slot;
-  reinterpret_cast<step::Phase*>(Host(kLogitPhase))[l] = row.phase;
-  if (!is_plain_) Host(kLogitAlternatives)[l] = row.alternatives;
+}
+
+void Batch::AddDraws(const step::Row& row, Shape& filled) {
+  step::Phase phase = row.phase;
+  for (std::int32_t token = filled.tokens - row.draws; token < filled.tokens; ++token) {
+    const std::int32_t l = filled.logits++;
+    const std::int32_t id = Host(kGivenIds)[token];
+    Host(kLogitToken)[l] = token;
+    Host(kLogitSlot)[l] = row.slot;
+    Host(kLogitPosition)[l] = Host(kPositions)[token] + 1;
+    Host(kGivenIds)[view_.num_tokens + l] = id;
+    Host(kSourceSlot)[view_.num_tokens + l] = Host(kSourceSlot)[token];
+    reinterpret_cast<step::Phase*>(Host(kLogitPhase))[l] = phase;
+    if (kind_ != DrawKind::kPlain) Host(kLogitAlternatives)[l] = row.alternatives;
+    // The device looks at the draw's own input; later draws follow the end of the reasoning too.
+    if (id == think_end_ids_[static_cast<std::size_t>(row.slot)]) phase = step::Phase::kAnswer;
+  }
 }
 
 void Batch::Pad(const Shape& filled) {
@@ -211,7 +232,7 @@ void Batch::Pad(const Shape& filled) {
   fill(kSourceSlot, tokens + filled.logits, tokens + logits, -1);
   auto* const phases = reinterpret_cast<std::uint8_t*>(Host(kLogitPhase));
   std::fill(phases + filled.logits, phases + logits, std::uint8_t{0});
-  if (!is_plain_) fill(kLogitAlternatives, filled.logits, logits, 0);
+  if (kind_ != DrawKind::kPlain) fill(kLogitAlternatives, filled.logits, logits, 0);
 }
 
 Batch::Changes Batch::AddBlockChanges(std::span<const step::BlockTableChange> changes) {
@@ -240,6 +261,7 @@ Batch::Changes Batch::AddSamplingChanges(std::span<const step::SamplingChange> c
   for (const step::SamplingChange& change : changes) {
     CHECK(change.slot >= 0 && change.slot < limits_.max_num_seqs,
           "a sampling change's slot is out of range");
+    think_end_ids_[static_cast<std::size_t>(change.slot)] = change.params.think_end_id;
     std::memcpy(values, &change.params, sizeof(change.params));
     values += kSamplingWords;
     for (std::int64_t word = 0; word < kSamplingWords; ++word) {
@@ -344,7 +366,7 @@ kernels::AdjustView Batch::adjust_view() const {
 }
 
 kernels::LogprobsView Batch::logprobs_view() const {
-  CHECK(!is_plain_, "a plain step asks for no more than its draws");
+  CHECK(kind_ != DrawKind::kPlain, "a plain step asks for no more than its draws");
   kernels::LogprobsView view;
   view.num_rows = static_cast<std::int32_t>(num_logits_);
   view.slots = Device(kLogitSlot);

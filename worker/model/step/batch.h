@@ -3,12 +3,21 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "worker/kernels/backend.h"
 #include "worker/model/step/staging.h"
 #include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
+
+// What a step's draws take beyond one Draw over the model's logits. Each takes what those before it
+// take; a step's is the greatest of its rows'.
+enum class DrawKind : std::uint8_t {
+  kPlain,     // nothing
+  kReported,  // Logprobs, as a row asks for alternatives
+  kAdjusted,  // AdjustLogits and CountDraws; the model's own log probabilities come from Logprobs
+};
 
 // One step's Plan as device arrays, and the slots' tables (KV blocks, sampling parameters,
 // logit biases and what penalties count) that outlive it. Owns: the arrays, allocated at start for
@@ -23,12 +32,14 @@ class Batch {
   Batch(const step::Limits& limits, kernels::Backend& backend);
 
   // Sends the plan to the device. A `bucket` above 0 pads T, S and L up to it.
-  // REQUIRES: a plan within the limits; with a bucket, every row is one token that draws, and
-  // there are at most `bucket` of them (Checked: a wrong plan is the engine's bug).
+  // REQUIRES: a plan within the limits, in which rows that draw more than one token are not
+  // adjusted: what penalties count of the later ones is not known yet; with a bucket, every row is
+  // one token that draws, and there are at most `bucket` of them (Checked: a wrong plan is the
+  // engine's bug).
   void Load(const step::Plan& plan, std::int32_t bucket = 0);
 
-  // A step of padding alone, in which every sequence has a row of logits.
-  void LoadPadding(std::int32_t tokens, std::int32_t seqs);
+  // A step of padding alone. REQUIRES: within the limits, tokens >= seqs and draws.
+  void LoadPadding(std::int32_t tokens, std::int32_t seqs, std::int32_t draws);
 
   // Gathers the step's input ids on the device. last_drawn i32 [Q].
   void GatherIds(const kernels::Tensor& last_drawn);
@@ -36,21 +47,18 @@ class Batch {
   // Of the step with its padding. The views point to device memory.
   const kernels::BatchView& view() const { return view_; }
   std::int64_t num_tokens() const { return view_.num_tokens; }
-  std::int64_t num_logits() const { return num_logits_; }  // rows that draw
+  std::int64_t num_logits() const { return num_logits_; }  // draws
 
   kernels::Tensor ids() const;           // i32 [T]
   kernels::Tensor logit_tokens() const;  // i32 [L]
 
-  // For the rows that draw; vocab_size is left to the sampler.
+  // A row of logits a draw, in the order of the tokens that they follow; vocab_size is left to the
+  // sampler.
   kernels::DrawView draw_view() const;
 
-  // Whether Draw over the model's logits gives the rows all that they ask for. REQUIRES for
-  // logprobs_view: not so.
-  bool is_plain() const { return is_plain_; }
-  // Whether a row draws from adjusted logits.
-  bool adjusts() const { return adjusts_; }
+  DrawKind kind() const { return kind_; }
 
-  // Without what the sampler knows: ids, vocab_size and where results go.
+  // Without what the sampler knows: ids, vocab_size and where results go. REQUIRES: not plain.
   kernels::LogprobsView logprobs_view() const;
   // The slots' biases and counts, up to the step's draws.
   kernels::AdjustView adjust_view() const;
@@ -76,8 +84,7 @@ class Batch {
     std::int32_t tokens = 0;
     std::int32_t seqs = 0;
     std::int32_t logits = 0;
-    bool is_plain = true;
-    bool adjusts = false;
+    DrawKind kind = DrawKind::kPlain;
   };
 
   // Places for a Scatter's index and values.
@@ -102,6 +109,7 @@ class Batch {
   void Begin(const Shape& shape);
   std::int64_t Append(std::int64_t words);  // returns where they lie
   void AddRow(const step::Row& row, std::span<const std::int32_t> input_ids, Shape& filled);
+  void AddDraws(const step::Row& row, Shape& filled);  // of the row that was added last
   void Pad(const Shape& filled);
   Changes AddBlockChanges(std::span<const step::BlockTableChange> changes);
   Changes AddSamplingChanges(std::span<const step::SamplingChange> changes);
@@ -125,14 +133,15 @@ class Batch {
   kernels::Buffer biases_;         // LogitBias [Q, 2, kMaxLogitBiases]
   kernels::Buffer counts_;         // i32 [Q, vocab_size]
 
+  std::vector<std::int32_t> think_end_ids_;  // by slot, as its parameters say
+
   // Of the step that is loaded.
   std::int32_t* host_ = nullptr;  // until it is sent
   std::int64_t words_ = 0;        // in use
   std::array<std::int64_t, kNumFields> offsets_ = {};
   kernels::BatchView view_;
   std::int64_t num_logits_ = 0;
-  bool is_plain_ = true;
-  bool adjusts_ = false;
+  DrawKind kind_ = DrawKind::kPlain;
 };
 
 }  // namespace thinkwire::worker::model

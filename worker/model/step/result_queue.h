@@ -38,6 +38,9 @@ class ResultQueue {
   Slot& SlotOf(std::uint64_t step) { return slots_[step % slots_.size()]; }
   void AwaitPush(std::uint64_t step) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Adds what `row`, the next that draws, gave. REQUIRES: the slot's work is done.
+  static void AddRow(const Slot& slot, const step::Row& row, step::Result& result);
+
   kernels::Backend& backend_;
 
   // A slot is the rank's until its step is pushed, then the engine's until it is popped.

@@ -13,10 +13,11 @@ constexpr std::int64_t kDrawnPlain = 3;
 
 Sampler::Sampler(const step::Limits& limits, kernels::Backend& backend)
     : backend_(backend), limits_(limits) {
-  const std::size_t bytes = static_cast<std::size_t>(limits.max_num_seqs) * sizeof(std::int32_t);
-  last_drawn_ = backend.Allocate(bytes);
-  drawn_ = backend.Allocate(kDrawnMost * bytes);
-  adjusted_ = backend.Allocate(bytes * static_cast<std::size_t>(limits.vocab_size));
+  const auto slots = static_cast<std::size_t>(limits.max_num_seqs);
+  const auto draws = static_cast<std::size_t>(limits.most_draws());
+  last_drawn_ = backend.Allocate(slots * sizeof(std::int32_t));
+  drawn_ = backend.Allocate(kDrawnMost * draws * sizeof(std::int32_t));
+  adjusted_ = backend.Allocate(draws * static_cast<std::size_t>(limits.vocab_size) * sizeof(float));
 }
 
 Tensor Sampler::last_drawn() const {
@@ -24,7 +25,8 @@ Tensor Sampler::last_drawn() const {
 }
 
 Tensor Sampler::drawn(const Batch& batch) const {
-  return MakeTensor(drawn_.data(), DType::kI32, batch.is_plain() ? kDrawnPlain : kDrawnMost,
+  return MakeTensor(drawn_.data(), DType::kI32,
+                    batch.kind() == DrawKind::kPlain ? kDrawnPlain : kDrawnMost,
                     batch.num_logits());
 }
 
@@ -35,14 +37,15 @@ void Sampler::Draw(const Tensor& logits, const Batch& batch) {
   auto* const words = static_cast<std::int32_t*>(drawn_.data());
   const Tensor ids = MakeTensor(words, DType::kI32, rows);
   Tensor drawn_from = logits;
-  if (batch.adjusts()) {
+  const bool adjusts = batch.kind() == DrawKind::kAdjusted;
+  if (adjusts) {
     drawn_from = MakeTensor(adjusted_.data(), DType::kF32, rows, limits_.vocab_size);
     backend_.AdjustLogits(logits, view, batch.adjust_view(), drawn_from);
   }
   backend_.Draw(drawn_from, view, ids, MakeTensor(words + rows, DType::kF32, rows),
                 MakeTensor(words + 2 * rows, DType::kI32, rows), last_drawn());
-  if (batch.adjusts()) backend_.CountDraws(view, ids, batch.adjust_view().counts);
-  if (batch.is_plain()) return;
+  if (adjusts) backend_.CountDraws(view, ids, batch.adjust_view().counts);
+  if (batch.kind() == DrawKind::kPlain) return;
   kernels::LogprobsView report = batch.logprobs_view();
   report.vocab_size = limits_.vocab_size;
   report.ids = words;

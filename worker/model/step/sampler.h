@@ -13,7 +13,7 @@ inline constexpr std::int64_t kDrawnMost = 3 + 2 * std::int64_t{step::kMaxAltern
 
 // Draws the tokens of a step on the device. Every rank draws the same from the same logits, so
 // that each has the ids for its next step without asking.
-// Owns: the slots' last sampled ids, a step's adjusted logits, and what it drew. Threads: the
+// Owns: the slots' last drawn ids, a step's adjusted logits, and what it drew. Threads: the
 // rank's.
 class Sampler {
  public:
@@ -36,7 +36,7 @@ class Sampler {
   kernels::Backend& backend_;
   const step::Limits limits_;
   kernels::Buffer last_drawn_;  // i32 [Q]
-  kernels::Buffer drawn_;       // i32 [kDrawnMost, L], L <= Q
+  kernels::Buffer drawn_;       // i32 [kDrawnMost, L], L <= most_draws
   kernels::Buffer adjusted_;    // f32 [L, vocab_size]
 };
 

@@ -11,7 +11,7 @@
 #include "worker/model/checkpoint/checkpoint_weights.h"
 #include "worker/model/layers/rope.h"
 #include "worker/model/rank.h"
-#include "worker/parallel/local_communicator.h"
+#include "worker/parallel/solo_communicator.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -31,7 +31,7 @@ class DecoderTest : public testing::TestWithParam<const char*> {
     std::string error;
     backends_ = kernels::OpenDevices({"cpu", 1, 2}, &error);
     ASSERT_FALSE(backends_.empty()) << error;
-    communicators_ = parallel::MakeLocalCommunicators(1);
+    communicators_ = parallel::MakeSoloCommunicator(*backends_[0]);
     step::Limits limits;
     limits.max_num_seqs = 2;
     limits.max_num_batched_tokens = 64;

@@ -123,9 +123,9 @@ TEST_F(BatchTest, FixesTheArraysPlacesByTheShape) {
                                     draw.slots,     draw.positions,    draw.input_ids,
                                     draw.phases,    draw.slot_sampling};
   };
-  batch_.LoadPadding(4, 4);
+  batch_.LoadPadding(4, 4, 4);
   const std::vector<const void*> recorded = places();
-  batch_.LoadPadding(32, 8);
+  batch_.LoadPadding(32, 8, 8);
   step::Plan plan = DecodePlan();
   plan.block_table_changes.push_back({.slot = 1, .index = 1, .block = 1});
   Load(plan, 4);
@@ -134,7 +134,7 @@ TEST_F(BatchTest, FixesTheArraysPlacesByTheShape) {
 
 TEST_F(BatchTest, PaddingAloneNamesNoSequence) {
   Load(DecodePlan());
-  batch_.LoadPadding(20, 8);
+  batch_.LoadPadding(20, 8, 8);
   const kernels::BatchView& view = batch_.view();
   EXPECT_EQ(view.num_tokens, 20);
   EXPECT_EQ(view.num_seqs, 8);
@@ -233,21 +233,67 @@ TEST(BatchSharedBlocksTest, OnePlanMayFillEveryTable) {
 TEST_F(BatchTest, SaysWhatItsRowsWantBeyondADraw) {
   step::Plan plan = DecodePlan();
   Load(plan, 4);
-  EXPECT_TRUE(batch_.is_plain());
+  EXPECT_EQ(batch_.kind(), DrawKind::kPlain);
   plan.rows[1].alternatives = 7;
   Load(plan, 4);
-  EXPECT_FALSE(batch_.is_plain());
-  EXPECT_FALSE(batch_.adjusts());
+  EXPECT_EQ(batch_.kind(), DrawKind::kReported);
   EXPECT_THAT(Read(batch_.logprobs_view().num_alternatives, 4), ElementsAre(0, 7, 0, 0));
   EXPECT_THAT(Read(batch_.logprobs_view().slots, 4), ElementsAre(5, 2, 3, -1));
   plan.rows[1].alternatives = 0;
   plan.rows[2].adjusted = true;
   Load(plan);
-  EXPECT_FALSE(batch_.is_plain());
-  EXPECT_TRUE(batch_.adjusts());
-  batch_.LoadPadding(4, 4);
-  EXPECT_TRUE(batch_.is_plain());
-  EXPECT_FALSE(batch_.adjusts());
+  EXPECT_EQ(batch_.kind(), DrawKind::kAdjusted);
+  plan.rows[1].alternatives = 7;
+  Load(plan);
+  EXPECT_EQ(batch_.kind(), DrawKind::kAdjusted);
+  batch_.LoadPadding(4, 4, 4);
+  EXPECT_EQ(batch_.kind(), DrawKind::kPlain);
+}
+
+TEST_F(BatchTest, LaysALogitsRowForEachTokenThatADrawFollows) {
+  step::Plan plan;
+  plan.input_ids = {11, 12, 13, 14, 15, 16};
+  plan.rows = {{.slot = 4, .first_position = 2, .count = 4, .first_id = 0, .draws = 3},
+               {.slot = 1, .first_position = 7, .first_id = step::kLastDrawn, .draws = 1},
+               {.slot = 6, .first_position = 8, .count = 2, .first_id = 4, .draws = 2}};
+  plan.rows[0].alternatives = 5;
+  Load(plan);
+  ASSERT_EQ(batch_.num_tokens(), 7);
+  ASSERT_EQ(batch_.num_logits(), 6);
+  EXPECT_THAT(Ids(batch_), ElementsAre(11, 12, 13, 14, 51, 15, 16));
+  EXPECT_THAT(Read(batch_.logit_tokens().as<std::int32_t>(), 6), ElementsAre(1, 2, 3, 4, 5, 6));
+  const kernels::DrawView draw = batch_.draw_view();
+  EXPECT_EQ(draw.num_rows, 6);
+  EXPECT_THAT(Read(draw.slots, 6), ElementsAre(4, 4, 4, 1, 6, 6));
+  EXPECT_THAT(Read(draw.positions, 6), ElementsAre(4, 5, 6, 8, 9, 10));
+  EXPECT_THAT(Read(draw.input_ids, 6), ElementsAre(12, 13, 14, 51, 15, 16));
+  EXPECT_THAT(Read(batch_.logprobs_view().num_alternatives, 6), ElementsAre(5, 5, 5, 0, 0, 0));
+}
+
+// A draw's own input is the device's to look at.
+TEST_F(BatchTest, DrawsBehindAThinkEndInputAreTheAnswers) {
+  step::Plan plan;
+  step::SamplingParams params;
+  params.think_end_id = 12;
+  plan.sampling_changes = {{.slot = 4, .params = params}};
+  plan.input_ids = {12, 11, 12, 13, 14};
+  plan.rows = {{.slot = 4, .count = 5, .first_id = 0, .draws = 4},
+               {.slot = 1, .count = 5, .first_id = 0, .draws = 4}};
+  Load(plan);
+  EXPECT_THAT(Read(batch_.draw_view().phases, 8),
+              ElementsAre(kReasoning, kReasoning, kAnswer, kAnswer, kReasoning, kReasoning,
+                          kReasoning, kReasoning));
+}
+
+// As many draws as tokens: Decoder takes the tokens' rows as they are.
+TEST_F(BatchTest, WhereEveryTokenIsFollowedByADrawTheyAreInOrder) {
+  step::Plan plan;
+  plan.input_ids = {11, 12, 13};
+  plan.rows = {{.slot = 4, .count = 3, .first_id = 0, .draws = 3},
+               {.slot = 1, .first_position = 7, .first_id = step::kLastDrawn, .draws = 1}};
+  Load(plan);
+  ASSERT_EQ(batch_.num_logits(), batch_.num_tokens());
+  EXPECT_THAT(Read(batch_.logit_tokens().as<std::int32_t>(), 4), ElementsAre(0, 1, 2, 3));
 }
 
 TEST(BatchCopyTest, OneCopyAStepAndAScatterForWhatChanges) {
@@ -267,6 +313,19 @@ TEST(BatchCopyTest, OneCopyAStepAndAScatterForWhatChanges) {
   backend.Synchronize();  // the batch must outlive its work
 }
 
+TEST(BatchMaxDrawsTest, APlanMayDrawMoreTokensThanThereAreSlots) {
+  step::Limits limits = Limits();
+  limits.max_draws = limits.max_num_batched_tokens;
+  kernels::CpuBackend backend(1);
+  Batch batch(limits, backend);
+  step::Plan plan;
+  for (std::int32_t id = 0; id < 32; ++id) plan.input_ids.push_back(id);
+  plan.rows = {{.slot = 4, .count = 32, .first_id = 0, .draws = 32}};
+  batch.Load(plan);
+  EXPECT_EQ(batch.num_logits(), 32);
+  EXPECT_THAT(Read(batch.draw_view().slots, 32), Each(4));
+}
+
 TEST(BatchDeathTest, RefusesAPlanThatPassesTheLimits) {
   kernels::CpuBackend backend(1);
   Batch batch(Limits(), backend);
@@ -276,6 +335,16 @@ TEST(BatchDeathTest, RefusesAPlanThatPassesTheLimits) {
   EXPECT_DEATH(batch.Load(plan, 4), "decodes alone, and fits");
   plan.rows[0].slot = 8;
   EXPECT_DEATH(batch.Load(plan), "slot is out of range");
+  plan = DecodePlan();
+  plan.rows[1].draws = 2;
+  EXPECT_DEATH(batch.Load(plan), "draws after inputs that it has");
+  plan.input_ids = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  plan.rows[1].count = 9;
+  plan.rows[1].draws = 7;
+  EXPECT_DEATH(batch.Load(plan), "passes max_draws");
+  plan.rows[1].draws = 2;
+  plan.rows[1].adjusted = true;
+  EXPECT_DEATH(batch.Load(plan), "several tokens is not adjusted");
 }
 
 }  // namespace

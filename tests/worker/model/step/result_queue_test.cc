@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <semaphore>
@@ -90,6 +91,37 @@ TEST(ResultQueueTest, GivesRowsTheAlternativesThatTheyAskedFor) {
   EXPECT_EQ(result.rows[0].first_alternative, 0);
   EXPECT_EQ(result.rows[1].first_alternative, 2);
   EXPECT_EQ(result.rows[2].first_alternative, 2);
+}
+
+TEST(ResultQueueTest, GivesARowAllItsDraws) {
+  kernels::CpuBackend backend(1);
+  ResultQueue queue(Limits(1), backend);
+  step::Plan plan;
+  plan.step = 1;
+  plan.rows = {{.slot = 3, .count = 5, .draws = 2, .logprob = true, .alternatives = 1},
+               {.slot = 0, .count = 2},
+               {.slot = 2, .count = 2, .draws = 2}};
+  constexpr std::int64_t kRows = 4;
+  std::vector<std::int32_t> words(static_cast<std::size_t>(kDrawnMost * kRows));
+  const std::vector<std::int32_t> drawn = {40, 41, 42, 43};
+  std::ranges::copy(drawn, words.begin());
+  words[kRows + 1] = std::bit_cast<std::int32_t>(-0.5F);
+  words[2 * kRows + 3] = 1;
+  words[3 * kRows] = 7;
+  words[3 * kRows + step::kMaxAlternatives] = 8;
+  queue.Push(1, kernels::MakeTensor(words.data(), kernels::DType::kI32, kDrawnMost, kRows));
+  const step::Result result = queue.Pop(plan);
+  EXPECT_THAT(result.ids, ElementsAre(40, 41, 42, 43));
+  EXPECT_THAT(result.logprobs, ElementsAre(0.0F, -0.5F, 0.0F, 0.0F));
+  ASSERT_EQ(result.rows.size(), 2U);
+  EXPECT_EQ(result.rows[0].num_ids, 2);
+  EXPECT_FALSE(result.rows[0].not_finite);
+  EXPECT_EQ(result.rows[1].first_id, 2);
+  EXPECT_EQ(result.rows[1].num_ids, 2);
+  EXPECT_TRUE(result.rows[1].not_finite);
+  ASSERT_EQ(result.alternatives.size(), 2U);
+  EXPECT_EQ(result.alternatives[0].id, 7);
+  EXPECT_EQ(result.alternatives[1].id, 8);
 }
 
 // A step that draws nothing has its turn too: its KV blocks are free once it is done.

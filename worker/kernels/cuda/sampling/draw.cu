@@ -167,12 +167,13 @@ __device__ Row LoadRow(const DrawView& view, std::int64_t l, std::int32_t slot_i
   return row;
 }
 
-__device__ void Write(const DrawParams& params, std::int64_t l, std::int32_t slot, std::uint32_t id,
-                      float logprob, bool finite) {
+// `last_slot` is the row's slot if the row is its slot's last, else -1.
+__device__ void Write(const DrawParams& params, std::int64_t l, std::int32_t last_slot,
+                      std::uint32_t id, float logprob, bool finite) {
   params.ids[l] = static_cast<std::int32_t>(id);
   params.logprobs[l] = logprob;
   params.not_finite[l] = finite ? 0 : 1;
-  params.last_drawn[slot] = static_cast<std::int32_t>(id);
+  if (last_slot >= 0) params.last_drawn[last_slot] = static_cast<std::int32_t>(id);
 }
 
 template <bool kCopied>
@@ -187,6 +188,8 @@ __global__ void __launch_bounds__(kThreads, 2) DrawKernel(DrawParams params) {
   WaitForPrevious();
   const std::int32_t slot = params.view.slots[l];
   if (slot < 0) return;
+  // Read here, as whoever writes at the end would wait for it.
+  const std::int32_t last_slot = writes && IsLastOfSlot(params.view, l) ? slot : -1;
   const Slice<kCopied> slice(params.logits + l * params.width, params.view.vocab_size, params.slice,
                              reinterpret_cast<float*>(shared_bytes + kSliceOffset));
   slice.Start();
@@ -196,7 +199,7 @@ __global__ void __launch_bounds__(kThreads, 2) DrawKernel(DrawParams params) {
   const auto vocab_size = static_cast<std::uint32_t>(params.view.vocab_size);
   const Pair extremes = Reduce<false>(shared, shared.extremes, Extremes(slice, vocab_size));
   if (extremes.first == kNotFinite) {
-    if (writes) Write(params, l, slot, 0, 0.0F, false);
+    if (writes) Write(params, l, last_slot, 0, 0.0F, false);
     return;
   }
   const std::uint32_t greatest = IdOf(extremes.first);
@@ -230,7 +233,7 @@ __global__ void __launch_bounds__(kThreads, 2) DrawKernel(DrawParams params) {
   // The logits themselves, as a zero may be negative.
   const float above = __fadd_rn(logits[id], -logits[greatest]);
   const float log_sum = Log(__ull2float_rn(result.second) * 0x1p-40F);
-  Write(params, l, slot, id, __fadd_rn(above, -log_sum), true);
+  Write(params, l, last_slot, id, __fadd_rn(above, -log_sum), true);
 }
 
 }  // namespace

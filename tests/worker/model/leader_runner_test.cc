@@ -1,5 +1,5 @@
 // A model on devices that work later than they are told to, against the same model on the CPU.
-#include "worker/model/threaded_runner.h"
+#include "worker/model/leader_runner.h"
 
 #include <gtest/gtest.h>
 
@@ -15,8 +15,10 @@
 #include <utility>
 #include <vector>
 
+#include "common/check.h"
 #include "tests/fakes/async_backend.h"
 #include "tests/fakes/async_communicator.h"
+#include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/step_driver.h"
 #include "worker/kernels/devices.h"
@@ -41,6 +43,13 @@ ModelOptions Options(int ranks, int max_in_flight) {
   return options;
 }
 
+std::vector<std::unique_ptr<parallel::Communicator>> LocalCommunicators(int size) {
+  auto communicators =
+      parallel::OpenLocalCommunicators(std::make_shared<parallel::LocalGroup>(size), 0, size, size);
+  CHECK(communicators.ok(), "a whole group");
+  return *std::move(communicators);
+}
+
 // A model on asynchronous devices, which the test can look at while it runs.
 struct AsyncModel {
   std::vector<kernels::AsyncBackend*> devices;  // owned by the runner
@@ -50,7 +59,7 @@ struct AsyncModel {
 AsyncModel LoadAsync(const ModelOptions& options, bool gains_by_recording) {
   AsyncModel model;
   Devices devices;
-  auto communicators = parallel::MakeLocalCommunicators(options.tensor_parallel_size);
+  auto communicators = LocalCommunicators(options.tensor_parallel_size);
   for (auto& communicator : communicators) {
     auto device = std::make_unique<kernels::AsyncBackend>(1, gains_by_recording);
     model.devices.push_back(device.get());
@@ -58,7 +67,7 @@ AsyncModel LoadAsync(const ModelOptions& options, bool gains_by_recording) {
         std::make_unique<parallel::AsyncCommunicator>(std::move(communicator), *device));
     devices.backends.push_back(std::move(device));
   }
-  auto runner = LoadModel(options, std::move(devices));
+  auto runner = LoadModel(options, LocalPlans(options), std::move(devices));
   EXPECT_TRUE(runner.ok()) << runner.status();
   if (runner.ok()) model.runner = *std::move(runner);
   return model;
@@ -111,7 +120,7 @@ Workload RunWorkload(step::Runner& runner) {
     std::vector<std::int32_t> prompt;
     for (std::int32_t i = 0; i < 3 + 2 * slot; ++i) prompt.push_back((7 * slot + 5 * i) % 90);
     std::vector<Feed> chunk = decode(0, slot);
-    chunk.push_back({slot, prompt, false});
+    chunk.push_back({slot, prompt, 0});
     step(chunk);
     std::vector<Feed> rest = decode(0, slot);
     rest.push_back({slot, {1, 2}});
@@ -186,7 +195,7 @@ class PausedCommunicator final : public parallel::Communicator {
   std::binary_semaphore leave_{0};
 };
 
-TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
+TEST(LeaderRunnerBeatsTest, ARankBeatsOnceALayer) {
   constexpr std::int32_t kLayers = 2;  // of the model
   const ModelOptions options = Options(1, 1);
   std::string error;
@@ -195,7 +204,7 @@ TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
   auto communicator = std::make_unique<PausedCommunicator>();
   PausedCommunicator& pause = *communicator;
   devices.communicators.push_back(std::move(communicator));
-  const auto runner = LoadModel(options, std::move(devices));
+  const auto runner = LoadModel(options, LocalPlans(options), std::move(devices));
   ASSERT_TRUE(runner.ok()) << runner.status();
   EXPECT_EQ((*runner)->beats(), (std::vector<step::RankBeat>{{.step = 0, .layer = 0}}));
   StepDriver driver(**runner);
@@ -216,12 +225,12 @@ TEST(ThreadedRunnerBeatsTest, ARankBeatsOnceALayer) {
 }
 
 // What a device loads or makes at first use may wait for its peers, whose kernels may wait for it.
-TEST(ThreadedRunnerWarmUpTest, NoRankWaitsForAnotherBeforeAllHaveComputedAStep) {
+TEST(LeaderRunnerWarmUpTest, NoRankWaitsForAnotherBeforeAllHaveComputedAStep) {
   const ModelOptions options = Options(2, 1);
   Devices devices;
   std::vector<const CountingBackend*> counting;
   std::atomic<bool> called = false;
-  for (auto& communicator : parallel::MakeLocalCommunicators(2)) {
+  for (auto& communicator : LocalCommunicators(2)) {
     auto device = std::make_unique<CountingBackend>();
     counting.push_back(device.get());
     auto async = std::make_unique<parallel::AsyncCommunicator>(std::move(communicator), *device);
@@ -232,19 +241,19 @@ TEST(ThreadedRunnerWarmUpTest, NoRankWaitsForAnotherBeforeAllHaveComputedAStep) 
         }));
     devices.backends.push_back(std::move(device));
   }
-  const auto runner = LoadModel(options, std::move(devices));
+  const auto runner = LoadModel(options, LocalPlans(options), std::move(devices));
   ASSERT_TRUE(runner.ok()) << runner.status();
   EXPECT_TRUE(called);  // before anything is recorded, and then in it
 }
 
-class ThreadedRunnerTest : public testing::TestWithParam<std::tuple<int, int, bool>> {
+class LeaderRunnerTest : public testing::TestWithParam<std::tuple<int, int, bool>> {
  protected:
   ModelOptions options() const { return Options(std::get<0>(GetParam()), std::get<1>(GetParam())); }
   bool records() const { return std::get<2>(GetParam()); }
 };
 
-TEST_P(ThreadedRunnerTest, AnAsynchronousDeviceGivesTheCpusBits) {
-  const auto cpu = LoadModel(options());
+TEST_P(LeaderRunnerTest, AnAsynchronousDeviceGivesTheCpusBits) {
+  const auto cpu = LoadModel(options(), LocalPlans(options()));
   ASSERT_TRUE(cpu.ok()) << cpu.status();
   const AsyncModel async = LoadAsync(options(), records());
   ASSERT_NE(async.runner, nullptr);
@@ -256,7 +265,7 @@ TEST_P(ThreadedRunnerTest, AnAsynchronousDeviceGivesTheCpusBits) {
   }
 }
 
-TEST_P(ThreadedRunnerTest, DeviceHasAllStepsInFlightBeforeTheFirstIsDone) {
+TEST_P(LeaderRunnerTest, DeviceHasAllStepsInFlightBeforeTheFirstIsDone) {
   const AsyncModel async = LoadAsync(options(), records());
   ASSERT_NE(async.runner, nullptr);
   const int depth = options().max_in_flight;
@@ -270,7 +279,7 @@ TEST_P(ThreadedRunnerTest, DeviceHasAllStepsInFlightBeforeTheFirstIsDone) {
   for (int i = 0; i < depth; ++i) EXPECT_EQ(driver.Collect().size(), 1U);
 }
 
-TEST_P(ThreadedRunnerTest, EndsWithStepsInFlight) {
+TEST_P(LeaderRunnerTest, EndsWithStepsInFlight) {
   AsyncModel async = LoadAsync(options(), records());
   ASSERT_NE(async.runner, nullptr);
   for (kernels::AsyncBackend* device : async.devices) device->Hold();
@@ -288,7 +297,7 @@ TEST_P(ThreadedRunnerTest, EndsWithStepsInFlight) {
   release.join();
 }
 
-TEST_P(ThreadedRunnerTest, StampsHowLongTheDeviceWaitsBetweenSteps) {
+TEST_P(LeaderRunnerTest, StampsHowLongTheDeviceWaitsBetweenSteps) {
   ModelOptions stamped = options();
   stamped.stamp_steps = true;
   const AsyncModel async = LoadAsync(stamped, records());
@@ -305,7 +314,7 @@ TEST_P(ThreadedRunnerTest, StampsHowLongTheDeviceWaitsBetweenSteps) {
   EXPECT_TRUE(async.runner->TakeStepGaps().empty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, ThreadedRunnerTest,
+INSTANTIATE_TEST_SUITE_P(Devices, LeaderRunnerTest,
                          testing::Combine(testing::Values(1, 2), testing::Values(1, 2),
                                           testing::Bool()),
                          [](const auto& info) {

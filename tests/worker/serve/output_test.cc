@@ -1,0 +1,108 @@
+#include "worker/serve/output.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/worker/serve/byte_tokenizer.h"
+#include "tests/worker/serve/service_fixture.h"
+
+namespace thinkwire::worker::serve {
+namespace {
+
+// An output whose reader waits until it is told to look.
+class OutputTest : public testing::Test {
+ protected:
+  static engine::FakeModel Model() {
+    engine::FakeModel model(kVocabulary);
+    ScriptIds(model, 1, 3, {kThinkEnd, 'o', 'k', '!'});
+    return model;
+  }
+
+  static engine::Request Ask() {
+    engine::Request request;
+    request.prompt_ids = {kBos, 'q', kThink};
+    request.sampling.seed = 1;
+    request.sampling.think_end_id = kThinkEnd;
+    request.max_tokens = 400;  // more than the outbox holds: it cannot end by itself
+    request.ignore_eos = true;
+    return request;
+  }
+
+  void Make(OutputEvents::Options options = {}) {
+    output_ = std::make_unique<Output>(worker_.engine, *worker_.tokenizer, std::move(options),
+                                       [signal = signal_] {
+                                         MutexLock lock(signal->mu);
+                                         signal->ready = true;
+                                         signal->changed.NotifyAll();
+                                       });
+  }
+
+  void TakeUntilEnded() {
+    while (!output_->ended()) {
+      {
+        MutexLock lock(signal_->mu);
+        while (!signal_->ready) signal_->changed.Wait(signal_->mu);
+        signal_->ready = false;
+      }
+      while (const std::optional<Output::News> news = output_->Take({})) {
+        counts_ = counts_ + news->counts;
+        for (const v1::GenerateResponse& event : news->events) events_.push_back(event);
+      }
+    }
+  }
+
+  struct Signal {
+    Mutex mu;
+    CondVar changed;
+    bool ready ABSL_GUARDED_BY(mu) = false;
+  };
+
+  FakeWorker worker_{Model()};
+  const std::shared_ptr<Signal> signal_ = std::make_shared<Signal>();
+  std::unique_ptr<Output> output_;
+  OutputEvents::Counts counts_;
+  OutputEvents::Events events_;
+};
+
+TEST_F(OutputTest, EndsTheEnginesWorkAtAStopString) {
+  OutputEvents::Options options;
+  options.stop_strings[step::Phase::kAnswer] = {"k"};
+  Make(std::move(options));
+  ASSERT_TRUE(output_->Submit(Ask()));
+  TakeUntilEnded();
+  EXPECT_TRUE(output_->finished());
+  EXPECT_FALSE(output_->refused());
+  EXPECT_EQ(output_->ending().reason, engine::EndReason::kFinishedByReader);
+  EXPECT_TRUE(events_.back().has_finished());
+  EXPECT_EQ(output_->counts().total(), 3);
+  EXPECT_EQ(counts_.total(), 3);
+  EXPECT_EQ(output_->discarded_tokens(), output_->ending().generated_tokens - 3);
+  EXPECT_TRUE(worker_.WaitUntilIdle());
+}
+
+TEST_F(OutputTest, CancelBeforeTheEngineHasItIsKept) {
+  Make();
+  output_->Cancel();
+  worker_.runner.CloseGate();
+  ASSERT_TRUE(output_->Submit(Ask()));
+  worker_.runner.OpenGate();
+  TakeUntilEnded();
+  EXPECT_EQ(output_->ending().reason, engine::EndReason::kCancelled);
+  EXPECT_FALSE(output_->finished());
+  EXPECT_FALSE(output_->Take({}));
+}
+
+TEST_F(OutputTest, WhatTheEngineRefusesEndsWithItsReason) {
+  Make();
+  engine::Request request = Ask();
+  request.prompt_ids.clear();
+  EXPECT_FALSE(output_->Submit(std::move(request)));
+  EXPECT_FALSE(output_->ended());
+  EXPECT_TRUE(output_->Take({}));
+  EXPECT_TRUE(output_->ended());
+  ASSERT_TRUE(output_->refused());
+  EXPECT_EQ(output_->refused()->code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(output_->discarded_tokens(), 0);
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::serve

@@ -1,0 +1,85 @@
+#include "worker/engine/plan_builder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+
+namespace thinkwire::worker::engine {
+
+PlanBuilder::PlanBuilder(const step::Limits& limits)
+    : limits_(limits), budget_(limits.max_num_batched_tokens) {}
+
+bool PlanBuilder::MayTell(const Sequence& sequence) const {
+  if (sequence.sampling_told()) return true;
+  const std::size_t counted = sequence.counted_prompt().size() + sequence.counted_draws().size();
+  const auto biases = static_cast<std::size_t>(sequence.request().sampling.num_biases());
+  return plan_.counted_ids.size() + counted <= static_cast<std::size_t>(limits_.max_model_len) &&
+         plan_.biases.size() + biases <= step::kMaxPlanBiases;
+}
+
+void PlanBuilder::AddRow(Sequence& sequence, std::int32_t count, std::int32_t draws) {
+  CHECK(count >= 1 && count <= budget_, "a row has inputs, within the budget");
+  TellRunner(sequence);
+  sequence.OnTold();
+  const Request& request = sequence.request();
+  const bool draws_any = draws > 0;
+  plan_.rows.push_back({.slot = sequence.slot(),
+                        .first_position = sequence.computed(),
+                        .count = count,
+                        .first_id = AddInputs(sequence, count),
+                        .draws = draws,
+                        .logprob = draws_any && request.logprobs,
+                        .alternatives = draws_any ? request.alternatives : 0,
+                        .adjusted = draws_any && request.sampling.adjusts(),
+                        .phase = sequence.phase()});
+  rows_.push_back({.sequence = &sequence, .draws = draws, .epoch = sequence.epoch()});
+  budget_ -= count;
+  recomputed_tokens_ += sequence.RecomputedOf(count);
+  sequence.OnSubmitted(count, draws);
+}
+
+// The row's first_id.
+std::int32_t PlanBuilder::AddInputs(const Sequence& sequence, std::int32_t count) {
+  if (sequence.draws_in_flight() > 0) return step::kLastDrawn;
+  const auto first_id = static_cast<std::int32_t>(plan_.input_ids.size());
+  const std::int32_t known = std::min(count, sequence.committed() - sequence.computed());
+  const auto first = sequence.ids().begin() + sequence.computed();
+  plan_.input_ids.insert(plan_.input_ids.end(), first, first + known);
+  const auto proposed = sequence.proposed().begin();
+  plan_.input_ids.insert(plan_.input_ids.end(), proposed, proposed + (count - known));
+  return first_id;
+}
+
+void PlanBuilder::TellRunner(const Sequence& sequence) {
+  for (std::int32_t i = sequence.blocks_told(); i < sequence.num_blocks(); ++i) {
+    plan_.block_table_changes.push_back(
+        {.slot = sequence.slot(), .index = i, .block = sequence.block(i)});
+  }
+  if (!sequence.sampling_told()) TellSampling(sequence);
+}
+
+void PlanBuilder::TellSampling(const Sequence& sequence) {
+  std::vector<std::int32_t>& counted = plan_.counted_ids;
+  const auto prompt = sequence.counted_prompt();
+  const auto drawn = sequence.counted_draws();
+  plan_.sampling_changes.push_back({.slot = sequence.slot(),
+                                    .params = sequence.request().sampling,
+                                    .first_bias = static_cast<std::int32_t>(plan_.biases.size()),
+                                    .first_counted = static_cast<std::int32_t>(counted.size()),
+                                    .num_prompt = static_cast<std::int32_t>(prompt.size()),
+                                    .num_drawn = static_cast<std::int32_t>(drawn.size()),
+                                    .phase = sequence.phase()});
+  counted.insert(counted.end(), prompt.begin(), prompt.end());
+  counted.insert(counted.end(), drawn.begin(), drawn.end());
+  for (const auto& biases : sequence.request().logit_bias) {
+    plan_.biases.insert(plan_.biases.end(), biases.begin(), biases.end());
+  }
+}
+
+step::Plan PlanBuilder::TakePlan(std::uint64_t step) {
+  plan_.step = step;
+  return std::move(plan_);
+}
+
+}  // namespace thinkwire::worker::engine

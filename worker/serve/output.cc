@@ -1,0 +1,92 @@
+#include "worker/serve/output.h"
+
+#include <utility>
+
+namespace thinkwire::worker::serve {
+namespace {
+
+// Tokens that wait for the text pool: about a second at 60 tokens a second.
+constexpr std::size_t kTokenCapacity = 64;
+
+}  // namespace
+
+Output::Output(engine::Engine& engine, const text::Tokenizer& tokenizer,
+               OutputEvents::Options options, std::function<void()> on_ready)
+    : engine_(engine),
+      tokens_(std::make_shared<engine::TokenStream>(kTokenCapacity, std::move(on_ready))),
+      events_(tokenizer, std::move(options)) {}
+
+bool Output::Submit(engine::Request request) {
+  // A copy, as the first tokens may come, and even the last, before Submit returns.
+  const auto handle =
+      engine_.Submit(std::move(request), std::shared_ptr<engine::TokenStream>(tokens_));
+  bool cancelled = false;
+  {
+    MutexLock lock(mu_);
+    if (handle.ok()) {
+      handle_ = *handle;
+    } else {
+      refusal_ = handle.status();
+    }
+    cancelled = cancelled_;
+  }
+  if (handle.ok() && cancelled) engine_.Cancel(*handle);
+  return handle.ok();
+}
+
+void Output::Cancel() {
+  {
+    MutexLock lock(mu_);
+    cancelled_ = true;
+  }
+  if (const auto handle = Handle()) engine_.Cancel(*handle);
+}
+
+std::optional<engine::RequestHandle> Output::Handle() {
+  MutexLock lock(mu_);
+  return handle_;
+}
+
+std::optional<absl::Status> Output::Refusal() {
+  MutexLock lock(mu_);
+  return refusal_;
+}
+
+std::optional<Output::News> Output::Take(Clock::TimePoint now) {
+  if (ended()) return std::nullopt;
+  refused_ = Refusal();
+  if (refused_) {
+    tokens_.reset();
+    return News{};
+  }
+  engine::TokenStream::Batch batch = tokens_->Take();
+  if (batch.empty()) return std::nullopt;
+  if (batch.tokens.size() * 2 >= kTokenCapacity) engine_.Wake();
+  News news{.queue_position = batch.queue_position,
+            .started = batch.started,
+            .cached_prompt_tokens = batch.cached_prompt_tokens,
+            .counts = {},
+            .events = {}};
+  const OutputEvents::Counts before = counts();
+  events_.Add(batch.tokens, now, &news.events);
+  news.counts = counts() - before;
+  if (batch.ending) {
+    ending_ = *batch.ending;
+    tokens_.reset();
+    events_.End(ending_.reason, now, &news.events);
+  } else if (finished()) {
+    FinishInEngine();
+  }
+  return news;
+}
+
+void Output::FinishInEngine() {
+  const auto handle = Handle();
+  if (handle && !std::exchange(finish_told_, true)) engine_.Finish(*handle);
+}
+
+std::int32_t Output::discarded_tokens() const {
+  return ending_.generated_tokens - counts().total();
+}
+
+}  // namespace thinkwire::worker::serve

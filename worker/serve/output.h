@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/token_stream.h"
+#include "worker/serve/output_events.h"
+#include "worker/text/tokenizer.h"
+
+namespace thinkwire::worker::serve {
+
+// One output of a request on its way from the engine to its events, and what it has cost. Tells the
+// engine when a stop string has ended the text.
+// Owns: the outbox that the engine fills. Borrows the engine and the tokenizer.
+// Threads: Submit and Cancel any, each at once with all others; the rest one at a time.
+class Output {
+ public:
+  // What came since the last Take, in this order.
+  struct News {
+    std::optional<std::int32_t> queue_position;
+    bool started = false;
+    std::int32_t cached_prompt_tokens = 0;  // once started
+    OutputEvents::Counts counts;            // of the tokens in `events`
+    OutputEvents::Events events;
+  };
+
+  // `on_ready` is TokenStream's: called when Take has something again. It is let go of once the
+  // output has ended, so that it may hold what holds the output.
+  Output(engine::Engine& engine, const text::Tokenizer& tokenizer, OutputEvents::Options options,
+         std::function<void()> on_ready);
+
+  // Hands `request` to the engine, once. False if that refuses it: the next Take then sees the end,
+  // and nobody calls on_ready.
+  bool Submit(engine::Request request);
+
+  // Nobody wants the output any more: the engine ends it soon.
+  void Cancel();
+
+  // Turns what the engine has given since into events; nothing if it gave nothing.
+  std::optional<News> Take(Clock::TimePoint now);
+
+  bool ended() const { return tokens_ == nullptr; }  // nothing comes any more
+  // Once ended, one of the two: why the engine refused it, or how it ended.
+  const std::optional<absl::Status>& refused() const { return refused_; }
+  const engine::Ending& ending() const { return ending_; }
+
+  bool finished() const { return events_.finished(); }  // by itself: its events end with Finished
+  const OutputEvents::Counts& counts() const { return events_.counts(); }
+  const OutputEvents::Times& times() const { return events_.times(); }
+  std::int32_t discarded_tokens() const;  // drawn beyond its end; once ended
+
+ private:
+  std::optional<absl::Status> Refusal();
+  std::optional<engine::RequestHandle> Handle();
+  void FinishInEngine();
+
+  engine::Engine& engine_;
+
+  // Take's alone.
+  std::shared_ptr<engine::TokenStream> tokens_;  // until the output has ended
+  OutputEvents events_;
+  bool finish_told_ = false;  // to the engine
+  std::optional<absl::Status> refused_;
+  engine::Ending ending_;
+
+  Mutex mu_;
+  std::optional<engine::RequestHandle> handle_ ABSL_GUARDED_BY(mu_);
+  std::optional<absl::Status> refusal_ ABSL_GUARDED_BY(mu_);
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace thinkwire::worker::serve

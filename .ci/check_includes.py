@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fails where a file includes what its room may not (the map of rooms in README.md).
+"""Fails where a file includes what its room may not (the map of rooms in README.md), or chooses a
+device by the preprocessor, which a folder's files do instead.
 
 Usage: .ci/check_includes.py [ROOT]; prints file:line and the rule for each breach.
 """
@@ -7,7 +8,8 @@ import pathlib
 import re
 import sys
 
-# Room -> the other rooms, or single headers, that it may include.
+# Room -> the other rooms, or single headers, that it may include. router/http, worker/grammar and
+# worker/hub are rooms to come: their rules are here before they are.
 ROOMS = {
     "common": [],
     "protos": [],
@@ -15,6 +17,7 @@ ROOMS = {
     "router": ["router/decision", "router/fleet", "common", "common/rpc"],
     "router/decision": ["router/task.h", "router/variant_config.h", "common"],
     "router/fleet": ["router/decision", "router/variant_config.h", "common", "common/rpc"],
+    "router/http": ["router", "router/decision", "router/fleet", "protos", "common", "common/rpc"],
     "router/client": ["router/task.h", "protos", "common", "common/rpc"],
     "worker/step": [],
     "worker/kernels": ["worker/step"],
@@ -38,14 +41,16 @@ ROOMS = {
     "worker/parallel": ["worker/kernels", "common"],
     "worker/engine": ["common", "worker/step"],
     "worker/text": ["common"],
+    "worker/grammar": ["worker/text", "worker/engine/token_mask.h", "common", "worker/step"],
+    "worker/hub": ["common"],
     "worker/model": ["worker/model/checkpoint", "worker/model/layers", "worker/model/step",
                      "worker/kernels", "worker/parallel", "common", "worker/step"],
     "worker/model/checkpoint": ["worker/kernels", "common"],
     "worker/model/step": ["worker/kernels", "common", "worker/step"],
     "worker/model/layers": ["worker/model/checkpoint", "worker/model/step", "worker/kernels",
                             "worker/parallel", "common", "worker/step"],
-    "worker/serve": ["protos", "worker/engine", "worker/text", "common", "common/rpc",
-                     "worker/step"],
+    "worker/serve": ["protos", "worker/engine", "worker/text", "worker/grammar", "common",
+                     "common/rpc", "worker/step"],
     "worker": ["common"],
 }
 # What single files (header and source) may include beyond their room's.
@@ -59,19 +64,31 @@ EXTRA = {
     "worker/kernels/open_cpu_devices": ["worker/kernels/cpu"],
     "worker/parallel/nccl_communicator": ["worker/kernels/cuda/device",
                                           "worker/kernels/cuda/peer"],
-    "worker/main": list(ROOMS),
+    "router/main": ["router/http"],
+    "worker/main": [room for room in ROOMS if not room.startswith("router")],
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")
 STANDARD_ONLY = tuple(r for r in ROOMS if r.startswith(("worker/kernels", "worker/step")))
 CUDA_PLACES = ("worker/kernels/cuda/", "worker/parallel/nccl_communicator.cc")
 CUDA = re.compile(r"^(cuda|cublas|nccl|cutlass|cute/|cooperative_groups|mma\.h)")
-NO_RPC = STANDARD_ONLY + ("router/decision", "worker/engine", "worker/text", "worker/model",
-                          "worker/parallel", "worker/model/checkpoint", "worker/model/layers",
-                          "worker/model/step")
+NO_RPC = STANDARD_ONLY + ("router/decision", "worker/engine", "worker/text", "worker/grammar",
+                          "worker/hub", "worker/parallel", "worker/model",
+                          "worker/model/checkpoint", "worker/model/layers", "worker/model/step")
 RPC = re.compile(r"^(grpc|google/protobuf)")
 # Single files that know no gRPC, though their room does, so that another protocol can use them.
 NO_GRPC = ("router/generation", "router/generation_registry", "router/ledger", "router/query")
 GRPC = re.compile(r"^grpc|\.grpc\.pb\.h$")
+# Libraries that one place alone knows: what their headers are called, their name, the place.
+LIBRARIES = (
+    (re.compile(r"^curl/"), "libcurl", "worker/hub/"),
+    (re.compile(r"^(httplib\.h|civetweb|CivetServer|microhttpd|nghttp2/|boost/beast)"),
+     "an HTTP library", "router/http/"),
+    (re.compile(r"^yaml-cpp/"), "yaml-cpp", "router/config.cc"),
+    (re.compile(r"^(pcre2\.h|unicode/)"), "PCRE2 and ICU", "worker/text/"),
+)
+# A condition of the preprocessor about our options or the device.
+DEVICE_CONDITION = re.compile(r"^\s*#\s*(el)?if.*(THINKWIRE_|CUDA)")
+DEVICE_CONDITION_PLACES = ("worker/kernels/cuda/", "worker/kernels/host_device.h")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCES = {".h", ".cc", ".cu", ".cuh"}
 
@@ -85,6 +102,9 @@ def breach(path, room, quoted, header):
     """Why `path` may not include `header`, or None."""
     if CUDA.match(header) and not path.startswith(CUDA_PLACES):
         return "CUDA headers belong in worker/kernels/cuda and nccl_communicator.cc"
+    for pattern, library, place in LIBRARIES:
+        if pattern.match(header) and not path.startswith(place):
+            return f"only {place} knows {library}"
     if room in NO_RPC and RPC.match(header):
         return f"{room} knows neither gRPC nor protobuf"
     stem = path.rsplit(".", 1)[0]
@@ -115,6 +135,9 @@ def main():
             path = file.relative_to(root).as_posix()
             room = room_of(path)
             for number, line in enumerate(file.read_text().splitlines(), 1):
+                if DEVICE_CONDITION.match(line) and not path.startswith(DEVICE_CONDITION_PLACES):
+                    breaches += 1
+                    print(f"{path}:{number}: chooses by the preprocessor; CMake chooses files")
                 match = INCLUDE.match(line)
                 if not match:
                     continue

@@ -26,7 +26,8 @@ packages=(
   python3
 )
 if [[ "${1:-}" == "--all" ]]; then
-  packages+=(clang clang-format libclang-rt-dev prometheus python3-jsonschema python3-yaml)
+  packages+=(clang clang-format clang-tidy libclang-rt-dev prometheus python3-jsonschema
+    python3-yaml universal-ctags)
 fi
 
 missing=()

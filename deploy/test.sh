@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs the unit and integration tests.
 # Usage: deploy/test.sh [--all]
-#   --all   also formatting and include rules, the unit tests and most integration tests under
-#           clang's sanitizers, each fuzz target for a minute and, where there is a CUDA 13
+#   --all   also what .ci/lint checks, the unit tests and most integration tests under clang's
+#           sanitizers, each fuzz target for a minute and, where there is a CUDA 13
 #           toolkit, the CUDA part (without a GPU its tests are skipped, by name)
 # Environment: THINKWIRE_BUILD  build folders' parent (default: build/)
 # Works on a fresh Debian 12 as root or with sudo. Nothing changed: starts testing within seconds.

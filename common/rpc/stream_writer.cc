@@ -55,7 +55,7 @@ void StreamWriter::Advance() {
     MutexLock lock(mu_);
     if (writing_ || ended_) return;
     if (!queue_.empty()) {
-      in_flight_ = std::move(queue_.front());
+      in_flight_ = queue_.front();  // shares its bytes
       queue_.pop_front();
       writing_ = write = true;
     } else if (final_status_) {

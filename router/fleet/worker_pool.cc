@@ -203,7 +203,8 @@ absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
   CHECK(decision->worker < views_.size(), "a policy chooses one of the workers that it was given");
   ++views_[decision->worker].leased;
   ++views_[decision->worker].given;
-  return WorkerLease(this, workers_[decision->worker].client.get(), *std::move(decision));
+  WorkerClient* const client = workers_[decision->worker].client.get();
+  return WorkerLease(this, client, *std::move(decision));
 }
 
 void WorkerPool::Release(std::size_t index) {

@@ -37,6 +37,10 @@ const Json& Member(const Json& object, std::string_view key) {
   return member == object.end() ? kNull : *member;
 }
 
+bool IsEmptyString(const Json& value) {
+  return value.is_string() && value.get_ref<const std::string&>().empty();
+}
+
 absl::StatusOr<bool> Flag(const Json& object, std::string_view parent, std::string_view key,
                           bool when_absent) {
   const Json& value = Member(object, key);
@@ -149,7 +153,8 @@ absl::Status CheckModelOptions(const Json& model, TokenizerJson* out) {
   if (!dropout.is_null() && dropout != 0.0) return Unsupported("model.dropout", dropout.dump());
   for (const std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& affix = Member(model, key);
-    if (!affix.is_null() && affix != "") return Unsupported(Join("model", key), affix.dump());
+    if (!affix.is_null() && !IsEmptyString(affix))
+      return Unsupported(Join("model", key), affix.dump());
   }
   RETURN_IF_ERROR(RequireFlag(model, "model", "byte_fallback", false, false));
   ASSIGN_OR_RETURN(out->ignore_merges, Flag(model, "model", "ignore_merges", false));
@@ -218,7 +223,7 @@ absl::StatusOr<AddedToken> ParseAddedToken(const Json& value, const std::string&
   AddedToken token;
   ASSIGN_OR_RETURN(token.id, Id(Member(value, "id"), Join(key, "id")));
   const Json& content = Member(value, "content");
-  if (!content.is_string() || content == "") {
+  if (!content.is_string() || IsEmptyString(content)) {
     return Damaged(Join(key, "content"), "is not a string of at least one character");
   }
   token.content = content.get<std::string>();

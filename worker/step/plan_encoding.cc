@@ -1,5 +1,6 @@
 #include "worker/step/plan_encoding.h"
 
+#include <array>
 #include <bit>
 #include <concepts>
 #include <cstddef>
@@ -13,6 +14,11 @@ namespace {
 
 // The bytes that an array's element takes at least.
 constexpr std::size_t kLeastElementBytes = 4;
+
+// A phase's parameters have four bytes each and go word by word, so that one more needs nothing
+// here.
+using SamplingWords = std::array<std::uint32_t, sizeof(PhaseSampling) / sizeof(std::uint32_t)>;
+static_assert(sizeof(SamplingWords) == sizeof(PhaseSampling));
 
 // Both ends pass a plan's values through one description (Code, below), so that they cannot differ
 // in which values there are and in what order. `As` is how an end holds a T: the writer reads the
@@ -33,6 +39,9 @@ class Writer {
   void Number(const bool& value) { Number(static_cast<std::uint8_t>(value)); }
   void Number(const Phase& value) { Number(static_cast<std::uint8_t>(value)); }
   void Number(const float& value) { Number(std::bit_cast<std::uint32_t>(value)); }
+  void Number(const PhaseSampling& value) {
+    for (const std::uint32_t word : std::bit_cast<SamplingWords>(value)) Number(word);
+  }
 
   void Numbers(const auto&... values) { (Number(values), ...); }
 
@@ -77,6 +86,11 @@ class Reader {
     std::uint32_t bits = 0;
     Number(bits);
     value = std::bit_cast<float>(bits);
+  }
+  void Number(PhaseSampling& value) {
+    SamplingWords words = {};
+    for (std::uint32_t& word : words) Number(word);
+    value = std::bit_cast<PhaseSampling>(words);
   }
 
   void Numbers(auto&... values) { (Number(values), ...); }
@@ -144,15 +158,9 @@ void Code(End& end, typename End::template As<BlockTableChange>& change) {
 }
 
 template <class End>
-void Code(End& end, typename End::template As<PhaseSampling>& sampling) {
-  auto& [temperature, top_p, min_p, top_k, repetition, presence, frequency, num_biases] = sampling;
-  end.Numbers(temperature, top_p, min_p, top_k, repetition, presence, frequency, num_biases);
-}
-
-template <class End>
 void Code(End& end, typename End::template As<SamplingParams>& params) {
   auto& [phases, seed, output_index, think_end_id] = params;
-  for (auto& phase : phases) Code(end, phase);
+  for (auto& phase : phases) end.Number(phase);
   end.Numbers(seed, output_index, think_end_id);
 }
 

@@ -99,7 +99,7 @@ TEST_P(SchedulerTest, AdmitsInOrderOfArrivalWhileThereAreSlots) {
   stepper.ExpectIdle();
 }
 
-TEST_P(SchedulerTest, RunsAheadWithTheLastSampledId) {
+TEST_P(SchedulerTest, RunsAheadWithTheLastDrawnId) {
   Stepper stepper(limits_);
   Reader reader;
   stepper.Add(MakeRequest(1, 4, 20), reader);
@@ -128,74 +128,6 @@ TEST_P(SchedulerTest, PhasesFollowThinkEndAcrossRunAhead) {
   EXPECT_EQ(reader.tokens()[4].phase, step::Phase::kReasoning);
   EXPECT_EQ(reader.tokens()[5].phase, step::Phase::kAnswer);
   EXPECT_EQ(reader.tokens()[8].phase, step::Phase::kAnswer);
-}
-
-TEST_P(SchedulerTest, EndOfSequenceIsTheLastTokenAndWhatRanAheadIsDropped) {
-  FakeModel model(kVocab);
-  model.Script(1, 14, kEos);
-  Stepper stepper(limits_, model);
-  Reader reader;
-  stepper.Add(MakeRequest(1, 10, 50), reader);
-  stepper.RunDry();
-  reader.Take();
-  ASSERT_EQ(reader.tokens().size(), 5U);
-  EXPECT_EQ(reader.tokens().back().id, kEos);
-  EXPECT_EQ(reader.tokens().back().phase, step::Phase::kReasoning);
-  EXPECT_EQ(reader.ending()->reason, EndReason::kEndOfSequence);
-  EXPECT_EQ(reader.ending()->generated_tokens, 5);
-  EXPECT_EQ(stepper.runner().submitted(), ahead() ? 6U : 5U);
-  stepper.ExpectIdle();
-}
-
-TEST_P(SchedulerTest, IgnoredEndOfSequenceIsAToken) {
-  FakeModel model(kVocab);
-  model.Script(1, 14, kEos);
-  Stepper stepper(limits_, model);
-  Reader reader;
-  Request request = MakeRequest(1, 10, 9);
-  request.ignore_eos = true;
-  stepper.Add(request, reader);
-  stepper.RunDry();
-  reader.Take();
-  EXPECT_EQ(reader.tokens().size(), 9U);
-  EXPECT_EQ(reader.ending()->reason, EndReason::kLength);
-}
-
-TEST_P(SchedulerTest, StopIdEndsInItsPhaseAloneAndWhatRanAheadIsDropped) {
-  FakeModel model(kVocab);
-  model.Script(1, 12, 7);  // an answer's stop id, while it reasons
-  model.Script(1, 14, kThinkEnd);
-  model.Script(1, 16, 8);  // a stop id of the reasoning, in the answer
-  model.Script(1, 18, 7);
-  Stepper stepper(limits_, model);
-  Reader reader;
-  Request request = MakeRequest(1, 10, 50);
-  request.stop_ids = {std::vector<std::int32_t>{8}, {9, 7}};
-  stepper.Add(request, reader);
-  stepper.RunDry();
-  reader.Take();
-  ASSERT_EQ(reader.tokens().size(), 9U);
-  EXPECT_EQ(reader.tokens().back().id, 7);
-  EXPECT_EQ(reader.ending()->reason, EndReason::kStopId);
-  EXPECT_EQ(reader.ending()->generated_tokens, 9);
-  EXPECT_EQ(stepper.runner().submitted(), ahead() ? 10U : 9U);
-  stepper.ExpectIdle();
-}
-
-TEST_P(SchedulerTest, EndOfSequenceIsAStopIdOnlyWhereItIsIgnored) {
-  FakeModel model(kVocab);
-  model.Script(1, 14, kEos);
-  for (const bool ignored : {false, true}) {
-    Stepper stepper(limits_, model);
-    Reader reader;
-    Request request = MakeRequest(1, 10, 50);
-    request.stop_ids[step::Phase::kReasoning] = {kEos};
-    request.ignore_eos = ignored;
-    stepper.Add(request, reader);
-    stepper.RunDry();
-    reader.Take();
-    EXPECT_EQ(reader.ending()->reason, ignored ? EndReason::kStopId : EndReason::kEndOfSequence);
-  }
 }
 
 TEST_P(SchedulerTest, PenaltiesCountPromptAndPhaseThroughPreemption) {

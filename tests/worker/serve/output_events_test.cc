@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/worker/serve/byte_tokenizer.h"
+#include "tests/worker/serve/output_testing.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -18,114 +19,6 @@ using engine::Token;
 using engine::TokenMark;
 using std::chrono::milliseconds;
 using step::Phase;
-
-const text::Tokenizer& ByteTokenizer() {
-  static const std::unique_ptr<text::Tokenizer> tokenizer = MakeByteTokenizer();
-  return *tokenizer;
-}
-
-// What the engine goes by.
-struct Rules {
-  Phase start_phase = Phase::kReasoning;
-  bool ignore_eos = false;
-  step::PerPhase<std::vector<std::int32_t>> stop_ids = {};
-};
-
-EndReason EndBy(std::int32_t id, Phase phase, const Rules& rules) {
-  if (id == kEos && !rules.ignore_eos) return EndReason::kEndOfSequence;
-  return std::ranges::count(rules.stop_ids[phase], id) > 0 ? EndReason::kStopId
-                                                           : EndReason::kLength;
-}
-
-// What the engine would send, logprob -id / 1000, and what a careless one might after the end.
-std::vector<Token> Tokens(const std::vector<std::int32_t>& ids, const Rules& rules = {}) {
-  std::vector<Token> tokens;
-  Phase phase = rules.start_phase;
-  for (const std::int32_t id : ids) {
-    Token& token = tokens.emplace_back(
-        Token{.id = id, .logprob = -static_cast<float>(id) / 1000, .phase = phase});
-    if (EndBy(id, phase, rules) != EndReason::kLength) {
-      token.mark = TokenMark::kEndsOutput;
-    } else if (phase == Phase::kReasoning && id == kThinkEnd) {
-      token.mark = TokenMark::kClosesReasoning;
-      phase = Phase::kAnswer;
-    }
-  }
-  return tokens;
-}
-
-// Why the output of `tokens` ended: its length, if no token did that.
-EndReason EndingOf(const std::vector<Token>& tokens, const Rules& rules = {}) {
-  const auto last = std::ranges::find(tokens, TokenMark::kEndsOutput, &Token::mark);
-  return last == tokens.end() ? EndReason::kLength : EndBy(last->id, last->phase, rules);
-}
-
-std::vector<std::int32_t> Ids(std::string_view text) {
-  std::vector<std::int32_t> ids;
-  for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
-  return ids;
-}
-
-std::vector<std::int32_t> operator+(std::vector<std::int32_t> a,
-                                    const std::vector<std::int32_t>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-// The events of one output, joined: what must not depend on how the tokens came.
-struct Joined {
-  std::string order;  // r R a F: the kinds in order, repeated deltas as one
-  std::string reasoning, answer;
-  std::vector<std::int32_t> reasoning_ids, closing_ids, answer_ids, last_ids;
-  int logprobs = 0;
-  v1::ReasoningFinished reasoning_finished;
-  v1::Finished finished;
-};
-
-Joined Join(const OutputEvents::Events& events) {
-  Joined all;
-  const auto see = [&](char kind) {
-    if (all.order.empty() || all.order.back() != kind) all.order += kind;
-  };
-  for (const v1::GenerateResponse& event : events) {
-    if (event.has_reasoning_delta()) {
-      see('r');
-      const v1::ReasoningDelta& delta = event.reasoning_delta();
-      all.reasoning += delta.text();
-      all.logprobs += delta.logprobs_size();
-      all.reasoning_ids.insert(all.reasoning_ids.end(), delta.token_ids().begin(),
-                               delta.token_ids().end());
-    } else if (event.has_reasoning_finished()) {
-      see('R');
-      all.reasoning_finished = event.reasoning_finished();
-      all.closing_ids.assign(all.reasoning_finished.token_ids().begin(),
-                             all.reasoning_finished.token_ids().end());
-      all.reasoning_finished.clear_duration();
-    } else if (event.has_answer_delta()) {
-      see('a');
-      const v1::AnswerDelta& delta = event.answer_delta();
-      all.answer += delta.text();
-      all.logprobs += delta.logprobs_size();
-      all.answer_ids.insert(all.answer_ids.end(), delta.token_ids().begin(),
-                            delta.token_ids().end());
-    } else {
-      see('F');
-      EXPECT_TRUE(event.has_finished());
-      all.finished = event.finished();
-      all.last_ids.assign(all.finished.token_ids().begin(), all.finished.token_ids().end());
-    }
-  }
-  return all;
-}
-
-Joined RunWhole(const OutputEvents::Options& options, const std::vector<Token>& tokens,
-                const Rules& rules = {}) {
-  OutputEvents output(ByteTokenizer(), options);
-  OutputEvents::Events events;
-  output.Add(tokens, {}, &events);
-  output.End(EndingOf(tokens, rules), {}, &events);
-  return Join(events);
-}
 
 TEST(OutputEventsTest, ReasoningAndAnswerInOrder) {
   const Joined all =

@@ -1,5 +1,8 @@
 // Attention of sequences with few rows (tokens times G, at most 16), one token in decode.
 //
+// More than 400 lines: walking a segment and merging segments are two halves of one order of
+// addition, and are read together.
+//
 // Formula: attention_tile.cuh.
 //
 // Mapping. A unit of work is a sequence, a KV head and a segment of 128 keys; a block of 4 warps

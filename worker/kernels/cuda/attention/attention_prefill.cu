@@ -1,5 +1,8 @@
 // Attention of sequences with more rows (tokens times G) than decode's kernel takes: prompt chunks.
 //
+// More than 400 lines: the walk of a tile, its ring and its registers are one piece of work, and
+// are read together.
+//
 // Formula: attention_tile.cuh.
 //
 // Mapping. A sequence's rows for a KV head, (token, head of the group) flattened, are cut into

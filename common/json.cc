@@ -21,9 +21,12 @@ using Json = nlohmann::json;
 // Of what a message repeats from the text.
 constexpr std::size_t kMaxShownBytes = 120;
 
+// Never inside a character of UTF-8.
 std::string Cut(std::string_view text) {
-  return absl::StrCat(View(text.substr(0, kMaxShownBytes)),
-                      text.size() > kMaxShownBytes ? "..." : "");
+  if (text.size() <= kMaxShownBytes) return std::string(text);
+  std::size_t end = kMaxShownBytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return absl::StrCat(View(text.substr(0, end)), "...");
 }
 
 // A key as a message shows it: printable, and cut where it is long.
@@ -64,7 +67,7 @@ class DocumentBuilder {
       member_ = &entry->second;
       return true;
     }
-    const std::string path = Path();
+    const std::string path = Cut(Path());
     return Refuse(absl::StrCat("key \"", Shown(name), "\" appears twice",
                                path.empty() ? "" : absl::StrCat(" in ", path)));
   }
@@ -144,6 +147,10 @@ absl::Status TooLong(std::string_view name, std::uintmax_t bytes, const JsonLimi
   return Invalid(name, absl::StrCat(bytes, " bytes; at most ", limits.max_bytes, " are read"));
 }
 
+absl::Status CannotBeRead(std::string_view name, const std::error_code& error) {
+  return Invalid(name, absl::StrCat("cannot be read: ", error.message()));
+}
+
 }  // namespace
 
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view name,
@@ -161,9 +168,10 @@ absl::StatusOr<Json> ReadJsonFile(const std::filesystem::path& path, const JsonL
   if (status.type() == std::filesystem::file_type::not_found) {
     return absl::NotFoundError(absl::StrCat(name, ": no such file"));
   }
+  if (error) return CannotBeRead(name, error);
   if (!std::filesystem::is_regular_file(status)) return Invalid(name, "not a regular file");
   const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) return Invalid(name, "cannot be read");
+  if (error) return CannotBeRead(name, error);
   if (size > limits.max_bytes) return TooLong(name, size, limits);
   std::string text(size, '\0');
   std::ifstream file(path, std::ios::binary);

@@ -19,8 +19,8 @@ struct JsonLimits {
 // limits and, as two readers could then see two documents in one text, a key that an object has
 // twice. Nesting in the text is no depth of calls.
 // Fails: INVALID_ARGUMENT. The message opens with `name` and says at which byte the text stops
-// being JSON, or under which path ("model.vocab") a key or the nesting is refused; it is short
-// whatever the text holds.
+// being JSON, or under which path ("model.vocab") a key is refused; it is UTF-8 and short whatever
+// the text holds.
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view name,
                                          const JsonLimits& limits = {});
 

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "common/utf8.h"
+
 namespace thinkwire {
 namespace {
 
@@ -64,6 +66,11 @@ TEST(ParseJson, MessagesAreShortAndPrintable) {
   EXPECT_LT(Refusal("[\"" + key).size(), 300U);
   EXPECT_LT(Refusal(std::string(100'000, '9') + "e999").size(), 300U);
   EXPECT_EQ(Refusal(R"({"\n": 1, "\n": 2})").find('\n'), std::string::npos);
+  std::string nested;
+  for (int level = 0; level < 60; ++level) nested += "{\"" + std::string(100, 'k') + "\": ";
+  EXPECT_LT(Refusal(nested + R"({"a": 1, "a": 2})").size(), 400U);
+  const std::string accented = std::string(119, 'a') + "\u00e9";  // a character across the cut
+  EXPECT_TRUE(IsValidUtf8(Refusal("{\"" + accented + "\": 1, \"" + accented + "\": 2}")));
 }
 
 TEST(ReadJsonFile, NamesTheFile) {
@@ -83,6 +90,11 @@ TEST(ReadJsonFile, NamesTheFile) {
   EXPECT_EQ(ReadJsonFile(file).status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(ReadJsonFile(folder).status().message()),
               HasSubstr("not a regular file"));
+  const std::filesystem::path loop = folder / "json_test_loop.json";
+  std::filesystem::remove(loop);
+  std::filesystem::create_symlink(loop, loop);
+  EXPECT_THAT(std::string(ReadJsonFile(loop).status().message()), HasSubstr("cannot be read: "));
+  std::filesystem::remove(loop);
 }
 
 }  // namespace

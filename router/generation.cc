@@ -66,10 +66,14 @@ absl::Status Generation::Lease(const decision::Query& query) {
 void Generation::StartAttempt() {
   request_.set_attempt(request_.attempt() + 1);
   auto attempt = lease_->client().Generate(context_, shared_from_this());
+  bool cancelled = false;
   {
     MutexLock lock(mu_);
     attempt_ = attempt;
+    cancelled = cancelled_;
   }
+  // Whoever cancelled before now had no attempt to end.
+  if (cancelled) attempt->Cancel();
   attempt->Start(request_);
 }
 

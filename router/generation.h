@@ -114,7 +114,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
 
   // Set before and by Start, then one hook of the attempt at a time.
   rpc::LargeRequests::Share large_;
-  v1::WorkerGenerateRequest request_;  // as the latest attempt was sent it
+  v1::WorkerGenerateRequest
+      request_;  // as the latest attempt was sent it, the prompt until its ids
   Ledger ledger_;
   std::string variant_;  // of the metrics and the log; empty: none was chosen
   std::optional<fleet::WorkerLease> lease_;

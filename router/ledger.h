@@ -14,7 +14,8 @@ namespace thinkwire::router {
 
 // What is known of one request as it runs, from the messages of its worker: enough for another
 // worker to go on with it. Grows with the prompt and the outputs, by four bytes a token and what a
-// vector holds in reserve, so at most with the context of the worker's model.
+// vector holds in reserve: at most with the context of the worker's model, and of a worker that
+// sends on and on with what fleet::WorkerAttempt lets through, 2^20 tokens an output.
 // Threads: one at a time.
 class Ledger {
  public:

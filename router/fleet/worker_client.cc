@@ -57,6 +57,33 @@ absl::Status ProtocolError(const std::string& worker, const std::string& what) {
                            "worker", worker);
 }
 
+// More output tokens than any model's context holds: a router keeps the ids that a worker sends.
+constexpr std::int64_t kMaxTokensOfAnOutput = 1 << 20;
+
+// The tokens that an event brings, and whose.
+struct TokensOfEvent {
+  std::int32_t output = 0;
+  std::int64_t count = 0;
+};
+
+TokensOfEvent TokensOf(const v1::GenerateResponse& event) {
+  const auto of = [](const auto& part) -> TokensOfEvent {
+    return {part.output_index(), part.token_ids_size()};
+  };
+  switch (event.event_case()) {
+    case v1::GenerateResponse::kReasoningDelta:
+      return of(event.reasoning_delta());
+    case v1::GenerateResponse::kReasoningFinished:
+      return of(event.reasoning_finished());
+    case v1::GenerateResponse::kAnswerDelta:
+      return of(event.answer_delta());
+    case v1::GenerateResponse::kFinished:
+      return of(event.finished());
+    default:
+      return {};
+  }
+}
+
 // What ties a call to its channel. Whoever lets go of the process's last channel must not be one of
 // gRPC's own threads: gRPC 1.51 then joins that thread from within itself, and aborts. So a call
 // lets go before it tells anybody that it has ended, while its client still has the channel.
@@ -107,6 +134,7 @@ class Attempt final : public WorkerAttempt,
   void Start(const v1::WorkerGenerateRequest& request) override {
     self_ = shared_from_this();
     number_ = request.attempt();
+    outputs_ = std::max(1, request.request().n());
     tie_.stub().Generate(&tie_.context(), &request, this);
     AddHold();  // ReadMore reads from outside gRPC's reactions
     StartRead(&response_);
@@ -158,6 +186,7 @@ class Attempt final : public WorkerAttempt,
       return true;
     }
     ++next_seq_;
+    tokens_ += TokensOf(response_.event()).count;
     completed_ = response_.event().has_completed();
     const bool more = reader_->OnMessage(std::move(response_));
     MutexLock lock(mu_);
@@ -180,8 +209,20 @@ class Attempt final : public WorkerAttempt,
       case v1::GenerateResponse::kMoved:
         return ProtocolError(worker_, "sent an event that is none of a worker's");
       default:
-        return absl::OkStatus();
+        return CheckTokens(TokensOf(response_.event()));
     }
+  }
+
+  absl::Status CheckTokens(const TokensOfEvent& tokens) const {
+    if (tokens.output < 0 || tokens.output >= outputs_) {
+      return ProtocolError(
+          worker_, absl::StrCat("sent output ", tokens.output, " of ", outputs_, " asked for"));
+    }
+    if (tokens_ + tokens.count > outputs_ * kMaxTokensOfAnOutput) {
+      return ProtocolError(
+          worker_, absl::StrCat("sent more than ", kMaxTokensOfAnOutput, " tokens of an output"));
+    }
+    return absl::OkStatus();
   }
 
   void OnDone(const grpc::Status& grpc_status) override {
@@ -196,12 +237,14 @@ class Attempt final : public WorkerAttempt,
 
   const std::string worker_;
   ChannelTie tie_;
-  std::int32_t number_ = 0;  // from Start on
+  std::int32_t number_ = 0;   // from Start on
+  std::int32_t outputs_ = 1;  // likewise: how many were asked for
 
   // gRPC's reactions only.
   std::shared_ptr<Reader> reader_;
   v1::WorkerGenerateResponse response_;
   std::int64_t next_seq_ = 0;
+  std::int64_t tokens_ = 0;  // handed on, of all outputs
   bool completed_ = false;
   absl::Status violation_;
   std::shared_ptr<Attempt> self_;

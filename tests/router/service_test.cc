@@ -153,6 +153,12 @@ TEST_F(ReasoningServiceTest, AWorkerThatBreaksTheProtocolIsOurBug) {
       [](auto& message) { message.set_seq(message.seq() * 2); },  // a gap after the second
       [](auto& message) { message.mutable_event()->clear_event(); },
       [](auto& message) { message.mutable_event()->mutable_moved(); },
+      [](auto& message) { message.mutable_event()->mutable_answer_delta()->set_output_index(1); },
+      [](auto& message) { message.mutable_event()->mutable_answer_delta()->set_output_index(-1); },
+      [](auto& message) {
+        auto& ids = *message.mutable_event()->mutable_reasoning_delta()->mutable_token_ids();
+        ids.Resize((1 << 18) + 1, 7);  // four such events are too many
+      },
   };
   for (const auto& tamper : breaks) {
     small_.SetScript({.events = SmallStream(), .tamper = tamper});

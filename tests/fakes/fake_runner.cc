@@ -146,6 +146,7 @@ void FakeRunner::CheckShape(const step::Plan& plan) const {
   CHECK(plan.step == last_step_ + 1, "steps ascend by 1 from 1");
   CHECK(!plan.rows.empty(), "a plan holds a row");
   std::int32_t inputs = 0;
+  std::int32_t draws = 0;
   std::int32_t listed = 0;
   std::set<std::int32_t> slots;
   for (const step::Row& row : plan.rows) {
@@ -159,6 +160,7 @@ void FakeRunner::CheckShape(const step::Plan& plan) const {
     CHECK(row.alternatives >= 0 && row.alternatives <= (row.logprob ? step::kMaxAlternatives : 0),
           "alternatives go with a log probability");
     inputs += row.count;
+    draws += row.draws;
     if (row.first_id == step::kLastDrawn) {
       CHECK(row.count == 1, "one last drawn id");
       continue;
@@ -168,6 +170,7 @@ void FakeRunner::CheckShape(const step::Plan& plan) const {
   }
   CHECK(listed == static_cast<std::int32_t>(plan.input_ids.size()), "ids without a row");
   CHECK(inputs <= limits_.max_num_batched_tokens, "over the token budget");
+  CHECK(draws <= limits_.most_draws(), "more draws than the runner takes");
   for (const std::int32_t id : plan.input_ids) {
     CHECK(id >= 0 && id < limits_.vocab_size, "id out of range");
   }

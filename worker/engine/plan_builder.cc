@@ -8,7 +8,9 @@
 namespace thinkwire::worker::engine {
 
 PlanBuilder::PlanBuilder(const step::Limits& limits)
-    : limits_(limits), budget_(limits.max_num_batched_tokens) {}
+    : limits_(limits),
+      budget_(limits.max_num_batched_tokens),
+      spare_draws_(std::max(0, limits.most_draws() - limits.max_num_seqs)) {}
 
 bool PlanBuilder::MayTell(const Sequence& sequence) const {
   if (sequence.sampling_told()) return true;
@@ -20,6 +22,7 @@ bool PlanBuilder::MayTell(const Sequence& sequence) const {
 
 void PlanBuilder::AddRow(Sequence& sequence, std::int32_t count, std::int32_t draws) {
   CHECK(count >= 1 && count <= budget_, "a row has inputs, within the budget");
+  CHECK(draws <= 1 + spare_draws_, "a row draws as often as the runner takes");
   TellRunner(sequence);
   sequence.OnTold();
   const Request& request = sequence.request();
@@ -35,6 +38,7 @@ void PlanBuilder::AddRow(Sequence& sequence, std::int32_t count, std::int32_t dr
                         .phase = sequence.phase()});
   rows_.push_back({.sequence = &sequence, .draws = draws, .epoch = sequence.epoch()});
   budget_ -= count;
+  spare_draws_ -= std::max(0, draws - 1);
   recomputed_tokens_ += sequence.RecomputedOf(count);
   sequence.OnSubmitted(count, draws);
 }

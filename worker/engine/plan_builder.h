@@ -24,6 +24,8 @@ class PlanBuilder {
   explicit PlanBuilder(const step::Limits& limits);
 
   std::int32_t budget() const { return budget_; }  // input tokens left
+  // How many draws rows may have beyond their first: what the runner takes, but for one a slot.
+  std::int32_t spare_draws() const { return spare_draws_; }
 
   // Whether the plan has room for what the runner must know before the sequence's first row. An
   // empty plan has, for any sequence.
@@ -32,7 +34,8 @@ class PlanBuilder {
   // Adds a row of the sequence's next `count` inputs, the last `draws` of them followed by a draw,
   // and tells the sequence so. The inputs are what it has left to compute and then what it proposes
   // or, while a draw is in flight, the one id that is being drawn. REQUIRES: MayTell;
-  // 1 <= count <= budget(); the blocks cover the inputs; draws is 0 if committed inputs are left.
+  // 1 <= count <= budget(); draws <= 1 + spare_draws(); the blocks cover the inputs; draws is 0 if
+  // committed inputs are left.
   void AddRow(Sequence& sequence, std::int32_t count, std::int32_t draws);
 
   bool empty() const { return rows_.empty(); }
@@ -51,6 +54,7 @@ class PlanBuilder {
 
   const step::Limits& limits_;
   std::int32_t budget_;
+  std::int32_t spare_draws_;
   std::int32_t recomputed_tokens_ = 0;
   std::vector<PlannedRow> rows_;
   step::Plan plan_;

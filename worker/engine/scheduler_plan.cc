@@ -51,7 +51,7 @@ void Scheduler::PlanRow(Sequence& sequence, Round& round) {
     const std::int32_t ready = sequence.ReadyToDraw(round.now);
     if (ready == 0) return;
     const std::int32_t proposed = static_cast<std::int32_t>(sequence.proposed().size());
-    draws = 1 + std::min({proposed, ready - 1, budget - count});
+    draws = 1 + std::min({proposed, ready - 1, budget - count, round.builder.spare_draws()});
     count += draws - 1;
   }
   if (!round.builder.MayTell(sequence)) return;

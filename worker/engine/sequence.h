@@ -54,7 +54,6 @@ class Sequence {
   std::uint32_t epoch() const { return epoch_; }
   std::int32_t generated() const;                       // committed beyond the prompt
   step::Phase phase() const { return phase_.phase(); }  // of the token after the committed ones
-  std::int32_t preemptions() const { return preemptions_; }
 
   // The committed ids that penalties count: of the prompt, if any of them does, and those drawn or
   // forced in phase().

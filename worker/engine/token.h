@@ -23,7 +23,6 @@ enum class TokenOrigin : std::uint8_t {
   kBudget,     // the budget of tokens to think with is spent
   kLoop,       // the reasoning went round in circles
   kAnswerNow,  // someone asked for the answer at once
-  kFormat,     // the format of the answer allows nothing else
 };
 
 // One token of an output.

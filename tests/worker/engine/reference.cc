@@ -80,7 +80,8 @@ step::Limits MakeLimits(std::int32_t max_in_flight) {
           .block_tokens = 4,
           .num_blocks = 512,
           .max_in_flight = max_in_flight,
-          .vocab_size = kVocab};
+          .vocab_size = kVocab,
+          .max_draws = 24};
 }
 
 void ExpectTokens(const std::vector<Token>& tokens, const Output& expected, bool complete) {

@@ -63,13 +63,15 @@ class RandomRun {
 
  private:
   step::Limits Limits(std::int32_t max_in_flight) {
-    return {.max_num_seqs = Draw(1, 8),
-            .max_num_batched_tokens = Draw(1, 40),
-            .max_model_len = Draw(20, 100),
-            .block_tokens = Draw(1, 8),
-            .num_blocks = Draw(10, 40),
-            .max_in_flight = max_in_flight,
-            .vocab_size = kVocab};
+    step::Limits limits = {.max_num_seqs = Draw(1, 8),
+                           .max_num_batched_tokens = Draw(1, 40),
+                           .max_model_len = Draw(20, 100),
+                           .block_tokens = Draw(1, 8),
+                           .num_blocks = Draw(10, 40),
+                           .max_in_flight = max_in_flight,
+                           .vocab_size = kVocab};
+    limits.max_draws = std::max(limits.max_num_seqs, limits.max_num_batched_tokens);
+    return limits;
   }
 
   FakeModel Model() {

@@ -248,6 +248,17 @@ TEST_P(SchedulerSteeringTest, ProposedIdsThatStandAreDrawnInOneRow) {
   ExpectAll();
 }
 
+TEST_P(SchedulerSteeringTest, ProposalsLeaveEverySlotADraw) {
+  const step::Limits limits = MakeLimits(GetParam());
+  Begin(MakeRequest(1, kPrompt, 40), 5);
+  GoBack(5);
+  stepper_.scheduler().Propose(handle_, Text(5, 30));
+  stepper_.Submit();
+  EXPECT_EQ(stepper_.runner().plans().back().rows[0].draws,
+            1 + limits.max_draws - limits.max_num_seqs);
+  ExpectAll();
+}
+
 TEST_P(SchedulerSteeringTest, WhatFollowsAWrongProposalIsDrawnAnew) {
   Begin(MakeRequest(1, kPrompt, 40), 5);
   GoBack(5);

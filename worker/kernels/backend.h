@@ -132,7 +132,7 @@ class Backend {
                            const std::int32_t* ids, const Tensor& counts) = 0;
 
   // Counts what Draw drew, ids i32 [L], for the rows whose slot and phase have a penalty.
-  // REQUIRES: each slot at most once.
+  // REQUIRES: each slot that counts at most once.
   virtual void CountDraws(const DrawView& view, const Tensor& ids, const Tensor& counts) = 0;
 
   // Draws a token for each row: Gumbel-max over the kept set (temperature, top_k, top_p, min_p in

@@ -8,7 +8,7 @@
 
 namespace thinkwire::worker::kernels {
 
-enum class DType : std::uint8_t { kF32, kBf16, kF16, kI32 };
+enum class DType : std::uint8_t { kF32, kBf16, kI32 };
 
 constexpr std::size_t SizeOf(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : 2;

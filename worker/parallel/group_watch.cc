@@ -10,7 +10,7 @@ constexpr auto kCheckEvery = std::chrono::milliseconds(100);
 }  // namespace
 
 GroupWatch::GroupWatch(std::span<const std::unique_ptr<Communicator>> communicators) {
-  if (communicators.size() < 2) return;
+  if (communicators.empty() || communicators.front()->size() < 2) return;
   for (const auto& communicator : communicators) {
     threads_.emplace_back([this, &communicator = *communicator] { Run(communicator); });
   }

@@ -15,7 +15,8 @@ namespace thinkwire::worker::parallel {
 // process also while every rank's thread is stuck: a rank that waits for a lost peer, on the host
 // or on its device, hears of nothing.
 // Owns: one thread a rank, as a driver's call may wait where a rank's queue is full, and no other
-// rank's error shall wait for that. A lone rank has none: its own next call fails.
+// rank's error shall wait for that. The only rank of a group has none: its own next call fails. The
+// only one of this process may wait for others.
 class GroupWatch {
  public:
   // The communicators must outlive the watch.

@@ -32,7 +32,8 @@ class WorkerService final : public v1::WorkerService::WithRawCallbackMethod_Gene
   // From now on Generate is refused with UNAVAILABLE and the status says draining.
   void StartDraining();
 
-  // Waits until no Generate call is left, at most `timeout`. False if some are.
+  // Waits until no Generate call is left, nor a job of one on the text pool, at most `timeout` by
+  // the machine's clock. False if some are.
   bool WaitUntilIdle(Clock::Duration timeout);
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,

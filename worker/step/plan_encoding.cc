@@ -12,9 +12,6 @@
 namespace thinkwire::worker::step {
 namespace {
 
-// The bytes that an array's element takes at least.
-constexpr std::size_t kLeastElementBytes = 4;
-
 // A phase's parameters have four bytes each and go word by word, so that one more needs nothing
 // here.
 using SamplingWords = std::array<std::uint32_t, sizeof(PhaseSampling) / sizeof(std::uint32_t)>;
@@ -62,6 +59,14 @@ class Writer {
   std::string bytes_;
 };
 
+// An array's element takes: all of its fields, each of a fixed size.
+template <class T>
+std::size_t BytesOf() {
+  Writer writer;
+  Code(writer, T{});
+  return writer.Take().size();
+}
+
 // After the first value that is not there or not possible, nothing is read any more.
 class Reader {
  public:
@@ -108,7 +113,7 @@ class Reader {
   void Array(std::vector<T>& array) {
     std::uint32_t size = 0;
     Number(size);
-    if (size > rest_.size() / kLeastElementBytes) return Fail();
+    if (size > rest_.size() / BytesOf<T>()) return Fail();
     array.resize(size);
     for (T& element : array) Code(*this, element);
   }

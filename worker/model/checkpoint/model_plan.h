@@ -77,8 +77,6 @@ struct ModelPlan {
   std::vector<LayerPlan> layers;
   PlannedTensor final_norm;
   PlannedWeight head;
-
-  const Divided& of(Division division) const { return divided[static_cast<std::size_t>(division)]; }
 };
 
 // The plan of a Hugging Face Qwen2 or Llama checkpoint.

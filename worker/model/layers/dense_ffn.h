@@ -13,8 +13,8 @@ namespace thinkwire::worker::model {
 // The dense SwiGLU block. It keeps nothing in the KV cache.
 class DenseFfn final : public LayerPart {
  public:
-  // The plan's weights are [2 F, E], gate then up, and [E, F]. `place` must outlive the part, but
-  // for its source.
+  // The plan's weights are [2 F, E], gate then up, and [E, F]. The backend and the scratch must
+  // outlive the part; the rest of `place` is read here alone.
   DenseFfn(const PartPlan& part, const PartPlace& place);
 
   void Run(const kernels::Tensor& x, const kernels::BatchView& batch, const kernels::KvLayer& kv,

@@ -14,7 +14,7 @@ namespace thinkwire::worker::model {
 class GroupedQuery final : public LayerPart {
  public:
   // The plan's weights are [(H + 2 K) D, E], queries then keys then values, and [E, H D].
-  // `place` must outlive the part, but for its source.
+  // The backend and the scratch must outlive the part; the rest of `place` is read here alone.
   GroupedQuery(const PartPlan& part, const PartPlace& place);
 
   void Run(const kernels::Tensor& x, const kernels::BatchView& batch, const kernels::KvLayer& kv,

@@ -19,7 +19,7 @@ namespace thinkwire::worker::model {
 class RankModel {
  public:
   // Takes the rank's slices of every tensor. `rope` [positions, D] is copied to the device.
-  // `place` must outlive this object, but for its source.
+  // The backend must outlive this object; the rest of `place` is read here alone.
   RankModel(const ModelPlan& plan, const LoadPlace& place, std::int64_t max_tokens,
             std::span<const float> rope);
 

@@ -56,7 +56,6 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"as_user_text", &c.as_user_text, "with --tokenize: as the text of a message"},
       {"check_config", &c.check_config, "check options, checkpoint and tokenizer, serve nothing"},
       {"help", &c.help, "print this page"},
-      {"fault", &c.fault, nullptr},
   };
 }
 

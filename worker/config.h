@@ -46,9 +46,6 @@ struct WorkerConfig {
   bool as_user_text = false;
   bool check_config = false;
   bool help = false;
-
-  // For tests of how the process ends (model/fault.h); not on the help page.
-  std::string fault;
 };
 
 // Reads the command line (common/options.h says in which spellings). Does not Validate.

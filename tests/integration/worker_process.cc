@@ -59,9 +59,14 @@ void TakeEvent(const v1::GenerateResponse& event, Generation* all) {
 
 }  // namespace
 
-WorkerProcess::WorkerProcess(const std::vector<std::string>& options) {
-  std::vector<std::string> arguments = {THINKWIRE_WORKER, "--listen=127.0.0.1:0",
-                                        "--metrics_listen=127.0.0.1:0", "--cpu_threads=2"};
+WorkerProcess::WorkerProcess(const std::vector<std::string>& options,
+                             const std::vector<std::string>& program) {
+  std::vector<std::string> arguments = program;
+  if (arguments.empty()) arguments = {THINKWIRE_WORKER};
+  for (const char* option :
+       {"--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--cpu_threads=2"}) {
+    arguments.emplace_back(option);
+  }
   arguments.insert(arguments.end(), options.begin(), options.end());
   process_ = std::make_unique<Process>(arguments);
   const auto line = process_->WaitForErrorLine("\"message\":\"listening\"");

@@ -10,7 +10,6 @@
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
-#include "worker/model/fault.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
 #include "worker/model/memory_budget.h"
@@ -88,22 +87,22 @@ ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const Weig
 struct CheckedModel {
   ModelPlan plan;
   step::Limits limits;
-  std::unique_ptr<WeightSource> weights;
-  Fault fault;
+  std::unique_ptr<WeightSource> weights;  // null until they are read
 };
 
-absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
+// All but the weights.
+absl::StatusOr<CheckedModel> CheckShape(const ModelOptions& options, const ModelFiles& files) {
   CheckedModel model;
-  const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
-  ASSIGN_OR_RETURN(const ModelConfig config, files->Config());
+  ASSIGN_OR_RETURN(const ModelConfig config, files.Config());
   model.plan = MakePlan(config);
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
   ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, config));
-  ASSIGN_OR_RETURN(model.fault, ParseFault(options.fault));
-  if (model.fault.rank >= options.tensor_parallel_size) {
-    return absl::InvalidArgumentError(absl::StrCat("the fault's rank ", model.fault.rank,
-                                                   " is none of ", options.tensor_parallel_size));
-  }
+  return model;
+}
+
+absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
+  const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
+  ASSIGN_OR_RETURN(CheckedModel model, CheckShape(options, *files));
   ASSIGN_OR_RETURN(model.weights, OpenWeights(options, *files, model.plan));
   return model;
 }
@@ -153,12 +152,18 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
                                  .device = device.capabilities()}));
   parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities().name,
                         options.tensor_parallel_size);
-  ASSIGN_OR_RETURN(parts.plans, WithFault(std::move(plans), model.fault, devices));
+  parts.plans = std::move(plans);
   parts.devices = std::move(devices);
-  return WithFault(std::make_unique<LeaderRunner>(std::move(parts), *source), model.fault);
+  return std::make_unique<LeaderRunner>(std::move(parts), *source);
 }
 
 }  // namespace
+
+absl::StatusOr<Devices> OpenDevices(const ModelOptions& options) {
+  ASSIGN_OR_RETURN(const CheckedModel model,
+                   CheckShape(options, *OpenModelFiles(options.model_dir)));
+  return Open(options, model);
+}
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
                                                        std::unique_ptr<PlanChannel> plans) {

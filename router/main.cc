@@ -91,6 +91,7 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
 }
 
 absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
+  SurviveSignals();
   CatchStopSignals();
   LogSettings(options, config);
   Metrics metrics("thinkwire_router");

@@ -233,6 +233,7 @@ int Main(std::span<const char* const> arguments) {
     return Fail(kExitConfig, status);
   }
   if (config->tokenize) return Tokenize(*config);
+  SurviveSignals();
   const auto model = Load(*config);
   if (!model.ok()) return Fail(kExitConfig, model.status());
   if (config->check_config) {

@@ -12,6 +12,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/strings.h"
+#include "common/utf8.h"
 
 namespace thinkwire {
 namespace {
@@ -21,13 +22,7 @@ using Json = nlohmann::json;
 // Of what a message repeats from the text.
 constexpr std::size_t kMaxShownBytes = 120;
 
-// Never inside a character of UTF-8.
-std::string Cut(std::string_view text) {
-  if (text.size() <= kMaxShownBytes) return std::string(text);
-  std::size_t end = kMaxShownBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return absl::StrCat(View(text.substr(0, end)), "...");
-}
+std::string Cut(std::string_view text) { return CutText(text, kMaxShownBytes); }
 
 // A key as a message shows it: printable, and cut where it is long.
 std::string Shown(const std::string& key) { return absl::Utf8SafeCEscape(Cut(key)); }

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "common/check.h"
 #include "common/mutex.h"
+#include "common/utf8.h"
 
 namespace thinkwire {
 namespace {
@@ -22,7 +23,7 @@ std::atomic<std::uint64_t> num_dropped = 0;
 
 std::string Cut(std::string_view text, std::size_t max_bytes) {
   if (text.size() <= max_bytes) return std::string(text);
-  return absl::StrCat(std::string(text.substr(0, max_bytes)), "... (", text.size(), " bytes)");
+  return absl::StrCat(CutText(text, max_bytes), " (", text.size(), " bytes)");
 }
 
 const char* Name(LogLevel level) {

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <fstream>
 #include <initializer_list>
+#include <map>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -16,7 +17,9 @@
 #include "absl/strings/str_join.h"
 #include "common/options.h"
 #include "common/status.h"
+#include "common/utf8.h"
 #include "router/task.h"
+#include "router/worker_address.h"
 
 namespace thinkwire::router {
 namespace {
@@ -32,9 +35,8 @@ bool IsControl(char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c
 // "file:line: message", on one line and not long, whatever words of the file the message holds.
 absl::Status Wrong(const std::string& source, const YAML::Mark& mark, std::string message) {
   std::ranges::replace_if(message, IsControl, '?');
-  if (message.size() > kMaxMessageBytes) message.resize(kMaxMessageBytes);
-  return absl::InvalidArgumentError(
-      absl::StrCat(source, ":", std::max(0, mark.line) + 1, ": ", message));
+  return absl::InvalidArgumentError(absl::StrCat(source, ":", std::max(0, mark.line) + 1, ": ",
+                                                 CutText(message, kMaxMessageBytes)));
 }
 
 absl::Status Wrong(const std::string& source, const YAML::Node& node, std::string message) {
@@ -79,13 +81,6 @@ bool IsName(const std::string& name) {
   });
 }
 
-bool IsAddress(const std::string& address) {
-  const std::size_t colon = address.rfind(':');
-  int port = 0;
-  return std::ranges::none_of(address, IsControl) && colon != address.npos && colon > 0 &&
-         absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 && port < 65536;
-}
-
 absl::Status ReadTasks(const std::string& source, const YAML::Node& node, VariantConfig* variant) {
   std::vector<std::string> names;
   RETURN_IF_ERROR(ReadTexts(source, node, "tasks", &names));
@@ -111,7 +106,7 @@ absl::Status ReadWorkers(const std::string& source, const YAML::Node& node,
                  absl::StrCat("variant ", variant->name, " needs 1 to ", kMaxWorkers, " workers"));
   }
   for (const std::string& address : variant->workers) {
-    if (!IsAddress(address)) {
+    if (!IsWorkerAddress(address)) {
       return Wrong(source, node["workers"],
                    absl::StrCat("worker '", address, "' is not host:port"));
     }
@@ -154,7 +149,7 @@ absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML:
 // No name, alias or worker may mean two variants.
 absl::Status CheckUnique(const std::string& source, const RouterConfig& config) {
   std::set<std::string> names;
-  std::set<std::string> workers;
+  std::map<std::string, std::string> workers;  // by what their addresses mean
   for (const VariantConfig& variant : config.variants) {
     std::vector<std::string> all = variant.aliases;
     all.push_back(variant.name);
@@ -165,10 +160,12 @@ absl::Status CheckUnique(const std::string& source, const RouterConfig& config) 
       }
     }
     for (const std::string& address : variant.workers) {
-      if (!workers.insert(address).second) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(source, ": the worker ", address, " is given twice"));
-      }
+      const auto [other, is_new] = workers.emplace(CanonicalAddress(address), address);
+      if (is_new) continue;
+      const std::string as =
+          other->second == address ? "" : absl::StrCat(", first as ", other->second);
+      return absl::InvalidArgumentError(
+          absl::StrCat(source, ": the worker ", address, " is given twice", as));
     }
   }
   return absl::OkStatus();

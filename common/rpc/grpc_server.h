@@ -28,10 +28,10 @@ class HealthService;
 inline constexpr int kMaxMessageBytes = 2 << 20;
 
 struct GrpcServerOptions {
-  std::string listen;                    // "host:port"; port 0 takes a free one
-  std::vector<grpc::Service*> services;  // outlive the server
+  std::string listen;                      // "host:port"; port 0 takes a free one
+  std::vector<grpc::Service*> services{};  // outlive the server
   // Names that grpc.health.v1 knows beside "".
-  std::vector<std::string> health_names;
+  std::vector<std::string> health_names{};
   // Whether reflection is served on addresses other than loopback, where it always is.
   bool reflection_everywhere = false;
   // What gRPC may hold for requests that are still arriving, over all connections.

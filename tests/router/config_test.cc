@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "common/utf8.h"
+
 namespace thinkwire::router {
 namespace {
 
@@ -60,6 +62,9 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {"variants: [{name: a, workers: ['h:0']}]", "r:1: worker 'h:0' is not host:port"},
       {"variants: [{name: a, workers: ['h:99999']}]", "r:1: worker 'h:99999' is not host:port"},
       {v + "}, {name: b, workers: ['h:1']}]", "r: the worker h:1 is given twice"},
+      {v + "}, {name: b, workers: ['H:01']}]", "r: the worker H:01 is given twice, first as h:1"},
+      {"variants: [{name: a, workers: ['localhost:1', '127.0.0.1:1']}]",
+       "r: the worker 127.0.0.1:1 is given twice, first as localhost:1"},
       {v + "}, {name: A, workers: ['h:2']}]", "r: the name 'A' is given twice"},
   };
   for (const auto& [yaml, message] : cases) {
@@ -77,6 +82,11 @@ TEST(ParseConfig, WordsOfTheFileKeepTheMessageToOneLine) {
     EXPECT_LE(config.status().message().size(), 600U);
   }
   EXPECT_FALSE(ParseConfig("variants: [{name: a, workers: [\"h\\n:1\"]}]", "r").ok());
+  std::string alias = "a";
+  for (int i = 0; i < 600; ++i) alias += "\u00e9";
+  const auto config =
+      ParseConfig("variants: [{name: a, workers: ['h:1'], aliases: ['" + alias + "']}]", "r");
+  EXPECT_TRUE(IsValidUtf8(std::string(config.status().message())));
 }
 
 TEST(ParseConfig, BrokenYamlIsAnErrorWithALine) {

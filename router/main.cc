@@ -16,6 +16,7 @@
 #include "common/metrics.h"
 #include "common/mutex.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/metrics_server.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
 #include "router/config.h"
@@ -90,6 +91,7 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
 }
 
 absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
+  SurviveSignals();
   CatchStopSignals();
   LogSettings(options, config);
   Metrics metrics("thinkwire_router");
@@ -105,7 +107,8 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
                             .pool = pool,
                             .metrics = router_metrics,
                             .clock = Clock::Real()});
-  if (!options.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(options.metrics_listen));
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
+                   rpc::ShowMetrics(metrics, options.metrics_listen));
   pool.Start();
   pool.WaitForFirstContact(kFirstContact);
   ASSIGN_OR_RETURN(
@@ -117,7 +120,8 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
                               .max_connections = options.max_connections,
                               .metrics = &metrics}));
   live.Follow(server.get());
-  LogInfo("listening", {{"port", server->port()}, {"metrics_port", metrics.port()}});
+  LogInfo("listening", {{"port", server->port()},
+                        {"metrics_port", metrics_server ? metrics_server->port() : 0}});
 
   LogInfo("stopping", {{"signal", WaitForStopSignal()}});
   live.Follow(nullptr);

@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/metrics_server.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
 #include "worker/config.h"
@@ -172,7 +173,8 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                                 .metrics = worker_metrics,
                                 .clock = clock},
                                reader, board);
-  if (!config.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(config.metrics_listen));
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
+                   rpc::ShowMetrics(metrics, config.metrics_listen));
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,
                    rpc::GrpcServer::Start({.listen = config.listen,
                                            .services = {&service},
@@ -182,7 +184,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                                            .metrics = &metrics}));
   CatchStopSignals();
   server->SetServing(true);
-  LogListening(model, server->port(), metrics.port());
+  LogListening(model, server->port(), metrics_server ? metrics_server->port() : 0);
   const engine::StallWatch stall_watch(engine, clock,
                                        std::chrono::seconds(config.step_timeout_s) - kStallEnding,
                                        [&server](const std::string& what) {
@@ -227,6 +229,7 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
     return EndWith(kProgram, kExitConfig, status);
   }
   if (config->tokenize) return Tokenize(*config);
+  SurviveSignals();
   const auto model = Load(*config, load_model);
   if (!model.ok()) return EndWith(kProgram, kExitConfig, model.status());
   if (config->check_config) {

@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "common/file.h"
 #include "common/input_limits.h"
+#include "common/listen_address.h"
 #include "common/options.h"
 #include "common/status.h"
 #include "common/utf8.h"
@@ -229,8 +230,9 @@ absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> argume
   if (options.config.empty()) {
     return absl::InvalidArgumentError("--config is missing: the YAML file of variants");
   }
-  if (options.listen.empty()) {
-    return absl::InvalidArgumentError("--listen is empty: it needs host:port");
+  RETURN_IF_ERROR(CheckListenAddress("listen", options.listen));
+  if (!options.metrics_listen.empty()) {
+    RETURN_IF_ERROR(CheckListenAddress("metrics_listen", options.metrics_listen));
   }
   return options;
 }

@@ -64,13 +64,6 @@ struct LoadedModel {
   serve::ServedModel served;
 };
 
-std::string ModelName(const WorkerConfig& config) {
-  if (!config.served_model_name.empty()) return config.served_model_name;
-  const std::filesystem::path path = std::filesystem::path(config.model).lexically_normal();
-  // "models/tiny/" has an empty last part.
-  return (path.has_filename() ? path : path.parent_path()).filename().string();
-}
-
 model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tokenizer& tokenizer) {
   model::ModelOptions options;
   options.model_dir = config.model;
@@ -105,6 +98,7 @@ std::vector<std::int32_t> EndOfSequenceIds(const model::ModelInfo& info,
 
 absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& load_model) {
   LoadedModel out;
+  ASSIGN_OR_RETURN(out.served.name, ServedModelName(config));
   const std::filesystem::path tokenizer = model::OpenModelFiles(config.model)->TokenizerFolder();
   ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(tokenizer));
   if (out.tokenizer->num_missing_bytes() > 0) {
@@ -125,10 +119,9 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
                                                    out.tokenizer->num_ids(), " ids, the model has ",
                                                    limits.vocab_size));
   }
-  out.served = {.name = ModelName(config),
-                .fingerprint = out.runner->info().fingerprint,
-                .limits = limits,
-                .max_queue = config.max_queue};
+  out.served.fingerprint = out.runner->info().fingerprint;
+  out.served.limits = limits;
+  out.served.max_queue = config.max_queue;
   return out;
 }
 

@@ -58,18 +58,25 @@ absl::StatusOr<std::unique_ptr<Listener>> Listen(const GrpcServerOptions& option
     LogWarning("the limit of open files leaves fewer connections",
                {{"max_connections", options.max_connections}, {"connections", fits}});
   }
-  Listener::Options listen{.address = options.listen, .max_connections = fits};
+  Listener::Options listen{
+      .address = options.listen, .max_connections = fits, .trusted_peers = options.trusted_peers};
   if (Metrics* const metrics = options.metrics; metrics != nullptr) {
     listen.connections = &prometheus::BuildGauge()
                               .Name(metrics->prefix() + "_connections")
                               .Help("Open connections of the gRPC port")
                               .Register(metrics->registry())
                               .Add({});
-    listen.refused = &prometheus::BuildCounter()
-                          .Name(metrics->prefix() + "_refused_connections_total")
-                          .Help("Connections that were reset, as there were too many")
-                          .Register(metrics->registry())
-                          .Add({});
+    const auto add_counter = [metrics](const std::string& name, const std::string& help) {
+      return &prometheus::BuildCounter()
+                  .Name(metrics->prefix() + name)
+                  .Help(help)
+                  .Register(metrics->registry())
+                  .Add({});
+    };
+    listen.refused = add_counter("_refused_connections_total",
+                                 "Connections that were reset, as there were too many");
+    listen.displaced = add_counter("_displaced_connections_total",
+                                   "Connections that were ended to make place for others");
   }
   return Listener::Listen(std::move(listen));
 }

@@ -168,7 +168,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
        .end_of_sequence_ids = EndOfSequenceIds(model.runner->info(), *model.tokenizer),
        .enable_prefix_caching = config.enable_prefix_caching},
       *model.runner, clock);
-  serve::StatusBoard board(engine, model.served, worker_metrics, clock);
+  serve::StatusBoard board(engine, model.served, worker_metrics, trusted_peers, clock);
   const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
   serve::WorkerService service({.pool = pool,
                                 .engine = engine,

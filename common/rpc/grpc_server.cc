@@ -103,7 +103,7 @@ bool IsLoopback(const std::string& address) {
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options) {
   SendGrpcLogsToOurs();
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
-  auto health = std::make_unique<HealthService>(options.health_names);
+  auto health = std::make_unique<HealthService>(options.health_names, options.trusted_peers);
   grpc::ServerBuilder builder;
   // Shared with the listener, as std::function must be copyable.
   const std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =

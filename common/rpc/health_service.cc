@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/request_parser.h"
+#include "common/rpc/shares.h"
 #include "common/rpc/status_details.h"
 #include "common/rpc/stream_writer.h"
 
@@ -15,7 +16,7 @@ using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
 // Each watch is one stream and a few bytes; beyond this somebody is not asking for health.
-constexpr std::size_t kMaxWatchers = 1024;
+constexpr std::int64_t kMaxWatchers = 1024;
 
 std::set<std::string> WithWholeProcess(const std::vector<std::string>& names) {
   std::set<std::string> all(names.begin(), names.end());
@@ -32,6 +33,9 @@ class HealthService::Watcher final : public StreamWriter {
   Watcher(HealthService& service, std::string name)
       : StreamWriter(/*capacity=*/1), service_(service), name_(std::move(name)) {}
 
+  // Before Launch.
+  void Keep(Shares::Held place) { place_ = std::move(place); }
+
   void Refresh() {
     MutexLock lock(mu_);  // also orders concurrent refreshes: the last to send looked last
     const Status status = service_.StatusOf(name_);
@@ -44,18 +48,21 @@ class HealthService::Watcher final : public StreamWriter {
  private:
   void OnDrained() override { Refresh(); }
   void OnEnded() override {
+    place_ = {};
     MutexLock lock(service_.mu_);
     service_.watchers_.erase(this);
   }
 
   HealthService& service_;
   const std::string name_;
+  Shares::Held place_;
   Mutex mu_;
   std::optional<Status> last_sent_ ABSL_GUARDED_BY(mu_);
 };
 
-HealthService::HealthService(const std::vector<std::string>& names)
-    : names_(WithWholeProcess(names)) {}
+HealthService::HealthService(const std::vector<std::string>& names,
+                             const TrustedPeers& trusted_peers)
+    : names_(WithWholeProcess(names)), places_(kMaxWatchers, trusted_peers) {}
 
 HealthService::~HealthService() = default;
 
@@ -109,7 +116,7 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* HealthService::Watch(
-    grpc::CallbackServerContext* /*context*/, const grpc::ByteBuffer* request) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   HealthCheckRequest watch;
   absl::Status status = ParseRequest(*request, watch);
   auto watcher = std::make_shared<Watcher>(*this, watch.service());
@@ -117,11 +124,13 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* HealthService::Watch(
     MutexLock lock(mu_);
     if (shut_down_) {
       status = Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN", "the server shuts down");
-    } else if (watchers_.size() >= kMaxWatchers) {
-      status = Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
-                     absl::StrCat("at most ", kMaxWatchers, " health watches"));
-    } else {
+    } else if (auto place = places_.Take(context->peer())) {
+      watcher->Keep(*std::move(place));
       watchers_.emplace(watcher.get(), watcher);
+    } else {
+      status = Error(
+          absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
+          absl::StrCat("this client's share of ", kMaxWatchers, " health watches is used up"));
     }
   }
   if (status.ok()) {

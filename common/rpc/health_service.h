@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "common/mutex.h"
+#include "common/rpc/peer_places.h"
+#include "common/rpc/trusted_peers.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
 namespace thinkwire::rpc {
@@ -19,7 +21,7 @@ class HealthService final : public grpc::health::v1::Health::WithRawCallbackMeth
                                     grpc::health::v1::Health::Service>> {
  public:
   // Knows `names` and "", the process as a whole.
-  explicit HealthService(const std::vector<std::string>& names);
+  HealthService(const std::vector<std::string>& names, const TrustedPeers& trusted_peers);
   ~HealthService() override;
 
   // The status of every name. Tells the watchers. No effect after Shutdown.
@@ -41,6 +43,7 @@ class HealthService final : public grpc::health::v1::Health::WithRawCallbackMeth
   Status StatusOf(const std::string& name) const;
 
   const std::set<std::string> names_;
+  PeerPlaces places_;
   mutable Mutex mu_;
   bool serving_ ABSL_GUARDED_BY(mu_) = false;
   bool shut_down_ ABSL_GUARDED_BY(mu_) = false;

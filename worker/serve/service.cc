@@ -217,18 +217,13 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::Generate(
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::WatchStatus(
-    grpc::CallbackServerContext* /*context*/, const grpc::ByteBuffer* bytes) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
   auto call = std::make_shared<WatchCall>(board_);
   v1::WatchStatusRequest request;
   absl::Status status = rpc::ParseRequest(*bytes, request);
   if (status.ok()) {
     const auto interval = StatusInterval(request);
-    if (!interval.ok()) {
-      status = interval.status();
-    } else if (!board_.Add(call, *interval)) {
-      status = rpc::Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
-                          "too many watches, or the worker is shutting down");
-    }
+    status = interval.ok() ? board_.Add(call, *interval, context->peer()) : interval.status();
   }
   if (!status.ok()) call->Finish(status);
   return rpc::StreamWriter::Launch(std::move(call));

@@ -6,8 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/mutex.h"
 #include "common/rpc/peer_places.h"
+#include "common/rpc/raw_service.h"
 #include "common/rpc/trusted_peers.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -16,9 +19,7 @@ namespace thinkwire::rpc {
 // grpc.health.v1, true from the first call on: NOT_SERVING until SetServing(true). gRPC's own one
 // says SERVING from its construction, before a model is loaded.
 // Threads: any.
-class HealthService final : public grpc::health::v1::Health::WithRawCallbackMethod_Watch<
-                                grpc::health::v1::Health::WithRawCallbackMethod_Check<
-                                    grpc::health::v1::Health::Service>> {
+class HealthService final : public RawService {
  public:
   // Knows `names` and "", the process as a whole.
   HealthService(const std::vector<std::string>& names, const TrustedPeers& trusted_peers);
@@ -30,16 +31,13 @@ class HealthService final : public grpc::health::v1::Health::WithRawCallbackMeth
   // NOT_SERVING for good, and ends the watches, which would hold the server's shutdown up.
   void Shutdown();
 
-  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,
-                                  const grpc::ByteBuffer* request,
-                                  grpc::ByteBuffer* response) override;
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* Watch(grpc::CallbackServerContext* context,
-                                                    const grpc::ByteBuffer* request) override;
-
  private:
   class Watcher;
   using Status = grpc::health::v1::HealthCheckResponse::ServingStatus;
 
+  absl::StatusOr<grpc::ByteBuffer> Check(const grpc::ByteBuffer& request) const;
+  // Fails: why `watcher` is not told of changes.
+  absl::Status Add(std::shared_ptr<Watcher> watcher);
   Status StatusOf(const std::string& name) const;
 
   const std::set<std::string> names_;

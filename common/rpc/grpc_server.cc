@@ -84,6 +84,7 @@ void SetTimeouts(grpc::ServerBuilder& builder, const GrpcServerOptions& options)
   // A client that vanished without a word is noticed by the server's own pings.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, options.keepalive_time_ms);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, options.keepalive_timeout_ms);
+  builder.AddChannelArgument(kPingTimeoutArgument, options.keepalive_timeout_ms);
 }
 
 }  // namespace

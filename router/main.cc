@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "common/last_words.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/mutex.h"
@@ -27,8 +28,7 @@
 namespace thinkwire::router {
 namespace {
 
-constexpr int kExitFailure = 1;
-constexpr int kExitConfig = 78;  // EX_CONFIG: wrong options or file; the same again would fail
+constexpr char kProgram[] = "thinkwire-router";
 
 // How long the first round of connections may hold the start up.
 constexpr auto kFirstContact = std::chrono::seconds(2);
@@ -134,26 +134,22 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
   return absl::OkStatus();
 }
 
-int Fail(int code, const absl::Status& status) {
-  std::fprintf(stderr, "thinkwire-router: %s\n", std::string(status.message()).c_str());
-  return code;
-}
-
 int Main(std::span<const char* const> arguments) {
+  SayWhatEnds(kProgram);
   const auto options = ParseArguments(arguments);
-  if (!options.ok()) return Fail(kExitConfig, options.status());
+  if (!options.ok()) return EndWith(kProgram, kExitConfig, options.status());
   if (options->help) {
     std::fputs(Usage().c_str(), stdout);
     return 0;
   }
   const auto config = LoadConfig(options->config);
-  if (!config.ok()) return Fail(kExitConfig, config.status());
+  if (!config.ok()) return EndWith(kProgram, kExitConfig, config.status());
   if (options->check_config) {
     std::printf("%s: %zu variants, all well\n", options->config.c_str(), config->variants.size());
     return 0;
   }
   const absl::Status status = Serve(*options, *config);
-  return status.ok() ? 0 : Fail(kExitFailure, status);
+  return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
 }
 
 }  // namespace

@@ -75,6 +75,7 @@ std::vector<std::string> VariantNames(const RouterConfig& config) {
 void LogSettings(const RouterOptions& options, const RouterConfig& config) {
   LogInfo("options", {{"config", options.config},
                       {"listen", options.listen},
+                      {"insecure_listen", options.insecure_listen},
                       {"metrics_listen", options.metrics_listen},
                       {"max_connections", options.max_connections},
                       {"drain_timeout_s", options.drain_timeout_s},

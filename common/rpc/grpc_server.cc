@@ -13,8 +13,8 @@
 #include <chrono>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rpc/grpc_log.h"
@@ -88,11 +88,6 @@ void SetTimeouts(grpc::ServerBuilder& builder, const GrpcServerOptions& options)
 }
 
 }  // namespace
-
-bool IsLoopback(const std::string& address) {
-  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") ||
-         absl::StartsWith(address, "[::1]:");
-}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options) {
   SendGrpcLogsToOurs();

@@ -49,9 +49,14 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"text_threads", &c.text_threads, "threads that tokenise and detokenise",
        Between(1, kMaxTextThreads)},
       {"listen", &c.listen, "host:port of the gRPC service; port 0: any free one"},
+      {"insecure_listen", &c.insecure_listen,
+       "let --listen be an address that other machines reach, without TLS"},
       {"metrics_listen", &c.metrics_listen, "host:port of /metrics; empty: none"},
       {"max_connections", &c.max_connections,
-       "open connections of the gRPC port; one more is reset", Between(1, 100'000)},
+       "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
+       Between(1, 100'000)},
+      {"trusted_peers", &c.trusted_peers,
+       "addresses and prefixes, with commas, of gateways and routers: no share limits them"},
       {"drain_timeout_s", &c.drain_timeout_s,
        "seconds that running requests get to finish after SIGTERM", Between(0, 86400)},
       {"step_timeout_s", &c.step_timeout_s,
@@ -95,7 +100,7 @@ absl::Status Validate(const WorkerConfig& config) {
   if (!config.served_model_name.empty() && !IsVariantName(config.served_model_name)) {
     return NotAName(config.served_model_name);
   }
-  RETURN_IF_ERROR(CheckListenAddress("listen", config.listen));
+  RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen));
   if (config.metrics_listen.empty()) return absl::OkStatus();
   return CheckListenAddress("metrics_listen", config.metrics_listen);
 }

@@ -89,7 +89,8 @@ std::string EndOfStalled(WorkerProcess& worker) {
 }
 
 TEST(StallTest, ARankThatNeverEntersACollectiveEndsTheWorker) {
-  WorkerProcess worker({Model(), Limit(), "--tensor_parallel_size=2"}, Faulty("stuck_rank:20:1"));
+  WorkerProcess worker({Model(), Limit(), "--tensor_parallel_size=2"}, 0,
+                       Faulty("stuck_rank:20:1"));
   ASSERT_TRUE(worker.listening());
   const std::string message = EndOfStalled(worker);
   EXPECT_NE(message.find("step 20 is not done, rank 0 last beat in step 20 layer 1, rank 1 last "
@@ -100,7 +101,7 @@ TEST(StallTest, ARankThatNeverEntersACollectiveEndsTheWorker) {
 }
 
 TEST(StallTest, AnEngineThatHangsEndsTheWorker) {
-  WorkerProcess worker({Model(), Limit()}, Faulty("stuck_engine:20"));
+  WorkerProcess worker({Model(), Limit()}, 0, Faulty("stuck_engine:20"));
   ASSERT_TRUE(worker.listening());
   const std::string message = EndOfStalled(worker);
   EXPECT_NE(message.find("the engine thread is stuck in its turn"), std::string::npos) << message;

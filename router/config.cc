@@ -1,33 +1,31 @@
 #include "router/config.h"
 
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
 #include <initializer_list>
 #include <map>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/file.h"
+#include "common/input_limits.h"
 #include "common/options.h"
 #include "common/status.h"
 #include "common/utf8.h"
+#include "common/variant_name.h"
 #include "router/task.h"
 #include "router/worker_address.h"
 
 namespace thinkwire::router {
 namespace {
 
-constexpr std::size_t kMaxVariants = 64;
-constexpr std::size_t kMaxWorkers = 256;  // per variant
-constexpr std::size_t kMaxNameBytes = 64;
-constexpr std::size_t kMaxAliasBytes = 128;
 constexpr std::size_t kMaxMessageBytes = 512;
 
 bool IsControl(char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); }
@@ -75,12 +73,6 @@ absl::Status ReadTexts(const std::string& source, const YAML::Node& node, const 
   return absl::OkStatus();
 }
 
-bool IsName(const std::string& name) {
-  return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, [](char c) {
-    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
-  });
-}
-
 absl::Status ReadTasks(const std::string& source, const YAML::Node& node, VariantConfig* variant) {
   std::vector<std::string> names;
   RETURN_IF_ERROR(ReadTexts(source, node, "tasks", &names));
@@ -101,9 +93,10 @@ absl::Status ReadTasks(const std::string& source, const YAML::Node& node, Varian
 absl::Status ReadWorkers(const std::string& source, const YAML::Node& node,
                          VariantConfig* variant) {
   RETURN_IF_ERROR(ReadTexts(source, node["workers"], "workers", &variant->workers));
-  if (variant->workers.empty() || variant->workers.size() > kMaxWorkers) {
-    return Wrong(source, node,
-                 absl::StrCat("variant ", variant->name, " needs 1 to ", kMaxWorkers, " workers"));
+  if (variant->workers.empty() || variant->workers.size() > kMaxWorkersOfVariant) {
+    return Wrong(
+        source, node,
+        absl::StrCat("variant ", variant->name, " needs 1 to ", kMaxWorkersOfVariant, " workers"));
   }
   for (const std::string& address : variant->workers) {
     if (!IsWorkerAddress(address)) {
@@ -122,12 +115,16 @@ absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML:
     return Wrong(source, node, "a variant needs a name");
   }
   variant.name = node["name"].Scalar();
-  if (!IsName(variant.name)) {
+  if (!IsVariantName(variant.name)) {
     return Wrong(source, node["name"],
-                 absl::StrCat("name '", variant.name, "' must be 1 to ", kMaxNameBytes,
-                              " of letters, digits, '.', '_', '-'"));
+                 absl::StrCat("name '", variant.name, "' must be ", kVariantNameRule));
   }
   RETURN_IF_ERROR(ReadTexts(source, node["aliases"], "aliases", &variant.aliases));
+  if (variant.aliases.size() > kMaxAliasesOfVariant) {
+    return Wrong(source, node["aliases"],
+                 absl::StrCat("variant ", variant.name, " has more than ", kMaxAliasesOfVariant,
+                              " aliases"));
+  }
   for (const std::string& alias : variant.aliases) {
     if (alias.size() > kMaxAliasBytes || alias.find('*') != alias.npos) {
       return Wrong(source, node["aliases"],
@@ -210,18 +207,16 @@ std::vector<Option> Options(RouterOptions& options) {
 absl::StatusOr<RouterConfig> ParseConfig(const std::string& yaml, const std::string& source) {
   try {
     return ReadConfig(source, YAML::Load(yaml));
+  } catch (const YAML::DeepRecursion& error) {
+    return Wrong(source, error.mark, "nests too deep");
   } catch (const YAML::Exception& error) {
     return Wrong(source, error.mark, error.msg);
   }
 }
 
 absl::StatusOr<RouterConfig> LoadConfig(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (file.bad()) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  return ParseConfig(text.str(), path);
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxRouterConfigBytes));
+  return ParseConfig(text, path);
 }
 
 absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> arguments) {

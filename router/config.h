@@ -20,7 +20,7 @@ struct RouterConfig {
 // missing, repeated or out of range.
 absl::StatusOr<RouterConfig> ParseConfig(const std::string& yaml, const std::string& source);
 
-// The same from a file. Fails also: NOT_FOUND.
+// The same from a regular file. Fails also: NOT_FOUND; INVALID_ARGUMENT for one that is too long.
 absl::StatusOr<RouterConfig> LoadConfig(const std::string& path);
 
 // The command line.

@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/metrics_server.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
 #include "worker/config.h"
@@ -174,7 +175,8 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                                 .metrics = worker_metrics,
                                 .clock = clock},
                                reader, board);
-  if (!config.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(config.metrics_listen));
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
+                   rpc::ShowMetrics(metrics, config.metrics_listen));
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,
                    rpc::GrpcServer::Start({.listen = config.listen,
                                            .services = {&service},
@@ -184,7 +186,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                                            .metrics = &metrics}));
   CatchStopSignals();
   server->SetServing(true);
-  LogListening(model, server->port(), metrics.port());
+  LogListening(model, server->port(), metrics_server ? metrics_server->port() : 0);
   const engine::StallWatch stall_watch(engine, clock,
                                        std::chrono::seconds(config.step_timeout_s) - kStallEnding,
                                        [&server](const std::string& what) {
@@ -231,6 +233,7 @@ int Main(std::span<const char* const> arguments) {
     return Fail(kExitConfig, status);
   }
   if (config->tokenize) return Tokenize(*config);
+  SurviveSignals();
   const auto model = Load(*config);
   if (!model.ok()) return Fail(kExitConfig, model.status());
   if (config->check_config) {

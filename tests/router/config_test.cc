@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -95,9 +97,40 @@ TEST(ParseConfig, BrokenYamlIsAnErrorWithALine) {
   EXPECT_EQ(config.status().message().find("router.yaml:"), 0u) << config.status();
 }
 
+TEST(ParseConfig, NestingAliasesAndManyOfAKindAreBounded) {
+  const auto why = [](const std::string& yaml) {
+    return std::string(ParseConfig(yaml, "r").status().message());
+  };
+  EXPECT_EQ(why(std::string(100'000, '[')), "r:1: nests too deep");
+  EXPECT_EQ(why("variants: &a [*a]"),
+            "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes");
+  std::string bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n";
+  for (char c = 'b'; c <= 'z'; ++c) {
+    const std::string before(1, static_cast<char>(c - 1));
+    bomb += std::string(1, c) + ": &" + c + " [";
+    for (int i = 0; i < 10; ++i) bomb += "*" + before + ", ";
+    bomb += "]\n";
+  }
+  EXPECT_EQ(why(bomb), "r:1: unknown key 'a' in the configuration; allowed: variants");
+  std::string names;
+  for (int i = 0; i < 65; ++i) names += "n" + std::to_string(i) + ", ";
+  EXPECT_EQ(why("variants: [{name: a, workers: ['h:1'], aliases: [" + names + "]}]"),
+            "r:1: variant a has more than 64 aliases");
+}
+
+TEST(LoadConfig, ReadsNothingButARegularFileOfBoundedSize) {
+  EXPECT_EQ(LoadConfig("/dev/zero").status(),
+            absl::InvalidArgumentError("/dev/zero: not a regular file"));
+  const std::string path = testing::TempDir() + "config_test_long.yaml";
+  std::ofstream(path) << std::string((1 << 20) + 1, '#');
+  EXPECT_EQ(LoadConfig(path).status(),
+            absl::InvalidArgumentError(path + ": 1048577 bytes; at most 1048576 are read"));
+  std::filesystem::remove(path);
+}
+
 TEST(LoadConfig, NamesTheFileThatIsMissing) {
   EXPECT_EQ(LoadConfig("/nowhere/router.yaml").status(),
-            absl::NotFoundError("cannot read /nowhere/router.yaml"));
+            absl::NotFoundError("/nowhere/router.yaml: no such file"));
 }
 
 TEST(ParseArguments, ReadsOptionsAndChecksThem) {

@@ -14,8 +14,8 @@
 #include <chrono>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rpc/grpc_log.h"
@@ -69,18 +69,25 @@ absl::StatusOr<std::unique_ptr<Listener>> Listen(const GrpcServerOptions& option
     LogWarning("the limit of open files leaves fewer connections",
                {{"max_connections", options.max_connections}, {"connections", fits}});
   }
-  Listener::Options listen{.address = options.listen, .max_connections = fits};
+  Listener::Options listen{
+      .address = options.listen, .max_connections = fits, .trusted_peers = options.trusted_peers};
   if (Metrics* const metrics = options.metrics; metrics != nullptr) {
     listen.connections = &prometheus::BuildGauge()
                               .Name(metrics->prefix() + "_connections")
                               .Help("Open connections of the gRPC port")
                               .Register(metrics->registry())
                               .Add({});
-    listen.refused = &prometheus::BuildCounter()
-                          .Name(metrics->prefix() + "_refused_connections_total")
-                          .Help("Connections that were reset, as there were too many")
-                          .Register(metrics->registry())
-                          .Add({});
+    const auto add_counter = [metrics](const std::string& name, const std::string& help) {
+      return &prometheus::BuildCounter()
+                  .Name(metrics->prefix() + name)
+                  .Help(help)
+                  .Register(metrics->registry())
+                  .Add({});
+    };
+    listen.refused = add_counter("_refused_connections_total",
+                                 "Connections that were reset, as there were too many");
+    listen.displaced = add_counter("_displaced_connections_total",
+                                   "Connections that were ended to make place for others");
   }
   return Listener::Listen(std::move(listen));
 }
@@ -95,24 +102,22 @@ void SetTimeouts(grpc::ServerBuilder& builder, const GrpcServerOptions& options)
   // A client that vanished without a word is noticed by the server's own pings.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, options.keepalive_time_ms);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, options.keepalive_timeout_ms);
+  builder.AddChannelArgument(kPingTimeoutArgument, options.keepalive_timeout_ms);
 }
 
-OpenCalls::Options MakeCallOptions(const GrpcServerOptions& options) {
+OpenCalls::Options MakeCallOptions(const GrpcServerOptions& options, ConnectionTable& connections) {
   OpenCalls::Options calls;
   calls.limits.message = options.message_timeout;
   calls.limits.reader = options.reader_timeout;
   calls.limits.message_bytes = static_cast<std::size_t>(options.max_message_bytes);
   calls.max_calls = options.max_calls;
+  calls.trusted_peers = options.trusted_peers;
+  calls.connections = &connections;
   calls.metrics = options.metrics;
   return calls;
 }
 
 }  // namespace
-
-bool IsLoopback(const std::string& address) {
-  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") ||
-         absl::StartsWith(address, "[::1]:");
-}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options) {
   SendGrpcLogsToOurs();
@@ -124,9 +129,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
 
 GrpcServer::GrpcServer(const GrpcServerOptions& options, std::unique_ptr<Listener> listener)
     : listener_(std::move(listener)),
-      calls_(std::make_unique<OpenCalls>(MakeCallOptions(options))),
+      calls_(std::make_unique<OpenCalls>(MakeCallOptions(options, listener_->connections()))),
       unknown_methods_(std::make_unique<UnknownMethods>(*calls_)),
-      health_(std::make_unique<HealthService>(options.health_names)) {}
+      health_(std::make_unique<HealthService>(options.health_names, options.trusted_peers)) {}
 
 absl::Status GrpcServer::Serve(const GrpcServerOptions& options) {
   grpc::ServerBuilder builder;

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/listener.h"
+#include "common/rpc/trusted_peers.h"
 
 namespace grpc {
 class Server;
@@ -40,10 +41,11 @@ struct GrpcServerOptions {
   // What gRPC may hold for requests that are still arriving, over all connections.
   std::size_t memory_quota_bytes = std::size_t{512} << 20;
   int max_message_bytes = kMaxMessageBytes;
-  int max_streams = 1024;      // per connection; about 20 KB each
-  int max_calls = 8192;        // over all connections; what one client may have: Shares
-  int max_connections = 1024;  // one more is reset
-  Metrics* metrics = nullptr;  // where connections are counted; nullptr: nowhere
+  int max_streams = 1024;        // per connection; about 20 KB each
+  int max_calls = 8192;          // over all connections; what one client may have: Shares
+  int max_connections = 1024;    // ConnectionTable says what becomes of one more
+  TrustedPeers trusted_peers{};  // whom no share of connections, calls and watches limits
+  Metrics* metrics = nullptr;    // where connections are counted; nullptr: nowhere
   // A peer that was silent for so long is asked for a sign of life, and then has so long for it.
   int keepalive_time_ms = kServerKeepaliveTimeMs;
   int keepalive_timeout_ms = kServerKeepaliveTimeoutMs;
@@ -86,8 +88,5 @@ class GrpcServer {
   std::unique_ptr<grpc::Server> server_;  // null if Serve failed
   bool shut_down_ = false;
 };
-
-// Whether "host:port" can be reached from this machine alone.
-bool IsLoopback(const std::string& address);
 
 }  // namespace thinkwire::rpc

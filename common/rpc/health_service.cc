@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
+#include "common/rpc/shares.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 
@@ -16,7 +17,7 @@ using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
 // Each watch is one stream and a few bytes; beyond this somebody is not asking for health.
-constexpr std::size_t kMaxWatchers = 1024;
+constexpr std::int64_t kMaxWatchers = 1024;
 
 std::set<std::string> WithWholeProcess(const std::vector<std::string>& names) {
   std::set<std::string> all(names.begin(), names.end());
@@ -31,6 +32,9 @@ class HealthService::Watcher final : public ServerCall {
  public:
   // `service` outlives all calls of its server.
   explicit Watcher(HealthService& service) : ServerCall(/*capacity=*/1), service_(service) {}
+
+  // Once, as the service takes it.
+  void Keep(Shares::Held place) { place_ = std::move(place); }
 
   void Refresh() {
     MutexLock lock(mu_);  // also orders concurrent refreshes: the last to send looked last
@@ -54,18 +58,21 @@ class HealthService::Watcher final : public ServerCall {
   }
   void OnDrained() override { Refresh(); }
   void OnEnded() override {
+    place_ = {};
     MutexLock lock(service_.mu_);
     service_.watchers_.erase(this);
   }
 
   HealthService& service_;
-  std::string name_;  // constant once the service knows this
+  std::string name_;    // constant once the service knows this
+  Shares::Held place_;  // likewise, until the end
   Mutex mu_;
   std::optional<Status> last_sent_ ABSL_GUARDED_BY(mu_);
 };
 
-HealthService::HealthService(const std::vector<std::string>& names)
-    : names_(WithWholeProcess(names)) {
+HealthService::HealthService(const std::vector<std::string>& names,
+                             const TrustedPeers& trusted_peers)
+    : names_(WithWholeProcess(names)), places_(kMaxWatchers, trusted_peers) {
   const std::string service = grpc::health::v1::Health::service_full_name();
   AddMethodOfOneAnswer(service, "Check",
                        [this](const grpc::ByteBuffer& request) { return Check(request); });
@@ -123,10 +130,13 @@ absl::Status HealthService::Add(std::shared_ptr<Watcher> watcher) {
   if (shut_down_) {
     return Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN", "the server shuts down");
   }
-  if (watchers_.size() >= kMaxWatchers) {
-    return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
-                 absl::StrCat("at most ", kMaxWatchers, " health watches"));
+  std::optional<Shares::Held> place = places_.Take(watcher->peer());
+  if (!place) {
+    return Error(
+        absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
+        absl::StrCat("this client's share of ", kMaxWatchers, " health watches is used up"));
   }
+  watcher->Keep(*std::move(place));
   const Watcher* key = watcher.get();
   watchers_.emplace(key, std::move(watcher));
   return absl::OkStatus();

@@ -9,7 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/mutex.h"
+#include "common/rpc/peer_places.h"
 #include "common/rpc/raw_service.h"
+#include "common/rpc/trusted_peers.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
 namespace thinkwire::rpc {
@@ -20,7 +22,7 @@ namespace thinkwire::rpc {
 class HealthService final : public RawService {
  public:
   // Knows `names` and "", the process as a whole.
-  explicit HealthService(const std::vector<std::string>& names);
+  HealthService(const std::vector<std::string>& names, const TrustedPeers& trusted_peers);
   ~HealthService() override;
 
   // The status of every name. Tells the watchers. No effect after Shutdown.
@@ -39,6 +41,7 @@ class HealthService final : public RawService {
   Status StatusOf(const std::string& name) const;
 
   const std::set<std::string> names_;
+  PeerPlaces places_;
   mutable Mutex mu_;
   bool serving_ ABSL_GUARDED_BY(mu_) = false;
   bool shut_down_ ABSL_GUARDED_BY(mu_) = false;

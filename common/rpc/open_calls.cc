@@ -112,7 +112,11 @@ ServerCall* OpenCalls::Refuse(grpc::CallbackServerContext& context, absl::Status
 ServerCall* OpenCalls::Enter(grpc::CallbackServerContext& context, std::shared_ptr<ServerCall> call,
                              Shares::Held place) {
   ServerCall* const entered = call.get();
-  entered->Attach(*this, context, std::move(place));
+  ConnectionTable::Call of_connection;
+  if (options_.connections != nullptr) {
+    of_connection = options_.connections->BeginCall(context.peer());
+  }
+  entered->Attach(*this, context, std::move(place), std::move(of_connection));
   MutexLock lock(mu_);
   calls_.emplace(entered, std::move(call));
   CountOpen();
@@ -141,7 +145,7 @@ void OpenCalls::Close(const std::string& peer) {
   LogWarning("a connection is closed: it resets most of its calls before they are answered",
              {{"peer", peer}});
   if (closed_ != nullptr) closed_->Increment();
-  if (options_.close_connection) options_.close_connection(peer);
+  if (options_.connections != nullptr) options_.connections->Close(peer);
 }
 
 void OpenCalls::CountOpen() {

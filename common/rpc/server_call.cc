@@ -53,14 +53,15 @@ ServerCall::ServerCall(std::size_t capacity) : capacity_(capacity) {
 
 ServerCall::~ServerCall() = default;
 
-void ServerCall::Attach(OpenCalls& owner, grpc::CallbackServerContext& context,
-                        Shares::Held place) {
+void ServerCall::Attach(OpenCalls& owner, grpc::CallbackServerContext& context, Shares::Held place,
+                        ConnectionTable::Call of_connection) {
   owner_ = &owner;
   context_ = &context;
   peer_ = context.peer();
   began_ = Clock::Real().Now();
   deadline_ = DeadlineOf(context, Clock::Real());
   place_ = std::move(place);
+  of_connection_ = std::move(of_connection);
 }
 
 void ServerCall::Begin() { StartRead(&message_); }
@@ -276,6 +277,7 @@ void ServerCall::OnDone() {
   }
   OnEnded();
   place_ = {};
+  of_connection_ = {};
   owner_->End(*this);
 }
 

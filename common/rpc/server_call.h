@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/connection_table.h"
 #include "common/rpc/shares.h"
 
 namespace google::protobuf {
@@ -87,7 +88,8 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   friend class OpenCalls;
 
   // What OpenCalls does. First of all, before gRPC has the reactor: one of Begin and Refuse.
-  void Attach(OpenCalls& owner, grpc::CallbackServerContext& context, Shares::Held place);
+  void Attach(OpenCalls& owner, grpc::CallbackServerContext& context, Shares::Held place,
+              ConnectionTable::Call of_connection);
   void Begin();
   void Refuse(absl::Status status);
   // Ends a call that has waited for longer than `limits` say. True: by cutting it off.
@@ -127,7 +129,9 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   std::string peer_;
   Clock::TimePoint began_;
   std::optional<Clock::TimePoint> deadline_;
+  // Until OnDone.
   Shares::Held place_;
+  ConnectionTable::Call of_connection_;
 
   grpc::ByteBuffer message_;    // gRPC's until OnReadDone
   grpc::ByteBuffer in_flight_;  // gRPC's while writing_

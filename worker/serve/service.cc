@@ -242,9 +242,7 @@ class WorkerService::WatchCall final : public rpc::ServerCall, public StatusBoar
     v1::WatchStatusRequest request;
     RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
     ASSIGN_OR_RETURN(const Clock::Duration interval, StatusInterval(request));
-    if (board_.Add(Self(), interval)) return absl::OkStatus();
-    return rpc::Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
-                      "too many watches, or the worker is shutting down");
+    return board_.Add(Self(), interval, peer());
   }
 
   std::shared_ptr<WatchCall> Self() {

@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "common/file.h"
 #include "common/input_limits.h"
+#include "common/listen_address.h"
 #include "common/options.h"
 #include "common/status.h"
 #include "common/utf8.h"
@@ -190,6 +191,8 @@ std::vector<Option> Options(RouterOptions& options) {
        "YAML file of variants: name, aliases, workers, tasks, "
        "max_prompt_bytes"},
       {"listen", &options.listen, "host:port of the gRPC service; port 0: any free one"},
+      {"insecure_listen", &options.insecure_listen,
+       "let --listen be an address that other machines reach, without TLS"},
       {"metrics_listen", &options.metrics_listen, "host:port of /metrics; empty: none"},
       {"max_connections", &options.max_connections,
        "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
@@ -232,9 +235,7 @@ absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> argume
   if (options.config.empty()) {
     return absl::InvalidArgumentError("--config is missing: the YAML file of variants");
   }
-  if (options.listen.empty()) {
-    return absl::InvalidArgumentError("--listen is empty: it needs host:port");
-  }
+  RETURN_IF_ERROR(CheckListen(options.listen, options.insecure_listen));
   return options;
 }
 

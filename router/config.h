@@ -27,6 +27,7 @@ absl::StatusOr<RouterConfig> LoadConfig(const std::string& path);
 struct RouterOptions {
   std::string config;
   std::string listen = "127.0.0.1:50051";
+  bool insecure_listen = false;
   std::string metrics_listen = "127.0.0.1:9401";
   std::int32_t max_connections = 1024;
   std::string trusted_peers;

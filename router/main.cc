@@ -76,6 +76,7 @@ std::vector<std::string> VariantNames(const RouterConfig& config) {
 void LogSettings(const RouterOptions& options, const RouterConfig& config) {
   LogInfo("options", {{"config", options.config},
                       {"listen", options.listen},
+                      {"insecure_listen", options.insecure_listen},
                       {"metrics_listen", options.metrics_listen},
                       {"max_connections", options.max_connections},
                       {"trusted_peers", options.trusted_peers},

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/options.h"
 #include "common/status.h"
 
@@ -43,6 +44,8 @@ std::vector<Option> Options(WorkerConfig& c) {
        Between(0, 1024)},
       {"text_threads", &c.text_threads, "threads that tokenise and detokenise", Between(1, 256)},
       {"listen", &c.listen, "host:port of the gRPC service; port 0: any free one"},
+      {"insecure_listen", &c.insecure_listen,
+       "let --listen be an address that other machines reach, without TLS"},
       {"metrics_listen", &c.metrics_listen, "host:port of /metrics; empty: none"},
       {"max_connections", &c.max_connections,
        "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
@@ -84,10 +87,7 @@ absl::Status Validate(const WorkerConfig& config) {
   if (config.tokenize && config.check_config) {
     return absl::InvalidArgumentError("--tokenize and --check_config exclude each other");
   }
-  if (config.listen.empty()) {
-    return absl::InvalidArgumentError("--listen is empty: it needs host:port");
-  }
-  return absl::OkStatus();
+  return CheckListen(config.listen, config.insecure_listen);
 }
 
 std::string Usage() {

@@ -16,8 +16,8 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rpc/grpc_log.h"
@@ -106,6 +106,7 @@ void SetTimeouts(grpc::ServerBuilder& builder, const GrpcServerOptions& options)
   // A client that vanished without a word is noticed by the server's own pings.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, options.keepalive_time_ms);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, options.keepalive_timeout_ms);
+  builder.AddChannelArgument(kPingTimeoutArgument, options.keepalive_timeout_ms);
 }
 
 OpenCalls::Options MakeCallOptions(const GrpcServerOptions& options, ConnectionTable& connections) {
@@ -121,11 +122,6 @@ OpenCalls::Options MakeCallOptions(const GrpcServerOptions& options, ConnectionT
 }
 
 }  // namespace
-
-bool IsLoopback(const std::string& address) {
-  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") ||
-         absl::StartsWith(address, "[::1]:");
-}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options) {
   SendGrpcLogsToOurs();

@@ -89,7 +89,4 @@ class GrpcServer {
   bool shut_down_ = false;
 };
 
-// Whether "host:port" can be reached from this machine alone.
-bool IsLoopback(const std::string& address);
-
 }  // namespace thinkwire::rpc

@@ -135,8 +135,8 @@ TEST(LoadConfig, NamesTheFileThatIsMissing) {
 
 TEST(ParseArguments, ReadsOptionsAndChecksThem) {
   const auto parse = [](std::vector<const char*> arguments) { return ParseArguments(arguments); };
-  const auto options =
-      parse({"--config=r.yaml", "--listen", "0.0.0.0:1", "--metrics-listen=", "--check-config"});
+  const auto options = parse({"--config=r.yaml", "--listen", "0.0.0.0:1", "--insecure-listen",
+                              "--metrics-listen=", "--check-config"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->config, "r.yaml");
   EXPECT_EQ(options->listen, "0.0.0.0:1");
@@ -146,6 +146,8 @@ TEST(ParseArguments, ReadsOptionsAndChecksThem) {
   EXPECT_EQ(parse({}).status().message(), "--config is missing: the YAML file of variants");
   EXPECT_TRUE(parse({"--help"}).ok());
   EXPECT_FALSE(parse({"--config=r", "--listen="}).ok());
+  EXPECT_FALSE(parse({"--config=r", "--listen=0.0.0.0:1"}).ok());
+  EXPECT_TRUE(parse({"--config=r", "--metrics_listen=0.0.0.0:1"}).ok());  // it shows no secret
   EXPECT_FALSE(parse({"--config=r", "--drain_timeout_s=-1"}).ok());
   EXPECT_FALSE(parse({"--config=r", "--max_connections=0"}).ok());
   EXPECT_EQ(parse({"--config=r", "serve"}).status().message(), "'serve' is not an option");

@@ -278,14 +278,5 @@ TEST(GrpcServer, AClientThatVanishedWithoutAWordIsEnded) {
   while (Connections(metrics) > 0) std::this_thread::yield();
 }
 
-TEST(GrpcServer, KnowsLoopbackAddresses) {
-  for (const char* address : {"127.0.0.1:1", "127.1.2.3:1", "localhost:1", "[::1]:1"}) {
-    EXPECT_TRUE(IsLoopback(address)) << address;
-  }
-  for (const char* address : {"0.0.0.0:1", "[::]:1", "10.0.0.1:1", "localhost.example.org:1"}) {
-    EXPECT_FALSE(IsLoopback(address)) << address;
-  }
-}
-
 }  // namespace
 }  // namespace thinkwire::rpc

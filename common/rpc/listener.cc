@@ -183,6 +183,7 @@ void Listener::Stop() {
   CHECK(write(stopped_.get(), &one, sizeof(one)) == sizeof(one), "an eventfd takes a one");
   thread_.join();
   sockets_.clear();
+  if (options_.connections != nullptr) options_.connections->Set(0);
 }
 
 void Listener::Listening(bool on) {
@@ -209,8 +210,6 @@ void Listener::Run() {
       }
     }
   }
-  connections_.Clear();
-  CountConnections();
 }
 
 void Listener::AcceptAll(int socket) {

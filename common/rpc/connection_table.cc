@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <vector>
 
 #include "common/check.h"
 #include "common/rpc/peers.h"
@@ -60,6 +59,11 @@ void ConnectionTable::Close(std::string_view peer) {
   MutexLock lock(mu_);
   const auto [begin, end] = by_name_.equal_range(Unescaped(peer));
   std::for_each(begin, end, [this](const auto& named) { ShutDown(*named.second); });
+}
+
+void ConnectionTable::CloseAll() {
+  MutexLock lock(mu_);
+  for (const auto& [descriptor, connection] : by_descriptor_) ShutDown(*connection);
 }
 
 ConnectionTable::Place ConnectionTable::MakePlace(const std::string& peer) {
@@ -176,15 +180,6 @@ void ConnectionTable::Remove(int descriptor) {
       std::find_if(begin, end, [&](const auto& named) { return named.second == found->second; }));
   close(found->second->descriptor.Release());  // calls may keep the rest
   by_descriptor_.erase(found);
-}
-
-void ConnectionTable::Clear() {
-  std::vector<int> descriptors;
-  {
-    MutexLock lock(mu_);
-    for (const auto& [descriptor, connection] : by_descriptor_) descriptors.push_back(descriptor);
-  }
-  for (const int descriptor : descriptors) Remove(descriptor);
 }
 
 std::size_t ConnectionTable::size() const {

@@ -83,6 +83,8 @@ class ConnectionTable {
   // Shuts the connections of that name down, whatever they carry. A name is one connection's,
   // unless its client has bound one port for connections to several of our addresses.
   void Close(std::string_view peer);
+  // Shuts all of them down.
+  void CloseAll();
 
   // The rest is the listener's.
   enum class Place { kFree, kMade, kNone };
@@ -94,8 +96,6 @@ class ConnectionTable {
   bool Contains(int descriptor) const;
   // Closes a descriptor. REQUIRES: Contains.
   void Remove(int descriptor);
-  // Closes all of them; the connections live on.
-  void Clear();
   // How many have a place: they were not shut down here.
   std::size_t size() const;
 

@@ -12,6 +12,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -33,6 +35,8 @@ constexpr int kGrpcMessageBytes = 16 << 20;
 // After the end of a shutdown's grace, when gRPC cancels what is left, all at once and without a
 // reason.
 constexpr auto kLastResort = std::chrono::seconds(5);
+// Once no call is left, connections have so long to end as GOAWAY asks them to.
+constexpr auto kFarewell = std::chrono::milliseconds(500);
 
 // Linking the reflection library turns reflection on for every server; this decides it for one.
 class ReflectionOption final : public grpc::ServerBuilderOption {
@@ -173,12 +177,21 @@ void GrpcServer::Shutdown(Clock::Duration grace) {
   health_->Shutdown();
   listener_->Stop();
   calls_->ShutDown(grace);
+  std::promise<void> done;
+  std::thread farewell([this, done = done.get_future()] {
+    calls_->WaitUntilNone();
+    // gRPC waits for every connection to end, and so for clients that do not heed its GOAWAY.
+    if (done.wait_for(kFarewell) == std::future_status::timeout)
+      listener_->connections().CloseAll();
+  });
   // gRPC takes wall-clock deadlines here and turns them into monotonic ones at once. It has nothing
   // left to cancel by then, but what began as it shut down.
   server_->Shutdown(
       std::chrono::system_clock::now() +
       std::chrono::duration_cast<std::chrono::system_clock::duration>(grace + kLastResort));
   server_->Wait();
+  done.set_value();
+  farewell.join();
   calls_->WaitUntilNone();
 }
 

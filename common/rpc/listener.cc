@@ -160,6 +160,7 @@ void Listener::Stop() {
   CHECK(write(stopped_.get(), &one, sizeof(one)) == sizeof(one), "an eventfd takes a one");
   thread_.join();
   sockets_.clear();
+  if (options_.connections != nullptr) options_.connections->Set(0);
 }
 
 void Listener::Listening(bool on) {
@@ -186,8 +187,6 @@ void Listener::Run() {
       }
     }
   }
-  connections_.Clear();
-  CountConnections();
 }
 
 void Listener::AcceptAll(int socket) {

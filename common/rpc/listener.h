@@ -62,7 +62,8 @@ class Listener {
   // Accepts from now on. Once.
   void Start(Serve serve);
 
-  // Accepts no more, and forgets the connections, which live on. `serve` is not called any more.
+  // Accepts no more, and sees no more ends; the connections live on, and can be closed still.
+  // `serve` is not called any more.
   void Stop();
 
  private:

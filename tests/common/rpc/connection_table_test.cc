@@ -205,6 +205,14 @@ TEST_F(ConnectionTableTest, CloseEndsAConnectionAndFreesItsPlace) {
   EXPECT_EQ(AllEnded(), Numbers({2}));
 }
 
+TEST_F(ConnectionTableTest, AllCanBeClosed) {
+  Fill(1, 2);
+  FillBusy(2, 1);
+  table_.CloseAll();
+  EXPECT_EQ(AllEnded(), Numbers({0, 1, 2}));
+  EXPECT_EQ(table_.size(), 0U);
+}
+
 TEST_F(ConnectionTableTest, ACallOutlivesItsConnectionAndTouchesNoLaterOne) {
   Client& first = *ConnectBusy(1);
   EXPECT_TRUE(table_.Contains(first.descriptor));
@@ -216,8 +224,6 @@ TEST_F(ConnectionTableTest, ACallOutlivesItsConnectionAndTouchesNoLaterOne) {
   first.calls.clear();
   FillBusy(1, kPlaces - 1);
   EXPECT_EQ(Connect(1), nullptr);  // the second is busy still
-  table_.Clear();
-  EXPECT_EQ(table_.size(), 0U);
 }
 
 TEST_F(ConnectionTableTest, CallsOfWhatIsNotThereAreNone) {

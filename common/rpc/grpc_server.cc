@@ -20,6 +20,7 @@
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/health_service.h"
 #include "common/rpc/keepalive.h"
+#include "common/rpc/monotonic_waits.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
@@ -91,6 +92,7 @@ void SetTimeouts(grpc::ServerBuilder& builder, const GrpcServerOptions& options)
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options) {
   SendGrpcLogsToOurs();
+  WaitByMonotonicClock();
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
   auto health = std::make_unique<HealthService>(options.health_names);
   grpc::ServerBuilder builder;

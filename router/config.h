@@ -30,6 +30,7 @@ struct RouterOptions {
   bool insecure_listen = false;
   std::string metrics_listen = "127.0.0.1:9401";
   std::int32_t max_connections = 1024;
+  std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
   bool reflection = false;
   bool check_config = false;

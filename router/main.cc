@@ -17,6 +17,7 @@
 #include "common/mutex.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/metrics_server.h"
+#include "common/rpc/trusted_peers.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
 #include "router/config.h"
@@ -78,6 +79,7 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
                       {"insecure_listen", options.insecure_listen},
                       {"metrics_listen", options.metrics_listen},
                       {"max_connections", options.max_connections},
+                      {"trusted_peers", options.trusted_peers},
                       {"drain_timeout_s", options.drain_timeout_s},
                       {"reflection", options.reflection}});
   for (const VariantConfig& variant : config.variants) {
@@ -91,7 +93,8 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
   }
 }
 
-absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
+absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
+                   const rpc::TrustedPeers& trusted_peers) {
   SurviveSignals();
   CatchStopSignals();
   LogSettings(options, config);
@@ -119,6 +122,7 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
                               .health_names = {v1::ReasoningService::service_full_name()},
                               .reflection_everywhere = options.reflection,
                               .max_connections = options.max_connections,
+                              .trusted_peers = trusted_peers,
                               .metrics = &metrics}));
   live.Follow(server.get());
   LogInfo("listening", {{"port", server->port()},
@@ -143,13 +147,17 @@ int Main(std::span<const char* const> arguments) {
     std::fputs(Usage().c_str(), stdout);
     return 0;
   }
+  const auto trusted_peers = rpc::TrustedPeers::Parse(options->trusted_peers);
+  if (!trusted_peers.ok()) {
+    return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
+  }
   const auto config = LoadConfig(options->config);
   if (!config.ok()) return EndWith(kProgram, kExitConfig, config.status());
   if (options->check_config) {
     std::printf("%s: %zu variants, all well\n", options->config.c_str(), config->variants.size());
     return 0;
   }
-  const absl::Status status = Serve(*options, *config);
+  const absl::Status status = Serve(*options, *config, *trusted_peers);
   return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
 }
 

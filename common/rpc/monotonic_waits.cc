@@ -54,8 +54,9 @@ void WaitByMonotonicClock() { by_monotonic_clock = true; }
 
 }  // namespace thinkwire::rpc
 
-// Found before the C library's by all that the program is linked with.
-extern "C" long syscall(long number, ...) noexcept {
+// Found before the C library's by all that the program is linked with. It reads as many arguments
+// as any call may have, and so more than its caller gave.
+extern "C" [[gnu::no_sanitize_address]] long syscall(long number, ...) noexcept {
   using namespace thinkwire::rpc;
   long arguments[6];
   va_list list;

@@ -39,11 +39,13 @@ class FakeWorker::Generation final : public rpc::ServerCall {
  private:
   void OnMessage(grpc::ByteBuffer bytes) override {
     CHECK(rpc::ParseRequest(bytes, call_.request).ok(), "the router sends valid requests");
+    {
+      MutexLock lock(worker_.mu_);
+      worker_.last_call_ = call_;
+      ++worker_.num_calls_;
+      worker_.changed_.NotifyAll();
+    }
     Play(call_.request);
-    MutexLock lock(worker_.mu_);
-    worker_.last_call_ = std::move(call_);
-    ++worker_.num_calls_;
-    worker_.changed_.NotifyAll();
   }
   void OnCancelled() override {
     MutexLock lock(worker_.mu_);

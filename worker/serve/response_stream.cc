@@ -144,15 +144,18 @@ bool ResponseStream::cancelled() {
 void ResponseStream::Run() {
   if (!Send() || final_status_) return;
   const Clock::TimePoint now = shared_.clock.Now();
+  bool more = false;
   for (const auto& output : outputs_) {
     if (std::optional<Output::News> news = output->Take(now)) {
+      more |= news->more;
       Handle(*output, *std::move(news), now);
     }
     if (failed_ == nullptr && output->ended() && !output->finished()) Fail(*output);
   }
   if (std::ranges::all_of(outputs_, [](const auto& output) { return output->ended(); }))
     Conclude(now);
-  Send();
+  // Behind the other streams' turns. While the sink is full, Resume comes instead.
+  if (Send() && more) Schedule();
 }
 
 // Writes what is pending, and then the end. False if the sink is full.

@@ -43,9 +43,8 @@ FakeWorker::~FakeWorker() {
 bool FakeWorker::WaitUntilIdle() {
   for (int i = 0; i < 20'000; ++i) {
     const engine::EngineStatus status = engine.status();
-    if (status.queued == 0 && status.running == 0 && status.free_blocks == status.total_blocks) {
-      return true;
-    }
+    const bool nobody = status.queued == 0 && status.running == 0 && status.parked == 0;
+    if (nobody && status.free_blocks == status.total_blocks) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return false;

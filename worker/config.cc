@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/options.h"
 #include "common/status.h"
 
@@ -43,9 +44,14 @@ std::vector<Option> Options(WorkerConfig& c) {
        Between(0, 1024)},
       {"text_threads", &c.text_threads, "threads that tokenise and detokenise", Between(1, 256)},
       {"listen", &c.listen, "host:port of the gRPC service; port 0: any free one"},
+      {"insecure_listen", &c.insecure_listen,
+       "let --listen be an address that other machines reach, without TLS"},
       {"metrics_listen", &c.metrics_listen, "host:port of /metrics; empty: none"},
       {"max_connections", &c.max_connections,
-       "open connections of the gRPC port; one more is reset", Between(1, 100'000)},
+       "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
+       Between(1, 100'000)},
+      {"trusted_peers", &c.trusted_peers,
+       "addresses and prefixes, with commas, of gateways and routers: no share limits them"},
       {"drain_timeout_s", &c.drain_timeout_s,
        "seconds that running requests get to finish after SIGTERM", Between(0, 86400)},
       {"step_timeout_s", &c.step_timeout_s,
@@ -81,10 +87,7 @@ absl::Status Validate(const WorkerConfig& config) {
   if (config.tokenize && config.check_config) {
     return absl::InvalidArgumentError("--tokenize and --check_config exclude each other");
   }
-  if (config.listen.empty()) {
-    return absl::InvalidArgumentError("--listen is empty: it needs host:port");
-  }
-  return absl::OkStatus();
+  return CheckListen(config.listen, config.insecure_listen);
 }
 
 std::string Usage() {

@@ -36,8 +36,10 @@ struct WorkerConfig {
 
   // The service.
   std::string listen = "127.0.0.1:50061";
+  bool insecure_listen = false;
   std::string metrics_listen = "127.0.0.1:9402";
   std::int32_t max_connections = 1024;
+  std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
   std::int32_t step_timeout_s = 10;
 

@@ -17,6 +17,8 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/metrics_server.h"
+#include "common/rpc/trusted_peers.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
 #include "worker/config.h"
@@ -151,7 +153,8 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
                         {"kv_cache_tokens", info.kv_cache_tokens}});
 }
 
-absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
+absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
+                   const rpc::TrustedPeers& trusted_peers) {
   const Clock& clock = Clock::Real();
   Metrics metrics("thinkwire_worker");
   metrics.AddBuildInfo({{"model", model.served.name},
@@ -165,7 +168,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
        .end_of_sequence_ids = EndOfSequenceIds(model.runner->info(), *model.tokenizer),
        .enable_prefix_caching = config.enable_prefix_caching},
       *model.runner, clock);
-  serve::StatusBoard board(engine, model.served, worker_metrics, clock);
+  serve::StatusBoard board(engine, model.served, worker_metrics, trusted_peers, clock);
   const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
   serve::WorkerService service({.pool = pool,
                                 .engine = engine,
@@ -174,17 +177,19 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model) {
                                 .metrics = worker_metrics,
                                 .clock = clock},
                                reader, board);
-  if (!config.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(config.metrics_listen));
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
+                   rpc::ShowMetrics(metrics, config.metrics_listen));
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,
                    rpc::GrpcServer::Start({.listen = config.listen,
                                            .services = {&service},
                                            .health_names = {v1::WorkerService::service_full_name()},
                                            .max_message_bytes = rpc::kMaxMessageBytes + kAddedBytes,
                                            .max_connections = config.max_connections,
+                                           .trusted_peers = trusted_peers,
                                            .metrics = &metrics}));
   CatchStopSignals();
   server->SetServing(true);
-  LogListening(model, server->port(), metrics.port());
+  LogListening(model, server->port(), metrics_server ? metrics_server->port() : 0);
   const engine::StallWatch stall_watch(engine, clock,
                                        std::chrono::seconds(config.step_timeout_s) - kStallEnding,
                                        [&server](const std::string& what) {
@@ -230,7 +235,12 @@ int Main(std::span<const char* const> arguments) {
   if (const absl::Status status = Validate(*config); !status.ok()) {
     return Fail(kExitConfig, status);
   }
+  const auto trusted_peers = rpc::TrustedPeers::Parse(config->trusted_peers);
+  if (!trusted_peers.ok()) {
+    return Fail(kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
+  }
   if (config->tokenize) return Tokenize(*config);
+  SurviveSignals();
   const auto model = Load(*config);
   if (!model.ok()) return Fail(kExitConfig, model.status());
   if (config->check_config) {
@@ -240,7 +250,7 @@ int Main(std::span<const char* const> arguments) {
     return 0;
   }
   LogInfo("options", {{"options", ToString(*config)}});
-  const absl::Status status = Serve(*config, *model);
+  const absl::Status status = Serve(*config, *model, *trusted_peers);
   return status.ok() ? 0 : Fail(kExitFailure, status);
 }
 

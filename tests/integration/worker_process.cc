@@ -14,6 +14,7 @@
 #include <sstream>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "common/rpc/status_details.h"
 
 namespace thinkwire::integration {
@@ -59,8 +60,8 @@ void TakeEvent(const v1::GenerateResponse& event, Generation* all) {
 
 }  // namespace
 
-WorkerProcess::WorkerProcess(const std::vector<std::string>& options) {
-  std::vector<std::string> arguments = {THINKWIRE_WORKER, "--listen=127.0.0.1:0",
+WorkerProcess::WorkerProcess(const std::vector<std::string>& options, int port) {
+  std::vector<std::string> arguments = {THINKWIRE_WORKER, absl::StrCat("--listen=127.0.0.1:", port),
                                         "--metrics_listen=127.0.0.1:0", "--cpu_threads=2"};
   arguments.insert(arguments.end(), options.begin(), options.end());
   process_ = std::make_unique<Process>(arguments);

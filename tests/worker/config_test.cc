@@ -89,6 +89,12 @@ TEST(WorkerConfigTest, ValidateWantsAModelAndNoContradiction) {
   EXPECT_FALSE(Validate(config).ok());
   config.model = "/m";
   EXPECT_TRUE(Validate(config).ok());
+  config.metrics_listen = "0.0.0.0:1";  // it shows no secret
+  EXPECT_TRUE(Validate(config).ok());
+  config.listen = "0.0.0.0:1";
+  EXPECT_FALSE(Validate(config).ok());
+  config.insecure_listen = true;
+  EXPECT_TRUE(Validate(config).ok());
   config.as_user_text = true;
   EXPECT_FALSE(Validate(config).ok());
   config.tokenize = true;

@@ -20,7 +20,7 @@
 
 namespace thinkwire::worker::serve {
 
-// Where a stream's messages go: rpc::StreamWriter, or a test. Threads: any.
+// Where a stream's messages go: rpc::ServerCall, or a test. Threads: any.
 class ResponseSink {
  public:
   virtual ~ResponseSink() = default;

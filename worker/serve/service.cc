@@ -10,8 +10,8 @@
 #include "common/rpc/proto_time.h"
 #include "common/rpc/request_checks.h"
 #include "common/rpc/request_parser.h"
+#include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
-#include "common/rpc/stream_writer.h"
 #include "common/status.h"
 
 namespace thinkwire::worker::serve {
@@ -43,28 +43,56 @@ absl::StatusOr<Clock::Duration> StatusInterval(const v1::WatchStatusRequest& req
   return interval;
 }
 
+absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& /*bytes*/) {
+  return rpc::Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_IMPLEMENTED",
+                    "AnswerNow is not built");
+}
+
 }  // namespace
 
 // One Generate call: reads the prompt on the text pool, then hands over to a ResponseStream.
-class WorkerService::GenerateCall final : public rpc::StreamWriter, public ResponseSink {
+class WorkerService::GenerateCall final : public rpc::ServerCall, public ResponseSink {
  public:
-  GenerateCall(WorkerService& service, const grpc::CallbackServerContext& context,
-               const grpc::ByteBuffer& bytes)
-      : StreamWriter(kMessageCapacity),
+  GenerateCall(WorkerService& service, const grpc::CallbackServerContext& context)
+      : ServerCall(kMessageCapacity),
         service_(service),
-        in_hand_(std::make_shared<InHand>(InHand{service.running_.Begin(), {}})),
-        bytes_(bytes),
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
               .traceparent = MetadataOf(context, "traceparent"),
               .arrival = service.shared_.clock.Now()} {}
 
-  // Has the request read on the text pool, soon. Before Launch.
+  bool Write(const v1::WorkerGenerateResponse& message) override {
+    return ServerCall::Write(message);
+  }
+  void Finish(const absl::Status& status) override {
+    ServerCall::Finish(status);
+    MutexLock lock(mu_);
+    in_hand_.reset();
+  }
+
+ private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    bytes_.Swap(&bytes);
+    const absl::Status status = service_.draining_ ? Draining() : Post();
+    if (!status.ok()) Refuse(status);
+  }
+  void OnRefused(const absl::Status& status) override {
+    ResponseStream::Refuse(service_.shared_, call_, status);
+  }
+
+  // Has the request read on the text pool, soon.
   // Fails: RESOURCE_EXHAUSTED too much is in hand already.
   absl::Status Post() {
-    ASSIGN_OR_RETURN(in_hand_->large, service_.large_requests_.Admit(bytes_.Length()));
+    ASSIGN_OR_RETURN(rpc::LargeRequests::Share large,
+                     service_.large_requests_.Admit(bytes_.Length()));
+    auto in_hand = std::make_shared<InHand>(InHand{service_.running_.Begin(), std::move(large)});
+    {
+      MutexLock lock(mu_);
+      in_hand_ = in_hand;
+    }
     auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
-    if (service_.shared_.pool.TryPost(bytes_.Length(), [self, held = in_hand_] { self->Read(); })) {
+    if (service_.shared_.pool.TryPost(bytes_.Length(),
+                                      [self, held = std::move(in_hand)] { self->Read(); })) {
       return absl::OkStatus();
     }
     return service_.TextPoolIsFull();
@@ -73,15 +101,9 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   // Ends the call before the engine has it.
   void Refuse(const absl::Status& status) {
     ResponseStream::Refuse(service_.shared_, call_, status);
-    StreamWriter::Finish(status);
+    Finish(status);
   }
 
-  bool Write(const v1::WorkerGenerateResponse& message) override {
-    return StreamWriter::Write(message);
-  }
-  void Finish(const absl::Status& status) override { StreamWriter::Finish(status); }
-
- private:
   // On the text pool.
   void Read() {
     if (const absl::Status status = Begin(); !status.ok()) Refuse(status);
@@ -133,11 +155,9 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   void OnCancelled() override { CancelStream(); }
   void OnEnded() override {
     CancelStream();
-    {
-      MutexLock lock(mu_);
-      stream_.reset();
-    }
-    in_hand_.reset();  // the service may go now
+    MutexLock lock(mu_);
+    stream_.reset();
+    in_hand_.reset();
   }
 
   void CancelStream() {
@@ -153,25 +173,58 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   }
 
   WorkerService& service_;
-  // What the service counts of a call. Until OnEnded, and until Read's job is done, which has the
-  // bytes too: a call that ends while its job still starts the stream is cancelled by the job.
+  // What the service counts of a request, from its message to its end or its job's, whichever is
+  // later: the job of a call that has ended still starts the stream, and cancels it.
   struct InHand {
     rpc::CallCount::Token running;
     rpc::LargeRequests::Share large;
   };
-  std::shared_ptr<InHand> in_hand_;
-  grpc::ByteBuffer bytes_;
   const std::optional<Clock::TimePoint> deadline_;
+  grpc::ByteBuffer bytes_;  // from OnMessage until they are parsed
   ResponseStream::Call call_;
   Mutex mu_;
+  std::shared_ptr<InHand> in_hand_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<ResponseStream> stream_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 
-// One WatchStatus call.
-class WorkerService::WatchCall final : public rpc::StreamWriter, public StatusBoard::Watcher {
+// One CountTokens call: answered on the text pool.
+class WorkerService::CountCall final : public rpc::ServerCall {
  public:
-  explicit WatchCall(StatusBoard& board) : StreamWriter(1), board_(board) {}
+  explicit CountCall(WorkerService& service) : ServerCall(1), service_(service) {}
+
+ private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    auto large = service_.large_requests_.Admit(bytes.Length());
+    if (!large.ok()) return Finish(large.status());
+    const std::size_t size = bytes.Length();
+    auto self = std::static_pointer_cast<CountCall>(shared_from_this());
+    self->in_hand_ = {service_.running_.Begin(), *std::move(large)};
+    if (service_.shared_.pool.TryPost(size,
+                                      [self, bytes = std::move(bytes)] { self->Count(bytes); }))
+      return;
+    in_hand_ = {};
+    Finish(service_.TextPoolIsFull());
+  }
+
+  void Count(const grpc::ByteBuffer& bytes) {
+    const auto count = service_.Count(bytes);
+    if (count.ok()) Write(*count);
+    Finish(count.status());
+    in_hand_ = {};  // the service may go now
+  }
+
+  WorkerService& service_;
+  struct {
+    rpc::CallCount::Token running;
+    rpc::LargeRequests::Share large;
+  } in_hand_;  // OnMessage's, then the job's
+};
+
+// One WatchStatus call.
+class WorkerService::WatchCall final : public rpc::ServerCall, public StatusBoard::Watcher {
+ public:
+  explicit WatchCall(StatusBoard& board) : ServerCall(1), board_(board) {}
 
   bool Tell(const v1::WatchStatusResponse& status) override { return Write(status); }
   void End() override {
@@ -180,8 +233,20 @@ class WorkerService::WatchCall final : public rpc::StreamWriter, public StatusBo
   }
 
  private:
-  void OnEnded() override {
-    board_.Remove(std::static_pointer_cast<WatchCall>(shared_from_this()));
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    if (absl::Status status = Begin(bytes); !status.ok()) Finish(std::move(status));
+  }
+  void OnEnded() override { board_.Remove(Self()); }
+
+  absl::Status Begin(const grpc::ByteBuffer& bytes) {
+    v1::WatchStatusRequest request;
+    RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+    ASSIGN_OR_RETURN(const Clock::Duration interval, StatusInterval(request));
+    return board_.Add(Self(), interval, peer());
+  }
+
+  std::shared_ptr<WatchCall> Self() {
+    return std::static_pointer_cast<WatchCall>(shared_from_this());
   }
 
   StatusBoard& board_;
@@ -189,7 +254,19 @@ class WorkerService::WatchCall final : public rpc::StreamWriter, public StatusBo
 
 WorkerService::WorkerService(const ResponseStream::Shared& shared, const RequestReader& reader,
                              StatusBoard& board)
-    : shared_(shared), reader_(reader), board_(board) {}
+    : shared_(shared), reader_(reader), board_(board) {
+  const std::string service = v1::WorkerService::service_full_name();
+  AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
+    return std::make_shared<GenerateCall>(*this, context);
+  });
+  AddMethod(service, "WatchStatus", [this](const grpc::CallbackServerContext& /*context*/) {
+    return std::make_shared<WatchCall>(board_);
+  });
+  AddMethod(service, "CountTokens", [this](const grpc::CallbackServerContext& /*context*/) {
+    return std::make_shared<CountCall>(*this);
+  });
+  AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
+}
 
 WorkerService::~WorkerService() = default;
 
@@ -208,63 +285,8 @@ absl::Status WorkerService::TextPoolIsFull() const {
                  absl::StrCat("more than ", shared_.model.max_queue, " prompts wait to be read")));
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::Generate(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<GenerateCall>(*this, *context, *bytes);
-  const absl::Status status = draining_ ? Draining() : call->Post();
-  if (!status.ok()) call->Refuse(status);
-  return rpc::StreamWriter::Launch(std::move(call));
-}
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::WatchStatus(
-    grpc::CallbackServerContext* /*context*/, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<WatchCall>(board_);
-  v1::WatchStatusRequest request;
-  absl::Status status = rpc::ParseRequest(*bytes, request);
-  if (status.ok()) {
-    const auto interval = StatusInterval(request);
-    if (!interval.ok()) {
-      status = interval.status();
-    } else if (!board_.Add(call, *interval)) {
-      status = rpc::Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
-                          "too many watches, or the worker is shutting down");
-    }
-  }
-  if (!status.ok()) call->Finish(status);
-  return rpc::StreamWriter::Launch(std::move(call));
-}
-
-grpc::ServerUnaryReactor* WorkerService::AnswerNow(grpc::CallbackServerContext* context,
-                                                   const grpc::ByteBuffer* /*bytes*/,
-                                                   grpc::ByteBuffer* /*response*/) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(rpc::ToGrpc(rpc::Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_IMPLEMENTED",
-                                         "AnswerNow is not built")));
-  return reactor;
-}
-
-grpc::ServerUnaryReactor* WorkerService::CountTokens(grpc::CallbackServerContext* context,
-                                                     const grpc::ByteBuffer* bytes,
-                                                     grpc::ByteBuffer* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  auto large = large_requests_.Admit(bytes->Length());
-  if (!large.ok()) {
-    reactor->Finish(rpc::ToGrpc(large.status()));
-    return reactor;
-  }
-  auto held = std::make_shared<rpc::LargeRequests::Share>(*std::move(large));
-  const bool posted = shared_.pool.TryPost(
-      bytes->Length(),
-      [this, reactor, response, held = std::move(held), copy = grpc::ByteBuffer(*bytes)] {
-        const absl::Status status = Count(copy, response);
-        *held = {};  // before the call is over, as the service may then go
-        reactor->Finish(rpc::ToGrpc(status));
-      });
-  if (!posted) reactor->Finish(rpc::ToGrpc(TextPoolIsFull()));
-  return reactor;
-}
-
-absl::Status WorkerService::Count(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) const {
+absl::StatusOr<v1::WorkerCountTokensResponse> WorkerService::Count(
+    const grpc::ByteBuffer& bytes) const {
   v1::WorkerCountTokensRequest request;
   RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
   RETURN_IF_ERROR(rpc::CheckRequest(request.request()));
@@ -277,8 +299,7 @@ absl::Status WorkerService::Count(const grpc::ByteBuffer& bytes, grpc::ByteBuffe
     count.mutable_token_ids()->Assign(ids.begin(), ids.end());
   }
   count.set_max_model_len(shared_.model.limits.max_model_len);
-  *response = rpc::Serialize(count);
-  return absl::OkStatus();
+  return count;
 }
 
 }  // namespace thinkwire::worker::serve

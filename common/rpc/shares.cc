@@ -1,0 +1,46 @@
+#include "common/rpc/shares.h"
+
+#include "common/check.h"
+
+namespace thinkwire::rpc {
+
+void Shares::Held::Shrink(std::int64_t amount) {
+  if (owner_ == nullptr || amount >= amount_) return;
+  owner_->GiveBack(peer_, std::exchange(amount_, amount) - amount);
+}
+
+std::optional<Shares::Held> Shares::Take(const std::string& peer, std::int64_t amount) {
+  CHECK(amount >= 0, "nobody takes less than nothing");
+  MutexLock lock(mu_);
+  const std::int64_t free = total_ - held_ - amount;
+  if (free < 0) return std::nullopt;
+  const auto found = by_peer_.find(peer);
+  const std::int64_t then = amount + (found == by_peer_.end() ? 0 : found->second);
+  // One unit is nobody's undue share, however small the whole is.
+  if (!peer.empty() && then > 1 && then > kAlpha * free) return std::nullopt;
+  held_ += amount;
+  if (amount > 0) by_peer_[peer] = then;
+  return Held(this, peer, amount);
+}
+
+void Shares::GiveBack(const std::string& peer, std::int64_t amount) {
+  MutexLock lock(mu_);
+  const auto found = by_peer_.find(peer);
+  CHECK(found != by_peer_.end() && found->second >= amount, "a peer gives back what it holds");
+  held_ -= amount;
+  found->second -= amount;
+  if (found->second == 0) by_peer_.erase(found);
+}
+
+std::int64_t Shares::held() const {
+  MutexLock lock(mu_);
+  return held_;
+}
+
+std::int64_t Shares::held_by(const std::string& peer) const {
+  MutexLock lock(mu_);
+  const auto found = by_peer_.find(peer);
+  return found == by_peer_.end() ? 0 : found->second;
+}
+
+}  // namespace thinkwire::rpc

@@ -46,8 +46,10 @@ std::vector<Option> Options(WorkerConfig& c) {
        "keep KV blocks for requests that begin like earlier ones"},
       {"cpu_threads", &c.cpu_threads, "compute threads over all ranks; 0: one a core",
        Between(0, kMaxCpuThreads)},
-      {"text_threads", &c.text_threads, "threads that tokenise and detokenise",
-       Between(1, kMaxTextThreads)},
+      {"text_threads", &c.text_threads,
+       "threads that tokenise and detokenise; one of them is kept for running streams and short "
+       "prompts",
+       Between(2, kMaxTextThreads)},
       {"listen", &c.listen, "host:port of the gRPC service; port 0: any free one"},
       {"insecure_listen", &c.insecure_listen,
        "let --listen be an address that other machines reach, without TLS"},

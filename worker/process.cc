@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -18,6 +19,7 @@
 #include "common/metrics.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/metrics_server.h"
+#include "common/rpc/shares.h"
 #include "common/rpc/trusted_peers.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
@@ -153,6 +155,8 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
                         {"fingerprint", model.served.fingerprint}});
   serve::WorkerMetrics worker_metrics(metrics.registry());
   worker_metrics.SetLimits(config.max_queue, model.served.limits.max_num_seqs);
+  // As many as the engine's own limits let run and wait, for peers to share.
+  rpc::Shares places(std::int64_t{config.max_queue} + model.served.limits.max_num_seqs);
   serve::TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue), clock);
   engine::Engine engine(
       {.max_queue = config.max_queue,
@@ -166,8 +170,9 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
                                 .tokenizer = *model.tokenizer,
                                 .model = model.served,
                                 .metrics = worker_metrics,
+                                .places = places,
                                 .clock = clock},
-                               reader, board);
+                               reader, board, trusted_peers);
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
                    rpc::ShowMetrics(metrics, config.metrics_listen));
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,

@@ -30,6 +30,7 @@ FakeWorker::FakeWorker(engine::FakeModel fake_model, const Clock& the_clock)
       model(FakeServedModel()),
       runner(kLimits, std::move(fake_model)),
       worker_metrics(metrics.registry()),
+      places(model.max_queue + kLimits.max_num_seqs),
       pool(2, 8, clock),
       engine({.max_queue = model.max_queue, .end_of_sequence_ids = {kEos}}, runner, clock),
       reader(*tokenizer, chat_template, model) {}
@@ -56,6 +57,7 @@ ResponseStream::Shared FakeWorker::shared() {
           .tokenizer = *tokenizer,
           .model = model,
           .metrics = worker_metrics,
+          .places = places,
           .clock = clock};
 }
 

@@ -62,7 +62,7 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
  private:
   void OnMessage(grpc::ByteBuffer bytes) override {
     Generation& generation = MakeGeneration();
-    const absl::Status status = service_.Begin(context_.peer, std::move(bytes), generation);
+    const absl::Status status = service_.Begin(context_.peer, bytes, generation);
     if (!status.ok()) generation.Refuse(status);
   }
   void OnRefused(const absl::Status& status) override { MakeGeneration().Refuse(status); }
@@ -101,12 +101,12 @@ class ReasoningService::CountCall final : public rpc::ServerCall {
  private:
   void OnMessage(grpc::ByteBuffer bytes) override {
     running_ = service_.running_.Begin();
-    const absl::Status status = Read(std::move(bytes));
+    const absl::Status status = Read(bytes);
     status.ok() ? Ask() : End(status);
   }
 
-  // Fails: what the client is told.
-  absl::Status Read(grpc::ByteBuffer bytes) {
+  // Lets go of `bytes`. Fails: what the client is told.
+  absl::Status Read(grpc::ByteBuffer& bytes) {
     ASSIGN_OR_RETURN(held_, service_.request_bytes_.Admit(context_.peer, bytes.Length()));
     RETURN_IF_ERROR(rpc::ParseRequest(bytes, *request_.mutable_request()));
     bytes.Clear();
@@ -189,7 +189,7 @@ fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerConte
   return call;
 }
 
-absl::Status ReasoningService::Begin(const std::string& peer, grpc::ByteBuffer bytes,
+absl::Status ReasoningService::Begin(const std::string& peer, grpc::ByteBuffer& bytes,
                                      Generation& generation) {
   if (draining_) return Draining();
   ASSIGN_OR_RETURN(rpc::RequestBytes::Held held, request_bytes_.Admit(peer, bytes.Length()));

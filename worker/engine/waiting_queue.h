@@ -1,9 +1,9 @@
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <unordered_map>
 
 #include "common/clock.h"
@@ -43,7 +43,9 @@ class WaitingQueue {
     std::int64_t rank = 0;
     RequestHandle handle = 0;
 
-    auto operator<=>(const Place&) const = default;
+    bool operator<(const Place& other) const {
+      return std::tie(fresh, rank, handle) < std::tie(other.fresh, other.rank, other.handle);
+    }
   };
   using Line = std::map<Place, Sequence*>;
 

@@ -31,18 +31,20 @@ std::vector<Shape> OddSwiGluShapes(DType activation) {
   return {{1, 8, 8}, {2, 72, 16}, {97, 48, 24}, {65, 264, 40}};
 }
 
-// bf16: K long enough that every ring of an H100's small products goes round more than once.
+// bf16: K long enough that every ring of an H200's products goes round more than once, and rows and
+// tokens such that each shape of its tiles is the best one for some.
 std::vector<Shape> ManyTokens(DType activation) {
   if (activation == DType::kF32) return {{101, 257, 41}};
   return {{130, 8, 8},       {130, 72, 17},     {130, 1536, 256},  {258, 8960, 1536},
-          {258, 264, 2112},  {130, 1672, 4616}, {130, 2312, 4096}, {130, 1096, 8470},
-          {130, 1352, 3584}, {258, 1096, 5120}, {130, 1608, 6144}};
+          {258, 264, 2112},  {130, 1096, 8470}, {258, 1608, 3072}, {258, 1608, 3584},
+          {258, 1608, 4096}, {258, 1608, 4616}, {258, 1608, 6144}, {258, 1608, 8192}};
 }
 
 std::vector<Shape> ManySwiGluTokens(DType activation) {
   if (activation == DType::kF32) return {{101, 257, 41}};
-  return {{130, 72, 16},     {130, 512, 1000}, {258, 1536, 2560},
-          {258, 1096, 4304}, {258, 840, 6144}, {258, 712, 14336}};
+  return {{130, 72, 16},     {130, 512, 1000},  {258, 1608, 768},  {258, 1608, 1792},
+          {258, 1608, 2304}, {258, 1608, 4096}, {258, 1608, 4304}, {258, 1608, 6144},
+          {258, 1608, 8960}, {258, 1608, 14336}};
 }
 
 constexpr std::int64_t kSomeTokens[] = {1,  2,  3,  8,  9,   16,  17,  31,  32,  33,  47,  63,

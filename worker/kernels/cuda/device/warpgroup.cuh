@@ -12,12 +12,6 @@
 // For code of compute capability 9.0 with its own features (sm_90a) alone.
 namespace thinkwire::worker::kernels {
 
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-inline constexpr bool kHasWarpgroupMma = true;
-#else
-inline constexpr bool kHasWarpgroupMma = false;
-#endif
-
 // A matrix whose rows are 64 bf16 of K, swizzled as tensor_map.h's boxes are. REQUIRES: row 0
 // aligned to 1,024 bytes. 16 columns further on: + 2.
 __device__ __forceinline__ std::uint64_t SwizzledMatrix(std::uint32_t address) {

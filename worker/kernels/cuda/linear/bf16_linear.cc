@@ -107,8 +107,7 @@ Bf16Linear::Bf16Linear(LinearLayout layout, const LinearShape& shape, Buffer mat
 void Bf16Linear::Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
   if (tools_.has_small_linear && x.dim(0) <= kSmallLinearTokens) {
     RunSmall(x, output, stream);
-  } else if (tools_.has_small_linear &&
-             x.dim(0) <= MostTileTokens(output, out_features(), in_features())) {
+  } else if (tools_.has_small_linear && x.dim(0) <= MostTileTokens(output, out_features())) {
     RunTiles(x, output, stream);
   } else {
     std::visit([&](const auto& to) { RunLarge(x, to, stream); }, output);
@@ -208,7 +207,7 @@ bool Bf16WaysAgree(LinearTools& tools, OpStream& stream) {
     std::copy_n(x_values.begin() + row * kColumns, kColumns, to);
   });
   const std::vector<float> many = ProductOf(*weight, x.data(), kTokens, stream);
-  for (const std::int64_t tokens : {1, 8, 16, 32, 33, 64, 96}) {
+  for (const std::int64_t tokens : {1, 8, 16, 17, 33, 64, 96}) {
     const std::vector<float> few = ProductOf(*weight, x.data(), tokens, stream);
     if (std::memcmp(few.data(), many.data(), few.size() * sizeof(float)) != 0) return false;
   }

@@ -40,7 +40,7 @@ class Bf16Linear final : public CudaLinear {
   void RunLarge(const Tensor& x, const Bf16Output& output, OpStream& stream) const;
   void RunLarge(const Tensor& x, const SwiGluOutput& output, OpStream& stream) const;
   void RunLarge(const Tensor& x, const QkvOutput& output, OpStream& stream) const;
-  // RunLarge where that gives other bits than the small way: that one, 32 tokens at a time.
+  // RunLarge where that gives other bits than the small way: that one, 16 tokens at a time.
   template <class Output>
   void RunInPieces(const Tensor& x, const Output& output, OpStream& stream) const;
   bool GoesInPieces() const;

@@ -16,7 +16,7 @@
 #include "worker/kernels/cuda/linear/small_linear_shape.cuh"
 #include "worker/kernels/cuda/norm/norm_token.cuh"
 
-// y = x W^T for up to 32 tokens: a stream over the weights, each read once. Names of numbers are
+// y = x W^T for up to 16 tokens: a stream over the weights, each read once. Names of numbers are
 // those of SmallLinearShape; the kernel is in small_linear_kernel.cuh.
 //
 // Mapping. A block owns groups of row_warps * 16 rows of W, one after another. One warp asks the
@@ -31,8 +31,8 @@
 // ldmatrix meets no bank twice. Weights are requested before the previous kernel has ended: they
 // never change. A multiprocessor holds up to 200 KB of rings, of one block or of two, as the bytes
 // that are on their way at any moment are what its bandwidth is made of; where rows are few,
-// tokens few, half of it is left to the next kernel's first stages. A single token's norm
-// (norm_token.cuh) takes its place beside the ring, which has weights alone then.
+// half of it is left to the next kernel's first stages. A single token's norm (norm_token.cuh)
+// takes its place beside the ring, which has weights alone then.
 //
 // Roof: bytes of W at DRAM speed. A dependent step is 24.6 cycles on an H100: K = 18,944 takes
 // 17 us, less than its rows take to arrive.
@@ -114,7 +114,7 @@ void LaunchNormingFor(const SmallLinear& op, const Output& output, cudaStream_t 
 
 template <class Output>
 void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream) {
-  Check(op.tokens >= 1 && op.tokens <= kSmallLinearTokens, "at most 32 tokens");
+  Check(op.tokens >= 1 && op.tokens <= kSmallLinearTokens, "at most 16 tokens");
   Check(op.columns % 8 == 0, "rows of W are whole pieces of 16 bytes");
   LaunchBest<false>(op, output, stream);
 }

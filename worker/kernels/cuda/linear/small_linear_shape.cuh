@@ -69,16 +69,13 @@ inline constexpr SmallLinearChoice kChoices[] = {
     {16, 32, {.token_tiles = 2, .row_warps = 2, .boxes = 4, .stages = 8}},
     {16, 64, {.token_tiles = 2, .row_warps = 4, .boxes = 2, .stages = 10}},
     {16, kAnyRows, {.token_tiles = 2, .row_warps = 2, .boxes = 4, .stages = 8}},
-    {32, 32, {.token_tiles = 4, .row_warps = 1, .boxes = 4, .stages = 4}},
-    {32, kAnyRows, {.token_tiles = 4, .row_warps = 4, .boxes = 2, .stages = 8}},
 };
 
 // The index of a product's choice. Minimises the time until the multiprocessor with the most rows
 // has read them, by two means that pull apart: groups so small that every multiprocessor has one
-// and, where all need several, that the last ones are shared out evenly (32 rows, but 64 for 17 to
-// 32 tokens); and stages so large that many bytes are on their way. The limits were measured for
-// each shape of the distills up to qwen-14b on an H100.
-// REQUIRES: tokens at most the last choice's, and 1 if `norms`.
+// and, where all need several, that the last ones are shared out evenly (32 rows); and stages so
+// large that many bytes are on their way. The limits were measured for each shape of the distills
+// up to qwen-14b on an H100. REQUIRES: tokens at most the last choice's, and 1 if `norms`.
 constexpr std::size_t ChooseShape(bool norms, int tokens, std::int64_t rows_an_sm) {
   std::size_t at = 0;
   while (kChoices[at].shape.norms != norms || tokens > kChoices[at].tokens ||

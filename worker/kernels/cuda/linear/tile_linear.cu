@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <string>
 #include <variant>
 
 #include "worker/kernels/check.h"
@@ -13,7 +14,7 @@
 #include "worker/kernels/cuda/linear/tile_linear_kernel.cuh"
 #include "worker/kernels/cuda/linear/tile_linear_shape.cuh"
 
-// y = x W^T for 33 to 256 tokens. Names of numbers are those of TileShape and TileGrid; the kernel
+// y = x W^T for 17 to 256 tokens. Names of numbers are those of TileShape and TileGrid; the kernel
 // is in tile_linear_kernel.cuh.
 //
 // Mapping. A block owns tiles of `rows` rows of W by up to 64 token_groups tokens, one after
@@ -62,22 +63,22 @@ void LaunchShaped(const TileLinear& op, const TileProduct& product, const Output
          MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, grid.tile_tokens), input, output);
 }
 
-// Launches shape `chosen`, which is kAt or a later one.
-template <class Output, std::size_t kAt = 0>
-void LaunchChosen(std::size_t chosen, const TileLinear& op, const TileProduct& product,
-                  const Output& output, cudaStream_t stream) {
-  if constexpr (kAt < std::size(kTileShapes)) {
-    if constexpr (!Output::kPairsRows || kTileShapes[kAt].rows % 16 == 0) {
-      if (chosen == kAt) return LaunchShaped<kAt>(op, product, output, stream);
-    }
-    LaunchChosen<Output, kAt + 1>(chosen, op, product, output, stream);
-  }
-}
+TileProduct ProductOf(const TileLinear& op) { return {op.rows, op.columns, op.tokens, op.num_sms}; }
 
-template <class Output>
-void LaunchFor(const TileLinear& op, const Output& output, cudaStream_t stream) {
-  const TileProduct product = {op.rows, op.columns, op.tokens, op.num_sms};
-  LaunchChosen(ChooseTile(product, Output::kPairsRows), op, product, output, stream);
+// Launches shape `chosen`, which is kAt or a later one. False if the output does not take it.
+template <class Output, std::size_t kAt = 0>
+bool LaunchIn(std::size_t chosen, const TileLinear& op, const Output& output, cudaStream_t stream) {
+  if constexpr (kAt == std::size(kTileShapes)) {
+    return false;
+  } else {
+    if (chosen != kAt) return LaunchIn<Output, kAt + 1>(chosen, op, output, stream);
+    if constexpr (Output::kPairsRows && kTileShapes[kAt].rows % 16 != 0) {
+      return false;
+    } else {
+      LaunchShaped<kAt>(op, ProductOf(op), output, stream);
+      return true;
+    }
+  }
 }
 
 StoreF32 StoreOf(const TileLinear& op, const F32Output& output) {
@@ -95,21 +96,44 @@ StoreQkv StoreOf(const TileLinear& op, const QkvOutput& output) {
       static_cast<int>(op.rows), op.tokens};
 }
 
+bool PairsRows(const LinearOutput& output) {
+  return std::holds_alternative<SwiGluOutput>(output) || std::holds_alternative<QkvOutput>(output);
+}
+
 }  // namespace
 
-std::int64_t MostTileTokens(const LinearOutput& output, std::int64_t rows, std::int64_t columns) {
+std::int64_t MostTileTokens(const LinearOutput& output, std::int64_t rows) {
   if (rows % 8 != 0) return 0;
-  if (std::holds_alternative<F32Output>(output)) return kWarpgroupTokens;
-  if (!std::holds_alternative<Bf16Output>(output)) return kTileLinearTokens;
-  // cuBLASLt has no good tile for few long rows.
-  return columns >= 4 * rows ? kTileLinearTokens : kTileLinearTokens / 2;
+  return std::holds_alternative<F32Output>(output) ? kWarpgroupTokens : kTileLinearTokens;
 }
 
 void LaunchTileLinear(const TileLinear& op, const LinearOutput& output, cudaStream_t stream) {
-  Check(op.tokens >= 1 && op.tokens <= MostTileTokens(output, op.rows, op.columns),
+  Check(op.tokens >= 1 && op.tokens <= MostTileTokens(output, op.rows),
         "as many tokens as the tiles are for");
-  Check(op.columns % 8 == 0, "rows of W are whole pieces of 16 bytes");
-  std::visit([&](const auto& to) { LaunchFor(op, StoreOf(op, to), stream); }, output);
+  Check(LaunchTileLinearIn(ChosenTileShape(op, output), op, output, stream),
+        "the output takes the chosen shape");
+}
+
+int NumTileShapes() { return static_cast<int>(std::size(kTileShapes)); }
+
+int ChosenTileShape(const TileLinear& op, const LinearOutput& output) {
+  return static_cast<int>(ChooseTile(ProductOf(op), PairsRows(output)));
+}
+
+std::string NameOfTileShape(int shape) {
+  const TileShape& of = kTileShapes[shape];
+  return std::to_string(of.rows) + "x" + std::to_string(of.tokens()) +
+         (of.sharers > 1 ? " shared" : "");
+}
+
+bool LaunchTileLinearIn(int shape, const TileLinear& op, const LinearOutput& output,
+                        cudaStream_t stream) {
+  Check(op.columns % 8 == 0 && op.rows % 8 == 0, "rows of W are whole pieces of 16 bytes");
+  return std::visit(
+      [&](const auto& to) {
+        return LaunchIn(static_cast<std::size_t>(shape), op, StoreOf(op, to), stream);
+      },
+      output);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <string>
 
 #include "worker/kernels/cuda/linear/linear_output.h"
 
@@ -19,13 +20,22 @@ struct TileLinear {
   int num_sms = 0;
 };
 
-// The most tokens for which this way is the fastest of those after small_linear.h's, 256 at most.
-// Measured on an H200 (tests/bench/RESULTS.md).
-std::int64_t MostTileTokens(const LinearOutput& output, std::int64_t rows, std::int64_t columns);
+// The most tokens for which this way is faster than large_linear.h's, 256 at most: 64 for logits,
+// whose stores are what takes time; 0 for rows that are no multiple of 8. Measured on an H200
+// (tests/bench/RESULTS.md).
+std::int64_t MostTileTokens(const LinearOutput& output, std::int64_t rows);
 
 // Needs compute capability 9.0, and code for sm_90a. Threads: the stream's.
 // REQUIRES: the weights lie in the output's layout (row_order.h), the output fits the product, and
 // tokens at most MostTileTokens.
 void LaunchTileLinear(const TileLinear& op, const LinearOutput& output, cudaStream_t stream);
+
+// For measuring what the choice of a shape costs: how many there are, which one LaunchTileLinear
+// takes, its name, and the product in one of them. False: the output does not take that shape.
+int NumTileShapes();
+int ChosenTileShape(const TileLinear& op, const LinearOutput& output);
+std::string NameOfTileShape(int shape);
+bool LaunchTileLinearIn(int shape, const TileLinear& op, const LinearOutput& output,
+                        cudaStream_t stream);
 
 }  // namespace thinkwire::worker::kernels

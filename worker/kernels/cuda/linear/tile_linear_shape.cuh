@@ -55,7 +55,6 @@ inline constexpr TileShape kTileShapes[] = {
     {.rows = 56, .token_groups = 1, .boxes = 2, .stages = 7, .sharers = 2},
     {.rows = 64, .token_groups = 1, .boxes = 2, .stages = 6, .sharers = 2},
     {.rows = 80, .token_groups = 1, .boxes = 2, .stages = 6, .sharers = 2},
-    {.rows = 96, .token_groups = 1, .boxes = 2, .stages = 5, .sharers = 2},
     {.rows = 48, .token_groups = 2, .boxes = 2, .stages = 5},
     {.rows = 56, .token_groups = 2, .boxes = 1, .stages = 9},
     {.rows = 64, .token_groups = 2, .boxes = 1, .stages = 9},
@@ -86,7 +85,7 @@ struct TileGrid {
   int token_tiles;
   int tile_tokens;  // at most the shape's
   int row_tiles;
-  int row_clusters;  // side by side, each of `sharers` blocks for every token tile of its own
+  int row_clusters;  // side by side along the rows, each of one block a token tile
   constexpr int waves() const { return (row_tiles + row_clusters - 1) / row_clusters; }
 };
 
@@ -107,6 +106,8 @@ struct TileRates {
   double block_bytes = 125e3;  // that one multiprocessor takes in from the second-level cache
   double block_cycles = 1600;  // of tensor cores, less what is lost between stages
   double reread = 1.15;        // as if so much from memory where clusters share no weights
+  double cluster = 0.3;        // microseconds until two blocks wait for each other no more
+  double row_store = 0.01;     // microseconds until the last tile's row is stored
   double overlap = 0.4;        // of the second longest that shows beside the longest
 };
 
@@ -126,7 +127,8 @@ constexpr double TileCost(const TileShape& shape, const TileProduct& product,
   const double multiply = steps * step_cycles / rates.block_cycles;
   const double low = std::min(memory, block);
   const double high = std::max(memory, block);
-  return std::max(high, multiply) + rates.overlap * std::max(low, std::min(high, multiply));
+  const double ends = shape.rows * rates.row_store + (shape.sharers > 1 ? rates.cluster : 0);
+  return std::max(high, multiply) + rates.overlap * std::max(low, std::min(high, multiply)) + ends;
 }
 
 // The index of the shape of least cost.
@@ -134,8 +136,10 @@ constexpr std::size_t ChooseTile(const TileProduct& product, bool pairs_rows) {
   std::size_t best = std::size(kTileShapes);
   double least = 0;
   for (std::size_t i = 0; i < std::size(kTileShapes); ++i) {
-    if (pairs_rows && kTileShapes[i].rows % 16 != 0) continue;
-    const double cost = TileCost(kTileShapes[i], product);
+    const TileShape& shape = kTileShapes[i];
+    if (pairs_rows && shape.rows % 16 != 0) continue;
+    if (shape.sharers > Ceil(product.tokens, shape.tokens())) continue;  // one block could do
+    const double cost = TileCost(shape, product);
     if (best < std::size(kTileShapes) && cost >= least) continue;
     best = i;
     least = cost;

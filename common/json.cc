@@ -1,36 +1,22 @@
 #include "common/json.h"
 
-#include <cstdint>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "common/file.h"
+#include "common/shown_text.h"
+#include "common/status.h"
 #include "common/strings.h"
+#include "common/utf8.h"
 
 namespace thinkwire {
 namespace {
 
 using Json = nlohmann::json;
-
-// Of what a message repeats from the text.
-constexpr std::size_t kMaxShownBytes = 120;
-
-// Never inside a character of UTF-8.
-std::string Cut(std::string_view text) {
-  if (text.size() <= kMaxShownBytes) return std::string(text);
-  std::size_t end = kMaxShownBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return absl::StrCat(View(text.substr(0, end)), "...");
-}
-
-// A key as a message shows it: printable, and cut where it is long.
-std::string Shown(const std::string& key) { return absl::Utf8SafeCEscape(Cut(key)); }
 
 // Why the parser stopped, without what nlohmann says around it: its own error number, line and
 // column, and the last token, which can be as long as the text.
@@ -38,14 +24,15 @@ std::string Reason(std::string_view what) {
   constexpr std::string_view kSyntax = "syntax error ";
   if (const auto begin = what.find("] "); begin != what.npos) what.remove_prefix(begin + 2);
   if (const auto begin = what.find(kSyntax); begin != what.npos) what.remove_prefix(begin);
-  return Cut(what.substr(0, what.find("; last read")));
+  return CutText(what.substr(0, what.find("; last read")), kMaxShownBytes);
 }
 
 // Builds a document from the parser's events, each of which returns false to stop it. The names of
 // the functions are nlohmann's.
 class DocumentBuilder {
  public:
-  explicit DocumentBuilder(int max_depth) : max_depth_(static_cast<std::size_t>(max_depth)) {}
+  explicit DocumentBuilder(const JsonLimits& limits)
+      : max_depth_(static_cast<std::size_t>(limits.max_depth)), max_values_(limits.max_values) {}
 
   bool null() { return Add(nullptr); }
   bool boolean(bool value) { return Add(value); }
@@ -67,8 +54,8 @@ class DocumentBuilder {
       member_ = &entry->second;
       return true;
     }
-    const std::string path = Cut(Path());
-    return Refuse(absl::StrCat("key \"", Shown(name), "\" appears twice",
+    const std::string path = CutText(Path(), kMaxShownBytes);
+    return Refuse(absl::StrCat("key \"", ShownText(name), "\" appears twice",
                                path.empty() ? "" : absl::StrCat(" in ", path)));
   }
 
@@ -84,6 +71,7 @@ class DocumentBuilder {
  private:
   template <class Value>
   bool Add(Value&& value) {
+    if (!Count()) return false;
     *Place() = std::forward<Value>(value);
     return true;
   }
@@ -92,10 +80,17 @@ class DocumentBuilder {
     if (open_.size() == max_depth_) {
       return Refuse(absl::StrCat("nests deeper than ", max_depth_, " levels"));
     }
+    if (!Count()) return false;
     Json* place = Place();
     *place = type;
     open_.push_back(place);
     return true;
+  }
+
+  // One value more.
+  bool Count() {
+    if (++num_values_ <= max_values_) return true;
+    return Refuse(absl::StrCat("holds more than ", max_values_, " values"));
   }
 
   bool Close() {
@@ -121,7 +116,7 @@ class DocumentBuilder {
         continue;
       }
       for (const auto& [name, value] : parent.items()) {
-        if (&value == open_[i]) absl::StrAppend(&path, path.empty() ? "" : ".", Shown(name));
+        if (&value == open_[i]) absl::StrAppend(&path, path.empty() ? "" : ".", ShownText(name));
       }
     }
     return path;
@@ -133,6 +128,8 @@ class DocumentBuilder {
   }
 
   const std::size_t max_depth_;
+  const std::size_t max_values_;
+  std::size_t num_values_ = 0;
   Json root_;
   std::vector<Json*> open_;  // containers, outermost first
   Json* member_ = nullptr;   // the value of the key that was read last
@@ -143,42 +140,22 @@ absl::Status Invalid(std::string_view name, std::string_view problem) {
   return absl::InvalidArgumentError(absl::StrCat(View(name), ": ", View(problem)));
 }
 
-absl::Status TooLong(std::string_view name, std::uintmax_t bytes, const JsonLimits& limits) {
-  return Invalid(name, absl::StrCat(bytes, " bytes; at most ", limits.max_bytes, " are read"));
-}
-
-absl::Status CannotBeRead(std::string_view name, const std::error_code& error) {
-  return Invalid(name, absl::StrCat("cannot be read: ", error.message()));
-}
-
 }  // namespace
 
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view name,
                                const JsonLimits& limits) {
-  if (text.size() > limits.max_bytes) return TooLong(name, text.size(), limits);
-  DocumentBuilder builder(limits.max_depth);
+  if (text.size() > limits.max_bytes) {
+    return Invalid(name,
+                   absl::StrCat(text.size(), " bytes; at most ", limits.max_bytes, " are read"));
+  }
+  DocumentBuilder builder(limits);
   if (!Json::sax_parse(text, &builder)) return Invalid(name, builder.problem());
   return builder.Take();
 }
 
 absl::StatusOr<Json> ReadJsonFile(const std::filesystem::path& path, const JsonLimits& limits) {
-  const std::string name = path.string();
-  std::error_code error;
-  const auto status = std::filesystem::status(path, error);
-  if (status.type() == std::filesystem::file_type::not_found) {
-    return absl::NotFoundError(absl::StrCat(name, ": no such file"));
-  }
-  if (error) return CannotBeRead(name, error);
-  if (!std::filesystem::is_regular_file(status)) return Invalid(name, "not a regular file");
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) return CannotBeRead(name, error);
-  if (size > limits.max_bytes) return TooLong(name, size, limits);
-  std::string text(size, '\0');
-  std::ifstream file(path, std::ios::binary);
-  if (!file.read(text.data(), static_cast<std::streamsize>(size))) {
-    return Invalid(name, "cannot be read");
-  }
-  return ParseJson(text, name, limits);
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, limits.max_bytes));
+  return ParseJson(text, path.string(), limits);
 }
 
 }  // namespace thinkwire

@@ -6,13 +6,15 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "common/input_limits.h"
 
 namespace thinkwire {
 
 // What a document may cost before we refuse it.
 struct JsonLimits {
-  std::size_t max_bytes = std::size_t{256} << 20;
-  int max_depth = 64;  // objects and arrays inside each other
+  std::size_t max_bytes = kMaxTensorHeaderBytes;  // the largest that anything here has
+  int max_depth = kMaxJsonDepth;
+  std::size_t max_values = kMaxJsonValues;  // of any kind; each takes some 50 bytes of memory
 };
 
 // Reads JSON that anybody may have written. Refused is what is no JSON in UTF-8, what passes the
@@ -24,7 +26,7 @@ struct JsonLimits {
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view name,
                                          const JsonLimits& limits = {});
 
-// Reads a file as ParseJson does; messages open with its path. A file that is too long is not read.
+// Reads a regular file (common/file.h) as ParseJson does; messages open with its path.
 // Fails: NOT_FOUND there is none; else INVALID_ARGUMENT.
 absl::StatusOr<nlohmann::json> ReadJsonFile(const std::filesystem::path& path,
                                             const JsonLimits& limits = {});

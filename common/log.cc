@@ -1,5 +1,6 @@
 #include "common/log.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "absl/time/time.h"
 #include "common/check.h"
 #include "common/mutex.h"
+#include "common/utf8.h"
 
 namespace thinkwire {
 namespace {
@@ -21,7 +23,7 @@ std::atomic<std::uint64_t> num_dropped = 0;
 
 std::string Cut(std::string_view text, std::size_t max_bytes) {
   if (text.size() <= max_bytes) return std::string(text);
-  return absl::StrCat(std::string(text.substr(0, max_bytes)), "... (", text.size(), " bytes)");
+  return absl::StrCat(CutText(text, max_bytes), " (", text.size(), " bytes)");
 }
 
 const char* Name(LogLevel level) {
@@ -56,6 +58,19 @@ std::string Format(std::string_view time, LogLevel level, std::string_view messa
   // In ASCII, as terminals obey some of the control characters beyond it too.
   return record.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
 }
+
+// Opens /dev/null for each standard stream that whoever started the process had closed: the next
+// file that is opened, a client's socket say, would take stderr's number, and get the logs.
+void KeepStandardStreams(int /*argc*/, char** /*argv*/, char** /*environment*/) {
+  // The lowest number that is free is always taken.
+  int opened = 0;
+  while (opened >= 0 && opened <= STDERR_FILENO) opened = open("/dev/null", O_RDWR);
+  if (opened > STDERR_FILENO) close(opened);
+}
+
+// Before the constructors of the shared libraries, of which gRPC's opens a file.
+[[gnu::section(".preinit_array"),
+  gnu::used]] void (*const keep_standard_streams)(int, char**, char**) = KeepStandardStreams;
 
 // The end of stderr that all threads share.
 class LineWriter {

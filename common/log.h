@@ -39,7 +39,7 @@ inline constexpr std::size_t kMaxLogRecordBytes = 4096;
 // outputs or secrets here.
 // A record that cannot be written at once (the disk is full, the pipe is closed or its reader
 // hangs) is dropped and counted: logs hold up nobody's work. A closed pipe asks that SIGPIPE is
-// ignored.
+// ignored. A process that was started without stderr, or stdin or stdout, has /dev/null there.
 // Threads: any.
 void Log(LogLevel level, std::string_view message, LogFields fields = {});
 

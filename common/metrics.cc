@@ -1,21 +1,22 @@
 #include "common/metrics.h"
 
-#include <prometheus/exposer.h>
 #include <prometheus/gauge.h>
 #include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
 
-#include <exception>
+#include <algorithm>
+#include <iterator>
 #include <utility>
+#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "common/process_metrics.h"
 
 namespace thinkwire {
 
 Metrics::Metrics(const std::string& prefix)
     : prefix_(prefix),
-      registry_(std::make_shared<prometheus::Registry>()),
-      process_(std::make_shared<ProcessMetrics>(prefix)) {}
+      registry_(std::make_unique<prometheus::Registry>()),
+      process_(std::make_unique<ProcessMetrics>(prefix)) {}
 
 Metrics::~Metrics() = default;
 
@@ -29,17 +30,10 @@ void Metrics::AddBuildInfo(std::map<std::string, std::string> labels) {
       .Set(1);
 }
 
-absl::Status Metrics::Expose(const std::string& listen) {
-  try {
-    exposer_ = std::make_unique<prometheus::Exposer>(listen);
-  } catch (const std::exception&) {  // civetweb says no more than "null context"
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", listen, " for metrics"));
-  }
-  exposer_->RegisterCollectable(registry_);
-  exposer_->RegisterCollectable(process_);
-  return absl::OkStatus();
+std::string Metrics::Page() const {
+  std::vector<prometheus::MetricFamily> families = registry_->Collect();
+  std::ranges::move(process_->Collect(), std::back_inserter(families));
+  return prometheus::TextSerializer().Serialize(families);
 }
-
-int Metrics::port() const { return exposer_ ? exposer_->GetListeningPorts().front() : 0; }
 
 }  // namespace thinkwire

@@ -4,10 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "absl/status/status.h"
-
 namespace prometheus {
-class Exposer;
 class Registry;
 }  // namespace prometheus
 
@@ -15,10 +12,8 @@ namespace thinkwire {
 
 class ProcessMetrics;
 
-// The metrics of a process, its ProcessMetrics among them, and the HTTP port that shows them under
-// /metrics.
-// Owns: the registry, and so every counter and gauge made from it; the port's threads.
-// Threads: Expose once; the registry is thread-safe.
+// The metrics of a process, its ProcessMetrics among them.
+// Owns: the registry, and so every counter and gauge made from it. Threads: any.
 class Metrics {
  public:
   // All of our own metrics begin with `prefix`, "thinkwire_worker" say.
@@ -33,18 +28,13 @@ class Metrics {
   // Adds `prefix`_build_info: 1, labelled with the version and `labels`.
   void AddBuildInfo(std::map<std::string, std::string> labels);
 
-  // Serves the metrics at `listen` ("host:port"; port 0 takes a free one).
-  // Fails: UNAVAILABLE where the port cannot be had.
-  absl::Status Expose(const std::string& listen);
-
-  // The port in use; 0 before Expose.
-  int port() const;
+  // All of them as they are now, in Prometheus's text format.
+  std::string Page() const;
 
  private:
   const std::string prefix_;
-  const std::shared_ptr<prometheus::Registry> registry_;
-  const std::shared_ptr<ProcessMetrics> process_;
-  std::unique_ptr<prometheus::Exposer> exposer_;
+  const std::unique_ptr<prometheus::Registry> registry_;
+  const std::unique_ptr<const ProcessMetrics> process_;
 };
 
 }  // namespace thinkwire

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "common/shown_text.h"
 #include "common/status.h"
 
 namespace thinkwire {
@@ -151,7 +152,7 @@ absl::Status ParseOne(std::span<const char* const> arguments, std::span<const Op
   const Named named = Lookup(argument.substr(2, has_value ? equals - 2 : equals), options);
   if (named.option == nullptr || (named.negated && has_value)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("unknown option ", argument.substr(0, equals), " (see --help)"));
+        absl::StrCat("unknown option ", ShownText(argument.substr(0, equals)), " (see --help)"));
   }
   if (!seen.insert(named.option->name).second) {
     return absl::InvalidArgumentError(absl::StrCat("--", named.option->name, " is given twice"));
@@ -166,8 +167,8 @@ absl::Status ParseOne(std::span<const char* const> arguments, std::span<const Op
     value = arguments[i];
   }
   if (SetTarget(value, *named.option)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--", named.option->name, ": '", value, "' is not ", Wanted(*named.option)));
+  return absl::InvalidArgumentError(absl::StrCat("--", named.option->name, ": '", ShownText(value),
+                                                 "' is not ", Wanted(*named.option)));
 }
 
 }  // namespace

@@ -99,4 +99,18 @@ std::string ReplaceInvalidUtf8(std::string_view bytes) {
   return out;
 }
 
+std::string CutText(std::string_view text, std::size_t max_bytes) {
+  std::string out;
+  while (!text.empty()) {
+    const Utf8Step step = DecodeUtf8(text);
+    const std::string_view character = step.kind == Utf8Step::Kind::kCharacter
+                                           ? text.substr(0, step.length)
+                                           : kReplacementCharacter;
+    if (out.size() + character.size() > max_bytes) return out + "...";
+    out += character;
+    text.remove_prefix(step.length);
+  }
+  return out;
+}
+
 }  // namespace thinkwire

@@ -38,4 +38,9 @@ void AppendUtf8(char32_t code_point, std::string* out);
 // `bytes` with every maximal invalid subpart as U+FFFD; an incomplete end counts as one subpart.
 std::string ReplaceInvalidUtf8(std::string_view bytes);
 
+// `text` for people who need not see all of it: its first `max_bytes` at most, never ending inside
+// a code point, with "..." where that is not all. Valid UTF-8 whatever `text` is. Texts from
+// outside go through here before they come back in an error, a reason, metadata or a log.
+std::string CutText(std::string_view text, std::size_t max_bytes);
+
 }  // namespace thinkwire

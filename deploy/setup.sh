@@ -14,6 +14,7 @@ packages=(
   libgrpc++-dev
   libgtest-dev
   libicu-dev
+  libnghttp2-dev
   libpcre2-dev
   libprotobuf-dev
   libyaml-cpp-dev

@@ -1,30 +1,33 @@
 #include "router/config.h"
 
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
 #include <initializer_list>
+#include <map>
+#include <numeric>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/file.h"
+#include "common/input_limits.h"
+#include "common/listen_address.h"
 #include "common/options.h"
 #include "common/status.h"
+#include "common/utf8.h"
+#include "common/variant_name.h"
 #include "router/task.h"
+#include "router/worker_address.h"
 
 namespace thinkwire::router {
 namespace {
 
-constexpr std::size_t kMaxVariants = 64;
-constexpr std::size_t kMaxWorkers = 256;  // per variant
-constexpr std::size_t kMaxNameBytes = 64;
-constexpr std::size_t kMaxAliasBytes = 128;
 constexpr std::size_t kMaxMessageBytes = 512;
 
 bool IsControl(char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); }
@@ -32,9 +35,8 @@ bool IsControl(char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c
 // "file:line: message", on one line and not long, whatever words of the file the message holds.
 absl::Status Wrong(const std::string& source, const YAML::Mark& mark, std::string message) {
   std::ranges::replace_if(message, IsControl, '?');
-  if (message.size() > kMaxMessageBytes) message.resize(kMaxMessageBytes);
-  return absl::InvalidArgumentError(
-      absl::StrCat(source, ":", std::max(0, mark.line) + 1, ": ", message));
+  return absl::InvalidArgumentError(absl::StrCat(source, ":", std::max(0, mark.line) + 1, ": ",
+                                                 CutText(message, kMaxMessageBytes)));
 }
 
 absl::Status Wrong(const std::string& source, const YAML::Node& node, std::string message) {
@@ -73,19 +75,6 @@ absl::Status ReadTexts(const std::string& source, const YAML::Node& node, const 
   return absl::OkStatus();
 }
 
-bool IsName(const std::string& name) {
-  return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, [](char c) {
-    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
-  });
-}
-
-bool IsAddress(const std::string& address) {
-  const std::size_t colon = address.rfind(':');
-  int port = 0;
-  return std::ranges::none_of(address, IsControl) && colon != address.npos && colon > 0 &&
-         absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 && port < 65536;
-}
-
 absl::Status ReadTasks(const std::string& source, const YAML::Node& node, VariantConfig* variant) {
   std::vector<std::string> names;
   RETURN_IF_ERROR(ReadTexts(source, node, "tasks", &names));
@@ -106,12 +95,13 @@ absl::Status ReadTasks(const std::string& source, const YAML::Node& node, Varian
 absl::Status ReadWorkers(const std::string& source, const YAML::Node& node,
                          VariantConfig* variant) {
   RETURN_IF_ERROR(ReadTexts(source, node["workers"], "workers", &variant->workers));
-  if (variant->workers.empty() || variant->workers.size() > kMaxWorkers) {
-    return Wrong(source, node,
-                 absl::StrCat("variant ", variant->name, " needs 1 to ", kMaxWorkers, " workers"));
+  if (variant->workers.empty() || variant->workers.size() > kMaxWorkersOfVariant) {
+    return Wrong(
+        source, node,
+        absl::StrCat("variant ", variant->name, " needs 1 to ", kMaxWorkersOfVariant, " workers"));
   }
   for (const std::string& address : variant->workers) {
-    if (!IsAddress(address)) {
+    if (!IsWorkerAddress(address)) {
       return Wrong(source, node["workers"],
                    absl::StrCat("worker '", address, "' is not host:port"));
     }
@@ -127,12 +117,16 @@ absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML:
     return Wrong(source, node, "a variant needs a name");
   }
   variant.name = node["name"].Scalar();
-  if (!IsName(variant.name)) {
+  if (!IsVariantName(variant.name)) {
     return Wrong(source, node["name"],
-                 absl::StrCat("name '", variant.name, "' must be 1 to ", kMaxNameBytes,
-                              " of letters, digits, '.', '_', '-'"));
+                 absl::StrCat("name '", variant.name, "' must be ", kVariantNameRule));
   }
   RETURN_IF_ERROR(ReadTexts(source, node["aliases"], "aliases", &variant.aliases));
+  if (variant.aliases.size() > kMaxAliasesOfVariant) {
+    return Wrong(source, node["aliases"],
+                 absl::StrCat("variant ", variant.name, " has more than ", kMaxAliasesOfVariant,
+                              " aliases"));
+  }
   for (const std::string& alias : variant.aliases) {
     if (alias.size() > kMaxAliasBytes || alias.find('*') != alias.npos) {
       return Wrong(source, node["aliases"],
@@ -154,7 +148,7 @@ absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML:
 // No name, alias or worker may mean two variants.
 absl::Status CheckUnique(const std::string& source, const RouterConfig& config) {
   std::set<std::string> names;
-  std::set<std::string> workers;
+  std::map<std::string, std::string> workers;  // by what their addresses mean
   for (const VariantConfig& variant : config.variants) {
     std::vector<std::string> all = variant.aliases;
     all.push_back(variant.name);
@@ -165,10 +159,12 @@ absl::Status CheckUnique(const std::string& source, const RouterConfig& config) 
       }
     }
     for (const std::string& address : variant.workers) {
-      if (!workers.insert(address).second) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(source, ": the worker ", address, " is given twice"));
-      }
+      const auto [other, is_new] = workers.emplace(CanonicalAddress(address), address);
+      if (is_new) continue;
+      const std::string as =
+          other->second == address ? "" : absl::StrCat(", first as ", other->second);
+      return absl::InvalidArgumentError(
+          absl::StrCat(source, ": the worker ", address, " is given twice", as));
     }
   }
   return absl::OkStatus();
@@ -187,6 +183,12 @@ absl::StatusOr<RouterConfig> ReadConfig(const std::string& source, const YAML::N
     config.variants.push_back(std::move(variant));
   }
   RETURN_IF_ERROR(CheckUnique(source, config));
+  const auto add = [](std::size_t sum, const VariantConfig& v) { return sum + v.workers.size(); };
+  const std::size_t workers =
+      std::accumulate(config.variants.begin(), config.variants.end(), std::size_t{0}, add);
+  if (workers > kMaxWorkers) {
+    return Wrong(source, variants, absl::StrCat(workers, " workers in all; at most ", kMaxWorkers));
+  }
   return config;
 }
 
@@ -196,9 +198,14 @@ std::vector<Option> Options(RouterOptions& options) {
        "YAML file of variants: name, aliases, workers, tasks, "
        "max_prompt_bytes"},
       {"listen", &options.listen, "host:port of the gRPC service; port 0: any free one"},
+      {"insecure_listen", &options.insecure_listen,
+       "let --listen be an address that other machines reach, without TLS"},
       {"metrics_listen", &options.metrics_listen, "host:port of /metrics; empty: none"},
       {"max_connections", &options.max_connections,
-       "open connections of the gRPC port; one more is reset", Between(1, 100'000)},
+       "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
+       Between(1, 100'000)},
+      {"trusted_peers", &options.trusted_peers,
+       "addresses and prefixes, with commas, of gateways and routers: no share limits them"},
       {"drain_timeout_s", &options.drain_timeout_s,
        "seconds that running requests get to finish after SIGTERM", Between(0, 86400)},
       {"reflection", &options.reflection,
@@ -213,18 +220,16 @@ std::vector<Option> Options(RouterOptions& options) {
 absl::StatusOr<RouterConfig> ParseConfig(const std::string& yaml, const std::string& source) {
   try {
     return ReadConfig(source, YAML::Load(yaml));
+  } catch (const YAML::DeepRecursion& error) {
+    return Wrong(source, error.mark, "nests too deep");
   } catch (const YAML::Exception& error) {
     return Wrong(source, error.mark, error.msg);
   }
 }
 
 absl::StatusOr<RouterConfig> LoadConfig(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (file.bad()) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  return ParseConfig(text.str(), path);
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxRouterConfigBytes));
+  return ParseConfig(text, path);
 }
 
 absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> arguments) {
@@ -237,8 +242,9 @@ absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> argume
   if (options.config.empty()) {
     return absl::InvalidArgumentError("--config is missing: the YAML file of variants");
   }
-  if (options.listen.empty()) {
-    return absl::InvalidArgumentError("--listen is empty: it needs host:port");
+  RETURN_IF_ERROR(CheckListen(options.listen, options.insecure_listen));
+  if (!options.metrics_listen.empty()) {
+    RETURN_IF_ERROR(CheckListenAddress("metrics_listen", options.metrics_listen));
   }
   return options;
 }

@@ -20,15 +20,17 @@ struct RouterConfig {
 // missing, repeated or out of range.
 absl::StatusOr<RouterConfig> ParseConfig(const std::string& yaml, const std::string& source);
 
-// The same from a file. Fails also: NOT_FOUND.
+// The same from a regular file. Fails also: NOT_FOUND; INVALID_ARGUMENT for one that is too long.
 absl::StatusOr<RouterConfig> LoadConfig(const std::string& path);
 
 // The command line.
 struct RouterOptions {
   std::string config;
   std::string listen = "127.0.0.1:50051";
+  bool insecure_listen = false;
   std::string metrics_listen = "127.0.0.1:9401";
   std::int32_t max_connections = 1024;
+  std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
   bool reflection = false;
   bool check_config = false;

@@ -11,10 +11,13 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "common/last_words.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/mutex.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/metrics_server.h"
+#include "common/rpc/trusted_peers.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
 #include "router/config.h"
@@ -26,8 +29,7 @@
 namespace thinkwire::router {
 namespace {
 
-constexpr int kExitFailure = 1;
-constexpr int kExitConfig = 78;  // EX_CONFIG: wrong options or file; the same again would fail
+constexpr char kProgram[] = "thinkwire-router";
 
 // How long the first round of connections may hold the start up.
 constexpr auto kFirstContact = std::chrono::seconds(2);
@@ -74,8 +76,10 @@ std::vector<std::string> VariantNames(const RouterConfig& config) {
 void LogSettings(const RouterOptions& options, const RouterConfig& config) {
   LogInfo("options", {{"config", options.config},
                       {"listen", options.listen},
+                      {"insecure_listen", options.insecure_listen},
                       {"metrics_listen", options.metrics_listen},
                       {"max_connections", options.max_connections},
+                      {"trusted_peers", options.trusted_peers},
                       {"drain_timeout_s", options.drain_timeout_s},
                       {"reflection", options.reflection}});
   for (const VariantConfig& variant : config.variants) {
@@ -89,7 +93,9 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
   }
 }
 
-absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
+absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
+                   const rpc::TrustedPeers& trusted_peers) {
+  SurviveSignals();
   CatchStopSignals();
   LogSettings(options, config);
   Metrics metrics("thinkwire_router");
@@ -104,8 +110,10 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
                             .policy = policy,
                             .pool = pool,
                             .metrics = router_metrics,
-                            .clock = Clock::Real()});
-  if (!options.metrics_listen.empty()) RETURN_IF_ERROR(metrics.Expose(options.metrics_listen));
+                            .clock = Clock::Real(),
+                            .trusted = trusted_peers});
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
+                   rpc::ShowMetrics(metrics, options.metrics_listen));
   pool.Start();
   pool.WaitForFirstContact(kFirstContact);
   ASSIGN_OR_RETURN(
@@ -115,9 +123,11 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
                               .health_names = {v1::ReasoningService::service_full_name()},
                               .reflection_everywhere = options.reflection,
                               .max_connections = options.max_connections,
+                              .trusted_peers = trusted_peers,
                               .metrics = &metrics}));
   live.Follow(server.get());
-  LogInfo("listening", {{"port", server->port()}, {"metrics_port", metrics.port()}});
+  LogInfo("listening", {{"port", server->port()},
+                        {"metrics_port", metrics_server ? metrics_server->port() : 0}});
 
   LogInfo("stopping", {{"signal", WaitForStopSignal()}});
   live.Follow(nullptr);
@@ -130,26 +140,26 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config) {
   return absl::OkStatus();
 }
 
-int Fail(int code, const absl::Status& status) {
-  std::fprintf(stderr, "thinkwire-router: %s\n", std::string(status.message()).c_str());
-  return code;
-}
-
 int Main(std::span<const char* const> arguments) {
+  SayWhatEnds(kProgram);
   const auto options = ParseArguments(arguments);
-  if (!options.ok()) return Fail(kExitConfig, options.status());
+  if (!options.ok()) return EndWith(kProgram, kExitConfig, options.status());
   if (options->help) {
     std::fputs(Usage().c_str(), stdout);
     return 0;
   }
+  const auto trusted_peers = rpc::TrustedPeers::Parse(options->trusted_peers);
+  if (!trusted_peers.ok()) {
+    return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
+  }
   const auto config = LoadConfig(options->config);
-  if (!config.ok()) return Fail(kExitConfig, config.status());
+  if (!config.ok()) return EndWith(kProgram, kExitConfig, config.status());
   if (options->check_config) {
     std::printf("%s: %zu variants, all well\n", options->config.c_str(), config->variants.size());
     return 0;
   }
-  const absl::Status status = Serve(*options, *config);
-  return status.ok() ? 0 : Fail(kExitFailure, status);
+  const absl::Status status = Serve(*options, *config, *trusted_peers);
+  return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
 }
 
 }  // namespace

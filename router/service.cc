@@ -9,11 +9,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/request_checks.h"
 #include "common/rpc/request_parser.h"
+#include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
-#include "common/rpc/stream_writer.h"
 #include "common/status.h"
 #include "router/decision/variant_names.h"
 #include "router/fleet/worker_client.h"
@@ -32,9 +33,155 @@ constexpr std::chrono::seconds kPatience{60};
 constexpr std::int32_t kDefaultPageSize = 100;
 constexpr std::int32_t kMaxPageSize = 1000;
 
-fleet::CallContext MakeContext(const grpc::CallbackServerContext& context, const Clock& clock) {
+absl::Status Draining() {
+  return rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
+                    "the router is shutting down and takes no new requests");
+}
+
+absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes) {
+  v1::AnswerNowRequest request;
+  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+  return rpc::Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_IMPLEMENTED",
+                    "AnswerNow is not built");
+}
+
+}  // namespace
+
+// The client's end of one generation.
+class ReasoningService::GenerateCall final : public rpc::ServerCall, public EventSink {
+ public:
+  GenerateCall(ReasoningService& service, const grpc::CallbackServerContext& context)
+      : ServerCall(kMessageCapacity), service_(service), context_(service.MakeContext(context)) {}
+
+  bool Write(const v1::GenerateResponse& event) override { return ServerCall::Write(event); }
+  void Finish(const absl::Status& status) override {
+    ServerCall::Finish(status);
+    running_ = {};
+  }
+
+ private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    Generation& generation = MakeGeneration();
+    const absl::Status status = service_.Begin(context_.peer, std::move(bytes), generation);
+    if (!status.ok()) generation.Refuse(status);
+  }
+  void OnRefused(const absl::Status& status) override { MakeGeneration().Refuse(status); }
+  void OnDrained() override { generation_->Resume(); }
+  void OnCancelled() override { generation_->Cancel(); }
+  void OnEnded() override { generation_.reset(); }  // which holds this
+
+  Generation& MakeGeneration() {
+    const Shared& shared = service_.shared_;
+    running_ = service_.running_.Begin();
+    generation_ =
+        Generation::Make({.variants = shared.config.variants,
+                          .policy = shared.policy,
+                          .pool = shared.pool,
+                          .metrics = shared.metrics,
+                          .registry = service_.registry_,
+                          .clock = shared.clock},
+                         context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
+    return *generation_;
+  }
+
+  ReasoningService& service_;
+  rpc::CallCount::Token running_;  // until the generation's Finish
+  const fleet::CallContext context_;
+  std::shared_ptr<Generation> generation_;  // from the first hook to the last
+};
+
+// One CountTokens call, from the request to the answer of the worker that was chosen. What it takes
+// counts until the transport has taken the answer, which is as long as the prompt if its ids are
+// asked for.
+class ReasoningService::CountCall final : public rpc::ServerCall {
+ public:
+  CountCall(ReasoningService& service, const grpc::CallbackServerContext& context)
+      : ServerCall(1), service_(service), context_(service.MakeContext(context)) {}
+
+ private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    running_ = service_.running_.Begin();
+    const absl::Status status = Read(std::move(bytes));
+    status.ok() ? Ask() : End(status);
+  }
+
+  // Fails: what the client is told.
+  absl::Status Read(grpc::ByteBuffer bytes) {
+    ASSIGN_OR_RETURN(held_, service_.request_bytes_.Admit(context_.peer, bytes.Length()));
+    RETURN_IF_ERROR(rpc::ParseRequest(bytes, *request_.mutable_request()));
+    bytes.Clear();
+    RETURN_IF_ERROR(held_.Resize(request_.SpaceUsedLong()));
+    RETURN_IF_ERROR(rpc::CheckRequest(request_.request()));
+    const Shared& shared = service_.shared_;
+    ASSIGN_OR_RETURN(fleet::WorkerLease lease,
+                     shared.pool.Lease(shared.policy, MakeQuery(request_.request())));
+    lease_.emplace(std::move(lease));
+    variant_ = shared.config.variants[lease_->decision().variant].name;
+    return absl::OkStatus();
+  }
+
+  // Asks the worker; its answer ends the call.
+  void Ask() {
+    const Clock::TimePoint limit = service_.shared_.clock.Now() + kCountTokensLimit;
+    context_.deadline = std::min(context_.deadline.value_or(limit), limit);
+    const v1::WorkerCountTokensRequest request = std::move(request_);
+    auto self = std::static_pointer_cast<CountCall>(shared_from_this());
+    lease_->client().CountTokens(request, context_,
+                                 [self](const fleet::WorkerClient::CountResult& result) {
+                                   if (result.ok()) self->Answer(*result);
+                                   self->End(result.status());
+                                 });
+  }
+
+  void Answer(const v1::WorkerCountTokensResponse& answer) {
+    v1::CountTokensResponse count;
+    count.set_variant(variant_);
+    count.set_prompt_tokens(answer.prompt_tokens());
+    *count.mutable_token_ids() = answer.token_ids();
+    count.set_max_model_len(answer.max_model_len());
+    held_.Keep(count.ByteSizeLong());
+    Write(count);
+  }
+
+  void End(const absl::Status& status) {
+    lease_.reset();
+    Finish(status);
+    running_ = {};  // the service may go now
+  }
+
+  ReasoningService& service_;
+  fleet::CallContext context_;
+  v1::WorkerCountTokensRequest request_;  // until Ask
+  rpc::RequestBytes::Held held_;          // until nobody has the call any more
+  std::optional<fleet::WorkerLease> lease_;
+  std::string variant_;
+  rpc::CallCount::Token running_;  // until End, which may come after the call is over
+};
+
+ReasoningService::ReasoningService(const Shared& shared) : shared_(shared) {
+  const std::string service = v1::ReasoningService::service_full_name();
+  AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
+    return std::make_shared<GenerateCall>(*this, context);
+  });
+  AddMethod(service, "CountTokens", [this](const grpc::CallbackServerContext& context) {
+    return std::make_shared<CountCall>(*this, context);
+  });
+  AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
+  AddMethodOfOneAnswer(service, "ListVariants",
+                       [this](const grpc::ByteBuffer& bytes) { return List(bytes); });
+}
+
+ReasoningService::~ReasoningService() {
+  running_.WaitUntilNone(kPatience);
+  registry_.WaitUntilEmpty(kPatience);
+}
+
+void ReasoningService::StartDraining() { draining_ = true; }
+
+fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerContext& context) const {
   fleet::CallContext call;
-  call.deadline = rpc::DeadlineOf(context, clock);
+  call.deadline = rpc::DeadlineOf(context, shared_.clock);
+  call.peer = rpc::CallPeer(context, shared_.trusted, rpc::Believe::kTrustedPeers);
   const auto found = context.client_metadata().find("traceparent");
   if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
     call.traceparent.assign(found->second.data(), found->second.size());
@@ -42,161 +189,21 @@ fleet::CallContext MakeContext(const grpc::CallbackServerContext& context, const
   return call;
 }
 
-grpc::ServerUnaryReactor* FinishUnary(grpc::CallbackServerContext* context,
-                                      const absl::Status& status) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(rpc::ToGrpc(status));
-  return reactor;
-}
-
-absl::Status Draining() {
-  return rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
-                    "the router is shutting down and takes no new requests");
-}
-
-}  // namespace
-
-// The client's end of one generation.
-class ReasoningService::GenerateCall final : public rpc::StreamWriter, public EventSink {
- public:
-  GenerateCall() : StreamWriter(kMessageCapacity) {}
-
-  // Tells `generation` what becomes of the stream. Before Launch.
-  void Feed(std::shared_ptr<Generation> generation) { generation_ = std::move(generation); }
-
-  bool Write(const v1::GenerateResponse& event) override { return StreamWriter::Write(event); }
-  void Finish(const absl::Status& status) override { StreamWriter::Finish(status); }
-
- private:
-  void OnDrained() override { generation_->Resume(); }
-  void OnCancelled() override { generation_->Cancel(); }
-  void OnEnded() override { generation_.reset(); }  // which holds this
-
-  std::shared_ptr<Generation> generation_;
-};
-
-// One CountTokens call, from the request to the answer of the worker that was chosen.
-class ReasoningService::CountCall {
- public:
-  CountCall(grpc::CallbackServerContext& context, grpc::ByteBuffer& response)
-      : context_(context), response_(response) {}
-
-  // Fails: what the client is told.
-  absl::Status Read(ReasoningService& service, const grpc::ByteBuffer& bytes) {
-    ASSIGN_OR_RETURN(large_, service.large_requests_.Admit(bytes.Length()));
-    RETURN_IF_ERROR(rpc::ParseRequest(bytes, *request_.mutable_request()));
-    RETURN_IF_ERROR(rpc::CheckRequest(request_.request()));
-    ASSIGN_OR_RETURN(
-        fleet::WorkerLease lease,
-        service.shared_.pool.Lease(service.shared_.policy, MakeQuery(request_.request())));
-    lease_.emplace(std::move(lease));
-    variant_ = service.shared_.config.variants[lease_->decision().variant].name;
-    return absl::OkStatus();
-  }
-
-  // Asks the worker; its answer ends the call. REQUIRES: Read was OK.
-  static grpc::ServerUnaryReactor* Start(std::unique_ptr<CountCall> call, const Clock& clock) {
-    fleet::CallContext context = MakeContext(call->context_, clock);
-    const Clock::TimePoint limit = clock.Now() + kCountTokensLimit;
-    context.deadline = std::min(context.deadline.value_or(limit), limit);
-    const v1::WorkerCountTokensRequest request = std::move(call->request_);
-    grpc::ServerUnaryReactor* reactor = call->context_.DefaultReactor();
-    call->reactor_ = reactor;
-    const std::shared_ptr<CountCall> self = std::move(call);
-    self->lease_->client().CountTokens(
-        request, context,
-        [self](const fleet::WorkerClient::CountResult& result) { self->End(result); });
-    return reactor;
-  }
-
- private:
-  void End(const fleet::WorkerClient::CountResult& result) {
-    if (result.ok()) {
-      v1::CountTokensResponse count;
-      count.set_variant(variant_);
-      count.set_prompt_tokens(result->prompt_tokens());
-      *count.mutable_token_ids() = result->token_ids();
-      count.set_max_model_len(result->max_model_len());
-      response_ = rpc::Serialize(count);
-    }
-    // Before the call is over, as pool and service may then go.
-    lease_.reset();
-    large_ = {};
-    reactor_->Finish(rpc::ToGrpc(result.status()));
-  }
-
-  grpc::CallbackServerContext& context_;  // gRPC's, as the response, until the call is over
-  grpc::ByteBuffer& response_;
-  v1::WorkerCountTokensRequest request_;  // until Start
-  rpc::LargeRequests::Share large_;
-  std::optional<fleet::WorkerLease> lease_;
-  std::string variant_;
-  grpc::ServerUnaryReactor* reactor_ = nullptr;  // from Start on
-};
-
-ReasoningService::ReasoningService(const Shared& shared) : shared_(shared) {}
-
-ReasoningService::~ReasoningService() { WaitUntilIdle(kPatience); }
-
-void ReasoningService::StartDraining() { draining_ = true; }
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* ReasoningService::Generate(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<GenerateCall>();
-  auto generation = Generation::Make({.variants = shared_.config.variants,
-                                      .policy = shared_.policy,
-                                      .pool = shared_.pool,
-                                      .metrics = shared_.metrics,
-                                      .registry = registry_,
-                                      .clock = shared_.clock},
-                                     MakeContext(*context, shared_.clock), call);
-  call->Feed(generation);
-  if (const absl::Status status = Begin(*bytes, *generation); !status.ok()) {
-    generation->Refuse(status);
-  }
-  return rpc::StreamWriter::Launch(std::move(call));
-}
-
-absl::Status ReasoningService::Begin(const grpc::ByteBuffer& bytes, Generation& generation) {
+absl::Status ReasoningService::Begin(const std::string& peer, grpc::ByteBuffer bytes,
+                                     Generation& generation) {
   if (draining_) return Draining();
-  ASSIGN_OR_RETURN(rpc::LargeRequests::Share share, large_requests_.Admit(bytes.Length()));
-  generation.Hold(std::move(share));
+  ASSIGN_OR_RETURN(rpc::RequestBytes::Held held, request_bytes_.Admit(peer, bytes.Length()));
   v1::GenerateRequest request;
   RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+  bytes.Clear();
+  RETURN_IF_ERROR(held.Resize(request.SpaceUsedLong()));
+  generation.Hold(std::move(held));
   RETURN_IF_ERROR(rpc::CheckRequest(request));
   generation.Start(std::move(request));
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* ReasoningService::AnswerNow(grpc::CallbackServerContext* context,
-                                                      const grpc::ByteBuffer* bytes,
-                                                      grpc::ByteBuffer* /*response*/) {
-  v1::AnswerNowRequest request;
-  absl::Status status = rpc::ParseRequest(*bytes, request);
-  if (status.ok()) {
-    status = rpc::Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_IMPLEMENTED",
-                        "AnswerNow is not built");
-  }
-  return FinishUnary(context, status);
-}
-
-grpc::ServerUnaryReactor* ReasoningService::CountTokens(grpc::CallbackServerContext* context,
-                                                        const grpc::ByteBuffer* bytes,
-                                                        grpc::ByteBuffer* response) {
-  auto call = std::make_unique<CountCall>(*context, *response);
-  const absl::Status status = call->Read(*this, *bytes);
-  if (!status.ok()) return FinishUnary(context, status);
-  return CountCall::Start(std::move(call), shared_.clock);
-}
-
-grpc::ServerUnaryReactor* ReasoningService::ListVariants(grpc::CallbackServerContext* context,
-                                                         const grpc::ByteBuffer* bytes,
-                                                         grpc::ByteBuffer* response) {
-  return FinishUnary(context, List(*bytes, response));
-}
-
-absl::Status ReasoningService::List(const grpc::ByteBuffer& bytes,
-                                    grpc::ByteBuffer* response) const {
+absl::StatusOr<grpc::ByteBuffer> ReasoningService::List(const grpc::ByteBuffer& bytes) const {
   v1::ListVariantsRequest request;
   RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
   if (request.page_size() < 0 || request.page_size() > kMaxPageSize) {
@@ -219,8 +226,7 @@ absl::Status ReasoningService::List(const grpc::ByteBuffer& bytes,
     }
     *page.add_variants() = Describe(index);
   }
-  *response = rpc::Serialize(page);
-  return absl::OkStatus();
+  return rpc::Serialize(page);
 }
 
 v1::Variant ReasoningService::Describe(std::size_t index) const {

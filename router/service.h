@@ -6,9 +6,13 @@
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
-#include "common/rpc/large_requests.h"
+#include "common/rpc/call_count.h"
+#include "common/rpc/raw_service.h"
+#include "common/rpc/request_bytes.h"
+#include "common/rpc/trusted_peers.h"
 #include "router/config.h"
 #include "router/decision/policy.h"
+#include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
 #include "router/generation.h"
 #include "router/generation_registry.h"
@@ -17,14 +21,10 @@
 
 namespace thinkwire::router {
 
-// thinkwire.v1.ReasoningService. Methods are raw: rpc::ParseRequest tells a client what is wrong
-// with its bytes, which gRPC's own parsing would not.
+// thinkwire.v1.ReasoningService. Of the bytes in hand (rpc::RequestBytes) a client (rpc::CallPeer)
+// gets no more than his share, and workers are told whose each call is, for theirs.
 // Threads: any; nothing blocks.
-class ReasoningService final : public v1::ReasoningService::WithRawCallbackMethod_Generate<
-                                   v1::ReasoningService::WithRawCallbackMethod_AnswerNow<
-                                       v1::ReasoningService::WithRawCallbackMethod_CountTokens<
-                                           v1::ReasoningService::WithRawCallbackMethod_ListVariants<
-                                               v1::ReasoningService::Service>>>> {
+class ReasoningService final : public rpc::RawService {
  public:
   // All outlive the server that the service is registered with.
   struct Shared {
@@ -33,6 +33,7 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     const Clock& clock;
+    rpc::TrustedPeers trusted{};
   };
   explicit ReasoningService(const Shared& shared);
   // REQUIRES: the server is shut down. Waits for calls to workers that are still ending.
@@ -41,34 +42,24 @@ class ReasoningService final : public v1::ReasoningService::WithRawCallbackMetho
   // From now on Generate is refused with UNAVAILABLE.
   void StartDraining();
 
-  // Waits until no Generate call is left, nor its call to a worker, at most `timeout` by the
-  // machine's clock. False if some are.
-  bool WaitUntilIdle(Clock::Duration timeout) { return registry_.WaitUntilEmpty(timeout); }
-
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
-                                                       const grpc::ByteBuffer* bytes) override;
-  grpc::ServerUnaryReactor* AnswerNow(grpc::CallbackServerContext* context,
-                                      const grpc::ByteBuffer* bytes,
-                                      grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* CountTokens(grpc::CallbackServerContext* context,
-                                        const grpc::ByteBuffer* bytes,
-                                        grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* ListVariants(grpc::CallbackServerContext* context,
-                                         const grpc::ByteBuffer* bytes,
-                                         grpc::ByteBuffer* response) override;
+  // Waits until every request has its end, and its call to a worker too, at most `timeout` by the
+  // machine's clock; not until the client has read that. False if some have not.
+  bool WaitUntilIdle(Clock::Duration timeout) { return running_.WaitUntilNone(timeout); }
 
  private:
   class GenerateCall;
   class CountCall;
 
   // Fails: what the client is told; the generation has not begun then.
-  absl::Status Begin(const grpc::ByteBuffer& bytes, Generation& generation);
-  absl::Status List(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) const;
+  absl::Status Begin(const std::string& peer, grpc::ByteBuffer bytes, Generation& generation);
+  fleet::CallContext MakeContext(const grpc::CallbackServerContext& context) const;
+  absl::StatusOr<grpc::ByteBuffer> List(const grpc::ByteBuffer& bytes) const;
   v1::Variant Describe(std::size_t variant) const;
 
   const Shared shared_;
-  rpc::LargeRequests large_requests_;
+  rpc::RequestBytes request_bytes_;
   GenerationRegistry registry_;
+  rpc::CallCount running_;  // requests without an end
   std::atomic<bool> draining_ = false;
 };
 

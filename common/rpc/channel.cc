@@ -7,14 +7,17 @@
 
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
+#include "common/rpc/monotonic_waits.h"
 
 namespace thinkwire::rpc {
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   SendGrpcLogsToOurs();
+  WaitByMonotonicClock();
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kClientKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kClientKeepaliveTimeoutMs);
+  arguments.SetInt(kPingTimeoutArgument, kClientKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);

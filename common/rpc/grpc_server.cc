@@ -10,20 +10,34 @@
 #include <prometheus/gauge.h>
 #include <prometheus/registry.h>
 
+#include <algorithm>
 #include <chrono>
+#include <future>
+#include <thread>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/listen_address.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/health_service.h"
 #include "common/rpc/keepalive.h"
+#include "common/rpc/monotonic_waits.h"
+#include "common/rpc/open_calls.h"
+#include "common/rpc/raw_service.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
 namespace {
+
+constexpr int kGrpcMessageBytes = 16 << 20;
+
+// After the end of a shutdown's grace, when gRPC cancels what is left, all at once and without a
+// reason.
+constexpr auto kLastResort = std::chrono::seconds(5);
+// Once no call is left, connections have so long to end as GOAWAY asks them to.
+constexpr auto kFarewell = std::chrono::milliseconds(500);
 
 // Linking the reflection library turns reflection on for every server; this decides it for one.
 class ReflectionOption final : public grpc::ServerBuilderOption {
@@ -45,7 +59,9 @@ void SetLimits(grpc::ServerBuilder& builder, const GrpcServerOptions& options) {
   grpc::ResourceQuota quota("thinkwire");
   quota.Resize(options.memory_quota_bytes);
   builder.SetResourceQuota(quota);
-  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+  // Ours is checked by ServerCall, which can say so: gRPC's own error has no reason. gRPC too
+  // buffers a message before it looks at its size.
+  builder.SetMaxReceiveMessageSize(std::max(kGrpcMessageBytes, 2 * options.max_message_bytes));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams);
 }
 
@@ -58,18 +74,25 @@ absl::StatusOr<std::unique_ptr<Listener>> Listen(const GrpcServerOptions& option
     LogWarning("the limit of open files leaves fewer connections",
                {{"max_connections", options.max_connections}, {"connections", fits}});
   }
-  Listener::Options listen{.address = options.listen, .max_connections = fits};
+  Listener::Options listen{
+      .address = options.listen, .max_connections = fits, .trusted_peers = options.trusted_peers};
   if (Metrics* const metrics = options.metrics; metrics != nullptr) {
     listen.connections = &prometheus::BuildGauge()
                               .Name(metrics->prefix() + "_connections")
                               .Help("Open connections of the gRPC port")
                               .Register(metrics->registry())
                               .Add({});
-    listen.refused = &prometheus::BuildCounter()
-                          .Name(metrics->prefix() + "_refused_connections_total")
-                          .Help("Connections that were reset, as there were too many")
-                          .Register(metrics->registry())
-                          .Add({});
+    const auto add_counter = [metrics](const std::string& name, const std::string& help) {
+      return &prometheus::BuildCounter()
+                  .Name(metrics->prefix() + name)
+                  .Help(help)
+                  .Register(metrics->registry())
+                  .Add({});
+    };
+    listen.refused = add_counter("_refused_connections_total",
+                                 "Connections that were reset, as there were too many");
+    listen.displaced = add_counter("_displaced_connections_total",
+                                   "Connections that were ended to make place for others");
   }
   return Listener::Listen(std::move(listen));
 }
@@ -84,19 +107,39 @@ void SetTimeouts(grpc::ServerBuilder& builder, const GrpcServerOptions& options)
   // A client that vanished without a word is noticed by the server's own pings.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, options.keepalive_time_ms);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, options.keepalive_timeout_ms);
+  builder.AddChannelArgument(kPingTimeoutArgument, options.keepalive_timeout_ms);
+}
+
+OpenCalls::Options MakeCallOptions(const GrpcServerOptions& options, ConnectionTable& connections) {
+  OpenCalls::Options calls;
+  calls.limits.message = options.message_timeout;
+  calls.limits.reader = options.reader_timeout;
+  calls.limits.message_bytes = static_cast<std::size_t>(options.max_message_bytes);
+  calls.max_calls = options.max_calls;
+  calls.trusted_peers = options.trusted_peers;
+  calls.connections = &connections;
+  calls.metrics = options.metrics;
+  return calls;
 }
 
 }  // namespace
 
-bool IsLoopback(const std::string& address) {
-  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") ||
-         absl::StartsWith(address, "[::1]:");
-}
-
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options) {
   SendGrpcLogsToOurs();
+  WaitByMonotonicClock();
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
-  auto health = std::make_unique<HealthService>(options.health_names);
+  std::unique_ptr<GrpcServer> server(new GrpcServer(options, std::move(listener)));
+  RETURN_IF_ERROR(server->Serve(options));
+  return server;
+}
+
+GrpcServer::GrpcServer(const GrpcServerOptions& options, std::unique_ptr<Listener> listener)
+    : listener_(std::move(listener)),
+      calls_(std::make_unique<OpenCalls>(MakeCallOptions(options, listener_->connections()))),
+      unknown_methods_(std::make_unique<UnknownMethods>(*calls_)),
+      health_(std::make_unique<HealthService>(options.health_names, options.trusted_peers)) {}
+
+absl::Status GrpcServer::Serve(const GrpcServerOptions& options) {
   grpc::ServerBuilder builder;
   // Shared with the listener, as std::function must be copyable.
   const std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
@@ -107,22 +150,22 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
                                                        IsLoopback(options.listen)));
   SetLimits(builder, options);
   SetTimeouts(builder, options);
-  builder.RegisterService(health.get());
-  for (grpc::Service* service : options.services) builder.RegisterService(service);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) return absl::UnavailableError("gRPC does not start a server");
-  listener->Start([acceptor](FileDescriptor connection) {
+  std::vector<RawService*> services = options.services;
+  services.push_back(health_.get());
+  for (RawService* service : services) {
+    service->Attach(*calls_);
+    builder.RegisterService(service);
+  }
+  builder.RegisterCallbackGenericService(unknown_methods_.get());
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) return absl::UnavailableError("gRPC does not start a server");
+  listener_->Start([acceptor](FileDescriptor connection) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
     parameters.fd = connection.Release();
     acceptor->HandleNewConnection(&parameters);
   });
-  return std::unique_ptr<GrpcServer>(
-      new GrpcServer(std::move(health), std::move(server), std::move(listener)));
+  return absl::OkStatus();
 }
-
-GrpcServer::GrpcServer(std::unique_ptr<HealthService> health, std::unique_ptr<grpc::Server> server,
-                       std::unique_ptr<Listener> listener)
-    : health_(std::move(health)), server_(std::move(server)), listener_(std::move(listener)) {}
 
 GrpcServer::~GrpcServer() {
   if (!shut_down_) Shutdown(Clock::Duration::zero());
@@ -132,12 +175,26 @@ void GrpcServer::SetServing(bool serving) { health_->SetServing(serving); }
 
 void GrpcServer::Shutdown(Clock::Duration grace) {
   shut_down_ = true;
+  if (server_ == nullptr) return;
   health_->Shutdown();
   listener_->Stop();
-  // gRPC takes wall-clock deadlines here and turns them into monotonic ones at once.
-  server_->Shutdown(std::chrono::system_clock::now() +
-                    std::chrono::duration_cast<std::chrono::system_clock::duration>(grace));
+  calls_->ShutDown(grace);
+  std::promise<void> done;
+  std::thread farewell([this, done = done.get_future()] {
+    calls_->WaitUntilNone();
+    // gRPC waits for every connection to end, and so for clients that do not heed its GOAWAY.
+    if (done.wait_for(kFarewell) == std::future_status::timeout)
+      listener_->connections().CloseAll();
+  });
+  // gRPC takes wall-clock deadlines here and turns them into monotonic ones at once. It has nothing
+  // left to cancel by then, but what began as it shut down.
+  server_->Shutdown(
+      std::chrono::system_clock::now() +
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(grace + kLastResort));
   server_->Wait();
+  done.set_value();
+  farewell.join();
+  calls_->WaitUntilNone();
 }
 
 }  // namespace thinkwire::rpc

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -9,10 +10,10 @@
 #include "common/clock.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/listener.h"
+#include "common/rpc/trusted_peers.h"
 
 namespace grpc {
 class Server;
-class Service;
 }  // namespace grpc
 
 namespace thinkwire {
@@ -22,28 +23,36 @@ class Metrics;
 namespace thinkwire::rpc {
 
 class HealthService;
+class OpenCalls;
+class RawService;
+class UnknownMethods;
 
 // Of one request. A prompt that fills a context of 160k tokens, the family's longest, is less than
 // 1 MB.
 inline constexpr int kMaxMessageBytes = 2 << 20;
 
 struct GrpcServerOptions {
-  std::string listen;                    // "host:port"; port 0 takes a free one
-  std::vector<grpc::Service*> services;  // outlive the server
+  std::string listen;                   // "host:port"; port 0 takes a free one
+  std::vector<RawService*> services{};  // outlive the server
   // Names that grpc.health.v1 knows beside "".
-  std::vector<std::string> health_names;
+  std::vector<std::string> health_names{};
   // Whether reflection is served on addresses other than loopback, where it always is.
   bool reflection_everywhere = false;
   // What gRPC may hold for requests that are still arriving, over all connections.
   std::size_t memory_quota_bytes = std::size_t{512} << 20;
   int max_message_bytes = kMaxMessageBytes;
-  int max_streams = 4096;      // per connection; about 20 KB each
-  int max_connections = 1024;  // one more is reset
-  Metrics* metrics = nullptr;  // where connections are counted; nullptr: nowhere
+  int max_streams = 1024;        // per connection; about 20 KB each
+  int max_calls = 8192;          // over all connections; what one client may have: Shares
+  int max_connections = 1024;    // ConnectionTable says what becomes of one more
+  TrustedPeers trusted_peers{};  // whom no share of connections, calls and watches limits
+  Metrics* metrics = nullptr;    // where connections are counted; nullptr: nowhere
   // A peer that was silent for so long is asked for a sign of life, and then has so long for it.
   int keepalive_time_ms = kServerKeepaliveTimeMs;
   int keepalive_timeout_ms = kServerKeepaliveTimeoutMs;
   int handshake_timeout_ms = kHandshakeTimeoutMs;  // until HTTP/2 has begun on a new connection
+  // How long a call waits for its message, and for its reader (ServerCall::Limits).
+  Clock::Duration message_timeout = std::chrono::seconds(30);
+  Clock::Duration reader_timeout = std::chrono::seconds(60);
 };
 
 // A listening gRPC server with true health, limits and keepalive.
@@ -64,20 +73,20 @@ class GrpcServer {
   void SetServing(bool serving);
 
   // Health says NOT_SERVING and no new call is taken; running calls have `grace` to end, then they
-  // are cancelled. Blocks until all have ended.
+  // end with UNAVAILABLE, reason DRAINING. Who does not read an end within a second is cut off.
+  // Blocks until all calls are over.
   void Shutdown(Clock::Duration grace);
 
  private:
-  GrpcServer(std::unique_ptr<HealthService> health, std::unique_ptr<grpc::Server> server,
-             std::unique_ptr<Listener> listener);
+  GrpcServer(const GrpcServerOptions& options, std::unique_ptr<Listener> listener);
+  absl::Status Serve(const GrpcServerOptions& options);
 
-  const std::unique_ptr<HealthService> health_;
-  const std::unique_ptr<grpc::Server> server_;
   const std::unique_ptr<Listener> listener_;
+  const std::unique_ptr<OpenCalls> calls_;
+  const std::unique_ptr<UnknownMethods> unknown_methods_;
+  const std::unique_ptr<HealthService> health_;
+  std::unique_ptr<grpc::Server> server_;  // null if Serve failed
   bool shut_down_ = false;
 };
-
-// Whether "host:port" can be reached from this machine alone.
-bool IsLoopback(const std::string& address);
 
 }  // namespace thinkwire::rpc

@@ -5,8 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/request_parser.h"
+#include "common/rpc/server_call.h"
+#include "common/rpc/shares.h"
 #include "common/rpc/status_details.h"
-#include "common/rpc/stream_writer.h"
+#include "common/status.h"
 
 namespace thinkwire::rpc {
 namespace {
@@ -15,7 +17,7 @@ using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
 // Each watch is one stream and a few bytes; beyond this somebody is not asking for health.
-constexpr std::size_t kMaxWatchers = 1024;
+constexpr std::int64_t kMaxWatchers = 1024;
 
 std::set<std::string> WithWholeProcess(const std::vector<std::string>& names) {
   std::set<std::string> all(names.begin(), names.end());
@@ -26,11 +28,13 @@ std::set<std::string> WithWholeProcess(const std::vector<std::string>& names) {
 }  // namespace
 
 // One Watch call: sends the latest status, and again whenever it is another.
-class HealthService::Watcher final : public StreamWriter {
+class HealthService::Watcher final : public ServerCall {
  public:
   // `service` outlives all calls of its server.
-  Watcher(HealthService& service, std::string name)
-      : StreamWriter(/*capacity=*/1), service_(service), name_(std::move(name)) {}
+  explicit Watcher(HealthService& service) : ServerCall(/*capacity=*/1), service_(service) {}
+
+  // Once, as the service takes it.
+  void Keep(Shares::Held place) { place_ = std::move(place); }
 
   void Refresh() {
     MutexLock lock(mu_);  // also orders concurrent refreshes: the last to send looked last
@@ -42,20 +46,40 @@ class HealthService::Watcher final : public StreamWriter {
   }
 
  private:
+  void OnMessage(grpc::ByteBuffer message) override {
+    if (absl::Status status = Begin(message); !status.ok()) return Finish(std::move(status));
+    Refresh();
+  }
+  absl::Status Begin(const grpc::ByteBuffer& message) {
+    HealthCheckRequest request;
+    RETURN_IF_ERROR(ParseRequest(message, request));
+    name_ = request.service();
+    return service_.Add(std::static_pointer_cast<Watcher>(shared_from_this()));
+  }
   void OnDrained() override { Refresh(); }
   void OnEnded() override {
+    place_ = {};
     MutexLock lock(service_.mu_);
     service_.watchers_.erase(this);
   }
 
   HealthService& service_;
-  const std::string name_;
+  std::string name_;    // constant once the service knows this
+  Shares::Held place_;  // likewise, until the end
   Mutex mu_;
   std::optional<Status> last_sent_ ABSL_GUARDED_BY(mu_);
 };
 
-HealthService::HealthService(const std::vector<std::string>& names)
-    : names_(WithWholeProcess(names)) {}
+HealthService::HealthService(const std::vector<std::string>& names,
+                             const TrustedPeers& trusted_peers)
+    : names_(WithWholeProcess(names)), places_(kMaxWatchers, trusted_peers) {
+  const std::string service = grpc::health::v1::Health::service_full_name();
+  AddMethodOfOneAnswer(service, "Check",
+                       [this](const grpc::ByteBuffer& request) { return Check(request); });
+  AddMethod(service, "Watch", [this](const grpc::CallbackServerContext& /*context*/) {
+    return std::make_shared<Watcher>(*this);
+  });
+}
 
 HealthService::~HealthService() = default;
 
@@ -89,47 +113,33 @@ HealthService::Status HealthService::StatusOf(const std::string& name) const {
   return serving_ ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
 }
 
-grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* context,
-                                               const grpc::ByteBuffer* request,
-                                               grpc::ByteBuffer* response) {
+absl::StatusOr<grpc::ByteBuffer> HealthService::Check(const grpc::ByteBuffer& request) const {
   HealthCheckRequest check;
-  absl::Status status = ParseRequest(*request, check);
-  if (status.ok() && names_.count(check.service()) == 0) {
-    status = Error(absl::StatusCode::kNotFound, "SERVICE_UNKNOWN",
-                   absl::StrCat("no service \"", check.service(), "\" here"));
+  RETURN_IF_ERROR(ParseRequest(request, check));
+  if (!names_.contains(check.service())) {
+    return Error(absl::StatusCode::kNotFound, "SERVICE_UNKNOWN",
+                 absl::StrCat("no service \"", check.service(), "\" here"));
   }
-  if (status.ok()) {
-    HealthCheckResponse answer;
-    answer.set_status(StatusOf(check.service()));
-    *response = Serialize(answer);
-  }
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
+  HealthCheckResponse response;
+  response.set_status(StatusOf(check.service()));
+  return Serialize(response);
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* HealthService::Watch(
-    grpc::CallbackServerContext* /*context*/, const grpc::ByteBuffer* request) {
-  HealthCheckRequest watch;
-  absl::Status status = ParseRequest(*request, watch);
-  auto watcher = std::make_shared<Watcher>(*this, watch.service());
-  if (status.ok()) {
-    MutexLock lock(mu_);
-    if (shut_down_) {
-      status = Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN", "the server shuts down");
-    } else if (watchers_.size() >= kMaxWatchers) {
-      status = Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
-                     absl::StrCat("at most ", kMaxWatchers, " health watches"));
-    } else {
-      watchers_.emplace(watcher.get(), watcher);
-    }
+absl::Status HealthService::Add(std::shared_ptr<Watcher> watcher) {
+  MutexLock lock(mu_);
+  if (shut_down_) {
+    return Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN", "the server shuts down");
   }
-  if (status.ok()) {
-    watcher->Refresh();
-  } else {
-    watcher->Finish(std::move(status));
+  std::optional<Shares::Held> place = places_.Take(watcher->peer());
+  if (!place) {
+    return Error(
+        absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
+        absl::StrCat("this client's share of ", kMaxWatchers, " health watches is used up"));
   }
-  return StreamWriter::Launch(std::move(watcher));
+  watcher->Keep(*std::move(place));
+  const Watcher* key = watcher.get();
+  watchers_.emplace(key, std::move(watcher));
+  return absl::OkStatus();
 }
 
 }  // namespace thinkwire::rpc

@@ -11,6 +11,9 @@ inline constexpr int kServerKeepaliveTimeMs = 20000;
 inline constexpr int kServerKeepaliveTimeoutMs = 10000;
 // Of a server, for the beginning of HTTP/2 on a new connection.
 inline constexpr int kHandshakeTimeoutMs = 10000;
+// A channel argument for the same time as the keepalive timeout: newer gRPC ends a connection whose
+// pings are not answered by this one, a minute by default. The headers of 1.51 do not have it.
+inline constexpr char kPingTimeoutArgument[] = "grpc.http2.ping_timeout_ms";
 static_assert(kMinReceivedPingIntervalMs < kClientKeepaliveTimeMs);
 
 }  // namespace thinkwire::rpc

@@ -20,13 +20,12 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/check.h"
+#include "common/listen_address.h"
 #include "common/log.h"
 #include "common/rpc/keepalive.h"
+#include "common/rpc/peers.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
@@ -38,27 +37,6 @@ constexpr int kPauseMs = 100;
 // Files that a process needs beside those of its connections: its own, its libraries', channels to
 // workers, /metrics.
 constexpr int kOtherFiles = 256;
-
-struct HostAndPort {
-  std::string host;  // without brackets; empty: every address of this machine
-  std::string port;
-};
-
-std::optional<HostAndPort> Split(absl::string_view address) {
-  const std::size_t colon = address.rfind(':');
-  if (colon == absl::string_view::npos) return std::nullopt;
-  absl::string_view host = address.substr(0, colon);
-  if (absl::ConsumePrefix(&host, "[")) {
-    if (!absl::ConsumeSuffix(&host, "]")) return std::nullopt;
-  } else if (absl::StrContains(host, ':')) {
-    return std::nullopt;  // a bare IPv6 address
-  }
-  int port = 0;  // what is longer would be cut by getaddrinfo
-  if (!absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
-    return std::nullopt;
-  }
-  return HostAndPort{std::string(host), std::string(address.substr(colon + 1))};
-}
 
 void SetOption(int socket, int level, int name, int value) {
   // An option that a kernel does not know changes speed or tidiness alone.
@@ -85,10 +63,6 @@ int PortOf(int socket) {
 
 }  // namespace
 
-FileDescriptor::~FileDescriptor() {
-  if (fd_ >= 0) close(fd_);
-}
-
 int MakeRoomForConnections(int wanted) {
   rlimit limit{};
   CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "every process has a limit of files");
@@ -102,8 +76,6 @@ int MakeRoomForConnections(int wanted) {
   return limit.rlim_cur > kOtherFiles ? static_cast<int>(limit.rlim_cur - kOtherFiles) / 2 : 0;
 }
 
-int FileDescriptor::Release() { return std::exchange(fd_, -1); }
-
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Listen(Options options) {
   std::unique_ptr<Listener> listener(new Listener(std::move(options)));
   if (const absl::Status opened = listener->Open(); !opened.ok()) {
@@ -115,7 +87,8 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Listen(Options options) {
 Listener::Listener(Options options)
     : options_(std::move(options)),
       events_(epoll_create1(EPOLL_CLOEXEC)),
-      stopped_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+      stopped_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      connections_(options_.max_connections, options_.trusted_peers) {}
 
 Listener::~Listener() { Stop(); }
 
@@ -124,7 +97,7 @@ absl::Status Listener::Open() {
   epoll_event stop{.events = EPOLLIN, .data = {.fd = stopped_.get()}};
   CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, stopped_.get(), &stop) == 0, "a fresh epoll");
 
-  const auto parts = Split(options_.address);
+  const auto parts = ReadListenAddress(options_.address);
   if (!parts) return absl::UnavailableError("it is not host:port");
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -187,6 +160,7 @@ void Listener::Stop() {
   CHECK(write(stopped_.get(), &one, sizeof(one)) == sizeof(one), "an eventfd takes a one");
   thread_.join();
   sockets_.clear();
+  if (options_.connections != nullptr) options_.connections->Set(0);
 }
 
 void Listener::Listening(bool on) {
@@ -206,14 +180,13 @@ void Listener::Run() {
       const int fd = events[static_cast<std::size_t>(i)].data.fd;
       if (fd == stopped_.get()) {
         stopped = true;
-      } else if (watched_.contains(fd)) {
+      } else if (connections_.Contains(fd)) {
         Forget(fd);
       } else {
         AcceptAll(fd);
       }
     }
   }
-  while (!watched_.empty()) Forget(*watched_.begin());
 }
 
 void Listener::AcceptAll(int socket) {
@@ -223,18 +196,18 @@ void Listener::AcceptAll(int socket) {
 }
 
 bool Listener::AcceptOne(int socket) {
-  FileDescriptor connection(accept4(socket, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  FileDescriptor connection(
+      accept4(socket, reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (connection.get() < 0) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) Pause();
     // One that failed before it was accepted says nothing of the next one.
     return !paused_ && errno != EAGAIN && errno != EWOULDBLOCK;
   }
-  if (static_cast<int>(watched_.size()) >= options_.max_connections) {
+  const std::string peer = PeerName(address);
+  if (!MakePlace(peer)) {
     Refuse(std::move(connection));
-    if (!std::exchange(told_, true)) {
-      LogWarning("too many connections: new ones are reset",
-                 {{"max_connections", options_.max_connections}});
-    }
     return true;
   }
   FileDescriptor second(fcntl(connection.get(), F_DUPFD_CLOEXEC, 0));
@@ -247,12 +220,30 @@ bool Listener::AcceptOne(int socket) {
   SetOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   // Data that the peer does not acknowledge for so long ends the connection.
   SetOption(connection.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, kServerKeepaliveTimeoutMs);
-  epoll_event event{.events = EPOLLRDHUP, .data = {.fd = second.get()}};
-  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, second.get(), &event) == 0, "it is new");
-  watched_.insert(second.Release());
-  CountConnections();
+  Watch(std::move(second), peer);
   serve_(std::move(connection));
   return true;
+}
+
+bool Listener::MakePlace(const std::string& peer) {
+  const ConnectionTable::Place place = connections_.MakePlace(peer);
+  if (place == ConnectionTable::Place::kMade && options_.displaced != nullptr) {
+    options_.displaced->Increment();
+  }
+  const int half = options_.max_connections / 2;
+  if (static_cast<int>(connections_.size()) <= half) told_full_ = false;
+  if (place != ConnectionTable::Place::kFree && !std::exchange(told_full_, true)) {
+    LogWarning("too many connections: idle ones are ended for new ones, or these are reset",
+               {{"max_connections", options_.max_connections}});
+  }
+  return place != ConnectionTable::Place::kNone;
+}
+
+void Listener::Watch(FileDescriptor second, const std::string& peer) {
+  epoll_event event{.events = EPOLLRDHUP, .data = {.fd = second.get()}};
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, second.get(), &event) == 0, "it is new");
+  connections_.Add(std::move(second), peer);
+  CountConnections();
 }
 
 void Listener::Refuse(FileDescriptor connection) {
@@ -263,7 +254,7 @@ void Listener::Refuse(FileDescriptor connection) {
 
 void Listener::CountConnections() {
   if (options_.connections != nullptr) {
-    options_.connections->Set(static_cast<double>(watched_.size()));
+    options_.connections->Set(static_cast<double>(connections_.size()));
   }
 }
 
@@ -278,8 +269,7 @@ void Listener::Pause() {
 void Listener::Forget(int watched) {
   // By hand: an epoll forgets a socket only when its last descriptor is closed.
   CHECK(epoll_ctl(events_.get(), EPOLL_CTL_DEL, watched, nullptr) == 0, "it is watched");
-  close(watched);
-  watched_.erase(watched);
+  connections_.Remove(watched);
   CountConnections();
 }
 

@@ -4,11 +4,13 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <unordered_set>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/rpc/connection_table.h"
+#include "common/rpc/file_descriptor.h"
+#include "common/rpc/trusted_peers.h"
 
 struct addrinfo;
 namespace prometheus {
@@ -18,42 +20,28 @@ class Gauge;
 
 namespace thinkwire::rpc {
 
-// A file descriptor that closes itself.
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd = -1) : fd_(fd) {}
-  ~FileDescriptor();
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(other.Release()) {}
-  FileDescriptor& operator=(FileDescriptor&&) = delete;
-
-  int get() const { return fd_; }
-  // Who calls closes it.
-  int Release();
-
- private:
-  int fd_;
-};
-
 // Raises the process's limit of open files, as far as it may, so that so many connections fit
 // beside its other files. Returns how many do: `wanted`, or fewer.
 int MakeRoomForConnections(int wanted);
 
-// Accepts TCP connections for somebody else to serve, at most so many at once: one more is reset at
-// once, and accepted again when another has ended. gRPC 1.51 alone has no such limit, and stops
-// accepting for good when the process has run out of files.
+// Accepts TCP connections for somebody else to serve, at most so many at once: for one more another
+// is shut down, or else it is reset; ConnectionTable says which. gRPC 1.51 alone has no such limit,
+// and stops accepting for good when the process has run out of files.
 //
-// A connection has ended when either side has shut it down. To see that, the listener keeps a
-// second descriptor of each connection, whose data it never touches: a connection costs two files.
+// A connection has ended when either side has shut it down. To see that, and to shut it down, the
+// table has a second descriptor of each connection: a connection costs two files.
 //
-// Owns: the listening sockets, a thread. Threads: one, for all calls.
+// Owns: the listening sockets, a thread. Threads: one, for all calls but those of connections().
 class Listener {
  public:
   struct Options {
     std::string address;  // "host:port"; port 0 takes a free one
     int max_connections = 1024;
+    TrustedPeers trusted_peers = {};
     // Outlive the listener. nullptr: not counted.
     prometheus::Gauge* connections = nullptr;  // that have not ended; 0 after Stop
     prometheus::Counter* refused = nullptr;    // reset at once
+    prometheus::Counter* displaced = nullptr;  // shut down for others
   };
   // Takes over a connected, non-blocking socket. On the listener's thread; must not block.
   using Serve = std::function<void(FileDescriptor connection)>;
@@ -68,10 +56,14 @@ class Listener {
 
   int port() const { return port_; }
 
+  // Whoever serves the connections tells it of their calls, and has it close what shall end.
+  ConnectionTable& connections() { return connections_; }
+
   // Accepts from now on. Once.
   void Start(Serve serve);
 
-  // Accepts no more, and forgets the connections, which live on. `serve` is not called any more.
+  // Accepts no more, and sees no more ends; the connections live on, and can be closed still.
+  // `serve` is not called any more.
   void Stop();
 
  private:
@@ -83,7 +75,10 @@ class Listener {
   void AcceptAll(int socket);
   // Whether there may be another.
   bool AcceptOne(int socket);
+  // False: there is none. The log is told that places are short, until half of them are free.
+  bool MakePlace(const std::string& peer);
   void Refuse(FileDescriptor connection);
+  void Watch(FileDescriptor second, const std::string& peer);
   void Forget(int watched);
   void CountConnections();
   // Accepts no more until something happens or a short time has passed.
@@ -98,13 +93,14 @@ class Listener {
   std::vector<FileDescriptor> sockets_;
   int port_ = 0;
 
+  ConnectionTable connections_;  // only the thread adds and removes
   std::thread thread_;
 
   // The thread's.
   Serve serve_;
-  std::unordered_set<int> watched_;  // the second descriptors
   bool paused_ = false;
-  bool told_ = false;  // the log, that connections cannot be served; until one is
+  bool told_ = false;       // the log, that files or memory ran out; until a connection is served
+  bool told_full_ = false;  // likewise, that places are short
 };
 
 }  // namespace thinkwire::rpc

@@ -12,7 +12,7 @@ class ByteBuffer;
 namespace thinkwire::rpc {
 
 // Parses what a client sent. gRPC's callback API would answer bytes that do not parse with an empty
-// UNIMPLEMENTED, so services register raw methods (WithRawCallbackMethod_…) and parse here.
+// UNIMPLEMENTED, so services are RawServices and parse here.
 // Fails: INVALID_ARGUMENT text that is not UTF-8 (naming the field), bytes that are no such
 // message; UNIMPLEMENTED fields and enum values that this build does not know, so that nothing a
 // newer client asks for is silently dropped.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/proto_time.h"
 #include "common/strings.h"
+#include "common/utf8.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -16,7 +17,9 @@ namespace {
 constexpr char kTypePrefix[] = "type.googleapis.com/";
 constexpr char kDomain[] = "thinkwire";
 constexpr std::size_t kMaxMessageBytes = 1024;
+// Of all details; of one text in them. What a client said may come back there.
 constexpr std::size_t kMaxDetailBytes = 2048;
+constexpr std::size_t kMaxTextBytes = 256;
 
 template <class Detail>
 std::string TypeUrl() {
@@ -36,14 +39,6 @@ void Set(absl::Status& status, const Detail& detail) {
   status.SetPayload(TypeUrl<Detail>(), absl::Cord(detail.SerializeAsString()));
 }
 
-// At most kMaxMessageBytes of `text`, never ending inside a code point.
-std::string CutMessage(absl::string_view text) {
-  if (text.size() <= kMaxMessageBytes) return std::string(text);
-  std::size_t end = kMaxMessageBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return absl::StrCat(text.substr(0, end), "...");
-}
-
 }  // namespace
 
 absl::Status Error(absl::StatusCode code, std::string_view reason, std::string_view message) {
@@ -60,8 +55,8 @@ absl::Status InvalidField(std::string_view field, std::string_view why) {
                               absl::StrCat(View(field), " ", View(why)));
   google::rpc::BadRequest bad_request;
   auto* violation = bad_request.add_field_violations();
-  violation->set_field(std::string(field));
-  violation->set_description(std::string(why));
+  violation->set_field(CutText(field, kMaxTextBytes));
+  violation->set_description(CutText(why, kMaxTextBytes));
   Set(status, bad_request);
   return WithMetadata(std::move(status), "field", field);
 }
@@ -77,7 +72,7 @@ absl::Status WithMetadata(absl::Status status, std::string_view key, std::string
       Get<google::rpc::ErrorInfo>(status).value_or(google::rpc::ErrorInfo());
   info.set_domain(kDomain);
   if (info.reason().empty()) info.set_reason(absl::StatusCodeToString(status.code()));
-  (*info.mutable_metadata())[std::string(key)] = std::string(value);
+  (*info.mutable_metadata())[std::string(key)] = CutText(value, kMaxTextBytes);
   Set(status, info);
   return status;
 }
@@ -111,7 +106,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::Status proto;
   proto.set_code(static_cast<int>(status.code()));
-  proto.set_message(CutMessage(status.message()));
+  proto.set_message(CutText(std::string(status.message()), kMaxMessageBytes));
   bool has_info = false;
   std::size_t bytes = 0;
   status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {

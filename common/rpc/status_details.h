@@ -25,7 +25,8 @@ absl::Status InvalidField(std::string_view field, std::string_view why);
 // UNIMPLEMENTED, reason FIELD_NOT_IMPLEMENTED, the field in the metadata.
 absl::Status UnimplementedField(std::string_view field);
 
-// `status`, which must be an error, with one more entry in its ErrorInfo's metadata.
+// `status`, which must be an error, with one more entry in its ErrorInfo's metadata; `value` is cut
+// at 256 bytes.
 absl::Status WithMetadata(absl::Status status, std::string_view key, std::string_view value);
 
 // What a caller that meets a full queue, or no worker, should wait before it asks again.

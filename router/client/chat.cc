@@ -10,7 +10,6 @@
 #include <chrono>
 #include <cstdio>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -24,10 +23,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "common/bounded_input.h"
+#include "common/input_limits.h"
+#include "common/last_words.h"
 #include "common/log.h"
 #include "common/mutex.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status_details.h"
+#include "common/status.h"
 #include "common/utf8.h"
 #include "router/client/chat_json.h"
 #include "router/client/chat_options.h"
@@ -317,8 +320,7 @@ class Chat {
 int Main(std::span<const char* const> arguments) {
   const auto options = ParseChatArguments(arguments);
   if (!options.ok()) {
-    std::fprintf(stderr, "thinkwire-chat: %s\n", std::string(options.status().message()).c_str());
-    return kExitUsage;
+    return EndWith("thinkwire-chat", kExitUsage, options.status());
   }
   if (options->help) {
     std::fputs(ChatUsage().c_str(), stdout);
@@ -330,9 +332,9 @@ int Main(std::span<const char* const> arguments) {
   if (options->list) return chat.List();
   if (options->question) return chat.Ask(*options->question);
   if (isatty(STDIN_FILENO) != 0) return chat.Talk();
-  const std::string input((std::istreambuf_iterator<char>(std::cin)),
-                          std::istreambuf_iterator<char>());
-  return chat.Ask(std::string(absl::StripTrailingAsciiWhitespace(input)));
+  const auto input = ReadToEnd(std::cin, kMaxQuestionBytes);
+  if (!input.ok()) return EndWith("thinkwire-chat", kExitUsage, Annotate(input.status(), "stdin"));
+  return chat.Ask(std::string(absl::StripTrailingAsciiWhitespace(*input)));
 }
 
 }  // namespace

@@ -8,14 +8,15 @@
 #include "absl/strings/str_join.h"
 #include "common/status.h"
 #include "common/strings.h"
+#include "common/utf8.h"
 #include "router/decision/least_loaded.h"
 #include "router/decision/variant_names.h"
 
 namespace thinkwire::router::decision {
 namespace {
 
-// Names come from clients; an error repeats no more of one than this.
-constexpr std::size_t kMaxNameInError = 100;
+// Names come from clients; errors and reasons repeat no more of one than this.
+constexpr std::size_t kMaxShownBytes = 100;
 
 }  // namespace
 
@@ -53,11 +54,12 @@ absl::StatusOr<FirstFitPolicy::VariantChoice> FirstFitPolicy::Named(const std::s
   }
   for (std::size_t i = 0; i < variants_.size(); ++i) {
     if (HasAlias(variants_[i], name)) {
-      return VariantChoice{i, absl::StrCat("named by the request as ", name)};
+      return VariantChoice{i,
+                           absl::StrCat("named by the request as ", CutText(name, kMaxShownBytes))};
     }
   }
   std::string message = absl::StrCat(
-      "no variant \"", name.substr(0, kMaxNameInError), "\" here; there is ",
+      "no variant \"", CutText(name, kMaxShownBytes), "\" here; there is ",
       absl::StrJoin(variants_, ", ", [](std::string* out, const VariantConfig& variant) {
         out->append(variant.name);
       }));

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
+#include "common/rpc/call_peer.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
@@ -27,6 +28,7 @@ namespace {
 void Prepare(const CallContext& call, const Clock& clock, grpc::ClientContext& context) {
   if (call.deadline) rpc::SetDeadline(*call.deadline, clock, context);
   if (!call.traceparent.empty()) context.AddMetadata("traceparent", call.traceparent);
+  if (!call.peer.empty()) context.AddMetadata(rpc::kPeerMetadata, call.peer);
 }
 
 // What a client is told of a worker's status. A status with an ErrorInfo is the worker's own word;

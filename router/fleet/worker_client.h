@@ -21,6 +21,7 @@ struct WorkerStub;
 struct CallContext {
   std::optional<Clock::TimePoint> deadline;  // nullopt: none
   std::string traceparent;                   // as received; empty: none
+  std::string peer;                          // whose the request is, of rpc::Shares
 };
 
 // One attempt at a request on a worker. Reads one message at a time, so that a slow reader of ours

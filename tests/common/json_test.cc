@@ -57,6 +57,9 @@ TEST(ParseJson, LimitsDepthAndSize) {
   EXPECT_TRUE(ParseJson(R"([{"a": [1]}])", "x", limits).ok());
   EXPECT_EQ(Refusal(R"([{"a": [[]]}])", limits), "x.json: nests deeper than 3 levels");
   EXPECT_EQ(Refusal(std::string(21, ' '), limits), "x.json: 21 bytes; at most 20 are read");
+  EXPECT_TRUE(ParseJson("[1, {\"a\": 2}]", "x", {.max_values = 4}).ok());
+  EXPECT_EQ(Refusal("[1, {\"a\": 2}]", {.max_values = 3}), "x.json: holds more than 3 values");
+  EXPECT_EQ(Refusal("[[], []]", {.max_values = 2}), "x.json: holds more than 2 values");
   EXPECT_THAT(Refusal(std::string(1'000'000, '[')), HasSubstr("nests deeper than 64 levels"));
 }
 

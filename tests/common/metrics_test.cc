@@ -7,18 +7,6 @@
 namespace thinkwire {
 namespace {
 
-TEST(Metrics, TakesAFreePortAndRefusesATakenOne) {
-  Metrics first("thinkwire_test");
-  ASSERT_TRUE(first.Expose("127.0.0.1:0").ok());
-  EXPECT_GT(first.port(), 0);
-
-  Metrics second("thinkwire_test");
-  const std::string taken = "127.0.0.1:" + std::to_string(first.port());
-  const absl::Status status = second.Expose(taken);
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_NE(status.message().find(taken), absl::string_view::npos);
-}
-
 TEST(Metrics, CountersLiveInTheRegistry) {
   Metrics metrics("thinkwire_test");
   auto& family =
@@ -28,6 +16,17 @@ TEST(Metrics, CountersLiveInTheRegistry) {
   ASSERT_EQ(collected.size(), 1u);
   EXPECT_EQ(collected[0].name, "thinkwire_test_total");
   EXPECT_EQ(collected[0].metric[0].counter.value, 3);
+}
+
+TEST(Metrics, ThePageShowsThemBesideTheProcess) {
+  Metrics metrics("thinkwire_test");
+  metrics.AddBuildInfo({{"model", "tiny"}});
+  const std::string page = metrics.Page();
+  EXPECT_NE(page.find("# TYPE thinkwire_test_build_info gauge\n"
+                      "thinkwire_test_build_info{model=\"tiny\",version=\""),
+            std::string::npos)
+      << page;
+  EXPECT_NE(page.find("\nprocess_open_fds "), std::string::npos) << page;
 }
 
 }  // namespace

@@ -67,5 +67,30 @@ TEST(Utf8, CountsAsciiBytesUpToTheFirstOther) {
   }
 }
 
+TEST(CutText, KeepsWhatFits) {
+  EXPECT_EQ(CutText("", 0), "");
+  EXPECT_EQ(CutText("abc", 3), "abc");
+  EXPECT_EQ(CutText("\u00e9\u00e9", 4), "\u00e9\u00e9");
+}
+
+TEST(CutText, NeverCutsInsideACodePoint) {
+  EXPECT_EQ(CutText("abcd", 3), "abc...");
+  EXPECT_EQ(CutText("a\u00e9\u00e9", 4), "a\u00e9...");
+  EXPECT_EQ(CutText("\U0001F600", 3), "...");
+  std::string text = "a";
+  for (int i = 0; i < 60; ++i) text += "\u00e9";
+  for (std::size_t max = 0; max < text.size(); ++max) {
+    EXPECT_TRUE(IsValidUtf8(CutText(text, max))) << max;
+    EXPECT_LE(CutText(text, max).size(), max + 3);
+  }
+}
+
+TEST(CutText, IsValidWhateverTheBytesAre) {
+  const std::string r(kReplacementCharacter);
+  EXPECT_EQ(CutText("a\xffz", 100), "a" + r + "z");
+  EXPECT_EQ(CutText("\xe4\xbd", 100), r);
+  EXPECT_EQ(CutText(std::string(1000, '\xff'), 10), r + r + r + "...");
+}
+
 }  // namespace
 }  // namespace thinkwire

@@ -1,13 +1,19 @@
 #include "tests/fakes/fake_worker.h"
 
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
 #include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/rpc/open_calls.h"
+#include "common/rpc/raw_service.h"
 #include "common/rpc/request_parser.h"
+#include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
-#include "common/rpc/stream_writer.h"
 
 namespace thinkwire {
 namespace {
@@ -19,88 +25,34 @@ constexpr std::int32_t kPromptIds[] = {1, 2, 3};  // whatever the prompt
 
 }  // namespace
 
-class FakeWorker::Generation final : public rpc::StreamWriter {
+class FakeWorker::Generation final : public rpc::ServerCall {
  public:
-  explicit Generation(FakeWorker& worker) : StreamWriter(kCapacity), worker_(worker) {}
+  Generation(FakeWorker& worker, const grpc::CallbackServerContext& context)
+      : ServerCall(kCapacity), worker_(worker) {
+    call_.deadline = context.deadline();
+    const auto found = context.client_metadata().find("traceparent");
+    if (found != context.client_metadata().end()) {
+      call_.traceparent.assign(found->second.data(), found->second.size());
+    }
+  }
 
  private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    CHECK(rpc::ParseRequest(bytes, call_.request).ok(), "the router sends valid requests");
+    {
+      MutexLock lock(worker_.mu_);
+      worker_.last_call_ = call_;
+      ++worker_.num_calls_;
+      worker_.changed_.NotifyAll();
+    }
+    Play(call_.request);
+  }
   void OnCancelled() override {
     MutexLock lock(worker_.mu_);
     ++worker_.num_cancels_;
     worker_.changed_.NotifyAll();
   }
-  FakeWorker& worker_;
-};
-
-class FakeWorker::Watch final : public rpc::StreamWriter {
- public:
-  explicit Watch(FakeWorker& worker) : StreamWriter(kCapacity), worker_(worker) {}
-
- private:
-  void OnEnded() override {
-    MutexLock lock(worker_.mu_);
-    worker_.watches_.erase(std::static_pointer_cast<Watch>(shared_from_this()));
-  }
-  FakeWorker& worker_;
-};
-
-class FakeWorker::Service final
-    : public v1::WorkerService::WithRawCallbackMethod_Generate<
-          v1::WorkerService::WithRawCallbackMethod_WatchStatus<
-              v1::WorkerService::WithRawCallbackMethod_CountTokens<v1::WorkerService::Service>>> {
- public:
-  explicit Service(FakeWorker& worker) : worker_(worker) {}
-
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
-                                                       const grpc::ByteBuffer* bytes) override {
-    Call call;
-    CHECK(rpc::ParseRequest(*bytes, call.request).ok(), "the router sends valid requests");
-    call.deadline = context->deadline();
-    const auto found = context->client_metadata().find("traceparent");
-    if (found != context->client_metadata().end()) {
-      call.traceparent.assign(found->second.data(), found->second.size());
-    }
-    auto generation = std::make_shared<Generation>(worker_);
-    Play(call.request, *generation);
-    MutexLock lock(worker_.mu_);
-    worker_.last_call_ = std::move(call);
-    ++worker_.num_calls_;
-    worker_.changed_.NotifyAll();
-    return rpc::StreamWriter::Launch(std::move(generation));
-  }
-
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchStatus(grpc::CallbackServerContext*,
-                                                          const grpc::ByteBuffer*) override {
-    auto watch = std::make_shared<Watch>(worker_);
-    MutexLock lock(worker_.mu_);
-    watch->Write(worker_.status_);
-    worker_.watches_.insert(watch);
-    ++worker_.num_watches_;
-    worker_.changed_.NotifyAll();
-    return rpc::StreamWriter::Launch(std::move(watch));
-  }
-
-  // A token for each byte of the text.
-  grpc::ServerUnaryReactor* CountTokens(grpc::CallbackServerContext* context,
-                                        const grpc::ByteBuffer* bytes,
-                                        grpc::ByteBuffer* response) override {
-    v1::WorkerCountTokensRequest request;
-    CHECK(rpc::ParseRequest(*bytes, request).ok(), "the router sends valid requests");
-    v1::WorkerCountTokensResponse count;
-    const std::string& text = request.request().prompt().text();
-    count.set_prompt_tokens(static_cast<int>(text.size()));
-    for (const char c : text) {
-      if (request.request().return_token_ids()) count.add_token_ids(c);
-    }
-    count.set_max_model_len(4096);
-    *response = rpc::Serialize(count);
-    auto* reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
-    return reactor;
-  }
-
- private:
-  void Play(const v1::WorkerGenerateRequest& request, Generation& generation) {
+  void Play(const v1::WorkerGenerateRequest& request) {
     Script script;
     {
       MutexLock lock(worker_.mu_);
@@ -117,16 +69,68 @@ class FakeWorker::Service final
         message.mutable_event()->mutable_started()->set_seed(request.request().seed());
       }
       if (script.tamper) script.tamper(message);
-      CHECK(generation.Write(message), "a script fits the stream");
+      CHECK(Write(message), "a script fits the stream");
     }
-    if (!script.stays_open) generation.Finish(script.end);
+    if (!script.stays_open) Finish(script.end);
   }
+
+  FakeWorker& worker_;
+  Call call_;
+};
+
+class FakeWorker::Watch final : public rpc::ServerCall {
+ public:
+  explicit Watch(FakeWorker& worker) : ServerCall(kCapacity), worker_(worker) {}
+
+ private:
+  void OnMessage(grpc::ByteBuffer /*bytes*/) override {
+    MutexLock lock(worker_.mu_);
+    Write(worker_.status_);
+    worker_.watches_.insert(Self());
+    ++worker_.num_watches_;
+    worker_.changed_.NotifyAll();
+  }
+  void OnEnded() override {
+    MutexLock lock(worker_.mu_);
+    worker_.watches_.erase(Self());
+  }
+  std::shared_ptr<Watch> Self() { return std::static_pointer_cast<Watch>(shared_from_this()); }
 
   FakeWorker& worker_;
 };
 
+class FakeWorker::Service final : public rpc::RawService {
+ public:
+  explicit Service(FakeWorker& worker) {
+    const std::string service = v1::WorkerService::service_full_name();
+    AddMethod(service, "Generate", [&worker](const grpc::CallbackServerContext& context) {
+      return std::make_shared<Generation>(worker, context);
+    });
+    AddMethod(service, "WatchStatus", [&worker](const grpc::CallbackServerContext& /*context*/) {
+      return std::make_shared<Watch>(worker);
+    });
+    AddMethodOfOneAnswer(service, "CountTokens", CountTokens);
+  }
+
+ private:
+  // A token for each byte of the text.
+  static absl::StatusOr<grpc::ByteBuffer> CountTokens(const grpc::ByteBuffer& bytes) {
+    v1::WorkerCountTokensRequest request;
+    CHECK(rpc::ParseRequest(bytes, request).ok(), "the router sends valid requests");
+    v1::WorkerCountTokensResponse count;
+    const std::string& text = request.request().prompt().text();
+    count.set_prompt_tokens(static_cast<int>(text.size()));
+    for (const char c : text) {
+      if (request.request().return_token_ids()) count.add_token_ids(c);
+    }
+    count.set_max_model_len(4096);
+    return rpc::Serialize(count);
+  }
+};
+
 FakeWorker::FakeWorker(const std::string& served_model_name)
-    : service_(std::make_unique<Service>(*this)) {
+    : calls_(std::make_unique<rpc::OpenCalls>(rpc::OpenCalls::Options{})),
+      service_(std::make_unique<Service>(*this)) {
   {
     MutexLock lock(mu_);
     status_.set_served_model_name(served_model_name);
@@ -136,13 +140,12 @@ FakeWorker::FakeWorker(const std::string& served_model_name)
     status_.set_total_kv_blocks(100);
     status_.set_free_kv_blocks(100);
   }
-  rpc::GrpcServerOptions options;
-  options.listen = "127.0.0.1:0";
-  options.services = {service_.get()};
-  auto server = rpc::GrpcServer::Start(options);
-  CHECK(server.ok(), "a free port can be had");
-  server_ = *std::move(server);
-  port_ = server_->port();
+  service_->Attach(*calls_);
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+  builder.RegisterService(service_.get());
+  server_ = builder.BuildAndStart();
+  CHECK(server_ != nullptr, "a free port can be had");
 }
 
 FakeWorker::~FakeWorker() { Kill(); }
@@ -192,7 +195,10 @@ FakeWorker::Call FakeWorker::last_call() const {
 }
 
 void FakeWorker::Kill() {
-  if (server_) server_->Shutdown(std::chrono::seconds(0));
+  if (server_ == nullptr) return;
+  server_->Shutdown(std::chrono::system_clock::now());
+  server_->Wait();
+  calls_->WaitUntilNone();
   server_.reset();
 }
 

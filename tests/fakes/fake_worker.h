@@ -10,8 +10,12 @@
 
 #include "absl/status/status.h"
 #include "common/mutex.h"
-#include "common/rpc/grpc_server.h"
+#include "common/rpc/open_calls.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
+
+namespace grpc {
+class Server;
+}  // namespace grpc
 
 namespace thinkwire {
 
@@ -68,8 +72,10 @@ class FakeWorker {
   int num_calls_ ABSL_GUARDED_BY(mu_) = 0;
   int num_cancels_ ABSL_GUARDED_BY(mu_) = 0;
   int num_watches_ ABSL_GUARDED_BY(mu_) = 0;
-  std::unique_ptr<Service> service_;
-  std::unique_ptr<rpc::GrpcServer> server_;
+  // gRPC's own server, as only that can be killed: ours tells its clients that it goes.
+  const std::unique_ptr<rpc::OpenCalls> calls_;
+  const std::unique_ptr<Service> service_;
+  std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };
 

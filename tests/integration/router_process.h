@@ -20,6 +20,7 @@ class RouterProcess {
   Process& process() { return *process_; }
   v1::ReasoningService::Stub& stub() { return *stub_; }
   std::string address() const;  // "localhost:port"
+  int port() const { return port_; }
   int metrics_port() const { return metrics_port_; }
 
   // As MetricAt.

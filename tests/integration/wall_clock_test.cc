@@ -5,18 +5,23 @@
 
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
 
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/rpc/status_details.h"
+#include "tests/common/rpc/dial.h"
 #include "tests/integration/process.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
@@ -28,6 +33,8 @@ namespace {
 using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+const std::vector<std::string> kModel = {absl::StrCat("--model=", kTinyModel)};
 
 // Far shorter than a jump, and far longer than a test.
 constexpr seconds kLong{600};
@@ -93,7 +100,7 @@ class WallClockTest : public testing::Test {
   // Both say how it ended, and that it took no hour.
   void ExpectEnd(const Stream& stream, const std::string& code, const std::string& outcome) {
     const nlohmann::json by_router = LogOf(router_.process(), stream);
-    const nlohmann::json by_worker = LogOf(worker_.process(), stream);
+    const nlohmann::json by_worker = LogOf(worker_->process(), stream);
     EXPECT_EQ(by_router["code"], code) << by_router;
     EXPECT_EQ(by_worker["outcome"], outcome) << by_worker;
     for (const nlohmann::json& log : {by_router, by_worker}) {
@@ -115,7 +122,7 @@ class WallClockTest : public testing::Test {
   void ExpectSaneSums(const std::string& name, const std::string& router_labels,
                       const std::string& worker_labels) {
     const auto at_router = router_.Metric("thinkwire_router_" + name, router_labels);
-    const auto at_worker = worker_.Metric("thinkwire_worker_" + name, worker_labels);
+    const auto at_worker = worker_->Metric("thinkwire_worker_" + name, worker_labels);
     for (const auto& sum : {at_router, at_worker}) {
       ASSERT_TRUE(sum.has_value()) << name;
       EXPECT_GE(*sum, 0) << name;
@@ -123,13 +130,22 @@ class WallClockTest : public testing::Test {
     }
   }
 
+  bool AwaitLive(double workers) {
+    const auto give_up = std::chrono::steady_clock::now() + kPatience;
+    while (router_.Metric("thinkwire_router_live_workers", "{variant=\"tiny-r1\"}") != workers) {
+      if (std::chrono::steady_clock::now() >= give_up) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+
   WallClock clock_;
-  WorkerProcess worker_{{absl::StrCat("--model=", kTinyModel)}};
-  RouterProcess router_{"tiny-r1", absl::StrCat("127.0.0.1:", worker_.port())};
+  std::unique_ptr<WorkerProcess> worker_ = std::make_unique<WorkerProcess>(kModel);
+  RouterProcess router_{"tiny-r1", absl::StrCat("127.0.0.1:", worker_->port())};
 };
 
 TEST_F(WallClockTest, JumpsChangeNoDeadlineNoTimeoutAndNoMetric) {
-  ASSERT_TRUE(worker_.listening());
+  ASSERT_TRUE(worker_->listening());
   constexpr int kTokens = 400;
   Stream endless("endless", router_, Long(kTokens), std::nullopt);
   Stream limited("limited", router_, Long(kTokens), kLong);
@@ -142,7 +158,7 @@ TEST_F(WallClockTest, JumpsChangeNoDeadlineNoTimeoutAndNoMetric) {
   EXPECT_EQ(left.End().code(), absl::StatusCode::kCancelled);
   ExpectEnd(left, "CANCELLED", "cancelled");
   ExpectAhead(LogOf(router_.process(), left), hours(1));
-  ExpectAhead(LogOf(worker_.process(), left), hours(1));
+  ExpectAhead(LogOf(worker_->process(), left), hours(1));
 
   Stream cut("cut", router_, Long(4000), seconds(1));
   cut.ReadTokens(1);
@@ -150,7 +166,7 @@ TEST_F(WallClockTest, JumpsChangeNoDeadlineNoTimeoutAndNoMetric) {
   EXPECT_EQ(cut.End().code(), absl::StatusCode::kDeadlineExceeded);
   ExpectEnd(cut, "DEADLINE_EXCEEDED", "deadline");
   ExpectAhead(LogOf(router_.process(), cut), hours(-1));
-  ExpectAhead(LogOf(worker_.process(), cut), hours(-1));
+  ExpectAhead(LogOf(worker_->process(), cut), hours(-1));
   for (Stream* stream : {&endless, &limited}) {
     const absl::Status status = stream->End();
     EXPECT_TRUE(status.ok()) << status;
@@ -165,7 +181,7 @@ TEST_F(WallClockTest, JumpsChangeNoDeadlineNoTimeoutAndNoMetric) {
   EXPECT_EQ(cut_later.End().code(), absl::StatusCode::kDeadlineExceeded);
   ExpectEnd(cut_later, "DEADLINE_EXCEEDED", "deadline");
 
-  EXPECT_TRUE(worker_.WaitUntilIdle());
+  EXPECT_TRUE(worker_->WaitUntilIdle());
   const std::string variant = "variant=\"tiny-r1\"";
   for (const char* name : {"queue_seconds_sum", "request_duration_seconds_sum"}) {
     ExpectSaneSums(name, absl::StrCat("{", variant, "}"), "");
@@ -174,6 +190,32 @@ TEST_F(WallClockTest, JumpsChangeNoDeadlineNoTimeoutAndNoMetric) {
        {"time_to_first_token_seconds_sum", "time_per_output_token_seconds_sum"}) {
     ExpectSaneSums(name, absl::StrCat("{phase=\"reasoning\",", variant, "}"),
                    "{phase=\"reasoning\"}");
+  }
+}
+
+TEST_F(WallClockTest, ARestartedWorkerIsKnownAtOnceAfterAStepBack) {
+  ASSERT_TRUE(worker_->listening());
+  ASSERT_TRUE(AwaitLive(1));
+  const int port = worker_->port();
+  worker_->process().Signal(SIGKILL);
+  ASSERT_TRUE(AwaitLive(0));
+  // gRPC waits by now before it connects again: until a time that the step puts off for an hour.
+  std::this_thread::sleep_for(milliseconds(500));
+  clock_.Jump(hours(-1));
+  worker_ = std::make_unique<WorkerProcess>(kModel, port);
+  ASSERT_TRUE(worker_->listening());
+  EXPECT_TRUE(AwaitLive(1)) << router_.process().error();
+}
+
+TEST_F(WallClockTest, AConnectionThatNeverSpeaksHttp2IsEndedThoughTheClockIsSetBack) {
+  ASSERT_TRUE(worker_->listening());
+  const rpc::FileDescriptor to_router = rpc::Dial(router_.port());
+  const rpc::FileDescriptor to_worker = rpc::Dial(worker_->port());
+  std::this_thread::sleep_for(milliseconds(500));  // gRPC waits for a word of theirs by now
+  clock_.Jump(hours(-1));
+  for (const rpc::FileDescriptor* silent : {&to_router, &to_worker}) {
+    pollfd end{.fd = silent->get(), .events = POLLRDHUP, .revents = 0};
+    EXPECT_EQ(poll(&end, 1, static_cast<int>(milliseconds(kPatience).count())), 1);
   }
 }
 

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
+
+#include "common/utf8.h"
 
 namespace thinkwire::router {
 namespace {
@@ -60,6 +64,9 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {"variants: [{name: a, workers: ['h:0']}]", "r:1: worker 'h:0' is not host:port"},
       {"variants: [{name: a, workers: ['h:99999']}]", "r:1: worker 'h:99999' is not host:port"},
       {v + "}, {name: b, workers: ['h:1']}]", "r: the worker h:1 is given twice"},
+      {v + "}, {name: b, workers: ['H:01']}]", "r: the worker H:01 is given twice, first as h:1"},
+      {"variants: [{name: a, workers: ['localhost:1', '127.0.0.1:1']}]",
+       "r: the worker 127.0.0.1:1 is given twice, first as localhost:1"},
       {v + "}, {name: A, workers: ['h:2']}]", "r: the name 'A' is given twice"},
   };
   for (const auto& [yaml, message] : cases) {
@@ -77,6 +84,11 @@ TEST(ParseConfig, WordsOfTheFileKeepTheMessageToOneLine) {
     EXPECT_LE(config.status().message().size(), 600U);
   }
   EXPECT_FALSE(ParseConfig("variants: [{name: a, workers: [\"h\\n:1\"]}]", "r").ok());
+  std::string alias = "a";
+  for (int i = 0; i < 600; ++i) alias += "\u00e9";
+  const auto config =
+      ParseConfig("variants: [{name: a, workers: ['h:1'], aliases: ['" + alias + "']}]", "r");
+  EXPECT_TRUE(IsValidUtf8(std::string(config.status().message())));
 }
 
 TEST(ParseConfig, BrokenYamlIsAnErrorWithALine) {
@@ -85,15 +97,55 @@ TEST(ParseConfig, BrokenYamlIsAnErrorWithALine) {
   EXPECT_EQ(config.status().message().find("router.yaml:"), 0u) << config.status();
 }
 
+TEST(ParseConfig, NestingAliasesAndManyOfAKindAreBounded) {
+  const auto why = [](const std::string& yaml) {
+    return std::string(ParseConfig(yaml, "r").status().message());
+  };
+  EXPECT_EQ(why(std::string(100'000, '[')), "r:1: nests too deep");
+  EXPECT_EQ(why("variants: &a [*a]"),
+            "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes");
+  std::string bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n";
+  for (char c = 'b'; c <= 'z'; ++c) {
+    const std::string before(1, static_cast<char>(c - 1));
+    bomb += std::string(1, c) + ": &" + c + " [";
+    for (int i = 0; i < 10; ++i) bomb += "*" + before + ", ";
+    bomb += "]\n";
+  }
+  EXPECT_EQ(why(bomb), "r:1: unknown key 'a' in the configuration; allowed: variants");
+  std::string names;
+  for (int i = 0; i < 65; ++i) names += "n" + std::to_string(i) + ", ";
+  EXPECT_EQ(why("variants: [{name: a, workers: ['h:1'], aliases: [" + names + "]}]"),
+            "r:1: variant a has more than 64 aliases");
+  std::string variants = "variants:\n";
+  for (int v = 0; v < 5; ++v) {
+    variants += "- {name: v" + std::to_string(v) + ", workers: [";
+    for (int w = 0; w < 205; ++w) {
+      variants += "'h" + std::to_string(v) + ":" + std::to_string(w + 1) + "', ";
+    }
+    variants += "]}\n";
+  }
+  EXPECT_EQ(why(variants), "r:2: 1025 workers in all; at most 1024");
+}
+
+TEST(LoadConfig, ReadsNothingButARegularFileOfBoundedSize) {
+  EXPECT_EQ(LoadConfig("/dev/zero").status(),
+            absl::InvalidArgumentError("/dev/zero: not a regular file"));
+  const std::string path = testing::TempDir() + "config_test_long.yaml";
+  std::ofstream(path) << std::string((1 << 20) + 1, '#');
+  EXPECT_EQ(LoadConfig(path).status(),
+            absl::InvalidArgumentError(path + ": 1048577 bytes; at most 1048576 are read"));
+  std::filesystem::remove(path);
+}
+
 TEST(LoadConfig, NamesTheFileThatIsMissing) {
   EXPECT_EQ(LoadConfig("/nowhere/router.yaml").status(),
-            absl::NotFoundError("cannot read /nowhere/router.yaml"));
+            absl::NotFoundError("/nowhere/router.yaml: no such file"));
 }
 
 TEST(ParseArguments, ReadsOptionsAndChecksThem) {
   const auto parse = [](std::vector<const char*> arguments) { return ParseArguments(arguments); };
-  const auto options =
-      parse({"--config=r.yaml", "--listen", "0.0.0.0:1", "--metrics-listen=", "--check-config"});
+  const auto options = parse({"--config=r.yaml", "--listen", "0.0.0.0:1", "--insecure-listen",
+                              "--metrics-listen=", "--check-config"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->config, "r.yaml");
   EXPECT_EQ(options->listen, "0.0.0.0:1");
@@ -103,6 +155,8 @@ TEST(ParseArguments, ReadsOptionsAndChecksThem) {
   EXPECT_EQ(parse({}).status().message(), "--config is missing: the YAML file of variants");
   EXPECT_TRUE(parse({"--help"}).ok());
   EXPECT_FALSE(parse({"--config=r", "--listen="}).ok());
+  EXPECT_FALSE(parse({"--config=r", "--listen=0.0.0.0:1"}).ok());
+  EXPECT_TRUE(parse({"--config=r", "--metrics_listen=0.0.0.0:1"}).ok());  // it shows no secret
   EXPECT_FALSE(parse({"--config=r", "--drain_timeout_s=-1"}).ok());
   EXPECT_FALSE(parse({"--config=r", "--max_connections=0"}).ok());
   EXPECT_EQ(parse({"--config=r", "serve"}).status().message(), "'serve' is not an option");

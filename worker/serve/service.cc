@@ -1,17 +1,21 @@
 #include "worker/serve/service.h"
 
+#include <atomic>
 #include <chrono>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
+#include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/request_checks.h"
 #include "common/rpc/request_parser.h"
+#include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
-#include "common/rpc/stream_writer.h"
 #include "common/status.h"
 
 namespace thinkwire::worker::serve {
@@ -29,6 +33,10 @@ std::string MetadataOf(const grpc::CallbackServerContext& context, const char* k
   return std::string(found->second.data(), found->second.size());
 }
 
+absl::Status QueueFull(const std::string& what) {
+  return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL", what));
+}
+
 absl::Status Draining() {
   return rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
                     "the worker is shutting down and takes no new requests");
@@ -43,54 +51,77 @@ absl::StatusOr<Clock::Duration> StatusInterval(const v1::WatchStatusRequest& req
   return interval;
 }
 
+absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& /*bytes*/) {
+  return rpc::Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_IMPLEMENTED",
+                    "AnswerNow is not built");
+}
+
 }  // namespace
 
 // One Generate call: reads the prompt on the text pool, then hands over to a ResponseStream.
-class WorkerService::GenerateCall final : public rpc::StreamWriter, public ResponseSink {
+class WorkerService::GenerateCall final : public rpc::ServerCall, public ResponseSink {
  public:
-  GenerateCall(WorkerService& service, const grpc::CallbackServerContext& context,
-               const grpc::ByteBuffer& bytes)
-      : StreamWriter(kMessageCapacity),
+  GenerateCall(WorkerService& service, const grpc::CallbackServerContext& context)
+      : ServerCall(kMessageCapacity),
         service_(service),
-        in_hand_(std::make_shared<InHand>(InHand{service.running_.Begin(), {}})),
-        bytes_(bytes),
+        peer_(service.PeerOf(context)),
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
               .traceparent = MetadataOf(context, "traceparent"),
               .arrival = service.shared_.clock.Now()} {}
 
-  // Has the request read on the text pool, soon. Before Launch.
+  bool Write(const v1::WorkerGenerateResponse& message) override {
+    return ServerCall::Write(message);
+  }
+  void Finish(const absl::Status& status) override {
+    ServerCall::Finish(status);
+    MutexLock lock(mu_);
+    in_hand_.reset();
+  }
+
+ private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    bytes_.Swap(&bytes);
+    const absl::Status status = service_.draining_ ? Draining() : Post();
+    if (!status.ok()) Refuse(status);
+  }
+  void OnRefused(const absl::Status& status) override {
+    ResponseStream::Refuse(service_.shared_, call_, status);
+  }
+
+  // Has the request read on the text pool, soon.
   // Fails: RESOURCE_EXHAUSTED too much is in hand already.
   absl::Status Post() {
-    ASSIGN_OR_RETURN(in_hand_->large, service_.large_requests_.Admit(bytes_.Length()));
-    auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
-    if (service_.shared_.pool.TryPost(bytes_.Length(), [self, held = in_hand_] { self->Read(); })) {
-      return absl::OkStatus();
+    ASSIGN_OR_RETURN(rpc::RequestBytes::Held bytes,
+                     service_.request_bytes_.Admit(peer_, bytes_.Length()));
+    auto in_hand = std::make_shared<InHand>(InHand{service_.running_.Begin(), std::move(bytes)});
+    {
+      MutexLock lock(mu_);
+      in_hand_ = in_hand;
     }
-    return service_.TextPoolIsFull();
+    auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
+    const bool posted = service_.shared_.pool.TryPost(
+        peer_, bytes_.Length(), [self, held = std::move(in_hand)] { self->Read(held->bytes); });
+    return posted ? absl::OkStatus() : service_.TextPoolIsFull();
   }
 
   // Ends the call before the engine has it.
   void Refuse(const absl::Status& status) {
     ResponseStream::Refuse(service_.shared_, call_, status);
-    StreamWriter::Finish(status);
+    Finish(status);
   }
 
-  bool Write(const v1::WorkerGenerateResponse& message) override {
-    return StreamWriter::Write(message);
-  }
-  void Finish(const absl::Status& status) override { StreamWriter::Finish(status); }
-
- private:
   // On the text pool.
-  void Read() {
-    if (const absl::Status status = Begin(); !status.ok()) Refuse(status);
+  void Read(rpc::RequestBytes::Held& held) {
+    if (const absl::Status status = Begin(held); !status.ok()) Refuse(status);
   }
 
-  absl::Status Begin() {
+  absl::Status Begin(rpc::RequestBytes::Held& held) {
+    RETURN_IF_ERROR(CheckWanted());
     v1::WorkerGenerateRequest request;
     RETURN_IF_ERROR(rpc::ParseRequest(bytes_, request));
     bytes_.Clear();
+    RETURN_IF_ERROR(held.Resize(request.SpaceUsedLong()));
     RETURN_IF_ERROR(rpc::CheckRequest(request));
     call_.request_id = request.request_id();
     call_.attempt = request.attempt();
@@ -103,19 +134,23 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
     ASSIGN_OR_RETURN(RequestReader::Reading reading, service_.reader_.Read(request.request()));
     reading.request.id = request.request_id();
     reading.request.deadline = deadline_;
+    held.Keep(reading.bytes());
     return Start(std::move(reading));
   }
 
+  // Fails: the client is gone.
+  absl::Status CheckWanted() {
+    MutexLock lock(mu_);
+    if (!cancelled_) return absl::OkStatus();
+    return rpc::CancelStatus(deadline_, call_.arrival, service_.shared_.clock.Now());
+  }
+
   absl::Status Start(RequestReader::Reading reading) {
-    {
-      MutexLock lock(mu_);
-      if (cancelled_) {
-        return rpc::CancelStatus(deadline_, call_.arrival, service_.shared_.clock.Now());
-      }
-    }
+    RETURN_IF_ERROR(CheckWanted());
+    ASSIGN_OR_RETURN(rpc::Shares::Held place, service_.TakePlace(peer_));
     auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
-    auto stream =
-        ResponseStream::Start(service_.shared_, call_, std::move(reading), std::move(sink));
+    auto stream = ResponseStream::Start(service_.shared_, call_, std::move(reading),
+                                        std::move(sink), std::move(place));
     bool cancelled = false;
     {
       MutexLock lock(mu_);
@@ -133,11 +168,9 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   void OnCancelled() override { CancelStream(); }
   void OnEnded() override {
     CancelStream();
-    {
-      MutexLock lock(mu_);
-      stream_.reset();
-    }
-    in_hand_.reset();  // the service may go now
+    MutexLock lock(mu_);
+    stream_.reset();
+    in_hand_.reset();
   }
 
   void CancelStream() {
@@ -153,25 +186,87 @@ class WorkerService::GenerateCall final : public rpc::StreamWriter, public Respo
   }
 
   WorkerService& service_;
-  // What the service counts of a call. Until OnEnded, and until Read's job is done, which has the
-  // bytes too: a call that ends while its job still starts the stream is cancelled by the job.
+  // What the service counts of a request, from its message to its end or its job's, whichever is
+  // later: the job of a call that has ended still starts the stream, and cancels it.
   struct InHand {
     rpc::CallCount::Token running;
-    rpc::LargeRequests::Share large;
+    rpc::RequestBytes::Held bytes;  // the job's alone
   };
-  std::shared_ptr<InHand> in_hand_;
-  grpc::ByteBuffer bytes_;
+  const std::string peer_;
   const std::optional<Clock::TimePoint> deadline_;
+  grpc::ByteBuffer bytes_;  // from OnMessage until they are parsed
   ResponseStream::Call call_;
   Mutex mu_;
+  std::shared_ptr<InHand> in_hand_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<ResponseStream> stream_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 
-// One WatchStatus call.
-class WorkerService::WatchCall final : public rpc::StreamWriter, public StatusBoard::Watcher {
+// One CountTokens call: answered on the text pool. What it takes counts until the transport has
+// taken the answer, which is as long as the prompt if its ids are asked for.
+class WorkerService::CountCall final : public rpc::ServerCall {
  public:
-  explicit WatchCall(StatusBoard& board) : StreamWriter(1), board_(board) {}
+  CountCall(WorkerService& service, const grpc::CallbackServerContext& context)
+      : ServerCall(1), service_(service), peer_(service.PeerOf(context)) {}
+
+ private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    bytes_.Swap(&bytes);
+    if (const absl::Status status = Post(); !status.ok()) End(status);
+  }
+  void OnCancelled() override { cancelled_ = true; }
+
+  absl::Status Post() {
+    running_ = service_.running_.Begin();
+    ASSIGN_OR_RETURN(held_, service_.request_bytes_.Admit(peer_, bytes_.Length()));
+    auto self = std::static_pointer_cast<CountCall>(shared_from_this());
+    const bool posted =
+        service_.shared_.pool.TryPost(peer_, bytes_.Length(), [self] { self->End(self->Count()); });
+    return posted ? absl::OkStatus() : service_.TextPoolIsFull();
+  }
+
+  // On the text pool.
+  absl::Status Count() {
+    if (cancelled_) return absl::CancelledError("the client is gone");
+    v1::WorkerCountTokensRequest request;
+    RETURN_IF_ERROR(rpc::ParseRequest(bytes_, request));
+    bytes_.Clear();
+    RETURN_IF_ERROR(held_.Resize(request.SpaceUsedLong()));
+    RETURN_IF_ERROR(rpc::CheckRequest(request.request()));
+    ASSIGN_OR_RETURN(
+        const std::vector<std::int32_t> ids,
+        service_.reader_.ReadPrompt(request.request().prompt(), request.request().thinking_mode()));
+    Answer(ids, request.request().return_token_ids());
+    return absl::OkStatus();
+  }
+
+  void Answer(const std::vector<std::int32_t>& ids, bool with_ids) {
+    v1::WorkerCountTokensResponse count;
+    count.set_prompt_tokens(static_cast<std::int32_t>(ids.size()));
+    if (with_ids) count.mutable_token_ids()->Assign(ids.begin(), ids.end());
+    count.set_max_model_len(service_.shared_.model.limits.max_model_len);
+    held_.Keep(count.ByteSizeLong());
+    Write(count);
+  }
+
+  void End(const absl::Status& status) {
+    Finish(status);
+    running_ = {};  // the service may go now
+  }
+
+  WorkerService& service_;
+  const std::string peer_;
+  std::atomic<bool> cancelled_ = false;
+  // OnMessage's, then the job's.
+  grpc::ByteBuffer bytes_;
+  rpc::CallCount::Token running_;
+  rpc::RequestBytes::Held held_;  // until nobody has the call any more
+};
+
+// One WatchStatus call.
+class WorkerService::WatchCall final : public rpc::ServerCall, public StatusBoard::Watcher {
+ public:
+  explicit WatchCall(StatusBoard& board) : ServerCall(1), board_(board) {}
 
   bool Tell(const v1::WatchStatusResponse& status) override { return Write(status); }
   void End() override {
@@ -180,16 +275,40 @@ class WorkerService::WatchCall final : public rpc::StreamWriter, public StatusBo
   }
 
  private:
-  void OnEnded() override {
-    board_.Remove(std::static_pointer_cast<WatchCall>(shared_from_this()));
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    if (absl::Status status = Begin(bytes); !status.ok()) Finish(std::move(status));
+  }
+  void OnEnded() override { board_.Remove(Self()); }
+
+  absl::Status Begin(const grpc::ByteBuffer& bytes) {
+    v1::WatchStatusRequest request;
+    RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+    ASSIGN_OR_RETURN(const Clock::Duration interval, StatusInterval(request));
+    return board_.Add(Self(), interval, peer());
+  }
+
+  std::shared_ptr<WatchCall> Self() {
+    return std::static_pointer_cast<WatchCall>(shared_from_this());
   }
 
   StatusBoard& board_;
 };
 
 WorkerService::WorkerService(const ResponseStream::Shared& shared, const RequestReader& reader,
-                             StatusBoard& board)
-    : shared_(shared), reader_(reader), board_(board) {}
+                             StatusBoard& board, rpc::TrustedPeers trusted)
+    : shared_(shared), reader_(reader), board_(board), trusted_(std::move(trusted)) {
+  const std::string service = v1::WorkerService::service_full_name();
+  AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
+    return std::make_shared<GenerateCall>(*this, context);
+  });
+  AddMethod(service, "WatchStatus", [this](const grpc::CallbackServerContext& /*context*/) {
+    return std::make_shared<WatchCall>(board_);
+  });
+  AddMethod(service, "CountTokens", [this](const grpc::CallbackServerContext& context) {
+    return std::make_shared<CountCall>(*this, context);
+  });
+  AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
+}
 
 WorkerService::~WorkerService() = default;
 
@@ -202,83 +321,21 @@ bool WorkerService::WaitUntilIdle(Clock::Duration timeout) {
   return running_.WaitUntilNone(timeout);
 }
 
+// A router names its clients, and may be on this machine.
+std::string WorkerService::PeerOf(const grpc::CallbackServerContext& context) const {
+  return rpc::CallPeer(context, trusted_, rpc::Believe::kThisMachineToo);
+}
+
 absl::Status WorkerService::TextPoolIsFull() const {
-  return rpc::WithRetryAfter(
-      rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
-                 absl::StrCat("more than ", shared_.model.max_queue, " prompts wait to be read")));
+  return QueueFull(absl::StrCat("prompts wait to be read: ", shared_.model.max_queue,
+                                ", or the client's share of as many"));
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::Generate(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<GenerateCall>(*this, *context, *bytes);
-  const absl::Status status = draining_ ? Draining() : call->Post();
-  if (!status.ok()) call->Refuse(status);
-  return rpc::StreamWriter::Launch(std::move(call));
-}
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* WorkerService::WatchStatus(
-    grpc::CallbackServerContext* /*context*/, const grpc::ByteBuffer* bytes) {
-  auto call = std::make_shared<WatchCall>(board_);
-  v1::WatchStatusRequest request;
-  absl::Status status = rpc::ParseRequest(*bytes, request);
-  if (status.ok()) {
-    const auto interval = StatusInterval(request);
-    if (!interval.ok()) {
-      status = interval.status();
-    } else if (!board_.Add(call, *interval)) {
-      status = rpc::Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
-                          "too many watches, or the worker is shutting down");
-    }
-  }
-  if (!status.ok()) call->Finish(status);
-  return rpc::StreamWriter::Launch(std::move(call));
-}
-
-grpc::ServerUnaryReactor* WorkerService::AnswerNow(grpc::CallbackServerContext* context,
-                                                   const grpc::ByteBuffer* /*bytes*/,
-                                                   grpc::ByteBuffer* /*response*/) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(rpc::ToGrpc(rpc::Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_IMPLEMENTED",
-                                         "AnswerNow is not built")));
-  return reactor;
-}
-
-grpc::ServerUnaryReactor* WorkerService::CountTokens(grpc::CallbackServerContext* context,
-                                                     const grpc::ByteBuffer* bytes,
-                                                     grpc::ByteBuffer* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  auto large = large_requests_.Admit(bytes->Length());
-  if (!large.ok()) {
-    reactor->Finish(rpc::ToGrpc(large.status()));
-    return reactor;
-  }
-  auto held = std::make_shared<rpc::LargeRequests::Share>(*std::move(large));
-  const bool posted = shared_.pool.TryPost(
-      bytes->Length(),
-      [this, reactor, response, held = std::move(held), copy = grpc::ByteBuffer(*bytes)] {
-        const absl::Status status = Count(copy, response);
-        *held = {};  // before the call is over, as the service may then go
-        reactor->Finish(rpc::ToGrpc(status));
-      });
-  if (!posted) reactor->Finish(rpc::ToGrpc(TextPoolIsFull()));
-  return reactor;
-}
-
-absl::Status WorkerService::Count(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) const {
-  v1::WorkerCountTokensRequest request;
-  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
-  RETURN_IF_ERROR(rpc::CheckRequest(request.request()));
-  ASSIGN_OR_RETURN(
-      const std::vector<std::int32_t> ids,
-      reader_.ReadPrompt(request.request().prompt(), request.request().thinking_mode()));
-  v1::WorkerCountTokensResponse count;
-  count.set_prompt_tokens(static_cast<std::int32_t>(ids.size()));
-  if (request.request().return_token_ids()) {
-    count.mutable_token_ids()->Assign(ids.begin(), ids.end());
-  }
-  count.set_max_model_len(shared_.model.limits.max_model_len);
-  *response = rpc::Serialize(count);
-  return absl::OkStatus();
+absl::StatusOr<rpc::Shares::Held> WorkerService::TakePlace(const std::string& peer) const {
+  std::optional<rpc::Shares::Held> place = shared_.places.Take(peer, 1);
+  if (place) return *std::move(place);
+  return QueueFull(absl::StrCat("requests run or wait: ", shared_.places.total(),
+                                ", or the client's share of as many"));
 }
 
 }  // namespace thinkwire::worker::serve

@@ -1,9 +1,12 @@
 #include "worker/serve/status_board.h"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/rpc/proto_time.h"
+#include "common/rpc/status_details.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -12,8 +15,8 @@ namespace {
 constexpr auto kLookForWatchers = std::chrono::milliseconds(10);
 constexpr auto kLookForGauges = std::chrono::milliseconds(100);
 
-// The router watches once per worker; beyond this somebody is not a router.
-constexpr std::size_t kMaxWatchers = 256;
+// A router watches once. Of routers that are trusted there may be as many beside the others.
+constexpr std::int64_t kMaxWatchers = 256;
 
 // Heartbeats change with every step and are no news by themselves.
 bool SameNews(const v1::WatchStatusResponse& a, const v1::WatchStatusResponse& b) {
@@ -24,20 +27,33 @@ bool SameNews(const v1::WatchStatusResponse& a, const v1::WatchStatusResponse& b
 }  // namespace
 
 StatusBoard::StatusBoard(const engine::Engine& engine, const ServedModel& model,
-                         WorkerMetrics& metrics, const Clock& clock)
-    : engine_(engine), model_(model), metrics_(metrics), clock_(clock), thread_([this] {
-        Run();
-      }) {}
+                         WorkerMetrics& metrics, const rpc::TrustedPeers& trusted_peers,
+                         const Clock& clock)
+    : engine_(engine),
+      model_(model),
+      metrics_(metrics),
+      clock_(clock),
+      places_(kMaxWatchers, trusted_peers),
+      thread_([this] { Run(); }) {}
 
 StatusBoard::~StatusBoard() { Stop(); }
 
-bool StatusBoard::Add(std::shared_ptr<Watcher> watcher, Clock::Duration min_interval) {
+absl::Status StatusBoard::Add(std::shared_ptr<Watcher> watcher, Clock::Duration min_interval,
+                              const std::string& peer) {
   watcher->min_interval_ = min_interval;
   MutexLock lock(mu_);
-  if (stopping_ || watchers_.size() >= kMaxWatchers) return false;
-  watchers_.insert(std::move(watcher));
+  if (stopping_) {
+    return rpc::Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
+                      "the worker is shutting down");
+  }
+  std::optional<rpc::Shares::Held> place = places_.Take(peer);
+  if (!place) {
+    return rpc::Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
+                      absl::StrCat("this client's share of ", kMaxWatchers, " watches is used up"));
+  }
+  watchers_.emplace(std::move(watcher), *std::move(place));
   changed_.NotifyOne();
-  return true;
+  return absl::OkStatus();
 }
 
 void StatusBoard::Remove(const std::shared_ptr<Watcher>& watcher) {
@@ -71,12 +87,12 @@ void StatusBoard::Run() {
       changed_.WaitFor(mu_, kLookForWatchers);
     }
   }
-  std::set<std::shared_ptr<Watcher>> watchers;
+  std::map<std::shared_ptr<Watcher>, rpc::Shares::Held> watchers;
   {
     MutexLock lock(mu_);
     watchers.swap(watchers_);
   }
-  for (const auto& watcher : watchers) watcher->End();
+  for (const auto& entry : watchers) entry.first->End();
 }
 
 void StatusBoard::Look() {
@@ -87,7 +103,7 @@ void StatusBoard::Look() {
   std::vector<std::shared_ptr<Watcher>> watchers;
   {
     MutexLock lock(mu_);
-    watchers.assign(watchers_.begin(), watchers_.end());
+    for (const auto& entry : watchers_) watchers.push_back(entry.first);
   }
   for (const auto& watcher : watchers) TellIfDue(*watcher, description, now);
 }

@@ -1,14 +1,18 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
-#include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/peer_places.h"
+#include "common/rpc/shares.h"
+#include "common/rpc/trusted_peers.h"
 #include "thinkwire/v1/worker.pb.h"
 #include "worker/engine/engine.h"
 #include "worker/serve/request_reader.h"
@@ -42,13 +46,16 @@ class StatusBoard {
 
   // All must outlive the board.
   StatusBoard(const engine::Engine& engine, const ServedModel& model, WorkerMetrics& metrics,
-              const Clock& clock);
+              const rpc::TrustedPeers& trusted_peers, const Clock& clock);
   ~StatusBoard();  // Stop()
   StatusBoard(const StatusBoard&) = delete;
   StatusBoard& operator=(const StatusBoard&) = delete;
 
-  // False, and nothing is kept, after Stop or when too many watch.
-  bool Add(std::shared_ptr<Watcher> watcher, Clock::Duration min_interval);
+  // `peer` is gRPC's name of who watches.
+  // Fails, and keeps nothing: RESOURCE_EXHAUSTED too many watch, or too many of that peer;
+  // UNAVAILABLE after Stop.
+  absl::Status Add(std::shared_ptr<Watcher> watcher, Clock::Duration min_interval,
+                   const std::string& peer);
   void Remove(const std::shared_ptr<Watcher>& watcher);
 
   void SetDraining();
@@ -77,9 +84,11 @@ class StatusBoard {
   std::uint64_t last_steps_ = 0;
   std::vector<Progress> progress_;  // by rank
 
+  rpc::PeerPlaces places_;
+
   Mutex mu_;
   CondVar changed_;
-  std::set<std::shared_ptr<Watcher>> watchers_ ABSL_GUARDED_BY(mu_);
+  std::map<std::shared_ptr<Watcher>, rpc::Shares::Held> watchers_ ABSL_GUARDED_BY(mu_);
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;

@@ -9,6 +9,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/bounded_input.h"
+#include "common/input_limits.h"
 #include "common/json.h"
 #include "common/status.h"
 
@@ -32,7 +34,10 @@ absl::StatusOr<std::string> ParseLine(const std::string& line) {
 absl::Status RunTokenize(const Tokenizer& tokenizer, bool as_user_text, std::istream& in,
                          std::ostream& out) {
   std::string line;
-  for (std::int64_t number = 1; std::getline(in, line); ++number) {
+  for (std::int64_t number = 1;; ++number) {
+    const absl::StatusOr<bool> more = ReadLine(in, kMaxTokenizeLineBytes, line);
+    if (!more.ok()) return Annotate(more.status(), absl::StrCat("line ", number));
+    if (!*more) break;
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const absl::StatusOr<std::string> text = ParseLine(line);
     if (!text.ok()) {

@@ -42,7 +42,8 @@ class ListenerTest : public testing::Test {
     auto listener = Listener::Listen({.address = "127.0.0.1:0",
                                       .max_connections = kLimit,
                                       .connections = &connections_,
-                                      .refused = &refused_});
+                                      .refused = &refused_,
+                                      .displaced = &displaced_});
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     listener_->Start([this](FileDescriptor connection) {
@@ -52,7 +53,12 @@ class ListenerTest : public testing::Test {
     });
   }
 
-  FileDescriptor Dial() const { return rpc::Dial(listener_->port()); }
+  FileDescriptor Dial(const char* source = "127.0.0.1") const {
+    return rpc::Dial(listener_->port(), source);
+  }
+  ConnectionTable::Call BeginCall(const FileDescriptor& client) const {
+    return listener_->connections().BeginCall(NameOf(client));
+  }
 
   void AwaitServed(std::size_t count) {
     MutexLock lock(mu_);
@@ -67,33 +73,71 @@ class ListenerTest : public testing::Test {
 
   prometheus::Gauge connections_;
   prometheus::Counter refused_;
+  prometheus::Counter displaced_;
   Mutex mu_;
   CondVar changed_;
   std::vector<FileDescriptor> served_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<Listener> listener_;
 };
 
-TEST_F(ListenerTest, OneTooManyIsResetUntilAnotherEnds) {
+// Waits until the peer ends the connection, without a reset.
+bool EndsInOrder(const FileDescriptor& connection) {
+  std::array<char, 1> byte{};
+  return recv(connection.get(), byte.data(), byte.size(), 0) == 0;
+}
+
+TEST_F(ListenerTest, OneTooManyIsResetWhileAllAreBusy) {
   std::vector<FileDescriptor> clients;
-  for (int i = 0; i < kLimit; ++i) clients.push_back(Dial());
-  AwaitServed(kLimit);
+  std::vector<ConnectionTable::Call> calls;
+  const auto busy = [&] {
+    clients.push_back(Dial());
+    AwaitServed(clients.size());
+    calls.push_back(BeginCall(clients.back()));
+  };
+  for (int i = 0; i < kLimit; ++i) busy();
   EXPECT_TRUE(EndsInReset(Dial()));
   EXPECT_TRUE(EndsInReset(Dial()));
   EXPECT_EQ(refused_.Value(), 2);
 
-  clients.pop_back();  // by its client
+  shutdown(clients.front().get(), SHUT_WR);  // by its client
   AwaitConnections(kLimit - 1);
-  clients.push_back(Dial());
-  AwaitServed(kLimit + 1);
-
+  busy();
   {
     MutexLock lock(mu_);  // by who serves it
-    shutdown(served_.front().get(), SHUT_RDWR);
+    shutdown(served_.back().get(), SHUT_RDWR);
   }
   AwaitConnections(kLimit - 1);
-  clients.push_back(Dial());
-  AwaitServed(kLimit + 2);
-  EXPECT_EQ(refused_.Value(), 2);
+  busy();
+  EXPECT_TRUE(EndsInReset(Dial()));
+  EXPECT_EQ(refused_.Value(), 3);
+  EXPECT_EQ(displaced_.Value(), 0);
+}
+
+TEST_F(ListenerTest, TheLongestIdleEndsForANewOne) {
+  std::vector<FileDescriptor> clients;
+  const auto dial = [&](const char* source) {
+    clients.push_back(Dial(source));
+    AwaitServed(clients.size());
+  };
+  for (int i = 0; i < kLimit; ++i) dial("127.0.0.2");
+  const auto call = BeginCall(clients[0]);
+  dial("127.0.0.1");
+  EXPECT_TRUE(EndsInOrder(clients[1]));
+  dial("127.0.0.2");
+  EXPECT_TRUE(EndsInOrder(clients[2]));
+  EXPECT_EQ(connections_.Value(), kLimit);
+  EXPECT_EQ(displaced_.Value(), 2);
+  EXPECT_EQ(refused_.Value(), 0);
+}
+
+TEST_F(ListenerTest, ANameThatIsClosedEndsAtBothEnds) {
+  const FileDescriptor client = Dial("127.0.0.3");
+  AwaitServed(1);
+  listener_->connections().Close(NameOf(client));
+  EXPECT_TRUE(EndsInOrder(client));
+  MutexLock lock(mu_);
+  std::array<char, 1> byte{};
+  EXPECT_EQ(recv(served_.front().get(), byte.data(), byte.size(), 0), 0);
 }
 
 TEST_F(ListenerTest, DataIsLeftToWhoServes) {

@@ -61,6 +61,25 @@ TEST(StatusDetails, NothingOutgrowsTheHeaders) {
   EXPECT_EQ(wire.error_message().substr(wire.error_message().size() - 6), "\u4f60...");
 }
 
+TEST(StatusDetails, TextsOfOthersAreCutAtCodePoints) {
+  std::string name = "a";
+  for (int i = 0; i < 1000; ++i) name += "\u00e9";
+  for (const absl::Status& status :
+       {WithMetadata(Error(absl::StatusCode::kNotFound, "VARIANT_NOT_FOUND", "no"), "variant",
+                     name),
+        InvalidField("variant", name), InvalidField(name + "\xff", "is wrong")}) {
+    google::rpc::Status wire;
+    ASSERT_TRUE(wire.ParseFromString(ToGrpc(status).error_details()));
+    EXPECT_NE(ErrorReason(FromGrpc(ToGrpc(status))), "");
+    EXPECT_LT(wire.ByteSizeLong(), 4000u);
+    for (const auto& any : wire.details()) {
+      google::rpc::ErrorInfo info;
+      google::rpc::BadRequest bad_request;
+      EXPECT_TRUE(any.UnpackTo(&info) || any.UnpackTo(&bad_request));
+    }
+  }
+}
+
 TEST(StatusDetails, AStatusOfAnotherServerKeepsItsCode) {
   const absl::Status status =
       FromGrpc(grpc::Status(grpc::StatusCode::UNAVAILABLE, "Connection reset by peer"));

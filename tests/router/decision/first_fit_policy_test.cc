@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
+
+#include "common/utf8.h"
 
 namespace thinkwire::router::decision {
 namespace {
@@ -53,6 +56,19 @@ TEST(FirstFitPolicy, KnowsNoOtherNamesAndSaysWhichThereAre) {
     EXPECT_NE(decision.status().message().find("there is qwen-1.5b, llama-8b, qwen-32b"),
               absl::string_view::npos);
   }
+}
+
+TEST(FirstFitPolicy, RepeatsLittleOfALongNameAndWholeCharacters) {
+  std::string name = "a";
+  for (int i = 0; i < 60; ++i) name += "\u00e9";
+  const auto unknown = Decide({.variant = name});
+  EXPECT_TRUE(IsValidUtf8(std::string(unknown.status().message())));
+  EXPECT_NE(unknown.status().message().find("\u00e9..."), absl::string_view::npos);
+
+  const auto known =
+      Decide({.variant = "deepseek-r1:8b-llama-distill-" + std::string(1 << 20, 'x')});
+  ASSERT_TRUE(known.ok());
+  EXPECT_LT(known->variant_reason.size(), 200u);
 }
 
 TEST(FirstFitPolicy, ExplainsAmbiguousOllamaTags) {

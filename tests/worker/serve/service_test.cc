@@ -32,7 +32,7 @@ class WorkerServiceTest : public testing::Test {
   void Serve(engine::FakeModel fake_model = engine::FakeModel(kVocabulary)) {
     worker_ = std::make_unique<FakeWorker>(std::move(fake_model));
     board_ = std::make_unique<StatusBoard>(worker_->engine, worker_->model, worker_->worker_metrics,
-                                           worker_->clock);
+                                           rpc::TrustedPeers(), worker_->clock);
     service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_);
     auto server = rpc::GrpcServer::Start(
         {.listen = "127.0.0.1:0", .services = {service_.get()}, .health_names = {}});

@@ -8,15 +8,16 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
+#include "common/json.h"
+#include "common/shown_text.h"
 #include "common/status.h"
-#include "worker/model/checkpoint/json_file.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxIndexBytes = 100'000'000;
 constexpr char kIndexName[] = "model.safetensors.index.json";
 constexpr char kSingleName[] = "model.safetensors";
 
@@ -31,7 +32,7 @@ bool IsPlainFileName(absl::string_view name) {
 
 // Tensor name to file name, as the index says.
 absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::filesystem::path& path) {
-  ASSIGN_OR_RETURN(const json document, ReadJsonFile(path, kMaxIndexBytes));
+  ASSIGN_OR_RETURN(const json document, ReadJsonFile(path, {.max_bytes = kMaxTensorIndexBytes}));
   const auto refuse = [&path](absl::string_view problem) {
     return absl::InvalidArgumentError(absl::StrCat(path.string(), ": ", problem));
   };
@@ -44,7 +45,7 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::filesyst
   for (const auto& [tensor, file] : weight_map->items()) {
     if (!file.is_string() || !IsPlainFileName(file.get_ref<const std::string&>())) {
       return refuse(absl::StrCat("weight_map sends tensor ", QuotedName(tensor), " to ",
-                                 file.dump(-1, ' ', true, json::error_handler_t::replace),
+                                 ShownText(file.dump()),
                                  "; allowed: names of .safetensors files beside the index"));
     }
     files.emplace(tensor, file.get<std::string>());

@@ -4,22 +4,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/shown_text.h"
+#include "common/utf8.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxShownBytes = 120;
-
-// A value as a message shows it: short, and valid whatever bytes it holds.
+// A value as a message shows it: ASCII, on one line, short.
 std::string Shown(const json& value) {
-  std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
-  if (text.size() > kMaxShownBytes) {
-    text.resize(kMaxShownBytes);
-    text += "...";
-  }
-  return text;
+  return CutText(value.dump(-1, ' ', true, json::error_handler_t::replace), kMaxShownBytes);
 }
 
 }  // namespace

@@ -1,40 +1,28 @@
 #include "worker/model/checkpoint/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/file.h"
+#include "common/status.h"
 
 namespace thinkwire::worker::model {
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
-  // Non-blocking, so that a named pipe is refused below instead of waited for.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) {
-    const std::string message = absl::StrCat(path.string(), ": ", std::strerror(errno));
-    return errno == ENOENT ? absl::NotFoundError(message) : absl::InvalidArgumentError(message);
-  }
-  struct stat info {};
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    ::close(fd);
-    return absl::InvalidArgumentError(absl::StrCat(path.string(), ": not a regular file"));
-  }
-  const auto size = static_cast<std::size_t>(info.st_size);
+  ASSIGN_OR_RETURN(const RegularFile file, RegularFile::Open(path));
   void* data = nullptr;
-  if (size > 0) data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  const int error = errno;
-  ::close(fd);
+  if (file.size() > 0) {
+    data = ::mmap(nullptr, file.size(), PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+  }
   if (data == MAP_FAILED) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path.string(), ": cannot be mapped: ", std::strerror(error)));
+        absl::StrCat(path.string(), ": cannot be mapped: ", std::strerror(errno)));
   }
-  return MappedFile(static_cast<const std::byte*>(data), size, path.string());
+  return MappedFile(static_cast<const std::byte*>(data), file.size(), path.string());
 }
 
 MappedFile::MappedFile(const std::byte* data, std::size_t size, std::string path)

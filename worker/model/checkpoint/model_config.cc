@@ -6,26 +6,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
+#include "common/json.h"
 #include "common/status.h"
 #include "worker/model/checkpoint/config_reader.h"
-#include "worker/model/checkpoint/json_file.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxConfigBytes = 1 << 20;
-
-// Far above any model of the family, and small enough that no product overflows.
-constexpr std::int64_t kMaxHidden = 1 << 17;
-constexpr std::int64_t kMaxLayers = 1 << 10;
-constexpr std::int64_t kMaxHeads = 1 << 10;
-constexpr std::int64_t kMaxHeadDim = 1 << 10;
-constexpr std::int64_t kMaxIntermediate = 1 << 20;
-constexpr std::int64_t kMaxVocab = 1 << 22;
-constexpr std::int64_t kMaxPositions = 1 << 24;
-constexpr double kMaxTheta = 1e12;
+constexpr JsonLimits kFileLimits = {.max_bytes = kMaxModelConfigBytes};
 
 absl::Status ReadArchitecture(const ConfigReader& reader, ModelConfig& config) {
   const json* names = reader.Find("architectures");
@@ -41,14 +32,14 @@ absl::Status ReadArchitecture(const ConfigReader& reader, ModelConfig& config) {
 }
 
 absl::Status ReadSizes(const ConfigReader& reader, ModelConfig& config) {
-  RETURN_IF_ERROR(reader.Integer("hidden_size", 1, kMaxHidden, config.hidden_size));
+  RETURN_IF_ERROR(reader.Integer("hidden_size", 1, kMaxHiddenSize, config.hidden_size));
   RETURN_IF_ERROR(reader.Integer("num_hidden_layers", 1, kMaxLayers, config.num_layers));
   RETURN_IF_ERROR(reader.Integer("num_attention_heads", 1, kMaxHeads, config.num_heads));
   RETURN_IF_ERROR(
-      reader.Integer("intermediate_size", 1, kMaxIntermediate, config.intermediate_size));
-  RETURN_IF_ERROR(reader.Integer("vocab_size", 1, kMaxVocab, config.vocab_size));
-  RETURN_IF_ERROR(
-      reader.Integer("max_position_embeddings", 1, kMaxPositions, config.max_position_embeddings));
+      reader.Integer("intermediate_size", 1, kMaxIntermediateSize, config.intermediate_size));
+  RETURN_IF_ERROR(reader.Integer("vocab_size", 1, kMaxVocabSize, config.vocab_size));
+  RETURN_IF_ERROR(reader.Integer("max_position_embeddings", kMinModelLen, kMaxPositions,
+                                 config.max_position_embeddings));
   config.num_kv_heads = config.num_heads;
   if (reader.Has("num_key_value_heads")) {
     RETURN_IF_ERROR(reader.Integer("num_key_value_heads", 1, kMaxHeads, config.num_kv_heads));
@@ -109,7 +100,7 @@ absl::Status ReadLlama3Scaling(const ConfigReader& rope, ModelConfig& config) {
 // rope_parameters.
 absl::Status ReadRope(const ConfigReader& reader, ModelConfig& config) {
   if (reader.Has("rope_theta")) {
-    RETURN_IF_ERROR(reader.Number("rope_theta", 1, kMaxTheta, config.rope_theta));
+    RETURN_IF_ERROR(reader.Number("rope_theta", 1, kMaxRopeTheta, config.rope_theta));
   }
   const char* key = reader.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   const json* found = reader.Find(key);
@@ -117,7 +108,7 @@ absl::Status ReadRope(const ConfigReader& reader, ModelConfig& config) {
   if (!found->is_object()) return reader.Refuse(key, "an object");
   const ConfigReader rope(*found, absl::StrCat(reader.name(), ": ", key));
   if (rope.Has("rope_theta")) {
-    RETURN_IF_ERROR(rope.Number("rope_theta", 1, kMaxTheta, config.rope_theta));
+    RETURN_IF_ERROR(rope.Number("rope_theta", 1, kMaxRopeTheta, config.rope_theta));
   }
   RETURN_IF_ERROR(rope.OnlyNumber("partial_rotary_factor", 1.0));
   const char* type_key = rope.Has("rope_type") ? "rope_type" : "type";
@@ -145,7 +136,7 @@ absl::Status AddEndIds(const ConfigReader& reader, ModelConfig& config) {
 
 absl::Status ReadGenerationConfig(const std::filesystem::path& dir, ModelConfig& config) {
   const std::filesystem::path path = dir / "generation_config.json";
-  auto document = ReadJsonFile(path, kMaxConfigBytes);
+  auto document = ReadJsonFile(path, kFileLimits);
   if (absl::IsNotFound(document.status())) return absl::OkStatus();
   if (!document.ok()) return document.status();
   const ConfigReader reader(*document, path.string());
@@ -179,13 +170,14 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const json& document, absl::string_v
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::string_view name) {
-  ASSIGN_OR_RETURN(const json document, ParseJson(text, name));
+  ASSIGN_OR_RETURN(const json document,
+                   ParseJson({text.data(), text.size()}, {name.data(), name.size()}, kFileLimits));
   return ReadModelConfig(document, name);
 }
 
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir) {
   const std::filesystem::path path = dir / "config.json";
-  ASSIGN_OR_RETURN(const json document, ReadJsonFile(path, kMaxConfigBytes));
+  ASSIGN_OR_RETURN(const json document, ReadJsonFile(path, kFileLimits));
   ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(document, path.string()));
   RETURN_IF_ERROR(ReadGenerationConfig(dir, config));
   SortEndIds(config);

@@ -7,17 +7,18 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
+#include "common/json.h"
+#include "common/shown_text.h"
 #include "common/status.h"
-#include "worker/model/checkpoint/json_file.h"
+#include "common/utf8.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr std::size_t kLengthBytes = 8;
 
 struct StoredType {
@@ -59,9 +60,9 @@ absl::StatusOr<absl::string_view> HeaderText(std::span<const std::byte> file,
   for (std::size_t i = kLengthBytes; i-- > 0;) {
     length = length << 8 | std::to_integer<std::uint64_t>(file[i]);
   }
-  if (length > kMaxHeaderBytes) {
+  if (length > kMaxTensorHeaderBytes) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": header of ", length, " bytes; at most ",
-                                                   kMaxHeaderBytes, " are allowed"));
+                                                   kMaxTensorHeaderBytes, " are allowed"));
   }
   if (length > file.size() - kLengthBytes) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": header of ", length,
@@ -74,6 +75,9 @@ absl::StatusOr<absl::string_view> HeaderText(std::span<const std::byte> file,
   }
   return text;
 }
+
+// A value as a message shows it.
+std::string Shown(const json& value) { return CutText(value.dump(), kMaxShownBytes); }
 
 // A JSON integer in [0, 2^63).
 std::optional<std::uint64_t> Natural(const json& value) {
@@ -110,23 +114,23 @@ std::string ReadEntry(const json& value, Entry& entry) {
   entry.dtype = dtype->get<std::string>();
   const auto type = std::find_if(kStoredTypes.begin(), kStoredTypes.end(),
                                  [&](const StoredType& t) { return t.name == entry.dtype; });
-  if (type == kStoredTypes.end()) return absl::StrCat("unknown dtype ", dtype->dump());
+  if (type == kStoredTypes.end()) return absl::StrCat("unknown dtype ", Shown(*dtype));
   for (const json& dim : *shape) {
     const auto number = Natural(dim);
-    if (!number) return absl::StrCat("shape ", shape->dump(), " is not a list of sizes");
+    if (!number) return absl::StrCat("shape ", Shown(*shape), " is not a list of sizes");
     entry.shape.push_back(static_cast<std::int64_t>(*number));
   }
   const auto begin = Natural((*offsets)[0]);
   const auto end = Natural((*offsets)[1]);
   if (!begin || !end || *end < *begin) {
-    return absl::StrCat("data_offsets ", offsets->dump(), " are not an ascending pair");
+    return absl::StrCat("data_offsets ", Shown(*offsets), " are not an ascending pair");
   }
   entry.begin = *begin;
   entry.end = *end;
   const auto needed = NeededBytes(entry.shape, type->bytes);
   if (!needed || *needed != *end - *begin) {
-    return absl::StrCat("data_offsets ", offsets->dump(), " hold ", *end - *begin, " bytes; dtype ",
-                        entry.dtype, " and shape ", shape->dump(), " need ",
+    return absl::StrCat("data_offsets ", Shown(*offsets), " hold ", *end - *begin, " bytes; dtype ",
+                        entry.dtype, " and shape ", Shown(*shape), " need ",
                         needed ? absl::StrCat(*needed) : "more than 64 bits can count");
   }
   return "";
@@ -174,15 +178,14 @@ absl::Status CheckCover(std::span<const Entry> entries, std::uint64_t data_bytes
 }  // namespace
 
 std::string QuotedName(absl::string_view name) {
-  constexpr std::size_t kMaxShown = 200;
-  return absl::StrCat("\"", absl::Utf8SafeCEscape(name.substr(0, kMaxShown)),
-                      name.size() > kMaxShown ? "...\"" : "\"");
+  return absl::StrCat("\"", ShownText({name.data(), name.size()}), "\"");
 }
 
 absl::StatusOr<std::vector<StoredTensor>> ParseSafetensors(std::span<const std::byte> file,
                                                            absl::string_view name) {
   ASSIGN_OR_RETURN(const absl::string_view text, HeaderText(file, name));
-  ASSIGN_OR_RETURN(const json header, ParseJson(text, absl::StrCat(name, ": header")));
+  ASSIGN_OR_RETURN(const json header,
+                   ParseJson({text.data(), text.size()}, absl::StrCat(name, ": header")));
   std::vector<Entry> entries;
   for (const auto& [key, value] : header.items()) {
     if (key == "__metadata__") {

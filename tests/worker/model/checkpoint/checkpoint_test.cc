@@ -82,21 +82,21 @@ TEST(CheckpointTest, ShardsMustHoldWhatTheIndexSays) {
   EXPECT_THAT(IndexRefusal([](json& map) { map.erase("model.norm.weight"); }),
               AllOf(HasSubstr("model.norm.weight"), HasSubstr("missing from")));
   EXPECT_THAT(IndexRefusal([](json& map) { map["x"] = "gone.safetensors"; }),
-              HasSubstr("gone.safetensors: No such file"));
+              HasSubstr("gone.safetensors: no such file"));
 }
 
 TEST(CheckpointTest, RefusesMissingAndBrokenFiles) {
   using std::filesystem::remove;
   EXPECT_THAT(Refusal("llama", [](const auto& dir) { remove(dir / kShard2); }),
-              HasSubstr(std::string(kShard2) + ": No such file"));
+              HasSubstr(std::string(kShard2) + ": no such file"));
   EXPECT_THAT(Refusal("qwen2", [](const auto& dir) { remove(dir / "model.safetensors"); }),
-              HasSubstr("model.safetensors: No such file"));
+              HasSubstr("model.safetensors: no such file"));
   EXPECT_THAT(Refusal("llama",
                       [](const auto& dir) {
                         remove(dir / kShard2);
                         std::filesystem::create_symlink("nowhere", dir / kShard2);
                       }),
-              HasSubstr("No such file"));
+              HasSubstr("no such file"));
   EXPECT_THAT(Refusal("llama",
                       [](const auto& dir) {
                         remove(dir / kShard2);

@@ -1,0 +1,194 @@
+#include "common/rpc/connection_table.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/rpc/peers.h"
+
+namespace thinkwire::rpc {
+
+// Whoever holds a pointer to one holds the table's lock, but for Call, which uses it as a key.
+struct ConnectionTable::Connection {
+  FileDescriptor descriptor;
+  std::string name;
+  Peer* peer = nullptr;          // null: it has no place any more
+  std::uint64_t accepted = 0;    // when, in events_
+  std::uint64_t idle_since = 0;  // likewise; while calls == 0
+  int calls = 0;
+};
+
+struct ConnectionTable::Newcomer {
+  std::string key;             // of its peer
+  const Peer* peer = nullptr;  // null: it has no connection yet
+  bool trusted = false;
+  bool common = false;
+  std::size_t held = 0;  // connections that count against it
+};
+
+ConnectionTable::ConnectionTable(int max_connections, TrustedPeers trusted)
+    : max_(static_cast<std::size_t>(max_connections)),
+      max_common_(max_ - std::min<std::size_t>(kReserved, max_ / 8)),
+      trusted_(std::move(trusted)) {
+  CHECK(max_connections >= 1, "a server without connections serves nobody");
+}
+
+ConnectionTable::~ConnectionTable() = default;
+
+ConnectionTable::Call ConnectionTable::BeginCall(std::string_view peer) {
+  MutexLock lock(mu_);
+  const auto found = by_name_.find(Unescaped(peer));
+  if (found == by_name_.end()) return {};
+  Connection& connection = *found->second;
+  if (connection.calls++ == 0 && connection.peer != nullptr) {
+    connection.peer->idle.erase(connection.idle_since);
+    connection.peer->busy.emplace(connection.accepted, &connection);
+  }
+  return Call(this, found->second);
+}
+
+void ConnectionTable::EndCall(Connection& connection) {
+  MutexLock lock(mu_);
+  if (--connection.calls > 0 || connection.peer == nullptr) return;
+  connection.idle_since = ++events_;
+  connection.peer->busy.erase(connection.accepted);
+  connection.peer->idle.emplace(connection.idle_since, &connection);
+}
+
+void ConnectionTable::Close(std::string_view peer) {
+  MutexLock lock(mu_);
+  const auto [begin, end] = by_name_.equal_range(Unescaped(peer));
+  for (auto named = begin; named != end; ++named) ShutDown(*named->second);
+}
+
+void ConnectionTable::CloseAll() {
+  MutexLock lock(mu_);
+  for (const auto& [descriptor, connection] : by_descriptor_) ShutDown(*connection);
+}
+
+ConnectionTable::Place ConnectionTable::MakePlace(const std::string& peer) {
+  MutexLock lock(mu_);
+  const Newcomer newcomer = Describe(peer);
+  if (HasPlace(newcomer)) return Place::kFree;
+  Connection* ended = LongestIdle(newcomer, /*trusted=*/false);
+  if (ended == nullptr) ended = LongestIdle(newcomer, /*trusted=*/true);
+  if (ended == nullptr) ended = NewestOfTheLargest(newcomer);
+  if (ended == nullptr) return Place::kNone;
+  ShutDown(*ended);
+  return Place::kMade;
+}
+
+ConnectionTable::Newcomer ConnectionTable::Describe(const std::string& peer) {
+  Newcomer newcomer;
+  newcomer.trusted = trusted_.Contain(peer);
+  // A trusted address of IPv6 is not the rest of its network.
+  newcomer.key = absl::StrCat(newcomer.trusted ? "trusted " : "", PeerKey(peer));
+  const auto found = peers_.find(newcomer.key);
+  newcomer.peer = found == peers_.end() ? nullptr : &found->second;
+  newcomer.common = !newcomer.trusted && !IsLoopbackPeer(peer);
+  if (newcomer.peer != nullptr && !newcomer.trusted) newcomer.held = newcomer.peer->size();
+  return newcomer;
+}
+
+bool ConnectionTable::HasPlace(const Newcomer& newcomer) const {
+  return all_ < max_ && (!newcomer.common || common_ < max_common_);
+}
+
+bool ConnectionTable::Helps(const Peer& peer, const Newcomer& newcomer) const {
+  return peer.common || !newcomer.common || common_ < max_common_;
+}
+
+ConnectionTable::Connection* ConnectionTable::LongestIdle(const Newcomer& newcomer, bool trusted) {
+  const auto rank = [](const Peer& peer) {
+    return std::pair(peer.size(), ~peer.idle.begin()->first);  // of equals the longest idle
+  };
+  const Peer* most = nullptr;
+  for (const auto& [key, peer] : peers_) {
+    if (peer.trusted != trusted || peer.idle.empty() || !Helps(peer, newcomer)) continue;
+    if (peer.size() <= newcomer.held && &peer != newcomer.peer) continue;
+    if (most == nullptr || rank(*most) < rank(peer)) most = &peer;
+  }
+  return most == nullptr ? nullptr : most->idle.begin()->second;
+}
+
+ConnectionTable::Connection* ConnectionTable::NewestOfTheLargest(const Newcomer& newcomer) {
+  const std::size_t share = ShareBeside(newcomer);
+  if (!newcomer.trusted && newcomer.held >= share) return nullptr;
+  const Peer* most = nullptr;
+  for (const auto& [key, peer] : peers_) {
+    if (peer.trusted || peer.size() <= share || !Helps(peer, newcomer)) continue;
+    if (most == nullptr || most->size() < peer.size()) most = &peer;
+  }
+  // Nobody with more than the newcomer has an idle one: that is rule 1.
+  return most == nullptr ? nullptr : most->busy.rbegin()->second;
+}
+
+std::size_t ConnectionTable::ShareBeside(const Newcomer& newcomer) const {
+  const auto untrusted = static_cast<std::size_t>(
+      std::ranges::count_if(peers_, [](const auto& entry) { return !entry.second.trusted; }));
+  const bool first = !newcomer.trusted && newcomer.peer == nullptr;
+  const std::size_t peers = untrusted + (first ? 1 : 0);
+  const std::size_t taken = of_trusted_ + (newcomer.trusted ? 1 : 0);
+  return peers == 0 || taken > max_ ? 0 : (max_ - taken) / peers;
+}
+
+void ConnectionTable::Add(FileDescriptor descriptor, const std::string& peer) {
+  MutexLock lock(mu_);
+  const Newcomer newcomer = Describe(peer);
+  CHECK(HasPlace(newcomer), "a place was made before");
+  Peer fresh{newcomer.key, newcomer.trusted, newcomer.common, {}, {}};
+  Peer& owner = peers_.try_emplace(newcomer.key, std::move(fresh)).first->second;
+  auto connection = std::make_shared<Connection>(
+      Connection{.descriptor = std::move(descriptor), .name = peer, .peer = &owner});
+  connection->accepted = connection->idle_since = ++events_;
+  owner.idle.emplace(connection->idle_since, connection.get());
+  ++all_;
+  if (owner.common) ++common_;
+  if (owner.trusted) ++of_trusted_;
+  by_name_.emplace(peer, connection);
+  by_descriptor_.emplace(connection->descriptor.get(), std::move(connection));
+}
+
+void ConnectionTable::ShutDown(Connection& connection) {
+  // Who serves it reads its end, and closes his own descriptor.
+  (void)shutdown(connection.descriptor.get(), SHUT_RDWR);
+  Displace(connection);
+}
+
+void ConnectionTable::Displace(Connection& connection) {
+  if (connection.peer == nullptr) return;
+  Peer& peer = *std::exchange(connection.peer, nullptr);
+  --all_;
+  if (peer.common) --common_;
+  if (peer.trusted) --of_trusted_;
+  peer.idle.erase(connection.idle_since);
+  peer.busy.erase(connection.accepted);
+  if (peer.size() == 0) peers_.erase(peers_.find(peer.key));
+}
+
+bool ConnectionTable::Contains(int descriptor) const {
+  MutexLock lock(mu_);
+  return by_descriptor_.contains(descriptor);
+}
+
+void ConnectionTable::Remove(int descriptor) {
+  MutexLock lock(mu_);
+  const auto found = by_descriptor_.find(descriptor);
+  CHECK(found != by_descriptor_.end(), "only what is there can go");
+  Displace(*found->second);
+  const auto [begin, end] = by_name_.equal_range(found->second->name);
+  by_name_.erase(
+      std::find_if(begin, end, [&](const auto& named) { return named.second == found->second; }));
+  close(found->second->descriptor.Release());  // calls may keep the rest
+  by_descriptor_.erase(found);
+}
+
+std::size_t ConnectionTable::size() const {
+  MutexLock lock(mu_);
+  return all_;
+}
+
+}  // namespace thinkwire::rpc

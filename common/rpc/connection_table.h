@@ -1,0 +1,144 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "common/mutex.h"
+#include "common/rpc/file_descriptor.h"
+#include "common/rpc/trusted_peers.h"
+
+namespace thinkwire::rpc {
+
+// The open connections of a server: whose they are, which of them carry calls, and which has to go
+// when a new one finds no place.
+//
+// An idle connection holds nothing but its place, so nobody is kept out for its sake; and nobody
+// loses calls to others as long as he has no more than his share. Peers are counted by PeerKey. A
+// newcomer for whom there is no place gets that of the first of these that there is:
+// 1. of the peers that are not trusted and have more connections than the newcomer's peer, and of
+//    that peer itself: the one with most connections that has an idle one loses the one that has
+//    been idle longest;
+// 2. the same among the trusted peers;
+// 3. if the newcomer's peer has less than its share: of those that have more than theirs, the peer
+//    with most loses its newest connection, calls and all. A share is the number of places that
+//    trusted peers leave, divided by the number of peers that are not trusted.
+// A trusted newcomer counts as one without connections, and as below any share. Else the newcomer
+// is refused. It is max-min fairness with whole connections: each peer gets its place at once while
+// there are fewer peers than places, without a part being set aside for anybody.
+//
+// The exception are a few places that only peers on this machine and trusted ones can have, so that
+// a health probe that runs beside the server finds one even if busy connections come from more
+// addresses than there are places. That makes a port of its own for health unnecessary; it would
+// also not show whether this port still accepts.
+//
+// Owns: a descriptor of each connection, whose data it never touches. Threads: any. Time: as a map,
+// but MakePlace looks at every peer when there is no place.
+class ConnectionTable {
+  struct Connection;
+
+ public:
+  // Places of max_connections that are reserved; fewer if that were more than an eighth.
+  static constexpr int kReserved = 16;
+
+  // `max_connections` >= 1.
+  ConnectionTable(int max_connections, TrustedPeers trusted);
+  ~ConnectionTable();
+  ConnectionTable(const ConnectionTable&) = delete;
+  ConnectionTable& operator=(const ConnectionTable&) = delete;
+
+  // A call: its connection is busy until all of its calls are destroyed or moved from. A default
+  // one is none. Must be gone before its table.
+  class Call {
+   public:
+    Call() = default;
+    Call(Call&& other) noexcept
+        : table_(std::exchange(other.table_, nullptr)), connection_(std::move(other.connection_)) {}
+    Call& operator=(Call&& other) noexcept {
+      std::swap(table_, other.table_);
+      std::swap(connection_, other.connection_);
+      return *this;
+    }
+    ~Call() {
+      if (table_ != nullptr) table_->EndCall(*connection_);
+    }
+
+   private:
+    friend class ConnectionTable;
+    Call(ConnectionTable* table, std::shared_ptr<Connection> connection)
+        : table_(table), connection_(std::move(connection)) {}
+
+    ConnectionTable* table_ = nullptr;
+    std::shared_ptr<Connection> connection_;
+  };
+
+  // One more call of the connection that gRPC calls `peer`; of none, if it has ended.
+  [[nodiscard]] Call BeginCall(std::string_view peer);
+
+  // Shuts the connections of that name down, whatever they carry. A name is one connection's,
+  // unless its client has bound one port for connections to several of our addresses.
+  void Close(std::string_view peer);
+  // Shuts all of them down.
+  void CloseAll();
+
+  // The rest is the listener's.
+  enum class Place { kFree, kMade, kNone };
+  // Sees that a connection of `peer` has a place, by shutting another down if need be.
+  Place MakePlace(const std::string& peer);
+  // Keeps a descriptor of a new connection. REQUIRES: MakePlace of the same peer found one.
+  void Add(FileDescriptor descriptor, const std::string& peer);
+  // Whether it is one of ours. Also if it has been shut down.
+  bool Contains(int descriptor) const;
+  // Closes a descriptor. REQUIRES: Contains.
+  void Remove(int descriptor);
+  // How many have a place: they were not shut down here.
+  std::size_t size() const;
+
+ private:
+  struct Peer {
+    std::string key;
+    bool trusted = false;
+    bool common = false;                        // has no reserved places
+    std::map<std::uint64_t, Connection*> idle;  // by since when
+    std::map<std::uint64_t, Connection*> busy;  // by when they were accepted
+
+    std::size_t size() const { return idle.size() + busy.size(); }
+  };
+  struct Newcomer;
+
+  void EndCall(Connection& connection);
+  bool HasPlace(const Newcomer& newcomer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether the end of a connection of `peer` would give `newcomer` a place.
+  bool Helps(const Peer& peer, const Newcomer& newcomer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Newcomer Describe(const std::string& peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Rules 1 and 2; null: none.
+  Connection* LongestIdle(const Newcomer& newcomer, bool trusted)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Rule 3; null: none.
+  Connection* NewestOfTheLargest(const Newcomer& newcomer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::size_t ShareBeside(const Newcomer& newcomer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ShutDown(Connection& connection) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes its place away.
+  void Displace(Connection& connection) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const std::size_t max_;
+  const std::size_t max_common_;  // of peers that have no reserved places
+  const TrustedPeers trusted_;
+
+  mutable Mutex mu_;
+  std::uint64_t events_ ABSL_GUARDED_BY(mu_) = 0;           // orders accepts and ends of calls
+  std::map<std::string, Peer> peers_ ABSL_GUARDED_BY(mu_);  // by PeerKey; none is empty
+  std::unordered_map<int, std::shared_ptr<Connection>> by_descriptor_ ABSL_GUARDED_BY(mu_);
+  std::unordered_multimap<std::string, std::shared_ptr<Connection>> by_name_ ABSL_GUARDED_BY(mu_);
+  // Sums over the peers.
+  std::size_t all_ ABSL_GUARDED_BY(mu_) = 0;
+  std::size_t common_ ABSL_GUARDED_BY(mu_) = 0;
+  std::size_t of_trusted_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace thinkwire::rpc

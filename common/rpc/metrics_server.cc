@@ -1,0 +1,153 @@
+#include "common/rpc/metrics_server.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "common/check.h"
+#include "common/metrics.h"
+#include "common/status.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+// The listener counts a connection until it has seen its end, and it accepts up to 64 before it
+// looks: room for those that are open, those ended meanwhile, and as many again.
+constexpr int kListenerConnections = 3 * MetricsServer::kMaxConnections;
+
+constexpr std::uint64_t kWakeId = 0;  // of no connection
+
+std::uint32_t EventsFor(HttpConnection::Wants wants) {
+  return wants == HttpConnection::Wants::kOutput ? EPOLLOUT : EPOLLIN;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(Options options) {
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Listener> listener,
+      Listener::Listen({.address = options.listen, .max_connections = kListenerConnections}));
+  std::unique_ptr<MetricsServer> server(new MetricsServer(std::move(options), std::move(listener)));
+  if (server->events_.get() < 0 || server->wake_.get() < 0) {
+    return absl::UnavailableError(strerror(errno));
+  }
+  epoll_event wake{.events = EPOLLIN, .data = {.u64 = kWakeId}};
+  CHECK(epoll_ctl(server->events_.get(), EPOLL_CTL_ADD, server->wake_.get(), &wake) == 0,
+        "a fresh epoll");
+  server->thread_ = std::thread([server = server.get()] { server->Run(); });
+  server->listener_->Start(
+      [server = server.get()](FileDescriptor socket) { server->Take(std::move(socket)); });
+  return server;
+}
+
+MetricsServer::MetricsServer(Options options, std::unique_ptr<Listener> listener)
+    : options_(std::move(options)),
+      events_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      listener_(std::move(listener)) {}
+
+MetricsServer::~MetricsServer() {
+  listener_->Stop();
+  if (!thread_.joinable()) return;
+  stopping_ = true;
+  Wake();
+  thread_.join();
+}
+
+void MetricsServer::Wake() {
+  const std::uint64_t one = 1;
+  CHECK(write(wake_.get(), &one, sizeof(one)) == sizeof(one), "an eventfd takes a one");
+}
+
+void MetricsServer::Take(FileDescriptor socket) {
+  MutexLock lock(mu_);
+  if (connections_.size() >= kMaxConnections) End(connections_.begin());
+  const std::uint64_t id = next_id_++;
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = id}};
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, socket.get(), &event) == 0, "it is new");
+  connections_.emplace(id, Connection{.http = HttpConnection(std::move(socket)),
+                                      .give_up = Clock::Real().Now() + options_.patience});
+  if (connections_.size() == 1) Wake();  // the thread waits without end
+}
+
+void MetricsServer::Run() {
+  std::array<epoll_event, kMaxConnections + 1> ready{};
+  while (!stopping_) {
+    const int count =
+        epoll_wait(events_.get(), ready.data(), static_cast<int>(ready.size()), TimeLeftMs());
+    for (int i = 0; i < count; ++i) {
+      const std::uint64_t id = ready[static_cast<std::size_t>(i)].data.u64;
+      if (id == kWakeId) {
+        std::uint64_t wakes = 0;
+        (void)!read(wake_.get(), &wakes, sizeof(wakes));
+      } else {
+        Serve(id);
+      }
+    }
+    EndOverdue();
+  }
+}
+
+void MetricsServer::Serve(std::uint64_t id) {
+  std::string header;
+  {
+    MutexLock lock(mu_);
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) return;
+    const HttpConnection::Wants wants = found->second.http.GoOn();
+    if (wants != HttpConnection::Wants::kAnswer) return Want(found, wants);
+    header = found->second.http.TakeHeader();
+  }
+  // Without the lock, which the listener's thread must not wait for long.
+  std::string answer = AnswerHttp(header, options_.page);
+  MutexLock lock(mu_);
+  const auto found = connections_.find(id);
+  if (found != connections_.end()) Want(found, found->second.http.Answer(std::move(answer)));
+}
+
+int MetricsServer::TimeLeftMs() {
+  MutexLock lock(mu_);
+  if (connections_.empty()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+      connections_.begin()->second.give_up - Clock::Real().Now());
+  return static_cast<int>(std::max<std::chrono::milliseconds::rep>(left.count(), 0));
+}
+
+void MetricsServer::EndOverdue() {
+  MutexLock lock(mu_);
+  const Clock::TimePoint now = Clock::Real().Now();
+  while (!connections_.empty() && connections_.begin()->second.give_up <= now) {
+    End(connections_.begin());
+  }
+}
+
+void MetricsServer::Want(Connections::iterator connection, HttpConnection::Wants wants) {
+  if (wants == HttpConnection::Wants::kEnd) return End(connection);
+  epoll_event event{.events = EventsFor(wants), .data = {.u64 = connection->first}};
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_MOD, connection->second.http.fd(), &event) == 0,
+        "it is there");
+}
+
+void MetricsServer::End(Connections::iterator connection) {
+  // The listener holds a second descriptor: so closing ours would neither end the connection, which
+  // the listener sees once it is shut down, nor have the epoll forget it.
+  const int fd = connection->second.http.fd();
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_DEL, fd, nullptr) == 0, "it is there");
+  shutdown(fd, SHUT_RDWR);
+  connections_.erase(connection);
+}
+
+absl::StatusOr<std::unique_ptr<MetricsServer>> ShowMetrics(const Metrics& metrics,
+                                                           const std::string& listen) {
+  if (listen.empty()) return nullptr;
+  return MetricsServer::Start({.listen = listen, .page = [&metrics] { return metrics.Page(); }});
+}
+
+}  // namespace thinkwire::rpc

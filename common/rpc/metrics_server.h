@@ -1,0 +1,94 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/rpc/http_connection.h"
+#include "common/rpc/listener.h"
+
+namespace thinkwire {
+class Metrics;
+}  // namespace thinkwire
+
+namespace thinkwire::rpc {
+
+// Shows a process's metrics to Prometheus: GET of /metrics over HTTP/1.1.
+//
+// Nobody holds it against others: a connection ends `patience` after it was accepted, however far
+// it is; and of more than kMaxConnections the one that was accepted first is ended, so that a new
+// one is always taken and served at once. What an answer costs is one page for each connection.
+//
+// Owns: the port, its connections, two threads. Threads: any.
+class MetricsServer {
+ public:
+  static constexpr int kMaxConnections = 64;
+
+  struct Options {
+    std::string listen;                 // "host:port"; port 0 takes a free one
+    std::function<std::string()> page;  // called for each answer, on a thread of the server
+    Clock::Duration patience = std::chrono::seconds(5);
+  };
+
+  // Fails: UNAVAILABLE the address cannot be had (taken, not ours, malformed).
+  static absl::StatusOr<std::unique_ptr<MetricsServer>> Start(Options options);
+
+  ~MetricsServer();  // ends all connections
+  MetricsServer(const MetricsServer&) = delete;
+  MetricsServer& operator=(const MetricsServer&) = delete;
+
+  int port() const { return listener_->port(); }
+
+ private:
+  struct Connection {
+    HttpConnection http;
+    Clock::TimePoint give_up;
+  };
+  // By a number that grows with each, so that the first was accepted first.
+  using Connections = std::map<std::uint64_t, Connection>;
+
+  MetricsServer(Options options, std::unique_ptr<Listener> listener);
+
+  // On the listener's thread.
+  void Take(FileDescriptor socket);
+
+  // On the own thread.
+  void Run();
+  void Serve(std::uint64_t id);
+  // Until the next connection has to end, in ms; -1: there is none.
+  int TimeLeftMs();
+  void EndOverdue();
+
+  // Waits for what the connection wants, or ends it.
+  void Want(Connections::iterator connection, HttpConnection::Wants wants)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void End(Connections::iterator connection) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Wake();
+
+  // Constant after Start.
+  const Options options_;
+  const FileDescriptor events_;  // epoll
+  const FileDescriptor wake_;    // eventfd: stop, or look at the connections' times again
+  std::atomic<bool> stopping_ = false;
+
+  Mutex mu_;
+  Connections connections_ ABSL_GUARDED_BY(mu_);
+  std::uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 1;
+
+  const std::unique_ptr<Listener> listener_;
+  std::thread thread_;
+};
+
+// A server that shows `metrics`, which outlive it, at `listen`; nullptr where that is empty.
+absl::StatusOr<std::unique_ptr<MetricsServer>> ShowMetrics(const Metrics& metrics,
+                                                           const std::string& listen);
+
+}  // namespace thinkwire::rpc

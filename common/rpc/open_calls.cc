@@ -1,0 +1,226 @@
+#include "common/rpc/open_calls.h"
+
+#include <grpcpp/server_context.h>
+#include <malloc.h>
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/rpc/status_details.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+constexpr Clock::Duration kLookEvery = std::chrono::milliseconds(250);
+
+// Freed memory of so many calls is worth a walk through the allocator.
+constexpr std::int64_t kTrimAfterCalls = 1000;
+constexpr Clock::Duration kTrimEvery = std::chrono::seconds(5);
+
+// Of tests whose limits are short: a tenth of the shortest.
+Clock::Duration LookEvery(const ServerCall::Limits& limits) {
+  return std::min(kLookEvery, std::min({limits.message, limits.reader, limits.goodbye}) / 10);
+}
+
+absl::Status Draining() {
+  return WithRetryAfter(Error(absl::StatusCode::kUnavailable, "DRAINING",
+                              "the server is shutting down and takes no new calls"));
+}
+
+// A call that ends at once.
+class RefusedCall final : public ServerCall {
+ public:
+  RefusedCall() : ServerCall(1) {}
+
+ private:
+  void OnMessage(grpc::ByteBuffer /*message*/) override {}
+};
+
+prometheus::Counter& AddCounter(Metrics& metrics, const std::string& name,
+                                const std::string& help) {
+  return prometheus::BuildCounter()
+      .Name(absl::StrCat(metrics.prefix(), name))
+      .Help(help)
+      .Register(metrics.registry())
+      .Add({});
+}
+
+}  // namespace
+
+OpenCalls::OpenCalls(Options options)
+    : options_(std::move(options)),
+      look_every_(LookEvery(options_.limits)),
+      places_(options_.max_calls),
+      trimmed_at_(Clock::Real().Now()) {
+  if (Metrics* const metrics = options_.metrics; metrics != nullptr) {
+    open_ = &prometheus::BuildGauge()
+                 .Name(metrics->prefix() + "_open_calls")
+                 .Help("Calls from their headers to their very end")
+                 .Register(metrics->registry())
+                 .Add({});
+    refused_ = &AddCounter(*metrics, "_refused_calls_total",
+                           "Calls that were refused, as there were too many");
+    cut_ = &AddCounter(*metrics, "_unread_calls_total",
+                       "Calls that were cut off, as their client read nothing");
+    closed_ = &AddCounter(*metrics, "_closed_connections_total",
+                          "Connections that were closed, as they reset most of their calls");
+  }
+  thread_ = std::thread([this] { Run(); });
+}
+
+OpenCalls::~OpenCalls() {
+  {
+    MutexLock lock(mu_);
+    CHECK(calls_.empty(), "the server waits for its calls");
+    stopping_ = true;
+    wake_.NotifyAll();
+  }
+  thread_.join();
+}
+
+absl::Status OpenCalls::TooMany() const {
+  return WithRetryAfter(
+      Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
+            absl::StrCat("this client's share of ", options_.max_calls, " open calls is used up")));
+}
+
+ServerCall* OpenCalls::Launch(grpc::CallbackServerContext& context, const Make& make) {
+  if (shutting_down()) return Refuse(context, Draining());
+  std::optional<Shares::Held> place =
+      places_.Take(options_.trusted_peers.ShareKey(context.peer()), 1);
+  if (!place) return Refuse(context, TooMany());
+  ServerCall* const call = Enter(context, make(context), *std::move(place));
+  call->Begin();
+  return call;
+}
+
+ServerCall* OpenCalls::Refuse(grpc::CallbackServerContext& context, absl::Status status) {
+  if (refused_ != nullptr && absl::IsResourceExhausted(status)) refused_->Increment();
+  ServerCall* const call = Enter(context, std::make_shared<RefusedCall>(), {});
+  call->Refuse(std::move(status));
+  return call;
+}
+
+ServerCall* OpenCalls::Enter(grpc::CallbackServerContext& context, std::shared_ptr<ServerCall> call,
+                             Shares::Held place) {
+  ServerCall* const entered = call.get();
+  ConnectionTable::Call of_connection;
+  if (options_.connections != nullptr) {
+    of_connection = options_.connections->BeginCall(context.peer());
+  }
+  entered->Attach(*this, context, std::move(place), std::move(of_connection));
+  MutexLock lock(mu_);
+  calls_.emplace(entered, std::move(call));
+  CountOpen();
+  if (calls_.size() == 1) wake_.NotifyAll();
+  return entered;
+}
+
+void OpenCalls::End(ServerCall& call) {
+  if (ResetsTooMuch(call)) Close(call.peer());
+  std::shared_ptr<ServerCall> last;
+  MutexLock lock(mu_);
+  ++ended_since_trim_;
+  last = std::move(calls_.extract(&call).mapped());
+  CountOpen();
+  // Told under the lock: once it is free, the thread that waits may destroy this object.
+  if (calls_.empty()) none_.NotifyAll();
+}
+
+bool OpenCalls::ResetsTooMuch(const ServerCall& call) {
+  const bool reset = call.was_reset();
+  MutexLock lock(mu_);
+  return resets_.Count(call.peer(), reset, Clock::Real().Now());
+}
+
+void OpenCalls::Close(const std::string& peer) {
+  LogWarning("a connection is closed: it resets most of its calls before they are answered",
+             {{"peer", peer}});
+  if (closed_ != nullptr) closed_->Increment();
+  if (options_.connections != nullptr) options_.connections->Close(peer);
+}
+
+void OpenCalls::CountOpen() {
+  if (open_ != nullptr) open_->Set(static_cast<double>(calls_.size()));
+}
+
+bool OpenCalls::shutting_down() const {
+  MutexLock lock(mu_);
+  return ends_at_.has_value();
+}
+
+void OpenCalls::ShutDown(Clock::Duration grace) {
+  MutexLock lock(mu_);
+  ends_at_ = Clock::Real().Now() + grace;
+  look_at_once_ = true;
+  wake_.NotifyAll();
+}
+
+void OpenCalls::WaitUntilNone() {
+  MutexLock lock(mu_);
+  while (!calls_.empty()) none_.Wait(mu_);
+}
+
+std::size_t OpenCalls::size() const {
+  MutexLock lock(mu_);
+  return calls_.size();
+}
+
+void OpenCalls::Run() {
+  while (WaitForLook()) {
+    const Clock::TimePoint now = Clock::Real().Now();
+    LookAtAll(now);
+    TrimIfDue(now);
+  }
+}
+
+// False: there is nothing to look at any more.
+bool OpenCalls::WaitForLook() {
+  MutexLock lock(mu_);
+  while (!stopping_ && calls_.empty() && ended_since_trim_ < kTrimAfterCalls) wake_.Wait(mu_);
+  const Clock::TimePoint next = Clock::Real().Now() + look_every_;
+  while (!stopping_ && !look_at_once_) {
+    const Clock::Duration left = next - Clock::Real().Now();
+    if (left <= Clock::Duration::zero()) break;
+    wake_.WaitFor(mu_, left);
+  }
+  look_at_once_ = false;
+  return !stopping_;
+}
+
+void OpenCalls::LookAtAll(Clock::TimePoint now) {
+  std::vector<std::shared_ptr<ServerCall>> calls;
+  std::optional<Clock::TimePoint> ends_at;
+  {
+    MutexLock lock(mu_);
+    resets_.Forget(now);
+    ends_at = ends_at_;
+    calls.reserve(calls_.size());
+    for (const auto& [key, call] : calls_) calls.push_back(call);
+  }
+  for (const auto& call : calls) {
+    if (ends_at && now >= *ends_at) call->Dismiss(Draining());
+    if (call->Look(now, options_.limits, ends_at.has_value()) && cut_ != nullptr) cut_->Increment();
+  }
+}
+
+void OpenCalls::TrimIfDue(Clock::TimePoint now) {
+  if (now - trimmed_at_ < kTrimEvery) return;
+  {
+    MutexLock lock(mu_);
+    if (ended_since_trim_ < kTrimAfterCalls) return;
+    ended_since_trim_ = 0;
+  }
+  trimmed_at_ = now;
+  malloc_trim(0);
+}
+
+}  // namespace thinkwire::rpc

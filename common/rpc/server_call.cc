@@ -1,0 +1,284 @@
+#include "common/rpc/server_call.h"
+
+#include <grpc/grpc.h>
+#include <grpcpp/server_context.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/rpc/deadline.h"
+#include "common/rpc/open_calls.h"
+#include "common/rpc/request_parser.h"
+#include "common/rpc/status_details.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+absl::Status NoMessage() {
+  return Error(absl::StatusCode::kInvalidArgument, "NO_MESSAGE",
+               "the call has ended its side without a message");
+}
+
+absl::Status TooManyMessages() {
+  return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_MESSAGES",
+               "the call takes one message and was sent another");
+}
+
+absl::Status TooLarge(std::size_t bytes, std::size_t limit) {
+  return Error(absl::StatusCode::kResourceExhausted, "MESSAGE_TOO_LARGE",
+               absl::StrCat("the message has ", bytes, " bytes, of at most ", limit));
+}
+
+absl::Status MessageTimeout(Clock::Duration limit) {
+  return Error(absl::StatusCode::kDeadlineExceeded, "MESSAGE_TIMEOUT",
+               absl::StrCat("the call's message has not arrived within ", ToSeconds(limit), " s"));
+}
+
+absl::Status SlowConsumer(Clock::Duration limit) {
+  return Error(absl::StatusCode::kResourceExhausted, "SLOW_CONSUMER",
+               absl::StrCat("the stream was not read for ", ToSeconds(limit), " s"));
+}
+
+absl::Status ShuttingDown() {
+  return Error(absl::StatusCode::kUnavailable, "DRAINING",
+               "the server shuts down and the stream was not read to its end");
+}
+
+}  // namespace
+
+ServerCall::ServerCall(std::size_t capacity) : capacity_(capacity) {
+  CHECK(capacity >= 1, "a call needs room for a message");
+}
+
+ServerCall::~ServerCall() = default;
+
+void ServerCall::Attach(OpenCalls& owner, grpc::CallbackServerContext& context, Shares::Held place,
+                        ConnectionTable::Call of_connection) {
+  owner_ = &owner;
+  context_ = &context;
+  peer_ = context.peer();
+  began_ = Clock::Real().Now();
+  deadline_ = DeadlineOf(context, Clock::Real());
+  place_ = std::move(place);
+  of_connection_ = std::move(of_connection);
+}
+
+void ServerCall::Begin() { StartRead(&message_); }
+
+void ServerCall::Refuse(absl::Status status) {
+  {
+    MutexLock lock(mu_);
+    if (reading_ != Reading::kAwaited) return;
+    reading_ = Reading::kNone;
+  }
+  OnRefused(status);
+  Finish(std::move(status));
+}
+
+bool ServerCall::AwaitsMessage() const {
+  MutexLock lock(mu_);
+  return reading_ == Reading::kAwaited;
+}
+
+void ServerCall::OnReadDone(bool ok) {
+  if (!AwaitsMessage()) {
+    if (ok) Dismiss(TooManyMessages());
+  } else if (ok) {
+    TakeMessage();
+  } else if (!context_->IsCancelled()) {  // of which OnCancel tells
+    Refuse(NoMessage());
+  }
+}
+
+void ServerCall::TakeMessage() {
+  const std::size_t limit = owner_->limits().message_bytes;
+  if (message_.Length() > limit) return Refuse(TooLarge(message_.Length(), limit));
+  {
+    MutexLock lock(mu_);
+    if (reading_ != Reading::kAwaited) return;
+    reading_ = Reading::kHandedOver;
+  }
+  grpc::ByteBuffer message;
+  message.Swap(&message_);
+  StartRead(&message_);
+  OnMessage(std::move(message));
+  TellWhatWaits();
+}
+
+void ServerCall::TellWhatWaits() {
+  bool cancelled = false;
+  bool drained = false;
+  {
+    MutexLock lock(mu_);
+    reading_ = Reading::kTaken;
+    cancelled = cancel_waits_;
+    drained = drain_waits_ && !final_status_;
+  }
+  if (cancelled) return TellCancelled();
+  if (drained) OnDrained();
+}
+
+bool ServerCall::Write(const google::protobuf::Message& message) {
+  return Write(Serialize(message));
+}
+
+bool ServerCall::Write(grpc::ByteBuffer message) {
+  {
+    MutexLock lock(mu_);
+    if (final_status_) return false;
+    if (queue_.size() >= capacity_) {
+      producer_waits_ = true;
+      return false;
+    }
+    queue_.push_back({std::move(message), Clock::Real().Now()});
+  }
+  Advance();
+  return true;
+}
+
+void ServerCall::Finish(absl::Status status) {
+  {
+    MutexLock lock(mu_);
+    if (final_status_) return;
+    final_status_ = std::move(status);
+    finished_at_ = Clock::Real().Now();
+  }
+  Advance();
+}
+
+void ServerCall::AddTrailingMetadata(const std::string& key, const std::string& value) {
+  MutexLock lock(mu_);
+  if (!ended_) context_->AddTrailingMetadata(key, value);
+}
+
+std::size_t ServerCall::room() const {
+  MutexLock lock(mu_);
+  return final_status_ ? 0 : capacity_ - queue_.size();
+}
+
+void ServerCall::Advance() {
+  bool write = false;
+  std::optional<grpc::Status> end;
+  {
+    MutexLock lock(mu_);
+    if (writing_ || ended_) return;
+    if (!queue_.empty()) {
+      in_flight_.Swap(&queue_.front().message);
+      in_flight_since_ = queue_.front().since;
+      queue_.pop_front();
+      writing_ = has_written_ = write = true;
+    } else if (final_status_) {
+      ended_ = true;
+      end = ToGrpc(*final_status_);
+    }
+  }
+  if (write) StartWrite(&in_flight_);
+  if (end) ServerBidiReactor::Finish(*std::move(end));
+}
+
+void ServerCall::OnWriteDone(bool ok) {
+  bool drained = false;
+  {
+    MutexLock lock(mu_);
+    writing_ = false;
+    if (!ok) {
+      queue_.clear();
+      if (!final_status_) final_status_ = absl::CancelledError("the client is gone");
+    }
+    if (producer_waits_ && !final_status_ && queue_.size() * 2 <= capacity_) {
+      producer_waits_ = false;
+      (reading_ == Reading::kHandedOver ? drain_waits_ : drained) = true;
+    }
+  }
+  Advance();
+  if (drained) OnDrained();
+}
+
+void ServerCall::OnCancel() {
+  const absl::Status status = CancelStatus(deadline_, began_, Clock::Real().Now());
+  {
+    MutexLock lock(mu_);
+    queue_.clear();
+    reset_ = !final_status_ && !has_written_ && absl::IsCancelled(status);
+  }
+  Dismiss(status);
+  TellCancelled();  // also of an end that is on its way
+}
+
+void ServerCall::Dismiss(const absl::Status& status) {
+  {
+    MutexLock lock(mu_);
+    if (final_status_) return;
+  }
+  Refuse(status);
+  Finish(status);
+  TellCancelled();
+}
+
+void ServerCall::TellCancelled() {
+  {
+    MutexLock lock(mu_);
+    if (reading_ == Reading::kHandedOver) {
+      cancel_waits_ = true;
+      return;
+    }
+    if (reading_ != Reading::kTaken || std::exchange(cancel_told_, true)) return;
+  }
+  OnCancelled();
+}
+
+bool ServerCall::Look(Clock::TimePoint now, const Limits& limits, bool shutting_down) {
+  bool late = false;
+  std::optional<absl::Status> stuck;
+  {
+    MutexLock lock(mu_);
+    if (over_ || cut_) return false;
+    const Clock::Duration patience = shutting_down ? limits.goodbye : limits.reader;
+    if (final_status_ && now - finished_at_ >= patience) {
+      stuck = !final_status_->ok() ? *final_status_
+              : shutting_down      ? ShuttingDown()
+                                   : SlowConsumer(patience);
+    } else if (!final_status_ && writing_ && now - in_flight_since_ >= limits.reader) {
+      stuck = SlowConsumer(limits.reader);
+    }
+    late = reading_ == Reading::kAwaited && now - began_ >= limits.message;
+  }
+  if (late) Refuse(MessageTimeout(limits.message));
+  if (stuck) Cut(*stuck);
+  return stuck.has_value();
+}
+
+void ServerCall::Cut(const absl::Status& status) {
+  grpc_call* call = nullptr;
+  {
+    MutexLock lock(mu_);
+    if (over_) return;
+    cut_ = true;
+    queue_.clear();
+    if (!final_status_) final_status_ = status;
+    call = context_->c_call();
+    grpc_call_ref(call);
+  }
+  grpc_call_cancel_with_status(call, static_cast<grpc_status_code>(status.code()),
+                               std::string(status.message()).c_str(), nullptr);
+  grpc_call_unref(call);
+}
+
+bool ServerCall::was_reset() const {
+  MutexLock lock(mu_);
+  return reset_;
+}
+
+void ServerCall::OnDone() {
+  {
+    MutexLock lock(mu_);
+    over_ = true;
+  }
+  OnEnded();
+  place_ = {};
+  of_connection_ = {};
+  owner_->End(*this);
+}
+
+}  // namespace thinkwire::rpc

@@ -1,0 +1,157 @@
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/rpc/connection_table.h"
+#include "common/rpc/shares.h"
+
+namespace google::protobuf {
+class Message;
+}  // namespace google::protobuf
+
+namespace thinkwire::rpc {
+
+class OpenCalls;
+
+// The server's end of one call: takes its one message and sends any number, one write in flight and
+// at most `capacity` behind it. Every method is such a call, also those that answer once: gRPC
+// tells of other kinds only when their message has arrived, so that nobody could bound how many
+// wait for theirs, or for how long.
+//
+// A producer derives from it and is made by its RawService. Producers may keep shared pointers for
+// as long as they like: after the call's end every function is a no-op.
+//
+// Threads: any. The hooks run on gRPC threads or the OpenCalls' own, without a lock held, and must
+// not block. OnMessage or OnRefused is the first, once; OnDrained and OnCancelled come after
+// OnMessage has returned, and OnEnded is the last.
+class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                   public std::enable_shared_from_this<ServerCall> {
+ public:
+  // What a peer may make a call wait for, and send.
+  struct Limits {
+    Clock::Duration message = std::chrono::seconds(30);  // from the headers until it has arrived
+    // From Write or Finish until the transport has taken it, which a shut window prevents.
+    Clock::Duration reader = std::chrono::seconds(60);
+    Clock::Duration goodbye = std::chrono::seconds(1);  // the same, of the end, in a shutdown
+    std::size_t message_bytes = std::size_t{2} << 20;
+  };
+
+  ~ServerCall() override;
+
+  // Sends `message` after all earlier ones. False, and nothing is kept, if the queue is full (then
+  // OnDrained follows) or the stream is ending (then it does not).
+  bool Write(const google::protobuf::Message& message);
+  bool Write(grpc::ByteBuffer message);
+
+  // Takes nothing more, and ends the call with `status` after all that is queued. Only the first
+  // Finish counts.
+  void Finish(absl::Status status);
+
+  // Sent with the status. `key` in lower case. No effect once the end is on its way.
+  void AddTrailingMetadata(const std::string& key, const std::string& value);
+
+  // How many messages Write takes now; 0 once the stream is ending.
+  std::size_t room() const;
+
+  // The connection's other end as gRPC writes it, "ipv4:10.0.0.7:51234".
+  const std::string& peer() const { return peer_; }
+
+ protected:
+  // `capacity` >= 1.
+  explicit ServerCall(std::size_t capacity);
+
+  // The client's one message.
+  virtual void OnMessage(grpc::ByteBuffer message) = 0;
+  // The call ends with `status`, as no message came that can be taken: the client has cancelled
+  // before, has sent none or too large a one, or not in time.
+  virtual void OnRefused(const absl::Status& /*status*/) {}
+  // There is room again: at least half of it, after Write returned false.
+  virtual void OnDrained() {}
+  // The client has cancelled, vanished or broken the rules, its deadline has passed, or the server
+  // gives the call up. The stream ends by itself.
+  virtual void OnCancelled() {}
+  // The call is over.
+  virtual void OnEnded() {}
+
+ private:
+  friend class OpenCalls;
+
+  // What OpenCalls does. First of all, before gRPC has the reactor: one of Begin and Refuse.
+  void Attach(OpenCalls& owner, grpc::CallbackServerContext& context, Shares::Held place,
+              ConnectionTable::Call of_connection);
+  void Begin();
+  void Refuse(absl::Status status);
+  // Ends a call that has waited for longer than `limits` say. True: by cutting it off.
+  bool Look(Clock::TimePoint now, const Limits& limits, bool shutting_down);
+  // Ends it with `status`, unless it is ending.
+  void Dismiss(const absl::Status& status);
+  // Whether the client reset it before it was sent anything. REQUIRES: it is over.
+  bool was_reset() const;
+
+  // gRPC's reactions.
+  void OnReadDone(bool ok) final;
+  void OnWriteDone(bool ok) final;
+  void OnCancel() final;
+  void OnDone() final;
+
+  bool AwaitsMessage() const;
+  void TakeMessage();
+  // What came during OnMessage.
+  void TellWhatWaits();
+  void TellCancelled();
+  // Starts the next write, or the end, if nothing is in flight. Call without the lock.
+  void Advance();
+  // The same for a reader that takes nothing: gRPC sends a status behind all data, which are then
+  // stuck for ever, unless it is sent this way, without details.
+  void Cut(const absl::Status& status);
+
+  enum class Reading { kAwaited, kNone, kHandedOver, kTaken };
+  struct Queued {
+    grpc::ByteBuffer message;
+    Clock::TimePoint since;
+  };
+
+  const std::size_t capacity_;
+  // Constant after Attach.
+  OpenCalls* owner_ = nullptr;
+  grpc::CallbackServerContext* context_ = nullptr;  // gRPC's, until the call is over
+  std::string peer_;
+  Clock::TimePoint began_;
+  std::optional<Clock::TimePoint> deadline_;
+  // Until OnDone.
+  Shares::Held place_;
+  ConnectionTable::Call of_connection_;
+
+  grpc::ByteBuffer message_;    // gRPC's until OnReadDone
+  grpc::ByteBuffer in_flight_;  // gRPC's while writing_
+
+  mutable Mutex mu_;
+  Reading reading_ ABSL_GUARDED_BY(mu_) = Reading::kAwaited;
+  std::deque<Queued> queue_ ABSL_GUARDED_BY(mu_);
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  Clock::TimePoint in_flight_since_ ABSL_GUARDED_BY(mu_);
+  bool has_written_ ABSL_GUARDED_BY(mu_) = false;
+  bool producer_waits_ ABSL_GUARDED_BY(mu_) = false;
+  bool drain_waits_ ABSL_GUARDED_BY(mu_) = false;   // until OnMessage has returned
+  bool cancel_waits_ ABSL_GUARDED_BY(mu_) = false;  // likewise
+  bool cancel_told_ ABSL_GUARDED_BY(mu_) = false;
+  std::optional<absl::Status> final_status_ ABSL_GUARDED_BY(mu_);
+  Clock::TimePoint finished_at_ ABSL_GUARDED_BY(mu_);
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;  // gRPC's Finish was called
+  bool cut_ ABSL_GUARDED_BY(mu_) = false;
+  bool reset_ ABSL_GUARDED_BY(mu_) = false;
+  bool over_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace thinkwire::rpc

@@ -1,0 +1,53 @@
+#include "common/rpc/reset_counts.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+constexpr int kTolerated = static_cast<int>(ResetCounts::kTolerated);
+
+class ResetCountsTest : public testing::Test {
+ protected:
+  bool Count(bool reset, const std::string& connection = "a") {
+    return counts_.Count(connection, reset, now_);
+  }
+
+  ResetCounts counts_;
+  Clock::TimePoint now_ = Clock::TimePoint() + std::chrono::hours(1);
+};
+
+TEST_F(ResetCountsTest, TellsOfTheFirstResetTooMany) {
+  for (int i = 0; i < kTolerated; ++i) ASSERT_FALSE(Count(true)) << i;
+  EXPECT_TRUE(Count(true));
+  EXPECT_FALSE(Count(true)) << "a new connection may have the name";
+}
+
+TEST_F(ResetCountsTest, CountsEachConnectionByItself) {
+  for (int i = 0; i < 10 * kTolerated; ++i) ASSERT_FALSE(Count(true, absl::StrCat(i % 10)));
+}
+
+TEST_F(ResetCountsTest, ToleratesAsManyResetsAsOtherEnds) {
+  for (int i = 0; i < 10 * kTolerated; ++i) {
+    ASSERT_FALSE(Count(false));
+    ASSERT_FALSE(Count(true));
+  }
+  EXPECT_TRUE(Count(true));
+}
+
+TEST_F(ResetCountsTest, ForgetsInTime) {
+  for (int second = 0; second < 600; ++second) {  // 20 resets a second for ten minutes
+    for (int i = 0; i < 20; ++i) ASSERT_FALSE(Count(true)) << second;
+    now_ += std::chrono::seconds(1);
+  }
+  now_ += 12 * ResetCounts::kHalfLife;
+  counts_.Forget(now_);
+  EXPECT_EQ(counts_.size(), 0u);
+}
+
+}  // namespace
+}  // namespace thinkwire::rpc

@@ -31,19 +31,24 @@ std::vector<Shape> OddSwiGluShapes(DType activation) {
   return {{1, 8, 8}, {2, 72, 16}, {97, 48, 24}, {65, 264, 40}};
 }
 
-// bf16: K long enough that every ring of an H100's small products goes round more than once.
+// bf16: K long enough that every ring of an H200's products goes round more than once, and rows and
+// tokens such that each shape of its tiles is the best one for some.
 std::vector<Shape> ManyTokens(DType activation) {
   if (activation == DType::kF32) return {{101, 257, 41}};
-  return {{130, 8, 8},      {130, 72, 17},     {130, 1536, 256},  {130, 8960, 1536},
-          {130, 264, 2112}, {130, 1672, 4616}, {130, 2312, 4096}, {130, 1096, 8470}};
+  return {{130, 8, 8},       {130, 72, 17},     {130, 1536, 256},  {258, 8960, 1536},
+          {258, 264, 2112},  {130, 1096, 8470}, {258, 1608, 3072}, {258, 1608, 3584},
+          {258, 1608, 4096}, {258, 1608, 4616}, {258, 1608, 6144}, {258, 1608, 8192}};
 }
 
 std::vector<Shape> ManySwiGluTokens(DType activation) {
   if (activation == DType::kF32) return {{101, 257, 41}};
-  return {{130, 72, 16}, {130, 512, 1000}, {130, 1536, 2560}, {130, 1096, 4304}};
+  return {{130, 72, 16},     {130, 512, 1000},  {258, 1608, 768},  {258, 1608, 1792},
+          {258, 1608, 2304}, {258, 1608, 4096}, {258, 1608, 4304}, {258, 1608, 6144},
+          {258, 1608, 8960}, {258, 1608, 14336}};
 }
 
-constexpr std::int64_t kSomeTokens[] = {1, 2, 3, 8, 9, 16, 17, 32, 33, 63, 64, 65};
+constexpr std::int64_t kSomeTokens[] = {1,  2,  3,  8,  9,   16,  17,  31,  32,  33,  47,  63,
+                                        64, 65, 96, 97, 127, 128, 129, 192, 193, 255, 256, 257};
 
 // What products of one shape take.
 struct Operands {
@@ -126,6 +131,7 @@ Sum Dot(const Operands& operands, const std::vector<float>& weights, std::int64_
 void ExpectSameBitsInAnyCompany(Product& product, Ask ask, const Shape& s) {
   const std::vector<float> all = (product.*ask)(0, s.tokens);
   for (const std::int64_t tokens : kSomeTokens) {
+    if (tokens > s.tokens) break;
     EXPECT_TRUE(StartsWith(all, (product.*ask)(0, tokens))) << NameOf(s) << ", first " << tokens;
   }
   for (const std::int64_t chunk : {1, 2, 5, 64}) {

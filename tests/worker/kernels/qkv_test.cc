@@ -8,9 +8,9 @@ namespace thinkwire::worker::kernels {
 namespace {
 
 constexpr int kBlock = 16;
-constexpr int kMaxBlocks = 8;
-constexpr int kBlocks = 24;
-constexpr int kManyTokens = 130;
+constexpr int kMaxBlocks = 12;
+constexpr int kBlocks = 40;
+constexpr int kManyTokens = 258;
 
 struct QkvShape {
   int heads;
@@ -186,7 +186,7 @@ TEST_P(QkvRopeWriteKvTest, SameBitsInEveryWayAndAnyCompany) {
     const Problem p(shape, act());
     const std::vector<Token> many = RunQkv(model, GetParam(), p, kManyTokens);
     for (const Way& way : ways) {
-      for (const int tokens : {kManyTokens, 1, 2, 8, 9, 17, 33, 64, 65}) {
+      for (const int tokens : {kManyTokens, 1, 2, 8, 9, 17, 33, 64, 65, 128, 129, 192, 256}) {
         const std::vector<Token> some = RunQkv(*way.backend, GetParam(), p, tokens);
         for (std::size_t t = 0; t < some.size(); ++t) {
           ASSERT_TRUE(SameBits(some[t], many[t]))

@@ -74,6 +74,17 @@ __device__ __forceinline__ void ArriveExpecting(std::uint32_t barrier, std::uint
       : "memory");
 }
 
+// Arrives at the barrier that lies at the same address in block `rank` of the cluster. Orders
+// nothing (that would be a fence of all memory): for barriers that say that tensor cores or the
+// copy engine have read something, which AwaitSteps waited for.
+__device__ __forceinline__ void ArriveAtBlock(std::uint32_t barrier, unsigned rank) {
+  asm volatile(
+      "{.reg .b32 there; mapa.shared::cluster.u32 there, %0, %1; "
+      "mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [there];}" ::"r"(barrier),
+      "r"(rank)
+      : "memory");
+}
+
 #endif
 
 }  // namespace thinkwire::worker::kernels

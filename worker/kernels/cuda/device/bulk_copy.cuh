@@ -14,7 +14,8 @@ namespace thinkwire::worker::kernels {
 
 // L2 eviction priorities as createpolicy.fractional makes them for the whole access.
 inline constexpr std::uint64_t kEvictFirst = 0x12F0000000000000;  // read once
-inline constexpr std::uint64_t kEvictLast = 0x14F0000000000000;   // read by every block
+inline constexpr std::uint64_t kEvictNormal = 0x1000000000000000;
+inline constexpr std::uint64_t kEvictLast = 0x14F0000000000000;  // read by every block
 
 // A box of a row-major matrix, at column x and row y, in the map's own box and swizzle.
 __device__ __forceinline__ void CopyBox(std::uint32_t to, const CUtensorMap& map, int x, int y,
@@ -23,6 +24,18 @@ __device__ __forceinline__ void CopyBox(std::uint32_t to, const CUtensorMap& map
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
       "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
       "l"(&map), "r"(x), "r"(y), "r"(barrier), "l"(policy)
+      : "memory");
+}
+
+// The same to the same place in the shared memory of all blocks of the cluster whose bits are set
+// in `blocks`; each one's own barrier counts the bytes.
+__device__ __forceinline__ void CopyBoxToBlocks(std::uint32_t to, const CUtensorMap& map, int x,
+                                                int y, std::uint32_t barrier, std::uint16_t blocks,
+                                                std::uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5, %6;" ::"r"(to),
+      "l"(&map), "r"(x), "r"(y), "r"(barrier), "h"(blocks), "l"(policy)
       : "memory");
 }
 

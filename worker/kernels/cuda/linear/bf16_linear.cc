@@ -19,6 +19,7 @@
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/small_linear.h"
 #include "worker/kernels/cuda/linear/swiglu.h"
+#include "worker/kernels/cuda/linear/tile_linear.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -106,6 +107,8 @@ Bf16Linear::Bf16Linear(LinearLayout layout, const LinearShape& shape, Buffer mat
 void Bf16Linear::Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
   if (tools_.has_small_linear && x.dim(0) <= kSmallLinearTokens) {
     RunSmall(x, output, stream);
+  } else if (tools_.has_small_linear && x.dim(0) <= MostTileTokens(output, out_features())) {
+    RunTiles(x, output, stream);
   } else {
     std::visit([&](const auto& to) { RunLarge(x, to, stream); }, output);
   }
@@ -122,6 +125,17 @@ void Bf16Linear::RunSmall(const Tensor& x, const LinearOutput& output, OpStream&
                      .num_sms = tools_.num_sms,
                      .norm = norm.has_value() ? &*norm : nullptr},
                     output, stream.Get());
+}
+
+void Bf16Linear::RunTiles(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
+  LaunchTileLinear({.weights = matrix_.data(),
+                    .bias = bias_.data(),
+                    .rows = out_features(),
+                    .columns = in_features(),
+                    .x = x.data,
+                    .tokens = static_cast<int>(x.dim(0)),
+                    .num_sms = tools_.num_sms},
+                   output, stream.Get());
 }
 
 void Bf16Linear::RunLarge(const Tensor& x, const F32Output& output, OpStream& stream) const {
@@ -193,7 +207,7 @@ bool Bf16WaysAgree(LinearTools& tools, OpStream& stream) {
     std::copy_n(x_values.begin() + row * kColumns, kColumns, to);
   });
   const std::vector<float> many = ProductOf(*weight, x.data(), kTokens, stream);
-  for (const std::int64_t tokens : {1, 8, 16, 32, 64, 96}) {
+  for (const std::int64_t tokens : {1, 8, 16, 17, 33, 64, 96}) {
     const std::vector<float> few = ProductOf(*weight, x.data(), tokens, stream);
     if (std::memcmp(few.data(), many.data(), few.size() * sizeof(float)) != 0) return false;
   }

@@ -12,9 +12,10 @@
 namespace thinkwire::worker::kernels {
 
 // Row-major bf16 [out, in], rows of a kQkv and a kGateUp weight in the order that row_order.h
-// gives. It multiplies in two ways, which give a token the same bits where Bf16WaysAgree: up to 64
-// tokens by our own stream over the weights (small_linear.h), more by cuBLASLt without split-K
-// (large_linear.h), which leaves what becomes of the sums to a second kernel.
+// gives. It multiplies in three ways, which give a token the same bits where Bf16WaysAgree: up to
+// 32 tokens by our own stream over the weights (small_linear.h), up to 256 by our own tiles
+// (tile_linear.h) where those are faster, more by cuBLASLt without split-K (large_linear.h), which
+// leaves what becomes of the sums to a second kernel.
 // Owns: the matrix and the bias.
 class Bf16Linear final : public CudaLinear {
  public:
@@ -34,11 +35,12 @@ class Bf16Linear final : public CudaLinear {
   void Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const override;
 
   void RunSmall(const Tensor& x, const LinearOutput& output, OpStream& stream) const;
+  void RunTiles(const Tensor& x, const LinearOutput& output, OpStream& stream) const;
   void RunLarge(const Tensor& x, const F32Output& output, OpStream& stream) const;
   void RunLarge(const Tensor& x, const Bf16Output& output, OpStream& stream) const;
   void RunLarge(const Tensor& x, const SwiGluOutput& output, OpStream& stream) const;
   void RunLarge(const Tensor& x, const QkvOutput& output, OpStream& stream) const;
-  // RunLarge where that gives other bits than the small way: that one, 64 tokens at a time.
+  // RunLarge where that gives other bits than the small way: that one, 16 tokens at a time.
   template <class Output>
   void RunInPieces(const Tensor& x, const Output& output, OpStream& stream) const;
   bool GoesInPieces() const;
@@ -52,7 +54,7 @@ class Bf16Linear final : public CudaLinear {
   LinearTools& tools_;
 };
 
-// Whether the two ways give equal bits on this GPU: one product by both, of a token among many and
+// Whether the ways give equal bits on this GPU: one product by all, of a token among many and
 // among few. False where there is only one.
 bool Bf16WaysAgree(LinearTools& tools, OpStream& stream);
 

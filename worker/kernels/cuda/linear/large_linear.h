@@ -11,8 +11,8 @@
 namespace thinkwire::worker::kernels {
 
 // y = x W^T in bf16 for many tokens, by cuBLASLt restricted to algorithms that do not split K: each
-// adds an output up as one chain of k16 steps in ascending K, so that all of them, and the kernel
-// of small_linear.h, give the same bits (the backend checks that at start-up).
+// adds an output up as one chain of k16 steps in ascending K, so that all of them, and the kernels
+// of small_linear.h and tile_linear.h, give the same bits (the backend checks that at start-up).
 //
 // Which of them is fastest depends on the number of tokens; each shape's are timed once, the first
 // time that so many tokens come, for all smaller numbers too.

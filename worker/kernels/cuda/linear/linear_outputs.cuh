@@ -8,8 +8,11 @@
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/swiglu.cuh"
 
-// What becomes of the sums of a 16-row tile and 8 tokens in the lane 4 g + t that holds them: d[0],
-// d[1] of row g and d[2], d[3] of row g + 8, for tokens 2t and 2t + 1. `row` is that of d[0].
+// What becomes of the sums of a 16-row tile in the lane that holds them, asked for in two ways:
+// - with 8 tokens, lane 4 g + t: d[0], d[1] of row g and d[2], d[3] of row g + 8, for tokens 2t and
+//   2t + 1. `row` is that of d[0], `places` are all tokens'.
+// - with one token (Four): low of rows `row` and row + 1, high of row + 8 and row + 9. Where
+//   kPairsRows is false, Two takes low alone.
 namespace thinkwire::worker::kernels {
 
 struct StoreF32 {
@@ -27,6 +30,17 @@ struct StoreF32 {
       if (row < rows) to[0] = d[i];
       if (row + 8 < rows) to[8] = d[i + 2];
     }
+  }
+
+  static constexpr bool kPairsRows = false;
+  __device__ __forceinline__ void Two(int row, int token, float2 sums) const {
+    if (row >= rows) return;
+    *reinterpret_cast<float2*>(out + static_cast<std::int64_t>(token) * rows + row) = sums;
+  }
+  __device__ __forceinline__ void Four(int row, int token, float2 low, float2 high,
+                                       const TokenPlace&) const {
+    Two(row, token, low);
+    Two(row + 8, token, high);
   }
 };
 
@@ -46,6 +60,18 @@ struct StoreBf16 {
       if (row + 8 < rows) to[8] = __float2bfloat16_rn(d[i + 2]);
     }
   }
+
+  static constexpr bool kPairsRows = false;
+  __device__ __forceinline__ void Two(int row, int token, float2 sums) const {
+    if (row >= rows) return;
+    *reinterpret_cast<__nv_bfloat162*>(out + static_cast<std::int64_t>(token) * rows + row) =
+        __float22bfloat162_rn(sums);
+  }
+  __device__ __forceinline__ void Four(int row, int token, float2 low, float2 high,
+                                       const TokenPlace&) const {
+    Two(row, token, low);
+    Two(row + 8, token, high);
+  }
 };
 
 struct StoreSwiGlu {
@@ -64,6 +90,16 @@ struct StoreSwiGlu {
       out[static_cast<std::int64_t>(token + i) * (rows / 2) + feature] = SwiGlu(d[i], d[i + 2]);
     }
   }
+
+  static constexpr bool kPairsRows = true;
+  __device__ __forceinline__ void Four(int row, int token, float2 gate, float2 up,
+                                       const TokenPlace&) const {
+    if (row >= rows) return;
+    const int feature = row / (2 * kHalfTile) * kHalfTile + row % kHalfTile;
+    *reinterpret_cast<__nv_bfloat162*>(out + static_cast<std::int64_t>(token) * (rows / 2) +
+                                       feature) =
+        __nv_bfloat162(SwiGlu(gate.x, up.x), SwiGlu(gate.y, up.y));
+  }
 };
 
 struct StoreQkv {
@@ -76,20 +112,31 @@ struct StoreQkv {
   __device__ __forceinline__ void operator()(int row, int token, const float (&d)[4],
                                              const TokenPlace* places) const {
     if (row >= rows) return;
-    const int head = row / kHeadDim;
-    const int element = row % kHeadDim / (2 * kHalfTile) * kHalfTile + row % kHalfTile;
-    float low_bias = 0.0F;
-    float high_bias = 0.0F;
-    if (target.bias != nullptr) {
-      low_bias = __bfloat162float(target.bias[row]);
-      high_bias = __bfloat162float(target.bias[row + kHalfTile]);
-    }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      if (token + i >= tokens || places[token + i].block < 0) continue;
-      StoreQkvPair(target, token + i, places[token + i], head, element, __fadd_rn(d[i], low_bias),
-                   __fadd_rn(d[i + 2], high_bias));
+      if (token + i < tokens) Pair(row, token + i, d[i], d[i + 2], places[token + i]);
     }
+  }
+
+  static constexpr bool kPairsRows = true;
+  __device__ __forceinline__ void Four(int row, int token, float2 low, float2 high,
+                                       const TokenPlace& place) const {
+    if (row >= rows) return;
+    Pair(row, token, low.x, high.x, place);
+    Pair(row + 1, token, low.y, high.y, place);
+  }
+
+ private:
+  // Rows `row` and row + 8, which rotate together.
+  __device__ __forceinline__ void Pair(int row, int token, float low, float high,
+                                       const TokenPlace& place) const {
+    if (place.block < 0) return;
+    const int element = row % kHeadDim / (2 * kHalfTile) * kHalfTile + row % kHalfTile;
+    if (target.bias != nullptr) {
+      low = __fadd_rn(low, __bfloat162float(target.bias[row]));
+      high = __fadd_rn(high, __bfloat162float(target.bias[row + kHalfTile]));
+    }
+    StoreQkvPair(target, token, place, row / kHeadDim, element, low, high);
   }
 };
 

@@ -16,7 +16,7 @@
 #include "worker/kernels/cuda/linear/small_linear_shape.cuh"
 #include "worker/kernels/cuda/norm/norm_token.cuh"
 
-// y = x W^T for up to 64 tokens: a stream over the weights, each read once. Names of numbers are
+// y = x W^T for up to 16 tokens: a stream over the weights, each read once. Names of numbers are
 // those of SmallLinearShape; the kernel is in small_linear_kernel.cuh.
 //
 // Mapping. A block owns groups of row_warps * 16 rows of W, one after another. One warp asks the
@@ -30,14 +30,12 @@
 // Memory. 128-byte rows of a box lie swizzled (16-byte piece p of row r at p ^ (r & 7)), so that
 // ldmatrix meets no bank twice. Weights are requested before the previous kernel has ended: they
 // never change. A multiprocessor holds up to 200 KB of rings, of one block or of two, as the bytes
-// that are on their way at any moment are what its bandwidth is made of; where rows are few and
-// tokens at most 32, half of it is left to the next kernel's first stages. A single token's norm
-// (norm_token.cuh) takes its place beside the ring, which has weights alone then.
+// that are on their way at any moment are what its bandwidth is made of; where rows are few,
+// half of it is left to the next kernel's first stages. A single token's norm (norm_token.cuh)
+// takes its place beside the ring, which has weights alone then.
 //
 // Roof: bytes of W at DRAM speed. A dependent step is 24.6 cycles on an H100: K = 18,944 takes
-// 17 us, less than its rows take to arrive. With 64 tokens the copy engine brings twice as many
-// bytes of tokens (from L2) as of weights to 32-row groups, and a step of one row of tiles by all
-// tokens would take a warp's tensor core some 60 cycles: warps share the tokens out.
+// 17 us, less than its rows take to arrive.
 //
 // Limits: K a multiple of 8 (rows of whole 16 bytes; columns up to the next 64 read as zero), x and
 // W aligned to 16 bytes.
@@ -59,7 +57,7 @@ auto TokensOf(const SmallLinear& op) {
                        .eps = norm.eps,
                        .pieces = static_cast<int>(op.columns / 8)};
   } else {
-    return TokenMap{MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, kShape.tokens())};
+    return TokenMap{MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, op.tokens), op.tokens};
   }
 }
 
@@ -116,7 +114,7 @@ void LaunchNormingFor(const SmallLinear& op, const Output& output, cudaStream_t 
 
 template <class Output>
 void LaunchFor(const SmallLinear& op, const Output& output, cudaStream_t stream) {
-  Check(op.tokens >= 1 && op.tokens <= kSmallLinearTokens, "at most 64 tokens");
+  Check(op.tokens >= 1 && op.tokens <= kSmallLinearTokens, "at most 16 tokens");
   Check(op.columns % 8 == 0, "rows of W are whole pieces of 16 bytes");
   LaunchBest<false>(op, output, stream);
 }

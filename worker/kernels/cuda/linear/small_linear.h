@@ -9,7 +9,7 @@
 
 namespace thinkwire::worker::kernels {
 
-inline constexpr int kSmallLinearTokens = 64;
+inline constexpr int kSmallLinearTokens = 16;
 
 // The weights and tokens of y = x W^T for few tokens. Device pointers, aligned to 16 bytes.
 struct SmallLinear {

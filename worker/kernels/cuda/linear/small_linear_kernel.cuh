@@ -17,6 +17,7 @@ namespace thinkwire::worker::kernels {
 // The tokens of a product that come through the ring. (NormedInput: the one that does not.)
 struct TokenMap {
   CUtensorMap map;
+  int tokens;  // of a box: those there are, as rows beyond a matrix cost the copy engine more
 };
 
 struct SmallLinearInput {
@@ -82,6 +83,16 @@ __device__ __forceinline__ void SyncConsumers() {
   asm volatile("bar.sync %0, %1;" ::"n"(1), "n"(32 * kShape.producer()) : "memory");
 }
 
+// What a stage's full barrier waits for.
+template <SmallLinearShape kShape, class Tokens>
+__device__ __forceinline__ std::uint32_t RequestedBytes(const Tokens& tokens) {
+  if constexpr (kShape.norms) {
+    return kShape.stage_bytes();
+  } else {
+    return kShape.boxes * (kShape.row_bytes() + kBoxRowBytes * tokens.tokens);
+  }
+}
+
 template <SmallLinearShape kShape>
 __device__ __forceinline__ void RequestWeights(const Ring<kShape>& ring, const RingPlace& at,
                                                const CUtensorMap& weights) {
@@ -110,7 +121,7 @@ __device__ __forceinline__ void FillRing(const Ring<kShape>& ring, const CUtenso
                                          const Tokens& tokens) {
   RingPlace at;
   for (; at.round == 0 && at.group < ring.groups; at.Advance(ring.chunks, kShape.stages)) {
-    ArriveExpecting(ring.Full(at), kShape.stage_bytes());
+    ArriveExpecting(ring.Full(at), RequestedBytes<kShape>(tokens));
     RequestWeights(ring, at, weights);
   }
   WaitForPrevious();
@@ -120,7 +131,7 @@ __device__ __forceinline__ void FillRing(const Ring<kShape>& ring, const CUtenso
   }
   for (; at.group < ring.groups; at.Advance(ring.chunks, kShape.stages)) {
     WaitBarrier(ring.Empty(at), (at.round - 1) & 1);
-    ArriveExpecting(ring.Full(at), kShape.stage_bytes());
+    ArriveExpecting(ring.Full(at), RequestedBytes<kShape>(tokens));
     RequestWeights(ring, at, weights);
     RequestTokens(ring, at, tokens);
   }
@@ -146,7 +157,6 @@ template <SmallLinearShape kShape>
 struct WarpPart {
   int lane;
   int row_warp;
-  int first_token;
   int a_row;
   int a_piece;
   int b_row;
@@ -156,11 +166,10 @@ struct WarpPart {
   __device__ __forceinline__ WarpPart(int warp, int lane) : lane(lane) {
     constexpr bool kOneTile = kShape.token_tiles == 1;
     const int matrix = lane / 8;
-    row_warp = warp % kShape.row_warps;
-    first_token = warp / kShape.row_warps * (8 * kShape.token_tiles);
+    row_warp = warp;
     a_row = row_warp * 16 + (matrix & 1) * 8 + lane % 8;
     a_piece = matrix >> 1;
-    b_row = first_token + (kOneTile ? 0 : (matrix >> 1) * 8) + lane % 8;
+    b_row = (kOneTile ? 0 : (matrix >> 1) * 8) + lane % 8;
     b_piece = kOneTile ? matrix : matrix & 1;
     swizzle = lane & 7;
   }
@@ -231,7 +240,7 @@ __device__ __forceinline__ void Multiply(const Ring<kShape>& ring, int warp, int
     const int row = group * kShape.rows() + part.row_warp * 16 + lane / 4;
 #pragma unroll
     for (int n = 0; n < kShape.token_tiles; ++n) {
-      output(row, part.first_token + n * 8 + lane % 4 * 2, sums[n], places);
+      output(row, n * 8 + lane % 4 * 2, sums[n], places);
 #pragma unroll
       for (float& sum : sums[n]) sum = 0.0F;
     }

@@ -17,16 +17,15 @@ inline constexpr int kBoxAlignment = 1024;  // of a swizzled box in shared memor
 
 // How a block shares its work out to warps and its shared memory to stages of the ring.
 struct SmallLinearShape {
-  int token_tiles;      // of 8 tokens, that a warp multiplies with its 16 rows
-  int row_warps;        // warps beside each other along the rows of W
-  int token_warps = 1;  // warps beside each other along the tokens
-  int boxes;            // of a stage: so many times 64 columns of all the group's rows
-  int stages;           // of the ring
-  bool norms = false;   // the block norms the only token itself; the ring has weights alone
+  int token_tiles;     // of 8 tokens, that a warp multiplies with its 16 rows
+  int row_warps;       // warps beside each other along the rows of W
+  int boxes;           // of a stage: so many times 64 columns of all the group's rows
+  int stages;          // of the ring
+  bool norms = false;  // the block norms the only token itself; the ring has weights alone
 
-  constexpr int warps() const { return row_warps * token_warps; }  // that multiply
-  constexpr int rows() const { return 16 * row_warps; }            // of a group
-  constexpr int tokens() const { return 8 * token_tiles * token_warps; }
+  constexpr int warps() const { return row_warps; }      // that multiply
+  constexpr int rows() const { return 16 * row_warps; }  // of a group
+  constexpr int tokens() const { return 8 * token_tiles; }
   constexpr int producer() const { return norms ? kNormTokenWarps : warps(); }  // the last warp
   constexpr int threads() const { return 32 * (producer() + 1); }
   constexpr int columns() const { return boxes * kBoxColumns; }      // of a stage
@@ -70,20 +69,13 @@ inline constexpr SmallLinearChoice kChoices[] = {
     {16, 32, {.token_tiles = 2, .row_warps = 2, .boxes = 4, .stages = 8}},
     {16, 64, {.token_tiles = 2, .row_warps = 4, .boxes = 2, .stages = 10}},
     {16, kAnyRows, {.token_tiles = 2, .row_warps = 2, .boxes = 4, .stages = 8}},
-    {32, 32, {.token_tiles = 4, .row_warps = 1, .boxes = 4, .stages = 4}},
-    {32, kAnyRows, {.token_tiles = 4, .row_warps = 4, .boxes = 2, .stages = 8}},
-    {64, 16, {.token_tiles = 2, .row_warps = 1, .token_warps = 4, .boxes = 4, .stages = 5}},
-    {64, 32, {.token_tiles = 4, .row_warps = 2, .token_warps = 2, .boxes = 2, .stages = 8}},
-    {64, 64, {.token_tiles = 4, .row_warps = 4, .token_warps = 2, .boxes = 2, .stages = 6}},
-    {64, kAnyRows, {.token_tiles = 4, .row_warps = 2, .token_warps = 2, .boxes = 2, .stages = 8}},
 };
 
 // The index of a product's choice. Minimises the time until the multiprocessor with the most rows
 // has read them, by two means that pull apart: groups so small that every multiprocessor has one
-// and, where all need several, that the last ones are shared out evenly (32 rows, but 64 for 17 to
-// 32 tokens); and stages so large that many bytes are on their way. The limits were measured for
-// each shape of the distills up to qwen-14b on an H100.
-// REQUIRES: tokens at most the last choice's, and 1 if `norms`.
+// and, where all need several, that the last ones are shared out evenly (32 rows); and stages so
+// large that many bytes are on their way. The limits were measured for each shape of the distills
+// up to qwen-14b on an H100. REQUIRES: tokens at most the last choice's, and 1 if `norms`.
 constexpr std::size_t ChooseShape(bool norms, int tokens, std::int64_t rows_an_sm) {
   std::size_t at = 0;
   while (kChoices[at].shape.norms != norms || tokens > kChoices[at].tokens ||

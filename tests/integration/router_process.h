@@ -20,7 +20,11 @@ class RouterProcess {
   Process& process() { return *process_; }
   v1::ReasoningService::Stub& stub() { return *stub_; }
   std::string address() const;  // "localhost:port"
+  int port() const { return port_; }
   int metrics_port() const { return metrics_port_; }
+
+  // Waits until no Generate call is there any more; false if patience ends first.
+  bool WaitUntilIdle() const;
 
   // As MetricAt.
   std::optional<double> Metric(const std::string& name, const std::string& labels = "") const;

@@ -65,7 +65,8 @@ EXTRA = {
     "worker/parallel/nccl_communicator": ["worker/kernels/cuda/device",
                                           "worker/kernels/cuda/peer"],
     "router/main": ["router/http"],
-    "worker/main": [room for room in ROOMS if not room.startswith("router")],
+    "worker/main": ["worker/model"],
+    "worker/process": [room for room in ROOMS if not room.startswith("router")],
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")
 STANDARD_ONLY = tuple(r for r in ROOMS if r.startswith(("worker/kernels", "worker/step")))

@@ -15,7 +15,7 @@ inline constexpr std::size_t kMaxTokenizerConfigBytes = std::size_t{4} << 20;
 inline constexpr std::size_t kMaxModelConfigBytes = std::size_t{1} << 20;   // (2 KB)
 inline constexpr std::size_t kMaxTensorIndexBytes = std::size_t{32} << 20;  // (9 MB)
 inline constexpr std::size_t kMaxTensorHeaderBytes = 100'000'000;  // safetensors' own limit (1 MB)
-inline constexpr std::size_t kMaxRouterConfigBytes = std::size_t{1} << 20;  // 64 x 256 addresses
+inline constexpr std::size_t kMaxRouterConfigBytes = std::size_t{1} << 20;  // (1 KB)
 inline constexpr std::size_t kMaxTokenizeLineBytes = std::size_t{8} << 20;  // a line of stdin
 inline constexpr std::size_t kMaxQuestionBytes = std::size_t{2} << 20;      // as long as a request
 
@@ -55,6 +55,7 @@ inline constexpr std::int32_t kMaxTextThreads = 256;
 // A router's variants. A worker's name obeys the same rule, as a router asks for it.
 inline constexpr std::size_t kMaxVariants = 64;
 inline constexpr std::size_t kMaxWorkersOfVariant = 256;
+inline constexpr std::size_t kMaxWorkers = 1024;  // in all: each has a channel and a watch
 inline constexpr std::size_t kMaxAliasesOfVariant = 64;
 inline constexpr std::size_t kMaxVariantNameBytes = 64;
 inline constexpr std::size_t kMaxAliasBytes = 128;

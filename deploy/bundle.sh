@@ -42,6 +42,7 @@ binaries=(
   "$build/router/thinkwire-router"
   "$build/router/thinkwire-chat"
   "$build/worker/thinkwire-worker"
+  "$build/tests/worker/stall/thinkwire-worker-faults"  # fails on purpose, as tests/fakes/fault.h says
   "$build/tests/bench/thinkwire-bench"
 )
 for binary in "${binaries[@]}"; do

@@ -7,6 +7,7 @@
 #include <cctype>
 #include <initializer_list>
 #include <map>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -182,6 +183,12 @@ absl::StatusOr<RouterConfig> ReadConfig(const std::string& source, const YAML::N
     config.variants.push_back(std::move(variant));
   }
   RETURN_IF_ERROR(CheckUnique(source, config));
+  const auto add = [](std::size_t sum, const VariantConfig& v) { return sum + v.workers.size(); };
+  const std::size_t workers =
+      std::accumulate(config.variants.begin(), config.variants.end(), std::size_t{0}, add);
+  if (workers > kMaxWorkers) {
+    return Wrong(source, variants, absl::StrCat(workers, " workers in all; at most ", kMaxWorkers));
+  }
   return config;
 }
 
@@ -236,6 +243,9 @@ absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> argume
     return absl::InvalidArgumentError("--config is missing: the YAML file of variants");
   }
   RETURN_IF_ERROR(CheckListen(options.listen, options.insecure_listen));
+  if (!options.metrics_listen.empty()) {
+    RETURN_IF_ERROR(CheckListenAddress("metrics_listen", options.metrics_listen));
+  }
   return options;
 }
 

@@ -80,6 +80,7 @@ bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   const Clock::TimePoint now = shared_.clock.Now();
   if (!ledger_.Add(message, now)) return true;
   if (ledger_.has_prompt_ids()) DropPrompt();
+  CountBytes();
   Complete(*message.mutable_event(), now);
   {
     MutexLock lock(mu_);
@@ -91,6 +92,12 @@ bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
 // Another worker would go on from the prompt's ids. Clearing the field might keep its memory.
 void Generation::DropPrompt() {
   const std::unique_ptr<v1::Prompt> freed(request_.mutable_request()->release_prompt());
+}
+
+// The ledger grows by doubling, so that it is seldom looked at closely.
+void Generation::CountBytes() {
+  const std::size_t ledger_bytes = ledger_.bytes();
+  if (std::exchange(counted_ledger_bytes_, ledger_bytes) != ledger_bytes) held_.Keep(bytes());
 }
 
 void Generation::OnEnd(const absl::Status& status) {

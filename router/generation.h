@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
-#include "common/rpc/large_requests.h"
+#include "common/rpc/request_bytes.h"
 #include "router/decision/policy.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
@@ -63,8 +63,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   // Names the request in logs and in AnswerNow.
   const std::string& request_id() const { return request_id_; }
 
-  // Keeps the request's share of what large ones may take together until the end. Before Start.
-  void Hold(rpc::LargeRequests::Share share) { large_ = std::move(share); }
+  // What the request takes, which shrinks to what is kept of it. Before Start.
+  void Hold(rpc::RequestBytes::Held held) { held_ = std::move(held); }
 
   // Begins. Once. REQUIRES: rpc::CheckRequest has passed the request.
   void Start(v1::GenerateRequest request);
@@ -90,6 +90,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   absl::Status Lease(const decision::Query& query);
   void StartAttempt();
   void DropPrompt();
+  void CountBytes();
 
   // fleet::WorkerAttempt::Reader.
   bool OnMessage(v1::WorkerGenerateResponse message) override;
@@ -113,10 +114,11 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   const std::shared_ptr<EventSink> sink_;
 
   // Set before and by Start, then one hook of the attempt at a time.
-  rpc::LargeRequests::Share large_;
+  rpc::RequestBytes::Held held_;
   v1::WorkerGenerateRequest
       request_;  // as the latest attempt was sent it, the prompt until its ids
   Ledger ledger_;
+  std::size_t counted_ledger_bytes_ = 0;
   std::string variant_;  // of the metrics and the log; empty: none was chosen
   std::optional<fleet::WorkerLease> lease_;
   std::optional<StreamMeter> meter_;  // once a worker is chosen

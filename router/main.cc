@@ -110,7 +110,8 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                             .policy = policy,
                             .pool = pool,
                             .metrics = router_metrics,
-                            .clock = Clock::Real()});
+                            .clock = Clock::Real(),
+                            .trusted = trusted_peers});
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
                    rpc::ShowMetrics(metrics, options.metrics_listen));
   pool.Start();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/request_checks.h"
 #include "common/rpc/request_parser.h"
@@ -32,16 +33,6 @@ constexpr std::chrono::seconds kPatience{60};
 constexpr std::int32_t kDefaultPageSize = 100;
 constexpr std::int32_t kMaxPageSize = 1000;
 
-fleet::CallContext MakeContext(const grpc::CallbackServerContext& context, const Clock& clock) {
-  fleet::CallContext call;
-  call.deadline = rpc::DeadlineOf(context, clock);
-  const auto found = context.client_metadata().find("traceparent");
-  if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
-    call.traceparent.assign(found->second.data(), found->second.size());
-  }
-  return call;
-}
-
 absl::Status Draining() {
   return rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
                     "the router is shutting down and takes no new requests");
@@ -60,9 +51,7 @@ absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes) {
 class ReasoningService::GenerateCall final : public rpc::ServerCall, public EventSink {
  public:
   GenerateCall(ReasoningService& service, const grpc::CallbackServerContext& context)
-      : ServerCall(kMessageCapacity),
-        service_(service),
-        context_(MakeContext(context, service.shared_.clock)) {}
+      : ServerCall(kMessageCapacity), service_(service), context_(service.MakeContext(context)) {}
 
   bool Write(const v1::GenerateResponse& event) override { return ServerCall::Write(event); }
   void Finish(const absl::Status& status) override {
@@ -73,9 +62,8 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
  private:
   void OnMessage(grpc::ByteBuffer bytes) override {
     Generation& generation = MakeGeneration();
-    if (const absl::Status status = service_.Begin(bytes, generation); !status.ok()) {
-      generation.Refuse(status);
-    }
+    const absl::Status status = service_.Begin(context_.peer, bytes, generation);
+    if (!status.ok()) generation.Refuse(status);
   }
   void OnRefused(const absl::Status& status) override { MakeGeneration().Refuse(status); }
   void OnDrained() override { generation_->Resume(); }
@@ -106,11 +94,13 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
   std::shared_ptr<Generation> generation_;  // from the first hook to the last
 };
 
-// One CountTokens call, from the request to the answer of the worker that was chosen.
+// One CountTokens call, from the request to the answer of the worker that was chosen. What it takes
+// counts until the transport has taken the answer, which is as long as the prompt if its ids are
+// asked for.
 class ReasoningService::CountCall final : public rpc::ServerCall {
  public:
   CountCall(ReasoningService& service, const grpc::CallbackServerContext& context)
-      : ServerCall(1), service_(service), context_(MakeContext(context, service.shared_.clock)) {}
+      : ServerCall(1), service_(service), context_(service.MakeContext(context)) {}
 
  private:
   void OnMessage(grpc::ByteBuffer bytes) override {
@@ -119,10 +109,12 @@ class ReasoningService::CountCall final : public rpc::ServerCall {
     status.ok() ? Ask() : End(status);
   }
 
-  // Fails: what the client is told.
-  absl::Status Read(const grpc::ByteBuffer& bytes) {
-    ASSIGN_OR_RETURN(large_, service_.large_requests_.Admit(bytes.Length()));
+  // Lets go of `bytes`. Fails: what the client is told.
+  absl::Status Read(grpc::ByteBuffer& bytes) {
+    ASSIGN_OR_RETURN(held_, service_.request_bytes_.Admit(context_.peer, bytes.Length()));
     RETURN_IF_ERROR(rpc::ParseRequest(bytes, *request_.mutable_request()));
+    bytes.Clear();
+    RETURN_IF_ERROR(held_.Resize(request_.SpaceUsedLong()));
     RETURN_IF_ERROR(rpc::CheckRequest(request_.request()));
     const Shared& shared = service_.shared_;
     ASSIGN_OR_RETURN(fleet::WorkerLease lease,
@@ -151,12 +143,12 @@ class ReasoningService::CountCall final : public rpc::ServerCall {
     count.set_prompt_tokens(answer.prompt_tokens());
     *count.mutable_token_ids() = answer.token_ids();
     count.set_max_model_len(answer.max_model_len());
+    held_.Keep(count.ByteSizeLong());
     Write(count);
   }
 
   void End(const absl::Status& status) {
     lease_.reset();
-    large_ = {};
     Finish(status);
     running_ = {};  // the service may go now
   }
@@ -164,7 +156,7 @@ class ReasoningService::CountCall final : public rpc::ServerCall {
   ReasoningService& service_;
   fleet::CallContext context_;
   v1::WorkerCountTokensRequest request_;  // until Ask
-  rpc::LargeRequests::Share large_;
+  rpc::RequestBytes::Held held_;          // until nobody has the call any more
   std::optional<fleet::WorkerLease> lease_;
   std::string variant_;
   rpc::CallCount::Token running_;  // until End, which may come after the call is over
@@ -190,12 +182,26 @@ ReasoningService::~ReasoningService() {
 
 void ReasoningService::StartDraining() { draining_ = true; }
 
-absl::Status ReasoningService::Begin(const grpc::ByteBuffer& bytes, Generation& generation) {
+fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerContext& context) const {
+  fleet::CallContext call;
+  call.deadline = rpc::DeadlineOf(context, shared_.clock);
+  call.peer = rpc::CallPeer(context, shared_.trusted, rpc::Believe::kTrustedPeers);
+  const auto found = context.client_metadata().find("traceparent");
+  if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
+    call.traceparent.assign(found->second.data(), found->second.size());
+  }
+  return call;
+}
+
+absl::Status ReasoningService::Begin(const std::string& peer, grpc::ByteBuffer& bytes,
+                                     Generation& generation) {
   if (draining_) return Draining();
-  ASSIGN_OR_RETURN(rpc::LargeRequests::Share share, large_requests_.Admit(bytes.Length()));
-  generation.Hold(std::move(share));
+  ASSIGN_OR_RETURN(rpc::RequestBytes::Held held, request_bytes_.Admit(peer, bytes.Length()));
   v1::GenerateRequest request;
   RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+  bytes.Clear();
+  RETURN_IF_ERROR(held.Resize(request.SpaceUsedLong()));
+  generation.Hold(std::move(held));
   RETURN_IF_ERROR(rpc::CheckRequest(request));
   generation.Start(std::move(request));
   return absl::OkStatus();

@@ -7,10 +7,12 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/rpc/call_count.h"
-#include "common/rpc/large_requests.h"
 #include "common/rpc/raw_service.h"
+#include "common/rpc/request_bytes.h"
+#include "common/rpc/trusted_peers.h"
 #include "router/config.h"
 #include "router/decision/policy.h"
+#include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
 #include "router/generation.h"
 #include "router/generation_registry.h"
@@ -19,7 +21,8 @@
 
 namespace thinkwire::router {
 
-// thinkwire.v1.ReasoningService.
+// thinkwire.v1.ReasoningService. Of the bytes in hand (rpc::RequestBytes) a client (rpc::CallPeer)
+// gets no more than his share, and workers are told whose each call is, for theirs.
 // Threads: any; nothing blocks.
 class ReasoningService final : public rpc::RawService {
  public:
@@ -30,6 +33,7 @@ class ReasoningService final : public rpc::RawService {
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     const Clock& clock;
+    rpc::TrustedPeers trusted{};
   };
   explicit ReasoningService(const Shared& shared);
   // REQUIRES: the server is shut down. Waits for calls to workers that are still ending.
@@ -46,13 +50,14 @@ class ReasoningService final : public rpc::RawService {
   class GenerateCall;
   class CountCall;
 
-  // Fails: what the client is told; the generation has not begun then.
-  absl::Status Begin(const grpc::ByteBuffer& bytes, Generation& generation);
+  // Lets go of `bytes`. Fails: what the client is told; the generation has not begun then.
+  absl::Status Begin(const std::string& peer, grpc::ByteBuffer& bytes, Generation& generation);
+  fleet::CallContext MakeContext(const grpc::CallbackServerContext& context) const;
   absl::StatusOr<grpc::ByteBuffer> List(const grpc::ByteBuffer& bytes) const;
   v1::Variant Describe(std::size_t variant) const;
 
   const Shared shared_;
-  rpc::LargeRequests large_requests_;
+  rpc::RequestBytes request_bytes_;
   GenerationRegistry registry_;
   rpc::CallCount running_;  // requests without an end
   std::atomic<bool> draining_ = false;

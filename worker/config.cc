@@ -1,16 +1,19 @@
 #include "worker/config.h"
 
+#include <filesystem>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
 #include "common/listen_address.h"
 #include "common/options.h"
+#include "common/shown_text.h"
 #include "common/status.h"
+#include "common/variant_name.h"
 
 namespace thinkwire::worker {
 namespace {
 
-constexpr double kMaxInt32 = 2147483647.0;
 constexpr double kMaxBytes = 9007199254740992.0;  // 2^53: exact as a double
 
 // Every option: one table, so that it is longer than a function should be.
@@ -24,16 +27,17 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"random_weights", &c.random_weights, "seeded noise in config.json's shapes for weights"},
       {"seed", &c.seed, "of the random weights", Between(0, kMaxBytes)},
       {"tensor_parallel_size", &c.tensor_parallel_size, "ranks that share the model",
-       Between(1, 64)},
+       Between(1, kMaxRanks)},
       {"max_model_len", &c.max_model_len, "tokens of prompt and output; 0: the model's limit",
-       Between(0, kMaxInt32)},
+       Between(0, kMaxModelLen)},
       {"max_num_seqs", &c.max_num_seqs, "sequences that run at once; 0: 16 on CPU, 128 on CUDA",
-       Between(0, 4096)},
+       Between(0, kMaxNumSeqs)},
       {"max_num_batched_tokens", &c.max_num_batched_tokens,
-       "input tokens of one step; 0: 512 on CPU, 4096 on CUDA", Between(0, 65536)},
+       "input tokens of one step; 0: 512 on CPU, 4096 on CUDA", Between(0, kMaxBatchedTokens)},
       {"max_queue", &c.max_queue, "requests that may wait; one more is refused",
        Between(1, 1000000)},
-      {"block_size", &c.block_size, "tokens of one KV block, a multiple of 16", Between(16, 1024)},
+      {"block_size", &c.block_size, "tokens of one KV block, a multiple of 16",
+       Between(kMinBlockTokens, kMaxBlockTokens)},
       {"kv_cache_memory_bytes", &c.kv_cache_memory_bytes,
        "KV cache over all ranks; 0: chosen from free memory", Between(0, kMaxBytes)},
       {"gpu_memory_utilization", &c.gpu_memory_utilization,
@@ -41,8 +45,11 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"enable_prefix_caching", &c.enable_prefix_caching,
        "keep KV blocks for requests that begin like earlier ones"},
       {"cpu_threads", &c.cpu_threads, "compute threads over all ranks; 0: one a core",
-       Between(0, 1024)},
-      {"text_threads", &c.text_threads, "threads that tokenise and detokenise", Between(1, 256)},
+       Between(0, kMaxCpuThreads)},
+      {"text_threads", &c.text_threads,
+       "threads that tokenise and detokenise; one of them is kept for running streams and short "
+       "prompts",
+       Between(2, kMaxTextThreads)},
       {"listen", &c.listen, "host:port of the gRPC service; port 0: any free one"},
       {"insecure_listen", &c.insecure_listen,
        "let --listen be an address that other machines reach, without TLS"},
@@ -62,8 +69,13 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"as_user_text", &c.as_user_text, "with --tokenize: as the text of a message"},
       {"check_config", &c.check_config, "check options, checkpoint and tokenizer, serve nothing"},
       {"help", &c.help, "print this page"},
-      {"fault", &c.fault, nullptr},
   };
+}
+
+absl::Status NotAName(const std::string& name) {
+  return absl::InvalidArgumentError(absl::StrCat("served_model_name '", ShownText(name),
+                                                 "' is not ", kVariantNameRule,
+                                                 ", by which a router knows it"));
 }
 
 }  // namespace
@@ -87,7 +99,21 @@ absl::Status Validate(const WorkerConfig& config) {
   if (config.tokenize && config.check_config) {
     return absl::InvalidArgumentError("--tokenize and --check_config exclude each other");
   }
-  return CheckListen(config.listen, config.insecure_listen);
+  if (!config.served_model_name.empty() && !IsVariantName(config.served_model_name)) {
+    return NotAName(config.served_model_name);
+  }
+  RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen));
+  if (config.metrics_listen.empty()) return absl::OkStatus();
+  return CheckListenAddress("metrics_listen", config.metrics_listen);
+}
+
+absl::StatusOr<std::string> ServedModelName(const WorkerConfig& config) {
+  if (!config.served_model_name.empty()) return config.served_model_name;
+  const std::filesystem::path path = std::filesystem::path(config.model).lexically_normal();
+  // "models/tiny/" has an empty last part.
+  std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
+  if (!IsVariantName(name)) return NotAName(name);
+  return name;
 }
 
 std::string Usage() {

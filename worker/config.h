@@ -48,9 +48,6 @@ struct WorkerConfig {
   bool as_user_text = false;
   bool check_config = false;
   bool help = false;
-
-  // For tests of how the process ends (model/fault.h); not on the help page.
-  std::string fault;
 };
 
 // Reads the command line (common/options.h says in which spellings). Does not Validate.
@@ -58,9 +55,13 @@ struct WorkerConfig {
 // missing value, one that is not of its type or range, and for what is no option.
 absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> arguments);
 
-// What no single option shows: --model is given, and options that contradict each other. Touches no
-// file and no device.
+// What no single option shows, or its type and range do not: --model is given, options that
+// contradict each other, addresses and names that are malformed. Touches no file and no device.
 absl::Status Validate(const WorkerConfig& config);
+
+// The variant's name: as it is given, or the model's folder. Fails: INVALID_ARGUMENT for a folder
+// of which the name is no variant's (common/variant_name.h).
+absl::StatusOr<std::string> ServedModelName(const WorkerConfig& config);
 
 // The help page: every option with its meaning, unit, range and default.
 std::string Usage();

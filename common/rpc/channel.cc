@@ -7,11 +7,13 @@
 
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
+#include "common/rpc/monotonic_waits.h"
 
 namespace thinkwire::rpc {
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   SendGrpcLogsToOurs();
+  WaitByMonotonicClock();
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kClientKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kClientKeepaliveTimeoutMs);

@@ -3,7 +3,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/rpc/peers.h"
 
@@ -20,6 +22,7 @@ struct ConnectionTable::Connection {
 };
 
 struct ConnectionTable::Newcomer {
+  std::string key;             // of its peer
   const Peer* peer = nullptr;  // null: it has no connection yet
   bool trusted = false;
   bool common = false;
@@ -58,7 +61,7 @@ void ConnectionTable::EndCall(Connection& connection) {
 void ConnectionTable::Close(std::string_view peer) {
   MutexLock lock(mu_);
   const auto [begin, end] = by_name_.equal_range(Unescaped(peer));
-  std::for_each(begin, end, [this](const auto& named) { ShutDown(*named.second); });
+  for (auto named = begin; named != end; ++named) ShutDown(*named->second);
 }
 
 void ConnectionTable::CloseAll() {
@@ -79,10 +82,12 @@ ConnectionTable::Place ConnectionTable::MakePlace(const std::string& peer) {
 }
 
 ConnectionTable::Newcomer ConnectionTable::Describe(const std::string& peer) {
-  const auto found = peers_.find(PeerKey(peer));
   Newcomer newcomer;
-  newcomer.peer = found == peers_.end() ? nullptr : &found->second;
   newcomer.trusted = trusted_.Contain(peer);
+  // A trusted address of IPv6 is not the rest of its network.
+  newcomer.key = absl::StrCat(newcomer.trusted ? "trusted " : "", PeerKey(peer));
+  const auto found = peers_.find(newcomer.key);
+  newcomer.peer = found == peers_.end() ? nullptr : &found->second;
   newcomer.common = !newcomer.trusted && !IsLoopbackPeer(peer);
   if (newcomer.peer != nullptr && !newcomer.trusted) newcomer.held = newcomer.peer->size();
   return newcomer;
@@ -134,9 +139,8 @@ void ConnectionTable::Add(FileDescriptor descriptor, const std::string& peer) {
   MutexLock lock(mu_);
   const Newcomer newcomer = Describe(peer);
   CHECK(HasPlace(newcomer), "a place was made before");
-  const std::string key = PeerKey(peer);
-  Peer& owner =
-      peers_.try_emplace(key, Peer{key, newcomer.trusted, newcomer.common, {}, {}}).first->second;
+  Peer fresh{newcomer.key, newcomer.trusted, newcomer.common, {}, {}};
+  Peer& owner = peers_.try_emplace(newcomer.key, std::move(fresh)).first->second;
   auto connection = std::make_shared<Connection>(
       Connection{.descriptor = std::move(descriptor), .name = peer, .peer = &owner});
   connection->accepted = connection->idle_since = ++events_;

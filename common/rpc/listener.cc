@@ -20,11 +20,9 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/check.h"
+#include "common/listen_address.h"
 #include "common/log.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/peers.h"
@@ -39,27 +37,6 @@ constexpr int kPauseMs = 100;
 // Files that a process needs beside those of its connections: its own, its libraries', channels to
 // workers, /metrics.
 constexpr int kOtherFiles = 256;
-
-struct HostAndPort {
-  std::string host;  // without brackets; empty: every address of this machine
-  std::string port;
-};
-
-std::optional<HostAndPort> Split(absl::string_view address) {
-  const std::size_t colon = address.rfind(':');
-  if (colon == absl::string_view::npos) return std::nullopt;
-  absl::string_view host = address.substr(0, colon);
-  if (absl::ConsumePrefix(&host, "[")) {
-    if (!absl::ConsumeSuffix(&host, "]")) return std::nullopt;
-  } else if (absl::StrContains(host, ':')) {
-    return std::nullopt;  // a bare IPv6 address
-  }
-  int port = 0;  // what is longer would be cut by getaddrinfo
-  if (!absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
-    return std::nullopt;
-  }
-  return HostAndPort{std::string(host), std::string(address.substr(colon + 1))};
-}
 
 void SetOption(int socket, int level, int name, int value) {
   // An option that a kernel does not know changes speed or tidiness alone.
@@ -120,7 +97,7 @@ absl::Status Listener::Open() {
   epoll_event stop{.events = EPOLLIN, .data = {.fd = stopped_.get()}};
   CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, stopped_.get(), &stop) == 0, "a fresh epoll");
 
-  const auto parts = Split(options_.address);
+  const auto parts = ReadListenAddress(options_.address);
   if (!parts) return absl::UnavailableError("it is not host:port");
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

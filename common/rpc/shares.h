@@ -45,6 +45,12 @@ class Shares {
     std::int64_t amount() const { return amount_; }
     // Gives back what is beyond `amount`; no effect if it holds no more than that.
     void Shrink(std::int64_t amount);
+    // Holds `amount` from now on, more or less. False, and nothing changes, if Take would not give
+    // what is missing. REQUIRES: it was taken from a Shares.
+    bool Resize(std::int64_t amount);
+    // The same for what is held already, whoever allows it: beyond the peer's share and the total
+    // too, so that others find less. REQUIRES: as Resize.
+    void Keep(std::int64_t amount);
 
    private:
     friend class Shares;
@@ -65,6 +71,8 @@ class Shares {
   std::int64_t held_by(const std::string& peer) const;
 
  private:
+  bool TryTake(const std::string& peer, std::int64_t amount);
+  void TakeAnyway(const std::string& peer, std::int64_t amount);
   void GiveBack(const std::string& peer, std::int64_t amount);
 
   const std::int64_t total_;

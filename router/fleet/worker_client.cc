@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
+#include "common/rpc/call_peer.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
@@ -27,6 +28,7 @@ namespace {
 void Prepare(const CallContext& call, const Clock& clock, grpc::ClientContext& context) {
   if (call.deadline) rpc::SetDeadline(*call.deadline, clock, context);
   if (!call.traceparent.empty()) context.AddMetadata("traceparent", call.traceparent);
+  if (!call.peer.empty()) context.AddMetadata(rpc::kPeerMetadata, call.peer);
 }
 
 // What a client is told of a worker's status. A status with an ErrorInfo is the worker's own word;
@@ -310,20 +312,9 @@ WorkerClient::WorkerClient(std::string address, const Clock& clock)
 
 WorkerClient::~WorkerClient() = default;
 
-void WorkerClient::Reconnect() {
-  auto next = std::make_shared<WorkerStub>(rpc::MakeChannel(address_));
-  MutexLock lock(mu_);
-  stub_.swap(next);
-}
-
-std::shared_ptr<WorkerStub> WorkerClient::stub() const {
-  MutexLock lock(mu_);
-  return stub_;
-}
-
 std::shared_ptr<WorkerAttempt> WorkerClient::Generate(
     const CallContext& context, std::shared_ptr<WorkerAttempt::Reader> reader) const {
-  return std::make_shared<Attempt>(address_, stub(), context, clock_, std::move(reader));
+  return std::make_shared<Attempt>(address_, stub_, context, clock_, std::move(reader));
 }
 
 void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
@@ -335,10 +326,10 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
     v1::WorkerCountTokensRequest request;
     v1::WorkerCountTokensResponse response;
   };
-  auto call = std::make_shared<Call>(stub());
+  auto call = std::make_shared<Call>(stub_);
   call->request = request;
   Prepare(context, clock_, call->tie.context());
-  call->tie.stub().CountTokens(
+  stub_->calls.async()->CountTokens(
       &call->tie.context(), &call->request, &call->response,
       [call, worker = address_, on_done = std::move(on_done)](const grpc::Status& status) {
         call->tie.LetGo();
@@ -353,7 +344,7 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
 std::shared_ptr<StatusWatch> WorkerClient::Watch(
     std::function<void(decision::WorkerStatus)> on_status,
     std::function<void(absl::Status)> on_end) const {
-  auto watcher = std::make_shared<Watcher>(stub(), std::move(on_status), std::move(on_end));
+  auto watcher = std::make_shared<Watcher>(stub_, std::move(on_status), std::move(on_end));
   watcher->Start();
   return watcher;
 }

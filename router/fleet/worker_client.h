@@ -10,7 +10,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
-#include "common/mutex.h"
 #include "router/decision/worker_view.h"
 #include "thinkwire/v1/worker.pb.h"
 
@@ -22,6 +21,7 @@ struct WorkerStub;
 struct CallContext {
   std::optional<Clock::TimePoint> deadline;  // nullopt: none
   std::string traceparent;                   // as received; empty: none
+  std::string peer;                          // whose the request is, of rpc::Shares
 };
 
 // One attempt at a request on a worker. Reads one message at a time, so that a slow reader of ours
@@ -70,11 +70,6 @@ class WorkerClient {
 
   const std::string& address() const { return address_; }
 
-  // Calls from now on go over a channel of their own; those under way keep theirs. For a worker
-  // that was lost: gRPC's waits, until it connects again or gives up on an attempt, are timed by
-  // the wall clock, and last an hour longer when that is set back by one.
-  void Reconnect();
-
   // An attempt that Start sends. `reader` is kept until OnEnd has returned.
   std::shared_ptr<WorkerAttempt> Generate(const CallContext& context,
                                           std::shared_ptr<WorkerAttempt::Reader> reader) const;
@@ -90,12 +85,9 @@ class WorkerClient {
                                      std::function<void(absl::Status)> on_end) const;
 
  private:
-  std::shared_ptr<WorkerStub> stub() const;
-
   const std::string address_;
   const Clock& clock_;
-  mutable Mutex mu_;
-  std::shared_ptr<WorkerStub> stub_ ABSL_GUARDED_BY(mu_);
+  const std::shared_ptr<WorkerStub> stub_;
 };
 
 }  // namespace thinkwire::router::fleet

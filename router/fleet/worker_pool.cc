@@ -125,14 +125,11 @@ bool WorkerPool::Silence(std::size_t index) {
 }
 
 void WorkerPool::BeginWatch(std::size_t index) {
-  WorkerClient* client = nullptr;
-  bool lost = false;
+  const WorkerClient* client = nullptr;
   {
     MutexLock lock(mu_);
     client = workers_[index].client.get();
-    lost = workers_[index].failures > 0;
   }
-  if (lost) client->Reconnect();
   auto watch = client->Watch(
       [this, index](decision::WorkerStatus status) { OnStatus(index, std::move(status)); },
       [this, index](const absl::Status& status) { OnWatchEnd(index, status); });

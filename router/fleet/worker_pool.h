@@ -44,8 +44,7 @@ class WorkerLease {
 
 // The workers of all variants: who lives, and what each has to do.
 // A worker is live while its status stream speaks (at least every kSilence), it serves its
-// variant's model, and it is not draining. A stream that ends is begun again over a new channel,
-// later each time.
+// variant's model, and it is not draining. A stream that ends is begun again, later each time.
 // Owns: the clients, a thread. Threads: any.
 class WorkerPool {
  public:
@@ -99,7 +98,7 @@ class WorkerPool {
     bool watching = false;               // until its end was told
     Clock::TimePoint heard_at;
     Clock::TimePoint next_watch;
-    int failures = 0;  // watches that have ended, in a row, since one has spoken
+    int failures = 0;  // watches that ended without a word, in a row
     bool contacted = false;
   };
 

@@ -6,6 +6,7 @@
 
 #include "tests/bench/engine_command.h"
 #include "tests/bench/model_folder.h"
+#include "tests/bench/prefill_command.h"
 #include "tests/bench/serve_command.h"
 #include "tests/bench/tokenize_command.h"
 
@@ -24,6 +25,7 @@ constexpr Command kCommands[] = {
      RunServeCommand},
     {"folder", "a model folder in a distill's shape, for a worker with random weights",
      RunFolderCommand},
+    {"prefill", "which prompt first: times to the first token, simulated", RunPrefillCommand},
     {"tokenize", "loading a tokenizer and encoding texts with it", RunTokenizeCommand},
 };
 

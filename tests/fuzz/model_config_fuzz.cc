@@ -1,9 +1,11 @@
-// Any bytes as config.json: refused in one line, or sizes that can be multiplied and split.
+// Any bytes as config.json: refused in one short line, or sizes that can be multiplied and split.
 #include <cstddef>
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
 #include "common/check.h"
+#include "common/input_limits.h"
+#include "tests/fuzz/refusal.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/rank_shape.h"
 
@@ -12,9 +14,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const absl::string_view text(reinterpret_cast<const char*>(data), size);
   const auto config = model::ParseModelConfig(text, "config.json");
   if (!config.ok()) {
-    CHECK(config.status().message().find('\n') == std::string_view::npos, "one line");
+    thinkwire::fuzz::CheckRefusal(config.status());
     return 0;
   }
+  CHECK(config->max_position_embeddings >= thinkwire::kMinModelLen, "a sequence can be served");
   const model::ModelPlan plan = model::MakePlan(*config);
   CHECK(model::CountParameters(plan) > 0, "no product overflows");
   for (const std::int32_t ranks : {1, 2, 3, 8}) {

@@ -35,6 +35,6 @@ for binary in "$work"/moved/bin/*; do
     { print "bundle_test: taken from this machine: " $0; found = 1 }
     END { exit found }' >&2 || fail "${binary##*/} leans on this machine"
 done
-(($(ls "$work/moved/bin" | wc -l) == 4)) || fail "not four binaries"
+(($(ls "$work/moved/bin" | wc -l) == 5)) || fail "not five binaries"
 env -i "$work/moved/bin/thinkwire-worker" --model "$source/deploy/models/tiny-r1" --device cpu \
   --check_config | grep -q '^tiny-r1: Qwen2ForCausalLM' || fail "the worker found no model"

@@ -20,7 +20,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/grpc_server.h"
-#include "common/rpc/large_requests.h"
+#include "common/rpc/request_bytes.h"
 #include "common/rpc/status_details.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
@@ -131,10 +131,11 @@ TEST(FloodTest, MemoryIsBoundedAndSmallRequestsAreServed) {
 
   std::map<std::string, int> ends = flood.Ends();
   const int read = ends["INVALID_ARGUMENT INVALID_FIELD"];
-  const int shut_out = ends["RESOURCE_EXHAUSTED TOO_MANY_LARGE_REQUESTS"];
+  const int shut_out = ends["RESOURCE_EXHAUSTED TOO_MANY_REQUEST_BYTES"];
   EXPECT_EQ(ends["RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE"], kTooLarge);
   EXPECT_EQ(read + shut_out, kLarge);
-  EXPECT_GE(read, static_cast<int>(rpc::LargeRequests::kMaxBytes / kMaxMessage));
+  // One client's share.
+  EXPECT_GE(read, static_cast<int>(rpc::RequestBytes::kMaxLargeBytes / kMaxMessage * 8 / 9));
   EXPECT_GT(shut_out, 0);
 
   EXPECT_TRUE(AskSmall(*small).ok());
@@ -147,8 +148,8 @@ TEST(FloodTest, MemoryIsBoundedAndSmallRequestsAreServed) {
   // in the one of its two text threads that reads long prompts, as a message and as token ids of 4
   // bytes for every byte or more.
   const std::size_t kArriving = (kLarge + kTooLarge) * kMaxMessage;
-  EXPECT_LT(router_grew, kArriving + 2 * rpc::LargeRequests::kMaxBytes + 32 * kMiB);
-  EXPECT_LT(worker_grew, 2 * rpc::LargeRequests::kMaxBytes + 16 * kMaxMessage);
+  EXPECT_LT(router_grew, kArriving + 2 * rpc::RequestBytes::kMaxLargeBytes + 32 * kMiB);
+  EXPECT_LT(worker_grew, 2 * rpc::RequestBytes::kMaxLargeBytes + 16 * kMaxMessage);
 }
 
 }  // namespace

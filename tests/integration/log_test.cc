@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -43,8 +44,12 @@ void ExpectCleanLog(const std::string& log, const std::vector<std::string>& secr
 }
 
 TEST(LogTest, NeitherPromptNorOutputNorForgedLinesAreLogged) {
-  const std::string name = "tiny\r\n{\"level\":\"error\"}\x1b[2J\"}";
-  WorkerProcess worker({Model(), absl::StrCat("--served_model_name=", name)});
+  // Among the options that are logged.
+  const std::string folder = testing::TempDir() + "tiny\r\n{\"level\":\"error\"}\x1b[2J\"}";
+  std::filesystem::remove(folder);
+  std::filesystem::create_directory_symlink(std::filesystem::absolute(kTinyModel), folder);
+  WorkerProcess worker({absl::StrCat("--model=", folder), "--served_model_name=tiny"});
+  std::filesystem::remove(folder);
   ASSERT_TRUE(worker.listening());
   const Generation all = worker.Generate(AskGreedily("What is 27181+14142?"));
   ASSERT_TRUE(all.status.ok()) << all.status;

@@ -225,9 +225,9 @@ void ExpectEqual(const Samples& shown, const Samples& expected) {
 
 class MetricsTest : public testing::Test {
  protected:
-  // Room for one request, and for one that waits.
+  // Room for one request, and for two that wait, one of each client.
   WorkerProcess worker_{
-      {absl::StrCat("--model=", kTinyModel), "--max_num_seqs=1", "--max_queue=1"}};
+      {absl::StrCat("--model=", kTinyModel), "--max_num_seqs=1", "--max_queue=2"}};
   RouterProcess router_{kVariant, absl::StrCat("127.0.0.1:", worker_.port())};
   Ledger at_worker_{"thinkwire_worker_", ""};
   Ledger at_router_{"thinkwire_router_", absl::StrCat("variant=\"", kVariant, "\"")};
@@ -366,7 +366,7 @@ TEST_F(MetricsTest, PagesSayWhatRunsAndWhatItTakes) {
   const std::string page = HttpGet(worker_.metrics_port(), "/metrics");
   EXPECT_NE(page.find("thinkwire_worker_build_info{device=\"cpu"), std::string::npos);
   EXPECT_NE(page.find("model=\"tiny-r1\",version=\""), std::string::npos);
-  EXPECT_EQ(worker_.Metric("thinkwire_worker_max_queued_requests"), 1.0);
+  EXPECT_EQ(worker_.Metric("thinkwire_worker_max_queued_requests"), 2.0);
   EXPECT_EQ(worker_.Metric("thinkwire_worker_max_running_requests"), 1.0);
 }
 

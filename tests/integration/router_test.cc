@@ -312,6 +312,10 @@ TEST(RouterOptionsTest, WhatIsWrongEndsInOneLineBeforeAnythingListens) {
       {"--config", path},
       {"--config", path, "--check-config"},
       {"--config", path, "--frobnicate"},
+      {"--config=/dev/zero"},
+      {"--config", testing::TempDir()},
+      {"--config", path, "--listen=127.0.0.1"},
+      {"--config", path, "--metrics_listen=127.0.0.1:65536", "--check_config"},
   };
   for (const auto& options : cases) {
     std::vector<std::string> arguments = {THINKWIRE_ROUTER};

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -31,6 +32,11 @@ constexpr std::chrono::seconds kSlack{1};
 
 std::string Limit() { return absl::StrCat("--step_timeout_s=", kLimit.count()); }
 std::string Model() { return absl::StrCat("--model=", kTinyModel); }
+
+// The worker that fails on purpose, as tests/fakes/fault.h reads it.
+std::vector<std::string> Faulty(const std::string& fault) {
+  return {THINKWIRE_WORKER_FAULTS, absl::StrCat("--fault=", fault)};
+}
 
 // Reads the statuses of one server, from now on.
 class HealthWatch {
@@ -83,7 +89,8 @@ std::string EndOfStalled(WorkerProcess& worker) {
 }
 
 TEST(StallTest, ARankThatNeverEntersACollectiveEndsTheWorker) {
-  WorkerProcess worker({Model(), Limit(), "--tensor_parallel_size=2", "--fault=stuck_rank:20:1"});
+  WorkerProcess worker({Model(), Limit(), "--tensor_parallel_size=2"}, 0,
+                       Faulty("stuck_rank:20:1"));
   ASSERT_TRUE(worker.listening());
   const std::string message = EndOfStalled(worker);
   EXPECT_NE(message.find("step 20 is not done, rank 0 last beat in step 20 layer 1, rank 1 last "
@@ -94,7 +101,7 @@ TEST(StallTest, ARankThatNeverEntersACollectiveEndsTheWorker) {
 }
 
 TEST(StallTest, AnEngineThatHangsEndsTheWorker) {
-  WorkerProcess worker({Model(), Limit(), "--fault=stuck_engine:20"});
+  WorkerProcess worker({Model(), Limit()}, 0, Faulty("stuck_engine:20"));
   ASSERT_TRUE(worker.listening());
   const std::string message = EndOfStalled(worker);
   EXPECT_NE(message.find("the engine thread is stuck in its turn"), std::string::npos) << message;
@@ -132,10 +139,16 @@ TEST(StallTest, AWorkerThatWasStoppedByASignalGoesOn) {
 TEST(StallTest, WrongFaultsEndInOneLine) {
   for (const char* fault : {"stuck_rank", "stuck_rank:0:0", "stuck_rank:1", "stuck_rank:1:-1",
                             "stuck_engine:1:1", "stuck_rank:1:1", "device_error:1:0", "x:1:1"}) {
-    Process process({THINKWIRE_WORKER, Model(), absl::StrCat("--fault=", fault)});
+    Process process({THINKWIRE_WORKER_FAULTS, absl::StrCat("--fault=", fault), Model()});
     EXPECT_EQ(process.Wait(), 78) << fault << process.error();
     EXPECT_NE(process.error().find("fault"), std::string::npos) << process.error();
   }
+}
+
+TEST(StallTest, TheReleasedWorkerKnowsNoFault) {
+  Process process({THINKWIRE_WORKER, "--fault=stuck_engine:20", Model()});
+  EXPECT_EQ(process.Wait(), 78) << process.error();
+  EXPECT_EQ(process.error(), "thinkwire-worker: unknown option --fault (see --help)\n");
 }
 
 }  // namespace

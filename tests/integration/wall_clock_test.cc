@@ -5,6 +5,7 @@
 
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 
 #include <chrono>
@@ -20,6 +21,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/rpc/status_details.h"
+#include "tests/common/rpc/dial.h"
 #include "tests/integration/process.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
@@ -203,6 +205,18 @@ TEST_F(WallClockTest, ARestartedWorkerIsKnownAtOnceAfterAStepBack) {
   worker_ = std::make_unique<WorkerProcess>(kModel, port);
   ASSERT_TRUE(worker_->listening());
   EXPECT_TRUE(AwaitLive(1)) << router_.process().error();
+}
+
+TEST_F(WallClockTest, AConnectionThatNeverSpeaksHttp2IsEndedThoughTheClockIsSetBack) {
+  ASSERT_TRUE(worker_->listening());
+  const rpc::FileDescriptor to_router = rpc::Dial(router_.port());
+  const rpc::FileDescriptor to_worker = rpc::Dial(worker_->port());
+  std::this_thread::sleep_for(milliseconds(500));  // gRPC waits for a word of theirs by now
+  clock_.Jump(hours(-1));
+  for (const rpc::FileDescriptor* silent : {&to_router, &to_worker}) {
+    pollfd end{.fd = silent->get(), .events = POLLRDHUP, .revents = 0};
+    EXPECT_EQ(poll(&end, 1, static_cast<int>(milliseconds(kPatience).count())), 1);
+  }
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // What a worker says and how it ends when it cannot, or shall not, serve.
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -11,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/integration/model_copy.h"
 #include "tests/integration/process.h"
 #include "tests/integration/worker_process.h"
 
@@ -19,43 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A copy of the bundled model that a test may break.
-class ModelCopy {
- public:
-  ModelCopy()
-      : path_(fs::path(testing::TempDir()) / ("thinkwire_model_" + std::to_string(getpid()))) {
-    fs::remove_all(path_);
-    fs::copy(kTinyModel, path_);
-  }
-  ~ModelCopy() { fs::remove_all(path_); }
-
-  std::string Option() const { return "--model=" + path_.string(); }
-  fs::path operator/(const char* file) const { return path_ / file; }
-
-  void Change(const char* file, const std::function<void(nlohmann::json&)>& change) const {
-    nlohmann::json json = nlohmann::json::parse(std::ifstream(path_ / file));
-    change(json);
-    std::ofstream(path_ / file) << json.dump();
-  }
-
- private:
-  const fs::path path_;
-};
-
 // The one line that the worker must end with before it listens.
 std::string LastWord(const std::vector<std::string>& options) {
-  std::vector<std::string> arguments = {THINKWIRE_WORKER, "--listen=127.0.0.1:0",
-                                        "--metrics_listen="};
-  arguments.insert(arguments.end(), options.begin(), options.end());
-  Process process(arguments);
-  const int exit = process.Wait();
-  EXPECT_GT(exit, 0) << process.error();
-  EXPECT_LT(exit, 128) << process.error();
-  const std::string error = process.error();
-  EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 1) << error;
-  EXPECT_TRUE(error.starts_with("thinkwire-worker: ")) << error;
-  EXPECT_EQ(process.output(), "");
-  return error;
+  return LastWordOf(THINKWIRE_WORKER, "thinkwire-worker", options);
 }
 
 TEST(WorkerOptionsTest, BrokenCheckpointsEndInOneLineThatNamesTheFile) {

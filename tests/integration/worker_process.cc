@@ -60,9 +60,12 @@ void TakeEvent(const v1::GenerateResponse& event, Generation* all) {
 
 }  // namespace
 
-WorkerProcess::WorkerProcess(const std::vector<std::string>& options, int port) {
-  std::vector<std::string> arguments = {THINKWIRE_WORKER, absl::StrCat("--listen=127.0.0.1:", port),
-                                        "--metrics_listen=127.0.0.1:0", "--cpu_threads=2"};
+WorkerProcess::WorkerProcess(const std::vector<std::string>& options, int port,
+                             const std::vector<std::string>& program) {
+  std::vector<std::string> arguments = program;
+  if (arguments.empty()) arguments = {THINKWIRE_WORKER};
+  arguments.push_back(absl::StrCat("--listen=127.0.0.1:", port));
+  arguments.insert(arguments.end(), {"--metrics_listen=127.0.0.1:0", "--cpu_threads=2"});
   arguments.insert(arguments.end(), options.begin(), options.end());
   process_ = std::make_unique<Process>(arguments);
   const auto line = process_->WaitForErrorLine("\"message\":\"listening\"");

@@ -38,8 +38,10 @@ Generation Generate(
 // A thinkwire-worker on free ports, or one of a port that is known, and a client of it.
 class WorkerProcess {
  public:
-  // `options` beside the ports; waits until it listens, and EXPECTs that it comes to that.
-  explicit WorkerProcess(const std::vector<std::string>& options, int port = 0);
+  // `options` beside the ports; waits until it listens, and EXPECTs that it comes to that. What is
+  // run is `program` with its first arguments; empty: thinkwire-worker.
+  explicit WorkerProcess(const std::vector<std::string>& options, int port = 0,
+                         const std::vector<std::string>& program = {});
 
   bool listening() const { return stub_ != nullptr; }
   int port() const { return port_; }

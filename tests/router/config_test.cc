@@ -116,6 +116,15 @@ TEST(ParseConfig, NestingAliasesAndManyOfAKindAreBounded) {
   for (int i = 0; i < 65; ++i) names += "n" + std::to_string(i) + ", ";
   EXPECT_EQ(why("variants: [{name: a, workers: ['h:1'], aliases: [" + names + "]}]"),
             "r:1: variant a has more than 64 aliases");
+  std::string variants = "variants:\n";
+  for (int v = 0; v < 5; ++v) {
+    variants += "- {name: v" + std::to_string(v) + ", workers: [";
+    for (int w = 0; w < 205; ++w) {
+      variants += "'h" + std::to_string(v) + ":" + std::to_string(w + 1) + "', ";
+    }
+    variants += "]}\n";
+  }
+  EXPECT_EQ(why(variants), "r:2: 1025 workers in all; at most 1024");
 }
 
 TEST(LoadConfig, ReadsNothingButARegularFileOfBoundedSize) {

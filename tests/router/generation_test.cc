@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/rpc/request_bytes.h"
 #include "common/rpc/status_details.h"
 #include "router/decision/first_fit_policy.h"
 #include "tests/fakes/fake_worker.h"
@@ -168,6 +169,22 @@ TEST_F(GenerationTest, DropsThePromptOnceItHasItsIds) {
   without_ids->Start(Question(text));
   EXPECT_FALSE(other_sink->WaitForEnd().ok());
   EXPECT_GE(without_ids->bytes(), text.size());  // another worker would need it
+}
+
+TEST_F(GenerationTest, HoldsWhatItKeepsAloneOnceItHasTheIds) {
+  constexpr std::size_t kAll = 2 * rpc::RequestBytes::kLargeBytes;
+  constexpr std::size_t kKept = 10'000;
+  rpc::RequestBytes bytes(kAll);
+  worker_.SetScript({.events = SmallStream(), .stays_open = true});
+  const auto sink = std::make_shared<TestSink>();
+  const auto generation = Make(sink);
+  generation->Hold(*bytes.Admit("", kAll));
+  generation->Start(Question());
+  EXPECT_TRUE(sink->WaitForEvents(1));
+  rpc::RequestBytes::Held others = *bytes.Admit("", kAll - kKept);
+  EXPECT_FALSE(others.Resize(kAll).ok());  // it still has some
+  generation->Cancel();
+  EXPECT_TRUE(absl::IsCancelled(sink->WaitForEnd()));
 }
 
 TEST_F(GenerationTest, AFullSinkLosesNothing) {

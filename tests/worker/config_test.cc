@@ -76,6 +76,10 @@ TEST(WorkerConfigTest, RefusesByName) {
 TEST(WorkerConfigTest, RefusesWhatIsOutOfRange) {
   EXPECT_EQ(ErrorOf({"--max_num_batched_tokens=-1"}),
             "--max_num_batched_tokens: '-1' is not a whole number from 0 to 65536");
+  EXPECT_EQ(ErrorOf({"--block_size=1024"}),
+            "--block_size: '1024' is not a whole number from 16 to 256");
+  EXPECT_EQ(ErrorOf({"--max_model_len=1048577"}),
+            "--max_model_len: '1048577' is not a whole number from 0 to 1048576");
   EXPECT_EQ(ErrorOf({"--max_queue=99999999999"}),
             "--max_queue: '99999999999' is not a whole number from 1 to 1000000");
   EXPECT_EQ(ErrorOf({"--gpu_memory_utilization=nan"}),
@@ -101,6 +105,37 @@ TEST(WorkerConfigTest, ValidateWantsAModelAndNoContradiction) {
   EXPECT_TRUE(Validate(config).ok());
   config.check_config = true;
   EXPECT_FALSE(Validate(config).ok());
+}
+
+TEST(WorkerConfigTest, ValidateWantsAddressesAndANameThatCanServe) {
+  const auto why = [](auto change) {
+    WorkerConfig config;
+    config.model = "/m";
+    change(config);
+    return std::string(Validate(config).message());
+  };
+  EXPECT_EQ(why([](auto& c) { c.listen = ""; }), "--listen: '' is not host:port");
+  EXPECT_EQ(why([](auto& c) { c.listen = "127.0.0.1:x"; }),
+            "--listen: '127.0.0.1:x' is not host:port");
+  EXPECT_EQ(why([](auto& c) { c.metrics_listen = "x"; }), "--metrics_listen: 'x' is not host:port");
+  EXPECT_EQ(why([](auto& c) { c.metrics_listen = ""; }), "");
+  EXPECT_EQ(why([](auto& c) { c.served_model_name = "a b"; }),
+            "served_model_name 'a b' is not 1 to 64 of letters, digits, '.', '_', '-', by which a "
+            "router knows it");
+}
+
+TEST(WorkerConfigTest, AFolderGivesTheNameWhereItCan) {
+  const auto name = [](const char* model, const char* given = "") {
+    WorkerConfig config;
+    config.model = model;
+    config.served_model_name = given;
+    return ServedModelName(config);
+  };
+  EXPECT_EQ(*name("/models/tiny-r1"), "tiny-r1");
+  EXPECT_EQ(*name("models/tiny-r1/"), "tiny-r1");
+  EXPECT_EQ(*name("/models/a b", "given"), "given");
+  EXPECT_FALSE(name("/models/a b").ok());
+  EXPECT_FALSE(name("/").ok());
 }
 
 TEST(WorkerConfigTest, UsageAndToStringNameEveryOption) {

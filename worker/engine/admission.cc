@@ -34,6 +34,11 @@ Admission::Offer Admission::Consider(const Sequence& sequence, std::size_t runni
   return {.verdict = Verdict::kAdmit, .cached = std::move(cached)};
 }
 
+std::int32_t Admission::InputsToCompute(const Sequence& sequence) const {
+  const auto cached = static_cast<std::int32_t>(CachedBlocks(sequence).size());
+  return sequence.committed() - cached * block_tokens_;
+}
+
 void Admission::GiveBlocks(const Offer& offer, Sequence& sequence) {
   // All references first, so that none of them leaves the cache for a new block.
   for (const std::int32_t block : offer.cached) {

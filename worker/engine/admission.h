@@ -41,6 +41,10 @@ class Admission {
   // What can be done for a queued sequence beside `running` others. Changes nothing.
   Offer Consider(const Sequence& sequence, std::size_t running, Clock::TimePoint now) const;
 
+  // How many of the inputs that a queued sequence has left it would have to compute, as far as the
+  // prefix cache can tell now.
+  std::int32_t InputsToCompute(const Sequence& sequence) const;
+
   // Gives `sequence` its blocks. REQUIRES: `offer` is Consider's for it, says kAdmit, and no block
   // was taken since; the sequence has none yet.
   void GiveBlocks(const Offer& offer, Sequence& sequence);

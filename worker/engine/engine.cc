@@ -88,7 +88,8 @@ Engine::Loop::Loop(const EngineConfig& config, step::Runner& runner, const Clock
       limits_(runner.limits()),
       scheduler_({.end_of_sequence_ids = config.end_of_sequence_ids,
                   .slow_reader_timeout = config.slow_reader_timeout,
-                  .enable_prefix_caching = config.enable_prefix_caching},
+                  .enable_prefix_caching = config.enable_prefix_caching,
+                  .max_parked = static_cast<std::size_t>(config.max_queue)},
                  limits_),
       free_slots_(limits_.max_num_seqs) {
   CHECK(config_.max_queue >= 1, "the queue holds at least one request");
@@ -221,6 +222,7 @@ void Engine::Loop::PublishStatus() {
   MutexLock lock(mu_);
   status_ = {.queued = scheduler_.queued() + static_cast<std::int32_t>(inbox_.arrivals.size()),
              .running = scheduler_.running(),
+             .parked = scheduler_.parked(),
              .free_blocks = scheduler_.pool().free(),
              .cached_blocks = scheduler_.pool().kept(),
              .total_blocks = scheduler_.pool().total(),

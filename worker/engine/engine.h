@@ -14,9 +14,11 @@
 namespace thinkwire::worker::engine {
 
 struct EngineConfig {
-  std::int32_t max_queue = 1024;  // requests that wait although every slot is taken, >= 1
+  // Requests that wait although every slot is taken, >= 1; and as many more, at most, that are
+  // parked until their readers come back.
+  std::int32_t max_queue = 1024;
   std::vector<std::int32_t> end_of_sequence_ids;
-  Clock::Duration slow_reader_timeout = std::chrono::seconds(60);
+  Clock::Duration slow_reader_timeout = std::chrono::seconds(60);  // ReaderPace's
   bool enable_prefix_caching = true;
 };
 
@@ -24,12 +26,13 @@ struct EngineConfig {
 struct EngineStatus {
   std::int32_t queued = 0;
   std::int32_t running = 0;
+  std::int32_t parked = 0;         // hold neither slot nor blocks until their readers come back
   std::int32_t free_blocks = 0;    // referenced by no sequence
   std::int32_t cached_blocks = 0;  // of them, in the prefix cache
   std::int32_t total_blocks = 0;
   std::uint64_t steps = 0;              // collected since start
   std::uint64_t preemptions = 0;        // since start
-  std::uint64_t recomputed_tokens = 0;  // likewise: inputs computed again after a preemption
+  std::uint64_t recomputed_tokens = 0;  // likewise: inputs whose KV was lost by leaving a slot
   PrefixUse prefix_use;
 };
 
@@ -73,7 +76,8 @@ class Engine {
   // Likewise with kCancelled: nobody wants the text any more.
   void Cancel(RequestHandle handle);
 
-  // The reader took tokens from a full stream: look at paused sequences again.
+  // A reader made room in its stream (TokenStream::Batch::makes_room): look at paused and parked
+  // sequences again.
   void Wake();
 
   EngineStatus status() const;

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/clock.h"
+#include "worker/engine/block_pool.h"
 #include "worker/engine/sequence.h"
 #include "worker/step/limits.h"
 #include "worker/step/plan.h"
@@ -14,6 +16,15 @@ struct PlannedRow {
   Sequence* sequence;
   std::int32_t draws;
   std::uint32_t epoch;  // of the sequence, when the row was planned
+};
+
+// A plan in flight.
+struct PlannedStep {
+  std::uint64_t step = 0;
+  std::vector<PlannedRow> rows;
+  std::vector<BlockHandle> given_up;  // exchanged for others, but it may name them
+  std::int32_t tokens = 0;            // inputs
+  Clock::TimePoint planned_at;
 };
 
 // A plan in the making: the rows, their inputs, and what the runner must be told before them. Who

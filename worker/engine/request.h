@@ -45,7 +45,7 @@ enum class EndReason : std::uint8_t {
   kCancelled,         // Engine::Cancel
   kDeadline,          // Request::deadline passed
   kDeadlineTooSoon,   // before its prompt could be computed, at the best pace seen lately
-  kSlowReader,        // the stream stayed full longer than EngineConfig::slow_reader_timeout
+  kSlowReader,        // its reader took less than ReaderPace wants, or too many were parked
   kNotFinite,         // the model gave NaN or infinity
   kShutdown,          // Engine::Stop while it ran
 };
@@ -54,7 +54,7 @@ enum class EndReason : std::uint8_t {
 struct Ending {
   EndReason reason = EndReason::kEndOfSequence;
   std::int32_t generated_tokens = 0;  // given to the stream
-  std::int32_t preemptions = 0;       // times the sequence lost its blocks and was recomputed
+  std::int32_t preemptions = 0;       // times the sequence lost its blocks to others that ran
 };
 
 }  // namespace thinkwire::worker::engine

@@ -14,7 +14,9 @@ Scheduler::Scheduler(SchedulerConfig config, const step::Limits& limits)
       pool_(limits.num_blocks),
       cache_(pool_, limits.block_tokens),
       pace_(limits.max_in_flight),
-      admission_(limits_, config_.enable_prefix_caching, pool_, cache_, pace_) {
+      admission_(limits_, config_.enable_prefix_caching, pool_, cache_, pace_),
+      order_{.patience = config_.prefill_patience, .budget = limits.max_num_batched_tokens},
+      slow_readers_(config_.slow_reader_timeout, config_.max_parked) {
   CHECK(limits_.max_num_seqs >= 1 && limits_.max_num_batched_tokens >= 1 &&
             limits_.max_model_len >= 2 && limits_.block_tokens >= 1,
         "the runner's limits allow something to run");
@@ -29,9 +31,9 @@ Scheduler::~Scheduler() { CHECK(in_flight_.empty(), "every plan was collected");
 void Scheduler::Add(RequestHandle handle, Request request, std::int32_t max_tokens,
                     std::shared_ptr<TokenStream> stream) {
   const std::optional<Clock::TimePoint> deadline = request.deadline;
-  auto sequence =
-      std::make_unique<Sequence>(handle, std::move(request), max_tokens, std::move(stream));
-  queue_.Add(*sequence);
+  auto sequence = std::make_unique<Sequence>(handle, std::move(request), max_tokens,
+                                             std::move(stream), last_step_);
+  GetInLine(*sequence);
   if (deadline) deadlines_.emplace(*deadline, handle);
   const bool added = sequences_.emplace(handle, std::move(sequence)).second;
   CHECK(added, "handles are never reused");
@@ -85,13 +87,8 @@ void Scheduler::Expire(Clock::TimePoint now) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     End(deadlines_.begin()->second, EndReason::kDeadline);
   }
-  // Backwards, as ending one removes it.
-  for (std::size_t i = running_.size(); i-- > 0;) {
-    Sequence& sequence = *running_[i];
-    if (sequence.IsHeldUp(config_.slow_reader_timeout, now)) {
-      End(sequence.handle(), EndReason::kSlowReader);
-    }
-  }
+  for (Sequence* const sequence : slow_readers_.TakeReturned()) GetInLine(*sequence);
+  for (const RequestHandle handle : slow_readers_.Look(now)) End(handle, EndReason::kSlowReader);
 }
 
 std::optional<Clock::TimePoint> Scheduler::NextExpiry() const {
@@ -100,10 +97,7 @@ std::optional<Clock::TimePoint> Scheduler::NextExpiry() const {
     if (!next || time < *next) next = time;
   };
   if (!deadlines_.empty()) consider(deadlines_.begin()->first);
-  for (const Sequence* sequence : running_) {
-    const auto& full_since = sequence->full_since();
-    if (full_since) consider(*full_since + config_.slow_reader_timeout);
-  }
+  if (const auto look = slow_readers_.next_look()) consider(*look);
   return next;
 }
 
@@ -160,7 +154,7 @@ void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
 bool Scheduler::Give(Sequence& sequence, Token token) {
   const std::optional<EndReason> end = EndBy(sequence, token);
   if (end && *end != EndReason::kLength) token.mark = TokenMark::kEndsOutput;
-  sequence.Tell(token);
+  if (sequence.Tell(token)) slow_readers_.Watch(sequence);
   if (end) Finish(sequence, *end);
   return end.has_value();
 }
@@ -207,19 +201,41 @@ void Scheduler::GiveUp(BlockHandle block) {
 void Scheduler::Preempt(Sequence& sequence) {
   CHECK(running_.back() == &sequence, "the youngest is preempted");
   running_.pop_back();
-  sequence.Leave();
+  sequence.Preempt();
   ++preemptions_;
   retiring_blocks_ += sequence.num_blocks();
   RetireIfIdle(sequence);
+}
+
+bool Scheduler::PutOutPaused(const Sequence* other) {
+  Sequence* const paused = slow_readers_.LongestPaused(other);
+  if (paused == nullptr) return false;
+  std::erase(running_, paused);
+  paused->Leave();
+  retiring_blocks_ += paused->num_blocks();
+  RetireIfIdle(*paused);
+  return true;
+}
+
+void Scheduler::WaitAgain(Sequence& sequence) {
+  // One that was put out stays so for this plan, even if its reader just came back: it may be in
+  // the plan's list of those that run.
+  if (!sequence.preempted() || sequence.reading().full()) return slow_readers_.Park(sequence);
+  GetInLine(sequence);
+}
+
+void Scheduler::GetInLine(Sequence& sequence) {
+  queue_.Add(sequence, order_.Rank(admission_.InputsToCompute(sequence), sequence.arrival_step()));
 }
 
 void Scheduler::Finish(Sequence& sequence, EndReason reason) {
   if (sequence.state() == SequenceState::kQueued) {
     queue_.Remove(sequence);
   } else if (sequence.state() == SequenceState::kRunning) {
-    running_.erase(std::find(running_.begin(), running_.end(), &sequence));
+    std::erase(running_, &sequence);
     retiring_blocks_ += sequence.num_blocks();
   }
+  slow_readers_.Forget(sequence);
   if (sequence.request().deadline) {
     deadlines_.erase({*sequence.request().deadline, sequence.handle()});
   }
@@ -237,7 +253,7 @@ void Scheduler::RetireIfIdle(Sequence& sequence) {
     sequences_.erase(sequence.handle());
   } else {
     sequence.Requeue();
-    queue_.Add(sequence);
+    WaitAgain(sequence);
   }
 }
 
@@ -252,7 +268,7 @@ void Scheduler::ReleaseBlocks(Sequence& sequence) {
 }
 
 void Scheduler::CheckInvariants() const {
-  CheckOrder();
+  CHECK(std::ranges::is_sorted(running_, {}, &Sequence::handle), "running is in order of arrival");
   std::vector<int> holders(static_cast<std::size_t>(limits_.max_num_seqs), 0);
   for (const std::int32_t slot : free_slots_) ++holders[static_cast<std::size_t>(slot)];
   std::vector<std::int32_t> references(static_cast<std::size_t>(pool_.total()), 0);
@@ -264,6 +280,7 @@ void Scheduler::CheckInvariants() const {
     }
   }
   std::int32_t queued = 0;
+  std::int32_t parked = 0;
   for (const auto& [handle, sequence] : sequences_) {
     CheckSequence(*sequence);
     if (sequence->slot() >= 0) ++holders[static_cast<std::size_t>(sequence->slot())];
@@ -271,6 +288,7 @@ void Scheduler::CheckInvariants() const {
       ++references[static_cast<std::size_t>(sequence->block(i))];
     }
     if (sequence->state() == SequenceState::kQueued) ++queued;
+    if (sequence->state() == SequenceState::kParked) ++parked;
     if (sequence->state() != SequenceState::kRunning) retiring += sequence->num_blocks();
   }
   CHECK(std::all_of(holders.begin(), holders.end(), [](int n) { return n == 1; }),
@@ -281,21 +299,15 @@ void Scheduler::CheckInvariants() const {
   }
   CHECK(retiring == retiring_blocks_, "the retiring blocks are counted");
   CHECK(queued == queue_.size(), "the queue holds the queued");
-}
-
-void Scheduler::CheckOrder() const {
-  for (std::size_t i = 1; i < running_.size(); ++i) {
-    CHECK(running_[i - 1]->handle() < running_[i]->handle(), "running is ordered by arrival");
-  }
-  if (!running_.empty() && !queue_.empty()) {
-    CHECK(running_.back()->handle() < queue_.front().handle(), "running is older than queued");
-  }
+  CHECK(parked == slow_readers_.parked(), "the parked are known");
 }
 
 void Scheduler::CheckSequence(const Sequence& sequence) const {
   sequence.CheckInvariants(limits_.block_tokens);
   CheckCachedBlocks(sequence);
+  slow_readers_.CheckInvariants(sequence);
   if (sequence.state() == SequenceState::kQueued) return;
+  if (sequence.state() == SequenceState::kParked) return;
   CHECK(sequence.slot() >= 0, "who does not wait has a slot");
   if (sequence.state() == SequenceState::kRunning) return;
   CHECK(sequence.steps_in_flight() > 0, "one that left waits for its steps alone");

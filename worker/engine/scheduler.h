@@ -14,11 +14,13 @@
 #include "worker/engine/admission.h"
 #include "worker/engine/block_pool.h"
 #include "worker/engine/plan_builder.h"
+#include "worker/engine/prefill_order.h"
 #include "worker/engine/prefill_pace.h"
 #include "worker/engine/prefix_cache.h"
 #include "worker/engine/prefix_use.h"
 #include "worker/engine/request.h"
 #include "worker/engine/sequence.h"
+#include "worker/engine/slow_readers.h"
 #include "worker/engine/token.h"
 #include "worker/engine/waiting_queue.h"
 #include "worker/step/runner.h"
@@ -29,17 +31,21 @@ struct SchedulerConfig {
   std::vector<std::int32_t> end_of_sequence_ids;
   Clock::Duration slow_reader_timeout = std::chrono::seconds(60);
   bool enable_prefix_caching = true;
+  std::size_t max_parked = 1024;  // sequences, beyond which the one parked first is given up
+  std::int32_t prefill_patience = PrefillOrder::kPatience;
 };
 
 // Decides who computes what in each step (continuous batching), and keeps every sequence's books.
 //
 // A step holds at most max_num_batched_tokens inputs: first one input for each decoding sequence,
-// then chunks of admitted sequences that have more to compute (prompts, mostly), then new sequences
-// in order of arrival, each group oldest first. A sequence is admitted with the blocks of all ids
-// it has (Admission), and asks for more as it grows. When none is free, the youngest sequence is
-// preempted: it loses its blocks, goes back to the front of the queue and is later recomputed from
-// its prompt and its further ids. The youngest itself waits instead, as someone older will end or
-// take its blocks.
+// oldest first, then chunks of those that have more to compute (prompts, mostly), admitted or
+// queued, in the order of PrefillOrder: a short prompt does not wait for a long one that came
+// before. A sequence is admitted with the blocks of all ids it has (Admission), and asks for more
+// as it grows. When none is free, the youngest sequence is preempted: it loses its blocks, goes
+// back to the front of the queue and is later recomputed from its prompt and its further ids. The
+// youngest itself waits instead, as someone older will end or take its blocks.
+//
+// A sequence whose reader is behind gives way to all that wait for a slot or blocks (SlowReaders).
 //
 // Full blocks of committed ids enter the prefix cache once the step that writes their last token
 // was submitted: later plans may read them, as the runner computes in order; the same plan may not.
@@ -50,10 +56,10 @@ struct SchedulerConfig {
 // step that names them was collected; what a sequence draws after its end is dropped, and so is
 // what it draws after it went elsewhere (Force, Rewind).
 //
-// Invariants (CheckInvariants): (1) running sequences are ordered by arrival, and older than the
-// queued ones; (2) every slot is free or held by one sequence; (3) a block is referenced by the
-// sequences that have it and by steps in flight that a sequence gave it up during; (4) queued
-// sequences hold neither slot nor blocks nor steps in flight; (5) Sequence's own.
+// Invariants (CheckInvariants): (1) running sequences are ordered by arrival; (2) every slot is
+// free or held by one sequence; (3) a block is referenced by the sequences that have it and by
+// steps in flight that a sequence gave it up during; (4) queued and parked sequences hold neither
+// slot nor blocks nor steps in flight; (5) SlowReaders' and Sequence's own.
 //
 // Threads: one (the engine's). Pure logic: waits for nothing, reads no clock.
 class Scheduler {
@@ -85,7 +91,8 @@ class Scheduler {
   // Unknown and ended ones are ignored. REQUIRES: the prompt stays; no more than there is.
   void Rewind(RequestHandle handle, std::int32_t committed);
 
-  // Ends those whose deadline has passed or whose reader was too slow.
+  // Ends those whose deadline has passed or whose reader was too slow, and gets those back in line
+  // whose readers came back.
   void Expire(Clock::TimePoint now);
 
   // When Expire or ReportQueue has something to do next, if nothing else happens.
@@ -101,6 +108,7 @@ class Scheduler {
   void ReportQueue(Clock::TimePoint now) { queue_.Report(now); }
 
   std::int32_t queued() const { return queue_.size(); }
+  std::int32_t parked() const { return slow_readers_.parked(); }
   // Hold a slot: those that ended or were preempted with steps in flight included.
   std::int32_t running() const { return limits_.max_num_seqs - free_slots(); }
   std::int32_t free_slots() const { return static_cast<std::int32_t>(free_slots_.size()); }
@@ -113,30 +121,31 @@ class Scheduler {
   void CheckInvariants() const;  // for tests: linear in everything
 
  private:
-  struct PlannedStep {
-    std::uint64_t step = 0;
-    std::vector<PlannedRow> rows;
-    std::vector<BlockHandle> given_up;  // exchanged for others, but it may name them
-    std::int32_t tokens = 0;            // inputs
-    Clock::TimePoint planned_at;
-  };
   // The making of one plan.
   struct Round {
     PlanBuilder builder;
     std::int32_t waiting = 0;  // sequences that sit out until a block is given back
+    bool preempted = false;    // someone was
     Clock::TimePoint now;
+  };
+  struct Ranked {
+    std::int64_t rank = 0;  // PrefillOrder's
+    Sequence* sequence = nullptr;
   };
 
   void PlanDecodes(Round& round);
   void PlanPrefills(Round& round);
+  // Running sequences that have more than one input left, by rank.
+  std::vector<Ranked> RunningPrefills() const;
   // Adds what `sequence` has left to compute, as far as the budget goes, and draws after the last
-  // of it. Nothing while the sequence must sit out.
+  // of it. Nothing while the sequence must sit out, or if it left for one planned before.
   void PlanRow(Sequence& sequence, Round& round);
-  void Admit(Round& round);
+  bool MayAdmit(const Round& round) const;
   bool AnyoneLeaves() const;  // is kLeaving: its steps are in flight
   // Gives the front of the queue its slot and blocks, if enough are free, or ends it, if it cannot
   // be computed in time. Whether it left the queue.
   bool AdmitNext(Round& round);
+  void Start(Sequence& sequence, const Admission::Offer& offer);
   // Gives `sequence` blocks for the positions before `end`; false if it must wait for them.
   bool EnsureBlocks(Sequence& sequence, std::int32_t end, Round& round);
 
@@ -153,6 +162,11 @@ class Scheduler {
   // Frees `block` once no step in flight can name it.
   void GiveUp(BlockHandle block);
   void Preempt(Sequence& sequence);
+  // Takes slot and blocks from one that is paused, but for `other`. False if none is.
+  bool PutOutPaused(const Sequence* other = nullptr);
+  // One that lost its slot and blocks waits for them again, or is parked.
+  void WaitAgain(Sequence& sequence);
+  void GetInLine(Sequence& sequence);
   // Gives `sequence` its ending; its slot and blocks stay until RetireIfIdle.
   void Finish(Sequence& sequence, EndReason reason);
   // Frees slot and blocks of one that left, unless a step in flight names them. May destroy it.
@@ -160,7 +174,6 @@ class Scheduler {
   void ReleaseBlocks(Sequence& sequence);
   void CheckSequence(const Sequence& sequence) const;
   void CheckCachedBlocks(const Sequence& sequence) const;
-  void CheckOrder() const;
 
   const SchedulerConfig config_;
   const step::Limits limits_;
@@ -169,7 +182,9 @@ class Scheduler {
   PrefillPace pace_;
   Admission admission_;
   std::unordered_map<RequestHandle, std::unique_ptr<Sequence>> sequences_;
+  const PrefillOrder order_;
   WaitingQueue queue_;
+  SlowReaders slow_readers_;
   std::vector<Sequence*> running_;  // kRunning, oldest first
   std::vector<std::int32_t> free_slots_;
   // Held by kLeaving and kEnded sequences or given up: at most so many are free soon, as others may

@@ -17,7 +17,6 @@ step::Plan Scheduler::Plan(Clock::TimePoint now) {
   Round round{.builder = PlanBuilder(limits_), .now = now};
   PlanDecodes(round);
   PlanPrefills(round);
-  Admit(round);
   if (round.builder.empty()) return {};
   recomputed_tokens_ += static_cast<std::uint64_t>(round.builder.recomputed_tokens());
   in_flight_.push_back({.step = ++last_step_,
@@ -29,26 +28,51 @@ step::Plan Scheduler::Plan(Clock::TimePoint now) {
 }
 
 void Scheduler::PlanDecodes(Round& round) {
-  // PlanRow may preempt, which takes away only from the back and never the current one.
-  for (std::size_t i = 0; i < running_.size() && round.builder.budget() > 0; ++i) {
-    if (running_[i]->decoding()) PlanRow(*running_[i], round);
+  // A copy, as PlanRow may preempt others and put them out.
+  const std::vector<Sequence*> running = running_;
+  for (Sequence* const sequence : running) {
+    if (round.builder.budget() == 0) return;
+    if (sequence->decoding()) PlanRow(*sequence, round);
   }
 }
 
 void Scheduler::PlanPrefills(Round& round) {
-  for (std::size_t i = 0; i < running_.size() && round.builder.budget() > 0; ++i) {
-    if (!running_[i]->decoding()) PlanRow(*running_[i], round);
+  const std::vector<Ranked> prefills = RunningPrefills();
+  auto next = prefills.begin();
+  bool may_admit = true;
+  while (round.builder.budget() > 0) {
+    may_admit = may_admit && MayAdmit(round);
+    const bool last = next == prefills.end();
+    if (may_admit && (last || queue_.ComesBefore(next->rank, next->sequence->handle()))) {
+      may_admit = AdmitNext(round);
+    } else if (!last) {
+      PlanRow(*(next++)->sequence, round);
+    } else {
+      return;
+    }
   }
 }
 
+std::vector<Scheduler::Ranked> Scheduler::RunningPrefills() const {
+  std::vector<Ranked> prefills;
+  for (Sequence* const sequence : running_) {
+    if (sequence->decoding()) continue;
+    const std::int32_t left = sequence->committed() - sequence->computed();
+    prefills.push_back({order_.Rank(left, sequence->arrival_step()), sequence});
+  }
+  std::ranges::stable_sort(prefills, {}, &Ranked::rank);  // equals by arrival
+  return prefills;
+}
+
 void Scheduler::PlanRow(Sequence& sequence, Round& round) {
+  if (sequence.state() != SequenceState::kRunning) return;
   // While a draw is in flight, the next input is what it draws.
   const std::int32_t left = std::max(1, sequence.committed() - sequence.computed());
   const std::int32_t budget = round.builder.budget();
   std::int32_t count = std::min(left, budget);
   std::int32_t draws = 0;
   if (count == left) {
-    const std::int32_t ready = sequence.ReadyToDraw(round.now);
+    const std::int32_t ready = sequence.ReadyToDraw();
     if (ready == 0) return;
     const std::int32_t proposed = static_cast<std::int32_t>(sequence.proposed().size());
     draws = 1 + std::min({proposed, ready - 1, budget - count, round.builder.spare_draws()});
@@ -59,14 +83,9 @@ void Scheduler::PlanRow(Sequence& sequence, Round& round) {
   round.builder.AddRow(sequence, count, draws);
 }
 
-void Scheduler::Admit(Round& round) {
-  if (queue_.empty() || free_slots_.empty()) return;
+bool Scheduler::MayAdmit(const Round& round) const {
   // A sequence that waits for a block comes before new ones, and so does one that was preempted.
-  if (AnyoneLeaves()) return;
-  while (round.builder.budget() > 0 && round.waiting == 0 && !queue_.empty() &&
-         !free_slots_.empty()) {
-    if (!AdmitNext(round)) return;
-  }
+  return !queue_.empty() && round.waiting == 0 && !round.preempted && !AnyoneLeaves();
 }
 
 bool Scheduler::AnyoneLeaves() const {
@@ -79,8 +98,11 @@ bool Scheduler::AnyoneLeaves() const {
 }
 
 bool Scheduler::AdmitNext(Round& round) {
+  if (free_slots_.empty() && !PutOutPaused()) return false;
   Sequence& sequence = queue_.front();
-  const Admission::Offer offer = admission_.Consider(sequence, running_.size(), round.now);
+  const auto consider = [&] { return admission_.Consider(sequence, running_.size(), round.now); };
+  Admission::Offer offer = consider();
+  while (offer.verdict == Admission::Verdict::kWait && PutOutPaused()) offer = consider();
   switch (offer.verdict) {
     case Admission::Verdict::kWait:
       return false;
@@ -88,16 +110,21 @@ bool Scheduler::AdmitNext(Round& round) {
       End(sequence.handle(), EndReason::kDeadlineTooSoon);
       return true;
     case Admission::Verdict::kAdmit:
-      break;
+      Start(sequence, offer);
+      PlanRow(sequence, round);
+      return true;
   }
+  CHECK(false, "every verdict is heard");
+}
+
+void Scheduler::Start(Sequence& sequence, const Admission::Offer& offer) {
   queue_.Remove(sequence);
   sequence.Admit(free_slots_.back());
   free_slots_.pop_back();
-  running_.push_back(&sequence);
+  running_.insert(std::ranges::upper_bound(running_, sequence.handle(), {}, &Sequence::handle),
+                  &sequence);
   admission_.GiveBlocks(offer, sequence);
   sequence.TellStarted();
-  PlanRow(sequence, round);
-  return true;
 }
 
 bool Scheduler::EnsureBlocks(Sequence& sequence, std::int32_t end, Round& round) {
@@ -106,6 +133,7 @@ bool Scheduler::EnsureBlocks(Sequence& sequence, std::int32_t end, Round& round)
       sequence.AddBlock(*std::move(block));
       continue;
     }
+    if (PutOutPaused(&sequence)) continue;
     Sequence& youngest = *running_.back();
     const bool soon = retiring_blocks_ > round.waiting;  // given back within max_in_flight steps
     if (soon || &youngest == &sequence) {
@@ -114,6 +142,7 @@ bool Scheduler::EnsureBlocks(Sequence& sequence, std::int32_t end, Round& round)
       return false;
     }
     Preempt(youngest);
+    round.preempted = true;
   }
   return true;
 }

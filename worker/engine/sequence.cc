@@ -29,8 +29,9 @@ std::int32_t PromptTokens(const Request& request) {
 }  // namespace
 
 Sequence::Sequence(RequestHandle handle, Request request, std::int32_t max_tokens,
-                   std::shared_ptr<TokenStream> stream)
+                   std::shared_ptr<TokenStream> stream, std::uint64_t arrival_step)
     : handle_(handle),
+      arrival_step_(arrival_step),
       request_(WithNumBiases(std::move(request))),
       max_tokens_(max_tokens),
       stream_(std::move(stream)),
@@ -54,13 +55,18 @@ void Sequence::Admit(std::int32_t slot) {
   CHECK(state_ == SequenceState::kQueued, "who waits is admitted");
   state_ = SequenceState::kRunning;
   slot_ = slot;
+  preempted_ = false;
+}
+
+void Sequence::Preempt() {
+  Leave();
+  ++preemptions_;
+  preempted_ = true;
 }
 
 void Sequence::Leave() {
-  CHECK(state_ == SequenceState::kRunning, "who runs is preempted");
+  CHECK(state_ == SequenceState::kRunning, "who runs leaves");
   state_ = SequenceState::kLeaving;
-  full_since_.reset();
-  ++preemptions_;
 }
 
 void Sequence::Requeue() {
@@ -73,6 +79,17 @@ void Sequence::Requeue() {
   sampling_told_ = false;
   lost_ = std::max(lost_, computed_);
   computed_ = 0;
+}
+
+void Sequence::Park() {
+  CHECK(state_ == SequenceState::kQueued, "who holds nothing is parked");
+  state_ = SequenceState::kParked;
+  preempted_ = false;
+}
+
+void Sequence::Return() {
+  CHECK(state_ == SequenceState::kParked, "who was parked comes back");
+  state_ = SequenceState::kQueued;
 }
 
 void Sequence::End(EndReason reason) {
@@ -93,24 +110,17 @@ void Sequence::TellStarted() {
   if (!std::exchange(started_, true)) stream_->SetStarted(computed_);
 }
 
-void Sequence::Tell(const Token& token) { stream_->Push(token); }
+bool Sequence::Tell(const Token& token) { return stream_->Push(token); }
 
-std::int32_t Sequence::ReadyToDraw(Clock::TimePoint now) {
+std::int32_t Sequence::ReadyToDraw() const {
   const std::int32_t left = max_tokens_ - generated() - draws_in_flight_;
   if (draws_in_flight_ > 1 || left <= 0) return 0;
   const auto room = static_cast<std::int32_t>(stream_->room());
-  if (room > draws_in_flight_) {
-    full_since_.reset();
-    return std::min(left, room - draws_in_flight_);
-  }
-  if (room == 0 && !full_since_) full_since_ = now;
-  return 0;
+  return std::min(left, std::max(0, room - draws_in_flight_));
 }
 
-bool Sequence::IsHeldUp(Clock::Duration timeout, Clock::TimePoint now) {
-  if (!full_since_ || now - *full_since_ < timeout) return false;
-  if (stream_->room() > 0) full_since_.reset();
-  return full_since_.has_value();
+bool Sequence::paused() const {
+  return state_ == SequenceState::kRunning && steps_in_flight_ == 0 && reading().full();
 }
 
 std::int32_t Sequence::RecomputedOf(std::int32_t count) const {
@@ -225,7 +235,7 @@ void Sequence::OnTold() {
 }
 
 void Sequence::CheckInvariants(std::int32_t block_tokens) const {
-  if (state_ == SequenceState::kQueued) {
+  if (state_ == SequenceState::kQueued || state_ == SequenceState::kParked) {
     CHECK(slot_ < 0 && blocks_.empty() && steps_in_flight_ == 0, "who waits holds nothing");
   }
   if (state_ != SequenceState::kRunning) return;

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "worker/engine/block_pool.h"
 #include "worker/engine/phase.h"
+#include "worker/engine/reader_pace.h"
 #include "worker/engine/request.h"
 #include "worker/engine/token.h"
 #include "worker/engine/token_stream.h"
@@ -18,7 +19,8 @@ namespace thinkwire::worker::engine {
 enum class SequenceState : std::uint8_t {
   kQueued,   // no slot, no blocks
   kRunning,  // has a slot and blocks
-  kLeaving,  // preempted: keeps both until its steps in flight are collected, then kQueued
+  kLeaving,  // loses both, but only when its steps in flight are collected; then kQueued
+  kParked,   // no slot, no blocks, and not in the queue either: its reader is behind
   kEnded,    // its stream has its ending: keeps both until its steps in flight are collected
 };
 
@@ -38,11 +40,12 @@ enum class SequenceState : std::uint8_t {
 // Threads: the engine thread.
 class Sequence {
  public:
-  // `max_tokens` as CheckRequest gave it.
+  // `max_tokens` as CheckRequest gave it; `arrival_step` is the last one planned before it came.
   Sequence(RequestHandle handle, Request request, std::int32_t max_tokens,
-           std::shared_ptr<TokenStream> stream);
+           std::shared_ptr<TokenStream> stream, std::uint64_t arrival_step = 0);
 
   RequestHandle handle() const { return handle_; }  // ascending in order of arrival
+  std::uint64_t arrival_step() const { return arrival_step_; }
   const Request& request() const { return request_; }
   SequenceState state() const { return state_; }
   std::int32_t slot() const { return slot_; }  // -1: none
@@ -62,27 +65,37 @@ class Sequence {
 
   // Its way through the scheduler.
   void Admit(std::int32_t slot);  // kQueued to kRunning
-  void Leave();                   // kRunning to kLeaving
+  void Preempt();                 // kRunning to kLeaving, as others need its blocks
+  void Leave();                   // likewise, as its reader is behind
   void Requeue();                 // kLeaving to kQueued. REQUIRES: no step in flight, no block
+  void Park();                    // kQueued to kParked
+  void Return();                  // kParked to kQueued
   void End(EndReason reason);     // any but kEnded to kEnded: the stream gets its ending
 
   // What the reader is told, once each: its place in the queue, until it was admitted; and that.
   void TellPosition(std::int32_t position);
   bool knows_position() const { return started_ || queue_position_ >= 0; }
   void TellStarted();
-  void Tell(const Token& token);
+  bool Tell(const Token& token);  // whether its stream is full now
 
   // At most one input is left to compute: what follows it can be drawn in one row of one token.
   bool decoding() const { return computed_ + 1 >= committed(); }
   // How many more tokens may be drawn by now: what the token limit leaves beyond those in flight,
   // as far as the stream has room. None while several draws are in flight, as it depends on what
-  // becomes of them which position is the next. Notes since when a full stream has held it up.
-  std::int32_t ReadyToDraw(Clock::TimePoint now);
+  // becomes of them which position is the next.
+  std::int32_t ReadyToDraw() const;
   bool reached_max_tokens() const { return generated() >= max_tokens_; }
-  // Since when the full stream has held it up, as far as ReadyToDraw knows.
-  const std::optional<Clock::TimePoint>& full_since() const { return full_since_; }
-  // Whether its reader took nothing for `timeout`. Forgets the past if there is room again.
-  bool IsHeldUp(Clock::Duration timeout, Clock::TimePoint now);
+
+  // Its reader, who may read at any moment. REQUIRES: not ended.
+  TokenStream::Reading reading() const { return stream_->reading(); }
+  ReaderPace::Verdict LookAtReader(Clock::Duration timeout, Clock::TimePoint now) {
+    return reader_.Look(reading(), timeout, now);
+  }
+  std::optional<Clock::TimePoint> behind_since() const { return reader_.since(); }
+  // It runs, but all that was drawn came back and there is no room for more.
+  bool paused() const;
+  // It was preempted, and did not run since.
+  bool preempted() const { return preempted_; }
 
   // How many of the next `count` inputs were computed before, and lost with their blocks.
   std::int32_t RecomputedOf(std::int32_t count) const;
@@ -144,6 +157,7 @@ class Sequence {
   void PassOver(std::int32_t limit);
 
   const RequestHandle handle_;
+  const std::uint64_t arrival_step_;
   const Request request_;
   const std::int32_t max_tokens_;
   std::shared_ptr<TokenStream> stream_;  // null once ended
@@ -153,7 +167,7 @@ class Sequence {
   std::vector<std::int32_t> ids_;
   std::vector<std::int32_t> proposed_;
   std::int32_t computed_ = 0;
-  std::int32_t lost_ = 0;  // the most that a preemption made it forget
+  std::int32_t lost_ = 0;  // the most that leaving made it forget
   std::int32_t draws_in_flight_ = 0;
   std::int32_t steps_in_flight_ = 0;
   std::uint32_t epoch_ = 0;
@@ -161,6 +175,8 @@ class Sequence {
   std::int32_t phase_begin_;  // index of phase()'s first id beyond the prompt, if there is one yet
   bool not_finite_ = false;
   std::int32_t preemptions_ = 0;
+  bool preempted_ = false;
+  ReaderPace reader_;
 
   std::vector<BlockHandle> blocks_;
   std::int32_t blocks_cached_ = 0;
@@ -169,7 +185,6 @@ class Sequence {
 
   bool started_ = false;              // was admitted at least once
   std::int32_t queue_position_ = -1;  // last told; -1: none yet
-  std::optional<Clock::TimePoint> full_since_;
 };
 
 }  // namespace thinkwire::worker::engine

@@ -24,9 +24,29 @@ void TokenStream::Update(Change change) {
   if (was_empty && on_ready_) on_ready_();
 }
 
-TokenStream::Batch TokenStream::Take() {
+TokenStream::Batch TokenStream::Take(std::size_t max_tokens) {
   MutexLock lock(mu_);
-  return std::exchange(pending_, Batch{});
+  const bool had_room = ReadingNow().half_free();
+  Batch batch = std::exchange(pending_, Batch{});
+  batch.more = batch.tokens.size() > max_tokens;
+  if (batch.more) {
+    const auto rest = batch.tokens.begin() + static_cast<std::ptrdiff_t>(max_tokens);
+    pending_.tokens.assign(rest, batch.tokens.end());
+    batch.tokens.erase(rest, batch.tokens.end());
+    pending_.ending = std::exchange(batch.ending, std::nullopt);
+  }
+  taken_ += batch.tokens.size();
+  batch.makes_room = !had_room && ReadingNow().half_free();
+  return batch;
+}
+
+TokenStream::Reading TokenStream::ReadingNow() const {
+  return {.taken = taken_, .waiting = pending_.tokens.size(), .capacity = capacity_};
+}
+
+TokenStream::Reading TokenStream::reading() const {
+  MutexLock lock(mu_);
+  return ReadingNow();
 }
 
 std::size_t TokenStream::room() const {
@@ -34,12 +54,15 @@ std::size_t TokenStream::room() const {
   return capacity_ - std::min(capacity_, pending_.tokens.size());
 }
 
-void TokenStream::Push(const Token& token) {
+bool TokenStream::Push(const Token& token) {
+  bool full = false;
   Update([&](Batch& pending) {
     CHECK(pending.tokens.size() < capacity_ || token.origin != TokenOrigin::kDrawn,
           "the stream has room");
     pending.tokens.push_back(token);
+    full = pending.tokens.size() >= capacity_;
   });
+  return full;
 }
 
 void TokenStream::SetQueuePosition(std::int32_t position) {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -23,22 +24,39 @@ class TokenStream {
     std::int32_t cached_prompt_tokens = 0;       // once started
     std::vector<Token> tokens;
     std::optional<Ending> ending;  // nothing follows it
+    bool more = false;             // there was more than was asked for
+    // Half of the stream is free again, and was not before: a sequence may wait for that.
+    bool makes_room = false;
     bool empty() const { return !queue_position && !started && tokens.empty() && !ending; }
   };
 
   // At most `capacity` >= 1 tokens wait for the reader. `on_ready` is called, on the engine thread
-  // and without a lock held, when the stream turns from empty to not empty; it must not block.
+  // and without a lock held, when the stream turns from empty to not empty; it must not block. Who
+  // left something there (Batch::more) is not called for it.
   TokenStream(std::size_t capacity, std::function<void()> on_ready);
 
-  // Reader: takes all there is; empty if nothing is.
-  Batch Take();
+  // What the reader has made of the stream so far, in tokens.
+  struct Reading {
+    std::uint64_t taken = 0;  // in all
+    std::size_t waiting = 0;  // for it; more than `capacity` where tokens were forced
+    std::size_t capacity = 0;
+
+    bool full() const { return waiting >= capacity; }
+    bool half_free() const { return waiting * 2 <= capacity; }
+  };
+
+  // Reader: takes all there is, but for tokens beyond the first `max_tokens` >= 1 and what follows
+  // those; empty if nothing is.
+  Batch Take(std::size_t max_tokens = std::numeric_limits<std::size_t>::max());
 
   // Engine: how many more tokens fit. Only grows between two pushes.
   std::size_t room() const;
+  Reading reading() const;
 
   // Engine: REQUIRES room() >= 1, unless the token was forced, and no ending yet. Forced tokens are
-  // few, and nothing is drawn after them before there is room again.
-  void Push(const Token& token);
+  // few, and nothing is drawn after them before there is room again. Returns whether the stream is
+  // full now.
+  bool Push(const Token& token);
   void SetQueuePosition(std::int32_t position);
   void SetStarted(std::int32_t cached_prompt_tokens);
   void SetEnding(const Ending& ending);
@@ -47,11 +65,13 @@ class TokenStream {
   // Runs `change` under the lock and calls on_ready_ if the stream was empty before.
   template <class Change>
   void Update(Change change);
+  Reading ReadingNow() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const std::size_t capacity_;
   const std::function<void()> on_ready_;
   mutable Mutex mu_;
   Batch pending_ ABSL_GUARDED_BY(mu_);
+  std::uint64_t taken_ ABSL_GUARDED_BY(mu_) = 0;  // tokens
 };
 
 }  // namespace thinkwire::worker::engine

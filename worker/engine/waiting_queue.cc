@@ -4,17 +4,26 @@
 
 namespace thinkwire::worker::engine {
 
-void WaitingQueue::Add(Sequence& sequence) {
-  const auto [place, added] = sequences_.emplace(sequence.handle(), &sequence);
-  CHECK(added, "a sequence waits once");
-  if (std::next(place) != sequences_.end()) moved_ = true;
+void WaitingQueue::Add(Sequence& sequence, std::int64_t rank) {
+  const bool fresh = !sequence.preempted();
+  const Place place{.fresh = fresh, .rank = fresh ? rank : 0, .handle = sequence.handle()};
+  const auto at = sequences_.emplace(place, &sequence).first;
+  CHECK(places_.emplace(sequence.handle(), at).second, "a sequence waits once");
+  new_ = true;
+  if (std::next(at) != sequences_.end()) moved_ = true;
 }
 
 void WaitingQueue::Remove(const Sequence& sequence) {
-  const auto place = sequences_.find(sequence.handle());
-  CHECK(place != sequences_.end(), "the sequence waits");
-  if (std::next(place) != sequences_.end()) moved_ = true;
-  sequences_.erase(place);
+  const auto place = places_.find(sequence.handle());
+  CHECK(place != places_.end(), "the sequence waits");
+  if (std::next(place->second) != sequences_.end()) moved_ = true;
+  sequences_.erase(place->second);
+  places_.erase(place);
+}
+
+bool WaitingQueue::ComesBefore(std::int64_t rank, RequestHandle handle) const {
+  return !empty() &&
+         sequences_.begin()->first < Place{.fresh = true, .rank = rank, .handle = handle};
 }
 
 void WaitingQueue::Report(Clock::TimePoint now) {
@@ -22,9 +31,10 @@ void WaitingQueue::Report(Clock::TimePoint now) {
     last_pass_ = now;
     moved_ = false;
     ReportAll();
-  } else {
-    ReportNewest();
+  } else if (new_) {
+    ReportNew();
   }
+  new_ = false;
 }
 
 std::optional<Clock::TimePoint> WaitingQueue::next_report() const {
@@ -32,18 +42,17 @@ std::optional<Clock::TimePoint> WaitingQueue::next_report() const {
   return last_pass_ + kReportInterval;
 }
 
-void WaitingQueue::ReportNewest() {
-  std::int32_t position = size();
-  for (auto it = sequences_.rbegin(); it != sequences_.rend(); ++it) {
-    Sequence& sequence = *it->second;
-    if (sequence.knows_position()) break;
-    sequence.TellPosition(--position);
+void WaitingQueue::ReportNew() {
+  std::int32_t position = 0;
+  for (const auto& [place, sequence] : sequences_) {
+    if (!sequence->knows_position()) sequence->TellPosition(position);
+    ++position;
   }
 }
 
 void WaitingQueue::ReportAll() {
   std::int32_t position = 0;
-  for (const auto& [handle, sequence] : sequences_) sequence->TellPosition(position++);
+  for (const auto& [place, sequence] : sequences_) sequence->TellPosition(position++);
 }
 
 }  // namespace thinkwire::worker::engine

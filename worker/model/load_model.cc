@@ -1,16 +1,18 @@
 #include "worker/model/load_model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/input_limits.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/fingerprint.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
-#include "worker/model/fault.h"
+#include "worker/model/host_memory.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
 #include "worker/model/memory_budget.h"
@@ -18,9 +20,6 @@
 
 namespace thinkwire::worker::model {
 namespace {
-
-// What the backends' KV layouts are built of.
-constexpr std::int32_t kBlockTokensUnit = 16;
 
 absl::Status CheckRange(absl::string_view name, std::int32_t value, std::int32_t low,
                         std::int32_t high, absl::string_view why = "") {
@@ -31,9 +30,6 @@ absl::Status CheckRange(absl::string_view name, std::int32_t value, std::int32_t
 
 // Limits without num_blocks, or the first option that is out of range.
 absl::StatusOr<step::Limits> ChooseLimits(const ModelOptions& options, const ModelConfig& config) {
-  constexpr std::int32_t kMaxSlots = 4096;
-  constexpr std::int32_t kMaxBatchedTokens = 1 << 16;
-  constexpr std::int32_t kMaxBlockTokens = 256;
   constexpr std::int32_t kMaxInFlight = 8;
   const auto longest = static_cast<std::int32_t>(config.max_position_embeddings);
   const auto rows = static_cast<std::int32_t>(config.vocab_size);
@@ -44,17 +40,18 @@ absl::StatusOr<step::Limits> ChooseLimits(const ModelOptions& options, const Mod
   limits.block_tokens = options.block_tokens;
   limits.max_in_flight = options.max_in_flight;
   limits.vocab_size = options.num_token_ids == 0 ? rows : options.num_token_ids;
-  RETURN_IF_ERROR(CheckRange("max_num_seqs", limits.max_num_seqs, 1, kMaxSlots));
+  RETURN_IF_ERROR(CheckRange("max_num_seqs", limits.max_num_seqs, 1, kMaxNumSeqs));
   RETURN_IF_ERROR(CheckRange("max_num_batched_tokens", limits.max_num_batched_tokens,
                              limits.max_num_seqs, kMaxBatchedTokens,
                              ", and no fewer than max_num_seqs"));
-  RETURN_IF_ERROR(CheckRange("max_model_len", limits.max_model_len, 1, longest,
-                             ", the model's max_position_embeddings"));
-  RETURN_IF_ERROR(
-      CheckRange("block_tokens", limits.block_tokens, kBlockTokensUnit, kMaxBlockTokens));
-  if (limits.block_tokens % kBlockTokensUnit != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("block_tokens is ", limits.block_tokens,
-                                                   "; allowed: multiples of ", kBlockTokensUnit));
+  RETURN_IF_ERROR(CheckRange("max_model_len", limits.max_model_len, kMinModelLen,
+                             std::min(longest, kMaxModelLen),
+                             longest <= kMaxModelLen ? ", the model's max_position_embeddings"
+                                                     : ", fewer than the model's own limit"));
+  RETURN_IF_ERROR(CheckRange("block_size", limits.block_tokens, kMinBlockTokens, kMaxBlockTokens));
+  if (limits.block_tokens % kMinBlockTokens != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("block_size is ", limits.block_tokens,
+                                                   "; allowed: multiples of ", kMinBlockTokens));
   }
   RETURN_IF_ERROR(CheckRange("max_in_flight", limits.max_in_flight, 1, kMaxInFlight));
   RETURN_IF_ERROR(CheckRange("the tokenizer's number of ids", limits.vocab_size, 1, rows,
@@ -88,22 +85,22 @@ ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const Weig
 struct CheckedModel {
   ModelPlan plan;
   step::Limits limits;
-  std::unique_ptr<WeightSource> weights;
-  Fault fault;
+  std::unique_ptr<WeightSource> weights;  // null until they are read
 };
 
-absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
+// All but the weights.
+absl::StatusOr<CheckedModel> CheckShape(const ModelOptions& options, const ModelFiles& files) {
   CheckedModel model;
-  const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
-  ASSIGN_OR_RETURN(const ModelConfig config, files->Config());
+  ASSIGN_OR_RETURN(const ModelConfig config, files.Config());
   model.plan = MakePlan(config);
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
   ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, config));
-  ASSIGN_OR_RETURN(model.fault, ParseFault(options.fault));
-  if (model.fault.rank >= options.tensor_parallel_size) {
-    return absl::InvalidArgumentError(absl::StrCat("the fault's rank ", model.fault.rank,
-                                                   " is none of ", options.tensor_parallel_size));
-  }
+  return model;
+}
+
+absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
+  const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
+  ASSIGN_OR_RETURN(CheckedModel model, CheckShape(options, *files));
   ASSIGN_OR_RETURN(model.weights, OpenWeights(options, *files, model.plan));
   return model;
 }
@@ -147,18 +144,25 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
   ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
                    ChooseBlocks(parts.ranks.plan, parts.ranks.limits,
                                 {.device_bytes = device.FreeMemory(),
+                                 .host_bytes = AvailableHostMemory(),
                                  .utilization = options.gpu_memory_utilization,
                                  .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
                                  .ranks = options.tensor_parallel_size,
                                  .device = device.capabilities()}));
   parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities().name,
                         options.tensor_parallel_size);
-  ASSIGN_OR_RETURN(parts.plans, WithFault(std::move(plans), model.fault, devices));
+  parts.plans = std::move(plans);
   parts.devices = std::move(devices);
-  return WithFault(std::make_unique<LeaderRunner>(std::move(parts), *source), model.fault);
+  return std::make_unique<LeaderRunner>(std::move(parts), *source);
 }
 
 }  // namespace
+
+absl::StatusOr<Devices> OpenDevices(const ModelOptions& options) {
+  ASSIGN_OR_RETURN(const CheckedModel model,
+                   CheckShape(options, *OpenModelFiles(options.model_dir)));
+  return Open(options, model);
+}
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
                                                        std::unique_ptr<PlanChannel> plans) {

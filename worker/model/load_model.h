@@ -31,8 +31,11 @@ struct ModelOptions {
   // Ids that the tokenizer defines, [1, vocab_size]; 0: vocab_size. Rows of the head from here on
   // are padding and are never drawn.
   std::int32_t num_token_ids = 0;
-  std::string fault;  // ParseFault's text: how to fail on purpose; empty: not
 };
+
+// The devices that LoadModel would load the model on, one a rank, with their communicators. Reads
+// config.json alone. Fails: as LoadModel.
+absl::StatusOr<Devices> OpenDevices(const ModelOptions& options);
 
 // Checks and loads the checkpoint and starts the rank threads, which take their plans from `plans`.
 // REQUIRES: a channel to tensor_parallel_size ranks.

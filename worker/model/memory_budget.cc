@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "worker/model/count_rank.h"
-#include "worker/model/host_memory.h"
 #include "worker/model/layers/kv_cache.h"
 #include "worker/model/layers/rank_shape.h"
 
@@ -18,6 +17,20 @@ constexpr std::int64_t kDefaultTokensASlot = 4096;
 
 std::string GiB(std::int64_t bytes) {
   return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
+}
+
+absl::Status DoesNotFit(absl::string_view numbers, absl::string_view remedy) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("the model does not fit: ", numbers,
+                   "; lower max_model_len, max_num_batched_tokens or max_num_seqs, ", remedy,
+                   "serve a smaller variant"));
+}
+
+absl::Status CacheDoesNotFit(std::int64_t wanted, absl::string_view where, std::int64_t left,
+                             absl::string_view numbers) {
+  return absl::InvalidArgumentError(absl::StrCat("kv_cache_memory_bytes does not fit: it asks for ",
+                                                 GiB(wanted), " ", where, ", where ", GiB(left),
+                                                 " are left: ", numbers));
 }
 
 absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const step::Limits& limits,
@@ -36,17 +49,39 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const ste
       absl::StrCat("of ", GiB(offer.device_bytes), " free on a device ", GiB(usable),
                    " may be taken (gpu_memory_utilization), weights take ", GiB(weights),
                    " and workspace ", GiB(workspace));
-  if (left < demand.block_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the model does not fit: ", numbers,
-        "; lower max_num_batched_tokens or max_num_seqs, raise tensor_parallel_size, or serve a "
-        "smaller variant"));
-  }
+  if (left < demand.block_bytes) return DoesNotFit(numbers, "raise tensor_parallel_size, or ");
   if (demand.memory_bytes > left) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("kv_cache_memory_bytes does not fit: it asks for ", GiB(demand.memory_bytes),
-                     " on a device, where ", GiB(left), " are left: ", numbers));
+    return CacheDoesNotFit(demand.memory_bytes, "on a device", left, numbers);
   }
+  return ChooseNumBlocks(demand);
+}
+
+// All ranks in the host's memory.
+absl::StatusOr<std::int32_t> ChooseHostBlocks(const ModelPlan& plan, const step::Limits& limits,
+                                              const MemoryOffer& offer, KvCacheDemand demand) {
+  demand.memory_bytes = offer.kv_cache_memory_bytes;
+  demand.block_bytes *= offer.ranks;
+  // The table of rotations, of which each rank has a copy in its workspace.
+  const std::int64_t rotations = std::int64_t{limits.max_model_len} * plan.config.head_dim *
+                                 static_cast<std::int64_t>(sizeof(float));
+  const std::string available =
+      absl::StrCat("of ", GiB(offer.host_bytes), " that this machine has left ");
+  // Before it is allocated to be counted.
+  if (rotations > offer.host_bytes) {
+    return DoesNotFit(absl::StrCat(available, "the positions' rotations take ", GiB(rotations)),
+                      "or ");
+  }
+  const auto [weights, workspace] =
+      CountRank(plan, ShapeOfRank(plan, 0, offer.ranks), limits, offer.device);
+  const std::int64_t left = offer.host_bytes - rotations - offer.ranks * (weights + workspace);
+  const std::string numbers =
+      absl::StrCat(available, "weights take ", GiB(offer.ranks * weights), " and workspace ",
+                   GiB(rotations + offer.ranks * workspace));
+  if (left < demand.block_bytes) return DoesNotFit(numbers, "or ");
+  if (demand.memory_bytes > left) {
+    return CacheDoesNotFit(demand.memory_bytes, "on this machine", left, numbers);
+  }
+  demand.available_bytes = left;
   return ChooseNumBlocks(demand);
 }
 
@@ -83,12 +118,7 @@ absl::StatusOr<std::int32_t> ChooseBlocks(const ModelPlan& plan, const step::Lim
   demand.max_num_seqs = limits.max_num_seqs;
   demand.max_model_len = limits.max_model_len;
   if (offer.device_bytes > 0) return ChooseDeviceBlocks(plan, limits, offer, demand);
-  const auto [weights, workspace] = CountRank(plan, shape, limits, offer.device);
-  demand.memory_bytes = offer.kv_cache_memory_bytes;
-  demand.block_bytes *= offer.ranks;
-  demand.available_bytes =
-      std::max<std::int64_t>(0, AvailableHostMemory() - offer.ranks * (weights + workspace));
-  return ChooseNumBlocks(demand);
+  return ChooseHostBlocks(plan, limits, offer, demand);
 }
 
 }  // namespace thinkwire::worker::model

@@ -13,6 +13,7 @@ namespace thinkwire::worker::model {
 struct MemoryOffer {
   // Free on each rank's own device; 0: all ranks share the host's memory.
   std::int64_t device_bytes = 0;
+  std::int64_t host_bytes = 0;             // that the host can still give; where ranks share it
   double utilization = 0.9;                // share of device_bytes that may be taken, 0 to 1
   std::int64_t kv_cache_memory_bytes = 0;  // over all ranks; 0: chosen
   std::int32_t ranks = 1;
@@ -34,8 +35,9 @@ struct KvCacheDemand {
 // Fails: INVALID_ARGUMENT if not one block fits.
 absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand);
 
-// Blocks of the KV cache: on devices what weights, workspace and a fixed reserve (recorded steps,
-// the libraries' own memory) leave, in the host's memory what ChooseNumBlocks says of it.
+// Blocks of the KV cache, in what is left: on devices by weights, workspace and a fixed reserve
+// (recorded steps, the libraries' own memory), in the host's memory by weights, workspace and what
+// all ranks have in common.
 // `limits` without num_blocks.
 // Fails: INVALID_ARGUMENT not one block fits, or kv_cache_memory_bytes does not; with the numbers
 // and what would help.

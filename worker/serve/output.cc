@@ -8,6 +8,10 @@ namespace {
 // Tokens that wait for the text pool: about a second at 60 tokens a second.
 constexpr std::size_t kTokenCapacity = 64;
 
+// Of them, what becomes events at once: as little as the engine needs to see how fast the reader
+// is (ReaderPace), and still a message for many tokens.
+constexpr std::size_t kMaxTokensTaken = kTokenCapacity / 4;
+
 }  // namespace
 
 Output::Output(engine::Engine& engine, const text::Tokenizer& tokenizer,
@@ -59,14 +63,15 @@ std::optional<Output::News> Output::Take(Clock::TimePoint now) {
     tokens_.reset();
     return News{};
   }
-  engine::TokenStream::Batch batch = tokens_->Take();
+  engine::TokenStream::Batch batch = tokens_->Take(kMaxTokensTaken);
   if (batch.empty()) return std::nullopt;
-  if (batch.tokens.size() * 2 >= kTokenCapacity) engine_.Wake();
+  if (batch.makes_room) engine_.Wake();
   News news{.queue_position = batch.queue_position,
             .started = batch.started,
             .cached_prompt_tokens = batch.cached_prompt_tokens,
             .tokens = {},
-            .events = {}};
+            .events = {},
+            .more = batch.more};
   const OutputEvents::Counts before = counts();
   events_.Add(batch.tokens, now, &news.events);
   for (const step::Phase phase : step::kPhases) {

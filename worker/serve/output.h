@@ -28,6 +28,7 @@ class Output {
     std::int32_t cached_prompt_tokens = 0;     // once started
     step::PerPhase<std::int32_t> tokens = {};  // that count, in `events`
     OutputEvents::Events events;
+    bool more = false;  // the next Take has something, and nobody calls on_ready for it
   };
 
   // `on_ready` is TokenStream's: called when Take has something again. It is let go of once the
@@ -42,7 +43,8 @@ class Output {
   // Nobody wants the output any more: the engine ends it soon.
   void Cancel();
 
-  // Turns what the engine has given since into events; nothing if it gave nothing.
+  // Turns what the engine has given since into events, up to a quarter of an outbox; nothing if it
+  // gave nothing.
   std::optional<News> Take(Clock::TimePoint now);
 
   bool ended() const { return tokens_ == nullptr; }  // nothing comes any more

@@ -35,6 +35,18 @@ text::ThinkingMode ReadMode(v1::ThinkingMode mode) {
 
 }  // namespace
 
+std::size_t RequestReader::Reading::bytes() const {
+  // The engine has the ids, and so has the stream until it has told them.
+  std::size_t bytes = sizeof(Reading) + 2 * request.prompt_ids.size() * sizeof(std::int32_t);
+  bytes += request.id.capacity() + request.cache_salt.capacity();
+  for (const step::Phase phase : step::kPhases) {
+    bytes += request.logit_bias[phase].size() * sizeof(step::LogitBias);
+    bytes += request.stop_ids[phase].size() * sizeof(std::int32_t);
+    for (const std::string& stop : output.stop_strings[phase]) bytes += sizeof(stop) + stop.size();
+  }
+  return bytes;
+}
+
 RequestReader::RequestReader(const text::Tokenizer& tokenizer,
                              const text::ChatTemplate& chat_template, const ServedModel& model)
     : tokenizer_(tokenizer), chat_template_(chat_template), model_(model) {}

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -33,6 +34,9 @@ class RequestReader {
     engine::Request request;
     OutputEvents::Options output;
     std::int32_t max_tokens = 0;  // max_tokens, or what the context leaves
+
+    // What is kept of it in memory until the request has ended.
+    std::size_t bytes() const;
   };
 
   RequestReader(const text::Tokenizer& tokenizer, const text::ChatTemplate& chat_template,

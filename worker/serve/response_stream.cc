@@ -95,9 +95,11 @@ void ResponseStream::Refuse(const Shared& shared, const Call& call, const absl::
 
 std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call call,
                                                       RequestReader::Reading reading,
-                                                      std::shared_ptr<ResponseSink> sink) {
+                                                      std::shared_ptr<ResponseSink> sink,
+                                                      rpc::Shares::Held place) {
   std::shared_ptr<ResponseStream> stream(
       new ResponseStream(shared, std::move(call), reading, std::move(sink)));
+  stream->place_ = std::move(place);
   // Both hold each other until the ending, which the engine always gives.
   stream->outputs_.push_back(std::make_unique<Output>(shared.engine, shared.tokenizer,
                                                       std::move(reading.output),
@@ -116,6 +118,7 @@ ResponseStream::ResponseStream(const Shared& shared, Call call,
       deadline_(reading.request.deadline),
       seed_(reading.request.sampling.seed),
       start_phase_(reading.request.start_phase),
+      num_prompt_ids_(static_cast<std::int32_t>(reading.request.prompt_ids.size())),
       prompt_ids_(reading.request.prompt_ids),
       sink_(std::move(sink)),
       meter_(shared.metrics.streams(), call_.arrival) {}
@@ -144,15 +147,18 @@ bool ResponseStream::cancelled() {
 void ResponseStream::Run() {
   if (!Send() || final_status_) return;
   const Clock::TimePoint now = shared_.clock.Now();
+  bool more = false;
   for (const auto& output : outputs_) {
     if (std::optional<Output::News> news = output->Take(now)) {
+      more |= news->more;
       Handle(*output, *std::move(news), now);
     }
     if (failed_ == nullptr && output->ended() && !output->finished()) Fail(*output);
   }
   if (std::ranges::all_of(outputs_, [](const auto& output) { return output->ended(); }))
     Conclude(now);
-  Send();
+  // Behind the other streams' turns. While the sink is full, Resume comes instead.
+  if (Send() && more) Schedule();
 }
 
 // Writes what is pending, and then the end. False if the sink is full.
@@ -178,7 +184,7 @@ void ResponseStream::Handle(const Output& output, Output::News news, Clock::Time
     Emit(std::move(event));
   }
   if (news.started && !meter_.started()) {
-    meter_.Start(static_cast<std::int32_t>(prompt_ids_.size()), news.cached_prompt_tokens, now);
+    meter_.Start(num_prompt_ids_, news.cached_prompt_tokens, now);
     Emit(MakeStarted());
   }
   meter_.AddTokens(StreamPhase::kReasoning, news.tokens[step::Phase::kReasoning], now);
@@ -194,6 +200,7 @@ void ResponseStream::Fail(const Output& failed) {
 }
 
 void ResponseStream::Conclude(Clock::TimePoint now) {
+  place_ = {};
   if (failed_ == nullptr) {
     Complete(now);
   } else if (failed_->refused()) {
@@ -237,7 +244,7 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
                             {"traceparent", call_.traceparent},
                             {"outcome", ToString(outcome)},
                             {"phase", ToString(meter_.phase())},
-                            {"prompt_tokens", prompt_ids_.size()},
+                            {"prompt_tokens", num_prompt_ids_},
                             {"cached_prompt_tokens", counts.cached_prompt},
                             {"reasoning_tokens", counts.reasoning},
                             {"answer_tokens", counts.answer},
@@ -254,6 +261,7 @@ void ResponseStream::Emit(v1::GenerateResponse event) {
   message.set_seq(next_seq_);
   if (next_seq_ == 0) {
     message.mutable_prompt_ids()->mutable_ids()->Assign(prompt_ids_.begin(), prompt_ids_.end());
+    prompt_ids_ = {};
   }
   ++next_seq_;
   *message.mutable_event() = std::move(event);
@@ -262,7 +270,7 @@ void ResponseStream::Emit(v1::GenerateResponse event) {
 v1::GenerateResponse ResponseStream::MakeStarted() const {
   v1::GenerateResponse event;
   v1::Started& started = *event.mutable_started();
-  started.set_prompt_tokens(static_cast<std::int32_t>(prompt_ids_.size()));
+  started.set_prompt_tokens(num_prompt_ids_);
   started.set_cached_prompt_tokens(meter_.counts().cached_prompt);
   started.set_seed(seed_);
   started.mutable_limits()->set_max_tokens(max_tokens_);
@@ -276,7 +284,7 @@ v1::GenerateResponse ResponseStream::MakeStarted() const {
 v1::GenerateResponse ResponseStream::MakeCompleted(Clock::TimePoint now) const {
   v1::GenerateResponse event;
   v1::Usage& usage = *event.mutable_completed()->mutable_usage();
-  usage.set_prompt_tokens(static_cast<std::int32_t>(prompt_ids_.size()));
+  usage.set_prompt_tokens(num_prompt_ids_);
   usage.set_cached_prompt_tokens(meter_.counts().cached_prompt);
   usage.set_reasoning_tokens(meter_.counts().reasoning);
   usage.set_answer_tokens(meter_.counts().answer);

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/shares.h"
 #include "thinkwire/v1/worker.pb.h"
 #include "worker/engine/engine.h"
 #include "worker/serve/output.h"
@@ -47,6 +48,7 @@ class ResponseStream final : public TextPool::Serial {
     const text::Tokenizer& tokenizer;
     const ServedModel& model;
     WorkerMetrics& metrics;
+    rpc::Shares& places;  // of requests that the engine has
     const Clock& clock;
   };
   // Who asks.
@@ -60,10 +62,12 @@ class ResponseStream final : public TextPool::Serial {
   // Counts and logs a request that ended with `status` before the engine had it.
   static void Refuse(const Shared& shared, const Call& call, const absl::Status& status);
 
-  // Hands the request to the engine. If that fails, the stream ends with the error.
+  // Hands the request to the engine. If that fails, the stream ends with the error. `place` is
+  // given back when the engine has no more to do with it, whoever is still to read the end.
   static std::shared_ptr<ResponseStream> Start(const Shared& shared, Call call,
                                                RequestReader::Reading reading,
-                                               std::shared_ptr<ResponseSink> sink);
+                                               std::shared_ptr<ResponseSink> sink,
+                                               rpc::Shares::Held place = {});
   ~ResponseStream() override;
 
   // The sink has room again.
@@ -102,10 +106,12 @@ class ResponseStream final : public TextPool::Serial {
   const std::uint64_t seed_;
   const step::Phase start_phase_;
 
-  const std::vector<std::int32_t> prompt_ids_;
+  const std::int32_t num_prompt_ids_;
 
   // Set by Start, then Run's alone.
-  std::shared_ptr<ResponseSink> sink_;  // until the end
+  std::vector<std::int32_t> prompt_ids_;  // until the first event tells them
+  rpc::Shares::Held place_;               // until Conclude
+  std::shared_ptr<ResponseSink> sink_;    // until the end
   // At least one, in the order of their indices. Each holds this until it has ended.
   std::vector<std::unique_ptr<Output>> outputs_;
   const Output* failed_ = nullptr;                  // the first that did not end by itself

@@ -1,11 +1,15 @@
 #include "worker/serve/service.h"
 
+#include <atomic>
 #include <chrono>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
+#include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/request_checks.h"
@@ -27,6 +31,10 @@ std::string MetadataOf(const grpc::CallbackServerContext& context, const char* k
   const auto found = context.client_metadata().find(key);
   if (found == context.client_metadata().end()) return "";
   return std::string(found->second.data(), found->second.size());
+}
+
+absl::Status QueueFull(const std::string& what) {
+  return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL", what));
 }
 
 absl::Status Draining() {
@@ -56,6 +64,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
   GenerateCall(WorkerService& service, const grpc::CallbackServerContext& context)
       : ServerCall(kMessageCapacity),
         service_(service),
+        peer_(service.PeerOf(context)),
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
               .traceparent = MetadataOf(context, "traceparent"),
@@ -83,19 +92,17 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
   // Has the request read on the text pool, soon.
   // Fails: RESOURCE_EXHAUSTED too much is in hand already.
   absl::Status Post() {
-    ASSIGN_OR_RETURN(rpc::LargeRequests::Share large,
-                     service_.large_requests_.Admit(bytes_.Length()));
-    auto in_hand = std::make_shared<InHand>(InHand{service_.running_.Begin(), std::move(large)});
+    ASSIGN_OR_RETURN(rpc::RequestBytes::Held bytes,
+                     service_.request_bytes_.Admit(peer_, bytes_.Length()));
+    auto in_hand = std::make_shared<InHand>(InHand{service_.running_.Begin(), std::move(bytes)});
     {
       MutexLock lock(mu_);
       in_hand_ = in_hand;
     }
     auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
-    if (service_.shared_.pool.TryPost(bytes_.Length(),
-                                      [self, held = std::move(in_hand)] { self->Read(); })) {
-      return absl::OkStatus();
-    }
-    return service_.TextPoolIsFull();
+    const bool posted = service_.shared_.pool.TryPost(
+        peer_, bytes_.Length(), [self, held = std::move(in_hand)] { self->Read(held->bytes); });
+    return posted ? absl::OkStatus() : service_.TextPoolIsFull();
   }
 
   // Ends the call before the engine has it.
@@ -105,14 +112,16 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
   }
 
   // On the text pool.
-  void Read() {
-    if (const absl::Status status = Begin(); !status.ok()) Refuse(status);
+  void Read(rpc::RequestBytes::Held& held) {
+    if (const absl::Status status = Begin(held); !status.ok()) Refuse(status);
   }
 
-  absl::Status Begin() {
+  absl::Status Begin(rpc::RequestBytes::Held& held) {
+    RETURN_IF_ERROR(CheckWanted());
     v1::WorkerGenerateRequest request;
     RETURN_IF_ERROR(rpc::ParseRequest(bytes_, request));
     bytes_.Clear();
+    RETURN_IF_ERROR(held.Resize(request.SpaceUsedLong()));
     RETURN_IF_ERROR(rpc::CheckRequest(request));
     call_.request_id = request.request_id();
     call_.attempt = request.attempt();
@@ -125,19 +134,23 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
     ASSIGN_OR_RETURN(RequestReader::Reading reading, service_.reader_.Read(request.request()));
     reading.request.id = request.request_id();
     reading.request.deadline = deadline_;
+    held.Keep(reading.bytes());
     return Start(std::move(reading));
   }
 
+  // Fails: the client is gone.
+  absl::Status CheckWanted() {
+    MutexLock lock(mu_);
+    if (!cancelled_) return absl::OkStatus();
+    return rpc::CancelStatus(deadline_, call_.arrival, service_.shared_.clock.Now());
+  }
+
   absl::Status Start(RequestReader::Reading reading) {
-    {
-      MutexLock lock(mu_);
-      if (cancelled_) {
-        return rpc::CancelStatus(deadline_, call_.arrival, service_.shared_.clock.Now());
-      }
-    }
+    RETURN_IF_ERROR(CheckWanted());
+    ASSIGN_OR_RETURN(rpc::Shares::Held place, service_.TakePlace(peer_));
     auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
-    auto stream =
-        ResponseStream::Start(service_.shared_, call_, std::move(reading), std::move(sink));
+    auto stream = ResponseStream::Start(service_.shared_, call_, std::move(reading),
+                                        std::move(sink), std::move(place));
     bool cancelled = false;
     {
       MutexLock lock(mu_);
@@ -177,8 +190,9 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
   // later: the job of a call that has ended still starts the stream, and cancels it.
   struct InHand {
     rpc::CallCount::Token running;
-    rpc::LargeRequests::Share large;
+    rpc::RequestBytes::Held bytes;  // the job's alone
   };
+  const std::string peer_;
   const std::optional<Clock::TimePoint> deadline_;
   grpc::ByteBuffer bytes_;  // from OnMessage until they are parsed
   ResponseStream::Call call_;
@@ -188,37 +202,65 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 
-// One CountTokens call: answered on the text pool.
+// One CountTokens call: answered on the text pool. What it takes counts until the transport has
+// taken the answer, which is as long as the prompt if its ids are asked for.
 class WorkerService::CountCall final : public rpc::ServerCall {
  public:
-  explicit CountCall(WorkerService& service) : ServerCall(1), service_(service) {}
+  CountCall(WorkerService& service, const grpc::CallbackServerContext& context)
+      : ServerCall(1), service_(service), peer_(service.PeerOf(context)) {}
 
  private:
   void OnMessage(grpc::ByteBuffer bytes) override {
-    auto large = service_.large_requests_.Admit(bytes.Length());
-    if (!large.ok()) return Finish(large.status());
-    const std::size_t size = bytes.Length();
+    bytes_.Swap(&bytes);
+    if (const absl::Status status = Post(); !status.ok()) End(status);
+  }
+  void OnCancelled() override { cancelled_ = true; }
+
+  absl::Status Post() {
+    running_ = service_.running_.Begin();
+    ASSIGN_OR_RETURN(held_, service_.request_bytes_.Admit(peer_, bytes_.Length()));
     auto self = std::static_pointer_cast<CountCall>(shared_from_this());
-    self->in_hand_ = {service_.running_.Begin(), *std::move(large)};
-    if (service_.shared_.pool.TryPost(size,
-                                      [self, bytes = std::move(bytes)] { self->Count(bytes); }))
-      return;
-    in_hand_ = {};
-    Finish(service_.TextPoolIsFull());
+    const bool posted =
+        service_.shared_.pool.TryPost(peer_, bytes_.Length(), [self] { self->End(self->Count()); });
+    return posted ? absl::OkStatus() : service_.TextPoolIsFull();
   }
 
-  void Count(const grpc::ByteBuffer& bytes) {
-    const auto count = service_.Count(bytes);
-    if (count.ok()) Write(*count);
-    Finish(count.status());
-    in_hand_ = {};  // the service may go now
+  // On the text pool.
+  absl::Status Count() {
+    if (cancelled_) return absl::CancelledError("the client is gone");
+    v1::WorkerCountTokensRequest request;
+    RETURN_IF_ERROR(rpc::ParseRequest(bytes_, request));
+    bytes_.Clear();
+    RETURN_IF_ERROR(held_.Resize(request.SpaceUsedLong()));
+    RETURN_IF_ERROR(rpc::CheckRequest(request.request()));
+    ASSIGN_OR_RETURN(
+        const std::vector<std::int32_t> ids,
+        service_.reader_.ReadPrompt(request.request().prompt(), request.request().thinking_mode()));
+    Answer(ids, request.request().return_token_ids());
+    return absl::OkStatus();
+  }
+
+  void Answer(const std::vector<std::int32_t>& ids, bool with_ids) {
+    v1::WorkerCountTokensResponse count;
+    count.set_prompt_tokens(static_cast<std::int32_t>(ids.size()));
+    if (with_ids) count.mutable_token_ids()->Assign(ids.begin(), ids.end());
+    count.set_max_model_len(service_.shared_.model.limits.max_model_len);
+    held_.Keep(count.ByteSizeLong());
+    Write(count);
+  }
+
+  void End(const absl::Status& status) {
+    Finish(status);
+    running_ = {};  // the service may go now
   }
 
   WorkerService& service_;
-  struct {
-    rpc::CallCount::Token running;
-    rpc::LargeRequests::Share large;
-  } in_hand_;  // OnMessage's, then the job's
+  const std::string peer_;
+  std::atomic<bool> cancelled_ = false;
+  // OnMessage's, then the job's.
+  grpc::ByteBuffer bytes_;
+  rpc::CallCount::Token running_;
+  rpc::RequestBytes::Held held_;  // until nobody has the call any more
 };
 
 // One WatchStatus call.
@@ -253,8 +295,8 @@ class WorkerService::WatchCall final : public rpc::ServerCall, public StatusBoar
 };
 
 WorkerService::WorkerService(const ResponseStream::Shared& shared, const RequestReader& reader,
-                             StatusBoard& board)
-    : shared_(shared), reader_(reader), board_(board) {
+                             StatusBoard& board, rpc::TrustedPeers trusted)
+    : shared_(shared), reader_(reader), board_(board), trusted_(std::move(trusted)) {
   const std::string service = v1::WorkerService::service_full_name();
   AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
     return std::make_shared<GenerateCall>(*this, context);
@@ -262,8 +304,8 @@ WorkerService::WorkerService(const ResponseStream::Shared& shared, const Request
   AddMethod(service, "WatchStatus", [this](const grpc::CallbackServerContext& /*context*/) {
     return std::make_shared<WatchCall>(board_);
   });
-  AddMethod(service, "CountTokens", [this](const grpc::CallbackServerContext& /*context*/) {
-    return std::make_shared<CountCall>(*this);
+  AddMethod(service, "CountTokens", [this](const grpc::CallbackServerContext& context) {
+    return std::make_shared<CountCall>(*this, context);
   });
   AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
 }
@@ -279,27 +321,21 @@ bool WorkerService::WaitUntilIdle(Clock::Duration timeout) {
   return running_.WaitUntilNone(timeout);
 }
 
-absl::Status WorkerService::TextPoolIsFull() const {
-  return rpc::WithRetryAfter(
-      rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
-                 absl::StrCat("more than ", shared_.model.max_queue, " prompts wait to be read")));
+// A router names its clients, and may be on this machine.
+std::string WorkerService::PeerOf(const grpc::CallbackServerContext& context) const {
+  return rpc::CallPeer(context, trusted_, rpc::Believe::kThisMachineToo);
 }
 
-absl::StatusOr<v1::WorkerCountTokensResponse> WorkerService::Count(
-    const grpc::ByteBuffer& bytes) const {
-  v1::WorkerCountTokensRequest request;
-  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
-  RETURN_IF_ERROR(rpc::CheckRequest(request.request()));
-  ASSIGN_OR_RETURN(
-      const std::vector<std::int32_t> ids,
-      reader_.ReadPrompt(request.request().prompt(), request.request().thinking_mode()));
-  v1::WorkerCountTokensResponse count;
-  count.set_prompt_tokens(static_cast<std::int32_t>(ids.size()));
-  if (request.request().return_token_ids()) {
-    count.mutable_token_ids()->Assign(ids.begin(), ids.end());
-  }
-  count.set_max_model_len(shared_.model.limits.max_model_len);
-  return count;
+absl::Status WorkerService::TextPoolIsFull() const {
+  return QueueFull(absl::StrCat("prompts wait to be read: ", shared_.model.max_queue,
+                                ", or the client's share of as many"));
+}
+
+absl::StatusOr<rpc::Shares::Held> WorkerService::TakePlace(const std::string& peer) const {
+  std::optional<rpc::Shares::Held> place = shared_.places.Take(peer, 1);
+  if (place) return *std::move(place);
+  return QueueFull(absl::StrCat("requests run or wait: ", shared_.places.total(),
+                                ", or the client's share of as many"));
 }
 
 }  // namespace thinkwire::worker::serve

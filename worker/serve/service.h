@@ -8,8 +8,10 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/rpc/call_count.h"
-#include "common/rpc/large_requests.h"
 #include "common/rpc/raw_service.h"
+#include "common/rpc/request_bytes.h"
+#include "common/rpc/shares.h"
+#include "common/rpc/trusted_peers.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
@@ -18,12 +20,16 @@
 namespace thinkwire::worker::serve {
 
 // thinkwire.v1.WorkerService.
+//
+// Of what a worker has, a peer (rpc::CallPeer: the router's client) gets no more than his share
+// (rpc::Shares): bytes in hand (rpc::RequestBytes), places among the prompts that wait to be read
+// and their turns (TextPool), and places of requests that run or wait in the engine.
 // Threads: any. Nothing long runs on gRPC's threads: prompts are read on the text pool.
 class WorkerService final : public rpc::RawService {
  public:
-  // All must outlive the server that the service is registered with.
+  // All but `trusted` must outlive the server that the service is registered with.
   WorkerService(const ResponseStream::Shared& shared, const RequestReader& reader,
-                StatusBoard& board);
+                StatusBoard& board, rpc::TrustedPeers trusted = {});
   ~WorkerService() override;
 
   // From now on Generate is refused with UNAVAILABLE and the status says draining.
@@ -38,13 +44,16 @@ class WorkerService final : public rpc::RawService {
   class CountCall;
   class WatchCall;
 
-  absl::StatusOr<v1::WorkerCountTokensResponse> Count(const grpc::ByteBuffer& bytes) const;
+  std::string PeerOf(const grpc::CallbackServerContext& context) const;
   absl::Status TextPoolIsFull() const;
+  // For a request that the engine is to have. Fails: RESOURCE_EXHAUSTED.
+  absl::StatusOr<rpc::Shares::Held> TakePlace(const std::string& peer) const;
 
   const ResponseStream::Shared shared_;
   const RequestReader& reader_;
   StatusBoard& board_;
-  rpc::LargeRequests large_requests_;
+  const rpc::TrustedPeers trusted_;
+  rpc::RequestBytes request_bytes_;
   std::atomic<bool> draining_ = false;
   rpc::CallCount running_;  // requests without an end
 };

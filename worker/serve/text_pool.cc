@@ -8,31 +8,33 @@
 namespace thinkwire::worker::serve {
 
 TextPool::TextPool(int num_threads, std::size_t max_jobs, const Clock& clock)
-    : max_jobs_(max_jobs), most_long_(std::max(1, num_threads - 1)), clock_(clock) {
+    : most_long_(std::max(1, num_threads - 1)),
+      clock_(clock),
+      places_(static_cast<std::int64_t>(max_jobs)) {
   CHECK(num_threads >= 1 && max_jobs >= 1, "a pool without threads or without a queue");
   for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { Work(); });
 }
 
 TextPool::~TextPool() { Stop(); }
 
-bool TextPool::TryPost(std::size_t bytes, std::function<void()> job) {
-  const Clock::TimePoint due =
-      clock_.Now() + static_cast<Clock::Duration::rep>(bytes) * kDelayPerByte;
+bool TextPool::TryPost(const std::string& peer, std::size_t bytes, std::function<void()> job) {
+  auto place = places_.Take(peer, 1);
+  if (!place) return false;
+  using Length = PromptQueue::Length;
+  const Length length = bytes < kLongBytes ? Length::kShort : Length::kLong;
   {
     MutexLock lock(mu_);
-    if (stopping_ || num_counted_ >= max_jobs_) return false;
-    ++num_counted_;
-    (bytes < kLongBytes ? short_ : long_).emplace(due, Job{std::move(job), true});
+    if (stopping_) return false;
+    prompts_.Add(peer, bytes, length, clock_.Now(), {std::move(job), *std::move(place)});
   }
   work_.NotifyOne();
   return true;
 }
 
 void TextPool::Enqueue(std::function<void()> run) {
-  const Clock::TimePoint now = clock_.Now();
   {
     MutexLock lock(mu_);
-    short_.emplace(now, Job{std::move(run), false});
+    streams_.push_back(std::move(run));
   }
   work_.NotifyOne();
 }
@@ -48,32 +50,35 @@ void TextPool::Stop() {
   }
 }
 
-TextPool::Queue* TextPool::NextQueue() {
-  const bool may_be_long = !long_.empty() && (long_running_ < most_long_ || stopping_);
-  if (short_.empty()) return may_be_long ? &long_ : nullptr;
-  return may_be_long && long_.begin()->first < short_.begin()->first ? &long_ : &short_;
+std::optional<TextPool::Next> TextPool::TryTake() {
+  if (!streams_.empty()) {
+    Next next{.run = std::move(streams_.front())};
+    streams_.pop_front();
+    return next;
+  }
+  auto prompt = prompts_.Take(/*long_too=*/long_running_ < most_long_ || stopping_);
+  if (!prompt) return std::nullopt;
+  const bool is_long = prompt->length == PromptQueue::Length::kLong;
+  if (is_long) ++long_running_;
+  return Next{std::move(prompt->job.run), is_long};
+}
+
+std::optional<TextPool::Next> TextPool::Take() {
+  MutexLock lock(mu_);
+  std::optional<Next> next;
+  while (!(next = TryTake()) && !stopping_) work_.Wait(mu_);
+  return next;
+}
+
+void TextPool::EndLong() {
+  MutexLock lock(mu_);
+  --long_running_;
 }
 
 void TextPool::Work() {
-  while (true) {
-    Job job;
-    bool is_long = false;
-    {
-      MutexLock lock(mu_);
-      Queue* queue = nullptr;
-      while ((queue = NextQueue()) == nullptr && !stopping_) work_.Wait(mu_);
-      if (queue == nullptr) return;
-      is_long = queue == &long_;
-      job = std::move(queue->begin()->second);
-      queue->erase(queue->begin());
-      if (job.counted) --num_counted_;
-      if (is_long) ++long_running_;
-    }
-    job.run();
-    if (is_long) {
-      MutexLock lock(mu_);
-      --long_running_;
-    }
+  while (const std::optional<Next> next = Take()) {
+    next->run();
+    if (next->is_long) EndLong();
   }
 }
 

@@ -1,31 +1,35 @@
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/shares.h"
+#include "worker/serve/prompt_queue.h"
 
 namespace thinkwire::worker::serve {
 
 // The few threads that render, tokenise, detokenise and match stop strings, so that neither the
 // engine thread nor gRPC's threads do.
 //
-// Long prompts hold nobody up: what takes long runs on all threads but one, so that a running
-// stream's next words and a short prompt find a thread (where there are two or more), and what
-// waits runs in the order of its due time, its arrival and kDelayPerByte for each byte of a prompt.
-// So a prompt of 1 MiB lets pass what comes within a second, and nothing waits for ever.
+// 1. What running streams have to do goes first, before every prompt that waits.
+// 2. Of two threads or more, one takes no long prompt. So a stream's next words wait for one short
+//    prompt at most; with one thread only, for one prompt as long as any.
+// 3. Prompts run in the order of PromptQueue: the peers' shares are fair, and within a peer's a
+// long
+//    prompt lets short ones pass.
 // Threads: all public functions from any thread; none waits for a job.
 class TextPool {
  public:
-  // Some ten times what R1's tokenizer takes, the slowest, and three times its slowest inputs.
-  static constexpr Clock::Duration kDelayPerByte = std::chrono::microseconds(1);
-  // From here on a prompt takes long: 10 ms with R1's tokenizer, 3 with those of the distills.
-  static constexpr std::size_t kLongBytes = std::size_t{128} << 10;
+  // From here on a prompt takes long: 2.5 ms with R1's tokenizer, 11 ms of its slowest inputs.
+  static constexpr std::size_t kLongBytes = std::size_t{32} << 10;
 
   // At most `max_jobs` >= 1 jobs of TryPost wait. `clock` must outlive the pool.
   TextPool(int num_threads, std::size_t max_jobs, const Clock& clock);
@@ -33,9 +37,9 @@ class TextPool {
   TextPool(const TextPool&) = delete;
   TextPool& operator=(const TextPool&) = delete;
 
-  // Runs `job`, which reads a prompt of some `bytes`, unless max_jobs wait already or the pool has
-  // stopped: then false.
-  bool TryPost(std::size_t bytes, std::function<void()> job);
+  // Runs `job`, which reads a prompt of some `bytes` for `peer` (of rpc::Shares). False if max_jobs
+  // wait already, or the peer's share of them, or the pool has stopped.
+  bool TryPost(const std::string& peer, std::size_t bytes, std::function<void()> job);
 
   // Runs the jobs that wait and joins the threads. Jobs scheduled by them still run. Idempotent.
   void Stop();
@@ -66,27 +70,26 @@ class TextPool {
   };
 
  private:
-  struct Job {
-    std::function<void()> run;
-    bool counted;  // against max_jobs_
-  };
-  // By due time; those of one time in the order of their arrival.
-  using Queue = std::multimap<Clock::TimePoint, Job>;
-
   void Enqueue(std::function<void()> run);
   void Work();
-  // The queue whose first job is the next to run; null if none may run now.
-  Queue* NextQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  struct Next {
+    std::function<void()> run;
+    bool is_long = false;
+  };
+  // Waits for what is to run next; nothing once the pool has stopped and nothing is left.
+  std::optional<Next> Take();
+  // What may run now.
+  std::optional<Next> TryTake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EndLong();
 
-  const std::size_t max_jobs_;
   const int most_long_;  // that run at once
   const Clock& clock_;
+  rpc::Shares places_;  // of prompts that wait; their jobs hold them
   Mutex mu_;
   CondVar work_;
-  Queue short_ ABSL_GUARDED_BY(mu_);
-  Queue long_ ABSL_GUARDED_BY(mu_);
+  std::deque<std::function<void()>> streams_ ABSL_GUARDED_BY(mu_);
+  PromptQueue prompts_ ABSL_GUARDED_BY(mu_);
   int long_running_ ABSL_GUARDED_BY(mu_) = 0;
-  std::size_t num_counted_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::thread> threads_;
 };

@@ -82,14 +82,17 @@ WorkerMetrics::WorkerMetrics(prometheus::Registry& registry)
                         "Requests that wait for a place")),
       running_(
           MakeGauge(registry, "thinkwire_worker_running_requests", "Requests that have a place")),
+      parked_(MakeGauge(registry, "thinkwire_worker_parked_requests",
+                        "Requests that lost their place, as their readers do not keep up")),
       max_queued_(MakeGauge(registry, "thinkwire_worker_max_queued_requests",
                             "How many requests may wait; one more is refused")),
       max_running_(MakeGauge(registry, "thinkwire_worker_max_running_requests", "Places")),
       steps_(MakeCounter(registry, "thinkwire_worker_steps_total", "Forward passes")),
       preemptions_(MakeCounter(registry, "thinkwire_worker_preemptions_total",
                                "Times that a sequence lost its KV blocks and was recomputed")),
-      recomputed_tokens_(MakeCounter(registry, "thinkwire_worker_recomputed_tokens_total",
-                                     "Tokens computed again after a preemption")),
+      recomputed_tokens_(
+          MakeCounter(registry, "thinkwire_worker_recomputed_tokens_total",
+                      "Tokens computed again after a preemption or a reader's pause")),
       prefix_queries_(MakeCounter(registry, "thinkwire_worker_prefix_queries_total",
                                   "Sequences that got a place and asked the prefix cache")),
       prefix_hits_(MakeCounter(registry, "thinkwire_worker_prefix_hits_total",
@@ -134,6 +137,7 @@ void WorkerMetrics::SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs)
 void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
   queued_->Set(status.queued);
   running_->Set(status.running);
+  parked_->Set(status.parked);
   kv_referenced_->Set(status.total_blocks - status.free_blocks);
   kv_cached_->Set(status.cached_blocks);
   kv_free_->Set(status.free_blocks - status.cached_blocks);

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/shown_text.h"
 #include "common/status.h"
 #include "common/utf8.h"
 #include "worker/text/split_pattern.h"
@@ -18,6 +19,8 @@ namespace {
 
 // Steps of backtracking at one place of the text; bounds the time a hostile pattern can take.
 constexpr std::uint32_t kMatchLimit = 100'000'000;
+// Memory for that where no code was compiled for the machine.
+constexpr std::uint32_t kMatchMemoryKib = 64 << 10;
 
 std::string ErrorText(int error) {
   std::array<PCRE2_UCHAR, 256> buffer{};
@@ -40,10 +43,11 @@ absl::StatusOr<RegexSplitter> RegexSplitter::Create(const std::vector<std::strin
   splitter.context_.reset(pcre2_match_context_create(nullptr));
   CHECK(splitter.context_ != nullptr, "out of memory");
   pcre2_set_match_limit(splitter.context_.get(), kMatchLimit);
+  pcre2_set_heap_limit(splitter.context_.get(), kMatchMemoryKib);
   for (const std::string& pattern : patterns) {
     absl::StatusOr<std::string> translated = TranslateSplitPattern(pattern);
     if (!translated.ok()) {
-      return Annotate(translated.status(), absl::StrCat("pattern \"", pattern, "\""));
+      return Annotate(translated.status(), absl::StrCat("pattern \"", ShownText(pattern), "\""));
     }
     int error = 0;
     PCRE2_SIZE offset = 0;
@@ -51,8 +55,8 @@ absl::StatusOr<RegexSplitter> RegexSplitter::Create(const std::vector<std::strin
                             PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
                             nullptr));
     if (code == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("pattern \"", pattern, "\" does not compile: ", ErrorText(error)));
+      return absl::InvalidArgumentError(absl::StrCat("pattern \"", ShownText(pattern),
+                                                     "\" does not compile: ", ErrorText(error)));
     }
     // Without JIT (a platform that has none) the same code is interpreted.
     pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);

@@ -21,7 +21,7 @@ namespace thinkwire::worker::text {
 class RegexSplitter {
  public:
   // Fails: INVALID_ARGUMENT for a pattern that does not compile, UNIMPLEMENTED for a construct that
-  // would mean something else here.
+  // would mean something else here. Each pattern is a depth of calls in Split.
   static absl::StatusOr<RegexSplitter> Create(const std::vector<std::string>& patterns);
 
   RegexSplitter(RegexSplitter&&) = default;

@@ -8,8 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/shown_text.h"
 #include "common/status.h"
 #include "common/strings.h"
+#include "common/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -145,7 +147,8 @@ class Translator {
   }
 
   static absl::Status Refused(std::string_view what) {
-    return absl::UnimplementedError(absl::StrCat(View(what), " is not supported"));
+    return absl::UnimplementedError(
+        absl::StrCat(CutText(what, kMaxShownBytes), " is not supported"));
   }
 
   std::string_view rest_;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/input_limits.h"
 #include "common/json.h"
 #include "common/status.h"
 #include "common/utf8.h"
@@ -18,10 +19,9 @@ constexpr std::size_t kBytesOfOneToken = 4;
 
 // The parsed file, its name before every error.
 template <class Parse>
-auto ReadAndParse(const std::filesystem::path& path, Parse parse)
+auto ReadAndParse(const std::filesystem::path& path, std::size_t max_bytes, Parse parse)
     -> decltype(parse(nlohmann::json())) {
-  // The largest file of the family has 17 MB, far below the default limit.
-  ASSIGN_OR_RETURN(const nlohmann::json root, ReadJsonFile(path));
+  ASSIGN_OR_RETURN(const nlohmann::json root, ReadJsonFile(path, {.max_bytes = max_bytes}));
   auto parsed = parse(root);
   if (!parsed.ok()) return Annotate(parsed.status(), path.string());
   return parsed;
@@ -39,11 +39,13 @@ std::string_view Repaired(std::string_view text, std::string* buffer) {
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model_dir) {
   const std::filesystem::path file = model_dir / "tokenizer.json";
   const std::filesystem::path config_file = model_dir / "tokenizer_config.json";
-  ASSIGN_OR_RETURN(const TokenizerJson json, ReadAndParse(file, ParseTokenizerJson));
+  ASSIGN_OR_RETURN(const TokenizerJson json,
+                   ReadAndParse(file, kMaxTokenizerBytes, ParseTokenizerJson));
   TokenizerConfigJson config;
   std::error_code error;
   if (std::filesystem::exists(config_file, error)) {
-    ASSIGN_OR_RETURN(config, ReadAndParse(config_file, ParseTokenizerConfigJson));
+    ASSIGN_OR_RETURN(config,
+                     ReadAndParse(config_file, kMaxTokenizerConfigBytes, ParseTokenizerConfigJson));
   }
   auto parts = std::make_unique<Parts>();
   if (absl::Status status = parts->Build(json); !status.ok()) {

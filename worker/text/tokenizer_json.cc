@@ -6,13 +6,19 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
+#include "common/shown_text.h"
 #include "common/status.h"
 #include "common/strings.h"
+#include "common/utf8.h"
 
 namespace thinkwire::worker::text {
 namespace {
 
 using Json = nlohmann::json;
+
+// A value as a message shows it: on one line, short.
+std::string Shown(const Json& value) { return CutText(value.dump(), kMaxShownBytes); }
 
 absl::Status Damaged(std::string_view key, std::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(View(key), " ", View(what)));
@@ -72,8 +78,8 @@ absl::StatusOr<const Json*> Array(const Json& object, std::string_view parent,
 }
 
 absl::StatusOr<std::int32_t> Id(const Json& value, std::string_view key) {
-  if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= kMaxIds) {
-    return Damaged(key, absl::StrCat("is not an id from 0 to ", kMaxIds - 1));
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= kMaxTokenIds) {
+    return Damaged(key, absl::StrCat("is not an id from 0 to ", kMaxTokenIds - 1));
   }
   return value.get<std::int32_t>();
 }
@@ -85,13 +91,13 @@ absl::Status ParseNormalizer(const Json& normalizer, const std::string& key, Tok
     out->nfc = true;
     return absl::OkStatus();
   }
-  if (type != "Sequence") return Unsupported(Join(key, "type"), type);
+  if (type != "Sequence") return Unsupported(Join(key, "type"), ShownText(type));
   ASSIGN_OR_RETURN(const Json* steps, Array(normalizer, key, "normalizers"));
   for (std::size_t i = 0; i < steps->size(); ++i) {
     // One level deep, so that nesting in the file is no depth of calls here.
     const std::string step_key = Join(Join(key, "normalizers"), i);
     ASSIGN_OR_RETURN(const std::string step_type, Type((*steps)[i], step_key));
-    if (step_type != "NFC") return Unsupported(Join(step_key, "type"), step_type);
+    if (step_type != "NFC") return Unsupported(Join(step_key, "type"), ShownText(step_type));
     out->nfc = true;
   }
   return absl::OkStatus();
@@ -103,9 +109,13 @@ absl::Status ParseSplit(const Json& split, const std::string& key, TokenizerJson
   const Json& regex = Member(pattern, "Regex");
   if (!regex.is_string()) return Unsupported(Join(key, "pattern"), "other than a Regex");
   const Json& behavior = Member(split, "behavior");
-  if (behavior != "Isolated") return Unsupported(Join(key, "behavior"), behavior.dump());
+  if (behavior != "Isolated") return Unsupported(Join(key, "behavior"), Shown(behavior));
   RETURN_IF_ERROR(RequireFlag(split, key, "invert", false, false));
   out->split_patterns.push_back(regex.get<std::string>());
+  if (const std::size_t bytes = out->split_patterns.back().size(); bytes > kMaxSplitPatternBytes) {
+    return Damaged(Join(key, "pattern"),
+                   absl::StrCat("has ", bytes, " bytes; at most ", kMaxSplitPatternBytes));
+  }
   return absl::OkStatus();
 }
 
@@ -132,10 +142,16 @@ absl::Status ParsePreTokenizer(const Json& pre_tokenizer, TokenizerJson* out) {
       RETURN_IF_ERROR(RequireFlag(steps[i], step_key, "use_regex", true, false));
       byte_level = true;
     } else {
-      return Unsupported(Join(step_key, "type"), type);
+      return Unsupported(Join(step_key, "type"), ShownText(type));
     }
   }
   if (!byte_level) return Unsupported(key, "without a ByteLevel step");
+  // Each is a depth of calls where a text is cut.
+  if (const std::size_t steps_of_split = out->split_patterns.size();
+      steps_of_split > kMaxSplitPatterns) {
+    return Damaged(
+        key, absl::StrCat("has ", steps_of_split, " steps of Split; at most ", kMaxSplitPatterns));
+  }
   return absl::OkStatus();
 }
 
@@ -146,15 +162,15 @@ absl::Status CheckModelOptions(const Json& model, TokenizerJson* out) {
       "vocab",    "merges"};
   for (const auto& [key, value] : model.items()) {
     if (std::find(kKnown.begin(), kKnown.end(), key) == kKnown.end()) {
-      return Unsupported(Join("model", key), "as an option");
+      return Unsupported(Join("model", ShownText(key)), "as an option");
     }
   }
   const Json& dropout = Member(model, "dropout");
-  if (!dropout.is_null() && dropout != 0.0) return Unsupported("model.dropout", dropout.dump());
+  if (!dropout.is_null() && dropout != 0.0) return Unsupported("model.dropout", Shown(dropout));
   for (const std::string_view key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& affix = Member(model, key);
     if (!affix.is_null() && !IsEmptyString(affix))
-      return Unsupported(Join("model", key), affix.dump());
+      return Unsupported(Join("model", key), Shown(affix));
   }
   RETURN_IF_ERROR(RequireFlag(model, "model", "byte_fallback", false, false));
   ASSIGN_OR_RETURN(out->ignore_merges, Flag(model, "model", "ignore_merges", false));
@@ -173,7 +189,8 @@ absl::Status ParseVocabulary(const Json& model, TokenizerJson* out) {
   out->vocabulary.reserve(vocabulary.size());
   for (const auto& [spelling, value] : vocabulary.items()) {
     absl::StatusOr<std::int32_t> id = Id(value, "its value");
-    if (!id.ok()) return Annotate(id.status(), absl::StrCat("model.vocab[\"", spelling, "\"]"));
+    if (!id.ok())
+      return Annotate(id.status(), absl::StrCat("model.vocab[\"", ShownText(spelling), "\"]"));
     out->vocabulary.emplace_back(spelling, *id);
   }
   return absl::OkStatus();
@@ -212,7 +229,7 @@ absl::Status ParseMerges(const Json& model, TokenizerJson* out) {
 absl::Status ParseModel(const Json& model, TokenizerJson* out) {
   if (!model.is_object()) return Damaged("model", "is not an object");
   const Json& type = Member(model, "type");
-  if (!type.is_null() && type != "BPE") return Unsupported("model.type", type.dump());
+  if (!type.is_null() && type != "BPE") return Unsupported("model.type", Shown(type));
   RETURN_IF_ERROR(CheckModelOptions(model, out));
   RETURN_IF_ERROR(ParseVocabulary(model, out));
   return ParseMerges(model, out);
@@ -227,6 +244,10 @@ absl::StatusOr<AddedToken> ParseAddedToken(const Json& value, const std::string&
     return Damaged(Join(key, "content"), "is not a string of at least one character");
   }
   token.content = content.get<std::string>();
+  if (token.content.size() > kMaxTokenBytes) {
+    return Damaged(Join(key, "content"),
+                   absl::StrCat("has ", token.content.size(), " bytes; at most ", kMaxTokenBytes));
+  }
   ASSIGN_OR_RETURN(token.special, Flag(value, key, "special", false));
   ASSIGN_OR_RETURN(token.normalized, Flag(value, key, "normalized", !token.special));
   ASSIGN_OR_RETURN(token.lstrip, Flag(value, key, "lstrip", false));
@@ -247,7 +268,7 @@ absl::Status ParseAddedTokens(const Json& root, TokenizerJson* out) {
 
 absl::Status CheckDecoder(const Json& decoder) {
   ASSIGN_OR_RETURN(const std::string type, Type(decoder, "decoder"));
-  if (type != "ByteLevel") return Unsupported("decoder.type", type);
+  if (type != "ByteLevel") return Unsupported("decoder.type", ShownText(type));
   return absl::OkStatus();
 }
 

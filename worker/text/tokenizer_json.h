@@ -12,10 +12,8 @@
 
 namespace thinkwire::worker::text {
 
-// Ids stay below this: far above every vocabulary, low enough that tables over all ids are small.
-inline constexpr std::int32_t kMaxIds = 1 << 22;
-
-// What a Hugging Face tokenizer.json says, checked piece by piece but not yet against each other.
+// What a Hugging Face tokenizer.json says, checked piece by piece but not yet against each other,
+// and within the limits of common/input_limits.h.
 //
 // Known: model BPE (ignore_merges; merges as "a b" or as pairs), normalizer null, NFC or a Sequence
 // of these, pre_tokenizer Split (Regex, Isolated) steps and then one ByteLevel (add_prefix_space

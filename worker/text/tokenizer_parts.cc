@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/shown_text.h"
 #include "common/status.h"
 #include "worker/text/byte_level.h"
 #include "worker/text/nfc.h"
@@ -39,7 +40,7 @@ absl::StatusOr<Merge> FindMerge(const std::pair<std::string, std::string>& spell
     const auto entry = ids.find(needed[i]);
     if (entry == ids.end() || needed[i].empty()) {
       return absl::InvalidArgumentError(absl::StrCat("model.merges[", rank, "] needs \"",
-                                                     View(needed[i]),
+                                                     ShownText(needed[i]),
                                                      "\", which model.vocab does not have"));
     }
     found[i] = entry->second;
@@ -78,8 +79,8 @@ absl::Status Tokenizer::Parts::BuildVocabulary(const TokenizerJson& json, IdsByS
   ids->reserve(json.vocabulary.size());
   for (const auto& [spelling, id] : json.vocabulary) {
     std::optional<std::string> bytes = BytesFromSpelling(spelling);
-    RETURN_IF_ERROR(
-        DefineToken(id, bytes.value_or(spelling), absl::StrCat("model.vocab[\"", spelling, "\"]")));
+    RETURN_IF_ERROR(DefineToken(id, bytes.value_or(spelling),
+                                absl::StrCat("model.vocab[\"", ShownText(spelling), "\"]")));
     ids->emplace(spelling, id);
     if (bytes.has_value() && bytes->size() == 1)
       encoder.SetByteId(static_cast<std::uint8_t>(bytes->front()), id);
@@ -95,7 +96,8 @@ absl::Status Tokenizer::Parts::BuildAddedTokens(const TokenizerJson& json,
   auto next_id = static_cast<std::int32_t>(json.vocabulary.size());
   for (std::size_t i = 0; i < json.added_tokens.size(); ++i) {
     const AddedToken& token = json.added_tokens[i];
-    const std::string key = absl::StrCat("added_tokens[", i, "] \"", token.content, "\"");
+    const std::string key =
+        absl::StrCat("added_tokens[", i, "] \"", ShownText(token.content), "\"");
     const auto entry = ids.find(token.content);
     const std::int32_t expected_id = entry == ids.end() ? next_id : entry->second;
     if (token.id != expected_id) {
@@ -152,7 +154,7 @@ absl::Status Tokenizer::Parts::CheckBytes(const TokenizerJson& json) {
       num_missing_bytes += OccursInUtf8(byte) ? 1 : 0;
     } else if (tokens[id].added) {
       return absl::UnimplementedError(
-          absl::StrCat("added_tokens: \"", tokens[id].bytes,
+          absl::StrCat("added_tokens: \"", ShownText(tokens[id].bytes),
                        "\" is also the vocabulary's only entry for a byte, which is not supported: "
                        "message text could not do without it"));
     }
@@ -187,8 +189,9 @@ absl::Status Tokenizer::Parts::FindControlIds(const TokenizerConfigJson& config)
                          std::optional<std::int32_t>* id) -> absl::Status {
     *id = AddedId(content.has_value() ? std::string_view(*content) : published);
     if (content.has_value() && !id->has_value()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          View(key), " \"", *content, "\" is not among the added_tokens of tokenizer.json"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(View(key), " \"", ShownText(*content),
+                       "\" is not among the added_tokens of tokenizer.json"));
     }
     return absl::OkStatus();
   };

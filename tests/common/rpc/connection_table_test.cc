@@ -183,13 +183,30 @@ TEST_F(ConnectionTableTest, AnIpv6PeerIsItsNetwork) {
   EXPECT_EQ(AllEnded(), Numbers({5}));
 }
 
+class TrustedAddressTest : public ConnectionTableTest {
+ protected:
+  TrustedAddressTest() : ConnectionTableTest(kPlaces, "2001:db8::1") {}
+};
+
+TEST_F(TrustedAddressTest, IsNotTheRestOfItsNetwork) {
+  for (int i = 1; i <= kPlaces; ++i) {
+    Begin(*Connect(absl::StrCat("ipv6:[2001:db8::2]:", i)));
+  }
+  EXPECT_EQ(Connect("ipv6:[2001:db8::3]:1"), nullptr);
+  for (int i = 1; i <= kPlaces; ++i) {
+    Begin(*Connect(absl::StrCat("ipv6:[2001:db8::1]:", i)));
+  }
+  EXPECT_EQ(AllEnded(), Numbers({0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(Connect("ipv6:[2001:db8::2]:1"), nullptr);
+}
+
 TEST_F(ConnectionTableTest, CallsAreFoundByGrpcsSpellingToo) {
-  Fill(1, 1);
   Client* client = Connect("ipv6:[2001:db8::1]:80");
   client->calls.push_back(table_.BeginCall("ipv6:%5B2001:db8::1%5D:80"));
-  Fill(1, kPlaces - 2);
-  Fill(1, 2);
-  EXPECT_EQ(AllEnded(), Numbers({0, 2}));
+  for (int i = 1; i <= kPlaces; ++i) {
+    ASSERT_NE(Connect(absl::StrCat("ipv6:[2001:db8::2]:", i)), nullptr);
+  }
+  EXPECT_EQ(AllEnded(), Numbers({1}));
 }
 
 TEST_F(ConnectionTableTest, CloseEndsAConnectionAndFreesItsPlace) {

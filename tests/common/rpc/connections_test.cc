@@ -44,12 +44,12 @@ class ConnectionsTest : public testing::Test {
     return Health::NewStub(MakeChannel(absl::StrCat(host, ":", server_->port())));
   }
 
-  // A probe of 127.0.0.1 by a new connection. It does not try again.
-  grpc::Status Probe() const {
+  // A probe by a new connection. It does not try again.
+  static grpc::Status Probe(Health::Stub& stub) {
     grpc::ClientContext context;
     SetLongDeadline(context);
     HealthCheckResponse response;
-    return Stub()->Check(&context, HealthCheckRequest(), &response);
+    return stub.Check(&context, HealthCheckRequest(), &response);
   }
 
   RawHttp2& From(const std::string& source) {
@@ -107,6 +107,7 @@ TEST_F(ConnectionsTest, ThoseThatOnlyAnswerPingsKeepNobodyOut) {
   GrpcServerOptions options;
   options.max_connections = kMany;
   options.keepalive_time_ms = 500;
+  options.keepalive_timeout_ms = 60'000;  // the first are answered only once all are there
   Serve(options);
   for (int i = 0; i < kMany; ++i) IdleFrom("127.0.0.2");
   const auto pinged = [&] {
@@ -117,7 +118,7 @@ TEST_F(ConnectionsTest, ThoseThatOnlyAnswerPingsKeepNobodyOut) {
   };
   while (!pinged()) std::this_thread::yield();
   EXPECT_EQ(std::ranges::count_if(wires_, Closed), 0);
-  EXPECT_TRUE(Probe().ok());
+  EXPECT_TRUE(Probe(*Stub()).ok());
   EXPECT_EQ(std::ranges::count_if(wires_, Closed), 1);
   EXPECT_TRUE(Closed(wires_.front()));  // the longest idle
 }
@@ -131,7 +132,7 @@ TEST_F(ConnectionsTest, BusyOnesStay) {
   EXPECT_EQ(watch.Next(), HealthCheckResponse::NOT_SERVING);
   RawHttp2& busy = BusyFrom("127.0.0.2");
   for (int i = 0; i < 3 * kLimit; ++i) IdleFrom("127.0.0.2");
-  EXPECT_TRUE(Probe().ok());
+  EXPECT_TRUE(Probe(*Stub()).ok());
   server_->SetServing(true);
   EXPECT_EQ(watch.Next(), HealthCheckResponse::SERVING);
   EXPECT_FALSE(Closed(busy));
@@ -164,7 +165,11 @@ TEST_F(ConnectionsTest, CallsAreKnownByEitherKindOfAddress) {
   Watch wide(Stub("[::1]"));
   EXPECT_EQ(narrow.Next(), HealthCheckResponse::NOT_SERVING);
   EXPECT_EQ(wide.Next(), HealthCheckResponse::NOT_SERVING);
-  for (int i = 0; i < 3 * kLimit; ++i) IdleFrom("127.0.0.2");
+  std::vector<std::unique_ptr<Health::Stub>> idle;
+  for (int i = 0; i < 3 * kLimit; ++i) {
+    idle.push_back(Stub(i % 2 == 0 ? "127.0.0.1" : "[::1]"));
+    EXPECT_TRUE(Probe(*idle.back()).ok());
+  }
   server_->SetServing(true);
   EXPECT_EQ(narrow.Next(), HealthCheckResponse::SERVING);
   EXPECT_EQ(wide.Next(), HealthCheckResponse::SERVING);

@@ -29,7 +29,11 @@ namespace {
 
 constexpr char kScrape[] = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 // Never reached by a passing test.
-constexpr std::chrono::minutes kForever{1};
+constexpr std::chrono::seconds kForever{60};
+constexpr std::chrono::milliseconds kShort{300};
+
+// More than a loopback connection takes that nobody reads.
+const std::string kLargePage(std::size_t{32} << 20, 'x');
 
 void Send(const FileDescriptor& connection, const std::string& bytes) {
   EXPECT_EQ(send(connection.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
@@ -40,7 +44,10 @@ struct Answer {
   std::string text;
   bool reset = false;
   std::string status() const { return text.substr(0, text.find("\r\n")); }
-  std::string content() const { return text.substr(text.find("\r\n\r\n") + 4); }
+  std::string content() const {
+    const std::size_t end = text.find("\r\n\r\n");
+    return end == text.npos ? "" : text.substr(end + 4);
+  }
 };
 
 Answer ReadToEnd(const FileDescriptor& connection) {
@@ -140,9 +147,7 @@ TEST_F(MetricsServerTest, HalfOpenRequestsHoldNobodyUp) {
   }
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(Ask(kScrape).content(), "up 1\n");
-  if (!kSanitized) {
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
-  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, kForever / 6);  // and so waits for none
   // Those that were there first had to go, and the last ones did not.
   for (int i = 0; i < kHalfOpen - MetricsServer::kMaxConnections; ++i) {
     EXPECT_EQ(ReadToEnd(half_open[static_cast<std::size_t>(i)]).text, "") << i;
@@ -152,7 +157,7 @@ TEST_F(MetricsServerTest, HalfOpenRequestsHoldNobodyUp) {
 }
 
 TEST_F(MetricsServerTest, AConnectionEndsWhenItsTimeIsOver) {
-  Start(std::chrono::milliseconds(300));
+  Start(std::chrono::milliseconds(1500));
   const FileDescriptor silent = Dial();
   const FileDescriptor half_open = Dial();
   Send(half_open, "GET /metrics HTTP/1.1\r\n");
@@ -165,13 +170,18 @@ TEST_F(MetricsServerTest, AConnectionEndsWhenItsTimeIsOver) {
 }
 
 TEST_F(MetricsServerTest, ASlowReaderHoldsNobodyUpAndEndsInTime) {
-  const std::string page(64 << 20, 'x');  // more than a loopback connection takes
-  Start(page, std::chrono::seconds(1), "127.0.0.1:0");
-  const FileDescriptor slow = Dial();
-  Send(slow, kScrape);
-  while (num_pages_ == 0) std::this_thread::yield();
-  EXPECT_EQ(Ask("GET /other HTTP/1.1\r\n\r\n").status(), "HTTP/1.1 404 Not Found");
-  AwaitEnd(slow);
+  for (const Clock::Duration patience : {Clock::Duration(kForever), Clock::Duration(kShort)}) {
+    Start(kLargePage, patience, "127.0.0.1:0");
+    num_pages_ = 0;
+    const FileDescriptor slow = Dial();
+    Send(slow, kScrape);
+    while (num_pages_ == 0) std::this_thread::yield();
+    if (patience == kForever) {
+      EXPECT_EQ(Ask("GET /other HTTP/1.1\r\n\r\n").status(), "HTTP/1.1 404 Not Found");
+    } else {
+      AwaitEnd(slow);
+    }
+  }
 }
 
 TEST_F(MetricsServerTest, ALargePageArrivesWhole) {
@@ -239,7 +249,7 @@ TEST_F(MetricsServerTest, AnswersOnceThereAreFilesAgain) {
 }
 
 TEST_F(MetricsServerTest, EndsWithConnectionsInEveryState) {
-  Start(std::string(64 << 20, 'x'), kForever, "127.0.0.1:0");
+  Start(kLargePage, kForever, "127.0.0.1:0");
   const FileDescriptor silent = Dial();
   const FileDescriptor half_open = Dial();
   Send(half_open, "GET /met");
@@ -249,7 +259,7 @@ TEST_F(MetricsServerTest, EndsWithConnectionsInEveryState) {
   server_.reset();
   EXPECT_EQ(ReadToEnd(silent).text, "");
   EXPECT_EQ(ReadToEnd(half_open).text, "");
-  EXPECT_LT(ReadToEnd(slow).text.size(), 64 << 20);
+  EXPECT_LT(ReadToEnd(slow).text.size(), kLargePage.size());
 }
 
 TEST(ShowMetrics, ShowsThemOrSaysWhyItCannot) {

@@ -73,5 +73,32 @@ TEST(Shares, WhatIsShrunkOrDroppedIsFree) {
   EXPECT_EQ(shares.held_by("a"), 0);
 }
 
+TEST(Shares, WhatGrowsFindsRoomOrStaysAsItIs) {
+  Shares shares(100);
+  auto held = shares.Take("a", 10);
+  ASSERT_TRUE(held);
+  EXPECT_TRUE(held->Resize(80));
+  EXPECT_FALSE(held->Resize(95));  // more than 8 times what would be free
+  EXPECT_EQ(held->amount(), 80);
+  EXPECT_EQ(shares.held_by("a"), 80);
+  EXPECT_TRUE(held->Resize(5));
+  EXPECT_EQ(shares.held(), 5);
+}
+
+TEST(Shares, WhatIsKeptAnywayLeavesLessToOthers) {
+  Shares shares(100);
+  {
+    auto held = shares.Take("a", 10);
+    ASSERT_TRUE(held);
+    held->Keep(120);
+    EXPECT_EQ(shares.held(), 120);
+    EXPECT_FALSE(shares.Take("b", 1));
+    held->Keep(20);
+    EXPECT_EQ(held->amount(), 20);
+    EXPECT_TRUE(shares.Take("b", 1));
+  }
+  EXPECT_EQ(shares.held(), 0);
+}
+
 }  // namespace
 }  // namespace thinkwire::rpc

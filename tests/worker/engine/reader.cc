@@ -11,8 +11,8 @@ Reader::Reader(std::size_t capacity)
         signal->changed.NotifyAll();
       })) {}
 
-void Reader::Take() {
-  const TokenStream::Batch batch = stream_->Take();
+void Reader::Take(std::size_t max_tokens) {
+  const TokenStream::Batch batch = stream_->Take(max_tokens);
   CHECK(!ending_ || batch.empty(), "nothing follows the ending");
   if (batch.queue_position) queue_positions_.push_back(*batch.queue_position);
   if (batch.started) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -18,7 +19,8 @@ class Reader {
 
   const std::shared_ptr<TokenStream>& stream() const { return stream_; }
 
-  void Take();  // what there is now
+  // What there is now, but for tokens beyond so many.
+  void Take(std::size_t max_tokens = std::numeric_limits<std::size_t>::max());
   // Take until so.
   void WaitTokens(std::size_t count);
   void WaitStarted();

@@ -23,7 +23,9 @@ struct Live {
 class RandomRun {
  public:
   RandomRun(std::uint32_t seed, std::int32_t max_in_flight)
-      : random_(seed), limits_(Limits(max_in_flight)), stepper_(limits_, Model()) {}
+      : random_(seed),
+        limits_(Limits(max_in_flight)),
+        stepper_(limits_, Model(), true, static_cast<std::size_t>(Draw(1, 30))) {}
 
   // From now on someone forces ids, takes them back and proposes them, and rows give less than they
   // were asked for.
@@ -49,6 +51,7 @@ class RandomRun {
 
   int completed() const { return completed_; }
   std::uint64_t preemptions() { return stepper_.scheduler().preemptions(); }
+  int most_parked() const { return most_parked_; }
   const PrefixUse& prefix_use() { return stepper_.scheduler().prefix_use(); }
   int steered() const { return steered_; }
   // Rows that drew several tokens.
@@ -88,6 +91,7 @@ class RandomRun {
   }
 
   void Operate() {
+    most_parked_ = std::max(most_parked_, stepper_.scheduler().parked());
     if (steers_ && Draw(0, 3) == 0) return SteerAny();
     switch (Draw(0, 9)) {
       case 0:
@@ -97,7 +101,7 @@ class RandomRun {
         return Cancel();
       case 3:
       case 4:
-        if (!live_.empty()) Take(Any());
+        if (!live_.empty()) Take(Any(), Draw(0, 1) == 0 ? Draw(1, 10) : 1000);
         return;
       case 5:
         stepper_.clock().Advance(std::chrono::seconds(Draw(0, 20)));
@@ -219,10 +223,11 @@ class RandomRun {
     stepper_.scheduler().Propose(handle, ids);
   }
 
-  // Reads `handle`'s stream and, once it has ended, compares it with the text drawn alone.
-  void Take(RequestHandle handle) {
+  // Reads so many tokens of `handle`'s stream, all by default, and, once it has ended, compares it
+  // with the text drawn alone.
+  void Take(RequestHandle handle, std::int32_t max_tokens = 1000) {
     Live& live = live_.at(handle);
-    live.reader->Take();
+    live.reader->Take(static_cast<std::size_t>(max_tokens));
     const std::vector<Token>& tokens = live.reader->tokens();
     for (; live.taken < tokens.size(); ++live.taken) live.text.push_back(tokens[live.taken]);
     const std::optional<Ending>& ending = live.reader->ending();
@@ -249,6 +254,7 @@ class RandomRun {
   std::vector<std::vector<std::int32_t>> texts_;  // of those that ended
   std::uint64_t next_seed_ = 0;
   int completed_ = 0;
+  std::int32_t most_parked_ = 0;
   bool steers_ = false;
   int steered_ = 0;
 };
@@ -260,6 +266,7 @@ INSTANTIATE_TEST_SUITE_P(InFlight, SchedulerRandomTest, testing::Values(1, 2),
 
 TEST_P(SchedulerRandomTest, RandomOperationsKeepInvariantsAndTexts) {
   int completed = 0;
+  int runs_with_many_parked = 0;
   std::uint64_t preemptions = 0;
   std::uint64_t hits = 0;
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
@@ -268,11 +275,13 @@ TEST_P(SchedulerRandomTest, RandomOperationsKeepInvariantsAndTexts) {
     run.Run(600);
     if (HasFailure()) return;
     completed += run.completed();
+    if (run.most_parked() >= 3) ++runs_with_many_parked;
     preemptions += run.preemptions();
     hits += run.prefix_use().hits;
   }
   // The runs meet what they are meant to meet.
   EXPECT_GT(completed, 1000);
+  EXPECT_GT(runs_with_many_parked, 20);
   EXPECT_GT(preemptions, 200U);
   EXPECT_GT(hits, 300U);
 }
@@ -283,6 +292,7 @@ TEST_P(SchedulerRandomTest, SteeringAtAnyMomentKeepsInvariantsAndTexts) {
   int completed = 0;
   int steered = 0;
   int rows_of_several = 0;
+  int runs_with_many_parked = 0;
   std::uint64_t preemptions = 0;
   std::uint64_t hits = 0;
   for (std::uint32_t seed = 411; seed < 531; ++seed) {
@@ -294,12 +304,14 @@ TEST_P(SchedulerRandomTest, SteeringAtAnyMomentKeepsInvariantsAndTexts) {
     completed += run.completed();
     steered += run.steered();
     rows_of_several += run.rows_of_several();
+    if (run.most_parked() >= 3) ++runs_with_many_parked;
     preemptions += run.preemptions();
     hits += run.prefix_use().hits;
   }
   EXPECT_GT(completed, 1500);
   EXPECT_GT(steered, 6000);
   EXPECT_GT(rows_of_several, 300);
+  EXPECT_GT(runs_with_many_parked, 10);
   EXPECT_GT(preemptions, 200U);
   EXPECT_GT(hits, 300U);
 }

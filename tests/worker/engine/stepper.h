@@ -23,13 +23,14 @@ inline constexpr Clock::Duration kSlowReaderTimeout = std::chrono::seconds(60);
 class Stepper {
  public:
   explicit Stepper(const step::Limits& limits, FakeModel model = FakeModel(kVocab),
-                   bool enable_prefix_caching = true)
+                   bool enable_prefix_caching = true, std::size_t max_parked = 1024)
       : limits_(limits),
         model_(std::move(model)),
         runner_(limits, model_),
         scheduler_({.end_of_sequence_ids = {kEos},
                     .slow_reader_timeout = kSlowReaderTimeout,
-                    .enable_prefix_caching = enable_prefix_caching},
+                    .enable_prefix_caching = enable_prefix_caching,
+                    .max_parked = max_parked},
                    limits) {}
   ~Stepper() {
     while (scheduler_.steps_in_flight() > 0) Collect();
@@ -84,6 +85,7 @@ class Stepper {
   void ExpectIdle() const {
     EXPECT_EQ(scheduler_.queued(), 0);
     EXPECT_EQ(scheduler_.running(), 0);
+    EXPECT_EQ(scheduler_.parked(), 0);
     EXPECT_EQ(scheduler_.pool().referenced(), 0);
     EXPECT_EQ(scheduler_.free_slots(), limits_.max_num_seqs);
   }

@@ -74,6 +74,38 @@ TEST(TokenStream, ForcedTokensMayOverfillIt) {
   EXPECT_EQ(stream.room(), 1U);
 }
 
+TEST(TokenStream, TakesInPartsAndTheEndingWithTheLast) {
+  TokenStream stream(8, nullptr);
+  stream.SetStarted(0);
+  for (std::int32_t id = 1; id <= 5; ++id) stream.Push({.id = id});
+  stream.SetEnding({.reason = EndReason::kLength});
+  const TokenStream::Batch first = stream.Take(3);
+  EXPECT_TRUE(first.started);
+  EXPECT_EQ(first.tokens.size(), 3U);
+  EXPECT_TRUE(first.more);
+  EXPECT_FALSE(first.ending);
+  const TokenStream::Batch second = stream.Take(2);
+  EXPECT_FALSE(second.started);
+  ASSERT_EQ(second.tokens.size(), 2U);
+  EXPECT_EQ(second.tokens[0].id, 4);
+  EXPECT_FALSE(second.more);
+  EXPECT_TRUE(second.ending);
+}
+
+TEST(TokenStream, SaysWhenHalfOfItIsFreeAgain) {
+  TokenStream stream(8, nullptr);
+  for (int i = 0; i < 7; ++i) EXPECT_FALSE(stream.Push({}));
+  EXPECT_TRUE(stream.Push({}));
+  EXPECT_TRUE(stream.reading().full());
+  EXPECT_FALSE(stream.Take(3).makes_room);
+  EXPECT_FALSE(stream.reading().half_free());
+  EXPECT_TRUE(stream.Take(1).makes_room);
+  EXPECT_TRUE(stream.reading().half_free());
+  EXPECT_FALSE(stream.Take(1).makes_room);
+  EXPECT_EQ(stream.reading().taken, 5U);
+  EXPECT_EQ(stream.reading().waiting, 3U);
+}
+
 TEST(TokenStreamDeathTest, RefusesWhatItsCallerMustNotDo) {
   TokenStream full(1, nullptr);
   full.Push({});

@@ -308,11 +308,15 @@ TEST(ModelRunnerLoadTest, RefusesOptionsOutOfRange) {
   };
   using testing::HasSubstr;
   EXPECT_THAT(message([](auto& o) { o.max_model_len = 129; }),
-              HasSubstr("1 to 128, the model's max_position_embeddings"));
+              HasSubstr("2 to 128, the model's max_position_embeddings"));
+  EXPECT_THAT(message([](auto& o) { o.max_model_len = 1; }),
+              HasSubstr("max_model_len is 1; allowed: 2 to 128"));
+  EXPECT_THAT(message([](auto& o) { o.kv_cache_memory_bytes = std::int64_t{1} << 53; }),
+              HasSubstr("kv_cache_memory_bytes does not fit"));
   EXPECT_THAT(message([](auto& o) { o.max_num_seqs = 0; }), HasSubstr("max_num_seqs"));
   EXPECT_THAT(message([](auto& o) { o.max_num_batched_tokens = 3; }),
               HasSubstr("max_num_batched_tokens"));
-  EXPECT_THAT(message([](auto& o) { o.block_tokens = 24; }), HasSubstr("block_tokens"));
+  EXPECT_THAT(message([](auto& o) { o.block_tokens = 24; }), HasSubstr("block_size"));
   EXPECT_THAT(message([](auto& o) { o.num_token_ids = 97; }),
               HasSubstr("1 to 96, the model's vocab_size"));
   EXPECT_THAT(message([](auto& o) { o.kv_cache_memory_bytes = 1; }), HasSubstr("KV cache"));

@@ -92,12 +92,44 @@ TEST(MemoryBudgetTest, AGivenCacheMustFit) {
   EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
 }
 
-TEST(MemoryBudgetTest, TheHostGivesWhatIsAskedFor) {
+MemoryOffer Host(std::int64_t gib) {
   MemoryOffer offer;
+  offer.host_bytes = gib * kGiB;
+  return offer;
+}
+
+TEST(MemoryBudgetTest, TheHostGivesWhatIsAskedFor) {
+  MemoryOffer offer = Host(32);
   offer.kv_cache_memory_bytes = std::int64_t{112} * 1024 * 16 * 10;  // float32: twice as much
   const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer);
   ASSERT_TRUE(blocks.ok()) << blocks.status();
   EXPECT_EQ(*blocks, 10);
+}
+
+TEST(MemoryBudgetTest, TheHostGivesNoMoreThanItHas) {
+  MemoryOffer offer = Host(20);
+  EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
+  offer.kv_cache_memory_bytes = 6 * kGiB;
+  EXPECT_THAT(Refusal(offer),
+              HasSubstr("kv_cache_memory_bytes does not fit: it asks for 6.0 GiB on this machine"));
+  EXPECT_THAT(Refusal(offer), HasSubstr("of 20.0 GiB that this machine has left weights take 14"));
+}
+
+TEST(MemoryBudgetTest, AModelMustFitIntoTheHostToo) {
+  EXPECT_THAT(Refusal(Host(8)), HasSubstr("the model does not fit: of 8.0 GiB that this machine"));
+  MemoryOffer cache = Host(8);
+  cache.kv_cache_memory_bytes = kGiB;
+  EXPECT_THAT(Refusal(cache), HasSubstr("or serve a smaller variant"));
+}
+
+TEST(MemoryBudgetTest, LongContextsAreCountedBeforeTheyAreAllocated) {
+  step::Limits limits = Limits();
+  limits.max_model_len = 1 << 20;
+  ModelConfig config = Qwen7b();
+  config.head_dim = 1 << 10;
+  const auto blocks = ChooseBlocks(MakePlan(config), limits, Host(3));
+  EXPECT_THAT(std::string(blocks.status().message()),
+              HasSubstr("the positions' rotations take 4.0 GiB; lower max_model_len"));
 }
 
 KvCacheDemand Demand() {

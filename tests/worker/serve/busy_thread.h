@@ -13,7 +13,7 @@ namespace thinkwire::worker::serve {
 class BusyThread {
  public:
   BusyThread(TextPool& pool, std::size_t bytes) {
-    EXPECT_TRUE(pool.TryPost(bytes, [this] {
+    EXPECT_TRUE(pool.TryPost("", bytes, [this] {
       started_.count_down();
       release_.wait();
       over_.count_down();

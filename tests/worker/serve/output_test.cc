@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "tests/worker/serve/byte_tokenizer.h"
 #include "tests/worker/serve/service_fixture.h"
 
@@ -89,6 +91,21 @@ TEST_F(OutputTest, CancelBeforeTheEngineHasItIsKept) {
   EXPECT_EQ(output_->ending().reason, engine::EndReason::kCancelled);
   EXPECT_FALSE(output_->finished());
   EXPECT_FALSE(output_->Take({}));
+}
+
+TEST_F(OutputTest, TakesAQuarterOfTheOutboxAtOnceAndSaysThatThereIsMore) {
+  Make();
+  ASSERT_TRUE(output_->Submit(Ask()));
+  while (worker_.engine.status().steps < 64) std::this_thread::yield();
+  for (int takes = 0; takes < 2; ++takes) {
+    const std::optional<Output::News> news = output_->Take({});
+    ASSERT_TRUE(news);
+    EXPECT_EQ(news->tokens[step::Phase::kReasoning] + news->tokens[step::Phase::kAnswer], 16);
+    EXPECT_TRUE(news->more);
+  }
+  while (worker_.engine.status().steps < 96) std::this_thread::yield();  // it was woken
+  output_->Cancel();
+  TakeUntilEnded();
 }
 
 TEST_F(OutputTest, WhatTheEngineRefusesEndsWithItsReason) {

@@ -263,6 +263,49 @@ TEST(ResponseStreamTest, ReaderThatNeverReadsPausesTheEngineAndIsEnded) {
   EXPECT_TRUE(worker.WaitUntilIdle());
 }
 
+// How long a stream lasts, up to 200 seconds, whose reader takes a message every `interval` seconds
+// while the engine has more at once. A message is of 16 tokens then.
+int SecondsOf(int interval) {
+  FakeClock clock;
+  FakeWorker worker(engine::FakeModel(kVocabulary), clock);
+  v1::GenerateRequest request = MakeRequest(5);
+  request.set_ignore_eos(true);
+  request.set_max_tokens(500);
+  auto sink = std::make_shared<FakeSink>(4);
+  auto stream = Start(worker, request, sink);
+  const auto wait_until_paused = [&] {
+    using Pulse = engine::EnginePulse;
+    while (worker.engine.pulse().doing != Pulse::kWaiting) std::this_thread::yield();
+  };
+  int seconds = 0;
+  sink->WaitUntilRefusedOrEnded();
+  wait_until_paused();
+  while (seconds < 200 && worker.engine.status().running > 0) {
+    ++seconds;
+    clock.Advance(std::chrono::seconds(1));
+    if (seconds % interval == 0) {
+      sink->Read(1);
+      stream->Resume();
+      sink->WaitUntilRefusedOrEnded();
+    }
+    const std::uint64_t turns = worker.engine.pulse().turns;
+    worker.engine.Wake();
+    while (worker.engine.pulse().turns == turns) std::this_thread::yield();
+    wait_until_paused();
+  }
+  stream->Cancel();
+  EXPECT_TRUE(worker.WaitUntilIdle());
+  return seconds;
+}
+
+TEST(ResponseStreamTest, AReaderOfTwoTokensASecondGoesOn) { EXPECT_EQ(SecondsOf(8), 200); }
+
+TEST(ResponseStreamTest, AReaderOfATokenInTwoSecondsIsEnded) {
+  const int seconds = SecondsOf(30);
+  EXPECT_GE(seconds, 60);
+  EXPECT_LE(seconds, 122);  // what the sink took at first may count for the first minute
+}
+
 TEST(ResponseStreamTest, CancelFreesEverythingAndWritesNoMore) {
   FakeWorker worker{engine::FakeModel(kVocabulary)};
   worker.runner.CloseGate();

@@ -30,6 +30,7 @@ FakeWorker::FakeWorker(engine::FakeModel fake_model, const Clock& the_clock)
       model(FakeServedModel()),
       runner(kLimits, std::move(fake_model)),
       worker_metrics(metrics.registry()),
+      places(model.max_queue + kLimits.max_num_seqs),
       pool(2, 8, clock),
       engine({.max_queue = model.max_queue, .end_of_sequence_ids = {kEos}}, runner, clock),
       reader(*tokenizer, chat_template, model) {}
@@ -43,9 +44,8 @@ FakeWorker::~FakeWorker() {
 bool FakeWorker::WaitUntilIdle() {
   for (int i = 0; i < 20'000; ++i) {
     const engine::EngineStatus status = engine.status();
-    if (status.queued == 0 && status.running == 0 && status.free_blocks == status.total_blocks) {
-      return true;
-    }
+    const bool nobody = status.queued == 0 && status.running == 0 && status.parked == 0;
+    if (nobody && status.free_blocks == status.total_blocks) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return false;
@@ -57,6 +57,7 @@ ResponseStream::Shared FakeWorker::shared() {
           .tokenizer = *tokenizer,
           .model = model,
           .metrics = worker_metrics,
+          .places = places,
           .clock = clock};
 }
 

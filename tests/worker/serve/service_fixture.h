@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "common/rpc/shares.h"
 #include "tests/fakes/fake_runner.h"
 #include "worker/engine/engine.h"
 #include "worker/serve/request_reader.h"
@@ -33,6 +34,7 @@ struct FakeWorker {
   engine::FakeRunner runner;
   Metrics metrics{"thinkwire_worker"};
   WorkerMetrics worker_metrics;
+  rpc::Shares places;
   TextPool pool;
   engine::Engine engine;
   RequestReader reader;

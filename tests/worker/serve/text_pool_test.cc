@@ -22,21 +22,21 @@ TEST(TextPoolTest, RunsEveryJobBeforeStopReturns) {
   std::atomic<int> ran = 0;
   TextPool pool(3, 1000, Clock::Real());
   for (std::size_t i = 0; i < 500; ++i) {
-    EXPECT_TRUE(pool.TryPost(i % 2 * TextPool::kLongBytes, [&] { ++ran; }));
+    EXPECT_TRUE(pool.TryPost("", i % 2 * TextPool::kLongBytes, [&] { ++ran; }));
   }
   pool.Stop();
   EXPECT_EQ(ran, 500);
-  EXPECT_FALSE(pool.TryPost(0, [&] { ++ran; }));
+  EXPECT_FALSE(pool.TryPost("", 0, [&] { ++ran; }));
   EXPECT_EQ(ran, 500);
 }
 
 TEST(TextPoolTest, RefusesWhenTheQueueIsFull) {
   TextPool pool(1, 2, Clock::Real());
   BusyThread busy(pool, 0);
-  EXPECT_TRUE(pool.TryPost(0, [] {}));
-  EXPECT_TRUE(pool.TryPost(TextPool::kLongBytes, [] {}));
-  EXPECT_FALSE(pool.TryPost(0, [] {}));
-  EXPECT_FALSE(pool.TryPost(TextPool::kLongBytes, [] {}));
+  EXPECT_TRUE(pool.TryPost("", 0, [] {}));
+  EXPECT_TRUE(pool.TryPost("", TextPool::kLongBytes, [] {}));
+  EXPECT_FALSE(pool.TryPost("", 0, [] {}));
+  EXPECT_FALSE(pool.TryPost("", TextPool::kLongBytes, [] {}));
 }
 
 // Fails when two threads are in Run at once, or when a Schedule after the last Run is lost.
@@ -109,30 +109,40 @@ class Named final : public TextPool::Serial {
   std::string& ran_;
 };
 
-TEST(TextPoolTest, WhatWaitsRunsByItsArrivalAndItsLength) {
+TEST(TextPoolTest, RunningStreamsGoBeforeEveryPromptThatWaits) {
   FakeClock clock;
   TextPool pool(1, 10, clock);
   std::string ran;
-  const auto post = [&](std::size_t bytes, const char* name) {
-    EXPECT_TRUE(pool.TryPost(bytes, [&ran, name] { ran += name; }));
-  };
   {
     BusyThread busy(pool, 0);
-    post(1'000'000, " long");  // due after a second
-    post(2'000, " page");      // after 2 ms
-    post(0, " a");
-    post(0, " b");
+    EXPECT_TRUE(pool.TryPost("a", 0, [&] { ran += " prompt"; }));
+    clock.Advance(std::chrono::hours(1));
     std::make_shared<Named>(pool, " stream", ran)->Schedule();
-    clock.Advance(std::chrono::milliseconds(1));
-    post(900, " line");  // after 1.9 ms
-    clock.Advance(std::chrono::milliseconds(998));
-    post(500, " early");
-    clock.Advance(std::chrono::milliseconds(2));
-    post(0, " late");
     std::make_shared<Named>(pool, " too", ran)->Schedule();
   }
   pool.Stop();
-  EXPECT_EQ(ran, " a b stream line page early long late too");
+  EXPECT_EQ(ran, " stream too prompt");
+}
+
+TEST(TextPoolTest, PeersTakeTurns) {
+  TextPool pool(1, 20, Clock::Real());
+  std::string ran;
+  {
+    BusyThread busy(pool, 0);
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(pool.TryPost("a", 0, [&] { ran += "a"; }));
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(pool.TryPost("b", 0, [&] { ran += "b"; }));
+  }
+  pool.Stop();
+  EXPECT_EQ(ran, "ababab");
+}
+
+TEST(TextPoolTest, OnePeerLeavesPlacesToOthers) {
+  TextPool pool(1, 18, Clock::Real());
+  BusyThread busy(pool, 0);
+  int posted = 0;
+  while (pool.TryPost("a", 0, [] {})) ++posted;
+  EXPECT_EQ(posted, 16);
+  EXPECT_TRUE(pool.TryPost("b", 0, [] {}));
 }
 
 TEST(TextPoolTest, LongPromptsLeaveAThreadToOthers) {
@@ -141,7 +151,7 @@ TEST(TextPoolTest, LongPromptsLeaveAThreadToOthers) {
   {
     BusyThread first(pool, TextPool::kLongBytes);
     BusyThread second(pool, TextPool::kLongBytes);
-    EXPECT_TRUE(pool.TryPost(TextPool::kLongBytes, [&] { third_ran = true; }));
+    EXPECT_TRUE(pool.TryPost("", TextPool::kLongBytes, [&] { third_ran = true; }));
     for (int i = 0; i < 100; ++i) {
       BusyThread short_one(pool, TextPool::kLongBytes - 1);
       EXPECT_FALSE(third_ran);

@@ -16,13 +16,13 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "tests/fakes/fault.h"
 #include "tests/worker/engine/reader.h"
 #include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
 #include "worker/kernels/devices.h"
-#include "worker/model/load_model.h"
 
 namespace thinkwire::worker {
 namespace {
@@ -34,7 +34,7 @@ struct Case {
   std::string device;
   int ranks = 1;
   std::int32_t prompt_tokens = 4;
-  std::string fault;         // as model/fault.h reads it
+  std::string fault;         // as fakes/fault.h reads it
   seconds limit{9};          // of the watch; the worker's own by default
   seconds ended_within{10};  // of the request that meets the fault
   std::string last_words;    // a regular expression for a part of the one line
@@ -89,8 +89,7 @@ void PrintTo(const Case& test, std::ostream* out) { *out << test.name; }
   options.max_num_batched_tokens = 1024;
   options.max_model_len = 1024;
   options.kv_cache_memory_bytes = 1 << 26;
-  options.fault = test.fault;
-  auto runner = model::LoadModel(options, model::LocalPlans(options));
+  auto runner = model::LoadModelWithFault(options, model::LocalPlans(options), test.fault);
   CHECK(runner.ok(), "the model is loaded");
   engine::Engine engine({}, **runner, Clock::Real());
   const engine::StallWatch watch(engine, Clock::Real(), test.limit, [](const std::string& what) {

@@ -51,5 +51,10 @@ TEST(RunTokenize, ErrorsNameTheLine) {
   }
 }
 
+TEST(RunTokenize, RefusesALineWithoutAnEnd) {
+  EXPECT_EQ(RunLines(std::string((8 << 20) + 1, ' ')).status,
+            absl::InvalidArgumentError("line 1: more than 8388608 bytes"));
+}
+
 }  // namespace
 }  // namespace thinkwire::worker::text

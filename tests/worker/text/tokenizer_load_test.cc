@@ -146,6 +146,52 @@ TEST(TokenizerLoad, DeepNestingIsNoDanger) {
   EXPECT_FALSE(LoadText(std::string(1'000'000, '[')).ok());
 }
 
+// Cuts by `pattern`, so many times one after another.
+void SplitBy(std::size_t steps, const std::string& pattern, Json& j) {
+  Json split = Json::parse(R"({"type": "Split", "behavior": "Isolated", "pattern": {}})");
+  split["pattern"]["Regex"] = pattern;
+  Json all = Json::array();
+  for (std::size_t i = 0; i < steps; ++i) all.push_back(split);
+  all.push_back(j["pre_tokenizer"]);
+  j["pre_tokenizer"] = Json::object();
+  j["pre_tokenizer"]["type"] = "Sequence";
+  j["pre_tokenizer"]["pretokenizers"] = all;
+}
+
+TEST(TokenizerLoad, RefusesMoreThanItsLimits) {
+  const auto split_by = [](std::size_t steps, const std::string& pattern) {
+    return [steps, pattern](Json& j) { SplitBy(steps, pattern, j); };
+  };
+  ExpectDamaged("has 17 steps of Split; at most 16", split_by(17, "a"));
+  ExpectDamaged("has 16385 bytes; at most 16384", split_by(1, std::string(16'385, 'a')));
+  ExpectDamaged("added_tokens[0].content has 4097 bytes",
+                [](Json& j) { j["added_tokens"][0]["content"] = std::string(4097, 'a'); });
+  Json json = TinyTokenizerJson();
+  split_by(16, "a")(json);
+  const auto tokenizer = LoadText(json.dump());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_FALSE((*tokenizer)->Encode("abcabc").empty());
+}
+
+TEST(TokenizerLoad, WhatIsSaidOfLongNamesIsShort) {
+  const std::string name(100'000, '(');
+  const std::vector<std::function<void(Json&)>> changes = {
+      [&](Json& j) { j["model"]["vocab"][name] = -1; },
+      [&](Json& j) { j["model"]["merges"][0] = name + " b"; },
+      [&](Json& j) { j["model"][name] = 1; },
+      [&](Json& j) { j["model"]["type"] = name; },
+      [&](Json& j) { j["decoder"]["type"] = name; },
+      [&](Json& j) { SplitBy(1, name.substr(0, 10'000), j); },
+  };
+  for (const auto& change : changes) {
+    Json json = TinyTokenizerJson();
+    change(json);
+    const absl::Status status = LoadText(json.dump()).status();
+    EXPECT_FALSE(status.ok());
+    EXPECT_LT(status.message().size(), 600U) << status;
+  }
+}
+
 TEST(TokenizerLoad, TakesBosAndEosFromTheConfig) {
   const std::string json = TinyTokenizerJson().dump();
   const auto tokenizer =

@@ -1,4 +1,4 @@
-#include "worker/model/fault.h"
+#include "tests/fakes/fault.h"
 
 #include <gtest/gtest.h>
 

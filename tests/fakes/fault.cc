@@ -1,4 +1,4 @@
-#include "worker/model/fault.h"
+#include "tests/fakes/fault.h"
 
 #include <chrono>
 #include <cstddef>
@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/status.h"
 #include "worker/kernels/backend.h"
 
 namespace thinkwire::worker::model {
@@ -132,6 +134,20 @@ absl::StatusOr<std::unique_ptr<PlanChannel>> WithFault(std::unique_ptr<PlanChann
 std::unique_ptr<ModelRunner> WithFault(std::unique_ptr<ModelRunner> runner, const Fault& fault) {
   if (fault.kind != Fault::Kind::kStuckEngine) return runner;
   return std::make_unique<FaultyRunner>(std::move(runner), fault.step);
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModelWithFault(const ModelOptions& options,
+                                                                std::unique_ptr<PlanChannel> plans,
+                                                                std::string_view text) {
+  ASSIGN_OR_RETURN(const Fault fault, ParseFault(text));
+  if (fault.rank >= options.tensor_parallel_size) {
+    return absl::InvalidArgumentError(absl::StrCat("the fault's rank ", fault.rank, " is none of ",
+                                                   options.tensor_parallel_size));
+  }
+  ASSIGN_OR_RETURN(Devices devices, OpenDevices(options));
+  ASSIGN_OR_RETURN(plans, WithFault(std::move(plans), fault, devices));
+  ASSIGN_OR_RETURN(auto runner, LoadModel(options, std::move(plans), std::move(devices)));
+  return WithFault(std::move(runner), fault);
 }
 
 }  // namespace thinkwire::worker::model

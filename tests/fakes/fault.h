@@ -6,13 +6,14 @@
 
 #include "absl/status/statusor.h"
 #include "worker/model/devices.h"
+#include "worker/model/load_model.h"
 #include "worker/model/model_runner.h"
 #include "worker/model/plan_channel.h"
 
 namespace thinkwire::worker::model {
 
-// A failure on purpose, by which tests prove how the process ends. None unless asked for: what
-// works knows nothing of it, what fails is put before it (WithFault).
+// A failure on purpose, by which tests prove how the process ends. The model knows nothing of it:
+// what fails is put before what works (WithFault).
 struct Fault {
   enum class Kind : std::uint8_t {
     kNone,
@@ -39,5 +40,11 @@ absl::StatusOr<std::unique_ptr<PlanChannel>> WithFault(std::unique_ptr<PlanChann
 
 // What runs `runner` until the engine's fault; `runner` itself where the fault is none of those.
 std::unique_ptr<ModelRunner> WithFault(std::unique_ptr<ModelRunner> runner, const Fault& fault);
+
+// LoadModel with the fault that `text` says. Fails also: as ParseFault, and where the model has no
+// such rank or no GPU.
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModelWithFault(const ModelOptions& options,
+                                                                std::unique_ptr<PlanChannel> plans,
+                                                                std::string_view text);
 
 }  // namespace thinkwire::worker::model

@@ -1,0 +1,77 @@
+#include "common/rpc/call_peer.h"
+
+#include <grpcpp/support/server_callback.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "common/rpc/grpc_server.h"
+#include "common/rpc/raw_service.h"
+#include "common/rpc/server_call.h"
+#include "common/rpc/trusted_peers.h"
+#include "tests/fakes/raw_http2.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+// Ends with the name of its peer as the text of an error.
+class TellCall final : public ServerCall {
+ public:
+  explicit TellCall(std::string peer) : ServerCall(1), peer_(std::move(peer)) {}
+
+ private:
+  void OnMessage(grpc::ByteBuffer /*message*/) override { Finish(absl::AbortedError(peer_)); }
+
+  const std::string peer_;
+};
+
+class PeerTeller final : public RawService {
+ public:
+  PeerTeller(const TrustedPeers& trusted, Believe believe) {
+    AddMethod("test.Peers", "Tell", [=](const grpc::CallbackServerContext& context) {
+      return std::make_shared<TellCall>(CallPeer(context, trusted, believe));
+    });
+  }
+};
+
+// Who a call from 127.0.0.2 is, if it says that it is `name`; empty: says nothing.
+std::string PeerOfCall(Believe believe, const std::string& trusted, const std::string& name) {
+  PeerTeller teller(*TrustedPeers::Parse(trusted), believe);
+  const auto server = GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&teller}});
+  EXPECT_TRUE(server.ok()) << server.status();
+  RawHttp2 client({.port = (*server)->port(), .source = "127.0.0.2"});
+  RawHttp2::Headers headers;
+  if (!name.empty()) headers.emplace_back(kPeerMetadata, name);
+  const std::uint32_t call = client.Call("/test.Peers/Tell", "", headers);
+  EXPECT_TRUE(client.ReadUntilOver(call));
+  EXPECT_EQ(client.stream(call).Status().code(), absl::StatusCode::kAborted);
+  return std::string(client.stream(call).Status().message());
+}
+
+TEST(CallPeer, IsTheSendersAddressWhateverItSays) {
+  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "", ""), "127.0.0.2");
+  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "", "10.0.0.7"), "127.0.0.2");
+  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "127.0.0.1", "10.0.0.7"), "127.0.0.2");
+}
+
+TEST(CallPeer, IsWhomATrustedPeerNames) {
+  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "127.0.0.2", "10.0.0.7"), "10.0.0.7");
+  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "127.0.0.2", ""), "");
+}
+
+TEST(CallPeer, OneOnThisMachineMayBeBelievedAndStillHasAShare) {
+  EXPECT_EQ(PeerOfCall(Believe::kThisMachineToo, "", "10.0.0.7"), "10.0.0.7");
+  EXPECT_EQ(PeerOfCall(Believe::kThisMachineToo, "", ""), "127.0.0.2");
+}
+
+TEST(CallPeer, ANameTooLongIsNone) {
+  const std::string longest(kMaxPeerBytes, 'x');
+  EXPECT_EQ(PeerOfCall(Believe::kThisMachineToo, "", longest), longest);
+  EXPECT_EQ(PeerOfCall(Believe::kThisMachineToo, "", longest + "x"), "127.0.0.2");
+}
+
+}  // namespace
+}  // namespace thinkwire::rpc

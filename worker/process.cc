@@ -1,0 +1,251 @@
+#include "worker/process.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/last_words.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/rpc/grpc_server.h"
+#include "common/rpc/metrics_server.h"
+#include "common/rpc/shares.h"
+#include "common/rpc/trusted_peers.h"
+#include "common/status.h"
+#include "common/stop_signal.h"
+#include "worker/config.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/stall_watch.h"
+#include "worker/kernels/devices.h"
+#include "worker/model/checkpoint/model_files.h"
+#include "worker/model/load_model.h"
+#include "worker/parallel/local_step_channel.h"
+#include "worker/serve/request_reader.h"
+#include "worker/serve/response_stream.h"
+#include "worker/serve/service.h"
+#include "worker/serve/status_board.h"
+#include "worker/serve/text_pool.h"
+#include "worker/serve/worker_metrics.h"
+#include "worker/text/chat_template.h"
+#include "worker/text/tokenize_command.h"
+#include "worker/text/tokenizer.h"
+
+namespace thinkwire::worker {
+namespace {
+
+constexpr char kProgram[] = "thinkwire-worker";
+
+constexpr std::int32_t kCpuSequences = 16;
+constexpr std::int32_t kCudaSequences = 128;
+constexpr std::int32_t kCpuBatchedTokens = 512;
+constexpr std::int32_t kCudaBatchedTokens = 4096;
+
+// What the router may add to the largest request that it takes: an id, a seed, an attempt, a
+// fingerprint.
+constexpr int kAddedBytes = 4 << 10;
+
+// Calls that are told of the end get this long to take their status.
+constexpr auto kGoodbye = std::chrono::seconds(1);
+
+// From a stall's being noticed to the process's end, with the driver's clearing up.
+constexpr auto kStallEnding = std::chrono::seconds(1);
+
+struct LoadedModel {
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  std::optional<text::ChatTemplate> chat_template;
+  std::unique_ptr<model::ModelRunner> runner;
+  serve::ServedModel served;
+};
+
+model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tokenizer& tokenizer) {
+  model::ModelOptions options;
+  options.model_dir = config.model;
+  options.random_weights = config.random_weights;
+  options.seed = static_cast<std::uint64_t>(config.seed);
+  options.device = kernels::DeviceFor(config.device);
+  const bool on_gpu = options.device == "cuda";
+  options.tensor_parallel_size = config.tensor_parallel_size;
+  options.cpu_threads = config.cpu_threads;
+  options.max_model_len = config.max_model_len;
+  options.max_num_seqs = config.max_num_seqs;
+  if (options.max_num_seqs == 0) options.max_num_seqs = on_gpu ? kCudaSequences : kCpuSequences;
+  options.max_num_batched_tokens = config.max_num_batched_tokens;
+  if (options.max_num_batched_tokens == 0) {
+    options.max_num_batched_tokens = on_gpu ? kCudaBatchedTokens : kCpuBatchedTokens;
+  }
+  options.gpu_memory_utilization = config.gpu_memory_utilization;
+  options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;
+  options.block_tokens = config.block_size;
+  options.num_token_ids = tokenizer.num_ids();
+  return options;
+}
+
+// What ends an output: the checkpoint's word, and the tokenizer's.
+std::vector<std::int32_t> EndOfSequenceIds(const model::ModelInfo& info,
+                                           const text::Tokenizer& tokenizer) {
+  std::vector<std::int32_t> ids = info.end_of_sequence_ids;
+  const std::optional<std::int32_t> eos = tokenizer.eos_id();
+  if (eos && std::ranges::find(ids, *eos) == ids.end()) ids.push_back(*eos);
+  return ids;
+}
+
+absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& load_model) {
+  LoadedModel out;
+  ASSIGN_OR_RETURN(out.served.name, ServedModelName(config));
+  const std::filesystem::path tokenizer = model::OpenModelFiles(config.model)->TokenizerFolder();
+  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(tokenizer));
+  if (out.tokenizer->num_missing_bytes() > 0) {
+    LogWarning("the vocabulary lacks bytes: characters with them vanish from prompts",
+               {{"missing_bytes", out.tokenizer->num_missing_bytes()}});
+  }
+  ASSIGN_OR_RETURN(
+      out.chat_template,
+      text::ChatTemplate::Create(*out.tokenizer, text::DetectTemplateKind(*out.tokenizer)));
+  const model::ModelOptions options = MakeModelOptions(config, *out.tokenizer);
+  // All ranks are threads of this process.
+  auto plans = std::make_unique<parallel::LocalStepChannel<step::Plan>>(
+      options.tensor_parallel_size, options.max_in_flight);
+  ASSIGN_OR_RETURN(out.runner, load_model(options, std::move(plans)));
+  const step::Limits& limits = out.runner->limits();
+  if (out.tokenizer->num_ids() > limits.vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json defines ",
+                                                   out.tokenizer->num_ids(), " ids, the model has ",
+                                                   limits.vocab_size));
+  }
+  out.served.fingerprint = out.runner->info().fingerprint;
+  out.served.limits = limits;
+  out.served.max_queue = config.max_queue;
+  return out;
+}
+
+void LogListening(const LoadedModel& model, int port, int metrics_port) {
+  const model::ModelInfo& info = model.runner->info();
+  LogInfo("listening", {{"port", port},
+                        {"metrics_port", metrics_port},
+                        {"served_model_name", model.served.name},
+                        {"architecture", info.architecture},
+                        {"parameters", info.parameters},
+                        {"weight_bytes", info.weight_bytes},
+                        {"stored_weights", info.stored_weights},
+                        {"device", info.device},
+                        {"fingerprint", info.fingerprint},
+                        {"max_model_len", model.served.limits.max_model_len},
+                        {"max_num_seqs", model.served.limits.max_num_seqs},
+                        {"kv_blocks", model.served.limits.num_blocks},
+                        {"warm_up_seconds", info.warm_up_seconds},
+                        {"kv_cache_tokens", info.kv_cache_tokens}});
+}
+
+absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
+                   const rpc::TrustedPeers& trusted_peers) {
+  const Clock& clock = Clock::Real();
+  Metrics metrics("thinkwire_worker");
+  metrics.AddBuildInfo({{"model", model.served.name},
+                        {"device", model.runner->info().device},
+                        {"fingerprint", model.served.fingerprint}});
+  serve::WorkerMetrics worker_metrics(metrics.registry());
+  worker_metrics.SetLimits(config.max_queue, model.served.limits.max_num_seqs);
+  // As many as the engine's own limits let run and wait, for peers to share.
+  rpc::Shares places(std::int64_t{config.max_queue} + model.served.limits.max_num_seqs);
+  serve::TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue), clock);
+  engine::Engine engine(
+      {.max_queue = config.max_queue,
+       .end_of_sequence_ids = EndOfSequenceIds(model.runner->info(), *model.tokenizer),
+       .enable_prefix_caching = config.enable_prefix_caching},
+      *model.runner, clock);
+  serve::StatusBoard board(engine, model.served, worker_metrics, trusted_peers, clock);
+  const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
+  serve::WorkerService service({.pool = pool,
+                                .engine = engine,
+                                .tokenizer = *model.tokenizer,
+                                .model = model.served,
+                                .metrics = worker_metrics,
+                                .places = places,
+                                .clock = clock},
+                               reader, board, trusted_peers);
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
+                   rpc::ShowMetrics(metrics, config.metrics_listen));
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,
+                   rpc::GrpcServer::Start({.listen = config.listen,
+                                           .services = {&service},
+                                           .health_names = {v1::WorkerService::service_full_name()},
+                                           .max_message_bytes = rpc::kMaxMessageBytes + kAddedBytes,
+                                           .max_connections = config.max_connections,
+                                           .trusted_peers = trusted_peers,
+                                           .metrics = &metrics}));
+  CatchStopSignals();
+  server->SetServing(true);
+  LogListening(model, server->port(), metrics_server ? metrics_server->port() : 0);
+  const engine::StallWatch stall_watch(engine, clock,
+                                       std::chrono::seconds(config.step_timeout_s) - kStallEnding,
+                                       [&server](const std::string& what) {
+                                         engine::EndStalledProcess([&server, &what] {
+                                           server->SetServing(false);
+                                           LogError(what);
+                                         });
+                                       });
+
+  LogInfo("stopping", {{"signal", WaitForStopSignal()}});
+  server->SetServing(false);
+  service.StartDraining();
+  const bool idle = service.WaitUntilIdle(std::chrono::seconds(config.drain_timeout_s));
+  // Whoever still runs gets UNAVAILABLE, and so do the watchers.
+  engine.Stop();
+  board.Stop();
+  server->Shutdown(kGoodbye);
+  pool.Stop();
+  LogInfo("stopped", {{"all_finished", idle}});
+  return absl::OkStatus();
+}
+
+int Tokenize(const WorkerConfig& config) {
+  const auto tokenizer = text::Tokenizer::Load(config.model);
+  if (!tokenizer.ok()) return EndWith(kProgram, kExitConfig, tokenizer.status());
+  const absl::Status status =
+      text::RunTokenize(**tokenizer, config.as_user_text, std::cin, std::cout);
+  return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
+}
+
+}  // namespace
+
+int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_model) {
+  SayWhatEnds(kProgram);
+  const auto config = ParseArguments(arguments);
+  if (!config.ok()) return EndWith(kProgram, kExitConfig, config.status());
+  if (config->help) {
+    std::fputs(Usage().c_str(), stdout);
+    return 0;
+  }
+  if (const absl::Status status = Validate(*config); !status.ok()) {
+    return EndWith(kProgram, kExitConfig, status);
+  }
+  const auto trusted_peers = rpc::TrustedPeers::Parse(config->trusted_peers);
+  if (!trusted_peers.ok()) {
+    return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
+  }
+  if (config->tokenize) return Tokenize(*config);
+  SurviveSignals();
+  const auto model = Load(*config, load_model);
+  if (!model.ok()) return EndWith(kProgram, kExitConfig, model.status());
+  if (config->check_config) {
+    std::printf("%s: %s, %s, fingerprint %s\n", model->served.name.c_str(),
+                model->runner->info().architecture.c_str(), model->runner->info().device.c_str(),
+                model->served.fingerprint.c_str());
+    return 0;
+  }
+  LogInfo("options", {{"options", ToString(*config)}});
+  const absl::Status status = Serve(*config, *model, *trusted_peers);
+  return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
+}
+
+}  // namespace thinkwire::worker

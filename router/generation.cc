@@ -25,7 +25,6 @@ std::shared_ptr<Generation> Generation::Make(const Shared& shared, fleet::CallCo
   std::shared_ptr<Generation> generation(
       new Generation(shared, std::move(context), std::move(sink)));
   generation->entry_ = shared.registry.Enter(generation->request_id_, generation);
-  shared.metrics.BeginRequest();
   return generation;
 }
 

@@ -15,7 +15,7 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                      .Register(registry)),
       running_(&prometheus::BuildGauge()
                     .Name("thinkwire_router_running_requests")
-                    .Help("Generate requests that have not ended")
+                    .Help("Generate calls that are not over")
                     .Register(registry)
                     .Add({})) {
   auto& configured = prometheus::BuildGauge()
@@ -34,7 +34,9 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
   }
 }
 
-void RouterMetrics::BeginRequest() { running_->Increment(); }
+void RouterMetrics::BeginCall() { running_->Increment(); }
+
+void RouterMetrics::EndCall() { running_->Decrement(); }
 
 void RouterMetrics::EndRequest(std::string_view variant, std::string_view code, StreamPhase phase) {
   requests_
@@ -42,7 +44,6 @@ void RouterMetrics::EndRequest(std::string_view variant, std::string_view code, 
              {"code", std::string(code)},
              {"phase", std::string(ToString(phase))}})
       .Increment();
-  running_->Decrement();
 }
 
 void RouterMetrics::SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live) {

@@ -28,7 +28,9 @@ class RouterMetrics {
   // For the StreamMeter of each request that goes to the variant.
   StreamMetrics& streams(std::size_t variant) { return streams_[variant]; }
 
-  void BeginRequest();
+  // A Generate call, from its message to its very end, when its client has read the status.
+  void BeginCall();
+  void EndCall();
   // `code` is the gRPC status code's name, `phase` where the request was; `variant` is empty where
   // none was chosen.
   void EndRequest(std::string_view variant, std::string_view code, StreamPhase phase);

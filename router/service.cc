@@ -68,10 +68,14 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
   void OnRefused(const absl::Status& status) override { MakeGeneration().Refuse(status); }
   void OnDrained() override { generation_->Resume(); }
   void OnCancelled() override { generation_->Cancel(); }
-  void OnEnded() override { generation_.reset(); }  // which holds this
+  void OnEnded() override {
+    service_.shared_.metrics.EndCall();
+    generation_.reset();  // which holds this
+  }
 
   Generation& MakeGeneration() {
     const Shared& shared = service_.shared_;
+    shared.metrics.BeginCall();
     running_ = service_.running_.Begin();
     generation_ =
         Generation::Make({.variants = shared.config.variants,

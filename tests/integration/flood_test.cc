@@ -140,7 +140,7 @@ TEST(FloodTest, MemoryIsBoundedAndSmallRequestsAreServed) {
 
   EXPECT_TRUE(AskSmall(*small).ok());
   EXPECT_TRUE(worker.WaitUntilIdle());
-  EXPECT_EQ(router.Metric("thinkwire_router_running_requests"), 0.0);
+  EXPECT_TRUE(router.WaitUntilIdle());
   const std::size_t router_grew = router.process().PeakMemory() - router_before;
   const std::size_t worker_grew = worker.process().PeakMemory() - worker_before;
   // At the router all of it may arrive at once, and what is in hand is there as gRPC's bytes, as a

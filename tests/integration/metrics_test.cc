@@ -352,7 +352,7 @@ TEST_F(MetricsTest, EveryCounterIsWhatTheClientCounted) {
                       SumOf(at_router_.samples(), "thinkwire_router_requests_total")),
               at_router_.samples());
   EXPECT_TRUE(worker_.WaitUntilIdle());
-  EXPECT_EQ(router_.Metric("thinkwire_router_running_requests"), 0.0);
+  EXPECT_TRUE(router_.WaitUntilIdle());
 }
 
 TEST_F(MetricsTest, PagesSayWhatRunsAndWhatItTakes) {

@@ -129,9 +129,12 @@ int Process::Wait() {
   return *exit_;
 }
 
-std::size_t Process::PeakMemory() const {
+std::size_t Process::Memory() const { return MemoryOf("VmRSS:"); }
+
+std::size_t Process::PeakMemory() const { return MemoryOf("VmHWM:"); }
+
+std::size_t Process::MemoryOf(const std::string& key) const {
   std::ifstream status(absl::StrCat("/proc/", pid_, "/status"));
-  const std::string key = "VmHWM:";
   for (std::string line; std::getline(status, line);) {
     if (line.starts_with(key)) return std::stoul(line.substr(key.size())) * 1024;
   }

@@ -35,7 +35,8 @@ class Process {
   // Waits for its end: the exit status, 128 + signal if one killed it, -1 if patience ended first.
   int Wait();
 
-  // The most resident memory that it ever had, in bytes; 0 once it has ended.
+  // Its resident memory now, and the most that it ever had, in bytes; 0 once it has ended.
+  std::size_t Memory() const;
   std::size_t PeakMemory() const;
 
   // What came so far; all of it after Wait.
@@ -48,6 +49,7 @@ class Process {
     bool closed = false;
   };
   void Read(int fd, Capture* capture);
+  std::size_t MemoryOf(const std::string& key) const;
 
   pid_t pid_ = -1;
   std::optional<int> exit_;

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/channel.h"
@@ -34,6 +36,15 @@ RouterProcess::RouterProcess(const std::string& variant, const std::string& work
 }
 
 std::string RouterProcess::address() const { return absl::StrCat("localhost:", port_); }
+
+bool RouterProcess::WaitUntilIdle() const {
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  while (std::chrono::steady_clock::now() < give_up) {
+    if (Metric("thinkwire_router_running_requests") == 0.0) return true;
+    std::this_thread::yield();
+  }
+  return false;
+}
 
 std::optional<double> RouterProcess::Metric(const std::string& name,
                                             const std::string& labels) const {

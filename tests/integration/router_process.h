@@ -23,6 +23,9 @@ class RouterProcess {
   int port() const { return port_; }
   int metrics_port() const { return metrics_port_; }
 
+  // Waits until no Generate call is there any more; false if patience ends first.
+  bool WaitUntilIdle() const;
+
   // As MetricAt.
   std::optional<double> Metric(const std::string& name, const std::string& labels = "") const;
 

@@ -1,0 +1,145 @@
+#include "common/rpc/open_calls.h"
+
+#include <gtest/gtest.h>
+#include <prometheus/registry.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/metrics.h"
+#include "common/rpc/grpc_server.h"
+#include "common/rpc/raw_service.h"
+#include "common/rpc/status_details.h"
+#include "tests/fakes/raw_http2.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+constexpr char kWait[] = "/test.Service/Wait";
+constexpr char kAnswer[] = "/test.Service/Answer";
+
+// Calls that wait until their client gives up, and calls that are answered.
+class TestService final : public RawService {
+ public:
+  TestService() {
+    AddMethod("test.Service", "Wait", [](const grpc::CallbackServerContext& /*context*/) {
+      return std::make_shared<WaitingCall>();
+    });
+    AddMethodOfOneAnswer("test.Service", "Answer",
+                         [](const grpc::ByteBuffer& request) { return request; });
+  }
+
+ private:
+  class WaitingCall final : public ServerCall {
+   public:
+    WaitingCall() : ServerCall(1) {}
+
+   private:
+    void OnMessage(grpc::ByteBuffer /*message*/) override {}
+  };
+};
+
+class OpenCallsTest : public testing::Test {
+ protected:
+  void Serve(GrpcServerOptions options = {}) {
+    options.listen = "127.0.0.1:0";
+    options.services = {&service_};
+    options.metrics = &metrics_;
+    server_ = *GrpcServer::Start(options);
+  }
+
+  RawHttp2::Options From(const std::string& source) const {
+    return {.port = server_->port(), .source = source};
+  }
+
+  static absl::Status End(RawHttp2& client, std::uint32_t call) {
+    EXPECT_TRUE(client.ReadUntilOver(call));
+    return client.stream(call).Status();
+  }
+
+  double Metric(const std::string& name) {
+    for (const prometheus::MetricFamily& family : metrics_.registry().Collect()) {
+      if (family.name != "test_" + name) continue;
+      const prometheus::ClientMetric& metric = family.metric.front();
+      return family.type == prometheus::MetricType::Counter ? metric.counter.value
+                                                            : metric.gauge.value;
+    }
+    ADD_FAILURE() << name << " is not there";
+    return -1;
+  }
+  void WaitForOpenCalls(double number) {
+    while (Metric("open_calls") != number) std::this_thread::yield();
+  }
+
+  Metrics metrics_{"test"};
+  TestService service_;
+  std::unique_ptr<GrpcServer> server_;
+};
+
+TEST_F(OpenCallsTest, CountsCallsFromTheirHeadersToTheirEnd) {
+  Serve();
+  RawHttp2 client(From("127.0.0.1"));
+  const std::uint32_t half_open = client.OpenCall(kWait);
+  client.Call(kWait, "");
+  WaitForOpenCalls(2);
+  EXPECT_TRUE(End(client, client.Call(kAnswer, "x")).ok());
+  WaitForOpenCalls(2);
+  client.Reset(half_open);
+  WaitForOpenCalls(1);
+}
+
+TEST_F(OpenCallsTest, EveryClientHasItsShare) {
+  GrpcServerOptions options;
+  options.max_calls = 90;
+  Serve(options);
+  RawHttp2 greedy(From("127.0.0.2"));
+  std::vector<std::uint32_t> calls;
+  for (int i = 0; i < 100; ++i) calls.push_back(greedy.OpenCall(kWait));
+  for (std::size_t i = 80; i < calls.size(); ++i) {  // 8 of 9 parts
+    const absl::Status end = End(greedy, calls[i]);
+    EXPECT_EQ(end.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(ErrorReason(end), "TOO_MANY_CALLS");
+    EXPECT_TRUE(RetryAfter(end));
+  }
+  EXPECT_EQ(Metric("refused_calls_total"), 20);
+  RawHttp2 other(From("127.0.0.3"));
+  EXPECT_TRUE(End(other, other.Call(kAnswer, "x")).ok());
+  greedy.Reset(calls[0]);
+  WaitForOpenCalls(79);
+  const std::uint32_t again = greedy.Call(kAnswer, "x");
+  EXPECT_TRUE(End(greedy, again).ok());
+}
+
+TEST_F(OpenCallsTest, AConnectionThatDoesNothingButResetIsClosed) {
+  Serve();
+  RawHttp2 honest(From("127.0.0.2"));
+  const std::uint32_t running = honest.Call(kWait, "");
+  RawHttp2 flood(From("127.0.0.2"));
+  for (int i = 0; i < 4 * static_cast<int>(ResetCounts::kTolerated) && !flood.closed(); ++i) {
+    flood.Reset(flood.Call(kWait, "x"));
+  }
+  flood.ReadUntil([&] { return flood.closed(); });
+  EXPECT_TRUE(flood.closed());
+  EXPECT_EQ(Metric("closed_connections_total"), 1);
+  EXPECT_TRUE(End(honest, honest.Call(kAnswer, "x")).ok());
+  EXPECT_FALSE(honest.stream(running).over());
+  WaitForOpenCalls(1);
+}
+
+TEST_F(OpenCallsTest, SomeWhoChangeTheirMindsAreNoFlood) {
+  Serve();
+  RawHttp2 client(From("127.0.0.2"));
+  for (int i = 0; i < 2 * static_cast<int>(ResetCounts::kTolerated); ++i) {
+    ASSERT_TRUE(End(client, client.Call(kAnswer, "x")).ok());
+    client.Reset(client.OpenCall(kWait));
+  }
+  WaitForOpenCalls(0);
+  EXPECT_FALSE(client.closed());
+  EXPECT_EQ(Metric("closed_connections_total"), 0);
+}
+
+}  // namespace
+}  // namespace thinkwire::rpc

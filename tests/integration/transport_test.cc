@@ -1,0 +1,145 @@
+// What one client can hold of a server with nothing but HTTP/2: calls that it does not read, that
+// it opens and leaves, or resets by the thousand.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/status_details.h"
+#include "tests/fakes/raw_http2.h"
+#include "tests/integration/router_process.h"
+#include "tests/integration/worker_process.h"
+#include "tests/sanitized.h"
+
+namespace thinkwire::integration {
+namespace {
+
+constexpr char kGenerate[] = "/thinkwire.v1.ReasoningService/Generate";
+constexpr char kHealth[] = "/grpc.health.v1.Health/Check";
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+
+class TransportTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(worker_.listening());
+    router_ =
+        std::make_unique<RouterProcess>("tiny-r1", absl::StrCat("127.0.0.1:", worker_.port()));
+    ASSERT_EQ(AskFrom("127.0.0.9"), absl::OkStatus());  // both have all that they allocate once
+  }
+
+  RawHttp2::Options From(const std::string& source) const {
+    return {.port = router_->port(), .source = source};
+  }
+
+  // A small question of somebody else.
+  absl::Status AskFrom(const std::string& source) {
+    RawHttp2 client(From(source));
+    const std::uint32_t call =
+        client.Call(kGenerate, AskGreedily("What is 27+48?").SerializeAsString());
+    if (!client.ReadUntilOver(call)) return absl::UnknownError("no end");
+    return client.stream(call).Status();
+  }
+
+  // Whether the router comes to have no more than `bytes` again.
+  bool WaitForMemory(std::size_t bytes) {
+    const auto give_up = std::chrono::steady_clock::now() + kPatience;
+    while (std::chrono::steady_clock::now() < give_up) {
+      if (router_->process().Memory() <= bytes) return true;
+      std::this_thread::yield();
+    }
+    return false;
+  }
+
+  WorkerProcess worker_{{absl::StrCat("--model=", kTinyModel)}};
+  std::unique_ptr<RouterProcess> router_;
+};
+
+TEST_F(TransportTest, ACallThatNobodyReadsIsEndedAndHoldsNoStop) {
+  v1::GenerateRequest request = AskGreedily("What is 27+48?");
+  request.set_max_tokens(3);
+  RawHttp2::Options options = From("127.0.0.2");
+  options.window = 0;
+  RawHttp2 client(options);
+  const std::uint32_t call = client.Call(kGenerate, request.SerializeAsString());
+  ASSERT_TRUE(client.ReadUntilOver(call, 2 * kPatience));
+  const absl::Status status = client.stream(call).Status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_TRUE(client.stream(call).data.empty());
+  EXPECT_TRUE(router_->WaitUntilIdle());
+  EXPECT_TRUE(worker_.WaitUntilIdle());
+
+  client.Call(kGenerate, request.SerializeAsString());
+  while (router_->Metric("thinkwire_router_running_requests") != 1.0) std::this_thread::yield();
+  EXPECT_TRUE(worker_.WaitUntilIdle());
+  const auto before = std::chrono::steady_clock::now();
+  router_->process().Signal(SIGTERM);
+  EXPECT_EQ(router_->process().Wait(), 0);
+  const auto took = std::chrono::steady_clock::now() - before;
+  EXPECT_LT(took, std::chrono::seconds(10));  // not its drain timeout
+}
+
+TEST_F(TransportTest, ResetsLeaveNoMemoryBehind) {
+  const std::size_t before = router_->process().Memory();
+  const std::string question = AskGreedily("What is 27+48?").SerializeAsString();
+  for (int resets = 0; resets < 20'000;) {
+    RawHttp2 flood(From("127.0.0.2"));
+    for (; !flood.closed() && resets < 20'000; ++resets) {
+      flood.Reset(resets % 2 == 0 ? flood.OpenCall(kGenerate) : flood.Call(kGenerate, question));
+    }
+    EXPECT_EQ(AskFrom("127.0.0.3"), absl::OkStatus());
+    flood.ReadUntil([&] { return flood.closed(); });
+  }
+  EXPECT_GE(router_->Metric("thinkwire_router_closed_connections_total").value_or(0), 1);
+  EXPECT_TRUE(router_->WaitUntilIdle());
+  EXPECT_TRUE(worker_.WaitUntilIdle());
+  EXPECT_TRUE(WaitForMemory(before + 50 * kMiB)) << router_->process().Memory() / kMiB << " MiB";
+}
+
+TEST_F(TransportTest, HalfOpenStreamsAreBoundedAndEnded) {
+  constexpr int kConnections = 40;
+  constexpr int kStreams = 1024;
+  const std::size_t before = router_->process().Memory();
+  std::deque<RawHttp2> clients;
+  for (int i = 0; i < kConnections; ++i) {
+    RawHttp2& client = clients.emplace_back(From("127.0.0.2"));
+    for (int k = 0; k < kStreams; ++k) client.OpenCall(kGenerate);
+    client.Read(Clock::Duration::zero());
+  }
+  EXPECT_EQ(AskFrom("127.0.0.3"), absl::OkStatus());
+  std::map<std::string, int> ends;
+  for (RawHttp2& client : clients) client.Read(Clock::Duration::zero());
+  const auto all_over = [&] {
+    for (RawHttp2& client : clients) client.Read(Clock::Duration::zero());  // and answer pings
+    return std::ranges::all_of(clients, [](RawHttp2& client) {
+      for (std::uint32_t call = 1; call < 2 * kStreams; call += 2) {
+        if (!client.stream(call).over()) return false;
+      }
+      return true;
+    });
+  };
+  while (!all_over()) ASSERT_EQ(std::ranges::count_if(clients, &RawHttp2::closed), 0);
+  for (RawHttp2& client : clients) {
+    for (std::uint32_t call = 1; call < 2 * kStreams; call += 2) {
+      ++ends[rpc::ErrorReason(client.stream(call).Status())];
+    }
+  }
+  // Some places were others' as the last calls came.
+  EXPECT_GE(ends["MESSAGE_TIMEOUT"], 7000);
+  EXPECT_LE(ends["MESSAGE_TIMEOUT"], 8192 * 8 / 9 + 1);
+  EXPECT_EQ(ends["MESSAGE_TIMEOUT"] + ends["TOO_MANY_CALLS"], kConnections * kStreams);
+  EXPECT_TRUE(router_->WaitUntilIdle());
+  EXPECT_LT(router_->process().PeakMemory(), before + 400 * kMiB);
+  EXPECT_TRUE(WaitForMemory(before + 50 * kMiB)) << router_->process().Memory() / kMiB << " MiB";
+}
+
+}  // namespace
+}  // namespace thinkwire::integration

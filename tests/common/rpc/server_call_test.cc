@@ -250,6 +250,20 @@ TEST_F(RawServerCallTest, ACancelBeforeTheMessageIsACancel) {
   EXPECT_EQ(call->num_hooks, 1);
 }
 
+TEST_F(RawServerCallTest, AResetRightBehindTheMessageIsACancel) {
+  Start();
+  client_->Reset(client_->Call(kWatch, "x"));
+  const auto call = TheCall();
+  call->ended.get_future().wait();
+  // Whether the message came before the reset is up to gRPC.
+  auto refused = call->refused.get_future();
+  if (refused.wait_for(std::chrono::seconds(0)) == std::future_status::ready) {
+    EXPECT_EQ(refused.get().code(), absl::StatusCode::kCancelled);
+  } else {
+    call->cancelled.get_future().wait();
+  }
+}
+
 TEST_F(RawServerCallTest, ADeadlineBeforeTheMessageIsADeadline) {
   Start();
   client_->OpenCall(kWatch, {{"grpc-timeout", "100m"}});

@@ -311,6 +311,25 @@ TEST_F(RawServerCallTest, UnknownMethodsAreRefusedWithAReason) {
   }
 }
 
+TEST_F(RawServerCallTest, AReaderThatTakesNothingHoldsLittleWhateverItsWindowSays) {
+  constexpr std::uint32_t kWindow = 1U << 30;
+  Start({.window = kWindow, .reopens_windows = false});
+  client_->OpenWindow(0, kWindow);
+  client_->Call(kWatch, "");
+  const auto call = TheCall();
+  call->message.get_future().wait();
+  // Without a bound the kernel takes megabytes, as fast as they are written.
+  std::size_t bytes = 0;
+  for (Clock::TimePoint last = Clock::Real().Now();
+       Clock::Real().Now() - last < std::chrono::seconds(2);) {
+    if (!call->Write(Message(1, 100))) continue;
+    bytes += Message(1, 100).ByteSizeLong();
+    last = Clock::Real().Now();
+  }
+  EXPECT_GT(bytes, std::size_t{10} << 10);
+  EXPECT_LT(bytes, std::size_t{1} << 20);
+}
+
 TEST_F(RawServerCallTest, AWriteThatNobodyReadsEndsTheCall) {
   options_.reader_timeout = std::chrono::milliseconds(300);
   Start({.window = 0});

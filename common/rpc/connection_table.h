@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/file_descriptor.h"
 #include "common/rpc/trusted_peers.h"
 
@@ -44,7 +45,7 @@ class ConnectionTable {
 
  public:
   // Places of max_connections that are reserved; fewer if that were more than an eighth.
-  static constexpr int kReserved = 16;
+  static constexpr int kReserved = kReservedConnections;
 
   // `max_connections` >= 1.
   ConnectionTable(int max_connections, TrustedPeers trusted);

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/peer_limits.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/listener.h"
 #include "common/rpc/trusted_peers.h"
@@ -27,10 +28,6 @@ class OpenCalls;
 class RawService;
 class UnknownMethods;
 
-// Of one request. A prompt that fills a context of 160k tokens, the family's longest, is less than
-// 1 MB.
-inline constexpr int kMaxMessageBytes = 2 << 20;
-
 struct GrpcServerOptions {
   std::string listen;                   // "host:port"; port 0 takes a free one
   std::vector<RawService*> services{};  // outlive the server
@@ -39,20 +36,20 @@ struct GrpcServerOptions {
   // Whether reflection is served on addresses other than loopback, where it always is.
   bool reflection_everywhere = false;
   // What gRPC may hold for requests that are still arriving, over all connections.
-  std::size_t memory_quota_bytes = std::size_t{512} << 20;
+  std::size_t memory_quota_bytes = kMaxArrivingBytes;
   int max_message_bytes = kMaxMessageBytes;
-  int max_streams = 1024;        // per connection; about 20 KB each
-  int max_calls = 8192;          // over all connections; what one client may have: Shares
-  int max_connections = 1024;    // ConnectionTable says what becomes of one more
-  TrustedPeers trusted_peers{};  // whom no share of connections, calls and watches limits
-  Metrics* metrics = nullptr;    // where connections are counted; nullptr: nowhere
+  int max_streams = kMaxStreamsOfConnection;  // per connection; about 20 KB each
+  std::int64_t max_calls = kMaxCalls;     // over all connections; what one client may have: Shares
+  int max_connections = kMaxConnections;  // ConnectionTable says what becomes of one more
+  TrustedPeers trusted_peers{};           // whom no share of connections, calls and watches limits
+  Metrics* metrics = nullptr;             // where connections are counted; nullptr: nowhere
   // A peer that was silent for so long is asked for a sign of life, and then has so long for it.
   int keepalive_time_ms = kServerKeepaliveTimeMs;
   int keepalive_timeout_ms = kServerKeepaliveTimeoutMs;
   int handshake_timeout_ms = kHandshakeTimeoutMs;  // until HTTP/2 has begun on a new connection
   // How long a call waits for its message, and for its reader (ServerCall::Limits).
-  Clock::Duration message_timeout = std::chrono::seconds(30);
-  Clock::Duration reader_timeout = std::chrono::seconds(60);
+  Clock::Duration message_timeout = kMessageTimeout;
+  Clock::Duration reader_timeout = kReaderTimeout;
 };
 
 // A listening gRPC server with true health, limits and keepalive.

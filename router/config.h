@@ -34,6 +34,7 @@ struct RouterOptions {
   std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
   bool reflection = false;
+  bool share_prefixes = false;
   bool check_config = false;
   bool help = false;
 };

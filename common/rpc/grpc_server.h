@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <cstddef>
+#include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -69,6 +71,13 @@ class GrpcServer {
 
   void SetServing(bool serving);
 
+  // Sends clients elsewhere while their running calls go on: health says NOT_SERVING, nobody can
+  // connect any more, and each connection is closed that has been without a call for a moment.
+  // Until then new calls are still the services' to answer. Does not block; Shutdown must follow.
+  // (gRPC 1.51 sends a GOAWAY only as it shuts down, and answers the calls that are on their way
+  // then with a bare CANCELLED, which no client takes for a reason to try again.)
+  void BeginDrain();
+
   // Health says NOT_SERVING and no new call is taken; running calls have `grace` to end, then they
   // end with UNAVAILABLE, reason DRAINING. Who does not read an end within a second is cut off.
   // Blocks until all calls are over.
@@ -78,12 +87,17 @@ class GrpcServer {
   GrpcServer(const GrpcServerOptions& options, std::unique_ptr<Listener> listener);
   absl::Status Serve(const GrpcServerOptions& options);
 
+  void Drain();
+  void EndDrain(Clock::Duration grace);
+
   const std::unique_ptr<Listener> listener_;
   const std::unique_ptr<OpenCalls> calls_;
   const std::unique_ptr<UnknownMethods> unknown_methods_;
   const std::unique_ptr<HealthService> health_;
   std::unique_ptr<grpc::Server> server_;  // null if Serve failed
   bool shut_down_ = false;
+  std::thread drain_;           // from BeginDrain to Shutdown
+  std::promise<void> drained_;  // ends it
 };
 
 }  // namespace thinkwire::rpc

@@ -107,6 +107,7 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   void OnDone() final;
 
   bool AwaitsMessage() const;
+  bool HasMessage() const;
   void TakeMessage();
   // What came during OnMessage.
   void TellWhatWaits();

@@ -34,6 +34,9 @@ namespace {
 // How long at most a process that has run out of files waits before it accepts again.
 constexpr int kPauseMs = 100;
 
+// What the kernel takes of a connection beyond what its peer has room for.
+constexpr int kMaxUnsentBytes = 64 << 10;
+
 // Files that a process needs beside those of its connections: its own, its libraries', channels to
 // workers, /metrics.
 constexpr int kOtherFiles = 256;
@@ -218,6 +221,8 @@ bool Listener::AcceptOne(int socket) {
   }
   told_ = false;
   SetOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  // What is written waits with its writer, who can be told, and not in the kernel.
+  SetOption(connection.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, kMaxUnsentBytes);
   // Data that the peer does not acknowledge for so long ends the connection.
   SetOption(connection.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, kServerKeepaliveTimeoutMs);
   Watch(std::move(second), peer);

@@ -15,6 +15,10 @@
 namespace thinkwire::rpc {
 namespace {
 
+// A client that resets a call whose side it has ended looks at first as if it had sent no message;
+// OnCancel tells of the reset at once.
+constexpr Clock::Duration kCancelTime = std::chrono::milliseconds(100);
+
 absl::Status NoMessage() {
   return Error(absl::StatusCode::kInvalidArgument, "NO_MESSAGE",
                "the call has ended its side without a message");
@@ -92,8 +96,9 @@ void ServerCall::OnReadDone(bool ok) {
     if (ok && HasMessage()) Dismiss(TooManyMessages());
   } else if (ok) {
     TakeMessage();
-  } else if (!context_->IsCancelled()) {  // of which OnCancel tells
-    Refuse(NoMessage());
+  } else {
+    MutexLock lock(mu_);
+    side_ended_at_ = Clock::Real().Now();
   }
 }
 
@@ -235,7 +240,7 @@ void ServerCall::TellCancelled() {
 }
 
 bool ServerCall::Look(Clock::TimePoint now, const Limits& limits, bool shutting_down) {
-  bool late = false;
+  std::optional<absl::Status> refusal;
   std::optional<absl::Status> stuck;
   {
     MutexLock lock(mu_);
@@ -248,9 +253,13 @@ bool ServerCall::Look(Clock::TimePoint now, const Limits& limits, bool shutting_
     } else if (!final_status_ && writing_ && now - in_flight_since_ >= limits.reader) {
       stuck = SlowConsumer(limits.reader);
     }
-    late = reading_ == Reading::kAwaited && now - began_ >= limits.message;
+    if (side_ended_at_ && now - *side_ended_at_ >= kCancelTime) {
+      refusal = NoMessage();
+    } else if (now - began_ >= limits.message) {
+      refusal = MessageTimeout(limits.message);
+    }
   }
-  if (late) Refuse(MessageTimeout(limits.message));
+  if (refusal) Refuse(*std::move(refusal));
   if (stuck) Cut(*stuck);
   return stuck.has_value();
 }

@@ -141,6 +141,7 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   mutable Mutex mu_;
   Reading reading_ ABSL_GUARDED_BY(mu_) = Reading::kAwaited;
   std::deque<Queued> queue_ ABSL_GUARDED_BY(mu_);
+  std::optional<Clock::TimePoint> side_ended_at_ ABSL_GUARDED_BY(mu_);  // without a message
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   Clock::TimePoint in_flight_since_ ABSL_GUARDED_BY(mu_);
   bool has_written_ ABSL_GUARDED_BY(mu_) = false;

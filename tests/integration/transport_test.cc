@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <deque>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -47,6 +48,17 @@ class TransportTest : public testing::Test {
         client.Call(kGenerate, AskGreedily("What is 27+48?").SerializeAsString());
     if (!client.ReadUntilOver(call)) return absl::UnknownError("no end");
     return client.stream(call).Status();
+  }
+
+  // The same until it succeeds: while calls come in by the ten thousand, word of the worker may be
+  // so late that the router takes it for silent.
+  absl::Status AskPatientlyFrom(const std::string& source) {
+    const auto give_up = std::chrono::steady_clock::now() + kPatience;
+    absl::Status status = AskFrom(source);
+    while (absl::IsUnavailable(status) && std::chrono::steady_clock::now() < give_up) {
+      status = AskFrom(source);
+    }
+    return status;
   }
 
   // Whether the router comes to have no more than `bytes` again.
@@ -95,7 +107,7 @@ TEST_F(TransportTest, ResetsLeaveNoMemoryBehind) {
     for (; !flood.closed() && resets < 20'000; ++resets) {
       flood.Reset(resets % 2 == 0 ? flood.OpenCall(kGenerate) : flood.Call(kGenerate, question));
     }
-    EXPECT_EQ(AskFrom("127.0.0.3"), absl::OkStatus());
+    EXPECT_EQ(AskPatientlyFrom("127.0.0.3"), absl::OkStatus());
     flood.ReadUntil([&] { return flood.closed(); });
   }
   EXPECT_GE(router_->Metric("thinkwire_router_closed_connections_total").value_or(0), 1);
@@ -114,9 +126,8 @@ TEST_F(TransportTest, HalfOpenStreamsAreBoundedAndEnded) {
     for (int k = 0; k < kStreams; ++k) client.OpenCall(kGenerate);
     client.Read(Clock::Duration::zero());
   }
-  EXPECT_EQ(AskFrom("127.0.0.3"), absl::OkStatus());
+  auto other = std::async(std::launch::async, [this] { return AskPatientlyFrom("127.0.0.3"); });
   std::map<std::string, int> ends;
-  for (RawHttp2& client : clients) client.Read(Clock::Duration::zero());
   const auto all_over = [&] {
     for (RawHttp2& client : clients) client.Read(Clock::Duration::zero());  // and answer pings
     return std::ranges::all_of(clients, [](RawHttp2& client) {
@@ -132,6 +143,7 @@ TEST_F(TransportTest, HalfOpenStreamsAreBoundedAndEnded) {
       ++ends[rpc::ErrorReason(client.stream(call).Status())];
     }
   }
+  EXPECT_EQ(other.get(), absl::OkStatus());
   // Some places were others' as the last calls came.
   EXPECT_GE(ends["MESSAGE_TIMEOUT"], 7000);
   EXPECT_LE(ends["MESSAGE_TIMEOUT"], 8192 * 8 / 9 + 1);

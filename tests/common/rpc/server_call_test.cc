@@ -250,6 +250,20 @@ TEST_F(RawServerCallTest, ACancelBeforeTheMessageIsACancel) {
   EXPECT_EQ(call->num_hooks, 1);
 }
 
+TEST_F(RawServerCallTest, AResetRightBehindTheMessageIsACancel) {
+  Start();
+  client_->Reset(client_->Call(kWatch, "x"));
+  const auto call = TheCall();
+  call->ended.get_future().wait();
+  // Whether the message came before the reset is up to gRPC.
+  auto refused = call->refused.get_future();
+  if (refused.wait_for(std::chrono::seconds(0)) == std::future_status::ready) {
+    EXPECT_EQ(refused.get().code(), absl::StatusCode::kCancelled);
+  } else {
+    call->cancelled.get_future().wait();
+  }
+}
+
 TEST_F(RawServerCallTest, ADeadlineBeforeTheMessageIsADeadline) {
   Start();
   client_->OpenCall(kWatch, {{"grpc-timeout", "100m"}});
@@ -295,6 +309,25 @@ TEST_F(RawServerCallTest, UnknownMethodsAreRefusedWithAReason) {
     ExpectEnd(client_->Call(path, "x"), absl::StatusCode::kUnimplemented, "UNKNOWN_METHOD");
     ExpectEnd(client_->OpenCall(path), absl::StatusCode::kUnimplemented, "UNKNOWN_METHOD");
   }
+}
+
+TEST_F(RawServerCallTest, AReaderThatTakesNothingHoldsLittleWhateverItsWindowSays) {
+  constexpr std::uint32_t kWindow = 1U << 30;
+  Start({.window = kWindow, .reopens_windows = false});
+  client_->OpenWindow(0, kWindow);
+  client_->Call(kWatch, "");
+  const auto call = TheCall();
+  call->message.get_future().wait();
+  // Without a bound the kernel takes megabytes, as fast as they are written.
+  std::size_t bytes = 0;
+  for (Clock::TimePoint last = Clock::Real().Now();
+       Clock::Real().Now() - last < std::chrono::seconds(2);) {
+    if (!call->Write(Message(1, 100))) continue;
+    bytes += Message(1, 100).ByteSizeLong();
+    last = Clock::Real().Now();
+  }
+  EXPECT_GT(bytes, std::size_t{10} << 10);
+  EXPECT_LT(bytes, std::size_t{1} << 20);
 }
 
 TEST_F(RawServerCallTest, AWriteThatNobodyReadsEndsTheCall) {

@@ -59,5 +59,6 @@ inline constexpr std::size_t kMaxWorkers = 1024;  // in all: each has a channel 
 inline constexpr std::size_t kMaxAliasesOfVariant = 64;
 inline constexpr std::size_t kMaxVariantNameBytes = 64;
 inline constexpr std::size_t kMaxAliasBytes = 128;
+inline constexpr std::size_t kMaxFingerprintBytes = 256;  // (16)
 
 }  // namespace thinkwire

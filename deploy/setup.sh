@@ -17,6 +17,7 @@ packages=(
   libnghttp2-dev
   libpcre2-dev
   libprotobuf-dev
+  libssl-dev
   libyaml-cpp-dev
   ninja-build
   nlohmann-json3-dev

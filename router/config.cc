@@ -75,6 +75,12 @@ absl::Status ReadTexts(const std::string& source, const YAML::Node& node, const 
   return absl::OkStatus();
 }
 
+bool IsFingerprint(const std::string& word) {
+  return !word.empty() && word.size() <= kMaxFingerprintBytes &&
+         std::ranges::all_of(
+             word, [](char c) { return absl::ascii_isgraph(static_cast<unsigned char>(c)); });
+}
+
 absl::Status ReadTasks(const std::string& source, const YAML::Node& node, VariantConfig* variant) {
   std::vector<std::string> names;
   RETURN_IF_ERROR(ReadTexts(source, node, "tasks", &names));
@@ -110,8 +116,9 @@ absl::Status ReadWorkers(const std::string& source, const YAML::Node& node,
 }
 
 absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML::Node& node) {
-  RETURN_IF_ERROR(CheckKeys(source, node, "a variant",
-                            {"name", "aliases", "workers", "tasks", "max_prompt_bytes"}));
+  RETURN_IF_ERROR(CheckKeys(
+      source, node, "a variant",
+      {"name", "aliases", "workers", "tasks", "max_prompt_bytes", "require_fingerprint"}));
   VariantConfig variant;
   if (!node["name"] || !node["name"].IsScalar()) {
     return Wrong(source, node, "a variant needs a name");
@@ -141,6 +148,14 @@ absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML:
         variant.max_prompt_bytes < 0) {
       return Wrong(source, limit, "max_prompt_bytes must be a whole number of 0 or more");
     }
+  }
+  if (const YAML::Node fingerprint = node["require_fingerprint"]) {
+    if (!fingerprint.IsScalar() || !IsFingerprint(fingerprint.Scalar())) {
+      return Wrong(source, fingerprint,
+                   absl::StrCat("require_fingerprint must be one word of 1 to ",
+                                kMaxFingerprintBytes, " printable characters"));
+    }
+    variant.require_fingerprint = fingerprint.Scalar();
   }
   return variant;
 }
@@ -196,7 +211,7 @@ std::vector<Option> Options(RouterOptions& options) {
   return {
       {"config", &options.config,
        "YAML file of variants: name, aliases, workers, tasks, "
-       "max_prompt_bytes"},
+       "max_prompt_bytes, require_fingerprint"},
       {"listen", &options.listen, "host:port of the gRPC service; port 0: any free one"},
       {"insecure_listen", &options.insecure_listen,
        "let --listen be an address that other machines reach, without TLS"},
@@ -210,6 +225,8 @@ std::vector<Option> Options(RouterOptions& options) {
        "seconds that running requests get to finish after SIGTERM", Between(0, 86400)},
       {"reflection", &options.reflection,
        "serve gRPC reflection on other addresses than loopback too"},
+      {"share_prefixes", &options.share_prefixes,
+       "share cached prompt blocks between clients, so that one can tell what others have asked"},
       {"check_config", &options.check_config, "check options and configuration, serve nothing"},
       {"help", &options.help, "print this page"},
   };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/peer_limits.h"
 #include "router/variant_config.h"
 
 namespace thinkwire::router {
@@ -29,10 +30,11 @@ struct RouterOptions {
   std::string listen = "127.0.0.1:50051";
   bool insecure_listen = false;
   std::string metrics_listen = "127.0.0.1:9401";
-  std::int32_t max_connections = 1024;
+  std::int32_t max_connections = kMaxConnections;
   std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
   bool reflection = false;
+  bool share_prefixes = false;
   bool check_config = false;
   bool help = false;
 };

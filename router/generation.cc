@@ -3,11 +3,14 @@
 #include <random>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/log.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
+#include "common/status.h"
+#include "router/cache_salt.h"
 #include "router/query.h"
 
 namespace thinkwire::router {
@@ -39,29 +42,36 @@ Generation::Generation(const Shared& shared, fleet::CallContext context,
 Generation::~Generation() = default;
 
 void Generation::Start(v1::GenerateRequest request) {
-  if (const absl::Status status = Lease(MakeQuery(request)); !status.ok()) {
+  if (!request.has_seed()) request.set_seed(RandomBits());
+  if (!shared_.share_prefixes) {
+    request.set_cache_salt(WorkerCacheSalt(context_.peer, request.cache_salt()));
+  }
+  *request_.mutable_request() = std::move(request);
+  request_.set_request_id(request_id_);
+  if (const absl::Status status = Lease(); !status.ok()) {
+    variant_ = rpc::ErrorMetadata(status, "variant");
     End(status);
     return;
   }
-  if (!request.has_seed()) request.set_seed(RandomBits());
-  *request_.mutable_request() = std::move(request);
-  request_.set_request_id(request_id_);
   StartAttempt();
 }
 
-absl::Status Generation::Lease(const decision::Query& query) {
-  auto lease = shared_.pool.Lease(shared_.policy, query);
-  if (!lease.ok()) {
-    variant_ = rpc::ErrorMetadata(lease.status(), "variant");
-    return lease.status();
-  }
-  lease_.emplace(*std::move(lease));
+// A place on a worker that was not tried yet.
+absl::Status Generation::Lease() {
+  decision::Query query = MakeQuery(request_.request());
+  query.tried = attempts_.tried();
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, query));
+  lease_.emplace(std::move(lease));
   const std::size_t variant = lease_->decision().variant;
   variant_ = shared_.variants[variant].name;
+  worker_ = lease_->client().address();
+  request_.set_expected_fingerprint(shared_.variants[variant].require_fingerprint);
+  attempts_.Begin(lease_->decision().worker);
   meter_.emplace(shared_.metrics.streams(variant), arrival_);
   return absl::OkStatus();
 }
 
+// The hooks of the attempt may run before this returns: the last that its caller does.
 void Generation::StartAttempt() {
   request_.set_attempt(request_.attempt() + 1);
   auto attempt = lease_->client().Generate(context_, shared_from_this());
@@ -79,6 +89,7 @@ void Generation::StartAttempt() {
 bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   const Clock::TimePoint now = shared_.clock.Now();
   if (!ledger_.Add(message, now)) return true;
+  heard_ = true;
   if (ledger_.has_prompt_ids()) DropPrompt();
   CountBytes();
   Complete(*message.mutable_event(), now);
@@ -104,9 +115,38 @@ void Generation::OnEnd(const absl::Status& status) {
   {
     MutexLock lock(mu_);
     attempt_.reset();
-    ended_ = status;
+  }
+  if (!status.ok() && !heard_) {
+    attempts_.Fail(status);
+    if (TryAnother(status)) return;
+  }
+  {
+    MutexLock lock(mu_);
+    ended_ = status.ok() || heard_ ? status : attempts_.Best();
   }
   Flush();
+}
+
+bool Generation::is_over() {
+  MutexLock lock(mu_);
+  return cancelled_ || (context_.deadline && shared_.clock.Now() >= *context_.deadline);
+}
+
+// Gives the request to another worker, after `status` and no event. False: nobody has it.
+bool Generation::TryAnother(const absl::Status& status) {
+  if (!attempts_.MayGoOn() || is_over()) return false;
+  const std::string reason = rpc::ErrorReason(status);
+  const std::string left = worker_;
+  lease_.reset();  // no load of that worker any more
+  if (!Lease().ok()) return false;
+  shared_.metrics.CountRetry(variant_, reason);
+  LogInfo("request retried", {{"request_id", request_id_},
+                              {"attempt", request_.attempt()},
+                              {"reason", reason},
+                              {"worker", left},
+                              {"next_worker", worker_}});
+  StartAttempt();
+  return true;
 }
 
 // Writes the event that waits, then the end. Called wherever one of them, or room, is new.
@@ -157,7 +197,9 @@ void Generation::Complete(v1::GenerateResponse& event, Clock::TimePoint now) {
   } else if (event.has_answer_delta()) {
     count(StreamPhase::kAnswer, event.answer_delta().token_ids_size());
   } else if (event.has_finished()) {
-    count(StreamPhase::kAnswer, event.finished().token_ids_size());
+    const bool answered = event.finished().phase() == v1::PHASE_ANSWER;
+    count(answered ? StreamPhase::kAnswer : StreamPhase::kReasoning,
+          event.finished().token_ids_size());
   } else if (event.has_completed()) {
     discarded_tokens_ = event.completed().usage().discarded_tokens();
     rpc::SetDuration(now - arrival_, event.mutable_completed()->mutable_timings()->mutable_total());
@@ -170,6 +212,9 @@ void Generation::CompleteStarted(v1::Started& started, Clock::TimePoint now) {
   started.set_worker(lease_->client().address());
   started.set_variant_reason(lease_->decision().variant_reason);
   started.set_worker_reason(lease_->decision().worker_reason);
+  if (const std::string tried = attempts_.Describe(); !tried.empty()) {
+    absl::StrAppend(started.mutable_worker_reason(), "; ", tried);
+  }
   meter_->Start(started.prompt_tokens(), started.cached_prompt_tokens(), now);
 }
 
@@ -181,7 +226,20 @@ void Generation::End(const absl::Status& status) {
   shared_.metrics.EndRequest(variant_, absl::StatusCodeToString(status.code()), phase());
   Log(status, now);
   lease_.reset();
-  sink_->Finish(status);
+  sink_->Finish(status, status.ok() ? std::nullopt : UsageSoFar());
+}
+
+std::optional<v1::Usage> Generation::UsageSoFar() const {
+  if (!meter_ || !meter_->started()) return std::nullopt;
+  v1::Usage usage;
+  usage.set_prompt_tokens(counts().prompt);
+  usage.set_cached_prompt_tokens(counts().cached_prompt);
+  usage.set_reasoning_tokens(counts().reasoning);
+  usage.set_answer_tokens(counts().answer);
+  for (const auto& [index, output] : ledger_.outputs()) {
+    usage.set_forced_tokens(usage.forced_tokens() + output.forced_tokens);
+  }
+  return usage;
 }
 
 void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
@@ -189,7 +247,8 @@ void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
   LogInfo("request ended", {{"request_id", request_id_},
                             {"traceparent", context_.traceparent},
                             {"variant", variant_},
-                            {"worker", lease_ ? lease_->client().address() : ""},
+                            {"worker", worker_},
+                            {"attempts", request_.attempt()},
                             {"code", absl::StatusCodeToString(status.code())},
                             {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
                             {"phase", ToString(phase())},

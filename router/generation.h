@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/rpc/request_bytes.h"
+#include "router/attempts.h"
 #include "router/decision/policy.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
@@ -31,13 +32,16 @@ class EventSink {
   // Generation::Resume, and when it has ended Generation::Cancel.
   virtual bool Write(const v1::GenerateResponse& event) = 0;
 
-  // After what was written; an error may overtake it. Once.
-  virtual void Finish(const absl::Status& status) = 0;
+  // After what was written; an error may overtake it. `usage` is what was spent so far, where an
+  // error ends a request that had started. Once.
+  virtual void Finish(const absl::Status& status, const std::optional<v1::Usage>& usage) = 0;
 };
 
 // The life of one request, from its arrival to its last event: has variant and worker decided,
 // passes the worker's events to the sink, one at a time and as fast as the sink takes them, and
-// keeps what another worker would need to go on. Counts and logs the request.
+// keeps what another worker would need to go on. A worker that refuses or is lost before its first
+// event is followed by another (Attempts), a new attempt each, and the client sees nothing of it;
+// after an event an error is the end. Counts and logs the request.
 // Owns: the request, without its prompt once the worker has told the prompt's ids; the ledger; the
 // place on a worker; the sink.
 // Threads: any, unless a function says more.
@@ -52,6 +56,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
     RouterMetrics& metrics;
     GenerationRegistry& registry;
     const Clock& clock;
+    bool share_prefixes = false;  // whether clients share cached prompt blocks
   };
 
   // A request that has just arrived. Start or Refuse follows.
@@ -87,8 +92,10 @@ class Generation final : public fleet::WorkerAttempt::Reader,
  private:
   Generation(const Shared& shared, fleet::CallContext context, std::shared_ptr<EventSink> sink);
 
-  absl::Status Lease(const decision::Query& query);
+  absl::Status Lease();
   void StartAttempt();
+  bool TryAnother(const absl::Status& status);
+  bool is_over();
   void DropPrompt();
   void CountBytes();
 
@@ -101,6 +108,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   enum class Flushed { kAtOnce, kLater };
   Flushed Flush();
   void End(const absl::Status& status);
+  std::optional<v1::Usage> UsageSoFar() const;
   void Log(const absl::Status& status, Clock::TimePoint now) const;
   TokenCounts counts() const { return meter_ ? meter_->counts() : TokenCounts{}; }
   StreamPhase phase() const { return meter_ ? meter_->phase() : StreamPhase::kNone; }
@@ -118,8 +126,11 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   v1::WorkerGenerateRequest
       request_;  // as the latest attempt was sent it, the prompt until its ids
   Ledger ledger_;
+  Attempts attempts_;
+  bool heard_ = false;  // of any worker: the sink has its event, or will
   std::size_t counted_ledger_bytes_ = 0;
   std::string variant_;  // of the metrics and the log; empty: none was chosen
+  std::string worker_;   // of the log, likewise
   std::optional<fleet::WorkerLease> lease_;
   std::optional<StreamMeter> meter_;  // once a worker is chosen
   std::int32_t discarded_tokens_ = 0;

@@ -57,6 +57,9 @@ void Ledger::AddEvent(const v1::GenerateResponse& event, Clock::TimePoint now) {
   } else if (event.has_finished()) {
     Output& output = OutputAt(event.finished().output_index());
     AddIds(event.finished().token_ids(), false, output);
+    if (event.finished().phase() == v1::PHASE_REASONING) {
+      output.reasoning_tokens += event.finished().token_ids_size();
+    }
     output.finished = true;
   }
 }

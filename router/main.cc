@@ -33,8 +33,6 @@ constexpr char kProgram[] = "thinkwire-router";
 
 // How long the first round of connections may hold the start up.
 constexpr auto kFirstContact = std::chrono::seconds(2);
-// Calls that are told of the end get this long to take their status.
-constexpr auto kGoodbye = std::chrono::seconds(1);
 
 // Keeps health and gauges true to the pool: SERVING while any worker is live.
 class LiveState {
@@ -46,6 +44,7 @@ class LiveState {
     for (std::size_t i = 0; i < num_variants_; ++i) {
       const fleet::WorkerPool::VariantState state = pool.Describe(i);
       metrics_.SetWorkers(i, state.configured, state.live);
+      metrics_.SetFingerprints(i, state.fingerprints.size());
     }
     MutexLock lock(mu_);
     any_live_ = pool.AnyLive();
@@ -81,7 +80,8 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
                       {"max_connections", options.max_connections},
                       {"trusted_peers", options.trusted_peers},
                       {"drain_timeout_s", options.drain_timeout_s},
-                      {"reflection", options.reflection}});
+                      {"reflection", options.reflection},
+                      {"share_prefixes", options.share_prefixes}});
   for (const VariantConfig& variant : config.variants) {
     std::string workers;
     for (const std::string& worker : variant.workers) {
@@ -111,7 +111,8 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                             .pool = pool,
                             .metrics = router_metrics,
                             .clock = Clock::Real(),
-                            .trusted = trusted_peers});
+                            .trusted = trusted_peers,
+                            .share_prefixes = options.share_prefixes});
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
                    rpc::ShowMetrics(metrics, options.metrics_listen));
   pool.Start();
@@ -133,8 +134,11 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
   live.Follow(nullptr);
   server->SetServing(false);
   service.StartDraining();
-  const bool idle = service.WaitUntilIdle(std::chrono::seconds(options.drain_timeout_s));
-  server->Shutdown(kGoodbye);
+  const std::chrono::seconds drain(options.drain_timeout_s);
+  // Clients go elsewhere from now on, rather than be refused until the last call has ended.
+  server->BeginDrain();
+  const bool idle = service.WaitUntilIdle(drain);
+  server->Shutdown(Clock::Duration::zero());
   pool.Stop();
   LogInfo("stopped", {{"all_finished", idle}});
   return absl::OkStatus();

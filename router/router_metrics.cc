@@ -13,6 +13,11 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                      .Help("Generate requests that have ended, by variant, gRPC status and the "
                            "phase they were in: that of the last token, or none")
                      .Register(registry)),
+      retries_(&prometheus::BuildCounter()
+                    .Name("thinkwire_router_retries_total")
+                    .Help("Attempts before the first event that another worker's followed, by "
+                          "variant and the reason of the error")
+                    .Register(registry)),
       running_(&prometheus::BuildGauge()
                     .Name("thinkwire_router_running_requests")
                     .Help("Generate calls that are not over")
@@ -26,11 +31,18 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                    .Name("thinkwire_router_live_workers")
                    .Help("Workers that take requests, by variant")
                    .Register(registry);
+  auto& fingerprints = prometheus::BuildGauge()
+                           .Name("thinkwire_router_fingerprints")
+                           .Help(
+                               "Different fingerprints of live workers, by variant: where there "
+                               "are two, equal seeds do not give equal texts")
+                           .Register(registry);
   for (const std::string& name : variant_names) {
     const StreamMetrics::Labels labels = {{"variant", name}};
     streams_.emplace_back(registry, "thinkwire_router", labels);
     configured_workers_.push_back(&configured.Add(labels));
     live_workers_.push_back(&live.Add(labels));
+    fingerprints_.push_back(&fingerprints.Add(labels));
   }
 }
 
@@ -44,6 +56,14 @@ void RouterMetrics::EndRequest(std::string_view variant, std::string_view code, 
              {"code", std::string(code)},
              {"phase", std::string(ToString(phase))}})
       .Increment();
+}
+
+void RouterMetrics::CountRetry(std::string_view variant, std::string_view reason) {
+  retries_->Add({{"variant", std::string(variant)}, {"reason", std::string(reason)}}).Increment();
+}
+
+void RouterMetrics::SetFingerprints(std::size_t variant, std::size_t fingerprints) {
+  fingerprints_[variant]->Set(static_cast<double>(fingerprints));
 }
 
 void RouterMetrics::SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live) {

@@ -35,14 +35,21 @@ class RouterMetrics {
   // none was chosen.
   void EndRequest(std::string_view variant, std::string_view code, StreamPhase phase);
 
+  // A request went to another worker, after an error of `reason`.
+  void CountRetry(std::string_view variant, std::string_view reason);
+
+  // `fingerprints`: how many different ones its live workers have.
+  void SetFingerprints(std::size_t variant, std::size_t fingerprints);
   void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live);
 
  private:
   prometheus::Family<prometheus::Counter>* requests_;
+  prometheus::Family<prometheus::Counter>* retries_;
   prometheus::Gauge* running_;
   std::deque<StreamMetrics> streams_;  // by variant, as the gauges
   std::vector<prometheus::Gauge*> configured_workers_;
   std::vector<prometheus::Gauge*> live_workers_;
+  std::vector<prometheus::Gauge*> fingerprints_;
 };
 
 }  // namespace thinkwire::router

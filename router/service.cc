@@ -25,6 +25,8 @@ namespace {
 
 // Messages that wait behind the one that gRPC is sending.
 constexpr std::size_t kMessageCapacity = 8;
+// reasoning.proto promises it.
+constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
 // Longer ones are no W3C trace context.
 constexpr std::size_t kMaxTraceparentBytes = 128;
 constexpr std::chrono::seconds kCountTokensLimit{30};
@@ -34,8 +36,8 @@ constexpr std::int32_t kDefaultPageSize = 100;
 constexpr std::int32_t kMaxPageSize = 1000;
 
 absl::Status Draining() {
-  return rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
-                    "the router is shutting down and takes no new requests");
+  return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
+                                        "the router is shutting down and takes no new requests"));
 }
 
 absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes) {
@@ -54,7 +56,8 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
       : ServerCall(kMessageCapacity), service_(service), context_(service.MakeContext(context)) {}
 
   bool Write(const v1::GenerateResponse& event) override { return ServerCall::Write(event); }
-  void Finish(const absl::Status& status) override {
+  void Finish(const absl::Status& status, const std::optional<v1::Usage>& usage) override {
+    if (usage) AddTrailingMetadata(kUsageTrailer, usage->SerializeAsString());
     ServerCall::Finish(status);
     running_ = {};
   }
@@ -83,7 +86,8 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
                           .pool = shared.pool,
                           .metrics = shared.metrics,
                           .registry = service_.registry_,
-                          .clock = shared.clock},
+                          .clock = shared.clock,
+                          .share_prefixes = shared.share_prefixes},
                          context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
     return *generation_;
   }

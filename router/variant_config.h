@@ -16,6 +16,7 @@ struct VariantConfig {
   std::vector<std::string> workers{};  // "host:port", at least one
   std::vector<Task> tasks{};           // that the router prefers it for
   std::int64_t max_prompt_bytes = 0;   // the longest prompt that is sent here unasked; 0: any
+  std::string require_fingerprint{};   // workers with another are not live; empty: any will do
 };
 
 }  // namespace thinkwire::router

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/peer_limits.h"
 
 namespace thinkwire::worker {
 
@@ -26,7 +27,7 @@ struct WorkerConfig {
   std::int32_t max_model_len = 0;
   std::int32_t max_num_seqs = 0;
   std::int32_t max_num_batched_tokens = 0;
-  std::int32_t max_queue = 1024;
+  std::int32_t max_queue = kMaxQueue;
   std::int32_t block_size = 16;
   std::int64_t kv_cache_memory_bytes = 0;
   double gpu_memory_utilization = 0.90;
@@ -38,7 +39,7 @@ struct WorkerConfig {
   std::string listen = "127.0.0.1:50061";
   bool insecure_listen = false;
   std::string metrics_listen = "127.0.0.1:9402";
-  std::int32_t max_connections = 1024;
+  std::int32_t max_connections = kMaxConnections;
   std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
   std::int32_t step_timeout_s = 10;

@@ -17,6 +17,7 @@
 #include "common/last_words.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/peer_limits.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/metrics_server.h"
 #include "common/rpc/shares.h"
@@ -179,7 +180,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
                    rpc::GrpcServer::Start({.listen = config.listen,
                                            .services = {&service},
                                            .health_names = {v1::WorkerService::service_full_name()},
-                                           .max_message_bytes = rpc::kMaxMessageBytes + kAddedBytes,
+                                           .max_message_bytes = kMaxMessageBytes + kAddedBytes,
                                            .max_connections = config.max_connections,
                                            .trusted_peers = trusted_peers,
                                            .metrics = &metrics}));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
@@ -67,6 +68,18 @@ void ConnectionTable::Close(std::string_view peer) {
 void ConnectionTable::CloseAll() {
   MutexLock lock(mu_);
   for (const auto& [descriptor, connection] : by_descriptor_) ShutDown(*connection);
+}
+
+void ConnectionTable::CloseIdle() {
+  MutexLock lock(mu_);
+  std::vector<Connection*> idle;
+  for (const auto& [key, peer] : peers_) {
+    for (const auto& [since, connection] : peer.idle) {
+      if (since <= swept_) idle.push_back(connection);
+    }
+  }
+  for (Connection* const connection : idle) ShutDown(*connection);
+  swept_ = events_;
 }
 
 ConnectionTable::Place ConnectionTable::MakePlace(const std::string& peer) {

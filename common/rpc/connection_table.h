@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/file_descriptor.h"
 #include "common/rpc/trusted_peers.h"
 
@@ -44,7 +45,7 @@ class ConnectionTable {
 
  public:
   // Places of max_connections that are reserved; fewer if that were more than an eighth.
-  static constexpr int kReserved = 16;
+  static constexpr int kReserved = kReservedConnections;
 
   // `max_connections` >= 1.
   ConnectionTable(int max_connections, TrustedPeers trusted);
@@ -85,6 +86,10 @@ class ConnectionTable {
   void Close(std::string_view peer);
   // Shuts all of them down.
   void CloseAll();
+
+  // The same of those that have been idle since this was last called: a server that goes sends its
+  // clients away so, each between two of its calls.
+  void CloseIdle();
 
   // The rest is the listener's.
   enum class Place { kFree, kMade, kNone };
@@ -132,6 +137,7 @@ class ConnectionTable {
 
   mutable Mutex mu_;
   std::uint64_t events_ ABSL_GUARDED_BY(mu_) = 0;           // orders accepts and ends of calls
+  std::uint64_t swept_ ABSL_GUARDED_BY(mu_) = 0;            // the last of them at CloseIdle
   std::map<std::string, Peer> peers_ ABSL_GUARDED_BY(mu_);  // by PeerKey; none is empty
   std::unordered_map<int, std::shared_ptr<Connection>> by_descriptor_ ABSL_GUARDED_BY(mu_);
   std::unordered_multimap<std::string, std::shared_ptr<Connection>> by_name_ ABSL_GUARDED_BY(mu_);

@@ -38,6 +38,10 @@ constexpr int kGrpcMessageBytes = 16 << 20;
 constexpr auto kLastResort = std::chrono::seconds(5);
 // Once no call is left, connections have so long to end as GOAWAY asks them to.
 constexpr auto kFarewell = std::chrono::milliseconds(500);
+// How long a connection has no call before it is closed in a drain, and how often connections are
+// looked at in its end.
+constexpr auto kIdleMoment = std::chrono::milliseconds(100);
+constexpr int kLastSweeps = 3;
 
 // Linking the reflection library turns reflection on for every server; this decides it for one.
 class ReflectionOption final : public grpc::ServerBuilderOption {
@@ -173,8 +177,39 @@ GrpcServer::~GrpcServer() {
 
 void GrpcServer::SetServing(bool serving) { health_->SetServing(serving); }
 
+void GrpcServer::BeginDrain() {
+  health_->Shutdown();
+  listener_->Stop();
+  drain_ = std::thread([this] { Drain(); });
+}
+
+void GrpcServer::Drain() {
+  const std::future<void> end = drained_.get_future();
+  do {
+    listener_->connections().CloseIdle();
+  } while (end.wait_for(kIdleMoment) == std::future_status::timeout);
+}
+
+// Has calls end and then connections, so that none is open, and no call on its way, when gRPC shuts
+// down.
+void GrpcServer::EndDrain(Clock::Duration grace) {
+  drained_.set_value();
+  drain_.join();
+  calls_->ShutDown(grace);
+  const Clock::TimePoint give_up = Clock::Real().Now() + grace + 2 * calls_->limits().goodbye;
+  // Clients whose last call has just ended are between two calls too.
+  for (int sweeps = 0; sweeps < kLastSweeps || calls_->size() > 0; ++sweeps) {
+    if (listener_->connections().size() == 0 || Clock::Real().Now() > give_up) break;
+    std::this_thread::sleep_for(kIdleMoment);
+    listener_->connections().CloseIdle();
+  }
+  // Who asks again and again, and is refused, hears of the end as of a lost connection.
+  listener_->connections().CloseAll();
+}
+
 void GrpcServer::Shutdown(Clock::Duration grace) {
   shut_down_ = true;
+  if (drain_.joinable()) EndDrain(grace);
   if (server_ == nullptr) return;
   health_->Shutdown();
   listener_->Stop();

@@ -2,12 +2,15 @@
 
 #include <chrono>
 #include <cstddef>
+#include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/peer_limits.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/listener.h"
 #include "common/rpc/trusted_peers.h"
@@ -27,10 +30,6 @@ class OpenCalls;
 class RawService;
 class UnknownMethods;
 
-// Of one request. A prompt that fills a context of 160k tokens, the family's longest, is less than
-// 1 MB.
-inline constexpr int kMaxMessageBytes = 2 << 20;
-
 struct GrpcServerOptions {
   std::string listen;                   // "host:port"; port 0 takes a free one
   std::vector<RawService*> services{};  // outlive the server
@@ -39,20 +38,20 @@ struct GrpcServerOptions {
   // Whether reflection is served on addresses other than loopback, where it always is.
   bool reflection_everywhere = false;
   // What gRPC may hold for requests that are still arriving, over all connections.
-  std::size_t memory_quota_bytes = std::size_t{512} << 20;
+  std::size_t memory_quota_bytes = kMaxArrivingBytes;
   int max_message_bytes = kMaxMessageBytes;
-  int max_streams = 1024;        // per connection; about 20 KB each
-  int max_calls = 8192;          // over all connections; what one client may have: Shares
-  int max_connections = 1024;    // ConnectionTable says what becomes of one more
-  TrustedPeers trusted_peers{};  // whom no share of connections, calls and watches limits
-  Metrics* metrics = nullptr;    // where connections are counted; nullptr: nowhere
+  int max_streams = kMaxStreamsOfConnection;  // per connection; about 20 KB each
+  std::int64_t max_calls = kMaxCalls;     // over all connections; what one client may have: Shares
+  int max_connections = kMaxConnections;  // ConnectionTable says what becomes of one more
+  TrustedPeers trusted_peers{};           // whom no share of connections, calls and watches limits
+  Metrics* metrics = nullptr;             // where connections are counted; nullptr: nowhere
   // A peer that was silent for so long is asked for a sign of life, and then has so long for it.
   int keepalive_time_ms = kServerKeepaliveTimeMs;
   int keepalive_timeout_ms = kServerKeepaliveTimeoutMs;
   int handshake_timeout_ms = kHandshakeTimeoutMs;  // until HTTP/2 has begun on a new connection
   // How long a call waits for its message, and for its reader (ServerCall::Limits).
-  Clock::Duration message_timeout = std::chrono::seconds(30);
-  Clock::Duration reader_timeout = std::chrono::seconds(60);
+  Clock::Duration message_timeout = kMessageTimeout;
+  Clock::Duration reader_timeout = kReaderTimeout;
 };
 
 // A listening gRPC server with true health, limits and keepalive.
@@ -72,6 +71,13 @@ class GrpcServer {
 
   void SetServing(bool serving);
 
+  // Sends clients elsewhere while their running calls go on: health says NOT_SERVING, nobody can
+  // connect any more, and each connection is closed that has been without a call for a moment.
+  // Until then new calls are still the services' to answer. Does not block; Shutdown must follow.
+  // (gRPC 1.51 sends a GOAWAY only as it shuts down, and answers the calls that are on their way
+  // then with a bare CANCELLED, which no client takes for a reason to try again.)
+  void BeginDrain();
+
   // Health says NOT_SERVING and no new call is taken; running calls have `grace` to end, then they
   // end with UNAVAILABLE, reason DRAINING. Who does not read an end within a second is cut off.
   // Blocks until all calls are over.
@@ -81,12 +87,17 @@ class GrpcServer {
   GrpcServer(const GrpcServerOptions& options, std::unique_ptr<Listener> listener);
   absl::Status Serve(const GrpcServerOptions& options);
 
+  void Drain();
+  void EndDrain(Clock::Duration grace);
+
   const std::unique_ptr<Listener> listener_;
   const std::unique_ptr<OpenCalls> calls_;
   const std::unique_ptr<UnknownMethods> unknown_methods_;
   const std::unique_ptr<HealthService> health_;
   std::unique_ptr<grpc::Server> server_;  // null if Serve failed
   bool shut_down_ = false;
+  std::thread drain_;           // from BeginDrain to Shutdown
+  std::promise<void> drained_;  // ends it
 };
 
 }  // namespace thinkwire::rpc

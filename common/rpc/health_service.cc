@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/shares.h"
@@ -15,9 +16,6 @@ namespace {
 
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
-
-// Each watch is one stream and a few bytes; beyond this somebody is not asking for health.
-constexpr std::int64_t kMaxWatchers = 1024;
 
 std::set<std::string> WithWholeProcess(const std::vector<std::string>& names) {
   std::set<std::string> all(names.begin(), names.end());
@@ -72,7 +70,7 @@ class HealthService::Watcher final : public ServerCall {
 
 HealthService::HealthService(const std::vector<std::string>& names,
                              const TrustedPeers& trusted_peers)
-    : names_(WithWholeProcess(names)), places_(kMaxWatchers, trusted_peers) {
+    : names_(WithWholeProcess(names)), places_(kMaxHealthWatches, trusted_peers) {
   const std::string service = grpc::health::v1::Health::service_full_name();
   AddMethodOfOneAnswer(service, "Check",
                        [this](const grpc::ByteBuffer& request) { return Check(request); });
@@ -134,7 +132,7 @@ absl::Status HealthService::Add(std::shared_ptr<Watcher> watcher) {
   if (!place) {
     return Error(
         absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
-        absl::StrCat("this client's share of ", kMaxWatchers, " health watches is used up"));
+        absl::StrCat("this client's share of ", kMaxHealthWatches, " health watches is used up"));
   }
   watcher->Keep(*std::move(place));
   const Watcher* key = watcher.get();

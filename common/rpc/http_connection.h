@@ -6,12 +6,12 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
+#include "common/peer_limits.h"
 #include "common/rpc/listener.h"
 
 namespace thinkwire::rpc {
 
 // Of a request's line and header together; longer ones are refused.
-inline constexpr std::size_t kMaxHttpHeaderBytes = 8 << 10;
 
 // The whole answer to the request that `header` begins with: what `page` returns for GET of
 // "/metrics" or "/", its length alone for HEAD, else an error. RFC 9112 says how they look.

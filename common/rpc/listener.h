@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/peer_limits.h"
 #include "common/rpc/connection_table.h"
 #include "common/rpc/file_descriptor.h"
 #include "common/rpc/trusted_peers.h"
@@ -36,7 +37,7 @@ class Listener {
  public:
   struct Options {
     std::string address;  // "host:port"; port 0 takes a free one
-    int max_connections = 1024;
+    int max_connections = kMaxConnections;
     TrustedPeers trusted_peers = {};
     // Outlive the listener. nullptr: not counted.
     prometheus::Gauge* connections = nullptr;  // that have not ended; 0 after Stop

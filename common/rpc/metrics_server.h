@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/http_connection.h"
 #include "common/rpc/listener.h"
 
@@ -30,12 +31,12 @@ namespace thinkwire::rpc {
 // Owns: the port, its connections, two threads. Threads: any.
 class MetricsServer {
  public:
-  static constexpr int kMaxConnections = 64;
+  static constexpr int kMaxConnections = kMaxMetricsConnections;
 
   struct Options {
     std::string listen;                 // "host:port"; port 0 takes a free one
     std::function<std::string()> page;  // called for each answer, on a thread of the server
-    Clock::Duration patience = std::chrono::seconds(5);
+    Clock::Duration patience = kMetricsTimeout;
   };
 
   // Fails: UNAVAILABLE the address cannot be had (taken, not ours, malformed).

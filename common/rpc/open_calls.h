@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/connection_table.h"
 #include "common/rpc/reset_counts.h"
 #include "common/rpc/server_call.h"
@@ -48,8 +49,8 @@ class OpenCalls {
 
   struct Options {
     ServerCall::Limits limits{};
-    std::int64_t max_calls = 8192;  // over all connections; about 20 KB each
-    TrustedPeers trusted_peers{};   // whom no share of them limits
+    std::int64_t max_calls = kMaxCalls;  // over all connections; about 20 KB each
+    TrustedPeers trusted_peers{};        // whom no share of them limits
     // Is told which connections are busy, and closes some. Outlives this. nullptr: nobody is.
     ConnectionTable* connections = nullptr;
     Metrics* metrics = nullptr;  // where calls are counted; nullptr: nowhere

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/peer_limits.h"
 #include "common/rpc/shares.h"
 
 namespace thinkwire::rpc {
@@ -21,10 +22,9 @@ namespace thinkwire::rpc {
 // Threads: any.
 class RequestBytes {
  public:
-  static constexpr std::size_t kLargeBytes = std::size_t{128} << 10;  // some 30k tokens
-  // A hundred prompts that fill a context of 128k tokens, of which a GPU's KV cache holds a few.
-  static constexpr std::size_t kMaxLargeBytes = std::size_t{64} << 20;
-  static constexpr std::size_t kMaxSmallBytes = std::size_t{128} << 20;
+  static constexpr std::size_t kLargeBytes = kLargeRequestBytes;
+  static constexpr std::size_t kMaxLargeBytes = thinkwire::kMaxLargeBytes;
+  static constexpr std::size_t kMaxSmallBytes = thinkwire::kMaxSmallBytes;
 
   explicit RequestBytes(std::size_t max_large_bytes = kMaxLargeBytes,
                         std::size_t max_small_bytes = kMaxSmallBytes);

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "common/clock.h"
+#include "common/peer_limits.h"
 
 namespace thinkwire::rpc {
 
@@ -14,8 +15,8 @@ namespace thinkwire::rpc {
 // Threads: one at a time.
 class ResetCounts {
  public:
-  static constexpr double kTolerated = 500;
-  static constexpr Clock::Duration kHalfLife = std::chrono::seconds(10);
+  static constexpr double kTolerated = kMaxResets;
+  static constexpr Clock::Duration kHalfLife = kResetHalfLife;
 
   // One call of `connection` is over. True if there were more than kTolerated resets lately, and
   // more than calls that ended otherwise: the connection should be closed. It starts anew then.

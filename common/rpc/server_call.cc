@@ -92,9 +92,15 @@ bool ServerCall::AwaitsMessage() const {
   return reading_ == Reading::kAwaited;
 }
 
+bool ServerCall::HasMessage() const {
+  MutexLock lock(mu_);
+  return reading_ == Reading::kHandedOver || reading_ == Reading::kTaken;
+}
+
 void ServerCall::OnReadDone(bool ok) {
   if (!AwaitsMessage()) {
-    if (ok) Dismiss(TooManyMessages());
+    // The one message of a call that is being refused may still come.
+    if (ok && HasMessage()) Dismiss(TooManyMessages());
   } else if (ok) {
     TakeMessage();
   } else {

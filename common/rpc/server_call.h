@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/connection_table.h"
 #include "common/rpc/shares.h"
 
@@ -40,11 +41,11 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
  public:
   // What a peer may make a call wait for, and send.
   struct Limits {
-    Clock::Duration message = std::chrono::seconds(30);  // from the headers until it has arrived
+    Clock::Duration message = kMessageTimeout;  // from the headers until it has arrived
     // From Write or Finish until the transport has taken it, which a shut window prevents.
-    Clock::Duration reader = std::chrono::seconds(60);
-    Clock::Duration goodbye = std::chrono::seconds(1);  // the same, of the end, in a shutdown
-    std::size_t message_bytes = std::size_t{2} << 20;
+    Clock::Duration reader = kReaderTimeout;
+    Clock::Duration goodbye = kGoodbyeTimeout;  // the same, of the end, in a shutdown
+    std::size_t message_bytes = kMaxMessageBytes;
   };
 
   ~ServerCall() override;
@@ -106,6 +107,7 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   void OnDone() final;
 
   bool AwaitsMessage() const;
+  bool HasMessage() const;
   void TakeMessage();
   // What came during OnMessage.
   void TellWhatWaits();

@@ -1,7 +1,9 @@
 #include "common/rpc/status_details.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -20,6 +22,10 @@ constexpr std::size_t kMaxMessageBytes = 1024;
 // Of all details; of one text in them. What a client said may come back there.
 constexpr std::size_t kMaxDetailBytes = 2048;
 constexpr std::size_t kMaxTextBytes = 256;
+// What passes of a peer's error.
+constexpr std::size_t kMaxPeerMessageBytes = 512;
+constexpr int kMaxViolations = 2;
+constexpr Clock::Duration kMaxRetryAfter = std::chrono::minutes(1);
 
 template <class Detail>
 std::string TypeUrl() {
@@ -37,6 +43,26 @@ std::optional<Detail> Get(const absl::Status& status) {
 template <class Detail>
 void Set(absl::Status& status, const Detail& detail) {
   status.SetPayload(TypeUrl<Detail>(), absl::Cord(detail.SerializeAsString()));
+}
+
+// CutText, with spaces for control characters.
+std::string OneLine(std::string_view text, std::size_t max_bytes) {
+  std::string line = CutText(text, max_bytes);
+  std::ranges::replace_if(
+      line, [](char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); }, ' ');
+  return line;
+}
+
+google::rpc::BadRequest Trimmed(const google::rpc::BadRequest& bad_request) {
+  google::rpc::BadRequest trimmed;
+  const int number = std::min(bad_request.field_violations_size(), kMaxViolations);
+  for (int i = 0; i < number; ++i) {
+    const auto& violation = bad_request.field_violations(i);
+    auto* kept = trimmed.add_field_violations();
+    kept->set_field(OneLine(violation.field(), kMaxTextBytes));
+    kept->set_description(OneLine(violation.description(), kMaxTextBytes));
+  }
+  return trimmed;
 }
 
 }  // namespace
@@ -94,6 +120,27 @@ std::string ErrorMetadata(const absl::Status& status, std::string_view key) {
   if (!info) return "";
   const auto found = info->metadata().find(std::string(key));
   return found == info->metadata().end() ? "" : found->second;
+}
+
+bool IsOurError(const absl::Status& status) {
+  const auto info = Get<google::rpc::ErrorInfo>(status);
+  return info && info->domain() == kDomain;
+}
+
+absl::Status Trimmed(const absl::Status& status) {
+  absl::Status trimmed = Error(status.code(), CutText(ErrorReason(status), kMaxTextBytes),
+                               OneLine(std::string(status.message()), kMaxPeerMessageBytes));
+  if (const std::string field = ErrorMetadata(status, "field"); !field.empty()) {
+    trimmed = WithMetadata(std::move(trimmed), "field", OneLine(field, kMaxTextBytes));
+  }
+  if (const auto bad_request = Get<google::rpc::BadRequest>(status)) {
+    Set(trimmed, Trimmed(*bad_request));
+  }
+  if (const auto delay = RetryAfter(status)) {
+    trimmed = WithRetryAfter(std::move(trimmed),
+                             std::clamp(*delay, Clock::Duration::zero(), kMaxRetryAfter));
+  }
+  return trimmed;
 }
 
 std::optional<Clock::Duration> RetryAfter(const absl::Status& status) {

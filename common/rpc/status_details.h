@@ -40,6 +40,14 @@ std::string ErrorReason(const absl::Status& status);
 std::string ErrorMetadata(const absl::Status& status, std::string_view key);
 std::optional<Clock::Duration> RetryAfter(const absl::Status& status);
 
+// Whether an error carries an ErrorInfo of our domain: a peer says that it is one of ours.
+bool IsOurError(const absl::Status& status);
+
+// What is left of a peer's error when it is held to our rules, so that it can be told as ours:
+// reason, the metadata "field", BadRequest, and a RetryInfo of at most a minute. Texts are valid
+// UTF-8 on one line, and cut: the message at 512 bytes, the others at 256.
+absl::Status Trimmed(const absl::Status& status);
+
 // To and from the wire. An error without an ErrorInfo gets one, its code's name as the reason.
 // Messages are cut at 1 KB, since all of it must fit gRPC's header limit.
 grpc::Status ToGrpc(const absl::Status& status);

@@ -26,7 +26,7 @@ FirstFitPolicy::FirstFitPolicy(std::vector<VariantConfig> variants)
 absl::StatusOr<Decision> FirstFitPolicy::Decide(const Query& query,
                                                 std::span<const WorkerView> workers) const {
   ASSIGN_OR_RETURN(VariantChoice variant, ChooseVariant(query));
-  std::optional<WorkerChoice> worker = ChooseLeastLoaded(variant.variant, workers);
+  std::optional<WorkerChoice> worker = ChooseLeastLoaded(variant.variant, workers, query.tried);
   if (!worker) return NoLiveWorker(variants_[variant.variant].name, variant.variant, workers);
   return Decision{.variant = variant.variant,
                   .worker = worker->worker,

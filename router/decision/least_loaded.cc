@@ -35,11 +35,13 @@ std::string Reason(const WorkerStatus& chosen, int num_live) {
 }  // namespace
 
 std::optional<WorkerChoice> ChooseLeastLoaded(std::size_t variant,
-                                              std::span<const WorkerView> workers) {
+                                              std::span<const WorkerView> workers,
+                                              std::span<const std::size_t> tried) {
   std::optional<std::size_t> best;
   int num_live = 0;
   for (std::size_t i = 0; i < workers.size(); ++i) {
     if (workers[i].variant != variant || !workers[i].live()) continue;
+    if (std::ranges::find(tried, i) != tried.end()) continue;
     ++num_live;
     if (!best || IsLessLoaded(workers[i], workers[*best])) best = i;
   }

@@ -14,7 +14,7 @@ struct WorkerChoice {
   std::string reason;      // for people
 };
 
-// The live worker of `variant` with least to do, in this order:
+// The live worker of `variant` with least to do that is not among `tried`, in this order:
 //   1. fewest requests for its size: (load + 1) / max_num_seqs, where load is what the worker says
 //      that it has, queued and running, or what this router has there, if that is more: a status
 //      does not tell yet of requests that were sent after it, and other routers send too;
@@ -30,6 +30,7 @@ struct WorkerChoice {
 // this router's part; several routers whose statuses are up to 100 ms old may still agree on one
 // worker for so long.
 std::optional<WorkerChoice> ChooseLeastLoaded(std::size_t variant,
-                                              std::span<const WorkerView> workers);
+                                              std::span<const WorkerView> workers,
+                                              std::span<const std::size_t> tried = {});
 
 }  // namespace thinkwire::router::decision

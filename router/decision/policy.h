@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,6 +18,9 @@ struct Query {
   std::string variant{};       // name or alias; empty: the policy chooses
   std::optional<Task> task{};  // as the request says
   std::size_t prompt_bytes = 0;
+  // Workers that have the request in vain already, as indices into those that are given: none of
+  // them is chosen again.
+  std::vector<std::size_t> tried{};
 };
 
 // Where a request goes, and why.
@@ -39,8 +43,8 @@ class Policy {
  public:
   virtual ~Policy() = default;
 
-  // Fails: NOT_FOUND no variant has that name. UNAVAILABLE no worker of the variant is live, as
-  // NoLiveWorker says it.
+  // Fails: NOT_FOUND no variant has that name. UNAVAILABLE no worker of the variant is live, or
+  // none that was not tried, as NoLiveWorker says it.
   virtual absl::StatusOr<Decision> Decide(const Query& query,
                                           std::span<const WorkerView> workers) const = 0;
 };

@@ -5,14 +5,18 @@
 #include <grpcpp/support/client_callback.h>
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "common/mutex.h"
+#include "common/rpc/attempt_contract.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
+#include "common/utf8.h"
+#include "router/fleet/worker_errors.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
 
 namespace thinkwire::router::fleet {
@@ -21,69 +25,18 @@ namespace thinkwire::router::fleet {
 struct WorkerStub {
   explicit WorkerStub(const std::shared_ptr<grpc::Channel>& channel) : calls(channel) {}
   v1::WorkerService::Stub calls;
+  std::atomic<std::int32_t> vocab_size = 0;  // as its status says it; 0: not known
 };
 
 namespace {
+
+// What is kept of a name that a worker gives.
+constexpr std::size_t kMaxNameBytes = 256;
 
 void Prepare(const CallContext& call, const Clock& clock, grpc::ClientContext& context) {
   if (call.deadline) rpc::SetDeadline(*call.deadline, clock, context);
   if (!call.traceparent.empty()) context.AddMetadata("traceparent", call.traceparent);
   if (!call.peer.empty()) context.AddMetadata(rpc::kPeerMetadata, call.peer);
-}
-
-// What a client is told of a worker's status. A status with an ErrorInfo is the worker's own word;
-// one without is gRPC's about the worker.
-absl::Status ForClient(const absl::Status& status, const std::string& worker) {
-  if (status.ok() || !rpc::ErrorReason(status).empty()) return status;
-  const std::string message = absl::StrCat("worker ", worker, ": ", status.message());
-  switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kCancelled:  // ours end in OnEnd's caller, not here
-      return rpc::WithRetryAfter(
-          rpc::WithMetadata(rpc::Error(absl::StatusCode::kUnavailable, "WORKER_LOST",
-                                       absl::StrCat("the worker was lost: ", message)),
-                            "worker", worker));
-    case absl::StatusCode::kDeadlineExceeded:
-      return rpc::Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
-                        "the deadline has passed");
-    case absl::StatusCode::kResourceExhausted:
-      return rpc::Error(status.code(), "WORKER_LIMIT", message);
-    default:  // a server that is no worker, or of another version
-      return rpc::Error(absl::StatusCode::kInternal, "WORKER_PROTOCOL", message);
-  }
-}
-
-absl::Status ProtocolError(const std::string& worker, const std::string& what) {
-  return rpc::WithMetadata(rpc::Error(absl::StatusCode::kInternal, "WORKER_PROTOCOL",
-                                      absl::StrCat("worker ", worker, " ", what)),
-                           "worker", worker);
-}
-
-// More output tokens than any model's context holds: a router keeps the ids that a worker sends.
-constexpr std::int64_t kMaxTokensOfAnOutput = 1 << 20;
-
-// The tokens that an event brings, and whose.
-struct TokensOfEvent {
-  std::int32_t output = 0;
-  std::int64_t count = 0;
-};
-
-TokensOfEvent TokensOf(const v1::GenerateResponse& event) {
-  const auto of = [](const auto& part) -> TokensOfEvent {
-    return {part.output_index(), part.token_ids_size()};
-  };
-  switch (event.event_case()) {
-    case v1::GenerateResponse::kReasoningDelta:
-      return of(event.reasoning_delta());
-    case v1::GenerateResponse::kReasoningFinished:
-      return of(event.reasoning_finished());
-    case v1::GenerateResponse::kAnswerDelta:
-      return of(event.answer_delta());
-    case v1::GenerateResponse::kFinished:
-      return of(event.finished());
-    default:
-      return {};
-  }
 }
 
 // What ties a call to its channel. Whoever lets go of the process's last channel must not be one of
@@ -97,6 +50,7 @@ class ChannelTie {
   }
 
   auto& stub() { return *held()->stub->calls.async(); }
+  std::atomic<std::int32_t>& vocab_size() { return held()->stub->vocab_size; }
   grpc::ClientContext& context() { return held()->context; }
 
   void TryCancel() {
@@ -135,8 +89,7 @@ class Attempt final : public WorkerAttempt,
 
   void Start(const v1::WorkerGenerateRequest& request) override {
     self_ = shared_from_this();
-    number_ = request.attempt();
-    outputs_ = std::max(1, request.request().n());
+    contract_.emplace(request, tie_.vocab_size());
     tie_.stub().Generate(&tie_.context(), &request, this);
     AddHold();  // ReadMore reads from outside gRPC's reactions
     StartRead(&response_);
@@ -181,56 +134,33 @@ class Attempt final : public WorkerAttempt,
       MutexLock lock(mu_);
       wanted_ = false;
       if (cancelled_ || !violation_.ok()) return true;  // drains what is under way
-      violation_ = Check();
+      violation_ = contract_->Add(response_);
     }
     if (!violation_.ok()) {
       tie_.TryCancel();
       return true;
     }
-    ++next_seq_;
-    tokens_ += TokensOf(response_.event()).count;
-    completed_ = response_.event().has_completed();
     const bool more = reader_->OnMessage(std::move(response_));
     MutexLock lock(mu_);
     paused_ = !more && !wanted_ && !cancelled_;
     return !paused_;
   }
 
-  absl::Status Check() const {
-    if (response_.attempt() != number_) {
-      return ProtocolError(
-          worker_, absl::StrCat("answers attempt ", response_.attempt(), ", not ", number_));
+  // The worker's word, ours on it, or gRPC's about the worker. Once all is told and has been passed
+  // on, what becomes of the connection is no matter.
+  absl::Status EndOf(const absl::Status& status) const {
+    if (!violation_.ok()) return ProtocolError(worker_, std::string(violation_.message()));
+    if (status.ok()) {
+      const absl::Status end = contract_->End();
+      return end.ok() ? end : ProtocolError(worker_, std::string(end.message()));
     }
-    if (response_.seq() != next_seq_) {
-      return ProtocolError(worker_, absl::StrCat("sent event ", response_.seq(), " where event ",
-                                                 next_seq_, " was due"));
-    }
-    if (completed_) return ProtocolError(worker_, "sent an event after the last");
-    switch (response_.event().event_case()) {
-      case v1::GenerateResponse::EVENT_NOT_SET:
-      case v1::GenerateResponse::kMoved:
-        return ProtocolError(worker_, "sent an event that is none of a worker's");
-      default:
-        return CheckTokens(TokensOf(response_.event()));
-    }
-  }
-
-  absl::Status CheckTokens(const TokensOfEvent& tokens) const {
-    if (tokens.output < 0 || tokens.output >= outputs_) {
-      return ProtocolError(
-          worker_, absl::StrCat("sent output ", tokens.output, " of ", outputs_, " asked for"));
-    }
-    if (tokens_ + tokens.count > outputs_ * kMaxTokensOfAnOutput) {
-      return ProtocolError(
-          worker_, absl::StrCat("sent more than ", kMaxTokensOfAnOutput, " tokens of an output"));
-    }
-    return absl::OkStatus();
+    if (!contract_->completed()) return ForClient(status, worker_);
+    if (rpc::ErrorReason(status).empty()) return absl::OkStatus();
+    return ProtocolError(worker_, "an error came after Completed");
   }
 
   void OnDone(const grpc::Status& grpc_status) override {
-    absl::Status status = violation_;
-    if (status.ok()) status = ForClient(rpc::FromGrpc(grpc_status), worker_);
-    if (status.ok() && !completed_) status = ProtocolError(worker_, "ended its stream too early");
+    const absl::Status status = EndOf(rpc::FromGrpc(grpc_status));
     tie_.LetGo();
     reader_->OnEnd(status);
     reader_.reset();
@@ -239,15 +169,11 @@ class Attempt final : public WorkerAttempt,
 
   const std::string worker_;
   ChannelTie tie_;
-  std::int32_t number_ = 0;   // from Start on
-  std::int32_t outputs_ = 1;  // likewise: how many were asked for
 
   // gRPC's reactions only.
   std::shared_ptr<Reader> reader_;
   v1::WorkerGenerateResponse response_;
-  std::int64_t next_seq_ = 0;
-  std::int64_t tokens_ = 0;  // handed on, of all outputs
-  bool completed_ = false;
+  std::optional<rpc::AttemptContract> contract_;  // from Start on
   absl::Status violation_;
   std::shared_ptr<Attempt> self_;
 
@@ -277,19 +203,21 @@ class Watcher final : public StatusWatch,
  private:
   void OnReadDone(bool ok) override {
     if (!ok) return;
-    on_status_({.served_model_name = response_.served_model_name(),
-                .fingerprint = response_.fingerprint(),
-                .max_model_len = response_.max_model_len(),
+    tie_.vocab_size() = std::max(0, response_.vocab_size());
+    on_status_({.served_model_name = CutText(response_.served_model_name(), kMaxNameBytes),
+                .fingerprint = CutText(response_.fingerprint(), kMaxNameBytes),
+                .max_model_len = std::max(0, response_.max_model_len()),
                 .queued = std::max(0, response_.queued()),
                 .running = std::max(0, response_.running()),
                 .max_num_seqs = std::max(1, response_.max_num_seqs()),
-                .free_kv_blocks = response_.free_kv_blocks(),
-                .total_kv_blocks = response_.total_kv_blocks(),
+                .free_kv_blocks = std::max(0, response_.free_kv_blocks()),
+                .total_kv_blocks = std::max(0, response_.total_kv_blocks()),
                 .draining = response_.draining()});
     StartRead(&response_);
   }
 
   void OnDone(const grpc::Status& status) override {
+    tie_.vocab_size() = 0;  // another may come up there
     tie_.LetGo();
     on_end_(rpc::FromGrpc(status));
     const std::shared_ptr<Watcher> last = std::move(self_);

@@ -19,9 +19,9 @@ struct WorkerStub;
 
 // What travels with every call to a worker.
 struct CallContext {
-  std::optional<Clock::TimePoint> deadline;  // nullopt: none
-  std::string traceparent;                   // as received; empty: none
-  std::string peer;                          // whose the request is, of rpc::Shares
+  std::optional<Clock::TimePoint> deadline{};  // nullopt: none
+  std::string traceparent{};                   // as received; empty: none
+  std::string peer{};                          // whose the request is, of rpc::Shares
 };
 
 // One attempt at a request on a worker. Reads one message at a time, so that a slow reader of ours

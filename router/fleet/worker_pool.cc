@@ -6,9 +6,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/check.h"
 #include "common/log.h"
 #include "common/rpc/status_details.h"
+#include "common/utf8.h"
 #include "router/decision/variant_names.h"
 #include "router/fleet/worker_client.h"
 
@@ -17,11 +19,31 @@ namespace {
 
 constexpr auto kTickInterval = std::chrono::milliseconds(50);
 constexpr char kSilent[] = "it is silent";
+constexpr std::size_t kMaxShownBytes = 100;  // of a worker's words, to a client
+constexpr std::size_t kMaxLoggedBytes = 512;
 
 // Whether a worker that serves `served_name` serves the variant.
 bool IsServedAs(const VariantConfig& variant, const std::string& served_name) {
   return absl::EqualsIgnoreCase(served_name, variant.name) ||
          decision::HasAlias(variant, served_name);
+}
+
+// Why a worker of that status does not serve the variant; empty: it does.
+std::string WhyUnfit(const VariantConfig& variant, const decision::WorkerStatus& status) {
+  if (!IsServedAs(variant, status.served_model_name)) {
+    return absl::StrCat("it serves \"", CutText(status.served_model_name, kMaxShownBytes), "\"");
+  }
+  const std::string& required = variant.require_fingerprint;
+  if (required.empty() || status.fingerprint == required) return "";
+  return absl::StrCat("its fingerprint is ", CutText(status.fingerprint, kMaxShownBytes),
+                      ", the required one ", CutText(required, kMaxShownBytes));
+}
+
+// Why a worker whose status stream has ended is not live. Its own words stay in the log.
+std::string WhyEnded(const absl::Status& status) {
+  return absl::IsUnavailable(status)
+             ? "it cannot be reached"
+             : absl::StrCat("its status ended with ", absl::StatusCodeToString(status.code()));
 }
 
 // What a client is told where the policy has found no worker.
@@ -30,6 +52,13 @@ absl::Status ForClient(const absl::Status& status) {
   if (absl::IsNotFound(status)) return rpc::Error(status.code(), "VARIANT_NOT_FOUND", message);
   return rpc::WithRetryAfter(rpc::WithMetadata(rpc::Error(status.code(), "NO_LIVE_WORKER", message),
                                                "variant", decision::UnavailableVariant(status)));
+}
+
+void LogEnd(const std::string& worker, const absl::Status& status) {
+  LogInfo("a worker's status has ended",
+          {{"worker", worker},
+           {"code", absl::StatusCodeToString(status.code())},
+           {"text", CutText(std::string(status.message()), kMaxLoggedBytes)}});
 }
 
 }  // namespace
@@ -49,6 +78,7 @@ WorkerLease::~WorkerLease() {
 WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change)
     : variants_(std::move(variants)), clock_(clock), on_change_(std::move(on_change)) {
   MutexLock lock(mu_);
+  fingerprints_.resize(variants_.size());
   for (std::size_t v = 0; v < variants_.size(); ++v) {
     for (const std::string& address : variants_[v].workers) {
       Worker& worker = workers_.emplace_back();
@@ -121,6 +151,7 @@ bool WorkerPool::Silence(std::size_t index) {
   view.status.reset();
   workers_[index].watch->Cancel();
   if (was_live) LogChange(view);
+  UpdateFingerprints(view.variant);
   return was_live;
 }
 
@@ -149,15 +180,16 @@ void WorkerPool::OnStatus(std::size_t index, decision::WorkerStatus status) {
     worker.contacted = true;
     decision::WorkerView& view = views_[index];
     const bool was_live = view.live();
-    if (!IsServedAs(variants_[view.variant], status.served_model_name)) {
-      view.status.reset();
-      view.why_not = absl::StrCat("it serves \"", status.served_model_name, "\"");
-    } else {
-      view.why_not = status.draining ? "it is draining" : "";
+    view.why_not = WhyUnfit(variants_[view.variant], status);
+    if (view.why_not.empty()) {
+      if (status.draining) view.why_not = "it is draining";
       view.status = std::move(status);
+    } else {
+      view.status.reset();
     }
     changed = view.live() != was_live;
     if (changed) LogChange(view);
+    changed |= UpdateFingerprints(view.variant);
     changed_.NotifyAll();
   }
   if (changed) on_change_(*this);
@@ -170,13 +202,15 @@ void WorkerPool::OnWatchEnd(std::size_t index, const absl::Status& status) {
     decision::WorkerView& view = views_[index];
     was_live = view.live();
     view.status.reset();
-    if (view.why_not != kSilent) view.why_not = std::string(status.message());
+    if (view.why_not != kSilent) view.why_not = WhyEnded(status);
     Worker& worker = workers_[index];
+    if (worker.failures == 0) LogEnd(view.address, status);
     worker.watch.reset();
     worker.contacted = true;
     const int doublings = std::min(worker.failures++, 10);
     worker.next_watch = clock_.Now() + std::min(kLastRetry, kFirstRetry * (1 << doublings));
     if (was_live) LogChange(view);
+    UpdateFingerprints(view.variant);
   }
   if (was_live) on_change_(*this);
   // The last touch: Stop may return, and the pool go, as soon as this is seen.
@@ -215,7 +249,6 @@ void WorkerPool::Release(std::size_t index) {
 
 WorkerPool::VariantState WorkerPool::Describe(std::size_t variant) const {
   VariantState state;
-  std::set<std::string> fingerprints;
   MutexLock lock(mu_);
   for (const decision::WorkerView& view : views_) {
     if (view.variant != variant) continue;
@@ -229,10 +262,30 @@ WorkerPool::VariantState WorkerPool::Describe(std::size_t variant) const {
     state.queued += view.status->queued;
     state.running += view.status->running;
     state.max_model_len = std::max(state.max_model_len, view.status->max_model_len);
-    fingerprints.insert(view.status->fingerprint);
   }
+  const std::set<std::string> fingerprints = FingerprintsOf(variant);
   state.fingerprints.assign(fingerprints.begin(), fingerprints.end());
   return state;
+}
+
+std::set<std::string> WorkerPool::FingerprintsOf(std::size_t variant) const {
+  std::set<std::string> fingerprints;
+  for (const decision::WorkerView& view : views_) {
+    if (view.variant == variant && view.live()) fingerprints.insert(view.status->fingerprint);
+  }
+  return fingerprints;
+}
+
+bool WorkerPool::UpdateFingerprints(std::size_t variant) {
+  std::set<std::string> fingerprints = FingerprintsOf(variant);
+  if (fingerprints == fingerprints_[variant]) return false;
+  if (fingerprints.size() > 1) {
+    LogWarning(
+        "live workers of one variant have different fingerprints",
+        {{"variant", variants_[variant].name}, {"fingerprints", absl::StrJoin(fingerprints, " ")}});
+  }
+  fingerprints_[variant] = std::move(fingerprints);
+  return true;
 }
 
 bool WorkerPool::AnyLive() const {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,7 +45,9 @@ class WorkerLease {
 
 // The workers of all variants: who lives, and what each has to do.
 // A worker is live while its status stream speaks (at least every kSilence), it serves its
-// variant's model, and it is not draining. A stream that ends is begun again, later each time.
+// variant's model with the fingerprint that the variant requires, and it is not draining. A stream
+// that ends is begun again, later each time. Different fingerprints under one variant are warned of
+// in the log, once a change.
 // Owns: the clients, a thread. Threads: any.
 class WorkerPool {
  public:
@@ -56,7 +59,8 @@ class WorkerPool {
   using OnChange = std::function<void(const WorkerPool& pool)>;
 
   // `clock` outlives the pool. `on_change` is called, on any thread and without a lock held, when a
-  // worker has become live or has ceased to be.
+  // worker has become live or has ceased to be, or the live ones of a variant have other
+  // fingerprints.
   WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change);
   ~WorkerPool();  // Stop
 
@@ -107,6 +111,10 @@ class WorkerPool {
   void BeginWatch(std::size_t index);
   void OnStatus(std::size_t index, decision::WorkerStatus status);
   void OnWatchEnd(std::size_t index, const absl::Status& status);
+  // Whether the live workers of the variant have other fingerprints than when last asked.
+  bool UpdateFingerprints(std::size_t variant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::set<std::string> FingerprintsOf(std::size_t variant) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LogChange(const decision::WorkerView& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Release(std::size_t index);
 
@@ -119,6 +127,7 @@ class WorkerPool {
   // Of fixed size, a worker at the same index in both; clients stay where they are.
   std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);
   std::vector<decision::WorkerView> views_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::set<std::string>> fingerprints_ ABSL_GUARDED_BY(mu_);  // by variant
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };

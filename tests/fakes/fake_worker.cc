@@ -22,6 +22,8 @@ namespace {
 constexpr std::size_t kCapacity = 4096;
 constexpr std::chrono::seconds kPatience{60};
 constexpr std::int32_t kPromptIds[] = {1, 2, 3};  // whatever the prompt
+constexpr std::int32_t kContext = 4096;
+constexpr std::int32_t kVocabSize = 1000;
 
 }  // namespace
 
@@ -52,6 +54,7 @@ class FakeWorker::Generation final : public rpc::ServerCall {
     ++worker_.num_cancels_;
     worker_.changed_.NotifyAll();
   }
+
   void Play(const v1::WorkerGenerateRequest& request) {
     Script script;
     {
@@ -66,12 +69,17 @@ class FakeWorker::Generation final : public rpc::ServerCall {
       if (i == 0)
         message.mutable_prompt_ids()->mutable_ids()->Assign(kPromptIds, std::end(kPromptIds));
       if (message.event().has_started()) {
-        message.mutable_event()->mutable_started()->set_seed(request.request().seed());
+        Complete(request.request(), *message.mutable_event()->mutable_started());
       }
       if (script.tamper) script.tamper(message);
       CHECK(Write(message), "a script fits the stream");
     }
     if (!script.stays_open) Finish(script.end);
+  }
+
+  static void Complete(const v1::GenerateRequest& request, v1::Started& started) {
+    started.set_seed(request.seed());
+    if (request.has_max_tokens()) started.mutable_limits()->set_max_tokens(request.max_tokens());
   }
 
   FakeWorker& worker_;
@@ -123,7 +131,7 @@ class FakeWorker::Service final : public rpc::RawService {
     for (const char c : text) {
       if (request.request().return_token_ids()) count.add_token_ids(c);
     }
-    count.set_max_model_len(4096);
+    count.set_max_model_len(kContext);
     return rpc::Serialize(count);
   }
 };
@@ -135,7 +143,8 @@ FakeWorker::FakeWorker(const std::string& served_model_name)
     MutexLock lock(mu_);
     status_.set_served_model_name(served_model_name);
     status_.set_fingerprint("fake");
-    status_.set_max_model_len(4096);
+    status_.set_max_model_len(kContext);
+    status_.set_vocab_size(kVocabSize);
     status_.set_max_num_seqs(16);
     status_.set_total_kv_blocks(100);
     status_.set_free_kv_blocks(100);
@@ -194,6 +203,11 @@ FakeWorker::Call FakeWorker::last_call() const {
   return *last_call_;
 }
 
+int FakeWorker::num_calls() const {
+  MutexLock lock(mu_);
+  return num_calls_;
+}
+
 void FakeWorker::Kill() {
   if (server_ == nullptr) return;
   server_->Shutdown(std::chrono::system_clock::now());
@@ -209,6 +223,9 @@ std::vector<v1::GenerateResponse> SmallStream() {
   started->set_prompt_tokens(3);
   started->set_fingerprint("fake");
   started->set_first_phase(v1::PHASE_REASONING);
+  started->mutable_limits()->set_max_tokens(1000);
+  started->mutable_limits()->set_max_model_len(kContext);
+  started->mutable_limits()->set_vocab_size(kVocabSize);
   events[2].mutable_reasoning_delta()->set_text("So 2.");
   events[2].mutable_reasoning_delta()->add_token_ids(10);
   events[2].mutable_reasoning_delta()->add_token_ids(11);
@@ -218,6 +235,7 @@ std::vector<v1::GenerateResponse> SmallStream() {
   events[4].mutable_answer_delta()->set_text("2");
   events[4].mutable_answer_delta()->add_token_ids(20);
   events[5].mutable_finished()->set_reason(v1::FINISH_REASON_END);
+  events[5].mutable_finished()->set_phase(v1::PHASE_ANSWER);
   events[5].mutable_finished()->add_token_ids(21);
   events[5].mutable_finished()->mutable_tokens()->set_reasoning_tokens(3);
   events[5].mutable_finished()->mutable_tokens()->set_answer_tokens(2);

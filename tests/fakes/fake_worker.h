@@ -53,6 +53,7 @@ class FakeWorker {
   bool WaitForCancels(int number);
   bool WaitForWatches(int number);  // begun, in all
   Call last_call() const;
+  int num_calls() const;
 
   // Ends the server at once, as a crash would.
   void Kill();

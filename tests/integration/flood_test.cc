@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/request_bytes.h"
 #include "common/rpc/status_details.h"
@@ -29,7 +30,7 @@
 namespace thinkwire::integration {
 namespace {
 
-constexpr std::size_t kMaxMessage = rpc::kMaxMessageBytes;
+constexpr std::size_t kMaxMessage = kMaxMessageBytes;
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 constexpr int kConnections = 8;
 

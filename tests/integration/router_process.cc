@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -11,16 +12,20 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/rpc/channel.h"
 #include "tests/integration/worker_process.h"
 
 namespace thinkwire::integration {
 
-RouterProcess::RouterProcess(const std::string& variant, const std::string& worker_address,
+RouterProcess::RouterProcess(const std::string& variant,
+                             const std::vector<std::string>& worker_addresses,
                              const std::vector<std::string>& options) {
-  const std::string path = testing::TempDir() + "router-" + std::to_string(getpid()) + ".yaml";
+  static std::atomic<int> number = 0;  // several in one test
+  const std::string path =
+      absl::StrCat(testing::TempDir(), "router-", getpid(), "-", ++number, ".yaml");
   std::ofstream(path) << "variants:\n  - name: " << variant << "\n    workers: [\""
-                      << worker_address << "\"]\n";
+                      << absl::StrJoin(worker_addresses, "\", \"") << "\"]\n";
   std::vector<std::string> arguments = {THINKWIRE_ROUTER, "--config", path, "--listen=127.0.0.1:0",
                                         "--metrics_listen=127.0.0.1:0"};
   arguments.insert(arguments.end(), options.begin(), options.end());

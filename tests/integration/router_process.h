@@ -10,12 +10,15 @@
 
 namespace thinkwire::integration {
 
-// A thinkwire-router on free ports for one variant with one worker, and a client of it.
+// A thinkwire-router on free ports for one variant, and a client of it.
 class RouterProcess {
  public:
   // `options` beside file and ports; waits until it listens, and EXPECTs that it comes to that.
-  RouterProcess(const std::string& variant, const std::string& worker_address,
+  RouterProcess(const std::string& variant, const std::vector<std::string>& worker_addresses,
                 const std::vector<std::string>& options = {});
+  RouterProcess(const std::string& variant, const std::string& worker_address,
+                const std::vector<std::string>& options = {})
+      : RouterProcess(variant, std::vector<std::string>{worker_address}, options) {}
 
   Process& process() { return *process_; }
   v1::ReasoningService::Stub& stub() { return *stub_; }

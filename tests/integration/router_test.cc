@@ -18,6 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/status_details.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/integration/process.h"
@@ -238,7 +239,7 @@ TEST(WholePathTest, CtrlCCancelsTheWorker) {
 
 TEST(WholePathTest, ErrorsReadLikeSentences) {
   auto worker = std::make_unique<FakeWorker>("tiny");
-  worker->SetScript({.end = absl::InternalError("a bug")});
+  worker->SetScript({.end = rpc::Error(absl::StatusCode::kInternal, "NOT_FINITE", "a bug")});
   RouterProcess router("tiny", worker->address());
 
   auto chat = Chat(router, {"--variant=huge", "hello"});

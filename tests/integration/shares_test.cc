@@ -22,6 +22,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/request_bytes.h"
@@ -89,7 +90,7 @@ absl::Status Ask(RouterProcess& router, const v1::GenerateRequest& request) {
 
 class SharesTest : public testing::Test {
  protected:
-  static constexpr std::size_t kLargest = rpc::kMaxMessageBytes;
+  static constexpr std::size_t kLargest = kMaxMessageBytes;
   static constexpr std::size_t kLarge = std::size_t{200} << 10;
 
   void Start(const std::vector<std::string>& options = {}) {

@@ -23,6 +23,7 @@ variants:
     aliases: [large, "my org/large"]
     workers: ["gpu.example.org:50061"]
     tasks: [math, code]
+    require_fingerprint: 0123abcd
 )",
                                   "router.yaml");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -34,6 +35,8 @@ variants:
   EXPECT_EQ(config->variants[1].aliases, (std::vector<std::string>{"large", "my org/large"}));
   EXPECT_EQ(config->variants[1].tasks, (std::vector<Task>{Task::kMath, Task::kCode}));
   EXPECT_EQ(config->variants[1].max_prompt_bytes, 0);
+  EXPECT_EQ(config->variants[0].require_fingerprint, "");
+  EXPECT_EQ(config->variants[1].require_fingerprint, "0123abcd");
 }
 
 TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
@@ -44,10 +47,15 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {"variants: 7", "r:1: variants must be a list of 1 to 64"},
       {"\n\nvariant: []", "r:3: unknown key 'variant' in the configuration; allowed: variants"},
       {"variants: [7]",
-       "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes"},
+       "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes, "
+       "require_fingerprint"},
       {v + "wokers: []}]",
        "r:1: unknown key 'wokers' in a variant; allowed: name, aliases, workers, tasks, "
-       "max_prompt_bytes"},
+       "max_prompt_bytes, require_fingerprint"},
+      {v + "require_fingerprint: 'a b'}]",
+       "r:1: require_fingerprint must be one word of 1 to 256 printable characters"},
+      {v + "require_fingerprint: ''}]",
+       "r:1: require_fingerprint must be one word of 1 to 256 printable characters"},
       {v + "name: b}]", "r:1: key 'name' twice in a variant"},
       {v + "tasks: [cooking]}]",
        "r:1: unknown task 'cooking'; allowed: general, math, code, science, writing, extraction"},
@@ -103,7 +111,8 @@ TEST(ParseConfig, NestingAliasesAndManyOfAKindAreBounded) {
   };
   EXPECT_EQ(why(std::string(100'000, '[')), "r:1: nests too deep");
   EXPECT_EQ(why("variants: &a [*a]"),
-            "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes");
+            "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes, "
+            "require_fingerprint");
   std::string bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n";
   for (char c = 'b'; c <= 'z'; ++c) {
     const std::string before(1, static_cast<char>(c - 1));

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/peer_limits.h"
 #include "worker/engine/prefix_use.h"
 #include "worker/engine/request.h"
 #include "worker/engine/token_stream.h"
@@ -16,9 +17,9 @@ namespace thinkwire::worker::engine {
 struct EngineConfig {
   // Requests that wait although every slot is taken, >= 1; and as many more, at most, that are
   // parked until their readers come back.
-  std::int32_t max_queue = 1024;
+  std::int32_t max_queue = kMaxQueue;
   std::vector<std::int32_t> end_of_sequence_ids;
-  Clock::Duration slow_reader_timeout = std::chrono::seconds(60);  // ReaderPace's
+  Clock::Duration slow_reader_timeout = kReaderTimeout;  // ReaderPace's
   bool enable_prefix_caching = true;
 };
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "common/peer_limits.h"
 #include "worker/engine/admission.h"
 #include "worker/engine/block_pool.h"
 #include "worker/engine/plan_builder.h"
@@ -29,7 +30,7 @@ namespace thinkwire::worker::engine {
 
 struct SchedulerConfig {
   std::vector<std::int32_t> end_of_sequence_ids;
-  Clock::Duration slow_reader_timeout = std::chrono::seconds(60);
+  Clock::Duration slow_reader_timeout = kReaderTimeout;
   bool enable_prefix_caching = true;
   std::size_t max_parked = 1024;  // sequences, beyond which the one parked first is given up
   std::int32_t prefill_patience = PrefillOrder::kPatience;

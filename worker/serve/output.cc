@@ -2,22 +2,21 @@
 
 #include <utility>
 
+#include "common/peer_limits.h"
+
 namespace thinkwire::worker::serve {
 namespace {
 
-// Tokens that wait for the text pool: about a second at 60 tokens a second.
-constexpr std::size_t kTokenCapacity = 64;
-
-// Of them, what becomes events at once: as little as the engine needs to see how fast the reader
-// is (ReaderPace), and still a message for many tokens.
-constexpr std::size_t kMaxTokensTaken = kTokenCapacity / 4;
+// Of a full outbox, what becomes events at once: as little as the engine needs to see how fast the
+// reader is (ReaderPace), and still a message for many tokens.
+constexpr std::size_t kMaxTokensTaken = kOutboxTokens / 4;
 
 }  // namespace
 
 Output::Output(engine::Engine& engine, const text::Tokenizer& tokenizer,
                OutputEvents::Options options, std::function<void()> on_ready)
     : engine_(engine),
-      tokens_(std::make_shared<engine::TokenStream>(kTokenCapacity, std::move(on_ready))),
+      tokens_(std::make_shared<engine::TokenStream>(kOutboxTokens, std::move(on_ready))),
       events_(tokenizer, std::move(options)) {}
 
 bool Output::Submit(engine::Request request) {

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/peer_limits.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "worker/engine/request.h"
 #include "worker/serve/output_events.h"
@@ -23,7 +24,7 @@ struct ServedModel {
   std::string name;
   std::string fingerprint;
   step::Limits limits;
-  std::int32_t max_queue = 1024;
+  std::int32_t max_queue = kMaxQueue;
 };
 
 // Turns a checked request of the contract into what the engine runs and how its output is read.

@@ -275,6 +275,7 @@ v1::GenerateResponse ResponseStream::MakeStarted() const {
   started.set_seed(seed_);
   started.mutable_limits()->set_max_tokens(max_tokens_);
   started.mutable_limits()->set_max_model_len(shared_.model.limits.max_model_len);
+  started.mutable_limits()->set_vocab_size(shared_.model.limits.vocab_size);
   started.set_fingerprint(shared_.model.fingerprint);
   started.set_first_phase(start_phase_ == step::Phase::kReasoning ? v1::PHASE_REASONING
                                                                   : v1::PHASE_ANSWER);

@@ -38,8 +38,8 @@ absl::Status QueueFull(const std::string& what) {
 }
 
 absl::Status Draining() {
-  return rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
-                    "the worker is shutting down and takes no new requests");
+  return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
+                                        "the worker is shutting down and takes no new requests"));
 }
 
 absl::StatusOr<Clock::Duration> StatusInterval(const v1::WatchStatusRequest& request) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
 
@@ -14,9 +15,6 @@ namespace {
 // How often the board looks: as often as the shortest interval of a watcher, or for the gauges.
 constexpr auto kLookForWatchers = std::chrono::milliseconds(10);
 constexpr auto kLookForGauges = std::chrono::milliseconds(100);
-
-// A router watches once. Of routers that are trusted there may be as many beside the others.
-constexpr std::int64_t kMaxWatchers = 256;
 
 // Heartbeats change with every step and are no news by themselves.
 bool SameNews(const v1::WatchStatusResponse& a, const v1::WatchStatusResponse& b) {
@@ -33,7 +31,7 @@ StatusBoard::StatusBoard(const engine::Engine& engine, const ServedModel& model,
       model_(model),
       metrics_(metrics),
       clock_(clock),
-      places_(kMaxWatchers, trusted_peers),
+      places_(kMaxStatusWatches, trusted_peers),
       thread_([this] { Run(); }) {}
 
 StatusBoard::~StatusBoard() { Stop(); }
@@ -48,8 +46,9 @@ absl::Status StatusBoard::Add(std::shared_ptr<Watcher> watcher, Clock::Duration 
   }
   std::optional<rpc::Shares::Held> place = places_.Take(peer);
   if (!place) {
-    return rpc::Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
-                      absl::StrCat("this client's share of ", kMaxWatchers, " watches is used up"));
+    return rpc::Error(
+        absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
+        absl::StrCat("this client's share of ", kMaxStatusWatches, " watches is used up"));
   }
   watchers_.emplace(std::move(watcher), *std::move(place));
   changed_.NotifyOne();
@@ -126,6 +125,7 @@ v1::WatchStatusResponse StatusBoard::Describe(const engine::EngineStatus& status
   out.set_served_model_name(model_.name);
   out.set_fingerprint(model_.fingerprint);
   out.set_max_model_len(model_.limits.max_model_len);
+  out.set_vocab_size(model_.limits.vocab_size);
   out.set_queued(status.queued);
   out.set_max_queue(model_.max_queue);
   out.set_running(status.running);

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/shares.h"
 #include "worker/serve/prompt_queue.h"
 
@@ -29,7 +30,7 @@ namespace thinkwire::worker::serve {
 class TextPool {
  public:
   // From here on a prompt takes long: 2.5 ms with R1's tokenizer, 11 ms of its slowest inputs.
-  static constexpr std::size_t kLongBytes = std::size_t{32} << 10;
+  static constexpr std::size_t kLongBytes = kLongPromptBytes;
 
   // At most `max_jobs` >= 1 jobs of TryPost wait. `clock` must outlive the pool.
   TextPool(int num_threads, std::size_t max_jobs, const Clock& clock);

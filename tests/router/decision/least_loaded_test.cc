@@ -86,5 +86,19 @@ TEST(ChooseLeastLoaded, TheReasonTellsOfTheWorkerAndItsRivals) {
   EXPECT_EQ(ChooseLeastLoaded(1, workers)->reason, "the only live one: 1 queued, 16 running");
 }
 
+TEST(ChooseLeastLoaded, PassesOverWhatWasTried) {
+  const std::vector<WorkerView> workers = {{.variant = 0, .status = WorkerStatus{}},
+                                           {.variant = 0, .status = WorkerStatus{.running = 5}},
+                                           {.variant = 1, .status = WorkerStatus{}}};
+  const std::size_t first[] = {0};
+  const std::size_t both[] = {1, 0};
+  EXPECT_EQ(ChooseLeastLoaded(0, workers)->worker, 0u);
+  const auto second = ChooseLeastLoaded(0, workers, first);
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->worker, 1u);
+  EXPECT_NE(second->reason.find("the only live one"), std::string::npos);
+  EXPECT_FALSE(ChooseLeastLoaded(0, workers, both).has_value());
+}
+
 }  // namespace
 }  // namespace thinkwire::router::decision

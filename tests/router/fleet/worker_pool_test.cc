@@ -123,6 +123,44 @@ TEST_F(WorkerPoolTest, AWorkerOfAnotherModelIsNotLive) {
   EXPECT_NE(Pick(1).status().message().find("it serves \"llama-8b\""), absl::string_view::npos);
 }
 
+TEST_F(WorkerPoolTest, TellsOfDifferentFingerprintsUnderOneVariant) {
+  PoolUnderTest pool(Variants(), clock_);
+  pool->Tick();
+  ASSERT_TRUE(pool.WaitForLive(0, 2));
+  EXPECT_EQ(pool->Describe(0).fingerprints, std::vector<std::string>{"fake"});
+  b_.SetStatus([](auto& status) { status.set_fingerprint("other"); });
+  ASSERT_TRUE(pool.WaitUntil([&] { return pool->Describe(0).fingerprints.size() == 2; }));
+  EXPECT_EQ(pool->Describe(0).live, 2);
+  b_.SetStatus([](auto& status) { status.set_draining(true); });
+  ASSERT_TRUE(pool.WaitUntil([&] { return pool->Describe(0).fingerprints.size() == 1; }));
+}
+
+TEST_F(WorkerPoolTest, AWorkerWithoutTheRequiredFingerprintIsNotLive) {
+  std::vector<VariantConfig> variants = Variants();
+  variants[1].require_fingerprint = "other";
+  const decision::FirstFitPolicy policy(variants);
+  PoolUnderTest pool(variants, clock_);
+  pool->Tick();
+  pool->WaitForFirstContact(seconds(60));
+  EXPECT_EQ(pool->Describe(1).live, 0);
+  const absl::Status status = pool->Lease(policy, {.variant = "qwen-32b"}).status();
+  EXPECT_NE(status.message().find("its fingerprint is fake, the required one other"),
+            absl::string_view::npos)
+      << status;
+  c_.SetStatus([](auto& status) { status.set_fingerprint("other"); });
+  ASSERT_TRUE(pool.WaitForLive(1, 1));
+}
+
+TEST_F(WorkerPoolTest, AWorkersOwnWordsAreNoReasonForClients) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(1, 1));
+  c_.EndWatches();
+  ASSERT_TRUE(pool_.WaitForLive(1, 0));
+  const absl::Status status = Pick(1).status();
+  EXPECT_NE(status.message().find("it cannot be reached"), absl::string_view::npos) << status;
+  EXPECT_EQ(status.message().find("restarting"), absl::string_view::npos);
+}
+
 TEST_F(WorkerPoolTest, AnEndedWatchIsBegunAgainLaterEachTime) {
   pool_->Tick();
   ASSERT_TRUE(pool_.WaitForLive(1, 1));

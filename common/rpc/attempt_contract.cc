@@ -1,0 +1,56 @@
+#include "common/rpc/attempt_contract.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
+#include "common/status.h"
+
+namespace thinkwire::rpc {
+AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::int32_t vocab_size)
+    : attempt_(request.attempt()),
+      prompt_tokens_(request.request().prompt().token_ids().ids_size()),
+      vocab_size_(vocab_size),
+      events_(request.request()) {
+  events_.ExpectVocabSize(vocab_size);
+}
+
+absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message) {
+  if (message.attempt() != attempt_) {
+    return absl::InternalError(
+        absl::StrCat("attempt ", message.attempt(), " was answered, not ", attempt_));
+  }
+  if (message.seq() != next_seq_) {
+    return absl::InternalError(
+        absl::StrCat("event ", message.seq(), " came where event ", next_seq_, " was due"));
+  }
+  RETURN_IF_ERROR(AddPromptIds(message));
+  ++next_seq_;
+  if (message.event().has_moved()) return absl::InternalError("Moved is none of a worker's events");
+  const std::int32_t context = message.event().started().limits().max_model_len();
+  if (context > kMaxModelLen) {
+    return absl::InternalError(absl::StrCat("Started.limits.max_model_len is ", context));
+  }
+  return events_.Add(message.event());
+}
+
+absl::Status AttemptContract::AddPromptIds(const v1::WorkerGenerateResponse& message) {
+  const auto& ids = message.prompt_ids().ids();
+  if (message.has_prompt_ids() != (next_seq_ == 0)) {
+    return absl::InternalError("the prompt's ids come with the first event, and with it alone");
+  }
+  if (next_seq_ > 0) return absl::OkStatus();
+  if (ids.empty() || ids.size() > kMaxModelLen ||
+      (prompt_tokens_ > 0 && ids.size() != prompt_tokens_)) {
+    return absl::InternalError(absl::StrCat("the prompt has ", ids.size(), " ids"));
+  }
+  const auto [least, greatest] = std::ranges::minmax(ids);
+  if (least < 0 || (vocab_size_ > 0 && greatest >= vocab_size_)) {
+    return absl::InternalError(absl::StrCat("the prompt has ids from ", least, " to ", greatest,
+                                            ", the vocabulary ", vocab_size_));
+  }
+  events_.ExpectPromptTokens(ids.size());
+  return absl::OkStatus();
+}
+
+}  // namespace thinkwire::rpc

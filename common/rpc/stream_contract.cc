@@ -1,0 +1,392 @@
+#include "common/rpc/stream_contract.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
+#include "common/rpc/proto_time.h"
+#include "common/status.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+using Event = v1::GenerateResponse;
+
+const char* NameOf(Event::EventCase event) {
+  switch (event) {
+    case Event::kQueued:
+      return "Queued";
+    case Event::kStarted:
+      return "Started";
+    case Event::kReasoningDelta:
+      return "ReasoningDelta";
+    case Event::kReasoningFinished:
+      return "ReasoningFinished";
+    case Event::kAnswerDelta:
+      return "AnswerDelta";
+    case Event::kFinished:
+      return "Finished";
+    case Event::kMoved:
+      return "Moved";
+    case Event::kCompleted:
+      return "Completed";
+    case Event::EVENT_NOT_SET:
+      break;
+  }
+  return "nothing";
+}
+
+template <class... Parts>
+absl::Status Wrong(const Parts&... parts) {
+  return absl::InternalError(absl::StrCat(parts...));
+}
+
+absl::Status Expect(const char* what, std::int64_t said, std::int64_t counted) {
+  if (said == counted) return absl::OkStatus();
+  return Wrong(what, " is ", said, ", counted were ", counted);
+}
+
+absl::Status ExpectTime(const char* what, const google::protobuf::Duration& time) {
+  if (ReadDuration(time) >= Clock::Duration::zero()) return absl::OkStatus();
+  return Wrong(what, " is negative");
+}
+
+bool IsLogprob(float value) { return std::isfinite(value) && value <= 0; }
+
+// Whether an id closed the reasoning, by its cause.
+bool IsClosed(v1::ReasoningFinishCause cause) {
+  return cause != v1::REASONING_FINISH_CAUSE_LENGTH && cause != v1::REASONING_FINISH_CAUSE_STOP &&
+         cause != v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
+}
+
+// How an output may end whose reasoning ended so, unclosed.
+bool Agree(v1::ReasoningFinishCause cause, v1::FinishReason reason) {
+  switch (reason) {
+    case v1::FINISH_REASON_END:
+      return cause == v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
+    case v1::FINISH_REASON_STOP_STRING:
+    case v1::FINISH_REASON_STOP_TOKEN:
+      return cause == v1::REASONING_FINISH_CAUSE_STOP;
+    default:
+      return cause == v1::REASONING_FINISH_CAUSE_LENGTH;
+  }
+}
+
+}  // namespace
+
+StreamContract::Asked StreamContract::AskedOf(const v1::PhaseSampling& sampling) {
+  return {.logprobs = sampling.logprobs(),
+          .alternatives = sampling.top_logprobs(),
+          .stop_strings = sampling.stop_strings_size() > 0,
+          .stop_ids = sampling.stop_token_ids_size() > 0};
+}
+
+StreamContract::StreamContract(const v1::GenerateRequest& request)
+    : reasoning_(AskedOf(request.reasoning_sampling())),
+      answer_(AskedOf(request.answer_sampling())),
+      asked_tokens_(request.max_tokens()),
+      ignore_eos_(request.ignore_eos()),
+      has_seed_(request.has_seed()),
+      seed_(request.seed()),
+      has_consensus_(request.has_consensus()),
+      prompt_tokens_(request.prompt().token_ids().ids_size()),
+      outputs_(static_cast<std::size_t>(std::max(1, request.n()))) {}
+
+std::int64_t StreamContract::tokens() const {
+  std::int64_t tokens = 0;
+  for (const Output& output : outputs_) tokens += output.tokens();
+  return tokens;
+}
+
+absl::Status StreamContract::Add(const Event& event) {
+  now_ = event.event_case();
+  RETURN_IF_ERROR(AddByKind(event));
+  last_ = now_;
+  return absl::OkStatus();
+}
+
+absl::Status StreamContract::AddByKind(const Event& event) {
+  switch (event.event_case()) {
+    case Event::kQueued:
+      return AddQueued(event.queued());
+    case Event::kStarted:
+      return AddStarted(event.started());
+    case Event::kReasoningDelta:
+      return AddDelta(event.reasoning_delta());
+    case Event::kReasoningFinished:
+      return AddReasoningFinished(event.reasoning_finished());
+    case Event::kAnswerDelta:
+      return AddDelta(event.answer_delta());
+    case Event::kFinished:
+      return AddFinished(event.finished());
+    case Event::kMoved:
+      return AddMoved();
+    case Event::kCompleted:
+      return AddCompleted(event.completed());
+    case Event::EVENT_NOT_SET:
+      break;
+  }
+  return Misplaced();
+}
+
+absl::Status StreamContract::End() const {
+  return completed_ ? absl::OkStatus() : Wrong("OK came after ", NameOf(last_));
+}
+
+absl::Status StreamContract::Misplaced() const {
+  return Wrong(NameOf(now_), " came after ", NameOf(last_));
+}
+
+absl::Status StreamContract::AddQueued(const v1::Queued& queued) {
+  if (started_) return Misplaced();
+  if (queued.position() < 0) return Wrong("Queued.position is ", queued.position());
+  return ExpectTime("Queued.estimated_wait", queued.estimated_wait());
+}
+
+absl::Status StreamContract::AddStarted(const v1::Started& started) {
+  if (started_) return Misplaced();
+  started_ = true;
+  if (prompt_tokens_ > 0) {
+    RETURN_IF_ERROR(Expect("Started.prompt_tokens", started.prompt_tokens(), prompt_tokens_));
+  }
+  prompt_tokens_ = started.prompt_tokens();
+  cached_tokens_ = started.cached_prompt_tokens();
+  if (prompt_tokens_ < 1 || cached_tokens_ < 0 || cached_tokens_ > prompt_tokens_) {
+    return Wrong("Started.cached_prompt_tokens is ", cached_tokens_, " of ", prompt_tokens_);
+  }
+  if (has_seed_ && started.seed() != seed_) return Wrong("Started.seed is another");
+  if (started.fingerprint().empty() || started.fingerprint().size() > kMaxFingerprintBytes) {
+    return Wrong("Started.fingerprint has ", started.fingerprint().size(), " bytes");
+  }
+  answer_first_ = started.first_phase() == v1::PHASE_ANSWER;
+  if (!answer_first_ && started.first_phase() != v1::PHASE_REASONING) {
+    return Wrong("Started.first_phase is ", static_cast<int>(started.first_phase()));
+  }
+  RETURN_IF_ERROR(CheckLimits(started));
+  max_tokens_ = started.limits().max_tokens();
+  vocab_size_ = started.limits().vocab_size();
+  return absl::OkStatus();
+}
+
+absl::Status StreamContract::CheckLimits(const v1::Started& started) const {
+  const v1::Limits& limits = started.limits();
+  const std::int64_t all = std::int64_t{limits.max_tokens()} + started.prompt_tokens();
+  if (limits.max_tokens() < 1 || all > limits.max_model_len()) {
+    return Wrong("Started.limits.max_tokens is ", limits.max_tokens(), " of ",
+                 limits.max_model_len(), " after a prompt of ", started.prompt_tokens());
+  }
+  if (asked_tokens_ > 0 && limits.max_tokens() != asked_tokens_) {
+    return Wrong("Started.limits.max_tokens is ", limits.max_tokens(), ", asked for were ",
+                 asked_tokens_);
+  }
+  if (limits.vocab_size() < 1) return Wrong("Started.limits.vocab_size is ", limits.vocab_size());
+  if (vocab_size_ > 0 && limits.vocab_size() != vocab_size_) {
+    return Wrong("Started.limits.vocab_size is ", limits.vocab_size(), ", not ", vocab_size_);
+  }
+  return absl::OkStatus();
+}
+
+bool StreamContract::MayReason(const Output& output) const {
+  return !answer_first_ && (output.place == Place::kBegun || output.place == Place::kReasoning);
+}
+
+bool StreamContract::MayAnswer(const Output& output) const {
+  return output.place == Place::kClosed || output.place == Place::kAnswer ||
+         (answer_first_ && output.place == Place::kBegun);
+}
+
+bool StreamContract::MayFinish(const Output& output) const {
+  return MayAnswer(output) || output.place == Place::kUnclosed || output.place == Place::kBegun;
+}
+
+template <class Event>
+absl::Status StreamContract::Find(const Event& event, Output** output) {
+  const auto index = static_cast<std::size_t>(event.output_index());
+  if (!started_ || completed_) return Misplaced();
+  if (event.output_index() < 0 || index >= outputs_.size()) {
+    return Wrong(NameOf(now_), " is of output ", event.output_index(), " of ", outputs_.size());
+  }
+  *output = &outputs_[index];
+  return absl::OkStatus();
+}
+
+template <class Event>
+absl::Status StreamContract::CheckTokens(const Event& event, const Asked& phase) const {
+  for (const std::int32_t id : event.token_ids()) {
+    if (id >= 0 && id < vocab_size_) continue;
+    return Wrong(NameOf(now_), " has the id ", id, ", the vocabulary ", vocab_size_);
+  }
+  RETURN_IF_ERROR(Expect("the number of log-probabilities", event.logprobs_size(),
+                         phase.logprobs ? event.token_ids_size() : 0));
+  for (const v1::TokenLogprob& token : event.logprobs()) {
+    if (!IsLogprob(token.logprob())) return Wrong("a log-probability is ", token.logprob());
+    RETURN_IF_ERROR(CheckAlternatives(token, phase.alternatives));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StreamContract::CheckAlternatives(const v1::TokenLogprob& token,
+                                               std::int32_t most) const {
+  if (token.alternatives_size() > most) {
+    return Wrong(token.alternatives_size(), " alternatives came, asked for were ", most);
+  }
+  float before = 0;
+  for (const v1::TokenAlternative& alternative : token.alternatives()) {
+    const bool fits = alternative.token_id() >= 0 && alternative.token_id() < vocab_size_ &&
+                      IsLogprob(alternative.logprob()) && alternative.logprob() <= before;
+    if (!fits) {
+      return Wrong("an alternative is ", alternative.token_id(), " at ", alternative.logprob(),
+                   " after ", before);
+    }
+    before = alternative.logprob();
+  }
+  return absl::OkStatus();
+}
+
+// Adds the event's ids to `tokens`, one of the output's two counts.
+template <class Event>
+absl::Status StreamContract::Count(const Event& event, bool forced, Output& output,
+                                   std::int32_t& tokens) {
+  const std::int32_t count = event.token_ids_size();
+  if (output.tokens() + count > max_tokens_) {
+    return Wrong("the output has ", output.tokens() + count, " tokens, max_tokens is ",
+                 max_tokens_);
+  }
+  tokens += count;
+  if (forced) forced_tokens_ += count;
+  if (count > 0) output.last_id = *event.token_ids().rbegin();
+  return absl::OkStatus();
+}
+
+absl::Status StreamContract::AddDelta(const v1::ReasoningDelta& delta) {
+  Output* output = nullptr;
+  RETURN_IF_ERROR(Find(delta, &output));
+  if (!MayReason(*output)) return Misplaced();
+  if (delta.text().empty() && delta.token_ids().empty()) return Wrong("ReasoningDelta is empty");
+  output->place = Place::kReasoning;
+  RETURN_IF_ERROR(CheckTokens(delta, reasoning_));
+  return Count(delta, delta.forced(), *output, output->reasoning);
+}
+
+absl::Status StreamContract::AddDelta(const v1::AnswerDelta& delta) {
+  Output* output = nullptr;
+  RETURN_IF_ERROR(Find(delta, &output));
+  if (!MayAnswer(*output)) return Misplaced();
+  if (delta.text().empty() && delta.token_ids().empty()) return Wrong("AnswerDelta is empty");
+  output->place = Place::kAnswer;
+  RETURN_IF_ERROR(CheckTokens(delta, answer_));
+  return Count(delta, delta.forced(), *output, output->answer);
+}
+
+absl::Status StreamContract::AddReasoningFinished(const v1::ReasoningFinished& finished) {
+  Output* output = nullptr;
+  RETURN_IF_ERROR(Find(finished, &output));
+  if (!MayReason(*output)) return Misplaced();
+  RETURN_IF_ERROR(CheckTokens(finished, reasoning_));
+  RETURN_IF_ERROR(Count(finished, finished.forced(), *output, output->reasoning));
+  RETURN_IF_ERROR(CheckCause(finished, *output));
+  output->cause = finished.cause();
+  output->place = IsClosed(finished.cause()) ? Place::kClosed : Place::kUnclosed;
+  return ExpectTime("ReasoningFinished.duration", finished.duration());
+}
+
+absl::Status StreamContract::CheckCause(const v1::ReasoningFinished& finished,
+                                        const Output& output) const {
+  const v1::ReasoningFinishCause cause = finished.cause();
+  const bool closed = !finished.token_ids().empty();
+  const bool known = v1::ReasoningFinishCause_IsValid(cause) &&
+                     cause != v1::REASONING_FINISH_CAUSE_UNSPECIFIED && closed == IsClosed(cause);
+  if (!known || (closed && finished.forced() == (cause == v1::REASONING_FINISH_CAUSE_MODEL))) {
+    return Wrong("ReasoningFinished.cause is ", static_cast<int>(cause), " with ",
+                 finished.token_ids_size(), finished.forced() ? " forced ids" : " ids");
+  }
+  const int to_come = cause == v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE ? 1 : 0;
+  return Expect("ReasoningFinished.reasoning_tokens", finished.reasoning_tokens(),
+                std::int64_t{output.reasoning} + to_come);
+}
+
+absl::Status StreamContract::AddFinished(const v1::Finished& finished) {
+  Output* output = nullptr;
+  RETURN_IF_ERROR(Find(finished, &output));
+  if (!MayFinish(*output)) return Misplaced();
+  const bool answered = MayAnswer(*output);
+  if (finished.phase() != (answered ? v1::PHASE_ANSWER : v1::PHASE_REASONING)) {
+    return Wrong("Finished.phase is ", static_cast<int>(finished.phase()));
+  }
+  RETURN_IF_ERROR(CheckTokens(finished, answered ? answer_ : reasoning_));
+  RETURN_IF_ERROR(CheckStop(finished, *output));
+  RETURN_IF_ERROR(Count(finished, false, *output, answered ? output->answer : output->reasoning));
+  RETURN_IF_ERROR(CheckReason(finished, *output));
+  output->place = Place::kFinished;
+  RETURN_IF_ERROR(Expect("Finished.tokens.reasoning_tokens", finished.tokens().reasoning_tokens(),
+                         output->reasoning));
+  return Expect("Finished.tokens.answer_tokens", finished.tokens().answer_tokens(), output->answer);
+}
+
+absl::Status StreamContract::CheckReason(const v1::Finished& finished, const Output& output) const {
+  const v1::FinishReason reason = finished.reason();
+  const bool known = v1::FinishReason_IsValid(reason) && reason != v1::FINISH_REASON_UNSPECIFIED &&
+                     (output.place != Place::kUnclosed || Agree(output.cause, reason)) &&
+                     finished.token_ids_size() == (reason == v1::FINISH_REASON_END ? 1 : 0) &&
+                     !(ignore_eos_ && reason == v1::FINISH_REASON_END);
+  if (!known) {
+    return Wrong("Finished.reason is ", static_cast<int>(reason), " with ",
+                 finished.token_ids_size(), " ids");
+  }
+  if (reason != v1::FINISH_REASON_LENGTH || output.tokens() == max_tokens_) return absl::OkStatus();
+  return Wrong("the output has ", output.tokens(), " tokens, max_tokens is ", max_tokens_);
+}
+
+absl::Status StreamContract::CheckStop(const v1::Finished& finished, const Output& output) const {
+  const Asked& phase = finished.phase() == v1::PHASE_ANSWER ? answer_ : reasoning_;
+  const bool by_string = finished.reason() == v1::FINISH_REASON_STOP_STRING;
+  if (by_string == finished.stop_string().empty() || (by_string && !phase.stop_strings)) {
+    return Wrong("Finished.stop_string has ", finished.stop_string().size(), " bytes");
+  }
+  const bool by_id = finished.reason() == v1::FINISH_REASON_STOP_TOKEN;
+  const bool right = !by_id || (phase.stop_ids && finished.stop_token_id() == output.last_id);
+  if (by_id == finished.has_stop_token_id() && right) return absl::OkStatus();
+  return Wrong("Finished.stop_token_id is ", finished.stop_token_id());
+}
+
+absl::Status StreamContract::AddMoved() {
+  if (!started_ || completed_) return Misplaced();
+  ++moves_;
+  return absl::OkStatus();
+}
+
+absl::Status StreamContract::AddCompleted(const v1::Completed& completed) {
+  const bool all_finished = std::ranges::all_of(
+      outputs_, [](const Output& output) { return output.place == Place::kFinished; });
+  if (!started_ || completed_ || !all_finished) return Misplaced();
+  completed_ = true;
+  RETURN_IF_ERROR(Expect("Completed.resumes", completed.resumes(), moves_));
+  if (!has_consensus_) RETURN_IF_ERROR(Expect("the number of votes", completed.votes_size(), 0));
+  const v1::Timings& timings = completed.timings();
+  RETURN_IF_ERROR(ExpectTime("timings.queue", timings.queue()));
+  RETURN_IF_ERROR(ExpectTime("timings.prefill", timings.prefill()));
+  RETURN_IF_ERROR(ExpectTime("timings.reasoning", timings.reasoning()));
+  RETURN_IF_ERROR(ExpectTime("timings.answer", timings.answer()));
+  return CheckUsage(completed.usage());
+}
+
+absl::Status StreamContract::CheckUsage(const v1::Usage& usage) const {
+  std::int64_t reasoning = 0;
+  std::int64_t answer = 0;
+  for (const Output& output : outputs_) {
+    reasoning += output.reasoning;
+    answer += output.answer;
+  }
+  RETURN_IF_ERROR(Expect("usage.prompt_tokens", usage.prompt_tokens(), prompt_tokens_));
+  RETURN_IF_ERROR(
+      Expect("usage.cached_prompt_tokens", usage.cached_prompt_tokens(), cached_tokens_));
+  RETURN_IF_ERROR(Expect("usage.reasoning_tokens", usage.reasoning_tokens(), reasoning));
+  RETURN_IF_ERROR(Expect("usage.answer_tokens", usage.answer_tokens(), answer));
+  RETURN_IF_ERROR(Expect("usage.forced_tokens", usage.forced_tokens(), forced_tokens_));
+  if (usage.discarded_tokens() >= 0) return absl::OkStatus();
+  return Wrong("usage.discarded_tokens is ", usage.discarded_tokens());
+}
+
+}  // namespace thinkwire::rpc

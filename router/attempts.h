@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace thinkwire::router {
+
+// Which workers one request was given to in vain before its first event, and whether another shall
+// have it. A refusal that another worker need not share (draining, a full queue or another limit, a
+// fingerprint that is not the wanted one) and a loss may be tried again, each worker once and kMax
+// in all. What a request itself is to blame for, and a broken contract, may not.
+//
+// Before the first event nothing is fixed, so that it does not matter which fingerprint the next
+// worker has.
+// Threads: one at a time.
+class Attempts {
+ public:
+  static constexpr std::size_t kMax = 3;
+
+  // The latest attempt has gone to `worker`, an index into the pool's.
+  void Begin(std::size_t worker) { tried_.push_back(worker); }
+
+  // It has ended with `status`, an error that the client may be told, and without an event.
+  void Fail(absl::Status status) { failures_.push_back(std::move(status)); }
+
+  // Whether another worker may be asked. REQUIRES: Fail followed the latest Begin.
+  bool MayGoOn() const;
+
+  // All that were asked, for decision::Query.
+  const std::vector<std::size_t>& tried() const { return tried_; }
+
+  // What the client is told if no more is tried: the last error, but where that is a loss and some
+  // worker has refused, the last refusal, which says when to come again.
+  // REQUIRES: Fail was called.
+  const absl::Status& Best() const;
+
+  // "second worker tried: the first was draining"; empty with the first.
+  std::string Describe() const;
+
+ private:
+  std::vector<std::size_t> tried_;
+  std::vector<absl::Status> failures_;  // one less than tried_ while an attempt runs
+};
+
+}  // namespace thinkwire::router

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace thinkwire::router::fleet {
+
+// What a client is told of an error that a worker's call ended with. A reason of our domain that a
+// worker may give, under its own code, passes, held to our rules of texts (rpc::Trimmed). All else,
+// a worker's own words above all, stays in the router's log, and the client is told by code:
+// UNAVAILABLE and CANCELLED that the worker was lost (WORKER_LOST, with RetryInfo),
+// RESOURCE_EXHAUSTED that a limit of the worker was met (WORKER_LIMIT), DEADLINE_EXCEEDED itself,
+// and everything else that it is no worker of ours (INTERNAL, WORKER_PROTOCOL).
+// REQUIRES: !status.ok(). `worker` is its address.
+absl::Status ForClient(const absl::Status& status, const std::string& worker);
+
+// What a client is told of a worker that broke the contract; `what` stays in the log.
+absl::Status ProtocolError(const std::string& worker, const std::string& what);
+
+}  // namespace thinkwire::router::fleet

@@ -1,0 +1,321 @@
+#include "common/rpc/stream_contract.h"
+
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/attempt_contract.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+using google::protobuf::TextFormat;
+
+constexpr char kQueued[] = "queued { position: 1 }";
+constexpr char kStarted[] =
+    "started { prompt_tokens: 3 cached_prompt_tokens: 1 first_phase: PHASE_REASONING seed: 7 "
+    "fingerprint: 'f' limits { max_tokens: 5 max_model_len: 8 vocab_size: 10 } }";
+constexpr char kAnswerFirst[] =
+    "started { prompt_tokens: 3 cached_prompt_tokens: 1 first_phase: PHASE_ANSWER seed: 7 "
+    "fingerprint: 'f' limits { max_tokens: 5 max_model_len: 8 vocab_size: 10 } }";
+constexpr char kReasoning[] = "reasoning_delta { token_ids: [5, 6] }";
+constexpr char kReasoned[] =
+    "reasoning_finished { cause: REASONING_FINISH_CAUSE_MODEL reasoning_tokens: 3 token_ids: 7 }";
+constexpr char kAnswer[] = "answer_delta { token_ids: 8 }";
+constexpr char kFinished[] =
+    "finished { reason: FINISH_REASON_END phase: PHASE_ANSWER "
+    "tokens { reasoning_tokens: 3 answer_tokens: 2 } token_ids: 2 }";
+constexpr char kCompleted[] =
+    "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 reasoning_tokens: 3 "
+    "answer_tokens: 2 } }";
+constexpr char kMoved[] = "moved { worker: 'b' }";
+
+v1::GenerateRequest Request(const std::string& text = "") {
+  v1::GenerateRequest request;
+  EXPECT_TRUE(TextFormat::ParseFromString(text, &request)) << text;
+  return request;
+}
+
+v1::GenerateResponse Event(const std::string& text) {
+  v1::GenerateResponse event;
+  EXPECT_TRUE(TextFormat::ParseFromString(text, &event)) << text;
+  return event;
+}
+
+// What is wrong with a stream that ends with OK; empty: nothing.
+std::string WrongWith(const std::vector<std::string>& events, const v1::GenerateRequest& request) {
+  StreamContract contract(request);
+  for (const std::string& event : events) {
+    const absl::Status status = contract.Add(Event(event));
+    if (!status.ok()) return std::string(status.message());
+  }
+  return std::string(contract.End().message());
+}
+std::string WrongWith(const std::vector<std::string>& events) {
+  return WrongWith(events, Request());
+}
+
+TEST(StreamContractTest, WholeStreamsAreFine) {
+  EXPECT_EQ(WrongWith({kQueued, kQueued, kStarted, kReasoning, kReasoned, kAnswer, kFinished,
+                       kCompleted}),
+            "");
+  EXPECT_EQ(WrongWith({kAnswerFirst,
+                       "finished { reason: FINISH_REASON_END phase: PHASE_ANSWER token_ids: 2 "
+                       "tokens { answer_tokens: 1 } }",
+                       "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 "
+                       "answer_tokens: 1 } }"}),
+            "");
+  EXPECT_EQ(WrongWith({kStarted, kReasoning, kMoved, kReasoned, kAnswer, kFinished, kMoved,
+                       "completed { resumes: 2 usage { prompt_tokens: 3 cached_prompt_tokens: 1 "
+                       "reasoning_tokens: 3 answer_tokens: 2 } }"}),
+            "");
+}
+
+TEST(StreamContractTest, EndOfSequenceInReasoningCountsThere) {
+  EXPECT_EQ(WrongWith({kStarted, kReasoning,
+                       "reasoning_finished { cause: REASONING_FINISH_CAUSE_END_OF_SEQUENCE "
+                       "reasoning_tokens: 3 }",
+                       "finished { reason: FINISH_REASON_END phase: PHASE_REASONING token_ids: 2 "
+                       "tokens { reasoning_tokens: 3 } }",
+                       "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 "
+                       "reasoning_tokens: 3 } }"}),
+            "");
+}
+
+TEST(StreamContractTest, EveryEventHasItsPlace) {
+  struct Case {
+    std::vector<std::string> events;
+    const char* wrong;
+  };
+  const Case cases[] = {
+      {{kReasoning}, "ReasoningDelta came after nothing"},
+      {{kCompleted}, "Completed came after nothing"},
+      {{kMoved}, "Moved came after nothing"},
+      {{kStarted, kQueued}, "Queued came after Started"},
+      {{kStarted, kStarted}, "Started came after Started"},
+      {{kStarted, kAnswer}, "AnswerDelta came after Started"},
+      {{kStarted, kReasoning, kAnswer}, "AnswerDelta came after ReasoningDelta"},
+      {{kStarted, kReasoning, kReasoned, kReasoning},
+       "ReasoningDelta came after ReasoningFinished"},
+      {{kAnswerFirst, kReasoning}, "ReasoningDelta came after Started"},
+      {{kStarted, kReasoning, kFinished}, "Finished came after ReasoningDelta"},
+      {{kStarted, kReasoning, kReasoned, kAnswer, kReasoned},
+       "ReasoningFinished came after AnswerDelta"},
+      {{kStarted, kReasoning, kReasoned, kAnswer, kCompleted}, "Completed came after AnswerDelta"},
+      {{kStarted, kReasoning, kReasoned, kAnswer, kFinished, kAnswer},
+       "AnswerDelta came after Finished"},
+      {{kStarted, kReasoning, kReasoned, kAnswer, kFinished, kFinished},
+       "Finished came after Finished"},
+      {{kStarted, kReasoning, kReasoned, kAnswer, kFinished, kCompleted, kAnswer},
+       "AnswerDelta came after Completed"},
+      {{kStarted, kReasoning, kReasoned, kAnswer, kFinished, kCompleted, kMoved},
+       "Moved came after Completed"},
+      {{kStarted, ""}, "nothing came after Started"},
+      {{kStarted, kReasoning, kReasoned, kAnswer, kFinished}, "OK came after Finished"},
+      {{}, "OK came after nothing"},
+  };
+  for (const Case& a_case : cases) EXPECT_EQ(WrongWith(a_case.events), a_case.wrong);
+}
+
+// The whole stream with `event` in place of the one of its kind.
+std::vector<std::string> With(const std::string& event) {
+  std::vector<std::string> events = {kStarted, kReasoning, kReasoned,
+                                     kAnswer,  kFinished,  kCompleted};
+  for (std::string& other : events) {
+    if (Event(other).event_case() == Event(event).event_case()) other = event;
+  }
+  return events;
+}
+
+// `event` with fields set over.
+std::string Set(const std::string& event, const std::string& fields) {
+  v1::GenerateResponse changed = Event(event);
+  changed.MergeFrom(Event(fields));
+  return changed.ShortDebugString();
+}
+
+TEST(StreamContractTest, WhatIsSaidMustBeWhatIs) {
+  struct Case {
+    std::string event;
+    const char* wrong;
+  };
+  const Case cases[] = {
+      {Set(kStarted, "started { prompt_tokens: 4 }"),
+       "Started.limits.max_tokens is 5 of 8 after a prompt of 4"},
+      {Set(kStarted, "started { prompt_tokens: -3 }"), "Started.cached_prompt_tokens is 1 of -3"},
+      {Set(kStarted, "started { cached_prompt_tokens: 4 }"),
+       "Started.cached_prompt_tokens is 4 of 3"},
+      {Set(kStarted, "started { first_phase: 9 }"), "Started.first_phase is 9"},
+      {Set(kStarted, absl::StrCat("started { fingerprint: '", std::string(300, 'f'), "' }")),
+       "Started.fingerprint has 300 bytes"},
+      {Set(kStarted, "started { limits { vocab_size: -1 } }"), "Started.limits.vocab_size is -1"},
+      {"reasoning_delta { token_ids: [5, 10] }", "ReasoningDelta has the id 10, the vocabulary 10"},
+      {"reasoning_delta { token_ids: [-1, 6] }", "ReasoningDelta has the id -1, the vocabulary 10"},
+      {"reasoning_delta { token_ids: [5, 6] output_index: 1 }",
+       "ReasoningDelta is of output 1 of 1"},
+      {"reasoning_delta { token_ids: [5, 6] output_index: -1 }",
+       "ReasoningDelta is of output -1 of 1"},
+      {"reasoning_delta { token_ids: [5, 6] logprobs { logprob: -1 } }",
+       "the number of log-probabilities is 1, counted were 0"},
+      {"reasoning_delta { token_ids: [1, 2, 3, 4, 5, 6] }",
+       "the output has 6 tokens, max_tokens is 5"},
+      {"answer_delta { }", "AnswerDelta is empty"},
+      {Set(kReasoned, "reasoning_finished { reasoning_tokens: 2 }"),
+       "ReasoningFinished.reasoning_tokens is 2, counted were 3"},
+      {Set(kReasoned, "reasoning_finished { cause: 77 }"),
+       "ReasoningFinished.cause is 77 with 1 ids"},
+      {Set(kReasoned, "reasoning_finished { cause: REASONING_FINISH_CAUSE_LENGTH }"),
+       "ReasoningFinished.cause is 6 with 1 ids"},
+      {Set(kReasoned, "reasoning_finished { forced: true }"),
+       "ReasoningFinished.cause is 1 with 1 forced ids"},
+      {Set(kReasoned, "reasoning_finished { duration { seconds: -1 } }"),
+       "ReasoningFinished.duration is negative"},
+      {Set(kFinished, "finished { tokens { answer_tokens: 1 } }"),
+       "Finished.tokens.answer_tokens is 1, counted were 2"},
+      {Set(kFinished, "finished { tokens { reasoning_tokens: 9 } }"),
+       "Finished.tokens.reasoning_tokens is 9, counted were 3"},
+      {Set(kFinished, "finished { phase: PHASE_REASONING }"), "Finished.phase is 1"},
+      {Set(kFinished, "finished { reason: 99 }"), "Finished.reason is 99 with 1 ids"},
+      {Set(kFinished, "finished { reason: FINISH_REASON_LENGTH }"),
+       "Finished.reason is 4 with 1 ids"},
+      {Set(kFinished, "finished { token_ids: 3 }"), "the output has 6 tokens, max_tokens is 5"},
+      {Set(kFinished, "finished { stop_string: 'x' }"), "Finished.stop_string has 1 bytes"},
+      {Set(kFinished, "finished { stop_token_id: 8 }"), "Finished.stop_token_id is 8"},
+      {"finished { reason: FINISH_REASON_STOP_STRING stop_string: 'x' phase: PHASE_ANSWER }",
+       "Finished.stop_string has 1 bytes"},
+      {"finished { reason: FINISH_REASON_LENGTH phase: PHASE_ANSWER }",
+       "the output has 4 tokens, max_tokens is 5"},
+      {Set(kCompleted, "completed { usage { prompt_tokens: 4 } }"),
+       "usage.prompt_tokens is 4, counted were 3"},
+      {Set(kCompleted, "completed { usage { cached_prompt_tokens: 3 } }"),
+       "usage.cached_prompt_tokens is 3, counted were 1"},
+      {Set(kCompleted, "completed { usage { reasoning_tokens: 1000 } }"),
+       "usage.reasoning_tokens is 1000, counted were 3"},
+      {Set(kCompleted, "completed { usage { answer_tokens: 1 } }"),
+       "usage.answer_tokens is 1, counted were 2"},
+      {Set(kCompleted, "completed { usage { forced_tokens: 1 } }"),
+       "usage.forced_tokens is 1, counted were 0"},
+      {Set(kCompleted, "completed { usage { discarded_tokens: -1 } }"),
+       "usage.discarded_tokens is -1"},
+      {Set(kCompleted, "completed { resumes: 1 }"), "Completed.resumes is 1, counted were 0"},
+      {Set(kCompleted, "completed { votes { answer: '2' } }"),
+       "the number of votes is 1, counted were 0"},
+      {Set(kCompleted, "completed { timings { queue { nanos: -1 } } }"),
+       "timings.queue is negative"},
+  };
+  for (const Case& a_case : cases) {
+    EXPECT_EQ(WrongWith(With(a_case.event)), a_case.wrong) << a_case.event;
+  }
+}
+
+TEST(StreamContractTest, WhatWasAskedForMustBeWhatComes) {
+  EXPECT_EQ(WrongWith(With(kStarted), Request("seed: 7 max_tokens: 5")), "");
+  EXPECT_EQ(WrongWith(With(kStarted), Request("seed: 8")), "Started.seed is another");
+  EXPECT_EQ(WrongWith(With(kStarted), Request("max_tokens: 4")),
+            "Started.limits.max_tokens is 5, asked for were 4");
+  EXPECT_EQ(WrongWith(With(kStarted), Request("prompt { token_ids { ids: [1, 1] } }")),
+            "Started.prompt_tokens is 3, counted were 2");
+  EXPECT_EQ(WrongWith(With(kStarted), Request("ignore_eos: true")),
+            "Finished.reason is 1 with 1 ids");
+}
+
+TEST(StreamContractTest, LogprobsAreNumbersAndAsManyAsIds) {
+  const v1::GenerateRequest request =
+      Request("reasoning_sampling { logprobs: true top_logprobs: 2 }");
+  const auto wrong = [&](const std::string& logprobs) {
+    return WrongWith({kStarted, absl::StrCat("reasoning_delta { token_ids: 5 ", logprobs, " }")},
+                     request);
+  };
+  constexpr char kFine[] = "OK came after ReasoningDelta";
+  EXPECT_EQ(wrong("logprobs { logprob: -0.5 }"), kFine);
+  EXPECT_EQ(wrong("logprobs { logprob: 0 alternatives { token_id: 5 } alternatives { token_id: 6 "
+                  "logprob: -9 } }"),
+            kFine);
+  EXPECT_EQ(wrong(""), "the number of log-probabilities is 0, counted were 1");
+  EXPECT_EQ(wrong("logprobs { logprob: nan }"), "a log-probability is nan");
+  EXPECT_EQ(wrong("logprobs { logprob: -inf }"), "a log-probability is -inf");
+  EXPECT_EQ(wrong("logprobs { logprob: 0.5 }"), "a log-probability is 0.5");
+  EXPECT_EQ(wrong("logprobs { alternatives { token_id: 10 } }"),
+            "an alternative is 10 at 0 after 0");
+  EXPECT_EQ(wrong("logprobs { alternatives { logprob: nan } }"),
+            "an alternative is 0 at nan after 0");
+  EXPECT_EQ(wrong("logprobs { alternatives { logprob: -2 } alternatives { logprob: -1 } }"),
+            "an alternative is 0 at -1 after -2");
+  EXPECT_EQ(wrong("logprobs { alternatives { } alternatives { } alternatives { } }"),
+            "3 alternatives came, asked for were 2");
+}
+
+TEST(StreamContractTest, StopsAreThoseThatWereAskedFor) {
+  const v1::GenerateRequest request =
+      Request("answer_sampling { stop_strings: 'x' stop_token_ids: 8 }");
+  const auto wrong = [&](const std::string& finished) {
+    std::vector<std::string> events = With(absl::StrCat(
+        "finished { phase: PHASE_ANSWER tokens { reasoning_tokens: 3 answer_tokens: 1 } ", finished,
+        " }"));
+    events.back() =
+        "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 reasoning_tokens: 3 "
+        "answer_tokens: 1 } }";
+    return WrongWith(events, request);
+  };
+  EXPECT_EQ(wrong("reason: FINISH_REASON_STOP_STRING stop_string: 'x'"), "");
+  EXPECT_EQ(wrong("reason: FINISH_REASON_STOP_TOKEN stop_token_id: 8"), "");
+  EXPECT_EQ(wrong("reason: FINISH_REASON_STOP_STRING"), "Finished.stop_string has 0 bytes");
+  EXPECT_EQ(wrong("reason: FINISH_REASON_STOP_TOKEN stop_token_id: 7"),
+            "Finished.stop_token_id is 7");
+}
+
+TEST(StreamContractTest, EveryOutputFinishes) {
+  const v1::GenerateRequest request = Request("n: 2");
+  const std::string other =
+      "finished { output_index: 1 reason: FINISH_REASON_END phase: PHASE_REASONING token_ids: 2 "
+      "tokens { reasoning_tokens: 1 } }";
+  std::vector<std::string> events = {kStarted, kReasoning, kReasoned, kAnswer, kFinished};
+  events.push_back(kCompleted);
+  EXPECT_EQ(WrongWith(events, request), "Completed came after Finished");
+  events.back() = other;
+  events.push_back(
+      "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 reasoning_tokens: 4 "
+      "answer_tokens: 2 } }");
+  EXPECT_EQ(WrongWith(events, request), "");
+}
+
+TEST(AttemptContractTest, NumbersItsEventsAndTellsThePromptOnce) {
+  v1::WorkerGenerateRequest request;
+  request.set_attempt(2);
+  const auto wrong = [&](const std::vector<std::string>& messages) -> std::string {
+    AttemptContract contract(request, 10);
+    for (const std::string& text : messages) {
+      v1::WorkerGenerateResponse message;
+      EXPECT_TRUE(TextFormat::ParseFromString(text, &message)) << text;
+      const absl::Status status = contract.Add(message);
+      if (!status.ok()) return std::string(status.message());
+    }
+    return "";
+  };
+  const std::string first = "attempt: 2 prompt_ids { ids: [1, 2, 9] } event { queued { } }";
+  const std::string started = absl::StrCat("attempt: 2 seq: 1 event { ", kStarted, " }");
+  EXPECT_EQ(wrong({first, started}), "");
+  EXPECT_EQ(wrong({"attempt: 1 event { queued { } }"}), "attempt 1 was answered, not 2");
+  EXPECT_EQ(wrong({first, first}), "event 0 came where event 1 was due");
+  const std::string once = "the prompt's ids come with the first event, and with it alone";
+  EXPECT_EQ(wrong({"attempt: 2 event { queued { } }"}), once);
+  EXPECT_EQ(wrong({first, "attempt: 2 seq: 1 prompt_ids { ids: 1 } event { queued { } }"}), once);
+  EXPECT_EQ(wrong({"attempt: 2 prompt_ids { } event { queued { } }"}), "the prompt has 0 ids");
+  EXPECT_EQ(wrong({"attempt: 2 prompt_ids { ids: 10 } event { queued { } }"}),
+            "the prompt has ids from 10 to 10, the vocabulary 10");
+  EXPECT_EQ(wrong({"attempt: 2 prompt_ids { ids: [1, 2] } event { queued { } }", started}),
+            "Started.prompt_tokens is 3, counted were 2");
+  EXPECT_EQ(wrong({first, started, "attempt: 2 seq: 2 event { moved { } }"}),
+            "Moved is none of a worker's events");
+  EXPECT_EQ(
+      wrong({first, "attempt: 2 seq: 1 event { started { limits { max_model_len: 1048577 } } }"}),
+      "Started.limits.max_model_len is 1048577");
+  request.mutable_request()->mutable_prompt()->mutable_token_ids()->add_ids(1);
+  EXPECT_EQ(wrong({first}), "the prompt has 3 ids");
+}
+
+}  // namespace
+}  // namespace thinkwire::rpc

@@ -22,8 +22,8 @@ class CallOfOneAnswer final : public ServerCall {
 
  private:
   void OnMessage(grpc::ByteBuffer message) override {
-    absl::StatusOr<grpc::ByteBuffer> response = answer_(message);
-    if (response.ok()) Write(*std::move(response));
+    const absl::StatusOr<grpc::ByteBuffer> response = answer_(message);
+    if (response.ok()) Write(*response);
     Finish(response.status());
   }
 

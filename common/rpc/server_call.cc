@@ -49,6 +49,13 @@ absl::Status ShuttingDown() {
                "the server shuts down and the stream was not read to its end");
 }
 
+// ByteBuffer has no move, and a copy would keep the bytes for as long as both are there.
+grpc::ByteBuffer Take(grpc::ByteBuffer& from) {
+  grpc::ByteBuffer taken;
+  taken.Swap(&from);
+  return taken;
+}
+
 }  // namespace
 
 ServerCall::ServerCall(std::size_t capacity) : capacity_(capacity) {
@@ -110,10 +117,9 @@ void ServerCall::TakeMessage() {
     if (reading_ != Reading::kAwaited) return;
     reading_ = Reading::kHandedOver;
   }
-  grpc::ByteBuffer message;
-  message.Swap(&message_);
+  grpc::ByteBuffer message = Take(message_);
   StartRead(&message_);
-  OnMessage(std::move(message));
+  OnMessage(Take(message));
   TellWhatWaits();
 }
 
@@ -134,7 +140,7 @@ bool ServerCall::Write(const google::protobuf::Message& message) {
   return Write(Serialize(message));
 }
 
-bool ServerCall::Write(grpc::ByteBuffer message) {
+bool ServerCall::Write(const grpc::ByteBuffer& message) {
   {
     MutexLock lock(mu_);
     if (final_status_) return false;
@@ -142,7 +148,7 @@ bool ServerCall::Write(grpc::ByteBuffer message) {
       producer_waits_ = true;
       return false;
     }
-    queue_.push_back({std::move(message), Clock::Real().Now()});
+    queue_.push_back({message, Clock::Real().Now()});
   }
   Advance();
   return true;

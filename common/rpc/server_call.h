@@ -53,7 +53,7 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // Sends `message` after all earlier ones. False, and nothing is kept, if the queue is full (then
   // OnDrained follows) or the stream is ending (then it does not).
   bool Write(const google::protobuf::Message& message);
-  bool Write(grpc::ByteBuffer message);
+  bool Write(const grpc::ByteBuffer& message);
 
   // Takes nothing more, and ends the call with `status` after all that is queued. Only the first
   // Finish counts.

@@ -25,7 +25,7 @@ inline constexpr std::int64_t kMaxCalls = 8192;             // over all connecti
 inline constexpr std::chrono::seconds kMessageTimeout{30};  // until its one message is there
 inline constexpr std::chrono::seconds kReaderTimeout{60};   // a write, until the transport has it
 inline constexpr std::chrono::seconds kGoodbyeTimeout{1};   // the same of its end, in a shutdown
-inline constexpr int kMaxMessageBytes = 2 << 20;  // a prompt of a full context: < 1 MB
+inline constexpr int kMaxMessageBytes = 2 << 20;            // of a full context: < 1 MB
 
 // Bytes. Owners: gRPC's quota while they arrive, then rpc::RequestBytes. Over: RESOURCE_EXHAUSTED.
 inline constexpr std::size_t kMaxArrivingBytes = std::size_t{512} << 20;

@@ -67,6 +67,9 @@ void SetLimits(grpc::ServerBuilder& builder, const GrpcServerOptions& options) {
   // buffers a message before it looks at its size.
   builder.SetMaxReceiveMessageSize(std::max(kGrpcMessageBytes, 2 * options.max_message_bytes));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams);
+  // gRPC inflates a message before anybody can see its size: a thousandfold of what has arrived.
+  builder.AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+                             1 << GRPC_COMPRESS_NONE);
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listen(const GrpcServerOptions& options) {

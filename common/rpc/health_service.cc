@@ -36,7 +36,7 @@ class HealthService::Watcher final : public ServerCall {
 
   void Refresh() {
     MutexLock lock(mu_);  // also orders concurrent refreshes: the last to send looked last
-    const Status status = service_.StatusOf(name_);
+    const Status status = service_.StatusOf(known_);
     if (last_sent_ == status) return;
     HealthCheckResponse response;
     response.set_status(status);
@@ -51,7 +51,7 @@ class HealthService::Watcher final : public ServerCall {
   absl::Status Begin(const grpc::ByteBuffer& message) {
     HealthCheckRequest request;
     RETURN_IF_ERROR(ParseRequest(message, request));
-    name_ = request.service();
+    known_ = service_.names_.contains(request.service());  // the name may be as long as a message
     return service_.Add(std::static_pointer_cast<Watcher>(shared_from_this()));
   }
   void OnDrained() override { Refresh(); }
@@ -62,7 +62,7 @@ class HealthService::Watcher final : public ServerCall {
   }
 
   HealthService& service_;
-  std::string name_;    // constant once the service knows this
+  bool known_ = false;  // constant once the service knows this
   Shares::Held place_;  // likewise, until the end
   Mutex mu_;
   std::optional<Status> last_sent_ ABSL_GUARDED_BY(mu_);
@@ -105,8 +105,8 @@ void HealthService::Shutdown() {
   }
 }
 
-HealthService::Status HealthService::StatusOf(const std::string& name) const {
-  if (names_.count(name) == 0) return HealthCheckResponse::SERVICE_UNKNOWN;
+HealthService::Status HealthService::StatusOf(bool known) const {
+  if (!known) return HealthCheckResponse::SERVICE_UNKNOWN;
   MutexLock lock(mu_);
   return serving_ ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
 }
@@ -119,7 +119,7 @@ absl::StatusOr<grpc::ByteBuffer> HealthService::Check(const grpc::ByteBuffer& re
                  absl::StrCat("no service \"", check.service(), "\" here"));
   }
   HealthCheckResponse response;
-  response.set_status(StatusOf(check.service()));
+  response.set_status(StatusOf(/*known=*/true));
   return Serialize(response);
 }
 

@@ -38,7 +38,7 @@ class HealthService final : public RawService {
   absl::StatusOr<grpc::ByteBuffer> Check(const grpc::ByteBuffer& request) const;
   // Fails: why `watcher` is not told of changes.
   absl::Status Add(std::shared_ptr<Watcher> watcher);
-  Status StatusOf(const std::string& name) const;
+  Status StatusOf(bool known) const;  // of a name that is, or is not
 
   const std::set<std::string> names_;
   PeerPlaces places_;

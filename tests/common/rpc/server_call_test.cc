@@ -302,6 +302,21 @@ TEST_F(RawServerCallTest, LargeMessagesAreRefusedWithAReason) {
             "MESSAGE_TOO_LARGE");
 }
 
+// "Hello" by gzip: valid, and of no use to anybody who bounds what a message becomes.
+constexpr unsigned char kGzipped[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+                                      0x03, 0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x82,
+                                      0x89, 0xd1, 0xf7, 0x05, 0x00, 0x00, 0x00};
+
+TEST_F(RawServerCallTest, MessagesThatInflateAreRefused) {
+  Start();
+  std::string framed =
+      RawHttp2::GrpcMessage({reinterpret_cast<const char*>(kGzipped), sizeof(kGzipped)});
+  framed.front() = 1;  // compressed
+  const std::uint32_t call = client_->OpenCall(kWatch, {{"grpc-encoding", "gzip"}});
+  client_->SendData(call, framed, /*end=*/true);
+  EXPECT_EQ(End(call).code(), absl::StatusCode::kUnimplemented);
+}
+
 TEST_F(RawServerCallTest, UnknownMethodsAreRefusedWithAReason) {
   Start();
   for (const char* path :

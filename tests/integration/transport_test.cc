@@ -25,7 +25,6 @@ namespace thinkwire::integration {
 namespace {
 
 constexpr char kGenerate[] = "/thinkwire.v1.ReasoningService/Generate";
-constexpr char kHealth[] = "/grpc.health.v1.Health/Check";
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
 class TransportTest : public testing::Test {

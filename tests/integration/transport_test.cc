@@ -99,6 +99,7 @@ TEST_F(TransportTest, ACallThatNobodyReadsIsEndedAndHoldsNoStop) {
 }
 
 TEST_F(TransportTest, ResetsLeaveNoMemoryBehind) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers keep freed memory";
   const std::size_t before = router_->process().Memory();
   const std::string question = AskGreedily("What is 27+48?").SerializeAsString();
   for (int resets = 0; resets < 20'000;) {
@@ -116,6 +117,7 @@ TEST_F(TransportTest, ResetsLeaveNoMemoryBehind) {
 }
 
 TEST_F(TransportTest, HalfOpenStreamsAreBoundedAndEnded) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers keep freed memory";
   constexpr int kConnections = 40;
   constexpr int kStreams = 1024;
   const std::size_t before = router_->process().Memory();

@@ -7,6 +7,7 @@
 #include "common/status.h"
 
 namespace thinkwire::rpc {
+
 AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::int32_t vocab_size)
     : attempt_(request.attempt()),
       prompt_tokens_(request.request().prompt().token_ids().ids_size()),

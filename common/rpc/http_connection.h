@@ -11,10 +11,9 @@
 
 namespace thinkwire::rpc {
 
-// Of a request's line and header together; longer ones are refused.
-
 // The whole answer to the request that `header` begins with: what `page` returns for GET of
-// "/metrics" or "/", its length alone for HEAD, else an error. RFC 9112 says how they look.
+// "/metrics" or "/", its length alone for HEAD, else an error, as for a header of more than
+// kMaxHttpHeaderBytes. RFC 9112 says how they look.
 std::string AnswerHttp(absl::string_view header, const std::function<std::string()>& page);
 
 // One HTTP/1.1 request over a socket, and its answer, after which the connection ends; whatever the

@@ -43,8 +43,8 @@ Generation::~Generation() = default;
 
 void Generation::Start(v1::GenerateRequest request) {
   if (!request.has_seed()) request.set_seed(RandomBits());
-  if (!shared_.share_prefixes) {
-    request.set_cache_salt(WorkerCacheSalt(context_.peer, request.cache_salt()));
+  if (shared_.cache_salts != nullptr) {
+    request.set_cache_salt(shared_.cache_salts->For(context_.peer, request.cache_salt()));
   }
   *request_.mutable_request() = std::move(request);
   request_.set_request_id(request_id_);

@@ -87,7 +87,7 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
                           .metrics = shared.metrics,
                           .registry = service_.registry_,
                           .clock = shared.clock,
-                          .share_prefixes = shared.share_prefixes},
+                          .cache_salts = shared.cache_salts},
                          context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
     return *generation_;
   }

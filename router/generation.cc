@@ -60,7 +60,7 @@ void Generation::Start(v1::GenerateRequest request) {
 absl::Status Generation::Lease() {
   decision::Query query = MakeQuery(request_.request());
   query.tried = attempts_.tried();
-  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, query));
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, std::move(query)));
   lease_.emplace(std::move(lease));
   const std::size_t variant = lease_->decision().variant;
   variant_ = shared_.variants[variant].name;

@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/metrics_server.h"
 #include "common/rpc/trusted_peers.h"
@@ -102,6 +103,11 @@ absl::StatusOr<CacheSalts> MakeCacheSalts(const RouterOptions& options) {
   return salts;
 }
 
+// A gateway has all of its clients' calls on one connection.
+int MaxStreams(const rpc::TrustedPeers& trusted_peers) {
+  return trusted_peers.empty() ? kMaxStreamsOfConnection : static_cast<int>(kMaxCalls);
+}
+
 absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                    const rpc::TrustedPeers& trusted_peers, const CacheSalts& cache_salts) {
   SurviveSignals();
@@ -132,8 +138,10 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                               .services = {&service},
                               .health_names = {v1::ReasoningService::service_full_name()},
                               .reflection_everywhere = options.reflection,
+                              .max_streams = MaxStreams(trusted_peers),
                               .max_connections = options.max_connections,
                               .trusted_peers = trusted_peers,
+                              .forwarders = trusted_peers,
                               .metrics = &metrics}));
   live.Follow(server.get());
   LogInfo("listening", {{"port", server->port()},

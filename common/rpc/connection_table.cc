@@ -51,6 +51,12 @@ ConnectionTable::Call ConnectionTable::BeginCall(std::string_view peer) {
   return Call(this, found->second);
 }
 
+int ConnectionTable::CallsOf(std::string_view peer) const {
+  MutexLock lock(mu_);
+  const auto found = by_name_.find(Unescaped(peer));
+  return found == by_name_.end() ? 0 : found->second->calls;
+}
+
 void ConnectionTable::EndCall(Connection& connection) {
   MutexLock lock(mu_);
   if (--connection.calls > 0 || connection.peer == nullptr) return;

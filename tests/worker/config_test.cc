@@ -150,5 +150,18 @@ TEST(WorkerConfigTest, UsageAndToStringNameEveryOption) {
   }
 }
 
+TEST(WorkerConfigTest, ValidateWantsSomebodyToBeTrusted) {
+  WorkerConfig config;
+  config.model = "/m";
+  config.trusted_peers_only = true;
+  EXPECT_TRUE(Validate(config).ok());  // who is on this machine may call
+  config.insecure_listen = true;
+  config.listen = "0.0.0.0:1";
+  EXPECT_EQ(Validate(config).message(),
+            "--trusted_peers_only needs --trusted_peers: nobody else may call");
+  config.trusted_peers = "10.0.0.7";
+  EXPECT_TRUE(Validate(config).ok());
+}
+
 }  // namespace
 }  // namespace thinkwire::worker

@@ -201,7 +201,10 @@ void ServerCall::OnWriteDone(bool ok) {
     writing_ = false;
     if (!ok) {
       queue_.clear();
-      if (!final_status_) final_status_ = absl::CancelledError("the client is gone");
+      if (!final_status_) {
+        final_status_ = absl::CancelledError("the client is gone");
+        finished_at_ = Clock::Real().Now();
+      }
     }
     if (producer_waits_ && !final_status_ && queue_.size() * 2 <= capacity_) {
       producer_waits_ = false;

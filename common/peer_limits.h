@@ -50,9 +50,14 @@ inline constexpr std::size_t kLongPromptBytes = std::size_t{32}
 // outbox in every kReaderTimeout is ended.
 inline constexpr std::size_t kOutboxTokens = 64;
 
-// A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest ends.
+// A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
+// has most ends, with its answer if it has asked.
 inline constexpr int kMaxMetricsConnections = 64;
 inline constexpr std::chrono::seconds kMetricsTimeout{5};  // of each, in all
 inline constexpr std::size_t kMaxHttpHeaderBytes = 8 << 10;
+
+// The time that it takes to render /metrics. Owner: rpc::PageCache. More: the last page is shown.
+inline constexpr double kMetricsRenderShare = 0.1;             // of the time
+inline constexpr std::chrono::seconds kMetricsRenderBurst{1};  // of rendering, at once
 
 }  // namespace thinkwire

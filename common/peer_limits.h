@@ -17,7 +17,9 @@ namespace thinkwire {
 inline constexpr std::int32_t kMaxConnections = 1024;      // --max_connections
 inline constexpr std::int32_t kReservedConnections = 16;   // of them: this machine, trusted peers
 inline constexpr int kMaxStreamsOfConnection = 1024;       // about 20 KB each
-inline constexpr double kMaxResets = 500;                  // lately; then the connection is closed
+// Lately, and more than streams of answers (rpc::ResetCounts); then the connection is closed, unless
+// it is a trusted peer's, behind whom are many.
+inline constexpr double kMaxResets = 500;
 inline constexpr std::chrono::seconds kResetHalfLife{10};  // what "lately" means
 
 // A call. Owner: rpc::OpenCalls. One too many, or over the share: RESOURCE_EXHAUSTED.
@@ -38,6 +40,13 @@ inline constexpr std::size_t kMaxSmallBytes = std::size_t{128} << 20;
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.
 inline constexpr std::int64_t kMaxStatusWatches = 256;
 inline constexpr std::int64_t kMaxHealthWatches = 1024;
+
+// A stream of questions about our protos. Owner: rpc::ReflectionService, which has as many again for
+// trusted peers. One too many, or too long a question: RESOURCE_EXHAUSTED. Each has kMessageTimeout
+// for its next question, and a few answers of some 50 KB may wait for its reader.
+inline constexpr std::int64_t kMaxReflections = 64;
+inline constexpr std::size_t kMaxReflectionAnswers = 4;
+inline constexpr std::size_t kMaxReflectionBytes = 4 << 10;  // of a question, which is echoed
 
 // A place in a worker's queue, and its text threads (TextPool, PromptQueue). One too many:
 // RESOURCE_EXHAUSTED; running streams go first, then peers by turns.

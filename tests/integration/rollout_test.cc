@@ -141,7 +141,9 @@ TEST(RolloutTest, CountsGoToAnotherWorkerWhileOneDrains) {
   ClosedLoops clients(4, [&] {
     grpc::ClientContext context;
     v1::CountTokensResponse count;
-    return Answer{.status = router.stub().CountTokens(&context, request, &count)};
+    Answer answer;
+    answer.status = router.stub().CountTokens(&context, request, &count);
+    return answer;
   });
   clients.WaitForMore(100);
   leaving.process().Signal(SIGTERM);

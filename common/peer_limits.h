@@ -36,6 +36,16 @@ inline constexpr std::size_t kLargeRequestBytes = std::size_t{128} << 10;  // so
 inline constexpr std::size_t kMaxLargeBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxSmallBytes = std::size_t{128} << 20;
 
+// The parts of a request. Owner: rpc::CheckWire, before protobuf makes objects of them, which take
+// up to a hundred times what they have on the wire. One too many: INVALID_ARGUMENT.
+inline constexpr std::int64_t kMaxMessages = 4096;           // of a chat
+inline constexpr std::int64_t kMaxOutputs = 64;              // of a request
+inline constexpr std::int64_t kMaxStopStrings = 16;          // of a phase, as the next two
+inline constexpr std::int64_t kMaxStopTokenIds = 16;         //
+inline constexpr std::int64_t kMaxLogitBiases = 1024;        //
+inline constexpr std::int64_t kMaxElements = 1024;           // of any other list
+inline constexpr std::int64_t kMaxRequestFields = 64 << 10;  // on the wire, in all
+
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.
 inline constexpr std::int64_t kMaxStatusWatches = 256;

@@ -37,6 +37,7 @@ struct RouterOptions {
   bool share_prefixes = false;
   bool check_config = false;
   bool help = false;
+  bool version = false;
 };
 
 // Fails: INVALID_ARGUMENT, one sentence.

@@ -24,6 +24,7 @@
 #include "common/rpc/trusted_peers.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
+#include "common/version.h"
 #include "worker/config.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
@@ -227,7 +228,14 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
     std::fputs(Usage().c_str(), stdout);
     return 0;
   }
+  if (config->version) {
+    std::fputs(VersionLine(kProgram).c_str(), stdout);
+    return 0;
+  }
   if (const absl::Status status = Validate(*config); !status.ok()) {
+    return EndWith(kProgram, kExitConfig, status);
+  }
+  if (const absl::Status status = CheckModelFolder(config->model); !status.ok()) {
     return EndWith(kProgram, kExitConfig, status);
   }
   const auto trusted_peers = rpc::TrustedPeers::Parse(config->trusted_peers);

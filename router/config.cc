@@ -28,6 +28,7 @@
 namespace thinkwire::router {
 namespace {
 
+constexpr char kEnvironment[] = "THINKWIRE_ROUTER_";
 constexpr std::size_t kMaxMessageBytes = 512;
 
 bool IsControl(char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); }
@@ -232,6 +233,7 @@ std::vector<Option> Options(RouterOptions& options) {
        "cached prompt blocks are kept apart; empty: random ones, of this router alone"},
       {"check_config", &options.check_config, "check options and configuration, serve nothing"},
       {"help", &options.help, "print this page"},
+      {"version", &options.version, "print version and commit"},
   };
 }
 
@@ -254,11 +256,11 @@ absl::StatusOr<RouterConfig> LoadConfig(const std::string& path) {
 
 absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> arguments) {
   RouterOptions options;
-  ASSIGN_OR_RETURN(const auto rest, ParseOptions(arguments, Options(options)));
+  ASSIGN_OR_RETURN(const auto rest, ParseOptions(arguments, Options(options), kEnvironment));
   if (!rest.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("'", rest[0], "' is not an option"));
   }
-  if (options.help) return options;
+  if (options.help || options.version) return options;
   if (options.config.empty()) {
     return absl::InvalidArgumentError("--config is missing: the YAML file of variants");
   }
@@ -278,7 +280,7 @@ std::string Usage() {
   return absl::StrCat(
       "thinkwire-router: sends each request to a worker of the right variant.\n\n"
       "  thinkwire-router --config FILE [--option=value ...]\n\n",
-      DescribeOptions(Options(defaults)));
+      DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
 }
 
 }  // namespace thinkwire::router

@@ -38,6 +38,7 @@ struct RouterOptions {
   std::string cache_salt_key_file;  // empty: a key is drawn at the start
   bool check_config = false;
   bool help = false;
+  bool version = false;
 };
 
 // Fails: INVALID_ARGUMENT, one sentence.

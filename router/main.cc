@@ -22,6 +22,7 @@
 #include "common/status.h"
 #include "common/stop_signal.h"
 #include "router/cache_salt.h"
+#include "common/version.h"
 #include "router/config.h"
 #include "router/decision/first_fit_policy.h"
 #include "router/fleet/worker_pool.h"
@@ -167,6 +168,10 @@ int Main(std::span<const char* const> arguments) {
   if (!options.ok()) return EndWith(kProgram, kExitConfig, options.status());
   if (options->help) {
     std::fputs(Usage().c_str(), stdout);
+    return 0;
+  }
+  if (options->version) {
+    std::fputs(VersionLine(kProgram).c_str(), stdout);
     return 0;
   }
   const auto trusted_peers = rpc::TrustedPeers::Parse(options->trusted_peers);

@@ -19,6 +19,7 @@ struct WorkerConfig {
   std::string device = "auto";
   std::string dtype = "auto";
   std::string quantization = "none";
+  bool strict_checkpoint = false;
   bool random_weights = false;
   std::int64_t seed = 0;
 
@@ -50,6 +51,7 @@ struct WorkerConfig {
   bool as_user_text = false;
   bool check_config = false;
   bool help = false;
+  bool version = false;
 };
 
 // Reads the command line (common/options.h says in which spellings). Does not Validate.
@@ -60,6 +62,10 @@ absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> argumen
 // What no single option shows, or its type and range do not: --model is given, options that
 // contradict each other, addresses and names that are malformed. Touches no file and no device.
 absl::Status Validate(const WorkerConfig& config);
+
+// Where --model is no folder but an id of Hugging Face's, as "deepseek-ai/DeepSeek-R1", the
+// sentence that says how to download it. Fails: NOT_FOUND.
+absl::Status CheckModelFolder(const std::string& model);
 
 // The variant's name: as it is given, or the model's folder. Fails: INVALID_ARGUMENT for a folder
 // of which the name is no variant's (common/variant_name.h).

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -23,6 +24,9 @@ class RawService : public grpc::Service {
  public:
   // Before the server starts, with the calls of that server.
   void Attach(OpenCalls& calls) { calls_ = &calls; }
+
+  // "package.Service" of every service that it has methods of.
+  const std::set<std::string>& names() const { return names_; }
 
  protected:
   using Make = OpenCalls::Make;
@@ -42,6 +46,7 @@ class RawService : public grpc::Service {
 
  private:
   OpenCalls* calls_ = nullptr;
+  std::set<std::string> names_;
   std::deque<std::string> paths_;  // gRPC's methods point to them
 };
 

@@ -237,6 +237,19 @@ TEST(WholePathTest, CtrlCCancelsTheWorker) {
   EXPECT_TRUE(worker.WaitForCancels(1));
 }
 
+TEST(WholePathTest, StdinGoesBeforeTheQuestionOfTheCommandLine) {
+  FakeWorker worker("tiny");
+  worker.SetScript({.events = SmallStream()});
+  RouterProcess router("tiny", worker.address());
+  EXPECT_EQ(Chat(router, {"sum", "it", "up"}, "a file\n\n")->Wait(), 0);
+  const auto asked = [&] {
+    return worker.last_call().request.request().prompt().chat().messages(0).content();
+  };
+  EXPECT_EQ(asked(), "a file\n\nsum it up");
+  EXPECT_EQ(Chat(router, {"sum it up"})->Wait(), 0);
+  EXPECT_EQ(asked(), "sum it up");
+}
+
 TEST(WholePathTest, ErrorsReadLikeSentences) {
   auto worker = std::make_unique<FakeWorker>("tiny");
   worker->SetScript({.end = rpc::Error(absl::StatusCode::kInternal, "NOT_FINITE", "a bug")});
@@ -246,9 +259,11 @@ TEST(WholePathTest, ErrorsReadLikeSentences) {
   EXPECT_EQ(chat->Wait(), 1);
   EXPECT_EQ(chat->error(), "thinkwire-chat: no variant \"huge\" here; there is tiny\n");
   chat = Chat(router, {"--temperature=9", "hello"});
+  EXPECT_EQ(chat->Wait(), 2);
+  EXPECT_EQ(chat->error(), "thinkwire-chat: --temperature: '9' is not a number from 0 to 2\n");
+  chat = Chat(router, {"--stop", std::string(300, 'x'), "hello"});
   EXPECT_EQ(chat->Wait(), 1);
-  EXPECT_EQ(chat->error(),
-            "thinkwire-chat: reasoning_sampling.temperature must be in [0, 2], is 9\n");
+  EXPECT_EQ(chat->error(), "thinkwire-chat: --stop must be 1 to 256 bytes long, is 300\n");
   chat = Chat(router, {}, "\xff");
   EXPECT_EQ(chat->Wait(), 2);
   EXPECT_EQ(chat->error(), "thinkwire-chat: the question is not valid UTF-8\n");

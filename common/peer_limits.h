@@ -17,7 +17,9 @@ namespace thinkwire {
 inline constexpr std::int32_t kMaxConnections = 1024;      // --max_connections
 inline constexpr std::int32_t kReservedConnections = 16;   // of them: this machine, trusted peers
 inline constexpr int kMaxStreamsOfConnection = 1024;       // about 20 KB each
-inline constexpr double kMaxResets = 500;                  // lately; then the connection is closed
+// Lately, and more than streams of answers (rpc::ResetCounts); then the connection is closed, unless
+// it is a trusted peer's, behind whom are many.
+inline constexpr double kMaxResets = 500;
 inline constexpr std::chrono::seconds kResetHalfLife{10};  // what "lately" means
 
 // A call. Owner: rpc::OpenCalls. One too many, or over the share: RESOURCE_EXHAUSTED.
@@ -34,10 +36,27 @@ inline constexpr std::size_t kLargeRequestBytes = std::size_t{128} << 10;  // so
 inline constexpr std::size_t kMaxLargeBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxSmallBytes = std::size_t{128} << 20;
 
+// The parts of a request. Owner: rpc::CheckWire, before protobuf makes objects of them, which take
+// up to a hundred times what they have on the wire. One too many: INVALID_ARGUMENT.
+inline constexpr std::int64_t kMaxMessages = 4096;           // of a chat
+inline constexpr std::int64_t kMaxOutputs = 64;              // of a request
+inline constexpr std::int64_t kMaxStopStrings = 16;          // of a phase, as the next two
+inline constexpr std::int64_t kMaxStopTokenIds = 16;         //
+inline constexpr std::int64_t kMaxLogitBiases = 1024;        //
+inline constexpr std::int64_t kMaxElements = 1024;           // of any other list
+inline constexpr std::int64_t kMaxRequestFields = 64 << 10;  // on the wire, in all
+
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.
 inline constexpr std::int64_t kMaxStatusWatches = 256;
 inline constexpr std::int64_t kMaxHealthWatches = 1024;
+
+// A stream of questions about our protos. Owner: rpc::ReflectionService, which has as many again for
+// trusted peers. One too many, or too long a question: RESOURCE_EXHAUSTED. Each has kMessageTimeout
+// for its next question, and a few answers of some 50 KB may wait for its reader.
+inline constexpr std::int64_t kMaxReflections = 64;
+inline constexpr std::size_t kMaxReflectionAnswers = 4;
+inline constexpr std::size_t kMaxReflectionBytes = 4 << 10;  // of a question, which is echoed
 
 // A place in a worker's queue, and its text threads (TextPool, PromptQueue). One too many:
 // RESOURCE_EXHAUSTED; running streams go first, then peers by turns.
@@ -50,9 +69,14 @@ inline constexpr std::size_t kLongPromptBytes = std::size_t{32}
 // outbox in every kReaderTimeout is ended.
 inline constexpr std::size_t kOutboxTokens = 64;
 
-// A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest ends.
+// A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
+// has most ends, with its answer if it has asked.
 inline constexpr int kMaxMetricsConnections = 64;
 inline constexpr std::chrono::seconds kMetricsTimeout{5};  // of each, in all
 inline constexpr std::size_t kMaxHttpHeaderBytes = 8 << 10;
+
+// The time that it takes to render /metrics. Owner: rpc::PageCache. More: the last page is shown.
+inline constexpr double kMetricsRenderShare = 0.1;             // of the time
+inline constexpr std::chrono::seconds kMetricsRenderBurst{1};  // of rendering, at once
 
 }  // namespace thinkwire

@@ -28,6 +28,9 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"device", &c.device, "where the model runs", OneOf("auto|cpu|cuda")},
       {"dtype", &c.dtype, "of weights and KV cache; auto is bfloat16", OneOf("auto|bfloat16")},
       {"quantization", &c.quantization, "of the weights", OneOf("none")},
+      {"strict_checkpoint", &c.strict_checkpoint,
+       "refuse what there would be a warning of: files of the checkpoint that contradict each "
+       "other, tensors without a use"},
       {"random_weights", &c.random_weights, "seeded noise in config.json's shapes for weights"},
       {"seed", &c.seed, "of the random weights", Between(0, kMaxBytes)},
       {"tensor_parallel_size", &c.tensor_parallel_size, "ranks that share the model",

@@ -19,6 +19,7 @@ struct WorkerConfig {
   std::string device = "auto";
   std::string dtype = "auto";
   std::string quantization = "none";
+  bool strict_checkpoint = false;
   bool random_weights = false;
   std::int64_t seed = 0;
 

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
@@ -101,15 +102,40 @@ std::vector<std::int32_t> EndOfSequenceIds(const model::ModelInfo& info,
   return ids;
 }
 
+// What the files of the checkpoint say that is not obeyed, or will not be served.
+std::vector<std::string> Warnings(const LoadedModel& model) {
+  std::vector<std::string> warnings = model.tokenizer->warnings();
+  const std::vector<std::string>& others = model.runner->info().warnings;
+  warnings.insert(warnings.end(), others.begin(), others.end());
+  if (model.tokenizer->num_missing_bytes() > 0) {
+    warnings.push_back(absl::StrCat("the vocabulary lacks ", model.tokenizer->num_missing_bytes(),
+                                    " bytes: characters with them vanish from prompts"));
+  }
+  if (model.tokenizer->num_ids() > model.served.limits.vocab_size) {
+    warnings.push_back(absl::StrCat("the tokenizer has ids up to ", model.tokenizer->num_ids() - 1,
+                                    ", the model ", model.served.limits.vocab_size,
+                                    " rows: prompts with the others are refused"));
+  }
+  return warnings;
+}
+
+absl::Status TellWarnings(const WorkerConfig& config, const LoadedModel& model) {
+  for (const std::string& warning : Warnings(model)) {
+    if (config.strict_checkpoint) {
+      return absl::InvalidArgumentError(absl::StrCat(warning, " (--strict_checkpoint)"));
+    }
+    LogWarning(warning);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& load_model) {
   LoadedModel out;
   ASSIGN_OR_RETURN(out.served.name, ServedModelName(config));
-  const std::filesystem::path tokenizer = model::OpenModelFiles(config.model)->TokenizerFolder();
-  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(tokenizer));
-  if (out.tokenizer->num_missing_bytes() > 0) {
-    LogWarning("the vocabulary lacks bytes: characters with them vanish from prompts",
-               {{"missing_bytes", out.tokenizer->num_missing_bytes()}});
-  }
+  const std::unique_ptr<model::ModelFiles> files = model::OpenModelFiles(config.model);
+  // First, as a folder that is no checkpoint is known by it.
+  RETURN_IF_ERROR(files->Config().status());
+  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(files->TokenizerFolder()));
   ASSIGN_OR_RETURN(
       out.chat_template,
       text::ChatTemplate::Create(*out.tokenizer, text::DetectTemplateKind(*out.tokenizer)));
@@ -119,14 +145,15 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
       options.tensor_parallel_size, options.max_in_flight);
   ASSIGN_OR_RETURN(out.runner, load_model(options, std::move(plans)));
   const step::Limits& limits = out.runner->limits();
-  if (out.tokenizer->num_ids() > limits.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json defines ",
-                                                   out.tokenizer->num_ids(), " ids, the model has ",
-                                                   limits.vocab_size));
+  if (out.tokenizer->num_needed_ids() > limits.vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json needs ",
+                                                   out.tokenizer->num_needed_ids(),
+                                                   " ids, the model has ", limits.vocab_size));
   }
   out.served.fingerprint = out.runner->info().fingerprint;
   out.served.limits = limits;
   out.served.max_queue = config.max_queue;
+  RETURN_IF_ERROR(TellWarnings(config, out));
   return out;
 }
 

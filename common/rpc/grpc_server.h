@@ -28,6 +28,7 @@ namespace thinkwire::rpc {
 class HealthService;
 class OpenCalls;
 class RawService;
+class ReflectionService;
 class UnknownMethods;
 
 struct GrpcServerOptions {
@@ -94,7 +95,8 @@ class GrpcServer {
   const std::unique_ptr<OpenCalls> calls_;
   const std::unique_ptr<UnknownMethods> unknown_methods_;
   const std::unique_ptr<HealthService> health_;
-  std::unique_ptr<grpc::Server> server_;  // null if Serve failed
+  const std::unique_ptr<ReflectionService> reflection_;  // null: it is not served
+  std::unique_ptr<grpc::Server> server_;                 // null if Serve failed
   bool shut_down_ = false;
   std::thread drain_;           // from BeginDrain to Shutdown
   std::promise<void> drained_;  // ends it

@@ -35,7 +35,8 @@ namespace thinkwire::rpc {
 
 // Every call of a server from its headers to its very end: how many there may be, of whom, and for
 // how long one may wait for its client. Ends those that wait too long; has connections closed that
-// reset calls by the hundred; gives memory back to the system after many calls have ended.
+// reset calls by the hundred (ResetCounts); gives memory back to the system that ended calls have
+// left: soon after many calls or large ones, and after a minute if there was any.
 //
 // One thread looks at all calls some times a second, by the machine's steady clock: gRPC's own
 // timers stand still after the wall clock was set back.
@@ -98,6 +99,7 @@ class OpenCalls {
   bool WaitForLook();
   void LookAtAll(Clock::TimePoint now);
   void TrimIfDue(Clock::TimePoint now);
+  bool TrimIsDue(Clock::TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
   const Options options_;
@@ -114,7 +116,8 @@ class OpenCalls {
   CondVar none_;
   std::unordered_map<const ServerCall*, std::shared_ptr<ServerCall>> calls_ ABSL_GUARDED_BY(mu_);
   ResetCounts resets_ ABSL_GUARDED_BY(mu_);
-  std::int64_t ended_since_trim_ ABSL_GUARDED_BY(mu_) = 0;
+  std::int64_t ended_since_trim_ ABSL_GUARDED_BY(mu_) = 0;        // calls
+  std::size_t bytes_since_trim_ ABSL_GUARDED_BY(mu_) = 0;         // of their messages
   std::optional<Clock::TimePoint> ends_at_ ABSL_GUARDED_BY(mu_);  // once it shuts down
   bool look_at_once_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

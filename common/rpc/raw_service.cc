@@ -33,6 +33,7 @@ class CallOfOneAnswer final : public ServerCall {
 }  // namespace
 
 void RawService::AddMethod(const std::string& service, const std::string& method, Make make) {
+  names_.insert(service);
   paths_.push_back(absl::StrCat("/", service, "/", method));
   grpc::Service::AddMethod(new grpc::internal::RpcServiceMethod(
       paths_.back().c_str(), grpc::internal::RpcMethod::BIDI_STREAMING, nullptr));

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -24,6 +25,9 @@ class RawService : public grpc::Service {
   // Before the server starts, with the calls of that server.
   void Attach(OpenCalls& calls) { calls_ = &calls; }
 
+  // "package.Service" of every service that it has methods of.
+  const std::set<std::string>& names() const { return names_; }
+
  protected:
   using Make = OpenCalls::Make;
   // Answers a call: its response, or an error.
@@ -36,6 +40,7 @@ class RawService : public grpc::Service {
 
  private:
   OpenCalls* calls_ = nullptr;
+  std::set<std::string> names_;
   std::deque<std::string> paths_;  // gRPC's methods point to them
 };
 

@@ -251,14 +251,12 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
   struct Call {
     explicit Call(std::shared_ptr<WorkerStub> stub) : tie(std::move(stub)) {}
     ChannelTie tie;
-    v1::WorkerCountTokensRequest request;
     v1::WorkerCountTokensResponse response;
   };
   auto call = std::make_shared<Call>(stub_);
-  call->request = request;
   Prepare(context, clock_, call->tie.context());
   stub_->calls.async()->CountTokens(
-      &call->tie.context(), &call->request, &call->response,
+      &call->tie.context(), &request, &call->response,  // gRPC makes bytes of it at once
       [call, worker = address_, on_done = std::move(on_done)](const grpc::Status& status) {
         call->tie.LetGo();
         if (status.ok()) {

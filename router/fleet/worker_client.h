@@ -74,7 +74,7 @@ class WorkerClient {
   std::shared_ptr<WorkerAttempt> Generate(const CallContext& context,
                                           std::shared_ptr<WorkerAttempt::Reader> reader) const;
 
-  // `on_done` is called once, on a gRPC thread.
+  // `on_done` is called once, on a gRPC thread; `request` is not needed any more when this returns.
   using CountResult = absl::StatusOr<v1::WorkerCountTokensResponse>;
   void CountTokens(const v1::WorkerCountTokensRequest& request, const CallContext& context,
                    std::function<void(CountResult)> on_done) const;

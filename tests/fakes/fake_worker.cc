@@ -117,7 +117,10 @@ class FakeWorker::Service final : public rpc::RawService {
     AddMethod(service, "WatchStatus", [&worker](const grpc::CallbackServerContext& /*context*/) {
       return std::make_shared<Watch>(worker);
     });
-    AddMethodOfOneAnswer(service, "CountTokens", CountTokens);
+    AddMethodOfOneAnswer(service, "CountTokens", [&worker](const grpc::ByteBuffer& bytes) {
+      const absl::Status end = worker.BeginCount();
+      return end.ok() ? CountTokens(bytes) : end;
+    });
   }
 
  private:
@@ -201,6 +204,17 @@ FakeWorker::Call FakeWorker::last_call() const {
   MutexLock lock(mu_);
   CHECK(last_call_.has_value(), "there was a call");
   return *last_call_;
+}
+
+int FakeWorker::num_counts() const {
+  MutexLock lock(mu_);
+  return num_counts_;
+}
+
+absl::Status FakeWorker::BeginCount() {
+  MutexLock lock(mu_);
+  ++num_counts_;
+  return script_.count_end;
 }
 
 int FakeWorker::num_calls() const {

@@ -131,6 +131,28 @@ TEST(RolloutTest, NobodyNoticesThatAWorkerIsReplaced) {
   EXPECT_EQ(clients.failures(), std::vector<std::string>{});
 }
 
+TEST(RolloutTest, CountsGoToAnotherWorkerWhileOneDrains) {
+  WorkerProcess leaving = TinyWorker();
+  WorkerProcess staying = TinyWorker();
+  ASSERT_TRUE(leaving.listening() && staying.listening());
+  RouterProcess router("tiny-r1", {AddressOf(leaving), AddressOf(staying)});
+  v1::CountTokensRequest request;
+  request.mutable_prompt()->set_text("What is 27+48?");
+  ClosedLoops clients(4, [&] {
+    grpc::ClientContext context;
+    v1::CountTokensResponse count;
+    Answer answer;
+    answer.status = router.stub().CountTokens(&context, request, &count);
+    return answer;
+  });
+  clients.WaitForMore(100);
+  leaving.process().Signal(SIGTERM);
+  EXPECT_EQ(leaving.process().Wait(), 0);
+  clients.WaitForMore(100);
+  clients.Stop();
+  EXPECT_EQ(clients.failures(), std::vector<std::string>{});
+}
+
 TEST(RolloutTest, NobodyNoticesThatARouterIsReplacedWhoRetriesUnavailable) {
   FakeWorker worker("fake");
   worker.SetScript({.events = SmallStream()});

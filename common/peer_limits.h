@@ -15,10 +15,10 @@ namespace thinkwire {
 
 // A connection. Owner: rpc::ConnectionTable. One too many: the longest idle one of whoever has most
 // ends. Nobody there any more: keepalive (rpc/keepalive.h).
-inline constexpr std::int32_t kMaxConnections = 1024;      // --max_connections
-inline constexpr std::int32_t kReservedConnections = 16;   // of them: this machine, trusted peers
-// Lately, and more than streams of answers (rpc::ResetCounts); then the connection is closed, unless
-// it is a trusted peer's, behind whom are many.
+inline constexpr std::int32_t kMaxConnections = 1024;     // --max_connections
+inline constexpr std::int32_t kReservedConnections = 16;  // of them: this machine, trusted peers
+// Lately, and more than streams of answers (rpc::ResetCounts); then the connection is closed,
+// unless it is a trusted peer's, behind whom are many.
 inline constexpr double kMaxResets = 500;
 inline constexpr std::chrono::seconds kResetHalfLife{10};  // what "lately" means
 
@@ -55,9 +55,9 @@ inline constexpr std::int64_t kMaxRequestFields = 64 << 10;  // on the wire, in 
 inline constexpr std::int64_t kMaxStatusWatches = 256;
 inline constexpr std::int64_t kMaxHealthWatches = 1024;
 
-// A stream of questions about our protos. Owner: rpc::ReflectionService, which has as many again for
-// trusted peers. One too many, or too long a question: RESOURCE_EXHAUSTED. Each has kMessageTimeout
-// for its next question, and a few answers of some 50 KB may wait for its reader.
+// A stream of questions about our protos. Owner: rpc::ReflectionService, which has as many again
+// for trusted peers. One too many, or too long a question: RESOURCE_EXHAUSTED. Each has
+// kMessageTimeout for its next question, and a few answers of some 50 KB may wait for its reader.
 inline constexpr std::int64_t kMaxReflections = 64;
 inline constexpr std::size_t kMaxReflectionAnswers = 4;
 inline constexpr std::size_t kMaxReflectionBytes = 4 << 10;  // of a question, which is echoed

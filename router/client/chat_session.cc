@@ -39,13 +39,21 @@ std::string Summary(const v1::Completed& completed, std::uint64_t seed) {
   return text;
 }
 
+// How its address is reached, where that is not simply so.
+std::string Way(const std::string& router) {
+  if (rpc::ProxyFor(router) == rpc::Proxy::kNone) return "";
+  const std::string proxy = rpc::ProxyOfEnvironment(router);
+  return proxy.empty() ? "" : absl::StrCat(" through the proxy ", proxy);
+}
+
 }  // namespace
 
 ChatSession::ChatSession(ChatOptions options, Interrupts& interrupts)
     : options_(std::move(options)),
       interrupts_(interrupts),
       screen_(stdout, stderr),
-      stub_(v1::ReasoningService::NewStub(rpc::MakeChannel(options_.router))) {}
+      stub_(v1::ReasoningService::NewStub(
+          rpc::MakeChannel(options_.router, rpc::ProxyFor(options_.router)))) {}
 
 int ChatSession::Ask(const std::string& question) {
   if (question.empty()) return Complain(kExitUsage, "there is no question");
@@ -194,8 +202,9 @@ int ChatSession::Explain(const absl::Status& status) {
   }
   // A status without an ErrorInfo is not the router's word but gRPC's about the way to it.
   if (absl::IsUnavailable(status) && rpc::ErrorReason(status).empty()) {
-    return Complain(kExitNoConnection, absl::StrCat("there is no connection to the router at ",
-                                                    options_.router, " (", status.message(), ")"));
+    return Complain(kExitNoConnection,
+                    absl::StrCat("there is no connection to the router at ", options_.router,
+                                 Way(options_.router), " (", status.message(), ")"));
   }
   std::string sentence = InWordsOfOptions(status);
   if (const auto delay = rpc::RetryAfter(status)) {

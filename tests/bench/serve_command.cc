@@ -82,7 +82,7 @@ class ProgressLine {
 };
 
 absl::StatusOr<int> Run(const ServeOptions& options) {
-  const auto channel = rpc::MakeChannel(options.router);
+  const auto channel = rpc::MakeChannel(options.router, rpc::ProxyFor(options.router));
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + kConnectPatience)) {
     return absl::UnavailableError(absl::StrCat("there is no router at ", options.router));
   }

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status_details.h"
@@ -280,6 +281,30 @@ TEST(WholePathTest, ErrorsReadLikeSentences) {
   Process nobody({THINKWIRE_CHAT, "--router=127.0.0.1:1", "hello"});
   EXPECT_EQ(nobody.Wait(), 3);
   EXPECT_EQ(nobody.error().find("thinkwire-chat: there is no connection to the router"), 0u);
+}
+
+// A proxy that nobody is, for the programs that are started meanwhile.
+class DeadProxy {
+ public:
+  DeadProxy() { setenv("http_proxy", "http://me:secret@127.0.0.1:1", 1); }
+  ~DeadProxy() { unsetenv("http_proxy"); }
+  DeadProxy(const DeadProxy&) = delete;
+  DeadProxy& operator=(const DeadProxy&) = delete;
+};
+
+TEST(WholePathTest, AProxyOfTheEnvironmentIsForOtherMachinesAlone) {
+  FakeWorker worker("tiny");
+  worker.SetScript({.events = SmallStream()});
+  const DeadProxy proxy;
+  RouterProcess router("tiny", worker.address());
+  const auto chat = Chat(router, {"hello"});
+  EXPECT_EQ(chat->Wait(), 0) << chat->error();
+  Process away({THINKWIRE_CHAT, "--router=192.0.2.1:50051", "hello"});
+  EXPECT_EQ(away.Wait(), 3);
+  EXPECT_TRUE(absl::StartsWith(away.error(),
+                               "thinkwire-chat: there is no connection to the router at "
+                               "192.0.2.1:50051 through the proxy http://127.0.0.1:1 (http_proxy)"))
+      << away.error();
 }
 
 TEST(WholePathTest, HealthFollowsTheWorkers) {

@@ -169,6 +169,16 @@ TEST_F(OpenCallsTest, CheapCallsBesideItsResetsSaveNoConnection) {
   EXPECT_EQ(Metric("closed_connections_total"), 1);
 }
 
+TEST_F(OpenCallsTest, CallsThatEndWithoutAMessageAreResets) {
+  Serve();
+  RawHttp2 flood(From("127.0.0.2"));
+  for (int i = 0; i < 2 * static_cast<int>(ResetCounts::kTolerated) && !flood.closed(); ++i) {
+    flood.SendData(flood.OpenCall(kWait), "", /*end=*/true);
+  }
+  EXPECT_FALSE(flood.ReadUntil([] { return false; }));
+  EXPECT_TRUE(flood.closed());
+}
+
 TEST_F(OpenCallsTest, ATrustedPeersConnectionIsNotClosedForItsUsers) {
   GrpcServerOptions options;
   options.trusted_peers = *TrustedPeers::Parse("127.0.0.2");

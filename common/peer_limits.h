@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -16,14 +17,17 @@ namespace thinkwire {
 // ends. Nobody there any more: keepalive (rpc/keepalive.h).
 inline constexpr std::int32_t kMaxConnections = 1024;     // --max_connections
 inline constexpr std::int32_t kReservedConnections = 16;  // of them: this machine, trusted peers
-inline constexpr int kMaxStreamsOfConnection = 1024;      // about 20 KB each
 // Lately, and more than streams of answers (rpc::ResetCounts); then the connection is closed,
 // unless it is a trusted peer's, behind whom are many.
 inline constexpr double kMaxResets = 500;
 inline constexpr std::chrono::seconds kResetHalfLife{10};  // what "lately" means
 
-// A call. Owner: rpc::OpenCalls. One too many, or over the share: RESOURCE_EXHAUSTED.
-inline constexpr std::int64_t kMaxCalls = 8192;             // over all connections
+// A call. Owner: rpc::OpenCalls. One too many, or over the share: RESOURCE_EXHAUSTED. Trusted peers
+// have as many again of their own. A forwarder (rpc::Forwarders) has everybody's calls on one
+// connection, so that no limit of streams holds for it but that of all calls; where there are none,
+// HTTP/2 has clients wait for a stream of their connection.
+inline constexpr std::int64_t kMaxCalls = 8192;  // over all connections; about 20 KB each
+inline constexpr int kMaxStreamsOfConnection = 1024;
 inline constexpr std::chrono::seconds kMessageTimeout{30};  // until its one message is there
 inline constexpr std::chrono::seconds kReaderTimeout{60};   // a write, until the transport has it
 inline constexpr std::chrono::seconds kGoodbyeTimeout{1};   // the same of its end, in a shutdown
@@ -63,6 +67,18 @@ inline constexpr std::size_t kMaxReflectionBytes = 4 << 10;  // of a question, w
 inline constexpr std::int32_t kMaxQueue = 1024;  // --max_queue
 inline constexpr std::size_t kLongPromptBytes = std::size_t{32}
                                                 << 10;  // one thread takes no longer
+
+// The requests that a worker can have: those that run, those that wait, and as many that wait for a
+// text thread. A router gives it no more of its own, but passes it over or refuses with
+// RESOURCE_EXHAUSTED: what is over the limit of streams would wait in the connection, unseen.
+constexpr std::int64_t MaxRequestsOfWorker(std::int32_t max_queue, std::int32_t max_num_seqs) {
+  return 2 * std::int64_t{max_queue} + max_num_seqs;
+}
+// The calls of a worker's server, and of one connection to it, in place of kMaxCalls: whatever
+// share of them a router has, it is more than it gives the worker.
+constexpr std::int64_t MaxCallsOfWorker(std::int32_t max_queue, std::int32_t max_num_seqs) {
+  return std::max(kMaxCalls, 2 * MaxRequestsOfWorker(max_queue, max_num_seqs));
+}
 
 // A slot and KV blocks. Owner: the scheduler. A stream that is not read (an outbox of so many
 // tokens is full) gives them to whoever waits; who then takes fewer than three quarters of an

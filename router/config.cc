@@ -228,6 +228,9 @@ std::vector<Option> Options(RouterOptions& options) {
        "serve gRPC reflection on other addresses than loopback too"},
       {"share_prefixes", &options.share_prefixes,
        "share cached prompt blocks between clients, so that one can tell what others have asked"},
+      {"cache_salt_key_file", &options.cache_salt_key_file,
+       "file of 16 to 1024 secret bytes, the same for all routers of the same workers, by which "
+       "cached prompt blocks are kept apart; empty: random ones, of this router alone"},
       {"check_config", &options.check_config, "check options and configuration, serve nothing"},
       {"help", &options.help, "print this page"},
       {"version", &options.version, "print version and commit"},
@@ -260,6 +263,10 @@ absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> argume
   if (options.help || options.version) return options;
   if (options.config.empty()) {
     return absl::InvalidArgumentError("--config is missing: the YAML file of variants");
+  }
+  if (options.share_prefixes && !options.cache_salt_key_file.empty()) {
+    return absl::InvalidArgumentError(
+        "--share_prefixes and --cache_salt_key_file exclude each other");
   }
   RETURN_IF_ERROR(CheckListen(options.listen, options.insecure_listen));
   if (!options.metrics_listen.empty()) {

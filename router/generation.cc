@@ -43,8 +43,8 @@ Generation::~Generation() = default;
 
 void Generation::Start(v1::GenerateRequest request) {
   if (!request.has_seed()) request.set_seed(RandomBits());
-  if (!shared_.share_prefixes) {
-    request.set_cache_salt(WorkerCacheSalt(context_.peer, request.cache_salt()));
+  if (shared_.cache_salts != nullptr) {
+    request.set_cache_salt(shared_.cache_salts->For(context_.peer, request.cache_salt()));
   }
   *request_.mutable_request() = std::move(request);
   request_.set_request_id(request_id_);
@@ -60,7 +60,7 @@ void Generation::Start(v1::GenerateRequest request) {
 absl::Status Generation::Lease() {
   decision::Query query = MakeQuery(request_.request());
   query.tried = attempts_.tried();
-  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, query));
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, std::move(query)));
   lease_.emplace(std::move(lease));
   const std::size_t variant = lease_->decision().variant;
   variant_ = shared_.variants[variant].name;

@@ -87,7 +87,7 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
                           .metrics = shared.metrics,
                           .registry = service_.registry_,
                           .clock = shared.clock,
-                          .share_prefixes = shared.share_prefixes},
+                          .cache_salts = shared.cache_salts},
                          context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
     return *generation_;
   }
@@ -171,7 +171,7 @@ void ReasoningService::StartDraining() { draining_ = true; }
 fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerContext& context) const {
   fleet::CallContext call;
   call.deadline = rpc::DeadlineOf(context, shared_.clock);
-  call.peer = rpc::CallPeer(context, shared_.trusted, rpc::Believe::kTrustedPeers);
+  call.peer = rpc::CallPeer(context, shared_.trusted, shared_.trusted);
   const auto found = context.client_metadata().find("traceparent");
   if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
     call.traceparent.assign(found->second.data(), found->second.size());

@@ -65,7 +65,11 @@ std::vector<Option> Options(WorkerConfig& c) {
        "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
        Between(1, 100'000)},
       {"trusted_peers", &c.trusted_peers,
-       "addresses and prefixes, with commas, of gateways and routers: no share limits them"},
+       "addresses and prefixes, with commas, of gateways and routers: no share limits them, and "
+       "they "
+       "say whose a request is; empty: who is on this machine says so, if --listen is on loopback"},
+      {"trusted_peers_only", &c.trusted_peers_only,
+       "refuse the calls of everybody else, but those for health"},
       {"drain_timeout_s", &c.drain_timeout_s,
        "seconds that running requests get to finish after SIGTERM", Between(0, 86400)},
       {"step_timeout_s", &c.step_timeout_s,
@@ -84,6 +88,14 @@ absl::Status NotAName(const std::string& name) {
   return absl::InvalidArgumentError(absl::StrCat("served_model_name '", ShownText(name),
                                                  "' is not ", kVariantNameRule,
                                                  ", by which a router knows it"));
+}
+
+absl::Status CheckTrustedPeersOnly(const WorkerConfig& config) {
+  if (!config.trusted_peers_only || !config.trusted_peers.empty() || IsLoopback(config.listen)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "--trusted_peers_only needs --trusted_peers: nobody else may call");
 }
 
 // "organisation/name", and no path that somebody would type.
@@ -121,6 +133,7 @@ absl::Status Validate(const WorkerConfig& config) {
     return NotAName(config.served_model_name);
   }
   RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen));
+  RETURN_IF_ERROR(CheckTrustedPeersOnly(config));
   if (config.metrics_listen.empty()) return absl::OkStatus();
   return CheckListenAddress("metrics_listen", config.metrics_listen);
 }

@@ -42,6 +42,7 @@ struct WorkerConfig {
   std::string metrics_listen = "127.0.0.1:9402";
   std::int32_t max_connections = kMaxConnections;
   std::string trusted_peers;
+  bool trusted_peers_only = false;
   std::int32_t drain_timeout_s = 30;
   std::int32_t step_timeout_s = 10;
 

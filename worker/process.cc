@@ -175,6 +175,18 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
                         {"kv_cache_tokens", info.kv_cache_tokens}});
 }
 
+// What follows from configuration alone.
+rpc::GrpcServerOptions ServerOptions(const WorkerConfig& config, const serve::ServedModel& model) {
+  rpc::GrpcServerOptions options;
+  options.listen = config.listen;
+  options.health_names = {v1::WorkerService::service_full_name()};
+  options.max_message_bytes = kMaxMessageBytes + kAddedBytes;
+  options.max_calls = MaxCallsOfWorker(config.max_queue, model.limits.max_num_seqs);
+  options.max_streams = static_cast<int>(options.max_calls);  // a router has one connection
+  options.max_connections = config.max_connections;
+  return options;
+}
+
 absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
                    const rpc::TrustedPeers& trusted_peers) {
   const Clock& clock = Clock::Real();
@@ -192,6 +204,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
        .end_of_sequence_ids = EndOfSequenceIds(model.runner->info(), *model.tokenizer),
        .enable_prefix_caching = config.enable_prefix_caching},
       *model.runner, clock);
+  const rpc::TrustedPeers forwarders = rpc::Forwarders(trusted_peers, config.listen);
   serve::StatusBoard board(engine, model.served, worker_metrics, trusted_peers, clock);
   const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
   serve::WorkerService service({.pool = pool,
@@ -201,17 +214,18 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
                                 .metrics = worker_metrics,
                                 .places = places,
                                 .clock = clock},
-                               reader, board, trusted_peers);
+                               reader, board,
+                               {.trusted = trusted_peers,
+                                .forwarders = forwarders,
+                                .forwarders_only = config.trusted_peers_only});
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
                    rpc::ShowMetrics(metrics, config.metrics_listen));
-  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,
-                   rpc::GrpcServer::Start({.listen = config.listen,
-                                           .services = {&service},
-                                           .health_names = {v1::WorkerService::service_full_name()},
-                                           .max_message_bytes = kMaxMessageBytes + kAddedBytes,
-                                           .max_connections = config.max_connections,
-                                           .trusted_peers = trusted_peers,
-                                           .metrics = &metrics}));
+  rpc::GrpcServerOptions options = ServerOptions(config, model.served);
+  options.services = {&service};
+  options.trusted_peers = trusted_peers;
+  options.forwarders = forwarders;
+  options.metrics = &metrics;
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server, rpc::GrpcServer::Start(options));
   CatchStopSignals();
   server->SetServing(true);
   LogListening(model, server->port(), metrics_server ? metrics_server->port() : 0);

@@ -52,6 +52,12 @@ ConnectionTable::Call ConnectionTable::BeginCall(std::string_view peer) {
   return Call(this, found->second);
 }
 
+int ConnectionTable::CallsOf(std::string_view peer) const {
+  MutexLock lock(mu_);
+  const auto found = by_name_.find(Unescaped(peer));
+  return found == by_name_.end() ? 0 : found->second->calls;
+}
+
 void ConnectionTable::RemoveIdle(Connection& connection) {
   connection.peer->idle.erase(connection.idle_since);
   unused_ -= connection.peer->unused.erase(connection.idle_since);

@@ -85,6 +85,9 @@ class ConnectionTable {
   // One more call of the connection that gRPC calls `peer`; of none, if it has ended.
   [[nodiscard]] Call BeginCall(std::string_view peer);
 
+  // How many calls it has; 0 if it has ended.
+  int CallsOf(std::string_view peer) const;
+
   // Shuts the connections of that name down, whatever they carry. A name is one connection's,
   // unless its client has bound one port for connections to several of our addresses.
   void Close(std::string_view peer);

@@ -110,6 +110,7 @@ OpenCalls::Options MakeCallOptions(const GrpcServerOptions& options, ConnectionT
   calls.limits.message_bytes = static_cast<std::size_t>(options.max_message_bytes);
   calls.max_calls = options.max_calls;
   calls.trusted_peers = options.trusted_peers;
+  calls.forwarders = options.forwarders;
   calls.connections = &connections;
   calls.metrics = options.metrics;
   return calls;

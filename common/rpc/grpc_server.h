@@ -41,10 +41,12 @@ struct GrpcServerOptions {
   // What gRPC may hold for requests that are still arriving, over all connections.
   std::size_t memory_quota_bytes = kMaxArrivingBytes;
   int max_message_bytes = kMaxMessageBytes;
-  int max_streams = kMaxStreamsOfConnection;  // per connection; about 20 KB each
+  // Of one connection; about 20 KB each. More than kMaxStreamsOfConnection only forwarders have.
+  int max_streams = kMaxStreamsOfConnection;
   std::int64_t max_calls = kMaxCalls;     // over all connections; what one client may have: Shares
   int max_connections = kMaxConnections;  // ConnectionTable says what becomes of one more
   TrustedPeers trusted_peers{};           // whom no share of connections, calls and watches limits
+  TrustedPeers forwarders{};              // who have others' calls on one connection
   Metrics* metrics = nullptr;             // where connections are counted; nullptr: nowhere
   // A peer that was silent for so long is asked for a sign of life, and then has so long for it.
   int keepalive_time_ms = kServerKeepaliveTimeMs;

@@ -61,7 +61,7 @@ prometheus::Counter& AddCounter(Metrics& metrics, const std::string& name,
 OpenCalls::OpenCalls(Options options)
     : options_(std::move(options)),
       look_every_(LookEvery(options_.limits)),
-      places_(options_.max_calls),
+      places_(options_.max_calls, options_.trusted_peers),
       trimmed_at_(Clock::Real().Now()) {
   if (Metrics* const metrics = options_.metrics; metrics != nullptr) {
     open_ = &prometheus::BuildGauge()
@@ -95,10 +95,21 @@ absl::Status OpenCalls::TooMany() const {
             absl::StrCat("this client's share of ", options_.max_calls, " open calls is used up")));
 }
 
+absl::Status OpenCalls::Admit(const std::string& peer) const {
+  if (shutting_down()) return Draining();
+  const int limit = options_.max_of_connection;
+  if (options_.connections == nullptr || options_.connections->CallsOf(peer) < limit ||
+      options_.forwarders.Contain(peer)) {
+    return absl::OkStatus();
+  }
+  return WithRetryAfter(Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
+                              absl::StrCat("this connection has ", limit, " open calls")));
+}
+
 ServerCall* OpenCalls::Launch(grpc::CallbackServerContext& context, const Make& make) {
-  if (shutting_down()) return Refuse(context, Draining());
-  std::optional<Shares::Held> place =
-      places_.Take(options_.trusted_peers.ShareKey(context.peer()), 1);
+  const std::string peer = context.peer();
+  if (absl::Status status = Admit(peer); !status.ok()) return Refuse(context, std::move(status));
+  std::optional<Shares::Held> place = places_.Take(peer);
   if (!place) return Refuse(context, TooMany());
   ServerCall* const call = Enter(context, make(context), *std::move(place));
   call->Begin();

@@ -14,6 +14,7 @@
 #include "common/mutex.h"
 #include "common/peer_limits.h"
 #include "common/rpc/connection_table.h"
+#include "common/rpc/peer_places.h"
 #include "common/rpc/reset_counts.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/shares.h"
@@ -50,8 +51,10 @@ class OpenCalls {
 
   struct Options {
     ServerCall::Limits limits{};
-    std::int64_t max_calls = kMaxCalls;  // over all connections; about 20 KB each
-    TrustedPeers trusted_peers{};        // whom no share of them limits
+    std::int64_t max_calls = kMaxCalls;               // over all connections; about 20 KB each
+    TrustedPeers trusted_peers{};                     // who have as many of their own
+    int max_of_connection = kMaxStreamsOfConnection;  // if `connections` are known
+    TrustedPeers forwarders{};                        // whose connections may have more
     // Is told which connections are busy, and closes some. Outlives this. nullptr: nobody is.
     ConnectionTable* connections = nullptr;
     Metrics* metrics = nullptr;  // where calls are counted; nullptr: nowhere
@@ -92,6 +95,8 @@ class OpenCalls {
   void Close(const std::string& peer);
   void CountOpen() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool shutting_down() const;
+  // Why a call of `peer` is refused.
+  absl::Status Admit(const std::string& peer) const;
   absl::Status TooMany() const;
 
   // The thread's.
@@ -109,7 +114,7 @@ class OpenCalls {
   prometheus::Counter* cut_ = nullptr;
   prometheus::Counter* closed_ = nullptr;
 
-  Shares places_;
+  PeerPlaces places_;
 
   mutable Mutex mu_;
   CondVar wake_;  // the thread's

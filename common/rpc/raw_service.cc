@@ -40,7 +40,9 @@ void RawService::AddMethod(const std::string& service, const std::string& method
   MarkMethodRawCallback(static_cast<int>(paths_.size()) - 1,
                         new grpc::internal::CallbackBidiHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
                             [this, make = std::move(make)](grpc::CallbackServerContext* context) {
-                              return calls_->Launch(*context, make);
+                              absl::Status status = Admit(*context);
+                              return status.ok() ? calls_->Launch(*context, make)
+                                                 : calls_->Refuse(*context, std::move(status));
                             }));
 }
 

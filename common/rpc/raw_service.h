@@ -38,6 +38,12 @@ class RawService : public grpc::Service {
   // A method that is answered at once; on gRPC threads, so it must not block.
   void AddMethodOfOneAnswer(const std::string& service, const std::string& method, Answer answer);
 
+  // Whether who calls may, whatever the method; on gRPC threads, so it must not block. Fails: what
+  // the call ends with, before anything of it is looked at.
+  virtual absl::Status Admit(const grpc::CallbackServerContext& /*context*/) const {
+    return absl::OkStatus();
+  }
+
  private:
   OpenCalls* calls_ = nullptr;
   std::set<std::string> names_;

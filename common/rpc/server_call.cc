@@ -230,7 +230,10 @@ void ServerCall::OnWriteDone(bool ok) {
     writing_ = false;
     if (!ok) {
       queue_.clear();
-      if (!final_status_) final_status_ = absl::CancelledError("the client is gone");
+      if (!final_status_) {
+        final_status_ = absl::CancelledError("the client is gone");
+        finished_at_ = Clock::Real().Now();
+      }
     }
     if (producer_waits_ && !final_status_ && queue_.size() * 2 <= capacity_) {
       producer_waits_ = false;
@@ -246,7 +249,8 @@ void ServerCall::OnCancel() {
   {
     MutexLock lock(mu_);
     queue_.clear();
-    reset_ = !final_status_ && num_written_ == 0 && absl::IsCancelled(status);
+    // Whatever we have decided meanwhile: in a flood this comes long after it.
+    reset_ |= !cut_ && num_written_ == 0 && absl::IsCancelled(status);
   }
   Dismiss(status);
   TellCancelled();  // also of an end that is on its way
@@ -290,6 +294,7 @@ bool ServerCall::Look(Clock::TimePoint now, const Limits& limits, bool shutting_
     }
     if (side_ended_at_ && now - *side_ended_at_ >= kCancelTime) {
       refusal = NoMessage();
+      reset_ = true;
     } else if (now - awaited_since_ >= limits.message) {
       refusal = MessageTimeout(limits.message);
     }

@@ -101,7 +101,8 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   bool Look(Clock::TimePoint now, const Limits& limits, bool shutting_down);
   // Ends it with `status`, unless it is ending.
   void Dismiss(const absl::Status& status);
-  // Whether the client reset it before it was sent anything. REQUIRES, as the next: it is over.
+  // Whether the client reset it before it was sent anything, or ended its side without a message,
+  // which is what a reset looks like at first. REQUIRES, as the next: it is over.
   bool was_reset() const;
   // Whether the client was sent more than one message.
   bool has_streamed() const;

@@ -15,6 +15,7 @@ struct WorkerStatus {
   std::int32_t queued = 0;        // requests that wait for a place, >= 0
   std::int32_t running = 0;       // requests that have one, >= 0
   std::int32_t max_num_seqs = 1;  // places, >= 1
+  std::int32_t max_queue = 1;     // requests that may wait for one, >= 1
   std::int32_t free_kv_blocks = 0;
   std::int32_t total_kv_blocks = 0;
   bool draining = false;

@@ -10,12 +10,14 @@
 #include <utility>
 
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/attempt_contract.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
 #include "common/utf8.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "router/fleet/worker_errors.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
 
@@ -23,8 +25,16 @@ namespace thinkwire::router::fleet {
 
 // Hides gRPC's stub from those who include the header.
 struct WorkerStub {
-  explicit WorkerStub(const std::shared_ptr<grpc::Channel>& channel) : calls(channel) {}
+  explicit WorkerStub(const std::string& address) : WorkerStub(rpc::MakeChannel(address)) {
+    watches = v1::WorkerService::NewStub(rpc::MakeChannel(address));
+  }
+  explicit WorkerStub(const std::shared_ptr<grpc::Channel>& channel)
+      : calls(channel), reach(channel) {}
+
   v1::WorkerService::Stub calls;
+  grpc::health::v1::Health::Stub reach;  // over the calls' connection
+  // Over a connection of its own: no number of calls, and no large one, comes before a status.
+  std::unique_ptr<v1::WorkerService::Stub> watches;
   std::atomic<std::int32_t> vocab_size = 0;  // as its status says it; 0: not known
 };
 
@@ -49,8 +59,8 @@ class ChannelTie {
     held_->stub = std::move(stub);
   }
 
-  auto& stub() { return *held()->stub->calls.async(); }
-  std::atomic<std::int32_t>& vocab_size() { return held()->stub->vocab_size; }
+  WorkerStub& stub() { return *held()->stub; }
+  std::atomic<std::int32_t>& vocab_size() { return stub().vocab_size; }
   grpc::ClientContext& context() { return held()->context; }
 
   void TryCancel() {
@@ -90,7 +100,7 @@ class Attempt final : public WorkerAttempt,
   void Start(const v1::WorkerGenerateRequest& request) override {
     self_ = shared_from_this();
     contract_.emplace(request, tie_.vocab_size());
-    tie_.stub().Generate(&tie_.context(), &request, this);
+    tie_.stub().calls.async()->Generate(&tie_.context(), &request, this);
     AddHold();  // ReadMore reads from outside gRPC's reactions
     StartRead(&response_);
     StartCall();  // gRPC makes bytes of the request before it sends or ends anything
@@ -183,24 +193,44 @@ class Attempt final : public WorkerAttempt,
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 
+// Asks first whether calls reach the worker: the two connections come about, and break, each by
+// itself, and a worker that is called live must take calls at once.
 class Watcher final : public StatusWatch,
                       public grpc::ClientReadReactor<v1::WatchStatusResponse>,
                       public std::enable_shared_from_this<Watcher> {
  public:
   Watcher(std::shared_ptr<WorkerStub> stub, std::function<void(decision::WorkerStatus)> on_status,
           std::function<void(absl::Status)> on_end)
-      : tie_(std::move(stub)), on_status_(std::move(on_status)), on_end_(std::move(on_end)) {}
+      : reach_(stub),
+        tie_(std::move(stub)),
+        on_status_(std::move(on_status)),
+        on_end_(std::move(on_end)) {}
 
   void Start() {
     self_ = shared_from_this();
-    tie_.stub().WatchStatus(&tie_.context(), &request_, this);
+    reach_.stub().reach.async()->Check(&reach_.context(), &anybody_, &health_,
+                                       [this](const grpc::Status& status) { OnReached(status); });
+  }
+
+  void Cancel() override {
+    reach_.TryCancel();
+    tie_.TryCancel();
+  }
+
+ private:
+  // Whatever it answers, it was reached.
+  void OnReached(const grpc::Status& status) {
+    reach_.LetGo();
+    const grpc::StatusCode code = status.error_code();
+    if (code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::CANCELLED) {
+      OnDone(status);
+      return;
+    }
+    tie_.stub().watches->async()->WatchStatus(&tie_.context(), &request_, this);
     StartRead(&response_);
     StartCall();
   }
 
-  void Cancel() override { tie_.TryCancel(); }
-
- private:
   void OnReadDone(bool ok) override {
     if (!ok) return;
     tie_.vocab_size() = std::max(0, response_.vocab_size());
@@ -210,6 +240,7 @@ class Watcher final : public StatusWatch,
                 .queued = std::max(0, response_.queued()),
                 .running = std::max(0, response_.running()),
                 .max_num_seqs = std::max(1, response_.max_num_seqs()),
+                .max_queue = response_.max_queue() > 0 ? response_.max_queue() : kMaxQueue,
                 .free_kv_blocks = std::max(0, response_.free_kv_blocks()),
                 .total_kv_blocks = std::max(0, response_.total_kv_blocks()),
                 .draining = response_.draining()});
@@ -223,6 +254,9 @@ class Watcher final : public StatusWatch,
     const std::shared_ptr<Watcher> last = std::move(self_);
   }
 
+  ChannelTie reach_;
+  const grpc::health::v1::HealthCheckRequest anybody_;
+  grpc::health::v1::HealthCheckResponse health_;
   ChannelTie tie_;
   const std::function<void(decision::WorkerStatus)> on_status_;
   const std::function<void(absl::Status)> on_end_;
@@ -234,9 +268,7 @@ class Watcher final : public StatusWatch,
 }  // namespace
 
 WorkerClient::WorkerClient(std::string address, const Clock& clock)
-    : address_(std::move(address)),
-      clock_(clock),
-      stub_(std::make_shared<WorkerStub>(rpc::MakeChannel(address_))) {}
+    : address_(std::move(address)), clock_(clock), stub_(std::make_shared<WorkerStub>(address_)) {}
 
 WorkerClient::~WorkerClient() = default;
 

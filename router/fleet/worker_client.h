@@ -59,13 +59,13 @@ class StatusWatch {
 };
 
 // The router's side of one worker's WorkerService.
-// Owns: the channel. Threads: any.
+// Owns: two channels, one of them for the watch alone. Threads: any.
 class WorkerClient {
  public:
   // "host:port". Connects when first used. Deadlines are times of `clock`, which outlives this.
   WorkerClient(std::string address, const Clock& clock);
-  // Calls may outlive it, but if its channel is the process's last, not those whose end is still to
-  // be told: telling it would be left with the channel (ChannelTie).
+  // Calls may outlive it, but if its channels are the process's last, not those whose end is still
+  // to be told: telling it would be left with them (ChannelTie).
   ~WorkerClient();
 
   const std::string& address() const { return address_; }
@@ -80,7 +80,7 @@ class WorkerClient {
                    std::function<void(CountResult)> on_done) const;
 
   // Streams the worker's status until cancelled or lost: `on_status` for each message, then
-  // `on_end` once, both on gRPC threads.
+  // `on_end` once, both on gRPC threads. Begins once calls reach the worker.
   std::shared_ptr<StatusWatch> Watch(std::function<void(decision::WorkerStatus)> on_status,
                                      std::function<void(absl::Status)> on_end) const;
 

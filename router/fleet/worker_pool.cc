@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "common/check.h"
 #include "common/log.h"
+#include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
 #include "common/utf8.h"
 #include "router/decision/variant_names.h"
@@ -52,6 +53,19 @@ absl::Status ForClient(const absl::Status& status) {
   if (absl::IsNotFound(status)) return rpc::Error(status.code(), "VARIANT_NOT_FOUND", message);
   return rpc::WithRetryAfter(rpc::WithMetadata(rpc::Error(status.code(), "NO_LIVE_WORKER", message),
                                                "variant", decision::UnavailableVariant(status)));
+}
+
+// The same where it has found none but full ones.
+absl::Status AllFull(const absl::Status& status) {
+  return rpc::WithRetryAfter(rpc::WithMetadata(
+      rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
+                 "each live worker has as many requests of this router as it can take"),
+      "variant", decision::UnavailableVariant(status)));
+}
+
+// REQUIRES: it is live.
+bool HasRoom(const decision::WorkerView& worker) {
+  return worker.leased < MaxRequestsOfWorker(worker.status->max_queue, worker.status->max_num_seqs);
 }
 
 void LogEnd(const std::string& worker, const absl::Status& status) {
@@ -230,15 +244,24 @@ void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
 }
 
 absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
-                                              const decision::Query& query) {
+                                              decision::Query query) {
   MutexLock lock(mu_);
-  absl::StatusOr<decision::Decision> decision = policy.Decide(query, views_);
-  if (!decision.ok()) return ForClient(decision.status());
-  CHECK(decision->worker < views_.size(), "a policy chooses one of the workers that it was given");
-  ++views_[decision->worker].leased;
-  ++views_[decision->worker].given;
-  WorkerClient* const client = workers_[decision->worker].client.get();
-  return WorkerLease(this, client, *std::move(decision));
+  for (bool some_are_full = false;; some_are_full = true) {
+    absl::StatusOr<decision::Decision> decision = policy.Decide(query, views_);
+    if (!decision.ok()) {
+      return some_are_full ? AllFull(decision.status()) : ForClient(decision.status());
+    }
+    const std::size_t index = decision->worker;
+    CHECK(index < views_.size(), "a policy chooses one of the workers that it was given");
+    if (HasRoom(views_[index])) return Give(index, *std::move(decision));
+    query.tried.push_back(index);
+  }
+}
+
+WorkerLease WorkerPool::Give(std::size_t index, decision::Decision decision) {
+  ++views_[index].leased;
+  ++views_[index].given;
+  return WorkerLease(this, workers_[index].client.get(), std::move(decision));
 }
 
 void WorkerPool::Release(std::size_t index) {

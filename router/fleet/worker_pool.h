@@ -76,10 +76,13 @@ class WorkerPool {
   void WaitForFirstContact(Clock::Duration timeout);
 
   // Has the policy decide, and counts the request as its worker's load, in one step: whoever asks
-  // next sees it. The policy runs under the pool's lock; it is pure, and so never blocks.
-  // Fails, with what a client may be told: NOT_FOUND VARIANT_NOT_FOUND, UNAVAILABLE NO_LIVE_WORKER
-  // with the variant's name as the metadata "variant".
-  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, const decision::Query& query);
+  // next sees it. The policy runs under the pool's lock; it is pure, and so never blocks. A worker
+  // that has as many requests of this router as it can have of anybody (MaxRequestsOfWorker) is
+  // passed over: one more would wait in the connection, unseen.
+  // Fails, with what a client may be told: NOT_FOUND VARIANT_NOT_FOUND, UNAVAILABLE NO_LIVE_WORKER,
+  // RESOURCE_EXHAUSTED QUEUE_FULL where some were passed over; the latter two with the variant's
+  // name as the metadata "variant".
+  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, decision::Query query);
 
   struct VariantState {
     std::int32_t configured = 0;
@@ -116,6 +119,8 @@ class WorkerPool {
   std::set<std::string> FingerprintsOf(std::size_t variant) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LogChange(const decision::WorkerView& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  WorkerLease Give(std::size_t index, decision::Decision decision)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Release(std::size_t index);
 
   const std::vector<VariantConfig> variants_;

@@ -168,6 +168,9 @@ TEST(ParseArguments, ReadsOptionsAndChecksThem) {
   EXPECT_TRUE(parse({"--config=r", "--metrics_listen=0.0.0.0:1"}).ok());  // it shows no secret
   EXPECT_FALSE(parse({"--config=r", "--drain_timeout_s=-1"}).ok());
   EXPECT_FALSE(parse({"--config=r", "--max_connections=0"}).ok());
+  EXPECT_TRUE(parse({"--config=r", "--cache_salt_key_file=k"}).ok());
+  EXPECT_EQ(parse({"--config=r", "--cache_salt_key_file=k", "--share_prefixes"}).status().message(),
+            "--share_prefixes and --cache_salt_key_file exclude each other");
   EXPECT_EQ(parse({"--config=r", "serve"}).status().message(), "'serve' is not an option");
 }
 

@@ -295,8 +295,8 @@ class WorkerService::WatchCall final : public rpc::ServerCall, public StatusBoar
 };
 
 WorkerService::WorkerService(const ResponseStream::Shared& shared, const RequestReader& reader,
-                             StatusBoard& board, rpc::TrustedPeers trusted)
-    : shared_(shared), reader_(reader), board_(board), trusted_(std::move(trusted)) {
+                             StatusBoard& board, Peers peers)
+    : shared_(shared), reader_(reader), board_(board), peers_(std::move(peers)) {
   const std::string service = v1::WorkerService::service_full_name();
   AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
     return std::make_shared<GenerateCall>(*this, context);
@@ -321,9 +321,14 @@ bool WorkerService::WaitUntilIdle(Clock::Duration timeout) {
   return running_.WaitUntilNone(timeout);
 }
 
-// A router names its clients, and may be on this machine.
+absl::Status WorkerService::Admit(const grpc::CallbackServerContext& context) const {
+  if (!peers_.forwarders_only || peers_.forwarders.Contain(context.peer())) return absl::OkStatus();
+  return rpc::Error(absl::StatusCode::kPermissionDenied, "PEER_NOT_TRUSTED",
+                    "this worker takes calls of its routers alone");
+}
+
 std::string WorkerService::PeerOf(const grpc::CallbackServerContext& context) const {
-  return rpc::CallPeer(context, trusted_, rpc::Believe::kThisMachineToo);
+  return rpc::CallPeer(context, peers_.trusted, peers_.forwarders);
 }
 
 absl::Status WorkerService::TextPoolIsFull() const {

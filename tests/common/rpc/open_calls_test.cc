@@ -169,6 +169,16 @@ TEST_F(OpenCallsTest, CheapCallsBesideItsResetsSaveNoConnection) {
   EXPECT_EQ(Metric("closed_connections_total"), 1);
 }
 
+TEST_F(OpenCallsTest, CallsThatEndWithoutAMessageAreResets) {
+  Serve();
+  RawHttp2 flood(From("127.0.0.2"));
+  for (int i = 0; i < 2 * static_cast<int>(ResetCounts::kTolerated) && !flood.closed(); ++i) {
+    flood.SendData(flood.OpenCall(kWait), "", /*end=*/true);
+  }
+  EXPECT_FALSE(flood.ReadUntil([] { return false; }));
+  EXPECT_TRUE(flood.closed());
+}
+
 TEST_F(OpenCallsTest, ATrustedPeersConnectionIsNotClosedForItsUsers) {
   GrpcServerOptions options;
   options.trusted_peers = *TrustedPeers::Parse("127.0.0.2");
@@ -192,6 +202,39 @@ TEST_F(OpenCallsTest, SomeWhoChangeTheirMindsAreNoFlood) {
   WaitForOpenCalls(0);
   EXPECT_FALSE(client.closed());
   EXPECT_EQ(Metric("closed_connections_total"), 0);
+}
+
+TEST_F(OpenCallsTest, AConnectionHasItsLimitUnlessItSpeaksForOthers) {
+  GrpcServerOptions options;
+  options.max_streams = 2 * kMaxStreamsOfConnection;
+  options.forwarders = *TrustedPeers::Parse("127.0.0.3");
+  Serve(options);
+  RawHttp2 client(From("127.0.0.2"));
+  RawHttp2 forwarder(From("127.0.0.3"));
+  for (int i = 0; i < kMaxStreamsOfConnection; ++i) {
+    client.OpenCall(kWait);
+    forwarder.OpenCall(kWait);
+  }
+  WaitForOpenCalls(2 * kMaxStreamsOfConnection);
+  const absl::Status refused = End(client, client.Call(kAnswer, "x"));
+  EXPECT_EQ(ErrorReason(refused), "TOO_MANY_CALLS");
+  EXPECT_TRUE(RetryAfter(refused));
+  EXPECT_TRUE(End(forwarder, forwarder.Call(kAnswer, "x")).ok());
+  RawHttp2 another(From("127.0.0.2"));  // of connections, not of clients
+  EXPECT_TRUE(End(another, another.Call(kAnswer, "x")).ok());
+}
+
+TEST_F(OpenCallsTest, OthersTakeNoneOfTheTrustedPeersPlaces) {
+  GrpcServerOptions options;
+  options.max_calls = 1;
+  options.trusted_peers = *TrustedPeers::Parse("127.0.0.3");
+  Serve(options);
+  RawHttp2 client(From("127.0.0.2"));
+  client.OpenCall(kWait);
+  WaitForOpenCalls(1);
+  EXPECT_EQ(ErrorReason(End(client, client.Call(kAnswer, "x"))), "TOO_MANY_CALLS");
+  RawHttp2 trusted(From("127.0.0.3"));
+  EXPECT_TRUE(End(trusted, trusted.Call(kAnswer, "x")).ok());
 }
 
 }  // namespace

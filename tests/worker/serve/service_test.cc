@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/status_details.h"
+#include "tests/fakes/raw_http2.h"
 #include "tests/worker/serve/busy_thread.h"
 #include "tests/worker/serve/byte_tokenizer.h"
 #include "tests/worker/serve/service_fixture.h"
@@ -29,11 +30,13 @@ using Responses = std::vector<v1::WorkerGenerateResponse>;
 // A served fake worker and a client of it.
 class WorkerServiceTest : public testing::Test {
  protected:
-  void Serve(engine::FakeModel fake_model = engine::FakeModel(kVocabulary)) {
+  void Serve(engine::FakeModel fake_model = engine::FakeModel(kVocabulary),
+             WorkerService::Peers peers = {}) {
     worker_ = std::make_unique<FakeWorker>(std::move(fake_model));
     board_ = std::make_unique<StatusBoard>(worker_->engine, worker_->model, worker_->worker_metrics,
                                            rpc::TrustedPeers(), worker_->clock);
-    service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_);
+    service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_,
+                                               std::move(peers));
     auto server = rpc::GrpcServer::Start(
         {.listen = "127.0.0.1:0", .services = {service_.get()}, .health_names = {}});
     ASSERT_TRUE(server.ok()) << server.status();
@@ -317,6 +320,28 @@ TEST_F(WorkerServiceTest, WatchIntervalHasARange) {
   v1::WatchStatusResponse status;
   EXPECT_FALSE(stream->Read(&status));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(WorkerServiceTest, TakesCallsOfItsForwardersAloneWhereItIsToldSo) {
+  Serve(engine::FakeModel(kVocabulary),
+        {.forwarders = *rpc::TrustedPeers::Parse("127.0.0.2"), .forwarders_only = true});
+  RawHttp2 router({.port = server_->port(), .source = "127.0.0.2"});
+  RawHttp2 other({.port = server_->port(), .source = "127.0.0.3"});
+  const auto end_of = [](RawHttp2& client, const std::string& method) {
+    const std::uint32_t call = client.Call("/thinkwire.v1.WorkerService/" + method, "");
+    EXPECT_TRUE(client.ReadUntil(
+        [&] { return client.stream(call).over() || !client.stream(call).data.empty(); }));
+    return client.stream(call).over() ? client.stream(call).Status() : absl::OkStatus();
+  };
+  for (const char* method : {"Generate", "CountTokens", "WatchStatus", "AnswerNow"}) {
+    const absl::Status refused = end_of(other, method);
+    EXPECT_EQ(refused.code(), absl::StatusCode::kPermissionDenied) << method;
+    EXPECT_EQ(rpc::ErrorReason(refused), "PEER_NOT_TRUSTED") << method;
+    EXPECT_NE(rpc::ErrorReason(end_of(router, method)), "PEER_NOT_TRUSTED") << method;
+  }
+  const std::uint32_t health = other.Call("/grpc.health.v1.Health/Check", "");
+  EXPECT_TRUE(other.ReadUntilOver(health));
+  EXPECT_TRUE(other.stream(health).Status().ok());
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ std::wstring ReadPaste(EditLine* editor) {
   return paste;
 }
 
-unsigned char InsertPaste(EditLine* editor, int /*key*/) {
+unsigned char InsertPaste(EditLine* editor, wint_t /*key*/) {
   std::wstring text = Cleaned(ReadPaste(editor));
   if (text.size() > kMaxQuestionBytes) text.resize(kMaxQuestionBytes);
   if (!text.empty() && el_winsertstr(editor, text.c_str()) != 0) return CC_ERROR;
@@ -68,7 +68,7 @@ struct LineEditor::Libedit {
 
   static Libedit& Of(EditLine* editor);
   static const char* Prompt(EditLine* editor);
-  static unsigned char Abandon(EditLine* editor, int key);
+  static unsigned char Abandon(EditLine* editor, wint_t key);
   void Bind();
   void HoldTerminal();
 
@@ -106,7 +106,7 @@ LineEditor::Libedit& LineEditor::Libedit::Of(EditLine* editor) {
 
 const char* LineEditor::Libedit::Prompt(EditLine* editor) { return Of(editor).prompt.c_str(); }
 
-unsigned char LineEditor::Libedit::Abandon(EditLine* editor, int /*key*/) {
+unsigned char LineEditor::Libedit::Abandon(EditLine* editor, wint_t /*key*/) {
   Of(editor).abandoned = true;
   el_push(editor, "\n");  // libedit then leaves the line as Enter does
   return CC_NORM;
@@ -120,8 +120,9 @@ void LineEditor::Libedit::HoldTerminal() {
 }
 
 void LineEditor::Libedit::Bind() {
-  el_set(editor, EL_ADDFN, "abandon-line", "Leave the line unsent", &Abandon);
-  el_set(editor, EL_ADDFN, "insert-paste", "Insert what is pasted", &InsertPaste);
+  // Wide, as libedit copies narrow names and never frees them.
+  el_wset(editor, EL_ADDFN, L"abandon-line", L"Leave the line unsent", &Abandon);
+  el_wset(editor, EL_ADDFN, L"insert-paste", L"Insert what is pasted", &InsertPaste);
   // What readline has and libedit lacks.
   el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
   el_set(editor, EL_BIND, "\x1b[1;5C", "em-next-word", nullptr);

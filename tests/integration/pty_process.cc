@@ -7,6 +7,8 @@
 
 #include <array>
 #include <chrono>
+#include <cstdlib>
+#include <string>
 
 #include "common/check.h"
 #include "tests/integration/process.h"
@@ -18,7 +20,10 @@ PtyProcess::PtyProcess(const std::vector<std::string>& arguments) {
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   std::string term = "TERM=xterm";
-  std::array<char*, 2> environment = {term.data(), nullptr};
+  // The leaks that a sanitized build is to pass over.
+  const char* const leaks = std::getenv("LSAN_OPTIONS");
+  std::string lsan = std::string("LSAN_OPTIONS=") + (leaks != nullptr ? leaks : "");
+  std::array<char*, 3> environment = {term.data(), lsan.data(), nullptr};
   const winsize size = {.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
   pid_ = forkpty(&terminal_, nullptr, nullptr, &size);
   CHECK(pid_ >= 0, "a terminal");

@@ -19,8 +19,8 @@
 #include "common/input_limits.h"
 #include "common/listen_address.h"
 #include "common/options.h"
+#include "common/shown_text.h"
 #include "common/status.h"
-#include "common/utf8.h"
 #include "common/variant_name.h"
 #include "router/task.h"
 #include "router/worker_address.h"
@@ -31,17 +31,19 @@ namespace {
 constexpr char kEnvironment[] = "THINKWIRE_ROUTER_";
 constexpr std::size_t kMaxMessageBytes = 512;
 
-bool IsControl(char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); }
-
-// "file:line: message", on one line and not long, whatever words of the file the message holds.
-absl::Status Wrong(const std::string& source, const YAML::Mark& mark, std::string message) {
-  std::ranges::replace_if(message, IsControl, '?');
-  return absl::InvalidArgumentError(absl::StrCat(source, ":", std::max(0, mark.line) + 1, ": ",
-                                                 CutText(message, kMaxMessageBytes)));
+// "file: message", on one line and not long, whatever words of the file the message holds.
+absl::Status Wrong(const std::string& source, const std::string& message) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(source, ": ", ShownLine(message, kMaxMessageBytes)));
 }
 
-absl::Status Wrong(const std::string& source, const YAML::Node& node, std::string message) {
-  return Wrong(source, node.Mark(), std::move(message));
+// The same with the line: "file:line: message".
+absl::Status Wrong(const std::string& source, const YAML::Mark& mark, const std::string& message) {
+  return Wrong(absl::StrCat(source, ":", std::max(0, mark.line) + 1), message);
+}
+
+absl::Status Wrong(const std::string& source, const YAML::Node& node, const std::string& message) {
+  return Wrong(source, node.Mark(), message);
 }
 
 // `node` is a map with no keys but `allowed`, each at most once.
@@ -170,8 +172,7 @@ absl::Status CheckUnique(const std::string& source, const RouterConfig& config) 
     all.push_back(variant.name);
     for (const std::string& name : all) {
       if (!names.insert(absl::AsciiStrToLower(name)).second) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(source, ": the name '", name, "' is given twice"));
+        return Wrong(source, absl::StrCat("the name '", name, "' is given twice"));
       }
     }
     for (const std::string& address : variant.workers) {
@@ -179,8 +180,7 @@ absl::Status CheckUnique(const std::string& source, const RouterConfig& config) 
       if (is_new) continue;
       const std::string as =
           other->second == address ? "" : absl::StrCat(", first as ", other->second);
-      return absl::InvalidArgumentError(
-          absl::StrCat(source, ": the worker ", address, " is given twice", as));
+      return Wrong(source, absl::StrCat("the worker ", address, " is given twice", as));
     }
   }
   return absl::OkStatus();

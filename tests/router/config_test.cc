@@ -64,6 +64,7 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {v + "aliases: [[]]}]", "r:1: aliases must be a list of words"},
       {v + "aliases: ['x*']}]", "r:1: alias 'x*' must have at most 128 bytes and no '*'"},
       {v + "aliases: [A]}]", "r: the name 'a' is given twice"},
+      {v + "aliases: ['\xE5p', '\xE5p']}]", "r: the name '\xEF\xBF\xBDp' is given twice"},
       {"variants: [{workers: ['h:1']}]", "r:1: a variant needs a name"},
       {"variants: [{name: 'a b', workers: ['h:1']}]",
        "r:1: name 'a b' must be 1 to 64 of letters, digits, '.', '_', '-'"},

@@ -137,9 +137,11 @@ TEST_F(ReflectionServiceTest, WhoDoesNotReadTheAnswersIsEnded) {
   for (std::size_t i = 0; i < kQuestions; ++i) {
     client.SendData(call, RawHttp2::GrpcMessage(request.SerializeAsString()), /*end=*/false);
   }
+  // Once the server has come so far; an error needs no window.
+  EXPECT_FALSE(End(client, client.Call("/nobody/Knows", "")).ok());
   client.OpenWindow(call, 1 << 30);
   EXPECT_EQ(ErrorReason(End(client, call)), "ANSWERS_NOT_READ");
-  EXPECT_LT(client.stream(call).Messages().size(), kQuestions / 10);
+  EXPECT_LT(client.stream(call).Messages().size(), kQuestions / 2);
 }
 
 TEST_F(ReflectionServiceTest, LongQuestionsAreNotEchoed) {

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "common/rpc/status_details.h"
-#include "router/decision/first_fit_policy.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/router/fleet/pool_fixture.h"
+#include "tests/router/in_order_policy.h"
 
 namespace thinkwire::router {
 namespace {
@@ -48,14 +48,6 @@ class CountingTest : public testing::Test {
   CountingTest() {
     pool_->Tick();
     EXPECT_TRUE(pool_.WaitForLive(0, 4));
-    // Of equal load, the first has most room.
-    for (int i = 0; i < 4; ++i) {
-      workers_[i].SetStatus([&](auto& status) {
-        status.set_free_kv_blocks(100 - i);
-        status.set_queued(1);
-      });
-    }
-    EXPECT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).queued == 4; }));
   }
 
   void Refuse(std::size_t worker, const absl::Status& status) {
@@ -89,7 +81,7 @@ class CountingTest : public testing::Test {
                    workers_[3].address()}}};
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
-  const decision::FirstFitPolicy policy_{variants_};
+  const InOrderPolicy policy_;
   fleet::PoolUnderTest pool_{variants_, Clock::Real()};
 };
 

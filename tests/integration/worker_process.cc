@@ -144,10 +144,11 @@ v1::GenerateRequest AskGreedily(const std::string& question) {
 }
 
 std::string WithoutModel(std::string sample) {
-  const std::size_t begin = sample.find("model=\"");
+  std::size_t begin = sample.find("model=\"");
   if (begin == std::string::npos) return sample;
   std::size_t end = sample.find('"', begin + 7) + 1;
   if (sample[end] == ',') ++end;
+  if (sample[end] == '}' && sample[begin - 1] == ',') --begin;
   sample.erase(begin, end - begin);
   const std::size_t empty = sample.find("{}");
   return empty == std::string::npos ? sample : sample.erase(empty, 2);

@@ -36,6 +36,7 @@ packages=(
   protobuf-compiler
   protobuf-compiler-grpc
   python3
+  unicode-data
 )
 if [[ -n "${1:-}" ]]; then
   packages+=(prometheus python3-jsonschema python3-yaml)

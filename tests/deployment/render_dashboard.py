@@ -58,7 +58,7 @@ _LINES = {
 
 # By Grafana's unit names.
 _FORMATS = {
-    "suffix: tok/s": lambda v: f"{v:.3g} tok/s",
+    "suffix: tok/s": lambda v: f"{v:,.0f} tok/s",
     "short": lambda v: _scaled(v, ["", " K", " Mil"], 1000),
     "reqps": lambda v: f"{v:.3g} req/s",
     "ops": lambda v: f"{v:.3g} ops/s",

@@ -109,6 +109,7 @@ class Scheduler {
   void ReportQueue(Clock::TimePoint now) { queue_.Report(now); }
 
   std::int32_t queued() const { return queue_.size(); }
+  std::int32_t paused() const { return slow_readers_.paused(); }
   std::int32_t parked() const { return slow_readers_.parked(); }
   // Hold a slot: those that ended or were preempted with steps in flight included.
   std::int32_t running() const { return limits_.max_num_seqs - free_slots(); }

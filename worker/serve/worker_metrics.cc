@@ -82,6 +82,8 @@ WorkerMetrics::WorkerMetrics(prometheus::Registry& registry)
                         "Requests that wait for a place")),
       running_(
           MakeGauge(registry, "thinkwire_worker_running_requests", "Requests that have a place")),
+      paused_(MakeGauge(registry, "thinkwire_worker_paused_requests",
+                        "Running requests that stand still until their readers take up again")),
       parked_(MakeGauge(registry, "thinkwire_worker_parked_requests",
                         "Requests that lost their place, as their readers do not keep up")),
       max_queued_(MakeGauge(registry, "thinkwire_worker_max_queued_requests",
@@ -137,6 +139,7 @@ void WorkerMetrics::SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs)
 void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
   queued_->Set(status.queued);
   running_->Set(status.running);
+  paused_->Set(status.paused);
   parked_->Set(status.parked);
   kv_referenced_->Set(status.total_blocks - status.free_blocks);
   kv_cached_->Set(status.cached_blocks);

@@ -82,8 +82,18 @@ constexpr std::int64_t MaxCallsOfWorker(std::int32_t max_queue, std::int32_t max
 
 // A slot and KV blocks. Owner: the scheduler. A stream that is not read (an outbox of so many
 // tokens is full) gives them to whoever waits; who then takes fewer than three quarters of an
-// outbox in every kReaderTimeout is ended.
+// outbox in every kReaderTimeout is ended. Of streams that are read the scheduler takes slot and
+// blocks from the newest of whoever holds more than others who wait (engine::FairShare), once it
+// has drawn so many tokens since it got them; or the longer turn, from one who holds a single slot
+// for one who holds none.
 inline constexpr std::size_t kOutboxTokens = 64;
+inline constexpr std::int32_t kTurnTokens = 32;
+inline constexpr std::int32_t kLongTurnTokens = 256;
+
+// A cached KV block that no sequence refers to. Owner: engine::BlockPool, by the peer who had it
+// computed. When one must go, whoever has most loses his oldest; but before it any that nobody has
+// used for so many steps, some minutes.
+inline constexpr std::uint64_t kKeepSteps = 20'000;
 
 // A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
 // has most ends, with its answer if it has asked.

@@ -144,6 +144,10 @@ bool ResponseStream::cancelled() {
   return cancelled_;
 }
 
+bool ResponseStream::too_slow() const {
+  return std::ranges::any_of(outputs_, [](const auto& output) { return output->too_slow(); });
+}
+
 void ResponseStream::Run() {
   if (!Send() || final_status_) return;
   const Clock::TimePoint now = shared_.clock.Now();
@@ -164,7 +168,7 @@ void ResponseStream::Run() {
 // Writes what is pending, and then the end. False if the sink is full.
 bool ResponseStream::Send() {
   if (sink_ == nullptr) return true;
-  if (cancelled()) pending_.clear();
+  if (cancelled() || too_slow()) pending_.clear();
   for (; !pending_.empty(); pending_.pop_front()) {
     if (!sink_->Write(pending_.front())) return false;
   }

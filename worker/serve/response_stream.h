@@ -37,8 +37,9 @@ class ResponseSink {
 // One request's way out: has its outputs' tokens turned into events on the text pool, and writes
 // them as far as the reader keeps up: Queued until it starts, Started once, each output's events,
 // which end with its Finished, and Completed last. While the sink is full no tokens are taken, so
-// that the engine pauses the sequences. Lives until the engine has given every ending, whatever the
-// client does. Threads: public functions from any thread.
+// that the engine pauses the sequences. A reader whom the engine gives up as too slow is told so at
+// once, and gets nothing of what the sink had no room for. Lives until the engine has given every
+// ending, whatever the client does. Threads: public functions from any thread.
 class ResponseStream final : public TextPool::Serial {
  public:
   // What all streams of a worker share; outlives them.
@@ -97,6 +98,7 @@ class ResponseStream final : public TextPool::Serial {
   std::int32_t discarded_tokens() const;
   std::int32_t preemptions() const;
   bool cancelled();
+  bool too_slow() const;
 
   // Constant after construction.
   const Shared shared_;

@@ -133,6 +133,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
     }
     ASSIGN_OR_RETURN(RequestReader::Reading reading, service_.reader_.Read(request.request()));
     reading.request.id = request.request_id();
+    reading.request.peer = peer_;
     reading.request.deadline = deadline_;
     held.Keep(reading.bytes());
     return Start(std::move(reading));

@@ -23,7 +23,8 @@ namespace thinkwire::worker::serve {
 //
 // Of what a worker has, a peer (rpc::CallPeer: the router's client) gets no more than his share
 // (rpc::Shares): bytes in hand (rpc::RequestBytes), places among the prompts that wait to be read
-// and their turns (TextPool), and places of requests that run or wait in the engine.
+// and their turns (TextPool), places of requests that run or wait in the engine, and the engine's
+// slots and KV blocks (engine::FairShare).
 // Threads: any. Nothing long runs on gRPC's threads: prompts are read on the text pool.
 class WorkerService final : public rpc::RawService {
  public:

@@ -92,6 +92,9 @@ WorkerMetrics::WorkerMetrics(const ModelRegistry& registry)
           registry.MakeGauge("thinkwire_worker_queued_requests", "Requests that wait for a place")),
       running_(
           registry.MakeGauge("thinkwire_worker_running_requests", "Requests that have a place")),
+      paused_(registry.MakeGauge(
+          "thinkwire_worker_paused_requests",
+          "Running requests that stand still until their readers take up again")),
       parked_(
           registry.MakeGauge("thinkwire_worker_parked_requests",
                              "Requests that lost their place, as their readers do not keep up")),
@@ -151,6 +154,7 @@ void WorkerMetrics::SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs)
 void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
   queued_->Set(status.queued);
   running_->Set(status.running);
+  paused_->Set(status.paused);
   parked_->Set(status.parked);
   kv_referenced_->Set(status.total_blocks - status.free_blocks);
   kv_cached_->Set(status.cached_blocks);

@@ -66,6 +66,7 @@ class WorkerMetrics {
   prometheus::Family<prometheus::Counter>* finishes_;
   prometheus::Gauge* queued_;
   prometheus::Gauge* running_;
+  prometheus::Gauge* paused_;
   prometheus::Gauge* parked_;
   prometheus::Gauge* max_queued_;
   prometheus::Gauge* max_running_;

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/status_details.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/fakes/raw_http2.h"
 #include "tests/worker/serve/busy_thread.h"
 #include "tests/worker/serve/byte_tokenizer.h"
@@ -31,8 +32,8 @@ using Responses = std::vector<v1::WorkerGenerateResponse>;
 class WorkerServiceTest : public testing::Test {
  protected:
   void Serve(engine::FakeModel fake_model = engine::FakeModel(kVocabulary),
-             WorkerService::Peers peers = {}) {
-    worker_ = std::make_unique<FakeWorker>(std::move(fake_model));
+             WorkerService::Peers peers = {}, const Clock& clock = Clock::Real()) {
+    worker_ = std::make_unique<FakeWorker>(std::move(fake_model), clock);
     board_ = std::make_unique<StatusBoard>(worker_->engine, worker_->model, worker_->worker_metrics,
                                            rpc::TrustedPeers(), worker_->clock);
     service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_,
@@ -76,6 +77,7 @@ class WorkerServiceTest : public testing::Test {
     return rpc::FromGrpc(stream->Finish());
   }
 
+  FakeClock clock_;  // for who wants it
   std::unique_ptr<FakeWorker> worker_;
   std::unique_ptr<StatusBoard> board_;
   std::unique_ptr<WorkerService> service_;
@@ -100,6 +102,27 @@ TEST_F(WorkerServiceTest, StreamsEventsInOrder) {
   EXPECT_EQ(responses[0].prompt_ids().ids_size(), 3);
   EXPECT_TRUE(service_->WaitUntilIdle(std::chrono::seconds(20)));
   EXPECT_TRUE(worker_->WaitUntilIdle());
+}
+
+TEST_F(WorkerServiceTest, TheEndOfASlowReaderDoesNotWaitForIt) {
+  Serve(engine::FakeModel(kVocabulary), {}, clock_);
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->set_ignore_eos(true);
+  RawHttp2 unread({.port = server_->port(), .window = 0});
+  const std::uint32_t call =
+      unread.Call("/thinkwire.v1.WorkerService/Generate", request.SerializeAsString());
+  while (worker_->engine.status().paused == 0) std::this_thread::yield();
+  while (worker_->engine.status().running > 0) {
+    clock_.Advance(std::chrono::seconds(61));
+    worker_->engine.Wake();
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(service_->WaitUntilIdle(std::chrono::seconds(20))) << "the call has its end";
+
+  unread.OpenWindow(call, 1 << 20);
+  ASSERT_TRUE(unread.ReadUntilOver(call));
+  EXPECT_EQ(rpc::ErrorReason(unread.stream(call).Status()), "SLOW_CONSUMER");
+  EXPECT_LE(unread.stream(call).Messages().size(), 9U) << "what the call had taken, no more";
 }
 
 TEST_F(WorkerServiceTest, ChatBeginsWithReasoningAndControlTokensAreText) {

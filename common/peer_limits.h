@@ -34,6 +34,30 @@ inline constexpr std::size_t kLargeRequestBytes = std::size_t{128} << 10;  // so
 inline constexpr std::size_t kMaxLargeBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxSmallBytes = std::size_t{128} << 20;
 
+// Messages that a call is to send and its reader has not taken. Owner: rpc::ServerCall; each may
+// have one of any size. Full: who makes them waits, the router for its client and so the worker for
+// the router.
+inline constexpr std::size_t kMaxQueuedBytes = std::size_t{128} << 10;      // of a call, behind it
+inline constexpr std::size_t kMaxAllQueuedBytes = std::size_t{256} << 20;  // of all, by shares
+
+// What a worker can hold of a router. Owners: rpc::AttemptContract and rpc::StreamContract for what
+// a stream says, fleet::WorkerClient for when; worker.proto has the same as a promise. Over: the
+// call ends, INTERNAL (WORKER_PROTOCOL) or UNAVAILABLE (WORKER_SILENT), and the worker gets less
+// (fleet::WorkerTrust).
+inline constexpr int kMaxAnswerBytes =  // a message: a context of ids of four bytes, and some more
+    (4 << 20) + (64 << 10);
+inline constexpr std::int32_t kMaxEventTokens = 1024;         // of one event; a worker's has 16
+inline constexpr std::int64_t kMaxTextBytesOfToken = 4096;    // on average, since the output began
+inline constexpr std::chrono::seconds kSignInterval{5};       // of an honest worker, at most
+inline constexpr std::chrono::seconds kMaxSilence{30};        // while the router reads
+inline constexpr std::chrono::minutes kMaxWithoutProgress{60};  // with signs of life alone
+inline constexpr std::int64_t kSignBurst = 64;                // of such signs, and
+inline constexpr std::int64_t kSignsASecond = 20;  // so many more; an honest worker's are four
+// Requests of a router that one worker may leave unanswered, and who did so fails for how long.
+inline constexpr std::int64_t kMaxUnanswered = 32;  // more go to others first
+inline constexpr std::chrono::seconds kFirstDistrust{1};  // twice as long with each failure in a row
+inline constexpr std::chrono::minutes kLastDistrust{1};
+
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.
 inline constexpr std::int64_t kMaxStatusWatches = 256;

@@ -13,6 +13,13 @@ namespace thinkwire::router {
 namespace {
 
 constexpr std::string_view kLost = "WORKER_LOST";
+constexpr std::string_view kSilent = "WORKER_SILENT";
+
+// Whether the worker has not spoken for itself.
+bool IsLoss(const absl::Status& status) {
+  const std::string reason = rpc::ErrorReason(status);
+  return reason == kLost || reason == kSilent;
+}
 
 // What may be tried again: the reason, and what it says of a worker.
 struct Retriable {
@@ -28,6 +35,7 @@ constexpr Retriable kRetriable[] = {
     {"WORKER_LIMIT", "had met a limit"},
     {"FINGERPRINT_MISMATCH", "had another fingerprint"},
     {kLost, "was lost"},
+    {kSilent, "was silent"},
 };
 
 const Retriable* Find(const absl::Status& status) {
@@ -45,9 +53,9 @@ bool Attempts::MayGoOn() const { return tried_.size() < kMax && Find(failures_.b
 const absl::Status& Attempts::Best() const {
   CHECK(!failures_.empty(), "some attempt has failed");
   const absl::Status& last = failures_.back();
-  if (rpc::ErrorReason(last) != kLost) return last;
+  if (!IsLoss(last)) return last;
   const auto refusal = std::find_if(failures_.rbegin(), failures_.rend(), [](const auto& failure) {
-    return rpc::ErrorReason(failure) != kLost && rpc::RetryAfter(failure);
+    return !IsLoss(failure) && rpc::RetryAfter(failure);
   });
   return refusal == failures_.rend() ? last : *refusal;
 }

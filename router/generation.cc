@@ -88,6 +88,7 @@ void Generation::StartAttempt() {
 
 bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   const Clock::TimePoint now = shared_.clock.Now();
+  lease_->Answered();
   if (!ledger_.Add(message, now)) return true;
   heard_ = true;
   if (ledger_.has_prompt_ids()) DropPrompt();
@@ -116,6 +117,7 @@ void Generation::OnEnd(const absl::Status& status) {
     MutexLock lock(mu_);
     attempt_.reset();
   }
+  Judge(status);
   if (!status.ok() && !heard_) {
     attempts_.Fail(status);
     if (TryAnother(status)) return;
@@ -125,6 +127,18 @@ void Generation::OnEnd(const absl::Status& status) {
     ended_ = status.ok() || heard_ ? status : attempts_.Best();
   }
   Flush();
+}
+
+// A loss may be the network's, and a cancel or deadline the client's: they say nothing.
+void Generation::Judge(const absl::Status& status) {
+  const std::string reason = rpc::ErrorReason(status);
+  if (status.ok()) {
+    lease_->Succeeded();
+  } else if (reason == "WORKER_SILENT" || reason == "WORKER_PROTOCOL") {
+    lease_->Failed();
+  } else if (reason != "WORKER_LOST" && !absl::IsDeadlineExceeded(status)) {
+    lease_->Answered();
+  }
 }
 
 bool Generation::is_over() {
@@ -144,7 +158,8 @@ bool Generation::TryAnother(const absl::Status& status) {
                               {"attempt", request_.attempt()},
                               {"reason", reason},
                               {"worker", left},
-                              {"next_worker", worker_}});
+                              {"next_worker", worker_}},
+          kRequestLogRate);
   StartAttempt();
   return true;
 }
@@ -257,7 +272,8 @@ void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
                             {"reasoning_tokens", tokens.reasoning},
                             {"answer_tokens", tokens.answer},
                             {"discarded_tokens", tokens.discarded},
-                            {"total_s", ToSeconds(now - arrival_)}});
+                            {"total_s", ToSeconds(now - arrival_)}},
+          kRequestLogRate);
 }
 
 }  // namespace thinkwire::router

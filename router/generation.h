@@ -95,6 +95,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   absl::Status Lease();
   void StartAttempt();
   bool TryAnother(const absl::Status& status);
+  // What the attempt's end tells of its worker.
+  void Judge(const absl::Status& status);
   bool is_over();
   void DropPrompt();
   void CountBytes();

@@ -15,6 +15,7 @@
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/traceparent.h"
 #include "common/status.h"
 #include "router/decision/variant_names.h"
 #include "router/fleet/worker_client.h"
@@ -27,8 +28,6 @@ namespace {
 constexpr std::size_t kMessageCapacity = 8;
 // reasoning.proto promises it.
 constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
-// Longer ones are no W3C trace context.
-constexpr std::size_t kMaxTraceparentBytes = 128;
 constexpr std::chrono::seconds kCountTokensLimit{30};
 // Streams of workers that were cancelled end at once; more than this is a bug.
 constexpr std::chrono::seconds kPatience{60};
@@ -136,6 +135,9 @@ class ReasoningService::CountCall final : public rpc::ServerCall {
     auto self = std::static_pointer_cast<CountCall>(shared_from_this());
     lease_->client().CountTokens(request, context_,
                                  [self](const fleet::WorkerClient::CountResult& result) {
+                                   if (!absl::IsDeadlineExceeded(result.status())) {
+                                     self->lease_->Answered();
+                                   }
                                    if (result.ok()) self->Answer(*result);
                                    self->End(result.status());
                                  });
@@ -190,10 +192,7 @@ fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerConte
   fleet::CallContext call;
   call.deadline = rpc::DeadlineOf(context, shared_.clock);
   call.peer = rpc::CallPeer(context, shared_.trusted, rpc::Believe::kTrustedPeers);
-  const auto found = context.client_metadata().find("traceparent");
-  if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
-    call.traceparent.assign(found->second.data(), found->second.size());
-  }
+  call.traceparent = rpc::TraceparentOf(context);
   return call;
 }
 

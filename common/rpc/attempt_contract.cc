@@ -4,19 +4,22 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
+#include "common/peer_limits.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
 
-AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::int32_t vocab_size)
+AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::int32_t vocab_size,
+                                 Clock::TimePoint now)
     : attempt_(request.attempt()),
       prompt_tokens_(request.request().prompt().token_ids().ids_size()),
       vocab_size_(vocab_size),
+      began_(now),
       events_(request.request()) {
   events_.ExpectVocabSize(vocab_size);
 }
 
-absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message) {
+absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now) {
   if (message.attempt() != attempt_) {
     return absl::InternalError(
         absl::StrCat("attempt ", message.attempt(), " was answered, not ", attempt_));
@@ -27,12 +30,29 @@ absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message) {
   }
   RETURN_IF_ERROR(AddPromptIds(message));
   ++next_seq_;
-  if (message.event().has_moved()) return absl::InternalError("Moved is none of a worker's events");
-  const std::int32_t context = message.event().started().limits().max_model_len();
+  if (IsSign(message)) RETURN_IF_ERROR(AddSign(message, now));
+  return message.has_event() ? AddEvent(message.event()) : absl::OkStatus();
+}
+
+absl::Status AttemptContract::AddSign(const v1::WorkerGenerateResponse& message,
+                                      Clock::TimePoint now) {
+  if (!message.has_event() && (!events_.started() || events_.completed())) {
+    return absl::InternalError("a message without an event came before Started or after Completed");
+  }
+  const double allowed =
+      static_cast<double>(kSignBurst) + static_cast<double>(kSignsASecond) * ToSeconds(now - began_);
+  if (static_cast<double>(++signs_) <= allowed) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat(signs_, " signs of life came in ", ToSeconds(now - began_), " s"));
+}
+
+absl::Status AttemptContract::AddEvent(const v1::GenerateResponse& event) {
+  if (event.has_moved()) return absl::InternalError("Moved is none of a worker's events");
+  const std::int32_t context = event.started().limits().max_model_len();
   if (context > kMaxModelLen) {
     return absl::InternalError(absl::StrCat("Started.limits.max_model_len is ", context));
   }
-  return events_.Add(message.event());
+  return events_.Add(event);
 }
 
 absl::Status AttemptContract::AddPromptIds(const v1::WorkerGenerateResponse& message) {

@@ -13,7 +13,7 @@ namespace thinkwire::rpc {
 inline constexpr int kStreamWindowBytes = 64 << 10;
 
 // A channel to "host:port" with keepalive (a peer that stops answering is noticed within 3 s) and
-// quick reconnects. Does not connect yet. Every channel has its own connection.
+// quick reconnects. Takes no message over kMaxAnswerBytes. Does not connect yet. Every channel has its own connection.
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address);
 
 }  // namespace thinkwire::rpc

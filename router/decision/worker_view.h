@@ -28,6 +28,8 @@ struct WorkerView {
   std::string why_not = "not connected yet";  // why it is not live, for people
   std::int64_t leased = 0;                    // requests that this router has there now
   std::int64_t given = 0;                     // requests that this router ever gave it
+  std::int64_t unanswered = 0;                // of leased, those it has said no word about yet
+  bool distrusted = false;                    // it has failed lately, whatever it says of itself
 
   // Whether it takes requests.
   bool live() const { return status && !status->draining; }

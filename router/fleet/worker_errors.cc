@@ -87,4 +87,10 @@ absl::Status ProtocolError(const std::string& worker, const std::string& what) {
                      "broke the contract of its stream");
 }
 
+absl::Status SilentError(const std::string& worker, const std::string& did) {
+  LogWarning("a worker is given up", {{"worker", worker}, {"as_it", did}});
+  return rpc::WithRetryAfter(AboutWorker(absl::StatusCode::kUnavailable, "WORKER_SILENT", worker,
+                                         "was silent for too long"));
+}
+
 }  // namespace thinkwire::router::fleet

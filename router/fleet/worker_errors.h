@@ -18,4 +18,8 @@ absl::Status ForClient(const absl::Status& status, const std::string& worker);
 // What a client is told of a worker that broke the contract; `what` stays in the log.
 absl::Status ProtocolError(const std::string& worker, const std::string& what);
 
+// What a client is told of a worker that was given up (WORKER_SILENT, with RetryInfo), as it `did`
+// what Silence says, for the log.
+absl::Status SilentError(const std::string& worker, const std::string& did);
+
 }  // namespace thinkwire::router::fleet

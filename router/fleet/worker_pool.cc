@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "common/check.h"
 #include "common/log.h"
+#include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
 #include "common/utf8.h"
 #include "router/decision/variant_names.h"
@@ -63,26 +64,44 @@ void LogEnd(const std::string& worker, const absl::Status& status) {
 
 }  // namespace
 
-WorkerLease::WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision)
-    : pool_(pool), client_(client), decision_(std::move(decision)) {}
+WorkerLease::WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
+                         Clock::TimePoint since)
+    : pool_(pool), client_(client), decision_(std::move(decision)), since_(since) {}
 
 WorkerLease::WorkerLease(WorkerLease&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)),
       client_(other.client_),
-      decision_(other.decision_) {}
+      decision_(other.decision_),
+      since_(other.since_),
+      answered_(other.answered_) {}
 
 WorkerLease::~WorkerLease() {
-  if (pool_ != nullptr) pool_->Release(decision_.worker);
+  if (pool_ != nullptr) pool_->Release(*this);
 }
 
-WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change)
+void WorkerLease::Answered() {
+  if (!std::exchange(answered_, true)) pool_->TakeWord(decision_.worker);
+}
+
+void WorkerLease::Succeeded() {
+  Answered();
+  pool_->TakeSuccess(decision_.worker);
+}
+
+void WorkerLease::Failed() {
+  Answered();
+  pool_->TakeFailure(decision_.worker);
+}
+
+WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
+                       const Patience& patience)
     : variants_(std::move(variants)), clock_(clock), on_change_(std::move(on_change)) {
   MutexLock lock(mu_);
   fingerprints_.resize(variants_.size());
   for (std::size_t v = 0; v < variants_.size(); ++v) {
     for (const std::string& address : variants_[v].workers) {
       Worker& worker = workers_.emplace_back();
-      worker.client = std::make_unique<WorkerClient>(address, clock_);
+      worker.client = std::make_unique<WorkerClient>(address, clock_, patience);
       worker.next_watch = clock_.Now();
       views_.push_back({.variant = v, .address = address});
     }
@@ -124,6 +143,7 @@ void WorkerPool::Stop() {
 
 void WorkerPool::Tick() {
   std::vector<std::size_t> due;
+  std::vector<const WorkerClient*> clients;
   bool changed = false;
   {
     MutexLock lock(mu_);
@@ -131,6 +151,7 @@ void WorkerPool::Tick() {
     const Clock::TimePoint now = clock_.Now();
     for (std::size_t i = 0; i < workers_.size(); ++i) {
       Worker& worker = workers_[i];
+      clients.push_back(worker.client.get());
       if (!worker.watching && now >= worker.next_watch) {
         worker.watching = true;
         worker.heard_at = now;  // the connection too must come about within kSilence
@@ -141,6 +162,7 @@ void WorkerPool::Tick() {
     }
   }
   for (const std::size_t i : due) BeginWatch(i);
+  for (const WorkerClient* const client : clients) client->EndSilentAttempts();
   if (changed) on_change_(*this);
 }
 
@@ -162,7 +184,7 @@ void WorkerPool::BeginWatch(std::size_t index) {
     client = workers_[index].client.get();
   }
   auto watch = client->Watch(
-      [this, index](decision::WorkerStatus status) { OnStatus(index, std::move(status)); },
+      [this, index](WorkerClient::StatusResult status) { OnStatus(index, std::move(status)); },
       [this, index](const absl::Status& status) { OnWatchEnd(index, status); });
   MutexLock lock(mu_);
   if (!workers_[index].watching) return;  // it has ended already
@@ -170,7 +192,16 @@ void WorkerPool::BeginWatch(std::size_t index) {
   if (stopping_) watch->Cancel();
 }
 
-void WorkerPool::OnStatus(std::size_t index, decision::WorkerStatus status) {
+void WorkerPool::SetStatus(const VariantConfig& variant,
+                           absl::StatusOr<decision::WorkerStatus> status,
+                           decision::WorkerView& view) {
+  view.why_not = status.ok() ? WhyUnfit(variant, *status) : std::string(status.status().message());
+  if (!view.why_not.empty()) return view.status.reset();
+  if (status->draining) view.why_not = "it is draining";
+  view.status = *std::move(status);
+}
+
+void WorkerPool::OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStatus> status) {
   bool changed = false;
   {
     MutexLock lock(mu_);
@@ -180,13 +211,7 @@ void WorkerPool::OnStatus(std::size_t index, decision::WorkerStatus status) {
     worker.contacted = true;
     decision::WorkerView& view = views_[index];
     const bool was_live = view.live();
-    view.why_not = WhyUnfit(variants_[view.variant], status);
-    if (view.why_not.empty()) {
-      if (status.draining) view.why_not = "it is draining";
-      view.status = std::move(status);
-    } else {
-      view.status.reset();
-    }
+    SetStatus(variants_[view.variant], std::move(status), view);
     changed = view.live() != was_live;
     if (changed) LogChange(view);
     changed |= UpdateFingerprints(view.variant);
@@ -232,19 +257,58 @@ void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
 absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
                                               const decision::Query& query) {
   MutexLock lock(mu_);
+  UpdateTrust();
   absl::StatusOr<decision::Decision> decision = policy.Decide(query, views_);
   if (!decision.ok()) return ForClient(decision.status());
   CHECK(decision->worker < views_.size(), "a policy chooses one of the workers that it was given");
   ++views_[decision->worker].leased;
   ++views_[decision->worker].given;
-  WorkerClient* const client = workers_[decision->worker].client.get();
-  return WorkerLease(this, client, *std::move(decision));
+  Worker& worker = workers_[decision->worker];
+  worker.trust.Give();
+  return WorkerLease(this, worker.client.get(), *std::move(decision), clock_.Now());
 }
 
-void WorkerPool::Release(std::size_t index) {
+void WorkerPool::Release(const WorkerLease& lease) {
+  const std::size_t index = lease.decision_.worker;
   MutexLock lock(mu_);
   --views_[index].leased;
   CHECK(views_[index].leased >= 0, "a lease was released twice");
+  if (lease.answered_) return;
+  workers_[index].trust.TakeBack();
+  // Whoever asked has waited for longer than any worker needs, and in vain.
+  if (clock_.Now() - lease.since_ > kSignInterval) Distrust(index);
+}
+
+void WorkerPool::TakeWord(std::size_t index) {
+  MutexLock lock(mu_);
+  workers_[index].trust.TakeBack();
+}
+
+void WorkerPool::TakeSuccess(std::size_t index) {
+  MutexLock lock(mu_);
+  workers_[index].trust.Succeed();
+}
+
+void WorkerPool::TakeFailure(std::size_t index) {
+  MutexLock lock(mu_);
+  Distrust(index);
+}
+
+void WorkerPool::Distrust(std::size_t index) {
+  const Clock::TimePoint now = clock_.Now();
+  WorkerTrust& trust = workers_[index].trust;
+  if (!trust.IsDistrusted(now)) {
+    LogWarning("a worker is distrusted for a while", {{"worker", views_[index].address}});
+  }
+  trust.Fail(now);
+}
+
+void WorkerPool::UpdateTrust() {
+  const Clock::TimePoint now = clock_.Now();
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    views_[i].unanswered = workers_[i].trust.unanswered();
+    views_[i].distrusted = workers_[i].trust.IsDistrusted(now);
+  }
 }
 
 WorkerPool::VariantState WorkerPool::Describe(std::size_t variant) const {

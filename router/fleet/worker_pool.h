@@ -15,6 +15,8 @@
 #include "common/mutex.h"
 #include "router/decision/policy.h"
 #include "router/decision/worker_view.h"
+#include "router/fleet/silence.h"
+#include "router/fleet/worker_trust.h"
 #include "router/variant_config.h"
 
 namespace thinkwire::router::fleet {
@@ -34,19 +36,31 @@ class WorkerLease {
   const WorkerClient& client() const { return *client_; }
   const decision::Decision& decision() const { return decision_; }
 
+  // What came of it, by which the worker is judged (WorkerTrust). A word of the worker, an event or
+  // a refusal; idempotent.
+  void Answered();
+  // The request has come to its end.
+  void Succeeded();
+  // The worker was given up, or broke the contract.
+  void Failed();
+
  private:
   friend class WorkerPool;
-  WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision);
+  WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
+              Clock::TimePoint since);
 
   WorkerPool* pool_;  // null after a move
   const WorkerClient* const client_;
   const decision::Decision decision_;
+  const Clock::TimePoint since_;
+  bool answered_ = false;
 };
 
 // The workers of all variants: who lives, and what each has to do.
 // A worker is live while its status stream speaks (at least every kSilence), it serves its
 // variant's model with the fingerprint that the variant requires, and it is not draining. A stream
-// that ends is begun again, later each time. Different fingerprints under one variant are warned of
+// that ends is begun again, later each time. One that leaves requests without a word, or breaks the
+// contract, is live but distrusted (WorkerTrust). Different fingerprints under one variant are warned of
 // in the log, once a change.
 // Owns: the clients, a thread. Threads: any.
 class WorkerPool {
@@ -61,7 +75,8 @@ class WorkerPool {
   // `clock` outlives the pool. `on_change` is called, on any thread and without a lock held, when a
   // worker has become live or has ceased to be, or the live ones of a variant have other
   // fingerprints.
-  WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change);
+  WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
+             const Patience& patience = {});
   ~WorkerPool();  // Stop
 
   // Runs Tick every 50 ms of real time until Stop.
@@ -69,7 +84,7 @@ class WorkerPool {
   // Ends watches and thread. Leases may live on until the pool is destroyed. Idempotent.
   void Stop();
 
-  // Begins the watches that are due, and gives up on workers that are silent.
+  // Begins the watches that are due, and gives up on workers that are silent, and attempts too.
   void Tick();
 
   // Waits until each worker has spoken or failed once, at most `timeout`.
@@ -98,6 +113,7 @@ class WorkerPool {
   // What belongs to a worker beside its view.
   struct Worker {
     std::unique_ptr<WorkerClient> client;
+    WorkerTrust trust;
     std::shared_ptr<StatusWatch> watch;  // while one runs
     bool watching = false;               // until its end was told
     Clock::TimePoint heard_at;
@@ -109,14 +125,25 @@ class WorkerPool {
   // Gives up on a worker that is watched but silent. Whether it was live.
   bool Silence(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BeginWatch(std::size_t index);
-  void OnStatus(std::size_t index, decision::WorkerStatus status);
+  void OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStatus> status);
+  // What it said last, or why that does not count.
+  static void SetStatus(const VariantConfig& variant,
+                        absl::StatusOr<decision::WorkerStatus> status, decision::WorkerView& view);
   void OnWatchEnd(std::size_t index, const absl::Status& status);
   // Whether the live workers of the variant have other fingerprints than when last asked.
   bool UpdateFingerprints(std::size_t variant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::set<std::string> FingerprintsOf(std::size_t variant) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void LogChange(const decision::WorkerView& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Release(std::size_t index);
+
+  // What leases tell.
+  void TakeWord(std::size_t index);
+  void TakeSuccess(std::size_t index);
+  void TakeFailure(std::size_t index);
+  void Release(const WorkerLease& lease);
+  void Distrust(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The views' trust as it is now.
+  void UpdateTrust() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const std::vector<VariantConfig> variants_;
   const Clock& clock_;

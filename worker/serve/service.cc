@@ -16,6 +16,7 @@
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/traceparent.h"
 #include "common/status.h"
 
 namespace thinkwire::worker::serve {
@@ -26,12 +27,6 @@ constexpr std::size_t kMessageCapacity = 8;
 
 constexpr Clock::Duration kDefaultStatusInterval = std::chrono::milliseconds(100);
 constexpr Clock::Duration kMinStatusInterval = std::chrono::milliseconds(10);
-
-std::string MetadataOf(const grpc::CallbackServerContext& context, const char* key) {
-  const auto found = context.client_metadata().find(key);
-  if (found == context.client_metadata().end()) return "";
-  return std::string(found->second.data(), found->second.size());
-}
 
 absl::Status QueueFull(const std::string& what) {
   return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL", what));
@@ -67,7 +62,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
         peer_(service.PeerOf(context)),
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
-              .traceparent = MetadataOf(context, "traceparent"),
+              .traceparent = rpc::TraceparentOf(context),
               .arrival = service.shared_.clock.Now()} {}
 
   bool Write(const v1::WorkerGenerateResponse& message) override {
@@ -151,6 +146,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
     auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
     auto stream = ResponseStream::Start(service_.shared_, call_, std::move(reading),
                                         std::move(sink), std::move(place));
+    service_.heartbeats_.Add(stream);
     bool cancelled = false;
     {
       MutexLock lock(mu_);

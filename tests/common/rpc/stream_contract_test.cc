@@ -286,11 +286,11 @@ TEST(AttemptContractTest, NumbersItsEventsAndTellsThePromptOnce) {
   v1::WorkerGenerateRequest request;
   request.set_attempt(2);
   const auto wrong = [&](const std::vector<std::string>& messages) -> std::string {
-    AttemptContract contract(request, 10);
+    AttemptContract contract(request, 10, {});
     for (const std::string& text : messages) {
       v1::WorkerGenerateResponse message;
       EXPECT_TRUE(TextFormat::ParseFromString(text, &message)) << text;
-      const absl::Status status = contract.Add(message);
+      const absl::Status status = contract.Add(message, {});
       if (!status.ok()) return std::string(status.message());
     }
     return "";

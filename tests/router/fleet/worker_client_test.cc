@@ -39,7 +39,7 @@ void DestroyWhileACallEnds(
 // gRPC aborts the process otherwise, soon after, if nothing else is left that uses it.
 TEST(WorkerClientTest, NoGrpcThreadLetsGoOfTheLastChannel) {
   DestroyWhileACallEnds([](const WorkerClient& client, std::function<void()> end) {
-    client.Watch([](decision::WorkerStatus) {},
+    client.Watch([](const WorkerClient::StatusResult&) {},
                  [end = std::move(end)](const absl::Status& status) {
                    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
                    end();

@@ -56,6 +56,7 @@ ROOMS = {
 # What single files (header and source) may include beyond their room's.
 EXTRA = {
     "router/generation": ["protos"],
+    "router/counting": ["protos"],
     "router/ledger": ["protos"],
     "router/query": ["protos"],
     "router/service": ["protos"],
@@ -77,7 +78,7 @@ NO_RPC = STANDARD_ONLY + ("router/decision", "worker/engine", "worker/text", "wo
                           "worker/model/checkpoint", "worker/model/layers", "worker/model/step")
 RPC = re.compile(r"^(grpc|google/protobuf)")
 # Single files that know no gRPC, though their room does, so that another protocol can use them.
-NO_GRPC = ("router/generation", "router/generation_registry", "router/ledger", "router/query")
+NO_GRPC = ("router/counting", "router/generation", "router/generation_registry", "router/ledger", "router/query")
 GRPC = re.compile(r"^grpc|\.grpc\.pb\.h$")
 # Libraries that one place alone knows: what their headers are called, their name, the place.
 LIBRARIES = (

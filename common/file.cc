@@ -67,4 +67,9 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, std::siz
   return text;
 }
 
+// https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: the first line.
+bool IsLfsPointer(std::string_view bytes) {
+  return bytes.starts_with("version https://git-lfs.github.com/spec/");
+}
+
 }  // namespace thinkwire

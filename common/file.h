@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 
@@ -32,5 +33,11 @@ class RegularFile {
 // All bytes of a regular file. One that is longer than `max_bytes` is not read.
 // Fails: as RegularFile::Open; INVALID_ARGUMENT, with both numbers, for one that is too long.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, std::size_t max_bytes);
+
+// Whether a file that begins with `bytes` is what Git LFS leaves in place of one that was not
+// downloaded, and what to say of it.
+bool IsLfsPointer(std::string_view bytes);
+inline constexpr char kLfsPointerProblem[] =
+    "a Git LFS pointer, not the file itself, which git lfs pull downloads";
 
 }  // namespace thinkwire

@@ -16,6 +16,8 @@ inline constexpr std::size_t kMaxModelConfigBytes = std::size_t{1} << 20;   // (
 inline constexpr std::size_t kMaxTensorIndexBytes = std::size_t{32} << 20;  // (9 MB)
 inline constexpr std::size_t kMaxTensorHeaderBytes = 100'000'000;  // safetensors' own limit (1 MB)
 inline constexpr std::size_t kMaxRouterConfigBytes = std::size_t{1} << 20;  // (1 KB)
+inline constexpr std::size_t kMinCacheSaltKeyBytes = 16;    // of --cache_salt_key_file (32)
+inline constexpr std::size_t kMaxCacheSaltKeyBytes = 1024;  // likewise
 inline constexpr std::size_t kMaxTokenizeLineBytes = std::size_t{8} << 20;  // a line of stdin
 inline constexpr std::size_t kMaxQuestionBytes = std::size_t{2} << 20;      // as long as a request
 

@@ -155,6 +155,7 @@ absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view name,
 
 absl::StatusOr<Json> ReadJsonFile(const std::filesystem::path& path, const JsonLimits& limits) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path, limits.max_bytes));
+  if (IsLfsPointer(text)) return Invalid(path.string(), kLfsPointerProblem);
   return ParseJson(text, path.string(), limits);
 }
 

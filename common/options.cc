@@ -1,11 +1,13 @@
 #include "common/options.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 #include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -14,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "common/shown_text.h"
 #include "common/status.h"
+#include "common/strings.h"
 
 namespace thinkwire {
 namespace {
@@ -75,6 +78,10 @@ std::string Wanted(const Option& option) {
       std::visit([](const auto* target) { return KindOf(target); }, option.target);
   const std::optional<double> min = LowestOf(option);
   if (!min) return kind;
+  if (option.allowed.above_min) {
+    return absl::StrCat(kind, " above ", NumberText(*min), ", up to ",
+                        NumberText(*option.allowed.max));
+  }
   if (!option.allowed.max) return absl::StrCat(kind, " of ", NumberText(*min), " or more");
   return absl::StrCat(kind, " from ", NumberText(*min), " to ", NumberText(*option.allowed.max));
 }
@@ -87,6 +94,7 @@ bool IsAllowed(bool /*value*/, const Allowed& /*allowed*/) { return true; }
 template <class Number>
 bool IsAllowed(Number value, const Allowed& allowed) {
   const auto number = static_cast<double>(value);
+  if (allowed.above_min && number == *allowed.min) return false;
   return (!allowed.min || number >= *allowed.min) && (!allowed.max || number <= *allowed.max);
 }
 template <class T>
@@ -124,7 +132,7 @@ std::string ValueText(const Option& option) {
 std::string AllowedText(const Allowed& allowed) {
   if (*allowed.choices != '\0') return absl::StrCat(" (", allowed.choices, ")");
   if (!allowed.min) return "";
-  return absl::StrCat(" [", NumberText(*allowed.min), "..",
+  return absl::StrCat(allowed.above_min ? " (" : " [", NumberText(*allowed.min), "..",
                       allowed.max ? NumberText(*allowed.max) : "", "]");
 }
 
@@ -142,6 +150,11 @@ Named Lookup(std::string name, std::span<const Option> options) {
     if (IsBool(option)) return {option, true};
   }
   return {};
+}
+
+absl::Status Wrong(const std::string& what, const std::string& value, const Option& option) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, ": '", ShownText(value), "' is not ", Wanted(option)));
 }
 
 absl::Status ParseOne(std::span<const char* const> arguments, std::span<const Option> options,
@@ -167,30 +180,88 @@ absl::Status ParseOne(std::span<const char* const> arguments, std::span<const Op
     value = arguments[i];
   }
   if (SetTarget(value, *named.option)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("--", named.option->name, ": '", ShownText(value),
-                                                 "' is not ", Wanted(*named.option)));
+  return Wrong(absl::StrCat("--", named.option->name), value, *named.option);
+}
+
+// A single dash and a letter: a short option elsewhere, of which we have one.
+bool IsDashed(const std::string& argument) {
+  return argument.size() > 1 && argument[0] == '-' &&
+         absl::ascii_isgraph(static_cast<unsigned char>(argument[1]));
+}
+
+absl::Status NoShortOption(const std::string& argument) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown option ", ShownText(argument),
+                   " (see --help); a text that begins with a dash goes behind --"));
+}
+
+bool IsPage(const Option& option) {
+  const std::string_view name = option.name;
+  return name == "help" || name == "version";
+}
+
+absl::Status ReadEnvironment(std::string_view prefix, std::span<const Option> options) {
+  for (const Option& option : options) {
+    if (option.help == nullptr || IsPage(option)) continue;
+    const std::string variable = absl::StrCat(View(prefix), absl::AsciiStrToUpper(option.name));
+    const char* value = std::getenv(variable.c_str());
+    if (value == nullptr || *value == '\0') continue;
+    if (!SetTarget(value, option)) return Wrong(variable, value, option);
+  }
+  return absl::OkStatus();
+}
+
+bool Unset(std::string* target) {
+  target->clear();
+  return true;
+}
+template <class T>
+bool Unset(std::optional<T>* target) {
+  target->reset();
+  return true;
+}
+template <class T>
+bool Unset(T* /*target*/) {
+  return false;
 }
 
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> ParseOptions(std::span<const char* const> arguments,
-                                                      std::span<const Option> options) {
+                                                      std::span<const Option> options,
+                                                      std::string_view environment_prefix) {
+  if (!environment_prefix.empty()) RETURN_IF_ERROR(ReadEnvironment(environment_prefix, options));
+  std::vector<const char*> spelled(arguments.begin(), arguments.end());
   std::vector<std::string> rest;
   std::set<std::string> seen;
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string argument = arguments[i];
+  for (std::size_t i = 0; i < spelled.size(); ++i) {
+    if (std::string_view(spelled[i]) == "-h") spelled[i] = "--help";
+    const std::string argument = spelled[i];
     if (argument == "--") {
-      rest.insert(rest.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                  arguments.end());
+      rest.insert(rest.end(), spelled.begin() + static_cast<std::ptrdiff_t>(i) + 1, spelled.end());
       break;
     }
-    if (!argument.starts_with("--")) {
+    if (argument.starts_with("--")) {
+      RETURN_IF_ERROR(ParseOne(spelled, options, seen, i));
+    } else if (IsDashed(argument)) {
+      return NoShortOption(argument);
+    } else {
       rest.push_back(argument);
-      continue;
     }
-    RETURN_IF_ERROR(ParseOne(arguments, options, seen, i));
   }
   return rest;
+}
+
+absl::Status UnsetOption(std::string name, std::span<const Option> options) {
+  std::ranges::replace(name, '-', '_');
+  const Option* option = Find(options, name);
+  if (option == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("there is no ", ShownText(name), " to set"));
+  }
+  if (std::visit([](auto* target) { return Unset(target); }, option->target)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(name, " cannot be unset"));
 }
 
 std::string DescribeOptions(std::span<const Option> options) {
@@ -204,10 +275,17 @@ std::string DescribeOptions(std::span<const Option> options) {
   return text;
 }
 
+std::string DescribeEnvironment(std::string_view prefix) {
+  return absl::StrCat("The environment sets options too: ", View(prefix),
+                      "X is --x. The command line wins.\n");
+}
+
 std::string OptionValues(std::span<const Option> options) {
-  return absl::StrJoin(options, " ", [](std::string* out, const Option& option) {
-    absl::StrAppend(out, option.name, "=", ValueText(option));
-  });
+  std::vector<std::string> values;
+  for (const Option& option : options) {
+    if (option.help != nullptr) values.push_back(absl::StrCat(option.name, "=", ValueText(option)));
+  }
+  return absl::StrJoin(values, " ");
 }
 
 }  // namespace thinkwire

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -14,14 +15,19 @@ namespace thinkwire {
 
 // A connection. Owner: rpc::ConnectionTable. One too many: the longest idle one of whoever has most
 // ends. Nobody there any more: keepalive (rpc/keepalive.h).
-inline constexpr std::int32_t kMaxConnections = 1024;      // --max_connections
-inline constexpr std::int32_t kReservedConnections = 16;   // of them: this machine, trusted peers
-inline constexpr int kMaxStreamsOfConnection = 1024;       // about 20 KB each
-inline constexpr double kMaxResets = 500;                  // lately; then the connection is closed
+inline constexpr std::int32_t kMaxConnections = 1024;     // --max_connections
+inline constexpr std::int32_t kReservedConnections = 16;  // of them: this machine, trusted peers
+// Lately, and more than streams of answers (rpc::ResetCounts); then the connection is closed,
+// unless it is a trusted peer's, behind whom are many.
+inline constexpr double kMaxResets = 500;
 inline constexpr std::chrono::seconds kResetHalfLife{10};  // what "lately" means
 
-// A call. Owner: rpc::OpenCalls. One too many, or over the share: RESOURCE_EXHAUSTED.
-inline constexpr std::int64_t kMaxCalls = 8192;             // over all connections
+// A call. Owner: rpc::OpenCalls. One too many, or over the share: RESOURCE_EXHAUSTED. Trusted peers
+// have as many again of their own. A forwarder (rpc::Forwarders) has everybody's calls on one
+// connection, so that no limit of streams holds for it but that of all calls; where there are none,
+// HTTP/2 has clients wait for a stream of their connection.
+inline constexpr std::int64_t kMaxCalls = 8192;  // over all connections; about 20 KB each
+inline constexpr int kMaxStreamsOfConnection = 1024;
 inline constexpr std::chrono::seconds kMessageTimeout{30};  // until its one message is there
 inline constexpr std::chrono::seconds kReaderTimeout{60};   // a write, until the transport has it
 inline constexpr std::chrono::seconds kGoodbyeTimeout{1};   // the same of its end, in a shutdown
@@ -34,10 +40,20 @@ inline constexpr std::size_t kLargeRequestBytes = std::size_t{128} << 10;  // so
 inline constexpr std::size_t kMaxLargeBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxSmallBytes = std::size_t{128} << 20;
 
+// The parts of a request. Owner: rpc::CheckWire, before protobuf makes objects of them, which take
+// up to a hundred times what they have on the wire. One too many: INVALID_ARGUMENT.
+inline constexpr std::int64_t kMaxMessages = 4096;           // of a chat
+inline constexpr std::int64_t kMaxOutputs = 64;              // of a request
+inline constexpr std::int64_t kMaxStopStrings = 16;          // of a phase, as the next two
+inline constexpr std::int64_t kMaxStopTokenIds = 16;         //
+inline constexpr std::int64_t kMaxLogitBiases = 1024;        //
+inline constexpr std::int64_t kMaxElements = 1024;           // of any other list
+inline constexpr std::int64_t kMaxRequestFields = 64 << 10;  // on the wire, in all
+
 // Messages that a call is to send and its reader has not taken. Owner: rpc::ServerCall; each may
 // have one of any size. Full: who makes them waits, the router for its client and so the worker for
 // the router.
-inline constexpr std::size_t kMaxQueuedBytes = std::size_t{128} << 10;      // of a call, behind it
+inline constexpr std::size_t kMaxQueuedBytes = std::size_t{128} << 10;     // of a call, behind it
 inline constexpr std::size_t kMaxAllQueuedBytes = std::size_t{256} << 20;  // of all, by shares
 
 // What a worker can hold of a router. Owners: rpc::AttemptContract and rpc::StreamContract for what
@@ -46,16 +62,19 @@ inline constexpr std::size_t kMaxAllQueuedBytes = std::size_t{256} << 20;  // of
 // (fleet::WorkerTrust).
 inline constexpr int kMaxAnswerBytes =  // a message: a context of ids of four bytes, and some more
     (4 << 20) + (64 << 10);
-inline constexpr std::int32_t kMaxEventTokens = 1024;         // of one event; a worker's has 16
-inline constexpr std::int64_t kMaxTextBytesOfToken = 4096;    // on average, since the output began
-inline constexpr std::chrono::seconds kSignInterval{5};       // of an honest worker, at most
-inline constexpr std::chrono::seconds kMaxSilence{30};        // while the router reads
-inline constexpr std::chrono::minutes kMaxWithoutProgress{60};  // with signs of life alone
-inline constexpr std::int64_t kSignBurst = 64;                // of such signs, and
-inline constexpr std::int64_t kSignsASecond = 20;  // so many more; an honest worker's are four
-// Requests of a router that one worker may leave unanswered, and who did so fails for how long.
-inline constexpr std::int64_t kMaxUnanswered = 32;  // more go to others first
-inline constexpr std::chrono::seconds kFirstDistrust{1};  // twice as long with each failure in a row
+inline constexpr std::int32_t kMaxEventTokens = 1024;       // of one event; a worker's has 16
+inline constexpr std::int64_t kMaxTextBytesOfToken = 4096;  // on average, since the output began
+inline constexpr std::chrono::seconds kSignInterval{5};     // of an honest worker, at most
+inline constexpr std::chrono::seconds kMaxSilence{30};      // while the router reads
+// With signs of life alone: an honest queue stands still while those before it fill their contexts.
+inline constexpr std::chrono::hours kMaxWithoutProgress{6};
+inline constexpr std::int64_t kSignBurst = 64;     // of signs of life, or of statuses, and
+inline constexpr std::int64_t kSignsASecond = 20;  // so many more; an honest worker's are four, ten
+// What a worker gets of a router's requests. Owner: fleet::WorkerTrust. More go to others first, as
+// long as there are any.
+inline constexpr std::int64_t kMaxProbes = 32;  // that it has not begun with, beyond those it has
+inline constexpr std::chrono::seconds kFirstWord{10};     // that one who is heard needs, at most
+inline constexpr std::chrono::seconds kFirstDistrust{1};  // then twice as long each time
 inline constexpr std::chrono::minutes kLastDistrust{1};
 
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
@@ -63,20 +82,44 @@ inline constexpr std::chrono::minutes kLastDistrust{1};
 inline constexpr std::int64_t kMaxStatusWatches = 256;
 inline constexpr std::int64_t kMaxHealthWatches = 1024;
 
+// A stream of questions about our protos. Owner: rpc::ReflectionService, which has as many again
+// for trusted peers. One too many, or too long a question: RESOURCE_EXHAUSTED. Each has
+// kMessageTimeout for its next question, and a few answers of some 50 KB may wait for its reader.
+inline constexpr std::int64_t kMaxReflections = 64;
+inline constexpr std::size_t kMaxReflectionAnswers = 4;
+inline constexpr std::size_t kMaxReflectionBytes = 4 << 10;  // of a question, which is echoed
+
 // A place in a worker's queue, and its text threads (TextPool, PromptQueue). One too many:
 // RESOURCE_EXHAUSTED; running streams go first, then peers by turns.
 inline constexpr std::int32_t kMaxQueue = 1024;  // --max_queue
 inline constexpr std::size_t kLongPromptBytes = std::size_t{32}
                                                 << 10;  // one thread takes no longer
 
+// The requests that a worker can have: those that run, those that wait, and as many that wait for a
+// text thread. A router gives it no more of its own, but passes it over or refuses with
+// RESOURCE_EXHAUSTED: what is over the limit of streams would wait in the connection, unseen.
+constexpr std::int64_t MaxRequestsOfWorker(std::int32_t max_queue, std::int32_t max_num_seqs) {
+  return 2 * std::int64_t{max_queue} + max_num_seqs;
+}
+// The calls of a worker's server, and of one connection to it, in place of kMaxCalls: whatever
+// share of them a router has, it is more than it gives the worker.
+constexpr std::int64_t MaxCallsOfWorker(std::int32_t max_queue, std::int32_t max_num_seqs) {
+  return std::max(kMaxCalls, 2 * MaxRequestsOfWorker(max_queue, max_num_seqs));
+}
+
 // A slot and KV blocks. Owner: the scheduler. A stream that is not read (an outbox of so many
 // tokens is full) gives them to whoever waits; who then takes fewer than three quarters of an
 // outbox in every kReaderTimeout is ended.
 inline constexpr std::size_t kOutboxTokens = 64;
 
-// A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest ends.
+// A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
+// has most ends, with its answer if it has asked.
 inline constexpr int kMaxMetricsConnections = 64;
 inline constexpr std::chrono::seconds kMetricsTimeout{5};  // of each, in all
 inline constexpr std::size_t kMaxHttpHeaderBytes = 8 << 10;
+
+// The time that it takes to render /metrics. Owner: rpc::PageCache. More: the last page is shown.
+inline constexpr double kMetricsRenderShare = 0.1;             // of the time
+inline constexpr std::chrono::seconds kMetricsRenderBurst{1};  // of rendering, at once
 
 }  // namespace thinkwire

@@ -7,12 +7,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-serve=false
-if [[ "${1:-}" == --serve ]]; then
-  serve=true
+usage() { sed -n '2,6s/^# //p' deploy/demo.sh; }
+serve=false question="What is 27+48?"
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    -h | --help) usage; exit 0 ;;
+    --serve) serve=true ;;
+    -*) usage >&2; exit 2 ;;
+    *) question=$1 ;;
+  esac
   shift
-fi
-question=${1:-What is 27+48?}
+done
 
 deploy/setup.sh
 builds=${THINKWIRE_BUILD:-build}
@@ -73,7 +78,7 @@ router=$!
 router_port=$(port_of "$router" "$run/router.log")
 
 echo "== asking: $question"
-"$bin/router/thinkwire-chat" --router "localhost:$router_port" --temperature 0 "$question"
+"$bin/router/thinkwire-chat" --router "localhost:$router_port" --temperature 0 "$question" </dev/null
 
 if $serve; then
   echo "== serving on localhost:$router_port, Ctrl-C ends it. In another terminal:"

@@ -5,12 +5,19 @@
 # sudo only when something is missing. Works on Debian 12; Ubuntu 24.04 has the same names.
 set -euo pipefail
 
+case "${1:-}" in
+  "" | --all) ;;
+  -h | --help) sed -n '2,5s/^# //p' "$0"; exit 0 ;;
+  *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
+esac
+
 packages=(
   ca-certificates
   ccache
   cmake
   g++
   libabsl-dev
+  libedit-dev
   libgrpc++-dev
   libgtest-dev
   libicu-dev

@@ -13,6 +13,7 @@ all=false
 case "${1:-}" in
   "") ;;
   --all) all=true ;;
+  -h | --help) sed -n '2,9s/^# //p' "$0"; exit 0 ;;
   *) sed -n '2,9s/^# //p' "$0" >&2; exit 2 ;;
 esac
 

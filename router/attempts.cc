@@ -8,17 +8,15 @@
 #include "common/check.h"
 #include "common/rpc/status_details.h"
 #include "common/strings.h"
+#include "router/fleet/worker_errors.h"
 
 namespace thinkwire::router {
 namespace {
 
-constexpr std::string_view kLost = "WORKER_LOST";
-constexpr std::string_view kSilent = "WORKER_SILENT";
-
 // Whether the worker has not spoken for itself.
 bool IsLoss(const absl::Status& status) {
   const std::string reason = rpc::ErrorReason(status);
-  return reason == kLost || reason == kSilent;
+  return reason == fleet::kWorkerLost || reason == fleet::kWorkerSilent;
 }
 
 // What may be tried again: the reason, and what it says of a worker.
@@ -34,8 +32,8 @@ constexpr Retriable kRetriable[] = {
     {"TOO_MANY_CALLS", "had too many calls"},
     {"WORKER_LIMIT", "had met a limit"},
     {"FINGERPRINT_MISMATCH", "had another fingerprint"},
-    {kLost, "was lost"},
-    {kSilent, "was silent"},
+    {fleet::kWorkerLost, "was lost"},
+    {fleet::kWorkerSilent, "was silent"},
 };
 
 const Retriable* Find(const absl::Status& status) {

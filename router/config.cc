@@ -19,8 +19,8 @@
 #include "common/input_limits.h"
 #include "common/listen_address.h"
 #include "common/options.h"
+#include "common/shown_text.h"
 #include "common/status.h"
-#include "common/utf8.h"
 #include "common/variant_name.h"
 #include "router/task.h"
 #include "router/worker_address.h"
@@ -28,19 +28,22 @@
 namespace thinkwire::router {
 namespace {
 
+constexpr char kEnvironment[] = "THINKWIRE_ROUTER_";
 constexpr std::size_t kMaxMessageBytes = 512;
 
-bool IsControl(char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); }
-
-// "file:line: message", on one line and not long, whatever words of the file the message holds.
-absl::Status Wrong(const std::string& source, const YAML::Mark& mark, std::string message) {
-  std::ranges::replace_if(message, IsControl, '?');
-  return absl::InvalidArgumentError(absl::StrCat(source, ":", std::max(0, mark.line) + 1, ": ",
-                                                 CutText(message, kMaxMessageBytes)));
+// "file: message", on one line and not long, whatever words of the file the message holds.
+absl::Status Wrong(const std::string& source, const std::string& message) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(source, ": ", ShownLine(message, kMaxMessageBytes)));
 }
 
-absl::Status Wrong(const std::string& source, const YAML::Node& node, std::string message) {
-  return Wrong(source, node.Mark(), std::move(message));
+// The same with the line: "file:line: message".
+absl::Status Wrong(const std::string& source, const YAML::Mark& mark, const std::string& message) {
+  return Wrong(absl::StrCat(source, ":", std::max(0, mark.line) + 1), message);
+}
+
+absl::Status Wrong(const std::string& source, const YAML::Node& node, const std::string& message) {
+  return Wrong(source, node.Mark(), message);
 }
 
 // `node` is a map with no keys but `allowed`, each at most once.
@@ -169,8 +172,7 @@ absl::Status CheckUnique(const std::string& source, const RouterConfig& config) 
     all.push_back(variant.name);
     for (const std::string& name : all) {
       if (!names.insert(absl::AsciiStrToLower(name)).second) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(source, ": the name '", name, "' is given twice"));
+        return Wrong(source, absl::StrCat("the name '", name, "' is given twice"));
       }
     }
     for (const std::string& address : variant.workers) {
@@ -178,8 +180,7 @@ absl::Status CheckUnique(const std::string& source, const RouterConfig& config) 
       if (is_new) continue;
       const std::string as =
           other->second == address ? "" : absl::StrCat(", first as ", other->second);
-      return absl::InvalidArgumentError(
-          absl::StrCat(source, ": the worker ", address, " is given twice", as));
+      return Wrong(source, absl::StrCat("the worker ", address, " is given twice", as));
     }
   }
   return absl::OkStatus();
@@ -227,8 +228,12 @@ std::vector<Option> Options(RouterOptions& options) {
        "serve gRPC reflection on other addresses than loopback too"},
       {"share_prefixes", &options.share_prefixes,
        "share cached prompt blocks between clients, so that one can tell what others have asked"},
+      {"cache_salt_key_file", &options.cache_salt_key_file,
+       "file of 16 to 1024 secret bytes, the same for all routers of the same workers, by which "
+       "cached prompt blocks are kept apart; empty: random ones, of this router alone"},
       {"check_config", &options.check_config, "check options and configuration, serve nothing"},
       {"help", &options.help, "print this page"},
+      {"version", &options.version, "print version and commit"},
   };
 }
 
@@ -251,13 +256,17 @@ absl::StatusOr<RouterConfig> LoadConfig(const std::string& path) {
 
 absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> arguments) {
   RouterOptions options;
-  ASSIGN_OR_RETURN(const auto rest, ParseOptions(arguments, Options(options)));
+  ASSIGN_OR_RETURN(const auto rest, ParseOptions(arguments, Options(options), kEnvironment));
   if (!rest.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("'", rest[0], "' is not an option"));
   }
-  if (options.help) return options;
+  if (options.help || options.version) return options;
   if (options.config.empty()) {
     return absl::InvalidArgumentError("--config is missing: the YAML file of variants");
+  }
+  if (options.share_prefixes && !options.cache_salt_key_file.empty()) {
+    return absl::InvalidArgumentError(
+        "--share_prefixes and --cache_salt_key_file exclude each other");
   }
   RETURN_IF_ERROR(CheckListen(options.listen, options.insecure_listen));
   if (!options.metrics_listen.empty()) {
@@ -271,7 +280,7 @@ std::string Usage() {
   return absl::StrCat(
       "thinkwire-router: sends each request to a worker of the right variant.\n\n"
       "  thinkwire-router --config FILE [--option=value ...]\n\n",
-      DescribeOptions(Options(defaults)));
+      DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
 }
 
 }  // namespace thinkwire::router

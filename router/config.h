@@ -35,8 +35,10 @@ struct RouterOptions {
   std::int32_t drain_timeout_s = 30;
   bool reflection = false;
   bool share_prefixes = false;
+  std::string cache_salt_key_file;  // empty: a key is drawn at the start
   bool check_config = false;
   bool help = false;
+  bool version = false;
 };
 
 // Fails: INVALID_ARGUMENT, one sentence.

@@ -43,8 +43,8 @@ Generation::~Generation() = default;
 
 void Generation::Start(v1::GenerateRequest request) {
   if (!request.has_seed()) request.set_seed(RandomBits());
-  if (!shared_.share_prefixes) {
-    request.set_cache_salt(WorkerCacheSalt(context_.peer, request.cache_salt()));
+  if (shared_.cache_salts != nullptr) {
+    request.set_cache_salt(shared_.cache_salts->For(context_.peer, request.cache_salt()));
   }
   *request_.mutable_request() = std::move(request);
   request_.set_request_id(request_id_);
@@ -60,7 +60,7 @@ void Generation::Start(v1::GenerateRequest request) {
 absl::Status Generation::Lease() {
   decision::Query query = MakeQuery(request_.request());
   query.tried = attempts_.tried();
-  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, query));
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, std::move(query)));
   lease_.emplace(std::move(lease));
   const std::size_t variant = lease_->decision().variant;
   variant_ = shared_.variants[variant].name;
@@ -89,6 +89,8 @@ void Generation::StartAttempt() {
 bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   const Clock::TimePoint now = shared_.clock.Now();
   lease_->Answered();
+  if (!message.has_event()) return true;
+  if (!message.event().has_queued()) lease_->Begun();
   if (!ledger_.Add(message, now)) return true;
   heard_ = true;
   if (ledger_.has_prompt_ids()) DropPrompt();
@@ -117,7 +119,7 @@ void Generation::OnEnd(const absl::Status& status) {
     MutexLock lock(mu_);
     attempt_.reset();
   }
-  Judge(status);
+  lease_->Ended(status);
   if (!status.ok() && !heard_) {
     attempts_.Fail(status);
     if (TryAnother(status)) return;
@@ -127,18 +129,6 @@ void Generation::OnEnd(const absl::Status& status) {
     ended_ = status.ok() || heard_ ? status : attempts_.Best();
   }
   Flush();
-}
-
-// A loss may be the network's, and a cancel or deadline the client's: they say nothing.
-void Generation::Judge(const absl::Status& status) {
-  const std::string reason = rpc::ErrorReason(status);
-  if (status.ok()) {
-    lease_->Succeeded();
-  } else if (reason == "WORKER_SILENT" || reason == "WORKER_PROTOCOL") {
-    lease_->Failed();
-  } else if (reason != "WORKER_LOST" && !absl::IsDeadlineExceeded(status)) {
-    lease_->Answered();
-  }
 }
 
 bool Generation::is_over() {
@@ -154,11 +144,12 @@ bool Generation::TryAnother(const absl::Status& status) {
   lease_.reset();  // no load of that worker any more
   if (!Lease().ok()) return false;
   shared_.metrics.CountRetry(variant_, reason);
-  LogInfo("request retried", {{"request_id", request_id_},
-                              {"attempt", request_.attempt()},
-                              {"reason", reason},
-                              {"worker", left},
-                              {"next_worker", worker_}},
+  LogInfo("request retried",
+          {{"request_id", request_id_},
+           {"attempt", request_.attempt()},
+           {"reason", reason},
+           {"worker", left},
+           {"next_worker", worker_}},
           kRequestLogRate);
   StartAttempt();
   return true;
@@ -259,20 +250,21 @@ std::optional<v1::Usage> Generation::UsageSoFar() const {
 
 void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
   const TokenCounts tokens = counts();
-  LogInfo("request ended", {{"request_id", request_id_},
-                            {"traceparent", context_.traceparent},
-                            {"variant", variant_},
-                            {"worker", worker_},
-                            {"attempts", request_.attempt()},
-                            {"code", absl::StatusCodeToString(status.code())},
-                            {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
-                            {"phase", ToString(phase())},
-                            {"prompt_tokens", tokens.prompt},
-                            {"cached_prompt_tokens", tokens.cached_prompt},
-                            {"reasoning_tokens", tokens.reasoning},
-                            {"answer_tokens", tokens.answer},
-                            {"discarded_tokens", tokens.discarded},
-                            {"total_s", ToSeconds(now - arrival_)}},
+  LogInfo("request ended",
+          {{"request_id", request_id_},
+           {"traceparent", context_.traceparent},
+           {"variant", variant_},
+           {"worker", worker_},
+           {"attempts", request_.attempt()},
+           {"code", absl::StatusCodeToString(status.code())},
+           {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
+           {"phase", ToString(phase())},
+           {"prompt_tokens", tokens.prompt},
+           {"cached_prompt_tokens", tokens.cached_prompt},
+           {"reasoning_tokens", tokens.reasoning},
+           {"answer_tokens", tokens.answer},
+           {"discarded_tokens", tokens.discarded},
+           {"total_s", ToSeconds(now - arrival_)}},
           kRequestLogRate);
 }
 

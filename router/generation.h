@@ -23,6 +23,8 @@
 
 namespace thinkwire::router {
 
+class CacheSalts;
+
 // Where a generation's events go: a client's stream, or a test. Threads: any; must not block.
 class EventSink {
  public:
@@ -56,7 +58,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
     RouterMetrics& metrics;
     GenerationRegistry& registry;
     const Clock& clock;
-    bool share_prefixes = false;  // whether clients share cached prompt blocks
+    const CacheSalts* cache_salts = nullptr;  // null: clients share cached prompt blocks
   };
 
   // A request that has just arrived. Start or Refuse follows.
@@ -95,8 +97,6 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   absl::Status Lease();
   void StartAttempt();
   bool TryAnother(const absl::Status& status);
-  // What the attempt's end tells of its worker.
-  void Judge(const absl::Status& status);
   bool is_over();
   void DropPrompt();
   void CountBytes();

@@ -15,11 +15,14 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/metrics_server.h"
 #include "common/rpc/trusted_peers.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
+#include "common/version.h"
+#include "router/cache_salt.h"
 #include "router/config.h"
 #include "router/decision/first_fit_policy.h"
 #include "router/fleet/worker_pool.h"
@@ -81,7 +84,8 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
                       {"trusted_peers", options.trusted_peers},
                       {"drain_timeout_s", options.drain_timeout_s},
                       {"reflection", options.reflection},
-                      {"share_prefixes", options.share_prefixes}});
+                      {"share_prefixes", options.share_prefixes},
+                      {"cache_salt_key_file", options.cache_salt_key_file}});
   for (const VariantConfig& variant : config.variants) {
     std::string workers;
     for (const std::string& worker : variant.workers) {
@@ -93,8 +97,20 @@ void LogSettings(const RouterOptions& options, const RouterConfig& config) {
   }
 }
 
+absl::StatusOr<CacheSalts> MakeCacheSalts(const RouterOptions& options) {
+  if (options.cache_salt_key_file.empty()) return CacheSalts::OfRandomKey();
+  auto salts = CacheSalts::OfKeyFile(options.cache_salt_key_file);
+  if (!salts.ok()) return Annotate(salts.status(), "--cache_salt_key_file");
+  return salts;
+}
+
+// A gateway has all of its clients' calls on one connection.
+int MaxStreams(const rpc::TrustedPeers& trusted_peers) {
+  return trusted_peers.empty() ? kMaxStreamsOfConnection : static_cast<int>(kMaxCalls);
+}
+
 absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
-                   const rpc::TrustedPeers& trusted_peers) {
+                   const rpc::TrustedPeers& trusted_peers, const CacheSalts& cache_salts) {
   SurviveSignals();
   CatchStopSignals();
   LogSettings(options, config);
@@ -112,7 +128,7 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                             .metrics = router_metrics,
                             .clock = Clock::Real(),
                             .trusted = trusted_peers,
-                            .share_prefixes = options.share_prefixes});
+                            .cache_salts = options.share_prefixes ? nullptr : &cache_salts});
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
                    rpc::ShowMetrics(metrics, options.metrics_listen));
   pool.Start();
@@ -123,8 +139,10 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                               .services = {&service},
                               .health_names = {v1::ReasoningService::service_full_name()},
                               .reflection_everywhere = options.reflection,
+                              .max_streams = MaxStreams(trusted_peers),
                               .max_connections = options.max_connections,
                               .trusted_peers = trusted_peers,
+                              .forwarders = trusted_peers,
                               .metrics = &metrics}));
   live.Follow(server.get());
   LogInfo("listening", {{"port", server->port()},
@@ -152,17 +170,23 @@ int Main(std::span<const char* const> arguments) {
     std::fputs(Usage().c_str(), stdout);
     return 0;
   }
+  if (options->version) {
+    std::fputs(VersionLine(kProgram).c_str(), stdout);
+    return 0;
+  }
   const auto trusted_peers = rpc::TrustedPeers::Parse(options->trusted_peers);
   if (!trusted_peers.ok()) {
     return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
   }
+  const auto cache_salts = MakeCacheSalts(*options);
+  if (!cache_salts.ok()) return EndWith(kProgram, kExitConfig, cache_salts.status());
   const auto config = LoadConfig(options->config);
   if (!config.ok()) return EndWith(kProgram, kExitConfig, config.status());
   if (options->check_config) {
     std::printf("%s: %zu variants, all well\n", options->config.c_str(), config->variants.size());
     return 0;
   }
-  const absl::Status status = Serve(*options, *config, *trusted_peers);
+  const absl::Status status = Serve(*options, *config, *trusted_peers, *cache_salts);
   return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
 }
 

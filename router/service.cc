@@ -17,6 +17,7 @@
 #include "common/rpc/status_details.h"
 #include "common/rpc/traceparent.h"
 #include "common/status.h"
+#include "router/counting.h"
 #include "router/decision/variant_names.h"
 #include "router/fleet/worker_client.h"
 #include "router/query.h"
@@ -28,7 +29,6 @@ namespace {
 constexpr std::size_t kMessageCapacity = 8;
 // reasoning.proto promises it.
 constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
-constexpr std::chrono::seconds kCountTokensLimit{30};
 // Streams of workers that were cancelled end at once; more than this is a bug.
 constexpr std::chrono::seconds kPatience{60};
 constexpr std::int32_t kDefaultPageSize = 100;
@@ -86,7 +86,7 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
                           .metrics = shared.metrics,
                           .registry = service_.registry_,
                           .clock = shared.clock,
-                          .share_prefixes = shared.share_prefixes},
+                          .cache_salts = shared.cache_salts},
                          context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
     return *generation_;
   }
@@ -97,75 +97,54 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
   std::shared_ptr<Generation> generation_;  // from the first hook to the last
 };
 
-// One CountTokens call, from the request to the answer of the worker that was chosen. What it takes
-// counts until the transport has taken the answer, which is as long as the prompt if its ids are
-// asked for.
-class ReasoningService::CountCall final : public rpc::ServerCall {
+// The client's end of one count. What it takes counts until the transport has taken the answer,
+// which is as long as the prompt if its ids are asked for.
+class ReasoningService::CountCall final : public rpc::ServerCall, public CountSink {
  public:
   CountCall(ReasoningService& service, const grpc::CallbackServerContext& context)
       : ServerCall(1), service_(service), context_(service.MakeContext(context)) {}
 
- private:
-  void OnMessage(grpc::ByteBuffer bytes) override {
-    running_ = service_.running_.Begin();
-    const absl::Status status = Read(bytes);
-    status.ok() ? Ask() : End(status);
-  }
-
-  // Lets go of `bytes`. Fails: what the client is told.
-  absl::Status Read(grpc::ByteBuffer& bytes) {
-    ASSIGN_OR_RETURN(held_, service_.request_bytes_.Admit(context_.peer, bytes.Length()));
-    RETURN_IF_ERROR(rpc::ParseRequest(bytes, *request_.mutable_request()));
-    bytes.Clear();
-    RETURN_IF_ERROR(held_.Resize(request_.SpaceUsedLong()));
-    RETURN_IF_ERROR(rpc::CheckRequest(request_.request()));
-    const Shared& shared = service_.shared_;
-    ASSIGN_OR_RETURN(fleet::WorkerLease lease,
-                     shared.pool.Lease(shared.policy, MakeQuery(request_.request())));
-    lease_.emplace(std::move(lease));
-    variant_ = shared.config.variants[lease_->decision().variant].name;
-    return absl::OkStatus();
-  }
-
-  // Asks the worker; its answer ends the call.
-  void Ask() {
-    const Clock::TimePoint limit = service_.shared_.clock.Now() + kCountTokensLimit;
-    context_.deadline = std::min(context_.deadline.value_or(limit), limit);
-    const v1::WorkerCountTokensRequest request = std::move(request_);
-    auto self = std::static_pointer_cast<CountCall>(shared_from_this());
-    lease_->client().CountTokens(request, context_,
-                                 [self](const fleet::WorkerClient::CountResult& result) {
-                                   if (!absl::IsDeadlineExceeded(result.status())) {
-                                     self->lease_->Answered();
-                                   }
-                                   if (result.ok()) self->Answer(*result);
-                                   self->End(result.status());
-                                 });
-  }
-
-  void Answer(const v1::WorkerCountTokensResponse& answer) {
-    v1::CountTokensResponse count;
-    count.set_variant(variant_);
-    count.set_prompt_tokens(answer.prompt_tokens());
-    *count.mutable_token_ids() = answer.token_ids();
-    count.set_max_model_len(answer.max_model_len());
-    held_.Keep(count.ByteSizeLong());
-    Write(count);
-  }
-
-  void End(const absl::Status& status) {
-    lease_.reset();
-    Finish(status);
+  bool IsWanted() const override { return !cancelled_; }
+  void Finish(const absl::StatusOr<v1::CountTokensResponse>& count) override {
+    if (count.ok()) {
+      held_.Keep(count->ByteSizeLong());
+      Write(*count);
+    }
+    ServerCall::Finish(count.status());
     running_ = {};  // the service may go now
   }
 
+ private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    running_ = service_.running_.Begin();
+    if (const absl::Status status = Begin(bytes); !status.ok()) Finish(status);
+  }
+  void OnCancelled() override { cancelled_ = true; }
+
+  // Lets go of `bytes`. Fails: what the client is told.
+  absl::Status Begin(grpc::ByteBuffer& bytes) {
+    ASSIGN_OR_RETURN(held_, service_.request_bytes_.Admit(context_.peer, bytes.Length()));
+    v1::CountTokensRequest request;
+    RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+    bytes.Clear();
+    RETURN_IF_ERROR(held_.Resize(request.SpaceUsedLong()));
+    RETURN_IF_ERROR(rpc::CheckRequest(request));
+    const Shared& shared = service_.shared_;
+    Counting::Start({.variants = shared.config.variants,
+                     .policy = shared.policy,
+                     .pool = shared.pool,
+                     .metrics = shared.metrics,
+                     .clock = shared.clock},
+                    context_, std::move(request),
+                    std::static_pointer_cast<CountCall>(shared_from_this()));
+    return absl::OkStatus();
+  }
+
   ReasoningService& service_;
-  fleet::CallContext context_;
-  v1::WorkerCountTokensRequest request_;  // until Ask
-  rpc::RequestBytes::Held held_;          // until nobody has the call any more
-  std::optional<fleet::WorkerLease> lease_;
-  std::string variant_;
-  rpc::CallCount::Token running_;  // until End, which may come after the call is over
+  const fleet::CallContext context_;
+  std::atomic<bool> cancelled_ = false;
+  rpc::RequestBytes::Held held_;   // until nobody has the call any more
+  rpc::CallCount::Token running_;  // until Finish, which may come after the call is over
 };
 
 ReasoningService::ReasoningService(const Shared& shared) : shared_(shared) {
@@ -191,7 +170,7 @@ void ReasoningService::StartDraining() { draining_ = true; }
 fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerContext& context) const {
   fleet::CallContext call;
   call.deadline = rpc::DeadlineOf(context, shared_.clock);
-  call.peer = rpc::CallPeer(context, shared_.trusted, rpc::Believe::kTrustedPeers);
+  call.peer = rpc::CallPeer(context, shared_.trusted, shared_.trusted);
   call.traceparent = rpc::TraceparentOf(context);
   return call;
 }

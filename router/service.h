@@ -33,8 +33,8 @@ class ReasoningService final : public rpc::RawService {
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     const Clock& clock;
-    rpc::TrustedPeers trusted{};  // behind whom all clients are one
-    bool share_prefixes = false;  // whether clients share cached prompt blocks
+    rpc::TrustedPeers trusted{};              // behind whom all clients are one
+    const CacheSalts* cache_salts = nullptr;  // null: clients share cached prompt blocks
   };
   explicit ReasoningService(const Shared& shared);
   // REQUIRES: the server is shut down. Waits for calls to workers that are still ending.

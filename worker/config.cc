@@ -1,8 +1,11 @@
 #include "worker/config.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <system_error>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
 #include "common/listen_address.h"
@@ -14,6 +17,7 @@
 namespace thinkwire::worker {
 namespace {
 
+constexpr char kEnvironment[] = "THINKWIRE_WORKER_";
 constexpr double kMaxBytes = 9007199254740992.0;  // 2^53: exact as a double
 
 // Every option: one table, so that it is longer than a function should be.
@@ -24,6 +28,9 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"device", &c.device, "where the model runs", OneOf("auto|cpu|cuda")},
       {"dtype", &c.dtype, "of weights and KV cache; auto is bfloat16", OneOf("auto|bfloat16")},
       {"quantization", &c.quantization, "of the weights", OneOf("none")},
+      {"strict_checkpoint", &c.strict_checkpoint,
+       "refuse what there would be a warning of: files of the checkpoint that contradict each "
+       "other, tensors without a use"},
       {"random_weights", &c.random_weights, "seeded noise in config.json's shapes for weights"},
       {"seed", &c.seed, "of the random weights", Between(0, kMaxBytes)},
       {"tensor_parallel_size", &c.tensor_parallel_size, "ranks that share the model",
@@ -58,7 +65,11 @@ std::vector<Option> Options(WorkerConfig& c) {
        "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
        Between(1, 100'000)},
       {"trusted_peers", &c.trusted_peers,
-       "addresses and prefixes, with commas, of gateways and routers: no share limits them"},
+       "addresses and prefixes, with commas, of gateways and routers: no share limits them, and "
+       "they "
+       "say whose a request is; empty: who is on this machine says so, if --listen is on loopback"},
+      {"trusted_peers_only", &c.trusted_peers_only,
+       "refuse the calls of everybody else, but those for health"},
       {"drain_timeout_s", &c.drain_timeout_s,
        "seconds that running requests get to finish after SIGTERM", Between(0, 86400)},
       {"step_timeout_s", &c.step_timeout_s,
@@ -69,6 +80,7 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"as_user_text", &c.as_user_text, "with --tokenize: as the text of a message"},
       {"check_config", &c.check_config, "check options, checkpoint and tokenizer, serve nothing"},
       {"help", &c.help, "print this page"},
+      {"version", &c.version, "print version and commit"},
   };
 }
 
@@ -78,11 +90,29 @@ absl::Status NotAName(const std::string& name) {
                                                  ", by which a router knows it"));
 }
 
+absl::Status CheckTrustedPeersOnly(const WorkerConfig& config) {
+  if (!config.trusted_peers_only || !config.trusted_peers.empty() || IsLoopback(config.listen)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "--trusted_peers_only needs --trusted_peers: nobody else may call");
+}
+
+// "organisation/name", and no path that somebody would type.
+bool IsHubId(const std::string& model) {
+  const std::size_t slash = model.find('/');
+  const auto allowed = [](unsigned char c) {
+    return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.' || c == '/';
+  };
+  return slash != model.npos && slash == model.rfind('/') && slash > 0 &&
+         slash + 1 < model.size() && model[0] != '.' && std::ranges::all_of(model, allowed);
+}
+
 }  // namespace
 
 absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> arguments) {
   WorkerConfig config;
-  ASSIGN_OR_RETURN(const auto rest, ParseOptions(arguments, Options(config)));
+  ASSIGN_OR_RETURN(const auto rest, ParseOptions(arguments, Options(config), kEnvironment));
   if (!rest.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("'", rest[0], "' is not an option"));
   }
@@ -103,8 +133,21 @@ absl::Status Validate(const WorkerConfig& config) {
     return NotAName(config.served_model_name);
   }
   RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen));
+  RETURN_IF_ERROR(CheckTrustedPeersOnly(config));
   if (config.metrics_listen.empty()) return absl::OkStatus();
   return CheckListenAddress("metrics_listen", config.metrics_listen);
+}
+
+absl::Status CheckModelFolder(const std::string& model) {
+  std::error_code unreadable;
+  if (!IsHubId(model) || std::filesystem::exists(model, unreadable)) return absl::OkStatus();
+  const std::string folder = absl::StrCat("models/", model.substr(model.find('/') + 1));
+  return absl::NotFoundError(
+      absl::StrCat("--model ", ShownText(model),
+                   ": there is no such folder; if it is an id of Hugging Face, `hf "
+                   "download ",
+                   ShownText(model), " --local-dir ", ShownText(folder),
+                   "` downloads it, for --model ", ShownText(folder)));
 }
 
 absl::StatusOr<std::string> ServedModelName(const WorkerConfig& config) {
@@ -121,7 +164,7 @@ std::string Usage() {
   return absl::StrCat(
       "thinkwire-worker: serves one reasoning model over gRPC.\n\n"
       "  thinkwire-worker --model DIR [--option=value …]\n\n",
-      DescribeOptions(Options(defaults)));
+      DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
 }
 
 std::string ToString(const WorkerConfig& config) {

@@ -19,6 +19,7 @@ struct WorkerConfig {
   std::string device = "auto";
   std::string dtype = "auto";
   std::string quantization = "none";
+  bool strict_checkpoint = false;
   bool random_weights = false;
   std::int64_t seed = 0;
 
@@ -41,6 +42,7 @@ struct WorkerConfig {
   std::string metrics_listen = "127.0.0.1:9402";
   std::int32_t max_connections = kMaxConnections;
   std::string trusted_peers;
+  bool trusted_peers_only = false;
   std::int32_t drain_timeout_s = 30;
   std::int32_t step_timeout_s = 10;
 
@@ -49,6 +51,7 @@ struct WorkerConfig {
   bool as_user_text = false;
   bool check_config = false;
   bool help = false;
+  bool version = false;
 };
 
 // Reads the command line (common/options.h says in which spellings). Does not Validate.
@@ -59,6 +62,10 @@ absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> argumen
 // What no single option shows, or its type and range do not: --model is given, options that
 // contradict each other, addresses and names that are malformed. Touches no file and no device.
 absl::Status Validate(const WorkerConfig& config);
+
+// Where --model is no folder but an id of Hugging Face's, as "deepseek-ai/DeepSeek-R1", the
+// sentence that says how to download it. Fails: NOT_FOUND.
+absl::Status CheckModelFolder(const std::string& model);
 
 // The variant's name: as it is given, or the model's folder. Fails: INVALID_ARGUMENT for a folder
 // of which the name is no variant's (common/variant_name.h).

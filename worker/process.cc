@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
@@ -24,6 +25,7 @@
 #include "common/rpc/trusted_peers.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
+#include "common/version.h"
 #include "worker/config.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
@@ -100,15 +102,40 @@ std::vector<std::int32_t> EndOfSequenceIds(const model::ModelInfo& info,
   return ids;
 }
 
+// What the files of the checkpoint say that is not obeyed, or will not be served.
+std::vector<std::string> Warnings(const LoadedModel& model) {
+  std::vector<std::string> warnings = model.tokenizer->warnings();
+  const std::vector<std::string>& others = model.runner->info().warnings;
+  warnings.insert(warnings.end(), others.begin(), others.end());
+  if (model.tokenizer->num_missing_bytes() > 0) {
+    warnings.push_back(absl::StrCat("the vocabulary lacks ", model.tokenizer->num_missing_bytes(),
+                                    " bytes: characters with them vanish from prompts"));
+  }
+  if (model.tokenizer->num_ids() > model.served.limits.vocab_size) {
+    warnings.push_back(absl::StrCat("the tokenizer has ids up to ", model.tokenizer->num_ids() - 1,
+                                    ", the model ", model.served.limits.vocab_size,
+                                    " rows: prompts with the others are refused"));
+  }
+  return warnings;
+}
+
+absl::Status TellWarnings(const WorkerConfig& config, const LoadedModel& model) {
+  for (const std::string& warning : Warnings(model)) {
+    if (config.strict_checkpoint) {
+      return absl::InvalidArgumentError(absl::StrCat(warning, " (--strict_checkpoint)"));
+    }
+    LogWarning(warning);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& load_model) {
   LoadedModel out;
   ASSIGN_OR_RETURN(out.served.name, ServedModelName(config));
-  const std::filesystem::path tokenizer = model::OpenModelFiles(config.model)->TokenizerFolder();
-  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(tokenizer));
-  if (out.tokenizer->num_missing_bytes() > 0) {
-    LogWarning("the vocabulary lacks bytes: characters with them vanish from prompts",
-               {{"missing_bytes", out.tokenizer->num_missing_bytes()}});
-  }
+  const std::unique_ptr<model::ModelFiles> files = model::OpenModelFiles(config.model);
+  // First, as a folder that is no checkpoint is known by it.
+  RETURN_IF_ERROR(files->Config().status());
+  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(files->TokenizerFolder()));
   ASSIGN_OR_RETURN(
       out.chat_template,
       text::ChatTemplate::Create(*out.tokenizer, text::DetectTemplateKind(*out.tokenizer)));
@@ -118,14 +145,15 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
       options.tensor_parallel_size, options.max_in_flight);
   ASSIGN_OR_RETURN(out.runner, load_model(options, std::move(plans)));
   const step::Limits& limits = out.runner->limits();
-  if (out.tokenizer->num_ids() > limits.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json defines ",
-                                                   out.tokenizer->num_ids(), " ids, the model has ",
-                                                   limits.vocab_size));
+  if (out.tokenizer->num_needed_ids() > limits.vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json needs ",
+                                                   out.tokenizer->num_needed_ids(),
+                                                   " ids, the model has ", limits.vocab_size));
   }
   out.served.fingerprint = out.runner->info().fingerprint;
   out.served.limits = limits;
   out.served.max_queue = config.max_queue;
+  RETURN_IF_ERROR(TellWarnings(config, out));
   return out;
 }
 
@@ -147,6 +175,18 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
                         {"kv_cache_tokens", info.kv_cache_tokens}});
 }
 
+// What follows from configuration alone.
+rpc::GrpcServerOptions ServerOptions(const WorkerConfig& config, const serve::ServedModel& model) {
+  rpc::GrpcServerOptions options;
+  options.listen = config.listen;
+  options.health_names = {v1::WorkerService::service_full_name()};
+  options.max_message_bytes = kMaxMessageBytes + kAddedBytes;
+  options.max_calls = MaxCallsOfWorker(config.max_queue, model.limits.max_num_seqs);
+  options.max_streams = static_cast<int>(options.max_calls);  // a router has one connection
+  options.max_connections = config.max_connections;
+  return options;
+}
+
 absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
                    const rpc::TrustedPeers& trusted_peers) {
   const Clock& clock = Clock::Real();
@@ -164,6 +204,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
        .end_of_sequence_ids = EndOfSequenceIds(model.runner->info(), *model.tokenizer),
        .enable_prefix_caching = config.enable_prefix_caching},
       *model.runner, clock);
+  const rpc::TrustedPeers forwarders = rpc::Forwarders(trusted_peers, config.listen);
   serve::StatusBoard board(engine, model.served, worker_metrics, trusted_peers, clock);
   const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
   serve::WorkerService service({.pool = pool,
@@ -173,17 +214,18 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
                                 .metrics = worker_metrics,
                                 .places = places,
                                 .clock = clock},
-                               reader, board, trusted_peers);
+                               reader, board,
+                               {.trusted = trusted_peers,
+                                .forwarders = forwarders,
+                                .forwarders_only = config.trusted_peers_only});
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
                    rpc::ShowMetrics(metrics, config.metrics_listen));
-  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server,
-                   rpc::GrpcServer::Start({.listen = config.listen,
-                                           .services = {&service},
-                                           .health_names = {v1::WorkerService::service_full_name()},
-                                           .max_message_bytes = kMaxMessageBytes + kAddedBytes,
-                                           .max_connections = config.max_connections,
-                                           .trusted_peers = trusted_peers,
-                                           .metrics = &metrics}));
+  rpc::GrpcServerOptions options = ServerOptions(config, model.served);
+  options.services = {&service};
+  options.trusted_peers = trusted_peers;
+  options.forwarders = forwarders;
+  options.metrics = &metrics;
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::GrpcServer> server, rpc::GrpcServer::Start(options));
   CatchStopSignals();
   server->SetServing(true);
   LogListening(model, server->port(), metrics_server ? metrics_server->port() : 0);
@@ -227,7 +269,14 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
     std::fputs(Usage().c_str(), stdout);
     return 0;
   }
+  if (config->version) {
+    std::fputs(VersionLine(kProgram).c_str(), stdout);
+    return 0;
+  }
   if (const absl::Status status = Validate(*config); !status.ok()) {
+    return EndWith(kProgram, kExitConfig, status);
+  }
+  if (const absl::Status status = CheckModelFolder(config->model); !status.ok()) {
     return EndWith(kProgram, kExitConfig, status);
   }
   const auto trusted_peers = rpc::TrustedPeers::Parse(config->trusted_peers);

@@ -20,6 +20,14 @@ AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::
 }
 
 absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now) {
+  brought_on_ = false;
+  const bool is_empty = message.ByteSizeLong() == 0;
+  if (next_seq_ > 0 || !is_empty) RETURN_IF_ERROR(AddNumbered(message));
+  const bool is_sign = !message.has_event() || message.event().has_queued();
+  return is_sign ? CountSign(now) : absl::OkStatus();
+}
+
+absl::Status AttemptContract::AddNumbered(const v1::WorkerGenerateResponse& message) {
   if (message.attempt() != attempt_) {
     return absl::InternalError(
         absl::StrCat("attempt ", message.attempt(), " was answered, not ", attempt_));
@@ -30,20 +38,25 @@ absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message, Clo
   }
   RETURN_IF_ERROR(AddPromptIds(message));
   ++next_seq_;
-  if (IsSign(message)) RETURN_IF_ERROR(AddSign(message, now));
-  return message.has_event() ? AddEvent(message.event()) : absl::OkStatus();
+  if (message.has_event()) return AddEvent(message.event());
+  if (events_.started() && !events_.completed()) return absl::OkStatus();
+  return absl::InternalError("a message without an event came before Started or after Completed");
 }
 
-absl::Status AttemptContract::AddSign(const v1::WorkerGenerateResponse& message,
-                                      Clock::TimePoint now) {
-  if (!message.has_event() && (!events_.started() || events_.completed())) {
-    return absl::InternalError("a message without an event came before Started or after Completed");
+absl::Status AttemptContract::CountSign(Clock::TimePoint now) {
+  const double seconds = ToSeconds(now - began_);
+  const double most = static_cast<double>(kSignBurst) + kSignsASecond * seconds;
+  if (static_cast<double>(++signs_) <= most) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(signs_, " signs of life came in ", seconds, " s"));
+}
+
+void AttemptContract::NoteProgress(const v1::GenerateResponse& event) {
+  if (!event.has_queued()) {
+    brought_on_ = true;
+  } else if (event.queued().position() < best_position_) {
+    best_position_ = event.queued().position();
+    brought_on_ = true;
   }
-  const double allowed =
-      static_cast<double>(kSignBurst) + static_cast<double>(kSignsASecond) * ToSeconds(now - began_);
-  if (static_cast<double>(++signs_) <= allowed) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrCat(signs_, " signs of life came in ", ToSeconds(now - began_), " s"));
 }
 
 absl::Status AttemptContract::AddEvent(const v1::GenerateResponse& event) {
@@ -52,6 +65,7 @@ absl::Status AttemptContract::AddEvent(const v1::GenerateResponse& event) {
   if (context > kMaxModelLen) {
     return absl::InternalError(absl::StrCat("Started.limits.max_model_len is ", context));
   }
+  NoteProgress(event);
   return events_.Add(event);
 }
 

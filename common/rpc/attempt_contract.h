@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "absl/status/status.h"
 #include "common/clock.h"
@@ -14,20 +15,16 @@ namespace thinkwire::rpc {
 // Moved. And to sense: no model has a context of more than kMaxModelLen tokens, so that a router
 // that keeps the ids of a worker knows how many they may become.
 //
-// Signs of life, which bring the request no further, are Queued and, after Started, messages without
-// an event. Nothing else bounds their number: there are at most kSignBurst, and kSignsASecond more
-// for each second since the request was sent. Threads: one at a time.
+// Signs of life are Queued and messages without an event: before the first event wholly empty ones,
+// as the worker has not read the request yet; then none until Started. Nothing else bounds their
+// number: there are at most kSignBurst, and kSignsASecond more for each second since the request
+// was sent. Threads: one at a time.
 class AttemptContract {
  public:
   // `vocab_size` as the worker's status says it; 0: not known. Nothing of `request` is kept but
   // numbers.
   AttemptContract(const v1::WorkerGenerateRequest& request, std::int32_t vocab_size,
                   Clock::TimePoint now);
-
-  // Whether it says no more than that the attempt is alive.
-  static bool IsSign(const v1::WorkerGenerateResponse& message) {
-    return !message.has_event() || message.event().has_queued();
-  }
 
   // The next message. Fails: INTERNAL, what is wrong with it; nothing more may be added then.
   absl::Status Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now);
@@ -37,8 +34,14 @@ class AttemptContract {
 
   bool completed() const { return events_.completed(); }
 
+  // Whether the last message has brought the request further: an event that is no Queued, or a
+  // place in the queue before all earlier ones.
+  bool brought_on() const { return brought_on_; }
+
  private:
-  absl::Status AddSign(const v1::WorkerGenerateResponse& message, Clock::TimePoint now);
+  absl::Status AddNumbered(const v1::WorkerGenerateResponse& message);
+  absl::Status CountSign(Clock::TimePoint now);
+  void NoteProgress(const v1::GenerateResponse& event);
   absl::Status AddEvent(const v1::GenerateResponse& event);
   absl::Status AddPromptIds(const v1::WorkerGenerateResponse& message);
 
@@ -48,6 +51,8 @@ class AttemptContract {
   const Clock::TimePoint began_;
   std::int64_t next_seq_ = 0;
   std::int64_t signs_ = 0;
+  std::int64_t best_position_ = std::numeric_limits<std::int64_t>::max();  // in the queue
+  bool brought_on_ = false;
   StreamContract events_;
 };
 

@@ -2,7 +2,6 @@
 
 #include <grpcpp/server_context.h>
 
-#include "common/rpc/peers.h"
 #include "common/rpc/trusted_peers.h"
 
 namespace thinkwire::rpc {
@@ -17,11 +16,9 @@ std::string NamedPeer(const grpc::CallbackServerContext& context) {
 }  // namespace
 
 std::string CallPeer(const grpc::CallbackServerContext& context, const TrustedPeers& trusted,
-                     Believe believe) {
+                     const TrustedPeers& forwarders) {
   const std::string sender = context.peer();
-  const bool believed =
-      trusted.Contain(sender) || (believe == Believe::kThisMachineToo && IsLoopbackPeer(sender));
-  if (believed) {
+  if (forwarders.Contain(sender)) {
     if (std::string name = NamedPeer(context); !name.empty()) return name;
   }
   return trusted.ShareKey(sender);

@@ -12,16 +12,14 @@ namespace thinkwire::rpc {
 class TrustedPeers;
 
 // Metadata in which a router names to a worker whose call it passes on, as a gateway may to a
-// router.
+// router: a forwarder.
 inline constexpr char kPeerMetadata[] = "thinkwire-peer";
 inline constexpr std::size_t kMaxPeerBytes = 64;  // of a name; a longer one is not believed
 
-// Who else than trusted peers may name whose call it passes on.
-enum class Believe { kTrustedPeers, kThisMachineToo };
-
-// By whom Shares counts a call: the name in its metadata, if it comes from who is believed, else
-// TrustedPeers::ShareKey of who sent it.
+// By whom Shares counts a call: the name in its metadata, if one of `forwarders` sent it, else
+// TrustedPeers::ShareKey of the sender. A router's forwarders are its trusted peers, a worker's are
+// those of Forwarders.
 std::string CallPeer(const grpc::CallbackServerContext& context, const TrustedPeers& trusted,
-                     Believe believe);
+                     const TrustedPeers& forwarders);
 
 }  // namespace thinkwire::rpc

@@ -5,17 +5,54 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/listen_address.h"
 #include "common/peer_limits.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/monotonic_waits.h"
 
 namespace thinkwire::rpc {
+namespace {
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
+std::string Environment(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value == nullptr ? "" : value;
+}
+
+// Whether the address's host ends with an entry of the exceptions.
+bool IsExcepted(const std::string& address) {
+  std::string exceptions = Environment("no_grpc_proxy");
+  if (exceptions.empty()) exceptions = Environment("no_proxy");
+  const std::string host = address.substr(0, address.rfind(':'));
+  const std::vector<std::string> entries = absl::StrSplit(exceptions, ',', absl::SkipEmpty());
+  return std::ranges::any_of(
+      entries, [&](const std::string& entry) { return absl::EndsWithIgnoreCase(host, entry); });
+}
+
+// A proxy's URL as it may be shown.
+std::string WithoutUser(const std::string& url) {
+  const std::size_t at = url.rfind('@');
+  if (at == std::string::npos) return url;
+  const std::size_t scheme = url.find("://");
+  return absl::StrCat(scheme == std::string::npos ? "" : url.substr(0, scheme + 3),
+                      url.substr(at + 1));
+}
+
+}  // namespace
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy proxy) {
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
   grpc::ChannelArguments arguments;
+  // By default gRPC obeys http_proxy, which is meant for the web beyond a company.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, proxy == Proxy::kOfEnvironment ? 1 : 0);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kClientKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kClientKeepaliveTimeoutMs);
   arguments.SetInt(kPingTimeoutArgument, kClientKeepaliveTimeoutMs);
@@ -35,6 +72,19 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   // As a server's: nobody sends what inflates.
   arguments.SetInt(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+Proxy ProxyFor(const std::string& address) {
+  return IsLoopback(address) ? Proxy::kNone : Proxy::kOfEnvironment;
+}
+
+std::string ProxyOfEnvironment(const std::string& address) {
+  for (const char* variable : {"grpc_proxy", "https_proxy", "http_proxy"}) {
+    const std::string proxy = Environment(variable);
+    if (proxy.empty()) continue;
+    return IsExcepted(address) ? "" : absl::StrCat(WithoutUser(proxy), " (", variable, ")");
+  }
+  return "";
 }
 
 }  // namespace thinkwire::rpc

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -45,10 +46,21 @@ ConnectionTable::Call ConnectionTable::BeginCall(std::string_view peer) {
   if (found == by_name_.end()) return {};
   Connection& connection = *found->second;
   if (connection.calls++ == 0 && connection.peer != nullptr) {
-    connection.peer->idle.erase(connection.idle_since);
+    RemoveIdle(connection);
     connection.peer->busy.emplace(connection.accepted, &connection);
   }
   return Call(this, found->second);
+}
+
+int ConnectionTable::CallsOf(std::string_view peer) const {
+  MutexLock lock(mu_);
+  const auto found = by_name_.find(Unescaped(peer));
+  return found == by_name_.end() ? 0 : found->second->calls;
+}
+
+void ConnectionTable::RemoveIdle(Connection& connection) {
+  connection.peer->idle.erase(connection.idle_since);
+  unused_ -= connection.peer->unused.erase(connection.idle_since);
 }
 
 void ConnectionTable::EndCall(Connection& connection) {
@@ -114,9 +126,17 @@ bool ConnectionTable::Helps(const Peer& peer, const Newcomer& newcomer) const {
   return peer.common || !newcomer.common || common_ < max_common_;
 }
 
+bool ConnectionTable::LosesUnused(const Peer& peer) const {
+  return unused_ > max_ / 2 && !peer.unused.empty();
+}
+
+ConnectionTable::Connection* ConnectionTable::LongestIdleOf(const Peer& peer) const {
+  return (LosesUnused(peer) ? peer.unused : peer.idle).begin()->second;
+}
+
 ConnectionTable::Connection* ConnectionTable::LongestIdle(const Newcomer& newcomer, bool trusted) {
-  const auto rank = [](const Peer& peer) {
-    return std::pair(peer.size(), ~peer.idle.begin()->first);  // of equals the longest idle
+  const auto rank = [this](const Peer& peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return std::tuple(peer.size(), LosesUnused(peer), ~LongestIdleOf(peer)->idle_since);
   };
   const Peer* most = nullptr;
   for (const auto& [key, peer] : peers_) {
@@ -124,7 +144,7 @@ ConnectionTable::Connection* ConnectionTable::LongestIdle(const Newcomer& newcom
     if (peer.size() <= newcomer.held && &peer != newcomer.peer) continue;
     if (most == nullptr || rank(*most) < rank(peer)) most = &peer;
   }
-  return most == nullptr ? nullptr : most->idle.begin()->second;
+  return most == nullptr ? nullptr : LongestIdleOf(*most);
 }
 
 ConnectionTable::Connection* ConnectionTable::NewestOfTheLargest(const Newcomer& newcomer) {
@@ -152,12 +172,14 @@ void ConnectionTable::Add(FileDescriptor descriptor, const std::string& peer) {
   MutexLock lock(mu_);
   const Newcomer newcomer = Describe(peer);
   CHECK(HasPlace(newcomer), "a place was made before");
-  Peer fresh{newcomer.key, newcomer.trusted, newcomer.common, {}, {}};
+  Peer fresh{newcomer.key, newcomer.trusted, newcomer.common, {}, {}, {}};
   Peer& owner = peers_.try_emplace(newcomer.key, std::move(fresh)).first->second;
   auto connection = std::make_shared<Connection>(
       Connection{.descriptor = std::move(descriptor), .name = peer, .peer = &owner});
   connection->accepted = connection->idle_since = ++events_;
   owner.idle.emplace(connection->idle_since, connection.get());
+  owner.unused.emplace(connection->idle_since, connection.get());
+  ++unused_;
   ++all_;
   if (owner.common) ++common_;
   if (owner.trusted) ++of_trusted_;
@@ -173,12 +195,13 @@ void ConnectionTable::ShutDown(Connection& connection) {
 
 void ConnectionTable::Displace(Connection& connection) {
   if (connection.peer == nullptr) return;
-  Peer& peer = *std::exchange(connection.peer, nullptr);
+  Peer& peer = *connection.peer;
   --all_;
   if (peer.common) --common_;
   if (peer.trusted) --of_trusted_;
-  peer.idle.erase(connection.idle_since);
+  RemoveIdle(connection);
   peer.busy.erase(connection.accepted);
+  connection.peer = nullptr;
   if (peer.size() == 0) peers_.erase(peers_.find(peer.key));
 }
 

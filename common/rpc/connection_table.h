@@ -24,11 +24,15 @@ namespace thinkwire::rpc {
 // newcomer for whom there is no place gets that of the first of these that there is:
 // 1. of the peers that are not trusted and have more connections than the newcomer's peer, and of
 //    that peer itself: the one with most connections that has an idle one loses the one that has
-//    been idle longest;
+//    been idle longest. Of equal peers it is the longest idle one of all; while newcomers that have
+//    had no call yet fill more than half of the places, it is the longest idle one of these;
 // 2. the same among the trusted peers;
 // 3. if the newcomer's peer has less than its share: of those that have more than theirs, the peer
 //    with most loses its newest connection, calls and all. A share is the number of places that
 //    trusted peers leave, divided by the number of peers that are not trusted.
+// (So a flood of connections from ever new addresses ends its own ones, once it has half of the
+// places, and not those of clients that have been served; and a newcomer has the time in which so
+// many others come to begin its first call.)
 // A trusted newcomer counts as one without connections, and as below any share. Else the newcomer
 // is refused. It is max-min fairness with whole connections: each peer gets its place at once while
 // there are fewer peers than places, without a part being set aside for anybody.
@@ -81,6 +85,9 @@ class ConnectionTable {
   // One more call of the connection that gRPC calls `peer`; of none, if it has ended.
   [[nodiscard]] Call BeginCall(std::string_view peer);
 
+  // How many calls it has; 0 if it has ended.
+  int CallsOf(std::string_view peer) const;
+
   // Shuts the connections of that name down, whatever they carry. A name is one connection's,
   // unless its client has bound one port for connections to several of our addresses.
   void Close(std::string_view peer);
@@ -108,9 +115,10 @@ class ConnectionTable {
   struct Peer {
     std::string key;
     bool trusted = false;
-    bool common = false;                        // has no reserved places
-    std::map<std::uint64_t, Connection*> idle;  // by since when
-    std::map<std::uint64_t, Connection*> busy;  // by when they were accepted
+    bool common = false;                          // has no reserved places
+    std::map<std::uint64_t, Connection*> idle;    // by since when
+    std::map<std::uint64_t, Connection*> busy;    // by when they were accepted
+    std::map<std::uint64_t, Connection*> unused;  // those of `idle` that have had no call yet
 
     std::size_t size() const { return idle.size() + busy.size(); }
   };
@@ -121,6 +129,12 @@ class ConnectionTable {
   // Whether the end of a connection of `peer` would give `newcomer` a place.
   bool Helps(const Peer& peer, const Newcomer& newcomer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Newcomer Describe(const std::string& peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes it out of its peer's idle ones, if it is one. REQUIRES: it has a place.
+  void RemoveIdle(Connection& connection) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of a peer that has an idle one, which it would lose by rule 1 or 2, and whether that has to be
+  // one without a call.
+  bool LosesUnused(const Peer& peer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Connection* LongestIdleOf(const Peer& peer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Rules 1 and 2; null: none.
   Connection* LongestIdle(const Newcomer& newcomer, bool trusted)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -145,6 +159,7 @@ class ConnectionTable {
   std::size_t all_ ABSL_GUARDED_BY(mu_) = 0;
   std::size_t common_ ABSL_GUARDED_BY(mu_) = 0;
   std::size_t of_trusted_ ABSL_GUARDED_BY(mu_) = 0;
+  std::size_t unused_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace thinkwire::rpc

@@ -1,7 +1,6 @@
 #include "common/rpc/grpc_server.h"
 
 #include <grpc/grpc.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
@@ -13,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <future>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -26,7 +26,9 @@
 #include "common/rpc/monotonic_waits.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
+#include "common/rpc/reflection_service.h"
 #include "common/status.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 
 namespace thinkwire::rpc {
 namespace {
@@ -42,22 +44,6 @@ constexpr auto kFarewell = std::chrono::milliseconds(500);
 // looked at in its end.
 constexpr auto kIdleMoment = std::chrono::milliseconds(100);
 constexpr int kLastSweeps = 3;
-
-// Linking the reflection library turns reflection on for every server; this decides it for one.
-class ReflectionOption final : public grpc::ServerBuilderOption {
- public:
-  explicit ReflectionOption(bool enabled) : enabled_(enabled) {}
-  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
-  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
-    plugins->clear();
-    if (enabled_) {
-      plugins->push_back(std::make_unique<grpc::reflection::ProtoServerReflectionPlugin>());
-    }
-  }
-
- private:
-  const bool enabled_;
-};
 
 void SetLimits(grpc::ServerBuilder& builder, const GrpcServerOptions& options) {
   grpc::ResourceQuota quota("thinkwire");
@@ -124,9 +110,19 @@ OpenCalls::Options MakeCallOptions(const GrpcServerOptions& options, ConnectionT
   calls.limits.message_bytes = static_cast<std::size_t>(options.max_message_bytes);
   calls.max_calls = options.max_calls;
   calls.trusted_peers = options.trusted_peers;
+  calls.forwarders = options.forwarders;
   calls.connections = &connections;
   calls.metrics = options.metrics;
   return calls;
+}
+
+// Null: `options` want none.
+std::unique_ptr<ReflectionService> MakeReflection(const GrpcServerOptions& options) {
+  if (!options.reflection_everywhere && !IsLoopback(options.listen)) return nullptr;
+  std::set<std::string> names;
+  for (const RawService* service : options.services) names.merge(std::set(service->names()));
+  names.insert(grpc::health::v1::Health::service_full_name());
+  return std::make_unique<ReflectionService>(std::move(names), options.trusted_peers);
 }
 
 }  // namespace
@@ -144,7 +140,8 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options, std::unique_ptr<Listene
     : listener_(std::move(listener)),
       calls_(std::make_unique<OpenCalls>(MakeCallOptions(options, listener_->connections()))),
       unknown_methods_(std::make_unique<UnknownMethods>(*calls_)),
-      health_(std::make_unique<HealthService>(options.health_names, options.trusted_peers)) {}
+      health_(std::make_unique<HealthService>(options.health_names, options.trusted_peers)),
+      reflection_(MakeReflection(options)) {}
 
 absl::Status GrpcServer::Serve(const GrpcServerOptions& options) {
   grpc::ServerBuilder builder;
@@ -153,12 +150,11 @@ absl::Status GrpcServer::Serve(const GrpcServerOptions& options) {
       builder.experimental().AddExternalConnectionAcceptor(
           grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
           grpc::InsecureServerCredentials());
-  builder.SetOption(std::make_unique<ReflectionOption>(options.reflection_everywhere ||
-                                                       IsLoopback(options.listen)));
   SetLimits(builder, options);
   SetTimeouts(builder, options);
   std::vector<RawService*> services = options.services;
   services.push_back(health_.get());
+  if (reflection_ != nullptr) services.push_back(reflection_.get());
   for (RawService* service : services) {
     service->Attach(*calls_);
     builder.RegisterService(service);

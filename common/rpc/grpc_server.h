@@ -28,6 +28,7 @@ namespace thinkwire::rpc {
 class HealthService;
 class OpenCalls;
 class RawService;
+class ReflectionService;
 class UnknownMethods;
 
 struct GrpcServerOptions {
@@ -40,10 +41,12 @@ struct GrpcServerOptions {
   // What gRPC may hold for requests that are still arriving, over all connections.
   std::size_t memory_quota_bytes = kMaxArrivingBytes;
   int max_message_bytes = kMaxMessageBytes;
-  int max_streams = kMaxStreamsOfConnection;  // per connection; about 20 KB each
+  // Of one connection; about 20 KB each. More than kMaxStreamsOfConnection only forwarders have.
+  int max_streams = kMaxStreamsOfConnection;
   std::int64_t max_calls = kMaxCalls;     // over all connections; what one client may have: Shares
   int max_connections = kMaxConnections;  // ConnectionTable says what becomes of one more
   TrustedPeers trusted_peers{};           // whom no share of connections, calls and watches limits
+  TrustedPeers forwarders{};              // who have others' calls on one connection
   Metrics* metrics = nullptr;             // where connections are counted; nullptr: nowhere
   // A peer that was silent for so long is asked for a sign of life, and then has so long for it.
   int keepalive_time_ms = kServerKeepaliveTimeMs;
@@ -94,7 +97,8 @@ class GrpcServer {
   const std::unique_ptr<OpenCalls> calls_;
   const std::unique_ptr<UnknownMethods> unknown_methods_;
   const std::unique_ptr<HealthService> health_;
-  std::unique_ptr<grpc::Server> server_;  // null if Serve failed
+  const std::unique_ptr<ReflectionService> reflection_;  // null: it is not served
+  std::unique_ptr<grpc::Server> server_;                 // null if Serve failed
   bool shut_down_ = false;
   std::thread drain_;           // from BeginDrain to Shutdown
   std::promise<void> drained_;  // ends it

@@ -13,6 +13,8 @@
 
 #include "common/check.h"
 #include "common/metrics.h"
+#include "common/rpc/page_cache.h"
+#include "common/rpc/peers.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
@@ -26,6 +28,14 @@ constexpr std::uint64_t kWakeId = 0;  // of no connection
 
 std::uint32_t EventsFor(HttpConnection::Wants wants) {
   return wants == HttpConnection::Wants::kOutput ? EPOLLOUT : EPOLLIN;
+}
+
+std::string KeyOfPeer(const FileDescriptor& socket) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  // A connection that has ended already has no peer; it counts with the others of its kind.
+  if (getpeername(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return "";
+  return PeerKey(PeerName(address));
 }
 
 }  // namespace
@@ -49,6 +59,7 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(Options opti
 
 MetricsServer::MetricsServer(Options options, std::unique_ptr<Listener> listener)
     : options_(std::move(options)),
+      page_([cache = std::make_shared<PageCache>(options_.page)] { return cache->Get(); }),
       events_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       listener_(std::move(listener)) {}
@@ -67,14 +78,28 @@ void MetricsServer::Wake() {
 }
 
 void MetricsServer::Take(FileDescriptor socket) {
+  const std::string peer = KeyOfPeer(socket);
   MutexLock lock(mu_);
-  if (connections_.size() >= kMaxConnections) End(connections_.begin());
+  if (connections_.size() >= kMaxConnections) MakePlaceFor(peer);
   const std::uint64_t id = next_id_++;
   epoll_event event{.events = EPOLLIN, .data = {.u64 = id}};
   CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, socket.get(), &event) == 0, "it is new");
   connections_.emplace(id, Connection{.http = HttpConnection(std::move(socket)),
+                                      .peer = peer,
                                       .give_up = Clock::Real().Now() + options_.patience});
+  by_peer_[peer].insert(id);
   if (connections_.size() == 1) Wake();  // the thread waits without end
+}
+
+void MetricsServer::MakePlaceFor(const std::string& peer) {
+  const auto rank = [&](const auto& entry) {
+    const auto& [key, ids] = entry;
+    return std::pair(ids.size() + (key == peer ? 1 : 0), ~*ids.begin());  // of equals the oldest
+  };
+  const auto most = std::ranges::max_element(by_peer_, {}, rank);
+  const auto oldest = connections_.find(*most->second.begin());
+  GoOn(oldest->second.http);
+  End(oldest);
 }
 
 void MetricsServer::Run() {
@@ -96,20 +121,15 @@ void MetricsServer::Run() {
 }
 
 void MetricsServer::Serve(std::uint64_t id) {
-  std::string header;
-  {
-    MutexLock lock(mu_);
-    const auto found = connections_.find(id);
-    if (found == connections_.end()) return;
-    const HttpConnection::Wants wants = found->second.http.GoOn();
-    if (wants != HttpConnection::Wants::kAnswer) return Want(found, wants);
-    header = found->second.http.TakeHeader();
-  }
-  // Without the lock, which the listener's thread must not wait for long.
-  std::string answer = AnswerHttp(header, options_.page);
   MutexLock lock(mu_);
   const auto found = connections_.find(id);
-  if (found != connections_.end()) Want(found, found->second.http.Answer(std::move(answer)));
+  if (found != connections_.end()) Want(found, GoOn(found->second.http));
+}
+
+HttpConnection::Wants MetricsServer::GoOn(HttpConnection& http) {
+  const HttpConnection::Wants wants = http.GoOn();
+  if (wants != HttpConnection::Wants::kAnswer) return wants;
+  return http.Answer(AnswerHttp(http.TakeHeader(), page_));
 }
 
 int MetricsServer::TimeLeftMs() {
@@ -141,6 +161,9 @@ void MetricsServer::End(Connections::iterator connection) {
   const int fd = connection->second.http.fd();
   CHECK(epoll_ctl(events_.get(), EPOLL_CTL_DEL, fd, nullptr) == 0, "it is there");
   shutdown(fd, SHUT_RDWR);
+  const auto of_peer = by_peer_.find(connection->second.peer);
+  of_peer->second.erase(connection->first);
+  if (of_peer->second.empty()) by_peer_.erase(of_peer);
   connections_.erase(connection);
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -25,8 +26,10 @@ namespace thinkwire::rpc {
 // Shows a process's metrics to Prometheus: GET of /metrics over HTTP/1.1.
 //
 // Nobody holds it against others: a connection ends `patience` after it was accepted, however far
-// it is; and of more than kMaxConnections the one that was accepted first is ended, so that a new
-// one is always taken and served at once. What an answer costs is one page for each connection.
+// it is. A new one is always taken: of more than kMaxConnections the oldest one of the peer (by
+// PeerKey) that has most is ended, and of peers that have equally many the oldest one of all. If it
+// has sent its request by then, it has its answer too, so that who asks by the thousand a second
+// keeps out neither others nor himself. What answers cost is bounded by PageCache.
 //
 // Owns: the port, its connections, two threads. Threads: any.
 class MetricsServer {
@@ -35,7 +38,7 @@ class MetricsServer {
 
   struct Options {
     std::string listen;                 // "host:port"; port 0 takes a free one
-    std::function<std::string()> page;  // called for each answer, on a thread of the server
+    std::function<std::string()> page;  // rendered on a thread of the server
     Clock::Duration patience = kMetricsTimeout;
   };
 
@@ -51,6 +54,7 @@ class MetricsServer {
  private:
   struct Connection {
     HttpConnection http;
+    std::string peer;  // its PeerKey
     Clock::TimePoint give_up;
   };
   // By a number that grows with each, so that the first was accepted first.
@@ -60,6 +64,7 @@ class MetricsServer {
 
   // On the listener's thread.
   void Take(FileDescriptor socket);
+  void MakePlaceFor(const std::string& peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // On the own thread.
   void Run();
@@ -68,6 +73,8 @@ class MetricsServer {
   int TimeLeftMs();
   void EndOverdue();
 
+  // Reads, answers and writes what can be had now.
+  HttpConnection::Wants GoOn(HttpConnection& http) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Waits for what the connection wants, or ends it.
   void Want(Connections::iterator connection, HttpConnection::Wants wants)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -76,12 +83,14 @@ class MetricsServer {
 
   // Constant after Start.
   const Options options_;
-  const FileDescriptor events_;  // epoll
-  const FileDescriptor wake_;    // eventfd: stop, or look at the connections' times again
+  const std::function<std::string()> page_;  // from a PageCache
+  const FileDescriptor events_;              // epoll
+  const FileDescriptor wake_;  // eventfd: stop, or look at the connections' times again
   std::atomic<bool> stopping_ = false;
 
   Mutex mu_;
   Connections connections_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, std::set<std::uint64_t>> by_peer_ ABSL_GUARDED_BY(mu_);  // none is empty
   std::uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 1;
 
   const std::unique_ptr<Listener> listener_;

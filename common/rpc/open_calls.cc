@@ -21,9 +21,12 @@ namespace {
 
 constexpr Clock::Duration kLookEvery = std::chrono::milliseconds(250);
 
-// Freed memory of so many calls is worth a walk through the allocator.
+// Freed memory of so many calls, or of so many bytes, is worth a walk through the allocator now and
+// then; that of fewer is after a minute.
 constexpr std::int64_t kTrimAfterCalls = 1000;
+constexpr std::size_t kTrimAfterBytes = std::size_t{16} << 20;
 constexpr Clock::Duration kTrimEvery = std::chrono::seconds(5);
+constexpr Clock::Duration kTrimAnyway = std::chrono::seconds(60);
 
 // Of tests whose limits are short: a tenth of the shortest.
 Clock::Duration LookEvery(const ServerCall::Limits& limits) {
@@ -58,7 +61,7 @@ prometheus::Counter& AddCounter(Metrics& metrics, const std::string& name,
 OpenCalls::OpenCalls(Options options)
     : options_(std::move(options)),
       look_every_(LookEvery(options_.limits)),
-      places_(options_.max_calls),
+      places_(options_.max_calls, options_.trusted_peers),
       queued_bytes_(static_cast<std::int64_t>(options_.limits.all_queued_bytes)),
       trimmed_at_(Clock::Real().Now()) {
   if (Metrics* const metrics = options_.metrics; metrics != nullptr) {
@@ -104,10 +107,21 @@ std::optional<Shares::Held> OpenCalls::TakeQueued(const std::string& key, std::s
   return queued_bytes_.Take(key, amount);
 }
 
+absl::Status OpenCalls::Admit(const std::string& peer) const {
+  if (shutting_down()) return Draining();
+  const int limit = options_.max_of_connection;
+  if (options_.connections == nullptr || options_.connections->CallsOf(peer) < limit ||
+      options_.forwarders.Contain(peer)) {
+    return absl::OkStatus();
+  }
+  return WithRetryAfter(Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
+                              absl::StrCat("this connection has ", limit, " open calls")));
+}
+
 ServerCall* OpenCalls::Launch(grpc::CallbackServerContext& context, const Make& make) {
-  if (shutting_down()) return Refuse(context, Draining());
-  std::optional<Shares::Held> place =
-      places_.Take(ShareKey(context.peer()), 1);
+  const std::string peer = context.peer();
+  if (absl::Status status = Admit(peer); !status.ok()) return Refuse(context, std::move(status));
+  std::optional<Shares::Held> place = places_.Take(peer);
   if (!place) return Refuse(context, TooMany());
   ServerCall* const call = Enter(context, make(context), *std::move(place));
   call->Begin();
@@ -141,6 +155,7 @@ void OpenCalls::End(ServerCall& call) {
   std::shared_ptr<ServerCall> last;
   MutexLock lock(mu_);
   ++ended_since_trim_;
+  bytes_since_trim_ += call.message_bytes();
   last = std::move(calls_.extract(&call).mapped());
   CountOpen();
   // Told under the lock: once it is free, the thread that waits may destroy this object.
@@ -149,8 +164,13 @@ void OpenCalls::End(ServerCall& call) {
 
 bool OpenCalls::ResetsTooMuch(const ServerCall& call) {
   const bool reset = call.was_reset();
+  const bool streamed = call.has_streamed();
   MutexLock lock(mu_);
-  return resets_.Count(call.peer(), reset, Clock::Real().Now());
+  const Clock::TimePoint now = Clock::Real().Now();
+  if (streamed) resets_.CountStream(call.peer(), now);
+  // Many users' calls share the connection of a trusted peer; it answers for them itself.
+  return reset && resets_.CountReset(call.peer(), now) &&
+         !options_.trusted_peers.Contain(call.peer());
 }
 
 void OpenCalls::Close(const std::string& peer) {
@@ -197,7 +217,7 @@ void OpenCalls::Run() {
 // False: there is nothing to look at any more.
 bool OpenCalls::WaitForLook() {
   MutexLock lock(mu_);
-  while (!stopping_ && calls_.empty() && ended_since_trim_ < kTrimAfterCalls) wake_.Wait(mu_);
+  while (!stopping_ && calls_.empty() && ended_since_trim_ == 0) wake_.Wait(mu_);
   const Clock::TimePoint next = Clock::Real().Now() + look_every_;
   while (!stopping_ && !look_at_once_) {
     const Clock::Duration left = next - Clock::Real().Now();
@@ -225,14 +245,19 @@ void OpenCalls::LookAtAll(Clock::TimePoint now) {
 }
 
 void OpenCalls::TrimIfDue(Clock::TimePoint now) {
-  if (now - trimmed_at_ < kTrimEvery) return;
   {
     MutexLock lock(mu_);
-    if (ended_since_trim_ < kTrimAfterCalls) return;
+    if (!TrimIsDue(now)) return;
     ended_since_trim_ = 0;
+    bytes_since_trim_ = 0;
   }
   trimmed_at_ = now;
   malloc_trim(0);
+}
+
+bool OpenCalls::TrimIsDue(Clock::TimePoint now) {
+  const bool much = ended_since_trim_ >= kTrimAfterCalls || bytes_since_trim_ >= kTrimAfterBytes;
+  return ended_since_trim_ > 0 && now - trimmed_at_ >= (much ? kTrimEvery : kTrimAnyway);
 }
 
 }  // namespace thinkwire::rpc

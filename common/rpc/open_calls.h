@@ -14,6 +14,7 @@
 #include "common/mutex.h"
 #include "common/peer_limits.h"
 #include "common/rpc/connection_table.h"
+#include "common/rpc/peer_places.h"
 #include "common/rpc/reset_counts.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/shares.h"
@@ -35,7 +36,8 @@ namespace thinkwire::rpc {
 
 // Every call of a server from its headers to its very end: how many there may be, of whom, and for
 // how long one may wait for its client. Ends those that wait too long; has connections closed that
-// reset calls by the hundred; gives memory back to the system after many calls have ended.
+// reset calls by the hundred (ResetCounts); gives memory back to the system that ended calls have
+// left: soon after many calls or large ones, and after a minute if there was any.
 //
 // One thread looks at all calls some times a second, by the machine's steady clock: gRPC's own
 // timers stand still after the wall clock was set back.
@@ -49,8 +51,10 @@ class OpenCalls {
 
   struct Options {
     ServerCall::Limits limits{};
-    std::int64_t max_calls = kMaxCalls;  // over all connections; about 20 KB each
-    TrustedPeers trusted_peers{};        // whom no share of them limits
+    std::int64_t max_calls = kMaxCalls;               // over all connections; about 20 KB each
+    TrustedPeers trusted_peers{};                     // who have as many of their own
+    int max_of_connection = kMaxStreamsOfConnection;  // if `connections` are known
+    TrustedPeers forwarders{};                        // whose connections may have more
     // Is told which connections are busy, and closes some. Outlives this. nullptr: nobody is.
     ConnectionTable* connections = nullptr;
     Metrics* metrics = nullptr;  // where calls are counted; nullptr: nowhere
@@ -96,6 +100,8 @@ class OpenCalls {
   void Close(const std::string& peer);
   void CountOpen() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool shutting_down() const;
+  // Why a call of `peer` is refused.
+  absl::Status Admit(const std::string& peer) const;
   absl::Status TooMany() const;
 
   // The thread's.
@@ -103,6 +109,7 @@ class OpenCalls {
   bool WaitForLook();
   void LookAtAll(Clock::TimePoint now);
   void TrimIfDue(Clock::TimePoint now);
+  bool TrimIsDue(Clock::TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
   const Options options_;
@@ -112,7 +119,7 @@ class OpenCalls {
   prometheus::Counter* cut_ = nullptr;
   prometheus::Counter* closed_ = nullptr;
 
-  Shares places_;
+  PeerPlaces places_;
   Shares queued_bytes_;
 
   mutable Mutex mu_;
@@ -120,7 +127,8 @@ class OpenCalls {
   CondVar none_;
   std::unordered_map<const ServerCall*, std::shared_ptr<ServerCall>> calls_ ABSL_GUARDED_BY(mu_);
   ResetCounts resets_ ABSL_GUARDED_BY(mu_);
-  std::int64_t ended_since_trim_ ABSL_GUARDED_BY(mu_) = 0;
+  std::int64_t ended_since_trim_ ABSL_GUARDED_BY(mu_) = 0;        // calls
+  std::size_t bytes_since_trim_ ABSL_GUARDED_BY(mu_) = 0;         // of their messages
   std::optional<Clock::TimePoint> ends_at_ ABSL_GUARDED_BY(mu_);  // once it shuts down
   bool look_at_once_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

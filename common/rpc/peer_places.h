@@ -9,7 +9,7 @@
 
 namespace thinkwire::rpc {
 
-// Places of one kind for calls that stay, such as watches. Peers share them as Shares says; trusted
+// Places of one kind for calls, or for those that stay, such as watches. Peers share them; trusted
 // peers have as many of their own, so that nobody else's watches keep a router from watching.
 // Threads: any.
 class PeerPlaces {

@@ -33,13 +33,16 @@ class CallOfOneAnswer final : public ServerCall {
 }  // namespace
 
 void RawService::AddMethod(const std::string& service, const std::string& method, Make make) {
+  names_.insert(service);
   paths_.push_back(absl::StrCat("/", service, "/", method));
   grpc::Service::AddMethod(new grpc::internal::RpcServiceMethod(
       paths_.back().c_str(), grpc::internal::RpcMethod::BIDI_STREAMING, nullptr));
   MarkMethodRawCallback(static_cast<int>(paths_.size()) - 1,
                         new grpc::internal::CallbackBidiHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
                             [this, make = std::move(make)](grpc::CallbackServerContext* context) {
-                              return calls_->Launch(*context, make);
+                              absl::Status status = Admit(*context);
+                              return status.ok() ? calls_->Launch(*context, make)
+                                                 : calls_->Refuse(*context, std::move(status));
                             }));
 }
 

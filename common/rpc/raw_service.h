@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -24,6 +25,9 @@ class RawService : public grpc::Service {
   // Before the server starts, with the calls of that server.
   void Attach(OpenCalls& calls) { calls_ = &calls; }
 
+  // "package.Service" of every service that it has methods of.
+  const std::set<std::string>& names() const { return names_; }
+
  protected:
   using Make = OpenCalls::Make;
   // Answers a call: its response, or an error.
@@ -34,8 +38,15 @@ class RawService : public grpc::Service {
   // A method that is answered at once; on gRPC threads, so it must not block.
   void AddMethodOfOneAnswer(const std::string& service, const std::string& method, Answer answer);
 
+  // Whether who calls may, whatever the method; on gRPC threads, so it must not block. Fails: what
+  // the call ends with, before anything of it is looked at.
+  virtual absl::Status Admit(const grpc::CallbackServerContext& /*context*/) const {
+    return absl::OkStatus();
+  }
+
  private:
   OpenCalls* calls_ = nullptr;
+  std::set<std::string> names_;
   std::deque<std::string> paths_;  // gRPC's methods point to them
 };
 

@@ -1,9 +1,11 @@
 #include "common/rpc/request_checks.h"
 
 #include <cstdint>
+#include <iterator>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "thinkwire/v1/reasoning.pb.h"
@@ -12,12 +14,8 @@
 namespace thinkwire::rpc {
 namespace {
 
-constexpr int kMaxStopStrings = 16;
 constexpr std::size_t kMaxStopStringBytes = 256;
-constexpr int kMaxStopTokenIds = 16;
-constexpr std::size_t kMaxLogitBiases = 1024;
 constexpr int kMaxTopLogprobs = 20;
-constexpr int kMaxOutputs = 64;
 constexpr std::size_t kMaxRequestIdBytes = 128;
 constexpr std::size_t kMaxCacheSaltBytes = 256;
 
@@ -88,7 +86,7 @@ absl::Status CheckAdjustments(const v1::PhaseSampling& sampling, const std::stri
   }
   RETURN_IF_ERROR(CheckRange(path + ".presence_penalty", sampling.presence_penalty(), -2, 2));
   RETURN_IF_ERROR(CheckRange(path + ".frequency_penalty", sampling.frequency_penalty(), -2, 2));
-  if (sampling.logit_bias().size() > kMaxLogitBiases) {
+  if (std::ssize(sampling.logit_bias()) > kMaxLogitBiases) {
     return InvalidField(path + ".logit_bias",
                         absl::StrCat("may hold at most ", kMaxLogitBiases, " ids, holds ",
                                      sampling.logit_bias().size()));

@@ -8,24 +8,33 @@ namespace thinkwire::rpc {
 void ResetCounts::Counts::DecayTo(Clock::TimePoint now) {
   const double rest = std::exp2(-ToSeconds(now - at) / ToSeconds(kHalfLife));
   resets *= rest;
-  others *= rest;
+  streams *= rest;
   at = now;
 }
 
-bool ResetCounts::Count(const std::string& connection, bool reset, Clock::TimePoint now) {
-  const auto found = counts_.try_emplace(connection, Counts{.at = now}).first;
-  Counts& counts = found->second;
+ResetCounts::Counts& ResetCounts::Find(const std::string& connection, Clock::TimePoint now) {
+  Counts& counts = counts_.try_emplace(connection, Counts{.at = now}).first->second;
   counts.DecayTo(now);
-  (reset ? counts.resets : counts.others) += 1;
-  if (counts.resets <= kTolerated || counts.resets <= counts.others) return false;
-  counts_.erase(found);
+  return counts;
+}
+
+void ResetCounts::CountStream(const std::string& connection, Clock::TimePoint now) {
+  ++Find(connection, now).streams;
+}
+
+bool ResetCounts::CountReset(const std::string& connection, Clock::TimePoint now) {
+  Counts& counts = Find(connection, now);
+  ++counts.resets;
+  if (counts.resets <= kTolerated + counts.streams) return false;
+  counts_.erase(connection);
   return true;
 }
 
 void ResetCounts::Forget(Clock::TimePoint now) {
   for (auto it = counts_.begin(); it != counts_.end();) {
     it->second.DecayTo(now);
-    it = it->second.resets < 0.5 ? counts_.erase(it) : std::next(it);
+    const bool counts = it->second.resets >= 0.5 || it->second.streams >= 0.5;
+    it = counts ? std::next(it) : counts_.erase(it);
   }
 }
 

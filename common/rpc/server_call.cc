@@ -3,6 +3,7 @@
 #include <grpc/grpc.h>
 #include <grpcpp/server_context.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -71,6 +72,10 @@ void ServerCall::Attach(OpenCalls& owner, grpc::CallbackServerContext& context, 
   peer_ = context.peer();
   share_key_ = owner.ShareKey(peer_);
   began_ = Clock::Real().Now();
+  {
+    MutexLock lock(mu_);
+    awaited_since_ = began_;
+  }
   deadline_ = DeadlineOf(context, Clock::Real());
   place_ = std::move(place);
   of_connection_ = std::move(of_connection);
@@ -102,26 +107,49 @@ void ServerCall::OnReadDone(bool ok) {
   if (!AwaitsMessage()) {
     // The one message of a call that is being refused may still come.
     if (ok && HasMessage()) Dismiss(TooManyMessages());
-  } else if (ok) {
-    TakeMessage();
-  } else {
-    MutexLock lock(mu_);
-    side_ended_at_ = Clock::Real().Now();
+    return;
   }
+  if (ok) return TakeMessage();
+  bool done = false;
+  {
+    MutexLock lock(mu_);
+    done = has_taken_;
+    if (!done) side_ended_at_ = Clock::Real().Now();
+  }
+  if (done) Finish(absl::OkStatus());
 }
 
 void ServerCall::TakeMessage() {
   const std::size_t limit = owner_->limits().message_bytes;
+  CountMessage();
   if (message_.Length() > limit) return Refuse(TooLarge(message_.Length(), limit));
   {
     MutexLock lock(mu_);
     if (reading_ != Reading::kAwaited) return;
     reading_ = Reading::kHandedOver;
+    has_taken_ = true;
   }
   grpc::ByteBuffer message = Take(message_);
-  StartRead(&message_);
+  const bool more = TakesMore();
+  if (!more) StartRead(&message_);
   OnMessage(Take(message));
   TellWhatWaits();
+  if (more) AwaitAnother();
+}
+
+void ServerCall::CountMessage() {
+  MutexLock lock(mu_);
+  message_bytes_ += message_.Length();
+}
+
+void ServerCall::AwaitAnother() {
+  {
+    MutexLock lock(mu_);
+    if (final_status_) return;
+    reading_ = Reading::kAwaited;
+    awaited_since_ = Clock::Real().Now();
+  }
+  StartRead(&message_);
 }
 
 void ServerCall::TellWhatWaits() {
@@ -211,7 +239,8 @@ void ServerCall::Advance() {
       in_flight_bytes_ = std::move(queue_.front().bytes);
       queued_bytes_ -= in_flight_.Length();
       queue_.pop_front();
-      writing_ = has_written_ = write = true;
+      writing_ = write = true;
+      num_written_ = std::min(num_written_ + 1, 2);
     } else if (final_status_) {
       ended_ = true;
       end = ToGrpc(*final_status_);
@@ -229,7 +258,10 @@ void ServerCall::OnWriteDone(bool ok) {
     in_flight_bytes_ = {};
     if (!ok) {
       DropQueue();
-      if (!final_status_) final_status_ = absl::CancelledError("the client is gone");
+      if (!final_status_) {
+        final_status_ = absl::CancelledError("the client is gone");
+        finished_at_ = Clock::Real().Now();
+      }
     }
     if (producer_waits_ && !final_status_ && HasRoomAgain()) {
       producer_waits_ = false;
@@ -245,7 +277,8 @@ void ServerCall::OnCancel() {
   {
     MutexLock lock(mu_);
     DropQueue();
-    reset_ = !final_status_ && !has_written_ && absl::IsCancelled(status);
+    // Whatever we have decided meanwhile: in a flood this comes long after it.
+    reset_ |= !cut_ && num_written_ == 0 && absl::IsCancelled(status);
   }
   Dismiss(status);
   TellCancelled();  // also of an end that is on its way
@@ -289,7 +322,8 @@ bool ServerCall::Look(Clock::TimePoint now, const Limits& limits, bool shutting_
     }
     if (side_ended_at_ && now - *side_ended_at_ >= kCancelTime) {
       refusal = NoMessage();
-    } else if (now - began_ >= limits.message) {
+      reset_ = true;
+    } else if (now - awaited_since_ >= limits.message) {
       refusal = MessageTimeout(limits.message);
     }
   }
@@ -317,6 +351,16 @@ void ServerCall::Cut(const absl::Status& status) {
 bool ServerCall::was_reset() const {
   MutexLock lock(mu_);
   return reset_;
+}
+
+bool ServerCall::has_streamed() const {
+  MutexLock lock(mu_);
+  return num_written_ > 1;
+}
+
+std::size_t ServerCall::message_bytes() const {
+  MutexLock lock(mu_);
+  return message_bytes_;
 }
 
 void ServerCall::OnDone() {

@@ -25,8 +25,9 @@ namespace thinkwire::rpc {
 
 class OpenCalls;
 
-// The server's end of one call: takes its one message and sends any number, one write in flight and
-// at most `capacity` behind it, of limits().queued_bytes at most. Every method is such a call, also those that answer once: gRPC
+// The server's end of one call: takes its one message (or several, each once the last is dealt
+// with: TakesMore) and sends any number, one write in flight and at most `capacity` behind it, of
+// limits().queued_bytes at most. Every method is such a call, also those that answer once: gRPC
 // tells of other kinds only when their message has arrived, so that nobody could bound how many
 // wait for theirs, or for how long.
 //
@@ -35,13 +36,15 @@ class OpenCalls;
 //
 // Threads: any. The hooks run on gRPC threads or the OpenCalls' own, without a lock held, and must
 // not block. OnMessage or OnRefused is the first, once; OnDrained and OnCancelled come after
-// OnMessage has returned, and OnEnded is the last.
+// OnMessage has returned, and OnEnded is the last. (Where it TakesMore, OnMessage may come again
+// and OnRefused after it, and nobody hears OnCancelled between two messages.)
 class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                    public std::enable_shared_from_this<ServerCall> {
  public:
   // What a peer may make a call wait for, and send.
   struct Limits {
-    Clock::Duration message = kMessageTimeout;  // from the headers until it has arrived
+    // From the headers, or the last message, until it has arrived.
+    Clock::Duration message = kMessageTimeout;
     // From Write or Finish until the transport has taken it, which a shut window prevents.
     Clock::Duration reader = kReaderTimeout;
     Clock::Duration goodbye = kGoodbyeTimeout;  // the same, of the end, in a shutdown
@@ -75,8 +78,10 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // `capacity` >= 1.
   explicit ServerCall(std::size_t capacity);
 
-  // The client's one message.
+  // The client's message.
   virtual void OnMessage(grpc::ByteBuffer message) = 0;
+  // Whether another may follow. Then the call ends with OK once the client has ended its side.
+  virtual bool TakesMore() const { return false; }
   // The call ends with `status`, as no message came that can be taken: the client has cancelled
   // before, has sent none or too large a one, or not in time.
   virtual void OnRefused(const absl::Status& /*status*/) {}
@@ -100,8 +105,13 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   bool Look(Clock::TimePoint now, const Limits& limits, bool shutting_down);
   // Ends it with `status`, unless it is ending.
   void Dismiss(const absl::Status& status);
-  // Whether the client reset it before it was sent anything. REQUIRES: it is over.
+  // Whether the client reset it before it was sent anything, or ended its side without a message,
+  // which is what a reset looks like at first. REQUIRES, as the next: it is over.
   bool was_reset() const;
+  // Whether the client was sent more than one message.
+  bool has_streamed() const;
+  // Of its messages, together.
+  std::size_t message_bytes() const;
 
   // gRPC's reactions.
   void OnReadDone(bool ok) final;
@@ -112,11 +122,14 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   bool AwaitsMessage() const;
   bool HasMessage() const;
   void TakeMessage();
+  void CountMessage();
+  void AwaitAnother();
   // What came during OnMessage.
   void TellWhatWaits();
   void TellCancelled();
   // Counts `message` among what is queued. False, and nothing is counted, if that is too much.
-  bool Admit(const grpc::ByteBuffer& message, Shares::Held* held) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool Admit(const grpc::ByteBuffer& message, Shares::Held* held)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasRoomAgain() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DropQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts the next write, or the end, if nothing is in flight. Call without the lock.
@@ -149,13 +162,16 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
 
   mutable Mutex mu_;
   Reading reading_ ABSL_GUARDED_BY(mu_) = Reading::kAwaited;
+  Clock::TimePoint awaited_since_ ABSL_GUARDED_BY(mu_);
+  std::size_t message_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  bool has_taken_ ABSL_GUARDED_BY(mu_) = false;  // a message
   std::deque<Queued> queue_ ABSL_GUARDED_BY(mu_);
-  std::size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;    // of queue_
-  Shares::Held in_flight_bytes_ ABSL_GUARDED_BY(mu_);  // while writing_
+  std::size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;                   // of queue_
+  Shares::Held in_flight_bytes_ ABSL_GUARDED_BY(mu_);                   // while writing_
   std::optional<Clock::TimePoint> side_ended_at_ ABSL_GUARDED_BY(mu_);  // without a message
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   Clock::TimePoint in_flight_since_ ABSL_GUARDED_BY(mu_);
-  bool has_written_ ABSL_GUARDED_BY(mu_) = false;
+  int num_written_ ABSL_GUARDED_BY(mu_) = 0;  // of messages, up to 2
   bool producer_waits_ ABSL_GUARDED_BY(mu_) = false;
   bool drain_waits_ ABSL_GUARDED_BY(mu_) = false;   // until OnMessage has returned
   bool cancel_waits_ ABSL_GUARDED_BY(mu_) = false;  // likewise

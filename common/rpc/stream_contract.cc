@@ -115,11 +115,11 @@ absl::Status StreamContract::AddByKind(const Event& event) {
     case Event::kStarted:
       return AddStarted(event.started());
     case Event::kReasoningDelta:
-      return AddDelta(event.reasoning_delta());
+      return AddDelta(event.reasoning_delta(), reasoning_, Place::kReasoning, &Output::reasoning);
     case Event::kReasoningFinished:
       return AddReasoningFinished(event.reasoning_finished());
     case Event::kAnswerDelta:
-      return AddDelta(event.answer_delta());
+      return AddDelta(event.answer_delta(), answer_, Place::kAnswer, &Output::answer);
     case Event::kFinished:
       return AddFinished(event.finished());
     case Event::kMoved:
@@ -264,17 +264,9 @@ absl::Status StreamContract::Count(const Event& event, bool forced, Output& outp
   return absl::OkStatus();
 }
 
-absl::Status StreamContract::AddDelta(const v1::ReasoningDelta& delta) {
-  return AddText(delta, reasoning_, Place::kReasoning, &Output::reasoning);
-}
-
-absl::Status StreamContract::AddDelta(const v1::AnswerDelta& delta) {
-  return AddText(delta, answer_, Place::kAnswer, &Output::answer);
-}
-
 template <class Delta>
-absl::Status StreamContract::AddText(const Delta& delta, const Asked& phase, Place place,
-                                     std::int32_t Output::* tokens) {
+absl::Status StreamContract::AddDelta(const Delta& delta, const Asked& phase, Place place,
+                                      std::int32_t Output::*tokens) {
   Output* output = nullptr;
   RETURN_IF_ERROR(Find(delta, &output));
   if (!(place == Place::kAnswer ? MayAnswer(*output) : MayReason(*output))) return Misplaced();
@@ -299,6 +291,7 @@ absl::Status StreamContract::AddReasoningFinished(const v1::ReasoningFinished& f
   RETURN_IF_ERROR(Count(finished, finished.forced(), *output, output->reasoning));
   RETURN_IF_ERROR(CheckCause(finished, *output));
   output->cause = finished.cause();
+  output->without_id = false;
   output->place = IsClosed(finished.cause()) ? Place::kClosed : Place::kUnclosed;
   return ExpectTime("ReasoningFinished.duration", finished.duration());
 }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "common/listen_address.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
@@ -52,6 +53,8 @@ absl::StatusOr<TrustedPeers> TrustedPeers::Parse(absl::string_view list) {
   return peers;
 }
 
+TrustedPeers TrustedPeers::Loopback() { return *Parse("127.0.0.0/8,::1"); }
+
 absl::StatusOr<TrustedPeers::Prefix> TrustedPeers::ParsePrefix(absl::string_view text) {
   const std::size_t slash = text.find('/');
   const auto address = ReadIpAddress(std::string(text.substr(0, slash)));
@@ -77,6 +80,10 @@ bool TrustedPeers::Contain(std::string_view grpc_peer) const {
 
 std::string TrustedPeers::ShareKey(std::string_view grpc_peer) const {
   return Contain(grpc_peer) ? "" : PeerKey(grpc_peer);
+}
+
+TrustedPeers Forwarders(const TrustedPeers& trusted, const std::string& listen) {
+  return trusted.empty() && IsLoopback(listen) ? TrustedPeers::Loopback() : trusted;
 }
 
 }  // namespace thinkwire::rpc

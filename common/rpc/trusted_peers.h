@@ -12,6 +12,7 @@ namespace thinkwire::rpc {
 
 // Peers whom no share limits, but only what there is in all: gateways and routers, behind each of
 // which everybody is one address, and routers that a worker must not turn away for others' sake.
+// They are known by address; a certificate, once there are any, would be another way.
 // Threads: constant.
 class TrustedPeers {
  public:
@@ -23,6 +24,11 @@ class TrustedPeers {
   // Fails: INVALID_ARGUMENT, one sentence that names the entry: it is no address, or its prefix has
   // no such length, or has bits beyond it, and so may not be what was meant.
   static absl::StatusOr<TrustedPeers> Parse(absl::string_view list);
+
+  // This machine.
+  static TrustedPeers Loopback();
+
+  bool empty() const { return prefixes_.empty(); }
 
   // By gRPC's name of the peer.
   bool Contain(std::string_view grpc_peer) const;
@@ -39,5 +45,17 @@ class TrustedPeers {
 
   std::vector<Prefix> prefixes_;
 };
+
+// Who may say whose call it passes on (CallPeer), to a worker that listens at `listen`,
+// "host:port". The rule:
+// 1. Trusted peers may, always.
+// 2. Where no peer is named as trusted and the worker listens on loopback alone, this machine may:
+//    router and worker run on it together, everybody else is out of reach, and who has come so far
+//    as to run on it is believed. Each name then has a share of its own, and who gives none that of
+//    this machine.
+// 3. Nobody else may: what a worker is told by who reaches it from elsewhere, or by its own machine
+//    while others reach it too, is no reason to give him another's share, or many. A router there
+//    has one peer's share for all of its clients, unless it is named.
+TrustedPeers Forwarders(const TrustedPeers& trusted, const std::string& listen);
 
 }  // namespace thinkwire::rpc

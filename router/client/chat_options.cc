@@ -2,69 +2,126 @@
 
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "common/dial_address.h"
 #include "common/options.h"
 #include "common/status.h"
+#include "common/strings.h"
 #include "common/utf8.h"
 
 namespace thinkwire::router::client {
 namespace {
 
-std::vector<Option> Options(ChatOptions& options) {
+constexpr char kEnvironment[] = "THINKWIRE_CHAT_";
+constexpr int kDefaultPort = 50051;
+
+// What may change between two questions.
+std::vector<Option> Settings(ChatOptions& options) {
   return {
-      {"router", &options.router, "host:port of the router"},
       {"variant", &options.variant, "which model, by name or alias; unset: the router chooses"},
       {"task", &options.task, "what it is about, for the router's choice",
        OneOf("general|math|code|science|writing|extraction")},
       {"system", &options.system, "a system message; DeepSeek advises against one"},
       {"thinking", &options.thinking, "think before the answer; --no-think answers at once"},
-      {"raw", &options.raw, "the question is a raw prompt: no chat template"},
       {"seed", &options.seed, "equal seeds give equal answers; unset: a random one"},
-      {"temperature", &options.temperature, "0 to 2, 0 takes the most probable token; unset: 0.6"},
-      {"top_p", &options.top_p, "over 0 to 1; unset: 0.95"},
-      {"top_k", &options.top_k, "0 or more, 0 keeps all; unset: 0"},
-      {"min_p", &options.min_p, "0 to 1; unset: 0"},
+      {"temperature", &options.temperature, "0 takes the most probable token; unset: 0.6",
+       Between(0, 2)},
+      {"top_p", &options.top_p, "tokens that hold so much of the probability; unset: 0.95",
+       Above(0, 1)},
+      {"top_k", &options.top_k, "so many most probable tokens, 0 keeps all; unset: 0", AtLeast(0)},
+      {"min_p", &options.min_p, "tokens with that share of the most probable one; unset: 0",
+       Between(0, 1)},
       {"repetition_penalty", &options.repetition_penalty,
-       "over 0 to 2; over 1 avoids tokens of the prompt and the output; unset: 1"},
-      {"presence_penalty", &options.presence_penalty,
-       "-2 to 2, against tokens that were drawn; unset: 0"},
+       "over 1 avoids tokens of the prompt and the output; unset: 1", Above(0, 2)},
+      {"presence_penalty", &options.presence_penalty, "against tokens that were drawn; unset: 0",
+       Between(-2, 2)},
       {"frequency_penalty", &options.frequency_penalty,
-       "-2 to 2, for each time that they were drawn; unset: 0"},
-      {"max_tokens", &options.max_tokens, "reasoning and answer together; unset: as many as fit"},
+       "for each time that they were drawn; unset: 0", Between(-2, 2)},
+      {"max_tokens", &options.max_tokens, "reasoning and answer together; unset: as many as fit",
+       AtLeast(1)},
       {"stop", &options.stop, "ends the answer where it says this"},
-      {"timeout_s", &options.timeout_s, "seconds for one answer; unset: no limit", AtLeast(1)},
-      {"json", &options.json, "one JSON event a line, for programs"},
+      {"timeout_s", &options.timeout_s, "seconds for one answer; unset: no limit",
+       Between(0.001, 1e6)},
       {"show_ids", &options.show_ids, "show token ids on stderr"},
-      {"list", &options.list, "list the router's variants and leave"},
-      {"help", &options.help, "print this page"},
   };
 }
 
-}  // namespace
+std::vector<Option> Options(ChatOptions& options) {
+  std::vector<Option> all = {
+      {"router", &options.router, "the router: a host, or host:port"},
+      {"raw", &options.raw, "the question is a raw prompt: no chat template"},
+      {"json", &options.json, "one JSON event a line, for programs"},
+      {"list", &options.list, "list the router's variants and leave"},
+      {"help", &options.help, "print this page"},
+      {"version", &options.version, "print version and commit"},
+  };
+  const std::vector<Option> settings = Settings(options);
+  all.insert(all.begin() + 1, settings.begin(), settings.end());
+  return all;
+}
 
-absl::StatusOr<ChatOptions> ParseChatArguments(std::span<const char* const> arguments) {
+// "--no-think" is what people type.
+std::string Spelled(const std::string& argument) {
+  const bool people =
+      argument == "--no-think" || argument == "--no_think" || argument == "--nothink";
+  return people ? "--no_thinking" : argument;
+}
+
+absl::Status CheckUtf8(std::span<const char* const> arguments) {
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (!IsValidUtf8(arguments[i])) {
       return absl::InvalidArgumentError(absl::StrCat("argument ", i + 1, " is not valid UTF-8"));
     }
   }
-  // "--no-think" is what people type.
-  std::vector<const char*> spelled(arguments.begin(), arguments.end());
-  for (const char*& argument : spelled) {
-    const std::string text = argument;
-    if (text == "--") break;
-    if (text == "--no-think" || text == "--no_think" || text == "--nothink") {
-      argument = "--no_thinking";
-    }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ChatOptions> ParseChatArguments(std::span<const char* const> arguments) {
+  RETURN_IF_ERROR(CheckUtf8(arguments));
+  std::vector<std::string> spelled;
+  bool ended = false;
+  for (const char* argument : arguments) {
+    ended = ended || std::string_view(argument) == "--";
+    spelled.push_back(ended ? argument : Spelled(argument));
   }
+  std::vector<const char*> pointers;
+  for (const std::string& argument : spelled) pointers.push_back(argument.c_str());
   ChatOptions options;
-  ASSIGN_OR_RETURN(const auto words, ParseOptions(spelled, Options(options)));
+  ASSIGN_OR_RETURN(const auto words, ParseOptions(pointers, Options(options), kEnvironment));
   if (!words.empty()) options.question = absl::StrJoin(words, " ");
   if (options.raw && (!options.system.empty() || !options.thinking)) {
     return absl::InvalidArgumentError("--raw goes with neither --system nor --no-think");
   }
+  ASSIGN_OR_RETURN(options.router, DialAddress("router", options.router, kDefaultPort));
   return options;
+}
+
+absl::Status SetInConversation(std::string_view setting, ChatOptions& options) {
+  const std::size_t end = setting.find_first_of("= \t");
+  const std::string name(setting.substr(0, end));
+  const std::vector<Option> settings = Settings(options);
+  if (end == setting.npos && UnsetOption(name, settings).ok()) return absl::OkStatus();
+  std::string argument = Spelled(absl::StrCat("--", name));
+  if (end != setting.npos) {
+    absl::StrAppend(&argument, "=", absl::StripAsciiWhitespace(View(setting.substr(end + 1))));
+  }
+  const char* const arguments[] = {argument.c_str()};
+  const absl::Status status = ParseOptions(arguments, settings).status();
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(
+      absl::StrCat(absl::StrReplaceAll(status.message(), {{" (see --help)", ""}}),
+                   "; /set alone shows what there is"));
+}
+
+std::string DescribeSettings(const ChatOptions& options) {
+  ChatOptions copy = options;  // the table wants something to write to
+  const std::string lines = absl::StrReplaceAll(DescribeOptions(Settings(copy)), {{"  --", "  "}});
+  return std::string(absl::StripTrailingAsciiWhitespace(lines));
 }
 
 std::string ChatUsage() {
@@ -72,12 +129,13 @@ std::string ChatUsage() {
   return absl::StrCat(
       "thinkwire-chat: asks a reasoning model.\n\n"
       "  thinkwire-chat [--option=value ...] \"question\"\n"
+      "  thinkwire-chat [--option=value ...] \"sum it up\" < file\n"
       "  echo \"question\" | thinkwire-chat [--option=value ...]\n"
-      "  thinkwire-chat                     a conversation; an empty line or Ctrl-D ends it\n\n"
+      "  thinkwire-chat                     a conversation; Ctrl-D ends it\n\n"
       "The answer goes to stdout, everything else to stderr, dimmed where that is a terminal.\n"
       "Exit codes: 0 completed, 1 the request failed, 2 wrong usage, 3 no connection, 130 "
       "Ctrl-C.\n\n",
-      DescribeOptions(Options(defaults)));
+      DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
 }
 
 }  // namespace thinkwire::router::client

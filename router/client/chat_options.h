@@ -4,14 +4,16 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace thinkwire::router::client {
 
 // The client's command line.
 struct ChatOptions {
-  std::string router = "localhost:50051";
+  std::string router = "localhost:50051";  // as DialAddress gives it
   std::string variant;
   std::string task;
   std::string system;
@@ -21,6 +23,7 @@ struct ChatOptions {
   bool show_ids = false;
   bool list = false;
   bool help = false;
+  bool version = false;
   std::optional<std::uint64_t> seed;
   std::optional<float> temperature;
   std::optional<float> top_p;
@@ -31,12 +34,20 @@ struct ChatOptions {
   std::optional<float> frequency_penalty;
   std::optional<std::int32_t> max_tokens;
   std::string stop;
-  std::optional<std::int32_t> timeout_s;
+  std::optional<double> timeout_s;
   std::optional<std::string> question;  // unset: from stdin, or interactive
 };
 
 // Fails: INVALID_ARGUMENT, one sentence.
 absl::StatusOr<ChatOptions> ParseChatArguments(std::span<const char* const> arguments);
+
+// Changes what may change between two questions: "NAME VALUE" or "NAME=VALUE" as on the command
+// line, without dashes; "NAME" alone unsets it, or switches it on where it is true or false, and
+// "no-NAME" off. Fails: INVALID_ARGUMENT, one sentence, and nothing has changed.
+absl::Status SetInConversation(std::string_view setting, ChatOptions& options);
+
+// What may change so, how it stands and what it means.
+std::string DescribeSettings(const ChatOptions& options);
 
 // The help page.
 std::string ChatUsage();

@@ -1,7 +1,11 @@
 #include "router/client/chat_request.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "common/rpc/status_details.h"
 
 namespace thinkwire::router::client {
 namespace {
@@ -14,6 +18,19 @@ void SetSampling(const ChatOptions& options, v1::PhaseSampling* sampling) {
   if (options.repetition_penalty) sampling->set_repetition_penalty(*options.repetition_penalty);
   if (options.presence_penalty) sampling->set_presence_penalty(*options.presence_penalty);
   if (options.frequency_penalty) sampling->set_frequency_penalty(*options.frequency_penalty);
+}
+
+// The option that has set a field of the request; empty: none.
+std::string OptionOf(const std::string& field) {
+  absl::string_view name = field;
+  if (absl::ConsumePrefix(&name, "reasoning_sampling.") ||
+      absl::ConsumePrefix(&name, "answer_sampling.")) {
+    return absl::StartsWith(name, "stop_strings") ? "stop" : std::string(name);
+  }
+  if (name == "wishes.task") return "task";
+  if (name == "thinking.mode") return "thinking";
+  const bool same = name == "variant" || name == "max_tokens" || name == "seed";
+  return same ? std::string(name) : "";
 }
 
 }  // namespace
@@ -34,11 +51,23 @@ v1::GenerateRequest MakeRequest(const ChatOptions& options) {
   if (options.max_tokens) request.set_max_tokens(*options.max_tokens);
   if (!options.thinking) request.mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
   if (!options.system.empty()) {
-    auto* message = request.mutable_prompt()->mutable_chat()->add_messages();
-    message->set_role(v1::ROLE_SYSTEM);
-    message->set_content(options.system);
+    AddMessage(v1::ROLE_SYSTEM, options.system, *request.mutable_prompt()->mutable_chat());
   }
   return request;
+}
+
+void AddMessage(v1::Role role, const std::string& content, v1::Chat& chat) {
+  v1::ChatMessage& message = *chat.add_messages();
+  message.set_role(role);
+  message.set_content(content);
+}
+
+std::string InWordsOfOptions(const absl::Status& status) {
+  const std::string field = rpc::ErrorMetadata(status, "field");
+  const std::string option = OptionOf(field);
+  const absl::string_view message = status.message();
+  if (option.empty() || !absl::StartsWith(message, field)) return std::string(message);
+  return absl::StrCat("--", option, message.substr(field.size()));
 }
 
 }  // namespace thinkwire::router::client

@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
-#include "common/peer_limits.h"
 
 namespace thinkwire::router::decision {
 namespace {
@@ -13,14 +12,8 @@ std::int64_t Load(const WorkerView& worker) {
   return std::max(std::int64_t{worker.status->queued} + worker.status->running, worker.leased);
 }
 
-// 0: it is trusted. Above: the less, the better.
-int Distrust(const WorkerView& worker) {
-  return (worker.distrusted ? 2 : 0) + (worker.unanswered >= kMaxUnanswered ? 1 : 0);
-}
-
 // REQUIRES: both are live.
 bool IsLessLoaded(const WorkerView& a, const WorkerView& b) {
-  if (Distrust(a) != Distrust(b)) return Distrust(a) < Distrust(b);
   // (load + 1) / max_num_seqs, cross-multiplied.
   const std::int64_t load_a = (Load(a) + 1) * b.status->max_num_seqs;
   const std::int64_t load_b = (Load(b) + 1) * a.status->max_num_seqs;

@@ -15,14 +15,11 @@ struct WorkerChoice {
 };
 
 // The live worker of `variant` with least to do that is not among `tried`, in this order:
-//   1. one that is trusted: it has not failed lately, and of the requests that this router gave it
-//      fewer than kMaxUnanswered are without a word of it. What a worker says of itself comes after
-//      what it does, so that one that promises much and does nothing draws few requests;
-//   2. fewest requests for its size: (load + 1) / max_num_seqs, where load is what the worker says
+//   1. fewest requests for its size: (load + 1) / max_num_seqs, where load is what the worker says
 //      that it has, queued and running, or what this router has there, if that is more: a status
 //      does not tell yet of requests that were sent after it, and other routers send too;
-//   3. most free KV blocks;
-//   4. the one that this router gave fewest requests so far; then the first.
+//   2. most free KV blocks;
+//   3. the one that this router gave fewest requests so far; then the first.
 // Nullopt: none is live. Costs one look at each worker.
 //
 // Why all are looked at, and not two of them drawn at random (the power of two choices, as Envoy's

@@ -65,8 +65,7 @@ std::string_view WhyAmbiguous(std::string_view name) {
   for (const std::string_view tag :
        {"deepseek-r1", "deepseek-r1:latest", "deepseek-r1:8b", "deepseek-r1:8b-0528-qwen3-*"}) {
     if (MatchesAlias(name, tag)) {
-      return "this Ollama tag has meant different models over time; name the variant itself, "
-             "such as llama-8b";
+      return "this Ollama tag has meant different models over time; name the variant itself";
     }
   }
   return "";

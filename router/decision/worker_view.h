@@ -15,6 +15,7 @@ struct WorkerStatus {
   std::int32_t queued = 0;        // requests that wait for a place, >= 0
   std::int32_t running = 0;       // requests that have one, >= 0
   std::int32_t max_num_seqs = 1;  // places, >= 1
+  std::int32_t max_queue = 1;     // requests that may wait for one, >= 1
   std::int32_t free_kv_blocks = 0;
   std::int32_t total_kv_blocks = 0;
   bool draining = false;
@@ -28,8 +29,6 @@ struct WorkerView {
   std::string why_not = "not connected yet";  // why it is not live, for people
   std::int64_t leased = 0;                    // requests that this router has there now
   std::int64_t given = 0;                     // requests that this router ever gave it
-  std::int64_t unanswered = 0;                // of leased, those it has said no word about yet
-  bool distrusted = false;                    // it has failed lately, whatever it says of itself
 
   // Whether it takes requests.
   bool live() const { return status && !status->draining; }

@@ -4,9 +4,9 @@
 
 namespace thinkwire::router::fleet {
 
-void Silence::Hear(bool is_sign, Clock::TimePoint now) {
+void Silence::Hear(bool brought_on, Clock::TimePoint now) {
   heard_at_ = now;
-  if (!is_sign) progress_at_ = now;
+  if (brought_on) progress_at_ = now;
 }
 
 void Silence::Pause(Clock::TimePoint now) {

@@ -9,8 +9,8 @@ namespace thinkwire::router::fleet {
 
 // How long a worker may say nothing of an attempt.
 struct Patience {
-  Clock::Duration silence = kMaxSilence;            // at all
-  Clock::Duration progress = kMaxWithoutProgress;  // but signs of life (rpc::AttemptContract)
+  Clock::Duration silence = kMaxSilence;           // at all
+  Clock::Duration progress = kMaxWithoutProgress;  // that brings the request further
 };
 
 // For how long an attempt has said nothing, while somebody would have read it. Threads: one at a
@@ -21,8 +21,8 @@ class Silence {
   Silence(const Patience& patience, Clock::TimePoint now)
       : patience_(patience), heard_at_(now), progress_at_(now) {}
 
-  // A message has come.
-  void Hear(bool is_sign, Clock::TimePoint now);
+  // A message has come, which brought the request further (rpc::AttemptContract) or did not.
+  void Hear(bool brought_on, Clock::TimePoint now);
   // Nobody reads until Resume. REQUIRES: somebody does, and with Resume nobody.
   void Pause(Clock::TimePoint now);
   void Resume(Clock::TimePoint now);

@@ -11,12 +11,14 @@
 #include <vector>
 
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/attempt_contract.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
 #include "common/rpc/traceparent.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "router/fleet/worker_errors.h"
 #include "router/fleet/worker_status.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
@@ -33,8 +35,16 @@ class WatchedAttempt {
 
 // Hides gRPC's stub from those who include the header.
 struct WorkerStub {
-  explicit WorkerStub(const std::shared_ptr<grpc::Channel>& channel) : calls(channel) {}
+  explicit WorkerStub(const std::string& address) : WorkerStub(rpc::MakeChannel(address)) {
+    watches = v1::WorkerService::NewStub(rpc::MakeChannel(address));
+  }
+  explicit WorkerStub(const std::shared_ptr<grpc::Channel>& channel)
+      : calls(channel), reach(channel) {}
+
   v1::WorkerService::Stub calls;
+  grpc::health::v1::Health::Stub reach;  // over the calls' connection
+  // Over a connection of its own: no number of calls, and no large one, comes before a status.
+  std::unique_ptr<v1::WorkerService::Stub> watches;
   std::atomic<std::int32_t> vocab_size = 0;  // as its status says it; 0: not known
   Mutex mu;
   std::map<const void*, std::weak_ptr<WatchedAttempt>> attempts ABSL_GUARDED_BY(mu);  // begun
@@ -58,9 +68,8 @@ class ChannelTie {
     held_->stub = std::move(stub);
   }
 
-  auto& stub() { return *held()->stub->calls.async(); }
-  WorkerStub& worker() { return *held()->stub; }
-  std::atomic<std::int32_t>& vocab_size() { return held()->stub->vocab_size; }
+  WorkerStub& stub() { return *held()->stub; }
+  std::atomic<std::int32_t>& vocab_size() { return stub().vocab_size; }
   grpc::ClientContext& context() { return held()->context; }
 
   void TryCancel() {
@@ -106,7 +115,7 @@ class Attempt final : public WorkerAttempt,
     self_ = shared_from_this();
     contract_.emplace(request, tie_.vocab_size(), clock_.Now());
     Enter();
-    tie_.stub().Generate(&tie_.context(), &request, this);
+    tie_.stub().calls.async()->Generate(&tie_.context(), &request, this);
     AddHold();  // ReadMore reads from outside gRPC's reactions
     StartRead(&response_);
     StartCall();  // gRPC makes bytes of the request before it sends or ends anything
@@ -153,12 +162,12 @@ class Attempt final : public WorkerAttempt,
       MutexLock lock(mu_);
       silence_.emplace(patience_, clock_.Now());
     }
-    WorkerStub& worker = tie_.worker();
+    WorkerStub& worker = tie_.stub();
     MutexLock lock(worker.mu);
     worker.attempts.emplace(this, shared_from_this());
   }
   void Leave() {
-    WorkerStub& worker = tie_.worker();
+    WorkerStub& worker = tie_.stub();
     MutexLock lock(worker.mu);
     worker.attempts.erase(this);
   }
@@ -179,13 +188,12 @@ class Attempt final : public WorkerAttempt,
       // Drains what is under way.
       if (cancelled_ || !violation_.ok() || !silent_.empty()) return true;
       violation_ = contract_->Add(response_, clock_.Now());
-      silence_->Hear(rpc::AttemptContract::IsSign(response_), clock_.Now());
+      silence_->Hear(contract_->brought_on(), clock_.Now());
     }
     if (!violation_.ok()) {
       tie_.TryCancel();
       return true;
     }
-    if (!response_.has_event()) return true;
     const bool more = reader_->OnMessage(std::move(response_));
     MutexLock lock(mu_);
     paused_ = !more && !wanted_ && !cancelled_ && silent_.empty();
@@ -234,49 +242,89 @@ class Attempt final : public WorkerAttempt,
   std::optional<Silence> silence_ ABSL_GUARDED_BY(mu_);  // once sent
   std::string silent_ ABSL_GUARDED_BY(mu_);              // why it is given up
   bool paused_ ABSL_GUARDED_BY(mu_) = false;             // no read is under way
-  bool wanted_ ABSL_GUARDED_BY(mu_) = false;  // ReadMore came before the pause
+  bool wanted_ ABSL_GUARDED_BY(mu_) = false;             // ReadMore came before the pause
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 
+// Asks first whether calls reach the worker: the two connections come about, and break, each by
+// itself, and a worker that is called live must take calls at once.
 class Watcher final : public StatusWatch,
                       public grpc::ClientReadReactor<v1::WatchStatusResponse>,
                       public std::enable_shared_from_this<Watcher> {
  public:
-  Watcher(std::shared_ptr<WorkerStub> stub,
+  Watcher(std::shared_ptr<WorkerStub> stub, const Clock& clock,
           std::function<void(WorkerClient::StatusResult)> on_status,
           std::function<void(absl::Status)> on_end)
-      : tie_(std::move(stub)), on_status_(std::move(on_status)), on_end_(std::move(on_end)) {}
+      : clock_(clock),
+        began_(clock.Now()),
+        reach_(stub),
+        tie_(std::move(stub)),
+        on_status_(std::move(on_status)),
+        on_end_(std::move(on_end)) {}
 
   void Start() {
     self_ = shared_from_this();
-    tie_.stub().WatchStatus(&tie_.context(), &request_, this);
+    reach_.stub().reach.async()->Check(&reach_.context(), &anybody_, &health_,
+                                       [this](const grpc::Status& status) { OnReached(status); });
+  }
+
+  void Cancel() override {
+    reach_.TryCancel();
+    tie_.TryCancel();
+  }
+
+ private:
+  // Whatever it answers, it was reached.
+  void OnReached(const grpc::Status& status) {
+    reach_.LetGo();
+    const grpc::StatusCode code = status.error_code();
+    if (code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::CANCELLED) {
+      OnDone(status);
+      return;
+    }
+    tie_.stub().watches->async()->WatchStatus(&tie_.context(), &request_, this);
     StartRead(&response_);
     StartCall();
   }
 
-  void Cancel() override { tie_.TryCancel(); }
-
- private:
   void OnReadDone(bool ok) override {
     if (!ok) return;
+    if (IsFlood(++num_statuses_)) {
+      flooded_ = true;
+      return tie_.TryCancel();
+    }
     WorkerClient::StatusResult status = ReadStatus(response_);
     tie_.vocab_size() = status.ok() ? response_.vocab_size() : 0;
     on_status_(std::move(status));
     StartRead(&response_);
   }
 
+  // Whether no worker tells so many statuses so soon.
+  bool IsFlood(std::int64_t statuses) const {
+    const double seconds = ToSeconds(clock_.Now() - began_);
+    return static_cast<double>(statuses) > kSignBurst + kSignsASecond * seconds;
+  }
+
   void OnDone(const grpc::Status& status) override {
     tie_.vocab_size() = 0;  // another may come up there
     tie_.LetGo();
-    on_end_(rpc::FromGrpc(status));
+    on_end_(flooded_ ? absl::ResourceExhaustedError("too many statuses came")
+                     : rpc::FromGrpc(status));
     const std::shared_ptr<Watcher> last = std::move(self_);
   }
 
+  const Clock& clock_;
+  const Clock::TimePoint began_;
+  ChannelTie reach_;
+  const grpc::health::v1::HealthCheckRequest anybody_;
+  grpc::health::v1::HealthCheckResponse health_;
   ChannelTie tie_;
   const std::function<void(WorkerClient::StatusResult)> on_status_;
   const std::function<void(absl::Status)> on_end_;
   const v1::WatchStatusRequest request_;
   v1::WatchStatusResponse response_;
+  std::int64_t num_statuses_ = 0;
+  bool flooded_ = false;
   std::shared_ptr<Watcher> self_;
 };
 
@@ -286,7 +334,7 @@ WorkerClient::WorkerClient(std::string address, const Clock& clock, const Patien
     : address_(std::move(address)),
       clock_(clock),
       patience_(patience),
-      stub_(std::make_shared<WorkerStub>(rpc::MakeChannel(address_))) {}
+      stub_(std::make_shared<WorkerStub>(address_)) {}
 
 WorkerClient::~WorkerClient() = default;
 
@@ -312,14 +360,12 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
   struct Call {
     explicit Call(std::shared_ptr<WorkerStub> stub) : tie(std::move(stub)) {}
     ChannelTie tie;
-    v1::WorkerCountTokensRequest request;
     v1::WorkerCountTokensResponse response;
   };
   auto call = std::make_shared<Call>(stub_);
-  call->request = request;
   Prepare(context, clock_, call->tie.context());
   stub_->calls.async()->CountTokens(
-      &call->tie.context(), &call->request, &call->response,
+      &call->tie.context(), &request, &call->response,  // gRPC makes bytes of it at once
       [call, worker = address_, on_done = std::move(on_done)](const grpc::Status& status) {
         call->tie.LetGo();
         if (status.ok()) {
@@ -330,10 +376,9 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
       });
 }
 
-std::shared_ptr<StatusWatch> WorkerClient::Watch(
-    std::function<void(StatusResult)> on_status,
-    std::function<void(absl::Status)> on_end) const {
-  auto watcher = std::make_shared<Watcher>(stub_, std::move(on_status), std::move(on_end));
+std::shared_ptr<StatusWatch> WorkerClient::Watch(std::function<void(StatusResult)> on_status,
+                                                 std::function<void(absl::Status)> on_end) const {
+  auto watcher = std::make_shared<Watcher>(stub_, clock_, std::move(on_status), std::move(on_end));
   watcher->Start();
   return watcher;
 }

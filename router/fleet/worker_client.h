@@ -34,7 +34,8 @@ class WorkerAttempt {
   class Reader {
    public:
     virtual ~Reader() = default;
-    // The next message of the attempt with an event in it, in order. False pauses until ReadMore.
+    // The next message of the attempt, in order; without an event it is a sign of life. False
+    // pauses until ReadMore.
     virtual bool OnMessage(v1::WorkerGenerateResponse message) = 0;
     // The last hook. OK only after Completed; an error carries an ErrorInfo.
     virtual void OnEnd(const absl::Status& status) = 0;
@@ -59,13 +60,13 @@ class StatusWatch {
 };
 
 // The router's side of one worker's WorkerService.
-// Owns: the channel. Threads: any.
+// Owns: two channels, one of them for the watch alone. Threads: any.
 class WorkerClient {
  public:
   // "host:port". Connects when first used. Deadlines are times of `clock`, which outlives this.
   WorkerClient(std::string address, const Clock& clock, const Patience& patience = {});
-  // Calls may outlive it, but if its channel is the process's last, not those whose end is still to
-  // be told: telling it would be left with the channel (ChannelTie).
+  // Calls may outlive it, but if its channels are the process's last, not those whose end is still
+  // to be told: telling it would be left with them (ChannelTie).
   ~WorkerClient();
 
   const std::string& address() const { return address_; }
@@ -74,7 +75,7 @@ class WorkerClient {
   std::shared_ptr<WorkerAttempt> Generate(const CallContext& context,
                                           std::shared_ptr<WorkerAttempt::Reader> reader) const;
 
-  // `on_done` is called once, on a gRPC thread.
+  // `on_done` is called once, on a gRPC thread; `request` is not needed any more when this returns.
   using CountResult = absl::StatusOr<v1::WorkerCountTokensResponse>;
   void CountTokens(const v1::WorkerCountTokensRequest& request, const CallContext& context,
                    std::function<void(CountResult)> on_done) const;
@@ -84,7 +85,8 @@ class WorkerClient {
   void EndSilentAttempts() const;
 
   // Streams the worker's status until cancelled or lost: `on_status` for each message, which may be
-  // an error of ReadStatus, then `on_end` once, both on gRPC threads.
+  // an error of ReadStatus, then `on_end` once, both on gRPC threads. Begins once calls reach the
+  // worker.
   using StatusResult = absl::StatusOr<decision::WorkerStatus>;
   std::shared_ptr<StatusWatch> Watch(std::function<void(StatusResult)> on_status,
                                      std::function<void(absl::Status)> on_end) const;

@@ -55,6 +55,19 @@ absl::Status ForClient(const absl::Status& status) {
                                                "variant", decision::UnavailableVariant(status)));
 }
 
+// The same where it has found none but full ones.
+absl::Status AllFull(const absl::Status& status) {
+  return rpc::WithRetryAfter(rpc::WithMetadata(
+      rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
+                 "each live worker has as many requests of this router as it can take"),
+      "variant", decision::UnavailableVariant(status)));
+}
+
+// REQUIRES: it is live.
+bool HasRoom(const decision::WorkerView& worker) {
+  return worker.leased < MaxRequestsOfWorker(worker.status->max_queue, worker.status->max_num_seqs);
+}
+
 void LogEnd(const std::string& worker, const absl::Status& status) {
   LogInfo("a worker's status has ended",
           {{"worker", worker},
@@ -63,35 +76,6 @@ void LogEnd(const std::string& worker, const absl::Status& status) {
 }
 
 }  // namespace
-
-WorkerLease::WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
-                         Clock::TimePoint since)
-    : pool_(pool), client_(client), decision_(std::move(decision)), since_(since) {}
-
-WorkerLease::WorkerLease(WorkerLease&& other) noexcept
-    : pool_(std::exchange(other.pool_, nullptr)),
-      client_(other.client_),
-      decision_(other.decision_),
-      since_(other.since_),
-      answered_(other.answered_) {}
-
-WorkerLease::~WorkerLease() {
-  if (pool_ != nullptr) pool_->Release(*this);
-}
-
-void WorkerLease::Answered() {
-  if (!std::exchange(answered_, true)) pool_->TakeWord(decision_.worker);
-}
-
-void WorkerLease::Succeeded() {
-  Answered();
-  pool_->TakeSuccess(decision_.worker);
-}
-
-void WorkerLease::Failed() {
-  Answered();
-  pool_->TakeFailure(decision_.worker);
-}
 
 WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
                        const Patience& patience)
@@ -255,17 +239,44 @@ void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
 }
 
 absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
-                                              const decision::Query& query) {
+                                              decision::Query query) {
   MutexLock lock(mu_);
-  UpdateTrust();
-  absl::StatusOr<decision::Decision> decision = policy.Decide(query, views_);
-  if (!decision.ok()) return ForClient(decision.status());
-  CHECK(decision->worker < views_.size(), "a policy chooses one of the workers that it was given");
-  ++views_[decision->worker].leased;
-  ++views_[decision->worker].given;
-  Worker& worker = workers_[decision->worker];
-  worker.trust.Give();
-  return WorkerLease(this, worker.client.get(), *std::move(decision), clock_.Now());
+  PassOverDistrusted(query);
+  for (bool some_are_full = false;; some_are_full = true) {
+    absl::StatusOr<decision::Decision> decision = policy.Decide(query, views_);
+    if (!decision.ok()) {
+      return some_are_full ? AllFull(decision.status()) : ForClient(decision.status());
+    }
+    const std::size_t index = decision->worker;
+    CHECK(index < views_.size(), "a policy chooses one of the workers that it was given");
+    if (HasRoom(views_[index])) return Give(index, *std::move(decision));
+    query.tried.push_back(index);
+  }
+}
+
+bool WorkerPool::IsUsable(std::size_t index, const decision::Query& query) const {
+  const decision::WorkerView& view = views_[index];
+  return view.live() && HasRoom(view) && std::ranges::find(query.tried, index) == query.tried.end();
+}
+
+void WorkerPool::PassOverDistrusted(decision::Query& query) const {
+  const Clock::TimePoint now = clock_.Now();
+  std::vector<int> least(variants_.size(), WorkerTrust::kMostDistrust);
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    if (!IsUsable(i, query)) continue;
+    int& of_variant = least[views_[i].variant];
+    of_variant = std::min(of_variant, workers_[i].trust.Distrust(now));
+  }
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    if (workers_[i].trust.Distrust(now) > least[views_[i].variant]) query.tried.push_back(i);
+  }
+}
+
+WorkerLease WorkerPool::Give(std::size_t index, decision::Decision decision) {
+  ++views_[index].leased;
+  ++views_[index].given;
+  workers_[index].trust.Give();
+  return WorkerLease(this, workers_[index].client.get(), std::move(decision), clock_.Now());
 }
 
 void WorkerPool::Release(const WorkerLease& lease) {
@@ -273,20 +284,16 @@ void WorkerPool::Release(const WorkerLease& lease) {
   MutexLock lock(mu_);
   --views_[index].leased;
   CHECK(views_[index].leased >= 0, "a lease was released twice");
-  if (lease.answered_) return;
-  workers_[index].trust.TakeBack();
+  workers_[index].trust.TakeBack(lease.stage_ == WorkerLease::Stage::kBegun);
   // Whoever asked has waited for longer than any worker needs, and in vain.
-  if (clock_.Now() - lease.since_ > kSignInterval) Distrust(index);
+  if (lease.stage_ == WorkerLease::Stage::kGiven && clock_.Now() - lease.since_ > kFirstWord) {
+    Distrust(index);
+  }
 }
 
-void WorkerPool::TakeWord(std::size_t index) {
+void WorkerPool::Take(std::size_t index, void (WorkerTrust::*what)()) {
   MutexLock lock(mu_);
-  workers_[index].trust.TakeBack();
-}
-
-void WorkerPool::TakeSuccess(std::size_t index) {
-  MutexLock lock(mu_);
-  workers_[index].trust.Succeed();
+  (workers_[index].trust.*what)();
 }
 
 void WorkerPool::TakeFailure(std::size_t index) {
@@ -295,19 +302,8 @@ void WorkerPool::TakeFailure(std::size_t index) {
 }
 
 void WorkerPool::Distrust(std::size_t index) {
-  const Clock::TimePoint now = clock_.Now();
-  WorkerTrust& trust = workers_[index].trust;
-  if (!trust.IsDistrusted(now)) {
+  if (workers_[index].trust.Fail(clock_.Now())) {
     LogWarning("a worker is distrusted for a while", {{"worker", views_[index].address}});
-  }
-  trust.Fail(now);
-}
-
-void WorkerPool::UpdateTrust() {
-  const Clock::TimePoint now = clock_.Now();
-  for (std::size_t i = 0; i < workers_.size(); ++i) {
-    views_[i].unanswered = workers_[i].trust.unanswered();
-    views_[i].distrusted = workers_[i].trust.IsDistrusted(now);
   }
 }
 

@@ -4,13 +4,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
+#include "common/peer_limits.h"
 #include "common/status.h"
 
 namespace thinkwire::router::fleet {
 namespace {
 
-// Beside those in the queue, those that have lost their slot.
-constexpr std::int64_t kMostQueued = 1 << 21;
+// More than places and queue together: some may have lost their places.
+constexpr std::int64_t kMostRequests = 1 << 21;
 // As configured names, which are what it is compared with.
 constexpr std::size_t kMaxNameBytes = kMaxAliasBytes;
 
@@ -31,12 +32,12 @@ absl::Status CheckNumbers(const v1::WatchStatusResponse& status) {
       {"max_model_len", status.max_model_len(), kMinModelLen, kMaxModelLen},
       {"vocab_size", status.vocab_size(), 1, kMaxVocabSize},
       {"max_num_seqs", status.max_num_seqs(), 1, kMaxNumSeqs},
-      {"running", status.running(), 0, status.max_num_seqs()},
+      {"running", status.running(), 0, kMostRequests},
       {"max_queue", status.max_queue(), 0, kMaxQueueLength},
-      {"queued", status.queued(), 0, kMostQueued},
+      {"queued", status.queued(), 0, kMostRequests},
       {"total_kv_blocks", status.total_kv_blocks(), 0, INT32_MAX},
       {"free_kv_blocks", status.free_kv_blocks(), 0, status.total_kv_blocks()},
-      {"cached_kv_blocks", status.cached_kv_blocks(), 0, status.free_kv_blocks()},
+      {"cached_kv_blocks", status.cached_kv_blocks(), 0, status.total_kv_blocks()},
       {"kv_block_tokens", status.kv_block_tokens(), 0, kMaxBlockTokens},
       {"the number of ranks", status.ranks_size(), 0, kMaxRanks},
   };
@@ -64,15 +65,17 @@ absl::Status CheckTexts(const v1::WatchStatusResponse& status) {
 absl::StatusOr<decision::WorkerStatus> ReadStatus(const v1::WatchStatusResponse& status) {
   RETURN_IF_ERROR(CheckNumbers(status));
   RETURN_IF_ERROR(CheckTexts(status));
-  return decision::WorkerStatus{.served_model_name = status.served_model_name(),
-                                .fingerprint = status.fingerprint(),
-                                .max_model_len = status.max_model_len(),
-                                .queued = status.queued(),
-                                .running = status.running(),
-                                .max_num_seqs = status.max_num_seqs(),
-                                .free_kv_blocks = status.free_kv_blocks(),
-                                .total_kv_blocks = status.total_kv_blocks(),
-                                .draining = status.draining()};
+  return decision::WorkerStatus{
+      .served_model_name = status.served_model_name(),
+      .fingerprint = status.fingerprint(),
+      .max_model_len = status.max_model_len(),
+      .queued = status.queued(),
+      .running = status.running(),
+      .max_num_seqs = status.max_num_seqs(),
+      .max_queue = status.max_queue() > 0 ? status.max_queue() : kMaxQueue,
+      .free_kv_blocks = status.free_kv_blocks(),
+      .total_kv_blocks = status.total_kv_blocks(),
+      .draining = status.draining()};
 }
 
 }  // namespace thinkwire::router::fleet

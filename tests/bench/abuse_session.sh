@@ -72,7 +72,7 @@ failures=0
 # honest NAME: a time of honest load, and a line of what came of it.
 honest() {
   local json=$logs/$1.json
-  "$build/tests/bench/thinkwire-bench" serve --target "127.0.0.1:$router" --rate "$rate" \
+  "$build/tests/bench/thinkwire-bench" serve --router "127.0.0.1:$router" --rate "$rate" \
     --duration_s "$seconds" --max_tokens 200 --seed "$round" --json "$json" \
     >"$logs/$1.log" 2>&1 || failures=$((failures + 1))
   printf '%-12s first token p50 %.0f p99 %.0f ms, whole p50 %.0f p99 %.0f ms; router %s, worker %s\n' \

@@ -9,6 +9,7 @@
 #include "common/options.h"
 #include "common/status.h"
 #include "tests/bench/distill_shapes.h"
+#include "tests/bench/environment.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -91,7 +92,7 @@ absl::StatusOr<EngineBenchOptions> ParseEngineOptions(std::span<const char* cons
   EngineBenchOptions options;
   Lists lists = Join(options);
   ASSIGN_OR_RETURN(const std::vector<std::string> rest,
-                   ParseOptions(arguments, Table(options, lists)));
+                   ParseOptions(arguments, Table(options, lists), kEnvironment));
   if (!rest.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("'", rest.front(), "' is no option"));
   }

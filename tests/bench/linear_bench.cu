@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/bench/recorded_chain.h"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/linear/large_linear.h"
 #include "worker/kernels/cuda/linear/small_linear.h"
@@ -27,7 +28,6 @@ namespace {
 
 constexpr std::size_t kRotatedBytes = 400 << 20;
 constexpr int kLeastRuns = 8;
-constexpr int kReplays = 5;
 constexpr int kMostTokens = 512;
 
 struct Weight {
@@ -111,9 +111,6 @@ class Bench {
         x_(Allocate(static_cast<std::size_t>(kMostTokens * weight.columns) * 2)),
         out_(Allocate(static_cast<std::size_t>(kMostTokens * weight.rows) * 4)),
         sums_(Allocate(static_cast<std::size_t>(kMostTokens * weight.rows) * 2)) {
-    CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-    CUDA_CHECK(cudaEventCreate(&begin_));
-    CUDA_CHECK(cudaEventCreate(&end_));
     cudaDeviceProp properties = {};
     CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
     num_sms_ = properties.multiProcessorCount;
@@ -121,7 +118,6 @@ class Bench {
   }
   ~Bench() {
     for (void* data : {static_cast<void*>(weights_), x_, out_, sums_}) cudaFree(data);
-    cudaStreamDestroy(stream_);
   }
   Bench(const Bench&) = delete;
   Bench& operator=(const Bench&) = delete;
@@ -142,7 +138,7 @@ class Bench {
       ways.chosen_name = NameOfTileShape(ChosenTileShape(tile, output));
       ways.chosen = Microseconds([&](std::size_t i) {
         tile.weights = Copy(i);
-        LaunchTileLinear(tile, output, stream_);
+        LaunchTileLinear(tile, output, chain_.stream());
       });
     } else {
       ways.chosen_name = "cuBLASLt";
@@ -172,7 +168,7 @@ class Bench {
                        .x = x_,
                        .tokens = tokens,
                        .num_sms = num_sms_},
-                      output, stream_);
+                      output, chain_.stream());
   }
 
   void Large(std::size_t i, int tokens, const LinearOutput& output) {
@@ -184,18 +180,19 @@ class Bench {
                 .tokens = tokens,
                 .f32_out = weight_.output == 'f',
                 .out = swiglu == nullptr ? out_ : sums_},
-               stream_);
+               chain_.stream());
     if (swiglu == nullptr) return;
-    LaunchSwiGlu(MakeTensor(sums_, DType::kBf16, tokens, weight_.rows), swiglu->out, stream_);
+    LaunchSwiGlu(MakeTensor(sums_, DType::kBf16, tokens, weight_.rows), swiglu->out,
+                 chain_.stream());
   }
 
   void MeasureTiles(TileLinear& tile, const LinearOutput& output, Ways& ways) {
     for (int shape = 0; shape < NumTileShapes(); ++shape) {
       tile.weights = Copy(0);
-      if (!LaunchTileLinearIn(shape, tile, output, stream_)) continue;
+      if (!LaunchTileLinearIn(shape, tile, output, chain_.stream())) continue;
       const double time = Microseconds([&](std::size_t i) {
         tile.weights = Copy(i);
-        LaunchTileLinearIn(shape, tile, output, stream_);
+        LaunchTileLinearIn(shape, tile, output, chain_.stream());
       });
       if (!ways.best_name.empty() && time >= ways.best_tile) continue;
       ways.best_tile = time;
@@ -204,32 +201,7 @@ class Bench {
   }
 
   double Microseconds(const std::function<void(std::size_t)>& product) {
-    const std::size_t runs = std::max<std::size_t>(copies_, kLeastRuns);
-    product(0);  // what the first run chooses or loads is not recorded
-    CUDA_CHECK(cudaStreamSynchronize(stream_));
-    cudaGraph_t graph = nullptr;
-    cudaGraphExec_t replay = nullptr;
-    CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-    for (std::size_t i = 0; i < runs; ++i) product(i);
-    CUDA_CHECK(cudaStreamEndCapture(stream_, &graph));
-    CUDA_CHECK(cudaGraphInstantiate(&replay, graph, 0));
-    std::vector<double> times;
-    for (int i = 0; i <= kReplays; ++i) times.push_back(MicrosecondsOf(replay));
-    times.erase(times.begin());
-    std::sort(times.begin(), times.end());
-    CUDA_CHECK(cudaGraphExecDestroy(replay));
-    CUDA_CHECK(cudaGraphDestroy(graph));
-    return times[kReplays / 2] / static_cast<double>(runs);
-  }
-
-  double MicrosecondsOf(cudaGraphExec_t replay) {
-    CUDA_CHECK(cudaEventRecord(begin_, stream_));
-    CUDA_CHECK(cudaGraphLaunch(replay, stream_));
-    CUDA_CHECK(cudaEventRecord(end_, stream_));
-    CUDA_CHECK(cudaEventSynchronize(end_));
-    float ms = 0;
-    CUDA_CHECK(cudaEventElapsedTime(&ms, begin_, end_));
-    return 1e3 * ms;
+    return chain_.Microseconds(std::max<std::size_t>(copies_, kLeastRuns), product);
   }
 
   const Weight weight_;
@@ -240,9 +212,7 @@ class Bench {
   void* const out_;
   void* const sums_;
   LargeLinear large_;
-  cudaStream_t stream_ = nullptr;
-  cudaEvent_t begin_ = nullptr;
-  cudaEvent_t end_ = nullptr;
+  bench::RecordedChain chain_;
   int num_sms_ = 0;
 };
 

@@ -3,7 +3,9 @@
 #include <cstdio>
 #include <cstring>
 #include <span>
+#include <string_view>
 
+#include "common/version.h"
 #include "tests/bench/engine_command.h"
 #include "tests/bench/model_folder.h"
 #include "tests/bench/prefill_command.h"
@@ -35,9 +37,14 @@ int Main(std::span<const char* const> arguments) {
       if (std::strcmp(arguments[0], command.name) == 0) return command.run(arguments.subspan(1));
     }
   }
-  const bool help = !arguments.empty() && std::strcmp(arguments[0], "--help") == 0;
+  const std::string_view first = arguments.empty() ? "" : arguments[0];
+  if (first == "--version") {
+    std::fputs(VersionLine("thinkwire-bench").c_str(), stdout);
+    return 0;
+  }
+  const bool help = first == "--help" || first == "-h";
   std::FILE* out = help ? stdout : stderr;
-  std::fputs("usage: thinkwire-bench COMMAND [--help]\n", out);
+  std::fputs("usage: thinkwire-bench --version | COMMAND [--help]\n", out);
   for (const Command& command : kCommands)
     std::fprintf(out, "  %s: %s\n", command.name, command.what);
   return help ? 0 : 78;  // EX_CONFIG

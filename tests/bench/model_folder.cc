@@ -12,6 +12,7 @@
 #include "common/status.h"
 #include "nlohmann/json.hpp"
 #include "tests/bench/distill_shapes.h"
+#include "tests/bench/environment.h"
 #include "tests/bench/text_file.h"
 
 namespace thinkwire::bench {
@@ -90,7 +91,7 @@ int RunFolderCommand(std::span<const char* const> arguments) {
       "thinkwire-bench folder: a model folder in a distill's shape, for thinkwire-worker "
       "--random_weights\n\n",
       DescribeOptions(options), "\nDistills: ", absl::StrJoin(DistillNames(), ", "), "\n");
-  const auto rest = ParseOptions(arguments, options);
+  const auto rest = ParseOptions(arguments, options, kEnvironment);
   if (!rest.ok()) return fail(kExitConfig, rest.status());
   if (help) {
     std::fputs(usage.c_str(), stdout);

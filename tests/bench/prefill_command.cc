@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "common/options.h"
 #include "common/status.h"
+#include "tests/bench/environment.h"
 #include "tests/bench/prefill_simulation.h"
 
 namespace thinkwire::bench {
@@ -36,7 +37,8 @@ std::vector<Option> Table(Options& options) {
 
 absl::StatusOr<Options> Parse(std::span<const char* const> arguments) {
   Options options;
-  ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseOptions(arguments, Table(options)));
+  ASSIGN_OR_RETURN(const std::vector<std::string> rest,
+                   ParseOptions(arguments, Table(options), kEnvironment));
   if (options.help || rest.empty()) return options;
   return absl::InvalidArgumentError(absl::StrCat("'", rest.front(), "' is no option"));
 }

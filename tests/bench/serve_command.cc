@@ -82,9 +82,9 @@ class ProgressLine {
 };
 
 absl::StatusOr<int> Run(const ServeOptions& options) {
-  const auto channel = rpc::MakeChannel(options.target);
+  const auto channel = rpc::MakeChannel(options.router, rpc::ProxyFor(options.router));
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + kConnectPatience)) {
-    return absl::UnavailableError(absl::StrCat("there is no router at ", options.target));
+    return absl::UnavailableError(absl::StrCat("there is no router at ", options.router));
   }
   const auto stub = v1::ReasoningService::NewStub(channel);
   ASSIGN_OR_RETURN(const std::string variant, ChooseVariant(options, *stub));

@@ -3,12 +3,15 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/dial_address.h"
 #include "common/options.h"
 #include "common/status.h"
+#include "tests/bench/environment.h"
 
 namespace thinkwire::bench {
 namespace {
 
+constexpr int kDefaultPort = 50051;
 constexpr std::int32_t kMaxTokens = 1 << 20;
 constexpr std::int32_t kMaxStreams = 100000;
 constexpr std::int32_t kWeekSeconds = 7 * 86400;
@@ -25,7 +28,8 @@ struct Texts {
 
 std::vector<Option> Table(ServeOptions& options, Texts& texts) {
   return {
-      {"target", &options.target, "host:port of a router"},
+      {"router", &options.router, "the router: a host, or host:port"},
+      {"target", &options.router, nullptr},  // its name of before
       {"variant", &options.variant,
        "which model; empty: the only one that the router serves, or its choice where there are "
        "more"},
@@ -148,10 +152,11 @@ absl::StatusOr<ServeOptions> ParseServeOptions(std::span<const char* const> argu
   ServeOptions options;
   Texts texts;
   ASSIGN_OR_RETURN(const std::vector<std::string> rest,
-                   ParseOptions(arguments, Table(options, texts)));
+                   ParseOptions(arguments, Table(options, texts), kEnvironment));
   if (!rest.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("'", rest.front(), "' is no option"));
   }
+  ASSIGN_OR_RETURN(options.router, DialAddress("router", options.router, kDefaultPort));
   RETURN_IF_ERROR(ReadTexts(texts, options));
   RETURN_IF_ERROR(CheckRanges(options));
   RETURN_IF_ERROR(CheckTogether(options, texts));

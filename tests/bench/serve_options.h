@@ -13,7 +13,7 @@ namespace thinkwire::bench {
 
 // All that `thinkwire-bench serve` can be told; serve_options.cc says what each means.
 struct ServeOptions {
-  std::string target = "localhost:50051";
+  std::string router = "localhost:50051";
   std::string variant;
 
   // The load.

@@ -167,7 +167,7 @@ std::string ToJson(const ServeReport& report) {
     totals[NameOf(outcome)] = ToJson(summary.totals[static_cast<std::size_t>(outcome)]);
   }
   const json object = {{"command", "serve"},
-                       {"target", report.options.target},
+                       {"router", report.options.router},
                        {"variant", report.variant},
                        {"loop", LoopOf(report.options)},
                        {"seed", report.options.seed},

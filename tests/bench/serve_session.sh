@@ -123,7 +123,7 @@ measure() {
     >"$logs/$name-router.yaml"
   start "$name-router" "$router" --config "$logs/$name-router.yaml" --listen 127.0.0.1:0 \
     --metrics_listen= || return
-  local load=("$bench" serve --target "127.0.0.1:$port" --prompt_tokens "$prompt" --ignore_eos)
+  local load=("$bench" serve --router "127.0.0.1:$port" --prompt_tokens "$prompt" --ignore_eos)
   # Different seeds, or the worker would find prompts of an earlier load in its prefix cache.
   step "$name-idle" "${load[@]}" --seed 1 --concurrency 1 --requests $((4 * waves + 4)) \
     --warmup_requests 4 --max_tokens 2 --json "$logs/$name-idle.json"

@@ -19,6 +19,7 @@
 #include "common/options.h"
 #include "common/status.h"
 #include "common/utf8.h"
+#include "tests/bench/environment.h"
 #include "tests/bench/statistics.h"
 #include "worker/text/tokenizer.h"
 
@@ -54,7 +55,8 @@ std::vector<Option> Table(Options& options) {
 
 absl::StatusOr<Options> Parse(std::span<const char* const> arguments) {
   Options options;
-  ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseOptions(arguments, Table(options)));
+  ASSIGN_OR_RETURN(const std::vector<std::string> rest,
+                   ParseOptions(arguments, Table(options), kEnvironment));
   if (options.help) return options;
   if (!rest.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("'", rest.front(), "' is no option"));

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace thinkwire {
@@ -43,6 +45,9 @@ TEST(ParseOptions, TakesEverySpelling) {
 
 TEST(ParseOptions, NamesTheOptionThatIsWrong) {
   const std::vector<std::pair<std::vector<const char*>, std::string>> cases = {
+      {{"-c"}, "unknown option -c (see --help); a text that begins with a dash goes behind --"},
+      {{"-5"}, "unknown option -5 (see --help); a text that begins with a dash goes behind --"},
+      {{"-h"}, "unknown option --help (see --help)"},
       {{"--colour"}, "unknown option --colour (see --help)"},
       {{"--nolisten"}, "unknown option --nolisten (see --help)"},
       {{"--no-color=true"}, "unknown option --no-color (see --help)"},
@@ -67,25 +72,30 @@ struct Limited {
   std::string device = "";
   std::int64_t bytes = 0;
   double share = 0.5;
-  std::optional<std::int32_t> timeout_s;
+  std::optional<double> timeout_s;
+  std::optional<float> top_p;
   std::string secret = "x";
+  bool help = false;
 
   std::vector<Option> Options() {
     return {{"device", &device, "where", OneOf("cpu|cuda")},
             {"bytes", &bytes, "how many", Between(16, 9e15)},
             {"share", &share, "of all", Between(0.05, 1)},
-            {"timeout_s", &timeout_s, "how long", AtLeast(1)},
-            {"secret", &secret, nullptr}};
+            {"timeout_s", &timeout_s, "how long", AtLeast(0.5)},
+            {"top_p", &top_p, "of what", Above(0, 1)},
+            {"secret", &secret, nullptr},
+            {"help", &help, "this"}};
   }
 };
 
 TEST(ParseOptions, TakesTheDefaultAndWhatIsAllowed) {
   Limited values;
-  const std::vector<const char*> arguments = {"--device=", "--bytes=0", "--share=1",
-                                              "--timeout_s=1", "--secret=y"};
+  const std::vector<const char*> arguments = {"--device=",       "--bytes=0",  "--share=1",
+                                              "--timeout_s=0.5", "--secret=y", "-h"};
   ASSERT_TRUE(ParseOptions(arguments, values.Options()).ok());
   EXPECT_EQ(values.share, 1);
-  EXPECT_EQ(values.timeout_s, 1);
+  EXPECT_EQ(values.timeout_s, 0.5);
+  EXPECT_TRUE(values.help);
   EXPECT_EQ(values.secret, "y");
 }
 
@@ -94,7 +104,8 @@ TEST(ParseOptions, SaysWhatIsAllowed) {
       {"--device=tpu", "--device: 'tpu' is not supported: cpu, cuda"},
       {"--bytes=15", "--bytes: '15' is not a whole number from 16 to 9000000000000000"},
       {"--share=nan", "--share: 'nan' is not a number from 0.05 to 1"},
-      {"--timeout_s=0", "--timeout_s: '0' is not a whole number of 1 or more"},
+      {"--timeout_s=0", "--timeout_s: '0' is not a number of 0.5 or more"},
+      {"--top_p=0", "--top_p: '0' is not a number above 0, up to 1"},
   };
   for (const auto& [argument, message] : cases) {
     Limited values;
@@ -109,12 +120,60 @@ TEST(DescribeOptions, ShowsWhatIsAllowedAndHidesWhatHasNoHelp) {
             "  --device\n      where (cpu|cuda)\n"
             "  --bytes=0\n      how many [16..9000000000000000]\n"
             "  --share=0.5\n      of all [0.05..1]\n"
-            "  --timeout_s\n      how long [1..]\n");
+            "  --timeout_s\n      how long [0.5..]\n"
+            "  --top_p\n      of what (0..1]\n"
+            "  --help=false\n      this\n");
 }
 
-TEST(OptionValues, NamesEveryOption) {
+TEST(OptionValues, NamesEveryOptionThatIsNotHidden) {
   Limited values;
-  EXPECT_EQ(OptionValues(values.Options()), "device= bytes=0 share=0.5 timeout_s= secret=x");
+  EXPECT_EQ(OptionValues(values.Options()),
+            "device= bytes=0 share=0.5 timeout_s= top_p= help=false");
+}
+
+// A variable of the environment, as long as it lives.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+  ~Variable() { unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* const name_;
+};
+
+TEST(ParseOptions, TakesTheEnvironmentWhereTheCommandLineSaysNothing) {
+  const Variable device("OPTIONS_TEST_DEVICE", "cpu");
+  const Variable share("OPTIONS_TEST_SHARE", "0.25");
+  const Variable bytes("OPTIONS_TEST_BYTES", "");
+  const Variable secret("OPTIONS_TEST_SECRET", "y");
+  const Variable help("OPTIONS_TEST_HELP", "true");
+  Limited values;
+  const std::vector<const char*> arguments = {"--share=0.75"};
+  ASSERT_TRUE(ParseOptions(arguments, values.Options(), "OPTIONS_TEST_").ok());
+  EXPECT_EQ(values.device, "cpu");
+  EXPECT_EQ(values.share, 0.75);
+  EXPECT_EQ(values.bytes, 0);
+  EXPECT_EQ(values.secret, "x");
+  EXPECT_FALSE(values.help);
+}
+
+TEST(ParseOptions, NamesTheVariableThatIsWrong) {
+  const Variable timeout("OPTIONS_TEST_TIMEOUT_S", "soon");
+  Limited values;
+  EXPECT_EQ(ParseOptions({}, values.Options(), "OPTIONS_TEST_").status().message(),
+            "OPTIONS_TEST_TIMEOUT_S: 'soon' is not a number of 0.5 or more");
+  EXPECT_TRUE(ParseOptions({}, values.Options()).ok());
+}
+
+TEST(UnsetOption, TakesBackTextsAndWhatHasNoDefault) {
+  Limited values;
+  values.timeout_s = 3;
+  EXPECT_TRUE(UnsetOption("timeout-s", values.Options()).ok());
+  EXPECT_EQ(values.timeout_s, std::nullopt);
+  EXPECT_FALSE(UnsetOption("share", values.Options()).ok());
+  EXPECT_FALSE(UnsetOption("nothing", values.Options()).ok());
 }
 
 TEST(DescribeOptions, ShowsDefaults) {

@@ -65,6 +65,7 @@ class FakeWorker::Generation final : public rpc::ServerCall {
       MutexLock lock(worker_.mu_);
       script = worker_.script_;
     }
+    CHECK(script.events.size() <= kCapacity, "a script fits the stream");
     for (std::size_t i = 0; i < script.events.size(); ++i) {
       v1::WorkerGenerateResponse message;
       message.set_attempt(request.attempt());
@@ -76,7 +77,7 @@ class FakeWorker::Generation final : public rpc::ServerCall {
         Complete(request.request(), *message.mutable_event()->mutable_started());
       }
       if (script.tamper) script.tamper(message);
-      if (!Write(message)) return;  // it was cancelled: a script fits the stream
+      if (!Write(message)) return;  // the client has cancelled meanwhile
     }
     if (!script.stays_open) Finish(script.end);
   }
@@ -121,7 +122,10 @@ class FakeWorker::Service final : public rpc::RawService {
     AddMethod(service, "WatchStatus", [&worker](const grpc::CallbackServerContext& /*context*/) {
       return std::make_shared<Watch>(worker);
     });
-    AddMethodOfOneAnswer(service, "CountTokens", CountTokens);
+    AddMethodOfOneAnswer(service, "CountTokens", [&worker](const grpc::ByteBuffer& bytes) {
+      const absl::Status end = worker.BeginCount();
+      return end.ok() ? CountTokens(bytes) : end;
+    });
   }
 
  private:
@@ -205,6 +209,17 @@ FakeWorker::Call FakeWorker::last_call() const {
   MutexLock lock(mu_);
   CHECK(last_call_.has_value(), "there was a call");
   return *last_call_;
+}
+
+int FakeWorker::num_counts() const {
+  MutexLock lock(mu_);
+  return num_counts_;
+}
+
+absl::Status FakeWorker::BeginCount() {
+  MutexLock lock(mu_);
+  ++num_counts_;
+  return script_.count_end;
 }
 
 int FakeWorker::num_calls() const {

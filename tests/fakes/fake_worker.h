@@ -25,8 +25,9 @@ class FakeWorker {
   // What every Generate call from now on gets.
   struct Script {
     std::vector<v1::GenerateResponse> events{};
-    absl::Status end{};       // after the events
-    bool stays_open = false;  // no end: the call lasts until somebody cancels it
+    absl::Status end{};        // after the events
+    bool stays_open = false;   // no end: the call lasts until somebody cancels it
+    absl::Status count_end{};  // what CountTokens calls get instead of a count
     // Changes messages before they leave, to break the protocol.
     std::function<void(v1::WorkerGenerateResponse&)> tamper{};
   };
@@ -53,7 +54,8 @@ class FakeWorker {
   bool WaitForCancels(int number);
   bool WaitForWatches(int number);  // begun, in all
   Call last_call() const;
-  int num_calls() const;
+  int num_calls() const;   // of Generate
+  int num_counts() const;  // of CountTokens
 
   // Ends the server at once, as a crash would.
   void Kill();
@@ -63,6 +65,7 @@ class FakeWorker {
   class Generation;
   class Watch;
   bool WaitUntil(const std::function<bool()>& holds);
+  absl::Status BeginCount();  // how it ends at once, if not OK
 
   mutable Mutex mu_;
   CondVar changed_;
@@ -71,6 +74,7 @@ class FakeWorker {
   std::set<std::shared_ptr<Watch>> watches_ ABSL_GUARDED_BY(mu_);
   std::optional<Call> last_call_ ABSL_GUARDED_BY(mu_);
   int num_calls_ ABSL_GUARDED_BY(mu_) = 0;
+  int num_counts_ ABSL_GUARDED_BY(mu_) = 0;
   int num_cancels_ ABSL_GUARDED_BY(mu_) = 0;
   int num_watches_ ABSL_GUARDED_BY(mu_) = 0;
   // gRPC's own server, as only that can be killed: ours tells its clients that it goes.

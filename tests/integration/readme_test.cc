@@ -31,5 +31,18 @@ TEST(ReadmeTest, ListsEveryOptionOfEveryProgram) {
   }
 }
 
+TEST(ReadmeTest, EveryProgramTellsItsVersionAndTakesShortHelp) {
+  for (const char* program :
+       {THINKWIRE_WORKER, THINKWIRE_ROUTER, THINKWIRE_CHAT, THINKWIRE_BENCH}) {
+    Process version({program, "--version"});
+    EXPECT_EQ(version.Wait(), 0) << version.error();
+    const std::regex line("thinkwire-\\w+ [0-9.]+ \\(commit ([0-9a-f]{12}|unknown)\\)\n");
+    EXPECT_TRUE(std::regex_match(version.output(), line)) << version.output();
+    Process help({program, "-h"});
+    EXPECT_EQ(help.Wait(), 0) << help.error();
+    EXPECT_NE(help.output().find("--help"), std::string::npos) << help.output();
+  }
+}
+
 }  // namespace
 }  // namespace thinkwire::integration

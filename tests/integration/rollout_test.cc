@@ -7,15 +7,19 @@
 #include <grpcpp/support/channel_arguments.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
 #include "common/rpc/status_details.h"
@@ -131,6 +135,28 @@ TEST(RolloutTest, NobodyNoticesThatAWorkerIsReplaced) {
   EXPECT_EQ(clients.failures(), std::vector<std::string>{});
 }
 
+TEST(RolloutTest, CountsGoToAnotherWorkerWhileOneDrains) {
+  WorkerProcess leaving = TinyWorker();
+  WorkerProcess staying = TinyWorker();
+  ASSERT_TRUE(leaving.listening() && staying.listening());
+  RouterProcess router("tiny-r1", {AddressOf(leaving), AddressOf(staying)});
+  v1::CountTokensRequest request;
+  request.mutable_prompt()->set_text("What is 27+48?");
+  ClosedLoops clients(4, [&] {
+    grpc::ClientContext context;
+    v1::CountTokensResponse count;
+    Answer answer;
+    answer.status = router.stub().CountTokens(&context, request, &count);
+    return answer;
+  });
+  clients.WaitForMore(100);
+  leaving.process().Signal(SIGTERM);
+  EXPECT_EQ(leaving.process().Wait(), 0);
+  clients.WaitForMore(100);
+  clients.Stop();
+  EXPECT_EQ(clients.failures(), std::vector<std::string>{});
+}
+
 TEST(RolloutTest, NobodyNoticesThatARouterIsReplacedWhoRetriesUnavailable) {
   FakeWorker worker("fake");
   worker.SetScript({.events = SmallStream()});
@@ -221,9 +247,24 @@ TEST_F(SharedPrefixTest, NobodyLearnsWhatAnotherAddressHasAsked) {
   EXPECT_EQ(Cached(router, "127.0.0.2"), 0);
   EXPECT_GT(Cached(router, "127.0.0.2"), 0);
   EXPECT_EQ(Cached(router, "127.0.0.1", "salt"), 0);
-  // Another router gives the same salts.
+  // Another router's salts are others.
   RouterProcess other("tiny-r1", AddressOf(worker_));
+  EXPECT_EQ(Cached(other, "127.0.0.1"), 0);
+}
+
+TEST_F(SharedPrefixTest, RoutersOfOneKeyGiveTheSameSalts) {
+  const std::string key = absl::StrCat(testing::TempDir(), "salt-key-of-routers-", getpid());
+  std::ofstream(key) << "known to routers alone";
+  const std::vector<std::string> options = {"--cache_salt_key_file", key};
+  RouterProcess router("tiny-r1", AddressOf(worker_), options);
+  RouterProcess other("tiny-r1", AddressOf(worker_), options);
+  std::filesystem::remove(key);
+  EXPECT_EQ(Cached(router, "127.0.0.1", "salt"), 0);
   EXPECT_GT(Cached(other, "127.0.0.1", "salt"), 0);
+  EXPECT_EQ(Cached(other, "127.0.0.2", "salt"), 0);
+  for (RouterProcess* const logged : {&router, &other}) {
+    EXPECT_FALSE(absl::StrContains(logged->process().error(), "known to routers"));
+  }
 }
 
 TEST_F(SharedPrefixTest, ARouterMayBeToldToShare) {

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status_details.h"
@@ -237,6 +238,19 @@ TEST(WholePathTest, CtrlCCancelsTheWorker) {
   EXPECT_TRUE(worker.WaitForCancels(1));
 }
 
+TEST(WholePathTest, StdinGoesBeforeTheQuestionOfTheCommandLine) {
+  FakeWorker worker("tiny");
+  worker.SetScript({.events = SmallStream()});
+  RouterProcess router("tiny", worker.address());
+  EXPECT_EQ(Chat(router, {"sum", "it", "up"}, "a file\n\n")->Wait(), 0);
+  const auto asked = [&] {
+    return worker.last_call().request.request().prompt().chat().messages(0).content();
+  };
+  EXPECT_EQ(asked(), "a file\n\nsum it up");
+  EXPECT_EQ(Chat(router, {"sum it up"})->Wait(), 0);
+  EXPECT_EQ(asked(), "sum it up");
+}
+
 TEST(WholePathTest, ErrorsReadLikeSentences) {
   auto worker = std::make_unique<FakeWorker>("tiny");
   worker->SetScript({.end = rpc::Error(absl::StatusCode::kInternal, "NOT_FINITE", "a bug")});
@@ -246,9 +260,11 @@ TEST(WholePathTest, ErrorsReadLikeSentences) {
   EXPECT_EQ(chat->Wait(), 1);
   EXPECT_EQ(chat->error(), "thinkwire-chat: no variant \"huge\" here; there is tiny\n");
   chat = Chat(router, {"--temperature=9", "hello"});
+  EXPECT_EQ(chat->Wait(), 2);
+  EXPECT_EQ(chat->error(), "thinkwire-chat: --temperature: '9' is not a number from 0 to 2\n");
+  chat = Chat(router, {"--stop", std::string(300, 'x'), "hello"});
   EXPECT_EQ(chat->Wait(), 1);
-  EXPECT_EQ(chat->error(),
-            "thinkwire-chat: reasoning_sampling.temperature must be in [0, 2], is 9\n");
+  EXPECT_EQ(chat->error(), "thinkwire-chat: --stop must be 1 to 256 bytes long, is 300\n");
   chat = Chat(router, {}, "\xff");
   EXPECT_EQ(chat->Wait(), 2);
   EXPECT_EQ(chat->error(), "thinkwire-chat: the question is not valid UTF-8\n");
@@ -265,6 +281,30 @@ TEST(WholePathTest, ErrorsReadLikeSentences) {
   Process nobody({THINKWIRE_CHAT, "--router=127.0.0.1:1", "hello"});
   EXPECT_EQ(nobody.Wait(), 3);
   EXPECT_EQ(nobody.error().find("thinkwire-chat: there is no connection to the router"), 0u);
+}
+
+// A proxy that nobody is, for the programs that are started meanwhile.
+class DeadProxy {
+ public:
+  DeadProxy() { setenv("http_proxy", "http://me:secret@127.0.0.1:1", 1); }
+  ~DeadProxy() { unsetenv("http_proxy"); }
+  DeadProxy(const DeadProxy&) = delete;
+  DeadProxy& operator=(const DeadProxy&) = delete;
+};
+
+TEST(WholePathTest, AProxyOfTheEnvironmentIsForOtherMachinesAlone) {
+  FakeWorker worker("tiny");
+  worker.SetScript({.events = SmallStream()});
+  const DeadProxy proxy;
+  RouterProcess router("tiny", worker.address());
+  const auto chat = Chat(router, {"hello"});
+  EXPECT_EQ(chat->Wait(), 0) << chat->error();
+  Process away({THINKWIRE_CHAT, "--router=192.0.2.1:50051", "hello"});
+  EXPECT_EQ(away.Wait(), 3);
+  EXPECT_TRUE(absl::StartsWith(away.error(),
+                               "thinkwire-chat: there is no connection to the router at "
+                               "192.0.2.1:50051 through the proxy http://127.0.0.1:1 (http_proxy)"))
+      << away.error();
 }
 
 TEST(WholePathTest, HealthFollowsTheWorkers) {

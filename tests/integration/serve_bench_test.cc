@@ -33,7 +33,7 @@ struct BenchRun {
 
 BenchRun RunBench(const RouterProcess& router, const std::vector<std::string>& options) {
   const std::string path = testing::TempDir() + "serve-" + std::to_string(getpid()) + ".json";
-  std::vector<std::string> arguments = {THINKWIRE_BENCH,  "serve",  "--target",
+  std::vector<std::string> arguments = {THINKWIRE_BENCH,  "serve",  "--router",
                                         router.address(), "--json", path};
   arguments.insert(arguments.end(), options.begin(), options.end());
   Process bench(arguments);
@@ -151,7 +151,7 @@ TEST(ServeBenchTest, AStreamWithoutAnEndIsAFailure) {
 }
 
 TEST(ServeBenchTest, WrongUseEndsInOneLine) {
-  Process nobody({THINKWIRE_BENCH, "serve", "--target=127.0.0.1:1"});
+  Process nobody({THINKWIRE_BENCH, "serve", "--router=127.0.0.1:1"});
   Process wrong({THINKWIRE_BENCH, "serve", "--rate=1", "--concurrency=2"});
   EXPECT_EQ(wrong.Wait(), 78);
   EXPECT_THAT(wrong.error(), HasSubstr("--rate is the open loop"));

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
 #include "common/peer_limits.h"
@@ -291,6 +292,92 @@ TEST_F(SharesTest, OneClientDoesNotFillTheQueueOfAWorker) {
   EXPECT_TRUE(reader->Read(&event));
   context.TryCancel();
   EXPECT_TRUE(absl::IsCancelled(rpc::FromGrpc(reader->Finish())));
+}
+
+v1::GenerateRequest AskEndlessly() {
+  v1::GenerateRequest request = AskGreedily("What is 27+48?");
+  request.set_ignore_eos(true);
+  return request;
+}
+
+// More requests than one connection used to carry, all of them through the one from router to
+// worker: each has its place or its refusal, and what else goes there goes on.
+TEST_F(SharesTest, ARouterFillsTheQueueOfAWorkerAndNothingWaitsUnseen) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers are too slow for so many requests";
+  constexpr int kPlaces = kMaxQueue + 1;
+  constexpr int kMore = 20;
+  // Trusted, and without names: no share limits either.
+  worker_.emplace(std::vector<std::string>{absl::StrCat("--model=", kTinyModel), "--max_num_seqs=1",
+                                           "--trusted_peers=127.0.0.1"});
+  ASSERT_TRUE(worker_->listening());
+  router_.emplace("tiny-r1", absl::StrCat("127.0.0.1:", worker_->port()),
+                  std::vector<std::string>{"--trusted_peers=127.0.0.2"});
+  RawHttp2 client({.port = PortOf(*router_), .source = "127.0.0.2"});
+  const std::string endless = AskEndlessly().SerializeAsString();
+  std::vector<std::uint32_t> calls;
+  for (int i = 0; i < kPlaces + kMore; ++i) calls.push_back(client.Call(kGenerate, endless));
+  const auto is_answered = [&](std::uint32_t call) {
+    return !client.stream(call).headers.empty() || client.stream(call).over();
+  };
+  ASSERT_TRUE(client.ReadUntil([&] { return std::ranges::all_of(calls, is_answered); }));
+  int refused = 0;
+  for (const std::uint32_t call : calls) {
+    if (!client.stream(call).over() || client.stream(call).Status().ok()) continue;
+    ++refused;
+    EXPECT_EQ(rpc::ErrorReason(client.stream(call).Status()), "QUEUE_FULL");
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_LE(refused, kMore);
+
+  grpc::ClientContext counting;
+  counting.set_deadline(std::chrono::system_clock::now() + kPatience);
+  v1::CountTokensRequest count;
+  count.mutable_prompt()->set_text("What is 27+48?");
+  v1::CountTokensResponse counted;
+  EXPECT_TRUE(router_->stub().CountTokens(&counting, count, &counted).ok());
+  grpc::ClientContext listing;
+  v1::ListVariantsResponse variants;
+  ASSERT_TRUE(router_->stub().ListVariants(&listing, {}, &variants).ok());
+  ASSERT_EQ(variants.variants_size(), 1);
+  EXPECT_EQ(variants.variants(0).live_workers(), 1);
+  EXPECT_GT(variants.variants(0).queued(), kMaxQueue / 2);
+  EXPECT_FALSE(absl::StrContains(router_->process().error(), "worker is not live"));
+}
+
+// One who is no forwarder, at a worker that has one: whatever names he gives.
+TEST_F(SharesTest, NamesGivenByStrangersAreWorthNothing) {
+  Start({"--max_num_seqs=1", "--max_queue=17", "--trusted_peers=127.0.0.1"});
+  RawHttp2 client({.port = worker_->port(), .source = "127.0.0.2"});
+  const v1::WorkerGenerateRequest endless = ForWorker(AskEndlessly());
+  int refused = 0;
+  for (int i = 0; i < 20; ++i) {
+    const RawHttp2::Headers lie = {{rpc::kPeerMetadata, absl::StrCat("10.0.0.", i)}};
+    const std::uint32_t call = client.Call(kWorkerGenerate, endless.SerializeAsString(), lie);
+    const RawHttp2::Stream& stream = client.stream(call);
+    ASSERT_TRUE(client.ReadUntil([&] { return !stream.headers.empty() || stream.over(); }));
+    if (stream.over()) ++refused;
+  }
+  EXPECT_GE(refused, 3);  // of the 18 that fit
+
+  grpc::ClientContext context;
+  const auto reader = router_->stub().Generate(&context, AskEndlessly());
+  v1::GenerateResponse event;
+  EXPECT_TRUE(reader->Read(&event));
+  context.TryCancel();
+  EXPECT_TRUE(absl::IsCancelled(rpc::FromGrpc(reader->Finish())));
+}
+
+TEST_F(SharesTest, AWorkerMayTakeCallsOfItsRouterAlone) {
+  Start({"--trusted_peers=127.0.0.1", "--trusted_peers_only"});
+  RawHttp2 client({.port = worker_->port(), .source = "127.0.0.2"});
+  const std::uint32_t call =
+      client.Call(kWorkerGenerate, ForWorker(AskEndlessly()).SerializeAsString());
+  ASSERT_TRUE(client.ReadUntilOver(call));
+  EXPECT_EQ(rpc::ErrorReason(client.stream(call).Status()), "PEER_NOT_TRUSTED");
+  v1::GenerateRequest request = AskGreedily("What is 27+48?");
+  request.set_max_tokens(2);
+  const absl::Status status = Ask(*router_, request);
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 }  // namespace

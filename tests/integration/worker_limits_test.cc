@@ -34,6 +34,11 @@ std::string LastWord(const std::vector<std::string>& options) {
 
 std::string TinyModel() { return absl::StrCat("--model=", kTinyModel); }
 
+constexpr char kIndex[] = "model.safetensors.index.json";
+
+// A whole file of weights would be taken before an index, which nobody reads then.
+void LeaveOnlyTheIndex(const ModelCopy& model) { fs::remove(model / "model.safetensors"); }
+
 void ExpectNamed(const std::string& error, const std::string& named) {
   EXPECT_NE(error.find(named), std::string::npos) << error << " lacks " << named;
 }
@@ -64,8 +69,9 @@ void SplitBy(const std::vector<std::string>& patterns, const ModelCopy& model) {
 TEST(WorkerLimitsTest, NestedFilesAreRefusedWhereverTheyAreRead) {
   const std::string nested = std::string(kManyLevels, '[') + std::string(kManyLevels, ']');
   for (const char* file : {"tokenizer.json", "tokenizer_config.json", "config.json",
-                           "generation_config.json", "model.safetensors.index.json"}) {
+                           "generation_config.json", kIndex}) {
     const ModelCopy model;
+    if (file == std::string(kIndex)) LeaveOnlyTheIndex(model);
     model.Write(file, nested);
     ExpectNamed(LastWord({model.Option()}), absl::StrCat(file, ": nests deeper than 64 levels"));
   }
@@ -94,10 +100,10 @@ TEST(WorkerLimitsTest, PatternsAreFewAndShortAndSoIsWhatIsSaidOfThem) {
 }
 
 TEST(WorkerLimitsTest, WhatIsNoRegularFileIsNeitherReadNorWaitedFor) {
-  for (const char* file :
-       {"tokenizer.json", "config.json", "generation_config.json", "tokenizer_config.json",
-        "model.safetensors", "model.safetensors.index.json"}) {
+  for (const char* file : {"tokenizer.json", "config.json", "generation_config.json",
+                           "tokenizer_config.json", "model.safetensors", kIndex}) {
     const ModelCopy model;
+    if (file == std::string(kIndex)) LeaveOnlyTheIndex(model);
     fs::remove(model / file);
     fs::create_symlink("/dev/zero", model / file);
     ExpectNamed(LastWord({model.Option()}), absl::StrCat(file, ": not a regular file"));
@@ -108,13 +114,14 @@ TEST(WorkerLimitsTest, WhatIsNoRegularFileIsNeitherReadNorWaitedFor) {
 }
 
 TEST(WorkerLimitsTest, FilesOfAnySizeAreRefusedUnread) {
-  for (const auto& [file, most] : std::vector<std::pair<const char*, std::string>>{
-           {"tokenizer.json", "67108864"},
-           {"tokenizer_config.json", "4194304"},
-           {"config.json", "1048576"},
-           {"generation_config.json", "1048576"},
-           {"model.safetensors.index.json", "33554432"}}) {
+  for (const auto& [file, most] :
+       std::vector<std::pair<const char*, std::string>>{{"tokenizer.json", "67108864"},
+                                                        {"tokenizer_config.json", "4194304"},
+                                                        {"config.json", "1048576"},
+                                                        {"generation_config.json", "1048576"},
+                                                        {kIndex, "33554432"}}) {
     const ModelCopy model;
+    if (file == std::string(kIndex)) LeaveOnlyTheIndex(model);
     model.Write(file, "{}");
     fs::resize_file(model / file, std::uintmax_t{1} << 40);  // sparse
     ExpectNamed(LastWord({model.Option()}),
@@ -144,7 +151,7 @@ TEST(WorkerLimitsTest, LongNamesComeBackCut) {
   const std::string long_name(1'000'000, 'n');
   const ModelCopy model;
   model.Write("model.safetensors", HeaderAlone(absl::StrCat("{\"", long_name, "\": 1}")));
-  ExpectNamed(LastWord({model.Option()}), "not an object of 3 keys");
+  ExpectNamed(LastWord({model.Option()}), "...\": not an object");
   model.Change("tokenizer.json",
                [&](json& tokenizer) { tokenizer["model"]["vocab"][long_name] = -1; });
   ExpectNamed(LastWord({model.Option()}), "is not an id from 0 to");

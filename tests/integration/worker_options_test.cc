@@ -86,6 +86,8 @@ TEST(WorkerOptionsTest, BrokenCheckpointsEndInOneLineThatNamesTheFile) {
              tokenizer["added_tokens"].push_back(token);
            }
          });
+         model.Change("tokenizer_config.json",
+                      [](nlohmann::json& config) { config["eos_token"] = "<extra_1999>"; });
        }},
   };
   for (const Case& one : cases) {
@@ -94,6 +96,55 @@ TEST(WorkerOptionsTest, BrokenCheckpointsEndInOneLineThatNamesTheFile) {
     const std::string word = LastWord({model.Option()});
     EXPECT_NE(word.find(one.named), std::string::npos) << one.what << ": " << word;
   }
+}
+
+constexpr char kLfsPointer[] =
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+
+TEST(WorkerOptionsTest, WhatIsThereInsteadOfACheckpointIsSaid) {
+  for (const char* file : {"config.json", "tokenizer.json", "model.safetensors"}) {
+    const ModelCopy model;
+    model.Write(file, kLfsPointer);
+    const std::string word = LastWord({model.Option()});
+    EXPECT_NE(word.find(file), std::string::npos) << word;
+    EXPECT_NE(word.find("Git LFS pointer"), std::string::npos) << word;
+  }
+  const ModelCopy adapter;
+  for (const char* file : {"config.json", "tokenizer.json", "model.safetensors"}) {
+    fs::remove(adapter / file);
+  }
+  adapter.Write("adapter_config.json", "{}");
+  EXPECT_NE(LastWord({adapter.Option()}).find("merge it into its base model"), std::string::npos);
+}
+
+// As save_pretrained leaves a checkpoint after a training script that added a padding token which
+// the model has no row for.
+TEST(WorkerOptionsTest, APaddingTokenPastTheRowsIsRefusedOnlyWhereItIsUsed) {
+  const ModelCopy model;
+  model.Change("tokenizer.json", [](nlohmann::json& tokenizer) {
+    tokenizer["truncation"] = {
+        {"direction", "Right"}, {"max_length", 8}, {"strategy", "LongestFirst"}, {"stride", 0}};
+  });
+  model.Change("config.json", [](nlohmann::json& config) { config["pad_token_id"] = 640; });
+  model.Change("tokenizer_config.json", [](nlohmann::json& config) {
+    config["additional_special_tokens"] = nlohmann::json::array();
+    for (int i = 0; i < 30; ++i) {
+      config["additional_special_tokens"].push_back("<extra_" + std::to_string(i) + ">");
+    }
+  });
+  WorkerProcess worker({model.Option()});
+  ASSERT_TRUE(worker.listening());
+  WorkerProcess original({std::string("--model=") + kTinyModel});
+  v1::GenerateRequest request = AskGreedily("What is 27+48?");
+  EXPECT_EQ(worker.Generate(request).ids, original.Generate(request).ids);
+  request.mutable_prompt()->set_text("a<extra_29>");
+  const Generation refused = worker.Generate(request);
+  EXPECT_EQ(refused.status.code(), absl::StatusCode::kInvalidArgument) << refused.status;
+  EXPECT_NE(refused.status.message().find("has no row in the model"), std::string::npos)
+      << refused.status;
+  EXPECT_NE(LastWord({model.Option(), "--strict_checkpoint"}).find("--strict_checkpoint"),
+            std::string::npos);
 }
 
 TEST(WorkerOptionsTest, WrongOptionsEndInOneLineThatNamesThem) {

@@ -64,6 +64,7 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {v + "aliases: [[]]}]", "r:1: aliases must be a list of words"},
       {v + "aliases: ['x*']}]", "r:1: alias 'x*' must have at most 128 bytes and no '*'"},
       {v + "aliases: [A]}]", "r: the name 'a' is given twice"},
+      {v + "aliases: ['\xE5p', '\xE5p']}]", "r: the name '\xEF\xBF\xBDp' is given twice"},
       {"variants: [{workers: ['h:1']}]", "r:1: a variant needs a name"},
       {"variants: [{name: 'a b', workers: ['h:1']}]",
        "r:1: name 'a b' must be 1 to 64 of letters, digits, '.', '_', '-'"},
@@ -168,6 +169,9 @@ TEST(ParseArguments, ReadsOptionsAndChecksThem) {
   EXPECT_TRUE(parse({"--config=r", "--metrics_listen=0.0.0.0:1"}).ok());  // it shows no secret
   EXPECT_FALSE(parse({"--config=r", "--drain_timeout_s=-1"}).ok());
   EXPECT_FALSE(parse({"--config=r", "--max_connections=0"}).ok());
+  EXPECT_TRUE(parse({"--config=r", "--cache_salt_key_file=k"}).ok());
+  EXPECT_EQ(parse({"--config=r", "--cache_salt_key_file=k", "--share_prefixes"}).status().message(),
+            "--share_prefixes and --cache_salt_key_file exclude each other");
   EXPECT_EQ(parse({"--config=r", "serve"}).status().message(), "'serve' is not an option");
 }
 

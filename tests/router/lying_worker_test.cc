@@ -265,7 +265,7 @@ TEST_F(LyingWorkerTest, AStatusOutOfRangeIsNoLiveWorkers) {
   const std::pair<Change, const char*> lies[] = {
       {[](auto& status) { status.set_max_num_seqs(INT32_MAX); }, "max_num_seqs"},
       {[](auto& status) { status.set_max_num_seqs(0); }, "max_num_seqs"},
-      {[](auto& status) { status.set_running(status.max_num_seqs() + 1); }, "running"},
+      {[](auto& status) { status.set_running((1 << 21) + 1); }, "running"},
       {[](auto& status) { status.set_queued(-1); }, "queued"},
       {[](auto& status) { status.set_free_kv_blocks(101); }, "free_kv_blocks"},
       {[](auto& status) { status.set_vocab_size(0); }, "vocab_size"},

@@ -150,5 +150,29 @@ TEST(WorkerConfigTest, UsageAndToStringNameEveryOption) {
   }
 }
 
+TEST(WorkerConfigTest, ValidateWantsSomebodyToBeTrusted) {
+  WorkerConfig config;
+  config.model = "/m";
+  config.trusted_peers_only = true;
+  EXPECT_TRUE(Validate(config).ok());  // who is on this machine may call
+  config.insecure_listen = true;
+  config.listen = "0.0.0.0:1";
+  EXPECT_EQ(Validate(config).message(),
+            "--trusted_peers_only needs --trusted_peers: nobody else may call");
+  config.trusted_peers = "10.0.0.7";
+  EXPECT_TRUE(Validate(config).ok());
+}
+
+TEST(CheckModelFolder, TellsHowAnIdIsDownloaded) {
+  EXPECT_EQ(CheckModelFolder("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B").message(),
+            "--model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B: there is no such folder; if it is "
+            "an id of Hugging Face, `hf download deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B "
+            "--local-dir models/DeepSeek-R1-Distill-Qwen-1.5B` downloads it, for --model "
+            "models/DeepSeek-R1-Distill-Qwen-1.5B");
+  for (const char* model : {"deploy/models", "./nothing", "/no/folder", "no/such/folder", "name"}) {
+    EXPECT_TRUE(CheckModelFolder(model).ok()) << model;
+  }
+}
+
 }  // namespace
 }  // namespace thinkwire::worker

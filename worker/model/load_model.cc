@@ -39,7 +39,7 @@ absl::StatusOr<step::Limits> ChooseLimits(const ModelOptions& options, const Mod
   limits.max_model_len = options.max_model_len == 0 ? longest : options.max_model_len;
   limits.block_tokens = options.block_tokens;
   limits.max_in_flight = options.max_in_flight;
-  limits.vocab_size = options.num_token_ids == 0 ? rows : options.num_token_ids;
+  limits.vocab_size = options.num_token_ids == 0 ? rows : std::min(options.num_token_ids, rows);
   RETURN_IF_ERROR(CheckRange("max_num_seqs", limits.max_num_seqs, 1, kMaxNumSeqs));
   RETURN_IF_ERROR(CheckRange("max_num_batched_tokens", limits.max_num_batched_tokens,
                              limits.max_num_seqs, kMaxBatchedTokens,
@@ -54,14 +54,13 @@ absl::StatusOr<step::Limits> ChooseLimits(const ModelOptions& options, const Mod
                                                    "; allowed: multiples of ", kMinBlockTokens));
   }
   RETURN_IF_ERROR(CheckRange("max_in_flight", limits.max_in_flight, 1, kMaxInFlight));
-  RETURN_IF_ERROR(CheckRange("the tokenizer's number of ids", limits.vocab_size, 1, rows,
-                             ", the model's vocab_size"));
+  RETURN_IF_ERROR(CheckRange("the tokenizer's number of ids", limits.vocab_size, 1, rows));
   return limits;
 }
 
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& options,
                                                           const ModelFiles& files,
-                                                          const ModelPlan& plan) {
+                                                          ModelPlan& plan) {
   if (options.random_weights) return std::make_unique<RandomWeights>(options.seed);
   return files.Weights(plan);
 }
@@ -71,6 +70,7 @@ ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const Weig
   ModelInfo info;
   info.architecture = plan.config.architecture;
   info.end_of_sequence_ids = plan.config.end_of_sequence_ids;
+  info.warnings = plan.config.warnings;
   info.parameters = CountParameters(plan);
   info.kv_cache_tokens = static_cast<std::int64_t>(limits.num_blocks) * limits.block_tokens;
   info.device = device;

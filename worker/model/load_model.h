@@ -28,8 +28,8 @@ struct ModelOptions {
   std::int32_t block_tokens = 16;  // tokens a KV block, a multiple of 16
   std::int32_t max_in_flight = 2;  // D
   bool stamp_steps = false;        // for ModelRunner::TakeStepGaps
-  // Ids that the tokenizer defines, [1, vocab_size]; 0: vocab_size. Rows of the head from here on
-  // are padding and are never drawn.
+  // Ids that the tokenizer defines, at least 1; 0: vocab_size. Rows of the head from here on are
+  // padding and are never drawn, nor are ids that have no row.
   std::int32_t num_token_ids = 0;
 };
 

@@ -11,7 +11,8 @@ namespace thinkwire::worker::model {
 // What the rest of the worker wants to know of a loaded model.
 struct ModelInfo {
   std::string architecture;                       // "Qwen2ForCausalLM", "LlamaForCausalLM"
-  std::vector<std::int32_t> end_of_sequence_ids;  // config.json and generation_config.json
+  std::vector<std::int32_t> end_of_sequence_ids;  // the checkpoint's
+  std::vector<std::string> warnings;              // what its files say that is not obeyed
   std::int64_t parameters = 0;
   std::int64_t weight_bytes = 0;            // all ranks
   std::int64_t weight_bytes_per_token = 0;  // of them read to decode one token at batch 1

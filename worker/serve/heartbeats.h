@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -23,7 +22,7 @@ class Heartbeats {
   };
 
   // Beats every stream each `interval` of real time.
-  explicit Heartbeats(Clock::Duration interval = std::chrono::seconds(1));
+  explicit Heartbeats(Clock::Duration interval);
   ~Heartbeats();
   Heartbeats(const Heartbeats&) = delete;
   Heartbeats& operator=(const Heartbeats&) = delete;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/rpc/status_details.h"
+#include "common/shown_text.h"
 #include "common/status.h"
 
 namespace thinkwire::worker::serve {
@@ -102,6 +103,7 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPrompt(const v1::Pr
       if (ids.empty()) {
         return rpc::InvalidField("prompt.text", "holds nothing that the vocabulary knows");
       }
+      RETURN_IF_ERROR(CheckRows(ids));
       return ids;
     case v1::Prompt::kTokenIds:
       ids.assign(prompt.token_ids().ids().begin(), prompt.token_ids().ids().end());
@@ -111,6 +113,17 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPrompt(const v1::Pr
       break;
   }
   return rpc::InvalidField("prompt", "is required: one of chat, text, token_ids");
+}
+
+absl::Status RequestReader::CheckRows(const std::vector<std::int32_t>& ids) const {
+  for (const std::int32_t id : ids) {
+    if (id < model_.limits.vocab_size) continue;
+    return rpc::InvalidField(
+        "prompt.text",
+        absl::StrCat("holds \"", ShownText(tokenizer_.TokenBytes(id)), "\", whose id ", id,
+                     " has no row in the model, which has ", model_.limits.vocab_size));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadChat(const v1::Chat& chat,

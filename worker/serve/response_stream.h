@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/shares.h"
 #include "thinkwire/v1/worker.pb.h"
 #include "worker/engine/engine.h"
@@ -38,9 +39,9 @@ class ResponseSink {
 // One request's way out: has its outputs' tokens turned into events on the text pool, and writes
 // them as far as the reader keeps up: Queued until it starts, Started once, each output's events,
 // which end with its Finished, and Completed last. While the sink is full no tokens are taken, so
-// that the engine pauses the sequences. Where kSignInterval brings nothing, it says that it is
-// alive: Queued again or, once started, a message without an event. Lives until the engine has given every ending, whatever the
-// client does. Threads: public functions from any thread.
+// that the engine pauses the sequences. Where the sign interval brings nothing, it says that it is
+// alive: Queued again or, once started, a message without an event. Lives until the engine has
+// given every ending, whatever the client does. Threads: public functions from any thread.
 class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream {
  public:
   // What all streams of a worker share; outlives them.
@@ -52,6 +53,7 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
     WorkerMetrics& metrics;
     rpc::Shares& places;  // of requests that the engine has
     const Clock& clock;
+    Clock::Duration sign_interval = kSignInterval;
   };
   // Who asks.
   struct Call {
@@ -128,7 +130,6 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   std::optional<absl::Status> final_status_;
   StreamMeter meter_;
   std::int64_t next_seq_ = 0;
-
   std::optional<std::int32_t> queue_position_;  // that was told last
 
   Mutex mu_;

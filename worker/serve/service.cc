@@ -53,8 +53,11 @@ absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& /*bytes*/) {
 
 }  // namespace
 
-// One Generate call: reads the prompt on the text pool, then hands over to a ResponseStream.
-class WorkerService::GenerateCall final : public rpc::ServerCall, public ResponseSink {
+// One Generate call: reads the prompt on the text pool, and says now and then that it is alive as
+// long as that takes, then hands over to a ResponseStream.
+class WorkerService::GenerateCall final : public rpc::ServerCall,
+                                          public ResponseSink,
+                                          public Heartbeats::Stream {
  public:
   GenerateCall(WorkerService& service, const grpc::CallbackServerContext& context)
       : ServerCall(kMessageCapacity),
@@ -63,7 +66,8 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
               .traceparent = rpc::TraceparentOf(context),
-              .arrival = service.shared_.clock.Now()} {}
+              .arrival = service.shared_.clock.Now()},
+        spoke_at_(call_.arrival) {}
 
   bool Write(const v1::WorkerGenerateResponse& message) override {
     return ServerCall::Write(message);
@@ -80,6 +84,19 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
     const absl::Status status = service_.draining_ ? Draining() : Post();
     if (!status.ok()) Refuse(status);
   }
+  void Beat() override {
+    const Clock::TimePoint now = service_.shared_.clock.Now();
+    MutexLock lock(signs_mu_);
+    if (is_read_ || now - spoke_at_ < service_.shared_.sign_interval) return;
+    spoke_at_ = now;
+    Write(v1::WorkerGenerateResponse());
+  }
+  // The stream speaks from now on.
+  void EndSigns() {
+    MutexLock lock(signs_mu_);
+    is_read_ = true;
+  }
+
   void OnRefused(const absl::Status& status) override {
     ResponseStream::Refuse(service_.shared_, call_, status);
   }
@@ -95,6 +112,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
       in_hand_ = in_hand;
     }
     auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
+    service_.heartbeats_.Add(self);
     const bool posted = service_.shared_.pool.TryPost(
         peer_, bytes_.Length(), [self, held = std::move(in_hand)] { self->Read(held->bytes); });
     return posted ? absl::OkStatus() : service_.TextPoolIsFull();
@@ -144,6 +162,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
     RETURN_IF_ERROR(CheckWanted());
     ASSIGN_OR_RETURN(rpc::Shares::Held place, service_.TakePlace(peer_));
     auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
+    EndSigns();
     auto stream = ResponseStream::Start(service_.shared_, call_, std::move(reading),
                                         std::move(sink), std::move(place));
     service_.heartbeats_.Add(stream);
@@ -192,6 +211,9 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
   const std::optional<Clock::TimePoint> deadline_;
   grpc::ByteBuffer bytes_;  // from OnMessage until they are parsed
   ResponseStream::Call call_;
+  Mutex signs_mu_;
+  Clock::TimePoint spoke_at_ ABSL_GUARDED_BY(signs_mu_);
+  bool is_read_ ABSL_GUARDED_BY(signs_mu_) = false;
   Mutex mu_;
   std::shared_ptr<InHand> in_hand_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<ResponseStream> stream_ ABSL_GUARDED_BY(mu_);
@@ -291,8 +313,12 @@ class WorkerService::WatchCall final : public rpc::ServerCall, public StatusBoar
 };
 
 WorkerService::WorkerService(const ResponseStream::Shared& shared, const RequestReader& reader,
-                             StatusBoard& board, rpc::TrustedPeers trusted)
-    : shared_(shared), reader_(reader), board_(board), trusted_(std::move(trusted)) {
+                             StatusBoard& board, Peers peers)
+    : shared_(shared),
+      reader_(reader),
+      board_(board),
+      peers_(std::move(peers)),
+      heartbeats_(shared.sign_interval / 5) {
   const std::string service = v1::WorkerService::service_full_name();
   AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
     return std::make_shared<GenerateCall>(*this, context);
@@ -317,9 +343,14 @@ bool WorkerService::WaitUntilIdle(Clock::Duration timeout) {
   return running_.WaitUntilNone(timeout);
 }
 
-// A router names its clients, and may be on this machine.
+absl::Status WorkerService::Admit(const grpc::CallbackServerContext& context) const {
+  if (!peers_.forwarders_only || peers_.forwarders.Contain(context.peer())) return absl::OkStatus();
+  return rpc::Error(absl::StatusCode::kPermissionDenied, "PEER_NOT_TRUSTED",
+                    "this worker takes calls of its routers alone");
+}
+
 std::string WorkerService::PeerOf(const grpc::CallbackServerContext& context) const {
-  return rpc::CallPeer(context, trusted_, rpc::Believe::kThisMachineToo);
+  return rpc::CallPeer(context, peers_.trusted, peers_.forwarders);
 }
 
 absl::Status WorkerService::TextPoolIsFull() const {

@@ -28,9 +28,17 @@ namespace thinkwire::worker::serve {
 // Threads: any. Nothing long runs on gRPC's threads: prompts are read on the text pool.
 class WorkerService final : public rpc::RawService {
  public:
-  // All but `trusted` must outlive the server that the service is registered with.
+  // Who calls.
+  struct Peers {
+    rpc::TrustedPeers trusted{};     // whom no share limits
+    rpc::TrustedPeers forwarders{};  // who say whose a call is: rpc::Forwarders
+    // Nobody else may call: PERMISSION_DENIED, reason PEER_NOT_TRUSTED.
+    bool forwarders_only = false;
+  };
+
+  // All but `peers` must outlive the server that the service is registered with.
   WorkerService(const ResponseStream::Shared& shared, const RequestReader& reader,
-                StatusBoard& board, rpc::TrustedPeers trusted = {});
+                StatusBoard& board, Peers peers);
   ~WorkerService() override;
 
   // From now on Generate is refused with UNAVAILABLE and the status says draining.
@@ -45,6 +53,7 @@ class WorkerService final : public rpc::RawService {
   class CountCall;
   class WatchCall;
 
+  absl::Status Admit(const grpc::CallbackServerContext& context) const override;
   std::string PeerOf(const grpc::CallbackServerContext& context) const;
   absl::Status TextPoolIsFull() const;
   // For a request that the engine is to have. Fails: RESOURCE_EXHAUSTED.
@@ -53,7 +62,7 @@ class WorkerService final : public rpc::RawService {
   const ResponseStream::Shared shared_;
   const RequestReader& reader_;
   StatusBoard& board_;
-  const rpc::TrustedPeers trusted_;
+  const Peers peers_;
   rpc::RequestBytes request_bytes_;
   std::atomic<bool> draining_ = false;
   rpc::CallCount running_;  // requests without an end

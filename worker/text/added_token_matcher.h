@@ -11,9 +11,12 @@
 
 namespace thinkwire::worker::text {
 
-// One entry of tokenizer.json's `added_tokens`.
+// The id of a token that is added by its content alone.
+inline constexpr std::int32_t kPlaced = -1;
+
+// One entry of tokenizer.json's `added_tokens`, or a token that another file adds.
 struct AddedToken {
-  std::int32_t id = 0;
+  std::int32_t id = 0;       // kPlaced: the vocabulary's, else one more than the highest so far
   std::string content;       // never empty
   bool special = false;      // yields no text when decoded
   bool normalized = false;   // looked for in the normalised text, not in the raw one

@@ -1,14 +1,11 @@
 #include "worker/text/tokenizer.h"
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
-#include "common/input_limits.h"
-#include "common/json.h"
 #include "common/status.h"
 #include "common/utf8.h"
 #include "worker/text/nfc.h"
-#include "worker/text/tokenizer_json.h"
+#include "worker/text/tokenizer_files.h"
 #include "worker/text/tokenizer_parts.h"
 
 namespace thinkwire::worker::text {
@@ -16,16 +13,6 @@ namespace {
 
 // As in most English and code; only to reserve memory.
 constexpr std::size_t kBytesOfOneToken = 4;
-
-// The parsed file, its name before every error.
-template <class Parse>
-auto ReadAndParse(const std::filesystem::path& path, std::size_t max_bytes, Parse parse)
-    -> decltype(parse(nlohmann::json())) {
-  ASSIGN_OR_RETURN(const nlohmann::json root, ReadJsonFile(path, {.max_bytes = max_bytes}));
-  auto parsed = parse(root);
-  if (!parsed.ok()) return Annotate(parsed.status(), path.string());
-  return parsed;
-}
 
 // Valid UTF-8: `text`, or its repair in `*buffer`.
 std::string_view Repaired(std::string_view text, std::string* buffer) {
@@ -37,23 +24,14 @@ std::string_view Repaired(std::string_view text, std::string* buffer) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model_dir) {
-  const std::filesystem::path file = model_dir / "tokenizer.json";
-  const std::filesystem::path config_file = model_dir / "tokenizer_config.json";
-  ASSIGN_OR_RETURN(const TokenizerJson json,
-                   ReadAndParse(file, kMaxTokenizerBytes, ParseTokenizerJson));
-  TokenizerConfigJson config;
-  std::error_code error;
-  if (std::filesystem::exists(config_file, error)) {
-    ASSIGN_OR_RETURN(config,
-                     ReadAndParse(config_file, kMaxTokenizerConfigBytes, ParseTokenizerConfigJson));
-  }
+  ASSIGN_OR_RETURN(TokenizerFiles files, ReadTokenizerFiles(model_dir));
   auto parts = std::make_unique<Parts>();
-  if (absl::Status status = parts->Build(json); !status.ok()) {
-    return Annotate(status, file.string());
+  if (absl::Status status = parts->Build(files.json); !status.ok()) {
+    return Annotate(status, (model_dir / "tokenizer.json").string());
   }
-  if (absl::Status status = parts->FindControlIds(config); !status.ok()) {
-    return Annotate(status, config_file.string());
-  }
+  parts->FindControlIds(files);
+  parts->CountNeededIds();
+  parts->warnings = std::move(files.warnings);
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
 }
 
@@ -116,6 +94,8 @@ std::optional<std::int32_t> Tokenizer::TokenId(std::string_view content) const {
 
 std::int32_t Tokenizer::num_ids() const { return static_cast<std::int32_t>(parts_->tokens.size()); }
 int Tokenizer::num_missing_bytes() const { return parts_->num_missing_bytes; }
+std::int32_t Tokenizer::num_needed_ids() const { return parts_->num_needed_ids; }
+const std::vector<std::string>& Tokenizer::warnings() const { return parts_->warnings; }
 const ControlIds& Tokenizer::control_ids() const { return parts_->control_ids; }
 
 }  // namespace thinkwire::worker::text

@@ -31,7 +31,7 @@ struct ControlIds {
 // cache of 1 MiB for each thread that encoded at the same time.
 class Tokenizer {
  public:
-  // Reads `model_dir`/tokenizer.json and, where it exists, tokenizer_config.json (for bos and eos).
+  // Reads `model_dir`/tokenizer.json and what stands beside it (tokenizer_files.h has the order).
   // Fails: NOT_FOUND without tokenizer.json, INVALID_ARGUMENT for a damaged file, UNIMPLEMENTED
   // for an option that is not supported; the message names the file and the key.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& model_dir);
@@ -64,6 +64,13 @@ class Tokenizer {
 
   // One more than the highest id defined: embedding rows from here on are padding.
   std::int32_t num_ids() const;
+
+  // One more than the highest id that a text or a conversation may need. Added tokens may have
+  // higher ones: a model without rows for these can be served as long as nobody asks for them.
+  std::int32_t num_needed_ids() const;
+
+  // What the files say that is not obeyed, or is unusual: a sentence each, naming the file.
+  const std::vector<std::string>& warnings() const;
 
   // How many of the bytes that can occur in UTF-8 have no vocabulary entry. Not 0: such characters
   // vanish from prompts, which deserves a warning.

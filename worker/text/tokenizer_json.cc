@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
 #include "common/shown_text.h"
@@ -26,6 +27,15 @@ absl::Status Damaged(std::string_view key, std::string_view what) {
 
 absl::Status Unsupported(std::string_view key, std::string_view what) {
   return absl::UnimplementedError(absl::StrCat(View(key), " ", View(what), " is not supported"));
+}
+
+// Of a step that SentencePiece's tokenizers have: loading the family's file as one of these and
+// saving it again puts it there.
+absl::Status Resaved(std::string_view key, std::string_view type) {
+  return absl::UnimplementedError(absl::StrCat(
+      View(key), " ", ShownText(type),
+      " is not supported; a tokenizer class that is not the model's may have saved the "
+      "file: take the original tokenizer.json"));
 }
 
 std::string Join(std::string_view parent, std::string_view key) {
@@ -142,7 +152,7 @@ absl::Status ParsePreTokenizer(const Json& pre_tokenizer, TokenizerJson* out) {
       RETURN_IF_ERROR(RequireFlag(steps[i], step_key, "use_regex", true, false));
       byte_level = true;
     } else {
-      return Unsupported(Join(step_key, "type"), ShownText(type));
+      return Resaved(Join(step_key, "type"), type);
     }
   }
   if (!byte_level) return Unsupported(key, "without a ByteLevel step");
@@ -172,7 +182,7 @@ absl::Status CheckModelOptions(const Json& model, TokenizerJson* out) {
     if (!affix.is_null() && !IsEmptyString(affix))
       return Unsupported(Join("model", key), Shown(affix));
   }
-  RETURN_IF_ERROR(RequireFlag(model, "model", "byte_fallback", false, false));
+  ASSIGN_OR_RETURN(out->byte_fallback, Flag(model, "model", "byte_fallback", false));
   ASSIGN_OR_RETURN(out->ignore_merges, Flag(model, "model", "ignore_merges", false));
   const Json& unk = Member(model, "unk_token");
   if (unk.is_string()) {
@@ -235,19 +245,20 @@ absl::Status ParseModel(const Json& model, TokenizerJson* out) {
   return ParseMerges(model, out);
 }
 
+absl::StatusOr<std::string> Content(const Json& content, const std::string& key) {
+  if (!content.is_string() || IsEmptyString(content)) {
+    return Damaged(key, "is not a string of at least one character");
+  }
+  const std::string& text = content.get_ref<const std::string&>();
+  if (text.size() <= kMaxTokenBytes) return text;
+  return Damaged(key, absl::StrCat("has ", text.size(), " bytes; at most ", kMaxTokenBytes));
+}
+
+// All but the id.
 absl::StatusOr<AddedToken> ParseAddedToken(const Json& value, const std::string& key) {
   if (!value.is_object()) return Damaged(key, "is not an object");
   AddedToken token;
-  ASSIGN_OR_RETURN(token.id, Id(Member(value, "id"), Join(key, "id")));
-  const Json& content = Member(value, "content");
-  if (!content.is_string() || IsEmptyString(content)) {
-    return Damaged(Join(key, "content"), "is not a string of at least one character");
-  }
-  token.content = content.get<std::string>();
-  if (token.content.size() > kMaxTokenBytes) {
-    return Damaged(Join(key, "content"),
-                   absl::StrCat("has ", token.content.size(), " bytes; at most ", kMaxTokenBytes));
-  }
+  ASSIGN_OR_RETURN(token.content, Content(Member(value, "content"), Join(key, "content")));
   ASSIGN_OR_RETURN(token.special, Flag(value, key, "special", false));
   ASSIGN_OR_RETURN(token.normalized, Flag(value, key, "normalized", !token.special));
   ASSIGN_OR_RETURN(token.lstrip, Flag(value, key, "lstrip", false));
@@ -260,7 +271,9 @@ absl::Status ParseAddedTokens(const Json& root, TokenizerJson* out) {
   if (Member(root, "added_tokens").is_null()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const Json* tokens, Array(root, "", "added_tokens"));
   for (std::size_t i = 0; i < tokens->size(); ++i) {
-    ASSIGN_OR_RETURN(AddedToken token, ParseAddedToken((*tokens)[i], Join("added_tokens", i)));
+    const std::string key = Join("added_tokens", i);
+    ASSIGN_OR_RETURN(AddedToken token, ParseAddedToken((*tokens)[i], key));
+    ASSIGN_OR_RETURN(token.id, Id(Member((*tokens)[i], "id"), Join(key, "id")));
     out->added_tokens.push_back(std::move(token));
   }
   return absl::OkStatus();
@@ -268,25 +281,65 @@ absl::Status ParseAddedTokens(const Json& root, TokenizerJson* out) {
 
 absl::Status CheckDecoder(const Json& decoder) {
   ASSIGN_OR_RETURN(const std::string type, Type(decoder, "decoder"));
-  if (type != "ByteLevel") return Unsupported("decoder.type", ShownText(type));
+  if (type != "ByteLevel") return Resaved("decoder.type", type);
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<std::string>> TokenContent(const Json& config, std::string_view key) {
-  const Json& value = Member(config, key);
-  if (value.is_null()) return std::nullopt;
-  const Json& content = value.is_object() ? Member(value, "content") : value;
-  if (!content.is_string()) return Damaged(key, "is neither a string nor has a content");
-  return content.get<std::string>();
+// A token by its content, or an object with one and its flags.
+absl::StatusOr<AddedToken> ParseNamedToken(const Json& value, const std::string& key) {
+  AddedToken token;
+  if (value.is_object()) {
+    ASSIGN_OR_RETURN(token, ParseAddedToken(value, key));
+    ASSIGN_OR_RETURN(token.normalized, Flag(value, key, "normalized", false));
+  } else if (value.is_string()) {
+    ASSIGN_OR_RETURN(token.content, Content(value, key));
+  } else {
+    return Damaged(key, "is neither a string nor has a content");
+  }
+  token.special = true;
+  token.id = kPlaced;
+  return token;
+}
+
+absl::Status ParseNamedTokens(const Json& root, TokenizerConfigJson* out) {
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
+                          "cls_token", "mask_token"}) {
+    const Json& value = Member(root, key);
+    if (value.is_null() || IsEmptyString(value)) continue;
+    ASSIGN_OR_RETURN(AddedToken token, ParseNamedToken(value, key));
+    out->named.push_back({key, std::move(token)});
+  }
+  const char* list = Member(root, "extra_special_tokens").empty() ? "additional_special_tokens"
+                                                                  : "extra_special_tokens";
+  for (const Json& value : Member(root, list)) {  // an array, or an object by name
+    ASSIGN_OR_RETURN(AddedToken token, ParseNamedToken(value, list));
+    out->named.push_back({list, std::move(token)});
+  }
+  return absl::OkStatus();
+}
+
+bool HasLowerId(const AddedToken& a, const AddedToken& b) { return a.id < b.id; }
+
+absl::Status ParseAddedTokensDecoder(const Json& decoder, TokenizerConfigJson* out) {
+  const std::string parent = "added_tokens_decoder";
+  if (!decoder.is_object()) return Damaged(parent, "is not an object");
+  std::vector<AddedToken>& tokens = out->added_tokens_decoder.emplace();
+  for (const auto& [id, value] : decoder.items()) {
+    const std::string key = Join(parent, ShownText(id));
+    ASSIGN_OR_RETURN(AddedToken token, ParseAddedToken(value, key));
+    if (!absl::SimpleAtoi(id, &token.id) || token.id < 0 || token.id >= kMaxTokenIds) {
+      return Damaged(key, absl::StrCat("is not an id from 0 to ", kMaxTokenIds - 1));
+    }
+    tokens.push_back(std::move(token));
+  }
+  std::sort(tokens.begin(), tokens.end(), HasLowerId);
+  return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<TokenizerJson> ParseTokenizerJson(const Json& root) {
   if (!root.is_object()) return absl::InvalidArgumentError("not a JSON object");
-  for (const std::string_view key : {"truncation", "padding"}) {
-    if (!Member(root, key).is_null()) return Unsupported(key, "other than null");
-  }
   TokenizerJson out;
   RETURN_IF_ERROR(ParseNormalizer(Member(root, "normalizer"), "normalizer", &out));
   RETURN_IF_ERROR(ParsePreTokenizer(Member(root, "pre_tokenizer"), &out));
@@ -299,9 +352,29 @@ absl::StatusOr<TokenizerJson> ParseTokenizerJson(const Json& root) {
 absl::StatusOr<TokenizerConfigJson> ParseTokenizerConfigJson(const Json& root) {
   if (!root.is_object()) return absl::InvalidArgumentError("not a JSON object");
   TokenizerConfigJson out;
-  ASSIGN_OR_RETURN(out.bos_token, TokenContent(root, "bos_token"));
-  ASSIGN_OR_RETURN(out.eos_token, TokenContent(root, "eos_token"));
+  RETURN_IF_ERROR(ParseNamedTokens(root, &out));
+  const Json& decoder = Member(root, "added_tokens_decoder");
+  if (!decoder.is_null()) RETURN_IF_ERROR(ParseAddedTokensDecoder(decoder, &out));
   return out;
+}
+
+const NamedToken* TokenizerConfigJson::Find(std::string_view name) const {
+  const auto found = std::find_if(named.begin(), named.end(),
+                                  [name](const NamedToken& token) { return token.name == name; });
+  return found == named.end() ? nullptr : &*found;
+}
+
+absl::StatusOr<std::vector<AddedToken>> ParseAddedTokensJson(const Json& root) {
+  if (!root.is_object()) return absl::InvalidArgumentError("not a JSON object");
+  std::vector<AddedToken> tokens;
+  for (const auto& [content, id] : root.items()) {
+    AddedToken& token = tokens.emplace_back();
+    ASSIGN_OR_RETURN(token.content, Content(content, ShownText(content)));
+    ASSIGN_OR_RETURN(token.id, Id(id, ShownText(content)));
+    token.normalized = true;
+  }
+  std::sort(tokens.begin(), tokens.end(), HasLowerId);
+  return tokens;
 }
 
 }  // namespace thinkwire::worker::text

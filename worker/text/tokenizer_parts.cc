@@ -95,15 +95,16 @@ absl::Status Tokenizer::Parts::BuildAddedTokens(const TokenizerJson& json,
                                                 const IdsBySpelling& ids) {
   auto next_id = static_cast<std::int32_t>(json.vocabulary.size());
   for (std::size_t i = 0; i < json.added_tokens.size(); ++i) {
-    const AddedToken& token = json.added_tokens[i];
+    AddedToken token = json.added_tokens[i];
     const std::string key =
         absl::StrCat("added_tokens[", i, "] \"", ShownText(token.content), "\"");
     const auto entry = ids.find(token.content);
     const std::int32_t expected_id = entry == ids.end() ? next_id : entry->second;
-    if (token.id != expected_id) {
+    if (token.id != expected_id && token.id != kPlaced) {
       return absl::InvalidArgumentError(
           absl::StrCat(key, " has id ", token.id, ", its place gives ", expected_id));
     }
+    token.id = expected_id;
     if (!added.emplace(token.content, token.id).second) {
       return absl::InvalidArgumentError(absl::StrCat(key, " is there twice"));
     }
@@ -159,6 +160,11 @@ absl::Status Tokenizer::Parts::CheckBytes(const TokenizerJson& json) {
                        "message text could not do without it"));
     }
   }
+  if (json.byte_fallback && num_missing_bytes > 0) {
+    return absl::UnimplementedError(
+        absl::StrCat("model.byte_fallback is not supported where the vocabulary lacks bytes (here ",
+                     num_missing_bytes, " of them)"));
+  }
   if (json.unk_token.has_value() && num_missing_bytes > 0) {
     return absl::UnimplementedError(
         absl::StrCat("model.unk_token is not supported where the vocabulary lacks bytes (here ",
@@ -183,25 +189,27 @@ void Tokenizer::Parts::BuildPieces(const TokenizerJson& json) {
   }
 }
 
-absl::Status Tokenizer::Parts::FindControlIds(const TokenizerConfigJson& config) {
-  const auto named = [&](std::string_view key, const std::optional<std::string>& content,
-                         std::string_view published,
-                         std::optional<std::int32_t>* id) -> absl::Status {
-    *id = AddedId(content.has_value() ? std::string_view(*content) : published);
-    if (content.has_value() && !id->has_value()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(View(key), " \"", ShownText(*content),
-                       "\" is not among the added_tokens of tokenizer.json"));
-    }
-    return absl::OkStatus();
+void Tokenizer::Parts::FindControlIds(const TokenizerFiles& files) {
+  const auto named = [this](const std::optional<std::string>& content, std::string_view published) {
+    return AddedId(content.has_value() ? std::string_view(*content) : published);
   };
-  RETURN_IF_ERROR(named("bos_token", config.bos_token, kBos, &control_ids.bos));
-  RETURN_IF_ERROR(named("eos_token", config.eos_token, kEos, &control_ids.eos));
+  control_ids.bos = named(files.bos_token, kBos);
+  control_ids.eos = named(files.eos_token, kEos);
   control_ids.user = AddedId(kUser);
   control_ids.assistant = AddedId(kAssistant);
   control_ids.think_begin = AddedId(kThinkBegin);
   control_ids.think_end = AddedId(kThinkEnd);
-  return absl::OkStatus();
+}
+
+void Tokenizer::Parts::CountNeededIds() {
+  for (std::size_t id = 0; id < tokens.size(); ++id) {
+    if (tokens[id].defined && !tokens[id].added) num_needed_ids = static_cast<std::int32_t>(id) + 1;
+  }
+  for (const std::optional<std::int32_t>& id :
+       {control_ids.bos, control_ids.eos, control_ids.user, control_ids.assistant,
+        control_ids.think_begin, control_ids.think_end}) {
+    num_needed_ids = std::max(num_needed_ids, id.value_or(-1) + 1);
+  }
 }
 
 std::optional<std::int32_t> Tokenizer::Parts::AddedId(std::string_view content) const {

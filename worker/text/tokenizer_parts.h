@@ -16,6 +16,7 @@
 #include "worker/text/piece_table.h"
 #include "worker/text/splitter.h"
 #include "worker/text/tokenizer.h"
+#include "worker/text/tokenizer_files.h"
 #include "worker/text/tokenizer_json.h"
 
 namespace thinkwire::worker::text {
@@ -37,8 +38,8 @@ struct Tokenizer::Parts {
   // Fails: as Tokenizer::Load, naming the key.
   absl::Status Build(const TokenizerJson& json);
 
-  // Fails: INVALID_ARGUMENT when `config` names a token that was not added.
-  absl::Status FindControlIds(const TokenizerConfigJson& config);
+  void FindControlIds(const TokenizerFiles& files);
+  void CountNeededIds();  // REQUIRES: all the rest is built
 
   bool IsDefined(std::int32_t id) const {
     return id >= 0 && static_cast<std::size_t>(id) < tokens.size() && tokens[id].defined;
@@ -60,7 +61,9 @@ struct Tokenizer::Parts {
   PieceTable pieces;                               // the vocabulary, as far as it spells bytes
   StringMap<std::int32_t> added;                   // by content
   int num_missing_bytes = 0;
+  std::int32_t num_needed_ids = 0;
   ControlIds control_ids;
+  std::vector<std::string> warnings;
 
   mutable PieceCachePool caches;  // synchronises itself
 

@@ -30,16 +30,17 @@ class TellCall final : public ServerCall {
 
 class PeerTeller final : public RawService {
  public:
-  PeerTeller(const TrustedPeers& trusted, Believe believe) {
+  PeerTeller(const TrustedPeers& trusted, const TrustedPeers& forwarders) {
     AddMethod("test.Peers", "Tell", [=](const grpc::CallbackServerContext& context) {
-      return std::make_shared<TellCall>(CallPeer(context, trusted, believe));
+      return std::make_shared<TellCall>(CallPeer(context, trusted, forwarders));
     });
   }
 };
 
 // Who a call from 127.0.0.2 is, if it says that it is `name`; empty: says nothing.
-std::string PeerOfCall(Believe believe, const std::string& trusted, const std::string& name) {
-  PeerTeller teller(*TrustedPeers::Parse(trusted), believe);
+std::string PeerOfCall(const std::string& trusted, const std::string& forwarders,
+                       const std::string& name) {
+  PeerTeller teller(*TrustedPeers::Parse(trusted), *TrustedPeers::Parse(forwarders));
   const auto server = GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&teller}});
   EXPECT_TRUE(server.ok()) << server.status();
   RawHttp2 client({.port = (*server)->port(), .source = "127.0.0.2"});
@@ -52,25 +53,25 @@ std::string PeerOfCall(Believe believe, const std::string& trusted, const std::s
 }
 
 TEST(CallPeer, IsTheSendersAddressWhateverItSays) {
-  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "", ""), "127.0.0.2");
-  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "", "10.0.0.7"), "127.0.0.2");
-  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "127.0.0.1", "10.0.0.7"), "127.0.0.2");
+  EXPECT_EQ(PeerOfCall("", "", ""), "127.0.0.2");
+  EXPECT_EQ(PeerOfCall("", "", "10.0.0.7"), "127.0.0.2");
+  EXPECT_EQ(PeerOfCall("127.0.0.1", "127.0.0.1", "10.0.0.7"), "127.0.0.2");
 }
 
-TEST(CallPeer, IsWhomATrustedPeerNames) {
-  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "127.0.0.2", "10.0.0.7"), "10.0.0.7");
-  EXPECT_EQ(PeerOfCall(Believe::kTrustedPeers, "127.0.0.2", ""), "");
+TEST(CallPeer, IsWhomATrustedForwarderNames) {
+  EXPECT_EQ(PeerOfCall("127.0.0.2", "127.0.0.2", "10.0.0.7"), "10.0.0.7");
+  EXPECT_EQ(PeerOfCall("127.0.0.2", "127.0.0.2", ""), "");
 }
 
-TEST(CallPeer, OneOnThisMachineMayBeBelievedAndStillHasAShare) {
-  EXPECT_EQ(PeerOfCall(Believe::kThisMachineToo, "", "10.0.0.7"), "10.0.0.7");
-  EXPECT_EQ(PeerOfCall(Believe::kThisMachineToo, "", ""), "127.0.0.2");
+TEST(CallPeer, AForwarderThatIsNotTrustedIsBelievedAndStillHasAShare) {
+  EXPECT_EQ(PeerOfCall("", "127.0.0.0/8", "10.0.0.7"), "10.0.0.7");
+  EXPECT_EQ(PeerOfCall("", "127.0.0.0/8", ""), "127.0.0.2");
 }
 
 TEST(CallPeer, ANameTooLongIsNone) {
   const std::string longest(kMaxPeerBytes, 'x');
-  EXPECT_EQ(PeerOfCall(Believe::kThisMachineToo, "", longest), longest);
-  EXPECT_EQ(PeerOfCall(Believe::kThisMachineToo, "", longest + "x"), "127.0.0.2");
+  EXPECT_EQ(PeerOfCall("", "127.0.0.2", longest), longest);
+  EXPECT_EQ(PeerOfCall("", "127.0.0.2", longest + "x"), "127.0.0.2");
 }
 
 }  // namespace

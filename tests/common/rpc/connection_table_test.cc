@@ -248,6 +248,52 @@ TEST_F(ConnectionTableTest, CallsOfWhatIsNotThereAreNone) {
   const ConnectionTable::Call none;
 }
 
+// With room for peers of one connection each.
+class ManyPeersTest : public ConnectionTableTest {
+ protected:
+  static constexpr int kMany = 64;
+  ManyPeersTest() : ConnectionTableTest(kMany, "") {}
+
+  // As whoever has reserved places.
+  Client* Arrive() { return Connect(absl::StrCat("ipv4:127.1.0.", ++arrived_, ":1")); }
+  void Serve(Client& client) {
+    Begin(client);
+    client.calls.clear();
+  }
+
+ private:
+  int arrived_ = 0;
+};
+
+TEST_F(ManyPeersTest, WhoHasBeenServedKeepsHisPlaceFromNewcomersWithoutACall) {
+  Client& honest = *Arrive();
+  Serve(honest);
+  for (int i = 0; i < 3 * kMany; ++i) ASSERT_NE(Arrive(), nullptr);
+  EXPECT_FALSE(Ended(honest));
+  EXPECT_EQ(AllEnded().size(), 2U * kMany + 1);
+  EXPECT_EQ(AllEnded().back(), 2U * kMany + 1) << "the longest there first";
+}
+
+TEST_F(ManyPeersTest, NewcomersHaveHalfOfThePlacesToBeginACallIn) {
+  for (int i = 0; i < kMany; ++i) Serve(*Arrive());
+  Client& newcomer = *Arrive();
+  for (int i = 0; i < kMany / 2; ++i) ASSERT_NE(Arrive(), nullptr);
+  EXPECT_FALSE(Ended(newcomer));
+  EXPECT_EQ(AllEnded().back(), kMany / 2) << "those that were served longest ago had to go";
+  Arrive();
+  EXPECT_TRUE(Ended(newcomer));
+  EXPECT_EQ(AllEnded().size(), kMany / 2 + 2U);
+}
+
+TEST_F(ManyPeersTest, AConnectionWithACallHasBeenUsed) {
+  for (int i = 0; i < kMany; ++i) ASSERT_NE(Arrive(), nullptr);
+  Begin(clients_[0]);
+  Serve(clients_[1]);
+  ASSERT_NE(Arrive(), nullptr);
+  ASSERT_NE(Arrive(), nullptr);
+  EXPECT_EQ(AllEnded(), Numbers({2, 3}));
+}
+
 class ReservedPlacesTest : public ConnectionTableTest {
  protected:
   static constexpr int kMany = 256;

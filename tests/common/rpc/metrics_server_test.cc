@@ -14,6 +14,8 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <deque>
+#include <future>
 #include <string>
 #include <thread>
 #include <utility>
@@ -84,7 +86,9 @@ class MetricsServerTest : public testing::Test {
   }
   void Start(Clock::Duration patience = kForever) { Start("up 1\n", patience, "127.0.0.1:0"); }
 
-  FileDescriptor Dial() const { return rpc::Dial(server_->port()); }
+  FileDescriptor Dial(const char* source = "127.0.0.1") const {
+    return rpc::Dial(server_->port(), source);
+  }
 
   Answer Ask(const std::string& request) const {
     const FileDescriptor connection = Dial();
@@ -154,6 +158,67 @@ TEST_F(MetricsServerTest, HalfOpenRequestsHoldNobodyUp) {
   }
   Send(half_open.back(), "\r\n");
   EXPECT_EQ(ReadToEnd(half_open.back()).content(), "up 1\n");
+}
+
+TEST_F(MetricsServerTest, WhoHasMostConnectionsLosesTheOldest) {
+  Start();
+  const FileDescriptor others = Dial("127.0.0.2");
+  Send(others, "GET /metrics HTTP/1.1\r\n");
+  std::vector<FileDescriptor> greedy;
+  for (int i = 0; i < 3 * MetricsServer::kMaxConnections; ++i) {
+    greedy.push_back(Dial("127.0.0.3"));
+    Send(greedy.back(), "GET /metrics HTTP/1.1\r\n");
+  }
+  AwaitEnd(greedy[greedy.size() - MetricsServer::kMaxConnections]);
+  Send(greedy.back(), "\r\n");
+  EXPECT_EQ(ReadToEnd(greedy.back()).content(), "up 1\n");
+  Send(others, "\r\n");
+  EXPECT_EQ(ReadToEnd(others).content(), "up 1\n");
+}
+
+TEST_F(MetricsServerTest, WhoHasAskedIsAnsweredHoweverManyAsk) {
+  std::promise<void> all_asked;
+  const std::shared_future<void> asked = all_asked.get_future().share();
+  auto server = MetricsServer::Start({.listen = "127.0.0.1:0", .page = [asked] {
+                                        asked.wait();
+                                        return "up 1\n";
+                                      }});
+  ASSERT_TRUE(server.ok()) << server.status();
+  std::vector<FileDescriptor> clients;
+  for (int i = 0; i < 5 * MetricsServer::kMaxConnections; ++i) {
+    clients.push_back(rpc::Dial((*server)->port()));
+    Send(clients.back(), kScrape);
+  }
+  all_asked.set_value();
+  for (const FileDescriptor& client : clients) {
+    const Answer answer = ReadToEnd(client);
+    EXPECT_EQ(answer.content(), "up 1\n");
+    EXPECT_FALSE(answer.reset);
+  }
+}
+
+TEST_F(MetricsServerTest, AFloodOfRequestsFailsNoScrape) {
+  Start(std::string(64 << 10, 'x'), kForever, "127.0.0.1:0");
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> flood;
+  for (int i = 0; i < 4; ++i) {
+    flood.emplace_back([&] {
+      std::deque<FileDescriptor> connections;  // as many at once as nobody would read in time
+      while (!stop) {
+        connections.push_back(Dial("127.0.0.2"));
+        Send(connections.back(), kScrape);
+        if (connections.size() > 100) connections.pop_front();
+      }
+    });
+  }
+  constexpr int kScrapes = 50;
+  for (int i = 0; i < kScrapes; ++i) {
+    const FileDescriptor connection = Dial("127.0.0.3");
+    Send(connection, kScrape);
+    EXPECT_EQ(ReadToEnd(connection).content().size(), 64u << 10) << i;
+  }
+  stop = true;
+  for (std::thread& thread : flood) thread.join();
 }
 
 TEST_F(MetricsServerTest, AConnectionEndsWhenItsTimeIsOver) {

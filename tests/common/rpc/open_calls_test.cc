@@ -21,6 +21,8 @@ namespace {
 
 constexpr char kWait[] = "/test.Service/Wait";
 constexpr char kAnswer[] = "/test.Service/Answer";
+constexpr char kStream[] = "/test.Service/Stream";
+constexpr char kCheck[] = "/grpc.health.v1.Health/Check";
 
 // Calls that wait until their client gives up, and calls that are answered.
 class TestService final : public RawService {
@@ -28,6 +30,9 @@ class TestService final : public RawService {
   TestService() {
     AddMethod("test.Service", "Wait", [](const grpc::CallbackServerContext& /*context*/) {
       return std::make_shared<WaitingCall>();
+    });
+    AddMethod("test.Service", "Stream", [](const grpc::CallbackServerContext& /*context*/) {
+      return std::make_shared<StreamCall>();
     });
     AddMethodOfOneAnswer("test.Service", "Answer",
                          [](const grpc::ByteBuffer& request) { return request; });
@@ -40,6 +45,18 @@ class TestService final : public RawService {
 
    private:
     void OnMessage(grpc::ByteBuffer /*message*/) override {}
+  };
+  // Is answered twice.
+  class StreamCall final : public ServerCall {
+   public:
+    StreamCall() : ServerCall(2) {}
+
+   private:
+    void OnMessage(grpc::ByteBuffer message) override {
+      Write(message);
+      Write(message);
+      Finish(absl::OkStatus());
+    }
   };
 };
 
@@ -139,17 +156,85 @@ TEST_F(OpenCallsTest, AConnectionThatDoesNothingButResetIsClosed) {
   WaitForOpenCalls(1);
 }
 
+TEST_F(OpenCallsTest, CheapCallsBesideItsResetsSaveNoConnection) {
+  Serve();
+  RawHttp2 flood(From("127.0.0.2"));
+  const std::vector<const char*> cheap = {kCheck, kAnswer, "/test.Service/Unknown"};
+  std::size_t resets = 0;
+  for (; resets < 4 * ResetCounts::kTolerated && !flood.closed(); ++resets) {
+    flood.ReadUntilOver(flood.Call(cheap[resets % cheap.size()], ""));
+    flood.Reset(flood.Call(kWait, "x"));
+  }
+  EXPECT_TRUE(flood.closed());
+  EXPECT_EQ(Metric("closed_connections_total"), 1);
+}
+
+TEST_F(OpenCallsTest, CallsThatEndWithoutAMessageAreResets) {
+  Serve();
+  RawHttp2 flood(From("127.0.0.2"));
+  for (int i = 0; i < 2 * static_cast<int>(ResetCounts::kTolerated) && !flood.closed(); ++i) {
+    flood.SendData(flood.OpenCall(kWait), "", /*end=*/true);
+  }
+  EXPECT_FALSE(flood.ReadUntil([] { return false; }));
+  EXPECT_TRUE(flood.closed());
+}
+
+TEST_F(OpenCallsTest, ATrustedPeersConnectionIsNotClosedForItsUsers) {
+  GrpcServerOptions options;
+  options.trusted_peers = *TrustedPeers::Parse("127.0.0.2");
+  Serve(options);
+  RawHttp2 gateway(From("127.0.0.2"));
+  for (int i = 0; i < 2 * static_cast<int>(ResetCounts::kTolerated); ++i) {
+    gateway.Reset(gateway.Call(kWait, "x"));
+  }
+  EXPECT_TRUE(End(gateway, gateway.Call(kAnswer, "x")).ok());
+  WaitForOpenCalls(0);
+  EXPECT_FALSE(gateway.closed());
+}
+
 TEST_F(OpenCallsTest, SomeWhoChangeTheirMindsAreNoFlood) {
   Serve();
   RawHttp2 client(From("127.0.0.2"));
   for (int i = 0; i < static_cast<int>(1.2 * ResetCounts::kTolerated); ++i) {
-    ASSERT_TRUE(End(client, client.Call(kAnswer, "x")).ok());
-    ASSERT_TRUE(End(client, client.Call(kAnswer, "y")).ok());
+    ASSERT_TRUE(End(client, client.Call(kStream, "x")).ok());
     client.Reset(client.OpenCall(kWait));
   }
   WaitForOpenCalls(0);
   EXPECT_FALSE(client.closed());
   EXPECT_EQ(Metric("closed_connections_total"), 0);
+}
+
+TEST_F(OpenCallsTest, AConnectionHasItsLimitUnlessItSpeaksForOthers) {
+  GrpcServerOptions options;
+  options.max_streams = 2 * kMaxStreamsOfConnection;
+  options.forwarders = *TrustedPeers::Parse("127.0.0.3");
+  Serve(options);
+  RawHttp2 client(From("127.0.0.2"));
+  RawHttp2 forwarder(From("127.0.0.3"));
+  for (int i = 0; i < kMaxStreamsOfConnection; ++i) {
+    client.OpenCall(kWait);
+    forwarder.OpenCall(kWait);
+  }
+  WaitForOpenCalls(2 * kMaxStreamsOfConnection);
+  const absl::Status refused = End(client, client.Call(kAnswer, "x"));
+  EXPECT_EQ(ErrorReason(refused), "TOO_MANY_CALLS");
+  EXPECT_TRUE(RetryAfter(refused));
+  EXPECT_TRUE(End(forwarder, forwarder.Call(kAnswer, "x")).ok());
+  RawHttp2 another(From("127.0.0.2"));  // of connections, not of clients
+  EXPECT_TRUE(End(another, another.Call(kAnswer, "x")).ok());
+}
+
+TEST_F(OpenCallsTest, OthersTakeNoneOfTheTrustedPeersPlaces) {
+  GrpcServerOptions options;
+  options.max_calls = 1;
+  options.trusted_peers = *TrustedPeers::Parse("127.0.0.3");
+  Serve(options);
+  RawHttp2 client(From("127.0.0.2"));
+  client.OpenCall(kWait);
+  WaitForOpenCalls(1);
+  EXPECT_EQ(ErrorReason(End(client, client.Call(kAnswer, "x"))), "TOO_MANY_CALLS");
+  RawHttp2 trusted(From("127.0.0.3"));
+  EXPECT_TRUE(End(trusted, trusted.Call(kAnswer, "x")).ok());
 }
 
 }  // namespace

@@ -13,37 +13,39 @@ constexpr int kTolerated = static_cast<int>(ResetCounts::kTolerated);
 
 class ResetCountsTest : public testing::Test {
  protected:
-  bool Count(bool reset, const std::string& connection = "a") {
-    return counts_.Count(connection, reset, now_);
-  }
+  bool Reset(const std::string& connection = "a") { return counts_.CountReset(connection, now_); }
 
   ResetCounts counts_;
   Clock::TimePoint now_ = Clock::TimePoint() + std::chrono::hours(1);
 };
 
 TEST_F(ResetCountsTest, TellsOfTheFirstResetTooMany) {
-  for (int i = 0; i < kTolerated; ++i) ASSERT_FALSE(Count(true)) << i;
-  EXPECT_TRUE(Count(true));
-  EXPECT_FALSE(Count(true)) << "a new connection may have the name";
+  for (int i = 0; i < kTolerated; ++i) ASSERT_FALSE(Reset()) << i;
+  EXPECT_TRUE(Reset());
+  EXPECT_FALSE(Reset()) << "a new connection may have the name";
 }
 
 TEST_F(ResetCountsTest, CountsEachConnectionByItself) {
-  for (int i = 0; i < 10 * kTolerated; ++i) ASSERT_FALSE(Count(true, absl::StrCat(i % 10)));
+  for (int i = 0; i < 10 * kTolerated; ++i) ASSERT_FALSE(Reset(absl::StrCat(i % 10)));
 }
 
-TEST_F(ResetCountsTest, ToleratesAsManyResetsAsOtherEnds) {
+TEST_F(ResetCountsTest, ToleratesOneMoreForEachStreamOfAnswers) {
   for (int i = 0; i < 10 * kTolerated; ++i) {
-    ASSERT_FALSE(Count(false));
-    ASSERT_FALSE(Count(true));
+    counts_.CountStream("a", now_);
+    ASSERT_FALSE(Reset());
   }
-  EXPECT_TRUE(Count(true));
+  for (int i = 0; i < kTolerated; ++i) ASSERT_FALSE(Reset()) << i;
+  EXPECT_TRUE(Reset());
 }
 
 TEST_F(ResetCountsTest, ForgetsInTime) {
   for (int second = 0; second < 600; ++second) {  // 20 resets a second for ten minutes
-    for (int i = 0; i < 20; ++i) ASSERT_FALSE(Count(true)) << second;
+    for (int i = 0; i < 20; ++i) ASSERT_FALSE(Reset()) << second;
     now_ += std::chrono::seconds(1);
   }
+  counts_.CountStream("b", now_);
+  counts_.Forget(now_);
+  EXPECT_EQ(counts_.size(), 2u);
   now_ += 12 * ResetCounts::kHalfLife;
   counts_.Forget(now_);
   EXPECT_EQ(counts_.size(), 0u);

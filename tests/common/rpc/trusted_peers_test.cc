@@ -63,5 +63,22 @@ TEST(TrustedPeers, ALongOrOddEntryIsShownShortAndEscaped) {
   EXPECT_FALSE(absl::StrContains(peers.status().message(), "\n"));
 }
 
+TEST(Forwarders, AreTheTrustedPeersOrThisMachineWhereNobodyElseComes) {
+  constexpr char kHere[] = "ipv4:127.0.0.1:1";
+  constexpr char kThere[] = "ipv4:10.0.0.7:1";
+  for (const char* loopback : {"127.0.0.1:50061", "localhost:0", "[::1]:50061"}) {
+    EXPECT_TRUE(Forwarders({}, loopback).Contain(kHere)) << loopback;
+    EXPECT_TRUE(Forwarders({}, loopback).Contain("ipv6:%5B::1%5D:1")) << loopback;
+    EXPECT_FALSE(Forwarders({}, loopback).Contain(kThere)) << loopback;
+  }
+  for (const char* anywhere : {"0.0.0.0:50061", ":50061", "worker-1:50061", "[::]:50061"}) {
+    EXPECT_TRUE(Forwarders({}, anywhere).empty()) << anywhere;
+  }
+  for (const char* listen : {"127.0.0.1:50061", "0.0.0.0:50061"}) {
+    EXPECT_TRUE(Forwarders(Parsed("10.0.0.7"), listen).Contain(kThere)) << listen;
+    EXPECT_FALSE(Forwarders(Parsed("10.0.0.7"), listen).Contain(kHere)) << listen;
+  }
+}
+
 }  // namespace
 }  // namespace thinkwire::rpc

@@ -1,9 +1,11 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <string>
 #include <vector>
 
+#include "common/rpc/status_details.h"
 #include "router/client/chat_json.h"
 #include "router/client/chat_options.h"
 #include "router/client/chat_request.h"
@@ -27,6 +29,9 @@ TEST(ParseChatArguments, ReadsQuestionAndOptions) {
   EXPECT_EQ(options->question, "What is this?");
   EXPECT_EQ(Parse({"--presence_penalty=-1.5"})->presence_penalty, -1.5F);
   EXPECT_EQ(Parse({})->question, std::nullopt);
+  EXPECT_EQ(Parse({"--timeout_s=0.5"})->timeout_s, 0.5);
+  EXPECT_EQ(Parse({"--router=there"})->router, "there:50051");
+  EXPECT_TRUE(Parse({"-h"})->help);
   EXPECT_EQ(Parse({"--", "--no-think"})->question, "--no-think");
 }
 
@@ -34,9 +39,48 @@ TEST(ParseChatArguments, RefusesWhatMakesNoSense) {
   EXPECT_FALSE(Parse({"--task=cooking"}).ok());
   EXPECT_TRUE(Parse({"--task=math"}).ok());
   EXPECT_FALSE(Parse({"--timeout_s=0"}).ok());
+  EXPECT_FALSE(Parse({"-m", "x"}).ok());
+  EXPECT_FALSE(Parse({"--router=http://localhost"}).ok());
   EXPECT_FALSE(Parse({"--raw", "--no-think"}).ok());
   EXPECT_FALSE(Parse({"--raw", "--system=x"}).ok());
   EXPECT_EQ(Parse({"--raw", "a\xff"}).status().message(), "argument 2 is not valid UTF-8");
+}
+
+TEST(SetInConversation, SetsAndUnsets) {
+  ChatOptions options;
+  for (const char* setting : {"seed 7", "top-p=0.5", "system  Be brief, please. ", "no-think"}) {
+    EXPECT_TRUE(SetInConversation(setting, options).ok()) << setting;
+  }
+  EXPECT_EQ(options.seed, 7U);
+  EXPECT_EQ(options.top_p, 0.5F);
+  EXPECT_EQ(options.system, "Be brief, please.");
+  EXPECT_FALSE(options.thinking);
+  EXPECT_THAT(DescribeSettings(options), testing::HasSubstr("top_p=0.5\n"));
+  for (const char* setting : {"seed", "system", "thinking"}) {
+    EXPECT_TRUE(SetInConversation(setting, options).ok()) << setting;
+  }
+  EXPECT_EQ(options.seed, std::nullopt);
+  EXPECT_EQ(options.system, "");
+  EXPECT_TRUE(options.thinking);
+}
+
+TEST(SetInConversation, RefusesWhatCannotChangeAndChangesNothing) {
+  ChatOptions options;
+  options.seed = 7;
+  for (const char* setting : {"router x", "raw", "seed x", "top_p 2", "nothing", "= 3"}) {
+    EXPECT_FALSE(SetInConversation(setting, options).ok()) << setting;
+  }
+  EXPECT_EQ(options.seed, 7U);
+  EXPECT_EQ(options.router, "localhost:50051");
+}
+
+TEST(InWordsOfOptions, NamesTheOptionBehindAField) {
+  EXPECT_EQ(InWordsOfOptions(rpc::InvalidField("answer_sampling.stop_strings[0]", "is long")),
+            "--stop is long");
+  EXPECT_EQ(InWordsOfOptions(rpc::InvalidField("wishes.task", "must be unset")),
+            "--task must be unset");
+  EXPECT_EQ(InWordsOfOptions(rpc::InvalidField("prompt", "is required")), "prompt is required");
+  EXPECT_EQ(InWordsOfOptions(absl::InternalError("a bug")), "a bug");
 }
 
 TEST(MakeRequest, SaysWhatTheCommandLineSays) {

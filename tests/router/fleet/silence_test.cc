@@ -21,12 +21,12 @@ TEST(SilenceTest, NothingAtAllIsTooLongSoon) {
 TEST(SilenceTest, SignsOfLifeAloneAreTooLongLater) {
   Silence silence(kPatience, kBegin);
   for (int s = 5; s <= 3600; s += 5) {
-    silence.Hear(true, kBegin + seconds(s));
+    silence.Hear(false, kBegin + seconds(s));
     EXPECT_EQ(silence.WhatIsTooLong(kBegin + seconds(s)), "");
   }
   EXPECT_EQ(silence.WhatIsTooLong(kBegin + seconds(3605)),
             "gave nothing but signs of life for 3605 s");
-  silence.Hear(false, kBegin + seconds(3605));
+  silence.Hear(true, kBegin + seconds(3605));
   EXPECT_EQ(silence.WhatIsTooLong(kBegin + seconds(3606)), "");
 }
 
@@ -36,9 +36,9 @@ TEST(SilenceTest, PausesDoNotCount) {
   EXPECT_EQ(silence.WhatIsTooLong(kBegin + seconds(10'000)), "");
   silence.Resume(kBegin + seconds(10'000));
   EXPECT_EQ(silence.WhatIsTooLong(kBegin + seconds(10'030)), "");
-  for (int s = 10'030; s < 13'590; s += 30) silence.Hear(true, kBegin + seconds(s));
+  for (int s = 10'030; s < 13'590; s += 30) silence.Hear(false, kBegin + seconds(s));
   EXPECT_EQ(silence.WhatIsTooLong(kBegin + seconds(13'590)), "");
-  silence.Hear(true, kBegin + seconds(13'591));
+  silence.Hear(false, kBegin + seconds(13'591));
   EXPECT_NE(silence.WhatIsTooLong(kBegin + seconds(13'592)), "");
 }
 

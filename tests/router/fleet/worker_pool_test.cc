@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
 #include "router/decision/first_fit_policy.h"
 #include "router/fleet/worker_client.h"
@@ -209,6 +212,32 @@ TEST_F(WorkerPoolTest, TheThreadTicksByItself) {
   ASSERT_TRUE(pool_.WaitForLive(0, 2));
   pool_->Stop();
   pool_->Stop();
+}
+
+TEST_F(WorkerPoolTest, AWorkerThatCanHaveNoMoreIsPassedOver) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  a_.SetStatus([](auto& status) {
+    status.set_max_num_seqs(1);
+    status.set_max_queue(1);
+    status.set_running(1);
+  });
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).running == 1; }));
+  b_.Kill();
+  ASSERT_TRUE(pool_.WaitForLive(0, 1));
+  std::vector<WorkerLease> leases;
+  for (std::int64_t i = 0; i < MaxRequestsOfWorker(1, 1); ++i) {
+    auto lease = Pick(0);
+    ASSERT_TRUE(lease.ok()) << lease.status();
+    leases.push_back(*std::move(lease));
+  }
+  const auto refused = Pick(0);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(rpc::ErrorReason(refused.status()), "QUEUE_FULL");
+  EXPECT_EQ(rpc::ErrorMetadata(refused.status(), "variant"), "qwen-7b");
+  EXPECT_TRUE(rpc::RetryAfter(refused.status()));
+  leases.pop_back();
+  EXPECT_TRUE(Pick(0).ok());
 }
 
 }  // namespace

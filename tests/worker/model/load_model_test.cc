@@ -228,6 +228,14 @@ TEST(ModelRunnerLoadTest, IdsThatTheTokenizerLacksAreNeverDrawn) {
   EXPECT_GT(highest, 60);
 }
 
+TEST(ModelRunnerLoadTest, IdsWithoutARowAreNoneOfTheModels) {
+  ModelOptions options = SmallOptions("qwen2");
+  options.num_token_ids = 97;
+  const auto model = Load(options);
+  ASSERT_NE(model, nullptr);
+  EXPECT_EQ(model->limits().vocab_size, 96);
+}
+
 TEST(ModelRunnerLoadTest, RandomWeightsDependOnTheSeedAlone) {
   ModelOptions options = SmallOptions("qwen2");
   options.random_weights = true;
@@ -317,8 +325,7 @@ TEST(ModelRunnerLoadTest, RefusesOptionsOutOfRange) {
   EXPECT_THAT(message([](auto& o) { o.max_num_batched_tokens = 3; }),
               HasSubstr("max_num_batched_tokens"));
   EXPECT_THAT(message([](auto& o) { o.block_tokens = 24; }), HasSubstr("block_size"));
-  EXPECT_THAT(message([](auto& o) { o.num_token_ids = 97; }),
-              HasSubstr("1 to 96, the model's vocab_size"));
+  EXPECT_THAT(message([](auto& o) { o.num_token_ids = -1; }), HasSubstr("allowed: 1 to 96"));
   EXPECT_THAT(message([](auto& o) { o.kv_cache_memory_bytes = 1; }), HasSubstr("KV cache"));
   EXPECT_THAT(message([](auto& o) { o.tensor_parallel_size = 3; }), HasSubstr("allowed: 1, 2, 4"));
   EXPECT_THAT(message([](auto& o) { o.device = "abacus"; }), HasSubstr("abacus"));

@@ -89,7 +89,7 @@ TEST(RankGroupTest, ARankApartFromTheLeaderGivesTheBitsOfRanksTogether) {
   const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
   const auto config = files->Config();
   ASSERT_TRUE(config.ok()) << config.status();
-  const RankGroup::Parts parts = {.plan = MakePlan(*config), .limits = (*together)->limits()};
+  RankGroup::Parts parts = {.plan = MakePlan(*config), .limits = (*together)->limits()};
   const auto source = files->Weights(parts.plan);
   ASSERT_TRUE(source.ok()) << source.status();
   const parallel::CommunicatorId id{.bytes = {},

@@ -15,8 +15,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
+#include "common/rpc/attempt_contract.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/status_details.h"
+#include "tests/fakes/raw_http2.h"
 #include "tests/worker/serve/busy_thread.h"
 #include "tests/worker/serve/byte_tokenizer.h"
 #include "tests/worker/serve/service_fixture.h"
@@ -29,11 +32,14 @@ using Responses = std::vector<v1::WorkerGenerateResponse>;
 // A served fake worker and a client of it.
 class WorkerServiceTest : public testing::Test {
  protected:
-  void Serve(engine::FakeModel fake_model = engine::FakeModel(kVocabulary)) {
+  void Serve(engine::FakeModel fake_model = engine::FakeModel(kVocabulary),
+             WorkerService::Peers peers = {}) {
     worker_ = std::make_unique<FakeWorker>(std::move(fake_model));
+    worker_->sign_interval = sign_interval_;
     board_ = std::make_unique<StatusBoard>(worker_->engine, worker_->model, worker_->worker_metrics,
                                            rpc::TrustedPeers(), worker_->clock);
-    service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_);
+    service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_,
+                                               std::move(peers));
     auto server = rpc::GrpcServer::Start(
         {.listen = "127.0.0.1:0", .services = {service_.get()}, .health_names = {}});
     ASSERT_TRUE(server.ok()) << server.status();
@@ -73,6 +79,7 @@ class WorkerServiceTest : public testing::Test {
     return rpc::FromGrpc(stream->Finish());
   }
 
+  Clock::Duration sign_interval_ = kSignInterval;
   std::unique_ptr<FakeWorker> worker_;
   std::unique_ptr<StatusBoard> board_;
   std::unique_ptr<WorkerService> service_;
@@ -235,6 +242,55 @@ TEST_F(WorkerServiceTest, CountsTokens) {
             grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+// The messages as AttemptContract has them; the signs of life among them, until `enough`.
+int CountSigns(grpc::ClientReader<v1::WorkerGenerateResponse>& stream,
+               const v1::WorkerGenerateRequest& request, int enough) {
+  rpc::AttemptContract contract(request, 0, Clock::Real().Now());
+  int signs = 0;
+  v1::WorkerGenerateResponse message;
+  while (signs < enough && stream.Read(&message)) {
+    const absl::Status status = contract.Add(message, Clock::Real().Now());
+    EXPECT_TRUE(status.ok()) << status;
+    if (!contract.brought_on()) ++signs;
+  }
+  return signs;
+}
+
+TEST_F(WorkerServiceTest, SaysThatItIsAliveWhileThePromptWaitsToBeRead) {
+  sign_interval_ = std::chrono::milliseconds(20);
+  Serve();
+  auto busy = std::make_unique<BusyThread>(worker_->pool, TextPool::kLongBytes);
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->mutable_prompt()->set_text(std::string(TextPool::kLongBytes, 'a'));
+  grpc::ClientContext context;
+  auto stream = stub_->Generate(&context, request);
+  v1::WorkerGenerateResponse message;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(stream->Read(&message));
+    EXPECT_EQ(message.ByteSizeLong(), 0u);
+  }
+  busy.reset();
+  while (stream->Read(&message)) {
+  }
+  EXPECT_EQ(rpc::FromGrpc(stream->Finish()).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(WorkerServiceTest, SaysThatItIsAliveWhileTheEngineIsInAStep) {
+  sign_interval_ = std::chrono::milliseconds(20);
+  Serve();
+  worker_->runner.CloseGate();
+  grpc::ClientContext context;
+  const v1::WorkerGenerateRequest request = MakeRequest();
+  auto stream = stub_->Generate(&context, request);
+  EXPECT_EQ(CountSigns(*stream, request, 5), 5);
+  worker_->runner.OpenGate();
+  context.TryCancel();
+  v1::WorkerGenerateResponse message;
+  while (stream->Read(&message)) {
+  }
+  stream->Finish();
+}
+
 TEST_F(WorkerServiceTest, LongPromptsWaitForTheirThreadsAndHoldNobodyUp) {
   Serve();
   auto busy = std::make_unique<BusyThread>(worker_->pool, TextPool::kLongBytes);  // one of two
@@ -317,6 +373,28 @@ TEST_F(WorkerServiceTest, WatchIntervalHasARange) {
   v1::WatchStatusResponse status;
   EXPECT_FALSE(stream->Read(&status));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(WorkerServiceTest, TakesCallsOfItsForwardersAloneWhereItIsToldSo) {
+  Serve(engine::FakeModel(kVocabulary),
+        {.forwarders = *rpc::TrustedPeers::Parse("127.0.0.2"), .forwarders_only = true});
+  RawHttp2 router({.port = server_->port(), .source = "127.0.0.2"});
+  RawHttp2 other({.port = server_->port(), .source = "127.0.0.3"});
+  const auto end_of = [](RawHttp2& client, const std::string& method) {
+    const std::uint32_t call = client.Call("/thinkwire.v1.WorkerService/" + method, "");
+    EXPECT_TRUE(client.ReadUntil(
+        [&] { return client.stream(call).over() || !client.stream(call).data.empty(); }));
+    return client.stream(call).over() ? client.stream(call).Status() : absl::OkStatus();
+  };
+  for (const char* method : {"Generate", "CountTokens", "WatchStatus", "AnswerNow"}) {
+    const absl::Status refused = end_of(other, method);
+    EXPECT_EQ(refused.code(), absl::StatusCode::kPermissionDenied) << method;
+    EXPECT_EQ(rpc::ErrorReason(refused), "PEER_NOT_TRUSTED") << method;
+    EXPECT_NE(rpc::ErrorReason(end_of(router, method)), "PEER_NOT_TRUSTED") << method;
+  }
+  const std::uint32_t health = other.Call("/grpc.health.v1.Health/Check", "");
+  EXPECT_TRUE(other.ReadUntilOver(health));
+  EXPECT_TRUE(other.stream(health).Status().ok());
 }
 
 }  // namespace

@@ -80,7 +80,8 @@ class WatchesTest : public testing::Test {
     worker_ = std::make_unique<FakeWorker>(engine::FakeModel(kVocabulary));
     board_ = std::make_unique<StatusBoard>(worker_->engine, worker_->model, worker_->worker_metrics,
                                            *trusted, worker_->clock);
-    service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_);
+    service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_,
+                                               WorkerService::Peers());
     auto server = rpc::GrpcServer::Start({.listen = "127.0.0.1:0",
                                           .services = {service_.get()},
                                           .health_names = {},

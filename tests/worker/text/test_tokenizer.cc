@@ -54,10 +54,16 @@ nlohmann::json TinyTokenizerJson() {
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadText(const std::string& text,
                                                     const std::string& config) {
+  std::map<std::string, std::string> files = {{"tokenizer.json", text}};
+  if (!config.empty()) files.emplace("tokenizer_config.json", config);
+  return LoadFiles(files);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadFiles(
+    const std::map<std::string, std::string>& files) {
   std::string folder = testing::TempDir() + "/tokenizer-XXXXXX";
   CHECK(mkdtemp(folder.data()) != nullptr, "a temporary folder can be made");
-  WriteFile(std::filesystem::path(folder) / "tokenizer.json", text);
-  if (!config.empty()) WriteFile(std::filesystem::path(folder) / "tokenizer_config.json", config);
+  for (const auto& [name, text] : files) WriteFile(std::filesystem::path(folder) / name, text);
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(folder);
   std::filesystem::remove_all(folder);
   return tokenizer;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -26,5 +27,9 @@ nlohmann::json TinyTokenizerJson();
 // Loads `text` as a model folder's tokenizer.json, with a tokenizer_config.json unless it is empty.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadText(const std::string& text,
                                                     const std::string& config = "");
+
+// Loads a model folder of these files, texts by name.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadFiles(
+    const std::map<std::string, std::string>& files);
 
 }  // namespace thinkwire::worker::text

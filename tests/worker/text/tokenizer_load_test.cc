@@ -79,7 +79,11 @@ TEST(TokenizerLoad, RefusesDamagedAddedTokens) {
 TEST(TokenizerLoad, RefusesWhatWouldChangeTheIds) {
   ExpectUnsupported("model.type", [](Json& j) { j["model"]["type"] = "Unigram"; });
   ExpectUnsupported("model.dropout", [](Json& j) { j["model"]["dropout"] = 0.1; });
-  ExpectUnsupported("model.byte_fallback", [](Json& j) { j["model"]["byte_fallback"] = true; });
+  ExpectUnsupported("model.byte_fallback", [](Json& j) {
+    j["model"]["byte_fallback"] = true;
+    j["model"]["vocab"].erase("z");
+    j["model"]["vocab"]["zz"] = 'z';
+  });
   ExpectUnsupported("end_of_word_suffix",
                     [](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; });
   ExpectUnsupported("model.novelty", [](Json& j) { j["model"]["novelty"] = true; });
@@ -92,9 +96,50 @@ TEST(TokenizerLoad, RefusesWhatWouldChangeTheIds) {
   ExpectUnsupported("normalizer.normalizers[0].type", [](Json& j) {
     j["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "Lowercase"}}}}};
   });
-  ExpectUnsupported("decoder.type", [](Json& j) { j["decoder"]["type"] = "Metaspace"; });
-  ExpectUnsupported("truncation", [](Json& j) { j["truncation"] = {{"max_length", 4}}; });
-  ExpectUnsupported("padding", [](Json& j) { j["padding"] = {{"pad_id", 0}}; });
+  ExpectUnsupported("decoder.type Metaspace is not supported",
+                    [](Json& j) { j["decoder"]["type"] = "Metaspace"; });
+  ExpectUnsupported("take the original tokenizer.json", [](Json& j) {
+    j["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "▁"}};
+  });
+}
+
+// What save_pretrained leaves after a training script. transformers switches both off when it
+// encodes without being asked for them.
+TEST(TokenizerLoad, TruncationAndPaddingChangeNoId) {
+  Json json = TinyTokenizerJson();
+  const auto plain = LoadText(json.dump());
+  json["truncation"] = {
+      {"direction", "Right"}, {"max_length", 2048}, {"strategy", "LongestFirst"}, {"stride", 0}};
+  json["padding"] = {{"strategy", {{"Fixed", 8192}}},
+                     {"direction", "Left"},
+                     {"pad_id", 0},
+                     {"pad_type_id", 0},
+                     {"pad_token", "!"},
+                     {"pad_to_multiple_of", 8}};
+  const auto saved = LoadText(json.dump());
+  ASSERT_TRUE(plain.ok() && saved.ok()) << plain.status() << saved.status();
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += "xy";
+  EXPECT_EQ((*saved)->Encode(text).size(), 6000U);
+  EXPECT_EQ((*saved)->Encode(text), (*plain)->Encode(text));
+  EXPECT_EQ((*saved)->EncodeUserText("abc ab"), (*plain)->EncodeUserText("abc ab"));
+}
+
+TEST(TokenizerLoad, ByteFallbackChangesNothingWhereEveryByteHasAnEntry) {
+  Json json = TinyTokenizerJson();
+  json["model"]["byte_fallback"] = true;
+  const auto tokenizer = LoadText(json.dump());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->Encode("ü"), (std::vector<std::int32_t>{0xC3, 0xBC}));
+}
+
+TEST(TokenizerLoad, IdsThatOnlyAddedTokensNeedAreCountedApart) {
+  Json json = TinyTokenizerJson();
+  json["added_tokens"].push_back({{"id", 260}, {"content", "<pad>"}, {"special", true}});
+  const auto tokenizer = LoadText(json.dump(), R"({"bos_token": "<s>"})");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->num_ids(), 261);
+  EXPECT_EQ((*tokenizer)->num_needed_ids(), 260);
 }
 
 TEST(TokenizerLoad, RefusesOtherPreTokenizers) {

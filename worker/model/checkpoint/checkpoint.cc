@@ -8,10 +8,12 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/input_limits.h"
 #include "common/json.h"
 #include "common/shown_text.h"
 #include "common/status.h"
+#include "worker/model/checkpoint/weight_source.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -53,36 +55,96 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::filesyst
   return files;
 }
 
+bool IsThere(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
+// What a folder without safetensors holds instead, and what to do about it.
+absl::Status NoWeights(const std::filesystem::path& dir) {
+  const auto say = [&dir](absl::string_view what) {
+    return absl::NotFoundError(
+        absl::StrCat((dir / kSingleName).string(), ": no such file; ", what));
+  };
+  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    if (!IsThere(dir / name)) continue;
+    return say(absl::StrCat(name,
+                            " is there, but weights are read from safetensors alone, which "
+                            "transformers' save_pretrained writes"));
+  }
+  if (IsThere(dir / "adapter_config.json")) {
+    return say(
+        "the folder holds an adapter: merge it into its base model (peft's "
+        "merge_and_unload) and save the whole");
+  }
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(dir, error)) {
+    if (entry.path().extension() != ".gguf") continue;
+    return say("GGUF files are not read: take the safetensors of the model");
+  }
+  return say(absl::StrCat("there is no ", kIndexName, " either"));
+}
+
+// A warning that names some of `tensors`; nothing where there are none.
+void WarnOf(const std::vector<std::string>& tensors, const std::string& what,
+            std::vector<std::string>& warnings) {
+  if (tensors.empty()) return;
+  warnings.push_back(absl::StrCat(what, ", ", tensors.size(),
+                                  " of them: ", ShownText(absl::StrJoin(tensors, ", "))));
+}
+
 }  // namespace
 
 absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& dir) {
   Checkpoint checkpoint;
-  const std::filesystem::path index = dir / kIndexName;
-  auto weight_map = ReadIndex(index);
-  if (absl::IsNotFound(weight_map.status())) {
+  if (IsThere(dir / kSingleName)) {
     RETURN_IF_ERROR(checkpoint.Add(dir / kSingleName));
+    checkpoint.WarnOfUnreadIndex(dir);
     return checkpoint;
   }
-  if (!weight_map.ok()) return weight_map.status();
-  std::set<std::string> names;
-  for (const auto& [tensor, file] : *weight_map) names.insert(file);
-  for (const std::string& name : names) RETURN_IF_ERROR(checkpoint.Add(dir / name));
-  for (const auto& [tensor, file] : *weight_map) {
-    const CheckpointTensor* found = checkpoint.Find(tensor);
-    const std::string expected = (dir / file).string();
-    if (found == nullptr || found->file != expected) {
-      return absl::InvalidArgumentError(absl::StrCat(expected, ": tensor ", QuotedName(tensor),
-                                                     " is not there, though ", kIndexName,
-                                                     " says so"));
-    }
-  }
-  for (const auto& [name, tensor] : checkpoint.tensors_) {
-    if (!weight_map->contains(name)) {
-      return absl::InvalidArgumentError(absl::StrCat(tensor.file, ": tensor ", QuotedName(name),
-                                                     " is missing from ", kIndexName));
-    }
-  }
+  const absl::Status added = checkpoint.AddShards(dir);
+  if (!added.ok()) return added;
   return checkpoint;
+}
+
+// Some writers put an index beside the whole file, which then says nothing else.
+void Checkpoint::WarnOfUnreadIndex(const std::filesystem::path& dir) {
+  const auto weight_map = ReadIndex(dir / kIndexName);
+  if (absl::IsNotFound(weight_map.status())) return;
+  if (weight_map.ok() && std::all_of(weight_map->begin(), weight_map->end(), [](const auto& entry) {
+        return entry.second == kSingleName;
+      })) {
+    return;
+  }
+  warnings_.push_back(
+      absl::StrCat((dir / kIndexName).string(), ": is not obeyed, as ", kSingleName, " is there"));
+}
+
+absl::Status Checkpoint::AddShards(const std::filesystem::path& dir) {
+  const std::filesystem::path index = dir / kIndexName;
+  if (!IsThere(index)) return NoWeights(dir);
+  ASSIGN_OR_RETURN(const auto weight_map, ReadIndex(index));
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : weight_map) names.insert(file);
+  for (const std::string& name : names) RETURN_IF_ERROR(Add(dir / name));
+  std::vector<std::string> absent;
+  std::vector<std::string> elsewhere;
+  for (const auto& [tensor, file] : weight_map) {
+    const CheckpointTensor* found = Find(tensor);
+    if (found == nullptr) {
+      absent.push_back(tensor);
+    } else if (found->file != (dir / file).string()) {
+      elsewhere.push_back(tensor);
+    }
+  }
+  std::vector<std::string> unlisted;
+  for (const auto& [name, tensor] : tensors_) {
+    if (!weight_map.contains(name) && !IsRotaryBuffer(name)) unlisted.push_back(name);
+  }
+  WarnOf(absent, index.string() + ": names tensors that no file has", warnings_);
+  WarnOf(elsewhere, index.string() + ": names tensors that are in other files", warnings_);
+  WarnOf(unlisted, index.string() + ": lacks tensors that its files hold", warnings_);
+  return absl::OkStatus();
 }
 
 absl::Status Checkpoint::Add(const std::filesystem::path& file) {

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/check.h"
+#include "common/shown_text.h"
 #include "common/status.h"
 #include "worker/model/checkpoint/hash.h"
 
@@ -121,50 +122,89 @@ absl::Status CheckForm(const CheckpointTensor& tensor, const TensorSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status RefuseUnknown(const Checkpoint& checkpoint, const std::set<std::string>& known,
-                           const ModelPlan& plan) {
-  for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (known.contains(name) || IsSurplus(plan, name)) continue;
-    return TensorError(tensor,
-                       absl::StrCat("is not part of ", ModelText(plan), " as config.json has it"));
-  }
-  return absl::OkStatus();
+bool AreEqual(const StoredTensor& a, const StoredTensor& b) {
+  return a.dtype == b.dtype && a.shape == b.shape &&
+         std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
+}
+
+absl::Status Missing(const std::filesystem::path& dir, const std::string& tensor,
+                     const ModelPlan& plan) {
+  const bool is_head = tensor == kHeadName;
+  return absl::InvalidArgumentError(absl::StrCat(
+      dir.string(), ": the checkpoint has no tensor \"", tensor, "\", which ", ModelText(plan),
+      " needs", is_head ? " (with tie_word_embeddings true it would be the embedding)" : ""));
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CheckpointWeights>> CheckpointWeights::Open(
-    const std::filesystem::path& dir, const ModelPlan& plan) {
+    const std::filesystem::path& dir, ModelPlan& plan) {
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(dir));
   std::unique_ptr<CheckpointWeights> weights(new CheckpointWeights(std::move(checkpoint)));
-  std::set<std::string> known;
-  std::set<std::string> dtypes;
+  weights->Tie(plan);
   const std::vector<TensorSpec> specs = RequiredTensors(plan);
   for (const TensorSpec& spec : specs) {
-    const CheckpointTensor* tensor = weights->checkpoint_.Find(spec.name);
-    if (tensor == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat(dir.string(),
-                                                     ": the checkpoint has no tensor \"", spec.name,
-                                                     "\", which ", ModelText(plan), " needs"));
-    }
-    RETURN_IF_ERROR(CheckForm(*tensor, spec));
-    known.insert(spec.name);
-    dtypes.insert(tensor->stored.dtype);
+    if (weights->Find(spec.name) == nullptr) return Missing(dir, spec.name, plan);
   }
-  RETURN_IF_ERROR(RefuseUnknown(weights->checkpoint_, known, plan));
+  RETURN_IF_ERROR(weights->CheckForms(specs));
   RETURN_IF_ERROR(weights->AdmitAll(specs));
-  weights->stored_as_ = absl::StrJoin(dtypes, " and ");
+  weights->WarnOfUnused(specs, plan);
   return weights;
+}
+
+void CheckpointWeights::Tie(ModelPlan& plan) {
+  if (!plan.config.tie_word_embeddings) return;
+  const CheckpointTensor* embedding = checkpoint_.Find(kEmbeddingName);
+  const CheckpointTensor* head = checkpoint_.Find(kHeadName);
+  if (head == nullptr) return;
+  embedding_is_head_ = embedding == nullptr;
+  if (embedding_is_head_ || AreEqual(embedding->stored, head->stored)) return;
+  ModelConfig config = plan.config;
+  config.tie_word_embeddings = false;
+  config.warnings.push_back(absl::StrCat(head->file, ": ", kHeadName,
+                                         " is obeyed, tie_word_embeddings true is not, as ",
+                                         kEmbeddingName, " holds other numbers"));
+  plan = MakePlan(config);
+}
+
+const CheckpointTensor* CheckpointWeights::Find(absl::string_view name) const {
+  return checkpoint_.Find(embedding_is_head_ && name == kEmbeddingName ? kHeadName : name);
+}
+
+absl::Status CheckpointWeights::CheckForms(const std::vector<TensorSpec>& specs) {
+  std::set<std::string> dtypes;
+  for (const TensorSpec& spec : specs) {
+    const CheckpointTensor& tensor = *Find(spec.name);
+    RETURN_IF_ERROR(CheckForm(tensor, spec));
+    dtypes.insert(tensor.stored.dtype);
+  }
+  stored_as_ = absl::StrJoin(dtypes, " and ");
+  return absl::OkStatus();
+}
+
+void CheckpointWeights::WarnOfUnused(const std::vector<TensorSpec>& specs, ModelPlan& plan) const {
+  std::set<absl::string_view> used;
+  for (const TensorSpec& spec : specs) used.insert(Find(spec.name)->stored.name);
+  std::vector<std::string> unused;
+  for (const auto& [name, tensor] : checkpoint_.tensors()) {
+    if (!used.contains(name) && !IsSurplus(plan, name)) unused.push_back(name);
+  }
+  std::vector<std::string>& warnings = plan.config.warnings;
+  warnings.insert(warnings.end(), checkpoint_.warnings().begin(), checkpoint_.warnings().end());
+  if (unused.empty()) return;
+  warnings.push_back(absl::StrCat(checkpoint_.Find(unused.front())->file, ": ", ModelText(plan),
+                                  " as config.json has it has no use for ", unused.size(),
+                                  " tensors: ", ShownText(absl::StrJoin(unused, ", "))));
 }
 
 absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
   std::vector<Content> contents(specs.size());
   ForEachInParallel(specs.size(), [&](std::size_t i) {
-    const StoredTensor& stored = checkpoint_.Find(specs[i].name)->stored;
+    const StoredTensor& stored = Find(specs[i].name)->stored;
     contents[i] = ReadContent(stored.bytes, *ComputableType(stored.dtype));
   });
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    const CheckpointTensor& tensor = *checkpoint_.Find(specs[i].name);
+    const CheckpointTensor& tensor = *Find(specs[i].name);
     if (!contents[i].finite) return TensorError(tensor, "holds a NaN or an infinity");
     identity_ = HashWord(HashBytes(identity_, specs[i].name), contents[i].hash);
     identity_ = HashBytes(identity_, tensor.stored.dtype);
@@ -173,7 +213,7 @@ absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
 }
 
 HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region) const {
-  const CheckpointTensor* tensor = checkpoint_.Find(spec.name);
+  const CheckpointTensor* tensor = Find(spec.name);
   CHECK(tensor != nullptr, "a weight that was not admitted");
   const Encoding encoding = *ComputableType(tensor->stored.dtype);
   CheckRegion(spec, region, encoding);

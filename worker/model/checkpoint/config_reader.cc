@@ -8,16 +8,7 @@
 #include "common/utf8.h"
 
 namespace thinkwire::worker::model {
-namespace {
-
 using nlohmann::json;
-
-// A value as a message shows it: ASCII, on one line, short.
-std::string Shown(const json& value) {
-  return CutText(value.dump(-1, ' ', true, json::error_handler_t::replace), kMaxShownBytes);
-}
-
-}  // namespace
 
 ConfigReader::ConfigReader(const json& object, std::string name)
     : object_(object), name_(std::move(name)) {}
@@ -32,11 +23,20 @@ const json* ConfigReader::Find(absl::string_view key) const {
   return it == object_.end() || it->is_null() ? nullptr : &*it;
 }
 
-absl::Status ConfigReader::Refuse(absl::string_view key, absl::string_view supported) const {
+bool ConfigReader::IsNull(absl::string_view key) const {
+  const auto it = object_.find(std::string(key));
+  return it != object_.end() && it->is_null();
+}
+
+std::string ConfigReader::Shown(absl::string_view key) const {
   const json* value = Find(key);
-  return absl::InvalidArgumentError(absl::StrCat(name_, ": ", key, " is ",
-                                                 value == nullptr ? "missing" : Shown(*value),
-                                                 "; supported: ", supported));
+  if (value == nullptr) return "missing";
+  return CutText(value->dump(-1, ' ', true, json::error_handler_t::replace), kMaxShownBytes);
+}
+
+absl::Status ConfigReader::Refuse(absl::string_view key, absl::string_view supported) const {
+  return absl::InvalidArgumentError(
+      absl::StrCat(name_, ": ", key, " is ", Shown(key), "; supported: ", supported));
 }
 
 absl::Status ConfigReader::Integer(absl::string_view key, std::int64_t low, std::int64_t high,
@@ -63,18 +63,22 @@ absl::Status ConfigReader::Number(absl::string_view key, double low, double high
   return absl::OkStatus();
 }
 
+absl::Status ConfigReader::OptionalInteger(absl::string_view key, std::int64_t low,
+                                           std::int64_t high, std::int64_t& value) const {
+  return Has(key) ? Integer(key, low, high, value) : absl::OkStatus();
+}
+
+absl::Status ConfigReader::OptionalNumber(absl::string_view key, double low, double high,
+                                          double& value) const {
+  return Has(key) ? Number(key, low, high, value) : absl::OkStatus();
+}
+
 absl::Status ConfigReader::OptionalBool(absl::string_view key, bool& value) const {
   const json* found = Find(key);
   if (found == nullptr) return absl::OkStatus();
   if (!found->is_boolean()) return Refuse(key, "true or false");
   value = found->get<bool>();
   return absl::OkStatus();
-}
-
-absl::Status ConfigReader::OnlyString(absl::string_view key, absl::string_view supported) const {
-  const json* found = Find(key);
-  if (found == nullptr || *found == std::string(supported)) return absl::OkStatus();
-  return Refuse(key, supported);
 }
 
 absl::Status ConfigReader::OnlyBool(absl::string_view key, bool supported) const {

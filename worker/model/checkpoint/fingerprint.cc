@@ -1,6 +1,7 @@
 #include "worker/model/checkpoint/fingerprint.h"
 
 #include <bit>
+#include <variant>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,28 @@
 
 namespace thinkwire::worker::model {
 namespace {
+
+// Kinds that have as many numbers are told apart by one of their own.
+template <class AddReal>
+void HashRope(const RopeConfig& rope, const AddReal& add_real) {
+  constexpr double kLinear = 1;
+  add_real(rope.theta);
+  if (const auto* llama = std::get_if<Llama3RopeScaling>(&rope.scaling)) {
+    add_real(llama->factor);
+    add_real(llama->low_freq_factor);
+    add_real(llama->high_freq_factor);
+    add_real(llama->original_max_position_embeddings);
+  } else if (const auto* yarn = std::get_if<YarnRopeScaling>(&rope.scaling)) {
+    for (const double number :
+         {yarn->factor, yarn->attention_factor, yarn->beta_fast, yarn->beta_slow,
+          yarn->truncate ? 1.0 : 0.0, yarn->original_max_position_embeddings}) {
+      add_real(number);
+    }
+  } else if (const auto* linear = std::get_if<LinearRopeScaling>(&rope.scaling)) {
+    add_real(kLinear);
+    add_real(linear->factor);
+  }
+}
 
 // Every field that changes a logit.
 std::uint64_t HashConfig(const ModelConfig& config) {
@@ -28,13 +51,7 @@ std::uint64_t HashConfig(const ModelConfig& config) {
   add_int(config.vocab_size);
   add_int(config.tie_word_embeddings ? 1 : 0);
   add_real(config.rms_norm_eps);
-  add_real(config.rope_theta);
-  if (config.rope_scaling) {
-    add_real(config.rope_scaling->factor);
-    add_real(config.rope_scaling->low_freq_factor);
-    add_real(config.rope_scaling->high_freq_factor);
-    add_real(config.rope_scaling->original_max_position_embeddings);
-  }
+  HashRope(config.rope, add_real);
   return hash;
 }
 

@@ -1,11 +1,14 @@
 #include "worker/model/checkpoint/model_config.h"
 
 #include <algorithm>
-#include <cmath>
+#include <array>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/input_limits.h"
 #include "common/json.h"
 #include "common/status.h"
@@ -18,17 +21,51 @@ using nlohmann::json;
 
 constexpr JsonLimits kFileLimits = {.max_bytes = kMaxModelConfigBytes};
 
-absl::Status ReadArchitecture(const ConfigReader& reader, ModelConfig& config) {
+// A model that we can compute, as config.json names it.
+struct Family {
+  absl::string_view model_type;
+  absl::string_view architecture;
+  bool qkv_bias;
+  bool may_slide;  // reads the keys of a sliding window
+};
+constexpr std::array<Family, 2> kFamilies = {
+    {{"qwen2", "Qwen2ForCausalLM", true, true}, {"llama", "LlamaForCausalLM", false, false}}};
+
+template <class Matches>
+const Family* FindFamily(const Matches& matches) {
+  const auto* found = std::find_if(kFamilies.begin(), kFamilies.end(), matches);
+  return found == kFamilies.end() ? nullptr : found;
+}
+
+// The family that `architectures` names; null where the list is absent or empty.
+absl::StatusOr<const Family*> ListedFamily(const ConfigReader& reader) {
   const json* names = reader.Find("architectures");
-  if (names == nullptr || !names->is_array() || names->size() != 1 || !names->front().is_string()) {
-    return reader.Refuse("architectures", "a list of one name");
+  if (names == nullptr || (names->is_array() && names->empty())) return nullptr;
+  const Family* listed = FindFamily([&](const Family& family) {
+    return names->is_array() && std::find(names->begin(), names->end(),
+                                          std::string(family.architecture)) != names->end();
+  });
+  if (listed != nullptr) return listed;
+  return reader.Refuse("architectures", "Qwen2ForCausalLM or LlamaForCausalLM");
+}
+
+// model_type decides, as it does in transformers; else the list of architectures.
+absl::StatusOr<const Family*> ReadFamily(const ConfigReader& reader, ModelConfig& config) {
+  ASSIGN_OR_RETURN(const Family* listed, ListedFamily(reader));
+  const json* type = reader.Find("model_type");
+  if (type == nullptr && listed == nullptr) {
+    return reader.Refuse("model_type", "qwen2 or llama, or a list of architectures");
   }
-  config.architecture = names->front().get<std::string>();
-  if (config.architecture != "Qwen2ForCausalLM" && config.architecture != "LlamaForCausalLM") {
-    return reader.Refuse("architectures", "Qwen2ForCausalLM or LlamaForCausalLM");
+  if (type == nullptr) return listed;
+  const Family* family =
+      FindFamily([type](const Family& known) { return *type == std::string(known.model_type); });
+  if (family == nullptr) return reader.Refuse("model_type", "qwen2 or llama");
+  if (listed != nullptr && listed != family) {
+    config.warnings.push_back(absl::StrCat(reader.name(), ": model_type ",
+                                           reader.Shown("model_type"), " is obeyed, architectures ",
+                                           reader.Shown("architectures"), " is not"));
   }
-  config.qkv_bias = config.architecture == "Qwen2ForCausalLM";
-  return absl::OkStatus();
+  return family;
 }
 
 absl::Status ReadSizes(const ConfigReader& reader, ModelConfig& config) {
@@ -62,78 +99,80 @@ absl::Status ReadSizes(const ConfigReader& reader, ModelConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status RefuseActivation(const ConfigReader& reader) {
+  const json* name = reader.Find("hidden_act");
+  if (name == nullptr || *name == "silu" || *name == "swish") return absl::OkStatus();
+  return reader.Refuse("hidden_act", "silu");
+}
+
 // What another implementation could do and ours cannot, by key.
-absl::Status RefuseVariants(const ConfigReader& reader, const ModelConfig& config) {
+absl::Status RefuseVariants(const ConfigReader& reader, const Family& family) {
   if (reader.Has("quantization_config")) {
     return reader.Refuse("quantization_config", "unquantised weights");
   }
-  RETURN_IF_ERROR(reader.OnlyString("hidden_act", "silu"));
-  RETURN_IF_ERROR(reader.OnlyBool("use_sliding_window", false));
-  RETURN_IF_ERROR(reader.OnlyBool("attention_bias", config.qkv_bias));
-  RETURN_IF_ERROR(reader.OnlyBool("mlp_bias", false));
+  RETURN_IF_ERROR(RefuseActivation(reader));
   RETURN_IF_ERROR(reader.OnlyNumber("partial_rotary_factor", 1.0));
-  if (const json* types = reader.Find("layer_types")) {
-    const bool full = types->is_array() && std::all_of(types->begin(), types->end(), [](auto& t) {
-                        return t == "full_attention";
-                      });
-    if (!full) return reader.Refuse("layer_types", "full_attention in every layer");
-  }
-  return absl::OkStatus();
+  if (family.qkv_bias) return absl::OkStatus();  // its biases are not a matter of keys
+  RETURN_IF_ERROR(reader.OnlyBool("attention_bias", false));
+  return reader.OnlyBool("mlp_bias", false);
 }
 
-absl::Status ReadLlama3Scaling(const ConfigReader& rope, ModelConfig& config) {
-  Llama3RopeScaling scaling;
-  RETURN_IF_ERROR(rope.Number("factor", 1e-3, 1e6, scaling.factor));
-  RETURN_IF_ERROR(rope.Number("low_freq_factor", 1e-3, 1e6, scaling.low_freq_factor));
-  RETURN_IF_ERROR(rope.Number("high_freq_factor", 1e-3, 1e6, scaling.high_freq_factor));
-  RETURN_IF_ERROR(rope.Number("original_max_position_embeddings", 1, kMaxPositions,
-                              scaling.original_max_position_embeddings));
-  if (scaling.high_freq_factor <= scaling.low_freq_factor) {
-    return rope.Refuse("high_freq_factor",
-                       absl::StrCat("more than low_freq_factor ", scaling.low_freq_factor));
-  }
-  config.rope_scaling = scaling;
-  return absl::OkStatus();
+// Whether a layer asks for the sliding window: those that layer_types lists, else those from
+// max_window_layers on.
+bool AnyLayerSlides(const ConfigReader& reader, std::int64_t num_layers,
+                    std::int64_t max_window_layers) {
+  const json* types = reader.Find("layer_types");
+  if (types == nullptr) return max_window_layers < num_layers;
+  return !types->is_array() || std::any_of(types->begin(), types->end(), [](const json& type) {
+    return type != "full_attention";
+  });
 }
 
-// Classic files have rope_theta beside rope_scaling; transformers 5 writes both into
-// rope_parameters.
-absl::Status ReadRope(const ConfigReader& reader, ModelConfig& config) {
-  if (reader.Has("rope_theta")) {
-    RETURN_IF_ERROR(reader.Number("rope_theta", 1, kMaxRopeTheta, config.rope_theta));
+// A window changes something where a layer uses it and a sequence can be longer. The defaults are
+// those of transformers' Qwen2Config.
+absl::Status RefuseSliding(const ConfigReader& reader, const ModelConfig& config) {
+  bool use_sliding_window = false;
+  std::int64_t window = 4096;
+  std::int64_t max_window_layers = 28;
+  RETURN_IF_ERROR(reader.OptionalBool("use_sliding_window", use_sliding_window));
+  if (!use_sliding_window) {
+    if (!reader.Has("layer_types") || !AnyLayerSlides(reader, config.num_layers, 0)) {
+      return absl::OkStatus();
+    }
+    return reader.Refuse("layer_types", "full_attention in every layer");
   }
-  const char* key = reader.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const json* found = reader.Find(key);
-  if (found == nullptr) return absl::OkStatus();
-  if (!found->is_object()) return reader.Refuse(key, "an object");
-  const ConfigReader rope(*found, absl::StrCat(reader.name(), ": ", key));
-  if (rope.Has("rope_theta")) {
-    RETURN_IF_ERROR(rope.Number("rope_theta", 1, kMaxRopeTheta, config.rope_theta));
+  RETURN_IF_ERROR(reader.OptionalInteger("sliding_window", 1, kMaxPositions, window));
+  RETURN_IF_ERROR(reader.OptionalInteger("max_window_layers", 0, kMaxPositions, max_window_layers));
+  const bool has_window = !reader.IsNull("sliding_window");
+  if (!has_window || window >= config.max_position_embeddings ||
+      !AnyLayerSlides(reader, config.num_layers, max_window_layers)) {
+    return absl::OkStatus();
   }
-  RETURN_IF_ERROR(rope.OnlyNumber("partial_rotary_factor", 1.0));
-  const char* type_key = rope.Has("rope_type") ? "rope_type" : "type";
-  const json* type = rope.Find(type_key);
-  if (type == nullptr) return rope.Refuse("rope_type", "default or llama3");
-  if (*type == "default") return absl::OkStatus();
-  if (*type == "llama3") return ReadLlama3Scaling(rope, config);
-  return rope.Refuse(type_key, "default or llama3");
+  return reader.Refuse("use_sliding_window",
+                       absl::StrCat("true where it slides nowhere: max_window_layers of ",
+                                    config.num_layers, " and more, or sliding_window of ",
+                                    config.max_position_embeddings, " and more"));
 }
 
-// One id, a list of ids, or null.
-absl::Status AddEndIds(const ConfigReader& reader, ModelConfig& config) {
+// One id, a list of ids, or null. Ascending.
+absl::StatusOr<std::vector<std::int32_t>> ReadEndIds(const ConfigReader& reader,
+                                                     std::int64_t vocab_size) {
+  std::vector<std::int32_t> ids;
   const json* found = reader.Find("eos_token_id");
-  if (found == nullptr) return absl::OkStatus();
+  if (found == nullptr) return ids;
   const json list = found->is_array() ? *found : json::array({*found});
   for (const json& id : list) {
-    if (!id.is_number_integer() || id < 0 || id >= config.vocab_size) {
-      return reader.Refuse("eos_token_id",
-                           absl::StrCat("ids below vocab_size ", config.vocab_size));
+    if (!id.is_number_integer() || id < 0 || id >= vocab_size) {
+      return reader.Refuse("eos_token_id", absl::StrCat("ids below vocab_size ", vocab_size));
     }
-    config.end_of_sequence_ids.push_back(id.get<std::int32_t>());
+    ids.push_back(id.get<std::int32_t>());
   }
-  return absl::OkStatus();
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
 }
 
+// The ids of generation_config.json, where it has any, are obeyed instead of config.json's.
 absl::Status ReadGenerationConfig(const std::filesystem::path& dir, ModelConfig& config) {
   const std::filesystem::path path = dir / "generation_config.json";
   auto document = ReadJsonFile(path, kFileLimits);
@@ -141,29 +180,50 @@ absl::Status ReadGenerationConfig(const std::filesystem::path& dir, ModelConfig&
   if (!document.ok()) return document.status();
   const ConfigReader reader(*document, path.string());
   RETURN_IF_ERROR(reader.RequireObject());
-  return AddEndIds(reader, config);
+  ASSIGN_OR_RETURN(const std::vector<std::int32_t> ids, ReadEndIds(reader, config.vocab_size));
+  if (ids.empty()) return absl::OkStatus();
+  std::vector<std::int32_t> lost;
+  std::set_difference(config.end_of_sequence_ids.begin(), config.end_of_sequence_ids.end(),
+                      ids.begin(), ids.end(), std::back_inserter(lost));
+  if (!lost.empty()) {
+    config.warnings.push_back(absl::StrCat(
+        path.string(), ": eos_token_id ", reader.Shown("eos_token_id"),
+        " is obeyed, that of config.json is not, which has [", absl::StrJoin(lost, ","), "] too"));
+  }
+  config.end_of_sequence_ids = ids;
+  return absl::OkStatus();
 }
 
-void SortEndIds(ModelConfig& config) {
-  auto& ids = config.end_of_sequence_ids;
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+// `status`, and where the folder is known for something else than a checkpoint, that.
+absl::Status NoConfig(const std::filesystem::path& dir, const absl::Status& status) {
+  std::error_code error;
+  if (!absl::IsNotFound(status) || !std::filesystem::exists(dir / "adapter_config.json", error)) {
+    return status;
+  }
+  return absl::NotFoundError(
+      absl::StrCat(status.message(),
+                   "; the folder holds an adapter: merge it into its base model "
+                   "(peft's merge_and_unload) and save the whole"));
 }
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const json& document, absl::string_view name) {
   const ConfigReader reader(document, std::string(name));
   RETURN_IF_ERROR(reader.RequireObject());
   ModelConfig config;
-  RETURN_IF_ERROR(ReadArchitecture(reader, config));
-  RETURN_IF_ERROR(RefuseVariants(reader, config));
+  ASSIGN_OR_RETURN(const Family* family, ReadFamily(reader, config));
+  config.architecture = std::string(family->architecture);
+  config.qkv_bias = family->qkv_bias;
+  RETURN_IF_ERROR(RefuseVariants(reader, *family));
   RETURN_IF_ERROR(ReadSizes(reader, config));
-  RETURN_IF_ERROR(ReadRope(reader, config));
-  double eps = 0;
-  RETURN_IF_ERROR(reader.Number("rms_norm_eps", 1e-12, 1, eps));
+  if (family->may_slide) RETURN_IF_ERROR(RefuseSliding(reader, config));
+  RETURN_IF_ERROR(ReadRope(reader, config.max_position_embeddings, config.rope, config.warnings));
+  config.max_position_embeddings =
+      std::max(config.max_position_embeddings, StretchedPositions(config.rope));
+  double eps = 1e-6;  // of both families
+  RETURN_IF_ERROR(reader.OptionalNumber("rms_norm_eps", 1e-12, 1, eps));
   config.rms_norm_eps = static_cast<float>(eps);
   RETURN_IF_ERROR(reader.OptionalBool("tie_word_embeddings", config.tie_word_embeddings));
-  RETURN_IF_ERROR(AddEndIds(reader, config));
-  SortEndIds(config);
+  ASSIGN_OR_RETURN(config.end_of_sequence_ids, ReadEndIds(reader, config.vocab_size));
   return config;
 }
 
@@ -177,10 +237,10 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::strin
 
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir) {
   const std::filesystem::path path = dir / "config.json";
-  ASSIGN_OR_RETURN(const json document, ReadJsonFile(path, kFileLimits));
-  ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(document, path.string()));
+  const auto document = ReadJsonFile(path, kFileLimits);
+  if (!document.ok()) return NoConfig(dir, document.status());
+  ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(*document, path.string()));
   RETURN_IF_ERROR(ReadGenerationConfig(dir, config));
-  SortEndIds(config);
   return config;
 }
 

@@ -2,21 +2,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/model/checkpoint/rope_config.h"
 
 namespace thinkwire::worker::model {
-
-// Llama 3's stretch of the rotary frequencies (rope_type "llama3").
-struct Llama3RopeScaling {
-  double factor = 1;            // > 0: divides frequencies of long waves
-  double low_freq_factor = 1;   // waves longer than original / this are divided
-  double high_freq_factor = 4;  // waves shorter than original / this stay; > low_freq_factor
-  double original_max_position_embeddings = 8192;
-};
 
 // What config.json and generation_config.json say of a decoder that we can compute.
 struct ModelConfig {
@@ -30,25 +22,30 @@ struct ModelConfig {
   std::int64_t vocab_size = 0;  // rows of embedding and head, padding rows included
   std::int64_t max_position_embeddings = 0;
   float rms_norm_eps = 0;
-  double rope_theta = 10000;
-  std::optional<Llama3RopeScaling> rope_scaling;
+  RopeConfig rope;
   bool qkv_bias = false;             // Qwen2
   bool tie_word_embeddings = false;  // the head is the embedding
   // config.json's bos_token_id is not kept: the Qwen distills give their end token there.
-  std::vector<std::int32_t> end_of_sequence_ids;  // of both files, ascending, each < vocab_size
+  std::vector<std::int32_t> end_of_sequence_ids;  // ascending, each < vocab_size
+
+  // A sentence each: what was there and is not obeyed, since something else is.
+  std::vector<std::string> warnings;
 
   std::int64_t q_size() const { return num_heads * head_dim; }
   std::int64_t kv_size() const { return num_kv_heads * head_dim; }
 };
 
-// Reads the text of a config.json; `name` opens error messages.
+// Reads the text of a config.json as transformers reads one of "qwen2" or "llama": keys that its
+// model does not ask for (attention_bias of a Qwen2) are passed over, and one that would change
+// nothing (a sliding window that no layer uses) is no reason to refuse. `name` opens messages.
 // Fails: INVALID_ARGUMENT, naming key, value and what is supported. Sizes are bounded so that no
 // product of them overflows 64 bits.
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::string_view name);
 
 // Reads `dir`/config.json and, where there is one, the end-of-sequence ids of
-// `dir`/generation_config.json; default temperature and top_p are the contract's, not the
-// checkpoint's. Fails: as ParseModelConfig, naming the file, and NOT_FOUND.
+// `dir`/generation_config.json, which then are obeyed instead of config.json's; default temperature
+// and top_p are the contract's, not the checkpoint's.
+// Fails: as ParseModelConfig, naming the file, and NOT_FOUND.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir);
 
 }  // namespace thinkwire::worker::model

@@ -17,7 +17,7 @@ class FolderFiles final : public ModelFiles {
 
   std::filesystem::path TokenizerFolder() const override { return folder_; }
 
-  absl::StatusOr<std::unique_ptr<WeightSource>> Weights(const ModelPlan& plan) const override {
+  absl::StatusOr<std::unique_ptr<WeightSource>> Weights(ModelPlan& plan) const override {
     ASSIGN_OR_RETURN(auto weights, CheckpointWeights::Open(folder_, plan));
     return weights;
   }

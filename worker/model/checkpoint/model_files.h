@@ -13,6 +13,24 @@ namespace thinkwire::worker::model {
 // What one model is kept in, whatever its form: who loads a model asks here and knows no file name.
 // Today that is a folder as Hugging Face lays it out; a form that keeps all of it in one file is
 // another class behind OpenModelFiles.
+//
+// Where several files or keys of a folder speak of the same thing, the first of these is obeyed, as
+// transformers 5.24 does, and a warning names each of the others that says something else:
+//   architecture     config.json: model_type, architectures
+//   rope             config.json: rope_scaling unless empty, rope_parameters; never parts of both
+//     its type       rope_type, type
+//     its theta      in that object, beside it, 10000
+//     first context  config.json: original_max_position_embeddings beside it, in it,
+//                    max_position_embeddings
+//   end of output    generation_config.json: eos_token_id, that of config.json; the tokenizer's
+//                    eos_token always ends an output too
+//   weights          model.safetensors, the files that model.safetensors.index.json names, each for
+//                    what it holds and not for what the index says
+//   head             lm_head.weight where it differs from the embedding, tie_word_embeddings
+//   tokens           tokenizer_config.json: added_tokens_decoder, tokenizer.json: added_tokens,
+//                    added_tokens.json; the last only where there is no added_tokens_decoder
+//   bos, eos, …      special_tokens_map.json only where there is no added_tokens_decoder,
+//                    tokenizer_config.json, the published spellings
 // Threads: any. Files are read by the call that asks for what is in them, so that a configuration
 // can be had where there are no weights.
 class ModelFiles {
@@ -25,9 +43,10 @@ class ModelFiles {
   // The folder with the tokenizer's files, which worker/text reads.
   virtual std::filesystem::path TokenizerFolder() const = 0;
 
-  // Checks every tensor of the plan and reads it once. The source does not need this object.
+  // Checks every tensor of the plan and reads it once; unties its head where the files have another
+  // than the embedding, and adds to its warnings. The source does not need this object.
   // Fails: NOT_FOUND or INVALID_ARGUMENT, naming file and tensor.
-  virtual absl::StatusOr<std::unique_ptr<WeightSource>> Weights(const ModelPlan& plan) const = 0;
+  virtual absl::StatusOr<std::unique_ptr<WeightSource>> Weights(ModelPlan& plan) const = 0;
 };
 
 // Chooses the form by what `path` is. Reads nothing.

@@ -2,15 +2,12 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
 using kernels::LinearLayout;
-
-constexpr char kHeadName[] = "lm_head.weight";
 
 PlannedTensor Vector(std::string name, std::int64_t size, Division division = Division::kWhole) {
   return {.spec = {std::move(name), size, 1, true}, .division = division};
@@ -135,8 +132,7 @@ kernels::Encoding EncodingOf(const ModelPlan& plan) {
 }
 
 bool IsSurplus(const ModelPlan& plan, absl::string_view tensor) {
-  return absl::EndsWith(tensor, ".rotary_emb.inv_freq") ||
-         (plan.config.tie_word_embeddings && tensor == kHeadName);
+  return IsRotaryBuffer(tensor) || (plan.config.tie_word_embeddings && tensor == kHeadName);
 }
 
 std::int64_t CountParameters(const ModelPlan& plan) {

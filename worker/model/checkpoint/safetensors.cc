@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/file.h"
 #include "common/input_limits.h"
 #include "common/json.h"
 #include "common/shown_text.h"
@@ -23,23 +24,14 @@ constexpr std::size_t kLengthBytes = 8;
 
 struct StoredType {
   absl::string_view name;
-  std::uint64_t bytes;
+  std::uint64_t bits;
 };
-constexpr std::array<StoredType, 15> kStoredTypes = {{{"BF16", 2},
-                                                      {"F16", 2},
-                                                      {"F32", 4},
-                                                      {"F64", 8},
-                                                      {"F8_E4M3", 1},
-                                                      {"F8_E5M2", 1},
-                                                      {"F8_E8M0", 1},
-                                                      {"I8", 1},
-                                                      {"I16", 2},
-                                                      {"I32", 4},
-                                                      {"I64", 8},
-                                                      {"U8", 1},
-                                                      {"U16", 2},
-                                                      {"U32", 4},
-                                                      {"BOOL", 1}}};
+constexpr std::array<StoredType, 22> kStoredTypes = {
+    {{"BF16", 16},       {"F16", 16},        {"F32", 32},    {"F64", 64}, {"C64", 64},
+     {"F8_E4M3", 8},     {"F8_E5M2", 8},     {"F8_E8M0", 8}, {"I8", 8},   {"I16", 16},
+     {"I32", 32},        {"I64", 64},        {"U8", 8},      {"U16", 16}, {"U32", 32},
+     {"U64", 64},        {"F8_E4M3FNUZ", 8}, {"BOOL", 8},    {"F4", 4},   {"F6_E2M3", 6},
+     {"F8_E5M2FNUZ", 8}, {"F6_E3M2", 6}}};
 
 struct Entry {
   std::string name;
@@ -52,6 +44,9 @@ struct Entry {
 // The JSON part of the file, its lengths checked.
 absl::StatusOr<absl::string_view> HeaderText(std::span<const std::byte> file,
                                              absl::string_view name) {
+  if (IsLfsPointer({reinterpret_cast<const char*>(file.data()), file.size()})) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": ", kLfsPointerProblem));
+  }
   if (file.size() < kLengthBytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         name, ": ", file.size(), " bytes are too few for a safetensors file; is it truncated?"));
@@ -87,22 +82,23 @@ std::optional<std::uint64_t> Natural(const json& value) {
   return number;
 }
 
-// Bytes that a tensor needs; nothing where the product overflows.
+// Bytes that a tensor needs; nothing where the product overflows or ends within a byte.
 std::optional<std::uint64_t> NeededBytes(std::span<const std::int64_t> shape,
-                                         std::uint64_t element_bytes) {
-  std::uint64_t bytes = element_bytes;
+                                         std::uint64_t element_bits) {
+  std::uint64_t bits = element_bits;
   for (const std::int64_t dim : shape) {
-    if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(dim), &bytes)) {
+    if (__builtin_mul_overflow(bits, static_cast<std::uint64_t>(dim), &bits)) {
       return std::nullopt;
     }
   }
-  return bytes;
+  if (bits % 8 != 0) return std::nullopt;
+  return bits / 8;
 }
 
 // Reads dtype, shape and offsets of `value` into `entry`; the returned text says what is wrong,
 // and is empty if nothing is.
 std::string ReadEntry(const json& value, Entry& entry) {
-  if (!value.is_object() || value.size() != 3) return "not an object of 3 keys";
+  if (!value.is_object()) return "not an object";
   const auto dtype = value.find("dtype");
   const auto shape = value.find("shape");
   const auto offsets = value.find("data_offsets");
@@ -127,16 +123,17 @@ std::string ReadEntry(const json& value, Entry& entry) {
   }
   entry.begin = *begin;
   entry.end = *end;
-  const auto needed = NeededBytes(entry.shape, type->bytes);
+  const auto needed = NeededBytes(entry.shape, type->bits);
   if (!needed || *needed != *end - *begin) {
     return absl::StrCat("data_offsets ", Shown(*offsets), " hold ", *end - *begin, " bytes; dtype ",
                         entry.dtype, " and shape ", Shown(*shape), " need ",
-                        needed ? absl::StrCat(*needed) : "more than 64 bits can count");
+                        needed ? absl::StrCat(*needed) : "what is no number of bytes");
   }
   return "";
 }
 
 bool IsMetadata(const json& value) {
+  if (value.is_null()) return true;
   return value.is_object() &&
          std::all_of(value.begin(), value.end(), [](const json& item) { return item.is_string(); });
 }

@@ -1,5 +1,6 @@
 #include "worker/model/checkpoint/weight_source.h"
 
+#include "absl/strings/match.h"
 #include "common/check.h"
 
 namespace thinkwire::worker::model {
@@ -19,6 +20,10 @@ std::int64_t ColumnsInAGroup(Encoding encoding) {
 }
 
 }  // namespace
+
+bool IsRotaryBuffer(absl::string_view tensor) {
+  return absl::EndsWith(tensor, ".rotary_emb.inv_freq");
+}
 
 void CheckRegion(const TensorSpec& spec, const Region& region, Encoding encoding) {
   const std::int64_t group = ColumnsInAGroup(encoding);

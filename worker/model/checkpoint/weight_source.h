@@ -22,6 +22,11 @@ struct TensorSpec {
 
 // The name of the token embedding, which is drawn with another variance than other matrices.
 inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";
+inline constexpr char kHeadName[] = "lm_head.weight";
+
+// Whether a tensor is one that some writers keep though it says nothing new: the rotary
+// frequencies, which config.json gives.
+bool IsRotaryBuffer(absl::string_view tensor);
 
 // A part of one tensor.
 struct Region {

@@ -1,7 +1,9 @@
 #include "worker/model/layers/rope.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <variant>
 
 namespace thinkwire::worker::model {
 namespace {
@@ -18,24 +20,61 @@ double StretchLlama3(double frequency, const Llama3RopeScaling& scaling) {
   return (1 - smooth) * frequency / scaling.factor + smooth * frequency;
 }
 
+// The pair of dimensions whose wave turns so often within the original context; a fraction between
+// pairs.
+double PairThatTurns(double rotations, double theta, double head_dim, double original) {
+  return head_dim * std::log(original / (rotations * 2 * std::numbers::pi)) / (2 * std::log(theta));
+}
+
+// transformers/modeling_rope_utils.py, "yarn": the share of pair i's frequency that is divided.
+double DividedShare(std::int64_t i, double theta, double head_dim, const YarnRopeScaling& yarn) {
+  const double original = yarn.original_max_position_embeddings;
+  double low = PairThatTurns(yarn.beta_fast, theta, head_dim, original);
+  double high = PairThatTurns(yarn.beta_slow, theta, head_dim, original);
+  if (yarn.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, head_dim - 1);
+  if (low == high) high += 0.001;  // as there, against a division by 0
+  return std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+}
+
+double Frequency(const ModelConfig& config, std::int64_t i) {
+  const auto head_dim = static_cast<double>(config.head_dim);
+  const double frequency = std::pow(config.rope.theta, -2.0 * static_cast<double>(i) / head_dim);
+  const RopeScaling& scaling = config.rope.scaling;
+  if (const auto* linear = std::get_if<LinearRopeScaling>(&scaling)) {
+    return frequency / linear->factor;
+  }
+  if (const auto* llama = std::get_if<Llama3RopeScaling>(&scaling)) {
+    return StretchLlama3(frequency, *llama);
+  }
+  if (const auto* yarn = std::get_if<YarnRopeScaling>(&scaling)) {
+    const double divided = DividedShare(i, config.rope.theta, head_dim, *yarn);
+    return frequency / yarn->factor * divided + frequency * (1 - divided);
+  }
+  return frequency;
+}
+
 }  // namespace
 
 std::vector<float> RopeTable(const ModelConfig& config, std::int64_t positions) {
   const std::int64_t half = config.head_dim / 2;
   std::vector<float> frequencies;
   for (std::int64_t i = 0; i < half; ++i) {
-    const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim);
-    double frequency = std::pow(config.rope_theta, exponent);
-    if (config.rope_scaling) frequency = StretchLlama3(frequency, *config.rope_scaling);
-    frequencies.push_back(static_cast<float>(frequency));
+    frequencies.push_back(static_cast<float>(Frequency(config, i)));
   }
+  const auto* yarn = std::get_if<YarnRopeScaling>(&config.rope.scaling);
+  const double length = yarn == nullptr ? 1 : yarn->attention_factor;
   std::vector<float> table(static_cast<std::size_t>(positions * config.head_dim));
   float* out = table.data();
   for (std::int64_t p = 0; p < positions; ++p, out += config.head_dim) {
     for (std::int64_t i = 0; i < half; ++i) {
       const float angle = static_cast<float>(p) * frequencies[static_cast<std::size_t>(i)];
-      out[i] = static_cast<float>(std::cos(static_cast<double>(angle)));
-      out[half + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
+      out[i] = static_cast<float>(length * std::cos(static_cast<double>(angle)));
+      out[half + i] = static_cast<float>(length * std::sin(static_cast<double>(angle)));
     }
   }
   return table;

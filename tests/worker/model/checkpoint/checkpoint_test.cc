@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "tests/worker/model/model_files.h"
 #include "worker/model/checkpoint/checkpoint_weights.h"
@@ -14,38 +15,75 @@ namespace {
 
 using nlohmann::json;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 constexpr char kIndex[] = "model.safetensors.index.json";
 constexpr char kShard2[] = "model-00002-of-00004.safetensors";
 
-// What opening says of a copy of model `name` after `damage`.
-std::string Refusal(const std::string& name,
-                    const std::function<void(const std::filesystem::path&)>& damage) {
+struct Opened {
+  std::string refusal = "accepted";
+  std::vector<std::string> warnings = {};
+  bool is_tied = false;
+  std::uint64_t identity = 0;
+};
+
+// What opening says of a copy of model `name` after `change`.
+Opened Open(const std::string& name,
+            const std::function<void(const std::filesystem::path&)>& change) {
   const TempDir dir;
   CopyModel(name, dir.path());
-  damage(dir.path());
+  change(dir.path());
   const auto config = LoadModelConfig(dir.path());
-  if (!config.ok()) return std::string(config.status().message());
-  const auto weights = CheckpointWeights::Open(dir.path(), MakePlan(*config));
-  return weights.ok() ? "accepted" : std::string(weights.status().message());
+  if (!config.ok()) return {.refusal = std::string(config.status().message())};
+  ModelPlan plan = MakePlan(*config);
+  const auto weights = CheckpointWeights::Open(dir.path(), plan);
+  if (!weights.ok()) return {.refusal = std::string(weights.status().message())};
+  return {.warnings = plan.config.warnings,
+          .is_tied = plan.config.tie_word_embeddings,
+          .identity = (*weights)->identity()};
 }
 
-// The same of the single-file model with its header changed.
-std::string HeaderRefusal(const std::function<void(json&, std::string&)>& change) {
-  return Refusal("qwen2", [&](const auto& dir) {
+std::string Refusal(const std::string& name,
+                    const std::function<void(const std::filesystem::path&)>& damage) {
+  return Open(name, damage).refusal;
+}
+
+using ChangeOfTensors = std::function<void(json& header, std::string& data)>;
+
+// With the header or the data of the single file of `name` changed.
+Opened OpenChanged(const std::string& name, const ChangeOfTensors& change) {
+  return Open(name, [&](const auto& dir) {
     SafetensorsParts parts = SplitSafetensors(ReadFile(dir / "model.safetensors"));
     change(parts.header, parts.data);
     WriteFile(dir / "model.safetensors", Safetensors(parts.header, parts.data));
   });
 }
 
-std::string IndexRefusal(const std::function<void(json&)>& change) {
-  return Refusal("llama", [&](const auto& dir) {
+std::string HeaderRefusal(const ChangeOfTensors& change) {
+  return OpenChanged("qwen2", change).refusal;
+}
+
+// Opens the sharded model with its index changed.
+Opened OpenIndexed(const std::function<void(json&)>& change) {
+  return Open("llama", [&](const auto& dir) {
     json index = json::parse(ReadFile(dir / kIndex));
     change(index["weight_map"]);
     WriteFile(dir / kIndex, index.dump());
   });
+}
+
+std::string IndexRefusal(const std::function<void(json&)>& change) {
+  return OpenIndexed(change).refusal;
+}
+
+// Adds a tensor of zeros.
+void AddTensor(const std::string& name, std::int64_t elements, json& header, std::string& data) {
+  const std::size_t end = data.size();
+  const std::size_t bytes = 2 * static_cast<std::size_t>(elements);
+  data += std::string(bytes, '\0');
+  header[name] = {{"dtype", "BF16"}, {"shape", {elements}}, {"data_offsets", {end, end + bytes}}};
 }
 
 TEST(CheckpointTest, OpensSingleAndShardedFiles) {
@@ -74,15 +112,61 @@ TEST(CheckpointTest, IndexMustNameFilesBesideIt) {
   EXPECT_THAT(IndexRefusal([](json& map) { map = json::object(); }), HasSubstr("weight_map"));
 }
 
-TEST(CheckpointTest, ShardsMustHoldWhatTheIndexSays) {
-  EXPECT_THAT(IndexRefusal([](json& map) { map["model.norm.weight"] = kShard2; }),
-              AllOf(HasSubstr(kShard2), HasSubstr("\"model.norm.weight\" is not there")));
-  EXPECT_THAT(IndexRefusal([](json& map) { map["model.nonsense"] = kShard2; }),
-              HasSubstr("\"model.nonsense\" is not there"));
-  EXPECT_THAT(IndexRefusal([](json& map) { map.erase("model.norm.weight"); }),
-              AllOf(HasSubstr("model.norm.weight"), HasSubstr("missing from")));
+TEST(CheckpointTest, ShardsAreBelievedBeforeTheIndex) {
+  const auto warnings = [](const std::function<void(json&)>& change) {
+    const Opened opened = OpenIndexed(change);
+    EXPECT_EQ(opened.refusal, "accepted");
+    return opened.warnings;
+  };
+  EXPECT_THAT(warnings([](json&) {}), IsEmpty());
+  EXPECT_THAT(warnings([](json& map) { map["model.norm.weight"] = kShard2; }),
+              ElementsAre(AllOf(HasSubstr("in other files"), HasSubstr("model.norm.weight"))));
+  EXPECT_THAT(warnings([](json& map) { map["model.nonsense"] = kShard2; }),
+              ElementsAre(AllOf(HasSubstr("that no file has"), HasSubstr("model.nonsense"))));
+  EXPECT_THAT(warnings([](json& map) { map.erase("model.norm.weight"); }),
+              ElementsAre(AllOf(HasSubstr("index.json: lacks"), HasSubstr("model.norm.weight"))));
   EXPECT_THAT(IndexRefusal([](json& map) { map["x"] = "gone.safetensors"; }),
               HasSubstr("gone.safetensors: no such file"));
+}
+
+TEST(CheckpointTest, AWholeFileIsObeyedBeforeAnIndex) {
+  const auto beside = [](const std::string& index) {
+    return Open("qwen2", [&index](const auto& dir) { WriteFile(dir / kIndex, index); });
+  };
+  const Opened alone = Open("qwen2", [](const auto&) {});
+  for (const char* stale :
+       {R"({"weight_map": {"a": "gone.safetensors"}})", R"({"weight_map": {}})", "{"}) {
+    const Opened opened = beside(stale);
+    EXPECT_EQ(opened.identity, alone.identity) << opened.refusal;
+    EXPECT_THAT(opened.warnings, ElementsAre(HasSubstr("index.json: is not obeyed"))) << stale;
+  }
+  const Opened same = beside(R"({"weight_map": {"model.norm.weight": "model.safetensors"}})");
+  EXPECT_EQ(same.identity, alone.identity);
+  EXPECT_THAT(same.warnings, IsEmpty());
+}
+
+TEST(CheckpointTest, RotaryFrequenciesNeedNoPlaceInTheIndex) {
+  const Opened opened = Open("llama", [](const auto& dir) {
+    SafetensorsParts parts = SplitSafetensors(ReadFile(dir / kShard2));
+    AddTensor("model.layers.0.self_attn.rotary_emb.inv_freq", 16, parts.header, parts.data);
+    WriteFile(dir / kShard2, Safetensors(parts.header, parts.data));
+  });
+  EXPECT_EQ(opened.refusal, "accepted");
+  EXPECT_THAT(opened.warnings, IsEmpty());
+}
+
+TEST(CheckpointTest, SaysWhatAFolderHoldsInstead) {
+  const auto instead = [](const std::string& name) {
+    return Refusal("qwen2", [&name](const auto& dir) {
+      std::filesystem::remove(dir / "model.safetensors");
+      WriteFile(dir / name, "{}");
+    });
+  };
+  EXPECT_THAT(instead("pytorch_model.bin"), HasSubstr("pytorch_model.bin is there"));
+  EXPECT_THAT(instead("pytorch_model.bin.index.json"), HasSubstr("safetensors alone"));
+  EXPECT_THAT(instead("adapter_config.json"), HasSubstr("merge it into its base model"));
+  EXPECT_THAT(instead("model-Q4_K_M.gguf"), HasSubstr("GGUF files are not read"));
+  EXPECT_THAT(instead("README.md"), HasSubstr("no model.safetensors.index.json either"));
 }
 
 TEST(CheckpointTest, RefusesMissingAndBrokenFiles) {
@@ -130,13 +214,16 @@ TEST(CheckpointWeightsTest, RefusesWrongSetOfTensors) {
                 header.erase("model.norm.weight");
               }),
               HasSubstr("no tensor \"model.norm.weight\""));
-  EXPECT_THAT(HeaderRefusal([](json& header, std::string& data) {
-                const std::size_t end = data.size();
-                data += std::string(128, '\0');
-                header["model.layers.0.self_attn.q_norm.weight"] = {
-                    {"dtype", "BF16"}, {"shape", {64}}, {"data_offsets", {end, end + 128}}};
-              }),
-              AllOf(HasSubstr("q_norm.weight\" is not part of a Qwen2ForCausalLM of 2 layers")));
+}
+
+TEST(CheckpointWeightsTest, NamesTensorsWithoutAUse) {
+  const Opened opened = OpenChanged("qwen2", [](json& header, std::string& data) {
+    AddTensor("model.layers.0.self_attn.q_norm.weight", 64, header, data);
+  });
+  EXPECT_EQ(opened.refusal, "accepted");
+  EXPECT_THAT(opened.warnings,
+              ElementsAre(AllOf(HasSubstr("Qwen2ForCausalLM of 2 layers"), HasSubstr("1 tensors"),
+                                HasSubstr("q_norm.weight"))));
 }
 
 TEST(CheckpointWeightsTest, RefusesWrongShapesAndTypes) {
@@ -165,14 +252,63 @@ TEST(CheckpointWeightsTest, RefusesWhatIsNotFinite) {
   }
 }
 
-TEST(CheckpointWeightsTest, ToleratesRotaryFrequenciesAndTiedHead) {
-  EXPECT_EQ(HeaderRefusal([](json& header, std::string& data) {
-              const std::size_t end = data.size();
-              data += std::string(32, '\0');
-              header["model.layers.0.self_attn.rotary_emb.inv_freq"] = {
-                  {"dtype", "F32"}, {"shape", {8}}, {"data_offsets", {end, end + 32}}};
-            }),
-            "accepted");
+TEST(CheckpointWeightsTest, ToleratesRotaryFrequencies) {
+  const Opened opened = OpenChanged("qwen2", [](json& header, std::string& data) {
+    AddTensor("model.layers.0.self_attn.rotary_emb.inv_freq", 16, header, data);
+  });
+  EXPECT_EQ(opened.refusal, "accepted");
+  EXPECT_THAT(opened.warnings, IsEmpty());
+}
+
+// Stores the tied model's embedding as its head too, and lets `change` see the head's bytes.
+Opened OpenWithHead(const std::function<void(std::string& head)>& change) {
+  return OpenChanged("qwen2-tied", [&change](json& header, std::string& data) {
+    json head = header[kEmbeddingName];
+    const std::size_t begin = head["data_offsets"][0];
+    const std::size_t bytes = head["data_offsets"][1].get<std::size_t>() - begin;
+    std::string copy = data.substr(begin, bytes);
+    change(copy);
+    head["data_offsets"] = {data.size(), data.size() + bytes};
+    header[kHeadName] = head;
+    data += copy;
+  });
+}
+
+TEST(CheckpointWeightsTest, ATiedHeadThatIsStoredTooIsNotUsedTwice) {
+  const Opened opened = OpenWithHead([](std::string&) {});
+  EXPECT_TRUE(opened.is_tied) << opened.refusal;
+  EXPECT_THAT(opened.warnings, IsEmpty());
+  EXPECT_EQ(opened.identity, Open("qwen2-tied", [](const auto&) {}).identity);
+}
+
+TEST(CheckpointWeightsTest, AStoredHeadThatDiffersIsObeyedBeforeTheTie) {
+  const Opened opened = OpenWithHead([](std::string& head) { head[0] ^= 1; });
+  EXPECT_EQ(opened.refusal, "accepted");
+  EXPECT_FALSE(opened.is_tied);
+  EXPECT_THAT(opened.warnings, ElementsAre(AllOf(HasSubstr("lm_head.weight is obeyed"),
+                                                 HasSubstr("tie_word_embeddings true is not"))));
+}
+
+// What safetensors.torch.save_model writes: of two names for one storage it keeps either.
+TEST(CheckpointWeightsTest, ATieIsSymmetric) {
+  const Opened opened = OpenChanged("qwen2-tied", [](json& header, std::string&) {
+    header[kHeadName] = header[kEmbeddingName];
+    header.erase(kEmbeddingName);
+  });
+  EXPECT_EQ(opened.refusal, "accepted");
+  EXPECT_TRUE(opened.is_tied);
+  EXPECT_THAT(opened.warnings, IsEmpty());
+  EXPECT_EQ(opened.identity, Open("qwen2-tied", [](const auto&) {}).identity);
+}
+
+TEST(CheckpointWeightsTest, AMissingHeadIsExplained) {
+  EXPECT_THAT(HeaderRefusal([](json& header, std::string& data) {
+                const std::size_t begin = header[kHeadName]["data_offsets"][0];
+                header["model.unused"] = header[kHeadName];
+                header.erase(kHeadName);
+                ASSERT_LT(begin, data.size());
+              }),
+              AllOf(HasSubstr("no tensor \"lm_head.weight\""), HasSubstr("tie_word_embeddings")));
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "tests/worker/model/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
@@ -13,8 +15,10 @@ namespace thinkwire::worker::model {
 namespace {
 
 using nlohmann::json;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 // The distill of 1.5B as its repository has it.
 json QwenConfig() {
@@ -72,10 +76,11 @@ TEST(ModelConfigTest, ReadsQwenDistill) {
   EXPECT_EQ(config->vocab_size, 151936);
   EXPECT_EQ(config->max_position_embeddings, 131072);
   EXPECT_FLOAT_EQ(config->rms_norm_eps, 1e-6F);
-  EXPECT_EQ(config->rope_theta, 10000);
+  EXPECT_EQ(config->rope.theta, 10000);
+  EXPECT_THAT(config->warnings, IsEmpty());
   EXPECT_TRUE(config->qkv_bias);
   EXPECT_FALSE(config->tie_word_embeddings);
-  EXPECT_FALSE(config->rope_scaling.has_value());
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(config->rope.scaling));
   EXPECT_THAT(config->end_of_sequence_ids, ElementsAre(151643));
   EXPECT_EQ(CountParameters(MakePlan(*config)), 1'777'088'000);
 }
@@ -84,64 +89,100 @@ TEST(ModelConfigTest, ReadsLlamaDistill) {
   const auto config = Parse(LlamaConfig(), {{"eos_token_id", 128001}});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_FALSE(config->qkv_bias);
-  ASSERT_TRUE(config->rope_scaling.has_value());
-  EXPECT_EQ(config->rope_scaling->factor, 8);
-  EXPECT_EQ(config->rope_scaling->high_freq_factor, 4);
-  EXPECT_EQ(config->rope_scaling->original_max_position_embeddings, 8192);
-  EXPECT_THAT(config->end_of_sequence_ids, ElementsAre(128001, 128008, 128009));
+  EXPECT_EQ(config->rope.theta, 500000);
+  EXPECT_TRUE(std::holds_alternative<Llama3RopeScaling>(config->rope.scaling));
+  EXPECT_THAT(config->end_of_sequence_ids, ElementsAre(128001));
   EXPECT_EQ(CountParameters(MakePlan(*config)), 70'553'706'496);
 }
 
-TEST(ModelConfigTest, RopeParametersSayTheSameAsTheClassicKeys) {
-  json modern = LlamaConfig();
-  modern["rope_parameters"] = modern["rope_scaling"];
-  modern["rope_parameters"]["rope_theta"] = 500000.0;
-  modern.erase("rope_scaling");
-  modern.erase("rope_theta");
-  const auto a = Parse(LlamaConfig());
-  const auto b = Parse(modern);
-  ASSERT_TRUE(a.ok() && b.ok()) << a.status() << b.status();
-  EXPECT_EQ(a->rope_theta, b->rope_theta);
-  ASSERT_TRUE(b->rope_scaling.has_value());
-  EXPECT_EQ(a->rope_scaling->factor, b->rope_scaling->factor);
-  EXPECT_EQ(a->rope_scaling->low_freq_factor, b->rope_scaling->low_freq_factor);
+TEST(ModelConfigTest, EndIdsOfTheGenerationConfigAreObeyed) {
+  const auto more = Parse(QwenConfig(), {{"eos_token_id", {151645, 151643}}});
+  ASSERT_TRUE(more.ok()) << more.status();
+  EXPECT_THAT(more->end_of_sequence_ids, ElementsAre(151643, 151645));
+  EXPECT_THAT(more->warnings, IsEmpty());
 
-  json plain = QwenConfig();
-  plain.erase("rope_theta");
-  plain["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1000000.0}};
-  const auto qwen = Parse(plain);
-  ASSERT_TRUE(qwen.ok()) << qwen.status();
-  EXPECT_EQ(qwen->rope_theta, 1000000.0);
-  EXPECT_FALSE(qwen->rope_scaling.has_value());
+  const auto fewer = Parse(LlamaConfig(), {{"eos_token_id", 128001}});
+  ASSERT_TRUE(fewer.ok()) << fewer.status();
+  EXPECT_THAT(fewer->end_of_sequence_ids, ElementsAre(128001));
+  EXPECT_THAT(fewer->warnings,
+              ElementsAre(AllOf(HasSubstr("generation_config.json: eos_token_id 128001 is obeyed"),
+                                HasSubstr("[128008,128009]"))));
+
+  const auto none = Parse(LlamaConfig(), {{"temperature", 0.6}});
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_THAT(none->end_of_sequence_ids, ElementsAre(128001, 128008, 128009));
 }
 
-TEST(ModelConfigTest, UnitesEndIdsOfBothFiles) {
-  const auto config = Parse(QwenConfig(), {{"eos_token_id", {151645, 151643}}});
+// What `config` says with one key changed.
+absl::StatusOr<ModelConfig> With(json config, const std::string& key, const json& value) {
+  config[key] = value;
+  return Parse(config);
+}
+
+json Without(json config, const std::string& key) {
+  config.erase(key);
+  return config;
+}
+
+TEST(ModelConfigTest, KeysThatItsModelNeverReadsArePassedOver) {
+  for (const json& value : {json(false), json(true), json(nullptr)}) {
+    EXPECT_TRUE(With(QwenConfig(), "attention_bias", value).ok()) << value;
+    EXPECT_TRUE(With(QwenConfig(), "mlp_bias", value).ok()) << value;
+    EXPECT_TRUE(With(LlamaConfig(), "use_sliding_window", value).ok()) << value;
+  }
+  EXPECT_TRUE(With(QwenConfig(), "hidden_act", "swish").ok()) << "another name of silu";
+}
+
+TEST(ModelConfigTest, WhatIsMissingIsWhatTransformersTakes) {
+  const auto config = Parse(Without(QwenConfig(), "rms_norm_eps"));
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_THAT(config->end_of_sequence_ids, ElementsAre(151643, 151645));
+  EXPECT_FLOAT_EQ(config->rms_norm_eps, 1e-6F);
+  const auto unnamed = Parse(Without(QwenConfig(), "architectures"));
+  ASSERT_TRUE(unnamed.ok()) << unnamed.status();
+  EXPECT_EQ(unnamed->architecture, "Qwen2ForCausalLM");
+  EXPECT_TRUE(With(LlamaConfig(), "architectures", json::array()).ok());
+  EXPECT_TRUE(Parse(Without(LlamaConfig(), "model_type")).ok());
+  EXPECT_THAT(Refusal(Without(QwenConfig(), "architectures"), "model_type", nullptr),
+              HasSubstr("model_type is missing"));
+}
+
+TEST(ModelConfigTest, ModelTypeIsObeyedBeforeArchitectures) {
+  const auto config = With(QwenConfig(), "architectures", {"LlamaForCausalLM"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->architecture, "Qwen2ForCausalLM");
+  EXPECT_THAT(config->warnings, ElementsAre(HasSubstr("model_type \"qwen2\" is obeyed")));
+  EXPECT_TRUE(With(QwenConfig(), "architectures", {"Qwen2Model", "Qwen2ForCausalLM"}).ok());
+  EXPECT_THAT(Refusal(QwenConfig(), "model_type", "qwen3"), HasSubstr("model_type is \"qwen3\""));
+}
+
+TEST(ModelConfigTest, AWindowThatSlidesNowhereIsNoReasonToRefuse) {
+  json sliding = QwenConfig();
+  sliding["use_sliding_window"] = true;  // from layer 21 on, 4096 wide
+  EXPECT_THAT(Refusal(sliding, "max_window_layers", 27), HasSubstr("use_sliding_window is true"));
+  EXPECT_TRUE(With(sliding, "max_window_layers", 28).ok());
+  EXPECT_TRUE(With(sliding, "sliding_window", nullptr).ok());
+  EXPECT_TRUE(With(sliding, "sliding_window", 131072).ok());
+  EXPECT_THAT(Refusal(sliding, "sliding_window", 131071), HasSubstr("131072 and more"));
+  EXPECT_TRUE(With(sliding, "layer_types", std::vector<std::string>(28, "full_attention")).ok());
+  EXPECT_THAT(Refusal(sliding, "layer_types", {"full_attention", "sliding_attention"}),
+              HasSubstr("use_sliding_window is true"));
 }
 
 TEST(ModelConfigTest, RefusesWhatItCannotComputeByKeyAndValue) {
   const json qwen = QwenConfig();
   const json llama = LlamaConfig();
   EXPECT_THAT(Refusal(qwen, "architectures", {"Qwen3ForCausalLM"}),
-              testing::AllOf(HasSubstr("config.json: architectures is [\"Qwen3ForCausalLM\"]"),
-                             HasSubstr("Qwen2ForCausalLM or LlamaForCausalLM")));
-  EXPECT_THAT(Refusal(qwen, "architectures", json::array()), HasSubstr("architectures"));
+              AllOf(HasSubstr("config.json: architectures is [\"Qwen3ForCausalLM\"]"),
+                    HasSubstr("Qwen2ForCausalLM or LlamaForCausalLM")));
+  EXPECT_THAT(Refusal(qwen, "architectures", 7), HasSubstr("architectures is 7"));
   EXPECT_THAT(Refusal(qwen, "use_sliding_window", true), HasSubstr("use_sliding_window is true"));
   EXPECT_THAT(Refusal(qwen, "hidden_act", "gelu"), HasSubstr("hidden_act is \"gelu\""));
   EXPECT_THAT(Refusal(qwen, "layer_types", {"full_attention", "sliding_attention"}),
               HasSubstr("layer_types"));
   EXPECT_THAT(Refusal(qwen, "quantization_config", {{"quant_method", "awq"}}),
-              testing::AllOf(HasSubstr("quantization_config"), HasSubstr("awq")));
+              AllOf(HasSubstr("quantization_config"), HasSubstr("awq")));
   EXPECT_THAT(Refusal(llama, "attention_bias", true), HasSubstr("attention_bias is true"));
   EXPECT_THAT(Refusal(llama, "mlp_bias", true), HasSubstr("mlp_bias is true"));
-  EXPECT_THAT(Refusal(llama, "rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}),
-              HasSubstr("rope_type is \"yarn\""));
-  EXPECT_THAT(Refusal(llama, "rope_scaling", {{"type", "linear"}, {"factor", 4.0}}),
-              HasSubstr("type is \"linear\""));
-  EXPECT_THAT(Refusal(llama, "rope_scaling", {{"rope_type", "llama3"}}),
-              HasSubstr("factor is missing"));
   EXPECT_THAT(Refusal(llama, "partial_rotary_factor", 0.5), HasSubstr("partial_rotary_factor"));
 }
 

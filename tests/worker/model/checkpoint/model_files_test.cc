@@ -15,7 +15,8 @@ TEST(ModelFilesTest, AFolderAnswersForItsFiles) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->architecture, "Qwen2ForCausalLM");
   EXPECT_EQ(files->TokenizerFolder(), ModelDir("qwen2"));
-  const auto weights = files->Weights(MakePlan(*config));
+  ModelPlan plan = MakePlan(*config);
+  const auto weights = files->Weights(plan);
   ASSERT_TRUE(weights.ok()) << weights.status();
   EXPECT_EQ((*weights)->stored_as(), "BF16");
 }
@@ -26,7 +27,8 @@ TEST(ModelFilesTest, AConfigurationNeedsNoWeights) {
   const auto files = OpenModelFiles(dir.path());
   const auto config = files->Config();
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(files->Weights(MakePlan(*config)).status().code(), absl::StatusCode::kNotFound);
+  ModelPlan plan = MakePlan(*config);
+  EXPECT_EQ(files->Weights(plan).status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(ModelFilesTest, WhatIsNotThereFailsWhenItIsAskedFor) {

@@ -1,31 +1,28 @@
 // Attention of sequences with few rows (tokens times G, at most 16), one token in decode.
 //
-// More than 400 lines: walking a segment and merging segments are two halves of one order of
-// addition, and are read together.
-//
 // Formula: attention_tile.cuh.
 //
-// Mapping. A unit of work is a sequence, a KV head and a segment of 128 keys; a block of 4 warps
-// computes one at a time, its rows padded to one tile of 16. Units are numbered from the sequences'
-// last positions, which every block reads and adds up for itself: that is over before the kernel
-// may start in earnest, and spares a kernel a step. Block b takes units b, b + blocks, ...
+// Mapping. A unit of work is a sequence's KV head, walked in segments of 128 keys; which block
+// walks which segments says decode_work.cuh. A block of 4 warps computes one segment at a time, its
+// rows padded to one tile of 16. How long the sequences are is read by every block for itself: that
+// is over before the kernel may start in earnest, and spares a kernel a step.
 //   scores   warp w: 16 rows x keys 32 w .. 32 w + 31
 //   weights  the rows' maxima meet in shared memory, then the weights as bf16
 //   values   warp w: 16 rows x columns 32 w .. 32 w + 31 over all keys
-// A sequence of one segment is written out at once. Else each segment leaves its max, sum and
-// unscaled values in the workspace, and the block that finishes the last one of the sequence and
-// head (a counter tells, and is set back for the next launch) merges them in ascending order. Where
-// the workspace is too small for all sequences, the later ones of the step are one unit a KV head,
-// walked segment after segment with the running result in registers.
+// From a unit's first segment on a block merges as it goes, the running result in registers, and
+// writes out a unit that it walked to the end. Of a unit that is cut, the first block leaves what
+// it has merged, and the others each segment, in the workspace; decode_merge.cuh takes it from
+// there.
 //
 // Shared memory: 64 KB for keys and values and 5 KB; at most 168 registers: three blocks an SM, so
-// that two load while one computes. Keys of the next unit are requested once all warps have their
-// scores, values once all have their sums.
+// that two load while one computes. Keys of the next segment are requested once all warps have
+// their scores, values once all have their sums.
 //
 // Bytes: 2 * 256 a KV head and position, read once; q, out and partials (520 bytes a row and
 // segment, written and read in L2) are small beside it. Roof: reading DRAM.
 //
-// Limits: G at most 16; a block's table of sequences takes 24 bytes each of shared memory.
+// Limits: G at most 16; a block's table of sequences takes 24 bytes each of shared memory. Blocks
+// of a unit wait for each other: all that are launched must be on the device at once.
 //
 // Tolerance: 1.5 * 2^-8 of sum p |v| against exact arithmetic on the same bf16 inputs, from the
 // rounding of p (2^-9, in numerator and denominator) and of the result (2^-9).
@@ -34,10 +31,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/attention/attention_args.h"
 #include "worker/kernels/cuda/attention/attention_tile.cuh"
+#include "worker/kernels/cuda/attention/decode_merge.cuh"
 #include "worker/kernels/cuda/attention/decode_work.cuh"
 #include "worker/kernels/cuda/attention/kv_block.cuh"
 #include "worker/kernels/cuda/attention/kv_copy.cuh"
@@ -52,7 +51,7 @@ constexpr int kThreads = kWarps * 32;
 constexpr int kBlocksOfSm = 3;
 constexpr int kWarpKeys = kSegmentKeys / kWarps;  // also a warp's columns of the result
 constexpr int kWarpTiles = kWarpKeys / 8;
-constexpr int kMergeSegments = 5;  // read at once when partial results are merged
+constexpr int kMostSequences = 1024;
 
 struct Shared {
   alignas(1024) std::byte keys[kTileBytes];
@@ -62,8 +61,9 @@ struct Shared {
   std::uint64_t keys_ready;
   std::uint64_t values_ready;
   DecodeWork<kWarps>::Shared work;
-  std::int32_t finished;  // segments of the unit's sequence and head, before this one
 };
+// What the blocks of a cut unit merge lies where keys and values were.
+static_assert(sizeof(MergeMemory) <= 2 * kTileBytes);
 constexpr int kSequencesAt = (sizeof(Shared) + 15) / 16 * 16;
 
 std::size_t SharedBytes(int num_seqs) {
@@ -76,21 +76,6 @@ struct State {
   float sum[2];
   float o[kWarpTiles][4];
 };
-
-// Reads of what other blocks wrote: from L2, and never moved over a fence.
-__device__ __forceinline__ float2 ReadStats(const float2* from) {
-  float2 v;
-  asm volatile("ld.global.cg.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(from) : "memory");
-  return v;
-}
-__device__ __forceinline__ float4 ReadValues(const float* from) {
-  float4 v;
-  asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-               : "l"(from)
-               : "memory");
-  return v;
-}
 
 class Decode {
  public:
@@ -116,32 +101,21 @@ class Decode {
   __device__ void Sum(const Work& work, State& state) const;
   __device__ void WriteResult(const Work& work, const State& state) const;
   __device__ void WritePartial(const Work& work, const State& state) const;
-  __device__ bool IsLast(const Work& work) const;
-  __device__ void MergePartials(const Work& work) const;
+  __device__ void Write(const Work& work, const State& segment, State& state) const;
+  __device__ void MergeCutUnits(const Piece& last) const;
 
   __device__ std::uint32_t keys_ready() const { return SharedAddress(&shared_.keys_ready); }
   __device__ std::uint32_t values_ready() const { return SharedAddress(&shared_.values_ready); }
 
  private:
-  __device__ const Sequence& SequenceOf(const Work& work) const { return work_.SequenceOf(work); }
-  __device__ int Rows(const Work& work) const { return SequenceOf(work).num_tokens * args_.group; }
+  __device__ const Sequence& SequenceOf(const Work& work) const {
+    return work_.SequenceOf(work.piece);
+  }
   __device__ int Pieces(const Work& work) const {
     return NumPieces(work.segment, SequenceOf(work).last_position);
   }
   __device__ const std::int32_t* BlockTable(const Work& work) const {
     return args_.block_tables + std::int64_t{SequenceOf(work).slot} * args_.max_blocks;
-  }
-  // Where row `row` of segment 0 lies among the partial results; segments are Rows apart.
-  __device__ std::int64_t PartialRow(const Work& work, int row) const {
-    const Sequence& sequence = SequenceOf(work);
-    return std::int64_t{sequence.rows_begin} * args_.num_kv_heads +
-           std::int64_t{work.head} * sequence.segments() * Rows(work) + row;
-  }
-  __device__ float2* PartialStats() const {
-    return reinterpret_cast<float2*>(args_.workspace.partials);
-  }
-  __device__ float* PartialValues() const {
-    return args_.workspace.partials + args_.workspace.partial_rows * 2;
   }
 
   const AttentionArgs& args_;
@@ -151,21 +125,21 @@ class Decode {
   const int lane_;
 };
 
-__device__ std::int64_t Decode::Locate(const Work& work) const {
-  if (work.seq < 0) return 0;
-  return PieceOffset(args_, BlockTable(work), work.head, work.segment, Pieces(work));
+__device__ __forceinline__ std::int64_t Decode::Locate(const Work& work) const {
+  if (!work.exists()) return 0;
+  return PieceOffset(args_, BlockTable(work), work.piece.head, work.segment, Pieces(work));
 }
 
-__device__ void Decode::RequestKeys(const Work& work, std::int64_t offset) const {
-  if (work.seq < 0) return;
+__device__ __forceinline__ void Decode::RequestKeys(const Work& work, std::int64_t offset) const {
+  if (!work.exists()) return;
   const int pieces = Pieces(work);
   BeginCopy(keys_ready(), pieces);
   CopyPieces(args_.keys, offset, SharedAddress(shared_.keys), keys_ready(), pieces);
   EndCopy(keys_ready());
 }
 
-__device__ void Decode::RequestValues(const Work& work, std::int64_t offset) const {
-  if (work.seq < 0) return;
+__device__ __forceinline__ void Decode::RequestValues(const Work& work, std::int64_t offset) const {
+  if (!work.exists()) return;
   const int pieces = Pieces(work);
   BeginCopy(values_ready(), pieces);
   CopyPieces(args_.values, offset, SharedAddress(shared_.values), values_ready(), pieces);
@@ -175,7 +149,7 @@ __device__ void Decode::RequestValues(const Work& work, std::int64_t offset) con
 // A block requests its first unit before WaitForPrevious. The kernel before this one writes keys
 // and values of the sequence's tokens in this step, and nothing else of the unit: these alone are
 // read again, each by the warp that scores its key; all see the values after the next two meetings.
-__device__ void Decode::RefreshNew(const Work& work, std::uint32_t parity) const {
+__device__ __forceinline__ void Decode::RefreshNew(const Work& work, std::uint32_t parity) const {
   const Sequence& sequence = SequenceOf(work);
   const int first_key = work.segment * kSegmentKeys + warp_ * kWarpKeys;
   const int first = max(first_key, sequence.last_position + 1 - sequence.num_tokens);
@@ -185,8 +159,8 @@ __device__ void Decode::RefreshNew(const Work& work, std::uint32_t parity) const
   for (int position = first; position < end; ++position) {
     const int entry = position / args_.block_tokens;
     const std::int64_t token =
-        KvTokenOffset(BlockTable(work)[entry], args_.num_kv_heads, work.head, args_.block_tokens,
-                      position - entry * args_.block_tokens);
+        KvTokenOffset(BlockTable(work)[entry], args_.num_kv_heads, work.piece.head,
+                      args_.block_tokens, position - entry * args_.block_tokens);
     const auto* row = reinterpret_cast<const uint4*>((value ? args_.values : args_.keys) + token);
     const uint4 piece = row[lane_ % 16];
     WaitBarrier(keys_ready(), parity);
@@ -197,7 +171,7 @@ __device__ void Decode::RefreshNew(const Work& work, std::uint32_t parity) const
   __syncwarp();
 }
 
-__device__ void Decode::LoadQueries(const Work& work, RowFragments& q) const {
+__device__ __forceinline__ void Decode::LoadQueries(const Work& work, RowFragments& q) const {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const __nv_bfloat16* row = args_.q + std::int64_t{work.at[half]} * kHeadDim;
@@ -206,15 +180,16 @@ __device__ void Decode::LoadQueries(const Work& work, RowFragments& q) const {
 }
 
 // Masked scores of the warp's keys.
-__device__ void Decode::Score(const Work& work, const RowFragments& q,
-                              float (&s)[kWarpTiles][4]) const {
+__device__ __forceinline__ void Decode::Score(const Work& work, const RowFragments& q,
+                                              float (&s)[kWarpTiles][4]) const {
   ScoreKeys<kWarpTiles>(q, SharedAddress(shared_.keys), warp_ * kWarpKeys, s);
   const int first_key = work.segment * kSegmentKeys + warp_ * kWarpKeys;
   const int num_keys[2] = {work.position[0] + 1 - first_key, work.position[1] + 1 - first_key};
   MaskScores<kWarpTiles>(num_keys, s);
 }
 
-__device__ void Decode::ShareMax(const float (&s)[kWarpTiles][4], float (&max)[2]) const {
+__device__ __forceinline__ void Decode::ShareMax(const float (&s)[kWarpTiles][4],
+                                                 float (&max)[2]) const {
   MaxScores<kWarpTiles>(s, max);
   if (lane_ % 4 == 0) {
     shared_.max[warp_][lane_ / 4] = max[0];
@@ -223,7 +198,8 @@ __device__ void Decode::ShareMax(const float (&s)[kWarpTiles][4], float (&max)[2
 }
 
 // Writes the weights of the warp's keys; max becomes that of all warps, times scale.
-__device__ void Decode::ShareWeights(const float (&s)[kWarpTiles][4], float (&max)[2]) const {
+__device__ __forceinline__ void Decode::ShareWeights(const float (&s)[kWarpTiles][4],
+                                                     float (&max)[2]) const {
   std::byte* const rows = shared_.weights;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -242,7 +218,7 @@ __device__ void Decode::ShareWeights(const float (&s)[kWarpTiles][4], float (&ma
 }
 
 // Sum and values of the segment, whose maxima `state` holds already, for the warp's columns.
-__device__ void Decode::Sum(const Work& work, State& state) const {
+__device__ __forceinline__ void Decode::Sum(const Work& work, State& state) const {
   RowFragments weights;
   const std::uint32_t first =
       SharedAddress(shared_.weights) + lane_ % 16 * kRowBytes + ((lane_ / 16) ^ (lane_ % 8)) * 16;
@@ -267,7 +243,7 @@ __device__ void Decode::Sum(const Work& work, State& state) const {
   }
 }
 
-__device__ void Decode::WriteResult(const Work& work, const State& state) const {
+__device__ __forceinline__ void Decode::WriteResult(const Work& work, const State& state) const {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     if (work.at[half] < 0) return;
@@ -282,17 +258,18 @@ __device__ void Decode::WriteResult(const Work& work, const State& state) const 
   }
 }
 
-__device__ void Decode::WritePartial(const Work& work, const State& state) const {
-  const int rows = Rows(work);
+__device__ __forceinline__ void Decode::WritePartial(const Work& work, const State& state) const {
+  // What was merged from the first segment on stands in the first one's place.
+  const int segment = work.piece.segment == 0 ? 0 : work.segment;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = lane_ / 4 + half * 8;
-    if (row >= rows) return;
-    const std::int64_t at = PartialRow(work, row) + std::int64_t{work.segment} * rows;
+    if (work.at[half] < 0) return;
+    const std::int64_t at =
+        PartialRow(args_, SequenceOf(work), work.piece.head, lane_ / 4 + half * 8, segment);
     if (warp_ == 0 && lane_ % 4 == 0) {
-      PartialStats()[at] = make_float2(state.max[half], state.sum[half]);
+      PartialStats(args_)[at] = make_float2(state.max[half], state.sum[half]);
     }
-    float* const to = PartialValues() + at * kHeadDim + warp_ * kWarpKeys + lane_ % 4 * 2;
+    float* const to = PartialValues(args_) + at * kHeadDim + warp_ * kWarpKeys + lane_ % 4 * 2;
 #pragma unroll
     for (int i = 0; i < kWarpTiles; ++i) {
       *reinterpret_cast<float2*>(to + i * 8) =
@@ -301,73 +278,7 @@ __device__ void Decode::WritePartial(const Work& work, const State& state) const
   }
 }
 
-// After all threads wrote their partial results and met. Whether this is the segment that completes
-// its sequence and head: then the others' results are visible here.
-__device__ bool Decode::IsLast(const Work& work) const {
-  if (threadIdx.x == 0) {
-    std::int32_t* const counter =
-        args_.workspace.counters + work.seq * args_.num_kv_heads + work.head;
-    __threadfence();
-    shared_.finished = atomicAdd(counter, 1);
-    if (shared_.finished == SequenceOf(work).segments() - 1) *counter = 0;
-    __threadfence();
-  }
-  __syncthreads();
-  return shared_.finished == SequenceOf(work).segments() - 1;
-}
-
-// Half a warp a row, eight columns a lane. Reads of several segments are under way together.
-__device__ void Decode::MergePartials(const Work& work) const {
-  const int rows = Rows(work);
-  const int segments = SequenceOf(work).segments();
-  const int column = lane_ % 16 * 8;
-  for (int row = warp_ * 2 + lane_ / 16; row < rows; row += kWarps * 2) {
-    const std::int64_t begin = PartialRow(work, row);
-    float max = 0.0F;
-    float sum = 0.0F;
-    float o[8] = {};
-    for (int base = 0; base < segments; base += kMergeSegments) {
-      float2 stats[kMergeSegments];
-      float4 values[kMergeSegments][2];
-#pragma unroll
-      for (int i = 0; i < kMergeSegments; ++i) {
-        if (base + i >= segments) break;
-        const std::int64_t at = begin + std::int64_t{base + i} * rows;
-        const float* from = PartialValues() + at * kHeadDim + column;
-        stats[i] = ReadStats(PartialStats() + at);
-        values[i][0] = ReadValues(from);
-        values[i][1] = ReadValues(from + 4);
-      }
-#pragma unroll
-      for (int i = 0; i < kMergeSegments; ++i) {
-        if (base + i >= segments) break;
-        const float later[8] = {values[i][0].x, values[i][0].y, values[i][0].z, values[i][0].w,
-                                values[i][1].x, values[i][1].y, values[i][1].z, values[i][1].w};
-        if (base + i == 0) {
-          max = stats[i].x;
-          sum = stats[i].y;
-#pragma unroll
-          for (int c = 0; c < 8; ++c) o[c] = later[c];
-          continue;
-        }
-        const MergeFactors factors = MergeMax(max, stats[i].x);
-        sum = Merged(sum, stats[i].y, factors);
-#pragma unroll
-        for (int c = 0; c < 8; ++c) o[c] = Merged(o[c], later[c], factors);
-      }
-    }
-    const float inverse = Inverse(sum);
-    uint4 result;
-    result.x = Result(o[0], o[1], inverse);
-    result.y = Result(o[2], o[3], inverse);
-    result.z = Result(o[4], o[5], inverse);
-    result.w = Result(o[6], o[7], inverse);
-    __nv_bfloat16* const out = args_.out + std::int64_t{work_.RowAt(work, row)} * kHeadDim + column;
-    *reinterpret_cast<uint4*>(out) = result;
-  }
-}
-
-__device__ void MergeState(const State& later, State& state) {
+__device__ __forceinline__ void MergeState(const State& later, State& state) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const MergeFactors factors = MergeMax(state.max[half], later.max[half]);
@@ -382,6 +293,34 @@ __device__ void MergeState(const State& later, State& state) {
   }
 }
 
+// Merges the segment into the state, which a segment of a piece that begins later replaces, and
+// writes what is to be written.
+__device__ __forceinline__ void Decode::Write(const Work& work, const State& segment,
+                                              State& state) const {
+  if (work.piece.segment > 0 || work.segment == 0) {
+    state = segment;
+  } else {
+    MergeState(segment, state);
+  }
+  if (work.piece.segment > 0) return WritePartial(work, state);
+  if (!work.ends()) return;
+  if (work_.IsCut(work.piece)) {
+    WritePartial(work, state);
+  } else {
+    WriteResult(work, state);
+  }
+}
+
+// Once all of the block's segments are done, of which `last` are the last ones.
+__device__ __forceinline__ void Decode::MergeCutUnits(const Piece& last) const {
+  Piece pieces[2];
+  work_.CutPieces(last, pieces);
+  const DecodeMerge<kWarps> merge(args_, work_, *reinterpret_cast<MergeMemory*>(shared_.keys));
+  merge.Tell(pieces);
+#pragma unroll 1
+  for (int i = 0; i < 2; ++i) merge.Merge(i == 0 ? pieces[0] : pieces[1]);
+}
+
 __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     DecodeAttentionKernel(const __grid_constant__ AttentionArgs args) {
   extern __shared__ __align__(1024) std::byte shared[];
@@ -394,9 +333,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     PublishBarriers();
   }
   decode.work().ReadSequences();  // all threads meet there, after the barriers are made
-  Work work = decode.work().First(static_cast<int>(blockIdx.x));
+  Work work = decode.work().First();
   // One block waits even without work: a kernel's end tells the next one that all before it ended.
-  if (work.seq < 0 && blockIdx.x > 0) return;
+  if (!work.exists() && blockIdx.x > 0) return;
   if (copies) {
     const std::int64_t offset = decode.Locate(work);
     decode.RequestKeys(work, offset);
@@ -404,11 +343,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
   }
   WaitForPrevious();
 
+  RowFragments q;
   State state;
+  Piece last;
   bool early = true;
-  for (std::uint32_t parity = 0; work.seq >= 0; parity ^= 1) {
-    RowFragments q;
-    decode.LoadQueries(work, q);
+  for (std::uint32_t parity = 0; work.exists(); parity ^= 1) {
+    if (work.begins()) decode.LoadQueries(work, q);
     if (early) decode.RefreshNew(work, parity);
     early = false;
     const Work next = decode.work().Next(work);
@@ -425,24 +365,16 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     __syncthreads();  // weights are written
     WaitBarrier(decode.values_ready(), parity);
     decode.Sum(work, segment);
-    if (work.segment == 0 || !work.whole) {
-      state = segment;
-    } else {
-      MergeState(segment, state);
-    }
-    if (!work.whole) {
-      decode.WritePartial(work, state);
-    } else if (work.segment + 1 == work.end_segment) {
-      decode.WriteResult(work, state);
-    }
     std::uint32_t landed = 0;
 #pragma unroll
     for (int i = 0; i < kWarpTiles; i += 2) landed |= __float_as_uint(segment.o[i][0]);
-    SyncThreadsAfter(landed, args.zero);  // values and weights are read, partial results written
+    SyncThreadsAfter(landed, args.zero);  // values and weights are read
     if (copies) decode.RequestValues(next, next_offset);
-    if (!work.whole && decode.IsLast(work)) decode.MergePartials(work);
+    decode.Write(work, segment, state);
+    last = work.piece;
     work = next;
   }
+  decode.MergeCutUnits(last);
 }
 
 }  // namespace
@@ -450,19 +382,25 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
 void PrepareDecodeAttention() {
   CUDA_CHECK(cudaFuncSetAttribute(DecodeAttentionKernel,
                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(SharedBytes(1024))));
+                                  static_cast<int>(SharedBytes(kMostSequences))));
 }
 
 void LaunchDecodeAttention(const AttentionArgs& args, int num_sms, cudaStream_t stream) {
-  Check(args.num_seqs <= 1024, "decode attention's table holds 1024 sequences");
+  Check(args.num_seqs <= kMostSequences, "decode attention's table holds 1024 sequences");
+  const std::size_t shared_bytes = SharedBytes(args.num_seqs);
+  int blocks_of_sm = 0;
+  CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_of_sm, DecodeAttentionKernel,
+                                                           kThreads, shared_bytes));
   const std::int64_t positions = std::int64_t{args.max_blocks} * args.block_tokens;
-  const std::int64_t units =
+  const std::int64_t segments =
       (positions + kSegmentKeys - 1) / kSegmentKeys * args.num_seqs * args.num_kv_heads;
-  const std::int64_t most = std::int64_t{kBlocksOfSm} * num_sms;
+  const std::int64_t most = std::int64_t{blocks_of_sm} * num_sms;
+  Check(segments * most <= std::numeric_limits<std::uint32_t>::max(),
+        "decode attention's blocks count segments in 32 bits");
   Launch(DecodeAttentionKernel,
-         {.grid = static_cast<unsigned>(units < most ? units : most),
+         {.grid = static_cast<unsigned>(segments < most ? segments : most),
           .block = kThreads,
-          .shared_bytes = SharedBytes(args.num_seqs)},
+          .shared_bytes = shared_bytes},
          stream, args);
 }
 

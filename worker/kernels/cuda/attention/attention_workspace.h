@@ -5,12 +5,12 @@
 
 namespace thinkwire::worker::kernels {
 
-// What decode leaves between its blocks: partial results of segments, and a count of the finished
-// ones for each sequence and KV head. One a stream, used by every layer in turn. A view: the memory
-// is its backend's.
+// What decode leaves between its blocks: partial results of segments, and for each sequence and KV
+// head how many are there (decode_merge.cuh). One a stream, used by every layer in turn. A view:
+// the memory is its backend's.
 struct AttentionWorkspace {
   float* partials = nullptr;          // [partial_rows, 2] max and sum, then [partial_rows, D]
-  std::int32_t* counters = nullptr;   // [max_seqs, K], zero between launches
+  std::uint32_t* counters = nullptr;  // [max_seqs, K], zero between launches
   std::int64_t partial_rows = 0;      // query rows times segments times KV heads that fit
   std::int32_t max_seqs = 0;          // S at most
   std::int32_t prefill_kv_tiles = 0;  // tiles of 32 KB that a prefill block keeps in shared memory

@@ -5,13 +5,18 @@
 #include "worker/kernels/cuda/attention/attention_args.h"
 #include "worker/kernels/cuda/attention/attention_tile.cuh"
 
-// Which segments a block of the decode kernel computes (attention_decode.cu says how they are
-// shared out). Every block reads all sequences for itself.
+// Which segments a block of the decode kernel computes. A unit is a sequence's KV head; units stand
+// one after the other, sequence by sequence, and the blocks that have work share their segments out
+// evenly, each a range of them in a row. A border between two blocks that would fall near a unit's
+// end moves there: what a block has more to read (2.5 times its share at most) costs less than
+// handing results on, as blocks that read alone read faster. Units without room for partial results
+// are never cut.
+// Every block reads all sequences for itself.
 namespace thinkwire::worker::kernels {
 
 // A sequence as the block sees it; rows = num_tokens * G.
 struct Sequence {
-  std::int32_t segments_end;  // segments of this and all earlier sequences
+  std::int32_t segments_end;  // segments of this and all earlier sequences, of one KV head
   std::int32_t rows_begin;    // rows times segments of all earlier sequences
   std::int32_t last_position;
   std::int32_t num_tokens;  // 0: no rows, or too many
@@ -21,17 +26,33 @@ struct Sequence {
   __device__ int segments() const { return num_tokens == 0 ? 0 : last_position / kSegmentKeys + 1; }
 };
 
-// What a block works on: one segment of a unit. All threads agree on all but `at` and `position`,
-// which are those of the lane's rows (index: half).
-struct Work {
-  int unit = 0;
-  int seq = -1;  // -1: no more work
+// Segments [segment, end) of a unit that a block computes one after the other.
+struct Piece {
+  int seq = -1;  // -1: none
   int head = 0;
   int segment = 0;
-  int end_segment = 0;  // of the unit
-  bool whole = false;   // the unit is all of the sequence's segments
-  int at[2] = {};       // the row's place among the T * H of q and out, -1: no such row
+  int end = 0;
+};
+
+// The segment that a block is at. All threads agree on all but `at` and `position`, which are those
+// of the lane's rows (index: half).
+struct Work {
+  Piece piece;
+  int segment = 0;
+  int left = 0;    // segments of the block after the piece
+  int at[2] = {};  // the row's place among the T * H of q and out, -1: no such row
   int position[2] = {};
+
+  __device__ bool exists() const { return piece.seq >= 0; }
+  __device__ bool begins() const { return segment == piece.segment; }
+  __device__ bool ends() const { return segment + 1 == piece.end; }
+};
+
+// Which blocks share a unit that is cut.
+struct UnitShare {
+  int blocks;  // at least 2
+  int block;   // this one's place among them
+  int prefix;  // segments of the first of them
 };
 
 // Threads: all of a block of kWarps warps make, read and use theirs together.
@@ -40,6 +61,7 @@ class DecodeWork {
  public:
   struct Shared {
     std::int32_t totals[kWarps][2];
+    Piece first;  // of the block
   };
 
   // `sequences` has room for S in shared memory.
@@ -51,29 +73,57 @@ class DecodeWork {
 
   // The block meets in here. REQUIRES: called once, before the others.
   __device__ void ReadSequences();
-  // Of the first unit from `unit` on, in steps of the grid, that has work.
-  __device__ Work First(int unit) const;
+  // REQUIRES: called once.
+  __device__ Work First() const;
   __device__ Work Next(const Work& work) const;
 
-  __device__ const Sequence& SequenceOf(const Work& work) const { return sequences_[work.seq]; }
-  // Where query row `row` of the work stands among the T * H of q and out.
-  __device__ int RowAt(const Work& work, int row) const {
-    return (SequenceOf(work).first_token + row / args_.group) * args_.num_kv_heads * args_.group +
-           work.head * args_.group + row % args_.group;
+  __device__ const Sequence& SequenceOf(const Piece& piece) const { return sequences_[piece.seq]; }
+  __device__ bool IsCut(const Piece& piece) const {
+    return piece.segment > 0 || piece.end < SequenceOf(piece).segments();
+  }
+  // This block's pieces that are cut, given its last one; seq < 0: it has none, or one alone. The
+  // block has met since First.
+  __device__ void CutPieces(const Piece& last, Piece (&pieces)[2]) const;
+  // REQUIRES: the piece is cut.
+  __device__ UnitShare ShareOf(const Piece& piece) const;
+
+  // Where query row `row` of the piece stands among the T * H of q and out.
+  __device__ int RowAt(const Piece& piece, int row) const {
+    return (SequenceOf(piece).first_token + row / args_.group) * args_.num_kv_heads * args_.group +
+           piece.head * args_.group + row % args_.group;
   }
 
  private:
-  __device__ int UnitsEnd(int seq) const {
-    if (seq < num_split_) return sequences_[seq].segments_end;
-    return (num_split_ == 0 ? 0 : sequences_[num_split_ - 1].segments_end) + seq - num_split_ + 1;
+  __device__ int SegmentsBefore(int seq) const {
+    return seq == 0 ? 0 : sequences_[seq - 1].segments_end;
   }
+  // The segment at place `at` of all, alone. REQUIRES: there is one.
+  __device__ Piece Find(std::uint32_t at) const;
+  // The sequence in whose units it lies.
+  __device__ int FindSequence(std::uint32_t at) const;
+  __device__ int UnitBegin(const Piece& piece) const {
+    return SegmentsBefore(piece.seq) * args_.num_kv_heads +
+           piece.head * SequenceOf(piece).segments();
+  }
+  __device__ std::uint32_t Border(std::uint32_t block) const {
+    return block * num_segments_ / num_blocks_;
+  }
+  // The first block whose border is at `at` or later.
+  __device__ std::uint32_t BlockFrom(std::uint32_t at) const {
+    return (at * num_blocks_ + num_segments_ - 1) / num_segments_;
+  }
+  // What a border has to move by, if it falls on the segment `at`.
+  __device__ int Move(const Piece& at) const;
+  __device__ void SetRows(Work& work) const;
 
   const AttentionArgs& args_;
   Shared& shared_;
   Sequence* const sequences_;
   const int lane_;
-  int num_split_ = 0;  // sequences whose segments are units; the later ones are whole units
-  int num_units_ = 0;
+  int num_splittable_ = 0;          // sequences whose partial results have room
+  std::uint32_t num_segments_ = 0;  // of all units; times blocks it fits in 32 bits
+  std::uint32_t num_blocks_ = 0;    // that have work
+  int near_ = 0;                    // so many segments from a unit's end a border moves there
 };
 
 // Two running sums over the sequences, 128 at a time: a thread each.
@@ -124,56 +174,127 @@ __device__ __forceinline__ void DecodeWork<kWarps>::ReadSequences() {
     sequence.segments_end = segments;
     sequence.rows_begin = rows - own_rows;
     if (s < args_.num_seqs) sequences_[s] = sequence;
-    num_split_ +=
+    num_splittable_ +=
         __syncthreads_count(s < args_.num_seqs && std::int64_t{rows} * args_.num_kv_heads <=
                                                       args_.workspace.partial_rows);
   }
-  num_units_ = UnitsEnd(args_.num_seqs - 1) * args_.num_kv_heads;
+  num_segments_ = static_cast<std::uint32_t>(segments_before * args_.num_kv_heads);
+  num_blocks_ = min(num_segments_, gridDim.x);
+  if (num_blocks_ > 0) near_ = static_cast<int>(3 * num_segments_ / (4 * num_blocks_));
 }
 
-// Units count from the last sequence, so that the long whole ones come first.
+// At most 1,024 of them: first among the last ones of every 32.
 template <int kWarps>
-__device__ __forceinline__ Work DecodeWork<kWarps>::First(int unit) const {
-  Work work;
-  for (; unit < num_units_; unit += static_cast<int>(gridDim.x)) {
-    const int at = (num_units_ - 1 - unit) / args_.num_kv_heads;
-    int seq = -1;
-    for (int base = 0; seq < 0; base += 32) {
-      const int s = base + lane_;
-      const unsigned after = __ballot_sync(0xFFFFFFFFU, s < args_.num_seqs && UnitsEnd(s) > at);
-      if (after != 0) seq = base + __ffs(static_cast<int>(after)) - 1;
-    }
-    const int segments = sequences_[seq].segments();
-    if (segments == 0) continue;  // a sequence without rows, counted among the whole ones
-    const bool split = seq < num_split_;
-    work.unit = unit;
-    work.seq = seq;
-    work.head = (num_units_ - 1 - unit) % args_.num_kv_heads;
-    work.segment = split ? at - (seq == 0 ? 0 : UnitsEnd(seq - 1)) : 0;
-    work.end_segment = split ? work.segment + 1 : segments;
-    work.whole = !split || segments == 1;
-    const Sequence& sequence = sequences_[seq];
+__device__ __forceinline__ int DecodeWork<kWarps>::FindSequence(std::uint32_t at) const {
+  int first = 0;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = lane_ / 4 + half * 8;
-      const bool exists = row < sequence.num_tokens * args_.group;
-      work.at[half] = exists ? RowAt(work, row) : -1;
-      work.position[half] =
-          sequence.last_position + 1 - sequence.num_tokens + (exists ? row / args_.group : 0);
-    }
-    return work;
+  for (int stride = 32; stride >= 1; stride /= 32) {
+    const int s = min(first + lane_ * stride + stride - 1, args_.num_seqs - 1);
+    const auto end = static_cast<std::uint32_t>(sequences_[s].segments_end * args_.num_kv_heads);
+    first += stride * (__ffs(static_cast<int>(__ballot_sync(0xFFFFFFFFU, end > at))) - 1);
   }
+  return first;
+}
+
+template <int kWarps>
+__device__ __forceinline__ Piece DecodeWork<kWarps>::Find(std::uint32_t at) const {
+  Piece piece;
+  piece.seq = FindSequence(at);
+  const int within = static_cast<int>(at) - SegmentsBefore(piece.seq) * args_.num_kv_heads;
+  const int segments = SequenceOf(piece).segments();
+  piece.head = within / segments;
+  piece.segment = within - piece.head * segments;
+  piece.end = piece.segment + 1;
+  return piece;
+}
+
+template <int kWarps>
+__device__ __forceinline__ int DecodeWork<kWarps>::Move(const Piece& at) const {
+  const int before = at.segment;
+  const int after = SequenceOf(at).segments() - before;
+  if (at.seq < num_splittable_ && min(before, after) > near_) return 0;
+  return before <= after ? -before : after;
+}
+
+template <int kWarps>
+__device__ __forceinline__ Work DecodeWork<kWarps>::First() const {
+  Work work;
+  if (blockIdx.x >= num_blocks_) return work;
+  const std::uint32_t begin_border = Border(blockIdx.x);
+  const std::uint32_t end_border = Border(blockIdx.x + 1);
+  const Piece at = Find(begin_border);
+  const int begin = static_cast<int>(begin_border) + Move(at);
+  int end = static_cast<int>(end_border);
+  if (end_border < num_segments_) end += Move(Find(end_border));
+  if (begin == end) return work;
+  work.piece = begin == static_cast<int>(begin_border) ? at : Find(begin);
+  work.segment = work.piece.segment;
+  const int unit_left = SequenceOf(work.piece).segments() - work.segment;
+  work.piece.end = work.segment + min(unit_left, end - begin);
+  work.left = max(0, end - begin - unit_left);
+  SetRows(work);
+  if (threadIdx.x == 0) shared_.first = work.piece;
   return work;
 }
 
 template <int kWarps>
 __device__ __forceinline__ Work DecodeWork<kWarps>::Next(const Work& work) const {
-  if (work.segment + 1 == work.end_segment) {
-    return First(work.unit + static_cast<int>(gridDim.x));
-  }
   Work next = work;
   ++next.segment;
+  if (!work.ends()) return next;
+  Piece& piece = next.piece;
+  if (work.left == 0) {
+    piece.seq = -1;
+    return next;
+  }
+  if (++piece.head == args_.num_kv_heads) {
+    piece.head = 0;
+    do {
+      ++piece.seq;
+    } while (SequenceOf(piece).segments() == 0);
+  }
+  next.segment = 0;
+  piece.segment = 0;
+  piece.end = min(SequenceOf(piece).segments(), work.left);
+  next.left -= piece.end;
+  SetRows(next);
   return next;
+}
+
+template <int kWarps>
+__device__ __forceinline__ void DecodeWork<kWarps>::SetRows(Work& work) const {
+  const Sequence& sequence = SequenceOf(work.piece);
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = lane_ / 4 + half * 8;
+    const bool exists = row < sequence.num_tokens * args_.group;
+    work.at[half] = exists ? RowAt(work.piece, row) : -1;
+    work.position[half] =
+        sequence.last_position + 1 - sequence.num_tokens + (exists ? row / args_.group : 0);
+  }
+}
+
+template <int kWarps>
+__device__ __forceinline__ void DecodeWork<kWarps>::CutPieces(const Piece& last,
+                                                              Piece (&pieces)[2]) const {
+  if (last.seq < 0) return;
+  pieces[0] = shared_.first;
+  if (pieces[0].seq != last.seq || pieces[0].head != last.head) pieces[1] = last;
+  for (Piece& piece : pieces) {
+    if (piece.seq >= 0 && !IsCut(piece)) piece.seq = -1;
+  }
+}
+
+// Borders within the unit that did not move are those more than near_ from both of its ends.
+template <int kWarps>
+__device__ __forceinline__ UnitShare DecodeWork<kWarps>::ShareOf(const Piece& piece) const {
+  const int begin = UnitBegin(piece);
+  const int end = begin + SequenceOf(piece).segments();
+  const auto second = static_cast<int>(BlockFrom(begin + near_ + 1));
+  const auto past = static_cast<int>(BlockFrom(end - near_));
+  return {.blocks = past - second + 1,
+          .block = static_cast<int>(blockIdx.x) - (second - 1),
+          .prefix = static_cast<int>(Border(second)) - begin};
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -37,7 +37,7 @@ AttentionWorkspace MakeAttentionWorkspace(void* memory, int max_seqs, int num_kv
   AttentionWorkspace workspace;
   workspace.partials = static_cast<float*>(memory);
   workspace.counters =
-      reinterpret_cast<std::int32_t*>(workspace.partials + partial_rows * kFloatsOfRow);
+      reinterpret_cast<std::uint32_t*>(workspace.partials + partial_rows * kFloatsOfRow);
   workspace.partial_rows = partial_rows;
   workspace.max_seqs = max_seqs;
   workspace.prefill_kv_tiles = shared_bytes > 4 * kKvTileBytes + 1024 ? 4 : 2;

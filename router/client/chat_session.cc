@@ -1,0 +1,222 @@
+#include "router/client/chat_session.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/sync_stream.h>
+
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status_details.h"
+#include "common/utf8.h"
+#include "router/client/chat_json.h"
+#include "router/client/chat_request.h"
+
+namespace thinkwire::router::client {
+namespace {
+
+double Seconds(const google::protobuf::Duration& duration) {
+  return static_cast<double>(duration.seconds()) + 1e-9 * duration.nanos();
+}
+
+// "75 tokens of reasoning, 9 of answer, 41.2 tokens/s, 2.1 s, seed 7".
+std::string Summary(const v1::Completed& completed, std::uint64_t seed) {
+  const v1::Usage& usage = completed.usage();
+  const v1::Timings& timings = completed.timings();
+  const int tokens = usage.reasoning_tokens() + usage.answer_tokens();
+  const double decoding = Seconds(timings.reasoning()) + Seconds(timings.answer());
+  std::string text = absl::StrFormat("%d tokens of reasoning, %d of answer",
+                                     usage.reasoning_tokens(), usage.answer_tokens());
+  if (tokens > 1 && decoding > 0)
+    absl::StrAppendFormat(&text, ", %.1f tokens/s", (tokens - 1) / decoding);
+  absl::StrAppendFormat(&text, ", %.1f s, seed %u", Seconds(timings.total()), seed);
+  return text;
+}
+
+// How its address is reached, where that is not simply so.
+std::string Way(const std::string& router) {
+  if (rpc::ProxyFor(router) == rpc::Proxy::kNone) return "";
+  const std::string proxy = rpc::ProxyOfEnvironment(router);
+  return proxy.empty() ? "" : absl::StrCat(" through the proxy ", proxy);
+}
+
+}  // namespace
+
+ChatSession::ChatSession(ChatOptions options, Interrupts& interrupts)
+    : options_(std::move(options)),
+      interrupts_(interrupts),
+      screen_(stdout, stderr),
+      stub_(v1::ReasoningService::NewStub(
+          rpc::MakeChannel(options_.router, rpc::ProxyFor(options_.router)))) {}
+
+int ChatSession::Ask(const std::string& question) {
+  if (question.empty()) return Complain(kExitUsage, "there is no question");
+  if (!IsValidUtf8(question)) return Complain(kExitUsage, "the question is not valid UTF-8");
+  answer_.clear();
+  bool interrupted = false;
+  const absl::Status status = Generate(RequestFor(question), interrupted);
+  screen_.EndLine();
+  const int code = interrupted ? kExitInterrupted : Explain(status);
+  // The next turn goes on from the answer, without its reasoning.
+  if (code == 0 && !options_.raw) turns_.push_back({question, answer_});
+  return code;
+}
+
+v1::GenerateRequest ChatSession::RequestFor(const std::string& question) const {
+  v1::GenerateRequest request = MakeRequest(options_);
+  if (options_.raw) {
+    request.mutable_prompt()->set_text(question);
+    return request;
+  }
+  v1::Chat& chat = *request.mutable_prompt()->mutable_chat();
+  for (const Turn& turn : turns_) {
+    AddMessage(v1::ROLE_USER, turn.question, chat);
+    AddMessage(v1::ROLE_ASSISTANT, turn.answer, chat);
+  }
+  AddMessage(v1::ROLE_USER, question, chat);
+  return request;
+}
+
+absl::Status ChatSession::Generate(const v1::GenerateRequest& request, bool& interrupted) {
+  grpc::ClientContext context;
+  if (options_.timeout_s) {
+    const std::chrono::duration<double> timeout(*options_.timeout_s);
+    context.set_deadline(std::chrono::system_clock::now() +
+                         std::chrono::duration_cast<std::chrono::microseconds>(timeout));
+  }
+  interrupts_.Begin(context);
+  const auto reader = stub_->Generate(&context, request);
+  v1::GenerateResponse response;
+  while (reader->Read(&response)) Show(response);
+  const absl::Status status = rpc::FromGrpc(reader->Finish());
+  interrupted = interrupts_.End();
+  return status;
+}
+
+int ChatSession::List() {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  v1::ListVariantsRequest request;
+  v1::ListVariantsResponse response;
+  const absl::Status status = rpc::FromGrpc(stub_->ListVariants(&context, request, &response));
+  if (!status.ok()) return Explain(status);
+  for (const v1::Variant& variant : response.variants()) {
+    if (options_.json) {
+      std::printf("%s\n", JsonLine("variant", variant).c_str());
+      continue;
+    }
+    std::printf("%s: %d of %d workers live, %d running, %d queued, context %d tokens%s%s\n",
+                variant.name().c_str(), variant.live_workers(), variant.configured_workers(),
+                variant.running(), variant.queued(), variant.max_model_len(),
+                variant.aliases().empty() ? "" : "; also ",
+                absl::StrJoin(variant.aliases(), ", ").c_str());
+  }
+  return 0;
+}
+
+void ChatSession::Show(const v1::GenerateResponse& response) {
+  if (response.has_answer_delta()) answer_ += response.answer_delta().text();
+  options_.json ? ShowAsJson(response) : ShowToPerson(response);
+}
+
+void ChatSession::ShowAsJson(const v1::GenerateResponse& response) {
+  const std::string line = JsonLine(response);
+  if (!line.empty()) std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
+  switch (response.event_case()) {
+    case v1::GenerateResponse::kQueued:
+      screen_.Progress(absl::StrCat("waiting, ", response.queued().position(), " before this"));
+      break;
+    case v1::GenerateResponse::kStarted:
+      ShowStarted(response.started());
+      break;
+    case v1::GenerateResponse::kReasoningDelta:
+      screen_.Reasoning(response.reasoning_delta().text());
+      Collect(response.reasoning_delta().token_ids());
+      break;
+    case v1::GenerateResponse::kReasoningFinished:
+      Collect(response.reasoning_finished().token_ids());
+      break;
+    case v1::GenerateResponse::kAnswerDelta:
+      screen_.Answer(response.answer_delta().text());
+      Collect(response.answer_delta().token_ids());
+      break;
+    case v1::GenerateResponse::kFinished:
+      Collect(response.finished().token_ids());
+      ShowFinished(response.finished());
+      break;
+    case v1::GenerateResponse::kMoved:
+      screen_.Note(absl::StrCat("[", response.moved().worker(),
+                                " goes on: ", response.moved().reason(), "]"));
+      break;
+    case v1::GenerateResponse::kCompleted:
+      ShowCompleted(response.completed());
+      break;
+    case v1::GenerateResponse::EVENT_NOT_SET:
+      break;
+  }
+}
+
+void ChatSession::ShowStarted(const v1::Started& started) {
+  seed_ = started.seed();
+  ids_.clear();
+  screen_.Note(absl::StrCat("[", started.variant(), " (", started.variant_reason(), ") on ",
+                            started.worker(), " (", started.worker_reason(), ")]"));
+}
+
+void ChatSession::ShowFinished(const v1::Finished& finished) {
+  if (finished.reason() == v1::FINISH_REASON_LENGTH) {
+    screen_.Note(finished.phase() == v1::PHASE_REASONING
+                     ? "[cut off while it was thinking: max_tokens, or the context, is full]"
+                     : "[cut off: max_tokens, or the context, is full]");
+  }
+}
+
+void ChatSession::ShowCompleted(const v1::Completed& completed) {
+  screen_.Note(absl::StrCat("[", Summary(completed, seed_), "]"));
+  if (options_.show_ids) screen_.Note(absl::StrCat("[ids: ", absl::StrJoin(ids_, " "), "]"));
+}
+
+void ChatSession::ShowErrorAsJson(const absl::Status& status) {
+  const nlohmann::ordered_json line = {{"event", "error"},
+                                       {"code", absl::StatusCodeToString(status.code())},
+                                       {"reason", rpc::ErrorReason(status)},
+                                       {"message", std::string(status.message())}};
+  std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+}
+
+int ChatSession::Explain(const absl::Status& status) {
+  if (status.ok()) return 0;
+  if (options_.json) ShowErrorAsJson(status);
+  if (absl::IsDeadlineExceeded(status)) {
+    return Complain(kExitFailed, "the answer did not come in time");
+  }
+  // A status without an ErrorInfo is not the router's word but gRPC's about the way to it.
+  if (absl::IsUnavailable(status) && rpc::ErrorReason(status).empty()) {
+    return Complain(kExitNoConnection,
+                    absl::StrCat("there is no connection to the router at ", options_.router,
+                                 Way(options_.router), " (", status.message(), ")"));
+  }
+  std::string sentence = InWordsOfOptions(status);
+  if (const auto delay = rpc::RetryAfter(status)) {
+    absl::StrAppendFormat(&sentence, "; try again in %.0f s", ToSeconds(*delay));
+  }
+  return Complain(kExitFailed, sentence);
+}
+
+int ChatSession::Complain(int code, const std::string& sentence) {
+  screen_.EndLine();
+  std::fprintf(stderr, "thinkwire-chat: %s\n", WithoutControls(sentence).c_str());
+  return code;
+}
+
+}  // namespace thinkwire::router::client

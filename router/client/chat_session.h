@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "router/client/chat_options.h"
+#include "router/client/chat_screen.h"
+#include "router/client/interrupts.h"
+#include "thinkwire/v1/reasoning.grpc.pb.h"
+
+namespace thinkwire::router::client {
+
+// The program's exit codes, beside 0.
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitNoConnection = 3;
+inline constexpr int kExitInterrupted = 130;
+
+// Questions to one router, each with the turns before it, and what comes of them on the screen.
+// Threads: one.
+class ChatSession {
+ public:
+  // Does not connect yet. `interrupts` outlives the session.
+  ChatSession(ChatOptions options, Interrupts& interrupts);
+
+  // Asks one question and shows what comes. The exit code; unless it is 0 the turn is forgotten.
+  int Ask(const std::string& question);
+
+  // Shows the router's variants. The exit code.
+  int List();
+
+  // The next question is the first one again.
+  void Forget() { turns_.clear(); }
+
+  // What holds from the next question on.
+  ChatOptions& options() { return options_; }
+  Screen& screen() { return screen_; }
+
+  // Says why something is not done. Returns `code`.
+  int Complain(int code, const std::string& sentence);
+
+ private:
+  struct Turn {
+    std::string question;
+    std::string answer;
+  };
+
+  v1::GenerateRequest RequestFor(const std::string& question) const;
+  absl::Status Generate(const v1::GenerateRequest& request, bool& interrupted);
+  void Show(const v1::GenerateResponse& response);
+  void ShowAsJson(const v1::GenerateResponse& response);
+  void ShowToPerson(const v1::GenerateResponse& response);
+  void ShowStarted(const v1::Started& started);
+  void ShowFinished(const v1::Finished& finished);
+  void ShowCompleted(const v1::Completed& completed);
+  void ShowErrorAsJson(const absl::Status& status);
+  // What went wrong, as a sentence. The exit code.
+  int Explain(const absl::Status& status);
+  template <class Ids>
+  void Collect(const Ids& ids) {
+    if (options_.show_ids) ids_.insert(ids_.end(), ids.begin(), ids.end());
+  }
+
+  ChatOptions options_;
+  Interrupts& interrupts_;
+  Screen screen_;
+  const std::unique_ptr<v1::ReasoningService::Stub> stub_;
+  std::vector<Turn> turns_;  // none with --raw
+  std::string answer_;
+  std::uint64_t seed_ = 0;
+  std::vector<std::int32_t> ids_;
+};
+
+}  // namespace thinkwire::router::client

@@ -1,0 +1,147 @@
+// A count of tokens whose first workers refuse it or are lost.
+#include "router/counting.h"
+
+#include <gtest/gtest.h>
+#include <prometheus/registry.h>
+
+#include <chrono>
+#include <future>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "common/rpc/status_details.h"
+#include "router/decision/first_fit_policy.h"
+#include "tests/fakes/fake_worker.h"
+#include "tests/router/fleet/pool_fixture.h"
+
+namespace thinkwire::router {
+namespace {
+
+using Code = absl::StatusCode;
+using Count = absl::StatusOr<v1::CountTokensResponse>;
+
+absl::Status Refusal(const char* reason, Code code = Code::kUnavailable) {
+  return rpc::WithRetryAfter(rpc::Error(code, reason, "not now"));
+}
+
+class TestCountSink final : public CountSink {
+ public:
+  explicit TestCountSink(bool wanted) : wanted_(wanted) {}
+  bool IsWanted() const override { return wanted_; }
+  void Finish(const Count& count) override { count_.set_value(count); }
+  Count Wait() {
+    std::future<Count> count = count_.get_future();
+    if (count.wait_for(std::chrono::seconds(60)) == std::future_status::ready) return count.get();
+    return absl::DeadlineExceededError("no end came");
+  }
+
+ private:
+  const bool wanted_;
+  std::promise<Count> count_;
+};
+
+// One variant of four workers, which are asked in their order.
+class CountingTest : public testing::Test {
+ protected:
+  CountingTest() {
+    pool_->Tick();
+    EXPECT_TRUE(pool_.WaitForLive(0, 4));
+    // Of equal load, the first has most room.
+    for (int i = 0; i < 4; ++i) {
+      workers_[i].SetStatus([&](auto& status) {
+        status.set_free_kv_blocks(100 - i);
+        status.set_queued(1);
+      });
+    }
+    EXPECT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).queued == 4; }));
+  }
+
+  void Refuse(std::size_t worker, const absl::Status& status) {
+    workers_[worker].SetScript({.count_end = status});
+  }
+
+  Count Ask(fleet::CallContext context = {}, bool wanted = true) {
+    v1::CountTokensRequest request;
+    request.mutable_prompt()->set_text("abc");
+    const auto sink = std::make_shared<TestCountSink>(wanted);
+    Counting::Start({.variants = variants_,
+                     .policy = policy_,
+                     .pool = *pool_,
+                     .metrics = metrics_,
+                     .clock = Clock::Real()},
+                    std::move(context), request, sink);
+    return sink->Wait();
+  }
+
+  std::vector<int> Asked() const {
+    std::vector<int> asked;
+    for (const FakeWorker& worker : workers_) asked.push_back(worker.num_counts());
+    return asked;
+  }
+
+  FakeWorker workers_[4] = {FakeWorker("qwen-7b"), FakeWorker("qwen-7b"), FakeWorker("qwen-7b"),
+                            FakeWorker("qwen-7b")};
+  const std::vector<VariantConfig> variants_ = {
+      {.name = "qwen-7b",
+       .workers = {workers_[0].address(), workers_[1].address(), workers_[2].address(),
+                   workers_[3].address()}}};
+  prometheus::Registry metrics_registry_;
+  RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
+  const decision::FirstFitPolicy policy_{variants_};
+  fleet::PoolUnderTest pool_{variants_, Clock::Real()};
+};
+
+TEST_F(CountingTest, AnotherWorkerCounts) {
+  int asked = 0;
+  for (const absl::Status& status :
+       {Refusal("DRAINING"), Refusal("QUEUE_FULL", Code::kResourceExhausted),
+        Refusal("SOMETHING_NEW", Code::kResourceExhausted),
+        absl::UnavailableError("broken pipe")}) {
+    Refuse(0, status);
+    const Count count = Ask();
+    ASSERT_TRUE(count.ok()) << status << " " << count.status();
+    EXPECT_EQ(count->prompt_tokens(), 3);
+    EXPECT_EQ(count->variant(), "qwen-7b");
+    ++asked;
+    EXPECT_EQ(Asked(), (std::vector<int>{asked, asked, 0, 0}));
+  }
+}
+
+TEST_F(CountingTest, ThreeWorkersAreAskedEachOnce) {
+  for (std::size_t i = 0; i < 4; ++i) Refuse(i, Refusal("DRAINING"));
+  const absl::Status status = Ask().status();
+  EXPECT_EQ(rpc::ErrorReason(status), "DRAINING");
+  EXPECT_TRUE(rpc::RetryAfter(status).has_value());
+  EXPECT_EQ(Asked(), (std::vector<int>{1, 1, 1, 0}));
+}
+
+TEST_F(CountingTest, TheBestErrorIsTold) {
+  Refuse(0, Refusal("QUEUE_FULL", Code::kResourceExhausted));
+  Refuse(1, absl::UnavailableError("reset"));
+  Refuse(2, absl::UnavailableError("reset"));
+  EXPECT_EQ(rpc::ErrorReason(Ask().status()), "QUEUE_FULL");
+}
+
+TEST_F(CountingTest, WhatTheRequestIsToBlameForIsToldAtOnce) {
+  Refuse(0, rpc::Error(Code::kInvalidArgument, "INVALID_FIELD", "no such id"));
+  EXPECT_EQ(Ask().status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(Asked(), (std::vector<int>{1, 0, 0, 0}));
+}
+
+TEST_F(CountingTest, NothingIsTriedAgainForAClientThatIsGone) {
+  Refuse(0, Refusal("DRAINING"));
+  EXPECT_EQ(rpc::ErrorReason(Ask({}, /*wanted=*/false).status()), "DRAINING");
+  EXPECT_EQ(Asked(), (std::vector<int>{1, 0, 0, 0}));
+}
+
+TEST_F(CountingTest, NothingIsTriedAgainAfterTheDeadline) {
+  Refuse(0, Refusal("DRAINING"));
+  // The worker answers at once, yet never sooner than now.
+  EXPECT_FALSE(Ask({.deadline = Clock::Real().Now()}).ok());
+  EXPECT_EQ(workers_[1].num_counts(), 0);
+}
+
+}  // namespace
+}  // namespace thinkwire::router

@@ -50,6 +50,33 @@ inline constexpr std::int64_t kMaxLogitBiases = 1024;        //
 inline constexpr std::int64_t kMaxElements = 1024;           // of any other list
 inline constexpr std::int64_t kMaxRequestFields = 64 << 10;  // on the wire, in all
 
+// Messages that a call is to send and its reader has not taken. Owner: rpc::ServerCall; each may
+// have one of any size. Full: who makes them waits, the router for its client and so the worker for
+// the router.
+inline constexpr std::size_t kMaxQueuedBytes = std::size_t{128} << 10;     // of a call, behind it
+inline constexpr std::size_t kMaxAllQueuedBytes = std::size_t{256} << 20;  // of all, by shares
+
+// What a worker can hold of a router. Owners: rpc::AttemptContract and rpc::StreamContract for what
+// a stream says, fleet::WorkerClient for when; worker.proto has the same as a promise. Over: the
+// call ends, INTERNAL (WORKER_PROTOCOL) or UNAVAILABLE (WORKER_SILENT), and the worker gets less
+// (fleet::WorkerTrust).
+inline constexpr int kMaxAnswerBytes =  // a message: a context of ids of four bytes, and some more
+    (4 << 20) + (64 << 10);
+inline constexpr std::int32_t kMaxEventTokens = 1024;       // of one event; a worker's has 16
+inline constexpr std::int64_t kMaxTextBytesOfToken = 4096;  // on average, since the output began
+inline constexpr std::chrono::seconds kSignInterval{5};     // of an honest worker, at most
+inline constexpr std::chrono::seconds kMaxSilence{30};      // while the router reads
+// With signs of life alone: an honest queue stands still while those before it fill their contexts.
+inline constexpr std::chrono::hours kMaxWithoutProgress{6};
+inline constexpr std::int64_t kSignBurst = 64;     // of signs of life, or of statuses, and
+inline constexpr std::int64_t kSignsASecond = 20;  // so many more; an honest worker's are four, ten
+// What a worker gets of a router's requests. Owner: fleet::WorkerTrust. More go to others first, as
+// long as there are any.
+inline constexpr std::int64_t kMaxProbes = 32;  // that it has not begun with, beyond those it has
+inline constexpr std::chrono::seconds kFirstWord{10};     // that one who is heard needs, at most
+inline constexpr std::chrono::seconds kFirstDistrust{1};  // then twice as long each time
+inline constexpr std::chrono::minutes kLastDistrust{1};
+
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.
 inline constexpr std::int64_t kMaxStatusWatches = 256;

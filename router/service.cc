@@ -16,6 +16,7 @@
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/traceparent.h"
 #include "common/status.h"
 #include "router/counting.h"
 #include "router/decision/variant_names.h"
@@ -29,8 +30,6 @@ namespace {
 constexpr std::size_t kMessageCapacity = 8;
 // reasoning.proto promises it.
 constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
-// Longer ones are no W3C trace context.
-constexpr std::size_t kMaxTraceparentBytes = 128;
 // Streams of workers that were cancelled end at once; more than this is a bug.
 constexpr std::chrono::seconds kPatience{60};
 constexpr std::int32_t kDefaultPageSize = 100;
@@ -175,10 +174,7 @@ fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerConte
   fleet::CallContext call;
   call.deadline = rpc::DeadlineOf(context, shared_.clock);
   call.peer = rpc::CallPeer(context, shared_.trusted, shared_.trusted);
-  const auto found = context.client_metadata().find("traceparent");
-  if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
-    call.traceparent.assign(found->second.data(), found->second.size());
-  }
+  call.traceparent = rpc::TraceparentOf(context);
   return call;
 }
 

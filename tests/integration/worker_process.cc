@@ -96,14 +96,16 @@ Generation Generate(v1::WorkerService::Stub& stub, const v1::GenerateRequest& re
   auto stream = stub.Generate(&context, wrapped);
   Generation all;
   v1::WorkerGenerateResponse response;
-  for (std::int64_t seq = 0; stream->Read(&response); ++seq) {
+  for (std::int64_t seq = 0; stream->Read(&response);) {
+    if (response.ByteSizeLong() == 0) continue;  // the prompt is still to be read
     EXPECT_EQ(response.seq(), seq);
     EXPECT_EQ(response.attempt(), 1);
     EXPECT_EQ(response.has_prompt_ids(), seq == 0);
     if (seq == 0) {
       all.prompt_ids.assign(response.prompt_ids().ids().begin(), response.prompt_ids().ids().end());
     }
-    TakeEvent(response.event(), &all);
+    ++seq;
+    if (response.has_event()) TakeEvent(response.event(), &all);
     if (goes_on && !goes_on(response)) context.TryCancel();
   }
   all.status = rpc::FromGrpc(stream->Finish());

@@ -195,9 +195,13 @@ TEST_F(ReasoningServiceTest, WrongRequestsNeverReachAWorker) {
 TEST_F(ReasoningServiceTest, ASlowReaderGetsEverything) {
   Events events = SmallStream();
   v1::GenerateResponse big = events[2];
-  big.mutable_reasoning_delta()->set_text(std::string(100'000, 'x'));
-  big.mutable_reasoning_delta()->clear_token_ids();
-  events.insert(events.begin() + 3, 300, big);  // more than gRPC buffers on the way
+  big.mutable_reasoning_delta()->set_text(std::string(12'000, 'x'));
+  big.mutable_reasoning_delta()->add_token_ids(10);
+  events.insert(events.begin() + 3, 300, big);  // more than is queued on the way
+  constexpr int kReasoned = 3 + 300 * 3;
+  events[303].mutable_reasoning_finished()->set_reasoning_tokens(kReasoned);
+  events[305].mutable_finished()->mutable_tokens()->set_reasoning_tokens(kReasoned);
+  events[306].mutable_completed()->mutable_usage()->set_reasoning_tokens(kReasoned);
   small_.SetScript({.events = events});
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));

@@ -13,6 +13,7 @@
 #include "common/rpc/shares.h"
 #include "common/rpc/trusted_peers.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
+#include "worker/serve/heartbeats.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
 #include "worker/serve/status_board.h"
@@ -66,6 +67,7 @@ class WorkerService final : public rpc::RawService {
   rpc::RequestBytes request_bytes_;
   std::atomic<bool> draining_ = false;
   rpc::CallCount running_;  // requests without an end
+  Heartbeats heartbeats_;
 };
 
 }  // namespace thinkwire::worker::serve

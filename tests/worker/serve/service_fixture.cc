@@ -58,7 +58,8 @@ ResponseStream::Shared FakeWorker::shared() {
           .model = model,
           .metrics = worker_metrics,
           .places = places,
-          .clock = clock};
+          .clock = clock,
+          .sign_interval = sign_interval};
 }
 
 void ScriptIds(engine::FakeModel& model, std::uint64_t seed, std::int32_t position,

@@ -42,7 +42,7 @@ const char* Name(LogLevel level) {
 
 // One record, each of its texts cut to `max_text_bytes` before they are escaped.
 std::string Format(std::string_view time, LogLevel level, std::string_view message,
-                   LogFields fields, std::size_t max_text_bytes) {
+                   std::span<const LogField> fields, std::size_t max_text_bytes) {
   nlohmann::ordered_json record;
   record["time"] = time;
   record["level"] = Name(level);
@@ -102,10 +102,8 @@ LineWriter& Writer() {
   return writer;
 }
 
-}  // namespace
-
-std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_view message,
-                            LogFields fields) {
+std::string FormatBounded(std::string_view time, LogLevel level, std::string_view message,
+                          std::span<const LogField> fields) {
   for (std::size_t max_text_bytes = kMaxLogRecordBytes;; max_text_bytes /= 2) {
     std::string line = Format(time, level, message, fields, max_text_bytes);
     if (line.size() + 2 <= kMaxLogRecordBytes) return line;  // a line feed at either end
@@ -113,15 +111,34 @@ std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_v
   }
 }
 
+}  // namespace
+
+std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_view message,
+                            LogFields fields) {
+  return FormatBounded(time, level, message, {fields.begin(), fields.size()});
+}
+
 void Log(LogLevel level, std::string_view message, LogFields fields) {
+  LogRecord(level, message, {fields.begin(), fields.size()});
+}
+
+void LogRecord(LogLevel level, std::string_view message, std::span<const LogField> fields) {
   if (level < least_level) return;
   const std::string time =
       absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
-  if (!Writer().Write(FormatLogRecord(time, level, message, fields))) ++num_dropped;
+  if (!Writer().Write(FormatBounded(time, level, message, fields))) ++num_dropped;
 }
 
 std::uint64_t NumDroppedLogRecords() { return num_dropped; }
 
 void SetLogLevel(LogLevel level) { least_level = level; }
+
+LogLevel LogLevelByName(std::string_view name) {
+  for (const LogLevel level : {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarning}) {
+    if (name == Name(level)) return level;
+  }
+  CHECK(name == Name(LogLevel::kError), "options take no other level");
+  return LogLevel::kError;
+}
 
 }  // namespace thinkwire

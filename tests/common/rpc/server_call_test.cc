@@ -215,6 +215,19 @@ TEST_F(RawServerCallTest, LargeMessagesAreRefusedWithAReason) {
             "MESSAGE_TOO_LARGE");
 }
 
+TEST_F(RawServerCallTest, LargeMetadataAreRefusedWithTheLimit) {
+  options_.max_metadata_bytes = 12'000;
+  Start();
+  // More than gRPC takes by itself.
+  client_->Reset(
+      client_->OpenCall(kWatch, {{"x-forwarded-client-cert", std::string(11'000, 'c')}}));
+  TheCall();
+  const std::uint32_t id =
+      client_->OpenCall(kWatch, {{"x-forwarded-client-cert", std::string(13'000, 'c')}});
+  ExpectEnd(id, absl::StatusCode::kResourceExhausted, "METADATA_TOO_LARGE");
+  EXPECT_NE(End(id).message().find("of at most 12000"), absl::string_view::npos) << End(id);
+}
+
 // "Hello" by gzip: valid, and of no use to anybody who bounds what a message becomes.
 constexpr unsigned char kGzipped[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
                                       0x03, 0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x82,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/built_features.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/request_checks.h"
@@ -166,6 +167,8 @@ ReasoningService::ReasoningService(const Shared& shared) : shared_(shared) {
   AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
   AddMethodOfOneAnswer(service, "ListVariants",
                        [this](const grpc::ByteBuffer& bytes) { return List(bytes); });
+  AddMethodOfOneAnswer(service, "GetServerInfo",
+                       [this](const grpc::ByteBuffer& bytes) { return TellAboutServer(bytes); });
 }
 
 ReasoningService::~ReasoningService() {
@@ -225,6 +228,17 @@ absl::StatusOr<grpc::ByteBuffer> ReasoningService::List(const grpc::ByteBuffer& 
     *page.add_variants() = Describe(index);
   }
   return rpc::Serialize(page);
+}
+
+absl::StatusOr<grpc::ByteBuffer> ReasoningService::TellAboutServer(
+    const grpc::ByteBuffer& bytes) const {
+  v1::GetServerInfoRequest request;
+  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+  v1::GetServerInfoResponse info;
+  info.set_version(shared_.version);
+  for (const std::string& method : rpc::BuiltMethods()) info.add_methods(method);
+  for (const std::string& field : rpc::BuiltGenerateFields()) info.add_generate_fields(field);
+  return rpc::Serialize(info);
 }
 
 v1::Variant ReasoningService::Describe(std::size_t index) const {

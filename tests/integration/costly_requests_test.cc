@@ -171,7 +171,9 @@ TEST_F(CostlyRequestsTest, StreamsGoOnBesideManyAtOnce) {
   RecordProperty("longest_gap_ms", honest.longest_gap_ms());
   honest.Stop();
   // A sanitizer makes parsing so slow that beside other work the keepalive's second passes.
-  if (!kSanitized) EXPECT_EQ(honest.failures(), std::vector<std::string>{});
+  if (!kSanitized) {
+    EXPECT_EQ(honest.failures(), std::vector<std::string>{});
+  }
 }
 
 }  // namespace

@@ -143,11 +143,23 @@ v1::GenerateRequest AskGreedily(const std::string& question) {
   return request;
 }
 
+std::string WithoutModel(std::string sample) {
+  std::size_t begin = sample.find("model=\"");
+  if (begin == std::string::npos) return sample;
+  std::size_t end = sample.find('"', begin + 7) + 1;
+  if (sample[end] == ',') ++end;
+  if (sample[end] == '}' && sample[begin - 1] == ',') --begin;
+  sample.erase(begin, end - begin);
+  const std::size_t empty = sample.find("{}");
+  return empty == std::string::npos ? sample : sample.erase(empty, 2);
+}
+
 std::optional<double> MetricAt(int port, const std::string& name, const std::string& labels) {
   std::istringstream lines(HttpGet(port, "/metrics"));
   const std::string key = name + labels + " ";
   for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with(key)) return std::stod(line.substr(key.size()));
+    const std::string sample = WithoutModel(line);
+    if (sample.starts_with(key)) return std::stod(sample.substr(key.size()));
   }
   return std::nullopt;
 }

@@ -372,6 +372,19 @@ TEST_F(ReasoningServiceTest, ListsVariantsByPages) {
             grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+TEST_F(ReasoningServiceTest, TellsItsVersionAndWhatIsBuilt) {
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse info;
+  ASSERT_TRUE(stub_->GetServerInfo(&context, v1::GetServerInfoRequest(), &info).ok());
+  EXPECT_EQ(info.version(), "1.2.3 (commit unknown)");
+  const std::set<std::string> methods(info.methods().begin(), info.methods().end());
+  EXPECT_TRUE(methods.contains("GetServerInfo"));
+  EXPECT_FALSE(methods.contains("AnswerNow"));
+  const std::set<std::string> fields(info.generate_fields().begin(), info.generate_fields().end());
+  EXPECT_TRUE(fields.contains("thinking.mode=THINKING_MODE_OFF"));
+  EXPECT_FALSE(fields.contains("thinking.budget_tokens"));
+}
+
 TEST_F(ReasoningServiceTest, AnswerNowIsNotBuiltAndSaysSo) {
   grpc::ClientContext context;
   v1::AnswerNowResponse response;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -54,6 +55,10 @@ inline constexpr std::size_t kMaxLogRecordBytes = 4096;
 // Threads: any.
 void Log(LogLevel level, std::string_view message, LogFields fields = {}, LogRate rate = {});
 
+// The same for fields that are as many as the process finds.
+void LogRecord(LogLevel level, std::string_view message, std::span<const LogField> fields,
+               LogRate rate = {});
+
 inline void LogDebug(std::string_view message, LogFields fields = {}) {
   Log(LogLevel::kDebug, message, fields);
 }
@@ -75,6 +80,10 @@ std::uint64_t NumSuppressedLogRecords();
 
 // Records below `level` are dropped from now on; kInfo at the start.
 void SetLogLevel(LogLevel level);
+
+// What --log_level can be, and what it means. REQUIRES: `name` is one of kLogLevels.
+inline constexpr char kLogLevels[] = "debug|info|warning|error";
+LogLevel LogLevelByName(std::string_view name);
 
 // The line that Log writes, without its line feed: shorter than kMaxLogRecordBytes. `time` is RFC
 // 3339.

@@ -13,6 +13,7 @@
 #include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/request_checks.h"
+#include "common/rpc/request_id.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
@@ -40,6 +41,11 @@ absl::Status Draining() {
                                         "the router is shutting down and takes no new requests"));
 }
 
+// `status` as the client sees it: with the request's name, for who asks about it.
+absl::Status Named(const absl::Status& status, const fleet::CallContext& context) {
+  return status.ok() ? status : rpc::WithMetadata(status, rpc::kRequestIdOfError, context.id.own);
+}
+
 absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes) {
   v1::AnswerNowRequest request;
   RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
@@ -52,13 +58,13 @@ absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes) {
 // The client's end of one generation.
 class ReasoningService::GenerateCall final : public rpc::ServerCall, public EventSink {
  public:
-  GenerateCall(ReasoningService& service, const grpc::CallbackServerContext& context)
+  GenerateCall(ReasoningService& service, grpc::CallbackServerContext& context)
       : ServerCall(kMessageCapacity), service_(service), context_(service.MakeContext(context)) {}
 
   bool Write(const v1::GenerateResponse& event) override { return ServerCall::Write(event); }
   void Finish(const absl::Status& status, const std::optional<v1::Usage>& usage) override {
     if (usage) AddTrailingMetadata(kUsageTrailer, usage->SerializeAsString());
-    ServerCall::Finish(status);
+    ServerCall::Finish(Named(status, context_));
     running_ = {};
   }
 
@@ -102,7 +108,7 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
 // which is as long as the prompt if its ids are asked for.
 class ReasoningService::CountCall final : public rpc::ServerCall, public CountSink {
  public:
-  CountCall(ReasoningService& service, const grpc::CallbackServerContext& context)
+  CountCall(ReasoningService& service, grpc::CallbackServerContext& context)
       : ServerCall(1), service_(service), context_(service.MakeContext(context)) {}
 
   bool IsWanted() const override { return !cancelled_; }
@@ -111,7 +117,7 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
       held_.Keep(count->ByteSizeLong());
       Write(*count);
     }
-    ServerCall::Finish(count.status());
+    ServerCall::Finish(Named(count.status(), context_));
     running_ = {};  // the service may go now
   }
 
@@ -120,6 +126,7 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
     running_ = service_.running_.Begin();
     if (const absl::Status status = Begin(bytes); !status.ok()) Finish(status);
   }
+  void OnRefused(const absl::Status& status) override { Finish(status); }
   void OnCancelled() override { cancelled_ = true; }
 
   // Lets go of `bytes`. Fails: what the client is told.
@@ -150,10 +157,10 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
 
 ReasoningService::ReasoningService(const Shared& shared) : shared_(shared) {
   const std::string service = v1::ReasoningService::service_full_name();
-  AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
+  AddMethod(service, "Generate", [this](grpc::CallbackServerContext& context) {
     return std::make_shared<GenerateCall>(*this, context);
   });
-  AddMethod(service, "CountTokens", [this](const grpc::CallbackServerContext& context) {
+  AddMethod(service, "CountTokens", [this](grpc::CallbackServerContext& context) {
     return std::make_shared<CountCall>(*this, context);
   });
   AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
@@ -170,8 +177,9 @@ ReasoningService::~ReasoningService() {
 
 void ReasoningService::StartDraining() { draining_ = true; }
 
-fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerContext& context) const {
+fleet::CallContext ReasoningService::MakeContext(grpc::CallbackServerContext& context) const {
   fleet::CallContext call;
+  call.id = rpc::NameCall(context);
   call.deadline = rpc::DeadlineOf(context, shared_.clock);
   call.peer = rpc::CallPeer(context, shared_.trusted, shared_.trusted);
   call.traceparent = rpc::TraceparentOf(context);

@@ -54,7 +54,7 @@ class ReasoningService final : public rpc::RawService {
 
   // Lets go of `bytes`. Fails: what the client is told; the generation has not begun then.
   absl::Status Begin(const std::string& peer, grpc::ByteBuffer& bytes, Generation& generation);
-  fleet::CallContext MakeContext(const grpc::CallbackServerContext& context) const;
+  fleet::CallContext MakeContext(grpc::CallbackServerContext& context) const;
   absl::StatusOr<grpc::ByteBuffer> List(const grpc::ByteBuffer& bytes) const;
   absl::StatusOr<grpc::ByteBuffer> TellAboutServer(const grpc::ByteBuffer& bytes) const;
   v1::Variant Describe(std::size_t variant) const;

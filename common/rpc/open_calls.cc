@@ -118,9 +118,25 @@ absl::Status OpenCalls::Admit(const std::string& peer) const {
                               absl::StrCat("this connection has ", limit, " open calls")));
 }
 
+// As HTTP/2 counts them: RFC 9113, section 6.5.2.
+absl::Status OpenCalls::CheckMetadata(const grpc::CallbackServerContext& context) const {
+  constexpr std::size_t kEntryBytes = 32;
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : context.client_metadata()) {
+    bytes += key.size() + value.size() + kEntryBytes;
+  }
+  if (bytes <= options_.max_metadata_bytes) return absl::OkStatus();
+  return Error(absl::StatusCode::kResourceExhausted, "METADATA_TOO_LARGE",
+               absl::StrCat("the call's metadata has ", bytes, " bytes, of at most ",
+                            options_.max_metadata_bytes, " (--max_metadata_bytes)"));
+}
+
 ServerCall* OpenCalls::Launch(grpc::CallbackServerContext& context, const Make& make) {
   const std::string peer = context.peer();
   if (absl::Status status = Admit(peer); !status.ok()) return Refuse(context, std::move(status));
+  if (absl::Status status = CheckMetadata(context); !status.ok()) {
+    return Refuse(context, std::move(status));
+  }
   std::optional<Shares::Held> place = places_.Take(peer);
   if (!place) return Refuse(context, TooMany());
   ServerCall* const call = Enter(context, make(context), *std::move(place));

@@ -45,16 +45,16 @@ namespace thinkwire::rpc {
 // Owns: the calls, a thread. Threads: any.
 class OpenCalls {
  public:
-  // Makes the call whose headers `context` shows.
-  using Make =
-      std::function<std::shared_ptr<ServerCall>(const grpc::CallbackServerContext& context)>;
+  // Makes the call whose headers `context` shows, and may answer them with metadata.
+  using Make = std::function<std::shared_ptr<ServerCall>(grpc::CallbackServerContext& context)>;
 
   struct Options {
     ServerCall::Limits limits{};
-    std::int64_t max_calls = kMaxCalls;               // over all connections; about 20 KB each
-    TrustedPeers trusted_peers{};                     // who have as many of their own
-    int max_of_connection = kMaxStreamsOfConnection;  // if `connections` are known
-    TrustedPeers forwarders{};                        // whose connections may have more
+    std::int64_t max_calls = kMaxCalls;                  // over all connections; about 20 KB each
+    TrustedPeers trusted_peers{};                        // who have as many of their own
+    std::size_t max_metadata_bytes = kMaxMetadataBytes;  // of one call
+    int max_of_connection = kMaxStreamsOfConnection;     // if `connections` are known
+    TrustedPeers forwarders{};                           // whose connections may have more
     // Is told which connections are busy, and closes some. Outlives this. nullptr: nobody is.
     ConnectionTable* connections = nullptr;
     Metrics* metrics = nullptr;  // where calls are counted; nullptr: nowhere
@@ -102,6 +102,7 @@ class OpenCalls {
   bool shutting_down() const;
   // Why a call of `peer` is refused.
   absl::Status Admit(const std::string& peer) const;
+  absl::Status CheckMetadata(const grpc::CallbackServerContext& context) const;
   absl::Status TooMany() const;
 
   // The thread's.

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/rpc/request_id.h"
 #include "router/decision/worker_view.h"
 #include "router/fleet/silence.h"
 #include "thinkwire/v1/worker.pb.h"
@@ -23,6 +24,7 @@ struct CallContext {
   std::optional<Clock::TimePoint> deadline{};  // nullopt: none
   std::string traceparent{};                   // as received; empty: none
   std::string peer{};                          // whose the request is, of rpc::Shares
+  rpc::RequestId id{};                         // by which it is known here; empty: by none
 };
 
 // One attempt at a request on a worker. Reads one message at a time, so that a slow reader of ours

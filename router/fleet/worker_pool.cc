@@ -69,10 +69,10 @@ bool HasRoom(const decision::WorkerView& worker) {
 }
 
 void LogEnd(const std::string& worker, const absl::Status& status) {
-  LogInfo("a worker's status has ended",
-          {{"worker", worker},
-           {"code", absl::StatusCodeToString(status.code())},
-           {"text", CutText(std::string(status.message()), kMaxLoggedBytes)}});
+  LogWarning("a worker's status has ended",
+             {{"worker", worker},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"text", CutText(std::string(status.message()), kMaxLoggedBytes)}});
 }
 
 }  // namespace
@@ -355,10 +355,12 @@ bool WorkerPool::AnyLive() const {
 
 void WorkerPool::LogChange(const decision::WorkerView& worker) const {
   if (stopping_) return;
-  LogInfo(worker.live() ? "worker is live" : "worker is not live",
-          {{"variant", variants_[worker.variant].name},
-           {"worker", worker.address},
-           {"why", worker.why_not}});
+  const bool meant = worker.live() || (worker.status && worker.status->draining);
+  Log(meant ? LogLevel::kInfo : LogLevel::kWarning,
+      worker.live() ? "worker is live" : "worker is not live",
+      {{"variant", variants_[worker.variant].name},
+       {"worker", worker.address},
+       {"why", worker.why_not}});
 }
 
 }  // namespace thinkwire::router::fleet

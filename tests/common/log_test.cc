@@ -145,5 +145,24 @@ TEST(Log, CountsWhatAClosedPipeDrops) {
   EXPECT_EQ(NumDroppedLogRecords(), before + 1);
 }
 
+TEST(Log, LevelsHaveTheNamesThatRecordsSay) {
+  for (const std::string name : {"debug", "info", "warning", "error"}) {
+    EXPECT_NE(std::string(kLogLevels).find(name), std::string::npos);
+    EXPECT_NE(FormatLogRecord("t", LogLevelByName(name), "m", {}).find("\"level\":\"" + name),
+              std::string::npos);
+  }
+}
+
+TEST(Log, RecordsBelowTheLevelAreNotWritten) {
+  SetLogLevel(LogLevel::kWarning);
+  testing::internal::CaptureStderr();
+  LogInfo("not this");
+  LogWarning("this");
+  SetLogLevel(LogLevel::kInfo);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(log.find("not this"), std::string::npos);
+  EXPECT_NE(log.find("this"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace thinkwire

@@ -134,8 +134,8 @@ class Stack(contextlib.AbstractContextManager):
         (root / "etc/hosts").write_text("\n".join(["127.0.0.1 localhost", *names, ""]))
         binaries = root / "opt/thinkwire/bin"
         binaries.mkdir(parents=True)
-        for room in ("router", "worker"):
-            (binaries / f"thinkwire-{room}").symlink_to(self._build / room / f"thinkwire-{room}")
+        for program in ("router/thinkwire-router", "router/thinkwire-chat", "worker/thinkwire-worker"):
+            (binaries / pathlib.Path(program).name).symlink_to(self._build / program)
         started = [service for name, service in self.services.items() if name != "grafana"]
         volumes = {v.split(":")[1]: v.split(":")[0] for s in started for v in s.get("volumes", [])}
         for target, source in volumes.items():

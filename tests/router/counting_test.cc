@@ -46,8 +46,7 @@ class TestCountSink final : public CountSink {
 class CountingTest : public testing::Test {
  protected:
   CountingTest() {
-    pool_->Tick();
-    EXPECT_TRUE(pool_.WaitForLive(0, 4));
+    EXPECT_TRUE(pool_.TickUntilLive());
     // Of equal load, the first has most room.
     for (int i = 0; i < 4; ++i) {
       workers_[i].SetStatus([&](auto& status) {

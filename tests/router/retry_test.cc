@@ -30,8 +30,7 @@ class RetryTest : public testing::Test {
  protected:
   RetryTest() {
     for (FakeWorker& worker : workers_) worker.SetScript({.events = SmallStream()});
-    pool_->Tick();
-    EXPECT_TRUE(pool_.WaitForLive(0, 4));
+    EXPECT_TRUE(pool_.TickUntilLive());
     // Of equal load, the first has most room.
     for (int i = 0; i < 4; ++i) {
       workers_[i].SetStatus([&](auto& status) {

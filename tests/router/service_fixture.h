@@ -45,9 +45,7 @@ class ReasoningServiceTest : public testing::Test {
     server_ = *rpc::GrpcServer::Start(options);
     channel_ = rpc::MakeChannel(absl::StrCat("127.0.0.1:", server_->port()));
     stub_ = v1::ReasoningService::NewStub(channel_);
-    pool_->Tick();
-    EXPECT_TRUE(pool_.WaitForLive(0, 1));
-    EXPECT_TRUE(pool_.WaitForLive(1, 1));
+    EXPECT_TRUE(pool_.TickUntilLive(2));
   }
   ~ReasoningServiceTest() override { server_->Shutdown(std::chrono::seconds(0)); }
 

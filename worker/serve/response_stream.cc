@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/strip.h"
 #include "common/check.h"
+#include "common/end_level.h"
 #include "common/log.h"
 #include "common/peer_limits.h"
 #include "common/rpc/deadline.h"
@@ -85,15 +86,15 @@ std::string FinishLabel(v1::FinishReason reason) {
 void ResponseStream::Refuse(const Shared& shared, const Call& call, const absl::Status& status) {
   const Outcome outcome = OutcomeOfRefusal(status);
   shared.metrics.CountRequest(outcome, StreamPhase::kNone);
-  LogInfo("request refused",
-          {{"request_id", call.request_id},
-           {"attempt", call.attempt},
-           {"traceparent", call.traceparent},
-           {"outcome", ToString(outcome)},
-           {"code", absl::StatusCodeToString(status.code())},
-           {"reason", rpc::ErrorReason(status)},
-           {"total_s", ToSeconds(shared.clock.Now() - call.arrival)}},
-          kRequestLogRate);
+  Log(LevelOfEnd(status.code()), "request refused",
+      {{"request_id", call.request_id},
+       {"attempt", call.attempt},
+       {"traceparent", call.traceparent},
+       {"outcome", ToString(outcome)},
+       {"code", absl::StatusCodeToString(status.code())},
+       {"reason", rpc::ErrorReason(status)},
+       {"total_s", ToSeconds(shared.clock.Now() - call.arrival)}},
+      kRequestLogRate);
 }
 
 std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call call,
@@ -255,21 +256,21 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
   meter_.End(discarded_tokens(), now);
   shared_.metrics.CountRequest(outcome, meter_.phase());
   const TokenCounts& counts = meter_.counts();
-  LogInfo("request ended",
-          {{"request_id", call_.request_id},
-           {"attempt", call_.attempt},
-           {"traceparent", call_.traceparent},
-           {"outcome", ToString(outcome)},
-           {"phase", ToString(meter_.phase())},
-           {"prompt_tokens", num_prompt_ids_},
-           {"cached_prompt_tokens", counts.cached_prompt},
-           {"reasoning_tokens", counts.reasoning},
-           {"answer_tokens", counts.answer},
-           {"discarded_tokens", counts.discarded},
-           {"preemptions", preemptions()},
-           {"queue_s", ToSeconds(meter_.queue_time(now))},
-           {"total_s", ToSeconds(now - call_.arrival)}},
-          kRequestLogRate);
+  Log(LevelOfEnd(final_status_->code()), "request ended",
+      {{"request_id", call_.request_id},
+       {"attempt", call_.attempt},
+       {"traceparent", call_.traceparent},
+       {"outcome", ToString(outcome)},
+       {"phase", ToString(meter_.phase())},
+       {"prompt_tokens", num_prompt_ids_},
+       {"cached_prompt_tokens", counts.cached_prompt},
+       {"reasoning_tokens", counts.reasoning},
+       {"answer_tokens", counts.answer},
+       {"discarded_tokens", counts.discarded},
+       {"preemptions", preemptions()},
+       {"queue_s", ToSeconds(meter_.queue_time(now))},
+       {"total_s", ToSeconds(now - call_.arrival)}},
+      kRequestLogRate);
 }
 
 void ResponseStream::Emit(v1::GenerateResponse event) {

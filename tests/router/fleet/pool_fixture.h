@@ -38,6 +38,18 @@ class PoolUnderTest {
     }
     return true;
   }
+  // Ticks until all workers of these variants are live. One tick is not enough: the first
+  // connection to a worker may fail on a busy machine.
+  bool TickUntilLive(std::size_t num_variants = 1) {
+    return WaitUntil([&] {
+      pool_.Tick();
+      for (std::size_t variant = 0; variant < num_variants; ++variant) {
+        const WorkerPool::VariantState state = pool_.Describe(variant);
+        if (state.live < state.configured) return false;
+      }
+      return true;
+    });
+  }
   bool WaitForLive(std::size_t variant, int number) {
     return WaitUntil([&] { return pool_.Describe(variant).live == number; });
   }

@@ -22,7 +22,8 @@ std::string LastWords(std::string_view program, std::string_view message);
 int EndWith(std::string_view program, int code, const absl::Status& status);
 
 // From now on what nothing else answers for (no memory is left, no thread can be started) ends the
-// process with kExitSoftware and a line, where it would have aborted. `program` is not copied.
+// process with kExitSoftware and a line, where it would have aborted. The line names the limits of
+// the process that may be why (ulimit -v, -u). `program` is not copied.
 void SayWhatEnds(const char* program);
 
 }  // namespace thinkwire

@@ -7,11 +7,14 @@
 #include <atomic>
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/check.h"
+#include "common/clock.h"
+#include "common/log_limiter.h"
 #include "common/mutex.h"
 #include "common/utf8.h"
 
@@ -20,6 +23,7 @@ namespace {
 
 std::atomic<LogLevel> least_level = LogLevel::kInfo;
 std::atomic<std::uint64_t> num_dropped = 0;
+std::atomic<std::uint64_t> num_suppressed = 0;
 
 std::string Cut(std::string_view text, std::size_t max_bytes) {
   if (text.size() <= max_bytes) return std::string(text);
@@ -42,7 +46,7 @@ const char* Name(LogLevel level) {
 
 // One record, each of its texts cut to `max_text_bytes` before they are escaped.
 std::string Format(std::string_view time, LogLevel level, std::string_view message,
-                   LogFields fields, std::size_t max_text_bytes) {
+                   std::span<const LogField> fields, std::size_t max_text_bytes) {
   nlohmann::ordered_json record;
   record["time"] = time;
   record["level"] = Name(level);
@@ -102,10 +106,8 @@ LineWriter& Writer() {
   return writer;
 }
 
-}  // namespace
-
-std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_view message,
-                            LogFields fields) {
+std::string FormatBounded(std::string_view time, LogLevel level, std::string_view message,
+                          std::span<const LogField> fields) {
   for (std::size_t max_text_bytes = kMaxLogRecordBytes;; max_text_bytes /= 2) {
     std::string line = Format(time, level, message, fields, max_text_bytes);
     if (line.size() + 2 <= kMaxLogRecordBytes) return line;  // a line feed at either end
@@ -113,15 +115,60 @@ std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_v
   }
 }
 
-void Log(LogLevel level, std::string_view message, LogFields fields) {
-  if (level < least_level) return;
+void Write(LogLevel level, std::string_view message, std::span<const LogField> fields) {
   const std::string time =
       absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
-  if (!Writer().Write(FormatLogRecord(time, level, message, fields))) ++num_dropped;
+  if (!Writer().Write(FormatBounded(time, level, message, fields))) ++num_dropped;
+}
+
+void WriteSuppressed(std::string_view message, std::uint64_t records) {
+  const LogField fields[] = {{"of", message}, {"records", records}};
+  Write(LogLevel::kWarning, "log records suppressed", fields);
+}
+
+// As LogLimiter::Take, of all threads together.
+std::optional<std::uint64_t> TakeOfRate(std::string_view message, const LogRate& rate) {
+  static Mutex& mu = *new Mutex;
+  static LogLimiter& limiter = *new LogLimiter;
+  MutexLock lock(mu);
+  return limiter.Take(message, rate, Clock::Real().Now());
+}
+
+}  // namespace
+
+std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_view message,
+                            LogFields fields) {
+  return FormatBounded(time, level, message, {fields.begin(), fields.size()});
+}
+
+void Log(LogLevel level, std::string_view message, LogFields fields, LogRate rate) {
+  LogRecord(level, message, {fields.begin(), fields.size()}, rate);
+}
+
+void LogRecord(LogLevel level, std::string_view message, std::span<const LogField> fields,
+               LogRate rate) {
+  if (level < least_level) return;
+  const std::optional<std::uint64_t> suppressed = TakeOfRate(message, rate);
+  if (!suppressed) {
+    ++num_suppressed;
+    return;
+  }
+  if (*suppressed > 0) WriteSuppressed(message, *suppressed);
+  Write(level, message, fields);
 }
 
 std::uint64_t NumDroppedLogRecords() { return num_dropped; }
 
+std::uint64_t NumSuppressedLogRecords() { return num_suppressed; }
+
 void SetLogLevel(LogLevel level) { least_level = level; }
+
+LogLevel LogLevelByName(std::string_view name) {
+  for (const LogLevel level : {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarning}) {
+    if (name == Name(level)) return level;
+  }
+  CHECK(name == Name(LogLevel::kError), "options take no other level");
+  return LogLevel::kError;
+}
 
 }  // namespace thinkwire

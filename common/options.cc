@@ -11,9 +11,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "common/log.h"
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "common/strings.h"
@@ -127,6 +127,15 @@ std::string ValueText(const std::optional<T>& value) {
 }
 std::string ValueText(const Option& option) {
   return std::visit([](const auto* target) { return ValueText(*target); }, option.target);
+}
+
+template <class T>
+void AddField(const char* name, const T& value, std::vector<LogField>& fields) {
+  fields.emplace_back(name, value);
+}
+template <class T>
+void AddField(const char* name, const std::optional<T>& value, std::vector<LogField>& fields) {
+  if (value) AddField(name, *value, fields);
 }
 
 std::string AllowedText(const Allowed& allowed) {
@@ -280,12 +289,13 @@ std::string DescribeEnvironment(std::string_view prefix) {
                       "X is --x. The command line wins.\n");
 }
 
-std::string OptionValues(std::span<const Option> options) {
-  std::vector<std::string> values;
+void LogOptions(std::span<const Option> options) {
+  std::vector<LogField> fields;
   for (const Option& option : options) {
-    if (option.help != nullptr) values.push_back(absl::StrCat(option.name, "=", ValueText(option)));
+    if (option.help == nullptr || IsPage(option)) continue;
+    std::visit([&](const auto* target) { AddField(option.name, *target, fields); }, option.target);
   }
-  return absl::StrJoin(values, " ");
+  LogRecord(LogLevel::kInfo, "options", fields);
 }
 
 }  // namespace thinkwire

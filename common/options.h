@@ -64,8 +64,8 @@ std::string DescribeOptions(std::span<const Option> options);
 // Which variables of the environment do the same, as one sentence for that page.
 std::string DescribeEnvironment(std::string_view prefix);
 
-// "name=value" of every option but hidden ones, in their order, separated by a blank; "name=" where
-// it is unset.
-std::string OptionValues(std::span<const Option> options);
+// Writes a record "options" to the log: a field for each option but hidden ones, those that are
+// unset and the pages, --help and --version.
+void LogOptions(std::span<const Option> options);
 
 }  // namespace thinkwire

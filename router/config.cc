@@ -18,6 +18,7 @@
 #include "common/file.h"
 #include "common/input_limits.h"
 #include "common/listen_address.h"
+#include "common/log.h"
 #include "common/options.h"
 #include "common/shown_text.h"
 #include "common/status.h"
@@ -294,10 +295,15 @@ std::vector<Option> Options(RouterOptions& options) {
       {"max_connections", &options.max_connections,
        "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
        Between(1, 100'000)},
+      {"max_metadata_bytes", &options.max_metadata_bytes,
+       "bytes of a call's metadata, 32 an entry among them; a call with more is refused",
+       Between(1024, 1 << 20)},
       {"trusted_peers", &options.trusted_peers,
        "addresses and prefixes, with commas, of gateways and routers: no share limits them"},
       {"drain_timeout_s", &options.drain_timeout_s,
        "seconds that running requests get to finish after SIGTERM", Between(0, 86400)},
+      {"log_level", &options.log_level, "what is logged: records of this level and above",
+       OneOf(kLogLevels)},
       {"reflection", &options.reflection,
        "serve gRPC reflection on other addresses than loopback too"},
       {"share_prefixes", &options.share_prefixes,
@@ -357,6 +363,11 @@ std::string Usage() {
       "thinkwire-router: sends each request to a worker of the right variant.\n\n"
       "  thinkwire-router --config FILE [--option=value ...]\n\n",
       DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
+}
+
+void LogSettings(const RouterOptions& options) {
+  RouterOptions copy = options;  // the table wants something to write to
+  LogOptions(Options(copy));
 }
 
 }  // namespace thinkwire::router

@@ -31,8 +31,10 @@ struct RouterOptions {
   bool insecure_listen = false;
   std::string metrics_listen = "127.0.0.1:9401";
   std::int32_t max_connections = kMaxConnections;
+  std::int32_t max_metadata_bytes = kMaxMetadataBytes;
   std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
+  std::string log_level = "info";
   bool reflection = false;
   bool share_prefixes = false;
   std::string cache_salt_key_file;  // empty: a key is drawn at the start
@@ -47,5 +49,8 @@ absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> argume
 
 // The help page.
 std::string Usage();
+
+// Writes every option that is set to the log, in one record.
+void LogSettings(const RouterOptions& options);
 
 }  // namespace thinkwire::router

@@ -54,6 +54,7 @@ void Counting::Ask() {
 }
 
 void Counting::OnAnswer(const fleet::WorkerClient::CountResult& result) {
+  lease_->Ended(result.status());
   if (result.ok()) {
     End(MakeCount(*result));
     return;
@@ -71,10 +72,10 @@ bool Counting::TryAnother(const absl::Status& status) {
   lease_.reset();  // no load of that worker any more
   if (!Lease().ok()) return false;
   shared_.metrics.CountRetry(shared_.variants[lease_->decision().variant].name, reason);
-  LogInfo("count retried", {{"traceparent", context_.traceparent},
-                            {"reason", reason},
-                            {"worker", left},
-                            {"next_worker", lease_->client().address()}});
+  LogWarning("count retried", {{"traceparent", context_.traceparent},
+                               {"reason", reason},
+                               {"worker", left},
+                               {"next_worker", lease_->client().address()}});
   Ask();
   return true;
 }

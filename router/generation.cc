@@ -6,10 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "common/end_level.h"
 #include "common/log.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/proto_time.h"
+#include "common/rpc/request_id.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "router/cache_salt.h"
@@ -19,9 +20,10 @@
 namespace thinkwire::router {
 namespace {
 
-std::uint64_t RandomBits() {
+// Below 2^53, so that languages whose only number is a double keep it whole.
+std::uint64_t DrawSeed() {
   std::random_device device;
-  return (std::uint64_t{device()} << 32) | device();
+  return ((std::uint64_t{device()} << 32) | device()) >> 11;
 }
 
 }  // namespace
@@ -39,13 +41,13 @@ Generation::Generation(const Shared& shared, fleet::CallContext context,
     : shared_(shared),
       context_(std::move(context)),
       arrival_(shared.clock.Now()),
-      request_id_(absl::StrFormat("%016x%016x", RandomBits(), RandomBits())),
+      request_id_(context_.id.own.empty() ? rpc::MakeRequestId() : context_.id.own),
       sink_(std::move(sink)) {}
 
 Generation::~Generation() = default;
 
 void Generation::Start(v1::GenerateRequest request) {
-  if (!request.has_seed()) request.set_seed(RandomBits());
+  if (!request.has_seed()) request.set_seed(DrawSeed());
   if (shared_.cache_salts != nullptr) {
     request.set_cache_salt(shared_.cache_salts->For(context_.peer, request.cache_salt()));
   }
@@ -97,6 +99,9 @@ void Generation::StartAttempt() {
 
 bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   const Clock::TimePoint now = shared_.clock.Now();
+  lease_->Answered();
+  if (!message.has_event()) return true;
+  if (!message.event().has_queued()) lease_->Begun();
   if (!ledger_.Add(message, now)) return true;
   heard_ = true;
   if (ledger_.has_prompt_ids()) DropPrompt();
@@ -125,6 +130,7 @@ void Generation::OnEnd(const absl::Status& status) {
     MutexLock lock(mu_);
     attempt_.reset();
   }
+  lease_->Ended(status);
   if (!status.ok() && !heard_) {
     attempts_.Fail(status);
     if (TryAnother(status)) return;
@@ -149,11 +155,13 @@ bool Generation::TryAnother(const absl::Status& status) {
   lease_.reset();  // no load of that worker any more
   if (!Lease().ok()) return false;
   shared_.metrics.CountRetry(variant_, reason);
-  LogInfo("request retried", {{"request_id", request_id_},
-                              {"attempt", request_.attempt()},
-                              {"reason", reason},
-                              {"worker", left},
-                              {"next_worker", worker_}});
+  Log(LogLevel::kWarning, "request retried",
+      {{"request_id", request_id_},
+       {"attempt", request_.attempt()},
+       {"reason", reason},
+       {"worker", left},
+       {"next_worker", worker_}},
+      kRequestLogRate);
   StartAttempt();
   return true;
 }
@@ -288,21 +296,23 @@ std::optional<v1::Usage> Generation::UsageSoFar() const {
 
 void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
   const TokenCounts tokens = counts();
-  LogInfo("request ended", {{"request_id", request_id_},
-                            {"traceparent", context_.traceparent},
-                            {"variant", variant_},
-                            {"worker", worker_},
-                            {"cause", cause_},
-                            {"attempts", request_.attempt()},
-                            {"code", absl::StatusCodeToString(status.code())},
-                            {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
-                            {"phase", ToString(phase())},
-                            {"prompt_tokens", tokens.prompt},
-                            {"cached_prompt_tokens", tokens.cached_prompt},
-                            {"reasoning_tokens", tokens.reasoning},
-                            {"answer_tokens", tokens.answer},
-                            {"discarded_tokens", tokens.discarded},
-                            {"total_s", ToSeconds(now - arrival_)}});
+  thinkwire::Log(LevelOfEnd(status.code()), "request ended",
+                 {{"request_id", request_id_},
+                  {"x_request_id", context_.id.of_client},
+                  {"traceparent", context_.traceparent},
+                  {"variant", variant_},
+                  {"worker", worker_},
+                  {"attempts", request_.attempt()},
+                  {"code", absl::StatusCodeToString(status.code())},
+                  {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
+                  {"phase", ToString(phase())},
+                  {"prompt_tokens", tokens.prompt},
+                  {"cached_prompt_tokens", tokens.cached_prompt},
+                  {"reasoning_tokens", tokens.reasoning},
+                  {"answer_tokens", tokens.answer},
+                  {"discarded_tokens", tokens.discarded},
+                  {"total_s", ToSeconds(now - arrival_)}},
+                 kRequestLogRate);
 }
 
 }  // namespace thinkwire::router

@@ -2,6 +2,7 @@
 // Everything that can be wrong with options or configuration ends in one line on stderr before
 // anything listens.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/last_words.h"
 #include "common/log.h"
@@ -17,6 +19,7 @@
 #include "common/mutex.h"
 #include "common/peer_limits.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/listener.h"
 #include "common/rpc/metrics_server.h"
 #include "common/rpc/trusted_peers.h"
 #include "common/status.h"
@@ -38,37 +41,56 @@ constexpr char kProgram[] = "thinkwire-router";
 // How long the first round of connections may hold the start up.
 constexpr auto kFirstContact = std::chrono::seconds(2);
 
-// Keeps health and gauges true to the pool: SERVING while any worker is live.
+// The name by which health knows a variant: SERVING while a worker of it is live.
+std::string HealthName(const VariantConfig& variant) {
+  return absl::StrCat("variant/", variant.name);
+}
+
+// Keeps health and gauges true to the pool: the router is SERVING while any worker is live.
 class LiveState {
  public:
   LiveState(const RouterConfig& config, RouterMetrics& metrics)
-      : num_variants_(config.variants.size()), metrics_(metrics) {}
+      : variants_(config.variants), metrics_(metrics), live_(config.variants.size()) {}
 
   void Update(const fleet::WorkerPool& pool) {
-    for (std::size_t i = 0; i < num_variants_; ++i) {
+    MutexLock lock(mu_);
+    for (std::size_t i = 0; i < variants_.size(); ++i) {
       const fleet::WorkerPool::VariantState state = pool.Describe(i);
       metrics_.SetWorkers(i, state.configured, state.live);
       metrics_.SetFingerprints(i, state.fingerprints.size());
+      live_[i] = state.live > 0;
     }
-    MutexLock lock(mu_);
-    any_live_ = pool.AnyLive();
-    if (server_ != nullptr) server_->SetServing(any_live_);
+    Tell();
   }
 
   // From now on health follows; null: no more.
   void Follow(rpc::GrpcServer* server) {
     MutexLock lock(mu_);
     server_ = server;
-    if (server_ != nullptr) server_->SetServing(any_live_);
+    Tell();
   }
 
  private:
-  const std::size_t num_variants_;
+  void Tell() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (server_ == nullptr) return;
+    for (std::size_t i = 0; i < variants_.size(); ++i) {
+      server_->SetServing(HealthName(variants_[i]), live_[i]);
+    }
+    server_->SetServing(std::ranges::find(live_, true) != live_.end());
+  }
+
+  const std::vector<VariantConfig>& variants_;
   RouterMetrics& metrics_;
   Mutex mu_;
-  bool any_live_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<bool> live_ ABSL_GUARDED_BY(mu_);  // by variant
   rpc::GrpcServer* server_ ABSL_GUARDED_BY(mu_) = nullptr;
 };
+
+std::vector<std::string> HealthNames(const RouterConfig& config) {
+  std::vector<std::string> names;
+  for (const VariantConfig& variant : config.variants) names.push_back(HealthName(variant));
+  return names;
+}
 
 std::vector<std::string> VariantNames(const RouterConfig& config) {
   std::vector<std::string> names;
@@ -76,17 +98,7 @@ std::vector<std::string> VariantNames(const RouterConfig& config) {
   return names;
 }
 
-void LogSettings(const RouterOptions& options, const RouterConfig& config) {
-  LogInfo("options", {{"config", options.config},
-                      {"listen", options.listen},
-                      {"insecure_listen", options.insecure_listen},
-                      {"metrics_listen", options.metrics_listen},
-                      {"max_connections", options.max_connections},
-                      {"trusted_peers", options.trusted_peers},
-                      {"drain_timeout_s", options.drain_timeout_s},
-                      {"reflection", options.reflection},
-                      {"share_prefixes", options.share_prefixes},
-                      {"cache_salt_key_file", options.cache_salt_key_file}});
+void LogVariants(const RouterConfig& config) {
   for (const VariantConfig& variant : config.variants) {
     std::string workers;
     for (const std::string& worker : variant.workers) {
@@ -116,7 +128,8 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                    const rpc::TrustedPeers& trusted_peers, const CacheSalts& cache_salts) {
   SurviveSignals();
   CatchStopSignals();
-  LogSettings(options, config);
+  LogSettings(options);
+  LogVariants(config);
   Metrics metrics("thinkwire_router");
   metrics.AddBuildInfo({});
   RouterMetrics router_metrics(metrics.registry(), VariantNames(config));
@@ -131,7 +144,8 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                             .metrics = router_metrics,
                             .clock = Clock::Real(),
                             .trusted = trusted_peers,
-                            .cache_salts = options.share_prefixes ? nullptr : &cache_salts});
+                            .cache_salts = options.share_prefixes ? nullptr : &cache_salts,
+                            .version = Version()});
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
                    rpc::ShowMetrics(metrics, options.metrics_listen));
   pool.Start();
@@ -141,7 +155,9 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
       rpc::GrpcServer::Start({.listen = options.listen,
                               .services = {&service},
                               .health_names = {v1::ReasoningService::service_full_name()},
+                              .own_health_names = HealthNames(config),
                               .reflection_everywhere = options.reflection,
+                              .max_metadata_bytes = options.max_metadata_bytes,
                               .max_streams = MaxStreams(trusted_peers),
                               .max_connections = options.max_connections,
                               .trusted_peers = trusted_peers,
@@ -161,7 +177,7 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
   const bool idle = service.WaitUntilIdle(drain);
   server->Shutdown(Clock::Duration::zero());
   pool.Stop();
-  LogInfo("stopped", {{"all_finished", idle}});
+  Log(idle ? LogLevel::kInfo : LogLevel::kWarning, "stopped", {{"all_finished", idle}});
   return absl::OkStatus();
 }
 
@@ -176,6 +192,11 @@ int Main(std::span<const char* const> arguments) {
   if (options->version) {
     std::fputs(VersionLine(kProgram).c_str(), stdout);
     return 0;
+  }
+  SetLogLevel(LogLevelByName(options->log_level));
+  if (const absl::Status room = rpc::CheckRoomForConnections(options->max_connections);
+      !room.ok()) {
+    return EndWith(kProgram, kExitConfig, room);
   }
   const auto trusted_peers = rpc::TrustedPeers::Parse(options->trusted_peers);
   if (!trusted_peers.ok()) {

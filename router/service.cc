@@ -9,12 +9,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/built_features.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/request_checks.h"
+#include "common/rpc/request_id.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/traceparent.h"
 #include "common/status.h"
 #include "router/counting.h"
 #include "router/decision/variant_names.h"
@@ -28,8 +31,6 @@ namespace {
 constexpr std::size_t kMessageCapacity = 8;
 // reasoning.proto promises it.
 constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
-// Longer ones are no W3C trace context.
-constexpr std::size_t kMaxTraceparentBytes = 128;
 // Streams of workers that were cancelled end at once; more than this is a bug.
 constexpr std::chrono::seconds kPatience{60};
 constexpr std::int32_t kDefaultPageSize = 100;
@@ -38,6 +39,11 @@ constexpr std::int32_t kMaxPageSize = 1000;
 absl::Status Draining() {
   return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
                                         "the router is shutting down and takes no new requests"));
+}
+
+// `status` as the client sees it: with the request's name, for who asks about it.
+absl::Status Named(const absl::Status& status, const fleet::CallContext& context) {
+  return status.ok() ? status : rpc::WithMetadata(status, rpc::kRequestIdOfError, context.id.own);
 }
 
 absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes) {
@@ -52,13 +58,13 @@ absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes) {
 // The client's end of one generation.
 class ReasoningService::GenerateCall final : public rpc::ServerCall, public EventSink {
  public:
-  GenerateCall(ReasoningService& service, const grpc::CallbackServerContext& context)
+  GenerateCall(ReasoningService& service, grpc::CallbackServerContext& context)
       : ServerCall(kMessageCapacity), service_(service), context_(service.MakeContext(context)) {}
 
   bool Write(const v1::GenerateResponse& event) override { return ServerCall::Write(event); }
   void Finish(const absl::Status& status, const std::optional<v1::Usage>& usage) override {
     if (usage) AddTrailingMetadata(kUsageTrailer, usage->SerializeAsString());
-    ServerCall::Finish(status);
+    ServerCall::Finish(Named(status, context_));
     running_ = {};
   }
 
@@ -102,7 +108,7 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
 // which is as long as the prompt if its ids are asked for.
 class ReasoningService::CountCall final : public rpc::ServerCall, public CountSink {
  public:
-  CountCall(ReasoningService& service, const grpc::CallbackServerContext& context)
+  CountCall(ReasoningService& service, grpc::CallbackServerContext& context)
       : ServerCall(1), service_(service), context_(service.MakeContext(context)) {}
 
   bool IsWanted() const override { return !cancelled_; }
@@ -111,7 +117,7 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
       held_.Keep(count->ByteSizeLong());
       Write(*count);
     }
-    ServerCall::Finish(count.status());
+    ServerCall::Finish(Named(count.status(), context_));
     running_ = {};  // the service may go now
   }
 
@@ -120,6 +126,7 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
     running_ = service_.running_.Begin();
     if (const absl::Status status = Begin(bytes); !status.ok()) Finish(status);
   }
+  void OnRefused(const absl::Status& status) override { Finish(status); }
   void OnCancelled() override { cancelled_ = true; }
 
   // Lets go of `bytes`. Fails: what the client is told.
@@ -150,15 +157,17 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
 
 ReasoningService::ReasoningService(const Shared& shared) : shared_(shared) {
   const std::string service = v1::ReasoningService::service_full_name();
-  AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
+  AddMethod(service, "Generate", [this](grpc::CallbackServerContext& context) {
     return std::make_shared<GenerateCall>(*this, context);
   });
-  AddMethod(service, "CountTokens", [this](const grpc::CallbackServerContext& context) {
+  AddMethod(service, "CountTokens", [this](grpc::CallbackServerContext& context) {
     return std::make_shared<CountCall>(*this, context);
   });
   AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
   AddMethodOfOneAnswer(service, "ListVariants",
                        [this](const grpc::ByteBuffer& bytes) { return List(bytes); });
+  AddMethodOfOneAnswer(service, "GetServerInfo",
+                       [this](const grpc::ByteBuffer& bytes) { return TellAboutServer(bytes); });
 }
 
 ReasoningService::~ReasoningService() {
@@ -168,14 +177,12 @@ ReasoningService::~ReasoningService() {
 
 void ReasoningService::StartDraining() { draining_ = true; }
 
-fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerContext& context) const {
+fleet::CallContext ReasoningService::MakeContext(grpc::CallbackServerContext& context) const {
   fleet::CallContext call;
+  call.id = rpc::NameCall(context);
   call.deadline = rpc::DeadlineOf(context, shared_.clock);
   call.peer = rpc::CallPeer(context, shared_.trusted, shared_.trusted);
-  const auto found = context.client_metadata().find("traceparent");
-  if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
-    call.traceparent.assign(found->second.data(), found->second.size());
-  }
+  call.traceparent = rpc::TraceparentOf(context);
   return call;
 }
 
@@ -217,6 +224,17 @@ absl::StatusOr<grpc::ByteBuffer> ReasoningService::List(const grpc::ByteBuffer& 
     *page.add_variants() = Describe(index);
   }
   return rpc::Serialize(page);
+}
+
+absl::StatusOr<grpc::ByteBuffer> ReasoningService::TellAboutServer(
+    const grpc::ByteBuffer& bytes) const {
+  v1::GetServerInfoRequest request;
+  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+  v1::GetServerInfoResponse info;
+  info.set_version(shared_.version);
+  for (const std::string& method : rpc::BuiltMethods()) info.add_methods(method);
+  for (const std::string& field : rpc::BuiltGenerateFields()) info.add_generate_fields(field);
+  return rpc::Serialize(info);
 }
 
 v1::Variant ReasoningService::Describe(std::size_t index) const {

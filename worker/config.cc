@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
 #include "common/listen_address.h"
+#include "common/log.h"
 #include "common/options.h"
 #include "common/shown_text.h"
 #include "common/status.h"
@@ -42,7 +43,7 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"max_num_batched_tokens", &c.max_num_batched_tokens,
        "input tokens of one step; 0: 512 on CPU, 4096 on CUDA", Between(0, kMaxBatchedTokens)},
       {"max_queue", &c.max_queue, "requests that may wait; one more is refused",
-       Between(1, 1000000)},
+       Between(1, kMaxQueueLength)},
       {"block_size", &c.block_size, "tokens of one KV block, a multiple of 16",
        Between(kMinBlockTokens, kMaxBlockTokens)},
       {"kv_cache_memory_bytes", &c.kv_cache_memory_bytes,
@@ -64,6 +65,9 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"max_connections", &c.max_connections,
        "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
        Between(1, 100'000)},
+      {"max_metadata_bytes", &c.max_metadata_bytes,
+       "bytes of a call's metadata, 32 an entry among them; a call with more is refused",
+       Between(1024, 1 << 20)},
       {"trusted_peers", &c.trusted_peers,
        "addresses and prefixes, with commas, of gateways and routers: no share limits them, and "
        "they "
@@ -75,6 +79,8 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"step_timeout_s", &c.step_timeout_s,
        "seconds within which a worker that makes no progress, not even by a layer, has ended",
        Between(2, 86400)},
+      {"log_level", &c.log_level, "what is logged: records of this level and above",
+       OneOf(kLogLevels)},
       {"tokenize", &c.tokenize,
        "read lines {\"text\": …}, print lines {\"ids\": […]}, serve nothing"},
       {"as_user_text", &c.as_user_text, "with --tokenize: as the text of a message"},
@@ -167,9 +173,9 @@ std::string Usage() {
       DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
 }
 
-std::string ToString(const WorkerConfig& config) {
+void LogSettings(const WorkerConfig& config) {
   WorkerConfig copy = config;  // the table wants something to write to
-  return OptionValues(Options(copy));
+  LogOptions(Options(copy));
 }
 
 }  // namespace thinkwire::worker

@@ -41,10 +41,12 @@ struct WorkerConfig {
   bool insecure_listen = false;
   std::string metrics_listen = "127.0.0.1:9402";
   std::int32_t max_connections = kMaxConnections;
+  std::int32_t max_metadata_bytes = kMaxMetadataBytes;
   std::string trusted_peers;
   bool trusted_peers_only = false;
   std::int32_t drain_timeout_s = 30;
   std::int32_t step_timeout_s = 10;
+  std::string log_level = "info";
 
   // Instead of serving.
   bool tokenize = false;
@@ -74,7 +76,7 @@ absl::StatusOr<std::string> ServedModelName(const WorkerConfig& config);
 // The help page: every option with its meaning, unit, range and default.
 std::string Usage();
 
-// "name=value" of every option, in the order of the table, separated by a blank.
-std::string ToString(const WorkerConfig& config);
+// Writes every option that is set to the log, in one record.
+void LogSettings(const WorkerConfig& config);
 
 }  // namespace thinkwire::worker

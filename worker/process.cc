@@ -20,6 +20,7 @@
 #include "common/metrics.h"
 #include "common/peer_limits.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/listener.h"
 #include "common/rpc/metrics_server.h"
 #include "common/rpc/shares.h"
 #include "common/rpc/trusted_peers.h"
@@ -179,8 +180,10 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
 rpc::GrpcServerOptions ServerOptions(const WorkerConfig& config, const serve::ServedModel& model) {
   rpc::GrpcServerOptions options;
   options.listen = config.listen;
-  options.health_names = {v1::WorkerService::service_full_name()};
+  options.health_names = {v1::WorkerService::service_full_name(),
+                          absl::StrCat("variant/", model.name)};
   options.max_message_bytes = kMaxMessageBytes + kAddedBytes;
+  options.max_metadata_bytes = config.max_metadata_bytes;
   options.max_calls = MaxCallsOfWorker(config.max_queue, model.limits.max_num_seqs);
   options.max_streams = static_cast<int>(options.max_calls);  // a router has one connection
   options.max_connections = config.max_connections;
@@ -194,7 +197,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
   metrics.AddBuildInfo({{"model", model.served.name},
                         {"device", model.runner->info().device},
                         {"fingerprint", model.served.fingerprint}});
-  serve::WorkerMetrics worker_metrics(metrics.registry());
+  serve::WorkerMetrics worker_metrics(metrics.registry(), model.served.name);
   worker_metrics.SetLimits(config.max_queue, model.served.limits.max_num_seqs);
   // As many as the engine's own limits let run and wait, for peers to share.
   rpc::Shares places(std::int64_t{config.max_queue} + model.served.limits.max_num_seqs);
@@ -247,7 +250,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
   board.Stop();
   server->Shutdown(kGoodbye);
   pool.Stop();
-  LogInfo("stopped", {{"all_finished", idle}});
+  Log(idle ? LogLevel::kInfo : LogLevel::kWarning, "stopped", {{"all_finished", idle}});
   return absl::OkStatus();
 }
 
@@ -273,6 +276,7 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
     std::fputs(VersionLine(kProgram).c_str(), stdout);
     return 0;
   }
+  SetLogLevel(LogLevelByName(config->log_level));
   if (const absl::Status status = Validate(*config); !status.ok()) {
     return EndWith(kProgram, kExitConfig, status);
   }
@@ -284,6 +288,9 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
     return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
   }
   if (config->tokenize) return Tokenize(*config);
+  if (const absl::Status room = rpc::CheckRoomForConnections(config->max_connections); !room.ok()) {
+    return EndWith(kProgram, kExitConfig, room);
+  }
   SurviveSignals();
   const auto model = Load(*config, load_model);
   if (!model.ok()) return EndWith(kProgram, kExitConfig, model.status());
@@ -293,7 +300,7 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
                 model->served.fingerprint.c_str());
     return 0;
   }
-  LogInfo("options", {{"options", ToString(*config)}});
+  LogSettings(*config);
   const absl::Status status = Serve(*config, *model, *trusted_peers);
   return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
 }

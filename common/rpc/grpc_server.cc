@@ -53,16 +53,16 @@ void SetLimits(grpc::ServerBuilder& builder, const GrpcServerOptions& options) {
   // buffers a message before it looks at its size.
   builder.SetMaxReceiveMessageSize(std::max(kGrpcMessageBytes, 2 * options.max_message_bytes));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams);
+  // Likewise.
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 2 * options.max_metadata_bytes);
   // gRPC inflates a message before anybody can see its size: a thousandfold of what has arrived.
   builder.AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
                              1 << GRPC_COMPRESS_NONE);
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listen(const GrpcServerOptions& options) {
+  RETURN_IF_ERROR(CheckRoomForConnections(options.max_connections));
   const int fits = MakeRoomForConnections(options.max_connections);
-  if (fits == 0) {
-    return absl::ResourceExhaustedError("the limit of open files leaves none for connections");
-  }
   if (fits < options.max_connections) {
     LogWarning("the limit of open files leaves fewer connections",
                {{"max_connections", options.max_connections}, {"connections", fits}});
@@ -108,6 +108,7 @@ OpenCalls::Options MakeCallOptions(const GrpcServerOptions& options, ConnectionT
   calls.limits.message = options.message_timeout;
   calls.limits.reader = options.reader_timeout;
   calls.limits.message_bytes = static_cast<std::size_t>(options.max_message_bytes);
+  calls.max_metadata_bytes = static_cast<std::size_t>(options.max_metadata_bytes);
   calls.max_calls = options.max_calls;
   calls.trusted_peers = options.trusted_peers;
   calls.forwarders = options.forwarders;
@@ -140,7 +141,8 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options, std::unique_ptr<Listene
     : listener_(std::move(listener)),
       calls_(std::make_unique<OpenCalls>(MakeCallOptions(options, listener_->connections()))),
       unknown_methods_(std::make_unique<UnknownMethods>(*calls_)),
-      health_(std::make_unique<HealthService>(options.health_names, options.trusted_peers)),
+      health_(std::make_unique<HealthService>(options.health_names, options.own_health_names,
+                                              options.trusted_peers)),
       reflection_(MakeReflection(options)) {}
 
 absl::Status GrpcServer::Serve(const GrpcServerOptions& options) {
@@ -175,6 +177,10 @@ GrpcServer::~GrpcServer() {
 }
 
 void GrpcServer::SetServing(bool serving) { health_->SetServing(serving); }
+
+void GrpcServer::SetServing(const std::string& own_health_name, bool serving) {
+  health_->SetServing(own_health_name, serving);
+}
 
 void GrpcServer::BeginDrain() {
   health_->Shutdown();

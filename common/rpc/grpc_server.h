@@ -34,13 +34,16 @@ class UnknownMethods;
 struct GrpcServerOptions {
   std::string listen;                   // "host:port"; port 0 takes a free one
   std::vector<RawService*> services{};  // outlive the server
-  // Names that grpc.health.v1 knows beside "".
+  // Names that grpc.health.v1 knows beside HealthService's own: of the same status as "", and each
+  // with its own.
   std::vector<std::string> health_names{};
+  std::vector<std::string> own_health_names{};
   // Whether reflection is served on addresses other than loopback, where it always is.
   bool reflection_everywhere = false;
   // What gRPC may hold for requests that are still arriving, over all connections.
   std::size_t memory_quota_bytes = kMaxArrivingBytes;
   int max_message_bytes = kMaxMessageBytes;
+  int max_metadata_bytes = kMaxMetadataBytes;  // of one call
   // Of one connection; about 20 KB each. More than kMaxStreamsOfConnection only forwarders have.
   int max_streams = kMaxStreamsOfConnection;
   std::int64_t max_calls = kMaxCalls;     // over all connections; what one client may have: Shares
@@ -72,7 +75,9 @@ class GrpcServer {
 
   int port() const { return listener_->port(); }
 
+  // Of the whole; and of one of the own_health_names.
   void SetServing(bool serving);
+  void SetServing(const std::string& own_health_name, bool serving);
 
   // Sends clients elsewhere while their running calls go on: health says NOT_SERVING, nobody can
   // connect any more, and each connection is closed that has been without a call for a moment.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/check.h"
 #include "common/peer_limits.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
@@ -17,10 +18,17 @@ namespace {
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
-std::set<std::string> WithWholeProcess(const std::vector<std::string>& names) {
-  std::set<std::string> all(names.begin(), names.end());
-  all.insert("");
-  return all;
+constexpr char kWhole[] = "";
+constexpr char kReadiness[] = "readiness";
+constexpr char kLiveness[] = "liveness";
+
+std::map<std::string, std::string> Groups(const std::vector<std::string>& names,
+                                          const std::vector<std::string>& own_names) {
+  std::map<std::string, std::string> groups = {
+      {kWhole, kWhole}, {kReadiness, kWhole}, {kLiveness, kLiveness}};
+  for (const std::string& name : names) groups.emplace(name, kWhole);
+  for (const std::string& name : own_names) groups.emplace(name, name);
+  return groups;
 }
 
 }  // namespace
@@ -36,7 +44,7 @@ class HealthService::Watcher final : public ServerCall {
 
   void Refresh() {
     MutexLock lock(mu_);  // also orders concurrent refreshes: the last to send looked last
-    const Status status = service_.StatusOf(known_);
+    const Status status = name_ ? service_.StatusOf(*name_) : HealthCheckResponse::SERVICE_UNKNOWN;
     if (last_sent_ == status) return;
     HealthCheckResponse response;
     response.set_status(status);
@@ -51,7 +59,8 @@ class HealthService::Watcher final : public ServerCall {
   absl::Status Begin(const grpc::ByteBuffer& message) {
     HealthCheckRequest request;
     RETURN_IF_ERROR(ParseRequest(message, request));
-    known_ = service_.names_.contains(request.service());  // the name may be as long as a message
+    // An unknown name may be as long as a message.
+    if (service_.Knows(request.service())) name_ = request.service();
     return service_.Add(std::static_pointer_cast<Watcher>(shared_from_this()));
   }
   void OnDrained() override { Refresh(); }
@@ -62,15 +71,18 @@ class HealthService::Watcher final : public ServerCall {
   }
 
   HealthService& service_;
-  bool known_ = false;  // constant once the service knows this
-  Shares::Held place_;  // likewise, until the end
+  std::optional<std::string> name_;  // constant once the service knows this
+  Shares::Held place_;               // likewise, until the end
   Mutex mu_;
   std::optional<Status> last_sent_ ABSL_GUARDED_BY(mu_);
 };
 
 HealthService::HealthService(const std::vector<std::string>& names,
+                             const std::vector<std::string>& own_names,
                              const TrustedPeers& trusted_peers)
-    : names_(WithWholeProcess(names)), places_(kMaxHealthWatches, trusted_peers) {
+    : group_of_(Groups(names, own_names)),
+      places_(kMaxHealthWatches, trusted_peers),
+      serving_({{kLiveness, true}}) {
   const std::string service = grpc::health::v1::Health::service_full_name();
   AddMethodOfOneAnswer(service, "Check",
                        [this](const grpc::ByteBuffer& request) { return Check(request); });
@@ -81,45 +93,61 @@ HealthService::HealthService(const std::vector<std::string>& names,
 
 HealthService::~HealthService() = default;
 
-void HealthService::SetServing(bool serving) {
-  std::map<const Watcher*, std::shared_ptr<Watcher>> watchers;
+void HealthService::SetServing(bool serving) { Set(kWhole, serving); }
+
+void HealthService::SetServing(const std::string& own_name, bool serving) {
+  CHECK(Knows(own_name) && group_of_.at(own_name) == own_name, "a name of its own");
+  Set(own_name, serving);
+}
+
+void HealthService::Set(const std::string& group, bool serving) {
   {
     MutexLock lock(mu_);
     if (shut_down_) return;
-    serving_ = serving;
+    serving_[group] = serving;
+  }
+  TellWatchers();
+}
+
+void HealthService::TellWatchers() {
+  std::map<const Watcher*, std::shared_ptr<Watcher>> watchers;
+  {
+    MutexLock lock(mu_);
     watchers = watchers_;
   }
   for (const auto& entry : watchers) entry.second->Refresh();
 }
 
 void HealthService::Shutdown() {
-  SetServing(false);
   std::map<const Watcher*, std::shared_ptr<Watcher>> watchers;
   {
     MutexLock lock(mu_);
     shut_down_ = true;
+    serving_ = {{kLiveness, true}};
     watchers = watchers_;
   }
   for (const auto& entry : watchers) {
+    entry.second->Refresh();
     entry.second->Finish(absl::OkStatus());
   }
 }
 
-HealthService::Status HealthService::StatusOf(bool known) const {
-  if (!known) return HealthCheckResponse::SERVICE_UNKNOWN;
+HealthService::Status HealthService::StatusOf(const std::string& name) const {
   MutexLock lock(mu_);
-  return serving_ ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
+  const auto found = serving_.find(group_of_.at(name));
+  return found != serving_.end() && found->second ? HealthCheckResponse::SERVING
+                                                  : HealthCheckResponse::NOT_SERVING;
 }
 
 absl::StatusOr<grpc::ByteBuffer> HealthService::Check(const grpc::ByteBuffer& request) const {
   HealthCheckRequest check;
   RETURN_IF_ERROR(ParseRequest(request, check));
-  if (!names_.contains(check.service())) {
+  if (!Knows(check.service())) {
     return Error(absl::StatusCode::kNotFound, "SERVICE_UNKNOWN",
                  absl::StrCat("no service \"", check.service(), "\" here"));
   }
   HealthCheckResponse response;
-  response.set_status(StatusOf(/*known=*/true));
+  response.set_status(StatusOf(check.service()));
   return Serialize(response);
 }
 

@@ -2,7 +2,7 @@
 
 #include <map>
 #include <memory>
-#include <set>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,18 +17,26 @@
 namespace thinkwire::rpc {
 
 // grpc.health.v1, true from the first call on: NOT_SERVING until SetServing(true). gRPC's own one
-// says SERVING from its construction, before a model is loaded.
+// says SERVING from its construction, before a model is loaded. What it knows:
+//   "", "readiness" and names of services: whether calls are worth sending here (SetServing(bool));
+//   "liveness": SERVING as long as the process answers, also while it drains;
+//   names of their own, "variant/NAME" say.
 // Threads: any.
 class HealthService final : public RawService {
  public:
-  // Knows `names` and "", the process as a whole.
-  HealthService(const std::vector<std::string>& names, const TrustedPeers& trusted_peers);
+  // `names` share the status of the whole, `own_names` have each theirs.
+  HealthService(const std::vector<std::string>& names, const std::vector<std::string>& own_names,
+                const TrustedPeers& trusted_peers);
   ~HealthService() override;
 
-  // The status of every name. Tells the watchers. No effect after Shutdown.
+  // The status of the whole, and of what shares it. Tells the watchers. No effect after Shutdown.
   void SetServing(bool serving);
 
-  // NOT_SERVING for good, and ends the watches, which would hold the server's shutdown up.
+  // The same of one of the own names.
+  void SetServing(const std::string& own_name, bool serving);
+
+  // NOT_SERVING for good, but for liveness, and ends the watches, which would hold the server's
+  // shutdown up.
   void Shutdown();
 
  private:
@@ -38,12 +46,16 @@ class HealthService final : public RawService {
   absl::StatusOr<grpc::ByteBuffer> Check(const grpc::ByteBuffer& request) const;
   // Fails: why `watcher` is not told of changes.
   absl::Status Add(std::shared_ptr<Watcher> watcher);
-  Status StatusOf(bool known) const;  // of a name that is, or is not
+  bool Knows(const std::string& name) const { return group_of_.contains(name); }
+  Status StatusOf(const std::string& name) const;
+  void Set(const std::string& group, bool serving);
+  void TellWatchers();
 
-  const std::set<std::string> names_;
+  // Names that always have the same status are a group, called by one of them.
+  const std::map<std::string, std::string> group_of_;
   PeerPlaces places_;
   mutable Mutex mu_;
-  bool serving_ ABSL_GUARDED_BY(mu_) = false;
+  std::map<std::string, bool> serving_ ABSL_GUARDED_BY(mu_);  // by group; absent: not
   bool shut_down_ ABSL_GUARDED_BY(mu_) = false;
   std::map<const Watcher*, std::shared_ptr<Watcher>> watchers_ ABSL_GUARDED_BY(mu_);
 };

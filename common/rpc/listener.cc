@@ -79,6 +79,17 @@ int MakeRoomForConnections(int wanted) {
   return limit.rlim_cur > kOtherFiles ? static_cast<int>(limit.rlim_cur - kOtherFiles) / 2 : 0;
 }
 
+absl::Status CheckRoomForConnections(int wanted) {
+  if (MakeRoomForConnections(wanted) > 0) return absl::OkStatus();
+  rlimit limit{};
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "every process has a limit of files");
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "ulimit -n allows ", limit.rlim_cur, " open files (at most ", limit.rlim_max, "): ",
+      kOtherFiles, " are for the process itself and two for each connection, so that it takes ",
+      kOtherFiles + 2, " at least, and ", kOtherFiles + 2 * std::int64_t{wanted},
+      " for --max_connections ", wanted));
+}
+
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Listen(Options options) {
   std::unique_ptr<Listener> listener(new Listener(std::move(options)));
   if (const absl::Status opened = listener->Open(); !opened.ok()) {

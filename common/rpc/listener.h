@@ -25,6 +25,10 @@ namespace thinkwire::rpc {
 // beside its other files. Returns how many do: `wanted`, or fewer.
 int MakeRoomForConnections(int wanted);
 
+// Whether there is room for at least one of `wanted` connections. Before anything is opened.
+// Fails: RESOURCE_EXHAUSTED, one sentence that says what the limit is and what is needed.
+absl::Status CheckRoomForConnections(int wanted);
+
 // Accepts TCP connections for somebody else to serve, at most so many at once: for one more another
 // is shut down, or else it is reset; ConnectionTable says which. gRPC 1.51 alone has no such limit,
 // and stops accepting for good when the process has run out of files.

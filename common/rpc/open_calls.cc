@@ -62,6 +62,7 @@ OpenCalls::OpenCalls(Options options)
     : options_(std::move(options)),
       look_every_(LookEvery(options_.limits)),
       places_(options_.max_calls, options_.trusted_peers),
+      queued_bytes_(static_cast<std::int64_t>(options_.limits.all_queued_bytes)),
       trimmed_at_(Clock::Real().Now()) {
   if (Metrics* const metrics = options_.metrics; metrics != nullptr) {
     open_ = &prometheus::BuildGauge()
@@ -95,6 +96,17 @@ absl::Status OpenCalls::TooMany() const {
             absl::StrCat("this client's share of ", options_.max_calls, " open calls is used up")));
 }
 
+std::string OpenCalls::ShareKey(const std::string& peer) const {
+  return options_.trusted_peers.ShareKey(peer);
+}
+
+std::optional<Shares::Held> OpenCalls::TakeQueued(const std::string& key, std::size_t bytes,
+                                                  bool must) {
+  const auto amount = static_cast<std::int64_t>(bytes);
+  if (must) return queued_bytes_.TakeBeyond(key, amount);
+  return queued_bytes_.Take(key, amount);
+}
+
 absl::Status OpenCalls::Admit(const std::string& peer) const {
   if (shutting_down()) return Draining();
   const int limit = options_.max_of_connection;
@@ -106,9 +118,25 @@ absl::Status OpenCalls::Admit(const std::string& peer) const {
                               absl::StrCat("this connection has ", limit, " open calls")));
 }
 
+// As HTTP/2 counts them: RFC 9113, section 6.5.2.
+absl::Status OpenCalls::CheckMetadata(const grpc::CallbackServerContext& context) const {
+  constexpr std::size_t kEntryBytes = 32;
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : context.client_metadata()) {
+    bytes += key.size() + value.size() + kEntryBytes;
+  }
+  if (bytes <= options_.max_metadata_bytes) return absl::OkStatus();
+  return Error(absl::StatusCode::kResourceExhausted, "METADATA_TOO_LARGE",
+               absl::StrCat("the call's metadata has ", bytes, " bytes, of at most ",
+                            options_.max_metadata_bytes, " (--max_metadata_bytes)"));
+}
+
 ServerCall* OpenCalls::Launch(grpc::CallbackServerContext& context, const Make& make) {
   const std::string peer = context.peer();
   if (absl::Status status = Admit(peer); !status.ok()) return Refuse(context, std::move(status));
+  if (absl::Status status = CheckMetadata(context); !status.ok()) {
+    return Refuse(context, std::move(status));
+  }
   std::optional<Shares::Held> place = places_.Take(peer);
   if (!place) return Refuse(context, TooMany());
   ServerCall* const call = Enter(context, make(context), *std::move(place));

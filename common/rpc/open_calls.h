@@ -45,16 +45,16 @@ namespace thinkwire::rpc {
 // Owns: the calls, a thread. Threads: any.
 class OpenCalls {
  public:
-  // Makes the call whose headers `context` shows.
-  using Make =
-      std::function<std::shared_ptr<ServerCall>(const grpc::CallbackServerContext& context)>;
+  // Makes the call whose headers `context` shows, and may answer them with metadata.
+  using Make = std::function<std::shared_ptr<ServerCall>(grpc::CallbackServerContext& context)>;
 
   struct Options {
     ServerCall::Limits limits{};
-    std::int64_t max_calls = kMaxCalls;               // over all connections; about 20 KB each
-    TrustedPeers trusted_peers{};                     // who have as many of their own
-    int max_of_connection = kMaxStreamsOfConnection;  // if `connections` are known
-    TrustedPeers forwarders{};                        // whose connections may have more
+    std::int64_t max_calls = kMaxCalls;                  // over all connections; about 20 KB each
+    TrustedPeers trusted_peers{};                        // who have as many of their own
+    std::size_t max_metadata_bytes = kMaxMetadataBytes;  // of one call
+    int max_of_connection = kMaxStreamsOfConnection;     // if `connections` are known
+    TrustedPeers forwarders{};                           // whose connections may have more
     // Is told which connections are busy, and closes some. Outlives this. nullptr: nobody is.
     ConnectionTable* connections = nullptr;
     Metrics* metrics = nullptr;  // where calls are counted; nullptr: nowhere
@@ -85,6 +85,11 @@ class OpenCalls {
  private:
   friend class ServerCall;
 
+  // By whom shares count a call from `peer`.
+  std::string ShareKey(const std::string& peer) const;
+  // So many more bytes that wait for a reader. Nullopt, unless they `must` be: there is no room.
+  std::optional<Shares::Held> TakeQueued(const std::string& key, std::size_t bytes, bool must);
+
   // Has `call` counted and kept.
   ServerCall* Enter(grpc::CallbackServerContext& context, std::shared_ptr<ServerCall> call,
                     Shares::Held place);
@@ -97,6 +102,7 @@ class OpenCalls {
   bool shutting_down() const;
   // Why a call of `peer` is refused.
   absl::Status Admit(const std::string& peer) const;
+  absl::Status CheckMetadata(const grpc::CallbackServerContext& context) const;
   absl::Status TooMany() const;
 
   // The thread's.
@@ -115,6 +121,7 @@ class OpenCalls {
   prometheus::Counter* closed_ = nullptr;
 
   PeerPlaces places_;
+  Shares queued_bytes_;
 
   mutable Mutex mu_;
   CondVar wake_;  // the thread's

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
+#include "common/peer_limits.h"
 #include "common/rpc/proto_time.h"
 #include "common/status.h"
 
@@ -114,11 +115,11 @@ absl::Status StreamContract::AddByKind(const Event& event) {
     case Event::kStarted:
       return AddStarted(event.started());
     case Event::kReasoningDelta:
-      return AddDelta(event.reasoning_delta());
+      return AddDelta(event.reasoning_delta(), reasoning_, Place::kReasoning, &Output::reasoning);
     case Event::kReasoningFinished:
       return AddReasoningFinished(event.reasoning_finished());
     case Event::kAnswerDelta:
-      return AddDelta(event.answer_delta());
+      return AddDelta(event.answer_delta(), answer_, Place::kAnswer, &Output::answer);
     case Event::kFinished:
       return AddFinished(event.finished());
     case Event::kMoved:
@@ -214,6 +215,9 @@ absl::Status StreamContract::Find(const Event& event, Output** output) {
 
 template <class Event>
 absl::Status StreamContract::CheckTokens(const Event& event, const Asked& phase) const {
+  if (event.token_ids_size() > kMaxEventTokens) {
+    return Wrong(NameOf(now_), " has ", event.token_ids_size(), " ids");
+  }
   for (const std::int32_t id : event.token_ids()) {
     if (id >= 0 && id < vocab_size_) continue;
     return Wrong(NameOf(now_), " has the id ", id, ", the vocabulary ", vocab_size_);
@@ -260,24 +264,23 @@ absl::Status StreamContract::Count(const Event& event, bool forced, Output& outp
   return absl::OkStatus();
 }
 
-absl::Status StreamContract::AddDelta(const v1::ReasoningDelta& delta) {
+template <class Delta>
+absl::Status StreamContract::AddDelta(const Delta& delta, const Asked& phase, Place place,
+                                      std::int32_t Output::*tokens) {
   Output* output = nullptr;
   RETURN_IF_ERROR(Find(delta, &output));
-  if (!MayReason(*output)) return Misplaced();
-  if (delta.text().empty() && delta.token_ids().empty()) return Wrong("ReasoningDelta is empty");
-  output->place = Place::kReasoning;
-  RETURN_IF_ERROR(CheckTokens(delta, reasoning_));
-  return Count(delta, delta.forced(), *output, output->reasoning);
-}
-
-absl::Status StreamContract::AddDelta(const v1::AnswerDelta& delta) {
-  Output* output = nullptr;
-  RETURN_IF_ERROR(Find(delta, &output));
-  if (!MayAnswer(*output)) return Misplaced();
-  if (delta.text().empty() && delta.token_ids().empty()) return Wrong("AnswerDelta is empty");
-  output->place = Place::kAnswer;
-  RETURN_IF_ERROR(CheckTokens(delta, answer_));
-  return Count(delta, delta.forced(), *output, output->answer);
+  if (!(place == Place::kAnswer ? MayAnswer(*output) : MayReason(*output))) return Misplaced();
+  output->place = place;
+  const bool without_id = delta.token_ids().empty();
+  if (without_id && delta.text().empty()) return Wrong(NameOf(now_), " is empty");
+  if (without_id && output->without_id) return Wrong("a second ", NameOf(now_), " has no ids");
+  output->without_id = without_id;
+  RETURN_IF_ERROR(CheckTokens(delta, phase));
+  RETURN_IF_ERROR(Count(delta, delta.forced(), *output, output->*tokens));
+  output->text_bytes += static_cast<std::int64_t>(delta.text().size());
+  if (output->text_bytes <= output->tokens() * kMaxTextBytesOfToken) return absl::OkStatus();
+  return Wrong("the output has ", output->text_bytes, " bytes of text for ", output->tokens(),
+               " tokens");
 }
 
 absl::Status StreamContract::AddReasoningFinished(const v1::ReasoningFinished& finished) {
@@ -288,6 +291,7 @@ absl::Status StreamContract::AddReasoningFinished(const v1::ReasoningFinished& f
   RETURN_IF_ERROR(Count(finished, finished.forced(), *output, output->reasoning));
   RETURN_IF_ERROR(CheckCause(finished, *output));
   output->cause = finished.cause();
+  output->without_id = false;
   output->place = IsClosed(finished.cause()) ? Place::kClosed : Place::kUnclosed;
   return ExpectTime("ReasoningFinished.duration", finished.duration());
 }

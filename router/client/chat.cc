@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/bounded_input.h"
+#include "common/clock.h"
 #include "common/input_limits.h"
 #include "common/last_words.h"
 #include "common/log.h"
@@ -24,12 +26,14 @@
 #include "router/client/conversation.h"
 #include "router/client/interrupts.h"
 #include "router/client/line_editor.h"
+#include "router/client/probe.h"
 
 namespace thinkwire::router::client {
 namespace {
 
 constexpr char kProgram[] = "thinkwire-chat";
 constexpr int kSilenceMs = 1000;
+constexpr double kProbeTimeoutS = 5;
 
 int Talk(ChatSession& session, Interrupts& interrupts) {
   std::optional<LineEditor> editor;
@@ -69,6 +73,18 @@ absl::StatusOr<std::string> ReadQuestion(const std::optional<std::string>& words
   return text.empty() ? *words : absl::StrCat(text, "\n\n", *words);
 }
 
+// Whether the target of a probe serves, as an exit code.
+int Answer(const ChatOptions& options) {
+  const auto patience = std::chrono::duration<double>(options.timeout_s.value_or(kProbeTimeoutS));
+  const absl::Status status =
+      Probe(*options.probe, std::chrono::duration_cast<Clock::Duration>(patience));
+  if (status.ok()) return 0;
+  const std::string& name = options.probe->name;
+  return EndWith(
+      kProgram, kExitFailure,
+      Annotate(status, absl::StrCat(options.probe->address, name.empty() ? "" : "/", name)));
+}
+
 int Main(std::span<const char* const> arguments) {
   const auto options = ParseChatArguments(arguments);
   if (!options.ok()) return EndWith(kProgram, kExitUsage, options.status());
@@ -81,7 +97,8 @@ int Main(std::span<const char* const> arguments) {
     return 0;
   }
   SetLogLevel(LogLevel::kError);  // gRPC's own words about connections
-  static Interrupts interrupts;   // its thread outlives main
+  if (options->probe) return Answer(*options);
+  static Interrupts interrupts;  // its thread outlives main
   ChatSession session(*options, interrupts);
   if (options->list) return session.List();
   if (!options->question && isatty(STDIN_FILENO) != 0) return Talk(session, interrupts);

@@ -49,12 +49,15 @@ std::vector<Option> Settings(ChatOptions& options) {
   };
 }
 
-std::vector<Option> Options(ChatOptions& options) {
+std::vector<Option> Options(ChatOptions& options, std::string& probe) {
   std::vector<Option> all = {
       {"router", &options.router, "the router: a host, or host:port"},
       {"raw", &options.raw, "the question is a raw prompt: no chat template"},
       {"json", &options.json, "one JSON event a line, for programs"},
       {"list", &options.list, "list the router's variants and leave"},
+      {"probe", &probe,
+       "HOST:PORT or HOST:PORT/NAME of a router or worker: ask for its health and leave, 0 if it "
+       "serves, else 1; NAME: liveness, readiness, variant/…"},
       {"help", &options.help, "print this page"},
       {"version", &options.version, "print version and commit"},
   };
@@ -92,7 +95,11 @@ absl::StatusOr<ChatOptions> ParseChatArguments(std::span<const char* const> argu
   std::vector<const char*> pointers;
   for (const std::string& argument : spelled) pointers.push_back(argument.c_str());
   ChatOptions options;
-  ASSIGN_OR_RETURN(const auto words, ParseOptions(pointers, Options(options), kEnvironment));
+  std::string probe;
+  ASSIGN_OR_RETURN(const auto words, ParseOptions(pointers, Options(options, probe), kEnvironment));
+  if (!probe.empty()) {
+    ASSIGN_OR_RETURN(options.probe, ReadProbeTarget(probe, kDefaultPort));
+  }
   if (!words.empty()) options.question = absl::StrJoin(words, " ");
   if (options.raw && (!options.system.empty() || !options.thinking)) {
     return absl::InvalidArgumentError("--raw goes with neither --system nor --no-think");
@@ -126,6 +133,7 @@ std::string DescribeSettings(const ChatOptions& options) {
 
 std::string ChatUsage() {
   ChatOptions defaults;
+  std::string no_probe;
   return absl::StrCat(
       "thinkwire-chat: asks a reasoning model.\n\n"
       "  thinkwire-chat [--option=value ...] \"question\"\n"
@@ -135,7 +143,7 @@ std::string ChatUsage() {
       "The answer goes to stdout, everything else to stderr, dimmed where that is a terminal.\n"
       "Exit codes: 0 completed, 1 the request failed, 2 wrong usage, 3 no connection, 130 "
       "Ctrl-C.\n\n",
-      DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
+      DescribeOptions(Options(defaults, no_probe)), "\n", DescribeEnvironment(kEnvironment));
 }
 
 }  // namespace thinkwire::router::client

@@ -8,12 +8,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "router/client/probe.h"
 
 namespace thinkwire::router::client {
 
 // The client's command line.
 struct ChatOptions {
   std::string router = "localhost:50051";  // as DialAddress gives it
+  std::optional<ProbeTarget> probe;        // whose health is asked for, instead of a question
   std::string variant;
   std::string task;
   std::string system;

@@ -1,11 +1,13 @@
 #include "common/last_words.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstddef>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "common/utf8.h"
@@ -51,6 +53,34 @@ TEST_F(SayWhatEndsDeathTest, SoDoesAnAllocationThatCannotBe) {
     memory[0] = 0;
   };
   EXPECT_EXIT(fail(), testing::ExitedWithCode(70), "^p: out of memory\n$");
+}
+
+void AllowAddresses(rlim_t bytes) {
+  const rlimit limit{.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+  setrlimit(RLIMIT_AS, &limit);
+}
+
+TEST_F(SayWhatEndsDeathTest, ALimitOfAddressesIsNamedWhereItMayBeWhy) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer has reserved more addresses than any limit allows";
+  const auto allocate = [] {
+    SayWhatEnds("p");
+    AllowAddresses(rlim_t{64} << 20);
+    volatile std::size_t bytes = std::size_t{1} << 30;
+    volatile char* const memory = new char[bytes];
+    memory[0] = 0;
+  };
+  EXPECT_EXIT(allocate(), testing::ExitedWithCode(70),
+              "^p: out of memory; ulimit -v allows 65536 KiB of addresses.*\n$");
+  const auto start = [] {
+    SayWhatEnds("p");
+    AllowAddresses(rlim_t{1} << 40);
+    // As std::thread does.
+    const auto why = std::make_error_code(std::errc::resource_unavailable_try_again);
+    std::thread([why] { throw std::system_error(why); }).join();
+  };
+  EXPECT_EXIT(
+      start(), testing::ExitedWithCode(70),
+      "^p: no thread can be started: .*; ulimit -v allows 1073741824 KiB of addresses.*\n$");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "common/options.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -125,10 +126,16 @@ TEST(DescribeOptions, ShowsWhatIsAllowedAndHidesWhatHasNoHelp) {
             "  --help=false\n      this\n");
 }
 
-TEST(OptionValues, NamesEveryOptionThatIsNotHidden) {
+TEST(LogOptions, WritesAFieldForEveryOptionThatIsSetAndNotHidden) {
   Limited values;
-  EXPECT_EQ(OptionValues(values.Options()),
-            "device= bytes=0 share=0.5 timeout_s= top_p= help=false");
+  values.device = "cpu";
+  testing::internal::CaptureStderr();
+  LogOptions(values.Options());
+  const std::string record = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(record,
+              testing::EndsWith(R"("level":"info","message":"options","device":"cpu","bytes":0,)"
+                                R"("share":0.5})"
+                                "\n"));
 }
 
 // A variable of the environment, as long as it lives.

@@ -9,11 +9,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/rpc/keepalive.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/traceparent.h"
 
 namespace thinkwire {
 namespace {
@@ -25,6 +27,12 @@ constexpr std::int32_t kPromptIds[] = {1, 2, 3};  // whatever the prompt
 constexpr std::int32_t kContext = 4096;
 constexpr std::int32_t kVocabSize = 1000;
 
+rpc::OpenCalls::Options Limits() {
+  rpc::OpenCalls::Options options;
+  options.limits.queued_bytes = options.limits.all_queued_bytes = std::size_t{1} << 30;
+  return options;
+}
+
 }  // namespace
 
 class FakeWorker::Generation final : public rpc::ServerCall {
@@ -32,10 +40,7 @@ class FakeWorker::Generation final : public rpc::ServerCall {
   Generation(FakeWorker& worker, const grpc::CallbackServerContext& context)
       : ServerCall(kCapacity), worker_(worker) {
     call_.deadline = context.deadline();
-    const auto found = context.client_metadata().find("traceparent");
-    if (found != context.client_metadata().end()) {
-      call_.traceparent.assign(found->second.data(), found->second.size());
-    }
+    call_.traceparent = rpc::TraceparentOf(context);
   }
 
  private:
@@ -141,7 +146,7 @@ class FakeWorker::Service final : public rpc::RawService {
 };
 
 FakeWorker::FakeWorker(const std::string& served_model_name)
-    : calls_(std::make_unique<rpc::OpenCalls>(rpc::OpenCalls::Options{})),
+    : calls_(std::make_unique<rpc::OpenCalls>(Limits())),
       service_(std::make_unique<Service>(*this)) {
   {
     MutexLock lock(mu_);
@@ -156,6 +161,10 @@ FakeWorker::FakeWorker(const std::string& served_model_name)
   service_->Attach(*calls_);
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+  // As a worker's: else gRPC ends the connection of a router that pings for ten seconds.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             rpc::kMinReceivedPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
   CHECK(server_ != nullptr, "a free port can be had");

@@ -12,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tests/integration/process.h"
 #include "tests/integration/worker_process.h"
 
@@ -59,6 +60,18 @@ TEST_F(ListenTest, TheyDoOnceItIsAndSeeMetricsInAnyCase) {
       process.Signal(SIGTERM);
       EXPECT_EQ(process.Wait(), 0) << process.error();
     }
+  }
+}
+
+TEST_F(ListenTest, ALimitOfOpenFilesThatLeavesNoneForConnectionsIsNamed) {
+  for (const auto& program : {router_, worker_}) {
+    const std::string script = absl::StrCat("ulimit -n 100; exec ", absl::StrJoin(program, " "));
+    Process process({"/bin/bash", "-c", script});
+    EXPECT_EQ(process.Wait(), 78);
+    const std::string error = process.error();
+    EXPECT_EQ(std::ranges::count(error, '\n'), 1) << error;
+    EXPECT_TRUE(absl::StrContains(error, "ulimit -n allows 100 open files")) << error;
+    EXPECT_TRUE(absl::StrContains(error, "--max_connections")) << error;
   }
 }
 

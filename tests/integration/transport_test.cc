@@ -100,7 +100,8 @@ TEST_F(TransportTest, ACallThatNobodyReadsIsEndedAndHoldsNoStop) {
 }
 
 TEST_F(TransportTest, ResetsLeaveNoMemoryBehind) {
-  if (kSanitized) GTEST_SKIP() << "sanitizers keep freed memory";
+  // So slow, gRPC reads resets faster than it tells us of them: none closes the connection.
+  if (kSanitized) GTEST_SKIP() << "sanitizers keep freed memory, and are slower than the flood";
   const std::size_t before = router_->process().Memory();
   const std::string question = AskGreedily("What is 27+48?").SerializeAsString();
   for (int resets = 0; resets < 20'000;) {
@@ -118,7 +119,8 @@ TEST_F(TransportTest, ResetsLeaveNoMemoryBehind) {
 }
 
 TEST_F(TransportTest, HalfOpenStreamsAreBoundedAndEnded) {
-  if (kSanitized) GTEST_SKIP() << "sanitizers keep freed memory";
+  // 41,000 calls are opened faster than a slow server ends them in turn; what it bounds is memory.
+  if (kSanitized) GTEST_SKIP() << "sanitizers keep freed memory, and are slower than the flood";
   constexpr int kConnections = 40;
   constexpr int kStreams = 1024;
   const std::size_t before = router_->process().Memory();

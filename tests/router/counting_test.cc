@@ -45,10 +45,7 @@ class TestCountSink final : public CountSink {
 // One variant of four workers, which are asked in their order.
 class CountingTest : public testing::Test {
  protected:
-  CountingTest() {
-    pool_->Tick();
-    EXPECT_TRUE(pool_.WaitForLive(0, 4));
-  }
+  CountingTest() { EXPECT_TRUE(pool_.TickUntilLive()); }
 
   void Refuse(std::size_t worker, const absl::Status& status) {
     workers_[worker].SetScript({.count_end = status});

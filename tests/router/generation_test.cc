@@ -26,8 +26,7 @@ class GenerationTest : public testing::Test {
  protected:
   GenerationTest() {
     worker_.SetScript({.events = SmallStream()});
-    pool_->Tick();
-    EXPECT_TRUE(pool_.WaitForLive(0, 1));
+    EXPECT_TRUE(pool_.TickUntilLive());
   }
   ~GenerationTest() override { EXPECT_TRUE(registry_.WaitUntilEmpty(kPatience)); }
 

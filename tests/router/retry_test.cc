@@ -30,8 +30,7 @@ class RetryTest : public testing::Test {
  protected:
   RetryTest() {
     for (FakeWorker& worker : workers_) worker.SetScript({.events = SmallStream()});
-    pool_->Tick();
-    EXPECT_TRUE(pool_.WaitForLive(0, 4));
+    EXPECT_TRUE(pool_.TickUntilLive());
   }
   ~RetryTest() override { EXPECT_TRUE(registry_.WaitUntilEmpty(std::chrono::seconds(60))); }
 

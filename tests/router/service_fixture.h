@@ -46,9 +46,7 @@ class ReasoningServiceTest : public testing::Test {
     server_ = *rpc::GrpcServer::Start(options);
     channel_ = rpc::MakeChannel(absl::StrCat("127.0.0.1:", server_->port()));
     stub_ = v1::ReasoningService::NewStub(channel_);
-    pool_->Tick();
-    EXPECT_TRUE(pool_.WaitForLive(0, 1));
-    EXPECT_TRUE(pool_.WaitForLive(1, 1));
+    EXPECT_TRUE(pool_.TickUntilLive(2));
   }
   ~ReasoningServiceTest() override { server_->Shutdown(std::chrono::seconds(0)); }
 
@@ -108,7 +106,8 @@ class ReasoningServiceTest : public testing::Test {
                              .policy = policy_,
                              .pool = *pool_,
                              .metrics = metrics_,
-                             .clock = Clock::Real()}};
+                             .clock = Clock::Real(),
+                             .version = "1.2.3 (commit unknown)"}};
   std::unique_ptr<rpc::GrpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::ReasoningService::Stub> stub_;

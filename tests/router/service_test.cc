@@ -195,7 +195,8 @@ TEST_F(ReasoningServiceTest, AWorkersOwnErrorPassesUnchangedAfterItsEvents) {
   some.resize(3);
   small_.SetScript({.events = some, .end = full});
   Events events;
-  EXPECT_EQ(Generate(Question(), &events), full);
+  const absl::Status end = Generate(Question(), &events);
+  EXPECT_EQ(end, rpc::WithMetadata(full, "request_id", rpc::ErrorMetadata(end, "request_id")));
   EXPECT_EQ(events.size(), 3u);
 }
 
@@ -223,9 +224,13 @@ TEST_F(ReasoningServiceTest, WrongRequestsNeverReachAWorker) {
 TEST_F(ReasoningServiceTest, ASlowReaderGetsEverything) {
   Events events = SmallStream();
   v1::GenerateResponse big = events[2];
-  big.mutable_reasoning_delta()->set_text(std::string(100'000, 'x'));
-  big.mutable_reasoning_delta()->clear_token_ids();
-  events.insert(events.begin() + 3, 300, big);  // more than gRPC buffers on the way
+  big.mutable_reasoning_delta()->set_text(std::string(12'000, 'x'));
+  big.mutable_reasoning_delta()->add_token_ids(10);
+  events.insert(events.begin() + 3, 300, big);  // more than is queued on the way
+  constexpr int kReasoned = 3 + 300 * 3;
+  events[303].mutable_reasoning_finished()->set_reasoning_tokens(kReasoned);
+  events[305].mutable_finished()->mutable_tokens()->set_reasoning_tokens(kReasoned);
+  events[306].mutable_completed()->mutable_usage()->set_reasoning_tokens(kReasoned);
   small_.SetScript({.events = events});
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
@@ -239,6 +244,72 @@ TEST_F(ReasoningServiceTest, ASlowReaderGetsEverything) {
   while (reader->Read(&event)) ++read;
   EXPECT_TRUE(reader->Finish().ok());
   EXPECT_EQ(read, events.size());
+}
+
+// What a call's beginning says under `key`; empty: nothing.
+std::string BeginningOf(const grpc::ClientContext& context, const std::string& key) {
+  const auto& metadata = context.GetServerInitialMetadata();
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? "" : std::string(found->second.data(), found->second.size());
+}
+
+TEST_F(ReasoningServiceTest, EveryRequestHasAnIdThatItsCallerHears) {
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "order-17");
+  const auto reader = stub_->Generate(&context, Question());
+  Events events;
+  for (v1::GenerateResponse event; reader->Read(&event);) events.push_back(event);
+  ASSERT_TRUE(reader->Finish().ok());
+  ASSERT_GE(events.size(), 2u);
+  EXPECT_EQ(BeginningOf(context, "thinkwire-request-id"), events[1].started().request_id());
+  EXPECT_EQ(events[1].started().request_id().size(), 32u);
+  EXPECT_EQ(BeginningOf(context, "x-request-id"), "order-17");
+}
+
+TEST_F(ReasoningServiceTest, SoHasOneThatIsRefusedHoweverLargeItIs) {
+  v1::GenerateRequest nobody = Question();
+  nobody.set_variant("nobody");
+  const v1::GenerateRequest large = Question(std::string(3 << 20, 'x'));
+  for (const v1::GenerateRequest& request : {nobody, large}) {
+    grpc::ClientContext context;
+    const auto reader = stub_->Generate(&context, request);
+    v1::GenerateResponse event;
+    EXPECT_FALSE(reader->Read(&event));
+    const absl::Status status = rpc::FromGrpc(reader->Finish());
+    ASSERT_FALSE(status.ok());
+    const std::string id = BeginningOf(context, "thinkwire-request-id");
+    EXPECT_EQ(id.size(), 32u) << status;
+    EXPECT_EQ(rpc::ErrorMetadata(status, "request_id"), id) << status;
+    EXPECT_EQ(BeginningOf(context, "x-request-id"), "");
+  }
+  v1::CountTokensRequest count;
+  *count.mutable_prompt() = large.prompt();
+  v1::CountTokensResponse answer;
+  grpc::ClientContext context;
+  const absl::Status status = rpc::FromGrpc(stub_->CountTokens(&context, count, &answer));
+  EXPECT_EQ(rpc::ErrorReason(status), "MESSAGE_TOO_LARGE");
+  EXPECT_EQ(rpc::ErrorMetadata(status, "request_id"), BeginningOf(context, "thinkwire-request-id"));
+}
+
+TEST_F(ReasoningServiceTest, IdsOfClientsAreShortAndPrintableOrNone) {
+  for (const std::string& id : {std::string(129, 'x'), std::string("a b")}) {
+    grpc::ClientContext context;
+    context.AddMetadata("x-request-id", id);
+    const auto reader = stub_->Generate(&context, Question());
+    for (v1::GenerateResponse event; reader->Read(&event);) {
+    }
+    EXPECT_TRUE(reader->Finish().ok());
+    EXPECT_EQ(BeginningOf(context, "x-request-id"), "");
+    EXPECT_EQ(BeginningOf(context, "thinkwire-request-id").size(), 32u);
+  }
+}
+
+TEST_F(ReasoningServiceTest, DrawnSeedsAreWholeInADoubleToo) {
+  for (int i = 0; i < 100; ++i) {
+    Events events;
+    ASSERT_TRUE(Generate(Question(), &events).ok());
+    EXPECT_LT(events[1].started().seed(), std::uint64_t{1} << 53);
+  }
 }
 
 TEST_F(ReasoningServiceTest, CountsWhatItPassedOn) {
@@ -332,6 +403,19 @@ TEST_F(ReasoningServiceTest, ListsVariantsByPages) {
   v1::ListVariantsResponse page;
   EXPECT_EQ(stub_->ListVariants(&context, request, &page).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ReasoningServiceTest, TellsItsVersionAndWhatIsBuilt) {
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse info;
+  ASSERT_TRUE(stub_->GetServerInfo(&context, v1::GetServerInfoRequest(), &info).ok());
+  EXPECT_EQ(info.version(), "1.2.3 (commit unknown)");
+  const std::set<std::string> methods(info.methods().begin(), info.methods().end());
+  EXPECT_TRUE(methods.contains("GetServerInfo"));
+  EXPECT_FALSE(methods.contains("AnswerNow"));
+  const std::set<std::string> fields(info.generate_fields().begin(), info.generate_fields().end());
+  EXPECT_TRUE(fields.contains("thinking.mode=THINKING_MODE_OFF"));
+  EXPECT_FALSE(fields.contains("thinking.budget_tokens"));
 }
 
 TEST_F(ReasoningServiceTest, AnswerNowIsNotBuiltAndSaysSo) {

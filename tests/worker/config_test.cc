@@ -138,14 +138,16 @@ TEST(WorkerConfigTest, AFolderGivesTheNameWhereItCan) {
   EXPECT_FALSE(name("/").ok());
 }
 
-TEST(WorkerConfigTest, UsageAndToStringNameEveryOption) {
+TEST(WorkerConfigTest, UsageAndLogNameEveryOption) {
   const auto config = Parse({"--model=/m", "--tokenize"});
   ASSERT_TRUE(config.ok());
-  const std::string text = ToString(*config);
-  EXPECT_NE(text.find("model=/m "), std::string::npos) << text;
-  EXPECT_NE(text.find("tokenize=true"), std::string::npos) << text;
-  for (const char* name : {"listen", "seed", "dtype", "cpu_threads", "metrics_listen"}) {
-    EXPECT_NE(text.find(std::string(name) + "="), std::string::npos) << name;
+  testing::internal::CaptureStderr();
+  LogSettings(*config);
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find(R"("model":"/m")"), std::string::npos) << text;
+  EXPECT_NE(text.find(R"("tokenize":true)"), std::string::npos) << text;
+  for (const char* name : {"listen", "seed", "dtype", "cpu_threads", "log_level"}) {
+    EXPECT_NE(text.find("\"" + std::string(name) + "\":"), std::string::npos) << name;
     EXPECT_NE(Usage().find(std::string("--") + name), std::string::npos) << name;
   }
 }

@@ -1,6 +1,8 @@
 #include "worker/text/tokenize_command.h"
 
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -47,10 +49,13 @@ absl::Status RunTokenize(const Tokenizer& tokenizer, bool as_user_text, std::ist
     const std::vector<std::int32_t> ids =
         as_user_text ? tokenizer.EncodeUserText(*text) : tokenizer.Encode(*text);
     out << "{\"ids\": [" << absl::StrJoin(ids, ", ") << "]}\n" << std::flush;
-    if (!out)
-      return absl::UnavailableError(absl::StrCat("cannot write the answer to line ", number));
+    if (!out) {
+      return absl::UnavailableError(
+          absl::StrCat("cannot write the answer to line ", number, ": ", std::strerror(errno)));
+    }
   }
-  if (in.bad()) return absl::UnavailableError("cannot read the input");
+  if (in.bad())
+    return absl::UnavailableError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
   return absl::OkStatus();
 }
 

@@ -131,6 +131,56 @@ TEST(GrpcServer, IsNotServingUntilItIsSaid) {
   }
 }
 
+TEST(GrpcServer, LivenessReadinessAndVariantsAreNamesOfHealth) {
+  GrpcServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.own_health_names = {"variant/a", "variant/b"};
+  const auto server = *GrpcServer::Start(options);
+  const auto stub = Connect(*server);
+  const auto serving = [&] {
+    std::vector<std::string> names;
+    for (const std::string name : {"", "liveness", "readiness", "variant/a", "variant/b"}) {
+      HealthCheckResponse response;
+      EXPECT_TRUE(Check(*stub, name, response).ok()) << name;
+      if (response.status() == HealthCheckResponse::SERVING) names.push_back(name);
+    }
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(serving(), (Names{"liveness"}));
+  server->SetServing("variant/b", true);
+  EXPECT_EQ(serving(), (Names{"liveness", "variant/b"}));
+  server->SetServing(true);
+  EXPECT_EQ(serving(), (Names{"", "liveness", "readiness", "variant/b"}));
+  server->SetServing("variant/b", false);
+  EXPECT_EQ(serving(), (Names{"", "liveness", "readiness"}));
+}
+
+TEST(GrpcServer, AWatchOfAVariantHearsOfThatVariantAlone) {
+  GrpcServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.own_health_names = {"variant/a"};
+  const auto server = *GrpcServer::Start(options);
+  const auto stub = Connect(*server);
+  grpc::ClientContext context;
+  SetLongDeadline(context);
+  HealthCheckRequest request;
+  request.set_service("variant/a");
+  const auto watch = stub->Watch(&context, request);
+  HealthCheckResponse response;
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  server->SetServing(true);
+  server->SetServing("variant/a", true);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  server->SetServing(false);
+  server->Shutdown(std::chrono::seconds(60));
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  EXPECT_FALSE(watch->Read(&response));
+}
+
 TEST(GrpcServer, DoesNotKnowOtherServices) {
   const auto server = StartServer();
   const auto stub = Connect(*server);

@@ -11,6 +11,8 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <utility>
@@ -215,6 +217,20 @@ TEST(Listener, MakesRoomWithinTheHardLimit) {
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
   EXPECT_GE(limit.rlim_cur, 2 * 100);
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+TEST(ListenerDeathTest, SaysWhatIsMissingWhereNoConnectionFits) {
+  const auto check = [](rlim_t files) {
+    const rlimit limit{.rlim_cur = files, .rlim_max = files};
+    setrlimit(RLIMIT_NOFILE, &limit);
+    const absl::Status status = CheckRoomForConnections(1024);
+    std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+    std::_Exit(status.ok() ? 0 : 1);
+  };
+  EXPECT_EXIT(check(257), testing::ExitedWithCode(1),
+              "^ulimit -n allows 257 open files .*256 are for the process itself .* 258 at least, "
+              "and 2304 for --max_connections 1024\n$");
+  EXPECT_EXIT(check(258), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -1,15 +1,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdio>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "common/rpc/grpc_server.h"
 #include "common/rpc/status_details.h"
 #include "router/client/chat_json.h"
 #include "router/client/chat_options.h"
 #include "router/client/chat_request.h"
 #include "router/client/chat_screen.h"
+#include "router/client/probe.h"
 
 namespace thinkwire::router::client {
 namespace {
@@ -33,6 +37,35 @@ TEST(ParseChatArguments, ReadsQuestionAndOptions) {
   EXPECT_EQ(Parse({"--router=there"})->router, "there:50051");
   EXPECT_TRUE(Parse({"-h"})->help);
   EXPECT_EQ(Parse({"--", "--no-think"})->question, "--no-think");
+}
+
+TEST(ParseChatArguments, AProbeHasAnAddressAndMayHaveAName) {
+  const auto probe = [](const char* text) { return *Parse({"--probe", text})->probe; };
+  EXPECT_EQ(probe("there").address, "there:50051");
+  EXPECT_EQ(probe("there").name, "");
+  EXPECT_EQ(probe("there:1/variant/a").address, "there:1");
+  EXPECT_EQ(probe("there:1/variant/a").name, "variant/a");
+  EXPECT_EQ(probe("[::1]:1/liveness").address, "[::1]:1");
+  EXPECT_FALSE(Parse({"--probe=http://there"}).ok());
+  EXPECT_FALSE(Parse({"--probe=there:x"}).ok());
+}
+
+TEST(Probe, SaysWhetherItServes) {
+  rpc::GrpcServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.own_health_names = {"variant/a"};
+  const auto server = *rpc::GrpcServer::Start(options);
+  const auto probe = [&](const std::string& name) {
+    return Probe({.address = absl::StrCat("127.0.0.1:", server->port()), .name = name},
+                 std::chrono::seconds(60));
+  };
+  EXPECT_TRUE(probe("liveness").ok());
+  EXPECT_EQ(probe("").message(), "NOT_SERVING");
+  EXPECT_EQ(probe("variant/a").message(), "NOT_SERVING");
+  EXPECT_EQ(probe("variant/b").code(), absl::StatusCode::kNotFound);
+  server->SetServing("variant/a", true);
+  EXPECT_TRUE(probe("variant/a").ok());
+  EXPECT_FALSE(probe("readiness").ok());
 }
 
 TEST(ParseChatArguments, RefusesWhatMakesNoSense) {

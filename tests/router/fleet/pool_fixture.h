@@ -14,11 +14,15 @@ namespace thinkwire::router::fleet {
 // A pool whose changes a test can wait for. Threads: any.
 class PoolUnderTest {
  public:
-  PoolUnderTest(std::vector<VariantConfig> variants, const Clock& clock)
-      : pool_(std::move(variants), clock, [this](const WorkerPool&) {
-          MutexLock lock(mu_);
-          changed_.NotifyAll();
-        }) {}
+  PoolUnderTest(std::vector<VariantConfig> variants, const Clock& clock,
+                const Patience& patience = {})
+      : pool_(
+            std::move(variants), clock,
+            [this](const WorkerPool&) {
+              MutexLock lock(mu_);
+              changed_.NotifyAll();
+            },
+            patience) {}
 
   WorkerPool* operator->() { return &pool_; }
   WorkerPool& operator*() { return pool_; }
@@ -33,6 +37,18 @@ class PoolUnderTest {
       changed_.WaitFor(mu_, std::chrono::milliseconds(5));
     }
     return true;
+  }
+  // Ticks until all workers of these variants are live. One tick is not enough: the first
+  // connection to a worker may fail on a busy machine.
+  bool TickUntilLive(std::size_t num_variants = 1) {
+    return WaitUntil([&] {
+      pool_.Tick();
+      for (std::size_t variant = 0; variant < num_variants; ++variant) {
+        const WorkerPool::VariantState state = pool_.Describe(variant);
+        if (state.live < state.configured) return false;
+      }
+      return true;
+    });
   }
   bool WaitForLive(std::size_t variant, int number) {
     return WaitUntil([&] { return pool_.Describe(variant).live == number; });

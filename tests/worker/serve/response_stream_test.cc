@@ -2,137 +2,21 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include "common/mutex.h"
 #include "common/rpc/status_details.h"
 #include "tests/fakes/fake_clock.h"
-#include "tests/worker/serve/byte_tokenizer.h"
-#include "tests/worker/serve/service_fixture.h"
+#include "tests/worker/serve/response_stream_testing.h"
 
 namespace thinkwire::worker::serve {
 namespace {
-
-// A client that reads when it is told to.
-class FakeSink final : public ResponseSink {
- public:
-  explicit FakeSink(std::size_t capacity) : room_(capacity) {}
-
-  bool Write(const v1::WorkerGenerateResponse& message) override {
-    MutexLock lock(mu_);
-    if (room_ == 0) {
-      refused_ = true;
-      changed_.NotifyAll();
-      return false;
-    }
-    --room_;
-    messages_.push_back(message);
-    changed_.NotifyAll();
-    return true;
-  }
-  void Finish(const absl::Status& status) override {
-    MutexLock lock(mu_);
-    EXPECT_FALSE(status_.has_value()) << "a stream ends once";
-    status_ = status;
-    changed_.NotifyAll();
-  }
-
-  // Makes room; the caller then tells the stream.
-  void Read(std::size_t messages) {
-    MutexLock lock(mu_);
-    room_ += messages;
-    refused_ = false;
-  }
-  void WaitUntilRefusedOrEnded() {
-    MutexLock lock(mu_);
-    while (!refused_ && !status_) changed_.Wait(mu_);
-  }
-  void WaitForMessages(std::size_t count) {
-    MutexLock lock(mu_);
-    while (messages_.size() < count && !status_) changed_.Wait(mu_);
-  }
-  absl::Status WaitUntilEnded() {
-    MutexLock lock(mu_);
-    while (!status_) changed_.Wait(mu_);
-    return *status_;
-  }
-  bool ended() {
-    MutexLock lock(mu_);
-    return status_.has_value();
-  }
-  std::vector<v1::WorkerGenerateResponse> messages() {
-    MutexLock lock(mu_);
-    return messages_;
-  }
-
- private:
-  Mutex mu_;
-  CondVar changed_;
-  std::size_t room_ ABSL_GUARDED_BY(mu_);
-  bool refused_ ABSL_GUARDED_BY(mu_) = false;
-  std::vector<v1::WorkerGenerateResponse> messages_ ABSL_GUARDED_BY(mu_);
-  std::optional<absl::Status> status_ ABSL_GUARDED_BY(mu_);
-};
-
-constexpr std::size_t kUnlimited = 1'000'000;
-
-v1::GenerateRequest MakeRequest(std::uint64_t seed) {
-  v1::GenerateRequest request;
-  for (const std::int32_t id : {kBos, std::int32_t{'q'}, kThink}) {
-    request.mutable_prompt()->mutable_token_ids()->add_ids(id);
-  }
-  request.set_seed(seed);
-  return request;
-}
-
-std::shared_ptr<ResponseStream> Start(FakeWorker& worker, const v1::GenerateRequest& request,
-                                      std::shared_ptr<FakeSink> sink,
-                                      std::optional<Clock::TimePoint> deadline = {}) {
-  auto reading = worker.reader.Read(request);
-  EXPECT_TRUE(reading.ok()) << reading.status();
-  reading->request.deadline = deadline;
-  return ResponseStream::Start(
-      worker.shared(),
-      {.request_id = "r", .attempt = 7, .traceparent = "", .arrival = worker.clock.Now()},
-      *std::move(reading), std::move(sink));
-}
-
-struct Totals {
-  std::vector<std::int32_t> ids;
-  std::string reasoning, answer;
-  std::optional<v1::Completed> completed;
-};
-
-// Adds the messages up, and checks what holds for every stream.
-Totals AddUp(const std::vector<v1::WorkerGenerateResponse>& messages) {
-  Totals totals;
-  const auto take = [&](const auto& event) {
-    totals.ids.insert(totals.ids.end(), event.token_ids().begin(), event.token_ids().end());
-  };
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    EXPECT_EQ(messages[i].attempt(), 7);
-    EXPECT_EQ(messages[i].seq(), static_cast<std::int64_t>(i));
-    EXPECT_EQ(messages[i].has_prompt_ids(), i == 0);
-    const v1::GenerateResponse& event = messages[i].event();
-    if (event.has_reasoning_delta()) {
-      take(event.reasoning_delta());
-      totals.reasoning += event.reasoning_delta().text();
-    }
-    if (event.has_reasoning_finished()) take(event.reasoning_finished());
-    if (event.has_answer_delta()) {
-      take(event.answer_delta());
-      totals.answer += event.answer_delta().text();
-    }
-    if (event.has_finished()) take(event.finished());
-    if (event.has_completed()) totals.completed = event.completed();
-  }
-  return totals;
-}
 
 TEST(ResponseStreamTest, TokensBecomeEventsWithUsage) {
   engine::FakeModel model(kVocabulary);
@@ -209,101 +93,6 @@ TEST(ResponseStreamTest, StopStringDiscardsWhatTheEngineMadeBeyond) {
   EXPECT_EQ(totals.completed->usage().answer_tokens(), 2);
   EXPECT_GE(totals.completed->usage().discarded_tokens(), 0);
   EXPECT_TRUE(worker.WaitUntilIdle());
-}
-
-TEST(ResponseStreamTest, FullSinkLosesNothing) {
-  engine::FakeModel model(kVocabulary);
-  FakeWorker worker(std::move(model));
-  v1::GenerateRequest request = MakeRequest(5);
-  request.set_ignore_eos(true);
-  request.set_max_tokens(400);
-  auto free_sink = std::make_shared<FakeSink>(kUnlimited);
-  Start(worker, request, free_sink);
-  EXPECT_TRUE(free_sink->WaitUntilEnded().ok());
-
-  auto sink = std::make_shared<FakeSink>(1);
-  auto stream = Start(worker, request, sink);
-  while (!sink->ended()) {
-    sink->WaitUntilRefusedOrEnded();
-    sink->Read(1);
-    stream->Resume();
-  }
-  EXPECT_TRUE(sink->WaitUntilEnded().ok());
-  const Totals slow = AddUp(sink->messages());
-  const Totals free = AddUp(free_sink->messages());
-  EXPECT_EQ(slow.ids.size(), 400U);
-  EXPECT_EQ(slow.ids, free.ids);
-  EXPECT_EQ(slow.reasoning, free.reasoning);
-  EXPECT_TRUE(worker.WaitUntilIdle());
-}
-
-TEST(ResponseStreamTest, ReaderThatNeverReadsPausesTheEngineAndIsEnded) {
-  FakeClock clock;
-  FakeWorker worker(engine::FakeModel(kVocabulary), clock);
-  v1::GenerateRequest request = MakeRequest(5);
-  request.set_ignore_eos(true);
-  request.set_max_tokens(500);
-  auto sink = std::make_shared<FakeSink>(1);
-  auto stream = Start(worker, request, sink);
-  sink->WaitUntilRefusedOrEnded();
-  // Until the sequence has paused no time may pass, so that it is not ended for being slow; then
-  // it is the time alone that ends it.
-  while (worker.engine.status().running > 0) {
-    clock.Advance(std::chrono::seconds(61));
-    worker.engine.Wake();
-    std::this_thread::yield();
-  }
-  EXPECT_LT(worker.engine.status().steps, 300U) << "the engine ran on without a reader";
-  sink->Read(kUnlimited);
-  stream->Resume();
-  const absl::Status status = sink->WaitUntilEnded();
-  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(rpc::ErrorReason(status), "SLOW_CONSUMER");
-  AddUp(sink->messages());
-  EXPECT_TRUE(worker.WaitUntilIdle());
-}
-
-// How long a stream lasts, up to 200 seconds, whose reader takes a message every `interval` seconds
-// while the engine has more at once. A message is of 16 tokens then.
-int SecondsOf(int interval) {
-  FakeClock clock;
-  FakeWorker worker(engine::FakeModel(kVocabulary), clock);
-  v1::GenerateRequest request = MakeRequest(5);
-  request.set_ignore_eos(true);
-  request.set_max_tokens(500);
-  auto sink = std::make_shared<FakeSink>(4);
-  auto stream = Start(worker, request, sink);
-  const auto wait_until_paused = [&] {
-    using Pulse = engine::EnginePulse;
-    while (worker.engine.pulse().doing != Pulse::kWaiting) std::this_thread::yield();
-  };
-  int seconds = 0;
-  sink->WaitUntilRefusedOrEnded();
-  wait_until_paused();
-  while (seconds < 200 && worker.engine.status().running > 0) {
-    ++seconds;
-    clock.Advance(std::chrono::seconds(1));
-    if (seconds % interval == 0) {
-      sink->Read(1);
-      stream->Resume();
-      sink->WaitUntilRefusedOrEnded();
-    }
-    const std::uint64_t turns = worker.engine.pulse().turns;
-    worker.engine.Wake();
-    while (worker.engine.pulse().turns == turns) std::this_thread::yield();
-    wait_until_paused();
-  }
-  stream->Cancel();
-  EXPECT_TRUE(worker.WaitUntilIdle());
-  return seconds;
-}
-
-TEST(ResponseStreamTest, AReaderOfTwoTokensASecondGoesOn) { EXPECT_EQ(SecondsOf(8), 200); }
-
-TEST(ResponseStreamTest, AReaderOfATokenInTwoSecondsIsEnded) {
-  const int seconds = SecondsOf(30);
-  EXPECT_GE(seconds, 60);
-  EXPECT_LE(seconds, 122);  // what the sink took at first may count for the first minute
 }
 
 TEST(ResponseStreamTest, CancelFreesEverythingAndWritesNoMore) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <sstream>
 
 #include "tests/worker/text/test_tokenizer.h"
@@ -54,6 +55,14 @@ TEST(RunTokenize, ErrorsNameTheLine) {
 TEST(RunTokenize, RefusesALineWithoutAnEnd) {
   EXPECT_EQ(RunLines(std::string((8 << 20) + 1, ' ')).status,
             absl::InvalidArgumentError("line 1: more than 8388608 bytes"));
+}
+
+TEST(RunTokenize, SaysWhyItCannotWrite) {
+  const auto tokenizer = LoadText(TinyTokenizerJson().dump());
+  std::istringstream in("{\"text\": \"a\"}\n");
+  std::ofstream out("/dev/full");
+  EXPECT_EQ(RunTokenize(**tokenizer, /*as_user_text=*/false, in, out),
+            absl::UnavailableError("cannot write the answer to line 1: No space left on device"));
 }
 
 }  // namespace

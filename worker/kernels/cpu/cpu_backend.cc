@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -64,7 +65,11 @@ CpuBackend::CpuBackend(int num_threads, Isa isa)
 Buffer CpuBackend::Allocate(std::size_t bytes) {
   // calloc leaves large pieces to the kernel's zero pages: untouched memory costs nothing.
   void* const piece = std::calloc(1, bytes + kCacheLine + sizeof(void*));
-  Check(piece != nullptr, "out of memory");
+  if (piece == nullptr) {
+    // As operator new: the process may have words for it.
+    if (const std::new_handler out_of_memory = std::get_new_handler()) out_of_memory();
+    Check(false, "out of memory");
+  }
   const auto first = reinterpret_cast<std::uintptr_t>(piece) + sizeof(void*);
   auto* const data = reinterpret_cast<void**>((first + kCacheLine - 1) / kCacheLine * kCacheLine);
   data[-1] = piece;

@@ -155,13 +155,13 @@ bool Generation::TryAnother(const absl::Status& status) {
   lease_.reset();  // no load of that worker any more
   if (!Lease().ok()) return false;
   shared_.metrics.CountRetry(variant_, reason);
-  Log(LogLevel::kWarning, "request retried",
-      {{"request_id", request_id_},
-       {"attempt", request_.attempt()},
-       {"reason", reason},
-       {"worker", left},
-       {"next_worker", worker_}},
-      kRequestLogRate);
+  thinkwire::Log(LogLevel::kWarning, "request retried",
+                 {{"request_id", request_id_},
+                  {"attempt", request_.attempt()},
+                  {"reason", reason},
+                  {"worker", left},
+                  {"next_worker", worker_}},
+                 kRequestLogRate);
   StartAttempt();
   return true;
 }

@@ -88,8 +88,9 @@ TEST_F(WorkerPoolTest, PicksTheOneWithLeastToDo) {
     EXPECT_EQ(lease->decision().worker_reason,
               "the one of 2 live ones that is through first: 0 queued, 0 running");
   }
-  // A worker with many places is less loaded by as many requests.
+  // A worker with many places is less loaded by more requests.
   a_.SetStatus([](auto& status) { status.set_max_num_seqs(1000); });
+  b_.SetStatus([](auto& status) { status.set_running(1); });
   ASSERT_TRUE(pool_.WaitUntil([&] { return Pick(0)->client().address() == a_.address(); }));
 }
 

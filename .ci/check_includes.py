@@ -15,7 +15,8 @@ ROOMS = {
     "protos": [],
     "common/rpc": ["common", "protos"],
     "router": ["router/decision", "router/fleet", "common", "common/rpc"],
-    "router/decision": ["router/task.h", "router/variant_config.h", "common"],
+    "router/decision": ["router/task.h", "router/variant_config.h", "router/variant_traits.h",
+                        "common"],
     "router/fleet": ["router/decision", "router/variant_config.h", "common", "common/rpc"],
     "router/http": ["router", "router/decision", "router/fleet", "protos", "common", "common/rpc"],
     "router/client": ["router/task.h", "protos", "common", "common/rpc"],
@@ -57,6 +58,7 @@ ROOMS = {
 EXTRA = {
     "router/generation": ["protos"],
     "router/counting": ["protos"],
+    "router/dry_run": ["protos"],
     "router/ledger": ["protos"],
     "router/query": ["protos"],
     "router/service": ["protos"],

@@ -20,6 +20,8 @@ inline constexpr std::size_t kMinCacheSaltKeyBytes = 16;    // of --cache_salt_k
 inline constexpr std::size_t kMaxCacheSaltKeyBytes = 1024;  // likewise
 inline constexpr std::size_t kMaxTokenizeLineBytes = std::size_t{8} << 20;  // a line of stdin
 inline constexpr std::size_t kMaxQuestionBytes = std::size_t{2} << 20;      // as long as a request
+inline constexpr std::size_t kMaxTraceBytes = std::size_t{256} << 20;       // of --dry_run
+inline constexpr std::size_t kMaxTraceLineBytes = std::size_t{16} << 20;    // a request in JSON
 
 // Any JSON.
 inline constexpr int kMaxJsonDepth = 64;                             // containers in each other

@@ -116,6 +116,26 @@ void StreamMeter::AddTokens(StreamPhase phase, std::int32_t count, Clock::TimePo
   metrics_.phases_[index].tokens->Increment(count);
 }
 
+double StreamMeter::seconds_per_token() const {
+  const Progress* const first = FirstProgress();
+  const int tokens = progress_[0].tokens + progress_[1].tokens;
+  if (first == nullptr || tokens < 2) return 0;
+  const Clock::TimePoint last = std::max(progress_[0].last, progress_[1].last);
+  return ToSeconds(last - first->first) / (tokens - 1);
+}
+
+double StreamMeter::prompt_s() const {
+  const Progress* const first = FirstProgress();
+  return started_at_ && first != nullptr ? ToSeconds(first->first - *started_at_) : 0;
+}
+
+const StreamMeter::Progress* StreamMeter::FirstProgress() const {
+  for (const Progress& progress : progress_) {
+    if (progress.tokens > 0) return &progress;
+  }
+  return nullptr;
+}
+
 void StreamMeter::End(std::int32_t discarded_tokens, Clock::TimePoint now) {
   counts_.discarded = discarded_tokens;
   metrics_.discarded_tokens_->Increment(discarded_tokens);

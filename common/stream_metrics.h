@@ -85,6 +85,10 @@ class StreamMeter {
   bool started() const { return started_at_.has_value(); }
   StreamPhase phase() const { return phase_; }
   const TokenCounts& counts() const { return counts_; }
+  // Between its first token and its last, for each; 0 with fewer than two.
+  double seconds_per_token() const;
+  // From its start to its first token; 0 before that.
+  double prompt_s() const;
   // Until it started or, if it did not, until `now`.
   Clock::Duration queue_time(Clock::TimePoint now) const {
     return started_at_.value_or(now) - arrival_;
@@ -96,6 +100,9 @@ class StreamMeter {
     Clock::TimePoint first;
     Clock::TimePoint last;
   };
+
+  // Of the phase that came first; null before there is a token.
+  const Progress* FirstProgress() const;
 
   StreamMetrics& metrics_;
   const Clock::TimePoint arrival_;

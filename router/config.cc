@@ -31,6 +31,8 @@ namespace {
 
 constexpr char kEnvironment[] = "THINKWIRE_ROUTER_";
 constexpr std::size_t kMaxMessageBytes = 512;
+constexpr double kMaxLength = 1 << 20;  // tokens
+constexpr double kMaxCostPerMillion = 1e9;
 
 // "file: message", on one line and not long, whatever words of the file the message holds.
 absl::Status Wrong(const std::string& source, const std::string& message) {
@@ -85,17 +87,87 @@ bool IsFingerprint(const std::string& word) {
              word, [](char c) { return absl::ascii_isgraph(static_cast<unsigned char>(c)); });
 }
 
+std::string TaskNames() {
+  return absl::StrJoin(kAllTasks, ", ",
+                       [](std::string* out, Task task) { out->append(TaskName(task)); });
+}
+
+// A number from `low` on, at most `high`.
+absl::Status ReadNumber(const std::string& source, const YAML::Node& node, const std::string& what,
+                        double low, double high, double* out) {
+  if (!node.IsScalar() || !absl::SimpleAtod(node.Scalar(), out) || !(*out >= low && *out <= high)) {
+    return Wrong(source, node, absl::StrCat(what, " must be a number from ", low, " to ", high));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadWhole(const std::string& source, const YAML::Node& node, const std::string& what,
+                       std::int32_t low, std::int32_t high, std::int32_t* out) {
+  if (!node.IsScalar() || !absl::SimpleAtoi(node.Scalar(), out) || *out < low || *out > high) {
+    return Wrong(source, node,
+                 absl::StrCat(what, " must be a whole number from ", low, " to ", high));
+  }
+  return absl::OkStatus();
+}
+
+// A map from tasks, each of which `read` takes.
+template <class Read>
+absl::Status ReadByTask(const std::string& source, const YAML::Node& node, const std::string& key,
+                        Read read) {
+  if (!node) return absl::OkStatus();
+  if (!node.IsMap()) {
+    return Wrong(source, node, absl::StrCat(key, " must be a map from tasks: ", TaskNames()));
+  }
+  for (const auto& entry : node) {
+    const auto task = entry.first.IsScalar() ? TaskByName(entry.first.Scalar()) : std::nullopt;
+    if (!task) {
+      return Wrong(source, entry.first,
+                   absl::StrCat(key, " has an unknown task; allowed: ", TaskNames()));
+    }
+    RETURN_IF_ERROR(read(*task, entry.second));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadReasoning(const std::string& source, const YAML::Node& node,
+                           LengthQuantiles* reasoning) {
+  RETURN_IF_ERROR(CheckKeys(source, node, "reasoning_tokens of a task", {"p50", "p90"}));
+  if (!node["p50"] || !node["p90"]) {
+    return Wrong(source, node, "reasoning_tokens of a task needs p50 and p90");
+  }
+  RETURN_IF_ERROR(ReadNumber(source, node["p50"], "p50", 1, kMaxLength, &reasoning->p50));
+  return ReadNumber(source, node["p90"], "p90", reasoning->p50, kMaxLength, &reasoning->p90);
+}
+
+// What is not said is as KnownTraits has it for the name.
+absl::Status ReadTraits(const std::string& source, const YAML::Node& node, VariantConfig* variant) {
+  VariantTraits& traits = variant->traits;
+  traits = KnownTraits(variant->name);
+  RETURN_IF_ERROR(
+      ReadByTask(source, node["quality"], "quality", [&](Task task, const YAML::Node& value) {
+        return ReadNumber(source, value, "quality", 0, 1, &traits.quality[task]);
+      }));
+  if (const YAML::Node cost = node["cost_per_million_tokens"]) {
+    RETURN_IF_ERROR(ReadNumber(source, cost, "cost_per_million_tokens", 0, kMaxCostPerMillion,
+                               &traits.cost_per_million));
+  }
+  if (const YAML::Node context = node["context_tokens"]) {
+    RETURN_IF_ERROR(ReadWhole(source, context, "context_tokens", kMinModelLen, kMaxModelLen,
+                              &traits.context_tokens));
+  }
+  return ReadByTask(source, node["reasoning_tokens"], "reasoning_tokens",
+                    [&](Task task, const YAML::Node& value) {
+                      return ReadReasoning(source, value, &traits.reasoning[task]);
+                    });
+}
+
 absl::Status ReadTasks(const std::string& source, const YAML::Node& node, VariantConfig* variant) {
   std::vector<std::string> names;
   RETURN_IF_ERROR(ReadTexts(source, node, "tasks", &names));
   for (const std::string& name : names) {
     const auto task = TaskByName(name);
     if (!task) {
-      return Wrong(source, node,
-                   absl::StrCat("unknown task '", name, "'; allowed: ",
-                                absl::StrJoin(kAllTasks, ", ", [](std::string* out, Task task) {
-                                  out->append(TaskName(task));
-                                })));
+      return Wrong(source, node, absl::StrCat("unknown task '", name, "'; allowed: ", TaskNames()));
     }
     variant->tasks.push_back(*task);
   }
@@ -120,9 +192,10 @@ absl::Status ReadWorkers(const std::string& source, const YAML::Node& node,
 }
 
 absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML::Node& node) {
-  RETURN_IF_ERROR(CheckKeys(
-      source, node, "a variant",
-      {"name", "aliases", "workers", "tasks", "max_prompt_bytes", "require_fingerprint"}));
+  RETURN_IF_ERROR(
+      CheckKeys(source, node, "a variant",
+                {"name", "aliases", "workers", "tasks", "max_prompt_bytes", "require_fingerprint",
+                 "quality", "cost_per_million_tokens", "context_tokens", "reasoning_tokens"}));
   VariantConfig variant;
   if (!node["name"] || !node["name"].IsScalar()) {
     return Wrong(source, node, "a variant needs a name");
@@ -132,6 +205,7 @@ absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML:
     return Wrong(source, node["name"],
                  absl::StrCat("name '", variant.name, "' must be ", kVariantNameRule));
   }
+  RETURN_IF_ERROR(ReadTraits(source, node, &variant));
   RETURN_IF_ERROR(ReadTexts(source, node["aliases"], "aliases", &variant.aliases));
   if (variant.aliases.size() > kMaxAliasesOfVariant) {
     return Wrong(source, node["aliases"],
@@ -212,8 +286,8 @@ absl::StatusOr<RouterConfig> ReadConfig(const std::string& source, const YAML::N
 std::vector<Option> Options(RouterOptions& options) {
   return {
       {"config", &options.config,
-       "YAML file of variants: name, aliases, workers, tasks, "
-       "max_prompt_bytes, require_fingerprint"},
+       "YAML file of variants: name, aliases, workers, tasks, max_prompt_bytes, "
+       "require_fingerprint, quality, cost_per_million_tokens, context_tokens, reasoning_tokens"},
       {"listen", &options.listen, "host:port of the gRPC service; port 0: any free one"},
       {"insecure_listen", &options.insecure_listen,
        "let --listen be an address that other machines reach, without TLS"},
@@ -238,6 +312,8 @@ std::vector<Option> Options(RouterOptions& options) {
        "file of 16 to 1024 secret bytes, the same for all routers of the same workers, by which "
        "cached prompt blocks are kept apart; empty: random ones, of this router alone"},
       {"check_config", &options.check_config, "check options and configuration, serve nothing"},
+      {"dry_run", &options.dry_run,
+       "JSON lines of recorded requests: print what is decided for each and why, serve nothing"},
       {"help", &options.help, "print this page"},
       {"version", &options.version, "print version and commit"},
   };

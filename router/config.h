@@ -39,6 +39,7 @@ struct RouterOptions {
   bool share_prefixes = false;
   std::string cache_salt_key_file;  // empty: a key is drawn at the start
   bool check_config = false;
+  std::string dry_run;  // empty: serve
   bool help = false;
   bool version = false;
 };

@@ -1,5 +1,7 @@
 #include "router/generation.h"
 
+#include <chrono>
+#include <cmath>
 #include <random>
 #include <utility>
 
@@ -12,6 +14,7 @@
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "router/cache_salt.h"
+#include "router/decision/completion_estimate.h"
 #include "router/query.h"
 
 namespace thinkwire::router {
@@ -62,10 +65,16 @@ void Generation::Start(v1::GenerateRequest request) {
 absl::Status Generation::Lease() {
   decision::Query query = MakeQuery(request_.request());
   query.tried = attempts_.tried();
-  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, std::move(query)));
+  if (context_.deadline) query.deadline_s = ToSeconds(*context_.deadline - shared_.clock.Now());
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, query));
   lease_.emplace(std::move(lease));
   const std::size_t variant = lease_->decision().variant;
+  taken_ = {.variant = variant,
+            .task = decision::TaskOf(query),
+            .prompt_bytes = static_cast<double>(query.prompt_bytes)};
   variant_ = shared_.variants[variant].name;
+  cause_ = decision::CauseName(lease_->decision().cause);
+  shared_.metrics.CountDecision(variant_, cause_);
   worker_ = lease_->client().address();
   request_.set_expected_fingerprint(shared_.variants[variant].require_fingerprint);
   attempts_.Begin(lease_->decision().worker);
@@ -196,22 +205,40 @@ void Generation::Cancel() {
 // Adds what only the router knows, and counts.
 void Generation::Complete(v1::GenerateResponse& event, Clock::TimePoint now) {
   const auto count = [&](StreamPhase phase, int tokens) { meter_->AddTokens(phase, tokens, now); };
-  if (event.has_started()) {
+  if (event.has_queued()) {
+    CompleteQueued(*event.mutable_queued());
+  } else if (event.has_started()) {
     CompleteStarted(*event.mutable_started(), now);
   } else if (event.has_reasoning_delta()) {
     count(StreamPhase::kReasoning, event.reasoning_delta().token_ids_size());
   } else if (event.has_reasoning_finished()) {
-    count(StreamPhase::kReasoning, event.reasoning_finished().token_ids_size());
+    const v1::ReasoningFinished& finished = event.reasoning_finished();
+    count(StreamPhase::kReasoning, finished.token_ids_size());
+    if (finished.cause() == v1::REASONING_FINISH_CAUSE_MODEL) {
+      taken_.reasoning_tokens = finished.reasoning_tokens();
+    }
   } else if (event.has_answer_delta()) {
     count(StreamPhase::kAnswer, event.answer_delta().token_ids_size());
   } else if (event.has_finished()) {
     const bool answered = event.finished().phase() == v1::PHASE_ANSWER;
     count(answered ? StreamPhase::kAnswer : StreamPhase::kReasoning,
           event.finished().token_ids_size());
+    if (answered && event.finished().reason() != v1::FINISH_REASON_LENGTH) {
+      taken_.answer_tokens = counts().answer;
+    }
   } else if (event.has_completed()) {
     discarded_tokens_ = event.completed().usage().discarded_tokens();
     rpc::SetDuration(now - arrival_, event.mutable_completed()->mutable_timings()->mutable_total());
   }
+}
+
+// By the pace that was measured here, which the worker does not tell of.
+void Generation::CompleteQueued(v1::Queued& queued) const {
+  queued.clear_estimated_wait();
+  const std::chrono::duration<double> place(lease_->decision().place_s);
+  if (place.count() <= 0) return;
+  rpc::SetDuration(std::chrono::duration_cast<Clock::Duration>(place * (queued.position() + 1)),
+                   queued.mutable_estimated_wait());
 }
 
 void Generation::CompleteStarted(v1::Started& started, Clock::TimePoint now) {
@@ -223,7 +250,23 @@ void Generation::CompleteStarted(v1::Started& started, Clock::TimePoint now) {
   if (const std::string tried = attempts_.Describe(); !tried.empty()) {
     absl::StrAppend(started.mutable_worker_reason(), "; ", tried);
   }
+  started.clear_expected_thinking();
+  const LengthQuantiles& reasoning = lease_->decision().expected_reasoning;
+  if (reasoning.p50 > 0) {
+    started.mutable_expected_thinking()->set_p50_tokens(std::lround(reasoning.p50));
+    started.mutable_expected_thinking()->set_p90_tokens(std::lround(reasoning.p90));
+  }
+  taken_.prompt_tokens = started.prompt_tokens();
   meter_->Start(started.prompt_tokens(), started.cached_prompt_tokens(), now);
+}
+
+// A prompt that was not cached shows the worker's rate, if it is long enough to be measured.
+void Generation::Learn() {
+  constexpr int kMinPromptTokens = 256;
+  const int computed = counts().prompt - counts().cached_prompt;
+  const double rate =
+      computed >= kMinPromptTokens && meter_->prompt_s() > 0 ? computed / meter_->prompt_s() : 0;
+  shared_.pool.Learn(*lease_, taken_, meter_->seconds_per_token(), rate);
 }
 
 void Generation::End(const absl::Status& status) {
@@ -233,6 +276,7 @@ void Generation::End(const absl::Status& status) {
   if (meter_ && (meter_->started() || waited)) meter_->End(discarded_tokens_, now);
   shared_.metrics.EndRequest(variant_, absl::StatusCodeToString(status.code()), phase());
   Log(status, now);
+  if (status.ok()) Learn();
   lease_.reset();
   sink_->Finish(status, status.ok() ? std::nullopt : UsageSoFar());
 }

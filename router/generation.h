@@ -12,6 +12,7 @@
 #include "common/mutex.h"
 #include "common/rpc/request_bytes.h"
 #include "router/attempts.h"
+#include "router/decision/experience.h"
 #include "router/decision/policy.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
@@ -110,6 +111,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   enum class Flushed { kAtOnce, kLater };
   Flushed Flush();
   void End(const absl::Status& status);
+  void CompleteQueued(v1::Queued& queued) const;
+  void Learn();
   std::optional<v1::Usage> UsageSoFar() const;
   void Log(const absl::Status& status, Clock::TimePoint now) const;
   TokenCounts counts() const { return meter_ ? meter_->counts() : TokenCounts{}; }
@@ -131,11 +134,13 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   Attempts attempts_;
   bool heard_ = false;  // of any worker: the sink has its event, or will
   std::size_t counted_ledger_bytes_ = 0;
-  std::string variant_;  // of the metrics and the log; empty: none was chosen
-  std::string worker_;   // of the log, likewise
+  std::string variant_;     // of the metrics and the log; empty: none was chosen
+  std::string worker_;      // of the log, likewise
+  std::string_view cause_;  // why that variant, likewise
   std::optional<fleet::WorkerLease> lease_;
   std::optional<StreamMeter> meter_;  // once a worker is chosen
   std::int32_t discarded_tokens_ = 0;
+  decision::Taken taken_;  // as far as is known
 
   Mutex mu_;
   std::shared_ptr<fleet::WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);

@@ -27,7 +27,8 @@
 #include "common/version.h"
 #include "router/cache_salt.h"
 #include "router/config.h"
-#include "router/decision/first_fit_policy.h"
+#include "router/decision/score_policy.h"
+#include "router/dry_run.h"
 #include "router/fleet/worker_pool.h"
 #include "router/router_metrics.h"
 #include "router/service.h"
@@ -105,7 +106,9 @@ void LogVariants(const RouterConfig& config) {
     }
     LogInfo("variant", {{"name", variant.name},
                         {"workers", workers},
-                        {"max_prompt_bytes", variant.max_prompt_bytes}});
+                        {"max_prompt_bytes", variant.max_prompt_bytes},
+                        {"cost_per_million_tokens", variant.traits.cost_per_million},
+                        {"context_tokens", variant.traits.context_tokens}});
   }
 }
 
@@ -131,7 +134,7 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
   metrics.AddBuildInfo({});
   RouterMetrics router_metrics(metrics.registry(), VariantNames(config));
   LiveState live(config, router_metrics);
-  const decision::FirstFitPolicy policy(config.variants);
+  const decision::ScorePolicy policy(config.variants);
   fleet::WorkerPool pool(config.variants, Clock::Real(),
                          [&](const fleet::WorkerPool& changed) { live.Update(changed); });
   live.Update(pool);
@@ -206,6 +209,12 @@ int Main(std::span<const char* const> arguments) {
   if (options->check_config) {
     std::printf("%s: %zu variants, all well\n", options->config.c_str(), config->variants.size());
     return 0;
+  }
+  if (!options->dry_run.empty()) {
+    const absl::Status status = DryRun(*config, options->dry_run, [](const std::string& line) {
+      std::printf("%s\n", line.c_str());
+    });
+    return status.ok() ? 0 : EndWith(kProgram, kExitConfig, Annotate(status, "--dry_run"));
   }
   const absl::Status status = Serve(*options, *config, *trusted_peers, *cache_salts);
   return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);

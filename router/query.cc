@@ -1,7 +1,39 @@
 #include "router/query.h"
 
+#include <string_view>
+
+#include "common/clock.h"
+#include "common/rpc/proto_time.h"
+#include "router/task_estimate.h"
+
 namespace thinkwire::router {
 namespace {
+
+// Of text, about, for the decision's estimate.
+constexpr std::size_t kBytesPerId = 4;
+
+// What the user asks: the last message, or the raw prompt.
+std::string_view Question(const v1::Prompt& prompt) {
+  const auto& messages = prompt.chat().messages();
+  return messages.empty() ? prompt.text() : messages.rbegin()->content();
+}
+
+std::size_t PromptBytes(const v1::Prompt& prompt) {
+  std::size_t bytes = prompt.text().size() + kBytesPerId * prompt.token_ids().ids_size();
+  for (const v1::ChatMessage& message : prompt.chat().messages()) {
+    bytes += message.content().size();
+  }
+  return bytes;
+}
+
+decision::Wishes ReadWishes(const v1::Wishes& wishes) {
+  decision::Wishes read{.quality = wishes.quality(),
+                        .asks_quality = wishes.has_quality(),
+                        .may_substitute = wishes.may_substitute()};
+  if (wishes.has_latency()) read.latency_s = ToSeconds(rpc::ReadDuration(wishes.latency()));
+  if (wishes.has_max_cost()) read.max_cost = wishes.max_cost();
+  return read;
+}
 
 // Both requests ask for a variant in the same words.
 template <class Request>
@@ -9,10 +41,9 @@ decision::Query QueryOf(const Request& request) {
   decision::Query query;
   query.variant = request.variant();
   query.task = ReadTask(request.wishes().task());
-  query.prompt_bytes = request.prompt().text().size();
-  for (const v1::ChatMessage& message : request.prompt().chat().messages()) {
-    query.prompt_bytes += message.content().size();
-  }
+  if (!query.task) query.estimated_task = EstimateTask(Question(request.prompt()));
+  query.prompt_bytes = PromptBytes(request.prompt());
+  query.wishes = ReadWishes(request.wishes());
   return query;
 }
 
@@ -44,7 +75,12 @@ v1::Task MakeTask(Task task) {
   return v1::TASK_UNSPECIFIED;
 }
 
-decision::Query MakeQuery(const v1::GenerateRequest& request) { return QueryOf(request); }
+decision::Query MakeQuery(const v1::GenerateRequest& request) {
+  decision::Query query = QueryOf(request);
+  query.thinks = request.thinking().mode() != v1::THINKING_MODE_OFF;
+  if (request.has_max_tokens()) query.max_tokens = request.max_tokens();
+  return query;
+}
 decision::Query MakeQuery(const v1::CountTokensRequest& request) { return QueryOf(request); }
 
 }  // namespace thinkwire::router

@@ -18,6 +18,11 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                     .Help("Attempts before the first event that another worker's followed, by "
                           "variant and the reason of the error")
                     .Register(registry)),
+      decisions_(&prometheus::BuildCounter()
+                      .Name("thinkwire_router_decisions_total")
+                      .Help("Times that a variant was chosen, and the cause: named, substitute, "
+                            "only, preferred, score, deadline or context")
+                      .Register(registry)),
       running_(&prometheus::BuildGauge()
                     .Name("thinkwire_router_running_requests")
                     .Help("Generate calls that are not over")
@@ -56,6 +61,10 @@ void RouterMetrics::EndRequest(std::string_view variant, std::string_view code, 
              {"code", std::string(code)},
              {"phase", std::string(ToString(phase))}})
       .Increment();
+}
+
+void RouterMetrics::CountDecision(std::string_view variant, std::string_view cause) {
+  decisions_->Add({{"variant", std::string(variant)}, {"cause", std::string(cause)}}).Increment();
 }
 
 void RouterMetrics::CountRetry(std::string_view variant, std::string_view reason) {

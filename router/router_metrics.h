@@ -35,6 +35,9 @@ class RouterMetrics {
   // none was chosen.
   void EndRequest(std::string_view variant, std::string_view code, StreamPhase phase);
 
+  // A request went to the variant, for a cause of decision::CauseName.
+  void CountDecision(std::string_view variant, std::string_view cause);
+
   // A request went to another worker, after an error of `reason`.
   void CountRetry(std::string_view variant, std::string_view reason);
 
@@ -45,6 +48,7 @@ class RouterMetrics {
  private:
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* retries_;
+  prometheus::Family<prometheus::Counter>* decisions_;
   prometheus::Gauge* running_;
   std::deque<StreamMetrics> streams_;  // by variant, as the gauges
   std::vector<prometheus::Gauge*> configured_workers_;

@@ -5,18 +5,20 @@
 #include <vector>
 
 #include "router/task.h"
+#include "router/variant_traits.h"
 
 namespace thinkwire::router {
 
 // A model and the workers that serve it. Elsewhere a variant is meant by its index into the
 // configuration's list, whose order matters to the policy.
 struct VariantConfig {
-  std::string name;                    // 1 to 64 of [A-Za-z0-9._-]
-  std::vector<std::string> aliases{};  // beside those that KnownAliases gives
-  std::vector<std::string> workers{};  // "host:port", at least one
-  std::vector<Task> tasks{};           // that the router prefers it for
-  std::int64_t max_prompt_bytes = 0;   // the longest prompt that is sent here unasked; 0: any
-  std::string require_fingerprint{};   // workers with another are not live; empty: any will do
+  std::string name;                        // 1 to 64 of [A-Za-z0-9._-]
+  std::vector<std::string> aliases{};      // beside those that KnownAliases gives
+  std::vector<std::string> workers{};      // "host:port", at least one
+  std::vector<Task> tasks{};               // that the router prefers it for
+  std::int64_t max_prompt_bytes = 0;       // the longest prompt that is sent here unasked; 0: any
+  std::string require_fingerprint{};       // workers with another are not live; empty: any will do
+  VariantTraits traits = KnownTraits("");  // as configured, else those of its name
 };
 
 }  // namespace thinkwire::router

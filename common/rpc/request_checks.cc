@@ -5,7 +5,9 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
 #include "common/peer_limits.h"
+#include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "thinkwire/v1/reasoning.pb.h"
@@ -16,6 +18,7 @@ namespace {
 
 constexpr std::size_t kMaxStopStringBytes = 256;
 constexpr int kMaxTopLogprobs = 20;
+constexpr double kMaxCost = 1e12;
 constexpr std::size_t kMaxRequestIdBytes = 128;
 constexpr std::size_t kMaxCacheSaltBytes = 256;
 
@@ -68,13 +71,24 @@ absl::Status CheckPrompt(const v1::Prompt& prompt, const std::string& variant) {
   return InvalidField("prompt", "is required: one of chat, text, token_ids");
 }
 
+// The first wish that only a router which chooses can heed; empty: there is none.
+std::string ChoosersWish(const v1::Wishes& wishes) {
+  if (wishes.task() != v1::TASK_UNSPECIFIED) return "wishes.task";
+  if (wishes.has_quality()) return "wishes.quality";
+  if (wishes.has_latency()) return "wishes.latency";
+  if (wishes.has_max_cost()) return "wishes.max_cost";
+  return "";
+}
+
 absl::Status CheckWishes(const v1::Wishes& wishes, const std::string& variant) {
-  if (wishes.has_quality()) return UnimplementedField("wishes.quality");
-  if (wishes.has_latency()) return UnimplementedField("wishes.latency");
-  if (wishes.has_max_cost()) return UnimplementedField("wishes.max_cost");
-  if (wishes.may_substitute()) return UnimplementedField("wishes.may_substitute");
-  if (wishes.task() != v1::TASK_UNSPECIFIED && !variant.empty()) {
-    return InvalidField("wishes.task", "must be unset when variant is set");
+  if (const std::string wish = ChoosersWish(wishes);
+      !variant.empty() && !wishes.may_substitute() && !wish.empty()) {
+    return InvalidField(wish, "must be unset when variant is set and may_substitute is not");
+  }
+  RETURN_IF_ERROR(CheckRange("wishes.quality", wishes.quality(), 0, 1));
+  RETURN_IF_ERROR(CheckRange("wishes.max_cost", wishes.max_cost(), 0, kMaxCost));
+  if (wishes.has_latency() && !(ReadDuration(wishes.latency()) > Clock::Duration::zero())) {
+    return InvalidField("wishes.latency", "must be more than 0");
   }
   return absl::OkStatus();
 }

@@ -1,5 +1,7 @@
 #include "router/decision/policy.h"
 
+#include <iterator>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 
@@ -9,7 +11,13 @@ namespace {
 // Where the error keeps the name, since people alone are to read its message.
 constexpr char kVariantPayload[] = "thinkwire/variant";
 
+constexpr std::string_view kCauseNames[] = {"named", "substitute", "only",   "preferred",
+                                            "score", "deadline",   "context"};
+static_assert(std::size(kCauseNames) == std::size(kAllCauses));
+
 }  // namespace
+
+std::string_view CauseName(Cause cause) { return kCauseNames[static_cast<std::size_t>(cause)]; }
 
 absl::Status NoLiveWorker(const std::string& name, std::size_t variant,
                           std::span<const WorkerView> workers) {

@@ -29,6 +29,9 @@ struct WorkerView {
   std::string why_not = "not connected yet";  // why it is not live, for people
   std::int64_t leased = 0;                    // requests that this router has there now
   std::int64_t given = 0;                     // requests that this router ever gave it
+  double silent_s = 0;                        // how old `status` is
+  double seconds_per_token = 0;               // of one stream, as seen here lately; 0: never seen
+  double prompt_tokens_per_s = 0;             // likewise
 
   // Whether it takes requests.
   bool live() const { return status && !status->draining; }

@@ -51,6 +51,9 @@ std::string WhyEnded(const absl::Status& status) {
 absl::Status ForClient(const absl::Status& status) {
   const std::string message(status.message());
   if (absl::IsNotFound(status)) return rpc::Error(status.code(), "VARIANT_NOT_FOUND", message);
+  if (absl::IsFailedPrecondition(status)) {
+    return rpc::Error(status.code(), "NO_VARIANT_FITS", message);
+  }
   return rpc::WithRetryAfter(rpc::WithMetadata(rpc::Error(status.code(), "NO_LIVE_WORKER", message),
                                                "variant", decision::UnavailableVariant(status)));
 }
@@ -79,7 +82,10 @@ void LogEnd(const std::string& worker, const absl::Status& status) {
 
 WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
                        const Patience& patience)
-    : variants_(std::move(variants)), clock_(clock), on_change_(std::move(on_change)) {
+    : variants_(std::move(variants)),
+      clock_(clock),
+      on_change_(std::move(on_change)),
+      experience_(variants_) {
   MutexLock lock(mu_);
   fingerprints_.resize(variants_.size());
   for (std::size_t v = 0; v < variants_.size(); ++v) {
@@ -241,9 +247,11 @@ void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
 absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
                                               decision::Query query) {
   MutexLock lock(mu_);
+  UpdateSilence();
   PassOverDistrusted(query);
   for (bool some_are_full = false;; some_are_full = true) {
-    absl::StatusOr<decision::Decision> decision = policy.Decide(query, views_);
+    absl::StatusOr<decision::Decision> decision =
+        policy.Decide(query, {.workers = views_, .variants = experience_.views()});
     if (!decision.ok()) {
       return some_are_full ? AllFull(decision.status()) : ForClient(decision.status());
     }
@@ -277,6 +285,21 @@ WorkerLease WorkerPool::Give(std::size_t index, decision::Decision decision) {
   ++views_[index].given;
   workers_[index].trust.Give();
   return WorkerLease(this, workers_[index].client.get(), std::move(decision), clock_.Now());
+}
+
+void WorkerPool::UpdateSilence() {
+  const Clock::TimePoint now = clock_.Now();
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    views_[i].silent_s = ToSeconds(now - workers_[i].heard_at);
+  }
+}
+
+void WorkerPool::Learn(const WorkerLease& lease, const decision::Taken& taken,
+                       double seconds_per_token, double prompt_tokens_per_s) {
+  MutexLock lock(mu_);
+  experience_.Learn(taken);
+  decision::WorkerView& view = views_[lease.decision().worker];
+  if (view.live()) LearnPace(seconds_per_token, prompt_tokens_per_s, view);
 }
 
 void WorkerPool::Release(const WorkerLease& lease) {

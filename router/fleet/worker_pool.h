@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "router/decision/experience.h"
 #include "router/decision/policy.h"
 #include "router/decision/worker_view.h"
 #include "router/fleet/silence.h"
@@ -65,10 +66,15 @@ class WorkerPool {
   // variant it sees those that are trusted most; what a worker says of itself comes after what it
   // does. A worker that has as many requests of this router as it can have of anybody
   // (MaxRequestsOfWorker) is passed over: one more would wait in the connection, unseen. Fails,
-  // with what a client may be told: NOT_FOUND VARIANT_NOT_FOUND, UNAVAILABLE NO_LIVE_WORKER,
-  // RESOURCE_EXHAUSTED QUEUE_FULL where some were passed over; the latter two with the variant's
-  // name as the metadata "variant".
+  // with what a client may be told: NOT_FOUND VARIANT_NOT_FOUND, FAILED_PRECONDITION
+  // NO_VARIANT_FITS, UNAVAILABLE NO_LIVE_WORKER, RESOURCE_EXHAUSTED QUEUE_FULL where some were
+  // passed over; the latter two with the variant's name as the metadata "variant".
   absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, decision::Query query);
+
+  // Takes in what a request has taken of the leased worker, and how fast it was (LearnPace), for
+  // decisions to come.
+  void Learn(const WorkerLease& lease, const decision::Taken& taken, double seconds_per_token,
+             double prompt_tokens_per_s);
 
   struct VariantState {
     std::int32_t configured = 0;
@@ -104,6 +110,8 @@ class WorkerPool {
   static void SetStatus(const VariantConfig& variant, absl::StatusOr<decision::WorkerStatus> status,
                         decision::WorkerView& view);
   void OnWatchEnd(std::size_t index, const absl::Status& status);
+  // How old each worker's status is now.
+  void UpdateSilence() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether the live workers of the variant have other fingerprints than when last asked.
   bool UpdateFingerprints(std::size_t variant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::set<std::string> FingerprintsOf(std::size_t variant) const
@@ -132,6 +140,7 @@ class WorkerPool {
   // Of fixed size, a worker at the same index in both; clients stay where they are.
   std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);
   std::vector<decision::WorkerView> views_ ABSL_GUARDED_BY(mu_);
+  decision::Experience experience_ ABSL_GUARDED_BY(mu_);
   std::vector<std::set<std::string>> fingerprints_ ABSL_GUARDED_BY(mu_);  // by variant
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;

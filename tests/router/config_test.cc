@@ -24,6 +24,10 @@ variants:
     workers: ["gpu.example.org:50061"]
     tasks: [math, code]
     require_fingerprint: 0123abcd
+    quality: {math: 0.9}
+    cost_per_million_tokens: 0.4
+    context_tokens: 65536
+    reasoning_tokens: {math: {p50: 4000, p90: 9000}}
 )",
                                   "router.yaml");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -32,6 +36,13 @@ variants:
   EXPECT_EQ(config->variants[0].workers,
             (std::vector<std::string>{"127.0.0.1:50061", "[::1]:50062"}));
   EXPECT_EQ(config->variants[0].max_prompt_bytes, 2000);
+  EXPECT_DOUBLE_EQ(config->variants[0].traits.quality[Task::kMath], 0.289);
+  EXPECT_DOUBLE_EQ(config->variants[1].traits.quality[Task::kMath], 0.9);
+  EXPECT_DOUBLE_EQ(config->variants[1].traits.quality[Task::kCode], 0.572);
+  EXPECT_DOUBLE_EQ(config->variants[1].traits.cost_per_million, 0.4);
+  EXPECT_DOUBLE_EQ(config->variants[1].traits.reasoning[Task::kMath].p90, 9000);
+  EXPECT_EQ(config->variants[0].traits.context_tokens, 131'072);
+  EXPECT_EQ(config->variants[1].traits.context_tokens, 65'536);
   EXPECT_EQ(config->variants[1].aliases, (std::vector<std::string>{"large", "my org/large"}));
   EXPECT_EQ(config->variants[1].tasks, (std::vector<Task>{Task::kMath, Task::kCode}));
   EXPECT_EQ(config->variants[1].max_prompt_bytes, 0);
@@ -48,10 +59,30 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {"\n\nvariant: []", "r:3: unknown key 'variant' in the configuration; allowed: variants"},
       {"variants: [7]",
        "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes, "
-       "require_fingerprint"},
+       "require_fingerprint, quality, cost_per_million_tokens, context_tokens, "
+       "reasoning_tokens"},
       {v + "wokers: []}]",
        "r:1: unknown key 'wokers' in a variant; allowed: name, aliases, workers, tasks, "
-       "max_prompt_bytes, require_fingerprint"},
+       "max_prompt_bytes, require_fingerprint, quality, cost_per_million_tokens, "
+       "context_tokens, reasoning_tokens"},
+      {v + "quality: 1}]",
+       "r:1: quality must be a map from tasks: general, math, code, science, writing, extraction"},
+      {v + "quality: {cooking: 1}}]",
+       "r:1: quality has an unknown task; allowed: general, math, code, science, writing, "
+       "extraction"},
+      {v + "quality: {math: 1.1}}]", "r:1: quality must be a number from 0 to 1"},
+      {v + "quality: {math: nan}}]", "r:1: quality must be a number from 0 to 1"},
+      {v + "cost_per_million_tokens: -1}]",
+       "r:1: cost_per_million_tokens must be a number from 0 to 1e+09"},
+      {v + "context_tokens: 1}]", "r:1: context_tokens must be a whole number from 2 to 1048576"},
+      {v + "context_tokens: many}]",
+       "r:1: context_tokens must be a whole number from 2 to 1048576"},
+      {v + "reasoning_tokens: {math: {p50: 10}}}]",
+       "r:1: reasoning_tokens of a task needs p50 and p90"},
+      {v + "reasoning_tokens: {math: {p50: 10, p90: 9}}}]",
+       "r:1: p90 must be a number from 10 to 1.04858e+06"},
+      {v + "reasoning_tokens: {math: {p50: 0, p90: 9}}}]",
+       "r:1: p50 must be a number from 1 to 1.04858e+06"},
       {v + "require_fingerprint: 'a b'}]",
        "r:1: require_fingerprint must be one word of 1 to 256 printable characters"},
       {v + "require_fingerprint: ''}]",
@@ -113,7 +144,8 @@ TEST(ParseConfig, NestingAliasesAndManyOfAKindAreBounded) {
   EXPECT_EQ(why(std::string(100'000, '[')), "r:1: nests too deep");
   EXPECT_EQ(why("variants: &a [*a]"),
             "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes, "
-            "require_fingerprint");
+            "require_fingerprint, quality, cost_per_million_tokens, context_tokens, "
+            "reasoning_tokens");
   std::string bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n";
   for (char c = 'b'; c <= 'z'; ++c) {
     const std::string before(1, static_cast<char>(c - 1));

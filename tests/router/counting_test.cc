@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "common/rpc/status_details.h"
-#include "router/decision/first_fit_policy.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/router/fleet/pool_fixture.h"
+#include "tests/router/in_order_policy.h"
 
 namespace thinkwire::router {
 namespace {
@@ -45,17 +45,7 @@ class TestCountSink final : public CountSink {
 // One variant of four workers, which are asked in their order.
 class CountingTest : public testing::Test {
  protected:
-  CountingTest() {
-    EXPECT_TRUE(pool_.TickUntilLive());
-    // Of equal load, the first has most room.
-    for (int i = 0; i < 4; ++i) {
-      workers_[i].SetStatus([&](auto& status) {
-        status.set_free_kv_blocks(100 - i);
-        status.set_queued(1);
-      });
-    }
-    EXPECT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).queued == 4; }));
-  }
+  CountingTest() { EXPECT_TRUE(pool_.TickUntilLive()); }
 
   void Refuse(std::size_t worker, const absl::Status& status) {
     workers_[worker].SetScript({.count_end = status});
@@ -88,7 +78,7 @@ class CountingTest : public testing::Test {
                    workers_[3].address()}}};
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
-  const decision::FirstFitPolicy policy_{variants_};
+  const InOrderPolicy policy_;
   fleet::PoolUnderTest pool_{variants_, Clock::Real()};
 };
 

@@ -8,9 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "common/rpc/proto_time.h"
 #include "common/rpc/request_bytes.h"
 #include "common/rpc/status_details.h"
-#include "router/decision/first_fit_policy.h"
+#include "router/decision/score_policy.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/router/event_sink.h"
 #include "tests/router/fleet/pool_fixture.h"
@@ -50,7 +51,7 @@ class GenerationTest : public testing::Test {
       {.name = "qwen-7b", .workers = {worker_.address()}}};
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
-  const decision::FirstFitPolicy policy_{variants_};
+  const decision::ScorePolicy policy_{variants_};
   fleet::PoolUnderTest pool_{variants_, Clock::Real()};
   GenerationRegistry registry_;
 };
@@ -65,6 +66,60 @@ TEST_F(GenerationTest, PassesEventsToItsSinkAndEndsIt) {
   EXPECT_EQ(events[1].started().request_id(), generation->request_id());
   EXPECT_EQ(events[1].started().worker(), worker_.address());
   EXPECT_EQ(events[1].started().worker_reason(), "the only live one: 0 queued, 0 running");
+}
+
+TEST_F(GenerationTest, TellsHowLongSuchRequestsThink) {
+  auto script = SmallStream();
+  script[1].mutable_started()->mutable_expected_thinking()->set_p50_tokens(1);  // not its to say
+  worker_.SetScript({.events = script});
+  const auto ask = [&](const v1::GenerateRequest& request) {
+    const auto sink = std::make_shared<TestSink>();
+    Make(sink)->Start(request);
+    EXPECT_TRUE(sink->WaitForEnd().ok());
+    return sink->events()[1].started();
+  };
+  const v1::Started thinks = ask(Question());
+  EXPECT_EQ(thinks.expected_thinking().p50_tokens(), 750);
+  EXPECT_EQ(thinks.expected_thinking().p90_tokens(), 1875);
+  EXPECT_EQ(thinks.variant_reason(), "the only variant here");
+  // Three tokens were thought: the next are expected to think less.
+  EXPECT_LT(ask(Question()).expected_thinking().p50_tokens(), 750);
+  v1::GenerateRequest at_once = Question();
+  at_once.mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
+  EXPECT_FALSE(ask(at_once).has_expected_thinking());
+}
+
+TEST_F(GenerationTest, TellsTheWaitOnceThePaceWasMeasured) {
+  auto script = SmallStream();
+  script[0].mutable_queued()->mutable_estimated_wait()->set_seconds(1'000'000);
+  worker_.SetScript({.events = script});
+  const auto queued = [&] {
+    const auto sink = std::make_shared<TestSink>();
+    Make(sink)->Start(Question());
+    EXPECT_TRUE(sink->WaitForEnd().ok());
+    return sink->events()[0].queued();
+  };
+  EXPECT_FALSE(queued().has_estimated_wait());
+  const v1::Queued told = queued();
+  const auto wait = rpc::ReadDuration(told.estimated_wait());
+  EXPECT_GT(wait.count(), 0);
+  EXPECT_LT(wait, std::chrono::hours(100));
+}
+
+TEST_F(GenerationTest, CountsWhyAVariantWasChosen) {
+  const auto sink = std::make_shared<TestSink>();
+  Make(sink)->Start(Question());
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  int found = 0;
+  for (const auto& family : metrics_registry_.Collect()) {
+    if (family.name != "thinkwire_router_decisions_total") continue;
+    ASSERT_EQ(family.metric.size(), 1U);
+    for (const auto& label : family.metric[0].label) {
+      EXPECT_EQ(label.value, label.name == "variant" ? "qwen-7b" : "only");
+    }
+    found += static_cast<int>(family.metric[0].counter.value);
+  }
+  EXPECT_EQ(found, 1);
 }
 
 TEST_F(GenerationTest, KnowsWhereAnotherWorkerWouldGoOn) {

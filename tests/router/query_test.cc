@@ -23,6 +23,35 @@ TEST(MakeQuery, SaysWhatTheRequestAsksFor) {
   EXPECT_EQ(query.prompt_bytes, 9U);
 }
 
+TEST(MakeQuery, EstimatesTheTaskOfTheLastMessageWhereNoneIsSaid) {
+  v1::GenerateRequest request;
+  auto& messages = *request.mutable_prompt()->mutable_chat()->mutable_messages();
+  messages.Add()->set_content("Write a poem about integers.");
+  messages.Add()->set_content("Why does my python script crash?");
+  EXPECT_FALSE(MakeQuery(request).task.has_value());
+  EXPECT_EQ(MakeQuery(request).estimated_task, Task::kCode);
+}
+
+TEST(MakeQuery, TellsOfWishesLimitsAndThinking) {
+  v1::GenerateRequest request;
+  EXPECT_TRUE(MakeQuery(request).thinks);
+  EXPECT_FALSE(MakeQuery(request).max_tokens.has_value());
+  EXPECT_FALSE(MakeQuery(request).wishes.asks_quality);
+  request.mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
+  request.set_max_tokens(7);
+  request.mutable_wishes()->set_quality(0);
+  request.mutable_wishes()->set_max_cost(2);
+  request.mutable_wishes()->set_may_substitute(true);
+  request.mutable_wishes()->mutable_latency()->set_seconds(3);
+  const decision::Query query = MakeQuery(request);
+  EXPECT_FALSE(query.thinks);
+  EXPECT_EQ(query.max_tokens, 7);
+  EXPECT_TRUE(query.wishes.asks_quality);
+  EXPECT_EQ(query.wishes.max_cost, 2);
+  EXPECT_EQ(query.wishes.latency_s, 3);
+  EXPECT_TRUE(query.wishes.may_substitute);
+}
+
 TEST(MakeQuery, ACountIsDecidedAsItsGenerateWouldBe) {
   v1::CountTokensRequest request;
   request.mutable_prompt()->set_text("abc");

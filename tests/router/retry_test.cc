@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "common/rpc/status_details.h"
-#include "router/decision/first_fit_policy.h"
 #include "router/generation.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/router/event_sink.h"
 #include "tests/router/fleet/pool_fixture.h"
+#include "tests/router/in_order_policy.h"
 
 namespace thinkwire::router {
 namespace {
@@ -31,14 +31,6 @@ class RetryTest : public testing::Test {
   RetryTest() {
     for (FakeWorker& worker : workers_) worker.SetScript({.events = SmallStream()});
     EXPECT_TRUE(pool_.TickUntilLive());
-    // Of equal load, the first has most room.
-    for (int i = 0; i < 4; ++i) {
-      workers_[i].SetStatus([&](auto& status) {
-        status.set_free_kv_blocks(100 - i);
-        status.set_queued(1);
-      });
-    }
-    EXPECT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).queued == 4; }));
   }
   ~RetryTest() override { EXPECT_TRUE(registry_.WaitUntilEmpty(std::chrono::seconds(60))); }
 
@@ -91,7 +83,7 @@ class RetryTest : public testing::Test {
                    workers_[3].address()}}};
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
-  const decision::FirstFitPolicy policy_{variants_};
+  const InOrderPolicy policy_;
   fleet::PoolUnderTest pool_{variants_, Clock::Real()};
   GenerationRegistry registry_;
   absl::Status end_;

@@ -16,7 +16,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/status_details.h"
-#include "router/decision/first_fit_policy.h"
+#include "router/decision/score_policy.h"
 #include "router/service.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/router/fleet/pool_fixture.h"
@@ -27,6 +27,7 @@ using Events = std::vector<v1::GenerateResponse>;
 
 inline v1::GenerateRequest Question(const std::string& text = "1+1?") {
   v1::GenerateRequest request;
+  request.set_variant("qwen-1.5b");
   auto* message = request.mutable_prompt()->mutable_chat()->add_messages();
   message->set_role(v1::ROLE_USER);
   message->set_content(text);
@@ -89,12 +90,17 @@ class ReasoningServiceTest : public testing::Test {
 
   FakeWorker small_{"qwen-1.5b"};
   FakeWorker large_{"qwen-32b"};
-  const RouterConfig config_{
-      .variants = {{.name = "qwen-1.5b", .workers = {small_.address()}, .max_prompt_bytes = 100},
-                   {.name = "qwen-32b", .workers = {large_.address()}, .tasks = {Task::kMath}}}};
+  const RouterConfig config_{.variants = {{.name = "qwen-1.5b",
+                                           .workers = {small_.address()},
+                                           .max_prompt_bytes = 100,
+                                           .traits = KnownTraits("qwen-1.5b")},
+                                          {.name = "qwen-32b",
+                                           .workers = {large_.address()},
+                                           .tasks = {Task::kMath},
+                                           .traits = KnownTraits("qwen-32b")}}};
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-1.5b", "qwen-32b"}};
-  const decision::FirstFitPolicy policy_{config_.variants};
+  const decision::ScorePolicy policy_{config_.variants};
   fleet::PoolUnderTest pool_{config_.variants, Clock::Real()};
   ReasoningService service_{{.config = config_,
                              .policy = policy_,

@@ -33,7 +33,7 @@ TEST_F(ReasoningServiceTest, PassesAllEventsOnInOrder) {
   const v1::Started& started = events[1].started();
   EXPECT_EQ(started.variant(), "qwen-1.5b");
   EXPECT_EQ(started.worker(), small_.address());
-  EXPECT_EQ(started.variant_reason(), "the prompt's 4 bytes are within its limit of 100");
+  EXPECT_EQ(started.variant_reason(), "named by the request");
   EXPECT_EQ(started.worker_reason(), "the only live one: 0 queued, 0 running");
   EXPECT_EQ(started.request_id(), small_.last_call().request.request_id());
   EXPECT_EQ(started.prompt_tokens(), 3);
@@ -48,10 +48,38 @@ TEST_F(ReasoningServiceTest, GoesByNameAndTask) {
   EXPECT_EQ(events[1].started().variant(), "qwen-32b");
 
   request = Question();
+  request.clear_variant();
   request.mutable_wishes()->set_task(v1::TASK_MATH);
   events.clear();
   ASSERT_TRUE(Generate(request, &events).ok());
   EXPECT_EQ(events[1].started().variant_reason(), "preferred for the task math");
+}
+
+TEST_F(ReasoningServiceTest, GoesByWishesAndRefusesThoseThatNobodyKeeps) {
+  v1::GenerateRequest request = Question();
+  request.clear_variant();
+  request.mutable_wishes()->set_quality(1);
+  Events events;
+  ASSERT_TRUE(Generate(request, &events).ok());
+  EXPECT_EQ(events[1].started().variant(), "qwen-32b");
+  EXPECT_GT(events[1].started().expected_thinking().p90_tokens(), 0);
+  request.mutable_wishes()->set_max_cost(0.001);
+  const absl::Status status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(rpc::ErrorReason(status), "NO_VARIANT_FITS");
+}
+
+TEST_F(ReasoningServiceTest, AnotherVariantStandsInOnlyWhereItMay) {
+  small_.Kill();
+  ASSERT_TRUE(pool_.WaitForLive(0, 0));
+  v1::GenerateRequest request = Question();
+  EXPECT_EQ(rpc::ErrorReason(Generate(request)), "NO_LIVE_WORKER");
+  request.mutable_wishes()->set_may_substitute(true);
+  Events events;
+  ASSERT_TRUE(Generate(request, &events).ok());
+  EXPECT_EQ(events[1].started().variant(), "qwen-32b");
+  EXPECT_EQ(events[1].started().variant_reason(),
+            "stands in for qwen-1.5b, which has no live worker");
 }
 
 TEST_F(ReasoningServiceTest, DrawsASeedWhereNoneIsGivenAndTellsIt) {
@@ -335,6 +363,7 @@ TEST_F(ReasoningServiceTest, NoLiveWorkerIsSaid) {
 
 TEST_F(ReasoningServiceTest, CountsTokensWithIdsWhenAsked) {
   v1::CountTokensRequest request;
+  request.set_variant("qwen-1.5b");
   request.mutable_prompt()->set_text("abc");
   for (const bool ids : {false, true}) {
     request.set_return_token_ids(ids);

@@ -11,12 +11,12 @@
 
 #include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
-#include "router/decision/first_fit_policy.h"
 #include "router/generation.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/router/event_sink.h"
 #include "tests/router/fleet/pool_fixture.h"
+#include "tests/router/in_order_policy.h"
 
 namespace thinkwire::router {
 namespace {
@@ -77,7 +77,7 @@ class SilentWorkerTest : public testing::Test {
       {.name = "qwen-7b", .workers = {silent_.address(), honest_.address()}}};
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
-  const decision::FirstFitPolicy policy_{variants_};
+  const InOrderPolicy policy_;
   fleet::PoolUnderTest pool_{variants_, clock_, {.silence = seconds(1), .progress = seconds(2)}};
   GenerationRegistry registry_;
   std::vector<std::shared_ptr<Generation>> generations_;

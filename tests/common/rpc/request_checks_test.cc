@@ -55,10 +55,6 @@ TEST(CheckRequest, TakesEverythingThatIsBuilt) {
 
 TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
   const std::vector<Change> changes = {
-      {"wishes.quality", [](auto& r) { r.mutable_wishes()->set_quality(0); }},
-      {"wishes.latency", [](auto& r) { r.mutable_wishes()->mutable_latency()->set_seconds(1); }},
-      {"wishes.max_cost", [](auto& r) { r.mutable_wishes()->set_max_cost(0); }},
-      {"wishes.may_substitute", [](auto& r) { r.mutable_wishes()->set_may_substitute(true); }},
       {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_HIGH); }},
       {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_LOW); }},
       {"thinking.mode", [](auto& r) { r.mutable_thinking()->set_mode(v1::THINKING_MODE_MODEL); }},
@@ -82,6 +78,18 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
     EXPECT_EQ(ErrorReason(status), "FIELD_NOT_IMPLEMENTED");
     EXPECT_EQ(ErrorMetadata(status, "field"), change.field);
   }
+}
+
+TEST(CheckRequest, TakesWishesWhereTheRouterMayChoose) {
+  GenerateRequest request = Question();
+  request.mutable_wishes()->set_quality(0.5);
+  request.mutable_wishes()->set_max_cost(0);
+  request.mutable_wishes()->set_task(v1::TASK_MATH);
+  request.mutable_wishes()->mutable_latency()->set_seconds(1);
+  EXPECT_TRUE(CheckRequest(request).ok());
+  request.set_variant("qwen-7b");
+  request.mutable_wishes()->set_may_substitute(true);
+  EXPECT_TRUE(CheckRequest(request).ok());
 }
 
 TEST(CheckRequest, RefusesByNameWhatIsWrong) {
@@ -109,6 +117,16 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
          r.set_variant("qwen-7b");
          r.mutable_wishes()->set_task(v1::TASK_MATH);
        }},
+      {"wishes.quality",
+       [](auto& r) {
+         r.set_variant("qwen-7b");
+         r.mutable_wishes()->set_quality(0);
+       }},
+      {"wishes.quality", [](auto& r) { r.mutable_wishes()->set_quality(1.5); }},
+      {"wishes.quality", [](auto& r) { r.mutable_wishes()->set_quality(NAN); }},
+      {"wishes.max_cost", [](auto& r) { r.mutable_wishes()->set_max_cost(-1); }},
+      {"wishes.latency", [](auto& r) { r.mutable_wishes()->mutable_latency(); }},
+      {"wishes.latency", [](auto& r) { r.mutable_wishes()->mutable_latency()->set_nanos(-1); }},
       {"max_tokens", [](auto& r) { r.set_max_tokens(0); }},
       {"max_tokens", [](auto& r) { r.set_max_tokens(-1); }},
       {"min_answer_tokens", [](auto& r) { r.set_min_answer_tokens(-1); }},

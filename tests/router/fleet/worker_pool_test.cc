@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
-#include "router/decision/first_fit_policy.h"
+#include "router/decision/score_policy.h"
 #include "router/fleet/worker_client.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_worker.h"
@@ -38,7 +38,7 @@ class WorkerPoolTest : public testing::Test {
   FakeWorker a_{"qwen-7b"};
   FakeWorker b_{"deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"};
   FakeWorker c_{"qwen-32b"};
-  const decision::FirstFitPolicy policy_{Variants()};
+  const decision::ScorePolicy policy_{Variants()};
   PoolUnderTest pool_{Variants(), clock_};
 };
 
@@ -86,10 +86,11 @@ TEST_F(WorkerPoolTest, PicksTheOneWithLeastToDo) {
     ASSERT_TRUE(lease.ok());
     EXPECT_EQ(lease->client().address(), b_.address());
     EXPECT_EQ(lease->decision().worker_reason,
-              "the one of 2 live ones with least to do: 0 queued, 0 running");
+              "the one of 2 live ones that is through first: 0 queued, 0 running");
   }
-  // A worker with many places is less loaded by as many requests.
+  // A worker with many places is less loaded by more requests.
   a_.SetStatus([](auto& status) { status.set_max_num_seqs(1000); });
+  b_.SetStatus([](auto& status) { status.set_running(1); });
   ASSERT_TRUE(pool_.WaitUntil([&] { return Pick(0)->client().address() == a_.address(); }));
 }
 
@@ -141,7 +142,7 @@ TEST_F(WorkerPoolTest, TellsOfDifferentFingerprintsUnderOneVariant) {
 TEST_F(WorkerPoolTest, AWorkerWithoutTheRequiredFingerprintIsNotLive) {
   std::vector<VariantConfig> variants = Variants();
   variants[1].require_fingerprint = "other";
-  const decision::FirstFitPolicy policy(variants);
+  const decision::ScorePolicy policy(variants);
   PoolUnderTest pool(variants, clock_);
   pool->Tick();
   pool->WaitForFirstContact(seconds(60));

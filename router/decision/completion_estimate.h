@@ -1,0 +1,54 @@
+#pragma once
+
+#include "router/decision/policy.h"
+#include "router/decision/variant_view.h"
+#include "router/decision/worker_view.h"
+#include "router/variant_traits.h"
+
+namespace thinkwire::router::decision {
+
+// What a request is expected to take of a variant. Tokens.
+struct ExpectedTokens {
+  double prompt = 0;
+  LengthQuantiles reasoning{};
+  // Reasoning and answer, at most the request's max_tokens.
+  double output = 0;       // as half of them need
+  double long_output = 0;  // as one in ten needs more
+};
+ExpectedTokens ExpectTokens(const Query& query, const VariantView& variant);
+
+// The task that it goes by: the one said, else the one estimated.
+Task TaskOf(const Query& query);
+
+// Requests that the worker has, for itself: those that it says, or those that this router has
+// there, if they are more: a status does not tell yet of requests that were sent after it, and
+// other routers send too. REQUIRES: it is live.
+double Load(const WorkerView& worker);
+
+// When the worker would be through with the request, in seconds from now:
+//   wait     none while it has places; else the requests before this one, each a place's time
+//            after the other
+//   prompt   at its measured rate
+//   output   at its measured pace, slower by the share of its places that are taken, as steps of
+//            more rows take longer: so that a pace that is better by noise draws no more than its
+//            few percent of the requests
+// and a tenth more for each second that its status is older than kFreshSeconds, which is a
+// heartbeat and its way: of younger ones none is better. A worker whose pace was never seen is
+// taken for one of kUnseenTokenSeconds and kUnseenPromptTokensPerSecond.
+// REQUIRES: it is live.
+struct Completion {
+  double wait_s = 0;
+  double place_s = 0;  // between two places that get free
+  double output_s = 0;
+  double total_s = 0;
+};
+inline constexpr double kFreshSeconds = 1.5;
+inline constexpr double kUnseenTokenSeconds = 0.02;
+inline constexpr double kUnseenPromptTokensPerSecond = 5000;
+Completion EstimateCompletion(const ExpectedTokens& tokens, const WorkerView& worker);
+
+// How probable it is that the answer is complete `deadline_s` from now: lengths are taken for
+// log-normal, through the two expected ones.
+double ChanceInTime(const ExpectedTokens& tokens, const Completion& completion, double deadline_s);
+
+}  // namespace thinkwire::router::decision

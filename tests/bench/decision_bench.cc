@@ -1,0 +1,120 @@
+// What one decision costs the router, and the look at the text before it where no task is said.
+// Medians of processor time.
+#include <time.h>
+
+#include <cstddef>
+#include <cstdio>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "router/decision/experience.h"
+#include "router/decision/score_policy.h"
+#include "router/task_estimate.h"
+#include "tests/bench/statistics.h"
+
+namespace {
+
+using namespace thinkwire;
+using namespace thinkwire::router;
+
+constexpr int kRuns = 101;
+constexpr int kCallsOfRun = 100;
+
+double ThreadSeconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+double Microseconds(const std::function<void()>& call) {
+  std::vector<double> runs;
+  for (int i = 0; i < kRuns; ++i) {
+    const double begin = ThreadSeconds();
+    for (int j = 0; j < kCallsOfRun; ++j) call();
+    runs.push_back(1e6 * (ThreadSeconds() - begin) / kCallsOfRun);
+  }
+  return bench::Median(runs);
+}
+
+std::vector<VariantConfig> Family() {
+  std::vector<VariantConfig> variants;
+  for (const char* name :
+       {"qwen-1.5b", "qwen-7b", "llama-8b", "qwen-14b", "qwen-32b", "llama-70b", "r1-671b"}) {
+    variants.push_back({.name = name, .traits = KnownTraits(name)});
+  }
+  return variants;
+}
+
+// All live, each with other load and pace, so that the best one is found late as well as early.
+std::vector<decision::WorkerView> Fleet(std::size_t workers, std::size_t variants) {
+  std::vector<decision::WorkerView> fleet;
+  for (std::size_t i = 0; i < workers; ++i) {
+    const auto load = static_cast<std::int32_t>(i * 37 % 96);
+    fleet.push_back({.variant = i % variants,
+                     .address = "10.0.0.1:50061",
+                     .status = decision::WorkerStatus{.max_model_len = 131'072,
+                                                      .queued = load > 64 ? load - 64 : 0,
+                                                      .running = load > 64 ? 64 : load,
+                                                      .max_num_seqs = 64},
+                     .seconds_per_token = 0.005 + 0.0001 * static_cast<double>(i * 13 % 101),
+                     .prompt_tokens_per_s = 5000});
+  }
+  return fleet;
+}
+
+struct Asked {
+  const char* what;
+  decision::Query query;
+};
+
+std::vector<Asked> Queries() {
+  return {{"named", {.variant = "qwen-14b"}},
+          {"nothing", {.estimated_task = Task::kMath, .prompt_bytes = 2000}},
+          {"nothing but a deadline",
+           {.estimated_task = Task::kMath, .prompt_bytes = 2000, .deadline_s = 60}},
+          {"all wishes and a deadline",
+           {.task = Task::kCode,
+            .prompt_bytes = 2000,
+            .deadline_s = 60,
+            .wishes = {.quality = 0.5, .asks_quality = true, .latency_s = 30, .max_cost = 1}}}};
+}
+
+double DecisionTime(const decision::Query& query, std::size_t workers) {
+  static const std::vector<VariantConfig> variants = Family();
+  static const decision::ScorePolicy policy(variants);
+  static const decision::Experience experience(variants);
+  const std::vector<decision::WorkerView> fleet = Fleet(workers, variants.size());
+  return Microseconds([&] {
+    if (!policy.Decide(query, {.workers = fleet, .variants = experience.views()}).ok()) {
+      std::puts("refused");
+    }
+  });
+}
+
+std::string Repeat(std::string_view unit, std::size_t bytes) {
+  std::string text;
+  while (text.size() < bytes) text += unit;
+  text.resize(bytes);
+  return text;
+}
+
+}  // namespace
+
+int main() {
+  std::printf("| the request says | 100 workers, us | 700 workers, us |\n|---|---|---|\n");
+  for (const Asked& asked : Queries()) {
+    std::printf("| %s | %.1f | %.1f |\n", asked.what, DecisionTime(asked.query, 100),
+                DecisionTime(asked.query, 700));
+  }
+  std::printf("\n| a text of | English, us | Chinese, us |\n|---|---|---|\n");
+  for (const std::size_t bytes : {100, 1000, 4096, 1 << 20}) {
+    const std::string english = Repeat("Why is the sum of the first n odd numbers n^2? ", bytes);
+    const std::string chinese = Repeat("为什么前n个奇数的和是一个平方数？", bytes);
+    std::printf("| %zu bytes | %.1f | %.1f |\n", bytes,
+                Microseconds([&] { EstimateTask(english); }),
+                Microseconds([&] { EstimateTask(chinese); }));
+  }
+}

@@ -1,0 +1,103 @@
+#include "router/decision/completion_estimate.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/router/decision/family.h"
+
+namespace thinkwire::router::decision {
+namespace {
+
+double Total(const WorkerView& worker,
+             const ExpectedTokens& tokens = {.prompt = 1000, .output = 500}) {
+  return EstimateCompletion(tokens, worker).total_s;
+}
+
+TEST(ExpectTokens, PromptByBytesAndOutputByTask) {
+  const VariantView view = FreshView(KnownVariant("qwen-7b"));
+  const ExpectedTokens math = ExpectTokens({.task = Task::kMath, .prompt_bytes = 400}, view);
+  EXPECT_DOUBLE_EQ(math.prompt, 100);
+  EXPECT_DOUBLE_EQ(math.output, 6300);
+  EXPECT_DOUBLE_EQ(math.long_output, 16'000);
+  EXPECT_DOUBLE_EQ(math.reasoning.p50, 6000);
+  const ExpectedTokens guessed = ExpectTokens({.estimated_task = Task::kExtraction}, view);
+  EXPECT_DOUBLE_EQ(guessed.output, 400);
+}
+
+TEST(ExpectTokens, WhoeverDoesNotThinkOrHasALimitTakesLess) {
+  const VariantView view = FreshView(KnownVariant("qwen-7b"));
+  EXPECT_DOUBLE_EQ(ExpectTokens({.task = Task::kMath, .thinks = false}, view).output, 300);
+  EXPECT_DOUBLE_EQ(ExpectTokens({.task = Task::kMath, .thinks = false}, view).reasoning.p90, 0);
+  const ExpectedTokens limited = ExpectTokens({.task = Task::kMath, .max_tokens = 1000}, view);
+  EXPECT_DOUBLE_EQ(limited.output, 1000);
+  EXPECT_DOUBLE_EQ(limited.long_output, 1000);
+}
+
+TEST(EstimateCompletion, IsPromptAtItsRateAndOutputAtItsPace) {
+  WorkerView worker = IdleWorker(0);
+  worker.seconds_per_token = 1.0 / 64;
+  worker.prompt_tokens_per_s = 2000;
+  EXPECT_DOUBLE_EQ(Total(worker), 0.5 + 500.0 / 64);
+  EXPECT_DOUBLE_EQ(EstimateCompletion({.prompt = 1000, .output = 500}, worker).wait_s, 0);
+}
+
+TEST(EstimateCompletion, MoreToDoTakesLongerAndMoreThanThePlacesWaits) {
+  WorkerView worker = IdleWorker(0);
+  const double idle = Total(worker);
+  worker.status->running = 8;
+  const double half = Total(worker);
+  EXPECT_GT(half, 1.4 * idle);
+  worker.status->running = 16;
+  const Completion full = EstimateCompletion({.prompt = 1000, .output = 500}, worker);
+  EXPECT_GT(full.wait_s, 0);
+  worker.status->queued = 16;
+  const Completion queued = EstimateCompletion({.prompt = 1000, .output = 500}, worker);
+  EXPECT_NEAR(queued.wait_s / full.wait_s, 17, 1e-9);
+}
+
+TEST(EstimateCompletion, LeasesCountWhereTheStatusDoesNotTellOfThem) {
+  WorkerView worker = IdleWorker(0);
+  worker.status->running = 3;
+  worker.leased = 2;
+  EXPECT_EQ(Load(worker), 3);
+  worker.leased = 5;
+  EXPECT_EQ(Load(worker), 5);
+}
+
+TEST(EstimateCompletion, APaceThatIsBetterByNoiseIsWorthOneRequest) {
+  WorkerView a = IdleWorker(0);
+  WorkerView b = IdleWorker(0);
+  b.seconds_per_token = a.seconds_per_token * 1.05;
+  EXPECT_LT(Total(a), Total(b));
+  a.status->running = 1;
+  EXPECT_GT(Total(a), Total(b));
+}
+
+TEST(EstimateCompletion, OldStatusesCountForLess) {
+  WorkerView worker = IdleWorker(0);
+  const double fresh = Total(worker);
+  worker.silent_s = kFreshSeconds;
+  EXPECT_EQ(Total(worker), fresh);
+  worker.silent_s = kFreshSeconds + 2;
+  EXPECT_NEAR(Total(worker), 1.2 * fresh, 1e-9);
+}
+
+TEST(ChanceInTime, IsAHalfAtTheExpectedTimeAndNineTenthsAtTheLongOne) {
+  const ExpectedTokens tokens{.prompt = 1000, .output = 500, .long_output = 1500};
+  const Completion completion = EstimateCompletion(tokens, IdleWorker(0));
+  EXPECT_NEAR(ChanceInTime(tokens, completion, completion.total_s), 0.5, 1e-9);
+  EXPECT_NEAR(ChanceInTime(tokens, completion, completion.total_s + 2 * completion.output_s), 0.9,
+              1e-9);
+  EXPECT_EQ(ChanceInTime(tokens, completion, 0.1), 0);  // the prompt alone takes longer
+  EXPECT_EQ(ChanceInTime({}, {}, 1), 1);
+}
+
+TEST(EstimateCompletion, AWorkerThatWasNeverSeenHasAPaceToo) {
+  WorkerView worker = IdleWorker(0);
+  worker.seconds_per_token = 0;
+  worker.prompt_tokens_per_s = 0;
+  EXPECT_GT(Total(worker), 5);
+  EXPECT_LT(Total(worker), 20);
+}
+
+}  // namespace
+}  // namespace thinkwire::router::decision

@@ -189,6 +189,7 @@ class Attempt final : public WorkerAttempt,
       if (cancelled_ || !violation_.ok() || !silent_.empty()) return true;
       violation_ = contract_->Add(response_, clock_.Now());
       silence_->Hear(contract_->brought_on(), clock_.Now());
+      silence_->Pause(clock_.Now());  // nobody reads while it is handed on
     }
     if (!violation_.ok()) {
       tie_.TryCancel();
@@ -197,7 +198,7 @@ class Attempt final : public WorkerAttempt,
     const bool more = reader_->OnMessage(std::move(response_));
     MutexLock lock(mu_);
     paused_ = !more && !wanted_ && !cancelled_ && silent_.empty();
-    if (paused_) silence_->Pause(clock_.Now());
+    if (!paused_) silence_->Resume(clock_.Now());
     return !paused_;
   }
 

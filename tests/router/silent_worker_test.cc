@@ -31,8 +31,7 @@ class SilentWorkerTest : public testing::Test {
     silent_.SetStatus([](auto& status) { status.set_max_num_seqs(4096); });
     silent_.SetScript({.stays_open = true});
     honest_.SetScript({.events = SmallStream()});
-    pool_->Tick();
-    EXPECT_TRUE(pool_.WaitForLive(0, 2));
+    EXPECT_TRUE(pool_.TickUntilLive());
   }
   ~SilentWorkerTest() override {
     generations_.clear();

@@ -129,6 +129,15 @@ absl::Status TellWarnings(const WorkerConfig& config, const LoadedModel& model) 
   return absl::OkStatus();
 }
 
+// A prompt that the model could read, and the KV cache not, is refused.
+void WarnOfContext(const step::Limits& limits) {
+  if (limits.context() == limits.max_model_len) return;
+  LogWarning(absl::StrCat("the whole KV cache holds ", limits.context(),
+                          " tokens of a sequence, not the ", limits.max_model_len,
+                          " that it may have: that is what is told and served; "
+                          "--kv_cache_memory_bytes gives more, --max_model_len says less"));
+}
+
 absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& load_model) {
   LoadedModel out;
   ASSIGN_OR_RETURN(out.served.name, ServedModelName(config));
@@ -154,6 +163,7 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
   out.served.limits = limits;
   out.served.max_queue = config.max_queue;
   RETURN_IF_ERROR(TellWarnings(config, out));
+  WarnOfContext(limits);
   return out;
 }
 
@@ -168,7 +178,7 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
                         {"stored_weights", info.stored_weights},
                         {"device", info.device},
                         {"fingerprint", info.fingerprint},
-                        {"max_model_len", model.served.limits.max_model_len},
+                        {"max_model_len", model.served.limits.context()},
                         {"max_num_seqs", model.served.limits.max_num_seqs},
                         {"kv_blocks", model.served.limits.num_blocks},
                         {"warm_up_seconds", info.warm_up_seconds},

@@ -55,8 +55,9 @@ class Sequence {
   std::int32_t draws_in_flight() const { return draws_in_flight_; }  // of this epoch
   std::int32_t steps_in_flight() const { return steps_in_flight_; }  // of any
   std::uint32_t epoch() const { return epoch_; }
-  std::int32_t generated() const;                       // committed beyond the prompt
-  step::Phase phase() const { return phase_.phase(); }  // of the token after the committed ones
+  std::int32_t generated() const;                        // committed beyond the prompt
+  step::Phase phase() const { return phase_.phase(); }   // of the token after the committed ones
+  bool undecided() const { return phase_.undecided(); }  // whether that may yet be reasoning
 
   // The committed ids that penalties count: of the prompt, if any of them does, and those drawn or
   // forced in phase().
@@ -82,7 +83,8 @@ class Sequence {
   bool decoding() const { return computed_ + 1 >= committed(); }
   // How many more tokens may be drawn by now: what the token limit leaves beyond those in flight,
   // as far as the stream has room. None while several draws are in flight, as it depends on what
-  // becomes of them which position is the next.
+  // becomes of them which position is the next; nor while any is and the phase is undecided, as it
+  // depends on that how the next is drawn.
   std::int32_t ReadyToDraw() const;
   bool reached_max_tokens() const { return generated() >= max_tokens_; }
 
@@ -114,8 +116,8 @@ class Sequence {
   void OnNotFinite() { not_finite_ = true; }
   bool not_finite() const { return not_finite_; }
 
-  // `id` was drawn. The token's mark says whether it closes the reasoning; whether it ends the
-  // output is not known here.
+  // `id` was drawn. The token's mark says whether it opens or closes the reasoning; whether it ends
+  // the output is not known here.
   Token Commit(std::int32_t id, float logprob);
   // Appends `id` as if it had been drawn; draws in flight are passed over. The next plan computes
   // it. REQUIRES: not ended; `origin` is not kDrawn.
@@ -153,6 +155,8 @@ class Sequence {
 
  private:
   Token Append(std::int32_t id);
+  // Takes `id`, the last of the first `committed` ids, into the phase.
+  Token Follow(std::int32_t id, std::int32_t committed);
   // What is in flight draws for nothing, and positions from `limit` on are not computed.
   void PassOver(std::int32_t limit);
 

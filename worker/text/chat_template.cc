@@ -114,13 +114,4 @@ std::string ChatTemplate::SystemText(std::span<const ChatMessage> messages) cons
   return text;
 }
 
-bool StartsInReasoning(std::span<const std::int32_t> prompt_ids, std::int32_t think_begin_id,
-                       std::int32_t think_end_id) {
-  for (std::size_t i = prompt_ids.size(); i-- > 0;) {
-    if (prompt_ids[i] == think_end_id) return false;
-    if (prompt_ids[i] == think_begin_id) return true;
-  }
-  return false;
-}
-
 }  // namespace thinkwire::worker::text

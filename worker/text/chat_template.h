@@ -59,9 +59,4 @@ class ChatTemplate {
   std::vector<std::int32_t> line_feed_, blank_line_;  // LF and LF LF as text
 };
 
-// Whether generation after these ids begins in the reasoning phase: the last think id among them is
-// an unclosed `<think>`.
-bool StartsInReasoning(std::span<const std::int32_t> prompt_ids, std::int32_t think_begin_id,
-                       std::int32_t think_end_id);
-
 }  // namespace thinkwire::worker::text

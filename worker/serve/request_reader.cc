@@ -20,9 +20,19 @@ text::Role ReadRole(v1::Role role) {
       return text::Role::kSystem;
     case v1::ROLE_ASSISTANT:
       return text::Role::kAssistant;
+    case v1::ROLE_TOOL:
+      return text::Role::kTool;
     default:
       return text::Role::kUser;
   }
+}
+
+text::ChatMessage ReadMessage(const v1::ChatMessage& message) {
+  text::ChatMessage out{.role = ReadRole(message.role()), .content = message.content()};
+  for (const v1::ToolCall& call : message.tool_calls()) {
+    out.tool_calls.push_back({.name = call.name(), .arguments = call.arguments()});
+  }
+  return out;
 }
 
 text::ThinkingMode ReadMode(v1::ThinkingMode mode) {
@@ -143,7 +153,7 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPrompt(const v1::Pr
       if (ids.empty()) {
         return rpc::InvalidField("prompt.text", "holds nothing that the vocabulary knows");
       }
-      RETURN_IF_ERROR(CheckRows(ids));
+      RETURN_IF_ERROR(CheckRows("prompt.text", ids));
       return ids;
     case v1::Prompt::kTokenIds:
       ids.assign(prompt.token_ids().ids().begin(), prompt.token_ids().ids().end());
@@ -155,13 +165,13 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPrompt(const v1::Pr
   return rpc::InvalidField("prompt", "is required: one of chat, text, token_ids");
 }
 
-absl::Status RequestReader::CheckRows(const std::vector<std::int32_t>& ids) const {
+absl::Status RequestReader::CheckRows(const char* field,
+                                      const std::vector<std::int32_t>& ids) const {
   for (const std::int32_t id : ids) {
     if (id < model_.limits.vocab_size) continue;
     return rpc::InvalidField(
-        "prompt.text",
-        absl::StrCat("holds \"", ShownText(tokenizer_.TokenBytes(id)), "\", whose id ", id,
-                     " has no row in the model, which has ", model_.limits.vocab_size));
+        field, absl::StrCat("holds \"", ShownText(tokenizer_.TokenBytes(id)), "\", whose id ", id,
+                            " has no row in the model, which has ", model_.limits.vocab_size));
   }
   return absl::OkStatus();
 }
@@ -170,10 +180,13 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadChat(const v1::Chat
                                                                   v1::ThinkingMode mode) const {
   std::vector<text::ChatMessage> messages;
   for (const v1::ChatMessage& message : chat.messages()) {
-    messages.push_back({ReadRole(message.role()), message.content()});
+    messages.push_back(ReadMessage(message));
   }
-  auto ids = chat_template_.Render(messages, ReadMode(mode));
+  const bool continued = chat.continue_final_message();
+  auto ids =
+      chat_template_.Render(messages, continued ? text::ThinkingMode::kContinued : ReadMode(mode));
   if (!ids.ok()) return rpc::InvalidField("prompt.chat", std::string(ids.status().message()));
+  RETURN_IF_ERROR(CheckRows("prompt.chat", *ids));
   return ids;
 }
 

@@ -73,7 +73,7 @@ class RequestReader {
   absl::StatusOr<std::vector<std::int32_t>> ReadStopIds(const v1::PhaseSampling& sampling,
                                                         const char* field) const;
   // Added tokens may have ids beyond the model's rows. Fails: INVALID_ARGUMENT, naming the token.
-  absl::Status CheckRows(const std::vector<std::int32_t>& ids) const;
+  absl::Status CheckRows(const char* field, const std::vector<std::int32_t>& ids) const;
   // Fails: INVALID_ARGUMENT, naming the element of `field` that is no id of the model.
   absl::Status CheckIds(const std::string& field, const std::vector<std::int32_t>& ids) const;
 

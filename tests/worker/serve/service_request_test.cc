@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <utility>
+#include <vector>
 
 #include "tests/worker/serve/output_testing.h"
 #include "tests/worker/serve/worker_service_test.h"
@@ -46,6 +47,44 @@ TEST_F(WorkerServiceTest, ThinkingModeModelLeavesItToTheModel) {
   EXPECT_TRUE(Generate(request, &responses).ok());
   EXPECT_EQ(StartedOf(responses).first_phase(), v1::PHASE_UNSPECIFIED);
   EXPECT_EQ(Join(Outputs(responses)).reasoning, "a");
+}
+
+TEST_F(WorkerServiceTest, AContinuedMessageMayGoOnThinking) {
+  engine::FakeModel model(kVocabulary);
+  ScriptIds(model, 1, 6, {'a', kThinkEnd, 'b', kEos});
+  Serve(std::move(model));
+  v1::WorkerGenerateRequest request = MakeRequest();
+  AskChat("q", request);
+  v1::Chat& chat = *request.mutable_request()->mutable_prompt()->mutable_chat();
+  chat.set_continue_final_message(true);
+  v1::ChatMessage& message = *chat.add_messages();
+  message.set_role(v1::ROLE_ASSISTANT);
+  message.set_content("<think>\n");
+  Responses responses;
+  EXPECT_TRUE(Generate(request, &responses).ok());
+  const auto& ids = responses.at(0).prompt_ids().ids();
+  EXPECT_EQ(std::vector<std::int32_t>(ids.begin(), ids.end()),
+            (std::vector<std::int32_t>{kBos, kUser, 'q', kAssistant, kThink, '\n'}));
+  EXPECT_EQ(StartedOf(responses).first_phase(), v1::PHASE_REASONING);
+  EXPECT_EQ(Join(Outputs(responses)).reasoning, "a");
+}
+
+TEST_F(WorkerServiceTest, ToolsNeedTheirControlTokens) {
+  Serve();
+  v1::WorkerGenerateRequest request = MakeRequest();
+  AskChat("q", request);
+  v1::Chat& chat = *request.mutable_request()->mutable_prompt()->mutable_chat();
+  chat.add_messages()->set_role(v1::ROLE_TOOL);
+  absl::Status status = Generate(request);
+  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "prompt.chat");
+  EXPECT_NE(status.message().find("messages[1]"), absl::string_view::npos) << status;
+
+  v1::ChatMessage& called = *chat.mutable_messages(1);
+  called.set_role(v1::ROLE_ASSISTANT);
+  called.add_tool_calls()->set_name("f");
+  chat.add_messages()->set_role(v1::ROLE_USER);
+  status = Generate(request);
+  EXPECT_NE(status.message().find("no control tokens"), absl::string_view::npos) << status;
 }
 
 TEST_F(WorkerServiceTest, OneKnobSamplesBothPhases) {

@@ -113,7 +113,8 @@ void ServerCall::OnReadDone(bool ok) {
   {
     MutexLock lock(mu_);
     done = has_taken_;
-    if (!done) side_ended_at_ = Clock::Real().Now();
+    // The end of a call that we have ended is the client's no more.
+    if (!done && !final_status_) side_ended_at_ = Clock::Real().Now();
   }
   if (done) Finish(absl::OkStatus());
 }

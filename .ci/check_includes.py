@@ -61,6 +61,7 @@ EXTRA = {
     "router/query": ["protos"],
     "router/service": ["protos"],
     "router/fleet/worker_client": ["protos"],
+    "router/fleet/worker_status": ["protos"],
     "worker/kernels/devices_cuda": ["worker/kernels/cuda", "worker/kernels/cuda/device"],
     "worker/kernels/open_cpu_devices": ["worker/kernels/cpu"],
     "worker/parallel/nccl_communicator": ["worker/kernels/cuda/device",

@@ -48,6 +48,7 @@ inline constexpr std::int32_t kMaxModelLen = 1 << 20;
 // What a worker does at once.
 inline constexpr std::int32_t kMaxRanks = 64;
 inline constexpr std::int32_t kMaxNumSeqs = 4096;
+inline constexpr std::int32_t kMaxQueueLength = 1'000'000;
 inline constexpr std::int32_t kMaxBatchedTokens = 1 << 16;
 inline constexpr std::int32_t kMinBlockTokens = 16;  // of which others are multiples
 inline constexpr std::int32_t kMaxBlockTokens = 256;

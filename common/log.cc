@@ -7,11 +7,14 @@
 #include <atomic>
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/check.h"
+#include "common/clock.h"
+#include "common/log_limiter.h"
 #include "common/mutex.h"
 #include "common/utf8.h"
 
@@ -20,6 +23,7 @@ namespace {
 
 std::atomic<LogLevel> least_level = LogLevel::kInfo;
 std::atomic<std::uint64_t> num_dropped = 0;
+std::atomic<std::uint64_t> num_suppressed = 0;
 
 std::string Cut(std::string_view text, std::size_t max_bytes) {
   if (text.size() <= max_bytes) return std::string(text);
@@ -102,6 +106,20 @@ LineWriter& Writer() {
   return writer;
 }
 
+void Write(LogLevel level, std::string_view message, LogFields fields) {
+  const std::string time =
+      absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
+  if (!Writer().Write(FormatLogRecord(time, level, message, fields))) ++num_dropped;
+}
+
+// As LogLimiter::Take, of all threads together.
+std::optional<std::uint64_t> TakeOfRate(std::string_view message, const LogRate& rate) {
+  static Mutex& mu = *new Mutex;
+  static LogLimiter& limiter = *new LogLimiter;
+  MutexLock lock(mu);
+  return limiter.Take(message, rate, Clock::Real().Now());
+}
+
 }  // namespace
 
 std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_view message,
@@ -113,14 +131,23 @@ std::string FormatLogRecord(std::string_view time, LogLevel level, std::string_v
   }
 }
 
-void Log(LogLevel level, std::string_view message, LogFields fields) {
+void Log(LogLevel level, std::string_view message, LogFields fields, LogRate rate) {
   if (level < least_level) return;
-  const std::string time =
-      absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
-  if (!Writer().Write(FormatLogRecord(time, level, message, fields))) ++num_dropped;
+  const std::optional<std::uint64_t> suppressed = TakeOfRate(message, rate);
+  if (!suppressed) {
+    ++num_suppressed;
+    return;
+  }
+  if (*suppressed > 0) {
+    Write(LogLevel::kWarning, "log records suppressed",
+          {{"of", message}, {"records", *suppressed}});
+  }
+  Write(level, message, fields);
 }
 
 std::uint64_t NumDroppedLogRecords() { return num_dropped; }
+
+std::uint64_t NumSuppressedLogRecords() { return num_suppressed; }
 
 void SetLogLevel(LogLevel level) { least_level = level; }
 

@@ -31,23 +31,34 @@ struct LogField {
 };
 using LogFields = std::initializer_list<LogField>;
 
+// How many records of one message are written: `burst` at once, and `a_second` after that. Whoever
+// can cause a record can cause it as often as he likes, and a disk is finite.
+struct LogRate {
+  double a_second = 10;
+  double burst = 200;
+};
+// Of what every request writes once: some 200 KB/s of log at most, for days.
+inline constexpr LogRate kRequestLogRate = {.a_second = 200, .burst = 2000};
+
 // A line with its line feed: what a pipe takes at once, and never mixes with other writers' lines.
 inline constexpr std::size_t kMaxLogRecordBytes = 4096;
 
 // Writes one JSON record, {"time": …, "level": …, "message": …, fields…}, as one line of ASCII to
 // stderr. Texts are escaped and cut, so that no input can forge or flood a line. Never put prompts,
-// outputs or secrets here.
+// outputs or secrets here. `message` names the event and is a literal: of each there are as many
+// records as `rate` says, then none, and the next that is written follows one of "log records
+// suppressed", which says how many.
 // A record that cannot be written at once (the disk is full, the pipe is closed or its reader
 // hangs) is dropped and counted: logs hold up nobody's work. A closed pipe asks that SIGPIPE is
 // ignored. A process that was started without stderr, or stdin or stdout, has /dev/null there.
 // Threads: any.
-void Log(LogLevel level, std::string_view message, LogFields fields = {});
+void Log(LogLevel level, std::string_view message, LogFields fields = {}, LogRate rate = {});
 
 inline void LogDebug(std::string_view message, LogFields fields = {}) {
   Log(LogLevel::kDebug, message, fields);
 }
-inline void LogInfo(std::string_view message, LogFields fields = {}) {
-  Log(LogLevel::kInfo, message, fields);
+inline void LogInfo(std::string_view message, LogFields fields = {}, LogRate rate = {}) {
+  Log(LogLevel::kInfo, message, fields, rate);
 }
 inline void LogWarning(std::string_view message, LogFields fields = {}) {
   Log(LogLevel::kWarning, message, fields);
@@ -58,6 +69,9 @@ inline void LogError(std::string_view message, LogFields fields = {}) {
 
 // Records of the process that Log could not write.
 std::uint64_t NumDroppedLogRecords();
+
+// Records of the process that were too many of their kind.
+std::uint64_t NumSuppressedLogRecords();
 
 // Records below `level` are dropped from now on; kInfo at the start.
 void SetLogLevel(LogLevel level);

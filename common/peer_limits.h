@@ -50,6 +50,33 @@ inline constexpr std::int64_t kMaxLogitBiases = 1024;        //
 inline constexpr std::int64_t kMaxElements = 1024;           // of any other list
 inline constexpr std::int64_t kMaxRequestFields = 64 << 10;  // on the wire, in all
 
+// Messages that a call is to send and its reader has not taken. Owner: rpc::ServerCall; each may
+// have one of any size. Full: who makes them waits, the router for its client and so the worker for
+// the router.
+inline constexpr std::size_t kMaxQueuedBytes = std::size_t{128} << 10;     // of a call, behind it
+inline constexpr std::size_t kMaxAllQueuedBytes = std::size_t{256} << 20;  // of all, by shares
+
+// What a worker can hold of a router. Owners: rpc::AttemptContract and rpc::StreamContract for what
+// a stream says, fleet::WorkerClient for when; worker.proto has the same as a promise. Over: the
+// call ends, INTERNAL (WORKER_PROTOCOL) or UNAVAILABLE (WORKER_SILENT), and the worker gets less
+// (fleet::WorkerTrust).
+inline constexpr int kMaxAnswerBytes =  // a message: a context of ids of four bytes, and some more
+    (4 << 20) + (64 << 10);
+inline constexpr std::int32_t kMaxEventTokens = 1024;       // of one event; a worker's has 16
+inline constexpr std::int64_t kMaxTextBytesOfToken = 4096;  // on average, since the output began
+inline constexpr std::chrono::seconds kSignInterval{5};     // of an honest worker, at most
+inline constexpr std::chrono::seconds kMaxSilence{30};      // while the router reads
+// With signs of life alone: an honest queue stands still while those before it fill their contexts.
+inline constexpr std::chrono::hours kMaxWithoutProgress{6};
+inline constexpr std::int64_t kSignBurst = 64;     // of signs of life, or of statuses, and
+inline constexpr std::int64_t kSignsASecond = 20;  // so many more; an honest worker's are four, ten
+// What a worker gets of a router's requests. Owner: fleet::WorkerTrust. More go to others first, as
+// long as there are any.
+inline constexpr std::int64_t kMaxProbes = 32;  // that it has not begun with, beyond those it has
+inline constexpr std::chrono::seconds kFirstWord{10};     // that one who is heard needs, at most
+inline constexpr std::chrono::seconds kFirstDistrust{1};  // then twice as long each time
+inline constexpr std::chrono::minutes kLastDistrust{1};
+
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.
 inline constexpr std::int64_t kMaxStatusWatches = 256;
@@ -82,8 +109,18 @@ constexpr std::int64_t MaxCallsOfWorker(std::int32_t max_queue, std::int32_t max
 
 // A slot and KV blocks. Owner: the scheduler. A stream that is not read (an outbox of so many
 // tokens is full) gives them to whoever waits; who then takes fewer than three quarters of an
-// outbox in every kReaderTimeout is ended.
+// outbox in every kReaderTimeout is ended. Of streams that are read the scheduler takes slot and
+// blocks from the newest of whoever holds more than others who wait (engine::FairShare), once it
+// has drawn so many tokens since it got them; or the longer turn, from one who holds a single slot
+// for one who holds none.
 inline constexpr std::size_t kOutboxTokens = 64;
+inline constexpr std::int32_t kTurnTokens = 32;
+inline constexpr std::int32_t kLongTurnTokens = 256;
+
+// A cached KV block that no sequence refers to. Owner: engine::BlockPool, by the peer who had it
+// computed. When one must go, whoever has most loses his oldest; but before it any that nobody has
+// used for so many steps, some minutes.
+inline constexpr std::uint64_t kKeepSteps = 20'000;
 
 // A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
 // has most ends, with its answer if it has asked.

@@ -91,6 +91,9 @@ std::vector<prometheus::MetricFamily> ProcessMetrics::Collect() const {
   all.push_back(Family(prefix_ + "_dropped_log_records_total",
                        "Log records that could not be written", MetricType::Counter,
                        static_cast<double>(NumDroppedLogRecords())));
+  all.push_back(Family(prefix_ + "_suppressed_log_records_total",
+                       "Log records that were too many of their kind", MetricType::Counter,
+                       static_cast<double>(NumSuppressedLogRecords())));
   return all;
 }
 

@@ -32,7 +32,8 @@ struct TokenCounts {
 
 // What all streams of a worker, or of one of a router's variants, add up to: tokens, and the times
 // that their readers feel. Both processes use it, so that their metrics mean the same:
-// `prefix`_tokens_total{kind}, _queue_seconds, _time_to_first_token_seconds{phase},
+// `prefix`_tokens_total{kind}, _queue_seconds, _time_to_output_seconds (until the first token of
+// whichever phase), _time_to_first_token_seconds{phase},
 // _time_per_output_token_seconds{phase}, _request_duration_seconds, _request_prompt_tokens,
 // _request_output_tokens{phase}.
 // Threads: any.
@@ -57,6 +58,7 @@ class StreamMetrics {
   prometheus::Counter* cached_prompt_tokens_;
   prometheus::Counter* discarded_tokens_;
   prometheus::Histogram* queue_;
+  prometheus::Histogram* output_;
   prometheus::Histogram* duration_;
   prometheus::Histogram* prompt_length_;
   std::array<Phase, 2> phases_;  // reasoning, answer

@@ -6,8 +6,12 @@
 
 namespace thinkwire {
 
+std::string Version() {
+  return absl::StrCat(THINKWIRE_VERSION, " (commit ", THINKWIRE_COMMIT, ")");
+}
+
 std::string VersionLine(std::string_view program) {
-  return absl::StrCat(View(program), " ", THINKWIRE_VERSION, " (commit ", THINKWIRE_COMMIT, ")\n");
+  return absl::StrCat(View(program), " ", Version(), "\n");
 }
 
 }  // namespace thinkwire

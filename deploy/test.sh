@@ -3,7 +3,8 @@
 # Usage: deploy/test.sh [--all]
 #   --all   also what .ci/lint checks, the unit tests and most integration tests under clang's
 #           sanitizers, each fuzz target for a minute and, where there is a CUDA 13
-#           toolkit, the CUDA part (without a GPU its tests are skipped, by name)
+#           toolkit, the CUDA part (without a GPU its tests are skipped)
+# The last line says what was skipped, and why.
 # Environment: THINKWIRE_BUILD  build folders' parent (default: build/)
 # Works on a fresh Debian 12 as root or with sudo. Nothing changed: starts testing within seconds.
 set -euo pipefail
@@ -13,8 +14,8 @@ all=false
 case "${1:-}" in
   "") ;;
   --all) all=true ;;
-  -h | --help) sed -n '2,9s/^# //p' "$0"; exit 0 ;;
-  *) sed -n '2,9s/^# //p' "$0" >&2; exit 2 ;;
+  -h | --help) sed -n '2,10s/^# //p' "$0"; exit 0 ;;
+  *) sed -n '2,10s/^# //p' "$0" >&2; exit 2 ;;
 esac
 
 builds=${THINKWIRE_BUILD:-build}
@@ -37,9 +38,12 @@ build() {
 }
 
 mkdir -p "$builds"
+junits=() left_out=()  # for the last line
 if $all; then
   deploy/setup.sh --all
   .ci/lint
+  [[ -x ${XDG_CACHE_HOME:-$HOME/.cache}/thinkwire-buf/bin/buf ]] \
+    || left_out+=(--also 'the checks of the contract (buf is not to be had from PyPI)')
   for sanitizer in asan tsan; do
     build "$sanitizer" unit_tests
     echo "== testing $sanitizer"
@@ -52,13 +56,13 @@ if $all; then
   # Without those that compute for minutes at a sanitizer's speed.
   LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
     ctest --test-dir "$builds/asan" -L integration -j "$jobs" --output-on-failure --quiet \
-    -E 'PressureAndCancellation|ManyAtOnceHalf|AnswersHeldOut|Deployment' \
+    -E 'PressureAndCancellation|ManyAtOnceHalf|AnswersHeldOut|Contract|Deployment' \
     -O "$builds/asan.integration.log" || { cat "$builds/asan.integration.log" >&2; exit 1; }
   tail -n 4 "$builds/asan.integration.log"
   echo "== fuzzing"
   tests/fuzz/run.sh 60 "$builds/asan" "$builds/fuzz"
 else
-  deploy/setup.sh
+  deploy/setup.sh --tests
 fi
 
 cuda_13() {
@@ -71,11 +75,17 @@ if $all && cuda_13; then
   echo "== testing cuda"
   # One GPU is one test's at a time.
   ctest --test-dir "$builds/cuda" -L gpu -j 1 --output-on-failure --quiet \
-    -O "$builds/cuda.ctest.log" || { cat "$builds/cuda.ctest.log" >&2; exit 1; }
+    --output-junit cuda.junit.xml -O "$builds/cuda.ctest.log" || { cat "$builds/cuda.ctest.log" >&2; exit 1; }
   sed -n '/tests passed/,/^$/p' "$builds/cuda.ctest.log"
+  junits+=("$builds/cuda/cuda.junit.xml")
 elif $all; then
-  echo "== left out: the CUDA part, as there is no CUDA 13 toolkit"
+  left_out+=(--also 'the CUDA part (there is no CUDA 13 toolkit)')
 fi
 build release
 echo "== testing release"
-ctest --test-dir "$builds/release" -j "$jobs" --output-on-failure
+junits+=("$builds/release/release.junit.xml")
+failed=0
+ctest --test-dir "$builds/release" -j "$jobs" --output-on-failure \
+  --output-junit release.junit.xml || failed=$?
+.ci/skipped.py "${left_out[@]}" "${junits[@]}"
+exit $failed

@@ -8,11 +8,16 @@
 #include "common/check.h"
 #include "common/rpc/status_details.h"
 #include "common/strings.h"
+#include "router/fleet/worker_errors.h"
 
 namespace thinkwire::router {
 namespace {
 
-constexpr std::string_view kLost = "WORKER_LOST";
+// Whether the worker has not spoken for itself.
+bool IsLoss(const absl::Status& status) {
+  const std::string reason = rpc::ErrorReason(status);
+  return reason == fleet::kWorkerLost || reason == fleet::kWorkerSilent;
+}
 
 // What may be tried again: the reason, and what it says of a worker.
 struct Retriable {
@@ -27,7 +32,8 @@ constexpr Retriable kRetriable[] = {
     {"TOO_MANY_CALLS", "had too many calls"},
     {"WORKER_LIMIT", "had met a limit"},
     {"FINGERPRINT_MISMATCH", "had another fingerprint"},
-    {kLost, "was lost"},
+    {fleet::kWorkerLost, "was lost"},
+    {fleet::kWorkerSilent, "was silent"},
 };
 
 const Retriable* Find(const absl::Status& status) {
@@ -45,9 +51,9 @@ bool Attempts::MayGoOn() const { return tried_.size() < kMax && Find(failures_.b
 const absl::Status& Attempts::Best() const {
   CHECK(!failures_.empty(), "some attempt has failed");
   const absl::Status& last = failures_.back();
-  if (rpc::ErrorReason(last) != kLost) return last;
+  if (!IsLoss(last)) return last;
   const auto refusal = std::find_if(failures_.rbegin(), failures_.rend(), [](const auto& failure) {
-    return rpc::ErrorReason(failure) != kLost && rpc::RetryAfter(failure);
+    return !IsLoss(failure) && rpc::RetryAfter(failure);
   });
   return refusal == failures_.rend() ? last : *refusal;
 }

@@ -54,6 +54,7 @@ void Counting::Ask() {
 }
 
 void Counting::OnAnswer(const fleet::WorkerClient::CountResult& result) {
+  lease_->Ended(result.status());
   if (result.ok()) {
     End(MakeCount(*result));
     return;

@@ -88,6 +88,9 @@ void Generation::StartAttempt() {
 
 bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   const Clock::TimePoint now = shared_.clock.Now();
+  lease_->Answered();
+  if (!message.has_event()) return true;
+  if (!message.event().has_queued()) lease_->Begun();
   if (!ledger_.Add(message, now)) return true;
   heard_ = true;
   if (ledger_.has_prompt_ids()) DropPrompt();
@@ -116,6 +119,7 @@ void Generation::OnEnd(const absl::Status& status) {
     MutexLock lock(mu_);
     attempt_.reset();
   }
+  lease_->Ended(status);
   if (!status.ok() && !heard_) {
     attempts_.Fail(status);
     if (TryAnother(status)) return;
@@ -140,11 +144,13 @@ bool Generation::TryAnother(const absl::Status& status) {
   lease_.reset();  // no load of that worker any more
   if (!Lease().ok()) return false;
   shared_.metrics.CountRetry(variant_, reason);
-  LogInfo("request retried", {{"request_id", request_id_},
-                              {"attempt", request_.attempt()},
-                              {"reason", reason},
-                              {"worker", left},
-                              {"next_worker", worker_}});
+  LogInfo("request retried",
+          {{"request_id", request_id_},
+           {"attempt", request_.attempt()},
+           {"reason", reason},
+           {"worker", left},
+           {"next_worker", worker_}},
+          kRequestLogRate);
   StartAttempt();
   return true;
 }
@@ -244,20 +250,22 @@ std::optional<v1::Usage> Generation::UsageSoFar() const {
 
 void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
   const TokenCounts tokens = counts();
-  LogInfo("request ended", {{"request_id", request_id_},
-                            {"traceparent", context_.traceparent},
-                            {"variant", variant_},
-                            {"worker", worker_},
-                            {"attempts", request_.attempt()},
-                            {"code", absl::StatusCodeToString(status.code())},
-                            {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
-                            {"phase", ToString(phase())},
-                            {"prompt_tokens", tokens.prompt},
-                            {"cached_prompt_tokens", tokens.cached_prompt},
-                            {"reasoning_tokens", tokens.reasoning},
-                            {"answer_tokens", tokens.answer},
-                            {"discarded_tokens", tokens.discarded},
-                            {"total_s", ToSeconds(now - arrival_)}});
+  LogInfo("request ended",
+          {{"request_id", request_id_},
+           {"traceparent", context_.traceparent},
+           {"variant", variant_},
+           {"worker", worker_},
+           {"attempts", request_.attempt()},
+           {"code", absl::StatusCodeToString(status.code())},
+           {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
+           {"phase", ToString(phase())},
+           {"prompt_tokens", tokens.prompt},
+           {"cached_prompt_tokens", tokens.cached_prompt},
+           {"reasoning_tokens", tokens.reasoning},
+           {"answer_tokens", tokens.answer},
+           {"discarded_tokens", tokens.discarded},
+           {"total_s", ToSeconds(now - arrival_)}},
+          kRequestLogRate);
 }
 
 }  // namespace thinkwire::router

@@ -128,7 +128,8 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                             .metrics = router_metrics,
                             .clock = Clock::Real(),
                             .trusted = trusted_peers,
-                            .cache_salts = options.share_prefixes ? nullptr : &cache_salts});
+                            .cache_salts = options.share_prefixes ? nullptr : &cache_salts,
+                            .version = Version()});
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
                    rpc::ShowMetrics(metrics, options.metrics_listen));
   pool.Start();

@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/built_features.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/request_checks.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/traceparent.h"
 #include "common/status.h"
 #include "router/counting.h"
 #include "router/decision/variant_names.h"
@@ -28,8 +30,6 @@ namespace {
 constexpr std::size_t kMessageCapacity = 8;
 // reasoning.proto promises it.
 constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
-// Longer ones are no W3C trace context.
-constexpr std::size_t kMaxTraceparentBytes = 128;
 // Streams of workers that were cancelled end at once; more than this is a bug.
 constexpr std::chrono::seconds kPatience{60};
 constexpr std::int32_t kDefaultPageSize = 100;
@@ -159,6 +159,8 @@ ReasoningService::ReasoningService(const Shared& shared) : shared_(shared) {
   AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
   AddMethodOfOneAnswer(service, "ListVariants",
                        [this](const grpc::ByteBuffer& bytes) { return List(bytes); });
+  AddMethodOfOneAnswer(service, "GetServerInfo",
+                       [this](const grpc::ByteBuffer& bytes) { return TellAboutServer(bytes); });
 }
 
 ReasoningService::~ReasoningService() {
@@ -172,10 +174,7 @@ fleet::CallContext ReasoningService::MakeContext(const grpc::CallbackServerConte
   fleet::CallContext call;
   call.deadline = rpc::DeadlineOf(context, shared_.clock);
   call.peer = rpc::CallPeer(context, shared_.trusted, shared_.trusted);
-  const auto found = context.client_metadata().find("traceparent");
-  if (found != context.client_metadata().end() && found->second.size() <= kMaxTraceparentBytes) {
-    call.traceparent.assign(found->second.data(), found->second.size());
-  }
+  call.traceparent = rpc::TraceparentOf(context);
   return call;
 }
 
@@ -217,6 +216,17 @@ absl::StatusOr<grpc::ByteBuffer> ReasoningService::List(const grpc::ByteBuffer& 
     *page.add_variants() = Describe(index);
   }
   return rpc::Serialize(page);
+}
+
+absl::StatusOr<grpc::ByteBuffer> ReasoningService::TellAboutServer(
+    const grpc::ByteBuffer& bytes) const {
+  v1::GetServerInfoRequest request;
+  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+  v1::GetServerInfoResponse info;
+  info.set_version(shared_.version);
+  for (const std::string& method : rpc::BuiltMethods()) info.add_methods(method);
+  for (const std::string& field : rpc::BuiltGenerateFields()) info.add_generate_fields(field);
+  return rpc::Serialize(info);
 }
 
 v1::Variant ReasoningService::Describe(std::size_t index) const {

@@ -35,6 +35,7 @@ class ReasoningService final : public rpc::RawService {
     const Clock& clock;
     rpc::TrustedPeers trusted{};              // behind whom all clients are one
     const CacheSalts* cache_salts = nullptr;  // null: clients share cached prompt blocks
+    std::string version{};                    // as GetServerInfo tells it
   };
   explicit ReasoningService(const Shared& shared);
   // REQUIRES: the server is shut down. Waits for calls to workers that are still ending.
@@ -55,6 +56,7 @@ class ReasoningService final : public rpc::RawService {
   absl::Status Begin(const std::string& peer, grpc::ByteBuffer& bytes, Generation& generation);
   fleet::CallContext MakeContext(const grpc::CallbackServerContext& context) const;
   absl::StatusOr<grpc::ByteBuffer> List(const grpc::ByteBuffer& bytes) const;
+  absl::StatusOr<grpc::ByteBuffer> TellAboutServer(const grpc::ByteBuffer& bytes) const;
   v1::Variant Describe(std::size_t variant) const;
 
   const Shared shared_;

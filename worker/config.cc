@@ -50,7 +50,7 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"max_num_batched_tokens", &c.max_num_batched_tokens,
        "input tokens of one step; 0: 512 on CPU, 4096 on CUDA", Between(0, kMaxBatchedTokens)},
       {"max_queue", &c.max_queue, "requests that may wait; one more is refused",
-       Between(1, 1000000)},
+       Between(1, kMaxQueueLength)},
       {"block_size", &c.block_size, "tokens of one KV block, a multiple of 16",
        Between(kMinBlockTokens, kMaxBlockTokens)},
       {"kv_cache_memory_bytes", &c.kv_cache_memory_bytes,

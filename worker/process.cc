@@ -229,7 +229,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
   metrics.AddBuildInfo({{"model", model.served.name},
                         {"device", model.runner->info().device},
                         {"fingerprint", model.served.fingerprint}});
-  serve::WorkerMetrics worker_metrics(metrics.registry());
+  serve::WorkerMetrics worker_metrics(metrics.registry(), model.served.name);
   worker_metrics.SetLimits(config.max_queue, model.served.limits.max_num_seqs);
   // As many as the engine's own limits let run and wait, for peers to share.
   rpc::Shares places(std::int64_t{config.max_queue} + model.served.limits.max_num_seqs);

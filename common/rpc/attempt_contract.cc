@@ -4,19 +4,30 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
+#include "common/peer_limits.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
 
-AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::int32_t vocab_size)
+AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::int32_t vocab_size,
+                                 Clock::TimePoint now)
     : attempt_(request.attempt()),
       prompt_tokens_(request.request().prompt().token_ids().ids_size()),
       vocab_size_(vocab_size),
+      began_(now),
       events_(request.request()) {
   events_.ExpectVocabSize(vocab_size);
 }
 
-absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message) {
+absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now) {
+  brought_on_ = false;
+  const bool is_empty = message.ByteSizeLong() == 0;
+  if (next_seq_ > 0 || !is_empty) RETURN_IF_ERROR(AddNumbered(message));
+  const bool is_sign = !message.has_event() || message.event().has_queued();
+  return is_sign ? CountSign(now) : absl::OkStatus();
+}
+
+absl::Status AttemptContract::AddNumbered(const v1::WorkerGenerateResponse& message) {
   if (message.attempt() != attempt_) {
     return absl::InternalError(
         absl::StrCat("attempt ", message.attempt(), " was answered, not ", attempt_));
@@ -27,12 +38,35 @@ absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message) {
   }
   RETURN_IF_ERROR(AddPromptIds(message));
   ++next_seq_;
-  if (message.event().has_moved()) return absl::InternalError("Moved is none of a worker's events");
-  const std::int32_t context = message.event().started().limits().max_model_len();
+  if (message.has_event()) return AddEvent(message.event());
+  if (events_.started() && !events_.completed()) return absl::OkStatus();
+  return absl::InternalError("a message without an event came before Started or after Completed");
+}
+
+absl::Status AttemptContract::CountSign(Clock::TimePoint now) {
+  const double seconds = ToSeconds(now - began_);
+  const double most = static_cast<double>(kSignBurst) + kSignsASecond * seconds;
+  if (static_cast<double>(++signs_) <= most) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(signs_, " signs of life came in ", seconds, " s"));
+}
+
+void AttemptContract::NoteProgress(const v1::GenerateResponse& event) {
+  if (!event.has_queued()) {
+    brought_on_ = true;
+  } else if (event.queued().position() < best_position_) {
+    best_position_ = event.queued().position();
+    brought_on_ = true;
+  }
+}
+
+absl::Status AttemptContract::AddEvent(const v1::GenerateResponse& event) {
+  if (event.has_moved()) return absl::InternalError("Moved is none of a worker's events");
+  const std::int32_t context = event.started().limits().max_model_len();
   if (context > kMaxModelLen) {
     return absl::InternalError(absl::StrCat("Started.limits.max_model_len is ", context));
   }
-  return events_.Add(message.event());
+  NoteProgress(event);
+  return events_.Add(event);
 }
 
 absl::Status AttemptContract::AddPromptIds(const v1::WorkerGenerateResponse& message) {

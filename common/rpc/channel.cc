@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/listen_address.h"
+#include "common/peer_limits.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/monotonic_waits.h"
@@ -67,7 +68,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy pro
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindowBytes);
   // Whether a call is tried again is the router's decision, not the channel's.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  arguments.SetMaxReceiveMessageSize(16 << 20);
+  arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   // As a server's: nobody sends what inflates.
   arguments.SetInt(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);

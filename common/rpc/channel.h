@@ -17,7 +17,8 @@ inline constexpr int kStreamWindowBytes = 64 << 10;
 enum class Proxy : std::uint8_t { kNone, kOfEnvironment };
 
 // A channel to "host:port" with keepalive (a peer that stops answering is noticed within 3 s) and
-// quick reconnects. Does not connect yet. Every channel has its own connection.
+// quick reconnects. Takes no message over kMaxAnswerBytes. Does not connect yet. Every channel has
+// its own connection.
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy proxy = Proxy::kNone);
 
 // What a client of people's goes through to `address`: their proxy, but to this machine itself.

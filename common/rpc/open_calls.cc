@@ -62,6 +62,7 @@ OpenCalls::OpenCalls(Options options)
     : options_(std::move(options)),
       look_every_(LookEvery(options_.limits)),
       places_(options_.max_calls, options_.trusted_peers),
+      queued_bytes_(static_cast<std::int64_t>(options_.limits.all_queued_bytes)),
       trimmed_at_(Clock::Real().Now()) {
   if (Metrics* const metrics = options_.metrics; metrics != nullptr) {
     open_ = &prometheus::BuildGauge()
@@ -93,6 +94,17 @@ absl::Status OpenCalls::TooMany() const {
   return WithRetryAfter(
       Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
             absl::StrCat("this client's share of ", options_.max_calls, " open calls is used up")));
+}
+
+std::string OpenCalls::ShareKey(const std::string& peer) const {
+  return options_.trusted_peers.ShareKey(peer);
+}
+
+std::optional<Shares::Held> OpenCalls::TakeQueued(const std::string& key, std::size_t bytes,
+                                                  bool must) {
+  const auto amount = static_cast<std::int64_t>(bytes);
+  if (must) return queued_bytes_.TakeBeyond(key, amount);
+  return queued_bytes_.Take(key, amount);
 }
 
 absl::Status OpenCalls::Admit(const std::string& peer) const {

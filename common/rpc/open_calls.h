@@ -85,6 +85,11 @@ class OpenCalls {
  private:
   friend class ServerCall;
 
+  // By whom shares count a call from `peer`.
+  std::string ShareKey(const std::string& peer) const;
+  // So many more bytes that wait for a reader. Nullopt, unless they `must` be: there is no room.
+  std::optional<Shares::Held> TakeQueued(const std::string& key, std::size_t bytes, bool must);
+
   // Has `call` counted and kept.
   ServerCall* Enter(grpc::CallbackServerContext& context, std::shared_ptr<ServerCall> call,
                     Shares::Held place);
@@ -115,6 +120,7 @@ class OpenCalls {
   prometheus::Counter* closed_ = nullptr;
 
   PeerPlaces places_;
+  Shares queued_bytes_;
 
   mutable Mutex mu_;
   CondVar wake_;  // the thread's

@@ -70,6 +70,7 @@ void ServerCall::Attach(OpenCalls& owner, grpc::CallbackServerContext& context, 
   owner_ = &owner;
   context_ = &context;
   peer_ = context.peer();
+  share_key_ = owner.ShareKey(peer_);
   began_ = Clock::Real().Now();
   {
     MutexLock lock(mu_);
@@ -173,14 +174,38 @@ bool ServerCall::Write(const grpc::ByteBuffer& message) {
   {
     MutexLock lock(mu_);
     if (final_status_) return false;
-    if (queue_.size() >= capacity_) {
+    Shares::Held bytes;
+    if (!Admit(message, &bytes)) {
       producer_waits_ = true;
       return false;
     }
-    queue_.push_back({message, Clock::Real().Now()});
+    queued_bytes_ += message.Length();
+    queue_.push_back({message, Clock::Real().Now(), std::move(bytes)});
   }
   Advance();
   return true;
+}
+
+// Whoever has nothing on its way gets a message on it, so that every stream goes on, however full
+// the others are.
+bool ServerCall::Admit(const grpc::ByteBuffer& message, Shares::Held* held) {
+  const bool must = queue_.empty() && !writing_;
+  const std::size_t bytes = message.Length();
+  if (!must && queue_.size() >= capacity_) return false;
+  if (!must && queued_bytes_ + bytes > owner_->limits().queued_bytes) return false;
+  std::optional<Shares::Held> taken = owner_->TakeQueued(share_key_, bytes, must);
+  if (!taken) return false;
+  *held = *std::move(taken);
+  return true;
+}
+
+bool ServerCall::HasRoomAgain() const {
+  return queue_.size() * 2 <= capacity_ && queued_bytes_ * 2 <= owner_->limits().queued_bytes;
+}
+
+void ServerCall::DropQueue() {
+  queue_.clear();
+  queued_bytes_ = 0;
 }
 
 void ServerCall::Finish(absl::Status status) {
@@ -212,6 +237,8 @@ void ServerCall::Advance() {
     if (!queue_.empty()) {
       in_flight_.Swap(&queue_.front().message);
       in_flight_since_ = queue_.front().since;
+      in_flight_bytes_ = std::move(queue_.front().bytes);
+      queued_bytes_ -= in_flight_.Length();
       queue_.pop_front();
       writing_ = write = true;
       num_written_ = std::min(num_written_ + 1, 2);
@@ -229,14 +256,15 @@ void ServerCall::OnWriteDone(bool ok) {
   {
     MutexLock lock(mu_);
     writing_ = false;
+    in_flight_bytes_ = {};
     if (!ok) {
-      queue_.clear();
+      DropQueue();
       if (!final_status_) {
         final_status_ = absl::CancelledError("the client is gone");
         finished_at_ = Clock::Real().Now();
       }
     }
-    if (producer_waits_ && !final_status_ && queue_.size() * 2 <= capacity_) {
+    if (producer_waits_ && !final_status_ && HasRoomAgain()) {
       producer_waits_ = false;
       (reading_ == Reading::kHandedOver ? drain_waits_ : drained) = true;
     }
@@ -249,7 +277,7 @@ void ServerCall::OnCancel() {
   const absl::Status status = CancelStatus(deadline_, began_, Clock::Real().Now());
   {
     MutexLock lock(mu_);
-    queue_.clear();
+    DropQueue();
     // Whatever we have decided meanwhile: in a flood this comes long after it.
     reset_ |= !cut_ && num_written_ == 0 && absl::IsCancelled(status);
   }
@@ -311,7 +339,7 @@ void ServerCall::Cut(const absl::Status& status) {
     MutexLock lock(mu_);
     if (over_) return;
     cut_ = true;
-    queue_.clear();
+    DropQueue();
     if (!final_status_) final_status_ = status;
     call = context_->c_call();
     grpc_call_ref(call);
@@ -340,6 +368,8 @@ void ServerCall::OnDone() {
   {
     MutexLock lock(mu_);
     over_ = true;
+    DropQueue();
+    in_flight_bytes_ = {};
   }
   OnEnded();
   place_ = {};

@@ -26,9 +26,10 @@ namespace thinkwire::rpc {
 class OpenCalls;
 
 // The server's end of one call: takes its one message (or several, each once the last is dealt
-// with: TakesMore) and sends any number, one write in flight and at most `capacity` behind it.
-// Every method is such a call, also those that answer once: gRPC tells of other kinds only when
-// their message has arrived, so that nobody could bound how many wait for theirs, or for how long.
+// with: TakesMore) and sends any number, one write in flight and at most `capacity` behind it, of
+// limits().queued_bytes at most. Every method is such a call, also those that answer once: gRPC
+// tells of other kinds only when their message has arrived, so that nobody could bound how many
+// wait for theirs, or for how long.
 //
 // A producer derives from it and is made by its RawService. Producers may keep shared pointers for
 // as long as they like: after the call's end every function is a no-op.
@@ -48,6 +49,9 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
     Clock::Duration reader = kReaderTimeout;
     Clock::Duration goodbye = kGoodbyeTimeout;  // the same, of the end, in a shutdown
     std::size_t message_bytes = kMaxMessageBytes;
+    // What is queued, behind the one message that a call may always have: its own, all calls'.
+    std::size_t queued_bytes = kMaxQueuedBytes;
+    std::size_t all_queued_bytes = kMaxAllQueuedBytes;
   };
 
   ~ServerCall() override;
@@ -64,7 +68,7 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // Sent with the status. `key` in lower case. No effect once the end is on its way.
   void AddTrailingMetadata(const std::string& key, const std::string& value);
 
-  // How many messages Write takes now; 0 once the stream is ending.
+  // How many messages Write takes now, if they are small; 0 once the stream is ending.
   std::size_t room() const;
 
   // The connection's other end as gRPC writes it, "ipv4:10.0.0.7:51234".
@@ -123,6 +127,11 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // What came during OnMessage.
   void TellWhatWaits();
   void TellCancelled();
+  // Counts `message` among what is queued. False, and nothing is counted, if that is too much.
+  bool Admit(const grpc::ByteBuffer& message, Shares::Held* held)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasRoomAgain() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void DropQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts the next write, or the end, if nothing is in flight. Call without the lock.
   void Advance();
   // The same for a reader that takes nothing: gRPC sends a status behind all data, which are then
@@ -133,6 +142,7 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   struct Queued {
     grpc::ByteBuffer message;
     Clock::TimePoint since;
+    Shares::Held bytes;
   };
 
   const std::size_t capacity_;
@@ -140,6 +150,7 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   OpenCalls* owner_ = nullptr;
   grpc::CallbackServerContext* context_ = nullptr;  // gRPC's, until the call is over
   std::string peer_;
+  std::string share_key_;  // of peer_
   Clock::TimePoint began_;
   std::optional<Clock::TimePoint> deadline_;
   // Until OnDone.
@@ -155,6 +166,8 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   std::size_t message_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   bool has_taken_ ABSL_GUARDED_BY(mu_) = false;  // a message
   std::deque<Queued> queue_ ABSL_GUARDED_BY(mu_);
+  std::size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;                   // of queue_
+  Shares::Held in_flight_bytes_ ABSL_GUARDED_BY(mu_);                   // while writing_
   std::optional<Clock::TimePoint> side_ended_at_ ABSL_GUARDED_BY(mu_);  // without a message
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   Clock::TimePoint in_flight_since_ ABSL_GUARDED_BY(mu_);

@@ -29,6 +29,11 @@ std::optional<Shares::Held> Shares::Take(const std::string& peer, std::int64_t a
   return Held(this, peer, amount);
 }
 
+Shares::Held Shares::TakeBeyond(const std::string& peer, std::int64_t amount) {
+  if (amount > 0) TakeAnyway(peer, amount);
+  return Held(this, peer, amount);
+}
+
 bool Shares::TryTake(const std::string& peer, std::int64_t amount) {
   MutexLock lock(mu_);
   const std::int64_t free = total_ - held_ - amount;

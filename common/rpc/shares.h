@@ -65,6 +65,8 @@ class Shares {
   // `amount` >= 0 more for `peer` (a PeerKey). An empty name is a trusted peer, whom only the total
   // limits. Nullopt: there is not so much left, or it is more than the peer's share.
   std::optional<Held> Take(const std::string& peer, std::int64_t amount);
+  // The same for what nobody can be refused, as Held::Keep.
+  Held TakeBeyond(const std::string& peer, std::int64_t amount);
 
   std::int64_t total() const { return total_; }
   std::int64_t held() const;

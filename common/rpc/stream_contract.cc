@@ -6,9 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
+#include "common/peer_limits.h"
 #include "common/rpc/first_phase.h"
 #include "common/rpc/phase_sampling.h"
 #include "common/rpc/proto_time.h"
+#include "common/rpc/reasoning_ends.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
@@ -57,25 +59,6 @@ absl::Status ExpectTime(const char* what, const google::protobuf::Duration& time
 
 bool IsLogprob(float value) { return std::isfinite(value) && value <= 0; }
 
-// Whether an id closed the reasoning, by its cause.
-bool IsClosed(v1::ReasoningFinishCause cause) {
-  return cause != v1::REASONING_FINISH_CAUSE_LENGTH && cause != v1::REASONING_FINISH_CAUSE_STOP &&
-         cause != v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
-}
-
-// How an output may end whose reasoning ended so, unclosed.
-bool Agree(v1::ReasoningFinishCause cause, v1::FinishReason reason) {
-  switch (reason) {
-    case v1::FINISH_REASON_END:
-      return cause == v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
-    case v1::FINISH_REASON_STOP_STRING:
-    case v1::FINISH_REASON_STOP_TOKEN:
-      return cause == v1::REASONING_FINISH_CAUSE_STOP;
-    default:
-      return cause == v1::REASONING_FINISH_CAUSE_LENGTH;
-  }
-}
-
 }  // namespace
 
 StreamContract::Asked StreamContract::AskedOf(const v1::PhaseSampling& sampling) {
@@ -118,11 +101,11 @@ absl::Status StreamContract::AddByKind(const Event& event) {
     case Event::kStarted:
       return AddStarted(event.started());
     case Event::kReasoningDelta:
-      return AddDelta(event.reasoning_delta());
+      return AddDelta(event.reasoning_delta(), reasoning_, Place::kReasoning, &Output::reasoning);
     case Event::kReasoningFinished:
       return AddReasoningFinished(event.reasoning_finished());
     case Event::kAnswerDelta:
-      return AddDelta(event.answer_delta());
+      return AddDelta(event.answer_delta(), answer_, Place::kAnswer, &Output::answer);
     case Event::kFinished:
       return AddFinished(event.finished());
     case Event::kMoved:
@@ -221,6 +204,9 @@ absl::Status StreamContract::Find(const Event& event, Output** output) {
 
 template <class Event>
 absl::Status StreamContract::CheckTokens(const Event& event, const Asked& phase) const {
+  if (event.token_ids_size() > kMaxEventTokens) {
+    return Wrong(NameOf(now_), " has ", event.token_ids_size(), " ids");
+  }
   for (const std::int32_t id : event.token_ids()) {
     if (id >= 0 && id < vocab_size_) continue;
     return Wrong(NameOf(now_), " has the id ", id, ", the vocabulary ", vocab_size_);
@@ -267,24 +253,23 @@ absl::Status StreamContract::Count(const Event& event, bool forced, Output& outp
   return absl::OkStatus();
 }
 
-absl::Status StreamContract::AddDelta(const v1::ReasoningDelta& delta) {
+template <class Delta>
+absl::Status StreamContract::AddDelta(const Delta& delta, const Asked& phase, Place place,
+                                      std::int32_t Output::*tokens) {
   Output* output = nullptr;
   RETURN_IF_ERROR(Find(delta, &output));
-  if (!MayReason(*output)) return Misplaced();
-  if (delta.text().empty() && delta.token_ids().empty()) return Wrong("ReasoningDelta is empty");
-  output->place = Place::kReasoning;
-  RETURN_IF_ERROR(CheckTokens(delta, reasoning_));
-  return Count(delta, delta.forced(), *output, output->reasoning);
-}
-
-absl::Status StreamContract::AddDelta(const v1::AnswerDelta& delta) {
-  Output* output = nullptr;
-  RETURN_IF_ERROR(Find(delta, &output));
-  if (!MayAnswer(*output)) return Misplaced();
-  if (delta.text().empty() && delta.token_ids().empty()) return Wrong("AnswerDelta is empty");
-  output->place = Place::kAnswer;
-  RETURN_IF_ERROR(CheckTokens(delta, answer_));
-  return Count(delta, delta.forced(), *output, output->answer);
+  if (!(place == Place::kAnswer ? MayAnswer(*output) : MayReason(*output))) return Misplaced();
+  output->place = place;
+  const bool without_id = delta.token_ids().empty();
+  if (without_id && delta.text().empty()) return Wrong(NameOf(now_), " is empty");
+  if (without_id && output->without_id) return Wrong("a second ", NameOf(now_), " has no ids");
+  output->without_id = without_id;
+  RETURN_IF_ERROR(CheckTokens(delta, phase));
+  RETURN_IF_ERROR(Count(delta, delta.forced(), *output, output->*tokens));
+  output->text_bytes += static_cast<std::int64_t>(delta.text().size());
+  if (output->text_bytes <= output->tokens() * kMaxTextBytesOfToken) return absl::OkStatus();
+  return Wrong("the output has ", output->text_bytes, " bytes of text for ", output->tokens(),
+               " tokens");
 }
 
 absl::Status StreamContract::AddReasoningFinished(const v1::ReasoningFinished& finished) {
@@ -295,6 +280,7 @@ absl::Status StreamContract::AddReasoningFinished(const v1::ReasoningFinished& f
   RETURN_IF_ERROR(Count(finished, finished.forced(), *output, output->reasoning));
   RETURN_IF_ERROR(CheckCause(finished, *output));
   output->cause = finished.cause();
+  output->without_id = false;
   output->place = IsClosed(finished.cause()) ? Place::kClosed : Place::kUnclosed;
   return ExpectTime("ReasoningFinished.duration", finished.duration());
 }

@@ -24,6 +24,9 @@ namespace thinkwire::rpc {
 // 5. No output has more tokens than the limit; one that ended for its length has so many.
 // 6. Finished says the phase, stop string and stop id that the events before it allow.
 // 7. Enums have values that mean something, numbers and times are not negative.
+// 8. An event has at most kMaxEventTokens ids, and the text of an output at most
+//    kMaxTextBytesOfToken bytes for each id that came with it or before. No two deltas of an output
+//    without ids follow each other in one phase: text that was held back is let go once.
 //
 // Threads: one at a time.
 class StreamContract {
@@ -60,6 +63,8 @@ class StreamContract {
     std::int32_t reasoning = 0;
     std::int32_t answer = 0;
     std::int32_t last_id = -1;
+    std::int64_t text_bytes = 0;
+    bool without_id = false;                                                  // the last delta
     v1::ReasoningFinishCause cause = v1::REASONING_FINISH_CAUSE_UNSPECIFIED;  // in kUnclosed
     std::int64_t tokens() const { return std::int64_t{reasoning} + answer; }
   };
@@ -76,8 +81,10 @@ class StreamContract {
   absl::Status AddQueued(const v1::Queued& queued);
   absl::Status AddStarted(const v1::Started& started);
   absl::Status CheckLimits(const v1::Started& started) const;
-  absl::Status AddDelta(const v1::ReasoningDelta& delta);
-  absl::Status AddDelta(const v1::AnswerDelta& delta);
+  // Of either phase: what was asked for there, and where its tokens are counted.
+  template <class Delta>
+  absl::Status AddDelta(const Delta& delta, const Asked& phase, Place place,
+                        std::int32_t Output::*tokens);
   absl::Status AddReasoningFinished(const v1::ReasoningFinished& finished);
   absl::Status CheckCause(const v1::ReasoningFinished& finished, const Output& output) const;
   absl::Status AddFinished(const v1::Finished& finished);

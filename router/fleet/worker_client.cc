@@ -4,10 +4,11 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/client_callback.h>
 
-#include <algorithm>
 #include <atomic>
+#include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "common/mutex.h"
 #include "common/peer_limits.h"
@@ -16,12 +17,21 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
-#include "common/utf8.h"
+#include "common/rpc/traceparent.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "router/fleet/worker_errors.h"
+#include "router/fleet/worker_status.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
 
 namespace thinkwire::router::fleet {
+
+// An attempt as those see it who wait for its worker.
+class WatchedAttempt {
+ public:
+  virtual ~WatchedAttempt() = default;
+  // Ends it if its worker has been silent for too long. Any thread.
+  virtual void Look(Clock::TimePoint now) = 0;
+};
 
 // Hides gRPC's stub from those who include the header.
 struct WorkerStub {
@@ -36,16 +46,15 @@ struct WorkerStub {
   // Over a connection of its own: no number of calls, and no large one, comes before a status.
   std::unique_ptr<v1::WorkerService::Stub> watches;
   std::atomic<std::int32_t> vocab_size = 0;  // as its status says it; 0: not known
+  Mutex mu;
+  std::map<const void*, std::weak_ptr<WatchedAttempt>> attempts ABSL_GUARDED_BY(mu);  // begun
 };
 
 namespace {
 
-// What is kept of a name that a worker gives.
-constexpr std::size_t kMaxNameBytes = 256;
-
 void Prepare(const CallContext& call, const Clock& clock, grpc::ClientContext& context) {
   if (call.deadline) rpc::SetDeadline(*call.deadline, clock, context);
-  if (!call.traceparent.empty()) context.AddMetadata("traceparent", call.traceparent);
+  if (!call.traceparent.empty()) context.AddMetadata(rpc::kTraceparentMetadata, call.traceparent);
   if (!call.peer.empty()) context.AddMetadata(rpc::kPeerMetadata, call.peer);
 }
 
@@ -88,18 +97,24 @@ class ChannelTie {
 };
 
 class Attempt final : public WorkerAttempt,
+                      public WatchedAttempt,
                       public grpc::ClientReadReactor<v1::WorkerGenerateResponse>,
                       public std::enable_shared_from_this<Attempt> {
  public:
   Attempt(std::string worker, std::shared_ptr<WorkerStub> stub, const CallContext& call,
-          const Clock& clock, std::shared_ptr<Reader> reader)
-      : worker_(std::move(worker)), tie_(std::move(stub)), reader_(std::move(reader)) {
+          const Clock& clock, const Patience& patience, std::shared_ptr<Reader> reader)
+      : worker_(std::move(worker)),
+        tie_(std::move(stub)),
+        clock_(clock),
+        patience_(patience),
+        reader_(std::move(reader)) {
     Prepare(call, clock, tie_.context());
   }
 
   void Start(const v1::WorkerGenerateRequest& request) override {
     self_ = shared_from_this();
-    contract_.emplace(request, tie_.vocab_size());
+    contract_.emplace(request, tie_.vocab_size(), clock_.Now());
+    Enter();
     tie_.stub().calls.async()->Generate(&tie_.context(), &request, this);
     AddHold();  // ReadMore reads from outside gRPC's reactions
     StartRead(&response_);
@@ -114,8 +129,19 @@ class Attempt final : public WorkerAttempt,
         return;
       }
       paused_ = false;
+      silence_->Resume(clock_.Now());
     }
     StartRead(&response_);
+  }
+
+  void Look(Clock::TimePoint now) override {
+    {
+      MutexLock lock(mu_);
+      if (cancelled_ || !violation_.ok() || !silent_.empty()) return;
+      silent_ = silence_->WhatIsTooLong(now);
+      if (silent_.empty()) return;
+    }
+    tie_.TryCancel();  // a read is under way, and fails
   }
 
   void Cancel() override {
@@ -130,6 +156,22 @@ class Attempt final : public WorkerAttempt,
   }
 
  private:
+  // Has it watched, from now on until Leave.
+  void Enter() {
+    {
+      MutexLock lock(mu_);
+      silence_.emplace(patience_, clock_.Now());
+    }
+    WorkerStub& worker = tie_.stub();
+    MutexLock lock(worker.mu);
+    worker.attempts.emplace(this, shared_from_this());
+  }
+  void Leave() {
+    WorkerStub& worker = tie_.stub();
+    MutexLock lock(worker.mu);
+    worker.attempts.erase(this);
+  }
+
   void OnReadDone(bool ok) override {
     if (!ok) {
       RemoveHold();
@@ -143,8 +185,10 @@ class Attempt final : public WorkerAttempt,
     {
       MutexLock lock(mu_);
       wanted_ = false;
-      if (cancelled_ || !violation_.ok()) return true;  // drains what is under way
-      violation_ = contract_->Add(response_);
+      // Drains what is under way.
+      if (cancelled_ || !violation_.ok() || !silent_.empty()) return true;
+      violation_ = contract_->Add(response_, clock_.Now());
+      silence_->Hear(contract_->brought_on(), clock_.Now());
     }
     if (!violation_.ok()) {
       tie_.TryCancel();
@@ -152,25 +196,30 @@ class Attempt final : public WorkerAttempt,
     }
     const bool more = reader_->OnMessage(std::move(response_));
     MutexLock lock(mu_);
-    paused_ = !more && !wanted_ && !cancelled_;
+    paused_ = !more && !wanted_ && !cancelled_ && silent_.empty();
+    if (paused_) silence_->Pause(clock_.Now());
     return !paused_;
   }
 
   // The worker's word, ours on it, or gRPC's about the worker. Once all is told and has been passed
   // on, what becomes of the connection is no matter.
-  absl::Status EndOf(const absl::Status& status) const {
+  absl::Status EndOf(const absl::Status& status) {
+    MutexLock lock(mu_);
     if (!violation_.ok()) return ProtocolError(worker_, std::string(violation_.message()));
     if (status.ok()) {
       const absl::Status end = contract_->End();
       return end.ok() ? end : ProtocolError(worker_, std::string(end.message()));
     }
-    if (!contract_->completed()) return ForClient(status, worker_);
+    if (!contract_->completed()) {
+      return silent_.empty() ? ForClient(status, worker_) : SilentError(worker_, silent_);
+    }
     if (rpc::ErrorReason(status).empty()) return absl::OkStatus();
     return ProtocolError(worker_, "an error came after Completed");
   }
 
   void OnDone(const grpc::Status& grpc_status) override {
     const absl::Status status = EndOf(rpc::FromGrpc(grpc_status));
+    Leave();
     tie_.LetGo();
     reader_->OnEnd(status);
     reader_.reset();
@@ -179,6 +228,8 @@ class Attempt final : public WorkerAttempt,
 
   const std::string worker_;
   ChannelTie tie_;
+  const Clock& clock_;
+  const Patience patience_;
 
   // gRPC's reactions only.
   std::shared_ptr<Reader> reader_;
@@ -188,8 +239,10 @@ class Attempt final : public WorkerAttempt,
   std::shared_ptr<Attempt> self_;
 
   Mutex mu_;
-  bool paused_ ABSL_GUARDED_BY(mu_) = false;  // no read is under way
-  bool wanted_ ABSL_GUARDED_BY(mu_) = false;  // ReadMore came before the pause
+  std::optional<Silence> silence_ ABSL_GUARDED_BY(mu_);  // once sent
+  std::string silent_ ABSL_GUARDED_BY(mu_);              // why it is given up
+  bool paused_ ABSL_GUARDED_BY(mu_) = false;             // no read is under way
+  bool wanted_ ABSL_GUARDED_BY(mu_) = false;             // ReadMore came before the pause
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 
@@ -199,9 +252,12 @@ class Watcher final : public StatusWatch,
                       public grpc::ClientReadReactor<v1::WatchStatusResponse>,
                       public std::enable_shared_from_this<Watcher> {
  public:
-  Watcher(std::shared_ptr<WorkerStub> stub, std::function<void(decision::WorkerStatus)> on_status,
+  Watcher(std::shared_ptr<WorkerStub> stub, const Clock& clock,
+          std::function<void(WorkerClient::StatusResult)> on_status,
           std::function<void(absl::Status)> on_end)
-      : reach_(stub),
+      : clock_(clock),
+        began_(clock.Now()),
+        reach_(stub),
         tie_(std::move(stub)),
         on_status_(std::move(on_status)),
         on_end_(std::move(on_end)) {}
@@ -233,48 +289,69 @@ class Watcher final : public StatusWatch,
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
-    tie_.vocab_size() = std::max(0, response_.vocab_size());
-    on_status_({.served_model_name = CutText(response_.served_model_name(), kMaxNameBytes),
-                .fingerprint = CutText(response_.fingerprint(), kMaxNameBytes),
-                .max_model_len = std::max(0, response_.max_model_len()),
-                .queued = std::max(0, response_.queued()),
-                .running = std::max(0, response_.running()),
-                .max_num_seqs = std::max(1, response_.max_num_seqs()),
-                .max_queue = response_.max_queue() > 0 ? response_.max_queue() : kMaxQueue,
-                .free_kv_blocks = std::max(0, response_.free_kv_blocks()),
-                .total_kv_blocks = std::max(0, response_.total_kv_blocks()),
-                .draining = response_.draining()});
+    if (IsFlood(++num_statuses_)) {
+      flooded_ = true;
+      return tie_.TryCancel();
+    }
+    WorkerClient::StatusResult status = ReadStatus(response_);
+    tie_.vocab_size() = status.ok() ? response_.vocab_size() : 0;
+    on_status_(std::move(status));
     StartRead(&response_);
+  }
+
+  // Whether no worker tells so many statuses so soon.
+  bool IsFlood(std::int64_t statuses) const {
+    const double seconds = ToSeconds(clock_.Now() - began_);
+    return static_cast<double>(statuses) > kSignBurst + kSignsASecond * seconds;
   }
 
   void OnDone(const grpc::Status& status) override {
     tie_.vocab_size() = 0;  // another may come up there
     tie_.LetGo();
-    on_end_(rpc::FromGrpc(status));
+    on_end_(flooded_ ? absl::ResourceExhaustedError("too many statuses came")
+                     : rpc::FromGrpc(status));
     const std::shared_ptr<Watcher> last = std::move(self_);
   }
 
+  const Clock& clock_;
+  const Clock::TimePoint began_;
   ChannelTie reach_;
   const grpc::health::v1::HealthCheckRequest anybody_;
   grpc::health::v1::HealthCheckResponse health_;
   ChannelTie tie_;
-  const std::function<void(decision::WorkerStatus)> on_status_;
+  const std::function<void(WorkerClient::StatusResult)> on_status_;
   const std::function<void(absl::Status)> on_end_;
   const v1::WatchStatusRequest request_;
   v1::WatchStatusResponse response_;
+  std::int64_t num_statuses_ = 0;
+  bool flooded_ = false;
   std::shared_ptr<Watcher> self_;
 };
 
 }  // namespace
 
-WorkerClient::WorkerClient(std::string address, const Clock& clock)
-    : address_(std::move(address)), clock_(clock), stub_(std::make_shared<WorkerStub>(address_)) {}
+WorkerClient::WorkerClient(std::string address, const Clock& clock, const Patience& patience)
+    : address_(std::move(address)),
+      clock_(clock),
+      patience_(patience),
+      stub_(std::make_shared<WorkerStub>(address_)) {}
 
 WorkerClient::~WorkerClient() = default;
 
 std::shared_ptr<WorkerAttempt> WorkerClient::Generate(
     const CallContext& context, std::shared_ptr<WorkerAttempt::Reader> reader) const {
-  return std::make_shared<Attempt>(address_, stub_, context, clock_, std::move(reader));
+  return std::make_shared<Attempt>(address_, stub_, context, clock_, patience_, std::move(reader));
+}
+
+void WorkerClient::EndSilentAttempts() const {
+  std::vector<std::shared_ptr<WatchedAttempt>> attempts;
+  {
+    MutexLock lock(stub_->mu);
+    for (const auto& entry : stub_->attempts) {
+      if (auto attempt = entry.second.lock()) attempts.push_back(std::move(attempt));
+    }
+  }
+  for (const auto& attempt : attempts) attempt->Look(clock_.Now());
 }
 
 void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
@@ -299,10 +376,9 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
       });
 }
 
-std::shared_ptr<StatusWatch> WorkerClient::Watch(
-    std::function<void(decision::WorkerStatus)> on_status,
-    std::function<void(absl::Status)> on_end) const {
-  auto watcher = std::make_shared<Watcher>(stub_, std::move(on_status), std::move(on_end));
+std::shared_ptr<StatusWatch> WorkerClient::Watch(std::function<void(StatusResult)> on_status,
+                                                 std::function<void(absl::Status)> on_end) const {
+  auto watcher = std::make_shared<Watcher>(stub_, clock_, std::move(on_status), std::move(on_end));
   watcher->Start();
   return watcher;
 }

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "router/decision/worker_view.h"
+#include "router/fleet/silence.h"
 #include "thinkwire/v1/worker.pb.h"
 
 namespace thinkwire::router::fleet {
@@ -33,8 +34,8 @@ class WorkerAttempt {
   class Reader {
    public:
     virtual ~Reader() = default;
-    // The next message of the attempt, in order and without gaps, with an event in it. False pauses
-    // until ReadMore.
+    // The next message of the attempt, in order; without an event it is a sign of life. False
+    // pauses until ReadMore.
     virtual bool OnMessage(v1::WorkerGenerateResponse message) = 0;
     // The last hook. OK only after Completed; an error carries an ErrorInfo.
     virtual void OnEnd(const absl::Status& status) = 0;
@@ -63,7 +64,7 @@ class StatusWatch {
 class WorkerClient {
  public:
   // "host:port". Connects when first used. Deadlines are times of `clock`, which outlives this.
-  WorkerClient(std::string address, const Clock& clock);
+  WorkerClient(std::string address, const Clock& clock, const Patience& patience = {});
   // Calls may outlive it, but if its channels are the process's last, not those whose end is still
   // to be told: telling it would be left with them (ChannelTie).
   ~WorkerClient();
@@ -79,14 +80,21 @@ class WorkerClient {
   void CountTokens(const v1::WorkerCountTokensRequest& request, const CallContext& context,
                    std::function<void(CountResult)> on_done) const;
 
-  // Streams the worker's status until cancelled or lost: `on_status` for each message, then
-  // `on_end` once, both on gRPC threads. Begins once calls reach the worker.
-  std::shared_ptr<StatusWatch> Watch(std::function<void(decision::WorkerStatus)> on_status,
+  // Gives up the attempts whose worker has been silent for too long. To be called some times a
+  // second.
+  void EndSilentAttempts() const;
+
+  // Streams the worker's status until cancelled or lost: `on_status` for each message, which may be
+  // an error of ReadStatus, then `on_end` once, both on gRPC threads. Begins once calls reach the
+  // worker.
+  using StatusResult = absl::StatusOr<decision::WorkerStatus>;
+  std::shared_ptr<StatusWatch> Watch(std::function<void(StatusResult)> on_status,
                                      std::function<void(absl::Status)> on_end) const;
 
  private:
   const std::string address_;
   const Clock& clock_;
+  const Patience patience_;
   const std::shared_ptr<WorkerStub> stub_;
 };
 

@@ -67,7 +67,7 @@ absl::Status ForClient(const absl::Status& status, const std::string& worker) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kCancelled:  // ours end in OnEnd's caller, not here
       return rpc::WithRetryAfter(
-          AboutWorker(absl::StatusCode::kUnavailable, "WORKER_LOST", worker, "was lost"));
+          AboutWorker(absl::StatusCode::kUnavailable, kWorkerLost, worker, "was lost"));
     case absl::StatusCode::kDeadlineExceeded:
       return rpc::Error(absl::StatusCode::kDeadlineExceeded, "DEADLINE_EXCEEDED",
                         "the deadline has passed");
@@ -75,7 +75,7 @@ absl::Status ForClient(const absl::Status& status, const std::string& worker) {
       return rpc::WithRetryAfter(
           AboutWorker(status.code(), "WORKER_LIMIT", worker, "has met a limit of its own"));
     default:  // a server that is no worker, or of another version
-      return AboutWorker(absl::StatusCode::kInternal, "WORKER_PROTOCOL", worker,
+      return AboutWorker(absl::StatusCode::kInternal, kWorkerProtocol, worker,
                          "ended the call with an error that is none of a worker's");
   }
 }
@@ -83,8 +83,14 @@ absl::Status ForClient(const absl::Status& status, const std::string& worker) {
 absl::Status ProtocolError(const std::string& worker, const std::string& what) {
   LogWarning("a worker broke the contract",
              {{"worker", worker}, {"what", CutText(what, kMaxShownBytes)}});
-  return AboutWorker(absl::StatusCode::kInternal, "WORKER_PROTOCOL", worker,
+  return AboutWorker(absl::StatusCode::kInternal, kWorkerProtocol, worker,
                      "broke the contract of its stream");
+}
+
+absl::Status SilentError(const std::string& worker, const std::string& did) {
+  LogWarning("a worker is given up", {{"worker", worker}, {"as_it", did}});
+  return rpc::WithRetryAfter(AboutWorker(absl::StatusCode::kUnavailable, kWorkerSilent, worker,
+                                         "was silent for too long"));
 }
 
 }  // namespace thinkwire::router::fleet

@@ -6,6 +6,11 @@
 
 namespace thinkwire::router::fleet {
 
+// Reasons of the router's own, of what became of a worker.
+inline constexpr char kWorkerLost[] = "WORKER_LOST";
+inline constexpr char kWorkerSilent[] = "WORKER_SILENT";
+inline constexpr char kWorkerProtocol[] = "WORKER_PROTOCOL";
+
 // What a client is told of an error that a worker's call ended with. A reason of our domain that a
 // worker may give, under its own code, passes, held to our rules of texts (rpc::Trimmed). All else,
 // a worker's own words above all, stays in the router's log, and the client is told by code:
@@ -17,5 +22,9 @@ absl::Status ForClient(const absl::Status& status, const std::string& worker);
 
 // What a client is told of a worker that broke the contract; `what` stays in the log.
 absl::Status ProtocolError(const std::string& worker, const std::string& what);
+
+// What a client is told of a worker that was given up (WORKER_SILENT, with RetryInfo), as it `did`
+// what Silence says, for the log.
+absl::Status SilentError(const std::string& worker, const std::string& did);
 
 }  // namespace thinkwire::router::fleet

@@ -77,26 +77,15 @@ void LogEnd(const std::string& worker, const absl::Status& status) {
 
 }  // namespace
 
-WorkerLease::WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision)
-    : pool_(pool), client_(client), decision_(std::move(decision)) {}
-
-WorkerLease::WorkerLease(WorkerLease&& other) noexcept
-    : pool_(std::exchange(other.pool_, nullptr)),
-      client_(other.client_),
-      decision_(other.decision_) {}
-
-WorkerLease::~WorkerLease() {
-  if (pool_ != nullptr) pool_->Release(decision_.worker);
-}
-
-WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change)
+WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
+                       const Patience& patience)
     : variants_(std::move(variants)), clock_(clock), on_change_(std::move(on_change)) {
   MutexLock lock(mu_);
   fingerprints_.resize(variants_.size());
   for (std::size_t v = 0; v < variants_.size(); ++v) {
     for (const std::string& address : variants_[v].workers) {
       Worker& worker = workers_.emplace_back();
-      worker.client = std::make_unique<WorkerClient>(address, clock_);
+      worker.client = std::make_unique<WorkerClient>(address, clock_, patience);
       worker.next_watch = clock_.Now();
       views_.push_back({.variant = v, .address = address});
     }
@@ -138,6 +127,7 @@ void WorkerPool::Stop() {
 
 void WorkerPool::Tick() {
   std::vector<std::size_t> due;
+  std::vector<const WorkerClient*> clients;
   bool changed = false;
   {
     MutexLock lock(mu_);
@@ -145,6 +135,7 @@ void WorkerPool::Tick() {
     const Clock::TimePoint now = clock_.Now();
     for (std::size_t i = 0; i < workers_.size(); ++i) {
       Worker& worker = workers_[i];
+      clients.push_back(worker.client.get());
       if (!worker.watching && now >= worker.next_watch) {
         worker.watching = true;
         worker.heard_at = now;  // the connection too must come about within kSilence
@@ -155,6 +146,7 @@ void WorkerPool::Tick() {
     }
   }
   for (const std::size_t i : due) BeginWatch(i);
+  for (const WorkerClient* const client : clients) client->EndSilentAttempts();
   if (changed) on_change_(*this);
 }
 
@@ -176,7 +168,7 @@ void WorkerPool::BeginWatch(std::size_t index) {
     client = workers_[index].client.get();
   }
   auto watch = client->Watch(
-      [this, index](decision::WorkerStatus status) { OnStatus(index, std::move(status)); },
+      [this, index](WorkerClient::StatusResult status) { OnStatus(index, std::move(status)); },
       [this, index](const absl::Status& status) { OnWatchEnd(index, status); });
   MutexLock lock(mu_);
   if (!workers_[index].watching) return;  // it has ended already
@@ -184,7 +176,16 @@ void WorkerPool::BeginWatch(std::size_t index) {
   if (stopping_) watch->Cancel();
 }
 
-void WorkerPool::OnStatus(std::size_t index, decision::WorkerStatus status) {
+void WorkerPool::SetStatus(const VariantConfig& variant,
+                           absl::StatusOr<decision::WorkerStatus> status,
+                           decision::WorkerView& view) {
+  view.why_not = status.ok() ? WhyUnfit(variant, *status) : std::string(status.status().message());
+  if (!view.why_not.empty()) return view.status.reset();
+  if (status->draining) view.why_not = "it is draining";
+  view.status = *std::move(status);
+}
+
+void WorkerPool::OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStatus> status) {
   bool changed = false;
   {
     MutexLock lock(mu_);
@@ -194,13 +195,7 @@ void WorkerPool::OnStatus(std::size_t index, decision::WorkerStatus status) {
     worker.contacted = true;
     decision::WorkerView& view = views_[index];
     const bool was_live = view.live();
-    view.why_not = WhyUnfit(variants_[view.variant], status);
-    if (view.why_not.empty()) {
-      if (status.draining) view.why_not = "it is draining";
-      view.status = std::move(status);
-    } else {
-      view.status.reset();
-    }
+    SetStatus(variants_[view.variant], std::move(status), view);
     changed = view.live() != was_live;
     if (changed) LogChange(view);
     changed |= UpdateFingerprints(view.variant);
@@ -246,6 +241,7 @@ void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
 absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
                                               decision::Query query) {
   MutexLock lock(mu_);
+  PassOverDistrusted(query);
   for (bool some_are_full = false;; some_are_full = true) {
     absl::StatusOr<decision::Decision> decision = policy.Decide(query, views_);
     if (!decision.ok()) {
@@ -258,16 +254,57 @@ absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
   }
 }
 
+bool WorkerPool::IsUsable(std::size_t index, const decision::Query& query) const {
+  const decision::WorkerView& view = views_[index];
+  return view.live() && HasRoom(view) && std::ranges::find(query.tried, index) == query.tried.end();
+}
+
+void WorkerPool::PassOverDistrusted(decision::Query& query) const {
+  const Clock::TimePoint now = clock_.Now();
+  std::vector<int> least(variants_.size(), WorkerTrust::kMostDistrust);
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    if (!IsUsable(i, query)) continue;
+    int& of_variant = least[views_[i].variant];
+    of_variant = std::min(of_variant, workers_[i].trust.Distrust(now));
+  }
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    if (workers_[i].trust.Distrust(now) > least[views_[i].variant]) query.tried.push_back(i);
+  }
+}
+
 WorkerLease WorkerPool::Give(std::size_t index, decision::Decision decision) {
   ++views_[index].leased;
   ++views_[index].given;
-  return WorkerLease(this, workers_[index].client.get(), std::move(decision));
+  workers_[index].trust.Give();
+  return WorkerLease(this, workers_[index].client.get(), std::move(decision), clock_.Now());
 }
 
-void WorkerPool::Release(std::size_t index) {
+void WorkerPool::Release(const WorkerLease& lease) {
+  const std::size_t index = lease.decision_.worker;
   MutexLock lock(mu_);
   --views_[index].leased;
   CHECK(views_[index].leased >= 0, "a lease was released twice");
+  workers_[index].trust.TakeBack(lease.stage_ == WorkerLease::Stage::kBegun);
+  // Whoever asked has waited for longer than any worker needs, and in vain.
+  if (lease.stage_ == WorkerLease::Stage::kGiven && clock_.Now() - lease.since_ > kFirstWord) {
+    Distrust(index);
+  }
+}
+
+void WorkerPool::Take(std::size_t index, void (WorkerTrust::*what)()) {
+  MutexLock lock(mu_);
+  (workers_[index].trust.*what)();
+}
+
+void WorkerPool::TakeFailure(std::size_t index) {
+  MutexLock lock(mu_);
+  Distrust(index);
+}
+
+void WorkerPool::Distrust(std::size_t index) {
+  if (workers_[index].trust.Fail(clock_.Now())) {
+    LogWarning("a worker is distrusted for a while", {{"worker", views_[index].address}});
+  }
 }
 
 WorkerPool::VariantState WorkerPool::Describe(std::size_t variant) const {

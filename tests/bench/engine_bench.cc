@@ -136,9 +136,13 @@ struct StepTimes {
 // Runs figures on one engine over one loaded model.
 class Session {
  public:
-  Session(const EngineBenchOptions& options, LoadedModel& model, const DeviceRoofs& roofs)
+  using OnNote = std::function<void(const std::string&)>;
+
+  Session(const EngineBenchOptions& options, LoadedModel& model, const DeviceRoofs& roofs,
+          const OnNote& on_note)
       : options_(options),
         roofs_(roofs),
+        on_note_(on_note),
         runner_(*model.runner),
         costs_(model.config, runner_.info(), options.tensor_parallel_size),
         probe_(runner_),
@@ -204,6 +208,9 @@ class Session {
     std::vector<BatchTimes> times;
     std::vector<double> first_tokens;
     for (std::int32_t i = 0; i < options_.repetitions; ++i) {
+      on_note_(absl::StrCat(figure.kind == FigureKind::kDecode ? "batch " : "prefill of ",
+                            figure.sequences, " at ", figure.prompt_tokens, " tokens, ", i + 1,
+                            " of ", options_.repetitions));
       // New prompts each time, so that nothing is found in a cache.
       spec.seed = (static_cast<std::uint64_t>(options_.seed) << 32) + ++num_batches_;
       SkipSteps();
@@ -250,6 +257,7 @@ class Session {
 
   const EngineBenchOptions& options_;
   const DeviceRoofs& roofs_;
+  const OnNote& on_note_;
   ModelRunner& runner_;
   const ModelCosts costs_;
   std::uint64_t num_batches_ = 0;
@@ -260,23 +268,26 @@ class Session {
 }  // namespace
 
 absl::StatusOr<EngineReport> RunEngineBench(
-    const EngineBenchOptions& options,
-    const std::function<void(const EngineReport&)>& on_progress) {
+    const EngineBenchOptions& options, const std::function<void(const EngineReport&)>& on_progress,
+    const std::function<void(const std::string&)>& on_note) {
   EngineReport report;
   report.model = options.model;
   std::string error;
+  on_note("measuring what the hardware gives");
   const std::optional<DeviceRoofs> roofs =
       MeasureDeviceRoofs(options.device, options.tensor_parallel_size, options.cpu_threads, &error);
   if (!roofs) return absl::InvalidArgumentError(error);
   report.roofs = *roofs;
+  on_note(absl::StrCat("loading ", options.model));
   const Clock::TimePoint start = Clock::Real().Now();
   ASSIGN_OR_RETURN(LoadedModel model, Load(options));
   report.load_seconds = ToSeconds(Clock::Real().Now() - start);
   report.info = model.runner->info();
   report.limits = model.runner->limits();
-  Session session(options, model, report.roofs);
+  Session session(options, model, report.roofs, on_note);
   report.kv_bytes_per_token = session.costs().kv_bytes_per_token();
   on_progress(report);
+  on_note("warming up");
   RETURN_IF_ERROR(session.WarmUp());
   const auto add = [&](absl::StatusOr<Figure> figure) {
     if (!figure.ok()) return figure.status();

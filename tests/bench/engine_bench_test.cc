@@ -141,8 +141,13 @@ TEST(EngineBenchTest, SpreadsTheGapsOfFullDecodeSteps) {
   options.context = {};
   options.prefill = {};
   options.repetitions = 1;
-  const auto report = RunEngineBench(options, [](const EngineReport&) {});
+  std::string notes;
+  const auto report = RunEngineBench(
+      options, [](const EngineReport&) {}, [&](const std::string& note) { notes += note + "\n"; });
   ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(notes,
+            "measuring what the hardware gives\nloading deploy/models/tiny-r1\nwarming up\n"
+            "batch 1 at 8 tokens, 1 of 1\n");
   const Figure& figure = report->figures.at(0);
   EXPECT_EQ(figure.gap_seconds.count, 8U);  // of nine decodes, the first follows the prompt's step
   EXPECT_GT(figure.gap_seconds.median, 0);

@@ -1,5 +1,7 @@
 #include "tests/bench/engine_command.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <string>
 
@@ -21,10 +23,17 @@ int Fail(int code, const absl::Status& status) {
   return code;
 }
 
+// On a terminal alone, a line over the one before.
+void ShowNote(const std::string& note) {
+  if (::isatty(STDERR_FILENO) != 1) return;
+  std::fprintf(stderr, "\r\033[K%s", note.c_str());
+}
+
 void PrintProgress(const EngineReport& report) {
   const std::string text = report.figures.empty()
                                ? absl::StrCat(DescribeRun(report), "\n", TableHead())
                                : TableLine(report.figures.back());
+  ShowNote("");
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
 }
@@ -39,10 +48,12 @@ int RunEngineCommand(std::span<const char* const> arguments) {
     return 0;
   }
   absl::Status written;
-  const auto report = RunEngineBench(*options, [&](const EngineReport& so_far) {
+  const auto on_progress = [&](const EngineReport& so_far) {
     PrintProgress(so_far);
     if (!options->json.empty()) written = WriteTextFile(options->json, ToJson(so_far));
-  });
+  };
+  const auto report = RunEngineBench(*options, on_progress, ShowNote);
+  ShowNote("");
   if (!report.ok()) return Fail(kExitFailure, report.status());
   if (!written.ok()) return Fail(kExitFailure, written);
   return 0;

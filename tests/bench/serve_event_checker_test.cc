@@ -1,11 +1,12 @@
 #include "tests/bench/serve_event_checker.h"
 
 #include <gmock/gmock.h>
-#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
+
+#include "tests/common/rpc/stream_texts.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -13,17 +14,14 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr char kQueued[] = "queued { position: 1 }";
-constexpr char kStarted[] =
-    "started { prompt_tokens: 3 cached_prompt_tokens: 1 first_phase: PHASE_REASONING "
-    "fingerprint: 'f' limits { max_tokens: 5 max_model_len: 8 vocab_size: 10 } }";
-constexpr char kReasoning[] = "reasoning_delta { token_ids: [5, 6] }";
-constexpr char kReasoned[] =
-    "reasoning_finished { cause: REASONING_FINISH_CAUSE_MODEL reasoning_tokens: 3 token_ids: 7 }";
-constexpr char kAnswer[] = "answer_delta { token_ids: 8 }";
-constexpr char kFinished[] =
-    "finished { reason: FINISH_REASON_END phase: PHASE_ANSWER "
-    "tokens { reasoning_tokens: 3 answer_tokens: 2 } token_ids: 2 }";
+using rpc::Event;
+using rpc::kAnswer;
+using rpc::kFinished;
+using rpc::kQueued;
+using rpc::kReasoned;
+using rpc::kReasoning;
+using rpc::kStarted;
+
 constexpr char kCompleted[] =
     "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 reasoning_tokens: 3 "
     "answer_tokens: 2 discarded_tokens: 4 } }";
@@ -31,11 +29,7 @@ constexpr char kCompleted[] =
 EventChecker Checked(const std::vector<std::string>& events,
                      const absl::Status& status = absl::OkStatus()) {
   EventChecker checker(v1::GenerateRequest{});
-  for (const std::string& text : events) {
-    v1::GenerateResponse event;
-    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &event)) << text;
-    checker.Add(event);
-  }
+  for (const std::string& text : events) checker.Add(Event(text));
   checker.End(status);
   return checker;
 }

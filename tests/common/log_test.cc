@@ -92,7 +92,8 @@ TEST(Log, NeverWaitsForAReaderAndCountsWhatHeMisses) {
   constexpr int kRecords = 5000;
   {
     const StderrIs stderr_is(ends[1]);
-    for (int i = 0; i < kRecords; ++i) LogInfo("a record", {{"i", i}});
+    const LogRate all = {.burst = kRecords};
+    for (int i = 0; i < kRecords; ++i) LogInfo("a record", {{"i", i}}, all);
   }
   close(ends[1]);
   std::string read_back;
@@ -105,6 +106,28 @@ TEST(Log, NeverWaitsForAReaderAndCountsWhatHeMisses) {
   EXPECT_GT(kept, 0u);
   EXPECT_LT(kept, std::uint64_t{kRecords});
   EXPECT_EQ(NumDroppedLogRecords() - before, kRecords - kept);
+}
+
+TEST(Log, WritesSoManyOfAKindAndTellsHowManyMoreThereWere) {
+  const std::string path = testing::TempDir() + "log_of_a_kind";
+  const int file = open(path.c_str(), O_CREAT | O_TRUNC | O_RDWR, 0600);
+  ASSERT_GE(file, 0);
+  const std::uint64_t before = NumSuppressedLogRecords();
+  {
+    const StderrIs stderr_is(file);
+    for (int i = 0; i < 100; ++i) LogInfo("a flood", {{"i", i}}, {.a_second = 0, .burst = 3});
+    LogInfo("another kind");
+    LogInfo("a flood", {}, {.a_second = 1e9, .burst = 3});  // its rate lets it pass again
+  }
+  std::string written(4096, ' ');
+  written.resize(static_cast<std::size_t>(pread(file, written.data(), written.size(), 0)));
+  close(file);
+  EXPECT_EQ(NumSuppressedLogRecords() - before, 97U);
+  EXPECT_EQ(std::ranges::count(written, '\n'), 6) << written;
+  EXPECT_NE(written.find("another kind"), std::string::npos);
+  EXPECT_NE(written.find(R"("message":"log records suppressed","of":"a flood","records":97)"),
+            std::string::npos)
+      << written;
 }
 
 TEST(Log, CountsWhatAClosedPipeDrops) {

@@ -57,6 +57,8 @@ TEST_F(StreamMetricsTest, TimesAreThoseOfThePhase) {
   EXPECT_EQ(Tokens("discarded"), 3);
   EXPECT_DOUBLE_EQ(Find("queue_seconds").histogram.sample_sum, 0.02);
   EXPECT_DOUBLE_EQ(Find("request_duration_seconds").histogram.sample_sum, 11);
+  // Once, though both phases have a first token.
+  EXPECT_DOUBLE_EQ(Find("time_to_output_seconds").histogram.sample_sum, 1);
   EXPECT_DOUBLE_EQ(Find("time_to_first_token_seconds", "reasoning").histogram.sample_sum, 1);
   EXPECT_DOUBLE_EQ(Find("time_to_first_token_seconds", "answer").histogram.sample_sum, 10);
   EXPECT_DOUBLE_EQ(Find("time_per_output_token_seconds", "reasoning").histogram.sample_sum, 0.5);

@@ -11,6 +11,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 import dashboard
@@ -45,6 +46,12 @@ def check_compose():
     for error in validator.iter_errors(whole):
         expect(False, f"compose.yaml: {error.json_path}: {error.message}")
     services = stack.compose()["services"]
+    expect(whole["name"] == "thinkwire", "the name")
+    for name, service in whole["services"].items():
+        target = service.get("build", {}).get("target", "runtime")
+        expect(f" AS {target}\n" in dockerfile(), f"{name} is built as {target}: no such stage")
+        for other in service.get("depends_on", []):
+            expect(other in whole["services"], f"{name} depends on {other}: not there")
     expect(set(services) == {"router", "worker-1", "worker-2", "prometheus", "grafana"}, "services")
     for name, service in services.items():
         for volume in service.get("volumes", []):
@@ -55,10 +62,25 @@ def check_compose():
                 expect(source in whole["volumes"], f"{name} mounts {source}: not declared")
 
 
+def dockerfile():
+    return (stack.REPOSITORY / "deploy/Dockerfile").read_text()
+
+
 def check_dockerfile():
-    text = (stack.REPOSITORY / "deploy/Dockerfile").read_text()
-    for source in re.findall(r"^COPY (?!--from)(\S+) ", text, re.M):
+    """What is copied is there, suffices to configure both builds' files, and is no README."""
+    text = dockerfile()
+    copied = [copy.split()[:-1] for copy in re.findall(r"^COPY (?!--from)(.*)$", text, re.M)]
+    sources = {source for sources in copied for source in sources}
+    expect("." not in sources and "README.md" not in sources, "Dockerfile copies what is not compiled")
+    for source in sources:
         expect((stack.REPOSITORY / source).exists(), f"Dockerfile copies {source}: not there")
+    with tempfile.TemporaryDirectory() as folder:
+        for source in sources:
+            (pathlib.Path(folder) / source).parent.mkdir(parents=True, exist_ok=True)
+            (pathlib.Path(folder) / source).symlink_to(stack.REPOSITORY / source)
+        configured = subprocess.run(["cmake", "--preset", "release"], cwd=folder, text=True,
+                                    capture_output=True, check=False)
+        expect(configured.returncode == 0, f"Dockerfile copies too little: {configured.stderr}")
     for script in re.findall(r"\bdeploy/\w+\.sh", text):
         expect((stack.REPOSITORY / script).exists(), f"Dockerfile runs {script}: not there")
 
@@ -110,22 +132,46 @@ def check_dashboard(services, names):
         expect(panel.get("description"), f"panel {title}: no description")
         expect(panel["fieldConfig"]["defaults"].get("unit"), f"panel {title}: no unit")
         expect(panel["targets"], f"panel {title}: no query")
+        sources = {s["datasource"]["uid"] for s in (panel, *panel["targets"])}
+        expect(sources == {"${datasource}"}, f"panel {title}: a data source of its own: {sources}")
         check_names(names, f"panel {title}", [t["expr"] for t in panel["targets"]])
         series = 0
         for target in panel["targets"]:
             expect(target.get("legendFormat"), f"panel {title}: a query without legend")
             series += len(services.prometheus("query", query=dashboard.expression(target)))
         expect(series > 0, f"panel {title}: no data after a load")
-    for variable in board["templating"]["list"]:
-        metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["definition"]).groups()
+    check_variables(services, board)
+
+
+def check_variables(services, board):
+    variables = {variable["name"]: variable for variable in board["templating"]["list"]}
+    expect(set(variables) == {"datasource", "job", "variant", "instance", "bound"}, "variables")
+    for name, variable in variables.items():
+        if variable["type"] != "query":
+            continue
+        definition = dashboard.expression({"expr": variable["definition"]})
+        metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", definition).groups()
         found = services.prometheus("query", query=f"count by ({label}) ({metric})")
-        expect(found, f"variable {variable['name']}: no values")
+        expect(found, f"variable {name}: no values")
+    for bound in variables["bound"]["query"].split(","):
+        bucket = f'thinkwire_router_time_to_output_seconds_bucket{{le=~"{bound}(\\\\.0)?"}}'
+        expect(services.prometheus("query", query=bucket), f"bound {bound} is no bucket")
 
 
 def check_rules(names):
     for path in sorted((stack.REPOSITORY / "deploy/prometheus").glob("*_rules.yml")):
         for group in yaml.safe_load(path.read_text())["groups"]:
             check_names(names, path.name, [rule["expr"] for rule in group["rules"]])
+
+
+def check_runbook(services):
+    """Every alert's runbook is served by Prometheus itself, and speaks of it."""
+    page = services.get("prometheus", 9090, "/user/runbook.html")
+    for group in services.prometheus("rules", type="alert")["groups"]:
+        for rule in group["rules"]:
+            expect(rule["annotations"]["runbook_url"].endswith(f"/user/runbook.html#{rule['name']}"),
+                   f"{rule['name']}: runbook_url")
+            expect(f'id="{rule["name"]}"' in page, f"the runbook says nothing of {rule['name']}")
 
 
 def check_targets(services):
@@ -148,6 +194,7 @@ def main():
             check_targets(services)
             names = check_pages(services)
             check_rules(names)
+            check_runbook(services)
             check_dashboard(services, names)
         expect(set(traffic.exit_codes) >= {0, 1, 130}, f"exit codes {traffic.exit_codes}")
         for name in ("router", "worker-1", "worker-2"):
@@ -158,5 +205,5 @@ def main():
 
 
 if __name__ == "__main__":
-    stack.enter_namespaces()
+    stack.enter_namespaces("jsonschema", "yaml")
     sys.exit(main())

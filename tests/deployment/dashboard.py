@@ -7,8 +7,11 @@ from stack import REPOSITORY
 
 PATH = REPOSITORY / "deploy/grafana/dashboards/thinkwire.json"
 
-# What Grafana puts in place of its variables: everything, and a window of a few scrapes.
-_VARIABLES = {"$variant": ".*", "$instance": ".*", "$__rate_interval": "20s"}
+# What Grafana puts in place of its variables: everything, the goodput's bound that the board begins
+# with, and a window of a few scrapes.
+_VARIABLES = {
+    "$variant": ".*", "$instance": ".*", "$job": ".*", "$bound": "2.5", "$__rate_interval": "20s",
+}
 
 
 def load(path: pathlib.Path = PATH):

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
-"""Draws the dashboard as Grafana lays it out, from the data of a load that this script runs.
+"""Draws the dashboard as Grafana lays it out, from the data of a load that this script runs. Lines are
+of the whole load, tiles and tables of its end.
 
 Usage: render_dashboard.py BUILD_FOLDER [OUT.png]   (default: beside the dashboard)
 Needs Debian's python3-matplotlib.
 """
 
+import operator
 import pathlib
+import re
 import sys
 import time
 
@@ -44,13 +47,22 @@ def _seconds(value):
     return f"{value:.3g} s" if value < 60 else f"{value / 60:.3g} min"
 
 
+# Grafana's colours of the tiles, by name.
+_TILES = {"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c", "blue": "#5794f2"}
+# Of lines with a meaning, as the dashboard names them.
+_LINES = {
+    "super-light-blue": "#c0d8ff", "light-blue": "#8ab8ff", "light-purple": "#ca95e5",
+    "dark-red": "#c4162a", "semi-dark-red": "#e02f44", "semi-dark-green": "#56a64b",
+    "text": "#808080", "purple": "#b877d9", "yellow": "#f2cc0c", **_TILES,
+}
+
 # By Grafana's unit names.
 _FORMATS = {
-    "suffix: tok/s": lambda v: f"{v:.3g} tok/s",
+    "suffix: tok/s": lambda v: f"{v:,.0f} tok/s",
     "short": lambda v: _scaled(v, ["", " K", " Mil"], 1000),
     "reqps": lambda v: f"{v:.3g} req/s",
     "ops": lambda v: f"{v:.3g} ops/s",
-    "percentunit": lambda v: f"{100 * v:.3g} %",
+    "percentunit": lambda v: f"{100 * v:.4g} %",
     "s": _seconds,
     "bytes": lambda v: _scaled(v, [" B", " KiB", " MiB", " GiB"], 1024),
 }
@@ -59,6 +71,11 @@ _FORMATS = {
 def _place(panel, rows):
     """The axes' left, bottom, width and height in the figure, with room for title and legend."""
     grid = panel["gridPos"]
+    if panel["type"] == "stat":
+        return [
+            (grid["x"] + 0.1) / 24, 1 - (grid["y"] + grid["h"] - 0.2) / rows,
+            (grid["w"] - 0.2) / 24, (grid["h"] - 1.2) / rows,
+        ]
     return [
         (grid["x"] + 1.1) / 24,
         1 - (grid["y"] + grid["h"] - 2) / rows,
@@ -85,6 +102,23 @@ def _series(services, panel, begin, end):
             yield _legend(target, one["metric"]), times, [float(v) for _, v in one["values"]]
 
 
+def _style(panel, name):
+    """The colour and dashes that the panel's overrides give a line; Matplotlib's own otherwise."""
+    style = {}
+    for override in panel["fieldConfig"]["overrides"]:
+        matcher = override["matcher"]
+        pattern = matcher["options"].strip("/")
+        matches = {"byName": operator.eq, "byRegexp": re.search}[matcher["id"]]
+        if not matches(pattern, name):
+            continue
+        for changed in override["properties"]:
+            if changed["id"] == "color":
+                style["color"] = _LINES[changed["value"]["fixedColor"]]
+            if changed["id"] == "custom.lineStyle":
+                style["linestyle"] = "--"
+    return style
+
+
 def _draw_lines(axes, panel, lines):
     defaults = panel["fieldConfig"]["defaults"]
     if defaults["custom"]["stacking"]["mode"] == "normal":
@@ -93,10 +127,13 @@ def _draw_lines(axes, panel, lines):
         for _, times, values in lines:
             known = dict(zip(times, values))
             rows.append([0 if known.get(t, 0) != known.get(t, 0) else known.get(t, 0) for t in grid])
-        axes.stackplot(grid, rows, labels=[name for name, _, _ in lines], alpha=0.6)
+        defaults_of = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+        colours = [_style(panel, name).get("color", defaults_of[i % len(defaults_of)])
+                   for i, (name, _, _) in enumerate(lines)]
+        axes.stackplot(grid, rows, labels=[name for name, _, _ in lines], alpha=0.6, colors=colours)
     else:
         for name, times, values in lines:
-            axes.plot(times, values, label=name, linewidth=1.3)
+            axes.plot(times, values, label=name, linewidth=1.3, **_style(panel, name))
     if defaults.get("min") == 0:
         axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -111,6 +148,19 @@ def _draw_lines(axes, panel, lines):
     axes.legend(
         loc="upper left", bbox_to_anchor=(-0.02, -0.1), ncol=columns, fontsize=7, frameon=False
     )
+
+
+def _draw_tile(axes, services, panel):
+    """A number on the colour of the threshold that it has reached."""
+    defaults = panel["fieldConfig"]["defaults"]
+    found = services.prometheus("query", query=dashboard.expression(panel["targets"][0]))
+    value = float(found[0]["value"][1]) if found else float("nan")
+    reached = [s for s in defaults["thresholds"]["steps"] if s["value"] is None or value >= s["value"]]
+    axes.set_facecolor(_TILES[reached[-1]["color"]])
+    axes.set(xticks=[], yticks=[])
+    text = _FORMATS[defaults["unit"]](value) if value == value else "no data"
+    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=15, color="white",
+              fontweight="bold", transform=axes.transAxes)
 
 
 def _draw_table(axes, services, panel):
@@ -139,6 +189,8 @@ def render(services, begin, end, out):
         axes.set_title(panel["title"], fontsize=9, loc="left")
         if panel["type"] == "table":
             _draw_table(axes, services, panel)
+        elif panel["type"] == "stat":
+            _draw_tile(axes, services, panel)
         else:
             _draw_lines(axes, panel, list(_series(services, panel, begin, end)))
     figure.savefig(out)
@@ -159,5 +211,5 @@ def main():
 
 
 if __name__ == "__main__":
-    stack.enter_namespaces()
+    stack.enter_namespaces("yaml")
     main()

@@ -8,6 +8,7 @@ deployment, is used exactly as it stands; nothing outside is changed, reached or
 import contextlib
 import ctypes
 import fcntl
+import importlib.util
 import json
 import os
 import pathlib
@@ -24,7 +25,7 @@ import urllib.request
 
 try:
     import yaml
-except ImportError:
+except ImportError:  # then enter_namespaces ends the script
     yaml = None
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -34,13 +35,16 @@ SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 _MARK = "THINKWIRE_IN_NAMESPACES"
 
 
-def enter_namespaces():
+def enter_namespaces(*modules):
     """Runs this script again in new user, network and mount namespaces; returns inside of them.
 
-    Ends it with SKIPPED where that, or a package of deploy/setup.sh --all, is not to be had.
+    Ends it with SKIPPED where that, a program that the stack runs or one of Python's `modules`, which
+    deploy/setup.sh --tests installs, is not to be had.
     """
-    if yaml is None or shutil.which("promtool") is None:
-        print("skipped: without the packages of deploy/setup.sh --all")
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    missing += [name for name in ("prometheus", "promtool", "unshare") if shutil.which(name) is None]
+    if missing:
+        print(f"skipped: without {', '.join(missing)} (deploy/setup.sh --tests)")
         sys.exit(SKIPPED)
     if os.environ.get(_MARK) == "1":
         _raise_loopback()
@@ -70,9 +74,12 @@ def _bind(source, target):
 
 
 def compose():
-    """compose.yaml as a container engine reads it, extension fields left out."""
-    whole = yaml.safe_load((REPOSITORY / "compose.yaml").read_text(encoding="utf-8"))
-    return {key: value for key, value in whole.items() if not key.startswith("x-")}
+    """compose.yaml as a container engine reads it: extension fields left out, variables as they are by
+    default, without the services of a profile."""
+    text = (REPOSITORY / "compose.yaml").read_text(encoding="utf-8")
+    whole = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))
+    services = {n: s for n, s in whole["services"].items() if "profiles" not in s}
+    return {**{k: v for k, v in whole.items() if not k.startswith("x-")}, "services": services}
 
 
 def entrypoint(target):

@@ -14,6 +14,7 @@
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/traceparent.h"
 
 namespace thinkwire {
 namespace {
@@ -25,6 +26,12 @@ constexpr std::int32_t kPromptIds[] = {1, 2, 3};  // whatever the prompt
 constexpr std::int32_t kContext = 4096;
 constexpr std::int32_t kVocabSize = 1000;
 
+rpc::OpenCalls::Options Limits() {
+  rpc::OpenCalls::Options options;
+  options.limits.queued_bytes = options.limits.all_queued_bytes = std::size_t{1} << 30;
+  return options;
+}
+
 }  // namespace
 
 class FakeWorker::Generation final : public rpc::ServerCall {
@@ -32,10 +39,7 @@ class FakeWorker::Generation final : public rpc::ServerCall {
   Generation(FakeWorker& worker, const grpc::CallbackServerContext& context)
       : ServerCall(kCapacity), worker_(worker) {
     call_.deadline = context.deadline();
-    const auto found = context.client_metadata().find("traceparent");
-    if (found != context.client_metadata().end()) {
-      call_.traceparent.assign(found->second.data(), found->second.size());
-    }
+    call_.traceparent = rpc::TraceparentOf(context);
   }
 
  private:
@@ -141,7 +145,7 @@ class FakeWorker::Service final : public rpc::RawService {
 };
 
 FakeWorker::FakeWorker(const std::string& served_model_name)
-    : calls_(std::make_unique<rpc::OpenCalls>(rpc::OpenCalls::Options{})),
+    : calls_(std::make_unique<rpc::OpenCalls>(Limits())),
       service_(std::make_unique<Service>(*this)) {
   {
     MutexLock lock(mu_);

@@ -34,8 +34,10 @@ def serving(*command):
         # The log goes on; nobody may block on a full pipe.
         with concurrent.futures.ThreadPoolExecutor(1) as drain:
             drain.submit(lambda: [None for _ in process.stderr])
-            yield json.loads(line)["port"]
-            process.terminate()
+            try:
+                yield json.loads(line)["port"]
+            finally:  # else the drain waits for the log's end
+                process.terminate()
     finally:
         process.kill()
         process.wait()

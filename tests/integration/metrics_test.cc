@@ -141,6 +141,7 @@ class Ledger {
     if (waited) Count("queue_seconds_count", "", 1);
     if (!seen.started()) return;
     Count("request_duration_seconds_count", "", 1);
+    if (seen.reasoning + seen.answer > 0) Count("time_to_output_seconds_count", "", 1);
     Count("request_prompt_tokens_count", "", 1);
     Count("request_prompt_tokens_sum", "", seen.prompt);
     Count("tokens_total", "kind=\"prompt\"", seen.prompt);
@@ -188,7 +189,7 @@ Samples CountersOf(const std::string& page, const std::string& prefix) {
       continue;
     }
     const std::size_t space = line.rfind(' ');
-    counters[line.substr(0, space)] = std::stod(line.substr(space + 1));
+    counters[WithoutModel(line.substr(0, space))] = std::stod(line.substr(space + 1));
   }
   return counters;
 }
@@ -366,6 +367,13 @@ TEST_F(MetricsTest, PagesSayWhatRunsAndWhatItTakes) {
   const std::string page = HttpGet(worker_.metrics_port(), "/metrics");
   EXPECT_NE(page.find("thinkwire_worker_build_info{device=\"cpu"), std::string::npos);
   EXPECT_NE(page.find("model=\"tiny-r1\",version=\""), std::string::npos);
+  for (const char* name : {"queued_requests", "steps_total", "queue_seconds_count"}) {
+    EXPECT_NE(page.find(absl::StrCat("thinkwire_worker_", name, "{model=\"tiny-r1\"} ")),
+              std::string::npos)
+        << name;
+  }
+  EXPECT_NE(page.find("thinkwire_worker_requests_total{model=\"tiny-r1\",outcome="),
+            std::string::npos);
   EXPECT_EQ(worker_.Metric("thinkwire_worker_max_queued_requests"), 2.0);
   EXPECT_EQ(worker_.Metric("thinkwire_worker_max_running_requests"), 1.0);
 }

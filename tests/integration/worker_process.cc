@@ -96,14 +96,16 @@ Generation Generate(v1::WorkerService::Stub& stub, const v1::GenerateRequest& re
   auto stream = stub.Generate(&context, wrapped);
   Generation all;
   v1::WorkerGenerateResponse response;
-  for (std::int64_t seq = 0; stream->Read(&response); ++seq) {
+  for (std::int64_t seq = 0; stream->Read(&response);) {
+    if (response.ByteSizeLong() == 0) continue;  // the prompt is still to be read
     EXPECT_EQ(response.seq(), seq);
     EXPECT_EQ(response.attempt(), 1);
     EXPECT_EQ(response.has_prompt_ids(), seq == 0);
     if (seq == 0) {
       all.prompt_ids.assign(response.prompt_ids().ids().begin(), response.prompt_ids().ids().end());
     }
-    TakeEvent(response.event(), &all);
+    ++seq;
+    if (response.has_event()) TakeEvent(response.event(), &all);
     if (goes_on && !goes_on(response)) context.TryCancel();
   }
   all.status = rpc::FromGrpc(stream->Finish());
@@ -143,11 +145,23 @@ v1::GenerateRequest AskGreedily(const std::string& question) {
   return request;
 }
 
+std::string WithoutModel(std::string sample) {
+  std::size_t begin = sample.find("model=\"");
+  if (begin == std::string::npos) return sample;
+  std::size_t end = sample.find('"', begin + 7) + 1;
+  if (sample[end] == ',') ++end;
+  if (sample[end] == '}' && sample[begin - 1] == ',') --begin;
+  sample.erase(begin, end - begin);
+  const std::size_t empty = sample.find("{}");
+  return empty == std::string::npos ? sample : sample.erase(empty, 2);
+}
+
 std::optional<double> MetricAt(int port, const std::string& name, const std::string& labels) {
   std::istringstream lines(HttpGet(port, "/metrics"));
   const std::string key = name + labels + " ";
   for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with(key)) return std::stod(line.substr(key.size()));
+    const std::string sample = WithoutModel(line);
+    if (sample.starts_with(key)) return std::stod(sample.substr(key.size()));
   }
   return std::nullopt;
 }

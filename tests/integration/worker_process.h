@@ -73,8 +73,11 @@ v1::GenerateRequest Ask(const std::string& question, std::uint64_t seed);
 // The same, always taking the most probable token.
 v1::GenerateRequest AskGreedily(const std::string& question);
 
+// The sample without the label `model`, which all of a worker's own metrics carry.
+std::string WithoutModel(std::string sample);
+
 // The value of a metric that 127.0.0.1:port/metrics shows without labels, or with `labels` as
-// "{a=\"b\"}"; nullopt if there is none.
+// "{a=\"b\"}", but for `model`; nullopt if there is none.
 std::optional<double> MetricAt(int port, const std::string& name, const std::string& labels = "");
 
 // GET http://127.0.0.1:port/path: the body.

@@ -139,6 +139,15 @@ const std::vector<Lie>& Lies() {
        [](Events& e) {
          e[kCompleted].mutable_completed()->mutable_usage()->set_discarded_tokens(-1);
        }},
+      {"deltas without ids",
+       [](Events& e) {
+         v1::GenerateResponse delta;
+         delta.mutable_reasoning_delta()->set_text("x");
+         e.insert(e.begin() + kReasoned, 1000, delta);
+       }},
+      {"a megabyte of text in a token",
+       [](Events& e) { e[kAnswer].mutable_answer_delta()->set_text(std::string(1 << 20, 'x')); }},
+      {"Queued without end", [](Events& e) { e.insert(e.begin(), 4000, e[kQueued]); }},
       {"a take-over that nobody saw",
        [](Events& e) { e[kCompleted].mutable_completed()->set_resumes(1); }},
   };
@@ -156,7 +165,7 @@ TEST_F(LyingWorkerTest, EveryLieEndsTheStreamAsABrokenContract) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << lie.what;
     EXPECT_EQ(rpc::ErrorReason(status), "WORKER_PROTOCOL") << lie.what;
     EXPECT_EQ(rpc::ErrorMetadata(status, "worker"), small_.address()) << lie.what;
-    EXPECT_LE(passed.size(), Honest().size()) << lie.what;
+    EXPECT_LE(passed.size(), 1000u) << lie.what;
   }
 }
 
@@ -222,6 +231,65 @@ TEST_F(LyingWorkerTest, KnownReasonsPassHeldToOurRules) {
 TEST_F(LyingWorkerTest, AnErrorAfterCompletedBreaksTheContractToo) {
   const absl::Status late = rpc::Error(absl::StatusCode::kInternal, "NOT_FINITE", "late");
   EXPECT_EQ(rpc::ErrorReason(Ask({.events = Honest(), .end = late})), "WORKER_PROTOCOL");
+}
+
+TEST_F(LyingWorkerTest, SignsOfLifeAreNotPassedOnAndNotWithoutEnd) {
+  const auto hide = [](std::int64_t from, std::int64_t to) {
+    return [=](v1::WorkerGenerateResponse& message) {
+      if (message.seq() >= from && message.seq() < to) message.clear_event();
+    };
+  };
+  Events events = Honest();
+  events.insert(events.begin() + kReasoning, 10, {});
+  Events passed;
+  EXPECT_TRUE(Ask({.events = events, .tamper = hide(kReasoning, kReasoning + 10)}, &passed).ok());
+  EXPECT_EQ(passed.size(), Honest().size());
+  events.insert(events.begin() + kReasoning, 4000, {});
+  const absl::Status endless =
+      Ask({.events = events, .tamper = hide(kReasoning, kReasoning + 4010)});
+  EXPECT_EQ(rpc::ErrorReason(endless), "WORKER_PROTOCOL") << endless;
+  const absl::Status early = Ask({.events = Honest(), .tamper = hide(kStarted, kReasoning)});
+  EXPECT_EQ(rpc::ErrorReason(early), "WORKER_PROTOCOL") << early;
+}
+
+TEST_F(LyingWorkerTest, AMessageLongerThanAnyHonestOneIsNotTaken) {
+  Events events = Honest();
+  events[kAnswer].mutable_answer_delta()->set_text(std::string(15 << 20, 'x'));
+  const absl::Status status = Ask({.events = events});
+  EXPECT_EQ(rpc::ErrorReason(status), "WORKER_LIMIT") << status;
+}
+
+// A worker that says of itself what no worker is draws nothing.
+TEST_F(LyingWorkerTest, AStatusOutOfRangeIsNoLiveWorkers) {
+  using Change = std::function<void(v1::WatchStatusResponse&)>;
+  const std::pair<Change, const char*> lies[] = {
+      {[](auto& status) { status.set_max_num_seqs(INT32_MAX); }, "max_num_seqs"},
+      {[](auto& status) { status.set_max_num_seqs(0); }, "max_num_seqs"},
+      {[](auto& status) { status.set_running((1 << 21) + 1); }, "running"},
+      {[](auto& status) { status.set_queued(-1); }, "queued"},
+      {[](auto& status) { status.set_free_kv_blocks(101); }, "free_kv_blocks"},
+      {[](auto& status) { status.set_vocab_size(0); }, "vocab_size"},
+      {[](auto& status) { status.set_max_model_len(1 << 30); }, "max_model_len"},
+      {[](auto& status) { status.set_fingerprint(std::string(257, 'f')); }, "fingerprint"},
+  };
+  for (const auto& [lie, field] : lies) {
+    small_.SetStatus(lie);
+    ASSERT_TRUE(pool_.WaitForLive(0, 0)) << field;
+    const absl::Status status = Generate(Question());
+    EXPECT_EQ(rpc::ErrorReason(status), "NO_LIVE_WORKER") << field;
+    EXPECT_NE(status.message().find(absl::StrCat("its status is wrong: ")), std::string::npos);
+    EXPECT_NE(status.message().find(field), std::string::npos) << status;
+    small_.SetStatus([](auto& status) {
+      status.set_max_num_seqs(16);
+      status.set_running(0);
+      status.set_queued(0);
+      status.set_free_kv_blocks(100);
+      status.set_vocab_size(1000);
+      status.set_max_model_len(4096);
+      status.set_fingerprint("fake");
+    });
+    ASSERT_TRUE(pool_.WaitForLive(0, 1)) << field;
+  }
 }
 
 }  // namespace

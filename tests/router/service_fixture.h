@@ -102,7 +102,8 @@ class ReasoningServiceTest : public testing::Test {
                              .policy = policy_,
                              .pool = *pool_,
                              .metrics = metrics_,
-                             .clock = Clock::Real()}};
+                             .clock = Clock::Real(),
+                             .version = "1.2.3 (commit unknown)"}};
   std::unique_ptr<rpc::GrpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::ReasoningService::Stub> stub_;

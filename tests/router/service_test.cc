@@ -195,9 +195,13 @@ TEST_F(ReasoningServiceTest, WrongRequestsNeverReachAWorker) {
 TEST_F(ReasoningServiceTest, ASlowReaderGetsEverything) {
   Events events = SmallStream();
   v1::GenerateResponse big = events[2];
-  big.mutable_reasoning_delta()->set_text(std::string(100'000, 'x'));
-  big.mutable_reasoning_delta()->clear_token_ids();
-  events.insert(events.begin() + 3, 300, big);  // more than gRPC buffers on the way
+  big.mutable_reasoning_delta()->set_text(std::string(12'000, 'x'));
+  big.mutable_reasoning_delta()->add_token_ids(10);
+  events.insert(events.begin() + 3, 300, big);  // more than is queued on the way
+  constexpr int kReasoned = 3 + 300 * 3;
+  events[303].mutable_reasoning_finished()->set_reasoning_tokens(kReasoned);
+  events[305].mutable_finished()->mutable_tokens()->set_reasoning_tokens(kReasoned);
+  events[306].mutable_completed()->mutable_usage()->set_reasoning_tokens(kReasoned);
   small_.SetScript({.events = events});
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
@@ -303,6 +307,19 @@ TEST_F(ReasoningServiceTest, ListsVariantsByPages) {
   v1::ListVariantsResponse page;
   EXPECT_EQ(stub_->ListVariants(&context, request, &page).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ReasoningServiceTest, TellsItsVersionAndWhatIsBuilt) {
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse info;
+  ASSERT_TRUE(stub_->GetServerInfo(&context, v1::GetServerInfoRequest(), &info).ok());
+  EXPECT_EQ(info.version(), "1.2.3 (commit unknown)");
+  const std::set<std::string> methods(info.methods().begin(), info.methods().end());
+  EXPECT_TRUE(methods.contains("GetServerInfo"));
+  EXPECT_FALSE(methods.contains("AnswerNow"));
+  const std::set<std::string> fields(info.generate_fields().begin(), info.generate_fields().end());
+  EXPECT_TRUE(fields.contains("thinking.mode=THINKING_MODE_OFF"));
+  EXPECT_FALSE(fields.contains("thinking.budget_tokens"));
 }
 
 TEST_F(ReasoningServiceTest, AnswerNowIsNotBuiltAndSaysSo) {

@@ -24,14 +24,25 @@ Admission::Admission(const step::Limits& limits, bool enable_prefix_caching, Blo
 
 Admission::Offer Admission::Consider(const Sequence& sequence, std::size_t running,
                                      Clock::TimePoint now) const {
-  const std::int32_t spare = pool_.free() - Headroom(running, pool_.total());
+  const std::int32_t spare = Spare(running);
   if (spare < 1) return {};  // the block of the last id is never a shared one
   std::vector<std::int32_t> cached = CachedBlocks(sequence);
   if (IsTooLate(sequence, cached.size(), now)) return {.verdict = Verdict::kTooLate};
-  const auto shared = static_cast<std::int32_t>(std::ranges::count_if(
-      cached, [this](std::int32_t block) { return pool_.references(block) > 0; }));
-  if (BlocksOf(sequence) - shared > spare) return {};
+  if (BlocksOf(sequence) - SharedOf(cached) > spare) return {};
   return {.verdict = Verdict::kAdmit, .cached = std::move(cached)};
+}
+
+std::int32_t Admission::MissingBlocks(const Sequence& sequence, std::size_t running) const {
+  return BlocksOf(sequence) - SharedOf(CachedBlocks(sequence)) - Spare(running);
+}
+
+std::int32_t Admission::SharedOf(const std::vector<std::int32_t>& cached) const {
+  return static_cast<std::int32_t>(std::ranges::count_if(
+      cached, [this](std::int32_t block) { return pool_.references(block) > 0; }));
+}
+
+std::int32_t Admission::Spare(std::size_t running) const {
+  return pool_.free() - Headroom(running, pool_.total());
 }
 
 std::int32_t Admission::InputsToCompute(const Sequence& sequence) const {

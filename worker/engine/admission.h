@@ -45,6 +45,11 @@ class Admission {
   // prefix cache can tell now.
   std::int32_t InputsToCompute(const Sequence& sequence) const;
 
+  // How many blocks a queued sequence lacks beside `running` others; none or fewer: it may start.
+  std::int32_t MissingBlocks(const Sequence& sequence, std::size_t running) const;
+  // Blocks that a queued sequence starts with.
+  std::int32_t BlocksOf(const Sequence& sequence) const;
+
   // Gives `sequence` its blocks. REQUIRES: `offer` is Consider's for it, says kAdmit, and no block
   // was taken since; the sequence has none yet.
   void GiveBlocks(const Offer& offer, Sequence& sequence);
@@ -55,7 +60,9 @@ class Admission {
  private:
   std::vector<std::int32_t> CachedBlocks(const Sequence& sequence) const;
   bool IsTooLate(const Sequence& sequence, std::size_t cached_blocks, Clock::TimePoint now) const;
-  std::int32_t BlocksOf(const Sequence& sequence) const;
+  // Of `cached`, those that are no free ones.
+  std::int32_t SharedOf(const std::vector<std::int32_t>& cached) const;
+  std::int32_t Spare(std::size_t running) const;
   void CountPrefixUse(const Sequence& sequence);
 
   const std::int32_t block_tokens_;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/peer_limits.h"
 
 namespace thinkwire::worker::engine {
 
@@ -23,7 +24,7 @@ void BlockHandle::Release() {
   std::exchange(pool_, nullptr)->DropReference(std::exchange(block_, -1));
 }
 
-BlockPool::BlockPool(std::int32_t num_blocks) {
+BlockPool::BlockPool(std::int32_t num_blocks) : shares_(num_blocks) {
   CHECK(num_blocks >= 1, "a pool holds at least one block");
   blocks_.resize(static_cast<std::size_t>(num_blocks));
   for (std::int32_t block = 0; block < num_blocks; ++block) {
@@ -46,18 +47,35 @@ BlockHandle BlockPool::Reference(std::int32_t block) {
   if (state.references == 0) {
     CHECK(state.worth_keeping, "an unused block holds nothing to refer to");
     referenced_.splice(referenced_.end(), kept_, state.place);
+    shares_.Take(block);
   }
   ++state.references;
   return BlockHandle(this, block);
 }
 
-void BlockPool::SetWorthKeeping(std::int32_t block, bool worth_keeping) {
+void BlockPool::SetWorthKeeping(std::int32_t block, std::string_view owner) {
   Block& state = at(block);
-  CHECK(state.references > 0 || state.worth_keeping, "an unused block is not worth keeping");
-  state.worth_keeping = worth_keeping;
-  if (state.references == 0 && !worth_keeping) {
+  CHECK(state.references > 0 && !state.worth_keeping, "who refers to a block says so once");
+  state.worth_keeping = true;
+  shares_.SetOwner(block, owner);
+}
+
+void BlockPool::SetWorthless(std::int32_t block) {
+  Block& state = at(block);
+  CHECK(state.worth_keeping, "it was worth keeping");
+  state.worth_keeping = false;
+  if (state.references == 0) {
+    shares_.Take(block);
     unused_.splice(unused_.begin(), kept_, state.place);
   }
+  shares_.ClearOwner(block);
+}
+
+std::int32_t BlockPool::next_to_leave() const {
+  if (kept_.empty()) return -1;
+  const std::int32_t oldest = kept_.front();
+  const Block& state = blocks_[static_cast<std::size_t>(oldest)];
+  return step_ - state.kept_since >= kKeepSteps ? oldest : shares_.OldestOfLargest();
 }
 
 void BlockPool::DropReference(std::int32_t block) {
@@ -66,6 +84,8 @@ void BlockPool::DropReference(std::int32_t block) {
   if (--state.references > 0) return;
   if (state.worth_keeping) {
     kept_.splice(kept_.end(), referenced_, state.place);
+    shares_.Keep(block);
+    state.kept_since = step_;
   } else {
     unused_.splice(unused_.begin(), referenced_, state.place);
   }

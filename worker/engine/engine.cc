@@ -222,6 +222,7 @@ void Engine::Loop::PublishStatus() {
   MutexLock lock(mu_);
   status_ = {.queued = scheduler_.queued() + static_cast<std::int32_t>(inbox_.arrivals.size()),
              .running = scheduler_.running(),
+             .paused = scheduler_.paused(),
              .parked = scheduler_.parked(),
              .free_blocks = scheduler_.pool().free(),
              .cached_blocks = scheduler_.pool().kept(),

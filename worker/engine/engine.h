@@ -27,6 +27,7 @@ struct EngineConfig {
 struct EngineStatus {
   std::int32_t queued = 0;
   std::int32_t running = 0;
+  std::int32_t paused = 0;         // of running: wait for their readers, and nobody for their place
   std::int32_t parked = 0;         // hold neither slot nor blocks until their readers come back
   std::int32_t free_blocks = 0;    // referenced by no sequence
   std::int32_t cached_blocks = 0;  // of them, in the prefix cache

@@ -32,6 +32,14 @@ struct PrefillOrder {
     return std::int64_t{patience} * inputs_left +
            std::int64_t{budget} * static_cast<std::int64_t>(arrival_step);
   }
+
+  // The `rank` of one that came at `arrival_step`, as if it had come at `since_step` if that is
+  // later.
+  constexpr std::int64_t Later(std::int64_t rank, std::uint64_t arrival_step,
+                               std::uint64_t since_step) const {
+    const std::uint64_t steps = since_step > arrival_step ? since_step - arrival_step : 0;
+    return rank + std::int64_t{budget} * static_cast<std::int64_t>(steps);
+  }
 };
 
 }  // namespace thinkwire::worker::engine

@@ -39,7 +39,8 @@ std::vector<std::int32_t> PrefixCache::Match(std::string_view salt,
 }
 
 std::int32_t PrefixCache::Insert(std::string_view salt, std::int32_t previous,
-                                 std::span<const std::int32_t> ids, std::int32_t block) {
+                                 std::span<const std::int32_t> ids, std::int32_t block,
+                                 std::string_view owner) {
   CHECK(ids.size() == block_tokens_, "full blocks alone are cached");
   CHECK(previous < 0 || contains(previous), "the block before is cached");
   CHECK(!contains(block), "a block is cached once");
@@ -52,7 +53,7 @@ std::int32_t PrefixCache::Insert(std::string_view salt, std::int32_t previous,
   std::ranges::copy(ids, ids_.begin() + static_cast<std::ptrdiff_t>(
                                             static_cast<std::size_t>(block) * block_tokens_));
   index_.insert(block);
-  pool_.SetWorthKeeping(block, true);
+  pool_.SetWorthKeeping(block, owner);
   return block;
 }
 
@@ -60,13 +61,13 @@ void PrefixCache::Forget(std::int32_t block) {
   if (!contains(block)) return;
   index_.erase(block);
   at(block) = {};
-  pool_.SetWorthKeeping(block, false);
+  pool_.SetWorthless(block);
 }
 
 std::optional<BlockHandle> PrefixCache::Allocate() {
   std::optional<BlockHandle> block = pool_.Allocate();
-  if (block || pool_.oldest_kept() < 0) return block;
-  Forget(pool_.oldest_kept());
+  if (block || pool_.next_to_leave() < 0) return block;
+  Forget(pool_.next_to_leave());
   return pool_.Allocate();
 }
 

@@ -23,8 +23,8 @@ namespace thinkwire::worker::engine {
 // collision of hashes costs time and nothing else.
 //
 // Who refers to a cached block also refers to the one before it, and gives the later one back first
-// (Scheduler sees to both). So blocks without references leave in order of their last use, and
-// those that follow a block leave before it.
+// (Scheduler sees to both). So of one owner's blocks without references those leave first that were
+// not used for longest, and those that follow a block before it. Whose block is next: BlockPool.
 //
 // Owns: the index; the blocks belong to the pool. Threads: the engine thread. Bounded by the pool:
 // one entry a block, of block_tokens ids.
@@ -38,12 +38,13 @@ class PrefixCache {
   // which blocks leave.
   std::vector<std::int32_t> Match(std::string_view salt, std::span<const std::int32_t> ids) const;
 
-  // Caches `block`, which will never be written again, unless another block has its place. Returns
-  // the block that has it. `previous` is -1 for the first of a sequence, and `salt` matters then
-  // alone. REQUIRES: as many ids as a block has; the caller refers to `block` and to `previous`;
-  // `previous` is cached and `block` is not.
+  // Caches `block`, which will never be written again, for `owner`, unless another block has its
+  // place. Returns the block that has it. `previous` is -1 for the first of a sequence, and `salt`
+  // matters then alone. REQUIRES: as many ids as a block has; the caller refers to `block` and to
+  // `previous`; `previous` is cached and `block` is not.
   std::int32_t Insert(std::string_view salt, std::int32_t previous,
-                      std::span<const std::int32_t> ids, std::int32_t block);
+                      std::span<const std::int32_t> ids, std::int32_t block,
+                      std::string_view owner = {});
 
   // Takes `block` out of the cache, if it is in it. Those that follow it are never found again.
   void Forget(std::int32_t block);

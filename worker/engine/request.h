@@ -19,6 +19,7 @@ inline constexpr std::size_t kMaxStopIds = 16;  // of a phase
 // What is asked of the engine: token ids in, token ids out. Text is nobody's business here.
 struct Request {
   std::string id;                        // for logs only
+  std::string peer;                      // who asks: peers have equal shares (FairShare)
   std::vector<std::int32_t> prompt_ids;  // not empty, each in [0, vocab_size)
   step::Phase start_phase = step::Phase::kReasoning;
   // With kAnswer: the model may open the reasoning itself. The tokens until that is decided are
@@ -58,7 +59,7 @@ enum class EndReason : std::uint8_t {
 struct Ending {
   EndReason reason = EndReason::kEndOfSequence;
   std::int32_t generated_tokens = 0;  // given to the stream
-  std::int32_t preemptions = 0;       // times the sequence lost its blocks to others that ran
+  std::int32_t preemptions = 0;       // times the sequence lost its slot and blocks to others
 };
 
 }  // namespace thinkwire::worker::engine

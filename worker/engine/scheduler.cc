@@ -16,6 +16,8 @@ Scheduler::Scheduler(SchedulerConfig config, const step::Limits& limits)
       pace_(limits.max_in_flight),
       admission_(limits_, config_.enable_prefix_caching, pool_, cache_, pace_),
       order_{.patience = config_.prefill_patience, .budget = limits.max_num_batched_tokens},
+      fair_share_(limits.max_num_batched_tokens),
+      queue_(order_),
       slow_readers_(config_.slow_reader_timeout, config_.max_parked) {
   CHECK(limits_.max_num_seqs >= 1 && limits_.max_num_batched_tokens >= 1 &&
             limits_.max_model_len >= 2 && limits_.block_tokens >= 1,
@@ -31,8 +33,10 @@ Scheduler::~Scheduler() { CHECK(in_flight_.empty(), "every plan was collected");
 void Scheduler::Add(RequestHandle handle, Request request, std::int32_t max_tokens,
                     std::shared_ptr<TokenStream> stream) {
   const std::optional<Clock::TimePoint> deadline = request.deadline;
+  Peer& peer = peers_[request.peer];
+  ++peer.sequences;
   auto sequence = std::make_unique<Sequence>(handle, std::move(request), max_tokens,
-                                             std::move(stream), last_step_);
+                                             std::move(stream), last_step_, &peer);
   GetInLine(*sequence);
   if (deadline) deadlines_.emplace(*deadline, handle);
   const bool added = sequences_.emplace(handle, std::move(sequence)).second;
@@ -182,8 +186,9 @@ void Scheduler::CacheBlocks(Sequence& sequence) {
     const auto ids =
         std::span(sequence.ids()).subspan(static_cast<std::size_t>(index) * tokens, tokens);
     const std::int32_t own = sequence.block(index);
-    const std::int32_t cached = cache_.Insert(sequence.request().cache_salt,
-                                              index > 0 ? sequence.block(index - 1) : -1, ids, own);
+    const Request& request = sequence.request();
+    const std::int32_t cached = cache_.Insert(
+        request.cache_salt, index > 0 ? sequence.block(index - 1) : -1, ids, own, request.peer);
     if (cached == own) {
       sequence.MarkCached();
     } else {
@@ -199,20 +204,24 @@ void Scheduler::GiveUp(BlockHandle block) {
 }
 
 void Scheduler::Preempt(Sequence& sequence) {
-  CHECK(running_.back() == &sequence, "the youngest is preempted");
-  running_.pop_back();
+  StopRunning(sequence);
   sequence.Preempt();
   ++preemptions_;
-  retiring_blocks_ += sequence.num_blocks();
   RetireIfIdle(sequence);
+}
+
+void Scheduler::StopRunning(Sequence& sequence) {
+  std::erase(running_, &sequence);
+  --sequence.peer().running;
+  sequence.peer().served_step = last_step_;
+  retiring_blocks_ += sequence.num_blocks();
 }
 
 bool Scheduler::PutOutPaused(const Sequence* other) {
   Sequence* const paused = slow_readers_.LongestPaused(other);
   if (paused == nullptr) return false;
-  std::erase(running_, paused);
+  StopRunning(*paused);
   paused->Leave();
-  retiring_blocks_ += paused->num_blocks();
   RetireIfIdle(*paused);
   return true;
 }
@@ -232,8 +241,7 @@ void Scheduler::Finish(Sequence& sequence, EndReason reason) {
   if (sequence.state() == SequenceState::kQueued) {
     queue_.Remove(sequence);
   } else if (sequence.state() == SequenceState::kRunning) {
-    std::erase(running_, &sequence);
-    retiring_blocks_ += sequence.num_blocks();
+    StopRunning(sequence);
   }
   slow_readers_.Forget(sequence);
   if (sequence.request().deadline) {
@@ -250,11 +258,17 @@ void Scheduler::RetireIfIdle(Sequence& sequence) {
   if (sequence.slot() >= 0) free_slots_.push_back(sequence.slot());
   ReleaseBlocks(sequence);
   if (ended) {
-    sequences_.erase(sequence.handle());
+    Destroy(sequence);
   } else {
     sequence.Requeue();
     WaitAgain(sequence);
   }
+}
+
+void Scheduler::Destroy(const Sequence& sequence) {
+  const auto peer = peers_.find(sequence.request().peer);
+  sequences_.erase(sequence.handle());
+  if (--peer->second.sequences == 0) peers_.erase(peer);
 }
 
 void Scheduler::ReleaseBlocks(Sequence& sequence) {
@@ -300,6 +314,20 @@ void Scheduler::CheckInvariants() const {
   CHECK(retiring == retiring_blocks_, "the retiring blocks are counted");
   CHECK(queued == queue_.size(), "the queue holds the queued");
   CHECK(parked == slow_readers_.parked(), "the parked are known");
+  CheckPeers();
+}
+
+void Scheduler::CheckPeers() const {
+  std::int32_t sequences = 0;
+  for (const auto& [name, peer] : peers_) {
+    const auto is_his = [&peer = peer](const Sequence* sequence) {
+      return &sequence->peer() == &peer;
+    };
+    CHECK(peer.running == std::ranges::count_if(running_, is_his), "a peer's running are counted");
+    CHECK(peer.sequences > 0, "a peer has sequences");
+    sequences += peer.sequences;
+  }
+  CHECK(sequences == static_cast<std::int32_t>(sequences_.size()), "a sequence is one peer's");
 }
 
 void Scheduler::CheckSequence(const Sequence& sequence) const {

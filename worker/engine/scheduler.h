@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -14,6 +15,8 @@
 #include "common/peer_limits.h"
 #include "worker/engine/admission.h"
 #include "worker/engine/block_pool.h"
+#include "worker/engine/fair_share.h"
+#include "worker/engine/peer.h"
 #include "worker/engine/plan_builder.h"
 #include "worker/engine/prefill_order.h"
 #include "worker/engine/prefill_pace.h"
@@ -32,7 +35,7 @@ struct SchedulerConfig {
   std::vector<std::int32_t> end_of_sequence_ids;
   Clock::Duration slow_reader_timeout = kReaderTimeout;
   bool enable_prefix_caching = true;
-  std::size_t max_parked = 1024;  // sequences, beyond which the one parked first is given up
+  std::size_t max_parked = kMaxQueue;  // sequences, beyond which the one parked first is given up
   std::int32_t prefill_patience = PrefillOrder::kPatience;
 };
 
@@ -42,9 +45,13 @@ struct SchedulerConfig {
 // oldest first, then chunks of those that have more to compute (prompts, mostly), admitted or
 // queued, in the order of PrefillOrder: a short prompt does not wait for a long one that came
 // before. A sequence is admitted with the blocks of all ids it has (Admission), and asks for more
-// as it grows. When none is free, the youngest sequence is preempted: it loses its blocks, goes
-// back to the front of the queue and is later recomputed from its prompt and its further ids. The
-// youngest itself waits instead, as someone older will end or take its blocks.
+// as it grows. When none is free, one sequence is preempted, the youngest of whose peer has most
+// blocks: it loses its blocks, goes back to the front of its peer's line and is later recomputed
+// from its prompt and its further ids. That one itself waits instead, as someone else will end or
+// take its blocks.
+//
+// Who asks has no less than others who ask: between peers the queue goes by who has fewest running
+// (WaitingQueue), and who has more than others gives up slots and blocks for them (FairShare).
 //
 // A sequence whose reader is behind gives way to all that wait for a slot or blocks (SlowReaders).
 //
@@ -60,7 +67,8 @@ struct SchedulerConfig {
 // Invariants (CheckInvariants): (1) running sequences are ordered by arrival; (2) every slot is
 // free or held by one sequence; (3) a block is referenced by the sequences that have it and by
 // steps in flight that a sequence gave it up during; (4) queued and parked sequences hold neither
-// slot nor blocks nor steps in flight; (5) SlowReaders' and Sequence's own.
+// slot nor blocks nor steps in flight; (5) what peers have is counted; (6) SlowReaders' and
+// Sequence's own.
 //
 // Threads: one (the engine's). Pure logic: waits for nothing, reads no clock.
 class Scheduler {
@@ -109,6 +117,7 @@ class Scheduler {
   void ReportQueue(Clock::TimePoint now) { queue_.Report(now); }
 
   std::int32_t queued() const { return queue_.size(); }
+  std::int32_t paused() const { return slow_readers_.paused(); }
   std::int32_t parked() const { return slow_readers_.parked(); }
   // Hold a slot: those that ended or were preempted with steps in flight included.
   std::int32_t running() const { return limits_.max_num_seqs - free_slots(); }
@@ -146,6 +155,10 @@ class Scheduler {
   // Gives the front of the queue its slot and blocks, if enough are free, or ends it, if it cannot
   // be computed in time. Whether it left the queue.
   bool AdmitNext(Round& round);
+  // Displaces those of other peers that must go for `next`, which is the front of the queue, if any
+  // may. Whether that has freed something already, as no step in flight needs it.
+  bool Displace(const Sequence& next, Round& round);
+  FairShare::Lack LackOf(const Sequence& next) const;
   void Start(Sequence& sequence, const Admission::Offer& offer);
   // Gives `sequence` blocks for the positions before `end`; false if it must wait for them.
   bool EnsureBlocks(Sequence& sequence, std::int32_t end, Round& round);
@@ -163,6 +176,8 @@ class Scheduler {
   // Frees `block` once no step in flight can name it.
   void GiveUp(BlockHandle block);
   void Preempt(Sequence& sequence);
+  // Takes `sequence` out of those that run; its slot and blocks stay until RetireIfIdle.
+  void StopRunning(Sequence& sequence);
   // Takes slot and blocks from one that is paused, but for `other`. False if none is.
   bool PutOutPaused(const Sequence* other = nullptr);
   // One that lost its slot and blocks waits for them again, or is parked.
@@ -173,7 +188,9 @@ class Scheduler {
   // Frees slot and blocks of one that left, unless a step in flight names them. May destroy it.
   void RetireIfIdle(Sequence& sequence);
   void ReleaseBlocks(Sequence& sequence);
+  void Destroy(const Sequence& sequence);
   void CheckSequence(const Sequence& sequence) const;
+  void CheckPeers() const;
   void CheckCachedBlocks(const Sequence& sequence) const;
 
   const SchedulerConfig config_;
@@ -182,8 +199,10 @@ class Scheduler {
   PrefixCache cache_;
   PrefillPace pace_;
   Admission admission_;
+  std::unordered_map<std::string, Peer> peers_;  // who has sequences, by name
   std::unordered_map<RequestHandle, std::unique_ptr<Sequence>> sequences_;
   const PrefillOrder order_;
+  FairShare fair_share_;
   WaitingQueue queue_;
   SlowReaders slow_readers_;
   std::vector<Sequence*> running_;  // kRunning, oldest first

@@ -24,6 +24,7 @@ step::Plan Scheduler::Plan(Clock::TimePoint now) {
                         .given_up = {},
                         .tokens = round.builder.tokens(),
                         .planned_at = now});
+  pool_.OnStep(last_step_);
   return round.builder.TakePlan(last_step_);
 }
 
@@ -98,11 +99,14 @@ bool Scheduler::AnyoneLeaves() const {
 }
 
 bool Scheduler::AdmitNext(Round& round) {
-  if (free_slots_.empty() && !PutOutPaused()) return false;
   Sequence& sequence = queue_.front();
+  if (free_slots_.empty() && !PutOutPaused() && !Displace(sequence, round)) return false;
   const auto consider = [&] { return admission_.Consider(sequence, running_.size(), round.now); };
   Admission::Offer offer = consider();
-  while (offer.verdict == Admission::Verdict::kWait && PutOutPaused()) offer = consider();
+  while (offer.verdict == Admission::Verdict::kWait &&
+         (PutOutPaused() || Displace(sequence, round))) {
+    offer = consider();
+  }
   switch (offer.verdict) {
     case Admission::Verdict::kWait:
       return false;
@@ -117,10 +121,36 @@ bool Scheduler::AdmitNext(Round& round) {
   CHECK(false, "every verdict is heard");
 }
 
+bool Scheduler::Displace(const Sequence& next, Round& round) {
+  if (peers_.size() == 1 || !fair_share_.paid_back(last_step_)) return false;
+  std::int64_t lost = 0;
+  bool freed = false;
+  for (Sequence* const sequence : FairShare::Displaced(LackOf(next), running_)) {
+    if (sequence->began()) lost += sequence->computed();
+    freed |= sequence->steps_in_flight() == 0;
+    Preempt(*sequence);
+    round.preempted = true;
+  }
+  fair_share_.OnDisplaced(lost, last_step_);
+  return freed && !free_slots_.empty();
+}
+
+FairShare::Lack Scheduler::LackOf(const Sequence& next) const {
+  // What those give back that have left and wait for their steps is there soon.
+  const std::size_t slots_soon = static_cast<std::size_t>(limits_.max_num_seqs) - running_.size();
+  return {.sequence = next,
+          .slots = slots_soon == 0 ? 1 : 0,
+          .blocks = admission_.MissingBlocks(next, running_.size()) - retiring_blocks_,
+          .starts_with = admission_.BlocksOf(next),
+          .before_preempted = queue_.FrontComesBeforePreempted(last_step_)};
+}
+
 void Scheduler::Start(Sequence& sequence, const Admission::Offer& offer) {
   queue_.Remove(sequence);
   sequence.Admit(free_slots_.back());
   free_slots_.pop_back();
+  ++sequence.peer().running;
+  sequence.peer().served_step = last_step_;
   running_.insert(std::ranges::upper_bound(running_, sequence.handle(), {}, &Sequence::handle),
                   &sequence);
   admission_.GiveBlocks(offer, sequence);
@@ -134,14 +164,14 @@ bool Scheduler::EnsureBlocks(Sequence& sequence, std::int32_t end, Round& round)
       continue;
     }
     if (PutOutPaused(&sequence)) continue;
-    Sequence& youngest = *running_.back();
+    Sequence& other = FairShare::ToGrow(running_);
     const bool soon = retiring_blocks_ > round.waiting;  // given back within max_in_flight steps
-    if (soon || &youngest == &sequence) {
+    if (soon || &other == &sequence) {
       CHECK(soon || running_.size() > 1, "a sequence that runs alone fits the pool");
       ++round.waiting;
       return false;
     }
-    Preempt(youngest);
+    Preempt(other);
     round.preempted = true;
   }
   return true;

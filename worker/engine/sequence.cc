@@ -30,9 +30,10 @@ std::int32_t PromptTokens(const Request& request) {
 }  // namespace
 
 Sequence::Sequence(RequestHandle handle, Request request, std::int32_t max_tokens,
-                   std::shared_ptr<TokenStream> stream, std::uint64_t arrival_step)
+                   std::shared_ptr<TokenStream> stream, std::uint64_t arrival_step, Peer* peer)
     : handle_(handle),
       arrival_step_(arrival_step),
+      peer_(peer),
       request_(WithNumBiases(std::move(request))),
       max_tokens_(max_tokens),
       stream_(std::move(stream)),
@@ -57,6 +58,8 @@ void Sequence::Admit(std::int32_t slot) {
   state_ = SequenceState::kRunning;
   slot_ = slot;
   preempted_ = false;
+  began_ = false;
+  admitted_length_ = committed();
 }
 
 void Sequence::Preempt() {
@@ -134,6 +137,7 @@ void Sequence::Propose(std::vector<std::int32_t> ids) {
 }
 
 void Sequence::OnSubmitted(std::int32_t count, std::int32_t draws) {
+  began_ = true;
   computed_ += count;
   ++steps_in_flight_;
   draws_in_flight_ += draws;

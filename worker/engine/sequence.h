@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "worker/engine/block_pool.h"
+#include "worker/engine/peer.h"
 #include "worker/engine/phase.h"
 #include "worker/engine/reader_pace.h"
 #include "worker/engine/request.h"
@@ -41,11 +42,14 @@ enum class SequenceState : std::uint8_t {
 class Sequence {
  public:
   // `max_tokens` as CheckRequest gave it; `arrival_step` is the last one planned before it came.
+  // `peer` outlives it; whoever asks for peer() must have given one.
   Sequence(RequestHandle handle, Request request, std::int32_t max_tokens,
-           std::shared_ptr<TokenStream> stream, std::uint64_t arrival_step = 0);
+           std::shared_ptr<TokenStream> stream, std::uint64_t arrival_step = 0,
+           Peer* peer = nullptr);
 
   RequestHandle handle() const { return handle_; }  // ascending in order of arrival
   std::uint64_t arrival_step() const { return arrival_step_; }
+  Peer& peer() const { return *peer_; }
   const Request& request() const { return request_; }
   SequenceState state() const { return state_; }
   std::int32_t slot() const { return slot_; }  // -1: none
@@ -98,6 +102,9 @@ class Sequence {
   bool paused() const;
   // It was preempted, and did not run since.
   bool preempted() const { return preempted_; }
+  // Since it got its slot: whether any input was computed, and how many tokens it is longer by.
+  bool began() const { return began_; }
+  std::int32_t grown() const { return committed() - admitted_length_; }
 
   // How many of the next `count` inputs were computed before, and lost with their blocks.
   std::int32_t RecomputedOf(std::int32_t count) const;
@@ -162,6 +169,7 @@ class Sequence {
 
   const RequestHandle handle_;
   const std::uint64_t arrival_step_;
+  Peer* const peer_;
   const Request request_;
   const std::int32_t max_tokens_;
   std::shared_ptr<TokenStream> stream_;  // null once ended
@@ -180,6 +188,8 @@ class Sequence {
   bool not_finite_ = false;
   std::int32_t preemptions_ = 0;
   bool preempted_ = false;
+  bool began_ = false;
+  std::int32_t admitted_length_ = 0;  // committed(), when it was last admitted
   ReaderPace reader_;
 
   std::vector<BlockHandle> blocks_;

@@ -1,5 +1,7 @@
 #include "worker/engine/slow_readers.h"
 
+#include <algorithm>
+
 #include "common/check.h"
 
 namespace thinkwire::worker::engine {
@@ -50,6 +52,11 @@ std::optional<Clock::TimePoint> SlowReaders::next_look() const {
     if (since && (!next || *since + timeout_ < *next)) next = *since + timeout_;
   }
   return next;
+}
+
+std::int32_t SlowReaders::paused() const {
+  const auto is_paused = [](const auto& entry) { return entry.second->paused(); };
+  return static_cast<std::int32_t>(std::ranges::count_if(behind_, is_paused));
 }
 
 Sequence* SlowReaders::LongestPaused(const Sequence* other) const {

@@ -40,6 +40,8 @@ class SlowReaders {
   std::vector<Sequence*> TakeReturned();
   std::int32_t parked() const { return static_cast<std::int32_t>(parked_.size()); }
 
+  std::int32_t paused() const;  // that run: a pass over those whose readers are behind
+
   // Who is to end, as its reader is too slow or too many are parked.
   std::vector<RequestHandle> Look(Clock::TimePoint now);
   // When Look has something to say next, if time is all that it waits for.

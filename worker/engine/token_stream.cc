@@ -14,14 +14,15 @@ TokenStream::TokenStream(std::size_t capacity, std::function<void()> on_ready)
 
 template <class Change>
 void TokenStream::Update(Change change) {
-  bool was_empty = false;
+  bool is_news = false;
   {
     MutexLock lock(mu_);
     CHECK(!pending_.ending, "nothing follows an ending");
-    was_empty = pending_.empty();
+    is_news = pending_.empty();
     change(pending_);
+    is_news |= pending_.ending.has_value();
   }
-  if (was_empty && on_ready_) on_ready_();
+  if (is_news && on_ready_) on_ready_();
 }
 
 TokenStream::Batch TokenStream::Take(std::size_t max_tokens) {
@@ -47,6 +48,11 @@ TokenStream::Reading TokenStream::ReadingNow() const {
 TokenStream::Reading TokenStream::reading() const {
   MutexLock lock(mu_);
   return ReadingNow();
+}
+
+bool TokenStream::ends_as_too_slow() const {
+  MutexLock lock(mu_);
+  return pending_.ending && pending_.ending->reason == EndReason::kSlowReader;
 }
 
 std::size_t TokenStream::room() const {

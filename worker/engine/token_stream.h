@@ -31,8 +31,8 @@ class TokenStream {
   };
 
   // At most `capacity` >= 1 tokens wait for the reader. `on_ready` is called, on the engine thread
-  // and without a lock held, when the stream turns from empty to not empty; it must not block. Who
-  // left something there (Batch::more) is not called for it.
+  // and without a lock held, when the stream turns from empty to not empty, and when its ending
+  // comes; it must not block. Who left something there (Batch::more) is not called for it.
   TokenStream(std::size_t capacity, std::function<void()> on_ready);
 
   // What the reader has made of the stream so far, in tokens.
@@ -49,6 +49,10 @@ class TokenStream {
   // those; empty if nothing is.
   Batch Take(std::size_t max_tokens = std::numeric_limits<std::size_t>::max());
 
+  // Reader: whether the stream ends as it was not read fast enough, whatever is still to be taken
+  // before that.
+  bool ends_as_too_slow() const;
+
   // Engine: how many more tokens fit. Only grows between two pushes.
   std::size_t room() const;
   Reading reading() const;
@@ -62,7 +66,7 @@ class TokenStream {
   void SetEnding(const Ending& ending);
 
  private:
-  // Runs `change` under the lock and calls on_ready_ if the stream was empty before.
+  // Runs `change` under the lock and calls on_ready_ if that is to be called.
   template <class Change>
   void Update(Change change);
   Reading ReadingNow() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

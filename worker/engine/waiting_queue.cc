@@ -1,5 +1,8 @@
 #include "worker/engine/waiting_queue.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "common/check.h"
 
 namespace thinkwire::worker::engine {
@@ -7,23 +10,45 @@ namespace thinkwire::worker::engine {
 void WaitingQueue::Add(Sequence& sequence, std::int64_t rank) {
   const bool fresh = !sequence.preempted();
   const Place place{.fresh = fresh, .rank = fresh ? rank : 0, .handle = sequence.handle()};
-  const auto at = sequences_.emplace(place, &sequence).first;
+  Line& line = lines_[&sequence.peer()];
+  const auto at = line.emplace(place, &sequence).first;
   CHECK(places_.emplace(sequence.handle(), at).second, "a sequence waits once");
   new_ = true;
-  if (std::next(at) != sequences_.end()) moved_ = true;
+  if (lines_.size() > 1 || std::next(at) != line.end()) moved_ = true;
 }
 
 void WaitingQueue::Remove(const Sequence& sequence) {
   const auto place = places_.find(sequence.handle());
   CHECK(place != places_.end(), "the sequence waits");
-  if (std::next(place->second) != sequences_.end()) moved_ = true;
-  sequences_.erase(place->second);
+  const auto line = lines_.find(&sequence.peer());
+  if (lines_.size() > 1 || std::next(place->second) != line->second.end()) moved_ = true;
+  line->second.erase(place->second);
+  if (line->second.empty()) lines_.erase(line);
   places_.erase(place);
 }
 
+WaitingQueue::Turn WaitingQueue::TurnOf(const Line::value_type& waiting, std::int32_t ahead) const {
+  const auto& [place, sequence] = waiting;
+  const Peer& peer = sequence->peer();
+  const std::uint64_t arrival = sequence->arrival_step();
+  const std::int64_t rank = place.fresh ? place.rank : order_.Rank(0, arrival);
+  return {peer.running + ahead, order_.Later(rank, arrival, peer.served_step), place.handle};
+}
+
+const WaitingQueue::Line::value_type& WaitingQueue::Front() const {
+  CHECK(!empty(), "someone waits");
+  const auto turn = [this](const auto& line) { return TurnOf(*line.second.begin(), 0); };
+  return *std::ranges::min_element(lines_, {}, turn)->second.begin();
+}
+
+Sequence& WaitingQueue::front() const { return *Front().second; }
+
 bool WaitingQueue::ComesBefore(std::int64_t rank, RequestHandle handle) const {
-  return !empty() &&
-         sequences_.begin()->first < Place{.fresh = true, .rank = rank, .handle = handle};
+  return !empty() && Front().first < Place{.fresh = true, .rank = rank, .handle = handle};
+}
+
+bool WaitingQueue::FrontComesBeforePreempted(std::uint64_t step) const {
+  return std::get<std::int64_t>(TurnOf(Front(), 0)) < order_.Rank(0, step);
 }
 
 void WaitingQueue::Report(Clock::TimePoint now) {
@@ -42,9 +67,22 @@ std::optional<Clock::TimePoint> WaitingQueue::next_report() const {
   return last_pass_ + kReportInterval;
 }
 
+std::vector<Sequence*> WaitingQueue::InOrder() const {
+  std::vector<std::pair<Turn, Sequence*>> turns;
+  turns.reserve(places_.size());
+  for (const auto& [peer, line] : lines_) {
+    std::int32_t ahead = 0;
+    for (const auto& waiting : line) turns.emplace_back(TurnOf(waiting, ahead++), waiting.second);
+  }
+  std::ranges::sort(turns, {}, [](const auto& turn) { return turn.first; });
+  std::vector<Sequence*> sequences;
+  for (const auto& [turn, sequence] : turns) sequences.push_back(sequence);
+  return sequences;
+}
+
 void WaitingQueue::ReportNew() {
   std::int32_t position = 0;
-  for (const auto& [place, sequence] : sequences_) {
+  for (Sequence* const sequence : InOrder()) {
     if (!sequence->knows_position()) sequence->TellPosition(position);
     ++position;
   }
@@ -52,7 +90,7 @@ void WaitingQueue::ReportNew() {
 
 void WaitingQueue::ReportAll() {
   std::int32_t position = 0;
-  for (const auto& [place, sequence] : sequences_) sequence->TellPosition(position++);
+  for (Sequence* const sequence : InOrder()) sequence->TellPosition(position++);
 }
 
 }  // namespace thinkwire::worker::engine

@@ -86,6 +86,10 @@ std::optional<Output::News> Output::Take(Clock::TimePoint now) {
   return news;
 }
 
+bool Output::too_slow() const {
+  return ended() ? ending_.reason == engine::EndReason::kSlowReader : tokens_->ends_as_too_slow();
+}
+
 void Output::FinishInEngine() {
   const auto handle = Handle();
   if (handle && !std::exchange(finish_told_, true)) engine_.Finish(*handle);

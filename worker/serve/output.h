@@ -48,6 +48,8 @@ class Output {
   std::optional<News> Take(Clock::TimePoint now);
 
   bool ended() const { return tokens_ == nullptr; }  // nothing comes any more
+  // It ends or has ended as its reader was too slow, whatever Take still has.
+  bool too_slow() const;
   // Once ended, one of the two: why the engine refused it, or how it ended.
   const std::optional<absl::Status>& refused() const { return refused_; }
   const engine::Ending& ending() const { return ending_; }

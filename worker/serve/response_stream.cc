@@ -7,6 +7,7 @@
 #include "absl/strings/strip.h"
 #include "common/check.h"
 #include "common/log.h"
+#include "common/peer_limits.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
@@ -85,13 +86,15 @@ std::string FinishLabel(v1::FinishReason reason) {
 void ResponseStream::Refuse(const Shared& shared, const Call& call, const absl::Status& status) {
   const Outcome outcome = OutcomeOfRefusal(status);
   shared.metrics.CountRequest(outcome, StreamPhase::kNone);
-  LogInfo("request refused", {{"request_id", call.request_id},
-                              {"attempt", call.attempt},
-                              {"traceparent", call.traceparent},
-                              {"outcome", ToString(outcome)},
-                              {"code", absl::StatusCodeToString(status.code())},
-                              {"reason", rpc::ErrorReason(status)},
-                              {"total_s", ToSeconds(shared.clock.Now() - call.arrival)}});
+  LogInfo("request refused",
+          {{"request_id", call.request_id},
+           {"attempt", call.attempt},
+           {"traceparent", call.traceparent},
+           {"outcome", ToString(outcome)},
+           {"code", absl::StatusCodeToString(status.code())},
+           {"reason", rpc::ErrorReason(status)},
+           {"total_s", ToSeconds(shared.clock.Now() - call.arrival)}},
+          kRequestLogRate);
 }
 
 std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call call,
@@ -120,7 +123,8 @@ ResponseStream::ResponseStream(const Shared& shared, Call call,
       num_prompt_ids_(static_cast<std::int32_t>(reading.request.prompt_ids.size())),
       prompt_ids_(reading.request.prompt_ids),
       sink_(std::move(sink)),
-      meter_(shared.metrics.streams(), call_.arrival) {}
+      meter_(shared.metrics.streams(), call_.arrival),
+      spoke_at_(call_.arrival) {}
 
 ResponseStream::~ResponseStream() = default;
 
@@ -138,9 +142,22 @@ void ResponseStream::Cancel() {
   Schedule();
 }
 
+void ResponseStream::Beat() {
+  if (IsSilent()) Schedule();
+}
+
+bool ResponseStream::IsSilent() {
+  MutexLock lock(mu_);
+  return shared_.clock.Now() - spoke_at_ >= shared_.sign_interval;
+}
+
 bool ResponseStream::cancelled() {
   MutexLock lock(mu_);
   return cancelled_;
+}
+
+bool ResponseStream::too_slow() const {
+  return std::ranges::any_of(outputs_, [](const auto& output) { return output->too_slow(); });
 }
 
 void ResponseStream::Run() {
@@ -156,6 +173,7 @@ void ResponseStream::Run() {
   }
   if (std::ranges::all_of(outputs_, [](const auto& output) { return output->ended(); }))
     Conclude(now);
+  if (!final_status_ && IsSilent()) EmitSign();
   // Behind the other streams' turns. While the sink is full, Resume comes instead.
   if (Send() && more) Schedule();
 }
@@ -163,7 +181,7 @@ void ResponseStream::Run() {
 // Writes what is pending, and then the end. False if the sink is full.
 bool ResponseStream::Send() {
   if (sink_ == nullptr) return true;
-  if (cancelled()) pending_.clear();
+  if (cancelled() || too_slow()) pending_.clear();
   for (; !pending_.empty(); pending_.pop_front()) {
     if (!sink_->Write(pending_.front())) return false;
   }
@@ -178,9 +196,7 @@ void ResponseStream::Handle(const Output& output, Output::News news, Clock::Time
   // The first output's place in the queue is the request's.
   const bool is_first = &output == outputs_.front().get();
   if (news.queue_position && !news.started && !meter_.started() && is_first) {
-    v1::GenerateResponse event;
-    event.mutable_queued()->set_position(*news.queue_position);
-    Emit(std::move(event));
+    EmitQueued(*news.queue_position);
   }
   if (news.started && !meter_.started()) {
     meter_.Start(num_prompt_ids_, news.cached_prompt_tokens, now);
@@ -238,23 +254,49 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
   meter_.End(discarded_tokens(), now);
   shared_.metrics.CountRequest(outcome, meter_.phase());
   const TokenCounts& counts = meter_.counts();
-  LogInfo("request ended", {{"request_id", call_.request_id},
-                            {"attempt", call_.attempt},
-                            {"traceparent", call_.traceparent},
-                            {"outcome", ToString(outcome)},
-                            {"phase", ToString(meter_.phase())},
-                            {"prompt_tokens", num_prompt_ids_},
-                            {"cached_prompt_tokens", counts.cached_prompt},
-                            {"reasoning_tokens", counts.reasoning},
-                            {"answer_tokens", counts.answer},
-                            {"discarded_tokens", counts.discarded},
-                            {"preemptions", preemptions()},
-                            {"queue_s", ToSeconds(meter_.queue_time(now))},
-                            {"total_s", ToSeconds(now - call_.arrival)}});
+  LogInfo("request ended",
+          {{"request_id", call_.request_id},
+           {"attempt", call_.attempt},
+           {"traceparent", call_.traceparent},
+           {"outcome", ToString(outcome)},
+           {"phase", ToString(meter_.phase())},
+           {"prompt_tokens", num_prompt_ids_},
+           {"cached_prompt_tokens", counts.cached_prompt},
+           {"reasoning_tokens", counts.reasoning},
+           {"answer_tokens", counts.answer},
+           {"discarded_tokens", counts.discarded},
+           {"preemptions", preemptions()},
+           {"queue_s", ToSeconds(meter_.queue_time(now))},
+           {"total_s", ToSeconds(now - call_.arrival)}},
+          kRequestLogRate);
 }
 
 void ResponseStream::Emit(v1::GenerateResponse event) {
   if (event.has_finished()) shared_.metrics.CountFinish(FinishLabel(event.finished().reason()));
+  *AddMessage().mutable_event() = std::move(event);
+}
+
+void ResponseStream::EmitQueued(std::int32_t position) {
+  queue_position_ = position;
+  v1::GenerateResponse event;
+  event.mutable_queued()->set_position(position);
+  Emit(std::move(event));
+}
+
+void ResponseStream::EmitSign() {
+  if (meter_.started()) {
+    AddMessage();
+  } else {
+    // The engine may be in a long step and not know of the request yet: then it is the last.
+    EmitQueued(queue_position_.value_or(shared_.engine.status().queued));
+  }
+}
+
+v1::WorkerGenerateResponse& ResponseStream::AddMessage() {
+  {
+    MutexLock lock(mu_);
+    spoke_at_ = shared_.clock.Now();
+  }
   v1::WorkerGenerateResponse& message = pending_.emplace_back();
   message.set_attempt(call_.attempt);
   message.set_seq(next_seq_);
@@ -263,7 +305,7 @@ void ResponseStream::Emit(v1::GenerateResponse event) {
     prompt_ids_ = {};
   }
   ++next_seq_;
-  *message.mutable_event() = std::move(event);
+  return message;
 }
 
 v1::GenerateResponse ResponseStream::MakeStarted() const {

@@ -10,9 +10,11 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/shares.h"
 #include "thinkwire/v1/worker.pb.h"
 #include "worker/engine/engine.h"
+#include "worker/serve/heartbeats.h"
 #include "worker/serve/output.h"
 #include "worker/serve/output_events.h"
 #include "worker/serve/request_reader.h"
@@ -37,9 +39,12 @@ class ResponseSink {
 // One request's way out: has its outputs' tokens turned into events on the text pool, and writes
 // them as far as the reader keeps up: Queued until it starts, Started once, each output's events,
 // which end with its Finished, and Completed last. While the sink is full no tokens are taken, so
-// that the engine pauses the sequences. Lives until the engine has given every ending, whatever the
-// client does. Threads: public functions from any thread.
-class ResponseStream final : public TextPool::Serial {
+// that the engine pauses the sequences. A reader whom the engine gives up as too slow is told so at
+// once, and gets nothing of what the sink had no room for. Where the sign interval brings nothing,
+// it says that it is alive: Queued again or, once started, a message without an event. Lives until
+// the engine has given every ending, whatever the client does. Threads: public functions from any
+// thread.
+class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream {
  public:
   // What all streams of a worker share; outlives them.
   struct Shared {
@@ -50,6 +55,7 @@ class ResponseStream final : public TextPool::Serial {
     WorkerMetrics& metrics;
     rpc::Shares& places;  // of requests that the engine has
     const Clock& clock;
+    Clock::Duration sign_interval = kSignInterval;
   };
   // Who asks.
   struct Call {
@@ -73,6 +79,8 @@ class ResponseStream final : public TextPool::Serial {
   // The sink has room again.
   void Resume() { Schedule(); }
 
+  void Beat() override;
+
   // Nobody reads any more: ends the request. Idempotent.
   void Cancel();
 
@@ -92,11 +100,17 @@ class ResponseStream final : public TextPool::Serial {
   void BeRefused(const absl::Status& status);
   void End(Outcome outcome, Clock::TimePoint now);
   void Emit(v1::GenerateResponse event);
+  v1::WorkerGenerateResponse& AddMessage();
+  bool IsSilent();
+  // Says no more than that it is alive.
+  void EmitSign();
+  void EmitQueued(std::int32_t position);
   v1::GenerateResponse MakeStarted() const;
   v1::GenerateResponse MakeCompleted(Clock::TimePoint now) const;
   std::int32_t discarded_tokens() const;
   std::int32_t preemptions() const;
   bool cancelled();
+  bool too_slow() const;
 
   // Constant after construction.
   const Shared shared_;
@@ -116,8 +130,10 @@ class ResponseStream final : public TextPool::Serial {
   std::optional<absl::Status> final_status_;
   StreamMeter meter_;
   std::int64_t next_seq_ = 0;
+  std::optional<std::int32_t> queue_position_;  // that was told last
 
   Mutex mu_;
+  Clock::TimePoint spoke_at_ ABSL_GUARDED_BY(mu_);  // last; at first, its arrival
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 

@@ -16,6 +16,7 @@
 #include "common/rpc/request_parser.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/traceparent.h"
 #include "common/status.h"
 
 namespace thinkwire::worker::serve {
@@ -26,12 +27,6 @@ constexpr std::size_t kMessageCapacity = 8;
 
 constexpr Clock::Duration kDefaultStatusInterval = std::chrono::milliseconds(100);
 constexpr Clock::Duration kMinStatusInterval = std::chrono::milliseconds(10);
-
-std::string MetadataOf(const grpc::CallbackServerContext& context, const char* key) {
-  const auto found = context.client_metadata().find(key);
-  if (found == context.client_metadata().end()) return "";
-  return std::string(found->second.data(), found->second.size());
-}
 
 absl::Status QueueFull(const std::string& what) {
   return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kResourceExhausted, "QUEUE_FULL", what));
@@ -58,8 +53,11 @@ absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& /*bytes*/) {
 
 }  // namespace
 
-// One Generate call: reads the prompt on the text pool, then hands over to a ResponseStream.
-class WorkerService::GenerateCall final : public rpc::ServerCall, public ResponseSink {
+// One Generate call: reads the prompt on the text pool, and says now and then that it is alive as
+// long as that takes, then hands over to a ResponseStream.
+class WorkerService::GenerateCall final : public rpc::ServerCall,
+                                          public ResponseSink,
+                                          public Heartbeats::Stream {
  public:
   GenerateCall(WorkerService& service, const grpc::CallbackServerContext& context)
       : ServerCall(kMessageCapacity),
@@ -67,8 +65,9 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
         peer_(service.PeerOf(context)),
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
-              .traceparent = MetadataOf(context, "traceparent"),
-              .arrival = service.shared_.clock.Now()} {}
+              .traceparent = rpc::TraceparentOf(context),
+              .arrival = service.shared_.clock.Now()},
+        spoke_at_(call_.arrival) {}
 
   bool Write(const v1::WorkerGenerateResponse& message) override {
     return ServerCall::Write(message);
@@ -85,6 +84,19 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
     const absl::Status status = service_.draining_ ? Draining() : Post();
     if (!status.ok()) Refuse(status);
   }
+  void Beat() override {
+    const Clock::TimePoint now = service_.shared_.clock.Now();
+    MutexLock lock(signs_mu_);
+    if (is_read_ || now - spoke_at_ < service_.shared_.sign_interval) return;
+    spoke_at_ = now;
+    Write(v1::WorkerGenerateResponse());
+  }
+  // The stream speaks from now on.
+  void EndSigns() {
+    MutexLock lock(signs_mu_);
+    is_read_ = true;
+  }
+
   void OnRefused(const absl::Status& status) override {
     ResponseStream::Refuse(service_.shared_, call_, status);
   }
@@ -100,6 +112,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
       in_hand_ = in_hand;
     }
     auto self = std::static_pointer_cast<GenerateCall>(shared_from_this());
+    service_.heartbeats_.Add(self);
     const bool posted = service_.shared_.pool.TryPost(
         peer_, bytes_.Length(), [self, held = std::move(in_hand)] { self->Read(held->bytes); });
     return posted ? absl::OkStatus() : service_.TextPoolIsFull();
@@ -133,6 +146,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
     }
     ASSIGN_OR_RETURN(RequestReader::Reading reading, service_.reader_.Read(request.request()));
     reading.request.id = request.request_id();
+    reading.request.peer = peer_;
     reading.request.deadline = deadline_;
     held.Keep(reading.bytes());
     return Start(std::move(reading));
@@ -149,8 +163,10 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
     RETURN_IF_ERROR(CheckWanted());
     ASSIGN_OR_RETURN(rpc::Shares::Held place, service_.TakePlace(peer_));
     auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
+    EndSigns();
     auto stream = ResponseStream::Start(service_.shared_, call_, std::move(reading),
                                         std::move(sink), std::move(place));
+    service_.heartbeats_.Add(stream);
     bool cancelled = false;
     {
       MutexLock lock(mu_);
@@ -196,6 +212,9 @@ class WorkerService::GenerateCall final : public rpc::ServerCall, public Respons
   const std::optional<Clock::TimePoint> deadline_;
   grpc::ByteBuffer bytes_;  // from OnMessage until they are parsed
   ResponseStream::Call call_;
+  Mutex signs_mu_;
+  Clock::TimePoint spoke_at_ ABSL_GUARDED_BY(signs_mu_);
+  bool is_read_ ABSL_GUARDED_BY(signs_mu_) = false;
   Mutex mu_;
   std::shared_ptr<InHand> in_hand_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<ResponseStream> stream_ ABSL_GUARDED_BY(mu_);
@@ -296,7 +315,11 @@ class WorkerService::WatchCall final : public rpc::ServerCall, public StatusBoar
 
 WorkerService::WorkerService(const ResponseStream::Shared& shared, const RequestReader& reader,
                              StatusBoard& board, Peers peers)
-    : shared_(shared), reader_(reader), board_(board), peers_(std::move(peers)) {
+    : shared_(shared),
+      reader_(reader),
+      board_(board),
+      peers_(std::move(peers)),
+      heartbeats_(shared.sign_interval / 5) {
   const std::string service = v1::WorkerService::service_full_name();
   AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
     return std::make_shared<GenerateCall>(*this, context);

@@ -13,6 +13,7 @@
 #include "common/rpc/shares.h"
 #include "common/rpc/trusted_peers.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
+#include "worker/serve/heartbeats.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
 #include "worker/serve/status_board.h"
@@ -23,7 +24,8 @@ namespace thinkwire::worker::serve {
 //
 // Of what a worker has, a peer (rpc::CallPeer: the router's client) gets no more than his share
 // (rpc::Shares): bytes in hand (rpc::RequestBytes), places among the prompts that wait to be read
-// and their turns (TextPool), and places of requests that run or wait in the engine.
+// and their turns (TextPool), places of requests that run or wait in the engine, and the engine's
+// slots and KV blocks (engine::FairShare).
 // Threads: any. Nothing long runs on gRPC's threads: prompts are read on the text pool.
 class WorkerService final : public rpc::RawService {
  public:
@@ -65,6 +67,7 @@ class WorkerService final : public rpc::RawService {
   rpc::RequestBytes request_bytes_;
   std::atomic<bool> draining_ = false;
   rpc::CallCount running_;  // requests without an end
+  Heartbeats heartbeats_;
 };
 
 }  // namespace thinkwire::worker::serve

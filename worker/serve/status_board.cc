@@ -18,7 +18,7 @@ constexpr auto kLookForGauges = std::chrono::milliseconds(100);
 
 // Heartbeats change with every step and are no news by themselves.
 bool SameNews(const v1::WatchStatusResponse& a, const v1::WatchStatusResponse& b) {
-  return a.queued() == b.queued() && a.running() == b.running() &&
+  return a.queued() == b.queued() && a.running() == b.running() && a.parked() == b.parked() &&
          a.free_kv_blocks() == b.free_kv_blocks() && a.draining() == b.draining();
 }
 
@@ -129,6 +129,7 @@ v1::WatchStatusResponse StatusBoard::Describe(const engine::EngineStatus& status
   out.set_queued(status.queued);
   out.set_max_queue(model_.max_queue);
   out.set_running(status.running);
+  out.set_parked(status.parked);
   out.set_max_num_seqs(model_.limits.max_num_seqs);
   out.set_free_kv_blocks(status.free_blocks);
   out.set_cached_kv_blocks(status.cached_blocks);

@@ -7,18 +7,23 @@
 #include <string>
 
 namespace thinkwire::worker::serve {
+
+// Where the metrics go, and the label that all of them carry.
+struct WorkerMetrics::ModelRegistry {
+  prometheus::Gauge* MakeGauge(const char* name, const char* help) const {
+    return &prometheus::BuildGauge().Name(name).Help(help).Labels(labels).Register(inner).Add({});
+  }
+  prometheus::Counter* MakeCounter(const char* name, const char* help) const {
+    return &prometheus::BuildCounter().Name(name).Help(help).Labels(labels).Register(inner).Add({});
+  }
+
+  prometheus::Registry& inner;
+  StreamMetrics::Labels labels;
+};
+
 namespace {
 
 constexpr char kPrefix[] = "thinkwire_worker";
-
-prometheus::Gauge* MakeGauge(prometheus::Registry& registry, const char* name, const char* help) {
-  return &prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
-}
-
-prometheus::Counter* MakeCounter(prometheus::Registry& registry, const char* name,
-                                 const char* help) {
-  return &prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add({});
-}
 
 // The engine counts by itself; SetStatus calls of one thread keep this exact.
 void Raise(prometheus::Counter* counter, std::uint64_t value) {
@@ -67,40 +72,51 @@ Outcome OutcomeOfRefusal(const absl::Status& status) {
   }
 }
 
-WorkerMetrics::WorkerMetrics(prometheus::Registry& registry)
-    : streams_(registry, kPrefix),
+WorkerMetrics::WorkerMetrics(prometheus::Registry& registry, const std::string& model)
+    : WorkerMetrics(ModelRegistry{registry, {{"model", model}}}) {}
+
+WorkerMetrics::WorkerMetrics(const ModelRegistry& registry)
+    : streams_(registry.inner, kPrefix, registry.labels),
       requests_(&prometheus::BuildCounter()
                      .Name("thinkwire_worker_requests_total")
                      .Help("Requests that have ended, by outcome and by the phase they were in: "
                            "that of the last token, or none")
-                     .Register(registry)),
+                     .Labels(registry.labels)
+                     .Register(registry.inner)),
       finishes_(&prometheus::BuildCounter()
                      .Name("thinkwire_worker_finished_outputs_total")
                      .Help("Outputs that ended by themselves, by reason")
-                     .Register(registry)),
-      queued_(MakeGauge(registry, "thinkwire_worker_queued_requests",
-                        "Requests that wait for a place")),
+                     .Labels(registry.labels)
+                     .Register(registry.inner)),
+      queued_(
+          registry.MakeGauge("thinkwire_worker_queued_requests", "Requests that wait for a place")),
       running_(
-          MakeGauge(registry, "thinkwire_worker_running_requests", "Requests that have a place")),
-      parked_(MakeGauge(registry, "thinkwire_worker_parked_requests",
-                        "Requests that lost their place, as their readers do not keep up")),
-      max_queued_(MakeGauge(registry, "thinkwire_worker_max_queued_requests",
-                            "How many requests may wait; one more is refused")),
-      max_running_(MakeGauge(registry, "thinkwire_worker_max_running_requests", "Places")),
-      steps_(MakeCounter(registry, "thinkwire_worker_steps_total", "Forward passes")),
-      preemptions_(MakeCounter(registry, "thinkwire_worker_preemptions_total",
+          registry.MakeGauge("thinkwire_worker_running_requests", "Requests that have a place")),
+      paused_(registry.MakeGauge(
+          "thinkwire_worker_paused_requests",
+          "Running requests that stand still until their readers take up again")),
+      parked_(
+          registry.MakeGauge("thinkwire_worker_parked_requests",
+                             "Requests that lost their place, as their readers do not keep up")),
+      max_queued_(registry.MakeGauge("thinkwire_worker_max_queued_requests",
+                                     "How many requests may wait; one more is refused")),
+      max_running_(registry.MakeGauge("thinkwire_worker_max_running_requests", "Places")),
+      steps_(registry.MakeCounter("thinkwire_worker_steps_total", "Forward passes")),
+      preemptions_(
+          registry.MakeCounter("thinkwire_worker_preemptions_total",
                                "Times that a sequence lost its KV blocks and was recomputed")),
       recomputed_tokens_(
-          MakeCounter(registry, "thinkwire_worker_recomputed_tokens_total",
-                      "Tokens computed again after a preemption or a reader's pause")),
-      prefix_queries_(MakeCounter(registry, "thinkwire_worker_prefix_queries_total",
-                                  "Sequences that got a place and asked the prefix cache")),
-      prefix_hits_(MakeCounter(registry, "thinkwire_worker_prefix_hits_total",
-                               "Sequences that found KV blocks there")),
-      prefix_query_tokens_(MakeCounter(registry, "thinkwire_worker_prefix_query_tokens_total",
-                                       "Tokens of the sequences that asked")),
-      prefix_hit_tokens_(MakeCounter(registry, "thinkwire_worker_prefix_hit_tokens_total",
-                                     "Tokens of them that need not be computed again")) {
+          registry.MakeCounter("thinkwire_worker_recomputed_tokens_total",
+                               "Tokens computed again after a preemption or a reader's pause")),
+      prefix_queries_(
+          registry.MakeCounter("thinkwire_worker_prefix_queries_total",
+                               "Sequences that got a place and asked the prefix cache")),
+      prefix_hits_(registry.MakeCounter("thinkwire_worker_prefix_hits_total",
+                                        "Sequences that found KV blocks there")),
+      prefix_query_tokens_(registry.MakeCounter("thinkwire_worker_prefix_query_tokens_total",
+                                                "Tokens of the sequences that asked")),
+      prefix_hit_tokens_(registry.MakeCounter("thinkwire_worker_prefix_hit_tokens_total",
+                                              "Tokens of them that need not be computed again")) {
   // From the start, so that rates see the first of each.
   for (int i = 0; i < kNumOutcomes; ++i) {
     const std::string outcome(ToString(static_cast<Outcome>(i)));
@@ -113,7 +129,8 @@ WorkerMetrics::WorkerMetrics(prometheus::Registry& registry)
       prometheus::BuildGauge()
           .Name("thinkwire_worker_kv_blocks")
           .Help("KV blocks by state: referenced by requests, cached for those to come, or free")
-          .Register(registry);
+          .Labels(registry.labels)
+          .Register(registry.inner);
   kv_referenced_ = &blocks.Add({{"state", "referenced"}});
   kv_cached_ = &blocks.Add({{"state", "cached"}});
   kv_free_ = &blocks.Add({{"state", "free"}});
@@ -137,6 +154,7 @@ void WorkerMetrics::SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs)
 void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
   queued_->Set(status.queued);
   running_->Set(status.running);
+  paused_->Set(status.paused);
   parked_->Set(status.parked);
   kv_referenced_->Set(status.total_blocks - status.free_blocks);
   kv_cached_->Set(status.cached_blocks);

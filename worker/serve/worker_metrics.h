@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -37,8 +38,9 @@ Outcome OutcomeOfRefusal(const absl::Status& status);
 // The worker's metrics, thinkwire_worker_*. Threads: any, but one at a time for SetStatus.
 class WorkerMetrics {
  public:
-  // `registry` owns the metrics and must outlive this.
-  explicit WorkerMetrics(prometheus::Registry& registry);
+  // `registry` owns the metrics and must outlive this. All carry the label `model`: the name that
+  // the model is served by, which scaling by model asks for.
+  WorkerMetrics(prometheus::Registry& registry, const std::string& model);
 
   // For the StreamMeter of each request that the engine takes.
   StreamMetrics& streams() { return streams_; }
@@ -56,11 +58,15 @@ class WorkerMetrics {
   void SetStatus(const engine::EngineStatus& status);
 
  private:
+  struct ModelRegistry;
+  explicit WorkerMetrics(const ModelRegistry& registry);
+
   StreamMetrics streams_;
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* finishes_;
   prometheus::Gauge* queued_;
   prometheus::Gauge* running_;
+  prometheus::Gauge* paused_;
   prometheus::Gauge* parked_;
   prometheus::Gauge* max_queued_;
   prometheus::Gauge* max_running_;

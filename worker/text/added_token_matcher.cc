@@ -1,24 +1,17 @@
 #include "worker/text/added_token_matcher.h"
 
-#include <unicode/uchar.h>
-
 #include <algorithm>
 
 #include "common/utf8.h"
+#include "worker/text/unicode_tables.h"
 
 namespace thinkwire::worker::text {
 namespace {
 
 // `\w` and `\s` as Rust's regex crate defines them (Unicode TR 18, annex C).
-bool IsWordCharacter(char32_t c) {
-  const auto code_point = static_cast<UChar32>(c);
-  constexpr std::uint32_t kMarksDigitsConnectors = U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK;
-  return u_hasBinaryProperty(code_point, UCHAR_ALPHABETIC) ||
-         (U_GET_GC_MASK(code_point) & kMarksDigitsConnectors) != 0 ||
-         u_hasBinaryProperty(code_point, UCHAR_JOIN_CONTROL);
-}
+bool IsWordCharacter(char32_t c) { return IsIn(kWordCharacters, c); }
 
-bool IsWhiteSpace(char32_t c) { return u_isUWhiteSpace(static_cast<UChar32>(c)); }
+bool IsWhiteSpace(char32_t c) { return IsIn(kWhiteSpace, c); }
 
 // The last character of a non-empty valid text.
 std::string_view LastCharacter(std::string_view utf8) {

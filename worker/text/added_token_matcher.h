@@ -22,7 +22,7 @@ struct AddedToken {
   bool normalized = false;   // looked for in the normalised text, not in the raw one
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space after it
-  bool single_word = false;  // only where no word character (of ICU's Unicode version) touches it
+  bool single_word = false;  // only where no word character (of the build's Unicode) touches it
 };
 
 // Cuts the added tokens out of a text as Hugging Face `tokenizers` does: of all contents that occur

@@ -1,17 +1,14 @@
 #include "worker/text/nfc.h"
 
-#include <unicode/normalizer2.h>
-#include <unicode/uchar.h>
-#include <unicode/uniset.h>
-#include <unicode/unistr.h>
-
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
-#include "common/check.h"
 #include "common/utf8.h"
+#include "worker/text/unicode_tables.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -25,24 +22,16 @@ constexpr std::uint8_t kUnsure = 255;  // changes, or may compose with what is b
 
 constexpr bool IsStarter(std::uint8_t kind) { return kind == 0 || kind == kLater; }
 
-const icu::Normalizer2& Nfc() {
-  UErrorCode error = U_ZERO_ERROR;
-  const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(error);
-  CHECK(U_SUCCESS(error), "ICU's data for form C is not there");
-  return *nfc;
-}
-
 std::vector<std::uint8_t> MakeKinds() {
-  UErrorCode error = U_ZERO_ERROR;
-  const icu::UnicodeSet characters(u"[:age=9.0:]", error);
-  CHECK(U_SUCCESS(error), "ICU's data for the age of characters is not there");
   std::vector<std::uint8_t> kinds(kCodePointEnd, kLater);
-  for (std::int32_t range = 0; range < characters.getRangeCount(); ++range) {
-    for (UChar32 c = characters.getRangeStart(range); c <= characters.getRangeEnd(range); ++c) {
-      const bool yes = u_getIntPropertyValue(c, UCHAR_NFC_QUICK_CHECK) == UNORM_YES;
-      kinds[c] = yes ? u_getCombiningClass(c) : kUnsure;
-    }
+  const auto fill = [&kinds](char32_t first, char32_t last, std::uint8_t kind) {
+    std::fill(kinds.begin() + first, kinds.begin() + last + 1, kind);
+  };
+  for (const CharacterRange& range : kUnicode9) fill(range.first, range.last, 0);
+  for (const ClassRange& range : kCombiningClasses) {
+    fill(range.first, range.last, range.combining_class);
   }
+  for (const CharacterRange& range : kUnsureInFormC) fill(range.first, range.last, kUnsure);
   return kinds;
 }
 
@@ -53,25 +42,87 @@ const std::uint8_t* Kinds() {
 }
 
 struct Character {
-  UChar32 code_point;
+  char32_t code_point;
   std::uint8_t combining_class;
   bool later;  // kLater
 };
 
+// Of a character of Unicode 9.0, whether or not it is sure to be in form C.
+std::uint8_t CombiningClass(char32_t c) {
+  if (Kinds()[c] != kUnsure) return Kinds()[c];
+  const auto range = std::ranges::lower_bound(kCombiningClasses, c, {}, &ClassRange::last);
+  const bool found = range != kCombiningClasses.end() && range->first <= c;
+  return found ? range->combining_class : std::uint8_t{0};
+}
+
+// Hangul syllables are composed by number (Unicode chapter 3.12).
+constexpr char32_t kSyllables = 0xAC00;
+constexpr char32_t kLeads = 0x1100;
+constexpr char32_t kVowels = 0x1161;
+constexpr char32_t kTails = 0x11A7;  // one before the first: a syllable may have none
+constexpr char32_t kNumLeads = 19;
+constexpr char32_t kNumVowels = 21;
+constexpr char32_t kNumTails = 28;
+constexpr char32_t kNumSyllables = kNumLeads * kNumVowels * kNumTails;
+
+// Wraps around below `first`, and is then not below `count` either.
+constexpr bool IsAmong(char32_t c, char32_t first, char32_t count) { return c - first < count; }
+
+std::array<char32_t, 4> DecomposeSyllable(char32_t syllable) {
+  const char32_t index = syllable - kSyllables;
+  const char32_t tail = index % kNumTails;
+  return {kLeads + index / (kNumVowels * kNumTails), kVowels + index / kNumTails % kNumVowels,
+          tail > 0 ? kTails + tail : 0, 0};
+}
+
+// Of a character of Unicode 9.0: itself where it has none. 0 after the end.
+std::array<char32_t, 4> DecompositionOf(char32_t c) {
+  if (IsAmong(c, kSyllables, kNumSyllables)) return DecomposeSyllable(c);
+  const auto found = std::ranges::lower_bound(kDecompositions, c, {}, &Decomposition::character);
+  if (found == kDecompositions.end() || found->character != c) return {c, 0, 0, 0};
+  return found->parts;
+}
+
+// 0: the two are none together.
+char32_t ComposeHangul(char32_t first, char32_t second) {
+  if (IsAmong(first, kLeads, kNumLeads) && IsAmong(second, kVowels, kNumVowels)) {
+    return kSyllables + ((first - kLeads) * kNumVowels + (second - kVowels)) * kNumTails;
+  }
+  const bool open =
+      IsAmong(first, kSyllables, kNumSyllables) && (first - kSyllables) % kNumTails == 0;
+  if (open && IsAmong(second, kTails + 1, kNumTails - 1)) return first + (second - kTails);
+  return 0;
+}
+
+char32_t ComposePair(char32_t first, char32_t second) {
+  if (const char32_t syllable = ComposeHangul(first, second); syllable != 0) return syllable;
+  const auto found =
+      std::ranges::lower_bound(kCompositions, std::pair(first, second), {},
+                               [](const Composition& c) { return std::pair(c.first, c.second); });
+  const bool composes =
+      found != kCompositions.end() && found->first == first && found->second == second;
+  return composes ? found->composite : 0;
+}
+
+void AppendDecomposed(char32_t c, std::vector<Character>* out) {
+  if (Kinds()[c] == kLater) {
+    out->push_back({c, 0, true});
+    return;
+  }
+  const std::array<char32_t, 4> parts = DecompositionOf(c);
+  out->push_back({parts[0], CombiningClass(parts[0]), false});
+  for (std::size_t i = 1; i < parts.size() && parts[i] != 0; ++i) {
+    out->push_back({parts[i], CombiningClass(parts[i]), false});
+  }
+}
+
 // `utf8` decomposed, the marks after each starter in canonical order.
 std::vector<Character> Decompose(std::string_view utf8) {
   std::vector<Character> characters;
-  icu::UnicodeString mapping;
   while (!utf8.empty()) {
     const Utf8Step step = DecodeUtf8(utf8);
-    const auto c = static_cast<UChar32>(step.code_point);
+    AppendDecomposed(step.code_point, &characters);
     utf8.remove_prefix(step.length);
-    const bool later = Kinds()[c] == kLater;
-    if (later || !Nfc().getDecomposition(c, mapping)) mapping.setTo(c);
-    for (std::int32_t i = 0; i < mapping.length(); i = mapping.moveIndex32(i, 1)) {
-      const UChar32 part = mapping.char32At(i);
-      characters.push_back({part, later ? std::uint8_t{0} : u_getCombiningClass(part), later});
-    }
   }
   const auto is_starter = [](const Character& c) { return c.combining_class == 0; };
   for (auto run = characters.begin(); run != characters.end();) {
@@ -94,8 +145,8 @@ void Compose(std::vector<Character>* characters) {
       const bool is_blocked =
           size > starter + 1 && (*characters)[size - 1].combining_class >= c.combining_class;
       if (!is_blocked && !base.later && !c.later) {
-        const UChar32 composite = Nfc().composePair(base.code_point, c.code_point);
-        if (composite >= 0) {
+        const char32_t composite = ComposePair(base.code_point, c.code_point);
+        if (composite != 0) {
           base.code_point = composite;
           continue;
         }
@@ -112,7 +163,7 @@ void Compose(std::vector<Character>* characters) {
 void AppendNormalized(std::string_view utf8, std::string* out) {
   std::vector<Character> characters = Decompose(utf8);
   Compose(&characters);
-  for (const Character& c : characters) AppendUtf8(static_cast<char32_t>(c.code_point), out);
+  for (const Character& c : characters) AppendUtf8(c.code_point, out);
 }
 
 }  // namespace

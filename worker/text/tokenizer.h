@@ -27,7 +27,7 @@ struct ControlIds {
 // after a space, by tests/data/scripts/compare_tokenizer.py: no difference, which takes the Unicode
 // versions that it has, 16.0 for the classes of split patterns (split_pattern.h) and 9.0 for
 // normalisation (nfc.h). The exception, which no tokenizer of the family uses: next to an added
-// token with `single_word`, word characters are those of ICU's Unicode version.
+// token with `single_word`, word characters are those of the Unicode version of the build's tables.
 // Threads: every method may be called from any thread at once. Beside what is immutable there is a
 // cache of 1 MiB for each thread that encoded at the same time.
 class Tokenizer {

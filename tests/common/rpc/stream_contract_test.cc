@@ -7,42 +7,22 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/rpc/attempt_contract.h"
+#include "tests/common/rpc/stream_texts.h"
 
 namespace thinkwire::rpc {
 namespace {
 
 using google::protobuf::TextFormat;
 
-constexpr char kQueued[] = "queued { position: 1 }";
-constexpr char kStarted[] =
-    "started { prompt_tokens: 3 cached_prompt_tokens: 1 first_phase: PHASE_REASONING seed: 7 "
-    "fingerprint: 'f' limits { max_tokens: 5 max_model_len: 8 vocab_size: 10 } }";
 constexpr char kAnswerFirst[] =
     "started { prompt_tokens: 3 cached_prompt_tokens: 1 first_phase: PHASE_ANSWER seed: 7 "
     "fingerprint: 'f' limits { max_tokens: 5 max_model_len: 8 vocab_size: 10 } }";
-constexpr char kReasoning[] = "reasoning_delta { token_ids: [5, 6] }";
-constexpr char kReasoned[] =
-    "reasoning_finished { cause: REASONING_FINISH_CAUSE_MODEL reasoning_tokens: 3 token_ids: 7 }";
-constexpr char kAnswer[] = "answer_delta { token_ids: 8 }";
-constexpr char kFinished[] =
-    "finished { reason: FINISH_REASON_END phase: PHASE_ANSWER "
-    "tokens { reasoning_tokens: 3 answer_tokens: 2 } token_ids: 2 }";
-constexpr char kCompleted[] =
-    "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 reasoning_tokens: 3 "
-    "answer_tokens: 2 } }";
 constexpr char kMoved[] = "moved { worker: 'b' }";
 
 v1::GenerateRequest Request(const std::string& text = "") {
   v1::GenerateRequest request;
   EXPECT_TRUE(TextFormat::ParseFromString(text, &request)) << text;
   return request;
-}
-
-v1::GenerateResponse Event(const std::string& text) {
-  v1::GenerateResponse event;
-  EXPECT_TRUE(TextFormat::ParseFromString(text, &event)) << text;
-  return event;
 }
 
 // What is wrong with a stream that ends with OK; empty: nothing.
@@ -321,41 +301,6 @@ TEST(StreamContractTest, EveryOutputFinishes) {
       "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 reasoning_tokens: 4 "
       "answer_tokens: 2 } }");
   EXPECT_EQ(WrongWith(events, request), "");
-}
-
-TEST(AttemptContractTest, NumbersItsEventsAndTellsThePromptOnce) {
-  v1::WorkerGenerateRequest request;
-  request.set_attempt(2);
-  const auto wrong = [&](const std::vector<std::string>& messages) -> std::string {
-    AttemptContract contract(request, 10);
-    for (const std::string& text : messages) {
-      v1::WorkerGenerateResponse message;
-      EXPECT_TRUE(TextFormat::ParseFromString(text, &message)) << text;
-      const absl::Status status = contract.Add(message);
-      if (!status.ok()) return std::string(status.message());
-    }
-    return "";
-  };
-  const std::string first = "attempt: 2 prompt_ids { ids: [1, 2, 9] } event { queued { } }";
-  const std::string started = absl::StrCat("attempt: 2 seq: 1 event { ", kStarted, " }");
-  EXPECT_EQ(wrong({first, started}), "");
-  EXPECT_EQ(wrong({"attempt: 1 event { queued { } }"}), "attempt 1 was answered, not 2");
-  EXPECT_EQ(wrong({first, first}), "event 0 came where event 1 was due");
-  const std::string once = "the prompt's ids come with the first event, and with it alone";
-  EXPECT_EQ(wrong({"attempt: 2 event { queued { } }"}), once);
-  EXPECT_EQ(wrong({first, "attempt: 2 seq: 1 prompt_ids { ids: 1 } event { queued { } }"}), once);
-  EXPECT_EQ(wrong({"attempt: 2 prompt_ids { } event { queued { } }"}), "the prompt has 0 ids");
-  EXPECT_EQ(wrong({"attempt: 2 prompt_ids { ids: 10 } event { queued { } }"}),
-            "the prompt has ids from 10 to 10, the vocabulary 10");
-  EXPECT_EQ(wrong({"attempt: 2 prompt_ids { ids: [1, 2] } event { queued { } }", started}),
-            "Started.prompt_tokens is 3, counted were 2");
-  EXPECT_EQ(wrong({first, started, "attempt: 2 seq: 2 event { moved { } }"}),
-            "Moved is none of a worker's events");
-  EXPECT_EQ(
-      wrong({first, "attempt: 2 seq: 1 event { started { limits { max_model_len: 1048577 } } }"}),
-      "Started.limits.max_model_len is 1048577");
-  request.mutable_request()->mutable_prompt()->mutable_token_ids()->add_ids(1);
-  EXPECT_EQ(wrong({first}), "the prompt has 3 ids");
 }
 
 }  // namespace

@@ -14,11 +14,15 @@ namespace thinkwire::router::fleet {
 // A pool whose changes a test can wait for. Threads: any.
 class PoolUnderTest {
  public:
-  PoolUnderTest(std::vector<VariantConfig> variants, const Clock& clock)
-      : pool_(std::move(variants), clock, [this](const WorkerPool&) {
-          MutexLock lock(mu_);
-          changed_.NotifyAll();
-        }) {}
+  PoolUnderTest(std::vector<VariantConfig> variants, const Clock& clock,
+                const Patience& patience = {})
+      : pool_(
+            std::move(variants), clock,
+            [this](const WorkerPool&) {
+              MutexLock lock(mu_);
+              changed_.NotifyAll();
+            },
+            patience) {}
 
   WorkerPool* operator->() { return &pool_; }
   WorkerPool& operator*() { return pool_; }

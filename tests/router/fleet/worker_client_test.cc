@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -15,9 +16,12 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/peer_limits.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/raw_service.h"
 #include "common/rpc/server_call.h"
+#include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_worker.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
 
 namespace thinkwire::router::fleet {
@@ -71,7 +75,7 @@ TEST(WorkerClientTest, AStatusDoesNotWaitForCallsThatFillTheirConnection) {
   absl::Notification first;
   absl::Notification ended;
   const auto watch = client.Watch(
-      [&](const decision::WorkerStatus&) {
+      [&](const WorkerClient::StatusResult&) {
         if (!first.HasBeenNotified()) first.Notify();
         statuses.DecrementCount();
       },
@@ -87,6 +91,28 @@ TEST(WorkerClientTest, AStatusDoesNotWaitForCallsThatFillTheirConnection) {
   attempt->Cancel();
   ended.WaitForNotification();
   endless->ended.WaitForNotification();
+}
+
+TEST(WorkerClientTest, AFloodOfStatusesEndsTheWatch) {
+  const FakeClock clock;
+  FakeWorker worker("qwen-7b");
+  const WorkerClient client(worker.address(), clock);
+  std::atomic<int> statuses = 0;
+  absl::Notification ended;
+  absl::StatusCode code = absl::StatusCode::kOk;
+  const auto watch = client.Watch([&](const WorkerClient::StatusResult&) { ++statuses; },
+                                  [&](const absl::Status& status) {
+                                    code = status.code();
+                                    ended.Notify();
+                                  });
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  for (int i = 0; !ended.HasBeenNotified(); ++i) {
+    ASSERT_LT(std::chrono::steady_clock::now(), give_up);
+    worker.SetStatus([=](v1::WatchStatusResponse& status) { status.set_queued(i % 2); });
+    if (i > 10 * kSignBurst && statuses > kSignBurst) watch->Cancel();  // it did not end
+  }
+  EXPECT_EQ(code, absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(statuses, kSignBurst);
 }
 
 // Nobody listens there.
@@ -112,7 +138,7 @@ void DestroyWhileACallEnds(
 // gRPC aborts the process otherwise, soon after, if nothing else is left that uses it.
 TEST(WorkerClientTest, NoGrpcThreadLetsGoOfTheLastChannel) {
   DestroyWhileACallEnds([](const WorkerClient& client, std::function<void()> end) {
-    client.Watch([](decision::WorkerStatus) {},
+    client.Watch([](const WorkerClient::StatusResult&) {},
                  [end = std::move(end)](const absl::Status& status) {
                    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
                    end();

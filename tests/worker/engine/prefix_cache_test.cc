@@ -6,6 +6,7 @@
 #include <list>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -150,7 +151,8 @@ TEST_F(PrefixCacheTest, WhatFollowedAForgottenBlockIsNotFoundAgain) {
 }
 
 // The cache by its definition: a block for each salt and prefix, those that nobody holds in the
-// order in which they were let go.
+// order in which they were let go, by their owners. What followed a block that has left is in it
+// until it leaves too, but is never found.
 class Model {
  public:
   using Prefix = std::pair<std::string, Ids>;
@@ -172,20 +174,48 @@ class Model {
   void LetGo(std::int32_t block) {
     if (--holders_[block] == 0) idle_.push_back(block);
   }
-  void Insert(const std::string& salt, const Ids& prefix, std::int32_t block) {
+  void Insert(const std::string& salt, const Ids& prefix, std::int32_t block,
+              const std::string& owner) {
     blocks_[{salt, prefix}] = block;
+    owners_[block] = owner;
   }
-  void EvictOldest() {
-    const std::int32_t oldest = idle_.front();
-    idle_.pop_front();
-    std::erase_if(blocks_, [&](const auto& entry) { return entry.second == oldest; });
+  // Whether `block` is the one to go: the oldest idle one of an owner of most.
+  bool MayGo(std::int32_t block) {
+    std::map<std::string, int> idle;
+    for (const std::int32_t other : idle_) ++idle[owners_[other]];
+    int most = 0;
+    for (const auto& [owner, blocks] : idle) most = std::max(most, blocks);
+    const auto oldest = std::ranges::find_if(
+        idle_, [&](std::int32_t other) { return owners_[other] == owners_[block]; });
+    return idle[owners_[block]] == most && *oldest == block;
   }
-  std::size_t size() const { return blocks_.size(); }
+  void Evict(std::int32_t block) {
+    idle_.remove(block);
+    if (lost_.erase(block) > 0) return;
+    const auto leaves =
+        std::ranges::find_if(blocks_, [block](const auto& entry) { return entry.second == block; });
+    const Prefix place = leaves->first;
+    blocks_.erase(leaves);
+    std::erase_if(blocks_, [&](const auto& entry) {
+      const bool follows = Follows(entry.first, place);
+      if (follows) lost_.insert(entry.second);
+      return follows;
+    });
+  }
+  std::size_t size() const { return blocks_.size() + lost_.size(); }
   std::size_t idle() const { return idle_.size(); }
 
  private:
+  static bool Follows(const Prefix& place, const Prefix& before) {
+    const auto& [salt, ids] = place;
+    return salt == before.first && ids.size() > before.second.size() &&
+           std::equal(before.second.begin(), before.second.end(), ids.begin());
+  }
+
   std::map<Prefix, std::int32_t> blocks_;
+  std::set<std::int32_t> lost_;
   std::map<std::int32_t, int> holders_;
+  std::map<std::int32_t, std::string> owners_;
   std::list<std::int32_t> idle_;
 };
 
@@ -222,6 +252,7 @@ class RandomRun {
   void Begin() {
     Chain chain;
     chain.salt = Draw(0, 3) == 0 ? "salt" : "";
+    const std::string owner = std::to_string(Draw(0, 2));
     Ids ids(static_cast<std::size_t>(Draw(0, 6) * kBlockTokens));
     for (std::int32_t& id : ids) id = Draw(0, 1);
     const std::vector<std::int32_t> found = cache_.Match(chain.salt, ids);
@@ -234,20 +265,22 @@ class RandomRun {
     for (std::size_t i = found.size(); i < ids.size() / kBlockTokens; ++i) {
       const bool any = pool_.free() > 0;
       const bool evicts = any && pool_.free() == pool_.kept();
+      const std::int32_t leaves = pool_.next_to_leave();
       std::optional<BlockHandle> block = cache_.Allocate();
       ASSERT_EQ(block.has_value(), any);
       if (!block) break;
       if (evicts) {
-        model_.EvictOldest();
+        ASSERT_TRUE(model_.MayGo(leaves));
+        model_.Evict(leaves);
         ++evictions_;
       }
       const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(i * kBlockTokens);
       const std::int32_t previous = i > 0 ? chain.blocks[i - 1].block() : -1;
-      ASSERT_EQ(
-          cache_.Insert(chain.salt, previous, Ids(begin, begin + kBlockTokens), block->block()),
-          block->block());
+      ASSERT_EQ(cache_.Insert(chain.salt, previous, Ids(begin, begin + kBlockTokens),
+                              block->block(), owner),
+                block->block());
       model_.Take(block->block());
-      model_.Insert(chain.salt, Ids(ids.begin(), begin + kBlockTokens), block->block());
+      model_.Insert(chain.salt, Ids(ids.begin(), begin + kBlockTokens), block->block(), owner);
       chain.blocks.push_back(*std::move(block));
     }
     held_.push_back(std::move(chain));

@@ -46,12 +46,14 @@ TEST_P(ParkingTest, APausedSequenceGivesItsSlotToWhoWaits) {
     stepper.Add(unread_request, unread);
     stepper.RunDry();
     EXPECT_EQ(stepper.scheduler().running(), 1) << "nobody else wants the slot";
+    EXPECT_EQ(stepper.scheduler().paused(), 1);
     EXPECT_EQ(stepper.scheduler().parked(), 0);
     stepper.Add(mate_request, mate);
     stepper.RunDry();
     mate.Take();
     ExpectTokens(mate.tokens(), Alone(stepper.model(), mate_request, 50), true);
     EXPECT_EQ(stepper.scheduler().parked(), 1);
+    EXPECT_EQ(stepper.scheduler().paused(), 0);
     EXPECT_EQ(stepper.scheduler().running(), 0);
     EXPECT_EQ(stepper.scheduler().queued(), 0);
     EXPECT_EQ(stepper.scheduler().pool().referenced(), 0);

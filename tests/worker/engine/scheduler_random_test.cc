@@ -49,6 +49,9 @@ class RandomRun {
     stepper_.ExpectIdle();
   }
 
+  // From now on requests come from so many peers.
+  void SetPeers(std::int32_t peers) { peers_ = peers; }
+
   int completed() const { return completed_; }
   std::uint64_t preemptions() { return stepper_.scheduler().preemptions(); }
   int most_parked() const { return most_parked_; }
@@ -120,6 +123,7 @@ class RandomRun {
               .reader = std::make_unique<Reader>(static_cast<std::size_t>(Draw(1, 30)))};
     if (Draw(0, 1) == 0 && !texts_.empty()) live.request.prompt_ids = Continuation();
     if (Draw(0, 4) == 0) live.request.cache_salt = "salt";
+    live.request.peer = std::to_string(Draw(1, peers_));
     live.request.logprobs = Draw(0, 1) == 0;
     if (live.request.logprobs) live.request.alternatives = Draw(0, step::kMaxAlternatives);
     live.request.ignore_eos = Draw(0, 3) == 0;
@@ -255,6 +259,7 @@ class RandomRun {
   std::uint64_t next_seed_ = 0;
   int completed_ = 0;
   std::int32_t most_parked_ = 0;
+  std::int32_t peers_ = 1;
   bool steers_ = false;
   int steered_ = 0;
 };
@@ -272,6 +277,7 @@ TEST_P(SchedulerRandomTest, RandomOperationsKeepInvariantsAndTexts) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     RandomRun run(seed, GetParam());
+    run.SetPeers(1 + static_cast<std::int32_t>(seed % 4));
     run.Run(600);
     if (HasFailure()) return;
     completed += run.completed();
@@ -299,6 +305,7 @@ TEST_P(SchedulerRandomTest, SteeringAtAnyMomentKeepsInvariantsAndTexts) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     RandomRun run(seed, GetParam());
     run.Steer();
+    run.SetPeers(1 + static_cast<std::int32_t>(seed % 4));
     run.Run(600);
     if (HasFailure()) return;
     completed += run.completed();

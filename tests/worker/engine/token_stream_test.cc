@@ -54,6 +54,17 @@ TEST(TokenStream, CallsBackOnlyWhenItWasEmpty) {
   EXPECT_EQ(calls, 2);
 }
 
+TEST(TokenStream, CallsBackForTheEndingToo) {
+  int calls = 0;
+  TokenStream stream(8, [&calls] { ++calls; });
+  stream.Push({});
+  EXPECT_FALSE(stream.ends_as_too_slow());
+  stream.SetEnding({.reason = EndReason::kSlowReader});
+  EXPECT_EQ(calls, 2);
+  EXPECT_TRUE(stream.ends_as_too_slow());
+  EXPECT_EQ(stream.Take().tokens.size(), 1U) << "it is nobody's but the reader's to drop";
+}
+
 TEST(TokenStream, CallsBackWithoutItsLock) {
   std::size_t taken = 0;
   TokenStream* self = nullptr;

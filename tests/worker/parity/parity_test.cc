@@ -43,7 +43,7 @@ class ParityTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     const char* root = std::getenv("THINKWIRE_PARITY");
-    if (root == nullptr) GTEST_SKIP() << "THINKWIRE_PARITY names no folder of references";
+    if (root == nullptr) GTEST_SKIP() << "no references: THINKWIRE_PARITY is not set";
     dir_ = std::filesystem::path(root) / GetParam();
     std::string error;
     backends_ = kernels::OpenDevices({"cuda", 1, 0}, &error);

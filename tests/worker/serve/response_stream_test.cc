@@ -254,11 +254,11 @@ TEST(ResponseStreamTest, ReaderThatNeverReadsPausesTheEngineAndIsEnded) {
     std::this_thread::yield();
   }
   EXPECT_LT(worker.engine.status().steps, 300U) << "the engine ran on without a reader";
-  sink->Read(kUnlimited);
-  stream->Resume();
-  const absl::Status status = sink->WaitUntilEnded();
+  const absl::Status status = sink->WaitUntilEnded();  // although the sink is full
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(rpc::ErrorReason(status), "SLOW_CONSUMER");
+  sink->Read(kUnlimited);
+  stream->Resume();
   AddUp(sink->messages());
   EXPECT_TRUE(worker.WaitUntilIdle());
 }

@@ -29,7 +29,7 @@ FakeWorker::FakeWorker(engine::FakeModel fake_model, const Clock& the_clock)
       chat_template(*text::ChatTemplate::Create(*tokenizer, text::TemplateKind::kDistill)),
       model(FakeServedModel()),
       runner(kLimits, std::move(fake_model)),
-      worker_metrics(metrics.registry()),
+      worker_metrics(metrics.registry(), model.name),
       places(model.max_queue + kLimits.max_num_seqs),
       pool(2, 8, clock),
       engine({.max_queue = model.max_queue, .end_of_sequence_ids = {kEos}}, runner, clock),
@@ -58,7 +58,8 @@ ResponseStream::Shared FakeWorker::shared() {
           .model = model,
           .metrics = worker_metrics,
           .places = places,
-          .clock = clock};
+          .clock = clock,
+          .sign_interval = sign_interval};
 }
 
 void ScriptIds(engine::FakeModel& model, std::uint64_t seed, std::int32_t position,

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/metrics.h"
+#include "common/peer_limits.h"
 #include "common/rpc/shares.h"
 #include "tests/fakes/fake_runner.h"
 #include "worker/engine/engine.h"
@@ -28,6 +29,7 @@ struct FakeWorker {
   ResponseStream::Shared shared();
 
   const Clock& clock;
+  Clock::Duration sign_interval = kSignInterval;
   std::unique_ptr<text::Tokenizer> tokenizer;
   text::ChatTemplate chat_template;
   ServedModel model;

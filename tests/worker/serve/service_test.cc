@@ -15,8 +15,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
+#include "common/rpc/attempt_contract.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/status_details.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/fakes/raw_http2.h"
 #include "tests/worker/serve/busy_thread.h"
 #include "tests/worker/serve/byte_tokenizer.h"
@@ -42,6 +45,27 @@ TEST_F(WorkerServiceTest, StreamsEventsInOrder) {
   EXPECT_EQ(responses[0].prompt_ids().ids_size(), 3);
   EXPECT_TRUE(service_->WaitUntilIdle(std::chrono::seconds(20)));
   EXPECT_TRUE(worker_->WaitUntilIdle());
+}
+
+TEST_F(WorkerServiceTest, TheEndOfASlowReaderDoesNotWaitForIt) {
+  Serve(engine::FakeModel(kVocabulary), {}, clock_);
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->set_ignore_eos(true);
+  RawHttp2 unread({.port = server_->port(), .window = 0});
+  const std::uint32_t call =
+      unread.Call("/thinkwire.v1.WorkerService/Generate", request.SerializeAsString());
+  while (worker_->engine.status().paused == 0) std::this_thread::yield();
+  while (worker_->engine.status().running > 0) {
+    clock_.Advance(std::chrono::seconds(61));
+    worker_->engine.Wake();
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(service_->WaitUntilIdle(std::chrono::seconds(20))) << "the call has its end";
+
+  unread.OpenWindow(call, 1 << 20);
+  ASSERT_TRUE(unread.ReadUntilOver(call));
+  EXPECT_EQ(rpc::ErrorReason(unread.stream(call).Status()), "SLOW_CONSUMER");
+  EXPECT_LE(unread.stream(call).Messages().size(), 9U) << "what the call had taken, no more";
 }
 
 TEST_F(WorkerServiceTest, ChatBeginsWithReasoningAndControlTokensAreText) {
@@ -175,6 +199,54 @@ TEST_F(WorkerServiceTest, CountsTokens) {
   grpc::ClientContext wrong;
   EXPECT_EQ(stub_->CountTokens(&wrong, request, &response).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+// The messages as AttemptContract has them; the signs of life among them, until `enough`.
+int CountSigns(grpc::ClientReader<v1::WorkerGenerateResponse>& stream,
+               const v1::WorkerGenerateRequest& request, int enough) {
+  rpc::AttemptContract contract(request, 0, Clock::Real().Now());
+  int signs = 0;
+  v1::WorkerGenerateResponse message;
+  while (signs < enough && stream.Read(&message)) {
+    const absl::Status status = contract.Add(message, Clock::Real().Now());
+    EXPECT_TRUE(status.ok()) << status;
+    if (!contract.brought_on()) ++signs;
+  }
+  return signs;
+}
+
+TEST_F(WorkerServiceTest, SaysThatItIsAliveWhileThePromptWaitsToBeRead) {
+  sign_interval_ = std::chrono::milliseconds(20);
+  Serve();
+  auto busy = std::make_unique<BusyThread>(worker_->pool, TextPool::kLongBytes);
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->mutable_prompt()->set_text(std::string(TextPool::kLongBytes, 'a'));
+  grpc::ClientContext context;
+  auto stream = stub_->Generate(&context, request);
+  v1::WorkerGenerateResponse message;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(stream->Read(&message) && message.ByteSizeLong() == 0);
+  }
+  busy.reset();
+  while (stream->Read(&message)) {
+  }
+  EXPECT_EQ(rpc::FromGrpc(stream->Finish()).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(WorkerServiceTest, SaysThatItIsAliveWhileTheEngineIsInAStep) {
+  sign_interval_ = std::chrono::milliseconds(20);
+  Serve();
+  worker_->runner.CloseGate();
+  grpc::ClientContext context;
+  const v1::WorkerGenerateRequest request = MakeRequest();
+  auto stream = stub_->Generate(&context, request);
+  EXPECT_EQ(CountSigns(*stream, request, 5), 5);
+  worker_->runner.OpenGate();
+  context.TryCancel();
+  v1::WorkerGenerateResponse message;
+  while (stream->Read(&message)) {
+  }
+  stream->Finish();
 }
 
 TEST_F(WorkerServiceTest, LongPromptsWaitForTheirThreadsAndHoldNobodyUp) {

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/status_details.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/worker/serve/byte_tokenizer.h"
 #include "tests/worker/serve/service_fixture.h"
 #include "worker/serve/service.h"
@@ -26,8 +27,9 @@ using Responses = std::vector<v1::WorkerGenerateResponse>;
 class WorkerServiceTest : public testing::Test {
  protected:
   void Serve(engine::FakeModel fake_model = engine::FakeModel(kVocabulary),
-             WorkerService::Peers peers = {}) {
-    worker_ = std::make_unique<FakeWorker>(std::move(fake_model));
+             WorkerService::Peers peers = {}, const Clock& clock = Clock::Real()) {
+    worker_ = std::make_unique<FakeWorker>(std::move(fake_model), clock);
+    worker_->sign_interval = sign_interval_;
     board_ = std::make_unique<StatusBoard>(worker_->engine, worker_->model, worker_->worker_metrics,
                                            rpc::TrustedPeers(), worker_->clock);
     service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_,
@@ -97,6 +99,8 @@ class WorkerServiceTest : public testing::Test {
     return events;
   }
 
+  FakeClock clock_;  // for who wants it
+  Clock::Duration sign_interval_ = kSignInterval;
   std::unique_ptr<FakeWorker> worker_;
   std::unique_ptr<StatusBoard> board_;
   std::unique_ptr<WorkerService> service_;

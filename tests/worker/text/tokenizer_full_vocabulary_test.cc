@@ -73,7 +73,7 @@ class TokenizerFullVocabulary : public testing::TestWithParam<Vocabulary> {
  protected:
   void SetUp() override {
     const char* folder = std::getenv("THINKWIRE_TOKENIZERS");
-    if (folder == nullptr) GTEST_SKIP() << "THINKWIRE_TOKENIZERS is not set";
+    if (folder == nullptr) GTEST_SKIP() << "no full vocabularies: THINKWIRE_TOKENIZERS is not set";
     auto loaded = Tokenizer::Load(std::filesystem::path(folder) / GetParam().folder);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     tokenizer_ = *std::move(loaded);

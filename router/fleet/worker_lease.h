@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+#include "router/decision/policy.h"
+
+namespace thinkwire::router::fleet {
+
+class WorkerClient;
+class WorkerPool;
+
+// A request's place on a worker, counted as load until it is destroyed. At most as long as its
+// pool.
+class WorkerLease {
+ public:
+  WorkerLease(WorkerLease&& other) noexcept;
+  WorkerLease& operator=(WorkerLease&&) = delete;
+  ~WorkerLease();
+
+  const WorkerClient& client() const { return *client_; }
+  const decision::Decision& decision() const { return decision_; }
+
+  // What the worker is judged by (WorkerTrust). A word of it, be it a sign of life or a refusal.
+  void Answered();
+  // It has begun with the request. Both idempotent.
+  void Begun();
+  // The call ended so, as WorkerClient tells it.
+  void Ended(const absl::Status& status);
+
+ private:
+  friend class WorkerPool;
+  WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
+              Clock::TimePoint since);
+
+  WorkerPool* pool_;  // null after a move
+  const WorkerClient* const client_;
+  const decision::Decision decision_;
+  const Clock::TimePoint since_;
+  enum class Stage : std::uint8_t { kGiven, kAnswered, kBegun };
+  Stage stage_ = Stage::kGiven;
+};
+
+}  // namespace thinkwire::router::fleet

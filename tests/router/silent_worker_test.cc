@@ -1,0 +1,142 @@
+// What becomes of requests whose worker says nothing, and of the worker.
+
+#include <gtest/gtest.h>
+#include <prometheus/registry.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/peer_limits.h"
+#include "common/rpc/status_details.h"
+#include "router/decision/first_fit_policy.h"
+#include "router/generation.h"
+#include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_worker.h"
+#include "tests/router/event_sink.h"
+#include "tests/router/fleet/pool_fixture.h"
+
+namespace thinkwire::router {
+namespace {
+
+using std::chrono::seconds;
+
+// Two workers, of which the first promises most. Time moves when told, and never by as much as
+// makes their statuses old.
+class SilentWorkerTest : public testing::Test {
+ protected:
+  SilentWorkerTest() {
+    silent_.SetStatus([](auto& status) { status.set_max_num_seqs(4096); });
+    silent_.SetScript({.stays_open = true});
+    honest_.SetScript({.events = SmallStream()});
+    pool_->Tick();
+    EXPECT_TRUE(pool_.WaitForLive(0, 2));
+  }
+  ~SilentWorkerTest() override {
+    generations_.clear();
+    EXPECT_TRUE(registry_.WaitUntilEmpty(seconds(60)));
+  }
+
+  std::shared_ptr<TestSink> Ask(std::size_t room = 1000) {
+    auto sink = std::make_shared<TestSink>(room);
+    const auto generation = Generation::Make({.variants = variants_,
+                                              .policy = policy_,
+                                              .pool = *pool_,
+                                              .metrics = metrics_,
+                                              .registry = registry_,
+                                              .clock = clock_},
+                                             {}, sink);
+    v1::GenerateRequest question;
+    question.mutable_prompt()->set_text("1+1?");
+    generation->Start(std::move(question));
+    generations_.push_back(generation);
+    return sink;
+  }
+  void Pass(Clock::Duration time) {
+    clock_.Advance(time);
+    pool_->Tick();
+  }
+  // All but kMaxProbes of a hundred requests are answered.
+  void ExpectFewDrawn() {
+    std::vector<std::shared_ptr<TestSink>> drawn;
+    for (int i = 0; i < kMaxProbes; ++i) drawn.push_back(Ask());
+    for (int i = kMaxProbes; i < 100; ++i) ASSERT_TRUE(Ask()->WaitForEnd().ok()) << i;
+    EXPECT_TRUE(silent_.WaitForCalls(kMaxProbes));
+    EXPECT_EQ(silent_.num_calls(), kMaxProbes);
+    for (const auto& generation : generations_) generation->Cancel();
+    for (const auto& sink : drawn) EXPECT_FALSE(sink->WaitForEnd().ok());
+  }
+  static std::string Reason(TestSink& sink) { return rpc::ErrorReason(sink.WaitForEnd()); }
+
+  FakeClock clock_;
+  FakeWorker silent_{"qwen-7b"};
+  FakeWorker honest_{"qwen-7b"};
+  const std::vector<VariantConfig> variants_ = {
+      {.name = "qwen-7b", .workers = {silent_.address(), honest_.address()}}};
+  prometheus::Registry metrics_registry_;
+  RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
+  const decision::FirstFitPolicy policy_{variants_};
+  fleet::PoolUnderTest pool_{variants_, clock_, {.silence = seconds(1), .progress = seconds(2)}};
+  GenerationRegistry registry_;
+  std::vector<std::shared_ptr<Generation>> generations_;
+};
+
+TEST_F(SilentWorkerTest, AnotherAnswersAndTheSilentOneGetsLess) {
+  const auto first = Ask();
+  ASSERT_TRUE(silent_.WaitForCalls(1));
+  Pass(std::chrono::milliseconds(1100));
+  EXPECT_TRUE(first->WaitForEnd().ok()) << first->WaitForEnd();
+  EXPECT_NE(first->events().at(1).started().worker_reason().find("the first was silent"),
+            std::string::npos);
+  ASSERT_TRUE(silent_.WaitForCancels(1));
+  // It promises most still, and gets nothing for a while.
+  EXPECT_TRUE(Ask()->WaitForEnd().ok());
+  EXPECT_EQ(silent_.num_calls(), 1);
+  Pass(kFirstDistrust + std::chrono::milliseconds(1));
+  const auto later = Ask();
+  ASSERT_TRUE(silent_.WaitForCalls(2)) << "it has another chance";
+  generations_.back()->Cancel();
+  EXPECT_FALSE(later->WaitForEnd().ok());
+}
+
+TEST_F(SilentWorkerTest, OneThatSaysNothingDrawsFewRequests) { ExpectFewDrawn(); }
+
+TEST_F(SilentWorkerTest, OneThatOnlyPromisesDrawsFewRequestsToo) {
+  auto events = SmallStream();
+  events.resize(1);
+  ASSERT_TRUE(events.front().has_queued());
+  silent_.SetScript({.events = events, .stays_open = true});
+  ExpectFewDrawn();
+}
+
+TEST_F(SilentWorkerTest, SilenceAfterStartedEndsTheStream) {
+  auto events = SmallStream();
+  events.resize(3);
+  silent_.SetScript({.events = events, .stays_open = true});
+  const auto sink = Ask();
+  ASSERT_TRUE(sink->WaitForEvents(3));
+  Pass(std::chrono::milliseconds(1100));
+  EXPECT_EQ(Reason(*sink), "WORKER_SILENT");
+  EXPECT_TRUE(absl::IsUnavailable(sink->WaitForEnd()));
+  EXPECT_TRUE(rpc::RetryAfter(sink->WaitForEnd()).has_value());
+}
+
+TEST_F(SilentWorkerTest, WhileNobodyReadsItMayBeSilent) {
+  auto events = SmallStream();
+  events.resize(3);
+  silent_.SetScript({.events = events, .stays_open = true});
+  const auto sink = Ask(1);
+  ASSERT_TRUE(sink->WaitForRefusals(1));
+  Pass(std::chrono::milliseconds(1500));
+  sink->MakeRoom(10);
+  generations_.back()->Resume();
+  ASSERT_TRUE(sink->WaitForEvents(3)) << "it was not given up";
+  EXPECT_FALSE(sink->ended());
+  Pass(std::chrono::milliseconds(1100));
+  EXPECT_EQ(Reason(*sink), "WORKER_SILENT");
+}
+
+}  // namespace
+}  // namespace thinkwire::router

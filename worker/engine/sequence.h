@@ -86,9 +86,8 @@ class Sequence {
   // At most one input is left to compute: what follows it can be drawn in one row of one token.
   bool decoding() const { return computed_ + 1 >= committed(); }
   // How many more tokens may be drawn by now: what the token limit leaves beyond those in flight,
-  // as far as the stream has room. None while several draws are in flight, as it depends on what
-  // becomes of them which position is the next; nor while any is and the phase is undecided, as it
-  // depends on that how the next is drawn.
+  // as far as the stream has room. None while it depends on draws in flight which position is the
+  // next (there are several) or how it is drawn (any, while the phase is undecided).
   std::int32_t ReadyToDraw() const;
   bool reached_max_tokens() const { return generated() >= max_tokens_; }
 
@@ -162,8 +161,7 @@ class Sequence {
 
  private:
   Token Append(std::int32_t id);
-  // Takes `id`, the last of the first `committed` ids, into the phase.
-  Token Follow(std::int32_t id, std::int32_t committed);
+  Token Follow(std::int32_t id, std::int32_t committed);  // the last of so many ids, into the phase
   // What is in flight draws for nothing, and positions from `limit` on are not computed.
   void PassOver(std::int32_t limit);
 

@@ -46,6 +46,7 @@ void Ledger::AddEvent(const v1::GenerateResponse& event, Clock::TimePoint now) {
     const v1::ReasoningDelta& delta = event.reasoning_delta();
     Output& output = OutputAt(delta.output_index());
     AddIds(delta.token_ids(), delta.forced(), output);
+    output.phase = v1::PHASE_REASONING;
     output.reasoning_tokens += delta.token_ids_size();
     if (!output.reasoning_since_) output.reasoning_since_ = now;
     output.reasoning_time = now - *output.reasoning_since_;
@@ -53,7 +54,9 @@ void Ledger::AddEvent(const v1::GenerateResponse& event, Clock::TimePoint now) {
     AddReasoningFinished(event.reasoning_finished(), now);
   } else if (event.has_answer_delta()) {
     const v1::AnswerDelta& delta = event.answer_delta();
-    AddIds(delta.token_ids(), delta.forced(), OutputAt(delta.output_index()));
+    Output& output = OutputAt(delta.output_index());
+    AddIds(delta.token_ids(), delta.forced(), output);
+    output.phase = v1::PHASE_ANSWER;
   } else if (event.has_finished()) {
     Output& output = OutputAt(event.finished().output_index());
     AddIds(event.finished().token_ids(), false, output);

@@ -29,6 +29,14 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"device", &c.device, "where the model runs", OneOf("auto|cpu|cuda")},
       {"dtype", &c.dtype, "of weights and KV cache; auto is bfloat16", OneOf("auto|bfloat16")},
       {"quantization", &c.quantization, "of the weights", OneOf("none")},
+      {"generation_config", &c.generation_config,
+       "where requests leave the sampling open: as generation_config.json says, or (none) as the "
+       "contract does",
+       OneOf("auto|none")},
+      {"chat_template", &c.chat_template,
+       "auto: refuse a checkpoint whose chat template is not one that this program renders; "
+       "builtin: render chats as the vocabulary's family does, whatever the checkpoint's says",
+       OneOf("auto|builtin")},
       {"strict_checkpoint", &c.strict_checkpoint,
        "refuse what there would be a warning of: files of the checkpoint that contradict each "
        "other, tensors without a use"},

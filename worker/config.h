@@ -19,6 +19,8 @@ struct WorkerConfig {
   std::string device = "auto";
   std::string dtype = "auto";
   std::string quantization = "none";
+  std::string generation_config = "auto";
+  std::string chat_template = "auto";
   bool strict_checkpoint = false;
   bool random_weights = false;
   std::int64_t seed = 0;

@@ -41,6 +41,7 @@
 #include "worker/serve/text_pool.h"
 #include "worker/serve/worker_metrics.h"
 #include "worker/text/chat_template.h"
+#include "worker/text/known_templates.h"
 #include "worker/text/tokenize_command.h"
 #include "worker/text/tokenizer.h"
 
@@ -130,16 +131,46 @@ absl::Status TellWarnings(const WorkerConfig& config, const LoadedModel& model) 
   return absl::OkStatus();
 }
 
+// A prompt that the model could read, and the KV cache not, is refused.
+void WarnOfContext(const step::Limits& limits) {
+  if (limits.context() == limits.max_model_len) return;
+  LogWarning(absl::StrCat("the whole KV cache holds ", limits.context(),
+                          " tokens of a sequence, not the ", limits.max_model_len,
+                          " that it may have: that is what is told and served; "
+                          "--kv_cache_memory_bytes gives more, --max_model_len says less"));
+}
+
+void ApplyDefaults(const model::SamplingDefaults& defaults, step::PhaseSampling& sampling) {
+  sampling.temperature = defaults.temperature.value_or(sampling.temperature);
+  sampling.top_p = defaults.top_p.value_or(sampling.top_p);
+  sampling.top_k = defaults.top_k.value_or(sampling.top_k);
+  sampling.min_p = defaults.min_p.value_or(sampling.min_p);
+  sampling.repetition_penalty = defaults.repetition_penalty.value_or(sampling.repetition_penalty);
+}
+
+// What the checkpoint says of texts, and of how they are drawn.
+absl::Status LoadTexts(const WorkerConfig& config, const model::ModelFiles& files,
+                       LoadedModel& out) {
+  const std::filesystem::path folder = files.TokenizerFolder();
+  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(folder));
+  const bool any = config.chat_template == "builtin";
+  ASSIGN_OR_RETURN(const text::TemplateChoice choice,
+                   text::ChooseTemplate(folder, *out.tokenizer, any));
+  if (!choice.warning.empty()) LogWarning(choice.warning);
+  ASSIGN_OR_RETURN(out.chat_template, text::ChatTemplate::Create(*out.tokenizer, choice.kind));
+  if (config.generation_config == "none") return absl::OkStatus();
+  ASSIGN_OR_RETURN(const model::SamplingDefaults defaults, files.DefaultSampling());
+  ApplyDefaults(defaults, out.served.sampling_defaults);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& load_model) {
   LoadedModel out;
   ASSIGN_OR_RETURN(out.served.name, ServedModelName(config));
   const std::unique_ptr<model::ModelFiles> files = model::OpenModelFiles(config.model);
   // First, as a folder that is no checkpoint is known by it.
   RETURN_IF_ERROR(files->Config().status());
-  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(files->TokenizerFolder()));
-  ASSIGN_OR_RETURN(
-      out.chat_template,
-      text::ChatTemplate::Create(*out.tokenizer, text::DetectTemplateKind(*out.tokenizer)));
+  RETURN_IF_ERROR(LoadTexts(config, *files, out));
   const model::ModelOptions options = MakeModelOptions(config, *out.tokenizer);
   // All ranks are threads of this process.
   auto plans = std::make_unique<parallel::LocalStepChannel<step::Plan>>(
@@ -153,8 +184,12 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
   }
   out.served.fingerprint = out.runner->info().fingerprint;
   out.served.limits = limits;
+  // As many as there are keep all.
+  out.served.sampling_defaults.top_k =
+      std::min(out.served.sampling_defaults.top_k, limits.vocab_size);
   out.served.max_queue = config.max_queue;
   RETURN_IF_ERROR(TellWarnings(config, out));
+  WarnOfContext(limits);
   return out;
 }
 
@@ -169,7 +204,7 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
                         {"stored_weights", info.stored_weights},
                         {"device", info.device},
                         {"fingerprint", info.fingerprint},
-                        {"max_model_len", model.served.limits.max_model_len},
+                        {"max_model_len", model.served.limits.context()},
                         {"max_num_seqs", model.served.limits.max_num_seqs},
                         {"kv_blocks", model.served.limits.num_blocks},
                         {"warm_up_seconds", info.warm_up_seconds},

@@ -28,11 +28,6 @@ const std::set<std::string>& NotBuiltFields() {
       "thinking.closing_text",
       "thinking.landing_share",
       "thinking.loop_limits",
-      "thinking.mode=THINKING_MODE_MODEL",
-      "wishes.latency",
-      "wishes.max_cost",
-      "wishes.may_substitute",
-      "wishes.quality",
   };
   return names;
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/peer_limits.h"
+#include "common/rpc/phase_sampling.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
@@ -30,22 +31,44 @@ absl::Status CheckRange(const std::string& field, double value, double low, doub
       field, absl::StrCat("must be in ", low_open ? "(" : "[", low, ", ", high, "], is ", value));
 }
 
+absl::Status CheckToolCalls(const v1::ChatMessage& message, const std::string& path) {
+  if (!message.tool_calls().empty() && message.role() != v1::ROLE_ASSISTANT) {
+    return InvalidField(path + ".tool_calls", "may stand in messages of the assistant only");
+  }
+  for (int i = 0; i < message.tool_calls_size(); ++i) {
+    if (!message.tool_calls(i).name().empty()) continue;
+    return InvalidField(absl::StrCat(path, ".tool_calls[", i, "].name"), "is required");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLastMessage(const v1::Chat& chat) {
+  const v1::ChatMessage& last = *chat.messages().rbegin();
+  if (chat.continue_final_message()) {
+    if (last.role() == v1::ROLE_ASSISTANT && last.tool_calls().empty()) return absl::OkStatus();
+    return InvalidField("prompt.chat.continue_final_message",
+                        "goes with a last message of the assistant, without tool calls");
+  }
+  if (last.role() == v1::ROLE_USER || last.role() == v1::ROLE_TOOL) return absl::OkStatus();
+  return InvalidField("prompt.chat.messages",
+                      "must end with a message of the user or of a tool; continue_final_message "
+                      "goes on with one of the assistant");
+}
+
 absl::Status CheckChat(const v1::Chat& chat) {
   if (chat.messages().empty()) {
     return InvalidField("prompt.chat.messages", "must not be empty");
   }
   for (int i = 0; i < chat.messages_size(); ++i) {
-    const std::string field = absl::StrCat("prompt.chat.messages[", i, "].role");
+    const std::string path = absl::StrCat("prompt.chat.messages[", i, "]");
     const v1::Role role = chat.messages(i).role();
-    if (role == v1::ROLE_UNSPECIFIED) return InvalidField(field, "is required");
+    if (role == v1::ROLE_UNSPECIFIED) return InvalidField(path + ".role", "is required");
     if (role == v1::ROLE_SYSTEM && i > 0) {
-      return InvalidField(field, "may be ROLE_SYSTEM in the first message only");
+      return InvalidField(path + ".role", "may be ROLE_SYSTEM in the first message only");
     }
+    RETURN_IF_ERROR(CheckToolCalls(chat.messages(i), path));
   }
-  if (chat.messages().rbegin()->role() != v1::ROLE_USER) {
-    return InvalidField("prompt.chat.messages", "must end with a message of the user");
-  }
-  return absl::OkStatus();
+  return CheckLastMessage(chat);
 }
 
 absl::Status CheckPrompt(const v1::Prompt& prompt, const std::string& variant) {
@@ -149,15 +172,27 @@ absl::Status CheckSampling(const v1::PhaseSampling& sampling, const std::string&
                         absl::StrCat("must not be negative, is ", sampling.top_k()));
   }
   RETURN_IF_ERROR(CheckRange(path + ".top_logprobs", sampling.top_logprobs(), 0, kMaxTopLogprobs));
-  if (sampling.top_logprobs() > 0 && !sampling.logprobs()) {
-    return InvalidField(path + ".top_logprobs", "needs logprobs");
-  }
   return CheckStops(sampling, path);
 }
 
+// Of one phase: `both` but for what `own`, in `path`, says otherwise.
+absl::Status CheckPhase(const v1::PhaseSampling& both, const v1::PhaseSampling& own,
+                        const std::string& path) {
+  RETURN_IF_ERROR(CheckSampling(own, path));
+  const v1::PhaseSampling merged = InForce(both, own);
+  if (merged.top_logprobs() <= 0 || merged.logprobs()) return absl::OkStatus();
+  return InvalidField((own.has_top_logprobs() ? path : "sampling") + ".top_logprobs",
+                      "needs logprobs");
+}
+
+absl::Status CheckSamplings(const v1::GenerateRequest& request) {
+  const v1::PhaseSampling& both = request.sampling();
+  RETURN_IF_ERROR(CheckSampling(both, "sampling"));
+  RETURN_IF_ERROR(CheckPhase(both, request.reasoning_sampling(), "reasoning_sampling"));
+  return CheckPhase(both, request.answer_sampling(), "answer_sampling");
+}
+
 absl::Status CheckThinking(const v1::Thinking& thinking) {
-  // Which phase begins is then known only after the first token.
-  if (thinking.mode() == v1::THINKING_MODE_MODEL) return UnimplementedField("thinking.mode");
   if (thinking.has_budget_tokens()) return UnimplementedField("thinking.budget_tokens");
   if (thinking.budget_from_deadline()) return UnimplementedField("thinking.budget_from_deadline");
   if (thinking.has_landing_share()) return UnimplementedField("thinking.landing_share");
@@ -170,6 +205,11 @@ absl::Status CheckMode(v1::ThinkingMode mode, const v1::Prompt& prompt, const st
   if (mode != v1::THINKING_MODE_UNSPECIFIED && !prompt.has_chat()) {
     return InvalidField(field,
                         "goes with prompt.chat only: other prompts say themselves whether "
+                        "thinking is open");
+  }
+  if (mode != v1::THINKING_MODE_UNSPECIFIED && prompt.chat().continue_final_message()) {
+    return InvalidField(field,
+                        "must be unset with continue_final_message: the text itself says whether "
                         "thinking is open");
   }
   return absl::OkStatus();
@@ -201,8 +241,7 @@ absl::Status CheckRequest(const v1::GenerateRequest& request) {
   if (request.priority() == v1::PRIORITY_LOW || request.priority() == v1::PRIORITY_HIGH) {
     return UnimplementedField("priority");
   }
-  RETURN_IF_ERROR(CheckSampling(request.reasoning_sampling(), "reasoning_sampling"));
-  RETURN_IF_ERROR(CheckSampling(request.answer_sampling(), "answer_sampling"));
+  RETURN_IF_ERROR(CheckSamplings(request));
   RETURN_IF_ERROR(CheckThinking(request.thinking()));
   RETURN_IF_ERROR(CheckMode(request.thinking().mode(), request.prompt(), "thinking.mode"));
   RETURN_IF_ERROR(CheckLengths(request));

@@ -7,7 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
 #include "common/peer_limits.h"
+#include "common/rpc/first_phase.h"
+#include "common/rpc/phase_sampling.h"
 #include "common/rpc/proto_time.h"
+#include "common/rpc/reasoning_ends.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
@@ -56,25 +59,6 @@ absl::Status ExpectTime(const char* what, const google::protobuf::Duration& time
 
 bool IsLogprob(float value) { return std::isfinite(value) && value <= 0; }
 
-// Whether an id closed the reasoning, by its cause.
-bool IsClosed(v1::ReasoningFinishCause cause) {
-  return cause != v1::REASONING_FINISH_CAUSE_LENGTH && cause != v1::REASONING_FINISH_CAUSE_STOP &&
-         cause != v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
-}
-
-// How an output may end whose reasoning ended so, unclosed.
-bool Agree(v1::ReasoningFinishCause cause, v1::FinishReason reason) {
-  switch (reason) {
-    case v1::FINISH_REASON_END:
-      return cause == v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
-    case v1::FINISH_REASON_STOP_STRING:
-    case v1::FINISH_REASON_STOP_TOKEN:
-      return cause == v1::REASONING_FINISH_CAUSE_STOP;
-    default:
-      return cause == v1::REASONING_FINISH_CAUSE_LENGTH;
-  }
-}
-
 }  // namespace
 
 StreamContract::Asked StreamContract::AskedOf(const v1::PhaseSampling& sampling) {
@@ -85,9 +69,11 @@ StreamContract::Asked StreamContract::AskedOf(const v1::PhaseSampling& sampling)
 }
 
 StreamContract::StreamContract(const v1::GenerateRequest& request)
-    : reasoning_(AskedOf(request.reasoning_sampling())),
-      answer_(AskedOf(request.answer_sampling())),
+    : reasoning_(AskedOf(InForce(request.sampling(), request.reasoning_sampling()))),
+      answer_(AskedOf(InForce(request.sampling(), request.answer_sampling()))),
       asked_tokens_(request.max_tokens()),
+      may_clamp_(request.clamp_max_tokens()),
+      opens_turn_(MayBeUndecided(request)),
       ignore_eos_(request.ignore_eos()),
       has_seed_(request.has_seed()),
       seed_(request.seed()),
@@ -161,9 +147,10 @@ absl::Status StreamContract::AddStarted(const v1::Started& started) {
   if (started.fingerprint().empty() || started.fingerprint().size() > kMaxFingerprintBytes) {
     return Wrong("Started.fingerprint has ", started.fingerprint().size(), " bytes");
   }
-  answer_first_ = started.first_phase() == v1::PHASE_ANSWER;
-  if (!answer_first_ && started.first_phase() != v1::PHASE_REASONING) {
-    return Wrong("Started.first_phase is ", static_cast<int>(started.first_phase()));
+  first_phase_ = started.first_phase();
+  const bool undecided = first_phase_ == v1::PHASE_UNSPECIFIED;
+  if (!v1::Phase_IsValid(first_phase_) || (undecided && !opens_turn_)) {
+    return Wrong("Started.first_phase is ", static_cast<int>(first_phase_));
   }
   RETURN_IF_ERROR(CheckLimits(started));
   max_tokens_ = started.limits().max_tokens();
@@ -178,7 +165,8 @@ absl::Status StreamContract::CheckLimits(const v1::Started& started) const {
     return Wrong("Started.limits.max_tokens is ", limits.max_tokens(), " of ",
                  limits.max_model_len(), " after a prompt of ", started.prompt_tokens());
   }
-  if (asked_tokens_ > 0 && limits.max_tokens() != asked_tokens_) {
+  const bool clamped = may_clamp_ && limits.max_tokens() < asked_tokens_;
+  if (asked_tokens_ > 0 && limits.max_tokens() != asked_tokens_ && !clamped) {
     return Wrong("Started.limits.max_tokens is ", limits.max_tokens(), ", asked for were ",
                  asked_tokens_);
   }
@@ -190,12 +178,13 @@ absl::Status StreamContract::CheckLimits(const v1::Started& started) const {
 }
 
 bool StreamContract::MayReason(const Output& output) const {
-  return !answer_first_ && (output.place == Place::kBegun || output.place == Place::kReasoning);
+  return first_phase_ != v1::PHASE_ANSWER &&
+         (output.place == Place::kBegun || output.place == Place::kReasoning);
 }
 
 bool StreamContract::MayAnswer(const Output& output) const {
   return output.place == Place::kClosed || output.place == Place::kAnswer ||
-         (answer_first_ && output.place == Place::kBegun);
+         (first_phase_ != v1::PHASE_REASONING && output.place == Place::kBegun);
 }
 
 bool StreamContract::MayFinish(const Output& output) const {

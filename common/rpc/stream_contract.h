@@ -14,7 +14,8 @@ namespace thinkwire::rpc {
 // 1. Queued*, Started, then of each output ReasoningDelta*, ReasoningFinished?, AnswerDelta*,
 //    Finished; Completed last, when every output has finished. Moved anywhere after Started. No
 //    reasoning where Started says that the answer comes first, no answer before the reasoning is
-//    closed, and none where nothing closed it.
+//    closed, and none where nothing closed it. Where Started leaves the first phase open, which it
+//    may only where the prompt leaves the model's turn open, an output's first event says it.
 // 2. Started repeats what was asked: the prompt's length where that is known, the seed, the limits.
 // 3. Ids are in the vocabulary of Started. Log-probabilities come one per id where they were asked
 //    for, else not at all; they are numbers, and none is above 0.
@@ -110,6 +111,8 @@ class StreamContract {
   const Asked reasoning_;
   const Asked answer_;
   const std::int32_t asked_tokens_;  // 0: the rest of the context
+  const bool may_clamp_;
+  const bool opens_turn_;  // the prompt may leave the first phase open
   const bool ignore_eos_;
   const bool has_seed_;
   const std::uint64_t seed_;
@@ -121,7 +124,7 @@ class StreamContract {
   std::int32_t max_tokens_ = 0;
   std::int32_t forced_tokens_ = 0;
   std::int32_t moves_ = 0;
-  bool answer_first_ = false;
+  v1::Phase first_phase_ = v1::PHASE_UNSPECIFIED;
   bool started_ = false;
   bool completed_ = false;
   std::vector<Output> outputs_;

@@ -28,8 +28,9 @@ using google::protobuf::io::CodedInputStream;
 // Protobuf's own limit.
 constexpr int kMaxDepth = 100;
 
-// A request samples two phases, each of which may have as many as request_checks.h says.
-constexpr std::int64_t kPhases = 2;
+// A request says how both phases are sampled, and how each is: each of them may have as many as
+// request_checks.h says.
+constexpr std::int64_t kSamplings = 3;
 
 // The limits that are not kMaxElements.
 struct ElementLimit {
@@ -39,9 +40,9 @@ struct ElementLimit {
 constexpr ElementLimit kElementLimits[] = {
     {"thinkwire.v1.Chat.messages", kMaxMessages},
     {"thinkwire.v1.TokenIds.ids", kMaxModelLen},
-    {"thinkwire.v1.PhaseSampling.logit_bias", kPhases* kMaxLogitBiases},
-    {"thinkwire.v1.PhaseSampling.stop_strings", kPhases* kMaxStopStrings},
-    {"thinkwire.v1.PhaseSampling.stop_token_ids", kPhases* kMaxStopTokenIds},
+    {"thinkwire.v1.PhaseSampling.logit_bias", kSamplings* kMaxLogitBiases},
+    {"thinkwire.v1.PhaseSampling.stop_strings", kSamplings* kMaxStopStrings},
+    {"thinkwire.v1.PhaseSampling.stop_token_ids", kSamplings* kMaxStopTokenIds},
     {"thinkwire.v1.ResumeState.prompt_ids", kMaxModelLen},
     {"thinkwire.v1.ResumeState.outputs", kMaxOutputs},
     {"thinkwire.v1.OutputState.token_ids", kMaxModelLen},

@@ -164,7 +164,7 @@ TEST_F(CostlyRequestsTest, StreamsGoOnBesideManyAtOnce) {
                               " elements in a request, has more"));
   ExpectRefusals(SendAtOnce(router_.port(), kGenerate, OneBiasAgainAndAgain()),
                  absl::StrCat("reasoning_sampling.logit_bias may have at most ",
-                              2 * kMaxLogitBiases, " elements in a request, has more"));
+                              3 * kMaxLogitBiases, " elements in a request, has more"));
   ExpectRefusals(SendAtOnce(worker_.port(), kWorkerCountTokens, Field(1, ChatOfEmptyMessages())),
                  absl::StrCat("request.", messages));
   EXPECT_TRUE(honest.WaitForEvents(20));

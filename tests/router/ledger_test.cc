@@ -86,6 +86,14 @@ class LedgerTest : public testing::Test {
   Clock::TimePoint now_;
 };
 
+TEST_F(LedgerTest, TheFirstTokensSayAPhaseThatStartedLeavesOpen) {
+  Start(v1::PHASE_UNSPECIFIED);
+  Reason({1, 2});
+  Answer({3}, false, 1);
+  EXPECT_EQ(ledger_.outputs().at(0).phase, v1::PHASE_REASONING);
+  EXPECT_EQ(ledger_.outputs().at(1).phase, v1::PHASE_ANSWER);
+}
+
 TEST_F(LedgerTest, ThePromptsIdsComeWithTheFirstMessage) {
   EXPECT_FALSE(ledger_.has_prompt_ids());
   Queue();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "worker/engine/phase.h"
 #include "worker/step/limits.h"
 #include "worker/step/sampling.h"
 
@@ -21,6 +22,9 @@ struct Request {
   std::string peer;                      // who asks: peers have equal shares (FairShare)
   std::vector<std::int32_t> prompt_ids;  // not empty, each in [0, vocab_size)
   step::Phase start_phase = step::Phase::kReasoning;
+  // With kAnswer: the model may open the reasoning itself. The tokens until that is decided are
+  // drawn as the answer's, and one at a time.
+  std::optional<Opening> opening;
   step::SamplingParams sampling;  // num_biases: whatever it says, logit_bias counts
   step::PerPhase<std::vector<step::LogitBias>> logit_bias =
       {};                                  // ids ascending, <= kMaxLogitBiases

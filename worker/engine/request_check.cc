@@ -104,6 +104,17 @@ absl::Status CheckPrompt(const Request& request, std::int32_t vocab_size) {
   return absl::OkStatus();
 }
 
+absl::Status CheckOpening(const Request& request, std::int32_t vocab_size) {
+  if (!request.opening) return absl::OkStatus();
+  if (request.start_phase != step::Phase::kAnswer) {
+    return absl::InvalidArgumentError("reasoning that the output starts in cannot be opened");
+  }
+  const std::int32_t id = request.opening->think_begin_id;
+  if (id >= 0 && id < vocab_size) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("think-begin id ", id, " is not in the vocabulary of ", vocab_size));
+}
+
 absl::Status CheckAlternatives(const Request& request, std::int32_t vocab_size) {
   const std::int32_t most = std::min(step::kMaxAlternatives, vocab_size);
   if (request.alternatives < 0 || request.alternatives > most) {
@@ -166,6 +177,7 @@ absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const step::Li
   RETURN_IF_ERROR(CheckPromptLength(prompt, room));
   RETURN_IF_ERROR(CheckPrompt(request, vocab_size));
   RETURN_IF_ERROR(CheckSampling(request, vocab_size));
+  RETURN_IF_ERROR(CheckOpening(request, vocab_size));
   RETURN_IF_ERROR(CheckAlternatives(request, vocab_size));
   RETURN_IF_ERROR(CheckStopIds(request.stop_ids[step::Phase::kReasoning], vocab_size, "reasoning"));
   RETURN_IF_ERROR(CheckStopIds(request.stop_ids[step::Phase::kAnswer], vocab_size, "answer"));

@@ -19,7 +19,8 @@ Request WithNumBiases(Request request) {
 
 PhaseMachine StartOf(const Request& request) {
   const std::int32_t think_end_id = request.sampling.think_end_id;
-  return {StartPhase(request.start_phase, request.prompt_ids, think_end_id), think_end_id};
+  const Opening* const opening = request.opening ? &*request.opening : nullptr;
+  return {StartPhase(request.start_phase, request.prompt_ids, think_end_id), think_end_id, opening};
 }
 
 std::int32_t PromptTokens(const Request& request) {
@@ -117,9 +118,9 @@ bool Sequence::Tell(const Token& token) { return stream_->Push(token); }
 
 std::int32_t Sequence::ReadyToDraw() const {
   const std::int32_t left = max_tokens_ - generated() - draws_in_flight_;
-  if (draws_in_flight_ > 1 || left <= 0) return 0;
+  if (draws_in_flight_ > (undecided() ? 0 : 1) || left <= 0) return 0;
   const auto room = static_cast<std::int32_t>(stream_->room());
-  return std::min(left, std::max(0, room - draws_in_flight_));
+  return std::min(undecided() ? 1 : left, std::max(0, room - draws_in_flight_));
 }
 
 bool Sequence::paused() const {
@@ -169,11 +170,23 @@ Token Sequence::Force(std::int32_t id, TokenOrigin origin) {
 Token Sequence::Append(std::int32_t id) {
   ids_.push_back(id);
   proposed_.clear();
-  const step::Phase phase = phase_.Next(id);
-  const bool closes = phase != phase_.phase();
-  if (closes) phase_begin_ = committed();
-  return Token{
-      .id = id, .phase = phase, .mark = closes ? TokenMark::kClosesReasoning : TokenMark::kText};
+  return Follow(id, committed());
+}
+
+Token Sequence::Follow(std::int32_t id, std::int32_t committed) {
+  const step::Phase before = phase_.phase();
+  Token token{.id = id, .phase = phase_.Next(id)};
+  if (token.phase != before) {
+    token.mark = TokenMark::kOpensReasoning;
+    // The runner has counted what came before as drawn in the answer.
+    if (request_.sampling.counts()) sampling_told_ = false;
+  } else if (phase_.phase() != before) {
+    token.mark = TokenMark::kClosesReasoning;
+    phase_begin_ = committed;
+  } else if (undecided()) {
+    token.mark = TokenMark::kUndecided;
+  }
+  return token;
 }
 
 std::vector<BlockHandle> Sequence::Rewind(std::int32_t committed, std::int32_t block_tokens) {
@@ -181,9 +194,14 @@ std::vector<BlockHandle> Sequence::Rewind(std::int32_t committed, std::int32_t b
             committed <= this->committed(),
         "what it goes back to was there");
   ids_.resize(static_cast<std::size_t>(committed));
-  if (committed < phase_begin_) {  // the id that closed the reasoning was taken back
+  // Taken back was perhaps the id that closed the reasoning, or one that decided the first phase.
+  if (committed < phase_begin_ || generated() <= kMaxBlanks) {
     phase_ = StartOf(request_);
     phase_begin_ = PromptTokens(request_);
+    for (std::int32_t i = phase_begin_; i < committed;) {
+      const std::int32_t id = ids_[static_cast<std::size_t>(i)];
+      Follow(id, ++i);
+    }
   }
   PassOver(committed - 1);
   // The blocks of one that leaves are given back when it has left.

@@ -59,8 +59,9 @@ class Sequence {
   std::int32_t draws_in_flight() const { return draws_in_flight_; }  // of this epoch
   std::int32_t steps_in_flight() const { return steps_in_flight_; }  // of any
   std::uint32_t epoch() const { return epoch_; }
-  std::int32_t generated() const;                       // committed beyond the prompt
-  step::Phase phase() const { return phase_.phase(); }  // of the token after the committed ones
+  std::int32_t generated() const;                        // committed beyond the prompt
+  step::Phase phase() const { return phase_.phase(); }   // of the token after the committed ones
+  bool undecided() const { return phase_.undecided(); }  // whether that may yet be reasoning
 
   // The committed ids that penalties count: of the prompt, if any of them does, and those drawn or
   // forced in phase().
@@ -85,8 +86,8 @@ class Sequence {
   // At most one input is left to compute: what follows it can be drawn in one row of one token.
   bool decoding() const { return computed_ + 1 >= committed(); }
   // How many more tokens may be drawn by now: what the token limit leaves beyond those in flight,
-  // as far as the stream has room. None while several draws are in flight, as it depends on what
-  // becomes of them which position is the next.
+  // as far as the stream has room. None while it depends on draws in flight which position is the
+  // next (there are several) or how it is drawn (any, while the phase is undecided).
   std::int32_t ReadyToDraw() const;
   bool reached_max_tokens() const { return generated() >= max_tokens_; }
 
@@ -121,8 +122,8 @@ class Sequence {
   void OnNotFinite() { not_finite_ = true; }
   bool not_finite() const { return not_finite_; }
 
-  // `id` was drawn. The token's mark says whether it closes the reasoning; whether it ends the
-  // output is not known here.
+  // `id` was drawn. The token's mark says whether it opens or closes the reasoning; whether it ends
+  // the output is not known here.
   Token Commit(std::int32_t id, float logprob);
   // Appends `id` as if it had been drawn; draws in flight are passed over. The next plan computes
   // it. REQUIRES: not ended; `origin` is not kDrawn.
@@ -160,6 +161,7 @@ class Sequence {
 
  private:
   Token Append(std::int32_t id);
+  Token Follow(std::int32_t id, std::int32_t committed);  // the last of so many ids, into the phase
   // What is in flight draws for nothing, and positions from `limit` on are not computed.
   void PassOver(std::int32_t limit);
 

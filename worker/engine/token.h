@@ -12,6 +12,9 @@ namespace thinkwire::worker::engine {
 // mark and compares no ids.
 enum class TokenMark : std::uint8_t {
   kText,             // one of the text's
+  kUndecided,        // the first of an output, white space: of the phase of the first token that is
+                     // not so marked, without text if that opens the reasoning
+  kOpensReasoning,   // the model began to think: it has no text
   kClosesReasoning,  // the last of the reasoning: what follows is the answer
   kEndsOutput,  // the last of the output; Ending::reason says whether it was an end-of-sequence
                 // id or a stop id

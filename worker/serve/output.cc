@@ -73,15 +73,15 @@ std::optional<Output::News> Output::Take(Clock::TimePoint now) {
             .more = batch.more};
   const OutputEvents::Counts before = counts();
   events_.Add(batch.tokens, now, &news.events);
-  for (const step::Phase phase : step::kPhases) {
-    news.tokens[phase] = counts().tokens[phase] - before.tokens[phase];
-  }
   if (batch.ending) {
     ending_ = *batch.ending;
     tokens_.reset();
     events_.End(ending_.reason, now, &news.events);
   } else if (finished()) {
     FinishInEngine();
+  }
+  for (const step::Phase phase : step::kPhases) {
+    news.tokens[phase] = counts().tokens[phase] - before.tokens[phase];
   }
   return news;
 }

@@ -60,7 +60,8 @@ OutputEvents::OutputEvents(const text::Tokenizer& tokenizer, Options options)
                         text::StopMatcher(options_.stop_strings[Phase::kReasoning])},
                 Channel{text::Detokenizer(tokenizer),
                         text::StopMatcher(options_.stop_strings[Phase::kAnswer])}},
-      phase_(options_.start_phase) {}
+      phase_(options_.start_phase),
+      is_undecided_(options_.is_undecided) {}
 
 void OutputEvents::Add(std::span<const Token> tokens, Clock::TimePoint now, Events* events) {
   for (const Token& token : tokens) {
@@ -71,24 +72,45 @@ void OutputEvents::Add(std::span<const Token> tokens, Clock::TimePoint now, Even
 }
 
 void OutputEvents::AddToken(const Token& token, Clock::TimePoint now, Events* events) {
+  if (token.mark == TokenMark::kUndecided) return undecided_.push_back(token);
+  if (is_undecided_) Decide(token.phase, now, events);
+  if (finished_) return;
   CHECK(token.phase == phase_, "a token of another phase than the one before it allows");
-  if (token.mark != TokenMark::kText) {
-    // A broken character before it becomes U+FFFD, which a stop string could hold.
-    if (FlushText(now, events)) return;
-    Count(now);
-    if (token.mark == TokenMark::kEndsOutput) {
-      last_ = token;
-    } else {
-      CloseReasoning(v1::REASONING_FINISH_CAUSE_MODEL, &token, now, events);
-    }
-    return;
+  if (token.mark == TokenMark::kText) return AddText(token, now, events);
+  if (token.mark == TokenMark::kOpensReasoning) {
+    strip_line_feeds_ = true;
+    return AddWithoutText(token, now);
   }
+  // A broken character before it becomes U+FFFD, which a stop string could hold.
+  if (FlushText(now, events)) return;
   Count(now);
-  tokens_.push_back(token);
+  if (token.mark == TokenMark::kEndsOutput) {
+    last_ = token;
+  } else {
+    CloseReasoning(v1::REASONING_FINISH_CAUSE_MODEL, &token, now, events);
+  }
+}
+
+void OutputEvents::AddText(const Token& token, Clock::TimePoint now, Events* events) {
+  AddWithoutText(token, now);
   std::string text;
   channel().detokenizer.Append(token.id, &text);
   AppendText(text);
   if (channel().matcher.has_matched()) FinishAtStop(now, events);
+}
+
+void OutputEvents::AddWithoutText(const Token& token, Clock::TimePoint now) {
+  Count(now);
+  tokens_.push_back(token);
+}
+
+void OutputEvents::Decide(Phase phase, Clock::TimePoint now, Events* events) {
+  is_undecided_ = false;
+  phase_ = phase;
+  for (const Token& token : std::exchange(undecided_, {})) {
+    if (finished_) return;
+    phase == Phase::kReasoning ? AddWithoutText(token, now) : AddText(token, now, events);
+  }
 }
 
 void OutputEvents::Count(Clock::TimePoint now) {
@@ -185,6 +207,7 @@ void OutputEvents::FinishForLength(Clock::TimePoint now, Events* events) {
 }
 
 void OutputEvents::End(EndReason reason, Clock::TimePoint now, Events* events) {
+  if (is_undecided_) Decide(Phase::kAnswer, now, events);
   if (finished_) return;
   const bool by_id = reason == EndReason::kEndOfSequence || reason == EndReason::kStopId;
   CHECK(by_id == last_.has_value(), "the id that ends an output comes before its ending");

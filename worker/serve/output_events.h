@@ -29,7 +29,12 @@ namespace thinkwire::worker::serve {
 // 4. A stop string ends the output at the token that completes it; later tokens are discarded.
 //    Each phase has its own stop strings, which see that phase's text alone. A stop id, which the
 //    engine finds, counts and travels in the last delta, but has no text and closes no thinking.
-// 5. Line feeds right after the closing token have no text, and stop strings do not see them.
+// 5. Line feeds right after the closing token have no text, and stop strings do not see them. The
+// same
+//    goes for a token that opens the thinking, for undecided ones before it, and line feeds after
+//    it.
+// 6. Undecided tokens are held back, ids and all, until a token, or the end, says of which phase
+//    they are.
 //
 // It knows no special ids: the tokens' marks and the ending's reason say what the engine saw.
 // Threads: one at a time. Borrows the tokenizer, which must outlive it.
@@ -40,6 +45,7 @@ class OutputEvents {
   struct Options {
     std::int32_t output_index = 0;
     step::Phase start_phase = step::Phase::kReasoning;
+    bool is_undecided = false;  // kAnswer, unless the first token that is decided says otherwise
     step::PerPhase<std::vector<std::string>> stop_strings;
     step::PerPhase<bool> logprobs = {};
     step::PerPhase<std::int32_t> alternatives = {};  // at most the tokens'
@@ -83,6 +89,10 @@ class OutputEvents {
   };
 
   void AddToken(const engine::Token& token, Clock::TimePoint now, Events* events);
+  void AddText(const engine::Token& token, Clock::TimePoint now, Events* events);
+  void AddWithoutText(const engine::Token& token, Clock::TimePoint now);
+  // The tokens held back are of `phase`.
+  void Decide(step::Phase phase, Clock::TimePoint now, Events* events);
   void Count(Clock::TimePoint now);
   void AppendText(std::string_view text);
   bool FlushText(Clock::TimePoint now, Events* events);
@@ -105,6 +115,8 @@ class OutputEvents {
   const Options options_;
   step::PerPhase<Channel> channels_;
   step::Phase phase_;
+  bool is_undecided_;
+  std::vector<engine::Token> undecided_;
   bool strip_line_feeds_ = false;
   std::optional<engine::Token> last_;  // ends the output, whose ending is yet to come
   bool finished_ = false;

@@ -5,9 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/rpc/phase_sampling.h"
 #include "common/rpc/status_details.h"
 #include "common/shown_text.h"
 #include "common/status.h"
+#include "worker/text/first_phase.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -18,9 +20,19 @@ text::Role ReadRole(v1::Role role) {
       return text::Role::kSystem;
     case v1::ROLE_ASSISTANT:
       return text::Role::kAssistant;
+    case v1::ROLE_TOOL:
+      return text::Role::kTool;
     default:
       return text::Role::kUser;
   }
+}
+
+text::ChatMessage ReadMessage(const v1::ChatMessage& message) {
+  text::ChatMessage out{.role = ReadRole(message.role()), .content = message.content()};
+  for (const v1::ToolCall& call : message.tool_calls()) {
+    out.tool_calls.push_back({.name = call.name(), .arguments = call.arguments()});
+  }
+  return out;
 }
 
 text::ThinkingMode ReadMode(v1::ThinkingMode mode) {
@@ -32,6 +44,18 @@ text::ThinkingMode ReadMode(v1::ThinkingMode mode) {
     default:
       return text::ThinkingMode::kForced;
   }
+}
+
+// Which ids are white space and nothing else.
+std::shared_ptr<const std::vector<bool>> FindBlanks(const text::Tokenizer& tokenizer) {
+  constexpr std::string_view kWhiteSpace = " \t\n\v\f\r";
+  std::vector<bool> blanks(static_cast<std::size_t>(tokenizer.num_ids()));
+  for (std::int32_t id = 0; id < tokenizer.num_ids(); ++id) {
+    const std::string_view bytes = tokenizer.TokenBytes(id);
+    const bool is_blank = bytes.find_first_not_of(kWhiteSpace) == bytes.npos;
+    blanks[static_cast<std::size_t>(id)] = is_blank && !bytes.empty() && !tokenizer.IsAdded(id);
+  }
+  return std::make_shared<const std::vector<bool>>(std::move(blanks));
 }
 
 }  // namespace
@@ -50,7 +74,10 @@ std::size_t RequestReader::Reading::bytes() const {
 
 RequestReader::RequestReader(const text::Tokenizer& tokenizer,
                              const text::ChatTemplate& chat_template, const ServedModel& model)
-    : tokenizer_(tokenizer), chat_template_(chat_template), model_(model) {}
+    : tokenizer_(tokenizer),
+      chat_template_(chat_template),
+      model_(model),
+      blanks_(FindBlanks(tokenizer)) {}
 
 absl::StatusOr<RequestReader::Reading> RequestReader::Read(
     const v1::GenerateRequest& request) const {
@@ -59,21 +86,44 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
   ASSIGN_OR_RETURN(out.prompt_ids, ReadPrompt(request.prompt(), request.thinking().mode()));
   ASSIGN_OR_RETURN(reading.max_tokens, ReadMaxTokens(request, out.prompt_ids.size()));
   out.max_tokens = reading.max_tokens;
-  const text::ControlIds& control = tokenizer_.control_ids();
-  const bool reasons =
-      control.think_begin && control.think_end &&
-      text::StartsInReasoning(out.prompt_ids, *control.think_begin, *control.think_end);
-  out.start_phase = reasons ? step::Phase::kReasoning : step::Phase::kAnswer;
-  RETURN_IF_ERROR(ReadPhase(step::Phase::kReasoning, request.reasoning_sampling(),
-                            "reasoning_sampling", reading));
-  RETURN_IF_ERROR(
-      ReadPhase(step::Phase::kAnswer, request.answer_sampling(), "answer_sampling", reading));
+  ReadFirstPhase(reading);
+  RETURN_IF_ERROR(ReadSamplings(request, reading));
   out.sampling.seed = request.seed();
-  out.sampling.think_end_id = control.think_end.value_or(-1);
+  out.sampling.think_end_id = tokenizer_.think_end_id().value_or(-1);
   out.ignore_eos = request.ignore_eos();
   out.cache_salt = request.cache_salt();
-  reading.output.start_phase = out.start_phase;
   return reading;
+}
+
+void RequestReader::ReadFirstPhase(Reading& reading) const {
+  engine::Request& out = reading.request;
+  const auto first = text::FirstPhaseAfter(out.prompt_ids, tokenizer_.control_ids());
+  const bool reasons = first == text::FirstPhase::kReasoning;
+  out.start_phase = reasons ? step::Phase::kReasoning : step::Phase::kAnswer;
+  reading.output.start_phase = out.start_phase;
+  reading.output.is_undecided = first == text::FirstPhase::kUndecided;
+  if (reading.output.is_undecided) {
+    out.opening = {.think_begin_id = tokenizer_.think_begin_id().value_or(-1), .blanks = blanks_};
+  }
+}
+
+absl::Status RequestReader::ReadSamplings(const v1::GenerateRequest& request,
+                                          Reading& reading) const {
+  const v1::PhaseSampling& both = request.sampling();
+  // Before they are merged, so that the error names the field that was set.
+  RETURN_IF_ERROR(CheckVocabulary(both, "sampling"));
+  RETURN_IF_ERROR(ReadPhase(step::Phase::kReasoning,
+                            rpc::InForce(both, request.reasoning_sampling()), "reasoning_sampling",
+                            reading));
+  return ReadPhase(step::Phase::kAnswer, rpc::InForce(both, request.answer_sampling()),
+                   "answer_sampling", reading);
+}
+
+absl::Status RequestReader::CheckVocabulary(const v1::PhaseSampling& sampling,
+                                            const char* field) const {
+  RETURN_IF_ERROR(ReadStopIds(sampling, field).status());
+  RETURN_IF_ERROR(ReadSampling(sampling, field).status());
+  return ReadBiases(sampling, field).status();
 }
 
 absl::Status RequestReader::ReadPhase(step::Phase phase, const v1::PhaseSampling& sampling,
@@ -103,7 +153,7 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPrompt(const v1::Pr
       if (ids.empty()) {
         return rpc::InvalidField("prompt.text", "holds nothing that the vocabulary knows");
       }
-      RETURN_IF_ERROR(CheckRows(ids));
+      RETURN_IF_ERROR(CheckRows("prompt.text", ids));
       return ids;
     case v1::Prompt::kTokenIds:
       ids.assign(prompt.token_ids().ids().begin(), prompt.token_ids().ids().end());
@@ -115,13 +165,13 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPrompt(const v1::Pr
   return rpc::InvalidField("prompt", "is required: one of chat, text, token_ids");
 }
 
-absl::Status RequestReader::CheckRows(const std::vector<std::int32_t>& ids) const {
+absl::Status RequestReader::CheckRows(const char* field,
+                                      const std::vector<std::int32_t>& ids) const {
   for (const std::int32_t id : ids) {
     if (id < model_.limits.vocab_size) continue;
     return rpc::InvalidField(
-        "prompt.text",
-        absl::StrCat("holds \"", ShownText(tokenizer_.TokenBytes(id)), "\", whose id ", id,
-                     " has no row in the model, which has ", model_.limits.vocab_size));
+        field, absl::StrCat("holds \"", ShownText(tokenizer_.TokenBytes(id)), "\", whose id ", id,
+                            " has no row in the model, which has ", model_.limits.vocab_size));
   }
   return absl::OkStatus();
 }
@@ -130,19 +180,19 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadChat(const v1::Chat
                                                                   v1::ThinkingMode mode) const {
   std::vector<text::ChatMessage> messages;
   for (const v1::ChatMessage& message : chat.messages()) {
-    messages.push_back({ReadRole(message.role()), message.content()});
+    messages.push_back(ReadMessage(message));
   }
-  auto ids = chat_template_.Render(messages, ReadMode(mode));
+  const bool continued = chat.continue_final_message();
+  auto ids =
+      chat_template_.Render(messages, continued ? text::ThinkingMode::kContinued : ReadMode(mode));
   if (!ids.ok()) return rpc::InvalidField("prompt.chat", std::string(ids.status().message()));
+  RETURN_IF_ERROR(CheckRows("prompt.chat", *ids));
   return ids;
 }
 
 absl::StatusOr<std::int32_t> RequestReader::ReadMaxTokens(const v1::GenerateRequest& request,
                                                           std::size_t prompt_tokens) const {
-  // The last token is drawn but never computed on, so that it needs no place in the KV cache.
-  const std::int64_t cache =
-      std::int64_t{model_.limits.num_blocks} * model_.limits.block_tokens + 1;
-  const std::int64_t context = std::min<std::int64_t>(model_.limits.max_model_len, cache);
+  const std::int64_t context = model_.limits.context();
   const std::int64_t room = context - static_cast<std::int64_t>(prompt_tokens);
   const std::string limit =
       absl::StrCat("the context of ", context, " tokens",
@@ -153,6 +203,9 @@ absl::StatusOr<std::int32_t> RequestReader::ReadMaxTokens(const v1::GenerateRequ
         absl::StrCat("of ", prompt_tokens, " tokens leaves nothing to generate in ", limit));
   }
   if (!request.has_max_tokens()) return static_cast<std::int32_t>(room);
+  if (request.max_tokens() > room && request.clamp_max_tokens()) {
+    return static_cast<std::int32_t>(room);
+  }
   if (request.max_tokens() > room) {
     return rpc::InvalidField("max_tokens",
                              absl::StrCat("of ", request.max_tokens(), " and the prompt of ",
@@ -163,7 +216,7 @@ absl::StatusOr<std::int32_t> RequestReader::ReadMaxTokens(const v1::GenerateRequ
 
 absl::StatusOr<step::PhaseSampling> RequestReader::ReadSampling(const v1::PhaseSampling& sampling,
                                                                 const char* field) const {
-  step::PhaseSampling out;
+  step::PhaseSampling out = model_.sampling_defaults;
   if (sampling.has_temperature()) out.temperature = sampling.temperature();
   if (sampling.has_top_p()) out.top_p = sampling.top_p();
   if (sampling.has_min_p()) out.min_p = sampling.min_p();

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ struct ServedModel {
   std::string fingerprint;
   step::Limits limits;
   std::int32_t max_queue = kMaxQueue;
+  step::PhaseSampling sampling_defaults = {};  // of both phases; no penalties but repetition's
 };
 
 // Turns a checked request of the contract into what the engine runs and how its output is read.
@@ -45,7 +47,7 @@ class RequestReader {
 
   // REQUIRES: rpc::CheckRequest(request) is OK. Renders and tokenises: takes long for long prompts.
   // Fails: INVALID_ARGUMENT, naming the field, what does not fit the vocabulary or the context
-  // (with both numbers); UNIMPLEMENTED a thinking mode that is not built.
+  // (with both numbers).
   absl::StatusOr<Reading> Read(const v1::GenerateRequest& request) const;
 
   // The ids of a prompt. Fails: INVALID_ARGUMENT, naming the field.
@@ -55,6 +57,10 @@ class RequestReader {
  private:
   absl::StatusOr<std::vector<std::int32_t>> ReadChat(const v1::Chat& chat,
                                                      v1::ThinkingMode mode) const;
+  void ReadFirstPhase(Reading& reading) const;
+  absl::Status ReadSamplings(const v1::GenerateRequest& request, Reading& reading) const;
+  // Fails: `sampling` names what the vocabulary has not.
+  absl::Status CheckVocabulary(const v1::PhaseSampling& sampling, const char* field) const;
   absl::StatusOr<std::int32_t> ReadMaxTokens(const v1::GenerateRequest& request,
                                              std::size_t prompt_tokens) const;
   // All that a request says of one phase, in `field`.
@@ -67,13 +73,14 @@ class RequestReader {
   absl::StatusOr<std::vector<std::int32_t>> ReadStopIds(const v1::PhaseSampling& sampling,
                                                         const char* field) const;
   // Added tokens may have ids beyond the model's rows. Fails: INVALID_ARGUMENT, naming the token.
-  absl::Status CheckRows(const std::vector<std::int32_t>& ids) const;
+  absl::Status CheckRows(const char* field, const std::vector<std::int32_t>& ids) const;
   // Fails: INVALID_ARGUMENT, naming the element of `field` that is no id of the model.
   absl::Status CheckIds(const std::string& field, const std::vector<std::int32_t>& ids) const;
 
   const text::Tokenizer& tokenizer_;
   const text::ChatTemplate& chat_template_;
   const ServedModel& model_;
+  const std::shared_ptr<const std::vector<bool>> blanks_;  // engine::Opening's
 };
 
 }  // namespace thinkwire::worker::serve

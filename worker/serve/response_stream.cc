@@ -12,6 +12,7 @@
 #include "common/rpc/deadline.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
+#include "worker/serve/started.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -118,10 +119,8 @@ ResponseStream::ResponseStream(const Shared& shared, Call call,
     : Serial(shared.pool),
       shared_(shared),
       call_(std::move(call)),
-      max_tokens_(reading.max_tokens),
       deadline_(reading.request.deadline),
-      seed_(reading.request.sampling.seed),
-      start_phase_(reading.request.start_phase),
+      started_(StartedOf(reading, shared.model)),
       num_prompt_ids_(static_cast<std::int32_t>(reading.request.prompt_ids.size())),
       prompt_ids_(reading.request.prompt_ids),
       sink_(std::move(sink)),
@@ -312,16 +311,8 @@ v1::WorkerGenerateResponse& ResponseStream::AddMessage() {
 
 v1::GenerateResponse ResponseStream::MakeStarted() const {
   v1::GenerateResponse event;
-  v1::Started& started = *event.mutable_started();
-  started.set_prompt_tokens(num_prompt_ids_);
-  started.set_cached_prompt_tokens(meter_.counts().cached_prompt);
-  started.set_seed(seed_);
-  started.mutable_limits()->set_max_tokens(max_tokens_);
-  started.mutable_limits()->set_max_model_len(shared_.model.limits.max_model_len);
-  started.mutable_limits()->set_vocab_size(shared_.model.limits.vocab_size);
-  started.set_fingerprint(shared_.model.fingerprint);
-  started.set_first_phase(start_phase_ == step::Phase::kReasoning ? v1::PHASE_REASONING
-                                                                  : v1::PHASE_ANSWER);
+  *event.mutable_started() = started_;
+  event.mutable_started()->set_cached_prompt_tokens(meter_.counts().cached_prompt);
   return event;
 }
 

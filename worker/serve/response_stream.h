@@ -115,11 +115,8 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   // Constant after construction.
   const Shared shared_;
   const Call call_;
-  const std::int32_t max_tokens_;
   const std::optional<Clock::TimePoint> deadline_;
-  const std::uint64_t seed_;
-  const step::Phase start_phase_;
-
+  const v1::Started started_;  // without what is known at the start only
   const std::int32_t num_prompt_ids_;
 
   // Set by Start, then Run's alone.

@@ -263,7 +263,7 @@ class WorkerService::CountCall final : public rpc::ServerCall {
     v1::WorkerCountTokensResponse count;
     count.set_prompt_tokens(static_cast<std::int32_t>(ids.size()));
     if (with_ids) count.mutable_token_ids()->Assign(ids.begin(), ids.end());
-    count.set_max_model_len(service_.shared_.model.limits.max_model_len);
+    count.set_max_model_len(service_.shared_.model.limits.context());
     held_.Keep(count.ByteSizeLong());
     Write(count);
   }

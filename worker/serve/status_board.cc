@@ -124,7 +124,7 @@ v1::WatchStatusResponse StatusBoard::Describe(const engine::EngineStatus& status
   v1::WatchStatusResponse out;
   out.set_served_model_name(model_.name);
   out.set_fingerprint(model_.fingerprint);
-  out.set_max_model_len(model_.limits.max_model_len);
+  out.set_max_model_len(model_.limits.context());
   out.set_vocab_size(model_.limits.vocab_size);
   out.set_queued(status.queued);
   out.set_max_queue(model_.max_queue);

@@ -26,6 +26,13 @@ struct Limits {
   // Tokens drawn a plan, [max_num_seqs, max_num_batched_tokens]; 0: max_num_seqs.
   std::int32_t max_draws = 0;
 
+  // Tokens of prompt and output that one sequence can have: max_model_len, if the whole KV cache
+  // holds as many. The last token is drawn but never an input, so that it needs no room there.
+  constexpr std::int32_t context() const {
+    const std::int64_t cache = std::int64_t{num_blocks} * block_tokens + 1;
+    return cache < max_model_len ? static_cast<std::int32_t>(cache) : max_model_len;
+  }
+
   constexpr std::int32_t most_draws() const { return max_draws == 0 ? max_num_seqs : max_draws; }
 };
 

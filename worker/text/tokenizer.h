@@ -17,6 +17,7 @@ namespace thinkwire::worker::text {
 // added tokens; nullopt where a tokenizer has none.
 struct ControlIds {
   std::optional<std::int32_t> bos, eos, user, assistant, think_begin, think_end;
+  std::optional<std::int32_t> tool_outputs_end;
 };
 
 // A byte-level BPE tokenizer as Hugging Face `tokenizer.json` describes it, for the vocabularies of

@@ -20,6 +20,7 @@ constexpr std::string_view kUser = "<｜User｜>";
 constexpr std::string_view kAssistant = "<｜Assistant｜>";
 constexpr std::string_view kThinkBegin = "<think>";
 constexpr std::string_view kThinkEnd = "</think>";
+constexpr std::string_view kToolOutputsEnd = "<｜tool▁outputs▁end｜>";
 
 constexpr bool OccursInUtf8(int byte) { return byte != 0xC0 && byte != 0xC1 && byte < 0xF5; }
 
@@ -199,6 +200,7 @@ void Tokenizer::Parts::FindControlIds(const TokenizerFiles& files) {
   control_ids.assistant = AddedId(kAssistant);
   control_ids.think_begin = AddedId(kThinkBegin);
   control_ids.think_end = AddedId(kThinkEnd);
+  control_ids.tool_outputs_end = AddedId(kToolOutputsEnd);
 }
 
 void Tokenizer::Parts::CountNeededIds() {

@@ -43,6 +43,9 @@ TEST(CheckRequest, TakesEverythingThatIsBuilt) {
     sampling->set_logprobs(true);
     sampling->set_top_logprobs(0);
   }
+  request.mutable_sampling()->set_logprobs(true);
+  request.mutable_sampling()->set_top_logprobs(20);
+  request.set_clamp_max_tokens(true);
   request.set_seed(0);
   request.mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
   request.mutable_thinking()->set_budget_from_deadline(false);
@@ -53,11 +56,31 @@ TEST(CheckRequest, TakesEverythingThatIsBuilt) {
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
 }
 
+TEST(CheckRequest, TakesChatsThatEndInAToolOrGoOn) {
+  GenerateRequest request = Question();
+  v1::Chat& chat = *request.mutable_prompt()->mutable_chat();
+  v1::ChatMessage& called = *chat.add_messages();
+  called.set_role(v1::ROLE_ASSISTANT);
+  called.add_tool_calls()->set_name("clock");
+  chat.add_messages()->set_role(v1::ROLE_TOOL);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  chat.add_messages()->set_role(v1::ROLE_ASSISTANT);
+  chat.set_continue_final_message(true);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+}
+
+TEST(CheckRequest, APhaseTakesBackLogprobsWithTheirAlternatives) {
+  GenerateRequest request = Question();
+  request.mutable_sampling()->set_logprobs(true);
+  request.mutable_sampling()->set_top_logprobs(3);
+  request.mutable_reasoning_sampling()->set_logprobs(false);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+}
+
 TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
   const std::vector<Change> changes = {
       {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_HIGH); }},
       {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_LOW); }},
-      {"thinking.mode", [](auto& r) { r.mutable_thinking()->set_mode(v1::THINKING_MODE_MODEL); }},
       {"thinking.budget_tokens", [](auto& r) { r.mutable_thinking()->set_budget_tokens(0); }},
       {"thinking.budget_from_deadline",
        [](auto& r) { r.mutable_thinking()->set_budget_from_deadline(true); }},
@@ -112,6 +135,24 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
        [](auto& r) {
          r.mutable_prompt()->mutable_chat()->add_messages()->set_role(v1::ROLE_ASSISTANT);
        }},
+      {"prompt.chat.continue_final_message",
+       [](auto& r) { r.mutable_prompt()->mutable_chat()->set_continue_final_message(true); }},
+      {"prompt.chat.messages[0].tool_calls",
+       [](auto& r) {
+         r.mutable_prompt()->mutable_chat()->mutable_messages(0)->add_tool_calls()->set_name("f");
+       }},
+      {"prompt.chat.messages[1].tool_calls[0].name",
+       [](auto& r) {
+         v1::ChatMessage& message = *r.mutable_prompt()->mutable_chat()->add_messages();
+         message.set_role(v1::ROLE_ASSISTANT);
+         message.add_tool_calls();
+       }},
+      {"thinking.mode",
+       [](auto& r) {
+         r.mutable_prompt()->mutable_chat()->add_messages()->set_role(v1::ROLE_ASSISTANT);
+         r.mutable_prompt()->mutable_chat()->set_continue_final_message(true);
+         r.mutable_thinking()->set_mode(v1::THINKING_MODE_MODEL);
+       }},
       {"wishes.task",
        [](auto& r) {
          r.set_variant("qwen-7b");
@@ -151,6 +192,14 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
        [](auto& r) { r.mutable_answer_sampling()->set_top_logprobs(-1); }},
       {"reasoning_sampling.top_logprobs",
        [](auto& r) { r.mutable_reasoning_sampling()->set_top_logprobs(1); }},
+      {"sampling.top_p", [](auto& r) { r.mutable_sampling()->set_top_p(2); }},
+      {"sampling.top_logprobs", [](auto& r) { r.mutable_sampling()->set_top_logprobs(1); }},
+      {"answer_sampling.top_logprobs",
+       [](auto& r) {
+         r.mutable_sampling()->set_logprobs(true);
+         r.mutable_answer_sampling()->set_logprobs(false);
+         r.mutable_answer_sampling()->set_top_logprobs(1);
+       }},
       {"answer_sampling.stop_strings[0]",
        [](auto& r) { r.mutable_answer_sampling()->add_stop_strings(""); }},
       {"answer_sampling.stop_strings[0]",

@@ -54,6 +54,47 @@ TEST(StreamContractTest, WholeStreamsAreFine) {
             "");
 }
 
+constexpr char kUndecided[] =
+    "started { prompt_tokens: 3 cached_prompt_tokens: 1 seed: 7 fingerprint: 'f' "
+    "limits { max_tokens: 5 max_model_len: 8 vocab_size: 10 } }";
+
+TEST(StreamContractTest, TheFirstEventMaySayTheFirstPhase) {
+  EXPECT_EQ(WrongWith({kUndecided, kReasoning, kReasoned, kAnswer, kFinished, kCompleted}), "");
+  EXPECT_EQ(WrongWith({kUndecided, kAnswer,
+                       "finished { reason: FINISH_REASON_END phase: PHASE_ANSWER token_ids: 2 "
+                       "tokens { answer_tokens: 2 } }",
+                       "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 "
+                       "answer_tokens: 2 } }"}),
+            "");
+  EXPECT_EQ(WrongWith({kUndecided, kAnswer, kReasoning}), "ReasoningDelta came after AnswerDelta");
+  EXPECT_EQ(WrongWith({kUndecided, kReasoning, kAnswer}), "AnswerDelta came after ReasoningDelta");
+}
+
+TEST(StreamContractTest, OnlyAnOpenTurnLeavesTheFirstPhaseOpen) {
+  const auto wrong = [](const std::string& more) {
+    return WrongWith({kUndecided}, Request("prompt { chat { " + more));
+  };
+  const std::string user = "messages { role: ROLE_USER } ";
+  EXPECT_EQ(wrong(user + "} }"), "Started.first_phase is 0");
+  EXPECT_EQ(wrong(user + "} } thinking { mode: THINKING_MODE_OFF }"), "Started.first_phase is 0");
+  const std::string fine = "OK came after Started";
+  EXPECT_EQ(wrong(user + "} } thinking { mode: THINKING_MODE_MODEL }"), fine);
+  EXPECT_EQ(wrong(user + "messages { role: ROLE_TOOL } } }"), fine);
+  EXPECT_EQ(WrongWith({kUndecided}, Request("prompt { text: 'x' }")), fine);
+}
+
+TEST(StreamContractTest, SamplingOfBothPhasesCountsAndMaxTokensMayBeClamped) {
+  EXPECT_EQ(WrongWith({kStarted, kReasoning}, Request("sampling { logprobs: true }")),
+            "the number of log-probabilities is 0, counted were 2");
+  EXPECT_EQ(WrongWith({kStarted, kReasoning}, Request("sampling { logprobs: true } "
+                                                      "reasoning_sampling { logprobs: false }")),
+            "OK came after ReasoningDelta");
+  EXPECT_EQ(WrongWith({kStarted}, Request("max_tokens: 6 clamp_max_tokens: true")),
+            "OK came after Started");
+  EXPECT_EQ(WrongWith({kStarted}, Request("max_tokens: 4 clamp_max_tokens: true")),
+            "Started.limits.max_tokens is 5, asked for were 4");
+}
+
 TEST(StreamContractTest, EndOfSequenceInReasoningCountsThere) {
   EXPECT_EQ(WrongWith({kStarted, kReasoning,
                        "reasoning_finished { cause: REASONING_FINISH_CAUSE_END_OF_SEQUENCE "

@@ -68,9 +68,9 @@ TEST(CheckWire, NamesTheListThatIsTooLongAndItsLimit) {
   for (const List& list :
        {List{"prompt.chat.messages", kMaxMessages, AddMessages},
         List{"prompt.token_ids.ids", kMaxModelLen, AddIds},
-        List{"reasoning_sampling.logit_bias", 2 * kMaxLogitBiases, AddBiases},
-        List{"answer_sampling.stop_strings", 2 * kMaxStopStrings, AddStopStrings},
-        List{"answer_sampling.stop_token_ids", 2 * kMaxStopTokenIds, AddStopIds},
+        List{"reasoning_sampling.logit_bias", 3 * kMaxLogitBiases, AddBiases},
+        List{"answer_sampling.stop_strings", 3 * kMaxStopStrings, AddStopStrings},
+        List{"answer_sampling.stop_token_ids", 3 * kMaxStopTokenIds, AddStopIds},
         List{"resume.outputs", kMaxOutputs, AddOutputs},
         List{"resume.outputs[1].token_ids", kMaxModelLen, AddIdsOfOutputs},
         List{"answer_format.choices.choices", kMaxElements, AddChoices}}) {
@@ -99,7 +99,7 @@ TEST(CheckWire, EntriesOfOneKeyCountEach) {
   v1::GenerateRequest request;
   AddBiases(request, 1);
   std::string bytes;
-  for (std::int64_t i = 0; i < 2 * kMaxLogitBiases; ++i) bytes += request.SerializeAsString();
+  for (std::int64_t i = 0; i < 3 * kMaxLogitBiases; ++i) bytes += request.SerializeAsString();
   EXPECT_TRUE(CheckRequestBytes(bytes).ok());
   EXPECT_FALSE(CheckRequestBytes(bytes + request.SerializeAsString()).ok());
 }

@@ -45,13 +45,40 @@ TEST(PhaseMachine, VocabularyWithoutThinkEndNeverLeaves) {
   EXPECT_EQ(machine.phase(), R);
 }
 
-TEST(PhaseMachine, IsAConstant) {
-  constexpr step::Phase after = [] {
-    PhaseMachine machine(R, kEnd);
-    machine.Next(kEnd);
-    return machine.phase();
-  }();
-  static_assert(after == A);
+// kBegin opens the reasoning, 0 is white space.
+constexpr std::int32_t kBegin = 6;
+Opening MakeOpening() {
+  return {.think_begin_id = kBegin,
+          .blanks = std::make_shared<const std::vector<bool>>(std::vector{true, false, false})};
+}
+
+TEST(PhaseMachine, TheModelMayOpenTheReasoningItself) {
+  const Opening opening = MakeOpening();
+  EXPECT_EQ(Phases({A, kEnd, &opening}, {kBegin, 1, kEnd, 2}), (std::vector{R, R, R, A}));
+  EXPECT_EQ(Phases({A, kEnd, &opening}, {0, 0, kBegin, 1}), (std::vector{A, A, R, R}));
+}
+
+TEST(PhaseMachine, AnyOtherFirstIdIsTheAnswerForGood) {
+  const Opening opening = MakeOpening();
+  for (const std::int32_t first : {1, 5, kEnd, -1, 100}) {
+    EXPECT_EQ(Phases({A, kEnd, &opening}, {0, first, kBegin, 1}), (std::vector{A, A, A, A}));
+  }
+}
+
+TEST(PhaseMachine, IsUndecidedWhileNothingButBlanksCame) {
+  const Opening opening = MakeOpening();
+  PhaseMachine machine(A, kEnd, &opening);
+  for (std::int32_t i = 0; i < kMaxBlanks; ++i) {
+    EXPECT_TRUE(machine.undecided());
+    machine.Next(0);
+  }
+  EXPECT_TRUE(machine.undecided());
+  PhaseMachine one_more = machine;
+  EXPECT_EQ(one_more.Next(0), A);
+  EXPECT_FALSE(one_more.undecided());
+  EXPECT_EQ(machine.Next(kBegin), R);
+  EXPECT_FALSE(machine.undecided());
+  EXPECT_FALSE(PhaseMachine(A, kEnd).undecided());
 }
 
 TEST(PhaseMachine, AnyChunkingGivesTheSamePhases) {

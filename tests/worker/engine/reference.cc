@@ -17,6 +17,7 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
   // A prompt that ends with the closing id has done its thinking.
   bool thinking = request.start_phase == step::Phase::kReasoning &&
                   request.prompt_ids.back() != request.sampling.think_end_id;
+  bool undecided = request.opening.has_value();
   while (static_cast<std::int32_t>(output.tokens.size()) < max_tokens) {
     const step::Phase phase = thinking ? step::Phase::kReasoning : step::Phase::kAnswer;
     FakeModel::Draw draw =
@@ -29,10 +30,16 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
       return output;
     }
     const bool closes = draw.id == request.sampling.think_end_id && thinking;
+    const bool opens = undecided && draw.id == kThink;
+    const std::size_t blanks = output.tokens.size();  // if it is undecided
+    undecided = undecided && draw.id == kBlank && blanks < static_cast<std::size_t>(kMaxBlanks);
+    TokenMark mark = closes ? TokenMark::kClosesReasoning : TokenMark::kText;
+    if (opens) mark = TokenMark::kOpensReasoning;
+    if (undecided) mark = TokenMark::kUndecided;
     output.tokens.push_back({.id = draw.id,
                              .logprob = request.logprobs ? draw.logprob : 0.0F,
-                             .phase = phase,
-                             .mark = closes ? TokenMark::kClosesReasoning : TokenMark::kText,
+                             .phase = opens ? step::Phase::kReasoning : phase,
+                             .mark = mark,
                              .origin = drawn ? TokenOrigin::kDrawn : other->second.origin});
     if (drawn) {
       output.tokens.back().alternatives.assign(draw.alternatives.begin(),
@@ -44,12 +51,13 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
       thinking = false;
       counted.drawn.clear();
     }
+    thinking = thinking || opens;
     if (draw.id == kEos && !request.ignore_eos) {
       output.reason = EndReason::kEndOfSequence;
       output.tokens.back().mark = TokenMark::kEndsOutput;
       return output;
     }
-    if (std::ranges::count(request.stop_ids[phase], draw.id) > 0) {
+    if (std::ranges::count(request.stop_ids[output.tokens.back().phase], draw.id) > 0) {
       output.reason = EndReason::kStopId;
       output.tokens.back().mark = TokenMark::kEndsOutput;
       return output;
@@ -70,6 +78,16 @@ Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t
   request.sampling.think_end_id = kThinkEnd;
   request.sampling.phases[step::Phase::kAnswer].temperature = 0.3F;
   request.max_tokens = max_tokens;
+  return request;
+}
+
+Request MakeOpenRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t max_tokens) {
+  Request request = MakeRequest(seed, prompt_tokens, max_tokens);
+  request.start_phase = step::Phase::kAnswer;
+  std::vector<bool> blanks(kBlank + 1);
+  blanks[kBlank] = true;
+  request.opening = {.think_begin_id = kThink,
+                     .blanks = std::make_shared<const std::vector<bool>>(std::move(blanks))};
   return request;
 }
 

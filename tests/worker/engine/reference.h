@@ -13,6 +13,8 @@ namespace thinkwire::worker::engine {
 inline constexpr std::int32_t kVocab = 1000;
 inline constexpr std::int32_t kEos = 1;
 inline constexpr std::int32_t kThinkEnd = 2;
+inline constexpr std::int32_t kThink = 3;  // opens the reasoning where a request lets it
+inline constexpr std::int32_t kBlank = 4;  // white space
 
 struct Output {
   std::vector<Token> tokens;
@@ -33,6 +35,9 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
 
 // A request with `prompt_tokens` ids made from `seed`, which it also draws with.
 Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t max_tokens);
+
+// Likewise, but whether it begins with reasoning is the model's choice.
+Request MakeOpenRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t max_tokens);
 
 step::Limits MakeLimits(std::int32_t max_in_flight);  // small, but nothing is tight
 

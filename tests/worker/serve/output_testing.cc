@@ -32,11 +32,19 @@ const text::Tokenizer& ByteTokenizer() {
 std::vector<Token> Tokens(const std::vector<std::int32_t>& ids, const Rules& rules) {
   std::vector<Token> tokens;
   Phase phase = rules.start_phase;
+  bool undecided = rules.is_undecided;
   for (const std::int32_t id : ids) {
+    const bool opens = undecided && id == kThink;
+    if (opens) phase = Phase::kReasoning;
+    undecided = undecided && (id == '\n' || id == ' ' || id == kFirstWord);
     Token& token = tokens.emplace_back(
         Token{.id = id, .logprob = -static_cast<float>(id) / 1000, .phase = phase});
     if (EndBy(id, phase, rules) != EndReason::kLength) {
       token.mark = TokenMark::kEndsOutput;
+    } else if (opens) {
+      token.mark = TokenMark::kOpensReasoning;
+    } else if (undecided) {
+      token.mark = TokenMark::kUndecided;
     } else if (phase == Phase::kReasoning && id == kThinkEnd) {
       token.mark = TokenMark::kClosesReasoning;
       phase = Phase::kAnswer;

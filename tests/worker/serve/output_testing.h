@@ -19,6 +19,7 @@ const text::Tokenizer& ByteTokenizer();
 struct Rules {
   step::Phase start_phase = step::Phase::kReasoning;
   bool ignore_eos = false;
+  bool is_undecided = false;  // with kAnswer
   step::PerPhase<std::vector<std::int32_t>> stop_ids = {};
 };
 

@@ -23,71 +23,10 @@
 #include "tests/fakes/raw_http2.h"
 #include "tests/worker/serve/busy_thread.h"
 #include "tests/worker/serve/byte_tokenizer.h"
-#include "tests/worker/serve/service_fixture.h"
+#include "tests/worker/serve/worker_service_test.h"
 
 namespace thinkwire::worker::serve {
 namespace {
-
-using Responses = std::vector<v1::WorkerGenerateResponse>;
-
-// A served fake worker and a client of it.
-class WorkerServiceTest : public testing::Test {
- protected:
-  void Serve(engine::FakeModel fake_model = engine::FakeModel(kVocabulary),
-             WorkerService::Peers peers = {}, const Clock& clock = Clock::Real()) {
-    worker_ = std::make_unique<FakeWorker>(std::move(fake_model), clock);
-    worker_->sign_interval = sign_interval_;
-    board_ = std::make_unique<StatusBoard>(worker_->engine, worker_->model, worker_->worker_metrics,
-                                           rpc::TrustedPeers(), worker_->clock);
-    service_ = std::make_unique<WorkerService>(worker_->shared(), worker_->reader, *board_,
-                                               std::move(peers));
-    auto server = rpc::GrpcServer::Start(
-        {.listen = "127.0.0.1:0", .services = {service_.get()}, .health_names = {}});
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
-    stub_ = v1::WorkerService::NewStub(grpc::CreateChannel(
-        absl::StrCat("127.0.0.1:", server_->port()), grpc::InsecureChannelCredentials()));
-  }
-
-  void TearDown() override {
-    worker_->runner.OpenGate();
-    worker_->engine.Stop();
-    board_->Stop();
-    server_->Shutdown(std::chrono::seconds(1));
-    worker_->pool.Stop();
-  }
-
-  static v1::WorkerGenerateRequest MakeRequest() {
-    v1::WorkerGenerateRequest request;
-    request.set_request_id("r1");
-    request.set_attempt(3);
-    v1::GenerateRequest& inner = *request.mutable_request();
-    inner.set_variant("fake");
-    inner.set_seed(1);
-    for (const std::int32_t id : {kBos, std::int32_t{'q'}, kThink}) {
-      inner.mutable_prompt()->mutable_token_ids()->add_ids(id);
-    }
-    return request;
-  }
-
-  absl::Status Generate(const v1::WorkerGenerateRequest& request, Responses* responses = nullptr) {
-    grpc::ClientContext context;
-    auto stream = stub_->Generate(&context, request);
-    v1::WorkerGenerateResponse response;
-    while (stream->Read(&response)) {
-      if (responses != nullptr) responses->push_back(response);
-    }
-    return rpc::FromGrpc(stream->Finish());
-  }
-
-  FakeClock clock_;  // for who wants it
-  Clock::Duration sign_interval_ = kSignInterval;
-  std::unique_ptr<FakeWorker> worker_;
-  std::unique_ptr<StatusBoard> board_;
-  std::unique_ptr<WorkerService> service_;
-  std::unique_ptr<rpc::GrpcServer> server_;
-  std::unique_ptr<v1::WorkerService::Stub> stub_;
-};
 
 TEST_F(WorkerServiceTest, StreamsEventsInOrder) {
   engine::FakeModel model(kVocabulary);
@@ -133,10 +72,7 @@ TEST_F(WorkerServiceTest, ChatBeginsWithReasoningAndControlTokensAreText) {
   engine::FakeModel model(kVocabulary);
   Serve(std::move(model));
   v1::WorkerGenerateRequest request = MakeRequest();
-  v1::ChatMessage& message =
-      *request.mutable_request()->mutable_prompt()->mutable_chat()->add_messages();
-  message.set_role(v1::ROLE_USER);
-  message.set_content("</think>x");
+  AskChat("</think>x", request);
   request.mutable_request()->set_max_tokens(1);
   Responses responses;
   EXPECT_TRUE(Generate(request, &responses).ok());

@@ -77,14 +77,5 @@ TEST(ChatTemplate, NamesTheMissingToken) {
   EXPECT_NE(chat.status().ToString().find("<｜User｜>"), std::string::npos);
 }
 
-TEST(StartsInReasoning, LooksAtTheLastThinkId) {
-  const auto starts = [](std::vector<std::int32_t> ids) { return StartsInReasoning(ids, 1, 2); };
-  EXPECT_FALSE(starts({}));
-  EXPECT_FALSE(starts({5, 6}));
-  EXPECT_TRUE(starts({5, 1, 6}));
-  EXPECT_FALSE(starts({1, 5, 2, 6}));
-  EXPECT_TRUE(starts({1, 2, 1}));
-}
-
 }  // namespace
 }  // namespace thinkwire::worker::text

@@ -43,8 +43,7 @@ struct ModelConfig {
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text, absl::string_view name);
 
 // Reads `dir`/config.json and, where there is one, the end-of-sequence ids of
-// `dir`/generation_config.json, which then are obeyed instead of config.json's; default temperature
-// and top_p are the contract's, not the checkpoint's.
+// `dir`/generation_config.json, which then are obeyed instead of config.json's.
 // Fails: as ParseModelConfig, naming the file, and NOT_FOUND.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir);
 

@@ -15,6 +15,10 @@ class FolderFiles final : public ModelFiles {
 
   absl::StatusOr<ModelConfig> Config() const override { return LoadModelConfig(folder_); }
 
+  absl::StatusOr<SamplingDefaults> DefaultSampling() const override {
+    return LoadSamplingDefaults(folder_);
+  }
+
   std::filesystem::path TokenizerFolder() const override { return folder_; }
 
   absl::StatusOr<std::unique_ptr<WeightSource>> Weights(ModelPlan& plan) const override {

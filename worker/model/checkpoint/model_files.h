@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "worker/model/checkpoint/generation_config.h"
 #include "worker/model/checkpoint/model_config.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/weight_source.h"
@@ -24,7 +25,10 @@ namespace thinkwire::worker::model {
 //                    max_position_embeddings
 //   end of output    generation_config.json: eos_token_id, that of config.json; the tokenizer's
 //                    eos_token always ends an output too
-//   weights          model.safetensors, the files that model.safetensors.index.json names, each for
+//   sampling         generation_config.json, unless --generation_config=none, the contract's
+//   defaults chat template    chat_template.jinja, tokenizer_config.json: chat_template; only to be
+//   recognised weights          model.safetensors, the files that model.safetensors.index.json
+//   names, each for
 //                    what it holds and not for what the index says
 //   head             lm_head.weight where it differs from the embedding, tie_word_embeddings
 //   tokens           tokenizer_config.json: added_tokens_decoder, tokenizer.json: added_tokens,
@@ -39,6 +43,9 @@ class ModelFiles {
 
   // Fails: NOT_FOUND or INVALID_ARGUMENT, naming file, key and value.
   virtual absl::StatusOr<ModelConfig> Config() const = 0;
+
+  // How tokens are drawn where a request does not say it. Fails: INVALID_ARGUMENT, as Config.
+  virtual absl::StatusOr<SamplingDefaults> DefaultSampling() const = 0;
 
   // The folder with the tokenizer's files, which worker/text reads.
   virtual std::filesystem::path TokenizerFolder() const = 0;

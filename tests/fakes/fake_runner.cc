@@ -207,8 +207,10 @@ step::Result FakeRunner::Compute(const step::Plan& plan) {
 void FakeRunner::PlaceRow(const step::Row& row, bool restarted) {
   Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
   const bool whole_blocks = row.first_position % limits_.block_tokens == 0;
-  if (restarted && !may_go_back_) CHECK(whole_blocks, "full blocks are taken over");
-  if (restarted && whole_blocks) slot.next_position = row.first_position;
+  // Told anew are parameters also where a sequence goes on and what penalties count has changed.
+  const bool restarts = restarted && row.first_position != slot.next_position;
+  if (restarts && !may_go_back_) CHECK(whole_blocks, "full blocks are taken over");
+  if (restarts && whole_blocks) slot.next_position = row.first_position;
   CHECK(slot.has_params, "a slot without sampling parameters");
   CHECK(row.first_position == slot.next_position ||
             (may_go_back_ && row.first_position < slot.next_position),

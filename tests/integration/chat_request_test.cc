@@ -83,6 +83,19 @@ TEST_F(ChatRequestTest, TheModelOpensItsThinkingItself) {
   }
 }
 
+TEST_F(ChatRequestTest, PenaltiesCountWhatTheModelOpened) {
+  v1::GenerateRequest request = GreedyChat();
+  request.mutable_thinking()->set_mode(v1::THINKING_MODE_MODEL);
+  request.mutable_sampling()->set_frequency_penalty(0.5);
+  request.mutable_sampling()->set_repetition_penalty(1.1F);
+  request.set_max_tokens(60);
+  const Answer once = Read(request);
+  EXPECT_FALSE(once.reasoning.empty());
+  const Answer again = Read(request);
+  EXPECT_EQ(again.reasoning, once.reasoning);
+  EXPECT_EQ(again.answer, once.answer);
+}
+
 TEST_F(ChatRequestTest, AnAssistantsMessageIsGoneOnWith) {
   v1::GenerateRequest request = GreedyChat();
   v1::Chat& chat = *request.mutable_prompt()->mutable_chat();

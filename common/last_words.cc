@@ -24,8 +24,9 @@ const char* ending_program = "";  // of SayWhatEnds
 // A line in pieces. Needs no memory, and no lock that who failed may hold.
 class Line {
  public:
+  void Add(const char* text) { Add("%s", text); }
   template <class... Values>
-  void Add(const char* format, Values... values) {
+  requires(sizeof...(Values) > 0) void Add(const char* format, Values... values) {
     const int length = std::snprintf(text_.data() + size_, text_.size() - size_, format, values...);
     size_ = std::min(text_.size() - 1, size_ + static_cast<std::size_t>(std::max(0, length)));
   }

@@ -41,6 +41,7 @@ absl::Status Counting::Lease() {
   query.tried = attempts_.tried();
   ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, query));
   lease_.emplace(std::move(lease));
+  lease_->Answered();  // counts bring no signs of life, by whose absence it could be judged
   attempts_.Begin(lease_->decision().worker);
   return absl::OkStatus();
 }

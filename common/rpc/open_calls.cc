@@ -184,9 +184,12 @@ bool OpenCalls::ResetsTooMuch(const ServerCall& call) {
   MutexLock lock(mu_);
   const Clock::TimePoint now = Clock::Real().Now();
   if (streamed) resets_.CountStream(call.peer(), now);
-  // Many users' calls share the connection of a trusted peer; it answers for them itself.
-  return reset && resets_.CountReset(call.peer(), now) &&
-         !options_.trusted_peers.Contain(call.peer());
+  // Many users' calls share such a connection; who sends them answers for them himself.
+  return reset && resets_.CountReset(call.peer(), now) && !SpeaksForMany(call.peer());
+}
+
+bool OpenCalls::SpeaksForMany(const std::string& peer) const {
+  return options_.trusted_peers.Contain(peer) || options_.forwarders.Contain(peer);
 }
 
 void OpenCalls::Close(const std::string& peer) {

@@ -97,6 +97,8 @@ class OpenCalls {
   void End(ServerCall& call);
 
   bool ResetsTooMuch(const ServerCall& call);
+  // Whether calls of many come on its connections.
+  bool SpeaksForMany(const std::string& peer) const;
   void Close(const std::string& peer);
   void CountOpen() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool shutting_down() const;

@@ -2,12 +2,12 @@
 
 #include <grpcpp/server_context.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <random>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "common/rpc/client_metadata.h"
 
 namespace thinkwire::rpc {
 namespace {
@@ -17,15 +17,11 @@ std::uint64_t RandomBits() {
   return (std::uint64_t{device()} << 32) | device();
 }
 
+// Without spaces, so that it is one word in every log.
 std::string IdOfClient(const grpc::CallbackServerContext& context) {
-  const auto found = context.client_metadata().find(kClientRequestIdMetadata);
-  if (found == context.client_metadata().end()) return "";
-  const grpc::string_ref id = found->second;
-  const auto is_printable = [](char c) {
-    return absl::ascii_isgraph(static_cast<unsigned char>(c));
-  };
-  if (id.size() > kMaxClientRequestIdBytes || !std::ranges::all_of(id, is_printable)) return "";
-  return std::string(id.data(), id.size());
+  const std::string id =
+      ClientMetadata(context, kClientRequestIdMetadata, kMaxClientRequestIdBytes);
+  return absl::StrContains(id, ' ') ? "" : id;
 }
 
 }  // namespace

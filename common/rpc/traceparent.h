@@ -14,7 +14,7 @@ inline constexpr char kTraceparentMetadata[] = "traceparent";
 // Longer ones are no trace context (55 bytes), but something to fill logs with.
 inline constexpr std::size_t kMaxTraceparentBytes = 128;
 
-// As the call brought it; empty: not at all, or longer than kMaxTraceparentBytes.
+// As the call brought it; empty: not at all, longer than kMaxTraceparentBytes, or not printable.
 std::string TraceparentOf(const grpc::CallbackServerContext& context);
 
 }  // namespace thinkwire::rpc

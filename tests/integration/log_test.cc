@@ -18,6 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/channel.h"
+#include "tests/fakes/raw_http2.h"
 #include "tests/integration/process.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
@@ -89,6 +90,12 @@ TEST(LogTest, HostileWordsOfAClientStayInTheirLine) {
   grpc::ClientContext context;
   context.AddMetadata("traceparent", std::string(1 << 20, 't'));
   EXPECT_FALSE(offender->Generate(&context, Ask("What is 27181+14142?", 1))->Finish().ok());
+  for (const char* const value : {"a\x01g", "\x7f", "\u00e9"}) {
+    RawHttp2 raw({.port = router.port()});  // gRPC's own client aborts on these
+    EXPECT_TRUE(raw.ReadUntilOver(raw.Call("/thinkwire.v1.ReasoningService/Generate",
+                                           Ask("What is 27181+14142?", 1).SerializeAsString(),
+                                           {{"traceparent", value}})));
+  }
   ask_for("b", "the last");  // who comes later is served, and logged, as before
   ASSERT_TRUE(router.process().WaitForErrorLine("the last"));
   ExpectCleanLog(router.process().error(), {"27181", "vvvv", "wwww", "tttt"});

@@ -179,17 +179,20 @@ TEST_F(OpenCallsTest, CallsThatEndWithoutAMessageAreResets) {
   EXPECT_TRUE(flood.closed());
 }
 
-TEST_F(OpenCallsTest, ATrustedPeersConnectionIsNotClosedForItsUsers) {
+TEST_F(OpenCallsTest, AConnectionOfManyIsNotClosedForItsUsers) {
   GrpcServerOptions options;
   options.trusted_peers = *TrustedPeers::Parse("127.0.0.2");
+  options.forwarders = *TrustedPeers::Parse("127.0.0.3");
   Serve(options);
-  RawHttp2 gateway(From("127.0.0.2"));
-  for (int i = 0; i < 2 * static_cast<int>(ResetCounts::kTolerated); ++i) {
-    gateway.Reset(gateway.Call(kWait, "x"));
+  for (const char* const who : {"127.0.0.2", "127.0.0.3"}) {
+    RawHttp2 gateway(From(who));
+    for (int i = 0; i < 2 * static_cast<int>(ResetCounts::kTolerated); ++i) {
+      gateway.Reset(gateway.Call(kWait, "x"));
+    }
+    EXPECT_TRUE(End(gateway, gateway.Call(kAnswer, "x")).ok());
+    WaitForOpenCalls(0);
+    EXPECT_FALSE(gateway.closed());
   }
-  EXPECT_TRUE(End(gateway, gateway.Call(kAnswer, "x")).ok());
-  WaitForOpenCalls(0);
-  EXPECT_FALSE(gateway.closed());
 }
 
 TEST_F(OpenCallsTest, SomeWhoChangeTheirMindsAreNoFlood) {

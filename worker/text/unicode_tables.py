@@ -56,8 +56,15 @@ def decompose(c, mappings):
     return [d for part in mappings[c] for d in decompose(part, mappings)] if c in mappings else [c]
 
 
+def initializer(value):
+    """`value` as C++ initializes it: a number, or what a struct or an array holds."""
+    if isinstance(value, int):
+        return hex(value)
+    return f"{{{', '.join(map(initializer, value))}}}"
+
+
 def table(name, kind, rows):
-    body = "".join(f"    {{{', '.join(map(hex, row))}}},\n" for row in rows)
+    body = "".join(f"    {initializer(row)},\n" for row in rows)
     return (f"constexpr {kind} k{name}Rows[] = {{\n{body}}};\n"
             f"const std::span<const {kind}> k{name} = k{name}Rows;\n\n")
 
@@ -86,7 +93,7 @@ def tables(folder):
     yield members("UnsureInFormC", unsure & aged)
     yield table("CombiningClasses", "ClassRange", ranges(classes))
     yield table("Decompositions", "Decomposition", [
-        (c, *(decompose(c, mappings) + [0] * 4)[:4]) for c in sorted(mappings)
+        (c, (decompose(c, mappings) + [0] * 4)[:4]) for c in sorted(mappings)
     ])
     yield table("Compositions", "Composition", sorted(
         (*parts, c) for c, parts in mappings.items() if len(parts) == 2 and c not in excluded))

@@ -68,6 +68,7 @@ class BatchReader {
   struct Sequence {
     std::shared_ptr<TokenStream> stream;
     std::optional<Ending> ending;
+    bool arrived = false;  // it has its first token, or ended without one
   };
 
   void OnReady(std::size_t i) {
@@ -76,7 +77,9 @@ class BatchReader {
     } else {
       const bool has_token = stream(i)->room() < capacity_;
       if (!has_token) Take(i);  // it was started, or ended without a token
-      if (has_token || sequences_[i].ending) ++num_arrived_;
+      if ((has_token || sequences_[i].ending) && !std::exchange(sequences_[i].arrived, true)) {
+        ++num_arrived_;
+      }
       if (num_arrived_ == sequences_.size()) StartDecoding();
     }
     if (num_ended_ == sequences_.size()) Finish();  // the last thing done: it may free `this`

@@ -261,6 +261,7 @@ class MetricsTest : public testing::Test {
     at_worker_.Set(
         absl::StrCat("requests_total{outcome=\"", outcome, "\",phase=\"", by_worker.phase(), "\"}"),
         1);
+    at_router_.Set(absl::StrCat("decisions_total{cause=\"only\",variant=\"", kVariant, "\"}"), 1);
     BookAtRouter(code, by_router.phase(), kVariant);
   }
 

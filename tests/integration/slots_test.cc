@@ -86,6 +86,7 @@ class SlotsTest : public testing::Test {
 };
 
 TEST_F(SlotsTest, WhoDoesNotReadGivesTheOnlySlotToWhoWaits) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers may not fill in a minute what lies on the way";
   Start(1);
   v1::GenerateRequest request = AskAtLength(kLong);
   RawHttp2 unread({.port = router_->port(), .source = "127.0.0.2", .window = 0});
@@ -97,7 +98,7 @@ TEST_F(SlotsTest, WhoDoesNotReadGivesTheOnlySlotToWhoWaits) {
   EXPECT_EQ(AskShortly(), absl::OkStatus());
   const auto took = std::chrono::steady_clock::now() - asked;
   RecordProperty("answer_ms", static_cast<int>(took / std::chrono::milliseconds(1)));
-  EXPECT_LE(took, std::chrono::seconds(kSanitized ? 30 : 2));
+  EXPECT_LE(took, std::chrono::seconds(2));
 
   grpc::ClientContext watching;
   const auto watch = worker_->stub().WatchStatus(&watching, {});
@@ -116,9 +117,7 @@ TEST_F(SlotsTest, WhoDoesNotReadGivesTheOnlySlotToWhoWaits) {
   EXPECT_EQ(unread.stream(call).Status(), absl::OkStatus());
   const std::vector<std::int32_t> ids = IdsOf(unread.stream(call).Messages());
   EXPECT_EQ(ids.size(), static_cast<std::size_t>(kLong));
-  if (!kSanitized) {
-    EXPECT_EQ(ids, worker_->Generate(request).ids);
-  }
+  EXPECT_EQ(ids, worker_->Generate(request).ids);
 }
 
 TEST_F(SlotsTest, WhoReadsManyStreamsGivesASlotToWhoAsksOnce) {

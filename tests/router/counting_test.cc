@@ -5,13 +5,16 @@
 #include <prometheus/registry.h>
 
 #include <chrono>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/router/fleet/pool_fixture.h"
 #include "tests/router/in_order_policy.h"
@@ -28,8 +31,8 @@ absl::Status Refusal(const char* reason, Code code = Code::kUnavailable) {
 
 class TestCountSink final : public CountSink {
  public:
-  explicit TestCountSink(bool wanted) : wanted_(wanted) {}
-  bool IsWanted() const override { return wanted_; }
+  explicit TestCountSink(std::function<bool()> is_wanted) : is_wanted_(std::move(is_wanted)) {}
+  bool IsWanted() const override { return is_wanted_(); }
   void Finish(const Count& count) override { count_.set_value(count); }
   Count Wait() {
     std::future<Count> count = count_.get_future();
@@ -38,7 +41,7 @@ class TestCountSink final : public CountSink {
   }
 
  private:
-  const bool wanted_;
+  const std::function<bool()> is_wanted_;
   std::promise<Count> count_;
 };
 
@@ -51,10 +54,12 @@ class CountingTest : public testing::Test {
     workers_[worker].SetScript({.count_end = status});
   }
 
-  Count Ask(fleet::CallContext context = {}, bool wanted = true) {
+  Count Ask(
+      fleet::CallContext context = {},
+      const std::function<bool()>& is_wanted = [] { return true; }) {
     v1::CountTokensRequest request;
     request.mutable_prompt()->set_text("abc");
-    const auto sink = std::make_shared<TestCountSink>(wanted);
+    const auto sink = std::make_shared<TestCountSink>(is_wanted);
     Counting::Start({.variants = variants_,
                      .policy = policy_,
                      .pool = *pool_,
@@ -79,7 +84,8 @@ class CountingTest : public testing::Test {
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
   const InOrderPolicy policy_;
-  fleet::PoolUnderTest pool_{variants_, Clock::Real()};
+  FakeClock pool_clock_;
+  fleet::PoolUnderTest pool_{variants_, pool_clock_};
 };
 
 TEST_F(CountingTest, AnotherWorkerCounts) {
@@ -121,7 +127,7 @@ TEST_F(CountingTest, WhatTheRequestIsToBlameForIsToldAtOnce) {
 
 TEST_F(CountingTest, NothingIsTriedAgainForAClientThatIsGone) {
   Refuse(0, Refusal("DRAINING"));
-  EXPECT_EQ(rpc::ErrorReason(Ask({}, /*wanted=*/false).status()), "DRAINING");
+  EXPECT_EQ(rpc::ErrorReason(Ask({}, [] { return false; }).status()), "DRAINING");
   EXPECT_EQ(Asked(), (std::vector<int>{1, 0, 0, 0}));
 }
 
@@ -130,6 +136,19 @@ TEST_F(CountingTest, NothingIsTriedAgainAfterTheDeadline) {
   // The worker answers at once, yet never sooner than now.
   EXPECT_FALSE(Ask({.deadline = Clock::Real().Now()}).ok());
   EXPECT_EQ(workers_[1].num_counts(), 0);
+}
+
+// A count has no signs of life, so that its time says nothing of its worker.
+TEST_F(CountingTest, AWorkerIsNotDistrustedForACountThatItsDeadlineEnds) {
+  Refuse(0, absl::DeadlineExceededError("the client's own"));
+  const auto late = [this] {
+    pool_clock_.Advance(2 * kFirstWord);
+    return false;
+  };
+  EXPECT_FALSE(Ask({}, late).ok());
+  Refuse(0, absl::OkStatus());
+  EXPECT_TRUE(Ask().ok());
+  EXPECT_EQ(Asked(), (std::vector<int>{2, 0, 0, 0}));
 }
 
 }  // namespace

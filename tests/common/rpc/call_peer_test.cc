@@ -1,52 +1,30 @@
 #include "common/rpc/call_peer.h"
 
-#include <grpcpp/support/server_callback.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <utility>
 
 #include "common/rpc/grpc_server.h"
-#include "common/rpc/raw_service.h"
-#include "common/rpc/server_call.h"
 #include "common/rpc/trusted_peers.h"
+#include "tests/common/rpc/telling_service.h"
 #include "tests/fakes/raw_http2.h"
 
 namespace thinkwire::rpc {
 namespace {
 
-// Ends with the name of its peer as the text of an error.
-class TellCall final : public ServerCall {
- public:
-  explicit TellCall(std::string peer) : ServerCall(1), peer_(std::move(peer)) {}
-
- private:
-  void OnMessage(grpc::ByteBuffer /*message*/) override { Finish(absl::AbortedError(peer_)); }
-
-  const std::string peer_;
-};
-
-class PeerTeller final : public RawService {
- public:
-  PeerTeller(const TrustedPeers& trusted, const TrustedPeers& forwarders) {
-    AddMethod("test.Peers", "Tell", [=](const grpc::CallbackServerContext& context) {
-      return std::make_shared<TellCall>(CallPeer(context, trusted, forwarders));
-    });
-  }
-};
-
 // Who a call from 127.0.0.2 is, if it says that it is `name`; empty: says nothing.
 std::string PeerOfCall(const std::string& trusted, const std::string& forwarders,
                        const std::string& name) {
-  PeerTeller teller(*TrustedPeers::Parse(trusted), *TrustedPeers::Parse(forwarders));
+  const TrustedPeers those = *TrustedPeers::Parse(trusted);
+  const TrustedPeers senders = *TrustedPeers::Parse(forwarders);
+  TellingService teller([&](const auto& context) { return CallPeer(context, those, senders); });
   const auto server = GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&teller}});
   EXPECT_TRUE(server.ok()) << server.status();
   RawHttp2 client({.port = (*server)->port(), .source = "127.0.0.2"});
   RawHttp2::Headers headers;
   if (!name.empty()) headers.emplace_back(kPeerMetadata, name);
-  const std::uint32_t call = client.Call("/test.Peers/Tell", "", headers);
+  const std::uint32_t call = client.Call(TellingService::kTell, "", headers);
   EXPECT_TRUE(client.ReadUntilOver(call));
   EXPECT_EQ(client.stream(call).Status().code(), absl::StatusCode::kAborted);
   return std::string(client.stream(call).Status().message());

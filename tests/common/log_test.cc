@@ -109,8 +109,9 @@ TEST(Log, NeverWaitsForAReaderAndCountsWhatHeMisses) {
 }
 
 TEST(Log, WritesSoManyOfAKindAndTellsHowManyMoreThereWere) {
-  const std::string path = testing::TempDir() + "log_of_a_kind";
+  const std::string path = testing::TempDir() + "log_of_a_kind-" + std::to_string(getpid());
   const int file = open(path.c_str(), O_CREAT | O_TRUNC | O_RDWR, 0600);
+  unlink(path.c_str());
   ASSERT_GE(file, 0);
   const std::uint64_t before = NumSuppressedLogRecords();
   {

@@ -1,6 +1,7 @@
 #include "router/config.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -172,7 +173,7 @@ TEST(ParseConfig, NestingAliasesAndManyOfAKindAreBounded) {
 TEST(LoadConfig, ReadsNothingButARegularFileOfBoundedSize) {
   EXPECT_EQ(LoadConfig("/dev/zero").status(),
             absl::InvalidArgumentError("/dev/zero: not a regular file"));
-  const std::string path = testing::TempDir() + "config_test_long.yaml";
+  const std::string path = testing::TempDir() + "config_test-" + std::to_string(getpid()) + ".yaml";
   std::ofstream(path) << std::string((1 << 20) + 1, '#');
   EXPECT_EQ(LoadConfig(path).status(),
             absl::InvalidArgumentError(path + ": 1048577 bytes; at most 1048576 are read"));

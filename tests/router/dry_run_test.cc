@@ -1,8 +1,11 @@
 #include "router/dry_run.h"
 
+#include <absl/strings/str_cat.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -21,10 +24,13 @@ constexpr char kConfig[] = R"(variants:
 class DryRunTest : public testing::Test {
  protected:
   absl::Status Run(const std::string& trace) {
-    const std::string path = testing::TempDir() + "dry_run_test.jsonl";
+    const std::string path = absl::StrCat(testing::TempDir(), "dry_run_test-", getpid(), ".jsonl");
     std::ofstream(path) << trace;
-    return DryRun(*ParseConfig(kConfig, "r"), path,
-                  [&](const std::string& line) { said_.push_back(Json::parse(line)); });
+    const absl::Status status =
+        DryRun(*ParseConfig(kConfig, "r"), path,
+               [&](const std::string& line) { said_.push_back(Json::parse(line)); });
+    std::filesystem::remove(path);
+    return status;
   }
 
   std::vector<Json> said_;
@@ -84,7 +90,7 @@ TEST_F(DryRunTest, TellsTheLineThatIsNone) {
     said_.clear();
     const absl::Status status = Run(Line("Hello") + wrong + "\n" + Line("Hello"));
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << wrong;
-    EXPECT_THAT(std::string(status.message()), testing::HasSubstr("dry_run_test.jsonl:2")) << wrong;
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr(".jsonl:2")) << wrong;
     EXPECT_EQ(said_.size(), 1U);
   }
 }

@@ -248,6 +248,7 @@ absl::Status CheckRequest(const v1::GenerateRequest& request) {
   if (request.has_consensus()) return UnimplementedField("consensus");
   if (request.has_answer_format()) return UnimplementedField("answer_format");
   if (request.has_resume()) return UnimplementedField("resume");
+  if (request.require_resumable()) return UnimplementedField("require_resumable");
   if (request.cache_salt().size() > kMaxCacheSaltBytes) {
     return InvalidField("cache_salt",
                         absl::StrCat("must be at most ", kMaxCacheSaltBytes, " bytes long, is ",

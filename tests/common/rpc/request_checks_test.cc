@@ -92,6 +92,7 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
       {"consensus", [](auto& r) { r.mutable_consensus(); }},
       {"answer_format", [](auto& r) { r.mutable_answer_format(); }},
       {"resume", [](auto& r) { r.mutable_resume(); }},
+      {"require_resumable", [](auto& r) { r.set_require_resumable(true); }},
   };
   for (const Change& change : changes) {
     GenerateRequest request = Question();

@@ -158,7 +158,7 @@ bool Generation::TryAnother(const absl::Status& status) {
                   {"reason", reason},
                   {"worker", left},
                   {"next_worker", worker_}},
-                 kRequestLogRate);
+                 RequestLogRate(context_.peer));
   StartAttempt();
   return true;
 }
@@ -309,7 +309,7 @@ void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
                   {"answer_tokens", tokens.answer},
                   {"discarded_tokens", tokens.discarded},
                   {"total_s", ToSeconds(now - arrival_)}},
-                 kRequestLogRate);
+                 RequestLogRate(context_.peer));
 }
 
 }  // namespace thinkwire::router

@@ -66,7 +66,8 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
               .traceparent = rpc::TraceparentOf(context),
-              .arrival = service.shared_.clock.Now()},
+              .arrival = service.shared_.clock.Now(),
+              .peer = peer_},
         spoke_at_(call_.arrival) {}
 
   bool Write(const v1::WorkerGenerateResponse& message) override {

@@ -46,6 +46,9 @@ inline constexpr std::size_t kLargeRequestBytes = std::size_t{128} << 10;  // so
 // A hundred prompts that fill a context of 128k tokens, of which a GPU's KV cache holds a few.
 inline constexpr std::size_t kMaxLargeBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxSmallBytes = std::size_t{128} << 20;
+// What running streams keep, which grows with what their workers send: four bytes a token. Over
+// that, new requests of whoever keeps most are refused.
+inline constexpr std::size_t kMaxKeptBytes = std::size_t{512} << 20;
 
 // The parts of a request. Owner: rpc::CheckWire, before protobuf makes objects of them, which take
 // up to a hundred times what they have on the wire. One too many: INVALID_ARGUMENT.

@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -372,6 +373,44 @@ TEST_F(ResumeTest, CachedTokensAreThePromptsAlone) {
   most.resize(36);
   const v1::ResumeState state = StateAfter(whole.prompt_ids, v1::PHASE_REASONING, most);
   EXPECT_EQ(Run(script.request, &state).started.cached_prompt_tokens(), 3);
+}
+
+// What the engine's end finds held back is for whoever goes on to say.
+TEST_F(ResumeTest, AWorkerThatShutsDownLetsGoOfNothing) {
+  Script script = Written("", {'\n', ' ', kThink, 'a', 259, 0xC3, 0xA9, 'x', kThinkEnd, kEos});
+  script.request.mutable_prompt()->set_text(kOpenTurn);
+  script.request.mutable_sampling()->add_stop_strings("stop");
+  for (int steps = 1; steps <= 8; ++steps) {
+    SCOPED_TRACE(absl::StrCat(steps, " steps"));
+    Serve(script);
+    worker_->runner.CloseGate();
+    worker_->runner.LetThrough(steps);
+    auto sink = std::make_shared<FakeSink>(kUnlimited);
+    Start(*worker_, script.request, sink);
+    worker_->runner.WaitUntilBlocked();
+    std::thread stop([this] { worker_->engine.Stop(); });
+    worker_->runner.OpenGate();
+    stop.join();
+    const absl::Status status = sink->WaitUntilEnded();
+    EXPECT_EQ(rpc::ErrorReason(status), "DRAINING") << status;
+    EXPECT_TRUE(rpc::RetryAfter(status));
+    Outcome lost = OutcomeOf(sink->messages());
+    const v1::ResumeState state =
+        StateAfter(lost.prompt_ids, lost.started.first_phase(), lost.events);
+    Serve(script);
+    const Outcome rest = Run(script.request, &state);
+    lost.events.insert(lost.events.end(), rest.events.begin(), rest.events.end());
+    EXPECT_EQ(Show(lost.events), Show(Run(script.request).events));
+  }
+}
+
+TEST_F(ResumeTest, WhatComesAfterTheEnginesEndIsToldToGoElsewhere) {
+  const Script script = Written("", {'a', kEos});
+  Serve(script);
+  worker_->engine.Stop();
+  auto sink = std::make_shared<FakeSink>(kUnlimited);
+  Start(*worker_, script.request, sink);
+  EXPECT_EQ(rpc::ErrorReason(sink->WaitUntilEnded()), "DRAINING");
 }
 
 // A state that says "ab", of which both bytes were sent, and what is wrong with a changed one.

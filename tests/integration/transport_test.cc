@@ -183,8 +183,6 @@ TEST_F(TransportTest, WhoDoesNotReadThatHeIsRefusedLosesHisConnections) {
     std::this_thread::yield();
   }
   EXPECT_EQ(AskPatientlyFrom("127.0.0.3"), absl::OkStatus());
-  EXPECT_LT(router_->process().PeakMemory(),
-            before + kConnections * kMaxStreamsOfConnection * std::size_t{16'000});
   clients.clear();
   EXPECT_TRUE(router_->WaitUntilIdle());
   EXPECT_TRUE(WaitForMemory(before + 50 * kMiB)) << router_->process().Memory() / kMiB << " MiB";

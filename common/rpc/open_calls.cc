@@ -23,8 +23,9 @@ namespace thinkwire::rpc {
 namespace {
 
 constexpr Clock::Duration kLookEvery = std::chrono::milliseconds(250);
-// A look takes no more than one part in so many of the time, however many calls there are.
+// A look at very many calls takes one part in so many of the time, unless that were too seldom.
 constexpr int kLookRest = 20;
+constexpr Clock::Duration kLookAtLeastEvery = std::chrono::seconds(1);
 
 // Freed memory of so many calls, or of so many bytes, is worth a walk through the allocator now and
 // then; that of fewer is after a minute.
@@ -263,7 +264,7 @@ std::size_t OpenCalls::size() const {
 
 void OpenCalls::Run() {
   Clock::Duration took{};
-  while (WaitForLook(std::max(look_every_, kLookRest * took))) {
+  while (WaitForLook(std::max(look_every_, std::min(kLookRest * took, kLookAtLeastEvery)))) {
     const Clock::TimePoint now = Clock::Real().Now();
     LookAtAll(now);
     took = Clock::Real().Now() - now;

@@ -17,8 +17,8 @@ absl::Status TooMany(const std::string& message) {
 }
 
 absl::Status NoRoom(const Shares& part, std::size_t bytes) {
-  return TooMany(absl::StrCat("no room for a request of ", bytes, " bytes: those in hand take ",
-                              part.held(), " of ", part.total(),
+  return TooMany(absl::StrCat("no room for a request, or its answer, of ", bytes,
+                              " bytes: those in hand take ", part.held(), " of ", part.total(),
                               " bytes, or their client its share"));
 }
 

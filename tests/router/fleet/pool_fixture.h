@@ -44,7 +44,7 @@ class PoolUnderTest {
     return WaitUntil([&] {
       pool_.Tick();
       for (std::size_t variant = 0; variant < num_variants; ++variant) {
-        const WorkerPool::VariantState state = pool_.Describe(variant);
+        const VariantState state = pool_.Describe(variant);
         if (state.live < state.configured) return false;
       }
       return true;

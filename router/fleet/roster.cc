@@ -19,8 +19,10 @@ namespace {
 constexpr char kSilent[] = "it is silent";
 constexpr char kDraining[] = "it is draining";
 constexpr char kStalled[] = "its ranks make no progress";
+constexpr char kRemoved[] = "it is not configured any more";
 constexpr char kUnproved[] = "it has failed, and has not proved yet that it is well again";
 constexpr std::size_t kMaxShownBytes = 100;  // of a worker's words, to a client
+constexpr std::size_t kNoVariant = -1;
 
 // Whether a worker that serves `served_name` serves the variant.
 bool IsServedAs(const VariantConfig& variant, const std::string& served_name) {
@@ -50,9 +52,37 @@ Roster::Roster(std::vector<VariantConfig> variants)
     : variants_(std::move(variants)), fingerprints_(variants_.size()) {}
 
 std::size_t Roster::Add(std::size_t variant, const std::string& address, Clock::TimePoint now) {
-  members_.push_back({.heard_at = now});
-  views_.push_back({.variant = variant, .address = address});
-  return views_.size() - 1;
+  std::size_t index = views_.size();
+  if (free_.empty()) {
+    members_.emplace_back();
+    views_.emplace_back();
+  } else {
+    index = free_.back();
+    free_.pop_back();
+  }
+  members_[index] = {.heard_at = now};
+  views_[index] = {.variant = variant, .address = address};
+  return index;
+}
+
+bool Roster::Remove(std::size_t index) {
+  members_[index].removed = true;
+  members_[index].stalled = false;
+  views_[index].status.reset();
+  views_[index].why_not = kRemoved;
+  return Settle(index);
+}
+
+void Roster::Restore(std::size_t index) {
+  members_[index].removed = false;
+  views_[index].why_not = decision::WorkerView().why_not;
+}
+
+void Roster::Free(std::size_t index) {
+  CHECK(members_[index].removed && views_[index].leased == 0, "nobody needs it");
+  members_[index] = {};
+  views_[index] = {.variant = kNoVariant};
+  free_.push_back(index);
 }
 
 const VariantConfig& Roster::VariantOf(std::size_t index) const {
@@ -252,8 +282,9 @@ std::size_t Roster::PassOver(decision::Query& query, Clock::TimePoint now) {
 
 VariantState Roster::Describe(std::size_t variant) const {
   VariantState state;
-  for (const decision::WorkerView& view : views_) {
-    if (view.variant != variant) continue;
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    const decision::WorkerView& view = views_[i];
+    if (view.variant != variant || members_[i].removed) continue;
     ++state.configured;
     if (!view.status) continue;
     if (view.status->draining) {
@@ -297,7 +328,8 @@ bool Roster::UpdateFingerprints(std::size_t variant) {
 }
 
 void Roster::LogChange(const decision::WorkerView& worker) const {
-  const bool meant = worker.live() || (worker.status && worker.status->draining);
+  const bool meant =
+      worker.live() || (worker.status && worker.status->draining) || worker.why_not == kRemoved;
   Log(meant ? LogLevel::kInfo : LogLevel::kWarning,
       worker.live() ? "worker is live" : "worker is not live",
       {{"variant", variants_[worker.variant].name},

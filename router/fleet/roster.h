@@ -48,11 +48,18 @@ class Roster {
  public:
   explicit Roster(std::vector<VariantConfig> variants);
 
-  // Returns its index.
+  // Returns its index, which is its own until Free; it may have been another's before.
   std::size_t Add(std::size_t variant, const std::string& address, Clock::TimePoint now);
+  // It gets nothing new; what it has goes on. Returns as Hear.
+  bool Remove(std::size_t index);
+  // It is configured again. REQUIRES: Remove.
+  void Restore(std::size_t index);
+  // The same index may be another's from now on. REQUIRES: Remove, and it has no request any more.
+  void Free(std::size_t index);
 
+  // Indices are below it; some may be nobody's.
   std::size_t size() const { return views_.size(); }
-  // In the order of indices, as a policy is to see them.
+  // In the order of indices, as a policy is to see them: nobody is not live, and of no variant.
   std::span<const decision::WorkerView> views() const { return views_; }
   const VariantConfig& VariantOf(std::size_t index) const;
   Clock::TimePoint heard_at(std::size_t index) const { return members_[index].heard_at; }
@@ -99,6 +106,7 @@ class Roster {
     Clock::TimePoint heard_at{};  // of its status, or waited for since
     bool stalled = false;
     bool was_live = false;
+    bool removed = false;
   };
 
   // Would be live if it were not out.
@@ -118,6 +126,7 @@ class Roster {
   const std::vector<VariantConfig> variants_;
   std::vector<Member> members_;  // a worker at the same index in both
   std::vector<decision::WorkerView> views_;
+  std::vector<std::size_t> free_;                    // indices that are nobody's
   std::vector<std::set<std::string>> fingerprints_;  // by variant
 };
 

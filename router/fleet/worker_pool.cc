@@ -1,6 +1,7 @@
 #include "router/fleet/worker_pool.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,16 @@ absl::Status AllFull(const absl::Status& status) {
       "variant", decision::UnavailableVariant(status)));
 }
 
+std::vector<WorkerName> NamesOf(const std::vector<VariantConfig>& variants) {
+  std::vector<WorkerName> names;
+  for (std::size_t v = 0; v < variants.size(); ++v) {
+    for (const std::string& address : variants[v].workers) {
+      if (auto name = ReadWorkerName(v, address)) names.push_back(*std::move(name));
+    }
+  }
+  return names;
+}
+
 void LogEnd(const std::string& worker, const absl::Status& status) {
   LogWarning("a worker's status has ended",
              {{"worker", worker},
@@ -55,15 +66,23 @@ void LogEnd(const std::string& worker, const absl::Status& status) {
 }  // namespace
 
 WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
-                       const Patience& patience)
-    : clock_(clock), on_change_(std::move(on_change)), roster_(variants), experience_(variants) {
+                       const Patience& patience, Resolver& resolver)
+    : clock_(clock),
+      on_change_(std::move(on_change)),
+      patience_(patience),
+      names_(NamesOf(variants)),
+      discovery_(names_, resolver,
+                 [this](std::size_t name, const absl::StatusOr<std::vector<std::string>>& found) {
+                   OnLookUp(name, found);
+                 }),
+      roster_(variants),
+      looked_up_(names_.size()),
+      complaints_(names_.size()),
+      experience_(variants) {
   MutexLock lock(mu_);
   for (std::size_t v = 0; v < variants.size(); ++v) {
     for (const std::string& address : variants[v].workers) {
-      roster_.Add(v, address, clock_.Now());
-      Worker& worker = workers_.emplace_back();
-      worker.client = std::make_unique<WorkerClient>(address, clock_, patience);
-      worker.next_watch = clock_.Now();
+      if (!ReadWorkerName(v, address)) Add(v, address, std::nullopt);
     }
   }
 }
@@ -71,6 +90,7 @@ WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, 
 WorkerPool::~WorkerPool() { Stop(); }
 
 void WorkerPool::Start() {
+  discovery_.Start();
   thread_ = std::thread([this] {
     for (;;) {
       Tick();
@@ -82,6 +102,7 @@ void WorkerPool::Start() {
 }
 
 void WorkerPool::Stop() {
+  discovery_.Stop();
   {
     MutexLock lock(mu_);
     stopping_ = true;
@@ -106,13 +127,28 @@ bool WorkerPool::HasCalls() const {
       workers_, [](const Worker& worker) { return worker.watching || worker.probing; });
 }
 
+// Who holds its client of an earlier time may be the last to let go of it.
+void WorkerPool::FreeUnused(Due& due) {
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    Worker& worker = workers_[i];
+    const bool is_used = worker.watching || worker.probing || roster_.views()[i].leased > 0;
+    if (!worker.client || !worker.removed || is_used) continue;
+    due.retired.push_back(std::move(worker.client));
+    worker = {};
+    roster_.Free(i);
+  }
+}
+
 WorkerPool::Due WorkerPool::FindDue() {
   const Clock::TimePoint now = clock_.Now();
   Due due;
+  FreeUnused(due);
   due.changed = roster_.Look(now);
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     Worker& worker = workers_[i];
-    due.all.push_back(worker.client.get());
+    if (!worker.client) continue;
+    due.all.push_back(worker.client);
+    if (worker.removed) continue;
     if (!worker.watching && now >= worker.next_watch) {
       worker.watching = true;
       roster_.Await(i, now);  // the connection too must come about within kSilence
@@ -125,7 +161,7 @@ WorkerPool::Due WorkerPool::FindDue() {
   for (const std::size_t i : roster_.DueProbes(now)) {
     if (!std::exchange(workers_[i].probing, true)) due.probes.push_back(i);
   }
-  for (const std::size_t i : roster_.Stalled()) due.stalled.push_back(workers_[i].client.get());
+  for (const std::size_t i : roster_.Stalled()) due.stalled.push_back(workers_[i].client);
   return due;
 }
 
@@ -138,18 +174,18 @@ void WorkerPool::Tick() {
   }
   for (const std::size_t i : due.watches) BeginWatch(i);
   for (const std::size_t i : due.probes) BeginProbe(i);
-  for (const WorkerClient* const client : due.stalled) {
+  for (const auto& client : due.stalled) {
     client->EndAttempts("made no progress while there was work");
   }
-  for (const WorkerClient* const client : due.all) client->EndSilentAttempts();
+  for (const auto& client : due.all) client->EndSilentAttempts();
   if (due.changed) on_change_(*this);
 }
 
 void WorkerPool::BeginWatch(std::size_t index) {
-  const WorkerClient* client = nullptr;
+  std::shared_ptr<WorkerClient> client;
   {
     MutexLock lock(mu_);
-    client = workers_[index].client.get();
+    client = workers_[index].client;
   }
   auto watch = client->Watch(
       [this, index](WorkerClient::StatusResult status) { OnStatus(index, std::move(status)); },
@@ -157,7 +193,7 @@ void WorkerPool::BeginWatch(std::size_t index) {
   MutexLock lock(mu_);
   if (!workers_[index].watching) return;  // it has ended already
   workers_[index].watch = watch;
-  if (stopping_) watch->Cancel();
+  if (stopping_ || workers_[index].removed) watch->Cancel();
 }
 
 void WorkerPool::OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStatus> status) {
@@ -166,7 +202,7 @@ void WorkerPool::OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStat
     MutexLock lock(mu_);
     workers_[index].failures = 0;
     workers_[index].contacted = true;
-    if (!stopping_) changed = roster_.Hear(index, std::move(status), clock_.Now());
+    if (Counts(index)) changed = roster_.Hear(index, std::move(status), clock_.Now());
     changed_.NotifyAll();
   }
   if (changed) on_change_(*this);
@@ -182,7 +218,7 @@ void WorkerPool::OnWatchEnd(std::size_t index, const absl::Status& status) {
     worker.contacted = true;
     const int doublings = std::min(worker.failures++, 10);
     worker.next_watch = clock_.Now() + std::min(kLastRetry, kFirstRetry * (1 << doublings));
-    if (!stopping_) changed = roster_.Lose(index, WhyEnded(status));
+    if (Counts(index)) changed = roster_.Lose(index, WhyEnded(status));
   }
   if (changed) on_change_(*this);
   // The last touch: Stop may return, and the pool go, as soon as this is seen.
@@ -192,11 +228,11 @@ void WorkerPool::OnWatchEnd(std::size_t index, const absl::Status& status) {
 }
 
 void WorkerPool::BeginProbe(std::size_t index) {
-  const WorkerClient* client = nullptr;
+  std::shared_ptr<WorkerClient> client;
   std::string variant;
   {
     MutexLock lock(mu_);
-    client = workers_[index].client.get();
+    client = workers_[index].client;
     variant = roster_.VariantOf(index).name;
   }
   auto probe = StartProbe(*client, variant, clock_,
@@ -204,7 +240,7 @@ void WorkerPool::BeginProbe(std::size_t index) {
   MutexLock lock(mu_);
   if (!workers_[index].probing) return;  // it has ended already
   workers_[index].probe = probe;
-  if (stopping_) probe->Cancel();
+  if (stopping_ || workers_[index].removed) probe->Cancel();
 }
 
 void WorkerPool::OnProbeEnd(std::size_t index, const absl::Status& status) {
@@ -212,7 +248,7 @@ void WorkerPool::OnProbeEnd(std::size_t index, const absl::Status& status) {
   {
     MutexLock lock(mu_);
     workers_[index].probe.reset();
-    if (!stopping_) changed = roster_.EndProbe(index, status, clock_.Now());
+    if (Counts(index)) changed = roster_.EndProbe(index, status, clock_.Now());
   }
   if (changed) on_change_(*this);
   MutexLock lock(mu_);  // the last touch, as in OnWatchEnd
@@ -223,7 +259,9 @@ void WorkerPool::OnProbeEnd(std::size_t index, const absl::Status& status) {
 void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
   const auto give_up = std::chrono::steady_clock::now() + timeout;
   MutexLock lock(mu_);
-  while (!std::ranges::all_of(workers_, [](const Worker& worker) { return worker.contacted; })) {
+  const auto is_contacted = [](const Worker& worker) { return !worker.client || worker.contacted; };
+  while (!std::ranges::all_of(looked_up_, std::identity()) ||
+         !std::ranges::all_of(workers_, is_contacted)) {
     const auto left = give_up - std::chrono::steady_clock::now();
     if (left <= Clock::Duration::zero()) return;
     changed_.WaitFor(mu_, left);
@@ -277,14 +315,12 @@ void WorkerPool::Fail(const WorkerLease& lease, WorkerTrust::Failure failure) {
 }
 
 void WorkerPool::Release(const WorkerLease& lease) {
-  {
-    MutexLock lock(mu_);
-    roster_.TakeBack(lease.decision_.worker, lease.stage_ == WorkerLease::Stage::kBegun);
-  }
   // Whoever asked has waited for longer than any worker needs, and in vain.
   if (lease.stage_ == WorkerLease::Stage::kGiven && clock_.Now() - lease.since_ > kFirstWord) {
     Fail(lease, WorkerTrust::Failure::kOrdinary);
   }
+  MutexLock lock(mu_);
+  roster_.TakeBack(lease.decision_.worker, lease.stage_ == WorkerLease::Stage::kBegun);
 }
 
 VariantState WorkerPool::Describe(std::size_t variant) const {

@@ -4,7 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -15,6 +18,8 @@
 #include "router/decision/experience.h"
 #include "router/decision/policy.h"
 #include "router/decision/worker_view.h"
+#include "router/fleet/discovery.h"
+#include "router/fleet/resolver.h"
 #include "router/fleet/roster.h"
 #include "router/fleet/silence.h"
 #include "router/fleet/worker_lease.h"
@@ -30,7 +35,11 @@ class WorkerClient;
 // The workers of all variants: watches them, gives them requests and probes those that are out
 // (Roster says who is live). A worker is silent whose status says nothing for kSilence. A status
 // stream that ends is begun again, later each time.
-// Owns: the clients, a thread. Threads: any.
+//
+// A worker is who answers at an address. In its place the configuration may have a name, whose
+// workers are all that it is found to mean (Discovery): one that it means no more gets nothing new,
+// and is let go once its requests have ended; one too many, of kMaxWorkers, is left out.
+// Owns: the clients, two threads. Threads: any.
 class WorkerPool {
  public:
   static constexpr Clock::Duration kSilence = std::chrono::seconds(3);
@@ -44,10 +53,10 @@ class WorkerPool {
   // worker has become live or has ceased to be, or the live ones of a variant have other
   // fingerprints.
   WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
-             const Patience& patience = {});
+             const Patience& patience = {}, Resolver& resolver = Resolver::OfMachine());
   ~WorkerPool();  // Stop
 
-  // Runs Tick every 50 ms of real time until Stop.
+  // Runs Tick every 50 ms of real time until Stop, and looks names up.
   void Start();
   // Ends watches and thread. Leases may live on until the pool is destroyed. Idempotent.
   void Stop();
@@ -56,7 +65,11 @@ class WorkerPool {
   // attempts too, and on those of workers that stand still while another can go on with them.
   void Tick();
 
-  // Waits until each worker has spoken or failed once, at most `timeout`.
+  // Looks the names of workers up, once.
+  void LookUpNames() { discovery_.LookUpAll(); }
+
+  // Waits until each name is looked up, and each worker has spoken or failed once, at most
+  // `timeout`.
   void WaitForFirstContact(Clock::Duration timeout);
 
   // Has the policy decide, and counts the request as its worker's load, in one step: whoever asks
@@ -82,7 +95,10 @@ class WorkerPool {
   friend class WorkerLease;
   // What belongs to a worker beside what the roster has.
   struct Worker {
-    std::unique_ptr<WorkerClient> client;
+    std::shared_ptr<WorkerClient> client;  // null: nobody has the index
+    std::string canonical_address;
+    std::optional<std::size_t> name;     // by whose look-up it was found
+    bool removed = false;                // and gone once nothing of it is under way
     std::shared_ptr<StatusWatch> watch;  // while one runs
     bool watching = false;               // until its end was told
     Clock::TimePoint next_watch;
@@ -95,17 +111,35 @@ class WorkerPool {
   struct Due {
     std::vector<std::size_t> watches;
     std::vector<std::size_t> probes;
-    std::vector<const WorkerClient*> stalled;
-    std::vector<const WorkerClient*> all;
+    std::vector<std::shared_ptr<WorkerClient>> stalled;
+    std::vector<std::shared_ptr<WorkerClient>> all;
+    std::vector<std::shared_ptr<WorkerClient>> retired;  // to be let go
     bool changed = false;
   };
 
+  void Add(std::size_t variant, const std::string& address, std::optional<std::size_t> name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void OnLookUp(std::size_t name, const absl::StatusOr<std::vector<std::string>>& addresses);
+  // Has the name's workers be those at the addresses. Each returns whether they were others.
+  bool RemoveOthers(std::size_t name, const std::vector<std::string>& addresses)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool AddNew(std::size_t name, const std::vector<std::string>& addresses)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Where the worker of each address is, by its canonical spelling.
+  std::map<std::string, std::size_t> ByAddress() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Makes it the name's, if it may be. Whether it was none's.
+  bool Adopt(std::size_t index, std::size_t name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Complain(std::size_t name, const std::string& what) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Due FindDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BeginWatch(std::size_t index);
   void OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStatus> status);
   void OnWatchEnd(std::size_t index, const absl::Status& status);
   void BeginProbe(std::size_t index);
   void OnProbeEnd(std::size_t index, const absl::Status& status);
+  // Whether what is heard of it still matters.
+  bool Counts(std::size_t index) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return !stopping_ && !workers_[index].removed;
+  }
   void CancelCalls() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasCalls() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -115,16 +149,21 @@ class WorkerPool {
   void Fail(const WorkerLease& lease, WorkerTrust::Failure failure);
   void Release(const WorkerLease& lease);
 
+  void FreeUnused(Due& due) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   WorkerLease Give(decision::Decision decision) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Clock& clock_;
   const OnChange on_change_;
+  const Patience patience_;
+  const std::vector<WorkerName> names_;
+  Discovery discovery_;
 
   mutable Mutex mu_;
   CondVar changed_;
   Roster roster_ ABSL_GUARDED_BY(mu_);
-  // Of fixed size, a worker at the same index as in the roster; clients stay where they are.
-  std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);
+  std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);  // each at the same index as in the roster
+  std::vector<bool> looked_up_ ABSL_GUARDED_BY(mu_);  // by name
+  std::vector<std::string> complaints_ ABSL_GUARDED_BY(mu_);  // by name, the latest
   decision::Experience experience_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;

@@ -201,5 +201,32 @@ TEST_F(RosterTest, NoProbeGoesToWhoDoesNotSpeakOrDrains) {
   EXPECT_EQ(Due(), Indices{0});
 }
 
+TEST_F(RosterTest, WhoIsRemovedGivesItsIndexOnceItHasNoRequest) {
+  Add(2);
+  roster_.Give(0);
+  EXPECT_TRUE(roster_.Remove(0));
+  EXPECT_EQ(roster_.Describe(0).configured, 1);
+  EXPECT_EQ(WhyNot(0), "it is not configured any more");
+  EXPECT_EQ(roster_.Add(0, "10.0.0.9:50061", clock_.Now()), 2U);
+  roster_.TakeBack(0, false);
+  roster_.Free(0);
+  EXPECT_EQ(roster_.Describe(0).configured, 2);
+  EXPECT_EQ(roster_.Add(0, "10.0.0.8:50061", clock_.Now()), 0U);
+  EXPECT_EQ(roster_.views()[0].given, 0);
+}
+
+TEST_F(RosterTest, NobodysIndexIsNoWorker) {
+  Add(2);
+  roster_.Remove(0);
+  roster_.Free(0);
+  decision::Query query;
+  EXPECT_EQ(roster_.PassOver(query, clock_.Now()), 0U);
+  EXPECT_EQ(query.tried, Indices{});
+  EXPECT_EQ(Due(), Indices{});
+  EXPECT_EQ(roster_.Stalled(), Indices{});
+  EXPECT_FALSE(roster_.Look(clock_.Now()));
+  EXPECT_EQ(Live(), 1);
+}
+
 }  // namespace
 }  // namespace thinkwire::router::fleet

@@ -35,6 +35,9 @@ void Ask(Message& message, const FieldDescriptor& field, const EnumValueDescript
     case FieldDescriptor::CPPTYPE_INT32:
       many ? reflection.AddInt32(&message, &field, 2) : reflection.SetInt32(&message, &field, 2);
       break;
+    case FieldDescriptor::CPPTYPE_INT64:
+      reflection.SetInt64(&message, &field, 2);
+      break;
     case FieldDescriptor::CPPTYPE_UINT64:
       reflection.SetUInt64(&message, &field, 2);
       break;

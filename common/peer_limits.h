@@ -86,6 +86,16 @@ inline constexpr std::int64_t kMaxProbes = 32;  // that it has not begun with, b
 inline constexpr std::chrono::seconds kFirstWord{10};     // that one who is heard needs, at most
 inline constexpr std::chrono::seconds kFirstDistrust{1};  // then twice as long each time
 inline constexpr std::chrono::minutes kLastDistrust{1};
+// None at all gets one that is ejected, by so many failures in a row or a single stream that hung,
+// for kEjection times how often in a row, kMaxEjections at most; or one whose ranks stand still for
+// kMaxStall while there is work. A rank beats in every layer, and no layer takes as long; a hang is
+// seen before it is five seconds old, and before the worker ends itself (--step_timeout_s). Such a
+// worker is back once it has answered a request of one token, in kProbeTimeout.
+inline constexpr int kFailuresToEject = 3;
+inline constexpr std::chrono::seconds kEjection{5};
+inline constexpr int kMaxEjections = 12;
+inline constexpr std::chrono::seconds kMaxStall{4};
+inline constexpr std::chrono::seconds kProbeTimeout{10};
 
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.

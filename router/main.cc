@@ -55,8 +55,8 @@ class LiveState {
   void Update(const fleet::WorkerPool& pool) {
     MutexLock lock(mu_);
     for (std::size_t i = 0; i < variants_.size(); ++i) {
-      const fleet::WorkerPool::VariantState state = pool.Describe(i);
-      metrics_.SetWorkers(i, state.configured, state.live);
+      const fleet::VariantState state = pool.Describe(i);
+      metrics_.SetWorkers(i, state.configured, state.live, state.out);
       metrics_.SetFingerprints(i, state.fingerprints.size());
       live_[i] = state.live > 0;
     }

@@ -36,6 +36,12 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                    .Name("thinkwire_router_live_workers")
                    .Help("Workers that take requests, by variant")
                    .Register(registry);
+  auto& ejected = prometheus::BuildGauge()
+                      .Name("thinkwire_router_ejected_workers")
+                      .Help(
+                          "Workers that speak and get no requests, as they have failed or hung and "
+                          "not answered a probe since, by variant")
+                      .Register(registry);
   auto& fingerprints = prometheus::BuildGauge()
                            .Name("thinkwire_router_fingerprints")
                            .Help(
@@ -47,6 +53,7 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
     streams_.emplace_back(registry, "thinkwire_router", labels);
     configured_workers_.push_back(&configured.Add(labels));
     live_workers_.push_back(&live.Add(labels));
+    ejected_workers_.push_back(&ejected.Add(labels));
     fingerprints_.push_back(&fingerprints.Add(labels));
   }
 }
@@ -75,9 +82,11 @@ void RouterMetrics::SetFingerprints(std::size_t variant, std::size_t fingerprint
   fingerprints_[variant]->Set(static_cast<double>(fingerprints));
 }
 
-void RouterMetrics::SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live) {
+void RouterMetrics::SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live,
+                               std::int32_t out) {
   configured_workers_[variant]->Set(configured);
   live_workers_[variant]->Set(live);
+  ejected_workers_[variant]->Set(out);
 }
 
 }  // namespace thinkwire::router

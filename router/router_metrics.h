@@ -43,7 +43,8 @@ class RouterMetrics {
 
   // `fingerprints`: how many different ones its live workers have.
   void SetFingerprints(std::size_t variant, std::size_t fingerprints);
-  void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live);
+  void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live,
+                  std::int32_t out);
 
  private:
   prometheus::Family<prometheus::Counter>* requests_;
@@ -53,6 +54,7 @@ class RouterMetrics {
   std::deque<StreamMetrics> streams_;  // by variant, as the gauges
   std::vector<prometheus::Gauge*> configured_workers_;
   std::vector<prometheus::Gauge*> live_workers_;
+  std::vector<prometheus::Gauge*> ejected_workers_;
   std::vector<prometheus::Gauge*> fingerprints_;
 };
 

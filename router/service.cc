@@ -238,7 +238,7 @@ absl::StatusOr<grpc::ByteBuffer> ReasoningService::TellAboutServer(
 
 v1::Variant ReasoningService::Describe(std::size_t index) const {
   const VariantConfig& config = shared_.config.variants[index];
-  const fleet::WorkerPool::VariantState state = shared_.pool.Describe(index);
+  const fleet::VariantState state = shared_.pool.Describe(index);
   v1::Variant variant;
   variant.set_name(config.name);
   for (const std::string& alias : config.aliases) variant.add_aliases(alias);

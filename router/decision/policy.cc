@@ -21,7 +21,7 @@ std::string_view CauseName(Cause cause) { return kCauseNames[static_cast<std::si
 
 absl::Status NoLiveWorker(const std::string& name, std::size_t variant,
                           std::span<const WorkerView> workers) {
-  std::string why;
+  std::string why = "none is known yet";
   for (const WorkerView& worker : workers) {
     if (worker.variant != variant) continue;
     why = absl::StrCat(worker.address, ": ", worker.why_not);

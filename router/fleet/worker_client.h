@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,6 +18,7 @@
 
 namespace thinkwire::router::fleet {
 
+class WatchedAttempt;
 struct WorkerStub;
 
 // What travels with every call to a worker.
@@ -86,6 +88,9 @@ class WorkerClient {
   // second.
   void EndSilentAttempts() const;
 
+  // Gives up all attempts, as their worker `did` what the log is told: WORKER_SILENT.
+  void EndAttempts(const std::string& did) const;
+
   // Streams the worker's status until cancelled or lost: `on_status` for each message, which may be
   // an error of ReadStatus, then `on_end` once, both on gRPC threads. Begins once calls reach the
   // worker.
@@ -94,6 +99,8 @@ class WorkerClient {
                                      std::function<void(absl::Status)> on_end) const;
 
  private:
+  std::vector<std::shared_ptr<WatchedAttempt>> attempts() const;
+
   const std::string address_;
   const Clock& clock_;
   const Patience patience_;

@@ -29,24 +29,28 @@ void WorkerLease::Answered() {
 }
 
 void WorkerLease::Begun() {
-  if (std::exchange(stage_, Stage::kBegun) != Stage::kBegun) {
-    pool_->Take(decision_.worker, &WorkerTrust::Begin);
-  }
+  if (std::exchange(stage_, Stage::kBegun) != Stage::kBegun) pool_->Begin(*this);
 }
 
-// A loss may be the network's, and a cancel or a deadline the client's: they say nothing.
-void WorkerLease::Ended(const absl::Status& status) {
+// What it is judged to have done; nullopt: nothing. A cancel and a deadline are the client's.
+std::optional<WorkerTrust::Failure> WorkerLease::FailureOf(const absl::Status& status) {
   const std::string reason = rpc::ErrorReason(status);
+  if (reason == kWorkerSilent) return WorkerTrust::Failure::kHung;
+  if (reason == kWorkerLost || absl::IsInternal(status)) return WorkerTrust::Failure::kOrdinary;
+  return std::nullopt;
+}
+
+void WorkerLease::Ended(const absl::Status& status) {
   if (status.ok()) {
     Begun();
-    pool_->Take(decision_.worker, &WorkerTrust::Succeed);
-  } else if (reason == kWorkerSilent || reason == kWorkerProtocol) {
-    Answered();
-    pool_->TakeFailure(decision_.worker);
-  } else if (reason != kWorkerLost && !absl::IsDeadlineExceeded(status) &&
-             !absl::IsCancelled(status)) {
-    Answered();
+    pool_->Succeed(*this);
+    return;
   }
+  // Whoever waited for a first word in vain is counted when the lease is given back.
+  const bool spoke = !absl::IsDeadlineExceeded(status) && !absl::IsCancelled(status) &&
+                     rpc::ErrorReason(status) != kWorkerLost;
+  if (spoke) Answered();
+  if (const auto failure = FailureOf(status)) pool_->Fail(*this, *failure);
 }
 
 }  // namespace thinkwire::router::fleet

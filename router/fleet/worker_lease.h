@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "router/decision/policy.h"
+#include "router/fleet/worker_trust.h"
 
 namespace thinkwire::router::fleet {
 
@@ -26,13 +28,16 @@ class WorkerLease {
   void Answered();
   // It has begun with the request. Both idempotent.
   void Begun();
-  // The call ended so, as WorkerClient tells it.
+  // The call ended so, as WorkerClient tells it. A failure is a stream that was lost, silent or
+  // against the contract, and every INTERNAL.
   void Ended(const absl::Status& status);
 
  private:
   friend class WorkerPool;
   WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
               Clock::TimePoint since);
+
+  static std::optional<WorkerTrust::Failure> FailureOf(const absl::Status& status);
 
   WorkerPool* pool_;  // null after a move
   const WorkerClient* const client_;

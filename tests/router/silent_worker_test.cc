@@ -57,6 +57,14 @@ class SilentWorkerTest : public testing::Test {
     clock_.Advance(time);
     pool_->Tick();
   }
+  // So much time more than once, as the latest message may just be handed on: then the worker was
+  // heard only now.
+  bool PassUntilEnded(Clock::Duration time, TestSink& sink) {
+    return pool_.WaitUntil([&] {
+      if (!sink.ended()) Pass(time);
+      return sink.ended();
+    });
+  }
   // All but kMaxProbes of a hundred requests are answered.
   void ExpectFewDrawn() {
     std::vector<std::shared_ptr<TestSink>> drawn;
@@ -90,10 +98,16 @@ TEST_F(SilentWorkerTest, AnotherAnswersAndTheSilentOneGetsLess) {
   EXPECT_NE(first->events().at(1).started().worker_reason().find("the first was silent"),
             std::string::npos);
   ASSERT_TRUE(silent_.WaitForCancels(1));
-  // It promises most still, and gets nothing for a while.
+  // It promises most still, and gets nothing before it has answered a probe.
   EXPECT_TRUE(Ask()->WaitForEnd().ok());
   EXPECT_EQ(silent_.num_calls(), 1);
-  Pass(kFirstDistrust + std::chrono::milliseconds(1));
+  EXPECT_EQ(pool_->Describe(0).out, 1);
+  ASSERT_TRUE(pool_.WaitUntil([&] {
+    if (silent_.num_probes() == 0) Pass(seconds(1));
+    // Statuses are told again, so that none is old.
+    for (FakeWorker* const worker : {&silent_, &honest_}) worker->SetStatus([](auto&) {});
+    return pool_->Describe(0).live == 2;
+  }));
   const auto later = Ask();
   ASSERT_TRUE(silent_.WaitForCalls(2)) << "it has another chance";
   generations_.back()->Cancel();
@@ -116,7 +130,7 @@ TEST_F(SilentWorkerTest, SilenceAfterStartedEndsTheStream) {
   silent_.SetScript({.events = events, .stays_open = true});
   const auto sink = Ask();
   ASSERT_TRUE(sink->WaitForEvents(3));
-  Pass(std::chrono::milliseconds(1100));
+  ASSERT_TRUE(PassUntilEnded(std::chrono::milliseconds(1100), *sink));
   EXPECT_EQ(Reason(*sink), "WORKER_SILENT");
   EXPECT_TRUE(absl::IsUnavailable(sink->WaitForEnd()));
   EXPECT_TRUE(rpc::RetryAfter(sink->WaitForEnd()).has_value());
@@ -133,7 +147,7 @@ TEST_F(SilentWorkerTest, WhileNobodyReadsItMayBeSilent) {
   generations_.back()->Resume();
   ASSERT_TRUE(sink->WaitForEvents(3)) << "it was not given up";
   EXPECT_FALSE(sink->ended());
-  Pass(std::chrono::milliseconds(1100));
+  ASSERT_TRUE(PassUntilEnded(std::chrono::milliseconds(1100), *sink));
   EXPECT_EQ(Reason(*sink), "WORKER_SILENT");
 }
 

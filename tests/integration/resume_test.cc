@@ -193,7 +193,15 @@ class LostRouterTest : public testing::Test {
     FAIL() << "nothing came";
   }
 
-  double Running() { return worker_->Metric("thinkwire_worker_running_requests").value_or(-1); }
+  // What the worker shows of itself comes a little later.
+  bool WaitUntilRunning() {
+    const auto give_up = Clock::now() + kPatience;
+    while (Clock::now() < give_up) {
+      if (worker_->Metric("thinkwire_worker_running_requests") == 1.0) return true;
+      std::this_thread::yield();
+    }
+    return false;
+  }
 
   std::unique_ptr<WorkerProcess> worker_;
   std::unique_ptr<RouterProcess> router_;
@@ -203,7 +211,7 @@ class LostRouterTest : public testing::Test {
 
 TEST_F(LostRouterTest, AWorkerNoticesAKilledRouterAndFreesWhatItHad) {
   Begin();
-  EXPECT_EQ(Running(), 1);
+  ASSERT_TRUE(WaitUntilRunning());
   router_->process().Signal(SIGKILL);
   const auto killed = Clock::now();
   EXPECT_TRUE(worker_->WaitUntilIdle());

@@ -18,6 +18,7 @@
 #include "tests/worker/serve/response_stream_testing.h"
 #include "tests/worker/serve/sent_state.h"
 #include "worker/engine/replay.h"
+#include "worker/engine/token_stream.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -152,6 +153,17 @@ class ResumeTest : public testing::Test {
     EXPECT_TRUE(sink->WaitUntilEnded().ok());
     AddUp(sink->messages());
     return OutcomeOf(sink->messages());
+  }
+
+  // Until the engine, which is at its gate, has been told to stop and takes nothing more.
+  void WaitUntilStopping() {
+    engine::Request request;
+    request.prompt_ids = {'q'};
+    const auto is_open = [&] {
+      const auto stream = std::make_shared<engine::TokenStream>(1, [] {});
+      return !absl::IsUnavailable(worker_->engine.Submit(request, stream).status());
+    };
+    while (is_open()) std::this_thread::yield();
   }
 
   // The events of `whole`, each with as few tokens as can be: a stream may break after any.
@@ -389,6 +401,7 @@ TEST_F(ResumeTest, AWorkerThatShutsDownLetsGoOfNothing) {
     Start(*worker_, script.request, sink);
     worker_->runner.WaitUntilBlocked();
     std::thread stop([this] { worker_->engine.Stop(); });
+    WaitUntilStopping();
     worker_->runner.OpenGate();
     stop.join();
     const absl::Status status = sink->WaitUntilEnded();

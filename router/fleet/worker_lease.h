@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "router/decision/policy.h"
+#include "router/decision/prompt_marks.h"
 
 namespace thinkwire::router::fleet {
 
@@ -26,13 +27,16 @@ class WorkerLease {
   void Answered();
   // It has begun with the request. Both idempotent.
   void Begun();
+  // It has begun with the prompt, of which it had so many tokens: what later decisions may expect
+  // of its cache (PrefixIndex).
+  void HasPrompt(std::int32_t prompt_tokens, std::int32_t cached_tokens);
   // The call ended so, as WorkerClient tells it.
   void Ended(const absl::Status& status);
 
  private:
   friend class WorkerPool;
   WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
-              Clock::TimePoint since);
+              Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life);
 
   WorkerPool* pool_;  // null after a move
   const WorkerClient* const client_;
@@ -40,6 +44,8 @@ class WorkerLease {
   const Clock::TimePoint since_;
   enum class Stage : std::uint8_t { kGiven, kAnswered, kBegun };
   Stage stage_ = Stage::kGiven;
+  decision::PromptMarks marks_;  // until HasPrompt
+  const std::uint32_t life_;     // of the worker, when it was given
 };
 
 }  // namespace thinkwire::router::fleet

@@ -93,6 +93,7 @@ WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, 
       Worker& worker = workers_.emplace_back();
       worker.client = std::make_unique<WorkerClient>(address, clock_, patience);
       worker.next_watch = clock_.Now();
+      BeginLife(worker);
       views_.push_back({.variant = v, .address = address});
     }
   }
@@ -201,6 +202,8 @@ void WorkerPool::OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStat
     worker.contacted = true;
     decision::WorkerView& view = views_[index];
     const bool was_live = view.live();
+    const bool both = view.status && status.ok();
+    if (both && status->fingerprint != view.status->fingerprint) BeginLife(worker);
     SetStatus(variants_[view.variant], std::move(status), view);
     changed = view.live() != was_live;
     if (changed) LogChange(view);
@@ -220,6 +223,7 @@ void WorkerPool::OnWatchEnd(std::size_t index, const absl::Status& status) {
     if (view.why_not != kSilent) view.why_not = WhyEnded(status);
     Worker& worker = workers_[index];
     if (worker.failures == 0) LogEnd(view.address, status);
+    BeginLife(worker);
     worker.watch.reset();
     worker.contacted = true;
     const int doublings = std::min(worker.failures++, 10);
@@ -244,10 +248,15 @@ void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
   }
 }
 
-absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
-                                              decision::Query query) {
+absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy, decision::Query query,
+                                              decision::PromptMarks marks) {
+  const std::vector<PrefixIndex::Known> known = prefixes_.Find(marks);
   MutexLock lock(mu_);
   UpdateSilence();
+  for (std::size_t i = 0; i < workers_.size() && !known.empty(); ++i) {
+    const double bytes = BytesOf(known, workers_[i].life);
+    if (bytes > 0) query.cached.push_back({.worker = i, .bytes = bytes});
+  }
   PassOverDistrusted(query);
   for (bool some_are_full = false;; some_are_full = true) {
     absl::StatusOr<decision::Decision> decision =
@@ -257,7 +266,7 @@ absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
     }
     const std::size_t index = decision->worker;
     CHECK(index < views_.size(), "a policy chooses one of the workers that it was given");
-    if (HasRoom(views_[index])) return Give(index, *std::move(decision));
+    if (HasRoom(views_[index])) return Give(index, *std::move(decision), std::move(marks));
     query.tried.push_back(index);
   }
 }
@@ -280,11 +289,13 @@ void WorkerPool::PassOverDistrusted(decision::Query& query) const {
   }
 }
 
-WorkerLease WorkerPool::Give(std::size_t index, decision::Decision decision) {
+WorkerLease WorkerPool::Give(std::size_t index, decision::Decision decision,
+                             decision::PromptMarks marks) {
   ++views_[index].leased;
   ++views_[index].given;
   workers_[index].trust.Give();
-  return WorkerLease(this, workers_[index].client.get(), std::move(decision), clock_.Now());
+  return WorkerLease(this, workers_[index].client.get(), std::move(decision), clock_.Now(),
+                     std::move(marks), workers_[index].life);
 }
 
 void WorkerPool::UpdateSilence() {

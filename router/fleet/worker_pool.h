@@ -16,7 +16,9 @@
 #include "common/mutex.h"
 #include "router/decision/experience.h"
 #include "router/decision/policy.h"
+#include "router/decision/prompt_marks.h"
 #include "router/decision/worker_view.h"
+#include "router/fleet/prefix_index.h"
 #include "router/fleet/silence.h"
 #include "router/fleet/worker_lease.h"
 #include "router/fleet/worker_trust.h"
@@ -69,7 +71,10 @@ class WorkerPool {
   // with what a client may be told: NOT_FOUND VARIANT_NOT_FOUND, FAILED_PRECONDITION
   // NO_VARIANT_FITS, UNAVAILABLE NO_LIVE_WORKER, RESOURCE_EXHAUSTED QUEUE_FULL where some were
   // passed over; the latter two with the variant's name as the metadata "variant".
-  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, decision::Query query);
+  // `marks`: of the prompt, under prefix_key(), by which the policy learns who has some of it.
+  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, decision::Query query,
+                                    decision::PromptMarks marks = {});
+  const PrefixKey& prefix_key() const { return prefixes_.key(); }
 
   // Takes in what a request has taken of the leased worker, and how fast it was (LearnPace), for
   // decisions to come.
@@ -100,6 +105,7 @@ class WorkerPool {
     Clock::TimePoint next_watch;
     int failures = 0;  // watches that ended without a word, in a row
     bool contacted = false;
+    std::uint32_t life = 0;  // of PrefixIndex
   };
 
   // Gives up on a worker that is watched but silent. Whether it was live.
@@ -124,8 +130,10 @@ class WorkerPool {
   void Release(const WorkerLease& lease);
   void Distrust(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  WorkerLease Give(std::size_t index, decision::Decision decision)
+  WorkerLease Give(std::size_t index, decision::Decision decision, decision::PromptMarks marks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Its cache may be gone.
+  void BeginLife(Worker& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { worker.life = ++last_life_; }
   bool IsUsable(std::size_t index, const decision::Query& query) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Has the policy choose among the most trusted workers of each variant alone.
@@ -134,6 +142,7 @@ class WorkerPool {
   const std::vector<VariantConfig> variants_;
   const Clock& clock_;
   const OnChange on_change_;
+  PrefixIndex prefixes_;
 
   mutable Mutex mu_;
   CondVar changed_;
@@ -142,6 +151,7 @@ class WorkerPool {
   std::vector<decision::WorkerView> views_ ABSL_GUARDED_BY(mu_);
   decision::Experience experience_ ABSL_GUARDED_BY(mu_);
   std::vector<std::set<std::string>> fingerprints_ ABSL_GUARDED_BY(mu_);  // by variant
+  std::uint32_t last_life_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };

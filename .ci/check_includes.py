@@ -60,6 +60,7 @@ EXTRA = {
     "router/counting": ["protos"],
     "router/dry_run": ["protos"],
     "router/ledger": ["protos"],
+    "router/prompt_hash": ["protos"],
     "router/query": ["protos"],
     "router/service": ["protos"],
     "router/fleet/worker_client": ["protos"],

@@ -142,6 +142,10 @@ inline constexpr std::int32_t kLongTurnTokens = 256;
 // used for so many steps, some minutes.
 inline constexpr std::uint64_t kKeepSteps = 20'000;
 
+// A mark of a prompt that some worker has computed, some 150 bytes of a router, and 450 where each
+// is another peer's. Owner: fleet::PrefixIndex. One too many: whoever has most loses his oldest.
+inline constexpr std::size_t kMaxPrefixMarks = 1 << 17;
+
 // A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
 // has most ends, with its answer if it has asked.
 inline constexpr int kMaxMetricsConnections = 64;

@@ -15,6 +15,7 @@
 #include "common/status.h"
 #include "router/cache_salt.h"
 #include "router/decision/completion_estimate.h"
+#include "router/prompt_hash.h"
 #include "router/query.h"
 
 namespace thinkwire::router {
@@ -63,7 +64,10 @@ absl::Status Generation::Lease() {
   decision::Query query = MakeQuery(request_.request());
   query.tried = attempts_.tried();
   if (context_.deadline) query.deadline_s = ToSeconds(*context_.deadline - shared_.clock.Now());
-  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, query));
+  decision::PromptMarks marks =
+      MarkPrompt(request_.request(), shared_.pool.prefix_key(), context_.peer);
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease,
+                   shared_.pool.Lease(shared_.policy, query, std::move(marks)));
   lease_.emplace(std::move(lease));
   const std::size_t variant = lease_->decision().variant;
   taken_ = {.variant = variant,
@@ -254,6 +258,9 @@ void Generation::CompleteStarted(v1::Started& started, Clock::TimePoint now) {
     started.mutable_expected_thinking()->set_p90_tokens(std::lround(reasoning.p90));
   }
   taken_.prompt_tokens = started.prompt_tokens();
+  lease_->HasPrompt(started.prompt_tokens(), started.cached_prompt_tokens());
+  shared_.metrics.CountPrefix(
+      variant_, decision::PrefixUse(lease_->decision(), started.cached_prompt_tokens()));
   meter_->Start(started.prompt_tokens(), started.cached_prompt_tokens(), now);
 }
 

@@ -23,6 +23,14 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                       .Help("Times that a variant was chosen, and the cause: named, substitute, "
                             "only, preferred, score, deadline or context")
                       .Register(registry)),
+      prefixes_(
+          &prometheus::BuildCounter()
+               .Name("thinkwire_router_prefixes_total")
+               .Help("Requests that a worker has begun with, by variant and what was known of "
+                     "their prompt's beginning: hit (the worker was believed to have it, and "
+                     "had), miss (it had not), elsewhere (another was believed to, but was "
+                     "busier) or unknown")
+               .Register(registry)),
       running_(&prometheus::BuildGauge()
                     .Name("thinkwire_router_running_requests")
                     .Help("Generate calls that are not over")
@@ -72,6 +80,10 @@ void RouterMetrics::EndRequest(std::string_view variant, std::string_view code, 
 
 void RouterMetrics::CountDecision(std::string_view variant, std::string_view cause) {
   decisions_->Add({{"variant", std::string(variant)}, {"cause", std::string(cause)}}).Increment();
+}
+
+void RouterMetrics::CountPrefix(std::string_view variant, std::string_view use) {
+  prefixes_->Add({{"variant", std::string(variant)}, {"use", std::string(use)}}).Increment();
 }
 
 void RouterMetrics::CountRetry(std::string_view variant, std::string_view reason) {

@@ -38,6 +38,9 @@ class RouterMetrics {
   // A request went to the variant, for a cause of decision::CauseName.
   void CountDecision(std::string_view variant, std::string_view cause);
 
+  // A worker has begun with a request's prompt, of which `use` was made of decision::PrefixUse.
+  void CountPrefix(std::string_view variant, std::string_view use);
+
   // A request went to another worker, after an error of `reason`.
   void CountRetry(std::string_view variant, std::string_view reason);
 
@@ -50,6 +53,7 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* retries_;
   prometheus::Family<prometheus::Counter>* decisions_;
+  prometheus::Family<prometheus::Counter>* prefixes_;
   prometheus::Gauge* running_;
   std::deque<StreamMetrics> streams_;  // by variant, as the gauges
   std::vector<prometheus::Gauge*> configured_workers_;

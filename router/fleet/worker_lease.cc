@@ -10,15 +10,22 @@
 namespace thinkwire::router::fleet {
 
 WorkerLease::WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
-                         Clock::TimePoint since)
-    : pool_(pool), client_(client), decision_(std::move(decision)), since_(since) {}
+                         Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life)
+    : pool_(pool),
+      client_(client),
+      decision_(std::move(decision)),
+      since_(since),
+      marks_(std::move(marks)),
+      life_(life) {}
 
 WorkerLease::WorkerLease(WorkerLease&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)),
       client_(other.client_),
       decision_(other.decision_),
       since_(other.since_),
-      stage_(other.stage_) {}
+      stage_(other.stage_),
+      marks_(std::move(other.marks_)),
+      life_(other.life_) {}
 
 WorkerLease::~WorkerLease() {
   if (pool_ != nullptr) pool_->Release(*this);
@@ -30,6 +37,13 @@ void WorkerLease::Answered() {
 
 void WorkerLease::Begun() {
   if (std::exchange(stage_, Stage::kBegun) != Stage::kBegun) pool_->Begin(*this);
+}
+
+void WorkerLease::HasPrompt(std::int32_t prompt_tokens, std::int32_t cached_tokens) {
+  if (prompt_tokens <= 0) return;
+  const double share = static_cast<double>(cached_tokens) / prompt_tokens;
+  pool_->prefixes_.Learn(marks_, life_, share * static_cast<double>(marks_.bytes));
+  marks_ = {};
 }
 
 // What it is judged to have done; nullopt: nothing. A cancel and a deadline are the client's.

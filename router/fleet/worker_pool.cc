@@ -200,8 +200,11 @@ void WorkerPool::OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStat
   bool changed = false;
   {
     MutexLock lock(mu_);
-    workers_[index].failures = 0;
-    workers_[index].contacted = true;
+    Worker& worker = workers_[index];
+    worker.failures = 0;
+    worker.contacted = true;
+    const auto& known = roster_.views()[index].status;
+    if (known && status.ok() && status->fingerprint != known->fingerprint) BeginLife(worker);
     if (Counts(index)) changed = roster_.Hear(index, std::move(status), clock_.Now());
     changed_.NotifyAll();
   }
@@ -214,6 +217,7 @@ void WorkerPool::OnWatchEnd(std::size_t index, const absl::Status& status) {
     MutexLock lock(mu_);
     Worker& worker = workers_[index];
     if (worker.failures == 0) LogEnd(worker.client->address(), status);
+    BeginLife(worker);
     worker.watch.reset();
     worker.contacted = true;
     const int doublings = std::min(worker.failures++, 10);
@@ -268,24 +272,30 @@ void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
   }
 }
 
-absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy,
-                                              decision::Query query) {
+absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy, decision::Query query,
+                                              decision::PromptMarks marks) {
+  const std::vector<PrefixIndex::Known> known = prefixes_.Find(marks);
   MutexLock lock(mu_);
+  for (std::size_t i = 0; i < workers_.size() && !known.empty(); ++i) {
+    const double bytes = BytesOf(known, workers_[i].life);
+    if (bytes > 0) query.cached.push_back({.worker = i, .bytes = bytes});
+  }
   const std::size_t num_full = roster_.PassOver(query, clock_.Now());
   const decision::View view{.workers = roster_.views(), .variants = experience_.views()};
   absl::StatusOr<decision::Decision> decision = policy.Decide(query, view);
-  if (decision.ok()) return Give(*std::move(decision));
+  if (decision.ok()) return Give(*std::move(decision), std::move(marks));
   if (num_full == 0) return ForClient(decision.status());
   query.tried.resize(query.tried.size() - num_full);
   const bool would_do = policy.Decide(query, view).ok();
   return would_do ? AllFull(decision.status()) : ForClient(decision.status());
 }
 
-WorkerLease WorkerPool::Give(decision::Decision decision) {
+WorkerLease WorkerPool::Give(decision::Decision decision, decision::PromptMarks marks) {
   CHECK(decision.worker < workers_.size(), "a policy chooses one of the workers that it was given");
   roster_.Give(decision.worker);
-  const WorkerClient* const client = workers_[decision.worker].client.get();
-  return WorkerLease(this, client, std::move(decision), clock_.Now());
+  const Worker& worker = workers_[decision.worker];
+  return WorkerLease(this, worker.client.get(), std::move(decision), clock_.Now(), std::move(marks),
+                     worker.life);
 }
 
 void WorkerPool::Learn(const WorkerLease& lease, const decision::Taken& taken,

@@ -17,8 +17,10 @@
 #include "common/mutex.h"
 #include "router/decision/experience.h"
 #include "router/decision/policy.h"
+#include "router/decision/prompt_marks.h"
 #include "router/decision/worker_view.h"
 #include "router/fleet/discovery.h"
+#include "router/fleet/prefix_index.h"
 #include "router/fleet/resolver.h"
 #include "router/fleet/roster.h"
 #include "router/fleet/silence.h"
@@ -81,7 +83,10 @@ class WorkerPool {
   // VARIANT_NOT_FOUND, FAILED_PRECONDITION NO_VARIANT_FITS, UNAVAILABLE NO_LIVE_WORKER,
   // RESOURCE_EXHAUSTED QUEUE_FULL where those passed over would have done; the latter two with the
   // variant's name as the metadata "variant".
-  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, decision::Query query);
+  // `marks`: of the prompt, under prefix_key(), by which the policy learns who has some of it.
+  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, decision::Query query,
+                                    decision::PromptMarks marks = {});
+  const PrefixKey& prefix_key() const { return prefixes_.key(); }
 
   // Takes in what a request has taken of the leased worker, and how fast it was (LearnPace), for
   // decisions to come.
@@ -104,6 +109,7 @@ class WorkerPool {
     Clock::TimePoint next_watch;
     int failures = 0;  // watches that ended without a word, in a row
     bool contacted = false;
+    std::uint32_t life = 0;                // of PrefixIndex
     std::shared_ptr<WorkerAttempt> probe;  // while one runs
     bool probing = false;                  // until its end was told
   };
@@ -150,13 +156,17 @@ class WorkerPool {
   void Release(const WorkerLease& lease);
 
   void FreeUnused(Due& due) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  WorkerLease Give(decision::Decision decision) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  WorkerLease Give(decision::Decision decision, decision::PromptMarks marks)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Its cache may be gone.
+  void BeginLife(Worker& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { worker.life = ++last_life_; }
 
   const Clock& clock_;
   const OnChange on_change_;
   const Patience patience_;
   const std::vector<WorkerName> names_;
   Discovery discovery_;
+  PrefixIndex prefixes_;
 
   mutable Mutex mu_;
   CondVar changed_;
@@ -165,6 +175,7 @@ class WorkerPool {
   std::vector<bool> looked_up_ ABSL_GUARDED_BY(mu_);  // by name
   std::vector<std::string> complaints_ ABSL_GUARDED_BY(mu_);  // by name, the latest
   decision::Experience experience_ ABSL_GUARDED_BY(mu_);
+  std::uint32_t last_life_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };

@@ -24,6 +24,7 @@ void WorkerPool::Add(std::size_t variant, const std::string& address,
   worker.canonical_address = CanonicalAddress(address);
   worker.name = name;
   worker.next_watch = clock_.Now();
+  BeginLife(worker);
 }
 
 void WorkerPool::OnLookUp(std::size_t name,

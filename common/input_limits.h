@@ -28,9 +28,10 @@ inline constexpr int kMaxJsonDepth = 64;                             // containe
 inline constexpr std::size_t kMaxJsonValues = std::size_t{8} << 20;  // in all (1.5 million)
 
 // A tokenizer.
-inline constexpr std::int32_t kMaxTokenIds = 1 << 22;  // ids are below (152k)
-inline constexpr std::size_t kMaxTokenBytes = 4096;    // an added token (32)
-inline constexpr std::size_t kMaxSplitPatterns = 16;   // one after another (3)
+inline constexpr std::int32_t kMaxTokenIds = 1 << 22;      // ids are below (152k)
+inline constexpr std::int32_t kMaxMerges = (1 << 20) - 1;  // of two tokens (280k)
+inline constexpr std::size_t kMaxTokenBytes = 4096;        // an added token (32)
+inline constexpr std::size_t kMaxSplitPatterns = 16;       // one after another (3)
 inline constexpr std::size_t kMaxSplitPatternBytes = std::size_t{16} << 10;  // (200)
 
 // A model's sizes, as config.json has them.

@@ -35,8 +35,9 @@ class WatchedAttempt {
 
 // Hides gRPC's stub from those who include the header.
 struct WorkerStub {
-  explicit WorkerStub(const std::string& address) : WorkerStub(rpc::MakeChannel(address)) {
-    watches = v1::WorkerService::NewStub(rpc::MakeChannel(address));
+  WorkerStub(const std::string& address, const rpc::ChannelSecurity& security)
+      : WorkerStub(rpc::MakeChannel(address, rpc::Proxy::kNone, security)) {
+    watches = v1::WorkerService::NewStub(rpc::MakeChannel(address, rpc::Proxy::kNone, security));
   }
   explicit WorkerStub(const std::shared_ptr<grpc::Channel>& channel)
       : calls(channel), reach(channel) {}
@@ -331,11 +332,12 @@ class Watcher final : public StatusWatch,
 
 }  // namespace
 
-WorkerClient::WorkerClient(std::string address, const Clock& clock, const Patience& patience)
+WorkerClient::WorkerClient(std::string address, const Clock& clock, const Patience& patience,
+                           const rpc::ChannelSecurity& security)
     : address_(std::move(address)),
       clock_(clock),
       patience_(patience),
-      stub_(std::make_shared<WorkerStub>(address_)) {}
+      stub_(std::make_shared<WorkerStub>(address_, security)) {}
 
 WorkerClient::~WorkerClient() = default;
 

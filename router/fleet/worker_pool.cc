@@ -81,7 +81,7 @@ void LogEnd(const std::string& worker, const absl::Status& status) {
 }  // namespace
 
 WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
-                       const Patience& patience)
+                       const Patience& patience, const rpc::ChannelSecurity& security)
     : variants_(std::move(variants)),
       clock_(clock),
       on_change_(std::move(on_change)),
@@ -91,7 +91,7 @@ WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, 
   for (std::size_t v = 0; v < variants_.size(); ++v) {
     for (const std::string& address : variants_[v].workers) {
       Worker& worker = workers_.emplace_back();
-      worker.client = std::make_unique<WorkerClient>(address, clock_, patience);
+      worker.client = std::make_unique<WorkerClient>(address, clock_, patience, security);
       worker.next_watch = clock_.Now();
       views_.push_back({.variant = v, .address = address});
     }

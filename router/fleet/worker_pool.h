@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/channel.h"
 #include "router/decision/experience.h"
 #include "router/decision/policy.h"
 #include "router/decision/worker_view.h"
@@ -47,7 +48,7 @@ class WorkerPool {
   // worker has become live or has ceased to be, or the live ones of a variant have other
   // fingerprints.
   WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
-             const Patience& patience = {});
+             const Patience& patience = {}, const rpc::ChannelSecurity& security = {});
   ~WorkerPool();  // Stop
 
   // Runs Tick every 50 ms of real time until Stop.

@@ -157,7 +157,7 @@ absl::Status LoadTexts(const WorkerConfig& config, const model::ModelFiles& file
   const bool any = config.chat_template == "builtin";
   ASSIGN_OR_RETURN(const text::TemplateChoice choice,
                    text::ChooseTemplate(folder, *out.tokenizer, any));
-  if (!choice.warning.empty()) LogWarning(choice.warning);
+  for (const std::string& warning : choice.warnings) LogWarning(warning);
   ASSIGN_OR_RETURN(out.chat_template, text::ChatTemplate::Create(*out.tokenizer, choice.kind));
   if (config.generation_config == "none") return absl::OkStatus();
   ASSIGN_OR_RETURN(const model::SamplingDefaults defaults, files.DefaultSampling());

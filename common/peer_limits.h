@@ -28,6 +28,10 @@ inline constexpr std::chrono::seconds kResetHalfLife{10};  // what "lately" mean
 // HTTP/2 has clients wait for a stream of their connection.
 inline constexpr std::int64_t kMaxCalls = 8192;  // over all connections; about 20 KB each
 inline constexpr int kMaxStreamsOfConnection = 1024;
+// A refused call, until its client has read so, some 12 KB. Owner: rpc::RefusedCalls. One too many:
+// the connection that has most of them, of the peer that has most, is closed, unless it is a
+// trusted peer's or a forwarder's.
+inline constexpr std::size_t kMaxRefusedCalls = 4096;
 // A call's metadata, as long as it is open: gRPC's own 8 KiB are too few for the certificates that
 // meshes pass on. Over: RESOURCE_EXHAUSTED, with a reason up to twice as many.
 inline constexpr std::int32_t kMaxMetadataBytes = 16 << 10;  // --max_metadata_bytes
@@ -42,6 +46,9 @@ inline constexpr std::size_t kLargeRequestBytes = std::size_t{128} << 10;  // so
 // A hundred prompts that fill a context of 128k tokens, of which a GPU's KV cache holds a few.
 inline constexpr std::size_t kMaxLargeBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxSmallBytes = std::size_t{128} << 20;
+// What running streams keep, which grows with what their workers send: four bytes a token. Over
+// that, new requests of whoever keeps most are refused.
+inline constexpr std::size_t kMaxKeptBytes = std::size_t{512} << 20;
 
 // The parts of a request. Owner: rpc::CheckWire, before protobuf makes objects of them, which take
 // up to a hundred times what they have on the wire. One too many: INVALID_ARGUMENT.

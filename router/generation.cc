@@ -2,12 +2,12 @@
 
 #include <chrono>
 #include <cmath>
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/end_level.h"
 #include "common/log.h"
+#include "common/random_bits.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/request_id.h"
@@ -21,10 +21,7 @@ namespace thinkwire::router {
 namespace {
 
 // Below 2^53, so that languages whose only number is a double keep it whole.
-std::uint64_t DrawSeed() {
-  std::random_device device;
-  return ((std::uint64_t{device()} << 32) | device()) >> 11;
-}
+std::uint64_t DrawSeed() { return RandomBits() >> 11; }
 
 }  // namespace
 
@@ -161,7 +158,7 @@ bool Generation::TryAnother(const absl::Status& status) {
                   {"reason", reason},
                   {"worker", left},
                   {"next_worker", worker_}},
-                 kRequestLogRate);
+                 RequestLogRate(context_.peer));
   StartAttempt();
   return true;
 }
@@ -315,7 +312,7 @@ void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
                   {"answer_tokens", tokens.answer},
                   {"discarded_tokens", tokens.discarded},
                   {"total_s", ToSeconds(now - arrival_)}},
-                 kRequestLogRate);
+                 RequestLogRate(context_.peer));
 }
 
 }  // namespace thinkwire::router

@@ -118,11 +118,10 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
 
   bool IsWanted() const override { return !cancelled_; }
   void Finish(const absl::StatusOr<v1::CountTokensResponse>& count) override {
-    if (count.ok()) {
-      held_.Keep(count->ByteSizeLong());
-      Write(*count);
-    }
-    ServerCall::Finish(Named(count.status(), context_));
+    absl::Status status = count.status();
+    if (count.ok()) status = held_.Resize(count->ByteSizeLong());
+    if (status.ok()) Write(*count);
+    ServerCall::Finish(Named(status, context_));
     running_ = {};  // the service may go now
   }
 

@@ -63,6 +63,7 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
     std::int32_t attempt = 1;
     std::string traceparent;  // for the log; may be empty
     Clock::TimePoint arrival;
+    std::string peer{};  // as Shares counts who asks; empty: whom no share limits
   };
 
   // Counts and logs a request that ended with `status` before the engine had it.
@@ -118,6 +119,7 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   const std::optional<Clock::TimePoint> deadline_;
   const v1::Started started_;  // without what is known at the start only
   const std::int32_t num_prompt_ids_;
+  const std::int32_t num_resumed_ids_;  // that earlier workers had sent
 
   // Set by Start, then Run's alone.
   std::vector<std::int32_t> prompt_ids_;  // until the first event tells them

@@ -44,7 +44,7 @@ class ReasoningService final : public rpc::RawService {
   // REQUIRES: the server is shut down. Waits for calls to workers that are still ending.
   ~ReasoningService() override;
 
-  // Whether who calls may; else UNAUTHENTICATED, counted and logged.
+  // Whether who calls may; else UNAUTHENTICATED, counted.
   absl::Status Admit(const grpc::CallbackServerContext& context) const override;
 
   // From now on Generate is refused with UNAVAILABLE.

@@ -278,7 +278,9 @@ void Generation::End(const absl::Status& status) {
   // A request that was refused had no times.
   const bool waited = absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
   if (meter_ && (meter_->started() || waited)) meter_->End(discarded_tokens_, now);
-  shared_.metrics.EndRequest(variant_, absl::StatusCodeToString(status.code()), phase());
+  const std::string code = absl::StatusCodeToString(status.code());
+  shared_.metrics.EndRequest(variant_, code, phase());
+  shared_.metrics.CountTenant(context_.tenant, code, counts());
   Log(status, now);
   if (status.ok()) Learn();
   lease_.reset();
@@ -304,6 +306,7 @@ void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
                  {{"request_id", request_id_},
                   {"x_request_id", context_.id.of_client},
                   {"traceparent", context_.traceparent},
+                  {"tenant", context_.tenant},
                   {"variant", variant_},
                   {"worker", worker_},
                   {"attempts", request_.attempt()},

@@ -5,32 +5,40 @@
 #include <prometheus/registry.h>
 
 namespace thinkwire::router {
+namespace {
+
+prometheus::Family<prometheus::Counter>& AddCounters(prometheus::Registry& registry,
+                                                     const std::string& name,
+                                                     const std::string& help) {
+  return prometheus::BuildCounter().Name("thinkwire_router_" + name).Help(help).Register(registry);
+}
+
+}  // namespace
 
 RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                              const std::vector<std::string>& variant_names)
-    : requests_(&prometheus::BuildCounter()
-                     .Name("thinkwire_router_requests_total")
-                     .Help("Generate requests that have ended, by variant, gRPC status and the "
-                           "phase they were in: that of the last token, or none")
-                     .Register(registry)),
-      retries_(&prometheus::BuildCounter()
-                    .Name("thinkwire_router_retries_total")
-                    .Help("Attempts before the first event that another worker's followed, by "
-                          "variant and the reason of the error")
-                    .Register(registry)),
-      decisions_(&prometheus::BuildCounter()
-                      .Name("thinkwire_router_decisions_total")
-                      .Help("Times that a variant was chosen, and the cause: named, substitute, "
-                            "only, preferred, score, deadline or context")
-                      .Register(registry)),
-      prefixes_(
-          &prometheus::BuildCounter()
-               .Name("thinkwire_router_prefixes_total")
-               .Help("Requests that a worker has begun with, by variant and what was known of "
-                     "their prompt's beginning: hit (the worker was believed to have it, and "
-                     "had), miss (it had not), elsewhere (another was believed to, but was "
-                     "busier) or unknown")
-               .Register(registry)),
+    : requests_(&AddCounters(registry, "requests_total",
+                             "Generate requests that have ended, by variant, gRPC status and the "
+                             "phase they were in: that of the last token, or none")),
+      retries_(&AddCounters(registry, "retries_total",
+                            "Attempts before the first event that another worker's followed, by "
+                            "variant and the reason of the error")),
+      decisions_(&AddCounters(registry, "decisions_total",
+                              "Times that a variant was chosen, and the cause: named, substitute, "
+                              "only, preferred, score, deadline or context")),
+      prefixes_(&AddCounters(registry, "prefixes_total",
+                             "Requests that a worker has begun with, by variant and what was known "
+                             "of their prompt's beginning: hit (the worker was believed to have "
+                             "it, and had), miss (it had not), elsewhere (another was believed to, "
+                             "but was busier) or unknown")),
+      tenant_requests_(&AddCounters(registry, "tenant_requests_total",
+                                    "Generate requests that have ended, by tenant and gRPC "
+                                    "status")),
+      tenant_tokens_(&AddCounters(registry, "tenant_tokens_total",
+                                  "Tokens of requests that have ended, by tenant and kind, as in "
+                                  "thinkwire_router_tokens_total")),
+      unauthenticated_(&AddCounters(registry, "unauthenticated_calls_total",
+                                    "Calls that were refused with UNAUTHENTICATED, by reason")),
       running_(&prometheus::BuildGauge()
                     .Name("thinkwire_router_running_requests")
                     .Help("Generate calls that are not over")
@@ -76,6 +84,24 @@ void RouterMetrics::EndRequest(std::string_view variant, std::string_view code, 
              {"code", std::string(code)},
              {"phase", std::string(ToString(phase))}})
       .Increment();
+}
+
+void RouterMetrics::CountTenant(const std::string& tenant, const std::string& code,
+                                const TokenCounts& tokens) {
+  if (tenant.empty()) return;
+  tenant_requests_->Add({{"tenant", tenant}, {"code", code}}).Increment();
+  const auto count = [&](const char* kind, std::int32_t number) {
+    tenant_tokens_->Add({{"tenant", tenant}, {"kind", kind}}).Increment(number);
+  };
+  count("prompt", tokens.prompt);
+  count("cached_prompt", tokens.cached_prompt);
+  count("reasoning", tokens.reasoning);
+  count("answer", tokens.answer);
+  count("discarded", tokens.discarded);
+}
+
+void RouterMetrics::CountUnauthenticated(const std::string& reason) {
+  unauthenticated_->Add({{"reason", reason}}).Increment();
 }
 
 void RouterMetrics::CountDecision(std::string_view variant, std::string_view cause) {

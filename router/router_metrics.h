@@ -35,6 +35,13 @@ class RouterMetrics {
   // none was chosen.
   void EndRequest(std::string_view variant, std::string_view code, StreamPhase phase);
 
+  // The same by tenant, and what it has taken; none: no effect. Tenants are those of a file, so
+  // that they are few.
+  void CountTenant(const std::string& tenant, const std::string& code, const TokenCounts& tokens);
+
+  // A call was refused with UNAUTHENTICATED, for a reason of Callers.
+  void CountUnauthenticated(const std::string& reason);
+
   // A request went to the variant, for a cause of decision::CauseName.
   void CountDecision(std::string_view variant, std::string_view cause);
 
@@ -54,6 +61,9 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>* retries_;
   prometheus::Family<prometheus::Counter>* decisions_;
   prometheus::Family<prometheus::Counter>* prefixes_;
+  prometheus::Family<prometheus::Counter>* tenant_requests_;
+  prometheus::Family<prometheus::Counter>* tenant_tokens_;
+  prometheus::Family<prometheus::Counter>* unauthenticated_;
   prometheus::Gauge* running_;
   std::deque<StreamMetrics> streams_;  // by variant, as the gauges
   std::vector<prometheus::Gauge*> configured_workers_;

@@ -19,6 +19,7 @@
 #include "common/input_limits.h"
 #include "common/last_words.h"
 #include "common/log.h"
+#include "common/rpc/client_security.h"
 #include "common/status.h"
 #include "common/version.h"
 #include "router/client/chat_options.h"
@@ -74,10 +75,10 @@ absl::StatusOr<std::string> ReadQuestion(const std::optional<std::string>& words
 }
 
 // Whether the target of a probe serves, as an exit code.
-int Answer(const ChatOptions& options) {
+int Answer(const ChatOptions& options, const rpc::ChannelSecurity& security) {
   const auto patience = std::chrono::duration<double>(options.timeout_s.value_or(kProbeTimeoutS));
   const absl::Status status =
-      Probe(*options.probe, std::chrono::duration_cast<Clock::Duration>(patience));
+      Probe(*options.probe, security, std::chrono::duration_cast<Clock::Duration>(patience));
   if (status.ok()) return 0;
   const std::string& name = options.probe->name;
   return EndWith(
@@ -97,9 +98,13 @@ int Main(std::span<const char* const> arguments) {
     return 0;
   }
   SetLogLevel(LogLevel::kError);  // gRPC's own words about connections
-  if (options->probe) return Answer(*options);
+  const auto security =
+      rpc::MakeClientSecurity(options->tls, options->api_key_file,
+                              options->probe ? options->probe->address : options->router);
+  if (!security.ok()) return EndWith(kProgram, kExitUsage, security.status());
+  if (options->probe) return Answer(*options, *security);
   static Interrupts interrupts;  // its thread outlives main
-  ChatSession session(*options, interrupts);
+  ChatSession session(*options, *security, interrupts);
   if (options->list) return session.List();
   if (!options->question && isatty(STDIN_FILENO) != 0) return Talk(session, interrupts);
   const auto question = ReadQuestion(options->question);

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/tls_files.h"
 #include "router/client/probe.h"
 
 namespace thinkwire::router::client {
@@ -15,7 +16,9 @@ namespace thinkwire::router::client {
 // The client's command line.
 struct ChatOptions {
   std::string router = "localhost:50051";  // as DialAddress gives it
-  std::optional<ProbeTarget> probe;        // whose health is asked for, instead of a question
+  TlsFiles tls;
+  std::string api_key_file;
+  std::optional<ProbeTarget> probe;  // whose health is asked for, instead of a question
   std::string variant;
   std::string task;
   std::string system;

@@ -12,7 +12,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "common/rpc/channel.h"
 #include "common/rpc/status_details.h"
 #include "common/utf8.h"
 #include "router/client/chat_json.h"
@@ -48,12 +47,13 @@ std::string Way(const std::string& router) {
 
 }  // namespace
 
-ChatSession::ChatSession(ChatOptions options, Interrupts& interrupts)
+ChatSession::ChatSession(ChatOptions options, const rpc::ChannelSecurity& security,
+                         Interrupts& interrupts)
     : options_(std::move(options)),
       interrupts_(interrupts),
       screen_(stdout, stderr),
       stub_(v1::ReasoningService::NewStub(
-          rpc::MakeChannel(options_.router, rpc::ProxyFor(options_.router)))) {}
+          rpc::MakeChannel(options_.router, rpc::ProxyFor(options_.router), security))) {}
 
 int ChatSession::Ask(const std::string& question) {
   if (question.empty()) return Complain(kExitUsage, "there is no question");

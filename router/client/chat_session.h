@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/rpc/channel.h"
 #include "router/client/chat_options.h"
 #include "router/client/chat_screen.h"
 #include "router/client/interrupts.h"
@@ -24,7 +25,7 @@ inline constexpr int kExitInterrupted = 130;
 class ChatSession {
  public:
   // Does not connect yet. `interrupts` outlives the session.
-  ChatSession(ChatOptions options, Interrupts& interrupts);
+  ChatSession(ChatOptions options, const rpc::ChannelSecurity& security, Interrupts& interrupts);
 
   // Asks one question and shows what comes. The exit code; unless it is 0 the turn is forgotten.
   int Ask(const std::string& question);

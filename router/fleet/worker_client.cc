@@ -197,11 +197,12 @@ class Attempt final : public WorkerAttempt,
 
 }  // namespace
 
-WorkerClient::WorkerClient(std::string address, const Clock& clock, const Patience& patience)
+WorkerClient::WorkerClient(std::string address, const Clock& clock, const Patience& patience,
+                           const rpc::ChannelSecurity& security)
     : address_(std::move(address)),
       clock_(clock),
       patience_(patience),
-      stub_(std::make_shared<WorkerStub>(address_)) {}
+      stub_(std::make_shared<WorkerStub>(address_, security)) {}
 
 WorkerClient::~WorkerClient() = default;
 

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/rpc/channel.h"
 #include "common/rpc/request_id.h"
 #include "router/decision/worker_view.h"
 #include "router/fleet/silence.h"
@@ -25,7 +26,8 @@ struct WorkerStub;
 struct CallContext {
   std::optional<Clock::TimePoint> deadline{};  // nullopt: none
   std::string traceparent{};                   // as received; empty: none
-  std::string peer{};                          // whose the request is, of rpc::Shares
+  std::string tenant{};                        // whose the request is; empty: there are none
+  std::string peer{};                          // likewise, of rpc::Shares
   rpc::RequestId id{};                         // by which it is known here; empty: by none
 };
 
@@ -68,7 +70,8 @@ class StatusWatch {
 class WorkerClient {
  public:
   // "host:port". Connects when first used. Deadlines are times of `clock`, which outlives this.
-  WorkerClient(std::string address, const Clock& clock, const Patience& patience = {});
+  WorkerClient(std::string address, const Clock& clock, const Patience& patience = {},
+               const rpc::ChannelSecurity& security = {});
   // Calls may outlive it, but if its channels are the process's last, not those whose end is still
   // to be told: telling it would be left with them (ChannelTie).
   ~WorkerClient();

@@ -66,10 +66,12 @@ void LogEnd(const std::string& worker, const absl::Status& status) {
 }  // namespace
 
 WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
-                       const Patience& patience, Resolver& resolver)
+                       const Patience& patience, Resolver& resolver,
+                       const rpc::ChannelSecurity& security)
     : clock_(clock),
       on_change_(std::move(on_change)),
       patience_(patience),
+      security_(security),
       names_(NamesOf(variants)),
       discovery_(names_, resolver,
                  [this](std::size_t name, const absl::StatusOr<std::vector<std::string>>& found) {

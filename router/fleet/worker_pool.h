@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/channel.h"
 #include "router/decision/experience.h"
 #include "router/decision/policy.h"
 #include "router/decision/prompt_marks.h"
@@ -55,7 +56,8 @@ class WorkerPool {
   // worker has become live or has ceased to be, or the live ones of a variant have other
   // fingerprints.
   WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
-             const Patience& patience = {}, Resolver& resolver = Resolver::OfMachine());
+             const Patience& patience = {}, Resolver& resolver = Resolver::OfMachine(),
+             const rpc::ChannelSecurity& security = {});
   ~WorkerPool();  // Stop
 
   // Runs Tick every 50 ms of real time until Stop, and looks names up.
@@ -136,6 +138,9 @@ class WorkerPool {
   // Makes it the name's, if it may be. Whether it was none's.
   bool Adopt(std::size_t index, std::size_t name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Complain(std::size_t name, const std::string& what) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of channels to a worker that is dialled by address but was found by name: its certificate is
+  // the name's.
+  rpc::ChannelSecurity SecurityOf(std::optional<std::size_t> name) const;
   Due FindDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BeginWatch(std::size_t index);
   void OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStatus> status);
@@ -164,6 +169,7 @@ class WorkerPool {
   const Clock& clock_;
   const OnChange on_change_;
   const Patience patience_;
+  const rpc::ChannelSecurity security_;
   const std::vector<WorkerName> names_;
   Discovery discovery_;
   PrefixIndex prefixes_;

@@ -20,11 +20,17 @@ void WorkerPool::Add(std::size_t variant, const std::string& address,
   if (index == workers_.size()) workers_.emplace_back();
   Worker& worker = workers_[index];
   worker = {};
-  worker.client = std::make_shared<WorkerClient>(address, clock_, patience_);
+  worker.client = std::make_shared<WorkerClient>(address, clock_, patience_, SecurityOf(name));
   worker.canonical_address = CanonicalAddress(address);
   worker.name = name;
   worker.next_watch = clock_.Now();
   BeginLife(worker);
+}
+
+rpc::ChannelSecurity WorkerPool::SecurityOf(std::optional<std::size_t> name) const {
+  rpc::ChannelSecurity security = security_;
+  if (name && security.server_name.empty()) security.server_name = names_[*name].host;
+  return security;
 }
 
 void WorkerPool::OnLookUp(std::size_t name,

@@ -30,8 +30,9 @@ class WatchedAttempt {
 
 // Hides gRPC's stub from those who include the header.
 struct WorkerStub {
-  explicit WorkerStub(const std::string& address) : WorkerStub(rpc::MakeChannel(address)) {
-    watches = v1::WorkerService::NewStub(rpc::MakeChannel(address));
+  WorkerStub(const std::string& address, const rpc::ChannelSecurity& security)
+      : WorkerStub(rpc::MakeChannel(address, rpc::Proxy::kNone, security)) {
+    watches = v1::WorkerService::NewStub(rpc::MakeChannel(address, rpc::Proxy::kNone, security));
   }
   explicit WorkerStub(const std::shared_ptr<grpc::Channel>& channel)
       : calls(channel), reach(channel) {}

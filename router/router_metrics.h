@@ -14,6 +14,7 @@ class Counter;
 template <class T>
 class Family;
 class Gauge;
+class Histogram;
 class Registry;
 }  // namespace prometheus
 
@@ -38,8 +39,14 @@ class RouterMetrics {
   // A request went to the variant, for a cause of decision::CauseName.
   void CountDecision(std::string_view variant, std::string_view cause);
 
-  // A request went to another worker, after an error of `reason`.
+  // A request that had not started went to another worker, after an error of `reason`.
   void CountRetry(std::string_view variant, std::string_view reason);
+
+  // Another worker goes on with a stream, after an error of `reason`; it brought its first token so
+  // many seconds after the loss was noticed; a stream is given to no other worker, as poison.
+  void CountMove(std::string_view variant, std::string_view reason);
+  void ObserveResumeGap(std::size_t variant, double seconds);
+  void CountPoisoned(std::size_t variant);
 
   // `fingerprints`: how many different ones its live workers have.
   void SetFingerprints(std::size_t variant, std::size_t fingerprints);
@@ -48,12 +55,15 @@ class RouterMetrics {
  private:
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* retries_;
+  prometheus::Family<prometheus::Counter>* moves_;
   prometheus::Family<prometheus::Counter>* decisions_;
   prometheus::Gauge* running_;
   std::deque<StreamMetrics> streams_;  // by variant, as the gauges
   std::vector<prometheus::Gauge*> configured_workers_;
   std::vector<prometheus::Gauge*> live_workers_;
   std::vector<prometheus::Gauge*> fingerprints_;
+  std::vector<prometheus::Histogram*> resume_gaps_;
+  std::vector<prometheus::Counter*> poisoned_;
 };
 
 }  // namespace thinkwire::router

@@ -45,7 +45,9 @@ class SilentWorkerTest : public testing::Test {
                                               .pool = *pool_,
                                               .metrics = metrics_,
                                               .registry = registry_,
-                                              .clock = clock_},
+                                              .clock = clock_,
+                                              .retries = retries_,
+                                              .moves = moves_},
                                              {}, sink);
     v1::GenerateRequest question;
     question.mutable_prompt()->set_text("1+1?");
@@ -67,8 +69,6 @@ class SilentWorkerTest : public testing::Test {
     for (const auto& generation : generations_) generation->Cancel();
     for (const auto& sink : drawn) EXPECT_FALSE(sink->WaitForEnd().ok());
   }
-  static std::string Reason(TestSink& sink) { return rpc::ErrorReason(sink.WaitForEnd()); }
-
   FakeClock clock_;
   FakeWorker silent_{"qwen-7b"};
   FakeWorker honest_{"qwen-7b"};
@@ -78,6 +78,8 @@ class SilentWorkerTest : public testing::Test {
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
   const InOrderPolicy policy_;
   fleet::PoolUnderTest pool_{variants_, clock_, {.silence = seconds(1), .progress = seconds(2)}};
+  RetryBudget retries_;
+  MoveSchedule moves_{clock_};
   GenerationRegistry registry_;
   std::vector<std::shared_ptr<Generation>> generations_;
 };
@@ -110,16 +112,21 @@ TEST_F(SilentWorkerTest, OneThatOnlyPromisesDrawsFewRequestsToo) {
   ExpectFewDrawn();
 }
 
-TEST_F(SilentWorkerTest, SilenceAfterStartedEndsTheStream) {
+TEST_F(SilentWorkerTest, AfterStartedAnotherGoesOnAndOneThatWakesUpIsNotHeard) {
   auto events = SmallStream();
+  const auto late = events[3];
   events.resize(3);
   silent_.SetScript({.events = events, .stays_open = true});
   const auto sink = Ask();
   ASSERT_TRUE(sink->WaitForEvents(3));
   Pass(std::chrono::milliseconds(1100));
-  EXPECT_EQ(Reason(*sink), "WORKER_SILENT");
-  EXPECT_TRUE(absl::IsUnavailable(sink->WaitForEnd()));
-  EXPECT_TRUE(rpc::RetryAfter(sink->WaitForEnd()).has_value());
+  EXPECT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  silent_.Say(late);
+  const auto all = sink->events();
+  ASSERT_EQ(all.size(), SmallStream().size() + 1);
+  EXPECT_EQ(all[3].moved().reason(), "the worker was silent");
+  EXPECT_EQ(all[4].reasoning_finished().reasoning_tokens(), 3);
+  ASSERT_TRUE(silent_.WaitForCancels(1));
 }
 
 TEST_F(SilentWorkerTest, WhileNobodyReadsItMayBeSilent) {
@@ -134,7 +141,8 @@ TEST_F(SilentWorkerTest, WhileNobodyReadsItMayBeSilent) {
   ASSERT_TRUE(sink->WaitForEvents(3)) << "it was not given up";
   EXPECT_FALSE(sink->ended());
   Pass(std::chrono::milliseconds(1100));
-  EXPECT_EQ(Reason(*sink), "WORKER_SILENT");
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  EXPECT_EQ(sink->events().at(3).moved().previous_worker(), silent_.address());
 }
 
 }  // namespace

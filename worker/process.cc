@@ -184,6 +184,7 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
   }
   out.served.fingerprint = out.runner->info().fingerprint;
   out.served.limits = limits;
+  out.served.end_of_sequence_ids = EndOfSequenceIds(out.runner->info(), *out.tokenizer);
   // As many as there are keep all.
   out.served.sampling_defaults.top_k =
       std::min(out.served.sampling_defaults.top_k, limits.vocab_size);
@@ -237,11 +238,10 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
   // As many as the engine's own limits let run and wait, for peers to share.
   rpc::Shares places(std::int64_t{config.max_queue} + model.served.limits.max_num_seqs);
   serve::TextPool pool(config.text_threads, static_cast<std::size_t>(config.max_queue), clock);
-  engine::Engine engine(
-      {.max_queue = config.max_queue,
-       .end_of_sequence_ids = EndOfSequenceIds(model.runner->info(), *model.tokenizer),
-       .enable_prefix_caching = config.enable_prefix_caching},
-      *model.runner, clock);
+  engine::Engine engine({.max_queue = config.max_queue,
+                         .end_of_sequence_ids = model.served.end_of_sequence_ids,
+                         .enable_prefix_caching = config.enable_prefix_caching},
+                        *model.runner, clock);
   const rpc::TrustedPeers forwarders = rpc::Forwarders(trusted_peers, config.listen);
   serve::StatusBoard board(engine, model.served, worker_metrics, trusted_peers, clock);
   const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);

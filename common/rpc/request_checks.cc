@@ -1,11 +1,13 @@
 #include "common/rpc/request_checks.h"
 
+#include <chrono>
 #include <cstdint>
 #include <iterator>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
+#include "common/input_limits.h"
 #include "common/peer_limits.h"
 #include "common/rpc/phase_sampling.h"
 #include "common/rpc/proto_time.h"
@@ -22,6 +24,8 @@ constexpr int kMaxTopLogprobs = 20;
 constexpr double kMaxCost = 1e12;
 constexpr std::size_t kMaxRequestIdBytes = 128;
 constexpr std::size_t kMaxCacheSaltBytes = 256;
+constexpr std::size_t kMaxFingerprintBytes = 256;
+constexpr std::chrono::hours kMaxReasoning{365 * 24};  // so that times can be added
 
 // NaN is in no range. `low_open`: the lower bound itself is out.
 absl::Status CheckRange(const std::string& field, double value, double low, double high,
@@ -233,17 +237,14 @@ absl::Status CheckLengths(const v1::GenerateRequest& request) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status CheckRequest(const v1::GenerateRequest& request) {
-  RETURN_IF_ERROR(CheckPrompt(request.prompt(), request.variant()));
+// All but the prompt, and the thinking mode, which goes with it.
+absl::Status CheckOptions(const v1::GenerateRequest& request) {
   RETURN_IF_ERROR(CheckWishes(request.wishes(), request.variant()));
   if (request.priority() == v1::PRIORITY_LOW || request.priority() == v1::PRIORITY_HIGH) {
     return UnimplementedField("priority");
   }
   RETURN_IF_ERROR(CheckSamplings(request));
   RETURN_IF_ERROR(CheckThinking(request.thinking()));
-  RETURN_IF_ERROR(CheckMode(request.thinking().mode(), request.prompt(), "thinking.mode"));
   RETURN_IF_ERROR(CheckLengths(request));
   if (request.has_consensus()) return UnimplementedField("consensus");
   if (request.has_answer_format()) return UnimplementedField("answer_format");
@@ -255,6 +256,71 @@ absl::Status CheckRequest(const v1::GenerateRequest& request) {
                                      request.cache_salt().size()));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckTextBytes(const v1::OutputState& output, const std::string& path) {
+  const double most = static_cast<double>(output.token_ids_size() * kMaxTextBytesOfToken);
+  RETURN_IF_ERROR(CheckRange(path + ".reasoning_text_bytes",
+                             static_cast<double>(output.reasoning_text_bytes()), 0, most));
+  return CheckRange(path + ".answer_text_bytes", static_cast<double>(output.answer_text_bytes()), 0,
+                    most);
+}
+
+absl::Status CheckOutput(const v1::OutputState& output, const v1::GenerateRequest& request,
+                         const std::string& path) {
+  const int num_ids = output.token_ids_size();
+  if (output.output_index() != 0) {
+    return InvalidField(path + ".output_index",
+                        absl::StrCat("must be in [0, 1), n is 1, is ", output.output_index()));
+  }
+  if (request.has_max_tokens() && num_ids > request.max_tokens()) {
+    return InvalidField(path + ".token_ids", absl::StrCat("may hold at most ", request.max_tokens(),
+                                                          " ids, max_tokens, holds ", num_ids));
+  }
+  RETURN_IF_ERROR(CheckRange(path + ".forced_tokens", output.forced_tokens(), 0, num_ids));
+  RETURN_IF_ERROR(CheckRange(path + ".reasoning_tokens", output.reasoning_tokens(), 0, num_ids));
+  const Clock::Duration reasoning = ReadDuration(output.reasoning_duration());
+  if (reasoning < Clock::Duration::zero() || reasoning > kMaxReasoning) {
+    return InvalidField(path + ".reasoning_duration", "must be in [0, 1 year]");
+  }
+  return CheckTextBytes(output, path);
+}
+
+absl::Status CheckResumedPrompt(const v1::ResumeState& resume) {
+  if (resume.prompt_ids().empty()) {
+    return CheckRange("resume.prompt_tokens", resume.prompt_tokens(), 1, kMaxModelLen);
+  }
+  if (resume.prompt_tokens() == 0 || resume.prompt_tokens() == resume.prompt_ids_size()) {
+    return absl::OkStatus();
+  }
+  return InvalidField(
+      "resume.prompt_tokens",
+      absl::StrCat("is ", resume.prompt_tokens(), ", prompt_ids are ", resume.prompt_ids_size()));
+}
+
+}  // namespace
+
+absl::Status CheckRequest(const v1::GenerateRequest& request) {
+  RETURN_IF_ERROR(CheckPrompt(request.prompt(), request.variant()));
+  RETURN_IF_ERROR(CheckOptions(request));
+  return CheckMode(request.thinking().mode(), request.prompt(), "thinking.mode");
+}
+
+absl::Status CheckResume(const v1::ResumeState& resume, const v1::GenerateRequest& request) {
+  if (!request.has_seed()) return InvalidField("seed", "is required with resume");
+  RETURN_IF_ERROR(CheckResumedPrompt(resume));
+  if (resume.fingerprint().size() > kMaxFingerprintBytes) {
+    return InvalidField("resume.fingerprint",
+                        absl::StrCat("must be at most ", kMaxFingerprintBytes, " bytes long, is ",
+                                     resume.fingerprint().size()));
+  }
+  if (resume.outputs_size() > 1) {
+    return InvalidField(
+        "resume.outputs",
+        absl::StrCat("may hold at most 1 output, as n is 1, holds ", resume.outputs_size()));
+  }
+  if (resume.outputs().empty()) return absl::OkStatus();
+  return CheckOutput(resume.outputs(0), request, "resume.outputs[0]");
 }
 
 absl::Status CheckRequest(const v1::CountTokensRequest& request) {
@@ -274,8 +340,11 @@ absl::Status CheckRequest(const v1::WorkerGenerateRequest& request) {
     return InvalidField("attempt", absl::StrCat("must be at least 1, is ", request.attempt()));
   }
   if (!request.request().has_seed()) return InvalidField("request.seed", "is required");
-  if (request.has_resume()) return UnimplementedField("resume");
-  return CheckRequest(request.request());
+  if (!request.has_resume()) return CheckRequest(request.request());
+  RETURN_IF_ERROR(CheckResume(request.resume(), request.request()));
+  // The ids stand for the prompt.
+  const bool dropped = !request.resume().prompt_ids().empty() && !request.request().has_prompt();
+  return dropped ? CheckOptions(request.request()) : CheckRequest(request.request());
 }
 
 }  // namespace thinkwire::rpc

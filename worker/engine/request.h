@@ -21,6 +21,10 @@ struct Request {
   std::string id;                        // for logs only
   std::string peer;                      // who asks: peers have equal shares (FairShare)
   std::vector<std::int32_t> prompt_ids;  // not empty, each in [0, vocab_size)
+  // What was drawn of the output before, perhaps by another worker: it goes on from there as if it
+  // had drawn them itself, and the stream gets only what comes after them. Each in [0, vocab_size),
+  // fewer than max_tokens, which counts them. REQUIRES: none of them ends the output (Replay).
+  std::vector<std::int32_t> drawn_ids = {};
   step::Phase start_phase = step::Phase::kReasoning;
   // With kAnswer: the model may open the reasoning itself. The tokens until that is decided are
   // drawn as the answer's, and one at a time.
@@ -41,6 +45,13 @@ struct Request {
   std::optional<Clock::TimePoint> deadline;
 };
 
+// The phases of a request's output, before its first token. Borrows the request.
+inline PhaseMachine StartOf(const Request& request) {
+  const std::int32_t think_end_id = request.sampling.think_end_id;
+  const Opening* const opening = request.opening ? &*request.opening : nullptr;
+  return {StartPhase(request.start_phase, request.prompt_ids, think_end_id), think_end_id, opening};
+}
+
 // Why an output ended.
 enum class EndReason : std::uint8_t {
   kEndOfSequence,     // the model drew an end-of-sequence id
@@ -58,7 +69,7 @@ enum class EndReason : std::uint8_t {
 // The last thing a stream says.
 struct Ending {
   EndReason reason = EndReason::kEndOfSequence;
-  std::int32_t generated_tokens = 0;  // given to the stream
+  std::int32_t generated_tokens = 0;  // given to the stream, and Request::drawn_ids
   std::int32_t preemptions = 0;       // times the sequence lost its slot and blocks to others
 };
 

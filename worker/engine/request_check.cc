@@ -79,29 +79,21 @@ absl::Status CheckSampling(const Request& request, std::int32_t vocab_size) {
   return absl::OkStatus();
 }
 
-absl::Status CheckStopIds(const std::vector<std::int32_t>& ids, std::int32_t vocab_size,
-                          const char* phase) {
-  if (ids.size() > kMaxStopIds) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(phase, " stop ids are ", ids.size(), ", more than ", kMaxStopIds));
-  }
+absl::Status CheckIds(const std::vector<std::int32_t>& ids, std::int32_t vocab_size,
+                      const char* what) {
   for (const std::int32_t id : ids) {
     if (id >= 0 && id < vocab_size) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat(phase, " stop id ", id, " is not in the vocabulary of ", vocab_size));
+        absl::StrCat(what, " id ", id, " is not in the vocabulary of ", vocab_size));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckPrompt(const Request& request, std::int32_t vocab_size) {
-  if (request.prompt_ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
-  for (const std::int32_t id : request.prompt_ids) {
-    if (id < 0 || id >= vocab_size) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("prompt id ", id, " is not in the vocabulary of ", vocab_size));
-    }
-  }
-  return absl::OkStatus();
+absl::Status CheckStopIds(const std::vector<std::int32_t>& ids, std::int32_t vocab_size,
+                          const char* what) {
+  if (ids.size() <= kMaxStopIds) return CheckIds(ids, vocab_size, what);
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, " ids are ", ids.size(), ", more than ", kMaxStopIds));
 }
 
 absl::Status CheckOpening(const Request& request, std::int32_t vocab_size) {
@@ -166,6 +158,15 @@ absl::StatusOr<std::int32_t> MaxTokens(const Request& request, std::int64_t prom
   return static_cast<std::int32_t>(max_tokens);
 }
 
+absl::Status CheckDrawn(const Request& request, std::int32_t max_tokens, std::int32_t vocab_size) {
+  const std::size_t drawn = request.drawn_ids.size();
+  if (drawn >= static_cast<std::size_t>(max_tokens)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("drawn ids are ", drawn, ", max_tokens ", max_tokens, " leaves none to draw"));
+  }
+  return CheckIds(request.drawn_ids, vocab_size, "drawn");
+}
+
 }  // namespace
 
 absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const step::Limits& limits) {
@@ -175,13 +176,17 @@ absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const step::Li
                   .cache = std::int64_t{limits.num_blocks} * limits.block_tokens};
   // First the length, so that a huge prompt costs nothing.
   RETURN_IF_ERROR(CheckPromptLength(prompt, room));
-  RETURN_IF_ERROR(CheckPrompt(request, vocab_size));
+  if (request.prompt_ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
+  RETURN_IF_ERROR(CheckIds(request.prompt_ids, vocab_size, "prompt"));
   RETURN_IF_ERROR(CheckSampling(request, vocab_size));
   RETURN_IF_ERROR(CheckOpening(request, vocab_size));
   RETURN_IF_ERROR(CheckAlternatives(request, vocab_size));
-  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[step::Phase::kReasoning], vocab_size, "reasoning"));
-  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[step::Phase::kAnswer], vocab_size, "answer"));
-  return MaxTokens(request, prompt, room);
+  RETURN_IF_ERROR(
+      CheckStopIds(request.stop_ids[step::Phase::kReasoning], vocab_size, "reasoning stop"));
+  RETURN_IF_ERROR(CheckStopIds(request.stop_ids[step::Phase::kAnswer], vocab_size, "answer stop"));
+  ASSIGN_OR_RETURN(const std::int32_t max_tokens, MaxTokens(request, prompt, room));
+  RETURN_IF_ERROR(CheckDrawn(request, max_tokens, vocab_size));
+  return max_tokens;
 }
 
 }  // namespace thinkwire::worker::engine

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "worker/engine/ending_rule.h"
 
 namespace thinkwire::worker::engine {
 
@@ -156,22 +157,11 @@ void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
 }
 
 bool Scheduler::Give(Sequence& sequence, Token token) {
-  const std::optional<EndReason> end = EndBy(sequence, token);
-  if (end && *end != EndReason::kLength) token.mark = TokenMark::kEndsOutput;
+  const std::optional<EndReason> end =
+      EndBy(sequence.request(), config_.end_of_sequence_ids, sequence.reached_max_tokens(), token);
   if (sequence.Tell(token)) slow_readers_.Watch(sequence);
   if (end) Finish(sequence, *end);
   return end.has_value();
-}
-
-std::optional<EndReason> Scheduler::EndBy(const Sequence& sequence, const Token& token) const {
-  const auto holds = [&](const std::vector<std::int32_t>& ids) {
-    return std::find(ids.begin(), ids.end(), token.id) != ids.end();
-  };
-  const Request& request = sequence.request();
-  if (!request.ignore_eos && holds(config_.end_of_sequence_ids)) return EndReason::kEndOfSequence;
-  if (holds(request.stop_ids[token.phase])) return EndReason::kStopId;
-  if (sequence.reached_max_tokens()) return EndReason::kLength;
-  return std::nullopt;
 }
 
 void Scheduler::CacheBlocks(Sequence& sequence) {

@@ -169,8 +169,6 @@ class Scheduler {
   void GoBack(Sequence& sequence, std::int32_t committed);
   // Gives the reader a token that was committed. Whether it was the last one.
   bool Give(Sequence& sequence, Token token);
-  // Why the sequence is over with `token` as its last, if it is: the one judge of that.
-  std::optional<EndReason> EndBy(const Sequence& sequence, const Token& token) const;
   // Puts the blocks of `sequence` that have become full into the prefix cache.
   void CacheBlocks(Sequence& sequence);
   // Frees `block` once no step in flight can name it.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "worker/engine/ending_rule.h"
 
 namespace thinkwire::worker::engine {
 
@@ -15,12 +16,6 @@ Request WithNumBiases(Request request) {
         static_cast<std::int32_t>(request.logit_bias[phase].size());
   }
   return request;
-}
-
-PhaseMachine StartOf(const Request& request) {
-  const std::int32_t think_end_id = request.sampling.think_end_id;
-  const Opening* const opening = request.opening ? &*request.opening : nullptr;
-  return {StartPhase(request.start_phase, request.prompt_ids, think_end_id), think_end_id, opening};
 }
 
 std::int32_t PromptTokens(const Request& request) {
@@ -39,7 +34,9 @@ Sequence::Sequence(RequestHandle handle, Request request, std::int32_t max_token
       stream_(std::move(stream)),
       ids_(request_.prompt_ids),
       phase_(StartOf(request_)),
-      phase_begin_(committed()) {}
+      phase_begin_(committed()) {
+  for (const std::int32_t id : request_.drawn_ids) Append(id);
+}
 
 std::int32_t Sequence::generated() const { return committed() - PromptTokens(request_); }
 
@@ -111,7 +108,8 @@ void Sequence::TellPosition(std::int32_t position) {
 }
 
 void Sequence::TellStarted() {
-  if (!std::exchange(started_, true)) stream_->SetStarted(computed_);
+  if (std::exchange(started_, true)) return;
+  stream_->SetStarted(std::min(computed_, PromptTokens(request_)));
 }
 
 bool Sequence::Tell(const Token& token) { return stream_->Push(token); }
@@ -174,18 +172,11 @@ Token Sequence::Append(std::int32_t id) {
 }
 
 Token Sequence::Follow(std::int32_t id, std::int32_t committed) {
-  const step::Phase before = phase_.phase();
-  Token token{.id = id, .phase = phase_.Next(id)};
-  if (token.phase != before) {
-    token.mark = TokenMark::kOpensReasoning;
-    // The runner has counted what came before as drawn in the answer.
-    if (request_.sampling.counts()) sampling_told_ = false;
-  } else if (phase_.phase() != before) {
-    token.mark = TokenMark::kClosesReasoning;
-    phase_begin_ = committed;
-  } else if (undecided()) {
-    token.mark = TokenMark::kUndecided;
-  }
+  const Token token = NextToken(phase_, id);
+  if (token.mark == TokenMark::kClosesReasoning) phase_begin_ = committed;
+  // The runner has counted what came before as drawn in the answer.
+  const bool opens = token.mark == TokenMark::kOpensReasoning;
+  if (opens && request_.sampling.counts()) sampling_told_ = false;
   return token;
 }
 

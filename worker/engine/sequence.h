@@ -41,6 +41,7 @@ enum class SequenceState : std::uint8_t {
 // Threads: the engine thread.
 class Sequence {
  public:
+  // Its ids are the prompt's and those drawn before (Request::drawn_ids).
   // `max_tokens` as CheckRequest gave it; `arrival_step` is the last one planned before it came.
   // `peer` outlives it; whoever asks for peer() must have given one.
   Sequence(RequestHandle handle, Request request, std::int32_t max_tokens,
@@ -77,7 +78,8 @@ class Sequence {
   void Return();                  // kParked to kQueued
   void End(EndReason reason);     // any but kEnded to kEnded: the stream gets its ending
 
-  // What the reader is told, once each: its place in the queue, until it was admitted; and that.
+  // What the reader is told, once each: its place in the queue, until it was admitted; and that,
+  // with the tokens of the prompt that it need not compute.
   void TellPosition(std::int32_t position);
   bool knows_position() const { return started_ || queue_position_ >= 0; }
   void TellStarted();

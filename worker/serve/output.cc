@@ -13,13 +13,15 @@ constexpr std::size_t kMaxTokensTaken = kOutboxTokens / 4;
 
 }  // namespace
 
-Output::Output(engine::Engine& engine, const text::Tokenizer& tokenizer,
-               OutputEvents::Options options, std::function<void()> on_ready)
+Output::Output(engine::Engine& engine, std::unique_ptr<OutputEvents> events,
+               std::function<void()> on_ready)
     : engine_(engine),
+      was_over_(events->finished()),
       tokens_(std::make_shared<engine::TokenStream>(kOutboxTokens, std::move(on_ready))),
-      events_(tokenizer, std::move(options)) {}
+      events_(std::move(events)) {}
 
 bool Output::Submit(engine::Request request) {
+  if (was_over_) return false;
   // A copy, as the first tokens may come, and even the last, before Submit returns.
   const auto handle =
       engine_.Submit(std::move(request), std::shared_ptr<engine::TokenStream>(tokens_));
@@ -57,6 +59,7 @@ std::optional<absl::Status> Output::Refusal() {
 
 std::optional<Output::News> Output::Take(Clock::TimePoint now) {
   if (ended()) return std::nullopt;
+  if (was_over_) return TakeWhatWasUnsent();
   refused_ = Refusal();
   if (refused_) {
     tokens_.reset();
@@ -72,17 +75,26 @@ std::optional<Output::News> Output::Take(Clock::TimePoint now) {
             .events = {},
             .more = batch.more};
   const OutputEvents::Counts before = counts();
-  events_.Add(batch.tokens, now, &news.events);
+  events_->Add(batch.tokens, now, &news.events);
   if (batch.ending) {
     ending_ = *batch.ending;
     tokens_.reset();
-    events_.End(ending_.reason, now, &news.events);
+    events_->End(ending_.reason, now, &news.events);
   } else if (finished()) {
     FinishInEngine();
   }
   for (const step::Phase phase : step::kPhases) {
     news.tokens[phase] = counts().tokens[phase] - before.tokens[phase];
   }
+  return news;
+}
+
+Output::News Output::TakeWhatWasUnsent() {
+  tokens_.reset();
+  ending_.generated_tokens = counts().total();
+  News news;
+  news.started = true;
+  news.events = events_->TakeUnsent();
   return news;
 }
 

@@ -11,13 +11,12 @@
 #include "worker/engine/engine.h"
 #include "worker/engine/token_stream.h"
 #include "worker/serve/output_events.h"
-#include "worker/text/tokenizer.h"
 
 namespace thinkwire::worker::serve {
 
 // One output of a request on its way from the engine to its events, and what it has cost. Tells the
 // engine when a stop string has ended the text.
-// Owns: the outbox that the engine fills. Borrows the engine and the tokenizer.
+// Owns: the outbox that the engine fills. Borrows the engine.
 // Threads: Submit and Cancel any, each at once with all others; the rest one at a time.
 class Output {
  public:
@@ -31,13 +30,14 @@ class Output {
     bool more = false;  // the next Take has something, and nobody calls on_ready for it
   };
 
-  // `on_ready` is TokenStream's: called when Take has something again. It is let go of once the
-  // output has ended, so that it may hold what holds the output.
-  Output(engine::Engine& engine, const text::Tokenizer& tokenizer, OutputEvents::Options options,
+  // `events`: new, or with what an earlier worker has sent replayed; where that was all, the engine
+  // gets nothing to do. `on_ready` is TokenStream's: called when Take has something again. It is
+  // let go of once the output has ended, so that it may hold what holds the output.
+  Output(engine::Engine& engine, std::unique_ptr<OutputEvents> events,
          std::function<void()> on_ready);
 
-  // Hands `request` to the engine, once. False if that refuses it: the next Take then sees the end,
-  // and nobody calls on_ready.
+  // Hands `request` to the engine, once. False if that refuses it, or the output is over: the next
+  // Take then sees the end, and nobody calls on_ready.
   bool Submit(engine::Request request);
 
   // Nobody wants the output any more: the engine ends it soon.
@@ -54,21 +54,23 @@ class Output {
   const std::optional<absl::Status>& refused() const { return refused_; }
   const engine::Ending& ending() const { return ending_; }
 
-  bool finished() const { return events_.finished(); }  // by itself: its events end with Finished
-  const OutputEvents::Counts& counts() const { return events_.counts(); }
-  const OutputEvents::Times& times() const { return events_.times(); }
+  bool finished() const { return events_->finished(); }  // by itself: its events end with Finished
+  const OutputEvents::Counts& counts() const { return events_->counts(); }
+  const OutputEvents::Times& times() const { return events_->times(); }
   std::int32_t discarded_tokens() const;  // drawn beyond its end; once ended
 
  private:
   std::optional<absl::Status> Refusal();
+  News TakeWhatWasUnsent();
   std::optional<engine::RequestHandle> Handle();
   void FinishInEngine();
 
   engine::Engine& engine_;
+  const bool was_over_;  // before this worker had it
 
   // Take's alone.
   std::shared_ptr<engine::TokenStream> tokens_;  // until the output has ended
-  OutputEvents events_;
+  const std::unique_ptr<OutputEvents> events_;
   bool finish_told_ = false;  // to the engine
   std::optional<absl::Status> refused_;
   engine::Ending ending_;

@@ -75,6 +75,7 @@ void OutputEvents::AddToken(const Token& token, Clock::TimePoint now, Events* ev
   if (token.mark == TokenMark::kUndecided) return undecided_.push_back(token);
   if (is_undecided_) Decide(token.phase, now, events);
   if (finished_) return;
+  if (OwesEnd() && token.mark != TokenMark::kEndsOutput) return FinishAsTold(now, events);
   CHECK(token.phase == phase_, "a token of another phase than the one before it allows");
   if (token.mark == TokenMark::kText) return AddText(token, now, events);
   if (token.mark == TokenMark::kOpensReasoning) {
@@ -101,7 +102,7 @@ void OutputEvents::AddText(const Token& token, Clock::TimePoint now, Events* eve
 
 void OutputEvents::AddWithoutText(const Token& token, Clock::TimePoint now) {
   Count(now);
-  tokens_.push_back(token);
+  if (!replaying_) tokens_.push_back(token);
 }
 
 void OutputEvents::Decide(Phase phase, Clock::TimePoint now, Events* events) {
@@ -115,6 +116,7 @@ void OutputEvents::Decide(Phase phase, Clock::TimePoint now, Events* events) {
 
 void OutputEvents::Count(Clock::TimePoint now) {
   ++counts_.tokens[phase_];
+  if (replaying_) return;
   if (!times_.first_token) times_.first_token = now;
   if (phase_ == Phase::kReasoning) times_.last_reasoning_token = now;
   times_.last_token = now;
@@ -144,6 +146,7 @@ bool OutputEvents::FlushText(Clock::TimePoint now, Events* events) {
 }
 
 void OutputEvents::EmitDelta(Events* events) {
+  SkipSentText();
   if (text_.empty() && tokens_.empty()) return;
   v1::GenerateResponse& event = events->emplace_back();
   if (phase_ == Phase::kReasoning) {
@@ -163,7 +166,8 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
   event.set_output_index(options_.output_index);
   event.set_cause(cause);
   event.set_reasoning_tokens(counts_.tokens[Phase::kReasoning]);
-  rpc::SetDuration(now - times_.first_token.value_or(now), event.mutable_duration());
+  rpc::SetDuration(times_.earlier_reasoning + (now - times_.first_token.value_or(now)),
+                   event.mutable_duration());
   if (closing != nullptr) {
     SetTokens({closing, 1}, &event);
     phase_ = Phase::kAnswer;
@@ -174,7 +178,7 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
 // `last` is the end-of-sequence token, null where none ended it.
 void OutputEvents::Finish(v1::FinishReason reason, const Token* last, Clock::TimePoint now,
                           Events* events) {
-  if (phase_ == Phase::kReasoning && counts_.total() > 0) {
+  if (phase_ == Phase::kReasoning && counts_.total() > 0 && !OwesEnd()) {
     CloseReasoning(CauseOf(reason), nullptr, now, events);
   }
   EmitDelta(events);
@@ -196,7 +200,7 @@ void OutputEvents::FinishAtStop(Clock::TimePoint now, Events* events) {
 }
 
 void OutputEvents::FinishAtStopId(const Token& token, Clock::TimePoint now, Events* events) {
-  tokens_.push_back(token);
+  if (!replaying_) tokens_.push_back(token);
   Finish(v1::FINISH_REASON_STOP_TOKEN, nullptr, now, events);
   events->back().mutable_finished()->set_stop_token_id(token.id);
 }
@@ -206,11 +210,23 @@ void OutputEvents::FinishForLength(Clock::TimePoint now, Events* events) {
   Finish(v1::FINISH_REASON_LENGTH, nullptr, now, events);
 }
 
+// Another model than the one that drew the end of the sequence would go on.
+void OutputEvents::FinishAsTold(Clock::TimePoint now, Events* events) {
+  const Token end{.id = sent_.end_id, .mark = TokenMark::kEndsOutput};
+  Count(now);
+  Finish(v1::FINISH_REASON_END, &end, now, events);
+}
+
 void OutputEvents::End(EndReason reason, Clock::TimePoint now, Events* events) {
+  if (reason == EndReason::kShutdown) return;
   if (is_undecided_) Decide(Phase::kAnswer, now, events);
   if (finished_) return;
   const bool by_id = reason == EndReason::kEndOfSequence || reason == EndReason::kStopId;
   CHECK(by_id == last_.has_value(), "the id that ends an output comes before its ending");
+  if (by_id && OwesEnd()) {
+    if (reason == EndReason::kStopId) last_->id = sent_.end_id;
+    return Finish(v1::FINISH_REASON_END, &*last_, now, events);
+  }
   switch (reason) {
     case EndReason::kEndOfSequence:
       return Finish(v1::FINISH_REASON_END, &*last_, now, events);

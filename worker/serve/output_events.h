@@ -5,8 +5,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "common/clock.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "worker/engine/request.h"
@@ -35,6 +37,8 @@ namespace thinkwire::worker::serve {
 //    it.
 // 6. Undecided tokens are held back, ids and all, until a token, or the end, says of which phase
 //    they are.
+// 7. Text is a pure function of the ids. So an output that an earlier worker began goes on from its
+//    ids alone (Replay): joined with what was sent, its events are those of one that never moved.
 //
 // It knows no special ids: the tokens' marks and the ending's reason say what the engine saw.
 // Threads: one at a time. Borrows the tokenizer, which must outlive it.
@@ -51,15 +55,31 @@ class OutputEvents {
     step::PerPhase<std::int32_t> alternatives = {};  // at most the tokens'
   };
 
+  // How far an earlier worker had sent the output, besides its tokens.
+  struct Sent {
+    bool reasoning_finished = false;
+    bool finished = false;
+    std::int32_t forced_tokens = 0;
+    Clock::Duration reasoning_duration = {};
+    // Bytes of each phase's text. Unset: what its tokens have completed.
+    step::PerPhase<std::optional<std::int64_t>> text_bytes = {};
+    // Of end-of-sequence: said to have ended reasoning that was told to have ended so, should this
+    // worker's model draw another one.
+    std::int32_t end_id = -1;
+  };
+
+  // Of the whole output, whoever has sent it.
   struct Counts {
     step::PerPhase<std::int32_t> tokens = {};
+    std::int32_t forced = 0;
     std::int32_t total() const {
       return tokens[step::Phase::kReasoning] + tokens[step::Phase::kAnswer];
     }
   };
 
-  // Of the tokens that count.
+  // Of the tokens that count and are this worker's own.
   struct Times {
+    Clock::Duration earlier_reasoning = {};  // at earlier workers
     std::optional<Clock::TimePoint> first_token;
     std::optional<Clock::TimePoint> last_reasoning_token;
     std::optional<Clock::TimePoint> last_token;
@@ -67,18 +87,31 @@ class OutputEvents {
 
   OutputEvents(const text::Tokenizer& tokenizer, Options options);
 
+  // Goes on from what was sent: before the first Add, each of the output's tokens is replayed,
+  // which counts it and puts it in no event, and then EndReplay called. REQUIRES: not finished().
+  void BeginReplay(const Sent& sent);
+  void Replay(const engine::Token& token);
+
+  // `end`: why the output ended with the last token, if it did. Then it is finished now, and what
+  // of its events was not sent is TakeUnsent's. Fails: INVALID_ARGUMENT, which field of the
+  // OutputState `field` the tokens contradict.
+  absl::Status EndReplay(std::optional<engine::EndReason> end, const std::string& field);
+  Events TakeUnsent() { return std::exchange(unsent_, {}); }
+
   // Appends to `events` what `tokens`, which came at `now`, are. Tokens after one that ends the
   // output, or after a stop string, are passed over.
   void Add(std::span<const engine::Token> tokens, Clock::TimePoint now, Events* events);
 
   // The engine ended the output, after the last token. Gives Finished where that was a natural end
   // (an end-of-sequence id, a stop id, no more room), unless a stop string had finished it before.
-  // Else lets go of the text held back, so that what was drawn can be read.
+  // Else lets go of the text held back, so that what was drawn can be read; but not where another
+  // worker may go on (kShutdown), which will say better what it is.
   // REQUIRES: the last token ends the output if the reason says that an id did.
   void End(engine::EndReason reason, Clock::TimePoint now, Events* events);
 
   // Whether Finished has been given. Before the engine's ending: the engine need not go on.
   bool finished() const { return finished_; }
+  step::Phase phase() const { return phase_; }  // of the next token, or in which it ended
   const Counts& counts() const { return counts_; }
   const Times& times() const { return times_; }
 
@@ -104,7 +137,17 @@ class OutputEvents {
   void FinishAtStop(Clock::TimePoint now, Events* events);
   void FinishAtStopId(const engine::Token& token, Clock::TimePoint now, Events* events);
   void FinishForLength(Clock::TimePoint now, Events* events);
+  void FinishAsTold(Clock::TimePoint now, Events* events);
   void ReleaseText(Events* events);
+  void SkipSentText();
+  void EndSkipping(step::Phase phase);
+  bool IsSentWhole(step::Phase phase) const;  // the phase's text, as its end was sent
+  // The reasoning was told to have ended by an end-of-sequence id, which is yet to come.
+  bool OwesEnd() const {
+    return !replaying_ && sent_.reasoning_finished && phase_ == step::Phase::kReasoning;
+  }
+  absl::Status CheckEndsSent(bool ended_by_id, const std::string& field) const;
+  absl::Status CheckTextSent(step::Phase phase, const std::string& field) const;
   Channel& channel() { return channels_[phase_]; }
   // Sets the members that all events with tokens have.
   template <class Event>
@@ -125,6 +168,12 @@ class OutputEvents {
   // The delta that grows until the batch or the phase ends.
   std::string text_;
   std::vector<engine::Token> tokens_;
+  // Of what an earlier worker has sent.
+  Sent sent_;
+  bool replaying_ = false;
+  step::PerPhase<std::int64_t> bytes_to_skip_ = {};
+  step::PerPhase<bool> splits_character_ = {};  // what was sent of the text ends within one
+  Events unsent_;
 };
 
 }  // namespace thinkwire::worker::serve

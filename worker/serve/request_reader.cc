@@ -9,6 +9,7 @@
 #include "common/rpc/status_details.h"
 #include "common/shown_text.h"
 #include "common/status.h"
+#include "worker/serve/resume_reader.h"
 #include "worker/text/first_phase.h"
 
 namespace thinkwire::worker::serve {
@@ -61,8 +62,9 @@ std::shared_ptr<const std::vector<bool>> FindBlanks(const text::Tokenizer& token
 }  // namespace
 
 std::size_t RequestReader::Reading::bytes() const {
-  // The engine has the ids, and so has the stream until it has told them.
-  std::size_t bytes = sizeof(Reading) + 2 * request.prompt_ids.size() * sizeof(std::int32_t);
+  // The engine has the ids, and so has the stream until it has told them, or the engine again.
+  const std::size_t ids = request.prompt_ids.size() + request.drawn_ids.size();
+  std::size_t bytes = sizeof(Reading) + 2 * ids * sizeof(std::int32_t);
   bytes += request.id.capacity() + request.cache_salt.capacity();
   for (const step::Phase phase : step::kPhases) {
     bytes += request.logit_bias[phase].size() * sizeof(step::LogitBias);
@@ -79,11 +81,11 @@ RequestReader::RequestReader(const text::Tokenizer& tokenizer,
       model_(model),
       blanks_(FindBlanks(tokenizer)) {}
 
-absl::StatusOr<RequestReader::Reading> RequestReader::Read(
-    const v1::GenerateRequest& request) const {
+absl::StatusOr<RequestReader::Reading> RequestReader::Read(const v1::GenerateRequest& request,
+                                                           const v1::ResumeState* resume) const {
   Reading reading;
   engine::Request& out = reading.request;
-  ASSIGN_OR_RETURN(out.prompt_ids, ReadPrompt(request.prompt(), request.thinking().mode()));
+  ASSIGN_OR_RETURN(out.prompt_ids, ReadPromptOf(request, resume));
   ASSIGN_OR_RETURN(reading.max_tokens, ReadMaxTokens(request, out.prompt_ids.size()));
   out.max_tokens = reading.max_tokens;
   ReadFirstPhase(reading);
@@ -92,7 +94,25 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(
   out.sampling.think_end_id = tokenizer_.think_end_id().value_or(-1);
   out.ignore_eos = request.ignore_eos();
   out.cache_salt = request.cache_salt();
+  if (resume != nullptr && !resume->outputs().empty()) {
+    RETURN_IF_ERROR(ReadOutputState(resume->outputs(0), tokenizer_, model_, reading));
+  }
   return reading;
+}
+
+absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPromptOf(
+    const v1::GenerateRequest& request, const v1::ResumeState* resume) const {
+  std::vector<std::int32_t> ids;
+  if (resume != nullptr && !resume->prompt_ids().empty()) {
+    ids.assign(resume->prompt_ids().begin(), resume->prompt_ids().end());
+    RETURN_IF_ERROR(CheckIds("resume.prompt_ids", ids));
+    return ids;
+  }
+  ASSIGN_OR_RETURN(ids, ReadPrompt(request.prompt(), request.thinking().mode()));
+  if (resume == nullptr || std::ssize(ids) == resume->prompt_tokens()) return ids;
+  return rpc::Error(absl::StatusCode::kFailedPrecondition, "PROMPT_DIFFERS",
+                    absl::StrCat("the prompt has ", ids.size(), " tokens here, had ",
+                                 resume->prompt_tokens(), " where the output began"));
 }
 
 void RequestReader::ReadFirstPhase(Reading& reading) const {

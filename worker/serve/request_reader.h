@@ -27,6 +27,7 @@ struct ServedModel {
   step::Limits limits;
   std::int32_t max_queue = kMaxQueue;
   step::PhaseSampling sampling_defaults = {};  // of both phases; no penalties but repetition's
+  std::vector<std::int32_t> end_of_sequence_ids = {};  // the engine's
 };
 
 // Turns a checked request of the contract into what the engine runs and how its output is read.
@@ -36,6 +37,8 @@ class RequestReader {
   struct Reading {
     engine::Request request;
     OutputEvents::Options output;
+    // The output as an earlier worker had it, where one did; else null.
+    std::unique_ptr<OutputEvents> resumed = nullptr;
     std::int32_t max_tokens = 0;  // max_tokens, or what the context leaves
 
     // What is kept of it in memory until the request has ended.
@@ -45,10 +48,14 @@ class RequestReader {
   RequestReader(const text::Tokenizer& tokenizer, const text::ChatTemplate& chat_template,
                 const ServedModel& model);
 
-  // REQUIRES: rpc::CheckRequest(request) is OK. Renders and tokenises: takes long for long prompts.
-  // Fails: INVALID_ARGUMENT, naming the field, what does not fit the vocabulary or the context
-  // (with both numbers).
-  absl::StatusOr<Reading> Read(const v1::GenerateRequest& request) const;
+  // `resume`, if not null: where an earlier attempt had come; its prompt ids, if it has any, stand
+  // for the prompt.
+  // REQUIRES: rpc::CheckRequest of the worker's request is OK. Renders and tokenises: takes long
+  // for long prompts and outputs. Fails: INVALID_ARGUMENT, naming the field, what does not fit the
+  // vocabulary or the context (with both numbers), or contradicts itself; FAILED_PRECONDITION,
+  // PROMPT_DIFFERS, a prompt that has another number of tokens than it had.
+  absl::StatusOr<Reading> Read(const v1::GenerateRequest& request,
+                               const v1::ResumeState* resume = nullptr) const;
 
   // The ids of a prompt. Fails: INVALID_ARGUMENT, naming the field.
   absl::StatusOr<std::vector<std::int32_t>> ReadPrompt(const v1::Prompt& prompt,
@@ -57,6 +64,8 @@ class RequestReader {
  private:
   absl::StatusOr<std::vector<std::int32_t>> ReadChat(const v1::Chat& chat,
                                                      v1::ThinkingMode mode) const;
+  absl::StatusOr<std::vector<std::int32_t>> ReadPromptOf(const v1::GenerateRequest& request,
+                                                         const v1::ResumeState* resume) const;
   void ReadFirstPhase(Reading& reading) const;
   absl::Status ReadSamplings(const v1::GenerateRequest& request, Reading& reading) const;
   // Fails: `sampling` names what the vocabulary has not.

@@ -17,6 +17,10 @@
 namespace thinkwire::worker::serve {
 namespace {
 
+absl::Status Draining(const std::string& what) {
+  return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kUnavailable, "DRAINING", what));
+}
+
 // What a client is told of an output that the engine gave up.
 absl::Status StatusOf(engine::EndReason reason) {
   using engine::EndReason;
@@ -36,8 +40,7 @@ absl::Status StatusOf(engine::EndReason reason) {
       return rpc::Error(absl::StatusCode::kInternal, "NOT_FINITE",
                         "the model gave values that are not finite");
     case EndReason::kShutdown:
-      return rpc::Error(absl::StatusCode::kUnavailable, "SHUTTING_DOWN",
-                        "the worker is shutting down");
+      return Draining("the worker is shutting down: another one may go on");
     case EndReason::kEndOfSequence:
     case EndReason::kStopId:
     case EndReason::kLength:
@@ -69,10 +72,22 @@ OutputEvents::Times TimesOf(const std::vector<std::unique_ptr<Output>>& outputs)
   OutputEvents::Times all;
   for (const auto& output : outputs) {
     const OutputEvents::Times& times = output->times();
+    all.earlier_reasoning = std::max(all.earlier_reasoning, times.earlier_reasoning);
     if (!times.first_token) continue;
     all.first_token = std::min(all.first_token.value_or(*times.first_token), *times.first_token);
     all.last_reasoning_token = std::max(all.last_reasoning_token, times.last_reasoning_token);
     all.last_token = std::max(all.last_token, times.last_token);
+  }
+  return all;
+}
+
+OutputEvents::Counts CountsOf(const std::vector<std::unique_ptr<Output>>& outputs) {
+  OutputEvents::Counts all;
+  for (const auto& output : outputs) {
+    for (const step::Phase phase : step::kPhases) {
+      all.tokens[phase] += output->counts().tokens[phase];
+    }
+    all.forced += output->counts().forced;
   }
   return all;
 }
@@ -105,9 +120,12 @@ std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call
   std::shared_ptr<ResponseStream> stream(
       new ResponseStream(shared, std::move(call), reading, std::move(sink)));
   stream->place_ = std::move(place);
+  auto events = std::move(reading.resumed);
+  if (events == nullptr) {
+    events = std::make_unique<OutputEvents>(shared.tokenizer, std::move(reading.output));
+  }
   // Both hold each other until the ending, which the engine always gives.
-  stream->outputs_.push_back(std::make_unique<Output>(shared.engine, shared.tokenizer,
-                                                      std::move(reading.output),
+  stream->outputs_.push_back(std::make_unique<Output>(shared.engine, std::move(events),
                                                       [self = stream] { self->Schedule(); }));
   stream->Submit(std::move(reading.request));
   return stream;
@@ -122,6 +140,7 @@ ResponseStream::ResponseStream(const Shared& shared, Call call,
       deadline_(reading.request.deadline),
       started_(StartedOf(reading, shared.model)),
       num_prompt_ids_(static_cast<std::int32_t>(reading.request.prompt_ids.size())),
+      num_resumed_ids_(static_cast<std::int32_t>(reading.request.drawn_ids.size())),
       prompt_ids_(reading.request.prompt_ids),
       sink_(std::move(sink)),
       meter_(shared.metrics.streams(), call_.arrival),
@@ -247,6 +266,8 @@ void ResponseStream::BeRefused(const absl::Status& status) {
   if (absl::IsResourceExhausted(status)) {
     final_status_ = rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kResourceExhausted,
                                                    "QUEUE_FULL", std::string(status.message())));
+  } else if (absl::IsUnavailable(status)) {
+    final_status_ = Draining(std::string(status.message()));
   }
   Refuse(shared_, call_, *final_status_);
 }
@@ -265,6 +286,7 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
        {"cached_prompt_tokens", counts.cached_prompt},
        {"reasoning_tokens", counts.reasoning},
        {"answer_tokens", counts.answer},
+       {"resumed_tokens", num_resumed_ids_},
        {"discarded_tokens", counts.discarded},
        {"preemptions", preemptions()},
        {"queue_s", ToSeconds(meter_.queue_time(now))},
@@ -321,8 +343,10 @@ v1::GenerateResponse ResponseStream::MakeCompleted(Clock::TimePoint now) const {
   v1::Usage& usage = *event.mutable_completed()->mutable_usage();
   usage.set_prompt_tokens(num_prompt_ids_);
   usage.set_cached_prompt_tokens(meter_.counts().cached_prompt);
-  usage.set_reasoning_tokens(meter_.counts().reasoning);
-  usage.set_answer_tokens(meter_.counts().answer);
+  const OutputEvents::Counts counts = CountsOf(outputs_);
+  usage.set_reasoning_tokens(counts.tokens[step::Phase::kReasoning]);
+  usage.set_answer_tokens(counts.tokens[step::Phase::kAnswer]);
+  usage.set_forced_tokens(counts.forced);
   usage.set_discarded_tokens(discarded_tokens());
 
   v1::Timings& timings = *event.mutable_completed()->mutable_timings();
@@ -331,8 +355,9 @@ v1::GenerateResponse ResponseStream::MakeCompleted(Clock::TimePoint now) const {
   const Clock::TimePoint first = times.first_token.value_or(now);
   rpc::SetDuration(started - call_.arrival, timings.mutable_queue());
   rpc::SetDuration(first - started, timings.mutable_prefill());
-  if (times.last_reasoning_token) {
-    rpc::SetDuration(*times.last_reasoning_token - first, timings.mutable_reasoning());
+  if (counts.tokens[step::Phase::kReasoning] > 0) {
+    const Clock::Duration own = times.last_reasoning_token.value_or(first) - first;
+    rpc::SetDuration(times.earlier_reasoning + own, timings.mutable_reasoning());
   }
   if (meter_.counts().answer > 0) {
     rpc::SetDuration(*times.last_token - times.last_reasoning_token.value_or(first),

@@ -118,6 +118,7 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   const std::optional<Clock::TimePoint> deadline_;
   const v1::Started started_;  // without what is known at the start only
   const std::int32_t num_prompt_ids_;
+  const std::int32_t num_resumed_ids_;  // that earlier workers had sent
 
   // Set by Start, then Run's alone.
   std::vector<std::int32_t> prompt_ids_;  // until the first event tells them

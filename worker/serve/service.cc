@@ -144,7 +144,9 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
                         absl::StrCat("this worker's fingerprint is ", fingerprint,
                                      ", not the expected ", request.expected_fingerprint()));
     }
-    ASSIGN_OR_RETURN(RequestReader::Reading reading, service_.reader_.Read(request.request()));
+    ASSIGN_OR_RETURN(RequestReader::Reading reading,
+                     service_.reader_.Read(request.request(),
+                                           request.has_resume() ? &request.resume() : nullptr));
     reading.request.id = request.request_id();
     reading.request.peer = peer_;
     reading.request.deadline = deadline_;

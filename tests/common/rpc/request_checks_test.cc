@@ -270,9 +270,85 @@ TEST(CheckRequest, AWorkersRequestNeedsIdAttemptAndSeed) {
   broken = request;
   broken.mutable_request()->clear_seed();
   EXPECT_EQ(ErrorMetadata(CheckRequest(broken), "field"), "request.seed");
-  broken = request;
-  broken.mutable_resume();
-  EXPECT_EQ(CheckRequest(broken).code(), absl::StatusCode::kUnimplemented);
+}
+
+v1::WorkerGenerateRequest Resumed() {
+  v1::WorkerGenerateRequest request;
+  request.mutable_request()->set_seed(7);
+  request.mutable_request()->set_max_tokens(3);
+  request.set_request_id("r1");
+  request.set_attempt(2);
+  request.mutable_resume()->add_prompt_ids(5);
+  v1::OutputState& output = *request.mutable_resume()->add_outputs();
+  output.add_token_ids(6);
+  output.add_token_ids(7);
+  output.set_reasoning_tokens(2);
+  return request;
+}
+
+TEST(CheckResume, IdsStandForThePromptAndItsThinkingMode) {
+  v1::WorkerGenerateRequest request = Resumed();
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_request()->mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  *request.mutable_request()->mutable_prompt() = Question().prompt();
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_resume()->clear_prompt_ids();
+  request.mutable_resume()->set_prompt_tokens(9);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_request()->clear_prompt();
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "prompt");
+}
+
+struct ResumeChange {
+  std::string field;
+  void (*apply)(v1::ResumeState&, v1::OutputState&);
+};
+
+TEST(CheckResume, RefusesByNameWhatIsWrongWhateverTheModel) {
+  const std::vector<ResumeChange> changes = {
+      {"resume.prompt_tokens", [](auto& r, auto&) { r.clear_prompt_ids(); }},
+      {"resume.prompt_tokens", [](auto& r, auto&) { r.set_prompt_tokens(2); }},
+      {"resume.prompt_tokens",
+       [](auto& r, auto&) {
+         r.clear_prompt_ids();
+         r.set_prompt_tokens((1 << 20) + 1);
+       }},
+      {"resume.fingerprint", [](auto& r, auto&) { r.set_fingerprint(std::string(257, 'f')); }},
+      {"resume.outputs", [](auto& r, auto&) { r.add_outputs(); }},
+      {"resume.outputs[0].output_index", [](auto&, auto& o) { o.set_output_index(1); }},
+      {"resume.outputs[0].output_index", [](auto&, auto& o) { o.set_output_index(-1); }},
+      {"resume.outputs[0].token_ids",
+       [](auto&, auto& o) {
+         o.add_token_ids(8);
+         o.add_token_ids(9);
+       }},
+      {"resume.outputs[0].forced_tokens", [](auto&, auto& o) { o.set_forced_tokens(3); }},
+      {"resume.outputs[0].forced_tokens", [](auto&, auto& o) { o.set_forced_tokens(-1); }},
+      {"resume.outputs[0].reasoning_tokens", [](auto&, auto& o) { o.set_reasoning_tokens(3); }},
+      {"resume.outputs[0].reasoning_tokens", [](auto&, auto& o) { o.set_reasoning_tokens(-1); }},
+      {"resume.outputs[0].reasoning_duration",
+       [](auto&, auto& o) { o.mutable_reasoning_duration()->set_seconds(-1); }},
+      {"resume.outputs[0].reasoning_duration",
+       [](auto&, auto& o) { o.mutable_reasoning_duration()->set_seconds(1LL << 40); }},
+      {"resume.outputs[0].reasoning_text_bytes",
+       [](auto&, auto& o) { o.set_reasoning_text_bytes(-1); }},
+      {"resume.outputs[0].answer_text_bytes",
+       [](auto&, auto& o) { o.set_answer_text_bytes(1LL << 62); }},
+  };
+  for (const ResumeChange& change : changes) {
+    v1::WorkerGenerateRequest request = Resumed();
+    change.apply(*request.mutable_resume(), *request.mutable_resume()->mutable_outputs(0));
+    const absl::Status status = CheckRequest(request);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << change.field;
+    EXPECT_EQ(ErrorMetadata(status, "field"), change.field) << status.message();
+  }
+}
+
+TEST(CheckResume, NeedsTheSeed) {
+  v1::WorkerGenerateRequest request = Resumed();
+  request.mutable_request()->clear_seed();
+  EXPECT_EQ(ErrorMetadata(CheckResume(request.resume(), request.request()), "field"), "seed");
 }
 
 }  // namespace

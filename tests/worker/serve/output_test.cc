@@ -30,12 +30,12 @@ class OutputTest : public testing::Test {
   }
 
   void Make(OutputEvents::Options options = {}) {
-    output_ = std::make_unique<Output>(worker_.engine, *worker_.tokenizer, std::move(options),
-                                       [signal = signal_] {
-                                         MutexLock lock(signal->mu);
-                                         signal->ready = true;
-                                         signal->changed.NotifyAll();
-                                       });
+    auto events = std::make_unique<OutputEvents>(*worker_.tokenizer, std::move(options));
+    output_ = std::make_unique<Output>(worker_.engine, std::move(events), [signal = signal_] {
+      MutexLock lock(signal->mu);
+      signal->ready = true;
+      signal->changed.NotifyAll();
+    });
   }
 
   void TakeUntilEnded() {

@@ -18,7 +18,11 @@ constexpr step::Limits kLimits = {.max_num_seqs = 4,
                                   .vocab_size = kVocabulary};
 
 ServedModel FakeServedModel() {
-  return {.name = "fake", .fingerprint = "fake-1", .limits = kLimits, .max_queue = 8};
+  return {.name = "fake",
+          .fingerprint = "fake-1",
+          .limits = kLimits,
+          .max_queue = 8,
+          .end_of_sequence_ids = {kEos}};
 }
 
 }  // namespace
@@ -32,7 +36,8 @@ FakeWorker::FakeWorker(engine::FakeModel fake_model, const Clock& the_clock)
       worker_metrics(metrics.registry(), model.name),
       places(model.max_queue + kLimits.max_num_seqs),
       pool(2, 8, clock),
-      engine({.max_queue = model.max_queue, .end_of_sequence_ids = {kEos}}, runner, clock),
+      engine({.max_queue = model.max_queue, .end_of_sequence_ids = model.end_of_sequence_ids},
+             runner, clock),
       reader(*tokenizer, chat_template, model) {}
 
 FakeWorker::~FakeWorker() {

@@ -1,0 +1,53 @@
+#include "tests/worker/serve/sent_state.h"
+
+namespace thinkwire::worker::serve {
+namespace {
+
+template <class Event>
+void AddIds(const Event& event, bool reasoning, v1::OutputState& output) {
+  output.mutable_token_ids()->MergeFrom(event.token_ids());
+  if (reasoning) output.set_reasoning_tokens(output.reasoning_tokens() + event.token_ids_size());
+}
+
+void AddReasoningFinished(const v1::ReasoningFinished& event, v1::OutputState& output) {
+  AddIds(event, true, output);
+  output.set_reasoning_finished(true);
+  *output.mutable_reasoning_duration() = event.duration();
+  output.set_phase(event.token_ids().empty() ? v1::PHASE_REASONING : v1::PHASE_ANSWER);
+}
+
+void Add(const v1::GenerateResponse& event, v1::OutputState& output) {
+  if (event.has_reasoning_delta()) {
+    const v1::ReasoningDelta& delta = event.reasoning_delta();
+    AddIds(delta, true, output);
+    output.set_phase(v1::PHASE_REASONING);
+    output.set_reasoning_text_bytes(output.reasoning_text_bytes() +
+                                    static_cast<std::int64_t>(delta.text().size()));
+  } else if (event.has_answer_delta()) {
+    const v1::AnswerDelta& delta = event.answer_delta();
+    AddIds(delta, false, output);
+    output.set_phase(v1::PHASE_ANSWER);
+    output.set_answer_text_bytes(output.answer_text_bytes() +
+                                 static_cast<std::int64_t>(delta.text().size()));
+  } else if (event.has_reasoning_finished()) {
+    AddReasoningFinished(event.reasoning_finished(), output);
+  } else if (event.has_finished()) {
+    AddIds(event.finished(), event.finished().phase() == v1::PHASE_REASONING, output);
+    output.set_finished(true);
+    output.set_phase(event.finished().phase());
+  }
+}
+
+}  // namespace
+
+v1::ResumeState StateAfter(const std::vector<std::int32_t>& prompt_ids, v1::Phase first_phase,
+                           std::span<const v1::GenerateResponse> events) {
+  v1::ResumeState state;
+  state.mutable_prompt_ids()->Assign(prompt_ids.begin(), prompt_ids.end());
+  v1::OutputState& output = *state.add_outputs();
+  output.set_phase(first_phase);
+  for (const v1::GenerateResponse& event : events) Add(event, output);
+  return state;
+}
+
+}  // namespace thinkwire::worker::serve

@@ -1,0 +1,45 @@
+#include "worker/engine/ending_rule.h"
+
+#include <algorithm>
+
+namespace thinkwire::worker::engine {
+namespace {
+
+std::optional<EndReason> EndByIdOf(const Request& request,
+                                   std::span<const std::int32_t> end_of_sequence_ids,
+                                   const Token& token) {
+  const auto holds = [&token](std::span<const std::int32_t> ids) {
+    return std::ranges::find(ids, token.id) != ids.end();
+  };
+  if (!request.ignore_eos && holds(end_of_sequence_ids)) return EndReason::kEndOfSequence;
+  if (holds(request.stop_ids[token.phase])) return EndReason::kStopId;
+  return std::nullopt;
+}
+
+}  // namespace
+
+Token NextToken(PhaseMachine& phase, std::int32_t id) {
+  const step::Phase before = phase.phase();
+  Token token{.id = id, .phase = phase.Next(id)};
+  if (token.phase != before) {
+    token.mark = TokenMark::kOpensReasoning;
+  } else if (phase.phase() != before) {
+    token.mark = TokenMark::kClosesReasoning;
+  } else if (phase.undecided()) {
+    token.mark = TokenMark::kUndecided;
+  }
+  return token;
+}
+
+std::optional<EndReason> EndBy(const Request& request,
+                               std::span<const std::int32_t> end_of_sequence_ids, bool is_full,
+                               Token& token) {
+  const std::optional<EndReason> end = EndByIdOf(request, end_of_sequence_ids, token);
+  if (end) {
+    token.mark = TokenMark::kEndsOutput;
+    return end;
+  }
+  return is_full ? std::optional(EndReason::kLength) : std::nullopt;
+}
+
+}  // namespace thinkwire::worker::engine

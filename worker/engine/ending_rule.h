@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "worker/engine/phase.h"
+#include "worker/engine/request.h"
+#include "worker/engine/token.h"
+
+namespace thinkwire::worker::engine {
+
+// `id` as the next token of an output whose phase so far is `phase`, which takes it in. The mark
+// says whether it opens or closes the reasoning; whether it ends the output is EndBy's to say.
+Token NextToken(PhaseMachine& phase, std::int32_t id);
+
+// Why an output of `request` is over with `token` as its last, if it is; then the token is marked
+// so, unless it only was the last that fits. The one judge of that.
+// `is_full`: the output has all the tokens that it may have.
+std::optional<EndReason> EndBy(const Request& request,
+                               std::span<const std::int32_t> end_of_sequence_ids, bool is_full,
+                               Token& token);
+
+}  // namespace thinkwire::worker::engine

@@ -143,6 +143,7 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                             .pool = pool,
                             .metrics = router_metrics,
                             .clock = Clock::Real(),
+                            .resume_wait = std::chrono::seconds(options.resume_wait_s),
                             .trusted = trusted_peers,
                             .cache_salts = options.share_prefixes ? nullptr : &cache_salts,
                             .version = Version()});

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -14,8 +15,8 @@ namespace thinkwire::router::client {
 
 // The client's command line.
 struct ChatOptions {
-  std::string router = "localhost:50051";  // as DialAddress gives it
-  std::optional<ProbeTarget> probe;        // whose health is asked for, instead of a question
+  std::vector<std::string> routers = {"localhost:50051"};  // as DialAddress gives them; one or more
+  std::optional<ProbeTarget> probe;  // whose health is asked for, instead of a question
   std::string variant;
   std::string task;
   std::string system;

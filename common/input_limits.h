@@ -18,6 +18,8 @@ inline constexpr std::size_t kMaxTensorHeaderBytes = 100'000'000;  // safetensor
 inline constexpr std::size_t kMaxRouterConfigBytes = std::size_t{1} << 20;  // (1 KB)
 inline constexpr std::size_t kMinCacheSaltKeyBytes = 16;    // of --cache_salt_key_file (32)
 inline constexpr std::size_t kMaxCacheSaltKeyBytes = 1024;  // likewise
+inline constexpr std::size_t kMaxTlsFileBytes = std::size_t{1} << 20;       // PEM (220 KB)
+inline constexpr std::size_t kMaxTenantsFileBytes = std::size_t{1} << 20;   // (10 KB)
 inline constexpr std::size_t kMaxTokenizeLineBytes = std::size_t{8} << 20;  // a line of stdin
 inline constexpr std::size_t kMaxQuestionBytes = std::size_t{2} << 20;      // as long as a request
 inline constexpr std::size_t kMaxTraceBytes = std::size_t{256} << 20;       // of --dry_run
@@ -28,9 +30,10 @@ inline constexpr int kMaxJsonDepth = 64;                             // containe
 inline constexpr std::size_t kMaxJsonValues = std::size_t{8} << 20;  // in all (1.5 million)
 
 // A tokenizer.
-inline constexpr std::int32_t kMaxTokenIds = 1 << 22;  // ids are below (152k)
-inline constexpr std::size_t kMaxTokenBytes = 4096;    // an added token (32)
-inline constexpr std::size_t kMaxSplitPatterns = 16;   // one after another (3)
+inline constexpr std::int32_t kMaxTokenIds = 1 << 22;      // ids are below (152k)
+inline constexpr std::int32_t kMaxMerges = (1 << 20) - 1;  // of two tokens (280k)
+inline constexpr std::size_t kMaxTokenBytes = 4096;        // an added token (32)
+inline constexpr std::size_t kMaxSplitPatterns = 16;       // one after another (3)
 inline constexpr std::size_t kMaxSplitPatternBytes = std::size_t{16} << 10;  // (200)
 
 // A model's sizes, as config.json has them.
@@ -65,5 +68,13 @@ inline constexpr std::size_t kMaxAliasesOfVariant = 64;
 inline constexpr std::size_t kMaxVariantNameBytes = 64;
 inline constexpr std::size_t kMaxAliasBytes = 128;
 inline constexpr std::size_t kMaxFingerprintBytes = 256;  // (16)
+
+// A router's tenants, and what they are known by.
+inline constexpr std::size_t kMaxTenants = 256;      // each has metrics of its own
+inline constexpr std::size_t kMaxTenantKeys = 1024;  // of all: each is compared with each call's
+inline constexpr std::size_t kMaxTenantCertificates = 1024;
+inline constexpr std::size_t kMaxTenantNameBytes = 48;  // it travels in metadata
+inline constexpr std::size_t kMinApiKeyBytes = 32;      // what is shorter may be guessed (64)
+inline constexpr std::size_t kMaxApiKeyBytes = 256;
 
 }  // namespace thinkwire

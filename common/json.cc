@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/file.h"
@@ -31,8 +32,10 @@ std::string Reason(std::string_view what) {
 // the functions are nlohmann's.
 class DocumentBuilder {
  public:
-  explicit DocumentBuilder(const JsonLimits& limits)
-      : max_depth_(static_cast<std::size_t>(limits.max_depth)), max_values_(limits.max_values) {}
+  DocumentBuilder(const JsonLimits& limits, JsonMembers* apart)
+      : max_depth_(static_cast<std::size_t>(limits.max_depth)),
+        max_values_(limits.max_values),
+        apart_(apart) {}
 
   bool null() { return Add(nullptr); }
   bool boolean(bool value) { return Add(value); }
@@ -48,15 +51,20 @@ class DocumentBuilder {
 
   // Makes the place for the value that follows.
   bool key(const std::string& name) {
+    if (apart_ != nullptr) {
+      if (open_.back() == apart_object_) {
+        member_ = &apart_->members.emplace_back(name, nullptr).second;
+        return true;
+      }
+      key_ = name;
+    }
     const auto [entry, is_new] =
         open_.back()->get_ref<Json::object_t&>().try_emplace(name, nullptr);
     if (is_new) {
       member_ = &entry->second;
       return true;
     }
-    const std::string path = CutText(Path(), kMaxShownBytes);
-    return Refuse(absl::StrCat("key \"", ShownText(name), "\" appears twice",
-                               path.empty() ? "" : absl::StrCat(" in ", path)));
+    return RefuseSecond(name);
   }
 
   bool parse_error(std::size_t position, const std::string& /*token*/,
@@ -83,8 +91,17 @@ class DocumentBuilder {
     if (!Count()) return false;
     Json* place = Place();
     *place = type;
+    if (IsApart(type)) apart_object_ = place;
     open_.push_back(place);
     return true;
+  }
+
+  // Whether what opens here is what apart_ names.
+  bool IsApart(Json::value_t type) const {
+    if (apart_ == nullptr || type != Json::value_t::object || open_.size() != 2) return false;
+    if (!open_.back()->is_object() || !root_.is_object()) return false;
+    const auto parent = root_.find(apart_->parent);
+    return key_ == apart_->name && parent != root_.end() && &*parent == open_.back();
   }
 
   // One value more.
@@ -94,8 +111,24 @@ class DocumentBuilder {
   }
 
   bool Close() {
+    if (open_.back() == apart_object_ && !CheckApart()) return false;
     open_.pop_back();
     return true;
+  }
+
+  bool CheckApart() {
+    absl::flat_hash_set<std::string_view> names;
+    names.reserve(apart_->members.size());
+    for (const auto& [name, value] : apart_->members) {
+      if (!names.insert(name).second) return RefuseSecond(name);
+    }
+    return true;
+  }
+
+  bool RefuseSecond(std::string_view name) {
+    const std::string path = CutText(Path(), kMaxShownBytes);
+    return Refuse(absl::StrCat("key \"", ShownText(name), "\" appears twice",
+                               path.empty() ? "" : absl::StrCat(" in ", path)));
   }
 
   // Where the next value goes. The places in open_ stay where they are: nothing is added to a
@@ -129,10 +162,13 @@ class DocumentBuilder {
 
   const std::size_t max_depth_;
   const std::size_t max_values_;
+  JsonMembers* const apart_;  // may be null
   std::size_t num_values_ = 0;
   Json root_;
-  std::vector<Json*> open_;  // containers, outermost first
-  Json* member_ = nullptr;   // the value of the key that was read last
+  std::vector<Json*> open_;             // containers, outermost first
+  Json* member_ = nullptr;              // the value of the key that was read last
+  std::string key_;                     // that key, where it is needed: outside of apart_object_
+  const Json* apart_object_ = nullptr;  // what apart_ names, once it was opened
   std::string problem_;
 };
 
@@ -143,20 +179,21 @@ absl::Status Invalid(std::string_view name, std::string_view problem) {
 }  // namespace
 
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view name,
-                               const JsonLimits& limits) {
+                               const JsonLimits& limits, JsonMembers* apart) {
   if (text.size() > limits.max_bytes) {
     return Invalid(name,
                    absl::StrCat(text.size(), " bytes; at most ", limits.max_bytes, " are read"));
   }
-  DocumentBuilder builder(limits);
+  DocumentBuilder builder(limits, apart);
   if (!Json::sax_parse(text, &builder)) return Invalid(name, builder.problem());
   return builder.Take();
 }
 
-absl::StatusOr<Json> ReadJsonFile(const std::filesystem::path& path, const JsonLimits& limits) {
+absl::StatusOr<Json> ReadJsonFile(const std::filesystem::path& path, const JsonLimits& limits,
+                                  JsonMembers* apart) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path, limits.max_bytes));
   if (IsLfsPointer(text)) return Invalid(path.string(), kLfsPointerProblem);
-  return ParseJson(text, path.string(), limits);
+  return ParseJson(text, path.string(), limits, apart);
 }
 
 }  // namespace thinkwire

@@ -61,13 +61,14 @@ bool IsLoopback(const std::string& address) {
          IsLoopbackIpv6(ipv6);
 }
 
-absl::Status CheckListen(const std::string& listen, bool insecure_listen) {
+absl::Status CheckListen(const std::string& listen, bool anywhere) {
   RETURN_IF_ERROR(CheckListenAddress("listen", listen));
-  if (insecure_listen || IsLoopback(listen)) return absl::OkStatus();
+  if (anywhere || IsLoopback(listen)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "--listen ", listen,
-      ": other machines reach it, and nothing there is encrypted or asks who they are; listen on "
-      "127.0.0.1, or allow it in a network that you trust by --insecure_listen"));
+      ": other machines reach it, and nothing there is encrypted; give it --tls_cert and "
+      "--tls_key, "
+      "listen on 127.0.0.1, or allow it in a network that you trust by --insecure_listen"));
 }
 
 }  // namespace thinkwire

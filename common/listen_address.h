@@ -23,9 +23,10 @@ absl::Status CheckListenAddress(std::string_view option, std::string_view addres
 // any way of writing. Other names may mean anything, and are not looked up.
 bool IsLoopback(const std::string& address);
 
-// Whether a server without TLS may listen at `listen`, "host:port". `insecure_listen` is the option
-// of that name: the operator's word that who reaches it is trusted.
-// Fails: INVALID_ARGUMENT, one sentence that says what to do; as CheckListenAddress.
-absl::Status CheckListen(const std::string& listen, bool insecure_listen);
+// Whether a server may listen at `listen`, "host:port". `anywhere`: it has TLS, or
+// --insecure_listen, the operator's word that who reaches it is trusted; without, this machine
+// alone may reach it. Fails: INVALID_ARGUMENT, one sentence that says what to do; as
+// CheckListenAddress.
+absl::Status CheckListen(const std::string& listen, bool anywhere);
 
 }  // namespace thinkwire

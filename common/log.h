@@ -37,9 +37,16 @@ using LogFields = std::initializer_list<LogField>;
 struct LogRate {
   double a_second = 10;
   double burst = 200;
+  // Who causes the record: nobody's leave others without theirs (LogLimiter). Empty: it is not
+  // known, or one whom no share limits.
+  std::string_view who = {};
 };
 // Of what every request writes once: some 200 KB/s of log at most, for days.
-inline constexpr LogRate kRequestLogRate = {.a_second = 200, .burst = 2000};
+inline constexpr LogRate kRequestLogRate = {.a_second = 200, .burst = 2000, .who = {}};
+// The same for a request of `peer`, as Shares counts it.
+constexpr LogRate RequestLogRate(std::string_view peer) {
+  return {.a_second = kRequestLogRate.a_second, .burst = kRequestLogRate.burst, .who = peer};
+}
 
 // A line with its line feed: what a pipe takes at once, and never mixes with other writers' lines.
 inline constexpr std::size_t kMaxLogRecordBytes = 4096;
@@ -47,8 +54,8 @@ inline constexpr std::size_t kMaxLogRecordBytes = 4096;
 // Writes one JSON record, {"time": …, "level": …, "message": …, fields…}, as one line of ASCII to
 // stderr. Texts are escaped and cut, so that no input can forge or flood a line. Never put prompts,
 // outputs or secrets here. `message` names the event and is a literal: of each there are as many
-// records as `rate` says, then none, and the next that is written follows one of "log records
-// suppressed", which says how many.
+// records as `rate` says, then none (and before that none of whoever causes most of them), and the
+// next that is written follows one of "log records suppressed", which says how many.
 // A record that cannot be written at once (the disk is full, the pipe is closed or its reader
 // hangs) is dropped and counted: logs hold up nobody's work. A closed pipe asks that SIGPIPE is
 // ignored. A process that was started without stderr, or stdin or stdout, has /dev/null there.

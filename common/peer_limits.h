@@ -28,6 +28,10 @@ inline constexpr std::chrono::seconds kResetHalfLife{10};  // what "lately" mean
 // HTTP/2 has clients wait for a stream of their connection.
 inline constexpr std::int64_t kMaxCalls = 8192;  // over all connections; about 20 KB each
 inline constexpr int kMaxStreamsOfConnection = 1024;
+// A refused call, until its client has read so, some 12 KB. Owner: rpc::RefusedCalls. One too many:
+// the connection that has most of them, of the peer that has most, is closed, unless it is a
+// trusted peer's or a forwarder's.
+inline constexpr std::size_t kMaxRefusedCalls = 4096;
 // A call's metadata, as long as it is open: gRPC's own 8 KiB are too few for the certificates that
 // meshes pass on. Over: RESOURCE_EXHAUSTED, with a reason up to twice as many.
 inline constexpr std::int32_t kMaxMetadataBytes = 16 << 10;  // --max_metadata_bytes
@@ -42,6 +46,9 @@ inline constexpr std::size_t kLargeRequestBytes = std::size_t{128} << 10;  // so
 // A hundred prompts that fill a context of 128k tokens, of which a GPU's KV cache holds a few.
 inline constexpr std::size_t kMaxLargeBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxSmallBytes = std::size_t{128} << 20;
+// What running streams keep, which grows with what their workers send: four bytes a token. Over
+// that, new requests of whoever keeps most are refused.
+inline constexpr std::size_t kMaxKeptBytes = std::size_t{512} << 20;
 
 // The parts of a request. Owner: rpc::CheckWire, before protobuf makes objects of them, which take
 // up to a hundred times what they have on the wire. One too many: INVALID_ARGUMENT.
@@ -79,6 +86,16 @@ inline constexpr std::int64_t kMaxProbes = 32;  // that it has not begun with, b
 inline constexpr std::chrono::seconds kFirstWord{10};     // that one who is heard needs, at most
 inline constexpr std::chrono::seconds kFirstDistrust{1};  // then twice as long each time
 inline constexpr std::chrono::minutes kLastDistrust{1};
+// None at all gets one that is ejected, by so many failures in a row or a single stream that hung,
+// for kEjection times how often in a row, kMaxEjections at most; or one whose ranks stand still for
+// kMaxStall while there is work. A rank beats in every layer, and no layer takes as long; a hang is
+// seen before it is five seconds old, and before the worker ends itself (--step_timeout_s). Such a
+// worker is back once it has answered a request of one token, in kProbeTimeout.
+inline constexpr int kFailuresToEject = 3;
+inline constexpr std::chrono::seconds kEjection{5};
+inline constexpr int kMaxEjections = 12;
+inline constexpr std::chrono::seconds kMaxStall{4};
+inline constexpr std::chrono::seconds kProbeTimeout{10};
 
 // What a request takes of workers when its own refuses it or is lost: a mass death of workers must
 // not become a storm. Owner before it has started: router::RetryBudget, of the process; spent: the
@@ -140,6 +157,10 @@ inline constexpr std::int32_t kLongTurnTokens = 256;
 // computed. When one must go, whoever has most loses his oldest; but before it any that nobody has
 // used for so many steps, some minutes.
 inline constexpr std::uint64_t kKeepSteps = 20'000;
+
+// A mark of a prompt that some worker has computed, some 150 bytes of a router, and 450 where each
+// is another peer's. Owner: fleet::PrefixIndex. One too many: whoever has most loses his oldest.
+inline constexpr std::size_t kMaxPrefixMarks = 1 << 17;
 
 // A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
 // has most ends, with its answer if it has asked.

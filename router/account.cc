@@ -63,11 +63,13 @@ void Account::Move(std::string_view reason) {
   metrics_.CountMove(variant_, reason);
 }
 
-void Account::End(const absl::Status& status, Clock::TimePoint now) {
+void Account::End(const absl::Status& status, const std::string& tenant, Clock::TimePoint now) {
   // A request that was refused had no times.
   const bool waited = absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
   if (meter_ && (meter_->started() || waited)) meter_->End(discarded_tokens_, now);
-  metrics_.EndRequest(variant_, absl::StatusCodeToString(status.code()), phase());
+  const std::string code = absl::StatusCodeToString(status.code());
+  metrics_.EndRequest(variant_, code, phase());
+  metrics_.CountTenant(tenant, code, counts());
 }
 
 // A prompt that was not cached shows the worker's rate, if it is long enough to be measured. The
@@ -88,6 +90,7 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                  {{"request_id", request_id},
                   {"x_request_id", context.id.of_client},
                   {"traceparent", context.traceparent},
+                  {"tenant", context.tenant},
                   {"variant", variant_},
                   {"worker", worker},
                   {"attempts", attempts},
@@ -101,7 +104,7 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                   {"answer_tokens", tokens.answer},
                   {"discarded_tokens", tokens.discarded},
                   {"total_s", ToSeconds(now - arrival_)}},
-                 kRequestLogRate);
+                 RequestLogRate(context.peer));
 }
 
 }  // namespace thinkwire::router

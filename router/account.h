@@ -39,8 +39,9 @@ class Account {
   // Another goes on, after an error of `reason`.
   void Move(std::string_view reason);
 
-  // Once. `attempts` were made, the latest at `worker`.
-  void End(const absl::Status& status, Clock::TimePoint now);
+  // Once. `tenant`: whose it was, of Callers.
+  void End(const absl::Status& status, const std::string& tenant, Clock::TimePoint now);
+  // `attempts` were made, the latest at `worker`.
   void Log(const absl::Status& status, const std::string& request_id,
            const fleet::CallContext& context, const std::string& worker, std::int32_t attempts,
            Clock::TimePoint now) const;

@@ -23,6 +23,7 @@
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "common/variant_name.h"
+#include "router/security.h"
 #include "router/task.h"
 #include "router/worker_address.h"
 
@@ -298,6 +299,21 @@ std::vector<Option> Options(RouterOptions& options) {
       {"max_metadata_bytes", &options.max_metadata_bytes,
        "bytes of a call's metadata, 32 an entry among them; a call with more is refused",
        Between(1024, 1 << 20)},
+      {"tls_cert", &options.tls.certificate,
+       "PEM file of the certificate that clients see, and those that vouch for it; empty: no TLS"},
+      {"tls_key", &options.tls.key, "PEM file of its private key"},
+      {"tls_client_ca", &options.tls.ca,
+       "PEM file of CAs: clients need a certificate of one of them; empty: they need none"},
+      {"worker_tls_ca", &options.worker_tls.ca,
+       "PEM file of the CAs that workers' certificates are of; empty: no TLS to workers"},
+      {"worker_tls_cert", &options.worker_tls.certificate,
+       "PEM file of the certificate that workers see, for their --tls_client_ca"},
+      {"worker_tls_key", &options.worker_tls.key, "PEM file of its private key"},
+      {"worker_tls_name", &options.worker_tls_name,
+       "the name that all workers' certificates have; empty: each has that of its address"},
+      {"api_keys", &options.api_keys,
+       "file of tenants, a line each: name sha256:HEX… certificate:NAME…; empty: whoever calls is "
+       "served"},
       {"trusted_peers", &options.trusted_peers,
        "addresses and prefixes, with commas, of gateways and routers: no share limits them"},
       {"drain_timeout_s", &options.drain_timeout_s,
@@ -353,7 +369,7 @@ absl::StatusOr<RouterOptions> ParseArguments(std::span<const char* const> argume
     return absl::InvalidArgumentError(
         "--share_prefixes and --cache_salt_key_file exclude each other");
   }
-  RETURN_IF_ERROR(CheckListen(options.listen, options.insecure_listen));
+  RETURN_IF_ERROR(CheckSecurityOptions(options));
   if (!options.metrics_listen.empty()) {
     RETURN_IF_ERROR(CheckListenAddress("metrics_listen", options.metrics_listen));
   }

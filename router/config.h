@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/peer_limits.h"
+#include "common/tls_files.h"
 #include "router/variant_config.h"
 
 namespace thinkwire::router {
@@ -32,6 +33,10 @@ struct RouterOptions {
   std::string metrics_listen = "127.0.0.1:9401";
   std::int32_t max_connections = kMaxConnections;
   std::int32_t max_metadata_bytes = kMaxMetadataBytes;
+  TlsFiles tls;                 // for clients
+  TlsFiles worker_tls;          // for workers
+  std::string worker_tls_name;  // empty: of each worker's address
+  std::string api_keys;         // empty: everybody may call
   std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
   std::int32_t resume_wait_s = static_cast<std::int32_t>(kResumeWait.count());

@@ -3,18 +3,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/log.h"
+#include "common/random_bits.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/request_id.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "router/cache_salt.h"
+#include "router/prompt_hash.h"
 #include "router/query.h"
 #include "router/successor_policy.h"
 
@@ -22,10 +23,7 @@ namespace thinkwire::router {
 namespace {
 
 // Below 2^53, so that languages whose only number is a double keep it whole.
-std::uint64_t DrawSeed() {
-  std::random_device device;
-  return ((std::uint64_t{device()} << 32) | device()) >> 11;
-}
+std::uint64_t DrawSeed() { return RandomBits() >> 11; }
 
 }  // namespace
 
@@ -85,7 +83,12 @@ decision::Query Generation::Describe() const {
 absl::Status Generation::Lease() {
   decision::Query query = Describe();
   query.tried = attempts_.tried();
-  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, query));
+  decision::PromptMarks marks;
+  if (request_.request().has_prompt()) {
+    marks = MarkPrompt(request_.request(), shared_.pool.prefix_key(), context_.peer);
+  }
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease,
+                   shared_.pool.Lease(shared_.policy, query, std::move(marks)));
   const VariantConfig& variant = shared_.variants[lease.decision().variant];
   account_.Choose(variant.name, lease.decision(), query);
   attempts_.Begin(lease.decision().worker);
@@ -199,7 +202,7 @@ bool Generation::TryAnother(const absl::Status& status) {
        {"reason", reason},
        {"worker", left},
        {"next_worker", worker_}},
-      kRequestLogRate);
+      RequestLogRate(context_.peer));
   StartAttempt();
   return true;
 }
@@ -344,6 +347,9 @@ void Generation::CompleteStarted(v1::Started& started) {
     started.mutable_expected_thinking()->set_p50_tokens(std::lround(reasoning.p50));
     started.mutable_expected_thinking()->set_p90_tokens(std::lround(reasoning.p90));
   }
+  lease_->HasPrompt(started.prompt_tokens(), started.cached_prompt_tokens());
+  shared_.metrics.CountPrefix(
+      account_.variant(), decision::PrefixUse(lease_->decision(), started.cached_prompt_tokens()));
   // What the client is told now holds at whichever worker goes on.
   const std::int32_t max_tokens = started.limits().max_tokens();
   request_.mutable_request()->set_max_tokens(max_tokens);
@@ -362,7 +368,7 @@ v1::GenerateResponse Generation::MakeMoved(Clock::TimePoint now) {
        {"next_worker", worker_},
        {"exact", ledger_.exact()},
        {"after_s", ToSeconds(now - takeover_.lost_at())}},
-      kRequestLogRate);
+      RequestLogRate(context_.peer));
   v1::GenerateResponse event;
   v1::Moved& moved = *event.mutable_moved();
   moved.set_worker(worker_);
@@ -380,7 +386,7 @@ void Generation::CompleteCompleted(v1::Completed& completed, Clock::TimePoint no
 
 void Generation::End(const absl::Status& status) {
   const Clock::TimePoint now = shared_.clock.Now();
-  account_.End(status, now);
+  account_.End(status, context_.tenant, now);
   account_.Log(status, request_id_, context_, worker_, request_.attempt(), now);
   if (status.ok()) account_.Learn(*lease_, shared_.pool);
   lease_.reset();

@@ -31,6 +31,7 @@
 #include "router/dry_run.h"
 #include "router/fleet/worker_pool.h"
 #include "router/router_metrics.h"
+#include "router/security.h"
 #include "router/service.h"
 
 namespace thinkwire::router {
@@ -55,8 +56,8 @@ class LiveState {
   void Update(const fleet::WorkerPool& pool) {
     MutexLock lock(mu_);
     for (std::size_t i = 0; i < variants_.size(); ++i) {
-      const fleet::WorkerPool::VariantState state = pool.Describe(i);
-      metrics_.SetWorkers(i, state.configured, state.live);
+      const fleet::VariantState state = pool.Describe(i);
+      metrics_.SetWorkers(i, state.configured, state.live, state.out);
       metrics_.SetFingerprints(i, state.fingerprints.size());
       live_[i] = state.live > 0;
     }
@@ -125,7 +126,8 @@ int MaxStreams(const rpc::TrustedPeers& trusted_peers) {
 }
 
 absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
-                   const rpc::TrustedPeers& trusted_peers, const CacheSalts& cache_salts) {
+                   const rpc::TrustedPeers& trusted_peers, const CacheSalts& cache_salts,
+                   const Security& security) {
   SurviveSignals();
   CatchStopSignals();
   LogSettings(options);
@@ -135,8 +137,10 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
   RouterMetrics router_metrics(metrics.registry(), VariantNames(config));
   LiveState live(config, router_metrics);
   const decision::ScorePolicy policy(config.variants);
-  fleet::WorkerPool pool(config.variants, Clock::Real(),
-                         [&](const fleet::WorkerPool& changed) { live.Update(changed); });
+  fleet::WorkerPool pool(
+      config.variants, Clock::Real(),
+      [&](const fleet::WorkerPool& changed) { live.Update(changed); }, {},
+      fleet::Resolver::OfMachine(), security.ForWorkers(options));
   live.Update(pool);
   ReasoningService service({.config = config,
                             .policy = policy,
@@ -145,6 +149,7 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                             .clock = Clock::Real(),
                             .resume_wait = std::chrono::seconds(options.resume_wait_s),
                             .trusted = trusted_peers,
+                            .callers = security.callers.get(),
                             .cache_salts = options.share_prefixes ? nullptr : &cache_salts,
                             .version = Version()});
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
@@ -157,6 +162,8 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                               .services = {&service},
                               .health_names = {v1::ReasoningService::service_full_name()},
                               .own_health_names = HealthNames(config),
+                              .credentials = security.ForServer(),
+                              .admit = [&](const auto& call) { return service.Admit(call); },
                               .reflection_everywhere = options.reflection,
                               .max_metadata_bytes = options.max_metadata_bytes,
                               .max_streams = MaxStreams(trusted_peers),
@@ -205,6 +212,8 @@ int Main(std::span<const char* const> arguments) {
   }
   const auto cache_salts = MakeCacheSalts(*options);
   if (!cache_salts.ok()) return EndWith(kProgram, kExitConfig, cache_salts.status());
+  const auto security = Security::Load(*options);
+  if (!security.ok()) return EndWith(kProgram, kExitConfig, security.status());
   const auto config = LoadConfig(options->config);
   if (!config.ok()) return EndWith(kProgram, kExitConfig, config.status());
   if (options->check_config) {
@@ -217,7 +226,7 @@ int Main(std::span<const char* const> arguments) {
     });
     return status.ok() ? 0 : EndWith(kProgram, kExitConfig, Annotate(status, "--dry_run"));
   }
-  const absl::Status status = Serve(*options, *config, *trusted_peers, *cache_salts);
+  const absl::Status status = Serve(*options, *config, *trusted_peers, *cache_salts, *security);
   return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
 }
 

@@ -12,30 +12,41 @@ namespace {
 const prometheus::Histogram::BucketBoundaries kResumeGaps = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
                                                              1,    2.5,   5,    10,  20,   60};
 
+prometheus::Family<prometheus::Counter>& AddCounters(prometheus::Registry& registry,
+                                                     const std::string& name,
+                                                     const std::string& help) {
+  return prometheus::BuildCounter().Name("thinkwire_router_" + name).Help(help).Register(registry);
+}
+
 }  // namespace
 
 RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                              const std::vector<std::string>& variant_names)
-    : requests_(&prometheus::BuildCounter()
-                     .Name("thinkwire_router_requests_total")
-                     .Help("Generate requests that have ended, by variant, gRPC status and the "
-                           "phase they were in: that of the last token, or none")
-                     .Register(registry)),
-      retries_(&prometheus::BuildCounter()
-                    .Name("thinkwire_router_retries_total")
-                    .Help("Attempts that had not started and that another worker's followed, by "
-                          "variant and the reason of the error")
-                    .Register(registry)),
-      moves_(&prometheus::BuildCounter()
-                  .Name("thinkwire_router_moves_total")
-                  .Help("Times that another worker went on with a stream, by variant and the "
-                        "reason for which the one before did not")
-                  .Register(registry)),
-      decisions_(&prometheus::BuildCounter()
-                      .Name("thinkwire_router_decisions_total")
-                      .Help("Times that a variant was chosen, and the cause: named, substitute, "
-                            "only, preferred, score, deadline or context")
-                      .Register(registry)),
+    : requests_(&AddCounters(registry, "requests_total",
+                             "Generate requests that have ended, by variant, gRPC status and the "
+                             "phase they were in: that of the last token, or none")),
+      retries_(&AddCounters(registry, "retries_total",
+                            "Attempts that had not started and that another worker's followed, by "
+                            "variant and the reason of the error")),
+      moves_(&AddCounters(registry, "moves_total",
+                          "Times that another worker went on with a stream, by variant and the "
+                          "reason for which the one before did not")),
+      decisions_(&AddCounters(registry, "decisions_total",
+                              "Times that a variant was chosen, and the cause: named, substitute, "
+                              "only, preferred, score, deadline or context")),
+      prefixes_(&AddCounters(registry, "prefixes_total",
+                             "Requests that a worker has begun with, by variant and what was known "
+                             "of their prompt's beginning: hit (the worker was believed to have "
+                             "it, and had), miss (it had not), elsewhere (another was believed to, "
+                             "but was busier) or unknown")),
+      tenant_requests_(&AddCounters(registry, "tenant_requests_total",
+                                    "Generate requests that have ended, by tenant and gRPC "
+                                    "status")),
+      tenant_tokens_(&AddCounters(registry, "tenant_tokens_total",
+                                  "Tokens of requests that have ended, by tenant and kind, as in "
+                                  "thinkwire_router_tokens_total")),
+      unauthenticated_(&AddCounters(registry, "unauthenticated_calls_total",
+                                    "Calls that were refused with UNAUTHENTICATED, by reason")),
       running_(&prometheus::BuildGauge()
                     .Name("thinkwire_router_running_requests")
                     .Help("Generate calls that are not over")
@@ -49,6 +60,12 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                    .Name("thinkwire_router_live_workers")
                    .Help("Workers that take requests, by variant")
                    .Register(registry);
+  auto& ejected = prometheus::BuildGauge()
+                      .Name("thinkwire_router_ejected_workers")
+                      .Help(
+                          "Workers that speak and get no requests, as they have failed or hung and "
+                          "not answered a probe since, by variant")
+                      .Register(registry);
   auto& fingerprints = prometheus::BuildGauge()
                            .Name("thinkwire_router_fingerprints")
                            .Help(
@@ -72,6 +89,7 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
     streams_.emplace_back(registry, "thinkwire_router", labels);
     configured_workers_.push_back(&configured.Add(labels));
     live_workers_.push_back(&live.Add(labels));
+    ejected_workers_.push_back(&ejected.Add(labels));
     fingerprints_.push_back(&fingerprints.Add(labels));
     resume_gaps_.push_back(&resume_gaps.Add(labels, kResumeGaps));
     poisoned_.push_back(&poisoned.Add(labels));
@@ -90,8 +108,30 @@ void RouterMetrics::EndRequest(std::string_view variant, std::string_view code, 
       .Increment();
 }
 
+void RouterMetrics::CountTenant(const std::string& tenant, const std::string& code,
+                                const TokenCounts& tokens) {
+  if (tenant.empty()) return;
+  tenant_requests_->Add({{"tenant", tenant}, {"code", code}}).Increment();
+  const auto count = [&](const char* kind, std::int32_t number) {
+    tenant_tokens_->Add({{"tenant", tenant}, {"kind", kind}}).Increment(number);
+  };
+  count("prompt", tokens.prompt);
+  count("cached_prompt", tokens.cached_prompt);
+  count("reasoning", tokens.reasoning);
+  count("answer", tokens.answer);
+  count("discarded", tokens.discarded);
+}
+
+void RouterMetrics::CountUnauthenticated(const std::string& reason) {
+  unauthenticated_->Add({{"reason", reason}}).Increment();
+}
+
 void RouterMetrics::CountDecision(std::string_view variant, std::string_view cause) {
   decisions_->Add({{"variant", std::string(variant)}, {"cause", std::string(cause)}}).Increment();
+}
+
+void RouterMetrics::CountPrefix(std::string_view variant, std::string_view use) {
+  prefixes_->Add({{"variant", std::string(variant)}, {"use", std::string(use)}}).Increment();
 }
 
 void RouterMetrics::CountRetry(std::string_view variant, std::string_view reason) {
@@ -112,9 +152,11 @@ void RouterMetrics::SetFingerprints(std::size_t variant, std::size_t fingerprint
   fingerprints_[variant]->Set(static_cast<double>(fingerprints));
 }
 
-void RouterMetrics::SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live) {
+void RouterMetrics::SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live,
+                               std::int32_t out) {
   configured_workers_[variant]->Set(configured);
   live_workers_[variant]->Set(live);
+  ejected_workers_[variant]->Set(out);
 }
 
 }  // namespace thinkwire::router

@@ -36,8 +36,18 @@ class RouterMetrics {
   // none was chosen.
   void EndRequest(std::string_view variant, std::string_view code, StreamPhase phase);
 
+  // The same by tenant, and what it has taken; none: no effect. Tenants are those of a file, so
+  // that they are few.
+  void CountTenant(const std::string& tenant, const std::string& code, const TokenCounts& tokens);
+
+  // A call was refused with UNAUTHENTICATED, for a reason of Callers.
+  void CountUnauthenticated(const std::string& reason);
+
   // A request went to the variant, for a cause of decision::CauseName.
   void CountDecision(std::string_view variant, std::string_view cause);
+
+  // A worker has begun with a request's prompt, of which `use` was made of decision::PrefixUse.
+  void CountPrefix(std::string_view variant, std::string_view use);
 
   // A request that had not started went to another worker, after an error of `reason`.
   void CountRetry(std::string_view variant, std::string_view reason);
@@ -50,17 +60,23 @@ class RouterMetrics {
 
   // `fingerprints`: how many different ones its live workers have.
   void SetFingerprints(std::size_t variant, std::size_t fingerprints);
-  void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live);
+  void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live,
+                  std::int32_t out);
 
  private:
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* retries_;
   prometheus::Family<prometheus::Counter>* moves_;
   prometheus::Family<prometheus::Counter>* decisions_;
+  prometheus::Family<prometheus::Counter>* prefixes_;
+  prometheus::Family<prometheus::Counter>* tenant_requests_;
+  prometheus::Family<prometheus::Counter>* tenant_tokens_;
+  prometheus::Family<prometheus::Counter>* unauthenticated_;
   prometheus::Gauge* running_;
   std::deque<StreamMetrics> streams_;  // by variant, as the gauges
   std::vector<prometheus::Gauge*> configured_workers_;
   std::vector<prometheus::Gauge*> live_workers_;
+  std::vector<prometheus::Gauge*> ejected_workers_;
   std::vector<prometheus::Gauge*> fingerprints_;
   std::vector<prometheus::Histogram*> resume_gaps_;
   std::vector<prometheus::Counter*> poisoned_;

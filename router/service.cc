@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
 #include "common/rpc/built_features.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
@@ -33,6 +34,9 @@ constexpr std::size_t kMessageCapacity = 8;
 constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
 // Streams of workers that were cancelled end at once; more than this is a bug.
 constexpr std::chrono::seconds kPatience{60};
+// Before a tenant's name, so that no address is taken for it.
+constexpr char kTenantPeer[] = "tenant/";
+static_assert(sizeof(kTenantPeer) - 1 + kMaxTenantNameBytes <= rpc::kMaxPeerBytes);
 constexpr std::int32_t kDefaultPageSize = 100;
 constexpr std::int32_t kMaxPageSize = 1000;
 
@@ -116,11 +120,10 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
 
   bool IsWanted() const override { return !cancelled_; }
   void Finish(const absl::StatusOr<v1::CountTokensResponse>& count) override {
-    if (count.ok()) {
-      held_.Keep(count->ByteSizeLong());
-      Write(*count);
-    }
-    ServerCall::Finish(Named(count.status(), context_));
+    absl::Status status = count.status();
+    if (count.ok()) status = held_.Resize(count->ByteSizeLong());
+    if (status.ok()) Write(*count);
+    ServerCall::Finish(Named(status, context_));
     running_ = {};  // the service may go now
   }
 
@@ -182,11 +185,23 @@ ReasoningService::~ReasoningService() {
 
 void ReasoningService::StartDraining() { draining_ = true; }
 
+absl::Status ReasoningService::Admit(const grpc::CallbackServerContext& context) const {
+  if (shared_.callers == nullptr) return absl::OkStatus();
+  absl::Status status = shared_.callers->TenantOf(context).status();
+  if (!status.ok()) shared_.metrics.CountUnauthenticated(rpc::ErrorReason(status));
+  return status;
+}
+
 fleet::CallContext ReasoningService::MakeContext(grpc::CallbackServerContext& context) const {
   fleet::CallContext call;
   call.id = rpc::NameCall(context);
   call.deadline = rpc::DeadlineOf(context, shared_.clock);
   call.peer = rpc::CallPeer(context, shared_.trusted, shared_.trusted);
+  if (shared_.callers != nullptr) {
+    // Admitted a moment ago; a key that was taken away since leaves the call its address's.
+    call.tenant = shared_.callers->TenantOf(context).value_or("");
+    if (!call.tenant.empty()) call.peer = absl::StrCat(kTenantPeer, call.tenant);
+  }
   call.traceparent = rpc::TraceparentOf(context);
   return call;
 }
@@ -244,7 +259,7 @@ absl::StatusOr<grpc::ByteBuffer> ReasoningService::TellAboutServer(
 
 v1::Variant ReasoningService::Describe(std::size_t index) const {
   const VariantConfig& config = shared_.config.variants[index];
-  const fleet::WorkerPool::VariantState state = shared_.pool.Describe(index);
+  const fleet::VariantState state = shared_.pool.Describe(index);
   v1::Variant variant;
   variant.set_name(config.name);
   for (const std::string& alias : config.aliases) variant.add_aliases(alias);

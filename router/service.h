@@ -10,6 +10,7 @@
 #include "common/rpc/raw_service.h"
 #include "common/rpc/request_bytes.h"
 #include "common/rpc/trusted_peers.h"
+#include "router/callers.h"
 #include "router/config.h"
 #include "router/decision/policy.h"
 #include "router/fleet/worker_client.h"
@@ -23,9 +24,10 @@
 
 namespace thinkwire::router {
 
-// thinkwire.v1.ReasoningService. Of the bytes in hand (rpc::RequestBytes) a client (rpc::CallPeer)
-// gets no more than his share, and workers are told whose each call is, for theirs.
-// Threads: any; nothing blocks.
+// thinkwire.v1.ReasoningService. Of the bytes in hand (rpc::RequestBytes) a client gets no more
+// than his share, and workers are told whose each call is, for theirs. A client is a tenant
+// (Callers), whatever the address, or where there are no tenants whom rpc::CallPeer names. Threads:
+// any; nothing blocks.
 class ReasoningService final : public rpc::RawService {
  public:
   // All outlive the server that the service is registered with.
@@ -37,12 +39,16 @@ class ReasoningService final : public rpc::RawService {
     const Clock& clock;
     Clock::Duration resume_wait = kResumeWait;  // for a worker to go on with a stream
     rpc::TrustedPeers trusted{};                // behind whom all clients are one
+    const Callers* callers = nullptr;           // null: everybody may call
     const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
     std::string version{};                      // as GetServerInfo tells it
   };
   explicit ReasoningService(const Shared& shared);
   // REQUIRES: the server is shut down. Waits for calls to workers that are still ending.
   ~ReasoningService() override;
+
+  // Whether who calls may; else UNAUTHENTICATED, counted.
+  absl::Status Admit(const grpc::CallbackServerContext& context) const override;
 
   // From now on Generate is refused with UNAVAILABLE.
   void StartDraining();

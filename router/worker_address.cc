@@ -71,8 +71,12 @@ std::string HostOf(const in6_addr& address) {
   return HostOf(mapped);
 }
 
+std::string LowerHost(const Parts& parts) {
+  return absl::AsciiStrToLower(absl::StripSuffix(parts.host, "."));
+}
+
 std::string HostOf(const Parts& parts) {
-  std::string host = absl::AsciiStrToLower(absl::StripSuffix(parts.host, "."));
+  std::string host = LowerHost(parts);
   in_addr v4{};
   in6_addr v6{};
   // Unlike inet_pton it reads "127.1" and other old spellings, as name lookups do.
@@ -90,6 +94,15 @@ bool IsWorkerAddress(const std::string& address) { return Split(address).has_val
 std::string CanonicalAddress(const std::string& address) {
   const std::optional<Parts> parts = Split(address);
   return parts ? absl::StrCat(HostOf(*parts), ":", parts->port) : address;
+}
+
+std::optional<NamedAddress> ReadNamedAddress(const std::string& address) {
+  const std::optional<Parts> parts = Split(address);
+  if (!parts || parts->bracketed) return std::nullopt;
+  const std::string host = LowerHost(*parts);
+  in_addr number{};
+  const bool is_name = inet_aton(host.c_str(), &number) == 0 && HostOf(*parts) != kThisHost;
+  return is_name ? std::optional(NamedAddress{host, parts->port}) : std::nullopt;
 }
 
 }  // namespace thinkwire::router

@@ -69,6 +69,11 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"listen", &c.listen, "host:port of the gRPC service; port 0: any free one"},
       {"insecure_listen", &c.insecure_listen,
        "let --listen be an address that other machines reach, without TLS"},
+      {"tls_cert", &c.tls.certificate,
+       "PEM file of the certificate that routers see, and those that vouch for it; empty: no TLS"},
+      {"tls_key", &c.tls.key, "PEM file of its private key"},
+      {"tls_client_ca", &c.tls.ca,
+       "PEM file of CAs: routers need a certificate of one of them; empty: they need none"},
       {"metrics_listen", &c.metrics_listen, "host:port of /metrics; empty: none"},
       {"max_connections", &c.max_connections,
        "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
@@ -146,7 +151,9 @@ absl::Status Validate(const WorkerConfig& config) {
   if (!config.served_model_name.empty() && !IsVariantName(config.served_model_name)) {
     return NotAName(config.served_model_name);
   }
-  RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen));
+  const bool tls = !config.tls.certificate.empty();
+  RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen || tls));
+  RETURN_IF_ERROR(CheckServerTlsFiles(config.tls, "--tls"));
   RETURN_IF_ERROR(CheckTrustedPeersOnly(config));
   if (config.metrics_listen.empty()) return absl::OkStatus();
   return CheckListenAddress("metrics_listen", config.metrics_listen);

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/peer_limits.h"
+#include "common/tls_files.h"
 
 namespace thinkwire::worker {
 
@@ -41,6 +42,7 @@ struct WorkerConfig {
   // The service.
   std::string listen = "127.0.0.1:50061";
   bool insecure_listen = false;
+  TlsFiles tls;
   std::string metrics_listen = "127.0.0.1:9402";
   std::int32_t max_connections = kMaxConnections;
   std::int32_t max_metadata_bytes = kMaxMetadataBytes;

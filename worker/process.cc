@@ -23,6 +23,7 @@
 #include "common/rpc/listener.h"
 #include "common/rpc/metrics_server.h"
 #include "common/rpc/shares.h"
+#include "common/rpc/tls_certificates.h"
 #include "common/rpc/trusted_peers.h"
 #include "common/status.h"
 #include "common/stop_signal.h"
@@ -156,7 +157,7 @@ absl::Status LoadTexts(const WorkerConfig& config, const model::ModelFiles& file
   const bool any = config.chat_template == "builtin";
   ASSIGN_OR_RETURN(const text::TemplateChoice choice,
                    text::ChooseTemplate(folder, *out.tokenizer, any));
-  if (!choice.warning.empty()) LogWarning(choice.warning);
+  for (const std::string& warning : choice.warnings) LogWarning(warning);
   ASSIGN_OR_RETURN(out.chat_template, text::ChatTemplate::Create(*out.tokenizer, choice.kind));
   if (config.generation_config == "none") return absl::OkStatus();
   ASSIGN_OR_RETURN(const model::SamplingDefaults defaults, files.DefaultSampling());
@@ -226,8 +227,15 @@ rpc::GrpcServerOptions ServerOptions(const WorkerConfig& config, const serve::Se
   return options;
 }
 
+// Null: nothing is encrypted.
+absl::StatusOr<std::unique_ptr<rpc::TlsCertificates>> LoadCertificates(const WorkerConfig& config) {
+  if (config.tls.certificate.empty()) return nullptr;
+  return rpc::TlsCertificates::Load(config.tls, "worker");
+}
+
 absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
-                   const rpc::TrustedPeers& trusted_peers) {
+                   const rpc::TrustedPeers& trusted_peers,
+                   const rpc::TlsCertificates* certificates) {
   const Clock& clock = Clock::Real();
   Metrics metrics("thinkwire_worker");
   metrics.AddBuildInfo({{"model", model.served.name},
@@ -260,6 +268,7 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
                    rpc::ShowMetrics(metrics, config.metrics_listen));
   rpc::GrpcServerOptions options = ServerOptions(config, model.served);
   options.services = {&service};
+  if (certificates != nullptr) options.credentials = certificates->ForServer();
   options.trusted_peers = trusted_peers;
   options.forwarders = forwarders;
   options.metrics = &metrics;
@@ -327,6 +336,8 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
     return EndWith(kProgram, kExitConfig, room);
   }
   SurviveSignals();
+  const auto certificates = LoadCertificates(*config);
+  if (!certificates.ok()) return EndWith(kProgram, kExitConfig, certificates.status());
   const auto model = Load(*config, load_model);
   if (!model.ok()) return EndWith(kProgram, kExitConfig, model.status());
   if (config->check_config) {
@@ -336,7 +347,7 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
     return 0;
   }
   LogSettings(*config);
-  const absl::Status status = Serve(*config, *model, *trusted_peers);
+  const absl::Status status = Serve(*config, *model, *trusted_peers, certificates->get());
   return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
 }
 

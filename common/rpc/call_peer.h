@@ -12,7 +12,7 @@ namespace thinkwire::rpc {
 class TrustedPeers;
 
 // Metadata in which a router names to a worker whose call it passes on, as a gateway may to a
-// router: a forwarder.
+// router: a forwarder. It is a tenant's, "tenant/NAME", where the router has tenants.
 inline constexpr char kPeerMetadata[] = "thinkwire-peer";
 inline constexpr std::size_t kMaxPeerBytes = 64;  // of a name; a longer one is not believed
 

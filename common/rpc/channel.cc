@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -14,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "common/listen_address.h"
 #include "common/peer_limits.h"
+#include "common/rpc/api_key.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/monotonic_waits.h"
@@ -45,11 +47,7 @@ std::string WithoutUser(const std::string& url) {
                       url.substr(at + 1));
 }
 
-}  // namespace
-
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy proxy) {
-  SendGrpcLogsToOurs();
-  WaitByMonotonicClock();
+grpc::ChannelArguments ArgumentsFor(Proxy proxy) {
   grpc::ChannelArguments arguments;
   // By default gRPC obeys http_proxy, which is meant for the web beyond a company.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, proxy == Proxy::kOfEnvironment ? 1 : 0);
@@ -71,7 +69,22 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy pro
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   // As a server's: nobody sends what inflates.
   arguments.SetInt(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return arguments;
+}
+
+}  // namespace
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy proxy,
+                                           const ChannelSecurity& security) {
+  SendGrpcLogsToOurs();
+  WaitByMonotonicClock();
+  grpc::ChannelArguments arguments = ArgumentsFor(proxy);
+  if (!security.server_name.empty()) arguments.SetSslTargetNameOverride(security.server_name);
+  std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> senders;
+  if (!security.api_key.empty()) senders.push_back(SendApiKey(security.api_key));
+  return grpc::experimental::CreateCustomChannelWithInterceptors(
+      address, security.credentials ? security.credentials : grpc::InsecureChannelCredentials(),
+      arguments, std::move(senders));
 }
 
 Proxy ProxyFor(const std::string& address) {

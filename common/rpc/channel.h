@@ -6,6 +6,7 @@
 
 namespace grpc {
 class Channel;
+class ChannelCredentials;
 }  // namespace grpc
 
 namespace thinkwire::rpc {
@@ -16,10 +17,19 @@ inline constexpr int kStreamWindowBytes = 64 << 10;
 // Whether a channel goes through the HTTP proxy that the environment names for its address.
 enum class Proxy : std::uint8_t { kNone, kOfEnvironment };
 
+// What a channel keeps from others, and shows of itself.
+struct ChannelSecurity {
+  std::shared_ptr<grpc::ChannelCredentials> credentials{};  // null: nothing is encrypted
+  // That the server's certificate has to have; empty: the host of the address.
+  std::string server_name{};
+  std::string api_key{};  // which every call carries; empty: none
+};
+
 // A channel to "host:port" with keepalive (a peer that stops answering is noticed within 3 s) and
 // quick reconnects. Takes no message over kMaxAnswerBytes. Does not connect yet. Every channel has
 // its own connection.
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy proxy = Proxy::kNone);
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy proxy = Proxy::kNone,
+                                           const ChannelSecurity& security = {});
 
 // What a client of people's goes through to `address`: their proxy, but to this machine itself.
 Proxy ProxyFor(const std::string& address);

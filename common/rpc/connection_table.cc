@@ -71,10 +71,15 @@ void ConnectionTable::EndCall(Connection& connection) {
   connection.peer->idle.emplace(connection.idle_since, &connection);
 }
 
-void ConnectionTable::Close(std::string_view peer) {
+bool ConnectionTable::Close(std::string_view peer) {
   MutexLock lock(mu_);
   const auto [begin, end] = by_name_.equal_range(Unescaped(peer));
-  for (auto named = begin; named != end; ++named) ShutDown(*named->second);
+  bool any = false;
+  for (auto named = begin; named != end; ++named) {
+    any |= named->second->peer != nullptr;
+    ShutDown(*named->second);
+  }
+  return any;
 }
 
 void ConnectionTable::CloseAll() {

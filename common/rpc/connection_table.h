@@ -89,8 +89,9 @@ class ConnectionTable {
   int CallsOf(std::string_view peer) const;
 
   // Shuts the connections of that name down, whatever they carry. A name is one connection's,
-  // unless its client has bound one port for connections to several of our addresses.
-  void Close(std::string_view peer);
+  // unless its client has bound one port for connections to several of our addresses. False: all
+  // were shut down before.
+  bool Close(std::string_view peer);
   // Shuts all of them down.
   void CloseAll();
 

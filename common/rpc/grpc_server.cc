@@ -123,7 +123,8 @@ std::unique_ptr<ReflectionService> MakeReflection(const GrpcServerOptions& optio
   std::set<std::string> names;
   for (const RawService* service : options.services) names.merge(std::set(service->names()));
   names.insert(grpc::health::v1::Health::service_full_name());
-  return std::make_unique<ReflectionService>(std::move(names), options.trusted_peers);
+  return std::make_unique<ReflectionService>(std::move(names), options.trusted_peers,
+                                             options.admit);
 }
 
 }  // namespace
@@ -151,7 +152,7 @@ absl::Status GrpcServer::Serve(const GrpcServerOptions& options) {
   const std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
       builder.experimental().AddExternalConnectionAcceptor(
           grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-          grpc::InsecureServerCredentials());
+          options.credentials ? options.credentials : grpc::InsecureServerCredentials());
   SetLimits(builder, options);
   SetTimeouts(builder, options);
   std::vector<RawService*> services = options.services;

@@ -2,12 +2,14 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/peer_limits.h"
@@ -16,7 +18,9 @@
 #include "common/rpc/trusted_peers.h"
 
 namespace grpc {
+class CallbackServerContext;
 class Server;
+class ServerCredentials;
 }  // namespace grpc
 
 namespace thinkwire {
@@ -38,6 +42,9 @@ struct GrpcServerOptions {
   // with its own.
   std::vector<std::string> health_names{};
   std::vector<std::string> own_health_names{};
+  std::shared_ptr<grpc::ServerCredentials> credentials{};  // null: nothing is encrypted
+  // Whether who calls may use reflection (RawService::Admit); empty: everybody. Health is for all.
+  std::function<absl::Status(const grpc::CallbackServerContext&)> admit{};
   // Whether reflection is served on addresses other than loopback, where it always is.
   bool reflection_everywhere = false;
   // What gRPC may hold for requests that are still arriving, over all connections.

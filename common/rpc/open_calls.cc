@@ -12,14 +12,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/end_level.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/rpc/request_id.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/traceparent.h"
 
 namespace thinkwire::rpc {
 namespace {
 
 constexpr Clock::Duration kLookEvery = std::chrono::milliseconds(250);
+// A look at very many calls takes one part in so many of the time, unless that were too seldom.
+constexpr int kLookRest = 20;
+constexpr Clock::Duration kLookAtLeastEvery = std::chrono::seconds(1);
 
 // Freed memory of so many calls, or of so many bytes, is worth a walk through the allocator now and
 // then; that of fewer is after a minute.
@@ -41,11 +47,26 @@ absl::Status Draining() {
 // A call that ends at once.
 class RefusedCall final : public ServerCall {
  public:
-  RefusedCall() : ServerCall(1) {}
+  explicit RefusedCall(RefusedCalls::Call counted) : ServerCall(1), counted_(std::move(counted)) {}
 
  private:
   void OnMessage(grpc::ByteBuffer /*message*/) override {}
+  void OnEnded() override { counted_ = {}; }
+
+  RefusedCalls::Call counted_;  // until it is over
 };
+
+void LogRefusal(const grpc::CallbackServerContext& context, const RequestId& id,
+                const absl::Status& status, std::string_view share_key) {
+  Log(LevelOfEnd(status.code()), "call refused",
+      {{"request_id", id.own},
+       {"x_request_id", id.of_client},
+       {"traceparent", TraceparentOf(context)},
+       {"peer", context.peer()},
+       {"code", absl::StatusCodeToString(status.code())},
+       {"reason", ErrorReason(status)}},
+      RequestLogRate(share_key));
+}
 
 prometheus::Counter& AddCounter(Metrics& metrics, const std::string& name,
                                 const std::string& help) {
@@ -61,6 +82,7 @@ prometheus::Counter& AddCounter(Metrics& metrics, const std::string& name,
 OpenCalls::OpenCalls(Options options)
     : options_(std::move(options)),
       look_every_(LookEvery(options_.limits)),
+      refused_calls_(options_.max_refused_calls),
       places_(options_.max_calls, options_.trusted_peers),
       queued_bytes_(static_cast<std::int64_t>(options_.limits.all_queued_bytes)),
       trimmed_at_(Clock::Real().Now()) {
@@ -75,7 +97,8 @@ OpenCalls::OpenCalls(Options options)
     cut_ = &AddCounter(*metrics, "_unread_calls_total",
                        "Calls that were cut off, as their client read nothing");
     closed_ = &AddCounter(*metrics, "_closed_connections_total",
-                          "Connections that were closed, as they reset most of their calls");
+                          "Connections that were closed, as they reset most of their calls, or "
+                          "nobody read that they were refused");
   }
   thread_ = std::thread([this] { Run(); });
 }
@@ -146,9 +169,20 @@ ServerCall* OpenCalls::Launch(grpc::CallbackServerContext& context, const Make& 
 
 ServerCall* OpenCalls::Refuse(grpc::CallbackServerContext& context, absl::Status status) {
   if (refused_ != nullptr && absl::IsResourceExhausted(status)) refused_->Increment();
-  ServerCall* const call = Enter(context, std::make_shared<RefusedCall>(), {});
-  call->Refuse(std::move(status));
+  const std::string peer = context.peer();
+  const RequestId id = NameCall(context);
+  LogRefusal(context, id, status, ShareKey(peer));
+  ServerCall* const call = Enter(context, MakeRefused(peer), {});
+  call->Refuse(WithMetadata(std::move(status), kRequestIdOfError, id.own));
+  if (const auto unread = refused_calls_.TakeWorst()) {
+    Close(*unread, "a connection is closed: nobody reads that its calls are refused");
+  }
   return call;
+}
+
+std::shared_ptr<ServerCall> OpenCalls::MakeRefused(const std::string& peer) {
+  return std::make_shared<RefusedCall>(
+      SpeaksForMany(peer) ? RefusedCalls::Call() : refused_calls_.Begin(ShareKey(peer), peer));
 }
 
 ServerCall* OpenCalls::Enter(grpc::CallbackServerContext& context, std::shared_ptr<ServerCall> call,
@@ -167,7 +201,10 @@ ServerCall* OpenCalls::Enter(grpc::CallbackServerContext& context, std::shared_p
 }
 
 void OpenCalls::End(ServerCall& call) {
-  if (ResetsTooMuch(call)) Close(call.peer());
+  if (ResetsTooMuch(call)) {
+    Close(call.peer(),
+          "a connection is closed: it resets most of its calls before they are answered");
+  }
   std::shared_ptr<ServerCall> last;
   MutexLock lock(mu_);
   ++ended_since_trim_;
@@ -192,11 +229,11 @@ bool OpenCalls::SpeaksForMany(const std::string& peer) const {
   return options_.trusted_peers.Contain(peer) || options_.forwarders.Contain(peer);
 }
 
-void OpenCalls::Close(const std::string& peer) {
-  LogWarning("a connection is closed: it resets most of its calls before they are answered",
-             {{"peer", peer}});
+void OpenCalls::Close(const std::string& peer, std::string_view why) {
+  // Its calls' ends may look like resets once it is closed.
+  if (options_.connections == nullptr || !options_.connections->Close(peer)) return;
+  LogWarning(why, {{"peer", peer}});
   if (closed_ != nullptr) closed_->Increment();
-  if (options_.connections != nullptr) options_.connections->Close(peer);
 }
 
 void OpenCalls::CountOpen() {
@@ -226,18 +263,20 @@ std::size_t OpenCalls::size() const {
 }
 
 void OpenCalls::Run() {
-  while (WaitForLook()) {
+  Clock::Duration took{};
+  while (WaitForLook(std::max(look_every_, std::min(kLookRest * took, kLookAtLeastEvery)))) {
     const Clock::TimePoint now = Clock::Real().Now();
     LookAtAll(now);
+    took = Clock::Real().Now() - now;
     TrimIfDue(now);
   }
 }
 
 // False: there is nothing to look at any more.
-bool OpenCalls::WaitForLook() {
+bool OpenCalls::WaitForLook(Clock::Duration wait) {
   MutexLock lock(mu_);
   while (!stopping_ && calls_.empty() && ended_since_trim_ == 0) wake_.Wait(mu_);
-  const Clock::TimePoint next = Clock::Real().Now() + look_every_;
+  const Clock::TimePoint next = Clock::Real().Now() + wait;
   while (!stopping_ && !look_at_once_) {
     const Clock::Duration left = next - Clock::Real().Now();
     if (left <= Clock::Duration::zero()) break;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 
@@ -15,6 +16,7 @@
 #include "common/peer_limits.h"
 #include "common/rpc/connection_table.h"
 #include "common/rpc/peer_places.h"
+#include "common/rpc/refused_calls.h"
 #include "common/rpc/reset_counts.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/shares.h"
@@ -36,7 +38,8 @@ namespace thinkwire::rpc {
 
 // Every call of a server from its headers to its very end: how many there may be, of whom, and for
 // how long one may wait for its client. Ends those that wait too long; has connections closed that
-// reset calls by the hundred (ResetCounts); gives memory back to the system that ended calls have
+// reset calls by the hundred (ResetCounts), or have most of too many refusals that nobody reads
+// (RefusedCalls); gives memory back to the system that ended calls have
 // left: soon after many calls or large ones, and after a minute if there was any.
 //
 // One thread looks at all calls some times a second, by the machine's steady clock: gRPC's own
@@ -51,6 +54,7 @@ class OpenCalls {
   struct Options {
     ServerCall::Limits limits{};
     std::int64_t max_calls = kMaxCalls;                  // over all connections; about 20 KB each
+    std::size_t max_refused_calls = kMaxRefusedCalls;    // that nobody has read yet
     TrustedPeers trusted_peers{};                        // who have as many of their own
     std::size_t max_metadata_bytes = kMaxMetadataBytes;  // of one call
     int max_of_connection = kMaxStreamsOfConnection;     // if `connections` are known
@@ -69,7 +73,7 @@ class OpenCalls {
 
   // The reactor of a call that has just begun: one that `make` makes, unless there are too many.
   ServerCall* Launch(grpc::CallbackServerContext& context, const Make& make);
-  // The reactor of a call that ends with `status`.
+  // The reactor of a call that ends with `status`, a name beside it, by which it is logged.
   ServerCall* Refuse(grpc::CallbackServerContext& context, absl::Status status);
 
   // From now on new calls are refused. Running ones have `grace` to end, then they are told to with
@@ -99,7 +103,10 @@ class OpenCalls {
   bool ResetsTooMuch(const ServerCall& call);
   // Whether calls of many come on its connections.
   bool SpeaksForMany(const std::string& peer) const;
-  void Close(const std::string& peer);
+  // `why` is a literal, for the log.
+  void Close(const std::string& peer, std::string_view why);
+  // The reactor's, which counts among the refused ones unless its connection is one of many.
+  std::shared_ptr<ServerCall> MakeRefused(const std::string& peer);
   void CountOpen() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool shutting_down() const;
   // Why a call of `peer` is refused.
@@ -109,7 +116,7 @@ class OpenCalls {
 
   // The thread's.
   void Run();
-  bool WaitForLook();
+  bool WaitForLook(Clock::Duration wait);
   void LookAtAll(Clock::TimePoint now);
   void TrimIfDue(Clock::TimePoint now);
   bool TrimIsDue(Clock::TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -122,6 +129,7 @@ class OpenCalls {
   prometheus::Counter* cut_ = nullptr;
   prometheus::Counter* closed_ = nullptr;
 
+  RefusedCalls refused_calls_;
   PeerPlaces places_;
   Shares queued_bytes_;
 

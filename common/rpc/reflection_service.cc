@@ -151,8 +151,11 @@ class ReflectionService::Stream final : public ServerCall {
   std::optional<Shares::Held> place_;  // from the first question on
 };
 
-ReflectionService::ReflectionService(std::set<std::string> names, const TrustedPeers& trusted_peers)
-    : names_(WithReflection(std::move(names))), places_(kMaxReflections, trusted_peers) {
+ReflectionService::ReflectionService(std::set<std::string> names, const TrustedPeers& trusted_peers,
+                                     Admission admit)
+    : admit_(std::move(admit)),
+      names_(WithReflection(std::move(names))),
+      places_(kMaxReflections, trusted_peers) {
   AddMethod(ServerReflection::service_full_name(), "ServerReflectionInfo",
             [this](const grpc::CallbackServerContext& /*context*/) {
               return std::make_shared<Stream>(*this);
@@ -160,5 +163,9 @@ ReflectionService::ReflectionService(std::set<std::string> names, const TrustedP
 }
 
 ReflectionService::~ReflectionService() = default;
+
+absl::Status ReflectionService::Admit(const grpc::CallbackServerContext& context) const {
+  return admit_ ? admit_(context) : absl::OkStatus();
+}
 
 }  // namespace thinkwire::rpc

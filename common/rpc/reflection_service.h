@@ -1,8 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <set>
 #include <string>
 
+#include "absl/status/status.h"
 #include "common/rpc/peer_places.h"
 #include "common/rpc/raw_service.h"
 #include "common/rpc/trusted_peers.h"
@@ -20,13 +22,19 @@ namespace thinkwire::rpc {
 // Threads: any.
 class ReflectionService final : public RawService {
  public:
-  // `names` of the server's services; its own is added.
-  ReflectionService(std::set<std::string> names, const TrustedPeers& trusted_peers);
+  using Admission = std::function<absl::Status(const grpc::CallbackServerContext&)>;
+
+  // `names` of the server's services; its own is added. `admit` says who may ask; empty: everybody.
+  ReflectionService(std::set<std::string> names, const TrustedPeers& trusted_peers,
+                    Admission admit = {});
   ~ReflectionService() override;
 
  private:
   class Stream;
 
+  absl::Status Admit(const grpc::CallbackServerContext& context) const override;
+
+  const Admission admit_;
   const std::set<std::string> names_;
   PeerPlaces places_;
 };

@@ -2,20 +2,13 @@
 
 #include <grpcpp/server_context.h>
 
-#include <cstdint>
-#include <random>
-
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "common/random_bits.h"
 #include "common/rpc/client_metadata.h"
 
 namespace thinkwire::rpc {
 namespace {
-
-std::uint64_t RandomBits() {
-  std::random_device device;
-  return (std::uint64_t{device()} << 32) | device();
-}
 
 // Without spaces, so that it is one word in every log.
 std::string IdOfClient(const grpc::CallbackServerContext& context) {

@@ -62,6 +62,14 @@ void Shares::GiveBack(const std::string& peer, std::int64_t amount) {
   if (found->second == 0) by_peer_.erase(found);
 }
 
+bool Shares::IsWithinShare(const std::string& peer) const {
+  MutexLock lock(mu_);
+  const auto found = by_peer_.find(peer);
+  if (found == by_peer_.end()) return true;
+  const std::int64_t free = total_ - held_;
+  return peer.empty() ? free >= 0 : found->second <= std::max(std::int64_t{1}, kAlpha * free);
+}
+
 std::int64_t Shares::held() const {
   MutexLock lock(mu_);
   return held_;

@@ -43,6 +43,8 @@ class Shares {
     ~Held() { Shrink(0); }
 
     std::int64_t amount() const { return amount_; }
+    // nullptr: it holds none.
+    const Shares* owner() const { return owner_; }
     // Gives back what is beyond `amount`; no effect if it holds no more than that.
     void Shrink(std::int64_t amount);
     // Holds `amount` from now on, more or less. False, and nothing changes, if Take would not give
@@ -67,6 +69,10 @@ class Shares {
   std::optional<Held> Take(const std::string& peer, std::int64_t amount);
   // The same for what nobody can be refused, as Held::Keep.
   Held TakeBeyond(const std::string& peer, std::int64_t amount);
+
+  // Whether `peer` holds no more than Take would leave it: not after too much was taken beyond, or
+  // once others have taken so much that its share is smaller. Who holds nothing always is.
+  bool IsWithinShare(const std::string& peer) const;
 
   std::int64_t total() const { return total_; }
   std::int64_t held() const;

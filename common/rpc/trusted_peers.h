@@ -12,7 +12,7 @@ namespace thinkwire::rpc {
 
 // Peers whom no share limits, but only what there is in all: gateways and routers, behind each of
 // which everybody is one address, and routers that a worker must not turn away for others' sake.
-// They are known by address; a certificate, once there are any, would be another way.
+// They are known by address: a connection has its place before its certificate is seen.
 // Threads: constant.
 class TrustedPeers {
  public:

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -19,6 +20,7 @@
 #include "common/input_limits.h"
 #include "common/last_words.h"
 #include "common/log.h"
+#include "common/rpc/client_security.h"
 #include "common/status.h"
 #include "common/version.h"
 #include "router/client/chat_options.h"
@@ -74,15 +76,27 @@ absl::StatusOr<std::string> ReadQuestion(const std::optional<std::string>& words
 }
 
 // Whether the target of a probe serves, as an exit code.
-int Answer(const ChatOptions& options) {
+int Answer(const ChatOptions& options, const rpc::ChannelSecurity& security) {
   const auto patience = std::chrono::duration<double>(options.timeout_s.value_or(kProbeTimeoutS));
   const absl::Status status =
-      Probe(*options.probe, std::chrono::duration_cast<Clock::Duration>(patience));
+      Probe(*options.probe, security, std::chrono::duration_cast<Clock::Duration>(patience));
   if (status.ok()) return 0;
   const std::string& name = options.probe->name;
   return EndWith(
       kProgram, kExitFailure,
       Annotate(status, absl::StrCat(options.probe->address, name.empty() ? "" : "/", name)));
+}
+
+// By what each router, or whose health is asked for, is reached.
+absl::StatusOr<std::vector<rpc::ChannelSecurity>> MakeSecurities(const ChatOptions& options) {
+  const std::vector<std::string> addresses =
+      options.probe ? std::vector{options.probe->address} : options.routers;
+  std::vector<rpc::ChannelSecurity> securities;
+  for (const std::string& address : addresses) {
+    ASSIGN_OR_RETURN(securities.emplace_back(),
+                     rpc::MakeClientSecurity(options.tls, options.api_key_file, address));
+  }
+  return securities;
 }
 
 int Main(std::span<const char* const> arguments) {
@@ -97,9 +111,11 @@ int Main(std::span<const char* const> arguments) {
     return 0;
   }
   SetLogLevel(LogLevel::kError);  // gRPC's own words about connections
-  if (options->probe) return Answer(*options);
+  const auto securities = MakeSecurities(*options);
+  if (!securities.ok()) return EndWith(kProgram, kExitUsage, securities.status());
+  if (options->probe) return Answer(*options, securities->front());
   static Interrupts interrupts;  // its thread outlives main
-  ChatSession session(*options, interrupts);
+  ChatSession session(*options, *securities, interrupts);
   if (options->list) return session.List();
   if (!options->question && isatty(STDIN_FILENO) != 0) return Talk(session, interrupts);
   const auto question = ReadQuestion(options->question);

@@ -61,6 +61,11 @@ std::vector<Option> Options(ChatOptions& options, Addresses& addresses) {
       {"router", &addresses.routers,
        "the router: a host, or host:port; several, with commas: where one is lost the next goes "
        "on"},
+      {"tls_ca", &options.tls.ca,
+       "PEM file of the CAs that the router's certificate is of; unset: no TLS"},
+      {"tls_cert", &options.tls.certificate, "PEM file of a certificate of its own"},
+      {"tls_key", &options.tls.key, "PEM file of that one's private key"},
+      {"api_key_file", &options.api_key_file, "file with the API key that a router asks for"},
       {"raw", &options.raw, "the question is a raw prompt: no chat template"},
       {"json", &options.json, "one JSON event a line, for programs"},
       {"list", &options.list, "list the router's variants and leave"},

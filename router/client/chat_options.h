@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/tls_files.h"
 #include "router/client/probe.h"
 
 namespace thinkwire::router::client {
@@ -16,6 +17,8 @@ namespace thinkwire::router::client {
 // The client's command line.
 struct ChatOptions {
   std::vector<std::string> routers = {"localhost:50051"};  // as DialAddress gives them; one or more
+  TlsFiles tls;
+  std::string api_key_file;
   std::optional<ProbeTarget> probe;  // whose health is asked for, instead of a question
   std::string variant;
   std::string task;

@@ -13,7 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "common/rpc/channel.h"
 #include "common/rpc/status_details.h"
 #include "common/utf8.h"
 #include "router/client/chat_json.h"
@@ -55,11 +54,13 @@ bool MayGoOn(const absl::Status& status) {
 
 }  // namespace
 
-ChatSession::ChatSession(ChatOptions options, Interrupts& interrupts)
+ChatSession::ChatSession(ChatOptions options, const std::vector<rpc::ChannelSecurity>& securities,
+                         Interrupts& interrupts)
     : options_(std::move(options)), interrupts_(interrupts), screen_(stdout, stderr) {
-  for (const std::string& router : options_.routers) {
-    stubs_.push_back(
-        v1::ReasoningService::NewStub(rpc::MakeChannel(router, rpc::ProxyFor(router))));
+  for (std::size_t i = 0; i < options_.routers.size(); ++i) {
+    const std::string& router = options_.routers[i];
+    stubs_.push_back(v1::ReasoningService::NewStub(
+        rpc::MakeChannel(router, rpc::ProxyFor(router), securities[i])));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/rpc/channel.h"
 #include "router/client/chat_options.h"
 #include "router/client/chat_screen.h"
 #include "router/client/interrupts.h"
@@ -27,7 +28,9 @@ inline constexpr int kExitInterrupted = 130;
 class ChatSession {
  public:
   // Does not connect yet. `interrupts` outlives the session.
-  ChatSession(ChatOptions options, Interrupts& interrupts);
+  // `securities`: of the options' routers, each at its index.
+  ChatSession(ChatOptions options, const std::vector<rpc::ChannelSecurity>& securities,
+              Interrupts& interrupts);
 
   // Asks one question and shows what comes. The exit code; unless it is 0 the turn is forgotten.
   int Ask(const std::string& question);

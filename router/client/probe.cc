@@ -6,7 +6,6 @@
 #include <chrono>
 
 #include "common/dial_address.h"
-#include "common/rpc/channel.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -25,9 +24,10 @@ absl::StatusOr<ProbeTarget> ReadProbeTarget(const std::string& text, int default
   return target;
 }
 
-absl::Status Probe(const ProbeTarget& target, Clock::Duration patience) {
+absl::Status Probe(const ProbeTarget& target, const rpc::ChannelSecurity& security,
+                   Clock::Duration patience) {
   const auto stub =
-      Health::NewStub(rpc::MakeChannel(target.address, rpc::ProxyFor(target.address)));
+      Health::NewStub(rpc::MakeChannel(target.address, rpc::ProxyFor(target.address), security));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() +
                        std::chrono::duration_cast<std::chrono::milliseconds>(patience));

@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/rpc/channel.h"
 
 namespace thinkwire::router::client {
 
@@ -19,6 +20,7 @@ absl::StatusOr<ProbeTarget> ReadProbeTarget(const std::string& text, int default
 
 // Whether it says SERVING, within `patience`. Blocks.
 // Fails: UNAVAILABLE it says something else; or the call's own error.
-absl::Status Probe(const ProbeTarget& target, Clock::Duration patience);
+absl::Status Probe(const ProbeTarget& target, const rpc::ChannelSecurity& security,
+                   Clock::Duration patience);
 
 }  // namespace thinkwire::router::client

@@ -15,15 +15,6 @@ double OutputTokens(double reasoning, double answer, const Query& query) {
   return query.max_tokens ? std::min(tokens, *query.max_tokens) : tokens;
 }
 
-double TokenSeconds(const WorkerView& worker) {
-  return worker.seconds_per_token > 0 ? worker.seconds_per_token : kUnseenTokenSeconds;
-}
-
-double PromptSeconds(double tokens, const WorkerView& worker) {
-  return tokens / (worker.prompt_tokens_per_s > 0 ? worker.prompt_tokens_per_s
-                                                  : kUnseenPromptTokensPerSecond);
-}
-
 }  // namespace
 
 Task TaskOf(const Query& query) { return query.task.value_or(query.estimated_task); }
@@ -42,13 +33,22 @@ double Load(const WorkerView& worker) {
       std::max(std::int64_t{worker.status->queued} + worker.status->running, worker.leased));
 }
 
-Completion EstimateCompletion(const ExpectedTokens& tokens, const WorkerView& worker) {
+Pace PaceOf(const WorkerView& worker) {
+  Pace pace;
+  if (worker.seconds_per_token > 0) pace.seconds_per_token = worker.seconds_per_token;
+  if (worker.prompt_tokens_per_s > 0) pace.prompt_tokens_per_s = worker.prompt_tokens_per_s;
+  return pace;
+}
+
+Completion EstimateCompletion(const ExpectedTokens& tokens, const WorkerView& worker,
+                              const Pace& pace, double cached_tokens) {
   const double load = Load(worker);
   const double places = worker.status->max_num_seqs;
   const double busy = std::min(load / places, 1.0);
   const double stale = 1 + kStaleShare * std::max(worker.silent_s - kFreshSeconds, 0.0);
-  const double output_s = stale * tokens.output * TokenSeconds(worker) * (1 + busy);
-  const double service_s = stale * PromptSeconds(tokens.prompt, worker) + output_s;
+  const double output_s = stale * tokens.output * pace.seconds_per_token * (1 + busy);
+  const double prompt_s = std::max(tokens.prompt - cached_tokens, 0.0) / pace.prompt_tokens_per_s;
+  const double service_s = stale * prompt_s + output_s;
   const double place_s = service_s / places;
   const double wait_s = std::max(load + 1 - places, 0.0) * place_s;
   return {

@@ -28,7 +28,7 @@ double Load(const WorkerView& worker);
 // When the worker would be through with the request, in seconds from now:
 //   wait     none while it has places; else the requests before this one, each a place's time
 //            after the other
-//   prompt   at its measured rate
+//   prompt   at its measured rate, but for the `cached_tokens` of it that the worker has
 //   output   at its measured pace, slower by the share of its places that are taken, as steps of
 //            more rows take longer: so that a pace that is better by noise draws no more than its
 //            few percent of the requests
@@ -45,7 +45,13 @@ struct Completion {
 inline constexpr double kFreshSeconds = 1.5;
 inline constexpr double kUnseenTokenSeconds = 0.02;
 inline constexpr double kUnseenPromptTokensPerSecond = 5000;
-Completion EstimateCompletion(const ExpectedTokens& tokens, const WorkerView& worker);
+struct Pace {
+  double seconds_per_token = kUnseenTokenSeconds;
+  double prompt_tokens_per_s = kUnseenPromptTokensPerSecond;
+};
+Pace PaceOf(const WorkerView& worker);
+Completion EstimateCompletion(const ExpectedTokens& tokens, const WorkerView& worker,
+                              const Pace& pace, double cached_tokens = 0);
 
 // How probable it is that the answer is complete `deadline_s` from now: lengths are taken for
 // log-normal, through the two expected ones.

@@ -19,9 +19,14 @@ static_assert(std::size(kCauseNames) == std::size(kAllCauses));
 
 std::string_view CauseName(Cause cause) { return kCauseNames[static_cast<std::size_t>(cause)]; }
 
+std::string_view PrefixUse(const Decision& decision, double cached_tokens) {
+  if (decision.cached_tokens <= 0) return decision.cached_elsewhere ? "elsewhere" : "unknown";
+  return cached_tokens >= decision.cached_tokens / 2 ? "hit" : "miss";
+}
+
 absl::Status NoLiveWorker(const std::string& name, std::size_t variant,
                           std::span<const WorkerView> workers) {
-  std::string why;
+  std::string why = "none is known yet";
   for (const WorkerView& worker : workers) {
     if (worker.variant != variant) continue;
     why = absl::StrCat(worker.address, ": ", worker.why_not);

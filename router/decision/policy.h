@@ -25,6 +25,12 @@ struct Wishes {
   bool may_substitute = false;        // whether another may stand in for the named variant
 };
 
+// What one worker is believed to have of a request's prompt, as it has computed it for another.
+struct CachedPrefix {
+  std::size_t worker = 0;  // index into those that are given
+  double bytes = 0;        // of the prompt, from its beginning
+};
+
 // What a policy may know of a request.
 struct Query {
   std::string variant{};                 // name or alias; empty: the policy chooses
@@ -38,6 +44,8 @@ struct Query {
   // Workers that have the request in vain already, as indices into those that are given: none of
   // them is chosen again.
   std::vector<std::size_t> tried{};
+  // Each worker once, and few: those that do not have any of the prompt are not here.
+  std::vector<CachedPrefix> cached{};
 };
 
 // What a policy may know of the rest of the world.
@@ -74,7 +82,14 @@ struct Decision {
   // After which the worker has one more place for requests like this one, while all are taken;
   // 0: its pace was never seen.
   double place_s = 0;
+  double cached_tokens = 0;       // of the prompt, that the worker is believed to have
+  bool cached_elsewhere = false;  // it has none, but another is believed to
 };
+
+// What became of what was believed, in a word of metrics: "unknown" (nobody was believed to have
+// any of the prompt), "elsewhere" (somebody was, but another was better), "hit" (the worker has
+// half of what was believed, or more: `cached_tokens` is what it says), "miss".
+std::string_view PrefixUse(const Decision& decision, double cached_tokens);
 
 // Decides which variant answers a request, and which of its workers: one decision, so that a rule
 // may weigh both.

@@ -1,6 +1,7 @@
 #include "router/decision/score_policy.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <tuple>
 #include <utility>
@@ -13,12 +14,14 @@
 #include "common/status.h"
 #include "common/strings.h"
 #include "common/utf8.h"
+#include "router/decision/affinity.h"
 #include "router/decision/variant_names.h"
 
 namespace thinkwire::router::decision {
 namespace {
 
 constexpr double kMillion = 1e6;
+constexpr double kHardly = 0.1;  // what two measured paces of equal workers differ by
 
 // Keeps those of `list` for which `keeps` holds, if there are any. Whether there were.
 template <class List, class Keeps>
@@ -38,6 +41,18 @@ PerTask<double> BestQuality(const std::vector<VariantConfig>& variants) {
   return best;
 }
 
+// Requests that have a place there. REQUIRES: it is live.
+double RunningOf(const WorkerView& worker) {
+  return std::min<double>(Load(worker), worker.status->max_num_seqs);
+}
+
+// The worker's, or `other` where they hardly differ or the worker's was never seen.
+Pace NearlyAs(const Pace& other, const WorkerView& worker) {
+  const double difference = worker.seconds_per_token - other.seconds_per_token;
+  const bool hardly = std::abs(difference) <= kHardly * other.seconds_per_token;
+  return worker.seconds_per_token <= 0 || hardly ? other : PaceOf(worker);
+}
+
 double Lateness(double total_s, const Wishes& wishes) {
   if (!wishes.latency_s || total_s <= *wishes.latency_s) return 0;
   return std::min(1.0, (total_s - *wishes.latency_s) / *wishes.latency_s);
@@ -49,11 +64,18 @@ double TimePenalty(double total_s, const Query& query) {
   return ScorePolicy::kTimeWeight * total_s / (total_s + half) + Lateness(total_s, query.wishes);
 }
 
-std::string WorkerReason(const WorkerView& chosen, int num_live) {
-  return absl::StrCat(
-      num_live == 1 ? "the only live one"
-                    : absl::StrCat("the one of ", num_live, " live ones that is through first"),
-      ": ", chosen.status->queued, " queued, ", chosen.status->running, " running");
+std::string WhyWorker(int num_live, double cached_tokens) {
+  const std::string has =
+      cached_tokens < 1 ? ""
+                        : absl::StrFormat("has %.0f tokens of this conversation", cached_tokens);
+  if (num_live == 1) return absl::StrCat("the only live one", has.empty() ? "" : ", it ", has);
+  if (!has.empty()) return has;
+  return absl::StrCat("the one of ", num_live, " live ones that is through first");
+}
+
+std::string WorkerReason(const WorkerView& chosen, int num_live, double cached_tokens) {
+  return absl::StrCat(WhyWorker(num_live, cached_tokens), ": ", chosen.status->queued, " queued, ",
+                      chosen.status->running, " running");
 }
 
 }  // namespace
@@ -64,34 +86,55 @@ ScorePolicy::ScorePolicy(std::vector<VariantConfig> variants)
 absl::StatusOr<Decision> ScorePolicy::Decide(const Query& query, const View& view) const {
   const Open open = FindOpen(query, view);
   ASSIGN_OR_RETURN(const Candidates all, Choose(query, view, open));
-  const std::optional<Option> best = Weigh(all, query, view, open);
-  if (!best) {
+  const std::optional<Option> weighed = Weigh(all, query, view, open);
+  if (!weighed) {
     const std::size_t variant = all.list.front().variant;
     return NoLiveWorker(variants_[variant].name, variant, view.workers);
   }
-  const Candidate& chosen = all.list[best->candidate];
-  const WorkerView& worker = view.workers[best->worker];
-  return Decision{.variant = chosen.variant,
-                  .worker = best->worker,
-                  .variant_reason = VariantReason(query, all, chosen, *best),
-                  .worker_reason = WorkerReason(worker, open.of_variant[chosen.variant]),
-                  .cause = CauseOf(all, *best),
-                  .expected_reasoning = chosen.tokens.reasoning,
-                  .expected_wait_s = best->completion.wait_s,
-                  .place_s = worker.seconds_per_token > 0 ? best->completion.place_s : 0};
+  const Option best = Settle(*weighed, all, query, view, open);
+  const Candidate& chosen = all.list[best.candidate];
+  const WorkerView& worker = view.workers[best.worker];
+  return Decision{
+      .variant = chosen.variant,
+      .worker = best.worker,
+      .variant_reason = VariantReason(query, all, chosen, best),
+      .worker_reason = WorkerReason(worker, open.of_variant[chosen.variant], best.cached_tokens),
+      .cause = CauseOf(all, best),
+      .expected_reasoning = chosen.tokens.reasoning,
+      .expected_wait_s = best.completion.wait_s,
+      .place_s = worker.seconds_per_token > 0 ? best.completion.place_s : 0,
+      .cached_tokens = best.cached_tokens,
+      .cached_elsewhere = best.cached_tokens <= 0 && !query.cached.empty()};
 }
 
 ScorePolicy::Open ScorePolicy::FindOpen(const Query& query, const View& view) const {
   std::vector<bool> tried(view.workers.size());
   for (const std::size_t worker : query.tried) tried[worker] = true;
-  Open open{.of_variant = std::vector<int>(variants_.size())};
+  Open open{.of_variant = std::vector<int>(variants_.size()),
+            .loads = std::vector<double>(variants_.size())};
   open.workers.reserve(view.workers.size());
   for (std::size_t i = 0; i < view.workers.size(); ++i) {
     if (tried[i] || !view.workers[i].live()) continue;
     open.workers.push_back(i);
     ++open.of_variant[view.workers[i].variant];
+    open.loads[view.workers[i].variant] += Load(view.workers[i]);
+  }
+  for (const CachedPrefix& cached : query.cached) {
+    if (!tried[cached.worker]) FindCached(cached, view.workers[cached.worker], open);
   }
   return open;
+}
+
+void ScorePolicy::FindCached(const CachedPrefix& cached, const WorkerView& worker, Open& open) {
+  if (worker.live() &&
+      IsWithinBound(Load(worker), open.loads[worker.variant], open.of_variant[worker.variant])) {
+    open.cached.push_back(cached);
+  }
+}
+
+double ScorePolicy::Open::CachedBytes(std::size_t worker) const {
+  const auto found = std::ranges::find(cached, worker, &CachedPrefix::worker);
+  return found == cached.end() ? 0 : found->bytes;
 }
 
 std::optional<ScorePolicy::Option> ScorePolicy::Weigh(const Candidates& all, const Query& query,
@@ -105,7 +148,8 @@ std::optional<ScorePolicy::Option> ScorePolicy::Weigh(const Candidates& all, con
     const std::size_t c = candidate_of[view.workers[i].variant];
     if (c == kNone) continue;
     const double cost = dearest > 0 ? kCostWeight * all.list[c].cost / dearest : 0;
-    Option option = MakeOption(query, all.list[c], view.workers[i], cost);
+    Option option = MakeOption(query, all.list[c], view.workers[i], PaceOf(view.workers[i]), cost,
+                               open.CachedBytes(i));
     if (best && !option.IsBetterThan(*best)) continue;
     // Only now, as it costs most.
     if (query.deadline_s) Doubt(query, all.list[c], option);
@@ -117,15 +161,40 @@ std::optional<ScorePolicy::Option> ScorePolicy::Weigh(const Candidates& all, con
   return best;
 }
 
+ScorePolicy::Option ScorePolicy::Settle(const Option& first, const Candidates& all,
+                                        const Query& query, const View& view,
+                                        const Open& open) const {
+  const Candidate& candidate = all.list[first.candidate];
+  const Pace pace = PaceOf(view.workers[first.worker]);
+  Option best = first;
+  for (const std::size_t i : open.workers) {
+    const WorkerView& worker = view.workers[i];
+    if (worker.variant != candidate.variant || i == first.worker) continue;
+    Option option =
+        MakeOption(query, candidate, worker, NearlyAs(pace, worker), 0, open.CachedBytes(i));
+    if (!option.IsWorthMoreThan(best)) continue;
+    if (query.deadline_s) Doubt(query, candidate, option);
+    if (!option.IsWorthMoreThan(best)) continue;
+    option.worker = i;
+    option.candidate = first.candidate;
+    best = option;
+  }
+  return best;
+}
+
 ScorePolicy::Option ScorePolicy::MakeOption(const Query& query, const Candidate& candidate,
-                                            const WorkerView& worker, double cost) {
+                                            const WorkerView& worker, const Pace& pace, double cost,
+                                            double cached_bytes) {
   const ExpectedTokens& tokens = candidate.tokens;
-  const Completion completion = EstimateCompletion(tokens, worker);
+  const double cached = std::min(cached_bytes * candidate.tokens_per_byte, tokens.prompt);
+  const Completion completion = EstimateCompletion(tokens, worker, pace, cached);
   const double context = std::min<double>(candidate.context, worker.status->max_model_len);
   return {.fits = tokens.prompt + tokens.long_output <= context,
           .in_time = true,
           .score = WantedQuality(query, candidate) - cost - TimePenalty(completion.total_s, query),
           .completion = completion,
+          .cached_tokens = cached,
+          .spared_s = cached / pace.prompt_tokens_per_s * RunningOf(worker),
           .free_kv_blocks = worker.status->free_kv_blocks,
           .given = worker.given};
 }
@@ -144,6 +213,12 @@ bool ScorePolicy::Option::IsBetterThan(const Option& other) const {
   return std::make_tuple(fits, in_time, score, free_kv_blocks, -given) >
          std::make_tuple(other.fits, other.in_time, other.score, other.free_kv_blocks,
                          -other.given);
+}
+
+bool ScorePolicy::Option::IsWorthMoreThan(const Option& other) const {
+  return std::make_tuple(fits, in_time, spared_s - completion.total_s, free_kv_blocks, -given) >
+         std::make_tuple(other.fits, other.in_time, other.spared_s - other.completion.total_s,
+                         other.free_kv_blocks, -other.given);
 }
 
 absl::StatusOr<ScorePolicy::Candidates> ScorePolicy::Choose(const Query& query, const View& view,
@@ -192,6 +267,7 @@ ScorePolicy::Candidate ScorePolicy::Describe(std::size_t variant, const Query& q
   const double price = traits.cost_per_million / kMillion;
   return {.variant = variant,
           .tokens = tokens,
+          .tokens_per_byte = 1 / view.variants[variant].bytes_per_token,
           .context = static_cast<double>(traits.context_tokens),
           .quality = best > 0 ? traits.quality[TaskOf(query)] / best : 1,
           .cost = (tokens.prompt + tokens.output) * price,

@@ -34,6 +34,15 @@ namespace thinkwire::router::decision {
 // a quality has said that no more is needed: quality / best is 1 then. Equals: the worker with most
 // free KV blocks, the one that this router gave fewest requests, the first.
 //
+// This says which variant. Of its workers that keep as much of context and deadline as the one so
+// found, the request goes to the one with the least time to completion, less what it spares others:
+//   - A pace that differs from that one's by a tenth or less, or was never seen, is taken for the
+//     same: else the one that seems fastest would have most requests, a new one none, and a
+//     conversation would not go back.
+//   - What a worker is believed to have of the prompt (Query::cached) need not be computed again,
+//     which is spared the request and each of those who run there, as all wait for it. It counts,
+//     here and in the score, at workers alone that may have one more for it (IsWithinBound).
+//
 // Quality, expected lengths and pace are measured or published numbers; that they are added up with
 // weights is a convention: a quarter of the best quality is worth any cost, or any time.
 // Costs O(variants + workers): tests/bench/RESULTS.md has the time.
@@ -53,10 +62,11 @@ class ScorePolicy final : public Policy {
   struct Candidate {
     std::size_t variant = 0;
     ExpectedTokens tokens{};
-    double context = 0;    // tokens
-    double quality = 0;    // a share of the best one's
-    double cost = 0;       // of what half of the answers take at most
-    double long_cost = 0;  // of what nine of ten do
+    double tokens_per_byte = 0;  // of prompts
+    double context = 0;          // tokens
+    double quality = 0;          // a share of the best one's
+    double cost = 0;             // of what half of the answers take at most
+    double long_cost = 0;        // of what nine of ten do
   };
   struct Candidates {
     std::vector<Candidate> list{};  // not empty
@@ -70,18 +80,26 @@ class ScorePolicy final : public Policy {
     bool in_time = false;  // rather than not, for the deadline
     double score = 0;
     Completion completion{};
+    double cached_tokens = 0;
+    double spared_s = 0;  // by those, of all who run there
     std::int32_t free_kv_blocks = 0;
     std::int64_t given = 0;
 
     bool IsBetterThan(const Option& other) const;
+    bool IsWorthMoreThan(const Option& other) const;
   };
   // Who can have the request: live, and not tried.
   struct Open {
     std::vector<std::size_t> workers{};
-    std::vector<int> of_variant{};  // how many
+    std::vector<int> of_variant{};       // how many
+    std::vector<double> loads{};         // of a variant's, together
+    std::vector<CachedPrefix> cached{};  // of those that may have one more for it
+
+    double CachedBytes(std::size_t worker) const;
   };
 
   Open FindOpen(const Query& query, const View& view) const;
+  static void FindCached(const CachedPrefix& cached, const WorkerView& worker, Open& open);
   absl::StatusOr<Candidates> Choose(const Query& query, const View& view, const Open& open) const;
   absl::StatusOr<Candidates> Named(const Query& query, const View& view, const Open& open) const;
   absl::StatusOr<Candidates> Unnamed(const Query& query, const View& view, const Open& open) const;
@@ -90,9 +108,12 @@ class ScorePolicy final : public Policy {
   bool TakesLength(const Query& query, const Candidate& candidate) const;
   std::optional<Option> Weigh(const Candidates& all, const Query& query, const View& view,
                               const Open& open) const;
+  // `first` or another worker of its variant.
+  Option Settle(const Option& first, const Candidates& all, const Query& query, const View& view,
+                const Open& open) const;
   // As if it were surely in time, which makes it no worse than it is.
   static Option MakeOption(const Query& query, const Candidate& candidate, const WorkerView& worker,
-                           double cost);
+                           const Pace& pace, double cost, double cached_bytes);
   // Weighs how probable it is that it is not. REQUIRES: there is a deadline.
   static void Doubt(const Query& query, const Candidate& candidate, Option& option);
   static double WantedQuality(const Query& query, const Candidate& candidate);

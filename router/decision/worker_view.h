@@ -19,6 +19,7 @@ struct WorkerStatus {
   std::int32_t free_kv_blocks = 0;
   std::int32_t total_kv_blocks = 0;
   bool draining = false;
+  double without_progress_s = 0;  // for how long a rank has stood still while there is work
 };
 
 // What a policy may know of one worker.
@@ -27,6 +28,7 @@ struct WorkerView {
   std::string address{};                      // "host:port"
   std::optional<WorkerStatus> status{};       // while it speaks, and serves its variant
   std::string why_not = "not connected yet";  // why it is not live, for people
+  bool out = false;                           // it takes none, whatever it says of itself
   std::int64_t leased = 0;                    // requests that this router has there now
   std::int64_t given = 0;                     // requests that this router ever gave it
   double silent_s = 0;                        // how old `status` is
@@ -34,7 +36,7 @@ struct WorkerView {
   double prompt_tokens_per_s = 0;             // likewise
 
   // Whether it takes requests.
-  bool live() const { return status && !status->draining; }
+  bool live() const { return status && !status->draining && !out; }
 };
 
 }  // namespace thinkwire::router::decision

@@ -6,10 +6,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/rpc/channel.h"
 #include "common/rpc/request_id.h"
 #include "router/decision/worker_view.h"
 #include "router/fleet/silence.h"
@@ -17,13 +19,15 @@
 
 namespace thinkwire::router::fleet {
 
+class WatchedAttempt;
 struct WorkerStub;
 
 // What travels with every call to a worker.
 struct CallContext {
   std::optional<Clock::TimePoint> deadline{};  // nullopt: none
   std::string traceparent{};                   // as received; empty: none
-  std::string peer{};                          // whose the request is, of rpc::Shares
+  std::string tenant{};                        // whose the request is; empty: there are none
+  std::string peer{};                          // likewise, of rpc::Shares
   rpc::RequestId id{};                         // by which it is known here; empty: by none
 };
 
@@ -66,7 +70,8 @@ class StatusWatch {
 class WorkerClient {
  public:
   // "host:port". Connects when first used. Deadlines are times of `clock`, which outlives this.
-  WorkerClient(std::string address, const Clock& clock, const Patience& patience = {});
+  WorkerClient(std::string address, const Clock& clock, const Patience& patience = {},
+               const rpc::ChannelSecurity& security = {});
   // Calls may outlive it, but if its channels are the process's last, not those whose end is still
   // to be told: telling it would be left with them (ChannelTie).
   ~WorkerClient();
@@ -86,6 +91,9 @@ class WorkerClient {
   // second.
   void EndSilentAttempts() const;
 
+  // Gives up all attempts, as their worker `did` what the log is told: WORKER_SILENT.
+  void EndAttempts(const std::string& did) const;
+
   // Streams the worker's status until cancelled or lost: `on_status` for each message, which may be
   // an error of ReadStatus, then `on_end` once, both on gRPC threads. Begins once calls reach the
   // worker.
@@ -94,6 +102,8 @@ class WorkerClient {
                                      std::function<void(absl::Status)> on_end) const;
 
  private:
+  std::vector<std::shared_ptr<WatchedAttempt>> attempts() const;
+
   const std::string address_;
   const Clock& clock_;
   const Patience patience_;

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "router/decision/policy.h"
+#include "router/decision/prompt_marks.h"
+#include "router/fleet/worker_trust.h"
 
 namespace thinkwire::router::fleet {
 
@@ -26,13 +29,19 @@ class WorkerLease {
   void Answered();
   // It has begun with the request. Both idempotent.
   void Begun();
-  // The call ended so, as WorkerClient tells it.
+  // It has begun with the prompt, of which it had so many tokens: what later decisions may expect
+  // of its cache (PrefixIndex).
+  void HasPrompt(std::int32_t prompt_tokens, std::int32_t cached_tokens);
+  // The call ended so, as WorkerClient tells it. A failure is a stream that was lost, silent or
+  // against the contract, and every INTERNAL.
   void Ended(const absl::Status& status);
 
  private:
   friend class WorkerPool;
   WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
-              Clock::TimePoint since);
+              Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life);
+
+  static std::optional<WorkerTrust::Failure> FailureOf(const absl::Status& status);
 
   WorkerPool* pool_;  // null after a move
   const WorkerClient* const client_;
@@ -40,6 +49,8 @@ class WorkerLease {
   const Clock::TimePoint since_;
   enum class Stage : std::uint8_t { kGiven, kAnswered, kBegun };
   Stage stage_ = Stage::kGiven;
+  decision::PromptMarks marks_;  // until HasPrompt
+  const std::uint32_t life_;     // of the worker, when it was given
 };
 
 }  // namespace thinkwire::router::fleet

@@ -4,8 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
-#include <set>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,9 +15,15 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/channel.h"
 #include "router/decision/experience.h"
 #include "router/decision/policy.h"
+#include "router/decision/prompt_marks.h"
 #include "router/decision/worker_view.h"
+#include "router/fleet/discovery.h"
+#include "router/fleet/prefix_index.h"
+#include "router/fleet/resolver.h"
+#include "router/fleet/roster.h"
 #include "router/fleet/silence.h"
 #include "router/fleet/worker_lease.h"
 #include "router/fleet/worker_trust.h"
@@ -25,15 +32,17 @@
 namespace thinkwire::router::fleet {
 
 class StatusWatch;
+class WorkerAttempt;
 class WorkerClient;
 
-// The workers of all variants: who lives, and what each has to do.
-// A worker is live while its status stream speaks (at least every kSilence), it serves its
-// variant's model with the fingerprint that the variant requires, and it is not draining. A stream
-// that ends is begun again, later each time. One that leaves requests without a word, or breaks the
-// contract, is live but distrusted (WorkerTrust). Different fingerprints under one variant are
-// warned of in the log, once a change.
-// Owns: the clients, a thread. Threads: any.
+// The workers of all variants: watches them, gives them requests and probes those that are out
+// (Roster says who is live). A worker is silent whose status says nothing for kSilence. A status
+// stream that ends is begun again, later each time.
+//
+// A worker is who answers at an address. In its place the configuration may have a name, whose
+// workers are all that it is found to mean (Discovery): one that it means no more gets nothing new,
+// and is let go once its requests have ended; one too many, of kMaxWorkers, is left out.
+// Owns: the clients, two threads. Threads: any.
 class WorkerPool {
  public:
   static constexpr Clock::Duration kSilence = std::chrono::seconds(3);
@@ -47,101 +56,132 @@ class WorkerPool {
   // worker has become live or has ceased to be, or the live ones of a variant have other
   // fingerprints.
   WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, OnChange on_change,
-             const Patience& patience = {});
+             const Patience& patience = {}, Resolver& resolver = Resolver::OfMachine(),
+             const rpc::ChannelSecurity& security = {});
   ~WorkerPool();  // Stop
 
-  // Runs Tick every 50 ms of real time until Stop.
+  // Runs Tick every 50 ms of real time until Stop, and looks names up.
   void Start();
   // Ends watches and thread. Leases may live on until the pool is destroyed. Idempotent.
   void Stop();
 
-  // Begins the watches that are due, and gives up on workers that are silent, and attempts too.
+  // Begins the watches and probes that are due, and gives up on workers that are silent, on
+  // attempts too, and on those of workers that stand still while another can go on with them.
   void Tick();
 
-  // Waits until each worker has spoken or failed once, at most `timeout`.
+  // Looks the names of workers up, once.
+  void LookUpNames() { discovery_.LookUpAll(); }
+
+  // Waits until each name is looked up, and each worker has spoken or failed once, at most
+  // `timeout`.
   void WaitForFirstContact(Clock::Duration timeout);
 
   // Has the policy decide, and counts the request as its worker's load, in one step: whoever asks
   // next sees it. The policy runs under the pool's lock; it is pure, and so never blocks. Of each
   // variant it sees those that are trusted most; what a worker says of itself comes after what it
   // does. A worker that has as many requests of this router as it can have of anybody
-  // (MaxRequestsOfWorker) is passed over: one more would wait in the connection, unseen. Fails,
-  // with what a client may be told: NOT_FOUND VARIANT_NOT_FOUND, FAILED_PRECONDITION
-  // NO_VARIANT_FITS, UNAVAILABLE NO_LIVE_WORKER, RESOURCE_EXHAUSTED QUEUE_FULL where some were
-  // passed over; the latter two with the variant's name as the metadata "variant".
-  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, decision::Query query);
+  // (MaxRequestsOfWorker) is passed over: one more would wait in the connection, unseen.
+  // O(workers), at most two decisions. Fails, with what a client may be told: NOT_FOUND
+  // VARIANT_NOT_FOUND, FAILED_PRECONDITION NO_VARIANT_FITS, UNAVAILABLE NO_LIVE_WORKER,
+  // RESOURCE_EXHAUSTED QUEUE_FULL where those passed over would have done; the latter two with the
+  // variant's name as the metadata "variant".
+  // `marks`: of the prompt, under prefix_key(), by which the policy learns who has some of it.
+  absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, decision::Query query,
+                                    decision::PromptMarks marks = {});
+  const PrefixKey& prefix_key() const { return prefixes_.key(); }
 
   // Takes in what a request has taken of the leased worker, and how fast it was (LearnPace), for
   // decisions to come.
   void Learn(const WorkerLease& lease, const decision::Taken& taken, double seconds_per_token,
              double prompt_tokens_per_s);
 
-  struct VariantState {
-    std::int32_t configured = 0;
-    std::int32_t live = 0;
-    std::int32_t draining = 0;
-    std::int32_t queued = 0;
-    std::int32_t running = 0;
-    std::int32_t max_model_len = 0;
-    std::vector<std::string> fingerprints;  // different ones, ascending
-  };
   VariantState Describe(std::size_t variant) const;
   bool AnyLive() const;
 
  private:
   friend class WorkerLease;
-  // What belongs to a worker beside its view.
+  // What belongs to a worker beside what the roster has.
   struct Worker {
-    std::unique_ptr<WorkerClient> client;
-    WorkerTrust trust;
+    std::shared_ptr<WorkerClient> client;  // null: nobody has the index
+    std::string canonical_address;
+    std::optional<std::size_t> name;     // by whose look-up it was found
+    bool removed = false;                // and gone once nothing of it is under way
     std::shared_ptr<StatusWatch> watch;  // while one runs
     bool watching = false;               // until its end was told
-    Clock::TimePoint heard_at;
     Clock::TimePoint next_watch;
     int failures = 0;  // watches that ended without a word, in a row
     bool contacted = false;
+    std::uint32_t life = 0;                // of PrefixIndex
+    std::shared_ptr<WorkerAttempt> probe;  // while one runs
+    bool probing = false;                  // until its end was told
+  };
+  // What is to be done outside the lock.
+  struct Due {
+    std::vector<std::size_t> watches;
+    std::vector<std::size_t> probes;
+    std::vector<std::shared_ptr<WorkerClient>> stalled;
+    std::vector<std::shared_ptr<WorkerClient>> all;
+    std::vector<std::shared_ptr<WorkerClient>> retired;  // to be let go
+    bool changed = false;
   };
 
-  // Gives up on a worker that is watched but silent. Whether it was live.
-  bool Silence(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Add(std::size_t variant, const std::string& address, std::optional<std::size_t> name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void OnLookUp(std::size_t name, const absl::StatusOr<std::vector<std::string>>& addresses);
+  // Has the name's workers be those at the addresses. Each returns whether they were others.
+  bool RemoveOthers(std::size_t name, const std::vector<std::string>& addresses)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool AddNew(std::size_t name, const std::vector<std::string>& addresses)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Where the worker of each address is, by its canonical spelling.
+  std::map<std::string, std::size_t> ByAddress() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Makes it the name's, if it may be. Whether it was none's.
+  bool Adopt(std::size_t index, std::size_t name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Complain(std::size_t name, const std::string& what) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of channels to a worker that is dialled by address but was found by name: its certificate is
+  // the name's.
+  rpc::ChannelSecurity SecurityOf(std::optional<std::size_t> name) const;
+  Due FindDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BeginWatch(std::size_t index);
   void OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStatus> status);
-  // What it said last, or why that does not count.
-  static void SetStatus(const VariantConfig& variant, absl::StatusOr<decision::WorkerStatus> status,
-                        decision::WorkerView& view);
   void OnWatchEnd(std::size_t index, const absl::Status& status);
-  // How old each worker's status is now.
-  void UpdateSilence() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Whether the live workers of the variant have other fingerprints than when last asked.
-  bool UpdateFingerprints(std::size_t variant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  std::set<std::string> FingerprintsOf(std::size_t variant) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void LogChange(const decision::WorkerView& worker) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void BeginProbe(std::size_t index);
+  void OnProbeEnd(std::size_t index, const absl::Status& status);
+  // Whether what is heard of it still matters.
+  bool Counts(std::size_t index) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return !stopping_ && !workers_[index].removed;
+  }
+  void CancelCalls() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasCalls() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // What leases tell.
-  void Take(std::size_t index, void (WorkerTrust::*what)());
-  void TakeFailure(std::size_t index);
+  void Begin(const WorkerLease& lease);
+  void Succeed(const WorkerLease& lease);
+  void Fail(const WorkerLease& lease, WorkerTrust::Failure failure);
   void Release(const WorkerLease& lease);
-  void Distrust(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  WorkerLease Give(std::size_t index, decision::Decision decision)
+  void FreeUnused(Due& due) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  WorkerLease Give(decision::Decision decision, decision::PromptMarks marks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool IsUsable(std::size_t index, const decision::Query& query) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Has the policy choose among the most trusted workers of each variant alone.
-  void PassOverDistrusted(decision::Query& query) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Its cache may be gone.
+  void BeginLife(Worker& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { worker.life = ++last_life_; }
 
-  const std::vector<VariantConfig> variants_;
   const Clock& clock_;
   const OnChange on_change_;
+  const Patience patience_;
+  const rpc::ChannelSecurity security_;
+  const std::vector<WorkerName> names_;
+  Discovery discovery_;
+  PrefixIndex prefixes_;
 
   mutable Mutex mu_;
   CondVar changed_;
-  // Of fixed size, a worker at the same index in both; clients stay where they are.
-  std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);
-  std::vector<decision::WorkerView> views_ ABSL_GUARDED_BY(mu_);
+  Roster roster_ ABSL_GUARDED_BY(mu_);
+  std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);  // each at the same index as in the roster
+  std::vector<bool> looked_up_ ABSL_GUARDED_BY(mu_);  // by name
+  std::vector<std::string> complaints_ ABSL_GUARDED_BY(mu_);  // by name, the latest
   decision::Experience experience_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::set<std::string>> fingerprints_ ABSL_GUARDED_BY(mu_);  // by variant
+  std::uint32_t last_life_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };

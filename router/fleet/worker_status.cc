@@ -1,10 +1,12 @@
 #include "router/fleet/worker_status.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
 #include "common/peer_limits.h"
+#include "common/rpc/proto_time.h"
 #include "common/status.h"
 
 namespace thinkwire::router::fleet {
@@ -60,6 +62,15 @@ absl::Status CheckTexts(const v1::WatchStatusResponse& status) {
   return Wrong("the length of fingerprint", fingerprint, 1, kMaxFingerprintBytes);
 }
 
+// Of the rank that has stood still for longest.
+double WithoutProgress(const v1::WatchStatusResponse& status) {
+  double longest = 0;
+  for (const v1::RankHeartbeat& rank : status.ranks()) {
+    longest = std::max(longest, ToSeconds(rpc::ReadDuration(rank.since_progress())));
+  }
+  return longest;
+}
+
 }  // namespace
 
 absl::StatusOr<decision::WorkerStatus> ReadStatus(const v1::WatchStatusResponse& status) {
@@ -75,7 +86,8 @@ absl::StatusOr<decision::WorkerStatus> ReadStatus(const v1::WatchStatusResponse&
       .max_queue = status.max_queue() > 0 ? status.max_queue() : kMaxQueue,
       .free_kv_blocks = status.free_kv_blocks(),
       .total_kv_blocks = status.total_kv_blocks(),
-      .draining = status.draining()};
+      .draining = status.draining(),
+      .without_progress_s = WithoutProgress(status)};
 }
 
 }  // namespace thinkwire::router::fleet

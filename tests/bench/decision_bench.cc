@@ -70,8 +70,17 @@ struct Asked {
   decision::Query query;
 };
 
+// Of one prompt, at as many workers as the index knows at most.
+std::vector<decision::CachedPrefix> Cached() {
+  std::vector<decision::CachedPrefix> cached;
+  for (std::size_t i = 0; i < 8; ++i) cached.push_back({.worker = 3 + 11 * i, .bytes = 1000});
+  return cached;
+}
+
 std::vector<Asked> Queries() {
-  return {{"named", {.variant = "qwen-14b"}},
+  return {{"nothing, and eight workers have some of its prompt",
+           {.estimated_task = Task::kMath, .prompt_bytes = 2000, .cached = Cached()}},
+          {"named", {.variant = "qwen-14b"}},
           {"nothing", {.estimated_task = Task::kMath, .prompt_bytes = 2000}},
           {"nothing but a deadline",
            {.estimated_task = Task::kMath, .prompt_bytes = 2000, .deadline_s = 60}},

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "common/version.h"
+#include "tests/bench/affinity_command.h"
 #include "tests/bench/engine_command.h"
 #include "tests/bench/model_folder.h"
 #include "tests/bench/prefill_command.h"
@@ -28,6 +29,8 @@ constexpr Command kCommands[] = {
     {"folder", "a model folder in a distill's shape, for a worker with random weights",
      RunFolderCommand},
     {"prefill", "which prompt first: times to the first token, simulated", RunPrefillCommand},
+    {"affinity", "which worker for a conversation's next turn: cached tokens and times, simulated",
+     RunAffinityCommand},
     {"tokenize", "loading a tokenizer and encoding texts with it", RunTokenizeCommand},
 };
 

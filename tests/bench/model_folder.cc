@@ -2,12 +2,13 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/input_limits.h"
+#include "common/json.h"
 #include "common/options.h"
 #include "common/status.h"
 #include "nlohmann/json.hpp"
@@ -37,10 +38,8 @@ void Stretch(std::int64_t vocab_size, json& tokenizer) {
 
 absl::Status WriteTokenizer(const std::filesystem::path& from, std::int64_t vocab_size,
                             const std::filesystem::path& to) {
-  std::ifstream file(from);
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", from.string()));
+  ASSIGN_OR_RETURN(json tokenizer, ReadJsonFile(from, {.max_bytes = kMaxTokenizerBytes}));
   try {
-    json tokenizer = json::parse(file);
     Stretch(vocab_size, tokenizer);
     return WriteTextFile(to.string(), tokenizer.dump());
   } catch (const json::exception& error) {

@@ -51,7 +51,7 @@ TEST_F(ModelFolderTest, SaysWhatIsMissing) {
             "there is no distill 'qwen-8b'; there are qwen-1.5b, qwen-7b, qwen-14b, qwen-32b, "
             "llama-8b, llama-70b");
   EXPECT_EQ(WriteModelFolder("qwen-7b", "/nowhere", folder_).message(),
-            "cannot read /nowhere/tokenizer.json");
+            "/nowhere/tokenizer.json: no such file");
   std::ofstream(folder_ / "tokenizer.json") << R"({"model": {"vocab": 3}})";
   EXPECT_THAT(WriteModelFolder("qwen-7b", folder_, folder_).message(),
               testing::HasSubstr("tokenizer.json is no tokenizer: "));

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "common/log.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/client_security.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "tests/bench/serve_load.h"
@@ -82,7 +83,9 @@ class ProgressLine {
 };
 
 absl::StatusOr<int> Run(const ServeOptions& options) {
-  const auto channel = rpc::MakeChannel(options.router, rpc::ProxyFor(options.router));
+  ASSIGN_OR_RETURN(const rpc::ChannelSecurity security,
+                   rpc::MakeClientSecurity(options.tls, options.api_key_file, options.router));
+  const auto channel = rpc::MakeChannel(options.router, rpc::ProxyFor(options.router), security);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + kConnectPatience)) {
     return absl::UnavailableError(absl::StrCat("there is no router at ", options.router));
   }

@@ -30,6 +30,11 @@ std::vector<Option> Table(ServeOptions& options, Texts& texts) {
   return {
       {"router", &options.router, "the router: a host, or host:port"},
       {"target", &options.router, nullptr},  // its name of before
+      {"tls_ca", &options.tls.ca,
+       "PEM file of the CAs that the router's certificate is of; empty: no TLS"},
+      {"tls_cert", &options.tls.certificate, "PEM file of a certificate of its own"},
+      {"tls_key", &options.tls.key, "PEM file of that one's private key"},
+      {"api_key_file", &options.api_key_file, "file with the API key that a router asks for"},
       {"variant", &options.variant,
        "which model; empty: the only one that the router serves, or its choice where there are "
        "more"},

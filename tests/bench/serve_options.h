@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/tls_files.h"
 #include "tests/bench/serve_lengths.h"
 
 namespace thinkwire::bench {
@@ -14,6 +15,8 @@ namespace thinkwire::bench {
 // All that `thinkwire-bench serve` can be told; serve_options.cc says what each means.
 struct ServeOptions {
   std::string router = "localhost:50051";
+  TlsFiles tls{};
+  std::string api_key_file{};
   std::string variant;
 
   // The load.

@@ -1,11 +1,10 @@
 #include "tests/bench/tokenize_command.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -16,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "common/file.h"
 #include "common/options.h"
 #include "common/status.h"
 #include "common/utf8.h"
@@ -30,6 +30,7 @@ using worker::text::Tokenizer;
 
 constexpr int kExitFailure = 1;
 constexpr int kExitConfig = 78;  // EX_CONFIG
+constexpr std::size_t kMaxTextBytes = std::size_t{1} << 30;
 
 struct Options {
   std::string model;
@@ -70,11 +71,8 @@ double Seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
 // The file in documents, cut where characters begin.
 absl::StatusOr<std::vector<std::string>> ReadDocuments(const std::string& path, size_t bytes) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text(std::istreambuf_iterator<char>(file), {});
-  if (!file || text.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("cannot read ", path, ", or it is empty"));
-  }
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxTextBytes));
+  if (text.empty()) return absl::InvalidArgumentError(path + ": is empty");
   if (!IsValidUtf8(text)) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not UTF-8"));
   }

@@ -7,7 +7,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/utf8.h"
 
 namespace thinkwire {
@@ -74,6 +77,55 @@ TEST(ParseJson, MessagesAreShortAndPrintable) {
   EXPECT_LT(Refusal(nested + R"({"a": 1, "a": 2})").size(), 400U);
   const std::string accented = std::string(119, 'a') + "\u00e9";  // a character across the cut
   EXPECT_TRUE(IsValidUtf8(Refusal("{\"" + accented + "\": 1, \"" + accented + "\": 2}")));
+}
+
+struct ReadApart {
+  absl::StatusOr<Json> document;
+  std::vector<std::pair<std::string, Json>> members;
+};
+
+// With model.vocab apart.
+ReadApart ParseApart(std::string_view text) {
+  JsonMembers apart = {.parent = "model", .name = "vocab", .members = {}};
+  auto document = ParseJson(text, "x.json", {.max_values = 20}, &apart);
+  return {std::move(document), std::move(apart.members)};
+}
+
+TEST(ParseJson, GivesTheMembersOfOneObjectApart) {
+  const ReadApart read = ParseApart(
+      R"({"vocab": {"a": 1}, "model": {"x": [{"vocab": {"a": 2}}], "vocab": {"b": 3, "a": [{"c": 4}],
+          "": {}}, "y": {"a": 5}}, "z": {"vocab": {"a": 6}}})");
+  ASSERT_TRUE(read.document.ok()) << read.document.status();
+  EXPECT_EQ(*read.document, Json::parse(R"({"vocab": {"a": 1}, "model": {"x": [{"vocab": {"a": 2}}],
+                                           "vocab": {}, "y": {"a": 5}}, "z": {"vocab": {"a": 6}}})"));
+  const std::vector<std::pair<std::string, Json>> expected = {
+      {"b", 3}, {"a", Json::parse(R"([{"c": 4}])")}, {"", Json::object()}};
+  EXPECT_EQ(read.members, expected);
+}
+
+TEST(ParseJson, HasNothingApartOfWhatIsNoSuchObject) {
+  for (const std::string text :
+       {R"({"model": {"vocab": [1, {"a": 1}]}})", R"({"model": [{"vocab": 1}, {"a": 1}]})",
+        R"([[{"vocab": {"a": 1}}]])", R"({"vocab": {"a": 1}})", R"({"model": {"vocab": 7}})"}) {
+    const ReadApart read = ParseApart(text);
+    ASSERT_TRUE(read.document.ok()) << read.document.status();
+    EXPECT_EQ(*read.document, Json::parse(text));
+    EXPECT_TRUE(read.members.empty()) << text;
+  }
+}
+
+TEST(ParseJson, RefusesASecondMemberAndTooManyApartToo) {
+  EXPECT_EQ(
+      ParseApart(R"({"model": {"vocab": {"a": 1, "b": 2, "a": 3}}})").document.status().message(),
+      "x.json: key \"a\" appears twice in model.vocab");
+  EXPECT_EQ(ParseApart(R"({"model": {"vocab": {"a": {"b": 1, "b": 2}}}})").document.status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ParseApart(R"({"model": {"vocab": {}, "vocab": {}}})").document.status().message(),
+            "x.json: key \"vocab\" appears twice in model");
+  std::string many = R"({"model": {"vocab": {)";
+  for (int i = 0; i < 20; ++i) many += absl::StrCat("\"", i, "\": 0,");
+  EXPECT_EQ(ParseApart(many + R"("x": 0}}})").document.status().message(),
+            "x.json: holds more than 20 values");
 }
 
 TEST(ReadJsonFile, NamesTheFile) {

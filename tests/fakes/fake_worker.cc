@@ -7,6 +7,7 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/rpc/keepalive.h"
@@ -26,6 +27,27 @@ constexpr std::chrono::seconds kPatience{60};
 constexpr std::int32_t kPromptIds[] = {1, 2, 3};  // whatever the prompt
 constexpr std::int32_t kContext = 4096;
 constexpr std::int32_t kVocabSize = 1000;
+
+// What answers a request of one token.
+std::vector<v1::GenerateResponse> OneToken() {
+  std::vector<v1::GenerateResponse> events(4);
+  auto* started = events[0].mutable_started();
+  started->set_prompt_tokens(1);
+  started->set_fingerprint("fake");
+  started->set_first_phase(v1::PHASE_ANSWER);
+  started->mutable_limits()->set_max_tokens(1);
+  started->mutable_limits()->set_max_model_len(kContext);
+  started->mutable_limits()->set_vocab_size(kVocabSize);
+  events[1].mutable_answer_delta()->set_text("2");
+  events[1].mutable_answer_delta()->add_token_ids(1);
+  auto* finished = events[2].mutable_finished();
+  finished->set_reason(v1::FINISH_REASON_LENGTH);
+  finished->set_phase(v1::PHASE_ANSWER);
+  finished->mutable_tokens()->set_answer_tokens(1);
+  events[3].mutable_completed()->mutable_usage()->set_prompt_tokens(1);
+  events[3].mutable_completed()->mutable_usage()->set_answer_tokens(1);
+  return events;
+}
 
 rpc::OpenCalls::Options Limits() {
   rpc::OpenCalls::Options options;
@@ -98,6 +120,7 @@ class FakeWorker::Generation final : public rpc::ServerCall {
  private:
   void OnMessage(grpc::ByteBuffer bytes) override {
     CHECK(rpc::ParseRequest(bytes, call_.request).ok(), "the router sends valid requests");
+    if (absl::StartsWith(call_.request.request_id(), "probe-")) return AnswerProbe();
     {
       MutexLock lock(worker_.mu_);
       worker_.generations_.insert(Self());
@@ -118,6 +141,27 @@ class FakeWorker::Generation final : public rpc::ServerCall {
   }
   std::shared_ptr<Generation> Self() {
     return std::static_pointer_cast<Generation>(shared_from_this());
+  }
+
+  void AnswerProbe() {
+    absl::Status end;
+    {
+      MutexLock lock(worker_.mu_);
+      ++worker_.num_probes_;
+      worker_.changed_.NotifyAll();
+      end = worker_.script_.probe_end;
+    }
+    std::int64_t seq = 0;
+    for (v1::GenerateResponse& event :
+         end.ok() ? OneToken() : std::vector<v1::GenerateResponse>()) {
+      v1::WorkerGenerateResponse message;
+      message.set_attempt(1);
+      message.set_seq(seq++);
+      if (event.has_started()) message.mutable_prompt_ids()->add_ids(0);
+      message.mutable_event()->Swap(&event);
+      if (!Write(message)) return;
+    }
+    Finish(end);
   }
 
   void Play(const v1::WorkerGenerateRequest& request) {
@@ -274,6 +318,9 @@ bool FakeWorker::WaitForCalls(int number) {
 bool FakeWorker::WaitForCancels(int number) {
   return WaitUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return num_cancels_ >= number; });
 }
+bool FakeWorker::WaitForProbes(int number) {
+  return WaitUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return num_probes_ >= number; });
+}
 bool FakeWorker::WaitForWatches(int number) {
   return WaitUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return num_watches_ >= number; });
 }
@@ -287,6 +334,11 @@ FakeWorker::Call FakeWorker::last_call() const {
 int FakeWorker::num_counts() const {
   MutexLock lock(mu_);
   return num_counts_;
+}
+
+int FakeWorker::num_probes() const {
+  MutexLock lock(mu_);
+  return num_probes_;
 }
 
 absl::Status FakeWorker::BeginCount() {

@@ -30,6 +30,7 @@ class FakeWorker {
     absl::Status end{};        // after the events
     bool stays_open = false;   // no end: the call lasts until somebody cancels it
     absl::Status count_end{};  // what CountTokens calls get instead of a count
+    absl::Status probe_end{};  // what the router's own calls for one token get instead of it
     // Changes messages before they leave, to break the protocol.
     std::function<void(v1::WorkerGenerateResponse&)> tamper{};
   };
@@ -56,10 +57,12 @@ class FakeWorker {
   // Each waits at most a minute; false if that was in vain.
   bool WaitForCalls(int number);
   bool WaitForCancels(int number);
+  bool WaitForProbes(int number);
   bool WaitForWatches(int number);  // begun, in all
   Call last_call() const;
   int num_calls() const;   // of Generate
   int num_counts() const;  // of CountTokens
+  int num_probes() const;  // of Generate, by the router itself: in none of the others
 
   // Ends the server at once, as a crash would.
   void Kill();
@@ -80,6 +83,7 @@ class FakeWorker {
   std::optional<Call> last_call_ ABSL_GUARDED_BY(mu_);
   int num_calls_ ABSL_GUARDED_BY(mu_) = 0;
   int num_counts_ ABSL_GUARDED_BY(mu_) = 0;
+  int num_probes_ ABSL_GUARDED_BY(mu_) = 0;
   int num_cancels_ ABSL_GUARDED_BY(mu_) = 0;
   int num_watches_ ABSL_GUARDED_BY(mu_) = 0;
   // gRPC's own server, as only that can be killed: ours tells its clients that it goes.

@@ -101,6 +101,31 @@ TEST(LogTest, HostileWordsOfAClientStayInTheirLine) {
   ExpectCleanLog(router.process().error(), {"27181", "vvvv", "wwww", "tttt"});
 }
 
+TEST(LogTest, OneClientsRefusalsHideNobodysRecords) {
+  RouterProcess router("tiny-r1", "127.0.0.1:9");
+  v1::GenerateRequest question = Ask("What is 27181+14142?", 1);
+  question.set_variant("unknown");
+  const auto ask = [&](RawHttp2& client, const std::string& trace) {
+    return client.Call("/thinkwire.v1.ReasoningService/Generate", question.SerializeAsString(),
+                       {{"traceparent", trace}});
+  };
+  constexpr int kAtOnce = 500;
+  RawHttp2 flood({.port = router.port(), .source = "127.0.0.2"});
+  for (int asked = 0; asked < 4 * kRequestLogRate.burst; asked += kAtOnce) {
+    std::vector<std::uint32_t> calls;
+    for (int i = 0; i < kAtOnce; ++i) calls.push_back(ask(flood, "flood"));
+    for (const std::uint32_t call : calls) ASSERT_TRUE(flood.ReadUntilOver(call));
+  }
+  RawHttp2 honest({.port = router.port(), .source = "127.0.0.3"});
+  constexpr int kHonest = 100;
+  std::vector<std::uint32_t> calls;
+  for (int i = 0; i < kHonest; ++i) calls.push_back(ask(honest, absl::StrCat("honest ", i, ".")));
+  for (const std::uint32_t call : calls) ASSERT_TRUE(honest.ReadUntilOver(call));
+  for (int i = 0; i < kHonest; ++i) {
+    EXPECT_TRUE(router.process().WaitForErrorLine(absl::StrCat("honest ", i, "."))) << i;
+  }
+}
+
 TEST(LogTest, AClosedLogPipeIsCountedAndServingGoesOn) {
   // grep ends at its first match, and the worker's stderr has no reader any more.
   const std::string script = absl::StrCat(

@@ -254,6 +254,8 @@ class MetricsTest : public testing::Test {
       at_worker_.Set("prefix_hits_total", seen.cached_prompt > 0 ? 1 : 0);
       at_worker_.Set("prefix_query_tokens_total", seen.prompt);
       at_worker_.Set("prefix_hit_tokens_total", seen.cached_prompt);
+      // Each is too short for its worker to have some of it.
+      at_router_.Set(absl::StrCat("prefixes_total{use=\"unknown\",variant=\"", kVariant, "\"}"), 1);
     }
     if (!seen.finish.empty()) {
       at_worker_.Set(absl::StrCat("finished_outputs_total{reason=\"", seen.finish, "\"}"), 1);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
 #include "tests/fakes/raw_http2.h"
 #include "tests/integration/router_process.h"
@@ -161,6 +162,29 @@ TEST_F(TransportTest, HalfOpenStreamsAreBoundedAndEnded) {
   // If all come at once, all are there before gRPC lets anybody refuse one.
   EXPECT_LT(router_->process().PeakMemory(),
             before + kConnections * kStreams * std::size_t{16'000});
+  EXPECT_TRUE(WaitForMemory(before + 50 * kMiB)) << router_->process().Memory() / kMiB << " MiB";
+}
+
+TEST_F(TransportTest, WhoDoesNotReadThatHeIsRefusedLosesHisConnections) {
+  // Where the flood comes faster than it is looked at, there is more for a while.
+  if (kSanitized) GTEST_SKIP() << "sanitizers keep freed memory, and are slower than the flood";
+  constexpr int kConnections = 20;
+  const std::size_t before = router_->process().Memory();
+  std::deque<RawHttp2> clients;
+  for (int i = 0; i < kConnections; ++i) {
+    RawHttp2::Options unread = From("127.0.0.2");
+    unread.receive_buffer_bytes = 1024;
+    RawHttp2& client = clients.emplace_back(unread);
+    for (int k = 0; k < kMaxStreamsOfConnection && !client.closed(); ++k) {
+      client.OpenCall(kGenerate);
+    }
+  }
+  while (router_->Metric("thinkwire_router_closed_connections_total").value_or(0) < 1) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(AskPatientlyFrom("127.0.0.3"), absl::OkStatus());
+  clients.clear();
+  EXPECT_TRUE(router_->WaitUntilIdle());
   EXPECT_TRUE(WaitForMemory(before + 50 * kMiB)) << router_->process().Memory() / kMiB << " MiB";
 }
 

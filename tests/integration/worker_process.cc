@@ -64,7 +64,10 @@ WorkerProcess::WorkerProcess(const std::vector<std::string>& options, int port,
                              const std::vector<std::string>& program) {
   std::vector<std::string> arguments = program;
   if (arguments.empty()) arguments = {THINKWIRE_WORKER};
-  arguments.push_back(absl::StrCat("--listen=127.0.0.1:", port));
+  const auto is_listen = [](const std::string& option) { return option.starts_with("--listen="); };
+  if (std::ranges::none_of(options, is_listen)) {
+    arguments.push_back(absl::StrCat("--listen=127.0.0.1:", port));
+  }
   arguments.insert(arguments.end(), {"--metrics_listen=127.0.0.1:0", "--cpu_threads=2"});
   arguments.insert(arguments.end(), options.begin(), options.end());
   process_ = std::make_unique<Process>(arguments);

@@ -38,8 +38,9 @@ Generation Generate(
 // A thinkwire-worker on free ports, or one of a port that is known, and a client of it.
 class WorkerProcess {
  public:
-  // `options` beside the ports; waits until it listens, and EXPECTs that it comes to that. What is
-  // run is `program` with its first arguments; empty: thinkwire-worker.
+  // `options` beside the ports, or with a --listen in place of the port; waits until it listens,
+  // and EXPECTs that it comes to that. What is run is `program` with its first arguments; empty:
+  // thinkwire-worker.
   explicit WorkerProcess(const std::vector<std::string>& options, int port = 0,
                          const std::vector<std::string>& program = {});
 

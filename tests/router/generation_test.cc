@@ -167,15 +167,15 @@ TEST_F(GenerationTest, DropsThePromptOnceItHasItsIds) {
 TEST_F(GenerationTest, HoldsWhatItKeepsAloneOnceItHasTheIds) {
   constexpr std::size_t kAll = 2 * rpc::RequestBytes::kLargeBytes;
   constexpr std::size_t kKept = 10'000;
-  rpc::RequestBytes bytes(kAll);
+  rpc::RequestBytes bytes(kAll, kAll, kKept);
   worker_.SetScript({.events = SmallStream(), .stays_open = true});
   const auto sink = std::make_shared<TestSink>();
   const auto generation = Make(sink);
   generation->Hold(*bytes.Admit("", kAll));
+  EXPECT_FALSE(bytes.Admit("", kAll).ok());
   generation->Start(Question());
   EXPECT_TRUE(sink->WaitForEvents(1));
-  rpc::RequestBytes::Held others = *bytes.Admit("", kAll - kKept);
-  EXPECT_FALSE(others.Resize(kAll).ok());  // it still has some
+  EXPECT_TRUE(bytes.Admit("", kAll).ok()) << "what it keeps takes no room from newcomers";
   generation->Cancel();
   EXPECT_TRUE(absl::IsCancelled(sink->WaitForEnd()));
 }

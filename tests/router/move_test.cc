@@ -99,6 +99,14 @@ class MoveTest : public testing::Test {
     clock_.Advance(time);
     moves_.Tick();
   }
+  // The first worker is trusted as at the beginning: it has served its time, and a request.
+  void Trust() {
+    clock_.Advance(kFirstDistrust);
+    workers_[0].SetScript({.events = Stream()});
+    const auto sink = Ask();
+    EXPECT_TRUE(sink->WaitForEnd().ok());
+    EXPECT_EQ(sink->events().at(1).started().worker(), workers_[0].address());
+  }
   // Asks where no worker is left after three events, and waits until it looks for one.
   std::shared_ptr<TestSink> AskAndLoseAll(fleet::CallContext context = {}) {
     EndAfter(0, 3);
@@ -178,6 +186,7 @@ TEST_F(MoveTest, WhereverAWorkerIsLostTheNextGoesOn) {
     EXPECT_EQ(request.attempt(), 2);
     EXPECT_FALSE(request.request().has_prompt());
     EXPECT_EQ(request.request().max_tokens(), 1000);
+    Trust();
   }
   EXPECT_EQ(Metric("thinkwire_router_moves_total"), 9);
   EXPECT_EQ(Metric("thinkwire_router_resume_gap_seconds"), 8) << "one had finished";
@@ -195,6 +204,7 @@ TEST_F(MoveTest, AFullSinkLosesNothingAndDoublesNothing) {
     }
     ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
     ExpectWhole(sink->events(), 1);
+    Trust();
   }
 }
 
@@ -273,6 +283,8 @@ TEST_F(MoveTest, AnEqualFingerprintIsPreferredAndAnotherSaysSo) {
   EXPECT_EQ(sink->events().at(4).moved().worker(), workers_[2].address());
   EXPECT_TRUE(sink->events().at(4).moved().exact());
 
+  Trust();
+  EndAfter(0, 4);
   SetDraining(2, true);
   ASSERT_TRUE(pool_.WaitForLive(0, 2));
   sink = Ask();

@@ -95,10 +95,12 @@ class RetryTest : public testing::Test {
 };
 
 TEST_F(RetryTest, AnotherWorkerAnswersAndTheClientIsToldWhyItDid) {
+  // The loss last, as others go first after it.
   for (const absl::Status& status :
        {Refusal("DRAINING"), Refusal("QUEUE_FULL", Code::kResourceExhausted),
-        Refusal("SOMETHING_NEW", Code::kResourceExhausted), absl::UnavailableError("broken pipe"),
-        Refusal("FINGERPRINT_MISMATCH", Code::kFailedPrecondition)}) {
+        Refusal("SOMETHING_NEW", Code::kResourceExhausted),
+        Refusal("FINGERPRINT_MISMATCH", Code::kFailedPrecondition),
+        absl::UnavailableError("broken pipe")}) {
     Refuse(0, status);
     const auto sink = Ask();
     EXPECT_TRUE(end_.ok()) << status << " " << end_;

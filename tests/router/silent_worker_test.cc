@@ -104,10 +104,16 @@ TEST_F(SilentWorkerTest, AnotherAnswersAndTheSilentOneGetsLess) {
   EXPECT_NE(first->events().at(1).started().worker_reason().find("the first was silent"),
             std::string::npos);
   ASSERT_TRUE(silent_.WaitForCancels(1));
-  // It promises most still, and gets nothing for a while.
+  // It promises most still, and gets nothing before it has answered a probe.
   EXPECT_TRUE(Ask()->WaitForEnd().ok());
   EXPECT_EQ(silent_.num_calls(), 1);
-  Pass(kFirstDistrust + std::chrono::milliseconds(1));
+  EXPECT_EQ(pool_->Describe(0).out, 1);
+  ASSERT_TRUE(pool_.WaitUntil([&] {
+    if (silent_.num_probes() == 0) Pass(seconds(1));
+    // Statuses are told again, so that none is old.
+    for (FakeWorker* const worker : {&silent_, &honest_}) worker->SetStatus([](auto&) {});
+    return pool_->Describe(0).live == 2;
+  }));
   const auto later = Ask();
   ASSERT_TRUE(silent_.WaitForCalls(2)) << "it has another chance";
   generations_.back()->Cancel();
@@ -131,7 +137,7 @@ TEST_F(SilentWorkerTest, AfterStartedAnotherGoesOnAndOneThatWakesUpIsNotHeard) {
   silent_.SetScript({.events = events, .stays_open = true});
   const auto sink = Ask();
   ASSERT_TRUE(sink->WaitForEvents(3));
-  EXPECT_TRUE(PassUntilEnd(*sink).ok()) << sink->WaitForEnd();
+  ASSERT_TRUE(PassUntilEnd(*sink).ok()) << sink->WaitForEnd();
   silent_.Say(late);
   const auto all = sink->events();
   ASSERT_EQ(all.size(), SmallStream().size() + 1);
@@ -151,7 +157,7 @@ TEST_F(SilentWorkerTest, WhileNobodyReadsItMayBeSilent) {
   generations_.back()->Resume();
   ASSERT_TRUE(sink->WaitForEvents(3)) << "it was not given up";
   EXPECT_FALSE(sink->ended());
-  ASSERT_TRUE(PassUntilEnd(*sink).ok());
+  ASSERT_TRUE(PassUntilEnd(*sink).ok()) << sink->WaitForEnd();
   EXPECT_EQ(sink->events().at(3).moved().previous_worker(), silent_.address());
 }
 

@@ -48,5 +48,16 @@ TEST(CanonicalAddress, IsOneForAllSpellingsOfAnAddress) {
   }
 }
 
+TEST(NamedAddress, IsOneThatHasToBeLookedUp) {
+  const auto named = ReadNamedAddress("Workers.Example.ORG.:050061");
+  ASSERT_TRUE(named.has_value());
+  EXPECT_EQ(named->host, "workers.example.org");
+  EXPECT_EQ(named->port, 50061);
+  for (const char* address : {"10.0.0.7:1", "127.1:1", "[2001:db8::1]:1", "[fe80::1%eth0]:1",
+                              "localhost:1", "a.localhost.:1", "0.0.0.0:1"}) {
+    EXPECT_FALSE(ReadNamedAddress(address).has_value()) << address;
+  }
+}
+
 }  // namespace
 }  // namespace thinkwire::router

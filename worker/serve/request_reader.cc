@@ -11,6 +11,7 @@
 #include "common/status.h"
 #include "worker/serve/resume_reader.h"
 #include "worker/text/first_phase.h"
+#include "worker/text/stop_matcher.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -69,7 +70,9 @@ std::size_t RequestReader::Reading::bytes() const {
   for (const step::Phase phase : step::kPhases) {
     bytes += request.logit_bias[phase].size() * sizeof(step::LogitBias);
     bytes += request.stop_ids[phase].size() * sizeof(std::int32_t);
+    // The stream has each for what it tells, and a matcher.
     for (const std::string& stop : output.stop_strings[phase]) bytes += sizeof(stop) + stop.size();
+    bytes += text::StopMatcher::BytesOf(output.stop_strings[phase]);
   }
   return bytes;
 }

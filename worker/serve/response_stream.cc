@@ -110,7 +110,7 @@ void ResponseStream::Refuse(const Shared& shared, const Call& call, const absl::
        {"code", absl::StatusCodeToString(status.code())},
        {"reason", rpc::ErrorReason(status)},
        {"total_s", ToSeconds(shared.clock.Now() - call.arrival)}},
-      kRequestLogRate);
+      RequestLogRate(call.peer));
 }
 
 std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call call,
@@ -291,7 +291,7 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
        {"preemptions", preemptions()},
        {"queue_s", ToSeconds(meter_.queue_time(now))},
        {"total_s", ToSeconds(now - call_.arrival)}},
-      kRequestLogRate);
+      RequestLogRate(call_.peer));
 }
 
 void ResponseStream::Emit(v1::GenerateResponse event) {

@@ -63,6 +63,7 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
     std::int32_t attempt = 1;
     std::string traceparent;  // for the log; may be empty
     Clock::TimePoint arrival;
+    std::string peer{};  // as Shares counts who asks; empty: whom no share limits
   };
 
   // Counts and logs a request that ended with `status` before the engine had it.

@@ -66,7 +66,8 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
               .traceparent = rpc::TraceparentOf(context),
-              .arrival = service.shared_.clock.Now()},
+              .arrival = service.shared_.clock.Now(),
+              .peer = peer_},
         spoke_at_(call_.arrival) {}
 
   bool Write(const v1::WorkerGenerateResponse& message) override {
@@ -150,7 +151,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
     reading.request.id = request.request_id();
     reading.request.peer = peer_;
     reading.request.deadline = deadline_;
-    held.Keep(reading.bytes());
+    RETURN_IF_ERROR(held.Resize(reading.bytes()));
     return Start(std::move(reading));
   }
 
@@ -257,17 +258,17 @@ class WorkerService::CountCall final : public rpc::ServerCall {
     ASSIGN_OR_RETURN(
         const std::vector<std::int32_t> ids,
         service_.reader_.ReadPrompt(request.request().prompt(), request.request().thinking_mode()));
-    Answer(ids, request.request().return_token_ids());
-    return absl::OkStatus();
+    return Answer(ids, request.request().return_token_ids());
   }
 
-  void Answer(const std::vector<std::int32_t>& ids, bool with_ids) {
+  absl::Status Answer(const std::vector<std::int32_t>& ids, bool with_ids) {
     v1::WorkerCountTokensResponse count;
     count.set_prompt_tokens(static_cast<std::int32_t>(ids.size()));
     if (with_ids) count.mutable_token_ids()->Assign(ids.begin(), ids.end());
     count.set_max_model_len(service_.shared_.model.limits.context());
-    held_.Keep(count.ByteSizeLong());
+    RETURN_IF_ERROR(held_.Resize(count.ByteSizeLong()));
     Write(count);
+    return absl::OkStatus();
   }
 
   void End(const absl::Status& status) {

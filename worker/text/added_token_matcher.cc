@@ -49,7 +49,7 @@ std::size_t NumSpaceBytesAtBegin(std::string_view utf8) {
 
 void AddedTokenMatcher::Add(const AddedToken& token, std::string_view content) {
   if (content.empty()) return;
-  may_begin_[static_cast<std::uint8_t>(content.front())] = true;
+  if (first_bytes_.find(content.front()) == std::string::npos) first_bytes_ += content.front();
   std::uint32_t node = 0;
   for (const char c : content) {
     const std::uint64_t key = std::uint64_t{node} << 8 | static_cast<std::uint8_t>(c);
@@ -62,9 +62,16 @@ void AddedTokenMatcher::Add(const AddedToken& token, std::string_view content) {
   tokens_.push_back({token.id, token.lstrip, token.rstrip, token.single_word});
 }
 
+// The family's tokens all begin with '<', which the library's search finds many bytes at a time.
+std::size_t AddedTokenMatcher::NextBegin(std::string_view utf8, std::size_t from) const {
+  const std::size_t at = first_bytes_.size() == 1 ? utf8.find(first_bytes_.front(), from)
+                                                  : utf8.find_first_of(first_bytes_, from);
+  return std::min(at, utf8.size());
+}
+
 AddedTokenMatcher::Match AddedTokenMatcher::Find(std::string_view utf8, std::size_t from) const {
-  for (std::size_t begin = from; begin < utf8.size(); ++begin) {
-    if (!may_begin_[static_cast<std::uint8_t>(utf8[begin])]) continue;
+  for (std::size_t begin = NextBegin(utf8, from); begin < utf8.size();
+       begin = NextBegin(utf8, begin + 1)) {
     Match longest = {begin, begin, -1};
     std::uint32_t node = 0;
     for (std::size_t i = begin; i < utf8.size(); ++i) {

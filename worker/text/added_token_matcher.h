@@ -51,11 +51,13 @@ class AddedTokenMatcher {
   };
 
   Match Find(std::string_view utf8, std::size_t from) const;
+  // Where at or after `from` a token may begin; utf8.size() if nowhere.
+  std::size_t NextBegin(std::string_view utf8, std::size_t from) const;
 
   std::vector<Strips> tokens_;
   std::vector<std::int32_t> token_at_node_ = {-1};
   absl::flat_hash_map<std::uint64_t, std::uint32_t> children_;  // node << 8 | byte
-  std::array<bool, 256> may_begin_{};
+  std::string first_bytes_;                                     // of all tokens, each once
 };
 
 }  // namespace thinkwire::worker::text

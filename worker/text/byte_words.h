@@ -36,4 +36,14 @@ constexpr std::uint64_t HashWords(std::uint64_t first, std::uint64_t second) {
   return (mixed ^ mixed >> 32 ^ second) * kOdd;
 }
 
+// The same of any number of bytes but none.
+inline std::uint64_t HashBytes(std::string_view bytes) {
+  if (bytes.size() <= kWordBytes) return HashWords(ShortWord(bytes), bytes.size());
+  std::uint64_t hash = bytes.size();
+  for (std::size_t at = 0; at + kWordBytes < bytes.size(); at += kWordBytes) {
+    hash = HashWords(LoadWord(bytes.data() + at), hash);
+  }
+  return HashWords(LoadWord(bytes.data() + bytes.size() - kWordBytes), hash);
+}
+
 }  // namespace thinkwire::worker::text

@@ -1,5 +1,6 @@
 #include "worker/text/character_classes.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,13 @@ std::string AllCharacters() {
   return utf8;
 }
 
+// Of valid UTF-8 that is not empty.
+char32_t LastCodePoint(std::string_view utf8) {
+  std::size_t begin = utf8.size() - 1;
+  while ((static_cast<std::uint8_t>(utf8[begin]) & 0xC0) == 0x80) --begin;
+  return DecodeUtf8(utf8.substr(begin)).code_point;
+}
+
 }  // namespace
 
 const CharacterClasses& CharacterClasses::Get() {
@@ -40,15 +48,12 @@ CharacterClasses::CharacterClasses() : classes_(kCodePointEnd, CharacterClass::k
     bool is_member = false;
     char32_t next = 0;
     splitter->Split(all, [&](std::string_view run) {
-      while (!run.empty()) {
-        const Utf8Step step = DecodeUtf8(run);
-        next = step.code_point;
-        if (is_member) classes_[next] = members;
-        run.remove_prefix(step.length);
-      }
+      const char32_t end = LastCodePoint(run) + 1;
+      if (is_member) std::fill(classes_.begin() + next, classes_.begin() + end, members);
+      next = end;
       is_member = !is_member;
     });
-    CHECK(next == kCodePointEnd - 1, "the runs are all characters");
+    CHECK(next == kCodePointEnd, "the runs are all characters");
   };
   fill(R"(\p{L}+)", CharacterClass::kLetter);
   fill(R"(\p{N}+)", CharacterClass::kNumber);

@@ -1,7 +1,12 @@
 #include "worker/text/distill_splitter.h"
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <cstring>
+
+#include "worker/text/byte_words.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -58,6 +63,57 @@ std::size_t ContractionLength(std::string_view utf8) {
   }
 }
 
+constexpr std::uint64_t Lowest(std::size_t num_bits) {
+  return num_bits == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << num_bits) - 1;
+}
+
+// Whether a block is not worth reading: its first piece would hardly end before what is not ASCII.
+bool HasOtherThanAsciiAhead(std::string_view utf8) {
+  if (utf8.size() < kWordBytes) return static_cast<std::uint8_t>(utf8.front()) >= 0x80;
+  return (LoadWord(utf8.data()) & 0x80808080) != 0;  // of the first four bytes
+}
+
+// Where runs of digits are cut into pieces of `max_digits`.
+std::uint64_t NumberStarts(std::uint64_t numbers, int max_digits) {
+  if (max_digits == 1) return numbers;
+  std::uint64_t within = numbers;  // with max_digits more before it
+  for (int i = 1; i <= max_digits; ++i) within &= numbers << i;
+  std::uint64_t starts = numbers & ~(numbers << 1);
+  for (std::uint64_t next = starts; next != 0;) {
+    next = next << max_digits & within;
+    starts |= next;
+  }
+  return starts;
+}
+
+// Of `starts`, where runs of `members` begin, those whose run does not end before one of `ends`.
+std::uint64_t WithoutRunsBefore(std::uint64_t ends, std::uint64_t starts, std::uint64_t members) {
+  for (std::uint64_t bad = (members + starts) & ~members & ends; bad != 0; bad &= bad - 1) {
+    const std::uint64_t before = starts & ((bad & -bad) - 1);
+    starts &= ~std::bit_floor(before);  // where the run that ends here began
+  }
+  return starts;
+}
+
+// Where what follows a contraction begins.
+std::uint64_t AfterContractions(std::uint64_t apostrophes, std::string_view utf8) {
+  std::uint64_t ends = 0;
+  for (; apostrophes != 0; apostrophes &= apostrophes - 1) {
+    const auto at = static_cast<std::size_t>(std::countr_zero(apostrophes));
+    const std::size_t length = ContractionLength(utf8.substr(at));
+    if (length > 0 && at + length < kBlockBytes) ends |= std::uint64_t{1} << (at + length);
+  }
+  return ends;
+}
+
+// Where more text follows the block's first `size` bytes, a run of white space at their end may be
+// cut otherwise than if it ended there: only the first start in it is sure.
+std::uint64_t WithoutUnsure(std::uint64_t starts, std::uint64_t white, std::size_t size) {
+  const std::uint64_t before_run = Lowest(64 - std::countl_zero(~white & Lowest(size)));
+  const std::uint64_t in_run = starts & ~before_run;
+  return (starts & before_run) | (in_run & -in_run);
+}
+
 }  // namespace
 
 std::optional<DistillSplitter> DistillSplitter::For(std::string_view pattern) {
@@ -66,13 +122,73 @@ std::optional<DistillSplitter> DistillSplitter::For(std::string_view pattern) {
   return std::nullopt;
 }
 
-void DistillSplitter::Split(std::string_view utf8,
-                            absl::FunctionRef<void(std::string_view)> sink) const {
-  for (std::size_t begin = 0; begin < utf8.size();) {
-    const std::size_t end = PieceEnd(utf8, begin);
-    sink(utf8.substr(begin, end - begin));
+void DistillSplitter::Split(std::string_view utf8, PieceSink sink) const {
+  PieceBatch batch(utf8, sink);
+  while (!utf8.empty()) {
+    std::size_t done = CutBlock(utf8, &batch);
+    if (done == 0) {
+      done = PieceEnd(utf8, 0);
+      batch.Reserve(1);
+      batch.Add(utf8.data(), done);
+    }
+    utf8.remove_prefix(done);
+  }
+}
+
+std::size_t DistillSplitter::CutBlock(std::string_view utf8, PieceBatch* batch) const {
+  if (HasOtherThanAsciiAhead(utf8)) return 0;
+  std::array<char, kBlockBytes> end_of_text;
+  const char* bytes = utf8.data();
+  if (utf8.size() < kBlockBytes) {
+    end_of_text.fill(0);
+    std::memcpy(end_of_text.data(), bytes, utf8.size());
+    bytes = end_of_text.data();
+  }
+  const AsciiBlock block = ReadAsciiBlock(bytes);
+  const std::size_t size = std::min<std::size_t>(
+      {kBlockBytes, utf8.size(), static_cast<std::size_t>(std::countr_zero(block.not_ascii))});
+  const bool is_whole_text = size == utf8.size();
+  std::uint64_t starts = Starts(block, size, utf8);
+  if (!is_whole_text) starts = WithoutUnsure(starts, block.white, size);
+  batch->Reserve(kBlockBytes);
+  std::size_t begin = 0;
+  for (starts &= starts - 1; starts != 0; starts &= starts - 1) {
+    const auto end = static_cast<std::size_t>(std::countr_zero(starts));
+    batch->Add(utf8.data() + begin, end - begin);
     begin = end;
   }
+  if (!is_whole_text) return begin;
+  batch->Add(utf8.data() + begin, size - begin);
+  return size;
+}
+
+// All that a piece's begin depends on is before it and not before the begin of the last piece, but
+// for white space: WithoutUnsure has what follows from that.
+std::uint64_t DistillSplitter::Starts(const AsciiBlock& block, std::size_t size,
+                                      std::string_view utf8) const {
+  const std::uint64_t valid = Lowest(size);
+  const std::uint64_t letters = block.letters & valid;
+  const std::uint64_t numbers = block.numbers & valid;
+  const std::uint64_t white = block.white & valid;
+  const std::uint64_t breaks = block.line_breaks & valid;
+  const std::uint64_t blanks = white & ~breaks;
+  const std::uint64_t others = valid & ~(letters | numbers | white);
+  // Alternative 4 takes a space before and, `taken`, the line breaks after.
+  const std::uint64_t other_starts = others & ~(others << 1) & ~(block.spaces << 1);
+  const std::uint64_t taken = breaks & ~(breaks + (breaks & others << 1));
+  // Alternative 2 takes any blank before, or anything else that began a piece of its own.
+  const std::uint64_t letter_starts = letters & ~((letters | blanks | other_starts) << 1);
+  const std::uint64_t contractions = other_starts & block.apostrophes & letters >> 1;
+  // Alternatives 5 to 7: runs begin, end before their last blank, and before what follows their
+  // last line break.
+  const std::uint64_t run_starts = white & ~(white << 1) & ~(breaks & others << 1);
+  const std::uint64_t last_blanks = blanks & ~(white >> 1) & (valid >> 1);
+  const std::uint64_t after_taken = blanks & taken << 1;
+  const std::uint64_t after_break =
+      WithoutRunsBefore(breaks, blanks & (breaks & ~taken) << 1, blanks);
+  return other_starts | letter_starts | NumberStarts(numbers, max_digits_) | run_starts |
+         last_blanks | after_taken | after_break |
+         (AfterContractions(contractions, utf8) & letters);
 }
 
 inline DistillSplitter::Character DistillSplitter::At(std::string_view utf8,

@@ -95,21 +95,38 @@ absl::StatusOr<std::string> ReadEntry(const nlohmann::json& entry) {
   return absl::InvalidArgumentError("chat_template is neither a text nor a list with a default");
 }
 
-// Nothing where the folder has none.
-absl::StatusOr<std::optional<Source>> ReadSource(const std::filesystem::path& folder) {
-  const std::filesystem::path jinja = folder / "chat_template.jinja";
-  auto text = ReadFile(jinja, kMaxTokenizerConfigBytes);
-  if (text.ok()) return Source{jinja.string(), *std::move(text)};
-  if (!absl::IsNotFound(text.status())) return text.status();
-  const std::filesystem::path config = folder / "tokenizer_config.json";
-  const auto root = ReadJsonFile(config, {.max_bytes = kMaxTokenizerConfigBytes});
+using MaybeSource = absl::StatusOr<std::optional<Source>>;
+
+MaybeSource ReadJinja(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "chat_template.jinja";
+  auto text = ReadFile(path, kMaxTokenizerConfigBytes);
+  if (absl::IsNotFound(text.status())) return std::nullopt;
+  if (!text.ok()) return text.status();
+  return Source{path.string(), *std::move(text)};
+}
+
+MaybeSource ReadConfig(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "tokenizer_config.json";
+  const auto root = ReadJsonFile(path, {.max_bytes = kMaxTokenizerConfigBytes});
   if (absl::IsNotFound(root.status())) return std::nullopt;
   if (!root.ok()) return root.status();
   const auto entry = root->is_object() ? root->find("chat_template") : root->end();
   if (!root->is_object() || entry == root->end() || entry->is_null()) return std::nullopt;
-  text = ReadEntry(*entry);
-  if (!text.ok()) return Annotate(text.status(), config.string());
-  return Source{absl::StrCat(config.string(), ": chat_template"), *std::move(text)};
+  auto text = ReadEntry(*entry);
+  if (!text.ok()) return Annotate(text.status(), path.string());
+  return Source{absl::StrCat(path.string(), ": chat_template"), *std::move(text)};
+}
+
+// The one that is obeyed; nothing where the folder has none. Adds to `warnings` if there is another
+// that renders otherwise.
+MaybeSource ReadSource(const std::filesystem::path& folder, std::vector<std::string>& warnings) {
+  ASSIGN_OR_RETURN(std::optional<Source> jinja, ReadJinja(folder));
+  ASSIGN_OR_RETURN(std::optional<Source> config, ReadConfig(folder));
+  if (!jinja) return config;
+  if (config && TemplatePieces(config->text) != TemplatePieces(jinja->text)) {
+    warnings.push_back(absl::StrCat(config->name, " is not obeyed: ", jinja->name, " is"));
+  }
+  return jinja;
 }
 
 }  // namespace
@@ -138,18 +155,21 @@ absl::StatusOr<TemplateKind> RecogniseTemplate(std::string_view source) {
 
 absl::StatusOr<TemplateChoice> ChooseTemplate(const std::filesystem::path& model_dir,
                                               const Tokenizer& tokenizer, bool any) {
-  const TemplateChoice by_vocabulary{.kind = DetectTemplateKind(tokenizer), .warning = ""};
-  ASSIGN_OR_RETURN(const std::optional<Source> source, ReadSource(model_dir));
-  if (!source) return by_vocabulary;
+  TemplateChoice choice{.kind = DetectTemplateKind(tokenizer), .warnings = {}};
+  ASSIGN_OR_RETURN(const std::optional<Source> source, ReadSource(model_dir, choice.warnings));
+  if (!source) return choice;
   const auto kind = RecogniseTemplate(source->text);
-  if (kind.ok()) return TemplateChoice{.kind = *kind, .warning = ""};
+  if (kind.ok()) {
+    choice.kind = *kind;
+    return choice;
+  }
   const std::string what = absl::StrCat(source->name, " ", kind.status().message());
   if (!any) {
     return absl::InvalidArgumentError(absl::StrCat(
         what, "; --chat_template=builtin renders chats as the family's, whatever this says"));
   }
-  return TemplateChoice{.kind = by_vocabulary.kind,
-                        .warning = absl::StrCat(what, "; the family's is used")};
+  choice.warnings.push_back(absl::StrCat(what, "; the family's is used"));
+  return choice;
 }
 
 }  // namespace thinkwire::worker::text

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "worker/text/chat_template.h"
@@ -12,11 +13,12 @@ namespace thinkwire::worker::text {
 // How chats are rendered, and what is to be said of it.
 struct TemplateChoice {
   TemplateKind kind = TemplateKind::kDistill;
-  std::string warning;  // names the file; empty: none
+  std::vector<std::string> warnings;  // each names the file
 };
 
 // Chooses by the chat template that the checkpoint in `model_dir` has: chat_template.jinja, else
-// chat_template of tokenizer_config.json. Templates are not run but recognised, those of the
+// chat_template of tokenizer_config.json; where both are there and differ, a warning says which one
+// is obeyed. Templates are not run but recognised, those of the
 // distills, of R1, and of the distills without tools, by what decides how they render
 // (template_pieces.h); whether they end with `<think>` is no difference, as ThinkingMode says that.
 // A checkpoint without one is rendered as DetectTemplateKind says, and so is one with another

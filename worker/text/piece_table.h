@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "worker/text/huge_page_allocator.h"
+
 namespace thinkwire::worker::text {
 
 // The entries of a vocabulary by their bytes: a hash table with open addressing. A slot has 16
@@ -42,9 +44,9 @@ class PieceTable {
 
   std::size_t max_entries_;
   std::size_t num_entries_ = 0;
-  int shift_;                // the highest bits of a hash are its place
-  std::vector<Slot> slots_;  // a power of two, never full
-  std::string bytes_;        // of keys longer than 8, one after the other
+  int shift_;                   // the highest bits of a hash are its place
+  HugePageVector<Slot> slots_;  // a power of two, never full
+  std::string bytes_;           // of keys longer than 8, one after the other
 };
 
 }  // namespace thinkwire::worker::text

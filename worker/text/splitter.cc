@@ -15,12 +15,13 @@ absl::StatusOr<Splitter> Splitter::Create(const std::vector<std::string>& patter
   return splitter;
 }
 
-void Splitter::Split(std::string_view utf8, absl::FunctionRef<void(std::string_view)> sink) const {
-  if (distill_.has_value()) {
-    distill_->Split(utf8, sink);
-  } else {
-    regex_->Split(utf8, sink);
-  }
+void Splitter::Split(std::string_view utf8, PieceSink sink) const {
+  if (distill_.has_value()) return distill_->Split(utf8, sink);
+  PieceBatch batch(utf8, sink);
+  regex_->Split(utf8, [&](std::string_view piece) {
+    batch.Reserve(1);
+    batch.Add(piece.data(), piece.size());
+  });
 }
 
 }  // namespace thinkwire::worker::text

@@ -5,9 +5,9 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "worker/text/distill_splitter.h"
+#include "worker/text/piece_batch.h"
 #include "worker/text/regex_splitter.h"
 
 namespace thinkwire::worker::text {
@@ -23,7 +23,7 @@ class Splitter {
   static absl::StatusOr<Splitter> Create(const std::vector<std::string>& patterns);
 
   // Hands the pieces of `utf8` (valid) to `sink`, in order; joined they are `utf8`, none is empty.
-  void Split(std::string_view utf8, absl::FunctionRef<void(std::string_view)> sink) const;
+  void Split(std::string_view utf8, PieceSink sink) const;
 
  private:
   Splitter() = default;

@@ -1,94 +1,72 @@
 #include "worker/text/stop_matcher.h"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
+
+#include "common/check.h"
 
 namespace thinkwire::worker::text {
 
-StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)), nodes_(1) {
-  for (std::size_t i = 0; i < stops_.size(); ++i) {
-    if (!stops_[i].empty()) Insert(static_cast<int>(i));
+StopMatcher::StopMatcher(const std::vector<std::string>& stops) {
+  stops_.reserve(stops.size());
+  for (const std::string& text : stops) {
+    CHECK(text.size() <= std::numeric_limits<std::uint16_t>::max(), "a stop string is short");
+    Stop& stop = stops_.emplace_back(Stop{text, std::vector<std::uint16_t>(text.size()), 0});
+    for (std::size_t i = 1, seen = 0; i < text.size(); ++i) {
+      seen = NextSeen(stop, seen, text[i]);
+      stop.borders[i] = static_cast<std::uint16_t>(seen);
+    }
   }
-  LinkFailures();
 }
 
 StopMatcher::Result StopMatcher::Push(std::string_view text) {
   if (has_matched()) return {"", matched_};
-  std::string seen = std::move(held_);
-  held_.clear();
+  std::string seen = std::exchange(held_, {});
   for (const char c : text) {
     seen.push_back(c);
-    node_ = Next(node_, static_cast<std::uint8_t>(c));
-    if (nodes_[node_].stop >= 0) {
-      matched_ = nodes_[node_].stop;
-      seen.resize(seen.size() - nodes_[node_].stop_depth);
-      return {std::move(seen), matched_};
-    }
+    matched_ = Step(c);
+    if (matched_ < 0) continue;
+    seen.resize(seen.size() - stops_[static_cast<std::size_t>(matched_)].text.size());
+    return {std::move(seen), matched_};
   }
-  const std::size_t num_sure = seen.size() - nodes_[node_].depth;
-  held_ = seen.substr(num_sure);
-  seen.resize(num_sure);
+  std::size_t held = 0;
+  for (const Stop& stop : stops_) held = std::max(held, stop.seen);
+  held_ = seen.substr(seen.size() - held);
+  seen.resize(seen.size() - held);
   return {std::move(seen), -1};
 }
 
 std::string StopMatcher::Flush() {
-  node_ = 0;
+  for (Stop& stop : stops_) stop.seen = 0;
   matched_ = -1;
   return std::exchange(held_, {});
 }
 
-void StopMatcher::Insert(int index) {
-  std::uint32_t node = 0;
-  for (const char c : stops_[index]) {
-    const auto [child, is_new] = children_.try_emplace(
-        std::uint64_t{node} << 8 | static_cast<std::uint8_t>(c), nodes_.size());
-    const std::uint32_t depth = nodes_[node].depth + 1;
-    node = child->second;
-    if (is_new) nodes_.push_back({.depth = depth});
+int StopMatcher::Step(char c) {
+  int longest = -1;
+  std::size_t length = 0;
+  for (std::size_t i = 0; i < stops_.size(); ++i) {
+    Stop& stop = stops_[i];
+    if (stop.text.empty()) continue;
+    stop.seen = NextSeen(stop, stop.seen, c);
+    if (stop.seen < stop.text.size() || stop.seen <= length) continue;
+    longest = static_cast<int>(i);
+    length = stop.seen;
   }
-  if (nodes_[node].stop < 0) {
-    nodes_[node].stop = index;
-    nodes_[node].stop_depth = nodes_[node].depth;
-  }
+  return longest;
 }
 
-// Breadth first, as a node's failure is less deep than the node.
-void StopMatcher::LinkFailures() {
-  struct Edge {
-    std::uint32_t parent;
-    std::uint32_t child;
-    std::uint8_t byte;
-  };
-  std::vector<std::vector<Edge>> edges_by_depth;
-  for (const auto& [key, child] : children_) {
-    const std::size_t depth = nodes_[child].depth;
-    if (edges_by_depth.size() <= depth) edges_by_depth.resize(depth + 1);
-    edges_by_depth[depth].push_back(
-        {static_cast<std::uint32_t>(key >> 8), child, static_cast<std::uint8_t>(key)});
-  }
-  for (const std::vector<Edge>& edges : edges_by_depth) {
-    for (const Edge& edge : edges) {
-      Node& node = nodes_[edge.child];
-      node.failure = edge.parent == 0 ? 0 : Next(nodes_[edge.parent].failure, edge.byte);
-      const Node& failure = nodes_[node.failure];
-      if (node.stop < 0 && failure.stop >= 0) {
-        node.stop = failure.stop;
-        node.stop_depth = failure.stop_depth;
-      }
-    }
-  }
+// REQUIRES: seen < stop.text.size(), and the borders of as many bytes are known.
+std::size_t StopMatcher::NextSeen(const Stop& stop, std::size_t seen, char c) {
+  while (seen > 0 && stop.text[seen] != c) seen = stop.borders[seen - 1];
+  return stop.text[seen] == c ? seen + 1 : 0;
 }
 
-std::uint32_t StopMatcher::Child(std::uint32_t node, std::uint8_t byte) const {
-  const auto child = children_.find(std::uint64_t{node} << 8 | byte);
-  return child == children_.end() ? 0 : child->second;
-}
-
-std::uint32_t StopMatcher::Next(std::uint32_t node, std::uint8_t byte) const {
-  while (true) {
-    if (const std::uint32_t child = Child(node, byte); child != 0) return child;
-    if (node == 0) return 0;
-    node = nodes_[node].failure;
-  }
+std::size_t StopMatcher::BytesOf(const std::vector<std::string>& stops) {
+  std::size_t bytes = stops.size() * sizeof(Stop);
+  for (const std::string& text : stops) bytes += text.size() * (1 + sizeof(std::uint16_t));
+  return bytes;
 }
 
 }  // namespace thinkwire::worker::text

@@ -44,12 +44,12 @@ std::vector<std::int32_t> Tokenizer::Encode(std::string_view utf8) const {
   std::string repaired;
   std::string normalized;
   const auto add_id = [&](std::int32_t id) { ids.push_back(id); };
-  const PieceCachePool::Lease cache(parts_->caches);
-  const auto encode_piece = [&](std::string_view piece) {
-    parts_->EncodePiece(piece, TextKind::kPrompt, *cache, &ids);
+  const PieceCachePool::Lease cache(*parts_->caches);
+  const auto encode_pieces = [&](std::span<const std::string_view> pieces, std::string_view text) {
+    parts_->EncodePieces(pieces, text, TextKind::kPrompt, *cache, &ids);
   };
   const auto encode_normalized = [&](std::string_view text) {
-    parts_->splitter->Split(text, encode_piece);
+    parts_->splitter->Split(text, encode_pieces);
   };
   const auto encode_raw = [&](std::string_view text) {
     if (parts_->nfc) text = NormalizeNfc(text, &normalized);
@@ -66,10 +66,11 @@ std::vector<std::int32_t> Tokenizer::EncodeUserText(std::string_view utf8) const
   std::string normalized;
   std::string_view text = Repaired(utf8, &repaired);
   if (parts_->nfc) text = NormalizeNfc(text, &normalized);
-  const PieceCachePool::Lease cache(parts_->caches);
-  parts_->splitter->Split(text, [&](std::string_view piece) {
-    parts_->EncodePiece(piece, TextKind::kMessage, *cache, &ids);
-  });
+  const PieceCachePool::Lease cache(*parts_->caches);
+  const auto encode_pieces = [&](std::span<const std::string_view> pieces, std::string_view text) {
+    parts_->EncodePieces(pieces, text, TextKind::kMessage, *cache, &ids);
+  };
+  parts_->splitter->Split(text, encode_pieces);
   return ids;
 }
 

@@ -29,7 +29,7 @@ struct ControlIds {
 // normalisation (nfc.h). The exception, which no tokenizer of the family uses: next to an added
 // token with `single_word`, word characters are those of the Unicode version of the build's tables.
 // Threads: every method may be called from any thread at once. Beside what is immutable there is a
-// cache of 1 MiB for each thread that encoded at the same time.
+// cache (piece_cache.h) for each thread that encoded at the same time.
 class Tokenizer {
  public:
   // Reads `model_dir`/tokenizer.json and what stands beside it (tokenizer_files.h has the order).

@@ -24,21 +24,23 @@ constexpr char kDecoder[] = "added_tokens_decoder";
 template <class Parsed>
 using Parser = absl::StatusOr<Parsed> (*)(const nlohmann::json& root);
 
-// The parsed file, its name before every error.
+// The parsed file, its name before every error; nothing if it is not there.
 template <class Parsed>
-absl::StatusOr<Parsed> ReadAndParse(const std::filesystem::path& path, std::size_t max_bytes,
-                                    Parser<Parsed> parse) {
-  ASSIGN_OR_RETURN(const nlohmann::json root, ReadJsonFile(path, {.max_bytes = max_bytes}));
-  auto parsed = parse(root);
+absl::StatusOr<Parsed> ReadIfThere(const std::filesystem::path& path, Parser<Parsed> parse) {
+  const auto root = ReadJsonFile(path, {.max_bytes = kMaxTokenizerConfigBytes});
+  if (absl::IsNotFound(root.status())) return Parsed();
+  if (!root.ok()) return root.status();
+  auto parsed = parse(*root);
   if (!parsed.ok()) return Annotate(parsed.status(), path.string());
   return parsed;
 }
 
-// The same of a file that need not be there: then nothing.
-template <class Parsed>
-absl::StatusOr<Parsed> ReadIfThere(const std::filesystem::path& path, Parser<Parsed> parse) {
-  auto parsed = ReadAndParse(path, kMaxTokenizerConfigBytes, parse);
-  if (absl::IsNotFound(parsed.status())) return Parsed();
+absl::StatusOr<TokenizerJson> ReadTokenizerJson(const std::filesystem::path& path) {
+  JsonMembers vocabulary = {.parent = "model", .name = "vocab", .members = {}};
+  ASSIGN_OR_RETURN(const nlohmann::json root,
+                   ReadJsonFile(path, {.max_bytes = kMaxTokenizerBytes}, &vocabulary));
+  auto parsed = ParseTokenizerJson(root, std::move(vocabulary));
+  if (!parsed.ok()) return Annotate(parsed.status(), path.string());
   return parsed;
 }
 
@@ -62,8 +64,7 @@ class Merger {
   explicit Merger(const std::filesystem::path& folder) : folder_(folder) {}
 
   absl::StatusOr<TokenizerFiles> Merge() {
-    ASSIGN_OR_RETURN(out_.json, ReadAndParse(folder_ / "tokenizer.json", kMaxTokenizerBytes,
-                                             ParseTokenizerJson));
+    ASSIGN_OR_RETURN(out_.json, ReadTokenizerJson(folder_ / "tokenizer.json"));
     for (std::size_t i = 0; i < out_.json.added_tokens.size(); ++i) {
       places_.emplace(out_.json.added_tokens[i].content, i);
     }

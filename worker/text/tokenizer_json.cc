@@ -193,15 +193,14 @@ absl::Status CheckModelOptions(const Json& model, TokenizerJson* out) {
   return absl::OkStatus();
 }
 
-absl::Status ParseVocabulary(const Json& model, TokenizerJson* out) {
-  const Json& vocabulary = Member(model, "vocab");
-  if (!vocabulary.is_object()) return Damaged("model.vocab", "is not an object");
-  out->vocabulary.reserve(vocabulary.size());
-  for (const auto& [spelling, value] : vocabulary.items()) {
+absl::Status ParseVocabulary(const Json& model, JsonMembers& vocabulary, TokenizerJson* out) {
+  if (!Member(model, "vocab").is_object()) return Damaged("model.vocab", "is not an object");
+  out->vocabulary.reserve(vocabulary.members.size());
+  for (auto& [spelling, value] : vocabulary.members) {
     absl::StatusOr<std::int32_t> id = Id(value, "its value");
     if (!id.ok())
       return Annotate(id.status(), absl::StrCat("model.vocab[\"", ShownText(spelling), "\"]"));
-    out->vocabulary.emplace_back(spelling, *id);
+    out->vocabulary.emplace_back(std::move(spelling), *id);
   }
   return absl::OkStatus();
 }
@@ -212,7 +211,7 @@ absl::StatusOr<std::pair<std::string, std::string>> ParseMerge(const Json& merge
     return std::pair(merge[0].get<std::string>(), merge[1].get<std::string>());
   }
   if (merge.is_string()) {
-    const std::string line = merge.get<std::string>();
+    const std::string& line = merge.get_ref<const std::string&>();
     const std::size_t space = line.find(' ');
     if (space != std::string::npos && line.find(' ', space + 1) == std::string::npos) {
       return std::pair(line.substr(0, space), line.substr(space + 1));
@@ -223,6 +222,10 @@ absl::StatusOr<std::pair<std::string, std::string>> ParseMerge(const Json& merge
 
 absl::Status ParseMerges(const Json& model, TokenizerJson* out) {
   ASSIGN_OR_RETURN(const Json* merges, Array(model, "model", "merges"));
+  if (merges->size() > kMaxMerges) {
+    return Damaged("model.merges",
+                   absl::StrCat("has ", merges->size(), " entries; at most ", kMaxMerges));
+  }
   out->merges.reserve(merges->size());
   for (std::size_t i = 0; i < merges->size(); ++i) {
     const Json& merge = (*merges)[i];
@@ -236,12 +239,12 @@ absl::Status ParseMerges(const Json& model, TokenizerJson* out) {
   return absl::OkStatus();
 }
 
-absl::Status ParseModel(const Json& model, TokenizerJson* out) {
+absl::Status ParseModel(const Json& model, JsonMembers& vocabulary, TokenizerJson* out) {
   if (!model.is_object()) return Damaged("model", "is not an object");
   const Json& type = Member(model, "type");
   if (!type.is_null() && type != "BPE") return Unsupported("model.type", Shown(type));
   RETURN_IF_ERROR(CheckModelOptions(model, out));
-  RETURN_IF_ERROR(ParseVocabulary(model, out));
+  RETURN_IF_ERROR(ParseVocabulary(model, vocabulary, out));
   return ParseMerges(model, out);
 }
 
@@ -338,13 +341,13 @@ absl::Status ParseAddedTokensDecoder(const Json& decoder, TokenizerConfigJson* o
 
 }  // namespace
 
-absl::StatusOr<TokenizerJson> ParseTokenizerJson(const Json& root) {
+absl::StatusOr<TokenizerJson> ParseTokenizerJson(const Json& root, JsonMembers vocabulary) {
   if (!root.is_object()) return absl::InvalidArgumentError("not a JSON object");
   TokenizerJson out;
   RETURN_IF_ERROR(ParseNormalizer(Member(root, "normalizer"), "normalizer", &out));
   RETURN_IF_ERROR(ParsePreTokenizer(Member(root, "pre_tokenizer"), &out));
   RETURN_IF_ERROR(CheckDecoder(Member(root, "decoder")));
-  RETURN_IF_ERROR(ParseModel(Member(root, "model"), &out));
+  RETURN_IF_ERROR(ParseModel(Member(root, "model"), vocabulary, &out));
   RETURN_IF_ERROR(ParseAddedTokens(root, &out));
   return out;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/json.h"
 #include "worker/text/added_token_matcher.h"
 
 namespace thinkwire::worker::text {
@@ -34,8 +35,10 @@ struct TokenizerJson {
   std::vector<AddedToken> added_tokens;                          // in the file's order
 };
 
+// `root` is read apart from the members of model.vocab, which are `vocabulary`.
 // Fails: INVALID_ARGUMENT (damaged) or UNIMPLEMENTED (not supported), naming the key.
-absl::StatusOr<TokenizerJson> ParseTokenizerJson(const nlohmann::json& root);
+absl::StatusOr<TokenizerJson> ParseTokenizerJson(const nlohmann::json& root,
+                                                 JsonMembers vocabulary);
 
 // A special token that a file names, "eos_token" say.
 struct NamedToken {

@@ -62,6 +62,7 @@ absl::Status Tokenizer::Parts::Build(const TokenizerJson& json) {
   RETURN_IF_ERROR(BuildMerges(json, ids));
   RETURN_IF_ERROR(CheckBytes(json));
   BuildPieces(json);
+  caches.emplace(json.vocabulary.size());
   return absl::OkStatus();
 }
 
@@ -78,6 +79,7 @@ absl::Status Tokenizer::Parts::DefineToken(std::int32_t id, std::string bytes,
 
 absl::Status Tokenizer::Parts::BuildVocabulary(const TokenizerJson& json, IdsBySpelling* ids) {
   ids->reserve(json.vocabulary.size());
+  tokens.reserve(json.vocabulary.size() + json.added_tokens.size());
   for (const auto& [spelling, id] : json.vocabulary) {
     std::optional<std::string> bytes = BytesFromSpelling(spelling);
     RETURN_IF_ERROR(DefineToken(id, bytes.value_or(spelling),
@@ -136,6 +138,7 @@ absl::Status Tokenizer::Parts::BuildMerges(const TokenizerJson& json, const IdsB
     merges.push_back(merge);
     yields_added = yields_added || tokens[merge.merged].added;
   }
+  encoder.Finish();
   if (!yields_added) return absl::OkStatus();
   message_encoder.emplace();
   for (int byte = 0; byte < 256; ++byte) {
@@ -146,6 +149,7 @@ absl::Status Tokenizer::Parts::BuildMerges(const TokenizerJson& json, const IdsB
     if (tokens[merge.merged].added) continue;
     message_encoder->AddMerge(merge.left, merge.right, merge.rank, merge.merged);
   }
+  message_encoder->Finish();
   return absl::OkStatus();
 }
 
@@ -218,20 +222,6 @@ std::optional<std::int32_t> Tokenizer::Parts::AddedId(std::string_view content) 
   const auto token = added.find(content);
   if (token == added.end()) return std::nullopt;
   return token->second;
-}
-
-void Tokenizer::Parts::EncodePiece(std::string_view piece, TextKind kind, PieceCache& cache,
-                                   std::vector<std::int32_t>* ids) const {
-  if (cache.Append(piece, kind, ids)) return;
-  const std::size_t num_before = ids->size();
-  const bool is_message = kind == TextKind::kMessage;
-  const PieceTable::Entry* entry = pieces.Find(piece);
-  if (entry != nullptr && (is_message ? entry->direct_in_message : entry->direct)) {
-    ids->push_back(static_cast<std::int32_t>(entry->id));
-  } else {
-    (is_message && message_encoder.has_value() ? *message_encoder : encoder).Encode(piece, ids);
-  }
-  cache.Keep(piece, kind, *ids, num_before);
 }
 
 }  // namespace thinkwire::worker::text

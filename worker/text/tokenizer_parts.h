@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,10 +47,10 @@ struct Tokenizer::Parts {
   }
   std::optional<std::int32_t> AddedId(std::string_view content) const;
 
-  // Appends the ids of one piece, which is not empty. In a message as if the model had no entries
-  // and merges that give an added token.
-  void EncodePiece(std::string_view piece, TextKind kind, PieceCache& cache,
-                   std::vector<std::int32_t>* ids) const;
+  // Appends the ids of `pieces`, which stand in `text` one after another. In a message as if the
+  // model had no entries and merges that give an added token.
+  void EncodePieces(std::span<const std::string_view> pieces, std::string_view text, TextKind kind,
+                    PieceCache& cache, std::vector<std::int32_t>* ids) const;
 
   bool nfc = false;
   std::optional<Splitter> splitter;
@@ -65,9 +66,14 @@ struct Tokenizer::Parts {
   ControlIds control_ids;
   std::vector<std::string> warnings;
 
-  mutable PieceCachePool caches;  // synchronises itself
+  mutable std::optional<PieceCachePool> caches;  // synchronises itself
 
  private:
+  // The same of one piece that the cache's table of short ones does not have.
+  void EncodePiece(std::string_view piece, const PieceCache::Key& key, TextKind kind,
+                   PieceCache& cache, std::vector<std::int32_t>* ids) const;
+  std::optional<std::int32_t> DirectId(std::string_view piece, TextKind kind) const;
+
   absl::Status DefineToken(std::int32_t id, std::string bytes, std::string_view name);
   absl::Status BuildVocabulary(const TokenizerJson& json, IdsBySpelling* ids);
   absl::Status BuildAddedTokens(const TokenizerJson& json, const IdsBySpelling& ids);

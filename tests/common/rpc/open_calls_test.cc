@@ -4,6 +4,7 @@
 #include <prometheus/registry.h>
 
 #include <algorithm>
+#include <deque>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "common/metrics.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/raw_service.h"
+#include "common/rpc/request_id.h"
 #include "common/rpc/status_details.h"
 #include "tests/fakes/raw_http2.h"
 
@@ -78,6 +80,16 @@ class OpenCallsTest : public testing::Test {
     return client.stream(call).Status();
   }
 
+  // The call's name, if both its beginning and its end tell the same.
+  static std::string NameOf(RawHttp2& client, std::uint32_t call) {
+    for (const auto& [key, value] : client.stream(call).headers) {
+      if (key != kRequestIdMetadata) continue;
+      EXPECT_EQ(value, ErrorMetadata(client.stream(call).Status(), kRequestIdOfError));
+      return value;
+    }
+    return "";
+  }
+
   double Metric(const std::string& name) {
     for (const prometheus::MetricFamily& family : metrics_.registry().Collect()) {
       if (family.name != "test_" + name) continue;
@@ -88,9 +100,10 @@ class OpenCallsTest : public testing::Test {
     ADD_FAILURE() << name << " is not there";
     return -1;
   }
-  void WaitForOpenCalls(double number) {
-    while (Metric("open_calls") != number) std::this_thread::yield();
+  void WaitForMetric(const std::string& name, double number) {
+    while (Metric(name) != number) std::this_thread::yield();
   }
+  void WaitForOpenCalls(double number) { WaitForMetric("open_calls", number); }
 
   Metrics metrics_{"test"};
   TestService service_;
@@ -130,6 +143,7 @@ TEST_F(OpenCallsTest, EveryClientHasItsShare) {
     EXPECT_EQ(end.code(), absl::StatusCode::kResourceExhausted);
     EXPECT_EQ(ErrorReason(end), "TOO_MANY_CALLS");
     EXPECT_TRUE(RetryAfter(end));
+    EXPECT_EQ(NameOf(greedy, call).size(), 32U) << "it is found in the log";
   }
   EXPECT_EQ(Metric("refused_calls_total"), 20);
   RawHttp2 other(From("127.0.0.3"));
@@ -150,7 +164,7 @@ TEST_F(OpenCallsTest, AConnectionThatDoesNothingButResetIsClosed) {
   }
   flood.ReadUntil([&] { return flood.closed(); });
   EXPECT_TRUE(flood.closed());
-  EXPECT_EQ(Metric("closed_connections_total"), 1);
+  WaitForMetric("closed_connections_total", 1);
   EXPECT_TRUE(End(honest, honest.Call(kAnswer, "x")).ok());
   EXPECT_FALSE(honest.stream(running).over());
   WaitForOpenCalls(1);
@@ -166,7 +180,7 @@ TEST_F(OpenCallsTest, CheapCallsBesideItsResetsSaveNoConnection) {
     flood.Reset(flood.Call(kWait, "x"));
   }
   EXPECT_TRUE(flood.closed());
-  EXPECT_EQ(Metric("closed_connections_total"), 1);
+  WaitForMetric("closed_connections_total", 1);
 }
 
 TEST_F(OpenCallsTest, CallsThatEndWithoutAMessageAreResets) {
@@ -238,6 +252,56 @@ TEST_F(OpenCallsTest, OthersTakeNoneOfTheTrustedPeersPlaces) {
   EXPECT_EQ(ErrorReason(End(client, client.Call(kAnswer, "x"))), "TOO_MANY_CALLS");
   RawHttp2 trusted(From("127.0.0.3"));
   EXPECT_TRUE(End(trusted, trusted.Call(kAnswer, "x")).ok());
+}
+
+TEST_F(OpenCallsTest, WhoDoesNotReadThatHeIsRefusedLosesHisConnections) {
+  GrpcServerOptions options;
+  options.max_calls = 1;
+  Serve(options);
+  RawHttp2 holder(From("127.0.0.2"));
+  holder.OpenCall(kWait);
+  WaitForOpenCalls(1);
+  RawHttp2 honest(From("127.0.0.3"));
+  EXPECT_EQ(ErrorReason(End(honest, honest.Call(kAnswer, "x"))), "TOO_MANY_CALLS");
+  std::deque<RawHttp2> flood;
+  while (Metric("closed_connections_total") == 0) {
+    ASSERT_LT(flood.size(), 20U);
+    RawHttp2::Options unread = From("127.0.0.2");
+    unread.receive_buffer_bytes = 1024;
+    RawHttp2& client = flood.emplace_back(unread);
+    for (int i = 0; i < kMaxStreamsOfConnection && !client.closed(); ++i) client.OpenCall(kWait);
+    // While the server keeps up.
+    RawHttp2 last(From("127.0.0.2"));
+    EXPECT_EQ(ErrorReason(End(last, last.Call(kAnswer, "x"))), "TOO_MANY_CALLS");
+  }
+  EXPECT_GT(flood.size(), kMaxRefusedCalls / kMaxStreamsOfConnection);
+  while (Metric("open_calls") > static_cast<double>(kMaxRefusedCalls) + 1) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(ErrorReason(End(honest, honest.Call(kAnswer, "x"))), "TOO_MANY_CALLS");
+  EXPECT_FALSE(honest.closed());
+  holder.Read(Clock::Duration::zero());
+  EXPECT_FALSE(holder.closed());
+}
+
+TEST_F(OpenCallsTest, WhoReadsIsRefusedAsOftenAsHeAsks) {
+  GrpcServerOptions options;
+  options.max_calls = 1;
+  Serve(options);
+  RawHttp2 holder(From("127.0.0.3"));
+  holder.OpenCall(kWait);
+  WaitForOpenCalls(1);
+  RawHttp2 client(From("127.0.0.2"));
+  constexpr int kAtOnce = 500;
+  for (std::size_t asked = 0; asked < 2 * kMaxRefusedCalls; asked += kAtOnce) {
+    std::vector<std::uint32_t> calls;
+    for (int i = 0; i < kAtOnce; ++i) calls.push_back(client.Call(kAnswer, "x"));
+    for (const std::uint32_t call : calls) {
+      ASSERT_EQ(ErrorReason(End(client, call)), "TOO_MANY_CALLS");
+      client.Forget(call);
+    }
+  }
+  EXPECT_EQ(Metric("closed_connections_total"), 0);
 }
 
 }  // namespace

@@ -63,12 +63,36 @@ TEST(RequestBytes, CountsWhatIsKept) {
   EXPECT_TRUE(first->Resize(4 * kLarge).ok());
   EXPECT_EQ(ErrorReason(first->Resize(5 * kLarge)), "TOO_MANY_REQUEST_BYTES");
   EXPECT_FALSE(requests.Admit(kTrusted, kLarge).ok());
-  first->Keep(100);
+  EXPECT_TRUE(first->Resize(100).ok());
   const auto second = requests.Admit(kTrusted, 4 * kLarge - 100);
   EXPECT_TRUE(second.ok());
-  first->Keep(5 * kLarge);  // there is none, but it is there
+}
+
+TEST(RequestBytes, WhatIsKeptTakesNoRoomFromNewcomers) {
+  RequestBytes requests(4 * kLarge, kLarge, kLarge);
+  auto first = requests.Admit("a", kLarge);
+  ASSERT_TRUE(first.ok());
+  first->Keep(9 * kLarge);  // there is no room for it, but it is there
+  EXPECT_TRUE(requests.Admit("b", 3 * kLarge).ok());
+  EXPECT_TRUE(requests.Admit(kTrusted, 4 * kLarge).ok());
+}
+
+TEST(RequestBytes, WhoKeepsTooMuchIsRefusedUntilHeKeepsLess) {
+  RequestBytes requests(4 * kLarge, kLarge, 90);
+  auto first = requests.Admit("a", 10);
+  auto second = requests.Admit("a", 10);
+  ASSERT_TRUE(first.ok() && second.ok());
+  first->Keep(50);
+  second->Keep(31);
+  const absl::Status refused = requests.Admit("a", 1).status();
+  EXPECT_EQ(ErrorReason(refused), "TOO_MANY_REQUEST_BYTES");
+  EXPECT_TRUE(RetryAfter(refused));
+  EXPECT_TRUE(requests.Admit("b", 1).ok());
+  second->Keep(30);
+  EXPECT_TRUE(requests.Admit("a", 1).ok());
+  second->Keep(31);
   *first = {};
-  EXPECT_FALSE(requests.Admit(kTrusted, 4 * kLarge).ok());
+  EXPECT_TRUE(requests.Admit("a", 1).ok());
 }
 
 TEST(RequestBytes, WhatIsMovedIsGivenBackOnce) {

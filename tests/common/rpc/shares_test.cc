@@ -85,6 +85,23 @@ TEST(Shares, WhatGrowsFindsRoomOrStaysAsItIs) {
   EXPECT_EQ(shares.held(), 5);
 }
 
+TEST(Shares, TellsWhoHoldsMoreThanHisShare) {
+  Shares shares(90);
+  auto held = shares.Take("a", 80);
+  ASSERT_TRUE(held);
+  EXPECT_TRUE(shares.IsWithinShare("a"));
+  held->Keep(81);
+  EXPECT_FALSE(shares.IsWithinShare("a"));
+  EXPECT_TRUE(shares.IsWithinShare("b"));
+  held->Keep(100);
+  EXPECT_TRUE(shares.IsWithinShare("b")) << "who holds nothing";
+  EXPECT_TRUE(shares.IsWithinShare("")) << "of the trusted nobody does";
+  const Shares::Held trusted = shares.TakeBeyond("", 1);
+  EXPECT_FALSE(shares.IsWithinShare(""));
+  held->Keep(89);
+  EXPECT_TRUE(shares.IsWithinShare("")) << "the total alone limits them";
+}
+
 TEST(Shares, WhatIsKeptAnywayLeavesLessToOthers) {
   Shares shares(100);
   {

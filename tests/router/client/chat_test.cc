@@ -59,7 +59,7 @@ TEST(Probe, SaysWhetherItServes) {
   options.own_health_names = {"variant/a"};
   const auto server = *rpc::GrpcServer::Start(options);
   const auto probe = [&](const std::string& name) {
-    return Probe({.address = absl::StrCat("127.0.0.1:", server->port()), .name = name},
+    return Probe({.address = absl::StrCat("127.0.0.1:", server->port()), .name = name}, {},
                  std::chrono::seconds(60));
   };
   EXPECT_TRUE(probe("liveness").ok());

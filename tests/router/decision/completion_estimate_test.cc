@@ -9,7 +9,7 @@ namespace {
 
 double Total(const WorkerView& worker,
              const ExpectedTokens& tokens = {.prompt = 1000, .output = 500}) {
-  return EstimateCompletion(tokens, worker).total_s;
+  return EstimateCompletion(tokens, worker, PaceOf(worker)).total_s;
 }
 
 TEST(ExpectTokens, PromptByBytesAndOutputByTask) {
@@ -37,7 +37,8 @@ TEST(EstimateCompletion, IsPromptAtItsRateAndOutputAtItsPace) {
   worker.seconds_per_token = 1.0 / 64;
   worker.prompt_tokens_per_s = 2000;
   EXPECT_DOUBLE_EQ(Total(worker), 0.5 + 500.0 / 64);
-  EXPECT_DOUBLE_EQ(EstimateCompletion({.prompt = 1000, .output = 500}, worker).wait_s, 0);
+  EXPECT_DOUBLE_EQ(
+      EstimateCompletion({.prompt = 1000, .output = 500}, worker, PaceOf(worker)).wait_s, 0);
 }
 
 TEST(EstimateCompletion, MoreToDoTakesLongerAndMoreThanThePlacesWaits) {
@@ -47,10 +48,12 @@ TEST(EstimateCompletion, MoreToDoTakesLongerAndMoreThanThePlacesWaits) {
   const double half = Total(worker);
   EXPECT_GT(half, 1.4 * idle);
   worker.status->running = 16;
-  const Completion full = EstimateCompletion({.prompt = 1000, .output = 500}, worker);
+  const Completion full =
+      EstimateCompletion({.prompt = 1000, .output = 500}, worker, PaceOf(worker));
   EXPECT_GT(full.wait_s, 0);
   worker.status->queued = 16;
-  const Completion queued = EstimateCompletion({.prompt = 1000, .output = 500}, worker);
+  const Completion queued =
+      EstimateCompletion({.prompt = 1000, .output = 500}, worker, PaceOf(worker));
   EXPECT_NEAR(queued.wait_s / full.wait_s, 17, 1e-9);
 }
 
@@ -83,7 +86,7 @@ TEST(EstimateCompletion, OldStatusesCountForLess) {
 
 TEST(ChanceInTime, IsAHalfAtTheExpectedTimeAndNineTenthsAtTheLongOne) {
   const ExpectedTokens tokens{.prompt = 1000, .output = 500, .long_output = 1500};
-  const Completion completion = EstimateCompletion(tokens, IdleWorker(0));
+  const Completion completion = EstimateCompletion(tokens, IdleWorker(0), PaceOf(IdleWorker(0)));
   EXPECT_NEAR(ChanceInTime(tokens, completion, completion.total_s), 0.5, 1e-9);
   EXPECT_NEAR(ChanceInTime(tokens, completion, completion.total_s + 2 * completion.output_s), 0.9,
               1e-9);

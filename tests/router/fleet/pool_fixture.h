@@ -15,14 +15,14 @@ namespace thinkwire::router::fleet {
 class PoolUnderTest {
  public:
   PoolUnderTest(std::vector<VariantConfig> variants, const Clock& clock,
-                const Patience& patience = {})
+                const Patience& patience = {}, Resolver& resolver = Resolver::OfMachine())
       : pool_(
             std::move(variants), clock,
             [this](const WorkerPool&) {
               MutexLock lock(mu_);
               changed_.NotifyAll();
             },
-            patience) {}
+            patience, resolver) {}
 
   WorkerPool* operator->() { return &pool_; }
   WorkerPool& operator*() { return pool_; }
@@ -44,7 +44,7 @@ class PoolUnderTest {
     return WaitUntil([&] {
       pool_.Tick();
       for (std::size_t variant = 0; variant < num_variants; ++variant) {
-        const WorkerPool::VariantState state = pool_.Describe(variant);
+        const VariantState state = pool_.Describe(variant);
         if (state.live < state.configured) return false;
       }
       return true;

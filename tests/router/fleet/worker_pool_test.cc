@@ -4,11 +4,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/mutex.h"
 #include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
 #include "router/decision/score_policy.h"
@@ -239,6 +242,152 @@ TEST_F(WorkerPoolTest, AWorkerThatCanHaveNoMoreIsPassedOver) {
   EXPECT_TRUE(rpc::RetryAfter(refused.status()));
   leases.pop_back();
   EXPECT_TRUE(Pick(0).ok());
+}
+
+// Counts how often it is asked.
+class CountingPolicy final : public decision::Policy {
+ public:
+  explicit CountingPolicy(const decision::Policy& policy) : policy_(policy) {}
+  absl::StatusOr<decision::Decision> Decide(const decision::Query& query,
+                                            const decision::View& view) const override {
+    ++asked;
+    return policy_.Decide(query, view);
+  }
+  mutable int asked = 0;
+
+ private:
+  const decision::Policy& policy_;
+};
+
+TEST_F(WorkerPoolTest, HoweverManyAreFullTwoDecisionsAreEnough) {
+  const auto all_full = [](auto& status) {
+    status.set_max_num_seqs(1);
+    status.set_max_queue(1);
+    status.set_running(1);
+  };
+  a_.SetStatus(all_full);
+  b_.SetStatus(all_full);
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).running == 2; }));
+  std::vector<WorkerLease> leases;
+  for (std::int64_t i = 0; i < 2 * MaxRequestsOfWorker(1, 1); ++i) {
+    auto lease = Pick(0);
+    ASSERT_TRUE(lease.ok()) << lease.status();
+    leases.push_back(*std::move(lease));
+  }
+  const CountingPolicy policy(policy_);
+  EXPECT_EQ(rpc::ErrorReason(pool_->Lease(policy, {.variant = "qwen-7b"}).status()), "QUEUE_FULL");
+  EXPECT_EQ(policy.asked, 2);
+  leases.pop_back();
+  EXPECT_TRUE(pool_->Lease(policy, {.variant = "qwen-7b"}).ok());
+  EXPECT_EQ(policy.asked, 3);
+}
+
+TEST_F(WorkerPoolTest, WhoStandsStillIsOutUntilItHasAnsweredAProbe) {
+  ASSERT_TRUE(pool_.TickUntilLive(2));
+  const auto stand_still = [&](int s) {
+    a_.SetStatus([&](auto& status) {
+      status.clear_ranks();
+      status.add_ranks()->mutable_since_progress()->set_seconds(s);
+    });
+  };
+  stand_still(5);
+  ASSERT_TRUE(pool_.WaitForLive(0, 1));
+  EXPECT_EQ(pool_->Describe(0).out, 1);
+  pool_->Tick();
+  EXPECT_EQ(a_.num_probes(), 0);
+  EXPECT_EQ(Pick(0)->client().address(), b_.address());
+  stand_still(0);
+  ASSERT_TRUE(pool_.WaitUntil([&] {
+    pool_->Tick();
+    return pool_->Describe(0).live == 2;
+  }));
+  EXPECT_EQ(a_.num_probes(), 1);
+  EXPECT_EQ(a_.num_calls(), 0);
+}
+
+// Keeps how an attempt ended.
+class EndReader final : public WorkerAttempt::Reader {
+ public:
+  bool OnMessage(v1::WorkerGenerateResponse /*message*/) override { return true; }
+  void OnEnd(const absl::Status& status) override {
+    MutexLock lock(mu_);
+    end_ = status;
+  }
+  bool ended() {
+    MutexLock lock(mu_);
+    return end_.has_value();
+  }
+  std::string reason() {
+    MutexLock lock(mu_);
+    return rpc::ErrorReason(end_.value());
+  }
+
+ private:
+  Mutex mu_;
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mu_);
+};
+
+TEST_F(WorkerPoolTest, StreamsOfWhoStandsStillAreGivenUpWhereAnotherCanGoOn) {
+  ASSERT_TRUE(pool_.TickUntilLive(2));
+  for (const bool another : {false, true}) {
+    FakeWorker& worker = another ? a_ : c_;
+    worker.SetScript({.stays_open = true});
+    if (another) {
+      b_.SetStatus([](auto& status) { status.set_running(10); });
+      ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).running == 10; }));
+    }
+    const auto lease = Pick(another ? 0 : 1);
+    ASSERT_TRUE(lease.ok());
+    ASSERT_EQ(lease->client().address(), worker.address());
+    const auto reader = std::make_shared<EndReader>();
+    const auto attempt = lease->client().Generate({}, reader);
+    v1::WorkerGenerateRequest request;
+    request.set_attempt(1);
+    attempt->Start(request);
+    ASSERT_TRUE(worker.WaitForCalls(1));
+    worker.SetStatus(
+        [](auto& status) { status.add_ranks()->mutable_since_progress()->set_seconds(5); });
+    ASSERT_TRUE(pool_.WaitForLive(another ? 0 : 1, another ? 1 : 0));
+    pool_->Tick();
+    if (!another) {
+      EXPECT_FALSE(reader->ended());
+      attempt->Cancel();
+    }
+    ASSERT_TRUE(pool_.WaitUntil([&] { return reader->ended(); }));
+    EXPECT_EQ(reader->reason(), another ? "WORKER_SILENT" : "CANCELLED");
+  }
+}
+
+TEST_F(WorkerPoolTest, FailuresOfRequestsEjectAndAProbeInVainDoesNotReadmit) {
+  ASSERT_TRUE(pool_.TickUntilLive(2));
+  a_.SetScript({.probe_end = absl::InternalError("not yet")});
+  for (int i = 0; i < kFailuresToEject; ++i) {
+    clock_.Advance(kLastDistrust);  // so that it is asked again
+    a_.SetStatus([&](auto& status) { status.set_free_kv_blocks(90 - i); });
+    b_.SetStatus([&](auto& status) { status.set_running(10 + i); });
+    ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).running == 10 + i; }));
+    auto lease = Pick(0);
+    ASSERT_EQ(lease->client().address(), a_.address()) << i;
+    lease->Ended(rpc::Error(absl::StatusCode::kInternal, "NOT_FINITE", "not a number"));
+  }
+  EXPECT_EQ(pool_->Describe(0).out, 1);
+  const auto pass = [&](Clock::Duration time) {
+    clock_.Advance(time);
+    for (FakeWorker* const worker : {&a_, &b_, &c_}) worker->SetStatus([](auto&) {});
+    pool_->Tick();
+  };
+  // In steps, so that no status is too old.
+  int probes = 0;
+  for (const bool answers : {false, true}) {
+    if (answers) a_.SetScript({});
+    ++probes;
+    ASSERT_TRUE(pool_.WaitUntil([&] {
+      if (a_.num_probes() < probes) pass(seconds(1));
+      return a_.num_probes() >= probes && (pool_->Describe(0).live == 2) == answers;
+    }));
+  }
+  EXPECT_EQ(b_.num_probes(), 0);
 }
 
 }  // namespace

@@ -49,6 +49,9 @@ class RandomRun {
     stepper_.ExpectIdle();
   }
 
+  // From now on some requests go on from what another scheduler drew for them.
+  void Resume() { resumes_ = true; }
+
   // From now on requests come from so many peers.
   void SetPeers(std::int32_t peers) { peers_ = peers; }
 
@@ -57,6 +60,7 @@ class RandomRun {
   int most_parked() const { return most_parked_; }
   const PrefixUse& prefix_use() { return stepper_.scheduler().prefix_use(); }
   int steered() const { return steered_; }
+  int resumed() const { return resumed_; }
   // Rows that drew several tokens.
   int rows_of_several() {
     int rows = 0;
@@ -150,8 +154,20 @@ class RandomRun {
     const absl::StatusOr<std::int32_t> max_tokens = CheckRequest(live.request, limits_);
     if (!max_tokens.ok()) return;
     live.max_tokens = *max_tokens;
+    if (resumes_ && Draw(0, 1) == 0) BeginInTheMiddle(live);
     const RequestHandle handle = stepper_.Add(live.request, *live.reader);
     live_.emplace(handle, std::move(live));
+  }
+
+  // Whatever stands before its last token was drawn elsewhere.
+  void BeginInTheMiddle(Live& live) {
+    const Output alone = Alone(stepper_.model(), live.request, live.max_tokens);
+    const std::int32_t drawn = Draw(0, static_cast<std::int32_t>(alone.tokens.size()) - 1);
+    for (std::int32_t i = 0; i < drawn; ++i) {
+      live.text.push_back(alone.tokens[static_cast<std::size_t>(i)]);
+      live.request.drawn_ids.push_back(live.text.back().id);
+    }
+    if (drawn > 0) ++resumed_;
   }
 
   // The beginning of a text so far, and something new.
@@ -262,6 +278,8 @@ class RandomRun {
   std::int32_t peers_ = 1;
   bool steers_ = false;
   int steered_ = 0;
+  bool resumes_ = false;
+  int resumed_ = 0;
 };
 
 class SchedulerRandomTest : public testing::TestWithParam<std::int32_t> {};
@@ -321,6 +339,29 @@ TEST_P(SchedulerRandomTest, SteeringAtAnyMomentKeepsInvariantsAndTexts) {
   EXPECT_GT(runs_with_many_parked, 10);
   EXPECT_GT(preemptions, 200U);
   EXPECT_GT(hits, 300U);
+}
+
+// The same where outputs begin in the middle: preempted, parked and steered, they go on as if they
+// had been drawn here from the start.
+TEST_P(SchedulerRandomTest, ResumedOutputsKeepInvariantsAndTexts) {
+  int completed = 0;
+  int resumed = 0;
+  std::uint64_t preemptions = 0;
+  for (std::uint32_t seed = 1000; seed < 1040; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    RandomRun run(seed, GetParam());
+    run.Resume();
+    if (seed % 2 == 0) run.Steer();
+    run.SetPeers(1 + static_cast<std::int32_t>(seed % 4));
+    run.Run(600);
+    if (HasFailure()) return;
+    completed += run.completed();
+    resumed += run.resumed();
+    preemptions += run.preemptions();
+  }
+  EXPECT_GT(completed, 500);
+  EXPECT_GT(resumed, 400);
+  EXPECT_GT(preemptions, 50U);
 }
 
 }  // namespace

@@ -155,6 +155,39 @@ TEST_P(ExactnessTest, PrefillOfDrawnTokensContinuesWithTheSameBits) {
   }
 }
 
+// What another worker drew is taken as drawn: penalties count it, noise goes on from its position.
+TEST_P(ExactnessTest, OutputsGoOnFromWhatAnotherWorkerDrew) {
+  model::ModelOptions options = Options();
+  options.max_model_len = place().longest_prompt + kLongTokens;
+  std::vector<Request> requests = requests_;
+  for (Request& request : requests) {
+    request.max_tokens = kLongTokens;
+    request.sampling.phases[step::Phase::kReasoning].frequency_penalty = 0.25F;
+  }
+  const std::vector<Text> whole = WholeEngine(place().shape, options).RunAlone(requests);
+  const auto resume = [&](WholeEngine& engine, std::int32_t cut) {
+    std::vector<Request> resumed = requests;
+    std::vector<Text> expected = whole;
+    for (std::size_t i = 0; i < resumed.size(); ++i) {
+      Text& rest = expected[i];
+      resumed[i].drawn_ids.assign(rest.ids.begin(), rest.ids.begin() + cut);
+      rest.ids.erase(rest.ids.begin(), rest.ids.begin() + cut);
+      rest.logprobs.erase(rest.logprobs.begin(), rest.logprobs.begin() + cut);
+      rest.alternatives.erase(rest.alternatives.begin(), rest.alternatives.begin() + cut);
+    }
+    const std::vector<Text> texts = engine.Run(resumed);
+    EXPECT_EQ(texts, expected) << "after " << cut << " tokens";
+    return SumOfPreemptions(texts);
+  };
+  for (const std::int32_t in_flight : {1, 2}) {
+    options.max_in_flight = in_flight;
+    WholeEngine roomy(place().shape, options, true);
+    for (const std::int32_t cut : {1, 17, kLongTokens - 1}) resume(roomy, cut);
+    WholeEngine tight(place().shape, WithRoomForAThird(options, requests), true);
+    EXPECT_GT(resume(tight, 5), 0);
+  }
+}
+
 TEST_P(ExactnessTest, PreemptionChangesNothing) {
   // Long enough that all grow by several blocks, with room for a third of what all would like.
   model::ModelOptions options = Options();

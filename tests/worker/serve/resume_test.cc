@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "tests/worker/serve/response_stream_testing.h"
 #include "tests/worker/serve/sent_state.h"
 #include "worker/engine/replay.h"
+#include "worker/engine/token_stream.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -151,6 +153,17 @@ class ResumeTest : public testing::Test {
     EXPECT_TRUE(sink->WaitUntilEnded().ok());
     AddUp(sink->messages());
     return OutcomeOf(sink->messages());
+  }
+
+  // Until the engine, which is at its gate, has been told to stop and takes nothing more.
+  void WaitUntilStopping() {
+    engine::Request request;
+    request.prompt_ids = {'q'};
+    const auto is_open = [&] {
+      const auto stream = std::make_shared<engine::TokenStream>(1, [] {});
+      return !absl::IsUnavailable(worker_->engine.Submit(request, stream).status());
+    };
+    while (is_open()) std::this_thread::yield();
   }
 
   // The events of `whole`, each with as few tokens as can be: a stream may break after any.
@@ -372,6 +385,45 @@ TEST_F(ResumeTest, CachedTokensAreThePromptsAlone) {
   most.resize(36);
   const v1::ResumeState state = StateAfter(whole.prompt_ids, v1::PHASE_REASONING, most);
   EXPECT_EQ(Run(script.request, &state).started.cached_prompt_tokens(), 3);
+}
+
+// What the engine's end finds held back is for whoever goes on to say.
+TEST_F(ResumeTest, AWorkerThatShutsDownLetsGoOfNothing) {
+  Script script = Written("", {'\n', ' ', kThink, 'a', 259, 0xC3, 0xA9, 'x', kThinkEnd, kEos});
+  script.request.mutable_prompt()->set_text(kOpenTurn);
+  script.request.mutable_sampling()->add_stop_strings("stop");
+  for (int steps = 1; steps <= 8; ++steps) {
+    SCOPED_TRACE(absl::StrCat(steps, " steps"));
+    Serve(script);
+    worker_->runner.CloseGate();
+    worker_->runner.LetThrough(steps);
+    auto sink = std::make_shared<FakeSink>(kUnlimited);
+    Start(*worker_, script.request, sink);
+    worker_->runner.WaitUntilBlocked();
+    std::thread stop([this] { worker_->engine.Stop(); });
+    WaitUntilStopping();
+    worker_->runner.OpenGate();
+    stop.join();
+    const absl::Status status = sink->WaitUntilEnded();
+    EXPECT_EQ(rpc::ErrorReason(status), "DRAINING") << status;
+    EXPECT_TRUE(rpc::RetryAfter(status));
+    Outcome lost = OutcomeOf(sink->messages());
+    const v1::ResumeState state =
+        StateAfter(lost.prompt_ids, lost.started.first_phase(), lost.events);
+    Serve(script);
+    const Outcome rest = Run(script.request, &state);
+    lost.events.insert(lost.events.end(), rest.events.begin(), rest.events.end());
+    EXPECT_EQ(Show(lost.events), Show(Run(script.request).events));
+  }
+}
+
+TEST_F(ResumeTest, WhatComesAfterTheEnginesEndIsToldToGoElsewhere) {
+  const Script script = Written("", {'a', kEos});
+  Serve(script);
+  worker_->engine.Stop();
+  auto sink = std::make_shared<FakeSink>(kUnlimited);
+  Start(*worker_, script.request, sink);
+  EXPECT_EQ(rpc::ErrorReason(sink->WaitUntilEnded()), "DRAINING");
 }
 
 // A state that says "ab", of which both bytes were sent, and what is wrong with a changed one.

@@ -27,6 +27,7 @@ RandomMerges MakeMerges(std::uint32_t seed) {
     out.encoder.AddMerge(pair.first, pair.second, rank, next_id);
     ++next_id;
   }
+  out.encoder.Finish();
   return out;
 }
 
@@ -67,6 +68,7 @@ TEST(BytePairEncoder, EqualsTheDefinitionAtEveryLength) {
 TEST(BytePairEncoder, BytesWithoutAnIdYieldNothing) {
   BytePairEncoder encoder;
   encoder.SetByteId('a', 7);
+  encoder.Finish();
   std::vector<std::int32_t> ids;
   encoder.Encode("xaxax", &ids);
   EXPECT_EQ(ids, (std::vector<std::int32_t>{7, 7}));

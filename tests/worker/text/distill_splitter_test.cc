@@ -30,17 +30,28 @@ class DistillSplitterTest : public testing::TestWithParam<const char*> {
     regex_.emplace(*std::move(regex));
   }
 
-  template <class AnySplitter>
-  static std::vector<std::size_t> Ends(const AnySplitter& splitter, std::string_view text) {
-    std::vector<std::size_t> ends;
-    splitter.Split(text, [&](std::string_view piece) {
-      ends.push_back(static_cast<std::size_t>(piece.data() + piece.size() - text.data()));
+  using Ends = std::vector<std::size_t>;
+
+  Ends DistillEnds(std::string_view text) const {
+    Ends ends;
+    distill_->Split(text, [&](std::span<const std::string_view> pieces, std::string_view) {
+      for (const std::string_view piece : pieces) ends.push_back(EndIn(text, piece));
     });
     return ends;
   }
 
+  Ends RegexEnds(std::string_view text) const {
+    Ends ends;
+    regex_->Split(text, [&](std::string_view piece) { ends.push_back(EndIn(text, piece)); });
+    return ends;
+  }
+
+  static std::size_t EndIn(std::string_view text, std::string_view piece) {
+    return static_cast<std::size_t>(piece.data() + piece.size() - text.data());
+  }
+
   void ExpectSame(std::string_view text) const {
-    ASSERT_EQ(Ends(*distill_, text), Ends(*regex_, text)) << testing::PrintToString(text);
+    ASSERT_EQ(DistillEnds(text), RegexEnds(text)) << testing::PrintToString(text);
   }
 
   std::optional<DistillSplitter> distill_;
@@ -78,12 +89,64 @@ TEST_P(DistillSplitterTest, CutsRandomTextsAsTheRegex) {
   }
 }
 
+// Long enough for pieces to cross the ends of blocks at every place, mostly ASCII and mostly runs,
+// as what decides where a piece begins is what stands beside it.
+TEST_P(DistillSplitterTest, CutsLongTextsAsTheRegex) {
+  const std::array<std::string_view, 26> parts = {" ",      "  ",
+                                                  "\n",     "\n\n",
+                                                  "\r\n",   "\t",
+                                                  "a",      "The",
+                                                  "'s",     "'",
+                                                  "'ll",    "'RE",
+                                                  "'v",     "7",
+                                                  "1234",   "0",
+                                                  "!",      "!?",
+                                                  "(",      "===",
+                                                  "\v",     "\f",
+                                                  "\u00E9", "\u3000",
+                                                  "\u017F", "long_words_of_letters"};
+  std::mt19937 random(2);
+  for (int i = 0; i < 20'000; ++i) {
+    // Some texts of few parts, whose runs are long.
+    const std::size_t num_parts = random() % 3 == 0 ? 4 : parts.size();
+    const std::size_t first_part = random() % parts.size();
+    std::string text;
+    for (std::size_t length = 100 + random() % 60; length > 0; --length) {
+      text += parts[(first_part + random() % num_parts) % parts.size()];
+    }
+    ExpectSame(text);
+    if (HasFatalFailure()) return;
+  }
+}
+
+// Every text of up to 7 characters that differ in what the pattern tells apart.
+TEST_P(DistillSplitterTest, CutsAllShortTextsAsTheRegex) {
+  constexpr std::string_view kCharacters = " \t\n's17!";
+  std::string text;
+  for (int length = 1; length <= 7; ++length) {
+    int num_texts = 1;
+    for (int i = 0; i < length; ++i) num_texts *= static_cast<int>(kCharacters.size());
+    for (int number = 0; number < num_texts; number += length == 7 ? 7 : 1) {
+      text.clear();
+      for (int i = 0, rest = number; i < length; ++i) {
+        text += kCharacters[rest % kCharacters.size()];
+        rest /= static_cast<int>(kCharacters.size());
+      }
+      ExpectSame(text);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST_P(DistillSplitterTest, HandsOverTheTextItself) {
   const std::string text = "I'll  pay 1234 €,\r\n\r\n x";
   std::string joined;
-  distill_->Split(text, [&](std::string_view piece) {
-    EXPECT_EQ(piece.data(), text.data() + joined.size());
-    joined.append(piece);
+  distill_->Split(text, [&](std::span<const std::string_view> pieces, std::string_view whole) {
+    EXPECT_EQ(whole.data(), text.data());
+    for (const std::string_view piece : pieces) {
+      EXPECT_EQ(piece.data(), text.data() + joined.size());
+      joined.append(piece);
+    }
   });
   EXPECT_EQ(joined, text);
 }

@@ -114,16 +114,25 @@ TEST_F(ChooseTemplateTest, WithoutOneTheVocabularySaysIt) {
 TEST_F(ChooseTemplateTest, AKnownOneSaysIt) {
   Write("tokenizer_config.json", Config(BundledTemplate()));
   EXPECT_EQ(Choose()->kind, TemplateKind::kDistill);
-  EXPECT_EQ(Choose()->warning, "");
+  EXPECT_TRUE(Choose()->warnings.empty());
   Write("tokenizer_config.json", Config({{{"name", "tool_use"}, {"template", "x"}},
                                          {{"name", "default"}, {"template", BundledTemplate()}}}));
   EXPECT_EQ(Choose()->kind, TemplateKind::kDistill);
 }
 
-TEST_F(ChooseTemplateTest, TheFileOfItsOwnIsObeyed) {
+TEST_F(ChooseTemplateTest, TheFileOfItsOwnIsObeyedAndTheOtherTold) {
   Write("tokenizer_config.json", Config("another"));
   Write("chat_template.jinja", BundledTemplate() + "\n");
   EXPECT_EQ(Choose()->kind, TemplateKind::kDistill);
+  ASSERT_EQ(Choose()->warnings.size(), 1U);
+  EXPECT_EQ(Choose()->warnings[0], (folder_ / "tokenizer_config.json").string() +
+                                       ": chat_template is not obeyed: " +
+                                       (folder_ / "chat_template.jinja").string() + " is");
+  Write("tokenizer_config.json", Config(BundledTemplate()));
+  EXPECT_TRUE(Choose()->warnings.empty());
+  // Which one is broken does not matter.
+  Write("tokenizer_config.json", Config(7));
+  EXPECT_FALSE(Choose().ok());
 }
 
 TEST_F(ChooseTemplateTest, AnyOtherIsRefusedUnlessTheBuiltinOneIsWanted) {
@@ -133,7 +142,7 @@ TEST_F(ChooseTemplateTest, AnyOtherIsRefusedUnlessTheBuiltinOneIsWanted) {
   EXPECT_NE(refusal.message().find("at {{ 'another' }}"), absl::string_view::npos) << refusal;
   EXPECT_NE(refusal.message().find("--chat_template=builtin"), absl::string_view::npos);
   EXPECT_EQ(Choose(true)->kind, TemplateKind::kR1);
-  EXPECT_NE(Choose(true)->warning.find("at {{ 'another' }}"), std::string::npos);
+  EXPECT_NE(Choose(true)->warnings.at(0).find("at {{ 'another' }}"), std::string::npos);
   Write("tokenizer_config.json", Config(7));
   EXPECT_FALSE(Choose(true).ok());
 }

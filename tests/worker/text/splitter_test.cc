@@ -15,7 +15,9 @@ std::vector<std::string> Pieces(const std::vector<std::string>& patterns, std::s
   EXPECT_TRUE(splitter.ok()) << splitter.status();
   std::vector<std::string> pieces;
   if (splitter.ok()) {
-    splitter->Split(text, [&](std::string_view piece) { pieces.emplace_back(piece); });
+    splitter->Split(text, [&](std::span<const std::string_view> batch, std::string_view) {
+      pieces.insert(pieces.end(), batch.begin(), batch.end());
+    });
   }
   return pieces;
 }

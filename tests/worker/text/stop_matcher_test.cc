@@ -1,9 +1,12 @@
 #include "worker/text/stop_matcher.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <random>
+
+#include "tests/sanitized.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -99,6 +102,29 @@ TEST(StopMatcher, AnyChunkingGivesTheSameAsTheDefinition) {
     cuts.push_back(text.size());
     ASSERT_EQ(RunInPieces(stops, text, cuts), Definition(stops, text)) << "round " << round;
   }
+}
+
+// Strings that have no beginning in common, as many and as long as a request may have.
+std::vector<std::string> ManyStops() {
+  std::mt19937 random(5);
+  std::vector<std::string> stops(16);
+  for (std::string& stop : stops) {
+    for (int i = 0; i < 256; ++i) stop += static_cast<char>('a' + random() % 26);
+  }
+  return stops;
+}
+
+TEST(StopMatcher, HoldsAsMuchAsItSays) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers have an allocator of their own";
+  const std::vector<std::string> stops = ManyStops();
+  std::vector<StopMatcher> matchers;
+  matchers.reserve(100);
+  const std::size_t before = mallinfo2().uordblks;
+  while (matchers.size() < matchers.capacity()) matchers.emplace_back(stops);
+  const std::size_t each = (mallinfo2().uordblks - before) / matchers.size();
+  EXPECT_GE(each, StopMatcher::BytesOf(stops));
+  EXPECT_LT(each, StopMatcher::BytesOf(stops) * 5 / 4) << "what the allocator adds";
+  EXPECT_LT(each, 4 * stops.size() * stops[0].size() + 2000);
 }
 
 TEST(StopMatcher, StaysLinearOnRepetitiveText) {

@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <string>
+#include <vector>
 
+#include "common/input_limits.h"
 #include "tests/worker/text/test_tokenizer.h"
 
 namespace thinkwire::worker::text {
@@ -50,6 +53,12 @@ TEST(TokenizerLoad, RefusesDamagedVocabularies) {
     ExpectDamaged("model.vocab[\"ab\"]", [&](Json& j) { j["model"]["vocab"]["ab"] = id; });
   }
   ExpectDamaged("another token", [](Json& j) { j["model"]["vocab"]["ab"] = 257; });
+}
+
+TEST(TokenizerLoad, RefusesMoreMergesThanRanksCanNumber) {
+  ExpectDamaged("model.merges has 1048576 entries; at most 1048575", [](Json& j) {
+    j["model"]["merges"] = std::vector<std::string>(kMaxMerges + 1, "a b");
+  });
 }
 
 TEST(TokenizerLoad, RefusesDamagedMerges) {

@@ -25,16 +25,19 @@ namespace thinkwire::worker::model {
 //                    max_position_embeddings
 //   end of output    generation_config.json: eos_token_id, that of config.json; the tokenizer's
 //                    eos_token always ends an output too
-//   sampling         generation_config.json, unless --generation_config=none, the contract's
-//   defaults chat template    chat_template.jinja, tokenizer_config.json: chat_template; only to be
-//   recognised weights          model.safetensors, the files that model.safetensors.index.json
-//   names, each for
+//   sampling         generation_config.json, unless --generation_config=none; the contract's
+//                    defaults
+//   chat template    chat_template.jinja, tokenizer_config.json: chat_template; only to be
+//                    recognised
+//   weights          model.safetensors, the files that model.safetensors.index.json names, each for
 //                    what it holds and not for what the index says
 //   head             lm_head.weight where it differs from the embedding, tie_word_embeddings
 //   tokens           tokenizer_config.json: added_tokens_decoder, tokenizer.json: added_tokens,
 //                    added_tokens.json; the last only where there is no added_tokens_decoder
 //   bos, eos, …      special_tokens_map.json only where there is no added_tokens_decoder,
 //                    tokenizer_config.json, the published spellings
+// Not read: max_new_tokens and max_length of generation_config.json. A request that leaves
+// max_tokens open has asked for all that the context leaves, and is not cut by a file.
 // Threads: any. Files are read by the call that asks for what is in them, so that a configuration
 // can be had where there are no weights.
 class ModelFiles {

@@ -1,0 +1,85 @@
+#include "router/callers.h"
+
+#include <grpc/grpc_security_constants.h>
+#include <grpcpp/security/auth_context.h>
+#include <grpcpp/server_context.h>
+
+#include <string_view>
+#include <utility>
+
+#include "common/log.h"
+#include "common/rpc/api_key.h"
+#include "common/rpc/status_details.h"
+#include "common/status.h"
+
+namespace thinkwire::router {
+namespace {
+
+// Of the certificate that the connection was made with; empty: none, or none of them is known.
+std::string TenantOfCertificate(const grpc::CallbackServerContext& context,
+                                const Tenants& tenants) {
+  const auto connection = context.auth_context();
+  if (connection == nullptr || !connection->IsPeerAuthenticated()) return "";
+  for (const char* property : {GRPC_X509_SAN_PROPERTY_NAME, GRPC_X509_CN_PROPERTY_NAME}) {
+    for (const grpc::string_ref& name : connection->FindPropertyValues(property)) {
+      std::string tenant = tenants.OfCertificate({name.data(), name.size()});
+      if (!tenant.empty()) return tenant;
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Callers>> Callers::Load(const std::string& path,
+                                                       Clock::Duration look_every) {
+  // Before it is read, so that no change falls between.
+  std::unique_ptr<Callers> callers(new Callers(path, look_every));
+  ASSIGN_OR_RETURN(Tenants tenants, Tenants::Load(path));
+  callers->Set(std::move(tenants));
+  callers->watch_.Start();
+  return callers;
+}
+
+Callers::Callers(std::string path, Clock::Duration look_every)
+    : path_(std::move(path)),
+      watch_(
+          {path_}, [this] { Reload(); }, look_every) {}
+
+std::shared_ptr<const Tenants> Callers::tenants() const {
+  MutexLock lock(mu_);
+  return tenants_;
+}
+
+void Callers::Set(Tenants tenants) {
+  auto fresh = std::make_shared<const Tenants>(std::move(tenants));
+  MutexLock lock(mu_);
+  tenants_.swap(fresh);
+}
+
+void Callers::Reload() {
+  auto tenants = Tenants::Load(path_);
+  if (!tenants.ok()) {
+    LogWarning("API keys not reloaded: the old ones stay",
+               {{"error", std::string(tenants.status().message())}});
+    return;
+  }
+  LogInfo("API keys reloaded", {{"tenants", tenants->names().size()}});
+  Set(*std::move(tenants));
+}
+
+absl::StatusOr<std::string> Callers::TenantOf(const grpc::CallbackServerContext& context) const {
+  const std::shared_ptr<const Tenants> now = tenants();
+  const std::string key = rpc::ApiKeyOf(context);
+  std::string tenant = key.empty() ? TenantOfCertificate(context, *now) : now->OfKey(key);
+  if (!tenant.empty()) return tenant;
+  if (key.empty()) {
+    return rpc::Error(absl::StatusCode::kUnauthenticated, "API_KEY_MISSING",
+                      "the call has no API key: send one as the metadata \"authorization: Bearer "
+                      "KEY\"");
+  }
+  return rpc::Error(absl::StatusCode::kUnauthenticated, "API_KEY_UNKNOWN",
+                    "nobody here has this API key");
+}
+
+}  // namespace thinkwire::router

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace thinkwire::router {
+
+// Whom the router serves, from --api_keys: each tenant by a name, and by what it is known. A line
+// of the file is a name and some words, each a key, by its SHA-256, or what a client's certificate
+// says; a name may have several lines, and '#' begins a comment:
+//
+//   search  sha256:5f4dcc3b… sha256:9b74c989…   # two keys, as while one follows the other
+//   batch   certificate:spiffe://example.org/batch
+//
+// Keys are not in the file, so that who reads it, or a copy of it, has none. A plain SHA-256 is
+// enough for that: a key is 256 random bits, which nobody finds by trying, however fast one try is.
+// (Slow hashes protect what people choose; here they would let a flood of wrong keys take the
+// CPU.) Words of the kind name=value will limit a tenant; they are refused until something does.
+// Threads: constant.
+class Tenants {
+ public:
+  // `source` names the text in errors. Fails: INVALID_ARGUMENT, "file:line: …", for what is neither
+  // name nor word, for a key or a certificate of two tenants, for too much (input_limits.h), and
+  // for a file without a tenant.
+  static absl::StatusOr<Tenants> Parse(std::string_view text, const std::string& source);
+
+  // The same from a regular file. Fails also: as ReadFile.
+  static absl::StatusOr<Tenants> Load(const std::string& path);
+
+  // The tenant's name; empty: there is none. All keys are compared, and each to its end, so that
+  // the time tells nothing of them.
+  std::string OfKey(std::string_view key) const;
+  // By a name that a verified certificate has.
+  std::string OfCertificate(std::string_view name) const;
+
+  // In the order of the file, each once.
+  const std::vector<std::string>& names() const { return names_; }
+
+ private:
+  using Digest = std::array<std::uint8_t, 32>;
+  struct Key {
+    Digest digest{};
+    std::size_t tenant = 0;  // in names_
+  };
+  struct Certificate {
+    std::string name;
+    std::size_t tenant = 0;
+  };
+
+  absl::Status AddLine(std::string_view line);
+  absl::Status AddWord(std::string_view word, std::size_t tenant);
+  absl::Status AddKey(std::string_view hex, std::size_t tenant);
+  absl::Status AddCertificate(std::string_view name, std::size_t tenant);
+  absl::StatusOr<std::size_t> IndexOf(std::string_view name);
+
+  std::vector<std::string> names_;
+  std::vector<Key> keys_;
+  std::vector<Certificate> certificates_;
+};
+
+}  // namespace thinkwire::router

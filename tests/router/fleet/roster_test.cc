@@ -1,0 +1,232 @@
+#include "router/fleet/roster.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
+#include "tests/fakes/fake_clock.h"
+
+namespace thinkwire::router::fleet {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Indices = std::vector<std::size_t>;
+
+// Workers of one variant, which all speak at first.
+class RosterTest : public testing::Test {
+ protected:
+  void Add(int number) {
+    for (int i = 0; i < number; ++i) {
+      Say(roster_.Add(0, absl::StrCat("10.0.0.", i, ":50061"), clock_.Now()));
+    }
+    ASSERT_EQ(Live(), number);
+  }
+  bool Say(std::size_t worker, double without_progress_s = 0) {
+    return roster_.Hear(worker,
+                        decision::WorkerStatus{.served_model_name = "qwen-7b",
+                                               .fingerprint = "fake",
+                                               .max_model_len = 4096,
+                                               .without_progress_s = without_progress_s},
+                        clock_.Now());
+  }
+  void SayAll() {
+    for (std::size_t i = 0; i < roster_.size(); ++i) Say(i);
+  }
+  bool Fail(std::size_t worker, WorkerTrust::Failure failure = WorkerTrust::Failure::kOrdinary) {
+    clock_.Advance(milliseconds(1));
+    return roster_.Fail(worker, failure, clock_.Now(), clock_.Now());
+  }
+  void Eject(std::size_t worker) { EXPECT_TRUE(Fail(worker, WorkerTrust::Failure::kHung)); }
+
+  int Live() const { return roster_.Describe(0).live; }
+  int Out() const { return roster_.Describe(0).out; }
+  bool IsLive(std::size_t worker) const { return roster_.views()[worker].live(); }
+  std::string WhyNot(std::size_t worker) const { return roster_.views()[worker].why_not; }
+  Indices Due() const { return roster_.DueProbes(clock_.Now()); }
+
+  FakeClock clock_;
+  Roster roster_{{{.name = "qwen-7b"}}};
+};
+
+TEST_F(RosterTest, FailuresInARowEject) {
+  Add(2);
+  for (int i = 1; i < kFailuresToEject; ++i) EXPECT_FALSE(Fail(0)) << i;
+  EXPECT_TRUE(IsLive(0));
+  EXPECT_TRUE(Fail(0));
+  EXPECT_FALSE(IsLive(0));
+  EXPECT_EQ(Out(), 1);
+  EXPECT_EQ(WhyNot(0), "it has failed, and has not proved yet that it is well again");
+  EXPECT_EQ(WhyNot(1), "");
+}
+
+TEST_F(RosterTest, SuccessesBetweenKeepItIn) {
+  Add(2);
+  for (int i = 0; i < 10 * kFailuresToEject; ++i) {
+    EXPECT_FALSE(Fail(0));
+    roster_.Succeed(0);
+  }
+  EXPECT_EQ(Live(), 2);
+}
+
+TEST_F(RosterTest, AtMostHalfAreEjected) {
+  Add(5);
+  Eject(0);
+  Eject(1);
+  EXPECT_FALSE(Fail(2, WorkerTrust::Failure::kHung));
+  EXPECT_EQ(Live(), 3);
+  EXPECT_EQ(Out(), 2);
+}
+
+TEST_F(RosterTest, TheOnlyOneIsNeverEjected) {
+  Add(1);
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(Fail(0, WorkerTrust::Failure::kHung));
+  EXPECT_EQ(Live(), 1);
+}
+
+TEST_F(RosterTest, TheLastThatSpeaksIsNeverEjected) {
+  Add(2);
+  roster_.Lose(1, "it cannot be reached");
+  EXPECT_FALSE(Fail(0, WorkerTrust::Failure::kHung));
+  EXPECT_EQ(Live(), 1);
+}
+
+TEST_F(RosterTest, AnEjectedOneIsBackWhereNoneIsLeft) {
+  Add(2);
+  Eject(0);
+  EXPECT_TRUE(roster_.Lose(1, "it cannot be reached"));
+  EXPECT_TRUE(IsLive(0));
+  EXPECT_FALSE(IsLive(1));
+  EXPECT_EQ(WhyNot(0), "");
+  // With another there it is one like all.
+  Say(1);
+  EXPECT_EQ(Live(), 2);
+}
+
+TEST_F(RosterTest, AnEjectedOneIsBackOnceAProbeIsAnswered) {
+  Add(2);
+  Eject(0);
+  EXPECT_EQ(Due(), Indices{});
+  clock_.Advance(kEjection);
+  SayAll();
+  EXPECT_EQ(Due(), Indices{0});
+  EXPECT_FALSE(roster_.EndProbe(0, absl::UnavailableError("lost"), clock_.Now()));
+  EXPECT_FALSE(IsLive(0));
+  EXPECT_EQ(Due(), Indices{}) << "not before twice the time is over";
+  clock_.Advance(2 * kEjection);
+  SayAll();
+  EXPECT_EQ(Due(), Indices{0});
+  EXPECT_TRUE(roster_.EndProbe(0, absl::OkStatus(), clock_.Now()));
+  EXPECT_TRUE(IsLive(0));
+  EXPECT_EQ(Due(), Indices{});
+}
+
+TEST_F(RosterTest, WhoseRanksStandStillIsOutBeforeFiveSeconds) {
+  Add(2);
+  // Statuses come each second; the hang began with the first of them.
+  Clock::Duration hang{};
+  for (int s = 1; s <= 3; ++s, clock_.Advance(seconds(1)), hang += seconds(1)) {
+    Say(0, ToSeconds(hang));
+    EXPECT_FALSE(roster_.Look(clock_.Now()));
+    EXPECT_TRUE(IsLive(0)) << s;
+  }
+  Say(0, ToSeconds(hang));
+  bool is_out = false;
+  while (!is_out) {
+    clock_.Advance(milliseconds(50));
+    hang += milliseconds(50);
+    is_out = roster_.Look(clock_.Now());
+  }
+  EXPECT_GT(hang, kMaxStall);
+  EXPECT_LT(hang, seconds(5));
+  EXPECT_EQ(WhyNot(0), "its ranks make no progress");
+  EXPECT_EQ(roster_.Stalled(), Indices{0});
+  EXPECT_EQ(Due(), Indices{}) << "it is known that it would not answer";
+}
+
+TEST_F(RosterTest, AWorkerThatMovesOnOrIdlesIsNotStalled) {
+  Add(2);
+  clock_.Advance(seconds(2));
+  Say(0, 1.9);
+  Say(1, 0);
+  clock_.Advance(2 * kMaxStall);
+  EXPECT_FALSE(IsLive(0) && roster_.Look(clock_.Now()) && !IsLive(1));
+  EXPECT_TRUE(IsLive(1)) << "of an idle one nothing is assumed";
+}
+
+TEST_F(RosterTest, WhoMovesOnAgainHasToProveItEvenIfItIsTheOnlyOne) {
+  Add(1);
+  EXPECT_TRUE(Say(0, 60));
+  EXPECT_EQ(Live(), 0);
+  EXPECT_EQ(roster_.Stalled(), Indices{}) << "nobody could go on with its streams";
+  EXPECT_FALSE(Say(0));
+  EXPECT_EQ(Live(), 0);
+  EXPECT_EQ(Due(), Indices{0});
+  Say(0, 60);
+  EXPECT_FALSE(roster_.EndProbe(0, absl::OkStatus(), clock_.Now())) << "it stands still again";
+  clock_.Advance(kEjection);
+  Say(0);
+  EXPECT_EQ(Due(), Indices{0});
+  EXPECT_TRUE(roster_.EndProbe(0, absl::OkStatus(), clock_.Now()));
+  EXPECT_EQ(Live(), 1);
+}
+
+TEST_F(RosterTest, WhoFellSilentHasToProveItselfAndWhoWasLostHasNot) {
+  Add(2);
+  EXPECT_TRUE(roster_.FallSilent(0, clock_.Now()));
+  EXPECT_EQ(WhyNot(0), "it is silent");
+  EXPECT_TRUE(roster_.Lose(1, "it cannot be reached"));
+  EXPECT_FALSE(Say(0));
+  EXPECT_TRUE(Say(1));
+  EXPECT_EQ(Due(), Indices{0});
+  EXPECT_TRUE(roster_.EndProbe(0, absl::OkStatus(), clock_.Now()));
+  EXPECT_EQ(Live(), 2);
+}
+
+TEST_F(RosterTest, NoProbeGoesToWhoDoesNotSpeakOrDrains) {
+  Add(2);
+  Eject(0);
+  clock_.Advance(kEjection);
+  roster_.Lose(0, "it cannot be reached");
+  EXPECT_EQ(Due(), Indices{});
+  roster_.Hear(0, decision::WorkerStatus{.served_model_name = "qwen-7b", .draining = true},
+               clock_.Now());
+  EXPECT_EQ(Due(), Indices{});
+  Say(0);
+  EXPECT_EQ(Due(), Indices{0});
+}
+
+TEST_F(RosterTest, WhoIsRemovedGivesItsIndexOnceItHasNoRequest) {
+  Add(2);
+  roster_.Give(0);
+  EXPECT_TRUE(roster_.Remove(0));
+  EXPECT_EQ(roster_.Describe(0).configured, 1);
+  EXPECT_EQ(WhyNot(0), "it is not configured any more");
+  EXPECT_EQ(roster_.Add(0, "10.0.0.9:50061", clock_.Now()), 2U);
+  roster_.TakeBack(0, false);
+  roster_.Free(0);
+  EXPECT_EQ(roster_.Describe(0).configured, 2);
+  EXPECT_EQ(roster_.Add(0, "10.0.0.8:50061", clock_.Now()), 0U);
+  EXPECT_EQ(roster_.views()[0].given, 0);
+}
+
+TEST_F(RosterTest, NobodysIndexIsNoWorker) {
+  Add(2);
+  roster_.Remove(0);
+  roster_.Free(0);
+  decision::Query query;
+  EXPECT_EQ(roster_.PassOver(query, clock_.Now()), 0U);
+  EXPECT_EQ(query.tried, Indices{});
+  EXPECT_EQ(Due(), Indices{});
+  EXPECT_EQ(roster_.Stalled(), Indices{});
+  EXPECT_FALSE(roster_.Look(clock_.Now()));
+  EXPECT_EQ(Live(), 1);
+}
+
+}  // namespace
+}  // namespace thinkwire::router::fleet

@@ -19,7 +19,7 @@ ROOMS = {
                         "common"],
     "router/fleet": ["router/decision", "router/variant_config.h", "common", "common/rpc"],
     "router/http": ["router", "router/decision", "router/fleet", "protos", "common", "common/rpc"],
-    "router/client": ["router/task.h", "protos", "common", "common/rpc"],
+    "router/client": ["router/ledger.h", "router/task.h", "protos", "common", "common/rpc"],
     "worker/step": [],
     "worker/kernels": ["worker/step"],
     "worker/kernels/cpu": ["worker/kernels", "worker/step"],
@@ -56,6 +56,7 @@ ROOMS = {
 }
 # What single files (header and source) may include beyond their room's.
 EXTRA = {
+    "router/account": ["protos"],
     "router/generation": ["protos"],
     "router/counting": ["protos"],
     "router/dry_run": ["protos"],

@@ -97,6 +97,22 @@ inline constexpr int kMaxEjections = 12;
 inline constexpr std::chrono::seconds kMaxStall{4};
 inline constexpr std::chrono::seconds kProbeTimeout{10};
 
+// What a request takes of workers when its own refuses it or is lost: a mass death of workers must
+// not become a storm. Owner before it has started: router::RetryBudget, of the process; spent: the
+// error is told at once. Owners after that: router::MoveSchedule paces the streams that go on
+// elsewhere, of the process; over: they wait. router::Takeover ends a request that was running on
+// two workers in a row when each was lost, the second so few tokens later: INTERNAL, POISON.
+inline constexpr double kRetryShare = 0.2;    // of the requests
+inline constexpr double kRetryReserve = 100;  // retries, at once
+inline constexpr double kMovesASecond = 256;  // each a prompt and an output to be computed
+inline constexpr std::int64_t kMovesAtOnce = 64;
+inline constexpr std::int64_t kPoisonTokens = 8;
+// Of a stream that waits for a worker: it looks for one so often, and comes back so late to one
+// that has refused it or was lost.
+inline constexpr std::chrono::seconds kResumeWait{10};  // in all, --resume_wait_s
+inline constexpr std::chrono::milliseconds kWorkerSearchInterval{100};
+inline constexpr std::chrono::seconds kSecondChance{1};
+
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.
 inline constexpr std::int64_t kMaxStatusWatches = 256;

@@ -13,12 +13,6 @@
 namespace thinkwire::router {
 namespace {
 
-// Whether the worker has not spoken for itself.
-bool IsLoss(const absl::Status& status) {
-  const std::string reason = rpc::ErrorReason(status);
-  return reason == fleet::kWorkerLost || reason == fleet::kWorkerSilent;
-}
-
 // What may be tried again: the reason, and what it says of a worker.
 struct Retriable {
   std::string_view reason;
@@ -45,6 +39,16 @@ const Retriable* Find(const absl::Status& status) {
 constexpr std::string_view kOrdinals[Attempts::kMax] = {"first", "second", "third"};
 
 }  // namespace
+
+std::string_view WhatBecameOfWorker(const absl::Status& status) {
+  const Retriable* const known = Find(status);
+  return known == nullptr ? "" : known->what;
+}
+
+bool IsLoss(const absl::Status& status) {
+  const std::string reason = rpc::ErrorReason(status);
+  return reason == fleet::kWorkerLost || reason == fleet::kWorkerSilent;
+}
 
 bool Attempts::MayGoOn() const { return tried_.size() < kMax && Find(failures_.back()) != nullptr; }
 

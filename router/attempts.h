@@ -2,19 +2,27 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 
 namespace thinkwire::router {
 
-// Which workers one request was given to in vain before its first event, and whether another shall
+// What an error of an attempt says of its worker where another worker need not share it: "was
+// draining". Empty: the request itself is to blame, or the worker broke the contract.
+std::string_view WhatBecameOfWorker(const absl::Status& status);
+
+// Whether the worker has not spoken for itself: it was lost, or silent for too long.
+bool IsLoss(const absl::Status& status);
+
+// Which workers one request was given to in vain before one has started, and whether another shall
 // have it. A refusal that another worker need not share (draining, a full queue or another limit, a
 // fingerprint that is not the wanted one) and a loss may be tried again, each worker once and kMax
-// in all. What a request itself is to blame for, and a broken contract, may not.
+// in all. What a request itself is to blame for, and a broken contract, may not. What becomes of it
+// once it has started is Takeover's.
 //
-// Before the first event nothing is fixed, so that it does not matter which fingerprint the next
-// worker has.
+// Before that nothing is fixed, so that it does not matter which fingerprint the next worker has.
 // Threads: one at a time.
 class Attempts {
  public:
@@ -23,7 +31,7 @@ class Attempts {
   // The latest attempt has gone to `worker`, an index into the pool's.
   void Begin(std::size_t worker) { tried_.push_back(worker); }
 
-  // It has ended with `status`, an error that the client may be told, and without an event.
+  // It has ended with `status`, an error that the client may be told, and has not started.
   void Fail(absl::Status status) { failures_.push_back(std::move(status)); }
 
   // Whether another worker may be asked. REQUIRES: Fail followed the latest Begin.

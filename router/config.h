@@ -39,6 +39,7 @@ struct RouterOptions {
   std::string api_keys;         // empty: everybody may call
   std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
+  std::int32_t resume_wait_s = static_cast<std::int32_t>(kResumeWait.count());
   std::string log_level = "info";
   bool reflection = false;
   bool share_prefixes = false;

@@ -18,6 +18,7 @@ constexpr std::chrono::seconds kLimit{30};
 
 void Counting::Start(const Shared& shared, fleet::CallContext context,
                      v1::CountTokensRequest request, std::shared_ptr<CountSink> sink) {
+  shared.retries.Deposit();
   const std::shared_ptr<Counting> counting(
       new Counting(shared, std::move(context), std::move(request), std::move(sink)));
   if (const absl::Status status = counting->Lease(); !status.ok()) {
@@ -67,7 +68,7 @@ void Counting::OnAnswer(const fleet::WorkerClient::CountResult& result) {
 // Asks another worker, after `status`. False: nobody is asked.
 bool Counting::TryAnother(const absl::Status& status) {
   const bool is_over = !sink_->IsWanted() || shared_.clock.Now() >= *context_.deadline;
-  if (is_over || !attempts_.MayGoOn()) return false;
+  if (is_over || !attempts_.MayGoOn() || !shared_.retries.Withdraw()) return false;
   const std::string reason = rpc::ErrorReason(status);
   const std::string left = lease_->client().address();
   lease_.reset();  // no load of that worker any more

@@ -13,6 +13,7 @@
 #include "router/decision/policy.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
+#include "router/retry_budget.h"
 #include "router/router_metrics.h"
 #include "router/variant_config.h"
 #include "thinkwire/v1/worker.pb.h"
@@ -44,6 +45,7 @@ class Counting final : public std::enable_shared_from_this<Counting> {
     const decision::Policy& policy;
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
+    RetryBudget& retries;
     const Clock& clock;
   };
 

@@ -1,11 +1,12 @@
 #include "router/generation.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/end_level.h"
+#include "common/check.h"
 #include "common/log.h"
 #include "common/random_bits.h"
 #include "common/rpc/deadline.h"
@@ -14,9 +15,9 @@
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "router/cache_salt.h"
-#include "router/decision/completion_estimate.h"
 #include "router/prompt_hash.h"
 #include "router/query.h"
+#include "router/successor_policy.h"
 
 namespace thinkwire::router {
 namespace {
@@ -40,11 +41,14 @@ Generation::Generation(const Shared& shared, fleet::CallContext context,
       context_(std::move(context)),
       arrival_(shared.clock.Now()),
       request_id_(context_.id.own.empty() ? rpc::MakeRequestId() : context_.id.own),
-      sink_(std::move(sink)) {}
+      sink_(std::move(sink)),
+      account_(shared.metrics, arrival_),
+      takeover_(shared.resume_wait) {}
 
 Generation::~Generation() = default;
 
 void Generation::Start(v1::GenerateRequest request) {
+  shared_.retries.Deposit();
   if (!request.has_seed()) request.set_seed(DrawSeed());
   if (shared_.cache_salts != nullptr) {
     request.set_cache_salt(shared_.cache_salts->For(context_.peer, request.cache_salt()));
@@ -52,40 +56,68 @@ void Generation::Start(v1::GenerateRequest request) {
   *request_.mutable_request() = std::move(request);
   request_.set_request_id(request_id_);
   if (const absl::Status status = Lease(); !status.ok()) {
-    variant_ = rpc::ErrorMetadata(status, "variant");
+    account_.ChooseNone(rpc::ErrorMetadata(status, "variant"));
     End(status);
     return;
+  }
+  if (request_.request().has_resume()) {
+    request_.set_allocated_resume(request_.mutable_request()->release_resume());
+    ledger_.Restore(request_.resume());
   }
   StartAttempt();
 }
 
+// What a policy may know. Ids mean something for the vocabulary of one variant only.
+decision::Query Generation::Describe() const {
+  decision::Query query = MakeQuery(request_.request());
+  if (context_.deadline) query.deadline_s = ToSeconds(*context_.deadline - shared_.clock.Now());
+  if (account_.variant().empty() || request_.request().has_prompt()) return query;
+  query.variant = account_.variant();
+  query.wishes = {};
+  query.task = account_.task();
+  query.prompt_bytes = static_cast<std::size_t>(account_.prompt_bytes());
+  return query;
+}
+
 // A place on a worker that was not tried yet.
 absl::Status Generation::Lease() {
-  decision::Query query = MakeQuery(request_.request());
+  decision::Query query = Describe();
   query.tried = attempts_.tried();
-  if (context_.deadline) query.deadline_s = ToSeconds(*context_.deadline - shared_.clock.Now());
-  decision::PromptMarks marks =
-      MarkPrompt(request_.request(), shared_.pool.prefix_key(), context_.peer);
+  decision::PromptMarks marks;
+  if (request_.request().has_prompt()) {
+    marks = MarkPrompt(request_.request(), shared_.pool.prefix_key(), context_.peer);
+  }
   ASSIGN_OR_RETURN(fleet::WorkerLease lease,
                    shared_.pool.Lease(shared_.policy, query, std::move(marks)));
-  lease_.emplace(std::move(lease));
-  const std::size_t variant = lease_->decision().variant;
-  taken_ = {.variant = variant,
-            .task = decision::TaskOf(query),
-            .prompt_bytes = static_cast<double>(query.prompt_bytes)};
-  variant_ = shared_.variants[variant].name;
-  cause_ = decision::CauseName(lease_->decision().cause);
-  shared_.metrics.CountDecision(variant_, cause_);
-  worker_ = lease_->client().address();
-  request_.set_expected_fingerprint(shared_.variants[variant].require_fingerprint);
-  attempts_.Begin(lease_->decision().worker);
-  meter_.emplace(shared_.metrics.streams(variant), arrival_);
+  const VariantConfig& variant = shared_.variants[lease.decision().variant];
+  account_.Choose(variant.name, lease.decision(), query);
+  attempts_.Begin(lease.decision().worker);
+  request_.set_expected_fingerprint(variant.require_fingerprint);
+  Take(std::move(lease));
   return absl::OkStatus();
+}
+
+// A place on a worker that may go on with the stream.
+absl::Status Generation::LeaseSuccessor(Clock::TimePoint now) {
+  decision::Query query = Describe();
+  query.tried = takeover_.Avoided(now);
+  const SuccessorPolicy policy(shared_.policy, {.variant = account_.variant_index(),
+                                                .fingerprint = ledger_.fingerprint(),
+                                                .context_tokens = context_tokens_});
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(policy, query));
+  Take(std::move(lease));
+  return absl::OkStatus();
+}
+
+void Generation::Take(fleet::WorkerLease lease) {
+  lease_.emplace(std::move(lease));
+  worker_ = lease_->client().address();
 }
 
 // The hooks of the attempt may run before this returns: the last that its caller does.
 void Generation::StartAttempt() {
   request_.set_attempt(request_.attempt() + 1);
+  ledger_.BeginAttempt(request_.attempt());
   auto attempt = lease_->client().Generate(context_, shared_from_this());
   bool cancelled = false;
   {
@@ -95,29 +127,39 @@ void Generation::StartAttempt() {
   }
   // Whoever cancelled before now had no attempt to end.
   if (cancelled) attempt->Cancel();
-  attempt->Start(request_);
+  Send(*attempt);
+}
+
+// The state may be as large as prompt and output, and is needed for no longer.
+void Generation::Send(fleet::WorkerAttempt& attempt) {
+  if (!ledger_.has_prompt_ids() || request_.has_resume()) return attempt.Start(request_);
+  v1::WorkerGenerateRequest request = request_;
+  *request.mutable_resume() = ledger_.MakeResumeState();
+  attempt.Start(request);
 }
 
 bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   const Clock::TimePoint now = shared_.clock.Now();
+  const bool had_started = ledger_.started();
   lease_->Answered();
   if (!message.has_event()) return true;
   if (!message.event().has_queued()) lease_->Begun();
   if (!ledger_.Add(message, now)) return true;
-  heard_ = true;
   if (ledger_.has_prompt_ids()) DropPrompt();
   CountBytes();
-  Complete(*message.mutable_event(), now);
+  if (!Complete(*message.mutable_event(), had_started, now)) return true;
   {
     MutexLock lock(mu_);
+    CHECK(!waiting_, "an attempt brings nothing, and does not end, before its event is taken");
     waiting_ = std::move(*message.mutable_event());
   }
   return Flush() == Flushed::kAtOnce;
 }
 
-// Another worker would go on from the prompt's ids. Clearing the field might keep its memory.
+// Another worker would go on from the prompt's ids. Clearing the fields might keep their memory.
 void Generation::DropPrompt() {
-  const std::unique_ptr<v1::Prompt> freed(request_.mutable_request()->release_prompt());
+  const std::unique_ptr<v1::Prompt> prompt(request_.mutable_request()->release_prompt());
+  const std::unique_ptr<v1::ResumeState> state(request_.release_resume());
 }
 
 // The ledger grows by doubling, so that it is seldom looked at closely.
@@ -132,15 +174,10 @@ void Generation::OnEnd(const absl::Status& status) {
     attempt_.reset();
   }
   lease_->Ended(status);
-  if (!status.ok() && !heard_) {
-    attempts_.Fail(status);
-    if (TryAnother(status)) return;
-  }
-  {
-    MutexLock lock(mu_);
-    ended_ = status.ok() || heard_ ? status : attempts_.Best();
-  }
-  Flush();
+  if (status.ok()) return Conclude(status);
+  if (ledger_.started()) return FindSuccessor(status);
+  attempts_.Fail(status);
+  if (!TryAnother(status)) Conclude(attempts_.Best());
 }
 
 bool Generation::is_over() {
@@ -148,23 +185,77 @@ bool Generation::is_over() {
   return cancelled_ || (context_.deadline && shared_.clock.Now() >= *context_.deadline);
 }
 
-// Gives the request to another worker, after `status` and no event. False: nobody has it.
+absl::Status Generation::CancelStatus() const {
+  return rpc::CancelStatus(context_.deadline, arrival_, shared_.clock.Now());
+}
+
 bool Generation::TryAnother(const absl::Status& status) {
-  if (!attempts_.MayGoOn() || is_over()) return false;
+  if (!attempts_.MayGoOn() || is_over() || !shared_.retries.Withdraw()) return false;
   const std::string reason = rpc::ErrorReason(status);
   const std::string left = worker_;
   lease_.reset();  // no load of that worker any more
   if (!Lease().ok()) return false;
-  shared_.metrics.CountRetry(variant_, reason);
-  thinkwire::Log(LogLevel::kWarning, "request retried",
-                 {{"request_id", request_id_},
-                  {"attempt", request_.attempt()},
-                  {"reason", reason},
-                  {"worker", left},
-                  {"next_worker", worker_}},
-                 RequestLogRate(context_.peer));
+  shared_.metrics.CountRetry(account_.variant(), reason);
+  Log(LogLevel::kWarning, "request retried",
+      {{"request_id", request_id_},
+       {"attempt", request_.attempt()},
+       {"reason", reason},
+       {"worker", left},
+       {"next_worker", worker_}},
+      RequestLogRate(context_.peer));
   StartAttempt();
   return true;
+}
+
+void Generation::FindSuccessor(const absl::Status& status) {
+  const Clock::TimePoint now = shared_.clock.Now();
+  account_.Lose(now);
+  const std::size_t worker = lease_->decision().worker;
+  lease_.reset();  // no load of that worker any more
+  switch (takeover_.Lose(status, worker, ledger_.tokens(), now)) {
+    case Takeover::Verdict::kEnd:
+      return Conclude(status);
+    case Takeover::Verdict::kPoison:
+      shared_.metrics.CountPoisoned(account_.variant_index());
+      return Conclude(takeover_.Poison(request_id_));
+    case Takeover::Verdict::kSearch:
+      takeover_.SearchFrom(shared_.moves.TakePlace());
+      break;
+    case Takeover::Verdict::kGoOn:
+      break;
+  }
+  Search();
+}
+
+// Nothing else happens to it meanwhile but Cancel and Resume.
+void Generation::Search() {
+  const Clock::TimePoint now = shared_.clock.Now();
+  if (is_over()) return Conclude(CancelStatus());
+  if (takeover_.MayTry(now) && LeaseSuccessor(now).ok()) return StartAttempt();
+  if (takeover_.IsOver(now)) return Conclude(takeover_.NobodyIsLeft());
+  WaitForTurn(now);
+}
+
+void Generation::WaitForTurn(Clock::TimePoint now) {
+  const Clock::TimePoint look = takeover_.NextLook(now);
+  {
+    MutexLock lock(mu_);
+    if (!cancelled_) {
+      idle_ = shared_from_this();
+      shared_.moves.CallAt(std::min(look, context_.deadline.value_or(look)), weak_from_this());
+      return;
+    }
+  }
+  Conclude(CancelStatus());
+}
+
+void Generation::OnTurn() {
+  {
+    MutexLock lock(mu_);
+    if (!idle_) return;  // it was cancelled
+    idle_.reset();       // the schedule holds it
+  }
+  Search();
 }
 
 // Writes the event that waits, then the end. Called wherever one of them, or room, is new.
@@ -183,8 +274,7 @@ Generation::Flushed Generation::Flush() {
     }
     if (ended_ && !end_told_) {
       end_told_ = true;
-      end = cancelled_ ? rpc::CancelStatus(context_.deadline, arrival_, shared_.clock.Now())
-                       : *ended_;
+      end = cancelled_ ? CancelStatus() : *ended_;
     }
   }
   if (go_on) go_on->ReadMore();
@@ -192,45 +282,45 @@ Generation::Flushed Generation::Flush() {
   return Flushed::kAtOnce;
 }
 
+void Generation::Conclude(const absl::Status& status) {
+  {
+    MutexLock lock(mu_);
+    ended_ = status;
+  }
+  Flush();
+}
+
 void Generation::Cancel() {
   std::shared_ptr<fleet::WorkerAttempt> attempt;
+  std::shared_ptr<Generation> self;
   {
     MutexLock lock(mu_);
     cancelled_ = true;
     attempt = attempt_;
+    self.swap(idle_);
+    if (self) ended_ = absl::CancelledError();
   }
   if (attempt) attempt->Cancel();
   Flush();  // drops what waits, so that an end that is known already can be told
 }
 
-// Adds what only the router knows, and counts.
-void Generation::Complete(v1::GenerateResponse& event, Clock::TimePoint now) {
-  const auto count = [&](StreamPhase phase, int tokens) { meter_->AddTokens(phase, tokens, now); };
+// Adds what only the router knows, and counts. False: the client is not to see it.
+bool Generation::Complete(v1::GenerateResponse& event, bool had_started, Clock::TimePoint now) {
   if (event.has_queued()) {
+    if (had_started) return false;
     CompleteQueued(*event.mutable_queued());
   } else if (event.has_started()) {
-    CompleteStarted(*event.mutable_started(), now);
-  } else if (event.has_reasoning_delta()) {
-    count(StreamPhase::kReasoning, event.reasoning_delta().token_ids_size());
-  } else if (event.has_reasoning_finished()) {
-    const v1::ReasoningFinished& finished = event.reasoning_finished();
-    count(StreamPhase::kReasoning, finished.token_ids_size());
-    if (finished.cause() == v1::REASONING_FINISH_CAUSE_MODEL) {
-      taken_.reasoning_tokens = finished.reasoning_tokens();
-    }
-  } else if (event.has_answer_delta()) {
-    count(StreamPhase::kAnswer, event.answer_delta().token_ids_size());
-  } else if (event.has_finished()) {
-    const bool answered = event.finished().phase() == v1::PHASE_ANSWER;
-    count(answered ? StreamPhase::kAnswer : StreamPhase::kReasoning,
-          event.finished().token_ids_size());
-    if (answered && event.finished().reason() != v1::FINISH_REASON_LENGTH) {
-      taken_.answer_tokens = counts().answer;
+    takeover_.Begin(worker_);
+    if (had_started) {
+      event = MakeMoved(now);
+    } else {
+      CompleteStarted(*event.mutable_started());
     }
   } else if (event.has_completed()) {
-    discarded_tokens_ = event.completed().usage().discarded_tokens();
-    rpc::SetDuration(now - arrival_, event.mutable_completed()->mutable_timings()->mutable_total());
+    CompleteCompleted(*event.mutable_completed(), now);
   }
+  account_.Count(event, now);
+  return true;
 }
 
 // By the pace that was measured here, which the worker does not tell of.
@@ -242,10 +332,10 @@ void Generation::CompleteQueued(v1::Queued& queued) const {
                    queued.mutable_estimated_wait());
 }
 
-void Generation::CompleteStarted(v1::Started& started, Clock::TimePoint now) {
+void Generation::CompleteStarted(v1::Started& started) {
   started.set_request_id(request_id_);
-  started.set_variant(variant_);
-  started.set_worker(lease_->client().address());
+  started.set_variant(account_.variant());
+  started.set_worker(worker_);
   started.set_variant_reason(lease_->decision().variant_reason);
   started.set_worker_reason(lease_->decision().worker_reason);
   if (const std::string tried = attempts_.Describe(); !tried.empty()) {
@@ -257,69 +347,51 @@ void Generation::CompleteStarted(v1::Started& started, Clock::TimePoint now) {
     started.mutable_expected_thinking()->set_p50_tokens(std::lround(reasoning.p50));
     started.mutable_expected_thinking()->set_p90_tokens(std::lround(reasoning.p90));
   }
-  taken_.prompt_tokens = started.prompt_tokens();
   lease_->HasPrompt(started.prompt_tokens(), started.cached_prompt_tokens());
   shared_.metrics.CountPrefix(
-      variant_, decision::PrefixUse(lease_->decision(), started.cached_prompt_tokens()));
-  meter_->Start(started.prompt_tokens(), started.cached_prompt_tokens(), now);
+      account_.variant(), decision::PrefixUse(lease_->decision(), started.cached_prompt_tokens()));
+  // What the client is told now holds at whichever worker goes on.
+  const std::int32_t max_tokens = started.limits().max_tokens();
+  request_.mutable_request()->set_max_tokens(max_tokens);
+  request_.mutable_request()->clear_clamp_max_tokens();
+  context_tokens_ = std::int64_t{started.prompt_tokens()} + max_tokens;
 }
 
-// A prompt that was not cached shows the worker's rate, if it is long enough to be measured.
-void Generation::Learn() {
-  constexpr int kMinPromptTokens = 256;
-  const int computed = counts().prompt - counts().cached_prompt;
-  const double rate =
-      computed >= kMinPromptTokens && meter_->prompt_s() > 0 ? computed / meter_->prompt_s() : 0;
-  shared_.pool.Learn(*lease_, taken_, meter_->seconds_per_token(), rate);
+v1::GenerateResponse Generation::MakeMoved(Clock::TimePoint now) {
+  const std::string reason = rpc::ErrorReason(takeover_.loss());
+  account_.Move(reason);
+  Log(LogLevel::kWarning, "stream moved",
+      {{"request_id", request_id_},
+       {"attempt", request_.attempt()},
+       {"reason", reason},
+       {"worker", takeover_.previous_address()},
+       {"next_worker", worker_},
+       {"exact", ledger_.exact()},
+       {"after_s", ToSeconds(now - takeover_.lost_at())}},
+      RequestLogRate(context_.peer));
+  v1::GenerateResponse event;
+  v1::Moved& moved = *event.mutable_moved();
+  moved.set_worker(worker_);
+  moved.set_previous_worker(takeover_.previous_address());
+  moved.set_reason(takeover_.Describe());
+  moved.set_exact(ledger_.exact());
+  return event;
+}
+
+void Generation::CompleteCompleted(v1::Completed& completed, Clock::TimePoint now) const {
+  completed.set_resumes(account_.moves());
+  completed.mutable_usage()->set_cached_prompt_tokens(ledger_.cached_prompt_tokens());
+  rpc::SetDuration(now - arrival_, completed.mutable_timings()->mutable_total());
 }
 
 void Generation::End(const absl::Status& status) {
   const Clock::TimePoint now = shared_.clock.Now();
-  // A request that was refused had no times.
-  const bool waited = absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
-  if (meter_ && (meter_->started() || waited)) meter_->End(discarded_tokens_, now);
-  const std::string code = absl::StatusCodeToString(status.code());
-  shared_.metrics.EndRequest(variant_, code, phase());
-  shared_.metrics.CountTenant(context_.tenant, code, counts());
-  Log(status, now);
-  if (status.ok()) Learn();
+  account_.End(status, context_.tenant, now);
+  account_.Log(status, request_id_, context_, worker_, request_.attempt(), now);
+  if (status.ok()) account_.Learn(*lease_, shared_.pool);
   lease_.reset();
-  sink_->Finish(status, status.ok() ? std::nullopt : UsageSoFar());
-}
-
-std::optional<v1::Usage> Generation::UsageSoFar() const {
-  if (!meter_ || !meter_->started()) return std::nullopt;
-  v1::Usage usage;
-  usage.set_prompt_tokens(counts().prompt);
-  usage.set_cached_prompt_tokens(counts().cached_prompt);
-  usage.set_reasoning_tokens(counts().reasoning);
-  usage.set_answer_tokens(counts().answer);
-  for (const auto& [index, output] : ledger_.outputs()) {
-    usage.set_forced_tokens(usage.forced_tokens() + output.forced_tokens);
-  }
-  return usage;
-}
-
-void Generation::Log(const absl::Status& status, Clock::TimePoint now) const {
-  const TokenCounts tokens = counts();
-  thinkwire::Log(LevelOfEnd(status.code()), "request ended",
-                 {{"request_id", request_id_},
-                  {"x_request_id", context_.id.of_client},
-                  {"traceparent", context_.traceparent},
-                  {"tenant", context_.tenant},
-                  {"variant", variant_},
-                  {"worker", worker_},
-                  {"attempts", request_.attempt()},
-                  {"code", absl::StatusCodeToString(status.code())},
-                  {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
-                  {"phase", ToString(phase())},
-                  {"prompt_tokens", tokens.prompt},
-                  {"cached_prompt_tokens", tokens.cached_prompt},
-                  {"reasoning_tokens", tokens.reasoning},
-                  {"answer_tokens", tokens.answer},
-                  {"discarded_tokens", tokens.discarded},
-                  {"total_s", ToSeconds(now - arrival_)}},
-                 RequestLogRate(context_.peer));
+  const bool tells = !status.ok() && ledger_.started();
+  sink_->Finish(status, tells ? std::optional(ledger_.MakeUsage()) : std::nullopt);
 }
 
 }  // namespace thinkwire::router

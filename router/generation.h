@@ -11,14 +11,17 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/rpc/request_bytes.h"
+#include "router/account.h"
 #include "router/attempts.h"
-#include "router/decision/experience.h"
 #include "router/decision/policy.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
 #include "router/generation_registry.h"
 #include "router/ledger.h"
+#include "router/move_schedule.h"
+#include "router/retry_budget.h"
 #include "router/router_metrics.h"
+#include "router/takeover.h"
 #include "router/variant_config.h"
 #include "thinkwire/v1/worker.pb.h"
 
@@ -42,13 +45,18 @@ class EventSink {
 
 // The life of one request, from its arrival to its last event: has variant and worker decided,
 // passes the worker's events to the sink, one at a time and as fast as the sink takes them, and
-// keeps what another worker would need to go on. A worker that refuses or is lost before its first
-// event is followed by another (Attempts), a new attempt each, and the client sees nothing of it;
-// after an event an error is the end. Counts and logs the request.
+// keeps what another worker would need to go on (Ledger). A worker that refuses or is lost before
+// it has started is followed by another (Attempts), a new attempt each, and the client sees nothing
+// of it. After that another goes on from the ledger's state (Takeover), where it must wait without
+// a thread, and the client sees Moved where it would see a second Started.
+//
+// One attempt ends before the next begins, and the ledger takes messages of the latest alone: a
+// worker that was given up and wakes up speaks to nobody.
 // Owns: the request, without its prompt once the worker has told the prompt's ids; the ledger; the
-// place on a worker; the sink.
+// place on a worker; the sink; itself while it waits for a worker.
 // Threads: any, unless a function says more.
 class Generation final : public fleet::WorkerAttempt::Reader,
+                         public MoveSchedule::Waiter,
                          public std::enable_shared_from_this<Generation> {
  public:
   // What all generations share; outlives them.
@@ -59,7 +67,10 @@ class Generation final : public fleet::WorkerAttempt::Reader,
     RouterMetrics& metrics;
     GenerationRegistry& registry;
     const Clock& clock;
-    const CacheSalts* cache_salts = nullptr;  // null: clients share cached prompt blocks
+    RetryBudget& retries;
+    MoveSchedule& moves;
+    Clock::Duration resume_wait = kResumeWait;  // for a worker to go on with a stream
+    const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
   };
 
   // A request that has just arrived. Start or Refuse follows.
@@ -95,28 +106,39 @@ class Generation final : public fleet::WorkerAttempt::Reader,
  private:
   Generation(const Shared& shared, fleet::CallContext context, std::shared_ptr<EventSink> sink);
 
+  decision::Query Describe() const;
   absl::Status Lease();
+  absl::Status LeaseSuccessor(Clock::TimePoint now);
+  void Take(fleet::WorkerLease lease);
   void StartAttempt();
-  bool TryAnother(const absl::Status& status);
-  bool is_over();
+  void Send(fleet::WorkerAttempt& attempt);
   void DropPrompt();
   void CountBytes();
 
   // fleet::WorkerAttempt::Reader.
   bool OnMessage(v1::WorkerGenerateResponse message) override;
   void OnEnd(const absl::Status& status) override;
+  // MoveSchedule::Waiter.
+  void OnTurn() override;
 
-  void Complete(v1::GenerateResponse& event, Clock::TimePoint now);
-  void CompleteStarted(v1::Started& started, Clock::TimePoint now);
+  // After `status`, before it has started. False: nobody has it.
+  bool TryAnother(const absl::Status& status);
+  // After `status`, once it has: another worker, a wait for one, or the end.
+  void FindSuccessor(const absl::Status& status);
+  void Search();
+  void WaitForTurn(Clock::TimePoint now);
+  bool is_over();
+  absl::Status CancelStatus() const;
+
+  bool Complete(v1::GenerateResponse& event, bool had_started, Clock::TimePoint now);
+  void CompleteQueued(v1::Queued& queued) const;
+  void CompleteStarted(v1::Started& started);
+  v1::GenerateResponse MakeMoved(Clock::TimePoint now);
+  void CompleteCompleted(v1::Completed& completed, Clock::TimePoint now) const;
   enum class Flushed { kAtOnce, kLater };
   Flushed Flush();
+  void Conclude(const absl::Status& status);
   void End(const absl::Status& status);
-  void CompleteQueued(v1::Queued& queued) const;
-  void Learn();
-  std::optional<v1::Usage> UsageSoFar() const;
-  void Log(const absl::Status& status, Clock::TimePoint now) const;
-  TokenCounts counts() const { return meter_ ? meter_->counts() : TokenCounts{}; }
-  StreamPhase phase() const { return meter_ ? meter_->phase() : StreamPhase::kNone; }
 
   // Set by Make. The entry goes last: what is shared may go with it.
   GenerationRegistry::Entry entry_;
@@ -131,18 +153,16 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   v1::WorkerGenerateRequest
       request_;  // as the latest attempt was sent it, the prompt until its ids
   Ledger ledger_;
+  Account account_;
   Attempts attempts_;
-  bool heard_ = false;  // of any worker: the sink has its event, or will
+  Takeover takeover_;
+  std::int64_t context_tokens_ = 0;  // prompt and output, as Started told
   std::size_t counted_ledger_bytes_ = 0;
-  std::string variant_;     // of the metrics and the log; empty: none was chosen
-  std::string worker_;      // of the log, likewise
-  std::string_view cause_;  // why that variant, likewise
+  std::string worker_;  // of the log; empty: none was chosen
   std::optional<fleet::WorkerLease> lease_;
-  std::optional<StreamMeter> meter_;  // once a worker is chosen
-  std::int32_t discarded_tokens_ = 0;
-  decision::Taken taken_;  // as far as is known
 
   Mutex mu_;
+  std::shared_ptr<Generation> idle_ ABSL_GUARDED_BY(mu_);  // this, while it waits for OnTurn
   std::shared_ptr<fleet::WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);
   std::optional<v1::GenerateResponse> waiting_ ABSL_GUARDED_BY(mu_);  // did not fit yet
   bool paused_ ABSL_GUARDED_BY(mu_) = false;  // the attempt waits for ReadMore

@@ -1,6 +1,5 @@
 #include "router/ledger.h"
 
-#include "common/check.h"
 #include "common/rpc/proto_time.h"
 
 namespace thinkwire::router {
@@ -13,6 +12,32 @@ void AddIds(const Ids& ids, bool forced, Ledger::Output& output) {
   if (forced) output.forced_tokens += ids.size();
 }
 
+// Of a delta; `bytes` is one of the output's two counts.
+template <class Delta>
+void AddDelta(const Delta& delta, Ledger::Output& output, std::optional<std::int64_t>& bytes) {
+  AddIds(delta.token_ids(), delta.forced(), output);
+  if (bytes) *bytes += static_cast<std::int64_t>(delta.text().size());
+}
+
+std::optional<std::int64_t> BytesIf(bool said, std::int64_t bytes) {
+  return said ? std::optional(bytes) : std::nullopt;
+}
+
+Ledger::Output ReadOutputState(const v1::OutputState& state) {
+  Ledger::Output output;
+  output.token_ids.assign(state.token_ids().begin(), state.token_ids().end());
+  output.phase = state.phase();
+  output.forced_tokens = state.forced_tokens();
+  output.reasoning_tokens = state.reasoning_tokens();
+  output.reasoning_time = rpc::ReadDuration(state.reasoning_duration());
+  output.reasoning_text_bytes =
+      BytesIf(state.has_reasoning_text_bytes(), state.reasoning_text_bytes());
+  output.answer_text_bytes = BytesIf(state.has_answer_text_bytes(), state.answer_text_bytes());
+  output.reasoning_finished = state.reasoning_finished();
+  output.finished = state.finished();
+  return output;
+}
+
 v1::OutputState MakeOutputState(std::int32_t index, const Ledger::Output& output) {
   v1::OutputState state;
   state.set_output_index(index);
@@ -23,10 +48,23 @@ v1::OutputState MakeOutputState(std::int32_t index, const Ledger::Output& output
   if (output.reasoning_time > Clock::Duration::zero()) {
     rpc::SetDuration(output.reasoning_time, state.mutable_reasoning_duration());
   }
+  if (output.reasoning_text_bytes) state.set_reasoning_text_bytes(*output.reasoning_text_bytes);
+  if (output.answer_text_bytes) state.set_answer_text_bytes(*output.answer_text_bytes);
+  state.set_reasoning_finished(output.reasoning_finished);
+  state.set_finished(output.finished);
   return state;
 }
 
 }  // namespace
+
+void Ledger::Restore(const v1::ResumeState& state) {
+  prompt_ids_.assign(state.prompt_ids().begin(), state.prompt_ids().end());
+  prompt_tokens_ = state.prompt_tokens();
+  fingerprint_ = state.fingerprint();
+  for (const v1::OutputState& output : state.outputs()) {
+    outputs_.insert_or_assign(output.output_index(), ReadOutputState(output));
+  }
+}
 
 bool Ledger::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now) {
   if (message.attempt() < attempt_) return false;
@@ -45,17 +83,17 @@ void Ledger::AddEvent(const v1::GenerateResponse& event, Clock::TimePoint now) {
   } else if (event.has_reasoning_delta()) {
     const v1::ReasoningDelta& delta = event.reasoning_delta();
     Output& output = OutputAt(delta.output_index());
-    AddIds(delta.token_ids(), delta.forced(), output);
+    AddDelta(delta, output, output.reasoning_text_bytes);
     output.phase = v1::PHASE_REASONING;
     output.reasoning_tokens += delta.token_ids_size();
-    if (!output.reasoning_since_) output.reasoning_since_ = now;
+    if (!output.reasoning_since_) output.reasoning_since_ = now - output.reasoning_time;
     output.reasoning_time = now - *output.reasoning_since_;
   } else if (event.has_reasoning_finished()) {
     AddReasoningFinished(event.reasoning_finished(), now);
   } else if (event.has_answer_delta()) {
     const v1::AnswerDelta& delta = event.answer_delta();
     Output& output = OutputAt(delta.output_index());
-    AddIds(delta.token_ids(), delta.forced(), output);
+    AddDelta(delta, output, output.answer_text_bytes);
     output.phase = v1::PHASE_ANSWER;
   } else if (event.has_finished()) {
     Output& output = OutputAt(event.finished().output_index());
@@ -68,16 +106,21 @@ void Ledger::AddEvent(const v1::GenerateResponse& event, Clock::TimePoint now) {
 }
 
 void Ledger::AddStarted(const v1::Started& started) {
+  const bool other = started.fingerprint() != fingerprint_;
+  if (started_ && other) exact_ = false;
+  if (!started_) cached_prompt_tokens_ = started.cached_prompt_tokens();
+  started_ = true;
   // Tokens that are here already were made under the earlier fingerprint.
-  const bool mixed = !outputs_.empty() && started.fingerprint() != fingerprint_;
-  fingerprint_ = mixed ? "" : started.fingerprint();
+  fingerprint_ = other && !outputs_.empty() ? "" : started.fingerprint();
   first_phase_ = started.first_phase();
+  prompt_tokens_ = started.prompt_tokens();
 }
 
 void Ledger::AddReasoningFinished(const v1::ReasoningFinished& finished, Clock::TimePoint now) {
   Output& output = OutputAt(finished.output_index());
   AddIds(finished.token_ids(), finished.forced(), output);
   output.reasoning_tokens += finished.token_ids_size();
+  output.reasoning_finished = true;
   // Where nothing closed it, no answer follows.
   if (finished.token_ids_size() > 0) output.phase = v1::PHASE_ANSWER;
   if (finished.has_duration()) {
@@ -94,13 +137,34 @@ Ledger::Output& Ledger::OutputAt(std::int32_t index) {
 }
 
 v1::ResumeState Ledger::MakeResumeState() const {
-  CHECK(has_prompt_ids(), "a worker has told the prompt's ids");
   v1::ResumeState state;
   state.mutable_prompt_ids()->Assign(prompt_ids_.begin(), prompt_ids_.end());
+  if (!has_prompt_ids()) state.set_prompt_tokens(prompt_tokens_);
   for (const auto& [index, output] : outputs_)
     *state.add_outputs() = MakeOutputState(index, output);
   state.set_fingerprint(fingerprint_);
   return state;
+}
+
+std::int64_t Ledger::tokens() const {
+  std::int64_t tokens = 0;
+  for (const auto& [index, output] : outputs_) {
+    tokens += static_cast<std::int64_t>(output.token_ids.size());
+  }
+  return tokens;
+}
+
+v1::Usage Ledger::MakeUsage() const {
+  v1::Usage usage;
+  usage.set_prompt_tokens(prompt_tokens_);
+  usage.set_cached_prompt_tokens(cached_prompt_tokens_);
+  for (const auto& [index, output] : outputs_) {
+    const auto all = static_cast<std::int32_t>(output.token_ids.size());
+    usage.set_reasoning_tokens(usage.reasoning_tokens() + output.reasoning_tokens);
+    usage.set_answer_tokens(usage.answer_tokens() + all - output.reasoning_tokens);
+    usage.set_forced_tokens(usage.forced_tokens() + output.forced_tokens);
+  }
+  return usage;
 }
 
 std::size_t Ledger::bytes() const {

@@ -12,11 +12,11 @@
 
 namespace thinkwire::router {
 
-// What is known of one request as it runs, from the messages of its worker: enough for another
-// worker to go on with it. Grows with the prompt and the outputs, by four bytes a token and what a
-// vector holds in reserve: at most with the context of the worker's model, and of a worker that
-// sends on and on with what fleet::WorkerAttempt lets through, 2^20 tokens an output.
-// Threads: one at a time.
+// What is known of one request as it runs, from the messages of its worker and, where a client goes
+// on with it, from his word: enough for another worker to go on with it. Grows with the prompt and
+// the outputs, by four bytes a token and what a vector holds in reserve: at most with the context
+// of the worker's model, and of a worker that sends on and on with what fleet::WorkerAttempt lets
+// through, 2^20 tokens an output. Threads: one at a time.
 class Ledger {
  public:
   // One output.
@@ -27,6 +27,10 @@ class Ledger {
     std::int32_t reasoning_tokens = 0;        // how many of the ids count as reasoning
     // The time spent reasoning: as the worker says it once it is over, until then as seen here.
     Clock::Duration reasoning_time{};
+    // How much text came; nullopt where who went on with the request did not say how much he had.
+    std::optional<std::int64_t> reasoning_text_bytes = 0;
+    std::optional<std::int64_t> answer_text_bytes = 0;
+    bool reasoning_finished = false;
     bool finished = false;
 
    private:
@@ -34,8 +38,14 @@ class Ledger {
     std::optional<Clock::TimePoint> reasoning_since_;
   };
 
+  // Goes on from what somebody else knew. First of all.
+  void Restore(const v1::ResumeState& state);
+
+  // From now on this attempt speaks, and no earlier one.
+  void BeginAttempt(std::int32_t attempt) { attempt_ = attempt; }
+
   // Takes the next message in, which came at `now`. False, and nothing has changed, if a later
-  // attempt has spoken already.
+  // attempt has begun already.
   // REQUIRES: the messages of an attempt come in order and without gaps, as fleet::WorkerAttempt
   // sees to it, and those of a later attempt go on where the state made at its beginning ends.
   bool Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now);
@@ -45,10 +55,21 @@ class Ledger {
   const std::vector<std::int32_t>& prompt_ids() const { return prompt_ids_; }
   // Those that have begun, by their index.
   const std::map<std::int32_t, Output>& outputs() const { return outputs_; }
-  std::int32_t attempt() const { return attempt_; }  // the latest that spoke; 0: none
+  std::int32_t attempt() const { return attempt_; }  // the latest; 0: none
+
+  // Whether some attempt has begun with the request: a Started came.
+  bool started() const { return started_; }
+  // Whether all that came was made under the fingerprint of the first Started.
+  bool exact() const { return exact_; }
+  std::int64_t tokens() const;                                                 // of all outputs
+  std::int32_t cached_prompt_tokens() const { return cached_prompt_tokens_; }  // of the first
+  // Under which all tokens were made, and the next are best made; empty: there is no such.
+  const std::string& fingerprint() const { return fingerprint_; }
+  // What the stream has brought of a Usage.
+  v1::Usage MakeUsage() const;
 
   // Where another attempt would go on. Without a fingerprint if not all tokens were made under one.
-  // REQUIRES: has_prompt_ids().
+  // Without the prompt's ids, if none are known, but with their number.
   v1::ResumeState MakeResumeState() const;
 
   // What it holds in memory.
@@ -62,7 +83,11 @@ class Ledger {
 
   std::int32_t attempt_ = 0;
   std::vector<std::int32_t> prompt_ids_;
+  std::int32_t prompt_tokens_ = 0;
+  std::int32_t cached_prompt_tokens_ = 0;  // of the first Started
   std::string fingerprint_;
+  bool started_ = false;
+  bool exact_ = true;
   v1::Phase first_phase_ = v1::PHASE_UNSPECIFIED;
   std::map<std::int32_t, Output> outputs_;
 };

@@ -77,6 +77,7 @@ v1::Task MakeTask(Task task) {
 
 decision::Query MakeQuery(const v1::GenerateRequest& request) {
   decision::Query query = QueryOf(request);
+  query.prompt_bytes += kBytesPerId * request.resume().prompt_ids_size();
   query.thinks = request.thinking().mode() != v1::THINKING_MODE_OFF;
   if (request.has_max_tokens()) query.max_tokens = request.max_tokens();
   return query;

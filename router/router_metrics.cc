@@ -2,10 +2,15 @@
 
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
 namespace thinkwire::router {
 namespace {
+
+// Seconds: from a worker nearby that has the prompt cached, to a wait for one that starts.
+const prometheus::Histogram::BucketBoundaries kResumeGaps = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                                             1,    2.5,   5,    10,  20,   60};
 
 prometheus::Family<prometheus::Counter>& AddCounters(prometheus::Registry& registry,
                                                      const std::string& name,
@@ -21,8 +26,11 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                              "Generate requests that have ended, by variant, gRPC status and the "
                              "phase they were in: that of the last token, or none")),
       retries_(&AddCounters(registry, "retries_total",
-                            "Attempts before the first event that another worker's followed, by "
+                            "Attempts that had not started and that another worker's followed, by "
                             "variant and the reason of the error")),
+      moves_(&AddCounters(registry, "moves_total",
+                          "Times that another worker went on with a stream, by variant and the "
+                          "reason for which the one before did not")),
       decisions_(&AddCounters(registry, "decisions_total",
                               "Times that a variant was chosen, and the cause: named, substitute, "
                               "only, preferred, score, deadline or context")),
@@ -64,6 +72,18 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                                "Different fingerprints of live workers, by variant: where there "
                                "are two, equal seeds do not give equal texts")
                            .Register(registry);
+  auto& resume_gaps = prometheus::BuildHistogram()
+                          .Name("thinkwire_router_resume_gap_seconds")
+                          .Help(
+                              "Time from the notice that a stream's worker is lost to the next "
+                              "token, by variant")
+                          .Register(registry);
+  auto& poisoned = prometheus::BuildCounter()
+                       .Name("thinkwire_router_poisoned_total")
+                       .Help(
+                           "Streams that were given to no third worker, as they were running on "
+                           "two in a row when each was lost, by variant")
+                       .Register(registry);
   for (const std::string& name : variant_names) {
     const StreamMetrics::Labels labels = {{"variant", name}};
     streams_.emplace_back(registry, "thinkwire_router", labels);
@@ -71,6 +91,8 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
     live_workers_.push_back(&live.Add(labels));
     ejected_workers_.push_back(&ejected.Add(labels));
     fingerprints_.push_back(&fingerprints.Add(labels));
+    resume_gaps_.push_back(&resume_gaps.Add(labels, kResumeGaps));
+    poisoned_.push_back(&poisoned.Add(labels));
   }
 }
 
@@ -115,6 +137,16 @@ void RouterMetrics::CountPrefix(std::string_view variant, std::string_view use) 
 void RouterMetrics::CountRetry(std::string_view variant, std::string_view reason) {
   retries_->Add({{"variant", std::string(variant)}, {"reason", std::string(reason)}}).Increment();
 }
+
+void RouterMetrics::CountMove(std::string_view variant, std::string_view reason) {
+  moves_->Add({{"variant", std::string(variant)}, {"reason", std::string(reason)}}).Increment();
+}
+
+void RouterMetrics::ObserveResumeGap(std::size_t variant, double seconds) {
+  resume_gaps_[variant]->Observe(seconds);
+}
+
+void RouterMetrics::CountPoisoned(std::size_t variant) { poisoned_[variant]->Increment(); }
 
 void RouterMetrics::SetFingerprints(std::size_t variant, std::size_t fingerprints) {
   fingerprints_[variant]->Set(static_cast<double>(fingerprints));

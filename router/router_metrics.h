@@ -14,6 +14,7 @@ class Counter;
 template <class T>
 class Family;
 class Gauge;
+class Histogram;
 class Registry;
 }  // namespace prometheus
 
@@ -48,8 +49,14 @@ class RouterMetrics {
   // A worker has begun with a request's prompt, of which `use` was made of decision::PrefixUse.
   void CountPrefix(std::string_view variant, std::string_view use);
 
-  // A request went to another worker, after an error of `reason`.
+  // A request that had not started went to another worker, after an error of `reason`.
   void CountRetry(std::string_view variant, std::string_view reason);
+
+  // Another worker goes on with a stream, after an error of `reason`; it brought its first token so
+  // many seconds after the loss was noticed; a stream is given to no other worker, as poison.
+  void CountMove(std::string_view variant, std::string_view reason);
+  void ObserveResumeGap(std::size_t variant, double seconds);
+  void CountPoisoned(std::size_t variant);
 
   // `fingerprints`: how many different ones its live workers have.
   void SetFingerprints(std::size_t variant, std::size_t fingerprints);
@@ -59,6 +66,7 @@ class RouterMetrics {
  private:
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* retries_;
+  prometheus::Family<prometheus::Counter>* moves_;
   prometheus::Family<prometheus::Counter>* decisions_;
   prometheus::Family<prometheus::Counter>* prefixes_;
   prometheus::Family<prometheus::Counter>* tenant_requests_;
@@ -70,6 +78,8 @@ class RouterMetrics {
   std::vector<prometheus::Gauge*> live_workers_;
   std::vector<prometheus::Gauge*> ejected_workers_;
   std::vector<prometheus::Gauge*> fingerprints_;
+  std::vector<prometheus::Histogram*> resume_gaps_;
+  std::vector<prometheus::Counter*> poisoned_;
 };
 
 }  // namespace thinkwire::router

@@ -97,6 +97,9 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
                           .metrics = shared.metrics,
                           .registry = service_.registry_,
                           .clock = shared.clock,
+                          .retries = service_.retries_,
+                          .moves = service_.moves_,
+                          .resume_wait = shared.resume_wait,
                           .cache_salts = shared.cache_salts},
                          context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
     return *generation_;
@@ -145,6 +148,7 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
                      .policy = shared.policy,
                      .pool = shared.pool,
                      .metrics = shared.metrics,
+                     .retries = service_.retries_,
                      .clock = shared.clock},
                     context_, std::move(request),
                     std::static_pointer_cast<CountCall>(shared_from_this()));
@@ -158,7 +162,8 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
   rpc::CallCount::Token running_;  // until Finish, which may come after the call is over
 };
 
-ReasoningService::ReasoningService(const Shared& shared) : shared_(shared) {
+ReasoningService::ReasoningService(const Shared& shared) : shared_(shared), moves_(shared.clock) {
+  moves_.Start();
   const std::string service = v1::ReasoningService::service_full_name();
   AddMethod(service, "Generate", [this](grpc::CallbackServerContext& context) {
     return std::make_shared<GenerateCall>(*this, context);

@@ -17,6 +17,8 @@
 #include "router/fleet/worker_pool.h"
 #include "router/generation.h"
 #include "router/generation_registry.h"
+#include "router/move_schedule.h"
+#include "router/retry_budget.h"
 #include "router/router_metrics.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
@@ -35,10 +37,11 @@ class ReasoningService final : public rpc::RawService {
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     const Clock& clock;
-    rpc::TrustedPeers trusted{};              // behind whom all clients are one
-    const Callers* callers = nullptr;         // null: everybody may call
-    const CacheSalts* cache_salts = nullptr;  // null: clients share cached prompt blocks
-    std::string version{};                    // as GetServerInfo tells it
+    Clock::Duration resume_wait = kResumeWait;  // for a worker to go on with a stream
+    rpc::TrustedPeers trusted{};                // behind whom all clients are one
+    const Callers* callers = nullptr;           // null: everybody may call
+    const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
+    std::string version{};                      // as GetServerInfo tells it
   };
   explicit ReasoningService(const Shared& shared);
   // REQUIRES: the server is shut down. Waits for calls to workers that are still ending.
@@ -67,6 +70,8 @@ class ReasoningService final : public rpc::RawService {
 
   const Shared shared_;
   rpc::RequestBytes request_bytes_;
+  RetryBudget retries_;
+  MoveSchedule moves_;
   GenerationRegistry registry_;
   rpc::CallCount running_;  // requests without an end
   std::atomic<bool> draining_ = false;

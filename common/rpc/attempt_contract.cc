@@ -9,14 +9,26 @@
 
 namespace thinkwire::rpc {
 
+namespace {
+
+// As far as the request says it; 0: it does not.
+std::int32_t PromptTokens(const v1::WorkerGenerateRequest& request) {
+  if (!request.has_resume()) return request.request().prompt().token_ids().ids_size();
+  const v1::ResumeState& state = request.resume();
+  return state.prompt_ids().empty() ? state.prompt_tokens() : state.prompt_ids_size();
+}
+
+}  // namespace
+
 AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::int32_t vocab_size,
                                  Clock::TimePoint now)
     : attempt_(request.attempt()),
-      prompt_tokens_(request.request().prompt().token_ids().ids_size()),
+      prompt_tokens_(PromptTokens(request)),
       vocab_size_(vocab_size),
       began_(now),
       events_(request.request()) {
   events_.ExpectVocabSize(vocab_size);
+  if (request.has_resume()) events_.Resume(request.resume());
 }
 
 absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now) {

@@ -22,8 +22,6 @@ const std::set<std::string>& NotBuiltFields() {
       "n",
       "priority=PRIORITY_HIGH",
       "priority=PRIORITY_LOW",
-      "require_resumable",
-      "resume",
       "thinking.budget_from_deadline",
       "thinking.budget_tokens",
       "thinking.closing_text",

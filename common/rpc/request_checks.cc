@@ -237,8 +237,35 @@ absl::Status CheckLengths(const v1::GenerateRequest& request) {
   return absl::OkStatus();
 }
 
+// What a request may ask for that another worker could not take over from a state. Whoever builds
+// it so that another can takes it out.
+struct Unmovable {
+  const char* field;
+  bool (*asks)(const v1::GenerateRequest& request);
+};
+constexpr Unmovable kUnmovable[] = {
+    {"n", [](const v1::GenerateRequest& request) { return request.n() > 1; }},
+    {"consensus", [](const v1::GenerateRequest& request) { return request.has_consensus(); }},
+    {"answer_format",
+     [](const v1::GenerateRequest& request) { return request.has_answer_format(); }},
+};
+
+absl::Status CheckResumable(const v1::GenerateRequest& request) {
+  if (!request.require_resumable()) return absl::OkStatus();
+  for (const Unmovable& unmovable : kUnmovable) {
+    if (!unmovable.asks(request)) continue;
+    return WithMetadata(Error(absl::StatusCode::kFailedPrecondition, "NOT_RESUMABLE",
+                              absl::StrCat(unmovable.field,
+                                           " is nothing that another worker could go on with, and "
+                                           "require_resumable is set")),
+                        "field", unmovable.field);
+  }
+  return absl::OkStatus();
+}
+
 // All but the prompt, and the thinking mode, which goes with it.
 absl::Status CheckOptions(const v1::GenerateRequest& request) {
+  RETURN_IF_ERROR(CheckResumable(request));
   RETURN_IF_ERROR(CheckWishes(request.wishes(), request.variant()));
   if (request.priority() == v1::PRIORITY_LOW || request.priority() == v1::PRIORITY_HIGH) {
     return UnimplementedField("priority");
@@ -248,8 +275,6 @@ absl::Status CheckOptions(const v1::GenerateRequest& request) {
   RETURN_IF_ERROR(CheckLengths(request));
   if (request.has_consensus()) return UnimplementedField("consensus");
   if (request.has_answer_format()) return UnimplementedField("answer_format");
-  if (request.has_resume()) return UnimplementedField("resume");
-  if (request.require_resumable()) return UnimplementedField("require_resumable");
   if (request.cache_salt().size() > kMaxCacheSaltBytes) {
     return InvalidField("cache_salt",
                         absl::StrCat("must be at most ", kMaxCacheSaltBytes, " bytes long, is ",
@@ -298,12 +323,25 @@ absl::Status CheckResumedPrompt(const v1::ResumeState& resume) {
       absl::StrCat("is ", resume.prompt_tokens(), ", prompt_ids are ", resume.prompt_ids_size()));
 }
 
+// A state's ids stand for a prompt that is left out.
+absl::Status CheckPromptOrIds(const v1::GenerateRequest& request, const v1::ResumeState& state) {
+  if (!state.prompt_ids().empty() && !request.has_prompt()) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckPrompt(request.prompt(), request.variant()));
+  return CheckMode(request.thinking().mode(), request.prompt(), "thinking.mode");
+}
+
 }  // namespace
 
 absl::Status CheckRequest(const v1::GenerateRequest& request) {
-  RETURN_IF_ERROR(CheckPrompt(request.prompt(), request.variant()));
-  RETURN_IF_ERROR(CheckOptions(request));
-  return CheckMode(request.thinking().mode(), request.prompt(), "thinking.mode");
+  if (request.has_resume()) {
+    if (request.variant().empty()) {
+      return InvalidField("variant",
+                          "is required with resume: ids mean something for one vocabulary only");
+    }
+    RETURN_IF_ERROR(CheckResume(request.resume(), request));
+  }
+  RETURN_IF_ERROR(CheckPromptOrIds(request, request.resume()));
+  return CheckOptions(request);
 }
 
 absl::Status CheckResume(const v1::ResumeState& resume, const v1::GenerateRequest& request) {
@@ -340,11 +378,14 @@ absl::Status CheckRequest(const v1::WorkerGenerateRequest& request) {
     return InvalidField("attempt", absl::StrCat("must be at least 1, is ", request.attempt()));
   }
   if (!request.request().has_seed()) return InvalidField("request.seed", "is required");
-  if (!request.has_resume()) return CheckRequest(request.request());
-  RETURN_IF_ERROR(CheckResume(request.resume(), request.request()));
-  // The ids stand for the prompt.
-  const bool dropped = !request.resume().prompt_ids().empty() && !request.request().has_prompt();
-  return dropped ? CheckOptions(request.request()) : CheckRequest(request.request());
+  if (request.request().has_resume()) {
+    return InvalidField("request.resume", "is for routers: a worker's stands beside the request");
+  }
+  if (request.has_resume()) {
+    RETURN_IF_ERROR(CheckResume(request.resume(), request.request()));
+  }
+  RETURN_IF_ERROR(CheckPromptOrIds(request.request(), request.resume()));
+  return CheckOptions(request.request());
 }
 
 }  // namespace thinkwire::rpc

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
@@ -18,28 +19,9 @@ namespace {
 
 using Event = v1::GenerateResponse;
 
-const char* NameOf(Event::EventCase event) {
-  switch (event) {
-    case Event::kQueued:
-      return "Queued";
-    case Event::kStarted:
-      return "Started";
-    case Event::kReasoningDelta:
-      return "ReasoningDelta";
-    case Event::kReasoningFinished:
-      return "ReasoningFinished";
-    case Event::kAnswerDelta:
-      return "AnswerDelta";
-    case Event::kFinished:
-      return "Finished";
-    case Event::kMoved:
-      return "Moved";
-    case Event::kCompleted:
-      return "Completed";
-    case Event::EVENT_NOT_SET:
-      break;
-  }
-  return "nothing";
+std::string NameOf(Event::EventCase event) {
+  if (event == Event::EVENT_NOT_SET) return "nothing";
+  return Event::descriptor()->FindFieldByNumber(event)->message_type()->name();
 }
 
 template <class... Parts>
@@ -80,6 +62,26 @@ StreamContract::StreamContract(const v1::GenerateRequest& request)
       has_consensus_(request.has_consensus()),
       prompt_tokens_(request.prompt().token_ids().ids_size()),
       outputs_(static_cast<std::size_t>(std::max(1, request.n()))) {}
+
+StreamContract::Place StreamContract::PlaceOf(const v1::OutputState& state) {
+  if (state.finished()) return Place::kFinished;
+  if (state.token_ids().empty()) return Place::kBegun;
+  if (state.phase() == v1::PHASE_ANSWER) return Place::kAnswer;
+  return state.reasoning_finished() ? Place::kUnclosed : Place::kReasoning;
+}
+
+void StreamContract::Resume(const v1::ResumeState& state) {
+  for (const v1::OutputState& sent : state.outputs()) {
+    const auto index = static_cast<std::size_t>(sent.output_index());
+    if (sent.output_index() < 0 || index >= outputs_.size()) continue;
+    outputs_[index] = {.place = PlaceOf(sent),
+                       .reasoning = sent.reasoning_tokens(),
+                       .answer = sent.token_ids_size() - sent.reasoning_tokens(),
+                       .last_id = sent.token_ids().empty() ? -1 : *sent.token_ids().rbegin(),
+                       .text_bytes = sent.reasoning_text_bytes() + sent.answer_text_bytes()};
+    forced_tokens_ += sent.forced_tokens();
+  }
+}
 
 std::int64_t StreamContract::tokens() const {
   std::int64_t tokens = 0;
@@ -321,7 +323,7 @@ absl::Status StreamContract::AddFinished(const v1::Finished& finished) {
 absl::Status StreamContract::CheckReason(const v1::Finished& finished, const Output& output) const {
   const v1::FinishReason reason = finished.reason();
   const bool known = v1::FinishReason_IsValid(reason) && reason != v1::FINISH_REASON_UNSPECIFIED &&
-                     (output.place != Place::kUnclosed || Agree(output.cause, reason)) &&
+                     (!HasCause(output) || Agree(output.cause, reason)) &&
                      finished.token_ids_size() == (reason == v1::FINISH_REASON_END ? 1 : 0) &&
                      !(ignore_eos_ && reason == v1::FINISH_REASON_END);
   if (!known) {

@@ -28,6 +28,9 @@ namespace thinkwire::rpc {
 //    kMaxTextBytesOfToken bytes for each id that came with it or before. No two deltas of an output
 //    without ids follow each other in one phase: text that was held back is let go once.
 //
+// A stream may go on where another one was lost: what that one has sent counts as if it had come
+// here.
+//
 // Threads: one at a time.
 class StreamContract {
  public:
@@ -37,6 +40,9 @@ class StreamContract {
   // What a caller knows beyond the request, which then must be what Started says. Before Started.
   void ExpectPromptTokens(std::int32_t tokens) { prompt_tokens_ = tokens; }
   void ExpectVocabSize(std::int32_t ids) { vocab_size_ = ids; }
+  // The stream goes on from `state`, which may be anybody's word: outputs that the request does not
+  // have are left out. Before Started.
+  void Resume(const v1::ResumeState& state);
 
   // The next event. Fails: INTERNAL, what is wrong with it; nothing more may be added then.
   absl::Status Add(const v1::GenerateResponse& event);
@@ -64,8 +70,9 @@ class StreamContract {
     std::int32_t answer = 0;
     std::int32_t last_id = -1;
     std::int64_t text_bytes = 0;
-    bool without_id = false;                                                  // the last delta
-    v1::ReasoningFinishCause cause = v1::REASONING_FINISH_CAUSE_UNSPECIFIED;  // in kUnclosed
+    bool without_id = false;  // the last delta
+    // In kUnclosed; not known there if another stream said it.
+    v1::ReasoningFinishCause cause = v1::REASONING_FINISH_CAUSE_UNSPECIFIED;
     std::int64_t tokens() const { return std::int64_t{reasoning} + answer; }
   };
   // What was asked for a phase.
@@ -77,6 +84,7 @@ class StreamContract {
   };
 
   static Asked AskedOf(const v1::PhaseSampling& sampling);
+  static Place PlaceOf(const v1::OutputState& state);
   absl::Status AddByKind(const v1::GenerateResponse& event);
   absl::Status AddQueued(const v1::Queued& queued);
   absl::Status AddStarted(const v1::Started& started);
@@ -100,6 +108,10 @@ class StreamContract {
   bool MayReason(const Output& output) const;
   bool MayAnswer(const Output& output) const;
   bool MayFinish(const Output& output) const;
+  static bool HasCause(const Output& output) {
+    return output.place == Place::kUnclosed &&
+           output.cause != v1::REASONING_FINISH_CAUSE_UNSPECIFIED;
+  }
   // Ids and log-probabilities of an event of `phase`.
   template <class Event>
   absl::Status CheckTokens(const Event& event, const Asked& phase) const;

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -86,6 +87,18 @@ int Answer(const ChatOptions& options, const rpc::ChannelSecurity& security) {
       Annotate(status, absl::StrCat(options.probe->address, name.empty() ? "" : "/", name)));
 }
 
+// By what each router, or whose health is asked for, is reached.
+absl::StatusOr<std::vector<rpc::ChannelSecurity>> MakeSecurities(const ChatOptions& options) {
+  const std::vector<std::string> addresses =
+      options.probe ? std::vector{options.probe->address} : options.routers;
+  std::vector<rpc::ChannelSecurity> securities;
+  for (const std::string& address : addresses) {
+    ASSIGN_OR_RETURN(securities.emplace_back(),
+                     rpc::MakeClientSecurity(options.tls, options.api_key_file, address));
+  }
+  return securities;
+}
+
 int Main(std::span<const char* const> arguments) {
   const auto options = ParseChatArguments(arguments);
   if (!options.ok()) return EndWith(kProgram, kExitUsage, options.status());
@@ -98,13 +111,11 @@ int Main(std::span<const char* const> arguments) {
     return 0;
   }
   SetLogLevel(LogLevel::kError);  // gRPC's own words about connections
-  const auto security =
-      rpc::MakeClientSecurity(options->tls, options->api_key_file,
-                              options->probe ? options->probe->address : options->router);
-  if (!security.ok()) return EndWith(kProgram, kExitUsage, security.status());
-  if (options->probe) return Answer(*options, *security);
+  const auto securities = MakeSecurities(*options);
+  if (!securities.ok()) return EndWith(kProgram, kExitUsage, securities.status());
+  if (options->probe) return Answer(*options, securities->front());
   static Interrupts interrupts;  // its thread outlives main
-  ChatSession session(*options, *security, interrupts);
+  ChatSession session(*options, *securities, interrupts);
   if (options->list) return session.List();
   if (!options->question && isatty(STDIN_FILENO) != 0) return Talk(session, interrupts);
   const auto question = ReadQuestion(options->question);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "common/dial_address.h"
 #include "common/options.h"
 #include "common/status.h"
@@ -49,9 +50,17 @@ std::vector<Option> Settings(ChatOptions& options) {
   };
 }
 
-std::vector<Option> Options(ChatOptions& options, std::string& probe) {
+// As they are spelled, before they are read.
+struct Addresses {
+  std::string routers = "localhost:50051";
+  std::string probe;
+};
+
+std::vector<Option> Options(ChatOptions& options, Addresses& addresses) {
   std::vector<Option> all = {
-      {"router", &options.router, "the router: a host, or host:port"},
+      {"router", &addresses.routers,
+       "the router: a host, or host:port; several, with commas: where one is lost the next goes "
+       "on"},
       {"tls_ca", &options.tls.ca,
        "PEM file of the CAs that the router's certificate is of; unset: no TLS"},
       {"tls_cert", &options.tls.certificate, "PEM file of a certificate of its own"},
@@ -60,7 +69,7 @@ std::vector<Option> Options(ChatOptions& options, std::string& probe) {
       {"raw", &options.raw, "the question is a raw prompt: no chat template"},
       {"json", &options.json, "one JSON event a line, for programs"},
       {"list", &options.list, "list the router's variants and leave"},
-      {"probe", &probe,
+      {"probe", &addresses.probe,
        "HOST:PORT or HOST:PORT/NAME of a router or worker: ask for its health and leave, 0 if it "
        "serves, else 1; NAME: liveness, readiness, variant/…"},
       {"help", &options.help, "print this page"},
@@ -76,6 +85,14 @@ std::string Spelled(const std::string& argument) {
   const bool people =
       argument == "--no-think" || argument == "--no_think" || argument == "--nothink";
   return people ? "--no_thinking" : argument;
+}
+
+absl::StatusOr<std::vector<std::string>> ReadRouters(const std::string& routers) {
+  std::vector<std::string> read;
+  for (const std::string& router : std::vector<std::string>(absl::StrSplit(routers, ','))) {
+    ASSIGN_OR_RETURN(read.emplace_back(), DialAddress("router", router, kDefaultPort));
+  }
+  return read;
 }
 
 absl::Status CheckUtf8(std::span<const char* const> arguments) {
@@ -100,16 +117,17 @@ absl::StatusOr<ChatOptions> ParseChatArguments(std::span<const char* const> argu
   std::vector<const char*> pointers;
   for (const std::string& argument : spelled) pointers.push_back(argument.c_str());
   ChatOptions options;
-  std::string probe;
-  ASSIGN_OR_RETURN(const auto words, ParseOptions(pointers, Options(options, probe), kEnvironment));
-  if (!probe.empty()) {
-    ASSIGN_OR_RETURN(options.probe, ReadProbeTarget(probe, kDefaultPort));
+  Addresses addresses;
+  ASSIGN_OR_RETURN(const auto words,
+                   ParseOptions(pointers, Options(options, addresses), kEnvironment));
+  if (!addresses.probe.empty()) {
+    ASSIGN_OR_RETURN(options.probe, ReadProbeTarget(addresses.probe, kDefaultPort));
   }
   if (!words.empty()) options.question = absl::StrJoin(words, " ");
   if (options.raw && (!options.system.empty() || !options.thinking)) {
     return absl::InvalidArgumentError("--raw goes with neither --system nor --no-think");
   }
-  ASSIGN_OR_RETURN(options.router, DialAddress("router", options.router, kDefaultPort));
+  ASSIGN_OR_RETURN(options.routers, ReadRouters(addresses.routers));
   return options;
 }
 
@@ -138,7 +156,7 @@ std::string DescribeSettings(const ChatOptions& options) {
 
 std::string ChatUsage() {
   ChatOptions defaults;
-  std::string no_probe;
+  Addresses no_addresses;
   return absl::StrCat(
       "thinkwire-chat: asks a reasoning model.\n\n"
       "  thinkwire-chat [--option=value ...] \"question\"\n"
@@ -148,7 +166,7 @@ std::string ChatUsage() {
       "The answer goes to stdout, everything else to stderr, dimmed where that is a terminal.\n"
       "Exit codes: 0 completed, 1 the request failed, 2 wrong usage, 3 no connection, 130 "
       "Ctrl-C.\n\n",
-      DescribeOptions(Options(defaults, no_probe)), "\n", DescribeEnvironment(kEnvironment));
+      DescribeOptions(Options(defaults, no_addresses)), "\n", DescribeEnvironment(kEnvironment));
 }
 
 }  // namespace thinkwire::router::client

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,7 +16,7 @@ namespace thinkwire::router::client {
 
 // The client's command line.
 struct ChatOptions {
-  std::string router = "localhost:50051";  // as DialAddress gives it
+  std::vector<std::string> routers = {"localhost:50051"};  // as DialAddress gives them; one or more
   TlsFiles tls;
   std::string api_key_file;
   std::optional<ProbeTarget> probe;  // whose health is asked for, instead of a question

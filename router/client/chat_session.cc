@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,15 +46,23 @@ std::string Way(const std::string& router) {
   return proxy.empty() ? "" : absl::StrCat(" through the proxy ", proxy);
 }
 
+// Whether another router may do better. One that dies gives UNAVAILABLE, or CANCELLED where it ends
+// its calls itself.
+bool MayGoOn(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsCancelled(status);
+}
+
 }  // namespace
 
-ChatSession::ChatSession(ChatOptions options, const rpc::ChannelSecurity& security,
+ChatSession::ChatSession(ChatOptions options, const std::vector<rpc::ChannelSecurity>& securities,
                          Interrupts& interrupts)
-    : options_(std::move(options)),
-      interrupts_(interrupts),
-      screen_(stdout, stderr),
-      stub_(v1::ReasoningService::NewStub(
-          rpc::MakeChannel(options_.router, rpc::ProxyFor(options_.router), security))) {}
+    : options_(std::move(options)), interrupts_(interrupts), screen_(stdout, stderr) {
+  for (std::size_t i = 0; i < options_.routers.size(); ++i) {
+    const std::string& router = options_.routers[i];
+    stubs_.push_back(v1::ReasoningService::NewStub(
+        rpc::MakeChannel(router, rpc::ProxyFor(router), securities[i])));
+  }
+}
 
 int ChatSession::Ask(const std::string& question) {
   if (question.empty()) return Complain(kExitUsage, "there is no question");
@@ -84,19 +93,37 @@ v1::GenerateRequest ChatSession::RequestFor(const std::string& question) const {
 }
 
 absl::Status ChatSession::Generate(const v1::GenerateRequest& request, bool& interrupted) {
-  grpc::ClientContext context;
+  std::optional<std::chrono::system_clock::time_point> deadline;
   if (options_.timeout_s) {
     const std::chrono::duration<double> timeout(*options_.timeout_s);
-    context.set_deadline(std::chrono::system_clock::now() +
-                         std::chrono::duration_cast<std::chrono::microseconds>(timeout));
+    deadline = std::chrono::system_clock::now() +
+               std::chrono::duration_cast<std::chrono::microseconds>(timeout);
   }
-  interrupts_.Begin(context);
-  const auto reader = stub_->Generate(&context, request);
+  StreamRecord record(request);
+  for (std::size_t failed = 1;; ++failed) {
+    grpc::ClientContext context;
+    if (deadline) context.set_deadline(*deadline);
+    bool heard = false;
+    interrupts_.Begin(context);
+    const absl::Status status = Read(record, context, heard);
+    interrupted = interrupts_.End();
+    if (heard) failed = 1;
+    if (interrupted || !MayGoOn(status) || failed == stubs_.size()) return status;
+    const std::string lost = router();
+    router_ = (router_ + 1) % stubs_.size();
+    if (!options_.json)
+      screen_.Note(absl::StrCat("[", router(), " is asked in place of ", lost, "]"));
+  }
+}
+
+absl::Status ChatSession::Read(StreamRecord& record, grpc::ClientContext& context, bool& heard) {
+  const auto reader = stubs_[router_]->Generate(&context, record.NextRequest());
   v1::GenerateResponse response;
-  while (reader->Read(&response)) Show(response);
-  const absl::Status status = rpc::FromGrpc(reader->Finish());
-  interrupted = interrupts_.End();
-  return status;
+  while (reader->Read(&response)) {
+    heard = true;
+    if (const auto shown = record.Add(response)) Show(*shown);
+  }
+  return rpc::FromGrpc(reader->Finish());
 }
 
 int ChatSession::List() {
@@ -104,7 +131,8 @@ int ChatSession::List() {
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
   v1::ListVariantsRequest request;
   v1::ListVariantsResponse response;
-  const absl::Status status = rpc::FromGrpc(stub_->ListVariants(&context, request, &response));
+  const absl::Status status =
+      rpc::FromGrpc(stubs_[router_]->ListVariants(&context, request, &response));
   if (!status.ok()) return Explain(status);
   for (const v1::Variant& variant : response.variants()) {
     if (options_.json) {
@@ -203,8 +231,8 @@ int ChatSession::Explain(const absl::Status& status) {
   // A status without an ErrorInfo is not the router's word but gRPC's about the way to it.
   if (absl::IsUnavailable(status) && rpc::ErrorReason(status).empty()) {
     return Complain(kExitNoConnection,
-                    absl::StrCat("there is no connection to the router at ", options_.router,
-                                 Way(options_.router), " (", status.message(), ")"));
+                    absl::StrCat("there is no connection to the router at ", router(),
+                                 Way(router()), " (", status.message(), ")"));
   }
   std::string sentence = InWordsOfOptions(status);
   if (const auto delay = rpc::RetryAfter(status)) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 #include "router/client/chat_options.h"
 #include "router/client/chat_screen.h"
 #include "router/client/interrupts.h"
+#include "router/client/stream_record.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
 namespace thinkwire::router::client {
@@ -21,11 +23,14 @@ inline constexpr int kExitNoConnection = 3;
 inline constexpr int kExitInterrupted = 130;
 
 // Questions to one router, each with the turns before it, and what comes of them on the screen.
+// Where the router is lost the next of the list goes on, with the answer that was begun too.
 // Threads: one.
 class ChatSession {
  public:
   // Does not connect yet. `interrupts` outlives the session.
-  ChatSession(ChatOptions options, const rpc::ChannelSecurity& security, Interrupts& interrupts);
+  // `securities`: of the options' routers, each at its index.
+  ChatSession(ChatOptions options, const std::vector<rpc::ChannelSecurity>& securities,
+              Interrupts& interrupts);
 
   // Asks one question and shows what comes. The exit code; unless it is 0 the turn is forgotten.
   int Ask(const std::string& question);
@@ -51,6 +56,9 @@ class ChatSession {
 
   v1::GenerateRequest RequestFor(const std::string& question) const;
   absl::Status Generate(const v1::GenerateRequest& request, bool& interrupted);
+  // One router's part of a stream. `heard`: something came.
+  absl::Status Read(StreamRecord& record, grpc::ClientContext& context, bool& heard);
+  const std::string& router() const { return options_.routers[router_]; }
   void Show(const v1::GenerateResponse& response);
   void ShowAsJson(const v1::GenerateResponse& response);
   void ShowToPerson(const v1::GenerateResponse& response);
@@ -68,8 +76,9 @@ class ChatSession {
   ChatOptions options_;
   Interrupts& interrupts_;
   Screen screen_;
-  const std::unique_ptr<v1::ReasoningService::Stub> stub_;
-  std::vector<Turn> turns_;  // none with --raw
+  std::vector<std::unique_ptr<v1::ReasoningService::Stub>> stubs_;  // of the routers
+  std::size_t router_ = 0;                                          // that is asked now
+  std::vector<Turn> turns_;                                         // none with --raw
   std::string answer_;
   std::uint64_t seed_ = 0;
   std::vector<std::int32_t> ids_;

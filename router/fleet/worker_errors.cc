@@ -35,6 +35,7 @@ constexpr Known kKnown[] = {
     {"UNKNOWN_FIELD", absl::StatusCode::kUnimplemented},
     {"UNKNOWN_ENUM_VALUE", absl::StatusCode::kUnimplemented},
     {"FINGERPRINT_MISMATCH", absl::StatusCode::kFailedPrecondition},
+    {"PROMPT_DIFFERS", absl::StatusCode::kFailedPrecondition},
 };
 
 bool IsKnown(const absl::Status& status) {

@@ -55,6 +55,50 @@ rpc::OpenCalls::Options Limits() {
   return options;
 }
 
+using Events = std::vector<v1::GenerateResponse>;
+
+// How much of an output has been sent.
+struct Sent {
+  int ids = 0;
+  std::int64_t text_bytes = 0;
+};
+
+// Whether what stands in the state has brought the delta.
+template <class Delta>
+bool Covers(const v1::OutputState& state, const Delta& delta, std::int64_t text_bytes, Sent& sent) {
+  sent.ids += delta.token_ids_size();
+  sent.text_bytes += static_cast<std::int64_t>(delta.text().size());
+  return sent.ids <= state.token_ids_size() && sent.text_bytes <= text_bytes;
+}
+
+// What is left of the script of one output where `state` has been sent, in whole events.
+Events Remaining(const Events& events, const v1::OutputState& state) {
+  Events rest;
+  Sent sent;
+  std::int64_t answer_began = 0;
+  for (const v1::GenerateResponse& event : events) {
+    bool covered = false;
+    if (event.has_reasoning_delta()) {
+      covered = Covers(state, event.reasoning_delta(), state.reasoning_text_bytes(), sent);
+      answer_began = sent.text_bytes;
+    } else if (event.has_reasoning_finished()) {
+      sent.ids += event.reasoning_finished().token_ids_size();
+      covered = state.reasoning_finished();
+    } else if (event.has_answer_delta()) {
+      covered = Covers(state, event.answer_delta(), answer_began + state.answer_text_bytes(), sent);
+    } else if (event.has_finished()) {
+      covered = state.finished();
+    }
+    if (!covered) rest.push_back(event);
+  }
+  return rest;
+}
+
+Events EventsFor(const v1::WorkerGenerateRequest& request, const Events& script) {
+  const bool goes_on = request.has_resume() && !request.resume().outputs().empty();
+  return goes_on ? Remaining(script, request.resume().outputs(0)) : script;
+}
+
 }  // namespace
 
 class FakeWorker::Generation final : public rpc::ServerCall {
@@ -65,12 +109,21 @@ class FakeWorker::Generation final : public rpc::ServerCall {
     call_.traceparent = rpc::TraceparentOf(context);
   }
 
+  void Say(const v1::GenerateResponse& event) {
+    v1::WorkerGenerateResponse message;
+    message.set_attempt(call_.request.attempt());
+    message.set_seq(next_seq_++);
+    *message.mutable_event() = event;
+    Write(message);
+  }
+
  private:
   void OnMessage(grpc::ByteBuffer bytes) override {
     CHECK(rpc::ParseRequest(bytes, call_.request).ok(), "the router sends valid requests");
     if (absl::StartsWith(call_.request.request_id(), "probe-")) return AnswerProbe();
     {
       MutexLock lock(worker_.mu_);
+      worker_.generations_.insert(Self());
       worker_.last_call_ = call_;
       ++worker_.num_calls_;
       worker_.changed_.NotifyAll();
@@ -81,6 +134,13 @@ class FakeWorker::Generation final : public rpc::ServerCall {
     MutexLock lock(worker_.mu_);
     ++worker_.num_cancels_;
     worker_.changed_.NotifyAll();
+  }
+  void OnEnded() override {
+    MutexLock lock(worker_.mu_);
+    worker_.generations_.erase(Self());
+  }
+  std::shared_ptr<Generation> Self() {
+    return std::static_pointer_cast<Generation>(shared_from_this());
   }
 
   void AnswerProbe() {
@@ -110,12 +170,14 @@ class FakeWorker::Generation final : public rpc::ServerCall {
       MutexLock lock(worker_.mu_);
       script = worker_.script_;
     }
-    CHECK(script.events.size() <= kCapacity, "a script fits the stream");
-    for (std::size_t i = 0; i < script.events.size(); ++i) {
+    const Events events = EventsFor(request, script.events);
+    CHECK(events.size() <= kCapacity, "a script fits the stream");
+    for (std::size_t i = 0; i < events.size(); ++i) {
       v1::WorkerGenerateResponse message;
       message.set_attempt(request.attempt());
       message.set_seq(static_cast<std::int64_t>(i));
-      *message.mutable_event() = script.events[i];
+      next_seq_ = message.seq() + 1;
+      *message.mutable_event() = events[i];
       if (i == 0)
         message.mutable_prompt_ids()->mutable_ids()->Assign(kPromptIds, std::end(kPromptIds));
       if (message.event().has_started()) {
@@ -134,6 +196,7 @@ class FakeWorker::Generation final : public rpc::ServerCall {
 
   FakeWorker& worker_;
   Call call_;
+  std::int64_t next_seq_ = 0;
 };
 
 class FakeWorker::Watch final : public rpc::ServerCall {
@@ -227,6 +290,11 @@ void FakeWorker::SetStatus(const std::function<void(v1::WatchStatusResponse&)>& 
   MutexLock lock(mu_);
   change(status_);
   for (const auto& watch : watches_) watch->Write(status_);
+}
+
+void FakeWorker::Say(const v1::GenerateResponse& event) {
+  MutexLock lock(mu_);
+  for (const auto& generation : generations_) generation->Say(event);
 }
 
 void FakeWorker::EndWatches() {

@@ -24,6 +24,8 @@ class FakeWorker {
  public:
   // What every Generate call from now on gets.
   struct Script {
+    // From the start; a request that goes on somewhere gets what is left of them after the first
+    // Started.
     std::vector<v1::GenerateResponse> events{};
     absl::Status end{};        // after the events
     bool stays_open = false;   // no end: the call lasts until somebody cancels it
@@ -47,6 +49,8 @@ class FakeWorker {
   void SetScript(Script script);
   // Tells the watchers, and every later one first.
   void SetStatus(const std::function<void(v1::WatchStatusResponse&)>& change);
+  // What wakes up: the next message of every call that is open, whether anybody wants it or not.
+  void Say(const v1::GenerateResponse& event);
   // Ends all watches with UNAVAILABLE; new ones are welcome.
   void EndWatches();
 
@@ -75,6 +79,7 @@ class FakeWorker {
   Script script_ ABSL_GUARDED_BY(mu_);
   v1::WatchStatusResponse status_ ABSL_GUARDED_BY(mu_);
   std::set<std::shared_ptr<Watch>> watches_ ABSL_GUARDED_BY(mu_);
+  std::set<std::shared_ptr<Generation>> generations_ ABSL_GUARDED_BY(mu_);
   std::optional<Call> last_call_ ABSL_GUARDED_BY(mu_);
   int num_calls_ ABSL_GUARDED_BY(mu_) = 0;
   int num_counts_ ABSL_GUARDED_BY(mu_) = 0;

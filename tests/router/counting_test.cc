@@ -64,6 +64,7 @@ class CountingTest : public testing::Test {
                      .policy = policy_,
                      .pool = *pool_,
                      .metrics = metrics_,
+                     .retries = retries_,
                      .clock = Clock::Real()},
                     std::move(context), request, sink);
     return sink->Wait();
@@ -83,6 +84,7 @@ class CountingTest : public testing::Test {
                    workers_[3].address()}}};
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
+  RetryBudget retries_;
   const InOrderPolicy policy_;
   FakeClock pool_clock_;
   fleet::PoolUnderTest pool_{variants_, pool_clock_};

@@ -36,7 +36,10 @@ class GenerationTest : public testing::Test {
                              .pool = *pool_,
                              .metrics = metrics_,
                              .registry = registry_,
-                             .clock = Clock::Real()},
+                             .clock = Clock::Real(),
+                             .retries = retries_,
+                             .moves = moves_,
+                             .resume_wait = {}},
                             {}, std::move(sink));
   }
 
@@ -53,6 +56,8 @@ class GenerationTest : public testing::Test {
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
   const decision::ScorePolicy policy_{variants_};
   fleet::PoolUnderTest pool_{variants_, Clock::Real()};
+  RetryBudget retries_;
+  MoveSchedule moves_{Clock::Real()};
   GenerationRegistry registry_;
 };
 

@@ -40,9 +40,10 @@ class LedgerTest : public testing::Test {
     event.mutable_started()->set_fingerprint(fingerprint);
     return Add(event);
   }
-  bool Reason(const Ids& ids, bool forced = false, int output = 0) {
+  bool Reason(const Ids& ids, bool forced = false, int output = 0, const std::string& text = "") {
     v1::GenerateResponse event;
     auto& delta = *event.mutable_reasoning_delta();
+    delta.set_text(text);
     delta.set_output_index(output);
     delta.mutable_token_ids()->Assign(ids.begin(), ids.end());
     delta.set_forced(forced);
@@ -57,9 +58,10 @@ class LedgerTest : public testing::Test {
     rpc::SetDuration(milliseconds(1250), finished.mutable_duration());
     return Add(event);
   }
-  bool Answer(const Ids& ids, bool forced = false, int output = 0) {
+  bool Answer(const Ids& ids, bool forced = false, int output = 0, const std::string& text = "") {
     v1::GenerateResponse event;
     auto& delta = *event.mutable_answer_delta();
+    delta.set_text(text);
     delta.set_output_index(output);
     delta.mutable_token_ids()->Assign(ids.begin(), ids.end());
     delta.set_forced(forced);
@@ -115,10 +117,10 @@ TEST_F(LedgerTest, AWholeStreamGivesTheStateThatOneExpects) {
   Queue();
   Start();
   Reason({10, 11});
-  Reason({12});
+  Reason({12}, false, 0, "ü");
   FinishReasoning({13});
-  Answer({20});
-  Answer({});  // text that was held back
+  Answer({20}, false, 0, "two");
+  Answer({}, false, 0, "ü");  // text that was held back
   Answer({21, 22});
 
   v1::ResumeState expected;
@@ -130,6 +132,9 @@ TEST_F(LedgerTest, AWholeStreamGivesTheStateThatOneExpects) {
   output.set_reasoning_tokens(4);
   output.mutable_reasoning_duration()->set_seconds(1);
   output.mutable_reasoning_duration()->set_nanos(250'000'000);
+  output.set_reasoning_finished(true);
+  output.set_reasoning_text_bytes(2);
+  output.set_answer_text_bytes(5);
   EXPECT_TRUE(
       google::protobuf::util::MessageDifferencer::Equals(ledger_.MakeResumeState(), expected))
       << ledger_.MakeResumeState().DebugString();
@@ -228,6 +233,62 @@ TEST_F(LedgerTest, TokensOfDifferentFingerprintsHaveNone) {
   BeginAttempt(4);
   Start();
   EXPECT_EQ(ledger_.MakeResumeState().fingerprint(), "");
+}
+
+TEST_F(LedgerTest, AnAttemptThatHasBegunIsHeardAlone) {
+  Start();
+  ledger_.BeginAttempt(2);
+  EXPECT_FALSE(Reason({99}));
+  EXPECT_EQ(ledger_.tokens(), 0);
+}
+
+TEST_F(LedgerTest, SaysWhetherAllWasMadeUnderTheFirstFingerprint) {
+  EXPECT_FALSE(ledger_.started());
+  Start();
+  EXPECT_TRUE(ledger_.started());
+  BeginAttempt(2);
+  Start();
+  EXPECT_TRUE(ledger_.exact());
+  BeginAttempt(3);
+  Start(v1::PHASE_REASONING, "other");
+  EXPECT_FALSE(ledger_.exact());
+  BeginAttempt(4);
+  Start(v1::PHASE_REASONING, "other");
+  EXPECT_FALSE(ledger_.exact());
+}
+
+TEST_F(LedgerTest, CountsWhatTheStreamHasBrought) {
+  Start();
+  Reason({10, 11});
+  FinishReasoning({12}, true);
+  Answer({20});
+  const v1::Usage usage = ledger_.MakeUsage();
+  EXPECT_EQ(usage.reasoning_tokens(), 3);
+  EXPECT_EQ(usage.answer_tokens(), 1);
+  EXPECT_EQ(usage.forced_tokens(), 1);
+  EXPECT_EQ(ledger_.tokens(), 4);
+}
+
+TEST_F(LedgerTest, GoesOnFromAStateAndGivesItAgain) {
+  Start();
+  Reason({10, 11}, false, 0, "two");
+  FinishReasoning({12});
+  Answer({20}, false, 0, "x");
+  const v1::ResumeState state = ledger_.MakeResumeState();
+  Ledger other;
+  other.Restore(state);
+  EXPECT_EQ(other.MakeResumeState().SerializeAsString(), state.SerializeAsString());
+  EXPECT_FALSE(other.started());
+  EXPECT_EQ(other.tokens(), 4);
+
+  v1::ResumeState of_client = state;
+  of_client.clear_prompt_ids();
+  of_client.set_prompt_tokens(3);
+  of_client.mutable_outputs(0)->clear_answer_text_bytes();
+  Ledger third;
+  third.Restore(of_client);
+  EXPECT_FALSE(third.has_prompt_ids());
+  EXPECT_EQ(third.MakeResumeState().SerializeAsString(), of_client.SerializeAsString());
 }
 
 TEST_F(LedgerTest, CountsItsBytes) {

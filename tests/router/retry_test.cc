@@ -45,7 +45,10 @@ class RetryTest : public testing::Test {
                              .pool = *pool_,
                              .metrics = metrics_,
                              .registry = registry_,
-                             .clock = Clock::Real()},
+                             .clock = Clock::Real(),
+                             .retries = retries_,
+                             .moves = moves_,
+                             .resume_wait = {}},
                             std::move(context), std::move(sink));
   }
 
@@ -85,6 +88,8 @@ class RetryTest : public testing::Test {
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
   const InOrderPolicy policy_;
   fleet::PoolUnderTest pool_{variants_, Clock::Real()};
+  RetryBudget retries_;
+  MoveSchedule moves_{Clock::Real()};
   GenerationRegistry registry_;
   absl::Status end_;
 };
@@ -148,17 +153,33 @@ TEST_F(RetryTest, WhatTheRequestIsToBlameForIsToldAtOnce) {
   EXPECT_EQ(workers_[1].num_calls(), 0);
 }
 
-TEST_F(RetryTest, NothingIsTriedAgainAfterAnEvent) {
-  auto some = SmallStream();
-  for (const std::size_t events : {1u, 2u, 4u}) {
-    some.resize(events);
-    workers_[0].SetScript({.events = some, .end = Refusal("DRAINING")});
-    const auto sink = Ask();
-    EXPECT_EQ(rpc::ErrorReason(end_), "DRAINING");
-    EXPECT_EQ(sink->events().size(), some.size());
-    some = SmallStream();
+TEST_F(RetryTest, WhoWaitedAtOneWorkerWaitsAtTheNextWithThePromptsIds) {
+  auto queued = SmallStream();
+  queued.resize(1);
+  workers_[0].SetScript({.events = queued, .end = absl::UnavailableError("reset")});
+  const auto sink = Ask();
+  EXPECT_TRUE(end_.ok()) << end_;
+  const auto events = sink->events();
+  ASSERT_EQ(events.size(), SmallStream().size() + 1);
+  EXPECT_TRUE(events[1].has_queued());
+  EXPECT_EQ(events[2].started().worker(), workers_[1].address());
+  EXPECT_EQ(events.back().completed().resumes(), 0);
+  const v1::WorkerGenerateRequest request = workers_[1].last_call().request;
+  EXPECT_FALSE(request.request().has_prompt());
+  EXPECT_EQ(request.resume().prompt_ids_size(), 3);
+  EXPECT_EQ(request.resume().outputs_size(), 0);
+}
+
+TEST_F(RetryTest, WithoutABudgetTheFirstErrorIsTold) {
+  Refuse(0, Refusal("DRAINING"));
+  while (retries_.Withdraw()) {
   }
+  Ask();
+  EXPECT_EQ(rpc::ErrorReason(end_), "DRAINING");
   EXPECT_EQ(workers_[1].num_calls(), 0);
+  for (int i = 0; i < 5; ++i) retries_.Deposit();
+  Ask();
+  EXPECT_TRUE(end_.ok()) << end_;
 }
 
 TEST_F(RetryTest, NothingIsTriedAgainForAClientThatIsGone) {
@@ -181,10 +202,12 @@ TEST_F(RetryTest, NothingIsTriedAgainAfterTheDeadline) {
   EXPECT_EQ(workers_[1].num_calls(), 0);
 }
 
-TEST_F(RetryTest, AStartedStreamThatIsLostTellsWhatItSpent) {
+TEST_F(RetryTest, AStartedStreamThatNobodyGoesOnWithTellsWhatItSpent) {
   auto some = SmallStream();
   some.resize(5);
   workers_[0].SetScript({.events = some, .end = absl::UnavailableError("reset")});
+  for (int i = 1; i < 4; ++i) workers_[i].SetStatus([](auto& s) { s.set_draining(true); });
+  ASSERT_TRUE(pool_.WaitForLive(0, 1));
   const auto sink = Ask();
   EXPECT_EQ(rpc::ErrorReason(end_), "WORKER_LOST");
   ASSERT_TRUE(sink->usage().has_value());

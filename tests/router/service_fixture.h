@@ -107,6 +107,7 @@ class ReasoningServiceTest : public testing::Test {
                              .pool = *pool_,
                              .metrics = metrics_,
                              .clock = Clock::Real(),
+                             .resume_wait = {},  // there is no other worker to wait for
                              .version = "1.2.3 (commit unknown)"}};
   std::unique_ptr<rpc::GrpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;

@@ -55,6 +55,68 @@ TEST(AttemptContractTest, NumbersItsEventsAndTellsThePromptOnce) {
   EXPECT_EQ(wrong({first}), "the prompt has 3 ids");
 }
 
+// What is wrong with an attempt that goes on from `state` with `events` after Started; empty:
+// nothing.
+std::string WrongAfter(const std::string& state, const std::vector<std::string>& events) {
+  v1::WorkerGenerateRequest request;
+  request.set_attempt(2);
+  EXPECT_TRUE(TextFormat::ParseFromString(state, request.mutable_resume())) << state;
+  AttemptContract contract(request, 10, {});
+  const auto add = [&](int seq, const std::string& event) {
+    return contract.Add(Message(absl::StrCat("attempt: 2 seq: ", seq,
+                                             seq == 0 ? " prompt_ids { ids: [1, 2, 9] }" : "",
+                                             " event { ", event, " }")),
+                        {});
+  };
+  absl::Status status = add(0, kStarted);
+  for (std::size_t i = 0; i < events.size() && status.ok(); ++i) {
+    status = add(static_cast<int>(i) + 1, events[i]);
+  }
+  if (status.ok()) status = contract.End();
+  return std::string(status.message());
+}
+
+constexpr char kReasons[] =
+    "prompt_ids: [1, 2, 9] outputs { token_ids: 5 phase: PHASE_REASONING reasoning_tokens: 1 }";
+constexpr char kAnswers[] =
+    "prompt_tokens: 3 outputs { token_ids: [5, 6, 7, 8] phase: PHASE_ANSWER reasoning_tokens: 3 "
+    "reasoning_finished: true }";
+
+TEST(AttemptContractTest, WhatWasSentBeforeCounts) {
+  const std::string more = "reasoning_delta { token_ids: 6 }";
+  EXPECT_EQ(
+      WrongAfter("prompt_ids: [1, 2, 9]", {kReasoning, kReasoned, kAnswer, kFinished, kCompleted}),
+      "");
+  EXPECT_EQ(WrongAfter(kReasons, {more, kReasoned, kAnswer, kFinished, kCompleted}), "");
+  EXPECT_EQ(WrongAfter(kAnswers, {kFinished, kCompleted}), "");
+  EXPECT_EQ(WrongAfter(kReasons, {kReasoning, kReasoned}),
+            "ReasoningFinished.reasoning_tokens is 3, counted were 4");
+  EXPECT_EQ(WrongAfter(kAnswers, {kReasoned}), "ReasoningFinished came after Started");
+  EXPECT_EQ(WrongAfter(kAnswers, {kAnswer, kAnswer}), "the output has 6 tokens, max_tokens is 5");
+  EXPECT_EQ(WrongAfter("prompt_ids: [1, 2]", {}), "the prompt has 3 ids");
+  EXPECT_EQ(WrongAfter("prompt_tokens: 2", {}), "the prompt has 3 ids");
+}
+
+TEST(AttemptContractTest, WhatHasFinishedOnlyCompletes) {
+  const std::string finished =
+      "prompt_tokens: 3 outputs { token_ids: [5, 6, 7, 8, 2] phase: PHASE_ANSWER "
+      "reasoning_tokens: 3 reasoning_finished: true finished: true }";
+  EXPECT_EQ(WrongAfter(finished, {kCompleted}), "");
+  EXPECT_EQ(WrongAfter(finished, {kFinished}), "Finished came after Started");
+  // Nothing closed its reasoning; why, the state does not say.
+  EXPECT_EQ(WrongAfter("prompt_tokens: 3 outputs { token_ids: 5 phase: PHASE_REASONING "
+                       "reasoning_tokens: 1 reasoning_finished: true }",
+                       {"finished { reason: FINISH_REASON_END phase: PHASE_REASONING token_ids: 2 "
+                        "tokens { reasoning_tokens: 2 } }",
+                        "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 "
+                        "reasoning_tokens: 2 } }"}),
+            "");
+  EXPECT_EQ(WrongAfter("prompt_tokens: 3 outputs { output_index: -1 } outputs { output_index: 1 }",
+                       {kReasoning, kReasoned, kAnswer, kFinished, kCompleted}),
+            "")
+      << "outputs that nobody asked for are left out";
+}
+
 // An attempt of nothing but the messages that a test adds.
 class SignsTest : public testing::Test {
  protected:

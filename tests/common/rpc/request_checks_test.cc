@@ -91,8 +91,6 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
       {"n", [](auto& r) { r.set_n(2); }},
       {"consensus", [](auto& r) { r.mutable_consensus(); }},
       {"answer_format", [](auto& r) { r.mutable_answer_format(); }},
-      {"resume", [](auto& r) { r.mutable_resume(); }},
-      {"require_resumable", [](auto& r) { r.set_require_resumable(true); }},
   };
   for (const Change& change : changes) {
     GenerateRequest request = Question();
@@ -284,6 +282,36 @@ v1::WorkerGenerateRequest Resumed() {
   output.add_token_ids(7);
   output.set_reasoning_tokens(2);
   return request;
+}
+
+TEST(CheckResume, AClientGivesItWithSeedAndVariant) {
+  GenerateRequest request = Question();
+  *request.mutable_resume() = Resumed().resume();
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "variant");
+  request.set_variant("qwen-7b");
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "seed");
+  request.set_seed(7);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.clear_prompt();
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_resume()->clear_prompt_ids();
+  request.mutable_resume()->set_prompt_tokens(1);
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "prompt");
+  v1::WorkerGenerateRequest worker = Resumed();
+  *worker.mutable_request()->mutable_resume() = worker.resume();
+  EXPECT_EQ(ErrorMetadata(CheckRequest(worker), "field"), "request.resume");
+}
+
+TEST(CheckRequest, WhatCouldNotBeTakenOverIsRefusedWhereItMust) {
+  GenerateRequest request = Question();
+  request.set_require_resumable(true);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_reasoning_sampling()->add_stop_strings("so");
+  request.mutable_answer_sampling()->set_logprobs(true);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_answer_format()->set_regex("[0-9]+");
+  EXPECT_EQ(ErrorReason(CheckRequest(request)), "NOT_RESUMABLE");
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "answer_format");
 }
 
 TEST(CheckResume, IdsStandForThePromptAndItsThinkingMode) {

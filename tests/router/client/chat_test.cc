@@ -34,7 +34,10 @@ TEST(ParseChatArguments, ReadsQuestionAndOptions) {
   EXPECT_EQ(Parse({"--presence_penalty=-1.5"})->presence_penalty, -1.5F);
   EXPECT_EQ(Parse({})->question, std::nullopt);
   EXPECT_EQ(Parse({"--timeout_s=0.5"})->timeout_s, 0.5);
-  EXPECT_EQ(Parse({"--router=there"})->router, "there:50051");
+  EXPECT_EQ(Parse({"--router=there"})->routers, std::vector<std::string>{"there:50051"});
+  EXPECT_EQ(Parse({"--router=there,here:7"})->routers,
+            (std::vector<std::string>{"there:50051", "here:7"}));
+  EXPECT_FALSE(Parse({"--router=there,"}).ok());
   EXPECT_TRUE(Parse({"-h"})->help);
   EXPECT_EQ(Parse({"--", "--no-think"})->question, "--no-think");
 }
@@ -104,7 +107,7 @@ TEST(SetInConversation, RefusesWhatCannotChangeAndChangesNothing) {
     EXPECT_FALSE(SetInConversation(setting, options).ok()) << setting;
   }
   EXPECT_EQ(options.seed, 7U);
-  EXPECT_EQ(options.router, "localhost:50051");
+  EXPECT_EQ(options.routers, std::vector<std::string>{"localhost:50051"});
 }
 
 TEST(InWordsOfOptions, NamesTheOptionBehindAField) {

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+#include "common/stream_metrics.h"
+#include "router/decision/experience.h"
+#include "router/decision/policy.h"
+#include "router/fleet/worker_client.h"
+#include "router/fleet/worker_pool.h"
+#include "router/router_metrics.h"
+#include "thinkwire/v1/reasoning.pb.h"
+
+namespace thinkwire::router {
+
+// What one request has taken, over all its attempts: for the metrics, for the log and for decisions
+// to come. Threads: one at a time.
+class Account {
+ public:
+  // `metrics` outlives this.
+  Account(RouterMetrics& metrics, Clock::TimePoint arrival)
+      : metrics_(metrics), arrival_(arrival) {}
+
+  // An attempt that goes to the variant called `name`, as decided for `query`. What was measured of
+  // an attempt before counts no more: REQUIRES: none has started.
+  void Choose(const std::string& name, const decision::Decision& decision,
+              const decision::Query& query);
+  // None could be chosen: the error is about the variant of that name, which may be empty.
+  void ChooseNone(std::string name) { variant_ = std::move(name); }
+
+  // The next event of the stream.
+  void Count(const v1::GenerateResponse& event, Clock::TimePoint now);
+  // Its worker was lost at `now`.
+  void Lose(Clock::TimePoint now);
+  // Another goes on, after an error of `reason`.
+  void Move(std::string_view reason);
+
+  // Once. `tenant`: whose it was, of Callers.
+  void End(const absl::Status& status, const std::string& tenant, Clock::TimePoint now);
+  // `attempts` were made, the latest at `worker`.
+  void Log(const absl::Status& status, const std::string& request_id,
+           const fleet::CallContext& context, const std::string& worker, std::int32_t attempts,
+           Clock::TimePoint now) const;
+
+  // Takes a whole stream into the experience of `pool`. REQUIRES: it has ended well.
+  void Learn(const fleet::WorkerLease& lease, fleet::WorkerPool& pool) const;
+
+  // Its name; empty: none was chosen. REQUIRES of the next three: one was.
+  const std::string& variant() const { return variant_; }
+  std::size_t variant_index() const { return taken_.variant; }
+  Task task() const { return taken_.task; }
+  double prompt_bytes() const { return taken_.prompt_bytes; }
+  std::int32_t moves() const { return moves_; }
+
+ private:
+  void CountTokens(StreamPhase phase, int tokens, Clock::TimePoint now);
+  void CountFinished(const v1::Finished& finished, Clock::TimePoint now);
+  TokenCounts counts() const { return meter_ ? meter_->counts() : TokenCounts{}; }
+  StreamPhase phase() const { return meter_ ? meter_->phase() : StreamPhase::kNone; }
+
+  RouterMetrics& metrics_;
+  const Clock::TimePoint arrival_;
+  std::string variant_;
+  std::optional<StreamMeter> meter_;  // once a worker is chosen
+  decision::Taken taken_;             // as far as is known
+  std::int32_t discarded_tokens_ = 0;
+  std::int32_t moves_ = 0;
+  std::optional<Clock::TimePoint> lost_at_;  // until the next token
+};
+
+}  // namespace thinkwire::router

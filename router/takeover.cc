@@ -1,0 +1,89 @@
+#include "router/takeover.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
+#include "common/rpc/status_details.h"
+#include "common/strings.h"
+#include "router/attempts.h"
+#include "router/fleet/worker_errors.h"
+
+namespace thinkwire::router {
+namespace {
+
+// Whether a worker that was running the stream has left it, through no fault of the stream's.
+bool HasLeft(const absl::Status& status) {
+  const std::string reason = rpc::ErrorReason(status);
+  return IsLoss(status) || reason == "DRAINING" || reason == "SHUTTING_DOWN";
+}
+
+}  // namespace
+
+void Takeover::Begin(const std::string& address) {
+  begun_ = true;
+  previous_address_ = address_;
+  address_ = address;
+}
+
+Takeover::Verdict Takeover::LoseBegun(const absl::Status& status, std::size_t worker,
+                                      std::int64_t tokens, Clock::TimePoint now) {
+  if (!HasLeft(status)) return Verdict::kEnd;
+  begun_ = false;
+  loss_ = status;
+  lost_at_ = now;
+  Avoid(worker, now);
+  if (!IsLoss(status)) return Verdict::kSearch;
+  const bool again = tokens_at_loss_ && tokens - *tokens_at_loss_ < kPoisonTokens;
+  tokens_at_loss_ = tokens;
+  return again ? Verdict::kPoison : Verdict::kSearch;
+}
+
+Takeover::Verdict Takeover::LoseOther(const absl::Status& status, std::size_t worker,
+                                      Clock::TimePoint now) {
+  if (absl::IsDeadlineExceeded(status) || absl::IsCancelled(status)) return Verdict::kEnd;
+  Avoid(worker, now);
+  return Verdict::kGoOn;
+}
+
+void Takeover::Avoid(std::size_t worker, Clock::TimePoint now) {
+  std::erase_if(avoided_, [&](const Avoidance& one) { return one.worker == worker; });
+  avoided_.push_back({.worker = worker, .until = now + kSecondChance});
+}
+
+std::vector<std::size_t> Takeover::Avoided(Clock::TimePoint now) const {
+  std::vector<std::size_t> workers;
+  for (const Avoidance& one : avoided_) {
+    if (now < one.until) workers.push_back(one.worker);
+  }
+  return workers;
+}
+
+Clock::TimePoint Takeover::GiveUpAt() const { return std::max(place_, lost_at_) + wait_; }
+
+Clock::TimePoint Takeover::NextLook(Clock::TimePoint now) const {
+  if (now < place_) return place_;
+  return std::min(now + kWorkerSearchInterval, GiveUpAt());
+}
+
+std::string Takeover::Describe() const {
+  return absl::StrCat("the worker ", View(WhatBecameOfWorker(loss_)));
+}
+
+absl::Status Takeover::NobodyIsLeft() const {
+  return rpc::WithRetryAfter(rpc::WithMetadata(
+      rpc::Error(
+          absl::StatusCode::kUnavailable, fleet::kWorkerLost,
+          absl::StrCat("the worker ", address_, " ", View(WhatBecameOfWorker(loss_)),
+                       ", and no other went on with the request within ", ToSeconds(wait_), " s")),
+      "worker", address_));
+}
+
+absl::Status Takeover::Poison(const std::string& request_id) const {
+  return rpc::Error(absl::StatusCode::kInternal, "POISON",
+                    absl::StrCat("the request ", request_id, " was running on ", previous_address_,
+                                 " and then on ", address_,
+                                 " when each was lost, and is given to no third worker"));
+}
+
+}  // namespace thinkwire::router

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+
+namespace thinkwire::router {
+
+// What becomes of one stream when its worker is gone after it has started: whether another goes on
+// with it, whom not to ask, until when one is looked for.
+//
+// 1. A worker that was lost or silent, drains or shuts down is followed by another; any other error
+//    is the stream's own. A worker that does not begin with it, whatever it says, is no reason to
+//    end it but that of the deadline: the next is asked.
+// 2. From the loss on, or from the stream's place in the MoveSchedule, there is `wait` until some
+//    worker must have begun. Whoever has failed it meanwhile is not asked again for kSecondChance.
+// 3. Poison: it was running on two workers in a row when each was lost, not drained, and came less
+//    than kPoisonTokens further on the second. Requests that were beside it there, and as new
+//    there, cannot be told from it. One that came further is no more suspect than any other: a long
+//    answer may well outlive several workers.
+// Threads: one at a time.
+class Takeover {
+ public:
+  explicit Takeover(Clock::Duration wait) : wait_(wait) {}
+
+  // The latest attempt, at the worker of that address, has started.
+  void Begin(const std::string& address);
+
+  enum class Verdict : std::uint8_t {
+    kEnd,     // with that error
+    kPoison,  // give it to no other worker
+    kSearch,  // look for another worker, from SearchFrom on
+    kGoOn,    // look on
+  };
+  // The latest attempt, at `worker`, an index into the pool's, has ended with `status`, not OK,
+  // after so many tokens of all attempts.
+  Verdict Lose(const absl::Status& status, std::size_t worker, std::int64_t tokens,
+               Clock::TimePoint now) {
+    return begun_ ? LoseBegun(status, worker, tokens, now) : LoseOther(status, worker, now);
+  }
+  // After kSearch.
+  void SearchFrom(Clock::TimePoint place) { place_ = place; }
+
+  // While it searches.
+  bool MayTry(Clock::TimePoint now) const { return now >= place_; }
+  bool IsOver(Clock::TimePoint now) const { return now >= GiveUpAt(); }
+  // When to look again, or to give up.
+  Clock::TimePoint NextLook(Clock::TimePoint now) const;
+  // Workers that are not to be asked now.
+  std::vector<std::size_t> Avoided(Clock::TimePoint now) const;
+
+  // How the latest worker that had it was lost, as an error's reason and for people, and when.
+  const absl::Status& loss() const { return loss_; }
+  std::string Describe() const;  // "the worker was lost"
+  Clock::TimePoint lost_at() const { return lost_at_; }
+  // Who has it, or had it last, and who before.
+  const std::string& address() const { return address_; }
+  const std::string& previous_address() const { return previous_address_; }
+
+  // What the client is told where no worker has begun in time.
+  absl::Status NobodyIsLeft() const;
+  // And of poison.
+  absl::Status Poison(const std::string& request_id) const;
+
+ private:
+  Verdict LoseBegun(const absl::Status& status, std::size_t worker, std::int64_t tokens,
+                    Clock::TimePoint now);
+  Verdict LoseOther(const absl::Status& status, std::size_t worker, Clock::TimePoint now);
+  Clock::TimePoint GiveUpAt() const;
+  void Avoid(std::size_t worker, Clock::TimePoint now);
+
+  struct Avoidance {
+    std::size_t worker;
+    Clock::TimePoint until;
+  };
+
+  const Clock::Duration wait_;
+  bool begun_ = false;
+  std::string address_;
+  std::string previous_address_;
+  absl::Status loss_;
+  Clock::TimePoint lost_at_;
+  Clock::TimePoint place_;
+  std::vector<Avoidance> avoided_;
+  std::optional<std::int64_t> tokens_at_loss_;  // that was no drain; nullopt: there was none
+};
+
+}  // namespace thinkwire::router

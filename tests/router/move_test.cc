@@ -1,0 +1,392 @@
+// A stream whose worker is gone after it has started.
+
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+#include <prometheus/registry.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/status_details.h"
+#include "router/generation.h"
+#include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_worker.h"
+#include "tests/router/event_sink.h"
+#include "tests/router/fleet/pool_fixture.h"
+#include "tests/router/in_order_policy.h"
+
+namespace thinkwire::router {
+namespace {
+
+using Code = absl::StatusCode;
+using Events = std::vector<v1::GenerateResponse>;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Eight ids of thought twice, two of an answer, and text that was held back in both phases.
+Events Stream() {
+  Events events = SmallStream();
+  v1::GenerateResponse more;
+  for (int id = 100; id < 108; ++id) more.mutable_reasoning_delta()->add_token_ids(id);
+  more.mutable_reasoning_delta()->set_text("eight");
+  events.insert(events.begin() + 3, 2, more);
+  v1::GenerateResponse held;
+  held.mutable_reasoning_delta()->set_text("é");
+  events.insert(events.begin() + 5, held);
+  held.mutable_answer_delta()->set_text("ü");
+  events.insert(events.begin() + 8, held);
+  events[6].mutable_reasoning_finished()->set_reasoning_tokens(19);
+  events[9].mutable_finished()->mutable_tokens()->set_reasoning_tokens(19);
+  events[10].mutable_completed()->mutable_usage()->set_reasoning_tokens(19);
+  return events;
+}
+
+absl::Status Lost() { return absl::UnavailableError("connection reset"); }
+
+// One variant of three workers, which are asked in their order. Time moves when told.
+class MoveTest : public testing::Test {
+ protected:
+  MoveTest() {
+    for (FakeWorker& worker : workers_) worker.SetScript({.events = Stream()});
+    EXPECT_TRUE(pool_.TickUntilLive());
+  }
+  ~MoveTest() override {
+    generation_.reset();
+    EXPECT_TRUE(registry_.WaitUntilEmpty(seconds(60)));
+  }
+
+  // The worker sends so many events of all, and goes.
+  void EndAfter(std::size_t worker, std::size_t events, const absl::Status& end = Lost()) {
+    Events some = Stream();
+    some.resize(events);
+    workers_[worker].SetScript({.events = some, .end = end});
+  }
+  void SetDraining(std::size_t worker, bool draining) {
+    workers_[worker].SetStatus([=](auto& status) { status.set_draining(draining); });
+  }
+  // All but the first drain from now on.
+  void LeaveTheFirstAlone() {
+    SetDraining(1, true);
+    SetDraining(2, true);
+    ASSERT_TRUE(pool_.WaitForLive(0, 1));
+  }
+
+  static v1::GenerateRequest Question() {
+    v1::GenerateRequest request;
+    request.mutable_prompt()->set_text("1+1?");
+    return request;
+  }
+  std::shared_ptr<TestSink> Ask(std::size_t room = 1000, fleet::CallContext context = {},
+                                v1::GenerateRequest request = Question()) {
+    auto sink = std::make_shared<TestSink>(room);
+    generation_ = Generation::Make({.variants = variants_,
+                                    .policy = policy_,
+                                    .pool = *pool_,
+                                    .metrics = metrics_,
+                                    .registry = registry_,
+                                    .clock = clock_,
+                                    .retries = retries_,
+                                    .moves = moves_},
+                                   std::move(context), sink);
+    generation_->Start(std::move(request));
+    return sink;
+  }
+  void Pass(Clock::Duration time) {
+    clock_.Advance(time);
+    moves_.Tick();
+  }
+  // The first worker is trusted as at the beginning: it has served its time, and a request.
+  void Trust() {
+    clock_.Advance(kFirstDistrust);
+    workers_[0].SetScript({.events = Stream()});
+    const auto sink = Ask();
+    EXPECT_TRUE(sink->WaitForEnd().ok());
+    EXPECT_EQ(sink->events().at(1).started().worker(), workers_[0].address());
+  }
+  // Asks where no worker is left after three events, and waits until it looks for one.
+  std::shared_ptr<TestSink> AskAndLoseAll(fleet::CallContext context = {}) {
+    EndAfter(0, 3);
+    LeaveTheFirstAlone();
+    auto sink = Ask(1000, std::move(context));
+    EXPECT_TRUE(sink->WaitForEvents(3));
+    EXPECT_TRUE(pool_.WaitUntil([&] { return moves_.num_waiting() == 1; }));
+    EXPECT_FALSE(sink->ended());
+    return sink;
+  }
+
+  // What the client sees beside Moved is what one worker would have sent.
+  static void ExpectWhole(const Events& seen, std::size_t moves) {
+    Events rest;
+    std::size_t moved = 0;
+    for (const auto& event : seen) {
+      if (event.has_moved()) {
+        ++moved;
+      } else if (!event.has_queued()) {
+        rest.push_back(event);
+      }
+    }
+    EXPECT_EQ(moved, moves);
+    const Events all = Stream();
+    ASSERT_EQ(rest.size(), all.size() - 1);  // but Queued
+    for (std::size_t i = 1; i < rest.size() - 1; ++i) {
+      EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(rest[i], all[i + 1]))
+          << rest[i].DebugString() << all[i + 1].DebugString();
+    }
+    const v1::Completed& completed = rest.back().completed();
+    EXPECT_EQ(completed.resumes(), moves);
+    EXPECT_EQ(completed.usage().SerializeAsString(),
+              all.back().completed().usage().SerializeAsString());
+  }
+
+  double Metric(const std::string& name) {
+    double sum = 0;
+    for (const auto& family : metrics_registry_.Collect()) {
+      if (family.name != name) continue;
+      for (const auto& metric : family.metric) {
+        sum += metric.counter.value + static_cast<double>(metric.histogram.sample_count);
+      }
+    }
+    return sum;
+  }
+
+  FakeClock clock_;
+  FakeWorker workers_[3] = {FakeWorker("qwen-7b"), FakeWorker("qwen-7b"), FakeWorker("qwen-7b")};
+  const std::vector<VariantConfig> variants_ = {
+      {.name = "qwen-7b",
+       .workers = {workers_[0].address(), workers_[1].address(), workers_[2].address()}}};
+  prometheus::Registry metrics_registry_;
+  RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
+  const InOrderPolicy policy_;
+  fleet::PoolUnderTest pool_{variants_, clock_};
+  RetryBudget retries_;
+  MoveSchedule moves_{clock_};
+  GenerationRegistry registry_;
+  std::shared_ptr<Generation> generation_;
+};
+
+TEST_F(MoveTest, WhereverAWorkerIsLostTheNextGoesOn) {
+  for (std::size_t events = 2; events < Stream().size(); ++events) {
+    SCOPED_TRACE(absl::StrCat(events, " events before the loss"));
+    EndAfter(0, events);
+    const auto sink = Ask();
+    ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+    const Events seen = sink->events();
+    ExpectWhole(seen, 1);
+    ASSERT_TRUE(seen.at(events).has_moved());
+    const v1::Moved& moved = seen[events].moved();
+    EXPECT_EQ(moved.worker(), workers_[1].address());
+    EXPECT_EQ(moved.previous_worker(), workers_[0].address());
+    EXPECT_EQ(moved.reason(), "the worker was lost");
+    EXPECT_TRUE(moved.exact());
+    const v1::WorkerGenerateRequest request = workers_[1].last_call().request;
+    EXPECT_EQ(request.attempt(), 2);
+    EXPECT_FALSE(request.request().has_prompt());
+    EXPECT_EQ(request.request().max_tokens(), 1000);
+    Trust();
+  }
+  EXPECT_EQ(Metric("thinkwire_router_moves_total"), 9);
+  EXPECT_EQ(Metric("thinkwire_router_resume_gap_seconds"), 8) << "one had finished";
+}
+
+TEST_F(MoveTest, AFullSinkLosesNothingAndDoublesNothing) {
+  for (std::size_t events = 2; events < Stream().size(); ++events) {
+    SCOPED_TRACE(absl::StrCat(events, " events before the loss"));
+    EndAfter(0, events);
+    const auto sink = Ask(events - 1);
+    ASSERT_TRUE(sink->WaitForRefusals(1));
+    for (int i = 0; i < 20; ++i) {
+      sink->MakeRoom(1);
+      generation_->Resume();
+    }
+    ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+    ExpectWhole(sink->events(), 1);
+    Trust();
+  }
+}
+
+TEST_F(MoveTest, WhoDrainsHandsItsStreamsOver) {
+  for (const char* reason : {"DRAINING", "SHUTTING_DOWN"}) {
+    EndAfter(0, 4, rpc::WithRetryAfter(rpc::Error(Code::kUnavailable, reason, "later")));
+    const auto sink = Ask();
+    ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+    ExpectWhole(sink->events(), 1);
+  }
+}
+
+TEST_F(MoveTest, AStreamMayOutliveSeveralWorkers) {
+  EndAfter(0, 3);
+  EndAfter(1, 4);
+  const auto sink = Ask();
+  ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  ExpectWhole(sink->events(), 2);
+  const v1::ResumeState state = workers_[2].last_call().request.resume();
+  EXPECT_EQ(state.prompt_ids_size(), 3);
+  EXPECT_EQ(state.outputs(0).token_ids_size(), 10);
+  EXPECT_EQ(state.outputs(0).reasoning_text_bytes(), 10);
+}
+
+TEST_F(MoveTest, PoisonIsGivenToNoThirdWorker) {
+  EndAfter(0, 4);
+  EndAfter(1, 4);
+  const auto sink = Ask();
+  EXPECT_EQ(rpc::ErrorReason(sink->WaitForEnd()), "POISON");
+  EXPECT_EQ(sink->WaitForEnd().code(), Code::kInternal);
+  EXPECT_EQ(workers_[2].num_calls(), 0);
+  EXPECT_EQ(sink->usage()->reasoning_tokens(), 10);
+  EXPECT_EQ(Metric("thinkwire_router_poisoned_total"), 1);
+}
+
+TEST_F(MoveTest, DrainsAreNoPoison) {
+  for (int i = 0; i < 2; ++i) EndAfter(i, 4, rpc::Error(Code::kUnavailable, "DRAINING", "later"));
+  const auto sink = Ask();
+  EXPECT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  ExpectWhole(sink->events(), 2);
+}
+
+TEST_F(MoveTest, AnErrorOfTheStreamIsItsEnd) {
+  EndAfter(0, 4, rpc::Error(Code::kInternal, "NOT_FINITE", "the logits are not finite"));
+  EXPECT_EQ(rpc::ErrorReason(Ask()->WaitForEnd()), "NOT_FINITE");
+  EXPECT_EQ(workers_[1].num_calls(), 0);
+}
+
+TEST_F(MoveTest, ARefusalOfTheNextIsNoReasonToEndIt) {
+  EndAfter(0, 4);
+  workers_[1].SetScript({.end = rpc::Error(Code::kResourceExhausted, "QUEUE_FULL", "full")});
+  const auto sink = Ask();
+  ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  ExpectWhole(sink->events(), 1);
+  EXPECT_EQ(workers_[2].last_call().request.attempt(), 3);
+}
+
+TEST_F(MoveTest, OneWhoRepeatsWhatWasSentBreaksTheContract) {
+  EndAfter(0, 4);
+  workers_[1].SetScript({.events = Stream(), .tamper = [](v1::WorkerGenerateResponse& message) {
+                           if (message.seq() == 3) *message.mutable_event() = Stream()[3];
+                         }});
+  const auto sink = Ask();
+  EXPECT_EQ(rpc::ErrorReason(sink->WaitForEnd()), "WORKER_PROTOCOL");
+}
+
+TEST_F(MoveTest, AnEqualFingerprintIsPreferredAndAnotherSaysSo) {
+  Events other = Stream();
+  other[1].mutable_started()->set_fingerprint("other");
+  workers_[1].SetScript({.events = other});
+  workers_[1].SetStatus([](auto& status) { status.set_fingerprint("other"); });
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).fingerprints.size() == 2; }));
+  EndAfter(0, 4);
+  auto sink = Ask();
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  EXPECT_EQ(sink->events().at(4).moved().worker(), workers_[2].address());
+  EXPECT_TRUE(sink->events().at(4).moved().exact());
+
+  Trust();
+  EndAfter(0, 4);
+  SetDraining(2, true);
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  sink = Ask();
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  EXPECT_EQ(sink->events().at(4).moved().worker(), workers_[1].address());
+  EXPECT_FALSE(sink->events().at(4).moved().exact());
+}
+
+TEST_F(MoveTest, OneThatComesInTimeGoesOn) {
+  const auto sink = AskAndLoseAll();
+  Pass(milliseconds(500));
+  EXPECT_FALSE(sink->ended());
+  SetDraining(1, false);
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  Pass(milliseconds(100));
+  ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  ExpectWhole(sink->events(), 1);
+}
+
+TEST_F(MoveTest, TheSameMayComeBack) {
+  const auto sink = AskAndLoseAll();
+  workers_[0].SetScript({.events = Stream()});
+  Pass(milliseconds(900));
+  EXPECT_EQ(workers_[0].num_calls(), 1) << "too soon";
+  Pass(milliseconds(100));
+  ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  ExpectWhole(sink->events(), 1);
+}
+
+TEST_F(MoveTest, WithoutOneItEndsAndTellsWhatItSpent) {
+  const auto sink = AskAndLoseAll();
+  SetDraining(0, true);
+  ASSERT_TRUE(pool_.WaitForLive(0, 0));
+  Pass(milliseconds(9900));
+  EXPECT_FALSE(sink->ended());
+  Pass(milliseconds(100));
+  EXPECT_EQ(rpc::ErrorReason(sink->WaitForEnd()), "WORKER_LOST");
+  EXPECT_TRUE(rpc::RetryAfter(sink->WaitForEnd()).has_value());
+  EXPECT_EQ(sink->usage()->reasoning_tokens(), 2);
+  EXPECT_EQ(sink->usage()->prompt_tokens(), 3);
+}
+
+TEST_F(MoveTest, ACancelEndsTheWait) {
+  const auto sink = AskAndLoseAll();
+  generation_->Cancel();
+  EXPECT_TRUE(absl::IsCancelled(sink->WaitForEnd()));
+  Pass(seconds(1));
+}
+
+TEST_F(MoveTest, TheDeadlineEndsTheWait) {
+  const auto sink = AskAndLoseAll({.deadline = clock_.Now() + seconds(5)});
+  SetDraining(0, true);
+  ASSERT_TRUE(pool_.WaitForLive(0, 0));
+  Pass(milliseconds(4900));
+  EXPECT_FALSE(sink->ended());
+  Pass(milliseconds(100));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(sink->WaitForEnd())) << sink->WaitForEnd();
+}
+
+TEST_F(MoveTest, AnEarlierAttemptIsNotHeard) {
+  EndAfter(0, 4);
+  Events some = Stream();
+  some.resize(5);
+  workers_[1].SetScript({.events = some, .stays_open = true});
+  const auto sink = Ask();
+  ASSERT_TRUE(sink->WaitForEvents(6));  // with Moved
+  v1::WorkerGenerateResponse late;
+  late.set_attempt(1);
+  late.set_seq(4);
+  *late.mutable_event() = Stream()[4];
+  EXPECT_TRUE(static_cast<fleet::WorkerAttempt::Reader&>(*generation_).OnMessage(late));
+  EXPECT_EQ(sink->events().size(), 6U);
+  generation_->Cancel();
+  EXPECT_FALSE(sink->WaitForEnd().ok());
+  EXPECT_EQ(sink->usage()->reasoning_tokens(), 18);
+}
+
+TEST_F(MoveTest, AClientsStateIsWhereItGoesOn) {
+  v1::GenerateRequest request = Question();
+  v1::ResumeState& state = *request.mutable_resume();
+  state.set_prompt_tokens(3);
+  v1::OutputState& output = *state.add_outputs();
+  for (const int id : {10, 11}) output.add_token_ids(id);
+  output.set_phase(v1::PHASE_REASONING);
+  output.set_reasoning_tokens(2);
+  output.set_reasoning_text_bytes(5);
+  EndAfter(0, 4);
+  const auto sink = Ask(1000, {}, request);
+  ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  const v1::WorkerGenerateRequest first = workers_[0].last_call().request;
+  EXPECT_EQ(first.attempt(), 1);
+  EXPECT_TRUE(first.request().has_prompt());
+  EXPECT_FALSE(first.request().has_resume());
+  EXPECT_EQ(first.resume().SerializeAsString(), state.SerializeAsString());
+  EXPECT_EQ(workers_[1].last_call().request.resume().outputs(0).token_ids_size(), 10);
+  const Events seen = sink->events();
+  ASSERT_EQ(seen.size(), Stream().size());  // without a delta, with Moved
+  EXPECT_TRUE(seen[1].has_started());
+  EXPECT_EQ(seen[2].reasoning_delta().token_ids_size(), 8);
+  EXPECT_TRUE(seen[3].has_moved());
+  EXPECT_EQ(seen.back().completed().usage().reasoning_tokens(), 19);
+}
+
+}  // namespace
+}  // namespace thinkwire::router

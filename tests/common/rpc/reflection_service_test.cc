@@ -114,6 +114,11 @@ TEST_F(ReflectionServiceTest, OneClientCannotHaveAllStreams) {
   for (std::int64_t i = 0; i < kMaxReflections; ++i) {
     calls.push_back(greedy.OpenCall(kInfo));
     greedy.SendData(calls.back(), RawHttp2::GrpcMessage(ListServices()), /*end=*/false);
+    // A busy server may take up a later call first.
+    EXPECT_TRUE(greedy.ReadUntil([&] {
+      const RawHttp2::Stream& stream = greedy.stream(calls.back());
+      return stream.over() || !stream.data.empty();
+    }));
   }
   const absl::Status refused = End(greedy, calls.back());
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);

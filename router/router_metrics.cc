@@ -78,12 +78,9 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                               "Time from the notice that a stream's worker is lost to the next "
                               "token, by variant")
                           .Register(registry);
-  auto& poisoned = prometheus::BuildCounter()
-                       .Name("thinkwire_router_poisoned_total")
-                       .Help(
-                           "Streams that were given to no third worker, as they were running on "
-                           "two in a row when each was lost, by variant")
-                       .Register(registry);
+  auto& poisoned = AddCounters(registry, "poisoned_total",
+                               "Streams that were given to no third worker, as they were running "
+                               "on two in a row when each was lost, by variant");
   for (const std::string& name : variant_names) {
     const StreamMetrics::Labels labels = {{"variant", name}};
     streams_.emplace_back(registry, "thinkwire_router", labels);

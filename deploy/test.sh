@@ -4,7 +4,8 @@
 #   --all   also what .ci/lint checks, the unit tests and most integration tests under clang's
 #           sanitizers, each fuzz target for a minute and, where there is a CUDA 13
 #           toolkit, the CUDA part (without a GPU its tests are skipped)
-# The last line says what was skipped, and why.
+# Up to three tests of a run that fail are run once more, alone: on a machine that others use too, one
+# may miss its time. If they pass then, the last line names them; it also says what was skipped, and why.
 # Environment: THINKWIRE_BUILD  build folders' parent (default: build/)
 # Works on a fresh Debian 12 as root or with sudo. Nothing changed: starts testing within seconds.
 set -euo pipefail
@@ -37,8 +38,24 @@ build() {
   ninja -C "$folder" -j "$jobs" "$@"
 }
 
+# Runs the tests of a build folder. Arguments: folder, what the logs are called, ctest's own.
+run_tests() {
+  local folder=$1 log=$builds/$2.log
+  shift 2
+  ctest --test-dir "$folder" -j "$jobs" --output-on-failure -O "$log" "$@" && return
+  [[ " $* " != *" --quiet "* ]] || cat "$log" >&2
+  local failed=$folder/Testing/Temporary/LastTestsFailed.log
+  (( $(wc -l <"$failed") <= 3 )) || return 1
+  local names
+  names=$(cut -d: -f2- "$failed" | paste -sd' ')
+  ctest --test-dir "$folder" -j 1 --rerun-failed --output-on-failure || return 1
+  left_out+=(--also "NOT skipped, but failed once and passed when run again alone: $names")
+}
+
 mkdir -p "$builds"
 junits=() left_out=()  # for the last line
+# What libraries leak once a process.
+export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
 if $all; then
   deploy/setup.sh --all
   .ci/lint
@@ -47,17 +64,14 @@ if $all; then
   for sanitizer in asan tsan; do
     build "$sanitizer" unit_tests
     echo "== testing $sanitizer"
-    ctest --test-dir "$builds/$sanitizer" -L unit -j "$jobs" --output-on-failure --quiet \
-      -O "$builds/$sanitizer.ctest.log" || { cat "$builds/$sanitizer.ctest.log" >&2; exit 1; }
+    run_tests "$builds/$sanitizer" "$sanitizer.ctest" --quiet -L unit
     tail -n 4 "$builds/$sanitizer.ctest.log"
   done
   build asan all fuzzers
   echo "== testing asan, whole path"
   # Without those that compute for minutes at a sanitizer's speed.
-  LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
-    ctest --test-dir "$builds/asan" -L integration -j "$jobs" --output-on-failure --quiet \
-    -E 'PressureAndCancellation|ManyAtOnceHalf|AnswersHeldOut|Contract|Deployment' \
-    -O "$builds/asan.integration.log" || { cat "$builds/asan.integration.log" >&2; exit 1; }
+  run_tests "$builds/asan" asan.integration --quiet -L integration \
+    -E 'PressureAndCancellation|ManyAtOnceHalf|AnswersHeldOut|Contract|Deployment'
   tail -n 4 "$builds/asan.integration.log"
   echo "== fuzzing"
   tests/fuzz/run.sh 60 "$builds/asan" "$builds/fuzz"
@@ -85,7 +99,6 @@ build release
 echo "== testing release"
 junits+=("$builds/release/release.junit.xml")
 failed=0
-ctest --test-dir "$builds/release" -j "$jobs" --output-on-failure \
-  --output-junit release.junit.xml || failed=$?
+run_tests "$builds/release" release.ctest --output-junit release.junit.xml || failed=1
 .ci/skipped.py "${left_out[@]}" "${junits[@]}"
 exit $failed

@@ -1,6 +1,5 @@
 #include "common/rpc/request_checks.h"
 
-#include <chrono>
 #include <cstdint>
 #include <iterator>
 #include <string>
@@ -11,6 +10,8 @@
 #include "common/peer_limits.h"
 #include "common/rpc/phase_sampling.h"
 #include "common/rpc/proto_time.h"
+#include "common/rpc/range_check.h"
+#include "common/rpc/resume_checks.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "thinkwire/v1/reasoning.pb.h"
@@ -24,16 +25,6 @@ constexpr int kMaxTopLogprobs = 20;
 constexpr double kMaxCost = 1e12;
 constexpr std::size_t kMaxRequestIdBytes = 128;
 constexpr std::size_t kMaxCacheSaltBytes = 256;
-constexpr std::size_t kMaxFingerprintBytes = 256;
-constexpr std::chrono::hours kMaxReasoning{365 * 24};  // so that times can be added
-
-// NaN is in no range. `low_open`: the lower bound itself is out.
-absl::Status CheckRange(const std::string& field, double value, double low, double high,
-                        bool low_open = false) {
-  if (value >= low && value <= high && !(low_open && value == low)) return absl::OkStatus();
-  return InvalidField(
-      field, absl::StrCat("must be in ", low_open ? "(" : "[", low, ", ", high, "], is ", value));
-}
 
 absl::Status CheckToolCalls(const v1::ChatMessage& message, const std::string& path) {
   if (!message.tool_calls().empty() && message.role() != v1::ROLE_ASSISTANT) {
@@ -202,6 +193,8 @@ absl::Status CheckThinking(const v1::Thinking& thinking) {
   if (thinking.has_landing_share()) return UnimplementedField("thinking.landing_share");
   if (thinking.has_closing_text()) return UnimplementedField("thinking.closing_text");
   if (thinking.has_loop_limits()) return UnimplementedField("thinking.loop_limits");
+  if (thinking.has_min_tokens()) return UnimplementedField("thinking.min_tokens");
+  if (thinking.has_continue_text()) return UnimplementedField("thinking.continue_text");
   return absl::OkStatus();
 }
 
@@ -275,52 +268,14 @@ absl::Status CheckOptions(const v1::GenerateRequest& request) {
   RETURN_IF_ERROR(CheckLengths(request));
   if (request.has_consensus()) return UnimplementedField("consensus");
   if (request.has_answer_format()) return UnimplementedField("answer_format");
+  if (request.has_loop_limits()) return UnimplementedField("loop_limits");
+  if (request.progress()) return UnimplementedField("progress");
   if (request.cache_salt().size() > kMaxCacheSaltBytes) {
     return InvalidField("cache_salt",
                         absl::StrCat("must be at most ", kMaxCacheSaltBytes, " bytes long, is ",
                                      request.cache_salt().size()));
   }
   return absl::OkStatus();
-}
-
-absl::Status CheckTextBytes(const v1::OutputState& output, const std::string& path) {
-  const double most = static_cast<double>(output.token_ids_size() * kMaxTextBytesOfToken);
-  RETURN_IF_ERROR(CheckRange(path + ".reasoning_text_bytes",
-                             static_cast<double>(output.reasoning_text_bytes()), 0, most));
-  return CheckRange(path + ".answer_text_bytes", static_cast<double>(output.answer_text_bytes()), 0,
-                    most);
-}
-
-absl::Status CheckOutput(const v1::OutputState& output, const v1::GenerateRequest& request,
-                         const std::string& path) {
-  const int num_ids = output.token_ids_size();
-  if (output.output_index() != 0) {
-    return InvalidField(path + ".output_index",
-                        absl::StrCat("must be in [0, 1), n is 1, is ", output.output_index()));
-  }
-  if (request.has_max_tokens() && num_ids > request.max_tokens()) {
-    return InvalidField(path + ".token_ids", absl::StrCat("may hold at most ", request.max_tokens(),
-                                                          " ids, max_tokens, holds ", num_ids));
-  }
-  RETURN_IF_ERROR(CheckRange(path + ".forced_tokens", output.forced_tokens(), 0, num_ids));
-  RETURN_IF_ERROR(CheckRange(path + ".reasoning_tokens", output.reasoning_tokens(), 0, num_ids));
-  const Clock::Duration reasoning = ReadDuration(output.reasoning_duration());
-  if (reasoning < Clock::Duration::zero() || reasoning > kMaxReasoning) {
-    return InvalidField(path + ".reasoning_duration", "must be in [0, 1 year]");
-  }
-  return CheckTextBytes(output, path);
-}
-
-absl::Status CheckResumedPrompt(const v1::ResumeState& resume) {
-  if (resume.prompt_ids().empty()) {
-    return CheckRange("resume.prompt_tokens", resume.prompt_tokens(), 1, kMaxModelLen);
-  }
-  if (resume.prompt_tokens() == 0 || resume.prompt_tokens() == resume.prompt_ids_size()) {
-    return absl::OkStatus();
-  }
-  return InvalidField(
-      "resume.prompt_tokens",
-      absl::StrCat("is ", resume.prompt_tokens(), ", prompt_ids are ", resume.prompt_ids_size()));
 }
 
 // A state's ids stand for a prompt that is left out.
@@ -333,6 +288,7 @@ absl::Status CheckPromptOrIds(const v1::GenerateRequest& request, const v1::Resu
 }  // namespace
 
 absl::Status CheckRequest(const v1::GenerateRequest& request) {
+  RETURN_IF_ERROR(CheckBuilt(request.resume()));
   if (request.has_resume()) {
     if (request.variant().empty()) {
       return InvalidField("variant",
@@ -342,23 +298,6 @@ absl::Status CheckRequest(const v1::GenerateRequest& request) {
   }
   RETURN_IF_ERROR(CheckPromptOrIds(request, request.resume()));
   return CheckOptions(request);
-}
-
-absl::Status CheckResume(const v1::ResumeState& resume, const v1::GenerateRequest& request) {
-  if (!request.has_seed()) return InvalidField("seed", "is required with resume");
-  RETURN_IF_ERROR(CheckResumedPrompt(resume));
-  if (resume.fingerprint().size() > kMaxFingerprintBytes) {
-    return InvalidField("resume.fingerprint",
-                        absl::StrCat("must be at most ", kMaxFingerprintBytes, " bytes long, is ",
-                                     resume.fingerprint().size()));
-  }
-  if (resume.outputs_size() > 1) {
-    return InvalidField(
-        "resume.outputs",
-        absl::StrCat("may hold at most 1 output, as n is 1, holds ", resume.outputs_size()));
-  }
-  if (resume.outputs().empty()) return absl::OkStatus();
-  return CheckOutput(resume.outputs(0), request, "resume.outputs[0]");
 }
 
 absl::Status CheckRequest(const v1::CountTokensRequest& request) {
@@ -381,6 +320,7 @@ absl::Status CheckRequest(const v1::WorkerGenerateRequest& request) {
   if (request.request().has_resume()) {
     return InvalidField("request.resume", "is for routers: a worker's stands beside the request");
   }
+  RETURN_IF_ERROR(CheckBuilt(request.resume()));
   if (request.has_resume()) {
     RETURN_IF_ERROR(CheckResume(request.resume(), request.request()));
   }

@@ -5,7 +5,6 @@
 namespace thinkwire::v1 {
 class CountTokensRequest;
 class GenerateRequest;
-class ResumeState;
 class WorkerGenerateRequest;
 }  // namespace thinkwire::v1
 
@@ -20,9 +19,5 @@ namespace thinkwire::rpc {
 absl::Status CheckRequest(const v1::GenerateRequest& request);
 absl::Status CheckRequest(const v1::CountTokensRequest& request);
 absl::Status CheckRequest(const v1::WorkerGenerateRequest& request);
-
-// The same of where `request` is to go on, in a field called "resume", whoever says it. What the
-// ids themselves say (phases, ends, text) only the worker can check, by replaying them.
-absl::Status CheckResume(const v1::ResumeState& resume, const v1::GenerateRequest& request);
 
 }  // namespace thinkwire::rpc

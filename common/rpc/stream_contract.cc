@@ -114,6 +114,8 @@ absl::Status StreamContract::AddByKind(const Event& event) {
       return AddMoved();
     case Event::kCompleted:
       return AddCompleted(event.completed());
+    case Event::kRestarted:
+    case Event::kProgress:
     case Event::EVENT_NOT_SET:
       break;
   }

@@ -35,6 +35,10 @@ std::string JsonLine(const v1::GenerateResponse& response) {
       return JsonLine("moved", response.moved());
     case v1::GenerateResponse::kCompleted:
       return JsonLine("completed", response.completed());
+    case v1::GenerateResponse::kRestarted:
+      return JsonLine("restarted", response.restarted());
+    case v1::GenerateResponse::kProgress:
+      return JsonLine("progress", response.progress());
     case v1::GenerateResponse::EVENT_NOT_SET:
       break;
   }

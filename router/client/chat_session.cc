@@ -189,6 +189,8 @@ void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
     case v1::GenerateResponse::kCompleted:
       ShowCompleted(response.completed());
       break;
+    case v1::GenerateResponse::kRestarted:
+    case v1::GenerateResponse::kProgress:
     case v1::GenerateResponse::EVENT_NOT_SET:
       break;
   }

@@ -17,7 +17,8 @@ namespace {
 using namespace thinkwire;
 
 bool IsCallersMistake(const absl::Status& status) {
-  return absl::IsInvalidArgument(status) || absl::IsUnimplemented(status);
+  return absl::IsInvalidArgument(status) || absl::IsUnimplemented(status) ||
+         absl::IsFailedPrecondition(status);
 }
 
 }  // namespace

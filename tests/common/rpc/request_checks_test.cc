@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/rpc/resume_checks.h"
 #include "common/rpc/status_details.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "thinkwire/v1/worker.pb.h"

@@ -1,0 +1,97 @@
+#include "common/rpc/resume_checks.h"
+
+#include <chrono>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/input_limits.h"
+#include "common/peer_limits.h"
+#include "common/rpc/proto_time.h"
+#include "common/rpc/range_check.h"
+#include "common/rpc/status_details.h"
+#include "common/status.h"
+#include "thinkwire/v1/reasoning.pb.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+constexpr std::size_t kMaxFingerprintBytes = 256;
+constexpr std::chrono::hours kMaxReasoning{365 * 24};  // so that times can be added
+
+absl::Status CheckTextBytes(const v1::OutputState& output, const std::string& path) {
+  const double most = static_cast<double>(output.token_ids_size() * kMaxTextBytesOfToken);
+  RETURN_IF_ERROR(CheckRange(path + ".reasoning_text_bytes",
+                             static_cast<double>(output.reasoning_text_bytes()), 0, most));
+  return CheckRange(path + ".answer_text_bytes", static_cast<double>(output.answer_text_bytes()), 0,
+                    most);
+}
+
+absl::Status CheckOutput(const v1::OutputState& output, const v1::GenerateRequest& request,
+                         const std::string& path) {
+  const int num_ids = output.token_ids_size();
+  if (output.output_index() != 0) {
+    return InvalidField(path + ".output_index",
+                        absl::StrCat("must be in [0, 1), n is 1, is ", output.output_index()));
+  }
+  if (request.has_max_tokens() && num_ids > request.max_tokens()) {
+    return InvalidField(path + ".token_ids", absl::StrCat("may hold at most ", request.max_tokens(),
+                                                          " ids, max_tokens, holds ", num_ids));
+  }
+  RETURN_IF_ERROR(CheckRange(path + ".forced_tokens", output.forced_tokens(), 0, num_ids));
+  RETURN_IF_ERROR(CheckRange(path + ".reasoning_tokens", output.reasoning_tokens(), 0, num_ids));
+  const Clock::Duration reasoning = ReadDuration(output.reasoning_duration());
+  if (reasoning < Clock::Duration::zero() || reasoning > kMaxReasoning) {
+    return InvalidField(path + ".reasoning_duration", "must be in [0, 1 year]");
+  }
+  return CheckTextBytes(output, path);
+}
+
+absl::Status CheckBuilt(const v1::OutputState& output, const std::string& path) {
+  if (!output.forced_ranges().empty()) return UnimplementedField(path + ".forced_ranges");
+  if (output.reasoning_cause() != 0) return UnimplementedField(path + ".reasoning_cause");
+  if (output.has_closing_position()) return UnimplementedField(path + ".closing_position");
+  if (output.finish_reason() != 0) return UnimplementedField(path + ".finish_reason");
+  return absl::OkStatus();
+}
+
+absl::Status CheckResumedPrompt(const v1::ResumeState& resume) {
+  if (resume.prompt_ids().empty()) {
+    return CheckRange("resume.prompt_tokens", resume.prompt_tokens(), 1, kMaxModelLen);
+  }
+  if (resume.prompt_tokens() == 0 || resume.prompt_tokens() == resume.prompt_ids_size()) {
+    return absl::OkStatus();
+  }
+  return InvalidField(
+      "resume.prompt_tokens",
+      absl::StrCat("is ", resume.prompt_tokens(), ", prompt_ids are ", resume.prompt_ids_size()));
+}
+
+}  // namespace
+
+absl::Status CheckBuilt(const v1::ResumeState& resume) {
+  if (resume.has_effective()) return UnimplementedField("resume.effective");
+  for (const v1::OutputState& output : resume.outputs()) {
+    RETURN_IF_ERROR(CheckBuilt(output, "resume.outputs"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckResume(const v1::ResumeState& resume, const v1::GenerateRequest& request) {
+  if (!request.has_seed()) return InvalidField("seed", "is required with resume");
+  RETURN_IF_ERROR(CheckResumedPrompt(resume));
+  if (resume.fingerprint().size() > kMaxFingerprintBytes) {
+    return InvalidField("resume.fingerprint",
+                        absl::StrCat("must be at most ", kMaxFingerprintBytes, " bytes long, is ",
+                                     resume.fingerprint().size()));
+  }
+  if (resume.outputs_size() > 1) {
+    return InvalidField(
+        "resume.outputs",
+        absl::StrCat("may hold at most 1 output, as n is 1, holds ", resume.outputs_size()));
+  }
+  if (resume.outputs().empty()) return absl::OkStatus();
+  return CheckOutput(resume.outputs(0), request, "resume.outputs[0]");
+}
+
+}  // namespace thinkwire::rpc

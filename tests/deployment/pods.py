@@ -17,7 +17,7 @@ import time
 
 import stack
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 NETWORK = "10.42.0"  # pods; .1 is the node, on which this script is
 BRIDGE = "pods"
 # What this machine lends to every root.

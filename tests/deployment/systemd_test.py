@@ -88,7 +88,7 @@ def check_serving():
         for unit in reversed(UNITS):
             host.start(service(unit))
             running.append(host.process)
-        chat = ["/opt/thinkwire/bin/thinkwire-chat", "--timeout_s=50"]
+        chat = ["/opt/thinkwire/bin/thinkwire-chat", f"--timeout_s={pods.PATIENCE_S}"]
         pods.wait_for("the router", lambda: host.execute(*chat, "--probe=localhost:50051/readiness").returncode == 0,
                       [host])
         said = host.execute(*chat, "--temperature=0", "What is 27+48?")

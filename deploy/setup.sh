@@ -40,7 +40,7 @@ packages=(
   unicode-data
 )
 if [[ -n "${1:-}" ]]; then
-  packages+=(iproute2 openssl prometheus python3-jsonschema python3-pip python3-yaml)
+  packages+=(iproute2 openssl prometheus python3-jsonschema python3-pip python3-yaml systemd)
   # The README's clients in Python and Go. Go's gRPC takes either version of golang-protobuf, but only 1.5
   # knows the messages that protoc-gen-go makes.
   packages+=(golang-github-golang-protobuf-1-5-dev golang-go golang-google-grpc-dev

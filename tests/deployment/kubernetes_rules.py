@@ -188,6 +188,19 @@ class Rules(unittest.TestCase):
             for named in re.findall(r"^\s*image: (\S+)", file.read_text(), re.M):
                 self.assertNotIn(":", named, file)
 
+    def test_the_readme_names_what_is_there(self):
+        text = (m.REPOSITORY / "README.md").read_text(encoding="utf-8")
+        (page,) = re.findall(r"^### Kubernetes\n(.*?)^##", text, re.M | re.S)
+        named = re.findall(r"(?:deploy/kubernetes/)?((?:base|components|overlays)/[a-z/_.-]+)", page)
+        self.assertGreater(len(named), 8)
+        for path in named:
+            self.assertTrue((m.FOLDER / path).exists(), path)
+        (targets,) = re.findall(r"^for target in (.*); do$", page, re.M)
+        used = {c.image for c in m.containers(m.render("cpu-demo"))}
+        self.assertEqual({f"thinkwire-{target}" for target in targets.split()}, used)
+        for image in used:
+            self.assertTrue(m.entrypoint(m.STAGES[image]))
+
     def test_a_rank_has_a_gpu_and_shared_memory(self):
         for container in self.each_server():
             gpus = container.spec["resources"].get("limits", {}).get("nvidia.com/gpu", 0)

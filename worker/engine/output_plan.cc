@@ -1,6 +1,7 @@
 #include "worker/engine/output_plan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace thinkwire::worker::engine {
@@ -42,8 +43,8 @@ bool OutputPlan::Refuses(std::int32_t id) const {
 
 TokenOrigin OutputPlan::ReplayOrigin() const {
   if (is_closing()) return closed_->origin;
-  const bool is_continued = std::ranges::any_of(
-      continued_, [this](const IdRange& range) { return range.Contains(num_ids_); });
+  const auto after = std::ranges::upper_bound(continued_, num_ids_, {}, &IdRange::first);
+  const bool is_continued = after != continued_.begin() && std::prev(after)->Contains(num_ids_);
   return is_continued ? TokenOrigin::kContinued : TokenOrigin::kDrawn;
 }
 

@@ -16,7 +16,7 @@ import types
 import stack
 
 if __name__ == "__main__":
-    stack.enter_namespaces("grpc", "yaml", programs=("ip", "nsenter", "systemd-analyze"))
+    stack.enter_namespaces("yaml", programs=("ip", "nsenter", "systemd-analyze"))
 
 import manifests as m  # noqa: E402
 import pods  # noqa: E402

@@ -162,6 +162,32 @@ inline constexpr std::uint64_t kKeepSteps = 20'000;
 // is another peer's. Owner: fleet::PrefixIndex. One too many: whoever has most loses his oldest.
 inline constexpr std::size_t kMaxPrefixMarks = 1 << 17;
 
+// What an answer's format may cost a worker. Owner: worker/grammar, before it is compiled and while
+// it is. Over: INVALID_ARGUMENT.
+inline constexpr std::size_t kMaxSchemaBytes = std::size_t{128} << 10;  // the text of a schema
+inline constexpr std::size_t kMaxSchemaValues = 8192;                   // of any kind in it
+inline constexpr std::size_t kMaxSchemaRules = 4096;     // schemas that differ, once combined
+inline constexpr std::size_t kMaxSchemaBranches = 4096;  // of anyOf and oneOf, in all combinations
+inline constexpr int kMaxSchemaDepth = 128;              // schemas that name each other in a row
+inline constexpr std::size_t kMaxPatternBytes = std::size_t{16} << 10;
+inline constexpr int kMaxRegexDepth = 32;                   // of groups
+inline constexpr std::int64_t kMaxRegexPositions = 8192;    // characters, repetitions written out
+inline constexpr std::size_t kMaxStringStates = 16 << 10;   // of conditions of one string together
+inline constexpr std::size_t kMaxChoiceBytes = 4096;        // of one, or of one literal of a schema
+inline constexpr std::size_t kMaxGrammarNodes = 256 << 10;  // some 100 bytes each, once compiled
+// What it may hold while it is used, by all its requests together: states that were reached and
+// masks. Owner: grammar::Grammar. Over: all are forgotten, and found anew.
+inline constexpr std::size_t kMaxUsedNodes = 128 << 10;  // beyond those compiled
+inline constexpr std::size_t kMaxUsedStates = 4096;      // of 1 KB
+inline constexpr std::size_t kMaxKeptMasks = 512;        // of a bit a token, or four bytes if few
+// The work of one mask, in alternatives of the states that it meets. Over: of its tokens only those
+// of a single byte are allowed, with which every answer can be written.
+inline constexpr std::size_t kMaxMaskWork = 64 << 10;
+inline constexpr int kMaxAnswerNesting = 64;  // brackets open at once, beyond which none opens
+inline constexpr std::size_t kMaxForcedBytes = 256;  // put in at once where there is one way on
+inline constexpr std::size_t kMaxRewind = 64;        // tokens that a matcher can take back
+inline constexpr std::size_t kMaxGrammars = 32;  // compiled and kept for who asks the same again
+
 // A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
 // has most ends, with its answer if it has asked.
 inline constexpr int kMaxMetricsConnections = 64;

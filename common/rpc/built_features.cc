@@ -21,8 +21,6 @@ const std::set<std::string>& NotBuiltFields() {
       "loop_limits",
       "min_answer_tokens",
       "n",
-      "priority=PRIORITY_HIGH",
-      "priority=PRIORITY_LOW",
       "progress",
       "resume.effective",
       "resume.outputs.closing_position",

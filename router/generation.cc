@@ -54,11 +54,7 @@ void Generation::Start(v1::GenerateRequest request) {
   }
   *request_.mutable_request() = std::move(request);
   request_.set_request_id(request_id_);
-  if (const absl::Status status = Apply(); !status.ok()) {
-    account_.ChooseNone(rpc::ErrorMetadata(status, "variant"));
-    shared_.metrics.CountRefusal(rpc::ErrorReason(status));
-    End(status);
-  }
+  Apply();
 }
 
 // With its first place.

@@ -128,9 +128,10 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void DropPrompt();
   void CountBytes();
 
-  // Its tenant's limits, then a place, or a wait for one. Fails: what the client is told.
-  absl::Status Apply();
+  // Its tenant's limits, then a place, or a wait for one, or the end.
+  void Apply();
   absl::Status Book();
+  absl::Status FindPlace();
   absl::Status Wait(const std::string& variant, const admission::FairQueue::Request& request,
                     decision::Query query, const fleet::Offer& offer);
   void Begin();

@@ -28,6 +28,11 @@ admission::Priority ReadPriority(v1::Priority priority) {
   }
 }
 
+std::string_view NameOf(admission::Priority priority) {
+  if (priority == admission::Priority::kNormal) return "normal";
+  return priority == admission::Priority::kLow ? "low" : "high";
+}
+
 // Of a request that has just come.
 class TurnsOfNew final : public fleet::Turns {
  public:
@@ -106,8 +111,17 @@ decision::PromptMarks Generation::MarkPrompt() {
   return waits_for_.empty() ? std::exchange(marks_, {}) : marks_;
 }
 
-absl::Status Generation::Apply() {
-  RETURN_IF_ERROR(Book());
+void Generation::Apply() {
+  absl::Status status = Book();
+  if (status.ok()) status = FindPlace();
+  if (status.ok()) return;
+  account_.ChooseNone(rpc::ErrorMetadata(status, "variant"));
+  shared_.metrics.CountRefusal(rpc::ErrorReason(status));
+  End(status);
+}
+
+// At once or in the queue: another thread may have it already when this returns OK.
+absl::Status Generation::FindPlace() {
   if (shared_.queue == nullptr) {
     RETURN_IF_ERROR(Lease());
     Begin();
@@ -149,6 +163,7 @@ absl::Status Generation::Wait(const std::string& variant,
     return DeadlineTooNear(variant, entered.place.wait_s.value_or(0) - *terms.longest_wait_s);
   }
   ticket_ = std::move(entered.ticket);
+  account_.ChooseNone(variant);  // of which it may never have a worker
   waits_for_ = variant;
   query_ = std::move(query);
   idle_ = shared_from_this();
@@ -217,7 +232,8 @@ void Generation::SendAway() {
 void Generation::EndWait() {
   if (waits_for_.empty()) return;
   ticket_.Leave();
-  shared_.metrics.EndWait(waits_for_, context_.tenant, request_.request().priority(),
+  shared_.metrics.EndWait(waits_for_, context_.tenant,
+                          NameOf(ReadPriority(request_.request().priority())),
                           ToSeconds(shared_.clock.Now() - arrival_));
   waits_for_.clear();
   query_.reset();

@@ -16,12 +16,6 @@ const prometheus::Histogram::BucketBoundaries kResumeGaps = {0.01, 0.025, 0.05, 
 const prometheus::Histogram::BucketBoundaries kWaits = {0.01, 0.05, 0.1, 0.5, 1,   2.5,
                                                         5,    10,   30,  60,  300, 1800};
 
-// What the enum does not name is normal, as everywhere.
-std::string PriorityName(v1::Priority priority) {
-  if (priority == v1::PRIORITY_LOW) return "low";
-  return priority == v1::PRIORITY_HIGH ? "high" : "normal";
-}
-
 prometheus::Family<prometheus::Counter>& AddCounters(prometheus::Registry& registry,
                                                      const std::string& name,
                                                      const std::string& help) {
@@ -76,6 +70,11 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                     .Help("Generate calls that are not over")
                     .Register(registry)
                     .Add({})) {
+  // From zero on, so that the first is seen to come.
+  for (const char* reason :
+       {"DEADLINE_TOO_NEAR", "DRAINING", "QUEUE_FULL", "TENANT_CONCURRENCY", "TENANT_TOKENS"}) {
+    refusals_->Add({{"reason", reason}});
+  }
   auto& configured = prometheus::BuildGauge()
                          .Name("thinkwire_router_configured_workers")
                          .Help("Workers that the configuration names, by variant")
@@ -114,6 +113,7 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
     fingerprints_.push_back(&fingerprints.Add(labels));
     resume_gaps_.push_back(&resume_gaps.Add(labels, kResumeGaps));
     poisoned_.push_back(&poisoned.Add(labels));
+    waiting_->Add(labels);
   }
 }
 
@@ -164,10 +164,9 @@ void RouterMetrics::BeginWait(const std::string& variant) {
 }
 
 void RouterMetrics::EndWait(const std::string& variant, const std::string& tenant,
-                            v1::Priority priority, double seconds) {
+                            std::string_view priority, double seconds) {
   waiting_->Add({{"variant", variant}}).Decrement();
-  waits_->Add({{"variant", variant}, {"priority", PriorityName(priority)}}, kWaits)
-      .Observe(seconds);
+  waits_->Add({{"variant", variant}, {"priority", std::string(priority)}}, kWaits).Observe(seconds);
   if (!tenant.empty()) tenant_waits_->Add({{"tenant", tenant}}).Increment(seconds);
 }
 

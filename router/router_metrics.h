@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "common/stream_metrics.h"
-#include "thinkwire/v1/reasoning.pb.h"
 
 namespace prometheus {
 class Counter;
@@ -54,9 +53,8 @@ class RouterMetrics {
   void CountRetry(std::string_view variant, std::string_view reason);
 
   // A request waits in the router for a place at the variant, and then no more, after so long.
-  // `priority`: a value of the enum.
   void BeginWait(const std::string& variant);
-  void EndWait(const std::string& variant, const std::string& tenant, v1::Priority priority,
+  void EndWait(const std::string& variant, const std::string& tenant, std::string_view priority,
                double seconds);
   // A request was refused by the router itself, for a reason of its own.
   void CountRefusal(const std::string& reason);

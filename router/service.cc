@@ -284,7 +284,7 @@ v1::Variant ReasoningService::Describe(std::size_t index) const {
   variant.set_configured_workers(state.configured);
   variant.set_live_workers(state.live);
   variant.set_draining_workers(state.draining);
-  variant.set_queued(state.queued);
+  variant.set_queued(state.queued + static_cast<std::int32_t>(queue_.NumWaiting(config.name)));
   variant.set_running(state.running);
   variant.set_max_model_len(state.max_model_len);
   for (const Task task : config.tasks) variant.add_tasks(MakeTask(task));

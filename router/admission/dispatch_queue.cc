@@ -89,7 +89,7 @@ DispatchQueue::Entered DispatchQueue::Enter(const std::string& variant,
   Entered entered;
   entered.place.position = line.queue.CountAhead(request, now);
   entered.place.wait_s = line.WaitOf(entered.place.position, now);
-  if (terms.longest_wait_s && entered.place.wait_s.value_or(0) > *terms.longest_wait_s) {
+  if (terms.longest_wait_s && entered.place.wait_s > terms.longest_wait_s) {
     entered.outcome = Entered::Outcome::kTooLate;
     return entered;
   }

@@ -1,6 +1,7 @@
 // Tenants' limits and the router's queue, over sockets: fake workers whose calls last until the
 // test ends them.
 
+#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 #include <prometheus/registry.h>
@@ -21,6 +22,7 @@
 #include "router/callers.h"
 #include "router/decision/score_policy.h"
 #include "router/service.h"
+#include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/fakes/test_ca.h"
 #include "tests/router/fleet/pool_fixture.h"
@@ -37,7 +39,7 @@ class Call {
  public:
   struct Options {
     v1::Priority priority = v1::PRIORITY_UNSPECIFIED;
-    std::chrono::milliseconds deadline = std::chrono::minutes(5);
+    std::chrono::milliseconds deadline = std::chrono::hours(1);
     int max_tokens = 0;
   };
   Call(v1::ReasoningService::Stub& stub, char tenant, const Options& options) {
@@ -72,7 +74,7 @@ class Call {
   }
   void Cancel() {
     context_.TryCancel();
-    if (!ended_) Status();
+    if (!ended_) static_cast<void>(Status());
   }
   absl::Status Status() {
     while (Next()) {
@@ -105,7 +107,7 @@ class OverloadTest : public testing::Test {
                                               .policy = policy_,
                                               .pool = *pool_,
                                               .metrics = metrics_,
-                                              .clock = Clock::Real(),
+                                              .clock = *clock_,
                                               .resume_wait = {},
                                               .callers = callers_.get()});
     server_ = *rpc::GrpcServer::Start(
@@ -147,6 +149,7 @@ class OverloadTest : public testing::Test {
     return sum;
   }
 
+  const Clock* clock_ = &Clock::Real();  // the service's
   TlsFolder folder_;
   FakeWorker worker_{"qwen-7b"};
   const RouterConfig config_{.variants = {{.name = "qwen-7b", .workers = {worker_.address()}}}};
@@ -274,25 +277,32 @@ TEST_F(OverloadTest, ATenantMayNotAskForMoreThanItsPriority) {
 }
 
 TEST_F(OverloadTest, WhoWouldWaitBeyondItsDeadlineIsRefusedAtOnce) {
+  FakeClock clock;
+  clock_ = &clock;
   Start(absl::StrCat("a ", kOfA));
-  // The worker's pace, as one whole request shows it.
-  worker_.SetScript({.events = SmallStream()});
-  ASSERT_TRUE(Begin('a').Status().ok());
-  worker_.SetScript({.events = {SmallStream()[1]}, .stays_open = true});
-  const auto running = Fill();
-  // Each place takes as long as half of such requests do: so many of them take longer than a
-  // second.
-  Call* last = nullptr;
-  absl::Status status;
-  for (int i = 0; i < 200 && status.ok(); ++i) {
-    last = &Begin('a', {.deadline = std::chrono::seconds(60)});
-    if (!last->NextQueued()) status = last->Status();
+  std::vector<Call*> calls = Fill();
+  for (int i = 0; i < 8; ++i) {
+    calls.push_back(&Begin('a'));
+    EXPECT_EQ(PlaceOf(*calls.back()), i);
   }
+  // A place gets free every hundred seconds, as the router sees.
+  for (int i = 0; i < 6; ++i) {
+    clock.Advance(std::chrono::seconds(100));
+    calls[i]->Cancel();
+    EXPECT_TRUE(calls[i + 2]->Starts());
+  }
+  Call& late = Begin('a', {.deadline = std::chrono::seconds(250)});
+  const absl::Status status = late.Status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   EXPECT_EQ(rpc::ErrorReason(status), "DEADLINE_TOO_NEAR");
-  EXPECT_TRUE(rpc::RetryAfter(status));
-  EXPECT_FALSE(last->Trailer("grpc-retry-pushback-ms").empty());
-  EXPECT_GE(PlaceOf(Begin('a')), 0) << "one with more time is taken";
+  ASSERT_TRUE(rpc::RetryAfter(status));
+  EXPECT_GE(*rpc::RetryAfter(status), std::chrono::seconds(50));
+  EXPECT_LE(*rpc::RetryAfter(status), std::chrono::minutes(1));
+  EXPECT_FALSE(late.Trailer("grpc-retry-pushback-ms").empty());
+  const auto queued = Begin('a', {.deadline = std::chrono::hours(1)}).NextQueued();
+  ASSERT_TRUE(queued) << "it has time";
+  EXPECT_EQ(queued->position(), 2);
+  EXPECT_EQ(rpc::ReadDuration(queued->estimated_wait()), std::chrono::seconds(300));
 }
 
 TEST_F(OverloadTest, WhoeverWaitsIsToldWhenTheWorkerIsGone) {

@@ -113,6 +113,19 @@ inline constexpr std::chrono::seconds kResumeWait{10};  // in all, --resume_wait
 inline constexpr std::chrono::milliseconds kWorkerSearchInterval{100};
 inline constexpr std::chrono::seconds kSecondChance{1};
 
+// A place in the router's queue, with the request in it, whose bytes count as its (RequestBytes).
+// Owner: admission::DispatchQueue. One too many, or over the share: RESOURCE_EXHAUSTED. Who waits
+// leaves it with the call, at its deadline, or when that cannot be met any more. Tenants get tokens
+// by weight; within one the order is its own, so that all are served some day: a priority rises by
+// one in so long, and who has told no deadline is taken to have that much patience.
+inline constexpr std::int64_t kMaxWaiting = 4096;
+inline constexpr std::chrono::seconds kPriorityAgeing{30};
+inline constexpr std::chrono::minutes kAssumedPatience{10};
+// What a tenant may have of a router: limits of its line in the file of --api_keys, divided by
+// --routers. Owner: admission::TenantBooks. Over: RESOURCE_EXHAUSTED.
+inline constexpr std::int64_t kMaxTenantWeight = 1000;
+inline constexpr std::int32_t kMaxRouters = 1000;
+
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.
 inline constexpr std::int64_t kMaxStatusWatches = 256;
@@ -137,6 +150,10 @@ inline constexpr std::size_t kLongPromptBytes = std::size_t{32}
 constexpr std::int64_t MaxRequestsOfWorker(std::int32_t max_queue, std::int32_t max_num_seqs) {
   return 2 * std::int64_t{max_queue} + max_num_seqs;
 }
+// Of them, those that wait at the worker while all its places are taken: so many that the next is
+// there, its prompt read, when a place gets free; the others wait in the router, where their order
+// is still open (admission::DispatchQueue).
+constexpr std::int64_t LookAhead(std::int32_t max_num_seqs) { return 1 + max_num_seqs / 8; }
 // The calls of a worker's server, and of one connection to it, in place of kMaxCalls: whatever
 // share of them a router has, it is more than it gives the worker.
 constexpr std::int64_t MaxCallsOfWorker(std::int32_t max_queue, std::int32_t max_num_seqs) {

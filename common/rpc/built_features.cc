@@ -20,8 +20,6 @@ const std::set<std::string>& NotBuiltFields() {
       "consensus",
       "loop_limits.near_repetition_share",
       "n",
-      "priority=PRIORITY_HIGH",
-      "priority=PRIORITY_LOW",
       "progress",
       "resume.effective.loop_limits.near_repetition_share",
       "resume.outputs.finish_reason",

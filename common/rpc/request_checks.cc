@@ -249,9 +249,6 @@ absl::Status CheckResumable(const v1::GenerateRequest& request) {
 absl::Status CheckOptions(const v1::GenerateRequest& request) {
   RETURN_IF_ERROR(CheckResumable(request));
   RETURN_IF_ERROR(CheckWishes(request.wishes(), request.variant()));
-  if (request.priority() == v1::PRIORITY_LOW || request.priority() == v1::PRIORITY_HIGH) {
-    return UnimplementedField("priority");
-  }
   RETURN_IF_ERROR(CheckSamplings(request));
   RETURN_IF_ERROR(CheckThinking(request));
   RETURN_IF_ERROR(CheckLengths(request));

@@ -46,6 +46,12 @@ bool HasRoom(const decision::WorkerView& worker) {
   return worker.leased < MaxRequestsOfWorker(worker.status->max_queue, worker.status->max_num_seqs);
 }
 
+// Of the requests that it tells of, those that this router has not sent. REQUIRES: it has a status.
+std::int64_t OthersOf(const decision::WorkerView& worker) {
+  const std::int64_t told = std::int64_t{worker.status->queued} + worker.status->running;
+  return std::max(told - worker.leased, std::int64_t{0});
+}
+
 }  // namespace
 
 Roster::Roster(std::vector<VariantConfig> variants)
@@ -97,6 +103,7 @@ bool Roster::Hear(std::size_t index, absl::StatusOr<decision::WorkerStatus> stat
       status.ok() ? WhyUnfit(VariantOf(index), *status) : std::string(status.status().message());
   view.status.reset();
   if (view.why_not.empty()) view.status = *std::move(status);
+  view.others = view.status ? OthersOf(view) : 0;
   members_[index].stalled = IsStalled(index, now);
   if (members_[index].stalled) members_[index].trust.Suspect(now);
   return Settle(index);

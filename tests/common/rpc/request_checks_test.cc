@@ -34,7 +34,7 @@ struct Change {
 TEST(CheckRequest, TakesEverythingThatIsBuilt) {
   GenerateRequest request = Question();
   request.set_variant("qwen-7b");
-  request.set_priority(v1::PRIORITY_NORMAL);
+  request.set_priority(v1::PRIORITY_HIGH);
   for (auto* sampling : {request.mutable_reasoning_sampling(), request.mutable_answer_sampling()}) {
     sampling->set_temperature(0);
     sampling->set_top_p(1);
@@ -80,8 +80,6 @@ TEST(CheckRequest, APhaseTakesBackLogprobsWithTheirAlternatives) {
 
 TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
   const std::vector<Change> changes = {
-      {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_HIGH); }},
-      {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_LOW); }},
       {"thinking.budget_from_deadline",
        [](auto& r) { r.mutable_thinking()->set_budget_from_deadline(true); }},
       {"thinking.continue_text",

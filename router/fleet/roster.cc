@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "common/peer_limits.h"
+#include "common/shown_text.h"
 #include "common/utf8.h"
 #include "router/decision/experience.h"
 #include "router/decision/variant_names.h"
@@ -21,7 +22,6 @@ constexpr char kDraining[] = "it is draining";
 constexpr char kStalled[] = "its ranks make no progress";
 constexpr char kRemoved[] = "it is not configured any more";
 constexpr char kUnproved[] = "it has failed, and has not proved yet that it is well again";
-constexpr std::size_t kMaxShownBytes = 100;  // of a worker's words, to a client
 constexpr std::size_t kNoVariant = -1;
 
 // Whether a worker that serves `served_name` serves the variant.

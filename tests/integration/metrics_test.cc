@@ -314,7 +314,7 @@ class MetricsTest : public testing::Test {
     Call third(router_, Endless());
     ASSERT_TRUE(third.ReadUntil([](const Seen& seen) { return seen.queued; }));
     EXPECT_EQ(router_.Metric("thinkwire_router_waiting_requests",
-                             absl::StrCat("variant=\"", kVariant, "\"")),
+                             absl::StrCat("{variant=\"", kVariant, "\"}")),
               1);
     third.Cancel();
     EXPECT_FALSE(third.End().started());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/check.h"
 #include "common/input_limits.h"
 #include "common/rpc/built_features.h"
 #include "common/rpc/call_peer.h"
@@ -192,8 +193,8 @@ ReasoningService::ReasoningService(const Shared& shared)
 }
 
 ReasoningService::~ReasoningService() {
-  running_.WaitUntilNone(kPatience);
-  registry_.WaitUntilEmpty(kPatience);
+  CHECK(running_.WaitUntilNone(kPatience), "every call ends soon after its client's cancel");
+  CHECK(registry_.WaitUntilEmpty(kPatience), "every generation ends with its call");
   shared_.pool.SetOnRoom(nullptr);
 }
 

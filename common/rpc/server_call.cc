@@ -257,31 +257,34 @@ void ServerCall::OnWriteDone(bool ok) {
     MutexLock lock(mu_);
     writing_ = false;
     in_flight_bytes_ = {};
-    if (!ok) {
-      DropQueue();
-      if (!final_status_) {
-        final_status_ = absl::CancelledError("the client is gone");
-        finished_at_ = Clock::Real().Now();
-      }
-    }
-    if (producer_waits_ && !final_status_ && HasRoomAgain()) {
+    if (!ok) DropQueue();
+    if (ok && producer_waits_ && !final_status_ && HasRoomAgain()) {
       producer_waits_ = false;
       (reading_ == Reading::kHandedOver ? drain_waits_ : drained) = true;
     }
   }
+  // gRPC 1.51 does not always tell of the cancel of a call that is ended before it could.
+  if (!ok) LoseClient();
   Advance();
   if (drained) OnDrained();
 }
 
 void ServerCall::OnCancel() {
-  const absl::Status status = CancelStatus(deadline_, began_, Clock::Real().Now());
   {
     MutexLock lock(mu_);
     DropQueue();
     // Whatever we have decided meanwhile: in a flood this comes long after it.
-    reset_ |= !cut_ && num_written_ == 0 && absl::IsCancelled(status);
+    reset_ |= !cut_ && num_written_ == 0 && absl::IsCancelled(CancelStatusNow());
   }
-  Dismiss(status);
+  LoseClient();
+}
+
+absl::Status ServerCall::CancelStatusNow() const {
+  return CancelStatus(deadline_, began_, Clock::Real().Now());
+}
+
+void ServerCall::LoseClient() {
+  Dismiss(CancelStatusNow());
   TellCancelled();  // also of an end that is on its way
 }
 

@@ -4,6 +4,7 @@
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <memory>
@@ -98,6 +99,58 @@ TEST_F(ServerCallTest, TellsOfACancelAndEnds) {
   EXPECT_FALSE(call_->Write(Message(0)));
   call_->Finish(absl::OkStatus());
   EXPECT_EQ(reader_->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+// Calls that write a message and wait for their cancel.
+class OneMessageService final : public RawService {
+ public:
+  OneMessageService() {
+    AddMethod(v1::WorkerService::service_full_name(), "WatchStatus",
+              [this](const grpc::CallbackServerContext& /*context*/) {
+                return std::make_shared<Call>(*this);
+              });
+  }
+  std::atomic<int> num_cancelled = 0;
+  std::atomic<int> num_ended = 0;
+
+ private:
+  class Call final : public ServerCall {
+   public:
+    explicit Call(OneMessageService& service) : ServerCall(kCapacity), service_(service) {}
+
+   private:
+    void OnMessage(grpc::ByteBuffer /*bytes*/) override { Write(Message(0)); }
+    void OnCancelled() override { ++service_.num_cancelled; }
+    void OnEnded() override { ++service_.num_ended; }
+    OneMessageService& service_;
+  };
+};
+
+// gRPC may find out by the write that the client is gone, and then says no more of it.
+TEST(ServerCallCancelTest, TellsOfACancelThatMeetsAWrite) {
+  constexpr int kThreads = 8;
+  constexpr int kCalls = 100;  // of each
+  OneMessageService service;
+  auto server = *GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&service}});
+  const auto stub =
+      v1::WorkerService::NewStub(MakeChannel(absl::StrCat("127.0.0.1:", server->port())));
+  std::vector<std::future<void>> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.push_back(std::async(std::launch::async, [&] {
+      for (int j = 0; j < kCalls; ++j) {
+        grpc::ClientContext context;
+        const auto reader = stub->WatchStatus(&context, v1::WatchStatusRequest());
+        v1::WatchStatusResponse message;
+        ASSERT_TRUE(reader->Read(&message));
+        context.TryCancel();
+        EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+      }
+    }));
+  }
+  for (auto& thread : threads) thread.get();
+  server.reset();  // every call has ended
+  EXPECT_EQ(service.num_ended, kThreads * kCalls);
+  EXPECT_EQ(service.num_cancelled, kThreads * kCalls);
 }
 
 TEST_F(RawServerCallTest, ExistsBeforeItsMessage) {

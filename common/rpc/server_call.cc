@@ -263,7 +263,6 @@ void ServerCall::OnWriteDone(bool ok) {
       (reading_ == Reading::kHandedOver ? drain_waits_ : drained) = true;
     }
   }
-  // gRPC 1.51 does not always tell of the cancel of a call that is ended before it could.
   if (!ok) LoseClient();
   Advance();
   if (drained) OnDrained();
@@ -289,25 +288,39 @@ void ServerCall::LoseClient() {
 }
 
 void ServerCall::Dismiss(const absl::Status& status) {
+  Refuse(status);
+  bool tells = false;
   {
     MutexLock lock(mu_);
     if (final_status_) return;
+    final_status_ = status;
+    finished_at_ = Clock::Real().Now();
+    tells = BeginTelling();  // before anybody can end it
   }
-  Refuse(status);
-  Finish(status);
-  TellCancelled();
+  Advance();
+  if (tells) Tell();
 }
 
 void ServerCall::TellCancelled() {
   {
     MutexLock lock(mu_);
-    if (reading_ == Reading::kHandedOver) {
-      cancel_waits_ = true;
-      return;
-    }
-    if (reading_ != Reading::kTaken || over_ || std::exchange(cancel_told_, true)) return;
-    telling_ = true;
+    if (!BeginTelling()) return;
   }
+  Tell();
+}
+
+bool ServerCall::BeginTelling() {
+  if (reading_ == Reading::kHandedOver) {
+    cancel_waits_ = true;
+    return false;
+  }
+  if (reading_ != Reading::kTaken || over_ || cancel_told_) return false;
+  cancel_told_ = true;
+  telling_ = true;
+  return true;
+}
+
+void ServerCall::Tell() {
   OnCancelled();
   bool ended = false;
   {

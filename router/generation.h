@@ -28,6 +28,7 @@
 namespace thinkwire::router {
 
 class CacheSalts;
+class Catalog;
 
 // Where a generation's events go: a client's stream, or a test. Threads: any; must not block.
 class EventSink {
@@ -59,9 +60,9 @@ class Generation final : public fleet::WorkerAttempt::Reader,
                          public MoveSchedule::Waiter,
                          public std::enable_shared_from_this<Generation> {
  public:
-  // What all generations share; outlives them.
+  // What all generations share; outlives them, but for the catalog that each began with.
   struct Shared {
-    const std::vector<VariantConfig>& variants;
+    const std::vector<VariantConfig>& variants;  // by index, as those of its decisions
     const decision::Policy& policy;
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
@@ -71,6 +72,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
     MoveSchedule& moves;
     Clock::Duration resume_wait = kResumeWait;  // for a worker to go on with a stream
     const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
+    // Whose variants and policy they are, for as long as the request lives; null: they outlive it.
+    std::shared_ptr<const Catalog> catalog{};
   };
 
   // A request that has just arrived. Start or Refuse follows.

@@ -11,8 +11,7 @@
 #include "common/rpc/request_bytes.h"
 #include "common/rpc/trusted_peers.h"
 #include "router/callers.h"
-#include "router/config.h"
-#include "router/decision/policy.h"
+#include "router/catalog.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
 #include "router/generation.h"
@@ -32,8 +31,7 @@ class ReasoningService final : public rpc::RawService {
  public:
   // All outlive the server that the service is registered with.
   struct Shared {
-    const RouterConfig& config;
-    const decision::Policy& policy;
+    const CurrentCatalog& catalog;  // a request keeps the one that it finds as it arrives
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     const Clock& clock;
@@ -66,7 +64,7 @@ class ReasoningService final : public rpc::RawService {
   fleet::CallContext MakeContext(grpc::CallbackServerContext& context) const;
   absl::StatusOr<grpc::ByteBuffer> List(const grpc::ByteBuffer& bytes) const;
   absl::StatusOr<grpc::ByteBuffer> TellAboutServer(const grpc::ByteBuffer& bytes) const;
-  v1::Variant Describe(std::size_t variant) const;
+  v1::Variant Describe(std::size_t variant, const VariantConfig& config) const;
 
   const Shared shared_;
   rpc::RequestBytes request_bytes_;

@@ -42,13 +42,13 @@ build() {
 run_tests() {
   local folder=$1 log=$builds/$2.log
   shift 2
-  ctest --test-dir "$folder" -j "$jobs" --output-on-failure -O "$log" "$@" && return
+  ctest --test-dir "$folder" -j "$jobs" --timeout 300 --output-on-failure -O "$log" "$@" && return
   [[ " $* " != *" --quiet "* ]] || cat "$log" >&2
   local failed=$folder/Testing/Temporary/LastTestsFailed.log
   (( $(wc -l <"$failed") <= 3 )) || return 1
   local names
   names=$(cut -d: -f2- "$failed" | paste -sd' ')
-  ctest --test-dir "$folder" -j 1 --rerun-failed --output-on-failure || return 1
+  ctest --test-dir "$folder" -j 1 --timeout 300 --rerun-failed --output-on-failure || return 1
   left_out+=(--also "NOT skipped, but failed once and passed when run again alone: $names")
 }
 

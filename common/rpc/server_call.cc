@@ -302,9 +302,17 @@ void ServerCall::TellCancelled() {
       cancel_waits_ = true;
       return;
     }
-    if (reading_ != Reading::kTaken || std::exchange(cancel_told_, true)) return;
+    if (reading_ != Reading::kTaken || over_ || std::exchange(cancel_told_, true)) return;
+    telling_ = true;
   }
   OnCancelled();
+  bool ended = false;
+  {
+    MutexLock lock(mu_);
+    telling_ = false;
+    ended = over_;
+  }
+  if (ended) End();
 }
 
 bool ServerCall::Look(Clock::TimePoint now, const Limits& limits, bool shutting_down) {
@@ -370,7 +378,12 @@ void ServerCall::OnDone() {
     over_ = true;
     DropQueue();
     in_flight_bytes_ = {};
+    if (telling_) return;  // whoever tells ends it
   }
+  End();
+}
+
+void ServerCall::End() {
   OnEnded();
   place_ = {};
   of_connection_ = {};

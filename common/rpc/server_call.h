@@ -127,6 +127,7 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // What came during OnMessage.
   void TellWhatWaits();
   void TellCancelled();
+  void End();
   // Counts `message` among what is queued. False, and nothing is counted, if that is too much.
   bool Admit(const grpc::ByteBuffer& message, Shares::Held* held)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -176,6 +177,7 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   bool drain_waits_ ABSL_GUARDED_BY(mu_) = false;   // until OnMessage has returned
   bool cancel_waits_ ABSL_GUARDED_BY(mu_) = false;  // likewise
   bool cancel_told_ ABSL_GUARDED_BY(mu_) = false;
+  bool telling_ ABSL_GUARDED_BY(mu_) = false;  // OnCancelled runs: the end waits for it
   std::optional<absl::Status> final_status_ ABSL_GUARDED_BY(mu_);
   Clock::TimePoint finished_at_ ABSL_GUARDED_BY(mu_);
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // gRPC's Finish was called

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,7 +25,10 @@ struct WorkerName {
   std::size_t variant = 0;
   std::string host{};
   int port = 0;  // of each of them
-  auto operator<=>(const WorkerName&) const = default;
+  bool operator==(const WorkerName&) const = default;
+  bool operator<(const WorkerName& other) const {
+    return std::tie(variant, host, port) < std::tie(other.variant, other.host, other.port);
+  }
 };
 
 // The name that `address` is for workers of the variant; nullopt: it is one worker's address.

@@ -57,10 +57,14 @@ def generate(language_option, folder):
 
 def check_python(folder, address):
     generate("--python_out", folder)
-    (client,) = readme_blocks("python")
+    client, thinking = readme_blocks("python")
     said = run([sys.executable, "-c", client.replace(ADDRESS, address)], folder)
     if not ANSWER.search(said):
         sys.exit(f"the Python client got {said!r}")
+    # What steers the thinking goes where the request has been made; no closing fits 40 tokens here.
+    steered = client.replace("\nwith grpc", f"{thinking}\nwith grpc", 1).replace(ADDRESS, address)
+    if not run([sys.executable, "-c", steered], folder).strip():
+        sys.exit("the Python client whose thinking is steered got nothing")
 
 
 def check_go(folder, address):

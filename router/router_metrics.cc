@@ -80,7 +80,7 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                           .Register(registry);
   auto& poisoned = AddCounters(registry, "poisoned_total",
                                "Streams that were given to no third worker, as they were running "
-                               "on two in a row when each was lost, by variant");
+                               "on two in a row when each failed, by variant");
   for (const std::string& name : variant_names) {
     const StreamMetrics::Labels labels = {{"variant", name}};
     streams_.emplace_back(registry, "thinkwire_router", labels);

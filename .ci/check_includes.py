@@ -14,7 +14,8 @@ ROOMS = {
     "common": [],
     "protos": [],
     "common/rpc": ["common", "protos"],
-    "router": ["router/decision", "router/fleet", "common", "common/rpc"],
+    "router": ["router/admission", "router/decision", "router/fleet", "common", "common/rpc"],
+    "router/admission": ["router/fleet/turns.h", "common", "common/rpc/shares.h"],
     "router/decision": ["router/task.h", "router/variant_config.h", "router/variant_traits.h",
                         "common"],
     "router/fleet": ["router/decision", "router/variant_config.h", "common", "common/rpc"],
@@ -58,6 +59,7 @@ ROOMS = {
 EXTRA = {
     "router/account": ["protos"],
     "router/generation": ["protos"],
+    "router/generation_admission": ["protos"],
     "router/counting": ["protos"],
     "router/dry_run": ["protos"],
     "router/ledger": ["protos"],

@@ -123,6 +123,19 @@ inline constexpr std::chrono::seconds kSecondChance{1};
 inline constexpr std::size_t kMaxWaitingToBegin = 1024;
 inline constexpr std::chrono::seconds kMayComeBack{60};
 
+// A place in the router's queue, with the request in it, whose bytes count as its (RequestBytes).
+// Owner: admission::DispatchQueue. One too many, or over the share: RESOURCE_EXHAUSTED. Who waits
+// leaves it with the call, at its deadline, or when that cannot be met any more. Tenants get tokens
+// by weight; within one the order is its own, so that all are served some day: a priority rises by
+// one in so long, and who has told no deadline is taken to have that much patience.
+inline constexpr std::int64_t kMaxWaiting = 4096;
+inline constexpr std::chrono::seconds kPriorityAgeing{30};
+inline constexpr std::chrono::minutes kAssumedPatience{10};
+// What a tenant may have of a router: limits of its line in the file of --api_keys, divided by
+// --routers. Owner: admission::TenantBooks. Over: RESOURCE_EXHAUSTED.
+inline constexpr std::int64_t kMaxTenantWeight = 1000;
+inline constexpr std::int32_t kMaxRouters = 1000;
+
 // A watch, of a worker's status (StatusBoard) or of health (rpc::HealthService); trusted peers have
 // as many again of their own. One too many: RESOURCE_EXHAUSTED.
 inline constexpr std::int64_t kMaxStatusWatches = 256;
@@ -147,6 +160,10 @@ inline constexpr std::size_t kLongPromptBytes = std::size_t{32}
 constexpr std::int64_t MaxRequestsOfWorker(std::int32_t max_queue, std::int32_t max_num_seqs) {
   return 2 * std::int64_t{max_queue} + max_num_seqs;
 }
+// Of them, those that wait at the worker while all its places are taken: so many that the next is
+// there, its prompt read, when a place gets free; the others wait in the router, where their order
+// is still open (admission::DispatchQueue).
+constexpr std::int64_t LookAhead(std::int32_t max_num_seqs) { return 1 + max_num_seqs / 8; }
 // The calls of a worker's server, and of one connection to it, in place of kMaxCalls: whatever
 // share of them a router has, it is more than it gives the worker.
 constexpr std::int64_t MaxCallsOfWorker(std::int32_t max_queue, std::int32_t max_num_seqs) {
@@ -171,6 +188,32 @@ inline constexpr std::uint64_t kKeepSteps = 20'000;
 // A mark of a prompt that some worker has computed, some 150 bytes of a router, and 450 where each
 // is another peer's. Owner: fleet::PrefixIndex. One too many: whoever has most loses his oldest.
 inline constexpr std::size_t kMaxPrefixMarks = 1 << 17;
+
+// What an answer's format may cost a worker. Owner: worker/grammar, before it is compiled and while
+// it is. Over: INVALID_ARGUMENT.
+inline constexpr std::size_t kMaxSchemaBytes = std::size_t{128} << 10;  // the text of a schema
+inline constexpr std::size_t kMaxSchemaValues = 8192;                   // of any kind in it
+inline constexpr std::size_t kMaxSchemaRules = 4096;     // schemas that differ, once combined
+inline constexpr std::size_t kMaxSchemaBranches = 4096;  // of anyOf and oneOf, in all combinations
+inline constexpr int kMaxSchemaDepth = 128;              // schemas that name each other in a row
+inline constexpr std::size_t kMaxPatternBytes = std::size_t{16} << 10;
+inline constexpr int kMaxRegexDepth = 32;                   // of groups
+inline constexpr std::int64_t kMaxRegexPositions = 8192;    // characters, repetitions written out
+inline constexpr std::size_t kMaxStringStates = 16 << 10;   // of conditions of one string together
+inline constexpr std::size_t kMaxChoiceBytes = 4096;        // of one, or of one literal of a schema
+inline constexpr std::size_t kMaxGrammarNodes = 256 << 10;  // some 100 bytes each, once compiled
+// What it may hold while it is used, by all its requests together: states that were reached and
+// masks. Owner: grammar::Grammar. Over: all are forgotten, and found anew.
+inline constexpr std::size_t kMaxUsedNodes = 128 << 10;  // beyond those compiled
+inline constexpr std::size_t kMaxUsedStates = 4096;      // of 1 KB
+inline constexpr std::size_t kMaxKeptMasks = 512;        // of a bit a token, or four bytes if few
+// The work of one mask, in alternatives of the states that it meets. Over: of its tokens only those
+// of a single byte are allowed, with which every answer can be written.
+inline constexpr std::size_t kMaxMaskWork = 64 << 10;
+inline constexpr int kMaxAnswerNesting = 64;  // brackets open at once, beyond which none opens
+inline constexpr std::size_t kMaxForcedBytes = 256;  // put in at once where there is one way on
+inline constexpr std::size_t kMaxRewind = 64;        // tokens that a matcher can take back
+inline constexpr std::size_t kMaxGrammars = 32;  // compiled and kept for who asks the same again
 
 // A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
 // has most ends, with its answer if it has asked.

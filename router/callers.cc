@@ -82,4 +82,8 @@ absl::StatusOr<std::string> Callers::TenantOf(const grpc::CallbackServerContext&
                     "nobody here has this API key");
 }
 
+admission::TenantLimits Callers::LimitsOf(const std::string& tenant) const {
+  return tenants()->LimitsOf(tenant);
+}
+
 }  // namespace thinkwire::router

@@ -38,6 +38,8 @@ class Callers {
   // The name of the tenant whose call it is. Fails: UNAUTHENTICATED, reason API_KEY_MISSING or
   // API_KEY_UNKNOWN, without anything of the key.
   absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context) const;
+  // What a tenant of that name may have, over all routers; no limits where there is none.
+  admission::TenantLimits LimitsOf(const std::string& tenant) const;
 
  private:
   Callers(std::string path, Clock::Duration look_every);

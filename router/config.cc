@@ -312,8 +312,12 @@ std::vector<Option> Options(RouterOptions& options) {
       {"worker_tls_name", &options.worker_tls_name,
        "the name that all workers' certificates have; empty: each has that of its address"},
       {"api_keys", &options.api_keys,
-       "file of tenants, a line each: name sha256:HEX… certificate:NAME…; empty: whoever calls is "
+       "file of tenants, a line each: name sha256:HEX… certificate:NAME… limit=N…; empty: whoever "
+       "calls is "
        "served"},
+      {"routers", &options.routers,
+       "how many routers serve the same tenants: each allows its part of their limits, rounded up",
+       Between(1, kMaxRouters)},
       {"trusted_peers", &options.trusted_peers,
        "addresses and prefixes, with commas, of gateways and routers: no share limits them"},
       {"drain_timeout_s", &options.drain_timeout_s,

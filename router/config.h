@@ -37,6 +37,7 @@ struct RouterOptions {
   TlsFiles worker_tls;          // for workers
   std::string worker_tls_name;  // empty: of each worker's address
   std::string api_keys;         // empty: everybody may call
+  std::int32_t routers = 1;     // that share tenants' limits
   std::string trusted_peers;
   std::int32_t drain_timeout_s = 30;
   std::int32_t resume_wait_s = static_cast<std::int32_t>(kResumeWait.count());

@@ -15,7 +15,6 @@
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "router/cache_salt.h"
-#include "router/prompt_hash.h"
 #include "router/query.h"
 #include "router/successor_policy.h"
 
@@ -55,7 +54,16 @@ void Generation::Start(v1::GenerateRequest request) {
   }
   *request_.mutable_request() = std::move(request);
   request_.set_request_id(request_id_);
-  FindFirst();
+  Apply();
+}
+
+// With its first place.
+void Generation::Begin() {
+  if (request_.request().has_resume()) {
+    request_.set_allocated_resume(request_.mutable_request()->release_resume());
+    ledger_.Restore(request_.resume());
+  }
+  StartAttempt();
 }
 
 // What a policy may know. Ids mean something for the vocabulary of one variant only.
@@ -74,16 +82,18 @@ decision::Query Generation::Describe() const {
 absl::Status Generation::Lease() {
   decision::Query query = Describe();
   query.tried = begin_by_ ? takeover_.Avoided(shared_.clock.Now()) : attempts_.tried();
-  if (marks_.list.empty()) {
-    marks_ = MarkPrompt(request_.request(), shared_.pool.prefix_key(), context_.peer);
-  }
-  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(shared_.policy, query, marks_));
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease,
+                   shared_.pool.Lease(shared_.policy, query, MarkPrompt()));
+  Choose(std::move(lease), query);
+  return absl::OkStatus();
+}
+
+void Generation::Choose(fleet::WorkerLease lease, const decision::Query& query) {
   const VariantConfig& variant = shared_.variants[lease.decision().variant];
   account_.Choose(variant.name, lease.decision(), query);
   attempts_.Begin(lease.decision().worker);
   request_.set_expected_fingerprint(variant.require_fingerprint);
   Take(std::move(lease));
-  return absl::OkStatus();
 }
 
 // A place on a worker that may go on with the stream.
@@ -314,6 +324,7 @@ void Generation::End(const absl::Status& status) {
   account_.End(status, context_.tenant, now);
   account_.Log(status, request_id_, context_, worker_, request_.attempt(), now);
   if (status.ok()) account_.Learn(*lease_, shared_.pool);
+  EndAdmission();
   lease_.reset();
   const bool tells = !status.ok() && ledger_.started();
   sink_->Finish(status, tells ? std::optional(ledger_.MakeUsage()) : std::nullopt);

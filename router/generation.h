@@ -12,6 +12,9 @@
 #include "common/mutex.h"
 #include "common/rpc/request_bytes.h"
 #include "router/account.h"
+#include "router/admission/dispatch_queue.h"
+#include "router/admission/tenant_books.h"
+#include "router/admission/tenant_limits.h"
 #include "router/attempts.h"
 #include "router/decision/policy.h"
 #include "router/decision/prompt_marks.h"
@@ -48,9 +51,10 @@ class EventSink {
 // passes the worker's events to the sink, one at a time and as fast as the sink takes them, and
 // keeps what another worker would need to go on (Ledger). A worker that refuses or is lost before
 // it has started is followed by another (Attempts), a new attempt each, and the client sees nothing
-// of it; where none is live it may wait for one. After that another goes on from the ledger's state
-// (Takeover), where it must wait without a thread, and the client sees Moved where it would see a
-// second Started.
+// of it. Before the first it may have to wait for a place (admission::DispatchQueue), or where none
+// is live for a worker; its tenant has limits (admission::TenantBooks). After that another goes on
+// from the ledger's state (Takeover), where it must wait without a thread, and the client sees
+// Moved where it would see a second Started.
 //
 // One attempt ends before the next begins, and the ledger takes messages of the latest alone: a
 // worker that was given up and wakes up speaks to nobody.
@@ -59,6 +63,7 @@ class EventSink {
 // Threads: any, unless a function says more.
 class Generation final : public fleet::WorkerAttempt::Reader,
                          public MoveSchedule::Waiter,
+                         public admission::DispatchQueue::Waiter,
                          public std::enable_shared_from_this<Generation> {
  public:
   // What all generations share; outlives them.
@@ -73,6 +78,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
     MoveSchedule& moves;
     Clock::Duration resume_wait = kResumeWait;  // for a worker to go on with a stream
     const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
+    admission::TenantBooks* books = nullptr;    // null: nobody is limited
+    admission::DispatchQueue* queue = nullptr;  // null: requests wait at workers alone
   };
 
   // A request that has just arrived. Start or Refuse follows.
@@ -86,6 +93,9 @@ class Generation final : public fleet::WorkerAttempt::Reader,
 
   // What the request takes, which shrinks to what is kept of it. Before Start.
   void Hold(rpc::RequestBytes::Held held) { held_ = std::move(held); }
+
+  // What its tenant may have here. Before Start.
+  void Limit(const admission::TenantLimits& limits) { limits_ = limits; }
 
   // Begins. Once. REQUIRES: rpc::CheckRequest has passed the request.
   void Start(v1::GenerateRequest request);
@@ -114,11 +124,32 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   decision::Query Describe() const;
   absl::Status Lease();
   absl::Status LeaseSuccessor(Clock::TimePoint now);
+  void Choose(fleet::WorkerLease lease, const decision::Query& query);
   void Take(fleet::WorkerLease lease);
   void StartAttempt();
   void Send(fleet::WorkerAttempt& attempt);
   void DropPrompt();
   void CountBytes();
+
+  // Its tenant's limits, then a place, or a wait for one, or the end.
+  void Apply();
+  absl::Status Book();
+  absl::Status FindPlace();
+  absl::Status Wait(const std::string& variant, const admission::FairQueue::Request& request,
+                    decision::Query query, const fleet::Offer& offer);
+  void Begin();
+  // Whether it has its place now.
+  absl::StatusOr<bool> TakeTurn();
+  bool GoOnWaiting();
+  void EndWait();
+  void Decline(const absl::Status& status);
+  void EndAdmission();
+  decision::PromptMarks MarkPrompt();
+
+  // admission::DispatchQueue::Waiter.
+  bool Dispatch() override;
+  void TellPlace(const admission::DispatchQueue::Place& place) override;
+  void SendAway() override;
 
   // fleet::WorkerAttempt::Reader.
   bool OnMessage(v1::WorkerGenerateResponse message) override;
@@ -128,10 +159,11 @@ class Generation final : public fleet::WorkerAttempt::Reader,
 
   // Before it has started: a worker, a wait for one, or the end.
   void FindFirst();
-  void AdoptState();
-  bool MayWaitToBegin(const absl::Status& status, Clock::TimePoint now);
   // The same after `status` of one.
   void FindAnother(const absl::Status& status);
+  void FindNext();
+  // Where there is none, for that reason: whether it waits for one.
+  bool WaitsToBegin(const absl::Status& status);
   void NoteRetry(const std::string& left);
   // After `status`, once it has: another worker, a wait for one, or the end.
   void FindSuccessor(const absl::Status& status);
@@ -159,7 +191,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   const std::string request_id_;
   const std::shared_ptr<EventSink> sink_;
 
-  // Set before and by Start, then one hook of the attempt at a time.
+  // Set before and by Start, then one hook of the attempt, or of the queue, at a time.
   rpc::RequestBytes::Held held_;
   v1::WorkerGenerateRequest
       request_;  // as the latest attempt was sent it, the prompt until its ids
@@ -172,10 +204,17 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   decision::PromptMarks marks_;               // of the prompt, which may be gone
   std::optional<Clock::TimePoint> begin_by_;  // once it waits for a first worker
   std::string worker_;                        // of the log; empty: none was chosen
+  admission::TenantLimits limits_;
+  admission::TenantBooks::Entry booked_;
+  admission::DispatchQueue::Ticket ticket_;    // while it waits
+  admission::DispatchQueue::Running running_;  // once it has gone
+  std::string waits_for_;                      // the variant; empty: it does not wait
+  std::optional<decision::Query> query_;       // while it waits
   std::optional<fleet::WorkerLease> lease_;
 
   Mutex mu_;
-  std::shared_ptr<Generation> idle_ ABSL_GUARDED_BY(mu_);  // this, while it waits for OnTurn
+  // This, while it waits for OnTurn or Dispatch.
+  std::shared_ptr<Generation> idle_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<fleet::WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);
   std::optional<v1::GenerateResponse> waiting_ ABSL_GUARDED_BY(mu_);  // did not fit yet
   bool paused_ ABSL_GUARDED_BY(mu_) = false;  // the attempt waits for ReadMore

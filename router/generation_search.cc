@@ -11,32 +11,16 @@
 namespace thinkwire::router {
 
 void Generation::FindFirst() {
-  const std::string left = worker_;
-  const absl::Status status = Lease();
-  if (status.ok()) {
-    if (!attempts_.last().ok()) NoteRetry(left);
-    AdoptState();
-    return StartAttempt();
-  }
-  const bool is_first = attempts_.last().ok();
-  if (is_first) account_.ChooseNone(rpc::ErrorMetadata(status, "variant"));
-  const Clock::TimePoint now = shared_.clock.Now();
-  if (MayWaitToBegin(status, now)) {
-    return WaitForTurn(std::min(now + kWorkerSearchInterval, *begin_by_));
-  }
-  Conclude(is_first ? status : attempts_.Best());
-}
-
-// A client's state is part of the request to the worker, and of what is known here.
-void Generation::AdoptState() {
-  if (!request_.request().has_resume()) return;
-  request_.set_allocated_resume(request_.mutable_request()->release_resume());
-  ledger_.Restore(request_.resume());
+  const absl::Status status = FindPlace();
+  if (status.ok()) return;
+  account_.ChooseNone(rpc::ErrorMetadata(status, "variant"));
+  if (!WaitsToBegin(status)) Decline(status);
 }
 
 // A variant that had a live worker a moment ago, and no failure but its loss, is likely to have one
 // soon: a restart. One that had none is for whoever balances load to turn away from.
-bool Generation::MayWaitToBegin(const absl::Status& status, Clock::TimePoint now) {
+bool Generation::WaitsToBegin(const absl::Status& status) {
+  const Clock::TimePoint now = shared_.clock.Now();
   if (rpc::ErrorReason(status) != "NO_LIVE_WORKER") return false;
   if (!attempts_.last().ok() && !HasLeft(attempts_.last())) return false;
   if (!begin_by_) {
@@ -44,7 +28,9 @@ bool Generation::MayWaitToBegin(const absl::Status& status, Clock::TimePoint now
     if (shared_.moves.num_waiting() >= kMaxWaitingToBegin) return false;
     begin_by_ = now + shared_.resume_wait;
   }
-  return now < *begin_by_;
+  if (now >= *begin_by_) return false;
+  WaitForTurn(std::min(now + kWorkerSearchInterval, *begin_by_));
+  return true;
 }
 
 void Generation::FindAnother(const absl::Status& status) {
@@ -53,7 +39,17 @@ void Generation::FindAnother(const absl::Status& status) {
   const bool may = attempts_.MayGoOn() && !is_over() && shared_.retries.Withdraw();
   if (!may) return Conclude(attempts_.Best());
   lease_.reset();  // no load of that worker any more
-  FindFirst();
+  FindNext();
+}
+
+void Generation::FindNext() {
+  const std::string left = worker_;
+  const absl::Status status = Lease();
+  if (status.ok()) {
+    NoteRetry(left);
+    return StartAttempt();
+  }
+  if (!WaitsToBegin(status)) Conclude(attempts_.Best());
 }
 
 void Generation::NoteRetry(const std::string& left) {
@@ -95,7 +91,7 @@ void Generation::FindSuccessor(const absl::Status& status) {
 void Generation::Search() {
   const Clock::TimePoint now = shared_.clock.Now();
   if (is_over()) return Conclude(CancelStatus());
-  if (!ledger_.started()) return FindFirst();
+  if (!ledger_.started()) return attempts_.last().ok() ? FindFirst() : FindNext();
   if (takeover_.MayTry(now) && LeaseSuccessor(now).ok()) return StartAttempt();
   if (takeover_.IsOver(now)) return Conclude(takeover_.NobodyIsLeft());
   WaitForTurn(takeover_.NextLook(now));

@@ -8,8 +8,16 @@ namespace {
 using Ids = google::protobuf::RepeatedField<std::int32_t>;
 
 void AddIds(const Ids& ids, bool forced, Ledger::Output& output) {
+  const auto first = static_cast<std::int32_t>(output.token_ids.size());
   output.token_ids.insert(output.token_ids.end(), ids.begin(), ids.end());
-  if (forced) output.forced_tokens += ids.size();
+  if (!forced || ids.empty()) return;
+  output.forced_tokens += ids.size();
+  std::vector<Ledger::ForcedRange>& ranges = output.forced_ranges;
+  if (!ranges.empty() && ranges.back().first + ranges.back().count == first) {
+    ranges.back().count += ids.size();
+  } else {
+    ranges.push_back({.first = first, .count = ids.size()});
+  }
 }
 
 // Of a delta; `bytes` is one of the output's two counts.
@@ -28,6 +36,11 @@ Ledger::Output ReadOutputState(const v1::OutputState& state) {
   output.token_ids.assign(state.token_ids().begin(), state.token_ids().end());
   output.phase = state.phase();
   output.forced_tokens = state.forced_tokens();
+  for (const v1::TokenRange& range : state.forced_ranges()) {
+    output.forced_ranges.push_back({.first = range.first(), .count = range.count()});
+  }
+  output.reasoning_cause = state.reasoning_cause();
+  output.closing_position = state.closing_position();
   output.reasoning_tokens = state.reasoning_tokens();
   output.reasoning_time = rpc::ReadDuration(state.reasoning_duration());
   output.reasoning_text_bytes =
@@ -38,12 +51,32 @@ Ledger::Output ReadOutputState(const v1::OutputState& state) {
   return output;
 }
 
+// Whoever went on with the request may have said only how many they were.
+bool KnowsForced(const Ledger::Output& output) {
+  std::int32_t known = 0;
+  for (const Ledger::ForcedRange& range : output.forced_ranges) known += range.count;
+  return known == output.forced_tokens;
+}
+
+void AddForcedRanges(const Ledger::Output& output, v1::OutputState& state) {
+  for (const Ledger::ForcedRange& range : output.forced_ranges) {
+    v1::TokenRange& out = *state.add_forced_ranges();
+    out.set_first(range.first);
+    out.set_count(range.count);
+  }
+}
+
 v1::OutputState MakeOutputState(std::int32_t index, const Ledger::Output& output) {
   v1::OutputState state;
   state.set_output_index(index);
   state.mutable_token_ids()->Assign(output.token_ids.begin(), output.token_ids.end());
   state.set_phase(output.phase);
   state.set_forced_tokens(output.forced_tokens);
+  if (KnowsForced(output)) AddForcedRanges(output, state);
+  if (output.reasoning_cause != v1::REASONING_FINISH_CAUSE_UNSPECIFIED) {
+    state.set_reasoning_cause(output.reasoning_cause);
+    state.set_closing_position(output.closing_position);
+  }
   state.set_reasoning_tokens(output.reasoning_tokens);
   if (output.reasoning_time > Clock::Duration::zero()) {
     rpc::SetDuration(output.reasoning_time, state.mutable_reasoning_duration());
@@ -61,6 +94,7 @@ void Ledger::Restore(const v1::ResumeState& state) {
   prompt_ids_.assign(state.prompt_ids().begin(), state.prompt_ids().end());
   prompt_tokens_ = state.prompt_tokens();
   fingerprint_ = state.fingerprint();
+  if (state.has_effective()) effective_ = state.effective();
   for (const v1::OutputState& output : state.outputs()) {
     outputs_.insert_or_assign(output.output_index(), ReadOutputState(output));
   }
@@ -114,6 +148,7 @@ void Ledger::AddStarted(const v1::Started& started) {
   const bool other = started.fingerprint() != fingerprint_;
   if (started_ && other) exact_ = false;
   if (!started_) cached_prompt_tokens_ = started.cached_prompt_tokens();
+  if (!effective_ && started.has_effective()) effective_ = started.effective();
   started_ = true;
   // Tokens that are here already were made under the earlier fingerprint.
   fingerprint_ = other && !outputs_.empty() ? "" : started.fingerprint();
@@ -148,6 +183,7 @@ v1::ResumeState Ledger::MakeResumeState() const {
   for (const auto& [index, output] : outputs_)
     *state.add_outputs() = MakeOutputState(index, output);
   state.set_fingerprint(fingerprint_);
+  if (effective_) *state.mutable_effective() = *effective_;
   return state;
 }
 
@@ -174,8 +210,10 @@ v1::Usage Ledger::MakeUsage() const {
 
 std::size_t Ledger::bytes() const {
   std::size_t bytes = sizeof(*this) + prompt_ids_.capacity() * sizeof(std::int32_t);
+  if (effective_) bytes += effective_->SpaceUsedLong();
   for (const auto& [index, output] : outputs_) {
-    bytes += sizeof(output) + output.token_ids.capacity() * sizeof(std::int32_t);
+    bytes += sizeof(output) + output.token_ids.capacity() * sizeof(std::int32_t) +
+             output.forced_ranges.capacity() * sizeof(ForcedRange);
   }
   return bytes;
 }

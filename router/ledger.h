@@ -19,12 +19,21 @@ namespace thinkwire::router {
 // through, 2^20 tokens an output. Threads: one at a time.
 class Ledger {
  public:
+  // Ids of an output that follow each other.
+  struct ForcedRange {
+    std::int32_t first;
+    std::int32_t count;
+  };
+
   // One output.
   struct Output {
     std::vector<std::int32_t> token_ids;      // all, in order, with the one that ended it
     v1::Phase phase = v1::PHASE_UNSPECIFIED;  // that the next token belongs to
     std::int32_t forced_tokens = 0;           // how many of the ids a limit put there
-    std::int32_t reasoning_tokens = 0;        // how many of the ids count as reasoning
+    std::vector<ForcedRange> forced_ranges;   // which, as far as they came here
+    v1::ReasoningFinishCause reasoning_cause = v1::REASONING_FINISH_CAUSE_UNSPECIFIED;
+    std::int32_t closing_position = 0;  // where that took effect
+    std::int32_t reasoning_tokens = 0;  // how many of the ids count as reasoning
     // The time spent reasoning: as the worker says it once it is over, until then as seen here.
     Clock::Duration reasoning_time{};
     // How much text came; nullopt where who went on with the request did not say how much he had.
@@ -87,7 +96,8 @@ class Ledger {
   std::int32_t attempt_ = 0;
   std::vector<std::int32_t> prompt_ids_;
   std::int32_t prompt_tokens_ = 0;
-  std::int32_t cached_prompt_tokens_ = 0;  // of the first Started
+  std::int32_t cached_prompt_tokens_ = 0;          // of the first Started
+  std::optional<v1::EffectiveOptions> effective_;  // likewise, or of whoever went on with it
   std::string fingerprint_;
   bool started_ = false;
   bool exact_ = true;

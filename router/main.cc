@@ -151,6 +151,7 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                             .trusted = trusted_peers,
                             .callers = security.callers.get(),
                             .cache_salts = options.share_prefixes ? nullptr : &cache_salts,
+                            .num_routers = options.routers,
                             .version = Version()});
   ASSIGN_OR_RETURN(const std::unique_ptr<rpc::MetricsServer> metrics_server,
                    rpc::ShowMetrics(metrics, options.metrics_listen));

@@ -12,6 +12,10 @@ namespace {
 const prometheus::Histogram::BucketBoundaries kResumeGaps = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
                                                              1,    2.5,   5,    10,  20,   60};
 
+// Seconds: from the next place of a busy worker, to a queue of minutes.
+const prometheus::Histogram::BucketBoundaries kWaits = {0.01, 0.05, 0.1, 0.5, 1,   2.5,
+                                                        5,    10,   30,  60,  300, 1800};
+
 prometheus::Family<prometheus::Counter>& AddCounters(prometheus::Registry& registry,
                                                      const std::string& name,
                                                      const std::string& help) {
@@ -47,11 +51,30 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                                   "thinkwire_router_tokens_total")),
       unauthenticated_(&AddCounters(registry, "unauthenticated_calls_total",
                                     "Calls that were refused with UNAUTHENTICATED, by reason")),
+      refusals_(&AddCounters(registry, "refusals_total",
+                             "Generate requests that the router itself refused, by reason")),
+      tenant_waits_(&AddCounters(registry, "tenant_wait_seconds_total",
+                                 "Time that requests have waited in the router for a place, by "
+                                 "tenant")),
+      waiting_(&prometheus::BuildGauge()
+                    .Name("thinkwire_router_waiting_requests")
+                    .Help("Requests that wait in the router for a place on a worker, by variant")
+                    .Register(registry)),
+      waits_(&prometheus::BuildHistogram()
+                  .Name("thinkwire_router_wait_seconds")
+                  .Help("Time that a request has waited in the router for a place, by variant and "
+                        "priority; those that found one at once are not counted")
+                  .Register(registry)),
       running_(&prometheus::BuildGauge()
                     .Name("thinkwire_router_running_requests")
                     .Help("Generate calls that are not over")
                     .Register(registry)
                     .Add({})) {
+  // From zero on, so that the first is seen to come.
+  for (const char* reason :
+       {"DEADLINE_TOO_NEAR", "DRAINING", "QUEUE_FULL", "TENANT_CONCURRENCY", "TENANT_TOKENS"}) {
+    refusals_->Add({{"reason", reason}});
+  }
   auto& configured = prometheus::BuildGauge()
                          .Name("thinkwire_router_configured_workers")
                          .Help("Workers that the configuration names, by variant")
@@ -90,6 +113,7 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
     fingerprints_.push_back(&fingerprints.Add(labels));
     resume_gaps_.push_back(&resume_gaps.Add(labels, kResumeGaps));
     poisoned_.push_back(&poisoned.Add(labels));
+    waiting_->Add(labels);
   }
 }
 
@@ -133,6 +157,21 @@ void RouterMetrics::CountPrefix(std::string_view variant, std::string_view use) 
 
 void RouterMetrics::CountRetry(std::string_view variant, std::string_view reason) {
   retries_->Add({{"variant", std::string(variant)}, {"reason", std::string(reason)}}).Increment();
+}
+
+void RouterMetrics::BeginWait(const std::string& variant) {
+  waiting_->Add({{"variant", variant}}).Increment();
+}
+
+void RouterMetrics::EndWait(const std::string& variant, const std::string& tenant,
+                            std::string_view priority, double seconds) {
+  waiting_->Add({{"variant", variant}}).Decrement();
+  waits_->Add({{"variant", variant}, {"priority", std::string(priority)}}, kWaits).Observe(seconds);
+  if (!tenant.empty()) tenant_waits_->Add({{"tenant", tenant}}).Increment(seconds);
+}
+
+void RouterMetrics::CountRefusal(const std::string& reason) {
+  refusals_->Add({{"reason", reason}}).Increment();
 }
 
 void RouterMetrics::CountMove(std::string_view variant, std::string_view reason) {

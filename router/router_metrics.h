@@ -52,6 +52,13 @@ class RouterMetrics {
   // A request that had not started went to another worker, after an error of `reason`.
   void CountRetry(std::string_view variant, std::string_view reason);
 
+  // A request waits in the router for a place at the variant, and then no more, after so long.
+  void BeginWait(const std::string& variant);
+  void EndWait(const std::string& variant, const std::string& tenant, std::string_view priority,
+               double seconds);
+  // A request was refused by the router itself, for a reason of its own.
+  void CountRefusal(const std::string& reason);
+
   // Another worker goes on with a stream, after an error of `reason`; it brought its first token so
   // many seconds after the loss was noticed; a stream is given to no other worker, as poison.
   void CountMove(std::string_view variant, std::string_view reason);
@@ -72,6 +79,10 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>* tenant_requests_;
   prometheus::Family<prometheus::Counter>* tenant_tokens_;
   prometheus::Family<prometheus::Counter>* unauthenticated_;
+  prometheus::Family<prometheus::Counter>* refusals_;
+  prometheus::Family<prometheus::Counter>* tenant_waits_;
+  prometheus::Family<prometheus::Gauge>* waiting_;
+  prometheus::Family<prometheus::Histogram>* waits_;
   prometheus::Gauge* running_;
   std::deque<StreamMetrics> streams_;  // by variant, as the gauges
   std::vector<prometheus::Gauge*> configured_workers_;

@@ -24,6 +24,7 @@
 #include "router/decision/variant_names.h"
 #include "router/fleet/worker_client.h"
 #include "router/query.h"
+#include "router/refusals.h"
 
 namespace thinkwire::router {
 namespace {
@@ -32,6 +33,8 @@ namespace {
 constexpr std::size_t kMessageCapacity = 8;
 // reasoning.proto promises it.
 constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
+// By which gRPC's own retries know when (gRFC A6): milliseconds.
+constexpr char kPushbackTrailer[] = "grpc-retry-pushback-ms";
 // Streams of workers that were cancelled end at once; more than this is a bug.
 constexpr std::chrono::seconds kPatience{60};
 // Before a tenant's name, so that no address is taken for it.
@@ -40,14 +43,13 @@ static_assert(sizeof(kTenantPeer) - 1 + kMaxTenantNameBytes <= rpc::kMaxPeerByte
 constexpr std::int32_t kDefaultPageSize = 100;
 constexpr std::int32_t kMaxPageSize = 1000;
 
-absl::Status Draining() {
-  return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kUnavailable, "DRAINING",
-                                        "the router is shutting down and takes no new requests"));
-}
-
 // `status` as the client sees it: with the request's name, for who asks about it.
 absl::Status Named(const absl::Status& status, const fleet::CallContext& context) {
   return status.ok() ? status : rpc::WithMetadata(status, rpc::kRequestIdOfError, context.id.own);
+}
+
+std::string InMs(Clock::Duration duration) {
+  return absl::StrCat(std::chrono::ceil<std::chrono::milliseconds>(duration).count());
 }
 
 absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes) {
@@ -68,6 +70,8 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
   bool Write(const v1::GenerateResponse& event) override { return ServerCall::Write(event); }
   void Finish(const absl::Status& status, const std::optional<v1::Usage>& usage) override {
     if (usage) AddTrailingMetadata(kUsageTrailer, usage->SerializeAsString());
+    if (const auto delay = rpc::RetryAfter(status))
+      AddTrailingMetadata(kPushbackTrailer, InMs(*delay));
     ServerCall::Finish(Named(status, context_));
     running_ = {};
   }
@@ -100,8 +104,14 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
                           .retries = service_.retries_,
                           .moves = service_.moves_,
                           .resume_wait = shared.resume_wait,
-                          .cache_salts = shared.cache_salts},
+                          .cache_salts = shared.cache_salts,
+                          .books = &service_.books_,
+                          .queue = &service_.queue_},
                          context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
+    if (shared.callers != nullptr) {
+      generation_->Limit(
+          admission::PartOf(shared.callers->LimitsOf(context_.tenant), shared.num_routers));
+    }
     return *generation_;
   }
 
@@ -162,8 +172,11 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
   rpc::CallCount::Token running_;  // until Finish, which may come after the call is over
 };
 
-ReasoningService::ReasoningService(const Shared& shared) : shared_(shared), moves_(shared.clock) {
+ReasoningService::ReasoningService(const Shared& shared)
+    : shared_(shared), moves_(shared.clock), books_(shared.clock), queue_(shared.clock) {
   moves_.Start();
+  queue_.Start();
+  shared.pool.SetOnRoom([this](const std::string& variant) { queue_.Look(variant); });
   const std::string service = v1::ReasoningService::service_full_name();
   AddMethod(service, "Generate", [this](grpc::CallbackServerContext& context) {
     return std::make_shared<GenerateCall>(*this, context);
@@ -181,9 +194,13 @@ ReasoningService::ReasoningService(const Shared& shared) : shared_(shared), move
 ReasoningService::~ReasoningService() {
   running_.WaitUntilNone(kPatience);
   registry_.WaitUntilEmpty(kPatience);
+  shared_.pool.SetOnRoom(nullptr);
 }
 
-void ReasoningService::StartDraining() { draining_ = true; }
+void ReasoningService::StartDraining() {
+  draining_ = true;
+  queue_.Close();
+}
 
 absl::Status ReasoningService::Admit(const grpc::CallbackServerContext& context) const {
   if (shared_.callers == nullptr) return absl::OkStatus();
@@ -267,7 +284,7 @@ v1::Variant ReasoningService::Describe(std::size_t index) const {
   variant.set_configured_workers(state.configured);
   variant.set_live_workers(state.live);
   variant.set_draining_workers(state.draining);
-  variant.set_queued(state.queued);
+  variant.set_queued(state.queued + static_cast<std::int32_t>(queue_.NumWaiting(config.name)));
   variant.set_running(state.running);
   variant.set_max_model_len(state.max_model_len);
   for (const Task task : config.tasks) variant.add_tasks(MakeTask(task));

@@ -10,6 +10,8 @@
 #include "common/rpc/raw_service.h"
 #include "common/rpc/request_bytes.h"
 #include "common/rpc/trusted_peers.h"
+#include "router/admission/dispatch_queue.h"
+#include "router/admission/tenant_books.h"
 #include "router/callers.h"
 #include "router/config.h"
 #include "router/decision/policy.h"
@@ -41,6 +43,7 @@ class ReasoningService final : public rpc::RawService {
     rpc::TrustedPeers trusted{};                // behind whom all clients are one
     const Callers* callers = nullptr;           // null: everybody may call
     const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
+    std::int32_t num_routers = 1;               // that tenants' limits are divided by
     std::string version{};                      // as GetServerInfo tells it
   };
   explicit ReasoningService(const Shared& shared);
@@ -50,7 +53,7 @@ class ReasoningService final : public rpc::RawService {
   // Whether who calls may; else UNAUTHENTICATED, counted.
   absl::Status Admit(const grpc::CallbackServerContext& context) const override;
 
-  // From now on Generate is refused with UNAVAILABLE.
+  // From now on Generate is refused with UNAVAILABLE, as what waits for a place is.
   void StartDraining();
 
   // Waits until every request has its end, and its call to a worker too, at most `timeout` by the
@@ -72,6 +75,8 @@ class ReasoningService final : public rpc::RawService {
   rpc::RequestBytes request_bytes_;
   RetryBudget retries_;
   MoveSchedule moves_;
+  admission::TenantBooks books_;
+  admission::DispatchQueue queue_;
   GenerationRegistry registry_;
   rpc::CallCount running_;  // requests without an end
   std::atomic<bool> draining_ = false;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <system_error>
 #include <vector>
 
@@ -19,7 +20,8 @@ namespace thinkwire::worker {
 namespace {
 
 constexpr char kEnvironment[] = "THINKWIRE_WORKER_";
-constexpr double kMaxBytes = 9007199254740992.0;  // 2^53: exact as a double
+constexpr std::int64_t kMaxClosingTextBytes = 1024;  // as of a request
+constexpr double kMaxBytes = 9007199254740992.0;     // 2^53: exact as a double
 
 // Every option: one table, so that it is longer than a function should be.
 std::vector<Option> Options(WorkerConfig& c) {
@@ -60,6 +62,14 @@ std::vector<Option> Options(WorkerConfig& c) {
        "share of a GPU's memory that may be taken", Between(0.05, 1)},
       {"enable_prefix_caching", &c.enable_prefix_caching,
        "keep KV blocks for requests that begin like earlier ones"},
+      {"max_thinking_tokens", &c.max_thinking_tokens,
+       "reasoning tokens of an output, beyond which no request may ask; 0: no ceiling",
+       Between(0, kMaxModelLen)},
+      {"default_thinking_tokens", &c.default_thinking_tokens,
+       "the same where a request does not say; 0: no limit", Between(0, kMaxModelLen)},
+      {"closing_text", &c.closing_text,
+       "what ends reasoning that a limit closes, where a request does not say; auto: \"Time to "
+       "answer.\" as a paragraph; empty: nothing"},
       {"cpu_threads", &c.cpu_threads, "compute threads over all ranks; 0: one a core",
        Between(0, kMaxCpuThreads)},
       {"text_threads", &c.text_threads,
@@ -150,6 +160,11 @@ absl::Status Validate(const WorkerConfig& config) {
   }
   if (!config.served_model_name.empty() && !IsVariantName(config.served_model_name)) {
     return NotAName(config.served_model_name);
+  }
+  if (std::ssize(config.closing_text) > kMaxClosingTextBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("--closing_text has ",
+                                                   config.closing_text.size(), " bytes, at most ",
+                                                   kMaxClosingTextBytes, " may be"));
   }
   const bool tls = !config.tls.certificate.empty();
   RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen || tls));

@@ -36,6 +36,9 @@ struct WorkerConfig {
   std::int64_t kv_cache_memory_bytes = 0;
   double gpu_memory_utilization = 0.90;
   bool enable_prefix_caching = true;
+  std::int32_t max_thinking_tokens = 0;
+  std::int32_t default_thinking_tokens = 0;
+  std::string closing_text = "auto";
   std::int32_t cpu_threads = 0;
   std::int32_t text_threads = 2;
 

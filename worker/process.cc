@@ -191,6 +191,9 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
   out.served.sampling_defaults.top_k =
       std::min(out.served.sampling_defaults.top_k, limits.vocab_size);
   out.served.max_queue = config.max_queue;
+  out.served.thinking.max_tokens = config.max_thinking_tokens;
+  out.served.thinking.default_tokens = config.default_thinking_tokens;
+  if (config.closing_text != "auto") out.served.thinking.closing_text = config.closing_text;
   RETURN_IF_ERROR(TellWarnings(config, out));
   WarnOfContext(limits);
   return out;

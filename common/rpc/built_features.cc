@@ -18,24 +18,13 @@ const std::set<std::string>& NotBuiltFields() {
   static const auto& names = *new std::set<std::string>{
       "answer_format",
       "consensus",
-      "loop_limits",
-      "min_answer_tokens",
+      "loop_limits.near_repetition_share",
       "n",
-      "priority=PRIORITY_HIGH",
-      "priority=PRIORITY_LOW",
       "progress",
-      "resume.effective",
-      "resume.outputs.closing_position",
+      "resume.effective.loop_limits.near_repetition_share",
       "resume.outputs.finish_reason",
-      "resume.outputs.forced_ranges",
-      "resume.outputs.reasoning_cause",
       "thinking.budget_from_deadline",
-      "thinking.budget_tokens",
-      "thinking.closing_text",
-      "thinking.continue_text",
-      "thinking.landing_share",
-      "thinking.loop_limits",
-      "thinking.min_tokens",
+      "thinking.loop_limits.near_repetition_share",
   };
   return names;
 }

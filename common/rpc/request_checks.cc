@@ -13,6 +13,7 @@
 #include "common/rpc/range_check.h"
 #include "common/rpc/resume_checks.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/thinking_checks.h"
 #include "common/status.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "thinkwire/v1/worker.pb.h"
@@ -187,17 +188,6 @@ absl::Status CheckSamplings(const v1::GenerateRequest& request) {
   return CheckPhase(both, request.answer_sampling(), "answer_sampling");
 }
 
-absl::Status CheckThinking(const v1::Thinking& thinking) {
-  if (thinking.has_budget_tokens()) return UnimplementedField("thinking.budget_tokens");
-  if (thinking.budget_from_deadline()) return UnimplementedField("thinking.budget_from_deadline");
-  if (thinking.has_landing_share()) return UnimplementedField("thinking.landing_share");
-  if (thinking.has_closing_text()) return UnimplementedField("thinking.closing_text");
-  if (thinking.has_loop_limits()) return UnimplementedField("thinking.loop_limits");
-  if (thinking.has_min_tokens()) return UnimplementedField("thinking.min_tokens");
-  if (thinking.has_continue_text()) return UnimplementedField("thinking.continue_text");
-  return absl::OkStatus();
-}
-
 absl::Status CheckMode(v1::ThinkingMode mode, const v1::Prompt& prompt, const std::string& field) {
   if (mode != v1::THINKING_MODE_UNSPECIFIED && !prompt.has_chat()) {
     return InvalidField(field,
@@ -221,7 +211,6 @@ absl::Status CheckLengths(const v1::GenerateRequest& request) {
     const int64_t high = request.has_max_tokens() ? request.max_tokens() : INT32_MAX;
     RETURN_IF_ERROR(
         CheckRange("min_answer_tokens", request.min_answer_tokens(), 0, static_cast<double>(high)));
-    if (request.min_answer_tokens() > 0) return UnimplementedField("min_answer_tokens");
   }
   if (request.has_n()) {
     RETURN_IF_ERROR(CheckRange("n", request.n(), 1, kMaxOutputs));
@@ -260,15 +249,11 @@ absl::Status CheckResumable(const v1::GenerateRequest& request) {
 absl::Status CheckOptions(const v1::GenerateRequest& request) {
   RETURN_IF_ERROR(CheckResumable(request));
   RETURN_IF_ERROR(CheckWishes(request.wishes(), request.variant()));
-  if (request.priority() == v1::PRIORITY_LOW || request.priority() == v1::PRIORITY_HIGH) {
-    return UnimplementedField("priority");
-  }
   RETURN_IF_ERROR(CheckSamplings(request));
-  RETURN_IF_ERROR(CheckThinking(request.thinking()));
+  RETURN_IF_ERROR(CheckThinking(request));
   RETURN_IF_ERROR(CheckLengths(request));
   if (request.has_consensus()) return UnimplementedField("consensus");
   if (request.has_answer_format()) return UnimplementedField("answer_format");
-  if (request.has_loop_limits()) return UnimplementedField("loop_limits");
   if (request.progress()) return UnimplementedField("progress");
   if (request.cache_salt().size() > kMaxCacheSaltBytes) {
     return InvalidField("cache_salt",

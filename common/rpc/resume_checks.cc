@@ -10,6 +10,7 @@
 #include "common/rpc/proto_time.h"
 #include "common/rpc/range_check.h"
 #include "common/rpc/status_details.h"
+#include "common/rpc/thinking_checks.h"
 #include "common/status.h"
 #include "thinkwire/v1/reasoning.pb.h"
 
@@ -25,6 +26,33 @@ absl::Status CheckTextBytes(const v1::OutputState& output, const std::string& pa
                              static_cast<double>(output.reasoning_text_bytes()), 0, most));
   return CheckRange(path + ".answer_text_bytes", static_cast<double>(output.answer_text_bytes()), 0,
                     most);
+}
+
+absl::Status CheckForced(const v1::OutputState& output, const std::string& path) {
+  std::int64_t end = -1;  // of the range before; they are apart
+  std::int64_t forced = 0;
+  for (const v1::TokenRange& range : output.forced_ranges()) {
+    if (range.first() <= end || range.count() < 1 ||
+        std::int64_t{range.first()} + range.count() > output.token_ids_size()) {
+      return InvalidField(path + ".forced_ranges", "must ascend, apart, within the ids");
+    }
+    end = std::int64_t{range.first()} + range.count();
+    forced += range.count();
+  }
+  if (output.forced_ranges().empty() || forced == output.forced_tokens()) return absl::OkStatus();
+  return InvalidField(path + ".forced_ranges",
+                      absl::StrCat("have ", forced, " ids, forced are ", output.forced_tokens()));
+}
+
+absl::Status CheckClosing(const v1::OutputState& output, const std::string& path) {
+  const v1::ReasoningFinishCause cause = output.reasoning_cause();
+  if (cause == v1::REASONING_FINISH_CAUSE_UNSPECIFIED) return absl::OkStatus();
+  if (cause != v1::REASONING_FINISH_CAUSE_BUDGET && cause != v1::REASONING_FINISH_CAUSE_LOOP &&
+      cause != v1::REASONING_FINISH_CAUSE_ANSWER_NOW) {
+    return InvalidField(path + ".reasoning_cause", "must be BUDGET, LOOP or ANSWER_NOW");
+  }
+  return CheckRange(path + ".closing_position", output.closing_position(), 0,
+                    output.token_ids_size());
 }
 
 absl::Status CheckOutput(const v1::OutputState& output, const v1::GenerateRequest& request,
@@ -44,13 +72,12 @@ absl::Status CheckOutput(const v1::OutputState& output, const v1::GenerateReques
   if (reasoning < Clock::Duration::zero() || reasoning > kMaxReasoning) {
     return InvalidField(path + ".reasoning_duration", "must be in [0, 1 year]");
   }
+  RETURN_IF_ERROR(CheckForced(output, path));
+  RETURN_IF_ERROR(CheckClosing(output, path));
   return CheckTextBytes(output, path);
 }
 
 absl::Status CheckBuilt(const v1::OutputState& output, const std::string& path) {
-  if (!output.forced_ranges().empty()) return UnimplementedField(path + ".forced_ranges");
-  if (output.reasoning_cause() != 0) return UnimplementedField(path + ".reasoning_cause");
-  if (output.has_closing_position()) return UnimplementedField(path + ".closing_position");
   if (output.finish_reason() != 0) return UnimplementedField(path + ".finish_reason");
   return absl::OkStatus();
 }
@@ -70,7 +97,9 @@ absl::Status CheckResumedPrompt(const v1::ResumeState& resume) {
 }  // namespace
 
 absl::Status CheckBuilt(const v1::ResumeState& resume) {
-  if (resume.has_effective()) return UnimplementedField("resume.effective");
+  if (resume.effective().loop_limits().has_near_repetition_share()) {
+    return UnimplementedField("resume.effective.loop_limits.near_repetition_share");
+  }
   for (const v1::OutputState& output : resume.outputs()) {
     RETURN_IF_ERROR(CheckBuilt(output, "resume.outputs"));
   }
@@ -90,6 +119,7 @@ absl::Status CheckResume(const v1::ResumeState& resume, const v1::GenerateReques
         "resume.outputs",
         absl::StrCat("may hold at most 1 output, as n is 1, holds ", resume.outputs_size()));
   }
+  RETURN_IF_ERROR(CheckEffective(resume.effective()));
   if (resume.outputs().empty()) return absl::OkStatus();
   return CheckOutput(resume.outputs(0), request, "resume.outputs[0]");
 }

@@ -174,6 +174,11 @@ absl::Status StreamContract::CheckLimits(const v1::Started& started) const {
     return Wrong("Started.limits.max_tokens is ", limits.max_tokens(), ", asked for were ",
                  asked_tokens_);
   }
+  const v1::EffectiveOptions& effective = started.effective();
+  if (std::max(effective.closing_token_ids_size(), effective.continue_token_ids_size()) >
+      kMaxEventTokens) {
+    return Wrong("Started.effective has more than ", kMaxEventTokens, " ids of a kind");
+  }
   if (limits.vocab_size() < 1) return Wrong("Started.limits.vocab_size is ", limits.vocab_size());
   if (vocab_size_ > 0 && limits.vocab_size() != vocab_size_) {
     return Wrong("Started.limits.vocab_size is ", limits.vocab_size(), ", not ", vocab_size_);

@@ -29,8 +29,9 @@ ExpectedTokens ExpectTokens(const Query& query, const VariantView& variant) {
 }
 
 double Load(const WorkerView& worker) {
-  return static_cast<double>(
-      std::max(std::int64_t{worker.status->queued} + worker.status->running, worker.leased));
+  return static_cast<double>(std::max(std::int64_t{worker.status->queued} + worker.status->running,
+                                      worker.leased)) +
+         worker.waiting;
 }
 
 Pace PaceOf(const WorkerView& worker) {

@@ -22,7 +22,7 @@ Task TaskOf(const Query& query);
 
 // Requests that the worker has, for itself: those that it says, or those that this router has
 // there, if they are more: a status does not tell yet of requests that were sent after it, and
-// other routers send too. REQUIRES: it is live.
+// other routers send too; and its part of those that wait in this router. REQUIRES: it is live.
 double Load(const WorkerView& worker);
 
 // When the worker would be through with the request, in seconds from now:

@@ -82,6 +82,8 @@ struct Decision {
   // After which the worker has one more place for requests like this one, while all are taken;
   // 0: its pace was never seen.
   double place_s = 0;
+  double service_s = 0;           // that it takes then, likewise 0; as half of such requests do
+  double expected_tokens = 0;     // prompt and output, likewise
   double cached_tokens = 0;       // of the prompt, that the worker is believed to have
   bool cached_elsewhere = false;  // it has none, but another is believed to
 };

@@ -103,6 +103,9 @@ absl::StatusOr<Decision> ScorePolicy::Decide(const Query& query, const View& vie
       .expected_reasoning = chosen.tokens.reasoning,
       .expected_wait_s = best.completion.wait_s,
       .place_s = worker.seconds_per_token > 0 ? best.completion.place_s : 0,
+      .service_s =
+          worker.seconds_per_token > 0 ? best.completion.total_s - best.completion.wait_s : 0,
+      .expected_tokens = chosen.tokens.prompt + chosen.tokens.output,
       .cached_tokens = best.cached_tokens,
       .cached_elsewhere = best.cached_tokens <= 0 && !query.cached.empty()};
 }

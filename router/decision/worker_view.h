@@ -31,6 +31,8 @@ struct WorkerView {
   bool out = false;                           // it takes none, whatever it says of itself
   std::int64_t leased = 0;                    // requests that this router has there now
   std::int64_t given = 0;                     // requests that this router ever gave it
+  std::int64_t others = 0;                    // requests of others, as `status` tells
+  double waiting = 0;                         // its part of those that wait here for its variant
   double silent_s = 0;                        // how old `status` is
   double seconds_per_token = 0;               // of one stream, as seen here lately; 0: never seen
   double prompt_tokens_per_s = 0;             // likewise

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "common/peer_limits.h"
+#include "common/shown_text.h"
 #include "common/utf8.h"
 #include "router/decision/experience.h"
 #include "router/decision/variant_names.h"
@@ -21,7 +22,6 @@ constexpr char kDraining[] = "it is draining";
 constexpr char kStalled[] = "its ranks make no progress";
 constexpr char kRemoved[] = "it is not configured any more";
 constexpr char kUnproved[] = "it has failed, and has not proved yet that it is well again";
-constexpr std::size_t kMaxShownBytes = 100;  // of a worker's words, to a client
 constexpr std::size_t kNoVariant = -1;
 
 // Whether a worker that serves `served_name` serves the variant.
@@ -52,6 +52,12 @@ std::int64_t RoomOf(const decision::WorkerView& worker) {
 // REQUIRES: it is live.
 bool HasRoom(const decision::WorkerView& worker) {
   return worker.leased < MaxRequestsOfWorker(worker.status->max_queue, worker.status->max_num_seqs);
+}
+
+// Of the requests that it tells of, those that this router has not sent. REQUIRES: it has a status.
+std::int64_t OthersOf(const decision::WorkerView& worker) {
+  const std::int64_t told = std::int64_t{worker.status->queued} + worker.status->running;
+  return std::max(told - worker.leased, std::int64_t{0});
 }
 
 }  // namespace
@@ -105,6 +111,7 @@ bool Roster::Hear(std::size_t index, absl::StatusOr<decision::WorkerStatus> stat
       status.ok() ? WhyUnfit(VariantOf(index), *status) : std::string(status.status().message());
   view.status.reset();
   if (view.why_not.empty()) view.status = *std::move(status);
+  view.others = view.status ? OthersOf(view) : 0;
   members_[index].stalled = IsStalled(index, now);
   if (members_[index].stalled) members_[index].trust.Suspect(now);
   return Settle(index);

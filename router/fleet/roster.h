@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "router/decision/policy.h"
 #include "router/decision/worker_view.h"
+#include "router/fleet/turns.h"
 #include "router/fleet/worker_trust.h"
 #include "router/variant_config.h"
 
@@ -102,6 +103,19 @@ class Roster {
   // with room; brings the age of each status up to date. The last of query.tried that it returns
   // the number of are those without room.
   std::size_t PassOver(decision::Query& query, Clock::TimePoint now);
+
+  // A request may go there without waiting in the router. As long as the worker has a place for it,
+  // by its own word and by what this router has sent since, or a few (LookAhead) wait there for
+  // one, so that it is never idle between two; a few of this router's in any case, so that they get
+  // their part of a worker that others fill. Room::kFirst: as many again. REQUIRES: it is live.
+  bool HasPlace(std::size_t index, Room room) const;
+  // Has the policy choose among workers of the variant alone, and among those with a place.
+  void KeepPlaces(std::size_t variant, Room room, decision::Query& query) const;
+  // The same without places.
+  void KeepVariant(const std::string& name, decision::Query& query) const;
+  // Lets the policy see what waits in the router.
+  void ShareOutWaiting(const Turns& turns);
+  std::size_t NumLive(std::size_t variant) const;
 
   VariantState Describe(std::size_t variant) const;
   bool AnyLive() const;

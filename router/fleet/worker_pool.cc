@@ -208,7 +208,10 @@ void WorkerPool::OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStat
     worker.contacted = true;
     const auto& known = roster_.views()[index].status;
     if (known && status.ok() && status->fingerprint != known->fingerprint) BeginLife(worker);
-    if (Counts(index)) changed = roster_.Hear(index, std::move(status), clock_.Now());
+    if (Counts(index)) {
+      changed = roster_.Hear(index, std::move(status), clock_.Now());
+      TellRoom(index);
+    }
     changed_.NotifyAll();
   }
   if (changed) on_change_(*this);
@@ -275,22 +278,34 @@ void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
   }
 }
 
-absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy, decision::Query query,
-                                              decision::PromptMarks marks) {
+void WorkerPool::FillIn(const decision::PromptMarks& marks, decision::Query& query) {
   const std::vector<PrefixIndex::Known> known = prefixes_.Find(marks);
-  MutexLock lock(mu_);
   for (std::size_t i = 0; i < workers_.size() && !known.empty(); ++i) {
     const double bytes = BytesOf(known, workers_[i].life);
     if (bytes > 0) query.cached.push_back({.worker = i, .bytes = bytes});
   }
-  const std::size_t num_full = roster_.PassOver(query, clock_.Now());
-  const decision::View view{.workers = roster_.views(), .variants = experience_.views()};
-  absl::StatusOr<decision::Decision> decision = policy.Decide(query, view);
-  if (decision.ok()) return Give(*std::move(decision), std::move(marks));
-  if (num_full == 0) return ForClient(decision.status());
+}
+
+absl::StatusOr<decision::Decision> WorkerPool::Decide(const decision::Policy& policy,
+                                                      const decision::Query& query) const {
+  return policy.Decide(query, {.workers = roster_.views(), .variants = experience_.views()});
+}
+
+absl::Status WorkerPool::Refusal(const decision::Policy& policy, decision::Query query,
+                                 std::size_t num_full, const absl::Status& status) const {
+  if (num_full == 0) return ForClient(status);
   query.tried.resize(query.tried.size() - num_full);
-  const bool would_do = policy.Decide(query, view).ok();
-  return would_do ? AllFull(decision.status()) : ForClient(decision.status());
+  return Decide(policy, query).ok() ? AllFull(status) : ForClient(status);
+}
+
+absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy, decision::Query query,
+                                              decision::PromptMarks marks) {
+  MutexLock lock(mu_);
+  FillIn(marks, query);
+  const std::size_t num_full = roster_.PassOver(query, clock_.Now());
+  absl::StatusOr<decision::Decision> decision = Decide(policy, query);
+  if (decision.ok()) return Give(*std::move(decision), std::move(marks));
+  return Refusal(policy, std::move(query), num_full, decision.status());
 }
 
 WorkerLease WorkerPool::Give(decision::Decision decision, decision::PromptMarks marks) {
@@ -334,6 +349,7 @@ void WorkerPool::Release(const WorkerLease& lease) {
   }
   MutexLock lock(mu_);
   roster_.TakeBack(lease.decision_.worker, lease.stage_ == WorkerLease::Stage::kBegun);
+  TellRoom(lease.decision_.worker);
 }
 
 VariantState WorkerPool::Describe(std::size_t variant) const {

@@ -26,6 +26,7 @@
 #include "router/fleet/resolver.h"
 #include "router/fleet/roster.h"
 #include "router/fleet/silence.h"
+#include "router/fleet/turns.h"
 #include "router/fleet/worker_lease.h"
 #include "router/fleet/worker_trust.h"
 #include "router/variant_config.h"
@@ -35,6 +36,13 @@ namespace thinkwire::router::fleet {
 class StatusWatch;
 class WorkerAttempt;
 class WorkerClient;
+
+// What a request gets that may wait: its place, or the decision by which it has none yet.
+struct Offer {
+  std::optional<WorkerLease> lease{};
+  decision::Decision decision{};
+  std::size_t num_live = 0;  // workers of the variant
+};
 
 // The workers of all variants: watches them, gives them requests and probes those that are out
 // (Roster says who is live). A worker is silent whose status says nothing for kSilence. A status
@@ -89,6 +97,15 @@ class WorkerPool {
   // `marks`: of the prompt, under prefix_key(), by which the policy learns who has some of it.
   absl::StatusOr<WorkerLease> Lease(const decision::Policy& policy, decision::Query query,
                                     decision::PromptMarks marks = {});
+  // The same for a request that may have to wait in the router: a place at once, or what was
+  // decided without one. A place, and which one, is for `turns` to say; where the worker that was
+  // decided for has none, another of the variant is taken that has. At most three decisions. Fails:
+  // as Lease.
+  absl::StatusOr<Offer> Ask(const decision::Policy& policy, decision::Query query,
+                            decision::PromptMarks marks, const Turns& turns);
+  // `on_room` is called, under the pool's lock, when a worker of the variant may have a place
+  // again: it must not call the pool, nor block. Null: nobody is.
+  void SetOnRoom(std::function<void(const std::string& variant)> on_room);
   const PrefixKey& prefix_key() const { return prefixes_.key(); }
 
   // Takes in what a request has taken of the leased worker, and how fast it was (LearnPace), for
@@ -163,6 +180,16 @@ class WorkerPool {
   void Fail(const WorkerLease& lease, WorkerTrust::Failure failure);
   void Release(const WorkerLease& lease);
 
+  // Of those that the policy may see.
+  void FillIn(const decision::PromptMarks& marks, decision::Query& query)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<decision::Decision> Decide(const decision::Policy& policy,
+                                            const decision::Query& query) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What a client is told after `status`, where the last `num_full` of query.tried have no room.
+  absl::Status Refusal(const decision::Policy& policy, decision::Query query, std::size_t num_full,
+                       const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void TellRoom(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FreeUnused(Due& due) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   WorkerLease Give(decision::Decision decision, decision::PromptMarks marks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -185,6 +212,7 @@ class WorkerPool {
   std::vector<std::string> complaints_ ABSL_GUARDED_BY(mu_);  // by name, the latest
   decision::Experience experience_ ABSL_GUARDED_BY(mu_);
   std::uint32_t last_life_ ABSL_GUARDED_BY(mu_) = 0;
+  std::function<void(const std::string& variant)> on_room_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };

@@ -1,7 +1,8 @@
 // What attention and the draw of a step take on this GPU, without the products around them:
 //   op_bench
-// Decode of sequences of one length, with the KV heads of a distill, over a KV cache that the L2
-// cache does not hold; GB/s counts keys and values once. Draws of random logits (their standard
+// Decode of sequences of one length, and prompts' tokens (so many up to a context), with the heads
+// of a distill, over a KV cache that the L2 cache does not hold; GB/s counts keys and values once,
+// TFLOP/s what is causal. Draws of random logits (their standard
 // deviation 1) at 0.6 / 0.95. As recorded_chain.h times it, 28 launches a replay.
 #include <cuda_bf16.h>
 
@@ -81,8 +82,9 @@ int NumSms() {
   return num_sms;
 }
 
-// `seqs` sequences that each decode a token at `context - 1`.
-void TimeDecode(bench::RecordedChain& chain, const Heads& of, int seqs, int context) {
+// `seqs` sequences that each compute `count` tokens, the last one at `context - 1`. Us a launch.
+double TimeAttention(bench::RecordedChain& chain, const Heads& of, int seqs, int context,
+                     int count) {
   const int max_blocks = (context + kBlockTokens - 1) / kBlockTokens;
   const std::int64_t row = std::int64_t{of.kv_heads} * kHeadSize;
   const std::int64_t plane = std::int64_t{seqs} * max_blocks * kBlockTokens * row;  // elements
@@ -92,20 +94,29 @@ void TimeDecode(bench::RecordedChain& chain, const Heads& of, int seqs, int cont
   auto* const planes =
       static_cast<__nv_bfloat16*>(Allocate(static_cast<std::size_t>(4 * plane * layers)));
   FillBf16<<<1024, 256>>>(planes, static_cast<std::size_t>(2 * plane * layers));
-  const BatchView batch = {
-      .num_tokens = seqs,
-      .num_seqs = seqs,
-      .max_blocks = max_blocks,
-      .positions = Upload(std::vector<std::int32_t>(static_cast<std::size_t>(seqs), context - 1)),
-      .token_seq = Upload(Counted(seqs)),
-      .query_start = Upload(Counted(seqs + 1)),
-      .seq_slot = Upload(Counted(seqs)),
-      .block_tables = Upload(Counted(seqs * max_blocks))};
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> token_seq;
+  std::vector<std::int32_t> query_start = {0};
+  for (int s = 0; s < seqs; ++s) {
+    for (int i = count; i > 0; --i) positions.push_back(context - i);
+    token_seq.insert(token_seq.end(), static_cast<std::size_t>(count), s);
+    query_start.push_back((s + 1) * count);
+  }
+  const int tokens = seqs * count;
+  const BatchView batch = {.num_tokens = tokens,
+                           .num_seqs = seqs,
+                           .max_blocks = max_blocks,
+                           .positions = Upload(positions),
+                           .token_seq = Upload(token_seq),
+                           .query_start = Upload(query_start),
+                           .seq_slot = Upload(Counted(seqs)),
+                           .block_tables = Upload(Counted(seqs * max_blocks))};
   const std::int64_t q_row = std::int64_t{of.heads} * kHeadSize;
-  auto* const q = static_cast<__nv_bfloat16*>(Allocate(static_cast<std::size_t>(4 * seqs * q_row)));
-  FillBf16<<<64, 256>>>(q, static_cast<std::size_t>(seqs * q_row));
-  const Tensor in = MakeTensor(q, DType::kBf16, seqs, q_row);
-  const Tensor out = MakeTensor(q + seqs * q_row, DType::kBf16, seqs, q_row);
+  auto* const q =
+      static_cast<__nv_bfloat16*>(Allocate(static_cast<std::size_t>(4 * tokens * q_row)));
+  FillBf16<<<64, 256>>>(q, static_cast<std::size_t>(tokens * q_row));
+  const Tensor in = MakeTensor(q, DType::kBf16, tokens, q_row);
+  const Tensor out = MakeTensor(q + tokens * q_row, DType::kBf16, tokens, q_row);
   const AttentionWorkspace workspace = MakeAttentionWorkspace(
       Allocate(AttentionWorkspaceBytes(seqs, of.kv_heads)), seqs, of.kv_heads);
   CUDA_CHECK(cudaDeviceSynchronize());
@@ -121,9 +132,23 @@ void TimeDecode(bench::RecordedChain& chain, const Heads& of, int seqs, int cont
     LaunchPagedAttention(in, batch, kv, 0.088F, out, workspace, NumSms(), chain.stream());
   };
   const double us = chain.Microseconds(kLayers, launch);
-  std::printf("%-10s decode %4d x %6d  %8.1f us  %6.0f GB/s\n", of.model, seqs, context, us,
-              4e-3 * static_cast<double>(seqs) * context * static_cast<double>(row) / us);
   CUDA_CHECK(cudaFree(planes));
+  CUDA_CHECK(cudaFree(q));
+  return us;
+}
+
+void TimeDecode(bench::RecordedChain& chain, const Heads& of, int seqs, int context) {
+  const double us = TimeAttention(chain, of, seqs, context, 1);
+  const double bytes = 4.0 * seqs * context * of.kv_heads * kHeadSize;
+  std::printf("%-10s decode %4d x %6d  %8.1f us  %6.0f GB/s\n", of.model, seqs, context, us,
+              1e-3 * bytes / us);
+}
+
+void TimePrefill(bench::RecordedChain& chain, const Heads& of, int seqs, int context, int count) {
+  const double us = TimeAttention(chain, of, seqs, context, count);
+  const double keys = context - 0.5 * (count - 1);  // of a token, on average
+  std::printf("%-10s prefill %3d x %6d of %6d  %8.1f us  %6.0f TFLOP/s\n", of.model, seqs, count,
+              context, us, 4e-6 * kHeadSize * of.heads * seqs * count * keys / us);
 }
 
 void TimeDraw(bench::RecordedChain& chain, int rows, int vocab) {
@@ -158,8 +183,13 @@ void Main() {
   constexpr int kDecodes[][2] = {{1, 600},   {1, 2048},  {1, 8192},  {1, 32768},
                                  {8, 600},   {16, 600},  {32, 600},  {64, 600},
                                  {128, 600}, {256, 600}, {256, 100}, {32, 8192}};
+  constexpr int kPrefills[][3] = {{1, 4096, 4096}, {1, 32768, 4096}, {8, 512, 512},
+                                  {1, 512, 512},   {1, 4160, 64},    {1, 32768, 64}};
   for (const Heads& model : kModels) {
     for (const auto& [seqs, context] : kDecodes) TimeDecode(chain, model, seqs, context);
+    for (const auto& [seqs, context, count] : kPrefills) {
+      TimePrefill(chain, model, seqs, context, count);
+    }
   }
   for (const int rows : {1, 8, 16, 64, 128, 256}) TimeDraw(chain, rows, 152064);
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <limits>
 #include <memory>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -86,9 +87,9 @@ class Load {
         give_up_ = now + options_.drain_s;
         break;
       }
-      const auto in_flight = static_cast<std::int32_t>(streams_.size());
+      const std::int32_t in_flight = CountInFlight(now);
       const std::optional<double> due = pacer_->NextDue(now, in_flight);
-      if (!due) return stop_at_;
+      if (!due) return resting_.empty() ? stop_at_ : std::min(stop_at_, *resting_.begin());
       if (*due > now) return std::min(*due, stop_at_);
       if (in_flight >= max_in_flight_) {
         ++progress_.shed;
@@ -99,6 +100,13 @@ class Load {
       now = Now();
     }
     return kNever;
+  }
+
+  // A client of the closed loop that was refused comes again when it was told to, and keeps its
+  // place until then.
+  std::int32_t CountInFlight(double now) {
+    resting_.erase(resting_.begin(), resting_.upper_bound(now));
+    return static_cast<std::int32_t>(streams_.size() + resting_.size());
   }
 
   bool AllSent(double now) const {
@@ -122,6 +130,7 @@ class Load {
     }
     for (StreamRecord& record : ended) {
       streams_.erase(record.index);
+      if (!options_.rate && record.come_again > 0) resting_.insert(record.come_again);
       ++progress_.ended[static_cast<std::size_t>(record.outcome)];
       progress_.violations += static_cast<std::int64_t>(record.violations.size());
       result_.records.push_back(std::move(record));
@@ -155,6 +164,7 @@ class Load {
   ServeStream::Shared shared_;
   std::atomic<std::int64_t> tokens_ = 0;
 
+  std::multiset<double> resting_;  // until when
   std::unordered_map<std::int64_t, std::unique_ptr<ServeStream>> streams_;
   LoadProgress progress_;
   LoadResult result_;

@@ -39,7 +39,8 @@ std::vector<Option> Table(ServeOptions& options, Texts& texts) {
        "which model; empty: the only one that the router serves, or its choice where there are "
        "more"},
       {"concurrency", &texts.concurrency,
-       "closed loop: so many requests are always in flight, 1 to 100000; unset: 16"},
+       "closed loop: so many requests are always in flight, or rest as the server that refused "
+       "them says, 1 to 100000; unset: 16"},
       {"in_waves", &options.in_waves,
        "closed loop: the next --concurrency requests are sent together when all have ended"},
       {"rate", &options.rate,

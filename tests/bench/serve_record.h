@@ -55,7 +55,8 @@ struct StreamRecord {
   bool bad = false;  // had to be refused
   Outcome outcome = Outcome::kFailed;
   absl::StatusCode code = absl::StatusCode::kUnknown;
-  std::string message;  // of a failure; else empty
+  std::string message;    // of a failure; else empty
+  double come_again = 0;  // when the server that refused it said so; else 0
   TokenCounts tokens;
 
   double due = 0;  // when it was to be sent

@@ -82,6 +82,10 @@ void ServeStream::OnDone(const grpc::Status& grpc_status) {
   record_.ended = Now();
   record_.outcome = OutcomeOf(status);
   record_.code = status.code();
+  if (record_.outcome == Outcome::kRefused) {
+    const auto delay = rpc::RetryAfter(status);
+    if (delay) record_.come_again = record_.ended + ToSeconds(*delay);
+  }
   record_.tokens = checker_.tokens();
   record_.violations = checker_.violations();
   if (plan_.bad && !(record_.outcome == Outcome::kRefused && absl::IsInvalidArgument(status))) {

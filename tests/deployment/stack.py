@@ -35,14 +35,14 @@ SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 _MARK = "THINKWIRE_IN_NAMESPACES"
 
 
-def enter_namespaces(*modules):
+def enter_namespaces(*modules, programs=("prometheus", "promtool")):
     """Runs this script again in new user, network and mount namespaces; returns inside of them.
 
-    Ends it with SKIPPED where that, a program that the stack runs or one of Python's `modules`, which
+    Ends it with SKIPPED where that, one of `programs` or of Python's `modules`, which
     deploy/setup.sh --tests installs, is not to be had.
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    missing += [name for name in ("prometheus", "promtool", "unshare") if shutil.which(name) is None]
+    missing += [name for name in ("unshare", *programs) if shutil.which(name) is None]
     if missing:
         print(f"skipped: without {', '.join(missing)} (deploy/setup.sh --tests)")
         sys.exit(SKIPPED)
@@ -65,7 +65,7 @@ def _raise_loopback():
         fcntl.ioctl(control, siocsifflags, struct.pack("16sH14x", b"lo", flags | iff_up))
 
 
-def _bind(source, target):
+def bind(source, target):
     """Shows `source`, a file or a folder, at `target` too, which exists."""
     ms_bind, ms_rec = 0x1000, 0x4000
     libc = ctypes.CDLL(None, use_errno=True)
@@ -128,7 +128,7 @@ class Stack(contextlib.AbstractContextManager):
                 place.symlink_to(os.readlink(entry))
             elif entry.is_dir() and entry.name not in ("etc", "mnt", "opt"):
                 place.mkdir()
-                _bind(entry, place)
+                bind(entry, place)
         shutil.copytree("/etc", root / "etc", symlinks=True, ignore=self._unreadable)
         names = [f"{address} {name}" for name, address in self.addresses.items()]
         (root / "etc/hosts").write_text("\n".join(["127.0.0.1 localhost", *names, ""]))
@@ -156,7 +156,7 @@ class Stack(contextlib.AbstractContextManager):
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch()
         if not named:
-            _bind(source, place)
+            bind(source, place)
 
     def start(self, name):
         """Starts a service with the command line of its container."""

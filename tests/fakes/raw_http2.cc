@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <grpcpp/support/status.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -179,6 +181,8 @@ bool RawHttp2::Connect() {
   if (const int bytes = options_.receive_buffer_bytes; bytes > 0) {
     setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
   }
+  const int at_once = 1;  // small frames do not wait for an acknowledgement of those before
+  setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof(at_once));
   const sockaddr_in source = Address(options_.source, 0);
   const sockaddr_in server = Address("127.0.0.1", options_.port);
   return bind(socket_.get(), reinterpret_cast<const sockaddr*>(&source), sizeof(source)) == 0 &&

@@ -134,9 +134,12 @@ TEST(FloodTest, MemoryIsBoundedAndSmallRequestsAreServed) {
   const int read = ends["INVALID_ARGUMENT INVALID_FIELD"];
   const int shut_out = ends["RESOURCE_EXHAUSTED TOO_MANY_REQUEST_BYTES"];
   EXPECT_EQ(ends["RESOURCE_EXHAUSTED MESSAGE_TOO_LARGE"], kTooLarge);
-  EXPECT_EQ(read + shut_out, kLarge);
+  // Where others wait, so long a prompt is not expected to be answered in time.
+  const int too_late = ends["RESOURCE_EXHAUSTED DEADLINE_TOO_NEAR"];
+  EXPECT_EQ(read + shut_out + too_late, kLarge) << testing::PrintToString(ends);
   // One client's share.
-  EXPECT_GE(read, static_cast<int>(rpc::RequestBytes::kMaxLargeBytes / kMaxMessage * 8 / 9));
+  EXPECT_GE(read + too_late,
+            static_cast<int>(rpc::RequestBytes::kMaxLargeBytes / kMaxMessage * 8 / 9));
   EXPECT_GT(shut_out, 0);
 
   EXPECT_TRUE(AskSmall(*small).ok());

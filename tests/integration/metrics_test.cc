@@ -226,7 +226,7 @@ void ExpectEqual(const Samples& shown, const Samples& expected) {
 
 class MetricsTest : public testing::Test {
  protected:
-  // Room for one request, and for two that wait, one of each client.
+  // Room for one request, and for one that waits, as the router gives it no more.
   WorkerProcess worker_{
       {absl::StrCat("--model=", kTinyModel), "--max_num_seqs=1", "--max_queue=2"}};
   RouterProcess router_{kVariant, absl::StrCat("127.0.0.1:", worker_.port())};
@@ -309,14 +309,26 @@ class MetricsTest : public testing::Test {
     Book(seen, "INVALID_ARGUMENT", "invalid", false);
   }
 
-  void FullQueueAndCancels() {
+  // The worker never hears of it.
+  void WaitsInTheRouter() {
+    Call third(router_, Endless());
+    ASSERT_TRUE(third.ReadUntil([](const Seen& seen) { return seen.queued; }));
+    EXPECT_EQ(router_.Metric("thinkwire_router_waiting_requests",
+                             absl::StrCat("variant=\"", kVariant, "\"")),
+              1);
+    third.Cancel();
+    EXPECT_FALSE(third.End().started());
+    BookAtRouter("CANCELLED", "none", kVariant);
+    at_router_.Set(
+        absl::StrCat("wait_seconds_count{priority=\"normal\",variant=\"", kVariant, "\"}"), 1);
+  }
+
+  void QueuesAndCancels() {
     Call running(router_, Endless());
     ASSERT_TRUE(running.ReadUntil([](const Seen& seen) { return seen.started(); }));
     Call waiting(router_, Endless());
     ASSERT_TRUE(waiting.ReadUntil([](const Seen& seen) { return seen.queued; }));
-    const Seen refused = Call(router_, Endless()).End();
-    EXPECT_EQ(refused.status.code(), absl::StatusCode::kResourceExhausted) << refused.status;
-    Book(refused, "RESOURCE_EXHAUSTED", "queue_full", false);
+    WaitsInTheRouter();
 
     waiting.Cancel();
     const Seen never = waiting.End();
@@ -344,7 +356,7 @@ TEST_F(MetricsTest, EveryCounterIsWhatTheClientCounted) {
   ASSERT_TRUE(worker_.listening());
   CompletedOnes();
   RefusedOnes();
-  FullQueueAndCancels();
+  QueuesAndCancels();
   Deadlines();
 
   Samples worker = Settled(worker_.metrics_port(), "thinkwire_worker_",

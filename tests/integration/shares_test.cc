@@ -269,22 +269,20 @@ TEST_F(SharesTest, AFloodOfCountsHoldsNobodyUp) {
                                               std::chrono::milliseconds(1)));
 }
 
+// What it sends waits in the router, where others need not wait for it.
 TEST_F(SharesTest, OneClientDoesNotFillTheQueueOfAWorker) {
   Start({"--max_num_seqs=1", "--max_queue=17"});
   v1::GenerateRequest endless = AskGreedily("What is 27+48?");
   endless.set_ignore_eos(true);
   RawHttp2 client({.port = PortOf(*router_), .source = "127.0.0.2"});
-  int refused = 0;
   for (int i = 0; i < 20; ++i) {
     const RawHttp2::Headers lie = {{rpc::kPeerMetadata, absl::StrCat("10.0.0.", i)}};
     const std::uint32_t call = client.Call(kGenerate, endless.SerializeAsString(), lie);
     const RawHttp2::Stream& stream = client.stream(call);
     ASSERT_TRUE(client.ReadUntil([&] { return !stream.headers.empty() || stream.over(); }));
-    if (!stream.over()) continue;
-    ++refused;
-    EXPECT_EQ(rpc::ErrorReason(stream.Status()), "QUEUE_FULL");
+    EXPECT_FALSE(stream.over());
   }
-  EXPECT_GE(refused, 3);  // of the 18 that fit
+  EXPECT_LE(worker_->Metric("thinkwire_worker_queued_requests").value_or(0), LookAhead(1));
 
   grpc::ClientContext context;
   const auto reader = router_->stub().Generate(&context, endless);
@@ -300,9 +298,9 @@ v1::GenerateRequest AskEndlessly() {
   return request;
 }
 
-// More requests than one connection used to carry, all of them through the one from router to
-// worker: each has its place or its refusal, and what else goes there goes on.
-TEST_F(SharesTest, ARouterFillsTheQueueOfAWorkerAndNothingWaitsUnseen) {
+// More requests than the worker has places, running and waiting: the rest waits in the router, and
+// what else goes to the worker goes on.
+TEST_F(SharesTest, WhatAWorkerHasNoPlaceForWaitsInTheRouterAndNothingUnseen) {
   if (kSanitized) GTEST_SKIP() << "sanitizers are too slow for so many requests";
   constexpr int kPlaces = kMaxQueue + 1;
   constexpr int kMore = 20;
@@ -320,14 +318,9 @@ TEST_F(SharesTest, ARouterFillsTheQueueOfAWorkerAndNothingWaitsUnseen) {
     return !client.stream(call).headers.empty() || client.stream(call).over();
   };
   ASSERT_TRUE(client.ReadUntil([&] { return std::ranges::all_of(calls, is_answered); }));
-  int refused = 0;
   for (const std::uint32_t call : calls) {
-    if (!client.stream(call).over() || client.stream(call).Status().ok()) continue;
-    ++refused;
-    EXPECT_EQ(rpc::ErrorReason(client.stream(call).Status()), "QUEUE_FULL");
+    if (client.stream(call).over()) EXPECT_EQ(client.stream(call).Status(), absl::OkStatus());
   }
-  EXPECT_GT(refused, 0);
-  EXPECT_LE(refused, kMore);
 
   grpc::ClientContext counting;
   counting.set_deadline(std::chrono::system_clock::now() + kPatience);

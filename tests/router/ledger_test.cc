@@ -163,6 +163,46 @@ TEST_F(LedgerTest, ForcedTokensAreThoseOfForcedEvents) {
   EXPECT_EQ(output.forced_tokens(), 4);
   EXPECT_EQ(output.reasoning_tokens(), 5);
   EXPECT_EQ(output.token_ids_size(), 7);
+  ASSERT_EQ(output.forced_ranges_size(), 2);
+  EXPECT_EQ(output.forced_ranges(0).first(), 2);
+  EXPECT_EQ(output.forced_ranges(0).count(), 3) << "over the end of the reasoning";
+  EXPECT_EQ(output.forced_ranges(1).first(), 6);
+  EXPECT_EQ(output.forced_ranges(1).count(), 1);
+}
+
+TEST_F(LedgerTest, WhichWereForcedIsKeptOfWhoeverWentOnAndLeftOutWhereHeDidNotSay) {
+  v1::ResumeState state;
+  state.set_prompt_tokens(1);
+  v1::OutputState& output = *state.add_outputs();
+  for (const std::int32_t id : {10, 11, 12}) output.add_token_ids(id);
+  output.set_phase(v1::PHASE_REASONING);
+  output.set_forced_tokens(1);
+  Ledger silent;
+  silent.Restore(state);
+  EXPECT_EQ(silent.MakeResumeState().outputs(0).forced_ranges_size(), 0);
+  output.add_forced_ranges()->set_first(2);
+  output.mutable_forced_ranges(0)->set_count(1);
+  output.set_reasoning_cause(v1::REASONING_FINISH_CAUSE_ANSWER_NOW);
+  output.set_closing_position(2);
+  state.mutable_effective()->set_reasoning_budget_tokens(9);
+  ledger_.Restore(state);
+  Start();
+  Reason({13}, true);
+  const v1::ResumeState next = ledger_.MakeResumeState();
+  ASSERT_EQ(next.outputs(0).forced_ranges_size(), 1);
+  EXPECT_EQ(next.outputs(0).forced_ranges(0).count(), 2);
+  EXPECT_EQ(next.outputs(0).reasoning_cause(), v1::REASONING_FINISH_CAUSE_ANSWER_NOW);
+  EXPECT_EQ(next.outputs(0).closing_position(), 2);
+  EXPECT_EQ(next.effective().reasoning_budget_tokens(), 9);
+}
+
+TEST_F(LedgerTest, WhatTheFirstWorkerSettledStays) {
+  for (const std::int32_t budget : {7, 8}) {
+    v1::GenerateResponse event;
+    event.mutable_started()->mutable_effective()->set_reasoning_budget_tokens(budget);
+    Add(event);
+  }
+  EXPECT_EQ(ledger_.MakeResumeState().effective().reasoning_budget_tokens(), 7);
 }
 
 TEST_F(LedgerTest, WithoutReasoningTheAnswerComesFirst) {

@@ -54,7 +54,8 @@ TEST(TenantsTest, KnowNoShortKey) {
 TEST(TenantsTest, RefuseWhatIsNoTenantByItsLine) {
   EXPECT_EQ(Refusal(""), "keys: names no tenant");
   EXPECT_EQ(Refusal("# search\n"), "keys: names no tenant");
-  EXPECT_EQ(Refusal("\nsearch"), "keys:2: tenant search needs sha256:… or certificate:…");
+  EXPECT_EQ(Refusal("\nsearch"),
+            "keys:2: tenant search needs sha256:… or certificate:…, or a limit");
   EXPECT_EQ(Refusal("a/b sha256:0"),
             "keys:1: a line begins with a tenant's name: 1 to 48 of letters, digits, '.', '_', "
             "'-'");
@@ -71,11 +72,39 @@ TEST(TenantsTest, RefuseWhatIsNoTenantByItsLine) {
             "keys:1: certificate: takes 1 to 2048 bytes of UTF-8: a name of the certificate");
 }
 
-TEST(TenantsTest, RefuseLimitsUntilThereAreAny) {
-  EXPECT_EQ(
-      Refusal(absl::StrCat("a sha256:", kA, " max_concurrency=4")),
-      "keys:1: a word is neither sha256:… nor certificate:… (limits of a tenant, name=value, are "
-      "not built)");
+TEST(TenantsTest, HaveLimits) {
+  const auto tenants = Parse(absl::StrCat(
+      "a sha256:", kA, " max_concurrency=4 weight=3\na tokens_per_minute=600 max_priority=normal\n",
+      "b sha256:", kB, " max_priority=low"));
+  ASSERT_TRUE(tenants.ok()) << tenants.status();
+  const admission::TenantLimits a = tenants->LimitsOf("a");
+  EXPECT_EQ(a.max_concurrency, 4);
+  EXPECT_EQ(a.tokens_per_minute, 600);
+  EXPECT_EQ(a.weight, 3);
+  EXPECT_EQ(a.max_priority, admission::Priority::kNormal);
+  const admission::TenantLimits b = tenants->LimitsOf("b");
+  EXPECT_EQ(b.max_concurrency, 0);
+  EXPECT_EQ(b.weight, 1);
+  EXPECT_EQ(b.max_priority, admission::Priority::kLow);
+  EXPECT_EQ(tenants->LimitsOf("nobody").max_priority, admission::Priority::kHigh);
+}
+
+TEST(TenantsTest, RefuseLimitsThatMeanNothing) {
+  const auto limit = [](const std::string& words) {
+    return Refusal(absl::StrCat("a sha256:", kA, " ", words));
+  };
+  EXPECT_EQ(limit("weight=0"), "keys:1: weight must be a whole number in [1, 1000]");
+  EXPECT_EQ(limit("weight=1001"), "keys:1: weight must be a whole number in [1, 1000]");
+  EXPECT_EQ(limit("max_concurrency=1.5"),
+            "keys:1: max_concurrency must be a whole number in [1, 1000000000000]");
+  EXPECT_EQ(limit("tokens_per_minute="),
+            "keys:1: tokens_per_minute must be a whole number in [1, 1000000000000]");
+  EXPECT_EQ(limit("max_priority=HIGH"), "keys:1: max_priority must be low, normal or high");
+  EXPECT_EQ(limit("weight=2\na weight=2"), "keys:2: weight is given twice");
+  EXPECT_EQ(limit("wait=2"),
+            "keys:1: a word is neither sha256:… nor certificate:… nor one of max_concurrency=…, "
+            "tokens_per_minute=…, weight=…, max_priority=…");
+  EXPECT_EQ(limit("\nb weight=2"), "keys: tenant b has neither sha256:… nor certificate:…");
 }
 
 // Somebody who puts a key itself into the file must not find it in a log.

@@ -32,14 +32,15 @@ Token NextToken(PhaseMachine& phase, std::int32_t id) {
 }
 
 std::optional<EndReason> EndBy(const Request& request,
-                               std::span<const std::int32_t> end_of_sequence_ids, bool is_full,
+                               std::span<const std::int32_t> end_of_sequence_ids, Reached reached,
                                Token& token) {
   const std::optional<EndReason> end = EndByIdOf(request, end_of_sequence_ids, token);
   if (end) {
     token.mark = TokenMark::kEndsOutput;
     return end;
   }
-  return is_full ? std::optional(EndReason::kLength) : std::nullopt;
+  if (reached.max_tokens) return EndReason::kLength;
+  return reached.loop ? std::optional(EndReason::kLoop) : std::nullopt;
 }
 
 }  // namespace thinkwire::worker::engine

@@ -14,11 +14,16 @@ namespace thinkwire::worker::engine {
 // says whether it opens or closes the reasoning; whether it ends the output is EndBy's to say.
 Token NextToken(PhaseMachine& phase, std::int32_t id);
 
+// What an output has come to with its last token.
+struct Reached {
+  bool max_tokens = false;  // all that it may have
+  bool loop = false;        // its answer goes in circles
+};
+
 // Why an output of `request` is over with `token` as its last, if it is; then the token is marked
 // so, unless it only was the last that fits. The one judge of that.
-// `is_full`: the output has all the tokens that it may have.
 std::optional<EndReason> EndBy(const Request& request,
-                               std::span<const std::int32_t> end_of_sequence_ids, bool is_full,
+                               std::span<const std::int32_t> end_of_sequence_ids, Reached reached,
                                Token& token);
 
 }  // namespace thinkwire::worker::engine

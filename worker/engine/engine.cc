@@ -23,6 +23,7 @@ class Engine::Loop {
 
   absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<TokenStream> stream);
   void End(RequestHandle handle, EndReason reason);
+  void AnswerNow(RequestHandle handle);
   void Wake();
   EngineStatus status() const;
   EnginePulse pulse() const;
@@ -42,9 +43,12 @@ class Engine::Loop {
   struct Inbox {
     std::vector<Arrival> arrivals;
     std::vector<Departure> departures;
+    std::vector<RequestHandle> answers_now;
     bool wake = false;
     bool stop = false;
-    bool empty() const { return arrivals.empty() && departures.empty() && !wake && !stop; }
+    bool empty() const {
+      return arrivals.empty() && departures.empty() && answers_now.empty() && !wake && !stop;
+    }
   };
 
   void Run();
@@ -126,6 +130,13 @@ void Engine::Loop::End(RequestHandle handle, EndReason reason) {
   inbox_filled_.NotifyOne();
 }
 
+void Engine::Loop::AnswerNow(RequestHandle handle) {
+  MutexLock lock(mu_);
+  if (stopped_) return;
+  inbox_.answers_now.push_back(handle);
+  inbox_filled_.NotifyOne();
+}
+
 void Engine::Loop::Wake() {
   MutexLock lock(mu_);
   inbox_.wake = true;
@@ -183,6 +194,7 @@ bool Engine::Loop::TakeInbox() {
   for (const Departure& departure : inbox.departures) {
     scheduler_.End(departure.handle, departure.reason);
   }
+  for (const RequestHandle handle : inbox.answers_now) scheduler_.AnswerNow(handle);
   return !inbox.stop;
 }
 
@@ -253,6 +265,8 @@ absl::StatusOr<RequestHandle> Engine::Submit(Request request, std::shared_ptr<To
 void Engine::Finish(RequestHandle handle) { loop_->End(handle, EndReason::kFinishedByReader); }
 
 void Engine::Cancel(RequestHandle handle) { loop_->End(handle, EndReason::kCancelled); }
+
+void Engine::AnswerNow(RequestHandle handle) { loop_->AnswerNow(handle); }
 
 void Engine::Wake() { loop_->Wake(); }
 

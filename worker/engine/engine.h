@@ -78,6 +78,10 @@ class Engine {
   // Likewise with kCancelled: nobody wants the text any more.
   void Cancel(RequestHandle handle);
 
+  // The reasoning of the request's output ends within two steps, or when it first runs, and it
+  // answers (Scheduler::AnswerNow). Unknown handles are ignored.
+  void AnswerNow(RequestHandle handle);
+
   // A reader made room in its stream (TokenStream::Batch::makes_room): look at paused and parked
   // sequences again.
   void Wake();

@@ -9,12 +9,19 @@ Replay::Replay(const Request& request, std::int32_t max_tokens,
     : request_(request),
       max_tokens_(max_tokens),
       end_of_sequence_ids_(end_of_sequence_ids),
-      phase_(StartOf(request)) {}
+      phase_(StartOf(request)),
+      plan_(request, max_tokens) {}
 
 Token Replay::Next(std::int32_t id) {
   CHECK(!end_, "nothing follows the end of an output");
+  const std::optional<NextId> next = plan_.next();
   Token token = NextToken(phase_, id);
-  end_ = EndBy(request_, end_of_sequence_ids_, ++count_ >= max_tokens_, token);
+  token.origin = plan_.ReplayOrigin();
+  const bool is_drawn = token.origin == TokenOrigin::kDrawn;
+  contradicts_ |= next ? next->id != id : is_drawn && plan_.Refuses(id);
+  plan_.Hear(token);
+  const Reached reached{.max_tokens = ++count_ >= max_tokens_, .loop = plan_.loops()};
+  end_ = EndBy(request_, end_of_sequence_ids_, reached, token);
   return token;
 }
 

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "worker/engine/ending_rule.h"
+#include "worker/engine/output_plan.h"
 #include "worker/engine/phase.h"
 #include "worker/engine/request.h"
 #include "worker/engine/token.h"
@@ -13,7 +14,7 @@
 namespace thinkwire::worker::engine {
 
 // Says of ids that were drawn elsewhere what the engine said of them when they were: pure, as
-// PhaseMachine and EndBy are. Their log-probabilities are not known any more.
+// PhaseMachine, OutputPlan and EndBy are. Their log-probabilities are not known any more.
 // Threads: one at a time. Borrows the request and the ids of end-of-sequence.
 class Replay {
  public:
@@ -21,8 +22,13 @@ class Replay {
   Replay(const Request& request, std::int32_t max_tokens,
          std::span<const std::int32_t> end_of_sequence_ids);
 
-  // The next id. REQUIRES: the output has not ended.
+  // The next id, with its origin. REQUIRES: the output has not ended.
   Token Next(std::int32_t id);
+
+  // Whether one of the ids is none that the request's plan lets stand where it does.
+  bool contradicts() const { return contradicts_; }
+  // Which limit has closed the reasoning, or is about to.
+  const std::optional<Closing>& closing() const { return plan_.closing(); }
 
   // Why the output is over with the last id, if it is.
   const std::optional<EndReason>& end() const { return end_; }
@@ -32,6 +38,8 @@ class Replay {
   const std::int32_t max_tokens_;
   const std::span<const std::int32_t> end_of_sequence_ids_;
   PhaseMachine phase_;
+  OutputPlan plan_;
+  bool contradicts_ = false;
   std::int32_t count_ = 0;
   std::optional<EndReason> end_;
 };

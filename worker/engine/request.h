@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "worker/engine/phase.h"
+#include "worker/engine/thinking.h"
 #include "worker/step/limits.h"
 #include "worker/step/sampling.h"
 
@@ -33,6 +34,7 @@ struct Request {
   step::PerPhase<std::vector<step::LogitBias>> logit_bias =
       {};                                  // ids ascending, <= kMaxLogitBiases
   std::optional<std::int32_t> max_tokens;  // >= 1; unset: the rest of max_model_len
+  Thinking thinking = {};                  // how it is steered
   bool ignore_eos = false;                 // end-of-sequence ids are tokens like any other
   // By Phase: the output ends when one of these is drawn in it. Each in [0, vocab_size), at most
   // kMaxStopIds.
@@ -57,6 +59,7 @@ enum class EndReason : std::uint8_t {
   kEndOfSequence,     // the model drew an end-of-sequence id
   kStopId,            // the model drew one of Request::stop_ids that is no end-of-sequence id
   kLength,            // max_tokens, or the context is full
+  kLoop,              // the answer goes in circles
   kFinishedByReader,  // Engine::Finish
   kCancelled,         // Engine::Cancel
   kDeadline,          // Request::deadline passed

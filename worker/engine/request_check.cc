@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
@@ -107,6 +108,41 @@ absl::Status CheckOpening(const Request& request, std::int32_t vocab_size) {
       absl::StrCat("think-begin id ", id, " is not in the vocabulary of ", vocab_size));
 }
 
+absl::Status CheckForcedIds(const std::vector<std::int32_t>& ids, std::int32_t vocab_size,
+                            const char* what) {
+  if (std::ssize(ids) <= kMaxForcedIds) return CheckIds(ids, vocab_size, what);
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, " ids are ", ids.size(), ", more than ", kMaxForcedIds));
+}
+
+absl::Status CheckLoops(const LoopLimits& loops) {
+  const std::int32_t period = loops.max_period_tokens;
+  if (loops.max_repeats >= 2 && period >= 1 && period <= kMaxLoopPeriodTokens) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("a loop of ", loops.max_repeats, " times ", period,
+                                                 " tokens is not at least 2 times 1 to ",
+                                                 kMaxLoopPeriodTokens));
+}
+
+absl::Status CheckThinking(const Thinking& thinking, std::int32_t vocab_size) {
+  RETURN_IF_ERROR(CheckForcedIds(thinking.closing_ids, vocab_size, "closing"));
+  RETURN_IF_ERROR(CheckForcedIds(thinking.continue_ids, vocab_size, "continuing"));
+  if (thinking.budget_tokens.value_or(0) < 0 || thinking.min_answer_tokens < 0 ||
+      thinking.min_tokens < 0) {
+    return absl::InvalidArgumentError("a number of tokens to think or answer with is < 0");
+  }
+  if (thinking.min_tokens > 0 && thinking.continue_ids.empty()) {
+    return absl::InvalidArgumentError(
+        "a least number of tokens to think with needs continuing ids");
+  }
+  if (!Within(thinking.landing_share, 0, 1) ||
+      (thinking.landing_share > 0 && thinking.sentence_parts == nullptr)) {
+    return absl::InvalidArgumentError("the landing share is not in [0, 1], or ends at no sentence");
+  }
+  return thinking.loops ? CheckLoops(*thinking.loops) : absl::OkStatus();
+}
+
 absl::Status CheckAlternatives(const Request& request, std::int32_t vocab_size) {
   const std::int32_t most = std::min(step::kMaxAlternatives, vocab_size);
   if (request.alternatives < 0 || request.alternatives > most) {
@@ -181,6 +217,7 @@ absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const step::Li
   RETURN_IF_ERROR(CheckSampling(request, vocab_size));
   RETURN_IF_ERROR(CheckOpening(request, vocab_size));
   RETURN_IF_ERROR(CheckAlternatives(request, vocab_size));
+  RETURN_IF_ERROR(CheckThinking(request.thinking, vocab_size));
   RETURN_IF_ERROR(
       CheckStopIds(request.stop_ids[step::Phase::kReasoning], vocab_size, "reasoning stop"));
   RETURN_IF_ERROR(CheckStopIds(request.stop_ids[step::Phase::kAnswer], vocab_size, "answer stop"));

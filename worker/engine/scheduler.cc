@@ -73,13 +73,25 @@ void Scheduler::Force(RequestHandle handle, std::span<const std::int32_t> ids, T
   RetireIfIdle(*sequence);
 }
 
+void Scheduler::AnswerNow(RequestHandle handle) {
+  Sequence* const sequence = Find(handle);
+  if (sequence == nullptr) return;
+  sequence->plan().Close(TokenOrigin::kAnswerNow);
+  if (sequence->started()) PutForced(*sequence);
+  RetireIfIdle(*sequence);
+}
+
 void Scheduler::Propose(RequestHandle handle, std::vector<std::int32_t> ids) {
   Sequence* const sequence = Find(handle);
   if (sequence != nullptr && sequence->draws_in_flight() == 0) sequence->Propose(std::move(ids));
 }
 
 void Scheduler::Rewind(RequestHandle handle, std::int32_t committed) {
-  if (Sequence* const sequence = Find(handle)) GoBack(*sequence, committed);
+  Sequence* const sequence = Find(handle);
+  if (sequence == nullptr) return;
+  GoBack(*sequence, committed);
+  if (sequence->started()) PutForced(*sequence);
+  RetireIfIdle(*sequence);
 }
 
 void Scheduler::GoBack(Sequence& sequence, std::int32_t committed) {
@@ -146,19 +158,38 @@ void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
   auto alternative = result.alternatives.begin() + row.first_alternative;
   for (std::int32_t i = row.first_id; i < row.first_id + row.num_ids; ++i) {
     const auto index = static_cast<std::size_t>(i);
+    if (sequence.plan().Refuses(result.ids[index])) {
+      sequence.plan().Continue();
+      PutForced(sequence);
+      return;
+    }
     Token token =
         sequence.Commit(result.ids[index], request.logprobs ? result.logprobs[index] : 0.0F);
     token.alternatives.assign(alternative, alternative + request.alternatives);
     alternative += request.alternatives;
     if (Give(sequence, std::move(token))) return;
+    if (sequence.epoch() != planned.epoch) return;  // other ids stand where the row drew more
   }
   // What was computed in the hope of more draws than stood was computed from the wrong ids.
   if (row.num_ids < planned.draws) GoBack(sequence, sequence.committed());
 }
 
 bool Scheduler::Give(Sequence& sequence, Token token) {
+  return GiveOne(sequence, std::move(token)) || PutForced(sequence);
+}
+
+bool Scheduler::PutForced(Sequence& sequence) {
+  while (const std::optional<NextId> next = sequence.plan().next()) {
+    if (GiveOne(sequence, sequence.Force(next->id, next->origin))) return true;
+  }
+  return false;
+}
+
+bool Scheduler::GiveOne(Sequence& sequence, Token token) {
+  const Reached reached{.max_tokens = sequence.reached_max_tokens(),
+                        .loop = sequence.plan().loops()};
   const std::optional<EndReason> end =
-      EndBy(sequence.request(), config_.end_of_sequence_ids, sequence.reached_max_tokens(), token);
+      EndBy(sequence.request(), config_.end_of_sequence_ids, reached, token);
   if (sequence.Tell(token)) slow_readers_.Watch(sequence);
   if (end) Finish(sequence, *end);
   return end.has_value();

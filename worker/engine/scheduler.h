@@ -89,6 +89,10 @@ class Scheduler {
   // end the output; the rest of them is dropped then. Unknown and ended ones are ignored.
   void Force(RequestHandle handle, std::span<const std::int32_t> ids, TokenOrigin origin);
 
+  // The reasoning ends now (OutputPlan::Close): what is forced then is given to the stream at once,
+  // or when the sequence first runs. Unknown and ended ones are ignored.
+  void AnswerNow(RequestHandle handle);
+
   // `ids` may turn out to be how the output goes on: where they fit, the next step draws after each
   // of them too, and the runner says which of the draws stand. No text depends on what is proposed.
   // Ignored while a draw is in flight, as nobody knows what they would follow then, and where
@@ -167,8 +171,12 @@ class Scheduler {
   Sequence* Find(RequestHandle handle);
   void CommitRow(const PlannedRow& planned, const step::Result& result, const step::RowResult& row);
   void GoBack(Sequence& sequence, std::int32_t committed);
-  // Gives the reader a token that was committed. Whether it was the last one.
+  // Gives the reader a token that was committed, and those that stand after it without being drawn.
+  // Whether one of them was the last.
   bool Give(Sequence& sequence, Token token);
+  bool GiveOne(Sequence& sequence, Token token);
+  // Forces what the sequence's plan says that is not drawn. Whether that ended the output.
+  bool PutForced(Sequence& sequence);
   // Puts the blocks of `sequence` that have become full into the prefix cache.
   void CacheBlocks(Sequence& sequence);
   // Frees `block` once no step in flight can name it.

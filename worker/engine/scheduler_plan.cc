@@ -115,7 +115,11 @@ bool Scheduler::AdmitNext(Round& round) {
       return true;
     case Admission::Verdict::kAdmit:
       Start(sequence, offer);
-      PlanRow(sequence, round);
+      if (PutForced(sequence)) {
+        RetireIfIdle(sequence);
+      } else {
+        PlanRow(sequence, round);
+      }
       return true;
   }
   CHECK(false, "every verdict is heard");

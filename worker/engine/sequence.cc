@@ -34,8 +34,9 @@ Sequence::Sequence(RequestHandle handle, Request request, std::int32_t max_token
       stream_(std::move(stream)),
       ids_(request_.prompt_ids),
       phase_(StartOf(request_)),
+      plan_(request_, max_tokens),
       phase_begin_(committed()) {
-  for (const std::int32_t id : request_.drawn_ids) Append(id);
+  for (const std::int32_t id : request_.drawn_ids) Append(id, plan_.ReplayOrigin());
 }
 
 std::int32_t Sequence::generated() const { return committed() - PromptTokens(request_); }
@@ -152,7 +153,7 @@ bool Sequence::OnCollected(std::int32_t draws, std::uint32_t epoch) {
 }
 
 Token Sequence::Commit(std::int32_t id, float logprob) {
-  Token token = Append(id);
+  Token token = Append(id, TokenOrigin::kDrawn);
   token.logprob = logprob;
   return token;
 }
@@ -160,19 +161,19 @@ Token Sequence::Commit(std::int32_t id, float logprob) {
 Token Sequence::Force(std::int32_t id, TokenOrigin origin) {
   CHECK(state_ != SequenceState::kEnded && origin != TokenOrigin::kDrawn, "someone forces it");
   PassOver(committed());
-  Token token = Append(id);
-  token.origin = origin;
-  return token;
+  return Append(id, origin);
 }
 
-Token Sequence::Append(std::int32_t id) {
+Token Sequence::Append(std::int32_t id, TokenOrigin origin) {
   ids_.push_back(id);
   proposed_.clear();
-  return Follow(id, committed());
+  return Follow(id, origin, committed());
 }
 
-Token Sequence::Follow(std::int32_t id, std::int32_t committed) {
-  const Token token = NextToken(phase_, id);
+Token Sequence::Follow(std::int32_t id, TokenOrigin origin, std::int32_t committed) {
+  Token token = NextToken(phase_, id);
+  token.origin = origin;
+  plan_.Hear(token);
   if (token.mark == TokenMark::kClosesReasoning) phase_begin_ = committed;
   // The runner has counted what came before as drawn in the answer.
   const bool opens = token.mark == TokenMark::kOpensReasoning;
@@ -184,16 +185,9 @@ std::vector<BlockHandle> Sequence::Rewind(std::int32_t committed, std::int32_t b
   CHECK(state_ != SequenceState::kEnded && committed >= PromptTokens(request_) &&
             committed <= this->committed(),
         "what it goes back to was there");
+  const bool takes_back = committed < this->committed();
   ids_.resize(static_cast<std::size_t>(committed));
-  // Taken back was perhaps the id that closed the reasoning, or one that decided the first phase.
-  if (committed < phase_begin_ || generated() <= kMaxBlanks) {
-    phase_ = StartOf(request_);
-    phase_begin_ = PromptTokens(request_);
-    for (std::int32_t i = phase_begin_; i < committed;) {
-      const std::int32_t id = ids_[static_cast<std::size_t>(i)];
-      Follow(id, ++i);
-    }
-  }
+  if (takes_back) ReplayIds();
   PassOver(committed - 1);
   // The blocks of one that leaves are given back when it has left.
   if (state_ != SequenceState::kRunning) return {};
@@ -208,6 +202,16 @@ std::vector<BlockHandle> Sequence::Rewind(std::int32_t committed, std::int32_t b
   std::vector<BlockHandle> dropped;
   for (; num_blocks() > keep; blocks_.pop_back()) dropped.push_back(std::move(blocks_.back()));
   return dropped;
+}
+
+void Sequence::ReplayIds() {
+  phase_ = StartOf(request_);
+  phase_begin_ = PromptTokens(request_);
+  plan_.BeginAgain(generated());
+  for (std::int32_t i = phase_begin_; i < committed();) {
+    const std::int32_t id = ids_[static_cast<std::size_t>(i)];
+    Follow(id, plan_.ReplayOrigin(), ++i);
+  }
 }
 
 void Sequence::PassOver(std::int32_t limit) {

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "worker/engine/block_pool.h"
+#include "worker/engine/output_plan.h"
 #include "worker/engine/peer.h"
 #include "worker/engine/phase.h"
 #include "worker/engine/reader_pace.h"
@@ -41,7 +42,7 @@ enum class SequenceState : std::uint8_t {
 // Threads: the engine thread.
 class Sequence {
  public:
-  // Its ids are the prompt's and those drawn before (Request::drawn_ids).
+  // Its ids are the prompt's and those that the output has (Request::drawn_ids).
   // `max_tokens` as CheckRequest gave it; `arrival_step` is the last one planned before it came.
   // `peer` outlives it; whoever asks for peer() must have given one.
   Sequence(RequestHandle handle, Request request, std::int32_t max_tokens,
@@ -83,6 +84,7 @@ class Sequence {
   void TellPosition(std::int32_t position);
   bool knows_position() const { return started_ || queue_position_ >= 0; }
   void TellStarted();
+  bool started() const { return started_; }
   bool Tell(const Token& token);  // whether its stream is full now
 
   // At most one input is left to compute: what follows it can be drawn in one row of one token.
@@ -130,6 +132,9 @@ class Sequence {
   // Appends `id` as if it had been drawn; draws in flight are passed over. The next plan computes
   // it. REQUIRES: not ended; `origin` is not kDrawn.
   Token Force(std::int32_t id, TokenOrigin origin);
+  // What is to stand next: forced, or by a draw.
+  OutputPlan& plan() { return plan_; }
+  const OutputPlan& plan() const { return plan_; }
   // Goes back to the first `committed` ids; draws in flight are passed over. What was computed from
   // an id taken back counts as computed no more, nor does the last id that stays, as the token
   // after it is to be drawn anew. Returns the blocks that are thereby of no use, last first: steps
@@ -162,8 +167,10 @@ class Sequence {
   void CheckInvariants(std::int32_t block_tokens) const;  // for tests
 
  private:
-  Token Append(std::int32_t id);
-  Token Follow(std::int32_t id, std::int32_t committed);  // the last of so many ids, into the phase
+  Token Append(std::int32_t id, TokenOrigin origin);
+  // The last of so many ids, into the phase and the plan.
+  Token Follow(std::int32_t id, TokenOrigin origin, std::int32_t committed);
+  void ReplayIds();  // all of them
   // What is in flight draws for nothing, and positions from `limit` on are not computed.
   void PassOver(std::int32_t limit);
 
@@ -184,6 +191,7 @@ class Sequence {
   std::int32_t steps_in_flight_ = 0;
   std::uint32_t epoch_ = 0;
   PhaseMachine phase_;
+  OutputPlan plan_;
   std::int32_t phase_begin_;  // index of phase()'s first id beyond the prompt, if there is one yet
   bool not_finite_ = false;
   std::int32_t preemptions_ = 0;

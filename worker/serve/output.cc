@@ -18,7 +18,8 @@ Output::Output(engine::Engine& engine, std::unique_ptr<OutputEvents> events,
     : engine_(engine),
       was_over_(events->finished()),
       tokens_(std::make_shared<engine::TokenStream>(kOutboxTokens, std::move(on_ready))),
-      events_(std::move(events)) {}
+      events_(std::move(events)),
+      answers_(!events_->may_reason()) {}
 
 bool Output::Submit(engine::Request request) {
   if (was_over_) return false;
@@ -26,6 +27,7 @@ bool Output::Submit(engine::Request request) {
   const auto handle =
       engine_.Submit(std::move(request), std::shared_ptr<engine::TokenStream>(tokens_));
   bool cancelled = false;
+  bool answers_now = false;
   {
     MutexLock lock(mu_);
     if (handle.ok()) {
@@ -34,8 +36,10 @@ bool Output::Submit(engine::Request request) {
       refusal_ = handle.status();
     }
     cancelled = cancelled_;
+    answers_now = answers_now_;
   }
   if (handle.ok() && cancelled) engine_.Cancel(*handle);
+  if (handle.ok() && answers_now) engine_.AnswerNow(*handle);
   return handle.ok();
 }
 
@@ -45,6 +49,22 @@ void Output::Cancel() {
     cancelled_ = true;
   }
   if (const auto handle = Handle()) engine_.Cancel(*handle);
+}
+
+bool Output::AnswerNow() {
+  {
+    MutexLock lock(mu_);
+    if (std::exchange(answers_, true)) return false;
+    answers_now_ = true;
+  }
+  if (const auto handle = Handle()) engine_.AnswerNow(*handle);
+  return true;
+}
+
+void Output::NoteAnswer() {
+  if (!ended() && events_->may_reason()) return;
+  MutexLock lock(mu_);
+  answers_ = true;
 }
 
 std::optional<engine::RequestHandle> Output::Handle() {
@@ -83,6 +103,7 @@ std::optional<Output::News> Output::Take(Clock::TimePoint now) {
   } else if (finished()) {
     FinishInEngine();
   }
+  NoteAnswer();
   for (const step::Phase phase : step::kPhases) {
     news.tokens[phase] = counts().tokens[phase] - before.tokens[phase];
   }

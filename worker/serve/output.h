@@ -17,7 +17,7 @@ namespace thinkwire::worker::serve {
 // One output of a request on its way from the engine to its events, and what it has cost. Tells the
 // engine when a stop string has ended the text.
 // Owns: the outbox that the engine fills. Borrows the engine.
-// Threads: Submit and Cancel any, each at once with all others; the rest one at a time.
+// Threads: Submit, Cancel and AnswerNow any, each at once with all others; the rest one at a time.
 class Output {
  public:
   // What came since the last Take, in this order.
@@ -43,6 +43,9 @@ class Output {
   // Nobody wants the output any more: the engine ends it soon.
   void Cancel();
 
+  // The reasoning ends soon, and the answer begins. Whether it had not ended, nor been told to.
+  bool AnswerNow();
+
   // Turns what the engine has given since into events, up to a quarter of an outbox; nothing if it
   // gave nothing.
   std::optional<News> Take(Clock::TimePoint now);
@@ -63,6 +66,7 @@ class Output {
   std::optional<absl::Status> Refusal();
   News TakeWhatWasUnsent();
   std::optional<engine::RequestHandle> Handle();
+  void NoteAnswer();
   void FinishInEngine();
 
   engine::Engine& engine_;
@@ -79,6 +83,8 @@ class Output {
   std::optional<engine::RequestHandle> handle_ ABSL_GUARDED_BY(mu_);
   std::optional<absl::Status> refusal_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  bool answers_ ABSL_GUARDED_BY(mu_);              // or was told to
+  bool answers_now_ ABSL_GUARDED_BY(mu_) = false;  // was told to
 };
 
 }  // namespace thinkwire::worker::serve

@@ -26,6 +26,23 @@ v1::ReasoningFinishCause CauseOf(v1::FinishReason reason) {
   }
 }
 
+v1::ReasoningFinishCause CauseOf(engine::TokenOrigin origin) {
+  switch (origin) {
+    case engine::TokenOrigin::kBudget:
+      return v1::REASONING_FINISH_CAUSE_BUDGET;
+    case engine::TokenOrigin::kLoop:
+      return v1::REASONING_FINISH_CAUSE_LOOP;
+    case engine::TokenOrigin::kAnswerNow:
+      return v1::REASONING_FINISH_CAUSE_ANSWER_NOW;
+    case engine::TokenOrigin::kDrawn:
+    case engine::TokenOrigin::kContinued:
+      break;
+  }
+  return v1::REASONING_FINISH_CAUSE_MODEL;
+}
+
+bool IsForced(const Token& token) { return token.origin != engine::TokenOrigin::kDrawn; }
+
 }  // namespace
 
 template <class Event>
@@ -52,6 +69,7 @@ void OutputEvents::SetDelta(Event* event) {
   event->set_output_index(options_.output_index);
   event->set_text(std::move(text_));
   SetTokens(tokens_, event);
+  event->set_forced(!tokens_.empty() && IsForced(tokens_.front()));
 }
 
 OutputEvents::OutputEvents(const text::Tokenizer& tokenizer, Options options)
@@ -80,29 +98,35 @@ void OutputEvents::AddToken(const Token& token, Clock::TimePoint now, Events* ev
   if (token.mark == TokenMark::kText) return AddText(token, now, events);
   if (token.mark == TokenMark::kOpensReasoning) {
     strip_line_feeds_ = true;
-    return AddWithoutText(token, now);
+    return AddWithoutText(token, now, events);
   }
   // A broken character before it becomes U+FFFD, which a stop string could hold.
   if (FlushText(now, events)) return;
-  Count(now);
+  Count(token, now);
   if (token.mark == TokenMark::kEndsOutput) {
     last_ = token;
   } else {
-    CloseReasoning(v1::REASONING_FINISH_CAUSE_MODEL, &token, now, events);
+    CloseReasoning(CauseOf(token.origin), &token, now, events);
   }
 }
 
 void OutputEvents::AddText(const Token& token, Clock::TimePoint now, Events* events) {
-  AddWithoutText(token, now);
+  AddWithoutText(token, now, events);
   std::string text;
   channel().detokenizer.Append(token.id, &text);
   AppendText(text);
   if (channel().matcher.has_matched()) FinishAtStop(now, events);
 }
 
-void OutputEvents::AddWithoutText(const Token& token, Clock::TimePoint now) {
-  Count(now);
-  if (!replaying_) tokens_.push_back(token);
+void OutputEvents::AddWithoutText(const Token& token, Clock::TimePoint now, Events* events) {
+  Count(token, now);
+  Keep(token, events);
+}
+
+void OutputEvents::Keep(const Token& token, Events* events) {
+  if (replaying_) return;
+  if (!tokens_.empty() && IsForced(tokens_.back()) != IsForced(token)) EmitDelta(events);
+  tokens_.push_back(token);
 }
 
 void OutputEvents::Decide(Phase phase, Clock::TimePoint now, Events* events) {
@@ -110,13 +134,14 @@ void OutputEvents::Decide(Phase phase, Clock::TimePoint now, Events* events) {
   phase_ = phase;
   for (const Token& token : std::exchange(undecided_, {})) {
     if (finished_) return;
-    phase == Phase::kReasoning ? AddWithoutText(token, now) : AddText(token, now, events);
+    phase == Phase::kReasoning ? AddWithoutText(token, now, events) : AddText(token, now, events);
   }
 }
 
-void OutputEvents::Count(Clock::TimePoint now) {
+void OutputEvents::Count(const Token& token, Clock::TimePoint now) {
   ++counts_.tokens[phase_];
   if (replaying_) return;
+  if (IsForced(token)) ++counts_.forced;
   if (!times_.first_token) times_.first_token = now;
   if (phase_ == Phase::kReasoning) times_.last_reasoning_token = now;
   times_.last_token = now;
@@ -170,6 +195,7 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
                    event.mutable_duration());
   if (closing != nullptr) {
     SetTokens({closing, 1}, &event);
+    event.set_forced(IsForced(*closing));
     phase_ = Phase::kAnswer;
     strip_line_feeds_ = true;
   }
@@ -200,20 +226,20 @@ void OutputEvents::FinishAtStop(Clock::TimePoint now, Events* events) {
 }
 
 void OutputEvents::FinishAtStopId(const Token& token, Clock::TimePoint now, Events* events) {
-  if (!replaying_) tokens_.push_back(token);
+  Keep(token, events);
   Finish(v1::FINISH_REASON_STOP_TOKEN, nullptr, now, events);
   events->back().mutable_finished()->set_stop_token_id(token.id);
 }
 
-void OutputEvents::FinishForLength(Clock::TimePoint now, Events* events) {
+void OutputEvents::FinishForLimit(v1::FinishReason reason, Clock::TimePoint now, Events* events) {
   if (FlushText(now, events)) return;
-  Finish(v1::FINISH_REASON_LENGTH, nullptr, now, events);
+  Finish(reason, nullptr, now, events);
 }
 
 // Another model than the one that drew the end of the sequence would go on.
 void OutputEvents::FinishAsTold(Clock::TimePoint now, Events* events) {
   const Token end{.id = sent_.end_id, .mark = TokenMark::kEndsOutput};
-  Count(now);
+  Count(end, now);
   Finish(v1::FINISH_REASON_END, &end, now, events);
 }
 
@@ -233,7 +259,9 @@ void OutputEvents::End(EndReason reason, Clock::TimePoint now, Events* events) {
     case EndReason::kStopId:
       return FinishAtStopId(*last_, now, events);
     case EndReason::kLength:
-      return FinishForLength(now, events);
+      return FinishForLimit(v1::FINISH_REASON_LENGTH, now, events);
+    case EndReason::kLoop:
+      return FinishForLimit(v1::FINISH_REASON_LOOP, now, events);
     default:
       return ReleaseText(events);
   }

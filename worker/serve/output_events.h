@@ -24,7 +24,8 @@ namespace thinkwire::worker::serve {
 //
 // 1. Each id that counts is in exactly one event, in order; however the tokens are cut into
 //    batches, the ids and the texts of a phase joined are the same.
-// 2. No event carries two phases. The token that closes the thinking is reasoning and travels in
+// 2. No event carries two phases, nor ids that were drawn beside ids that were forced. The token
+// that closes the thinking is reasoning and travels in
 //    ReasoningFinished, the end-of-sequence id in Finished.
 // 3. Ids do not wait for their text: text that may yet become a stop string, or a part of a
 //    character, is held back and comes in a later event of the same phase.
@@ -103,14 +104,18 @@ class OutputEvents {
   void Add(std::span<const engine::Token> tokens, Clock::TimePoint now, Events* events);
 
   // The engine ended the output, after the last token. Gives Finished where that was a natural end
-  // (an end-of-sequence id, a stop id, no more room), unless a stop string had finished it before.
-  // Else lets go of the text held back, so that what was drawn can be read; but not where another
-  // worker may go on (kShutdown), which will say better what it is.
-  // REQUIRES: the last token ends the output if the reason says that an id did.
+  // (an end-of-sequence id, a stop id, no more room, a loop), unless a stop string had finished it
+  // before. Else lets go of the text held back, so that what was drawn can be read; but not where
+  // another worker may go on (kShutdown), which will say better what it is. REQUIRES: the last
+  // token ends the output if the reason says that an id did.
   void End(engine::EndReason reason, Clock::TimePoint now, Events* events);
 
   // Whether Finished has been given. Before the engine's ending: the engine need not go on.
   bool finished() const { return finished_; }
+  // Whether the next token may belong to the reasoning, as far as is known.
+  bool may_reason() const {
+    return !finished_ && (is_undecided_ || phase_ == step::Phase::kReasoning);
+  }
   step::Phase phase() const { return phase_; }  // of the next token, or in which it ended
   const Counts& counts() const { return counts_; }
   const Times& times() const { return times_; }
@@ -123,10 +128,12 @@ class OutputEvents {
 
   void AddToken(const engine::Token& token, Clock::TimePoint now, Events* events);
   void AddText(const engine::Token& token, Clock::TimePoint now, Events* events);
-  void AddWithoutText(const engine::Token& token, Clock::TimePoint now);
+  void AddWithoutText(const engine::Token& token, Clock::TimePoint now, Events* events);
+  // Into the growing delta, or one of its own where the one is forced and the other is not.
+  void Keep(const engine::Token& token, Events* events);
   // The tokens held back are of `phase`.
   void Decide(step::Phase phase, Clock::TimePoint now, Events* events);
-  void Count(Clock::TimePoint now);
+  void Count(const engine::Token& token, Clock::TimePoint now);
   void AppendText(std::string_view text);
   bool FlushText(Clock::TimePoint now, Events* events);
   void EmitDelta(Events* events);
@@ -136,7 +143,7 @@ class OutputEvents {
               Events* events);
   void FinishAtStop(Clock::TimePoint now, Events* events);
   void FinishAtStopId(const engine::Token& token, Clock::TimePoint now, Events* events);
-  void FinishForLength(Clock::TimePoint now, Events* events);
+  void FinishForLimit(v1::FinishReason reason, Clock::TimePoint now, Events* events);
   void FinishAsTold(Clock::TimePoint now, Events* events);
   void ReleaseText(Events* events);
   void SkipSentText();

@@ -66,6 +66,8 @@ std::size_t RequestReader::Reading::bytes() const {
   // The engine has the ids, and so has the stream until it has told them, or the engine again.
   const std::size_t ids = request.prompt_ids.size() + request.drawn_ids.size();
   std::size_t bytes = sizeof(Reading) + 2 * ids * sizeof(std::int32_t);
+  bytes += (request.thinking.closing_ids.size() + request.thinking.continue_ids.size()) *
+           sizeof(std::int32_t);
   bytes += request.id.capacity() + request.cache_salt.capacity();
   for (const step::Phase phase : step::kPhases) {
     bytes += request.logit_bias[phase].size() * sizeof(step::LogitBias);
@@ -82,7 +84,8 @@ RequestReader::RequestReader(const text::Tokenizer& tokenizer,
     : tokenizer_(tokenizer),
       chat_template_(chat_template),
       model_(model),
-      blanks_(FindBlanks(tokenizer)) {}
+      blanks_(FindBlanks(tokenizer)),
+      thinking_(tokenizer, model) {}
 
 absl::StatusOr<RequestReader::Reading> RequestReader::Read(const v1::GenerateRequest& request,
                                                            const v1::ResumeState* resume) const {
@@ -91,6 +94,9 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(const v1::GenerateReq
   ASSIGN_OR_RETURN(out.prompt_ids, ReadPromptOf(request, resume));
   ASSIGN_OR_RETURN(reading.max_tokens, ReadMaxTokens(request, out.prompt_ids.size()));
   out.max_tokens = reading.max_tokens;
+  const bool is_settled = resume != nullptr && resume->has_effective();
+  ASSIGN_OR_RETURN(out.thinking, thinking_.Read(request, reading.max_tokens,
+                                                is_settled ? &resume->effective() : nullptr));
   ReadFirstPhase(reading);
   RETURN_IF_ERROR(ReadSamplings(request, reading));
   out.sampling.seed = request.seed();

@@ -10,25 +10,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
-#include "common/peer_limits.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "worker/engine/request.h"
 #include "worker/serve/output_events.h"
+#include "worker/serve/served_model.h"
+#include "worker/serve/thinking_reader.h"
 #include "worker/step/runner.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/tokenizer.h"
 
 namespace thinkwire::worker::serve {
-
-// What the service knows of the model behind the engine.
-struct ServedModel {
-  std::string name;
-  std::string fingerprint;
-  step::Limits limits;
-  std::int32_t max_queue = kMaxQueue;
-  step::PhaseSampling sampling_defaults = {};  // of both phases; no penalties but repetition's
-  std::vector<std::int32_t> end_of_sequence_ids = {};  // the engine's
-};
 
 // Turns a checked request of the contract into what the engine runs and how its output is read.
 // Threads: immutable; any. Borrows all three, which must outlive it.
@@ -53,7 +44,8 @@ class RequestReader {
   // REQUIRES: rpc::CheckRequest of the worker's request is OK. Renders and tokenises: takes long
   // for long prompts and outputs. Fails: INVALID_ARGUMENT, naming the field, what does not fit the
   // vocabulary or the context (with both numbers), or contradicts itself; FAILED_PRECONDITION,
-  // PROMPT_DIFFERS, a prompt that has another number of tokens than it had.
+  // PROMPT_DIFFERS, a prompt that has another number of tokens than it had; OPTIONS_DIFFER, what
+  // this worker's options do not allow.
   absl::StatusOr<Reading> Read(const v1::GenerateRequest& request,
                                const v1::ResumeState* resume = nullptr) const;
 
@@ -90,6 +82,7 @@ class RequestReader {
   const text::ChatTemplate& chat_template_;
   const ServedModel& model_;
   const std::shared_ptr<const std::vector<bool>> blanks_;  // engine::Opening's
+  const ThinkingReader thinking_;
 };
 
 }  // namespace thinkwire::worker::serve

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/strip.h"
 #include "common/check.h"
 #include "common/end_level.h"
 #include "common/log.h"
@@ -44,6 +42,7 @@ absl::Status StatusOf(engine::EndReason reason) {
     case EndReason::kEndOfSequence:
     case EndReason::kStopId:
     case EndReason::kLength:
+    case EndReason::kLoop:
     case EndReason::kFinishedByReader:
       break;
   }
@@ -90,11 +89,6 @@ OutputEvents::Counts CountsOf(const std::vector<std::unique_ptr<Output>>& output
     all.forced += output->counts().forced;
   }
   return all;
-}
-
-// FINISH_REASON_STOP_STRING as "stop_string".
-std::string FinishLabel(v1::FinishReason reason) {
-  return absl::AsciiStrToLower(absl::StripPrefix(v1::FinishReason_Name(reason), "FINISH_REASON_"));
 }
 
 }  // namespace
@@ -160,6 +154,15 @@ void ResponseStream::Cancel() {
   }
   for (const auto& output : outputs_) output->Cancel();
   Schedule();
+}
+
+std::int32_t ResponseStream::AnswerNow(std::optional<std::int32_t> index) {
+  std::int32_t outputs = 0;
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (index && *index != static_cast<std::int32_t>(i)) continue;
+    if (outputs_[i]->AnswerNow()) ++outputs;
+  }
+  return outputs;
 }
 
 void ResponseStream::Beat() {
@@ -286,6 +289,7 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
        {"cached_prompt_tokens", counts.cached_prompt},
        {"reasoning_tokens", counts.reasoning},
        {"answer_tokens", counts.answer},
+       {"forced_tokens", CountsOf(outputs_).forced},
        {"resumed_tokens", num_resumed_ids_},
        {"discarded_tokens", counts.discarded},
        {"preemptions", preemptions()},
@@ -295,7 +299,7 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
 }
 
 void ResponseStream::Emit(v1::GenerateResponse event) {
-  if (event.has_finished()) shared_.metrics.CountFinish(FinishLabel(event.finished().reason()));
+  Count(event);
   *AddMessage().mutable_event() = std::move(event);
 }
 

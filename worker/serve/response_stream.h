@@ -82,6 +82,10 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
 
   void Beat() override;
 
+  // The reasoning of output `index`, or of all, ends soon. How many had not, nor been told to.
+  // REQUIRES: Start has returned.
+  std::int32_t AnswerNow(std::optional<std::int32_t> index);
+
   // Nobody reads any more: ends the request. Idempotent.
   void Cancel();
 
@@ -101,6 +105,7 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   void BeRefused(const absl::Status& status);
   void End(Outcome outcome, Clock::TimePoint now);
   void Emit(v1::GenerateResponse event);
+  void Count(const v1::GenerateResponse& event);
   v1::WorkerGenerateResponse& AddMessage();
   bool IsSilent();
   // Says no more than that it is alive.

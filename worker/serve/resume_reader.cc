@@ -1,5 +1,6 @@
 #include "worker/serve/resume_reader.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -55,16 +56,99 @@ OutputEvents::Sent SentOf(const v1::OutputState& state, const ServedModel& model
   return sent;
 }
 
-absl::Status Replay(const std::vector<std::int32_t>& ids, const ServedModel& model,
-                    const RequestReader::Reading& reading, OutputEvents& events) {
+// By id: whether the state says that it was forced.
+std::vector<bool> ForcedOf(const v1::OutputState& state) {
+  std::vector<bool> forced(static_cast<std::size_t>(state.token_ids_size()));
+  for (const v1::TokenRange& range : state.forced_ranges()) {
+    std::fill_n(forced.begin() + range.first(), range.count(), true);
+  }
+  return forced;
+}
+
+engine::TokenOrigin OriginOf(v1::ReasoningFinishCause cause) {
+  switch (cause) {
+    case v1::REASONING_FINISH_CAUSE_LOOP:
+      return engine::TokenOrigin::kLoop;
+    case v1::REASONING_FINISH_CAUSE_ANSWER_NOW:
+      return engine::TokenOrigin::kAnswerNow;
+    default:
+      return engine::TokenOrigin::kBudget;
+  }
+}
+
+// How many ids from `first` on, which were forced, stand in the place of a think-end id.
+std::int32_t NumContinued(const std::vector<std::int32_t>& ids, std::int32_t first,
+                          std::int32_t end, const engine::Thinking& thinking) {
+  std::int32_t at = first;
+  const auto most = static_cast<std::int32_t>(thinking.continue_ids.size());
+  while (at < end && at < thinking.min_tokens) {
+    const std::int32_t count = std::min(most, end - at);
+    const auto from = ids.begin() + at;
+    if (!std::equal(from, from + count, thinking.continue_ids.begin())) break;
+    at += count;
+  }
+  return at - first;
+}
+
+// Whether the ids before `position` alone make the engine force the next one.
+bool IsPlanned(const std::vector<std::int32_t>& ids, std::int32_t position,
+               const ServedModel& model, const RequestReader::Reading& reading) {
+  engine::Replay replay(reading.request, reading.max_tokens, model.end_of_sequence_ids);
+  for (std::int32_t i = 0; i < position && !replay.end(); ++i) {
+    replay.Next(ids[static_cast<std::size_t>(i)]);
+  }
+  return replay.closing().has_value();
+}
+
+// What the ids do not tell: which of the forced ones stand in the place of a think-end id, and
+// where something outside has closed the reasoning.
+void ReadEvents(const v1::OutputState& state, const std::vector<std::int32_t>& ids,
+                const ServedModel& model, RequestReader::Reading& reading) {
+  engine::Thinking& thinking = reading.request.thinking;
+  if (state.reasoning_cause() == v1::REASONING_FINISH_CAUSE_ANSWER_NOW) {
+    thinking.closing = {.position = state.closing_position()};
+  }
+  for (const v1::TokenRange& range : state.forced_ranges()) {
+    const std::int32_t end = range.first() + range.count();
+    const std::int32_t continued = NumContinued(ids, range.first(), end, thinking);
+    if (continued > 0) thinking.continued.push_back({range.first(), continued});
+    const std::int32_t closing = range.first() + continued;
+    if (closing == end || state.reasoning_cause() != 0) continue;
+    if (!IsPlanned(ids, closing, model, reading)) thinking.closing = {.position = closing};
+    return;  // nothing is forced after what closes the reasoning
+  }
+}
+
+absl::Status CheckClosing(const v1::OutputState& state, const engine::Replay& replay) {
+  if (state.reasoning_cause() == 0) return absl::OkStatus();
+  const engine::Closing said{.position = state.closing_position(),
+                             .origin = OriginOf(state.reasoning_cause())};
+  if (replay.closing() == said) return absl::OkStatus();
+  return rpc::InvalidField(
+      Field("closing_position"),
+      absl::StrCat("is ", said.position, ", where the ids and the options let ",
+                   "nothing close the reasoning for that cause"));
+}
+
+absl::Status Replay(const v1::OutputState& state, const std::vector<std::int32_t>& ids,
+                    const ServedModel& model, const RequestReader::Reading& reading,
+                    OutputEvents& events) {
+  const std::vector<bool> forced = ForcedOf(state);
   engine::Replay replay(reading.request, reading.max_tokens, model.end_of_sequence_ids);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (replay.end() || events.finished()) {
       return rpc::InvalidField(absl::StrCat(Field("token_ids"), "[", i, "]"),
                                "comes after the end of the output");
     }
-    events.Replay(replay.Next(ids[i]));
+    const engine::Token token = replay.Next(ids[i]);
+    const bool is_forced = token.origin != engine::TokenOrigin::kDrawn;
+    if (replay.contradicts() || (!state.forced_ranges().empty() && forced[i] != is_forced)) {
+      return rpc::InvalidField(absl::StrCat(Field("token_ids"), "[", i, "]"),
+                               "is not what the options and forced_ranges let stand there");
+    }
+    events.Replay(token);
   }
+  RETURN_IF_ERROR(CheckClosing(state, replay));
   return events.EndReplay(replay.end(), kField);
 }
 
@@ -109,7 +193,8 @@ absl::Status ReadOutputState(const v1::OutputState& state, const text::Tokenizer
   }
   auto events = std::make_unique<OutputEvents>(tokenizer, reading.output);
   events->BeginReplay(SentOf(state, model));
-  RETURN_IF_ERROR(Replay(ids, model, reading, *events));
+  ReadEvents(state, ids, model, reading);
+  RETURN_IF_ERROR(Replay(state, ids, model, reading, *events));
   RETURN_IF_ERROR(CheckCounts(state, reading, *events));
   reading.request.drawn_ids = std::move(ids);
   reading.resumed = std::move(events);

@@ -46,11 +46,6 @@ absl::StatusOr<Clock::Duration> StatusInterval(const v1::WatchStatusRequest& req
   return interval;
 }
 
-absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& /*bytes*/) {
-  return rpc::Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_IMPLEMENTED",
-                    "AnswerNow is not built");
-}
-
 }  // namespace
 
 // One Generate call: reads the prompt on the text pool, and says now and then that it is alive as
@@ -174,6 +169,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
     {
       MutexLock lock(mu_);
       stream_ = stream;
+      running_stream_ = service_.streams_.Enter(call_.request_id, stream);
       cancelled = cancelled_;
     }
     // The sink may have been full, or gone, before stream_ was known here.
@@ -188,6 +184,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
   void OnEnded() override {
     CancelStream();
     MutexLock lock(mu_);
+    running_stream_ = {};
     stream_.reset();
     in_hand_.reset();
   }
@@ -221,6 +218,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
   Mutex mu_;
   std::shared_ptr<InHand> in_hand_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<ResponseStream> stream_ ABSL_GUARDED_BY(mu_);
+  RunningStreams::Entry running_stream_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };
 
@@ -333,7 +331,8 @@ WorkerService::WorkerService(const ResponseStream::Shared& shared, const Request
   AddMethod(service, "CountTokens", [this](const grpc::CallbackServerContext& context) {
     return std::make_shared<CountCall>(*this, context);
   });
-  AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
+  AddMethodOfOneAnswer(service, "AnswerNow",
+                       [this](const grpc::ByteBuffer& bytes) { return AnswerNow(bytes); });
 }
 
 WorkerService::~WorkerService() = default;
@@ -360,6 +359,25 @@ std::string WorkerService::PeerOf(const grpc::CallbackServerContext& context) co
 absl::Status WorkerService::TextPoolIsFull() const {
   return QueueFull(absl::StrCat("prompts wait to be read: ", shared_.model.max_queue,
                                 ", or the client's share of as many"));
+}
+
+absl::StatusOr<grpc::ByteBuffer> WorkerService::AnswerNow(const grpc::ByteBuffer& bytes) {
+  v1::WorkerAnswerNowRequest request;
+  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+  if (request.request_id().empty()) return rpc::InvalidField("request_id", "is required");
+  std::optional<std::int32_t> index;
+  if (request.has_output_index()) index = request.output_index();
+  const auto streams = streams_.Find(request.request_id());
+  if (streams.empty()) {
+    return rpc::Error(absl::StatusCode::kNotFound, "REQUEST_NOT_FOUND",
+                      "no request of that id runs here");
+  }
+  v1::WorkerAnswerNowResponse response;
+  for (const auto& stream : streams) {
+    response.set_outputs(response.outputs() + stream->AnswerNow(index));
+  }
+  shared_.metrics.CountAnswersNow(response.outputs());
+  return rpc::Serialize(response);
 }
 
 absl::StatusOr<rpc::Shares::Held> WorkerService::TakePlace(const std::string& peer) const {

@@ -16,6 +16,7 @@
 #include "worker/serve/heartbeats.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
+#include "worker/serve/running_streams.h"
 #include "worker/serve/status_board.h"
 
 namespace thinkwire::worker::serve {
@@ -56,6 +57,7 @@ class WorkerService final : public rpc::RawService {
 
   absl::Status Admit(const grpc::CallbackServerContext& context) const override;
   std::string PeerOf(const grpc::CallbackServerContext& context) const;
+  absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes);
   absl::Status TextPoolIsFull() const;
   // For a request that the engine is to have. Fails: RESOURCE_EXHAUSTED.
   absl::StatusOr<rpc::Shares::Held> TakePlace(const std::string& peer) const;
@@ -67,6 +69,7 @@ class WorkerService final : public rpc::RawService {
   rpc::RequestBytes request_bytes_;
   std::atomic<bool> draining_ = false;
   rpc::CallCount running_;  // requests without an end
+  RunningStreams streams_;
   Heartbeats heartbeats_;
 };
 

@@ -1,5 +1,7 @@
 #include "worker/serve/started.h"
 
+#include "worker/serve/thinking_reader.h"
+
 namespace thinkwire::worker::serve {
 namespace {
 
@@ -31,6 +33,11 @@ v1::Started StartedOf(const RequestReader::Reading& reading, const ServedModel& 
   started.mutable_limits()->set_max_tokens(reading.max_tokens);
   started.mutable_limits()->set_max_model_len(model.limits.context());
   started.mutable_limits()->set_vocab_size(model.limits.vocab_size);
+  const engine::Thinking& thinking = reading.request.thinking;
+  if (thinking.budget_tokens) {
+    started.mutable_limits()->set_reasoning_budget_tokens(*thinking.budget_tokens);
+  }
+  *started.mutable_effective() = EffectiveOf(thinking);
   started.set_fingerprint(model.fingerprint);
   started.set_first_phase(FirstPhaseOf(reading.output));
   TellSampling(reading, step::Phase::kReasoning, *started.mutable_reasoning_sampling());

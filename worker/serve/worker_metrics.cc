@@ -88,6 +88,15 @@ WorkerMetrics::WorkerMetrics(const ModelRegistry& registry)
                      .Help("Outputs that ended by themselves, by reason")
                      .Labels(registry.labels)
                      .Register(registry.inner)),
+      reasoning_ends_(&prometheus::BuildCounter()
+                           .Name("thinkwire_worker_reasoning_ends_total")
+                           .Help("Outputs whose reasoning ended, by cause")
+                           .Labels(registry.labels)
+                           .Register(registry.inner)),
+      forced_tokens_(registry.MakeCounter("thinkwire_worker_forced_tokens_total",
+                                          "Tokens that a limit put there, and not the model")),
+      answers_now_(registry.MakeCounter("thinkwire_worker_answers_now_total",
+                                        "Outputs that were told to answer while they reasoned")),
       queued_(
           registry.MakeGauge("thinkwire_worker_queued_requests", "Requests that wait for a place")),
       running_(
@@ -145,6 +154,14 @@ void WorkerMetrics::CountRequest(Outcome outcome, StreamPhase phase) {
 void WorkerMetrics::CountFinish(std::string_view reason) {
   finishes_->Add({{"reason", std::string(reason)}}).Increment();
 }
+
+void WorkerMetrics::CountReasoningEnd(std::string_view cause) {
+  reasoning_ends_->Add({{"cause", std::string(cause)}}).Increment();
+}
+
+void WorkerMetrics::CountForced(std::int32_t tokens) { forced_tokens_->Increment(tokens); }
+
+void WorkerMetrics::CountAnswersNow(std::int32_t outputs) { answers_now_->Increment(outputs); }
 
 void WorkerMetrics::SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs) {
   max_queued_->Set(max_queue);

@@ -51,6 +51,15 @@ class WorkerMetrics {
   // An output ended by itself, for a reason as "length".
   void CountFinish(std::string_view reason);
 
+  // The reasoning of an output ended, for a cause as "budget".
+  void CountReasoningEnd(std::string_view cause);
+
+  // So many tokens were forced.
+  void CountForced(std::int32_t tokens);
+
+  // So many outputs were told to answer now.
+  void CountAnswersNow(std::int32_t outputs);
+
   // Once; the limits never change.
   void SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs);
 
@@ -64,6 +73,9 @@ class WorkerMetrics {
   StreamMetrics streams_;
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* finishes_;
+  prometheus::Family<prometheus::Counter>* reasoning_ends_;
+  prometheus::Counter* forced_tokens_;
+  prometheus::Counter* answers_now_;
   prometheus::Gauge* queued_;
   prometheus::Gauge* running_;
   prometheus::Gauge* paused_;

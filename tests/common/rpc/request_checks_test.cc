@@ -34,7 +34,7 @@ struct Change {
 TEST(CheckRequest, TakesEverythingThatIsBuilt) {
   GenerateRequest request = Question();
   request.set_variant("qwen-7b");
-  request.set_priority(v1::PRIORITY_NORMAL);
+  request.set_priority(v1::PRIORITY_HIGH);
   for (auto* sampling : {request.mutable_reasoning_sampling(), request.mutable_answer_sampling()}) {
     sampling->set_temperature(0);
     sampling->set_top_p(1);
@@ -80,15 +80,15 @@ TEST(CheckRequest, APhaseTakesBackLogprobsWithTheirAlternatives) {
 
 TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
   const std::vector<Change> changes = {
-      {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_HIGH); }},
-      {"priority", [](auto& r) { r.set_priority(v1::PRIORITY_LOW); }},
-      {"thinking.budget_tokens", [](auto& r) { r.mutable_thinking()->set_budget_tokens(0); }},
       {"thinking.budget_from_deadline",
        [](auto& r) { r.mutable_thinking()->set_budget_from_deadline(true); }},
-      {"thinking.landing_share", [](auto& r) { r.mutable_thinking()->set_landing_share(0); }},
-      {"thinking.closing_text", [](auto& r) { r.mutable_thinking()->set_closing_text(""); }},
-      {"thinking.loop_limits", [](auto& r) { r.mutable_thinking()->mutable_loop_limits(); }},
-      {"min_answer_tokens", [](auto& r) { r.set_min_answer_tokens(1); }},
+      {"thinking.continue_text",
+       [](auto& r) {
+         r.mutable_thinking()->set_min_tokens(1);
+         r.mutable_thinking()->set_continue_text("");
+       }},
+      {"loop_limits.near_repetition_share",
+       [](auto& r) { r.mutable_loop_limits()->set_near_repetition_share(0.5F); }},
       {"n", [](auto& r) { r.set_n(2); }},
       {"consensus", [](auto& r) { r.mutable_consensus(); }},
       {"answer_format", [](auto& r) { r.mutable_answer_format(); }},
@@ -171,6 +171,26 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
       {"max_tokens", [](auto& r) { r.set_max_tokens(0); }},
       {"max_tokens", [](auto& r) { r.set_max_tokens(-1); }},
       {"min_answer_tokens", [](auto& r) { r.set_min_answer_tokens(-1); }},
+      {"thinking.budget_tokens", [](auto& r) { r.mutable_thinking()->set_budget_tokens(-1); }},
+      {"thinking.landing_share", [](auto& r) { r.mutable_thinking()->set_landing_share(1.5F); }},
+      {"thinking.closing_text",
+       [](auto& r) { r.mutable_thinking()->set_closing_text(std::string(1025, 'a')); }},
+      {"thinking.continue_text",
+       [](auto& r) { r.mutable_thinking()->set_continue_text(std::string(1025, 'a')); }},
+      {"thinking.min_tokens", [](auto& r) { r.mutable_thinking()->set_min_tokens(-1); }},
+      {"thinking.min_tokens",
+       [](auto& r) {
+         r.mutable_thinking()->set_budget_tokens(5);
+         r.mutable_thinking()->set_min_tokens(6);
+       }},
+      {"thinking.loop_limits",
+       [](auto& r) {
+         r.mutable_thinking()->mutable_loop_limits();
+         r.mutable_loop_limits();
+       }},
+      {"loop_limits.max_repeats", [](auto& r) { r.mutable_loop_limits()->set_max_repeats(1); }},
+      {"loop_limits.max_period_tokens",
+       [](auto& r) { r.mutable_loop_limits()->set_max_period_tokens(2049); }},
       {"min_answer_tokens",
        [](auto& r) {
          r.set_max_tokens(5);

@@ -228,5 +228,39 @@ TEST_F(RosterTest, NobodysIndexIsNoWorker) {
   EXPECT_EQ(Live(), 1);
 }
 
+TEST_F(RosterTest, AWorkerHasPlacesAndAFewToKeepItBusy) {
+  roster_.Add(0, "10.0.0.1:50061", clock_.Now());
+  const auto say = [&](std::int32_t running) {
+    roster_.Hear(0,
+                 decision::WorkerStatus{
+                     .served_model_name = "qwen-7b", .running = running, .max_num_seqs = 8},
+                 clock_.Now());
+  };
+  say(0);
+  for (int i = 0; i < 8 + LookAhead(8); ++i) {
+    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << i;
+    roster_.Give(0);
+  }
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kNone));
+  say(8);
+  roster_.TakeBack(0, true);
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << "before the worker's next word";
+}
+
+TEST_F(RosterTest, WhatOthersHaveThereCountsButLeavesAFewPlaces) {
+  roster_.Add(0, "10.0.0.1:50061", clock_.Now());
+  roster_.Give(0);
+  roster_.Hear(0,
+               decision::WorkerStatus{
+                   .served_model_name = "qwen-7b", .queued = 50, .running = 8, .max_num_seqs = 8},
+               clock_.Now());
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary));
+  roster_.Give(0);
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst));
+}
+
 }  // namespace
 }  // namespace thinkwire::router::fleet

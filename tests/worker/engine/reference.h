@@ -29,7 +29,8 @@ struct ForcedToken {
 using Forced = std::map<std::size_t, ForcedToken>;
 
 // What `request` draws when it runs alone: the definition, one token after the other, without
-// slots, blocks, chunks or phases' machine.
+// slots, blocks, chunks, phases' machine or plan. What its thinking says is forced besides
+// `forced`.
 Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens,
              const Forced& forced = {});
 
@@ -38,6 +39,10 @@ Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t
 
 // Likewise, but whether it begins with reasoning is the model's choice.
 Request MakeOpenRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t max_tokens);
+
+// Closing ids 20, 22 and 25, continuing ids 23 and 24. Ids that 7 divides end a sentence; of the
+// others those that 13 divides are digits, and those that 11 divides points.
+Thinking MakeThinking();
 
 step::Limits MakeLimits(std::int32_t max_in_flight);  // small, but nothing is tight
 

@@ -52,6 +52,12 @@ class RandomRun {
   // From now on some requests go on from what another scheduler drew for them.
   void Resume() { resumes_ = true; }
 
+  // From now on requests say how long is thought, and someone asks for the answer at any moment.
+  void Think() {
+    thinks_ = true;
+    stepper_.runner().AllowGoingBack();
+  }
+
   // From now on requests come from so many peers.
   void SetPeers(std::int32_t peers) { peers_ = peers; }
 
@@ -61,6 +67,11 @@ class RandomRun {
   const PrefixUse& prefix_use() { return stepper_.scheduler().prefix_use(); }
   int steered() const { return steered_; }
   int resumed() const { return resumed_; }
+  // Tokens of those that completed, by who chose them.
+  int tokens_of(TokenOrigin origin) const {
+    const auto found = tokens_of_.find(origin);
+    return found == tokens_of_.end() ? 0 : found->second;
+  }
   // Rows that drew several tokens.
   int rows_of_several() {
     int rows = 0;
@@ -100,6 +111,7 @@ class RandomRun {
   void Operate() {
     most_parked_ = std::max(most_parked_, stepper_.scheduler().parked());
     if (steers_ && Draw(0, 3) == 0) return SteerAny();
+    if (thinks_ && Draw(0, 9) == 0) return AnswerNow();
     switch (Draw(0, 9)) {
       case 0:
       case 1:
@@ -151,6 +163,7 @@ class RandomRun {
     if (Draw(0, 5) == 0) {
       live.request.deadline = stepper_.clock().Now() + std::chrono::seconds(Draw(0, 100));
     }
+    if (thinks_) SetThinking(live.request);
     const absl::StatusOr<std::int32_t> max_tokens = CheckRequest(live.request, limits_);
     if (!max_tokens.ok()) return;
     live.max_tokens = *max_tokens;
@@ -159,13 +172,43 @@ class RandomRun {
     live_.emplace(handle, std::move(live));
   }
 
+  void SetThinking(Request& request) {
+    Thinking& thinking = request.thinking;
+    thinking = MakeThinking();
+    if (Draw(0, 1) == 0) request.start_phase = step::Phase::kReasoning;
+    if (Draw(0, 1) == 0) thinking.budget_tokens = Draw(0, 30);
+    if (Draw(0, 2) == 0) thinking.min_answer_tokens = Draw(0, 20);
+    if (Draw(0, 2) == 0) thinking.min_tokens = Draw(0, 20);
+    if (Draw(0, 2) == 0) thinking.landing_share = static_cast<float>(Draw(0, 10)) / 10;
+    if (Draw(0, 2) == 0) thinking.closing_ids.clear();
+    if (Draw(0, 2) == 0) thinking.loops = {.max_repeats = 2, .max_period_tokens = Draw(1, 40)};
+  }
+
+  void AnswerNow() {
+    if (live_.empty()) return;
+    const RequestHandle handle = Any();
+    Take(handle);
+    if (!live_.contains(handle)) return;
+    Live& live = live_.at(handle);
+    std::optional<Closing>& closing = live.request.thinking.closing;
+    if (!closing) closing = {.position = static_cast<std::int32_t>(live.text.size())};
+    stepper_.scheduler().AnswerNow(handle);
+    stepper_.scheduler().CheckInvariants();
+  }
+
   // Whatever stands before its last token was drawn elsewhere.
   void BeginInTheMiddle(Live& live) {
+    if (thinks_ && Draw(0, 2) == 0) {
+      live.request.thinking.closing = {.position = Draw(0, 20), .origin = TokenOrigin::kAnswerNow};
+    }
     const Output alone = Alone(stepper_.model(), live.request, live.max_tokens);
     const std::int32_t drawn = Draw(0, static_cast<std::int32_t>(alone.tokens.size()) - 1);
     for (std::int32_t i = 0; i < drawn; ++i) {
       live.text.push_back(alone.tokens[static_cast<std::size_t>(i)]);
       live.request.drawn_ids.push_back(live.text.back().id);
+      if (live.text.back().origin == TokenOrigin::kContinued) {
+        live.request.thinking.continued.push_back({.first = i, .count = 1});
+      }
     }
     if (drawn > 0) ++resumed_;
   }
@@ -253,14 +296,15 @@ class RandomRun {
     const std::optional<Ending>& ending = live.reader->ending();
     if (!ending) return;
     const Output alone = Alone(stepper_.model(), live.request, live.max_tokens, live.forced);
-    const bool complete = ending->reason == EndReason::kEndOfSequence ||
-                          ending->reason == EndReason::kStopId ||
-                          ending->reason == EndReason::kLength;
+    const bool complete =
+        ending->reason == EndReason::kEndOfSequence || ending->reason == EndReason::kStopId ||
+        ending->reason == EndReason::kLoop || ending->reason == EndReason::kLength;
     ASSERT_EQ(static_cast<std::size_t>(ending->generated_tokens), live.text.size());
     ExpectTokens(live.text, alone, complete);
     if (complete) {
       EXPECT_EQ(ending->reason, alone.reason);
       ++completed_;
+      for (const Token& token : live.text) ++tokens_of_[token.origin];
     }
     std::vector<std::int32_t>& text = texts_.emplace_back(live.request.prompt_ids);
     for (const Token& token : live.text) text.push_back(token.id);
@@ -280,6 +324,8 @@ class RandomRun {
   int steered_ = 0;
   bool resumes_ = false;
   int resumed_ = 0;
+  bool thinks_ = false;
+  std::map<TokenOrigin, int> tokens_of_;
 };
 
 class SchedulerRandomTest : public testing::TestWithParam<std::int32_t> {};
@@ -362,6 +408,38 @@ TEST_P(SchedulerRandomTest, ResumedOutputsKeepInvariantsAndTexts) {
   EXPECT_GT(completed, 500);
   EXPECT_GT(resumed, 400);
   EXPECT_GT(preemptions, 50U);
+}
+
+// The same with budgets, landings, least lengths, loops and calls for the answer at any moment, of
+// new outputs and of resumed ones: what the client gets is what the definition says, and does not
+// depend on how far ahead is drawn, on batches, chunks or preemptions.
+TEST_P(SchedulerRandomTest, SteeredThinkingKeepsInvariantsAndTexts) {
+  int completed = 0;
+  int resumed = 0;
+  std::map<TokenOrigin, int> tokens;
+  std::uint64_t preemptions = 0;
+  for (std::uint32_t seed = 2000; seed < 2080; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    RandomRun run(seed, GetParam());
+    run.Think();
+    if (seed % 2 == 0) run.Resume();
+    run.SetPeers(1 + static_cast<std::int32_t>(seed % 4));
+    run.Run(600);
+    if (HasFailure()) return;
+    completed += run.completed();
+    resumed += run.resumed();
+    for (const TokenOrigin origin : {TokenOrigin::kBudget, TokenOrigin::kLoop,
+                                     TokenOrigin::kAnswerNow, TokenOrigin::kContinued}) {
+      tokens[origin] += run.tokens_of(origin);
+    }
+    preemptions += run.preemptions();
+  }
+  EXPECT_GT(completed, 1000);
+  EXPECT_GT(resumed, 400);
+  EXPECT_GT(preemptions, 100U);
+  EXPECT_GT(tokens[TokenOrigin::kBudget], 500);
+  EXPECT_GT(tokens[TokenOrigin::kAnswerNow], 200);
+  EXPECT_GT(tokens[TokenOrigin::kContinued], 20);
 }
 
 }  // namespace

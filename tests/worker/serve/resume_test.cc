@@ -111,6 +111,47 @@ std::vector<Script> OpenTurns() {
   return scripts;
 }
 
+// Thinking that something ends, or goes on with.
+std::vector<Script> Steered() {
+  std::vector<Script> scripts;
+  const auto add = [&scripts](std::string name, std::vector<std::int32_t> ids) -> v1::Thinking& {
+    scripts.push_back(Written(std::move(name), std::move(ids)));
+    scripts.back().request.set_max_tokens(40);
+    return *scripts.back().request.mutable_thinking();
+  };
+  const std::vector<std::int32_t> long_thought(12, 'h');
+  v1::Thinking& closed = add("a budget with a closing text", long_thought);
+  closed.set_budget_tokens(9);
+  closed.set_closing_text("\nso\xC3\xA9");
+  v1::Thinking& cut = add("a budget within a character", {'a', 0xE4, 0xBD, 0xA0, 'b'});
+  cut.set_budget_tokens(3);
+  cut.set_closing_text("too long for it");
+  v1::Thinking& none = add("a budget of nothing", long_thought);
+  none.set_budget_tokens(0);
+  v1::Thinking& landed = add("a landing", {'a', '.', 'b', '3', '.', '1', 'c', '.', 'd', 'e'});
+  landed.set_budget_tokens(12);
+  landed.set_landing_share(0.75F);
+  v1::Thinking& more = add("a closing that comes too early", {'a', kThinkEnd});
+  more.set_min_tokens(12);
+  more.set_continue_text("hm");
+  v1::Thinking& both = add("too early up to the budget", {'a', kThinkEnd});
+  both.set_min_tokens(8);
+  both.set_budget_tokens(8);
+  both.set_continue_text("hm, ");
+  both.set_closing_text("so");
+  add("what is kept for the answer", long_thought);
+  scripts.back().request.set_max_tokens(14);
+  scripts.back().request.set_min_answer_tokens(6);
+  add("a loop in the reasoning and one in the answer", std::vector<std::int32_t>(200, 'h'));
+  scripts.back().request.set_max_tokens(190);
+  scripts.back().request.mutable_loop_limits()->set_max_repeats(4);
+  v1::Thinking& open = add("a budget of thinking that the model opens",
+                           {'\n', kThink, '\n', 'a', 'b', 'c', 'd', 'e'});
+  open.set_budget_tokens(6);
+  scripts.back().request.mutable_prompt()->set_text(kOpenTurn);
+  return scripts;
+}
+
 struct Outcome {
   OutputEvents::Events events;  // between Started and Completed
   v1::Started started;
@@ -139,6 +180,7 @@ class ResumeTest : public testing::Test {
     const bool open = script.request.prompt().has_text();
     ScriptIds(model, 1, open ? 4 : 3, script.ids);
     worker_ = std::make_unique<FakeWorker>(std::move(model));
+    worker_->runner.AllowGoingBack();  // from a closing that does not stand
   }
 
   Outcome Run(const v1::GenerateRequest& request, const v1::ResumeState* resume = nullptr) {
@@ -170,6 +212,7 @@ class ResumeTest : public testing::Test {
   OutputEvents::Events OneByOne(const v1::GenerateRequest& request, const Outcome& whole) {
     auto reading = worker_->reader.Read(request);
     OutputEvents output(*worker_->tokenizer, reading->output);
+    reading->request.thinking.continued = ForcedOf(whole.events);
     engine::Replay replay(reading->request, reading->max_tokens,
                           worker_->model.end_of_sequence_ids);
     OutputEvents::Events events;
@@ -186,6 +229,18 @@ class ResumeTest : public testing::Test {
     }
     output.End(replay.end().value_or(engine::EndReason::kFinishedByReader), {}, &events);
     return events;
+  }
+
+  // Of the reasoning: the ids alone do not tell which stand in the place of a closing one.
+  static std::vector<engine::IdRange> ForcedOf(const OutputEvents::Events& events) {
+    std::vector<engine::IdRange> forced;
+    std::int32_t first = 0;
+    for (const v1::GenerateResponse& event : events) {
+      const std::int32_t count = event.reasoning_delta().token_ids_size();
+      if (event.reasoning_delta().forced()) forced.push_back({.first = first, .count = count});
+      first += count;
+    }
+    return forced;
   }
 
   static std::vector<std::int32_t> IdsOf(const OutputEvents::Events& events) {
@@ -312,6 +367,59 @@ TEST_F(ResumeTest, TextThatWasLetGoIsNotSentAgain) {
   output.set_reasoning_tokens(2);
   output.set_reasoning_text_bytes(3);  // "ast"
   EXPECT_EQ(Join(Run(script.request, &state).events).reasoning, "ox");
+}
+
+TEST_F(ResumeTest, SteeredThinkingGoesOnAsItWouldHave) {
+  for (const Script& script : Steered()) TryEveryCut(script);
+}
+
+TEST_F(ResumeTest, WhatAnEarlierWorkerSettledHolds) {
+  Script script = Written("", std::vector<std::int32_t>(12, 'h'));
+  script.request.set_max_tokens(20);
+  script.request.mutable_thinking()->set_budget_tokens(6);
+  Serve(script);
+  v1::ResumeState state = StateAfter({kBos, 'q', kThink}, v1::PHASE_REASONING, {});
+  state.mutable_effective()->set_reasoning_budget_tokens(9);
+  for (const std::int32_t id : Ids("ok")) state.mutable_effective()->add_closing_token_ids(id);
+  const Outcome rest = Run(script.request, &state);
+  EXPECT_EQ(Join(rest.events).reasoning, "hhhhhhhok");
+  EXPECT_EQ(rest.started.limits().reasoning_budget_tokens(), 9);
+  EXPECT_EQ(rest.completed.usage().forced_tokens(), 3);
+
+  worker_->model.thinking.max_tokens = 8;
+  EXPECT_EQ(rpc::ErrorReason(worker_->reader.Read(script.request, &state).status()),
+            "OPTIONS_DIFFER");
+}
+
+TEST_F(ResumeTest, WhatAnswerNowHasClosedIsClosedWhereItWas) {
+  Script script = Written("", std::vector<std::int32_t>(30, 'h'));
+  script.request.set_max_tokens(20);
+  script.request.mutable_thinking()->set_closing_text("ok");
+  Serve(script);
+  v1::ResumeState state = StateAfter({kBos, 'q', kThink}, v1::PHASE_REASONING, {});
+  v1::OutputState& output = *state.mutable_outputs(0);
+  for (const std::int32_t id : Ids("hhho")) output.add_token_ids(id);
+  output.set_reasoning_tokens(4);
+  output.set_forced_tokens(1);
+  output.add_forced_ranges()->set_first(3);
+  output.mutable_forced_ranges(0)->set_count(1);
+  const Joined rest = Join(Run(script.request, &state).events);
+  EXPECT_EQ(rest.reasoning, "k");
+  EXPECT_EQ(rest.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_ANSWER_NOW);
+  EXPECT_EQ(rest.answer, std::string(14, 'h'));
+}
+
+TEST_F(ResumeTest, ForcedIdsThatTheOptionsDoNotForceAreRefused) {
+  Script script = Written("", {'a', kThinkEnd, kEos});
+  script.request.mutable_thinking()->set_budget_tokens(2);
+  script.request.mutable_thinking()->set_closing_text("");
+  Serve(script);
+  v1::ResumeState state = StateAfter({kBos, 'q', kThink}, v1::PHASE_REASONING, {});
+  v1::OutputState& output = *state.mutable_outputs(0);
+  for (const std::int32_t id : Ids("abc")) output.add_token_ids(id);
+  output.set_reasoning_tokens(3);
+  const absl::Status status = worker_->reader.Read(script.request, &state).status();
+  EXPECT_TRUE(absl::StrContains(status.message(), "token_ids[2]")) << status;
 }
 
 TEST_F(ResumeTest, TheTimeOfReasoningAndForcedTokensGoOn) {

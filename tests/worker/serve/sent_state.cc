@@ -3,8 +3,23 @@
 namespace thinkwire::worker::serve {
 namespace {
 
+// So many ids that come next.
+void AddForced(int count, v1::OutputState& output) {
+  if (count == 0) return;
+  auto& ranges = *output.mutable_forced_ranges();
+  const int first = output.token_ids_size();
+  if (ranges.empty() || ranges.rbegin()->first() + ranges.rbegin()->count() < first) {
+    ranges.Add()->set_first(first);
+  }
+  ranges.rbegin()->set_count(ranges.rbegin()->count() + count);
+  output.set_forced_tokens(output.forced_tokens() + count);
+}
+
 template <class Event>
 void AddIds(const Event& event, bool reasoning, v1::OutputState& output) {
+  if constexpr (requires { event.forced(); }) {
+    if (event.forced()) AddForced(event.token_ids_size(), output);
+  }
   output.mutable_token_ids()->MergeFrom(event.token_ids());
   if (reasoning) output.set_reasoning_tokens(output.reasoning_tokens() + event.token_ids_size());
 }

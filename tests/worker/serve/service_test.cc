@@ -274,12 +274,69 @@ TEST_F(WorkerServiceTest, LongPromptsWaitForTheirThreadsAndHoldNobodyUp) {
   EXPECT_EQ(count.get(), static_cast<std::int32_t>(text.size()));
 }
 
-TEST_F(WorkerServiceTest, AnswerNowIsNotBuilt) {
-  Serve();
+TEST_F(WorkerServiceTest, AnswerNowEndsTheReasoningOfARunningRequest) {
+  engine::FakeModel model(kVocabulary);
+  ScriptIds(model, 1, 3, std::vector<std::int32_t>(100, 'h'));
+  Serve(std::move(model));
+  worker_->runner.AllowGoingBack();
+  worker_->runner.CloseGate();
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->set_max_tokens(60);
+  request.mutable_request()->mutable_thinking()->set_closing_text("ok");
   grpc::ClientContext context;
-  v1::WorkerAnswerNowResponse response;
-  EXPECT_EQ(stub_->AnswerNow(&context, {}, &response).error_code(),
-            grpc::StatusCode::UNIMPLEMENTED);
+  auto stream = stub_->Generate(&context, request);
+  worker_->runner.LetThrough(4);
+  v1::WorkerGenerateResponse response;
+  std::string reasoning;
+  while (reasoning.empty() && stream->Read(&response)) {
+    reasoning += response.event().reasoning_delta().text();
+  }
+  const auto answer_now = [this](const std::string& id) -> absl::StatusOr<std::int32_t> {
+    grpc::ClientContext call;
+    v1::WorkerAnswerNowRequest asked;
+    asked.set_request_id(id);
+    v1::WorkerAnswerNowResponse answer;
+    const grpc::Status status = stub_->AnswerNow(&call, asked, &answer);
+    if (!status.ok()) return rpc::FromGrpc(status);
+    return answer.outputs();
+  };
+  EXPECT_EQ(*answer_now("r1"), 1);
+  EXPECT_EQ(*answer_now("r1"), 0) << "it was told already";
+  EXPECT_EQ(rpc::ErrorReason(answer_now("r2").status()), "REQUEST_NOT_FOUND");
+  EXPECT_EQ(answer_now("").status().code(), absl::StatusCode::kInvalidArgument);
+  worker_->runner.OpenGate();
+  v1::ReasoningFinished finished;
+  v1::Completed completed;
+  std::int32_t answered = 0;
+  while (stream->Read(&response)) {
+    const v1::GenerateResponse& event = response.event();
+    reasoning += event.reasoning_delta().text();
+    answered += event.answer_delta().token_ids_size();
+    if (event.has_reasoning_finished()) finished = event.reasoning_finished();
+    if (event.has_completed()) completed = event.completed();
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_TRUE(reasoning.ends_with("hok")) << reasoning;
+  EXPECT_LT(finished.reasoning_tokens(), 20);
+  EXPECT_EQ(finished.cause(), v1::REASONING_FINISH_CAUSE_ANSWER_NOW);
+  EXPECT_TRUE(finished.forced());
+  EXPECT_EQ(answered, 60 - finished.reasoning_tokens());
+  EXPECT_EQ(completed.usage().forced_tokens(), 3);
+}
+
+TEST_F(WorkerServiceTest, StartedTellsHowTheThinkingIsSteered) {
+  Serve();
+  worker_->model.thinking.max_tokens = 30;
+  v1::WorkerGenerateRequest request = MakeRequest();
+  request.mutable_request()->set_max_tokens(200);
+  request.mutable_request()->mutable_thinking()->set_budget_tokens(50);
+  Responses responses;
+  EXPECT_TRUE(Generate(request, &responses).ok());
+  const v1::Started started = StartedOf(responses);
+  EXPECT_EQ(started.limits().reasoning_budget_tokens(), 30);
+  EXPECT_EQ(started.effective().reasoning_budget_tokens(), 30);
+  EXPECT_EQ(started.effective().min_answer_tokens(), 64);
+  EXPECT_EQ(started.effective().closing_token_ids_size(), 18);  // "\n\n" is one
 }
 
 TEST_F(WorkerServiceTest, WatchTellsStatusChangesAndDraining) {

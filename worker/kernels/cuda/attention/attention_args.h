@@ -36,4 +36,10 @@ void PreparePrefillAttention(std::int32_t kv_tiles);
 void LaunchDecodeAttention(const AttentionArgs& args, int num_sms, cudaStream_t stream);
 void LaunchPrefillAttention(const AttentionArgs& args, cudaStream_t stream);
 
+// Prefill on compute capability 9.0, with the same bits; a plane of keys or values has `plane_rows`
+// rows of D.
+void PrepareWgmmaPrefillAttention();
+void LaunchWgmmaPrefillAttention(const AttentionArgs& args, std::int64_t plane_rows, int num_sms,
+                                 cudaStream_t stream);
+
 }  // namespace thinkwire::worker::kernels

@@ -34,6 +34,7 @@
 #include "worker/kernels/cuda/attention/attention_args.h"
 #include "worker/kernels/cuda/attention/attention_tile.cuh"
 #include "worker/kernels/cuda/attention/kv_copy.cuh"
+#include "worker/kernels/cuda/attention/prefill_rows.cuh"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
 
@@ -47,7 +48,6 @@ constexpr int kMostTiles = 4;  // of the ring; a power of two, as is what a laun
 constexpr int kKeyTiles = kSegmentKeys / 8;
 constexpr int kPassTiles = 8;  // columns of values at once, in tiles of 8
 constexpr int kPasses = kHeadDim / (kPassTiles * 8);
-constexpr unsigned kAllLanes = 0xFFFFFFFFU;
 
 struct Barriers {
   std::uint64_t ready[kMostTiles];
@@ -57,19 +57,6 @@ struct Barriers {
 std::size_t SharedBytes(int kv_tiles) {
   return static_cast<std::size_t>(kv_tiles) * kTileBytes + sizeof(Barriers);
 }
-
-// A block's rows.
-struct RowTile {
-  int seq = -1;  // -1: none
-  int first_token = 0;
-  int first_position = 0;  // of first_token
-  int first_row = 0;       // counted from first_token's first head
-  int num_rows = 0;
-
-  __device__ int Position(int row, int group) const {
-    return first_position + (first_row + row) / group;
-  }
-};
 
 // The ring's tiles hold keys and values of segments in turn: item 2 j keys of segment j, 2 j + 1
 // values.
@@ -115,42 +102,6 @@ class Ring {
   const std::uint32_t barriers_;
   const int num_tiles_;
 };
-
-// Tile `index` of the step counted from the last sequence's last one. Each warp finds it by itself,
-// 32 sequences at a time.
-__device__ RowTile FindTile(const AttentionArgs& args, int index) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  int before = 0;
-  for (int top = args.num_seqs - 1; top >= 0; top -= 32) {
-    const int s = top - lane;
-    int rows = 0;
-    if (s >= 0) rows = (args.query_start[s + 1] - args.query_start[s]) * args.group;
-    if (rows <= kTileRows) rows = 0;  // decode's
-    const int own = (rows + kBlockRows - 1) / kBlockRows;
-    int end = own;
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2) {
-      const int more = __shfl_up_sync(kAllLanes, end, distance);
-      if (lane >= distance) end += more;
-    }
-    end += before;
-    const unsigned after = __ballot_sync(kAllLanes, end > index);
-    if (after != 0) {
-      const int found = __ffs(static_cast<int>(after)) - 1;
-      const int from_last = index - __shfl_sync(kAllLanes, end - own, found);
-      const int all_rows = __shfl_sync(kAllLanes, rows, found);
-      RowTile tile;
-      tile.seq = top - found;
-      tile.first_token = args.query_start[tile.seq];
-      tile.first_position = args.positions[tile.first_token];
-      tile.first_row = ((all_rows - 1) / kBlockRows - from_last) * kBlockRows;
-      tile.num_rows = min(kBlockRows, all_rows - tile.first_row);
-      return tile;
-    }
-    before = __shfl_sync(kAllLanes, end, 31);
-  }
-  return {};
-}
 
 // Requests a ring's items in order; all lanes of one warp.
 class Copier {
@@ -226,10 +177,8 @@ __device__ Rows::Rows(const AttentionArgs& args, const RowTile& tile, int kv_hea
   for (int half = 0; half < 2; ++half) {
     const int row = warp_row + half * 8 + lane / 4;
     const bool exists = row < tile.num_rows;
-    const int token = (tile.first_row + row) / args.group;
-    const int head = kv_head * args.group + (tile.first_row + row) % args.group;
-    at_[half] = exists ? (tile.first_token + token) * args.num_kv_heads * args.group + head : -1;
-    position_[half] = exists ? tile.first_position + token : first_position_;
+    at_[half] = exists ? tile.Place(row, kv_head, args) : -1;
+    position_[half] = exists ? tile.Position(row, args.group) : first_position_;
     LoadQueryRow(exists ? args.q + std::int64_t{at_[half]} * kHeadDim : nullptr, half, q_);
   }
 }
@@ -364,7 +313,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   extern __shared__ __align__(1024) std::byte shared[];
   AllowNext();
   const int kv_head = static_cast<int>(blockIdx.x);
-  const RowTile tile = FindTile(args, static_cast<int>(blockIdx.y));
+  const RowTile tile = FindTile<kBlockRows>(args, static_cast<int>(blockIdx.y));
   if (tile.seq < 0) {
     // A kernel's end tells the next one that all before it ended: one block waits even so.
     if (blockIdx.x == 0 && blockIdx.y == 0) WaitForPrevious();

@@ -14,6 +14,7 @@ struct AttentionWorkspace {
   std::int64_t partial_rows = 0;      // query rows times segments times KV heads that fit
   std::int32_t max_seqs = 0;          // S at most
   std::int32_t prefill_kv_tiles = 0;  // tiles of 32 KB that a prefill block keeps in shared memory
+  bool prefill_by_wgmma = false;      // the device can
 };
 
 }  // namespace thinkwire::worker::kernels

@@ -9,6 +9,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/attention/attention_args.h"
+#include "worker/kernels/cuda/attention/kv_block.cuh"
 #include "worker/kernels/cuda/device/cuda_check.h"
 
 namespace thinkwire::worker::kernels {
@@ -40,11 +41,15 @@ AttentionWorkspace MakeAttentionWorkspace(void* memory, int max_seqs, int num_kv
       reinterpret_cast<std::uint32_t*>(workspace.partials + partial_rows * kFloatsOfRow);
   workspace.partial_rows = partial_rows;
   workspace.max_seqs = max_seqs;
+  int major = 0;
+  CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  workspace.prefill_by_wgmma = major == 9;
   workspace.prefill_kv_tiles = shared_bytes > 4 * kKvTileBytes + 1024 ? 4 : 2;
   Check(std::int64_t{max_seqs} * num_kv_heads < std::numeric_limits<std::int32_t>::max(),
         "too many sequences and heads to count");
   PrepareDecodeAttention();
   PreparePrefillAttention(workspace.prefill_kv_tiles);
+  if (workspace.prefill_by_wgmma) PrepareWgmmaPrefillAttention();
   return workspace;
 }
 
@@ -81,7 +86,12 @@ void LaunchPagedAttention(const Tensor& q, const BatchView& batch, const KvLayer
   Check(scale > 0.0F, "attention's scale is positive");
   Check(batch.num_seqs <= workspace.max_seqs, "more sequences than attention's workspace has");
   LaunchDecodeAttention(args, num_sms, stream);
-  if (batch.num_tokens != batch.num_seqs) LaunchPrefillAttention(args, stream);
+  if (batch.num_tokens == batch.num_seqs) return;
+  if (workspace.prefill_by_wgmma) {
+    LaunchWgmmaPrefillAttention(args, kv.keys().size() / kHeadDim, num_sms, stream);
+  } else {
+    LaunchPrefillAttention(args, stream);
+  }
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -19,10 +19,8 @@ PFN_cuTensorMapEncodeTiled_v12000 Encoder() {
   return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
 }
 
-}  // namespace
-
-CUtensorMap MakeRowMap(const void* data, std::int64_t rows, std::int64_t columns, int box_columns,
-                       int box_rows) {
+CUtensorMap MakeMap(const void* data, std::int64_t rows, std::int64_t columns, int box_columns,
+                    int box_rows, CUtensorMapSwizzle swizzle) {
   static const PFN_cuTensorMapEncodeTiled_v12000 encode = Encoder();
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[1] = {static_cast<cuuint64_t>(columns) * 2};
@@ -32,10 +30,22 @@ CUtensorMap MakeRowMap(const void* data, std::int64_t rows, std::int64_t columns
   CUtensorMap map;
   const CUresult made =
       encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), sizes, strides,
-             box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+             box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   Check(made == CUDA_SUCCESS, "a matrix that the copy engine can read");
   return map;
+}
+
+}  // namespace
+
+CUtensorMap MakeRowMap(const void* data, std::int64_t rows, std::int64_t columns, int box_columns,
+                       int box_rows) {
+  return MakeMap(data, rows, columns, box_columns, box_rows, CU_TENSOR_MAP_SWIZZLE_128B);
+}
+
+CUtensorMap MakePlainRowMap(const void* data, std::int64_t rows, std::int64_t columns,
+                            int box_columns, int box_rows) {
+  return MakeMap(data, rows, columns, box_columns, box_rows, CU_TENSOR_MAP_SWIZZLE_NONE);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -13,4 +13,8 @@ namespace thinkwire::worker::kernels {
 CUtensorMap MakeRowMap(const void* data, std::int64_t rows, std::int64_t columns, int box_columns,
                        int box_rows);
 
+// The same without a swizzle: pieces stay where they are.
+CUtensorMap MakePlainRowMap(const void* data, std::int64_t rows, std::int64_t columns,
+                            int box_columns, int box_rows);
+
 }  // namespace thinkwire::worker::kernels

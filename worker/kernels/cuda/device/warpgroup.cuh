@@ -32,6 +32,18 @@ __device__ __forceinline__ void CommitSteps() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
+// How many registers each thread of four warps has from here on, as many as the kernel was launched
+// with before. A block's registers stay what they were: GrowRegisters waits until others gave up as
+// many. kCount is a multiple of 8, from 24 to 256.
+template <int kCount>
+__device__ __forceinline__ void GrowRegisters() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kCount));
+}
+template <int kCount>
+__device__ __forceinline__ void ShrinkRegisters() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kCount));
+}
+
 // Returns once all but the last kPending commits are over.
 template <int kPending>
 __device__ __forceinline__ void AwaitSteps() {
@@ -43,6 +55,24 @@ template <int kCount>
 __device__ __forceinline__ void PinSums(float (&d)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+
+template <int kTiles>
+__device__ __forceinline__ void PinTiles(float (&d)[kTiles][4]) {
+#pragma unroll
+  for (int i = 0; i < kTiles; ++i) PinSums(d[i]);
+}
+
+// What this thread stored in shared memory is what steps read, and follows what they read before,
+// once a barrier has told the steps' warps.
+__device__ __forceinline__ void PublishToTensorCores() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+__device__ __forceinline__ void StorePiece(std::uint32_t address, const uint4& piece) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(piece.x),
+               "r"(piece.y), "r"(piece.z), "r"(piece.w)
+               : "memory");
 }
 
 // The step with N columns, asked for; a and b are SwizzledMatrix's.

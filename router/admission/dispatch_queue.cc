@@ -1,0 +1,255 @@
+#include "router/admission/dispatch_queue.h"
+
+#include <algorithm>
+
+namespace thinkwire::router::admission {
+
+DispatchQueue::Ticket& DispatchQueue::Ticket::operator=(Ticket&& other) noexcept {
+  std::swap(owner_, other.owner_);
+  std::swap(variant_, other.variant_);
+  std::swap(request_, other.request_);
+  std::swap(id_, other.id_);
+  std::swap(place_, other.place_);
+  return *this;
+}
+
+void DispatchQueue::Ticket::Leave() {
+  DispatchQueue* const owner = std::exchange(owner_, nullptr);
+  if (owner == nullptr) return;
+  MutexLock lock(owner->mu_);
+  owner->lines_[variant_].Remove(id_);
+  place_ = {};
+}
+
+DispatchQueue::Running& DispatchQueue::Running::operator=(Running&& other) noexcept {
+  std::swap(owner_, other.owner_);
+  std::swap(variant_, other.variant_);
+  std::swap(request_, other.request_);
+  std::swap(tokens_, other.tokens_);
+  return *this;
+}
+
+DispatchQueue::Running::~Running() {
+  if (owner_ != nullptr) owner_->End(*this);
+}
+
+std::optional<double> DispatchQueue::Line::WaitOf(std::size_t position,
+                                                  Clock::TimePoint now) const {
+  const double pace_s = pace.seconds(now).value_or(expected_pace_s);
+  if (pace_s <= 0) return std::nullopt;
+  return static_cast<double>(position + 1) * pace_s;
+}
+
+void DispatchQueue::Line::Remove(FairQueue::Id id) {
+  queue.Remove(id);
+  entries.erase(id);
+  if (queue.empty()) pace.Rest();
+}
+
+void DispatchQueue::Start() {
+  thread_ = std::thread([this] {
+    for (;;) {
+      Tick();
+      MutexLock lock(mu_);
+      if (stopping_) return;
+      if (!HasWork()) changed_.WaitFor(mu_, kTellInterval);
+    }
+  });
+}
+
+void DispatchQueue::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    changed_.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void DispatchQueue::Close() {
+  MutexLock lock(mu_);
+  closed_ = true;
+  changed_.NotifyAll();
+}
+
+bool DispatchQueue::HasWork() const {
+  const auto waits = [](const auto& line) { return !line.second.queue.empty(); };
+  return !to_look_at_.empty() || (closed_ && std::ranges::any_of(lines_, waits));
+}
+
+DispatchQueue::Entered DispatchQueue::Enter(const std::string& variant,
+                                            const FairQueue::Request& request, const Terms& terms,
+                                            std::weak_ptr<Waiter> waiter) {
+  auto held = places_.Take(request.tenant, 1);
+  if (!held) return {.outcome = Entered::Outcome::kFull};
+  const Clock::TimePoint now = clock_.Now();
+  MutexLock lock(mu_);
+  Line& line = lines_[variant];
+  if (terms.expected_pace_s > 0) line.expected_pace_s = terms.expected_pace_s;
+  Entered entered;
+  entered.place.position = line.queue.CountAhead(request, now);
+  entered.place.wait_s = line.WaitOf(entered.place.position, now);
+  if (terms.longest_wait_s && entered.place.wait_s > terms.longest_wait_s) {
+    entered.outcome = Entered::Outcome::kTooLate;
+    return entered;
+  }
+  Ticket& ticket = entered.ticket;
+  ticket.owner_ = this;
+  ticket.variant_ = variant;
+  ticket.request_ = request;
+  ticket.id_ = line.queue.Add(request, now);
+  ticket.place_ = *std::move(held);
+  line.entries.emplace(ticket.id_,
+                       Entry{.waiter = std::move(waiter), .told = entered.place.position});
+  // A place may have become free since it was looked for.
+  to_look_at_.insert(variant);
+  changed_.NotifyAll();
+  return entered;
+}
+
+DispatchQueue::Running DispatchQueue::Go(Ticket& ticket) {
+  Running running;
+  running.owner_ = this;
+  running.variant_ = ticket.variant_;
+  running.request_ = ticket.request_;
+  running.tokens_ = ticket.request_.cost;
+  MutexLock lock(mu_);
+  Line& line = lines_[ticket.variant_];
+  line.queue.Take(ticket.id_);
+  line.entries.erase(ticket.id_);
+  line.pace.Count(clock_.Now(), !line.queue.empty());
+  ++line.running[ticket.request_.tenant];
+  ticket.owner_ = nullptr;
+  const rpc::Shares::Held place = std::move(ticket.place_);
+  return running;
+}
+
+DispatchQueue::Running DispatchQueue::BeginAtOnce(const std::string& variant,
+                                                  const FairQueue::Request& request) {
+  Running running;
+  running.owner_ = this;
+  running.variant_ = variant;
+  running.request_ = request;
+  running.tokens_ = request.cost;
+  MutexLock lock(mu_);
+  Line& line = lines_[variant];
+  line.queue.Charge(request);
+  ++line.running[request.tenant];
+  return running;
+}
+
+void DispatchQueue::End(const Running& running) {
+  const FairQueue::Request& request = running.request_;
+  MutexLock lock(mu_);
+  Line& line = lines_[running.variant_];
+  line.queue.Correct(request.tenant, request.weight, running.tokens_ - request.cost);
+  const auto found = line.running.find(request.tenant);
+  if (--found->second == 0) line.running.erase(found);
+}
+
+void DispatchQueue::Look(const std::string& variant) {
+  MutexLock lock(mu_);
+  const auto line = lines_.find(variant);
+  if (line == lines_.end() || line->second.queue.empty()) return;
+  to_look_at_.insert(variant);
+  changed_.NotifyAll();
+}
+
+fleet::Room DispatchQueue::RoomOfNew(const std::string& variant, const std::string& tenant) const {
+  MutexLock lock(mu_);
+  const auto found = lines_.find(variant);
+  if (found == lines_.end()) return fleet::Room::kFirst;
+  const Line& line = found->second;
+  if (!line.HasRunning(tenant) && !line.queue.Has(tenant)) return fleet::Room::kFirst;
+  return line.queue.empty() ? fleet::Room::kOrdinary : fleet::Room::kNone;
+}
+
+fleet::Room DispatchQueue::RoomAtTurn(const std::string& variant, const std::string& tenant) const {
+  MutexLock lock(mu_);
+  const auto found = lines_.find(variant);
+  const bool runs = found != lines_.end() && found->second.HasRunning(tenant);
+  return runs ? fleet::Room::kOrdinary : fleet::Room::kFirst;
+}
+
+std::size_t DispatchQueue::NumWaiting(const std::string& variant) const {
+  MutexLock lock(mu_);
+  const auto found = lines_.find(variant);
+  return found == lines_.end() ? 0 : found->second.queue.size();
+}
+
+void DispatchQueue::Tick() {
+  std::set<std::string> due;
+  bool closed = false;
+  {
+    MutexLock lock(mu_);
+    due.swap(to_look_at_);
+    closed = closed_;
+  }
+  if (closed) return SendAllAway();
+  for (const std::string& variant : due) DispatchLine(variant);
+  TellPlaces();
+}
+
+void DispatchQueue::DispatchLine(const std::string& variant) {
+  for (;;) {
+    std::shared_ptr<Waiter> waiter;
+    FairQueue::Id id = 0;
+    {
+      MutexLock lock(mu_);
+      Line& line = lines_[variant];
+      const auto next = line.queue.Next(clock_.Now());
+      if (!next) return;
+      id = *next;
+      waiter = line.entries.at(id).waiter.lock();
+    }
+    if (waiter && !waiter->Dispatch()) return;
+    MutexLock lock(mu_);
+    lines_[variant].Remove(id);  // if it has ended, not gone
+  }
+}
+
+void DispatchQueue::SendAllAway() {
+  std::vector<std::shared_ptr<Waiter>> all;
+  {
+    MutexLock lock(mu_);
+    for (auto& [variant, line] : lines_) {
+      while (!line.entries.empty()) {
+        const auto first = line.entries.begin();
+        if (auto waiter = first->second.waiter.lock()) all.push_back(std::move(waiter));
+        line.Remove(first->first);
+      }
+    }
+  }
+  for (const auto& waiter : all) waiter->SendAway();
+}
+
+void DispatchQueue::AddTold(Line& line, Clock::TimePoint now, std::vector<Told>& told) {
+  const std::vector<FairQueue::Id> order = line.queue.Order();
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    Entry& entry = line.entries.at(order[i]);
+    if (std::exchange(entry.told, i) == i) continue;
+    if (auto waiter = entry.waiter.lock()) {
+      told.push_back(
+          {.waiter = std::move(waiter), .place = {.position = i, .wait_s = line.WaitOf(i, now)}});
+    }
+  }
+}
+
+void DispatchQueue::TellPlaces() {
+  const Clock::TimePoint now = clock_.Now();
+  std::vector<Told> told;
+  {
+    MutexLock lock(mu_);
+    if (now < next_telling_) return;
+    next_telling_ = now + kTellInterval;
+    for (auto& [variant, line] : lines_) {
+      if (line.queue.empty()) continue;
+      AddTold(line, now, told);
+      // What no event tells of: workers that are gone, deadlines that cannot be met any more.
+      to_look_at_.insert(variant);
+    }
+  }
+  for (const Told& one : told) one.waiter->TellPlace(one.place);
+}
+
+}  // namespace thinkwire::router::admission

@@ -1,0 +1,173 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/peer_limits.h"
+#include "common/rpc/shares.h"
+#include "router/admission/dispatch_pace.h"
+#include "router/admission/fair_queue.h"
+#include "router/fleet/turns.h"
+
+namespace thinkwire::router::admission {
+
+// The router's queue: requests that found no place on a worker of their variant, a FairQueue for
+// each variant. Those that wait hold no thread: once a place may be free (Look) the next is asked
+// to take it. Who has nothing running at the variant and nothing waiting need not wait behind those
+// who have: it may go where a worker's own shares (worker/engine/fair_share.h) make way for it.
+//
+// 1. At most kMaxWaiting wait in all, a peer has its share of these (rpc::Shares).
+// 2. Whoever waits is called by one thread, without a lock held, until it has gone.
+// 3. Waits are told, and requests refused that would come too late, by the pace at which requests
+//    went lately (DispatchPace), else by what the policy expects; where neither is known, not.
+// Owns: a thread, from Start to Stop. Threads: any.
+class DispatchQueue {
+ public:
+  static constexpr Clock::Duration kTellInterval = std::chrono::seconds(1);
+
+  struct Place {
+    std::size_t position = 0;        // requests that go before it
+    std::optional<double> wait_s{};  // until its turn; nullopt: not known
+  };
+
+  // A request that waits. The calls come one at a time.
+  class Waiter {
+   public:
+    virtual ~Waiter() = default;
+    // A place may be free. False: there was none, and it waits on; else it has gone, to its place
+    // or its end.
+    virtual bool Dispatch() = 0;
+    // Its place has changed.
+    virtual void TellPlace(const Place& place) = 0;
+    // Nobody is dispatched any more.
+    virtual void SendAway() = 0;
+  };
+
+  // One that waits, until destroyed; none if made so.
+  class Ticket {
+   public:
+    Ticket() = default;
+    Ticket(Ticket&& other) noexcept { *this = std::move(other); }
+    Ticket& operator=(Ticket&& other) noexcept;
+    ~Ticket() { Leave(); }
+    void Leave();
+
+   private:
+    friend class DispatchQueue;
+    DispatchQueue* owner_ = nullptr;
+    std::string variant_;
+    FairQueue::Request request_;
+    FairQueue::Id id_ = 0;
+    rpc::Shares::Held place_;
+  };
+
+  // One that has gone to a worker, until destroyed; none if made so.
+  class Running {
+   public:
+    Running() = default;
+    Running(Running&& other) noexcept { *this = std::move(other); }
+    Running& operator=(Running&& other) noexcept;
+    ~Running();
+    // It has taken so many tokens, in place of those that were expected.
+    void Took(double tokens) { tokens_ = tokens; }
+
+   private:
+    friend class DispatchQueue;
+    DispatchQueue* owner_ = nullptr;
+    std::string variant_;
+    FairQueue::Request request_;
+    double tokens_ = 0;
+  };
+
+  struct Terms {
+    double expected_pace_s = 0;              // between two places, says the policy; 0: not known
+    std::optional<double> longest_wait_s{};  // after which its deadline would pass; nullopt: any
+  };
+  struct Entered {
+    enum class Outcome : std::uint8_t { kWaits, kFull, kTooLate };
+    Outcome outcome = Outcome::kWaits;
+    Place place{};
+    Ticket ticket{};  // if it waits
+  };
+
+  // `clock` outlives this.
+  explicit DispatchQueue(const Clock& clock) : clock_(clock), places_(kMaxWaiting) {}
+  ~DispatchQueue() { Stop(); }
+
+  // Runs Tick when there is something to do until Stop.
+  void Start();
+  // Idempotent.
+  void Stop();
+  // Sends away whoever waits, or comes to wait from now on.
+  void Close();
+
+  Entered Enter(const std::string& variant, const FairQueue::Request& request, const Terms& terms,
+                std::weak_ptr<Waiter> waiter);
+  // The holder of the ticket goes. REQUIRES: it was asked to, by Dispatch.
+  Running Go(Ticket& ticket);
+  // One that found a place at once.
+  Running BeginAtOnce(const std::string& variant, const FairQueue::Request& request);
+
+  // A place of the variant may be free. May be called under any lock but this one's.
+  void Look(const std::string& variant);
+
+  // Asks those whose turn it may be; tells places every kTellInterval.
+  void Tick();
+
+  // What a request of the tenant may have that has just come, or whose turn it is.
+  fleet::Room RoomOfNew(const std::string& variant, const std::string& tenant) const;
+  fleet::Room RoomAtTurn(const std::string& variant, const std::string& tenant) const;
+  std::size_t NumWaiting(const std::string& variant) const;
+
+ private:
+  struct Entry {
+    std::weak_ptr<Waiter> waiter;
+    std::size_t told = 0;  // position
+  };
+  struct Line {
+    FairQueue queue;
+    std::map<FairQueue::Id, Entry> entries{};  // as many as in the queue
+    DispatchPace pace{};
+    double expected_pace_s = 0;
+    std::map<std::string, std::int64_t> running{};  // by tenant, > 0 each
+
+    std::optional<double> WaitOf(std::size_t position, Clock::TimePoint now) const;
+    bool HasRunning(const std::string& tenant) const { return running.contains(tenant); }
+    void Remove(FairQueue::Id id);
+  };
+  struct Told {
+    std::shared_ptr<Waiter> waiter;
+    Place place;
+  };
+
+  void DispatchLine(const std::string& variant);
+  void SendAllAway();
+  void TellPlaces();
+  void AddTold(Line& line, Clock::TimePoint now, std::vector<Told>& told)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void End(const Running& running);
+
+  const Clock& clock_;
+  rpc::Shares places_;
+  mutable Mutex mu_;
+  CondVar changed_;
+  std::map<std::string, Line> lines_ ABSL_GUARDED_BY(mu_);  // of variants that had requests
+  std::set<std::string> to_look_at_ ABSL_GUARDED_BY(mu_);   // lines that may have a place
+  Clock::TimePoint next_telling_ ABSL_GUARDED_BY(mu_);
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread thread_;
+};
+
+}  // namespace thinkwire::router::admission

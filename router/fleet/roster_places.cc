@@ -1,0 +1,60 @@
+// The roster's part in the router's queue: which workers have a place.
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "common/peer_limits.h"
+#include "router/fleet/roster.h"
+
+namespace thinkwire::router::fleet {
+
+bool Roster::HasPlace(std::size_t index, Room room) const {
+  const decision::WorkerView& worker = views_[index];
+  const std::int64_t places = worker.status->max_num_seqs;
+  const std::int64_t ahead = LookAhead(worker.status->max_num_seqs);
+  const std::int64_t load = worker.leased + worker.others;
+  switch (room) {
+    case Room::kNone:
+      return false;
+    case Room::kOrdinary:
+      return worker.leased < ahead || load < places + ahead;
+    case Room::kFirst:
+      return worker.leased < ahead || load < 2 * places + ahead;
+  }
+  return false;
+}
+
+void Roster::KeepPlaces(std::size_t variant, Room room, decision::Query& query) const {
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    const decision::WorkerView& view = views_[i];
+    if (view.live() && (view.variant != variant || !HasPlace(i, room))) query.tried.push_back(i);
+  }
+}
+
+void Roster::KeepVariant(const std::string& name, decision::Query& query) const {
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    if (views_[i].live() && VariantOf(i).name != name) query.tried.push_back(i);
+  }
+}
+
+std::size_t Roster::NumLive(std::size_t variant) const {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      views_, [=](const auto& view) { return view.variant == variant && view.live(); }));
+}
+
+void Roster::ShareOutWaiting(const Turns& turns) {
+  std::vector<double> live(variants_.size());
+  for (const decision::WorkerView& view : views_) {
+    if (view.live()) ++live[view.variant];
+  }
+  std::vector<double> each(variants_.size());
+  for (std::size_t v = 0; v < variants_.size(); ++v) {
+    if (live[v] > 0) each[v] = static_cast<double>(turns.NumWaiting(variants_[v].name)) / live[v];
+  }
+  for (decision::WorkerView& view : views_) {
+    view.waiting = view.live() ? each[view.variant] : 0;
+  }
+}
+
+}  // namespace thinkwire::router::fleet

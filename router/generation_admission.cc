@@ -1,0 +1,255 @@
+// Generation's part in admission: its tenant's limits, the wait in the router's queue, and the
+// turn.
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "common/rpc/proto_time.h"
+#include "common/rpc/status_details.h"
+#include "common/status.h"
+#include "router/generation.h"
+#include "router/prompt_hash.h"
+#include "router/refusals.h"
+
+namespace thinkwire::router {
+namespace {
+
+admission::Priority ReadPriority(v1::Priority priority) {
+  switch (priority) {
+    case v1::PRIORITY_LOW:
+      return admission::Priority::kLow;
+    case v1::PRIORITY_HIGH:
+      return admission::Priority::kHigh;
+    default:
+      return admission::Priority::kNormal;
+  }
+}
+
+std::string_view NameOf(admission::Priority priority) {
+  if (priority == admission::Priority::kNormal) return "normal";
+  return priority == admission::Priority::kLow ? "low" : "high";
+}
+
+// Of a request that has just come.
+class TurnsOfNew final : public fleet::Turns {
+ public:
+  TurnsOfNew(const admission::DispatchQueue& queue, const std::string& tenant)
+      : queue_(queue), tenant_(tenant) {}
+  fleet::Room RoomOf(const std::string& variant) const override {
+    return queue_.RoomOfNew(variant, tenant_);
+  }
+  std::size_t NumWaiting(const std::string& variant) const override {
+    return queue_.NumWaiting(variant);
+  }
+
+ private:
+  const admission::DispatchQueue& queue_;
+  const std::string& tenant_;
+};
+
+// Of one whose turn it is: nobody waits before it.
+class TurnsOfFirst final : public fleet::Turns {
+ public:
+  TurnsOfFirst(const admission::DispatchQueue& queue, const std::string& tenant,
+               const std::string& variant)
+      : queue_(queue), tenant_(tenant), variant_(variant) {}
+  std::string_view only_variant() const override { return variant_; }
+  fleet::Room RoomOf(const std::string& variant) const override {
+    return queue_.RoomAtTurn(variant, tenant_);
+  }
+  std::size_t NumWaiting(const std::string& /*variant*/) const override { return 0; }
+
+ private:
+  const admission::DispatchQueue& queue_;
+  const std::string& tenant_;
+  const std::string& variant_;
+};
+
+// How long it may wait so that half of such requests are still in time; nullopt: for ever.
+std::optional<double> LongestWait(const decision::Query& query,
+                                  const decision::Decision& decision) {
+  if (!query.deadline_s || decision.service_s <= 0) return query.deadline_s;
+  return *query.deadline_s - decision.service_s;
+}
+
+v1::GenerateResponse MakeQueued(const admission::DispatchQueue::Place& place) {
+  v1::GenerateResponse event;
+  v1::Queued& queued = *event.mutable_queued();
+  queued.set_position(static_cast<std::int32_t>(place.position));
+  if (place.wait_s) {
+    rpc::SetDuration(
+        std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(*place.wait_s)),
+        queued.mutable_estimated_wait());
+  }
+  return event;
+}
+
+}  // namespace
+
+absl::Status Generation::Book() {
+  const admission::Priority priority = ReadPriority(request_.request().priority());
+  if (priority > limits_.max_priority) {
+    return PriorityNotAllowed(context_.tenant, limits_.max_priority);
+  }
+  if (shared_.books == nullptr || context_.tenant.empty()) return absl::OkStatus();
+  auto begun = shared_.books->Begin(context_.tenant, limits_);
+  if (const auto* refusal = std::get_if<admission::Refusal>(&begun)) {
+    return OverLimit(context_.tenant, *refusal);
+  }
+  booked_ = std::get<admission::TenantBooks::Entry>(std::move(begun));
+  return absl::OkStatus();
+}
+
+// A prompt may be long, a turn come to nothing often, and the prompt be gone when a worker is lost.
+decision::PromptMarks Generation::MarkPrompt() {
+  if (marks_.list.empty() && request_.request().has_prompt()) {
+    marks_ = router::MarkPrompt(request_.request(), shared_.pool.prefix_key(), context_.peer);
+  }
+  return marks_;
+}
+
+void Generation::Apply() {
+  const absl::Status status = Book();
+  if (status.ok()) return FindFirst();
+  account_.ChooseNone(rpc::ErrorMetadata(status, "variant"));
+  Decline(status);
+}
+
+// At once or in the queue: another thread may have it already when this returns OK.
+absl::Status Generation::FindPlace() {
+  if (shared_.queue == nullptr) {
+    RETURN_IF_ERROR(Lease());
+    Begin();
+    return absl::OkStatus();
+  }
+  const decision::Query query = Describe();
+  ASSIGN_OR_RETURN(fleet::Offer offer, shared_.pool.Ask(shared_.policy, query, MarkPrompt(),
+                                                        TurnsOfNew(*shared_.queue, context_.peer)));
+  if (const auto refusal = booked_.Reserve(offer.decision.expected_tokens)) {
+    return OverLimit(context_.tenant, *refusal);
+  }
+  const std::string& variant = shared_.variants[offer.decision.variant].name;
+  const admission::FairQueue::Request request = {
+      .tenant = context_.peer,
+      .weight = static_cast<double>(limits_.weight),
+      .priority = ReadPriority(request_.request().priority()),
+      .deadline = context_.deadline,
+      .cost = std::max(offer.decision.expected_tokens, 1.0)};
+  if (!offer.lease) return Wait(variant, request, query, offer);
+  running_ = shared_.queue->BeginAtOnce(variant, request);
+  Choose(*std::move(offer.lease), query);
+  Begin();
+  return absl::OkStatus();
+}
+
+absl::Status Generation::Wait(const std::string& variant,
+                              const admission::FairQueue::Request& request, decision::Query query,
+                              const fleet::Offer& offer) {
+  using Outcome = admission::DispatchQueue::Entered::Outcome;
+  const double live = static_cast<double>(std::max<std::size_t>(offer.num_live, 1));
+  const admission::DispatchQueue::Terms terms = {
+      .expected_pace_s = offer.decision.place_s / live,
+      .longest_wait_s = LongestWait(query, offer.decision)};
+  MutexLock lock(mu_);
+  if (cancelled_) return CancelStatus();
+  auto entered = shared_.queue->Enter(variant, request, terms, weak_from_this());
+  if (entered.outcome == Outcome::kFull) return QueueFull(variant);
+  if (entered.outcome == Outcome::kTooLate) {
+    return DeadlineTooNear(variant, entered.place.wait_s.value_or(0) - *terms.longest_wait_s);
+  }
+  ticket_ = std::move(entered.ticket);
+  account_.ChooseNone(variant);  // of which it may never have a worker
+  waits_for_ = variant;
+  query_ = std::move(query);
+  idle_ = shared_from_this();
+  shared_.metrics.BeginWait(variant);
+  sink_->Write(MakeQueued(entered.place));
+  return absl::OkStatus();
+}
+
+bool Generation::Dispatch() {
+  std::shared_ptr<Generation> self;
+  {
+    MutexLock lock(mu_);
+    self.swap(idle_);
+  }
+  if (!self) return true;  // it was cancelled
+  const absl::StatusOr<bool> goes = TakeTurn();
+  if (goes.ok() && !*goes && GoOnWaiting()) return false;
+  EndWait();
+  if (goes.ok() && *goes) {
+    Begin();
+  } else {
+    Decline(goes.ok() ? CancelStatus() : goes.status());
+  }
+  return true;
+}
+
+bool Generation::GoOnWaiting() {
+  MutexLock lock(mu_);
+  if (!cancelled_) idle_ = shared_from_this();
+  return !cancelled_;
+}
+
+// Nothing else happens to it meanwhile but Cancel, which finds nothing to end.
+absl::StatusOr<bool> Generation::TakeTurn() {
+  if (is_over()) return CancelStatus();
+  if (context_.deadline) query_->deadline_s = ToSeconds(*context_.deadline - shared_.clock.Now());
+  const decision::Query& query = *query_;
+  ASSIGN_OR_RETURN(fleet::Offer offer,
+                   shared_.pool.Ask(shared_.policy, query, MarkPrompt(),
+                                    TurnsOfFirst(*shared_.queue, context_.peer, waits_for_)));
+  // Others could still be in time.
+  const double left_s = LongestWait(query, offer.decision).value_or(0);
+  if (left_s < 0) return DeadlineTooNear(waits_for_, -left_s);
+  if (!offer.lease) return false;
+  running_ = shared_.queue->Go(ticket_);
+  Choose(*std::move(offer.lease), query);
+  return true;
+}
+
+void Generation::TellPlace(const admission::DispatchQueue::Place& place) {
+  MutexLock lock(mu_);
+  if (idle_) sink_->Write(MakeQueued(place));  // one that finds no room says nothing that matters
+}
+
+void Generation::SendAway() {
+  std::shared_ptr<Generation> self;
+  {
+    MutexLock lock(mu_);
+    self.swap(idle_);
+  }
+  if (!self) return;
+  EndWait();
+  Decline(Draining());
+}
+
+void Generation::EndWait() {
+  if (waits_for_.empty()) return;
+  ticket_.Leave();
+  shared_.metrics.EndWait(waits_for_, context_.tenant,
+                          NameOf(ReadPriority(request_.request().priority())),
+                          ToSeconds(shared_.clock.Now() - arrival_));
+  waits_for_.clear();
+  query_.reset();
+}
+
+void Generation::Decline(const absl::Status& status) {
+  if (!absl::IsCancelled(status)) shared_.metrics.CountRefusal(rpc::ErrorReason(status));
+  Conclude(status);
+}
+
+void Generation::EndAdmission() {
+  EndWait();
+  std::int64_t tokens = 0;
+  if (ledger_.started()) tokens = ledger_.MakeUsage().prompt_tokens() + ledger_.tokens();
+  running_.Took(static_cast<double>(tokens));
+  booked_.Took(static_cast<double>(tokens));
+  running_ = {};
+  booked_ = {};
+}
+
+}  // namespace thinkwire::router

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# What an overloaded router is worth: a router and a worker of the bundled model on the CPU, first
+# under 1 to 32 clients in a closed loop whose requests have a deadline (goodput: what ends well
+# before it), then one tenant alone and the same beside another that floods. Clients that are
+# refused come again when they are told to. Needs a build (default: build/release) with
+# thinkwire-router, thinkwire-worker and thinkwire-bench.
+# Usage: tests/bench/overload_session.sh [OPTION…] LOGS
+#   LOGS           folder for logs, figures as JSON and summary.txt
+#   --build B      the build folder (default build/release)
+#   --places N     of the worker (default 4)
+#   --tokens N     of each output (default 64)
+#   --deadline MS  of each request of the sweep (default 3 times what one takes alone)
+#   --seconds S    for each step (default 20)
+# Exit code: 0 if no stream failed.
+set -uo pipefail
+source=$(cd "$(dirname "$0")/../.." && pwd)
+
+usage() {
+  sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+}
+
+build=$source/build/release places=4 tokens=64 deadline=0 seconds=20
+while [[ ${1:-} == --* ]]; do
+  [[ $# -ge 2 ]] || usage
+  case $1 in
+    --build) build=$(cd "$2" && pwd) || exit 1 ;;
+    --places) places=$2 ;;
+    --tokens) tokens=$2 ;;
+    --deadline) deadline=$2 ;;
+    --seconds) seconds=$2 ;;
+    *) usage ;;
+  esac
+  shift 2
+done
+[[ $# -eq 1 ]] || usage
+mkdir -p "$1" || exit 1
+logs=$(cd "$1" && pwd)
+
+say() { echo "$*" | tee -a "$logs/summary.txt"; }
+: > "$logs/summary.txt"
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null; wait' EXIT
+
+# The port of a process that has written "listening" to its log.
+port_of() {
+  local try port
+  for try in $(seq 300); do
+    port=$(sed -n 's/.*"listening".*"port":\([0-9]*\).*/\1/p' "$1" | head -n 1)
+    [[ -n $port ]] && echo "$port" && return
+    sleep 0.1
+  done
+  echo "overload_session: $1 does not listen" >&2
+  return 1
+}
+
+for tenant in steady flood; do
+  openssl rand -hex 32 > "$logs/$tenant.key"
+  echo "$tenant sha256:$(tr -d '\n' < "$logs/$tenant.key" | sha256sum | cut -d' ' -f1)"
+done > "$logs/keys"
+"$build/worker/thinkwire-worker" --model "$source/deploy/models/tiny-r1" --served_model_name tiny-r1 \
+  --listen 127.0.0.1:0 --metrics_listen= --max_num_seqs "$places" --max_model_len 4096 2> "$logs/worker.log" &
+pids+=($!)
+worker_port=$(port_of "$logs/worker.log") || exit 1
+printf 'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:%s"]\n' "$worker_port" > "$logs/router.yaml"
+"$build/router/thinkwire-router" --config "$logs/router.yaml" --listen 127.0.0.1:0 --metrics_listen= \
+  --api_keys "$logs/keys" 2> "$logs/router.log" &
+pids+=($!)
+router_port=$(port_of "$logs/router.log") || exit 1
+
+# load NAME TENANT CLIENTS [OPTION…]: figures in NAME.json.
+failures=0
+load() {
+  local name=$1 tenant=$2 clients=$3
+  shift 3
+  "$build/tests/bench/thinkwire-bench" serve --router "127.0.0.1:$router_port" \
+    --api_key_file "$logs/$tenant.key" --variant tiny-r1 --concurrency "$clients" \
+    --duration_s "$seconds" --prompt_tokens 32 --max_tokens "$tokens" --ignore_eos \
+    --json "$logs/$name.json" "$@" > "$logs/$name.txt" 2>&1 || failures=$((failures + 1))
+}
+# figure NAME KEY…: of its JSON.
+figure() {
+  local name=$1
+  shift
+  python3 -c "
+import json, sys
+value = json.load(open(sys.argv[1]))
+for key in sys.argv[2:]: value = value.get(key, 0) if value else 0
+print(value)" "$logs/$name.json" "$@"
+}
+ms() { python3 -c "print(round(1000 * $1))"; }
+
+load alone steady 1
+alone=$(figure alone figures completion_seconds p50)
+[[ $deadline -gt 0 ]] || deadline=$(ms "3 * $alone")
+say "one request alone takes $(ms "$alone") ms; deadline $deadline ms, $places places"
+say "clients: goodput/s, share, refused, too late, p99 ms"
+for clients in 1 2 4 8 16 32; do
+  name=sweep-$clients
+  load "$name" steady "$clients" --deadline_ms "$deadline" --goodput_ms "$deadline"
+  say "$clients: $(figure $name figures goodput_per_second), $(figure $name figures goodput_share)," \
+    "$(figure $name totals refused requests), $(figure $name totals deadline requests)," \
+    "$(ms "$(figure $name figures completion_seconds p99)")"
+done
+load steady-alone steady 1
+load flood flood 64 &
+flooding=$!
+sleep 2
+seconds=$((seconds - 4)) load steady-beside steady 1
+wait $flooding
+for name in steady-alone steady-beside flood; do
+  say "$name: $(figure $name figures completed) completed, p50 $(ms "$(figure $name figures completion_seconds p50)")" \
+    "p99 $(ms "$(figure $name figures completion_seconds p99)") ms, first output p99" \
+    "$(ms "$(figure $name figures first_token_seconds p99)") ms"
+done
+[[ $failures -eq 0 ]] || say "failed: $failures steps"
+exit $((failures > 0))

@@ -1,0 +1,259 @@
+#!/usr/bin/python3
+"""Runs every container of an overlay of deploy/kubernetes as a process, as a cluster would (pods.py): the Jobs that fetch
+models, what waits for these, workers and routers. Asks their probes and a question of each variant; with TLS, has a
+certificate renewed; then ends all.
+
+Usage: kubernetes_run.py BUILD_FOLDER OVERLAY
+The secrets are made by the README's own lines. The hub is a package of huggingface_hub's name that has the bundled
+model, and a GPU is a CPU.
+"""
+
+import contextlib
+import functools
+import pathlib
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+
+import stack
+
+if __name__ == "__main__":
+    stack.enter_namespaces("grpc", "pip", "yaml", programs=("ip", "nsenter", "openssl"))
+
+import yaml  # noqa: E402
+
+import manifests as m  # noqa: E402
+import pods  # noqa: E402
+
+HUB = """
+import shutil
+def snapshot_download(repo_id, revision, local_dir, allow_patterns):
+    assert repo_id.startswith("deepseek-ai/") and revision and "*.safetensors" in allow_patterns
+    shutil.copytree("/hub/model", local_dir, dirs_exist_ok=True)
+"""
+FROM_HUB = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/hub", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+# A machine has no GPU, less memory and fewer cores than a node.
+SMALLER = {"THINKWIRE_WORKER_DEVICE": "cpu", "THINKWIRE_WORKER_CPU_THREADS": "2",
+           "THINKWIRE_WORKER_KV_CACHE_MEMORY_BYTES": "67108864"}
+ROUTER = "thinkwire-router.thinkwire.svc"
+
+
+def make_hub(folder):
+    folder.mkdir()
+    name = "huggingface_hub-2.4.0"
+    with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("huggingface_hub.py", HUB)
+        wheel.writestr(f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: huggingface_hub\nVersion: 2.4.0\n")
+        wheel.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{name}.dist-info/RECORD", "")
+    shutil.copytree(m.REPOSITORY / "deploy/models/tiny-r1", folder / "model")
+
+
+def make_secrets(folder):
+    """Runs the README's lines that make the secrets, with a kubectl that leaves them in folder/secrets."""
+    text = (m.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (lines,) = [b for b in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) if "create secret" in b]
+    kubectl = """kubectl() {
+      [[ "$*" == "create namespace thinkwire" ]] && return
+      [[ "$1 $2 $3 $4 $5" == "-n thinkwire create secret generic" ]] || return
+      local place=secrets/$6; mkdir -p "$place"; shift 6
+      for file in "$@"; do cp "${file#--from-file=}" "$place/"; done
+    }
+    set -euo pipefail
+    """
+    folder.mkdir()
+    subprocess.run(["bash", "-c", kubectl + lines], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+
+
+def show_secret(files, volume):
+    """As the kubelet does: the volume's files are links through a folder that is swapped."""
+    version = volume / f"..{time.monotonic_ns()}"
+    shutil.copytree(files, version)
+    (volume / "..new").symlink_to(version.name)
+    (volume / "..new").rename(volume / "..data")
+    for file in version.iterdir():
+        if not (volume / file.name).is_symlink():
+            (volume / file.name).symlink_to(f"..data/{file.name}")
+
+
+class Cluster(contextlib.ExitStack):
+    """An overlay's pods, and what they share."""
+
+    def __init__(self, overlay, build):
+        super().__init__()
+        self.objects = m.render(overlay)
+        self.node = pods.Node()
+        self.made = self.node.folder / "made"
+        self._programs = {f"/opt/thinkwire/bin/{name}": build / room / name for room, name in (
+            ("router", "thinkwire-router"), ("router", "thinkwire-chat"), ("worker", "thinkwire-worker"))}
+        self._names = []
+        make_hub(self.node.folder / "hub")
+        make_secrets(self.made)
+
+    def make_pod(self, shown):
+        return self.enter_context(pods.Pod(self.node, self._names, {**self._programs, **shown}))
+
+    def pods_of(self, owner):
+        """Makes the pods of a workload, and the name of its headless service."""
+        containers = [c for c in m.containers(self.objects) if c.owner is owner]
+        made = [self.make_pod(self.shown(containers)) for _ in range(owner["spec"].get("replicas", 1))]
+        name = owner["spec"].get("serviceName", ROUTER)
+        self._names += [f"{pod.address} {name}" for pod in made if owner["kind"] != "Job"]
+        return made
+
+    def shown(self, containers):
+        """What the next pod, of these containers, sees where."""
+        found = {mount["mountPath"]: self.folder_of(volume["name"], volume) for c in containers
+                 for mount, volume in c.mounts}
+        if containers[-1].image == "thinkwire-worker-demo":  # what its stage of deploy/Dockerfile copies
+            found["/models/tiny-r1"] = m.REPOSITORY / "deploy/models/tiny-r1"
+        if containers[-1].owner["kind"] == "Job":
+            found["/hub"] = self.node.folder / "hub"
+        return found
+
+    @functools.lru_cache(maxsize=None)
+    def _folder(self, kind, name):
+        folder = self.node.folder / f"{kind}-{name}"
+        folder.mkdir()
+        if kind == "secret":
+            show_secret(self.made / "secrets" / name, folder)
+        if kind == "configMap":
+            (config,) = [o for o in m.of_kind(self.objects, "ConfigMap") if m.name_of(o) == name]
+            for file, text in config["data"].items():
+                (folder / file).write_text(text, encoding="utf-8")
+        return folder
+
+    def folder_of(self, name, volume):
+        """What a volume of the next pod is here: shared, but for those that are empty at first."""
+        for kind, key in (("configMap", "name"), ("secret", "secretName"), ("persistentVolumeClaim", "claimName")):
+            if kind in volume:
+                return self._folder(kind, volume[kind][key])
+        return self._folder("emptyDir", f"{self.node.pods}-{name}")
+
+    def renew_workers_certificate(self):
+        subprocess.run(["openssl", "x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-days", "2",
+                        "-extfile", "tls.names", "-out", "tls.crt"], cwd=self.made, check=True,
+                       stderr=subprocess.DEVNULL)  # tls.csr is that of the README's last turn: the worker's
+        files = self.made / "secrets/thinkwire-worker-tls"
+        shutil.copy(self.made / "tls.crt", files)
+        show_secret(files, self._folder("secret", "thinkwire-worker-tls"))
+
+
+def start_workers(cluster):
+    """Starts all workers once their models are there; returns (pod, container) of each."""
+    started = []
+    for owner in m.of_kind(cluster.objects, "StatefulSet"):
+        containers = [c for c in m.containers(cluster.objects) if c.owner is owner]
+        started += [(pod, containers) for pod in cluster.pods_of(owner)]
+    waiting = [pod for pod, containers in started if containers[0].starts_first]
+    for pod, containers in started:
+        if pod in waiting:
+            pod.start(containers[0])
+    fetch_models(cluster)
+    for pod in waiting:
+        assert pod.wait() == 0, pod.log()
+    for pod, containers in started:
+        pod.start(containers[-1], SMALLER)
+    return [(pod, containers[-1]) for pod, containers in started]
+
+
+def fetch_models(cluster):
+    jobs = m.of_kind(cluster.objects, "Job")
+    for job in jobs:
+        assert " already" not in fetch_model(cluster, job)
+    for job in jobs[:1]:
+        assert " already" in fetch_model(cluster, job)
+
+
+def fetch_model(cluster, job):
+    """Runs a Job; returns what it has said."""
+    (container,) = [c for c in m.containers(cluster.objects) if c.owner is job]
+    (pod,) = cluster.pods_of(job)
+    pod.start(container, FROM_HUB)
+    assert pod.wait() == 0, f"{container.where}: {pod.log()}"
+    return pod.log()
+
+
+def start_routers(cluster):
+    (owner,) = m.of_kind(cluster.objects, "Deployment")
+    (container,) = [c for c in m.containers(cluster.objects) if c.owner is owner]
+    made = cluster.pods_of(owner)
+    for pod in made:
+        pod.start(container)
+    return [(pod, container) for pod in made]
+
+
+def variants(cluster):
+    (config,) = [o for o in m.of_kind(cluster.objects, "ConfigMap") if "router.yaml" in o["data"]]
+    return [v["name"] for v in yaml.safe_load(config["data"]["router.yaml"])["variants"]]
+
+
+def check_probes(started):
+    everybody = [pod for pod, _ in started]
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        for pod, container in started:
+            pods.wait_for(f"{name} of {container.where}", lambda p=pod, c=container: p.probe(c.probes[name]), everybody)
+
+
+def check_answers(cluster, asked, secured, started):
+    """A client elsewhere in the cluster asks these variants; with keys, one without is refused."""
+    client = cluster.make_pod({"/client": cluster.made})
+    to_router = ["/opt/thinkwire/bin/thinkwire-chat", f"--timeout_s={pods.PATIENCE_S}"]
+    to_router += ["--tls_ca=/client/ca.crt"] if secured else []
+    for variant in asked:
+        probe = [*to_router, f"--probe={ROUTER}:50051/variant/{variant}"]
+        pods.wait_for(f"variant/{variant}", lambda p=probe: client.execute(*p).returncode == 0, started)
+        question = [f"--router={ROUTER}:50051", f"--variant={variant}", "--temperature=0", "What is 27+48?"]
+        key = ["--api_key_file=/client/my.key"] if secured else []
+        said = client.execute(*to_router, *key, *question)
+        assert said.returncode == 0 and "75" in said.stdout, f"{variant}: {said.stdout} {said.stderr}"
+        if secured:
+            refused = client.execute(*to_router, *question)
+            assert refused.returncode == 1 and "no API key" in refused.stderr, refused.stderr
+
+
+def check_metrics(started):
+    """/metrics is where the monitors look, with the series that scale workers."""
+    for pod, container in started:
+        (port,) = [p["containerPort"] for p in container.spec["ports"] if p["name"] == "metrics"]
+        with urllib.request.urlopen(f"http://{pod.address}:{port}/metrics", timeout=pods.PATIENCE_S) as answer:
+            page = answer.read().decode()
+        room = "router" if container.owner["kind"] == "Deployment" else "worker"
+        assert f"thinkwire_{room}_queue_seconds_bucket{{" in page, page
+
+
+def check_renewal(cluster, workers):
+    """A worker shows a renewed certificate, and is not started again for that."""
+    pod, _ = workers[0]
+    shown = functools.partial(ssl.get_server_certificate, (pod.address, 50061), timeout=pods.PATIENCE_S)
+    old = shown()
+    cluster.renew_workers_certificate()
+    pods.wait_for("the new certificate", lambda: shown() != old, [pod for pod, _ in workers])
+
+
+def main():
+    build, overlay = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2]
+    with Cluster(overlay, build) as cluster:
+        workers = start_workers(cluster)
+        routers = start_routers(cluster)
+        check_probes(workers + routers)
+        secured = "tls_cert" in m.settings(routers[0][1])
+        started = [pod for pod, _ in workers + routers]
+        check_answers(cluster, variants(cluster), secured, started)
+        check_metrics(workers + routers)
+        if secured:
+            check_renewal(cluster, workers)
+            check_answers(cluster, variants(cluster)[:1], secured, started)
+        for pod, container in routers + workers:
+            code = pod.stop()
+            assert code == 0, f"{container.where} ended with {code}: {pod.log()}"
+    print(f"{overlay}: {len(workers)} workers, {len(routers)} router, variants {', '.join(variants(cluster))}: all well")
+
+
+if __name__ == "__main__":
+    main()

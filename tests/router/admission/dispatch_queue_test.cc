@@ -1,0 +1,224 @@
+#include "router/admission/dispatch_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "router/admission/dispatch_pace.h"
+#include "tests/fakes/fake_clock.h"
+
+namespace thinkwire::router::admission {
+namespace {
+
+using fleet::Room;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Outcome = DispatchQueue::Entered::Outcome;
+
+constexpr char kVariant[] = "qwen-7b";
+
+// Places that a test has free, and who took one.
+struct Places {
+  int free = 0;
+  std::vector<int> taken{};
+};
+
+class TestWaiter final : public DispatchQueue::Waiter {
+ public:
+  TestWaiter(DispatchQueue& queue, Places& places, int name)
+      : queue_(queue), places_(places), name_(name) {}
+
+  bool Dispatch() override {
+    if (places_.free == 0) return false;
+    --places_.free;
+    places_.taken.push_back(name_);
+    running = queue_.Go(ticket);
+    return true;
+  }
+  void TellPlace(const DispatchQueue::Place& place) override { told.push_back(place.position); }
+  void SendAway() override { sent_away = true; }
+
+  DispatchQueue::Ticket ticket;
+  DispatchQueue::Running running;
+  std::vector<std::size_t> told;
+  bool sent_away = false;
+
+ private:
+  DispatchQueue& queue_;
+  Places& places_;
+  const int name_;
+};
+
+class DispatchQueueTest : public testing::Test {
+ protected:
+  std::shared_ptr<TestWaiter> Enter(const std::string& tenant = "a",
+                                    const DispatchQueue::Terms& terms = {}) {
+    auto waiter = std::make_shared<TestWaiter>(queue_, places_, next_name_++);
+    auto entered = queue_.Enter(kVariant, {.tenant = tenant}, terms, waiter);
+    outcome_ = entered.outcome;
+    place_ = entered.place;
+    waiter->ticket = std::move(entered.ticket);
+    return waiter;
+  }
+  void Free(int places) {
+    places_.free += places;
+    queue_.Look(kVariant);
+    queue_.Tick();
+  }
+
+  FakeClock clock_;
+  DispatchQueue queue_{clock_};
+  Places places_;
+  int next_name_ = 0;
+  Outcome outcome_ = Outcome::kWaits;
+  DispatchQueue::Place place_;
+};
+
+TEST_F(DispatchQueueTest, WhoWaitsGoesAsPlacesGetFree) {
+  const std::vector waiters = {Enter(), Enter(), Enter()};
+  queue_.Tick();
+  EXPECT_TRUE(places_.taken.empty());
+  Free(2);
+  EXPECT_EQ(places_.taken, (std::vector{0, 1}));
+  EXPECT_EQ(queue_.NumWaiting(kVariant), 1U);
+  Free(5);
+  EXPECT_EQ(places_.taken, (std::vector{0, 1, 2}));
+  EXPECT_EQ(queue_.NumWaiting(kVariant), 0U);
+}
+
+TEST_F(DispatchQueueTest, APlaceThatBecameFreeWhileItEnteredIsNotMissed) {
+  places_.free = 1;
+  const auto waiter = Enter();
+  queue_.Tick();
+  EXPECT_EQ(places_.taken.size(), 1U);
+}
+
+TEST_F(DispatchQueueTest, WhoLeavesOrIsGoneIsPassedOver) {
+  auto left = Enter();
+  auto gone = Enter();
+  const auto stays = Enter();
+  left->ticket.Leave();
+  gone->ticket = {};
+  gone.reset();
+  EXPECT_EQ(queue_.NumWaiting(kVariant), 1U);
+  Free(3);
+  EXPECT_EQ(places_.taken, (std::vector{2}));
+}
+
+TEST_F(DispatchQueueTest, PlacesAreToldAsTheyChangeOnceASecond) {
+  const auto first = Enter();
+  const auto second = Enter();
+  const auto third = Enter();
+  EXPECT_EQ(place_.position, 2U);
+  queue_.Tick();
+  Free(1);
+  EXPECT_TRUE(second->told.empty());
+  clock_.Advance(DispatchQueue::kTellInterval);
+  queue_.Tick();
+  EXPECT_EQ(second->told, (std::vector<std::size_t>{0}));
+  EXPECT_EQ(third->told, (std::vector<std::size_t>{1}));
+  clock_.Advance(DispatchQueue::kTellInterval);
+  queue_.Tick();
+  EXPECT_EQ(second->told.size(), 1U) << "its place is the same";
+}
+
+TEST_F(DispatchQueueTest, WhatNoEventTellsOfIsLookedForEverySecond) {
+  const auto waiter = Enter();
+  queue_.Tick();
+  queue_.Tick();
+  places_.free = 1;  // and nobody says so
+  queue_.Tick();
+  EXPECT_TRUE(places_.taken.empty());
+  clock_.Advance(DispatchQueue::kTellInterval);
+  queue_.Tick();
+  queue_.Tick();
+  EXPECT_EQ(places_.taken.size(), 1U);
+}
+
+TEST_F(DispatchQueueTest, CloseSendsAllAwayAndLaterOnesToo) {
+  const auto before = Enter();
+  queue_.Close();
+  queue_.Tick();
+  EXPECT_TRUE(before->sent_away);
+  const auto after = Enter();
+  queue_.Tick();
+  EXPECT_TRUE(after->sent_away);
+  EXPECT_EQ(queue_.NumWaiting(kVariant), 0U);
+}
+
+TEST_F(DispatchQueueTest, WhoWouldComeTooLateIsRefusedByWhatIsExpected) {
+  const auto first = Enter("a", {.expected_pace_s = 2, .longest_wait_s = 2.5});
+  EXPECT_EQ(outcome_, Outcome::kWaits);
+  EXPECT_EQ(place_.wait_s, 2);
+  Enter("a", {.expected_pace_s = 2, .longest_wait_s = 2.5});
+  EXPECT_EQ(outcome_, Outcome::kTooLate);
+  EXPECT_EQ(place_.wait_s, 4);
+  EXPECT_EQ(queue_.NumWaiting(kVariant), 1U);
+}
+
+TEST_F(DispatchQueueTest, WhoeverComesIsTakenWhileNoPaceIsKnown) {
+  const auto waiter = Enter("a", {.longest_wait_s = 0.001});
+  EXPECT_EQ(outcome_, Outcome::kWaits);
+  EXPECT_FALSE(place_.wait_s);
+}
+
+TEST_F(DispatchQueueTest, WhatWasSeenCountsMoreThanWhatIsExpected) {
+  std::vector<std::shared_ptr<TestWaiter>> waiters;
+  for (int i = 0; i < 20; ++i) waiters.push_back(Enter("a", {.expected_pace_s = 100}));
+  for (int i = 0; i < 10; ++i) {
+    clock_.Advance(milliseconds(500));
+    Free(1);
+  }
+  waiters.push_back(Enter("a", {.expected_pace_s = 100}));
+  EXPECT_EQ(place_.position, 10U);
+  EXPECT_NEAR(place_.wait_s.value_or(0), 11 * 0.5, 0.1);
+}
+
+TEST_F(DispatchQueueTest, ATenantHasItsShareOfThePlaces) {
+  std::vector<std::shared_ptr<TestWaiter>> waiters;
+  while (outcome_ == Outcome::kWaits) waiters.push_back(Enter());
+  EXPECT_EQ(outcome_, Outcome::kFull);
+  EXPECT_LT(queue_.NumWaiting(kVariant), static_cast<std::size_t>(kMaxWaiting));
+  waiters.push_back(Enter("b"));
+  EXPECT_EQ(outcome_, Outcome::kWaits);
+  for (int i = 0; i < 20; ++i) waiters[i]->ticket.Leave();
+  waiters.push_back(Enter());
+  EXPECT_EQ(outcome_, Outcome::kWaits) << "the place of who leaves is free";
+}
+
+TEST_F(DispatchQueueTest, WhoHasNothingThereGoesBeforeThoseWhoWait) {
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a"), Room::kFirst);
+  auto running = queue_.BeginAtOnce(kVariant, {.tenant = "a"});
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a"), Room::kOrdinary);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kOrdinary);
+  const auto waiter = Enter();
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a"), Room::kNone);
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "b"), Room::kFirst);
+  EXPECT_EQ(queue_.RoomOfNew("another", "a"), Room::kFirst);
+  running = {};
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a"), Room::kNone) << "its own wait";
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kFirst);
+}
+
+TEST(DispatchPaceTest, IsTheTimeBetweenTwoThatWentWhileOthersWaited) {
+  FakeClock clock;
+  DispatchPace pace;
+  EXPECT_FALSE(pace.seconds(clock.Now()));
+  for (int i = 0; i < 5; ++i) {
+    clock.Advance(seconds(2));
+    pace.Count(clock.Now(), true);
+  }
+  EXPECT_DOUBLE_EQ(*pace.seconds(clock.Now()), 2);
+  pace.Rest();
+  clock.Advance(seconds(1000));
+  EXPECT_DOUBLE_EQ(*pace.seconds(clock.Now()), 2) << "nobody waited meanwhile";
+  pace.Count(clock.Now(), true);
+  clock.Advance(seconds(30));
+  EXPECT_DOUBLE_EQ(*pace.seconds(clock.Now()), 30) << "the next is overdue";
+}
+
+}  // namespace
+}  // namespace thinkwire::router::admission

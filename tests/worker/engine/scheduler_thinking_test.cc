@@ -1,0 +1,205 @@
+// Scheduler: outputs whose thinking has an end.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/worker/engine/stepper.h"
+#include "worker/engine/scheduler.h"
+
+namespace thinkwire::worker::engine {
+namespace {
+
+constexpr std::int32_t kPrompt = 10;  // tokens
+constexpr std::uint64_t kSeed = 5;
+
+// By D, the plans in flight.
+class SchedulerThinkingTest : public testing::TestWithParam<std::int32_t> {
+ protected:
+  static Request MakeThinkingRequest(std::int32_t max_tokens = 60) {
+    Request request = MakeRequest(kSeed, kPrompt, max_tokens);
+    request.thinking = MakeThinking();
+    return request;
+  }
+
+  // Runs `request` to its end, which is what the definition says, and returns its tokens.
+  std::vector<Token> Run(const Request& request) {
+    Stepper stepper(MakeLimits(GetParam()), model_);
+    stepper.runner().AllowGoingBack();
+    Reader reader(1 << 16);
+    stepper.Add(request, reader);
+    stepper.RunDry();
+    reader.Take();
+    const Output expected = Alone(model_, request, *request.max_tokens);
+    ExpectTokens(reader.tokens(), expected, true);
+    EXPECT_EQ(reader.ending()->reason, expected.reason);
+    stepper.ExpectIdle();
+    plans_ = stepper.runner().plans();
+    return reader.tokens();
+  }
+
+  static std::int64_t Reasoning(const std::vector<Token>& tokens) {
+    return std::ranges::count(tokens, step::Phase::kReasoning, &Token::phase);
+  }
+  static std::int64_t Of(TokenOrigin origin, const std::vector<Token>& tokens) {
+    return std::ranges::count(tokens, origin, &Token::origin);
+  }
+
+  FakeModel model_{kVocab};  // draws no think-end id by itself
+  std::vector<step::Plan> plans_;
+};
+
+INSTANTIATE_TEST_SUITE_P(InFlight, SchedulerThinkingTest, testing::Values(1, 2),
+                         testing::PrintToStringParamName());
+
+TEST_P(SchedulerThinkingTest, ABudgetIsExactToTheToken) {
+  for (std::int32_t budget = 0; budget <= 12; ++budget) {
+    SCOPED_TRACE(budget);
+    Request request = MakeThinkingRequest();
+    request.thinking.budget_tokens = budget;
+    const std::vector<Token> tokens = Run(request);
+    EXPECT_EQ(Reasoning(tokens), budget + 1);
+    EXPECT_EQ(tokens[static_cast<std::size_t>(budget)].mark, TokenMark::kClosesReasoning);
+    // The closing ids are there as a whole or not at all.
+    EXPECT_EQ(Of(TokenOrigin::kBudget, tokens), budget < 3 ? 1 : 4);
+    EXPECT_EQ(tokens.size(), 60U);
+  }
+}
+
+TEST_P(SchedulerThinkingTest, ThinkingThatEndsByItselfIsLeftAlone) {
+  model_.Script(kSeed, kPrompt + 20, kThinkEnd);  // after 20 tokens
+  for (const std::int32_t spare : {-1, 0, 1, 2, 3, 4}) {
+    SCOPED_TRACE(spare);
+    Request request = MakeThinkingRequest();
+    request.thinking.closing_ids.clear();
+    request.thinking.budget_tokens = 20 + spare;
+    const std::vector<Token> tokens = Run(request);
+    EXPECT_EQ(Of(TokenOrigin::kBudget, tokens), spare <= 0 ? 1 : 0);
+    EXPECT_EQ(Reasoning(tokens), std::min(20 + spare, 20) + 1);
+  }
+}
+
+TEST_P(SchedulerThinkingTest, TheAnswerHasWhatIsKeptForIt) {
+  for (const std::int32_t kept : {1, 7, 59, 60}) {
+    SCOPED_TRACE(kept);
+    Request request = MakeThinkingRequest();
+    request.thinking.min_answer_tokens = kept;
+    const std::vector<Token> tokens = Run(request);
+    EXPECT_EQ(Reasoning(tokens), std::max(1, 60 - kept));
+  }
+}
+
+TEST_P(SchedulerThinkingTest, TheNearerOfBudgetAndReserveCounts) {
+  Request request = MakeThinkingRequest();
+  request.thinking.budget_tokens = 20;
+  request.thinking.min_answer_tokens = 30;
+  EXPECT_EQ(Reasoning(Run(request)), 21);
+  request.thinking.min_answer_tokens = 45;
+  EXPECT_EQ(Reasoning(Run(request)), 15);
+}
+
+TEST_P(SchedulerThinkingTest, WhatIsForcedIsOneRow) {
+  Request request = MakeThinkingRequest();
+  request.thinking.budget_tokens = 20;
+  Run(request);
+  int rows = 0;
+  for (const step::Plan& plan : plans_) {
+    rows += static_cast<int>(std::ranges::count_if(plan.rows, [](const step::Row& row) {
+      return row.first_position > kPrompt && row.count > 1;
+    }));
+  }
+  EXPECT_EQ(rows, 1);
+}
+
+TEST_P(SchedulerThinkingTest, ABudgetLandsAtTheEndOfASentence) {
+  Request request = MakeThinkingRequest();
+  request.thinking.budget_tokens = 50;
+  request.thinking.landing_share = 0.8F;
+  const std::vector<Token> tokens = Run(request);
+  EXPECT_LT(Reasoning(tokens), 40);
+  EXPECT_EQ(Of(TokenOrigin::kBudget, tokens), 1);  // without the closing ids
+}
+
+TEST_P(SchedulerThinkingTest, AThinkEndThatComesTooEarlyIsReplaced) {
+  for (const std::int32_t position : {0, 5, 6}) {
+    model_.Script(kSeed, kPrompt + position, kThinkEnd);
+  }
+  model_.Script(kSeed, kPrompt + 15, kThinkEnd);
+  Request request = MakeThinkingRequest();
+  request.thinking.min_tokens = 10;
+  const std::vector<Token> tokens = Run(request);
+  EXPECT_EQ(Reasoning(tokens), 16);
+  EXPECT_EQ(tokens[0].id, 23);
+  EXPECT_EQ(tokens[1].id, 24);
+  EXPECT_GE(Of(TokenOrigin::kContinued, tokens), 4);
+}
+
+TEST_P(SchedulerThinkingTest, ALoopInTheReasoningIsClosedAndOneInTheAnswerEndsTheOutput) {
+  for (std::int32_t i = 5; i < 300; ++i) model_.Script(kSeed, kPrompt + i, 30 + i % 3);
+  Request request = MakeThinkingRequest(240);
+  request.thinking.loops = {.max_repeats = 8, .max_period_tokens = 16};
+  const std::vector<Token> tokens = Run(request);
+  EXPECT_EQ(Reasoning(tokens), 5 + 64 + 4);
+  EXPECT_EQ(Of(TokenOrigin::kLoop, tokens), 4);
+  EXPECT_EQ(tokens.size(), 5U + 64 + 4 + 64);
+}
+
+TEST_P(SchedulerThinkingTest, AnswerNowEndsTheReasoningWithinTwoSteps) {
+  Request request = MakeThinkingRequest();
+  Stepper stepper(MakeLimits(GetParam()), model_);
+  stepper.runner().AllowGoingBack();
+  Reader reader(1 << 16);
+  const RequestHandle handle = stepper.Add(request, reader);
+  for (int i = 0; i < 7; ++i) stepper.Turn();
+  reader.Take();
+  request.thinking.closing = {.position = static_cast<std::int32_t>(reader.tokens().size())};
+  stepper.scheduler().AnswerNow(handle);
+  const std::uint64_t steps = stepper.runner().submitted();
+  reader.Take();
+  EXPECT_EQ(reader.tokens().back().mark, TokenMark::kClosesReasoning);
+  while (reader.tokens().back().phase == step::Phase::kReasoning) {
+    stepper.Turn();
+    reader.Take();
+  }
+  EXPECT_LE(stepper.runner().submitted() - steps, 2U);
+  stepper.scheduler().AnswerNow(handle);  // changes nothing
+  stepper.RunDry();
+  reader.Take();
+  ExpectTokens(reader.tokens(), Alone(model_, request, 60), true);
+  stepper.scheduler().AnswerNow(handle);  // nor that
+}
+
+TEST_P(SchedulerThinkingTest, AnswerNowOfOneThatWaitsHoldsWhenItRuns) {
+  Request request = MakeThinkingRequest();
+  Stepper stepper(MakeLimits(GetParam()), model_);
+  stepper.runner().AllowGoingBack();
+  Reader reader(1 << 16);
+  const RequestHandle handle = stepper.Add(request, reader);
+  stepper.scheduler().AnswerNow(handle);
+  reader.Take();
+  EXPECT_TRUE(reader.tokens().empty()) << "nothing comes before it has started";
+  stepper.RunDry();
+  reader.Take();
+  request.thinking.closing = {.position = 0};
+  ExpectTokens(reader.tokens(), Alone(model_, request, 60), true);
+}
+
+TEST_P(SchedulerThinkingTest, ThinkingThatTheModelOpensIsCountedFromItsFirstToken) {
+  Request request = MakeOpenRequest(kSeed, kPrompt, 60);
+  request.thinking = MakeThinking();
+  request.thinking.budget_tokens = 12;
+  model_.Script(kSeed, kPrompt, kBlank);
+  model_.Script(kSeed, kPrompt + 1, kThink);
+  // The white space before it is reasoning too, but is not called so yet.
+  EXPECT_EQ(1 + Reasoning(Run(request)), 13);
+  request.thinking.budget_tokens = 0;
+  EXPECT_EQ(1 + Reasoning(Run(request)), 3) << "what opens it is left out by no budget";
+}
+
+TEST_P(SchedulerThinkingTest, AnOutputWithoutAnyTokenToDrawEnds) {
+  Request request = MakeThinkingRequest(1);
+  request.thinking.budget_tokens = 0;
+  EXPECT_EQ(Run(request).size(), 1U);
+}
+
+}  // namespace
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,120 @@
+#include "worker/engine/output_plan.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace thinkwire::worker::engine {
+namespace {
+
+bool IsSteered(const Thinking& thinking) {
+  return thinking.budget_tokens || thinking.min_answer_tokens > 0 || thinking.min_tokens > 0 ||
+         thinking.loops;
+}
+
+}  // namespace
+
+OutputPlan::OutputPlan(const Request& request, std::int32_t max_tokens)
+    : thinking_(request.thinking),
+      think_end_id_(request.sampling.think_end_id),
+      budget_(thinking_, max_tokens),
+      is_steered_(IsSteered(thinking_)),
+      thinks_first_(StartOf(request).phase() == step::Phase::kReasoning),
+      thinks_(thinks_first_),
+      outside_(thinking_.closing),
+      continued_(thinking_.continued) {
+  if (thinking_.loops) loop_.emplace(*thinking_.loops);
+  CloseIfDue(-1, -1);
+}
+
+std::optional<NextId> OutputPlan::next() const {
+  if (is_closing()) {
+    const auto& ids = thinking_.closing_ids;
+    return NextId{.id = closing_index_ < ids.size() ? ids[closing_index_] : think_end_id_,
+                  .origin = closed_->origin};
+  }
+  if (!continued_ids_) return std::nullopt;
+  return NextId{.id = thinking_.continue_ids[*continued_ids_], .origin = TokenOrigin::kContinued};
+}
+
+bool OutputPlan::Refuses(std::int32_t id) const {
+  return thinks_ && id == think_end_id_ && num_ids_ < thinking_.min_tokens;
+}
+
+TokenOrigin OutputPlan::ReplayOrigin() const {
+  if (is_closing()) return closed_->origin;
+  const auto after = std::ranges::upper_bound(continued_, num_ids_, {}, &IdRange::first);
+  const bool is_continued = after != continued_.begin() && std::prev(after)->Contains(num_ids_);
+  return is_continued ? TokenOrigin::kContinued : TokenOrigin::kDrawn;
+}
+
+void OutputPlan::Hear(const Token& token) {
+  const std::int32_t index = num_ids_++;
+  const std::int32_t before = std::exchange(last_id_, token.id);
+  if (token.mark == TokenMark::kOpensReasoning) thinks_ = true;
+  if (is_closing() && closing_index_ < thinking_.closing_ids.size()) ++closing_index_;
+  if (token.mark == TokenMark::kClosesReasoning) thinks_ = false;
+  if (token.origin == TokenOrigin::kContinued) HearContinued(index);
+  if (!is_steered_ && !outside_) return;
+  HearLoop(token);
+  CloseIfDue(before, token.id);
+}
+
+void OutputPlan::HearContinued(std::int32_t index) {
+  const std::int32_t end =
+      continued_.empty() ? 0 : continued_.back().first + continued_.back().count;
+  if (continued_.empty() || end < index) {
+    continued_.push_back({.first = index, .count = 1});
+  } else if (end == index) {
+    ++continued_.back().count;
+  }
+  continued_ids_ = continued_ids_.value_or(0) + 1;
+  if (*continued_ids_ == thinking_.continue_ids.size()) continued_ids_.reset();
+}
+
+void OutputPlan::HearLoop(const Token& token) {
+  if (!loop_) return;
+  if (token.mark == TokenMark::kClosesReasoning) return loop_->Restart();
+  const bool found = loop_->Add(token.id);
+  if (found && thinks_ && !closed_ && think_end_id_ >= 0) BeginClosing(TokenOrigin::kLoop, true);
+  loops_ = found && !thinks_;
+}
+
+void OutputPlan::CloseIfDue(std::int32_t before, std::int32_t last) {
+  if (!thinks_ || closed_ || think_end_id_ < 0) return;
+  if (budget_.IsSpent(num_ids_)) return BeginClosing(TokenOrigin::kBudget, true);
+  if (budget_.Lands(num_ids_, before, last)) return BeginClosing(TokenOrigin::kBudget, false);
+  // Last, as it comes when all else has been seen to.
+  if (outside_ && num_ids_ >= outside_->position) BeginClosing(outside_->origin, true);
+}
+
+void OutputPlan::BeginClosing(TokenOrigin origin, bool with_text) {
+  closed_ = {.position = num_ids_, .origin = origin};
+  const bool has_text = with_text && budget_.HasRoomToClose(num_ids_);
+  closing_index_ = has_text ? 0 : thinking_.closing_ids.size();
+  continued_ids_.reset();
+}
+
+void OutputPlan::Close(TokenOrigin origin) {
+  if (!outside_) outside_ = {.position = num_ids_, .origin = origin};
+  CloseIfDue(-1, -1);
+}
+
+void OutputPlan::BeginAgain(std::int32_t ids) {
+  if (outside_) outside_->position = std::min(outside_->position, ids);
+  std::erase_if(continued_, [ids](const IdRange& range) { return range.first >= ids; });
+  if (!continued_.empty()) {
+    continued_.back().count = std::min(continued_.back().count, ids - continued_.back().first);
+  }
+  if (loop_) loop_->Restart();
+  num_ids_ = 0;
+  last_id_ = -1;
+  thinks_ = thinks_first_;
+  closed_.reset();
+  closing_index_ = 0;
+  continued_ids_.reset();
+  loops_ = false;
+  CloseIfDue(-1, -1);
+}
+
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "worker/engine/loop_detector.h"
+#include "worker/engine/request.h"
+#include "worker/engine/thinking.h"
+#include "worker/engine/thinking_budget.h"
+#include "worker/engine/token.h"
+
+namespace thinkwire::worker::engine {
+
+// An id that stands where none is drawn.
+struct NextId {
+  std::int32_t id = 0;
+  TokenOrigin origin = TokenOrigin::kBudget;  // not kDrawn
+};
+
+// Says of each next token of an output whether the model draws it or which id stands there instead.
+// It hears every id that is committed, and nothing else but what comes from outside (Close): its
+// state is a function of the request, the ids and those events with their positions, so that
+// whoever replays them, after a preemption or at another worker, goes on as this one would have.
+//
+//   budget     spent, or landed in: closing_ids, where they fit, and the think-end id
+//   Close      the same, from the next token on
+//   a loop     the same in the reasoning; in the answer it ends the output
+//   too early  a drawn think-end id before min_tokens is not committed: continue_ids stand there
+//
+// Ids are forced without asking for end or stop ids, which end the output as they do when drawn.
+// While the first phase is the model's to choose nothing is forced; then what has come counts.
+// Threads: one at a time. Borrows the request.
+class OutputPlan {
+ public:
+  // Of an output without any ids yet. `max_tokens` as CheckRequest gives it.
+  OutputPlan(const Request& request, std::int32_t max_tokens);
+
+  // What stands next; nullopt: what is drawn.
+  std::optional<NextId> next() const;
+
+  // Whether `id`, drawn next, does not stand: then call Continue.
+  bool Refuses(std::int32_t id) const;
+  void Continue() { continued_ids_ = 0; }
+
+  // Who chose the next id, where it is known that it was committed, as request and events say.
+  TokenOrigin ReplayOrigin() const;
+
+  // An id was committed; its origin is next()'s, kDrawn, or, where somebody else forces it, any.
+  void Hear(const Token& token);
+
+  // The reasoning ends here, if it has not, or as soon as it turns out that there is any. Only the
+  // first one counts.
+  void Close(TokenOrigin origin);
+
+  // The output goes back to its first `ids`: they are to be heard anew, with ReplayOrigin()'s
+  // origin. What came from outside after them counts from there on. REQUIRES: no more than were
+  // heard.
+  void BeginAgain(std::int32_t ids);
+
+  // Which limit has closed the reasoning, or is about to, and where; nullopt: none.
+  const std::optional<Closing>& closing() const { return closed_; }
+  bool loops() const { return loops_; }  // the answer goes in circles
+
+ private:
+  void HearContinued(std::int32_t index);
+  void HearLoop(const Token& token);
+  void CloseIfDue(std::int32_t before, std::int32_t last);
+  void BeginClosing(TokenOrigin origin, bool with_text);
+  bool is_closing() const { return closed_ && thinks_; }
+
+  const Thinking& thinking_;
+  const std::int32_t think_end_id_;
+  const ThinkingBudget budget_;
+  std::optional<LoopDetector> loop_;
+  const bool is_steered_;    // by more than Close
+  const bool thinks_first_;  // its first phase is reasoning
+
+  std::int32_t num_ids_ = 0;  // heard
+  std::int32_t last_id_ = -1;
+  bool thinks_;                     // the next id belongs to the reasoning, as far as is known
+  std::optional<Closing> outside_;  // the first Close
+  std::optional<Closing> closed_;
+  std::size_t closing_index_ = 0;  // of closing_ids, the next one; their number: think-end
+  std::optional<std::size_t> continued_ids_;  // of continue_ids, those that stand already
+  std::vector<IdRange> continued_;
+  bool loops_ = false;
+};
+
+}  // namespace thinkwire::worker::engine

@@ -1,0 +1,116 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace thinkwire::worker::text {
+class Tokenizer;
+}
+
+namespace thinkwire::worker::grammar {
+
+// A bit a token id: bit id % 64 of word id / 64.
+using MaskWord = std::uint64_t;
+inline std::size_t NumMaskWords(std::int32_t num_ids) {
+  return (static_cast<std::size_t>(num_ids) + 63) / 64;
+}
+
+// Tokens by their bytes, as a tree whose nodes lie one after another as a walk meets them.
+class TokenTree {
+ public:
+  struct Node {
+    std::int32_t token = -1;  // that ends here, or -1
+    std::uint32_t skip = 0;   // the place after all nodes below
+    std::uint16_t depth = 0;  // bytes before this one
+    std::uint8_t byte = 0;
+  };
+
+  // REQUIRES: `tokens` are sorted by their bytes, which differ.
+  explicit TokenTree(const std::vector<std::pair<std::string_view, std::int32_t>>& tokens);
+
+  std::span<const Node> nodes() const { return nodes_; }
+  std::size_t max_depth() const { return max_depth_; }
+
+ private:
+  std::vector<Node> nodes_;
+  std::size_t max_depth_ = 0;
+};
+
+// The tokens that an answer can be written with, laid out so that masks are found quickly. Added
+// tokens are none of them, whatever they are spelled; those that end an output are known apart.
+//
+// Tokens of plain characters alone (characters.h) are kept by their number of characters, as masks:
+// where a grammar lets any plain text come next, as in most strings, these are taken whole, and
+// only the rest is walked.
+// Threads: immutable.
+class Vocabulary {
+ public:
+  // Numbers of plain characters that have a mask of their own.
+  static constexpr std::int32_t kMaxPlain = 32;
+
+  struct Token {
+    std::string bytes;  // empty: it stands for none
+    std::int32_t id;
+  };
+
+  // Fails: FAILED_PRECONDITION where a byte that can occur in UTF-8 is no token by itself: there
+  // would be texts that cannot be written.
+  static absl::StatusOr<std::shared_ptr<const Vocabulary>> Create(std::vector<Token> tokens,
+                                                                  std::vector<std::int32_t> end_ids,
+                                                                  std::int32_t num_ids);
+  // `tokenizer` must outlive it; `end_ids` are as its model has them.
+  static absl::StatusOr<std::shared_ptr<const Vocabulary>> Create(const text::Tokenizer& tokenizer,
+                                                                  std::vector<std::int32_t> end_ids,
+                                                                  std::int32_t num_ids);
+
+  std::int32_t num_ids() const { return num_ids_; }
+  std::size_t num_words() const { return NumMaskWords(num_ids_); }
+  const std::vector<std::int32_t>& end_ids() const { return end_ids_; }
+  // Empty for an id that an answer cannot have.
+  std::string_view Bytes(std::int32_t id) const;
+
+  // All tokens; those that are not plain, apart those in which a control is the first that is not;
+  // those of one byte.
+  const TokenTree& all() const { return *all_; }
+  const TokenTree& special() const { return *special_; }
+  const TokenTree& with_controls() const { return *with_controls_; }
+  const TokenTree& single_bytes() const { return *single_bytes_; }
+  // Makes `mask` the plain tokens of up to so many characters. REQUIRES: 1 or more
+  void SetPlain(std::int32_t num_characters, std::span<MaskWord> mask) const;
+
+  // Adds those that have the same bytes as one that is in the mask.
+  void AddTwins(std::span<MaskWord> mask) const;
+
+  // The ids that the tokenizer gives for `utf8`; none where there is no tokenizer.
+  std::vector<std::int32_t> Encode(std::string_view utf8) const;
+
+ private:
+  Vocabulary() = default;
+  void Build();
+
+  std::int32_t num_ids_ = 0;
+  std::vector<std::int32_t> end_ids_;
+  std::vector<std::string> bytes_;  // by id
+  std::vector<std::pair<std::int32_t, std::int32_t>> twins_;
+  std::unique_ptr<const TokenTree> all_, special_, with_controls_, single_bytes_;
+  std::vector<std::vector<MaskWord>> plain_;                       // by number of characters less 1
+  std::vector<std::pair<std::int32_t, std::int32_t>> long_plain_;  // characters, id: of the others
+  const text::Tokenizer* tokenizer_ = nullptr;
+};
+
+inline void SetBit(std::span<MaskWord> mask, std::int32_t id) {
+  mask[static_cast<std::size_t>(id) / 64] |= MaskWord{1} << (id % 64);
+}
+inline bool HasBit(std::span<const MaskWord> mask, std::int32_t id) {
+  return (mask[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) != 0;
+}
+
+}  // namespace thinkwire::worker::grammar

@@ -44,8 +44,8 @@ trap 'kill "${pids[@]}" 2>/dev/null; wait' EXIT
 
 # The port of a process that has written "listening" to its log.
 port_of() {
-  local try port
-  for try in $(seq 300); do
+  local port
+  for _ in $(seq 300); do
     port=$(sed -n 's/.*"listening".*"port":\([0-9]*\).*/\1/p' "$1" | head -n 1)
     [[ -n $port ]] && echo "$port" && return
     sleep 0.1

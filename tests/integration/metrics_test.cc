@@ -40,7 +40,9 @@ struct Seen {
   std::int32_t reasoning = 0;
   std::int32_t answer = 0;
   std::int32_t discarded = 0;
-  std::string finish;  // "", "end", "length", "stop_string"
+  std::string finish;         // "", "end", "length", "stop_string"
+  std::string reasoning_end;  // "", "model", "budget", "length", "stop"
+  std::int32_t forced = 0;
 
   bool started() const { return !request_id.empty(); }
   std::string phase() const { return answer > 0 ? "answer" : reasoning > 0 ? "reasoning" : "none"; }
@@ -59,6 +61,21 @@ std::string FinishName(v1::FinishReason reason) {
   }
 }
 
+std::string CauseName(v1::ReasoningFinishCause cause) {
+  switch (cause) {
+    case v1::REASONING_FINISH_CAUSE_MODEL:
+      return "model";
+    case v1::REASONING_FINISH_CAUSE_BUDGET:
+      return "budget";
+    case v1::REASONING_FINISH_CAUSE_LENGTH:
+      return "length";
+    case v1::REASONING_FINISH_CAUSE_STOP:
+      return "stop";
+    default:
+      return "another";
+  }
+}
+
 void Take(const v1::GenerateResponse& event, Seen* seen) {
   if (event.has_queued()) seen->queued = true;
   if (event.has_started()) {
@@ -68,6 +85,10 @@ void Take(const v1::GenerateResponse& event, Seen* seen) {
   }
   seen->reasoning += event.reasoning_delta().token_ids_size();
   seen->reasoning += event.reasoning_finished().token_ids_size();
+  if (event.has_reasoning_finished()) {
+    seen->reasoning_end = CauseName(event.reasoning_finished().cause());
+  }
+  if (event.has_completed()) seen->forced = event.completed().usage().forced_tokens();
   seen->answer += event.answer_delta().token_ids_size() + event.finished().token_ids_size();
   if (event.has_finished()) seen->finish = FinishName(event.finished().reason());
   if (event.has_completed()) seen->discarded = event.completed().usage().discarded_tokens();
@@ -260,6 +281,10 @@ class MetricsTest : public testing::Test {
     if (!seen.finish.empty()) {
       at_worker_.Set(absl::StrCat("finished_outputs_total{reason=\"", seen.finish, "\"}"), 1);
     }
+    if (!seen.reasoning_end.empty()) {
+      at_worker_.Set(absl::StrCat("reasoning_ends_total{cause=\"", seen.reasoning_end, "\"}"), 1);
+    }
+    at_worker_.Set("forced_tokens_total", seen.forced);
     at_worker_.Set(
         absl::StrCat("requests_total{outcome=\"", outcome, "\",phase=\"", by_worker.phase(), "\"}"),
         1);
@@ -286,6 +311,9 @@ class MetricsTest : public testing::Test {
          {"What is 27+48?", "Count from 3 to 9.", "Which is more, 5 or 7?"}) {
       Complete(AskGreedily(question), "end");
     }
+    v1::GenerateRequest brief = AskGreedily("What is 27+48?");
+    brief.mutable_thinking()->set_budget_tokens(3);
+    Complete(brief, "end");
     v1::GenerateRequest cut = AskGreedily("What is 812-345?");
     cut.set_max_tokens(9);
     Complete(cut, "length");
@@ -314,7 +342,7 @@ class MetricsTest : public testing::Test {
     Call third(router_, Endless());
     ASSERT_TRUE(third.ReadUntil([](const Seen& seen) { return seen.queued; }));
     EXPECT_EQ(router_.Metric("thinkwire_router_waiting_requests",
-                             absl::StrCat("variant=\"", kVariant, "\"")),
+                             absl::StrCat("{variant=\"", kVariant, "\"}")),
               1);
     third.Cancel();
     EXPECT_FALSE(third.End().started());

@@ -319,7 +319,9 @@ TEST_F(SharesTest, WhatAWorkerHasNoPlaceForWaitsInTheRouterAndNothingUnseen) {
   };
   ASSERT_TRUE(client.ReadUntil([&] { return std::ranges::all_of(calls, is_answered); }));
   for (const std::uint32_t call : calls) {
-    if (client.stream(call).over()) EXPECT_EQ(client.stream(call).Status(), absl::OkStatus());
+    if (client.stream(call).over()) {
+      EXPECT_EQ(client.stream(call).Status(), absl::OkStatus());
+    }
   }
 
   grpc::ClientContext counting;

@@ -274,7 +274,8 @@ TEST_F(OpenCallsTest, WhoDoesNotReadThatHeIsRefusedLosesHisConnections) {
     RawHttp2 last(From("127.0.0.2"));
     EXPECT_EQ(ErrorReason(End(last, last.Call(kAnswer, "x"))), "TOO_MANY_CALLS");
   }
-  EXPECT_GT(flood.size(), kMaxRefusedCalls / kMaxStreamsOfConnection);
+  // Those of four are the limit; who reads has one for a moment too.
+  EXPECT_GE(flood.size(), kMaxRefusedCalls / kMaxStreamsOfConnection);
   while (Metric("open_calls") > static_cast<double>(kMaxRefusedCalls) + 1) {
     std::this_thread::yield();
   }

@@ -32,6 +32,7 @@
 namespace thinkwire::router {
 
 class CacheSalts;
+class Catalog;
 
 // Where a generation's events go: a client's stream, or a test. Threads: any; must not block.
 class EventSink {
@@ -66,9 +67,9 @@ class Generation final : public fleet::WorkerAttempt::Reader,
                          public admission::DispatchQueue::Waiter,
                          public std::enable_shared_from_this<Generation> {
  public:
-  // What all generations share; outlives them.
+  // What all generations share; outlives them, but for the catalog that each began with.
   struct Shared {
-    const std::vector<VariantConfig>& variants;
+    const std::vector<VariantConfig>& variants;  // by index, as those of its decisions
     const decision::Policy& policy;
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
@@ -80,6 +81,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
     const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
     admission::TenantBooks* books = nullptr;    // null: nobody is limited
     admission::DispatchQueue* queue = nullptr;  // null: requests wait at workers alone
+    // Whose variants and policy they are, for as long as the request lives; null: they outlive it.
+    std::shared_ptr<const Catalog> catalog{};
   };
 
   // A request that has just arrived. Start or Refuse follows.

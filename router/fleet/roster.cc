@@ -57,6 +57,22 @@ std::int64_t OthersOf(const decision::WorkerView& worker) {
 Roster::Roster(std::vector<VariantConfig> variants)
     : variants_(std::move(variants)), fingerprints_(variants_.size()) {}
 
+bool Roster::Reconfigure(std::vector<VariantConfig> variants) {
+  variants_ = std::move(variants);
+  fingerprints_.resize(variants_.size());
+  bool changed = false;
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    decision::WorkerView& view = views_[i];
+    if (!view.status) continue;
+    const std::string why = WhyUnfit(VariantOf(i), *view.status);
+    if (why.empty()) continue;
+    view.status.reset();
+    view.why_not = why;
+    changed |= Settle(i);
+  }
+  return changed;
+}
+
 std::size_t Roster::Add(std::size_t variant, const std::string& address, Clock::TimePoint now) {
   std::size_t index = views_.size();
   if (free_.empty()) {

@@ -49,6 +49,10 @@ class Roster {
  public:
   explicit Roster(std::vector<VariantConfig> variants);
 
+  // The variants are these from now on: a worker that does not serve its own as they say is not
+  // live. Returns as Hear. REQUIRES: the earlier ones have the same indices.
+  bool Reconfigure(std::vector<VariantConfig> variants);
+
   // Returns its index, which is its own until Free; it may have been another's before.
   std::size_t Add(std::size_t variant, const std::string& address, Clock::TimePoint now);
   // It gets nothing new; what it has goes on. Returns as Hear.
@@ -137,7 +141,7 @@ class Roster {
   std::set<std::string> FingerprintsOf(std::size_t variant) const;
   bool UpdateFingerprints(std::size_t variant);
 
-  const std::vector<VariantConfig> variants_;
+  std::vector<VariantConfig> variants_;
   std::vector<Member> members_;  // a worker at the same index in both
   std::vector<decision::WorkerView> views_;
   std::vector<std::size_t> free_;                    // indices that are nobody's

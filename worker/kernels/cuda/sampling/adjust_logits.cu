@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   const std::int64_t n = view.vocab_size;
   const float* const x = logits + l * width;
-  const std::uint32_t* const words = adjust.counts.as<std::uint32_t>() + slot_index * n;
+  const auto* const words = static_cast<const std::uint32_t*>(adjust.counts.data) + slot_index * n;
   const step::MaskWord* const mask = MaskOf(view, adjust, l);
   const bool counted = slot.phases[phase].counts();
   for (int i = static_cast<int>(threadIdx.x); i < kColumns && first + i < n; i += kThreads) {

@@ -91,7 +91,7 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                         .Register(registry)),
       poisoned_(&AddCounters(registry, "poisoned_total",
                              "Streams that were given to no third worker, as they were running "
-                             "on two in a row when each was lost, by variant")),
+                             "on two in a row when each failed, by variant")),
       config_reloads_(&AddCounters(registry, "config_reloads_total",
                                    "Times that the configuration was read again and taken")
                            .Add({})),

@@ -134,10 +134,11 @@ WorkerPool::Due WorkerPool::FindDue() {
   Due due;
   FreeUnused(due);
   due.changed = roster_.Look(now);
+  const std::vector<std::int64_t> room = roster_.RoomElsewhere();
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     Worker& worker = workers_[i];
     if (!worker.client) continue;
-    due.all.push_back(worker.client);
+    due.all.emplace_back(worker.client, room[i]);
     if (worker.removed) continue;
     if (!worker.watching && now >= worker.next_watch) {
       worker.watching = true;
@@ -167,7 +168,7 @@ void WorkerPool::Tick() {
   for (const auto& client : due.stalled) {
     client->EndAttempts("made no progress while there was work");
   }
-  for (const auto& client : due.all) client->EndSilentAttempts();
+  for (const auto& [client, room] : due.all) client->EndSilentAttempts(room);
   if (due.changed) on_change_(*this);
 }
 
@@ -348,6 +349,11 @@ VariantState WorkerPool::Describe(std::size_t variant) const {
 bool WorkerPool::AnyLive() const {
   MutexLock lock(mu_);
   return roster_.AnyLive();
+}
+
+bool WorkerPool::WasLiveLately(const std::string& variant) const {
+  MutexLock lock(mu_);
+  return roster_.WasLiveLately(variant, clock_.Now());
 }
 
 }  // namespace thinkwire::router::fleet

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -127,6 +128,8 @@ class WorkerPool {
 
   VariantState Describe(std::size_t variant) const;
   bool AnyLive() const;
+  // Of the variant of that name: whether one was live in the last kMayComeBack, and may be again.
+  bool WasLiveLately(const std::string& variant) const;
 
  private:
   friend class WorkerLease;
@@ -150,8 +153,8 @@ class WorkerPool {
     std::vector<std::size_t> watches;
     std::vector<std::size_t> probes;
     std::vector<std::shared_ptr<WorkerClient>> stalled;
-    std::vector<std::shared_ptr<WorkerClient>> all;
-    std::vector<std::shared_ptr<WorkerClient>> retired;  // to be let go
+    std::vector<std::pair<std::shared_ptr<WorkerClient>, std::int64_t>> all;  // and room elsewhere
+    std::vector<std::shared_ptr<WorkerClient>> retired;                       // to be let go
     bool changed = false;
   };
 

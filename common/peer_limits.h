@@ -201,7 +201,8 @@ inline constexpr int kMaxRegexDepth = 32;                   // of groups
 inline constexpr std::int64_t kMaxRegexPositions = 8192;    // characters, repetitions written out
 inline constexpr std::size_t kMaxStringStates = 16 << 10;   // of conditions of one string together
 inline constexpr std::size_t kMaxChoiceBytes = 4096;        // of one, or of one literal of a schema
-inline constexpr std::size_t kMaxGrammarNodes = 256 << 10;  // some 100 bytes each, once compiled
+inline constexpr std::size_t kMaxGrammarNodes = 256 << 10;  // once compiled
+inline constexpr std::size_t kGrammarNodeBytes = 100;       // of one, about
 // What it may hold while it is used, by all its requests together: states that were reached and
 // masks. Owner: grammar::Grammar. Over: all are forgotten, and found anew.
 inline constexpr std::size_t kMaxUsedNodes = 128 << 10;  // beyond those compiled
@@ -213,7 +214,10 @@ inline constexpr std::size_t kMaxMaskWork = 64 << 10;
 inline constexpr int kMaxAnswerNesting = 64;  // brackets open at once, beyond which none opens
 inline constexpr std::size_t kMaxForcedBytes = 256;  // put in at once where there is one way on
 inline constexpr std::size_t kMaxRewind = 64;        // tokens that a matcher can take back
-inline constexpr std::size_t kMaxGrammars = 32;  // compiled and kept for who asks the same again
+// Compiled and kept for who asks the same again. Owner: grammar::GrammarCache. Over: whoever was
+// asked for longest ago is forgotten, but for those in use, which their requests hold.
+inline constexpr std::size_t kMaxGrammars = 32;
+inline constexpr std::size_t kMaxCachedGrammarBytes = std::size_t{64} << 20;  // as compiled
 
 // A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
 // has most ends, with its answer if it has asked.

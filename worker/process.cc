@@ -258,7 +258,8 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
                         *model.runner, clock);
   const rpc::TrustedPeers forwarders = rpc::Forwarders(trusted_peers, config.listen);
   serve::StatusBoard board(engine, model.served, worker_metrics, trusted_peers, clock);
-  const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served);
+  const serve::RequestReader reader(*model.tokenizer, *model.chat_template, model.served,
+                                    &worker_metrics);
   serve::WorkerService service({.pool = pool,
                                 .engine = engine,
                                 .tokenizer = *model.tokenizer,

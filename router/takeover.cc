@@ -73,10 +73,11 @@ absl::Status Takeover::NobodyIsLeft() const {
 }
 
 absl::Status Takeover::Poison(const std::string& request_id) const {
-  return rpc::Error(absl::StatusCode::kInternal, "POISON",
-                    absl::StrCat("the request ", request_id, " was running on ", previous_address_,
-                                 " and then on ", address_,
-                                 " when each failed, and is given to no third worker"));
+  return rpc::Error(
+      absl::StatusCode::kInternal, "POISON",
+      absl::StrCat("the request ", request_id, " was running on ", previous_address_,
+                   " and then on ", address_,
+                   " when each failed, and is given to no third worker: ", loss_.message()));
 }
 
 }  // namespace thinkwire::router

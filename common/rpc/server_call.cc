@@ -1,6 +1,5 @@
 #include "common/rpc/server_call.h"
 
-#include <grpc/grpc.h>
 #include <grpcpp/server_context.h>
 
 #include <algorithm>
@@ -16,15 +15,6 @@
 namespace thinkwire::rpc {
 namespace {
 
-// A client that resets a call whose side it has ended looks at first as if it had sent no message;
-// OnCancel tells of the reset at once.
-constexpr Clock::Duration kCancelTime = std::chrono::milliseconds(100);
-
-absl::Status NoMessage() {
-  return Error(absl::StatusCode::kInvalidArgument, "NO_MESSAGE",
-               "the call has ended its side without a message");
-}
-
 absl::Status TooManyMessages() {
   return Error(absl::StatusCode::kInvalidArgument, "TOO_MANY_MESSAGES",
                "the call takes one message and was sent another");
@@ -33,21 +23,6 @@ absl::Status TooManyMessages() {
 absl::Status TooLarge(std::size_t bytes, std::size_t limit) {
   return Error(absl::StatusCode::kResourceExhausted, "MESSAGE_TOO_LARGE",
                absl::StrCat("the message has ", bytes, " bytes, of at most ", limit));
-}
-
-absl::Status MessageTimeout(Clock::Duration limit) {
-  return Error(absl::StatusCode::kDeadlineExceeded, "MESSAGE_TIMEOUT",
-               absl::StrCat("the call's message has not arrived within ", ToSeconds(limit), " s"));
-}
-
-absl::Status SlowConsumer(Clock::Duration limit) {
-  return Error(absl::StatusCode::kResourceExhausted, "SLOW_CONSUMER",
-               absl::StrCat("the stream was not read for ", ToSeconds(limit), " s"));
-}
-
-absl::Status ShuttingDown() {
-  return Error(absl::StatusCode::kUnavailable, "DRAINING",
-               "the server shuts down and the stream was not read to its end");
 }
 
 // ByteBuffer has no move, and a copy would keep the bytes for as long as both are there.
@@ -257,54 +232,70 @@ void ServerCall::OnWriteDone(bool ok) {
     MutexLock lock(mu_);
     writing_ = false;
     in_flight_bytes_ = {};
-    if (!ok) {
-      DropQueue();
-      if (!final_status_) {
-        final_status_ = absl::CancelledError("the client is gone");
-        finished_at_ = Clock::Real().Now();
-      }
-    }
-    if (producer_waits_ && !final_status_ && HasRoomAgain()) {
+    if (!ok) DropQueue();
+    if (ok && producer_waits_ && !final_status_ && HasRoomAgain()) {
       producer_waits_ = false;
       (reading_ == Reading::kHandedOver ? drain_waits_ : drained) = true;
     }
   }
+  if (!ok) LoseClient();
   Advance();
   if (drained) OnDrained();
 }
 
 void ServerCall::OnCancel() {
-  const absl::Status status = CancelStatus(deadline_, began_, Clock::Real().Now());
   {
     MutexLock lock(mu_);
     DropQueue();
     // Whatever we have decided meanwhile: in a flood this comes long after it.
-    reset_ |= !cut_ && num_written_ == 0 && absl::IsCancelled(status);
+    reset_ |= !cut_ && num_written_ == 0 && absl::IsCancelled(CancelStatusNow());
   }
-  Dismiss(status);
+  LoseClient();
+}
+
+absl::Status ServerCall::CancelStatusNow() const {
+  return CancelStatus(deadline_, began_, Clock::Real().Now());
+}
+
+void ServerCall::LoseClient() {
+  Dismiss(CancelStatusNow());
   TellCancelled();  // also of an end that is on its way
 }
 
 void ServerCall::Dismiss(const absl::Status& status) {
+  Refuse(status);
+  bool tells = false;
   {
     MutexLock lock(mu_);
     if (final_status_) return;
+    final_status_ = status;
+    finished_at_ = Clock::Real().Now();
+    tells = BeginTelling();  // before anybody can end it
   }
-  Refuse(status);
-  Finish(status);
-  TellCancelled();
+  Advance();
+  if (tells) Tell();
 }
 
 void ServerCall::TellCancelled() {
   {
     MutexLock lock(mu_);
-    if (reading_ == Reading::kHandedOver) {
-      cancel_waits_ = true;
-      return;
-    }
-    if (reading_ != Reading::kTaken || over_ || std::exchange(cancel_told_, true)) return;
-    telling_ = true;
+    if (!BeginTelling()) return;
   }
+  Tell();
+}
+
+bool ServerCall::BeginTelling() {
+  if (reading_ == Reading::kHandedOver) {
+    cancel_waits_ = true;
+    return false;
+  }
+  if (reading_ != Reading::kTaken || over_ || cancel_told_) return false;
+  cancel_told_ = true;
+  telling_ = true;
+  return true;
+}
+
+void ServerCall::Tell() {
   OnCancelled();
   bool ended = false;
   {
@@ -313,48 +304,6 @@ void ServerCall::TellCancelled() {
     ended = over_;
   }
   if (ended) End();
-}
-
-bool ServerCall::Look(Clock::TimePoint now, const Limits& limits, bool shutting_down) {
-  std::optional<absl::Status> refusal;
-  std::optional<absl::Status> stuck;
-  {
-    MutexLock lock(mu_);
-    if (over_ || cut_) return false;
-    const Clock::Duration patience = shutting_down ? limits.goodbye : limits.reader;
-    if (final_status_ && now - finished_at_ >= patience) {
-      stuck = !final_status_->ok() ? *final_status_
-              : shutting_down      ? ShuttingDown()
-                                   : SlowConsumer(patience);
-    } else if (!final_status_ && writing_ && now - in_flight_since_ >= limits.reader) {
-      stuck = SlowConsumer(limits.reader);
-    }
-    if (side_ended_at_ && now - *side_ended_at_ >= kCancelTime) {
-      refusal = NoMessage();
-      reset_ = true;
-    } else if (now - awaited_since_ >= limits.message) {
-      refusal = MessageTimeout(limits.message);
-    }
-  }
-  if (refusal) Refuse(*std::move(refusal));
-  if (stuck) Cut(*stuck);
-  return stuck.has_value();
-}
-
-void ServerCall::Cut(const absl::Status& status) {
-  grpc_call* call = nullptr;
-  {
-    MutexLock lock(mu_);
-    if (over_) return;
-    cut_ = true;
-    DropQueue();
-    if (!final_status_) final_status_ = status;
-    call = context_->c_call();
-    grpc_call_ref(call);
-  }
-  grpc_call_cancel_with_status(call, static_cast<grpc_status_code>(status.code()),
-                               std::string(status.message()).c_str(), nullptr);
-  grpc_call_unref(call);
 }
 
 bool ServerCall::was_reset() const {

@@ -12,8 +12,8 @@ namespace thinkwire::worker::engine {
 // Ids that stand where none is drawn, of either kind: a request holds them, and the router's
 // ledger.
 inline constexpr std::int64_t kMaxForcedIds = 1024;
-// How far back a sequence looks for what repeats itself (LoopDetector): 16 bytes and, each time
-// that a token comes, one comparison a token.
+// How far back a sequence looks for what repeats itself (LoopDetector): up to 50 bytes and, each
+// time that a token comes, one step a token at most.
 inline constexpr std::int32_t kMaxLoopPeriodTokens = 2048;
 
 // What a token's text says of where a sentence ends.

@@ -27,6 +27,7 @@ enum class TokenOrigin : std::uint8_t {
   kLoop,       // the reasoning went round in circles
   kAnswerNow,  // someone asked for the answer at once
   kContinued,  // it stands in the place of a think-end id that came too early
+  kFormat,     // the answer's format lets no other stand there
 };
 
 // One token of an output.

@@ -100,22 +100,36 @@ bool IsPlanned(const std::vector<std::int32_t>& ids, std::int32_t position,
   return replay.closing().has_value();
 }
 
+// How many ids come before the answer, as far as it has begun.
+std::int32_t AnswerBegin(const std::vector<std::int32_t>& ids, const engine::Request& request) {
+  engine::PhaseMachine phase = engine::StartOf(request);
+  std::int32_t count = 0;
+  for (const std::int32_t id : ids) {
+    if (phase.phase() == Phase::kAnswer && !phase.undecided()) break;
+    phase.Next(id);
+    ++count;
+  }
+  return count;
+}
+
 // What the ids do not tell: which of the forced ones stand in the place of a think-end id, and
 // where something outside has closed the reasoning.
 void ReadEvents(const v1::OutputState& state, const std::vector<std::int32_t>& ids,
                 const ServedModel& model, RequestReader::Reading& reading) {
   engine::Thinking& thinking = reading.request.thinking;
+  const std::int32_t answer = AnswerBegin(ids, reading.request);
   if (state.reasoning_cause() == v1::REASONING_FINISH_CAUSE_ANSWER_NOW) {
     thinking.closing = {.position = state.closing_position()};
   }
   for (const v1::TokenRange& range : state.forced_ranges()) {
+    if (range.first() >= answer) return;  // there the format alone forces
     const std::int32_t end = range.first() + range.count();
     const std::int32_t continued = NumContinued(ids, range.first(), end, thinking);
     if (continued > 0) thinking.continued.push_back({range.first(), continued});
     const std::int32_t closing = range.first() + continued;
     if (closing == end || state.reasoning_cause() != 0) continue;
     if (!IsPlanned(ids, closing, model, reading)) thinking.closing = {.position = closing};
-    return;  // nothing is forced after what closes the reasoning
+    return;  // after what closes the reasoning nothing is forced but by the format
   }
 }
 

@@ -63,7 +63,7 @@ TEST_F(TakeoverTest, TwoLossesInARowAtOnePlaceArePoison) {
   EXPECT_EQ(
       poison.message(),
       "the request request-7 was running on a and then on b when each failed, and is given to no "
-      "third worker");
+      "third worker: no");
 }
 
 TEST_F(TakeoverTest, WhoCameFurtherOrWasDrainedIsNoPoison) {

@@ -39,6 +39,9 @@ struct ChatOptions {
   std::optional<float> presence_penalty;
   std::optional<float> frequency_penalty;
   std::optional<std::int32_t> max_tokens;
+  std::optional<std::int32_t> budget;
+  std::optional<std::int32_t> min_answer;
+  bool answer_in_time = false;
   std::string stop;
   std::optional<double> timeout_s;
   std::optional<std::string> question;  // unset: from stdin, or interactive

@@ -205,8 +205,8 @@ TEST_F(ReasoningServiceTest, WrongRequestsNeverReachAWorker) {
   request.set_max_tokens(0);
   EXPECT_EQ(Generate(request).code(), absl::StatusCode::kInvalidArgument);
   request = Question();
-  request.mutable_thinking()->set_budget_from_deadline(true);
-  EXPECT_EQ(rpc::ErrorMetadata(Generate(request), "field"), "thinking.budget_from_deadline");
+  request.mutable_thinking()->set_min_tokens(-1);
+  EXPECT_EQ(rpc::ErrorMetadata(Generate(request), "field"), "thinking.min_tokens");
   request = Question();
   request.set_variant("unknown");
   EXPECT_EQ(Generate(request).code(), absl::StatusCode::kNotFound);
@@ -357,7 +357,7 @@ TEST_F(ReasoningServiceTest, TellsItsVersionAndWhatIsBuilt) {
   EXPECT_FALSE(methods.contains("AnswerNow"));
   const std::set<std::string> fields(info.generate_fields().begin(), info.generate_fields().end());
   EXPECT_TRUE(fields.contains("thinking.mode=THINKING_MODE_OFF"));
-  EXPECT_FALSE(fields.contains("thinking.budget_from_deadline"));
+  EXPECT_TRUE(fields.contains("thinking.budget_from_deadline"));
 }
 
 TEST_F(ReasoningServiceTest, AnswerNowIsNotBuiltAndSaysSo) {

@@ -1,40 +1,68 @@
 #include "worker/engine/loop_detector.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace thinkwire::worker::engine {
+namespace {
 
-LoopDetector::LoopDetector(const LoopLimits& limits) : max_period_(limits.max_period_tokens) {
+// The run of `period` that is too long.
+std::int32_t Needed(std::int32_t period, const LoopLimits& limits) {
+  const std::int64_t repeated = std::int64_t{period} * limits.max_repeats;
+  const std::int64_t needed = std::max<std::int64_t>(repeated, LoopDetector::kMinRepeated) - period;
+  return static_cast<std::int32_t>(std::min<std::int64_t>(needed, INT32_MAX));
+}
+
+}  // namespace
+
+LoopDetector::LoopDetector(const LoopLimits& limits)
+    : max_period_(limits.max_period_tokens),
+      mask_(std::bit_ceil(static_cast<std::size_t>(max_period_) + 1) - 1) {
   for (std::int32_t period = 1; period <= max_period_; ++period) {
-    const std::int64_t repeated = std::int64_t{period} * limits.max_repeats;
-    const std::int64_t needed = std::max<std::int64_t>(repeated, kMinRepeated) - period;
-    needed_.push_back(static_cast<std::int32_t>(std::min<std::int64_t>(needed, INT32_MAX)));
+    needed_.push_back(Needed(period, limits));
   }
+  if (limits.near_share) near_.emplace(*limits.near_share);
   Restart();
 }
 
 void LoopDetector::Restart() {
-  const auto periods = static_cast<std::size_t>(max_period_);
-  runs_.assign(periods, 0);
-  recent_.assign(2 * periods, -1);
-  newest_ = periods;
+  runs_.assign(static_cast<std::size_t>(max_period_), {});
+  places_.assign(mask_ + 1, {});
+  last_.assign(mask_ + 1, -1);
+  count_ = 0;
+  if (near_) near_->Restart();
 }
 
 bool LoopDetector::Add(std::int32_t id) {
-  const std::int32_t* const recent = recent_.data() + newest_;
-  const std::int32_t* const needed = needed_.data();
-  std::int32_t* const runs = runs_.data();
-  std::int32_t found = 0;
-  for (std::int32_t i = 0; i < max_period_; ++i) {
-    runs[i] = recent[i] == id ? runs[i] + 1 : 0;
-    found |= runs[i] >= needed[i] ? 1 : 0;
+  const bool repeats = Repeats(id);
+  const bool nearly = near_ && near_->Add(id);
+  return repeats || nearly;
+}
+
+bool LoopDetector::Repeats(std::int32_t id) {
+  const std::int32_t place = count_++;
+  std::int32_t& last = LastOf(id);
+  bool found = false;
+  for (std::int32_t at = last; at >= 0 && place - at <= max_period_; at = At(at).before) {
+    if (At(at).id == id) found |= Extend(place - at, place);
   }
-  if (newest_ == 0) {
-    newest_ = static_cast<std::size_t>(max_period_);
-    std::copy_n(recent_.begin(), newest_, recent_.begin() + max_period_);
-  }
-  recent_[--newest_] = id;
-  return found != 0;
+  At(place) = {.id = id, .before = last};
+  last = place;
+  return found;
+}
+
+bool LoopDetector::Extend(std::int32_t period, std::int32_t place) {
+  const auto index = static_cast<std::size_t>(period) - 1;
+  Run& run = runs_[index];
+  const bool goes_on = run.length > 0 && run.last == place - 1;
+  run = {.length = goes_on ? run.length + 1 : 1, .last = place};
+  return run.length >= needed_[index];
+}
+
+std::int32_t& LoopDetector::LastOf(std::int32_t id) {
+  // Fibonacci hashing (Knuth, volume 3, 6.4): ids that are used together often lie in order.
+  const std::uint32_t hash = static_cast<std::uint32_t>(id) * 2654435769U;
+  return last_[(hash >> 16) & mask_];
 }
 
 }  // namespace thinkwire::worker::engine

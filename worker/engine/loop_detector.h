@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "worker/engine/near_repetition.h"
 #include "worker/engine/thinking.h"
 
 namespace thinkwire::worker::engine {
@@ -14,11 +16,15 @@ namespace thinkwire::worker::engine {
 // For each period p it counts how many of the last ids equal the one p before them: the run of that
 // period, which is what a maximal repetition of the field is (Main and Lorentz, "An O(n log n)
 // algorithm for finding all repetitions in a string", 1984; Kolpakov and Kucherov, 1999), less its
-// first p ids. A run of r ids is a passage of p that came (r + p) / p times. One addition a period
-// and id, over arrays that lie in order, so that a compiler makes vectors of it: the cost is the
-// same whatever the ids are, which a suffix automaton's is not, and no hash can be deceived.
+// first p ids. A run of r ids is a passage of p that came (r + p) / p times. An id goes on with the
+// runs of those periods alone at which it stood before, which a chain through equal ids finds, as
+// zlib's matcher does (Deutsch, RFC 1951, 4): in text those are few, and never more than
+// max_period_tokens. Runs that it breaks off are known by where they ended. No hash can be
+// deceived, as the ids themselves are compared.
 //
-// Memory: 16 bytes a period. Threads: one at a time.
+// With near_share it finds near repetition too (NearRepetition).
+//
+// Memory: up to 50 bytes a period. Threads: one at a time.
 class LoopDetector {
  public:
   static constexpr std::int32_t kMinRepeated = 64;
@@ -32,12 +38,29 @@ class LoopDetector {
   void Restart();
 
  private:
+  struct Run {
+    std::int32_t length = 0;
+    std::int32_t last = -1;  // the place of its last id
+  };
+  struct Place {
+    std::int32_t id = 0;
+    std::int32_t before = -1;  // the last place before of an id of the same hash; -1: none
+  };
+
+  bool Repeats(std::int32_t id);
+  // The id at `place` equals the one `period` before. Whether that run is too long now.
+  bool Extend(std::int32_t period, std::int32_t place);
+  std::int32_t& LastOf(std::int32_t id);
+  Place& At(std::int32_t place) { return places_[static_cast<std::size_t>(place) & mask_]; }
+
   const std::int32_t max_period_;
+  const std::size_t mask_;            // places_.size() - 1
   std::vector<std::int32_t> needed_;  // by period - 1: the run that is too long
-  std::vector<std::int32_t> runs_;    // likewise, as they are
-  // The last max_period ids, the latest first, from newest_ on; -1 where there were not as many.
-  std::vector<std::int32_t> recent_;
-  std::size_t newest_ = 0;
+  std::vector<Run> runs_;             // likewise, as they are
+  std::vector<Place> places_;         // more than max_period_ of the last ones, by place & mask_
+  std::vector<std::int32_t> last_;    // by an id's hash: the last place; -1: none
+  std::int32_t count_ = 0;            // ids
+  std::optional<NearRepetition> near_;
 };
 
 }  // namespace thinkwire::worker::engine

@@ -27,7 +27,9 @@ struct NextId {
 //   budget     spent, or landed in: closing_ids, where they fit, and the think-end id
 //   Close      the same, from the next token on
 //   a loop     the same in the reasoning; in the answer it ends the output
-//   too early  a drawn think-end id before min_tokens is not committed: continue_ids stand there
+//   unanswered (ends_unanswered) a loop, and what is kept for the answer, end the output there
+//   too early  a drawn think-end id before min_tokens is not committed: continue_ids stand there;
+//              without any it is not drawn (Masks)
 //
 // Ids are forced without asking for end or stop ids, which end the output as they do when drawn.
 // While the first phase is the model's to choose nothing is forced; then what has come counts.
@@ -41,7 +43,11 @@ class OutputPlan {
   std::optional<NextId> next() const;
 
   // Whether `id`, drawn next, does not stand: then call Continue.
-  bool Refuses(std::int32_t id) const;
+  bool Refuses(std::int32_t id) const { return !masks_ && IsTooEarly(id); }
+  // Whether `id` is a think-end id that may not come next.
+  bool IsTooEarly(std::int32_t id) const;
+  // Whether the output's id number `index`, as far as is known, is drawn without the think-end id.
+  bool Masks(std::int32_t index) const { return masks_ && thinks_ && index < thinking_.min_tokens; }
   void Continue() { continued_ids_ = 0; }
 
   // Who chose the next id, where it is known that it was committed, as request and events say.
@@ -61,12 +67,18 @@ class OutputPlan {
 
   // Which limit has closed the reasoning, or is about to, and where; nullopt: none.
   const std::optional<Closing>& closing() const { return closed_; }
-  bool loops() const { return loops_; }  // the answer goes in circles
+  // Whether the output is over with the last id, where it goes in circles, or where its reasoning
+  // has no more room than what is kept for an answer that is not wanted.
+  bool loops() const { return loops_; }
+  bool out_of_room() const { return out_of_room_; }
+  // The next id belongs to the reasoning, as far as is known, and nothing is about to close it.
+  bool thinks_on() const { return thinks_ && !closed_; }
 
  private:
   void HearContinued(std::int32_t index);
   void HearLoop(const Token& token);
   void CloseIfDue(std::int32_t before, std::int32_t last);
+  void CloseAsSpent();
   void BeginClosing(TokenOrigin origin, bool with_text);
   bool is_closing() const { return closed_ && thinks_; }
 
@@ -75,6 +87,7 @@ class OutputPlan {
   const ThinkingBudget budget_;
   std::optional<LoopDetector> loop_;
   const bool is_steered_;    // by more than Close
+  const bool masks_;         // think-end ids that come too early
   const bool thinks_first_;  // its first phase is reasoning
 
   std::int32_t num_ids_ = 0;  // heard
@@ -86,6 +99,7 @@ class OutputPlan {
   std::optional<std::size_t> continued_ids_;  // of continue_ids, those that stand already
   std::vector<IdRange> continued_;
   bool loops_ = false;
+  bool out_of_room_ = false;
 };
 
 }  // namespace thinkwire::worker::engine

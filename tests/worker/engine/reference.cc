@@ -91,8 +91,9 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
       if (closing) pending = std::move(ids);
     }
     const step::Phase phase = thinking ? step::Phase::kReasoning : step::Phase::kAnswer;
+    const step::Phase drawn_as = undecided ? step::Phase::kReasoning : phase;
     FakeModel::Draw draw =
-        model.Next(ids, request.sampling, request.logit_bias[phase], phase, counted);
+        model.Next(ids, request.sampling, request.logit_bias[drawn_as], drawn_as, counted);
     const auto other = forced.find(output.tokens.size());
     const bool is_pending = other == forced.end() && !pending.empty();
     const ForcedToken next = is_pending ? pending.front() : ForcedToken{};

@@ -78,6 +78,11 @@ inline constexpr std::chrono::seconds kSignInterval{5};     // of an honest work
 inline constexpr std::chrono::seconds kMaxSilence{30};      // while the router reads
 // With signs of life alone: an honest queue stands still while those before it fill their contexts.
 inline constexpr std::chrono::hours kMaxWithoutProgress{6};
+// A stream that ran and then stood still for so long, and for so many times what its events took,
+// goes on at another worker of the variant while that one has room: who must compute it again and
+// again, as others need its blocks, would keep it for hours.
+inline constexpr std::chrono::seconds kMaxStandstill{15};
+inline constexpr int kStandstillEvents = 20;
 inline constexpr std::int64_t kSignBurst = 64;     // of signs of life, or of statuses, and
 inline constexpr std::int64_t kSignsASecond = 20;  // so many more; an honest worker's are four, ten
 // What a worker gets of a router's requests. Owner: fleet::WorkerTrust. More go to others first, as
@@ -112,6 +117,11 @@ inline constexpr std::int64_t kPoisonTokens = 8;
 inline constexpr std::chrono::seconds kResumeWait{10};  // in all, --resume_wait_s
 inline constexpr std::chrono::milliseconds kWorkerSearchInterval{100};
 inline constexpr std::chrono::seconds kSecondChance{1};
+// Of requests that wait as long to begin, where no worker of the variant is live but one was so
+// lately (router::Generation): so many at once, in the process. One more is told UNAVAILABLE at
+// once, as is everybody where none was.
+inline constexpr std::size_t kMaxWaitingToBegin = 1024;
+inline constexpr std::chrono::seconds kMayComeBack{60};
 
 // A place in the router's queue, with the request in it, whose bytes count as its (RequestBytes).
 // Owner: admission::DispatchQueue. One too many, or over the share: RESOURCE_EXHAUSTED. Who waits
@@ -191,7 +201,8 @@ inline constexpr int kMaxRegexDepth = 32;                   // of groups
 inline constexpr std::int64_t kMaxRegexPositions = 8192;    // characters, repetitions written out
 inline constexpr std::size_t kMaxStringStates = 16 << 10;   // of conditions of one string together
 inline constexpr std::size_t kMaxChoiceBytes = 4096;        // of one, or of one literal of a schema
-inline constexpr std::size_t kMaxGrammarNodes = 256 << 10;  // some 100 bytes each, once compiled
+inline constexpr std::size_t kMaxGrammarNodes = 256 << 10;  // once compiled
+inline constexpr std::size_t kGrammarNodeBytes = 100;       // of one, about
 // What it may hold while it is used, by all its requests together: states that were reached and
 // masks. Owner: grammar::Grammar. Over: all are forgotten, and found anew.
 inline constexpr std::size_t kMaxUsedNodes = 128 << 10;  // beyond those compiled
@@ -203,7 +214,10 @@ inline constexpr std::size_t kMaxMaskWork = 64 << 10;
 inline constexpr int kMaxAnswerNesting = 64;  // brackets open at once, beyond which none opens
 inline constexpr std::size_t kMaxForcedBytes = 256;  // put in at once where there is one way on
 inline constexpr std::size_t kMaxRewind = 64;        // tokens that a matcher can take back
-inline constexpr std::size_t kMaxGrammars = 32;  // compiled and kept for who asks the same again
+// Compiled and kept for who asks the same again. Owner: grammar::GrammarCache. Over: whoever was
+// asked for longest ago is forgotten, but for those in use, which their requests hold.
+inline constexpr std::size_t kMaxGrammars = 32;
+inline constexpr std::size_t kMaxCachedGrammarBytes = std::size_t{64} << 20;  // as compiled
 
 // A connection of /metrics. Owner: rpc::MetricsServer. One too many: the oldest of the address that
 // has most ends, with its answer if it has asked.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <iterator>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -228,8 +229,6 @@ struct Unmovable {
 constexpr Unmovable kUnmovable[] = {
     {"n", [](const v1::GenerateRequest& request) { return request.n() > 1; }},
     {"consensus", [](const v1::GenerateRequest& request) { return request.has_consensus(); }},
-    {"answer_format",
-     [](const v1::GenerateRequest& request) { return request.has_answer_format(); }},
 };
 
 absl::Status CheckResumable(const v1::GenerateRequest& request) {
@@ -245,6 +244,48 @@ absl::Status CheckResumable(const v1::GenerateRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status CheckChoices(const v1::Choices& choices) {
+  std::set<std::string> different;
+  for (int i = 0; i < choices.choices_size(); ++i) {
+    const std::string& choice = choices.choices(i);
+    if (choice.empty() || choice.size() > kMaxChoiceBytes) {
+      return InvalidField(
+          absl::StrCat("answer_format.choices.choices[", i, "]"),
+          absl::StrCat("must be 1 to ", kMaxChoiceBytes, " bytes long, is ", choice.size()));
+    }
+    different.insert(choice);
+  }
+  if (different.size() >= 2) return absl::OkStatus();
+  return InvalidField("answer_format.choices.choices", "must hold at least two different ones");
+}
+
+absl::Status CheckFormatText(const char* field, const std::string& text, std::size_t most) {
+  if (!text.empty() && text.size() <= most) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat("must be 1 to ", most, " bytes long, is ", text.size()));
+}
+
+// What a worker alone can say, it says: whether the text is a format that is supported.
+absl::Status CheckAnswerFormat(const v1::GenerateRequest& request) {
+  if (!request.has_answer_format()) return absl::OkStatus();
+  if (request.ignore_eos()) {
+    return InvalidField("ignore_eos",
+                        "must be unset with answer_format: nothing follows an answer "
+                        "that is complete");
+  }
+  const v1::AnswerFormat& format = request.answer_format();
+  switch (format.kind_case()) {
+    case v1::AnswerFormat::kJsonSchema:
+      return CheckFormatText("answer_format.json_schema", format.json_schema(), kMaxSchemaBytes);
+    case v1::AnswerFormat::kRegex:
+      return CheckFormatText("answer_format.regex", format.regex(), kMaxPatternBytes);
+    case v1::AnswerFormat::kChoices:
+      return CheckChoices(format.choices());
+    case v1::AnswerFormat::KIND_NOT_SET:
+      break;
+  }
+  return InvalidField("answer_format", "needs one of json_schema, regex, choices");
+}
+
 // All but the prompt, and the thinking mode, which goes with it.
 absl::Status CheckOptions(const v1::GenerateRequest& request) {
   RETURN_IF_ERROR(CheckResumable(request));
@@ -253,7 +294,7 @@ absl::Status CheckOptions(const v1::GenerateRequest& request) {
   RETURN_IF_ERROR(CheckThinking(request));
   RETURN_IF_ERROR(CheckLengths(request));
   if (request.has_consensus()) return UnimplementedField("consensus");
-  if (request.has_answer_format()) return UnimplementedField("answer_format");
+  RETURN_IF_ERROR(CheckAnswerFormat(request));
   if (request.cache_salt().size() > kMaxCacheSaltBytes) {
     return InvalidField("cache_salt",
                         absl::StrCat("must be at most ", kMaxCacheSaltBytes, " bytes long, is ",

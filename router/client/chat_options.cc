@@ -8,7 +8,9 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "common/dial_address.h"
+#include "common/file.h"
 #include "common/options.h"
+#include "common/peer_limits.h"
 #include "common/status.h"
 #include "common/strings.h"
 #include "common/utf8.h"
@@ -57,14 +59,16 @@ std::vector<Option> Settings(ChatOptions& options) {
 }
 
 // As they are spelled, before they are read.
-struct Addresses {
+struct Spelling {
   std::string routers = "localhost:50051";
   std::string probe;
+  std::string json_schema;
+  std::string choices;
 };
 
-std::vector<Option> Options(ChatOptions& options, Addresses& addresses) {
+std::vector<Option> Options(ChatOptions& options, Spelling& spelling) {
   std::vector<Option> all = {
-      {"router", &addresses.routers,
+      {"router", &spelling.routers,
        "the router: a host, or host:port; several, with commas: where one is lost the next goes "
        "on"},
       {"tls_ca", &options.tls.ca,
@@ -72,10 +76,13 @@ std::vector<Option> Options(ChatOptions& options, Addresses& addresses) {
       {"tls_cert", &options.tls.certificate, "PEM file of a certificate of its own"},
       {"tls_key", &options.tls.key, "PEM file of that one's private key"},
       {"api_key_file", &options.api_key_file, "file with the API key that a router asks for"},
+      {"json_schema", &spelling.json_schema, "file with a JSON Schema that every answer must obey"},
+      {"regex", &options.regex, "regular expression that every answer must match as a whole"},
+      {"choices", &spelling.choices, "what every answer must be one of, with commas"},
       {"raw", &options.raw, "the question is a raw prompt: no chat template"},
       {"json", &options.json, "one JSON event a line, for programs"},
       {"list", &options.list, "list the router's variants and leave"},
-      {"probe", &addresses.probe,
+      {"probe", &spelling.probe,
        "HOST:PORT or HOST:PORT/NAME of a router or worker: ask for its health and leave, 0 if it "
        "serves, else 1; NAME: liveness, readiness, variant/…"},
       {"help", &options.help, "print this page"},
@@ -101,6 +108,18 @@ absl::StatusOr<std::vector<std::string>> ReadRouters(const std::string& routers)
   return read;
 }
 
+absl::Status ReadFormat(const Spelling& spelling, ChatOptions& options) {
+  const int given = (spelling.json_schema.empty() ? 0 : 1) + (options.regex.empty() ? 0 : 1) +
+                    (spelling.choices.empty() ? 0 : 1);
+  if (given > 1) {
+    return absl::InvalidArgumentError("an answer has one of --json_schema, --regex and --choices");
+  }
+  if (!spelling.choices.empty()) options.choices = absl::StrSplit(spelling.choices, ',');
+  if (spelling.json_schema.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(options.json_schema, ReadFile(spelling.json_schema, kMaxSchemaBytes));
+  return absl::OkStatus();
+}
+
 absl::Status CheckUtf8(std::span<const char* const> arguments) {
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     if (!IsValidUtf8(arguments[i])) {
@@ -123,17 +142,18 @@ absl::StatusOr<ChatOptions> ParseChatArguments(std::span<const char* const> argu
   std::vector<const char*> pointers;
   for (const std::string& argument : spelled) pointers.push_back(argument.c_str());
   ChatOptions options;
-  Addresses addresses;
+  Spelling spelling;
   ASSIGN_OR_RETURN(const auto words,
-                   ParseOptions(pointers, Options(options, addresses), kEnvironment));
-  if (!addresses.probe.empty()) {
-    ASSIGN_OR_RETURN(options.probe, ReadProbeTarget(addresses.probe, kDefaultPort));
+                   ParseOptions(pointers, Options(options, spelling), kEnvironment));
+  if (!spelling.probe.empty()) {
+    ASSIGN_OR_RETURN(options.probe, ReadProbeTarget(spelling.probe, kDefaultPort));
   }
+  RETURN_IF_ERROR(ReadFormat(spelling, options));
   if (!words.empty()) options.question = absl::StrJoin(words, " ");
   if (options.raw && (!options.system.empty() || !options.thinking)) {
     return absl::InvalidArgumentError("--raw goes with neither --system nor --no-think");
   }
-  ASSIGN_OR_RETURN(options.routers, ReadRouters(addresses.routers));
+  ASSIGN_OR_RETURN(options.routers, ReadRouters(spelling.routers));
   return options;
 }
 
@@ -162,7 +182,7 @@ std::string DescribeSettings(const ChatOptions& options) {
 
 std::string ChatUsage() {
   ChatOptions defaults;
-  Addresses no_addresses;
+  Spelling spelling;
   return absl::StrCat(
       "thinkwire-chat: asks a reasoning model.\n\n"
       "  thinkwire-chat [--option=value ...] \"question\"\n"
@@ -172,7 +192,7 @@ std::string ChatUsage() {
       "The answer goes to stdout, everything else to stderr, dimmed where that is a terminal.\n"
       "Exit codes: 0 completed, 1 the request failed, 2 wrong usage, 3 no connection, 130 "
       "Ctrl-C.\n\n",
-      DescribeOptions(Options(defaults, no_addresses)), "\n", DescribeEnvironment(kEnvironment));
+      DescribeOptions(Options(defaults, spelling)), "\n", DescribeEnvironment(kEnvironment));
 }
 
 }  // namespace thinkwire::router::client

@@ -43,6 +43,10 @@ struct ChatOptions {
   std::optional<std::int32_t> min_answer;
   bool answer_in_time = false;
   std::string stop;
+  // What every answer must look like: at most one of these is not empty.
+  std::string json_schema;  // its text
+  std::string regex;
+  std::vector<std::string> choices;
   std::optional<double> timeout_s;
   std::optional<std::string> question;  // unset: from stdin, or interactive
 };

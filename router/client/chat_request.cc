@@ -20,12 +20,25 @@ void SetSampling(const ChatOptions& options, v1::PhaseSampling* sampling) {
   if (options.frequency_penalty) sampling->set_frequency_penalty(*options.frequency_penalty);
 }
 
+void SetFormat(const ChatOptions& options, v1::GenerateRequest& request) {
+  if (!options.json_schema.empty()) {
+    request.mutable_answer_format()->set_json_schema(options.json_schema);
+  }
+  if (!options.regex.empty()) request.mutable_answer_format()->set_regex(options.regex);
+  for (const std::string& choice : options.choices) {
+    request.mutable_answer_format()->mutable_choices()->add_choices(choice);
+  }
+}
+
 // The option that has set a field of the request; empty: none.
 std::string OptionOf(const std::string& field) {
   absl::string_view name = field;
   if (absl::ConsumePrefix(&name, "reasoning_sampling.") ||
       absl::ConsumePrefix(&name, "answer_sampling.")) {
     return absl::StartsWith(name, "stop_strings") ? "stop" : std::string(name);
+  }
+  if (absl::ConsumePrefix(&name, "answer_format.")) {
+    return absl::StartsWith(name, "choices") ? "choices" : std::string(name);
   }
   if (name == "wishes.task") return "task";
   if (name == "thinking.mode") return "thinking";
@@ -56,6 +69,7 @@ v1::GenerateRequest MakeRequest(const ChatOptions& options) {
   if (options.budget) request.mutable_thinking()->set_budget_tokens(*options.budget);
   if (options.answer_in_time) request.mutable_thinking()->set_budget_from_deadline(true);
   request.set_progress(!options.json);
+  SetFormat(options, request);
   if (!options.thinking) request.mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
   if (!options.system.empty()) {
     AddMessage(v1::ROLE_SYSTEM, options.system, *request.mutable_prompt()->mutable_chat());

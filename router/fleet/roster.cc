@@ -41,6 +41,14 @@ std::string WhyUnfit(const VariantConfig& variant, const decision::WorkerStatus&
                       ", the required one ", CutText(required, kMaxShownBytes));
 }
 
+// Places for streams of other workers. REQUIRES: it is live.
+std::int64_t RoomOf(const decision::WorkerView& worker) {
+  const decision::WorkerStatus& status = *worker.status;
+  if (status.queued > 0 || 2 * status.free_kv_blocks < status.total_kv_blocks) return 0;
+  const std::int64_t load = std::max<std::int64_t>(worker.leased, status.running);
+  return std::max<std::int64_t>(0, status.max_num_seqs - load);
+}
+
 // REQUIRES: it is live.
 bool HasRoom(const decision::WorkerView& worker) {
   return worker.leased < MaxRequestsOfWorker(worker.status->max_queue, worker.status->max_num_seqs);
@@ -55,7 +63,24 @@ std::int64_t OthersOf(const decision::WorkerView& worker) {
 }  // namespace
 
 Roster::Roster(std::vector<VariantConfig> variants)
-    : variants_(std::move(variants)), fingerprints_(variants_.size()) {}
+    : variants_(std::move(variants)), fingerprints_(variants_.size()), live_at_(variants_.size()) {}
+
+bool Roster::Reconfigure(std::vector<VariantConfig> variants) {
+  variants_ = std::move(variants);
+  fingerprints_.resize(variants_.size());
+  live_at_.resize(variants_.size());
+  bool changed = false;
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    decision::WorkerView& view = views_[i];
+    if (!view.status) continue;
+    const std::string why = WhyUnfit(VariantOf(i), *view.status);
+    if (why.empty()) continue;
+    view.status.reset();
+    view.why_not = why;
+    changed |= Settle(i);
+  }
+  return changed;
+}
 
 std::size_t Roster::Add(std::size_t variant, const std::string& address, Clock::TimePoint now) {
   std::size_t index = views_.size();
@@ -127,6 +152,7 @@ bool Roster::Lose(std::size_t index, const std::string& why) {
 bool Roster::Look(Clock::TimePoint now) {
   bool changed = false;
   for (std::size_t i = 0; i < views_.size(); ++i) {
+    if (views_[i].live()) live_at_[views_[i].variant] = now;
     if (members_[i].stalled || !IsStalled(i, now)) continue;
     members_[i].stalled = true;
     members_[i].trust.Suspect(now);
@@ -262,6 +288,19 @@ std::vector<std::size_t> Roster::Stalled() const {
   return stalled;
 }
 
+std::vector<std::int64_t> Roster::RoomElsewhere() const {
+  std::vector<std::int64_t> of_variant(variants_.size());
+  for (const decision::WorkerView& view : views_) {
+    if (view.live()) of_variant[view.variant] += RoomOf(view);
+  }
+  std::vector<std::int64_t> elsewhere(views_.size());
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    if (views_[i].variant == kNoVariant) continue;
+    elsewhere[i] = of_variant[views_[i].variant] - (views_[i].live() ? RoomOf(views_[i]) : 0);
+  }
+  return elsewhere;
+}
+
 std::size_t Roster::PassOver(decision::Query& query, Clock::TimePoint now) {
   std::vector<bool> usable(views_.size());
   for (std::size_t i = 0; i < views_.size(); ++i) {
@@ -285,6 +324,13 @@ std::size_t Roster::PassOver(decision::Query& query, Clock::TimePoint now) {
   }
   query.tried.insert(query.tried.end(), full.begin(), full.end());
   return full.size();
+}
+
+bool Roster::WasLiveLately(std::string_view variant, Clock::TimePoint now) const {
+  const auto found = std::ranges::find(variants_, variant, &VariantConfig::name);
+  if (found == variants_.end()) return false;
+  const auto& live_at = live_at_[found - variants_.begin()];
+  return live_at && now - *live_at <= kMayComeBack;
 }
 
 VariantState Roster::Describe(std::size_t variant) const {

@@ -23,6 +23,10 @@ SKIPPED = 77
 ADDRESS = "localhost:50051"  # as the README has it
 GO_PACKAGES = "/usr/share/gocode"
 ANSWER = re.compile(r"\b75\b")  # of 27+48
+# Last, by a schema, a regular expression and choices.
+FORMATTED = [re.compile(rf"{answer}\s*\d+ tokens\s*$")
+             for answer in (r'\{\s*"sum"\s*:\s*-?[0-9]+\s*\}', "[0-9]{1,3}( apples)?",
+                            "(75|76|another number)")]
 
 sys.path.insert(0, str(REPOSITORY / "tests/integration"))
 from accuracy import serving  # noqa: E402
@@ -57,7 +61,7 @@ def generate(language_option, folder):
 
 def check_python(folder, address):
     generate("--python_out", folder)
-    client, thinking = readme_blocks("python")
+    client, thinking, formats = readme_blocks("python")
     said = run([sys.executable, "-c", client.replace(ADDRESS, address)], folder)
     if not ANSWER.search(said):
         sys.exit(f"the Python client got {said!r}")
@@ -65,6 +69,11 @@ def check_python(folder, address):
     steered = client.replace("\nwith grpc", f"{thinking}\nwith grpc", 1).replace(ADDRESS, address)
     if not run([sys.executable, "-c", steered], folder).strip():
         sys.exit("the Python client whose thinking is steered got nothing")
+    for line, answer in zip(formats.splitlines(), FORMATTED, strict=True):
+        formatted = client.replace("\nwith grpc", f"\n{line}\nwith grpc", 1)
+        said = run([sys.executable, "-c", formatted.replace(ADDRESS, address)], folder)
+        if not answer.search(said):
+            sys.exit(f"the Python client that says {line} got {said!r}")
 
 
 def check_go(folder, address):

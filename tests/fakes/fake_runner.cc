@@ -18,6 +18,10 @@ std::uint64_t Mix(std::uint64_t hash, std::uint64_t value) {
   return hash ^ (hash >> 31);
 }
 
+bool Holds(std::span<const step::MaskWord> mask, std::int32_t id) {
+  return (mask[static_cast<std::size_t>(id) / 64] >> (id % 64) & 1) != 0;
+}
+
 }  // namespace
 
 FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids,
@@ -148,6 +152,7 @@ void FakeRunner::CheckShape(const step::Plan& plan) const {
   std::int32_t inputs = 0;
   std::int32_t draws = 0;
   std::int32_t listed = 0;
+  std::int32_t masked = 0;
   std::set<std::int32_t> slots;
   for (const step::Row& row : plan.rows) {
     CHECK(row.slot >= 0 && row.slot < limits_.max_num_seqs, "slot out of range");
@@ -157,6 +162,8 @@ void FakeRunner::CheckShape(const step::Plan& plan) const {
     CHECK(row.draws >= 0 && row.draws <= row.count, "a draw follows an input");
     CHECK(row.draws <= 1 || !row.adjusted, "what counts depends on the draws before");
     CHECK(!row.logprob || row.draws > 0, "a log probability of nothing drawn");
+    CHECK(row.mask == step::kNoMask || (row.draws == 1 && row.mask == masked++),
+          "each mask is one row's, in their order");
     CHECK(row.alternatives >= 0 && row.alternatives <= (row.logprob ? step::kMaxAlternatives : 0),
           "alternatives go with a log probability");
     inputs += row.count;
@@ -174,6 +181,9 @@ void FakeRunner::CheckShape(const step::Plan& plan) const {
   for (const std::int32_t id : plan.input_ids) {
     CHECK(id >= 0 && id < limits_.vocab_size, "id out of range");
   }
+  CHECK(plan.masks.size() ==
+            static_cast<std::size_t>(masked) * step::NumMaskWords(limits_.vocab_size),
+        "masks without a row");
   CHECK(plan.counted_ids.size() <= static_cast<std::size_t>(limits_.max_model_len),
         "more counted ids than a plan holds");
   CHECK(plan.biases.size() <= step::kMaxPlanBiases, "more logit biases than a plan holds");
@@ -199,7 +209,7 @@ step::Result FakeRunner::Compute(const step::Plan& plan) {
     const std::int32_t end = row.first_position + row.count;
     const std::vector<std::int32_t> inputs = ReadCells(row.slot, row.first_position, end);
     texts[i].insert(texts[i].end(), inputs.begin(), inputs.end());
-    DrawRow(row, texts[i], result);
+    DrawRow(row, texts[i], MaskOf(plan, row), result);
   }
   return result;
 }
@@ -298,13 +308,25 @@ std::vector<std::int32_t> FakeRunner::ReadCells(std::int32_t slot, std::int32_t 
   return ids;
 }
 
+std::span<const step::MaskWord> FakeRunner::MaskOf(const step::Plan& plan,
+                                                   const step::Row& row) const {
+  if (row.mask == step::kNoMask) return {};
+  const std::size_t words = step::NumMaskWords(limits_.vocab_size);
+  return std::span(plan.masks).subspan(static_cast<std::size_t>(row.mask) * words, words);
+}
+
 FakeModel::Draw FakeRunner::DrawAfter(const step::Row& row, std::span<const std::int32_t> ids,
-                                      step::Phase phase) {
+                                      step::Phase phase, std::span<const step::MaskWord> mask) {
   Slot& slot = slots_[static_cast<std::size_t>(row.slot)];
   CHECK(row.adjusted == slot.params.adjusts(), "a row says whether its logits are adjusted");
   if (phase != slot.counted_phase) slot.counted.drawn.clear();
   slot.counted_phase = phase;
   FakeModel::Draw draw = model_.Next(ids, slot.params, slot.biases[phase], phase, slot.counted);
+  // The first that the mask holds from there on.
+  for (std::int32_t i = 0; !mask.empty() && !Holds(mask, draw.id); ++i) {
+    CHECK(i < limits_.vocab_size, "a mask holds an id");
+    draw.id = (draw.id + 1) % limits_.vocab_size;
+  }
   if (slot.params.counts()) ++slot.counted.drawn[draw.id];
   slot.last_id = draw.id;
   slot.last_id_position = static_cast<std::int32_t>(ids.size());
@@ -312,7 +334,7 @@ FakeModel::Draw FakeRunner::DrawAfter(const step::Row& row, std::span<const std:
 }
 
 void FakeRunner::DrawRow(const step::Row& row, std::span<const std::int32_t> ids,
-                         step::Result& result) {
+                         std::span<const step::MaskWord> mask, step::Result& result) {
   const std::int32_t think_end_id = slots_[static_cast<std::size_t>(row.slot)].params.think_end_id;
   step::Phase phase = row.phase;
   bool stands = true;
@@ -320,7 +342,7 @@ void FakeRunner::DrawRow(const step::Row& row, std::span<const std::int32_t> ids
   for (std::size_t known = ids.size() - static_cast<std::size_t>(row.draws) + 1;
        known <= ids.size(); ++known) {
     if (think_end_id >= 0 && ids[known - 1] == think_end_id) phase = step::Phase::kAnswer;
-    const FakeModel::Draw draw = DrawAfter(row, ids.first(known), phase);
+    const FakeModel::Draw draw = DrawAfter(row, ids.first(known), phase, mask);
     if (stands) draws.push_back(draw);
     stands = stands && known < ids.size() && ids[known] == draw.id;
   }

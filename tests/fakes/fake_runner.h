@@ -115,9 +115,11 @@ class FakeRunner final : public step::Runner {
   std::vector<std::int32_t> ReadCells(std::int32_t slot, std::int32_t first, std::int32_t end);
   void BeginCounts(const step::Plan& plan, const step::SamplingChange& change, Slot& slot) const;
   void PlaceRow(const step::Row& row, bool restarted);
+  std::span<const step::MaskWord> MaskOf(const step::Plan& plan, const step::Row& row) const;
   FakeModel::Draw DrawAfter(const step::Row& row, std::span<const std::int32_t> ids,
-                            step::Phase phase);
-  void DrawRow(const step::Row& row, std::span<const std::int32_t> ids, step::Result& result);
+                            step::Phase phase, std::span<const step::MaskWord> mask);
+  void DrawRow(const step::Row& row, std::span<const std::int32_t> ids,
+               std::span<const step::MaskWord> mask, step::Result& result);
 
   const step::Limits limits_;
   const FakeModel model_;

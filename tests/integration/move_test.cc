@@ -122,12 +122,18 @@ std::vector<v1::GenerateRequest> Requests() {
       "sampling { temperature: 1 repetition_penalty: 1.2 frequency_penalty: 0.5 }",
       "sampling { logprobs: true top_logprobs: 3 presence_penalty: 1 }",
       "sampling { stop_strings: 'zebra' stop_strings: '777' temperature: 1.5 }",
+      // Some 600 tokens, most of them forced.
+      "sampling { temperature: 1 } thinking { budget_tokens: 40 } answer_format { json_schema: '"
+      R"({\"type\": \"array\", \"minItems\": 30, \"maxItems\": 30, \"items\": {\"type\": \"object\", )"
+      R"(\"properties\": {\"sum\": {\"type\": \"integer\"}, \"right\": {\"type\": \"boolean\"}}, )"
+      R"(\"required\": [\"sum\", \"right\"], \"additionalProperties\": false}})"
+      "' }",
   };
   std::vector<v1::GenerateRequest> requests;
   for (int i = 0; i < 16; ++i) {
     v1::GenerateRequest request = Ask(absl::StrCat("What is ", 20 + i, "+48?"), 100 + i);
-    EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(kinds[i % 4], &request));
-    request.set_ignore_eos(i % 8 < 6);
+    EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(kinds[i % 5], &request));
+    request.set_ignore_eos(i % 8 < 6 && !request.has_answer_format());
     request.set_max_tokens(i % 8 < 6 ? 600 : 2000);
     request.set_require_resumable(true);
     requests.push_back(request);

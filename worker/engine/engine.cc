@@ -242,6 +242,7 @@ void Engine::Loop::PublishStatus() {
              .steps = steps_,
              .preemptions = scheduler_.preemptions(),
              .recomputed_tokens = scheduler_.recomputed_tokens(),
+             .masked_draws = scheduler_.masked_draws(),
              .prefix_use = scheduler_.prefix_use()};
   free_slots_ = scheduler_.free_slots();
 }

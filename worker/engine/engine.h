@@ -35,6 +35,7 @@ struct EngineStatus {
   std::uint64_t steps = 0;              // collected since start
   std::uint64_t preemptions = 0;        // since start
   std::uint64_t recomputed_tokens = 0;  // likewise: inputs whose KV was lost by leaving a slot
+  std::uint64_t masked_draws = 0;       // likewise: tokens drawn by the mask of an answer's format
   PrefixUse prefix_use;
 };
 

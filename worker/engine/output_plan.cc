@@ -15,16 +15,19 @@ bool IsSteered(const Thinking& thinking) {
 }  // namespace
 
 OutputPlan::OutputPlan(const Request& request, std::int32_t max_tokens)
-    : thinking_(request.thinking),
+    : request_(request),
+      thinking_(request.thinking),
       think_end_id_(request.sampling.think_end_id),
       budget_(thinking_, max_tokens),
       is_steered_(IsSteered(thinking_)),
       masks_(thinking_.min_tokens > 0 && thinking_.continue_ids.empty()),
       thinks_first_(StartOf(request).phase() == step::Phase::kReasoning),
       thinks_(thinks_first_),
+      undecided_(request.opening.has_value()),
       outside_(thinking_.closing),
       continued_(thinking_.continued) {
   if (thinking_.loops) loop_.emplace(*thinking_.loops);
+  if (request.format != nullptr) answer_.emplace(request.format);
   CloseIfDue(-1, -1);
 }
 
@@ -34,8 +37,25 @@ std::optional<NextId> OutputPlan::next() const {
     return NextId{.id = closing_index_ < ids.size() ? ids[closing_index_] : think_end_id_,
                   .origin = closed_->origin};
   }
-  if (!continued_ids_) return std::nullopt;
-  return NextId{.id = thinking_.continue_ids[*continued_ids_], .origin = TokenOrigin::kContinued};
+  if (continued_ids_) {
+    return NextId{.id = thinking_.continue_ids[*continued_ids_], .origin = TokenOrigin::kContinued};
+  }
+  if (!is_masked() || undecided_) return std::nullopt;
+  const std::optional<std::int32_t> id = answer_->next();
+  if (!id) return std::nullopt;
+  return NextId{.id = *id, .origin = TokenOrigin::kFormat};
+}
+
+std::int32_t OutputPlan::Taken(std::int32_t id) const {
+  const bool ends = answer_ && thinks_ && think_end_id_ >= 0 && request_.format->IsEnd(id);
+  return ends ? think_end_id_ : id;
+}
+
+void OutputPlan::Mask(std::span<step::MaskWord> mask) {
+  answer_->Mask(mask);
+  if (!undecided_) return;
+  const auto id = static_cast<std::size_t>(request_.opening->think_begin_id);
+  mask[id / 64] |= step::MaskWord{1} << (id % 64);
 }
 
 bool OutputPlan::IsTooEarly(std::int32_t id) const {
@@ -44,6 +64,7 @@ bool OutputPlan::IsTooEarly(std::int32_t id) const {
 
 TokenOrigin OutputPlan::ReplayOrigin() const {
   if (is_closing()) return closed_->origin;
+  if (is_masked()) return next() ? TokenOrigin::kFormat : TokenOrigin::kDrawn;
   const auto after = std::ranges::upper_bound(continued_, num_ids_, {}, &IdRange::first);
   const bool is_continued = after != continued_.begin() && std::prev(after)->Contains(num_ids_);
   return is_continued ? TokenOrigin::kContinued : TokenOrigin::kDrawn;
@@ -56,9 +77,17 @@ void OutputPlan::Hear(const Token& token) {
   if (is_closing() && closing_index_ < thinking_.closing_ids.size()) ++closing_index_;
   if (token.mark == TokenMark::kClosesReasoning) thinks_ = false;
   if (token.origin == TokenOrigin::kContinued) HearContinued(index);
+  undecided_ = token.mark == TokenMark::kUndecided;
+  HearAnswer(token);
   if (!is_steered_ && !outside_) return;
   HearLoop(token);
   CloseIfDue(before, token.id);
+}
+
+void OutputPlan::HearAnswer(const Token& token) {
+  if (!answer_) return;
+  if (token.mark == TokenMark::kOpensReasoning) return answer_->BeginAgain();
+  if (token.phase == step::Phase::kAnswer) breaks_format_ |= !answer_->Hear(token.id);
 }
 
 void OutputPlan::HearContinued(std::int32_t index) {
@@ -113,9 +142,12 @@ void OutputPlan::BeginAgain(std::int32_t ids) {
     continued_.back().count = std::min(continued_.back().count, ids - continued_.back().first);
   }
   if (loop_) loop_->Restart();
+  if (answer_) answer_->BeginAgain();
   num_ids_ = 0;
   last_id_ = -1;
   thinks_ = thinks_first_;
+  undecided_ = request_.opening.has_value();
+  breaks_format_ = false;
   closed_.reset();
   closing_index_ = 0;
   continued_ids_.reset();

@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
+#include "worker/engine/answer_plan.h"
 #include "worker/engine/loop_detector.h"
 #include "worker/engine/request.h"
 #include "worker/engine/thinking.h"
@@ -30,6 +32,9 @@ struct NextId {
 //   unanswered (ends_unanswered) a loop, and what is kept for the answer, end the output there
 //   too early  a drawn think-end id before min_tokens is not committed: continue_ids stand there;
 //              without any it is not drawn (Masks)
+//   a format   in the answer a mask says what may be drawn, and what can be no other is forced; in
+//              the reasoning a drawn end-of-sequence id is committed as the think-end id, as an
+//              output without an answer would not be in the format
 //
 // Ids are forced without asking for end or stop ids, which end the output as they do when drawn.
 // While the first phase is the model's to choose nothing is forced; then what has come counts.
@@ -49,6 +54,18 @@ class OutputPlan {
   // Whether the output's id number `index`, as far as is known, is drawn without the think-end id.
   bool Masks(std::int32_t index) const { return masks_ && thinks_ && index < thinking_.min_tokens; }
   void Continue() { continued_ids_ = 0; }
+
+  // The id that is committed where `id` was drawn next.
+  std::int32_t Taken(std::int32_t id) const;
+
+  // Whether Mask says what may be drawn next, which only whoever knows all ids before can.
+  bool is_masked() const { return answer_ && !thinks_; }
+  // Of NumMaskWords(vocab_size) words. REQUIRES: is_masked(), nothing is forced next, and the
+  // output has not ended.
+  void Mask(std::span<step::MaskWord> mask);
+
+  // Whether an id was heard that the answer's format does not have.
+  bool breaks_format() const { return breaks_format_; }
 
   // Who chose the next id, where it is known that it was committed, as request and events say.
   TokenOrigin ReplayOrigin() const;
@@ -75,6 +92,7 @@ class OutputPlan {
   bool thinks_on() const { return thinks_ && !closed_; }
 
  private:
+  void HearAnswer(const Token& token);
   void HearContinued(std::int32_t index);
   void HearLoop(const Token& token);
   void CloseIfDue(std::int32_t before, std::int32_t last);
@@ -82,17 +100,20 @@ class OutputPlan {
   void BeginClosing(TokenOrigin origin, bool with_text);
   bool is_closing() const { return closed_ && thinks_; }
 
+  const Request& request_;
   const Thinking& thinking_;
   const std::int32_t think_end_id_;
   const ThinkingBudget budget_;
   std::optional<LoopDetector> loop_;
-  const bool is_steered_;    // by more than Close
-  const bool masks_;         // think-end ids that come too early
-  const bool thinks_first_;  // its first phase is reasoning
+  std::optional<AnswerPlan> answer_;  // where it has a format
+  const bool is_steered_;             // by more than Close
+  const bool masks_;                  // think-end ids that come too early
+  const bool thinks_first_;           // its first phase is reasoning
 
   std::int32_t num_ids_ = 0;  // heard
   std::int32_t last_id_ = -1;
   bool thinks_;                     // the next id belongs to the reasoning, as far as is known
+  bool undecided_;                  // it may turn out to
   std::optional<Closing> outside_;  // the first Close
   std::optional<Closing> closed_;
   std::size_t closing_index_ = 0;  // of closing_ids, the next one; their number: think-end
@@ -100,6 +121,7 @@ class OutputPlan {
   std::vector<IdRange> continued_;
   bool loops_ = false;
   bool out_of_room_ = false;
+  bool breaks_format_ = false;
 };
 
 }  // namespace thinkwire::worker::engine

@@ -1,6 +1,7 @@
 #include "worker/engine/plan_builder.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "common/check.h"
@@ -64,12 +65,21 @@ void PlanBuilder::AddRow(Sequence& sequence, std::int32_t count, std::int32_t dr
        .logprob = draws_any && request.logprobs,
        .alternatives = draws_any ? request.alternatives : 0,
        .adjusted = draws_any && (request.sampling.adjusts() || sequence.masks_think_end()),
+       .mask = draws_any ? AddMask(sequence) : step::kNoMask,
        .phase = sequence.draw_phase()});
   rows_.push_back({.sequence = &sequence, .draws = draws, .epoch = sequence.epoch()});
   budget_ -= count;
   spare_draws_ -= std::max(0, draws - 1);
   recomputed_tokens_ += sequence.RecomputedOf(count);
   sequence.OnSubmitted(count, draws);
+}
+
+std::int32_t PlanBuilder::AddMask(Sequence& sequence) {
+  if (!sequence.plan().is_masked()) return step::kNoMask;
+  const std::size_t words = step::NumMaskWords(limits_.vocab_size);
+  plan_.masks.resize(plan_.masks.size() + words);
+  sequence.plan().Mask(std::span(plan_.masks).last(words));
+  return masked_draws_++;
 }
 
 // The row's first_id.

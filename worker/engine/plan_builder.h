@@ -51,6 +51,7 @@ class PlanBuilder {
 
   bool empty() const { return rows_.empty(); }
   std::int32_t tokens() const { return limits_.max_num_batched_tokens - budget_; }
+  std::int32_t masked_draws() const { return masked_draws_; }
   // Of the inputs: computed before, and lost in a preemption.
   std::int32_t recomputed_tokens() const { return recomputed_tokens_; }
 
@@ -61,12 +62,15 @@ class PlanBuilder {
  private:
   void TellRunner(const Sequence& sequence);
   void TellSampling(const Sequence& sequence);
+  // The row's mask, of its draw.
+  std::int32_t AddMask(Sequence& sequence);
   std::int32_t AddInputs(const Sequence& sequence, std::int32_t count);
 
   const step::Limits& limits_;
   std::int32_t budget_;
   std::int32_t spare_draws_;
   std::int32_t recomputed_tokens_ = 0;
+  std::int32_t masked_draws_ = 0;
   std::vector<PlannedRow> rows_;
   step::Plan plan_;
 };

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "common/clock.h"
+#include "worker/engine/answer_format.h"
 #include "worker/engine/phase.h"
 #include "worker/engine/thinking.h"
 #include "worker/step/limits.h"
@@ -35,7 +37,9 @@ struct Request {
       {};                                  // ids ascending, <= kMaxLogitBiases
   std::optional<std::int32_t> max_tokens;  // >= 1; unset: the rest of max_model_len
   Thinking thinking = {};                  // how it is steered
-  bool ignore_eos = false;                 // end-of-sequence ids are tokens like any other
+  // What the answer must look like; null: anything. Not with ignore_eos.
+  std::shared_ptr<const AnswerFormat> format = nullptr;
+  bool ignore_eos = false;  // end-of-sequence ids are tokens like any other
   // By Phase: the output ends when one of these is drawn in it. Each in [0, vocab_size), at most
   // kMaxStopIds.
   step::PerPhase<std::vector<std::int32_t>> stop_ids = {};

@@ -216,6 +216,9 @@ absl::StatusOr<std::int32_t> CheckRequest(const Request& request, const step::Li
   RETURN_IF_ERROR(CheckOpening(request, vocab_size));
   RETURN_IF_ERROR(CheckAlternatives(request, vocab_size));
   RETURN_IF_ERROR(CheckThinking(request.thinking, vocab_size));
+  if (request.format != nullptr && request.ignore_eos) {
+    return absl::InvalidArgumentError("an answer's format needs ids of end-of-sequence");
+  }
   RETURN_IF_ERROR(
       CheckStopIds(request.stop_ids[step::Phase::kReasoning], vocab_size, "reasoning stop"));
   RETURN_IF_ERROR(CheckStopIds(request.stop_ids[step::Phase::kAnswer], vocab_size, "answer stop"));

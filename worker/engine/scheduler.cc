@@ -163,17 +163,21 @@ void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
   auto alternative = result.alternatives.begin() + row.first_alternative;
   for (std::int32_t i = row.first_id; i < row.first_id + row.num_ids; ++i) {
     const auto index = static_cast<std::size_t>(i);
-    if (sequence.plan().Refuses(result.ids[index])) {
+    const std::int32_t id = sequence.plan().Taken(result.ids[index]);
+    if (sequence.plan().Refuses(id)) {
       sequence.plan().Continue();
       PutForced(sequence);
       return;
     }
-    Token token =
-        sequence.Commit(result.ids[index], request.logprobs ? result.logprobs[index] : 0.0F);
+    Token token = sequence.Commit(id, request.logprobs ? result.logprobs[index] : 0.0F);
+    CHECK(!sequence.plan().breaks_format(), "what is drawn by a mask is in the format");
+    const bool closes = token.mark == TokenMark::kClosesReasoning;
     token.alternatives.assign(alternative, alternative + request.alternatives);
     alternative += request.alternatives;
     if (Give(sequence, std::move(token))) return;
     if (sequence.epoch() != planned.epoch) return;  // other ids stand where the row drew more
+    // What is being drawn now is drawn without a mask, perhaps from another id.
+    if (closes && sequence.plan().is_masked()) return GoBack(sequence, sequence.committed());
   }
   // What was computed in the hope of more draws than stood was computed from the wrong ids.
   if (row.num_ids < planned.draws) GoBack(sequence, sequence.committed());

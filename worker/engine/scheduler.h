@@ -130,6 +130,7 @@ class Scheduler {
   std::int32_t steps_in_flight() const { return static_cast<std::int32_t>(in_flight_.size()); }
   std::uint64_t preemptions() const { return preemptions_; }
   std::uint64_t recomputed_tokens() const { return recomputed_tokens_; }
+  std::uint64_t masked_draws() const { return masked_draws_; }
   const BlockPool& pool() const { return pool_; }
   const PrefixUse& prefix_use() const { return admission_.prefix_use(); }
 
@@ -226,6 +227,7 @@ class Scheduler {
   std::uint64_t last_step_ = 0;
   std::uint64_t preemptions_ = 0;
   std::uint64_t recomputed_tokens_ = 0;
+  std::uint64_t masked_draws_ = 0;
 };
 
 }  // namespace thinkwire::worker::engine

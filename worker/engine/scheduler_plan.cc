@@ -19,6 +19,7 @@ step::Plan Scheduler::Plan(Clock::TimePoint now) {
   PlanPrefills(round);
   if (round.builder.empty()) return {};
   recomputed_tokens_ += static_cast<std::uint64_t>(round.builder.recomputed_tokens());
+  masked_draws_ += static_cast<std::uint64_t>(round.builder.masked_draws());
   in_flight_.push_back({.step = ++last_step_,
                         .rows = round.builder.TakeRows(),
                         .given_up = {},

@@ -133,7 +133,8 @@ Silence Sequence::Computing(std::int32_t computed) const {
 
 std::int32_t Sequence::ReadyToDraw() const {
   const std::int32_t left = max_tokens_ - generated() - draws_in_flight_;
-  if (draws_in_flight_ > (undecided() ? 0 : 1) || left <= 0) return 0;
+  const bool waits = undecided() || plan_.is_masked();
+  if (draws_in_flight_ > (waits ? 0 : 1) || left <= 0) return 0;
   if (draws_in_flight_ > 0 && masks_ != masks_think_end()) return 0;
   const auto room = static_cast<std::int32_t>(stream_->room());
   const bool one_by_one = undecided() || masks_think_end();
@@ -149,8 +150,10 @@ std::int32_t Sequence::RecomputedOf(std::int32_t count) const {
 }
 
 void Sequence::Propose(std::vector<std::int32_t> ids) {
-  // What a penalty counts, and so the next draw, would depend on which of the draws stand.
-  if (!request_.sampling.adjusts()) proposed_ = std::move(ids);
+  // What a penalty counts or a format allows, and so the next draw, would depend on which of the
+  // draws stand.
+  const bool depends = request_.sampling.adjusts() || request_.format != nullptr;
+  if (!depends) proposed_ = std::move(ids);
 }
 
 void Sequence::OnSubmitted(std::int32_t count, std::int32_t draws) {

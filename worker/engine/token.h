@@ -28,6 +28,7 @@ enum class TokenOrigin : std::uint8_t {
   kAnswerNow,  // someone asked for the answer at once
   kDeadline,   // the time left is needed for the answer
   kContinued,  // it stands in the place of a think-end id that came too early
+  kFormat,     // the answer's format lets no other stand there
 };
 
 // One token of an output.

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "worker/grammar/expressions.h"
 #include "worker/grammar/states.h"
 #include "worker/grammar/vocabulary.h"
@@ -47,6 +48,9 @@ class Grammar {
       const AnswerFormat& format, std::shared_ptr<const Vocabulary> vocabulary);
 
   const Vocabulary& vocabulary() const { return *vocabulary_; }
+
+  // As compiled, about; while it is used it holds more (kMaxUsedNodes and what follows).
+  std::size_t bytes() const { return compiled_.num_nodes() * kGrammarNodeBytes; }
 
  private:
   friend class Matcher;

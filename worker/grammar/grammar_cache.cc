@@ -25,22 +25,18 @@ struct KeyOf {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Grammar>> GrammarCache::Get(const AnswerFormat& format) {
+absl::StatusOr<GrammarCache::Found> GrammarCache::Get(const AnswerFormat& format) {
   const std::string key = std::visit(KeyOf{}, format);
-  if (auto known = Find(key)) return known;
+  if (auto known = Find(key)) return Found{.grammar = std::move(known), .was_known = true};
   ASSIGN_OR_RETURN(std::shared_ptr<const Grammar> grammar, Grammar::Compile(format, vocabulary_));
   Keep(key, grammar);
-  return grammar;
+  return Found{.grammar = std::move(grammar), .was_known = false};
 }
 
 std::shared_ptr<const Grammar> GrammarCache::Find(const std::string& key) {
   MutexLock lock(mu_);
   const auto place = places_.find(key);
-  if (place == places_.end()) {
-    ++counts_.compiled;
-    return nullptr;
-  }
-  ++counts_.hits;
+  if (place == places_.end()) return nullptr;
   kept_.splice(kept_.begin(), kept_, place->second);
   return place->second->grammar;
 }
@@ -48,16 +44,18 @@ std::shared_ptr<const Grammar> GrammarCache::Find(const std::string& key) {
 void GrammarCache::Keep(const std::string& key, std::shared_ptr<const Grammar> grammar) {
   MutexLock lock(mu_);
   if (places_.contains(key)) return;
+  bytes_ += grammar->bytes();
   kept_.push_front({key, std::move(grammar)});
   places_[key] = kept_.begin();
-  if (kept_.size() <= kMaxGrammars) return;
-  places_.erase(kept_.back().key);
-  kept_.pop_back();
+  while (kept_.size() > kMaxGrammars || (bytes_ > kMaxCachedGrammarBytes && kept_.size() > 1)) {
+    ForgetOldest();
+  }
 }
 
-GrammarCache::Counts GrammarCache::counts() const {
-  MutexLock lock(mu_);
-  return counts_;
+void GrammarCache::ForgetOldest() {
+  bytes_ -= kept_.back().grammar->bytes();
+  places_.erase(kept_.back().key);
+  kept_.pop_back();
 }
 
 }  // namespace thinkwire::worker::grammar

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/step/mask.h"
 
 namespace thinkwire::worker::text {
 class Tokenizer;
@@ -17,11 +18,8 @@ class Tokenizer;
 
 namespace thinkwire::worker::grammar {
 
-// A bit a token id: bit id % 64 of word id / 64.
-using MaskWord = std::uint64_t;
-inline std::size_t NumMaskWords(std::int32_t num_ids) {
-  return (static_cast<std::size_t>(num_ids) + 63) / 64;
-}
+using step::MaskWord;
+using step::NumMaskWords;
 
 // Tokens by their bytes, as a tree whose nodes lie one after another as a walk meets them.
 class TokenTree {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "worker/kernels/host_device.h"
+#include "worker/step/mask.h"
 #include "worker/step/sampling.h"
 
 // How a logit is adjusted before temperature and cuts, the same bits on every device. In this
@@ -15,6 +16,9 @@
 //   frequency   x - times drawn in the phase * penalty OpenAI API reference,
 //   presence    x - penalty, if drawn in the phase     frequency_penalty and presence_penalty
 // A finite logit stays finite: what overflows becomes the greatest float of its sign.
+//   mask        the least float, if the mask does not hold the id: no cut keeps it beside one that
+//               the mask holds, as its weight is 0, and no noise makes it the greatest
+// What is not finite is left by all of these, so that Draw finds it.
 namespace thinkwire::worker::kernels {
 
 // A slot's word for an id: bit 31, whether the prompt holds it; bit 30, a phase, and bits 0 to 29,
@@ -49,6 +53,13 @@ HOST_DEVICE inline float Adjusted(float x, float bias, std::uint32_t word,
     x -= sampling.presence_penalty;
   }
   return x > kGreatest ? kGreatest : x < -kGreatest ? -kGreatest : x;
+}
+
+// `mask` may be null. REQUIRES: it holds an id of the vocabulary at least.
+HOST_DEVICE inline float Masked(float x, const step::MaskWord* mask, std::int64_t id) {
+  constexpr float kGreatest = std::numeric_limits<float>::max();
+  if (mask == nullptr || (mask[id / 64] >> (id % 64) & 1) != 0) return x;
+  return x >= -kGreatest && x <= kGreatest ? -kGreatest : x;
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -121,9 +121,9 @@ class Backend {
   // logits = x W^T in f32. x act [L, E]; logits f32 [L, V].
   virtual void LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) = 0;
 
-  // adjusted = logits with the biases and penalties of each row's slot and phase (adjust.h has the
-  // formula and the order); of rows that have none, logits. logits f32 [L, V of all ranks];
-  // adjusted f32 [L, vocab_size].
+  // adjusted = logits with the biases and penalties of each row's slot and phase, and its mask
+  // (adjust.h has the formula and the order); of rows that have none, logits. logits f32 [L, V of
+  // all ranks]; adjusted f32 [L, vocab_size].
   virtual void AdjustLogits(const Tensor& logits, const DrawView& view, const AdjustView& adjust,
                             const Tensor& adjusted) = 0;
 

@@ -4,6 +4,7 @@
 
 #include "worker/kernels/tensor.h"
 #include "worker/step/limits.h"
+#include "worker/step/mask.h"
 #include "worker/step/sampling.h"
 
 // What the ops that turn logits into tokens read and write beside them. Letters as in backend.h.
@@ -26,6 +27,10 @@ struct AdjustView {
   const step::LogitBias* biases =
       nullptr;    // [Q, 2, kMaxLogitBiases]: by slot and phase, each id once
   Tensor counts;  // i32 [Q, V]: words of adjust.h, by slot and id
+  // By row: which of `masks`, of NumMaskWords(vocab_size) words each, says what it may draw; or
+  // kNoMask. Null: no row has any.
+  const std::int32_t* row_masks = nullptr;  // [L]
+  const step::MaskWord* masks = nullptr;
 };
 
 // A slot's counts begin anew, with ids of the prompt and then ids drawn in `phase`.

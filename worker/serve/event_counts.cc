@@ -31,6 +31,9 @@ void ResponseStream::Count(const v1::GenerateResponse& event) {
   if (event.reasoning_delta().forced()) {
     shared_.metrics.CountForced(event.reasoning_delta().token_ids_size());
   }
+  if (event.answer_delta().forced()) {
+    shared_.metrics.CountForcedByFormat(event.answer_delta().token_ids_size());
+  }
 }
 
 }  // namespace thinkwire::worker::serve

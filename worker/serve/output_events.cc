@@ -40,6 +40,7 @@ v1::ReasoningFinishCause CauseOf(engine::TokenOrigin origin) {
       return v1::REASONING_FINISH_CAUSE_DEADLINE;
     case engine::TokenOrigin::kDrawn:
     case engine::TokenOrigin::kContinued:
+    case engine::TokenOrigin::kFormat:
       break;
   }
   return v1::REASONING_FINISH_CAUSE_MODEL;
@@ -201,7 +202,7 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
     SetTokens({closing, 1}, &event);
     event.set_forced(IsForced(*closing));
     phase_ = Phase::kAnswer;
-    strip_line_feeds_ = true;
+    strip_line_feeds_ = !options_.keeps_line_feeds;
   }
 }
 

@@ -32,7 +32,8 @@ namespace thinkwire::worker::serve {
 // 4. A stop string ends the output at the token that completes it; later tokens are discarded.
 //    Each phase has its own stop strings, which see that phase's text alone. A stop id, which the
 //    engine finds, counts and travels in the last delta, but has no text and closes no thinking.
-// 5. Line feeds right after the closing token have no text, and stop strings do not see them. The
+// 5. Line feeds right after the closing token have no text, and stop strings do not see them, but
+//    where they belong to the answer's format. The
 // same
 //    goes for a token that opens the thinking, for undecided ones before it, and line feeds after
 //    it.
@@ -54,6 +55,7 @@ class OutputEvents {
     step::PerPhase<std::vector<std::string>> stop_strings;
     step::PerPhase<bool> logprobs = {};
     step::PerPhase<std::int32_t> alternatives = {};  // at most the tokens'
+    bool keeps_line_feeds = false;  // at the answer's begin: they belong to its format
   };
 
   // How far an earlier worker had sent the output, besides its tokens.

@@ -84,7 +84,7 @@ std::size_t RequestReader::Reading::bytes() const {
   if (request.thinking.loops && request.thinking.loops->near_share) {
     bytes += kNearRepetitionWords * sizeof(std::uint32_t);
   }
-  bytes += request.id.capacity() + request.cache_salt.capacity();
+  bytes += format_bytes + request.id.capacity() + request.cache_salt.capacity();
   for (const step::Phase phase : step::kPhases) {
     bytes += request.logit_bias[phase].size() * sizeof(step::LogitBias);
     bytes += request.stop_ids[phase].size() * sizeof(std::int32_t);
@@ -96,12 +96,14 @@ std::size_t RequestReader::Reading::bytes() const {
 }
 
 RequestReader::RequestReader(const text::Tokenizer& tokenizer,
-                             const text::ChatTemplate& chat_template, const ServedModel& model)
+                             const text::ChatTemplate& chat_template, const ServedModel& model,
+                             WorkerMetrics* metrics)
     : tokenizer_(tokenizer),
       chat_template_(chat_template),
       model_(model),
       blanks_(FindBlanks(tokenizer)),
-      thinking_(tokenizer, model) {}
+      thinking_(tokenizer, model),
+      formats_(std::make_unique<AnswerFormats>(tokenizer, model, metrics)) {}
 
 absl::StatusOr<RequestReader::Reading> RequestReader::Read(const v1::GenerateRequest& request,
                                                            const v1::ResumeState* resume,
@@ -122,11 +124,22 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(const v1::GenerateReq
   out.sampling.think_end_id = tokenizer_.think_end_id().value_or(-1);
   out.ignore_eos = request.ignore_eos();
   out.tells_silence = request.progress();
+  RETURN_IF_ERROR(ReadFormat(request, reading));
   out.cache_salt = request.cache_salt();
   if (resume != nullptr && !resume->outputs().empty()) {
     RETURN_IF_ERROR(ReadOutputState(resume->outputs(0), tokenizer_, model_, reading));
   }
   return reading;
+}
+
+absl::Status RequestReader::ReadFormat(const v1::GenerateRequest& request, Reading& reading) const {
+  if (!request.has_answer_format()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(AnswerFormats::Format format, formats_->Read(request.answer_format()));
+  reading.request.format = std::move(format.format);
+  reading.format_bytes = format.bytes;
+  // Before a JSON text they mean nothing.
+  reading.output.keeps_line_feeds = !request.answer_format().has_json_schema();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadPromptOf(

@@ -12,9 +12,11 @@
 #include "common/clock.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "worker/engine/request.h"
+#include "worker/serve/answer_formats.h"
 #include "worker/serve/output_events.h"
 #include "worker/serve/served_model.h"
 #include "worker/serve/thinking_reader.h"
+#include "worker/serve/worker_metrics.h"
 #include "worker/step/runner.h"
 #include "worker/text/chat_template.h"
 #include "worker/text/tokenizer.h"
@@ -22,7 +24,7 @@
 namespace thinkwire::worker::serve {
 
 // Turns a checked request of the contract into what the engine runs and how its output is read.
-// Threads: immutable; any. Borrows all three, which must outlive it.
+// Threads: any. Borrows all, which must outlive it and the engine's requests.
 class RequestReader {
  public:
   struct Reading {
@@ -31,13 +33,14 @@ class RequestReader {
     // The output as an earlier worker had it, where one did; else null.
     std::unique_ptr<OutputEvents> resumed = nullptr;
     std::int32_t max_tokens = 0;  // max_tokens, or what the context leaves
+    std::size_t format_bytes = 0;
 
     // What is kept of it in memory until the request has ended.
     std::size_t bytes() const;
   };
 
   RequestReader(const text::Tokenizer& tokenizer, const text::ChatTemplate& chat_template,
-                const ServedModel& model);
+                const ServedModel& model, WorkerMetrics* metrics = nullptr);
 
   // `resume`, if not null: where an earlier attempt had come; its prompt ids, if it has any, stand
   // for the prompt. `end_without_answer` is WorkerGenerateRequest's.
@@ -57,6 +60,7 @@ class RequestReader {
  private:
   absl::StatusOr<std::vector<std::int32_t>> ReadChat(const v1::Chat& chat,
                                                      v1::ThinkingMode mode) const;
+  absl::Status ReadFormat(const v1::GenerateRequest& request, Reading& reading) const;
   absl::StatusOr<std::vector<std::int32_t>> ReadPromptOf(const v1::GenerateRequest& request,
                                                          const v1::ResumeState* resume) const;
   void ReadFirstPhase(Reading& reading) const;
@@ -84,6 +88,7 @@ class RequestReader {
   const ServedModel& model_;
   const std::shared_ptr<const std::vector<bool>> blanks_;  // engine::Opening's
   const ThinkingReader thinking_;
+  const std::unique_ptr<AnswerFormats> formats_;
 };
 
 }  // namespace thinkwire::worker::serve

@@ -112,16 +112,30 @@ engine::TokenOrigin LikelyOrigin(const engine::Thinking& thinking) {
   return thinking.ends_in_time ? engine::TokenOrigin::kDeadline : engine::TokenOrigin::kAnswerNow;
 }
 
+// How many ids come before the answer, as far as it has begun.
+std::int32_t AnswerBegin(const std::vector<std::int32_t>& ids, const engine::Request& request) {
+  engine::PhaseMachine phase = engine::StartOf(request);
+  std::int32_t count = 0;
+  for (const std::int32_t id : ids) {
+    if (phase.phase() == Phase::kAnswer && !phase.undecided()) break;
+    phase.Next(id);
+    ++count;
+  }
+  return count;
+}
+
 // What the ids do not tell: which of the forced ones stand in the place of a think-end id, and
 // where something outside has closed the reasoning.
 void ReadEvents(const v1::OutputState& state, const std::vector<std::int32_t>& ids,
                 const ServedModel& model, RequestReader::Reading& reading) {
   engine::Thinking& thinking = reading.request.thinking;
+  const std::int32_t answer = AnswerBegin(ids, reading.request);
   if (IsFromOutside(state.reasoning_cause())) {
     thinking.closing = {.position = state.closing_position(),
                         .origin = OriginOf(state.reasoning_cause())};
   }
   for (const v1::TokenRange& range : state.forced_ranges()) {
+    if (range.first() >= answer) return;  // there the format alone forces
     const std::int32_t end = range.first() + range.count();
     const std::int32_t continued = NumContinued(ids, range.first(), end, thinking);
     if (continued > 0) thinking.continued.push_back({range.first(), continued});
@@ -130,7 +144,7 @@ void ReadEvents(const v1::OutputState& state, const std::vector<std::int32_t>& i
     if (!IsPlanned(ids, closing, model, reading)) {
       thinking.closing = {.position = closing, .origin = LikelyOrigin(thinking)};
     }
-    return;  // nothing is forced after what closes the reasoning
+    return;  // after what closes the reasoning nothing is forced but by the format
   }
 }
 

@@ -2,8 +2,10 @@
 
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <chrono>
 #include <string>
 
 namespace thinkwire::worker::serve {
@@ -24,6 +26,9 @@ struct WorkerMetrics::ModelRegistry {
 namespace {
 
 constexpr char kPrefix[] = "thinkwire_worker";
+
+const prometheus::Histogram::BucketBoundaries kCompileSeconds = {0.0001, 0.0003, 0.001, 0.003, 0.01,
+                                                                 0.03,   0.1,    0.3,   1};
 
 // The engine counts by itself; SetStatus calls of one thread keep this exact.
 void Raise(prometheus::Counter* counter, std::uint64_t value) {
@@ -93,8 +98,23 @@ WorkerMetrics::WorkerMetrics(const ModelRegistry& registry)
                            .Help("Outputs whose reasoning ended, by cause")
                            .Labels(registry.labels)
                            .Register(registry.inner)),
-      forced_tokens_(registry.MakeCounter("thinkwire_worker_forced_tokens_total",
-                                          "Tokens that a limit put there, and not the model")),
+      forced_tokens_(
+          registry.MakeCounter("thinkwire_worker_forced_tokens_total",
+                               "Tokens that a limit or a format put there, and not the model")),
+      format_forced_tokens_(
+          registry.MakeCounter("thinkwire_worker_format_forced_tokens_total",
+                               "Tokens of them where the answer's format lets no others stand")),
+      format_hits_(registry.MakeCounter("thinkwire_worker_format_cache_hits_total",
+                                        "Requests whose answer's format was compiled before")),
+      format_misses_(
+          registry.MakeCounter("thinkwire_worker_format_cache_misses_total",
+                               "Requests whose answer's format was compiled, or refused")),
+      format_compile_(&prometheus::BuildHistogram()
+                           .Name("thinkwire_worker_format_compile_seconds")
+                           .Help("Compiling the format of an answer that was not known")
+                           .Labels(registry.labels)
+                           .Register(registry.inner)
+                           .Add({}, kCompileSeconds)),
       answers_now_(registry.MakeCounter("thinkwire_worker_answers_now_total",
                                         "Outputs that were told to answer while they reasoned")),
       queued_(
@@ -117,6 +137,8 @@ WorkerMetrics::WorkerMetrics(const ModelRegistry& registry)
       recomputed_tokens_(
           registry.MakeCounter("thinkwire_worker_recomputed_tokens_total",
                                "Tokens computed again after a preemption or a reader's pause")),
+      masked_draws_(registry.MakeCounter("thinkwire_worker_masked_draws_total",
+                                         "Tokens drawn by the mask of an answer's format")),
       prefix_queries_(
           registry.MakeCounter("thinkwire_worker_prefix_queries_total",
                                "Sequences that got a place and asked the prefix cache")),
@@ -161,6 +183,17 @@ void WorkerMetrics::CountReasoningEnd(std::string_view cause) {
 
 void WorkerMetrics::CountForced(std::int32_t tokens) { forced_tokens_->Increment(tokens); }
 
+void WorkerMetrics::CountForcedByFormat(std::int32_t tokens) {
+  CountForced(tokens);
+  format_forced_tokens_->Increment(tokens);
+}
+
+void WorkerMetrics::CountFormat(bool is_known, Clock::Duration time) {
+  if (is_known) return format_hits_->Increment();
+  format_misses_->Increment();
+  format_compile_->Observe(std::chrono::duration<double>(time).count());
+}
+
 void WorkerMetrics::CountAnswersNow(std::int32_t outputs) { answers_now_->Increment(outputs); }
 
 void WorkerMetrics::SetLimits(std::int32_t max_queue, std::int32_t max_num_seqs) {
@@ -179,6 +212,7 @@ void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
   Raise(steps_, status.steps);
   Raise(preemptions_, status.preemptions);
   Raise(recomputed_tokens_, status.recomputed_tokens);
+  Raise(masked_draws_, status.masked_draws);
   Raise(prefix_queries_, status.prefix_use.queries);
   Raise(prefix_hits_, status.prefix_use.hits);
   Raise(prefix_query_tokens_, status.prefix_use.query_tokens);

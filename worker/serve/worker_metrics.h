@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "common/clock.h"
 #include "common/stream_metrics.h"
 #include "worker/engine/engine.h"
 
@@ -13,6 +14,7 @@ class Counter;
 template <class T>
 class Family;
 class Gauge;
+class Histogram;
 class Registry;
 }  // namespace prometheus
 
@@ -56,6 +58,11 @@ class WorkerMetrics {
 
   // So many tokens were forced.
   void CountForced(std::int32_t tokens);
+  // So many as the answer's format let no others stand there: forced too.
+  void CountForcedByFormat(std::int32_t tokens);
+
+  // A request came with a format, which was compiled before, or is now or refused, within `time`.
+  void CountFormat(bool is_known, Clock::Duration time);
 
   // So many outputs were told to answer now.
   void CountAnswersNow(std::int32_t outputs);
@@ -75,6 +82,10 @@ class WorkerMetrics {
   prometheus::Family<prometheus::Counter>* finishes_;
   prometheus::Family<prometheus::Counter>* reasoning_ends_;
   prometheus::Counter* forced_tokens_;
+  prometheus::Counter* format_forced_tokens_;
+  prometheus::Counter* format_hits_;
+  prometheus::Counter* format_misses_;
+  prometheus::Histogram* format_compile_;
   prometheus::Counter* answers_now_;
   prometheus::Gauge* queued_;
   prometheus::Gauge* running_;
@@ -88,6 +99,7 @@ class WorkerMetrics {
   prometheus::Counter* steps_;
   prometheus::Counter* preemptions_;
   prometheus::Counter* recomputed_tokens_;
+  prometheus::Counter* masked_draws_;
   prometheus::Counter* prefix_queries_;
   prometheus::Counter* prefix_hits_;
   prometheus::Counter* prefix_query_tokens_;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "worker/step/mask.h"
 #include "worker/step/per_phase.h"
 #include "worker/step/sampling.h"
 
@@ -12,6 +13,9 @@ namespace thinkwire::worker::step {
 // Row::first_id of a row whose one input is the id last drawn for its slot. The id may not have
 // reached the host yet.
 inline constexpr std::int32_t kLastDrawn = -1;
+
+// Row::mask of a row that may draw any id.
+inline constexpr std::int32_t kNoMask = -1;
 
 // Consecutive tokens of one sequence in one step.
 struct Row {
@@ -26,6 +30,9 @@ struct Row {
   bool logprob = false;           // report the drawn tokens' log probabilities
   std::int32_t alternatives = 0;  // and those of so many most probable ids, <= kMaxAlternatives
   bool adjusted = false;          // draw from logits that the slot's params adjust; draws <= 1 then
+  // Which of Plan::masks says what it may draw, whatever the params say; or kNoMask. With a mask
+  // draws is 1, as the next draw's mask would depend on this one.
+  std::int32_t mask = kNoMask;
   // Phase of the first token to draw, as far as the host knows. Where it says kReasoning and one of
   // the last `draws` inputs is the slot's think_end_id, the runner draws the token after that input
   // and all later ones of the row with the answer's parameters.
@@ -65,6 +72,8 @@ struct Plan {
   std::vector<SamplingChange> sampling_changes = {};
   std::vector<LogitBias> biases = {};          // at most kMaxPlanBiases
   std::vector<std::int32_t> counted_ids = {};  // at most max_model_len; all changes' together
+  // Of NumMaskWords(vocab_size) words each, one after another: at most one a row.
+  std::vector<MaskWord> masks = {};
 };
 
 }  // namespace thinkwire::worker::step

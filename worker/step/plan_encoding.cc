@@ -144,6 +144,11 @@ void Code(End& end, typename End::template As<std::int32_t>& id) {
 }
 
 template <class End>
+void Code(End& end, typename End::template As<MaskWord>& word) {
+  end.Number(word);
+}
+
+template <class End>
 void Code(End& end, typename End::template As<LogitBias>& entry) {
   auto& [id, bias] = entry;
   end.Numbers(id, bias);
@@ -151,9 +156,10 @@ void Code(End& end, typename End::template As<LogitBias>& entry) {
 
 template <class End>
 void Code(End& end, typename End::template As<Row>& row) {
-  auto& [slot, first_position, count, first_id, draws, logprob, alternatives, adjusted, phase] =
-      row;
-  end.Numbers(slot, first_position, count, first_id, draws, logprob, alternatives, adjusted, phase);
+  auto& [slot, first_position, count, first_id, draws, logprob, alternatives, adjusted, mask,
+         phase] = row;
+  end.Numbers(slot, first_position, count, first_id, draws, logprob, alternatives, adjusted, mask,
+              phase);
 }
 
 template <class End>
@@ -179,9 +185,10 @@ void Code(End& end, typename End::template As<SamplingChange>& change) {
 
 template <class End>
 void Code(End& end, typename End::template As<Plan>& plan) {
-  auto& [step, rows, input_ids, block_table_changes, sampling_changes, biases, counted_ids] = plan;
+  auto& [step, rows, input_ids, block_table_changes, sampling_changes, biases, counted_ids, masks] =
+      plan;
   end.Number(step);
-  end.Arrays(rows, input_ids, block_table_changes, sampling_changes, biases, counted_ids);
+  end.Arrays(rows, input_ids, block_table_changes, sampling_changes, biases, counted_ids, masks);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@
 namespace thinkwire::worker::step {
 
 // The first byte of every encoded plan. Raised by whoever changes what follows.
-inline constexpr char kPlanVersion = 1;
+inline constexpr char kPlanVersion = 2;
 
 // REQUIRES: each array has fewer than 2^32 elements.
 std::string EncodePlan(const Plan& plan);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/peer_limits.h"
 #include "common/rpc/resume_checks.h"
 #include "common/rpc/status_details.h"
 #include "thinkwire/v1/reasoning.pb.h"
@@ -82,7 +83,6 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
   const std::vector<Change> changes = {
       {"n", [](auto& r) { r.set_n(2); }},
       {"consensus", [](auto& r) { r.mutable_consensus(); }},
-      {"answer_format", [](auto& r) { r.mutable_answer_format(); }},
   };
   for (const Change& change : changes) {
     GenerateRequest request = Question();
@@ -92,6 +92,48 @@ TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
     EXPECT_EQ(ErrorReason(status), "FIELD_NOT_IMPLEMENTED");
     EXPECT_EQ(ErrorMetadata(status, "field"), change.field);
   }
+}
+
+TEST(CheckRequest, AnAnswersFormatIsOneOfItsKinds) {
+  const std::vector<Change> wrong = {
+      {"answer_format", [](auto& r) { r.mutable_answer_format(); }},
+      {"answer_format.json_schema",
+       [](auto& r) { r.mutable_answer_format()->set_json_schema(""); }},
+      {"answer_format.json_schema",
+       [](auto& r) {
+         r.mutable_answer_format()->set_json_schema(std::string(kMaxSchemaBytes + 1, ' '));
+       }},
+      {"answer_format.regex",
+       [](auto& r) {
+         r.mutable_answer_format()->set_regex(std::string(kMaxPatternBytes + 1, 'a'));
+       }},
+      {"answer_format.choices.choices",
+       [](auto& r) {
+         r.mutable_answer_format()->mutable_choices()->add_choices("yes");
+         r.mutable_answer_format()->mutable_choices()->add_choices("yes");
+       }},
+      {"answer_format.choices.choices[1]",
+       [](auto& r) {
+         r.mutable_answer_format()->mutable_choices()->add_choices("yes");
+         r.mutable_answer_format()->mutable_choices()->add_choices("");
+       }},
+      {"ignore_eos",
+       [](auto& r) {
+         r.mutable_answer_format()->set_regex("a");
+         r.set_ignore_eos(true);
+       }},
+  };
+  for (const Change& change : wrong) {
+    GenerateRequest request = Question();
+    change.apply(request);
+    const absl::Status status = CheckRequest(request);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << change.field;
+    EXPECT_EQ(ErrorMetadata(status, "field"), change.field);
+  }
+  GenerateRequest request = Question();
+  request.mutable_answer_format()->mutable_choices()->add_choices("yes");
+  request.mutable_answer_format()->mutable_choices()->add_choices("no");
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
 }
 
 TEST(CheckRequest, TakesWishesWhereTheRouterMayChoose) {
@@ -330,8 +372,10 @@ TEST(CheckRequest, WhatCouldNotBeTakenOverIsRefusedWhereItMust) {
   request.mutable_answer_sampling()->set_logprobs(true);
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
   request.mutable_answer_format()->set_regex("[0-9]+");
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.set_n(2);
   EXPECT_EQ(ErrorReason(CheckRequest(request)), "NOT_RESUMABLE");
-  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "answer_format");
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "n");
 }
 
 TEST(CheckResume, IdsStandForThePromptAndItsThinkingMode) {

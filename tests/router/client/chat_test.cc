@@ -1,8 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -134,6 +137,32 @@ TEST(MakeRequest, SaysWhatTheCommandLineSays) {
   EXPECT_EQ(request.max_tokens(), 9);
   ASSERT_EQ(request.prompt().chat().messages_size(), 1);
   EXPECT_EQ(request.prompt().chat().messages(0).content(), "Be brief.");
+}
+
+TEST(MakeRequest, AnAnswerHasOneFormatAtMost) {
+  auto options = Parse({"--choices=yes,no way"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  const v1::AnswerFormat choices = MakeRequest(*options).answer_format();
+  ASSERT_EQ(choices.choices().choices_size(), 2);
+  EXPECT_EQ(choices.choices().choices(1), "no way");
+  options = Parse({"--regex=[0-9]+"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(MakeRequest(*options).answer_format().regex(), "[0-9]+");
+  EXPECT_FALSE(MakeRequest(*Parse({"--top_k=1"})).has_answer_format());
+  EXPECT_FALSE(Parse({"--regex=a", "--choices=a,b"}).ok());
+  EXPECT_FALSE(Parse({"--json_schema=/nowhere/schema.json"}).ok());
+}
+
+TEST(MakeRequest, ASchemaIsReadFromItsFile) {
+  const std::string path = absl::StrCat(testing::TempDir(), "schema-", getpid(), ".json");
+  std::ofstream(path) << R"({"type":"integer"})";
+  const std::string argument = absl::StrCat("--json_schema=", path);
+  const auto options = Parse({argument.c_str()});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(MakeRequest(*options).answer_format().json_schema(), R"({"type":"integer"})");
+  EXPECT_EQ(InWordsOfOptions(rpc::InvalidField("answer_format.json_schema", "is refused")),
+            "--json_schema is refused");
+  std::filesystem::remove(path);
 }
 
 TEST(JsonLine, NamesTheEventAndShowsAllItsFields) {

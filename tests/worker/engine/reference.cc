@@ -6,6 +6,8 @@
 #include <cmath>
 #include <deque>
 
+#include "tests/worker/engine/fake_format.h"
+
 namespace thinkwire::worker::engine {
 namespace {
 
@@ -84,6 +86,8 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
   bool undecided = request.opening.has_value();
   std::deque<ForcedToken> pending;
   bool closing = false;
+  const auto* const format = static_cast<const FakeFormat*>(request.format.get());
+  std::vector<std::int32_t> answer;  // ids
   while (static_cast<std::int32_t>(output.tokens.size()) < max_tokens) {
     if (thinking && !closing) {
       std::deque<ForcedToken> ids = ClosingAfter(request, max_tokens, output.tokens);
@@ -94,6 +98,16 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
     const step::Phase drawn_as = undecided ? step::Phase::kReasoning : phase;
     FakeModel::Draw draw =
         model.Next(ids, request.sampling, request.logit_bias[drawn_as], drawn_as, counted);
+    if (format != nullptr && !thinking) {
+      const auto id = undecided ? std::nullopt : format->ForcedAfter(answer);
+      if (id) pending = {{*id, TokenOrigin::kFormat}};
+      const auto allows = [&](std::int32_t id) {
+        return format->Allows(answer, id) || (undecided && id == kThink);
+      };
+      while (!allows(draw.id)) draw.id = (draw.id + 1) % kVocab;
+    } else if (format != nullptr && draw.id == kEos) {
+      draw.id = request.sampling.think_end_id;
+    }
     const auto other = forced.find(output.tokens.size());
     const bool is_pending = other == forced.end() && !pending.empty();
     const ForcedToken next = is_pending ? pending.front() : ForcedToken{};
@@ -131,6 +145,8 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
     }
     ids.push_back(draw.id);
     if (request.sampling.counts()) ++counted.drawn[draw.id];
+    if (!thinking) answer.push_back(draw.id);
+    if (opens) answer.clear();
     if (closes) {
       thinking = false;
       counted.drawn.clear();

@@ -30,7 +30,7 @@ using Forced = std::map<std::size_t, ForcedToken>;
 
 // What `request` draws when it runs alone: the definition, one token after the other, without
 // slots, blocks, chunks, phases' machine or plan. What its thinking says is forced besides
-// `forced`.
+// `forced`. Its format, if it has any, is a FakeFormat.
 Output Alone(const FakeModel& model, const Request& request, std::int32_t max_tokens,
              const Forced& forced = {});
 

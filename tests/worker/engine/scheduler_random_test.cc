@@ -4,6 +4,7 @@
 #include <map>
 #include <random>
 
+#include "tests/worker/engine/fake_format.h"
 #include "tests/worker/engine/stepper.h"
 
 namespace thinkwire::worker::engine {
@@ -55,6 +56,12 @@ class RandomRun {
   // From now on requests say how long is thought, and someone asks for the answer at any moment.
   void Think() {
     thinks_ = true;
+    stepper_.runner().AllowGoingBack();
+  }
+
+  // From now on some answers have a format, and someone takes ids back at any moment.
+  void Format() {
+    formats_ = true;
     stepper_.runner().AllowGoingBack();
   }
 
@@ -112,6 +119,7 @@ class RandomRun {
     most_parked_ = std::max(most_parked_, stepper_.scheduler().parked());
     if (steers_ && Draw(0, 3) == 0) return SteerAny();
     if (thinks_ && Draw(0, 9) == 0) return AnswerNow();
+    if (formats_ && !thinks_ && Draw(0, 9) == 0) return RewindAny();
     switch (Draw(0, 9)) {
       case 0:
       case 1:
@@ -164,6 +172,10 @@ class RandomRun {
       live.request.deadline = stepper_.clock().Now() + std::chrono::seconds(Draw(0, 100));
     }
     if (thinks_) SetThinking(live.request);
+    if (formats_ && Draw(0, 3) > 0) {
+      live.request.ignore_eos = false;
+      live.request.format = std::make_shared<const FakeFormat>(Draw(1, 30));
+    }
     const absl::StatusOr<std::int32_t> max_tokens = CheckRequest(live.request, limits_);
     if (!max_tokens.ok()) return;
     live.max_tokens = *max_tokens;
@@ -255,6 +267,16 @@ class RandomRun {
     stepper_.scheduler().CheckInvariants();
   }
 
+  void RewindAny() {
+    if (live_.empty()) return;
+    const RequestHandle handle = Any();
+    Take(handle);
+    if (!live_.contains(handle)) return;
+    Rewind(handle, live_.at(handle));
+    Propose(handle, live_.at(handle));
+    stepper_.scheduler().CheckInvariants();
+  }
+
   void Force(RequestHandle handle, Live& live) {
     std::vector<std::int32_t> ids;
     for (std::int32_t left = Draw(1, 6); left > 0; --left) {
@@ -325,6 +347,7 @@ class RandomRun {
   bool resumes_ = false;
   int resumed_ = 0;
   bool thinks_ = false;
+  bool formats_ = false;
   std::map<TokenOrigin, int> tokens_of_;
 };
 
@@ -440,6 +463,33 @@ TEST_P(SchedulerRandomTest, SteeredThinkingKeepsInvariantsAndTexts) {
   EXPECT_GT(tokens[TokenOrigin::kBudget], 500);
   EXPECT_GT(tokens[TokenOrigin::kAnswerNow], 200);
   EXPECT_GT(tokens[TokenOrigin::kContinued], 20);
+}
+
+// The same with formats: what a mask lets be drawn and what is forced between depends on the ids
+// before alone, however far ahead others draw.
+TEST_P(SchedulerRandomTest, FormatsKeepInvariantsAndTexts) {
+  int completed = 0;
+  int resumed = 0;
+  int forced = 0;
+  std::uint64_t preemptions = 0;
+  for (std::uint32_t seed = 3000; seed < 3080; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    RandomRun run(seed, GetParam());
+    run.Format();
+    if (seed % 2 == 0) run.Think();
+    if (seed % 3 == 0) run.Resume();
+    run.SetPeers(1 + static_cast<std::int32_t>(seed % 4));
+    run.Run(600);
+    if (HasFailure()) return;
+    completed += run.completed();
+    resumed += run.resumed();
+    forced += run.tokens_of(TokenOrigin::kFormat);
+    preemptions += run.preemptions();
+  }
+  EXPECT_GT(completed, 1000);
+  EXPECT_GT(resumed, 200);
+  EXPECT_GT(forced, 2000);
+  EXPECT_GT(preemptions, 100U);
 }
 
 }  // namespace

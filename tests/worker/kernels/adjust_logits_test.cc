@@ -7,6 +7,7 @@
 #include <set>
 
 #include "tests/worker/kernels/op_testing.h"
+#include "worker/step/plan.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -48,15 +49,23 @@ class AdjustLogitsTest : public OpTest {
         biases, biases_.begin() + (2 * slot + static_cast<int>(phase)) * step::kMaxLogitBiases);
   }
 
+  // `masks` are words of two rows' masks, the second of which is the row's; or empty.
   std::vector<float> Adjust(std::int32_t slot, step::Phase phase, const std::vector<float>& logits,
-                            std::int32_t input = 0) {
+                            std::int32_t input = 0, const std::vector<step::MaskWord>& masks = {}) {
     std::vector<float> wide = logits;
     wide.push_back(NAN);  // padding
     const Row row(*this, slot, phase, input);
     const DeviceArray<step::LogitBias> biases(device(), biases_);
     const DeviceFloats x(device(), DType::kF32, {1, kVocab + 1}, wide);
     const DeviceFloats y(device(), DType::kF32, {1, kVocab});
-    device().AdjustLogits(x.tensor(), row.view, {.biases = biases.data(), .counts = Counts()},
+    const DeviceInts row_masks(device(), {masks.empty() ? step::kNoMask : 1});
+    const DeviceArray<step::MaskWord> words(device(),
+                                            masks.empty() ? std::vector<step::MaskWord>(1) : masks);
+    device().AdjustLogits(x.tensor(), row.view,
+                          {.biases = biases.data(),
+                           .counts = Counts(),
+                           .row_masks = row_masks.data(),
+                           .masks = words.data()},
                           y.tensor());
     return y.Read();
   }
@@ -195,6 +204,26 @@ TEST_P(AdjustLogitsTest, FiniteStaysFiniteAndWhatIsNotIsLeft) {
   sampling_[0].phases[kReasoning].repetition_penalty = 2.0F;
   logits[0] = -3e38F;
   EXPECT_EQ(Adjust(0, kReasoning, logits)[0], -kMost);
+}
+
+TEST_P(AdjustLogitsTest, WhatAMaskDoesNotHoldIsTheLeastWhateverElseIsSaid) {
+  std::vector<float> logits(kVocab, 1.5F);
+  logits[4] = NAN;
+  logits[41] = INFINITY;
+  SetBiases(1, kAnswer, {{3, 100.0F}, {40, 2.25F}});
+  step::MaskWord mask = 0;
+  for (const int id : {0, 40, 49}) mask |= step::MaskWord{1} << id;
+  const std::vector<float> adjusted = Adjust(1, kAnswer, logits, 0, {~step::MaskWord{0}, mask});
+  for (int id = 0; id < kVocab; ++id) {
+    const float x = adjusted[static_cast<std::size_t>(id)];
+    if (id == 4 || id == 41) {
+      EXPECT_FALSE(std::isfinite(x)) << "a fault is found, whoever may be drawn";
+    } else if (id == 0 || id == 40 || id == 49) {
+      EXPECT_EQ(x, id == 40 ? 3.75F : 1.5F);
+    } else {
+      EXPECT_EQ(x, std::numeric_limits<float>::lowest()) << id;
+    }
+  }
 }
 
 TEST_P(AdjustLogitsTest, CountsNothingForSlotsWithoutPenalties) {

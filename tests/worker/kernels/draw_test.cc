@@ -5,6 +5,7 @@
 #include <random>
 
 #include "tests/worker/kernels/op_testing.h"
+#include "worker/kernels/adjust.h"
 #include "worker/kernels/noise.h"
 
 namespace thinkwire::worker::kernels {
@@ -179,6 +180,57 @@ TEST_P(DrawTest, MatchesASortingOracle) {
     ++compared;
   }
   EXPECT_GT(compared, 300);
+}
+
+// Logits that adjust.h has masked are drawn from as if what is left out had never been there.
+TEST_P(DrawTest, DrawsAsIfWhatAMaskLeavesOutWereNotThere) {
+  int compared = 0;
+  for (std::uint32_t seed = 0; seed < 400; ++seed) {
+    std::mt19937 random(seed);
+    const std::int64_t n = std::vector<std::int64_t>{2, 17, 300, 3000}[seed % 4];
+    const std::vector<float> logits = RandomFloats(n, seed, 6.0F);
+    std::vector<step::MaskWord> mask(step::NumMaskWords(static_cast<std::int32_t>(n)));
+    std::vector<std::int64_t> ids;  // that it holds
+    const std::uint32_t share = std::vector<std::uint32_t>{2, 5, 100, 2000}[random() % 4];
+    const std::int64_t sure = static_cast<std::int64_t>(random()) % n;
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (i != sure && random() % share != 0) continue;
+      mask[static_cast<std::size_t>(i) / 64] |= step::MaskWord{1} << (i % 64);
+      ids.push_back(i);
+    }
+    step::SamplingParams slot = Slot(0.3F + static_cast<float>(random() % 170) / 100, 0, 1, 0,
+                                     (std::uint64_t{random()} << 32) + random());
+    step::PhaseSampling& sampling = slot.phases[step::Phase::kReasoning];
+    if (random() % 2 == 0) sampling.top_k = static_cast<std::int32_t>(random() % 60 + 1);
+    if (random() % 2 == 0) sampling.top_p = static_cast<float>(random() % 99 + 1) / 100;
+    if (random() % 3 == 0) sampling.min_p = static_cast<float>(random() % 100) / 100;
+    std::vector<float> left;
+    for (const std::int64_t id : ids) left.push_back(logits[static_cast<std::size_t>(id)]);
+    std::vector<bool> kept_of_left;
+    if (!OracleKept(left, slot, &kept_of_left)) continue;
+    std::vector<bool> kept(static_cast<std::size_t>(n));
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      kept[static_cast<std::size_t>(ids[i])] = kept_of_left[i];
+    }
+    std::vector<float> masked = logits;
+    for (std::int64_t i = 0; i < n; ++i) {
+      masked[static_cast<std::size_t>(i)] =
+          Masked(masked[static_cast<std::size_t>(i)], mask.data(), i);
+    }
+    const std::vector<std::int32_t> drawn = DrawMany(device(), masked, 20, slot);
+    for (std::int32_t p = 0; p < 20; ++p) {
+      ASSERT_EQ(drawn[static_cast<std::size_t>(p)], OracleDraw(logits, kept, slot, p))
+          << "seed " << seed << " position " << p;
+    }
+    ++compared;
+  }
+  EXPECT_GT(compared, 300);
+}
+
+TEST_P(DrawTest, TemperatureZeroTakesTheGreatestThatAMaskHolds) {
+  const float least = std::numeric_limits<float>::lowest();
+  EXPECT_EQ(Draw(device(), {least, 2.0F, least, 3.0F}, 4, 4, {{.slot = 0}}, {Slot(0)}).ids[0], 3);
+  EXPECT_EQ(Draw(device(), {least, least, -9.0F, least}, 4, 4, {{.slot = 0}}, {Slot(2)}).ids[0], 2);
 }
 
 TEST_P(DrawTest, TopKKeepsExactlyKEvenOfEquals) {

@@ -6,6 +6,8 @@
 
 #include "tests/worker/kernels/draw_problem.h"
 #include "tests/worker/kernels/op_testing.h"
+#include "worker/kernels/adjust.h"
+#include "worker/step/plan.h"
 
 // Draw draws the same ids and logprobs as the twin, bit for bit: from logits of many kinds, with
 // every combination of parameters, for few rows and many, whatever the vocabulary's size. Logprobs
@@ -96,6 +98,8 @@ struct Adjustments {
   std::vector<CountsBegin> begins;
   std::vector<std::int32_t> counted;
   std::vector<std::int32_t> draws;  // by row
+  std::vector<std::int32_t> row_masks;
+  std::vector<step::MaskWord> masks;
 };
 
 // Random ones, for whose penalties the problem's parameters change.
@@ -128,7 +132,13 @@ Adjustments RandomAdjustments(DrawProblem& p) {
                         .phase = static_cast<step::Phase>(random() % 2)});
     for (std::int32_t i = 0; i < num_prompt + num_drawn; ++i) a.counted.push_back(id());
   }
-  for (std::int32_t l = 0; l < p.rows; ++l) a.draws.push_back(id());
+  std::int32_t num_masks = 0;
+  for (std::int32_t l = 0; l < p.rows; ++l) {
+    a.draws.push_back(id());
+    a.row_masks.push_back(random() % 2 == 0 ? num_masks++ : step::kNoMask);
+  }
+  a.masks.resize(static_cast<std::size_t>(num_masks) * step::NumMaskWords(p.vocab_size) + 1);
+  for (step::MaskWord& word : a.masks) word = std::uint64_t{random()} << 32 | random();
   return a;
 }
 
@@ -145,6 +155,8 @@ AdjustedLogits AdjustAndCount(Backend& backend, DrawProblem p) {
   const DeviceArray<CountsBegin> begins(backend, a.begins);
   const DeviceInts counted(backend, a.counted);
   const DeviceInts draws(backend, a.draws);
+  const DeviceInts row_masks(backend, a.row_masks);
+  const DeviceArray<step::MaskWord> masks(backend, a.masks);
   const DeviceInts words(backend, std::vector<std::int32_t>(p.sampling.size() * columns, -7));
   const DeviceArray<float> adjusted(
       backend, std::vector<float>(static_cast<std::size_t>(p.rows) * columns, 7));
@@ -159,7 +171,10 @@ AdjustedLogits AdjustAndCount(Backend& backend, DrawProblem p) {
   backend.BeginCounts(begins.data(), num_slots, counted.data(), counts);
   backend.CountDraws(view, draws.tensor(DType::kI32), counts);
   backend.AdjustLogits(MakeTensor(logits.data(), DType::kF32, p.rows, p.width), view,
-                       {.biases = biases.data(), .counts = counts},
+                       {.biases = biases.data(),
+                        .counts = counts,
+                        .row_masks = row_masks.data(),
+                        .masks = masks.data()},
                        MakeTensor(adjusted.data(), DType::kF32, p.rows, p.vocab_size));
   return {adjusted.Read(), words.Read()};
 }
@@ -230,6 +245,25 @@ TEST_P(DrawTwinTest, KeepsTheLastDrawOfASlotWithSeveralRows) {
     if (l % 4 == 1 || l % 4 == 2) p.slots[l] = p.slots[l - 1];
   }
   ExpectEqual(p);
+}
+
+TEST_P(DrawTwinTest, DrawsWhatItsTwinDrawsOfWhatMasksLeave) {
+  for (const std::int32_t vocab_size : {5, 1000, 151936}) {
+    SCOPED_TRACE(vocab_size);
+    DrawProblem p = MakeDrawProblem(kind(), Rows(64), vocab_size, vocab_size + 3, 10);
+    std::mt19937 random(3);
+    for (std::int32_t l = 0; l < p.rows; ++l) {
+      const std::uint32_t share = std::vector<std::uint32_t>{2, 100, 100000}[random() % 3];
+      const std::uint32_t sure = random() % static_cast<std::uint32_t>(vocab_size);
+      for (std::int32_t i = 0; i < vocab_size; ++i) {
+        if (static_cast<std::uint32_t>(i) == sure || random() % share == 0) continue;
+        float& x = p.logits[static_cast<std::size_t>(l * p.width + i)];
+        const step::MaskWord none[1] = {0};
+        x = Masked(x, none, 0);
+      }
+    }
+    ExpectEqual(p);
+  }
 }
 
 TEST_P(DrawTwinTest, AdjustsAndCountsAsItsTwinDoes) {

@@ -152,6 +152,42 @@ std::vector<Script> Steered() {
   return scripts;
 }
 
+// Answers that have a format: what the script does not say is the model's own, as far as it may.
+std::vector<Script> Formatted() {
+  std::vector<Script> scripts;
+  const auto add = [&scripts](std::string name, std::vector<std::int32_t> ids) -> Script& {
+    Script& script = scripts.emplace_back(Written(std::move(name), std::move(ids)));
+    script.request.set_max_tokens(120);
+    script.request.mutable_answer_format()->set_json_schema(
+        R"({"type": "object", "properties": {"name": {"type": "string", "maxLength": 4},
+            "ok": {"type": "boolean"}}, "required": ["name", "ok"]})");
+    return script;
+  };
+  add("a schema", {'h', kThinkEnd});
+  add("a schema whose reasoning does not close", {'h', 'm', kEos});
+  add("a schema that is cut", {'h', kThinkEnd}).request.set_max_tokens(6);
+  add("a schema within a forced stretch", {'h', kThinkEnd}).request.set_max_tokens(4);
+  v1::GenerateRequest& steered = add("a schema after a budget", {'h', 'm', 'h', 'm'}).request;
+  steered.mutable_thinking()->set_budget_tokens(4);
+  steered.mutable_thinking()->set_closing_text("so");
+  v1::GenerateRequest& early = add("a schema after a closing too early", {'h', kThinkEnd}).request;
+  early.mutable_thinking()->set_min_tokens(6);
+  early.mutable_thinking()->set_continue_text("hm");
+  v1::GenerateRequest& stopped = add("a schema and a stop string", {'h', kThinkEnd}).request;
+  stopped.mutable_answer_sampling()->add_stop_strings("\"ok");
+  stopped.mutable_sampling()->set_logprobs(true);
+  stopped.mutable_sampling()->set_repetition_penalty(1.3F);
+  v1::GenerateRequest& opened =
+      add("a schema after thinking that the model opens", {kThink, 'a', kThinkEnd}).request;
+  opened.mutable_prompt()->set_text(kOpenTurn);
+  v1::GenerateRequest& lines = add("line feeds that belong to it", {'h', kThinkEnd}).request;
+  lines.mutable_answer_format()->set_regex("\\n\\n[0-9]{2}(ab|cd)");
+  v1::GenerateRequest& choices = add("choices", {'h', kThinkEnd}).request;
+  choices.mutable_answer_format()->mutable_choices()->add_choices("stop it");
+  choices.mutable_answer_format()->mutable_choices()->add_choices("stopper");
+  return scripts;
+}
+
 struct Outcome {
   OutputEvents::Events events;  // between Started and Completed
   v1::Started started;
@@ -371,6 +407,10 @@ TEST_F(ResumeTest, TextThatWasLetGoIsNotSentAgain) {
 
 TEST_F(ResumeTest, SteeredThinkingGoesOnAsItWouldHave) {
   for (const Script& script : Steered()) TryEveryCut(script);
+}
+
+TEST_F(ResumeTest, AnAnswerInAFormatGoesOnAsItWouldHave) {
+  for (const Script& script : Formatted()) TryEveryCut(script);
 }
 
 TEST_F(ResumeTest, WhatAnEarlierWorkerSettledHolds) {

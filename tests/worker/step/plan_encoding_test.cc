@@ -23,6 +23,7 @@ Plan FullPlan() {
                 .logprob = true,
                 .alternatives = 20,
                 .adjusted = true,
+                .mask = 1,
                 .phase = Phase::kAnswer},
                {.slot = 1, .first_id = kLastDrawn, .draws = 1}};
   plan.input_ids = {7, 0, 151935, 1, 2, 3, 4};
@@ -49,6 +50,7 @@ Plan FullPlan() {
                             .phase = Phase::kAnswer}};
   plan.biases = {{99, -100.0F}, {3, 1.5F}};
   plan.counted_ids = {9, 8, 8, 7, 6, 5, 4, 3, 2};
+  plan.masks = {0xFEDCBA9876543210, 0, 1};
   return plan;
 }
 
@@ -66,10 +68,13 @@ TEST(PlanEncodingTest, APlanComesBackWithEveryField) {
   EXPECT_TRUE(row.logprob);
   EXPECT_EQ(row.alternatives, 20);
   EXPECT_TRUE(row.adjusted);
+  EXPECT_EQ(row.mask, 1);
   EXPECT_EQ(row.phase, Phase::kAnswer);
   EXPECT_EQ(plan->rows[1].first_id, kLastDrawn);
+  EXPECT_EQ(plan->rows[1].mask, kNoMask);
   EXPECT_FALSE(plan->rows[1].logprob);
   EXPECT_EQ(plan->input_ids, FullPlan().input_ids);
+  EXPECT_EQ(plan->masks, FullPlan().masks);
   ASSERT_EQ(plan->block_table_changes.size(), 2U);
   EXPECT_EQ(plan->block_table_changes[0].slot, 3);
   EXPECT_EQ(plan->block_table_changes[0].index, 1);
@@ -114,13 +119,15 @@ TEST(PlanEncodingTest, TheFormIsVersionStepAndArraysLittleEndian) {
   plan.step = 0x0102;
   plan.input_ids = {-1};
   plan.biases = {{3, 1.0F}};
+  plan.masks = {0x8000000000000002};
   const std::string expected(
-      "\x01\x02\x01\0\0\0\0\0\0"            // version, step
+      "\x02\x02\x01\0\0\0\0\0\0"            // version, step
       "\0\0\0\0\x01\0\0\0\xff\xff\xff\xff"  // no rows, one input id
       "\0\0\0\0\0\0\0\0"                    // no changes of either kind
       "\x01\0\0\0\x03\0\0\0\0\0\x80\x3f"    // one bias
-      "\0\0\0\0",
-      45);
+      "\0\0\0\0\x01\0\0\0"                  // no counted ids, one word of masks
+      "\x02\0\0\0\0\0\0\x80",
+      57);
   EXPECT_EQ(EncodePlan(plan), expected);
 }
 
@@ -140,13 +147,13 @@ TEST(PlanEncodingTest, RefusesAnythingThatIsNotExactlyOnePlan) {
   }
   EXPECT_FALSE(DecodePlan(bytes + '\0').has_value());
   EXPECT_FALSE(DecodePlan(bytes + bytes).has_value());
-  EXPECT_FALSE(DecodePlan("\x02" + bytes.substr(1)).has_value());
+  EXPECT_FALSE(DecodePlan("\x01" + bytes.substr(1)).has_value());
 }
 
 TEST(PlanEncodingTest, RefusesValuesThatNoPlanHolds) {
   const std::string bytes = EncodePlan(FullPlan());
   constexpr std::size_t kFirstRow = 1 + 8 + 4;
-  for (const std::size_t place : {20, 25, 26}) {  // logprob, adjusted, phase
+  for (const std::size_t place : {20, 25, 30}) {  // logprob, adjusted, phase
     std::string changed = bytes;
     changed[kFirstRow + place] = 2;
     EXPECT_FALSE(DecodePlan(changed).has_value()) << place;

@@ -44,8 +44,10 @@ void CpuBackend::AdjustLogits(const Tensor& logits, const DrawView& view, const 
         y[biases[i].id] = biases[i].bias;
       const auto* const words = adjust.counts.as<std::uint32_t>() + view.slots[l] * n;
       const bool counts = slot.phases[phase].counts();
+      const step::MaskWord* const mask = MaskOf(view, adjust, l);
       for (std::int64_t i = 0; i < n; ++i) {
-        y[i] = Adjusted(x[i], y[i], counts ? words[i] : 0, slot.phases[phase], phase);
+        y[i] =
+            Masked(Adjusted(x[i], y[i], counts ? words[i] : 0, slot.phases[phase], phase), mask, i);
       }
     }
   });

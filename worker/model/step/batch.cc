@@ -16,6 +16,7 @@ constexpr std::int64_t kSamplingWords = sizeof(step::SamplingParams) / kWord;
 constexpr std::int64_t kBeginWords = sizeof(kernels::CountsBegin) / kWord;
 constexpr std::size_t kBiasBytes = sizeof(step::LogitBias);
 constexpr std::int64_t kBiasWords = kBiasBytes / kWord;
+constexpr std::int64_t kMaskWords = sizeof(step::MaskWord) / kWord;
 static_assert(sizeof(step::SamplingParams) % kWord == 0, "a slot's parameters travel as words");
 
 std::int64_t Aligned(std::int64_t words) {
@@ -27,7 +28,7 @@ std::int64_t PhaseWords(std::int64_t logits) {
 }
 
 DrawKind KindOf(const step::Row& row) {
-  if (row.adjusted) return DrawKind::kAdjusted;
+  if (row.adjusted || row.mask != step::kNoMask) return DrawKind::kAdjusted;
   return row.alternatives > 0 ? DrawKind::kReported : DrawKind::kPlain;
 }
 
@@ -60,12 +61,14 @@ std::int64_t Batch::WordsAtMost() const {
   const std::int64_t t = limits_.max_num_batched_tokens;
   const std::int64_t s = limits_.max_num_seqs;
   const std::int64_t l = limits_.most_draws();
-  const std::int64_t step = 4 * t + 2 * l + (2 * s + 1) + 3 * l + PhaseWords(l) + l;
+  const std::int64_t step = 4 * t + 2 * l + (2 * s + 1) + 3 * l + PhaseWords(l) + 2 * l;
   // Slots may share blocks, so that a plan may fill every table however few blocks there are.
   const std::int64_t changes = 2 * s * max_blocks_ + 2 * s * kSamplingWords;
   const std::int64_t adjusting =
       limits_.max_model_len + s * kBeginWords + kBiasWords * std::int64_t{step::kMaxPlanBiases};
-  return step + changes + adjusting + (kNumFields + 7) * kAlignWords;
+  const std::int64_t masks =
+      s * kMaskWords * static_cast<std::int64_t>(step::NumMaskWords(limits_.vocab_size));
+  return step + changes + adjusting + masks + (kNumFields + 8) * kAlignWords;
 }
 
 Tensor Batch::ids() const { return Words(ids_.data(), num_tokens()); }
@@ -87,6 +90,7 @@ void Batch::Load(const step::Plan& plan, std::int32_t bucket) {
   Pad(filled);
   const Counting counting = AddCounting(plan);
   const std::int64_t biases = AddBiases(plan);
+  masks_ = AddMasks(plan);
   staging_.Send(words_);
   Apply(blocks, block_tables_);
   Apply(sampling, slot_sampling_);
@@ -138,6 +142,10 @@ void Batch::CheckRow(const step::Row& row, const step::Plan& plan) const {
         "a row's ids are not in the plan");
   CHECK(row.draws >= 0 && row.draws <= row.count, "a row draws after inputs that it has");
   CHECK(row.draws <= 1 || !row.adjusted, "a row that draws several tokens is not adjusted");
+  const std::size_t num_masks = plan.masks.size() / step::NumMaskWords(limits_.vocab_size);
+  CHECK(row.mask == step::kNoMask ||
+            (row.draws == 1 && row.mask >= 0 && static_cast<std::size_t>(row.mask) < num_masks),
+        "a row's mask is not in the plan, or for no draw");
   CHECK(row.alternatives >= 0 &&
             row.alternatives <=
                 (row.draws > 0 ? std::min(step::kMaxAlternatives, limits_.vocab_size) : 0),
@@ -159,6 +167,7 @@ void Batch::Begin(const Shape& shape) {
   offsets_[kLogitPosition] = Append(shape.logits);
   offsets_[kLogitPhase] = Append(PhaseWords(shape.logits));
   offsets_[kLogitAlternatives] = shape.kind == DrawKind::kPlain ? 0 : Append(shape.logits);
+  offsets_[kLogitMask] = shape.kind == DrawKind::kAdjusted ? Append(shape.logits) : 0;
   kind_ = shape.kind;
   num_logits_ = shape.logits;
   view_.num_tokens = shape.tokens;
@@ -207,6 +216,7 @@ void Batch::AddDraws(const step::Row& row, Shape& filled) {
     Host(kSourceSlot)[view_.num_tokens + l] = Host(kSourceSlot)[token];
     reinterpret_cast<step::Phase*>(Host(kLogitPhase))[l] = phase;
     if (kind_ != DrawKind::kPlain) Host(kLogitAlternatives)[l] = row.alternatives;
+    if (kind_ == DrawKind::kAdjusted) Host(kLogitMask)[l] = row.mask;
     // The device looks at the draw's own input; later draws follow the end of the reasoning too.
     if (id == think_end_ids_[static_cast<std::size_t>(row.slot)]) phase = step::Phase::kAnswer;
   }
@@ -233,6 +243,7 @@ void Batch::Pad(const Shape& filled) {
   auto* const phases = reinterpret_cast<std::uint8_t*>(Host(kLogitPhase));
   std::fill(phases + filled.logits, phases + logits, std::uint8_t{0});
   if (kind_ != DrawKind::kPlain) fill(kLogitAlternatives, filled.logits, logits, 0);
+  if (kind_ == DrawKind::kAdjusted) fill(kLogitMask, filled.logits, logits, step::kNoMask);
 }
 
 Batch::Changes Batch::AddBlockChanges(std::span<const step::BlockTableChange> changes) {
@@ -333,6 +344,15 @@ std::int64_t Batch::AddBiases(const step::Plan& plan) {
   return place;
 }
 
+std::int64_t Batch::AddMasks(const step::Plan& plan) {
+  const std::size_t words = step::NumMaskWords(limits_.vocab_size);
+  CHECK(plan.masks.size() % words == 0 && plan.masks.size() / words <= plan.rows.size(),
+        "masks are whole, and at most one a row");
+  const std::int64_t place = Append(static_cast<std::int64_t>(plan.masks.size()) * kMaskWords);
+  std::ranges::copy(plan.masks, reinterpret_cast<step::MaskWord*>(host_ + place));
+  return place;
+}
+
 void Batch::Apply(const Counting& counting) {
   if (counting.num_begins == 0) return;
   const std::int32_t* const words = staging_.device();
@@ -362,7 +382,10 @@ Tensor Batch::counts() const {
 }
 
 kernels::AdjustView Batch::adjust_view() const {
-  return {.biases = static_cast<const step::LogitBias*>(biases_.data()), .counts = counts()};
+  return {.biases = static_cast<const step::LogitBias*>(biases_.data()),
+          .counts = counts(),
+          .row_masks = kind_ == DrawKind::kAdjusted ? Device(kLogitMask) : nullptr,
+          .masks = reinterpret_cast<const step::MaskWord*>(staging_.device() + masks_)};
 }
 
 kernels::LogprobsView Batch::logprobs_view() const {

@@ -16,7 +16,9 @@ namespace thinkwire::worker::model {
 enum class DrawKind : std::uint8_t {
   kPlain,     // nothing
   kReported,  // Logprobs, as a row asks for alternatives
-  kAdjusted,  // AdjustLogits and CountDraws; the model's own log probabilities come from Logprobs
+  // AdjustLogits, for parameters or masks, and CountDraws; the model's own log probabilities come
+  // from Logprobs
+  kAdjusted,
 };
 
 // One step's Plan as device arrays, and the slots' tables (KV blocks, sampling parameters,
@@ -60,7 +62,7 @@ class Batch {
 
   // Without what the sampler knows: ids, vocab_size and where results go. REQUIRES: not plain.
   kernels::LogprobsView logprobs_view() const;
-  // The slots' biases and counts, up to the step's draws.
+  // The slots' biases and counts, up to the step's draws, and its masks.
   kernels::AdjustView adjust_view() const;
 
  private:
@@ -77,6 +79,7 @@ class Batch {
     kLogitPosition,
     kLogitPhase,         // u8
     kLogitAlternatives,  // only in a step that is not plain
+    kLogitMask,          // only in one that is adjusted
     kNumFields,
   };
 
@@ -115,6 +118,7 @@ class Batch {
   Changes AddSamplingChanges(std::span<const step::SamplingChange> changes);
   Counting AddCounting(const step::Plan& plan);
   std::int64_t AddBiases(const step::Plan& plan);  // where they lie
+  std::int64_t AddMasks(const step::Plan& plan);
   void Apply(const Changes& changes, const kernels::Buffer& to);
   void Apply(const Counting& counting);
   void ApplyBiases(std::span<const step::SamplingChange> changes, std::int64_t from);
@@ -142,6 +146,7 @@ class Batch {
   kernels::BatchView view_;
   std::int64_t num_logits_ = 0;
   DrawKind kind_ = DrawKind::kPlain;
+  std::int64_t masks_ = 0;  // where they lie
 };
 
 }  // namespace thinkwire::worker::model

@@ -114,6 +114,23 @@ TEST_F(BatchTest, PadsADecodeUpToItsBucket) {
               ElementsAre(kAnswer, kReasoning, kReasoning, kReasoning, kReasoning));
 }
 
+TEST_F(BatchTest, MasksGoWithTheirRows) {
+  step::Plan plan = DecodePlan();
+  const std::size_t words = step::NumMaskWords(Limits().vocab_size);
+  plan.rows[0].mask = 1;
+  plan.rows[2].mask = 0;
+  plan.masks.assign(2 * words, 0);
+  plan.masks[0] = 0xFEDCBA9876543210;
+  plan.masks[2 * words - 1] = 0x1;
+  Load(plan, 5);
+  EXPECT_EQ(batch_.kind(), DrawKind::kAdjusted);
+  const kernels::AdjustView view = batch_.adjust_view();
+  EXPECT_THAT(Read(view.row_masks, 5),
+              ElementsAre(1, step::kNoMask, 0, step::kNoMask, step::kNoMask));
+  EXPECT_EQ(Read(view.masks, static_cast<std::int64_t>(2 * words)), plan.masks);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(view.masks) % sizeof(step::MaskWord), 0U);
+}
+
 TEST_F(BatchTest, FixesTheArraysPlacesByTheShape) {
   const auto places = [this] {
     const kernels::BatchView& view = batch_.view();

@@ -6,13 +6,13 @@
 #include "worker/kernels/cuda/sampling/adjust_logits.h"
 #include "worker/kernels/draw_phase.h"
 
-// Logits with bias and penalties (adjust.h has the formula), and the counts that those need: the
-// CPU's bits, as each element is one chain of written operations and counts are integers.
+// Logits with bias, penalties and masks (adjust.h has the formula), and the counts that those need:
+// the CPU's bits, as each element is one chain of written operations and counts are integers.
 //
 // AdjustLogits: a block takes kColumns columns of a row, each thread every kThreads-th of them. It
 // scatters the slot's biases that fall into its columns over zeros in shared memory, 8 KiB. Bytes:
-// 8 L V, and 4 L V of counts where those are asked for: at most 38 us for L = 64 at V = 151,936 and
-// 3.1 TB/s (calculated).
+// 8 L V, 4 L V of counts where those are asked for, and L V / 8 of masks: at most 38 us for L = 64
+// at V = 151,936 and 3.1 TB/s (calculated). Threads side by side read one word of a mask.
 //
 // BeginCounts: one block a slot, which clears 4 V bytes and then counts the ids by atomic
 // additions.
@@ -26,8 +26,8 @@ constexpr int kColumns = 2048;
 constexpr int kBeginThreads = 1024;
 
 __global__ void __launch_bounds__(kThreads)
-    AdjustKernel(const float* logits, std::int64_t width, DrawView view,
-                 const step::LogitBias* biases, const std::uint32_t* counts, float* adjusted) {
+    AdjustKernel(const float* logits, std::int64_t width, DrawView view, AdjustView adjust,
+                 float* adjusted) {
   __shared__ float bias[kColumns];
   AllowNext();
   WaitForPrevious();
@@ -40,7 +40,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = static_cast<int>(threadIdx.x); i < kColumns; i += kThreads) bias[i] = 0.0F;
   __syncthreads();
   const step::LogitBias* const own =
-      biases + (2 * std::int64_t{slot_index} + static_cast<int>(phase)) * step::kMaxLogitBiases;
+      adjust.biases +
+      (2 * std::int64_t{slot_index} + static_cast<int>(phase)) * step::kMaxLogitBiases;
   for (int i = static_cast<int>(threadIdx.x); i < slot.phases[phase].num_biases; i += kThreads) {
     const int column = own[i].id - first;
     if (column >= 0 && column < kColumns) bias[column] = own[i].bias;
@@ -48,12 +49,13 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   const std::int64_t n = view.vocab_size;
   const float* const x = logits + l * width;
-  const std::uint32_t* const words = counts + slot_index * n;
+  const auto* const words = static_cast<const std::uint32_t*>(adjust.counts.data) + slot_index * n;
+  const step::MaskWord* const mask = MaskOf(view, adjust, l);
   const bool counted = slot.phases[phase].counts();
   for (int i = static_cast<int>(threadIdx.x); i < kColumns && first + i < n; i += kThreads) {
     const int id = first + i;
-    adjusted[l * n + id] =
-        Adjusted(x[id], bias[i], counted ? words[id] : 0, slot.phases[phase], phase);
+    adjusted[l * n + id] = Masked(
+        Adjusted(x[id], bias[i], counted ? words[id] : 0, slot.phases[phase], phase), mask, id);
   }
 }
 
@@ -104,8 +106,7 @@ void LaunchAdjustLogits(const Tensor& logits, const DrawView& view, const Adjust
          {.grid = dim3(static_cast<unsigned>((n + kColumns - 1) / kColumns),
                        static_cast<unsigned>(view.num_rows)),
           .block = dim3(kThreads)},
-         stream, logits.as<float>(), logits.dim(1), view, adjust.biases,
-         adjust.counts.as<std::uint32_t>(), adjusted.as<float>());
+         stream, logits.as<float>(), logits.dim(1), view, adjust, adjusted.as<float>());
 }
 
 void LaunchBeginCounts(const CountsBegin* begins, std::int32_t num_begins, const std::int32_t* ids,

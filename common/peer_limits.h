@@ -78,6 +78,11 @@ inline constexpr std::chrono::seconds kSignInterval{5};     // of an honest work
 inline constexpr std::chrono::seconds kMaxSilence{30};      // while the router reads
 // With signs of life alone: an honest queue stands still while those before it fill their contexts.
 inline constexpr std::chrono::hours kMaxWithoutProgress{6};
+// A stream that ran and then stood still for so long, and for so many times what its events took,
+// goes on at another worker of the variant while that one has room: who must compute it again and
+// again, as others need its blocks, would keep it for hours.
+inline constexpr std::chrono::seconds kMaxStandstill{15};
+inline constexpr int kStandstillEvents = 20;
 inline constexpr std::int64_t kSignBurst = 64;     // of signs of life, or of statuses, and
 inline constexpr std::int64_t kSignsASecond = 20;  // so many more; an honest worker's are four, ten
 // What a worker gets of a router's requests. Owner: fleet::WorkerTrust. More go to others first, as
@@ -112,6 +117,11 @@ inline constexpr std::int64_t kPoisonTokens = 8;
 inline constexpr std::chrono::seconds kResumeWait{10};  // in all, --resume_wait_s
 inline constexpr std::chrono::milliseconds kWorkerSearchInterval{100};
 inline constexpr std::chrono::seconds kSecondChance{1};
+// Of requests that wait as long to begin, where no worker of the variant is live but one was so
+// lately (router::Generation): so many at once, in the process. One more is told UNAVAILABLE at
+// once, as is everybody where none was.
+inline constexpr std::size_t kMaxWaitingToBegin = 1024;
+inline constexpr std::chrono::seconds kMayComeBack{60};
 
 // A place in the router's queue, with the request in it, whose bytes count as its (RequestBytes).
 // Owner: admission::DispatchQueue. One too many, or over the share: RESOURCE_EXHAUSTED. Who waits

@@ -53,10 +53,13 @@ void Unblock(std::initializer_list<int> signals) {
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
-void LogKept() {
+void HandleKept(const std::function<void()>& on_hangup) {
   for (Kept& one : kept) {
-    if (one.came.exchange(false)) {
-      LogInfo("a signal that changes nothing: there is no reload", {{"signal", one.name}});
+    if (!one.came.exchange(false)) continue;
+    if (one.signal == SIGHUP && on_hangup) {
+      on_hangup();
+    } else {
+      LogInfo("a signal that changes nothing", {{"signal", one.name}});
     }
   }
 }
@@ -74,9 +77,9 @@ void CatchStopSignals() {
   for (const int signal : {SIGINT, SIGTERM}) Handle(signal, OnStopSignal);
 }
 
-int WaitForStopSignal() {
+int WaitForStopSignal(const std::function<void()>& on_hangup) {
   for (;;) {
-    LogKept();
+    HandleKept(on_hangup);
     if (first_stop != 0) return first_stop;
     while (sem_wait(&something_came) != 0 && errno == EINTR) {
     }

@@ -129,6 +129,12 @@ double StreamMeter::prompt_s() const {
   return started_at_ && first != nullptr ? ToSeconds(first->first - *started_at_) : 0;
 }
 
+std::optional<Clock::Duration> StreamMeter::phase_time(StreamPhase phase) const {
+  const Progress& progress = progress_[phase == StreamPhase::kReasoning ? 0 : 1];
+  if (progress.tokens == 0) return std::nullopt;
+  return progress.last - progress.first;
+}
+
 const StreamMeter::Progress* StreamMeter::FirstProgress() const {
   for (const Progress& progress : progress_) {
     if (progress.tokens > 0) return &progress;

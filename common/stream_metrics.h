@@ -89,6 +89,8 @@ class StreamMeter {
   double seconds_per_token() const;
   // From its start to its first token; 0 before that.
   double prompt_s() const;
+  // Of the phase, from its first token to its last; nullopt: it had none. REQUIRES: not kNone.
+  std::optional<Clock::Duration> phase_time(StreamPhase phase) const;
   // Until it started or, if it did not, until `now`.
   Clock::Duration queue_time(Clock::TimePoint now) const {
     return started_at_.value_or(now) - arrival_;

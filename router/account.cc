@@ -1,7 +1,10 @@
 #include "router/account.h"
 
+#include <chrono>
+
 #include "common/end_level.h"
 #include "common/log.h"
+#include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
 #include "router/decision/completion_estimate.h"
 
@@ -70,6 +73,14 @@ void Account::End(const absl::Status& status, const std::string& tenant, Clock::
   const std::string code = absl::StatusCodeToString(status.code());
   metrics_.EndRequest(variant_, code, phase());
   metrics_.CountTenant(tenant, code, counts());
+}
+
+void Account::TellTimes(v1::Timings& timings, Clock::TimePoint now) const {
+  rpc::SetDuration(meter_->queue_time(now), timings.mutable_queue());
+  const std::chrono::duration<double> prompt(meter_->prompt_s());
+  rpc::SetDuration(std::chrono::duration_cast<Clock::Duration>(prompt), timings.mutable_prefill());
+  const auto answer = meter_->phase_time(StreamPhase::kAnswer);
+  if (answer) rpc::SetDuration(*answer, timings.mutable_answer());
 }
 
 // A prompt that was not cached shows the worker's rate, if it is long enough to be measured. The

@@ -46,6 +46,10 @@ class Account {
            const fleet::CallContext& context, const std::string& worker, std::int32_t attempts,
            Clock::TimePoint now) const;
 
+  // The times of all attempts, where the last worker knows its own alone: as they were seen here,
+  // pauses included. REQUIRES: some attempt has started.
+  void TellTimes(v1::Timings& timings, Clock::TimePoint now) const;
+
   // Takes a whole stream into the experience of `pool`. REQUIRES: it has ended well.
   void Learn(const fleet::WorkerLease& lease, fleet::WorkerPool& pool) const;
 

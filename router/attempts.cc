@@ -28,6 +28,8 @@ constexpr Retriable kRetriable[] = {
     {"FINGERPRINT_MISMATCH", "had another fingerprint"},
     {fleet::kWorkerLost, "was lost"},
     {fleet::kWorkerSilent, "was silent"},
+    {fleet::kWorkerProtocol, "broke the contract"},
+    {fleet::kWorkerCrowded, "had no room to go on"},
 };
 
 const Retriable* Find(const absl::Status& status) {
@@ -48,6 +50,16 @@ std::string_view WhatBecameOfWorker(const absl::Status& status) {
 bool IsLoss(const absl::Status& status) {
   const std::string reason = rpc::ErrorReason(status);
   return reason == fleet::kWorkerLost || reason == fleet::kWorkerSilent;
+}
+
+bool HasLeft(const absl::Status& status) {
+  const std::string reason = rpc::ErrorReason(status);
+  return IsLoss(status) || reason == fleet::kWorkerCrowded || reason == "DRAINING" ||
+         reason == "SHUTTING_DOWN";
+}
+
+bool HasLied(const absl::Status& status) {
+  return rpc::ErrorReason(status) == fleet::kWorkerProtocol;
 }
 
 bool Attempts::MayGoOn() const { return tried_.size() < kMax && Find(failures_.back()) != nullptr; }

@@ -10,16 +10,22 @@
 namespace thinkwire::router {
 
 // What an error of an attempt says of its worker where another worker need not share it: "was
-// draining". Empty: the request itself is to blame, or the worker broke the contract.
+// draining". Empty: the request itself is to blame.
 std::string_view WhatBecameOfWorker(const absl::Status& status);
 
 // Whether the worker has not spoken for itself: it was lost, or silent for too long.
 bool IsLoss(const absl::Status& status);
 
+// Whether it does not go on, through no fault of the request's: a loss, a drain, a crowd.
+bool HasLeft(const absl::Status& status);
+
+// Whether it broke the contract.
+bool HasLied(const absl::Status& status);
+
 // Which workers one request was given to in vain before one has started, and whether another shall
 // have it. A refusal that another worker need not share (draining, a full queue or another limit, a
-// fingerprint that is not the wanted one) and a loss may be tried again, each worker once and kMax
-// in all. What a request itself is to blame for, and a broken contract, may not. What becomes of it
+// fingerprint that is not the wanted one), a loss and a broken contract may be tried again, each
+// worker once and kMax in all. What a request itself is to blame for may not. What becomes of it
 // once it has started is Takeover's.
 //
 // Before that nothing is fixed, so that it does not matter which fingerprint the next worker has.
@@ -39,6 +45,9 @@ class Attempts {
 
   // All that were asked, for decision::Query.
   const std::vector<std::size_t>& tried() const { return tried_; }
+
+  // How the latest has ended; OK: none has yet.
+  absl::Status last() const { return failures_.empty() ? absl::OkStatus() : failures_.back(); }
 
   // What the client is told if no more is tried: the last error, but where that is a loss and some
   // worker has refused, the last refusal, which says when to come again.

@@ -20,6 +20,8 @@
 
 namespace thinkwire::router {
 
+class Catalog;
+
 // Where a count goes: a client's call, or a test. Threads: any; must not block.
 class CountSink {
  public:
@@ -39,14 +41,16 @@ class CountSink {
 // Threads: one hook of a worker's call at a time.
 class Counting final : public std::enable_shared_from_this<Counting> {
  public:
-  // What all share; outlives them.
+  // What all share; outlives them, but for the catalog that each began with.
   struct Shared {
-    const std::vector<VariantConfig>& variants;
+    const std::vector<VariantConfig>& variants;  // by index, as those of its decisions
     const decision::Policy& policy;
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     RetryBudget& retries;
     const Clock& clock;
+    // Whose variants and policy they are, for as long as the request lives; null: they outlive it.
+    std::shared_ptr<const Catalog> catalog{};
   };
 
   // Begins: asks a worker, or ends at once where there is none. All attempts together have half a

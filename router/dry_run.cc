@@ -3,6 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <cmath>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
@@ -19,7 +20,10 @@
 #include "common/status.h"
 #include "router/decision/completion_estimate.h"
 #include "router/decision/experience.h"
+#include "router/decision/prompt_marks.h"
 #include "router/decision/score_policy.h"
+#include "router/fleet/prefix_index.h"
+#include "router/prompt_hash.h"
 #include "router/query.h"
 
 namespace thinkwire::router {
@@ -28,6 +32,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kMaxMessageBytes = 512;
+
+// Of the worker's cache, as PrefixIndex knows it: each lives as long as the trace.
+std::uint32_t LifeOf(std::size_t worker) { return static_cast<std::uint32_t>(worker) + 1; }
 
 struct Recorded {
   v1::GenerateRequest request;
@@ -73,7 +80,8 @@ std::vector<decision::WorkerView> IdleWorkers(const std::vector<VariantConfig>& 
   return workers;
 }
 
-// A router of the configuration, without the rest of the world.
+// A router of the configuration, without the rest of the world: all workers are idle and have in
+// their caches whatever they were given.
 class Rehearsal {
  public:
   explicit Rehearsal(const RouterConfig& config)
@@ -88,10 +96,16 @@ class Rehearsal {
     }
     decision::Query query = MakeQuery(recorded.request);
     query.deadline_s = recorded.deadline_s;
+    const decision::PromptMarks marks = MarkPrompt(recorded.request, prefixes_.key(), "");
+    for (const auto& [life, bytes] : prefixes_.Find(marks)) {
+      query.cached.push_back({.worker = life - 1, .bytes = bytes});
+    }
     const auto decision =
         policy_.Decide(query, {.workers = workers_, .variants = experience_.views()});
     if (!decision.ok()) return Refused(decision.status());
     ++workers_[decision->worker].given;
+    const std::uint32_t life = LifeOf(decision->worker);
+    prefixes_.Learn(marks, life, fleet::BytesOf(prefixes_.Find(marks), life));
     return Decided(query, *decision);
   }
 
@@ -118,6 +132,7 @@ class Rehearsal {
   const std::vector<VariantConfig>& variants_;
   const decision::ScorePolicy policy_;
   const decision::Experience experience_;
+  fleet::PrefixIndex prefixes_;
   std::vector<decision::WorkerView> workers_;
 };
 

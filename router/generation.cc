@@ -81,7 +81,7 @@ decision::Query Generation::Describe() const {
 // A place on a worker that was not tried yet.
 absl::Status Generation::Lease() {
   decision::Query query = Describe();
-  query.tried = attempts_.tried();
+  query.tried = begin_by_ ? takeover_.Avoided(shared_.clock.Now()) : attempts_.tried();
   ASSIGN_OR_RETURN(fleet::WorkerLease lease,
                    shared_.pool.Lease(shared_.policy, query, MarkPrompt()));
   Choose(std::move(lease), query);
@@ -103,7 +103,7 @@ absl::Status Generation::LeaseSuccessor(Clock::TimePoint now) {
   const SuccessorPolicy policy(shared_.policy, {.variant = account_.variant_index(),
                                                 .fingerprint = ledger_.fingerprint(),
                                                 .context_tokens = context_tokens_});
-  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(policy, query));
+  ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(policy, query, marks_));
   Take(std::move(lease));
   return absl::OkStatus();
 }
@@ -175,8 +175,7 @@ void Generation::OnEnd(const absl::Status& status) {
   lease_->Ended(status);
   if (status.ok()) return Conclude(status);
   if (ledger_.started()) return FindSuccessor(status);
-  attempts_.Fail(status);
-  if (!TryAnother(status)) Conclude(attempts_.Best());
+  FindAnother(status);
 }
 
 bool Generation::is_over() {
@@ -186,75 +185,6 @@ bool Generation::is_over() {
 
 absl::Status Generation::CancelStatus() const {
   return rpc::CancelStatus(context_.deadline, arrival_, shared_.clock.Now());
-}
-
-bool Generation::TryAnother(const absl::Status& status) {
-  if (!attempts_.MayGoOn() || is_over() || !shared_.retries.Withdraw()) return false;
-  const std::string reason = rpc::ErrorReason(status);
-  const std::string left = worker_;
-  lease_.reset();  // no load of that worker any more
-  if (!Lease().ok()) return false;
-  shared_.metrics.CountRetry(account_.variant(), reason);
-  Log(LogLevel::kWarning, "request retried",
-      {{"request_id", request_id_},
-       {"attempt", request_.attempt()},
-       {"reason", reason},
-       {"worker", left},
-       {"next_worker", worker_}},
-      RequestLogRate(context_.peer));
-  StartAttempt();
-  return true;
-}
-
-void Generation::FindSuccessor(const absl::Status& status) {
-  const Clock::TimePoint now = shared_.clock.Now();
-  account_.Lose(now);
-  const std::size_t worker = lease_->decision().worker;
-  lease_.reset();  // no load of that worker any more
-  switch (takeover_.Lose(status, worker, ledger_.tokens(), now)) {
-    case Takeover::Verdict::kEnd:
-      return Conclude(status);
-    case Takeover::Verdict::kPoison:
-      shared_.metrics.CountPoisoned(account_.variant_index());
-      return Conclude(takeover_.Poison(request_id_));
-    case Takeover::Verdict::kSearch:
-      takeover_.SearchFrom(shared_.moves.TakePlace());
-      break;
-    case Takeover::Verdict::kGoOn:
-      break;
-  }
-  Search();
-}
-
-// Nothing else happens to it meanwhile but Cancel and Resume.
-void Generation::Search() {
-  const Clock::TimePoint now = shared_.clock.Now();
-  if (is_over()) return Conclude(CancelStatus());
-  if (takeover_.MayTry(now) && LeaseSuccessor(now).ok()) return StartAttempt();
-  if (takeover_.IsOver(now)) return Conclude(takeover_.NobodyIsLeft());
-  WaitForTurn(now);
-}
-
-void Generation::WaitForTurn(Clock::TimePoint now) {
-  const Clock::TimePoint look = takeover_.NextLook(now);
-  {
-    MutexLock lock(mu_);
-    if (!cancelled_) {
-      idle_ = shared_from_this();
-      shared_.moves.CallAt(std::min(look, context_.deadline.value_or(look)), weak_from_this());
-      return;
-    }
-  }
-  Conclude(CancelStatus());
-}
-
-void Generation::OnTurn() {
-  {
-    MutexLock lock(mu_);
-    if (!idle_) return;  // it was cancelled
-    idle_.reset();       // the schedule holds it
-  }
-  Search();
 }
 
 // Writes the event that waits, then the end. Called wherever one of them, or room, is new.
@@ -310,6 +240,7 @@ bool Generation::Complete(v1::GenerateResponse& event, bool had_started, Clock::
     CompleteQueued(*event.mutable_queued());
   } else if (event.has_started()) {
     takeover_.Begin(worker_);
+    NotePrompt(event.started());
     if (had_started) {
       event = MakeMoved(now);
     } else {
@@ -331,6 +262,13 @@ void Generation::CompleteQueued(v1::Queued& queued) const {
                    queued.mutable_estimated_wait());
 }
 
+// Of the prompt's beginning, for decisions to come.
+void Generation::NotePrompt(const v1::Started& started) {
+  lease_->HasPrompt(started.prompt_tokens(), started.cached_prompt_tokens());
+  shared_.metrics.CountPrefix(
+      account_.variant(), decision::PrefixUse(lease_->decision(), started.cached_prompt_tokens()));
+}
+
 void Generation::CompleteStarted(v1::Started& started) {
   started.set_request_id(request_id_);
   started.set_variant(account_.variant());
@@ -346,9 +284,6 @@ void Generation::CompleteStarted(v1::Started& started) {
     started.mutable_expected_thinking()->set_p50_tokens(std::lround(reasoning.p50));
     started.mutable_expected_thinking()->set_p90_tokens(std::lround(reasoning.p90));
   }
-  lease_->HasPrompt(started.prompt_tokens(), started.cached_prompt_tokens());
-  shared_.metrics.CountPrefix(
-      account_.variant(), decision::PrefixUse(lease_->decision(), started.cached_prompt_tokens()));
   // What the client is told now holds at whichever worker goes on.
   const std::int32_t max_tokens = started.limits().max_tokens();
   request_.mutable_request()->set_max_tokens(max_tokens);
@@ -380,6 +315,7 @@ v1::GenerateResponse Generation::MakeMoved(Clock::TimePoint now) {
 void Generation::CompleteCompleted(v1::Completed& completed, Clock::TimePoint now) const {
   completed.set_resumes(account_.moves());
   completed.mutable_usage()->set_cached_prompt_tokens(ledger_.cached_prompt_tokens());
+  if (account_.moves() > 0) account_.TellTimes(*completed.mutable_timings(), now);
   rpc::SetDuration(now - arrival_, completed.mutable_timings()->mutable_total());
 }
 

@@ -32,6 +32,7 @@
 namespace thinkwire::router {
 
 class CacheSalts;
+class Catalog;
 
 // Where a generation's events go: a client's stream, or a test. Threads: any; must not block.
 class EventSink {
@@ -51,10 +52,10 @@ class EventSink {
 // passes the worker's events to the sink, one at a time and as fast as the sink takes them, and
 // keeps what another worker would need to go on (Ledger). A worker that refuses or is lost before
 // it has started is followed by another (Attempts), a new attempt each, and the client sees nothing
-// of it. Before the first it may have to wait for a place (admission::DispatchQueue); its tenant
-// has limits (admission::TenantBooks). After that another goes on from the ledger's state
-// (Takeover), where it must wait without a thread, and the client sees Moved where it would see a
-// second Started.
+// of it. Before the first it may have to wait for a place (admission::DispatchQueue), or where none
+// is live for a worker; its tenant has limits (admission::TenantBooks). After that another goes on
+// from the ledger's state (Takeover), where it must wait without a thread, and the client sees
+// Moved where it would see a second Started.
 //
 // One attempt ends before the next begins, and the ledger takes messages of the latest alone: a
 // worker that was given up and wakes up speaks to nobody.
@@ -66,9 +67,9 @@ class Generation final : public fleet::WorkerAttempt::Reader,
                          public admission::DispatchQueue::Waiter,
                          public std::enable_shared_from_this<Generation> {
  public:
-  // What all generations share; outlives them.
+  // What all generations share; outlives them, but for the catalog that each began with.
   struct Shared {
-    const std::vector<VariantConfig>& variants;
+    const std::vector<VariantConfig>& variants;  // by index, as those of its decisions
     const decision::Policy& policy;
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
@@ -80,6 +81,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
     const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
     admission::TenantBooks* books = nullptr;    // null: nobody is limited
     admission::DispatchQueue* queue = nullptr;  // null: requests wait at workers alone
+    // Whose variants and policy they are, for as long as the request lives; null: they outlive it.
+    std::shared_ptr<const Catalog> catalog{};
   };
 
   // A request that has just arrived. Start or Refuse follows.
@@ -113,7 +116,10 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   const Ledger& ledger() const { return ledger_; }
 
   // What it keeps in memory of request and outputs. REQUIRES: as ledger.
-  std::size_t bytes() const { return request_.SpaceUsedLong() + ledger_.bytes(); }
+  std::size_t bytes() const {
+    return request_.SpaceUsedLong() + ledger_.bytes() +
+           marks_.list.capacity() * sizeof(decision::PromptMark);
+  }
 
  private:
   Generation(const Shared& shared, fleet::CallContext context, std::shared_ptr<EventSink> sink);
@@ -154,17 +160,24 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   // MoveSchedule::Waiter.
   void OnTurn() override;
 
-  // After `status`, before it has started. False: nobody has it.
-  bool TryAnother(const absl::Status& status);
+  // Before it has started: a worker, a wait for one, or the end.
+  void FindFirst();
+  // The same after `status` of one.
+  void FindAnother(const absl::Status& status);
+  void FindNext();
+  // Where there is none, for that reason: whether it waits for one.
+  bool WaitsToBegin(const absl::Status& status);
+  void NoteRetry(const std::string& left);
   // After `status`, once it has: another worker, a wait for one, or the end.
   void FindSuccessor(const absl::Status& status);
   void Search();
-  void WaitForTurn(Clock::TimePoint now);
+  void WaitForTurn(Clock::TimePoint look);
   bool is_over();
   absl::Status CancelStatus() const;
 
   bool Complete(v1::GenerateResponse& event, bool had_started, Clock::TimePoint now);
   void CompleteQueued(v1::Queued& queued) const;
+  void NotePrompt(const v1::Started& started);
   void CompleteStarted(v1::Started& started);
   v1::GenerateResponse MakeMoved(Clock::TimePoint now);
   void CompleteCompleted(v1::Completed& completed, Clock::TimePoint now) const;
@@ -191,14 +204,15 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   Takeover takeover_;
   std::int64_t context_tokens_ = 0;  // prompt and output, as Started told
   std::size_t counted_ledger_bytes_ = 0;
-  std::string worker_;  // of the log; empty: none was chosen
+  decision::PromptMarks marks_;               // of the prompt, which may be gone
+  std::optional<Clock::TimePoint> begin_by_;  // once it waits for a first worker
+  std::string worker_;                        // of the log; empty: none was chosen
   admission::TenantLimits limits_;
   admission::TenantBooks::Entry booked_;
   admission::DispatchQueue::Ticket ticket_;    // while it waits
   admission::DispatchQueue::Running running_;  // once it has gone
   std::string waits_for_;                      // the variant; empty: it does not wait
   std::optional<decision::Query> query_;       // while it waits
-  decision::PromptMarks marks_;                // likewise
   std::optional<fleet::WorkerLease> lease_;
 
   Mutex mu_;

@@ -103,21 +103,19 @@ absl::Status Generation::Book() {
   return absl::OkStatus();
 }
 
-// A prompt may be long, and a turn come to nothing often.
+// A prompt may be long, a turn come to nothing often, and the prompt be gone when a worker is lost.
 decision::PromptMarks Generation::MarkPrompt() {
   if (marks_.list.empty() && request_.request().has_prompt()) {
     marks_ = router::MarkPrompt(request_.request(), shared_.pool.prefix_key(), context_.peer);
   }
-  return waits_for_.empty() ? std::exchange(marks_, {}) : marks_;
+  return marks_;
 }
 
 void Generation::Apply() {
-  absl::Status status = Book();
-  if (status.ok()) status = FindPlace();
-  if (status.ok()) return;
+  const absl::Status status = Book();
+  if (status.ok()) return FindFirst();
   account_.ChooseNone(rpc::ErrorMetadata(status, "variant"));
-  shared_.metrics.CountRefusal(rpc::ErrorReason(status));
-  End(status);
+  Decline(status);
 }
 
 // At once or in the queue: another thread may have it already when this returns OK.
@@ -237,7 +235,6 @@ void Generation::EndWait() {
                           ToSeconds(shared_.clock.Now() - arrival_));
   waits_for_.clear();
   query_.reset();
-  marks_ = {};
 }
 
 void Generation::Decline(const absl::Status& status) {

@@ -100,6 +100,11 @@ void Ledger::Restore(const v1::ResumeState& state) {
   }
 }
 
+void Ledger::Doubt() {
+  exact_ = false;
+  fingerprint_.clear();
+}
+
 bool Ledger::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now) {
   if (message.attempt() < attempt_) return false;
   attempt_ = message.attempt();

@@ -53,6 +53,9 @@ class Ledger {
   // From now on this attempt speaks, and no earlier one.
   void BeginAttempt(std::int32_t attempt) { attempt_ = attempt; }
 
+  // Who brought the latest has broken the contract: what came need not be what it says.
+  void Doubt();
+
   // Takes the next message in, which came at `now`. False, and nothing has changed, if a later
   // attempt has begun already.
   // REQUIRES: the messages of an attempt come in order and without gaps, as fleet::WorkerAttempt
@@ -68,7 +71,7 @@ class Ledger {
 
   // Whether some attempt has begun with the request: a Started came.
   bool started() const { return started_; }
-  // Whether all that came was made under the fingerprint of the first Started.
+  // Whether all that came was made under the fingerprint of the first Started, as far as is known.
   bool exact() const { return exact_; }
   std::int64_t tokens() const;                                                 // of all outputs
   std::int32_t cached_prompt_tokens() const { return cached_prompt_tokens_; }  // of the first

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,8 +27,9 @@
 #include "common/stop_signal.h"
 #include "common/version.h"
 #include "router/cache_salt.h"
+#include "router/catalog.h"
 #include "router/config.h"
-#include "router/decision/score_policy.h"
+#include "router/config_reload.h"
 #include "router/dry_run.h"
 #include "router/fleet/worker_pool.h"
 #include "router/router_metrics.h"
@@ -50,16 +52,23 @@ std::string HealthName(const VariantConfig& variant) {
 // Keeps health and gauges true to the pool: the router is SERVING while any worker is live.
 class LiveState {
  public:
-  LiveState(const RouterConfig& config, RouterMetrics& metrics)
-      : variants_(config.variants), metrics_(metrics), live_(config.variants.size()) {}
+  LiveState(const CurrentCatalog& catalog, RouterMetrics& metrics)
+      : catalog_(catalog), metrics_(metrics) {}
 
   void Update(const fleet::WorkerPool& pool) {
     MutexLock lock(mu_);
-    for (std::size_t i = 0; i < variants_.size(); ++i) {
-      const fleet::VariantState state = pool.Describe(i);
-      metrics_.SetWorkers(i, state.configured, state.live, state.out);
-      metrics_.SetFingerprints(i, state.fingerprints.size());
-      live_[i] = state.live > 0;
+    const std::shared_ptr<const Catalog> catalog = catalog_.Get();
+    for (std::size_t i = 0; i < catalog->variants().size(); ++i) {
+      const std::string name = HealthName(catalog->variants()[i]);
+      if (catalog->IsConfigured(i)) {
+        const fleet::VariantState state = pool.Describe(i);
+        metrics_.SetWorkers(i, state.configured, state.live, state.out, state.fingerprints.size());
+        live_[name] = state.live > 0;
+      } else {
+        metrics_.ForgetWorkers(i);
+        live_.erase(name);
+        if (server_ != nullptr) server_->ForgetHealth(name);
+      }
     }
     Tell();
   }
@@ -74,16 +83,15 @@ class LiveState {
  private:
   void Tell() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (server_ == nullptr) return;
-    for (std::size_t i = 0; i < variants_.size(); ++i) {
-      server_->SetServing(HealthName(variants_[i]), live_[i]);
-    }
-    server_->SetServing(std::ranges::find(live_, true) != live_.end());
+    for (const auto& [name, live] : live_) server_->SetServing(name, live);
+    server_->SetServing(
+        std::ranges::any_of(live_, [](const auto& variant) { return variant.second; }));
   }
 
-  const std::vector<VariantConfig>& variants_;
+  const CurrentCatalog& catalog_;
   RouterMetrics& metrics_;
   Mutex mu_;
-  std::vector<bool> live_ ABSL_GUARDED_BY(mu_);  // by variant
+  std::map<std::string, bool> live_ ABSL_GUARDED_BY(mu_);  // by health name
   rpc::GrpcServer* server_ ABSL_GUARDED_BY(mu_) = nullptr;
 };
 
@@ -135,15 +143,19 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
   Metrics metrics("thinkwire_router");
   metrics.AddBuildInfo({});
   RouterMetrics router_metrics(metrics.registry(), VariantNames(config));
-  LiveState live(config, router_metrics);
-  const decision::ScorePolicy policy(config.variants);
+  CurrentCatalog catalog(std::make_shared<const Catalog>(config));
+  LiveState live(catalog, router_metrics);
   fleet::WorkerPool pool(
       config.variants, Clock::Real(),
       [&](const fleet::WorkerPool& changed) { live.Update(changed); }, {},
       fleet::Resolver::OfMachine(), security.ForWorkers(options));
   live.Update(pool);
-  ReasoningService service({.config = config,
-                            .policy = policy,
+  ConfigReload reload({.path = options.config,
+                       .catalog = catalog,
+                       .pool = pool,
+                       .metrics = router_metrics,
+                       .on_taken = [&] { live.Update(pool); }});
+  ReasoningService service({.catalog = catalog,
                             .pool = pool,
                             .metrics = router_metrics,
                             .clock = Clock::Real(),
@@ -176,7 +188,8 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
   LogInfo("listening", {{"port", server->port()},
                         {"metrics_port", metrics_server ? metrics_server->port() : 0}});
 
-  LogInfo("stopping", {{"signal", WaitForStopSignal()}});
+  reload.Start();
+  LogInfo("stopping", {{"signal", WaitForStopSignal([&] { reload.Reload(); })}});
   live.Follow(nullptr);
   server->SetServing(false);
   service.StartDraining();

@@ -22,6 +22,11 @@ prometheus::Family<prometheus::Counter>& AddCounters(prometheus::Registry& regis
   return prometheus::BuildCounter().Name("thinkwire_router_" + name).Help(help).Register(registry);
 }
 
+prometheus::Family<prometheus::Gauge>& AddGauges(prometheus::Registry& registry,
+                                                 const std::string& name, const std::string& help) {
+  return prometheus::BuildGauge().Name("thinkwire_router_" + name).Help(help).Register(registry);
+}
+
 }  // namespace
 
 RouterMetrics::RouterMetrics(prometheus::Registry& registry,
@@ -69,52 +74,59 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
                     .Name("thinkwire_router_running_requests")
                     .Help("Generate calls that are not over")
                     .Register(registry)
-                    .Add({})) {
+                    .Add({})),
+      configured_workers_(&AddGauges(registry, "configured_workers",
+                                     "Workers that the configuration names, by variant")),
+      live_workers_(&AddGauges(registry, "live_workers", "Workers that take requests, by variant")),
+      ejected_workers_(&AddGauges(registry, "ejected_workers",
+                                  "Workers that speak and get no requests, as they have failed or "
+                                  "hung and not answered a probe since, by variant")),
+      fingerprints_(&AddGauges(registry, "fingerprints",
+                               "Different fingerprints of live workers, by variant: where there "
+                               "are two, equal seeds do not give equal texts")),
+      resume_gaps_(&prometheus::BuildHistogram()
+                        .Name("thinkwire_router_resume_gap_seconds")
+                        .Help("Time from the notice that a stream's worker is lost to the next "
+                              "token, by variant")
+                        .Register(registry)),
+      poisoned_(&AddCounters(registry, "poisoned_total",
+                             "Streams that were given to no third worker, as they were running "
+                             "on two in a row when each failed, by variant")),
+      config_reloads_(&AddCounters(registry, "config_reloads_total",
+                                   "Times that the configuration was read again and taken")
+                           .Add({})),
+      config_failures_(&AddCounters(registry, "config_failures_total",
+                                    "Times that the configuration could not be read again, so that "
+                                    "the one before stayed")
+                            .Add({})),
+      config_is_well_(&AddGauges(registry, "config_last_reload_successful",
+                                 "Whether the latest reading of the configuration was taken: 1, "
+                                 "else 0")
+                           .Add({})),
+      config_read_at_(&AddGauges(registry, "config_last_reload_success_timestamp_seconds",
+                                 "When the configuration that is in force was read")
+                           .Add({})),
+      registry_(registry) {
   // From zero on, so that the first is seen to come.
   for (const char* reason :
        {"DEADLINE_TOO_NEAR", "DRAINING", "QUEUE_FULL", "TENANT_CONCURRENCY", "TENANT_TOKENS"}) {
     refusals_->Add({{"reason", reason}});
   }
-  auto& configured = prometheus::BuildGauge()
-                         .Name("thinkwire_router_configured_workers")
-                         .Help("Workers that the configuration names, by variant")
-                         .Register(registry);
-  auto& live = prometheus::BuildGauge()
-                   .Name("thinkwire_router_live_workers")
-                   .Help("Workers that take requests, by variant")
-                   .Register(registry);
-  auto& ejected = prometheus::BuildGauge()
-                      .Name("thinkwire_router_ejected_workers")
-                      .Help(
-                          "Workers that speak and get no requests, as they have failed or hung and "
-                          "not answered a probe since, by variant")
-                      .Register(registry);
-  auto& fingerprints = prometheus::BuildGauge()
-                           .Name("thinkwire_router_fingerprints")
-                           .Help(
-                               "Different fingerprints of live workers, by variant: where there "
-                               "are two, equal seeds do not give equal texts")
-                           .Register(registry);
-  auto& resume_gaps = prometheus::BuildHistogram()
-                          .Name("thinkwire_router_resume_gap_seconds")
-                          .Help(
-                              "Time from the notice that a stream's worker is lost to the next "
-                              "token, by variant")
-                          .Register(registry);
-  auto& poisoned = AddCounters(registry, "poisoned_total",
-                               "Streams that were given to no third worker, as they were running "
-                               "on two in a row when each was lost, by variant");
-  for (const std::string& name : variant_names) {
-    const StreamMetrics::Labels labels = {{"variant", name}};
-    streams_.emplace_back(registry, "thinkwire_router", labels);
-    configured_workers_.push_back(&configured.Add(labels));
-    live_workers_.push_back(&live.Add(labels));
-    ejected_workers_.push_back(&ejected.Add(labels));
-    fingerprints_.push_back(&fingerprints.Add(labels));
-    resume_gaps_.push_back(&resume_gaps.Add(labels, kResumeGaps));
-    poisoned_.push_back(&poisoned.Add(labels));
-    waiting_->Add(labels);
-  }
+  AddVariants(variant_names);
+}
+
+void RouterMetrics::AddVariants(const std::vector<std::string>& variant_names) {
+  MutexLock lock(mu_);
+  for (std::size_t v = variants_.size(); v < variant_names.size(); ++v) Add(variant_names[v]);
+}
+
+void RouterMetrics::Add(const std::string& variant_name) {
+  const StreamMetrics::Labels labels = {{"variant", variant_name}};
+  variants_.push_back({.streams = StreamMetrics(registry_, "thinkwire_router", labels),
+                       .resume_gap = &resume_gaps_->Add(labels, kResumeGaps),
+                       .poisoned = &poisoned_->Add(labels),
+                       .labels = labels});
+  waiting_->Add(labels);
 }
 
 void RouterMetrics::BeginCall() { running_->Increment(); }
@@ -179,20 +191,47 @@ void RouterMetrics::CountMove(std::string_view variant, std::string_view reason)
 }
 
 void RouterMetrics::ObserveResumeGap(std::size_t variant, double seconds) {
-  resume_gaps_[variant]->Observe(seconds);
+  of(variant).resume_gap->Observe(seconds);
 }
 
-void RouterMetrics::CountPoisoned(std::size_t variant) { poisoned_[variant]->Increment(); }
-
-void RouterMetrics::SetFingerprints(std::size_t variant, std::size_t fingerprints) {
-  fingerprints_[variant]->Set(static_cast<double>(fingerprints));
-}
+void RouterMetrics::CountPoisoned(std::size_t variant) { of(variant).poisoned->Increment(); }
 
 void RouterMetrics::SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live,
-                               std::int32_t out) {
-  configured_workers_[variant]->Set(configured);
-  live_workers_[variant]->Set(live);
-  ejected_workers_[variant]->Set(out);
+                               std::int32_t out, std::size_t fingerprints) {
+  MutexLock lock(mu_);
+  OfVariant& of = variants_[variant];
+  if (of.workers.configured == nullptr) {
+    of.workers = {.configured = &configured_workers_->Add(of.labels),
+                  .live = &live_workers_->Add(of.labels),
+                  .out = &ejected_workers_->Add(of.labels),
+                  .fingerprints = &fingerprints_->Add(of.labels)};
+  }
+  of.workers.configured->Set(configured);
+  of.workers.live->Set(live);
+  of.workers.out->Set(out);
+  of.workers.fingerprints->Set(static_cast<double>(fingerprints));
+}
+
+void RouterMetrics::ForgetWorkers(std::size_t variant) {
+  MutexLock lock(mu_);
+  WorkerGauges& workers = variants_[variant].workers;
+  if (workers.configured == nullptr) return;
+  configured_workers_->Remove(workers.configured);
+  live_workers_->Remove(workers.live);
+  ejected_workers_->Remove(workers.out);
+  fingerprints_->Remove(workers.fingerprints);
+  workers = {};
+}
+
+void RouterMetrics::SucceedConfig(double unix_s) {
+  if (config_read_at_->Value() > 0) config_reloads_->Increment();
+  config_is_well_->Set(1);
+  config_read_at_->Set(unix_s);
+}
+
+void RouterMetrics::FailConfig() {
+  config_failures_->Increment();
+  config_is_well_->Set(0);
 }
 
 }  // namespace thinkwire::router

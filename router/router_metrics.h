@@ -3,10 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "common/mutex.h"
 #include "common/stream_metrics.h"
 
 namespace prometheus {
@@ -26,8 +28,11 @@ class RouterMetrics {
   // `registry` owns the metrics and must outlive this.
   RouterMetrics(prometheus::Registry& registry, const std::vector<std::string>& variant_names);
 
+  // Variants have these names from now on, by index; the earlier ones keep theirs.
+  void AddVariants(const std::vector<std::string>& variant_names);
+
   // For the StreamMeter of each request that goes to the variant.
-  StreamMetrics& streams(std::size_t variant) { return streams_[variant]; }
+  StreamMetrics& streams(std::size_t variant) { return of(variant).streams; }
 
   // A Generate call, from its message to its very end, when its client has read the status.
   void BeginCall();
@@ -66,11 +71,40 @@ class RouterMetrics {
   void CountPoisoned(std::size_t variant);
 
   // `fingerprints`: how many different ones its live workers have.
-  void SetFingerprints(std::size_t variant, std::size_t fingerprints);
-  void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live,
-                  std::int32_t out);
+  void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live, std::int32_t out,
+                  std::size_t fingerprints);
+  // It is configured no more: nothing is said of its workers until SetWorkers. What was counted
+  // stays.
+  void ForgetWorkers(std::size_t variant);
+
+  // The configuration was read, at the start or again, at `unix_s` by the wall clock; or it could
+  // not be, and the one before stays.
+  void SucceedConfig(double unix_s);
+  void FailConfig();
 
  private:
+  // How its workers do; null: it is not configured.
+  struct WorkerGauges {
+    prometheus::Gauge* configured = nullptr;
+    prometheus::Gauge* live = nullptr;
+    prometheus::Gauge* out = nullptr;
+    prometheus::Gauge* fingerprints = nullptr;
+  };
+  struct OfVariant {
+    StreamMetrics streams;
+    prometheus::Histogram* resume_gap;
+    prometheus::Counter* poisoned;
+    std::map<std::string, std::string> labels;
+    WorkerGauges workers{};
+  };
+
+  void Add(const std::string& variant_name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Where it is stays its own.
+  OfVariant& of(std::size_t variant) {
+    MutexLock lock(mu_);
+    return variants_[variant];
+  }
+
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* retries_;
   prometheus::Family<prometheus::Counter>* moves_;
@@ -84,13 +118,20 @@ class RouterMetrics {
   prometheus::Family<prometheus::Gauge>* waiting_;
   prometheus::Family<prometheus::Histogram>* waits_;
   prometheus::Gauge* running_;
-  std::deque<StreamMetrics> streams_;  // by variant, as the gauges
-  std::vector<prometheus::Gauge*> configured_workers_;
-  std::vector<prometheus::Gauge*> live_workers_;
-  std::vector<prometheus::Gauge*> ejected_workers_;
-  std::vector<prometheus::Gauge*> fingerprints_;
-  std::vector<prometheus::Histogram*> resume_gaps_;
-  std::vector<prometheus::Counter*> poisoned_;
+  prometheus::Family<prometheus::Gauge>* configured_workers_;
+  prometheus::Family<prometheus::Gauge>* live_workers_;
+  prometheus::Family<prometheus::Gauge>* ejected_workers_;
+  prometheus::Family<prometheus::Gauge>* fingerprints_;
+  prometheus::Family<prometheus::Histogram>* resume_gaps_;
+  prometheus::Family<prometheus::Counter>* poisoned_;
+  prometheus::Counter* config_reloads_;
+  prometheus::Counter* config_failures_;
+  prometheus::Gauge* config_is_well_;
+  prometheus::Gauge* config_read_at_;
+
+  prometheus::Registry& registry_;
+  Mutex mu_;
+  std::deque<OfVariant> variants_ ABSL_GUARDED_BY(mu_);  // by index
 };
 
 }  // namespace thinkwire::router

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/check.h"
 #include "common/input_limits.h"
 #include "common/rpc/built_features.h"
 #include "common/rpc/call_peer.h"
@@ -94,9 +95,10 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
     const Shared& shared = service_.shared_;
     shared.metrics.BeginCall();
     running_ = service_.running_.Begin();
+    const std::shared_ptr<const Catalog> catalog = shared.catalog.Get();
     generation_ =
-        Generation::Make({.variants = shared.config.variants,
-                          .policy = shared.policy,
+        Generation::Make({.variants = catalog->variants(),
+                          .policy = catalog->policy(),
                           .pool = shared.pool,
                           .metrics = shared.metrics,
                           .registry = service_.registry_,
@@ -106,7 +108,8 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
                           .resume_wait = shared.resume_wait,
                           .cache_salts = shared.cache_salts,
                           .books = &service_.books_,
-                          .queue = &service_.queue_},
+                          .queue = &service_.queue_,
+                          .catalog = catalog},
                          context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
     if (shared.callers != nullptr) {
       generation_->Limit(
@@ -154,12 +157,14 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
     RETURN_IF_ERROR(held_.Resize(request.SpaceUsedLong()));
     RETURN_IF_ERROR(rpc::CheckRequest(request));
     const Shared& shared = service_.shared_;
-    Counting::Start({.variants = shared.config.variants,
-                     .policy = shared.policy,
+    const std::shared_ptr<const Catalog> catalog = shared.catalog.Get();
+    Counting::Start({.variants = catalog->variants(),
+                     .policy = catalog->policy(),
                      .pool = shared.pool,
                      .metrics = shared.metrics,
                      .retries = service_.retries_,
-                     .clock = shared.clock},
+                     .clock = shared.clock,
+                     .catalog = catalog},
                     context_, std::move(request),
                     std::static_pointer_cast<CountCall>(shared_from_this()));
     return absl::OkStatus();
@@ -192,8 +197,8 @@ ReasoningService::ReasoningService(const Shared& shared)
 }
 
 ReasoningService::~ReasoningService() {
-  running_.WaitUntilNone(kPatience);
-  registry_.WaitUntilEmpty(kPatience);
+  CHECK(running_.WaitUntilNone(kPatience), "every call ends soon after its client's cancel");
+  CHECK(registry_.WaitUntilEmpty(kPatience), "every generation ends with its call");
   shared_.pool.SetOnRoom(nullptr);
 }
 
@@ -246,9 +251,10 @@ absl::StatusOr<grpc::ByteBuffer> ReasoningService::List(const grpc::ByteBuffer& 
   }
   const std::int32_t page_size = request.page_size() > 0 ? request.page_size() : kDefaultPageSize;
   // A page token is the last name of the page before.
+  const std::shared_ptr<const Catalog> catalog = shared_.catalog.Get();
   std::vector<std::pair<std::string, std::size_t>> names;
-  for (std::size_t i = 0; i < shared_.config.variants.size(); ++i) {
-    const std::string& name = shared_.config.variants[i].name;
+  for (const std::size_t i : catalog->configured()) {
+    const std::string& name = catalog->variants()[i].name;
     if (request.page_token().empty() || name > request.page_token()) names.emplace_back(name, i);
   }
   std::ranges::sort(names);
@@ -258,7 +264,7 @@ absl::StatusOr<grpc::ByteBuffer> ReasoningService::List(const grpc::ByteBuffer& 
       page.set_next_page_token(page.variants().rbegin()->name());
       break;
     }
-    *page.add_variants() = Describe(index);
+    *page.add_variants() = Describe(index, catalog->variants()[index]);
   }
   return rpc::Serialize(page);
 }
@@ -274,8 +280,7 @@ absl::StatusOr<grpc::ByteBuffer> ReasoningService::TellAboutServer(
   return rpc::Serialize(info);
 }
 
-v1::Variant ReasoningService::Describe(std::size_t index) const {
-  const VariantConfig& config = shared_.config.variants[index];
+v1::Variant ReasoningService::Describe(std::size_t index, const VariantConfig& config) const {
   const fleet::VariantState state = shared_.pool.Describe(index);
   v1::Variant variant;
   variant.set_name(config.name);

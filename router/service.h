@@ -13,8 +13,7 @@
 #include "router/admission/dispatch_queue.h"
 #include "router/admission/tenant_books.h"
 #include "router/callers.h"
-#include "router/config.h"
-#include "router/decision/policy.h"
+#include "router/catalog.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
 #include "router/generation.h"
@@ -34,8 +33,7 @@ class ReasoningService final : public rpc::RawService {
  public:
   // All outlive the server that the service is registered with.
   struct Shared {
-    const RouterConfig& config;
-    const decision::Policy& policy;
+    const CurrentCatalog& catalog;  // a request keeps the one that it finds as it arrives
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     const Clock& clock;
@@ -69,7 +67,7 @@ class ReasoningService final : public rpc::RawService {
   fleet::CallContext MakeContext(grpc::CallbackServerContext& context) const;
   absl::StatusOr<grpc::ByteBuffer> List(const grpc::ByteBuffer& bytes) const;
   absl::StatusOr<grpc::ByteBuffer> TellAboutServer(const grpc::ByteBuffer& bytes) const;
-  v1::Variant Describe(std::size_t variant) const;
+  v1::Variant Describe(std::size_t variant, const VariantConfig& config) const;
 
   const Shared shared_;
   rpc::RequestBytes request_bytes_;

@@ -10,15 +10,6 @@
 #include "router/fleet/worker_errors.h"
 
 namespace thinkwire::router {
-namespace {
-
-// Whether a worker that was running the stream has left it, through no fault of the stream's.
-bool HasLeft(const absl::Status& status) {
-  const std::string reason = rpc::ErrorReason(status);
-  return IsLoss(status) || reason == "DRAINING" || reason == "SHUTTING_DOWN";
-}
-
-}  // namespace
 
 void Takeover::Begin(const std::string& address) {
   begun_ = true;
@@ -28,14 +19,15 @@ void Takeover::Begin(const std::string& address) {
 
 Takeover::Verdict Takeover::LoseBegun(const absl::Status& status, std::size_t worker,
                                       std::int64_t tokens, Clock::TimePoint now) {
-  if (!HasLeft(status)) return Verdict::kEnd;
+  const bool lied = HasLied(status);
+  if (!HasLeft(status) && !lied) return Verdict::kEnd;
   begun_ = false;
   loss_ = status;
   lost_at_ = now;
   Avoid(worker, now);
-  if (!IsLoss(status)) return Verdict::kSearch;
-  const bool again = tokens_at_loss_ && tokens - *tokens_at_loss_ < kPoisonTokens;
-  tokens_at_loss_ = tokens;
+  if (!IsLoss(status) && !lied) return Verdict::kSearch;
+  const bool again = tokens_at_failure_ && tokens - *tokens_at_failure_ < kPoisonTokens;
+  tokens_at_failure_ = tokens;
   return again ? Verdict::kPoison : Verdict::kSearch;
 }
 
@@ -71,6 +63,7 @@ std::string Takeover::Describe() const {
 }
 
 absl::Status Takeover::NobodyIsLeft() const {
+  if (HasLied(loss_)) return loss_;
   return rpc::WithRetryAfter(rpc::WithMetadata(
       rpc::Error(
           absl::StatusCode::kUnavailable, fleet::kWorkerLost,
@@ -83,7 +76,7 @@ absl::Status Takeover::Poison(const std::string& request_id) const {
   return rpc::Error(absl::StatusCode::kInternal, "POISON",
                     absl::StrCat("the request ", request_id, " was running on ", previous_address_,
                                  " and then on ", address_,
-                                 " when each was lost, and is given to no third worker"));
+                                 " when each failed, and is given to no third worker"));
 }
 
 }  // namespace thinkwire::router

@@ -14,12 +14,13 @@ namespace thinkwire::router {
 // What becomes of one stream when its worker is gone after it has started: whether another goes on
 // with it, whom not to ask, until when one is looked for.
 //
-// 1. A worker that was lost or silent, drains or shuts down is followed by another; any other error
-//    is the stream's own. A worker that does not begin with it, whatever it says, is no reason to
-//    end it but that of the deadline: the next is asked.
+// 1. A worker that was lost or silent, drains, shuts down or has no room to go on, or broke the
+//    contract is followed by another: what it said until then was held to the contract, and stays.
+//    Any other error is the stream's own. A worker that does not begin with it, whatever it says,
+//    is no reason to end it but that of the deadline: the next is asked.
 // 2. From the loss on, or from the stream's place in the MoveSchedule, there is `wait` until some
 //    worker must have begun. Whoever has failed it meanwhile is not asked again for kSecondChance.
-// 3. Poison: it was running on two workers in a row when each was lost, not drained, and came less
+// 3. Poison: it was running on two workers in a row when each failed, not drained, and came less
 //    than kPoisonTokens further on the second. Requests that were beside it there, and as new
 //    there, cannot be told from it. One that came further is no more suspect than any other: a long
 //    answer may well outlive several workers.
@@ -62,7 +63,8 @@ class Takeover {
   const std::string& address() const { return address_; }
   const std::string& previous_address() const { return previous_address_; }
 
-  // What the client is told where no worker has begun in time.
+  // What the client is told where no worker has begun in time: that the worker was lost, or what it
+  // did to the contract.
   absl::Status NobodyIsLeft() const;
   // And of poison.
   absl::Status Poison(const std::string& request_id) const;
@@ -87,7 +89,7 @@ class Takeover {
   Clock::TimePoint lost_at_;
   Clock::TimePoint place_;
   std::vector<Avoidance> avoided_;
-  std::optional<std::int64_t> tokens_at_loss_;  // that was no drain; nullopt: there was none
+  std::optional<std::int64_t> tokens_at_failure_;  // that was no drain; nullopt: there was none
 };
 
 }  // namespace thinkwire::router

@@ -24,6 +24,7 @@ struct PerTask {
 struct LengthQuantiles {
   double p50 = 0;
   double p90 = 0;
+  bool operator==(const LengthQuantiles&) const = default;
 };
 
 // What a decision weighs of a variant.

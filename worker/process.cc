@@ -20,6 +20,7 @@
 #include "common/metrics.h"
 #include "common/peer_limits.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/keepalive.h"
 #include "common/rpc/listener.h"
 #include "common/rpc/metrics_server.h"
 #include "common/rpc/shares.h"
@@ -236,6 +237,8 @@ rpc::GrpcServerOptions ServerOptions(const WorkerConfig& config, const serve::Se
   options.max_calls = MaxCallsOfWorker(config.max_queue, model.limits.max_num_seqs);
   options.max_streams = static_cast<int>(options.max_calls);  // a router has one connection
   options.max_connections = config.max_connections;
+  options.keepalive_time_ms = rpc::kWorkerKeepaliveTimeMs;
+  options.keepalive_timeout_ms = rpc::kWorkerKeepaliveTimeoutMs;
   return options;
 }
 

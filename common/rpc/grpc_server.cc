@@ -183,6 +183,10 @@ void GrpcServer::SetServing(const std::string& own_health_name, bool serving) {
   health_->SetServing(own_health_name, serving);
 }
 
+void GrpcServer::ForgetHealth(const std::string& own_health_name) {
+  health_->Forget(own_health_name);
+}
+
 void GrpcServer::BeginDrain() {
   health_->Shutdown();
   listener_->Stop();

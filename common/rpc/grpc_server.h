@@ -82,9 +82,11 @@ class GrpcServer {
 
   int port() const { return listener_->port(); }
 
-  // Of the whole; and of one of the own_health_names.
+  // Of the whole; and of an own name, be it one of own_health_names or one more.
   void SetServing(bool serving);
   void SetServing(const std::string& own_health_name, bool serving);
+  // Health does not know the own name any more.
+  void ForgetHealth(const std::string& own_health_name);
 
   // Sends clients elsewhere while their running calls go on: health says NOT_SERVING, nobody can
   // connect any more, and each connection is closed that has been without a call for a moment.

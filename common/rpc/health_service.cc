@@ -21,6 +21,7 @@ using grpc::health::v1::HealthCheckResponse;
 constexpr char kWhole[] = "";
 constexpr char kReadiness[] = "readiness";
 constexpr char kLiveness[] = "liveness";
+constexpr std::size_t kMaxWatchedNameBytes = 128;
 
 std::map<std::string, std::string> Groups(const std::vector<std::string>& names,
                                           const std::vector<std::string>& own_names) {
@@ -59,8 +60,9 @@ class HealthService::Watcher final : public ServerCall {
   absl::Status Begin(const grpc::ByteBuffer& message) {
     HealthCheckRequest request;
     RETURN_IF_ERROR(ParseRequest(message, request));
-    // An unknown name may be as long as a message.
-    if (service_.Knows(request.service())) name_ = request.service();
+    // An unknown name may be as long as a message, and none that is known later is longer than
+    // this.
+    if (request.service().size() <= kMaxWatchedNameBytes) name_ = request.service();
     return service_.Add(std::static_pointer_cast<Watcher>(shared_from_this()));
   }
   void OnDrained() override { Refresh(); }
@@ -71,7 +73,7 @@ class HealthService::Watcher final : public ServerCall {
   }
 
   HealthService& service_;
-  std::optional<std::string> name_;  // constant once the service knows this
+  std::optional<std::string> name_;  // nullopt: none that can ever be known; constant in the end
   Shares::Held place_;               // likewise, until the end
   Mutex mu_;
   std::optional<Status> last_sent_ ABSL_GUARDED_BY(mu_);
@@ -80,8 +82,8 @@ class HealthService::Watcher final : public ServerCall {
 HealthService::HealthService(const std::vector<std::string>& names,
                              const std::vector<std::string>& own_names,
                              const TrustedPeers& trusted_peers)
-    : group_of_(Groups(names, own_names)),
-      places_(kMaxHealthWatches, trusted_peers),
+    : places_(kMaxHealthWatches, trusted_peers),
+      group_of_(Groups(names, own_names)),
       serving_({{kLiveness, true}}) {
   const std::string service = grpc::health::v1::Health::service_full_name();
   AddMethodOfOneAnswer(service, "Check",
@@ -93,20 +95,39 @@ HealthService::HealthService(const std::vector<std::string>& names,
 
 HealthService::~HealthService() = default;
 
-void HealthService::SetServing(bool serving) { Set(kWhole, serving); }
+void HealthService::SetServing(bool serving) {
+  {
+    MutexLock lock(mu_);
+    Set(kWhole, serving);
+  }
+  TellWatchers();
+}
 
 void HealthService::SetServing(const std::string& own_name, bool serving) {
-  CHECK(Knows(own_name) && group_of_.at(own_name) == own_name, "a name of its own");
-  Set(own_name, serving);
+  CHECK(own_name.size() <= kMaxWatchedNameBytes, "a name that can be watched");
+  {
+    MutexLock lock(mu_);
+    const auto known = group_of_.emplace(own_name, own_name).first;
+    CHECK(known->second == own_name, "a name of its own");
+    Set(own_name, serving);
+  }
+  TellWatchers();
+}
+
+void HealthService::Forget(const std::string& own_name) {
+  {
+    MutexLock lock(mu_);
+    const auto known = group_of_.find(own_name);
+    if (known == group_of_.end()) return;
+    CHECK(known->second == own_name, "a name of its own");
+    group_of_.erase(known);
+    serving_.erase(own_name);
+  }
+  TellWatchers();
 }
 
 void HealthService::Set(const std::string& group, bool serving) {
-  {
-    MutexLock lock(mu_);
-    if (shut_down_) return;
-    serving_[group] = serving;
-  }
-  TellWatchers();
+  if (!shut_down_) serving_[group] = serving;
 }
 
 void HealthService::TellWatchers() {
@@ -134,7 +155,9 @@ void HealthService::Shutdown() {
 
 HealthService::Status HealthService::StatusOf(const std::string& name) const {
   MutexLock lock(mu_);
-  const auto found = serving_.find(group_of_.at(name));
+  const auto group = group_of_.find(name);
+  if (group == group_of_.end()) return HealthCheckResponse::SERVICE_UNKNOWN;
+  const auto found = serving_.find(group->second);
   return found != serving_.end() && found->second ? HealthCheckResponse::SERVING
                                                   : HealthCheckResponse::NOT_SERVING;
 }
@@ -142,12 +165,13 @@ HealthService::Status HealthService::StatusOf(const std::string& name) const {
 absl::StatusOr<grpc::ByteBuffer> HealthService::Check(const grpc::ByteBuffer& request) const {
   HealthCheckRequest check;
   RETURN_IF_ERROR(ParseRequest(request, check));
-  if (!Knows(check.service())) {
+  const Status status = StatusOf(check.service());
+  if (status == HealthCheckResponse::SERVICE_UNKNOWN) {
     return Error(absl::StatusCode::kNotFound, "SERVICE_UNKNOWN",
                  absl::StrCat("no service \"", check.service(), "\" here"));
   }
   HealthCheckResponse response;
-  response.set_status(StatusOf(check.service()));
+  response.set_status(status);
   return Serialize(response);
 }
 

@@ -32,8 +32,10 @@ class HealthService final : public RawService {
   // The status of the whole, and of what shares it. Tells the watchers. No effect after Shutdown.
   void SetServing(bool serving);
 
-  // The same of one of the own names.
+  // The same of one of the own names, which is known from now on if it was not before.
   void SetServing(const std::string& own_name, bool serving);
+  // The own name is unknown from now on.
+  void Forget(const std::string& own_name);
 
   // NOT_SERVING for good, but for liveness, and ends the watches, which would hold the server's
   // shutdown up.
@@ -46,15 +48,15 @@ class HealthService final : public RawService {
   absl::StatusOr<grpc::ByteBuffer> Check(const grpc::ByteBuffer& request) const;
   // Fails: why `watcher` is not told of changes.
   absl::Status Add(std::shared_ptr<Watcher> watcher);
-  bool Knows(const std::string& name) const { return group_of_.contains(name); }
+  // SERVICE_UNKNOWN where the name is.
   Status StatusOf(const std::string& name) const;
-  void Set(const std::string& group, bool serving);
+  void Set(const std::string& group, bool serving) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TellWatchers();
 
-  // Names that always have the same status are a group, called by one of them.
-  const std::map<std::string, std::string> group_of_;
   PeerPlaces places_;
   mutable Mutex mu_;
+  // Names that always have the same status are a group, called by one of them.
+  std::map<std::string, std::string> group_of_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, bool> serving_ ABSL_GUARDED_BY(mu_);  // by group; absent: not
   bool shut_down_ ABSL_GUARDED_BY(mu_) = false;
   std::map<const Watcher*, std::shared_ptr<Watcher>> watchers_ ABSL_GUARDED_BY(mu_);

@@ -257,54 +257,70 @@ void ServerCall::OnWriteDone(bool ok) {
     MutexLock lock(mu_);
     writing_ = false;
     in_flight_bytes_ = {};
-    if (!ok) {
-      DropQueue();
-      if (!final_status_) {
-        final_status_ = absl::CancelledError("the client is gone");
-        finished_at_ = Clock::Real().Now();
-      }
-    }
-    if (producer_waits_ && !final_status_ && HasRoomAgain()) {
+    if (!ok) DropQueue();
+    if (ok && producer_waits_ && !final_status_ && HasRoomAgain()) {
       producer_waits_ = false;
       (reading_ == Reading::kHandedOver ? drain_waits_ : drained) = true;
     }
   }
+  if (!ok) LoseClient();
   Advance();
   if (drained) OnDrained();
 }
 
 void ServerCall::OnCancel() {
-  const absl::Status status = CancelStatus(deadline_, began_, Clock::Real().Now());
   {
     MutexLock lock(mu_);
     DropQueue();
     // Whatever we have decided meanwhile: in a flood this comes long after it.
-    reset_ |= !cut_ && num_written_ == 0 && absl::IsCancelled(status);
+    reset_ |= !cut_ && num_written_ == 0 && absl::IsCancelled(CancelStatusNow());
   }
-  Dismiss(status);
+  LoseClient();
+}
+
+absl::Status ServerCall::CancelStatusNow() const {
+  return CancelStatus(deadline_, began_, Clock::Real().Now());
+}
+
+void ServerCall::LoseClient() {
+  Dismiss(CancelStatusNow());
   TellCancelled();  // also of an end that is on its way
 }
 
 void ServerCall::Dismiss(const absl::Status& status) {
+  Refuse(status);
+  bool tells = false;
   {
     MutexLock lock(mu_);
     if (final_status_) return;
+    final_status_ = status;
+    finished_at_ = Clock::Real().Now();
+    tells = BeginTelling();  // before anybody can end it
   }
-  Refuse(status);
-  Finish(status);
-  TellCancelled();
+  Advance();
+  if (tells) Tell();
 }
 
 void ServerCall::TellCancelled() {
   {
     MutexLock lock(mu_);
-    if (reading_ == Reading::kHandedOver) {
-      cancel_waits_ = true;
-      return;
-    }
-    if (reading_ != Reading::kTaken || over_ || std::exchange(cancel_told_, true)) return;
-    telling_ = true;
+    if (!BeginTelling()) return;
   }
+  Tell();
+}
+
+bool ServerCall::BeginTelling() {
+  if (reading_ == Reading::kHandedOver) {
+    cancel_waits_ = true;
+    return false;
+  }
+  if (reading_ != Reading::kTaken || over_ || cancel_told_) return false;
+  cancel_told_ = true;
+  telling_ = true;
+  return true;
+}
+
+void ServerCall::Tell() {
   OnCancelled();
   bool ended = false;
   {

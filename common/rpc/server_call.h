@@ -127,6 +127,12 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // What came during OnMessage.
   void TellWhatWaits();
   void TellCancelled();
+  // Whether OnCancelled is to be called now, by Tell: the end waits for it from here on.
+  bool BeginTelling() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Tell();
+  // The client is gone: of its own will, or with its deadline or connection.
+  void LoseClient();
+  absl::Status CancelStatusNow() const;
   void End();
   // Counts `message` among what is queued. False, and nothing is counted, if that is too much.
   bool Admit(const grpc::ByteBuffer& message, Shares::Held* held)

@@ -1,6 +1,7 @@
 #include "router/decision/experience.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "router/decision/completion_estimate.h"
 
@@ -27,17 +28,32 @@ void LearnLength(double tokens, LengthSketch& sketch, LengthQuantiles& view) {
 }  // namespace
 
 Experience::Experience(std::span<const VariantConfig> variants) {
-  for (const VariantConfig& variant : variants) {
-    Sketches& sketches = sketches_.emplace_back();
-    VariantView& view = views_.emplace_back();
-    view.bytes_per_token = kBytesPerToken;
-    view.reasoning = variant.traits.reasoning;
-    view.answer.values.fill(kAnswer);
-    for (const LengthQuantiles& prior : variant.traits.reasoning.values) {
-      sketches.reasoning.emplace_back(prior);
-      sketches.answer.emplace_back(kAnswer);
+  for (const VariantConfig& variant : variants) Add(variant);
+}
+
+void Experience::Add(const VariantConfig& variant) {
+  expected_.push_back(variant.traits.reasoning);
+  Sketches& sketches = sketches_.emplace_back();
+  VariantView& view = views_.emplace_back();
+  view.bytes_per_token = kBytesPerToken;
+  view.reasoning = variant.traits.reasoning;
+  view.answer.values.fill(kAnswer);
+  for (const LengthQuantiles& prior : variant.traits.reasoning.values) {
+    sketches.reasoning.emplace_back(prior);
+    sketches.answer.emplace_back(kAnswer);
+  }
+}
+
+void Experience::Reconfigure(std::span<const VariantConfig> variants) {
+  for (std::size_t v = 0; v < expected_.size(); ++v) {
+    for (const Task task : kAllTasks) {
+      const LengthQuantiles& prior = variants[v].traits.reasoning[task];
+      if (std::exchange(expected_[v][task], prior) == prior) continue;
+      sketches_[v].reasoning[static_cast<std::size_t>(task)] = LengthSketch(prior);
+      views_[v].reasoning[task] = prior;
     }
   }
+  for (std::size_t v = expected_.size(); v < variants.size(); ++v) Add(variants[v]);
 }
 
 void Experience::Learn(const Taken& taken) {

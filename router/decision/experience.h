@@ -32,6 +32,10 @@ class Experience {
  public:
   explicit Experience(std::span<const VariantConfig> variants);
 
+  // The variants are these from now on. What was learnt of each stays, but of a task of which the
+  // configuration expects something else now. REQUIRES: the earlier ones have the same indices.
+  void Reconfigure(std::span<const VariantConfig> variants);
+
   void Learn(const Taken& taken);
   std::span<const VariantView> views() const { return views_; }
 
@@ -41,7 +45,10 @@ class Experience {
     std::vector<LengthSketch> answer;
   };
 
-  std::vector<Sketches> sketches_;  // by variant
+  void Add(const VariantConfig& variant);
+
+  std::vector<PerTask<LengthQuantiles>> expected_;  // by variant, as configured
+  std::vector<Sketches> sketches_;
   std::vector<VariantView> views_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -31,14 +32,21 @@ bool KeepIfAny(List& list, Keeps keeps) {
   return true;
 }
 
-PerTask<double> BestQuality(const std::vector<VariantConfig>& variants) {
+PerTask<double> BestQuality(const std::vector<VariantConfig>& variants,
+                            const std::vector<std::size_t>& configured) {
   PerTask<double> best;
-  for (const VariantConfig& variant : variants) {
+  for (const std::size_t variant : configured) {
     for (const Task task : kAllTasks) {
-      best[task] = std::max(best[task], variant.traits.quality[task]);
+      best[task] = std::max(best[task], variants[variant].traits.quality[task]);
     }
   }
   return best;
+}
+
+std::vector<std::size_t> AllOf(const std::vector<VariantConfig>& variants) {
+  std::vector<std::size_t> all(variants.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
 }
 
 // Requests that have a place there. REQUIRES: it is live.
@@ -81,7 +89,14 @@ std::string WorkerReason(const WorkerView& chosen, int num_live, double cached_t
 }  // namespace
 
 ScorePolicy::ScorePolicy(std::vector<VariantConfig> variants)
-    : variants_(std::move(variants)), best_quality_(BestQuality(variants_)) {}
+    : variants_(std::move(variants)),
+      configured_(AllOf(variants_)),
+      best_quality_(BestQuality(variants_, configured_)) {}
+
+ScorePolicy::ScorePolicy(std::vector<VariantConfig> variants, std::vector<std::size_t> configured)
+    : variants_(std::move(variants)),
+      configured_(std::move(configured)),
+      best_quality_(BestQuality(variants_, configured_)) {}
 
 absl::StatusOr<Decision> ScorePolicy::Decide(const Query& query, const View& view) const {
   const Open open = FindOpen(query, view);
@@ -117,7 +132,7 @@ ScorePolicy::Open ScorePolicy::FindOpen(const Query& query, const View& view) co
             .loads = std::vector<double>(variants_.size())};
   open.workers.reserve(view.workers.size());
   for (std::size_t i = 0; i < view.workers.size(); ++i) {
-    if (tried[i] || !view.workers[i].live()) continue;
+    if (tried[i] || !Takes(view.workers[i])) continue;
     open.workers.push_back(i);
     ++open.of_variant[view.workers[i].variant];
     open.loads[view.workers[i].variant] += Load(view.workers[i]);
@@ -128,8 +143,9 @@ ScorePolicy::Open ScorePolicy::FindOpen(const Query& query, const View& view) co
   return open;
 }
 
-void ScorePolicy::FindCached(const CachedPrefix& cached, const WorkerView& worker, Open& open) {
-  if (worker.live() &&
+void ScorePolicy::FindCached(const CachedPrefix& cached, const WorkerView& worker,
+                             Open& open) const {
+  if (Takes(worker) &&
       IsWithinBound(Load(worker), open.loads[worker.variant], open.of_variant[worker.variant])) {
     open.cached.push_back(cached);
   }
@@ -236,7 +252,7 @@ absl::StatusOr<ScorePolicy::Candidates> ScorePolicy::Named(const Query& query, c
   Candidates all{.list = {Describe(*named, query, view)}, .cause = Cause::kNamed};
   if (!query.wishes.may_substitute || open.of_variant[*named] > 0) return all;
   Candidates others{.list = {}, .cause = Cause::kSubstitute};
-  for (std::size_t i = 0; i < variants_.size(); ++i) {
+  for (const std::size_t i : configured_) {
     if (i != *named && open.of_variant[i] > 0) others.list.push_back(Describe(i, query, view));
   }
   return others.list.empty() ? all : others;
@@ -244,8 +260,8 @@ absl::StatusOr<ScorePolicy::Candidates> ScorePolicy::Named(const Query& query, c
 
 absl::StatusOr<ScorePolicy::Candidates> ScorePolicy::Unnamed(const Query& query, const View& view,
                                                              const Open& open) const {
-  Candidates all{.cause = variants_.size() == 1 ? Cause::kOnly : Cause::kScore};
-  for (std::size_t i = 0; i < variants_.size(); ++i) {
+  Candidates all{.cause = configured_.size() == 1 ? Cause::kOnly : Cause::kScore};
+  for (const std::size_t i : configured_) {
     const Candidate candidate = Describe(i, query, view);
     if (KeepsWishes(query, candidate)) all.list.push_back(candidate);
   }
@@ -289,9 +305,10 @@ bool ScorePolicy::TakesLength(const Query& query, const Candidate& candidate) co
 
 std::optional<std::size_t> ScorePolicy::Find(const std::string& name) const {
   const auto find = [&](auto means) -> std::optional<std::size_t> {
-    const auto found = std::ranges::find_if(variants_, means);
-    if (found == variants_.end()) return std::nullopt;
-    return found - variants_.begin();
+    const auto found =
+        std::ranges::find_if(configured_, [&](std::size_t i) { return means(variants_[i]); });
+    if (found == configured_.end()) return std::nullopt;
+    return *found;
   };
   const auto by_name =
       find([&](const VariantConfig& v) { return absl::EqualsIgnoreCase(v.name, name); });
@@ -300,11 +317,11 @@ std::optional<std::size_t> ScorePolicy::Find(const std::string& name) const {
 }
 
 absl::Status ScorePolicy::NoSuchVariant(const std::string& name) const {
-  std::string message = absl::StrCat(
-      "no variant \"", CutText(name, kMaxShownBytes), "\" here; there is ",
-      absl::StrJoin(variants_, ", ", [](std::string* out, const VariantConfig& variant) {
-        out->append(variant.name);
-      }));
+  std::string message =
+      absl::StrCat("no variant \"", CutText(name, kMaxShownBytes), "\" here; there is ",
+                   absl::StrJoin(configured_, ", ", [&](std::string* out, std::size_t variant) {
+                     out->append(variants_[variant].name);
+                   }));
   if (const std::string_view why = WhyAmbiguous(name); !why.empty()) {
     absl::StrAppend(&message, " (", thinkwire::View(why), ")");
   }

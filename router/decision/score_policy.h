@@ -54,6 +54,9 @@ class ScorePolicy final : public Policy {
 
   // REQUIRES: variants of a configuration that ParseConfig has passed.
   explicit ScorePolicy(std::vector<VariantConfig> variants);
+  // Only those `configured`, indices into `variants`, may answer; their order is the one that rules
+  // speak of. Workers of others, those that are no index among them too, are nobody's.
+  ScorePolicy(std::vector<VariantConfig> variants, std::vector<std::size_t> configured);
 
   absl::StatusOr<Decision> Decide(const Query& query, const View& view) const override;
 
@@ -99,7 +102,7 @@ class ScorePolicy final : public Policy {
   };
 
   Open FindOpen(const Query& query, const View& view) const;
-  static void FindCached(const CachedPrefix& cached, const WorkerView& worker, Open& open);
+  void FindCached(const CachedPrefix& cached, const WorkerView& worker, Open& open) const;
   absl::StatusOr<Candidates> Choose(const Query& query, const View& view, const Open& open) const;
   absl::StatusOr<Candidates> Named(const Query& query, const View& view, const Open& open) const;
   absl::StatusOr<Candidates> Unnamed(const Query& query, const View& view, const Open& open) const;
@@ -127,7 +130,13 @@ class ScorePolicy final : public Policy {
   std::string VariantReason(const Query& query, const Candidates& all, const Candidate& chosen,
                             const Option& best) const;
 
+  // Whether the worker takes requests, of a variant that is known here.
+  bool Takes(const WorkerView& worker) const {
+    return worker.live() && worker.variant < variants_.size();
+  }
+
   const std::vector<VariantConfig> variants_;
+  const std::vector<std::size_t> configured_;
   const PerTask<double> best_quality_;
 };
 

@@ -41,21 +41,51 @@ std::string WhyUnfit(const VariantConfig& variant, const decision::WorkerStatus&
                       ", the required one ", CutText(required, kMaxShownBytes));
 }
 
+// Places for streams of other workers. REQUIRES: it is live.
+std::int64_t RoomOf(const decision::WorkerView& worker) {
+  const decision::WorkerStatus& status = *worker.status;
+  if (status.queued > 0 || 2 * status.free_kv_blocks < status.total_kv_blocks) return 0;
+  const std::int64_t load = std::max<std::int64_t>(worker.leased, status.running);
+  return std::max<std::int64_t>(0, status.max_num_seqs - load);
+}
+
 // REQUIRES: it is live.
 bool HasRoom(const decision::WorkerView& worker) {
   return worker.leased < MaxRequestsOfWorker(worker.status->max_queue, worker.status->max_num_seqs);
 }
 
-// Of the requests that it tells of, those that this router has not sent. REQUIRES: it has a status.
-std::int64_t OthersOf(const decision::WorkerView& worker) {
+// What it tells of other routers' requests and of those that it has parked. One of this router that
+// it counts nowhere is parked, or on its way.
+void ShareOut(decision::WorkerView& worker) {
+  worker.others = worker.parked = 0;
+  if (!worker.status) return;
   const std::int64_t told = std::int64_t{worker.status->queued} + worker.status->running;
-  return std::max(told - worker.leased, std::int64_t{0});
+  worker.others = std::max(told - worker.leased, std::int64_t{0});
+  const std::int64_t untold = std::max(worker.leased - told, std::int64_t{0});
+  worker.parked = std::min<std::int64_t>(untold, worker.status->parked);
 }
 
 }  // namespace
 
 Roster::Roster(std::vector<VariantConfig> variants)
-    : variants_(std::move(variants)), fingerprints_(variants_.size()) {}
+    : variants_(std::move(variants)), fingerprints_(variants_.size()), live_at_(variants_.size()) {}
+
+bool Roster::Reconfigure(std::vector<VariantConfig> variants) {
+  variants_ = std::move(variants);
+  fingerprints_.resize(variants_.size());
+  live_at_.resize(variants_.size());
+  bool changed = false;
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    decision::WorkerView& view = views_[i];
+    if (!view.status) continue;
+    const std::string why = WhyUnfit(VariantOf(i), *view.status);
+    if (why.empty()) continue;
+    view.status.reset();
+    view.why_not = why;
+    changed |= Settle(i);
+  }
+  return changed;
+}
 
 std::size_t Roster::Add(std::size_t variant, const std::string& address, Clock::TimePoint now) {
   std::size_t index = views_.size();
@@ -103,7 +133,7 @@ bool Roster::Hear(std::size_t index, absl::StatusOr<decision::WorkerStatus> stat
       status.ok() ? WhyUnfit(VariantOf(index), *status) : std::string(status.status().message());
   view.status.reset();
   if (view.why_not.empty()) view.status = *std::move(status);
-  view.others = view.status ? OthersOf(view) : 0;
+  ShareOut(view);
   members_[index].stalled = IsStalled(index, now);
   if (members_[index].stalled) members_[index].trust.Suspect(now);
   return Settle(index);
@@ -127,6 +157,7 @@ bool Roster::Lose(std::size_t index, const std::string& why) {
 bool Roster::Look(Clock::TimePoint now) {
   bool changed = false;
   for (std::size_t i = 0; i < views_.size(); ++i) {
+    if (views_[i].live()) live_at_[views_[i].variant] = now;
     if (members_[i].stalled || !IsStalled(i, now)) continue;
     members_[i].stalled = true;
     members_[i].trust.Suspect(now);
@@ -262,6 +293,19 @@ std::vector<std::size_t> Roster::Stalled() const {
   return stalled;
 }
 
+std::vector<std::int64_t> Roster::RoomElsewhere() const {
+  std::vector<std::int64_t> of_variant(variants_.size());
+  for (const decision::WorkerView& view : views_) {
+    if (view.live()) of_variant[view.variant] += RoomOf(view);
+  }
+  std::vector<std::int64_t> elsewhere(views_.size());
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    if (views_[i].variant == kNoVariant) continue;
+    elsewhere[i] = of_variant[views_[i].variant] - (views_[i].live() ? RoomOf(views_[i]) : 0);
+  }
+  return elsewhere;
+}
+
 std::size_t Roster::PassOver(decision::Query& query, Clock::TimePoint now) {
   std::vector<bool> usable(views_.size());
   for (std::size_t i = 0; i < views_.size(); ++i) {
@@ -285,6 +329,13 @@ std::size_t Roster::PassOver(decision::Query& query, Clock::TimePoint now) {
   }
   query.tried.insert(query.tried.end(), full.begin(), full.end());
   return full.size();
+}
+
+bool Roster::WasLiveLately(std::string_view variant, Clock::TimePoint now) const {
+  const auto found = std::ranges::find(variants_, variant, &VariantConfig::name);
+  if (found == variants_.end()) return false;
+  const auto& live_at = live_at_[found - variants_.begin()];
+  return live_at && now - *live_at <= kMayComeBack;
 }
 
 VariantState Roster::Describe(std::size_t variant) const {

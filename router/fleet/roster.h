@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -49,6 +51,10 @@ class Roster {
  public:
   explicit Roster(std::vector<VariantConfig> variants);
 
+  // The variants are these from now on: a worker that does not serve its own as they say is not
+  // live. Returns as Hear. REQUIRES: the earlier ones have the same indices.
+  bool Reconfigure(std::vector<VariantConfig> variants);
+
   // Returns its index, which is its own until Free; it may have been another's before.
   std::size_t Add(std::size_t variant, const std::string& address, Clock::TimePoint now);
   // It gets nothing new; what it has goes on. Returns as Hear.
@@ -72,7 +78,8 @@ class Roster {
   bool Lose(std::size_t index, const std::string& why);
   // It is waited for from now on.
   void Await(std::size_t index, Clock::TimePoint now) { members_[index].heard_at = now; }
-  // Finds who stands still. To be called some times a second; returns as the others.
+  // Finds who stands still, and notes who is live. To be called some times a second; returns as the
+  // others.
   bool Look(Clock::TimePoint now);
 
   // What a worker's requests tell. Fail and EndProbe return as Hear.
@@ -91,6 +98,10 @@ class Roster {
   // Those whose ranks stand still while another of the variant is live, which can go on with their
   // streams.
   std::vector<std::size_t> Stalled() const;
+
+  // By worker, how many streams of its own the others of its variant have room for: places of live
+  // ones without a queue that have half of their blocks free.
+  std::vector<std::int64_t> RoomElsewhere() const;
 
   // Has the policy choose among the most trusted workers of each variant alone, and among those
   // with room; brings the age of each status up to date. The last of query.tried that it returns
@@ -112,6 +123,8 @@ class Roster {
 
   VariantState Describe(std::size_t variant) const;
   bool AnyLive() const;
+  // Whether Look has found one of the variant of that name live in the last kMayComeBack.
+  bool WasLiveLately(std::string_view variant, Clock::TimePoint now) const;
 
  private:
   // What belongs to a worker beside its view.
@@ -137,11 +150,12 @@ class Roster {
   std::set<std::string> FingerprintsOf(std::size_t variant) const;
   bool UpdateFingerprints(std::size_t variant);
 
-  const std::vector<VariantConfig> variants_;
+  std::vector<VariantConfig> variants_;
   std::vector<Member> members_;  // a worker at the same index in both
   std::vector<decision::WorkerView> views_;
-  std::vector<std::size_t> free_;                    // indices that are nobody's
-  std::vector<std::set<std::string>> fingerprints_;  // by variant
+  std::vector<std::size_t> free_;                         // indices that are nobody's
+  std::vector<std::set<std::string>> fingerprints_;       // by variant
+  std::vector<std::optional<Clock::TimePoint>> live_at_;  // likewise: when Look last found one
 };
 
 }  // namespace thinkwire::router::fleet

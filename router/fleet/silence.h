@@ -11,6 +11,7 @@ namespace thinkwire::router::fleet {
 struct Patience {
   Clock::Duration silence = kMaxSilence;           // at all
   Clock::Duration progress = kMaxWithoutProgress;  // that brings the request further
+  Clock::Duration standstill = kMaxStandstill;     // the same where another has room for it
 };
 
 // For how long an attempt has said nothing, while somebody would have read it. Threads: one at a
@@ -30,10 +31,16 @@ class Silence {
   // What is too long, for the log: "said nothing for 30 s". Empty: nothing is.
   std::string WhatIsTooLong(Clock::TimePoint now) const;
 
+  // Whether it ran, and has stood still for too long where another worker could go on with it: for
+  // patience.standstill, and kStandstillEvents times as long as its events took before.
+  bool StandsStill(Clock::TimePoint now) const;
+
  private:
   const Patience patience_;
   Clock::TimePoint heard_at_;
   Clock::TimePoint progress_at_;  // moved on by the pauses since
+  Clock::TimePoint began_at_;     // when the first message that brought it on came; likewise
+  int events_ = 0;                // that brought it on
   Clock::TimePoint paused_at_;
   bool paused_ = false;
 };

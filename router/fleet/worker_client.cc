@@ -4,6 +4,7 @@
 #include <grpcpp/support/client_callback.h>
 
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,8 @@
 namespace thinkwire::router::fleet {
 
 namespace {
+
+constexpr std::string_view kStoodStill = "stood still with a stream that others have room for";
 
 void Prepare(const CallContext& call, const Clock& clock, grpc::ClientContext& context) {
   if (call.deadline) rpc::SetDeadline(*call.deadline, clock, context);
@@ -65,11 +68,15 @@ class Attempt final : public WorkerAttempt,
     StartRead(&response_);
   }
 
-  void Look(Clock::TimePoint now) override {
+  void Look(Clock::TimePoint now, std::int64_t& room) override {
     {
       MutexLock lock(mu_);
       if (cancelled_ || !violation_.ok() || !silent_.empty()) return;
       silent_ = silence_->WhatIsTooLong(now);
+      if (silent_.empty() && room > 0 && silence_->StandsStill(now)) {
+        silent_ = kStoodStill;
+        --room;
+      }
       if (silent_.empty()) return;
     }
     tie_.TryCancel();  // a read is under way, and fails
@@ -160,6 +167,7 @@ class Attempt final : public WorkerAttempt,
     if (!contract_->completed()) {
       // Says nothing of the worker, whatever code it comes with.
       if (cancelled_) return rpc::Error(absl::StatusCode::kCancelled, "CANCELLED", "was cancelled");
+      if (silent_ == kStoodStill) return CrowdedError(worker_);
       return silent_.empty() ? ForClient(status, worker_) : SilentError(worker_, silent_);
     }
     if (rpc::ErrorReason(status).empty()) return absl::OkStatus();
@@ -209,23 +217,6 @@ WorkerClient::~WorkerClient() = default;
 std::shared_ptr<WorkerAttempt> WorkerClient::Generate(
     const CallContext& context, std::shared_ptr<WorkerAttempt::Reader> reader) const {
   return std::make_shared<Attempt>(address_, stub_, context, clock_, patience_, std::move(reader));
-}
-
-std::vector<std::shared_ptr<WatchedAttempt>> WorkerClient::attempts() const {
-  std::vector<std::shared_ptr<WatchedAttempt>> attempts;
-  MutexLock lock(stub_->mu);
-  for (const auto& entry : stub_->attempts) {
-    if (auto attempt = entry.second.lock()) attempts.push_back(std::move(attempt));
-  }
-  return attempts;
-}
-
-void WorkerClient::EndSilentAttempts() const {
-  for (const auto& attempt : attempts()) attempt->Look(clock_.Now());
-}
-
-void WorkerClient::EndAttempts(const std::string& did) const {
-  for (const auto& attempt : attempts()) attempt->GiveUp(did);
 }
 
 void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,

@@ -87,9 +87,9 @@ class WorkerClient {
   void CountTokens(const v1::WorkerCountTokensRequest& request, const CallContext& context,
                    std::function<void(CountResult)> on_done) const;
 
-  // Gives up the attempts whose worker has been silent for too long. To be called some times a
-  // second.
-  void EndSilentAttempts() const;
+  // Gives up the attempts whose worker has been silent for too long, and so many of those that
+  // stand still as others have `room` for: WORKER_CROWDED. To be called some times a second.
+  void EndSilentAttempts(std::int64_t room) const;
 
   // Gives up all attempts, as their worker `did` what the log is told: WORKER_SILENT.
   void EndAttempts(const std::string& did) const;

@@ -94,4 +94,10 @@ absl::Status SilentError(const std::string& worker, const std::string& did) {
                                          "was silent for too long"));
 }
 
+absl::Status CrowdedError(const std::string& worker) {
+  LogWarning("a stream stands still", {{"worker", worker}});
+  return rpc::WithRetryAfter(
+      AboutWorker(absl::StatusCode::kUnavailable, kWorkerCrowded, worker, "had no room to go on"));
+}
+
 }  // namespace thinkwire::router::fleet

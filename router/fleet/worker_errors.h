@@ -10,6 +10,7 @@ namespace thinkwire::router::fleet {
 inline constexpr char kWorkerLost[] = "WORKER_LOST";
 inline constexpr char kWorkerSilent[] = "WORKER_SILENT";
 inline constexpr char kWorkerProtocol[] = "WORKER_PROTOCOL";
+inline constexpr char kWorkerCrowded[] = "WORKER_CROWDED";
 
 // What a client is told of an error that a worker's call ended with. A reason of our domain that a
 // worker may give, under its own code, passes, held to our rules of texts (rpc::Trimmed). All else,
@@ -26,5 +27,9 @@ absl::Status ProtocolError(const std::string& worker, const std::string& what);
 // What a client is told of a worker that was given up (WORKER_SILENT, with RetryInfo), as it `did`
 // what Silence says, for the log.
 absl::Status SilentError(const std::string& worker, const std::string& did);
+
+// What a client is told of a worker that kept a stream standing still, where no other has gone on
+// with it after all (WORKER_CROWDED, with RetryInfo).
+absl::Status CrowdedError(const std::string& worker);
 
 }  // namespace thinkwire::router::fleet

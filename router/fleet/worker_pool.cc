@@ -1,7 +1,6 @@
 #include "router/fleet/worker_pool.h"
 
 #include <algorithm>
-#include <functional>
 #include <string>
 #include <utility>
 
@@ -46,16 +45,6 @@ absl::Status AllFull(const absl::Status& status) {
       "variant", decision::UnavailableVariant(status)));
 }
 
-std::vector<WorkerName> NamesOf(const std::vector<VariantConfig>& variants) {
-  std::vector<WorkerName> names;
-  for (std::size_t v = 0; v < variants.size(); ++v) {
-    for (const std::string& address : variants[v].workers) {
-      if (auto name = ReadWorkerName(v, address)) names.push_back(*std::move(name));
-    }
-  }
-  return names;
-}
-
 void LogEnd(const std::string& worker, const absl::Status& status) {
   LogWarning("a worker's status has ended",
              {{"worker", worker},
@@ -72,16 +61,15 @@ WorkerPool::WorkerPool(std::vector<VariantConfig> variants, const Clock& clock, 
       on_change_(std::move(on_change)),
       patience_(patience),
       security_(security),
-      names_(NamesOf(variants)),
-      discovery_(names_, resolver,
-                 [this](std::size_t name, const absl::StatusOr<std::vector<std::string>>& found) {
-                   OnLookUp(name, found);
-                 }),
+      discovery_(
+          NamesOf(variants), resolver,
+          [this](const WorkerName& name, const absl::StatusOr<std::vector<std::string>>& found) {
+            OnLookUp(name, found);
+          }),
       roster_(variants),
-      looked_up_(names_.size()),
-      complaints_(names_.size()),
       experience_(variants) {
   MutexLock lock(mu_);
+  for (const WorkerName& name : NamesOf(variants)) names_.emplace(name, Name());
   for (std::size_t v = 0; v < variants.size(); ++v) {
     for (const std::string& address : variants[v].workers) {
       if (!ReadWorkerName(v, address)) Add(v, address, std::nullopt);
@@ -146,10 +134,11 @@ WorkerPool::Due WorkerPool::FindDue() {
   Due due;
   FreeUnused(due);
   due.changed = roster_.Look(now);
+  const std::vector<std::int64_t> room = roster_.RoomElsewhere();
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     Worker& worker = workers_[i];
     if (!worker.client) continue;
-    due.all.push_back(worker.client);
+    due.all.emplace_back(worker.client, room[i]);
     if (worker.removed) continue;
     if (!worker.watching && now >= worker.next_watch) {
       worker.watching = true;
@@ -179,7 +168,7 @@ void WorkerPool::Tick() {
   for (const auto& client : due.stalled) {
     client->EndAttempts("made no progress while there was work");
   }
-  for (const auto& client : due.all) client->EndSilentAttempts();
+  for (const auto& [client, room] : due.all) client->EndSilentAttempts(room);
   if (due.changed) on_change_(*this);
 }
 
@@ -269,7 +258,8 @@ void WorkerPool::WaitForFirstContact(Clock::Duration timeout) {
   const auto give_up = std::chrono::steady_clock::now() + timeout;
   MutexLock lock(mu_);
   const auto is_contacted = [](const Worker& worker) { return !worker.client || worker.contacted; };
-  while (!std::ranges::all_of(looked_up_, std::identity()) ||
+  const auto is_looked_up = [](const auto& entry) { return entry.second.looked_up; };
+  while (!std::ranges::all_of(names_, is_looked_up) ||
          !std::ranges::all_of(workers_, is_contacted)) {
     const auto left = give_up - std::chrono::steady_clock::now();
     if (left <= Clock::Duration::zero()) return;
@@ -359,6 +349,11 @@ VariantState WorkerPool::Describe(std::size_t variant) const {
 bool WorkerPool::AnyLive() const {
   MutexLock lock(mu_);
   return roster_.AnyLive();
+}
+
+bool WorkerPool::WasLiveLately(const std::string& variant) const {
+  MutexLock lock(mu_);
+  return roster_.WasLiveLately(variant, clock_.Now());
 }
 
 }  // namespace thinkwire::router::fleet

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -49,7 +50,9 @@ struct Offer {
 //
 // A worker is who answers at an address. In its place the configuration may have a name, whose
 // workers are all that it is found to mean (Discovery): one that it means no more gets nothing new,
-// and is let go once its requests have ended; one too many, of kMaxWorkers, is left out.
+// and is let go once its requests have ended; one too many, of kMaxWorkers, is left out. What the
+// configuration itself names may change too (Introduce, Retire).
+// Who is watched, leased, probed and named is under one lock, and so in one class.
 // Owns: the clients, two threads. Threads: any.
 class WorkerPool {
  public:
@@ -76,6 +79,17 @@ class WorkerPool {
   // Begins the watches and probes that are due, and gives up on workers that are silent, on
   // attempts too, and on those of workers that stand still while another can go on with them.
   void Tick();
+
+  // The configuration has these variants now, in steps, so that some live before the last of others
+  // are gone. Introduce takes workers that are new. AwaitSuccessors waits, at most `timeout`, until
+  // each variant that loses live workers, or is given them, has a live worker that stays. From
+  // Retire on those that are not configured any more get nothing new, finish what they have and are
+  // let go. A worker of another variant than before is another one. REQUIRES: the earlier variants
+  // have the same indices; each Introduce is followed by a Retire with the same ones; one thread at
+  // a time.
+  void Introduce(const std::vector<VariantConfig>& variants);
+  void AwaitSuccessors(const std::vector<VariantConfig>& variants, Clock::Duration timeout);
+  void Retire(const std::vector<VariantConfig>& variants);
 
   // Looks the names of workers up, once.
   void LookUpNames() { discovery_.LookUpAll(); }
@@ -114,6 +128,8 @@ class WorkerPool {
 
   VariantState Describe(std::size_t variant) const;
   bool AnyLive() const;
+  // Of the variant of that name: whether one was live in the last kMayComeBack, and may be again.
+  bool WasLiveLately(const std::string& variant) const;
 
  private:
   friend class WorkerLease;
@@ -121,7 +137,7 @@ class WorkerPool {
   struct Worker {
     std::shared_ptr<WorkerClient> client;  // null: nobody has the index
     std::string canonical_address;
-    std::optional<std::size_t> name;     // by whose look-up it was found
+    std::optional<WorkerName> name;      // by whose look-up it was found
     bool removed = false;                // and gone once nothing of it is under way
     std::shared_ptr<StatusWatch> watch;  // while one runs
     bool watching = false;               // until its end was told
@@ -137,27 +153,47 @@ class WorkerPool {
     std::vector<std::size_t> watches;
     std::vector<std::size_t> probes;
     std::vector<std::shared_ptr<WorkerClient>> stalled;
-    std::vector<std::shared_ptr<WorkerClient>> all;
-    std::vector<std::shared_ptr<WorkerClient>> retired;  // to be let go
+    std::vector<std::pair<std::shared_ptr<WorkerClient>, std::int64_t>> all;  // and room elsewhere
+    std::vector<std::shared_ptr<WorkerClient>> retired;                       // to be let go
     bool changed = false;
   };
 
-  void Add(std::size_t variant, const std::string& address, std::optional<std::size_t> name)
+  // What is kept of a name while it is configured.
+  struct Name {
+    bool looked_up = false;
+    std::string complaint;  // the latest
+  };
+
+  void Add(std::size_t variant, const std::string& address, const std::optional<WorkerName>& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void OnLookUp(std::size_t name, const absl::StatusOr<std::vector<std::string>>& addresses);
+  // Takes the worker that the configuration has at the address, if it is not there yet.
+  void AddConfigured(std::size_t variant, const std::string& address)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Those that the variants have no more. REQUIRES: they were introduced.
+  std::vector<std::size_t> Leaving(const std::vector<VariantConfig>& variants) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether some variant, losing live ones of these or given them, has no live worker that stays.
+  bool AreTheLast(const std::vector<std::size_t>& leaving,
+                  const std::vector<VariantConfig>& variants) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetLookedUpNames() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Remove(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void OnLookUp(const WorkerName& name, const absl::StatusOr<std::vector<std::string>>& addresses);
   // Has the name's workers be those at the addresses. Each returns whether they were others.
-  bool RemoveOthers(std::size_t name, const std::vector<std::string>& addresses)
+  bool RemoveOthers(const WorkerName& name, const std::vector<std::string>& addresses)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool AddNew(std::size_t name, const std::vector<std::string>& addresses)
+  bool AddNew(const WorkerName& name, const std::vector<std::string>& addresses)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Where the worker of each address is, by its canonical spelling.
   std::map<std::string, std::size_t> ByAddress() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Makes it the name's, if it may be. Whether it was none's.
-  bool Adopt(std::size_t index, std::size_t name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Complain(std::size_t name, const std::string& what) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Makes it the name's of that variant, or nullopt's, the configuration's own, if it may be.
+  // Whether it was none's.
+  bool Adopt(std::size_t index, std::size_t variant, const std::optional<WorkerName>& name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Complain(const WorkerName& name, const std::string& what) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Of channels to a worker that is dialled by address but was found by name: its certificate is
   // the name's.
-  rpc::ChannelSecurity SecurityOf(std::optional<std::size_t> name) const;
+  rpc::ChannelSecurity SecurityOf(const std::optional<WorkerName>& name) const;
   Due FindDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void BeginWatch(std::size_t index);
   void OnStatus(std::size_t index, absl::StatusOr<decision::WorkerStatus> status);
@@ -197,7 +233,6 @@ class WorkerPool {
   const OnChange on_change_;
   const Patience patience_;
   const rpc::ChannelSecurity security_;
-  const std::vector<WorkerName> names_;
   Discovery discovery_;
   PrefixIndex prefixes_;
 
@@ -205,8 +240,7 @@ class WorkerPool {
   CondVar changed_;
   Roster roster_ ABSL_GUARDED_BY(mu_);
   std::vector<Worker> workers_ ABSL_GUARDED_BY(mu_);  // each at the same index as in the roster
-  std::vector<bool> looked_up_ ABSL_GUARDED_BY(mu_);  // by name
-  std::vector<std::string> complaints_ ABSL_GUARDED_BY(mu_);  // by name, the latest
+  std::map<WorkerName, Name> names_ ABSL_GUARDED_BY(mu_);
   decision::Experience experience_ ABSL_GUARDED_BY(mu_);
   std::uint32_t last_life_ ABSL_GUARDED_BY(mu_) = 0;
   std::function<void(const std::string& variant)> on_room_ ABSL_GUARDED_BY(mu_);

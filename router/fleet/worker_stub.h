@@ -22,8 +22,9 @@ namespace thinkwire::router::fleet {
 class WatchedAttempt {
  public:
   virtual ~WatchedAttempt() = default;
-  // Ends it if its worker has been silent for too long. Any thread.
-  virtual void Look(Clock::TimePoint now) = 0;
+  // Ends it if its worker has been silent for too long; or if it stands still and others have
+  // `room` for it, of which it takes one place then. Any thread.
+  virtual void Look(Clock::TimePoint now, std::int64_t& room) = 0;
   // Ends it, for what its worker did. Any thread.
   virtual void GiveUp(const std::string& did) = 0;
 };

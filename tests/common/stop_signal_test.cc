@@ -26,6 +26,20 @@ TEST(StopSignalDeathTest, OthersAreLoggedAndEndNothing) {
   EXPECT_EXIT(serve(), testing::ExitedWithCode(SIGTERM), "SIGHUP\"}\n.*SIGUSR1\"}\n.*SIGUSR2\"}\n");
 }
 
+TEST(StopSignalDeathTest, AHangupIsForWhoeverAsksForIt) {
+  const auto serve = [] {
+    SurviveSignals();
+    CatchStopSignals();
+    for (const int signal : {SIGHUP, SIGUSR1}) raise(signal);
+    int hangups = 0;
+    exit(WaitForStopSignal([&] {
+      if (++hangups == 1) raise(SIGHUP);
+      if (hangups == 2) raise(SIGTERM);
+    }));
+  };
+  EXPECT_EXIT(serve(), testing::ExitedWithCode(SIGTERM), "SIGUSR1\"}\n");
+}
+
 TEST(StopSignalDeathTest, EndsAServerThatIsNotYetServing) {
   const auto start = [] {
     SurviveSignals();

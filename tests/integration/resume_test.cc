@@ -252,5 +252,17 @@ TEST_F(LostRouterTest, AWorkerNoticesAKilledRouterAndFreesWhatItHad) {
                  static_cast<int>((Clock::now() - killed) / std::chrono::milliseconds(1)));
 }
 
+// Its machine still answers for it. A server's ordinary keepalive would take thirty seconds.
+TEST_F(LostRouterTest, AWorkerNoticesAStoppedRouterAndFreesWhatItHad) {
+  Begin();
+  ASSERT_TRUE(WaitUntilRunning());
+  router_->process().Signal(SIGSTOP);
+  const auto stopped = Clock::now();
+  EXPECT_TRUE(worker_->WaitUntilIdle());
+  const auto took = Clock::now() - stopped;
+  EXPECT_LT(took, std::chrono::seconds(20));
+  RecordProperty("milliseconds", static_cast<int>(took / std::chrono::milliseconds(1)));
+}
+
 }  // namespace
 }  // namespace thinkwire::integration

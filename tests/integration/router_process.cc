@@ -22,22 +22,27 @@ RouterProcess::RouterProcess(const std::string& variant,
                              const std::vector<std::string>& worker_addresses,
                              const std::vector<std::string>& options) {
   static std::atomic<int> number = 0;  // several in one test
-  const std::string path =
-      absl::StrCat(testing::TempDir(), "router-", getpid(), "-", ++number, ".yaml");
-  std::ofstream(path) << "variants:\n  - name: " << variant << "\n    workers: [\""
-                      << absl::StrJoin(worker_addresses, "\", \"") << "\"]\n";
-  std::vector<std::string> arguments = {THINKWIRE_ROUTER, "--config", path, "--listen=127.0.0.1:0",
-                                        "--metrics_listen=127.0.0.1:0"};
+  config_ = absl::StrCat(testing::TempDir(), "router-", getpid(), "-", ++number, ".yaml");
+  Configure(absl::StrCat("variants:\n  - name: ", variant, "\n    workers: [\"",
+                         absl::StrJoin(worker_addresses, "\", \""), "\"]\n"));
+  std::vector<std::string> arguments = {THINKWIRE_ROUTER, "--config", config_,
+                                        "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"};
   arguments.insert(arguments.end(), options.begin(), options.end());
   process_ = std::make_unique<Process>(arguments);
   const auto line = process_->WaitForErrorLine("\"listening\"");
-  std::filesystem::remove(path);
   EXPECT_TRUE(line.has_value()) << process_->error();
   if (!line) return;
   const auto record = nlohmann::json::parse(*line);
   port_ = record["port"];
   metrics_port_ = record["metrics_port"];
   stub_ = v1::ReasoningService::NewStub(rpc::MakeChannel(address()));
+}
+
+RouterProcess::~RouterProcess() { std::filesystem::remove(config_); }
+
+void RouterProcess::Configure(const std::string& yaml) const {
+  std::ofstream(config_ + ".new") << yaml;
+  std::filesystem::rename(config_ + ".new", config_);
 }
 
 std::string RouterProcess::address() const { return absl::StrCat("localhost:", port_); }

@@ -20,6 +20,13 @@ class RouterProcess {
                 const std::vector<std::string>& options = {})
       : RouterProcess(variant, std::vector<std::string>{worker_address}, options) {}
 
+  ~RouterProcess();
+  RouterProcess(const RouterProcess&) = delete;
+  RouterProcess& operator=(const RouterProcess&) = delete;
+
+  // Its configuration says this from now on.
+  void Configure(const std::string& yaml) const;
+
   Process& process() { return *process_; }
   v1::ReasoningService::Stub& stub() { return *stub_; }
   std::string address() const;  // "localhost:port"
@@ -33,6 +40,7 @@ class RouterProcess {
   std::optional<double> Metric(const std::string& name, const std::string& labels = "") const;
 
  private:
+  std::string config_;  // the file
   std::unique_ptr<Process> process_;
   std::unique_ptr<v1::ReasoningService::Stub> stub_;
   int port_ = 0;

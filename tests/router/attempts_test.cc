@@ -16,7 +16,7 @@ absl::Status Refusal(const char* reason, Code code = Code::kUnavailable) {
 TEST(AttemptsTest, RefusalsAndLossesAreTriedAgain) {
   for (const char* reason :
        {"DRAINING", "SHUTTING_DOWN", "QUEUE_FULL", "TOO_MANY_REQUEST_BYTES", "TOO_MANY_CALLS",
-        "WORKER_LIMIT", "WORKER_LOST", "FINGERPRINT_MISMATCH"}) {
+        "WORKER_LIMIT", "WORKER_LOST", "WORKER_PROTOCOL", "FINGERPRINT_MISMATCH"}) {
     Attempts attempts;
     attempts.Begin(7);
     EXPECT_EQ(attempts.Describe(), "");
@@ -26,8 +26,8 @@ TEST(AttemptsTest, RefusalsAndLossesAreTriedAgain) {
 }
 
 TEST(AttemptsTest, WhatTheRequestIsToBlameForIsNot) {
-  for (const char* reason : {"INVALID_FIELD", "DEADLINE_EXCEEDED", "WORKER_PROTOCOL", "NOT_FINITE",
-                             "SLOW_CONSUMER", "MESSAGE_TOO_LARGE", "UNKNOWN_FIELD"}) {
+  for (const char* reason : {"INVALID_FIELD", "DEADLINE_EXCEEDED", "NOT_FINITE", "SLOW_CONSUMER",
+                             "MESSAGE_TOO_LARGE", "UNKNOWN_FIELD"}) {
     Attempts attempts;
     attempts.Begin(0);
     attempts.Fail(Refusal(reason));

@@ -71,6 +71,18 @@ TEST_F(DryRunTest, EqualWorkersTakeTurns) {
   EXPECT_EQ(said_[2]["worker"], "a:1");
 }
 
+TEST_F(DryRunTest, AConversationGoesBackToWhereItWas) {
+  const std::string named = R"(, "variant": "qwen-1.5b")";
+  const std::string question(400, 'x');
+  const std::string other(400, 'y');
+  ASSERT_TRUE(Run(Line(question, named) + Line(other, named) + Line(other, named)).ok());
+  EXPECT_EQ(said_[0]["worker"], "a:1");
+  EXPECT_EQ(said_[1]["worker"], "b:1");
+  EXPECT_EQ(said_[2]["worker"], "b:1");
+  EXPECT_THAT(said_[2]["worker_reason"].get<std::string>(),
+              testing::HasSubstr("tokens of this conversation"));
+}
+
 TEST_F(DryRunTest, ADeadlineCounts) {
   ASSERT_TRUE(Run(R"({"deadline_s": 0.5, "request": {"prompt": {"text": "Prove it."}}})").ok());
   EXPECT_EQ(said_[0]["cause"], "deadline");

@@ -18,7 +18,7 @@ class InOrderPolicy final : public decision::Policy {
             .worker = i, .variant_reason = "the only one", .worker_reason = "the first live one"};
       }
     }
-    return decision::NoLiveWorker("all", 0, view.workers);
+    return decision::NoLiveWorker("qwen-7b", 0, view.workers);
   }
 };
 

@@ -2,22 +2,20 @@
 
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
-#include <prometheus/registry.h>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
+#include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
-#include "router/generation.h"
-#include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_worker.h"
-#include "tests/router/event_sink.h"
-#include "tests/router/fleet/pool_fixture.h"
-#include "tests/router/in_order_policy.h"
+#include "tests/router/fake_fleet.h"
 
 namespace thinkwire::router {
 namespace {
@@ -47,16 +45,11 @@ Events Stream() {
 
 absl::Status Lost() { return absl::UnavailableError("connection reset"); }
 
-// One variant of three workers, which are asked in their order. Time moves when told.
-class MoveTest : public testing::Test {
+class MoveTest : public FakeFleetTest {
  protected:
-  MoveTest() {
+  MoveTest() : FakeFleetTest(3) {
     for (FakeWorker& worker : workers_) worker.SetScript({.events = Stream()});
     EXPECT_TRUE(pool_.TickUntilLive());
-  }
-  ~MoveTest() override {
-    generation_.reset();
-    EXPECT_TRUE(registry_.WaitUntilEmpty(seconds(60)));
   }
 
   // The worker sends so many events of all, and goes.
@@ -65,8 +58,11 @@ class MoveTest : public testing::Test {
     some.resize(events);
     workers_[worker].SetScript({.events = some, .end = end});
   }
-  void SetDraining(std::size_t worker, bool draining) {
-    workers_[worker].SetStatus([=](auto& status) { status.set_draining(draining); });
+  // The worker breaks the contract with that message.
+  void HaveLie(std::size_t worker, std::int64_t seq) {
+    workers_[worker].SetScript({.events = Stream(), .tamper = [seq](auto& message) {
+                                  if (message.seq() == seq) message.set_attempt(100);
+                                }});
   }
   // All but the first drain from now on.
   void LeaveTheFirstAlone() {
@@ -75,26 +71,6 @@ class MoveTest : public testing::Test {
     ASSERT_TRUE(pool_.WaitForLive(0, 1));
   }
 
-  static v1::GenerateRequest Question() {
-    v1::GenerateRequest request;
-    request.mutable_prompt()->set_text("1+1?");
-    return request;
-  }
-  std::shared_ptr<TestSink> Ask(std::size_t room = 1000, fleet::CallContext context = {},
-                                v1::GenerateRequest request = Question()) {
-    auto sink = std::make_shared<TestSink>(room);
-    generation_ = Generation::Make({.variants = variants_,
-                                    .policy = policy_,
-                                    .pool = *pool_,
-                                    .metrics = metrics_,
-                                    .registry = registry_,
-                                    .clock = clock_,
-                                    .retries = retries_,
-                                    .moves = moves_},
-                                   std::move(context), sink);
-    generation_->Start(std::move(request));
-    return sink;
-  }
   void Pass(Clock::Duration time) {
     clock_.Advance(time);
     moves_.Tick();
@@ -141,31 +117,6 @@ class MoveTest : public testing::Test {
     EXPECT_EQ(completed.usage().SerializeAsString(),
               all.back().completed().usage().SerializeAsString());
   }
-
-  double Metric(const std::string& name) {
-    double sum = 0;
-    for (const auto& family : metrics_registry_.Collect()) {
-      if (family.name != name) continue;
-      for (const auto& metric : family.metric) {
-        sum += metric.counter.value + static_cast<double>(metric.histogram.sample_count);
-      }
-    }
-    return sum;
-  }
-
-  FakeClock clock_;
-  FakeWorker workers_[3] = {FakeWorker("qwen-7b"), FakeWorker("qwen-7b"), FakeWorker("qwen-7b")};
-  const std::vector<VariantConfig> variants_ = {
-      {.name = "qwen-7b",
-       .workers = {workers_[0].address(), workers_[1].address(), workers_[2].address()}}};
-  prometheus::Registry metrics_registry_;
-  RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
-  const InOrderPolicy policy_;
-  fleet::PoolUnderTest pool_{variants_, clock_};
-  RetryBudget retries_;
-  MoveSchedule moves_{clock_};
-  GenerationRegistry registry_;
-  std::shared_ptr<Generation> generation_;
 };
 
 TEST_F(MoveTest, WhereverAWorkerIsLostTheNextGoesOn) {
@@ -200,7 +151,7 @@ TEST_F(MoveTest, AFullSinkLosesNothingAndDoublesNothing) {
     ASSERT_TRUE(sink->WaitForRefusals(1));
     for (int i = 0; i < 20; ++i) {
       sink->MakeRoom(1);
-      generation_->Resume();
+      latest().Resume();
     }
     ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
     ExpectWhole(sink->events(), 1);
@@ -267,8 +218,41 @@ TEST_F(MoveTest, OneWhoRepeatsWhatWasSentBreaksTheContract) {
   workers_[1].SetScript({.events = Stream(), .tamper = [](v1::WorkerGenerateResponse& message) {
                            if (message.seq() == 3) *message.mutable_event() = Stream()[3];
                          }});
+  EXPECT_EQ(Ask()->WaitForEnd().code(), Code::kInternal);
+}
+
+TEST_F(MoveTest, WhoLiesIsFollowedByAnother) {
+  for (const std::size_t worker : {0, 1}) HaveLie(worker, 3);
   const auto sink = Ask();
-  EXPECT_EQ(rpc::ErrorReason(sink->WaitForEnd()), "WORKER_PROTOCOL");
+  ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  ExpectWhole(sink->events(), 2);
+  EXPECT_EQ(sink->events().at(3).moved().reason(), "the worker broke the contract");
+  EXPECT_FALSE(sink->events().at(3).moved().exact()) << "what it said may be anything";
+}
+
+TEST_F(MoveTest, ALiarIsDistrustedAndThenEjected) {
+  HaveLie(0, 3);
+  for (int i = 0; i < kFailuresToEject; ++i) {
+    const auto sink = Ask();
+    ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+    EXPECT_EQ(sink->events().at(3).moved().previous_worker(), workers_[0].address());
+    clock_.Advance(kLastDistrust);
+  }
+  EXPECT_EQ(pool_->Describe(0).out, 1);
+}
+
+TEST_F(MoveTest, WhereAllLieItIsPoison) {
+  for (std::size_t worker = 0; worker < 3; ++worker) HaveLie(worker, 2);
+  EXPECT_EQ(rpc::ErrorReason(Ask()->WaitForEnd()), "POISON");
+  EXPECT_EQ(workers_[2].num_calls(), 0);
+}
+
+TEST_F(MoveTest, WithoutABudgetALieIsTheEnd) {
+  while (retries_.Withdraw()) {
+  }
+  HaveLie(0, 3);
+  EXPECT_EQ(rpc::ErrorReason(Ask()->WaitForEnd()), "WORKER_PROTOCOL");
+  EXPECT_EQ(workers_[1].num_calls(), 0);
 }
 
 TEST_F(MoveTest, AnEqualFingerprintIsPreferredAndAnotherSaysSo) {
@@ -291,6 +275,22 @@ TEST_F(MoveTest, AnEqualFingerprintIsPreferredAndAnotherSaysSo) {
   EXPECT_TRUE(sink->WaitForEnd().ok());
   EXPECT_EQ(sink->events().at(4).moved().worker(), workers_[1].address());
   EXPECT_FALSE(sink->events().at(4).moved().exact());
+}
+
+TEST_F(MoveTest, ItsTimesAreThoseOfAllAttempts) {
+  EndAfter(0, 8);  // the last is of the answer
+  LeaveTheFirstAlone();
+  const auto sink = Ask();
+  ASSERT_TRUE(pool_.WaitUntil([&] { return moves_.num_waiting() == 1; }));
+  SetDraining(1, false);
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  Pass(milliseconds(700));
+  ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  const v1::Timings timings = sink->events().back().completed().timings();
+  EXPECT_EQ(rpc::ReadDuration(timings.queue()), Clock::Duration::zero()) << "the first's";
+  EXPECT_EQ(rpc::ReadDuration(timings.prefill()), Clock::Duration::zero());
+  EXPECT_EQ(rpc::ReadDuration(timings.answer()), milliseconds(700)) << "with the pause";
+  EXPECT_EQ(rpc::ReadDuration(timings.total()), milliseconds(700));
 }
 
 TEST_F(MoveTest, OneThatComesInTimeGoesOn) {
@@ -329,7 +329,7 @@ TEST_F(MoveTest, WithoutOneItEndsAndTellsWhatItSpent) {
 
 TEST_F(MoveTest, ACancelEndsTheWait) {
   const auto sink = AskAndLoseAll();
-  generation_->Cancel();
+  latest().Cancel();
   EXPECT_TRUE(absl::IsCancelled(sink->WaitForEnd()));
   Pass(seconds(1));
 }
@@ -355,9 +355,9 @@ TEST_F(MoveTest, AnEarlierAttemptIsNotHeard) {
   late.set_attempt(1);
   late.set_seq(4);
   *late.mutable_event() = Stream()[4];
-  EXPECT_TRUE(static_cast<fleet::WorkerAttempt::Reader&>(*generation_).OnMessage(late));
+  EXPECT_TRUE(static_cast<fleet::WorkerAttempt::Reader&>(latest()).OnMessage(late));
   EXPECT_EQ(sink->events().size(), 6U);
-  generation_->Cancel();
+  latest().Cancel();
   EXPECT_FALSE(sink->WaitForEnd().ok());
   EXPECT_EQ(sink->usage()->reasoning_tokens(), 18);
 }

@@ -20,7 +20,7 @@
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
 #include "router/callers.h"
-#include "router/decision/score_policy.h"
+#include "router/catalog.h"
 #include "router/service.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_worker.h"
@@ -105,8 +105,7 @@ class OverloadTest : public testing::Test {
     worker_.SetScript({.events = {script[1]}, .stays_open = true});
     worker_.SetStatus([](auto& status) { status.set_max_num_seqs(1); });
     callers_ = *Callers::Load(folder_.Write("keys", tenants));
-    service_.emplace(ReasoningService::Shared{.config = config_,
-                                              .policy = policy_,
+    service_.emplace(ReasoningService::Shared{.catalog = catalog_,
                                               .pool = *pool_,
                                               .metrics = metrics_,
                                               .clock = *clock_,
@@ -158,7 +157,7 @@ class OverloadTest : public testing::Test {
   const RouterConfig config_{.variants = {{.name = "qwen-7b", .workers = {worker_.address()}}}};
   prometheus::Registry registry_;
   RouterMetrics metrics_{registry_, {"qwen-7b"}};
-  const decision::ScorePolicy policy_{config_.variants};
+  const CurrentCatalog catalog_{std::make_shared<const Catalog>(config_)};
   fleet::PoolUnderTest pool_{config_.variants, Clock::Real()};
   std::unique_ptr<Callers> callers_;
   std::optional<ReasoningService> service_;

@@ -100,10 +100,9 @@ class ReasoningServiceTest : public testing::Test {
                                            .traits = KnownTraits("qwen-32b")}}};
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-1.5b", "qwen-32b"}};
-  const decision::ScorePolicy policy_{config_.variants};
+  CurrentCatalog catalog_{std::make_shared<const Catalog>(config_)};
   fleet::PoolUnderTest pool_{config_.variants, Clock::Real()};
-  ReasoningService service_{{.config = config_,
-                             .policy = policy_,
+  ReasoningService service_{{.catalog = catalog_,
                              .pool = *pool_,
                              .metrics = metrics_,
                              .clock = Clock::Real(),

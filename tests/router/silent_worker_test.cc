@@ -1,7 +1,6 @@
 // What becomes of requests whose worker says nothing, and of the worker.
 
 #include <gtest/gtest.h>
-#include <prometheus/registry.h>
 
 #include <chrono>
 #include <memory>
@@ -11,12 +10,8 @@
 
 #include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
-#include "router/generation.h"
-#include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_worker.h"
-#include "tests/router/event_sink.h"
-#include "tests/router/fleet/pool_fixture.h"
-#include "tests/router/in_order_policy.h"
+#include "tests/router/fake_fleet.h"
 
 namespace thinkwire::router {
 namespace {
@@ -25,36 +20,15 @@ using std::chrono::seconds;
 
 // Two workers, of which the first promises most. Time moves when told, and never by as much as
 // makes their statuses old.
-class SilentWorkerTest : public testing::Test {
+class SilentWorkerTest : public FakeFleetTest {
  protected:
-  SilentWorkerTest() {
+  SilentWorkerTest() : FakeFleetTest(2, {.silence = seconds(1), .progress = seconds(2)}) {
     silent_.SetStatus([](auto& status) { status.set_max_num_seqs(4096); });
     silent_.SetScript({.stays_open = true});
     honest_.SetScript({.events = SmallStream()});
     EXPECT_TRUE(pool_.TickUntilLive());
   }
-  ~SilentWorkerTest() override {
-    generations_.clear();
-    EXPECT_TRUE(registry_.WaitUntilEmpty(seconds(60)));
-  }
 
-  std::shared_ptr<TestSink> Ask(std::size_t room = 1000) {
-    auto sink = std::make_shared<TestSink>(room);
-    const auto generation = Generation::Make({.variants = variants_,
-                                              .policy = policy_,
-                                              .pool = *pool_,
-                                              .metrics = metrics_,
-                                              .registry = registry_,
-                                              .clock = clock_,
-                                              .retries = retries_,
-                                              .moves = moves_},
-                                             {}, sink);
-    v1::GenerateRequest question;
-    question.mutable_prompt()->set_text("1+1?");
-    generation->Start(std::move(question));
-    generations_.push_back(generation);
-    return sink;
-  }
   void Pass(Clock::Duration time) {
     clock_.Advance(time);
     pool_->Tick();
@@ -81,19 +55,9 @@ class SilentWorkerTest : public testing::Test {
     for (const auto& generation : generations_) generation->Cancel();
     for (const auto& sink : drawn) EXPECT_FALSE(sink->WaitForEnd().ok());
   }
-  FakeClock clock_;
-  FakeWorker silent_{"qwen-7b"};
-  FakeWorker honest_{"qwen-7b"};
-  const std::vector<VariantConfig> variants_ = {
-      {.name = "qwen-7b", .workers = {silent_.address(), honest_.address()}}};
-  prometheus::Registry metrics_registry_;
-  RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
-  const InOrderPolicy policy_;
-  fleet::PoolUnderTest pool_{variants_, clock_, {.silence = seconds(1), .progress = seconds(2)}};
-  RetryBudget retries_;
-  MoveSchedule moves_{clock_};
-  GenerationRegistry registry_;
-  std::vector<std::shared_ptr<Generation>> generations_;
+
+  FakeWorker& silent_ = workers_[0];
+  FakeWorker& honest_ = workers_[1];
 };
 
 TEST_F(SilentWorkerTest, AnotherAnswersAndTheSilentOneGetsLess) {
@@ -116,7 +80,7 @@ TEST_F(SilentWorkerTest, AnotherAnswersAndTheSilentOneGetsLess) {
   }));
   const auto later = Ask();
   ASSERT_TRUE(silent_.WaitForCalls(2)) << "it has another chance";
-  generations_.back()->Cancel();
+  latest().Cancel();
   EXPECT_FALSE(later->WaitForEnd().ok());
 }
 
@@ -154,11 +118,87 @@ TEST_F(SilentWorkerTest, WhileNobodyReadsItMayBeSilent) {
   ASSERT_TRUE(sink->WaitForRefusals(1));
   Pass(std::chrono::milliseconds(1500));
   sink->MakeRoom(10);
-  generations_.back()->Resume();
+  latest().Resume();
   ASSERT_TRUE(sink->WaitForEvents(3)) << "it was not given up";
   EXPECT_FALSE(sink->ended());
   ASSERT_TRUE(PassUntilEnd(*sink).ok()) << sink->WaitForEnd();
   EXPECT_EQ(sink->events().at(3).moved().previous_worker(), silent_.address());
+}
+
+// Twenty ids one by one, as from a worker that serves.
+std::vector<v1::GenerateResponse> Running() {
+  auto events = SmallStream();
+  events.resize(2);
+  for (int id = 100; id < 120; ++id) {
+    v1::GenerateResponse delta;
+    delta.mutable_reasoning_delta()->add_token_ids(id);
+    events.push_back(delta);
+  }
+  return events;
+}
+
+// Whose ids are all there is to go on from.
+std::vector<v1::GenerateResponse> WholeOf(std::vector<v1::GenerateResponse> events) {
+  const auto all = SmallStream();
+  events.insert(events.end(), all.begin() + 3, all.end());
+  events[events.size() - 4].mutable_reasoning_finished()->set_reasoning_tokens(21);
+  events[events.size() - 2].mutable_finished()->mutable_tokens()->set_reasoning_tokens(21);
+  events.back().mutable_completed()->mutable_usage()->set_reasoning_tokens(21);
+  return events;
+}
+
+class CrowdedWorkerTest : public FakeFleetTest {
+ protected:
+  CrowdedWorkerTest()
+      : FakeFleetTest(2, {.silence = std::chrono::hours(1), .standstill = seconds(2)}) {
+    crowded_.SetScript({.events = Running(), .stays_open = true});
+    free_.SetScript({.events = WholeOf(Running())});
+    EXPECT_TRUE(pool_.TickUntilLive());
+  }
+
+  // Time passes, and both statuses are told again, so that none is old. At most twelve times.
+  void Pass() {
+    clock_.Advance(seconds(1));
+    ++told_;
+    crowded_.SetStatus([&](auto& status) { status.set_queued(told_); });
+    free_.SetStatus([&](auto& status) { status.set_running(told_); });
+    EXPECT_TRUE(pool_.WaitUntil([&] {
+      const fleet::VariantState state = pool_->Describe(0);
+      return state.running == told_ && state.queued >= told_;
+    }));
+    pool_->Tick();
+  }
+
+  int told_ = 0;
+  FakeWorker& crowded_ = workers_[0];
+  FakeWorker& free_ = workers_[1];
+};
+
+TEST_F(CrowdedWorkerTest, AStreamThatStandsStillGoesOnWhereThereIsRoom) {
+  const auto sink = Ask();
+  ASSERT_TRUE(sink->WaitForEvents(22));
+  // It may not be read yet when its event is seen, and then does not stand still.
+  for (int i = 0; i < 12 && !sink->ended(); ++i) {
+    Pass();
+    int looks = 0;
+    pool_.WaitUntil([&] { return sink->ended() || ++looks > 200; });
+  }
+  ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+  EXPECT_EQ(sink->events().at(22).moved().reason(), "the worker had no room to go on");
+  EXPECT_EQ(pool_->Describe(0).out, 0) << "it is no fault of the worker's";
+  EXPECT_EQ(Metric("thinkwire_router_moves_total"), 1);
+}
+
+TEST_F(CrowdedWorkerTest, WhereThereIsNoneItStays) {
+  free_.SetStatus([](auto& status) { status.set_queued(1); });
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).queued == 1; }));
+  const auto sink = Ask();
+  ASSERT_TRUE(sink->WaitForEvents(22));
+  for (int i = 0; i < 10; ++i) Pass();
+  EXPECT_FALSE(sink->ended());
+  EXPECT_EQ(free_.num_calls(), 0);
+  latest().Cancel();
+  EXPECT_TRUE(absl::IsCancelled(sink->WaitForEnd()));
 }
 
 }  // namespace

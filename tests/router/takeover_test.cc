@@ -30,7 +30,8 @@ class TakeoverTest : public testing::Test {
 };
 
 TEST_F(TakeoverTest, AnotherGoesOnForWhoeverHasLeft) {
-  for (const char* reason : {"WORKER_LOST", "WORKER_SILENT", "DRAINING", "SHUTTING_DOWN"}) {
+  for (const char* reason :
+       {"WORKER_LOST", "WORKER_SILENT", "DRAINING", "SHUTTING_DOWN", "WORKER_PROTOCOL"}) {
     Takeover takeover(seconds(10));
     takeover.Begin("a");
     EXPECT_EQ(takeover.Lose(Error(reason), 0, 0, now_), Verdict::kSearch) << reason;
@@ -38,7 +39,7 @@ TEST_F(TakeoverTest, AnotherGoesOnForWhoeverHasLeft) {
 }
 
 TEST_F(TakeoverTest, AnErrorOfTheStreamIsItsEnd) {
-  for (const char* reason : {"NOT_FINITE", "WORKER_PROTOCOL", "SLOW_CONSUMER", "QUEUE_FULL"}) {
+  for (const char* reason : {"NOT_FINITE", "SLOW_CONSUMER", "QUEUE_FULL"}) {
     EXPECT_EQ(Lose(reason, 0), Verdict::kEnd) << reason;
   }
 }
@@ -59,9 +60,10 @@ TEST_F(TakeoverTest, TwoLossesInARowAtOnePlaceArePoison) {
   const absl::Status poison = takeover_.Poison("request-7");
   EXPECT_EQ(poison.code(), Code::kInternal);
   EXPECT_EQ(rpc::ErrorReason(poison), "POISON");
-  EXPECT_EQ(poison.message(),
-            "the request request-7 was running on a and then on b when each was lost, and is given "
-            "to no third worker");
+  EXPECT_EQ(
+      poison.message(),
+      "the request request-7 was running on a and then on b when each failed, and is given to no "
+      "third worker");
 }
 
 TEST_F(TakeoverTest, WhoCameFurtherOrWasDrainedIsNoPoison) {

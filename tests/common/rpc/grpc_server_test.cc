@@ -181,6 +181,28 @@ TEST(GrpcServer, AWatchOfAVariantHearsOfThatVariantAlone) {
   EXPECT_FALSE(watch->Read(&response));
 }
 
+TEST(GrpcServer, AWatchHearsThatItsNameComesAndGoes) {
+  const auto server = StartServer();
+  const auto stub = Connect(*server);
+  grpc::ClientContext context;
+  SetLongDeadline(context);
+  HealthCheckRequest request;
+  request.set_service("variant/a");
+  const auto watch = stub->Watch(&context, request);
+  HealthCheckResponse response;
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVICE_UNKNOWN);
+  server->SetServing("variant/a", true);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  HealthCheckResponse checked;
+  EXPECT_TRUE(Check(*stub, "variant/a", checked).ok());
+  server->ForgetHealth("variant/a");
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVICE_UNKNOWN);
+  EXPECT_EQ(Check(*stub, "variant/a", checked).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
 TEST(GrpcServer, DoesNotKnowOtherServices) {
   const auto server = StartServer();
   const auto stub = Connect(*server);

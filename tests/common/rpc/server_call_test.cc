@@ -4,6 +4,7 @@
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <memory>
@@ -98,6 +99,55 @@ TEST_F(ServerCallTest, TellsOfACancelAndEnds) {
   EXPECT_FALSE(call_->Write(Message(0)));
   call_->Finish(absl::OkStatus());
   EXPECT_EQ(reader_->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+// Calls that write a message and wait for their cancel.
+class OneMessageService final : public RawService {
+ public:
+  OneMessageService() {
+    AddMethod(v1::WorkerService::service_full_name(), "WatchStatus",
+              [this](const grpc::CallbackServerContext& /*context*/) {
+                return std::make_shared<Call>(*this);
+              });
+  }
+  std::atomic<int> num_cancelled = 0;
+  std::atomic<int> num_ended = 0;
+
+ private:
+  class Call final : public ServerCall {
+   public:
+    explicit Call(OneMessageService& service) : ServerCall(kCapacity), service_(service) {}
+
+   private:
+    void OnMessage(grpc::ByteBuffer /*bytes*/) override { Write(Message(0)); }
+    void OnCancelled() override { ++service_.num_cancelled; }
+    void OnEnded() override { ++service_.num_ended; }
+    OneMessageService& service_;
+  };
+};
+
+// A server that gives calls up does so from a thread of its own, beside gRPC's that end them.
+TEST(ServerCallShutdownTest, TellsEveryCallThatItIsGivenUp) {
+  constexpr int kRounds = 20;
+  constexpr int kCalls = 50;
+  for (int round = 0; round < kRounds; ++round) {
+    OneMessageService service;
+    auto server = *GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&service}});
+    const auto stub =
+        v1::WorkerService::NewStub(MakeChannel(absl::StrCat("127.0.0.1:", server->port())));
+    std::vector<grpc::ClientContext> contexts(kCalls);
+    std::vector<std::unique_ptr<grpc::ClientReader<v1::WatchStatusResponse>>> readers;
+    for (grpc::ClientContext& context : contexts) {
+      readers.push_back(stub->WatchStatus(&context, v1::WatchStatusRequest()));
+      v1::WatchStatusResponse message;
+      ASSERT_TRUE(readers.back()->Read(&message));
+    }
+    server->Shutdown(std::chrono::seconds(0));
+    server.reset();  // every call has ended
+    EXPECT_EQ(service.num_ended, kCalls);
+    EXPECT_EQ(service.num_cancelled, kCalls);
+    for (const auto& reader : readers) EXPECT_FALSE(reader->Finish().ok());
+  }
 }
 
 TEST_F(RawServerCallTest, ExistsBeforeItsMessage) {

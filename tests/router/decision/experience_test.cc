@@ -47,6 +47,24 @@ TEST(Experience, LearnsNoLengthFromWhatALimitEndedNorBytesFromShortPrompts) {
   EXPECT_DOUBLE_EQ(experience.views()[0].bytes_per_token, 4);
 }
 
+TEST(Experience, KeepsWhatItHasLearntThroughAnotherConfiguration) {
+  std::vector<VariantConfig> variants{KnownVariant("qwen-7b")};
+  Experience experience(variants);
+  for (const Task task : {Task::kCode, Task::kScience}) {
+    for (int i = 0; i < 100; ++i) {
+      experience.Learn({.task = task, .reasoning_tokens = 500, .answer_tokens = 50});
+    }
+  }
+  variants[0].traits.reasoning[Task::kScience] = {700, 800};
+  variants.push_back(KnownVariant("qwen-32b"));
+  experience.Reconfigure(variants);
+  ASSERT_EQ(experience.views().size(), 2u);
+  EXPECT_NEAR(experience.views()[0].reasoning[Task::kCode].p50, 500, 60);
+  EXPECT_DOUBLE_EQ(experience.views()[0].reasoning[Task::kScience].p50, 700);
+  EXPECT_NEAR(experience.views()[0].answer[Task::kScience].p50, 50, 8);
+  experience.Learn({.variant = 1, .task = Task::kCode, .reasoning_tokens = 500});
+}
+
 TEST(LearnPace, TheFirstCountsWholeLaterOnesAFifth) {
   WorkerView worker = IdleWorker(0);
   worker.seconds_per_token = 0;

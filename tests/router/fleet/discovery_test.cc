@@ -40,18 +40,22 @@ TEST(DiscoveryTest, NamesAreToldFromAddresses) {
 TEST(DiscoveryTest, EachNameIsLookedUpInEachRound) {
   FakeResolver resolver;
   resolver.Set("a", {"10.0.0.1", "[fd00::1]"});
-  std::vector<std::pair<std::size_t, absl::StatusOr<Addresses>>> told;
+  std::vector<std::pair<WorkerName, absl::StatusOr<Addresses>>> told;
   Discovery discovery({{.host = "a", .port = 7}, {.host = "b", .port = 8}}, resolver,
-                      [&](std::size_t name, absl::StatusOr<Addresses> found) {
+                      [&](const WorkerName& name, absl::StatusOr<Addresses> found) {
                         told.emplace_back(name, std::move(found));
                       });
   discovery.LookUpAll();
   discovery.LookUpAll();
   ASSERT_EQ(told.size(), 4U);
-  EXPECT_EQ(told[0].first, 0U);
+  EXPECT_EQ(told[0].first.host, "a");
   EXPECT_EQ(*told[2].second, (Addresses{"10.0.0.1:7", "[fd00::1]:7"}));
-  EXPECT_EQ(told[3].first, 1U);
+  EXPECT_EQ(told[3].first.host, "b");
   EXPECT_FALSE(told[3].second.ok());
+  discovery.SetNames({{.host = "b", .port = 9}});
+  discovery.LookUpAll();
+  ASSERT_EQ(told.size(), 5U);
+  EXPECT_EQ(told[4].first.port, 9);
 }
 
 TEST(DiscoveryTest, TheMachineKnowsItself) {

@@ -42,5 +42,34 @@ TEST(SilenceTest, PausesDoNotCount) {
   EXPECT_NE(silence.WhatIsTooLong(kBegin + seconds(13'592)), "");
 }
 
+constexpr Patience kShort = {.silence = seconds(3600), .standstill = seconds(15)};
+
+TEST(SilenceTest, WhoRanAndStopsStandsStill) {
+  Silence silence(kShort, kBegin);
+  Clock::TimePoint now = kBegin;
+  for (int i = 0; i < kStandstillEvents; ++i)
+    silence.Hear(true, now += std::chrono::milliseconds(10));
+  EXPECT_FALSE(silence.StandsStill(now + seconds(15)));
+  silence.Hear(false, now + seconds(10));
+  EXPECT_TRUE(silence.StandsStill(now + seconds(16)));
+  silence.Pause(now + seconds(16));
+  EXPECT_FALSE(silence.StandsStill(now + seconds(100)));
+  silence.Resume(now + seconds(100));
+  EXPECT_TRUE(silence.StandsStill(now + seconds(100)));
+  silence.Hear(true, now + seconds(101));
+  EXPECT_FALSE(silence.StandsStill(now + seconds(116)));
+}
+
+TEST(SilenceTest, WhoHasHardlyBegunOrIsSlowDoesNot) {
+  Silence begun(kShort, kBegin);
+  for (int i = 1; i < kStandstillEvents; ++i) begun.Hear(true, kBegin);
+  EXPECT_FALSE(begun.StandsStill(kBegin + seconds(1000)));
+  Silence slow(kShort, kBegin);
+  Clock::TimePoint now = kBegin;
+  for (int i = 0; i < kStandstillEvents; ++i) slow.Hear(true, now += seconds(10));
+  EXPECT_FALSE(slow.StandsStill(now + seconds(10 * kStandstillEvents)));
+  EXPECT_TRUE(slow.StandsStill(now + seconds(10 * kStandstillEvents + 1)));
+}
+
 }  // namespace
 }  // namespace thinkwire::router::fleet

@@ -1,0 +1,121 @@
+// How a generation finds a worker: the first, another where that failed, a successor.
+
+#include <algorithm>
+#include <string>
+
+#include "common/log.h"
+#include "common/peer_limits.h"
+#include "common/rpc/status_details.h"
+#include "router/generation.h"
+
+namespace thinkwire::router {
+
+void Generation::FindFirst() {
+  const absl::Status status = FindPlace();
+  if (status.ok()) return;
+  account_.ChooseNone(rpc::ErrorMetadata(status, "variant"));
+  if (!WaitsToBegin(status)) Decline(status);
+}
+
+// A variant that had a live worker a moment ago, and no failure but its loss, is likely to have one
+// soon: a restart. One that had none is for whoever balances load to turn away from.
+bool Generation::WaitsToBegin(const absl::Status& status) {
+  const Clock::TimePoint now = shared_.clock.Now();
+  if (rpc::ErrorReason(status) != "NO_LIVE_WORKER") return false;
+  if (!attempts_.last().ok() && !HasLeft(attempts_.last())) return false;
+  if (!begin_by_) {
+    if (!shared_.pool.WasLiveLately(rpc::ErrorMetadata(status, "variant"))) return false;
+    if (shared_.moves.num_waiting() >= kMaxWaitingToBegin) return false;
+    begin_by_ = now + shared_.resume_wait;
+  }
+  if (now >= *begin_by_) return false;
+  WaitForTurn(std::min(now + kWorkerSearchInterval, *begin_by_));
+  return true;
+}
+
+void Generation::FindAnother(const absl::Status& status) {
+  attempts_.Fail(status);
+  takeover_.Lose(status, lease_->decision().worker, 0, shared_.clock.Now());
+  const bool may = attempts_.MayGoOn() && !is_over() && shared_.retries.Withdraw();
+  if (!may) return Conclude(attempts_.Best());
+  lease_.reset();  // no load of that worker any more
+  FindNext();
+}
+
+void Generation::FindNext() {
+  const std::string left = worker_;
+  const absl::Status status = Lease();
+  if (status.ok()) {
+    NoteRetry(left);
+    return StartAttempt();
+  }
+  if (!WaitsToBegin(status)) Conclude(attempts_.Best());
+}
+
+void Generation::NoteRetry(const std::string& left) {
+  const std::string reason = rpc::ErrorReason(attempts_.last());
+  shared_.metrics.CountRetry(account_.variant(), reason);
+  Log(LogLevel::kWarning, "request retried",
+      {{"request_id", request_id_},
+       {"attempt", request_.attempt()},
+       {"reason", reason},
+       {"worker", left},
+       {"next_worker", worker_}},
+      RequestLogRate(context_.peer));
+}
+
+void Generation::FindSuccessor(const absl::Status& status) {
+  const Clock::TimePoint now = shared_.clock.Now();
+  account_.Lose(now);
+  const std::size_t worker = lease_->decision().worker;
+  lease_.reset();  // no load of that worker any more
+  switch (takeover_.Lose(status, worker, ledger_.tokens(), now)) {
+    case Takeover::Verdict::kEnd:
+      return Conclude(status);
+    case Takeover::Verdict::kPoison:
+      shared_.metrics.CountPoisoned(account_.variant_index());
+      return Conclude(takeover_.Poison(request_id_));
+    case Takeover::Verdict::kSearch:
+      // A loss happens; who lies may lie to all.
+      if (HasLied(status) && !shared_.retries.Withdraw()) return Conclude(status);
+      if (HasLied(status)) ledger_.Doubt();
+      takeover_.SearchFrom(shared_.moves.TakePlace());
+      break;
+    case Takeover::Verdict::kGoOn:
+      break;
+  }
+  Search();
+}
+
+// Nothing else happens to it meanwhile but Cancel and Resume.
+void Generation::Search() {
+  const Clock::TimePoint now = shared_.clock.Now();
+  if (is_over()) return Conclude(CancelStatus());
+  if (!ledger_.started()) return attempts_.last().ok() ? FindFirst() : FindNext();
+  if (takeover_.MayTry(now) && LeaseSuccessor(now).ok()) return StartAttempt();
+  if (takeover_.IsOver(now)) return Conclude(takeover_.NobodyIsLeft());
+  WaitForTurn(takeover_.NextLook(now));
+}
+
+void Generation::WaitForTurn(Clock::TimePoint look) {
+  {
+    MutexLock lock(mu_);
+    if (!cancelled_) {
+      idle_ = shared_from_this();
+      shared_.moves.CallAt(std::min(look, context_.deadline.value_or(look)), weak_from_this());
+      return;
+    }
+  }
+  Conclude(CancelStatus());
+}
+
+void Generation::OnTurn() {
+  {
+    MutexLock lock(mu_);
+    if (!idle_) return;  // it was cancelled
+    idle_.reset();       // the schedule holds it
+  }
+  Search();
+}
+
+}  // namespace thinkwire::router

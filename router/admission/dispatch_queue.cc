@@ -40,6 +40,29 @@ std::optional<double> DispatchQueue::Line::WaitOf(std::size_t position,
   return static_cast<double>(position + 1) * pace_s;
 }
 
+void DispatchQueue::Line::Begin(const FairQueue::Request& request) {
+  const auto [share, is_new] = running.try_emplace(request.tenant, Share{.weight = request.weight});
+  ++share->second.running;
+  ++all_running;
+  if (is_new) all_weights += request.weight;
+}
+
+void DispatchQueue::Line::End(const std::string& tenant) {
+  const auto share = running.find(tenant);
+  --all_running;
+  if (--share->second.running > 0) return;
+  all_weights -= share->second.weight;
+  running.erase(share);
+}
+
+bool DispatchQueue::Line::IsBehind(const std::string& tenant) const {
+  const auto found = running.find(tenant);
+  if (found == running.end()) return true;
+  const Share& share = found->second;
+  return static_cast<double>(share.running) * all_weights <
+         static_cast<double>(all_running) * share.weight;
+}
+
 void DispatchQueue::Line::Remove(FairQueue::Id id) {
   queue.Remove(id);
   entries.erase(id);
@@ -118,7 +141,7 @@ DispatchQueue::Running DispatchQueue::Go(Ticket& ticket) {
   line.queue.Take(ticket.id_);
   line.entries.erase(ticket.id_);
   line.pace.Count(clock_.Now(), !line.queue.empty());
-  ++line.running[ticket.request_.tenant];
+  line.Begin(ticket.request_);
   ticket.owner_ = nullptr;
   const rpc::Shares::Held place = std::move(ticket.place_);
   return running;
@@ -134,7 +157,7 @@ DispatchQueue::Running DispatchQueue::BeginAtOnce(const std::string& variant,
   MutexLock lock(mu_);
   Line& line = lines_[variant];
   line.queue.Charge(request);
-  ++line.running[request.tenant];
+  line.Begin(request);
   return running;
 }
 
@@ -143,8 +166,7 @@ void DispatchQueue::End(const Running& running) {
   MutexLock lock(mu_);
   Line& line = lines_[running.variant_];
   line.queue.Correct(request.tenant, request.weight, running.tokens_ - request.cost);
-  const auto found = line.running.find(request.tenant);
-  if (--found->second == 0) line.running.erase(found);
+  line.End(request.tenant);
 }
 
 void DispatchQueue::Look(const std::string& variant) {
@@ -160,15 +182,15 @@ fleet::Room DispatchQueue::RoomOfNew(const std::string& variant, const std::stri
   const auto found = lines_.find(variant);
   if (found == lines_.end()) return fleet::Room::kFirst;
   const Line& line = found->second;
-  if (!line.HasRunning(tenant) && !line.queue.Has(tenant)) return fleet::Room::kFirst;
+  if (line.IsBehind(tenant) && !line.queue.Has(tenant)) return fleet::Room::kFirst;
   return line.queue.empty() ? fleet::Room::kOrdinary : fleet::Room::kNone;
 }
 
 fleet::Room DispatchQueue::RoomAtTurn(const std::string& variant, const std::string& tenant) const {
   MutexLock lock(mu_);
   const auto found = lines_.find(variant);
-  const bool runs = found != lines_.end() && found->second.HasRunning(tenant);
-  return runs ? fleet::Room::kOrdinary : fleet::Room::kFirst;
+  const bool is_behind = found == lines_.end() || found->second.IsBehind(tenant);
+  return is_behind ? fleet::Room::kFirst : fleet::Room::kOrdinary;
 }
 
 std::size_t DispatchQueue::NumWaiting(const std::string& variant) const {

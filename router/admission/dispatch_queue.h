@@ -23,8 +23,9 @@ namespace thinkwire::router::admission {
 
 // The router's queue: requests that found no place on a worker of their variant, a FairQueue for
 // each variant. Those that wait hold no thread: once a place may be free (Look) the next is asked
-// to take it. Who has nothing running at the variant and nothing waiting need not wait behind those
-// who have: it may go where a worker's own shares (worker/engine/fair_share.h) make way for it.
+// to take it. Who has fewer running at the variant than the mean of all who have, by weight, and
+// nothing waiting need not wait behind the others: it may go where a worker's own shares
+// (worker/engine/fair_share.h) make way for it.
 //
 // 1. At most kMaxWaiting wait in all, a peer has its share of these (rpc::Shares).
 // 2. Whoever waits is called by one thread, without a lock held, until it has gone.
@@ -134,15 +135,24 @@ class DispatchQueue {
     std::weak_ptr<Waiter> waiter;
     std::size_t told = 0;  // position
   };
+  struct Share {
+    std::int64_t running = 0;  // > 0
+    double weight = 1;         // of its first
+  };
   struct Line {
     FairQueue queue;
     std::map<FairQueue::Id, Entry> entries{};  // as many as in the queue
     DispatchPace pace{};
     double expected_pace_s = 0;
-    std::map<std::string, std::int64_t> running{};  // by tenant, > 0 each
+    std::map<std::string, Share> running{};  // by tenant
+    std::int64_t all_running = 0;            // the sums of these
+    double all_weights = 0;
 
     std::optional<double> WaitOf(std::size_t position, Clock::TimePoint now) const;
-    bool HasRunning(const std::string& tenant) const { return running.contains(tenant); }
+    void Begin(const FairQueue::Request& request);
+    void End(const std::string& tenant);
+    // Whether it has fewer running than the mean of all who have.
+    bool IsBehind(const std::string& tenant) const;
     void Remove(FairQueue::Id id);
   };
   struct Told {

@@ -30,7 +30,7 @@ ExpectedTokens ExpectTokens(const Query& query, const VariantView& variant) {
 
 double Load(const WorkerView& worker) {
   return static_cast<double>(std::max(std::int64_t{worker.status->queued} + worker.status->running,
-                                      worker.leased)) +
+                                      worker.leased - worker.parked)) +
          worker.waiting;
 }
 

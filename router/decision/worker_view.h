@@ -14,6 +14,7 @@ struct WorkerStatus {
   std::int32_t max_model_len = 0;
   std::int32_t queued = 0;        // requests that wait for a place, >= 0
   std::int32_t running = 0;       // requests that have one, >= 0
+  std::int32_t parked = 0;        // requests that wait for their readers alone, in neither, >= 0
   std::int32_t max_num_seqs = 1;  // places, >= 1
   std::int32_t max_queue = 1;     // requests that may wait for one, >= 1
   std::int32_t free_kv_blocks = 0;
@@ -32,6 +33,7 @@ struct WorkerView {
   std::int64_t leased = 0;                    // requests that this router has there now
   std::int64_t given = 0;                     // requests that this router ever gave it
   std::int64_t others = 0;                    // requests of others, as `status` tells
+  std::int64_t parked = 0;                    // of those leased, as `status` tells
   double waiting = 0;                         // its part of those that wait here for its variant
   double silent_s = 0;                        // how old `status` is
   double seconds_per_token = 0;               // of one stream, as seen here lately; 0: never seen

@@ -54,10 +54,15 @@ bool HasRoom(const decision::WorkerView& worker) {
   return worker.leased < MaxRequestsOfWorker(worker.status->max_queue, worker.status->max_num_seqs);
 }
 
-// Of the requests that it tells of, those that this router has not sent. REQUIRES: it has a status.
-std::int64_t OthersOf(const decision::WorkerView& worker) {
+// What it tells of other routers' requests and of those that it has parked. One of this router that
+// it counts nowhere is parked, or on its way.
+void ShareOut(decision::WorkerView& worker) {
+  worker.others = worker.parked = 0;
+  if (!worker.status) return;
   const std::int64_t told = std::int64_t{worker.status->queued} + worker.status->running;
-  return std::max(told - worker.leased, std::int64_t{0});
+  worker.others = std::max(told - worker.leased, std::int64_t{0});
+  const std::int64_t untold = std::max(worker.leased - told, std::int64_t{0});
+  worker.parked = std::min<std::int64_t>(untold, worker.status->parked);
 }
 
 }  // namespace
@@ -128,7 +133,7 @@ bool Roster::Hear(std::size_t index, absl::StatusOr<decision::WorkerStatus> stat
       status.ok() ? WhyUnfit(VariantOf(index), *status) : std::string(status.status().message());
   view.status.reset();
   if (view.why_not.empty()) view.status = *std::move(status);
-  view.others = view.status ? OthersOf(view) : 0;
+  ShareOut(view);
   members_[index].stalled = IsStalled(index, now);
   if (members_[index].stalled) members_[index].trust.Suspect(now);
   return Settle(index);

@@ -13,7 +13,7 @@ bool Roster::HasPlace(std::size_t index, Room room) const {
   const decision::WorkerView& worker = views_[index];
   const std::int64_t places = worker.status->max_num_seqs;
   const std::int64_t ahead = LookAhead(worker.status->max_num_seqs);
-  const std::int64_t load = worker.leased + worker.others;
+  const std::int64_t load = worker.leased - worker.parked + worker.others;
   switch (room) {
     case Room::kNone:
       return false;

@@ -20,6 +20,7 @@
 #include "common/rpc/raw_service.h"
 #include "common/rpc/status_details.h"
 #include "common/rpc/tls_certificates.h"
+#include "tests/fakes/stderr_log.h"
 #include "tests/fakes/test_ca.h"
 
 namespace thinkwire::router {
@@ -159,17 +160,15 @@ TEST_F(CallersTest, AreThoseOfTheFileAsItIsNow) {
 
 TEST_F(CallersTest, StayWhereTheFileIsWrong) {
   Start(absl::StrCat("first ", kOfA));
-  testing::internal::CaptureStderr();
-  folder_.Write("keys", "first sha256:");
-  std::string log;
-  const auto give_up = Clock::Real().Now() + std::chrono::seconds(60);
-  while (log.find("API keys not reloaded") == log.npos && Clock::Real().Now() < give_up) {
-    EXPECT_EQ(TellByMetadata("Bearer " + KeyOf('a')), "first");
-    log += testing::internal::GetCapturedStderr();
-    testing::internal::CaptureStderr();
+  {
+    const StderrLog log;
+    folder_.Write("keys", "first sha256:");
+    const auto give_up = Clock::Real().Now() + std::chrono::seconds(60);
+    while (!log.Has("API keys not reloaded") && Clock::Real().Now() < give_up) {
+      EXPECT_EQ(TellByMetadata("Bearer " + KeyOf('a')), "first");
+    }
+    EXPECT_TRUE(log.Has(absl::StrCat(path_, ":1: "))) << log.text();
   }
-  log += testing::internal::GetCapturedStderr();
-  EXPECT_NE(log.find(absl::StrCat(path_, ":1: ")), log.npos) << log;
   EXPECT_EQ(TellByMetadata("Bearer " + KeyOf('a')), "first");
 }
 

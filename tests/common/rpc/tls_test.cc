@@ -16,6 +16,7 @@
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/tls_certificates.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "tests/fakes/stderr_log.h"
 #include "tests/fakes/test_ca.h"
 
 namespace thinkwire::rpc {
@@ -127,21 +128,17 @@ TEST_F(TlsTest, KeepsTheOldOnesWhereNewOnesAreNoGood) {
   // A certificate comes before its key, and half of it first.
   const TestCa::Issued next = other_.Issue();
   for (const std::string& text : {next.certificate.substr(0, 200), next.certificate}) {
-    testing::internal::CaptureStderr();
+    const StderrLog log;
     folder_.Write("server.crt", text);
-    std::string log;
     // gRPC itself looks once a second.
     const auto soonest = Clock::Real().Now() + std::chrono::milliseconds(1500);
     const auto give_up = soonest + std::chrono::seconds(60);
-    const auto told = [&] { return log.find("certificates not reloaded") != log.npos; };
+    const auto told = [&] { return log.Has("certificates not reloaded"); };
     while (Clock::Real().Now() < (told() ? soonest : give_up)) {
       ASSERT_EQ(Call(Trusting(ca_)), grpc::OK);
-      log += testing::internal::GetCapturedStderr();
-      testing::internal::CaptureStderr();
     }
-    log += testing::internal::GetCapturedStderr();
     EXPECT_TRUE(told());
-    EXPECT_NE(log.find(files_.certificate), log.npos) << log;
+    EXPECT_TRUE(log.Has(files_.certificate)) << log.text();
   }
   folder_.Write("server.key", next.key);
   EXPECT_TRUE(Becomes(grpc::OK, [&] { return Call(Trusting(other_)); }));

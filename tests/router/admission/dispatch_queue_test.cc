@@ -203,6 +203,26 @@ TEST_F(DispatchQueueTest, WhoHasNothingThereGoesBeforeThoseWhoWait) {
   EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kFirst);
 }
 
+TEST_F(DispatchQueueTest, WhoHasFewerThanTheMeanByWeightGoesBeforeThoseWhoWait) {
+  std::vector<DispatchQueue::Running> running;
+  for (int i = 0; i < 6; ++i) running.push_back(queue_.BeginAtOnce(kVariant, {.tenant = "a"}));
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kOrdinary) << "it is the mean";
+  const auto waiter = Enter();
+  const FairQueue::Request of_b = {.tenant = "b", .weight = 2};
+  // Of twice the weight, so that its part is twice the other's.
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_EQ(queue_.RoomOfNew(kVariant, "b"), Room::kFirst) << i;
+    EXPECT_EQ(queue_.RoomAtTurn(kVariant, "b"), Room::kFirst) << i;
+    running.push_back(queue_.BeginAtOnce(kVariant, of_b));
+  }
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "b"), Room::kNone);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "b"), Room::kOrdinary);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kOrdinary);
+  running.pop_back();
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "b"), Room::kFirst);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kOrdinary);
+}
+
 TEST(DispatchPaceTest, IsTheTimeBetweenTwoThatWentWhileOthersWaited) {
   FakeClock clock;
   DispatchPace pace;

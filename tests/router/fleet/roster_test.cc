@@ -249,6 +249,36 @@ TEST_F(RosterTest, AWorkerHasPlacesAndAFewToKeepItBusy) {
   EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << "before the worker's next word";
 }
 
+TEST_F(RosterTest, WhoeverIsParkedThereTakesNoPlace) {
+  roster_.Add(0, "10.0.0.1:50061", clock_.Now());
+  const auto say = [&](std::int32_t running, std::int32_t parked) {
+    roster_.Hear(0,
+                 decision::WorkerStatus{.served_model_name = "qwen-7b",
+                                        .running = running,
+                                        .parked = parked,
+                                        .max_num_seqs = 8},
+                 clock_.Now());
+  };
+  say(0, 0);
+  for (int i = 0; i < 8 + LookAhead(8); ++i) roster_.Give(0);
+  say(8, 3);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << i;
+    roster_.Give(0);
+  }
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary)) << "the third is another router's";
+}
+
+TEST_F(RosterTest, KnowsOfVariantsThatCameLaterWhetherTheyWereLive) {
+  roster_.Reconfigure({{.name = "qwen-7b"}, {.name = "qwen-14b"}});
+  roster_.Add(1, "10.0.0.1:50061", clock_.Now());
+  EXPECT_FALSE(roster_.WasLiveLately("qwen-14b", clock_.Now()));
+  roster_.Hear(0, decision::WorkerStatus{.served_model_name = "qwen-14b"}, clock_.Now());
+  roster_.Look(clock_.Now());
+  EXPECT_TRUE(roster_.WasLiveLately("qwen-14b", clock_.Now()));
+  EXPECT_FALSE(roster_.WasLiveLately("qwen-7b", clock_.Now()));
+}
+
 TEST_F(RosterTest, WhatOthersHaveThereCountsButLeavesAFewPlaces) {
   roster_.Add(0, "10.0.0.1:50061", clock_.Now());
   roster_.Give(0);

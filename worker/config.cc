@@ -14,14 +14,14 @@
 #include "common/options.h"
 #include "common/shown_text.h"
 #include "common/status.h"
+#include "common/steering_limits.h"
 #include "common/variant_name.h"
 
 namespace thinkwire::worker {
 namespace {
 
 constexpr char kEnvironment[] = "THINKWIRE_WORKER_";
-constexpr std::int64_t kMaxClosingTextBytes = 1024;  // as of a request
-constexpr double kMaxBytes = 9007199254740992.0;     // 2^53: exact as a double
+constexpr double kMaxBytes = 9007199254740992.0;  // 2^53: exact as a double
 
 // Every option: one table, so that it is longer than a function should be.
 std::vector<Option> Options(WorkerConfig& c) {
@@ -70,6 +70,15 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"closing_text", &c.closing_text,
        "what ends reasoning that a limit closes, where a request does not say; auto: \"Time to "
        "answer.\" as a paragraph; empty: nothing"},
+      {"loop_max_repeats", &c.loop_max_repeats,
+       "times in a row that a passage may come where a request does not say; 0: no limit",
+       Between(0, kMaxLoopRepeats)},
+      {"loop_max_period_tokens", &c.loop_max_period_tokens,
+       "longest passage that --loop_max_repeats looks for, in tokens",
+       Between(1, kMaxLoopPeriodTokens)},
+      {"loop_near_share", &c.loop_near_share,
+       "with --loop_max_repeats: the share of what was said before that ends a phase too; 0: none",
+       Between(0, 1)},
       {"cpu_threads", &c.cpu_threads, "compute threads over all ranks; 0: one a core",
        Between(0, kMaxCpuThreads)},
       {"text_threads", &c.text_threads,
@@ -137,6 +146,14 @@ bool IsHubId(const std::string& model) {
          slash + 1 < model.size() && model[0] != '.' && std::ranges::all_of(model, allowed);
 }
 
+absl::Status CheckLoops(const WorkerConfig& config) {
+  if (config.loop_max_repeats == 1) {
+    return absl::InvalidArgumentError("--loop_max_repeats must be 0 or at least 2");
+  }
+  if (config.loop_near_share == 0 || config.loop_max_repeats > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError("--loop_near_share is only for --loop_max_repeats");
+}
+
 }  // namespace
 
 absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> arguments) {
@@ -161,11 +178,12 @@ absl::Status Validate(const WorkerConfig& config) {
   if (!config.served_model_name.empty() && !IsVariantName(config.served_model_name)) {
     return NotAName(config.served_model_name);
   }
-  if (std::ssize(config.closing_text) > kMaxClosingTextBytes) {
+  if (config.closing_text.size() > kMaxForcedTextBytes) {
     return absl::InvalidArgumentError(absl::StrCat("--closing_text has ",
                                                    config.closing_text.size(), " bytes, at most ",
-                                                   kMaxClosingTextBytes, " may be"));
+                                                   kMaxForcedTextBytes, " may be"));
   }
+  RETURN_IF_ERROR(CheckLoops(config));
   const bool tls = !config.tls.certificate.empty();
   RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen || tls));
   RETURN_IF_ERROR(CheckServerTlsFiles(config.tls, "--tls"));

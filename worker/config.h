@@ -39,6 +39,9 @@ struct WorkerConfig {
   std::int32_t max_thinking_tokens = 0;
   std::int32_t default_thinking_tokens = 0;
   std::string closing_text = "auto";
+  std::int32_t loop_max_repeats = 0;
+  std::int32_t loop_max_period_tokens = 512;
+  double loop_near_share = 0;
   std::int32_t cpu_threads = 0;
   std::int32_t text_threads = 2;
 

@@ -150,6 +150,14 @@ void ApplyDefaults(const model::SamplingDefaults& defaults, step::PhaseSampling&
   sampling.repetition_penalty = defaults.repetition_penalty.value_or(sampling.repetition_penalty);
 }
 
+std::optional<engine::LoopLimits> LoopsOf(const WorkerConfig& config) {
+  if (config.loop_max_repeats == 0) return std::nullopt;
+  engine::LoopLimits limits{.max_repeats = config.loop_max_repeats,
+                            .max_period_tokens = config.loop_max_period_tokens};
+  if (config.loop_near_share > 0) limits.near_share = static_cast<float>(config.loop_near_share);
+  return limits;
+}
+
 // What the checkpoint says of texts, and of how they are drawn.
 absl::Status LoadTexts(const WorkerConfig& config, const model::ModelFiles& files,
                        LoadedModel& out) {
@@ -194,6 +202,7 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
   out.served.thinking.max_tokens = config.max_thinking_tokens;
   out.served.thinking.default_tokens = config.default_thinking_tokens;
   if (config.closing_text != "auto") out.served.thinking.closing_text = config.closing_text;
+  out.served.thinking.loops = LoopsOf(config);
   RETURN_IF_ERROR(TellWarnings(config, out));
   WarnOfContext(limits);
   return out;

@@ -29,13 +29,15 @@ AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::
       events_(request.request()) {
   events_.ExpectVocabSize(vocab_size);
   if (request.has_resume()) events_.Resume(request.resume());
+  if (request.end_without_answer()) events_.MayEndUnanswered();
 }
 
 absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now) {
   brought_on_ = false;
   const bool is_empty = message.ByteSizeLong() == 0;
   if (next_seq_ > 0 || !is_empty) RETURN_IF_ERROR(AddNumbered(message));
-  const bool is_sign = !message.has_event() || message.event().has_queued();
+  const v1::GenerateResponse& event = message.event();
+  const bool is_sign = !message.has_event() || event.has_queued() || event.has_progress();
   return is_sign ? CountSign(now) : absl::OkStatus();
 }
 
@@ -63,6 +65,7 @@ absl::Status AttemptContract::CountSign(Clock::TimePoint now) {
 }
 
 void AttemptContract::NoteProgress(const v1::GenerateResponse& event) {
+  if (event.has_progress()) return;
   if (!event.has_queued()) {
     brought_on_ = true;
   } else if (event.queued().position() < best_position_) {

@@ -17,13 +17,8 @@ using google::protobuf::FieldDescriptor;
 const std::set<std::string>& NotBuiltFields() {
   static const auto& names = *new std::set<std::string>{
       "consensus",
-      "loop_limits.near_repetition_share",
       "n",
-      "progress",
-      "resume.effective.loop_limits.near_repetition_share",
       "resume.outputs.finish_reason",
-      "thinking.budget_from_deadline",
-      "thinking.loop_limits.near_repetition_share",
   };
   return names;
 }

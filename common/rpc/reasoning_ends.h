@@ -4,7 +4,8 @@
 
 namespace thinkwire::rpc {
 
-// Whether an id closed the reasoning, by its cause.
+// Whether an id closed the reasoning, by its cause; LOOP may be either where the worker was told to
+// end without an answer.
 inline bool IsClosed(v1::ReasoningFinishCause cause) {
   return cause != v1::REASONING_FINISH_CAUSE_LENGTH && cause != v1::REASONING_FINISH_CAUSE_STOP &&
          cause != v1::REASONING_FINISH_CAUSE_END_OF_SEQUENCE;
@@ -18,6 +19,8 @@ inline bool Agree(v1::ReasoningFinishCause cause, v1::FinishReason reason) {
     case v1::FINISH_REASON_STOP_STRING:
     case v1::FINISH_REASON_STOP_TOKEN:
       return cause == v1::REASONING_FINISH_CAUSE_STOP;
+    case v1::FINISH_REASON_LOOP:
+      return cause == v1::REASONING_FINISH_CAUSE_LOOP;
     default:
       return cause == v1::REASONING_FINISH_CAUSE_LENGTH;
   }

@@ -295,7 +295,6 @@ absl::Status CheckOptions(const v1::GenerateRequest& request) {
   RETURN_IF_ERROR(CheckLengths(request));
   if (request.has_consensus()) return UnimplementedField("consensus");
   RETURN_IF_ERROR(CheckAnswerFormat(request));
-  if (request.progress()) return UnimplementedField("progress");
   if (request.cache_salt().size() > kMaxCacheSaltBytes) {
     return InvalidField("cache_salt",
                         absl::StrCat("must be at most ", kMaxCacheSaltBytes, " bytes long, is ",

@@ -48,8 +48,9 @@ absl::Status CheckClosing(const v1::OutputState& output, const std::string& path
   const v1::ReasoningFinishCause cause = output.reasoning_cause();
   if (cause == v1::REASONING_FINISH_CAUSE_UNSPECIFIED) return absl::OkStatus();
   if (cause != v1::REASONING_FINISH_CAUSE_BUDGET && cause != v1::REASONING_FINISH_CAUSE_LOOP &&
-      cause != v1::REASONING_FINISH_CAUSE_ANSWER_NOW) {
-    return InvalidField(path + ".reasoning_cause", "must be BUDGET, LOOP or ANSWER_NOW");
+      cause != v1::REASONING_FINISH_CAUSE_ANSWER_NOW &&
+      cause != v1::REASONING_FINISH_CAUSE_DEADLINE) {
+    return InvalidField(path + ".reasoning_cause", "must be BUDGET, LOOP, ANSWER_NOW or DEADLINE");
   }
   return CheckRange(path + ".closing_position", output.closing_position(), 0,
                     output.token_ids_size());
@@ -97,9 +98,6 @@ absl::Status CheckResumedPrompt(const v1::ResumeState& resume) {
 }  // namespace
 
 absl::Status CheckBuilt(const v1::ResumeState& resume) {
-  if (resume.effective().loop_limits().has_near_repetition_share()) {
-    return UnimplementedField("resume.effective.loop_limits.near_repetition_share");
-  }
   for (const v1::OutputState& output : resume.outputs()) {
     RETURN_IF_ERROR(CheckBuilt(output, "resume.outputs"));
   }

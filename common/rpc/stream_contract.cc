@@ -5,12 +5,11 @@
 #include <limits>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
 #include "common/peer_limits.h"
+#include "common/rpc/contract_errors.h"
 #include "common/rpc/first_phase.h"
 #include "common/rpc/phase_sampling.h"
-#include "common/rpc/proto_time.h"
 #include "common/rpc/reasoning_ends.h"
 #include "common/status.h"
 
@@ -22,21 +21,6 @@ using Event = v1::GenerateResponse;
 std::string NameOf(Event::EventCase event) {
   if (event == Event::EVENT_NOT_SET) return "nothing";
   return Event::descriptor()->FindFieldByNumber(event)->message_type()->name();
-}
-
-template <class... Parts>
-absl::Status Wrong(const Parts&... parts) {
-  return absl::InternalError(absl::StrCat(parts...));
-}
-
-absl::Status Expect(const char* what, std::int64_t said, std::int64_t counted) {
-  if (said == counted) return absl::OkStatus();
-  return Wrong(what, " is ", said, ", counted were ", counted);
-}
-
-absl::Status ExpectTime(const char* what, const google::protobuf::Duration& time) {
-  if (ReadDuration(time) >= Clock::Duration::zero()) return absl::OkStatus();
-  return Wrong(what, " is negative");
 }
 
 bool IsLogprob(float value) { return std::isfinite(value) && value <= 0; }
@@ -60,6 +44,7 @@ StreamContract::StreamContract(const v1::GenerateRequest& request)
       has_seed_(request.has_seed()),
       seed_(request.seed()),
       has_consensus_(request.has_consensus()),
+      asks_progress_(request.progress()),
       prompt_tokens_(request.prompt().token_ids().ids_size()),
       outputs_(static_cast<std::size_t>(std::max(1, request.n()))) {}
 
@@ -114,8 +99,9 @@ absl::Status StreamContract::AddByKind(const Event& event) {
       return AddMoved();
     case Event::kCompleted:
       return AddCompleted(event.completed());
-    case Event::kRestarted:
     case Event::kProgress:
+      return AddProgress(event.progress());
+    case Event::kRestarted:
     case Event::EVENT_NOT_SET:
       break;
   }
@@ -290,7 +276,7 @@ absl::Status StreamContract::AddReasoningFinished(const v1::ReasoningFinished& f
   RETURN_IF_ERROR(CheckCause(finished, *output));
   output->cause = finished.cause();
   output->without_id = false;
-  output->place = IsClosed(finished.cause()) ? Place::kClosed : Place::kUnclosed;
+  output->place = finished.token_ids().empty() ? Place::kUnclosed : Place::kClosed;
   return ExpectTime("ReasoningFinished.duration", finished.duration());
 }
 
@@ -298,8 +284,10 @@ absl::Status StreamContract::CheckCause(const v1::ReasoningFinished& finished,
                                         const Output& output) const {
   const v1::ReasoningFinishCause cause = finished.cause();
   const bool closed = !finished.token_ids().empty();
+  const bool may_be_either = may_end_unanswered_ && cause == v1::REASONING_FINISH_CAUSE_LOOP;
   const bool known = v1::ReasoningFinishCause_IsValid(cause) &&
-                     cause != v1::REASONING_FINISH_CAUSE_UNSPECIFIED && closed == IsClosed(cause);
+                     cause != v1::REASONING_FINISH_CAUSE_UNSPECIFIED &&
+                     (closed == IsClosed(cause) || may_be_either);
   if (!known || (closed && finished.forced() == (cause == v1::REASONING_FINISH_CAUSE_MODEL))) {
     return Wrong("ReasoningFinished.cause is ", static_cast<int>(cause), " with ",
                  finished.token_ids_size(), finished.forced() ? " forced ids" : " ids");
@@ -337,7 +325,10 @@ absl::Status StreamContract::CheckReason(const v1::Finished& finished, const Out
     return Wrong("Finished.reason is ", static_cast<int>(reason), " with ",
                  finished.token_ids_size(), " ids");
   }
-  if (reason != v1::FINISH_REASON_LENGTH || output.tokens() == max_tokens_) return absl::OkStatus();
+  const bool may_be_short = may_end_unanswered_ && output.place == Place::kUnclosed;
+  if (reason != v1::FINISH_REASON_LENGTH || may_be_short || output.tokens() == max_tokens_) {
+    return absl::OkStatus();
+  }
   return Wrong("the output has ", output.tokens(), " tokens, max_tokens is ", max_tokens_);
 }
 
@@ -359,10 +350,25 @@ absl::Status StreamContract::AddMoved() {
   return absl::OkStatus();
 }
 
+absl::Status StreamContract::AddProgress(const v1::Progress& progress) const {
+  const bool is_first = last_ == Event::EVENT_NOT_SET && !started_;
+  if (!asks_progress_ || is_first || IsOver()) return Misplaced();
+  if (progress.reason() == v1::SILENCE_REASON_UNSPECIFIED ||
+      !v1::SilenceReason_IsValid(progress.reason())) {
+    return Wrong("Progress.reason is ", static_cast<int>(progress.reason()));
+  }
+  const std::int32_t computed = progress.computed_tokens();
+  if (computed >= 0 && computed <= progress.total_tokens()) return absl::OkStatus();
+  return Wrong("Progress.computed_tokens is ", computed, " of ", progress.total_tokens());
+}
+
+bool StreamContract::IsOver() const {
+  return std::ranges::all_of(outputs_,
+                             [](const Output& output) { return output.place == Place::kFinished; });
+}
+
 absl::Status StreamContract::AddCompleted(const v1::Completed& completed) {
-  const bool all_finished = std::ranges::all_of(
-      outputs_, [](const Output& output) { return output.place == Place::kFinished; });
-  if (!started_ || completed_ || !all_finished) return Misplaced();
+  if (!started_ || completed_ || !IsOver()) return Misplaced();
   completed_ = true;
   RETURN_IF_ERROR(Expect("Completed.resumes", completed.resumes(), moves_));
   if (!has_consensus_) RETURN_IF_ERROR(Expect("the number of votes", completed.votes_size(), 0));

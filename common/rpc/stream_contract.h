@@ -13,6 +13,7 @@ namespace thinkwire::rpc {
 //
 // 1. Queued*, Started, then of each output ReasoningDelta*, ReasoningFinished?, AnswerDelta*,
 //    Finished; Completed last, when every output has finished. Moved anywhere after Started. No
+//    Progress, where it was asked for, anywhere before the last Finished but first. No
 //    reasoning where Started says that the answer comes first, no answer before the reasoning is
 //    closed, and none where nothing closed it. Where Started leaves the first phase open, which it
 //    may only where the prompt leaves the model's turn open, an output's first event says it.
@@ -40,6 +41,9 @@ class StreamContract {
   // What a caller knows beyond the request, which then must be what Started says. Before Started.
   void ExpectPromptTokens(std::int32_t tokens) { prompt_tokens_ = tokens; }
   void ExpectVocabSize(std::int32_t ids) { vocab_size_ = ids; }
+  // The worker was told to end without an answer where it would close reasoning that goes in
+  // circles or has no more room. Before Started.
+  void MayEndUnanswered() { may_end_unanswered_ = true; }
   // The stream goes on from `state`, which may be anybody's word: outputs that the request does not
   // have are left out. Before Started.
   void Resume(const v1::ResumeState& state);
@@ -99,6 +103,7 @@ class StreamContract {
   absl::Status CheckReason(const v1::Finished& finished, const Output& output) const;
   absl::Status CheckStop(const v1::Finished& finished, const Output& output) const;
   absl::Status AddMoved();
+  absl::Status AddProgress(const v1::Progress& progress) const;
   absl::Status AddCompleted(const v1::Completed& completed);
   absl::Status CheckUsage(const v1::Usage& usage) const;
 
@@ -108,6 +113,7 @@ class StreamContract {
   bool MayReason(const Output& output) const;
   bool MayAnswer(const Output& output) const;
   bool MayFinish(const Output& output) const;
+  bool IsOver() const;  // every output has finished
   static bool HasCause(const Output& output) {
     return output.place == Place::kUnclosed &&
            output.cause != v1::REASONING_FINISH_CAUSE_UNSPECIFIED;
@@ -129,6 +135,7 @@ class StreamContract {
   const bool has_seed_;
   const std::uint64_t seed_;
   const bool has_consensus_;
+  const bool asks_progress_;
 
   std::int32_t prompt_tokens_;  // 0: not known before Started, as the next
   std::int32_t vocab_size_ = 0;
@@ -137,6 +144,7 @@ class StreamContract {
   std::int32_t forced_tokens_ = 0;
   std::int32_t moves_ = 0;
   v1::Phase first_phase_ = v1::PHASE_UNSPECIFIED;
+  bool may_end_unanswered_ = false;
   bool started_ = false;
   bool completed_ = false;
   std::vector<Output> outputs_;

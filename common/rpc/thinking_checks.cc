@@ -9,14 +9,11 @@
 #include "common/rpc/range_check.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
+#include "common/steering_limits.h"
 #include "thinkwire/v1/reasoning.pb.h"
 
 namespace thinkwire::rpc {
 namespace {
-
-constexpr std::size_t kMaxForcedTextBytes = 1024;
-constexpr double kMaxRepeats = 1'000'000;
-constexpr double kMaxPeriodTokens = 2048;
 
 absl::Status CheckForcedText(const char* field, const std::string& text) {
   if (text.size() <= kMaxForcedTextBytes) return absl::OkStatus();
@@ -25,14 +22,17 @@ absl::Status CheckForcedText(const char* field, const std::string& text) {
 }
 
 absl::Status CheckLoopLimits(const v1::LoopLimits& limits, const std::string& path) {
-  if (limits.has_near_repetition_share()) {
-    return UnimplementedField(path + ".near_repetition_share");
-  }
   if (limits.has_max_repeats()) {
-    RETURN_IF_ERROR(CheckRange(path + ".max_repeats", limits.max_repeats(), 2, kMaxRepeats));
+    RETURN_IF_ERROR(CheckRange(path + ".max_repeats", limits.max_repeats(), 2, kMaxLoopRepeats));
+  }
+  const float share = limits.near_repetition_share();
+  if (limits.has_near_repetition_share() && !(share > 0 && share <= 1)) {
+    return InvalidField(path + ".near_repetition_share",
+                        absl::StrCat("must be in (0, 1], is ", share));
   }
   if (!limits.has_max_period_tokens()) return absl::OkStatus();
-  return CheckRange(path + ".max_period_tokens", limits.max_period_tokens(), 1, kMaxPeriodTokens);
+  return CheckRange(path + ".max_period_tokens", limits.max_period_tokens(), 1,
+                    kMaxLoopPeriodTokens);
 }
 
 absl::Status CheckLengths(const v1::Thinking& thinking) {
@@ -46,17 +46,13 @@ absl::Status CheckLengths(const v1::Thinking& thinking) {
 
 absl::Status CheckTexts(const v1::Thinking& thinking) {
   RETURN_IF_ERROR(CheckForcedText("thinking.closing_text", thinking.closing_text()));
-  RETURN_IF_ERROR(CheckForcedText("thinking.continue_text", thinking.continue_text()));
-  const bool masks = thinking.has_continue_text() && thinking.continue_text().empty();
-  return masks && thinking.min_tokens() > 0 ? UnimplementedField("thinking.continue_text")
-                                            : absl::OkStatus();
+  return CheckForcedText("thinking.continue_text", thinking.continue_text());
 }
 
 }  // namespace
 
 absl::Status CheckThinking(const v1::GenerateRequest& request) {
   const v1::Thinking& thinking = request.thinking();
-  if (thinking.budget_from_deadline()) return UnimplementedField("thinking.budget_from_deadline");
   RETURN_IF_ERROR(CheckLengths(thinking));
   RETURN_IF_ERROR(CheckRange("thinking.landing_share", thinking.landing_share(), 0, 1));
   RETURN_IF_ERROR(CheckTexts(thinking));
@@ -76,9 +72,6 @@ absl::Status CheckEffective(const v1::EffectiveOptions& effective) {
   RETURN_IF_ERROR(
       CheckRange(path + ".min_reasoning_tokens", effective.min_reasoning_tokens(), 0, INT32_MAX));
   RETURN_IF_ERROR(CheckRange(path + ".landing_share", effective.landing_share(), 0, 1));
-  if (effective.min_reasoning_tokens() > 0 && effective.continue_token_ids().empty()) {
-    return InvalidField(path + ".continue_token_ids", "are required with min_reasoning_tokens");
-  }
   return CheckLoopLimits(effective.loop_limits(), path + ".loop_limits");
 }
 

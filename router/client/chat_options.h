@@ -39,6 +39,9 @@ struct ChatOptions {
   std::optional<float> presence_penalty;
   std::optional<float> frequency_penalty;
   std::optional<std::int32_t> max_tokens;
+  std::optional<std::int32_t> budget;
+  std::optional<std::int32_t> min_answer;
+  bool answer_in_time = false;
   std::string stop;
   // What every answer must look like: at most one of these is not empty.
   std::string json_schema;  // its text

@@ -42,6 +42,9 @@ std::string OptionOf(const std::string& field) {
   }
   if (name == "wishes.task") return "task";
   if (name == "thinking.mode") return "thinking";
+  if (name == "thinking.budget_tokens") return "budget";
+  if (name == "thinking.budget_from_deadline") return "answer_in_time";
+  if (name == "min_answer_tokens") return "min_answer";
   const bool same = name == "variant" || name == "max_tokens" || name == "seed";
   return same ? std::string(name) : "";
 }
@@ -62,6 +65,10 @@ v1::GenerateRequest MakeRequest(const ChatOptions& options) {
   if (!options.stop.empty()) request.mutable_answer_sampling()->add_stop_strings(options.stop);
   if (options.seed) request.set_seed(*options.seed);
   if (options.max_tokens) request.set_max_tokens(*options.max_tokens);
+  if (options.min_answer) request.set_min_answer_tokens(*options.min_answer);
+  if (options.budget) request.mutable_thinking()->set_budget_tokens(*options.budget);
+  if (options.answer_in_time) request.mutable_thinking()->set_budget_from_deadline(true);
+  request.set_progress(!options.json);
   SetFormat(options, request);
   if (!options.thinking) request.mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
   if (!options.system.empty()) {

@@ -8,12 +8,14 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/rpc/status_details.h"
+#include "common/strings.h"
 #include "common/utf8.h"
 #include "router/client/chat_json.h"
 #include "router/client/chat_request.h"
@@ -33,10 +35,27 @@ std::string Summary(const v1::Completed& completed, std::uint64_t seed) {
   const double decoding = Seconds(timings.reasoning()) + Seconds(timings.answer());
   std::string text = absl::StrFormat("%d tokens of reasoning, %d of answer",
                                      usage.reasoning_tokens(), usage.answer_tokens());
+  if (usage.forced_tokens() > 0) {
+    absl::StrAppendFormat(&text, ", %d of them not drawn", usage.forced_tokens());
+  }
   if (tokens > 1 && decoding > 0)
     absl::StrAppendFormat(&text, ", %.1f tokens/s", (tokens - 1) / decoding);
   absl::StrAppendFormat(&text, ", %.1f s, seed %u", Seconds(timings.total()), seed);
   return text;
+}
+
+// What has closed reasoning that the model did not close.
+std::string_view WhyClosed(v1::ReasoningFinishCause cause) {
+  switch (cause) {
+    case v1::REASONING_FINISH_CAUSE_BUDGET:
+      return "it has thought as long as it may";
+    case v1::REASONING_FINISH_CAUSE_LOOP:
+      return "it went in circles";
+    case v1::REASONING_FINISH_CAUSE_DEADLINE:
+      return "the time is needed for the answer";
+    default:
+      return "it was asked to answer now";
+  }
 }
 
 // How its address is reached, where that is not simply so.
@@ -173,6 +192,7 @@ void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
       break;
     case v1::GenerateResponse::kReasoningFinished:
       Collect(response.reasoning_finished().token_ids());
+      ShowReasoningFinished(response.reasoning_finished());
       break;
     case v1::GenerateResponse::kAnswerDelta:
       screen_.Answer(response.answer_delta().text());
@@ -189,8 +209,10 @@ void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
     case v1::GenerateResponse::kCompleted:
       ShowCompleted(response.completed());
       break;
-    case v1::GenerateResponse::kRestarted:
     case v1::GenerateResponse::kProgress:
+      ShowProgress(response.progress());
+      break;
+    case v1::GenerateResponse::kRestarted:
     case v1::GenerateResponse::EVENT_NOT_SET:
       break;
   }
@@ -201,6 +223,19 @@ void ChatSession::ShowStarted(const v1::Started& started) {
   ids_.clear();
   screen_.Note(absl::StrCat("[", started.variant(), " (", started.variant_reason(), ") on ",
                             started.worker(), " (", started.worker_reason(), ")]"));
+}
+
+void ChatSession::ShowReasoningFinished(const v1::ReasoningFinished& finished) {
+  if (!finished.forced()) return;
+  const std::string_view why = WhyClosed(finished.cause());
+  screen_.Note(absl::StrCat("[", View(why), ": it answers]"));
+}
+
+void ChatSession::ShowProgress(const v1::Progress& progress) {
+  const bool waits = progress.reason() == v1::SILENCE_REASON_WAITING;
+  screen_.Progress(waits ? "waiting for its place again"
+                         : absl::StrCat("reading, ", progress.computed_tokens(), " of ",
+                                        progress.total_tokens(), " tokens"));
 }
 
 void ChatSession::ShowFinished(const v1::Finished& finished) {

@@ -63,6 +63,8 @@ class ChatSession {
   void ShowAsJson(const v1::GenerateResponse& response);
   void ShowToPerson(const v1::GenerateResponse& response);
   void ShowStarted(const v1::Started& started);
+  void ShowReasoningFinished(const v1::ReasoningFinished& finished);
+  void ShowProgress(const v1::Progress& progress);
   void ShowFinished(const v1::Finished& finished);
   void ShowCompleted(const v1::Completed& completed);
   void ShowErrorAsJson(const absl::Status& status);

@@ -2,6 +2,7 @@
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <memory>
@@ -139,6 +140,41 @@ TEST(ResumeTest, AnotherWorkerGoesOnWhereOneWasKilled) {
     ExpectWhole(lost, RunAttempt(survivor, After(request, lost)), whole);
   }
   EXPECT_GT(num_lost, 0);
+  EXPECT_TRUE(survivor.WaitUntilIdle());
+}
+
+// Up to the first event with ids that were forced, of which there are more.
+void CutWithinTheClosing(Attempt& attempt) {
+  const auto is_forced = [](const v1::GenerateResponse& event) {
+    return event.reasoning_delta().forced();
+  };
+  const auto first = std::ranges::find_if(attempt.events, is_forced);
+  ASSERT_NE(first, attempt.events.end());
+  attempt.events.erase(first + 1, attempt.events.end());
+}
+
+TEST(ResumeTest, AnotherWorkerGoesOnWithinAForcedClosing) {
+  constexpr int kBudget = 120;
+  WorkerProcess survivor({Model()});
+  WorkerProcess victim({Model()});
+  ASSERT_TRUE(survivor.listening() && victim.listening());
+  v1::GenerateRequest request = LongRequest();
+  request.set_max_tokens(450);
+  request.mutable_thinking()->set_budget_tokens(kBudget);
+  request.mutable_thinking()->set_min_tokens(kBudget);
+  request.mutable_thinking()->set_continue_text("");  // it does not end by itself
+  std::string closing;
+  for (int i = 10; i < 20; ++i) absl::StrAppend(&closing, " ", i, " and that is due.");
+  request.mutable_thinking()->set_closing_text(closing);
+  const Attempt whole = RunAttempt(survivor, Wrapped(request));
+  ASSERT_TRUE(whole.status.ok()) << whole.status;
+  ASSERT_GT(whole.completed->usage().forced_tokens(), 32) << "several events";
+  const auto drawn = static_cast<std::size_t>(kBudget + 1 - whole.completed->usage().forced_tokens());
+  Attempt lost = RunAttempt(victim, Wrapped(request), drawn + 1,
+                            [&victim] { victim.process().Signal(SIGKILL); });
+  CutWithinTheClosing(lost);
+  ASSERT_LT(lost.ids().size(), std::size_t{kBudget});
+  ExpectWhole(lost, RunAttempt(survivor, After(request, lost)), whole);
   EXPECT_TRUE(survivor.WaitUntilIdle());
 }
 

@@ -160,6 +160,7 @@ class SamplingTest : public testing::Test {
         stub_(v1::ReasoningService::NewStub(rpc::MakeChannel(router_.address()))) {
     request_ = AskGreedily("What is 27+48?");
     request_.set_max_tokens(80);
+    request_.set_min_answer_tokens(0);  // nothing is forced
     for (v1::PhaseSampling* phase : phases()) {
       phase->set_logprobs(true);
       phase->set_top_logprobs(5);

@@ -205,8 +205,8 @@ TEST_F(ReasoningServiceTest, WrongRequestsNeverReachAWorker) {
   request.set_max_tokens(0);
   EXPECT_EQ(Generate(request).code(), absl::StatusCode::kInvalidArgument);
   request = Question();
-  request.mutable_thinking()->set_budget_from_deadline(true);
-  EXPECT_EQ(rpc::ErrorMetadata(Generate(request), "field"), "thinking.budget_from_deadline");
+  request.mutable_thinking()->set_min_tokens(-1);
+  EXPECT_EQ(rpc::ErrorMetadata(Generate(request), "field"), "thinking.min_tokens");
   request = Question();
   request.set_variant("unknown");
   EXPECT_EQ(Generate(request).code(), absl::StatusCode::kNotFound);
@@ -216,7 +216,7 @@ TEST_F(ReasoningServiceTest, WrongRequestsNeverReachAWorker) {
   EXPECT_EQ(Generate(Question("\xff")).message(),
             "prompt.chat.messages[0].content is not valid UTF-8");
   EXPECT_EQ(GenerateRaw("\xff\xff\xff").code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(Metric("thinkwire_router_requests_total", "INVALID_ARGUMENT"), 2);
+  EXPECT_EQ(Metric("thinkwire_router_requests_total", "INVALID_ARGUMENT"), 3);
   EXPECT_TRUE(Generate(Question()).ok());  // and none did harm
   EXPECT_TRUE(small_.WaitForCalls(1));
 }
@@ -357,7 +357,7 @@ TEST_F(ReasoningServiceTest, TellsItsVersionAndWhatIsBuilt) {
   EXPECT_FALSE(methods.contains("AnswerNow"));
   const std::set<std::string> fields(info.generate_fields().begin(), info.generate_fields().end());
   EXPECT_TRUE(fields.contains("thinking.mode=THINKING_MODE_OFF"));
-  EXPECT_FALSE(fields.contains("thinking.budget_from_deadline"));
+  EXPECT_TRUE(fields.contains("thinking.budget_from_deadline"));
 }
 
 TEST_F(ReasoningServiceTest, AnswerNowIsNotBuiltAndSaysSo) {

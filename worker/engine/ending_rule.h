@@ -17,7 +17,7 @@ Token NextToken(PhaseMachine& phase, std::int32_t id);
 // What an output has come to with its last token.
 struct Reached {
   bool max_tokens = false;  // all that it may have
-  bool loop = false;        // its answer goes in circles
+  bool loop = false;        // it goes in circles, and that ends it
 };
 
 // Why an output of `request` is over with `token` as its last, if it is; then the token is marked

@@ -21,6 +21,7 @@ LoopDetector::LoopDetector(const LoopLimits& limits)
   for (std::int32_t period = 1; period <= max_period_; ++period) {
     needed_.push_back(Needed(period, limits));
   }
+  if (limits.near_share) near_.emplace(*limits.near_share);
   Restart();
 }
 
@@ -29,9 +30,16 @@ void LoopDetector::Restart() {
   places_.assign(mask_ + 1, {});
   last_.assign(mask_ + 1, -1);
   count_ = 0;
+  if (near_) near_->Restart();
 }
 
 bool LoopDetector::Add(std::int32_t id) {
+  const bool repeats = Repeats(id);
+  const bool nearly = near_ && near_->Add(id);
+  return repeats || nearly;
+}
+
+bool LoopDetector::Repeats(std::int32_t id) {
   const std::int32_t place = count_++;
   std::int32_t& last = LastOf(id);
   bool found = false;

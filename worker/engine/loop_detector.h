@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "worker/engine/near_repetition.h"
 #include "worker/engine/thinking.h"
 
 namespace thinkwire::worker::engine {
@@ -19,6 +21,8 @@ namespace thinkwire::worker::engine {
 // zlib's matcher does (Deutsch, RFC 1951, 4): in text those are few, and never more than
 // max_period_tokens. Runs that it breaks off are known by where they ended. No hash can be
 // deceived, as the ids themselves are compared.
+//
+// With near_share it finds near repetition too (NearRepetition).
 //
 // Memory: up to 50 bytes a period. Threads: one at a time.
 class LoopDetector {
@@ -43,6 +47,7 @@ class LoopDetector {
     std::int32_t before = -1;  // the last place before of an id of the same hash; -1: none
   };
 
+  bool Repeats(std::int32_t id);
   // The id at `place` equals the one `period` before. Whether that run is too long now.
   bool Extend(std::int32_t period, std::int32_t place);
   std::int32_t& LastOf(std::int32_t id);
@@ -55,6 +60,7 @@ class LoopDetector {
   std::vector<Place> places_;         // more than max_period_ of the last ones, by place & mask_
   std::vector<std::int32_t> last_;    // by an id's hash: the last place; -1: none
   std::int32_t count_ = 0;            // ids
+  std::optional<NearRepetition> near_;
 };
 
 }  // namespace thinkwire::worker::engine

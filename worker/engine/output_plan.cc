@@ -9,7 +9,7 @@ namespace {
 
 bool IsSteered(const Thinking& thinking) {
   return thinking.budget_tokens || thinking.min_answer_tokens > 0 || thinking.min_tokens > 0 ||
-         thinking.loops;
+         thinking.loops || thinking.ends_in_time;
 }
 
 }  // namespace
@@ -20,6 +20,7 @@ OutputPlan::OutputPlan(const Request& request, std::int32_t max_tokens)
       think_end_id_(request.sampling.think_end_id),
       budget_(thinking_, max_tokens),
       is_steered_(IsSteered(thinking_)),
+      masks_(thinking_.min_tokens > 0 && thinking_.continue_ids.empty()),
       thinks_first_(StartOf(request).phase() == step::Phase::kReasoning),
       thinks_(thinks_first_),
       undecided_(request.opening.has_value()),
@@ -57,7 +58,7 @@ void OutputPlan::Mask(std::span<step::MaskWord> mask) {
   mask[id / 64] |= step::MaskWord{1} << (id % 64);
 }
 
-bool OutputPlan::Refuses(std::int32_t id) const {
+bool OutputPlan::IsTooEarly(std::int32_t id) const {
   return thinks_ && id == think_end_id_ && num_ids_ < thinking_.min_tokens;
 }
 
@@ -105,16 +106,21 @@ void OutputPlan::HearLoop(const Token& token) {
   if (!loop_) return;
   if (token.mark == TokenMark::kClosesReasoning) return loop_->Restart();
   const bool found = loop_->Add(token.id);
-  if (found && thinks_ && !closed_ && think_end_id_ >= 0) BeginClosing(TokenOrigin::kLoop, true);
-  loops_ = found && !thinks_;
+  loops_ = found && (!thinks_ || thinking_.ends_unanswered);
+  if (found && !loops_ && !closed_ && think_end_id_ >= 0) BeginClosing(TokenOrigin::kLoop, true);
 }
 
 void OutputPlan::CloseIfDue(std::int32_t before, std::int32_t last) {
   if (!thinks_ || closed_ || think_end_id_ < 0) return;
-  if (budget_.IsSpent(num_ids_)) return BeginClosing(TokenOrigin::kBudget, true);
+  if (budget_.IsSpent(num_ids_)) return CloseAsSpent();
   if (budget_.Lands(num_ids_, before, last)) return BeginClosing(TokenOrigin::kBudget, false);
   // Last, as it comes when all else has been seen to.
   if (outside_ && num_ids_ >= outside_->position) BeginClosing(outside_->origin, true);
+}
+
+void OutputPlan::CloseAsSpent() {
+  out_of_room_ = thinking_.ends_unanswered && budget_.is_reserve();
+  if (!out_of_room_) BeginClosing(TokenOrigin::kBudget, true);
 }
 
 void OutputPlan::BeginClosing(TokenOrigin origin, bool with_text) {
@@ -146,6 +152,7 @@ void OutputPlan::BeginAgain(std::int32_t ids) {
   closing_index_ = 0;
   continued_ids_.reset();
   loops_ = false;
+  out_of_room_ = false;
   CloseIfDue(-1, -1);
 }
 

@@ -29,7 +29,9 @@ struct NextId {
 //   budget     spent, or landed in: closing_ids, where they fit, and the think-end id
 //   Close      the same, from the next token on
 //   a loop     the same in the reasoning; in the answer it ends the output
-//   too early  a drawn think-end id before min_tokens is not committed: continue_ids stand there
+//   unanswered (ends_unanswered) a loop, and what is kept for the answer, end the output there
+//   too early  a drawn think-end id before min_tokens is not committed: continue_ids stand there;
+//              without any it is not drawn (Masks)
 //   a format   in the answer a mask says what may be drawn, and what can be no other is forced; in
 //              the reasoning a drawn end-of-sequence id is committed as the think-end id, as an
 //              output without an answer would not be in the format
@@ -46,7 +48,11 @@ class OutputPlan {
   std::optional<NextId> next() const;
 
   // Whether `id`, drawn next, does not stand: then call Continue.
-  bool Refuses(std::int32_t id) const;
+  bool Refuses(std::int32_t id) const { return !masks_ && IsTooEarly(id); }
+  // Whether `id` is a think-end id that may not come next.
+  bool IsTooEarly(std::int32_t id) const;
+  // Whether the output's id number `index`, as far as is known, is drawn without the think-end id.
+  bool Masks(std::int32_t index) const { return masks_ && thinks_ && index < thinking_.min_tokens; }
   void Continue() { continued_ids_ = 0; }
 
   // The id that is committed where `id` was drawn next.
@@ -78,13 +84,19 @@ class OutputPlan {
 
   // Which limit has closed the reasoning, or is about to, and where; nullopt: none.
   const std::optional<Closing>& closing() const { return closed_; }
-  bool loops() const { return loops_; }  // the answer goes in circles
+  // Whether the output is over with the last id, where it goes in circles, or where its reasoning
+  // has no more room than what is kept for an answer that is not wanted.
+  bool loops() const { return loops_; }
+  bool out_of_room() const { return out_of_room_; }
+  // The next id belongs to the reasoning, as far as is known, and nothing is about to close it.
+  bool thinks_on() const { return thinks_ && !closed_; }
 
  private:
   void HearAnswer(const Token& token);
   void HearContinued(std::int32_t index);
   void HearLoop(const Token& token);
   void CloseIfDue(std::int32_t before, std::int32_t last);
+  void CloseAsSpent();
   void BeginClosing(TokenOrigin origin, bool with_text);
   bool is_closing() const { return closed_ && thinks_; }
 
@@ -95,6 +107,7 @@ class OutputPlan {
   std::optional<LoopDetector> loop_;
   std::optional<AnswerPlan> answer_;  // where it has a format
   const bool is_steered_;             // by more than Close
+  const bool masks_;                  // think-end ids that come too early
   const bool thinks_first_;           // its first phase is reasoning
 
   std::int32_t num_ids_ = 0;  // heard
@@ -107,6 +120,7 @@ class OutputPlan {
   std::optional<std::size_t> continued_ids_;  // of continue_ids, those that stand already
   std::vector<IdRange> continued_;
   bool loops_ = false;
+  bool out_of_room_ = false;
   bool breaks_format_ = false;
 };
 

@@ -8,6 +8,33 @@
 
 namespace thinkwire::worker::engine {
 
+namespace {
+
+// Finite, as a logit that is not is the model's fault, and so low that nothing is drawn by it.
+constexpr float kNever = -1e30F;
+
+// Of the reasoning, and what keeps the think-end id from being drawn.
+std::vector<step::LogitBias> MaskThinkEnd(std::vector<step::LogitBias> biases, std::int32_t id) {
+  const auto at = std::ranges::lower_bound(biases, id, {}, &step::LogitBias::id);
+  if (at != biases.end() && at->id == id) {
+    at->bias = kNever;
+  } else {
+    biases.insert(at, {.id = id, .bias = kNever});
+  }
+  return biases;
+}
+
+step::PerPhase<std::vector<step::LogitBias>> BiasesOf(const Sequence& sequence) {
+  auto biases = sequence.request().logit_bias;
+  if (sequence.masks_think_end()) {
+    std::vector<step::LogitBias>& reasoning = biases[step::Phase::kReasoning];
+    reasoning = MaskThinkEnd(std::move(reasoning), sequence.request().sampling.think_end_id);
+  }
+  return biases;
+}
+
+}  // namespace
+
 PlanBuilder::PlanBuilder(const step::Limits& limits)
     : limits_(limits),
       budget_(limits.max_num_batched_tokens),
@@ -18,7 +45,8 @@ bool PlanBuilder::MayTell(const Sequence& sequence) const {
   const std::size_t counted = sequence.counted_prompt().size() + sequence.counted_draws().size();
   const auto biases = static_cast<std::size_t>(sequence.request().sampling.num_biases());
   return plan_.counted_ids.size() + counted <= static_cast<std::size_t>(limits_.max_model_len) &&
-         plan_.biases.size() + biases <= step::kMaxPlanBiases;
+         plan_.biases.size() + biases + (sequence.masks_think_end() ? 1 : 0) <=
+             step::kMaxPlanBiases;
 }
 
 void PlanBuilder::AddRow(Sequence& sequence, std::int32_t count, std::int32_t draws) {
@@ -28,16 +56,17 @@ void PlanBuilder::AddRow(Sequence& sequence, std::int32_t count, std::int32_t dr
   sequence.OnTold();
   const Request& request = sequence.request();
   const bool draws_any = draws > 0;
-  plan_.rows.push_back({.slot = sequence.slot(),
-                        .first_position = sequence.computed(),
-                        .count = count,
-                        .first_id = AddInputs(sequence, count),
-                        .draws = draws,
-                        .logprob = draws_any && request.logprobs,
-                        .alternatives = draws_any ? request.alternatives : 0,
-                        .adjusted = draws_any && request.sampling.adjusts(),
-                        .mask = draws_any ? AddMask(sequence) : step::kNoMask,
-                        .phase = sequence.phase()});
+  plan_.rows.push_back(
+      {.slot = sequence.slot(),
+       .first_position = sequence.computed(),
+       .count = count,
+       .first_id = AddInputs(sequence, count),
+       .draws = draws,
+       .logprob = draws_any && request.logprobs,
+       .alternatives = draws_any ? request.alternatives : 0,
+       .adjusted = draws_any && (request.sampling.adjusts() || sequence.masks_think_end()),
+       .mask = draws_any ? AddMask(sequence) : step::kNoMask,
+       .phase = sequence.draw_phase()});
   rows_.push_back({.sequence = &sequence, .draws = draws, .epoch = sequence.epoch()});
   budget_ -= count;
   spare_draws_ -= std::max(0, draws - 1);
@@ -77,17 +106,22 @@ void PlanBuilder::TellSampling(const Sequence& sequence) {
   std::vector<std::int32_t>& counted = plan_.counted_ids;
   const auto prompt = sequence.counted_prompt();
   const auto drawn = sequence.counted_draws();
+  const auto biases = BiasesOf(sequence);
+  step::SamplingParams params = sequence.request().sampling;
+  for (const step::Phase phase : step::kPhases) {
+    params.phases[phase].num_biases = static_cast<std::int32_t>(biases[phase].size());
+  }
   plan_.sampling_changes.push_back({.slot = sequence.slot(),
-                                    .params = sequence.request().sampling,
+                                    .params = params,
                                     .first_bias = static_cast<std::int32_t>(plan_.biases.size()),
                                     .first_counted = static_cast<std::int32_t>(counted.size()),
                                     .num_prompt = static_cast<std::int32_t>(prompt.size()),
                                     .num_drawn = static_cast<std::int32_t>(drawn.size()),
-                                    .phase = sequence.phase()});
+                                    .phase = sequence.draw_phase()});
   counted.insert(counted.end(), prompt.begin(), prompt.end());
   counted.insert(counted.end(), drawn.begin(), drawn.end());
-  for (const auto& biases : sequence.request().logit_bias) {
-    plan_.biases.insert(plan_.biases.end(), biases.begin(), biases.end());
+  for (const auto& of_phase : biases) {
+    plan_.biases.insert(plan_.biases.end(), of_phase.begin(), of_phase.end());
   }
 }
 

@@ -18,10 +18,12 @@ Token Replay::Next(std::int32_t id) {
   Token token = NextToken(phase_, id);
   token.origin = plan_.ReplayOrigin();
   const bool is_drawn = token.origin == TokenOrigin::kDrawn;
-  contradicts_ |= next ? next->id != id : is_drawn && (plan_.Refuses(id) || plan_.Taken(id) != id);
+  const bool stands = !plan_.IsTooEarly(id) && plan_.Taken(id) == id;
+  contradicts_ |= next ? next->id != id : is_drawn && !stands;
   plan_.Hear(token);
   contradicts_ |= plan_.breaks_format();
-  const Reached reached{.max_tokens = ++count_ >= max_tokens_, .loop = plan_.loops()};
+  const bool is_full = ++count_ >= max_tokens_ || plan_.out_of_room();
+  const Reached reached{.max_tokens = is_full, .loop = plan_.loops()};
   end_ = EndBy(request_, end_of_sequence_ids_, reached, token);
   return token;
 }

@@ -30,7 +30,7 @@ struct Request {
   std::vector<std::int32_t> drawn_ids = {};
   step::Phase start_phase = step::Phase::kReasoning;
   // With kAnswer: the model may open the reasoning itself. The tokens until that is decided are
-  // drawn as the answer's, and one at a time.
+  // drawn as the reasoning's, and one at a time.
   std::optional<Opening> opening;
   step::SamplingParams sampling;  // num_biases: whatever it says, logit_bias counts
   step::PerPhase<std::vector<step::LogitBias>> logit_bias =
@@ -43,7 +43,8 @@ struct Request {
   // By Phase: the output ends when one of these is drawn in it. Each in [0, vocab_size), at most
   // kMaxStopIds.
   step::PerPhase<std::vector<std::int32_t>> stop_ids = {};
-  bool logprobs = false;  // of the chosen tokens
+  bool logprobs = false;       // of the chosen tokens
+  bool tells_silence = false;  // the stream tells why no tokens come (TokenStream::silence)
   // With `logprobs`: how many of the most probable tokens are told with each, [0, the lesser of
   // kMaxAlternatives and vocab_size].
   std::int32_t alternatives = 0;

@@ -117,12 +117,14 @@ absl::Status CheckForcedIds(const std::vector<std::int32_t>& ids, std::int32_t v
 
 absl::Status CheckLoops(const LoopLimits& loops) {
   const std::int32_t period = loops.max_period_tokens;
-  if (loops.max_repeats >= 2 && period >= 1 && period <= kMaxLoopPeriodTokens) {
-    return absl::OkStatus();
+  if (loops.max_repeats < 2 || period < 1 || period > kMaxLoopPeriodTokens) {
+    return absl::InvalidArgumentError(absl::StrCat("a loop of ", loops.max_repeats, " times ",
+                                                   period, " tokens is not at least 2 times 1 to ",
+                                                   kMaxLoopPeriodTokens));
   }
-  return absl::InvalidArgumentError(absl::StrCat("a loop of ", loops.max_repeats, " times ", period,
-                                                 " tokens is not at least 2 times 1 to ",
-                                                 kMaxLoopPeriodTokens));
+  const float share = loops.near_share.value_or(1);
+  if (share > 0 && share <= 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("a share of ", share, " is not in (0, 1]"));
 }
 
 absl::Status CheckThinking(const Thinking& thinking, std::int32_t vocab_size) {
@@ -131,10 +133,6 @@ absl::Status CheckThinking(const Thinking& thinking, std::int32_t vocab_size) {
   if (thinking.budget_tokens.value_or(0) < 0 || thinking.min_answer_tokens < 0 ||
       thinking.min_tokens < 0) {
     return absl::InvalidArgumentError("a number of tokens to think or answer with is < 0");
-  }
-  if (thinking.min_tokens > 0 && thinking.continue_ids.empty()) {
-    return absl::InvalidArgumentError(
-        "a least number of tokens to think with needs continuing ids");
   }
   if (!Within(thinking.landing_share, 0, 1) ||
       (thinking.landing_share > 0 && thinking.sentence_parts == nullptr)) {

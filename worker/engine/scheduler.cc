@@ -129,6 +129,10 @@ void Scheduler::Apply(const step::Result& result, Clock::TimePoint now) {
   if (step.tokens >= limits_.max_num_batched_tokens / 2) {
     pace_.Record(step.tokens, now - step.planned_at, now);
   }
+  if (!result.rows.empty()) {
+    deadline_budgets_.pace().Record(now - std::max(step.planned_at, applied_at_));
+  }
+  applied_at_ = now;
   std::size_t drawn = 0;
   for (const PlannedRow& row : step.rows) {
     Sequence& sequence = *row.sequence;
@@ -137,6 +141,7 @@ void Scheduler::Apply(const step::Result& result, Clock::TimePoint now) {
       CHECK(drawn < result.rows.size() && result.rows[drawn].slot == sequence.slot(),
             "each row that draws has its result");
       if (counts) CommitRow(row, result, result.rows[drawn]);
+      CloseInTime(sequence, now);
       ++drawn;
     }
     CacheBlocks(sequence);
@@ -178,6 +183,14 @@ void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
   if (row.num_ids < planned.draws) GoBack(sequence, sequence.committed());
 }
 
+void Scheduler::CloseInTime(Sequence& sequence, Clock::TimePoint now) {
+  const bool may_close = sequence.request().thinking.ends_in_time && sequence.request().deadline &&
+                         sequence.state() != SequenceState::kEnded && sequence.plan().thinks_on();
+  if (!may_close || !deadline_budgets_.IsSpent(sequence, now)) return;
+  sequence.plan().Close(TokenOrigin::kDeadline);
+  PutForced(sequence);
+}
+
 bool Scheduler::Give(Sequence& sequence, Token token) {
   return GiveOne(sequence, std::move(token)) || PutForced(sequence);
 }
@@ -190,8 +203,9 @@ bool Scheduler::PutForced(Sequence& sequence) {
 }
 
 bool Scheduler::GiveOne(Sequence& sequence, Token token) {
-  const Reached reached{.max_tokens = sequence.reached_max_tokens(),
-                        .loop = sequence.plan().loops()};
+  const Reached reached{
+      .max_tokens = sequence.reached_max_tokens() || sequence.plan().out_of_room(),
+      .loop = sequence.plan().loops()};
   const std::optional<EndReason> end =
       EndBy(sequence.request(), config_.end_of_sequence_ids, reached, token);
   if (sequence.Tell(token)) slow_readers_.Watch(sequence);
@@ -269,6 +283,7 @@ void Scheduler::Finish(Sequence& sequence, EndReason reason) {
     StopRunning(sequence);
   }
   slow_readers_.Forget(sequence);
+  deadline_budgets_.Forget(sequence.handle());
   if (sequence.request().deadline) {
     deadlines_.erase({*sequence.request().deadline, sequence.handle()});
   }

@@ -15,6 +15,7 @@
 #include "common/peer_limits.h"
 #include "worker/engine/admission.h"
 #include "worker/engine/block_pool.h"
+#include "worker/engine/deadline_budget.h"
 #include "worker/engine/fair_share.h"
 #include "worker/engine/peer.h"
 #include "worker/engine/plan_builder.h"
@@ -171,6 +172,8 @@ class Scheduler {
   // The sequence of `handle`, unless it has ended; null if there is none.
   Sequence* Find(RequestHandle handle);
   void CommitRow(const PlannedRow& planned, const step::Result& result, const step::RowResult& row);
+  // Ends the reasoning if the time left is needed for the answer.
+  void CloseInTime(Sequence& sequence, Clock::TimePoint now);
   void GoBack(Sequence& sequence, std::int32_t committed);
   // Gives the reader a token that was committed, and those that stand after it without being drawn.
   // Whether one of them was the last.
@@ -205,6 +208,8 @@ class Scheduler {
   BlockPool pool_;  // outlives the sequences and steps, which hold its blocks
   PrefixCache cache_;
   PrefillPace pace_;
+  DeadlineBudgets deadline_budgets_;
+  Clock::TimePoint applied_at_;  // the last step
   Admission admission_;
   std::unordered_map<std::string, Peer> peers_;  // who has sequences, by name
   std::unordered_map<RequestHandle, std::unique_ptr<Sequence>> sequences_;

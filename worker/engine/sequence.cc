@@ -69,6 +69,7 @@ void Sequence::Preempt() {
 void Sequence::Leave() {
   CHECK(state_ == SequenceState::kRunning, "who runs leaves");
   state_ = SequenceState::kLeaving;
+  TellSilence(Silence{.reason = SilenceReason::kWaiting, .total = committed()});
 }
 
 void Sequence::Requeue() {
@@ -86,6 +87,7 @@ void Sequence::Requeue() {
 void Sequence::Park() {
   CHECK(state_ == SequenceState::kQueued, "who holds nothing is parked");
   state_ = SequenceState::kParked;
+  TellSilence(std::nullopt);  // its reader has tokens to read
   preempted_ = false;
 }
 
@@ -113,14 +115,30 @@ void Sequence::TellStarted() {
   stream_->SetStarted(std::min(computed_, PromptTokens(request_)));
 }
 
-bool Sequence::Tell(const Token& token) { return stream_->Push(token); }
+bool Sequence::Tell(const Token& token) {
+  TellSilence(std::nullopt);
+  return stream_->Push(token);
+}
+
+void Sequence::TellSilence(const std::optional<Silence>& silence) {
+  if (request_.tells_silence && stream_ != nullptr) stream_->SetSilence(silence);
+}
+
+Silence Sequence::Computing(std::int32_t computed) const {
+  const bool again = lost_ > computed;
+  return {.reason = again ? SilenceReason::kRecompute : SilenceReason::kPrefill,
+          .computed = computed,
+          .total = committed()};
+}
 
 std::int32_t Sequence::ReadyToDraw() const {
   const std::int32_t left = max_tokens_ - generated() - draws_in_flight_;
   const bool waits = undecided() || plan_.is_masked();
   if (draws_in_flight_ > (waits ? 0 : 1) || left <= 0) return 0;
+  if (draws_in_flight_ > 0 && masks_ != masks_think_end()) return 0;
   const auto room = static_cast<std::int32_t>(stream_->room());
-  return std::min(undecided() ? 1 : left, std::max(0, room - draws_in_flight_));
+  const bool one_by_one = undecided() || masks_think_end();
+  return std::min(one_by_one ? 1 : left, std::max(0, room - draws_in_flight_));
 }
 
 bool Sequence::paused() const {
@@ -140,6 +158,7 @@ void Sequence::Propose(std::vector<std::int32_t> ids) {
 
 void Sequence::OnSubmitted(std::int32_t count, std::int32_t draws) {
   began_ = true;
+  if (count > std::max(1, draws)) TellSilence(Computing(computed_));
   computed_ += count;
   ++steps_in_flight_;
   draws_in_flight_ += draws;
@@ -174,13 +193,15 @@ Token Sequence::Append(std::int32_t id, TokenOrigin origin) {
 }
 
 Token Sequence::Follow(std::int32_t id, TokenOrigin origin, std::int32_t committed) {
+  const bool was_undecided = undecided();
   Token token = NextToken(phase_, id);
   token.origin = origin;
   plan_.Hear(token);
   if (token.mark == TokenMark::kClosesReasoning) phase_begin_ = committed;
-  // The runner has counted what came before as drawn in the answer.
-  const bool opens = token.mark == TokenMark::kOpensReasoning;
-  if (opens && request_.sampling.counts()) sampling_told_ = false;
+  // The runner has counted what came before as drawn in the reasoning, and forgets it in the
+  // answer.
+  const bool decides = was_undecided && !undecided();
+  if (decides && request_.sampling.counts()) sampling_told_ = false;
   return token;
 }
 
@@ -252,6 +273,7 @@ BlockHandle Sequence::ExchangeForCached(BlockHandle block) {
 void Sequence::OnTold() {
   blocks_told_ = num_blocks();
   sampling_told_ = true;
+  masks_ = masks_think_end();
 }
 
 void Sequence::CheckInvariants(std::int32_t block_tokens) const {

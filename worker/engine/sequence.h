@@ -64,9 +64,11 @@ class Sequence {
   std::int32_t generated() const;                        // committed beyond the prompt
   step::Phase phase() const { return phase_.phase(); }   // of the token after the committed ones
   bool undecided() const { return phase_.undecided(); }  // whether that may yet be reasoning
+  // As which that token is drawn: one that may be reasoning, as reasoning.
+  step::Phase draw_phase() const { return undecided() ? step::Phase::kReasoning : phase(); }
 
   // The committed ids that penalties count: of the prompt, if any of them does, and those drawn or
-  // forced in phase().
+  // forced in draw_phase().
   std::span<const std::int32_t> counted_prompt() const;
   std::span<const std::int32_t> counted_draws() const;
 
@@ -91,8 +93,8 @@ class Sequence {
   bool decoding() const { return computed_ + 1 >= committed(); }
   // How many more tokens may be drawn by now: what the token limit leaves beyond those in flight,
   // as far as the stream has room. None while it depends on draws in flight which position is the
-  // next (there are several) or how it is drawn (any, while the phase is undecided, or in an answer
-  // that has a format).
+  // next (there are several) or how it is drawn (any, while the phase is undecided, in an answer
+  // that has a format, or where the runner would have to be told of ids that it draws).
   std::int32_t ReadyToDraw() const;
   bool reached_max_tokens() const { return generated() >= max_tokens_; }
 
@@ -162,8 +164,10 @@ class Sequence {
 
   // What the runner does not know yet: blocks from an index on, and how the slot draws.
   std::int32_t blocks_told() const { return blocks_told_; }
-  bool sampling_told() const { return sampling_told_; }
+  bool sampling_told() const { return sampling_told_ && masks_ == masks_think_end(); }
   void OnTold();  // it knows all there is
+  // Whether the next token is drawn without the think-end id.
+  bool masks_think_end() const { return plan_.Masks(generated() + draws_in_flight_); }
 
   void CheckInvariants(std::int32_t block_tokens) const;  // for tests
 
@@ -172,6 +176,9 @@ class Sequence {
   // The last of so many ids, into the phase and the plan.
   Token Follow(std::int32_t id, TokenOrigin origin, std::int32_t committed);
   void ReplayIds();  // all of them
+  // Why nothing comes, to a reader who asks for that.
+  void TellSilence(const std::optional<Silence>& silence);
+  Silence Computing(std::int32_t computed) const;
   // What is in flight draws for nothing, and positions from `limit` on are not computed.
   void PassOver(std::int32_t limit);
 
@@ -205,6 +212,7 @@ class Sequence {
   std::int32_t blocks_cached_ = 0;
   std::int32_t blocks_told_ = 0;
   bool sampling_told_ = false;
+  bool masks_ = false;  // masks_think_end(), as it was told
 
   bool started_ = false;              // was admitted at least once
   std::int32_t queue_position_ = -1;  // last told; -1: none yet

@@ -1,20 +1,15 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "common/steering_limits.h"
 #include "worker/engine/token.h"
 
 namespace thinkwire::worker::engine {
-
-// Ids that stand where none is drawn, of either kind: a request holds them, and the router's
-// ledger.
-inline constexpr std::int64_t kMaxForcedIds = 1024;
-// How far back a sequence looks for what repeats itself (LoopDetector): up to 50 bytes and, each
-// time that a token comes, one step a token at most.
-inline constexpr std::int32_t kMaxLoopPeriodTokens = 2048;
 
 // What a token's text says of where a sentence ends.
 enum class SentencePart : std::uint8_t {
@@ -26,10 +21,11 @@ enum class SentencePart : std::uint8_t {
 using SentenceParts = std::vector<SentencePart>;  // by id; beyond its end: kInside
 
 // When an output goes in circles: it ends with a passage of 1 to max_period_tokens tokens that came
-// max_repeats times in a row.
+// max_repeats times in a row, or says too much of what it has said before (NearRepetition).
 struct LoopLimits {
-  std::int32_t max_repeats = 8;          // >= 2
+  std::int32_t max_repeats = 8;          // [2, kMaxLoopRepeats]
   std::int32_t max_period_tokens = 512;  // [1, kMaxLoopPeriodTokens]
+  std::optional<float> near_share = {};  // (0, 1]
 };
 
 // Where something that the ids do not tell closes the reasoning.
@@ -52,8 +48,8 @@ struct Thinking {
   // The most reasoning ids before the one that closes the reasoning, >= 0.
   std::optional<std::int32_t> budget_tokens;
   std::int32_t min_answer_tokens = 0;  // of max_tokens, kept for the answer, >= 0
-  // A think-end id drawn before so many reasoning ids does not stand; >= 0, and only with
-  // continue_ids, which then stand in its place.
+  // A think-end id drawn before so many reasoning ids does not stand, >= 0: continue_ids stand in
+  // its place, or, where there are none, it is not drawn.
   std::int32_t min_tokens = 0;
   // The share of the budget, [0, 1], at whose end the first end of a sentence closes the reasoning.
   float landing_share = 0;
@@ -62,11 +58,25 @@ struct Thinking {
   std::vector<std::int32_t> closing_ids = {};
   std::vector<std::int32_t> continue_ids = {};
   std::optional<LoopLimits> loops = std::nullopt;
+  // Where a loop or the tokens kept for the answer would close the reasoning, the output ends.
+  bool ends_unanswered = false;
+  // The reasoning ends so that there is time for an answer before Request::deadline, of
+  // answer_in_time tokens. Unset: DefaultReserve of all tokens that there is time for.
+  bool ends_in_time = false;
+  std::optional<std::int32_t> answer_in_time = std::nullopt;
 
   // Of an output that goes on: where something outside has closed its reasoning, and which ids
   // stand in the place of a think-end id. Ascending.
   std::optional<Closing> closing = std::nullopt;
   std::vector<IdRange> continued = {};
 };
+
+// How many of `max_tokens` are kept for an answer where nothing says it: an answer's length grows
+// with the question's, and a small limit is not taken up by it.
+constexpr std::int32_t DefaultReserve(std::int32_t max_tokens) {
+  constexpr std::int32_t kLeast = 64;
+  constexpr std::int32_t kMost = 4096;
+  return std::min(max_tokens / 2, std::clamp(max_tokens / 4, kLeast, kMost));
+}
 
 }  // namespace thinkwire::worker::engine

@@ -22,6 +22,7 @@ ThinkingBudget::ThinkingBudget(const Thinking& thinking, std::int32_t max_tokens
     : thinking_(thinking),
       is_limited_(thinking.budget_tokens.has_value() || thinking.min_answer_tokens > 0),
       limit_(LimitOf(thinking, max_tokens)),
+      is_reserve_(limit_ < thinking.budget_tokens.value_or(limit_ + 1)),
       spent_at_(HasRoomToClose(0) ? limit_ - NumClosingIds(thinking) : limit_),
       lands_from_(limit_ - static_cast<std::int32_t>(
                                std::floor(thinking.landing_share * static_cast<float>(limit_)))) {}

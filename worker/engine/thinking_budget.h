@@ -18,6 +18,9 @@ class ThinkingBudget {
   bool IsSpent(std::int32_t tokens) const { return is_limited_ && tokens >= spent_at_; }
   bool Lands(std::int32_t tokens, std::int32_t before, std::int32_t last) const;
 
+  // Whether what is kept for the answer is the limit, and not the budget.
+  bool is_reserve() const { return is_reserve_; }
+
   // Whether the closing ids fit after `tokens` of reasoning. Without a limit that is max_tokens,
   // and one token of answer.
   bool HasRoomToClose(std::int32_t tokens) const;
@@ -28,6 +31,7 @@ class ThinkingBudget {
   const Thinking& thinking_;
   const bool is_limited_;
   const std::int32_t limit_;  // the most ids
+  const bool is_reserve_;
   const std::int32_t spent_at_;
   const std::int32_t lands_from_;
 };

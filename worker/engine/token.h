@@ -26,6 +26,7 @@ enum class TokenOrigin : std::uint8_t {
   kBudget,     // the budget of tokens to think with is spent
   kLoop,       // the reasoning went round in circles
   kAnswerNow,  // someone asked for the answer at once
+  kDeadline,   // the time left is needed for the answer
   kContinued,  // it stands in the place of a think-end id that came too early
   kFormat,     // the answer's format lets no other stand there
 };

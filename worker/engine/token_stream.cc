@@ -86,4 +86,14 @@ void TokenStream::SetEnding(const Ending& ending) {
   Update([&](Batch& pending) { pending.ending = ending; });
 }
 
+void TokenStream::SetSilence(const std::optional<Silence>& silence) {
+  MutexLock lock(mu_);
+  silence_ = silence;
+}
+
+std::optional<Silence> TokenStream::silence() const {
+  MutexLock lock(mu_);
+  return silence_;
+}
+
 }  // namespace thinkwire::worker::engine

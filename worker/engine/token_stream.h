@@ -13,6 +13,19 @@
 
 namespace thinkwire::worker::engine {
 
+// Why no token of an output can come now, where that is known.
+enum class SilenceReason : std::uint8_t {
+  kPrefill,    // its prompt is being computed
+  kRecompute,  // what it has lost is being computed again
+  kWaiting,    // it has lost its slot to others, and waits for one
+};
+struct Silence {
+  SilenceReason reason = SilenceReason::kPrefill;
+  std::int32_t computed = 0;  // ids that the runner has had
+  std::int32_t total = 0;     // of so many
+  bool operator==(const Silence&) const = default;
+};
+
 // The bounded outbox between the engine and one output's reader.
 // Threads: the engine thread pushes, one reader at a time takes; both may do so at once.
 class TokenStream {
@@ -53,6 +66,9 @@ class TokenStream {
   // before that.
   bool ends_as_too_slow() const;
 
+  // Reader: why nothing comes. No news by itself: on_ready is not called for it.
+  std::optional<Silence> silence() const;
+
   // Engine: how many more tokens fit. Only grows between two pushes.
   std::size_t room() const;
   Reading reading() const;
@@ -64,6 +80,7 @@ class TokenStream {
   void SetQueuePosition(std::int32_t position);
   void SetStarted(std::int32_t cached_prompt_tokens);
   void SetEnding(const Ending& ending);
+  void SetSilence(const std::optional<Silence>& silence);
 
  private:
   // Runs `change` under the lock and calls on_ready_ if that is to be called.
@@ -75,6 +92,7 @@ class TokenStream {
   const std::function<void()> on_ready_;
   mutable Mutex mu_;
   Batch pending_ ABSL_GUARDED_BY(mu_);
+  std::optional<Silence> silence_ ABSL_GUARDED_BY(mu_);
   std::uint64_t taken_ ABSL_GUARDED_BY(mu_) = 0;  // tokens
 };
 

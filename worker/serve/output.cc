@@ -119,6 +119,10 @@ Output::News Output::TakeWhatWasUnsent() {
   return news;
 }
 
+std::optional<engine::Silence> Output::silence() const {
+  return ended() || finished() ? std::nullopt : tokens_->silence();
+}
+
 bool Output::too_slow() const {
   return ended() ? ending_.reason == engine::EndReason::kSlowReader : tokens_->ends_as_too_slow();
 }

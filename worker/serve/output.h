@@ -50,6 +50,9 @@ class Output {
   // gave nothing.
   std::optional<News> Take(Clock::TimePoint now);
 
+  // Why nothing comes, where the request asks for that and it is known.
+  std::optional<engine::Silence> silence() const;
+
   bool ended() const { return tokens_ == nullptr; }  // nothing comes any more
   // It ends or has ended as its reader was too slow, whatever Take still has.
   bool too_slow() const;

@@ -21,6 +21,8 @@ v1::ReasoningFinishCause CauseOf(v1::FinishReason reason) {
     case v1::FINISH_REASON_STOP_STRING:
     case v1::FINISH_REASON_STOP_TOKEN:
       return v1::REASONING_FINISH_CAUSE_STOP;
+    case v1::FINISH_REASON_LOOP:
+      return v1::REASONING_FINISH_CAUSE_LOOP;
     default:
       return v1::REASONING_FINISH_CAUSE_LENGTH;
   }
@@ -34,6 +36,8 @@ v1::ReasoningFinishCause CauseOf(engine::TokenOrigin origin) {
       return v1::REASONING_FINISH_CAUSE_LOOP;
     case engine::TokenOrigin::kAnswerNow:
       return v1::REASONING_FINISH_CAUSE_ANSWER_NOW;
+    case engine::TokenOrigin::kDeadline:
+      return v1::REASONING_FINISH_CAUSE_DEADLINE;
     case engine::TokenOrigin::kDrawn:
     case engine::TokenOrigin::kContinued:
     case engine::TokenOrigin::kFormat:

@@ -9,6 +9,7 @@
 #include "common/rpc/status_details.h"
 #include "common/shown_text.h"
 #include "common/status.h"
+#include "common/steering_limits.h"
 #include "worker/serve/resume_reader.h"
 #include "worker/text/first_phase.h"
 #include "worker/text/stop_matcher.h"
@@ -60,6 +61,18 @@ std::shared_ptr<const std::vector<bool>> FindBlanks(const text::Tokenizer& token
   return std::make_shared<const std::vector<bool>>(std::move(blanks));
 }
 
+// A think-end id that is not to be drawn takes the place of a bias.
+absl::Status CheckRoomToMask(const engine::Request& request) {
+  const engine::Thinking& thinking = request.thinking;
+  const bool masks = thinking.min_tokens > 0 && thinking.continue_ids.empty();
+  if (!masks || std::ssize(request.logit_bias[step::Phase::kReasoning]) < step::kMaxLogitBiases) {
+    return absl::OkStatus();
+  }
+  return rpc::InvalidField("thinking.continue_text",
+                           absl::StrCat("may be empty where the reasoning has fewer than ",
+                                        step::kMaxLogitBiases, " of logit_bias"));
+}
+
 }  // namespace
 
 std::size_t RequestReader::Reading::bytes() const {
@@ -68,6 +81,9 @@ std::size_t RequestReader::Reading::bytes() const {
   std::size_t bytes = sizeof(Reading) + 2 * ids * sizeof(std::int32_t);
   bytes += (request.thinking.closing_ids.size() + request.thinking.continue_ids.size()) *
            sizeof(std::int32_t);
+  if (request.thinking.loops && request.thinking.loops->near_share) {
+    bytes += kNearRepetitionWords * sizeof(std::uint32_t);
+  }
   bytes += format_bytes + request.id.capacity() + request.cache_salt.capacity();
   for (const step::Phase phase : step::kPhases) {
     bytes += request.logit_bias[phase].size() * sizeof(step::LogitBias);
@@ -90,7 +106,8 @@ RequestReader::RequestReader(const text::Tokenizer& tokenizer,
       formats_(std::make_unique<AnswerFormats>(tokenizer, model, metrics)) {}
 
 absl::StatusOr<RequestReader::Reading> RequestReader::Read(const v1::GenerateRequest& request,
-                                                           const v1::ResumeState* resume) const {
+                                                           const v1::ResumeState* resume,
+                                                           bool end_without_answer) const {
   Reading reading;
   engine::Request& out = reading.request;
   ASSIGN_OR_RETURN(out.prompt_ids, ReadPromptOf(request, resume));
@@ -99,11 +116,14 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(const v1::GenerateReq
   const bool is_settled = resume != nullptr && resume->has_effective();
   ASSIGN_OR_RETURN(out.thinking, thinking_.Read(request, reading.max_tokens,
                                                 is_settled ? &resume->effective() : nullptr));
+  out.thinking.ends_unanswered = end_without_answer;
   ReadFirstPhase(reading);
   RETURN_IF_ERROR(ReadSamplings(request, reading));
+  RETURN_IF_ERROR(CheckRoomToMask(out));
   out.sampling.seed = request.seed();
   out.sampling.think_end_id = tokenizer_.think_end_id().value_or(-1);
   out.ignore_eos = request.ignore_eos();
+  out.tells_silence = request.progress();
   RETURN_IF_ERROR(ReadFormat(request, reading));
   out.cache_salt = request.cache_salt();
   if (resume != nullptr && !resume->outputs().empty()) {

@@ -43,14 +43,15 @@ class RequestReader {
                 const ServedModel& model, WorkerMetrics* metrics = nullptr);
 
   // `resume`, if not null: where an earlier attempt had come; its prompt ids, if it has any, stand
-  // for the prompt.
+  // for the prompt. `end_without_answer` is WorkerGenerateRequest's.
   // REQUIRES: rpc::CheckRequest of the worker's request is OK. Renders and tokenises: takes long
   // for long prompts and outputs. Fails: INVALID_ARGUMENT, naming the field, what does not fit the
   // vocabulary or the context (with both numbers), or contradicts itself; FAILED_PRECONDITION,
   // PROMPT_DIFFERS, a prompt that has another number of tokens than it had; OPTIONS_DIFFER, what
   // this worker's options do not allow.
   absl::StatusOr<Reading> Read(const v1::GenerateRequest& request,
-                               const v1::ResumeState* resume = nullptr) const;
+                               const v1::ResumeState* resume = nullptr,
+                               bool end_without_answer = false) const;
 
   // The ids of a prompt. Fails: INVALID_ARGUMENT, naming the field.
   absl::StatusOr<std::vector<std::int32_t>> ReadPrompt(const v1::Prompt& prompt,

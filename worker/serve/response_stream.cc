@@ -135,6 +135,7 @@ ResponseStream::ResponseStream(const Shared& shared, Call call,
       started_(StartedOf(reading, shared.model)),
       num_prompt_ids_(static_cast<std::int32_t>(reading.request.prompt_ids.size())),
       num_resumed_ids_(static_cast<std::int32_t>(reading.request.drawn_ids.size())),
+      tells_progress_(reading.request.tells_silence),
       prompt_ids_(reading.request.prompt_ids),
       sink_(std::move(sink)),
       meter_(shared.metrics.streams(), call_.arrival),
@@ -165,15 +166,6 @@ std::int32_t ResponseStream::AnswerNow(std::optional<std::int32_t> index) {
   return outputs;
 }
 
-void ResponseStream::Beat() {
-  if (IsSilent()) Schedule();
-}
-
-bool ResponseStream::IsSilent() {
-  MutexLock lock(mu_);
-  return shared_.clock.Now() - spoke_at_ >= shared_.sign_interval;
-}
-
 bool ResponseStream::cancelled() {
   MutexLock lock(mu_);
   return cancelled_;
@@ -196,7 +188,7 @@ void ResponseStream::Run() {
   }
   if (std::ranges::all_of(outputs_, [](const auto& output) { return output->ended(); }))
     Conclude(now);
-  if (!final_status_ && IsSilent()) EmitSign();
+  if (!final_status_) BreakSilence();
   // Behind the other streams' turns. While the sink is full, Resume comes instead.
   if (Send() && more) Schedule();
 }
@@ -301,22 +293,6 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
 void ResponseStream::Emit(v1::GenerateResponse event) {
   Count(event);
   *AddMessage().mutable_event() = std::move(event);
-}
-
-void ResponseStream::EmitQueued(std::int32_t position) {
-  queue_position_ = position;
-  v1::GenerateResponse event;
-  event.mutable_queued()->set_position(position);
-  Emit(std::move(event));
-}
-
-void ResponseStream::EmitSign() {
-  if (meter_.started()) {
-    AddMessage();
-  } else {
-    // The engine may be in a long step and not know of the request yet: then it is the last.
-    EmitQueued(queue_position_.value_or(shared_.engine.status().queued));
-  }
 }
 
 v1::WorkerGenerateResponse& ResponseStream::AddMessage() {

@@ -41,7 +41,8 @@ class ResponseSink {
 // which end with its Finished, and Completed last. While the sink is full no tokens are taken, so
 // that the engine pauses the sequences. A reader whom the engine gives up as too slow is told so at
 // once, and gets nothing of what the sink had no room for. Where the sign interval brings nothing,
-// it says that it is alive: Queued again or, once started, a message without an event. Lives until
+// it says that it is alive: Queued again or, once started, a message without an event; and why it
+// is silent each kProgressInterval, where the request asks for Progress. Lives until
 // the engine has given every ending, whatever the client does. Threads: public functions from any
 // thread.
 class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream {
@@ -107,8 +108,10 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   void Emit(v1::GenerateResponse event);
   void Count(const v1::GenerateResponse& event);
   v1::WorkerGenerateResponse& AddMessage();
-  bool IsSilent();
-  // Says no more than that it is alive.
+  bool IsSilent(Clock::Duration interval);
+  // Says, if it has been silent, why, where that is asked for; else no more than that it is alive.
+  void BreakSilence();
+  bool EmitProgress();
   void EmitSign();
   void EmitQueued(std::int32_t position);
   v1::GenerateResponse MakeStarted() const;
@@ -125,6 +128,7 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   const v1::Started started_;  // without what is known at the start only
   const std::int32_t num_prompt_ids_;
   const std::int32_t num_resumed_ids_;  // that earlier workers had sent
+  const bool tells_progress_;
 
   // Set by Start, then Run's alone.
   std::vector<std::int32_t> prompt_ids_;  // until the first event tells them

@@ -71,9 +71,16 @@ engine::TokenOrigin OriginOf(v1::ReasoningFinishCause cause) {
       return engine::TokenOrigin::kLoop;
     case v1::REASONING_FINISH_CAUSE_ANSWER_NOW:
       return engine::TokenOrigin::kAnswerNow;
+    case v1::REASONING_FINISH_CAUSE_DEADLINE:
+      return engine::TokenOrigin::kDeadline;
     default:
       return engine::TokenOrigin::kBudget;
   }
+}
+
+bool IsFromOutside(v1::ReasoningFinishCause cause) {
+  return cause == v1::REASONING_FINISH_CAUSE_ANSWER_NOW ||
+         cause == v1::REASONING_FINISH_CAUSE_DEADLINE;
 }
 
 // How many ids from `first` on, which were forced, stand in the place of a think-end id.
@@ -81,7 +88,7 @@ std::int32_t NumContinued(const std::vector<std::int32_t>& ids, std::int32_t fir
                           std::int32_t end, const engine::Thinking& thinking) {
   std::int32_t at = first;
   const auto most = static_cast<std::int32_t>(thinking.continue_ids.size());
-  while (at < end && at < thinking.min_tokens) {
+  while (most > 0 && at < end && at < thinking.min_tokens) {
     const std::int32_t count = std::min(most, end - at);
     const auto from = ids.begin() + at;
     if (!std::equal(from, from + count, thinking.continue_ids.begin())) break;
@@ -98,6 +105,11 @@ bool IsPlanned(const std::vector<std::int32_t>& ids, std::int32_t position,
     replay.Next(ids[static_cast<std::size_t>(i)]);
   }
   return replay.closing().has_value();
+}
+
+// Nobody has said yet what closes the reasoning from outside.
+engine::TokenOrigin LikelyOrigin(const engine::Thinking& thinking) {
+  return thinking.ends_in_time ? engine::TokenOrigin::kDeadline : engine::TokenOrigin::kAnswerNow;
 }
 
 // How many ids come before the answer, as far as it has begun.
@@ -118,8 +130,9 @@ void ReadEvents(const v1::OutputState& state, const std::vector<std::int32_t>& i
                 const ServedModel& model, RequestReader::Reading& reading) {
   engine::Thinking& thinking = reading.request.thinking;
   const std::int32_t answer = AnswerBegin(ids, reading.request);
-  if (state.reasoning_cause() == v1::REASONING_FINISH_CAUSE_ANSWER_NOW) {
-    thinking.closing = {.position = state.closing_position()};
+  if (IsFromOutside(state.reasoning_cause())) {
+    thinking.closing = {.position = state.closing_position(),
+                        .origin = OriginOf(state.reasoning_cause())};
   }
   for (const v1::TokenRange& range : state.forced_ranges()) {
     if (range.first() >= answer) return;  // there the format alone forces
@@ -128,7 +141,9 @@ void ReadEvents(const v1::OutputState& state, const std::vector<std::int32_t>& i
     if (continued > 0) thinking.continued.push_back({range.first(), continued});
     const std::int32_t closing = range.first() + continued;
     if (closing == end || state.reasoning_cause() != 0) continue;
-    if (!IsPlanned(ids, closing, model, reading)) thinking.closing = {.position = closing};
+    if (!IsPlanned(ids, closing, model, reading)) {
+      thinking.closing = {.position = closing, .origin = LikelyOrigin(thinking)};
+    }
     return;  // after what closes the reasoning nothing is forced but by the format
   }
 }

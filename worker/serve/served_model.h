@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/peer_limits.h"
+#include "worker/engine/thinking.h"
 #include "worker/step/limits.h"
 #include "worker/step/sampling.h"
 
@@ -15,6 +17,7 @@ struct ThinkingOptions {
   std::int32_t max_tokens = 0;      // a ceiling of reasoning tokens; 0: none
   std::int32_t default_tokens = 0;  // where a request has no budget; 0: no limit
   std::string closing_text = "\n\nTime to answer.\n";
+  std::optional<engine::LoopLimits> loops = {};  // where a request has none
 };
 
 // What the service knows of the model behind the engine.

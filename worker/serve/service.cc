@@ -1,5 +1,6 @@
 #include "worker/serve/service.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <optional>
@@ -18,6 +19,7 @@
 #include "common/rpc/status_details.h"
 #include "common/rpc/traceparent.h"
 #include "common/status.h"
+#include "common/steering_limits.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -140,9 +142,14 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
                         absl::StrCat("this worker's fingerprint is ", fingerprint,
                                      ", not the expected ", request.expected_fingerprint()));
     }
-    ASSIGN_OR_RETURN(RequestReader::Reading reading,
-                     service_.reader_.Read(request.request(),
-                                           request.has_resume() ? &request.resume() : nullptr));
+    if (!deadline_ && request.request().thinking().budget_from_deadline()) {
+      return rpc::InvalidField("thinking.budget_from_deadline",
+                               "must be unset: the call has no deadline");
+    }
+    ASSIGN_OR_RETURN(
+        RequestReader::Reading reading,
+        service_.reader_.Read(request.request(), request.has_resume() ? &request.resume() : nullptr,
+                              request.end_without_answer()));
     reading.request.id = request.request_id();
     reading.request.peer = peer_;
     reading.request.deadline = deadline_;
@@ -320,7 +327,7 @@ WorkerService::WorkerService(const ResponseStream::Shared& shared, const Request
       reader_(reader),
       board_(board),
       peers_(std::move(peers)),
-      heartbeats_(shared.sign_interval / 5) {
+      heartbeats_(std::min<Clock::Duration>(shared.sign_interval / 5, kProgressInterval / 2)) {
   const std::string service = v1::WorkerService::service_full_name();
   AddMethod(service, "Generate", [this](const grpc::CallbackServerContext& context) {
     return std::make_shared<GenerateCall>(*this, context);

@@ -16,14 +16,15 @@
 namespace thinkwire::worker::serve {
 namespace {
 
-constexpr std::int32_t kMinReserve = 64;
-constexpr std::int32_t kMaxReserve = 4096;
 constexpr char kContinueText[] = "Wait";
 
-// Of max_tokens, where a budget is set: an answer's length grows with the question's, and a small
-// limit is not taken up by it.
-std::int32_t DefaultReserve(std::int32_t max_tokens) {
-  return std::min(max_tokens / 2, std::clamp(max_tokens / 4, kMinReserve, kMaxReserve));
+// Where the request sets a limit of its own, it wants an answer within it.
+std::int32_t ReserveOf(const v1::GenerateRequest& request, std::int32_t max_tokens) {
+  if (request.has_min_answer_tokens()) return std::min(request.min_answer_tokens(), max_tokens);
+  const v1::Thinking& thinking = request.thinking();
+  const bool is_limited = thinking.has_budget_tokens() || thinking.budget_from_deadline() ||
+                          (request.has_max_tokens() && !request.ignore_eos());
+  return is_limited ? engine::DefaultReserve(max_tokens) : 0;
 }
 
 bool EndsWithAny(std::string_view text, std::initializer_list<std::string_view> ends) {
@@ -53,12 +54,14 @@ engine::LoopLimits ReadLoops(const v1::LoopLimits& limits) {
   engine::LoopLimits out;
   if (limits.has_max_repeats()) out.max_repeats = limits.max_repeats();
   if (limits.has_max_period_tokens()) out.max_period_tokens = limits.max_period_tokens();
+  if (limits.has_near_repetition_share()) out.near_share = limits.near_repetition_share();
   return out;
 }
 
 // The field of a request that nothing can obey without a think-end id; null: there is none.
 const char* SteeringField(const v1::GenerateRequest& request) {
   if (request.thinking().has_budget_tokens()) return "thinking.budget_tokens";
+  if (request.thinking().budget_from_deadline()) return "thinking.budget_from_deadline";
   if (request.thinking().min_tokens() > 0) return "thinking.min_tokens";
   return request.min_answer_tokens() > 0 ? "min_answer_tokens" : nullptr;
 }
@@ -78,14 +81,33 @@ absl::StatusOr<engine::Thinking> ThinkingReader::Read(const v1::GenerateRequest&
                                                       const v1::EffectiveOptions* effective) const {
   if (!MayClose()) {
     const char* const field = SteeringField(request);
-    if (field == nullptr) return engine::Thinking();
-    return rpc::InvalidField(field, "must be unset: the variant's vocabulary has no </think>");
+    if (field != nullptr) {
+      return rpc::InvalidField(field, "must be unset: the variant's vocabulary has no </think>");
+    }
+    engine::Thinking thinking;
+    thinking.loops = LoopsOf(request);
+    return thinking;
   }
+  return ReadSteered(request, max_tokens, effective);
+}
+
+absl::StatusOr<engine::Thinking> ThinkingReader::ReadSteered(
+    const v1::GenerateRequest& request, std::int32_t max_tokens,
+    const v1::EffectiveOptions* effective) const {
   ASSIGN_OR_RETURN(engine::Thinking thinking, effective != nullptr
                                                   ? TakeOver(*effective, max_tokens)
                                                   : Settle(request, max_tokens));
   if (thinking.landing_share > 0) thinking.sentence_parts = sentence_parts_;
+  thinking.ends_in_time = request.thinking().budget_from_deadline();
+  if (request.has_min_answer_tokens()) thinking.answer_in_time = request.min_answer_tokens();
   return thinking;
+}
+
+std::optional<engine::LoopLimits> ThinkingReader::LoopsOf(
+    const v1::GenerateRequest& request) const {
+  if (request.has_loop_limits()) return ReadLoops(request.loop_limits());
+  if (request.thinking().has_loop_limits()) return ReadLoops(request.thinking().loop_limits());
+  return model_.thinking.loops;
 }
 
 absl::StatusOr<engine::Thinking> ThinkingReader::Settle(const v1::GenerateRequest& request,
@@ -99,29 +121,27 @@ absl::StatusOr<engine::Thinking> ThinkingReader::Settle(const v1::GenerateReques
     out.budget_tokens =
         std::min(out.budget_tokens.value_or(options.max_tokens), options.max_tokens);
   }
-  if (asked.has_budget_tokens()) out.min_answer_tokens = DefaultReserve(max_tokens);
-  if (request.has_min_answer_tokens()) out.min_answer_tokens = request.min_answer_tokens();
-  out.min_answer_tokens = std::min(out.min_answer_tokens, max_tokens);
+  out.min_answer_tokens = ReserveOf(request, max_tokens);
   out.min_tokens = std::min(asked.min_tokens(), out.budget_tokens.value_or(asked.min_tokens()));
   out.landing_share = asked.landing_share();
-  if (asked.has_loop_limits()) out.loops = ReadLoops(asked.loop_limits());
-  if (request.has_loop_limits()) out.loops = ReadLoops(request.loop_limits());
+  out.loops = LoopsOf(request);
   ASSIGN_OR_RETURN(out.closing_ids,
                    Encode(asked.has_closing_text() ? asked.closing_text() : options.closing_text,
                           "thinking.closing_text"));
   ASSIGN_OR_RETURN(out.continue_ids,
                    Encode(asked.has_continue_text() ? asked.continue_text() : kContinueText,
                           "thinking.continue_text"));
-  if (out.min_tokens == 0 || !out.continue_ids.empty()) return out;
+  const bool masks = asked.has_continue_text() && asked.continue_text().empty();
+  if (out.min_tokens == 0 || masks || !out.continue_ids.empty()) return out;
   return rpc::InvalidField("thinking.continue_text", "holds nothing that the vocabulary knows");
 }
 
 absl::StatusOr<std::vector<std::int32_t>> ThinkingReader::Encode(const std::string& text,
                                                                  const char* field) const {
   std::vector<std::int32_t> ids = tokenizer_.EncodeUserText(text);
-  if (std::ssize(ids) > engine::kMaxForcedIds) {
-    return rpc::InvalidField(field, absl::StrCat("has ", ids.size(), " tokens, at most ",
-                                                 engine::kMaxForcedIds, " may be"));
+  if (std::ssize(ids) > kMaxForcedIds) {
+    return rpc::InvalidField(
+        field, absl::StrCat("has ", ids.size(), " tokens, at most ", kMaxForcedIds, " may be"));
   }
   for (const std::int32_t id : ids) {
     if (id < model_.limits.vocab_size) continue;
@@ -179,6 +199,9 @@ v1::EffectiveOptions EffectiveOf(const engine::Thinking& thinking) {
   if (thinking.loops) {
     out.mutable_loop_limits()->set_max_repeats(thinking.loops->max_repeats);
     out.mutable_loop_limits()->set_max_period_tokens(thinking.loops->max_period_tokens);
+    if (thinking.loops->near_share) {
+      out.mutable_loop_limits()->set_near_repetition_share(*thinking.loops->near_share);
+    }
   }
   return out;
 }

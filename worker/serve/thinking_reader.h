@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,10 @@ class ThinkingReader {
                                         const v1::EffectiveOptions* effective) const;
 
  private:
+  absl::StatusOr<engine::Thinking> ReadSteered(const v1::GenerateRequest& request,
+                                               std::int32_t max_tokens,
+                                               const v1::EffectiveOptions* effective) const;
+  std::optional<engine::LoopLimits> LoopsOf(const v1::GenerateRequest& request) const;
   absl::StatusOr<engine::Thinking> Settle(const v1::GenerateRequest& request,
                                           std::int32_t max_tokens) const;
   absl::StatusOr<engine::Thinking> TakeOver(const v1::EffectiveOptions& effective,

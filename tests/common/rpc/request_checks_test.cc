@@ -81,15 +81,6 @@ TEST(CheckRequest, APhaseTakesBackLogprobsWithTheirAlternatives) {
 
 TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
   const std::vector<Change> changes = {
-      {"thinking.budget_from_deadline",
-       [](auto& r) { r.mutable_thinking()->set_budget_from_deadline(true); }},
-      {"thinking.continue_text",
-       [](auto& r) {
-         r.mutable_thinking()->set_min_tokens(1);
-         r.mutable_thinking()->set_continue_text("");
-       }},
-      {"loop_limits.near_repetition_share",
-       [](auto& r) { r.mutable_loop_limits()->set_near_repetition_share(0.5F); }},
       {"n", [](auto& r) { r.set_n(2); }},
       {"consensus", [](auto& r) { r.mutable_consensus(); }},
   };
@@ -244,6 +235,14 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
          r.mutable_prompt()->set_text("x");
          r.mutable_thinking()->set_mode(v1::THINKING_MODE_FORCED);
        }},
+      {"loop_limits.near_repetition_share",
+       [](auto& r) { r.mutable_loop_limits()->set_near_repetition_share(0); }},
+      {"thinking.loop_limits.near_repetition_share",
+       [](auto& r) {
+         r.mutable_thinking()->mutable_loop_limits()->set_near_repetition_share(1.1F);
+       }},
+      {"loop_limits.near_repetition_share",
+       [](auto& r) { r.mutable_loop_limits()->set_near_repetition_share(std::nanf("")); }},
       {"answer_sampling.top_k", [](auto& r) { r.mutable_answer_sampling()->set_top_k(-1); }},
       {"answer_sampling.top_logprobs",
        [](auto& r) {

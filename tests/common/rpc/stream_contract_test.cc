@@ -106,6 +106,59 @@ TEST(StreamContractTest, EndOfSequenceInReasoningCountsThere) {
             "");
 }
 
+constexpr char kProgress[] =
+    "progress { reason: SILENCE_REASON_PREFILL computed_tokens: 1 total_tokens: 3 }";
+
+TEST(StreamContractTest, ProgressComesWhereItWasAskedForAndBeforeTheEnd) {
+  const v1::GenerateRequest asked = Request("progress: true");
+  EXPECT_EQ(WrongWith({kQueued, kProgress, kStarted, kProgress, kReasoning, kProgress, kReasoned,
+                       kAnswer, kProgress, kFinished, kCompleted},
+                      asked),
+            "");
+  EXPECT_EQ(WrongWith({kStarted, kProgress}), "Progress came after Started");
+  EXPECT_EQ(WrongWith({kProgress}, asked), "Progress came after nothing");
+  EXPECT_EQ(WrongWith({kStarted, kReasoning, kReasoned, kAnswer, kFinished, kProgress}, asked),
+            "Progress came after Finished");
+  EXPECT_EQ(WrongWith({kStarted, "progress { total_tokens: 3 }"}, asked), "Progress.reason is 0");
+  EXPECT_EQ(WrongWith({kStarted, "progress { reason: 9 }"}, asked), "Progress.reason is 9");
+  EXPECT_EQ(WrongWith({kStarted,
+                       "progress { reason: SILENCE_REASON_WAITING computed_tokens: 2 "
+                       "total_tokens: 1 }"},
+                      asked),
+            "Progress.computed_tokens is 2 of 1");
+}
+
+// What is wrong with a stream of one that was told to end without an answer.
+std::string WrongUnanswered(const std::vector<std::string>& events) {
+  StreamContract contract(Request());
+  contract.MayEndUnanswered();
+  for (const std::string& event : events) {
+    const absl::Status status = contract.Add(Event(event));
+    if (!status.ok()) return std::string(status.message());
+  }
+  return std::string(contract.End().message());
+}
+
+TEST(StreamContractTest, OnlyWhoWasToldSoEndsWithoutAnAnswer) {
+  for (const std::string reason : {"LOOP", "LENGTH"}) {
+    const std::string reasoned =
+        "reasoning_finished { reasoning_tokens: 2 cause: "
+        "REASONING_FINISH_CAUSE_" +
+        reason + " }";
+    const std::string finished =
+        "finished { phase: PHASE_REASONING tokens { reasoning_tokens: 2 } "
+        "reason: FINISH_REASON_" +
+        reason + " }";
+    const std::vector<std::string> events = {
+        kStarted, kReasoning, reasoned, finished,
+        "completed { usage { prompt_tokens: 3 cached_prompt_tokens: 1 reasoning_tokens: 2 } }"};
+    EXPECT_EQ(WrongUnanswered(events), "");
+    EXPECT_NE(WrongWith(events), "");
+  }
+  EXPECT_EQ(WrongUnanswered({kStarted, kReasoning, kReasoned, kAnswer, kFinished, kCompleted}), "")
+      << "it may have closed its reasoning before";
+}
+
 TEST(StreamContractTest, EveryEventHasItsPlace) {
   struct Case {
     std::vector<std::string> events;

@@ -95,8 +95,9 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
       if (closing) pending = std::move(ids);
     }
     const step::Phase phase = thinking ? step::Phase::kReasoning : step::Phase::kAnswer;
+    const step::Phase drawn_as = undecided ? step::Phase::kReasoning : phase;
     FakeModel::Draw draw =
-        model.Next(ids, request.sampling, request.logit_bias[phase], phase, counted);
+        model.Next(ids, request.sampling, request.logit_bias[drawn_as], drawn_as, counted);
     if (format != nullptr && !thinking) {
       const auto id = undecided ? std::nullopt : format->ForcedAfter(answer);
       if (id) pending = {{*id, TokenOrigin::kFormat}};

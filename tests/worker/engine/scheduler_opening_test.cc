@@ -43,8 +43,8 @@ TEST_P(SchedulerOpeningTest, DrawnThinkBeginOpensTheReasoning) {
   EXPECT_EQ(tokens[0].phase, step::Phase::kReasoning);
   EXPECT_EQ(tokens[3].mark, TokenMark::kClosesReasoning);
   EXPECT_EQ(tokens[4].phase, step::Phase::kAnswer);
-  // The first is drawn as the answer's, what follows as reasoning: never ahead of the decision.
-  EXPECT_EQ(phases_[0], step::Phase::kAnswer);
+  // What may be reasoning is drawn as such.
+  EXPECT_EQ(phases_[0], step::Phase::kReasoning);
   EXPECT_EQ(phases_[1], step::Phase::kReasoning);
 }
 
@@ -62,6 +62,14 @@ TEST_P(SchedulerOpeningTest, AnythingElseIsTheAnswer) {
     EXPECT_EQ(tokens[i].phase, step::Phase::kAnswer);
     EXPECT_EQ(tokens[i].mark, TokenMark::kText);
   }
+}
+
+TEST_P(SchedulerOpeningTest, WhatIsUndecidedIsDrawnAsReasoning) {
+  Run(MakeOpenRequest(kSeed, kPrompt, 6), {kBlank, kBlank, 50, 51});
+  ASSERT_GE(phases_.size(), 4U);
+  for (const int row : {0, 1, 2})
+    EXPECT_EQ(phases_[static_cast<std::size_t>(row)], step::Phase::kReasoning);
+  EXPECT_EQ(phases_[3], step::Phase::kAnswer) << "50 has decided";
 }
 
 TEST_P(SchedulerOpeningTest, PenaltiesCountPhaseByPhase) {

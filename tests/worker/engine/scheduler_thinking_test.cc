@@ -133,6 +133,38 @@ TEST_P(SchedulerThinkingTest, AThinkEndThatComesTooEarlyIsReplaced) {
   EXPECT_GE(Of(TokenOrigin::kContinued, tokens), 4);
 }
 
+TEST_P(SchedulerThinkingTest, WithoutContinuingIdsAThinkEndThatComesTooEarlyIsMasked) {
+  for (const bool counts : {false, true}) {
+    Request request = MakeThinkingRequest(30);
+    request.thinking.continue_ids.clear();
+    request.thinking.min_tokens = 10;
+    request.logit_bias[step::Phase::kReasoning] = {{kThinkEnd, 5}, {50, 1}};
+    if (counts) request.sampling.phases[step::Phase::kReasoning].frequency_penalty = 0.5F;
+    Stepper stepper(MakeLimits(GetParam()), model_);
+    Reader reader(1 << 16);
+    stepper.Add(request, reader);
+    stepper.RunDry();
+    std::int32_t masked = 0;
+    std::int32_t drawn = 0;
+    bool masks = false;
+    for (const step::Plan& plan : stepper.runner().plans()) {
+      for (const step::SamplingChange& change : plan.sampling_changes) {
+        ASSERT_EQ(change.params.num_biases(), 2);
+        EXPECT_EQ(plan.biases[0].id, kThinkEnd);
+        masks = plan.biases[0].bias < -1e20F;
+        EXPECT_EQ(change.num_drawn, counts ? drawn : 0);
+      }
+      for (const step::Row& row : plan.rows) {
+        masked += masks ? row.draws : 0;
+        drawn += row.draws;
+        EXPECT_TRUE(row.adjusted || row.draws == 0);
+      }
+    }
+    EXPECT_EQ(masked, 10);
+    EXPECT_EQ(drawn, 30);
+  }
+}
+
 TEST_P(SchedulerThinkingTest, ALoopInTheReasoningIsClosedAndOneInTheAnswerEndsTheOutput) {
   for (std::int32_t i = 5; i < 300; ++i) model_.Script(kSeed, kPrompt + i, 30 + i % 3);
   Request request = MakeThinkingRequest(240);
@@ -141,6 +173,48 @@ TEST_P(SchedulerThinkingTest, ALoopInTheReasoningIsClosedAndOneInTheAnswerEndsTh
   EXPECT_EQ(Reasoning(tokens), 5 + 64 + 4);
   EXPECT_EQ(Of(TokenOrigin::kLoop, tokens), 4);
   EXPECT_EQ(tokens.size(), 5U + 64 + 4 + 64);
+}
+
+// The tokens of `request` up to its end, which has `reason`.
+std::vector<Token> RunUnanswered(Request request, FakeModel model, std::int32_t in_flight,
+                                 EndReason reason) {
+  request.thinking.ends_unanswered = true;
+  Stepper stepper(MakeLimits(in_flight), std::move(model));
+  stepper.runner().AllowGoingBack();
+  Reader reader(1 << 16);
+  stepper.Add(request, reader);
+  stepper.RunDry();
+  reader.Take();
+  EXPECT_EQ(reader.ending()->reason, reason);
+  stepper.ExpectIdle();
+  return reader.tokens();
+}
+
+TEST_P(SchedulerThinkingTest, WithoutAnAnswerALoopInTheReasoningEndsTheOutput) {
+  for (std::int32_t i = 5; i < 300; ++i) model_.Script(kSeed, kPrompt + i, 30 + i % 3);
+  Request request = MakeThinkingRequest(240);
+  request.thinking.loops = {.max_repeats = 8, .max_period_tokens = 16};
+  const auto tokens = RunUnanswered(request, model_, GetParam(), EndReason::kLoop);
+  EXPECT_EQ(tokens.size(), 5U + 64);
+  EXPECT_EQ(Of(TokenOrigin::kDrawn, tokens), 5 + 64);
+}
+
+TEST_P(SchedulerThinkingTest, WithoutAnAnswerTheReserveEndsTheOutput) {
+  Request request = MakeThinkingRequest(60);
+  request.thinking.min_answer_tokens = 20;
+  const auto tokens = RunUnanswered(request, model_, GetParam(), EndReason::kLength);
+  EXPECT_EQ(Of(TokenOrigin::kDrawn, tokens), 60 - 20 - 1 - 3)
+      << "where the closing ids would begin";
+  EXPECT_EQ(tokens.size(), 36U);
+}
+
+TEST_P(SchedulerThinkingTest, WithoutAnAnswerABudgetStillCloses) {
+  Request request = MakeThinkingRequest(60);
+  request.thinking.min_answer_tokens = 20;
+  request.thinking.budget_tokens = 10;
+  const auto tokens = RunUnanswered(request, model_, GetParam(), EndReason::kLength);
+  EXPECT_EQ(Reasoning(tokens), 11);
+  EXPECT_EQ(tokens.size(), 60U);
 }
 
 TEST_P(SchedulerThinkingTest, AnswerNowEndsTheReasoningWithinTwoSteps) {

@@ -89,6 +89,7 @@ inline v1::GenerateRequest MakeRequest(std::uint64_t seed) {
     request.mutable_prompt()->mutable_token_ids()->add_ids(id);
   }
   request.set_seed(seed);
+  request.set_min_answer_tokens(0);  // max_tokens may end the reasoning
   return request;
 }
 

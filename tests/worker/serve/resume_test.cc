@@ -449,6 +449,31 @@ TEST_F(ResumeTest, WhatAnswerNowHasClosedIsClosedWhereItWas) {
   EXPECT_EQ(rest.answer, std::string(14, 'h'));
 }
 
+TEST_F(ResumeTest, WhatTheDeadlineHasClosedIsClosedWhereItWas) {
+  Script script = Written("", std::vector<std::int32_t>(30, 'h'));
+  script.request.set_max_tokens(20);
+  script.request.mutable_thinking()->set_closing_text("ok");
+  script.request.mutable_thinking()->set_budget_from_deadline(true);
+  Serve(script);
+  v1::ResumeState state = StateAfter({kBos, 'q', kThink}, v1::PHASE_REASONING, {});
+  v1::OutputState& output = *state.mutable_outputs(0);
+  for (const std::int32_t id : Ids("hhho")) output.add_token_ids(id);
+  output.set_reasoning_tokens(4);
+  output.set_forced_tokens(1);
+  output.add_forced_ranges()->set_first(3);
+  output.mutable_forced_ranges(0)->set_count(1);
+  const Joined guessed = Join(Run(script.request, &state).events);
+  EXPECT_EQ(guessed.reasoning, "k");
+  EXPECT_EQ(guessed.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_DEADLINE);
+
+  script.request.mutable_thinking()->clear_budget_from_deadline();
+  output.set_reasoning_cause(v1::REASONING_FINISH_CAUSE_DEADLINE);
+  output.set_closing_position(3);
+  const Joined told = Join(Run(script.request, &state).events);
+  EXPECT_EQ(told.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_DEADLINE);
+  EXPECT_EQ(told.answer, std::string(14, 'h'));
+}
+
 TEST_F(ResumeTest, ForcedIdsThatTheOptionsDoNotForceAreRefused) {
   Script script = Written("", {'a', kThinkEnd, kEos});
   script.request.mutable_thinking()->set_budget_tokens(2);

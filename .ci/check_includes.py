@@ -58,6 +58,8 @@ ROOMS = {
 # What single files (header and source) may include beyond their room's.
 EXTRA = {
     "router/account": ["protos"],
+    "router/answer_wishes": ["protos"],
+    "router/answering": ["protos"],
     "router/generation": ["protos"],
     "router/generation_admission": ["protos"],
     "router/counting": ["protos"],

@@ -52,6 +52,7 @@ void Generation::Start(v1::GenerateRequest request) {
   if (shared_.cache_salts != nullptr) {
     request.set_cache_salt(shared_.cache_salts->For(context_.peer, request.cache_salt()));
   }
+  answer_wishes_.Begin(request);
   *request_.mutable_request() = std::move(request);
   request_.set_request_id(request_id_);
   Apply();
@@ -123,6 +124,9 @@ void Generation::StartAttempt() {
     MutexLock lock(mu_);
     attempt_ = attempt;
     cancelled = cancelled_;
+    found_ = false;
+    answer_now_tries_ = 0;
+    passes_wishes_ = true;
   }
   // Whoever cancelled before now had no attempt to end.
   if (cancelled) attempt->Cancel();
@@ -146,6 +150,8 @@ bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   if (!ledger_.Add(message, now)) return true;
   if (ledger_.has_prompt_ids()) DropPrompt();
   CountBytes();
+  answer_wishes_.Note(message.event());
+  if (passes_wishes_) PassAnswerWishes();
   if (!Complete(*message.mutable_event(), had_started, now)) return true;
   {
     MutexLock lock(mu_);

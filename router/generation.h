@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "router/admission/dispatch_queue.h"
 #include "router/admission/tenant_books.h"
 #include "router/admission/tenant_limits.h"
+#include "router/answer_wishes.h"
 #include "router/attempts.h"
 #include "router/decision/policy.h"
 #include "router/decision/prompt_marks.h"
@@ -112,6 +114,15 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   // Nobody reads any more: ends the worker's call. Idempotent.
   void Cancel();
 
+  // Whose it is; empty: there are no tenants.
+  const std::string& tenant() const { return context_.tenant; }
+
+  // Ends the reasoning of that output, nullopt: of all, soon: at the worker that has the request
+  // and at each that goes on with it; where it waits, once a worker has begun with it. `on_done` is
+  // told how many outputs end it now, at once or on a gRPC thread; UNAVAILABLE: its worker has not
+  // heard.
+  void AnswerNow(std::optional<std::int32_t> output, fleet::AnswerNowDone on_done);
+
   // What is known of the request so far. REQUIRES: it has ended.
   const Ledger& ledger() const { return ledger_; }
 
@@ -186,6 +197,12 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void Conclude(const absl::Status& status);
   void End(const absl::Status& status);
 
+  // Tells the worker what it has not heard of.
+  void PassAnswerWishes();
+  // Has it told again with the next event. False: it was told often enough.
+  bool PassAnswerWishesAgain();
+  v1::WorkerAnswerNowRequest MakeAnswerNow(std::optional<std::int32_t> output) const;
+
   // Set by Make. The entry goes last: what is shared may go with it.
   GenerationRegistry::Entry entry_;
   const Shared shared_;
@@ -193,6 +210,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   const Clock::TimePoint arrival_;
   const std::string request_id_;
   const std::shared_ptr<EventSink> sink_;
+  AnswerWishes answer_wishes_;
 
   // Set before and by Start, then one hook of the attempt, or of the queue, at a time.
   rpc::RequestBytes::Held held_;
@@ -220,7 +238,10 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   std::shared_ptr<Generation> idle_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<fleet::WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);
   std::optional<v1::GenerateResponse> waiting_ ABSL_GUARDED_BY(mu_);  // did not fit yet
-  bool paused_ ABSL_GUARDED_BY(mu_) = false;  // the attempt waits for ReadMore
+  bool found_ ABSL_GUARDED_BY(mu_) = false;  // its worker finds the request: it has begun to speak
+  int answer_now_tries_ ABSL_GUARDED_BY(mu_) = 0;  // that have failed, of the attempt
+  std::atomic<bool> passes_wishes_ = false;        // with the next event; changed under mu_
+  bool paused_ ABSL_GUARDED_BY(mu_) = false;       // the attempt waits for ReadMore
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
   std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mu_);
   bool end_told_ ABSL_GUARDED_BY(mu_) = false;

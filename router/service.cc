@@ -38,9 +38,7 @@ constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
 constexpr char kPushbackTrailer[] = "grpc-retry-pushback-ms";
 // Streams of workers that were cancelled end at once; more than this is a bug.
 constexpr std::chrono::seconds kPatience{60};
-// Before a tenant's name, so that no address is taken for it.
-constexpr char kTenantPeer[] = "tenant/";
-static_assert(sizeof(kTenantPeer) - 1 + kMaxTenantNameBytes <= rpc::kMaxPeerBytes);
+static_assert(sizeof(rpc::kTenantPeer) - 1 + kMaxTenantNameBytes <= rpc::kMaxPeerBytes);
 constexpr std::int32_t kDefaultPageSize = 100;
 constexpr std::int32_t kMaxPageSize = 1000;
 
@@ -51,13 +49,6 @@ absl::Status Named(const absl::Status& status, const fleet::CallContext& context
 
 std::string InMs(Clock::Duration duration) {
   return absl::StrCat(std::chrono::ceil<std::chrono::milliseconds>(duration).count());
-}
-
-absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes) {
-  v1::AnswerNowRequest request;
-  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
-  return rpc::Error(absl::StatusCode::kUnimplemented, "METHOD_NOT_IMPLEMENTED",
-                    "AnswerNow is not built");
 }
 
 }  // namespace
@@ -177,6 +168,50 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
   rpc::CallCount::Token running_;  // until Finish, which may come after the call is over
 };
 
+// The client's end of one AnswerNow.
+class ReasoningService::AnswerNowCall final : public rpc::ServerCall {
+ public:
+  AnswerNowCall(ReasoningService& service, grpc::CallbackServerContext& context)
+      : ServerCall(1), service_(service), context_(service.MakeContext(context)) {}
+
+ private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    running_ = service_.running_.Begin();
+    if (const absl::Status status = Begin(bytes); !status.ok()) End(status);
+  }
+  void OnRefused(const absl::Status& status) override { End(status); }
+
+  // Fails: what the client is told.
+  absl::Status Begin(const grpc::ByteBuffer& bytes) {
+    v1::AnswerNowRequest request;
+    RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
+    RETURN_IF_ERROR(rpc::CheckRequest(request));
+    Answering::Start({.pool = service_.shared_.pool,
+                      .registry = service_.registry_,
+                      .worker_calls = service_.answer_now_calls_,
+                      .running = service_.running_},
+                     context_, request,
+                     [self = std::static_pointer_cast<AnswerNowCall>(shared_from_this())](
+                         const absl::StatusOr<std::int32_t>& outputs) { self->Tell(outputs); });
+    return absl::OkStatus();
+  }
+
+  void Tell(const absl::StatusOr<std::int32_t>& outputs) {
+    v1::AnswerNowResponse response;
+    response.set_outputs(outputs.value_or(0));
+    if (outputs.ok()) Write(response);
+    End(outputs.status());
+  }
+  void End(const absl::Status& status) {
+    ServerCall::Finish(Named(status, context_));
+    running_ = {};  // the service may go now
+  }
+
+  ReasoningService& service_;
+  const fleet::CallContext context_;
+  rpc::CallCount::Token running_;  // until End, which may come after the call is over
+};
+
 ReasoningService::ReasoningService(const Shared& shared)
     : shared_(shared), moves_(shared.clock), books_(shared.clock), queue_(shared.clock) {
   moves_.Start();
@@ -189,7 +224,9 @@ ReasoningService::ReasoningService(const Shared& shared)
   AddMethod(service, "CountTokens", [this](grpc::CallbackServerContext& context) {
     return std::make_shared<CountCall>(*this, context);
   });
-  AddMethodOfOneAnswer(service, "AnswerNow", AnswerNow);
+  AddMethod(service, "AnswerNow", [this](grpc::CallbackServerContext& context) {
+    return std::make_shared<AnswerNowCall>(*this, context);
+  });
   AddMethodOfOneAnswer(service, "ListVariants",
                        [this](const grpc::ByteBuffer& bytes) { return List(bytes); });
   AddMethodOfOneAnswer(service, "GetServerInfo",
@@ -222,7 +259,7 @@ fleet::CallContext ReasoningService::MakeContext(grpc::CallbackServerContext& co
   if (shared_.callers != nullptr) {
     // Admitted a moment ago; a key that was taken away since leaves the call its address's.
     call.tenant = shared_.callers->TenantOf(context).value_or("");
-    if (!call.tenant.empty()) call.peer = absl::StrCat(kTenantPeer, call.tenant);
+    if (!call.tenant.empty()) call.peer = absl::StrCat(rpc::kTenantPeer, call.tenant);
   }
   call.traceparent = rpc::TraceparentOf(context);
   return call;

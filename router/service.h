@@ -6,12 +6,15 @@
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/peer_limits.h"
 #include "common/rpc/call_count.h"
 #include "common/rpc/raw_service.h"
 #include "common/rpc/request_bytes.h"
+#include "common/rpc/shares.h"
 #include "common/rpc/trusted_peers.h"
 #include "router/admission/dispatch_queue.h"
 #include "router/admission/tenant_books.h"
+#include "router/answering.h"
 #include "router/callers.h"
 #include "router/catalog.h"
 #include "router/fleet/worker_client.h"
@@ -61,6 +64,7 @@ class ReasoningService final : public rpc::RawService {
  private:
   class GenerateCall;
   class CountCall;
+  class AnswerNowCall;
 
   // Lets go of `bytes`. Fails: what the client is told; the generation has not begun then.
   absl::Status Begin(const std::string& peer, grpc::ByteBuffer& bytes, Generation& generation);
@@ -71,6 +75,7 @@ class ReasoningService final : public rpc::RawService {
 
   const Shared shared_;
   rpc::RequestBytes request_bytes_;
+  rpc::Shares answer_now_calls_{kMaxAnswerNowCalls};
   RetryBudget retries_;
   MoveSchedule moves_;
   admission::TenantBooks books_;

@@ -22,10 +22,10 @@
 namespace thinkwire::rpc {
 namespace {
 
+constexpr std::size_t kMaxRequestIdBytes = 128;
 constexpr std::size_t kMaxStopStringBytes = 256;
 constexpr int kMaxTopLogprobs = 20;
 constexpr double kMaxCost = 1e12;
-constexpr std::size_t kMaxRequestIdBytes = 128;
 constexpr std::size_t kMaxCacheSaltBytes = 256;
 
 absl::Status CheckToolCalls(const v1::ChatMessage& message, const std::string& path) {
@@ -310,6 +310,12 @@ absl::Status CheckPromptOrIds(const v1::GenerateRequest& request, const v1::Resu
   return CheckMode(request.thinking().mode(), request.prompt(), "thinking.mode");
 }
 
+absl::Status CheckRequestId(const std::string& id) {
+  if (!id.empty() && id.size() <= kMaxRequestIdBytes) return absl::OkStatus();
+  return InvalidField("request_id", absl::StrCat("must be 1 to ", kMaxRequestIdBytes,
+                                                 " bytes long, is ", id.size()));
+}
+
 }  // namespace
 
 absl::Status CheckRequest(const v1::GenerateRequest& request) {
@@ -333,11 +339,7 @@ absl::Status CheckRequest(const v1::CountTokensRequest& request) {
 
 absl::Status CheckRequest(const v1::WorkerGenerateRequest& request) {
   if (!request.has_request()) return InvalidField("request", "is required");
-  const std::size_t id_size = request.request_id().size();
-  if (id_size < 1 || id_size > kMaxRequestIdBytes) {
-    return InvalidField("request_id", absl::StrCat("must be 1 to ", kMaxRequestIdBytes,
-                                                   " bytes long, is ", id_size));
-  }
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
   if (request.attempt() < 1) {
     return InvalidField("attempt", absl::StrCat("must be at least 1, is ", request.attempt()));
   }
@@ -351,6 +353,12 @@ absl::Status CheckRequest(const v1::WorkerGenerateRequest& request) {
   }
   RETURN_IF_ERROR(CheckPromptOrIds(request.request(), request.resume()));
   return CheckOptions(request.request());
+}
+
+absl::Status CheckRequest(const v1::AnswerNowRequest& request) {
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  if (!request.has_output_index()) return absl::OkStatus();
+  return CheckRange("output_index", request.output_index(), 0, kMaxOutputs - 1);
 }
 
 }  // namespace thinkwire::rpc

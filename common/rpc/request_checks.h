@@ -3,6 +3,7 @@
 #include "absl/status/status.h"
 
 namespace thinkwire::v1 {
+class AnswerNowRequest;
 class CountTokensRequest;
 class GenerateRequest;
 class WorkerGenerateRequest;
@@ -19,5 +20,6 @@ namespace thinkwire::rpc {
 absl::Status CheckRequest(const v1::GenerateRequest& request);
 absl::Status CheckRequest(const v1::CountTokensRequest& request);
 absl::Status CheckRequest(const v1::WorkerGenerateRequest& request);
+absl::Status CheckRequest(const v1::AnswerNowRequest& request);
 
 }  // namespace thinkwire::rpc

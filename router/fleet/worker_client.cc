@@ -3,12 +3,14 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/client_callback.h>
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "common/mutex.h"
+#include "common/peer_limits.h"
 #include "common/rpc/attempt_contract.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
@@ -24,10 +26,49 @@ namespace {
 
 constexpr std::string_view kStoodStill = "stood still with a stream that others have room for";
 
+constexpr char kRequestNotFound[] = "REQUEST_NOT_FOUND";
+
 void Prepare(const CallContext& call, const Clock& clock, grpc::ClientContext& context) {
   if (call.deadline) rpc::SetDeadline(*call.deadline, clock, context);
   if (!call.traceparent.empty()) context.AddMetadata(rpc::kTraceparentMetadata, call.traceparent);
   if (!call.peer.empty()) context.AddMetadata(rpc::kPeerMetadata, call.peer);
+}
+
+absl::Status NotFound() {
+  return rpc::Error(absl::StatusCode::kNotFound, kRequestNotFound,
+                    "the request does not run there");
+}
+
+// Of an AnswerNow: a worker may say that it has no such request, which it may not of other calls.
+absl::Status AnswerNowError(const absl::Status& status, const std::string& worker) {
+  const bool unknown = absl::IsNotFound(status) && rpc::ErrorReason(status) == kRequestNotFound;
+  return unknown ? NotFound() : ForClient(status, worker);
+}
+
+void SendAnswerNow(std::shared_ptr<WorkerStub> stub, const v1::WorkerAnswerNowRequest& request,
+                   const CallContext& context, const std::string& worker, const Clock& clock,
+                   AnswerNowDone on_done) {
+  struct Call {
+    explicit Call(std::shared_ptr<WorkerStub> stub) : tie(std::move(stub)) {}
+    ChannelTie tie;
+    v1::WorkerAnswerNowResponse response;
+  };
+  auto call = std::make_shared<Call>(std::move(stub));
+  CallContext limited = context;
+  const Clock::TimePoint limit = clock.Now() + kAnswerNowTimeout;
+  limited.deadline = std::min(limited.deadline.value_or(limit), limit);
+  Prepare(limited, clock, call->tie.context());
+  auto& calls = call->tie.stub().calls;
+  calls.async()->AnswerNow(
+      &call->tie.context(), &request, &call->response,  // gRPC makes bytes of it at once
+      [call, worker, on_done = std::move(on_done)](const grpc::Status& status) {
+        call->tie.LetGo();
+        if (status.ok()) {
+          on_done(call->response.outputs());
+        } else {
+          on_done(AnswerNowError(rpc::FromGrpc(status), worker));
+        }
+      });
 }
 
 class Attempt final : public WorkerAttempt,
@@ -66,6 +107,13 @@ class Attempt final : public WorkerAttempt,
       silence_->Resume(clock_.Now());
     }
     StartRead(&response_);
+  }
+
+  void AnswerNow(const v1::WorkerAnswerNowRequest& request, const CallContext& context,
+                 AnswerNowDone on_done) override {
+    std::shared_ptr<WorkerStub> stub = tie_.share();
+    if (stub == nullptr) return on_done(NotFound());
+    SendAnswerNow(std::move(stub), request, context, worker_, clock_, std::move(on_done));
   }
 
   void Look(Clock::TimePoint now, std::int64_t& room) override {
@@ -239,6 +287,11 @@ void WorkerClient::CountTokens(const v1::WorkerCountTokensRequest& request,
           on_done(ForClient(rpc::FromGrpc(status), worker));
         }
       });
+}
+
+void WorkerClient::AnswerNow(const v1::WorkerAnswerNowRequest& request, const CallContext& context,
+                             AnswerNowDone on_done) const {
+  SendAnswerNow(stub_, request, context, address_, clock_, std::move(on_done));
 }
 
 std::shared_ptr<StatusWatch> WorkerClient::Watch(std::function<void(StatusResult)> on_status,

@@ -31,6 +31,10 @@ struct CallContext {
   rpc::RequestId id{};                         // by which it is known here; empty: by none
 };
 
+// What came of an AnswerNow: how many outputs it ended. Fails: NOT_FOUND (REQUEST_NOT_FOUND), no
+// such request runs there; else as ForClient. Called once, on a gRPC thread or at once.
+using AnswerNowDone = std::function<void(const absl::StatusOr<std::int32_t>& outputs)>;
+
 // One attempt at a request on a worker. Reads one message at a time, so that a slow reader of ours
 // slows the worker down.
 // Threads: any.
@@ -55,6 +59,10 @@ class WorkerAttempt {
   virtual void ReadMore() = 0;
   // Ends the attempt soon, even if it has not been started yet; OnEnd still comes.
   virtual void Cancel() = 0;
+  // Has its worker end the reasoning of the request, which is found from the first event on.
+  // NOT_FOUND where the attempt is over.
+  virtual void AnswerNow(const v1::WorkerAnswerNowRequest& request, const CallContext& context,
+                         AnswerNowDone on_done) = 0;
 };
 
 // A running watch of one worker.
@@ -86,6 +94,11 @@ class WorkerClient {
   using CountResult = absl::StatusOr<v1::WorkerCountTokensResponse>;
   void CountTokens(const v1::WorkerCountTokensRequest& request, const CallContext& context,
                    std::function<void(CountResult)> on_done) const;
+
+  // Ends the reasoning of a request, whose attempt it need not be. `request` is not needed any more
+  // when this returns.
+  void AnswerNow(const v1::WorkerAnswerNowRequest& request, const CallContext& context,
+                 AnswerNowDone on_done) const;
 
   // Gives up the attempts whose worker has been silent for too long, and so many of those that
   // stand still as others have `room` for: WORKER_CROWDED. To be called some times a second.

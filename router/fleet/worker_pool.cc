@@ -351,6 +351,15 @@ bool WorkerPool::AnyLive() const {
   return roster_.AnyLive();
 }
 
+std::vector<std::shared_ptr<WorkerClient>> WorkerPool::Speaking() const {
+  std::vector<std::shared_ptr<WorkerClient>> speaking;
+  MutexLock lock(mu_);
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    if (workers_[i].client && roster_.views()[i].status) speaking.push_back(workers_[i].client);
+  }
+  return speaking;
+}
+
 bool WorkerPool::WasLiveLately(const std::string& variant) const {
   MutexLock lock(mu_);
   return roster_.WasLiveLately(variant, clock_.Now());

@@ -128,6 +128,9 @@ class WorkerPool {
 
   VariantState Describe(std::size_t variant) const;
   bool AnyLive() const;
+  // Those that may have requests of whichever router: that speak, drain or not. They must be let go
+  // of before whoever waits for the pool's end hears that nothing is under way (~WorkerClient).
+  std::vector<std::shared_ptr<WorkerClient>> Speaking() const;
   // Of the variant of that name: whether one was live in the last kMayComeBack, and may be again.
   bool WasLiveLately(const std::string& variant) const;
 

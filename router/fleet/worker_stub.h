@@ -58,6 +58,11 @@ class ChannelTie {
   }
 
   WorkerStub& stub() { return *held()->stub; }
+  // For another call; null once the call has ended.
+  std::shared_ptr<WorkerStub> share() {
+    MutexLock lock(mu_);
+    return held_ ? held_->stub : nullptr;
+  }
   std::atomic<std::int32_t>& vocab_size() { return stub().vocab_size; }
   grpc::ClientContext& context() { return held()->context; }
 

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/rpc/call_peer.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
@@ -106,7 +107,12 @@ class FakeWorker::Generation final : public rpc::ServerCall {
   Generation(FakeWorker& worker, const grpc::CallbackServerContext& context)
       : ServerCall(kCapacity), worker_(worker) {
     call_.deadline = context.deadline();
+    call_.tenant = rpc::TenantOfPeer(context);
     call_.traceparent = rpc::TraceparentOf(context);
+  }
+
+  bool Is(const AnswerNow& asked) const {
+    return call_.request.request_id() == asked.request.request_id() && call_.tenant == asked.tenant;
   }
 
   void Say(const v1::GenerateResponse& event) {
@@ -220,6 +226,25 @@ class FakeWorker::Watch final : public rpc::ServerCall {
   FakeWorker& worker_;
 };
 
+class FakeWorker::AnswerNowCall final : public rpc::ServerCall {
+ public:
+  AnswerNowCall(FakeWorker& worker, const grpc::CallbackServerContext& context)
+      : ServerCall(1), worker_(worker) {
+    asked_.tenant = rpc::TenantOfPeer(context);
+  }
+
+ private:
+  void OnMessage(grpc::ByteBuffer bytes) override {
+    CHECK(rpc::ParseRequest(bytes, asked_.request).ok(), "the router sends valid requests");
+    const auto answer = worker_.Answer(asked_);
+    if (answer.ok()) Write(*answer);
+    Finish(answer.status());
+  }
+
+  FakeWorker& worker_;
+  AnswerNow asked_;
+};
+
 class FakeWorker::Service final : public rpc::RawService {
  public:
   explicit Service(FakeWorker& worker) {
@@ -229,6 +254,9 @@ class FakeWorker::Service final : public rpc::RawService {
     });
     AddMethod(service, "WatchStatus", [&worker](const grpc::CallbackServerContext& /*context*/) {
       return std::make_shared<Watch>(worker);
+    });
+    AddMethod(service, "AnswerNow", [&worker](const grpc::CallbackServerContext& context) {
+      return std::make_shared<AnswerNowCall>(worker, context);
     });
     AddMethodOfOneAnswer(service, "CountTokens", [&worker](const grpc::ByteBuffer& bytes) {
       const absl::Status end = worker.BeginCount();
@@ -325,6 +353,10 @@ bool FakeWorker::WaitForWatches(int number) {
   return WaitUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return num_watches_ >= number; });
 }
 
+bool FakeWorker::WaitForAnswersNow(std::size_t number) {
+  return WaitUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return answers_now_.size() >= number; });
+}
+
 FakeWorker::Call FakeWorker::last_call() const {
   MutexLock lock(mu_);
   CHECK(last_call_.has_value(), "there was a call");
@@ -345,6 +377,24 @@ absl::Status FakeWorker::BeginCount() {
   MutexLock lock(mu_);
   ++num_counts_;
   return script_.count_end;
+}
+
+absl::StatusOr<v1::WorkerAnswerNowResponse> FakeWorker::Answer(const AnswerNow& asked) {
+  MutexLock lock(mu_);
+  answers_now_.push_back(asked);
+  changed_.NotifyAll();
+  if (!script_.answer_now_end.ok()) return script_.answer_now_end;
+  v1::WorkerAnswerNowResponse answer;
+  answer.set_outputs(1);
+  for (const auto& generation : generations_) {
+    if (generation->Is(asked)) return answer;
+  }
+  return rpc::Error(absl::StatusCode::kNotFound, "REQUEST_NOT_FOUND", "it does not run here");
+}
+
+std::vector<FakeWorker::AnswerNow> FakeWorker::answers_now() const {
+  MutexLock lock(mu_);
+  return answers_now_;
 }
 
 int FakeWorker::num_calls() const {

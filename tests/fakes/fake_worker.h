@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/mutex.h"
 #include "common/rpc/open_calls.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
@@ -31,14 +33,24 @@ class FakeWorker {
     bool stays_open = false;   // no end: the call lasts until somebody cancels it
     absl::Status count_end{};  // what CountTokens calls get instead of a count
     absl::Status probe_end{};  // what the router's own calls for one token get instead of it
+    // What AnswerNow calls get instead of one output, or of NOT_FOUND where no call of that id and
+    // tenant is open.
+    absl::Status answer_now_end{};
     // Changes messages before they leave, to break the protocol.
     std::function<void(v1::WorkerGenerateResponse&)> tamper{};
   };
   // What a Generate call brought.
   struct Call {
     v1::WorkerGenerateRequest request;
+    std::string tenant;  // that the metadata names
     std::string traceparent;
     std::chrono::system_clock::time_point deadline;
+  };
+
+  // What an AnswerNow call brought.
+  struct AnswerNow {
+    v1::WorkerAnswerNowRequest request;
+    std::string tenant;
   };
 
   explicit FakeWorker(const std::string& served_model_name);
@@ -59,9 +71,11 @@ class FakeWorker {
   bool WaitForCancels(int number);
   bool WaitForProbes(int number);
   bool WaitForWatches(int number);  // begun, in all
+  bool WaitForAnswersNow(std::size_t number);
   Call last_call() const;
-  int num_calls() const;   // of Generate
-  int num_counts() const;  // of CountTokens
+  int num_calls() const;                       // of Generate
+  int num_counts() const;                      // of CountTokens
+  std::vector<AnswerNow> answers_now() const;  // in their order
   int num_probes() const;  // of Generate, by the router itself: in none of the others
 
   // Ends the server at once, as a crash would.
@@ -71,8 +85,10 @@ class FakeWorker {
   class Service;
   class Generation;
   class Watch;
+  class AnswerNowCall;
   bool WaitUntil(const std::function<bool()>& holds);
   absl::Status BeginCount();  // how it ends at once, if not OK
+  absl::StatusOr<v1::WorkerAnswerNowResponse> Answer(const AnswerNow& asked);
 
   mutable Mutex mu_;
   CondVar changed_;
@@ -81,6 +97,7 @@ class FakeWorker {
   std::set<std::shared_ptr<Watch>> watches_ ABSL_GUARDED_BY(mu_);
   std::set<std::shared_ptr<Generation>> generations_ ABSL_GUARDED_BY(mu_);
   std::optional<Call> last_call_ ABSL_GUARDED_BY(mu_);
+  std::vector<AnswerNow> answers_now_ ABSL_GUARDED_BY(mu_);
   int num_calls_ ABSL_GUARDED_BY(mu_) = 0;
   int num_counts_ ABSL_GUARDED_BY(mu_) = 0;
   int num_probes_ ABSL_GUARDED_BY(mu_) = 0;

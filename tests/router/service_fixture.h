@@ -61,6 +61,14 @@ class ReasoningServiceTest : public testing::Test {
     return rpc::FromGrpc(reader->Finish());
   }
 
+  absl::StatusOr<std::int32_t> AnswerNow(const v1::AnswerNowRequest& request) {
+    grpc::ClientContext context;
+    v1::AnswerNowResponse response;
+    const absl::Status status = rpc::FromGrpc(stub_->AnswerNow(&context, request, &response));
+    if (!status.ok()) return status;
+    return response.outputs();
+  }
+
   // Sends bytes that no stub would.
   absl::Status GenerateRaw(const std::string& bytes) {
     grpc::GenericStub stub(channel_);

@@ -354,19 +354,36 @@ TEST_F(ReasoningServiceTest, TellsItsVersionAndWhatIsBuilt) {
   EXPECT_EQ(info.version(), "1.2.3 (commit unknown)");
   const std::set<std::string> methods(info.methods().begin(), info.methods().end());
   EXPECT_TRUE(methods.contains("GetServerInfo"));
-  EXPECT_FALSE(methods.contains("AnswerNow"));
+  EXPECT_TRUE(methods.contains("AnswerNow"));
   const std::set<std::string> fields(info.generate_fields().begin(), info.generate_fields().end());
   EXPECT_TRUE(fields.contains("thinking.mode=THINKING_MODE_OFF"));
   EXPECT_TRUE(fields.contains("thinking.budget_from_deadline"));
 }
 
-TEST_F(ReasoningServiceTest, AnswerNowIsNotBuiltAndSaysSo) {
+TEST_F(ReasoningServiceTest, AnswersNowWhoseNameIsInTheMetadataBeforeAnyEvent) {
+  auto events = SmallStream();
+  events.resize(3);
+  small_.SetScript({.events = events, .stays_open = true});
   grpc::ClientContext context;
-  v1::AnswerNowResponse response;
-  const absl::Status status =
-      rpc::FromGrpc(stub_->AnswerNow(&context, v1::AnswerNowRequest(), &response));
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(rpc::ErrorReason(status), "METHOD_NOT_IMPLEMENTED");
+  const auto reader = stub_->Generate(&context, Question());
+  reader->WaitForInitialMetadata();
+  const auto& metadata = context.GetServerInitialMetadata();
+  const auto name = metadata.find("thinkwire-request-id");
+  ASSERT_NE(name, metadata.end());
+  v1::AnswerNowRequest request;
+  request.set_request_id(std::string(name->second.data(), name->second.size()));
+  EXPECT_EQ(*AnswerNow(request), 1);
+  EXPECT_TRUE(small_.WaitForAnswersNow(1));
+  context.TryCancel();
+}
+
+TEST_F(ReasoningServiceTest, AnswersNowNothingThatDoesNotRun) {
+  v1::AnswerNowRequest request;
+  EXPECT_EQ(AnswerNow(request).status().code(), absl::StatusCode::kInvalidArgument);
+  request.set_request_id("unknown");
+  EXPECT_EQ(rpc::ErrorReason(AnswerNow(request).status()), "REQUEST_NOT_FOUND");
+  request.set_output_index(64);
+  EXPECT_EQ(AnswerNow(request).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -7,6 +7,16 @@
 #include "common/strings.h"
 
 namespace thinkwire::worker::serve {
+namespace {
+
+// Names of tenants have no zero byte.
+std::string KeyOf(std::string_view request_id, std::string_view tenant) {
+  std::string key(tenant);
+  key.append(1, '\0').append(request_id);
+  return key;
+}
+
+}  // namespace
 
 struct RunningStreams::Map {
   mutable Mutex mu;
@@ -14,18 +24,18 @@ struct RunningStreams::Map {
       streams ABSL_GUARDED_BY(mu);
 };
 
-RunningStreams::Entry::Entry(std::shared_ptr<Map> map, std::string request_id,
+RunningStreams::Entry::Entry(std::shared_ptr<Map> map, std::string key,
                              std::weak_ptr<ResponseStream> stream)
-    : map_(std::move(map)), request_id_(std::move(request_id)), stream_(std::move(stream)) {
+    : map_(std::move(map)), key_(std::move(key)), stream_(std::move(stream)) {
   MutexLock lock(map_->mu);
-  map_->streams.emplace(request_id_, stream_);
+  map_->streams.emplace(key_, stream_);
 }
 
 RunningStreams::Entry& RunningStreams::Entry::operator=(Entry&& other) noexcept {
   if (this == &other) return *this;
   Leave();
   map_ = std::move(other.map_);
-  request_id_ = std::move(other.request_id_);
+  key_ = std::move(other.key_);
   stream_ = std::move(other.stream_);
   return *this;
 }
@@ -34,7 +44,7 @@ void RunningStreams::Entry::Leave() {
   const std::shared_ptr<Map> map = std::move(map_);
   if (map == nullptr) return;
   MutexLock lock(map->mu);
-  const auto [first, last] = map->streams.equal_range(request_id_);
+  const auto [first, last] = map->streams.equal_range(key_);
   for (auto it = first; it != last; ++it) {
     if (it->second.owner_before(stream_) || stream_.owner_before(it->second)) continue;
     map->streams.erase(it);
@@ -44,16 +54,16 @@ void RunningStreams::Entry::Leave() {
 
 RunningStreams::RunningStreams() : map_(std::make_shared<Map>()) {}
 
-RunningStreams::Entry RunningStreams::Enter(std::string request_id,
+RunningStreams::Entry RunningStreams::Enter(std::string_view request_id, std::string_view tenant,
                                             std::weak_ptr<ResponseStream> stream) {
-  return {map_, std::move(request_id), std::move(stream)};
+  return {map_, KeyOf(request_id, tenant), std::move(stream)};
 }
 
-std::vector<std::shared_ptr<ResponseStream>> RunningStreams::Find(
-    std::string_view request_id) const {
+std::vector<std::shared_ptr<ResponseStream>> RunningStreams::Find(std::string_view request_id,
+                                                                  std::string_view tenant) const {
   std::vector<std::shared_ptr<ResponseStream>> found;
   MutexLock lock(map_->mu);
-  const auto [first, last] = map_->streams.equal_range(request_id);
+  const auto [first, last] = map_->streams.equal_range(KeyOf(request_id, tenant));
   for (auto it = first; it != last; ++it) {
     if (auto stream = it->second.lock()) found.push_back(std::move(stream));
   }

@@ -10,7 +10,8 @@ namespace thinkwire::worker::serve {
 
 class ResponseStream;
 
-// The streams of running requests, by the requests' ids: there may be several attempts of one.
+// The streams of running requests, by the requests' ids and whose they are: there may be several
+// attempts of one.
 // Bounded by the calls that the service admits. Threads: any.
 class RunningStreams {
   struct Map;
@@ -26,18 +27,21 @@ class RunningStreams {
 
    private:
     friend class RunningStreams;
-    Entry(std::shared_ptr<Map> map, std::string request_id, std::weak_ptr<ResponseStream> stream);
+    Entry(std::shared_ptr<Map> map, std::string key, std::weak_ptr<ResponseStream> stream);
     void Leave();
 
     std::shared_ptr<Map> map_;  // null: nothing is entered
-    std::string request_id_;
+    std::string key_;
     std::weak_ptr<ResponseStream> stream_;
   };
 
   RunningStreams();
 
-  [[nodiscard]] Entry Enter(std::string request_id, std::weak_ptr<ResponseStream> stream);
-  std::vector<std::shared_ptr<ResponseStream>> Find(std::string_view request_id) const;
+  // `tenant`: whose the request is; empty: nobody's.
+  [[nodiscard]] Entry Enter(std::string_view request_id, std::string_view tenant,
+                            std::weak_ptr<ResponseStream> stream);
+  std::vector<std::shared_ptr<ResponseStream>> Find(std::string_view request_id,
+                                                    std::string_view tenant) const;
 
  private:
   const std::shared_ptr<Map> map_;  // which entries may outlive

@@ -20,6 +20,7 @@
 #include "common/rpc/traceparent.h"
 #include "common/status.h"
 #include "common/steering_limits.h"
+#include "worker/serve/answer_now_call.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -60,6 +61,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
       : ServerCall(kMessageCapacity),
         service_(service),
         peer_(service.PeerOf(context)),
+        tenant_(rpc::TenantOfPeer(context)),
         deadline_(rpc::DeadlineOf(context, service.shared_.clock)),
         call_{.request_id = "",
               .traceparent = rpc::TraceparentOf(context),
@@ -176,7 +178,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
     {
       MutexLock lock(mu_);
       stream_ = stream;
-      running_stream_ = service_.streams_.Enter(call_.request_id, stream);
+      running_stream_ = service_.streams_.Enter(call_.request_id, tenant_, stream);
       cancelled = cancelled_;
     }
     // The sink may have been full, or gone, before stream_ was known here.
@@ -216,6 +218,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
     rpc::RequestBytes::Held bytes;  // the job's alone
   };
   const std::string peer_;
+  const std::string tenant_;  // whose the request is
   const std::optional<Clock::TimePoint> deadline_;
   grpc::ByteBuffer bytes_;  // from OnMessage until they are parsed
   ResponseStream::Call call_;
@@ -338,8 +341,9 @@ WorkerService::WorkerService(const ResponseStream::Shared& shared, const Request
   AddMethod(service, "CountTokens", [this](const grpc::CallbackServerContext& context) {
     return std::make_shared<CountCall>(*this, context);
   });
-  AddMethodOfOneAnswer(service, "AnswerNow",
-                       [this](const grpc::ByteBuffer& bytes) { return AnswerNow(bytes); });
+  AddMethod(service, "AnswerNow", [this](const grpc::CallbackServerContext& context) {
+    return std::make_shared<AnswerNowCall>(streams_, shared_.metrics, context);
+  });
 }
 
 WorkerService::~WorkerService() = default;
@@ -366,25 +370,6 @@ std::string WorkerService::PeerOf(const grpc::CallbackServerContext& context) co
 absl::Status WorkerService::TextPoolIsFull() const {
   return QueueFull(absl::StrCat("prompts wait to be read: ", shared_.model.max_queue,
                                 ", or the client's share of as many"));
-}
-
-absl::StatusOr<grpc::ByteBuffer> WorkerService::AnswerNow(const grpc::ByteBuffer& bytes) {
-  v1::WorkerAnswerNowRequest request;
-  RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
-  if (request.request_id().empty()) return rpc::InvalidField("request_id", "is required");
-  std::optional<std::int32_t> index;
-  if (request.has_output_index()) index = request.output_index();
-  const auto streams = streams_.Find(request.request_id());
-  if (streams.empty()) {
-    return rpc::Error(absl::StatusCode::kNotFound, "REQUEST_NOT_FOUND",
-                      "no request of that id runs here");
-  }
-  v1::WorkerAnswerNowResponse response;
-  for (const auto& stream : streams) {
-    response.set_outputs(response.outputs() + stream->AnswerNow(index));
-  }
-  shared_.metrics.CountAnswersNow(response.outputs());
-  return rpc::Serialize(response);
 }
 
 absl::StatusOr<rpc::Shares::Held> WorkerService::TakePlace(const std::string& peer) const {

@@ -57,7 +57,6 @@ class WorkerService final : public rpc::RawService {
 
   absl::Status Admit(const grpc::CallbackServerContext& context) const override;
   std::string PeerOf(const grpc::CallbackServerContext& context) const;
-  absl::StatusOr<grpc::ByteBuffer> AnswerNow(const grpc::ByteBuffer& bytes);
   absl::Status TextPoolIsFull() const;
   // For a request that the engine is to have. Fails: RESOURCE_EXHAUSTED.
   absl::StatusOr<rpc::Shares::Held> TakePlace(const std::string& peer) const;

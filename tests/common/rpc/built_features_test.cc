@@ -106,8 +106,8 @@ TEST(BuiltFeaturesTest, NamesFieldsValuesAndMethods) {
                                              "prompt.chat.messages.role=ROLE_USER", "seed",
                                              "thinking.mode=THINKING_MODE_OFF"}));
   EXPECT_THAT(fields, testing::Not(testing::Contains(testing::HasSubstr("UNSPECIFIED"))));
-  EXPECT_THAT(BuiltMethods(),
-              testing::ElementsAre("CountTokens", "Generate", "GetServerInfo", "ListVariants"));
+  EXPECT_THAT(BuiltMethods(), testing::ElementsAre("AnswerNow", "CountTokens", "Generate",
+                                                   "GetServerInfo", "ListVariants"));
 }
 
 }  // namespace

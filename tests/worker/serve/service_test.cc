@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/peer_limits.h"
 #include "common/rpc/attempt_contract.h"
+#include "common/rpc/call_peer.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/status_details.h"
 #include "tests/fakes/fake_clock.h"
@@ -284,6 +285,7 @@ TEST_F(WorkerServiceTest, AnswerNowEndsTheReasoningOfARunningRequest) {
   request.mutable_request()->set_max_tokens(60);
   request.mutable_request()->mutable_thinking()->set_closing_text("ok");
   grpc::ClientContext context;
+  context.AddMetadata(rpc::kPeerMetadata, "tenant/a");
   auto stream = stub_->Generate(&context, request);
   worker_->runner.LetThrough(4);
   v1::WorkerGenerateResponse response;
@@ -291,10 +293,12 @@ TEST_F(WorkerServiceTest, AnswerNowEndsTheReasoningOfARunningRequest) {
   while (reasoning.empty() && stream->Read(&response)) {
     reasoning += response.event().reasoning_delta().text();
   }
-  const auto answer_now = [this](const std::string& id) -> absl::StatusOr<std::int32_t> {
+  const auto answer_now = [this](const std::string& id,
+                                 const std::string& tenant = "a") -> absl::StatusOr<std::int32_t> {
     grpc::ClientContext call;
     v1::WorkerAnswerNowRequest asked;
     asked.set_request_id(id);
+    call.AddMetadata(rpc::kPeerMetadata, absl::StrCat(rpc::kTenantPeer, tenant));
     v1::WorkerAnswerNowResponse answer;
     const grpc::Status status = stub_->AnswerNow(&call, asked, &answer);
     if (!status.ok()) return rpc::FromGrpc(status);
@@ -303,6 +307,7 @@ TEST_F(WorkerServiceTest, AnswerNowEndsTheReasoningOfARunningRequest) {
   EXPECT_EQ(*answer_now("r1"), 1);
   EXPECT_EQ(*answer_now("r1"), 0) << "it was told already";
   EXPECT_EQ(rpc::ErrorReason(answer_now("r2").status()), "REQUEST_NOT_FOUND");
+  EXPECT_EQ(rpc::ErrorReason(answer_now("r1", "b").status()), "REQUEST_NOT_FOUND");
   EXPECT_EQ(answer_now("").status().code(), absl::StatusCode::kInvalidArgument);
   worker_->runner.OpenGate();
   v1::ReasoningFinished finished;

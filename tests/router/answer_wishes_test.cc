@@ -28,7 +28,7 @@ TEST(AnswerWishesTest, CountsThoseThatReasonAndWereNotAsked) {
   EXPECT_EQ(wishes.Open(), Open());
   EXPECT_EQ(wishes.Ask(1), 1);
   EXPECT_EQ(wishes.Ask(1), 0);
-  EXPECT_EQ(wishes.Open(), Open({1}));
+  EXPECT_EQ(wishes.Open(), Open(1, 1));
   EXPECT_EQ(wishes.Ask(std::nullopt), 2);
   EXPECT_EQ(wishes.Open(), Open({std::nullopt}));
 }
@@ -38,7 +38,7 @@ TEST(AnswerWishesTest, ForgetsThoseThatReasonNoMore) {
   wishes.Begin(Outputs(3));
   EXPECT_EQ(wishes.Ask(0) + wishes.Ask(2), 2);
   wishes.Note(ReasoningFinished(0));
-  EXPECT_EQ(wishes.Open(), Open({2}));
+  EXPECT_EQ(wishes.Open(), Open(1, 2));
   v1::GenerateResponse finished;
   finished.mutable_finished()->set_output_index(2);
   wishes.Note(finished);

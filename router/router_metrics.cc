@@ -127,6 +127,10 @@ void RouterMetrics::Add(const std::string& variant_name) {
                        .poisoned = &poisoned_->Add(labels),
                        .labels = labels});
   waiting_->Add(labels);
+  // From zero on, so that an alert sees the first come.
+  for (const char* reason : {"WORKER_LOST", "WORKER_SILENT"}) {
+    moves_->Add({{"variant", variant_name}, {"reason", reason}});
+  }
 }
 
 void RouterMetrics::BeginCall() { running_->Increment(); }

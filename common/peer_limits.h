@@ -102,8 +102,8 @@ inline constexpr int kMaxEjections = 12;
 inline constexpr std::chrono::seconds kMaxStall{4};
 inline constexpr std::chrono::seconds kProbeTimeout{10};
 
-// What a router asks of workers for an AnswerNow of a request that is not its own: one call to each.
-// Owner: router::Answering. Over, or over the share: RESOURCE_EXHAUSTED. Each ends in time.
+// What a router asks of workers for an AnswerNow of a request that is not its own: one call to
+// each. Owner: router::Answering. Over, or over the share: RESOURCE_EXHAUSTED. Each ends in time.
 inline constexpr std::int64_t kMaxAnswerNowCalls = 4096;  // at once
 inline constexpr std::chrono::seconds kAnswerNowTimeout{5};
 // Of one stream whose worker does not find it, as it may not have it yet: so many times.

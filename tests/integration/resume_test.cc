@@ -169,7 +169,8 @@ TEST(ResumeTest, AnotherWorkerGoesOnWithinAForcedClosing) {
   const Attempt whole = RunAttempt(survivor, Wrapped(request));
   ASSERT_TRUE(whole.status.ok()) << whole.status;
   ASSERT_GT(whole.completed->usage().forced_tokens(), 32) << "several events";
-  const auto drawn = static_cast<std::size_t>(kBudget + 1 - whole.completed->usage().forced_tokens());
+  const auto drawn =
+      static_cast<std::size_t>(kBudget + 1 - whole.completed->usage().forced_tokens());
   Attempt lost = RunAttempt(victim, Wrapped(request), drawn + 1,
                             [&victim] { victim.process().Signal(SIGKILL); });
   CutWithinTheClosing(lost);

@@ -75,7 +75,7 @@ def measure(client, pid, text, length, seconds):
 
 
 def main():
-    from accuracy import serving
+    from accuracy import serving_both
     from formats_test import Client
 
     build = pathlib.Path(sys.argv[1]).resolve()
@@ -83,16 +83,9 @@ def main():
     seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 5
     with contextlib.ExitStack() as stack:
         work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        worker = build / "worker/thinkwire-worker"
-        port = stack.enter_context(serving(
-            worker, "--model", REPOSITORY / "deploy/models/tiny-r1", "--device=cpu",
-            "--listen=127.0.0.1:0", "--metrics_listen="))
-        pid = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1]
-        config = work / "router.yaml"
-        config.write_text(f'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:{port}"]\n')
-        port = stack.enter_context(serving(
-            build / "router/thinkwire-router", "--config", config, "--listen=127.0.0.1:0",
-            "--metrics_listen="))
+        port = stack.enter_context(serving_both(build))
+        # The worker first, then the router.
+        pid = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-2]
         client = Client(work, f"localhost:{port}")
         text = json.dumps(schema())
         in_schema, free = [], []

@@ -29,7 +29,7 @@ FORMATTED = [re.compile(rf"{answer}\s*\d+ tokens\s*$")
                             "(75|76|another number)")]
 
 sys.path.insert(0, str(REPOSITORY / "tests/integration"))
-from accuracy import serving  # noqa: E402
+from accuracy import serving_both  # noqa: E402
 
 
 def readme_blocks(language):
@@ -150,14 +150,7 @@ def main():
         return SKIPPED
     with contextlib.ExitStack() as stack:
         work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        port = stack.enter_context(serving(
-            build / "worker/thinkwire-worker", "--model", REPOSITORY / "deploy/models/tiny-r1",
-            "--device=cpu", "--listen=127.0.0.1:0", "--metrics_listen="))
-        config = work / "router.yaml"
-        config.write_text(f'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:{port}"]\n')
-        port = stack.enter_context(serving(
-            build / "router/thinkwire-router", "--config", config, "--listen=127.0.0.1:0",
-            "--metrics_listen="))
+        port = stack.enter_context(serving_both(build))
         address = f"127.0.0.1:{port}"
         for name, check in (("python", check_python), ("go", check_go)):
             (work / name).mkdir()

@@ -78,6 +78,7 @@ class Client:
             except self.error as error:  # a router doubts a worker that a busy machine keeps silent
                 if error.code().name != "UNAVAILABLE" or time.monotonic() > give_up:
                     raise
+                print(f"asked again: {error.details()}")
                 time.sleep(0.5)
 
     def read(self, request):
@@ -134,7 +135,7 @@ def main():
     except ModuleNotFoundError as missing:
         print(f"skipped: without {missing.name} (deploy/setup.sh --tests)")
         return SKIPPED
-    from accuracy import serving
+    from accuracy import serving_both
     from check_walks import checker
 
     build = pathlib.Path(sys.argv[1]).resolve()
@@ -145,14 +146,7 @@ def main():
                   for schema in schemas]
     with contextlib.ExitStack() as stack:
         work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        port = stack.enter_context(serving(
-            build / "worker/thinkwire-worker", "--model", REPOSITORY / "deploy/models/tiny-r1",
-            "--device=cpu", "--listen=127.0.0.1:0", "--metrics_listen="))
-        config = work / "router.yaml"
-        config.write_text(f'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:{port}"]\n')
-        port = stack.enter_context(serving(
-            build / "router/thinkwire-router", "--config", config, "--listen=127.0.0.1:0",
-            "--metrics_listen="))
+        port = stack.enter_context(serving_both(build))
         client = Client(work, f"localhost:{port}")
         answers = check_answers(client, schemas, int(sys.argv[2]), concurrent_calls, validators)
         refusals = check_refusals(client, lines_of("refused.jsonl"))

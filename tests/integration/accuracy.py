@@ -43,6 +43,21 @@ def serving(*command):
         process.wait()
 
 
+@contextlib.contextmanager
+def serving_both(build):
+    """Runs a worker with the bundled model and, after it, a router; yields the router's port."""
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(serving(
+            build / "worker/thinkwire-worker", "--model", ROOT / "deploy/models/tiny-r1",
+            "--device=cpu", "--listen=127.0.0.1:0", "--metrics_listen="))
+        config = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".yaml"))
+        config.write(f'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:{port}"]\n')
+        config.flush()
+        yield stack.enter_context(serving(
+            build / "router/thinkwire-router", "--config", config.name, "--listen=127.0.0.1:0",
+            "--metrics_listen="))
+
+
 def ask(chat, router, question):
     """One question's transcript, as problems.py reads it."""
     result = subprocess.run(
@@ -65,8 +80,6 @@ def main():
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    worker = args.build / "worker/thinkwire-worker"
-    router = args.build / "router/thinkwire-router"
     chat = args.build / "router/thinkwire-chat"
 
     sample = subprocess.run(
@@ -77,14 +90,7 @@ def main():
     questions = [json.loads(line)["question"] for line in sample.stdout.splitlines()]
 
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(serving(
-            worker, "--model", ROOT / "deploy/models/tiny-r1", "--device=cpu",
-            "--listen=127.0.0.1:0", "--metrics_listen="))
-        config = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".yaml"))
-        config.write(f'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:{port}"]\n')
-        config.flush()
-        port = stack.enter_context(serving(
-            router, "--config", config.name, "--listen=127.0.0.1:0", "--metrics_listen="))
+        port = stack.enter_context(serving_both(args.build))
         pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(CONCURRENT))
         transcripts = list(pool.map(lambda q: ask(chat, f"localhost:{port}", q), questions))
 

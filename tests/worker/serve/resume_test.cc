@@ -431,11 +431,8 @@ TEST_F(ResumeTest, WhatAnEarlierWorkerSettledHolds) {
             "OPTIONS_DIFFER");
 }
 
-TEST_F(ResumeTest, WhatAnswerNowHasClosedIsClosedWhereItWas) {
-  Script script = Written("", std::vector<std::int32_t>(30, 'h'));
-  script.request.set_max_tokens(20);
-  script.request.mutable_thinking()->set_closing_text("ok");
-  Serve(script);
+// Three ids were drawn, and the first of the closing text "ok" is there.
+v1::ResumeState StateWithinTheClosing() {
   v1::ResumeState state = StateAfter({kBos, 'q', kThink}, v1::PHASE_REASONING, {});
   v1::OutputState& output = *state.mutable_outputs(0);
   for (const std::int32_t id : Ids("hhho")) output.add_token_ids(id);
@@ -443,6 +440,15 @@ TEST_F(ResumeTest, WhatAnswerNowHasClosedIsClosedWhereItWas) {
   output.set_forced_tokens(1);
   output.add_forced_ranges()->set_first(3);
   output.mutable_forced_ranges(0)->set_count(1);
+  return state;
+}
+
+TEST_F(ResumeTest, WhatAnswerNowHasClosedIsClosedWhereItWas) {
+  Script script = Written("", std::vector<std::int32_t>(30, 'h'));
+  script.request.set_max_tokens(20);
+  script.request.mutable_thinking()->set_closing_text("ok");
+  Serve(script);
+  const v1::ResumeState state = StateWithinTheClosing();
   const Joined rest = Join(Run(script.request, &state).events);
   EXPECT_EQ(rest.reasoning, "k");
   EXPECT_EQ(rest.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_ANSWER_NOW);
@@ -455,20 +461,14 @@ TEST_F(ResumeTest, WhatTheDeadlineHasClosedIsClosedWhereItWas) {
   script.request.mutable_thinking()->set_closing_text("ok");
   script.request.mutable_thinking()->set_budget_from_deadline(true);
   Serve(script);
-  v1::ResumeState state = StateAfter({kBos, 'q', kThink}, v1::PHASE_REASONING, {});
-  v1::OutputState& output = *state.mutable_outputs(0);
-  for (const std::int32_t id : Ids("hhho")) output.add_token_ids(id);
-  output.set_reasoning_tokens(4);
-  output.set_forced_tokens(1);
-  output.add_forced_ranges()->set_first(3);
-  output.mutable_forced_ranges(0)->set_count(1);
+  v1::ResumeState state = StateWithinTheClosing();
   const Joined guessed = Join(Run(script.request, &state).events);
   EXPECT_EQ(guessed.reasoning, "k");
   EXPECT_EQ(guessed.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_DEADLINE);
 
   script.request.mutable_thinking()->clear_budget_from_deadline();
-  output.set_reasoning_cause(v1::REASONING_FINISH_CAUSE_DEADLINE);
-  output.set_closing_position(3);
+  state.mutable_outputs(0)->set_reasoning_cause(v1::REASONING_FINISH_CAUSE_DEADLINE);
+  state.mutable_outputs(0)->set_closing_position(3);
   const Joined told = Join(Run(script.request, &state).events);
   EXPECT_EQ(told.reasoning_finished.cause(), v1::REASONING_FINISH_CAUSE_DEADLINE);
   EXPECT_EQ(told.answer, std::string(14, 'h'));

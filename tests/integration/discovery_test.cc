@@ -33,7 +33,7 @@ class DiscoveryTest : public testing::Test {
     Mean("127.0.0.1");
     setenv("THINKWIRE_NAMES_FILE", names_.c_str(), 1);
     setenv("LD_PRELOAD", THINKWIRE_NAMES, 1);
-    router_.emplace("tiny-r1", absl::StrCat("workers.test:", first_.port()));
+    router_.emplace("tiny-r1", absl::StrCat("workers.test:", port_));
     unsetenv("LD_PRELOAD");
     unsetenv("THINKWIRE_NAMES_FILE");
   }
@@ -73,12 +73,16 @@ class DiscoveryTest : public testing::Test {
     EXPECT_TRUE(status.ok()) << status.error_message();
     return worker;
   }
-  std::string At(const char* host) const { return absl::StrCat(host, ":", first_.port()); }
+  std::string At(const char* host) const { return absl::StrCat(host, ":", port_); }
 
   const std::string names_;
-  WorkerProcess first_{{absl::StrCat("--model=", kTinyModel)}};
+  // Below those that the kernel gives connections, which may have it at one address and not at the
+  // other.
+  const int port_ = 20'000 + getpid() % 10'000;
+  WorkerProcess first_{
+      {absl::StrCat("--model=", kTinyModel), absl::StrCat("--listen=127.0.0.1:", port_)}};
   WorkerProcess second_{
-      {absl::StrCat("--model=", kTinyModel), absl::StrCat("--listen=127.0.0.2:", first_.port())}};
+      {absl::StrCat("--model=", kTinyModel), absl::StrCat("--listen=127.0.0.2:", port_)}};
   std::optional<RouterProcess> router_;
 };
 

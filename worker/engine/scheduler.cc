@@ -163,7 +163,9 @@ void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
   auto alternative = result.alternatives.begin() + row.first_alternative;
   for (std::int32_t i = row.first_id; i < row.first_id + row.num_ids; ++i) {
     const auto index = static_cast<std::size_t>(i);
-    const std::int32_t id = sequence.plan().Taken(result.ids[index]);
+    const std::int32_t drawn = result.ids[index];
+    const std::int32_t id =
+        sequence.plan().Taken(drawn, EndsSequence(request, config_.end_of_sequence_ids, drawn));
     if (sequence.plan().Refuses(id)) {
       sequence.plan().Continue();
       PutForced(sequence);
@@ -176,8 +178,10 @@ void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
     alternative += request.alternatives;
     if (Give(sequence, std::move(token))) return;
     if (sequence.epoch() != planned.epoch) return;  // other ids stand where the row drew more
-    // What is being drawn now is drawn without a mask, perhaps from another id.
-    if (closes && sequence.plan().is_masked()) return GoBack(sequence, sequence.committed());
+    // What is being drawn now is drawn from another id, or without a mask.
+    if (id != drawn || (closes && sequence.plan().is_masked())) {
+      return GoBack(sequence, sequence.committed());
+    }
   }
   // What was computed in the hope of more draws than stood was computed from the wrong ids.
   if (row.num_ids < planned.draws) GoBack(sequence, sequence.committed());

@@ -215,7 +215,6 @@ absl::Status CheckLengths(const v1::GenerateRequest& request) {
   }
   if (request.has_n()) {
     RETURN_IF_ERROR(CheckRange("n", request.n(), 1, kMaxOutputs));
-    if (request.n() > 1) return UnimplementedField("n");
   }
   return absl::OkStatus();
 }
@@ -227,7 +226,6 @@ struct Unmovable {
   bool (*asks)(const v1::GenerateRequest& request);
 };
 constexpr Unmovable kUnmovable[] = {
-    {"n", [](const v1::GenerateRequest& request) { return request.n() > 1; }},
     {"consensus", [](const v1::GenerateRequest& request) { return request.has_consensus(); }},
 };
 

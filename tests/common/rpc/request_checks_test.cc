@@ -81,7 +81,6 @@ TEST(CheckRequest, APhaseTakesBackLogprobsWithTheirAlternatives) {
 
 TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
   const std::vector<Change> changes = {
-      {"n", [](auto& r) { r.set_n(2); }},
       {"consensus", [](auto& r) { r.mutable_consensus(); }},
   };
   for (const Change& change : changes) {
@@ -230,6 +229,8 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
          r.set_min_answer_tokens(6);
        }},
       {"n", [](auto& r) { r.set_n(0); }},
+      {"n", [](auto& r) { r.set_n(-1); }},
+      {"n", [](auto& r) { r.set_n(65); }},
       {"thinking.mode",
        [](auto& r) {
          r.mutable_prompt()->set_text("x");
@@ -373,9 +374,11 @@ TEST(CheckRequest, WhatCouldNotBeTakenOverIsRefusedWhereItMust) {
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
   request.mutable_answer_format()->set_regex("[0-9]+");
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
-  request.set_n(2);
+  request.set_n(64);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_consensus()->set_max_samples(2);
   EXPECT_EQ(ErrorReason(CheckRequest(request)), "NOT_RESUMABLE");
-  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "n");
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "consensus");
 }
 
 TEST(CheckResume, IdsStandForThePromptAndItsThinkingMode) {
@@ -390,6 +393,22 @@ TEST(CheckResume, IdsStandForThePromptAndItsThinkingMode) {
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
   request.mutable_request()->clear_prompt();
   EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "prompt");
+}
+
+TEST(CheckResume, OutputsComeOnceEachInAnyOrder) {
+  v1::WorkerGenerateRequest request = Resumed();
+  request.mutable_request()->set_n(3);
+  v1::OutputState& other = *request.mutable_resume()->add_outputs();
+  other = request.resume().outputs(0);
+  request.mutable_resume()->mutable_outputs(0)->set_output_index(2);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_resume()->add_outputs()->set_output_index(2);
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "resume.outputs[2].output_index");
+  request.mutable_resume()->mutable_outputs(2)->set_output_index(1);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_request()->clear_max_tokens();
+  for (int i = 0; i < 1 << 20; ++i) request.mutable_resume()->mutable_outputs(2)->add_token_ids(1);
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "resume.outputs");
 }
 
 struct ResumeChange {
@@ -407,7 +426,9 @@ TEST(CheckResume, RefusesByNameWhatIsWrongWhateverTheModel) {
          r.set_prompt_tokens((1 << 20) + 1);
        }},
       {"resume.fingerprint", [](auto& r, auto&) { r.set_fingerprint(std::string(257, 'f')); }},
-      {"resume.outputs", [](auto& r, auto&) { r.add_outputs(); }},
+      {"resume.outputs[1].output_index", [](auto& r, auto&) { r.add_outputs(); }},
+      {"resume.outputs[1].output_index",
+       [](auto& r, auto&) { r.add_outputs()->set_output_index(1); }},
       {"resume.outputs[0].output_index", [](auto&, auto& o) { o.set_output_index(1); }},
       {"resume.outputs[0].output_index", [](auto&, auto& o) { o.set_output_index(-1); }},
       {"resume.outputs[0].token_ids",

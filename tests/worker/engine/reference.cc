@@ -191,6 +191,12 @@ Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t
   return request;
 }
 
+std::vector<Request> OutputsOf(const Request& request, std::uint32_t count) {
+  std::vector<Request> outputs(count, request);
+  for (std::uint32_t i = 0; i < count; ++i) outputs[i].sampling.output_index = i;
+  return outputs;
+}
+
 Thinking MakeThinking() {
   SentenceParts parts(kVocab, SentencePart::kInside);
   for (std::size_t id = 0; id < parts.size(); ++id) {

@@ -21,6 +21,26 @@ void Account::Choose(const std::string& name, const decision::Decision& decision
 }
 
 void Account::Count(const v1::GenerateResponse& event, Clock::TimePoint now) {
+void Account::Restart(const std::string& name, const decision::Decision& decision,
+                      std::int32_t discarded, Clock::TimePoint left_at, Clock::TimePoint now) {
+  const TokenCounts left = meter_->counts();
+  meter_->End(discarded, now);
+  void_tokens_ += left.reasoning + left.answer + discarded;
+  void_prompt_tokens_ += left.prompt;
+  ++restarts_;
+  in_parts_ = false;
+  lost_at_.reset();
+  variant_ = name;
+  taken_ = {.variant = decision.variant, .task = taken_.task, .prompt_bytes = taken_.prompt_bytes};
+  meter_.emplace(metrics_.streams(decision.variant), left_at);
+}
+
+TokenCounts Account::counts() const {
+  TokenCounts counts = meter_ ? meter_->counts() : TokenCounts{};
+  counts.discarded += void_tokens_;
+  return counts;
+}
+
   if (event.has_started()) {
     taken_.prompt_tokens = event.started().prompt_tokens();
     meter_->Start(event.started().prompt_tokens(), event.started().cached_prompt_tokens(), now);
@@ -65,6 +85,7 @@ void Account::Move(std::string_view reason) {
   ++moves_;
   metrics_.CountMove(variant_, reason);
 }
+  in_parts_ = true;
 
 void Account::End(const absl::Status& status, const std::string& tenant, Clock::TimePoint now) {
   // A request that was refused had no times.
@@ -72,7 +93,9 @@ void Account::End(const absl::Status& status, const std::string& tenant, Clock::
   if (meter_ && (meter_->started() || waited)) meter_->End(discarded_tokens_, now);
   const std::string code = absl::StatusCodeToString(status.code());
   metrics_.EndRequest(variant_, code, phase());
-  metrics_.CountTenant(tenant, code, counts());
+  TokenCounts taken = counts();
+  taken.prompt += void_prompt_tokens_;
+  metrics_.CountTenant(tenant, code, taken);
 }
 
 void Account::TellTimes(v1::Timings& timings, Clock::TimePoint now) const {
@@ -88,8 +111,8 @@ void Account::TellTimes(v1::Timings& timings, Clock::TimePoint now) const {
 void Account::Learn(const fleet::WorkerLease& lease, fleet::WorkerPool& pool) const {
   constexpr int kMinPromptTokens = 256;
   const int computed = counts().prompt - counts().cached_prompt;
-  const bool shows_rate = moves_ == 0 && computed >= kMinPromptTokens && meter_->prompt_s() > 0;
-  pool.Learn(lease, taken_, moves_ == 0 ? meter_->seconds_per_token() : 0,
+  const bool shows_rate = !in_parts_ && computed >= kMinPromptTokens && meter_->prompt_s() > 0;
+  pool.Learn(lease, taken_, in_parts_ ? 0 : meter_->seconds_per_token(),
              shows_rate ? computed / meter_->prompt_s() : 0);
 }
 
@@ -108,6 +131,7 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                   {"moves", moves_},
                   {"code", absl::StatusCodeToString(status.code())},
                   {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
+                  {"restarts", restarts_},
                   {"phase", ToString(phase())},
                   {"prompt_tokens", tokens.prompt},
                   {"cached_prompt_tokens", tokens.cached_prompt},

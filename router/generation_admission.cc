@@ -132,17 +132,34 @@ absl::Status Generation::FindPlace() {
     return OverLimit(context_.tenant, *refusal);
   }
   const std::string& variant = shared_.variants[offer.decision.variant].name;
-  const admission::FairQueue::Request request = {
-      .tenant = context_.peer,
-      .weight = static_cast<double>(limits_.weight),
-      .priority = ReadPriority(request_.request().priority()),
-      .deadline = context_.deadline,
-      .cost = std::max(offer.decision.expected_tokens, 1.0)};
+  const admission::FairQueue::Request request = MakeTurn(offer.decision.expected_tokens);
   if (!offer.lease) return Wait(variant, request, query, offer);
   running_ = shared_.queue->BeginAtOnce(variant, request);
   Choose(*std::move(offer.lease), query);
   Begin();
   return absl::OkStatus();
+}
+
+admission::FairQueue::Request Generation::MakeTurn(double cost) const {
+  return {.tenant = context_.peer,
+          .weight = static_cast<double>(limits_.weight),
+          .priority = ReadPriority(request_.request().priority()),
+          .deadline = context_.deadline,
+          .cost = std::max(cost, 1.0)};
+}
+
+void Generation::RunNextAt(const std::string& variant, double cost) {
+  if (shared_.queue == nullptr) return;
+  next_running_ = shared_.queue->BeginAtOnce(variant, MakeTurn(cost));
+}
+
+absl::StatusOr<fleet::WorkerLease> Generation::LeaseAtOnce(const decision::Policy& policy,
+                                                           const decision::Query& query) {
+  if (shared_.queue == nullptr) return shared_.pool.Lease(policy, query, marks_);
+  ASSIGN_OR_RETURN(fleet::Offer offer, shared_.pool.Ask(policy, query, marks_,
+                                                        TurnsOfNew(*shared_.queue, context_.peer)));
+  if (!offer.lease) return absl::ResourceExhaustedError("all places are taken");
+  return *std::move(offer.lease);
 }
 
 absl::Status Generation::Wait(const std::string& variant,
@@ -253,3 +270,4 @@ void Generation::EndAdmission() {
 }
 
 }  // namespace thinkwire::router
+  tokens += ledger_.void_prompt_tokens() + ledger_.void_tokens();

@@ -213,6 +213,8 @@ void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
       ShowProgress(response.progress());
       break;
     case v1::GenerateResponse::kRestarted:
+      ShowRestarted(response.restarted());
+      break;
     case v1::GenerateResponse::EVENT_NOT_SET:
       break;
   }
@@ -223,6 +225,12 @@ void ChatSession::ShowStarted(const v1::Started& started) {
   ids_.clear();
   screen_.Note(absl::StrCat("[", started.variant(), " (", started.variant_reason(), ") on ",
                             started.worker(), " (", started.worker_reason(), ")]"));
+}
+
+void ChatSession::ShowRestarted(const v1::Restarted& restarted) {
+  ids_.clear();
+  screen_.Note(absl::StrCat("[", restarted.variant(), " on ", restarted.worker(),
+                            " begins anew: ", restarted.reason(), "]"));
 }
 
 void ChatSession::ShowReasoningFinished(const v1::ReasoningFinished& finished) {

@@ -172,6 +172,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   // admission::DispatchQueue::Waiter.
   bool Dispatch() override;
   void TellPlace(const admission::DispatchQueue::Place& place) override;
+  void TellSilence() override;
   void SendAway() override;
 
   // fleet::WorkerAttempt::Reader.
@@ -192,12 +193,11 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void FindSuccessor(const absl::Status& status);
   void Search();
   void WaitForTurn(Clock::TimePoint look);
+  // That it looks for a worker to go on, where the client asks for that.
+  void TellMoving(Clock::TimePoint now);
   bool is_over();
   absl::Status CancelStatus() const;
 
-  bool Complete(v1::GenerateResponse& event, bool had_started, Clock::TimePoint now);
-  void CompleteQueued(v1::Queued& queued) const;
-  void NotePrompt(const v1::Started& started);
   // Its reasoning came to no answer: it begins anew, or goes on where it was.
   void Escalate(v1::ReasoningFinishCause cause);
   bool LeaseBetter();
@@ -208,12 +208,15 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void GoBack();
   v1::GenerateResponse Restart(const v1::Started& started, Clock::TimePoint now);
 
+  bool Complete(v1::GenerateResponse& event, bool had_started, Clock::TimePoint now);
+  void CompleteQueued(v1::Queued& queued) const;
+  void NotePrompt(const v1::Started& started);
   void CompleteStarted(v1::Started& started);
+  void NoteLimits(const v1::Started& started);
+  bool CompleteStartedAgain(v1::GenerateResponse& event, Clock::TimePoint now);
   v1::GenerateResponse MakeMoved(Clock::TimePoint now);
   void CompleteCompleted(v1::Completed& completed, Clock::TimePoint now) const;
   enum class Flushed { kAtOnce, kLater };
-  void NoteLimits(const v1::Started& started);
-  bool CompleteStartedAgain(v1::GenerateResponse& event, Clock::TimePoint now);
   Flushed Flush();
   void Conclude(const absl::Status& status);
   void End(const absl::Status& status);
@@ -247,7 +250,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   std::size_t counted_ledger_bytes_ = 0;
   decision::PromptMarks marks_;               // of the prompt, which may be gone
   std::optional<Clock::TimePoint> begin_by_;  // once it waits for a first worker
-  std::string worker_;                        // of the log; empty: none was chosen
+  Clock::TimePoint told_moving_at_;
+  std::string worker_;  // of the log; empty: none was chosen
   admission::TenantLimits limits_;
   admission::TenantBooks::Entry booked_;
   admission::DispatchQueue::Ticket ticket_;         // while it waits

@@ -169,7 +169,8 @@ absl::Status Generation::Wait(const std::string& variant,
   const double live = static_cast<double>(std::max<std::size_t>(offer.num_live, 1));
   const admission::DispatchQueue::Terms terms = {
       .expected_pace_s = offer.decision.place_s / live,
-      .longest_wait_s = LongestWait(query, offer.decision)};
+      .longest_wait_s = LongestWait(query, offer.decision),
+      .tells_silence = request_.request().progress()};
   MutexLock lock(mu_);
   if (cancelled_) return CancelStatus();
   auto entered = shared_.queue->Enter(variant, request, terms, weak_from_this());
@@ -233,6 +234,13 @@ void Generation::TellPlace(const admission::DispatchQueue::Place& place) {
   if (idle_) sink_->Write(MakeQueued(place));  // one that finds no room says nothing that matters
 }
 
+void Generation::TellSilence() {
+  v1::GenerateResponse event;
+  event.mutable_progress()->set_reason(v1::SILENCE_REASON_WAITING);
+  MutexLock lock(mu_);
+  if (idle_) sink_->Write(event);  // as its place
+}
+
 void Generation::SendAway() {
   std::shared_ptr<Generation> self;
   {
@@ -264,10 +272,10 @@ void Generation::EndAdmission() {
   std::int64_t tokens = 0;
   if (ledger_.started()) tokens = ledger_.MakeUsage().prompt_tokens() + ledger_.tokens();
   running_.Took(static_cast<double>(tokens));
+  tokens += ledger_.void_prompt_tokens() + ledger_.void_tokens();
   booked_.Took(static_cast<double>(tokens));
   running_ = {};
   booked_ = {};
 }
 
 }  // namespace thinkwire::router
-  tokens += ledger_.void_prompt_tokens() + ledger_.void_tokens();

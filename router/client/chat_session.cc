@@ -240,8 +240,11 @@ void ChatSession::ShowReasoningFinished(const v1::ReasoningFinished& finished) {
 }
 
 void ChatSession::ShowProgress(const v1::Progress& progress) {
+  if (progress.reason() == v1::SILENCE_REASON_MOVING) {
+    return screen_.Progress("looking for another worker");
+  }
   const bool waits = progress.reason() == v1::SILENCE_REASON_WAITING;
-  screen_.Progress(waits ? "waiting for its place again"
+  screen_.Progress(waits ? "waiting for its place"
                          : absl::StrCat("reading, ", progress.computed_tokens(), " of ",
                                         progress.total_tokens(), " tokens"));
 }

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
+#include "common/trace_context.h"
 #include "router/decision/completion_estimate.h"
 
 namespace thinkwire::router {
@@ -20,7 +21,6 @@ void Account::Choose(const std::string& name, const decision::Decision& decision
   meter_.emplace(metrics_.streams(decision.variant), arrival_);
 }
 
-void Account::Count(const v1::GenerateResponse& event, Clock::TimePoint now) {
 void Account::Restart(const std::string& name, const decision::Decision& decision,
                       std::int32_t discarded, Clock::TimePoint left_at, Clock::TimePoint now) {
   const TokenCounts left = meter_->counts();
@@ -41,7 +41,9 @@ TokenCounts Account::counts() const {
   return counts;
 }
 
+void Account::Count(const v1::GenerateResponse& event, Clock::TimePoint now) {
   if (event.has_started()) {
+    started_at_ = started_at_.value_or(now);
     taken_.prompt_tokens = event.started().prompt_tokens();
     meter_->Start(event.started().prompt_tokens(), event.started().cached_prompt_tokens(), now);
   } else if (event.has_reasoning_delta()) {
@@ -83,9 +85,9 @@ void Account::Lose(Clock::TimePoint now) {
 
 void Account::Move(std::string_view reason) {
   ++moves_;
+  in_parts_ = true;
   metrics_.CountMove(variant_, reason);
 }
-  in_parts_ = true;
 
 void Account::End(const absl::Status& status, const std::string& tenant, Clock::TimePoint now) {
   // A request that was refused had no times.
@@ -129,9 +131,9 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                   {"worker", worker},
                   {"attempts", attempts},
                   {"moves", moves_},
+                  {"restarts", restarts_},
                   {"code", absl::StatusCodeToString(status.code())},
                   {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
-                  {"restarts", restarts_},
                   {"phase", ToString(phase())},
                   {"prompt_tokens", tokens.prompt},
                   {"cached_prompt_tokens", tokens.cached_prompt},
@@ -140,6 +142,32 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                   {"discarded_tokens", tokens.discarded},
                   {"total_s", ToSeconds(now - arrival_)}},
                  RequestLogRate(context.peer));
+  if (context.trace) {
+    LogSpans(absl::StatusCodeToString(status.code()), request_id, context, now);
+  }
+}
+
+void Account::LogSpans(std::string_view code, const std::string& request_id,
+                       const fleet::CallContext& context, Clock::TimePoint now) const {
+  const TraceContext& trace = *context.trace;
+  const LogRate rate = RequestLogRate(context.peer);
+  LogSpan({.name = "thinkwire.router",
+           .kind = SpanKind::kServer,
+           .trace_id = trace.trace_id,
+           .span_id = trace.span_id,
+           .parent_span_id = trace.parent_id,
+           .start = arrival_,
+           .end = now},
+          code, request_id, now, rate);
+  const std::string queue_id = MakeSpanId();
+  LogSpan({.name = "thinkwire.queue",
+           .kind = SpanKind::kInternal,
+           .trace_id = trace.trace_id,
+           .span_id = queue_id,
+           .parent_span_id = trace.span_id,
+           .start = arrival_,
+           .end = started_at_.value_or(now)},
+          started_at_ ? "OK" : code, request_id, now, rate);
 }
 
 }  // namespace thinkwire::router

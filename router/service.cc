@@ -21,6 +21,7 @@
 #include "common/rpc/status_details.h"
 #include "common/rpc/traceparent.h"
 #include "common/status.h"
+#include "common/trace_context.h"
 #include "router/counting.h"
 #include "router/decision/variant_names.h"
 #include "router/fleet/worker_client.h"
@@ -263,6 +264,7 @@ fleet::CallContext ReasoningService::MakeContext(grpc::CallbackServerContext& co
   }
   call.traceparent = rpc::TraceparentOf(context);
   return call;
+  call.trace = ContinueTrace(call.traceparent);
 }
 
 absl::Status ReasoningService::Begin(const std::string& peer, grpc::ByteBuffer& bytes,

@@ -190,7 +190,8 @@ class ReasoningService::AnswerNowCall final : public rpc::ServerCall {
     Answering::Start({.pool = service_.shared_.pool,
                       .registry = service_.registry_,
                       .worker_calls = service_.answer_now_calls_,
-                      .running = service_.running_},
+                      .running = service_.running_,
+                      .num_routers = service_.shared_.num_routers},
                      context_, request,
                      [self = std::static_pointer_cast<AnswerNowCall>(shared_from_this())](
                          const absl::StatusOr<std::int32_t>& outputs) { self->Tell(outputs); });
@@ -263,8 +264,8 @@ fleet::CallContext ReasoningService::MakeContext(grpc::CallbackServerContext& co
     if (!call.tenant.empty()) call.peer = absl::StrCat(rpc::kTenantPeer, call.tenant);
   }
   call.traceparent = rpc::TraceparentOf(context);
-  return call;
   call.trace = ContinueTrace(call.traceparent);
+  return call;
 }
 
 absl::Status ReasoningService::Begin(const std::string& peer, grpc::ByteBuffer& bytes,

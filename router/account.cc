@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
+#include "common/trace_context.h"
 #include "router/decision/completion_estimate.h"
 
 namespace thinkwire::router {
@@ -20,8 +21,29 @@ void Account::Choose(const std::string& name, const decision::Decision& decision
   meter_.emplace(metrics_.streams(decision.variant), arrival_);
 }
 
+void Account::Restart(const std::string& name, const decision::Decision& decision,
+                      std::int32_t discarded, Clock::TimePoint left_at, Clock::TimePoint now) {
+  const TokenCounts left = meter_->counts();
+  meter_->End(discarded, now);
+  void_tokens_ += left.reasoning + left.answer + discarded;
+  void_prompt_tokens_ += left.prompt;
+  ++restarts_;
+  in_parts_ = false;
+  lost_at_.reset();
+  variant_ = name;
+  taken_ = {.variant = decision.variant, .task = taken_.task, .prompt_bytes = taken_.prompt_bytes};
+  meter_.emplace(metrics_.streams(decision.variant), left_at);
+}
+
+TokenCounts Account::counts() const {
+  TokenCounts counts = meter_ ? meter_->counts() : TokenCounts{};
+  counts.discarded += void_tokens_;
+  return counts;
+}
+
 void Account::Count(const v1::GenerateResponse& event, Clock::TimePoint now) {
   if (event.has_started()) {
+    started_at_ = started_at_.value_or(now);
     taken_.prompt_tokens = event.started().prompt_tokens();
     meter_->Start(event.started().prompt_tokens(), event.started().cached_prompt_tokens(), now);
   } else if (event.has_reasoning_delta()) {
@@ -63,6 +85,7 @@ void Account::Lose(Clock::TimePoint now) {
 
 void Account::Move(std::string_view reason) {
   ++moves_;
+  in_parts_ = true;
   metrics_.CountMove(variant_, reason);
 }
 
@@ -72,7 +95,9 @@ void Account::End(const absl::Status& status, const std::string& tenant, Clock::
   if (meter_ && (meter_->started() || waited)) meter_->End(discarded_tokens_, now);
   const std::string code = absl::StatusCodeToString(status.code());
   metrics_.EndRequest(variant_, code, phase());
-  metrics_.CountTenant(tenant, code, counts());
+  TokenCounts taken = counts();
+  taken.prompt += void_prompt_tokens_;
+  metrics_.CountTenant(tenant, code, taken);
 }
 
 void Account::TellTimes(v1::Timings& timings, Clock::TimePoint now) const {
@@ -88,8 +113,8 @@ void Account::TellTimes(v1::Timings& timings, Clock::TimePoint now) const {
 void Account::Learn(const fleet::WorkerLease& lease, fleet::WorkerPool& pool) const {
   constexpr int kMinPromptTokens = 256;
   const int computed = counts().prompt - counts().cached_prompt;
-  const bool shows_rate = moves_ == 0 && computed >= kMinPromptTokens && meter_->prompt_s() > 0;
-  pool.Learn(lease, taken_, moves_ == 0 ? meter_->seconds_per_token() : 0,
+  const bool shows_rate = !in_parts_ && computed >= kMinPromptTokens && meter_->prompt_s() > 0;
+  pool.Learn(lease, taken_, in_parts_ ? 0 : meter_->seconds_per_token(),
              shows_rate ? computed / meter_->prompt_s() : 0);
 }
 
@@ -106,6 +131,7 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                   {"worker", worker},
                   {"attempts", attempts},
                   {"moves", moves_},
+                  {"restarts", restarts_},
                   {"code", absl::StatusCodeToString(status.code())},
                   {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
                   {"phase", ToString(phase())},
@@ -116,6 +142,32 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                   {"discarded_tokens", tokens.discarded},
                   {"total_s", ToSeconds(now - arrival_)}},
                  RequestLogRate(context.peer));
+  if (context.trace) {
+    LogSpans(absl::StatusCodeToString(status.code()), request_id, context, now);
+  }
+}
+
+void Account::LogSpans(std::string_view code, const std::string& request_id,
+                       const fleet::CallContext& context, Clock::TimePoint now) const {
+  const TraceContext& trace = *context.trace;
+  const LogRate rate = RequestLogRate(context.peer);
+  LogSpan({.name = "thinkwire.router",
+           .kind = SpanKind::kServer,
+           .trace_id = trace.trace_id,
+           .span_id = trace.span_id,
+           .parent_span_id = trace.parent_id,
+           .start = arrival_,
+           .end = now},
+          code, request_id, now, rate);
+  const std::string queue_id = MakeSpanId();
+  LogSpan({.name = "thinkwire.queue",
+           .kind = SpanKind::kInternal,
+           .trace_id = trace.trace_id,
+           .span_id = queue_id,
+           .parent_span_id = trace.span_id,
+           .start = arrival_,
+           .end = started_at_.value_or(now)},
+          started_at_ ? "OK" : code, request_id, now, rate);
 }
 
 }  // namespace thinkwire::router

@@ -40,6 +40,11 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
       moves_(&AddCounters(registry, "moves_total",
                           "Times that another worker went on with a stream, by variant and the "
                           "reason for which the one before did not")),
+      escalations_(&AddCounters(registry, "escalations_total",
+                                "Times that reasoning came to no answer and another variant might "
+                                "begin anew, by the variant that was left, the cause (loop or "
+                                "length) and the outcome: restarted, or stayed where none of the "
+                                "better variant's workers had a place")),
       decisions_(&AddCounters(registry, "decisions_total",
                               "Times that a variant was chosen, and the cause: named, substitute, "
                               "only, preferred, score, deadline or context")),
@@ -196,6 +201,15 @@ void RouterMetrics::CountMove(std::string_view variant, std::string_view reason)
 
 void RouterMetrics::ObserveResumeGap(std::size_t variant, double seconds) {
   of(variant).resume_gap->Observe(seconds);
+}
+
+void RouterMetrics::CountEscalation(std::string_view variant, std::string_view cause,
+                                    bool restarted) {
+  escalations_
+      ->Add({{"variant", std::string(variant)},
+             {"cause", std::string(cause)},
+             {"outcome", restarted ? "restarted" : "stayed"}})
+      .Increment();
 }
 
 void RouterMetrics::CountPoisoned(std::size_t variant) { of(variant).poisoned->Increment(); }

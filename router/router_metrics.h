@@ -70,6 +70,10 @@ class RouterMetrics {
   void ObserveResumeGap(std::size_t variant, double seconds);
   void CountPoisoned(std::size_t variant);
 
+  // The reasoning of a request at the variant came to no answer, for a `cause` of two ("loop",
+  // "length"): whether it has begun anew at a better one, or goes on where it was.
+  void CountEscalation(std::string_view variant, std::string_view cause, bool restarted);
+
   // `fingerprints`: how many different ones its live workers have.
   void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live, std::int32_t out,
                   std::size_t fingerprints);
@@ -108,6 +112,7 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* retries_;
   prometheus::Family<prometheus::Counter>* moves_;
+  prometheus::Family<prometheus::Counter>* escalations_;
   prometheus::Family<prometheus::Counter>* decisions_;
   prometheus::Family<prometheus::Counter>* prefixes_;
   prometheus::Family<prometheus::Counter>* tenant_requests_;

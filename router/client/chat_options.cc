@@ -27,6 +27,8 @@ std::vector<Option> Settings(ChatOptions& options) {
       {"variant", &options.variant, "which model, by name or alias; unset: the router chooses"},
       {"task", &options.task, "what it is about, for the router's choice",
        OneOf("general|math|code|science|writing|extraction")},
+      {"may_substitute", &options.may_substitute,
+       "another model may answer, where this one has no worker or its thinking comes to nothing"},
       {"system", &options.system, "a system message; DeepSeek advises against one"},
       {"thinking", &options.thinking, "think before the answer; --no-think answers at once"},
       {"seed", &options.seed, "equal seeds give equal answers; unset: a random one"},

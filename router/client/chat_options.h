@@ -22,6 +22,7 @@ struct ChatOptions {
   std::optional<ProbeTarget> probe;  // whose health is asked for, instead of a question
   std::string variant;
   std::string task;
+  bool may_substitute = false;
   std::string system;
   bool thinking = true;
   bool raw = false;

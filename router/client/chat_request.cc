@@ -54,6 +54,7 @@ std::string OptionOf(const std::string& field) {
 v1::GenerateRequest MakeRequest(const ChatOptions& options) {
   v1::GenerateRequest request;
   request.set_variant(options.variant);
+  if (options.may_substitute) request.mutable_wishes()->set_may_substitute(true);
   for (int value = v1::Task_MIN; value <= v1::Task_MAX && !options.task.empty(); ++value) {
     const auto task = static_cast<v1::Task>(value);
     if (v1::Task_Name(task) == absl::StrCat("TASK_", absl::AsciiStrToUpper(options.task))) {

@@ -213,6 +213,8 @@ void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
       ShowProgress(response.progress());
       break;
     case v1::GenerateResponse::kRestarted:
+      ShowRestarted(response.restarted());
+      break;
     case v1::GenerateResponse::EVENT_NOT_SET:
       break;
   }
@@ -225,6 +227,12 @@ void ChatSession::ShowStarted(const v1::Started& started) {
                             started.worker(), " (", started.worker_reason(), ")]"));
 }
 
+void ChatSession::ShowRestarted(const v1::Restarted& restarted) {
+  ids_.clear();
+  screen_.Note(absl::StrCat("[", restarted.variant(), " on ", restarted.worker(),
+                            " begins anew: ", restarted.reason(), "]"));
+}
+
 void ChatSession::ShowReasoningFinished(const v1::ReasoningFinished& finished) {
   if (!finished.forced()) return;
   const std::string_view why = WhyClosed(finished.cause());
@@ -232,8 +240,11 @@ void ChatSession::ShowReasoningFinished(const v1::ReasoningFinished& finished) {
 }
 
 void ChatSession::ShowProgress(const v1::Progress& progress) {
+  if (progress.reason() == v1::SILENCE_REASON_MOVING) {
+    return screen_.Progress("looking for another worker");
+  }
   const bool waits = progress.reason() == v1::SILENCE_REASON_WAITING;
-  screen_.Progress(waits ? "waiting for its place again"
+  screen_.Progress(waits ? "waiting for its place"
                          : absl::StrCat("reading, ", progress.computed_tokens(), " of ",
                                         progress.total_tokens(), " tokens"));
 }

@@ -63,6 +63,7 @@ class ChatSession {
   void ShowAsJson(const v1::GenerateResponse& response);
   void ShowToPerson(const v1::GenerateResponse& response);
   void ShowStarted(const v1::Started& started);
+  void ShowRestarted(const v1::Restarted& restarted);
   void ShowReasoningFinished(const v1::ReasoningFinished& finished);
   void ShowProgress(const v1::Progress& progress);
   void ShowFinished(const v1::Finished& finished);

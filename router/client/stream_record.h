@@ -24,11 +24,12 @@ class StreamRecord {
   v1::GenerateRequest NextRequest() const;
 
  private:
+  void Restart(const v1::Restarted& restarted);
   v1::GenerateResponse MakeMoved(const v1::Started& started);
 
   const v1::GenerateRequest request_;
   Ledger ledger_;
-  v1::Started started_;  // the first
+  v1::Started started_;  // the first, with variant and limits of the run
   std::string worker_;   // the latest
 };
 

@@ -327,6 +327,25 @@ TEST_F(MoveTest, WithoutOneItEndsAndTellsWhatItSpent) {
   EXPECT_EQ(sink->usage()->prompt_tokens(), 3);
 }
 
+TEST_F(MoveTest, WhoAsksForItIsToldWhileAnotherIsLookedFor) {
+  EndAfter(0, 3);
+  LeaveTheFirstAlone();
+  v1::GenerateRequest request = Question();
+  request.set_progress(true);
+  const auto sink = Ask(1000, {}, request);
+  ASSERT_TRUE(sink->WaitForEvents(3));
+  ASSERT_TRUE(pool_.WaitUntil([&] { return moves_.num_waiting() == 1; }));
+  SetDraining(0, true);
+  ASSERT_TRUE(pool_.WaitForLive(0, 0));
+  Pass(milliseconds(400));
+  EXPECT_EQ(sink->events().size(), 3u);
+  for (int i = 0; i < 10; ++i) Pass(milliseconds(100));
+  const Events seen = sink->events();
+  ASSERT_EQ(seen.size(), 5u) << "after 500 and 1,000 of 1,400 ms";
+  EXPECT_EQ(seen[3].progress().reason(), v1::SILENCE_REASON_MOVING);
+  EXPECT_EQ(seen[4].progress().reason(), v1::SILENCE_REASON_MOVING);
+}
+
 TEST_F(MoveTest, ACancelEndsTheWait) {
   const auto sink = AskAndLoseAll();
   latest().Cancel();

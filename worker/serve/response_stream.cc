@@ -9,6 +9,7 @@
 #include "common/peer_limits.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/status_details.h"
+#include "common/trace_context.h"
 #include "worker/serve/started.h"
 
 namespace thinkwire::worker::serve {
@@ -82,6 +83,21 @@ RequestReader::Begun TakeOutput(const text::Tokenizer& tokenizer, std::int32_t i
   }
   output.request.sampling.output_index = static_cast<std::uint32_t>(index);
   return output;
+}
+
+// From its place to its end, where whoever asks records a trace.
+void LogEngineSpan(const ResponseStream::Call& call, Clock::TimePoint start, absl::StatusCode code,
+                   Clock::TimePoint now) {
+  const auto trace = ContinueTrace(call.traceparent);
+  if (!trace) return;
+  LogSpan({.name = "thinkwire.engine",
+           .kind = SpanKind::kServer,
+           .trace_id = trace->trace_id,
+           .span_id = trace->span_id,
+           .parent_span_id = trace->parent_id,
+           .start = start,
+           .end = now},
+          absl::StatusCodeToString(code), call.request_id, now, RequestLogRate(call.peer));
 }
 
 }  // namespace
@@ -309,6 +325,8 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
        {"queue_s", ToSeconds(meter_.queue_time(now))},
        {"total_s", ToSeconds(now - call_.arrival)}},
       RequestLogRate(call_.peer));
+  if (!meter_.started()) return;
+  LogEngineSpan(call_, call_.arrival + meter_.queue_time(now), final_status_->code(), now);
 }
 
 void ResponseStream::Emit(v1::GenerateResponse event) {

@@ -51,7 +51,8 @@ void Account::Count(const v1::GenerateResponse& event, Clock::TimePoint now) {
   } else if (event.has_reasoning_finished()) {
     const v1::ReasoningFinished& finished = event.reasoning_finished();
     CountTokens(StreamPhase::kReasoning, finished.token_ids_size(), now);
-    if (finished.cause() == v1::REASONING_FINISH_CAUSE_MODEL) {
+    const bool is_first = finished.output_index() == 0;
+    if (is_first && finished.cause() == v1::REASONING_FINISH_CAUSE_MODEL) {
       taken_.reasoning_tokens = finished.reasoning_tokens();
     }
   } else if (event.has_answer_delta()) {
@@ -67,7 +68,9 @@ void Account::CountFinished(const v1::Finished& finished, Clock::TimePoint now) 
   const bool answered = finished.phase() == v1::PHASE_ANSWER;
   CountTokens(answered ? StreamPhase::kAnswer : StreamPhase::kReasoning, finished.token_ids_size(),
               now);
-  if (answered && finished.reason() != v1::FINISH_REASON_LENGTH) {
+  if (finished.output_index() > 0) {
+    has_several_ = true;
+  } else if (answered && finished.reason() != v1::FINISH_REASON_LENGTH) {
     taken_.answer_tokens = finished.tokens().answer_tokens();
   }
 }
@@ -109,12 +112,13 @@ void Account::TellTimes(v1::Timings& timings, Clock::TimePoint now) const {
 }
 
 // A prompt that was not cached shows the worker's rate, if it is long enough to be measured. The
-// pace of a stream that has moved is nobody's.
+// pace of a stream that has moved is nobody's, and that of several outputs is none of one.
 void Account::Learn(const fleet::WorkerLease& lease, fleet::WorkerPool& pool) const {
   constexpr int kMinPromptTokens = 256;
   const int computed = counts().prompt - counts().cached_prompt;
   const bool shows_rate = !in_parts_ && computed >= kMinPromptTokens && meter_->prompt_s() > 0;
-  pool.Learn(lease, taken_, in_parts_ ? 0 : meter_->seconds_per_token(),
+  const bool shows_pace = !in_parts_ && !has_several_;
+  pool.Learn(lease, taken_, shows_pace ? meter_->seconds_per_token() : 0,
              shows_rate ? computed / meter_->prompt_s() : 0);
 }
 

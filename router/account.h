@@ -82,7 +82,8 @@ class Account {
   const Clock::TimePoint arrival_;
   std::string variant_;
   std::optional<StreamMeter> meter_;  // once a worker is chosen
-  decision::Taken taken_;             // as far as is known
+  decision::Taken taken_;             // as far as is known; lengths are the first output's
+  bool has_several_ = false;          // outputs
   std::int32_t discarded_tokens_ = 0;
   std::int32_t void_tokens_ = 0;
   std::int32_t void_prompt_tokens_ = 0;

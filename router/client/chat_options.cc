@@ -53,6 +53,8 @@ std::vector<Option> Settings(ChatOptions& options) {
        "so many of --max_tokens are kept for the answer; unset: a share", AtLeast(0)},
       {"answer_in_time", &options.answer_in_time,
        "end the thinking while --timeout_s leaves time for the answer"},
+      {"n", &options.n, "so many answers, the first of which a conversation goes on from; unset: 1",
+       Between(1, kMaxOutputs)},
       {"stop", &options.stop, "ends the answer where it says this"},
       {"timeout_s", &options.timeout_s, "seconds for one answer; unset: no limit",
        Between(0.001, 1e6)},

@@ -43,6 +43,7 @@ struct ChatOptions {
   std::optional<std::int32_t> budget;
   std::optional<std::int32_t> min_answer;
   bool answer_in_time = false;
+  std::optional<std::int32_t> n;
   std::string stop;
   // What every answer must look like: at most one of these is not empty.
   std::string json_schema;  // its text

@@ -87,8 +87,13 @@ int ChatSession::Ask(const std::string& question) {
   if (question.empty()) return Complain(kExitUsage, "there is no question");
   if (!IsValidUtf8(question)) return Complain(kExitUsage, "the question is not valid UTF-8");
   answer_.clear();
+  order_ = {};
+  output_ = -1;
   bool interrupted = false;
   const absl::Status status = Generate(RequestFor(question), interrupted);
+  if (!interrupted) {
+    for (const v1::GenerateResponse& kept : order_.TakeRest()) ShowToPerson(kept);
+  }
   screen_.EndLine();
   const int code = interrupted ? kExitInterrupted : Explain(status);
   // The next turn goes on from the answer, without its reasoning.
@@ -168,8 +173,16 @@ int ChatSession::List() {
 }
 
 void ChatSession::Show(const v1::GenerateResponse& response) {
-  if (response.has_answer_delta()) answer_ += response.answer_delta().text();
-  options_.json ? ShowAsJson(response) : ShowToPerson(response);
+  const bool is_of_first = OutputOf(response) == 0;
+  if (response.has_answer_delta() && is_of_first) answer_ += response.answer_delta().text();
+  if (options_.json) return ShowAsJson(response);
+  for (const v1::GenerateResponse& shown : order_.Add(response)) ShowToPerson(shown);
+}
+
+void ChatSession::ShowOutput(std::int32_t output) {
+  if (output < 0 || output == std::exchange(output_, output) || !has_several()) return;
+  ids_.clear();
+  screen_.Note(absl::StrCat("[answer ", output + 1, " of ", *options_.n, "]"));
 }
 
 void ChatSession::ShowAsJson(const v1::GenerateResponse& response) {
@@ -179,6 +192,7 @@ void ChatSession::ShowAsJson(const v1::GenerateResponse& response) {
 }
 
 void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
+  ShowOutput(OutputOf(response));
   switch (response.event_case()) {
     case v1::GenerateResponse::kQueued:
       screen_.Progress(absl::StrCat("waiting, ", response.queued().position(), " before this"));
@@ -255,11 +269,16 @@ void ChatSession::ShowFinished(const v1::Finished& finished) {
                      ? "[cut off while it was thinking: max_tokens, or the context, is full]"
                      : "[cut off: max_tokens, or the context, is full]");
   }
+  if (has_several()) ShowIds();
+}
+
+void ChatSession::ShowIds() {
+  if (options_.show_ids) screen_.Note(absl::StrCat("[ids: ", absl::StrJoin(ids_, " "), "]"));
 }
 
 void ChatSession::ShowCompleted(const v1::Completed& completed) {
   screen_.Note(absl::StrCat("[", Summary(completed, seed_), "]"));
-  if (options_.show_ids) screen_.Note(absl::StrCat("[ids: ", absl::StrJoin(ids_, " "), "]"));
+  if (!has_several()) ShowIds();
 }
 
 void ChatSession::ShowErrorAsJson(const absl::Status& status) {

@@ -11,6 +11,7 @@
 #include "router/client/chat_options.h"
 #include "router/client/chat_screen.h"
 #include "router/client/interrupts.h"
+#include "router/client/output_order.h"
 #include "router/client/stream_record.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
@@ -60,6 +61,9 @@ class ChatSession {
   absl::Status Read(StreamRecord& record, grpc::ClientContext& context, bool& heard);
   const std::string& router() const { return options_.routers[router_]; }
   void Show(const v1::GenerateResponse& response);
+  // Whose text comes next, where there are several outputs and it is another's.
+  void ShowOutput(std::int32_t output);
+  bool has_several() const { return options_.n.value_or(1) > 1; }
   void ShowAsJson(const v1::GenerateResponse& response);
   void ShowToPerson(const v1::GenerateResponse& response);
   void ShowStarted(const v1::Started& started);
@@ -67,6 +71,7 @@ class ChatSession {
   void ShowReasoningFinished(const v1::ReasoningFinished& finished);
   void ShowProgress(const v1::Progress& progress);
   void ShowFinished(const v1::Finished& finished);
+  void ShowIds();
   void ShowCompleted(const v1::Completed& completed);
   void ShowErrorAsJson(const absl::Status& status);
   // What went wrong, as a sentence. The exit code.
@@ -85,6 +90,8 @@ class ChatSession {
   std::string answer_;
   std::uint64_t seed_ = 0;
   std::vector<std::int32_t> ids_;
+  OutputOrder order_;
+  std::int32_t output_ = -1;  // whose text came last; -1: none's
 };
 
 }  // namespace thinkwire::router::client

@@ -141,6 +141,17 @@ TEST(MakeRequest, SaysWhatTheCommandLineSays) {
   EXPECT_EQ(request.prompt().chat().messages(0).content(), "Be brief.");
 }
 
+TEST(MakeRequest, AsksForSeveralAnswers) {
+  const auto options = Parse({"--n=3"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(MakeRequest(*options).n(), 3);
+  EXPECT_FALSE(MakeRequest(*Parse({})).has_n());
+  EXPECT_FALSE(Parse({"--n=0"}).ok());
+  EXPECT_FALSE(Parse({"--n=65"}).ok());
+  EXPECT_EQ(InWordsOfOptions(rpc::InvalidField("n", "must be at most 12")),
+            "--n must be at most 12");
+}
+
 TEST(MakeRequest, AnAnswerHasOneFormatAtMost) {
   auto options = Parse({"--choices=yes,no way"});
   ASSERT_TRUE(options.ok()) << options.status();

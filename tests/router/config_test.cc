@@ -152,7 +152,7 @@ TEST(ParseConfig, NestingAliasesAndManyOfAKindAreBounded) {
   EXPECT_EQ(why(std::string(100'000, '[')), "r:1: nests too deep");
   EXPECT_EQ(why("variants: &a [*a]"),
             "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes, "
-            "require_fingerprint, quality, cost_per_million_tokens, context_tokens, "
+            "require_fingerprint, escalate_to, quality, cost_per_million_tokens, context_tokens, "
             "reasoning_tokens");
   std::string bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n";
   for (char c = 'b'; c <= 'z'; ++c) {

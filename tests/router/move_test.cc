@@ -388,6 +388,8 @@ TEST_F(MoveTest, WhoAsksForItIsToldWhileAnotherIsLookedFor) {
   ASSERT_EQ(seen.size(), 5u) << "after 500 and 1,000 of 1,400 ms";
   EXPECT_EQ(seen[3].progress().reason(), v1::SILENCE_REASON_MOVING);
   EXPECT_EQ(seen[4].progress().reason(), v1::SILENCE_REASON_MOVING);
+  latest().Cancel();
+  EXPECT_TRUE(absl::IsCancelled(sink->WaitForEnd()));
 }
 
 TEST_F(MoveTest, ACancelEndsTheWait) {

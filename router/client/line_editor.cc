@@ -71,6 +71,7 @@ struct LineEditor::Libedit {
   static unsigned char Abandon(EditLine* editor, wint_t key);
   void Bind();
   void HoldTerminal();
+  void KeepColumns();
 
   History* const history;
   EditLine* const editor;
@@ -89,6 +90,7 @@ LineEditor::Libedit::Libedit()
   el_set(editor, EL_HIST, &::history, history);
   el_set(editor, EL_SIGNAL, 1);  // the terminal is right after Ctrl-Z, and when its size changes
   el_set(editor, EL_EDITOR, "emacs");
+  KeepColumns();
   HoldTerminal();
   Bind();
 }
@@ -117,6 +119,15 @@ unsigned char LineEditor::Libedit::Abandon(EditLine* editor, wint_t /*key*/) {
 void LineEditor::Libedit::HoldTerminal() {
   el_set(editor, EL_SETTY, "-d", "intr=", nullptr);
   el_set(editor, EL_SETTY, "-x", "-icanon", "-echo", nullptr);
+}
+
+// Where a terminal can delete and insert characters, libedit counts one column for a wide one that
+// comes to stand behind them, and leaves the cursor beside its place. Without, it writes the rest
+// of the line anew.
+void LineEditor::Libedit::KeepColumns() {
+  for (const char* capability : {"dc", "DC", "ic", "IC", "im"}) {
+    el_set(editor, EL_SETTC, capability, "", nullptr);
+  }
 }
 
 void LineEditor::Libedit::Bind() {

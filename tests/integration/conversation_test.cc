@@ -23,6 +23,8 @@ constexpr char kCtrlC[] = "\x03";
 constexpr char kCtrlD[] = "\x04";
 constexpr char kUp[] = "\x1b[A";
 constexpr char kLeft[] = "\x1b[D";
+constexpr char kHome[] = "\x1b[H";
+constexpr char kDelete[] = "\x1b[3~";
 constexpr char kBackspace[] = "\x7f";
 
 class ConversationTest : public testing::Test {
@@ -69,9 +71,11 @@ int CursorColumn(const std::string& output) {
       ++at;
     } else if (output.compare(at, 2, "\x1b[") == 0) {
       const std::size_t end = output.find_first_not_of("0123456789;?", at + 2);
+      if (end == std::string::npos) return -1;
       const int count = std::max(1, std::atoi(output.c_str() + at + 2));
       if (output[end] == 'C') column += count;
       if (output[end] == 'D') column -= count;
+      if (output[end] == 'G') column = count - 1;
       at = end + 1;
     } else {
       wchar_t character = 0;
@@ -135,6 +139,16 @@ TEST_F(ConversationTest, EditsCharactersOfAnyWidth) {
   ASSERT_TRUE(chat_.WaitFor("x")) << chat_.output();
   Ask("");
   EXPECT_EQ(Asked(), "éx好🙂");
+}
+
+TEST_F(ConversationTest, TheCursorStandsWhereItIsBeforeWideCharacters) {
+  chat_.Type("你好世界 x");
+  ASSERT_TRUE(chat_.WaitFor("x")) << chat_.output();
+  chat_.Type(std::string(kHome) + kDelete + "界");
+  const auto is_behind_it = [](const std::string& output) { return CursorColumn(output) == 4; };
+  EXPECT_TRUE(chat_.WaitUntil(is_behind_it)) << chat_.output();
+  Ask("y");
+  EXPECT_EQ(Asked(), "界y好世界 x");
 }
 
 TEST_F(ConversationTest, ArrowsBringEarlierQuestions) {

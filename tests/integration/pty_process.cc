@@ -68,17 +68,22 @@ void PtyProcess::Read() {
 }
 
 bool PtyProcess::WaitFor(const std::string& text) {
+  return WaitUntil([&](const std::string& output) {
+    const std::size_t found = output.find(text, seen_);
+    if (found == std::string::npos) return false;
+    seen_ = found + text.size();
+    return true;
+  });
+}
+
+bool PtyProcess::WaitUntil(const std::function<bool(const std::string&)>& holds) {
   const auto give_up = std::chrono::steady_clock::now() + kPatience;
   MutexLock lock(mu_);
-  while (true) {
-    const std::size_t found = output_.find(text, seen_);
-    if (found != std::string::npos) {
-      seen_ = found + text.size();
-      return true;
-    }
+  while (!holds(output_)) {
     if (closed_ || std::chrono::steady_clock::now() >= give_up) return false;
     changed_.WaitFor(mu_, std::chrono::milliseconds(100));
   }
+  return true;
 }
 
 int PtyProcess::Wait() {

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
@@ -29,6 +30,9 @@ class PtyProcess {
   // Waits until the terminal has shown `text` behind what the last call waited for; false if the
   // process ends without, or patience does.
   bool WaitFor(const std::string& text);
+
+  // The same for what holds of all that the process wrote so far, whatever was waited for.
+  bool WaitUntil(const std::function<bool(const std::string&)>& holds);
 
   // Waits for its end: the exit status, 128 + signal if one killed it, -1 if patience ended first.
   int Wait();

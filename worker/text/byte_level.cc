@@ -1,6 +1,7 @@
 #include "worker/text/byte_level.h"
 
 #include <array>
+#include <utility>
 
 #include "common/utf8.h"
 
@@ -35,13 +36,16 @@ constexpr ByteTables kTables = MakeTables();
 }  // namespace
 
 std::optional<std::string> BytesFromSpelling(std::string_view spelling) {
-  std::string bytes;
+  std::optional<std::string> bytes(std::in_place);
+  bytes->reserve(spelling.size());
   while (!spelling.empty()) {
-    const Utf8Step step = DecodeUtf8(spelling);
+    const auto first = static_cast<std::uint8_t>(spelling.front());
+    const Utf8Step step =
+        first < 0x80 ? Utf8Step{Utf8Step::Kind::kCharacter, 1, first} : DecodeUtf8(spelling);
     if (step.code_point >= kCodePointEnd) return std::nullopt;
     const int byte = kTables.byte_of_code_point[step.code_point];
     if (byte < 0) return std::nullopt;
-    bytes.push_back(static_cast<char>(byte));
+    bytes->push_back(static_cast<char>(byte));
     spelling.remove_prefix(step.length);
   }
   return bytes;

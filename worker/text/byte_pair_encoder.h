@@ -27,6 +27,11 @@ class BytePairEncoder {
   // REQUIRES: 0 <= rank <= PairTable::kMaxRank, each rank once.
   void AddMerge(std::int32_t left, std::int32_t right, std::int32_t rank, std::int32_t merged);
 
+  // Of the merge of two tokens; PairTable::kNoRank if they do not merge.
+  std::int32_t rank(std::int32_t left, std::int32_t right) const {
+    return ranks_.Find(left, right);
+  }
+
   void ReserveMerges(std::size_t num_merges) { ranks_.Reserve(num_merges); }
 
   // REQUIRES: every byte has its id, every merge is there.

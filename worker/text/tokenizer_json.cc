@@ -101,13 +101,13 @@ absl::Status ParseNormalizer(const Json& normalizer, const std::string& key, Tok
     out->nfc = true;
     return absl::OkStatus();
   }
-  if (type != "Sequence") return Unsupported(Join(key, "type"), ShownText(type));
+  if (type != "Sequence") return Resaved(Join(key, "type"), type);
   ASSIGN_OR_RETURN(const Json* steps, Array(normalizer, key, "normalizers"));
   for (std::size_t i = 0; i < steps->size(); ++i) {
     // One level deep, so that nesting in the file is no depth of calls here.
     const std::string step_key = Join(Join(key, "normalizers"), i);
     ASSIGN_OR_RETURN(const std::string step_type, Type((*steps)[i], step_key));
-    if (step_type != "NFC") return Unsupported(Join(step_key, "type"), ShownText(step_type));
+    if (step_type != "NFC") return Resaved(Join(step_key, "type"), step_type);
     out->nfc = true;
   }
   return absl::OkStatus();
@@ -206,7 +206,7 @@ absl::Status ParseVocabulary(const Json& model, JsonMembers& vocabulary, Tokeniz
 }
 
 absl::StatusOr<std::pair<std::string, std::string>> ParseMerge(const Json& merge,
-                                                               const std::string& key) {
+                                                               std::size_t index) {
   if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
     return std::pair(merge[0].get<std::string>(), merge[1].get<std::string>());
   }
@@ -217,7 +217,7 @@ absl::StatusOr<std::pair<std::string, std::string>> ParseMerge(const Json& merge
       return std::pair(line.substr(0, space), line.substr(space + 1));
     }
   }
-  return Damaged(key, "is neither \"left right\" nor a pair of strings");
+  return Damaged(Join("model.merges", index), "is neither \"left right\" nor a pair of strings");
 }
 
 absl::Status ParseMerges(const Json& model, TokenizerJson* out) {
@@ -233,7 +233,7 @@ absl::Status ParseMerges(const Json& model, TokenizerJson* out) {
     if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version")) {
       continue;
     }
-    ASSIGN_OR_RETURN(auto pair, ParseMerge(merge, Join("model.merges", i)));
+    ASSIGN_OR_RETURN(auto pair, ParseMerge(merge, i));
     out->merges.push_back(std::move(pair));
   }
   return absl::OkStatus();

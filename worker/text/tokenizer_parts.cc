@@ -24,15 +24,8 @@ constexpr std::string_view kToolOutputsEnd = "<｜tool▁outputs▁end｜>";
 
 constexpr bool OccursInUtf8(int byte) { return byte != 0xC0 && byte != 0xC1 && byte < 0xF5; }
 
-struct Merge {
-  std::int32_t left;
-  std::int32_t right;
-  std::int32_t rank;
-  std::int32_t merged;
-};
-
-absl::StatusOr<Merge> FindMerge(const std::pair<std::string, std::string>& spellings,
-                                std::size_t rank, const IdsBySpelling& ids) {
+absl::StatusOr<TokenMerge> FindMerge(const std::pair<std::string, std::string>& spellings,
+                                     std::size_t rank, const IdsBySpelling& ids) {
   const auto& [left, right] = spellings;
   const std::string merged = left + right;
   const std::array<std::string_view, 3> needed = {left, right, merged};
@@ -46,7 +39,12 @@ absl::StatusOr<Merge> FindMerge(const std::pair<std::string, std::string>& spell
     }
     found[i] = entry->second;
   }
-  return Merge{found[0], found[1], static_cast<std::int32_t>(rank), found[2]};
+  return TokenMerge{found[0], found[1], static_cast<std::int32_t>(rank), found[2]};
+}
+
+absl::Status IdIsTaken(std::string_view name, std::int32_t id) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(View(name), " has id ", id, ", which another token has already"));
 }
 
 }  // namespace
@@ -66,15 +64,12 @@ absl::Status Tokenizer::Parts::Build(const TokenizerJson& json) {
   return absl::OkStatus();
 }
 
-absl::Status Tokenizer::Parts::DefineToken(std::int32_t id, std::string bytes,
-                                           std::string_view name) {
+bool Tokenizer::Parts::DefineToken(std::int32_t id, std::string bytes) {
   if (static_cast<std::size_t>(id) >= tokens.size()) tokens.resize(id + 1);
-  if (tokens[id].defined) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(View(name), " has id ", id, ", which another token has already"));
-  }
-  tokens[id] = {.bytes = std::move(bytes), .defined = true};
-  return absl::OkStatus();
+  if (tokens[id].defined) return false;
+  tokens[id].bytes = std::move(bytes);
+  tokens[id].defined = true;
+  return true;
 }
 
 absl::Status Tokenizer::Parts::BuildVocabulary(const TokenizerJson& json, IdsBySpelling* ids) {
@@ -82,11 +77,12 @@ absl::Status Tokenizer::Parts::BuildVocabulary(const TokenizerJson& json, IdsByS
   tokens.reserve(json.vocabulary.size() + json.added_tokens.size());
   for (const auto& [spelling, id] : json.vocabulary) {
     std::optional<std::string> bytes = BytesFromSpelling(spelling);
-    RETURN_IF_ERROR(DefineToken(id, bytes.value_or(spelling),
-                                absl::StrCat("model.vocab[\"", ShownText(spelling), "\"]")));
-    ids->emplace(spelling, id);
     if (bytes.has_value() && bytes->size() == 1)
       encoder.SetByteId(static_cast<std::uint8_t>(bytes->front()), id);
+    if (!DefineToken(id, bytes.has_value() ? *std::move(bytes) : spelling)) {
+      return IdIsTaken(absl::StrCat("model.vocab[\"", ShownText(spelling), "\"]"), id);
+    }
+    ids->emplace(spelling, id);
   }
   return absl::OkStatus();
 }
@@ -111,7 +107,9 @@ absl::Status Tokenizer::Parts::BuildAddedTokens(const TokenizerJson& json,
     if (!added.emplace(token.content, token.id).second) {
       return absl::InvalidArgumentError(absl::StrCat(key, " is there twice"));
     }
-    if (entry == ids.end()) RETURN_IF_ERROR(DefineToken(token.id, token.content, key));
+    if (entry == ids.end() && !DefineToken(token.id, token.content)) {
+      return IdIsTaken(key, token.id);
+    }
     next_id = std::max(next_id, token.id + 1);
     Token& defined = tokens[token.id];
     defined.bytes = token.content;
@@ -129,28 +127,32 @@ absl::Status Tokenizer::Parts::BuildAddedTokens(const TokenizerJson& json,
 
 absl::Status Tokenizer::Parts::BuildMerges(const TokenizerJson& json, const IdsBySpelling& ids) {
   encoder.ReserveMerges(json.merges.size());
-  std::vector<Merge> merges;
+  std::vector<TokenMerge> merges;
   merges.reserve(json.merges.size());
   bool yields_added = false;
   for (std::size_t rank = 0; rank < json.merges.size(); ++rank) {
-    ASSIGN_OR_RETURN(const Merge merge, FindMerge(json.merges[rank], rank, ids));
+    ASSIGN_OR_RETURN(const TokenMerge merge, FindMerge(json.merges[rank], rank, ids));
     encoder.AddMerge(merge.left, merge.right, merge.rank, merge.merged);
     merges.push_back(merge);
     yields_added = yields_added || tokens[merge.merged].added;
   }
   encoder.Finish();
-  if (!yields_added) return absl::OkStatus();
+  if (!json.ignore_merges) whole = FindWholeTokens(encoder, merges, tokens.size());
+  if (yields_added) BuildMessageEncoder(merges);
+  return absl::OkStatus();
+}
+
+void Tokenizer::Parts::BuildMessageEncoder(std::span<const TokenMerge> merges) {
   message_encoder.emplace();
   for (int byte = 0; byte < 256; ++byte) {
     message_encoder->SetByteId(static_cast<std::uint8_t>(byte),
                                encoder.byte_id(static_cast<std::uint8_t>(byte)));
   }
-  for (const Merge& merge : merges) {
+  for (const TokenMerge& merge : merges) {
     if (tokens[merge.merged].added) continue;
     message_encoder->AddMerge(merge.left, merge.right, merge.rank, merge.merged);
   }
   message_encoder->Finish();
-  return absl::OkStatus();
 }
 
 absl::Status Tokenizer::Parts::CheckBytes(const TokenizerJson& json) {
@@ -181,17 +183,21 @@ absl::Status Tokenizer::Parts::CheckBytes(const TokenizerJson& json) {
 // With ignore_merges every entry is direct; else those that merging gives as one token anyway.
 void Tokenizer::Parts::BuildPieces(const TokenizerJson& json) {
   pieces = PieceTable(json.vocabulary.size());
-  std::vector<std::int32_t> ids;
   for (const auto& [spelling, id] : json.vocabulary) {
     const std::optional<std::string> bytes = BytesFromSpelling(spelling);
     if (!bytes.has_value() || bytes->empty()) continue;
-    ids.clear();
-    if (!json.ignore_merges) encoder.Encode(*bytes, &ids);
-    const bool direct = json.ignore_merges || (ids.size() == 1 && ids[0] == id);
+    const bool direct = json.ignore_merges || IsWhole(id, *bytes);
     pieces.Insert(*bytes, {.id = static_cast<std::uint32_t>(id),
                            .direct = direct,
                            .direct_in_message = direct && !tokens[id].added});
   }
+}
+
+bool Tokenizer::Parts::IsWhole(std::int32_t id, std::string_view bytes) const {
+  if (whole.has_value()) return (*whole)[id];
+  std::vector<std::int32_t> ids;
+  encoder.Encode(bytes, &ids);
+  return ids.size() == 1 && ids[0] == id;
 }
 
 void Tokenizer::Parts::FindControlIds(const TokenizerFiles& files) {

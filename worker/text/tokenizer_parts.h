@@ -19,6 +19,7 @@
 #include "worker/text/tokenizer.h"
 #include "worker/text/tokenizer_files.h"
 #include "worker/text/tokenizer_json.h"
+#include "worker/text/whole_tokens.h"
 
 namespace thinkwire::worker::text {
 
@@ -59,6 +60,7 @@ struct Tokenizer::Parts {
   BytePairEncoder encoder;
   std::optional<BytePairEncoder> message_encoder;  // only where `encoder` can give an added token
   std::vector<Token> tokens;                       // by id
+  std::optional<std::vector<bool>> whole;          // by id, where FindWholeTokens can tell it
   PieceTable pieces;                               // the vocabulary, as far as it spells bytes
   StringMap<std::int32_t> added;                   // by content
   int num_missing_bytes = 0;
@@ -74,12 +76,14 @@ struct Tokenizer::Parts {
                    PieceCache& cache, std::vector<std::int32_t>* ids) const;
   std::optional<std::int32_t> DirectId(std::string_view piece, TextKind kind) const;
 
-  absl::Status DefineToken(std::int32_t id, std::string bytes, std::string_view name);
+  bool DefineToken(std::int32_t id, std::string bytes);  // false: another has the id
   absl::Status BuildVocabulary(const TokenizerJson& json, IdsBySpelling* ids);
   absl::Status BuildAddedTokens(const TokenizerJson& json, const IdsBySpelling& ids);
   absl::Status BuildMerges(const TokenizerJson& json, const IdsBySpelling& ids);
+  void BuildMessageEncoder(std::span<const TokenMerge> merges);
   absl::Status CheckBytes(const TokenizerJson& json);
   void BuildPieces(const TokenizerJson& json);
+  bool IsWhole(std::int32_t id, std::string_view bytes) const;
 };
 
 }  // namespace thinkwire::worker::text

@@ -107,9 +107,19 @@ TEST(TokenizerLoad, RefusesWhatWouldChangeTheIds) {
   });
   ExpectUnsupported("decoder.type Metaspace is not supported",
                     [](Json& j) { j["decoder"]["type"] = "Metaspace"; });
-  ExpectUnsupported("take the original tokenizer.json", [](Json& j) {
+}
+
+// As a tokenizer class of SentencePiece's saves the family's file.
+TEST(TokenizerLoad, SaysWhereToGetWhatAnotherClassHasSaved) {
+  const char* advice = "take the original tokenizer.json";
+  ExpectUnsupported(advice, [](Json& j) {
     j["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "▁"}};
   });
+  ExpectUnsupported(advice, [](Json& j) {
+    j["normalizer"] = {{"type", "Sequence"},
+                       {"normalizers", {{{"type", "Prepend"}, {"prepend", "▁"}}}}};
+  });
+  ExpectUnsupported(advice, [](Json& j) { j["decoder"] = {{"type", "Sequence"}}; });
 }
 
 // What save_pretrained leaves after a training script. transformers switches both off when it

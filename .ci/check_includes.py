@@ -63,6 +63,7 @@ EXTRA = {
     "router/escalation": ["protos"],
     "router/generation": ["protos"],
     "router/generation_admission": ["protos"],
+    "router/intake": ["protos"],
     "router/counting": ["protos"],
     "router/dry_run": ["protos"],
     "router/ledger": ["protos"],
@@ -97,7 +98,7 @@ GRPC = re.compile(r"^grpc|\.grpc\.pb\.h$")
 # Libraries that one place alone knows: what their headers are called, their name, the place.
 LIBRARIES = (
     (re.compile(r"^curl/"), "libcurl", "worker/hub/"),
-    (re.compile(r"^(httplib\.h|civetweb|CivetServer|microhttpd|nghttp2/|boost/beast)"),
+    (re.compile(r"^(httplib\.h|civetweb|CivetServer|microhttpd|nghttp2/|boost/)"),
      "an HTTP library", "router/http/"),
     (re.compile(r"^yaml-cpp/"), "yaml-cpp", "router/config.cc"),
     (re.compile(r"^(pcre2\.h|unicode/)"), "PCRE2 and ICU", "worker/text/"),

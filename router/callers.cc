@@ -15,16 +15,24 @@
 namespace thinkwire::router {
 namespace {
 
-// Of the certificate that the connection was made with; empty: none, or none of them is known.
-std::string TenantOfCertificate(const grpc::CallbackServerContext& context,
-                                const Tenants& tenants) {
+// Of the certificate that the connection was made with.
+std::vector<std::string> CertificateNames(const grpc::CallbackServerContext& context) {
+  std::vector<std::string> names;
   const auto connection = context.auth_context();
-  if (connection == nullptr || !connection->IsPeerAuthenticated()) return "";
+  if (connection == nullptr || !connection->IsPeerAuthenticated()) return names;
   for (const char* property : {GRPC_X509_SAN_PROPERTY_NAME, GRPC_X509_CN_PROPERTY_NAME}) {
     for (const grpc::string_ref& name : connection->FindPropertyValues(property)) {
-      std::string tenant = tenants.OfCertificate({name.data(), name.size()});
-      if (!tenant.empty()) return tenant;
+      names.emplace_back(name.data(), name.size());
     }
+  }
+  return names;
+}
+
+// Of the first name that is known; empty: none is.
+std::string TenantOfCertificate(std::span<const std::string> names, const Tenants& tenants) {
+  for (const std::string& name : names) {
+    std::string tenant = tenants.OfCertificate(name);
+    if (!tenant.empty()) return tenant;
   }
   return "";
 }
@@ -69,9 +77,15 @@ void Callers::Reload() {
 }
 
 absl::StatusOr<std::string> Callers::TenantOf(const grpc::CallbackServerContext& context) const {
-  const std::shared_ptr<const Tenants> now = tenants();
   const std::string key = rpc::ApiKeyOf(context);
-  std::string tenant = key.empty() ? TenantOfCertificate(context, *now) : now->OfKey(key);
+  if (!key.empty()) return TenantOf(key, {});
+  return TenantOf("", CertificateNames(context));
+}
+
+absl::StatusOr<std::string> Callers::TenantOf(
+    std::string_view key, std::span<const std::string> certificate_names) const {
+  const std::shared_ptr<const Tenants> now = tenants();
+  std::string tenant = key.empty() ? TenantOfCertificate(certificate_names, *now) : now->OfKey(key);
   if (!tenant.empty()) return tenant;
   if (key.empty()) {
     return rpc::Error(absl::StatusCode::kUnauthenticated, "API_KEY_MISSING",

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -38,6 +41,10 @@ class Callers {
   // The name of the tenant whose call it is. Fails: UNAUTHENTICATED, reason API_KEY_MISSING or
   // API_KEY_UNKNOWN, without anything of the key.
   absl::StatusOr<std::string> TenantOf(const grpc::CallbackServerContext& context) const;
+  // The same of a call that shows `key`, empty: none, over a connection whose verified certificate
+  // has these names, in the order of rule 2.
+  absl::StatusOr<std::string> TenantOf(std::string_view key,
+                                       std::span<const std::string> certificate_names) const;
   // What a tenant of that name may have, over all routers; no limits where there is none.
   admission::TenantLimits LimitsOf(const std::string& tenant) const;
 

@@ -79,34 +79,14 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
   void OnDrained() override { generation_->Resume(); }
   void OnCancelled() override { generation_->Cancel(); }
   void OnEnded() override {
-    service_.shared_.metrics.EndCall();
+    service_.EndGeneration();
     generation_.reset();  // which holds this
   }
 
   Generation& MakeGeneration() {
-    const Shared& shared = service_.shared_;
-    shared.metrics.BeginCall();
-    running_ = service_.running_.Begin();
-    const std::shared_ptr<const Catalog> catalog = shared.catalog.Get();
-    generation_ =
-        Generation::Make({.variants = catalog->variants(),
-                          .policy = catalog->policy(),
-                          .pool = shared.pool,
-                          .metrics = shared.metrics,
-                          .registry = service_.registry_,
-                          .clock = shared.clock,
-                          .retries = service_.retries_,
-                          .moves = service_.moves_,
-                          .resume_wait = shared.resume_wait,
-                          .cache_salts = shared.cache_salts,
-                          .books = &service_.books_,
-                          .queue = &service_.queue_,
-                          .catalog = catalog},
-                         context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
-    if (shared.callers != nullptr) {
-      generation_->Limit(
-          admission::PartOf(shared.callers->LimitsOf(context_.tenant), shared.num_routers));
-    }
+    running_ = service_.BeginCount();
+    generation_ = service_.MakeGeneration(
+        context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
     return *generation_;
   }
 
@@ -261,7 +241,7 @@ fleet::CallContext ReasoningService::MakeContext(grpc::CallbackServerContext& co
   if (shared_.callers != nullptr) {
     // Admitted a moment ago; a key that was taken away since leaves the call its address's.
     call.tenant = shared_.callers->TenantOf(context).value_or("");
-    if (!call.tenant.empty()) call.peer = absl::StrCat(rpc::kTenantPeer, call.tenant);
+    if (!call.tenant.empty()) call.peer = PeerOf(call.tenant, "");
   }
   call.traceparent = rpc::TraceparentOf(context);
   call.trace = ContinueTrace(call.traceparent);
@@ -270,16 +250,64 @@ fleet::CallContext ReasoningService::MakeContext(grpc::CallbackServerContext& co
 
 absl::Status ReasoningService::Begin(const std::string& peer, grpc::ByteBuffer& bytes,
                                      Generation& generation) {
-  if (draining_) return Draining();
-  ASSIGN_OR_RETURN(rpc::RequestBytes::Held held, request_bytes_.Admit(peer, bytes.Length()));
+  ASSIGN_OR_RETURN(rpc::RequestBytes::Held held, AdmitBytes(peer, bytes.Length()));
   v1::GenerateRequest request;
   RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
   bytes.Clear();
+  return Begin(std::move(held), std::move(request), generation);
+}
+
+absl::StatusOr<rpc::RequestBytes::Held> ReasoningService::AdmitBytes(const std::string& peer,
+                                                                     std::size_t bytes) {
+  if (draining_) return Draining();
+  return request_bytes_.Admit(peer, bytes);
+}
+
+absl::Status ReasoningService::Begin(rpc::RequestBytes::Held held, v1::GenerateRequest request,
+                                     Generation& generation) {
   RETURN_IF_ERROR(held.Resize(request.SpaceUsedLong()));
   generation.Hold(std::move(held));
   RETURN_IF_ERROR(rpc::CheckRequest(request));
   generation.Start(std::move(request));
   return absl::OkStatus();
+}
+
+std::shared_ptr<Generation> ReasoningService::MakeGeneration(const fleet::CallContext& context,
+                                                             std::shared_ptr<EventSink> sink) {
+  shared_.metrics.BeginCall();
+  const std::shared_ptr<const Catalog> catalog = shared_.catalog.Get();
+  std::shared_ptr<Generation> generation = Generation::Make({.variants = catalog->variants(),
+                                                             .policy = catalog->policy(),
+                                                             .pool = shared_.pool,
+                                                             .metrics = shared_.metrics,
+                                                             .registry = registry_,
+                                                             .clock = shared_.clock,
+                                                             .retries = retries_,
+                                                             .moves = moves_,
+                                                             .resume_wait = shared_.resume_wait,
+                                                             .cache_salts = shared_.cache_salts,
+                                                             .books = &books_,
+                                                             .queue = &queue_,
+                                                             .catalog = catalog},
+                                                            context, std::move(sink));
+  if (shared_.callers != nullptr) {
+    generation->Limit(
+        admission::PartOf(shared_.callers->LimitsOf(context.tenant), shared_.num_routers));
+  }
+  return generation;
+}
+
+absl::StatusOr<std::string> ReasoningService::TenantOf(
+    std::string_view key, std::span<const std::string> certificate_names) const {
+  if (shared_.callers == nullptr) return "";
+  auto tenant = shared_.callers->TenantOf(key, certificate_names);
+  if (!tenant.ok()) shared_.metrics.CountUnauthenticated(rpc::ErrorReason(tenant.status()));
+  return tenant;
+}
+
+std::string ReasoningService::PeerOf(const std::string& tenant, std::string_view grpc_peer) const {
+  if (!tenant.empty()) return absl::StrCat(rpc::kTenantPeer, tenant);
+  return shared_.trusted.ShareKey(grpc_peer);
 }
 
 absl::StatusOr<grpc::ByteBuffer> ReasoningService::List(const grpc::ByteBuffer& bytes) const {
@@ -291,22 +319,26 @@ absl::StatusOr<grpc::ByteBuffer> ReasoningService::List(const grpc::ByteBuffer& 
   }
   const std::int32_t page_size = request.page_size() > 0 ? request.page_size() : kDefaultPageSize;
   // A page token is the last name of the page before.
-  const std::shared_ptr<const Catalog> catalog = shared_.catalog.Get();
-  std::vector<std::pair<std::string, std::size_t>> names;
-  for (const std::size_t i : catalog->configured()) {
-    const std::string& name = catalog->variants()[i].name;
-    if (request.page_token().empty() || name > request.page_token()) names.emplace_back(name, i);
-  }
-  std::ranges::sort(names);
   v1::ListVariantsResponse page;
-  for (const auto& [name, index] : names) {
+  for (v1::Variant& variant : ListVariants()) {
+    if (!request.page_token().empty() && variant.name() <= request.page_token()) continue;
     if (page.variants_size() == page_size) {
       page.set_next_page_token(page.variants().rbegin()->name());
       break;
     }
-    *page.add_variants() = Describe(index, catalog->variants()[index]);
+    *page.add_variants() = std::move(variant);
   }
   return rpc::Serialize(page);
+}
+
+std::vector<v1::Variant> ReasoningService::ListVariants() const {
+  const std::shared_ptr<const Catalog> catalog = shared_.catalog.Get();
+  std::vector<v1::Variant> variants;
+  for (const std::size_t i : catalog->configured()) {
+    variants.push_back(Describe(i, catalog->variants()[i]));
+  }
+  std::ranges::sort(variants, {}, &v1::Variant::name);
+  return variants;
 }
 
 absl::StatusOr<grpc::ByteBuffer> ReasoningService::TellAboutServer(

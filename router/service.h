@@ -1,8 +1,13 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/clock.h"
@@ -21,6 +26,7 @@
 #include "router/fleet/worker_pool.h"
 #include "router/generation.h"
 #include "router/generation_registry.h"
+#include "router/intake.h"
 #include "router/move_schedule.h"
 #include "router/retry_budget.h"
 #include "router/router_metrics.h"
@@ -32,7 +38,7 @@ namespace thinkwire::router {
 // than his share, and workers are told whose each call is, for theirs. A client is a tenant
 // (Callers), whatever the address, or where there are no tenants whom rpc::CallPeer names. Threads:
 // any; nothing blocks.
-class ReasoningService final : public rpc::RawService {
+class ReasoningService final : public rpc::RawService, public Intake {
  public:
   // All outlive the server that the service is registered with.
   struct Shared {
@@ -60,6 +66,20 @@ class ReasoningService final : public rpc::RawService {
   // Waits until every request has its end, and its call to a worker too, at most `timeout` by the
   // machine's clock; not until the client has read that. False if some have not.
   bool WaitUntilIdle(Clock::Duration timeout) { return running_.WaitUntilNone(timeout); }
+
+  // Intake.
+  rpc::CallCount::Token BeginCount() override { return running_.Begin(); }
+  absl::StatusOr<std::string> TenantOf(
+      std::string_view key, std::span<const std::string> certificate_names) const override;
+  std::string PeerOf(const std::string& tenant, std::string_view grpc_peer) const override;
+  absl::StatusOr<rpc::RequestBytes::Held> AdmitBytes(const std::string& peer,
+                                                     std::size_t bytes) override;
+  std::shared_ptr<Generation> MakeGeneration(const fleet::CallContext& context,
+                                             std::shared_ptr<EventSink> sink) override;
+  void EndGeneration() override { shared_.metrics.EndCall(); }
+  absl::Status Begin(rpc::RequestBytes::Held held, v1::GenerateRequest request,
+                     Generation& generation) override;
+  std::vector<v1::Variant> ListVariants() const override;
 
  private:
   class GenerateCall;

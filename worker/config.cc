@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/gguf_file.h"
 #include "common/input_limits.h"
 #include "common/listen_address.h"
 #include "common/log.h"
@@ -26,11 +27,17 @@ constexpr double kMaxBytes = 9007199254740992.0;  // 2^53: exact as a double
 // Every option: one table, so that it is longer than a function should be.
 std::vector<Option> Options(WorkerConfig& c) {
   return {
-      {"model", &c.model, "folder with config.json, tokenizer.json and the weights"},
-      {"served_model_name", &c.served_model_name, "the variant's name; empty: the folder's name"},
+      {"model", &c.model,
+       "folder with config.json, tokenizer.json and the weights, or a GGUF file (of several the "
+       "first)"},
+      {"served_model_name", &c.served_model_name,
+       "the variant's name; empty: the folder's, or the file's without .gguf"},
       {"device", &c.device, "where the model runs", OneOf("auto|cpu|cuda")},
       {"dtype", &c.dtype, "of weights and KV cache; auto is bfloat16", OneOf("auto|bfloat16")},
-      {"quantization", &c.quantization, "of the weights", OneOf("none")},
+      {"quantization", &c.quantization,
+       "of the weights: auto is what the files have; none and gguf (its packed types) refuse "
+       "another",
+       OneOf("auto|none|gguf")},
       {"generation_config", &c.generation_config,
        "where requests leave the sampling open: as generation_config.json says, or (none) as the "
        "contract does",
@@ -167,7 +174,7 @@ absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> argumen
 
 absl::Status Validate(const WorkerConfig& config) {
   if (config.model.empty()) {
-    return absl::InvalidArgumentError("--model is missing: the folder of the checkpoint");
+    return absl::InvalidArgumentError("--model is missing: the checkpoint's folder or GGUF file");
   }
   if (config.as_user_text && !config.tokenize) {
     return absl::InvalidArgumentError("--as_user_text is only for --tokenize");
@@ -207,6 +214,11 @@ absl::Status CheckModelFolder(const std::string& model) {
 absl::StatusOr<std::string> ServedModelName(const WorkerConfig& config) {
   if (!config.served_model_name.empty()) return config.served_model_name;
   const std::filesystem::path path = std::filesystem::path(config.model).lexically_normal();
+  if (IsGgufPath(path)) {
+    std::string stem = GgufStem(path);
+    if (!IsVariantName(stem)) return NotAName(stem);
+    return stem;
+  }
   // "models/tiny/" has an empty last part.
   std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
   if (!IsVariantName(name)) return NotAName(name);
@@ -217,7 +229,7 @@ std::string Usage() {
   WorkerConfig defaults;
   return absl::StrCat(
       "thinkwire-worker: serves one reasoning model over gRPC.\n\n"
-      "  thinkwire-worker --model DIR [--option=value …]\n\n",
+      "  thinkwire-worker --model DIR|FILE.gguf [--option=value …]\n\n",
       DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
 }
 

@@ -15,11 +15,11 @@ namespace thinkwire::worker {
 // with each option's unit, range and default.
 struct WorkerConfig {
   // The model.
-  std::string model;              // folder of the checkpoint
-  std::string served_model_name;  // empty: the folder's name
+  std::string model;              // folder of the checkpoint, or its GGUF file
+  std::string served_model_name;  // empty: the folder's or file's
   std::string device = "auto";
   std::string dtype = "auto";
-  std::string quantization = "none";
+  std::string quantization = "auto";
   std::string generation_config = "auto";
   std::string chat_template = "auto";
   bool strict_checkpoint = false;
@@ -79,8 +79,8 @@ absl::Status Validate(const WorkerConfig& config);
 // sentence that says how to download it. Fails: NOT_FOUND.
 absl::Status CheckModelFolder(const std::string& model);
 
-// The variant's name: as it is given, or the model's folder. Fails: INVALID_ARGUMENT for a folder
-// of which the name is no variant's (common/variant_name.h).
+// The variant's name: as it is given, or the model's folder or file. Fails: INVALID_ARGUMENT for
+// one of which the name is no variant's (common/variant_name.h).
 absl::StatusOr<std::string> ServedModelName(const WorkerConfig& config);
 
 // The help page: every option with its meaning, unit, range and default.

@@ -80,6 +80,7 @@ model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tok
   options.random_weights = config.random_weights;
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.device = kernels::DeviceFor(config.device);
+  options.quantization = config.quantization;
   const bool on_gpu = options.device == "cuda";
   options.tensor_parallel_size = config.tensor_parallel_size;
   options.cpu_threads = config.cpu_threads;
@@ -161,11 +162,11 @@ std::optional<engine::LoopLimits> LoopsOf(const WorkerConfig& config) {
 // What the checkpoint says of texts, and of how they are drawn.
 absl::Status LoadTexts(const WorkerConfig& config, const model::ModelFiles& files,
                        LoadedModel& out) {
-  const std::filesystem::path folder = files.TokenizerFolder();
-  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(folder));
+  const std::filesystem::path path = files.TokenizerPath();
+  ASSIGN_OR_RETURN(out.tokenizer, text::Tokenizer::Load(path));
   const bool any = config.chat_template == "builtin";
   ASSIGN_OR_RETURN(const text::TemplateChoice choice,
-                   text::ChooseTemplate(folder, *out.tokenizer, any));
+                   text::ChooseTemplate(path, *out.tokenizer, any));
   for (const std::string& warning : choice.warnings) LogWarning(warning);
   ASSIGN_OR_RETURN(out.chat_template, text::ChatTemplate::Create(*out.tokenizer, choice.kind));
   if (config.generation_config == "none") return absl::OkStatus();
@@ -188,7 +189,7 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
   ASSIGN_OR_RETURN(out.runner, load_model(options, std::move(plans)));
   const step::Limits& limits = out.runner->limits();
   if (out.tokenizer->num_needed_ids() > limits.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat(config.model, ": tokenizer.json needs ",
+    return absl::InvalidArgumentError(absl::StrCat(config.model, ": the tokenizer needs ",
                                                    out.tokenizer->num_needed_ids(),
                                                    " ids, the model has ", limits.vocab_size));
   }

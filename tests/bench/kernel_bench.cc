@@ -1,5 +1,5 @@
 // What the CPU backend reaches on qwen-1.5b's shapes, beside what its threads can read at all:
-//   kernel_bench [threads] [repetitions] [portable|avx2|avx512]
+//   kernel_bench [threads] [repetitions] [portable|avx2|avx512] [bf16|q8_0|q6_k|q4_k]
 // Plain reads, one decode step's linears and prefill alternate, so that a busy machine slows all
 // alike; medians are printed.
 #include <algorithm>
@@ -35,11 +35,17 @@ struct Layer {
 
 class Weights {
  public:
-  explicit Weights(CpuBackend& backend) {
+  Weights(CpuBackend& backend, Encoding encoding)
+      : encoding_(encoding),
+        noise_(static_cast<std::size_t>(BytesOf(encoding, kVocab * kHidden)) / 2) {
     std::uint32_t state = 1;
     for (std::uint16_t& value : noise_) {
       state = state * 1664525U + 1013904223U;
       value = Bf16FromF32(static_cast<float>(static_cast<std::int32_t>(state)) * 1e-11F);
+      // Scales that are small numbers and no subnormal ones, wherever they are.
+      if (IsPacked(encoding)) {
+        value = static_cast<std::uint16_t>((state >> 16 & 0x8383U) | 0x1010U);
+      }
     }
     for (int i = 0; i < kLayers; ++i) {
       Layer layer;
@@ -50,13 +56,14 @@ class Weights {
       layer.down = Make(backend, kHidden, kFfn);
       for (const auto* weight : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) {
         layer_bytes_ += (*weight)->bytes();
+        layer_weights_ += (*weight)->in_features() * (*weight)->out_features();
       }
       layers.push_back(std::move(layer));
     }
     lm_head = Make(backend, kVocab, kHidden);
   }
 
-  std::size_t layer_bytes() const { return layer_bytes_; }
+  std::int64_t layer_weights() const { return layer_weights_; }
   std::size_t bytes() const { return layer_bytes_ + lm_head->bytes(); }
 
   std::vector<Layer> layers;
@@ -65,7 +72,7 @@ class Weights {
  private:
   WeightSlice Slice(std::int64_t rows, std::int64_t cols) const {
     return {.data = noise_.data(),
-            .encoding = Encoding::kBf16,
+            .encoding = encoding_,
             .rows = rows,
             .cols = cols,
             .row_stride = cols};
@@ -75,8 +82,10 @@ class Weights {
     return backend.MakeLinear(parts, {}, LinearLayout::kPlain);
   }
 
-  std::vector<std::uint16_t> noise_ = std::vector<std::uint16_t>(kVocab * kHidden);
+  const Encoding encoding_;
+  std::vector<std::uint16_t> noise_;
   std::size_t layer_bytes_ = 0;
+  std::int64_t layer_weights_ = 0;
 };
 
 // Activations of one step.
@@ -126,14 +135,20 @@ int Main(int argc, char** argv) {
   const int repetitions = argc > 2 ? std::atoi(argv[2]) : 9;
   const std::string isa = argc > 3 ? argv[3] : "";
   if (threads < 1 || repetitions < 1) {
-    std::fprintf(stderr, "usage: kernel_bench [threads] [repetitions] [portable|avx2|avx512]\n");
+    std::fprintf(stderr,
+                 "usage: kernel_bench [threads] [repetitions] [portable|avx2|avx512] "
+                 "[bf16|q8_0|q6_k|q4_k]\n");
     return 2;
   }
   CpuBackend backend(threads, isa == "portable" ? Isa::kPortable
                               : isa == "avx2"   ? Isa::kAvx2
                               : isa == "avx512" ? Isa::kAvx512
                                                 : BestIsa());
-  const Weights weights(backend);
+  const std::string encoding = argc > 4 ? argv[4] : "bf16";
+  const Weights weights(backend, encoding == "q8_0"   ? Encoding::kQ8_0
+                                 : encoding == "q6_k" ? Encoding::kQ6K
+                                 : encoding == "q4_k" ? Encoding::kQ4K
+                                                      : Encoding::kBf16);
   const std::size_t bytes = weights.bytes();
   bench::ReadRoof plain(bytes, threads);
   Activations one(1);
@@ -153,8 +168,9 @@ int Main(int argc, char** argv) {
     if (i % 4 == 0) prefill.push_back(SecondsOf([&] { RunLayers(backend, weights, many); }));
   }
   const double gb = static_cast<double>(bytes) / 1e9;
-  const double flops = static_cast<double>(weights.layer_bytes()) * kPrefillTokens;
-  std::printf("%s, %d repetitions\n", backend.capabilities().name.c_str(), repetitions);
+  const double flops = 2 * static_cast<double>(weights.layer_weights()) * kPrefillTokens;
+  std::printf("%s, %s, %d repetitions\n", backend.capabilities().name.c_str(), encoding.c_str(),
+              repetitions);
   std::printf("plain read of %.2f GB:       %6.1f GB/s\n", gb, gb / Median(read));
   std::printf("linears of one decode step: %6.1f GB/s, %.1f ms, %.0f %% of the plain read\n",
               gb / Median(decode), Median(decode) * 1e3, Median(ratio) * 100);

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Asks the bundled model held-out problems through router, worker and thinkwire-chat.
 
-Usage: tests/integration/accuracy.py --build BUILD_FOLDER [--count 500] [--seed 1]
-Greedy. Prints what was wrong and a summary; the exit code is 1 if under 95 % of the answers are
-right, or a line of any reasoning is false.
+Usage: tests/integration/accuracy.py --build BUILD_FOLDER [--count 500] [--seed 1] [--model FILE]
+--model is the bundled model in another form (tests/data/scripts/make_gguf.py). Greedy. Prints what
+was wrong and a summary; the exit code is 1 if under 95 % of the answers are right, or a line of any
+reasoning is false.
 """
 
 import argparse
@@ -44,11 +45,11 @@ def serving(*command):
 
 
 @contextlib.contextmanager
-def serving_both(build):
-    """Runs a worker with the bundled model and, after it, a router; yields the router's port."""
+def serving_both(build, model):
+    """Runs a worker with the model and, after it, a router; yields the router's port."""
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(serving(
-            build / "worker/thinkwire-worker", "--model", ROOT / "deploy/models/tiny-r1",
+            build / "worker/thinkwire-worker", "--model", model, "--served_model_name=tiny-r1",
             "--device=cpu", "--listen=127.0.0.1:0", "--metrics_listen="))
         config = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".yaml"))
         config.write(f'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:{port}"]\n')
@@ -79,6 +80,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model", type=pathlib.Path, default=ROOT / "deploy/models/tiny-r1")
     args = parser.parse_args()
     chat = args.build / "router/thinkwire-chat"
 
@@ -90,7 +92,7 @@ def main():
     questions = [json.loads(line)["question"] for line in sample.stdout.splitlines()]
 
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(serving_both(args.build))
+        port = stack.enter_context(serving_both(args.build, args.model))
         pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(CONCURRENT))
         transcripts = list(pool.map(lambda q: ask(chat, f"localhost:{port}", q), questions))
 

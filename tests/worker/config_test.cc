@@ -69,7 +69,7 @@ TEST(WorkerConfigTest, RefusesByName) {
   EXPECT_EQ(ErrorOf({"--", "--model=a"}), "'--model=a' is not an option");
   EXPECT_EQ(ErrorOf({"--model"}), "--model needs a value");
   EXPECT_EQ(ErrorOf({"--model=a", "--model=b"}), "--model is given twice");
-  EXPECT_EQ(ErrorOf({"--quantization=int4"}), "--quantization: 'int4' is not supported: none");
+  EXPECT_EQ(ErrorOf({"--quantization=int4"}), "--quantization: 'int4' is not supported: auto, none, gguf");
   EXPECT_EQ(ErrorOf({"--random_weights=maybe"}), "--random_weights: 'maybe' is not true or false");
 }
 
@@ -133,6 +133,8 @@ TEST(WorkerConfigTest, AFolderGivesTheNameWhereItCan) {
   };
   EXPECT_EQ(*name("/models/tiny-r1"), "tiny-r1");
   EXPECT_EQ(*name("models/tiny-r1/"), "tiny-r1");
+  EXPECT_EQ(*name("/models/qwen-7b-Q4_K_M.gguf"), "qwen-7b-Q4_K_M");
+  EXPECT_EQ(*name("x-00001-of-00003.gguf"), "x");
   EXPECT_EQ(*name("/models/a b", "given"), "given");
   EXPECT_FALSE(name("/models/a b").ok());
   EXPECT_FALSE(name("/").ok());

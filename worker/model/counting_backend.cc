@@ -41,7 +41,7 @@ Buffer SizeAlone(std::size_t bytes) { return {nullptr, bytes, nullptr}; }
 std::size_t BytesOf(std::span<const WeightSlice> slices) {
   std::size_t bytes = 0;
   for (const WeightSlice& slice : slices) {
-    bytes += static_cast<std::size_t>(slice.rows * slice.cols) * kernels::SizeOf(slice.encoding);
+    bytes += static_cast<std::size_t>(kernels::BytesOf(slice.encoding, slice.rows * slice.cols));
   }
   return bytes;
 }

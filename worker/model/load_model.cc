@@ -65,6 +65,23 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
   return files.Weights(plan);
 }
 
+// --quantization asserts what the files have.
+absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& plan) {
+  const std::string stored = IsPacked(plan) ? "gguf" : "none";
+  if (options.quantization == "auto" || options.quantization == stored) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("quantization is ", options.quantization,
+                                                 ", but the weights are ", EncodingsOf(plan),
+                                                 ", which auto and ", stored, " allow"));
+}
+
+absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
+  if (device.kind == kernels::DeviceKind::kCpu || !IsPacked(plan)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("weights of ", EncodingsOf(plan),
+                                                 " are not supported on ", device.name,
+                                                 "; supported there: BF16, F16, F32; these are "
+                                                 "computed with device cpu"));
+}
+
 ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
                    const std::string& device, std::int32_t ranks) {
   ModelInfo info;
@@ -102,6 +119,9 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
   ASSIGN_OR_RETURN(CheckedModel model, CheckShape(options, *files));
   ASSIGN_OR_RETURN(model.weights, OpenWeights(options, *files, model.plan));
+  // Once more, as the files have said how the matrices are packed.
+  RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
+  RETURN_IF_ERROR(CheckQuantization(options, model.plan));
   return model;
 }
 
@@ -141,6 +161,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
   parts.ranks = {
       .plan = std::move(model.plan), .limits = model.limits, .stamp_steps = options.stamp_steps};
   kernels::Backend& device = *devices.backends.front();
+  RETURN_IF_ERROR(CheckDevice(device.capabilities(), parts.ranks.plan));
   ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
                    ChooseBlocks(parts.ranks.plan, parts.ranks.limits,
                                 {.device_bytes = device.FreeMemory(),

@@ -13,10 +13,11 @@
 namespace thinkwire::worker::model {
 
 struct ModelOptions {
-  std::filesystem::path model_dir;        // config.json, and weights unless random
-  bool random_weights = false;            // seeded noise in the config's shapes
-  std::uint64_t seed = 0;                 // of the random weights
-  std::string device = "auto";            // "auto", "cpu" or "cuda"
+  std::filesystem::path model_dir;    // folder or file, of weights too unless random
+  bool random_weights = false;        // seeded noise in the config's shapes
+  std::uint64_t seed = 0;             // of the random weights
+  std::string device = "auto";        // "auto", "cpu" or "cuda"
+  std::string quantization = "auto";  // what the weights' must be: "none", "q8_0", …; auto: any
   std::int32_t tensor_parallel_size = 1;  // ranks
   std::int32_t cpu_threads = 0;           // over all ranks; 0: one a core
   std::int32_t max_model_len = 0;         // tokens a sequence; 0: the config's limit

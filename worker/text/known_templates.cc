@@ -5,11 +5,13 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/file.h"
+#include "common/gguf_file.h"
 #include "common/input_limits.h"
 #include "common/json.h"
 #include "common/shown_text.h"
@@ -117,9 +119,24 @@ MaybeSource ReadConfig(const std::filesystem::path& folder) {
   return Source{absl::StrCat(path.string(), ": chat_template"), *std::move(text)};
 }
 
-// The one that is obeyed; nothing where the folder has none. Adds to `warnings` if there is another
+MaybeSource ReadGguf(const std::filesystem::path& path) {
+  constexpr char kKey[] = "tokenizer.chat_template";
+  ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(path));
+  const GgufValue* value = file.content().Find(kKey);
+  if (value == nullptr) return std::nullopt;
+  const auto* text = std::get_if<std::string_view>(value);
+  const std::string name = absl::StrCat(path.string(), ": ", kKey);
+  if (text != nullptr && text->size() <= kMaxTokenizerConfigBytes) {
+    return Source{name, std::string(*text)};
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " is not a text of at most ", kMaxTokenizerConfigBytes, " bytes"));
+}
+
+// The one that is obeyed; nothing where the model has none. Adds to `warnings` if there is another
 // that renders otherwise.
 MaybeSource ReadSource(const std::filesystem::path& folder, std::vector<std::string>& warnings) {
+  if (IsGgufPath(folder)) return ReadGguf(folder);
   ASSIGN_OR_RETURN(std::optional<Source> jinja, ReadJinja(folder));
   ASSIGN_OR_RETURN(std::optional<Source> config, ReadConfig(folder));
   if (!jinja) return config;
@@ -153,10 +170,10 @@ absl::StatusOr<TemplateKind> RecogniseTemplate(std::string_view source) {
                                           pieces.size()));
 }
 
-absl::StatusOr<TemplateChoice> ChooseTemplate(const std::filesystem::path& model_dir,
+absl::StatusOr<TemplateChoice> ChooseTemplate(const std::filesystem::path& model,
                                               const Tokenizer& tokenizer, bool any) {
   TemplateChoice choice{.kind = DetectTemplateKind(tokenizer), .warnings = {}};
-  ASSIGN_OR_RETURN(const std::optional<Source> source, ReadSource(model_dir, choice.warnings));
+  ASSIGN_OR_RETURN(const std::optional<Source> source, ReadSource(model, choice.warnings));
   if (!source) return choice;
   const auto kind = RecogniseTemplate(source->text);
   if (kind.ok()) {

@@ -16,16 +16,16 @@ struct TemplateChoice {
   std::vector<std::string> warnings;  // each names the file
 };
 
-// Chooses by the chat template that the checkpoint in `model_dir` has: chat_template.jinja, else
-// chat_template of tokenizer_config.json; where both are there and differ, a warning says which one
-// is obeyed. Templates are not run but recognised, those of the
-// distills, of R1, and of the distills without tools, by what decides how they render
-// (template_pieces.h); whether they end with `<think>` is no difference, as ThinkingMode says that.
-// A checkpoint without one is rendered as DetectTemplateKind says, and so is one with another
-// template where `any` is set, with a warning that shows where it departs.
+// Chooses by the chat template that the checkpoint in the folder `model` has: chat_template.jinja,
+// else chat_template of tokenizer_config.json; where both are there and differ, a warning says
+// which one is obeyed. A GGUF file has tokenizer.chat_template. Templates are not run but
+// recognised, those of the distills, of R1, and of the distills without tools, by what decides how
+// they render (template_pieces.h); whether they end with `<think>` is no difference, as
+// ThinkingMode says that. A checkpoint without one is rendered as DetectTemplateKind says, and so
+// is one with another template where `any` is set, with a warning that shows where it departs.
 // Fails: INVALID_ARGUMENT for another template, showing where it departs, and for a file that is
 // none.
-absl::StatusOr<TemplateChoice> ChooseTemplate(const std::filesystem::path& model_dir,
+absl::StatusOr<TemplateChoice> ChooseTemplate(const std::filesystem::path& model,
                                               const Tokenizer& tokenizer, bool any);
 
 // Whether `source` is a known template, and of which kind. Fails: NOT_FOUND, the message shows the

@@ -2,8 +2,11 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "common/gguf_file.h"
 #include "common/status.h"
 #include "common/utf8.h"
+#include "worker/text/gguf_tokenizer.h"
 #include "worker/text/nfc.h"
 #include "worker/text/tokenizer_files.h"
 #include "worker/text/tokenizer_parts.h"
@@ -23,11 +26,21 @@ std::string_view Repaired(std::string_view text, std::string* buffer) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model_dir) {
-  ASSIGN_OR_RETURN(TokenizerFiles files, ReadTokenizerFiles(model_dir));
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& model) {
+  if (!IsGgufPath(model)) {
+    ASSIGN_OR_RETURN(TokenizerFiles files, ReadTokenizerFiles(model));
+    return Build(std::move(files), (model / "tokenizer.json").string());
+  }
+  ASSIGN_OR_RETURN(TokenizerFiles files, ReadGgufTokenizer(model));
+  return Build(std::move(files),
+               absl::StrCat(model.string(), ": tokenizer.ggml as tokenizer.json"));
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Build(TokenizerFiles files,
+                                                            const std::string& name) {
   auto parts = std::make_unique<Parts>();
   if (absl::Status status = parts->Build(files.json); !status.ok()) {
-    return Annotate(status, (model_dir / "tokenizer.json").string());
+    return Annotate(status, name);
   }
   parts->FindControlIds(files);
   parts->CountNeededIds();

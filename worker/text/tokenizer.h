@@ -13,6 +13,8 @@
 
 namespace thinkwire::worker::text {
 
+struct TokenizerFiles;
+
 // The ids that the R1 family's chat template and phase machine are built of, by the content of the
 // added tokens; nullopt where a tokenizer has none.
 struct ControlIds {
@@ -32,10 +34,11 @@ struct ControlIds {
 // cache (piece_cache.h) for each thread that encoded at the same time.
 class Tokenizer {
  public:
-  // Reads `model_dir`/tokenizer.json and what stands beside it (tokenizer_files.h has the order).
-  // Fails: NOT_FOUND without tokenizer.json, INVALID_ARGUMENT for a damaged file, UNIMPLEMENTED
-  // for an option that is not supported; the message names the file and the key.
-  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& model_dir);
+  // Reads `model`/tokenizer.json and what stands beside it (tokenizer_files.h has the order), or
+  // the values of a GGUF file (gguf_tokenizer.h). Fails: NOT_FOUND without tokenizer.json,
+  // INVALID_ARGUMENT for a damaged file, UNIMPLEMENTED for an option that is not supported; the
+  // message names the file and the key.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& model);
 
   ~Tokenizer();
   Tokenizer(const Tokenizer&) = delete;
@@ -88,6 +91,10 @@ class Tokenizer {
  private:
   struct Parts;
   explicit Tokenizer(std::unique_ptr<const Parts> parts);
+
+  // `name` opens messages.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Build(TokenizerFiles files,
+                                                          const std::string& name);
 
   // Constant after construction.
   const std::unique_ptr<const Parts> parts_;

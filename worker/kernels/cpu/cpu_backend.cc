@@ -1,5 +1,6 @@
 #include "worker/kernels/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -98,6 +99,13 @@ std::unique_ptr<LinearWeight> CpuBackend::MakeLinear(std::span<const WeightSlice
                                                      std::span<const WeightSlice> bias,
                                                      LinearLayout layout) {
   const LinearShape shape = CheckedLinearShape(parts, bias, layout);
+  if (std::any_of(parts.begin(), parts.end(),
+                  [](const WeightSlice& part) { return IsPacked(part.encoding); })) {
+    Check(shape.in % kPanelDepth == 0, "a packed weight's columns are whole blocks");
+    return std::make_unique<CpuLinearWeight>(layout, shape,
+                                             PackedRows(parts, Allocate(PackedRows::SizeOf(parts))),
+                                             PackBias(bias, layout, shape));
+  }
   Buffer panels = Allocate(CpuLinearWeight::PanelBytes(layout, shape));
   PackPanels(parts, layout, shape, pool_, static_cast<std::uint16_t*>(panels.data()));
   return std::make_unique<CpuLinearWeight>(layout, shape, std::move(panels),

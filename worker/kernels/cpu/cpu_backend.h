@@ -5,13 +5,15 @@
 
 #include "worker/kernels/backend.h"
 #include "worker/kernels/cpu/cpu_linear_weight.h"
+#include "worker/kernels/cpu/linear_loop.h"
 #include "worker/kernels/cpu/row_kernels.h"
 #include "worker/kernels/cpu/thread_pool.h"
 
 namespace thinkwire::worker::kernels {
 
-// The op contract on this machine's cores: f32 activations and KV, bf16 weights. The same bits for
-// every instruction set and thread count (row_kernels_impl.h, attention_kernel.h say the order).
+// The op contract on this machine's cores: f32 activations and KV, weights that are bf16
+// or become it as they are read. The same bits for every instruction set and thread count
+// (row_kernels_impl.h, attention_kernel.h say the order).
 //
 // Each op is one file, cpu/<op>.cc. A KV block holds keys as [K, D, B] and values as [K, B, D].
 // Ops are done when they return. Owns: its threads and scratch memory.
@@ -78,6 +80,7 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   const Capabilities capabilities_;
   std::vector<float> padded_;     // Pad
+  PanelScratch unpacked_;         // products with packed weights
   std::vector<float> qkv_;        // QkvRopeWriteKv: [T, (H + 2K) * D]
   std::vector<float> attention_;  // PagedAttention: each thread's or each segment's state
   std::vector<float> sampling_;   // Draw, Logprobs: each thread's rows of the vocabulary

@@ -31,6 +31,50 @@ void PackPanel(const std::uint16_t* rows, std::int64_t depth_blocks, std::uint16
 
 }  // namespace
 
+void CpuLinearWeight::MultiplyPanel(std::int64_t p, const RowKernels& kernels, const float* x,
+                                    std::int64_t x_stride, int tokens, std::uint16_t* scratch,
+                                    float* out) const {
+  const auto* panel = static_cast<const std::uint16_t*>(panels_.data());
+  if (!is_packed()) {
+    panel += p * panel_elements();
+    return kernels.linear_panel(x, x_stride, tokens, panel, depth_blocks(), out);
+  }
+  PackedPanel packed;
+  if (tokens <= kMostPackedTokens && FindPackedPanel(p, packed)) {
+    return kernels.packed_panel(packed, x, x_stride, tokens, depth_blocks(), out);
+  }
+  UnpackPanel(p, kernels, scratch);
+  kernels.linear_panel(x, x_stride, tokens, scratch, depth_blocks(), out);
+}
+
+bool CpuLinearWeight::FindPackedPanel(std::int64_t p, PackedPanel& panel) const {
+  for (int r = 0; r < kPanelRows; ++r) {
+    const std::int64_t row = RowOf(layout_, shape_.out, p, r);
+    if (row < 0) return false;
+    const PackedRows::Row packed = rows_.row(row);
+    if (r == 0) panel.encoding = packed.encoding;
+    if (!IsPacked(packed.encoding) || packed.encoding != panel.encoding) return false;
+    panel.rows[r] = packed.data;
+  }
+  return true;
+}
+
+void CpuLinearWeight::UnpackPanel(std::int64_t p, const RowKernels& kernels,
+                                  std::uint16_t* scratch) const {
+  for (int r = 0; r < kPanelRows; ++r) {
+    std::uint16_t* const out = scratch + r * kPanelDepth;
+    const std::int64_t row = RowOf(layout_, shape_.out, p, r);
+    if (row < 0) {
+      for (std::int64_t b = 0; b < depth_blocks(); ++b) {
+        std::fill_n(out + b * kPanelRows * kPanelDepth, kPanelDepth, std::uint16_t{0});
+      }
+      continue;
+    }
+    const PackedRows::Row packed = rows_.row(row);
+    kernels.unpack_row(packed.encoding, packed.data, depth_blocks(), out);
+  }
+}
+
 void PackPanels(std::span<const WeightSlice> parts, LinearLayout layout, const LinearShape& shape,
                 ThreadPool& pool, std::uint16_t* panels) {
   const std::int64_t depth_blocks = (shape.in + kPanelDepth - 1) / kPanelDepth;

@@ -12,7 +12,7 @@ void CpuBackend::GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, cons
   Check(out.dtype == DType::kF32 && out.size() == x.dim(0) * ffn, "the output is f32 [T, F]");
   float* const result = out.as<float>();
   const PaddedRows padded = Pad(x, w);
-  ForEachLinearUnit(pool_, rows_, padded.data, padded.stride, x.dim(0), w, 2,
+  ForEachLinearUnit(pool_, rows_, padded.data, padded.stride, x.dim(0), w, 2, unpacked_,
                     [&](std::int64_t unit, std::int64_t first, int tokens, float* sums) {
                       const std::int64_t row = unit * kPanelRows;
                       const int n = static_cast<int>(std::min<std::int64_t>(kPanelRows, ffn - row));

@@ -39,6 +39,46 @@ struct Avx2Lanes {
     second->lo = _mm256_castsi256_ps(_mm256_and_si256(a, high_half));
     second->hi = _mm256_castsi256_ps(_mm256_and_si256(b, high_half));
   }
+  static __m256i PackPair(__m256 first, __m256 second) {
+    return _mm256_or_si256(_mm256_srli_epi32(_mm256_castps_si256(first), 16),
+                           _mm256_castps_si256(second));
+  }
+  static void StorePanelBf16(Avx2Lanes first, Avx2Lanes second, std::uint16_t* p) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(p), PackPair(first.lo, second.lo));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(p + 16), PackPair(first.hi, second.hi));
+  }
+  static Avx2Lanes FromInt8(const std::int8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
+  }
+  struct Indices {
+    __m256i lo;
+    __m256i hi;
+  };
+  static Indices ReadIndices(const std::uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+  }
+  static Indices HighNibbles(Indices bytes) {
+    return {_mm256_srli_epi32(bytes.lo, 4), _mm256_srli_epi32(bytes.hi, 4)};
+  }
+  static __m256 LookUpHalf(Avx2Lanes table, __m256i indices) {
+    const __m256 in_second = _mm256_castsi256_ps(_mm256_slli_epi32(indices, 28));  // to the sign
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.lo, indices),
+                            _mm256_permutevar8x32_ps(table.hi, indices), in_second);
+  }
+  static Avx2Lanes LookUp(Avx2Lanes table, Indices indices) {
+    return {LookUpHalf(table, indices.lo), LookUpHalf(table, indices.hi)};
+  }
+  static __m256 Round(__m256 x) {
+    const __m256i bits = _mm256_castps_si256(x);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7FFF));
+    const __m256i kept = _mm256_set1_epi32(static_cast<int>(0xFFFF0000U));
+    return _mm256_castsi256_ps(_mm256_and_si256(up, kept));
+  }
+  static Avx2Lanes RoundToBf16(Avx2Lanes x) { return {Round(x.lo), Round(x.hi)}; }
   void Store(float* p) const {
     _mm256_storeu_ps(p, lo);
     _mm256_storeu_ps(p + 8, hi);

@@ -35,6 +35,33 @@ struct Avx512Lanes {
     first->v = _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
     second->v = _mm512_castsi512_ps(_mm512_maskz_mov_epi16(0xAAAAAAAAU, bits));
   }
+  // The other way round, of values that bf16 holds.
+  static void StorePanelBf16(Avx512Lanes first, Avx512Lanes second, std::uint16_t* p) {
+    const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(first.v), 16);
+    _mm512_store_si512(p, _mm512_or_si512(low, _mm512_castps_si512(second.v)));
+  }
+  static Avx512Lanes FromInt8(const std::int8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
+  }
+  // Numbers below 16 for LookUp, in the low four bits of each.
+  using Indices = __m512i;
+  static Indices ReadIndices(const std::uint8_t* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Indices HighNibbles(Indices bytes) { return _mm512_srli_epi32(bytes, 4); }
+  // Lane j is the lane of `table` that index j names.
+  static Avx512Lanes LookUp(Avx512Lanes table, Indices indices) {
+    return {_mm512_permutexvar_ps(indices, table.v)};
+  }
+  // To the nearest value that bf16 holds, ties to even; of finite values.
+  static Avx512Lanes RoundToBf16(Avx512Lanes x) {
+    const __m512i bits = _mm512_castps_si512(x.v);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7FFF));
+    const __m512i kept = _mm512_set1_epi32(static_cast<int>(0xFFFF0000U));
+    return {_mm512_castsi512_ps(_mm512_and_si512(up, kept))};
+  }
   void Store(float* p) const { _mm512_storeu_ps(p, v); }
   void StoreFirst(float* p, int n) const {
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1U << n) - 1U), v);

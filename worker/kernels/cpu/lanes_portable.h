@@ -41,6 +41,38 @@ struct PortableLanes {
     *first = Make([&](int i) { return Widen(p[2 * i]); });
     *second = Make([&](int i) { return Widen(p[2 * i + 1]); });
   }
+  static std::uint32_t Bits(float x) { return std::bit_cast<std::uint32_t>(x); }
+  static void StorePanelBf16(const PortableLanes& first, const PortableLanes& second,
+                             std::uint16_t* p) {
+    for (int i = 0; i < 16; ++i) {
+      p[2 * i] = static_cast<std::uint16_t>(Bits(first.lane[i]) >> 16);
+      p[2 * i + 1] = static_cast<std::uint16_t>(Bits(second.lane[i]) >> 16);
+    }
+  }
+  static PortableLanes FromInt8(const std::int8_t* p) {
+    return Make([&](int i) { return static_cast<float>(p[i]); });
+  }
+  struct Indices {
+    std::uint8_t lane[16];
+  };
+  static Indices ReadIndices(const std::uint8_t* p) {
+    Indices indices;
+    for (int i = 0; i < 16; ++i) indices.lane[i] = p[i];
+    return indices;
+  }
+  static Indices HighNibbles(Indices bytes) {
+    for (std::uint8_t& lane : bytes.lane) lane = static_cast<std::uint8_t>(lane >> 4);
+    return bytes;
+  }
+  static PortableLanes LookUp(const PortableLanes& table, const Indices& indices) {
+    return Make([&](int i) { return table.lane[indices.lane[i] & 0xF]; });
+  }
+  static PortableLanes RoundToBf16(const PortableLanes& x) {
+    return Make([&](int i) {
+      const std::uint32_t bits = Bits(x.lane[i]);
+      return std::bit_cast<float>((bits + (bits >> 16 & 1U) + 0x7FFFU) & 0xFFFF0000U);
+    });
+  }
   void Store(float* p) const { StoreFirst(p, 16); }
   void StoreFirst(float* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = lane[i];

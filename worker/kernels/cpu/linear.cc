@@ -25,7 +25,7 @@ CpuBackend::PaddedRows CpuBackend::Pad(const Tensor& x, const CpuLinearWeight& w
 void CpuBackend::ApplyRows(const Tensor& x, const CpuLinearWeight& weight, float* out) {
   const std::int64_t width = weight.out_features();
   const PaddedRows padded = Pad(x, weight);
-  ForEachLinearUnit(pool_, rows_, padded.data, padded.stride, x.dim(0), weight, 1,
+  ForEachLinearUnit(pool_, rows_, padded.data, padded.stride, x.dim(0), weight, 1, unpacked_,
                     [&](std::int64_t panel, std::int64_t first, int tokens, const float* sums) {
                       const std::int64_t row = panel * kPanelRows;
                       const int n =

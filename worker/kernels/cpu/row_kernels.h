@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string>
 
+#include "worker/kernels/weights.h"
+
 // The inner loops of the CPU backend, once for each instruction set. All sets give the same bits:
 // they are instances of one template over sixteen f32 lanes (row_kernels_impl.h).
 namespace thinkwire::worker::kernels {
@@ -35,6 +37,13 @@ struct AttentionTile {
   float* scores = nullptr;  // scratch [num_queries, kTileKeys]
 };
 
+// The rows of a panel as their file packs them, all of one encoding.
+struct PackedPanel {
+  Encoding encoding = Encoding::kQ8_0;
+  const std::uint8_t* rows[kPanelRows] = {};
+};
+inline constexpr int kMostPackedTokens = 3;  // of a product with a panel that is not unpacked first
+
 struct RowKernels {
   const char* name;
 
@@ -42,6 +51,15 @@ struct RowKernels {
   // hold depth_blocks * 32 floats.
   void (*linear_panel)(const float* x, std::int64_t x_stride, int tokens,
                        const std::uint16_t* panel, std::int64_t depth_blocks, float* out);
+
+  // Writes a row of weights, bf16 or packed, as a row of a panel: 32 columns of bf16 each
+  // kPanelRows * kPanelDepth apart, in the panel's order. REQUIRES: `out` is a row of a panel.
+  void (*unpack_row)(Encoding encoding, const std::uint8_t* row, std::int64_t depth_blocks,
+                     std::uint16_t* out);
+
+  // As linear_panel over the panel unpacked. REQUIRES: tokens <= kMostPackedTokens.
+  void (*packed_panel)(const PackedPanel& panel, const float* x, std::int64_t x_stride, int tokens,
+                       std::int64_t depth_blocks, float* out);
 
   float (*sum_squares)(const float* x, std::int64_t n);
   // out = x * scale * weight.

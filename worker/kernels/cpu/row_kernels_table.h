@@ -2,8 +2,10 @@
 
 #include "worker/kernels/cpu/attention_kernel.h"
 #include "worker/kernels/cpu/linear_kernel.h"
+#include "worker/kernels/cpu/packed_kernel.h"
 #include "worker/kernels/cpu/row_kernels.h"
 #include "worker/kernels/cpu/row_kernels_impl.h"
+#include "worker/kernels/cpu/unpack_kernel.h"
 
 namespace thinkwire::worker::kernels {
 
@@ -14,6 +16,8 @@ template <class L>
 constexpr RowKernels MakeRowKernels() {
   return RowKernels{.name = L::kName,
                     .linear_panel = LinearPanel<L>,
+                    .unpack_row = UnpackPanelRow<L>,
+                    .packed_panel = MultiplyPacked<L>,
                     .sum_squares = SumSquares<L>,
                     .scale = Scale<L>,
                     .add = Add<L>,

@@ -80,7 +80,8 @@ absl::Status NoWeights(const std::filesystem::path& dir) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(dir, error)) {
     if (entry.path().extension() != ".gguf") continue;
-    return say("GGUF files are not read: take the safetensors of the model");
+    return say(absl::StrCat("a GGUF file is served by its own name: --model ",
+                            ShownText(entry.path().string())));
   }
   return say(absl::StrCat("there is no ", kIndexName, " either"));
 }

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "worker/model/checkpoint/mapped_file.h"
+#include "common/mapped_file.h"
 #include "worker/model/checkpoint/safetensors.h"
 
 namespace thinkwire::worker::model {

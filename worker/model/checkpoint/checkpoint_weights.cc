@@ -1,14 +1,8 @@
 #include "worker/model/checkpoint/checkpoint_weights.h"
 
-#include <algorithm>
-#include <array>
-#include <atomic>
-#include <bit>
 #include <cstring>
-#include <functional>
 #include <optional>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +11,7 @@
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "worker/model/checkpoint/hash.h"
+#include "worker/model/checkpoint/tensor_content.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -32,70 +27,6 @@ std::optional<Encoding> ComputableType(absl::string_view stored) {
 
 std::string ShapeText(std::span<const std::int64_t> shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
-
-// The exponent's bits in each element of 8 bytes, and one in each exponent's lowest place: adding
-// the two carries into the sign's place exactly where the exponent is all ones (NaN, infinity).
-struct ExponentMask {
-  std::uint64_t exponent;
-  std::uint64_t one;
-  std::uint64_t sign;
-};
-
-ExponentMask MaskOf(Encoding encoding) {
-  switch (encoding) {
-    case Encoding::kBf16:
-      return {0x7f807f807f807f80ULL, 0x0080008000800080ULL, 0x8000800080008000ULL};
-    case Encoding::kF16:
-      return {0x7c007c007c007c00ULL, 0x0400040004000400ULL, 0x8000800080008000ULL};
-    default:
-      return {0x7f8000007f800000ULL, 0x0080000000800000ULL, 0x8000000080000000ULL};
-  }
-}
-
-struct Content {
-  bool finite = true;
-  std::uint64_t hash = 0;
-};
-
-// One pass at memory speed: four independent chains hide the multiply's latency.
-Content ReadContent(std::span<const std::byte> bytes, Encoding encoding) {
-  const ExponentMask mask = MaskOf(encoding);
-  std::array<std::uint64_t, 4> lanes = {1, 2, 3, 4};
-  std::uint64_t bad = 0;
-  const auto take = [&](std::uint64_t word, std::uint64_t& lane) {
-    bad |= (word & mask.exponent) + mask.one;
-    lane = std::rotl((lane ^ word) * 0x9fb21c651e98df25ULL, 29);
-  };
-  std::size_t at = 0;
-  for (; at + 32 <= bytes.size(); at += 32) {
-    std::array<std::uint64_t, 4> words;
-    std::memcpy(words.data(), bytes.data() + at, 32);
-    for (std::size_t i = 0; i < 4; ++i) take(words[i], lanes[i]);
-  }
-  for (; at < bytes.size(); at += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, bytes.data() + at, std::min<std::size_t>(8, bytes.size() - at));
-    take(word, lanes[0]);
-  }
-  Content content;
-  content.finite = (bad & mask.sign) == 0;
-  content.hash = bytes.size();
-  for (const std::uint64_t lane : lanes) content.hash = HashWord(content.hash, lane);
-  return content;
-}
-
-// Calls body(i) once for each i below `count`, on as many threads as there are cores: one does not
-// read a disk or a page cache as fast as it goes.
-void ForEachInParallel(std::size_t count, const std::function<void(std::size_t)>& body) {
-  std::atomic<std::size_t> next = 0;
-  const auto work = [&] {
-    for (std::size_t i = next++; i < count; i = next++) body(i);
-  };
-  std::vector<std::thread> threads;
-  for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
 }
 
 std::string ModelText(const ModelPlan& plan) {
@@ -198,11 +129,12 @@ void CheckpointWeights::WarnOfUnused(const std::vector<TensorSpec>& specs, Model
 }
 
 absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
-  std::vector<Content> contents(specs.size());
-  ForEachInParallel(specs.size(), [&](std::size_t i) {
-    const StoredTensor& stored = Find(specs[i].name)->stored;
-    contents[i] = ReadContent(stored.bytes, *ComputableType(stored.dtype));
-  });
+  std::vector<TensorBytes> tensors;
+  for (const TensorSpec& spec : specs) {
+    const StoredTensor& stored = Find(spec.name)->stored;
+    tensors.push_back({stored.bytes, *ComputableType(stored.dtype)});
+  }
+  const std::vector<TensorContent> contents = ReadContents(tensors);
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const CheckpointTensor& tensor = *Find(specs[i].name);
     if (!contents[i].finite) return TensorError(tensor, "holds a NaN or an infinity");
@@ -217,9 +149,9 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
   CHECK(tensor != nullptr, "a weight that was not admitted");
   const Encoding encoding = *ComputableType(tensor->stored.dtype);
   CheckRegion(spec, region, encoding);
-  const auto offset = static_cast<std::size_t>(region.first_row * spec.cols + region.first_col);
+  const std::int64_t offset = region.first_row * spec.cols + region.first_col;
   HostSlice host;
-  host.slice = {.data = tensor->stored.bytes.data() + offset * kernels::SizeOf(encoding),
+  host.slice = {.data = tensor->stored.bytes.data() + kernels::BytesOf(encoding, offset),
                 .encoding = encoding,
                 .rows = region.rows,
                 .cols = region.cols,

@@ -30,6 +30,8 @@ void HashRope(const RopeConfig& rope, const AddReal& add_real) {
   } else if (const auto* linear = std::get_if<LinearRopeScaling>(&rope.scaling)) {
     add_real(kLinear);
     add_real(linear->factor);
+  } else if (const auto* divided = std::get_if<DividedRopeScaling>(&rope.scaling)) {
+    for (const float divisor : divided->divisors) add_real(divisor);
   }
 }
 
@@ -62,8 +64,8 @@ std::string Fingerprint(const ModelPlan& plan, const WeightSource& source,
   const std::string family =
       absl::AsciiStrToLower(absl::StripSuffix(plan.config.architecture, "ForCausalLM"));
   const std::uint64_t hash = HashWord(HashConfig(plan.config), source.identity());
-  return absl::StrCat(family, "-", NameOf(EncodingOf(plan)), "-tp", tensor_parallel_size, "-",
-                      device, "-r", kKernelRevision, "-", absl::Hex(hash, absl::kZeroPad16));
+  return absl::StrCat(family, "-", EncodingsOf(plan), "-tp", tensor_parallel_size, "-", device,
+                      "-r", kKernelRevision, "-", absl::Hex(hash, absl::kZeroPad16));
 }
 
 }  // namespace thinkwire::worker::model

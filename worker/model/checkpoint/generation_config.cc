@@ -24,36 +24,46 @@ absl::Status ReadNumber(const ConfigReader& reader, const char* key, double low,
   return absl::OkStatus();
 }
 
-absl::Status ReadTopK(const ConfigReader& reader, std::optional<std::int32_t>& value) {
-  if (!reader.Has("top_k")) return absl::OkStatus();
+absl::Status ReadTopK(const ConfigReader& reader, const char* key,
+                      std::optional<std::int32_t>& value) {
+  if (!reader.Has(key)) return absl::OkStatus();
   std::int64_t number = 0;
-  RETURN_IF_ERROR(reader.Integer("top_k", 0, std::numeric_limits<std::int32_t>::max(), number));
+  RETURN_IF_ERROR(reader.Integer(key, 0, std::numeric_limits<std::int32_t>::max(), number));
   value = static_cast<std::int32_t>(number);
   return absl::OkStatus();
 }
 
-absl::StatusOr<SamplingDefaults> ReadSampling(const ConfigReader& reader) {
+}  // namespace
+
+absl::StatusOr<SamplingDefaults> ReadSampling(const ConfigReader& reader,
+                                              const SamplingKeys& keys) {
   SamplingDefaults sampling;
-  RETURN_IF_ERROR(reader.RequireObject());
-  RETURN_IF_ERROR(ReadNumber(reader, "temperature", 0, 2, sampling.temperature));
-  RETURN_IF_ERROR(ReadNumber(reader, "top_p", kLeast, 1, sampling.top_p));
-  RETURN_IF_ERROR(ReadNumber(reader, "min_p", 0, 1, sampling.min_p));
-  RETURN_IF_ERROR(ReadNumber(reader, "repetition_penalty", kLeast, 2, sampling.repetition_penalty));
-  RETURN_IF_ERROR(ReadTopK(reader, sampling.top_k));
-  bool samples = true;
-  RETURN_IF_ERROR(reader.OptionalBool("do_sample", samples));
-  if (!samples) sampling.temperature = 0;
+  RETURN_IF_ERROR(ReadNumber(reader, keys.temperature, 0, 2, sampling.temperature));
+  RETURN_IF_ERROR(ReadNumber(reader, keys.top_p, kLeast, 1, sampling.top_p));
+  RETURN_IF_ERROR(ReadNumber(reader, keys.min_p, 0, 1, sampling.min_p));
+  RETURN_IF_ERROR(
+      ReadNumber(reader, keys.repetition_penalty, kLeast, 2, sampling.repetition_penalty));
+  RETURN_IF_ERROR(ReadTopK(reader, keys.top_k, sampling.top_k));
   return sampling;
 }
-
-}  // namespace
 
 absl::StatusOr<SamplingDefaults> LoadSamplingDefaults(const std::filesystem::path& dir) {
   const std::filesystem::path path = dir / "generation_config.json";
   const auto document = ReadJsonFile(path, {.max_bytes = kMaxModelConfigBytes});
   if (absl::IsNotFound(document.status())) return SamplingDefaults();
   if (!document.ok()) return document.status();
-  return ReadSampling(ConfigReader(*document, path.string()));
+  const ConfigReader reader(*document, path.string());
+  RETURN_IF_ERROR(reader.RequireObject());
+  ASSIGN_OR_RETURN(SamplingDefaults sampling,
+                   ReadSampling(reader, {.temperature = "temperature",
+                                         .top_p = "top_p",
+                                         .top_k = "top_k",
+                                         .min_p = "min_p",
+                                         .repetition_penalty = "repetition_penalty"}));
+  bool samples = true;
+  RETURN_IF_ERROR(reader.OptionalBool("do_sample", samples));
+  if (!samples) sampling.temperature = 0;
+  return sampling;
 }
 
 }  // namespace thinkwire::worker::model

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+#include "worker/model/checkpoint/config_reader.h"
 
 namespace thinkwire::worker::model {
 
@@ -17,6 +18,18 @@ struct SamplingDefaults {
   std::optional<float> min_p;               // [0, 1]
   std::optional<float> repetition_penalty;  // (0, 2]
 };
+
+// What the fields are called where they stand.
+struct SamplingKeys {
+  const char* temperature;
+  const char* top_p;
+  const char* top_k;
+  const char* min_p;
+  const char* repetition_penalty;
+};
+
+// Reads the keys that are there. Fails: INVALID_ARGUMENT, naming file, key, value and range.
+absl::StatusOr<SamplingDefaults> ReadSampling(const ConfigReader& reader, const SamplingKeys& keys);
 
 // Reads the keys of these names from `dir`/generation_config.json, if there is one. `do_sample:
 // false` is the temperature 0, whatever temperature stands there.

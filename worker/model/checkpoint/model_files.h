@@ -12,8 +12,8 @@
 namespace thinkwire::worker::model {
 
 // What one model is kept in, whatever its form: who loads a model asks here and knows no file name.
-// Today that is a folder as Hugging Face lays it out; a form that keeps all of it in one file is
-// another class behind OpenModelFiles.
+// That is a folder as Hugging Face lays it out, or a GGUF file (gguf_shards.h, gguf_config.h),
+// which keeps all of it in itself.
 //
 // Where several files or keys of a folder speak of the same thing, the first of these is obeyed, as
 // transformers 5.24 does, and a warning names each of the others that says something else:
@@ -50,8 +50,8 @@ class ModelFiles {
   // How tokens are drawn where a request does not say it. Fails: INVALID_ARGUMENT, as Config.
   virtual absl::StatusOr<SamplingDefaults> DefaultSampling() const = 0;
 
-  // The folder with the tokenizer's files, which worker/text reads.
-  virtual std::filesystem::path TokenizerFolder() const = 0;
+  // The folder with the tokenizer's files, or the file that has it, which worker/text reads.
+  virtual std::filesystem::path TokenizerPath() const = 0;
 
   // Checks every tensor of the plan and reads it once; unties its head where the files have another
   // than the embedding, and adds to its warnings. The source does not need this object.
@@ -59,7 +59,7 @@ class ModelFiles {
   virtual absl::StatusOr<std::unique_ptr<WeightSource>> Weights(ModelPlan& plan) const = 0;
 };
 
-// Chooses the form by what `path` is. Reads nothing.
+// Chooses the form by what `path` is: a folder, or a file (common/gguf_file.h). Reads nothing.
 std::unique_ptr<ModelFiles> OpenModelFiles(const std::filesystem::path& path);
 
 }  // namespace thinkwire::worker::model

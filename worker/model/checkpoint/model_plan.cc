@@ -1,8 +1,11 @@
 #include "worker/model/checkpoint/model_plan.h"
 
+#include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -127,8 +130,35 @@ std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan) {
   return specs;
 }
 
-kernels::Encoding EncodingOf(const ModelPlan& plan) {
-  return plan.layers.front().front().weights.front().matrices.front().spec.encoding;
+void ForEachMatrix(ModelPlan& plan, const std::function<void(PlannedTensor&)>& visit) {
+  for (LayerPlan& layer : plan.layers) {
+    for (PartPlan& part : layer) {
+      for (PlannedWeight& weight : part.weights) {
+        for (PlannedTensor& matrix : weight.matrices) visit(matrix);
+      }
+    }
+  }
+  for (PlannedTensor& matrix : plan.head.matrices) visit(matrix);
+}
+
+namespace {
+
+std::set<kernels::Encoding> SetOfEncodings(ModelPlan plan) {
+  std::set<kernels::Encoding> encodings;
+  ForEachMatrix(plan, [&](PlannedTensor& matrix) { encodings.insert(matrix.spec.encoding); });
+  return encodings;
+}
+
+}  // namespace
+
+bool IsPacked(const ModelPlan& plan) {
+  return std::ranges::any_of(SetOfEncodings(plan), kernels::IsPacked);
+}
+
+std::string EncodingsOf(const ModelPlan& plan) {
+  return absl::StrJoin(SetOfEncodings(plan), "+", [](std::string* out, kernels::Encoding encoding) {
+    absl::StrAppend(out, NameOf(encoding));
+  });
 }
 
 bool IsSurplus(const ModelPlan& plan, absl::string_view tensor) {

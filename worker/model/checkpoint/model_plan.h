@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -85,8 +86,14 @@ ModelPlan MakePlan(const ModelConfig& config);
 // Every tensor of the model, once.
 std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan);
 
-// How the device keeps the layers' matrices, which all are of one encoding. REQUIRES: a layer.
-kernels::Encoding EncodingOf(const ModelPlan& plan);
+// Every matrix that a device multiplies by, each part of a stack by itself; not the embedding.
+void ForEachMatrix(ModelPlan& plan, const std::function<void(PlannedTensor&)>& visit);
+
+// Whether a matrix is kept packed.
+bool IsPacked(const ModelPlan& plan);
+
+// How the device keeps the matrices: "bf16"; "q4_k+q6_k" where some of them differ.
+std::string EncodingsOf(const ModelPlan& plan);
 
 // Whether some writers leave this tensor in a file though it says nothing new: the rotary
 // frequencies, and the head where it is the embedding.

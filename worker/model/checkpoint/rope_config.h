@@ -35,8 +35,13 @@ struct YarnRopeScaling {
   double original_max_position_embeddings = 4096;
 };
 
-using RopeScaling =
-    std::variant<std::monostate, LinearRopeScaling, Llama3RopeScaling, YarnRopeScaling>;
+// Every frequency divided by a factor of its own, which GGUF files keep instead of Llama 3's rule.
+struct DividedRopeScaling {
+  std::vector<float> divisors;  // [D/2], > 0
+};
+
+using RopeScaling = std::variant<std::monostate, LinearRopeScaling, Llama3RopeScaling,
+                                 YarnRopeScaling, DividedRopeScaling>;
 
 struct RopeConfig {
   double theta = 10000;  // 1 to kMaxRopeTheta; yarn: more than 1

@@ -1,32 +1,20 @@
 #include "worker/model/checkpoint/weight_source.h"
 
+#include <array>
+
 #include "absl/strings/match.h"
 #include "common/check.h"
 
 namespace thinkwire::worker::model {
-namespace {
 
 using kernels::Encoding;
-
-// How many columns of a row share what the encoding keeps beside the elements.
-std::int64_t ColumnsInAGroup(Encoding encoding) {
-  switch (encoding) {
-    case Encoding::kBf16:
-    case Encoding::kF16:
-    case Encoding::kF32:
-      return 1;
-  }
-  CHECK(false, "an encoding that is none");
-}
-
-}  // namespace
 
 bool IsRotaryBuffer(absl::string_view tensor) {
   return absl::EndsWith(tensor, ".rotary_emb.inv_freq");
 }
 
 void CheckRegion(const TensorSpec& spec, const Region& region, Encoding encoding) {
-  const std::int64_t group = ColumnsInAGroup(encoding);
+  const std::int64_t group = kernels::BlockOf(encoding).elements;
   CHECK(region.first_row >= 0 && region.rows >= 0 && region.first_row + region.rows <= spec.rows &&
             region.first_col >= 0 && region.cols >= 0 &&
             region.first_col + region.cols <= spec.cols,
@@ -36,15 +24,10 @@ void CheckRegion(const TensorSpec& spec, const Region& region, Encoding encoding
 }
 
 absl::string_view NameOf(Encoding encoding) {
-  switch (encoding) {
-    case Encoding::kBf16:
-      return "bf16";
-    case Encoding::kF16:
-      return "f16";
-    case Encoding::kF32:
-      return "f32";
-  }
-  CHECK(false, "an encoding that is none");
+  constexpr std::array<absl::string_view, kernels::kNumEncodings> kNames = {
+      "bf16", "f16",  "f32",  "q4_0", "q4_1", "q5_0",   "q5_1",  "q8_0",
+      "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs"};
+  return kNames[static_cast<std::size_t>(encoding)];
 }
 
 }  // namespace thinkwire::worker::model

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -24,9 +26,38 @@ bool Splits(const Divided& divided, std::int64_t ranks) {
   }
 }
 
-bool Splits(const ModelPlan& plan, std::int64_t ranks) {
+// What is divided by columns that lie in packed blocks, and how many columns a block has.
+using Blocks = std::set<std::pair<Division, std::int64_t>>;
+
+Blocks DividedBlocks(const ModelPlan& plan) {
+  Blocks blocks;
+  for (const LayerPlan& layer : plan.layers) {
+    for (const PartPlan& part : layer) {
+      for (const PlannedWeight& weight : part.weights) {
+        for (const PlannedTensor& matrix : weight.matrices) {
+          const std::int64_t columns = kernels::BlockOf(matrix.spec.encoding).elements;
+          if (matrix.axis == Axis::kColumns && columns > 1)
+            blocks.emplace(matrix.division, columns);
+        }
+      }
+    }
+  }
+  return blocks;
+}
+
+bool Splits(const ModelPlan& plan, const Blocks& blocks, std::int64_t ranks) {
   return std::all_of(plan.divided.begin(), plan.divided.end(),
-                     [ranks](const Divided& divided) { return Splits(divided, ranks); });
+                     [ranks](const Divided& divided) { return Splits(divided, ranks); }) &&
+         std::all_of(blocks.begin(), blocks.end(), [&](const auto& block) {
+           const Divided& divided = plan.divided[static_cast<std::size_t>(block.first)];
+           return ranks == 1 || divided.count / ranks * divided.unit % block.second == 0;
+         });
+}
+
+std::string BlocksText(const Blocks& blocks) {
+  std::int64_t columns = 0;
+  for (const auto& block : blocks) columns = std::max(columns, block.second);
+  return columns == 0 ? "" : absl::StrCat(" in whole packed blocks of ", columns, " columns");
 }
 
 // No number of ranks above this splits the model.
@@ -68,13 +99,14 @@ std::int64_t RowsOf(const PlannedWeight& weight, const RankShape& shape) {
 }  // namespace
 
 absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks) {
-  if (ranks >= 1 && Splits(plan, ranks)) return absl::OkStatus();
+  const Blocks blocks = DividedBlocks(plan);
+  if (ranks >= 1 && Splits(plan, blocks, ranks)) return absl::OkStatus();
   std::vector<std::int64_t> allowed;
   for (std::int64_t r = 1; r <= MostRanks(plan); ++r) {
-    if (Splits(plan, r)) allowed.push_back(r);
+    if (Splits(plan, blocks, r)) allowed.push_back(r);
   }
   return absl::InvalidArgumentError(absl::StrCat("tensor_parallel_size ", ranks, " does not split ",
-                                                 WhatIsDivided(plan),
+                                                 WhatIsDivided(plan), BlocksText(blocks),
                                                  "; allowed: ", absl::StrJoin(allowed, ", ")));
 }
 

@@ -31,6 +31,7 @@ struct RankShape {
   const Share& of(Division division) const { return shares[static_cast<std::size_t>(division)]; }
 };
 
+// Whether the ranks' shares are whole, and hold whole blocks of packed columns.
 // Fails: INVALID_ARGUMENT with the sizes that this model allows.
 absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks);
 

@@ -48,6 +48,9 @@ double Frequency(const ModelConfig& config, std::int64_t i) {
   if (const auto* linear = std::get_if<LinearRopeScaling>(&scaling)) {
     return frequency / linear->factor;
   }
+  if (const auto* by_own = std::get_if<DividedRopeScaling>(&scaling)) {
+    return frequency / by_own->divisors[static_cast<std::size_t>(i)];
+  }
   if (const auto* llama = std::get_if<Llama3RopeScaling>(&scaling)) {
     return StretchLlama3(frequency, *llama);
   }

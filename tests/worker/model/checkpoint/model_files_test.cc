@@ -14,7 +14,7 @@ TEST(ModelFilesTest, AFolderAnswersForItsFiles) {
   const auto config = files->Config();
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->architecture, "Qwen2ForCausalLM");
-  EXPECT_EQ(files->TokenizerFolder(), ModelDir("qwen2"));
+  EXPECT_EQ(files->TokenizerPath(), ModelDir("qwen2"));
   ModelPlan plan = MakePlan(*config);
   const auto weights = files->Weights(plan);
   ASSERT_TRUE(weights.ok()) << weights.status();

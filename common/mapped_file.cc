@@ -1,4 +1,4 @@
-#include "worker/model/checkpoint/mapped_file.h"
+#include "common/mapped_file.h"
 
 #include <sys/mman.h>
 
@@ -10,7 +10,7 @@
 #include "common/file.h"
 #include "common/status.h"
 
-namespace thinkwire::worker::model {
+namespace thinkwire {
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const RegularFile file, RegularFile::Open(path));
@@ -41,4 +41,4 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-}  // namespace thinkwire::worker::model
+}  // namespace thinkwire

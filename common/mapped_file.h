@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace thinkwire::worker::model {
+namespace thinkwire {
 
 // A file mapped read-only. The file must not shrink while it is mapped: reading a page that went
 // away kills the process, as it would any user of mmap.
@@ -32,4 +32,4 @@ class MappedFile {
   std::string path_;
 };
 
-}  // namespace thinkwire::worker::model
+}  // namespace thinkwire

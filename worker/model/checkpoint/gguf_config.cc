@@ -1,0 +1,240 @@
+#include "worker/model/checkpoint/gguf_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
+#include "common/status.h"
+#include "common/strings.h"
+#include "worker/model/checkpoint/config_reader.h"
+#include "worker/model/checkpoint/gguf_names.h"
+#include "worker/model/checkpoint/safetensors.h"
+#include "worker/model/checkpoint/weight_source.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kLongestText = 256;  // of a value that decides anything
+constexpr double kMostFactor = 1e6;
+
+struct JsonOf {
+  json operator()(std::string_view text) const { return std::string(text.substr(0, kLongestText)); }
+  // Shown where a number is expected.
+  json operator()(const GgufArray& array) const {
+    return absl::StrCat("array of ", array.count, " ", View(NameOf(array.element)));
+  }
+  template <class Number>
+  json operator()(Number number) const {
+    return number;
+  }
+};
+
+// The values as one JSON object, by their keys, which ConfigReader then checks and quotes.
+json AsJson(const GgufContent& content) {
+  json object = json::object();
+  for (const auto& [key, value] : content.values) object[key] = std::visit(JsonOf(), value);
+  return object;
+}
+
+struct Family {
+  absl::string_view name;
+  absl::string_view architecture;
+  bool qkv_bias;
+};
+constexpr std::array<Family, 2> kFamilies = {
+    {{"qwen2", "Qwen2ForCausalLM", true}, {"llama", "LlamaForCausalLM", false}}};
+
+// Reads one model's keys, which begin with its architecture.
+class Keys {
+ public:
+  Keys(const ConfigReader& reader, absl::string_view family) : reader_(reader), family_(family) {}
+
+  std::string Of(absl::string_view key) const { return absl::StrCat(family_, ".", key); }
+
+  absl::Status Size(absl::string_view key, std::int64_t most, std::int64_t& value,
+                    std::int64_t least = 1) const {
+    return reader_.Integer(Of(key), least, most, value);
+  }
+  absl::Status OptionalSize(absl::string_view key, std::int64_t most, std::int64_t& value) const {
+    return reader_.OptionalInteger(Of(key), 1, most, value);
+  }
+  bool Has(absl::string_view key) const { return reader_.Has(Of(key)); }
+  absl::Status Refuse(absl::string_view key, absl::string_view supported) const {
+    return reader_.Refuse(Of(key), supported);
+  }
+
+ private:
+  const ConfigReader& reader_;
+  const absl::string_view family_;
+};
+
+absl::StatusOr<const Family*> ReadFamily(const ConfigReader& reader) {
+  const json* name = reader.Find("general.architecture");
+  for (const Family& family : kFamilies) {
+    if (name != nullptr && *name == std::string(family.name)) return &family;
+  }
+  return reader.Refuse("general.architecture", "qwen2, llama");
+}
+
+absl::Status ReadHeads(const Keys& keys, ModelConfig& config) {
+  RETURN_IF_ERROR(keys.Size("attention.head_count", kMaxHeads, config.num_heads));
+  config.num_kv_heads = config.num_heads;
+  RETURN_IF_ERROR(keys.OptionalSize("attention.head_count_kv", kMaxHeads, config.num_kv_heads));
+  if (config.num_heads % config.num_kv_heads != 0) {
+    return keys.Refuse("attention.head_count_kv",
+                       absl::StrCat("a divisor of attention.head_count ", config.num_heads));
+  }
+  if (!keys.Has("attention.key_length") && config.hidden_size % config.num_heads != 0) {
+    return keys.Refuse("embedding_length",
+                       absl::StrCat("a multiple of attention.head_count ", config.num_heads,
+                                    ", as attention.key_length is unset"));
+  }
+  config.head_dim = config.hidden_size / config.num_heads;
+  RETURN_IF_ERROR(keys.OptionalSize("attention.key_length", kMaxHeadDim, config.head_dim));
+  if (config.head_dim % 2 != 0 || config.head_dim > kMaxHeadDim) {
+    return keys.Refuse("attention.key_length", absl::StrCat("an even number up to ", kMaxHeadDim));
+  }
+  for (const char* key : {"attention.value_length", "rope.dimension_count"}) {
+    std::int64_t length = config.head_dim;
+    RETURN_IF_ERROR(keys.OptionalSize(key, kMaxHeadDim, length));
+    if (length != config.head_dim) {
+      return keys.Refuse(key, absl::StrCat("the dimensions of a head, ", config.head_dim));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadVocabulary(const GgufShards& shards, const ConfigReader& reader, const Keys& keys,
+                            ModelConfig& config) {
+  if (keys.Has("vocab_size")) return keys.Size("vocab_size", kMaxVocabSize, config.vocab_size);
+  const GgufValue* tokens = shards.values().Find("tokenizer.ggml.tokens");
+  const auto* array = tokens == nullptr ? nullptr : std::get_if<GgufArray>(tokens);
+  if (array == nullptr || array->count < 1 || array->count > std::uint64_t{kMaxVocabSize}) {
+    return reader.Refuse("tokenizer.ggml.tokens",
+                         absl::StrCat("an array of 1 to ", kMaxVocabSize, " tokens"));
+  }
+  config.vocab_size = static_cast<std::int64_t>(array->count);
+  return absl::OkStatus();
+}
+
+absl::Status ReadSizes(const Keys& keys, ModelConfig& config) {
+  RETURN_IF_ERROR(keys.Size("embedding_length", kMaxHiddenSize, config.hidden_size));
+  RETURN_IF_ERROR(keys.Size("block_count", kMaxLayers, config.num_layers));
+  RETURN_IF_ERROR(keys.Size("feed_forward_length", kMaxIntermediateSize, config.intermediate_size));
+  RETURN_IF_ERROR(
+      keys.Size("context_length", kMaxPositions, config.max_position_embeddings, kMinModelLen));
+  return ReadHeads(keys, config);
+}
+
+absl::Status TensorError(const GgufShardTensor& found, absl::string_view problem) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(*found.file, ": tensor ", QuotedName(found.tensor->name), " ", problem));
+}
+
+// The divisors of the frequencies.
+absl::Status ReadRopeFactors(const GgufShardTensor& found, ModelConfig& config) {
+  const GgufTensor& tensor = *found.tensor;
+  const std::int64_t half = config.head_dim / 2;
+  if (tensor.type->name != "F32" || tensor.shape != std::vector<std::int64_t>{half}) {
+    return TensorError(
+        found, absl::StrCat("is not F32 of shape [", half, "], half the dimensions of a head"));
+  }
+  DividedRopeScaling divided;
+  divided.divisors.resize(static_cast<std::size_t>(half));
+  std::memcpy(divided.divisors.data(), tensor.bytes.data(), tensor.bytes.size());
+  for (const float divisor : divided.divisors) {
+    if (std::isfinite(divisor) && divisor > 0 && divisor <= kMostFactor) continue;
+    return TensorError(
+        found, absl::StrCat("divides by ", divisor, "; allowed: above 0, up to ", kMostFactor));
+  }
+  config.rope.scaling = std::move(divided);
+  return absl::OkStatus();
+}
+
+absl::Status ReadRope(const GgufShards& shards, const ConfigReader& reader, const Keys& keys,
+                      ModelConfig& config) {
+  RETURN_IF_ERROR(
+      reader.OptionalNumber(keys.Of("rope.freq_base"), 1, kMaxRopeTheta, config.rope.theta));
+  const GgufShardTensor factors = shards.Find(kGgufRopeFactors);
+  const json* type = reader.Find(keys.Of("rope.scaling.type"));
+  const bool is_linear = type != nullptr && *type == "linear";
+  if (type != nullptr && !is_linear && *type != "none") {
+    return keys.Refuse("rope.scaling.type", "none, linear, and rope_freqs.weight");
+  }
+  if (is_linear && factors.tensor != nullptr) {
+    return TensorError(factors, "and rope.scaling.type linear are there; one of them is supported");
+  }
+  if (factors.tensor != nullptr) return ReadRopeFactors(factors, config);
+  if (!is_linear) return reader.OnlyNumber(keys.Of("rope.scale_linear"), 1.0);
+  LinearRopeScaling linear;
+  RETURN_IF_ERROR(reader.Number(keys.Of("rope.scaling.factor"), 1e-3, kMostFactor, linear.factor));
+  config.rope.scaling = linear;
+  return absl::OkStatus();
+}
+
+// What another reader could do and we cannot.
+absl::Status RefuseVariants(const ConfigReader& reader, const Keys& keys) {
+  if (reader.Has("general.type")) {
+    const json& type = *reader.Find("general.type");
+    if (type != "model") return reader.Refuse("general.type", "model");
+  }
+  RETURN_IF_ERROR(reader.OnlyNumber(keys.Of("expert_count"), 0));
+  return reader.OnlyNumber(keys.Of("attention.sliding_window"), 0);
+}
+
+absl::Status ReadEnds(const ConfigReader& reader, ModelConfig& config) {
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+    if (!reader.Has(key)) continue;
+    std::int64_t id = 0;
+    RETURN_IF_ERROR(reader.Integer(key, 0, config.vocab_size - 1, id));
+    config.end_of_sequence_ids.push_back(static_cast<std::int32_t>(id));
+  }
+  std::vector<std::int32_t>& ids = config.end_of_sequence_ids;
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ReadGgufConfig(const GgufShards& shards) {
+  const json values = AsJson(shards.values());
+  const ConfigReader reader(values, shards.path());
+  ASSIGN_OR_RETURN(const Family* family, ReadFamily(reader));
+  const Keys keys(reader, family->name);
+  ModelConfig config;
+  config.architecture = std::string(family->architecture);
+  config.qkv_bias = family->qkv_bias;
+  RETURN_IF_ERROR(RefuseVariants(reader, keys));
+  RETURN_IF_ERROR(ReadSizes(keys, config));
+  RETURN_IF_ERROR(ReadVocabulary(shards, reader, keys, config));
+  RETURN_IF_ERROR(ReadRope(shards, reader, keys, config));
+  double eps = 0;
+  RETURN_IF_ERROR(reader.Number(keys.Of("attention.layer_norm_rms_epsilon"), 1e-12, 1, eps));
+  config.rms_norm_eps = static_cast<float>(eps);
+  config.tie_word_embeddings = shards.Find(GgufNameOf(kHeadName)).tensor == nullptr;
+  RETURN_IF_ERROR(ReadEnds(reader, config));
+  return config;
+}
+
+absl::StatusOr<SamplingDefaults> ReadGgufSampling(const GgufShards& shards) {
+  const json values = AsJson(shards.values());
+  return ReadSampling(ConfigReader(values, shards.path()),
+                      {.temperature = "general.sampling.temp",
+                       .top_p = "general.sampling.top_p",
+                       .top_k = "general.sampling.top_k",
+                       .min_p = "general.sampling.min_p",
+                       .repetition_penalty = "general.sampling.penalty_repeat"});
+}
+
+}  // namespace thinkwire::worker::model

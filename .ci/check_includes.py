@@ -64,6 +64,8 @@ EXTRA = {
     "router/answering": ["protos"],
     "router/generation": ["protos"],
     "router/generation_admission": ["protos"],
+    "router/held_events": ["protos"],
+    "router/voting": ["protos"],
     "router/counting": ["protos"],
     "router/dry_run": ["protos"],
     "router/ledger": ["protos"],

@@ -34,6 +34,11 @@ class Account {
 
   // The next event of the stream.
   void Count(const v1::GenerateResponse& event, Clock::TimePoint now);
+  // One that is held back came, and may be of the stream later: what times it has then say nothing
+  // of the worker.
+  void CountHeld(const v1::GenerateResponse& event, Clock::TimePoint now);
+  // So many tokens came in all: those that were not of the stream are discarded.
+  void DiscardBeyond(std::int64_t tokens);
   // Its worker was lost at `now`.
   void Lose(Clock::TimePoint now);
   // Another goes on, after an error of `reason`.
@@ -59,9 +64,12 @@ class Account {
   Task task() const { return taken_.task; }
   double prompt_bytes() const { return taken_.prompt_bytes; }
   std::int32_t moves() const { return moves_; }
+  // REQUIRES: some attempt has started.
+  Clock::Duration queue_time(Clock::TimePoint now) const { return meter_->queue_time(now); }
 
  private:
   void CountTokens(StreamPhase phase, int tokens, Clock::TimePoint now);
+  void EndGap(int tokens, Clock::TimePoint now);
   void CountFinished(const v1::Finished& finished, Clock::TimePoint now);
   TokenCounts counts() const { return meter_ ? meter_->counts() : TokenCounts{}; }
   StreamPhase phase() const { return meter_ ? meter_->phase() : StreamPhase::kNone; }
@@ -73,6 +81,7 @@ class Account {
   decision::Taken taken_;             // as far as is known
   std::int32_t discarded_tokens_ = 0;
   std::int32_t moves_ = 0;
+  bool was_held_ = false;                    // some event of the stream
   std::optional<Clock::TimePoint> lost_at_;  // until the next token
 };
 

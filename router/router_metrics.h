@@ -70,6 +70,11 @@ class RouterMetrics {
   void ObserveResumeGap(std::size_t variant, double seconds);
   void CountPoisoned(std::size_t variant);
 
+  // The outputs of a request voted, with an outcome of Voting, or "unfinished"; and what became of
+  // one of them, a fate of Voting.
+  void CountVote(std::string_view variant, std::string_view outcome);
+  void CountVoter(std::string_view variant, std::string_view fate);
+
   // `fingerprints`: how many different ones its live workers have.
   void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live, std::int32_t out,
                   std::size_t fingerprints);
@@ -108,6 +113,8 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* retries_;
   prometheus::Family<prometheus::Counter>* moves_;
+  prometheus::Family<prometheus::Counter>* votes_;
+  prometheus::Family<prometheus::Counter>* voters_;
   prometheus::Family<prometheus::Counter>* decisions_;
   prometheus::Family<prometheus::Counter>* prefixes_;
   prometheus::Family<prometheus::Counter>* tenant_requests_;

@@ -100,6 +100,7 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
                           .cache_salts = shared.cache_salts,
                           .books = &service_.books_,
                           .queue = &service_.queue_,
+                          .held_bytes = &service_.held_bytes_,
                           .catalog = catalog},
                          context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
     if (shared.callers != nullptr) {

@@ -135,7 +135,7 @@ struct Ratio {
 };
 
 // nullopt: it has too many digits.
-std::optional<Ratio> RatioOf(Decimal decimal) {
+std::optional<Ratio> RatioOf(const Decimal& decimal) {
   const std::size_t places = decimal.fraction.size();
   const std::string digits = decimal.whole + decimal.fraction;
   if (digits.size() > kMaxDigits) return std::nullopt;

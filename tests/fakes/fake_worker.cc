@@ -4,7 +4,10 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include <algorithm>
 #include <iterator>
+#include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -62,6 +65,7 @@ using Events = std::vector<v1::GenerateResponse>;
 struct Sent {
   int ids = 0;
   std::int64_t text_bytes = 0;
+  std::int64_t answer_began = 0;  // in text_bytes
 };
 
 // Whether what stands in the state has brought the delta.
@@ -72,32 +76,46 @@ bool Covers(const v1::OutputState& state, const Delta& delta, std::int64_t text_
   return sent.ids <= state.token_ids_size() && sent.text_bytes <= text_bytes;
 }
 
-// What is left of the script of one output where `state` has been sent, in whole events.
-Events Remaining(const Events& events, const v1::OutputState& state) {
+// The output that the event is of, if it is of any.
+std::optional<std::int32_t> OutputOf(const v1::GenerateResponse& event) {
+  if (event.has_reasoning_delta()) return event.reasoning_delta().output_index();
+  if (event.has_reasoning_finished()) return event.reasoning_finished().output_index();
+  if (event.has_answer_delta()) return event.answer_delta().output_index();
+  if (event.has_finished()) return event.finished().output_index();
+  return std::nullopt;
+}
+
+// Whether the next event of the output has been sent where `state` has.
+bool WasSent(const v1::GenerateResponse& event, const v1::OutputState& state, Sent& sent) {
+  if (event.has_reasoning_delta()) {
+    const bool covered = Covers(state, event.reasoning_delta(), state.reasoning_text_bytes(), sent);
+    sent.answer_began = sent.text_bytes;
+    return covered;
+  }
+  if (event.has_reasoning_finished()) {
+    sent.ids += event.reasoning_finished().token_ids_size();
+    return state.reasoning_finished();
+  }
+  if (event.has_finished()) return state.finished();
+  return Covers(state, event.answer_delta(), sent.answer_began + state.answer_text_bytes(), sent);
+}
+
+// What is left of the script where `state` has been sent, in whole events.
+Events Remaining(const Events& events, const v1::ResumeState& state) {
   Events rest;
-  Sent sent;
-  std::int64_t answer_began = 0;
+  std::map<std::int32_t, Sent> sent;
   for (const v1::GenerateResponse& event : events) {
-    bool covered = false;
-    if (event.has_reasoning_delta()) {
-      covered = Covers(state, event.reasoning_delta(), state.reasoning_text_bytes(), sent);
-      answer_began = sent.text_bytes;
-    } else if (event.has_reasoning_finished()) {
-      sent.ids += event.reasoning_finished().token_ids_size();
-      covered = state.reasoning_finished();
-    } else if (event.has_answer_delta()) {
-      covered = Covers(state, event.answer_delta(), answer_began + state.answer_text_bytes(), sent);
-    } else if (event.has_finished()) {
-      covered = state.finished();
-    }
-    if (!covered) rest.push_back(event);
+    const std::optional<std::int32_t> index = OutputOf(event);
+    const auto output = std::ranges::find_if(
+        state.outputs(), [&](const auto& one) { return one.output_index() == index; });
+    const bool begun = index && output != state.outputs().end();
+    if (!begun || !WasSent(event, *output, sent[*index])) rest.push_back(event);
   }
   return rest;
 }
 
 Events EventsFor(const v1::WorkerGenerateRequest& request, const Events& script) {
-  const bool goes_on = request.has_resume() && !request.resume().outputs().empty();
-  return goes_on ? Remaining(script, request.resume().outputs(0)) : script;
+  return request.has_resume() ? Remaining(script, request.resume()) : script;
 }
 
 }  // namespace

@@ -87,6 +87,7 @@ int ChatSession::Ask(const std::string& question) {
   if (question.empty()) return Complain(kExitUsage, "there is no question");
   if (!IsValidUtf8(question)) return Complain(kExitUsage, "the question is not valid UTF-8");
   answer_.clear();
+  voted_for_.reset();
   bool interrupted = false;
   const absl::Status status = Generate(RequestFor(question), interrupted);
   screen_.EndLine();
@@ -127,7 +128,9 @@ absl::Status ChatSession::Generate(const v1::GenerateRequest& request, bool& int
     const absl::Status status = Read(record, context, heard);
     interrupted = interrupts_.End();
     if (heard) failed = 1;
-    if (interrupted || !MayGoOn(status) || failed == stubs_.size()) return status;
+    if (interrupted || !MayGoOn(status) || failed == stubs_.size() || !record.MayGoOn()) {
+      return status;
+    }
     const std::string lost = router();
     router_ = (router_ + 1) % stubs_.size();
     if (!options_.json)
@@ -140,9 +143,29 @@ absl::Status ChatSession::Read(StreamRecord& record, grpc::ClientContext& contex
   v1::GenerateResponse response;
   while (reader->Read(&response)) {
     heard = true;
+    WatchAnswerKey(response);
     if (const auto shown = record.Add(response)) Show(*shown);
   }
+  EndAnswerKey();
   return rpc::FromGrpc(reader->Finish());
+}
+
+void ChatSession::WatchAnswerKey(const v1::GenerateResponse& response) {
+  if (!options_.answer_now || !AnswerKey::CanBe()) return;
+  if (response.has_started() && response.started().first_phase() != v1::PHASE_ANSWER) {
+    answer_key_.emplace(*stubs_[router_], response.started().request_id());
+  } else if (response.has_reasoning_finished() || response.has_answer_delta() ||
+             response.has_finished()) {
+    EndAnswerKey();
+  }
+}
+
+void ChatSession::EndAnswerKey() {
+  if (!answer_key_) return;
+  const absl::Status status = answer_key_->End();
+  answer_key_.reset();
+  if (!status.ok())
+    screen_.Note(absl::StrCat("[it was not told to answer: ", status.message(), "]"));
 }
 
 int ChatSession::List() {
@@ -168,8 +191,19 @@ int ChatSession::List() {
 }
 
 void ChatSession::Show(const v1::GenerateResponse& response) {
+  if (options_.consensus) return ShowOfVote(response);
   if (response.has_answer_delta()) answer_ += response.answer_delta().text();
   options_.json ? ShowAsJson(response) : ShowToPerson(response);
+}
+
+// Of those that have lost only the end comes, which says nothing to a person.
+void ChatSession::ShowOfVote(const v1::GenerateResponse& response) {
+  if (response.has_answer_delta()) answer_ += response.answer_delta().text();
+  if (options_.json) return ShowAsJson(response);
+  if (response.has_reasoning_delta()) voted_for_ = response.reasoning_delta().output_index();
+  if (response.has_answer_delta()) voted_for_ = response.answer_delta().output_index();
+  const bool of_loser = response.has_finished() && response.finished().output_index() != voted_for_;
+  if (!of_loser) ShowToPerson(response);
 }
 
 void ChatSession::ShowAsJson(const v1::GenerateResponse& response) {
@@ -232,6 +266,11 @@ void ChatSession::ShowReasoningFinished(const v1::ReasoningFinished& finished) {
 }
 
 void ChatSession::ShowProgress(const v1::Progress& progress) {
+  if (progress.reason() == v1::SILENCE_REASON_VOTING) {
+    screen_.Progress(absl::StrCat(*options_.consensus, " outputs are to vote, ",
+                                  progress.computed_tokens(), " tokens so far"));
+    return;
+  }
   const bool waits = progress.reason() == v1::SILENCE_REASON_WAITING;
   screen_.Progress(waits ? "waiting for its place again"
                          : absl::StrCat("reading, ", progress.computed_tokens(), " of ",
@@ -247,8 +286,18 @@ void ChatSession::ShowFinished(const v1::Finished& finished) {
 }
 
 void ChatSession::ShowCompleted(const v1::Completed& completed) {
+  if (options_.consensus) ShowVotes(completed);
   screen_.Note(absl::StrCat("[", Summary(completed, seed_), "]"));
   if (options_.show_ids) screen_.Note(absl::StrCat("[ids: ", absl::StrJoin(ids_, " "), "]"));
+}
+
+void ChatSession::ShowVotes(const v1::Completed& completed) {
+  std::vector<std::string> votes;
+  for (const v1::Vote& vote : completed.votes()) {
+    votes.push_back(absl::StrCat(vote.output_indexes_size(), " for ", vote.answer()));
+  }
+  screen_.Note(votes.empty() ? "[no output has an answer to vote for]"
+                             : absl::StrCat("[votes: ", absl::StrJoin(votes, ", "), "]"));
 }
 
 void ChatSession::ShowErrorAsJson(const absl::Status& status) {

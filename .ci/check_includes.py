@@ -62,6 +62,7 @@ EXTRA = {
     "router/account": ["protos"],
     "router/answer_wishes": ["protos"],
     "router/answering": ["protos"],
+    "router/escalation": ["protos"],
     "router/generation": ["protos"],
     "router/generation_admission": ["protos"],
     "router/held_events": ["protos"],
@@ -94,7 +95,8 @@ NO_RPC = STANDARD_ONLY + ("router/decision", "worker/engine", "worker/text", "wo
                           "worker/model/checkpoint", "worker/model/layers", "worker/model/step")
 RPC = re.compile(r"^(grpc|google/protobuf)")
 # Single files that know no gRPC, though their room does, so that another protocol can use them.
-NO_GRPC = ("router/counting", "router/generation", "router/generation_registry", "router/ledger", "router/query")
+NO_GRPC = ("router/counting", "router/escalation", "router/generation",
+           "router/generation_registry", "router/ledger", "router/query")
 GRPC = re.compile(r"^grpc|\.grpc\.pb\.h$")
 # Libraries that one place alone knows: what their headers are called, their name, the place.
 LIBRARIES = (

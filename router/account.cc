@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
+#include "common/trace_context.h"
 #include "router/decision/completion_estimate.h"
 
 namespace thinkwire::router {
@@ -21,8 +22,29 @@ void Account::Choose(const std::string& name, const decision::Decision& decision
   meter_.emplace(metrics_.streams(decision.variant), arrival_);
 }
 
+void Account::Restart(const std::string& name, const decision::Decision& decision,
+                      std::int32_t discarded, Clock::TimePoint left_at, Clock::TimePoint now) {
+  const TokenCounts left = meter_->counts();
+  meter_->End(discarded, now);
+  void_tokens_ += left.reasoning + left.answer + discarded;
+  void_prompt_tokens_ += left.prompt;
+  ++restarts_;
+  in_parts_ = false;
+  lost_at_.reset();
+  variant_ = name;
+  taken_ = {.variant = decision.variant, .task = taken_.task, .prompt_bytes = taken_.prompt_bytes};
+  meter_.emplace(metrics_.streams(decision.variant), left_at);
+}
+
+TokenCounts Account::counts() const {
+  TokenCounts counts = meter_ ? meter_->counts() : TokenCounts{};
+  counts.discarded += void_tokens_;
+  return counts;
+}
+
 void Account::Count(const v1::GenerateResponse& event, Clock::TimePoint now) {
   if (event.has_started()) {
+    started_at_ = started_at_.value_or(now);
     taken_.prompt_tokens = event.started().prompt_tokens();
     meter_->Start(event.started().prompt_tokens(), event.started().cached_prompt_tokens(), now);
   } else if (event.has_reasoning_delta()) {
@@ -30,7 +52,8 @@ void Account::Count(const v1::GenerateResponse& event, Clock::TimePoint now) {
   } else if (event.has_reasoning_finished()) {
     const v1::ReasoningFinished& finished = event.reasoning_finished();
     CountTokens(StreamPhase::kReasoning, finished.token_ids_size(), now);
-    if (finished.cause() == v1::REASONING_FINISH_CAUSE_MODEL) {
+    const bool is_first = finished.output_index() == 0;
+    if (is_first && finished.cause() == v1::REASONING_FINISH_CAUSE_MODEL) {
       taken_.reasoning_tokens = finished.reasoning_tokens();
     }
   } else if (event.has_answer_delta()) {
@@ -46,7 +69,9 @@ void Account::CountFinished(const v1::Finished& finished, Clock::TimePoint now) 
   const bool answered = finished.phase() == v1::PHASE_ANSWER;
   CountTokens(answered ? StreamPhase::kAnswer : StreamPhase::kReasoning, finished.token_ids_size(),
               now);
-  if (answered && finished.reason() != v1::FINISH_REASON_LENGTH) {
+  if (finished.output_index() > 0) {
+    has_several_ = true;
+  } else if (answered && finished.reason() != v1::FINISH_REASON_LENGTH) {
     taken_.answer_tokens = finished.tokens().answer_tokens();
   }
 }
@@ -78,6 +103,7 @@ void Account::Lose(Clock::TimePoint now) {
 
 void Account::Move(std::string_view reason) {
   ++moves_;
+  in_parts_ = true;
   metrics_.CountMove(variant_, reason);
 }
 
@@ -87,7 +113,9 @@ void Account::End(const absl::Status& status, const std::string& tenant, Clock::
   if (meter_ && (meter_->started() || waited)) meter_->End(discarded_tokens_, now);
   const std::string code = absl::StatusCodeToString(status.code());
   metrics_.EndRequest(variant_, code, phase());
-  metrics_.CountTenant(tenant, code, counts());
+  TokenCounts taken = counts();
+  taken.prompt += void_prompt_tokens_;
+  metrics_.CountTenant(tenant, code, taken);
 }
 
 void Account::TellTimes(v1::Timings& timings, Clock::TimePoint now) const {
@@ -99,12 +127,14 @@ void Account::TellTimes(v1::Timings& timings, Clock::TimePoint now) const {
 }
 
 // A prompt that was not cached shows the worker's rate, if it is long enough to be measured. The
-// pace of a stream that has moved is nobody's, and that of one that was held back the router's.
+// pace of a stream that has moved is nobody's, that of several outputs is none of one, and that of
+// one that was held back the router's.
 void Account::Learn(const fleet::WorkerLease& lease, fleet::WorkerPool& pool) const {
   constexpr int kMinPromptTokens = 256;
   const int computed = counts().prompt - counts().cached_prompt;
-  const bool shows_pace = moves_ == 0 && !was_held_;
-  const bool shows_rate = shows_pace && computed >= kMinPromptTokens && meter_->prompt_s() > 0;
+  const bool is_whole = !in_parts_ && !was_held_;
+  const bool shows_rate = is_whole && computed >= kMinPromptTokens && meter_->prompt_s() > 0;
+  const bool shows_pace = is_whole && !has_several_;
   pool.Learn(lease, taken_, shows_pace ? meter_->seconds_per_token() : 0,
              shows_rate ? computed / meter_->prompt_s() : 0);
 }
@@ -122,6 +152,7 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                   {"worker", worker},
                   {"attempts", attempts},
                   {"moves", moves_},
+                  {"restarts", restarts_},
                   {"code", absl::StatusCodeToString(status.code())},
                   {"reason", status.ok() ? "" : rpc::ErrorReason(status)},
                   {"phase", ToString(phase())},
@@ -132,6 +163,32 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                   {"discarded_tokens", tokens.discarded},
                   {"total_s", ToSeconds(now - arrival_)}},
                  RequestLogRate(context.peer));
+  if (context.trace) {
+    LogSpans(absl::StatusCodeToString(status.code()), request_id, context, now);
+  }
+}
+
+void Account::LogSpans(std::string_view code, const std::string& request_id,
+                       const fleet::CallContext& context, Clock::TimePoint now) const {
+  const TraceContext& trace = *context.trace;
+  const LogRate rate = RequestLogRate(context.peer);
+  LogSpan({.name = "thinkwire.router",
+           .kind = SpanKind::kServer,
+           .trace_id = trace.trace_id,
+           .span_id = trace.span_id,
+           .parent_span_id = trace.parent_id,
+           .start = arrival_,
+           .end = now},
+          code, request_id, now, rate);
+  const std::string queue_id = MakeSpanId();
+  LogSpan({.name = "thinkwire.queue",
+           .kind = SpanKind::kInternal,
+           .trace_id = trace.trace_id,
+           .span_id = queue_id,
+           .parent_span_id = trace.span_id,
+           .start = arrival_,
+           .end = started_at_.value_or(now)},
+          started_at_ ? "OK" : code, request_id, now, rate);
 }
 
 }  // namespace thinkwire::router

@@ -18,6 +18,8 @@ absl::Status NotAsked(const char* reason, const char* what) {
   return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kUnavailable, reason, what));
 }
 
+constexpr char kNotAllAsked[] = "some worker could not be asked";
+
 absl::Status TooMany() {
   return rpc::WithRetryAfter(rpc::Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
                                         "too many workers are asked for requests now"));
@@ -47,8 +49,8 @@ void Answering::Start(const Shared& shared, const fleet::CallContext& context,
   auto held = shared.worker_calls.Take(context.peer, static_cast<std::int64_t>(workers.size()));
   if (!held) return on_done(TooMany());
   // One more, so that the workers are let go of before anybody is told.
-  const std::shared_ptr<Answering> answering(new Answering(shared.running.Begin(), *std::move(held),
-                                                           workers.size() + 1, std::move(on_done)));
+  const std::shared_ptr<Answering> answering(
+      new Answering(shared, *std::move(held), workers.size() + 1, std::move(on_done)));
   const v1::WorkerAnswerNowRequest question = MakeQuestion(request);
   for (const auto& worker : workers) {
     worker->AnswerNow(question, context,
@@ -58,12 +60,20 @@ void Answering::Start(const Shared& shared, const fleet::CallContext& context,
   answering->Hear(NotFound());
 }
 
-Answering::Answering(rpc::CallCount::Token running, rpc::Shares::Held held, std::size_t num_asked,
+Answering::Answering(const Shared& shared, rpc::Shares::Held held, std::size_t num_asked,
                      fleet::AnswerNowDone on_done)
-    : running_(std::move(running)),
+    : is_only_router_(shared.num_routers <= 1),
+      running_(shared.running.Begin()),
       held_(std::move(held)),
       num_left_(num_asked),
       on_done_(std::move(on_done)) {}
+
+// A router knows its own queue alone.
+absl::Status Answering::Unknown() const {
+  if (is_only_router_) return NotFound();
+  return NotAsked("REQUEST_NOT_SEEN",
+                  "no worker has such a request of whoever asks; it may wait at another router");
+}
 
 void Answering::Hear(const absl::StatusOr<std::int32_t>& outputs) {
   rpc::CallCount::Token last_token;  // given back when all is done
@@ -76,9 +86,7 @@ void Answering::Hear(const absl::StatusOr<std::int32_t>& outputs) {
     if (last) held_ = {};
     if (last) last_token = std::move(running_);
     if (!last && !outputs.ok()) return;
-    if (!outputs.ok()) {
-      result = failed_ ? NotAsked("WORKER_LOST", "some worker could not be asked") : NotFound();
-    }
+    if (!outputs.ok()) result = failed_ ? NotAsked("WORKER_LOST", kNotAllAsked) : Unknown();
     on_done.swap(on_done_);
   }
   if (on_done) on_done(result);

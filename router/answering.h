@@ -27,23 +27,27 @@ class Answering final : public std::enable_shared_from_this<Answering> {
   struct Shared {
     const fleet::WorkerPool& pool;
     const GenerationRegistry& registry;
-    rpc::Shares& worker_calls;  // of kMaxAnswerNowCalls
-    rpc::CallCount& running;    // where it counts until the last worker has answered
+    rpc::Shares& worker_calls;     // of kMaxAnswerNowCalls
+    rpc::CallCount& running;       // where it counts until the last worker has answered
+    std::int32_t num_routers = 1;  // before the workers
   };
 
   // `on_done` is told once, at once or on a gRPC thread. Fails: NOT_FOUND (REQUEST_NOT_FOUND) all
-  // workers have said so; UNAVAILABLE one of them could not be asked, or none lives;
-  // RESOURCE_EXHAUSTED too many are being asked. REQUIRES: rpc::CheckRequest has passed the
-  // request.
+  // workers have said so, and there is no router beside this one; UNAVAILABLE one of them could not
+  // be asked, or none lives, or (REQUEST_NOT_SEEN) all have said so, but another router may have
+  // the request in its queue, which routers do not tell each other of; RESOURCE_EXHAUSTED too many
+  // are being asked. REQUIRES: rpc::CheckRequest has passed the request.
   static void Start(const Shared& shared, const fleet::CallContext& context,
                     const v1::AnswerNowRequest& request, fleet::AnswerNowDone on_done);
 
  private:
-  Answering(rpc::CallCount::Token running, rpc::Shares::Held held, std::size_t num_asked,
+  Answering(const Shared& shared, rpc::Shares::Held held, std::size_t num_asked,
             fleet::AnswerNowDone on_done);
 
+  absl::Status Unknown() const;
   void Hear(const absl::StatusOr<std::int32_t>& outputs);
 
+  const bool is_only_router_;
   Mutex mu_;
   rpc::CallCount::Token running_ ABSL_GUARDED_BY(mu_);
   rpc::Shares::Held held_ ABSL_GUARDED_BY(mu_);

@@ -23,6 +23,8 @@
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "common/variant_name.h"
+#include "router/config_checks.h"
+#include "router/escalation.h"
 #include "router/security.h"
 #include "router/task.h"
 #include "router/worker_address.h"
@@ -193,10 +195,10 @@ absl::Status ReadWorkers(const std::string& source, const YAML::Node& node,
 }
 
 absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML::Node& node) {
-  RETURN_IF_ERROR(
-      CheckKeys(source, node, "a variant",
-                {"name", "aliases", "workers", "tasks", "max_prompt_bytes", "require_fingerprint",
-                 "quality", "cost_per_million_tokens", "context_tokens", "reasoning_tokens"}));
+  RETURN_IF_ERROR(CheckKeys(
+      source, node, "a variant",
+      {"name", "aliases", "workers", "tasks", "max_prompt_bytes", "require_fingerprint",
+       "escalate_to", "quality", "cost_per_million_tokens", "context_tokens", "reasoning_tokens"}));
   VariantConfig variant;
   if (!node["name"] || !node["name"].IsScalar()) {
     return Wrong(source, node, "a variant needs a name");
@@ -236,30 +238,13 @@ absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML:
     }
     variant.require_fingerprint = fingerprint.Scalar();
   }
-  return variant;
-}
-
-// No name, alias or worker may mean two variants.
-absl::Status CheckUnique(const std::string& source, const RouterConfig& config) {
-  std::set<std::string> names;
-  std::map<std::string, std::string> workers;  // by what their addresses mean
-  for (const VariantConfig& variant : config.variants) {
-    std::vector<std::string> all = variant.aliases;
-    all.push_back(variant.name);
-    for (const std::string& name : all) {
-      if (!names.insert(absl::AsciiStrToLower(name)).second) {
-        return Wrong(source, absl::StrCat("the name '", name, "' is given twice"));
-      }
+  if (const YAML::Node better = node["escalate_to"]) {
+    if (!better.IsScalar() || better.Scalar().empty()) {
+      return Wrong(source, better, "escalate_to must be the name of a variant");
     }
-    for (const std::string& address : variant.workers) {
-      const auto [other, is_new] = workers.emplace(CanonicalAddress(address), address);
-      if (is_new) continue;
-      const std::string as =
-          other->second == address ? "" : absl::StrCat(", first as ", other->second);
-      return Wrong(source, absl::StrCat("the worker ", address, " is given twice", as));
-    }
+    variant.escalate_to = better.Scalar();
   }
-  return absl::OkStatus();
+  return variant;
 }
 
 absl::StatusOr<RouterConfig> ReadConfig(const std::string& source, const YAML::Node& root) {
@@ -274,7 +259,10 @@ absl::StatusOr<RouterConfig> ReadConfig(const std::string& source, const YAML::N
     ASSIGN_OR_RETURN(VariantConfig variant, ReadVariant(source, node));
     config.variants.push_back(std::move(variant));
   }
-  RETURN_IF_ERROR(CheckUnique(source, config));
+  for (const absl::Status& status :
+       {CheckUnique(config.variants), CheckEscalations(config.variants)}) {
+    if (!status.ok()) return Wrong(source, std::string(status.message()));
+  }
   const auto add = [](std::size_t sum, const VariantConfig& v) { return sum + v.workers.size(); };
   const std::size_t workers =
       std::accumulate(config.variants.begin(), config.variants.end(), std::size_t{0}, add);
@@ -288,7 +276,8 @@ std::vector<Option> Options(RouterOptions& options) {
   return {
       {"config", &options.config,
        "YAML file of variants: name, aliases, workers, tasks, max_prompt_bytes, "
-       "require_fingerprint, quality, cost_per_million_tokens, context_tokens, reasoning_tokens"},
+       "require_fingerprint, escalate_to, quality, cost_per_million_tokens, context_tokens, "
+       "reasoning_tokens"},
       {"listen", &options.listen, "host:port of the gRPC service; port 0: any free one"},
       {"insecure_listen", &options.insecure_listen,
        "let --listen be an address that other machines reach, without TLS"},

@@ -22,6 +22,7 @@
 #include "router/decision/experience.h"
 #include "router/decision/prompt_marks.h"
 #include "router/decision/score_policy.h"
+#include "router/escalation.h"
 #include "router/fleet/prefix_index.h"
 #include "router/prompt_hash.h"
 #include "router/query.h"
@@ -106,7 +107,10 @@ class Rehearsal {
     ++workers_[decision->worker].given;
     const std::uint32_t life = LifeOf(decision->worker);
     prefixes_.Learn(marks, life, fleet::BytesOf(prefixes_.Find(marks), life));
-    return Decided(query, *decision);
+    Json said = Decided(query, *decision);
+    const auto better = BetterVariant(variants_, decision->variant);
+    if (better && MayEscalate(recorded.request)) said["escalates_to"] = variants_[*better].name;
+    return said;
   }
 
  private:

@@ -16,8 +16,9 @@ namespace thinkwire::router {
 // and if it had one "deadline_s", the seconds until its deadline. Empty lines are none. `print` is
 // given a line of JSON for each: "line", and "variant", "worker", "cause", "task",
 // "variant_reason", "worker_reason", "thinking_p50" and "thinking_p90" (tokens; without them it
-// answers at once), or "code" and "message" where the request is refused. Fails: as ReadFile;
-// INVALID_ARGUMENT, at the first line that is no such object, with its number.
+// answers at once), "escalates_to" where it would begin anew if its reasoning came to no answer, or
+// "code" and "message" where the request is refused. Fails: as ReadFile; INVALID_ARGUMENT, at the
+// first line that is no such object, with its number.
 absl::Status DryRun(const RouterConfig& config, const std::string& path,
                     const std::function<void(const std::string& line)>& print);
 

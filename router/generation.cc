@@ -54,6 +54,7 @@ void Generation::Start(v1::GenerateRequest request) {
   }
   answer_wishes_.Begin(request);
   if (request.has_consensus()) BeginVoting(request);
+  escalation_.Begin(request);
   *request_.mutable_request() = std::move(request);
   request_.set_request_id(request_id_);
   Apply();
@@ -95,6 +96,8 @@ void Generation::Choose(fleet::WorkerLease lease, const decision::Query& query) 
   account_.Choose(variant.name, lease.decision(), query);
   attempts_.Begin(lease.decision().worker);
   request_.set_expected_fingerprint(variant.require_fingerprint);
+  request_.set_end_without_answer(
+      escalation_.RunAt(BetterVariant(shared_.variants, lease.decision().variant)));
   Take(std::move(lease));
 }
 
@@ -104,7 +107,8 @@ absl::Status Generation::LeaseSuccessor(Clock::TimePoint now) {
   query.tried = takeover_.Avoided(now);
   const SuccessorPolicy policy(shared_.policy, {.variant = account_.variant_index(),
                                                 .fingerprint = ledger_.fingerprint(),
-                                                .context_tokens = context_tokens_});
+                                                .context_tokens = context_tokens_,
+                                                .worker = stays_at_});
   ASSIGN_OR_RETURN(fleet::WorkerLease lease, shared_.pool.Lease(policy, query, marks_));
   Take(std::move(lease));
   return absl::OkStatus();
@@ -144,10 +148,11 @@ void Generation::Send(fleet::WorkerAttempt& attempt) {
 
 bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   const Clock::TimePoint now = shared_.clock.Now();
-  const bool had_started = ledger_.started();
+  const bool had_started = ledger_.started() || escalation_.is_under_way();
   lease_->Answered();
   if (!message.has_event()) return true;
   if (!message.event().has_queued()) lease_->Begun();
+  if (escalation_.HoldsBack(message.event())) return true;
   if (!ledger_.Add(message, now)) return true;
   if (ledger_.has_prompt_ids()) DropPrompt();
   CountBytes();
@@ -166,9 +171,11 @@ bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   return Flush() == Flushed::kAtOnce;
 }
 
-// Another worker would go on from the prompt's ids. Clearing the fields might keep their memory.
+// Another worker would go on from the prompt's ids, but another variant's has ids of its own.
+// Clearing the fields might keep their memory.
 void Generation::DropPrompt() {
-  const std::unique_ptr<v1::Prompt> prompt(request_.mutable_request()->release_prompt());
+  std::unique_ptr<v1::Prompt> prompt(request_.mutable_request()->release_prompt());
+  if (prompt && request_.end_without_answer()) escalation_.Keep(std::move(prompt));
   const std::unique_ptr<v1::ResumeState> state(request_.release_resume());
 }
 
@@ -186,6 +193,9 @@ void Generation::OnEnd(const absl::Status& status) {
   lease_->Ended(status);
   if (voting_ && voting_->is_over()) return TellVote();
   if (!voting_failure_.ok()) return Conclude(voting_failure_);
+  const auto held = escalation_.TakeHeld();
+  if (status.ok() && held) return Escalate(*held);
+  if (escalation_.is_under_way()) return FailToRestart(status);
   if (status.ok()) return Conclude(status);
   if (ledger_.started()) return FindSuccessor(status);
   FindAnother(status);
@@ -253,16 +263,25 @@ bool Generation::Complete(v1::GenerateResponse& event, bool had_started, Clock::
     CompleteQueued(*event.mutable_queued());
   } else if (event.has_started()) {
     takeover_.Begin(worker_);
+    if (had_started) return CompleteStartedAgain(event, now);
     NotePrompt(event.started());
-    if (had_started) {
-      event = MakeMoved(now);
-    } else {
-      CompleteStarted(*event.mutable_started());
-    }
-  } else if (event.has_completed()) {
-    CompleteCompleted(*event.mutable_completed(), now);
+    CompleteStarted(*event.mutable_started());
   }
   account_.Count(event, now);
+  if (event.has_completed()) CompleteCompleted(*event.mutable_completed(), now);
+  return true;
+}
+
+// False: it goes on where it was, and the client need not know of that.
+bool Generation::CompleteStartedAgain(v1::GenerateResponse& event, Clock::TimePoint now) {
+  const bool stays = std::exchange(stays_at_, std::nullopt).has_value();
+  if (escalation_.is_under_way()) {
+    event = Restart(event.started(), now);
+    return true;
+  }
+  NotePrompt(event.started());
+  if (stays && worker_ == takeover_.previous_address()) return false;
+  event = MakeMoved(now);
   return true;
 }
 
@@ -297,7 +316,11 @@ void Generation::CompleteStarted(v1::Started& started) {
     started.mutable_expected_thinking()->set_p50_tokens(std::lround(reasoning.p50));
     started.mutable_expected_thinking()->set_p90_tokens(std::lround(reasoning.p90));
   }
-  // What the client is told now holds at whichever worker goes on.
+  NoteLimits(started);
+}
+
+// What the client is told now holds at whichever worker goes on.
+void Generation::NoteLimits(const v1::Started& started) {
   const std::int32_t max_tokens = started.limits().max_tokens();
   request_.mutable_request()->set_max_tokens(max_tokens);
   request_.mutable_request()->clear_clamp_max_tokens();
@@ -327,14 +350,17 @@ v1::GenerateResponse Generation::MakeMoved(Clock::TimePoint now) {
 
 void Generation::CompleteCompleted(v1::Completed& completed, Clock::TimePoint now) const {
   completed.set_resumes(account_.moves());
-  completed.mutable_usage()->set_cached_prompt_tokens(ledger_.cached_prompt_tokens());
-  if (account_.moves() > 0) account_.TellTimes(*completed.mutable_timings(), now);
+  v1::Usage& usage = *completed.mutable_usage();
+  usage.set_cached_prompt_tokens(ledger_.cached_prompt_tokens());
+  usage.set_discarded_tokens(usage.discarded_tokens() + ledger_.void_tokens());
+  if (account_.is_in_parts()) account_.TellTimes(*completed.mutable_timings(), now);
   rpc::SetDuration(now - arrival_, completed.mutable_timings()->mutable_total());
 }
 
 void Generation::End(const absl::Status& status) {
   const Clock::TimePoint now = shared_.clock.Now();
   if (voting_) CountVote(status);
+  GoBack();  // where the next run never started
   account_.End(status, context_.tenant, now);
   account_.Log(status, request_id_, context_, worker_, request_.attempt(), now);
   if (status.ok()) account_.Learn(*lease_, shared_.pool);

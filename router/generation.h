@@ -15,12 +15,14 @@
 #include "common/rpc/shares.h"
 #include "router/account.h"
 #include "router/admission/dispatch_queue.h"
+#include "router/admission/fair_queue.h"
 #include "router/admission/tenant_books.h"
 #include "router/admission/tenant_limits.h"
 #include "router/answer_wishes.h"
 #include "router/attempts.h"
 #include "router/decision/policy.h"
 #include "router/decision/prompt_marks.h"
+#include "router/escalation.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
 #include "router/generation_registry.h"
@@ -62,6 +64,8 @@ class EventSink {
 // from the ledger's state (Takeover), where it must wait without a thread, and the client sees
 // Moved where it would see a second Started. With a consensus the outputs are held back until they
 // have voted (Voting), and the rest of the attempt is not needed then.
+// Moved where it would see a second Started. One whose reasoning came to no answer may begin anew
+// at a better variant (Escalation): the client sees Restarted then.
 //
 // One attempt ends before the next begins, and the ledger takes messages of the latest alone: a
 // worker that was given up and wakes up speaks to nobody.
@@ -134,7 +138,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   // What it keeps in memory of request and outputs. REQUIRES: as ledger.
   std::size_t bytes() const {
     return request_.SpaceUsedLong() + ledger_.bytes() +
-           marks_.list.capacity() * sizeof(decision::PromptMark);
+           marks_.list.capacity() * sizeof(decision::PromptMark) + escalation_.bytes();
   }
 
  private:
@@ -157,6 +161,12 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   absl::Status Wait(const std::string& variant, const admission::FairQueue::Request& request,
                     decision::Query query, const fleet::Offer& offer);
   void Begin();
+  admission::FairQueue::Request MakeTurn(double cost) const;
+  // In the queue's books it runs at that variant too, where it has just been given a place.
+  void RunNextAt(const std::string& variant, double cost);
+  // A place that is free now, for a request that has left the queue long ago.
+  absl::StatusOr<fleet::WorkerLease> LeaseAtOnce(const decision::Policy& policy,
+                                                 const decision::Query& query);
   // Whether it has its place now.
   absl::StatusOr<bool> TakeTurn();
   bool GoOnWaiting();
@@ -168,6 +178,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   // admission::DispatchQueue::Waiter.
   bool Dispatch() override;
   void TellPlace(const admission::DispatchQueue::Place& place) override;
+  void TellSilence() override;
   void SendAway() override;
 
   // fleet::WorkerAttempt::Reader.
@@ -188,6 +199,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void FindSuccessor(const absl::Status& status);
   void Search();
   void WaitForTurn(Clock::TimePoint look);
+  // That it looks for a worker to go on, where the client asks for that.
+  void TellMoving(Clock::TimePoint now);
   bool is_over();
   absl::Status CancelStatus() const;
 
@@ -202,11 +215,22 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void CountVote(const absl::Status& status);
   // What an error tells of a request that had started.
   v1::Usage MakeUsage() const;
+  // Its reasoning came to no answer: it begins anew, or goes on where it was.
+  void Escalate(v1::ReasoningFinishCause cause);
+  bool LeaseBetter();
+  bool CanBeInTime(const decision::Decision& decision) const;
+  // An attempt of a run that has not started has ended so.
+  void FailToRestart(const absl::Status& status);
+  void Stay();
+  void GoBack();
+  v1::GenerateResponse Restart(const v1::Started& started, Clock::TimePoint now);
 
   bool Complete(v1::GenerateResponse& event, bool had_started, Clock::TimePoint now);
   void CompleteQueued(v1::Queued& queued) const;
   void NotePrompt(const v1::Started& started);
   void CompleteStarted(v1::Started& started);
+  void NoteLimits(const v1::Started& started);
+  bool CompleteStartedAgain(v1::GenerateResponse& event, Clock::TimePoint now);
   v1::GenerateResponse MakeMoved(Clock::TimePoint now);
   void CompleteCompleted(v1::Completed& completed, Clock::TimePoint now) const;
   enum class Flushed { kAtOnce, kLater };
@@ -237,17 +261,21 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   Account account_;
   Attempts attempts_;
   Takeover takeover_;
-  std::int64_t context_tokens_ = 0;  // prompt and output, as Started told
+  Escalation escalation_;
+  std::optional<std::size_t> stays_at_;  // the worker whose run it goes on with, after all
+  std::int64_t context_tokens_ = 0;      // prompt and output, as Started told
   std::size_t counted_ledger_bytes_ = 0;
   decision::PromptMarks marks_;               // of the prompt, which may be gone
   std::optional<Clock::TimePoint> begin_by_;  // once it waits for a first worker
-  std::string worker_;                        // of the log; empty: none was chosen
+  Clock::TimePoint told_moving_at_;
+  std::string worker_;  // of the log; empty: none was chosen
   admission::TenantLimits limits_;
   admission::TenantBooks::Entry booked_;
-  admission::DispatchQueue::Ticket ticket_;    // while it waits
-  admission::DispatchQueue::Running running_;  // once it has gone
-  std::string waits_for_;                      // the variant; empty: it does not wait
-  std::optional<decision::Query> query_;       // while it waits
+  admission::DispatchQueue::Ticket ticket_;         // while it waits
+  admission::DispatchQueue::Running running_;       // once it has gone
+  admission::DispatchQueue::Running next_running_;  // where it may begin anew
+  std::string waits_for_;                           // the variant; empty: it does not wait
+  std::optional<decision::Query> query_;            // while it waits
   std::optional<fleet::WorkerLease> lease_;
   std::optional<Voting> voting_;                 // with a consensus
   absl::Status voting_failure_;                  // why it has ended its attempt

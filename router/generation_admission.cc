@@ -132,17 +132,34 @@ absl::Status Generation::FindPlace() {
     return OverLimit(context_.tenant, *refusal);
   }
   const std::string& variant = shared_.variants[offer.decision.variant].name;
-  const admission::FairQueue::Request request = {
-      .tenant = context_.peer,
-      .weight = static_cast<double>(limits_.weight),
-      .priority = ReadPriority(request_.request().priority()),
-      .deadline = context_.deadline,
-      .cost = std::max(offer.decision.expected_tokens, 1.0)};
+  const admission::FairQueue::Request request = MakeTurn(offer.decision.expected_tokens);
   if (!offer.lease) return Wait(variant, request, query, offer);
   running_ = shared_.queue->BeginAtOnce(variant, request);
   Choose(*std::move(offer.lease), query);
   Begin();
   return absl::OkStatus();
+}
+
+admission::FairQueue::Request Generation::MakeTurn(double cost) const {
+  return {.tenant = context_.peer,
+          .weight = static_cast<double>(limits_.weight),
+          .priority = ReadPriority(request_.request().priority()),
+          .deadline = context_.deadline,
+          .cost = std::max(cost, 1.0)};
+}
+
+void Generation::RunNextAt(const std::string& variant, double cost) {
+  if (shared_.queue == nullptr) return;
+  next_running_ = shared_.queue->BeginAtOnce(variant, MakeTurn(cost));
+}
+
+absl::StatusOr<fleet::WorkerLease> Generation::LeaseAtOnce(const decision::Policy& policy,
+                                                           const decision::Query& query) {
+  if (shared_.queue == nullptr) return shared_.pool.Lease(policy, query, marks_);
+  ASSIGN_OR_RETURN(fleet::Offer offer, shared_.pool.Ask(policy, query, marks_,
+                                                        TurnsOfNew(*shared_.queue, context_.peer)));
+  if (!offer.lease) return absl::ResourceExhaustedError("all places are taken");
+  return *std::move(offer.lease);
 }
 
 absl::Status Generation::Wait(const std::string& variant,
@@ -152,7 +169,8 @@ absl::Status Generation::Wait(const std::string& variant,
   const double live = static_cast<double>(std::max<std::size_t>(offer.num_live, 1));
   const admission::DispatchQueue::Terms terms = {
       .expected_pace_s = offer.decision.place_s / live,
-      .longest_wait_s = LongestWait(query, offer.decision)};
+      .longest_wait_s = LongestWait(query, offer.decision),
+      .tells_silence = request_.request().progress()};
   MutexLock lock(mu_);
   if (cancelled_) return CancelStatus();
   auto entered = shared_.queue->Enter(variant, request, terms, weak_from_this());
@@ -216,6 +234,13 @@ void Generation::TellPlace(const admission::DispatchQueue::Place& place) {
   if (idle_) sink_->Write(MakeQueued(place));  // one that finds no room says nothing that matters
 }
 
+void Generation::TellSilence() {
+  v1::GenerateResponse event;
+  event.mutable_progress()->set_reason(v1::SILENCE_REASON_WAITING);
+  MutexLock lock(mu_);
+  if (idle_) sink_->Write(event);  // as its place
+}
+
 void Generation::SendAway() {
   std::shared_ptr<Generation> self;
   {
@@ -247,6 +272,7 @@ void Generation::EndAdmission() {
   std::int64_t tokens = 0;
   if (ledger_.started()) tokens = ledger_.MakeUsage().prompt_tokens() + ledger_.tokens();
   running_.Took(static_cast<double>(tokens));
+  tokens += ledger_.void_prompt_tokens() + ledger_.void_tokens();
   booked_.Took(static_cast<double>(tokens));
   running_ = {};
   booked_ = {};

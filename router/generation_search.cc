@@ -1,6 +1,7 @@
 // How a generation finds a worker: the first, another where that failed, a successor.
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "common/log.h"
@@ -9,6 +10,11 @@
 #include "router/generation.h"
 
 namespace thinkwire::router {
+namespace {
+
+constexpr std::chrono::milliseconds kProgressInterval{500};  // as reasoning.proto says it
+
+}  // namespace
 
 void Generation::FindFirst() {
   const absl::Status status = FindPlace();
@@ -94,7 +100,22 @@ void Generation::Search() {
   if (!ledger_.started()) return attempts_.last().ok() ? FindFirst() : FindNext();
   if (takeover_.MayTry(now) && LeaseSuccessor(now).ok()) return StartAttempt();
   if (takeover_.IsOver(now)) return Conclude(takeover_.NobodyIsLeft());
+  TellMoving(now);
   WaitForTurn(takeover_.NextLook(now));
+}
+
+// Of a stream that has brought all but its end there is nothing to say.
+void Generation::TellMoving(Clock::TimePoint now) {
+  const bool is_due = now - std::max(told_moving_at_, takeover_.lost_at()) >= kProgressInterval;
+  const auto goes_on = [](const auto& output) { return !output.second.finished; };
+  const bool has_more =
+      ledger_.outputs().empty() || std::ranges::any_of(ledger_.outputs(), goes_on);
+  if (!request_.request().progress() || !is_due || !has_more) return;
+  told_moving_at_ = now;
+  v1::GenerateResponse event;
+  event.mutable_progress()->set_reason(v1::SILENCE_REASON_MOVING);
+  MutexLock lock(mu_);
+  if (!waiting_) sink_->Write(event);  // one that finds no room says nothing that matters
 }
 
 void Generation::WaitForTurn(Clock::TimePoint look) {

@@ -105,6 +105,14 @@ void Ledger::Doubt() {
   fingerprint_.clear();
 }
 
+Ledger Ledger::MakeNext(std::int32_t discarded) const {
+  Ledger next;
+  next.attempt_ = attempt_;
+  next.void_tokens_ = void_tokens_ + static_cast<std::int32_t>(tokens()) + discarded;
+  next.void_prompt_tokens_ = void_prompt_tokens_ + prompt_tokens_;
+  return next;
+}
+
 bool Ledger::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now) {
   if (message.attempt() < attempt_) return false;
   attempt_ = message.attempt();
@@ -119,6 +127,8 @@ bool Ledger::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now
 void Ledger::AddEvent(const v1::GenerateResponse& event, Clock::TimePoint now) {
   if (event.has_started()) {
     AddStarted(event.started());
+  } else if (event.has_restarted()) {
+    AddRestarted(event.restarted());
   } else if (event.has_reasoning_delta()) {
     const v1::ReasoningDelta& delta = event.reasoning_delta();
     Output& output = OutputAt(delta.output_index());
@@ -154,6 +164,16 @@ void Ledger::AddStarted(const v1::Started& started) {
   fingerprint_ = other && !outputs_.empty() ? "" : started.fingerprint();
   first_phase_ = started.first_phase();
   prompt_tokens_ = started.prompt_tokens();
+}
+
+// As a client has it, for whom that is the next run's Started.
+void Ledger::AddRestarted(const v1::Restarted& restarted) {
+  v1::Started started;
+  started.set_fingerprint(restarted.fingerprint());
+  started.set_first_phase(restarted.first_phase());
+  started.set_prompt_tokens(restarted.prompt_tokens());
+  *this = MakeNext(0);
+  AddStarted(started);
 }
 
 void Ledger::AddReasoningFinished(const v1::ReasoningFinished& finished, Clock::TimePoint now) {
@@ -205,6 +225,7 @@ v1::Usage Ledger::MakeUsage() const {
     usage.set_answer_tokens(usage.answer_tokens() + all - output.reasoning_tokens);
     usage.set_forced_tokens(usage.forced_tokens() + output.forced_tokens);
   }
+  usage.set_discarded_tokens(void_tokens_);
   return usage;
 }
 

@@ -56,6 +56,10 @@ class Ledger {
   // Who brought the latest has broken the contract: what came need not be what it says.
   void Doubt();
 
+  // That of a request which begins anew, as the run whose ledger this is came to nothing: all that
+  // it brought, and `discarded` tokens that its worker made beyond, count as discarded.
+  Ledger MakeNext(std::int32_t discarded) const;
+
   // Takes the next message in, which came at `now`. False, and nothing has changed, if a later
   // attempt has begun already.
   // REQUIRES: the messages of an attempt come in order and without gaps, as fleet::WorkerAttempt
@@ -73,7 +77,10 @@ class Ledger {
   bool started() const { return started_; }
   // Whether all that came was made under the fingerprint of the first Started, as far as is known.
   bool exact() const { return exact_; }
-  std::int64_t tokens() const;                                                 // of all outputs
+  std::int64_t tokens() const;  // of all outputs
+  // Of the runs before this one: discarded, and what their prompts had.
+  std::int32_t void_tokens() const { return void_tokens_; }
+  std::int64_t void_prompt_tokens() const { return void_prompt_tokens_; }
   std::int32_t cached_prompt_tokens() const { return cached_prompt_tokens_; }  // of the first
   // Under which all tokens were made, and the next are best made; empty: there is no such.
   const std::string& fingerprint() const { return fingerprint_; }
@@ -89,6 +96,7 @@ class Ledger {
 
  private:
   void AddStarted(const v1::Started& started);
+  void AddRestarted(const v1::Restarted& restarted);
   void AddEvent(const v1::GenerateResponse& event, Clock::TimePoint now);
   void AddReasoningFinished(const v1::ReasoningFinished& finished, Clock::TimePoint now);
   Output& OutputAt(std::int32_t index);
@@ -99,6 +107,8 @@ class Ledger {
   std::int32_t cached_prompt_tokens_ = 0;          // of the first Started
   std::optional<v1::EffectiveOptions> effective_;  // likewise, or of whoever went on with it
   std::string fingerprint_;
+  std::int32_t void_tokens_ = 0;
+  std::int64_t void_prompt_tokens_ = 0;
   bool started_ = false;
   bool exact_ = true;
   v1::Phase first_phase_ = v1::PHASE_UNSPECIFIED;

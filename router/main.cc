@@ -116,6 +116,7 @@ void LogVariants(const RouterConfig& config) {
     LogInfo("variant", {{"name", variant.name},
                         {"workers", workers},
                         {"max_prompt_bytes", variant.max_prompt_bytes},
+                        {"escalate_to", variant.escalate_to},
                         {"cost_per_million_tokens", variant.traits.cost_per_million},
                         {"context_tokens", variant.traits.context_tokens}});
   }

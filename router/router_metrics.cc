@@ -48,6 +48,11 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
       voters_(&AddCounters(registry, "voters_total",
                            "Outputs of votes that came to an end, by variant and what became of "
                            "them: winner, agreed, differed, no_answer or not_needed")),
+      escalations_(&AddCounters(registry, "escalations_total",
+                                "Times that reasoning came to no answer and another variant might "
+                                "begin anew, by the variant that was left, the cause (loop or "
+                                "length) and the outcome: restarted, or stayed where none of the "
+                                "better variant's workers had a place")),
       decisions_(&AddCounters(registry, "decisions_total",
                               "Times that a variant was chosen, and the cause: named, substitute, "
                               "only, preferred, score, deadline or context")),
@@ -212,6 +217,15 @@ void RouterMetrics::CountMove(std::string_view variant, std::string_view reason)
 
 void RouterMetrics::ObserveResumeGap(std::size_t variant, double seconds) {
   of(variant).resume_gap->Observe(seconds);
+}
+
+void RouterMetrics::CountEscalation(std::string_view variant, std::string_view cause,
+                                    bool restarted) {
+  escalations_
+      ->Add({{"variant", std::string(variant)},
+             {"cause", std::string(cause)},
+             {"outcome", restarted ? "restarted" : "stayed"}})
+      .Increment();
 }
 
 void RouterMetrics::CountPoisoned(std::size_t variant) { of(variant).poisoned->Increment(); }

@@ -74,6 +74,9 @@ class RouterMetrics {
   // one of them, a fate of Voting.
   void CountVote(std::string_view variant, std::string_view outcome);
   void CountVoter(std::string_view variant, std::string_view fate);
+  // The reasoning of a request at the variant came to no answer, for a `cause` of two ("loop",
+  // "length"): whether it has begun anew at a better one, or goes on where it was.
+  void CountEscalation(std::string_view variant, std::string_view cause, bool restarted);
 
   // `fingerprints`: how many different ones its live workers have.
   void SetWorkers(std::size_t variant, std::int32_t configured, std::int32_t live, std::int32_t out,
@@ -115,6 +118,7 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>* moves_;
   prometheus::Family<prometheus::Counter>* votes_;
   prometheus::Family<prometheus::Counter>* voters_;
+  prometheus::Family<prometheus::Counter>* escalations_;
   prometheus::Family<prometheus::Counter>* decisions_;
   prometheus::Family<prometheus::Counter>* prefixes_;
   prometheus::Family<prometheus::Counter>* tenant_requests_;

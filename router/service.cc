@@ -21,6 +21,7 @@
 #include "common/rpc/status_details.h"
 #include "common/rpc/traceparent.h"
 #include "common/status.h"
+#include "common/trace_context.h"
 #include "router/counting.h"
 #include "router/decision/variant_names.h"
 #include "router/fleet/worker_client.h"
@@ -190,7 +191,8 @@ class ReasoningService::AnswerNowCall final : public rpc::ServerCall {
     Answering::Start({.pool = service_.shared_.pool,
                       .registry = service_.registry_,
                       .worker_calls = service_.answer_now_calls_,
-                      .running = service_.running_},
+                      .running = service_.running_,
+                      .num_routers = service_.shared_.num_routers},
                      context_, request,
                      [self = std::static_pointer_cast<AnswerNowCall>(shared_from_this())](
                          const absl::StatusOr<std::int32_t>& outputs) { self->Tell(outputs); });
@@ -263,6 +265,7 @@ fleet::CallContext ReasoningService::MakeContext(grpc::CallbackServerContext& co
     if (!call.tenant.empty()) call.peer = absl::StrCat(rpc::kTenantPeer, call.tenant);
   }
   call.traceparent = rpc::TraceparentOf(context);
+  call.trace = ContinueTrace(call.traceparent);
   return call;
 }
 

@@ -45,7 +45,7 @@ class ReasoningService final : public rpc::RawService {
     rpc::TrustedPeers trusted{};                // behind whom all clients are one
     const Callers* callers = nullptr;           // null: everybody may call
     const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
-    std::int32_t num_routers = 1;               // that tenants' limits are divided by
+    std::int32_t num_routers = 1;               // before the same workers, this one among them
     std::string version{};                      // as GetServerInfo tells it
   };
   explicit ReasoningService(const Shared& shared);

@@ -38,6 +38,18 @@ Takeover::Verdict Takeover::LoseOther(const absl::Status& status, std::size_t wo
   return Verdict::kGoOn;
 }
 
+void Takeover::GoOn(const std::string& address, Clock::TimePoint now) {
+  begun_ = false;
+  loss_ = fleet::CrowdedError(address);  // where it does not go on there
+  lost_at_ = now;
+  place_ = now;
+}
+
+void Takeover::BeginAnew() {
+  avoided_.clear();
+  tokens_at_failure_.reset();
+}
+
 void Takeover::Avoid(std::size_t worker, Clock::TimePoint now) {
   std::erase_if(avoided_, [&](const Avoidance& one) { return one.worker == worker; });
   avoided_.push_back({.worker = worker, .until = now + kSecondChance});

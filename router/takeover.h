@@ -44,6 +44,12 @@ class Takeover {
                Clock::TimePoint now) {
     return begun_ ? LoseBegun(status, worker, tokens, now) : LoseOther(status, worker, now);
   }
+  // The latest attempt, at the worker of that address, has ended well, but the request is to go on,
+  // there or elsewhere: look for a worker, as after kSearch.
+  void GoOn(const std::string& address, Clock::TimePoint now);
+  // The request has begun anew: nothing that came before says anything of what comes.
+  void BeginAnew();
+
   // After kSearch.
   void SearchFrom(Clock::TimePoint place) { place_ = place; }
 

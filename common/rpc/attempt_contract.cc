@@ -75,7 +75,9 @@ void AttemptContract::NoteProgress(const v1::GenerateResponse& event) {
 }
 
 absl::Status AttemptContract::AddEvent(const v1::GenerateResponse& event) {
-  if (event.has_moved()) return absl::InternalError("Moved is none of a worker's events");
+  if (event.has_moved() || event.has_restarted()) {
+    return absl::InternalError("Moved and Restarted are none of a worker's events");
+  }
   const std::int32_t context = event.started().limits().max_model_len();
   if (context > kMaxModelLen) {
     return absl::InternalError(absl::StrCat("Started.limits.max_model_len is ", context));

@@ -12,9 +12,9 @@ namespace thinkwire::rpc {
 
 // Holds one attempt of a worker to worker.proto: a StreamContract's events, each with the request's
 // attempt and numbered without a gap, the prompt's ids with the first and with it alone, never
-// Moved; where the request goes on from a state, from there. And to sense: no model has a context
-// of more than kMaxModelLen tokens, so that a router that keeps the ids of a worker knows how many
-// they may become.
+// Moved or Restarted; where the request goes on from a state, from there. And to sense: no model
+// has a context of more than kMaxModelLen tokens, so that a router that keeps the ids of a worker
+// knows how many they may become.
 //
 // Signs of life are Queued and messages without an event: before the first event wholly empty ones,
 // as the worker has not read the request yet; then none until Started. Nothing else bounds their

@@ -215,30 +215,6 @@ absl::Status CheckLengths(const v1::GenerateRequest& request) {
   }
   if (request.has_n()) {
     RETURN_IF_ERROR(CheckRange("n", request.n(), 1, kMaxOutputs));
-    if (request.n() > 1) return UnimplementedField("n");
-  }
-  return absl::OkStatus();
-}
-
-// What a request may ask for that another worker could not take over from a state. Whoever builds
-// it so that another can takes it out.
-struct Unmovable {
-  const char* field;
-  bool (*asks)(const v1::GenerateRequest& request);
-};
-constexpr Unmovable kUnmovable[] = {
-    {"n", [](const v1::GenerateRequest& request) { return request.n() > 1; }},
-};
-
-absl::Status CheckResumable(const v1::GenerateRequest& request) {
-  if (!request.require_resumable()) return absl::OkStatus();
-  for (const Unmovable& unmovable : kUnmovable) {
-    if (!unmovable.asks(request)) continue;
-    return WithMetadata(Error(absl::StatusCode::kFailedPrecondition, "NOT_RESUMABLE",
-                              absl::StrCat(unmovable.field,
-                                           " is nothing that another worker could go on with, and "
-                                           "require_resumable is set")),
-                        "field", unmovable.field);
   }
   return absl::OkStatus();
 }
@@ -305,7 +281,6 @@ absl::Status CheckConsensus(const v1::GenerateRequest& request) {
 
 // All but the prompt, and the thinking mode, which goes with it.
 absl::Status CheckOptions(const v1::GenerateRequest& request) {
-  RETURN_IF_ERROR(CheckResumable(request));
   RETURN_IF_ERROR(CheckWishes(request.wishes(), request.variant()));
   RETURN_IF_ERROR(CheckSamplings(request));
   RETURN_IF_ERROR(CheckThinking(request));

@@ -1,6 +1,8 @@
 #include "common/rpc/resume_checks.h"
 
 #include <chrono>
+#include <cstdint>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +21,10 @@ namespace {
 
 constexpr std::size_t kMaxFingerprintBytes = 256;
 constexpr std::chrono::hours kMaxReasoning{365 * 24};  // so that times can be added
+
+std::int32_t NumOutputs(const v1::GenerateRequest& request) {
+  return request.has_n() ? request.n() : 1;
+}
 
 absl::Status CheckTextBytes(const v1::OutputState& output, const std::string& path) {
   const double most = static_cast<double>(output.token_ids_size() * kMaxTextBytesOfToken);
@@ -59,9 +65,11 @@ absl::Status CheckClosing(const v1::OutputState& output, const std::string& path
 absl::Status CheckOutput(const v1::OutputState& output, const v1::GenerateRequest& request,
                          const std::string& path) {
   const int num_ids = output.token_ids_size();
-  if (output.output_index() != 0) {
+  const std::int32_t num_outputs = NumOutputs(request);
+  if (output.output_index() < 0 || output.output_index() >= num_outputs) {
     return InvalidField(path + ".output_index",
-                        absl::StrCat("must be in [0, 1), n is 1, is ", output.output_index()));
+                        absl::StrCat("must be in [0, ", num_outputs, "), n is ", num_outputs,
+                                     ", is ", output.output_index()));
   }
   if (request.has_max_tokens() && num_ids > request.max_tokens()) {
     return InvalidField(path + ".token_ids", absl::StrCat("may hold at most ", request.max_tokens(),
@@ -76,6 +84,24 @@ absl::Status CheckOutput(const v1::OutputState& output, const v1::GenerateReques
   RETURN_IF_ERROR(CheckForced(output, path));
   RETURN_IF_ERROR(CheckClosing(output, path));
   return CheckTextBytes(output, path);
+}
+
+absl::Status CheckOutputs(const v1::ResumeState& resume, const v1::GenerateRequest& request) {
+  std::set<std::int32_t> indices;
+  std::int64_t ids = 0;
+  for (int i = 0; i < resume.outputs_size(); ++i) {
+    const v1::OutputState& output = resume.outputs(i);
+    const std::string path = absl::StrCat("resume.outputs[", i, "]");
+    RETURN_IF_ERROR(CheckOutput(output, request, path));
+    if (!indices.insert(output.output_index()).second) {
+      return InvalidField(path + ".output_index",
+                          absl::StrCat("is ", output.output_index(), ", as an earlier one's"));
+    }
+    ids += output.token_ids_size();
+  }
+  if (ids <= kMaxModelLen) return absl::OkStatus();
+  return InvalidField("resume.outputs",
+                      absl::StrCat("may hold at most ", kMaxModelLen, " token_ids, hold ", ids));
 }
 
 absl::Status CheckBuilt(const v1::OutputState& output, const std::string& path) {
@@ -112,14 +138,8 @@ absl::Status CheckResume(const v1::ResumeState& resume, const v1::GenerateReques
                         absl::StrCat("must be at most ", kMaxFingerprintBytes, " bytes long, is ",
                                      resume.fingerprint().size()));
   }
-  if (resume.outputs_size() > 1) {
-    return InvalidField(
-        "resume.outputs",
-        absl::StrCat("may hold at most 1 output, as n is 1, holds ", resume.outputs_size()));
-  }
   RETURN_IF_ERROR(CheckEffective(resume.effective()));
-  if (resume.outputs().empty()) return absl::OkStatus();
-  return CheckOutput(resume.outputs(0), request, "resume.outputs[0]");
+  return CheckOutputs(resume, request);
 }
 
 }  // namespace thinkwire::rpc

@@ -46,6 +46,7 @@ StreamContract::StreamContract(const v1::GenerateRequest& request)
       seed_(request.seed()),
       has_consensus_(request.has_consensus()),
       asks_progress_(request.progress()),
+      may_restart_(request.wishes().may_substitute()),
       prompt_tokens_(request.prompt().token_ids().ids_size()),
       outputs_(NumOutputs(request)) {}
 
@@ -97,6 +98,7 @@ absl::Status StreamContract::AddByKind(const Event& event) {
     case Event::kProgress:
       return AddProgress(event.progress());
     case Event::kRestarted:
+      return AddRestarted(event.restarted());
     case Event::EVENT_NOT_SET:
       break;
   }
@@ -120,13 +122,17 @@ absl::Status StreamContract::AddQueued(const v1::Queued& queued) {
 absl::Status StreamContract::AddStarted(const v1::Started& started) {
   if (started_) return Misplaced();
   started_ = true;
+  return Begin(started);
+}
+
+absl::Status StreamContract::Begin(const v1::Started& started) {
   if (prompt_tokens_ > 0) {
     RETURN_IF_ERROR(Expect("Started.prompt_tokens", started.prompt_tokens(), prompt_tokens_));
   }
   prompt_tokens_ = started.prompt_tokens();
   cached_tokens_ = started.cached_prompt_tokens();
-  if (prompt_tokens_ < 1 || cached_tokens_ < 0 || cached_tokens_ > prompt_tokens_) {
-    return Wrong("Started.cached_prompt_tokens is ", cached_tokens_, " of ", prompt_tokens_);
+  if (prompt_tokens_ < 1 || *cached_tokens_ < 0 || *cached_tokens_ > prompt_tokens_) {
+    return Wrong("Started.cached_prompt_tokens is ", *cached_tokens_, " of ", prompt_tokens_);
   }
   if (has_seed_ && started.seed() != seed_) return Wrong("Started.seed is another");
   if (started.fingerprint().empty() || started.fingerprint().size() > kMaxFingerprintBytes) {
@@ -341,24 +347,6 @@ absl::Status StreamContract::CheckStop(const v1::Finished& finished, const Outpu
   return Wrong("Finished.stop_token_id is ", finished.stop_token_id());
 }
 
-absl::Status StreamContract::AddMoved() {
-  if (!started_ || completed_) return Misplaced();
-  ++moves_;
-  return absl::OkStatus();
-}
-
-absl::Status StreamContract::AddProgress(const v1::Progress& progress) const {
-  const bool is_first = last_ == Event::EVENT_NOT_SET && !started_;
-  if (!asks_progress_ || is_first || IsOver()) return Misplaced();
-  if (progress.reason() == v1::SILENCE_REASON_UNSPECIFIED ||
-      !v1::SilenceReason_IsValid(progress.reason())) {
-    return Wrong("Progress.reason is ", static_cast<int>(progress.reason()));
-  }
-  const std::int32_t computed = progress.computed_tokens();
-  if (computed >= 0 && computed <= progress.total_tokens()) return absl::OkStatus();
-  return Wrong("Progress.computed_tokens is ", computed, " of ", progress.total_tokens());
-}
-
 bool StreamContract::IsOver() const {
   return std::ranges::all_of(outputs_,
                              [](const Output& output) { return output.place == Place::kFinished; });
@@ -385,12 +373,14 @@ absl::Status StreamContract::CheckUsage(const v1::Usage& usage) const {
     answer += output.answer;
   }
   RETURN_IF_ERROR(Expect("usage.prompt_tokens", usage.prompt_tokens(), prompt_tokens_));
-  RETURN_IF_ERROR(
-      Expect("usage.cached_prompt_tokens", usage.cached_prompt_tokens(), cached_tokens_));
+  if (cached_tokens_) {
+    RETURN_IF_ERROR(
+        Expect("usage.cached_prompt_tokens", usage.cached_prompt_tokens(), *cached_tokens_));
+  }
   RETURN_IF_ERROR(Expect("usage.reasoning_tokens", usage.reasoning_tokens(), reasoning));
   RETURN_IF_ERROR(Expect("usage.answer_tokens", usage.answer_tokens(), answer));
   RETURN_IF_ERROR(Expect("usage.forced_tokens", usage.forced_tokens(), forced_tokens_));
-  if (usage.discarded_tokens() >= 0) return absl::OkStatus();
+  if (usage.discarded_tokens() >= void_tokens_) return absl::OkStatus();
   return Wrong("usage.discarded_tokens is ", usage.discarded_tokens());
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -12,11 +13,14 @@ namespace thinkwire::rpc {
 // reads it need not trust whoever sends it:
 //
 // 1. Queued*, Started, then of each output ReasoningDelta*, ReasoningFinished?, AnswerDelta*,
-//    Finished; Completed last, when every output has finished. Moved anywhere after Started. No
-//    Progress, where it was asked for, anywhere before the last Finished but first. No
-//    reasoning where Started says that the answer comes first, no answer before the reasoning is
-//    closed, and none where nothing closed it. Where Started leaves the first phase open, which it
-//    may only where the prompt leaves the model's turn open, an output's first event says it.
+//    Finished; Completed last, when every output has finished. Moved anywhere after Started.
+//    Progress, where it was asked for, anywhere before the last Finished but first. Restarted,
+//    where another variant may stand in, as long as no output has come further than its reasoning,
+//    at most kMaxRestarts times: what came before is discarded, and all begins again as after
+//    Started. No reasoning where Started says that the answer comes first, no answer before the
+//    reasoning is closed, and none where nothing closed it. Where Started leaves the first phase
+//    open, which it may only where the prompt leaves the model's turn open, an output's first event
+//    says it.
 // 2. Started repeats what was asked: the prompt's length where that is known, the seed, the limits.
 // 3. Ids are in the vocabulary of Started. Log-probabilities come one per id where they were asked
 //    for, else not at all; they are numbers, and none is above 0.
@@ -37,6 +41,8 @@ namespace thinkwire::rpc {
 // Threads: one at a time.
 class StreamContract {
  public:
+  static constexpr int kMaxRestarts = 2;
+
   // Nothing of `request` is kept but numbers.
   explicit StreamContract(const v1::GenerateRequest& request);
 
@@ -94,6 +100,8 @@ class StreamContract {
   absl::Status AddByKind(const v1::GenerateResponse& event);
   absl::Status AddQueued(const v1::Queued& queued);
   absl::Status AddStarted(const v1::Started& started);
+  // What Started and Restarted say alike.
+  absl::Status Begin(const v1::Started& started);
   absl::Status CheckLimits(const v1::Started& started) const;
   // Of either phase: what was asked for there, and where its tokens are counted.
   template <class Delta>
@@ -107,6 +115,7 @@ class StreamContract {
   absl::Status CheckReason(const v1::Finished& finished, const Output& output) const;
   absl::Status CheckStop(const v1::Finished& finished, const Output& output) const;
   absl::Status AddMoved();
+  absl::Status AddRestarted(const v1::Restarted& restarted);
   absl::Status AddProgress(const v1::Progress& progress) const;
   absl::Status AddCompleted(const v1::Completed& completed);
   absl::Status CheckUsage(const v1::Usage& usage) const;
@@ -140,13 +149,16 @@ class StreamContract {
   const std::uint64_t seed_;
   const bool has_consensus_;
   const bool asks_progress_;
+  const bool may_restart_;
 
   std::int32_t prompt_tokens_;  // 0: not known before Started, as the next
   std::int32_t vocab_size_ = 0;
-  std::int32_t cached_tokens_ = 0;
+  std::optional<std::int32_t> cached_tokens_;  // of the prompt, as Started says; Restarted does not
   std::int32_t max_tokens_ = 0;
   std::int32_t forced_tokens_ = 0;
   std::int32_t moves_ = 0;
+  int restarts_ = 0;
+  std::int64_t void_tokens_ = 0;  // that came before Restarted
   v1::Phase first_phase_ = v1::PHASE_UNSPECIFIED;
   bool may_end_unanswered_ = false;
   bool started_ = false;

@@ -122,8 +122,9 @@ DispatchQueue::Entered DispatchQueue::Enter(const std::string& variant,
   ticket.request_ = request;
   ticket.id_ = line.queue.Add(request, now);
   ticket.place_ = *std::move(held);
-  line.entries.emplace(ticket.id_,
-                       Entry{.waiter = std::move(waiter), .told = entered.place.position});
+  line.entries.emplace(ticket.id_, Entry{.waiter = std::move(waiter),
+                                         .told = entered.place.position,
+                                         .tells_silence = terms.tells_silence});
   // A place may have become free since it was looked for.
   to_look_at_.insert(variant);
   changed_.NotifyAll();
@@ -249,11 +250,13 @@ void DispatchQueue::AddTold(Line& line, Clock::TimePoint now, std::vector<Told>&
   const std::vector<FairQueue::Id> order = line.queue.Order();
   for (std::size_t i = 0; i < order.size(); ++i) {
     Entry& entry = line.entries.at(order[i]);
-    if (std::exchange(entry.told, i) == i) continue;
-    if (auto waiter = entry.waiter.lock()) {
-      told.push_back(
-          {.waiter = std::move(waiter), .place = {.position = i, .wait_s = line.WaitOf(i, now)}});
-    }
+    const bool is_new = std::exchange(entry.told, i) != i;
+    if (!is_new && !entry.tells_silence) continue;
+    auto waiter = entry.waiter.lock();
+    if (!waiter) continue;
+    std::optional<Place> place;
+    if (is_new) place = {.position = i, .wait_s = line.WaitOf(i, now)};
+    told.push_back({.waiter = std::move(waiter), .place = place});
   }
 }
 
@@ -271,7 +274,9 @@ void DispatchQueue::TellPlaces() {
       to_look_at_.insert(variant);
     }
   }
-  for (const Told& one : told) one.waiter->TellPlace(one.place);
+  for (const Told& one : told) {
+    one.place ? one.waiter->TellPlace(*one.place) : one.waiter->TellSilence();
+  }
 }
 
 }  // namespace thinkwire::router::admission

@@ -34,7 +34,7 @@ namespace thinkwire::router::admission {
 // Owns: a thread, from Start to Stop. Threads: any.
 class DispatchQueue {
  public:
-  static constexpr Clock::Duration kTellInterval = std::chrono::seconds(1);
+  static constexpr Clock::Duration kTellInterval = std::chrono::milliseconds(500);
 
   struct Place {
     std::size_t position = 0;        // requests that go before it
@@ -50,6 +50,8 @@ class DispatchQueue {
     virtual bool Dispatch() = 0;
     // Its place has changed.
     virtual void TellPlace(const Place& place) = 0;
+    // It has not changed for kTellInterval; of those whose Terms ask for it.
+    virtual void TellSilence() = 0;
     // Nobody is dispatched any more.
     virtual void SendAway() = 0;
   };
@@ -93,6 +95,7 @@ class DispatchQueue {
   struct Terms {
     double expected_pace_s = 0;              // between two places, says the policy; 0: not known
     std::optional<double> longest_wait_s{};  // after which its deadline would pass; nullopt: any
+    bool tells_silence = false;
   };
   struct Entered {
     enum class Outcome : std::uint8_t { kWaits, kFull, kTooLate };
@@ -134,6 +137,7 @@ class DispatchQueue {
   struct Entry {
     std::weak_ptr<Waiter> waiter;
     std::size_t told = 0;  // position
+    bool tells_silence = false;
   };
   struct Share {
     std::int64_t running = 0;  // > 0
@@ -157,7 +161,7 @@ class DispatchQueue {
   };
   struct Told {
     std::shared_ptr<Waiter> waiter;
-    Place place;
+    std::optional<Place> place;  // nullopt: that it waits on
   };
 
   void DispatchLine(const std::string& variant);

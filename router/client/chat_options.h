@@ -22,6 +22,7 @@ struct ChatOptions {
   std::optional<ProbeTarget> probe;  // whose health is asked for, instead of a question
   std::string variant;
   std::string task;
+  bool may_substitute = false;
   std::string system;
   bool thinking = true;
   bool raw = false;
@@ -42,6 +43,7 @@ struct ChatOptions {
   std::optional<std::int32_t> budget;
   std::optional<std::int32_t> min_answer;
   bool answer_in_time = false;
+  std::optional<std::int32_t> n;
   bool answer_now = false;
   std::optional<std::int32_t> consensus;
   std::string priority;

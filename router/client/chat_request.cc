@@ -46,8 +46,8 @@ std::string OptionOf(const std::string& field) {
   if (name == "thinking.budget_tokens") return "budget";
   if (name == "thinking.budget_from_deadline") return "answer_in_time";
   if (name == "min_answer_tokens") return "min_answer";
-  const bool same =
-      name == "variant" || name == "max_tokens" || name == "seed" || name == "priority";
+  const bool same = name == "variant" || name == "max_tokens" || name == "seed" || name == "n" ||
+                    name == "priority";
   return same ? std::string(name) : "";
 }
 
@@ -56,6 +56,7 @@ std::string OptionOf(const std::string& field) {
 v1::GenerateRequest MakeRequest(const ChatOptions& options) {
   v1::GenerateRequest request;
   request.set_variant(options.variant);
+  if (options.may_substitute) request.mutable_wishes()->set_may_substitute(true);
   for (int value = v1::Task_MIN; value <= v1::Task_MAX && !options.task.empty(); ++value) {
     const auto task = static_cast<v1::Task>(value);
     if (v1::Task_Name(task) == absl::StrCat("TASK_", absl::AsciiStrToUpper(options.task))) {
@@ -77,6 +78,7 @@ v1::GenerateRequest MakeRequest(const ChatOptions& options) {
   if (options.seed) request.set_seed(*options.seed);
   if (options.max_tokens) request.set_max_tokens(*options.max_tokens);
   if (options.min_answer) request.set_min_answer_tokens(*options.min_answer);
+  if (options.n) request.set_n(*options.n);
   if (options.budget) request.mutable_thinking()->set_budget_tokens(*options.budget);
   if (options.answer_in_time) request.mutable_thinking()->set_budget_from_deadline(true);
   request.set_progress(!options.json);

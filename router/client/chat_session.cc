@@ -88,8 +88,13 @@ int ChatSession::Ask(const std::string& question) {
   if (!IsValidUtf8(question)) return Complain(kExitUsage, "the question is not valid UTF-8");
   answer_.clear();
   voted_for_.reset();
+  order_ = {};
+  output_ = -1;
   bool interrupted = false;
   const absl::Status status = Generate(RequestFor(question), interrupted);
+  if (!interrupted) {
+    for (const v1::GenerateResponse& kept : order_.TakeRest()) ShowToPerson(kept);
+  }
   screen_.EndLine();
   const int code = interrupted ? kExitInterrupted : Explain(status);
   // The next turn goes on from the answer, without its reasoning.
@@ -192,8 +197,16 @@ int ChatSession::List() {
 
 void ChatSession::Show(const v1::GenerateResponse& response) {
   if (options_.consensus) return ShowOfVote(response);
-  if (response.has_answer_delta()) answer_ += response.answer_delta().text();
-  options_.json ? ShowAsJson(response) : ShowToPerson(response);
+  const bool is_of_first = OutputOf(response) == 0;
+  if (response.has_answer_delta() && is_of_first) answer_ += response.answer_delta().text();
+  if (options_.json) return ShowAsJson(response);
+  for (const v1::GenerateResponse& shown : order_.Add(response)) ShowToPerson(shown);
+}
+
+void ChatSession::ShowOutput(std::int32_t output) {
+  if (output < 0 || output == std::exchange(output_, output) || !has_several()) return;
+  ids_.clear();
+  screen_.Note(absl::StrCat("[answer ", output + 1, " of ", *options_.n, "]"));
 }
 
 // Of those that have lost only the end comes, which says nothing to a person.
@@ -213,6 +226,7 @@ void ChatSession::ShowAsJson(const v1::GenerateResponse& response) {
 }
 
 void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
+  ShowOutput(OutputOf(response));
   switch (response.event_case()) {
     case v1::GenerateResponse::kQueued:
       screen_.Progress(absl::StrCat("waiting, ", response.queued().position(), " before this"));
@@ -247,6 +261,8 @@ void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
       ShowProgress(response.progress());
       break;
     case v1::GenerateResponse::kRestarted:
+      ShowRestarted(response.restarted());
+      break;
     case v1::GenerateResponse::EVENT_NOT_SET:
       break;
   }
@@ -259,6 +275,12 @@ void ChatSession::ShowStarted(const v1::Started& started) {
                             started.worker(), " (", started.worker_reason(), ")]"));
 }
 
+void ChatSession::ShowRestarted(const v1::Restarted& restarted) {
+  ids_.clear();
+  screen_.Note(absl::StrCat("[", restarted.variant(), " on ", restarted.worker(),
+                            " begins anew: ", restarted.reason(), "]"));
+}
+
 void ChatSession::ShowReasoningFinished(const v1::ReasoningFinished& finished) {
   if (!finished.forced()) return;
   const std::string_view why = WhyClosed(finished.cause());
@@ -267,12 +289,14 @@ void ChatSession::ShowReasoningFinished(const v1::ReasoningFinished& finished) {
 
 void ChatSession::ShowProgress(const v1::Progress& progress) {
   if (progress.reason() == v1::SILENCE_REASON_VOTING) {
-    screen_.Progress(absl::StrCat(*options_.consensus, " outputs are to vote, ",
-                                  progress.computed_tokens(), " tokens so far"));
-    return;
+    return screen_.Progress(absl::StrCat(*options_.consensus, " outputs are to vote, ",
+                                         progress.computed_tokens(), " tokens so far"));
+  }
+  if (progress.reason() == v1::SILENCE_REASON_MOVING) {
+    return screen_.Progress("looking for another worker");
   }
   const bool waits = progress.reason() == v1::SILENCE_REASON_WAITING;
-  screen_.Progress(waits ? "waiting for its place again"
+  screen_.Progress(waits ? "waiting for its place"
                          : absl::StrCat("reading, ", progress.computed_tokens(), " of ",
                                         progress.total_tokens(), " tokens"));
 }
@@ -283,12 +307,17 @@ void ChatSession::ShowFinished(const v1::Finished& finished) {
                      ? "[cut off while it was thinking: max_tokens, or the context, is full]"
                      : "[cut off: max_tokens, or the context, is full]");
   }
+  if (has_several()) ShowIds();
+}
+
+void ChatSession::ShowIds() {
+  if (options_.show_ids) screen_.Note(absl::StrCat("[ids: ", absl::StrJoin(ids_, " "), "]"));
 }
 
 void ChatSession::ShowCompleted(const v1::Completed& completed) {
   if (options_.consensus) ShowVotes(completed);
   screen_.Note(absl::StrCat("[", Summary(completed, seed_), "]"));
-  if (options_.show_ids) screen_.Note(absl::StrCat("[ids: ", absl::StrJoin(ids_, " "), "]"));
+  if (!has_several()) ShowIds();
 }
 
 void ChatSession::ShowVotes(const v1::Completed& completed) {

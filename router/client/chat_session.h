@@ -13,6 +13,7 @@
 #include "router/client/chat_options.h"
 #include "router/client/chat_screen.h"
 #include "router/client/interrupts.h"
+#include "router/client/output_order.h"
 #include "router/client/stream_record.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
@@ -66,12 +67,17 @@ class ChatSession {
   void EndAnswerKey();
   void Show(const v1::GenerateResponse& response);
   void ShowOfVote(const v1::GenerateResponse& response);
+  // Whose text comes next, where there are several outputs and it is another's.
+  void ShowOutput(std::int32_t output);
+  bool has_several() const { return options_.n.value_or(1) > 1; }
   void ShowAsJson(const v1::GenerateResponse& response);
   void ShowToPerson(const v1::GenerateResponse& response);
   void ShowStarted(const v1::Started& started);
+  void ShowRestarted(const v1::Restarted& restarted);
   void ShowReasoningFinished(const v1::ReasoningFinished& finished);
   void ShowProgress(const v1::Progress& progress);
   void ShowFinished(const v1::Finished& finished);
+  void ShowIds();
   void ShowCompleted(const v1::Completed& completed);
   void ShowVotes(const v1::Completed& completed);
   void ShowErrorAsJson(const absl::Status& status);
@@ -93,6 +99,8 @@ class ChatSession {
   std::optional<AnswerKey> answer_key_;    // while it thinks
   std::uint64_t seed_ = 0;
   std::vector<std::int32_t> ids_;
+  OutputOrder order_;
+  std::int32_t output_ = -1;  // whose text came last; -1: none's
 };
 
 }  // namespace thinkwire::router::client

@@ -15,11 +15,19 @@ std::optional<v1::GenerateResponse> StreamRecord::Add(const v1::GenerateResponse
   *message.mutable_event() = event;
   ledger_.Add(message, Clock::Real().Now());
   if (event.has_moved()) worker_ = event.moved().worker();
+  if (event.has_restarted()) Restart(event.restarted());
   if (!event.has_started()) return event;
   if (had_started) return MakeMoved(event.started());
   started_ = event.started();
   worker_ = started_.worker();
   return event;
+}
+
+// What another router is to be asked for is the new run.
+void StreamRecord::Restart(const v1::Restarted& restarted) {
+  worker_ = restarted.worker();
+  started_.set_variant(restarted.variant());
+  *started_.mutable_limits() = restarted.limits();
 }
 
 v1::GenerateResponse StreamRecord::MakeMoved(const v1::Started& started) {

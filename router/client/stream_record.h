@@ -26,11 +26,12 @@ class StreamRecord {
   bool MayGoOn() const { return !request_.has_consensus() || ledger_.outputs().empty(); }
 
  private:
+  void Restart(const v1::Restarted& restarted);
   v1::GenerateResponse MakeMoved(const v1::Started& started);
 
   const v1::GenerateRequest request_;
   Ledger ledger_;
-  v1::Started started_;  // the first
+  v1::Started started_;  // the first, with variant and limits of the run
   std::string worker_;   // the latest
 };
 

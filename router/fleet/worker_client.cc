@@ -30,7 +30,8 @@ constexpr char kRequestNotFound[] = "REQUEST_NOT_FOUND";
 
 void Prepare(const CallContext& call, const Clock& clock, grpc::ClientContext& context) {
   if (call.deadline) rpc::SetDeadline(*call.deadline, clock, context);
-  if (!call.traceparent.empty()) context.AddMetadata(rpc::kTraceparentMetadata, call.traceparent);
+  const std::string traceparent = call.trace ? MakeTraceparent(*call.trace) : call.traceparent;
+  if (!traceparent.empty()) context.AddMetadata(rpc::kTraceparentMetadata, traceparent);
   if (!call.peer.empty()) context.AddMetadata(rpc::kPeerMetadata, call.peer);
 }
 

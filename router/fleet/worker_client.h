@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/request_id.h"
+#include "common/trace_context.h"
 #include "router/decision/worker_view.h"
 #include "router/fleet/silence.h"
 #include "thinkwire/v1/worker.pb.h"
@@ -29,6 +30,8 @@ struct CallContext {
   std::string tenant{};                        // whose the request is; empty: there are none
   std::string peer{};                          // likewise, of rpc::Shares
   rpc::RequestId id{};                         // by which it is known here; empty: by none
+  std::optional<TraceContext> trace{};         // by which workers' spans are its own's; nullopt:
+                                               // `traceparent` goes to them as it came
 };
 
 // What came of an AnswerNow: how many outputs it ended. Fails: NOT_FOUND (REQUEST_NOT_FOUND), no

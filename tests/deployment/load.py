@@ -1,4 +1,4 @@
-"""A load of all kinds through thinkwire-chat: completed, cut, cancelled, refused, queued."""
+"""A load of all kinds through thinkwire-chat: completed, cut, cancelled, refused, queued, of a form."""
 
 import random
 import signal
@@ -16,6 +16,9 @@ _KINDS = [
     (1, ["--json", "--temperature", "9"]),
     (1, ["--json", "--variant", "unknown"]),
     (2, ["--json", "--no-think"]),
+    (2, ["--json", "--budget", "20"]),
+    (2, ["--json", "--regex", "[0-9+=> -]{1,30}"]),
+    (1, ["--json", "--choices", "yes,no,neither"]),
     (4, ["--json", "--system", "You answer questions about numbers, briefly and exactly. " * 4]),
 ]
 

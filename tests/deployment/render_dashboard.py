@@ -26,6 +26,7 @@ import stack
 LOAD_S = 240
 WAVE_S = 60  # the number of clients changes so often
 CLIENTS = [2, 12, 30, 5]
+CRASH_WAVE, CRASH_S = 2, 20  # in it a worker is killed after so long, and is back after as long again
 STEP_S = 5
 GRID_PX = (62, 32)  # of one grid unit, at 100 dots an inch
 
@@ -144,9 +145,12 @@ def _draw_lines(axes, panel, lines):
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=7)
     longest = max((len(name) for name, _, _ in lines), default=0)
-    columns = max(1, int(panel["gridPos"]["w"] * 9 / (longest + 10)))
+    width = panel["gridPos"]["w"]
+    size = 7 if width > 5 else 6
+    columns = max(1, int(width * 77 / size / (longest + 10)))
     axes.legend(
-        loc="upper left", bbox_to_anchor=(-0.02, -0.1), ncol=columns, fontsize=7, frameon=False
+        loc="upper left", bbox_to_anchor=(-0.02, -0.1), ncol=columns, fontsize=size, frameon=False,
+        labelspacing=0.2, columnspacing=1, handlelength=1.5,
     )
 
 
@@ -186,7 +190,7 @@ def render(services, begin, end, out):
             figure.text(0.005, y, panel["title"], fontsize=12, fontweight="bold")
             continue
         axes = figure.add_axes(_place(panel, rows))
-        axes.set_title(panel["title"], fontsize=9, loc="left")
+        axes.set_title(panel["title"], fontsize=9 if grid["w"] > 4 else 7.5, loc="left")
         if panel["type"] == "table":
             _draw_table(axes, services, panel)
         elif panel["type"] == "stat":
@@ -197,16 +201,28 @@ def render(services, begin, end, out):
     Image.open(out).convert("RGB").quantize(256).save(out, optimize=True)
 
 
+def crash(services):
+    """A worker ends in the middle of its streams, and comes again."""
+    time.sleep(CRASH_S)
+    services.kill("worker-2")
+    time.sleep(CRASH_S)
+    services.start("worker-2")
+    time.sleep(WAVE_S - 2 * CRASH_S)
+
+
 def main():
     build = pathlib.Path(sys.argv[1])
     out = sys.argv[2] if len(sys.argv) > 2 else dashboard.PATH.with_suffix(".png")
     with stack.Stack(build) as services:
         services.start_all()
         begin = time.time()
-        for clients in CLIENTS:
+        for wave, clients in enumerate(CLIENTS):
             chat = build.resolve() / "router/thinkwire-chat"
             with load.Load(chat, services.address("router", 50051), clients):
-                time.sleep(WAVE_S)
+                if wave == CRASH_WAVE:
+                    crash(services)
+                else:
+                    time.sleep(WAVE_S)
         render(services, begin, begin + LOAD_S, out)
 
 

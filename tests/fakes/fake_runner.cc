@@ -53,6 +53,10 @@ FakeModel::Draw FakeModel::Next(std::span<const std::int32_t> ids,
   if (const auto scripted = script_.find(place); scripted != script_.end()) {
     draw.id = scripted->second;
   }
+  const std::tuple own{params.seed, params.output_index, place.second};
+  if (const auto scripted = output_script_.find(own); scripted != output_script_.end()) {
+    draw.id = scripted->second;
+  }
   for (std::int32_t i = 0; i < step::kMaxAlternatives; ++i) {
     hash = Mix(hash, static_cast<std::uint32_t>(i));
     draw.alternatives.push_back({static_cast<std::int32_t>(hash % plain), -static_cast<float>(i)});

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <span>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,11 @@ class FakeModel {
   void Script(std::uint64_t seed, std::int32_t position, std::int32_t id) {
     script_[{seed, position}] = id;
   }
+  // Of those, output `output` alone, whatever the others do.
+  void ScriptOutput(std::uint64_t seed, std::uint32_t output, std::int32_t position,
+                    std::int32_t id) {
+    output_script_[{seed, output, position}] = id;
+  }
   // They meet a NaN there.
   void ScriptNotFinite(std::uint64_t seed, std::int32_t position) {
     not_finite_.insert({seed, position});
@@ -54,6 +60,7 @@ class FakeModel {
  private:
   const std::int32_t vocab_size_;
   std::map<std::pair<std::uint64_t, std::int32_t>, std::int32_t> script_;
+  std::map<std::tuple<std::uint64_t, std::uint32_t, std::int32_t>, std::int32_t> output_script_;
   std::set<std::pair<std::uint64_t, std::int32_t>> not_finite_;
 };
 

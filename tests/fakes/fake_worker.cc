@@ -194,7 +194,8 @@ class FakeWorker::Generation final : public rpc::ServerCall {
       MutexLock lock(worker_.mu_);
       script = worker_.script_;
     }
-    const Events events = EventsFor(request, script.events);
+    const bool unanswered = request.end_without_answer() && !script.unanswered.empty();
+    const Events events = EventsFor(request, unanswered ? script.unanswered : script.events);
     CHECK(events.size() <= kCapacity, "a script fits the stream");
     for (std::size_t i = 0; i < events.size(); ++i) {
       v1::WorkerGenerateResponse message;

@@ -29,6 +29,8 @@ class FakeWorker {
     // From the start; a request that goes on somewhere gets what is left of them after the first
     // Started.
     std::vector<v1::GenerateResponse> events{};
+    // The same for a request that is to end without an answer; empty: `events`.
+    std::vector<v1::GenerateResponse> unanswered{};
     absl::Status end{};        // after the events
     bool stays_open = false;   // no end: the call lasts until somebody cancels it
     absl::Status count_end{};  // what CountTokens calls get instead of a count

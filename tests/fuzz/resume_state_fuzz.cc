@@ -1,5 +1,5 @@
-// Any bytes as a request that goes on elsewhere, from the wire to the next tokens of its output:
-// refused with a status for callers' mistakes, or an output that the engine takes and whose events
+// Any bytes as a request that goes on elsewhere, from the wire to the next tokens of its outputs:
+// refused with a status for callers' mistakes, or outputs that the engine takes and whose events
 // are text and ids of what is new alone.
 #include <grpcpp/support/byte_buffer.h>
 
@@ -35,13 +35,13 @@ void CheckText(const OutputEvents::Events& events) {
 }
 
 // Draws the vocabulary's ids in their order, as any model might.
-void GoOn(const ReadingWorker& worker, worker::serve::RequestReader::Reading& reading) {
-  OutputEvents& output = *reading.resumed;
-  worker::engine::Replay replay(reading.request, reading.max_tokens,
-                                worker.model.end_of_sequence_ids);
-  for (const std::int32_t id : reading.request.drawn_ids) replay.Next(id);
+void GoOn(const ReadingWorker& worker, std::int32_t max_tokens,
+          worker::serve::RequestReader::Begun& begun) {
+  OutputEvents& output = *begun.events;
+  worker::engine::Replay replay(begun.request, max_tokens, worker.model.end_of_sequence_ids);
+  for (const std::int32_t id : begun.request.drawn_ids) replay.Next(id);
   OutputEvents::Events events;
-  std::int32_t id = reading.request.drawn_ids.empty() ? 0 : reading.request.drawn_ids.back();
+  std::int32_t id = begun.request.drawn_ids.empty() ? 0 : begun.request.drawn_ids.back();
   while (!replay.end()) {
     id = (id + 1) % worker.model.limits.vocab_size;
     const worker::engine::Token token = replay.Next(id);
@@ -70,13 +70,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CHECK(IsCallersMistake(reading.status()), "a refusal says what the caller did wrong");
     return 0;
   }
-  if (reading->resumed == nullptr) return 0;
-  if (reading->resumed->finished()) {
-    CheckText(reading->resumed->TakeUnsent());
-    return 0;
+  for (auto& [index, begun] : reading->begun) {
+    if (begun.events->finished()) {
+      CheckText(begun.events->TakeUnsent());
+      continue;
+    }
+    const auto checked = worker::engine::CheckRequest(begun.request, worker.model.limits);
+    CHECK(checked.ok(), "the engine takes what the service has read");
+    GoOn(worker, reading->max_tokens, begun);
   }
-  const auto checked = worker::engine::CheckRequest(reading->request, worker.model.limits);
-  CHECK(checked.ok(), "the engine takes what the service has read");
-  GoOn(worker, *reading);
   return 0;
 }

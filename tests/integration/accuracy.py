@@ -58,10 +58,10 @@ def serving_both(build):
             "--metrics_listen="))
 
 
-def ask(chat, router, question):
+def ask(chat, router, question, *options):
     """One question's transcript, as problems.py reads it."""
     result = subprocess.run(
-        [chat, "--router", router, "--temperature=0", "--json"],
+        [chat, "--router", router, "--temperature=0", "--json", *options],
         input=question, capture_output=True, text=True, encoding="utf-8", check=False,
     )
     if result.returncode != 0:

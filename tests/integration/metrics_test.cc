@@ -16,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/rpc/status_details.h"
+#include "common/trace_context.h"
 #include "tests/integration/process.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
@@ -261,8 +262,16 @@ class MetricsTest : public testing::Test {
     if (seen.started()) {
       const nlohmann::json worker_log = LogOf(worker_.process(), seen.request_id);
       const nlohmann::json router_log = LogOf(router_.process(), seen.request_id);
-      EXPECT_EQ(worker_log["traceparent"], kTrace);
       EXPECT_EQ(router_log["traceparent"], kTrace);
+      const auto at_worker = ContinueTrace(worker_log["traceparent"].get<std::string>());
+      ASSERT_TRUE(at_worker) << worker_log;
+      EXPECT_EQ(at_worker->trace_id, ContinueTrace(kTrace)->trace_id);
+      const auto engine = worker_.process().WaitForErrorLine("thinkwire.engine");
+      EXPECT_TRUE(engine && engine->find("\"parentSpanId\":") != std::string::npos);
+      const auto router =
+          router_.process().WaitForErrorLine(absl::StrCat("\"spanId\":\"", at_worker->parent_id));
+      EXPECT_TRUE(router && router->find("thinkwire.router") != std::string::npos)
+          << "the engine's parent is the router's span";
       if (!seen.status.ok()) {
         by_worker = WithLoggedTokens(seen, worker_log);
         by_router = WithLoggedTokens(seen, router_log);

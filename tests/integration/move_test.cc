@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -45,11 +46,15 @@ int FromEnvironment(const char* name, int otherwise) {
   return value == nullptr ? otherwise : std::atoi(value);
 }
 
-// What one stream brought.
-struct Text {
+// What one stream brought, by output.
+struct OutputText {
   std::string reasoning, answer;
   std::vector<std::int32_t> ids;
   int reason = 0;
+  bool operator==(const OutputText&) const = default;
+};
+struct Text {
+  std::map<std::int32_t, OutputText> outputs;
   std::string usage;
   bool operator==(const Text&) const = default;
 };
@@ -62,27 +67,39 @@ struct Stream {
   std::vector<double> gaps_s;  // from the last event before Moved to the next token
 };
 
+// The output whose event it is.
 template <class Event>
-bool TakeIds(const Event& event, Text& text) {
-  text.ids.insert(text.ids.end(), event.token_ids().begin(), event.token_ids().end());
-  return !event.token_ids().empty();
+OutputText& TakeIds(const Event& event, Text& text) {
+  OutputText& output = text.outputs[event.output_index()];
+  output.ids.insert(output.ids.end(), event.token_ids().begin(), event.token_ids().end());
+  return output;
 }
 
 // Whether it brought a token.
 bool Take(const v1::GenerateResponse& event, Text& text) {
-  text.reasoning += event.reasoning_delta().text();
-  text.answer += event.answer_delta().text();
-  if (event.has_finished()) text.reason = event.finished().reason();
+  if (event.has_reasoning_delta()) {
+    TakeIds(event.reasoning_delta(), text).reasoning += event.reasoning_delta().text();
+    return !event.reasoning_delta().token_ids().empty();
+  }
+  if (event.has_answer_delta()) {
+    TakeIds(event.answer_delta(), text).answer += event.answer_delta().text();
+    return !event.answer_delta().token_ids().empty();
+  }
+  if (event.has_reasoning_finished()) {
+    TakeIds(event.reasoning_finished(), text);
+    return !event.reasoning_finished().token_ids().empty();
+  }
+  if (event.has_finished()) {
+    TakeIds(event.finished(), text).reason = event.finished().reason();
+    return !event.finished().token_ids().empty();
+  }
   if (event.has_completed()) {
     v1::Usage usage = event.completed().usage();
     usage.clear_cached_prompt_tokens();  // which are not the text's
     usage.clear_discarded_tokens();
     text.usage = usage.ShortDebugString();
   }
-  const bool some[] = {TakeIds(event.reasoning_delta(), text),
-                       TakeIds(event.reasoning_finished(), text),
-                       TakeIds(event.answer_delta(), text), TakeIds(event.finished(), text)};
-  return std::ranges::find(some, true) != std::end(some);
+  return false;
 }
 
 // Reads one stream, held to the contract; `progress` counts its events.
@@ -122,6 +139,7 @@ std::vector<v1::GenerateRequest> Requests() {
       "sampling { temperature: 1 repetition_penalty: 1.2 frequency_penalty: 0.5 }",
       "sampling { logprobs: true top_logprobs: 3 presence_penalty: 1 }",
       "sampling { stop_strings: 'zebra' stop_strings: '777' temperature: 1.5 }",
+      "n: 3 sampling { temperature: 1 } thinking { budget_tokens: 90 }",
       // Some 600 tokens, most of them forced.
       "sampling { temperature: 1 } thinking { budget_tokens: 40 } answer_format { json_schema: '"
       R"({\"type\": \"array\", \"minItems\": 30, \"maxItems\": 30, \"items\": {\"type\": \"object\", )"
@@ -132,7 +150,7 @@ std::vector<v1::GenerateRequest> Requests() {
   std::vector<v1::GenerateRequest> requests;
   for (int i = 0; i < 16; ++i) {
     v1::GenerateRequest request = Ask(absl::StrCat("What is ", 20 + i, "+48?"), 100 + i);
-    EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(kinds[i % 5], &request));
+    EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(kinds[i % 6], &request));
     request.set_ignore_eos(i % 8 < 6 && !request.has_answer_format());
     request.set_max_tokens(i % 8 < 6 ? 600 : 2000);
     request.set_require_resumable(true);
@@ -317,8 +335,10 @@ TEST_F(MoveTest, NoStreamIsLostAndEveryTextIsTheUndisturbedOne) {
   std::vector<double> gaps;
   for (const auto& [request, stream] : streams_) {
     EXPECT_TRUE(stream.status.ok()) << stream.status;
-    EXPECT_EQ(stream.text, expected[request]) << stream.text.answer << "\n---\n"
-                                              << expected[request].answer;
+    EXPECT_TRUE(stream.text == expected[request]) << "request " << request;
+    for (const auto& [output, text] : stream.text.outputs) {
+      EXPECT_EQ(text.answer, expected[request].outputs.at(output).answer) << "output " << output;
+    }
     EXPECT_EQ(stream.inexact, 0);
     moves += stream.moves;
     gaps.insert(gaps.end(), stream.gaps_s.begin(), stream.gaps_s.end());

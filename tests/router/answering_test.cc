@@ -55,7 +55,11 @@ class AnsweringTest : public FakeFleetTest {
     rpc::Shares calls(worker_calls);
     const auto told = std::make_shared<std::promise<absl::StatusOr<std::int32_t>>>();
     Answering::Start(
-        {.pool = *pool_, .registry = registry_, .worker_calls = calls, .running = running_},
+        {.pool = *pool_,
+         .registry = registry_,
+         .worker_calls = calls,
+         .running = running_,
+         .num_routers = num_routers_},
         {.tenant = tenant, .peer = peer}, request,
         [told](const absl::StatusOr<std::int32_t>& outputs) { told->set_value(outputs); });
     auto outputs = told->get_future().get();
@@ -64,6 +68,7 @@ class AnsweringTest : public FakeFleetTest {
   }
 
   rpc::CallCount running_;
+  std::int32_t num_routers_ = 1;
 };
 
 TEST_F(AnsweringTest, TellsTheWorkerThatHasTheRequest) {
@@ -153,6 +158,17 @@ TEST_F(AnsweringTest, NobodyIsToldOfAnothersRequest) {
   EXPECT_EQ(others, AnswerNow("unknown", "b").status());
   EXPECT_EQ(*AnswerNow(latest().request_id(), "a"), 1);
   EXPECT_EQ(workers_[0].answers_now().back().tenant, "a");
+}
+
+TEST_F(AnsweringTest, BesideOtherRoutersNobodyKnowsThatThereIsNone) {
+  num_routers_ = 2;
+  const absl::Status status = AnswerNow("of-another-queue").status();
+  EXPECT_EQ(status.code(), Code::kUnavailable);
+  EXPECT_EQ(rpc::ErrorReason(status), "REQUEST_NOT_SEEN");
+  EXPECT_TRUE(rpc::RetryAfter(status).has_value());
+  const auto sink = Ask();
+  ASSERT_TRUE(sink->WaitForEvents(3));
+  EXPECT_EQ(*AnswerNow(latest().request_id()), 1) << "its own it knows";
 }
 
 TEST_F(AnsweringTest, IsNotFoundOnlyWhereAllHaveSaidSo) {

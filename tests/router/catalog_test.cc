@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "router/decision/experience.h"
+#include "router/escalation.h"
 #include "tests/router/decision/family.h"
 
 namespace thinkwire::router {
@@ -74,6 +76,20 @@ TEST(Catalog, AnEarlierOneTakesNoWorkerOfALaterVariant) {
                                               {.workers = workers, .variants = experience.views()});
   ASSERT_TRUE(decision.ok()) << decision.status();
   EXPECT_EQ(decision->worker, 1u);
+}
+
+TEST(Catalog, WhereARequestBeginsAnewIsAsConfiguredLast) {
+  RouterConfig config = ConfigOf({"qwen-7b", "qwen-32b"});
+  config.variants[0].escalate_to = "qwen-32b";
+  const Catalog first(config);
+  EXPECT_EQ(BetterVariant(first.variants(), 0), 1u);
+  const auto same = Catalog::After(first, config);
+  EXPECT_EQ(BetterVariant((*same)->variants(), 0), 1u);
+  config = ConfigOf({"llama-70b", "qwen-7b"});
+  config.variants[1].escalate_to = "llama-70b";
+  const auto other = Catalog::After(**same, config);
+  EXPECT_EQ(BetterVariant((*other)->variants(), 0), 2u);
+  EXPECT_EQ(BetterVariant(After(**other, {"qwen-7b", "llama-70b"})->variants(), 0), std::nullopt);
 }
 
 TEST(Catalog, NamesWithoutEndAreNotTaken) {

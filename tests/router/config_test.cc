@@ -20,6 +20,7 @@ variants:
   - name: qwen-1.5b
     workers: ["127.0.0.1:50061", "[::1]:50062"]
     max_prompt_bytes: 2000
+    escalate_to: qwen-32b
   - name: qwen-32b
     aliases: [large, "my org/large"]
     workers: ["gpu.example.org:50061"]
@@ -47,6 +48,8 @@ variants:
   EXPECT_EQ(config->variants[1].aliases, (std::vector<std::string>{"large", "my org/large"}));
   EXPECT_EQ(config->variants[1].tasks, (std::vector<Task>{Task::kMath, Task::kCode}));
   EXPECT_EQ(config->variants[1].max_prompt_bytes, 0);
+  EXPECT_EQ(config->variants[0].escalate_to, "qwen-32b");
+  EXPECT_EQ(config->variants[1].escalate_to, "");
   EXPECT_EQ(config->variants[0].require_fingerprint, "");
   EXPECT_EQ(config->variants[1].require_fingerprint, "0123abcd");
 }
@@ -60,11 +63,11 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {"\n\nvariant: []", "r:3: unknown key 'variant' in the configuration; allowed: variants"},
       {"variants: [7]",
        "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes, "
-       "require_fingerprint, quality, cost_per_million_tokens, context_tokens, "
+       "require_fingerprint, escalate_to, quality, cost_per_million_tokens, context_tokens, "
        "reasoning_tokens"},
       {v + "wokers: []}]",
        "r:1: unknown key 'wokers' in a variant; allowed: name, aliases, workers, tasks, "
-       "max_prompt_bytes, require_fingerprint, quality, cost_per_million_tokens, "
+       "max_prompt_bytes, require_fingerprint, escalate_to, quality, cost_per_million_tokens, "
        "context_tokens, reasoning_tokens"},
       {v + "quality: 1}]",
        "r:1: quality must be a map from tasks: general, math, code, science, writing, extraction"},
@@ -109,6 +112,10 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {"variants: [{name: a, workers: ['localhost:1', '127.0.0.1:1']}]",
        "r: the worker 127.0.0.1:1 is given twice, first as localhost:1"},
       {v + "}, {name: A, workers: ['h:2']}]", "r: the name 'A' is given twice"},
+      {v + "escalate_to: [b]}]", "r:1: escalate_to must be the name of a variant"},
+      {v + "escalate_to: b}]", "r: variant a: escalate_to 'b' is no variant's name"},
+      {v + "aliases: [b], escalate_to: b}]", "r: variant a: escalate_to 'b' is no variant's name"},
+      {v + "escalate_to: a}]", "r: variant a: escalate_to leads in a circle"},
   };
   for (const auto& [yaml, message] : cases) {
     const auto config = ParseConfig(yaml, "r");

@@ -17,7 +17,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr char kConfig[] = R"(variants:
-  - {name: qwen-1.5b, workers: ["a:1", "b:1"]}
+  - {name: qwen-1.5b, workers: ["a:1", "b:1"], escalate_to: qwen-32b}
   - {name: qwen-32b, workers: ["c:1"]}
 )";
 
@@ -61,6 +61,17 @@ TEST_F(DryRunTest, SaysWhatIsDecidedForEachLineAndWhy) {
   EXPECT_EQ(said_[1]["worker_reason"],
             "the one of 2 live ones that is through first: 0 queued, 0 running");
   EXPECT_FALSE(said_[1].contains("thinking_p50"));
+}
+
+TEST_F(DryRunTest, TellsWhereItWouldBeginAnew) {
+  const std::string may = R"(, "wishes": {"may_substitute": true})";
+  const std::string named = R"(, "variant": "qwen-1.5b")";
+  const std::string better = R"(, "variant": "qwen-32b")";
+  ASSERT_TRUE(
+      Run(Line("Hello", named + may) + Line("Hello", named) + Line("Hello", better + may)).ok());
+  EXPECT_EQ(said_[0]["escalates_to"], "qwen-32b");
+  EXPECT_FALSE(said_[1].contains("escalates_to")) << "it may not";
+  EXPECT_FALSE(said_[2].contains("escalates_to")) << "there is no better one";
 }
 
 TEST_F(DryRunTest, EqualWorkersTakeTurns) {

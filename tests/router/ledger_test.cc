@@ -309,6 +309,42 @@ TEST_F(LedgerTest, CountsWhatTheStreamHasBrought) {
   EXPECT_EQ(ledger_.tokens(), 4);
 }
 
+TEST_F(LedgerTest, WhatCameBeforeARestartIsDiscarded) {
+  Start();
+  Reason({10, 11});
+  ledger_ = ledger_.MakeNext(5);
+  EXPECT_FALSE(ledger_.started());
+  EXPECT_FALSE(ledger_.has_prompt_ids());
+  EXPECT_EQ(ledger_.tokens(), 0);
+  EXPECT_EQ(ledger_.void_tokens(), 7);
+  BeginAttempt(2);
+  Start(v1::PHASE_REASONING, "other");
+  EXPECT_TRUE(ledger_.exact()) << "under one fingerprint since";
+  EXPECT_EQ(ledger_.fingerprint(), "other");
+  Reason({30});
+  const v1::Usage usage = ledger_.MakeUsage();
+  EXPECT_EQ(usage.reasoning_tokens(), 1);
+  EXPECT_EQ(usage.discarded_tokens(), 7);
+  EXPECT_EQ(ledger_.MakeNext(0).void_tokens(), 8);
+  EXPECT_EQ(ledger_.MakeResumeState().outputs(0).token_ids_size(), 1);
+}
+
+TEST_F(LedgerTest, AClientsRestartIsTheNextRunsStart) {
+  Start();
+  Reason({10, 11});
+  v1::GenerateResponse event;
+  event.mutable_restarted()->set_fingerprint("other");
+  event.mutable_restarted()->set_prompt_tokens(12);
+  event.mutable_restarted()->set_first_phase(v1::PHASE_REASONING);
+  Add(event);
+  EXPECT_TRUE(ledger_.started());
+  EXPECT_EQ(ledger_.void_tokens(), 2);
+  EXPECT_EQ(ledger_.void_prompt_tokens(), 0) << "Started told none";
+  EXPECT_EQ(ledger_.MakeResumeState().prompt_tokens(), 12);
+  EXPECT_EQ(ledger_.MakeResumeState().fingerprint(), "other");
+  EXPECT_EQ(ledger_.MakeResumeState().outputs_size(), 0);
+}
+
 TEST_F(LedgerTest, GoesOnFromAStateAndGivesItAgain) {
   Start();
   Reason({10, 11}, false, 0, "two");

@@ -43,6 +43,31 @@ Events Stream() {
   return events;
 }
 
+void SetOutput(std::int32_t index, v1::GenerateResponse& event) {
+  if (event.has_reasoning_delta()) event.mutable_reasoning_delta()->set_output_index(index);
+  if (event.has_reasoning_finished()) event.mutable_reasoning_finished()->set_output_index(index);
+  if (event.has_answer_delta()) event.mutable_answer_delta()->set_output_index(index);
+  if (event.has_finished()) event.mutable_finished()->set_output_index(index);
+}
+
+// Two outputs that are both as Stream's, the second one two events behind.
+Events TwoOutputs() {
+  const Events one = Stream();
+  Events events(one.begin(), one.begin() + 2);
+  const Events output(one.begin() + 2, one.end() - 1);
+  for (std::size_t i = 0; i < output.size() + 2; ++i) {
+    if (i < output.size()) events.push_back(output[i]);
+    if (i < 2) continue;
+    events.push_back(output[i - 2]);
+    SetOutput(1, events.back());
+  }
+  events.push_back(one.back());
+  v1::Usage& usage = *events.back().mutable_completed()->mutable_usage();
+  usage.set_reasoning_tokens(2 * usage.reasoning_tokens());
+  usage.set_answer_tokens(2 * usage.answer_tokens());
+  return events;
+}
+
 absl::Status Lost() { return absl::UnavailableError("connection reset"); }
 
 class MoveTest : public FakeFleetTest {
@@ -95,7 +120,7 @@ class MoveTest : public FakeFleetTest {
   }
 
   // What the client sees beside Moved is what one worker would have sent.
-  static void ExpectWhole(const Events& seen, std::size_t moves) {
+  static void ExpectWhole(const Events& seen, std::size_t moves, const Events& all = Stream()) {
     Events rest;
     std::size_t moved = 0;
     for (const auto& event : seen) {
@@ -106,7 +131,6 @@ class MoveTest : public FakeFleetTest {
       }
     }
     EXPECT_EQ(moved, moves);
-    const Events all = Stream();
     ASSERT_EQ(rest.size(), all.size() - 1);  // but Queued
     for (std::size_t i = 1; i < rest.size() - 1; ++i) {
       EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(rest[i], all[i + 1]))
@@ -141,6 +165,26 @@ TEST_F(MoveTest, WhereverAWorkerIsLostTheNextGoesOn) {
   }
   EXPECT_EQ(Metric("thinkwire_router_moves_total"), 9);
   EXPECT_EQ(Metric("thinkwire_router_resume_gap_seconds"), 8) << "one had finished";
+}
+
+TEST_F(MoveTest, WhereverAWorkerIsLostAllOutputsGoOn) {
+  const Events all = TwoOutputs();
+  v1::GenerateRequest request = Question();
+  request.set_n(2);
+  for (std::size_t events = 2; events < all.size(); ++events) {
+    SCOPED_TRACE(absl::StrCat(events, " events before the loss"));
+    Events some = all;
+    some.resize(events);
+    workers_[0].SetScript({.events = some, .end = Lost()});
+    workers_[1].SetScript({.events = all});
+    const auto sink = Ask(1000, {}, request);
+    ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
+    ExpectWhole(sink->events(), 1, all);
+    const v1::WorkerGenerateRequest sent = workers_[1].last_call().request;
+    EXPECT_EQ(sent.request().n(), 2);
+    EXPECT_EQ(sent.resume().outputs_size(), events < 3 ? 0 : events < 6 ? 1 : 2);
+    Trust();
+  }
 }
 
 TEST_F(MoveTest, AFullSinkLosesNothingAndDoublesNothing) {
@@ -325,6 +369,25 @@ TEST_F(MoveTest, WithoutOneItEndsAndTellsWhatItSpent) {
   EXPECT_TRUE(rpc::RetryAfter(sink->WaitForEnd()).has_value());
   EXPECT_EQ(sink->usage()->reasoning_tokens(), 2);
   EXPECT_EQ(sink->usage()->prompt_tokens(), 3);
+}
+
+TEST_F(MoveTest, WhoAsksForItIsToldWhileAnotherIsLookedFor) {
+  EndAfter(0, 3);
+  LeaveTheFirstAlone();
+  v1::GenerateRequest request = Question();
+  request.set_progress(true);
+  const auto sink = Ask(1000, {}, request);
+  ASSERT_TRUE(sink->WaitForEvents(3));
+  ASSERT_TRUE(pool_.WaitUntil([&] { return moves_.num_waiting() == 1; }));
+  SetDraining(0, true);
+  ASSERT_TRUE(pool_.WaitForLive(0, 0));
+  Pass(milliseconds(400));
+  EXPECT_EQ(sink->events().size(), 3u);
+  for (int i = 0; i < 10; ++i) Pass(milliseconds(100));
+  const Events seen = sink->events();
+  ASSERT_EQ(seen.size(), 5u) << "after 500 and 1,000 of 1,400 ms";
+  EXPECT_EQ(seen[3].progress().reason(), v1::SILENCE_REASON_MOVING);
+  EXPECT_EQ(seen[4].progress().reason(), v1::SILENCE_REASON_MOVING);
 }
 
 TEST_F(MoveTest, ACancelEndsTheWait) {

@@ -41,6 +41,7 @@ class Call {
     v1::Priority priority = v1::PRIORITY_UNSPECIFIED;
     std::optional<std::chrono::milliseconds> deadline{};  // which travels rounded if it is far
     int max_tokens = 0;
+    bool progress = false;
   };
   Call(v1::ReasoningService::Stub& stub, char tenant, const Options& options) {
     context_.AddMetadata("authorization", absl::StrCat("Bearer ", std::string(64, tenant)));
@@ -51,6 +52,7 @@ class Call {
     request.mutable_prompt()->set_text("1+1?");
     request.set_priority(options.priority);
     if (options.max_tokens > 0) request.set_max_tokens(options.max_tokens);
+    request.set_progress(options.progress);
     reader_ = stub.Generate(&context_, request);
   }
   ~Call() { Cancel(); }
@@ -181,6 +183,22 @@ TEST_F(OverloadTest, WhoFindsNoPlaceWaitsInTheRouterAndGoesWhenOneIsFree) {
   running[1]->Cancel();
   EXPECT_TRUE(second.Starts());
   EXPECT_EQ(Metric("thinkwire_router_waiting_requests"), 0);
+}
+
+TEST_F(OverloadTest, WhoAsksForItIsToldThatItStillWaits) {
+  Start(absl::StrCat("a ", kOfA));
+  const auto running = Fill();
+  Call& silent = Begin('a');
+  EXPECT_EQ(PlaceOf(silent), 0);
+  Call& call = Begin('a', {.progress = true});
+  EXPECT_EQ(PlaceOf(call), 1);
+  for (int i = 0; i < 2; ++i) {
+    const auto event = call.Next();
+    ASSERT_TRUE(event && event->has_progress());
+    EXPECT_EQ(event->progress().reason(), v1::SILENCE_REASON_WAITING);
+  }
+  running[0]->Cancel();
+  EXPECT_TRUE(silent.Starts()) << "of which nothing else was said";
 }
 
 TEST_F(OverloadTest, WhoIsCancelledOrTooLateLeavesTheQueueAtOnce) {

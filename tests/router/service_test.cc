@@ -5,20 +5,27 @@
 
 #include <chrono>
 #include <future>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/status_details.h"
+#include "common/trace_context.h"
+#include "tests/fakes/stderr_log.h"
 #include "tests/router/service_fixture.h"
 
 namespace thinkwire::router {
 namespace {
 
 using EventCase = v1::GenerateResponse::EventCase;
+
+// Without its flags.
+constexpr char kSpanOfClient[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-";
 
 TEST_F(ReasoningServiceTest, PassesAllEventsOnInOrder) {
   Events events;
@@ -110,10 +117,42 @@ TEST_F(ReasoningServiceTest, PassesDeadlineAndTraceparentOn) {
   }
   ASSERT_TRUE(reader->Finish().ok());
   const FakeWorker::Call call = small_.last_call();
-  EXPECT_EQ(call.traceparent, trace);
+  const auto at_worker = ContinueTrace(call.traceparent);
+  ASSERT_TRUE(at_worker) << call.traceparent;
+  EXPECT_EQ(at_worker->trace_id, "0af7651916cd43dd8448eb211c80319c");
+  EXPECT_NE(at_worker->parent_id, "b7ad6b7169203331") << "the router's span is between";
   EXPECT_EQ(call.request.attempt(), 1);
   EXPECT_LT(call.deadline, deadline + std::chrono::seconds(5));
   EXPECT_GT(call.deadline, deadline - std::chrono::seconds(5));
+}
+
+TEST_F(ReasoningServiceTest, ATraceHasTheRoutersSpans) {
+  const StderrLog log;
+  for (const char* flags : {"01", "00"}) {
+    grpc::ClientContext context;
+    context.AddMetadata("traceparent", absl::StrCat(kSpanOfClient, flags));
+    const auto reader = stub_->Generate(&context, Question());
+    v1::GenerateResponse event;
+    while (reader->Read(&event)) {
+    }
+    ASSERT_TRUE(reader->Finish().ok());
+  }
+  EXPECT_EQ(small_.last_call().traceparent, absl::StrCat(kSpanOfClient, "00")) << "as it came";
+  std::vector<nlohmann::json> spans;
+  for (const absl::string_view line : absl::StrSplit(log.text(), '\n', absl::SkipEmpty())) {
+    if (line.front() != '{') continue;  // not the router's
+    const auto record = nlohmann::json::parse(line.begin(), line.end());
+    if (record["message"] == "span") spans.push_back(record);
+  }
+  ASSERT_EQ(spans.size(), 2u) << "of the one that is recorded";
+  EXPECT_EQ(spans[0]["name"], "thinkwire.router");
+  EXPECT_EQ(spans[0]["parentSpanId"], "b7ad6b7169203331");
+  EXPECT_EQ(spans[1]["name"], "thinkwire.queue");
+  EXPECT_EQ(spans[1]["parentSpanId"], spans[0]["spanId"]);
+  EXPECT_EQ(spans[1]["traceId"], spans[0]["traceId"]);
+  EXPECT_EQ(spans[1]["startTimeUnixNano"], spans[0]["startTimeUnixNano"]);
+  EXPECT_LE(spans[1]["endTimeUnixNano"].get<std::string>(),
+            spans[0]["endTimeUnixNano"].get<std::string>());
 }
 
 TEST_F(ReasoningServiceTest, ACancelReachesTheWorker) {

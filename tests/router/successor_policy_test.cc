@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,10 @@ decision::WorkerView Worker(const std::string& fingerprint, std::size_t variant 
 
 // Which worker goes on with a stream of variant 1, under "f", that needs 100 tokens; -1: none.
 int Choose(const std::vector<decision::WorkerView>& workers,
-           const std::vector<std::size_t>& tried = {}) {
+           const std::vector<std::size_t>& tried = {}, std::optional<std::size_t> worker = {}) {
   const InOrderPolicy in_order;
-  const SuccessorPolicy policy(in_order, {.variant = 1, .fingerprint = "f", .context_tokens = 100});
+  const SuccessorPolicy policy(
+      in_order, {.variant = 1, .fingerprint = "f", .context_tokens = 100, .worker = worker});
   const auto decision = policy.Decide({.tried = tried}, {.workers = workers, .variants = {}});
   return decision.ok() ? static_cast<int>(decision->worker) : -1;
 }
@@ -29,6 +31,13 @@ TEST(SuccessorPolicyTest, AnEqualFingerprintComesFirst) {
   EXPECT_EQ(Choose({Worker("g"), Worker("f")}), 1);
   EXPECT_EQ(Choose({Worker("g"), Worker("h")}), 0);
   EXPECT_EQ(Choose({Worker("g"), Worker("f")}, {1}), 0);
+}
+
+TEST(SuccessorPolicyTest, ThePreferredWorkerComesBeforeAll) {
+  EXPECT_EQ(Choose({Worker("f"), Worker("g"), Worker("f")}, {}, 1), 1);
+  EXPECT_EQ(Choose({Worker("g"), Worker("f"), Worker("f", 0)}, {}, 2), 1);
+  EXPECT_EQ(Choose({Worker("g"), Worker("f"), Worker("f")}, {2}, 2), 1);
+  EXPECT_EQ(Choose({Worker("g"), Worker("f")}, {}, 7), 1) << "there is no such";
 }
 
 TEST(SuccessorPolicyTest, AnotherVariantOrATooSmallContextDoesNot) {

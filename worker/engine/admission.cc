@@ -65,7 +65,7 @@ std::int32_t Admission::BlocksOf(const Sequence& sequence) const {
 }
 
 std::vector<std::int32_t> Admission::CachedBlocks(const Sequence& sequence) const {
-  if (!enable_prefix_caching_) return {};
+  if (!enable_prefix_caching_ && sequence.request().prompt_of == 0) return {};
   const auto computable = static_cast<std::size_t>(sequence.committed() - 1);
   return cache_.Match(sequence.request().cache_salt, std::span(sequence.ids()).first(computable));
 }

@@ -36,9 +36,6 @@ class AnswerFormat {
 
   // Before the answer's first id.
   virtual std::unique_ptr<AnswerGuide> Begin() const = 0;
-
-  // Whether `id` is one of end-of-sequence.
-  virtual bool IsEnd(std::int32_t id) const = 0;
 };
 
 }  // namespace thinkwire::worker::engine

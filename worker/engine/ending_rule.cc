@@ -5,18 +5,24 @@
 namespace thinkwire::worker::engine {
 namespace {
 
+bool Holds(std::span<const std::int32_t> ids, std::int32_t id) {
+  return std::ranges::find(ids, id) != ids.end();
+}
+
 std::optional<EndReason> EndByIdOf(const Request& request,
                                    std::span<const std::int32_t> end_of_sequence_ids,
                                    const Token& token) {
-  const auto holds = [&token](std::span<const std::int32_t> ids) {
-    return std::ranges::find(ids, token.id) != ids.end();
-  };
-  if (!request.ignore_eos && holds(end_of_sequence_ids)) return EndReason::kEndOfSequence;
-  if (holds(request.stop_ids[token.phase])) return EndReason::kStopId;
+  if (EndsSequence(request, end_of_sequence_ids, token.id)) return EndReason::kEndOfSequence;
+  if (Holds(request.stop_ids[token.phase], token.id)) return EndReason::kStopId;
   return std::nullopt;
 }
 
 }  // namespace
+
+bool EndsSequence(const Request& request, std::span<const std::int32_t> end_of_sequence_ids,
+                  std::int32_t id) {
+  return !request.ignore_eos && Holds(end_of_sequence_ids, id);
+}
 
 Token NextToken(PhaseMachine& phase, std::int32_t id) {
   const step::Phase before = phase.phase();

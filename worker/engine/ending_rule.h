@@ -14,6 +14,10 @@ namespace thinkwire::worker::engine {
 // says whether it opens or closes the reasoning; whether it ends the output is EndBy's to say.
 Token NextToken(PhaseMachine& phase, std::int32_t id);
 
+// Whether `id` is one of end-of-sequence, and `request` takes it as such.
+bool EndsSequence(const Request& request, std::span<const std::int32_t> end_of_sequence_ids,
+                  std::int32_t id);
+
 // What an output has come to with its last token.
 struct Reached {
   bool max_tokens = false;  // all that it may have

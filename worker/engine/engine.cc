@@ -1,6 +1,8 @@
 #include "worker/engine/engine.h"
 
+#include <algorithm>
 #include <atomic>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -21,7 +23,7 @@ class Engine::Loop {
  public:
   Loop(const EngineConfig& config, step::Runner& runner, const Clock& clock);
 
-  absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<TokenStream> stream);
+  absl::StatusOr<std::vector<RequestHandle>> SubmitTogether(std::vector<Engine::Arrival> arrivals);
   void End(RequestHandle handle, EndReason reason);
   void AnswerNow(RequestHandle handle);
   void Wake();
@@ -30,7 +32,7 @@ class Engine::Loop {
   void Stop();
 
  private:
-  struct Arrival {
+  struct Entry {
     RequestHandle handle = 0;
     Request request;
     std::int32_t max_tokens = 0;
@@ -41,7 +43,7 @@ class Engine::Loop {
     EndReason reason = EndReason::kCancelled;
   };
   struct Inbox {
-    std::vector<Arrival> arrivals;
+    std::vector<Entry> arrivals;
     std::vector<Departure> departures;
     std::vector<RequestHandle> answers_now;
     bool wake = false;
@@ -51,6 +53,7 @@ class Engine::Loop {
     }
   };
 
+  absl::Status CheckRoom(std::size_t arrivals) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
   bool TakeInbox();  // false once stopped
   void KeepRunnerBusy(Clock::TimePoint now);
@@ -102,25 +105,39 @@ Engine::Loop::Loop(const EngineConfig& config, step::Runner& runner, const Clock
   thread_ = std::thread([this] { Run(); });
 }
 
-absl::StatusOr<RequestHandle> Engine::Loop::Submit(Request request,
-                                                   std::shared_ptr<TokenStream> stream) {
-  CHECK(stream != nullptr, "tokens go somewhere");
-  ASSIGN_OR_RETURN(const std::int32_t max_tokens, CheckRequest(request, limits_));
+absl::StatusOr<std::vector<RequestHandle>> Engine::Loop::SubmitTogether(
+    std::vector<Engine::Arrival> arrivals) {
+  std::vector<Entry> entries;
+  for (Engine::Arrival& arrival : arrivals) {
+    CHECK(arrival.stream != nullptr, "tokens go somewhere");
+    ASSIGN_OR_RETURN(const std::int32_t max_tokens, CheckRequest(arrival.request, limits_));
+    entries.push_back({.request = std::move(arrival.request),
+                       .max_tokens = max_tokens,
+                       .stream = std::move(arrival.stream)});
+  }
   MutexLock lock(mu_);
+  RETURN_IF_ERROR(CheckRoom(entries.size()));
+  const RequestHandle prompt_of = entries.size() > 1 ? last_handle_ + 1 : 0;
+  std::vector<RequestHandle> handles;
+  for (Entry& entry : entries) {
+    handles.push_back(entry.handle = ++last_handle_);
+    entry.request.prompt_of = prompt_of;
+    inbox_.arrivals.push_back(std::move(entry));
+    ++status_.queued;
+  }
+  inbox_filled_.NotifyOne();
+  return handles;
+}
+
+absl::Status Engine::Loop::CheckRoom(std::size_t arrivals) const {
   if (stopped_) return absl::UnavailableError("the worker is shutting down");
   // A free slot's request waits only until the engine thread looks.
   const std::int32_t waiting = status_.queued - free_slots_;
-  if (waiting >= config_.max_queue) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the queue is full: ", waiting, " requests wait, the limit is ", config_.max_queue));
-  }
-  ++status_.queued;
-  inbox_.arrivals.push_back({.handle = ++last_handle_,
-                             .request = std::move(request),
-                             .max_tokens = max_tokens,
-                             .stream = std::move(stream)});
-  inbox_filled_.NotifyOne();
-  return last_handle_;
+  if (waiting + static_cast<std::int32_t>(arrivals) <= config_.max_queue) return absl::OkStatus();
+  const std::string outputs = arrivals > 1 ? absl::StrCat(", ", arrivals, " outputs come") : "";
+  return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", std::max(0, waiting),
+                                                   " requests wait", outputs, ", the limit is ",
+                                                   config_.max_queue));
 }
 
 void Engine::Loop::End(RequestHandle handle, EndReason reason) {
@@ -187,7 +204,7 @@ bool Engine::Loop::TakeInbox() {
     MutexLock lock(mu_);
     std::swap(inbox, inbox_);
   }
-  for (Arrival& arrival : inbox.arrivals) {
+  for (Entry& arrival : inbox.arrivals) {
     scheduler_.Add(arrival.handle, std::move(arrival.request), arrival.max_tokens,
                    std::move(arrival.stream));
   }
@@ -260,7 +277,15 @@ Engine::Engine(const EngineConfig& config, step::Runner& runner, const Clock& cl
 Engine::~Engine() { Stop(); }
 
 absl::StatusOr<RequestHandle> Engine::Submit(Request request, std::shared_ptr<TokenStream> stream) {
-  return loop_->Submit(std::move(request), std::move(stream));
+  std::vector<Arrival> arrivals;
+  arrivals.push_back({.request = std::move(request), .stream = std::move(stream)});
+  ASSIGN_OR_RETURN(const std::vector<RequestHandle> handles,
+                   loop_->SubmitTogether(std::move(arrivals)));
+  return handles.front();
+}
+
+absl::StatusOr<std::vector<RequestHandle>> Engine::SubmitTogether(std::vector<Arrival> arrivals) {
+  return loop_->SubmitTogether(std::move(arrivals));
 }
 
 void Engine::Finish(RequestHandle handle) { loop_->End(handle, EndReason::kFinishedByReader); }

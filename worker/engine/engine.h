@@ -72,6 +72,15 @@ class Engine {
   // written to `stream`; after success it always gets exactly one ending.
   absl::StatusOr<RequestHandle> Submit(Request request, std::shared_ptr<TokenStream> stream);
 
+  struct Arrival {
+    Request request;
+    std::shared_ptr<TokenStream> stream;
+  };
+  // The same for several outputs of one prompt, all or none: each counts as a request, but their
+  // prompt is computed once (SharedPrompts). Their handles ascend in the order of `arrivals`.
+  // REQUIRES: one at least; their prompt_ids and cache_salt are equal.
+  absl::StatusOr<std::vector<RequestHandle>> SubmitTogether(std::vector<Arrival> arrivals);
+
   // Ends the request soon with kFinishedByReader, unless it ended before: the reader has found the
   // end of its text, as a stop string does. Unknown handles are ignored.
   void Finish(RequestHandle handle);

@@ -12,6 +12,11 @@ bool IsSteered(const Thinking& thinking) {
          thinking.loops || thinking.ends_in_time;
 }
 
+bool OwesAnswer(const Request& request) {
+  const bool keeps = request.thinking.min_answer_tokens > 0 && !request.thinking.ends_unanswered;
+  return request.format != nullptr || keeps;
+}
+
 }  // namespace
 
 OutputPlan::OutputPlan(const Request& request, std::int32_t max_tokens)
@@ -19,6 +24,7 @@ OutputPlan::OutputPlan(const Request& request, std::int32_t max_tokens)
       thinking_(request.thinking),
       think_end_id_(request.sampling.think_end_id),
       budget_(thinking_, max_tokens),
+      owes_answer_(OwesAnswer(request)),
       is_steered_(IsSteered(thinking_)),
       masks_(thinking_.min_tokens > 0 && thinking_.continue_ids.empty()),
       thinks_first_(StartOf(request).phase() == step::Phase::kReasoning),
@@ -46,9 +52,8 @@ std::optional<NextId> OutputPlan::next() const {
   return NextId{.id = *id, .origin = TokenOrigin::kFormat};
 }
 
-std::int32_t OutputPlan::Taken(std::int32_t id) const {
-  const bool ends = answer_ && thinks_ && think_end_id_ >= 0 && request_.format->IsEnd(id);
-  return ends ? think_end_id_ : id;
+std::int32_t OutputPlan::Taken(std::int32_t id, bool ends) const {
+  return ends && owes_answer_ && thinks_ && think_end_id_ >= 0 ? think_end_id_ : id;
 }
 
 void OutputPlan::Mask(std::span<step::MaskWord> mask) {
@@ -58,8 +63,8 @@ void OutputPlan::Mask(std::span<step::MaskWord> mask) {
   mask[id / 64] |= step::MaskWord{1} << (id % 64);
 }
 
-bool OutputPlan::IsTooEarly(std::int32_t id) const {
-  return thinks_ && id == think_end_id_ && num_ids_ < thinking_.min_tokens;
+bool OutputPlan::Refuses(std::int32_t id) const {
+  return !masks_ && thinks_ && id == think_end_id_ && num_ids_ < thinking_.min_tokens;
 }
 
 TokenOrigin OutputPlan::ReplayOrigin() const {

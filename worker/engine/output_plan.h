@@ -32,9 +32,10 @@ struct NextId {
 //   unanswered (ends_unanswered) a loop, and what is kept for the answer, end the output there
 //   too early  a drawn think-end id before min_tokens is not committed: continue_ids stand there;
 //              without any it is not drawn (Masks)
-//   a format   in the answer a mask says what may be drawn, and what can be no other is forced; in
-//              the reasoning a drawn end-of-sequence id is committed as the think-end id, as an
-//              output without an answer would not be in the format
+//   a format   in the answer a mask says what may be drawn, and what can be no other is forced
+//   an end     of the sequence that is drawn in the reasoning is committed as the think-end id
+//   where
+//              an answer is owed: a format, or tokens kept for it (not with ends_unanswered)
 //
 // Ids are forced without asking for end or stop ids, which end the output as they do when drawn.
 // While the first phase is the model's to choose nothing is forced; then what has come counts.
@@ -47,16 +48,14 @@ class OutputPlan {
   // What stands next; nullopt: what is drawn.
   std::optional<NextId> next() const;
 
-  // Whether `id`, drawn next, does not stand: then call Continue.
-  bool Refuses(std::int32_t id) const { return !masks_ && IsTooEarly(id); }
-  // Whether `id` is a think-end id that may not come next.
-  bool IsTooEarly(std::int32_t id) const;
+  // Whether `id`, as Taken gives it, does not stand: then call Continue.
+  bool Refuses(std::int32_t id) const;
   // Whether the output's id number `index`, as far as is known, is drawn without the think-end id.
   bool Masks(std::int32_t index) const { return masks_ && thinks_ && index < thinking_.min_tokens; }
   void Continue() { continued_ids_ = 0; }
 
-  // The id that is committed where `id` was drawn next.
-  std::int32_t Taken(std::int32_t id) const;
+  // The id that is committed where `id` was drawn next, which `ends` the sequence or does not.
+  std::int32_t Taken(std::int32_t id, bool ends) const;
 
   // Whether Mask says what may be drawn next, which only whoever knows all ids before can.
   bool is_masked() const { return answer_ && !thinks_; }
@@ -106,6 +105,7 @@ class OutputPlan {
   const ThinkingBudget budget_;
   std::optional<LoopDetector> loop_;
   std::optional<AnswerPlan> answer_;  // where it has a format
+  const bool owes_answer_;            // an end of the sequence in the reasoning only closes that
   const bool is_steered_;             // by more than Close
   const bool masks_;                  // think-end ids that come too early
   const bool thinks_first_;           // its first phase is reasoning

@@ -18,7 +18,8 @@ Token Replay::Next(std::int32_t id) {
   Token token = NextToken(phase_, id);
   token.origin = plan_.ReplayOrigin();
   const bool is_drawn = token.origin == TokenOrigin::kDrawn;
-  const bool stands = !plan_.IsTooEarly(id) && plan_.Taken(id) == id;
+  const bool ends = EndsSequence(request_, end_of_sequence_ids_, id);
+  const bool stands = !plan_.Refuses(id) && plan_.Taken(id, ends) == id;
   contradicts_ |= next ? next->id != id : is_drawn && !stands;
   plan_.Hear(token);
   contradicts_ |= plan_.breaks_format();

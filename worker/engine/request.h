@@ -49,6 +49,9 @@ struct Request {
   // kMaxAlternatives and vocab_size].
   std::int32_t alternatives = 0;
   std::string cache_salt;  // cached blocks are shared with equal salts alone
+  // Of several that came together and have one prompt and salt, the handle of the first (Engine
+  // sets it); 0: it came alone. Their prompt's blocks are shared even where nothing else is.
+  RequestHandle prompt_of = 0;
   std::optional<Clock::TimePoint> deadline;
 };
 

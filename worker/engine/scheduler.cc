@@ -19,7 +19,8 @@ Scheduler::Scheduler(SchedulerConfig config, const step::Limits& limits)
       order_{.patience = config_.prefill_patience, .budget = limits.max_num_batched_tokens},
       fair_share_(limits.max_num_batched_tokens),
       queue_(order_),
-      slow_readers_(config_.slow_reader_timeout, config_.max_parked) {
+      slow_readers_(config_.slow_reader_timeout, config_.max_parked),
+      shared_prompts_(limits.block_tokens) {
   CHECK(limits_.max_num_seqs >= 1 && limits_.max_num_batched_tokens >= 1 &&
             limits_.max_model_len >= 2 && limits_.block_tokens >= 1,
         "the runner's limits allow something to run");
@@ -30,19 +31,6 @@ Scheduler::Scheduler(SchedulerConfig config, const step::Limits& limits)
 }
 
 Scheduler::~Scheduler() { CHECK(in_flight_.empty(), "every plan was collected"); }
-
-void Scheduler::Add(RequestHandle handle, Request request, std::int32_t max_tokens,
-                    std::shared_ptr<TokenStream> stream) {
-  const std::optional<Clock::TimePoint> deadline = request.deadline;
-  Peer& peer = peers_[request.peer];
-  ++peer.sequences;
-  auto sequence = std::make_unique<Sequence>(handle, std::move(request), max_tokens,
-                                             std::move(stream), last_step_, &peer);
-  GetInLine(*sequence);
-  if (deadline) deadlines_.emplace(*deadline, handle);
-  const bool added = sequences_.emplace(handle, std::move(sequence)).second;
-  CHECK(added, "handles are never reused");
-}
 
 Sequence* Scheduler::Find(RequestHandle handle) {
   const auto found = sequences_.find(handle);
@@ -163,7 +151,9 @@ void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
   auto alternative = result.alternatives.begin() + row.first_alternative;
   for (std::int32_t i = row.first_id; i < row.first_id + row.num_ids; ++i) {
     const auto index = static_cast<std::size_t>(i);
-    const std::int32_t id = sequence.plan().Taken(result.ids[index]);
+    const std::int32_t drawn = result.ids[index];
+    const std::int32_t id =
+        sequence.plan().Taken(drawn, EndsSequence(request, config_.end_of_sequence_ids, drawn));
     if (sequence.plan().Refuses(id)) {
       sequence.plan().Continue();
       PutForced(sequence);
@@ -176,8 +166,10 @@ void Scheduler::CommitRow(const PlannedRow& planned, const step::Result& result,
     alternative += request.alternatives;
     if (Give(sequence, std::move(token))) return;
     if (sequence.epoch() != planned.epoch) return;  // other ids stand where the row drew more
-    // What is being drawn now is drawn without a mask, perhaps from another id.
-    if (closes && sequence.plan().is_masked()) return GoBack(sequence, sequence.committed());
+    // What is being drawn now is drawn from another id, or without a mask.
+    if (id != drawn || (closes && sequence.plan().is_masked())) {
+      return GoBack(sequence, sequence.committed());
+    }
   }
   // What was computed in the hope of more draws than stood was computed from the wrong ids.
   if (row.num_ids < planned.draws) GoBack(sequence, sequence.committed());
@@ -213,29 +205,6 @@ bool Scheduler::GiveOne(Sequence& sequence, Token token) {
   return end.has_value();
 }
 
-void Scheduler::CacheBlocks(Sequence& sequence) {
-  if (!config_.enable_prefix_caching || sequence.not_finite()) return;
-  const auto tokens = static_cast<std::size_t>(limits_.block_tokens);
-  // Ids that are being drawn are not known yet, and those that were taken back count as not
-  // computed: a full block holds the committed ids and no others.
-  const std::int32_t full =
-      std::min(sequence.computed(), sequence.committed()) / limits_.block_tokens;
-  while (sequence.blocks_cached() < full) {
-    const std::int32_t index = sequence.blocks_cached();
-    const auto ids =
-        std::span(sequence.ids()).subspan(static_cast<std::size_t>(index) * tokens, tokens);
-    const std::int32_t own = sequence.block(index);
-    const Request& request = sequence.request();
-    const std::int32_t cached = cache_.Insert(
-        request.cache_salt, index > 0 ? sequence.block(index - 1) : -1, ids, own, request.peer);
-    if (cached == own) {
-      sequence.MarkCached();
-    } else {
-      GiveUp(sequence.ExchangeForCached(pool_.Reference(cached)));
-    }
-  }
-}
-
 void Scheduler::GiveUp(BlockHandle block) {
   if (in_flight_.empty()) return;
   in_flight_.back().given_up.push_back(std::move(block));
@@ -268,8 +237,9 @@ bool Scheduler::PutOutPaused(const Sequence* other) {
 void Scheduler::WaitAgain(Sequence& sequence) {
   // One that was put out stays so for this plan, even if its reader just came back: it may be in
   // the plan's list of those that run.
-  if (!sequence.preempted() || sequence.reading().full()) return slow_readers_.Park(sequence);
-  GetInLine(sequence);
+  if (sequence.preempted() && !sequence.reading().full()) return GetInLine(sequence);
+  slow_readers_.Park(sequence);
+  PassPromptOn(sequence);
 }
 
 void Scheduler::GetInLine(Sequence& sequence) {
@@ -278,10 +248,11 @@ void Scheduler::GetInLine(Sequence& sequence) {
 
 void Scheduler::Finish(Sequence& sequence, EndReason reason) {
   if (sequence.state() == SequenceState::kQueued) {
-    queue_.Remove(sequence);
+    if (!shared_prompts_.Release(sequence)) queue_.Remove(sequence);
   } else if (sequence.state() == SequenceState::kRunning) {
     StopRunning(sequence);
   }
+  PassPromptOn(sequence);
   slow_readers_.Forget(sequence);
   deadline_budgets_.Forget(sequence.handle());
   if (sequence.request().deadline) {
@@ -302,22 +273,6 @@ void Scheduler::RetireIfIdle(Sequence& sequence) {
   } else {
     sequence.Requeue();
     WaitAgain(sequence);
-  }
-}
-
-void Scheduler::Destroy(const Sequence& sequence) {
-  const auto peer = peers_.find(sequence.request().peer);
-  sequences_.erase(sequence.handle());
-  if (--peer->second.sequences == 0) peers_.erase(peer);
-}
-
-void Scheduler::ReleaseBlocks(Sequence& sequence) {
-  // Backwards, so that the prefix cache loses what follows a block before the block.
-  while (const std::optional<BlockHandle> block = sequence.TakeLastBlock()) {
-    // What led to a NaN is computed anew next time, lest a fault of the moment stays for good. Who
-    // else holds it goes on, and meets the NaN too if it lies here.
-    const bool last_holder = pool_.references(block->block()) == 1;
-    if (sequence.not_finite() && last_holder) cache_.Forget(block->block());
   }
 }
 
@@ -352,7 +307,7 @@ void Scheduler::CheckInvariants() const {
           "a block is referenced by those that hold it");
   }
   CHECK(retiring == retiring_blocks_, "the retiring blocks are counted");
-  CHECK(queued == queue_.size(), "the queue holds the queued");
+  CHECK(queued == this->queued(), "the queue holds the queued that are not held back");
   CHECK(parked == slow_readers_.parked(), "the parked are known");
   CheckPeers();
 }

@@ -25,6 +25,7 @@
 #include "worker/engine/prefix_use.h"
 #include "worker/engine/request.h"
 #include "worker/engine/sequence.h"
+#include "worker/engine/shared_prompts.h"
 #include "worker/engine/slow_readers.h"
 #include "worker/engine/token.h"
 #include "worker/engine/waiting_queue.h"
@@ -59,7 +60,8 @@ struct SchedulerConfig {
 // Full blocks of committed ids enter the prefix cache once the step that writes their last token
 // was submitted: later plans may read them, as the runner computes in order; the same plan may not.
 // If two computed the same block, the later one changes over to the cached one and gives its own
-// back, so that a chain of cached blocks is held as a whole.
+// back, so that a chain of cached blocks is held as a whole. Outputs of one prompt find its blocks
+// that way (SharedPrompts); where nothing else is cached, theirs are, under a salt of their own.
 //
 // Plans may be made while earlier ones are in flight. Slots and blocks are free again when the last
 // step that names them was collected; what a sequence draws after its end is dropped, and so is
@@ -68,8 +70,8 @@ struct SchedulerConfig {
 // Invariants (CheckInvariants): (1) running sequences are ordered by arrival; (2) every slot is
 // free or held by one sequence; (3) a block is referenced by the sequences that have it and by
 // steps in flight that a sequence gave it up during; (4) queued and parked sequences hold neither
-// slot nor blocks nor steps in flight; (5) what peers have is counted; (6) SlowReaders' and
-// Sequence's own.
+// slot nor blocks nor steps in flight; (5) what peers have is counted; (6) who is
+// held back (SharedPrompts) is queued, but not in line; (7) SlowReaders' and Sequence's own.
 //
 // Threads: one (the engine's). Pure logic: waits for nothing, reads no clock.
 class Scheduler {
@@ -77,7 +79,8 @@ class Scheduler {
   Scheduler(SchedulerConfig config, const step::Limits& limits);
   ~Scheduler();  // REQUIRES: nothing in flight
 
-  // REQUIRES: CheckRequest(request) == max_tokens; `handle` greater than all before.
+  // REQUIRES: CheckRequest(request) == max_tokens; `handle` greater than all before. Those of one
+  // Request::prompt_of come one after the other.
   void Add(RequestHandle handle, Request request, std::int32_t max_tokens,
            std::shared_ptr<TokenStream> stream);
 
@@ -121,7 +124,7 @@ class Scheduler {
 
   void ReportQueue(Clock::TimePoint now) { queue_.Report(now); }
 
-  std::int32_t queued() const { return queue_.size(); }
+  std::int32_t queued() const { return queue_.size() + shared_prompts_.num_held(); }
   std::int32_t paused() const { return slow_readers_.paused(); }
   std::int32_t parked() const { return slow_readers_.parked(); }
   // Hold a slot: those that ended or were preempted with steps in flight included.
@@ -183,6 +186,12 @@ class Scheduler {
   bool PutForced(Sequence& sequence);
   // Puts the blocks of `sequence` that have become full into the prefix cache.
   void CacheBlocks(Sequence& sequence);
+  // How many of its first ones may be there by now.
+  std::int32_t BlocksToCache(const Sequence& sequence) const;
+  // `sequence` does not go on to compute its prompt, if it did for others: the next of them does.
+  void PassPromptOn(const Sequence& sequence);
+  // Forgets the prompt of the last of some outputs, which nobody else may find.
+  void ForgetPrompt(const Sequence& sequence);
   // Frees `block` once no step in flight can name it.
   void GiveUp(BlockHandle block);
   void Preempt(Sequence& sequence);
@@ -217,6 +226,7 @@ class Scheduler {
   FairShare fair_share_;
   WaitingQueue queue_;
   SlowReaders slow_readers_;
+  SharedPrompts shared_prompts_;
   std::vector<Sequence*> running_;  // kRunning, oldest first
   std::vector<std::int32_t> free_slots_;
   // Held by kLeaving and kEnded sequences or given up: at most so many are free soon, as others may

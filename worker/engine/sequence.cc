@@ -69,7 +69,6 @@ void Sequence::Preempt() {
 void Sequence::Leave() {
   CHECK(state_ == SequenceState::kRunning, "who runs leaves");
   state_ = SequenceState::kLeaving;
-  TellSilence(Silence{.reason = SilenceReason::kWaiting, .total = committed()});
 }
 
 void Sequence::Requeue() {
@@ -82,6 +81,7 @@ void Sequence::Requeue() {
   sampling_told_ = false;
   lost_ = std::max(lost_, computed_);
   computed_ = 0;
+  TellSilence(Silence{.reason = SilenceReason::kWaiting, .total = committed()});
 }
 
 void Sequence::Park() {

@@ -1,6 +1,5 @@
 #include "worker/serve/answer_formats.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -37,10 +36,6 @@ class CompiledFormat final : public engine::AnswerFormat {
 
   std::unique_ptr<engine::AnswerGuide> Begin() const override {
     return std::make_unique<Guide>(grammar_);
-  }
-  bool IsEnd(std::int32_t id) const override {
-    const std::vector<std::int32_t>& ids = grammar_->vocabulary().end_ids();
-    return std::ranges::find(ids, id) != ids.end();
   }
 
  private:

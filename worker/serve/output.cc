@@ -21,11 +21,29 @@ Output::Output(engine::Engine& engine, std::unique_ptr<OutputEvents> events,
       events_(std::move(events)),
       answers_(!events_->may_reason()) {}
 
-bool Output::Submit(engine::Request request) {
-  if (was_over_) return false;
-  // A copy, as the first tokens may come, and even the last, before Submit returns.
-  const auto handle =
-      engine_.Submit(std::move(request), std::shared_ptr<engine::TokenStream>(tokens_));
+bool Output::Submit(std::span<const std::unique_ptr<Output>> outputs,
+                    std::vector<engine::Request> requests) {
+  std::vector<Output*> submitted;
+  std::vector<engine::Engine::Arrival> arrivals;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i]->was_over_) continue;
+    submitted.push_back(outputs[i].get());
+    // A copy, as the first tokens may come, and even the last, before this returns.
+    arrivals.push_back({.request = std::move(requests[i]), .stream = outputs[i]->tokens_});
+  }
+  if (arrivals.empty()) return false;
+  const auto handles = submitted.front()->engine_.SubmitTogether(std::move(arrivals));
+  for (std::size_t i = 0; i < submitted.size(); ++i) {
+    if (handles.ok()) {
+      submitted[i]->OnSubmitted((*handles)[i]);
+    } else {
+      submitted[i]->OnSubmitted(handles.status());
+    }
+  }
+  return handles.ok();
+}
+
+void Output::OnSubmitted(const absl::StatusOr<engine::RequestHandle>& handle) {
   bool cancelled = false;
   bool answers_now = false;
   {
@@ -40,7 +58,6 @@ bool Output::Submit(engine::Request request) {
   }
   if (handle.ok() && cancelled) engine_.Cancel(*handle);
   if (handle.ok() && answers_now) engine_.AnswerNow(*handle);
-  return handle.ok();
 }
 
 void Output::Cancel() {

@@ -4,8 +4,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "worker/engine/engine.h"
@@ -36,9 +39,12 @@ class Output {
   Output(engine::Engine& engine, std::unique_ptr<OutputEvents> events,
          std::function<void()> on_ready);
 
-  // Hands `request` to the engine, once. False if that refuses it, or the output is over: the next
-  // Take then sees the end, and nobody calls on_ready.
-  bool Submit(engine::Request request);
+  // Hands the requests of `outputs`, in their order, to the engine, once, all or none; those of
+  // outputs that are over are left out. False if the engine refuses them, or gets none: the next
+  // Take of each then sees the end, and nobody calls on_ready.
+  // REQUIRES: one engine's; as many requests, of one prompt.
+  static bool Submit(std::span<const std::unique_ptr<Output>> outputs,
+                     std::vector<engine::Request> requests);
 
   // Nobody wants the output any more: the engine ends it soon.
   void Cancel();
@@ -53,6 +59,7 @@ class Output {
   // Why nothing comes, where the request asks for that and it is known.
   std::optional<engine::Silence> silence() const;
 
+  bool was_over() const { return was_over_; }        // before this worker had it
   bool ended() const { return tokens_ == nullptr; }  // nothing comes any more
   // It ends or has ended as its reader was too slow, whatever Take still has.
   bool too_slow() const;
@@ -66,6 +73,7 @@ class Output {
   std::int32_t discarded_tokens() const;  // drawn beyond its end; once ended
 
  private:
+  void OnSubmitted(const absl::StatusOr<engine::RequestHandle>& handle);
   std::optional<absl::Status> Refusal();
   News TakeWhatWasUnsent();
   std::optional<engine::RequestHandle> Handle();
@@ -73,7 +81,7 @@ class Output {
   void FinishInEngine();
 
   engine::Engine& engine_;
-  const bool was_over_;  // before this worker had it
+  const bool was_over_;
 
   // Take's alone.
   std::shared_ptr<engine::TokenStream> tokens_;  // until the output has ended

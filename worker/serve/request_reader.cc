@@ -76,15 +76,20 @@ absl::Status CheckRoomToMask(const engine::Request& request) {
 }  // namespace
 
 std::size_t RequestReader::Reading::bytes() const {
+  const auto resumed = static_cast<std::size_t>(num_resumed_ids());
+  return sizeof(Reading) + static_cast<std::size_t>(num_outputs) * bytes_of_output() +
+         2 * resumed * sizeof(std::int32_t) + format_bytes;
+}
+
+std::size_t RequestReader::Reading::bytes_of_output() const {
   // The engine has the ids, and so has the stream until it has told them, or the engine again.
-  const std::size_t ids = request.prompt_ids.size() + request.drawn_ids.size();
-  std::size_t bytes = sizeof(Reading) + 2 * ids * sizeof(std::int32_t);
+  std::size_t bytes = sizeof(Begun) + 2 * request.prompt_ids.size() * sizeof(std::int32_t);
   bytes += (request.thinking.closing_ids.size() + request.thinking.continue_ids.size()) *
            sizeof(std::int32_t);
   if (request.thinking.loops && request.thinking.loops->near_share) {
     bytes += kNearRepetitionWords * sizeof(std::uint32_t);
   }
-  bytes += format_bytes + request.id.capacity() + request.cache_salt.capacity();
+  bytes += request.id.capacity() + request.cache_salt.capacity();
   for (const step::Phase phase : step::kPhases) {
     bytes += request.logit_bias[phase].size() * sizeof(step::LogitBias);
     bytes += request.stop_ids[phase].size() * sizeof(std::int32_t);
@@ -93,6 +98,17 @@ std::size_t RequestReader::Reading::bytes() const {
     bytes += text::StopMatcher::BytesOf(output.stop_strings[phase]);
   }
   return bytes;
+}
+
+std::int32_t RequestReader::Reading::num_to_run() const {
+  return num_outputs - static_cast<std::int32_t>(std::ranges::count_if(
+                           begun, [](const auto& one) { return one.second.events->finished(); }));
+}
+
+std::int32_t RequestReader::Reading::num_resumed_ids() const {
+  std::int32_t ids = 0;
+  for (const auto& [index, one] : begun) ids += std::ssize(one.request.drawn_ids);
+  return ids;
 }
 
 RequestReader::RequestReader(const text::Tokenizer& tokenizer,
@@ -126,9 +142,8 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(const v1::GenerateReq
   out.tells_silence = request.progress();
   RETURN_IF_ERROR(ReadFormat(request, reading));
   out.cache_salt = request.cache_salt();
-  if (resume != nullptr && !resume->outputs().empty()) {
-    RETURN_IF_ERROR(ReadOutputState(resume->outputs(0), tokenizer_, model_, reading));
-  }
+  if (request.has_n()) reading.num_outputs = request.n();
+  if (resume != nullptr) RETURN_IF_ERROR(ReadOutputStates(*resume, tokenizer_, model_, reading));
   return reading;
 }
 

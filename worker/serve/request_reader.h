@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,16 +28,29 @@ namespace thinkwire::worker::serve {
 // Threads: any. Borrows all, which must outlive it and the engine's requests.
 class RequestReader {
  public:
+  // An output as an earlier worker had it.
+  struct Begun {
+    engine::Request request;  // as Reading's, with its ids and what they do not tell
+    std::unique_ptr<OutputEvents> events;
+  };
   struct Reading {
+    // Of each output that has not begun, but for its index.
     engine::Request request;
     OutputEvents::Options output;
-    // The output as an earlier worker had it, where one did; else null.
-    std::unique_ptr<OutputEvents> resumed = nullptr;
-    std::int32_t max_tokens = 0;  // max_tokens, or what the context leaves
+    std::int32_t num_outputs = 1;
+    std::map<std::int32_t, Begun> begun = {};  // by output index
+    std::int32_t max_tokens = 0;               // max_tokens, or what the context leaves
     std::size_t format_bytes = 0;
 
     // What is kept of it in memory until the request has ended.
     std::size_t bytes() const;
+    // Outputs that are not over, and go to the engine.
+    std::int32_t num_to_run() const;
+    // Ids of outputs that earlier workers have sent.
+    std::int32_t num_resumed_ids() const;
+
+   private:
+    std::size_t bytes_of_output() const;
   };
 
   RequestReader(const text::Tokenizer& tokenizer, const text::ChatTemplate& chat_template,

@@ -8,8 +8,8 @@
 #include "common/log.h"
 #include "common/peer_limits.h"
 #include "common/rpc/deadline.h"
-#include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
+#include "common/trace_context.h"
 #include "worker/serve/started.h"
 
 namespace thinkwire::worker::serve {
@@ -66,29 +66,38 @@ Outcome OutcomeOf(engine::EndReason reason) {
   }
 }
 
-// Of all outputs together: from the first token of any to the last of any.
-OutputEvents::Times TimesOf(const std::vector<std::unique_ptr<Output>>& outputs) {
-  OutputEvents::Times all;
-  for (const auto& output : outputs) {
-    const OutputEvents::Times& times = output->times();
-    all.earlier_reasoning = std::max(all.earlier_reasoning, times.earlier_reasoning);
-    if (!times.first_token) continue;
-    all.first_token = std::min(all.first_token.value_or(*times.first_token), *times.first_token);
-    all.last_reasoning_token = std::max(all.last_reasoning_token, times.last_reasoning_token);
-    all.last_token = std::max(all.last_token, times.last_token);
+// That output, new or as an earlier worker had it.
+RequestReader::Begun TakeOutput(const text::Tokenizer& tokenizer, std::int32_t index,
+                                RequestReader::Reading& reading) {
+  const auto begun = reading.begun.find(index);
+  RequestReader::Begun output{.request = reading.request, .events = nullptr};
+  if (begun == reading.begun.end()) {
+    OutputEvents::Options options = reading.output;
+    options.output_index = index;
+    output.events = std::make_unique<OutputEvents>(tokenizer, std::move(options));
+  } else {
+    output = std::move(begun->second);
+    output.request.id = reading.request.id;
+    output.request.peer = reading.request.peer;
+    output.request.deadline = reading.request.deadline;
   }
-  return all;
+  output.request.sampling.output_index = static_cast<std::uint32_t>(index);
+  return output;
 }
 
-OutputEvents::Counts CountsOf(const std::vector<std::unique_ptr<Output>>& outputs) {
-  OutputEvents::Counts all;
-  for (const auto& output : outputs) {
-    for (const step::Phase phase : step::kPhases) {
-      all.tokens[phase] += output->counts().tokens[phase];
-    }
-    all.forced += output->counts().forced;
-  }
-  return all;
+// From its place to its end, where whoever asks records a trace.
+void LogEngineSpan(const ResponseStream::Call& call, Clock::TimePoint start, absl::StatusCode code,
+                   Clock::TimePoint now) {
+  const auto trace = ContinueTrace(call.traceparent);
+  if (!trace) return;
+  LogSpan({.name = "thinkwire.engine",
+           .kind = SpanKind::kServer,
+           .trace_id = trace->trace_id,
+           .span_id = trace->span_id,
+           .parent_span_id = trace->parent_id,
+           .start = start,
+           .end = now},
+          absl::StatusCodeToString(code), call.request_id, now, RequestLogRate(call.peer));
 }
 
 }  // namespace
@@ -114,14 +123,18 @@ std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call
   std::shared_ptr<ResponseStream> stream(
       new ResponseStream(shared, std::move(call), reading, std::move(sink)));
   stream->place_ = std::move(place);
-  auto events = std::move(reading.resumed);
-  if (events == nullptr) {
-    events = std::make_unique<OutputEvents>(shared.tokenizer, std::move(reading.output));
+  std::vector<engine::Request> requests;
+  for (std::int32_t i = 0; i < reading.num_outputs; ++i) {
+    RequestReader::Begun output = TakeOutput(shared.tokenizer, i, reading);
+    requests.push_back(std::move(output.request));
+    // Both hold each other until the ending, which the engine always gives.
+    stream->outputs_.push_back(std::make_unique<Output>(shared.engine, std::move(output.events),
+                                                        [self = stream] { self->Schedule(); }));
   }
-  // Both hold each other until the ending, which the engine always gives.
-  stream->outputs_.push_back(std::make_unique<Output>(shared.engine, std::move(events),
-                                                      [self = stream] { self->Schedule(); }));
-  stream->Submit(std::move(reading.request));
+  const auto running = std::ranges::find_if_not(stream->outputs_, &Output::was_over);
+  stream->first_ =
+      running == stream->outputs_.end() ? stream->outputs_.front().get() : running->get();
+  if (!Output::Submit(stream->outputs_, std::move(requests))) stream->Schedule();
   return stream;
 }
 
@@ -134,7 +147,7 @@ ResponseStream::ResponseStream(const Shared& shared, Call call,
       deadline_(reading.request.deadline),
       started_(StartedOf(reading, shared.model)),
       num_prompt_ids_(static_cast<std::int32_t>(reading.request.prompt_ids.size())),
-      num_resumed_ids_(static_cast<std::int32_t>(reading.request.drawn_ids.size())),
+      num_resumed_ids_(reading.num_resumed_ids()),
       tells_progress_(reading.request.tells_silence),
       prompt_ids_(reading.request.prompt_ids),
       sink_(std::move(sink)),
@@ -142,10 +155,6 @@ ResponseStream::ResponseStream(const Shared& shared, Call call,
       spoke_at_(call_.arrival) {}
 
 ResponseStream::~ResponseStream() = default;
-
-void ResponseStream::Submit(engine::Request request) {
-  if (!outputs_.front()->Submit(std::move(request))) Schedule();
-}
 
 void ResponseStream::Cancel() {
   {
@@ -179,27 +188,47 @@ void ResponseStream::Run() {
   if (!Send() || final_status_) return;
   const Clock::TimePoint now = shared_.clock.Now();
   bool more = false;
-  for (const auto& output : outputs_) {
-    if (std::optional<Output::News> news = output->Take(now)) {
-      more |= news->more;
-      Handle(*output, *std::move(news), now);
-    }
-    if (failed_ == nullptr && output->ended() && !output->finished()) Fail(*output);
+  bool has_room = true;
+  for (std::size_t turns = 0; turns < outputs_.size() && has_room; ++turns) {
+    Output& output = *outputs_[next_];
+    next_ = (next_ + 1) % outputs_.size();
+    more |= TakeFrom(output, now);
+    has_room = WritePending();
   }
-  if (std::ranges::all_of(outputs_, [](const auto& output) { return output->ended(); }))
+  if (std::ranges::all_of(outputs_, [this](const auto& output) { return IsDone(*output); })) {
     Conclude(now);
+  }
   if (!final_status_) BreakSilence();
   // Behind the other streams' turns. While the sink is full, Resume comes instead.
-  if (Send() && more) Schedule();
+  if (Send() && (more || !has_room)) Schedule();
+}
+
+bool ResponseStream::TakeFrom(Output& output, Clock::TimePoint now) {
+  if (WaitsForStart(output)) return false;
+  const bool had_started = meter_.started();
+  bool more = false;
+  if (std::optional<Output::News> news = output.Take(now)) {
+    more = news->more;
+    Handle(output, *std::move(news), now);
+  }
+  if (failed_ == nullptr && output.ended() && !output.finished()) Fail(output);
+  // The others may have waited for this.
+  return more || (meter_.started() && !had_started && outputs_.size() > 1);
+}
+
+bool ResponseStream::WaitsForStart(const Output& output) const {
+  return !meter_.started() && &output != first_ && failed_ == nullptr;
+}
+
+bool ResponseStream::IsDone(const Output& output) const {
+  return output.ended() || (failed_ != nullptr && output.was_over());
 }
 
 // Writes what is pending, and then the end. False if the sink is full.
 bool ResponseStream::Send() {
   if (sink_ == nullptr) return true;
   if (cancelled() || too_slow()) pending_.clear();
-  for (; !pending_.empty(); pending_.pop_front()) {
-    if (!sink_->Write(pending_.front())) return false;
-  }
+  if (!WritePending()) return false;
   if (final_status_) {
     sink_->Finish(*final_status_);
     sink_.reset();
@@ -207,16 +236,24 @@ bool ResponseStream::Send() {
   return true;
 }
 
+bool ResponseStream::WritePending() {
+  for (; !pending_.empty(); pending_.pop_front()) {
+    if (!sink_->Write(pending_.front())) return false;
+  }
+  return true;
+}
+
 void ResponseStream::Handle(const Output& output, Output::News news, Clock::TimePoint now) {
-  // The first output's place in the queue is the request's.
-  const bool is_first = &output == outputs_.front().get();
+  // What the first output is told of queue and prompt holds for the request.
+  const bool is_first = &output == first_;
   if (news.queue_position && !news.started && !meter_.started() && is_first) {
     EmitQueued(*news.queue_position);
   }
-  if (news.started && !meter_.started()) {
+  if (news.started && !meter_.started() && is_first) {
     meter_.Start(num_prompt_ids_, news.cached_prompt_tokens, now);
     Emit(MakeStarted());
   }
+  if (!meter_.started()) return;  // it failed before
   meter_.AddTokens(StreamPhase::kReasoning, news.tokens[step::Phase::kReasoning], now);
   meter_.AddTokens(StreamPhase::kAnswer, news.tokens[step::Phase::kAnswer], now);
   for (v1::GenerateResponse& event : news.events) Emit(std::move(event));
@@ -281,13 +318,15 @@ void ResponseStream::End(Outcome outcome, Clock::TimePoint now) {
        {"cached_prompt_tokens", counts.cached_prompt},
        {"reasoning_tokens", counts.reasoning},
        {"answer_tokens", counts.answer},
-       {"forced_tokens", CountsOf(outputs_).forced},
+       {"forced_tokens", counts_of_all().forced},
        {"resumed_tokens", num_resumed_ids_},
        {"discarded_tokens", counts.discarded},
        {"preemptions", preemptions()},
        {"queue_s", ToSeconds(meter_.queue_time(now))},
        {"total_s", ToSeconds(now - call_.arrival)}},
       RequestLogRate(call_.peer));
+  if (!meter_.started()) return;
+  LogEngineSpan(call_, call_.arrival + meter_.queue_time(now), final_status_->code(), now);
 }
 
 void ResponseStream::Emit(v1::GenerateResponse event) {
@@ -309,53 +348,6 @@ v1::WorkerGenerateResponse& ResponseStream::AddMessage() {
   }
   ++next_seq_;
   return message;
-}
-
-v1::GenerateResponse ResponseStream::MakeStarted() const {
-  v1::GenerateResponse event;
-  *event.mutable_started() = started_;
-  event.mutable_started()->set_cached_prompt_tokens(meter_.counts().cached_prompt);
-  return event;
-}
-
-v1::GenerateResponse ResponseStream::MakeCompleted(Clock::TimePoint now) const {
-  v1::GenerateResponse event;
-  v1::Usage& usage = *event.mutable_completed()->mutable_usage();
-  usage.set_prompt_tokens(num_prompt_ids_);
-  usage.set_cached_prompt_tokens(meter_.counts().cached_prompt);
-  const OutputEvents::Counts counts = CountsOf(outputs_);
-  usage.set_reasoning_tokens(counts.tokens[step::Phase::kReasoning]);
-  usage.set_answer_tokens(counts.tokens[step::Phase::kAnswer]);
-  usage.set_forced_tokens(counts.forced);
-  usage.set_discarded_tokens(discarded_tokens());
-
-  v1::Timings& timings = *event.mutable_completed()->mutable_timings();
-  const OutputEvents::Times times = TimesOf(outputs_);
-  const Clock::TimePoint started = call_.arrival + meter_.queue_time(now);
-  const Clock::TimePoint first = times.first_token.value_or(now);
-  rpc::SetDuration(started - call_.arrival, timings.mutable_queue());
-  rpc::SetDuration(first - started, timings.mutable_prefill());
-  if (counts.tokens[step::Phase::kReasoning] > 0) {
-    const Clock::Duration own = times.last_reasoning_token.value_or(first) - first;
-    rpc::SetDuration(times.earlier_reasoning + own, timings.mutable_reasoning());
-  }
-  if (meter_.counts().answer > 0) {
-    rpc::SetDuration(*times.last_token - times.last_reasoning_token.value_or(first),
-                     timings.mutable_answer());
-  }
-  return event;
-}
-
-std::int32_t ResponseStream::discarded_tokens() const {
-  std::int32_t tokens = 0;
-  for (const auto& output : outputs_) tokens += output->discarded_tokens();
-  return tokens;
-}
-
-std::int32_t ResponseStream::preemptions() const {
-  std::int32_t preemptions = 0;
-  for (const auto& output : outputs_) preemptions += output->ending().preemptions;
-  return preemptions;
 }
 
 }  // namespace thinkwire::worker::serve

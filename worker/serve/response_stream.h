@@ -38,12 +38,13 @@ class ResponseSink {
 
 // One request's way out: has its outputs' tokens turned into events on the text pool, and writes
 // them as far as the reader keeps up: Queued until it starts, Started once, each output's events,
-// which end with its Finished, and Completed last. While the sink is full no tokens are taken, so
-// that the engine pauses the sequences. A reader whom the engine gives up as too slow is told so at
-// once, and gets nothing of what the sink had no room for. Where the sign interval brings nothing,
-// it says that it is alive: Queued again or, once started, a message without an event; and why it
-// is silent each kProgressInterval, where the request asks for Progress. Lives until
-// the engine has given every ending, whatever the client does. Threads: public functions from any
+// which end with its Finished, and Completed last. The outputs take turns, each with a part of its
+// outbox. While the sink is full no tokens are taken, so that the engine pauses the sequences, and
+// the output whose turn it was is next then. A reader whom the engine gives up as too slow is told
+// so at once, and gets nothing of what the sink had no room for. Where the sign interval brings
+// nothing, it says that it is alive: Queued again or, once started, a message without an event; and
+// why it is silent each kProgressInterval, where the request asks for Progress. Lives until the
+// engine has given every ending, whatever the client does. Threads: public functions from any
 // thread.
 class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream {
  public:
@@ -93,9 +94,14 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
  private:
   ResponseStream(const Shared& shared, Call call, const RequestReader::Reading& reading,
                  std::shared_ptr<ResponseSink> sink);
-  void Submit(engine::Request request);
   void Run() override;
   bool Send();
+  bool WritePending();
+  // What an output has to say, if it may speak now. Whether there is more at once.
+  bool TakeFrom(Output& output, Clock::TimePoint now);
+  // Nothing may be told of it before the stream has started, which the first output's start is.
+  bool WaitsForStart(const Output& output) const;
+  bool IsDone(const Output& output) const;
   void Handle(const Output& output, Output::News news, Clock::TimePoint now);
   // An output ended, but not by itself: the others go with it.
   void Fail(const Output& failed);
@@ -116,6 +122,7 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   void EmitQueued(std::int32_t position);
   v1::GenerateResponse MakeStarted() const;
   v1::GenerateResponse MakeCompleted(Clock::TimePoint now) const;
+  OutputEvents::Counts counts_of_all() const;
   std::int32_t discarded_tokens() const;
   std::int32_t preemptions() const;
   bool cancelled();
@@ -136,6 +143,8 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   std::shared_ptr<ResponseSink> sink_;    // until the end
   // At least one, in the order of their indices. Each holds this until it has ended.
   std::vector<std::unique_ptr<Output>> outputs_;
+  const Output* first_ = nullptr;                   // of those that run; else the first of all
+  std::size_t next_ = 0;                            // whose turn it is
   const Output* failed_ = nullptr;                  // the first that did not end by itself
   std::deque<v1::WorkerGenerateResponse> pending_;  // of one turn
   std::optional<absl::Status> final_status_;

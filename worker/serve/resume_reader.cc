@@ -20,27 +20,6 @@ namespace {
 
 using step::Phase;
 
-constexpr char kField[] = "resume.outputs[0]";  // there is one, as long as n is 1
-
-std::string Field(const char* name) { return absl::StrCat(kField, ".", name); }
-
-absl::Status CheckTokenIds(const std::vector<std::int32_t>& ids, const ServedModel& model,
-                           const RequestReader::Reading& reading) {
-  if (ids.size() > static_cast<std::size_t>(reading.max_tokens)) {
-    return rpc::InvalidField(Field("token_ids"),
-                             absl::StrCat("may hold at most ", reading.max_tokens,
-                                          " ids, max_tokens or what the context of ",
-                                          model.limits.context(), " leaves, holds ", ids.size()));
-  }
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (ids[i] >= 0 && ids[i] < model.limits.vocab_size) continue;
-    return rpc::InvalidField(absl::StrCat(Field("token_ids"), "[", i, "]"),
-                             absl::StrCat("must be in [0, ", model.limits.vocab_size,
-                                          "), the vocabulary of the model, is ", ids[i]));
-  }
-  return absl::OkStatus();
-}
-
 OutputEvents::Sent SentOf(const v1::OutputState& state, const ServedModel& model) {
   OutputEvents::Sent sent{
       .reasoning_finished = state.reasoning_finished(),
@@ -97,16 +76,6 @@ std::int32_t NumContinued(const std::vector<std::int32_t>& ids, std::int32_t fir
   return at - first;
 }
 
-// Whether the ids before `position` alone make the engine force the next one.
-bool IsPlanned(const std::vector<std::int32_t>& ids, std::int32_t position,
-               const ServedModel& model, const RequestReader::Reading& reading) {
-  engine::Replay replay(reading.request, reading.max_tokens, model.end_of_sequence_ids);
-  for (std::int32_t i = 0; i < position && !replay.end(); ++i) {
-    replay.Next(ids[static_cast<std::size_t>(i)]);
-  }
-  return replay.closing().has_value();
-}
-
 // Nobody has said yet what closes the reasoning from outside.
 engine::TokenOrigin LikelyOrigin(const engine::Thinking& thinking) {
   return thinking.ends_in_time ? engine::TokenOrigin::kDeadline : engine::TokenOrigin::kAnswerNow;
@@ -124,34 +93,111 @@ std::int32_t AnswerBegin(const std::vector<std::int32_t>& ids, const engine::Req
   return count;
 }
 
+// The phase may be left out where nothing was sent, as nothing has said it then.
+bool IsPhase(const v1::OutputState& state, Phase phase) {
+  if (state.phase() == v1::PHASE_UNSPECIFIED) return state.token_ids().empty();
+  return (state.phase() == v1::PHASE_REASONING) == (phase == Phase::kReasoning);
+}
+
+// Reads one state.
+class StateReader {
+ public:
+  // `reading` has the prompt and the options; all outlive this.
+  StateReader(const v1::OutputState& state, std::string field, const ServedModel& model,
+              const RequestReader::Reading& reading)
+      : state_(state),
+        field_(std::move(field)),
+        model_(model),
+        output_(reading.output),
+        max_tokens_(reading.max_tokens),
+        ids_(state.token_ids().begin(), state.token_ids().end()),
+        request_(reading.request) {
+    output_.output_index = state.output_index();
+  }
+
+  absl::StatusOr<RequestReader::Begun> Read(const text::Tokenizer& tokenizer) {
+    RETURN_IF_ERROR(CheckTokenIds());
+    if (!ids_.empty() && engine::LeaveUndecided(request_, ids_)) request_.opening.reset();
+    auto events = std::make_unique<OutputEvents>(tokenizer, std::move(output_));
+    events->BeginReplay(SentOf(state_, model_));
+    ReadEvents();
+    RETURN_IF_ERROR(Replay(*events));
+    RETURN_IF_ERROR(CheckCounts(*events));
+    request_.drawn_ids = std::move(ids_);
+    return RequestReader::Begun{.request = std::move(request_), .events = std::move(events)};
+  }
+
+ private:
+  std::string Field(const char* name) const { return absl::StrCat(field_, ".", name); }
+
+  absl::Status CheckTokenIds() const;
+  void ReadEvents();
+  bool IsPlanned(std::int32_t position) const;
+  absl::Status CheckClosing(const engine::Replay& replay) const;
+  absl::Status Replay(OutputEvents& events) const;
+  absl::Status CheckCounts(const OutputEvents& events) const;
+
+  const v1::OutputState& state_;
+  const std::string field_;
+  const ServedModel& model_;
+  OutputEvents::Options output_;
+  const std::int32_t max_tokens_;
+  std::vector<std::int32_t> ids_;
+  engine::Request request_;
+};
+
+absl::Status StateReader::CheckTokenIds() const {
+  if (ids_.size() > static_cast<std::size_t>(max_tokens_)) {
+    return rpc::InvalidField(
+        Field("token_ids"),
+        absl::StrCat("may hold at most ", max_tokens_, " ids, max_tokens or what the context of ",
+                     model_.limits.context(), " leaves, holds ", ids_.size()));
+  }
+  for (std::size_t i = 0; i < ids_.size(); ++i) {
+    if (ids_[i] >= 0 && ids_[i] < model_.limits.vocab_size) continue;
+    return rpc::InvalidField(absl::StrCat(Field("token_ids"), "[", i, "]"),
+                             absl::StrCat("must be in [0, ", model_.limits.vocab_size,
+                                          "), the vocabulary of the model, is ", ids_[i]));
+  }
+  return absl::OkStatus();
+}
+
 // What the ids do not tell: which of the forced ones stand in the place of a think-end id, and
 // where something outside has closed the reasoning.
-void ReadEvents(const v1::OutputState& state, const std::vector<std::int32_t>& ids,
-                const ServedModel& model, RequestReader::Reading& reading) {
-  engine::Thinking& thinking = reading.request.thinking;
-  const std::int32_t answer = AnswerBegin(ids, reading.request);
-  if (IsFromOutside(state.reasoning_cause())) {
-    thinking.closing = {.position = state.closing_position(),
-                        .origin = OriginOf(state.reasoning_cause())};
+void StateReader::ReadEvents() {
+  engine::Thinking& thinking = request_.thinking;
+  const std::int32_t answer = AnswerBegin(ids_, request_);
+  if (IsFromOutside(state_.reasoning_cause())) {
+    thinking.closing = {.position = state_.closing_position(),
+                        .origin = OriginOf(state_.reasoning_cause())};
   }
-  for (const v1::TokenRange& range : state.forced_ranges()) {
+  for (const v1::TokenRange& range : state_.forced_ranges()) {
     if (range.first() >= answer) return;  // there the format alone forces
     const std::int32_t end = range.first() + range.count();
-    const std::int32_t continued = NumContinued(ids, range.first(), end, thinking);
+    const std::int32_t continued = NumContinued(ids_, range.first(), end, thinking);
     if (continued > 0) thinking.continued.push_back({range.first(), continued});
     const std::int32_t closing = range.first() + continued;
-    if (closing == end || state.reasoning_cause() != 0) continue;
-    if (!IsPlanned(ids, closing, model, reading)) {
+    if (closing == end || state_.reasoning_cause() != 0) continue;
+    if (!IsPlanned(closing)) {
       thinking.closing = {.position = closing, .origin = LikelyOrigin(thinking)};
     }
     return;  // after what closes the reasoning nothing is forced but by the format
   }
 }
 
-absl::Status CheckClosing(const v1::OutputState& state, const engine::Replay& replay) {
-  if (state.reasoning_cause() == 0) return absl::OkStatus();
-  const engine::Closing said{.position = state.closing_position(),
-                             .origin = OriginOf(state.reasoning_cause())};
+// Whether the ids before `position` alone make the engine force the next one.
+bool StateReader::IsPlanned(std::int32_t position) const {
+  engine::Replay replay(request_, max_tokens_, model_.end_of_sequence_ids);
+  for (std::int32_t i = 0; i < position && !replay.end(); ++i) {
+    replay.Next(ids_[static_cast<std::size_t>(i)]);
+  }
+  return replay.closing().has_value();
+}
+
+absl::Status StateReader::CheckClosing(const engine::Replay& replay) const {
+  if (state_.reasoning_cause() == 0) return absl::OkStatus();
+  const engine::Closing said{.position = state_.closing_position(),
+                             .origin = OriginOf(state_.reasoning_cause())};
   if (replay.closing() == said) return absl::OkStatus();
   return rpc::InvalidField(
       Field("closing_position"),
@@ -159,52 +205,43 @@ absl::Status CheckClosing(const v1::OutputState& state, const engine::Replay& re
                    "nothing close the reasoning for that cause"));
 }
 
-absl::Status Replay(const v1::OutputState& state, const std::vector<std::int32_t>& ids,
-                    const ServedModel& model, const RequestReader::Reading& reading,
-                    OutputEvents& events) {
-  const std::vector<bool> forced = ForcedOf(state);
-  engine::Replay replay(reading.request, reading.max_tokens, model.end_of_sequence_ids);
-  for (std::size_t i = 0; i < ids.size(); ++i) {
+absl::Status StateReader::Replay(OutputEvents& events) const {
+  const std::vector<bool> forced = ForcedOf(state_);
+  engine::Replay replay(request_, max_tokens_, model_.end_of_sequence_ids);
+  for (std::size_t i = 0; i < ids_.size(); ++i) {
     if (replay.end() || events.finished()) {
       return rpc::InvalidField(absl::StrCat(Field("token_ids"), "[", i, "]"),
                                "comes after the end of the output");
     }
-    const engine::Token token = replay.Next(ids[i]);
+    const engine::Token token = replay.Next(ids_[i]);
     const bool is_forced = token.origin != engine::TokenOrigin::kDrawn;
-    if (replay.contradicts() || (!state.forced_ranges().empty() && forced[i] != is_forced)) {
+    if (replay.contradicts() || (!state_.forced_ranges().empty() && forced[i] != is_forced)) {
       return rpc::InvalidField(absl::StrCat(Field("token_ids"), "[", i, "]"),
                                "is not what the options and forced_ranges let stand there");
     }
     events.Replay(token);
   }
-  RETURN_IF_ERROR(CheckClosing(state, replay));
-  return events.EndReplay(replay.end(), kField);
+  RETURN_IF_ERROR(CheckClosing(replay));
+  return events.EndReplay(replay.end(), field_);
 }
 
-// The phase may be left out where nothing was sent, as nothing has said it then.
-bool IsPhase(const v1::OutputState& state, Phase phase) {
-  if (state.phase() == v1::PHASE_UNSPECIFIED) return state.token_ids().empty();
-  return (state.phase() == v1::PHASE_REASONING) == (phase == Phase::kReasoning);
-}
-
-absl::Status CheckCounts(const v1::OutputState& state, const RequestReader::Reading& reading,
-                         const OutputEvents& events) {
-  if (events.counts().total() != state.token_ids_size()) {
+absl::Status StateReader::CheckCounts(const OutputEvents& events) const {
+  if (events.counts().total() != state_.token_ids_size()) {
     return rpc::InvalidField(Field("token_ids"), "go on after a stop string has ended the output");
   }
-  if (!IsPhase(state, events.phase())) {
+  if (!IsPhase(state_, events.phase())) {
     return rpc::InvalidField(Field("phase"),
-                             absl::StrCat("is ", v1::Phase_Name(state.phase()),
+                             absl::StrCat("is ", v1::Phase_Name(state_.phase()),
                                           ", which is not what the ids before give"));
   }
   const std::int32_t reasoning = events.counts().tokens[Phase::kReasoning];
-  if (!state.finished() && state.reasoning_tokens() != reasoning) {
+  if (!state_.finished() && state_.reasoning_tokens() != reasoning) {
     return rpc::InvalidField(Field("reasoning_tokens"),
-                             absl::StrCat("is ", state.reasoning_tokens(), ", of the ids ",
+                             absl::StrCat("is ", state_.reasoning_tokens(), ", of the ids ",
                                           reasoning, " belong to the reasoning"));
   }
   const bool unclosed = events.phase() == Phase::kReasoning && !events.finished();
-  if (unclosed && state.reasoning_finished() && reading.request.ignore_eos) {
+  if (unclosed && state_.reasoning_finished() && request_.ignore_eos) {
     return rpc::InvalidField(Field("reasoning_finished"),
                              "must be unset: the ids do not end the reasoning");
   }
@@ -213,20 +250,14 @@ absl::Status CheckCounts(const v1::OutputState& state, const RequestReader::Read
 
 }  // namespace
 
-absl::Status ReadOutputState(const v1::OutputState& state, const text::Tokenizer& tokenizer,
-                             const ServedModel& model, RequestReader::Reading& reading) {
-  std::vector<std::int32_t> ids(state.token_ids().begin(), state.token_ids().end());
-  RETURN_IF_ERROR(CheckTokenIds(ids, model, reading));
-  if (!ids.empty() && engine::LeaveUndecided(reading.request, ids)) {
-    reading.request.opening.reset();
+absl::Status ReadOutputStates(const v1::ResumeState& resume, const text::Tokenizer& tokenizer,
+                              const ServedModel& model, RequestReader::Reading& reading) {
+  for (int i = 0; i < resume.outputs_size(); ++i) {
+    const v1::OutputState& state = resume.outputs(i);
+    StateReader reader(state, absl::StrCat("resume.outputs[", i, "]"), model, reading);
+    ASSIGN_OR_RETURN(RequestReader::Begun begun, reader.Read(tokenizer));
+    reading.begun.emplace(state.output_index(), std::move(begun));
   }
-  auto events = std::make_unique<OutputEvents>(tokenizer, reading.output);
-  events->BeginReplay(SentOf(state, model));
-  ReadEvents(state, ids, model, reading);
-  RETURN_IF_ERROR(Replay(state, ids, model, reading, *events));
-  RETURN_IF_ERROR(CheckCounts(state, reading, *events));
-  reading.request.drawn_ids = std::move(ids);
-  reading.resumed = std::move(events);
   return absl::OkStatus();
 }
 

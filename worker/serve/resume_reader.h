@@ -7,12 +7,13 @@
 
 namespace thinkwire::worker::serve {
 
-// Has `reading`, whose prompt and options are read, go on from where an earlier worker had the
-// output: its ids are replayed through engine::Replay and OutputEvents, and what else the state
-// says must be what they give. Takes as long as its text took to detokenise.
+// Has `reading`, whose prompt and options are read, go on from where an earlier worker had its
+// outputs, those that had begun: the ids of each are replayed through engine::Replay and
+// OutputEvents, and what else its state says must be what they give. Takes as long as the texts
+// took to detokenise.
 // REQUIRES: rpc::CheckResume of the state is OK.
 // Fails: INVALID_ARGUMENT, naming the field that the vocabulary, the context or the ids contradict.
-absl::Status ReadOutputState(const v1::OutputState& state, const text::Tokenizer& tokenizer,
-                             const ServedModel& model, RequestReader::Reading& reading);
+absl::Status ReadOutputStates(const v1::ResumeState& resume, const text::Tokenizer& tokenizer,
+                              const ServedModel& model, RequestReader::Reading& reading);
 
 }  // namespace thinkwire::worker::serve

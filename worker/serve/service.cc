@@ -168,7 +168,7 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
 
   absl::Status Start(RequestReader::Reading reading) {
     RETURN_IF_ERROR(CheckWanted());
-    ASSIGN_OR_RETURN(rpc::Shares::Held place, service_.TakePlace(peer_));
+    ASSIGN_OR_RETURN(rpc::Shares::Held place, service_.TakePlaces(peer_, reading.num_to_run()));
     auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
     EndSigns();
     auto stream = ResponseStream::Start(service_.shared_, call_, std::move(reading),
@@ -372,10 +372,16 @@ absl::Status WorkerService::TextPoolIsFull() const {
                                 ", or the client's share of as many"));
 }
 
-absl::StatusOr<rpc::Shares::Held> WorkerService::TakePlace(const std::string& peer) const {
-  std::optional<rpc::Shares::Held> place = shared_.places.Take(peer, 1);
+absl::StatusOr<rpc::Shares::Held> WorkerService::TakePlaces(const std::string& peer,
+                                                            std::int32_t outputs) const {
+  if (outputs > shared_.places.total()) {
+    return rpc::InvalidField(
+        "n", absl::StrCat("must be at most ", shared_.places.total(),
+                          ", the outputs that run or wait at this worker, is ", outputs));
+  }
+  std::optional<rpc::Shares::Held> place = shared_.places.Take(peer, std::max(1, outputs));
   if (place) return *std::move(place);
-  return QueueFull(absl::StrCat("requests run or wait: ", shared_.places.total(),
+  return QueueFull(absl::StrCat("outputs run or wait: ", shared_.places.total(),
                                 ", or the client's share of as many"));
 }
 

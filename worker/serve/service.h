@@ -58,8 +58,9 @@ class WorkerService final : public rpc::RawService {
   absl::Status Admit(const grpc::CallbackServerContext& context) const override;
   std::string PeerOf(const grpc::CallbackServerContext& context) const;
   absl::Status TextPoolIsFull() const;
-  // For a request that the engine is to have. Fails: RESOURCE_EXHAUSTED.
-  absl::StatusOr<rpc::Shares::Held> TakePlace(const std::string& peer) const;
+  // For a request, so many of whose outputs the engine is to have. Fails: RESOURCE_EXHAUSTED;
+  // INVALID_ARGUMENT, there can never be so many.
+  absl::StatusOr<rpc::Shares::Held> TakePlaces(const std::string& peer, std::int32_t outputs) const;
 
   const ResponseStream::Shared shared_;
   const RequestReader& reader_;

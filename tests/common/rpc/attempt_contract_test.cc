@@ -47,7 +47,7 @@ TEST(AttemptContractTest, NumbersItsEventsAndTellsThePromptOnce) {
   EXPECT_EQ(wrong({"attempt: 2 prompt_ids { ids: [1, 2] } event { queued { } }", started}),
             "Started.prompt_tokens is 3, counted were 2");
   EXPECT_EQ(wrong({first, started, "attempt: 2 seq: 2 event { moved { } }"}),
-            "Moved is none of a worker's events");
+            "Moved and Restarted are none of a worker's events");
   EXPECT_EQ(
       wrong({first, "attempt: 2 seq: 1 event { started { limits { max_model_len: 1048577 } } }"}),
       "Started.limits.max_model_len is 1048577");

@@ -79,20 +79,6 @@ TEST(CheckRequest, APhaseTakesBackLogprobsWithTheirAlternatives) {
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
 }
 
-TEST(CheckRequest, RefusesByNameWhatIsNotBuilt) {
-  const std::vector<Change> changes = {
-      {"n", [](auto& r) { r.set_n(2); }},
-  };
-  for (const Change& change : changes) {
-    GenerateRequest request = Question();
-    change.apply(request);
-    const absl::Status status = CheckRequest(request);
-    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << change.field;
-    EXPECT_EQ(ErrorReason(status), "FIELD_NOT_IMPLEMENTED");
-    EXPECT_EQ(ErrorMetadata(status, "field"), change.field);
-  }
-}
-
 TEST(CheckRequest, AConsensusIsOfSeveralOutputsAndOfNothingElse) {
   const std::vector<Change> wrong = {
       {"consensus.max_samples", [](auto& r) { r.mutable_consensus(); }},
@@ -262,6 +248,8 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
          r.set_min_answer_tokens(6);
        }},
       {"n", [](auto& r) { r.set_n(0); }},
+      {"n", [](auto& r) { r.set_n(-1); }},
+      {"n", [](auto& r) { r.set_n(65); }},
       {"thinking.mode",
        [](auto& r) {
          r.mutable_prompt()->set_text("x");
@@ -399,7 +387,7 @@ TEST(CheckResume, AClientGivesItWithSeedAndVariant) {
   EXPECT_EQ(ErrorMetadata(CheckRequest(worker), "field"), "request.resume");
 }
 
-TEST(CheckRequest, WhatCouldNotBeTakenOverIsRefusedWhereItMust) {
+TEST(CheckRequest, WhatIsBuiltCanBeTakenOver) {
   GenerateRequest request = Question();
   request.set_require_resumable(true);
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
@@ -408,9 +396,11 @@ TEST(CheckRequest, WhatCouldNotBeTakenOverIsRefusedWhereItMust) {
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
   request.mutable_answer_format()->set_regex("[0-9]+");
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
-  request.set_n(2);
-  EXPECT_EQ(ErrorReason(CheckRequest(request)), "NOT_RESUMABLE");
-  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "n");
+  request.set_n(64);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.clear_n();
+  request.mutable_consensus()->set_max_samples(2);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
 }
 
 TEST(CheckResume, IdsStandForThePromptAndItsThinkingMode) {
@@ -425,6 +415,22 @@ TEST(CheckResume, IdsStandForThePromptAndItsThinkingMode) {
   EXPECT_EQ(CheckRequest(request), absl::OkStatus());
   request.mutable_request()->clear_prompt();
   EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "prompt");
+}
+
+TEST(CheckResume, OutputsComeOnceEachInAnyOrder) {
+  v1::WorkerGenerateRequest request = Resumed();
+  request.mutable_request()->set_n(3);
+  v1::OutputState& other = *request.mutable_resume()->add_outputs();
+  other = request.resume().outputs(0);
+  request.mutable_resume()->mutable_outputs(0)->set_output_index(2);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_resume()->add_outputs()->set_output_index(2);
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "resume.outputs[2].output_index");
+  request.mutable_resume()->mutable_outputs(2)->set_output_index(1);
+  EXPECT_EQ(CheckRequest(request), absl::OkStatus());
+  request.mutable_request()->clear_max_tokens();
+  for (int i = 0; i < 1 << 20; ++i) request.mutable_resume()->mutable_outputs(2)->add_token_ids(1);
+  EXPECT_EQ(ErrorMetadata(CheckRequest(request), "field"), "resume.outputs");
 }
 
 struct ResumeChange {
@@ -442,7 +448,9 @@ TEST(CheckResume, RefusesByNameWhatIsWrongWhateverTheModel) {
          r.set_prompt_tokens((1 << 20) + 1);
        }},
       {"resume.fingerprint", [](auto& r, auto&) { r.set_fingerprint(std::string(257, 'f')); }},
-      {"resume.outputs", [](auto& r, auto&) { r.add_outputs(); }},
+      {"resume.outputs[1].output_index", [](auto& r, auto&) { r.add_outputs(); }},
+      {"resume.outputs[1].output_index",
+       [](auto& r, auto&) { r.add_outputs()->set_output_index(1); }},
       {"resume.outputs[0].output_index", [](auto&, auto& o) { o.set_output_index(1); }},
       {"resume.outputs[0].output_index", [](auto&, auto& o) { o.set_output_index(-1); }},
       {"resume.outputs[0].token_ids",

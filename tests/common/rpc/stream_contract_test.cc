@@ -159,6 +159,56 @@ TEST(StreamContractTest, OnlyWhoWasToldSoEndsWithoutAnAnswer) {
       << "it may have closed its reasoning before";
 }
 
+constexpr char kRestarted[] =
+    "restarted { prompt_tokens: 4 first_phase: PHASE_REASONING fingerprint: 'g' "
+    "cause: REASONING_FINISH_CAUSE_LOOP "
+    "limits { max_tokens: 5 max_model_len: 9 vocab_size: 20 } }";
+constexpr char kCompletedAnew[] =
+    "completed { usage { prompt_tokens: 4 cached_prompt_tokens: 2 reasoning_tokens: 3 "
+    "answer_tokens: 2 discarded_tokens: 2 } }";
+
+// Where another variant may stand in.
+std::string WrongWithAnew(const std::vector<std::string>& events) {
+  return WrongWith(events, Request("wishes { may_substitute: true }"));
+}
+
+TEST(StreamContractTest, ARestartBeginsAllAgain) {
+  const std::string later = "reasoning_delta { token_ids: [15, 6] }";  // of its vocabulary
+  EXPECT_EQ(WrongWithAnew({kStarted, kReasoning, kRestarted, later, kReasoned, kAnswer, kFinished,
+                           kCompletedAnew}),
+            "");
+  EXPECT_EQ(WrongWithAnew({kStarted, kRestarted, kReasoning, kMoved, kRestarted, kReasoning,
+                           kReasoned, kAnswer, kFinished,
+                           "completed { resumes: 1 usage { prompt_tokens: 4 reasoning_tokens: 3 "
+                           "answer_tokens: 2 discarded_tokens: 7 } }"}),
+            "");
+  EXPECT_EQ(
+      WrongWithAnew({kStarted, kReasoning, kRestarted, kReasoning, kReasoned, kAnswer, kFinished,
+                     "completed { usage { prompt_tokens: 4 reasoning_tokens: 3 "
+                     "answer_tokens: 2 discarded_tokens: 1 } }"}),
+      "usage.discarded_tokens is 1");
+}
+
+TEST(StreamContractTest, ARestartHasItsPlace) {
+  EXPECT_EQ(WrongWith({kStarted, kReasoning, kRestarted}), "Restarted came after ReasoningDelta")
+      << "nobody allows it";
+  EXPECT_EQ(WrongWithAnew({kQueued, kRestarted}), "Restarted came after Queued");
+  EXPECT_EQ(WrongWithAnew({kStarted, kReasoning, kReasoned, kRestarted}),
+            "Restarted came after ReasoningFinished");
+  EXPECT_EQ(WrongWithAnew({kAnswerFirst, kAnswer, kRestarted}), "Restarted came after AnswerDelta");
+  EXPECT_EQ(
+      WrongWithAnew({kStarted, kReasoning, kReasoned, kAnswer, kFinished, kCompleted, kRestarted}),
+      "Restarted came after Completed");
+  EXPECT_EQ(WrongWithAnew({kStarted, kRestarted, kRestarted, kRestarted}),
+            "Restarted came after Restarted");
+  EXPECT_EQ(WrongWithAnew({kStarted, "restarted { cause: REASONING_FINISH_CAUSE_BUDGET }"}),
+            "Restarted.cause is 2");
+  EXPECT_EQ(WrongWithAnew({kStarted,
+                           "restarted { cause: REASONING_FINISH_CAUSE_LENGTH "
+                           "prompt_tokens: 4 }"}),
+            "Started.fingerprint has 0 bytes");
+}
+
 TEST(StreamContractTest, EveryEventHasItsPlace) {
   struct Case {
     std::vector<std::string> events;

@@ -39,11 +39,13 @@ class TestWaiter final : public DispatchQueue::Waiter {
     return true;
   }
   void TellPlace(const DispatchQueue::Place& place) override { told.push_back(place.position); }
+  void TellSilence() override { ++silences; }
   void SendAway() override { sent_away = true; }
 
   DispatchQueue::Ticket ticket;
   DispatchQueue::Running running;
   std::vector<std::size_t> told;
+  int silences = 0;
   bool sent_away = false;
 
  private:
@@ -108,7 +110,7 @@ TEST_F(DispatchQueueTest, WhoLeavesOrIsGoneIsPassedOver) {
   EXPECT_EQ(places_.taken, (std::vector{2}));
 }
 
-TEST_F(DispatchQueueTest, PlacesAreToldAsTheyChangeOnceASecond) {
+TEST_F(DispatchQueueTest, PlacesAreToldAsTheyChangeEveryHalfSecond) {
   const auto first = Enter();
   const auto second = Enter();
   const auto third = Enter();
@@ -125,7 +127,26 @@ TEST_F(DispatchQueueTest, PlacesAreToldAsTheyChangeOnceASecond) {
   EXPECT_EQ(second->told.size(), 1U) << "its place is the same";
 }
 
-TEST_F(DispatchQueueTest, WhatNoEventTellsOfIsLookedForEverySecond) {
+TEST_F(DispatchQueueTest, WhoAsksForItIsToldThatItsPlaceIsTheSame) {
+  const auto first = Enter();
+  const auto second = Enter("a", {.tells_silence = true});
+  queue_.Tick();
+  EXPECT_EQ(second->silences, 1);
+  queue_.Tick();
+  EXPECT_EQ(second->silences, 1) << "too soon";
+  clock_.Advance(DispatchQueue::kTellInterval);
+  queue_.Tick();
+  EXPECT_EQ(second->silences, 2);
+  EXPECT_TRUE(second->told.empty());
+  Free(1);
+  clock_.Advance(DispatchQueue::kTellInterval);
+  queue_.Tick();
+  EXPECT_EQ(second->silences, 2) << "its place has changed";
+  EXPECT_EQ(second->told, (std::vector<std::size_t>{0}));
+  EXPECT_EQ(first->silences, 0);
+}
+
+TEST_F(DispatchQueueTest, WhatNoEventTellsOfIsLookedForEveryHalfSecond) {
   const auto waiter = Enter();
   queue_.Tick();
   queue_.Tick();

@@ -125,12 +125,14 @@ TEST(InWordsOfOptions, NamesTheOptionBehindAField) {
 }
 
 TEST(MakeRequest, SaysWhatTheCommandLineSays) {
-  const auto options = Parse({"--variant=qwen-7b", "--task=math", "--no-think", "--top_k=5",
-                              "--stop=END", "--system=Be brief.", "--max_tokens=9"});
+  const auto options = Parse({"--variant=qwen-7b", "--task=math", "--may_substitute", "--no-think",
+                              "--top_k=5", "--stop=END", "--system=Be brief.", "--max_tokens=9"});
   ASSERT_TRUE(options.ok()) << options.status();
   const v1::GenerateRequest request = MakeRequest(*options);
   EXPECT_EQ(request.variant(), "qwen-7b");
   EXPECT_EQ(request.wishes().task(), v1::TASK_MATH);
+  EXPECT_TRUE(request.wishes().may_substitute());
+  EXPECT_FALSE(MakeRequest(*Parse({})).has_wishes());
   EXPECT_EQ(request.thinking().mode(), v1::THINKING_MODE_OFF);
   EXPECT_EQ(request.reasoning_sampling().top_k(), 5);
   EXPECT_EQ(request.answer_sampling().top_k(), 5);
@@ -150,6 +152,17 @@ TEST(MakeRequest, OutputsMayVoteAndARequestMayGoFirst) {
   EXPECT_FALSE(MakeRequest(*Parse({})).has_consensus());
   EXPECT_FALSE(Parse({"--consensus=1"}).ok());
   EXPECT_FALSE(Parse({"--priority=urgent"}).ok());
+}
+
+TEST(MakeRequest, AsksForSeveralAnswers) {
+  const auto options = Parse({"--n=3"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(MakeRequest(*options).n(), 3);
+  EXPECT_FALSE(MakeRequest(*Parse({})).has_n());
+  EXPECT_FALSE(Parse({"--n=0"}).ok());
+  EXPECT_FALSE(Parse({"--n=65"}).ok());
+  EXPECT_EQ(InWordsOfOptions(rpc::InvalidField("n", "must be at most 12")),
+            "--n must be at most 12");
 }
 
 TEST(MakeRequest, AnAnswerHasOneFormatAtMost) {

@@ -60,6 +60,36 @@ TEST(StreamRecordTest, AVoteBeginsAnewWhereNothingCameOfIt) {
   EXPECT_TRUE(StreamRecord(Question()).MayGoOn());
 }
 
+TEST(StreamRecordTest, AfterARestartTheNewRunIsWhatIsLeft) {
+  StreamRecord record(Question());
+  for (int i = 0; i < 3; ++i) record.Add(Events()[i]);
+  v1::GenerateResponse anew;
+  v1::Restarted& restarted = *anew.mutable_restarted();
+  restarted.set_variant("qwen-32b");
+  restarted.set_worker("c:3");
+  restarted.set_fingerprint("other");
+  restarted.set_prompt_tokens(4);
+  restarted.set_first_phase(v1::PHASE_REASONING);
+  restarted.mutable_limits()->set_max_tokens(500);
+  EXPECT_TRUE(record.Add(anew)->has_restarted());
+  v1::GenerateRequest request = record.NextRequest();
+  EXPECT_EQ(request.variant(), "qwen-32b");
+  EXPECT_EQ(request.max_tokens(), 500);
+  EXPECT_EQ(request.seed(), 7U);
+  EXPECT_EQ(request.resume().prompt_tokens(), 4);
+  EXPECT_EQ(request.resume().fingerprint(), "other");
+  EXPECT_EQ(request.resume().outputs_size(), 0) << "what came before is void";
+  record.Add(Events()[2]);
+  request = record.NextRequest();
+  EXPECT_EQ(request.resume().outputs(0).token_ids_size(), 2);
+  v1::GenerateResponse again = Events()[1];
+  again.mutable_started()->set_fingerprint("other");
+  const auto shown = record.Add(again);
+  ASSERT_TRUE(shown && shown->has_moved());
+  EXPECT_EQ(shown->moved().previous_worker(), "c:3");
+  EXPECT_TRUE(shown->moved().exact());
+}
+
 TEST(StreamRecordTest, ASecondStartIsSeenAsAMove) {
   StreamRecord record(Question());
   for (int i = 0; i < 3; ++i) record.Add(Events()[i]);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <random>
 #include <thread>
@@ -41,6 +42,15 @@ class EngineTest : public testing::TestWithParam<std::tuple<std::int32_t, FakeRu
 
   RequestHandle Submit(const Request& request, Reader& reader) {
     return engine_->Submit(request, reader.stream()).value();
+  }
+
+  absl::StatusOr<std::vector<RequestHandle>> SubmitTogether(const std::vector<Request>& outputs,
+                                                            const std::vector<Reader>& readers) {
+    std::vector<Engine::Arrival> arrivals;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      arrivals.push_back({.request = outputs[i], .stream = readers[i].stream()});
+    }
+    return engine_->SubmitTogether(std::move(arrivals));
   }
 
   step::Limits limits_ = MakeLimits(std::get<0>(GetParam()));
@@ -179,6 +189,46 @@ TEST_P(EngineTest, FullQueueRefusesAndWritesNothing) {
   Submit(MakeRequest(1, 10, 5), readers.emplace_back());
   readers.back().WaitEnding();
   EXPECT_TRUE(refused.stream()->Take().empty());
+}
+
+TEST_P(EngineTest, OutputsOfOnePromptEqualThoseAlone) {
+  Start();
+  const std::vector<Request> outputs = OutputsOf(MakeRequest(7, 30, 40), 12);
+  std::vector<Reader> readers(outputs.size());
+  const std::vector<RequestHandle> handles = SubmitTogether(outputs, readers).value();
+  ASSERT_EQ(handles.size(), outputs.size());
+  EXPECT_TRUE(std::ranges::is_sorted(handles));
+  engine_->Cancel(handles[5]);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    readers[i].WaitEnding();
+    ExpectTokens(readers[i].tokens(), Alone(model_, outputs[i], 40), i != 5);
+  }
+  WaitIdle();
+}
+
+TEST_P(EngineTest, OutputsAreTakenAllOrNone) {
+  limits_.max_num_seqs = 1;
+  Start({.max_queue = 2, .end_of_sequence_ids = {}});
+  runner_->CloseGate();
+  Reader running;
+  Submit(MakeRequest(1, 10, 5), running);
+  runner_->WaitUntilBlocked();
+  const std::vector<Request> outputs = OutputsOf(MakeRequest(7, 30, 5), 3);
+  const std::vector<Reader> refused(3);
+  const absl::Status status = SubmitTogether(outputs, refused).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.message(), "the queue is full: 0 requests wait, 3 outputs come, the limit is 2");
+  std::vector<Request> too_long = OutputsOf(MakeRequest(7, 30, 5), 2);
+  too_long[1].max_tokens = 1'000;
+  EXPECT_EQ(SubmitTogether(too_long, refused).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine_->status().queued, 0);
+  std::vector<Reader> readers(2);
+  SubmitTogether(OutputsOf(MakeRequest(7, 30, 5), 2), readers).value();
+  EXPECT_EQ(engine_->status().queued, 2);
+  runner_->OpenGate();
+  for (Reader& reader : readers) reader.WaitEnding();
+  WaitIdle();
+  for (const Reader& reader : refused) EXPECT_TRUE(reader.stream()->Take().empty());
 }
 
 TEST_P(EngineTest, RefusesWhatCanNeverFit) {

@@ -47,8 +47,6 @@ class Guide final : public AnswerGuide {
 
 std::unique_ptr<AnswerGuide> FakeFormat::Begin() const { return std::make_unique<Guide>(*this); }
 
-bool FakeFormat::IsEnd(std::int32_t id) const { return id == kEos; }
-
 bool FakeFormat::Allows(std::span<const std::int32_t> answer, std::int32_t id) const {
   if (!answer.empty() && answer.back() == kEos) return false;
   if (answer.size() >= num_ids_) return id == kEos;

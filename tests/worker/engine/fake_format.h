@@ -18,7 +18,6 @@ class FakeFormat final : public AnswerFormat {
   explicit FakeFormat(std::size_t num_ids) : num_ids_(num_ids) {}
 
   std::unique_ptr<AnswerGuide> Begin() const override;
-  bool IsEnd(std::int32_t id) const override;
 
   // The definition, over the answer's ids so far.
   bool Allows(std::span<const std::int32_t> answer, std::int32_t id) const;

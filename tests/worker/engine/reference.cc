@@ -87,6 +87,8 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
   std::deque<ForcedToken> pending;
   bool closing = false;
   const auto* const format = static_cast<const FakeFormat*>(request.format.get());
+  const bool keeps = request.thinking.min_answer_tokens > 0 && !request.thinking.ends_unanswered;
+  const bool owes_answer = (format != nullptr || keeps) && !request.ignore_eos;
   std::vector<std::int32_t> answer;  // ids
   while (static_cast<std::int32_t>(output.tokens.size()) < max_tokens) {
     if (thinking && !closing) {
@@ -105,7 +107,7 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
         return format->Allows(answer, id) || (undecided && id == kThink);
       };
       while (!allows(draw.id)) draw.id = (draw.id + 1) % kVocab;
-    } else if (format != nullptr && draw.id == kEos) {
+    } else if (thinking && owes_answer && draw.id == kEos) {
       draw.id = request.sampling.think_end_id;
     }
     const auto other = forced.find(output.tokens.size());
@@ -119,7 +121,8 @@ Output Alone(const FakeModel& model, const Request& request, std::int32_t max_to
       return output;
     }
     if (drawn && thinking && draw.id == request.sampling.think_end_id &&
-        std::ssize(output.tokens) < request.thinking.min_tokens) {
+        std::ssize(output.tokens) < request.thinking.min_tokens &&
+        !request.thinking.continue_ids.empty()) {
       for (const std::int32_t id : request.thinking.continue_ids) {
         pending.push_back({id, TokenOrigin::kContinued});
       }
@@ -186,6 +189,12 @@ Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t
   request.sampling.phases[step::Phase::kAnswer].temperature = 0.3F;
   request.max_tokens = max_tokens;
   return request;
+}
+
+std::vector<Request> OutputsOf(const Request& request, std::uint32_t count) {
+  std::vector<Request> outputs(count, request);
+  for (std::uint32_t i = 0; i < count; ++i) outputs[i].sampling.output_index = i;
+  return outputs;
 }
 
 Thinking MakeThinking() {

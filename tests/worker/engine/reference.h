@@ -40,6 +40,9 @@ Request MakeRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t
 // Likewise, but whether it begins with reasoning is the model's choice.
 Request MakeOpenRequest(std::uint64_t seed, std::int32_t prompt_tokens, std::int32_t max_tokens);
 
+// `count` outputs of `request`.
+std::vector<Request> OutputsOf(const Request& request, std::uint32_t count);
+
 // Closing ids 20, 22 and 25, continuing ids 23 and 24. Ids that 7 divides end a sentence; of the
 // others those that 13 divides are digits, and those that 11 divides points.
 Thinking MakeThinking();

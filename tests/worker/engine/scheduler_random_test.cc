@@ -23,10 +23,10 @@ struct Live {
 // checks each plan, the scheduler its invariants, and this each text.
 class RandomRun {
  public:
-  RandomRun(std::uint32_t seed, std::int32_t max_in_flight)
+  RandomRun(std::uint32_t seed, std::int32_t max_in_flight, bool enable_prefix_caching = true)
       : random_(seed),
         limits_(Limits(max_in_flight)),
-        stepper_(limits_, Model(), true, static_cast<std::size_t>(Draw(1, 30))) {}
+        stepper_(limits_, Model(), enable_prefix_caching, static_cast<std::size_t>(Draw(1, 30))) {}
 
   // From now on someone forces ids, takes them back and proposes them, and rows give less than they
   // were asked for.
@@ -65,6 +65,9 @@ class RandomRun {
     stepper_.runner().AllowGoingBack();
   }
 
+  // From now on some requests have several outputs.
+  void Multiply() { multiplies_ = true; }
+
   // From now on requests come from so many peers.
   void SetPeers(std::int32_t peers) { peers_ = peers; }
 
@@ -72,6 +75,8 @@ class RandomRun {
   std::uint64_t preemptions() { return stepper_.scheduler().preemptions(); }
   int most_parked() const { return most_parked_; }
   const PrefixUse& prefix_use() { return stepper_.scheduler().prefix_use(); }
+  int multiplied() const { return multiplied_; }
+  std::int32_t kept_blocks() { return stepper_.scheduler().pool().kept(); }
   int steered() const { return steered_; }
   int resumed() const { return resumed_; }
   // Tokens of those that completed, by who chose them.
@@ -179,9 +184,27 @@ class RandomRun {
     const absl::StatusOr<std::int32_t> max_tokens = CheckRequest(live.request, limits_);
     if (!max_tokens.ok()) return;
     live.max_tokens = *max_tokens;
+    if (multiplies_ && Draw(0, 2) == 0) return AddSeveral(live);
     if (resumes_ && Draw(0, 1) == 0) BeginInTheMiddle(live);
     const RequestHandle handle = stepper_.Add(live.request, *live.reader);
     live_.emplace(handle, std::move(live));
+  }
+
+  // Outputs of the one request, some of them begun elsewhere, whose readers differ.
+  void AddSeveral(const Live& one) {
+    RequestHandle first = 0;
+    const auto outputs = static_cast<std::uint32_t>(Draw(2, 5));
+    for (const Request& request : OutputsOf(one.request, outputs)) {
+      Live live{.request = request,
+                .max_tokens = one.max_tokens,
+                .reader = std::make_unique<Reader>(static_cast<std::size_t>(Draw(1, 30)))};
+      if (resumes_ && Draw(0, 1) == 0) BeginInTheMiddle(live);
+      if (first == 0) first = stepper_.next_handle();
+      live.request.prompt_of = first;
+      const RequestHandle handle = stepper_.Add(live.request, *live.reader);
+      live_.emplace(handle, std::move(live));
+    }
+    ++multiplied_;
   }
 
   void SetThinking(Request& request) {
@@ -348,6 +371,8 @@ class RandomRun {
   int resumed_ = 0;
   bool thinks_ = false;
   bool formats_ = false;
+  bool multiplies_ = false;
+  int multiplied_ = 0;
   std::map<TokenOrigin, int> tokens_of_;
 };
 
@@ -490,6 +515,42 @@ TEST_P(SchedulerRandomTest, FormatsKeepInvariantsAndTexts) {
   EXPECT_GT(resumed, 200);
   EXPECT_GT(forced, 2000);
   EXPECT_GT(preemptions, 100U);
+}
+
+// The same with several outputs of one prompt, with the prefix cache and without: each draws what
+// it draws alone, whoever of them computes the prompt, ends, is preempted or not read. Without the
+// cache nothing of theirs stays.
+TEST_P(SchedulerRandomTest, SeveralOutputsKeepInvariantsAndTexts) {
+  int completed = 0;
+  int multiplied = 0;
+  int runs_with_many_parked = 0;
+  std::uint64_t preemptions = 0;
+  for (std::uint32_t seed = 4000; seed < 4120; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    const bool caches = seed % 2 == 0;
+    RandomRun run(seed, GetParam(), caches);
+    run.Multiply();
+    if (seed % 3 == 0) run.Resume();
+    if (seed % 5 == 0) {
+      run.Think();
+    } else if (seed % 7 == 0) {
+      run.Steer();
+    }
+    run.SetPeers(1 + static_cast<std::int32_t>(seed % 4));
+    run.Run(600);
+    if (HasFailure()) return;
+    completed += run.completed();
+    multiplied += run.multiplied();
+    if (run.most_parked() >= 3) ++runs_with_many_parked;
+    preemptions += run.preemptions();
+    if (!caches) {
+      EXPECT_EQ(run.kept_blocks(), 0);
+    }
+  }
+  EXPECT_GT(completed, 2000);
+  EXPECT_GT(multiplied, 1000);
+  EXPECT_GT(runs_with_many_parked, 20);
+  EXPECT_GT(preemptions, 300U);
 }
 
 }  // namespace

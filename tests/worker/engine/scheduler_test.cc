@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "tests/worker/engine/stepper.h"
 
 namespace thinkwire::worker::engine {
@@ -282,6 +284,27 @@ TEST_P(SchedulerTest, PreemptedGoesToTheFrontOfTheQueue) {
   order.resize(4);
   EXPECT_EQ(order, (std::vector<std::uint64_t>{0, 1, 1, 2}));
   stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerTest, TellsThePreemptedWhyTheyAreSilent) {
+  limits_.num_blocks = 8;
+  limits_.max_num_batched_tokens = 4;  // what was lost is computed again in several steps
+  Stepper stepper(limits_, FakeModel(kVocab), false);
+  std::vector<Reader> readers(2);
+  stepper.Add(MakeRequest(1, 4, 28), readers[0]);
+  Request request = MakeRequest(2, 4, 28);
+  request.tells_silence = true;
+  stepper.Add(request, readers[1]);
+  while (stepper.scheduler().preemptions() == 0) ASSERT_TRUE(stepper.Turn());
+  std::set<SilenceReason> reasons;
+  do {
+    const std::optional<Silence> silence = readers[1].stream()->silence();
+    if (!silence) continue;
+    reasons.insert(silence->reason);
+    EXPECT_GT(silence->total, 4) << "prompt and what it has drawn";
+  } while (stepper.Turn());
+  EXPECT_EQ(reasons, (std::set{SilenceReason::kRecompute, SilenceReason::kWaiting}));
+  EXPECT_EQ(readers[1].stream()->silence(), std::nullopt);
 }
 
 TEST_P(SchedulerTest, DeadlineEndsQueuedAndRunning) {

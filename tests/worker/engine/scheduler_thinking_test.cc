@@ -78,6 +78,28 @@ TEST_P(SchedulerThinkingTest, ThinkingThatEndsByItselfIsLeftAlone) {
   }
 }
 
+TEST_P(SchedulerThinkingTest, AnEndOfSequenceLeavesTheAnswerWhatIsKeptForIt) {
+  for (const std::int32_t early : {0, 1}) {  // tokens before min_tokens
+    SCOPED_TRACE(early);
+    model_.Script(kSeed, kPrompt + 20, kEos);
+    Request request = MakeThinkingRequest();
+    request.thinking.min_answer_tokens = 1;
+    request.thinking.min_tokens = 20 + early;
+    const std::vector<Token> tokens = Run(request);
+    EXPECT_EQ(Of(TokenOrigin::kContinued, tokens) > 0, early == 1);
+    EXPECT_GT(std::ssize(tokens), Reasoning(tokens));
+  }
+}
+
+TEST_P(SchedulerThinkingTest, AnEndOfSequenceEndsAllWhereNothingIsKept) {
+  model_.Script(kSeed, kPrompt + 20, kEos);
+  EXPECT_EQ(Run(MakeThinkingRequest()).size(), 21U);
+  Request request = MakeThinkingRequest();
+  request.thinking.min_answer_tokens = 1;
+  request.thinking.ends_unanswered = true;
+  EXPECT_EQ(Run(request).size(), 21U);
+}
+
 TEST_P(SchedulerThinkingTest, TheAnswerHasWhatIsKeptForIt) {
   for (const std::int32_t kept : {1, 7, 59, 60}) {
     SCOPED_TRACE(kept);

@@ -43,6 +43,19 @@ class Stepper {
     return last_handle_;
   }
 
+  // Outputs of one prompt, each to the reader of its index.
+  std::vector<RequestHandle> AddTogether(const std::vector<Request>& outputs,
+                                         std::vector<Reader>& readers) {
+    const RequestHandle first = last_handle_ + 1;
+    std::vector<RequestHandle> handles;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      Request request = outputs[i];
+      request.prompt_of = first;
+      handles.push_back(Add(std::move(request), readers[i]));
+    }
+    return handles;
+  }
+
   // Plans one step, if one more may be in flight and someone can go on.
   bool Submit() {
     if (scheduler_.steps_in_flight() == limits_.max_in_flight) return false;
@@ -90,6 +103,7 @@ class Stepper {
     EXPECT_EQ(scheduler_.free_slots(), limits_.max_num_seqs);
   }
 
+  RequestHandle next_handle() const { return last_handle_ + 1; }
   Scheduler& scheduler() { return scheduler_; }
   FakeClock& clock() { return clock_; }
   FakeRunner& runner() { return runner_; }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -104,15 +105,15 @@ std::vector<Option> Options() {
 
 // Whether the pair is a matter of this worker's engine alone.
 bool IsOfTheEngine(const Option& option) {
-  return option.field != "n" && option.field != "consensus" && option.field != "answer_format";
+  return option.field != "consensus" && option.field != "answer_format";
 }
 
 class OptionPairsTest : public testing::Test {
  protected:
   OptionPairsTest() { worker_.runner.AllowGoingBack(); }
 
-  // The ids that come; the stream is held to the contract.
-  std::vector<std::int32_t> Run(const v1::GenerateRequest& request) {
+  // The ids that come, by output; the stream is held to the contract.
+  std::map<std::int32_t, std::vector<std::int32_t>> Run(const v1::GenerateRequest& request) {
     auto sink = std::make_shared<FakeSink>(kUnlimited);
     Start(worker_, request, sink, worker_.clock.Now() + std::chrono::minutes(10));
     const absl::Status status = sink->WaitUntilEnded();
@@ -124,7 +125,7 @@ class OptionPairsTest : public testing::Test {
       EXPECT_TRUE(fits.ok()) << fits;
     }
     EXPECT_TRUE(contract.End().ok()) << contract.End();
-    return AddUp(sink->messages()).ids;
+    return IdsByOutput(sink->messages());
   }
 
   FakeWorker worker_{engine::FakeModel(kVocabulary)};

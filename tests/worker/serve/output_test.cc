@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <span>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "tests/worker/serve/byte_tokenizer.h"
 #include "tests/worker/serve/service_fixture.h"
@@ -38,6 +41,12 @@ class OutputTest : public testing::Test {
     });
   }
 
+  bool Submit(engine::Request request) {
+    std::vector<engine::Request> requests;
+    requests.push_back(std::move(request));
+    return Output::Submit(std::span(&output_, 1), std::move(requests));
+  }
+
   void TakeUntilEnded() {
     while (!output_->ended()) {
       {
@@ -69,7 +78,7 @@ TEST_F(OutputTest, EndsTheEnginesWorkAtAStopString) {
   OutputEvents::Options options;
   options.stop_strings[step::Phase::kAnswer] = {"k"};
   Make(std::move(options));
-  ASSERT_TRUE(output_->Submit(Ask()));
+  ASSERT_TRUE(Submit(Ask()));
   TakeUntilEnded();
   EXPECT_TRUE(output_->finished());
   EXPECT_FALSE(output_->refused());
@@ -85,7 +94,7 @@ TEST_F(OutputTest, CancelBeforeTheEngineHasItIsKept) {
   Make();
   output_->Cancel();
   worker_.runner.CloseGate();
-  ASSERT_TRUE(output_->Submit(Ask()));
+  ASSERT_TRUE(Submit(Ask()));
   worker_.runner.OpenGate();
   TakeUntilEnded();
   EXPECT_EQ(output_->ending().reason, engine::EndReason::kCancelled);
@@ -95,7 +104,7 @@ TEST_F(OutputTest, CancelBeforeTheEngineHasItIsKept) {
 
 TEST_F(OutputTest, TakesAQuarterOfTheOutboxAtOnceAndSaysThatThereIsMore) {
   Make();
-  ASSERT_TRUE(output_->Submit(Ask()));
+  ASSERT_TRUE(Submit(Ask()));
   while (worker_.engine.status().steps < 64) std::this_thread::yield();
   for (int takes = 0; takes < 2; ++takes) {
     const std::optional<Output::News> news = output_->Take({});
@@ -112,7 +121,7 @@ TEST_F(OutputTest, WhatTheEngineRefusesEndsWithItsReason) {
   Make();
   engine::Request request = Ask();
   request.prompt_ids.clear();
-  EXPECT_FALSE(output_->Submit(std::move(request)));
+  EXPECT_FALSE(Submit(std::move(request)));
   EXPECT_FALSE(output_->ended());
   EXPECT_TRUE(output_->Take({}));
   EXPECT_TRUE(output_->ended());

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -135,6 +136,24 @@ inline Totals AddUp(const std::vector<v1::WorkerGenerateResponse>& messages) {
     if (event.has_completed()) totals.completed = event.completed();
   }
   return totals;
+}
+
+// The ids of each output, by its index.
+inline std::map<std::int32_t, std::vector<std::int32_t>> IdsByOutput(
+    const std::vector<v1::WorkerGenerateResponse>& messages) {
+  std::map<std::int32_t, std::vector<std::int32_t>> outputs;
+  const auto take = [&](const auto& event) {
+    std::vector<std::int32_t>& ids = outputs[event.output_index()];
+    ids.insert(ids.end(), event.token_ids().begin(), event.token_ids().end());
+  };
+  for (const v1::WorkerGenerateResponse& message : messages) {
+    const v1::GenerateResponse& event = message.event();
+    if (event.has_reasoning_delta()) take(event.reasoning_delta());
+    if (event.has_reasoning_finished()) take(event.reasoning_finished());
+    if (event.has_answer_delta()) take(event.answer_delta());
+    if (event.has_finished()) take(event.finished());
+  }
+  return outputs;
 }
 
 }  // namespace thinkwire::worker::serve

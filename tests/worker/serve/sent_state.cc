@@ -31,6 +31,23 @@ void AddReasoningFinished(const v1::ReasoningFinished& event, v1::OutputState& o
   output.set_phase(event.token_ids().empty() ? v1::PHASE_REASONING : v1::PHASE_ANSWER);
 }
 
+std::int32_t IndexOf(const v1::GenerateResponse& event) {
+  if (event.has_reasoning_delta()) return event.reasoning_delta().output_index();
+  if (event.has_answer_delta()) return event.answer_delta().output_index();
+  if (event.has_reasoning_finished()) return event.reasoning_finished().output_index();
+  return event.finished().output_index();
+}
+
+v1::OutputState& OutputAt(std::int32_t index, v1::Phase first_phase, v1::ResumeState& state) {
+  for (v1::OutputState& output : *state.mutable_outputs()) {
+    if (output.output_index() == index) return output;
+  }
+  v1::OutputState& output = *state.add_outputs();
+  output.set_output_index(index);
+  output.set_phase(first_phase);
+  return output;
+}
+
 void Add(const v1::GenerateResponse& event, v1::OutputState& output) {
   if (event.has_reasoning_delta()) {
     const v1::ReasoningDelta& delta = event.reasoning_delta();
@@ -59,9 +76,10 @@ v1::ResumeState StateAfter(const std::vector<std::int32_t>& prompt_ids, v1::Phas
                            std::span<const v1::GenerateResponse> events) {
   v1::ResumeState state;
   state.mutable_prompt_ids()->Assign(prompt_ids.begin(), prompt_ids.end());
-  v1::OutputState& output = *state.add_outputs();
-  output.set_phase(first_phase);
-  for (const v1::GenerateResponse& event : events) Add(event, output);
+  state.add_outputs()->set_phase(first_phase);
+  for (const v1::GenerateResponse& event : events) {
+    Add(event, OutputAt(IndexOf(event), first_phase, state));
+  }
   return state;
 }
 

@@ -86,9 +86,16 @@ TEST_F(WorkerServiceTest, ChatBeginsWithReasoningAndControlTokensAreText) {
 TEST_F(WorkerServiceTest, RefusesWhatIsWrongByName) {
   Serve();
   v1::WorkerGenerateRequest request = MakeRequest();
-  request.mutable_request()->set_n(2);
+  request.mutable_request()->mutable_consensus()->set_max_samples(2);
   absl::Status status = Generate(request);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "consensus");
+
+  // 4 run and 8 wait, at most.
+  request = MakeRequest();
+  request.mutable_request()->set_n(13);
+  status = Generate(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "n");
 
   request = MakeRequest();

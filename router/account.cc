@@ -1,5 +1,6 @@
 #include "router/account.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "common/end_level.h"
@@ -77,6 +78,20 @@ void Account::CountFinished(const v1::Finished& finished, Clock::TimePoint now) 
 
 void Account::CountTokens(StreamPhase phase, int tokens, Clock::TimePoint now) {
   meter_->AddTokens(phase, tokens, now);
+  EndGap(tokens, now);
+}
+
+void Account::CountHeld(const v1::GenerateResponse& event, Clock::TimePoint now) {
+  was_held_ = true;
+  EndGap(event.reasoning_delta().token_ids_size() + event.answer_delta().token_ids_size(), now);
+}
+
+void Account::DiscardBeyond(std::int64_t tokens) {
+  const std::int64_t beyond = tokens - counts().reasoning - counts().answer;
+  discarded_tokens_ = std::max(discarded_tokens_, static_cast<std::int32_t>(beyond));
+}
+
+void Account::EndGap(int tokens, Clock::TimePoint now) {
   if (!lost_at_ || tokens == 0) return;
   metrics_.ObserveResumeGap(taken_.variant, ToSeconds(now - *lost_at_));
   lost_at_.reset();
@@ -112,12 +127,14 @@ void Account::TellTimes(v1::Timings& timings, Clock::TimePoint now) const {
 }
 
 // A prompt that was not cached shows the worker's rate, if it is long enough to be measured. The
-// pace of a stream that has moved is nobody's, and that of several outputs is none of one.
+// pace of a stream that has moved is nobody's, that of several outputs is none of one, and that of
+// one that was held back the router's.
 void Account::Learn(const fleet::WorkerLease& lease, fleet::WorkerPool& pool) const {
   constexpr int kMinPromptTokens = 256;
   const int computed = counts().prompt - counts().cached_prompt;
-  const bool shows_rate = !in_parts_ && computed >= kMinPromptTokens && meter_->prompt_s() > 0;
-  const bool shows_pace = !in_parts_ && !has_several_;
+  const bool is_whole = !in_parts_ && !was_held_;
+  const bool shows_rate = is_whole && computed >= kMinPromptTokens && meter_->prompt_s() > 0;
+  const bool shows_pace = is_whole && !has_several_;
   pool.Learn(lease, taken_, shows_pace ? meter_->seconds_per_token() : 0,
              shows_rate ? computed / meter_->prompt_s() : 0);
 }

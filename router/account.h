@@ -41,6 +41,11 @@ class Account {
 
   // The next event of the stream.
   void Count(const v1::GenerateResponse& event, Clock::TimePoint now);
+  // One that is held back came, and may be of the stream later: what times it has then say nothing
+  // of the worker.
+  void CountHeld(const v1::GenerateResponse& event, Clock::TimePoint now);
+  // So many tokens came in all: those that were not of the stream are discarded.
+  void DiscardBeyond(std::int64_t tokens);
   // Its worker was lost at `now`.
   void Lose(Clock::TimePoint now);
   // Another goes on, after an error of `reason`.
@@ -68,9 +73,12 @@ class Account {
   double prompt_bytes() const { return taken_.prompt_bytes; }
   std::int32_t moves() const { return moves_; }
   bool is_in_parts() const { return in_parts_; }
+  // REQUIRES: some attempt has started.
+  Clock::Duration queue_time(Clock::TimePoint now) const { return meter_->queue_time(now); }
 
  private:
   void CountTokens(StreamPhase phase, int tokens, Clock::TimePoint now);
+  void EndGap(int tokens, Clock::TimePoint now);
   void LogSpans(std::string_view code, const std::string& request_id,
                 const fleet::CallContext& context, Clock::TimePoint now) const;
   void CountFinished(const v1::Finished& finished, Clock::TimePoint now);
@@ -90,6 +98,7 @@ class Account {
   std::int32_t restarts_ = 0;
   std::int32_t moves_ = 0;
   bool in_parts_ = false;
+  bool was_held_ = false;                       // some event of the stream
   std::optional<Clock::TimePoint> started_at_;  // first
   std::optional<Clock::TimePoint> lost_at_;     // until the next token
 };

@@ -53,6 +53,7 @@ void Generation::Start(v1::GenerateRequest request) {
     request.set_cache_salt(shared_.cache_salts->For(context_.peer, request.cache_salt()));
   }
   answer_wishes_.Begin(request);
+  if (request.has_consensus()) BeginVoting(request);
   escalation_.Begin(request);
   *request_.mutable_request() = std::move(request);
   request_.set_request_id(request_id_);
@@ -157,6 +158,10 @@ bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   CountBytes();
   answer_wishes_.Note(message.event());
   if (passes_wishes_) PassAnswerWishes();
+  if (voting_ && Voting::Holds(message.event())) {
+    Hold(message.event(), now);
+    return true;
+  }
   if (!Complete(*message.mutable_event(), had_started, now)) return true;
   {
     MutexLock lock(mu_);
@@ -186,6 +191,8 @@ void Generation::OnEnd(const absl::Status& status) {
     attempt_.reset();
   }
   lease_->Ended(status);
+  if (voting_ && voting_->is_over()) return TellVote();
+  if (!voting_failure_.ok()) return Conclude(voting_failure_);
   const auto held = escalation_.TakeHeld();
   if (status.ok() && held) return Escalate(*held);
   if (escalation_.is_under_way()) return FailToRestart(status);
@@ -209,7 +216,7 @@ Generation::Flushed Generation::Flush() {
   std::optional<absl::Status> end;
   {
     MutexLock lock(mu_);
-    if (waiting_) {
+    while (waiting_ || TakeTold()) {
       if (!cancelled_ && !sink_->Write(*waiting_)) {
         paused_ = true;
         return Flushed::kLater;
@@ -352,6 +359,7 @@ void Generation::CompleteCompleted(v1::Completed& completed, Clock::TimePoint no
 
 void Generation::End(const absl::Status& status) {
   const Clock::TimePoint now = shared_.clock.Now();
+  if (voting_) CountVote(status);
   GoBack();  // where the next run never started
   account_.End(status, context_.tenant, now);
   account_.Log(status, request_id_, context_, worker_, request_.attempt(), now);
@@ -359,7 +367,7 @@ void Generation::End(const absl::Status& status) {
   EndAdmission();
   lease_.reset();
   const bool tells = !status.ok() && ledger_.started();
-  sink_->Finish(status, tells ? std::optional(ledger_.MakeUsage()) : std::nullopt);
+  sink_->Finish(status, tells ? std::optional(MakeUsage()) : std::nullopt);
 }
 
 }  // namespace thinkwire::router

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/rpc/request_bytes.h"
+#include "common/rpc/shares.h"
 #include "router/account.h"
 #include "router/admission/dispatch_queue.h"
 #include "router/admission/fair_queue.h"
@@ -25,12 +26,14 @@
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
 #include "router/generation_registry.h"
+#include "router/held_events.h"
 #include "router/ledger.h"
 #include "router/move_schedule.h"
 #include "router/retry_budget.h"
 #include "router/router_metrics.h"
 #include "router/takeover.h"
 #include "router/variant_config.h"
+#include "router/voting.h"
 #include "thinkwire/v1/worker.pb.h"
 
 namespace thinkwire::router {
@@ -59,6 +62,8 @@ class EventSink {
 // of it. Before the first it may have to wait for a place (admission::DispatchQueue), or where none
 // is live for a worker; its tenant has limits (admission::TenantBooks). After that another goes on
 // from the ledger's state (Takeover), where it must wait without a thread, and the client sees
+// Moved where it would see a second Started. With a consensus the outputs are held back until they
+// have voted (Voting), and the rest of the attempt is not needed then.
 // Moved where it would see a second Started. One whose reasoning came to no answer may begin anew
 // at a better variant (Escalation): the client sees Restarted then.
 //
@@ -86,6 +91,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
     const CacheSalts* cache_salts = nullptr;    // null: clients share cached prompt blocks
     admission::TenantBooks* books = nullptr;    // null: nobody is limited
     admission::DispatchQueue* queue = nullptr;  // null: requests wait at workers alone
+    rpc::Shares* held_bytes = nullptr;          // what outputs hold that vote; null: nobody counts
     // Whose variants and policy they are, for as long as the request lives; null: they outlive it.
     std::shared_ptr<const Catalog> catalog{};
   };
@@ -198,6 +204,17 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   bool is_over();
   absl::Status CancelStatus() const;
 
+  // With a consensus: takes it in, makes the worker's request of it; holds an event of an output
+  // back; has the client told once the vote is over; the next event that it is told then.
+  void BeginVoting(v1::GenerateRequest& request);
+  void Hold(const v1::GenerateResponse& event, Clock::TimePoint now);
+  void TellThatItVotes(Clock::TimePoint now);
+  void TellVote();
+  v1::Completed CompleteVote(Clock::TimePoint now) const;
+  bool TakeTold() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CountVote(const absl::Status& status);
+  // What an error tells of a request that had started.
+  v1::Usage MakeUsage() const;
   // Its reasoning came to no answer: it begins anew, or goes on where it was.
   void Escalate(v1::ReasoningFinishCause cause);
   bool LeaseBetter();
@@ -260,12 +277,17 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   std::string waits_for_;                           // the variant; empty: it does not wait
   std::optional<decision::Query> query_;            // while it waits
   std::optional<fleet::WorkerLease> lease_;
+  std::optional<Voting> voting_;                 // with a consensus
+  absl::Status voting_failure_;                  // why it has ended its attempt
+  std::optional<Clock::TimePoint> said_voting_;  // when the client was told last that it votes
 
   Mutex mu_;
   // This, while it waits for OnTurn or Dispatch.
   std::shared_ptr<Generation> idle_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<fleet::WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);
   std::optional<v1::GenerateResponse> waiting_ ABSL_GUARDED_BY(mu_);  // did not fit yet
+  HeldEvents told_ ABSL_GUARDED_BY(mu_);           // that it goes on with, after a vote
+  Clock::TimePoint told_at_ ABSL_GUARDED_BY(mu_);  // when that was over
   bool found_ ABSL_GUARDED_BY(mu_) = false;  // its worker finds the request: it has begun to speak
   int answer_now_tries_ ABSL_GUARDED_BY(mu_) = 0;  // that have failed, of the attempt
   std::atomic<bool> passes_wishes_ = false;        // with the next event; changed under mu_

@@ -40,6 +40,14 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
       moves_(&AddCounters(registry, "moves_total",
                           "Times that another worker went on with a stream, by variant and the "
                           "reason for which the one before did not")),
+      votes_(&AddCounters(registry, "votes_total",
+                          "Requests with a consensus that had started and have ended, by variant "
+                          "and outcome: agreement (the share that was asked for was reached), "
+                          "certain (the rest could not change the winner), all (every output had "
+                          "ended), no_answer (none had one) or unfinished (it ended otherwise)")),
+      voters_(&AddCounters(registry, "voters_total",
+                           "Outputs of votes that came to an end, by variant and what became of "
+                           "them: winner, agreed, differed, no_answer or not_needed")),
       escalations_(&AddCounters(registry, "escalations_total",
                                 "Times that reasoning came to no answer and another variant might "
                                 "begin anew, by the variant that was left, the cause (loop or "
@@ -170,6 +178,14 @@ void RouterMetrics::CountUnauthenticated(const std::string& reason) {
 
 void RouterMetrics::CountDecision(std::string_view variant, std::string_view cause) {
   decisions_->Add({{"variant", std::string(variant)}, {"cause", std::string(cause)}}).Increment();
+}
+
+void RouterMetrics::CountVote(std::string_view variant, std::string_view outcome) {
+  votes_->Add({{"variant", std::string(variant)}, {"outcome", std::string(outcome)}}).Increment();
+}
+
+void RouterMetrics::CountVoter(std::string_view variant, std::string_view fate) {
+  voters_->Add({{"variant", std::string(variant)}, {"fate", std::string(fate)}}).Increment();
 }
 
 void RouterMetrics::CountPrefix(std::string_view variant, std::string_view use) {

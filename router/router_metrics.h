@@ -70,6 +70,10 @@ class RouterMetrics {
   void ObserveResumeGap(std::size_t variant, double seconds);
   void CountPoisoned(std::size_t variant);
 
+  // The outputs of a request voted, with an outcome of Voting, or "unfinished"; and what became of
+  // one of them, a fate of Voting.
+  void CountVote(std::string_view variant, std::string_view outcome);
+  void CountVoter(std::string_view variant, std::string_view fate);
   // The reasoning of a request at the variant came to no answer, for a `cause` of two ("loop",
   // "length"): whether it has begun anew at a better one, or goes on where it was.
   void CountEscalation(std::string_view variant, std::string_view cause, bool restarted);
@@ -112,6 +116,8 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>* requests_;
   prometheus::Family<prometheus::Counter>* retries_;
   prometheus::Family<prometheus::Counter>* moves_;
+  prometheus::Family<prometheus::Counter>* votes_;
+  prometheus::Family<prometheus::Counter>* voters_;
   prometheus::Family<prometheus::Counter>* escalations_;
   prometheus::Family<prometheus::Counter>* decisions_;
   prometheus::Family<prometheus::Counter>* prefixes_;

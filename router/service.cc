@@ -288,6 +288,7 @@ std::shared_ptr<Generation> ReasoningService::MakeGeneration(const fleet::CallCo
                                                              .cache_salts = shared_.cache_salts,
                                                              .books = &books_,
                                                              .queue = &queue_,
+                                                             .held_bytes = &held_bytes_,
                                                              .catalog = catalog},
                                                             context, std::move(sink));
   if (shared_.callers != nullptr) {

@@ -30,6 +30,7 @@
 #include "router/move_schedule.h"
 #include "router/retry_budget.h"
 #include "router/router_metrics.h"
+#include "router/voting.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
 
 namespace thinkwire::router {
@@ -95,6 +96,7 @@ class ReasoningService final : public rpc::RawService, public Intake {
 
   const Shared shared_;
   rpc::RequestBytes request_bytes_;
+  rpc::Shares held_bytes_{static_cast<std::int64_t>(kMaxAllHeldBytes)};
   rpc::Shares answer_now_calls_{kMaxAnswerNowCalls};
   RetryBudget retries_;
   MoveSchedule moves_;

@@ -16,7 +16,6 @@ using google::protobuf::FieldDescriptor;
 
 const std::set<std::string>& NotBuiltFields() {
   static const auto& names = *new std::set<std::string>{
-      "consensus",
       "resume.outputs.finish_reason",
   };
   return names;

@@ -219,29 +219,6 @@ absl::Status CheckLengths(const v1::GenerateRequest& request) {
   return absl::OkStatus();
 }
 
-// What a request may ask for that another worker could not take over from a state. Whoever builds
-// it so that another can takes it out.
-struct Unmovable {
-  const char* field;
-  bool (*asks)(const v1::GenerateRequest& request);
-};
-constexpr Unmovable kUnmovable[] = {
-    {"consensus", [](const v1::GenerateRequest& request) { return request.has_consensus(); }},
-};
-
-absl::Status CheckResumable(const v1::GenerateRequest& request) {
-  if (!request.require_resumable()) return absl::OkStatus();
-  for (const Unmovable& unmovable : kUnmovable) {
-    if (!unmovable.asks(request)) continue;
-    return WithMetadata(Error(absl::StatusCode::kFailedPrecondition, "NOT_RESUMABLE",
-                              absl::StrCat(unmovable.field,
-                                           " is nothing that another worker could go on with, and "
-                                           "require_resumable is set")),
-                        "field", unmovable.field);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckChoices(const v1::Choices& choices) {
   std::set<std::string> different;
   for (int i = 0; i < choices.choices_size(); ++i) {
@@ -284,14 +261,31 @@ absl::Status CheckAnswerFormat(const v1::GenerateRequest& request) {
   return InvalidField("answer_format", "needs one of json_schema, regex, choices");
 }
 
+absl::Status CheckConsensus(const v1::GenerateRequest& request) {
+  if (!request.has_consensus()) return absl::OkStatus();
+  const v1::Consensus& consensus = request.consensus();
+  RETURN_IF_ERROR(CheckRange("consensus.max_samples", consensus.max_samples(), 2, kMaxOutputs));
+  if (consensus.has_agreement()) {
+    RETURN_IF_ERROR(
+        CheckRange("consensus.agreement", consensus.agreement(), 0, 1, /*low_open=*/true));
+  }
+  if (request.has_n()) {
+    return InvalidField("n",
+                        "must be unset with consensus, whose max_samples says how many outputs "
+                        "are drawn");
+  }
+  if (!request.has_resume()) return absl::OkStatus();
+  return InvalidField("resume",
+                      "must be unset with consensus: no stream tells what a vote would go on from");
+}
+
 // All but the prompt, and the thinking mode, which goes with it.
 absl::Status CheckOptions(const v1::GenerateRequest& request) {
-  RETURN_IF_ERROR(CheckResumable(request));
   RETURN_IF_ERROR(CheckWishes(request.wishes(), request.variant()));
   RETURN_IF_ERROR(CheckSamplings(request));
   RETURN_IF_ERROR(CheckThinking(request));
   RETURN_IF_ERROR(CheckLengths(request));
-  if (request.has_consensus()) return UnimplementedField("consensus");
+  RETURN_IF_ERROR(CheckConsensus(request));
   RETURN_IF_ERROR(CheckAnswerFormat(request));
   if (request.cache_salt().size() > kMaxCacheSaltBytes) {
     return InvalidField("cache_salt",
@@ -344,6 +338,11 @@ absl::Status CheckRequest(const v1::WorkerGenerateRequest& request) {
   if (!request.request().has_seed()) return InvalidField("request.seed", "is required");
   if (request.request().has_resume()) {
     return InvalidField("request.resume", "is for routers: a worker's stands beside the request");
+  }
+  if (request.request().has_consensus()) {
+    return InvalidField("request.consensus",
+                        "is for routers: a worker is asked for n outputs, and does not hear of a "
+                        "vote");
   }
   RETURN_IF_ERROR(CheckBuilt(request.resume()));
   if (request.has_resume()) {

@@ -9,6 +9,7 @@
 #include "common/peer_limits.h"
 #include "common/rpc/contract_errors.h"
 #include "common/rpc/first_phase.h"
+#include "common/rpc/num_outputs.h"
 #include "common/rpc/phase_sampling.h"
 #include "common/rpc/reasoning_ends.h"
 #include "common/status.h"
@@ -47,7 +48,7 @@ StreamContract::StreamContract(const v1::GenerateRequest& request)
       asks_progress_(request.progress()),
       may_restart_(request.wishes().may_substitute()),
       prompt_tokens_(request.prompt().token_ids().ids_size()),
-      outputs_(static_cast<std::size_t>(std::max(1, request.n()))) {}
+      outputs_(NumOutputs(request)) {}
 
 StreamContract::Place StreamContract::PlaceOf(const v1::OutputState& state) {
   if (state.finished()) return Place::kFinished;
@@ -67,12 +68,6 @@ void StreamContract::Resume(const v1::ResumeState& state) {
                        .text_bytes = sent.reasoning_text_bytes() + sent.answer_text_bytes()};
     forced_tokens_ += sent.forced_tokens();
   }
-}
-
-std::int64_t StreamContract::tokens() const {
-  std::int64_t tokens = 0;
-  for (const Output& output : outputs_) tokens += output.tokens();
-  return tokens;
 }
 
 absl::Status StreamContract::Add(const Event& event) {
@@ -306,6 +301,7 @@ absl::Status StreamContract::CheckCause(const v1::ReasoningFinished& finished,
 absl::Status StreamContract::AddFinished(const v1::Finished& finished) {
   Output* output = nullptr;
   RETURN_IF_ERROR(Find(finished, &output));
+  if (IsUnheard(finished, *output)) return AddUnheard(finished, *output);
   if (!MayFinish(*output)) return Misplaced();
   const bool answered = MayAnswer(*output);
   if (finished.phase() != (answered ? v1::PHASE_ANSWER : v1::PHASE_REASONING)) {
@@ -324,6 +320,7 @@ absl::Status StreamContract::AddFinished(const v1::Finished& finished) {
 absl::Status StreamContract::CheckReason(const v1::Finished& finished, const Output& output) const {
   const v1::FinishReason reason = finished.reason();
   const bool known = v1::FinishReason_IsValid(reason) && reason != v1::FINISH_REASON_UNSPECIFIED &&
+                     reason != v1::FINISH_REASON_NOT_NEEDED &&
                      (!HasCause(output) || Agree(output.cause, reason)) &&
                      finished.token_ids_size() == (reason == v1::FINISH_REASON_END ? 1 : 0) &&
                      !(ignore_eos_ && reason == v1::FINISH_REASON_END);

@@ -32,6 +32,8 @@ namespace thinkwire::rpc {
 // 8. An event has at most kMaxEventTokens ids, and the text of an output at most
 //    kMaxTextBytesOfToken bytes for each id that came with it or before. No two deltas of an output
 //    without ids follow each other in one phase: text that was held back is let go once.
+// 9. Of a consensus, an output that did not win has one event, its Finished without ids, and counts
+//    nowhere.
 //
 // A stream may go on where another one was lost: what that one has sent counts as if it had come
 // here.
@@ -108,6 +110,8 @@ class StreamContract {
   absl::Status AddReasoningFinished(const v1::ReasoningFinished& finished);
   absl::Status CheckCause(const v1::ReasoningFinished& finished, const Output& output) const;
   absl::Status AddFinished(const v1::Finished& finished);
+  bool IsUnheard(const v1::Finished& finished, const Output& output) const;
+  absl::Status AddUnheard(const v1::Finished& finished, Output& output);
   absl::Status CheckReason(const v1::Finished& finished, const Output& output) const;
   absl::Status CheckStop(const v1::Finished& finished, const Output& output) const;
   absl::Status AddMoved();

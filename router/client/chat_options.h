@@ -44,6 +44,9 @@ struct ChatOptions {
   std::optional<std::int32_t> min_answer;
   bool answer_in_time = false;
   std::optional<std::int32_t> n;
+  bool answer_now = false;
+  std::optional<std::int32_t> consensus;
+  std::string priority;
   std::string stop;
   // What every answer must look like: at most one of these is not empty.
   std::string json_schema;  // its text

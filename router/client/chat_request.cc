@@ -41,11 +41,13 @@ std::string OptionOf(const std::string& field) {
     return absl::StartsWith(name, "choices") ? "choices" : std::string(name);
   }
   if (name == "wishes.task") return "task";
+  if (absl::StartsWith(name, "consensus")) return "consensus";
   if (name == "thinking.mode") return "thinking";
   if (name == "thinking.budget_tokens") return "budget";
   if (name == "thinking.budget_from_deadline") return "answer_in_time";
   if (name == "min_answer_tokens") return "min_answer";
-  const bool same = name == "variant" || name == "max_tokens" || name == "seed" || name == "n";
+  const bool same = name == "variant" || name == "max_tokens" || name == "seed" || name == "n" ||
+                    name == "priority";
   return same ? std::string(name) : "";
 }
 
@@ -61,6 +63,15 @@ v1::GenerateRequest MakeRequest(const ChatOptions& options) {
       request.mutable_wishes()->set_task(task);
     }
   }
+  for (int value = v1::Priority_MIN; value <= v1::Priority_MAX && !options.priority.empty();
+       ++value) {
+    const auto priority = static_cast<v1::Priority>(value);
+    if (v1::Priority_Name(priority) ==
+        absl::StrCat("PRIORITY_", absl::AsciiStrToUpper(options.priority))) {
+      request.set_priority(priority);
+    }
+  }
+  if (options.consensus) request.mutable_consensus()->set_max_samples(*options.consensus);
   SetSampling(options, request.mutable_reasoning_sampling());
   SetSampling(options, request.mutable_answer_sampling());
   if (!options.stop.empty()) request.mutable_answer_sampling()->add_stop_strings(options.stop);

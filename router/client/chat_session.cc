@@ -87,6 +87,7 @@ int ChatSession::Ask(const std::string& question) {
   if (question.empty()) return Complain(kExitUsage, "there is no question");
   if (!IsValidUtf8(question)) return Complain(kExitUsage, "the question is not valid UTF-8");
   answer_.clear();
+  voted_for_.reset();
   order_ = {};
   output_ = -1;
   bool interrupted = false;
@@ -132,7 +133,9 @@ absl::Status ChatSession::Generate(const v1::GenerateRequest& request, bool& int
     const absl::Status status = Read(record, context, heard);
     interrupted = interrupts_.End();
     if (heard) failed = 1;
-    if (interrupted || !MayGoOn(status) || failed == stubs_.size()) return status;
+    if (interrupted || !MayGoOn(status) || failed == stubs_.size() || !record.MayGoOn()) {
+      return status;
+    }
     const std::string lost = router();
     router_ = (router_ + 1) % stubs_.size();
     if (!options_.json)
@@ -145,9 +148,29 @@ absl::Status ChatSession::Read(StreamRecord& record, grpc::ClientContext& contex
   v1::GenerateResponse response;
   while (reader->Read(&response)) {
     heard = true;
+    WatchAnswerKey(response);
     if (const auto shown = record.Add(response)) Show(*shown);
   }
+  EndAnswerKey();
   return rpc::FromGrpc(reader->Finish());
+}
+
+void ChatSession::WatchAnswerKey(const v1::GenerateResponse& response) {
+  if (!options_.answer_now || !AnswerKey::CanBe()) return;
+  if (response.has_started() && response.started().first_phase() != v1::PHASE_ANSWER) {
+    answer_key_.emplace(*stubs_[router_], response.started().request_id());
+  } else if (response.has_reasoning_finished() || response.has_answer_delta() ||
+             response.has_finished()) {
+    EndAnswerKey();
+  }
+}
+
+void ChatSession::EndAnswerKey() {
+  if (!answer_key_) return;
+  const absl::Status status = answer_key_->End();
+  answer_key_.reset();
+  if (!status.ok())
+    screen_.Note(absl::StrCat("[it was not told to answer: ", status.message(), "]"));
 }
 
 int ChatSession::List() {
@@ -173,6 +196,7 @@ int ChatSession::List() {
 }
 
 void ChatSession::Show(const v1::GenerateResponse& response) {
+  if (options_.consensus) return ShowOfVote(response);
   const bool is_of_first = OutputOf(response) == 0;
   if (response.has_answer_delta() && is_of_first) answer_ += response.answer_delta().text();
   if (options_.json) return ShowAsJson(response);
@@ -183,6 +207,16 @@ void ChatSession::ShowOutput(std::int32_t output) {
   if (output < 0 || output == std::exchange(output_, output) || !has_several()) return;
   ids_.clear();
   screen_.Note(absl::StrCat("[answer ", output + 1, " of ", *options_.n, "]"));
+}
+
+// Of those that have lost only the end comes, which says nothing to a person.
+void ChatSession::ShowOfVote(const v1::GenerateResponse& response) {
+  if (response.has_answer_delta()) answer_ += response.answer_delta().text();
+  if (options_.json) return ShowAsJson(response);
+  if (response.has_reasoning_delta()) voted_for_ = response.reasoning_delta().output_index();
+  if (response.has_answer_delta()) voted_for_ = response.answer_delta().output_index();
+  const bool of_loser = response.has_finished() && response.finished().output_index() != voted_for_;
+  if (!of_loser) ShowToPerson(response);
 }
 
 void ChatSession::ShowAsJson(const v1::GenerateResponse& response) {
@@ -254,6 +288,10 @@ void ChatSession::ShowReasoningFinished(const v1::ReasoningFinished& finished) {
 }
 
 void ChatSession::ShowProgress(const v1::Progress& progress) {
+  if (progress.reason() == v1::SILENCE_REASON_VOTING) {
+    return screen_.Progress(absl::StrCat(*options_.consensus, " outputs are to vote, ",
+                                         progress.computed_tokens(), " tokens so far"));
+  }
   if (progress.reason() == v1::SILENCE_REASON_MOVING) {
     return screen_.Progress("looking for another worker");
   }
@@ -277,8 +315,18 @@ void ChatSession::ShowIds() {
 }
 
 void ChatSession::ShowCompleted(const v1::Completed& completed) {
+  if (options_.consensus) ShowVotes(completed);
   screen_.Note(absl::StrCat("[", Summary(completed, seed_), "]"));
   if (!has_several()) ShowIds();
+}
+
+void ChatSession::ShowVotes(const v1::Completed& completed) {
+  std::vector<std::string> votes;
+  for (const v1::Vote& vote : completed.votes()) {
+    votes.push_back(absl::StrCat(vote.output_indexes_size(), " for ", vote.answer()));
+  }
+  screen_.Note(votes.empty() ? "[no output has an answer to vote for]"
+                             : absl::StrCat("[votes: ", absl::StrJoin(votes, ", "), "]"));
 }
 
 void ChatSession::ShowErrorAsJson(const absl::Status& status) {

@@ -3,11 +3,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "common/rpc/channel.h"
+#include "router/client/answer_key.h"
 #include "router/client/chat_options.h"
 #include "router/client/chat_screen.h"
 #include "router/client/interrupts.h"
@@ -60,7 +62,11 @@ class ChatSession {
   // One router's part of a stream. `heard`: something came.
   absl::Status Read(StreamRecord& record, grpc::ClientContext& context, bool& heard);
   const std::string& router() const { return options_.routers[router_]; }
+  // Lets Enter have it answer now, from when it has begun to when it has thought.
+  void WatchAnswerKey(const v1::GenerateResponse& response);
+  void EndAnswerKey();
   void Show(const v1::GenerateResponse& response);
+  void ShowOfVote(const v1::GenerateResponse& response);
   // Whose text comes next, where there are several outputs and it is another's.
   void ShowOutput(std::int32_t output);
   bool has_several() const { return options_.n.value_or(1) > 1; }
@@ -73,6 +79,7 @@ class ChatSession {
   void ShowFinished(const v1::Finished& finished);
   void ShowIds();
   void ShowCompleted(const v1::Completed& completed);
+  void ShowVotes(const v1::Completed& completed);
   void ShowErrorAsJson(const absl::Status& status);
   // What went wrong, as a sentence. The exit code.
   int Explain(const absl::Status& status);
@@ -88,6 +95,8 @@ class ChatSession {
   std::size_t router_ = 0;                                          // that is asked now
   std::vector<Turn> turns_;                                         // none with --raw
   std::string answer_;
+  std::optional<std::int32_t> voted_for_;  // the output that has won
+  std::optional<AnswerKey> answer_key_;    // while it thinks
   std::uint64_t seed_ = 0;
   std::vector<std::int32_t> ids_;
   OutputOrder order_;

@@ -48,7 +48,7 @@ v1::GenerateRequest StreamRecord::NextRequest() const {
   request.set_seed(started_.seed());
   request.set_max_tokens(started_.limits().max_tokens());
   request.clear_clamp_max_tokens();
-  *request.mutable_resume() = ledger_.MakeResumeState();
+  if (!request.has_consensus()) *request.mutable_resume() = ledger_.MakeResumeState();
   return request;
 }
 

@@ -22,6 +22,8 @@ class StreamRecord {
 
   // What another router is to be asked now.
   v1::GenerateRequest NextRequest() const;
+  // Whether it may be: a vote begins anew there, which shows where something has come of it.
+  bool MayGoOn() const { return !request_.has_consensus() || ledger_.outputs().empty(); }
 
  private:
   void Restart(const v1::Restarted& restarted);

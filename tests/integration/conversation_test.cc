@@ -120,6 +120,29 @@ TEST_F(ConversationTest, EmptyLinesEndNothingAndCtrlDDoes) {
   EXPECT_EQ(chat_.Wait(), 0) << chat_.output();
 }
 
+TEST_F(ConversationTest, EnterWhileItThinksHasItAnswerNow) {
+  std::vector<v1::GenerateResponse> thinks = SmallStream();
+  thinks.resize(3);
+  worker_.SetScript({.events = thinks, .stays_open = true});
+  chat_.Type("/set answer_now\r");
+  ASSERT_TRUE(chat_.WaitFor("> ")) << chat_.output();
+  chat_.Type("What is 1+1?\r");
+  ASSERT_TRUE(chat_.WaitFor("So 2.")) << chat_.output();
+  chat_.Type("x");
+  EXPECT_TRUE(worker_.answers_now().empty());
+  chat_.Type("\r");
+  ASSERT_TRUE(worker_.WaitForAnswersNow(1)) << chat_.output();
+  EXPECT_EQ(worker_.answers_now()[0].request.request_id(),
+            worker_.last_call().request.request_id());
+  for (std::size_t i = 3; i < SmallStream().size(); ++i) worker_.Say(SmallStream()[i]);
+  ASSERT_TRUE(chat_.WaitFor("2")) << chat_.output();
+  chat_.Type(kCtrlC);
+  ASSERT_TRUE(chat_.WaitFor(kForgotten)) << chat_.output();
+  worker_.SetScript({.events = SmallStream()});
+  Ask("again");
+  EXPECT_EQ(Asked(), "again") << "keys that were typed while it thought are lost";
+}
+
 TEST_F(ConversationTest, QuotesHoldSeveralTypedLines) {
   chat_.Type("\"\"\"What is\r");
   ASSERT_TRUE(chat_.WaitFor("... ")) << chat_.output();

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/rpc/shares.h"
 #include "router/generation.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_worker.h"
@@ -48,7 +49,8 @@ class FakeFleetTest : public testing::Test {
                                              .registry = registry_,
                                              .clock = clock_,
                                              .retries = retries_,
-                                             .moves = moves_},
+                                             .moves = moves_,
+                                             .held_bytes = held_bytes_},
                                             std::move(context), sink));
     generations_.back()->Start(std::move(request));
     return sink;
@@ -92,6 +94,7 @@ class FakeFleetTest : public testing::Test {
   fleet::PoolUnderTest pool_;
   RetryBudget retries_;
   MoveSchedule moves_{clock_};
+  rpc::Shares* held_bytes_ = nullptr;
   GenerationRegistry registry_;
   std::vector<std::shared_ptr<Generation>> generations_;
 };

@@ -391,6 +391,31 @@ TEST(StreamContractTest, StopsAreThoseThatWereAskedFor) {
             "Finished.stop_token_id is 7");
 }
 
+TEST(StreamContractTest, OfAConsensusOneOutputIsHeard) {
+  const v1::GenerateRequest request = Request("consensus { max_samples: 3 }");
+  const auto unheard = [](int index, const std::string& rest) {
+    return absl::StrCat("finished { output_index: ", index, " phase: PHASE_ANSWER ", rest, " }");
+  };
+  const std::string ended = unheard(0, "reason: FINISH_REASON_END tokens { answer_tokens: 9 }");
+  const std::string not_needed = unheard(1, "reason: FINISH_REASON_NOT_NEEDED");
+  const std::string completed =
+      "completed { votes { answer: '2' output_indexes: 2 } usage { prompt_tokens: 3 "
+      "cached_prompt_tokens: 1 discarded_tokens: 9 } }";
+  const std::string winner = unheard(2, "reason: FINISH_REASON_END");
+  EXPECT_EQ(WrongWith({kStarted, ended, not_needed, winner, completed}, request), "");
+  EXPECT_EQ(WrongWith({kStarted, not_needed, winner, completed}, request),
+            "Completed came after Finished");
+  EXPECT_EQ(WrongWith({kStarted, ended, ended}, request), "Finished came after Finished");
+  EXPECT_EQ(WrongWith({kStarted, unheard(0, "")}, request),
+            "Finished.reason is 0 with 0 log-probabilities");
+  EXPECT_EQ(WrongWith({kStarted, unheard(3, "reason: FINISH_REASON_END")}, request),
+            "Finished is of output 3 of 3");
+  EXPECT_EQ(WrongWith({kStarted, kReasoning, kReasoned, kAnswer,
+                       "finished { reason: FINISH_REASON_NOT_NEEDED phase: PHASE_ANSWER tokens { "
+                       "reasoning_tokens: 3 answer_tokens: 1 } }"}),
+            "Finished.reason is 6 with 0 ids");
+}
+
 TEST(StreamContractTest, EveryOutputFinishes) {
   const v1::GenerateRequest request = Request("n: 2");
   const std::string other =

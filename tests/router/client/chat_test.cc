@@ -118,6 +118,8 @@ TEST(InWordsOfOptions, NamesTheOptionBehindAField) {
             "--stop is long");
   EXPECT_EQ(InWordsOfOptions(rpc::InvalidField("wishes.task", "must be unset")),
             "--task must be unset");
+  EXPECT_EQ(InWordsOfOptions(rpc::InvalidField("consensus.max_samples", "must be in [2, 64]")),
+            "--consensus must be in [2, 64]");
   EXPECT_EQ(InWordsOfOptions(rpc::InvalidField("prompt", "is required")), "prompt is required");
   EXPECT_EQ(InWordsOfOptions(absl::InternalError("a bug")), "a bug");
 }
@@ -139,6 +141,17 @@ TEST(MakeRequest, SaysWhatTheCommandLineSays) {
   EXPECT_EQ(request.max_tokens(), 9);
   ASSERT_EQ(request.prompt().chat().messages_size(), 1);
   EXPECT_EQ(request.prompt().chat().messages(0).content(), "Be brief.");
+}
+
+TEST(MakeRequest, OutputsMayVoteAndARequestMayGoFirst) {
+  const auto options = Parse({"--consensus=5", "--priority=high", "--answer_now"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_TRUE(options->answer_now);
+  EXPECT_EQ(MakeRequest(*options).consensus().max_samples(), 5);
+  EXPECT_EQ(MakeRequest(*options).priority(), v1::PRIORITY_HIGH);
+  EXPECT_FALSE(MakeRequest(*Parse({})).has_consensus());
+  EXPECT_FALSE(Parse({"--consensus=1"}).ok());
+  EXPECT_FALSE(Parse({"--priority=urgent"}).ok());
 }
 
 TEST(MakeRequest, AsksForSeveralAnswers) {

@@ -46,6 +46,20 @@ TEST(StreamRecordTest, ThenWhatIsLeftIsAskedAsItWasTold) {
   EXPECT_EQ(request.resume().outputs(0).answer_text_bytes(), 1);
 }
 
+TEST(StreamRecordTest, AVoteBeginsAnewWhereNothingCameOfIt) {
+  v1::GenerateRequest question = Question();
+  question.mutable_consensus()->set_max_samples(2);
+  StreamRecord record(question);
+  for (int i = 0; i < 2; ++i) record.Add(Events()[i]);
+  EXPECT_TRUE(record.MayGoOn());
+  EXPECT_FALSE(record.NextRequest().has_resume());
+  EXPECT_TRUE(record.NextRequest().has_consensus());
+  EXPECT_EQ(record.NextRequest().seed(), 7U);
+  record.Add(Events()[2]);
+  EXPECT_FALSE(record.MayGoOn());
+  EXPECT_TRUE(StreamRecord(Question()).MayGoOn());
+}
+
 TEST(StreamRecordTest, AfterARestartTheNewRunIsWhatIsLeft) {
   StreamRecord record(Question());
   for (int i = 0; i < 3; ++i) record.Add(Events()[i]);

@@ -34,7 +34,7 @@ Scheduler::~Scheduler() { CHECK(in_flight_.empty(), "every plan was collected");
 void Scheduler::Add(RequestHandle handle, Request request, std::int32_t max_tokens,
                     std::shared_ptr<TokenStream> stream) {
   const std::optional<Clock::TimePoint> deadline = request.deadline;
-  Peer& peer = peers_[request.peer];
+  Peer& peer = PeerOf(request.peer);
   ++peer.sequences;
   auto sequence = std::make_unique<Sequence>(handle, std::move(request), max_tokens,
                                              std::move(stream), last_step_, &peer);
@@ -129,9 +129,9 @@ void Scheduler::Apply(const step::Result& result, Clock::TimePoint now) {
   if (step.tokens >= limits_.max_num_batched_tokens / 2) {
     pace_.Record(step.tokens, now - step.planned_at, now);
   }
-  if (!result.rows.empty()) {
-    deadline_budgets_.pace().Record(now - std::max(step.planned_at, applied_at_));
-  }
+  const Clock::Duration took = now - std::max(step.planned_at, applied_at_);
+  time_share_.Record(step.work, took);
+  if (!result.rows.empty()) deadline_budgets_.pace().Record(took);
   applied_at_ = now;
   std::size_t drawn = 0;
   for (const PlannedRow& row : step.rows) {
@@ -306,9 +306,10 @@ void Scheduler::RetireIfIdle(Sequence& sequence) {
 }
 
 void Scheduler::Destroy(const Sequence& sequence) {
-  const auto peer = peers_.find(sequence.request().peer);
+  Peer& peer = sequence.peer();
+  const std::string name = sequence.request().peer;
   sequences_.erase(sequence.handle());
-  if (--peer->second.sequences == 0) peers_.erase(peer);
+  if (--peer.sequences == 0) LetGo(name);
 }
 
 void Scheduler::ReleaseBlocks(Sequence& sequence) {

@@ -177,12 +177,12 @@ constexpr std::int64_t MaxCallsOfWorker(std::int32_t max_queue, std::int32_t max
   return std::max(kMaxCalls, 2 * MaxRequestsOfWorker(max_queue, max_num_seqs));
 }
 
-// A slot and KV blocks. Owner: the scheduler. A stream that is not read (an outbox of so many
-// tokens is full) gives them to whoever waits; who then takes fewer than three quarters of an
-// outbox in every kReaderTimeout is ended. Of streams that are read the scheduler takes slot and
-// blocks from the newest of whoever holds more than others who wait (engine::FairShare), once it
-// has drawn so many tokens since it got them; or the longer turn, from one who holds a single slot
-// for one who holds none.
+// A slot, KV blocks, a step's time. Owner: the scheduler. A stream that is not read (an outbox of
+// so many tokens is full) gives them to whoever waits; who then takes fewer than three quarters of
+// an outbox in every kReaderTimeout is ended. Of streams that are read the scheduler takes slot and
+// blocks from the newest of whoever has more than others who wait (engine::FairShare), once it has
+// drawn so many tokens since it got them; or the longer turn, from one who holds a single slot for
+// one who holds none. Rows of who had more time than others sit steps out (engine::TimeShare).
 inline constexpr std::size_t kOutboxTokens = 64;
 inline constexpr std::int32_t kTurnTokens = 32;
 inline constexpr std::int32_t kLongTurnTokens = 256;

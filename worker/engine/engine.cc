@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -9,12 +10,18 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/log.h"
 #include "common/mutex.h"
 #include "common/status.h"
 #include "worker/engine/request_check.h"
 #include "worker/engine/scheduler.h"
 
 namespace thinkwire::worker::engine {
+namespace {
+
+constexpr Clock::Duration kPricesInterval = std::chrono::seconds(10);
+
+}  // namespace
 
 // The engine thread and its inbox. Each turn takes the inbox, ends what has expired, keeps the
 // runner at max_in_flight plans and takes one result; without any plan it waits for the inbox or
@@ -60,6 +67,7 @@ class Engine::Loop {
   void CollectStep();
   void WaitForInbox();
   void PublishStatus();
+  void TellPrices(Clock::TimePoint now);  // in the log, every kPricesInterval
   void Shutdown();
 
   // Constant after construction.
@@ -70,6 +78,7 @@ class Engine::Loop {
 
   // Engine thread only.
   Scheduler scheduler_;
+  std::optional<Clock::TimePoint> prices_told_;
 
   // Written by the engine thread alone, read by any.
   std::atomic<EnginePulse::Doing> doing_ = EnginePulse::kWaiting;
@@ -187,6 +196,7 @@ void Engine::Loop::Run() {
     KeepRunnerBusy(now);
     scheduler_.ReportQueue(now);
     PublishStatus();
+    TellPrices(now);
     if (scheduler_.steps_in_flight() > 0) {
       CollectStep();
     } else {
@@ -262,6 +272,19 @@ void Engine::Loop::PublishStatus() {
              .masked_draws = scheduler_.masked_draws(),
              .prefix_use = scheduler_.prefix_use()};
   free_slots_ = scheduler_.free_slots();
+}
+
+void Engine::Loop::TellPrices(Clock::TimePoint now) {
+  if (prices_told_ && now - *prices_told_ < kPricesInterval) return;
+  const StepCost& cost = scheduler_.time_share().cost();
+  if (!cost.known()) return;
+  prices_told_ = now;
+  const StepCost::Prices prices = cost.prices();
+  LogDebug("what steps cost", {{"base_us", 1e6 * prices.base},
+                               {"row_us", 1e6 * prices.row},
+                               {"input_us", 1e6 * prices.input},
+                               {"position_us", 1e6 * prices.position},
+                               {"rows_held_back", scheduler_.rows_held_back()}});
 }
 
 void Engine::Loop::Shutdown() {

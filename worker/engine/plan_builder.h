@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "worker/engine/block_pool.h"
 #include "worker/engine/sequence.h"
+#include "worker/engine/step_cost.h"
 #include "worker/step/limits.h"
 #include "worker/step/plan.h"
 
@@ -24,6 +25,7 @@ struct PlannedStep {
   std::vector<PlannedRow> rows;
   std::vector<BlockHandle> given_up;  // exchanged for others, but it may name them
   std::int32_t tokens = 0;            // inputs
+  StepWork work = {};
   Clock::TimePoint planned_at;
 };
 

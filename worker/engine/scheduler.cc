@@ -117,9 +117,9 @@ void Scheduler::Apply(const step::Result& result, Clock::TimePoint now) {
   if (step.tokens >= limits_.max_num_batched_tokens / 2) {
     pace_.Record(step.tokens, now - step.planned_at, now);
   }
-  if (!result.rows.empty()) {
-    deadline_budgets_.pace().Record(now - std::max(step.planned_at, applied_at_));
-  }
+  const Clock::Duration took = now - std::max(step.planned_at, applied_at_);
+  time_share_.Record(step.work, took);
+  if (!result.rows.empty()) deadline_budgets_.pace().Record(took);
   applied_at_ = now;
   std::size_t drawn = 0;
   for (const PlannedRow& row : step.rows) {

@@ -27,6 +27,7 @@
 #include "worker/engine/sequence.h"
 #include "worker/engine/shared_prompts.h"
 #include "worker/engine/slow_readers.h"
+#include "worker/engine/time_share.h"
 #include "worker/engine/token.h"
 #include "worker/engine/waiting_queue.h"
 #include "worker/step/runner.h"
@@ -54,6 +55,7 @@ struct SchedulerConfig {
 //
 // Who asks has no less than others who ask: between peers the queue goes by who has fewest running
 // (WaitingQueue), and who has more than others gives up slots and blocks for them (FairShare).
+// Where rows cost time, those of who had more time than others sit steps out (TimeShare).
 //
 // A sequence whose reader is behind gives way to all that wait for a slot or blocks (SlowReaders).
 //
@@ -115,8 +117,8 @@ class Scheduler {
   // When Expire or ReportQueue has something to do next, if nothing else happens.
   std::optional<Clock::TimePoint> NextExpiry() const;
 
-  // The next step; no rows if no sequence can go on before a step in flight is collected or
-  // something happens outside. REQUIRES: fewer than max_in_flight plans in flight.
+  // The next step; no rows if no sequence can, or should, go on before a step in flight is
+  // collected or something happens outside. REQUIRES: fewer than max_in_flight plans in flight.
   step::Plan Plan(Clock::TimePoint now);
 
   // Takes the result of the oldest plan in flight, which came back at `now`.
@@ -134,6 +136,9 @@ class Scheduler {
   std::uint64_t preemptions() const { return preemptions_; }
   std::uint64_t recomputed_tokens() const { return recomputed_tokens_; }
   std::uint64_t masked_draws() const { return masked_draws_; }
+  const TimeShare& time_share() const { return time_share_; }
+  // How often a row sat a step out, as others came first.
+  std::uint64_t rows_held_back() const { return rows_held_back_; }
   const BlockPool& pool() const { return pool_; }
   const PrefixUse& prefix_use() const { return admission_.prefix_use(); }
 
@@ -145,6 +150,7 @@ class Scheduler {
     PlanBuilder builder;
     std::int32_t waiting = 0;  // sequences that sit out until a block is given back
     bool preempted = false;    // someone was
+    StepWork work = {};
     Clock::TimePoint now;
   };
   struct Ranked {
@@ -152,18 +158,27 @@ class Scheduler {
     Sequence* sequence = nullptr;
   };
 
+  bool PlansTooEarly() const;  // there may be someone who would wait for too much
+  void PlanRows(Round& round);
+  // Of who is held back, all rows.
   void PlanDecodes(Round& round);
   void PlanPrefills(Round& round);
-  // Running sequences that have more than one input left, by rank.
+  // Running sequences that have more than one input left, by rank, but of who is held back.
   std::vector<Ranked> RunningPrefills() const;
   // Adds what `sequence` has left to compute, as far as the budget goes, and draws after the last
-  // of it. Nothing while the sequence must sit out, or if it left for one planned before.
-  void PlanRow(Sequence& sequence, Round& round);
+  // of it. Nothing while the sequence must sit out, or if it left for one planned before: false.
+  bool PlanRow(Sequence& sequence, Round& round);
+  // Divides the step's time between the peers; first gives each who has nothing running a slot.
+  void ShareTime(Round& round);
+  std::vector<TimeShare::Want> Wants(std::int32_t budget) const;
+  // Those that run, oldest first, then those of who is held back: first those after the one that
+  // had a row last. A copy, as PlanRow may preempt others and put them out.
+  std::vector<Sequence*> InTurn() const;
   bool MayAdmit(const Round& round) const;
   bool AnyoneLeaves() const;  // is kLeaving: its steps are in flight
   // Gives the front of the queue its slot and blocks, if enough are free, or ends it, if it cannot
-  // be computed in time. Whether it left the queue.
-  bool AdmitNext(Round& round);
+  // be computed in time; and plans its first row, if so asked. Whether it left the queue.
+  bool AdmitNext(Round& round, bool plans_row);
   // Displaces those of other peers that must go for `next`, which is the front of the queue, if any
   // may. Whether that has freed something already, as no step in flight needs it.
   bool Displace(const Sequence& next, Round& round);
@@ -172,6 +187,8 @@ class Scheduler {
   // Gives `sequence` blocks for the positions before `end`; false if it must wait for them.
   bool EnsureBlocks(Sequence& sequence, std::int32_t end, Round& round);
 
+  Peer& PeerOf(const std::string& name);
+  void LetGo(const std::string& name);  // a peer without sequences
   // The sequence of `handle`, unless it has ended; null if there is none.
   Sequence* Find(RequestHandle handle);
   void CommitRow(const PlannedRow& planned, const step::Result& result, const step::RowResult& row);
@@ -224,6 +241,7 @@ class Scheduler {
   std::unordered_map<RequestHandle, std::unique_ptr<Sequence>> sequences_;
   const PrefillOrder order_;
   FairShare fair_share_;
+  TimeShare time_share_;
   WaitingQueue queue_;
   SlowReaders slow_readers_;
   SharedPrompts shared_prompts_;
@@ -238,6 +256,7 @@ class Scheduler {
   std::uint64_t preemptions_ = 0;
   std::uint64_t recomputed_tokens_ = 0;
   std::uint64_t masked_draws_ = 0;
+  std::uint64_t rows_held_back_ = 0;
 };
 
 }  // namespace thinkwire::worker::engine

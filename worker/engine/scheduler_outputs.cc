@@ -16,7 +16,7 @@ void Scheduler::Add(RequestHandle handle, Request request, std::int32_t max_toke
   const std::optional<Clock::TimePoint> deadline = request.deadline;
   // Then nobody uses the cache but outputs of one prompt, and none may find another's.
   if (!config_.enable_prefix_caching) request.cache_salt = std::to_string(request.prompt_of);
-  Peer& peer = peers_[request.peer];
+  Peer& peer = PeerOf(request.peer);
   ++peer.sequences;
   auto sequence = std::make_unique<Sequence>(handle, std::move(request), max_tokens,
                                              std::move(stream), last_step_, &peer);
@@ -28,9 +28,10 @@ void Scheduler::Add(RequestHandle handle, Request request, std::int32_t max_toke
 
 void Scheduler::Destroy(const Sequence& sequence) {
   if (shared_prompts_.Leave(sequence) && !config_.enable_prefix_caching) ForgetPrompt(sequence);
-  const auto peer = peers_.find(sequence.request().peer);
+  Peer& peer = sequence.peer();
+  const std::string name = sequence.request().peer;
   sequences_.erase(sequence.handle());
-  if (--peer->second.sequences == 0) peers_.erase(peer);
+  if (--peer.sequences == 0) LetGo(name);
 }
 
 void Scheduler::ForgetPrompt(const Sequence& sequence) {

@@ -9,32 +9,47 @@ namespace thinkwire::worker::engine {
 
 step::Plan Scheduler::Plan(Clock::TimePoint now) {
   CHECK(steps_in_flight() < limits_.max_in_flight, "a plan more than the runner takes");
+  if (PlansTooEarly()) return {};
   // From now on others may read what the step before writes. Only now, as the device has it
   // already.
   if (!in_flight_.empty()) {
     for (const PlannedRow& row : in_flight_.back().rows) CacheBlocks(*row.sequence);
   }
   Round round{.builder = PlanBuilder(limits_), .now = now};
-  PlanDecodes(round);
-  PlanPrefills(round);
+  ShareTime(round);
+  PlanRows(round);
   if (round.builder.empty()) return {};
+  time_share_.Commit();
   recomputed_tokens_ += static_cast<std::uint64_t>(round.builder.recomputed_tokens());
   masked_draws_ += static_cast<std::uint64_t>(round.builder.masked_draws());
   in_flight_.push_back({.step = ++last_step_,
                         .rows = round.builder.TakeRows(),
                         .given_up = {},
                         .tokens = round.builder.tokens(),
+                        .work = round.work,
                         .planned_at = now});
   pool_.OnStep(last_step_);
   return round.builder.TakePlan(last_step_);
 }
 
+void Scheduler::PlanRows(Round& round) {
+  PlanDecodes(round);
+  PlanPrefills(round);
+  // Nobody is held back for the sake of who can do nothing, unless a step in flight changes that.
+  if (!round.builder.empty() || !in_flight_.empty() || !time_share_.holds_back()) return;
+  time_share_.Lift();
+  round.waiting = 0;
+  PlanDecodes(round);
+  PlanPrefills(round);
+}
+
 void Scheduler::PlanDecodes(Round& round) {
-  // A copy, as PlanRow may preempt others and put them out.
-  const std::vector<Sequence*> running = running_;
-  for (Sequence* const sequence : running) {
+  for (Sequence* const sequence : InTurn()) {
     if (round.builder.budget() == 0) return;
-    if (sequence->decoding()) PlanRow(*sequence, round);
+    Peer& peer = sequence->peer();
+    const bool held = time_share_.Holds(peer);
+    if (!sequence->decoding() && !held) continue;
+    if (PlanRow(*sequence, round) && held) peer.time.last_row = sequence->handle();
   }
 }
 
@@ -46,7 +61,7 @@ void Scheduler::PlanPrefills(Round& round) {
     may_admit = may_admit && MayAdmit(round);
     const bool last = next == prefills.end();
     if (may_admit && (last || queue_.ComesBefore(next->rank, next->sequence->handle()))) {
-      may_admit = AdmitNext(round);
+      may_admit = AdmitNext(round, true);
     } else if (!last) {
       PlanRow(*(next++)->sequence, round);
     } else {
@@ -58,7 +73,7 @@ void Scheduler::PlanPrefills(Round& round) {
 std::vector<Scheduler::Ranked> Scheduler::RunningPrefills() const {
   std::vector<Ranked> prefills;
   for (Sequence* const sequence : running_) {
-    if (sequence->decoding()) continue;
+    if (sequence->decoding() || time_share_.Holds(sequence->peer())) continue;
     const std::int32_t left = sequence->committed() - sequence->computed();
     prefills.push_back({order_.Rank(left, sequence->arrival_step()), sequence});
   }
@@ -66,23 +81,32 @@ std::vector<Scheduler::Ranked> Scheduler::RunningPrefills() const {
   return prefills;
 }
 
-void Scheduler::PlanRow(Sequence& sequence, Round& round) {
-  if (sequence.state() != SequenceState::kRunning) return;
+bool Scheduler::PlanRow(Sequence& sequence, Round& round) {
+  if (sequence.state() != SequenceState::kRunning) return false;
   // While a draw is in flight, the next input is what it draws.
   const std::int32_t left = std::max(1, sequence.committed() - sequence.computed());
   const std::int32_t budget = round.builder.budget();
-  std::int32_t count = std::min(left, budget);
+  std::int32_t count =
+      time_share_.Affordable(sequence.peer(), sequence.computed(), std::min(left, budget));
+  if (count == 0) {
+    ++rows_held_back_;
+    return false;
+  }
   std::int32_t draws = 0;
   if (count == left) {
     const std::int32_t ready = sequence.ReadyToDraw();
-    if (ready == 0) return;
+    if (ready == 0) return false;
     const std::int32_t proposed = static_cast<std::int32_t>(sequence.proposed().size());
     draws = 1 + std::min({proposed, ready - 1, budget - count, round.builder.spare_draws()});
     count += draws - 1;
   }
-  if (!round.builder.MayTell(sequence)) return;
-  if (!EnsureBlocks(sequence, sequence.computed() + count, round)) return;
+  if (!round.builder.MayTell(sequence)) return false;
+  if (!EnsureBlocks(sequence, sequence.computed() + count, round)) return false;
+  const StepWork work = StepWork::OfRow(sequence.computed(), count);
   round.builder.AddRow(sequence, count, draws);
+  round.work += work;
+  time_share_.Charge(sequence.peer(), work);
+  return true;
 }
 
 bool Scheduler::MayAdmit(const Round& round) const {
@@ -99,7 +123,7 @@ bool Scheduler::AnyoneLeaves() const {
   });
 }
 
-bool Scheduler::AdmitNext(Round& round) {
+bool Scheduler::AdmitNext(Round& round, bool plans_row) {
   Sequence& sequence = queue_.front();
   if (free_slots_.empty() && !PutOutPaused() && !Displace(sequence, round)) return false;
   const auto consider = [&] { return admission_.Consider(sequence, running_.size(), round.now); };
@@ -118,7 +142,7 @@ bool Scheduler::AdmitNext(Round& round) {
       Start(sequence, offer);
       if (PutForced(sequence)) {
         RetireIfIdle(sequence);
-      } else {
+      } else if (plans_row) {
         PlanRow(sequence, round);
       }
       return true;

@@ -9,10 +9,13 @@
 #include <tuple>
 #include <vector>
 
+#include "common/log.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_runner.h"
+#include "tests/fakes/stderr_log.h"
 #include "tests/worker/engine/reader.h"
 #include "tests/worker/engine/reference.h"
+#include "worker/engine/step_cost.h"
 
 namespace thinkwire::worker::engine {
 namespace {
@@ -85,6 +88,23 @@ TEST_P(EngineTest, RequestGetsItsTokensAndItsEnding) {
   EXPECT_TRUE(reader.started());
   WaitIdle();
   EXPECT_GE(engine_->status().steps, 16U);
+}
+
+TEST_P(EngineTest, SaysWhatStepsCostAtDebugLevel) {
+  Start();
+  runner_->Withhold([this] {
+    clock_.Advance(std::chrono::milliseconds(2));
+    return 0;
+  });
+  SetLogLevel(LogLevel::kDebug);
+  const StderrLog log;
+  Reader reader;
+  Submit(MakeRequest(7, 10, 2 * StepCost::kFirstKnown), reader);
+  reader.WaitEnding();
+  engine_->Stop();
+  SetLogLevel(LogLevel::kInfo);
+  EXPECT_TRUE(log.Has("what steps cost")) << log.text();
+  EXPECT_TRUE(log.Has("base_us"));
 }
 
 TEST_P(EngineTest, ManyRequestsUnderLittleMemoryEqualThoseAlone) {

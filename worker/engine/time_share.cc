@@ -1,0 +1,121 @@
+#include "worker/engine/time_share.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace thinkwire::worker::engine {
+namespace {
+
+constexpr double kForgotten = 0.01;  // seconds of use that make no difference
+
+}  // namespace
+
+void TimeShare::Age(TimeUse& time, Clock::TimePoint now) const {
+  if (now <= time.used_at) return;
+  time.used *= std::exp(-ToSeconds(now - time.used_at) / kMemory);
+  time.used_at = now;
+}
+
+void TimeShare::Divide(std::span<const Want> wants, bool more, Clock::TimePoint now) {
+  ++division_;
+  now_ = now;
+  holds_back_ = false;
+  first_ = nullptr;
+  payer_ = nullptr;
+  if (wants.size() < 2 || !cost_.known()) return;
+  const Want* const first = First(wants, now);
+  if (first == nullptr) return;
+  first_ = first->peer;
+  first_ready_ = first->ready;
+  first_->time.allowance = 0;
+  double all = cost_.base();
+  for (const Want& want : wants) all += cost_.Of(want.work);
+  const double pace = cost_.base() + cost_.Of(first->work);
+  if (more || all > kFree * pace) HoldBack(wants, pace);
+}
+
+const TimeShare::Want* TimeShare::First(std::span<const Want> wants, Clock::TimePoint now) {
+  const Want* first = nullptr;
+  for (const Want& want : wants) {
+    TimeUse& time = want.peer->time;
+    Age(time, now);
+    if (time.stuck) continue;
+    if (first == nullptr || time.used < first->peer->time.used) first = &want;
+  }
+  return first;
+}
+
+void TimeShare::HoldBack(std::span<const Want> wants, double pace) {
+  const double share = first_->time.used + kSlack;
+  const auto is_over = [share](const Want& want) { return want.peer->time.used > share; };
+  const double trickle =
+      kTrickle * pace / static_cast<double>(std::ranges::count_if(wants, is_over));
+  for (const Want& want : wants) {
+    if (want.peer == first_) continue;
+    TimeUse& time = want.peer->time;
+    const double part = is_over(want) ? trickle : pace;
+    if (committed_) time.allowance = std::min(time.allowance + part, cost_.Of(want.work));
+    time.held_in = division_;
+  }
+  holds_back_ = true;
+  committed_ = false;
+}
+
+void TimeShare::Lift() {
+  ++division_;
+  holds_back_ = false;
+}
+
+bool TimeShare::TooLong(const StepWork& work) const {
+  const double seconds = cost_.base() + cost_.Of(work);
+  return seconds > kLong && seconds > kLongBases * cost_.base();
+}
+
+std::int32_t TimeShare::Affordable(const Peer& peer, std::int64_t first_position,
+                                   std::int32_t count) const {
+  if (!Holds(peer)) return count;
+  const auto affords = [&](std::int32_t inputs) {
+    return cost_.Of(StepWork::OfRow(first_position, inputs)) <= peer.time.allowance;
+  };
+  while (count > kLeastChunk && !affords(count)) count = std::max(kLeastChunk, count / 2);
+  return affords(count) ? count : 0;
+}
+
+void TimeShare::Charge(Peer& peer, const StepWork& work) {
+  const double seconds = cost_.Of(work);
+  Age(peer.time, now_);
+  peer.time.used += seconds;
+  peer.time.stuck = false;
+  if (Holds(peer)) peer.time.allowance -= seconds;
+  if (payer_ == nullptr || &peer == first_) payer_ = &peer;
+}
+
+void TimeShare::Commit() {
+  if (payer_ != nullptr) payer_->time.used += cost_.base();
+  if (holds_back_ && first_ready_ && payer_ != first_) first_->time.stuck = true;
+  committed_ = true;
+}
+
+TimeUse TimeShare::Recall(const std::string& name) {
+  const auto found = remembered_.find(name);
+  if (found == remembered_.end()) return {};
+  const TimeUse time = found->second;
+  remembered_.erase(found);
+  return time;
+}
+
+void TimeShare::Remember(const std::string& name, const TimeUse& time) {
+  if (time.used <= kForgotten) return;
+  if (remembered_.size() >= kMaxRemembered) ForgetOld();
+  remembered_[name] = {.used = time.used, .used_at = time.used_at};
+}
+
+void TimeShare::ForgetOld() {
+  for (auto& [name, time] : remembered_) Age(time, now_);
+  std::erase_if(remembered_, [](const auto& past) { return past.second.used <= kForgotten; });
+  if (remembered_.size() < kMaxRemembered) return;
+  remembered_.erase(
+      std::ranges::min_element(remembered_, {}, [](const auto& past) { return past.second.used; }));
+}
+
+}  // namespace thinkwire::worker::engine

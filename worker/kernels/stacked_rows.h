@@ -52,12 +52,11 @@ inline StackedRow FindRow(std::span<const WeightSlice> parts, std::int64_t row) 
 }
 
 // Element `col` of the row. An f16 or f32 weight loses bits on the way to bf16; a bf16 one does
-// not.
+// not. REQUIRES: the slice is not packed.
 inline float ElementOf(const StackedRow& at, std::int64_t col) {
   const WeightSlice& slice = *at.part;
-  const char* const from =
-      static_cast<const char*>(slice.data) +
-      (at.row * slice.row_stride + col) * static_cast<std::int64_t>(SizeOf(slice.encoding));
+  Check(!IsPacked(slice.encoding), "an element that stands by itself");
+  const char* const from = slice.row(at.row) + BytesOf(slice.encoding, col);
   if (slice.encoding == Encoding::kF32) {
     float x;
     std::memcpy(&x, from, sizeof(x));
@@ -72,8 +71,13 @@ inline float ElementOf(const StackedRow& at, std::int64_t col) {
 inline void ConvertRow(const StackedRow& at, std::uint16_t* out) {
   const WeightSlice& slice = *at.part;
   if (slice.encoding == Encoding::kBf16) {
-    const char* const from = static_cast<const char*>(slice.data) + at.row * slice.row_stride * 2;
-    std::memcpy(out, from, static_cast<std::size_t>(slice.cols) * 2);
+    std::memcpy(out, slice.row(at.row), static_cast<std::size_t>(slice.cols) * 2);
+    return;
+  }
+  if (slice.encoding == Encoding::kInt4) {
+    for (std::int64_t c = 0; c < slice.cols; ++c) {
+      out[c] = Bf16FromF32(Int4Block(slice.row(at.row), c / kInt4Columns).weight(c % kInt4Columns));
+    }
     return;
   }
   for (std::int64_t c = 0; c < slice.cols; ++c) out[c] = Bf16FromF32(ElementOf(at, c));

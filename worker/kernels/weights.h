@@ -4,17 +4,35 @@
 #include <cstdint>
 
 #include "worker/kernels/device.h"
+#include "worker/kernels/int4_block.h"
 
 // What a checkpoint's matrices look like on their way to a device, and there. Letters as in
 // backend.h.
 namespace thinkwire::worker::kernels {
 
-// How a slice's elements are stored: one after another, each by itself. An encoding that shares
-// scales among elements (kInt4Grouped, kFp8Block128) would stand here too and bring its scales,
-// zeros and group as fields of WeightSlice; so whoever fills a slice names its fields.
-enum class Encoding : std::uint8_t { kBf16, kF16, kF32 };
+// How a slice's elements are stored. The first three: one after another, each by itself. The others
+// are packed: blocks of a row's elements share scales (kInt4: int4_block.h).
+enum class Encoding : std::uint8_t { kBf16, kF16, kF32, kInt4 };
+inline constexpr int kNumEncodings = 4;
 
-constexpr std::size_t SizeOf(Encoding encoding) { return encoding == Encoding::kF32 ? 4 : 2; }
+// So many elements of a row are stored in so many bytes.
+struct BlockShape {
+  std::int64_t elements;
+  std::int64_t bytes;
+};
+
+constexpr BlockShape BlockOf(Encoding encoding) {
+  constexpr BlockShape kShapes[kNumEncodings] = {
+      {1, 2}, {1, 2}, {1, 4}, {kInt4Columns, kInt4PackedBytes}};
+  return kShapes[static_cast<int>(encoding)];
+}
+
+constexpr bool IsPacked(Encoding encoding) { return BlockOf(encoding).elements > 1; }
+
+// REQUIRES: whole blocks.
+constexpr std::int64_t BytesOf(Encoding encoding, std::int64_t elements) {
+  return elements / BlockOf(encoding).elements * BlockOf(encoding).bytes;
+}
 
 // Rows and columns of a checkpoint's matrix, in host memory, any alignment. A vector has cols 1.
 struct WeightSlice {
@@ -22,7 +40,11 @@ struct WeightSlice {
   Encoding encoding = Encoding::kBf16;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
-  std::int64_t row_stride = 0;  // elements from one row to the next, >= cols
+  std::int64_t row_stride = 0;  // elements from one row to the next, >= cols; whole blocks
+
+  const char* row(std::int64_t r) const {
+    return static_cast<const char*>(data) + BytesOf(encoding, r * row_stride);
+  }
 };
 
 enum class LinearLayout : std::uint8_t {

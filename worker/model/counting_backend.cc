@@ -1,5 +1,8 @@
 #include "worker/model/counting_backend.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "common/check.h"
 #include "worker/kernels/stacked_rows.h"
 
@@ -41,7 +44,7 @@ Buffer SizeAlone(std::size_t bytes) { return {nullptr, bytes, nullptr}; }
 std::size_t BytesOf(std::span<const WeightSlice> slices) {
   std::size_t bytes = 0;
   for (const WeightSlice& slice : slices) {
-    bytes += static_cast<std::size_t>(slice.rows * slice.cols) * kernels::SizeOf(slice.encoding);
+    bytes += static_cast<std::size_t>(kernels::BytesOf(slice.encoding, slice.rows * slice.cols));
   }
   return bytes;
 }
@@ -64,12 +67,21 @@ void CountingBackend::Reserve(const kernels::StepExtent& extent) {
   if (capabilities_.kind == kernels::DeviceKind::kCuda) device_bytes_ += extent.product_bytes();
 }
 
-// A device keeps a matrix in the encoding that it is counted in.
+// A GPU keeps a matrix in the encoding that it is counted in, and makes bf16 of a packed one in
+// memory that all of them share; a CPU keeps bf16.
 std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const WeightSlice> parts,
                                                           std::span<const WeightSlice> bias,
                                                           kernels::LinearLayout layout) {
   const kernels::LinearShape shape = kernels::CheckedLinearShape(parts, bias, layout);
-  const Buffer matrix = Allocate(BytesOf(parts));
+  const bool is_packed = std::ranges::any_of(
+      parts, [](const WeightSlice& part) { return kernels::IsPacked(part.encoding); });
+  const auto dense_bytes = static_cast<std::int64_t>(2 * shape.out * shape.in);
+  const bool is_cuda = capabilities_.kind == kernels::DeviceKind::kCuda;
+  if (is_packed && is_cuda && dense_bytes > expanded_bytes_) {
+    device_bytes_ += dense_bytes - std::exchange(expanded_bytes_, dense_bytes);
+  }
+  const Buffer matrix =
+      Allocate(is_packed && !is_cuda ? static_cast<std::size_t>(dense_bytes) : BytesOf(parts));
   Allocate(BytesOf(bias));
   return std::make_unique<CountedLinear>(capabilities_.kind, shape, matrix.bytes());
 }

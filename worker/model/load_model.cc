@@ -93,6 +93,7 @@ absl::StatusOr<CheckedModel> CheckShape(const ModelOptions& options, const Model
   CheckedModel model;
   ASSIGN_OR_RETURN(const ModelConfig config, files.Config());
   model.plan = MakePlan(config);
+  if (options.random_weights) SetLayerEncoding(options.random_encoding, model.plan);
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
   ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, config));
   return model;

@@ -217,9 +217,9 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
   CHECK(tensor != nullptr, "a weight that was not admitted");
   const Encoding encoding = *ComputableType(tensor->stored.dtype);
   CheckRegion(spec, region, encoding);
-  const auto offset = static_cast<std::size_t>(region.first_row * spec.cols + region.first_col);
+  const std::int64_t offset = region.first_row * spec.cols + region.first_col;
   HostSlice host;
-  host.slice = {.data = tensor->stored.bytes.data() + offset * kernels::SizeOf(encoding),
+  host.slice = {.data = tensor->stored.bytes.data() + kernels::BytesOf(encoding, offset),
                 .encoding = encoding,
                 .rows = region.rows,
                 .cols = region.cols,

@@ -120,6 +120,21 @@ ModelPlan MakePlan(const ModelConfig& config) {
   return plan;
 }
 
+void SetLayerEncoding(kernels::Encoding encoding, ModelPlan& plan) {
+  for (LayerPlan& layer : plan.layers) {
+    for (PartPlan& part : layer) {
+      for (PlannedWeight& weight : part.weights) {
+        for (PlannedTensor& matrix : weight.matrices) matrix.spec.encoding = encoding;
+      }
+    }
+  }
+  const std::int64_t block = kernels::BlockOf(encoding).elements;
+  Divided& ffn = plan.divided[static_cast<std::size_t>(Division::kFfn)];
+  if (ffn.count % block != 0) return;
+  ffn.count /= block;
+  ffn.unit *= block;
+}
+
 // The order is part of a checkpoint's identity.
 std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan) {
   std::vector<TensorSpec> specs;

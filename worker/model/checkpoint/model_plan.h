@@ -82,6 +82,9 @@ struct ModelPlan {
 // The plan of a Hugging Face Qwen2 or Llama checkpoint.
 ModelPlan MakePlan(const ModelConfig& config);
 
+// From now on the layers' matrices are of `encoding`, whose blocks no rank parts.
+void SetLayerEncoding(kernels::Encoding encoding, ModelPlan& plan);
+
 // Every tensor of the model, once.
 std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan);
 

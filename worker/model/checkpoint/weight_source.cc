@@ -4,29 +4,15 @@
 #include "common/check.h"
 
 namespace thinkwire::worker::model {
-namespace {
 
 using kernels::Encoding;
-
-// How many columns of a row share what the encoding keeps beside the elements.
-std::int64_t ColumnsInAGroup(Encoding encoding) {
-  switch (encoding) {
-    case Encoding::kBf16:
-    case Encoding::kF16:
-    case Encoding::kF32:
-      return 1;
-  }
-  CHECK(false, "an encoding that is none");
-}
-
-}  // namespace
 
 bool IsRotaryBuffer(absl::string_view tensor) {
   return absl::EndsWith(tensor, ".rotary_emb.inv_freq");
 }
 
 void CheckRegion(const TensorSpec& spec, const Region& region, Encoding encoding) {
-  const std::int64_t group = ColumnsInAGroup(encoding);
+  const std::int64_t group = kernels::BlockOf(encoding).elements;
   CHECK(region.first_row >= 0 && region.rows >= 0 && region.first_row + region.rows <= spec.rows &&
             region.first_col >= 0 && region.cols >= 0 &&
             region.first_col + region.cols <= spec.cols,
@@ -43,6 +29,8 @@ absl::string_view NameOf(Encoding encoding) {
       return "f16";
     case Encoding::kF32:
       return "f32";
+    case Encoding::kInt4:
+      return "int4";
   }
   CHECK(false, "an encoding that is none");
 }

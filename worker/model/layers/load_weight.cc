@@ -32,8 +32,8 @@ Stack SliceAll(const std::vector<PlannedTensor>& tensors, const LoadPlace& place
     const std::int64_t padding = RowsPastTheEnd(tensor, region.rows, place.shape);
     if (padding == 0) continue;
     HostSlice zeros;
-    zeros.owned.resize(static_cast<std::size_t>(padding * region.cols) *
-                       kernels::SizeOf(kernels::Encoding::kBf16));
+    zeros.owned.resize(static_cast<std::size_t>(
+        kernels::BytesOf(kernels::Encoding::kBf16, padding * region.cols)));
     stack.slices.push_back({.data = zeros.owned.data(),
                             .encoding = kernels::Encoding::kBf16,
                             .rows = padding,

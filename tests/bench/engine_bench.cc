@@ -94,6 +94,7 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   ModelOptions model;
   model.model_dir = built_in.empty() ? std::filesystem::path(options.model) : folder.path();
   model.random_weights = !built_in.empty();
+  if (options.quantization == "awq") model.random_encoding = worker::kernels::Encoding::kInt4;
   model.seed = static_cast<std::uint64_t>(options.seed);
   model.device = worker::kernels::DeviceFor(options.device);
   const bool on_gpu = model.device == "cuda";

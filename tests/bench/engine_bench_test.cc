@@ -78,6 +78,15 @@ TEST(EngineOptionsTest, NamesWhatIsWrong) {
   EXPECT_EQ(message("--output=1"), "--output is 1; allowed: 2 to 1048576");
   EXPECT_EQ(message("--repetitions=0"), "--repetitions is 0; allowed: 1 to 1000");
   EXPECT_EQ(message("qwen-7b"), "'qwen-7b' is no option");
+  EXPECT_EQ(message("--quantization=int4"), "--quantization is 'int4'; allowed: none, awq");
+}
+
+TEST(EngineOptionsTest, QuantizationIsForRandomWeights) {
+  const std::vector<const char*> arguments = {"--quantization=awq", "--model=qwen-7b"};
+  ASSERT_TRUE(ParseEngineOptions(arguments).ok());
+  const std::vector<const char*> folder = {"--quantization=awq", "--model=/some/folder"};
+  EXPECT_EQ(ParseEngineOptions(folder).status().message(),
+            "--quantization is for a distill's random weights; a folder says itself what it holds");
 }
 
 TEST(EngineCommandTest, WritesFiguresOfTheBundledModel) {

@@ -34,6 +34,8 @@ std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
       {"model", &options.model,
        "a distill's name for its shapes with random weights, or a checkpoint's folder"},
       {"device", &options.device, "auto, cpu or cuda"},
+      {"quantization", &options.quantization,
+       "of random weights: none, or awq: 4 bits in groups of 128 columns, the head in bf16"},
       {"tensor_parallel_size", &options.tensor_parallel_size,
        "ranks that share the model, 1 to 64"},
       {"cpu_threads", &options.cpu_threads, "compute threads over all ranks; 0: one a core"},
@@ -75,6 +77,19 @@ absl::Status ReadList(absl::string_view name, const std::string& text, std::int3
   return absl::OkStatus();
 }
 
+absl::Status CheckQuantization(const EngineBenchOptions& options) {
+  if (options.quantization == "none") return absl::OkStatus();
+  if (options.quantization != "awq") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--quantization is '", options.quantization, "'; allowed: none, awq"));
+  }
+  if (DistillConfig(options.model).empty()) {
+    return absl::InvalidArgumentError(
+        "--quantization is for a distill's random weights; a folder says itself what it holds");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckRanges(const EngineBenchOptions& options) {
   RETURN_IF_ERROR(CheckRange("tensor_parallel_size", options.tensor_parallel_size, 1, 64));
   RETURN_IF_ERROR(CheckRange("cpu_threads", options.cpu_threads, 0, 1024));
@@ -100,6 +115,7 @@ absl::StatusOr<EngineBenchOptions> ParseEngineOptions(std::span<const char* cons
   RETURN_IF_ERROR(ReadList("context", lists.context, kMaxTokens, options.context));
   RETURN_IF_ERROR(ReadList("prefill", lists.prefill, kMaxTokens, options.prefill));
   RETURN_IF_ERROR(CheckRanges(options));
+  RETURN_IF_ERROR(CheckQuantization(options));
   return options;
 }
 

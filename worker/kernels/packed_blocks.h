@@ -1,5 +1,6 @@
 #pragma once
 
+#include "worker/kernels/blocks_int4.h"
 #include "worker/kernels/blocks_iq4.h"
 #include "worker/kernels/blocks_k.h"
 #include "worker/kernels/blocks_legacy.h"
@@ -36,6 +37,8 @@ bool WithBlockType(Encoding encoding, const F& f) {
       return f(Iq4NlBlock()), true;
     case Encoding::kIq4Xs:
       return f(Iq4XsBlock()), true;
+    case Encoding::kInt4:
+      return f(Int4GroupBlock()), true;
     default:
       return false;
   }

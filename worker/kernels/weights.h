@@ -4,14 +4,15 @@
 #include <cstdint>
 
 #include "worker/kernels/device.h"
+#include "worker/kernels/int4_block.h"
 
 // What a checkpoint's matrices look like on their way to a device, and there. Letters as in
 // backend.h.
 namespace thinkwire::worker::kernels {
 
 // How a slice's elements are stored. The first three: one after another, each by itself. The others
-// are packed: blocks of a row's elements share scales, as llama.cpp's files have them
-// (block_codes.h says what a packed weight is worth).
+// are packed: blocks of a row's elements share scales, as llama.cpp's files have them, or AWQ's and
+// their kin (kInt4: int4_block.h). block_codes.h says what a packed weight is worth.
 enum class Encoding : std::uint8_t {
   kBf16,
   kF16,
@@ -28,8 +29,9 @@ enum class Encoding : std::uint8_t {
   kQ6K,
   kIq4Nl,
   kIq4Xs,
+  kInt4,
 };
-inline constexpr int kNumEncodings = 15;
+inline constexpr int kNumEncodings = 16;
 
 // So many elements of a row are stored in so many bytes.
 struct BlockShape {
@@ -39,8 +41,10 @@ struct BlockShape {
 
 constexpr BlockShape BlockOf(Encoding encoding) {
   constexpr BlockShape kShapes[kNumEncodings] = {
-      {1, 2},    {1, 2},     {1, 4},     {32, 18},   {32, 20},   {32, 22}, {32, 24},  {32, 34},
-      {256, 84}, {256, 110}, {256, 144}, {256, 176}, {256, 210}, {32, 18}, {256, 136}};
+      {1, 2},     {1, 2},     {1, 4},     {32, 18},
+      {32, 20},   {32, 22},   {32, 24},   {32, 34},
+      {256, 84},  {256, 110}, {256, 144}, {256, 176},
+      {256, 210}, {32, 18},   {256, 136}, {kInt4Columns, kInt4PackedBytes}};
   return kShapes[static_cast<int>(encoding)];
 }
 

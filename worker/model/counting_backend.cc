@@ -1,5 +1,8 @@
 #include "worker/model/counting_backend.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "common/check.h"
 #include "worker/kernels/stacked_rows.h"
 
@@ -64,11 +67,19 @@ void CountingBackend::Reserve(const kernels::StepExtent& extent) {
   if (capabilities_.kind == kernels::DeviceKind::kCuda) device_bytes_ += extent.product_bytes();
 }
 
-// A device keeps a matrix in the encoding that it is counted in.
+// A device keeps a matrix in the encoding that it is counted in. A GPU makes bf16 of a packed one
+// in memory that all of them share.
 std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const WeightSlice> parts,
                                                           std::span<const WeightSlice> bias,
                                                           kernels::LinearLayout layout) {
   const kernels::LinearShape shape = kernels::CheckedLinearShape(parts, bias, layout);
+  const bool is_packed = std::ranges::any_of(
+      parts, [](const WeightSlice& part) { return kernels::IsPacked(part.encoding); });
+  const auto dense_bytes = static_cast<std::int64_t>(2 * shape.out * shape.in);
+  const bool is_cuda = capabilities_.kind == kernels::DeviceKind::kCuda;
+  if (is_packed && is_cuda && dense_bytes > expanded_bytes_) {
+    device_bytes_ += dense_bytes - std::exchange(expanded_bytes_, dense_bytes);
+  }
   const Buffer matrix = Allocate(BytesOf(parts));
   Allocate(BytesOf(bias));
   return std::make_unique<CountedLinear>(capabilities_.kind, shape, matrix.bytes());

@@ -78,6 +78,7 @@ class CountingBackend final : public kernels::Backend {
   const kernels::Capabilities capabilities_;
   std::int64_t device_bytes_ = 0;
   std::int64_t host_bytes_ = 0;
+  std::int64_t expanded_bytes_ = 0;  // of device_bytes_: for the largest packed matrix as bf16
 };
 
 }  // namespace thinkwire::worker::model

@@ -75,7 +75,7 @@ absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& pla
 }
 
 absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
-  if (device.kind == kernels::DeviceKind::kCpu || !IsPacked(plan)) return absl::OkStatus();
+  if (device.kind == kernels::DeviceKind::kCpu || !NeedsCpu(plan)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("weights of ", EncodingsOf(plan),
                                                  " are not supported on ", device.name,
                                                  "; supported there: BF16, F16, F32; these are "
@@ -110,6 +110,7 @@ absl::StatusOr<CheckedModel> CheckShape(const ModelOptions& options, const Model
   CheckedModel model;
   ASSIGN_OR_RETURN(const ModelConfig config, files.Config());
   model.plan = MakePlan(config);
+  if (options.random_weights) SetLayerEncoding(options.random_encoding, model.plan);
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
   ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, config));
   return model;

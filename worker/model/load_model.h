@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "worker/kernels/weights.h"
 #include "worker/model/devices.h"
 #include "worker/model/model_runner.h"
 #include "worker/model/plan_channel.h"
@@ -13,9 +14,12 @@
 namespace thinkwire::worker::model {
 
 struct ModelOptions {
-  std::filesystem::path model_dir;    // folder or file, of weights too unless random
-  bool random_weights = false;        // seeded noise in the config's shapes
-  std::uint64_t seed = 0;             // of the random weights
+  std::filesystem::path model_dir;  // folder or file, of weights too unless random
+  bool random_weights = false;      // seeded noise in the config's shapes
+  std::uint64_t seed = 0;           // of the random weights
+  // Of the layers' matrices, where weights are random: bf16, or int4 for shapes whose columns are
+  // whole blocks.
+  kernels::Encoding random_encoding = kernels::Encoding::kBf16;
   std::string device = "auto";        // "auto", "cpu" or "cuda"
   std::string quantization = "auto";  // what the weights' must be: "none", "q8_0", …; auto: any
   std::int32_t tensor_parallel_size = 1;  // ranks

@@ -8,6 +8,7 @@
 
 #include "worker/kernels/convert.h"
 #include "worker/kernels/devices.h"
+#include "worker/kernels/stacked_rows.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -172,6 +173,32 @@ std::vector<float> RowsOf(const std::vector<float>& x, std::int64_t width, std::
 WeightSlice SliceOf(const std::vector<float>& x, std::int64_t rows, std::int64_t cols) {
   return {
       .data = x.data(), .encoding = Encoding::kF32, .rows = rows, .cols = cols, .row_stride = cols};
+}
+
+PackedMatrix::PackedMatrix(std::int64_t rows, std::int64_t cols, std::uint32_t seed, float scale)
+    : rows_(rows), cols_(cols) {
+  std::mt19937 random(seed);
+  for (std::int64_t block = 0; block < rows * cols / kInt4Columns; ++block) {
+    for (int i = 0; i < kInt4Columns / 2; ++i) blocks_.push_back(static_cast<char>(random()));
+    const float spread = 1.0F + static_cast<float>(random() % 1024) / 1024.0F;
+    const std::uint32_t word = Int4ScaleWord(scale * spread, random() % 17);
+    const auto* const bytes = reinterpret_cast<const char*>(&word);
+    blocks_.insert(blocks_.end(), bytes, bytes + sizeof(word));
+  }
+  std::vector<std::uint16_t> row(static_cast<std::size_t>(cols));
+  const WeightSlice slice = packed();
+  for (std::int64_t r = 0; r < rows; ++r) {
+    ConvertRow({&slice, r}, row.data());
+    for (const std::uint16_t value : row) values_.push_back(F32FromBf16(value));
+  }
+}
+
+WeightSlice PackedMatrix::packed() const {
+  return {.data = blocks_.data(),
+          .encoding = Encoding::kInt4,
+          .rows = rows_,
+          .cols = cols_,
+          .row_stride = cols_};
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -172,4 +172,20 @@ std::vector<float> RowsOf(const std::vector<float>& x, std::int64_t width, std::
 // The whole of x [rows, cols].
 WeightSlice SliceOf(const std::vector<float>& x, std::int64_t rows, std::int64_t cols);
 
+// A matrix of Encoding::kInt4, with scales that are f16's, and the bf16 values that it stands for.
+class PackedMatrix {
+ public:
+  // REQUIRES: whole blocks of columns.
+  PackedMatrix(std::int64_t rows, std::int64_t cols, std::uint32_t seed, float scale = 1.0F);
+
+  WeightSlice packed() const;
+  const std::vector<float>& values() const { return values_; }
+
+ private:
+  const std::int64_t rows_;
+  const std::int64_t cols_;
+  std::vector<char> blocks_;
+  std::vector<float> values_;
+};
+
 }  // namespace thinkwire::worker::kernels

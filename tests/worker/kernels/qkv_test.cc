@@ -95,11 +95,10 @@ std::vector<Token> TokensOf(const TestedDevice& device, const Problem& p, int to
   return result;
 }
 
-// Of the first `tokens` tokens; padding's are empty.
+// Of the first `tokens` tokens, by the weights of `part`; padding's are empty.
 std::vector<Token> RunQkv(Backend& backend, const TestedDevice& device, const Problem& p,
-                          int tokens) {
+                          int tokens, const WeightSlice& part) {
   const QkvShape& s = p.shape;
-  const WeightSlice part = SliceOf(p.weights, s.rows(), s.hidden);
   const WeightSlice bias = SliceOf(p.bias, s.rows(), 1);
   const auto weight = backend.MakeLinear({&part, 1}, {&bias, 1}, LinearLayout::kQkv);
   std::vector<std::int32_t> positions;
@@ -121,6 +120,11 @@ std::vector<Token> RunQkv(Backend& backend, const TestedDevice& device, const Pr
                           .head_dim = s.head_dim},
                          q.tensor());
   return TokensOf(device, p, tokens, {q.Read(), keys.Read(), values.Read()});
+}
+
+std::vector<Token> RunQkv(Backend& backend, const TestedDevice& device, const Problem& p,
+                          int tokens) {
+  return RunQkv(backend, device, p, tokens, SliceOf(p.weights, p.shape.rows(), p.shape.hidden));
 }
 
 struct Expected {
@@ -193,6 +197,20 @@ TEST_P(QkvRopeWriteKvTest, SameBitsInEveryWayAndAnyCompany) {
               << NameOf(shape) << ", " << way.name << ", token " << t << " of " << tokens;
         }
       }
+    }
+  }
+}
+
+TEST_P(QkvRopeWriteKvTest, PackedWeightsGiveTheBitsOfTheirValues) {
+  const QkvShape shape = is_f32() ? QkvShape{4, 2, 24, 256} : QkvShape{6, 2, 128, 1536};
+  Problem p(shape, act());
+  const PackedMatrix matrix(shape.rows(), shape.hidden, 7, 0.01F);
+  p.weights = matrix.values();
+  for (const int tokens : {1, 3, 8, 16, 33, 64, 65, 258}) {
+    const auto packed = RunQkv(device(), GetParam(), p, tokens, matrix.packed());
+    const auto dense = RunQkv(device(), GetParam(), p, tokens);
+    for (std::size_t t = 0; t < packed.size(); ++t) {
+      EXPECT_TRUE(SameBits(packed[t], dense[t])) << tokens << " tokens, token " << t;
     }
   }
 }

@@ -9,6 +9,7 @@
 #include "worker/kernels/cuda/device/device_memory.h"
 #include "worker/kernels/cuda/linear/bf16_linear.h"
 #include "worker/kernels/cuda/linear/cuda_linear.h"
+#include "worker/kernels/cuda/linear/int4_linear.h"
 #include "worker/kernels/cuda/linear/linear_output.h"
 #include "worker/kernels/cuda/move_ops.h"
 #include "worker/kernels/cuda/norm/rms_norm.h"
@@ -118,6 +119,9 @@ std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlic
                                                       std::span<const WeightSlice> bias,
                                                       LinearLayout layout) {
   Use();
+  if (Int4Linear::Takes(parts, *linear_tools_)) {
+    return Int4Linear::Make(parts, bias, layout, *linear_tools_, *stream_);
+  }
   return Bf16Linear::Make(parts, bias, layout, *linear_tools_);
 }
 

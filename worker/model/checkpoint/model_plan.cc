@@ -123,6 +123,21 @@ ModelPlan MakePlan(const ModelConfig& config) {
   return plan;
 }
 
+void SetLayerEncoding(kernels::Encoding encoding, ModelPlan& plan) {
+  for (LayerPlan& layer : plan.layers) {
+    for (PartPlan& part : layer) {
+      for (PlannedWeight& weight : part.weights) {
+        for (PlannedTensor& matrix : weight.matrices) matrix.spec.encoding = encoding;
+      }
+    }
+  }
+  const std::int64_t block = kernels::BlockOf(encoding).elements;
+  Divided& ffn = plan.divided[static_cast<std::size_t>(Division::kFfn)];
+  if (ffn.count % block != 0) return;
+  ffn.count /= block;
+  ffn.unit *= block;
+}
+
 // The order is part of a checkpoint's identity.
 std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan) {
   std::vector<TensorSpec> specs;
@@ -153,6 +168,12 @@ std::set<kernels::Encoding> SetOfEncodings(ModelPlan plan) {
 
 bool IsPacked(const ModelPlan& plan) {
   return std::ranges::any_of(SetOfEncodings(plan), kernels::IsPacked);
+}
+
+bool NeedsCpu(const ModelPlan& plan) {
+  return std::ranges::any_of(SetOfEncodings(plan), [](kernels::Encoding encoding) {
+    return kernels::IsPacked(encoding) && encoding != kernels::Encoding::kInt4;
+  });
 }
 
 std::string EncodingsOf(const ModelPlan& plan) {

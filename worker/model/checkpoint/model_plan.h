@@ -83,6 +83,9 @@ struct ModelPlan {
 // The plan of a Hugging Face Qwen2 or Llama checkpoint.
 ModelPlan MakePlan(const ModelConfig& config);
 
+// From now on the layers' matrices are of `encoding`, whose blocks no rank parts.
+void SetLayerEncoding(kernels::Encoding encoding, ModelPlan& plan);
+
 // Every tensor of the model, once.
 std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan);
 
@@ -91,6 +94,9 @@ void ForEachMatrix(ModelPlan& plan, const std::function<void(PlannedTensor&)>& v
 
 // Whether a matrix is kept packed.
 bool IsPacked(const ModelPlan& plan);
+
+// Whether a matrix is packed in a way that only a CPU multiplies by.
+bool NeedsCpu(const ModelPlan& plan);
 
 // How the device keeps the matrices: "bf16"; "q4_k+q6_k" where some of them differ.
 std::string EncodingsOf(const ModelPlan& plan);

@@ -66,5 +66,25 @@ TEST(ModelPlanTest, AttentionAloneKeepsPlanes) {
   }
 }
 
+TEST(ModelPlanTest, PackedLayersAreDividedByWholeBlocks) {
+  ModelConfig config;
+  config.num_layers = 1;
+  config.num_heads = 2;
+  config.num_kv_heads = 2;
+  config.head_dim = 128;
+  config.hidden_size = 256;
+  config.intermediate_size = 512;
+  config.vocab_size = 50;
+  ModelPlan plan = MakePlan(config);
+  SetLayerEncoding(kernels::Encoding::kInt4, plan);
+  EXPECT_EQ(EncodingsOf(plan), "bf16+int4");
+  EXPECT_FALSE(NeedsCpu(plan));
+  EXPECT_EQ(plan.head.matrices.front().spec.encoding, kernels::Encoding::kBf16);
+  EXPECT_EQ(plan.embedding.spec.encoding, kernels::Encoding::kBf16);
+  const Divided& ffn = plan.divided[static_cast<std::size_t>(Division::kFfn)];
+  EXPECT_EQ(ffn.count, 4);
+  EXPECT_EQ(ffn.unit, 128);
+}
+
 }  // namespace
 }  // namespace thinkwire::worker::model

@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <span>
 
 namespace thinkwire::worker::model {
@@ -51,6 +52,37 @@ TEST(RandomWeightsTest, MatricesKeepVariance) {
   }
   EXPECT_NEAR(sum / 20000, 0, 0.005);
   EXPECT_NEAR(squares / 20000, 0.01, 0.0005);
+}
+
+TEST(RandomWeightsTest, APartOfAPackedMatrixIsThePartOfTheWhole) {
+  const RandomWeights weights(9);
+  const TensorSpec spec = {"model.layers.0.mlp.down_proj.weight", 6, 512, false,
+                           kernels::Encoding::kInt4};
+  const HostSlice all = weights.Slice(spec, {0, 6, 0, 512});
+  const HostSlice part = weights.Slice(spec, {2, 3, 128, 256});
+  EXPECT_EQ(all.slice.encoding, kernels::Encoding::kInt4);
+  EXPECT_EQ(all.owned.size(), std::size_t{6} * 4 * kernels::kInt4PackedBytes);
+  for (std::int64_t r = 0; r < 3; ++r) {
+    EXPECT_EQ(0, std::memcmp(part.slice.row(r), all.slice.row(r + 2) + kernels::kInt4PackedBytes,
+                             2 * kernels::kInt4PackedBytes));
+  }
+}
+
+TEST(RandomWeightsTest, PackedMatricesKeepVariance) {
+  const TensorSpec spec = {"model.layers.0.mlp.up_proj.weight", 200, 128, false,
+                           kernels::Encoding::kInt4};
+  const HostSlice slice = RandomWeights(0).Slice(spec, {0, 200, 0, 128});
+  double sum = 0;
+  double squares = 0;
+  for (std::int64_t r = 0; r < 200; ++r) {
+    for (int c = 0; c < 128; ++c) {
+      const double weight = kernels::Int4Block(slice.slice.row(r), 0).weight(c);
+      sum += weight;
+      squares += weight * weight;
+    }
+  }
+  EXPECT_NEAR(sum / 25600, 0, 0.005);
+  EXPECT_NEAR(squares / 25600 * 128, 1.1, 0.1);
 }
 
 }  // namespace

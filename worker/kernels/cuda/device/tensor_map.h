@@ -13,7 +13,12 @@ namespace thinkwire::worker::kernels {
 CUtensorMap MakeRowMap(const void* data, std::int64_t rows, std::int64_t columns, int box_columns,
                        int box_rows);
 
-// The same without a swizzle: pieces stay where they are.
+// The same matrix as boxes of 64 columns beside each other: a copy takes `boxes` of them at once,
+// each of box_rows rows. Dimensions: column in a box, row, box. REQUIRES: columns in 64s.
+CUtensorMap MakeBoxesMap(const void* data, std::int64_t rows, std::int64_t columns, int box_rows,
+                         int boxes);
+
+// The same as MakeRowMap without a swizzle: pieces stay where they are.
 CUtensorMap MakePlainRowMap(const void* data, std::int64_t rows, std::int64_t columns,
                             int box_columns, int box_rows);
 

@@ -24,12 +24,6 @@
 namespace thinkwire::worker::kernels {
 namespace {
 
-// The row of the stacked parts that stands at `row` of the device's matrix.
-std::int64_t SourceRow(std::int64_t row, LinearLayout layout, std::int64_t rows) {
-  if (layout == LinearLayout::kGateUp) return GateUpRow(row, rows);
-  return layout == LinearLayout::kQkv ? QkvRow(row, kHeadDim) : row;
-}
-
 // The norm that the stream holds, if a product with this output does it on the way.
 std::optional<ResidualNorm> TakeNorm(const Tensor& x, const LinearOutput& output,
                                      OpStream& stream) {
@@ -85,16 +79,23 @@ std::unique_ptr<Bf16Linear> Bf16Linear::Make(std::span<const WeightSlice> parts,
   Check(layout != LinearLayout::kGateUp || parts[0].rows % kHalfTile == 0,
         "a gate-up weight's rows come in eights");
   Buffer matrix = tools.upload.Run(shape.out, shape.in, [&](std::int64_t row, std::uint16_t* to) {
-    ConvertRow(FindRow(parts, SourceRow(row, layout, shape.out)), to);
+    ConvertRow(FindRow(parts, SourceRow(row, layout, shape.out, kHeadDim)), to);
   });
   Buffer bias_buffer;
   if (!bias.empty()) {
     bias_buffer = tools.upload.Run(shape.out, 1, [&](std::int64_t row, std::uint16_t* to) {
-      *to = Bf16FromF32(ElementOf(FindRow(bias, SourceRow(row, layout, shape.out)), 0));
+      *to = Bf16FromF32(ElementOf(FindRow(bias, SourceRow(row, layout, shape.out, kHeadDim)), 0));
     });
   }
   return std::unique_ptr<Bf16Linear>(
       new Bf16Linear(layout, shape, std::move(matrix), std::move(bias_buffer), tools));
+}
+
+Bf16Linear Bf16Linear::Over(LinearLayout layout, const LinearShape& shape, void* matrix, void* bias,
+                            LinearTools& tools) {
+  const auto bytes = static_cast<std::size_t>(shape.out * shape.in) * 2;
+  const Buffer::Free nothing = [](void*) {};
+  return {layout, shape, Buffer(matrix, bytes, nothing), Buffer(bias, 0, nothing), tools};
 }
 
 Bf16Linear::Bf16Linear(LinearLayout layout, const LinearShape& shape, Buffer matrix, Buffer bias,

@@ -26,6 +26,11 @@ class Bf16Linear final : public CudaLinear {
                                           std::span<const WeightSlice> bias, LinearLayout layout,
                                           LinearTools& tools);
 
+  // A weight whose matrix and bias (or null) lie elsewhere, in this one's order of rows, for as
+  // long as it lives.
+  static Bf16Linear Over(LinearLayout layout, const LinearShape& shape, void* matrix, void* bias,
+                         LinearTools& tools);
+
   std::size_t bytes() const override { return matrix_.bytes() + bias_.bytes(); }
 
  private:

@@ -26,7 +26,8 @@ struct LinearTools {
   const bool has_small_linear;  // the device can do what small_linear.h needs
   LargeLinear large;
   WeightUpload upload;
-  Scratch sums;  // QKV sums, or gates and ups
+  Scratch sums;      // QKV sums, or gates and ups
+  Scratch expanded;  // a weight of 4 bits as bf16
 };
 
 }  // namespace thinkwire::worker::kernels

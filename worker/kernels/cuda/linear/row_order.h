@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "worker/kernels/weights.h"
+
 // Orders of a weight's rows that bring the two sums that belong together into one thread of a
 // tensor-core step, which holds rows g and g + 8 of each tile of 16.
 namespace thinkwire::worker::kernels {
@@ -22,6 +24,13 @@ constexpr std::int64_t QkvRow(std::int64_t row, int head_dim) {
   const std::int64_t in_head = row % head_dim;
   const std::int64_t element = in_head / (2 * kHalfTile) * kHalfTile + in_head % kHalfTile;
   return row - in_head + element + (in_head / kHalfTile % 2 == 0 ? 0 : head_dim / 2);
+}
+
+// The row of the stacked parts that stands at `row` of a weight on the GPU.
+constexpr std::int64_t SourceRow(std::int64_t row, LinearLayout layout, std::int64_t rows,
+                                 int head_dim) {
+  if (layout == LinearLayout::kGateUp) return GateUpRow(row, rows);
+  return layout == LinearLayout::kQkv ? QkvRow(row, head_dim) : row;
 }
 
 }  // namespace thinkwire::worker::kernels

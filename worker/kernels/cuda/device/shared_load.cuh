@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+// Loads from shared memory by its own addresses (SharedAddress). Volatile and clobbering, so that
+// none moves over a barrier.
+namespace thinkwire::worker::kernels {
+
+__device__ __forceinline__ uint4 LoadShared16(std::uint32_t address) {
+  uint4 value;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+
+__device__ __forceinline__ uint2 LoadShared8(std::uint32_t address) {
+  uint2 value;
+  asm volatile("ld.shared.v2.b32 {%0, %1}, [%2];"
+               : "=r"(value.x), "=r"(value.y)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+
+}  // namespace thinkwire::worker::kernels

@@ -1,0 +1,81 @@
+#include "worker/kernels/cuda/linear/int4_linear.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "worker/kernels/check.h"
+#include "worker/kernels/convert.h"
+#include "worker/kernels/cuda/attention/kv_block.cuh"
+#include "worker/kernels/cuda/linear/bf16_linear.h"
+#include "worker/kernels/cuda/linear/int4_layout.h"
+#include "worker/kernels/cuda/linear/int4_product.h"
+#include "worker/kernels/cuda/linear/row_order.h"
+
+namespace thinkwire::worker::kernels {
+
+bool Int4Linear::Takes(std::span<const WeightSlice> parts, const LinearTools& tools) {
+  return tools.has_small_linear && std::ranges::all_of(parts, [](const WeightSlice& part) {
+           return part.encoding == Encoding::kInt4;
+         });
+}
+
+std::unique_ptr<Int4Linear> Int4Linear::Make(std::span<const WeightSlice> parts,
+                                             std::span<const WeightSlice> bias, LinearLayout layout,
+                                             LinearTools& tools, OpStream& stream) {
+  const LinearShape shape = CheckedLinearShape(parts, bias, layout);
+  Check(shape.in % kInt4Columns == 0, "a weight of 4 bits is whole blocks of columns");
+  Check(layout != LinearLayout::kGateUp || parts[0].rows % kHalfTile == 0,
+        "a gate-up weight's rows come in eights");
+  const auto source = [&](std::int64_t row) { return SourceRow(row, layout, shape.out, kHeadDim); };
+  Buffer tiles = tools.upload.Run(
+      Int4Tiles(shape.out), Int4TileBytes(shape.in) / 2, [&](std::int64_t tile, std::uint16_t* to) {
+        std::array<const char*, kInt4TileRows> rows = {};
+        for (std::int64_t i = 0; i < kInt4TileRows; ++i) {
+          const std::int64_t row = tile * kInt4TileRows + i;
+          if (row >= shape.out) break;
+          const StackedRow at = FindRow(parts, source(row));
+          rows[static_cast<std::size_t>(i)] = at.part->row(at.row);
+        }
+        PackInt4Tile(rows, shape.in, reinterpret_cast<std::uint32_t*>(to));
+      });
+  Buffer bias_buffer;
+  if (!bias.empty()) {
+    bias_buffer = tools.upload.Run(shape.out, 1, [&](std::int64_t row, std::uint16_t* to) {
+      *to = Bf16FromF32(ElementOf(FindRow(bias, source(row)), 0));
+    });
+  }
+  tools.expanded.AtLeast(ExpandedBytes(shape), stream);
+  return std::unique_ptr<Int4Linear>(
+      new Int4Linear(layout, shape, std::move(tiles), std::move(bias_buffer), tools));
+}
+
+Int4Linear::Int4Linear(LinearLayout layout, const LinearShape& shape, Buffer tiles, Buffer bias,
+                       LinearTools& tools)
+    : CudaLinear(layout, shape),
+      layout_(layout),
+      tiles_(std::move(tiles)),
+      bias_(std::move(bias)),
+      tools_(tools) {}
+
+void Int4Linear::Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
+  if (x.dim(0) > kInt4ProductTokens) return MultiplyExpanded(x, output, stream);
+  LaunchInt4Product({.weights = tiles_.data(),
+                     .bias = bias_.data(),
+                     .rows = out_features(),
+                     .columns = in_features(),
+                     .x = x.data,
+                     .tokens = static_cast<int>(x.dim(0)),
+                     .num_sms = tools_.num_sms},
+                    output, stream.Get());
+}
+
+void Int4Linear::MultiplyExpanded(const Tensor& x, const LinearOutput& output,
+                                  OpStream& stream) const {
+  const LinearShape shape = {out_features(), in_features()};
+  void* const expanded = tools_.expanded.AtLeast(ExpandedBytes(shape), stream);
+  LaunchInt4Expand(tiles_.data(), shape.out, shape.in, expanded, stream.Get());
+  Bf16Linear::Over(layout_, shape, expanded, bias_.data(), tools_).Run(x, output, stream);
+}
+
+}  // namespace thinkwire::worker::kernels

@@ -1,12 +1,10 @@
 #include "worker/config.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <iterator>
 #include <system_error>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/gguf_file.h"
 #include "common/input_limits.h"
@@ -143,16 +141,6 @@ absl::Status CheckTrustedPeersOnly(const WorkerConfig& config) {
       "--trusted_peers_only needs --trusted_peers: nobody else may call");
 }
 
-// "organisation/name", and no path that somebody would type.
-bool IsHubId(const std::string& model) {
-  const std::size_t slash = model.find('/');
-  const auto allowed = [](unsigned char c) {
-    return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.' || c == '/';
-  };
-  return slash != model.npos && slash == model.rfind('/') && slash > 0 &&
-         slash + 1 < model.size() && model[0] != '.' && std::ranges::all_of(model, allowed);
-}
-
 absl::Status CheckLoops(const WorkerConfig& config) {
   if (config.loop_max_repeats == 1) {
     return absl::InvalidArgumentError("--loop_max_repeats must be 0 or at least 2");
@@ -197,18 +185,6 @@ absl::Status Validate(const WorkerConfig& config) {
   RETURN_IF_ERROR(CheckTrustedPeersOnly(config));
   if (config.metrics_listen.empty()) return absl::OkStatus();
   return CheckListenAddress("metrics_listen", config.metrics_listen);
-}
-
-absl::Status CheckModelFolder(const std::string& model) {
-  std::error_code unreadable;
-  if (!IsHubId(model) || std::filesystem::exists(model, unreadable)) return absl::OkStatus();
-  const std::string folder = absl::StrCat("models/", model.substr(model.find('/') + 1));
-  return absl::NotFoundError(
-      absl::StrCat("--model ", ShownText(model),
-                   ": there is no such folder; if it is an id of Hugging Face, `hf "
-                   "download ",
-                   ShownText(model), " --local-dir ", ShownText(folder),
-                   "` downloads it, for --model ", ShownText(folder)));
 }
 
 absl::StatusOr<std::string> ServedModelName(const WorkerConfig& config) {

@@ -75,10 +75,6 @@ absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> argumen
 // contradict each other, addresses and names that are malformed. Touches no file and no device.
 absl::Status Validate(const WorkerConfig& config);
 
-// Where --model is no folder but an id of Hugging Face's, as "deepseek-ai/DeepSeek-R1", the
-// sentence that says how to download it. Fails: NOT_FOUND.
-absl::Status CheckModelFolder(const std::string& model);
-
 // The variant's name: as it is given, or the model's folder or file. Fails: INVALID_ARGUMENT for
 // one of which the name is no variant's (common/variant_name.h).
 absl::StatusOr<std::string> ServedModelName(const WorkerConfig& config);

@@ -34,6 +34,7 @@
 #include "worker/engine/stall_watch.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/model_files.h"
+#include "worker/model/checkpoint/model_folder.h"
 #include "worker/model/load_model.h"
 #include "worker/parallel/local_step_channel.h"
 #include "worker/serve/request_reader.h"
@@ -341,7 +342,7 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
   if (const absl::Status status = Validate(*config); !status.ok()) {
     return EndWith(kProgram, kExitConfig, status);
   }
-  if (const absl::Status status = CheckModelFolder(config->model); !status.ok()) {
+  if (const absl::Status status = model::CheckModelFolder(config->model); !status.ok()) {
     return EndWith(kProgram, kExitConfig, status);
   }
   const auto trusted_peers = rpc::TrustedPeers::Parse(config->trusted_peers);

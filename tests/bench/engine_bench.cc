@@ -21,6 +21,7 @@
 #include "worker/engine/engine.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_folder.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/load_model.h"
@@ -89,6 +90,7 @@ Extent ExtentOf(const EngineBenchOptions& options) {
 
 absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   const std::string built_in = DistillConfig(options.model);
+  if (built_in.empty()) RETURN_IF_ERROR(worker::model::CheckModelFolder(options.model));
   const ConfigFolder folder(built_in);
   const Extent extent = ExtentOf(options);
   ModelOptions model;

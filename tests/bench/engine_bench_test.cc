@@ -141,6 +141,13 @@ TEST(EngineCommandTest, SaysWhatIsWrongWithTheModel) {
   EXPECT_NE(testing::internal::GetCapturedStderr().find("/nowhere"), std::string::npos);
 }
 
+TEST(EngineCommandTest, TellsHowAnIdIsDownloaded) {
+  const std::vector<const char*> arguments = {"--model=deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"};
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(RunEngineCommand(arguments), 1);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("hf download"), std::string::npos);
+}
+
 TEST(EngineBenchTest, SpreadsTheGapsOfFullDecodeSteps) {
   EngineBenchOptions options;
   options.model = "deploy/models/tiny-r1";

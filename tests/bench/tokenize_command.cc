@@ -21,6 +21,7 @@
 #include "common/utf8.h"
 #include "tests/bench/environment.h"
 #include "tests/bench/statistics.h"
+#include "worker/model/checkpoint/model_folder.h"
 #include "worker/text/tokenizer.h"
 
 namespace thinkwire::bench {
@@ -63,6 +64,7 @@ absl::StatusOr<Options> Parse(std::span<const char* const> arguments) {
     return absl::InvalidArgumentError(absl::StrCat("'", rest.front(), "' is no option"));
   }
   if (options.model.empty()) return absl::InvalidArgumentError("--model is not given");
+  RETURN_IF_ERROR(worker::model::CheckModelFolder(options.model));
   return options;
 }
 

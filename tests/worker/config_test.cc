@@ -69,7 +69,8 @@ TEST(WorkerConfigTest, RefusesByName) {
   EXPECT_EQ(ErrorOf({"--", "--model=a"}), "'--model=a' is not an option");
   EXPECT_EQ(ErrorOf({"--model"}), "--model needs a value");
   EXPECT_EQ(ErrorOf({"--model=a", "--model=b"}), "--model is given twice");
-  EXPECT_EQ(ErrorOf({"--quantization=int4"}), "--quantization: 'int4' is not supported: auto, none, gguf");
+  EXPECT_EQ(ErrorOf({"--quantization=int4"}),
+            "--quantization: 'int4' is not supported: auto, none, gguf");
   EXPECT_EQ(ErrorOf({"--random_weights=maybe"}), "--random_weights: 'maybe' is not true or false");
 }
 
@@ -165,17 +166,6 @@ TEST(WorkerConfigTest, ValidateWantsSomebodyToBeTrusted) {
             "--trusted_peers_only needs --trusted_peers: nobody else may call");
   config.trusted_peers = "10.0.0.7";
   EXPECT_TRUE(Validate(config).ok());
-}
-
-TEST(CheckModelFolder, TellsHowAnIdIsDownloaded) {
-  EXPECT_EQ(CheckModelFolder("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B").message(),
-            "--model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B: there is no such folder; if it is "
-            "an id of Hugging Face, `hf download deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B "
-            "--local-dir models/DeepSeek-R1-Distill-Qwen-1.5B` downloads it, for --model "
-            "models/DeepSeek-R1-Distill-Qwen-1.5B");
-  for (const char* model : {"deploy/models", "./nothing", "/no/folder", "no/such/folder", "name"}) {
-    EXPECT_TRUE(CheckModelFolder(model).ok()) << model;
-  }
 }
 
 }  // namespace

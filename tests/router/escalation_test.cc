@@ -397,9 +397,13 @@ TEST_F(EscalationTest, WhoWantsAnAnswerNowDoesNotBeginAnew) {
 TEST_F(EscalationTest, ItTakesNobodysPlaceInTheQueue) {
   queue_.emplace(clock_);
   for (const std::size_t worker : {kLarge, kLarge + 1}) {
-    workers_[worker].SetStatus([](auto& status) { status.set_max_num_seqs(1); });
+    workers_[worker].SetStatus([](auto& status) {
+      status.set_max_num_seqs(1);
+      status.set_max_model_len(4000);  // by which the pool tells that it has heard
+    });
     workers_[worker].SetScript({.events = FirstOf(SmallStream(), 3), .stays_open = true});
   }
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(2).max_model_len == 4000; }));
   for (int i = 0; i < 2 * (1 + LookAhead(1)); ++i) {
     ASSERT_TRUE(Ask(Question("large"))->WaitForEvents(3));
   }

@@ -22,8 +22,8 @@ CONCURRENT = 16
 
 
 @contextlib.contextmanager
-def serving(*command):
-    """Runs a server and yields the port that it listens on."""
+def started(*command):
+    """Runs a server and yields its log record of the ports that it listens on."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     try:
         for line in process.stderr:
@@ -35,7 +35,7 @@ def serving(*command):
         with concurrent.futures.ThreadPoolExecutor(1) as drain:
             drain.submit(lambda: [None for _ in process.stderr])
             try:
-                yield json.loads(line)["port"]
+                yield json.loads(line)
             finally:  # else the drain waits for the log's end
                 process.terminate()
     finally:
@@ -44,18 +44,25 @@ def serving(*command):
 
 
 @contextlib.contextmanager
-def serving_both(build):
-    """Runs a worker with the bundled model and, after it, a router; yields the router's port."""
+def started_both(build, *router_options):
+    """Runs a worker with the bundled model and, after it, a router; yields the router's record."""
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(serving(
+        port = stack.enter_context(started(
             build / "worker/thinkwire-worker", "--model", ROOT / "deploy/models/tiny-r1",
-            "--device=cpu", "--listen=127.0.0.1:0", "--metrics_listen="))
+            "--device=cpu", "--listen=127.0.0.1:0", "--metrics_listen="))["port"]
         config = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".yaml"))
         config.write(f'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:{port}"]\n')
         config.flush()
-        yield stack.enter_context(serving(
+        yield stack.enter_context(started(
             build / "router/thinkwire-router", "--config", config.name, "--listen=127.0.0.1:0",
-            "--metrics_listen="))
+            "--metrics_listen=", *router_options))
+
+
+@contextlib.contextmanager
+def serving_both(build):
+    """The same; yields the router's port."""
+    with started_both(build) as record:
+        yield record["port"]
 
 
 def ask(chat, router, question):

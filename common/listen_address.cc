@@ -62,10 +62,14 @@ bool IsLoopback(const std::string& address) {
 }
 
 absl::Status CheckListen(const std::string& listen, bool anywhere) {
-  RETURN_IF_ERROR(CheckListenAddress("listen", listen));
+  return CheckListen("listen", listen, anywhere);
+}
+
+absl::Status CheckListen(std::string_view option, const std::string& listen, bool anywhere) {
+  RETURN_IF_ERROR(CheckListenAddress(option, listen));
   if (anywhere || IsLoopback(listen)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
-      "--listen ", listen,
+      "--", View(option), " ", listen,
       ": other machines reach it, and nothing there is encrypted; give it --tls_cert and "
       "--tls_key, "
       "listen on 127.0.0.1, or allow it in a network that you trust by --insecure_listen"));

@@ -28,5 +28,7 @@ bool IsLoopback(const std::string& address);
 // alone may reach it. Fails: INVALID_ARGUMENT, one sentence that says what to do; as
 // CheckListenAddress.
 absl::Status CheckListen(const std::string& listen, bool anywhere);
+// The same of another option's address.
+absl::Status CheckListen(std::string_view option, const std::string& listen, bool anywhere);
 
 }  // namespace thinkwire

@@ -21,6 +21,7 @@ packages=(
   cmake
   g++
   libabsl-dev
+  libboost-dev
   libedit-dev
   libgrpc++-dev
   libgtest-dev

@@ -273,14 +273,14 @@ absl::StatusOr<RouterConfig> ReadConfig(const std::string& source, const YAML::N
 }
 
 std::vector<Option> Options(RouterOptions& options) {
-  return {
+  std::vector<Option> all = {
       {"config", &options.config,
        "YAML file of variants: name, aliases, workers, tasks, max_prompt_bytes, "
        "require_fingerprint, escalate_to, quality, cost_per_million_tokens, context_tokens, "
        "reasoning_tokens"},
       {"listen", &options.listen, "host:port of the gRPC service; port 0: any free one"},
       {"insecure_listen", &options.insecure_listen,
-       "let --listen be an address that other machines reach, without TLS"},
+       "let --listen and --http_listen be addresses that other machines reach, without TLS"},
       {"metrics_listen", &options.metrics_listen, "host:port of /metrics; empty: none"},
       {"max_connections", &options.max_connections,
        "open connections of the gRPC port; for one more an idle one is ended, or it is reset",
@@ -329,6 +329,8 @@ std::vector<Option> Options(RouterOptions& options) {
       {"help", &options.help, "print this page"},
       {"version", &options.version, "print version and commit"},
   };
+  AddHttpOptions(options.http, all);
+  return all;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "common/peer_limits.h"
 #include "common/tls_files.h"
+#include "router/http_options.h"
 #include "router/variant_config.h"
 
 namespace thinkwire::router {
@@ -47,6 +48,7 @@ struct RouterOptions {
   std::string cache_salt_key_file;  // empty: a key is drawn at the start
   bool check_config = false;
   std::string dry_run;  // empty: serve
+  HttpOptions http;
   bool help = false;
   bool version = false;
 };

@@ -32,6 +32,7 @@
 #include "router/config_reload.h"
 #include "router/dry_run.h"
 #include "router/fleet/worker_pool.h"
+#include "router/http/door.h"
 #include "router/router_metrics.h"
 #include "router/security.h"
 #include "router/service.h"
@@ -134,9 +135,43 @@ int MaxStreams(const rpc::TrustedPeers& trusted_peers) {
   return trusted_peers.empty() ? kMaxStreamsOfConnection : static_cast<int>(kMaxCalls);
 }
 
+// Of the files that gRPC's connections leave.
+int MaxHttpConnections(const RouterOptions& options) {
+  const int all =
+      rpc::MakeRoomForConnections(options.max_connections + options.http.max_connections);
+  return std::clamp(all - options.max_connections, 1, options.http.max_connections);
+}
+
+// Null: there shall be none.
+absl::StatusOr<std::unique_ptr<http::Door>> OpenDoor(const RouterOptions& options,
+                                                     const http::ReaderOptions& reader,
+                                                     const rpc::TrustedPeers& trusted_peers,
+                                                     Intake& intake, Metrics& metrics) {
+  if (options.http.listen.empty()) return nullptr;
+  auto door = http::Door::Open({.listen = options.http.listen,
+                                .max_connections = MaxHttpConnections(options),
+                                .trusted = trusted_peers,
+                                .tls = options.tls,
+                                .needs_key = !options.api_keys.empty(),
+                                .hosts = options.http.hosts,
+                                .cors_origins = options.http.cors_origins,
+                                .reader = reader},
+                               intake, metrics.registry());
+  if (!door.ok()) return Annotate(door.status(), "--http_listen");
+  return door;
+}
+
+absl::StatusOr<http::ReaderOptions> ReadHttpOptions(const RouterOptions& options) {
+  auto efforts = http::ReadEfforts(options.http.reasoning_efforts);
+  if (!efforts.ok()) return Annotate(efforts.status(), "--http_reasoning_efforts");
+  return http::ReaderOptions{.reasoning = http::ReasoningFormByName(options.http.reasoning_field),
+                             .efforts = *std::move(efforts),
+                             .strict = options.http.strict};
+}
+
 absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                    const rpc::TrustedPeers& trusted_peers, const CacheSalts& cache_salts,
-                   const Security& security) {
+                   const Security& security, const http::ReaderOptions& http_options) {
   SurviveSignals();
   CatchStopSignals();
   LogSettings(options);
@@ -185,9 +220,12 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                               .trusted_peers = trusted_peers,
                               .forwarders = trusted_peers,
                               .metrics = &metrics}));
+  ASSIGN_OR_RETURN(std::unique_ptr<http::Door> door,
+                   OpenDoor(options, http_options, trusted_peers, service, metrics));
   live.Follow(server.get());
   LogInfo("listening", {{"port", server->port()},
-                        {"metrics_port", metrics_server ? metrics_server->port() : 0}});
+                        {"metrics_port", metrics_server ? metrics_server->port() : 0},
+                        {"http_port", door ? door->port() : 0}});
 
   reload.Start();
   LogInfo("stopping", {{"signal", WaitForStopSignal([&] { reload.Reload(); })}});
@@ -197,8 +235,10 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
   const std::chrono::seconds drain(options.drain_timeout_s);
   // Clients go elsewhere from now on, rather than be refused until the last call has ended.
   server->BeginDrain();
+  if (door) door->BeginDrain();
   const bool idle = service.WaitUntilIdle(drain);
   server->Shutdown(Clock::Duration::zero());
+  door.reset();
   pool.Stop();
   Log(idle ? LogLevel::kInfo : LogLevel::kWarning, "stopped", {{"all_finished", idle}});
   return absl::OkStatus();
@@ -241,7 +281,10 @@ int Main(std::span<const char* const> arguments) {
     });
     return status.ok() ? 0 : EndWith(kProgram, kExitConfig, Annotate(status, "--dry_run"));
   }
-  const absl::Status status = Serve(*options, *config, *trusted_peers, *cache_salts, *security);
+  const auto http_options = ReadHttpOptions(*options);
+  if (!http_options.ok()) return EndWith(kProgram, kExitConfig, http_options.status());
+  const absl::Status status =
+      Serve(*options, *config, *trusted_peers, *cache_salts, *security, *http_options);
   return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
 }
 

@@ -8,6 +8,10 @@ namespace thinkwire::router {
 absl::Status CheckSecurityOptions(const RouterOptions& options) {
   const bool tls = !options.tls.certificate.empty();
   RETURN_IF_ERROR(CheckListen(options.listen, options.insecure_listen || tls));
+  if (!options.http.listen.empty()) {
+    RETURN_IF_ERROR(
+        CheckListen("http_listen", options.http.listen, options.insecure_listen || tls));
+  }
   RETURN_IF_ERROR(CheckServerTlsFiles(options.tls, "--tls"));
   RETURN_IF_ERROR(CheckClientTlsFiles(options.worker_tls, "--worker_tls"));
   if (!options.worker_tls_name.empty() && options.worker_tls.ca.empty()) {

@@ -18,13 +18,14 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUNDLED = ROOT / "deploy/models/tiny-r1"
 PROBLEMS = ROOT / "deploy/models/training/problems.py"
 CONCURRENT = 16
 
 
 @contextlib.contextmanager
-def serving(*command):
-    """Runs a server and yields the port that it listens on."""
+def started(*command):
+    """Runs a server and yields its log record of the ports that it listens on."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     try:
         for line in process.stderr:
@@ -36,7 +37,7 @@ def serving(*command):
         with concurrent.futures.ThreadPoolExecutor(1) as drain:
             drain.submit(lambda: [None for _ in process.stderr])
             try:
-                yield json.loads(line)["port"]
+                yield json.loads(line)
             finally:  # else the drain waits for the log's end
                 process.terminate()
     finally:
@@ -45,18 +46,25 @@ def serving(*command):
 
 
 @contextlib.contextmanager
-def serving_both(build, model):
-    """Runs a worker with the model and, after it, a router; yields the router's port."""
+def started_both(build, *router_options, model=BUNDLED):
+    """Runs a worker with the model and, after it, a router; yields the router's record."""
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(serving(
+        port = stack.enter_context(started(
             build / "worker/thinkwire-worker", "--model", model, "--served_model_name=tiny-r1",
-            "--device=cpu", "--listen=127.0.0.1:0", "--metrics_listen="))
+            "--device=cpu", "--listen=127.0.0.1:0", "--metrics_listen="))["port"]
         config = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".yaml"))
         config.write(f'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:{port}"]\n')
         config.flush()
-        yield stack.enter_context(serving(
+        yield stack.enter_context(started(
             build / "router/thinkwire-router", "--config", config.name, "--listen=127.0.0.1:0",
-            "--metrics_listen="))
+            "--metrics_listen=", *router_options))
+
+
+@contextlib.contextmanager
+def serving_both(build, model=BUNDLED):
+    """The same; yields the router's port."""
+    with started_both(build, model=model) as record:
+        yield record["port"]
 
 
 def ask(chat, router, question, *options):
@@ -80,7 +88,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--model", type=pathlib.Path, default=ROOT / "deploy/models/tiny-r1")
+    parser.add_argument("--model", type=pathlib.Path, default=BUNDLED)
     args = parser.parse_args()
     chat = args.build / "router/thinkwire-chat"
 

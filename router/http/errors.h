@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "router/http/message.h"
+
+namespace thinkwire::router::http {
+
+// An error as OpenAI's clients read it: the status by which they decide whether to try again, and
+// {"error": {"message", "type", "param", "code"}}. `code` is our ErrorInfo's reason in lower case,
+// "model_not_found" and "invalid_api_key" where clients know those; `param` the field, by the name
+// that the client gave it.
+//
+// INVALID_ARGUMENT, OUT_OF_RANGE and UNIMPLEMENTED (a field that is not built) are 400,
+// UNAUTHENTICATED 401, PERMISSION_DENIED 403, NOT_FOUND 404, FAILED_PRECONDITION 422,
+// RESOURCE_EXHAUSTED 429 (too large a message 413), CANCELLED 499, UNAVAILABLE 503,
+// DEADLINE_EXCEEDED 504, all else 500.
+struct ErrorReply {
+  int status = 500;
+  std::string body{};     // the JSON object
+  HeaderFields fields{};  // Retry-After, WWW-Authenticate
+};
+
+// REQUIRES: an error.
+ErrorReply MakeErrorReply(const absl::Status& status);
+
+// An error of HTTP itself.
+ErrorReply MakeErrorReply(int status, const std::string& code, const std::string& message);
+
+}  // namespace thinkwire::router::http

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "router/http/request_reader.h"
+
+// How one field of a request is read; of request_reader.cc and its parts alone.
+namespace thinkwire::router::http {
+
+using Json = nlohmann::json;
+
+// What has been read so far, and what can be settled only when all of it has.
+struct Reading {
+  const ReaderOptions& options;
+  std::string_view body;
+  Asked asked{};
+  std::optional<std::int32_t> budget{};     // tokens, as the request says
+  std::optional<std::int32_t> of_effort{};  // tokens, by its effort
+  std::optional<bool> thinks{};             // it says whether
+  std::optional<bool> shows_reasoning{};
+  bool inline_reasoning = false;
+  std::string salt_of_key{};
+  std::string salt_of_user{};
+
+  v1::GenerateRequest& request() { return asked.request; }
+  v1::PhaseSampling& sampling() { return *asked.request.mutable_sampling(); }
+};
+
+// `name` is the path of the field as the client has it.
+struct Field {
+  std::string_view name;
+  absl::Status (*read)(const Json& value, const std::string& name, Reading& reading);
+};
+
+// Those of both endpoints, and of each alone.
+std::span<const Field> CommonFields();
+std::span<const Field> ChatFields();
+std::span<const Field> CompletionFields();
+
+// Of one type, or an error that names the field.
+absl::StatusOr<bool> ReadBool(const Json& value, const std::string& name);
+absl::StatusOr<double> ReadNumber(const Json& value, const std::string& name);
+absl::StatusOr<std::int32_t> ReadInt(const Json& value, const std::string& name);
+absl::StatusOr<std::string> ReadText(const Json& value, const std::string& name);
+absl::Status CheckObject(const Json& value, const std::string& name);
+
+// For each member of an object that is one of `fields`; the others' paths are kept as ignored.
+absl::Status ReadMembers(const Json& object, const std::string& path, std::span<const Field> fields,
+                         Reading& reading);
+
+// The list of messages.
+absl::Status ReadMessages(const Json& value, const std::string& name, Reading& reading);
+
+}  // namespace thinkwire::router::http

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "router/http/pieces.h"
+#include "router/http/reply_form.h"
+#include "thinkwire/v1/reasoning.pb.h"
+
+namespace thinkwire::router::http {
+
+// Writes a stream's events as OpenAI's answers: chat.completion.chunk (or text_completion) objects
+// as server-sent events, or the one object that all of them make. Threads: one at a time.
+class ReplyWriter {
+ public:
+  // `id` is the request's, `created` in seconds of Unix time.
+  ReplyWriter(const ReplyForm& form, const std::string& id, std::int64_t created);
+
+  // The next event. Returns what a streaming client is sent; nothing where the form is whole.
+  std::string Take(const v1::GenerateResponse& event);
+
+  // The end of a stream that went wrong, after which nothing comes. `error`: the JSON object.
+  static std::string Failure(std::string_view error);
+
+  // The whole answer. REQUIRES: Completed was taken, the form is whole.
+  std::string Whole() const;
+  // Of the whole answer's texts and tokens, so far, about.
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  struct Output {
+    Piece all{};
+    bool begun = false;  // a chunk has said the role
+  };
+  void NoteStarted(const v1::Started& started);
+  std::string TakePiece(const Piece& piece);
+  std::string Chunk(std::int32_t output, const std::string& delta, const Piece& piece) const;
+  std::string RoleChunk(std::int32_t output);
+  std::string End(const v1::Usage& usage) const;
+  void Keep(Piece piece);
+  Output& OutputOf(std::int32_t index);
+  std::string Delta(const Piece& piece) const;
+  std::string Logprobs(const Piece& piece) const;
+  std::string Choice(std::size_t index) const;
+  std::string Object(std::string_view name) const;
+
+  const ReplyForm form_;
+  const std::string id_;
+  const std::int64_t created_;
+  PieceReader reader_;
+  std::string object_;     // how chunks begin, up to the choices
+  std::string extension_;  // of the first chunk
+  std::vector<Output> outputs_;
+  std::string usage_;
+  std::string model_;
+  std::string fingerprint_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace thinkwire::router::http

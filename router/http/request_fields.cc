@@ -1,0 +1,375 @@
+// The fields of requests, a line each: its name as OpenAI's clients, or those of vLLM, SGLang,
+// OpenRouter, Groq and DeepSeek, write it, and what it means here.
+
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/peer_limits.h"
+#include "common/rpc/status_details.h"
+#include "common/shown_text.h"
+#include "common/status.h"
+#include "router/http/fields.h"
+#include "router/http/raw_json.h"
+
+namespace thinkwire::router::http {
+namespace {
+
+constexpr char kAuto[] = "auto";
+constexpr char kAnyObject[] = R"({"type":"object"})";
+
+using rpc::InvalidField;
+
+// Setters of one value.
+template <auto Set>
+absl::Status Sampled(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const double number, ReadNumber(value, name));
+  (reading.sampling().*Set)(static_cast<float>(number));
+  return absl::OkStatus();
+}
+
+template <auto Set>
+absl::Status Whole(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const std::int32_t number, ReadInt(value, name));
+  (reading.request().*Set)(number);
+  return absl::OkStatus();
+}
+
+absl::Status Ignore(const Json& /*value*/, const std::string& /*name*/, Reading& /*reading*/) {
+  return absl::OkStatus();
+}
+
+// What would change the answer if it were there, unless it asks for nothing.
+absl::Status Unbuilt(const Json& value, const std::string& name, Reading& /*reading*/) {
+  const bool nothing =
+      (value.is_array() && value.empty()) || (value.is_boolean() && !value.get<bool>());
+  return nothing ? absl::OkStatus() : rpc::UnimplementedField(name);
+}
+
+absl::Status TopK(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const std::int32_t number, ReadInt(value, name));
+  reading.sampling().set_top_k(number == -1 ? 0 : number);  // as vLLM has it: all
+  return absl::OkStatus();
+}
+
+absl::Status Seed(const Json& value, const std::string& name, Reading& reading) {
+  if (!value.is_number_integer()) return InvalidField(name, "must be a whole number");
+  reading.request().set_seed(value.get<std::uint64_t>());
+  return absl::OkStatus();
+}
+
+absl::Status Model(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const std::string model, ReadText(value, name));
+  if (model.empty()) return InvalidField(name, "must not be empty");
+  if (!absl::EqualsIgnoreCase(model, kAuto)) reading.request().set_variant(model);
+  return absl::OkStatus();
+}
+
+absl::Status Stream(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(reading.asked.form.stream, ReadBool(value, name));
+  return absl::OkStatus();
+}
+
+absl::Status IncludeUsage(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(reading.asked.form.include_usage, ReadBool(value, name));
+  return absl::OkStatus();
+}
+
+absl::Status StreamOptions(const Json& value, const std::string& name, Reading& reading) {
+  static constexpr Field kFields[] = {{"include_usage", IncludeUsage},
+                                      {"include_obfuscation", Ignore},
+                                      {"continuous_usage_stats", Unbuilt}};
+  RETURN_IF_ERROR(CheckObject(value, name));
+  return ReadMembers(value, name + ".", kFields, reading);
+}
+
+// Of the answer alone: a stop string in the reasoning would leave no answer. A raw prompt has no
+// phase of its own.
+absl::Status Stop(const Json& value, const std::string& name, Reading& reading) {
+  v1::PhaseSampling& sampling =
+      reading.asked.form.chat ? *reading.request().mutable_answer_sampling() : reading.sampling();
+  const std::vector<Json> texts =
+      value.is_array() ? value.get<std::vector<Json>>() : std::vector<Json>{value};
+  if (texts.size() > static_cast<std::size_t>(kMaxStopStrings)) {
+    return InvalidField(
+        name, absl::StrCat("may hold at most ", kMaxStopStrings, " texts, holds ", texts.size()));
+  }
+  for (const Json& text : texts) {
+    if (!text.is_string()) return InvalidField(name, "must be a string or a list of strings");
+    if (text.get_ref<const std::string&>().empty()) continue;
+    sampling.add_stop_strings(text.get<std::string>());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StopTokenIds(const Json& value, const std::string& name, Reading& reading) {
+  if (!value.is_array() || value.size() > static_cast<std::size_t>(kMaxStopTokenIds)) {
+    return InvalidField(name, absl::StrCat("must be a list of at most ", kMaxStopTokenIds, " ids"));
+  }
+  for (const Json& id : value) {
+    ASSIGN_OR_RETURN(const std::int32_t number, ReadInt(id, name));
+    reading.sampling().add_stop_token_ids(number);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LogitBias(const Json& value, const std::string& name, Reading& reading) {
+  RETURN_IF_ERROR(CheckObject(value, name));
+  if (value.size() > static_cast<std::size_t>(kMaxLogitBiases)) {
+    return InvalidField(
+        name, absl::StrCat("may hold at most ", kMaxLogitBiases, " ids, holds ", value.size()));
+  }
+  for (const auto& [key, bias] : value.items()) {
+    std::int32_t id = 0;
+    if (!absl::SimpleAtoi(key, &id)) {
+      return InvalidField(name, absl::StrCat("has \"", ShownText(key), "\", which is no token id"));
+    }
+    ASSIGN_OR_RETURN(const double number, ReadNumber(bias, absl::StrCat(name, ".", id)));
+    (*reading.sampling().mutable_logit_bias())[id] = static_cast<float>(number);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ChatLogprobs(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const bool wanted, ReadBool(value, name));
+  reading.asked.form.logprobs = wanted;
+  if (wanted) reading.sampling().set_logprobs(true);
+  return absl::OkStatus();
+}
+
+absl::Status TopLogprobs(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const std::int32_t number, ReadInt(value, name));
+  reading.sampling().set_top_logprobs(number);
+  return absl::OkStatus();
+}
+
+// A number here: how many alternatives.
+absl::Status CompletionLogprobs(const Json& value, const std::string& name, Reading& reading) {
+  reading.asked.form.logprobs = true;
+  reading.sampling().set_logprobs(true);
+  return TopLogprobs(value, name, reading);
+}
+
+absl::Status Budget(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const std::int32_t tokens, ReadInt(value, name));
+  if (tokens < 0) return InvalidField(name, absl::StrCat("must not be negative, is ", tokens));
+  reading.budget = tokens;
+  return absl::OkStatus();
+}
+
+absl::Status Effort(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const std::string effort, ReadText(value, name));
+  if (effort == "none") {
+    reading.thinks = false;
+    return absl::OkStatus();
+  }
+  const auto found = reading.options.efforts.find(effort);
+  if (found == reading.options.efforts.end()) {
+    std::string known = "none";
+    for (const auto& [word, tokens] : reading.options.efforts) absl::StrAppend(&known, ", ", word);
+    return InvalidField(name,
+                        absl::StrCat("must be one of ", known, ", is \"", ShownText(effort), "\""));
+  }
+  reading.of_effort = found->second;
+  return absl::OkStatus();
+}
+
+absl::Status Thinks(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(reading.thinks, ReadBool(value, name));
+  return absl::OkStatus();
+}
+
+absl::Status ThinkingType(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const std::string type, ReadText(value, name));
+  if (type != "enabled" && type != "disabled" && type != "adaptive" && type != "auto") {
+    return InvalidField(name, "must be enabled, disabled or auto");
+  }
+  reading.thinks = type != "disabled";
+  return absl::OkStatus();
+}
+
+absl::Status ThinkingObject(const Json& value, const std::string& name, Reading& reading) {
+  static constexpr Field kFields[] = {{"type", ThinkingType}, {"budget_tokens", Budget}};
+  RETURN_IF_ERROR(CheckObject(value, name));
+  return ReadMembers(value, name + ".", kFields, reading);
+}
+
+absl::Status TemplateArguments(const Json& value, const std::string& name, Reading& reading) {
+  static constexpr Field kFields[] = {{"enable_thinking", Thinks}, {"thinking", Thinks}};
+  RETURN_IF_ERROR(CheckObject(value, name));
+  return ReadMembers(value, name + ".", kFields, reading);
+}
+
+absl::Status IncludeReasoning(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(reading.shows_reasoning, ReadBool(value, name));
+  return absl::OkStatus();
+}
+
+absl::Status ExcludeReasoning(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const bool excludes, ReadBool(value, name));
+  reading.shows_reasoning = !excludes;
+  return absl::OkStatus();
+}
+
+absl::Status ReasoningObject(const Json& value, const std::string& name, Reading& reading) {
+  static constexpr Field kFields[] = {{"effort", Effort},
+                                      {"max_tokens", Budget},
+                                      {"exclude", ExcludeReasoning},
+                                      {"enabled", Thinks},
+                                      {"summary", Ignore}};
+  RETURN_IF_ERROR(CheckObject(value, name));
+  return ReadMembers(value, name + ".", kFields, reading);
+}
+
+absl::Status ReasoningFormat(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const std::string format, ReadText(value, name));
+  if (format == "hidden") {
+    reading.shows_reasoning = false;
+  } else if (format == "raw" || format == "none" || format == "inline") {
+    reading.inline_reasoning = true;
+  } else if (format != "parsed" && format != "deepseek" && format != "auto") {
+    return InvalidField(name, "must be parsed, raw or hidden (or deepseek, auto, none, inline)");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SeparateReasoning(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const bool separate, ReadBool(value, name));
+  reading.inline_reasoning = !separate;
+  return absl::OkStatus();
+}
+
+// The schema's own text, as answers keep the order of its properties.
+absl::Status ResponseFormat(const Json& value, const std::string& name, Reading& reading) {
+  RETURN_IF_ERROR(CheckObject(value, name));
+  const Json type = value.value("type", Json());
+  if (type == "text") return absl::OkStatus();
+  v1::AnswerFormat& format = *reading.request().mutable_answer_format();
+  if (type == "json_object") {
+    format.set_json_schema(kAnyObject);
+    return absl::OkStatus();
+  }
+  if (type != "json_schema") {
+    return InvalidField(name + ".type", "must be text, json_object or json_schema");
+  }
+  const std::string_view schema =
+      RawMember(reading.body, {"response_format", "json_schema", "schema"});
+  if (schema.empty()) return InvalidField(name + ".json_schema.schema", "is required");
+  format.set_json_schema(std::string(schema));
+  return absl::OkStatus();
+}
+
+absl::Status GuidedJson(const Json& value, const std::string& name, Reading& reading) {
+  if (!value.is_object() && !value.is_boolean()) return InvalidField(name, "must be a schema");
+  reading.request().mutable_answer_format()->set_json_schema(
+      std::string(RawMember(reading.body, {"guided_json"})));
+  return absl::OkStatus();
+}
+
+absl::Status User(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(reading.salt_of_user, ReadText(value, name));
+  return absl::OkStatus();
+}
+
+absl::Status CacheKey(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(reading.salt_of_key, ReadText(value, name));
+  return absl::OkStatus();
+}
+
+absl::Status ContinuesFinalMessage(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const bool continues, ReadBool(value, name));
+  if (continues)
+    reading.request().mutable_prompt()->mutable_chat()->set_continue_final_message(true);
+  return absl::OkStatus();
+}
+
+absl::Status IgnoreEos(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const bool ignores, ReadBool(value, name));
+  reading.request().set_ignore_eos(ignores);
+  return absl::OkStatus();
+}
+
+absl::Status RawPrompt(const Json& value, const std::string& name, Reading& reading) {
+  if (value.is_string()) {
+    reading.request().mutable_prompt()->set_text(value.get<std::string>());
+    return absl::OkStatus();
+  }
+  const bool of_one_text = value.is_array() && value.size() == 1 && value[0].is_string();
+  if (of_one_text) return RawPrompt(value[0], name, reading);
+  if (!value.is_array() || value.empty() || !value[0].is_number_integer()) {
+    return InvalidField(name, "must be one string, or a list of token ids");
+  }
+  for (const Json& id : value) {
+    ASSIGN_OR_RETURN(const std::int32_t number, ReadInt(id, name));
+    reading.request().mutable_prompt()->mutable_token_ids()->add_ids(number);
+  }
+  return absl::OkStatus();
+}
+
+constexpr Field kCommonFields[] = {
+    {"model", Model},
+    {"stream", Stream},
+    {"stream_options", StreamOptions},
+    {"temperature", Sampled<&v1::PhaseSampling::set_temperature>},
+    {"top_p", Sampled<&v1::PhaseSampling::set_top_p>},
+    {"min_p", Sampled<&v1::PhaseSampling::set_min_p>},
+    {"top_k", TopK},
+    {"repetition_penalty", Sampled<&v1::PhaseSampling::set_repetition_penalty>},
+    {"presence_penalty", Sampled<&v1::PhaseSampling::set_presence_penalty>},
+    {"frequency_penalty", Sampled<&v1::PhaseSampling::set_frequency_penalty>},
+    {"logit_bias", LogitBias},
+    {"stop", Stop},
+    {"stop_token_ids", StopTokenIds},
+    {"ignore_eos", IgnoreEos},
+    {"max_tokens", Whole<&v1::GenerateRequest::set_max_tokens>},
+    {"n", Whole<&v1::GenerateRequest::set_n>},
+    {"seed", Seed},
+    {"thinking_token_budget", Budget},
+    {"guided_json", GuidedJson},
+    {"response_format", ResponseFormat},
+    {"user", User},
+    {"safety_identifier", User},
+    {"prompt_cache_key", CacheKey},
+    {"cache_salt", CacheKey},
+    {"metadata", Ignore},
+    {"store", Ignore},
+    {"service_tier", Ignore},
+};
+
+constexpr Field kChatFields[] = {
+    {"messages", ReadMessages},
+    {"max_completion_tokens", Whole<&v1::GenerateRequest::set_max_tokens>},
+    {"logprobs", ChatLogprobs},
+    {"top_logprobs", TopLogprobs},
+    {"reasoning_effort", Effort},
+    {"reasoning", ReasoningObject},
+    {"thinking", ThinkingObject},
+    {"chat_template_kwargs", TemplateArguments},
+    {"enable_thinking", Thinks},
+    {"include_reasoning", IncludeReasoning},
+    {"reasoning_format", ReasoningFormat},
+    {"separate_reasoning", SeparateReasoning},
+    {"continue_final_message", ContinuesFinalMessage},
+    {"add_generation_prompt", Ignore},
+    {"tools", Unbuilt},
+    {"functions", Unbuilt},
+    {"tool_choice", Ignore},
+    {"parallel_tool_calls", Ignore},
+    {"modalities", Ignore},
+    {"audio", Unbuilt},
+    {"web_search_options", Unbuilt},
+};
+
+constexpr Field kCompletionFields[] = {
+    {"prompt", RawPrompt}, {"logprobs", CompletionLogprobs}, {"echo", Unbuilt}, {"suffix", Unbuilt},
+    {"best_of", Ignore},
+};
+
+}  // namespace
+
+std::span<const Field> CommonFields() { return kCommonFields; }
+std::span<const Field> ChatFields() { return kChatFields; }
+std::span<const Field> CompletionFields() { return kCompletionFields; }
+
+}  // namespace thinkwire::router::http

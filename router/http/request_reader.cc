@@ -1,0 +1,135 @@
+#include "router/http/request_reader.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/json.h"
+#include "common/rpc/status_details.h"
+#include "common/shown_text.h"
+#include "common/status.h"
+#include "common/strings.h"
+#include "router/http/fields.h"
+#include "router/http/http_limits.h"
+
+namespace thinkwire::router::http {
+namespace {
+
+constexpr std::size_t kMaxIgnored = 16;  // that are named
+
+// What the fields have said of thinking, once all of them are known. Tokens go before an effort.
+void SettleThinking(Reading& reading) {
+  v1::GenerateRequest& request = reading.request();
+  if (!reading.thinks.value_or(true)) {
+    request.mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
+    return;
+  }
+  if (const auto budget = reading.budget ? reading.budget : reading.of_effort) {
+    request.mutable_thinking()->set_budget_tokens(*budget);
+  }
+}
+
+void SettleForm(Reading& reading) {
+  ReplyForm& form = reading.asked.form;
+  form.reasoning = reading.options.reasoning;
+  if (reading.inline_reasoning) form.reasoning = ReasoningForm::kInline;
+  if (!reading.shows_reasoning.value_or(true)) form.reasoning = ReasoningForm::kHidden;
+}
+
+// A key says more about what prompts have in common than who asks does.
+void SettleSalt(Reading& reading) {
+  const std::string& salt =
+      reading.salt_of_key.empty() ? reading.salt_of_user : reading.salt_of_key;
+  reading.request().set_cache_salt(salt);
+}
+
+absl::Status CheckIgnored(const Asked& asked, bool strict) {
+  if (!strict || asked.ignored.empty()) return absl::OkStatus();
+  return rpc::InvalidField(asked.ignored.front(), "is not known here, and this server is strict");
+}
+
+absl::StatusOr<Asked> Read(std::string_view body, const ReaderOptions& options,
+                           std::span<const Field> own, bool chat) {
+  ASSIGN_OR_RETURN(
+      const Json document,
+      ParseJson(body, "the body", {.max_bytes = kMaxBodyBytes, .max_values = kMaxBodyValues}));
+  RETURN_IF_ERROR(CheckObject(document, "the body"));
+  std::vector<Field> fields(own.begin(), own.end());
+  fields.insert(fields.end(), CommonFields().begin(), CommonFields().end());
+  Reading reading{.options = options, .body = body};
+  reading.asked.form.chat = chat;
+  if (!document.contains("model") || document["model"].is_null()) {
+    return rpc::InvalidField("model", "is required; \"auto\" has the router choose");
+  }
+  RETURN_IF_ERROR(ReadMembers(document, "", fields, reading));
+  if (!reading.request().has_prompt()) {
+    return rpc::InvalidField(chat ? "messages" : "prompt", "is required");
+  }
+  RETURN_IF_ERROR(CheckIgnored(reading.asked, options.strict));
+  SettleThinking(reading);
+  SettleForm(reading);
+  SettleSalt(reading);
+  return std::move(reading.asked);
+}
+
+}  // namespace
+
+absl::StatusOr<Asked> ReadChatRequest(std::string_view body, const ReaderOptions& options) {
+  return Read(body, options, ChatFields(), /*chat=*/true);
+}
+
+absl::StatusOr<Asked> ReadCompletionRequest(std::string_view body, const ReaderOptions& options) {
+  return Read(body, options, CompletionFields(), /*chat=*/false);
+}
+
+absl::StatusOr<bool> ReadBool(const Json& value, const std::string& name) {
+  if (!value.is_boolean()) return rpc::InvalidField(name, "must be true or false");
+  return value.get<bool>();
+}
+
+absl::StatusOr<double> ReadNumber(const Json& value, const std::string& name) {
+  if (!value.is_number()) return rpc::InvalidField(name, "must be a number");
+  return value.get<double>();
+}
+
+absl::StatusOr<std::int32_t> ReadInt(const Json& value, const std::string& name) {
+  constexpr std::int64_t kLow = std::numeric_limits<std::int32_t>::min();
+  constexpr std::int64_t kHigh = std::numeric_limits<std::int32_t>::max();
+  if (!value.is_number_integer()) return rpc::InvalidField(name, "must be a whole number");
+  const bool fits = value.is_number_unsigned()
+                        ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(kHigh)
+                        : value.get<std::int64_t>() >= kLow;
+  if (!fits) {
+    return rpc::InvalidField(name, absl::StrCat("must be between ", kLow, " and ", kHigh));
+  }
+  return static_cast<std::int32_t>(value.get<std::int64_t>());
+}
+
+absl::StatusOr<std::string> ReadText(const Json& value, const std::string& name) {
+  if (!value.is_string()) return rpc::InvalidField(name, "must be a string");
+  return value.get<std::string>();
+}
+
+absl::Status CheckObject(const Json& value, const std::string& name) {
+  if (value.is_object()) return absl::OkStatus();
+  return rpc::InvalidField(name, "must be a JSON object");
+}
+
+absl::Status ReadMembers(const Json& object, const std::string& path, std::span<const Field> fields,
+                         Reading& reading) {
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_null()) continue;
+    const Field* known = nullptr;
+    for (const Field& field : fields) {
+      if (field.name == key) known = &field;
+    }
+    if (known != nullptr) {
+      RETURN_IF_ERROR(known->read(value, path + key, reading));
+    } else if (reading.asked.ignored.size() < kMaxIgnored) {
+      reading.asked.ignored.push_back(path + ShownText(key, kMaxIgnoredBytes));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace thinkwire::router::http

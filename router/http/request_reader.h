@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "router/http/reply_form.h"
+#include "thinkwire/v1/reasoning.pb.h"
+
+namespace thinkwire::router::http {
+
+// What a client has asked for, in our own terms.
+struct Asked {
+  v1::GenerateRequest request{};
+  ReplyForm form{};
+  std::vector<std::string> ignored{};  // fields that nobody here knows, for a Warning
+};
+
+// The body of a POST to /v1/chat/completions, and to /v1/completions. Each field is read by one
+// line of a table (request_fields.cc); null is the same as not there. Limits on how much a list
+// holds are the contract's (peer_limits.h); ranges are left to rpc::CheckRequest. Fails:
+// INVALID_ARGUMENT that names the field: it is not of its type, is known and cannot be served, or
+// is not known where the options are strict.
+absl::StatusOr<Asked> ReadChatRequest(std::string_view body, const ReaderOptions& options);
+absl::StatusOr<Asked> ReadCompletionRequest(std::string_view body, const ReaderOptions& options);
+
+}  // namespace thinkwire::router::http

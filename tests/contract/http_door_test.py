@@ -1,0 +1,201 @@
+#!/usr/bin/python3
+"""The HTTP door of a router, held against its gRPC service.
+
+Usage: http_door_test.py BUILD_FOLDER REQUESTS [CONCURRENT]
+Asks a router REQUESTS random questions three times each, with the same seed: by gRPC, by HTTP as a
+stream and by HTTP as a whole. Reasoning, answer, the reason of the end, usage and, where they are
+asked for, the tokens and their log-probabilities must be the same.
+"""
+
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+SKIPPED = 77
+PATIENCE_S = 120
+BUSY = (429, 503)  # a machine that is busy with other tests keeps its worker silent
+
+sys.path.insert(0, str(REPOSITORY / "tests/integration"))
+
+
+def random_question(seed):
+    """One question, in the door's own fields."""
+    rng = random.Random(seed)
+    body = {"model": rng.choice(["tiny-r1", "auto"]), "seed": rng.randrange(1 << 40),
+            "messages": [{"role": "user",
+                          "content": f"What is {rng.randrange(100)} + {rng.randrange(100)}?"}]}
+    if rng.random() < 0.5:
+        body["temperature"] = rng.choice([0.0, 0.5, 1.0, 2.0])
+    if rng.random() < 0.5:
+        body["max_tokens"] = rng.randrange(1, 150)
+    else:
+        body["max_tokens"] = 600
+    if rng.random() < 0.3:
+        body["thinking_token_budget"] = rng.randrange(0, 60)
+    elif rng.random() < 0.2:
+        body["reasoning_effort"] = "none"
+    if rng.random() < 0.3:
+        body["stop"] = rng.choice(["=", "1", "+ "])
+    if rng.random() < 0.3:
+        body["logprobs"], body["top_logprobs"] = True, rng.randrange(0, 3)
+    return body
+
+
+class Grpc:
+    """A client with the contract's messages as protoc makes them in `folder`."""
+
+    def __init__(self, folder, address):
+        subprocess.run(["protoc", "-I", REPOSITORY / "protos", f"--python_out={folder}",
+                        "thinkwire/v1/reasoning.proto"], check=True)
+        sys.path.insert(0, str(folder))
+        import grpc
+        from thinkwire.v1 import reasoning_pb2
+
+        self.error = grpc.RpcError
+        self.messages = reasoning_pb2
+        self.call = grpc.insecure_channel(address).unary_stream(
+            "/thinkwire.v1.ReasoningService/Generate",
+            reasoning_pb2.GenerateRequest.SerializeToString,
+            reasoning_pb2.GenerateResponse.FromString)
+
+    def request(self, body):
+        request = self.messages.GenerateRequest(seed=body["seed"], max_tokens=body["max_tokens"])
+        request.prompt.chat.messages.add(role=self.messages.ROLE_USER).content = (
+            body["messages"][0]["content"])
+        if "temperature" in body:
+            request.sampling.temperature = body["temperature"]
+        if "thinking_token_budget" in body:
+            request.thinking.budget_tokens = body["thinking_token_budget"]
+        if "reasoning_effort" in body:
+            request.thinking.mode = self.messages.THINKING_MODE_OFF
+        if "stop" in body:
+            request.answer_sampling.stop_strings.append(body["stop"])
+        if "logprobs" in body:
+            request.sampling.logprobs = True
+            request.sampling.top_logprobs = body["top_logprobs"]
+        return request
+
+    def ask(self, body):
+        told = {"reasoning": "", "content": "", "tokens": []}
+        for event in self.call(self.request(body), timeout=PATIENCE_S):
+            told["reasoning"] += event.reasoning_delta.text
+            told["content"] += event.answer_delta.text
+            for delta in (event.reasoning_delta, event.answer_delta):
+                told["tokens"] += [(f"token_id:{id}", round(logprob.logprob, 3)) for id, logprob
+                                   in zip(delta.token_ids, delta.logprobs)]
+            if event.HasField("finished"):
+                length = event.finished.reason == self.messages.FINISH_REASON_LENGTH
+                told["finish"] = "length" if length else "stop"
+            if event.HasField("completed"):
+                usage = event.completed.usage
+                told["usage"] = (usage.prompt_tokens, usage.reasoning_tokens, usage.answer_tokens)
+        return told
+
+
+def usage_of(usage):
+    reasoning = usage["completion_tokens_details"]["reasoning_tokens"]
+    return usage["prompt_tokens"], reasoning, usage["completion_tokens"] - reasoning
+
+
+def tokens_of(choice):
+    both = choice["logprobs"] or {}
+    return [(token["token"], round(token["logprob"], 3))
+            for phase in ("reasoning_content", "content") for token in both.get(phase, [])]
+
+
+def post(port, body):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/chat/completions", json.dumps(body),
+                           {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        text = response.read().decode()
+        if response.status != 200:
+            raise ConnectionError(response.status, text)
+        return text
+
+
+def ask_whole(port, body):
+    reply = json.loads(post(port, body))
+    choice = reply["choices"][0]
+    message = choice["message"]
+    assert message.get("reasoning") == message.get("reasoning_content"), message
+    return {"reasoning": message.get("reasoning", ""), "content": message["content"],
+            "tokens": tokens_of(choice), "finish": choice["finish_reason"],
+            "usage": usage_of(reply["usage"])}
+
+
+def ask_stream(port, body):
+    told = {"reasoning": "", "content": "", "tokens": []}
+    text = post(port, {**body, "stream": True, "stream_options": {"include_usage": True}})
+    events = [event for event in text.split("\n\n") if event and not event.startswith(":")]
+    assert events[-1] == "data: [DONE]", events[-1]
+    for event in events[:-1]:
+        chunk = json.loads(event.removeprefix("data: "))
+        for choice in chunk["choices"]:
+            told["reasoning"] += choice["delta"].get("reasoning_content", "")
+            told["content"] += choice["delta"].get("content", "")
+            told["tokens"] += tokens_of(choice)
+            told["finish"] = choice["finish_reason"]
+        if not chunk["choices"]:
+            told["usage"] = usage_of(chunk["usage"])
+    return told
+
+
+def patiently(ask, errors, *arguments):
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return ask(*arguments)
+        except errors as error:
+            busy = error.args and error.args[0] in BUSY if isinstance(error, OSError) else (
+                error.code().name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"))
+            if not busy or time.monotonic() > give_up:
+                raise
+            print(f"asked again: {error}")
+            time.sleep(0.5)
+
+
+def compare(grpc_client, port, seed):
+    body = random_question(seed)
+    expected = patiently(grpc_client.ask, grpc_client.error, body)
+    for ask in (ask_whole, ask_stream):
+        told = patiently(ask, ConnectionError, port, body)
+        if told != expected:
+            print(f"{json.dumps(body)}\n  gRPC: {expected}\n  {ask.__name__}: {told}")
+            return False
+    return True
+
+
+def main():
+    try:
+        import grpc  # noqa: F401
+    except ModuleNotFoundError:
+        print("skipped: without grpc (deploy/setup.sh --tests)")
+        return SKIPPED
+    from accuracy import started_both
+
+    build = pathlib.Path(sys.argv[1]).resolve()
+    count = int(sys.argv[2])
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(tempfile.TemporaryDirectory())
+        record = stack.enter_context(started_both(build, "--http_listen=127.0.0.1:0"))
+        client = Grpc(work, f"localhost:{record['port']}")
+        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(
+            int(sys.argv[3]) if len(sys.argv) > 3 else 8))
+        equal = list(pool.map(lambda seed: compare(client, record["http_port"], seed),
+                              range(count)))
+    print(f"{sum(equal)} of {count} questions have the same answer by gRPC and by HTTP")
+    return 0 if all(equal) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+#include "router/http/reply_writer.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "router/http/json_text.h"
+#include "router/http/raw_json.h"
+#include "tests/fakes/fake_worker.h"
+
+namespace thinkwire::router::http {
+namespace {
+
+using Json = nlohmann::json;
+
+Json Whole(const ReplyForm& form, const std::vector<v1::GenerateResponse>& events) {
+  ReplyWriter writer(form, "id", 1);
+  for (const auto& event : events) EXPECT_EQ(writer.Take(event), "");
+  return Json::parse(writer.Whole());
+}
+
+// The JSON of every event but [DONE].
+std::vector<Json> Stream(const ReplyForm& form, const std::vector<v1::GenerateResponse>& events) {
+  ReplyWriter writer(form, "id", 1);
+  std::string text;
+  for (const auto& event : events) text += writer.Take(event);
+  std::vector<Json> chunks;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = text.find("\n\n", at);
+    const std::string data = text.substr(at + 6, end - at - 6);
+    if (data != "[DONE]") chunks.push_back(Json::parse(data));
+    at = end + 2;
+  }
+  return chunks;
+}
+
+TEST(ReplyWriterTest, TheReasoningIsWhereTheClientLooksForIt) {
+  const auto message = [](ReasoningForm form) {
+    return Whole({.reasoning = form}, SmallStream())["choices"][0]["message"];
+  };
+  EXPECT_EQ(message(ReasoningForm::kBoth)["reasoning_content"], "So 2.");
+  EXPECT_EQ(message(ReasoningForm::kBoth)["reasoning"], "So 2.");
+  EXPECT_FALSE(message(ReasoningForm::kReasoning).contains("reasoning_content"));
+  EXPECT_FALSE(message(ReasoningForm::kReasoningContent).contains("reasoning"));
+  EXPECT_EQ(message(ReasoningForm::kInline)["content"], "<think>\nSo 2.</think>\n\n2");
+  EXPECT_EQ(message(ReasoningForm::kHidden)["content"], "2");
+  EXPECT_FALSE(message(ReasoningForm::kHidden).contains("reasoning"));
+}
+
+TEST(ReplyWriterTest, AStreamsPiecesMakeTheWhole) {
+  for (const ReasoningForm form : {ReasoningForm::kBoth, ReasoningForm::kReasoning,
+                                   ReasoningForm::kInline, ReasoningForm::kHidden}) {
+    const Json whole = Whole({.reasoning = form}, SmallStream())["choices"][0];
+    std::string reasoning;
+    std::string content;
+    Json finish;
+    for (const Json& chunk : Stream({.stream = true, .reasoning = form}, SmallStream())) {
+      const Json& delta = chunk["choices"][0]["delta"];
+      reasoning += delta.value("reasoning", "");
+      content += delta.value("content", "");
+      finish = chunk["choices"][0]["finish_reason"];
+    }
+    EXPECT_EQ(content, whole["message"]["content"]);
+    EXPECT_EQ(reasoning, whole["message"].value("reasoning", ""));
+    EXPECT_EQ(finish, "stop");
+  }
+}
+
+TEST(ReplyWriterTest, OutputsAreKeptApart) {
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  v1::GenerateResponse other = events[4];
+  other.mutable_answer_delta()->set_output_index(1);
+  other.mutable_answer_delta()->set_text("two");
+  v1::GenerateResponse end = events[5];
+  end.mutable_finished()->set_output_index(1);
+  end.mutable_finished()->set_reason(v1::FINISH_REASON_LENGTH);
+  events.insert(events.begin() + 4, {other, end});
+  const Json choices = Whole({}, events)["choices"];
+  ASSERT_EQ(choices.size(), 2u);
+  EXPECT_EQ(choices[0]["message"]["content"], "2");
+  EXPECT_EQ(choices[1]["message"]["content"], "two");
+  EXPECT_EQ(choices[1]["finish_reason"], "length");
+  int roles = 0;
+  for (const Json& chunk : Stream({.stream = true}, events)) {
+    roles += chunk["choices"][0]["delta"].contains("role") ? 1 : 0;
+  }
+  EXPECT_EQ(roles, 2);
+}
+
+TEST(ReplyWriterTest, ClientsSeeNoFinishReasonThatTheyDoNotKnow) {
+  for (int reason = v1::FinishReason_MIN + 1; reason <= v1::FinishReason_MAX; ++reason) {
+    std::vector<v1::GenerateResponse> events = SmallStream();
+    events[5].mutable_finished()->set_reason(static_cast<v1::FinishReason>(reason));
+    const Json finish = Whole({}, events)["choices"][0]["finish_reason"];
+    EXPECT_TRUE(finish == "stop" || finish == "length") << finish;
+  }
+}
+
+TEST(ReplyWriterTest, LogprobsNameTokensByTheirIds) {
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  auto* logprob = events[4].mutable_answer_delta()->add_logprobs();
+  logprob->set_logprob(-0.5);
+  auto* other = logprob->add_alternatives();
+  other->set_token_id(7);
+  other->set_logprob(-INFINITY);
+  const Json chat = Whole({.logprobs = true}, events)["choices"][0]["logprobs"]["content"];
+  ASSERT_EQ(chat.size(), 1u);
+  EXPECT_EQ(chat[0]["token"], "token_id:20");
+  EXPECT_EQ(chat[0]["logprob"], -0.5);
+  EXPECT_EQ(chat[0]["top_logprobs"][0]["logprob"], -9999);
+  const Json raw = Whole({.chat = false, .logprobs = true}, events)["choices"][0]["logprobs"];
+  EXPECT_EQ(raw["tokens"][0], "token_id:20");
+  EXPECT_EQ(raw["token_logprobs"][0], -0.5);
+}
+
+TEST(ReplyWriterTest, AnyTextIsValidJson) {
+  std::string all;
+  for (int c = 0; c < 256; ++c) all.push_back(static_cast<char>(c));
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  events[4].mutable_answer_delta()->set_text("\x01\"\\\n\t\r\b\x7f ü 漢 \u2028");
+  EXPECT_EQ(Whole({}, events)["choices"][0]["message"]["content"],
+            "\x01\"\\\n\t\r\b\x7f ü 漢 \u2028");
+  EXPECT_TRUE(Json::parse(JsonString(all)).is_string());
+}
+
+TEST(RawJsonTest, FindsMembersAsTheyAreWritten) {
+  const std::string json =
+      R"( {"a" : [1,{"b":"}"}], "x\"y":1, "f":{"z":{"q":2, "b":true} ,"s":"a\\"}, "n":-1.5e3})";
+  ASSERT_TRUE(Json::accept(json));
+  EXPECT_EQ(RawMember(json, {"f", "z"}), R"({"q":2, "b":true})");
+  EXPECT_EQ(RawMember(json, {"f", "s"}), R"("a\\")");
+  EXPECT_EQ(RawMember(json, {"a"}), R"([1,{"b":"}"}])");
+  EXPECT_EQ(RawMember(json, {"n"}), "-1.5e3");
+  EXPECT_EQ(RawMember(json, {"f", "z", "b"}), "true");
+  EXPECT_EQ(RawMember(json, {"none"}), "");
+  EXPECT_EQ(RawMember(json, {"a", "b"}), "");
+  EXPECT_EQ(RawMember("{}", {"a"}), "");
+  EXPECT_EQ(RawMember("[]", {"a"}), "");
+}
+
+}  // namespace
+}  // namespace thinkwire::router::http

@@ -165,7 +165,8 @@ TEST(CheckpointTest, SaysWhatAFolderHoldsInstead) {
   EXPECT_THAT(instead("pytorch_model.bin"), HasSubstr("pytorch_model.bin is there"));
   EXPECT_THAT(instead("pytorch_model.bin.index.json"), HasSubstr("safetensors alone"));
   EXPECT_THAT(instead("adapter_config.json"), HasSubstr("merge it into its base model"));
-  EXPECT_THAT(instead("model-Q4_K_M.gguf"), HasSubstr("a GGUF file is served by its own name: --model "));
+  EXPECT_THAT(instead("model-Q4_K_M.gguf"),
+              HasSubstr("a GGUF file is served by its own name: --model "));
   EXPECT_THAT(instead("README.md"), HasSubstr("no model.safetensors.index.json either"));
 }
 

@@ -88,8 +88,8 @@ TEST_F(WorkerServiceTest, RefusesWhatIsWrongByName) {
   v1::WorkerGenerateRequest request = MakeRequest();
   request.mutable_request()->mutable_consensus()->set_max_samples(2);
   absl::Status status = Generate(request);
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "consensus");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "request.consensus");
 
   // 4 run and 8 wait, at most.
   request = MakeRequest();

@@ -42,6 +42,7 @@ std::vector<std::size_t> PlacesOfScales(Encoding encoding) {
     case Encoding::kBf16:
     case Encoding::kF16:
     case Encoding::kF32:
+    case Encoding::kInt4:  // in no file: made from tensors that are read by themselves
       return {};
     case Encoding::kQ4_1:
     case Encoding::kQ5_1:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace thinkwire::worker::engine {
 namespace {
@@ -35,12 +36,17 @@ void TimeShare::Divide(std::span<const Want> wants, bool more, Clock::TimePoint 
 }
 
 const TimeShare::Want* TimeShare::First(std::span<const Want> wants, Clock::TimePoint now) {
-  const Want* first = nullptr;
+  double least = std::numeric_limits<double>::infinity();
   for (const Want& want : wants) {
     TimeUse& time = want.peer->time;
     Age(time, now);
-    if (time.stuck) continue;
-    if (first == nullptr || time.used < first->peer->time.used) first = &want;
+    if (!time.stuck) least = std::min(least, time.used);
+  }
+  const Want* first = nullptr;
+  for (const Want& want : wants) {
+    const TimeUse& time = want.peer->time;
+    if (time.stuck || time.used > least + kLead) continue;
+    if (first == nullptr || cost_.Of(want.work) < cost_.Of(first->work)) first = &want;
   }
   return first;
 }

@@ -21,7 +21,8 @@ namespace thinkwire::worker::engine {
 // the next step add to it, and
 //
 //   use(p)   what p was charged for, each second counting less with its age (1/e after kMemory)
-//   first    the one of least use, but for those who could do nothing when they were
+//   first    of those whose use is the least, or more by kLead at most, the one of least m; but for
+//            those who could do nothing when they were
 //   pace     base + m(first): what the step takes for the first alone
 //
 // The first gets all its rows. If all rows of all make the step no longer than kFree * pace,
@@ -37,8 +38,8 @@ namespace thinkwire::worker::engine {
 // the moment between two steps.
 //
 // A row is charged to its peer, the base to the first. So those who always want more get equal
-// times in the long run, as the least use becomes first; who wants little has small use and keeps
-// its speed beside any of them; and the use of who is held back falls until it is the first.
+// times in the long run, as the least use becomes first at last; who wants little has small use and
+// keeps its speed beside any of them; and the use of who is held back falls until it is the first.
 // Everybody's use is at most kMemory, and that of who does nothing is gone after a few of those.
 //
 // Between a peer's own rows, those that had none for longest come first. Texts do not depend on any
@@ -58,6 +59,7 @@ class TimeShare {
   static constexpr double kFree = 1.5;
   static constexpr double kTrickle = 0.25;
   static constexpr double kSlack = 0.2;  // seconds
+  static constexpr double kLead = 1;     // seconds
   // Inputs of a prompt that are computed at once, at least: fewer are hardly cheaper.
   static constexpr std::int32_t kLeastChunk = 16;
   static constexpr std::size_t kMaxRemembered = 1024;

@@ -104,6 +104,14 @@ TEST_F(TimeShareTest, EqualsAddAsMuchAsTheFirstTakesAlone) {
   EXPECT_EQ(had, (std::vector<int>{1, 4}));
 }
 
+TEST_F(TimeShareTest, ANewcomerWhoWantsMuchDoesNotComeFirst) {
+  Learn(milliseconds(3), milliseconds(1));
+  light_.time = {.used = 0.8, .used_at = now_};
+  EXPECT_EQ(Step({Wants(flood_, 15), Wants(light_, 1)}), (std::vector<int>{4, 1}));
+  light_.time.used = 2;
+  EXPECT_EQ(Step({Wants(flood_, 15), Wants(light_, 1)}), (std::vector<int>{15, 1}));
+}
+
 TEST_F(TimeShareTest, ManyWhoWantLittleAreServedTogether) {
   Learn(milliseconds(3), milliseconds(1));
   std::vector<Peer> peers(10);

@@ -265,6 +265,8 @@ int Main(std::span<const char* const> arguments) {
   if (!trusted_peers.ok()) {
     return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
   }
+  const auto http_options = ReadHttpOptions(*options);
+  if (!http_options.ok()) return EndWith(kProgram, kExitConfig, http_options.status());
   const auto cache_salts = MakeCacheSalts(*options);
   if (!cache_salts.ok()) return EndWith(kProgram, kExitConfig, cache_salts.status());
   const auto security = Security::Load(*options);
@@ -281,8 +283,6 @@ int Main(std::span<const char* const> arguments) {
     });
     return status.ok() ? 0 : EndWith(kProgram, kExitConfig, Annotate(status, "--dry_run"));
   }
-  const auto http_options = ReadHttpOptions(*options);
-  if (!http_options.ok()) return EndWith(kProgram, kExitConfig, http_options.status());
   const absl::Status status =
       Serve(*options, *config, *trusted_peers, *cache_salts, *security, *http_options);
   return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);

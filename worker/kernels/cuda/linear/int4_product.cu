@@ -29,13 +29,11 @@
 // A stage is two copies: one alone costs its thread some 80 ns, more than a small one takes.
 //
 // Roof: bytes of W at DRAM speed. What bounds it today is making bf16: some 230 instructions for
-// 2,048 weights, 2 cycles each where a multiprocessor has one tile, half as many where it has four.
+// 2,048 weights, two cycles each where a multiprocessor has one tile.
 //
 // Limits: K a multiple of 128, x and W aligned to 16 bytes.
 namespace thinkwire::worker::kernels {
 namespace {
-
-static_assert(Int4ChoicesAreComplete(kInt4ProductTokens));
 
 template <std::size_t kChoice, class Output>
 void LaunchShaped(const Int4Product& op, const Output& output, cudaStream_t stream) {
@@ -43,7 +41,7 @@ void LaunchShaped(const Int4Product& op, const Output& output, cudaStream_t stre
   const auto kernel = &Int4ProductKernel<kChoice, Output>;
   // Each device keeps its own, and each rank's thread has another: at every launch, for under 1 us.
   CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  kShape.ring_bytes()));
+                                  kShape.shared_bytes()));
   const auto tiles = static_cast<int>(Int4Tiles(op.rows));
   const int groups = (tiles + kShape.tiles - 1) / kShape.tiles;
   const Int4ProductInput input = {static_cast<const unsigned char*>(op.weights), op.tokens,
@@ -51,7 +49,7 @@ void LaunchShaped(const Int4Product& op, const Output& output, cudaStream_t stre
   Launch(kernel,
          {.grid = dim3(static_cast<unsigned>(std::min(groups, op.num_sms * kShape.residents()))),
           .block = dim3(kShape.threads()),
-          .shared_bytes = static_cast<std::size_t>(kShape.ring_bytes())},
+          .shared_bytes = static_cast<std::size_t>(kShape.shared_bytes())},
          stream, MakeBoxesMap(op.x, op.tokens, op.columns, kShape.tokens(), 2 * kShape.blocks),
          input, output);
 }

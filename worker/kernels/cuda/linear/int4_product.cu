@@ -81,28 +81,12 @@ StoreQkv StoreOf(const Int4Product& op, const QkvOutput& output) {
 
 }  // namespace
 
-int NumInt4Shapes() { return static_cast<int>(std::size(kInt4Choices)); }
-
-int ChosenInt4Shape(const Int4Product& op) {
-  const std::int64_t tiles_an_sm = (Int4Tiles(op.rows) + op.num_sms - 1) / op.num_sms;
-  return static_cast<int>(ChooseInt4Shape(op.tokens, tiles_an_sm));
-}
-
-bool LaunchInt4ProductIn(int shape, const Int4Product& op, const LinearOutput& output,
-                         cudaStream_t stream) {
-  if (op.tokens > kInt4Choices[shape].shape.tokens()) return false;
-  Check(op.columns % kInt4Columns == 0, "rows of W are whole blocks of 128 columns");
-  std::visit(
-      [&](const auto& to) {
-        LaunchChosen(static_cast<std::size_t>(shape), op, StoreOf(op, to), stream);
-      },
-      output);
-  return true;
-}
-
 void LaunchInt4Product(const Int4Product& op, const LinearOutput& output, cudaStream_t stream) {
   Check(op.tokens >= 1 && op.tokens <= kInt4ProductTokens, "at most 64 tokens");
-  Check(LaunchInt4ProductIn(ChosenInt4Shape(op), op, output, stream), "the chosen shape takes it");
+  Check(op.columns % kInt4Columns == 0, "rows of W are whole blocks of 128 columns");
+  const std::int64_t tiles_an_sm = (Int4Tiles(op.rows) + op.num_sms - 1) / op.num_sms;
+  const std::size_t chosen = ChooseInt4Shape(op.tokens, tiles_an_sm);
+  std::visit([&](const auto& to) { LaunchChosen(chosen, op, StoreOf(op, to), stream); }, output);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -1,9 +1,11 @@
 // What the products of one distill's layer and its head take on this GPU, by number of tokens:
 //   linear_bench MODEL [TOKENS,…]
 // For each weight: the way that the backend takes, cuBLASLt without split-K (and SwiGLU's kernel
-// after it), and the fastest of all shapes of tiles, to check the choice among them. QKV is without
-// bias, rotation and KV writes, which cuBLASLt would need another kernel for. Products over weights
-// that the L2 cache does not hold follow each other in one recording; medians of five replays.
+// after it), the fastest of all shapes of tiles, to check the choice among them, and up to 64
+// tokens the product of as large a weight of 4 bits (but the head's, which stays bf16). QKV is
+// without bias, rotation and KV writes, which cuBLASLt would need another kernel for. Products over
+// weights that the L2 cache does not hold follow each other in one recording; medians of five
+// replays.
 #include <cuda_bf16.h>
 
 #include <algorithm>
@@ -19,6 +21,8 @@
 
 #include "tests/bench/recorded_chain.h"
 #include "worker/kernels/cuda/device/cuda_check.h"
+#include "worker/kernels/cuda/linear/int4_layout.h"
+#include "worker/kernels/cuda/linear/int4_product.h"
 #include "worker/kernels/cuda/linear/large_linear.h"
 #include "worker/kernels/cuda/linear/small_linear.h"
 #include "worker/kernels/cuda/linear/swiglu.h"
@@ -101,6 +105,7 @@ struct Ways {
   double chosen = 0;
   double large = 0;
   double best_tile = 0;
+  double int4 = 0;  // 0: there is none
   std::string chosen_name;
   std::string best_name;
 };
@@ -148,6 +153,10 @@ class Bench {
       ways.chosen_name = "cuBLASLt";
       ways.chosen = ways.large;
     }
+    if (tokens <= kInt4ProductTokens && weight_.output != 'f') {
+      ways.int4 = Microseconds([&](std::size_t i) { Int4(i, tokens, output); },
+                               bytes_ * copies_ / Int4Bytes());
+    }
     // Last: what follows so many products is slower by some per cent.
     if (tokens <= kTileTokens) MeasureTiles(tile, output, ways);
     return ways;
@@ -167,6 +176,22 @@ class Bench {
 
   void Small(std::size_t i, int tokens, const LinearOutput& output) {
     LaunchSmallLinear({.weights = Copy(i),
+                       .rows = weight_.rows,
+                       .columns = weight_.columns,
+                       .x = x_,
+                       .tokens = tokens,
+                       .num_sms = num_sms_},
+                      output, chain_.stream());
+  }
+
+  std::size_t Int4Bytes() const {
+    return static_cast<std::size_t>(Int4Tiles(weight_.rows) * Int4TileBytes(weight_.columns));
+  }
+
+  // Over the same memory, whatever numbers that is.
+  void Int4(std::size_t i, int tokens, const LinearOutput& output) {
+    const std::size_t copies = bytes_ * copies_ / Int4Bytes();
+    LaunchInt4Product({.weights = weights_ + i % copies * Int4Bytes(),
                        .rows = weight_.rows,
                        .columns = weight_.columns,
                        .x = x_,
@@ -205,8 +230,12 @@ class Bench {
   }
 
   double Microseconds(const std::function<void(std::size_t)>& product) {
+    return Microseconds(product, copies_);
+  }
+
+  double Microseconds(const std::function<void(std::size_t)>& product, std::size_t copies) {
     std::this_thread::sleep_for(kPause);
-    return chain_.Microseconds(std::max<std::size_t>(copies_, kLeastRuns), product);
+    return chain_.Microseconds(std::max<std::size_t>(copies, kLeastRuns), product);
   }
 
   const Weight weight_;
@@ -240,9 +269,11 @@ int Run(const Model& model, const std::vector<int>& tokens) {
                 static_cast<long long>(weight.rows), static_cast<long long>(weight.columns));
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       const Ways ways = bench.Measure(tokens[i]);
-      std::printf("%6d tokens  %-14s %8.1f us   cuBLASLt %8.1f us   best tile %-14s %8.1f us\n",
-                  tokens[i], ways.chosen_name.c_str(), ways.chosen, ways.large,
-                  ways.best_name.c_str(), ways.best_tile);
+      std::printf(
+          "%6d tokens  %-14s %8.1f us   cuBLASLt %8.1f us   best tile %-14s %8.1f us   int4 %8.1f "
+          "us\n",
+          tokens[i], ways.chosen_name.c_str(), ways.chosen, ways.large, ways.best_name.c_str(),
+          ways.best_tile, ways.int4);
       if (weight.output == 'f') continue;
       layer[i] += ways.chosen;
       large_layer[i] += ways.large;

@@ -29,13 +29,11 @@
 // A stage is two copies: one alone costs its thread some 80 ns, more than a small one takes.
 //
 // Roof: bytes of W at DRAM speed. What bounds it today is making bf16: some 230 instructions for
-// 2,048 weights, 2 cycles each where a multiprocessor has one tile, half as many where it has four.
+// 2,048 weights, two cycles each where a multiprocessor has one tile.
 //
 // Limits: K a multiple of 128, x and W aligned to 16 bytes.
 namespace thinkwire::worker::kernels {
 namespace {
-
-static_assert(Int4ChoicesAreComplete(kInt4ProductTokens));
 
 template <std::size_t kChoice, class Output>
 void LaunchShaped(const Int4Product& op, const Output& output, cudaStream_t stream) {
@@ -43,7 +41,7 @@ void LaunchShaped(const Int4Product& op, const Output& output, cudaStream_t stre
   const auto kernel = &Int4ProductKernel<kChoice, Output>;
   // Each device keeps its own, and each rank's thread has another: at every launch, for under 1 us.
   CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  kShape.ring_bytes()));
+                                  kShape.shared_bytes()));
   const auto tiles = static_cast<int>(Int4Tiles(op.rows));
   const int groups = (tiles + kShape.tiles - 1) / kShape.tiles;
   const Int4ProductInput input = {static_cast<const unsigned char*>(op.weights), op.tokens,
@@ -51,7 +49,7 @@ void LaunchShaped(const Int4Product& op, const Output& output, cudaStream_t stre
   Launch(kernel,
          {.grid = dim3(static_cast<unsigned>(std::min(groups, op.num_sms * kShape.residents()))),
           .block = dim3(kShape.threads()),
-          .shared_bytes = static_cast<std::size_t>(kShape.ring_bytes())},
+          .shared_bytes = static_cast<std::size_t>(kShape.shared_bytes())},
          stream, MakeBoxesMap(op.x, op.tokens, op.columns, kShape.tokens(), 2 * kShape.blocks),
          input, output);
 }
@@ -83,28 +81,12 @@ StoreQkv StoreOf(const Int4Product& op, const QkvOutput& output) {
 
 }  // namespace
 
-int NumInt4Shapes() { return static_cast<int>(std::size(kInt4Choices)); }
-
-int ChosenInt4Shape(const Int4Product& op) {
-  const std::int64_t tiles_an_sm = (Int4Tiles(op.rows) + op.num_sms - 1) / op.num_sms;
-  return static_cast<int>(ChooseInt4Shape(op.tokens, tiles_an_sm));
-}
-
-bool LaunchInt4ProductIn(int shape, const Int4Product& op, const LinearOutput& output,
-                         cudaStream_t stream) {
-  if (op.tokens > kInt4Choices[shape].shape.tokens()) return false;
-  Check(op.columns % kInt4Columns == 0, "rows of W are whole blocks of 128 columns");
-  std::visit(
-      [&](const auto& to) {
-        LaunchChosen(static_cast<std::size_t>(shape), op, StoreOf(op, to), stream);
-      },
-      output);
-  return true;
-}
-
 void LaunchInt4Product(const Int4Product& op, const LinearOutput& output, cudaStream_t stream) {
   Check(op.tokens >= 1 && op.tokens <= kInt4ProductTokens, "at most 64 tokens");
-  Check(LaunchInt4ProductIn(ChosenInt4Shape(op), op, output, stream), "the chosen shape takes it");
+  Check(op.columns % kInt4Columns == 0, "rows of W are whole blocks of 128 columns");
+  const std::int64_t tiles_an_sm = (Int4Tiles(op.rows) + op.num_sms - 1) / op.num_sms;
+  const std::size_t chosen = ChooseInt4Shape(op.tokens, tiles_an_sm);
+  std::visit([&](const auto& to) { LaunchChosen(chosen, op, StoreOf(op, to), stream); }, output);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -27,14 +27,6 @@ struct Int4Product {
 // product.
 void LaunchInt4Product(const Int4Product& op, const LinearOutput& output, cudaStream_t stream);
 
-// For measuring what the choice of a shape costs: how many there are, which one LaunchInt4Product
-// takes, and the product in one of them. False: the shape does not take so
-// many tokens.
-int NumInt4Shapes();
-int ChosenInt4Shape(const Int4Product& op);
-bool LaunchInt4ProductIn(int shape, const Int4Product& op, const LinearOutput& output,
-                         cudaStream_t stream);
-
 // The weights as bf16 [rows, columns], rows in the same order: the numbers that the product
 // multiplies with. Threads: the stream's.
 void LaunchInt4Expand(const void* weights, std::int64_t rows, std::int64_t columns, void* out,

@@ -230,6 +230,94 @@ __device__ __forceinline__ void MultiplyInt4(const Int4Ring<kShape>& ring, int w
   }
 }
 
+// Waits for the other four warps' sums, or says that these have theirs where they look.
+__device__ __forceinline__ void TakeTurn(int turn) {
+  asm volatile("bar.sync %0, 256;" ::"r"(2 + turn) : "memory");
+}
+__device__ __forceinline__ void PassTurn(int turn) {
+  asm volatile("bar.arrive %0, 256;" ::"r"(3 - turn) : "memory");
+}
+
+// A lane's sums, where the lane that takes its turn finds them.
+template <int kCount>
+__device__ __forceinline__ void KeepSums(std::uint32_t place, const float (&sums)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; i += 4) {
+    StorePiece(place + i * 512,
+               make_uint4(__float_as_uint(sums[i]), __float_as_uint(sums[i + 1]),
+                          __float_as_uint(sums[i + 2]), __float_as_uint(sums[i + 3])));
+  }
+}
+template <int kCount>
+__device__ __forceinline__ void TakeSums(std::uint32_t place, float (&sums)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; i += 4) {
+    const uint4 four = LoadShared16(place + i * 512);
+    sums[i] = __uint_as_float(four.x);
+    sums[i + 1] = __uint_as_float(four.y);
+    sums[i + 2] = __uint_as_float(four.z);
+    sums[i + 3] = __uint_as_float(four.w);
+  }
+}
+
+// MultiplyInt4 in turns: warps 0 to 3 multiply the even blocks of the walk, 4 to 7 the odd ones.
+// `place` is where the lane's sums change hands.
+template <Int4Shape kShape, class Output>
+__device__ __forceinline__ void MultiplyInt4InTurns(const Int4Ring<kShape>& ring, int warp,
+                                                    int lane, std::uint32_t place,
+                                                    const Output& output,
+                                                    const TokenPlace* places) {
+  const int turn = warp / kInt4TileStrips;
+  const int strip = warp % kInt4TileStrips;
+  const std::uint32_t first = kShape.token_bytes() + strip * kInt4StripBytes;
+  float sums[kShape.tokens() / 2] = {};
+  Int4Half weights[2];
+  Int4Words words;
+  int number = 0;  // of a block in the walk
+  for (RingPlace at; ring.Has(at);) {
+    RingPlace after = at;
+    ring.Advance(after);
+    const std::uint32_t stage = ring.Stage(at);
+    const int blocks = Kept(ring.Blocks(at));
+    const bool goes_on = ring.Has(after);
+    WaitBarrier(ring.Full(at), at.round & 1);
+#pragma unroll 1
+    for (int b = 0; b < blocks; ++b, ++number) {
+      if (number % 2 != turn) continue;
+      words.Load(stage + first + b * kInt4BlockBytes, lane);
+      MakeWeights(words, 0, weights[0]);
+      MakeWeights(words, 1, weights[1]);
+      PinWeights(weights[0]);
+      PinWeights(weights[1]);
+      if (number > 0) TakeTurn(turn);
+      if (at.chunk > 0 || b > 0) {
+        TakeSums(place, sums);
+      } else {
+#pragma unroll
+        for (float& sum : sums) sum = 0.0F;
+      }
+      PinSums(sums);
+      const std::uint32_t boxes = stage + 2 * b * kShape.box_bytes();
+      AddHalf<kShape>(boxes, weights[0], sums);
+      AddHalf<kShape>(boxes + kShape.box_bytes(), weights[1], sums);
+      AwaitSteps<0>();
+      PinWeights(weights[0]);
+      PinWeights(weights[1]);
+      PinSums(sums);
+      const bool ends = b + 1 == blocks && after.group != at.group;
+      if (!ends) KeepSums(place, sums);
+      if (b + 1 < blocks || goes_on) PassTurn(turn);
+      if (ends) {
+        StoreInt4Rows<kShape>((at.group * kInt4TileStrips + strip) * kInt4StripRows, lane, sums,
+                              output, places);
+      }
+    }
+    __syncwarp();
+    if (lane == 0) Arrive(ring.Empty(at));
+    at = after;
+  }
+}
+
 #endif
 
 // In the shape of choice kChoice: nvcc cannot name a kernel whose template argument is a struct.
@@ -273,7 +361,12 @@ __global__ __launch_bounds__(
     }
     asm volatile("bar.sync 1, %0;" ::"n"(32 * kShape.warps()) : "memory");
   }
-  MultiplyInt4(ring, warp, lane, output, places);
+  if constexpr (kShape.turns) {
+    const std::uint32_t kept = ring.stages + kShape.stages * kShape.stage_bytes();
+    MultiplyInt4InTurns(ring, warp, lane, kept + 16 * (threadIdx.x % 128), output, places);
+  } else {
+    MultiplyInt4(ring, warp, lane, output, places);
+  }
 #else
   __trap();
 #endif

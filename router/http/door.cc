@@ -11,6 +11,7 @@
 #include "common/rpc/traceparent.h"
 #include "common/status.h"
 #include "common/strings.h"
+#include "common/trace_context.h"
 #include "router/http/door_metrics.h"
 #include "router/http/errors.h"
 #include "router/http/generation_call.h"
@@ -226,6 +227,7 @@ absl::StatusOr<fleet::CallContext> Door::Routes::ContextOf(const Request& reques
   call.id.of_client =
       Shown(request.header(rpc::kClientRequestIdMetadata), rpc::kMaxClientRequestIdBytes);
   call.traceparent = Shown(request.header(rpc::kTraceparentMetadata), rpc::kMaxTraceparentBytes);
+  call.trace = ContinueTrace(call.traceparent);
   if (needs_key_) {
     ASSIGN_OR_RETURN(call.tenant, intake_.TenantOf(KeyOf(request), request.certificate_names));
   }

@@ -45,7 +45,7 @@ std::string ReplyWriter::Take(const v1::GenerateResponse& event) {
   }
   if (piece.empty()) return "";
   if (form_.stream) return TakePiece(piece);
-  Keep(std::move(piece));
+  Keep(piece);
   return "";
 }
 
@@ -121,7 +121,7 @@ std::string ReplyWriter::End(const v1::Usage& usage) const {
 
 std::string ReplyWriter::Failure(std::string_view error) { return Event(error); }
 
-void ReplyWriter::Keep(Piece piece) {
+void ReplyWriter::Keep(const Piece& piece) {
   Piece& all = OutputOf(piece.output).all;
   bytes_ += piece.reasoning.size() + piece.content.size() +
             kTokenBytes * (piece.reasoning_tokens.size() + piece.content_tokens.size());

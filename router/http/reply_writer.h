@@ -40,7 +40,7 @@ class ReplyWriter {
   std::string Chunk(std::int32_t output, const std::string& delta, const Piece& piece) const;
   std::string RoleChunk(std::int32_t output);
   std::string End(const v1::Usage& usage) const;
-  void Keep(Piece piece);
+  void Keep(const Piece& piece);
   Output& OutputOf(std::int32_t index);
   std::string Delta(const Piece& piece) const;
   std::string Logprobs(const Piece& piece) const;

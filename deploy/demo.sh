@@ -2,12 +2,13 @@
 # Installs what is missing, builds, starts a router and a CPU worker with the bundled model, asks a
 # question and shows reasoning and answer.
 # Usage: deploy/demo.sh [--serve] [QUESTION]
-#   --serve   afterwards keep serving on localhost:50051 until Ctrl-C
+#   --serve   afterwards keep serving, gRPC on localhost:50051 and OpenAI's API on
+#             http://localhost:8080/v1, until Ctrl-C
 # Environment: THINKWIRE_BUILD  build folders' parent (default: build/)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,6s/^# //p' deploy/demo.sh; }
+usage() { sed -n '2,7s/^# //p' deploy/demo.sh; }
 serve=false question="What is 27+48?"
 while [[ $# -gt 0 ]]; do
   case $1 in
@@ -70,10 +71,10 @@ variants:
   - name: tiny-r1
     workers: ["127.0.0.1:$worker_port"]
 YAML
-listen=127.0.0.1:0
-if $serve; then listen=127.0.0.1:50051; fi
+listen=127.0.0.1:0 door=
+if $serve; then listen=127.0.0.1:50051 door=127.0.0.1:8080; fi
 "$bin/router/thinkwire-router" --config "$run/router.yaml" --listen "$listen" \
-  --metrics_listen '' 2>"$run/router.log" &
+  --http_listen "$door" --metrics_listen '' 2>"$run/router.log" &
 router=$!
 router_port=$(port_of "$router" "$run/router.log")
 
@@ -83,5 +84,7 @@ echo "== asking: $question"
 if $serve; then
   echo "== serving on localhost:$router_port, Ctrl-C ends it. In another terminal:"
   echo "   $bin/router/thinkwire-chat --router localhost:$router_port"
+  echo "   curl -N http://localhost:8080/v1/chat/completions -H 'Content-Type: application/json' \\"
+  echo "     -d '{\"model\": \"auto\", \"stream\": true, \"messages\": [{\"role\": \"user\", \"content\": \"What is 27+48?\"}]}'"
   wait -n "$worker" "$router"
 fi

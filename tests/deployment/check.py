@@ -192,6 +192,7 @@ def main():
         with load.Load(chat, services.address("router", 50051), CLIENTS) as traffic:
             time.sleep(LOAD_S)
             check_targets(services)
+            expect('"status":"ok"' in services.get("router", 8080, "/health"), "the HTTP door is not healthy")
             names = check_pages(services)
             check_rules(names)
             check_runbook(services)

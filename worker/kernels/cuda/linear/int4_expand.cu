@@ -18,13 +18,13 @@ namespace thinkwire::worker::kernels {
 namespace {
 
 constexpr int kWarps = 4;
-constexpr int kRowWords = kInt4Columns / 2 + 4;
 
 __global__ __launch_bounds__(32 * kWarps) void Int4ExpandKernel(const unsigned char* weights,
                                                                 std::int64_t num_strips,
                                                                 int blocks_a_row, int rows,
                                                                 uint4* out) {
 #if __CUDA_ARCH__ >= 900
+  constexpr int kRowWords = kInt4Columns / 2 + 4;
   __shared__ uint4 tiles[kWarps][kInt4StripRows * kRowWords / 4];
   AllowNext();
   WaitForPrevious();

@@ -61,19 +61,20 @@ def generate(language_option, folder):
 
 def check_python(folder, address):
     generate("--python_out", folder)
-    client, thinking, formats = readme_blocks("python")
+    client, thinking, formats, outputs, votes, openai = readme_blocks("python")
+    compile(openai, "README.md", "exec")  # its package is no Debian one
     said = run([sys.executable, "-c", client.replace(ADDRESS, address)], folder)
     if not ANSWER.search(said):
         sys.exit(f"the Python client got {said!r}")
-    # What steers the thinking goes where the request has been made; no closing fits 40 tokens here.
-    steered = client.replace("\nwith grpc", f"{thinking}\nwith grpc", 1).replace(ADDRESS, address)
-    if not run([sys.executable, "-c", steered], folder).strip():
-        sys.exit("the Python client whose thinking is steered got nothing")
-    for line, answer in zip(formats.splitlines(), FORMATTED, strict=True):
-        formatted = client.replace("\nwith grpc", f"\n{line}\nwith grpc", 1)
-        said = run([sys.executable, "-c", formatted.replace(ADDRESS, address)], folder)
+    # More options go where the request has been made. No closing fits 40 tokens of thinking here, and
+    # several outputs interleave.
+    more = [(thinking, re.compile(r"\S")), (outputs, re.compile(r"\S")), (votes, ANSWER)]
+    more += zip(formats.splitlines(), FORMATTED, strict=True)
+    for lines, answer in more:
+        asking = client.replace("\nwith grpc", f"\n{lines}\nwith grpc", 1).replace(ADDRESS, address)
+        said = run([sys.executable, "-c", asking], folder)
         if not answer.search(said):
-            sys.exit(f"the Python client that says {line} got {said!r}")
+            sys.exit(f"the Python client that says {lines} got {said!r}")
 
 
 def check_go(folder, address):

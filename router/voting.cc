@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/rpc/num_outputs.h"
+#include "common/rpc/output_index.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 
@@ -52,19 +53,6 @@ bool Answers(v1::FinishReason reason) {
          reason == v1::FINISH_REASON_STOP_TOKEN;
 }
 
-std::int32_t IndexOf(const v1::GenerateResponse& event) {
-  switch (event.event_case()) {
-    case v1::GenerateResponse::kReasoningDelta:
-      return event.reasoning_delta().output_index();
-    case v1::GenerateResponse::kReasoningFinished:
-      return event.reasoning_finished().output_index();
-    case v1::GenerateResponse::kAnswerDelta:
-      return event.answer_delta().output_index();
-    default:
-      return event.finished().output_index();
-  }
-}
-
 // As far as the ledger knows; nothing of one that has not begun.
 Ledger::Output OutputOf(const Ledger& ledger, std::int32_t index) {
   const auto found = ledger.outputs().find(index);
@@ -97,7 +85,7 @@ absl::Status Voting::Add(const v1::GenerateResponse& event, Clock::TimePoint now
     return absl::OkStatus();
   }
   if (!began_) began_ = now;
-  const auto index = static_cast<std::size_t>(IndexOf(event));
+  const auto index = static_cast<std::size_t>(rpc::OutputIndexOf(event));
   CHECK(index < outputs_.size() && !outputs_[index].finished, "the contract was checked");
   Output& output = outputs_[index];
   const std::size_t before = output.events.bytes();

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "common/rpc/output_index.h"
 #include "common/rpc/status_details.h"
 #include "common/strings.h"
 #include "common/utf8.h"
@@ -197,7 +198,7 @@ int ChatSession::List() {
 
 void ChatSession::Show(const v1::GenerateResponse& response) {
   if (options_.consensus) return ShowOfVote(response);
-  const bool is_of_first = OutputOf(response) == 0;
+  const bool is_of_first = rpc::OutputIndexOf(response) == 0;
   if (response.has_answer_delta() && is_of_first) answer_ += response.answer_delta().text();
   if (options_.json) return ShowAsJson(response);
   for (const v1::GenerateResponse& shown : order_.Add(response)) ShowToPerson(shown);
@@ -226,7 +227,7 @@ void ChatSession::ShowAsJson(const v1::GenerateResponse& response) {
 }
 
 void ChatSession::ShowToPerson(const v1::GenerateResponse& response) {
-  ShowOutput(OutputOf(response));
+  ShowOutput(rpc::OutputIndexOf(response));
   switch (response.event_case()) {
     case v1::GenerateResponse::kQueued:
       screen_.Progress(absl::StrCat("waiting, ", response.queued().position(), " before this"));

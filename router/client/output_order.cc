@@ -3,25 +3,12 @@
 #include <iterator>
 #include <utility>
 
+#include "common/rpc/output_index.h"
+
 namespace thinkwire::router::client {
 
-std::int32_t OutputOf(const v1::GenerateResponse& event) {
-  switch (event.event_case()) {
-    case v1::GenerateResponse::kReasoningDelta:
-      return event.reasoning_delta().output_index();
-    case v1::GenerateResponse::kReasoningFinished:
-      return event.reasoning_finished().output_index();
-    case v1::GenerateResponse::kAnswerDelta:
-      return event.answer_delta().output_index();
-    case v1::GenerateResponse::kFinished:
-      return event.finished().output_index();
-    default:
-      return -1;
-  }
-}
-
 OutputOrder::Events OutputOrder::Add(const v1::GenerateResponse& event) {
-  const std::int32_t output = OutputOf(event);
+  const std::int32_t output = rpc::OutputIndexOf(event);
   if (output > turn_) {
     kept_[output].push_back(event);
     return {};

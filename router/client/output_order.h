@@ -28,7 +28,4 @@ class OutputOrder {
   std::map<std::int32_t, Events> kept_;  // of outputs whose turn is yet to come
 };
 
-// The output that the event is of; -1: none.
-std::int32_t OutputOf(const v1::GenerateResponse& event);
-
 }  // namespace thinkwire::router::client

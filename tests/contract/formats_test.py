@@ -13,7 +13,6 @@ import contextlib
 import json
 import pathlib
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,36 +25,26 @@ MAX_TOKENS = 1500
 QUOTE_BIAS = 14
 PATIENCE_S = 120
 
+sys.path.insert(0, str(REPOSITORY / "tests/contract"))
 sys.path.insert(0, str(REPOSITORY / "tests/integration"))
 sys.path.insert(0, str(REPOSITORY / "tests/worker/grammar"))
+from grpc_client import GrpcClient  # noqa: E402
 
 
 def lines_of(name):
     return [json.loads(line) for line in (SCHEMAS / name).read_text(encoding="utf-8").splitlines()]
 
 
-class Client:
-    """Of a router, with the contract's messages as protoc makes them in `folder`."""
+class Client(GrpcClient):
+    """Of a router, which knows the id of the quote."""
 
     def __init__(self, folder, address):
-        subprocess.run(["protoc", "-I", REPOSITORY / "protos", f"--python_out={folder}",
-                        "thinkwire/v1/reasoning.proto"], check=True)
-        sys.path.insert(0, str(folder))
-        import grpc
-        from thinkwire.v1 import reasoning_pb2
-
-        self.error = grpc.RpcError
-        self.messages = reasoning_pb2
-        channel = grpc.insecure_channel(address)
-        self.call = channel.unary_stream(
-            "/thinkwire.v1.ReasoningService/Generate",
-            reasoning_pb2.GenerateRequest.SerializeToString,
-            reasoning_pb2.GenerateResponse.FromString)
-        count = channel.unary_unary(
+        super().__init__(folder, address)
+        count = self.channel.unary_unary(
             "/thinkwire.v1.ReasoningService/CountTokens",
-            reasoning_pb2.CountTokensRequest.SerializeToString,
-            reasoning_pb2.CountTokensResponse.FromString)
-        asked = reasoning_pb2.CountTokensRequest(variant="tiny-r1", return_token_ids=True)
+            self.messages.CountTokensRequest.SerializeToString,
+            self.messages.CountTokensResponse.FromString)
+        asked = self.messages.CountTokensRequest(variant="tiny-r1", return_token_ids=True)
         asked.prompt.text = '"'
         self.quote = count(asked, timeout=60).token_ids[-1]
 

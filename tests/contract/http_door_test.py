@@ -13,7 +13,6 @@ import http.client
 import json
 import pathlib
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,9 @@ SKIPPED = 77
 PATIENCE_S = 120
 BUSY = (429, 503)  # a machine that is busy with other tests keeps its worker silent
 
+sys.path.insert(0, str(REPOSITORY / "tests/contract"))
 sys.path.insert(0, str(REPOSITORY / "tests/integration"))
+from grpc_client import GrpcClient  # noqa: E402
 
 
 def random_question(seed):
@@ -49,22 +50,8 @@ def random_question(seed):
     return body
 
 
-class Grpc:
-    """A client with the contract's messages as protoc makes them in `folder`."""
-
-    def __init__(self, folder, address):
-        subprocess.run(["protoc", "-I", REPOSITORY / "protos", f"--python_out={folder}",
-                        "thinkwire/v1/reasoning.proto"], check=True)
-        sys.path.insert(0, str(folder))
-        import grpc
-        from thinkwire.v1 import reasoning_pb2
-
-        self.error = grpc.RpcError
-        self.messages = reasoning_pb2
-        self.call = grpc.insecure_channel(address).unary_stream(
-            "/thinkwire.v1.ReasoningService/Generate",
-            reasoning_pb2.GenerateRequest.SerializeToString,
-            reasoning_pb2.GenerateResponse.FromString)
+class Grpc(GrpcClient):
+    """Asks what the door is asked."""
 
     def request(self, body):
         request = self.messages.GenerateRequest(seed=body["seed"], max_tokens=body["max_tokens"])

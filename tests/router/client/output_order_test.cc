@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "common/rpc/output_index.h"
+
 namespace thinkwire::router::client {
 namespace {
 
@@ -27,7 +29,7 @@ v1::GenerateResponse End(std::int32_t output) {
 std::string Show(const OutputOrder::Events& events) {
   std::string shown;
   for (const v1::GenerateResponse& event : events) {
-    shown += std::to_string(OutputOf(event)) +
+    shown += std::to_string(rpc::OutputIndexOf(event)) +
              (event.has_finished() ? "." : event.answer_delta().text());
     shown += " ";
   }

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -385,10 +386,12 @@ TEST_F(EscalationTest, AnErrorAfterARestartTellsBothRuns) {
 TEST_F(EscalationTest, WhoWantsAnAnswerNowDoesNotBeginAnew) {
   const auto sink = Ask(Question(), 2);  // the thought waits for room
   ASSERT_TRUE(sink->WaitForRefusals(1));
-  std::optional<std::int32_t> told;
-  generations_.back()->AnswerNow(std::nullopt, [&](const auto& outputs) { told = *outputs; });
+  std::promise<absl::Status> told;
+  generations_.back()->AnswerNow(std::nullopt,
+                                 [&](const auto& outputs) { told.set_value(outputs.status()); });
   sink->MakeRoom(1000);
   generations_.back()->Resume();
+  EXPECT_EQ(told.get_future().get(), absl::OkStatus());
   ASSERT_TRUE(sink->WaitForEnd().ok()) << sink->WaitForEnd();
   EXPECT_EQ(Shape(Checked(sink->events(), Question())), "SIRAFC");
   EXPECT_EQ(Escalations("stayed"), 1);

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -271,9 +272,10 @@ TEST_F(VotingTest, WhoAsksIsToldThatItVotes) {
 TEST_F(VotingTest, AnAnswerNowIsForAllOutputs) {
   PlayOn({Begin(), Output(0, "5")});
   Ask(1000, {}, Election(4))->WaitForEvents(2);
-  std::int32_t outputs = 0;
-  latest().AnswerNow(1, [&](const auto& told) { outputs += told.value_or(0); });
-  EXPECT_TRUE(workers_[0].WaitForAnswersNow(1));
+  std::promise<std::int32_t> outputs;
+  latest().AnswerNow(1, [&](const auto& told) { outputs.set_value(told.value_or(0)); });
+  EXPECT_EQ(outputs.get_future().get(), 1);
+  ASSERT_TRUE(workers_[0].WaitForAnswersNow(1));
   EXPECT_EQ(workers_[0].answers_now()[0].request.output_index(), 1);
   latest().Cancel();
 }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/status_details.h"
 #include "tests/integration/model_copy.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 
@@ -171,10 +172,10 @@ TEST(CheckpointTemplateTest, AnotherIsRefusedUnlessTheBuiltinOneIsWanted) {
     config["chat_template"] = "{% for m in messages %}[{{ m['role'] }}]{% endfor %}";
   });
   const std::string refusal =
-      LastWordOf(THINKWIRE_WORKER, "thinkwire-worker", {model.Option(), "--check_config"});
+      LastWordOf(kWorker, "thinkwire-worker", {model.Option(), "--check_config"});
   EXPECT_NE(refusal.find("chat_template"), std::string::npos) << refusal;
   EXPECT_NE(refusal.find("at {% for m in messages %}"), std::string::npos) << refusal;
-  Process any({THINKWIRE_WORKER, model.Option(), "--check_config", "--chat_template=builtin"});
+  Process any({kWorker, model.Option(), "--check_config", "--chat_template=builtin"});
   EXPECT_EQ(any.Wait(), 0) << any.error();
   EXPECT_NE(any.error().find("at {% for m in messages %}"), std::string::npos) << any.error();
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/fakes/fake_worker.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/pty_process.h"
 #include "tests/integration/router_process.h"
 
@@ -34,9 +35,7 @@ class ConversationTest : public testing::Test {
     EXPECT_TRUE(chat_.WaitFor("> ")) << chat_.output();
   }
 
-  std::vector<std::string> Arguments() const {
-    return {THINKWIRE_CHAT, "--router", router_.address()};
-  }
+  std::vector<std::string> Arguments() const { return {kChat, "--router", router_.address()}; }
 
   // Types the rest of a question, waits for its answer and for the next prompt.
   void Ask(const std::string& keys) {
@@ -224,8 +223,8 @@ TEST_F(ConversationTest, CommandsSetForgetAndEnd) {
 
 TEST_F(ConversationTest, LeavesNothingTypedToTheShell) {
   // The rest is typed at once with what ends the conversation; the shell's cat would show it.
-  PtyProcess shell({"/bin/sh", "-c", "\"$0\" --router \"$1\"; echo a shell; exec cat",
-                    THINKWIRE_CHAT, router_.address()});
+  PtyProcess shell({"/bin/sh", "-c", "\"$0\" --router \"$1\"; echo a shell; exec cat", kChat,
+                    router_.address()});
   ASSERT_TRUE(shell.WaitFor("> ")) << shell.output();
   shell.Type("/bye\rrm -r everything\r");
   ASSERT_TRUE(shell.WaitFor("a shell")) << shell.output();

@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 #include "tests/sanitized.h"
@@ -32,7 +33,7 @@ class DiscoveryTest : public testing::Test {
     if (kSanitized) return;
     Mean("127.0.0.1");
     setenv("THINKWIRE_NAMES_FILE", names_.c_str(), 1);
-    setenv("LD_PRELOAD", THINKWIRE_NAMES, 1);
+    setenv("LD_PRELOAD", kNamesPreload, 1);
     router_.emplace("tiny-r1", absl::StrCat("workers.test:", port_));
     unsetenv("LD_PRELOAD");
     unsetenv("THINKWIRE_NAMES_FILE");

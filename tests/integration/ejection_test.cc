@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
@@ -69,7 +70,7 @@ TEST_P(HungWorkerTest, IsOutAlthoughItsStatusSpeaks) {
   const std::string fault = GetParam();
   const bool of_rank = fault.starts_with("stuck_rank");
   WorkerProcess hung = Worker({absl::StrCat("--tensor_parallel_size=", of_rank ? 2 : 1)},
-                              {THINKWIRE_WORKER_FAULTS, absl::StrCat("--fault=", fault)});
+                              {kWorkerWithFaults, absl::StrCat("--fault=", fault)});
   WorkerProcess well = Worker();
   ASSERT_TRUE(hung.listening() && well.listening());
   RouterProcess router("tiny-r1", {AddressOf(hung), AddressOf(well)});

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tests/integration/model_copy.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/worker_process.h"
 #include "tests/worker/model/gguf_model.h"
 #include "tests/worker/model/model_files.h"
@@ -71,7 +72,7 @@ TEST_F(GgufServeTest, RefusalsAreOneLine) {
   const std::string option = Model(Encoding::kQ8_0);
   const std::string path = option.substr(option.find('=') + 1);
   const auto last_word = [&](const std::vector<std::string>& options) {
-    return LastWordOf(THINKWIRE_WORKER, "thinkwire-worker", options);
+    return LastWordOf(kWorker, "thinkwire-worker", options);
   };
   EXPECT_NE(last_word({option, "--quantization=none"}).find("but the weights are q8_0"),
             std::string::npos);

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 
@@ -15,7 +16,7 @@ namespace {
 
 // The exit code of a probe, or -1.
 int Probe(int port, const std::string& name) {
-  Process probe({THINKWIRE_CHAT, absl::StrCat("--probe=127.0.0.1:", port, name)});
+  Process probe({kChat, absl::StrCat("--probe=127.0.0.1:", port, name)});
   return probe.Wait();
 }
 

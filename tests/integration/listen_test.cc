@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/worker_process.h"
 
 namespace thinkwire::integration {
@@ -28,8 +29,8 @@ class ListenTest : public testing::Test {
 
   const std::string path_ = absl::StrCat(testing::TempDir(), "listen-", getpid(), ".yaml");
   // Each with what it needs beside the ports.
-  const std::vector<std::string> router_ = {THINKWIRE_ROUTER, "--config", path_};
-  const std::vector<std::string> worker_ = {THINKWIRE_WORKER, "--model", kTinyModel};
+  const std::vector<std::string> router_ = {kRouter, "--config", path_};
+  const std::vector<std::string> worker_ = {kWorker, "--model", kTinyModel};
 };
 
 std::vector<std::string> With(std::vector<std::string> program,

@@ -20,6 +20,7 @@
 #include "common/rpc/channel.h"
 #include "tests/fakes/raw_http2.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 #include "thinkwire/v1/worker.grpc.pb.h"
@@ -129,7 +130,7 @@ TEST(LogTest, OneClientsRefusalsHideNobodysRecords) {
 TEST(LogTest, AClosedLogPipeIsCountedAndServingGoesOn) {
   // grep ends at its first match, and the worker's stderr has no reader any more.
   const std::string script = absl::StrCat(
-      "exec ", THINKWIRE_WORKER, " ", Model(), " --listen=127.0.0.1:0 --metrics_listen=127.0.0.1:0",
+      "exec ", kWorker, " ", Model(), " --listen=127.0.0.1:0 --metrics_listen=127.0.0.1:0",
       " 2> >(exec grep -m 1 --line-buffered '\"listening\"' >&2)");
   Process process({"/bin/bash", "-c", script});
   const auto line = process.WaitForErrorLine("\"listening\"");

@@ -28,6 +28,7 @@
 #include "common/rpc/stream_contract.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 #include "tests/sanitized.h"
@@ -356,8 +357,8 @@ TEST(ChatTest, APersonSeesOneTextWhoseRouterDies) {
   worker.SetScript({.events = some, .stays_open = true});
   RouterProcess dying("fake", worker.address());
   RouterProcess other("fake", worker.address());
-  Process chat({THINKWIRE_CHAT, "--router", absl::StrCat(dying.address(), ",", other.address()),
-                "What is 1+1?"});
+  Process chat(
+      {kChat, "--router", absl::StrCat(dying.address(), ",", other.address()), "What is 1+1?"});
   ASSERT_TRUE(chat.WaitForErrorLine("[fake (")) << chat.error();
   ASSERT_TRUE(worker.WaitForCalls(1));
   worker.SetScript({.events = SmallStream()});

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 
@@ -67,8 +68,8 @@ TEST(OutputsTest, ThePersonSeesThemOneAfterTheOther) {
   WorkerProcess worker({absl::StrCat("--model=", kTinyModel)});
   ASSERT_TRUE(worker.listening());
   RouterProcess router("tiny-r1", absl::StrCat("127.0.0.1:", worker.port()));
-  Process chat({THINKWIRE_CHAT, "--router", router.address(), "--n=3", "--seed=7",
-                "--choices=75,76", "What is 27+48?"});
+  Process chat({kChat, "--router", router.address(), "--n=3", "--seed=7", "--choices=75,76",
+                "What is 27+48?"});
   EXPECT_EQ(chat.Wait(), 0) << chat.error();
   const std::string error = chat.error();
   const auto first = error.find("[answer 1 of 3]");

@@ -19,6 +19,7 @@
 #include "common/rpc/stream_contract.h"
 #include "tests/integration/cut_wire.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
@@ -73,7 +74,7 @@ class PartitionTest : public testing::TestWithParam<Cut> {
   void StartFar() {
     std::vector<std::string> command = wire_->far();
     command.insert(command.end(),
-                   {THINKWIRE_WORKER, absl::StrCat("--model=", kTinyModel),
+                   {kWorker, absl::StrCat("--model=", kTinyModel),
                     absl::StrCat("--listen=", wire_->far_address(), ":0"), "--insecure_listen",
                     "--metrics_listen=127.0.0.1:0", "--cpu_threads=1"});
     far_ = std::make_unique<Process>(command);

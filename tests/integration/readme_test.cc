@@ -8,6 +8,7 @@
 #include <string>
 
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 
 namespace thinkwire::integration {
 namespace {
@@ -16,7 +17,7 @@ TEST(ReadmeTest, ListsEveryOptionOfEveryProgram) {
   std::ifstream file("README.md");
   const std::string readme((std::istreambuf_iterator<char>(file)),
                            std::istreambuf_iterator<char>());
-  for (const char* program : {THINKWIRE_WORKER, THINKWIRE_ROUTER, THINKWIRE_CHAT}) {
+  for (const char* program : {kWorker, kRouter, kChat}) {
     Process process({program, "--help"});
     ASSERT_EQ(process.Wait(), 0) << process.error();
     const std::string help = process.output();
@@ -32,8 +33,7 @@ TEST(ReadmeTest, ListsEveryOptionOfEveryProgram) {
 }
 
 TEST(ReadmeTest, EveryProgramTellsItsVersionAndTakesShortHelp) {
-  for (const char* program :
-       {THINKWIRE_WORKER, THINKWIRE_ROUTER, THINKWIRE_CHAT, THINKWIRE_BENCH}) {
+  for (const char* program : {kWorker, kRouter, kChat, kBench}) {
     Process version({program, "--version"});
     EXPECT_EQ(version.Wait(), 0) << version.error();
     const std::regex line("thinkwire-\\w+ [0-9.]+ \\(commit ([0-9a-f]{12}|unknown)\\)\n");

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
@@ -116,7 +117,7 @@ TEST_F(ReloadTest, AVariantThatIsRenamedIsNotFoundByItsEarlierName) {
   EXPECT_FALSE(router_.Metric("thinkwire_router_live_workers", kVariant));
   EXPECT_TRUE(router_.Metric("thinkwire_router_live_workers", kOther));
   for (const auto& [name, exit] : {std::pair("/variant/tiny-r1", 1), std::pair("/liveness", 0)}) {
-    Process probe({THINKWIRE_CHAT, absl::StrCat("--probe=127.0.0.1:", router_.port(), name)});
+    Process probe({kChat, absl::StrCat("--probe=127.0.0.1:", router_.port(), name)});
     EXPECT_EQ(probe.Wait(), exit) << name;
   }
 }

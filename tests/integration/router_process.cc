@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/rpc/channel.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/worker_process.h"
 
 namespace thinkwire::integration {
@@ -25,8 +26,8 @@ RouterProcess::RouterProcess(const std::string& variant,
   config_ = absl::StrCat(testing::TempDir(), "router-", getpid(), "-", ++number, ".yaml");
   Configure(absl::StrCat("variants:\n  - name: ", variant, "\n    workers: [\"",
                          absl::StrJoin(worker_addresses, "\", \""), "\"]\n"));
-  std::vector<std::string> arguments = {THINKWIRE_ROUTER, "--config", config_,
-                                        "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"};
+  std::vector<std::string> arguments = {kRouter, "--config", config_, "--listen=127.0.0.1:0",
+                                        "--metrics_listen=127.0.0.1:0"};
   arguments.insert(arguments.end(), options.begin(), options.end());
   process_ = std::make_unique<Process>(arguments);
   const auto line = process_->WaitForErrorLine("\"listening\"");

@@ -23,6 +23,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 #include "thinkwire/v1/reasoning.grpc.pb.h"
@@ -32,7 +33,7 @@ namespace {
 
 std::unique_ptr<Process> Chat(const RouterProcess& router, std::vector<std::string> arguments,
                               const std::string& input = "") {
-  arguments.insert(arguments.begin(), {THINKWIRE_CHAT, "--router", router.address()});
+  arguments.insert(arguments.begin(), {kChat, "--router", router.address()});
   return std::make_unique<Process>(arguments, input);
 }
 
@@ -279,7 +280,7 @@ TEST(WholePathTest, ErrorsReadLikeSentences) {
   EXPECT_EQ(chat->Wait(), 1);
   EXPECT_EQ(nlohmann::json::parse(chat->output())["reason"], "NO_LIVE_WORKER");
 
-  Process nobody({THINKWIRE_CHAT, "--router=127.0.0.1:1", "hello"});
+  Process nobody({kChat, "--router=127.0.0.1:1", "hello"});
   EXPECT_EQ(nobody.Wait(), 3);
   EXPECT_EQ(nobody.error().find("thinkwire-chat: there is no connection to the router"), 0u);
 }
@@ -300,7 +301,7 @@ TEST(WholePathTest, AProxyOfTheEnvironmentIsForOtherMachinesAlone) {
   RouterProcess router("tiny", worker.address());
   const auto chat = Chat(router, {"hello"});
   EXPECT_EQ(chat->Wait(), 0) << chat->error();
-  Process away({THINKWIRE_CHAT, "--router=192.0.2.1:50051", "hello"});
+  Process away({kChat, "--router=192.0.2.1:50051", "hello"});
   EXPECT_EQ(away.Wait(), 3);
   EXPECT_TRUE(absl::StartsWith(away.error(),
                                "thinkwire-chat: there is no connection to the router at "
@@ -360,7 +361,7 @@ TEST(RouterOptionsTest, WhatIsWrongEndsInOneLineBeforeAnythingListens) {
       {"--config", path, "--metrics_listen=127.0.0.1:65536", "--check_config"},
   };
   for (const auto& options : cases) {
-    std::vector<std::string> arguments = {THINKWIRE_ROUTER};
+    std::vector<std::string> arguments = {kRouter};
     arguments.insert(arguments.end(), options.begin(), options.end());
     Process router(arguments);
     EXPECT_EQ(router.Wait(), 78);

@@ -20,6 +20,7 @@
 #include "common/rpc/status_details.h"
 #include "tests/fakes/test_ca.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 
@@ -91,7 +92,7 @@ class SecurityTest : public testing::Test {
 
   // thinkwire-chat's exit code.
   int Chat(const Options& options) {
-    Options arguments = {THINKWIRE_CHAT, "--router", router_->address()};
+    Options arguments = {kChat, "--router", router_->address()};
     arguments.insert(arguments.end(), options.begin(), options.end());
     chat_.emplace(arguments);
     return chat_->Wait();
@@ -128,7 +129,7 @@ TEST_F(SecurityTest, ChatProbeAndBenchReachARouterAndItsWorkerByTls) {
   EXPECT_EQ(Chat({"--tls_ca", trusted_, "--list"}), 0) << chat_->error();
   EXPECT_EQ(Chat({"--tls_ca", router_files_.ca, "--list"}), 3) << "another CA";
   EXPECT_EQ(Chat({"--list"}), 3) << "no TLS";
-  Process bench({THINKWIRE_BENCH, "serve", "--router", router_->address(), "--tls_ca", trusted_,
+  Process bench({kBench, "serve", "--router", router_->address(), "--tls_ca", trusted_,
                  "--requests=2", "--concurrency=2", "--max_tokens=8"});
   EXPECT_EQ(bench.Wait(), 0) << bench.error();
   // The worker takes whoever has its CA's certificate, and nobody else.
@@ -241,8 +242,8 @@ TEST_F(SecurityTest, WhatIsWrongIsSaidAtTheStart) {
     EXPECT_EQ(process.Wait(), 78);
     return process.error();
   };
-  const Options router = {THINKWIRE_ROUTER, "--config", config, "--check_config"};
-  const Options worker = {THINKWIRE_WORKER, "--model", kTinyModel, "--check_config"};
+  const Options router = {kRouter, "--config", config, "--check_config"};
+  const Options worker = {kWorker, "--model", kTinyModel, "--check_config"};
   const Options mismatch = {"--tls_cert=" + door_.certificate, "--tls_key=" + wrong_key};
   for (const Options& program : {router, worker}) {
     EXPECT_TRUE(absl::StrContains(
@@ -259,8 +260,8 @@ TEST_F(SecurityTest, WhatIsWrongIsSaidAtTheStart) {
 TEST_F(SecurityTest, WithTlsOtherMachinesMayReachThem) {
   const std::string config =
       folder_.Write("router.yaml", "variants: [{name: a, workers: ['127.0.0.1:1']}]\n");
-  const Options router = {THINKWIRE_ROUTER, "--config", config};
-  const Options worker = {THINKWIRE_WORKER, "--model", kTinyModel};
+  const Options router = {kRouter, "--config", config};
+  const Options worker = {kWorker, "--model", kTinyModel};
   for (Options program : {router, worker}) {
     program.insert(program.end(), {"--listen=0.0.0.0:0", "--tls_cert=" + door_.certificate,
                                    "--tls_key=" + door_.key, "--check_config"});

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/fakes/fake_worker.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 
@@ -33,7 +34,7 @@ struct BenchRun {
 
 BenchRun RunBench(const RouterProcess& router, const std::vector<std::string>& options) {
   const std::string path = testing::TempDir() + "serve-" + std::to_string(getpid()) + ".json";
-  std::vector<std::string> arguments = {THINKWIRE_BENCH,  "serve",  "--router",
+  std::vector<std::string> arguments = {kBench,           "serve",  "--router",
                                         router.address(), "--json", path};
   arguments.insert(arguments.end(), options.begin(), options.end());
   Process bench(arguments);
@@ -151,8 +152,8 @@ TEST(ServeBenchTest, AStreamWithoutAnEndIsAFailure) {
 }
 
 TEST(ServeBenchTest, WrongUseEndsInOneLine) {
-  Process nobody({THINKWIRE_BENCH, "serve", "--router=127.0.0.1:1"});
-  Process wrong({THINKWIRE_BENCH, "serve", "--rate=1", "--concurrency=2"});
+  Process nobody({kBench, "serve", "--router=127.0.0.1:1"});
+  Process wrong({kBench, "serve", "--rate=1", "--concurrency=2"});
   EXPECT_EQ(wrong.Wait(), 78);
   EXPECT_THAT(wrong.error(), HasSubstr("--rate is the open loop"));
   EXPECT_EQ(nobody.Wait(), 1);

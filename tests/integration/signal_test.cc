@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 
@@ -44,7 +45,7 @@ TEST(SignalTest, RouterAndWorkerLogSignalsThatMeanNothingToThem) {
 TEST(SignalTest, AClosedStandardStreamIsNobodysSocket) {
   // Its number is all that is known of a process that says nothing.
   Process process({"/bin/bash", "-c",
-                   absl::StrCat("echo pid $$ >&2; exec ", THINKWIRE_WORKER, " ", kModel,
+                   absl::StrCat("echo pid $$ >&2; exec ", kWorker, " ", kModel,
                                 " --listen=127.0.0.1:0 --metrics_listen= <&- >&- 2>&-")});
   const auto line = process.WaitForErrorLine("pid ");
   ASSERT_TRUE(line);

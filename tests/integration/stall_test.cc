@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/worker_process.h"
 
 namespace thinkwire::integration {
@@ -35,7 +36,7 @@ std::string Model() { return absl::StrCat("--model=", kTinyModel); }
 
 // The worker that fails on purpose, as tests/fakes/fault.h reads it.
 std::vector<std::string> Faulty(const std::string& fault) {
-  return {THINKWIRE_WORKER_FAULTS, absl::StrCat("--fault=", fault)};
+  return {kWorkerWithFaults, absl::StrCat("--fault=", fault)};
 }
 
 // Reads the statuses of one server, from now on.
@@ -139,14 +140,14 @@ TEST(StallTest, AWorkerThatWasStoppedByASignalGoesOn) {
 TEST(StallTest, WrongFaultsEndInOneLine) {
   for (const char* fault : {"stuck_rank", "stuck_rank:0:0", "stuck_rank:1", "stuck_rank:1:-1",
                             "stuck_engine:1:1", "stuck_rank:1:1", "device_error:1:0", "x:1:1"}) {
-    Process process({THINKWIRE_WORKER_FAULTS, absl::StrCat("--fault=", fault), Model()});
+    Process process({kWorkerWithFaults, absl::StrCat("--fault=", fault), Model()});
     EXPECT_EQ(process.Wait(), 78) << fault << process.error();
     EXPECT_NE(process.error().find("fault"), std::string::npos) << process.error();
   }
 }
 
 TEST(StallTest, TheReleasedWorkerKnowsNoFault) {
-  Process process({THINKWIRE_WORKER, "--fault=stuck_engine:20", Model()});
+  Process process({kWorker, "--fault=stuck_engine:20", Model()});
   EXPECT_EQ(process.Wait(), 78) << process.error();
   EXPECT_EQ(process.error(), "thinkwire-worker: unknown option --fault (see --help)\n");
 }

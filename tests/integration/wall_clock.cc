@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "common/check.h"
+#include "tests/integration/programs.h"
 
 namespace thinkwire::integration {
 
@@ -20,7 +21,7 @@ WallClock::WallClock() : path_(testing::TempDir() + "wall-clock-" + std::to_stri
   close(file);
   ahead_ = static_cast<std::atomic<std::int64_t>*>(mapped);
   setenv("THINKWIRE_WALL_CLOCK_FILE", path_.c_str(), 1);
-  setenv("LD_PRELOAD", THINKWIRE_WALL_CLOCK, 1);
+  setenv("LD_PRELOAD", kWallClockPreload, 1);
 }
 
 WallClock::~WallClock() {

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/integration/model_copy.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/worker_process.h"
 
 namespace thinkwire::integration {
@@ -29,7 +30,7 @@ using nlohmann::json;
 constexpr int kManyLevels = 100'000;
 
 std::string LastWord(const std::vector<std::string>& options) {
-  return LastWordOf(THINKWIRE_WORKER, "thinkwire-worker", options);
+  return LastWordOf(kWorker, "thinkwire-worker", options);
 }
 
 std::string TinyModel() { return absl::StrCat("--model=", kTinyModel); }
@@ -127,7 +128,7 @@ TEST(WorkerLimitsTest, FilesOfAnySizeAreRefusedUnread) {
     ExpectNamed(LastWord({model.Option()}),
                 absl::StrCat(file, ": 1099511627776 bytes; at most ", most, " are read"));
   }
-  Process process({THINKWIRE_WORKER, "--tokenize", TinyModel()}, std::string(9 << 20, 'a'));
+  Process process({kWorker, "--tokenize", TinyModel()}, std::string(9 << 20, 'a'));
   EXPECT_EQ(process.Wait(), 1);
   EXPECT_EQ(process.error(), "thinkwire-worker: line 1: more than 8388608 bytes\n");
 }
@@ -202,7 +203,7 @@ TEST(WorkerLimitsTest, ModelsBeyondWhatIsServedAreRefusedAtOnce) {
   ExpectNamed(refusal(16'777'217), "an integer from 2 to 16777216");
   ExpectNamed(refusal(16'777'216), "max_model_len is 16777216; allowed: 2 to 1048576");
   // Such a model is served with less.
-  Process process({THINKWIRE_WORKER, model.Option(), "--check_config", "--max_model_len=4096"});
+  Process process({kWorker, model.Option(), "--check_config", "--max_model_len=4096"});
   EXPECT_EQ(process.Wait(), 0) << process.error();
 }
 
@@ -230,7 +231,7 @@ TEST(WorkerLimitsTest, WhatCheckConfigAcceptsIsServed) {
   for (const std::vector<std::string>& corner : corners) {
     std::vector<std::string> options = {TinyModel()};
     options.insert(options.end(), corner.begin(), corner.end());
-    std::vector<std::string> check = {THINKWIRE_WORKER, "--check_config"};
+    std::vector<std::string> check = {kWorker, "--check_config"};
     check.insert(check.end(), options.begin(), options.end());
     Process checked(check);
     EXPECT_EQ(checked.Wait(), 0) << checked.error();

@@ -12,6 +12,7 @@
 
 #include "tests/integration/model_copy.h"
 #include "tests/integration/process.h"
+#include "tests/integration/programs.h"
 #include "tests/integration/worker_process.h"
 
 namespace thinkwire::integration {
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 
 // The one line that the worker must end with before it listens.
 std::string LastWord(const std::vector<std::string>& options) {
-  return LastWordOf(THINKWIRE_WORKER, "thinkwire-worker", options);
+  return LastWordOf(kWorker, "thinkwire-worker", options);
 }
 
 TEST(WorkerOptionsTest, BrokenCheckpointsEndInOneLineThatNamesTheFile) {
@@ -163,9 +164,9 @@ TEST(WorkerOptionsTest, TokenizeNeedsOnlyTheTokenizer) {
   fs::remove(model / "model.safetensors");
   fs::remove(model / "config.json");
   const std::string lines = "{\"text\": \"What is <think>\"}\n{\"text\": \"\"}\n";
-  Process plain({THINKWIRE_WORKER, "--tokenize", model.Option()}, lines);
+  Process plain({kWorker, "--tokenize", model.Option()}, lines);
   ASSERT_EQ(plain.Wait(), 0) << plain.error();
-  Process user({THINKWIRE_WORKER, "--tokenize", "--as-user-text", model.Option()}, lines);
+  Process user({kWorker, "--tokenize", "--as-user-text", model.Option()}, lines);
   ASSERT_EQ(user.Wait(), 0) << user.error();
   const auto first_ids = [](const Process& process) {
     return nlohmann::json::parse(process.output().substr(0, process.output().find('\n')))["ids"];
@@ -175,7 +176,7 @@ TEST(WorkerOptionsTest, TokenizeNeedsOnlyTheTokenizer) {
 }
 
 TEST(WorkerOptionsTest, CheckConfigServesNothing) {
-  Process process({THINKWIRE_WORKER, "--check_config", std::string("--model=") + kTinyModel});
+  Process process({kWorker, "--check_config", std::string("--model=") + kTinyModel});
   EXPECT_EQ(process.Wait(), 0) << process.error();
   EXPECT_NE(process.output().find("tiny-r1: Qwen2ForCausalLM"), std::string::npos)
       << process.output();

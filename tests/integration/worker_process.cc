@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/status_details.h"
+#include "tests/integration/programs.h"
 
 namespace thinkwire::integration {
 namespace {
@@ -63,7 +64,7 @@ void TakeEvent(const v1::GenerateResponse& event, Generation* all) {
 WorkerProcess::WorkerProcess(const std::vector<std::string>& options, int port,
                              const std::vector<std::string>& program) {
   std::vector<std::string> arguments = program;
-  if (arguments.empty()) arguments = {THINKWIRE_WORKER};
+  if (arguments.empty()) arguments = {kWorker};
   const auto is_listen = [](const std::string& option) { return option.starts_with("--listen="); };
   if (std::ranges::none_of(options, is_listen)) {
     arguments.push_back(absl::StrCat("--listen=127.0.0.1:", port));

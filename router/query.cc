@@ -1,8 +1,10 @@
 #include "router/query.h"
 
+#include <cstdint>
 #include <string_view>
 
 #include "common/clock.h"
+#include "common/rpc/num_outputs.h"
 #include "common/rpc/proto_time.h"
 #include "router/task_estimate.h"
 
@@ -79,6 +81,7 @@ decision::Query MakeQuery(const v1::GenerateRequest& request) {
   decision::Query query = QueryOf(request);
   query.prompt_bytes += kBytesPerId * request.resume().prompt_ids_size();
   query.thinks = request.thinking().mode() != v1::THINKING_MODE_OFF;
+  query.outputs = static_cast<std::int32_t>(rpc::NumOutputs(request));
   if (request.has_max_tokens()) query.max_tokens = request.max_tokens();
   return query;
 }

@@ -14,6 +14,8 @@ struct ExpectedTokens {
   // Reasoning and answer, at most the request's max_tokens.
   double output = 0;       // as half of them need
   double long_output = 0;  // as one in ten needs more
+  double outputs = 1;      // as many of them, each in a place of its own
+  double all(double of_output) const { return prompt + outputs * of_output; }
 };
 ExpectedTokens ExpectTokens(const Query& query, const VariantView& variant);
 
@@ -26,8 +28,8 @@ Task TaskOf(const Query& query);
 double Load(const WorkerView& worker);
 
 // When the worker would be through with the request, in seconds from now:
-//   wait     none while it has places; else the requests before this one, each a place's time
-//            after the other
+//   wait     none while it has places for all outputs; else as many as are missing, each a place's
+//            time after the other
 //   prompt   at its measured rate, but for the `cached_tokens` of it that the worker has
 //   output   at its measured pace, slower by the share of its places that are taken, as steps of
 //            more rows take longer: so that a pace that is better by noise draws no more than its

@@ -83,8 +83,9 @@ class Roster {
   bool Look(Clock::TimePoint now);
 
   // What a worker's requests tell. Fail and EndProbe return as Hear.
-  void Give(std::size_t index);
-  void TakeBack(std::size_t index, bool begun);
+  // A request of so many outputs.
+  void Give(std::size_t index, std::int32_t outputs);
+  void TakeBack(std::size_t index, std::int32_t outputs, bool begun);
   void Begin(std::size_t index) { members_[index].trust.Begin(); }
   void Succeed(std::size_t index) { members_[index].trust.Succeed(); }
   bool Fail(std::size_t index, WorkerTrust::Failure failure, Clock::TimePoint given,

@@ -10,10 +10,12 @@
 namespace thinkwire::router::fleet {
 
 WorkerLease::WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
-                         Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life)
+                         std::int32_t outputs, Clock::TimePoint since, decision::PromptMarks marks,
+                         std::uint32_t life)
     : pool_(pool),
       client_(client),
       decision_(std::move(decision)),
+      outputs_(outputs),
       since_(since),
       marks_(std::move(marks)),
       life_(life) {}
@@ -22,6 +24,7 @@ WorkerLease::WorkerLease(WorkerLease&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)),
       client_(other.client_),
       decision_(other.decision_),
+      outputs_(other.outputs_),
       since_(other.since_),
       stage_(other.stage_),
       marks_(std::move(other.marks_)),

@@ -14,8 +14,8 @@ namespace thinkwire::router::fleet {
 class WorkerClient;
 class WorkerPool;
 
-// A request's place on a worker, counted as load until it is destroyed. At most as long as its
-// pool.
+// A request's places on a worker, one for each output, counted as load until it is destroyed. At
+// most as long as its pool.
 class WorkerLease {
  public:
   WorkerLease(WorkerLease&& other) noexcept;
@@ -39,13 +39,15 @@ class WorkerLease {
  private:
   friend class WorkerPool;
   WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
-              Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life);
+              std::int32_t outputs, Clock::TimePoint since, decision::PromptMarks marks,
+              std::uint32_t life);
 
   static std::optional<WorkerTrust::Failure> FailureOf(const absl::Status& status);
 
   WorkerPool* pool_;  // null after a move
   const WorkerClient* const client_;
   const decision::Decision decision_;
+  const std::int32_t outputs_;
   const Clock::TimePoint since_;
   enum class Stage : std::uint8_t { kGiven, kAnswered, kBegun };
   Stage stage_ = Stage::kGiven;

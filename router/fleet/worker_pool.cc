@@ -293,16 +293,17 @@ absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy, de
   FillIn(marks, query);
   const std::size_t num_full = roster_.PassOver(query, clock_.Now());
   absl::StatusOr<decision::Decision> decision = Decide(policy, query);
-  if (decision.ok()) return Give(*std::move(decision), std::move(marks));
+  if (decision.ok()) return Give(*std::move(decision), query.outputs, std::move(marks));
   return Refusal(policy, std::move(query), num_full, decision.status());
 }
 
-WorkerLease WorkerPool::Give(decision::Decision decision, decision::PromptMarks marks) {
+WorkerLease WorkerPool::Give(decision::Decision decision, std::int32_t outputs,
+                             decision::PromptMarks marks) {
   CHECK(decision.worker < workers_.size(), "a policy chooses one of the workers that it was given");
-  roster_.Give(decision.worker);
+  roster_.Give(decision.worker, outputs);
   const Worker& worker = workers_[decision.worker];
-  return WorkerLease(this, worker.client.get(), std::move(decision), clock_.Now(), std::move(marks),
-                     worker.life);
+  return WorkerLease(this, worker.client.get(), std::move(decision), outputs, clock_.Now(),
+                     std::move(marks), worker.life);
 }
 
 void WorkerPool::Learn(const WorkerLease& lease, const decision::Taken& taken,
@@ -337,7 +338,8 @@ void WorkerPool::Release(const WorkerLease& lease) {
     Fail(lease, WorkerTrust::Failure::kOrdinary);
   }
   MutexLock lock(mu_);
-  roster_.TakeBack(lease.decision_.worker, lease.stage_ == WorkerLease::Stage::kBegun);
+  roster_.TakeBack(lease.decision_.worker, lease.outputs_,
+                   lease.stage_ == WorkerLease::Stage::kBegun);
   TellRoom(lease.decision_.worker);
 }
 

@@ -227,7 +227,7 @@ class WorkerPool {
                        const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TellRoom(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FreeUnused(Due& due) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  WorkerLease Give(decision::Decision decision, decision::PromptMarks marks)
+  WorkerLease Give(decision::Decision decision, std::int32_t outputs, decision::PromptMarks marks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Its cache may be gone.
   void BeginLife(Worker& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { worker.life = ++last_life_; }

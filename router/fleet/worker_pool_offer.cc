@@ -26,7 +26,8 @@ absl::StatusOr<Offer> WorkerPool::Ask(const decision::Policy& policy, decision::
     roster_.KeepPlaces(variant, room, query);
     decision = Decide(policy, query);
   }
-  if (decision.ok()) offer.lease.emplace(Give(*std::move(decision), std::move(marks)));
+  if (decision.ok())
+    offer.lease.emplace(Give(*std::move(decision), query.outputs, std::move(marks)));
   return offer;
 }
 

@@ -203,12 +203,12 @@ TEST_F(RosterTest, NoProbeGoesToWhoDoesNotSpeakOrDrains) {
 
 TEST_F(RosterTest, WhoIsRemovedGivesItsIndexOnceItHasNoRequest) {
   Add(2);
-  roster_.Give(0);
+  roster_.Give(0, 1);
   EXPECT_TRUE(roster_.Remove(0));
   EXPECT_EQ(roster_.Describe(0).configured, 1);
   EXPECT_EQ(WhyNot(0), "it is not configured any more");
   EXPECT_EQ(roster_.Add(0, "10.0.0.9:50061", clock_.Now()), 2U);
-  roster_.TakeBack(0, false);
+  roster_.TakeBack(0, 1, false);
   roster_.Free(0);
   EXPECT_EQ(roster_.Describe(0).configured, 2);
   EXPECT_EQ(roster_.Add(0, "10.0.0.8:50061", clock_.Now()), 0U);
@@ -239,14 +239,35 @@ TEST_F(RosterTest, AWorkerHasPlacesAndAFewToKeepItBusy) {
   say(0);
   for (int i = 0; i < 8 + LookAhead(8); ++i) {
     EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << i;
-    roster_.Give(0);
+    roster_.Give(0, 1);
   }
   EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary));
   EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst));
   EXPECT_FALSE(roster_.HasPlace(0, Room::kNone));
   say(8);
-  roster_.TakeBack(0, true);
+  roster_.TakeBack(0, 1, true);
   EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << "before the worker's next word";
+}
+
+TEST_F(RosterTest, OutputsOfARequestTakeAPlaceEach) {
+  roster_.Add(0, "10.0.0.1:50061", clock_.Now());
+  const auto say = [&](std::int32_t running) {
+    roster_.Hear(0,
+                 decision::WorkerStatus{
+                     .served_model_name = "qwen-7b", .running = running, .max_num_seqs = 8},
+                 clock_.Now());
+  };
+  say(0);
+  roster_.Give(0, 7 + LookAhead(8));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary));
+  roster_.Give(0, 5);
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary)) << "before the worker's next word";
+  say(8);
+  EXPECT_EQ(roster_.views()[0].others, 0) << "they are this router's own";
+  roster_.TakeBack(0, 7 + LookAhead(8), true);
+  roster_.TakeBack(0, 5, true);
+  EXPECT_EQ(roster_.views()[0].leased, 0);
+  EXPECT_EQ(roster_.views()[0].given, 2);
 }
 
 TEST_F(RosterTest, WhoeverIsParkedThereTakesNoPlace) {
@@ -260,11 +281,11 @@ TEST_F(RosterTest, WhoeverIsParkedThereTakesNoPlace) {
                  clock_.Now());
   };
   say(0, 0);
-  for (int i = 0; i < 8 + LookAhead(8); ++i) roster_.Give(0);
+  for (int i = 0; i < 8 + LookAhead(8); ++i) roster_.Give(0, 1);
   say(8, 3);
   for (int i = 0; i < 2; ++i) {
     EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << i;
-    roster_.Give(0);
+    roster_.Give(0, 1);
   }
   EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary)) << "the third is another router's";
 }
@@ -281,13 +302,13 @@ TEST_F(RosterTest, KnowsOfVariantsThatCameLaterWhetherTheyWereLive) {
 
 TEST_F(RosterTest, WhatOthersHaveThereCountsButLeavesAFewPlaces) {
   roster_.Add(0, "10.0.0.1:50061", clock_.Now());
-  roster_.Give(0);
+  roster_.Give(0, 1);
   roster_.Hear(0,
                decision::WorkerStatus{
                    .served_model_name = "qwen-7b", .queued = 50, .running = 8, .max_num_seqs = 8},
                clock_.Now());
   EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary));
-  roster_.Give(0);
+  roster_.Give(0, 1);
   EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary));
   EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst));
 }

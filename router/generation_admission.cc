@@ -38,8 +38,11 @@ class TurnsOfNew final : public fleet::Turns {
  public:
   TurnsOfNew(const admission::DispatchQueue& queue, const std::string& tenant)
       : queue_(queue), tenant_(tenant) {}
-  fleet::Room RoomOf(const std::string& variant) const override {
-    return queue_.RoomOfNew(variant, tenant_);
+  fleet::Room RoomOf(const std::string& variant, std::int64_t places) const override {
+    return queue_.RoomOfNew(variant, tenant_, places);
+  }
+  double SurplusAt(const std::string& variant, std::int64_t places) const override {
+    return queue_.SurplusAt(variant, places);
   }
   std::size_t NumWaiting(const std::string& variant) const override {
     return queue_.NumWaiting(variant);
@@ -57,8 +60,11 @@ class TurnsOfFirst final : public fleet::Turns {
                const std::string& variant)
       : queue_(queue), tenant_(tenant), variant_(variant) {}
   std::string_view only_variant() const override { return variant_; }
-  fleet::Room RoomOf(const std::string& variant) const override {
-    return queue_.RoomAtTurn(variant, tenant_);
+  fleet::Room RoomOf(const std::string& variant, std::int64_t places) const override {
+    return queue_.RoomAtTurn(variant, tenant_, places);
+  }
+  double SurplusAt(const std::string& variant, std::int64_t places) const override {
+    return queue_.SurplusAt(variant, places);
   }
   std::size_t NumWaiting(const std::string& /*variant*/) const override { return 0; }
 

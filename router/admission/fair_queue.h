@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -51,8 +52,10 @@ class FairQueue {
   };
 
   Id Add(const Request& request, Clock::TimePoint now);
-  // The next to go; nothing if none waits. It stays until Take or Remove.
-  std::optional<Id> Next(Clock::TimePoint now);
+  // The next to go, of the tenants that `may`; nothing if none waits. It stays until Take or
+  // Remove.
+  using Filter = std::function<bool(const std::string& tenant)>;
+  std::optional<Id> Next(Clock::TimePoint now, const Filter& may = {});
   // It goes, and is charged.
   void Take(Id id);
   // It goes without. No effect if it is not there.

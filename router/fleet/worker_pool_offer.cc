@@ -1,5 +1,7 @@
 // The pool's part in the router's queue: places for requests that may have to wait.
 
+#include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -20,10 +22,15 @@ absl::StatusOr<Offer> WorkerPool::Ask(const decision::Policy& policy, decision::
   absl::StatusOr<decision::Decision> decision = Decide(policy, query);
   if (!decision.ok()) return Refusal(policy, std::move(query), num_full, decision.status());
   const std::size_t variant = decision->variant;
-  const Room room = turns.RoomOf(roster_.VariantOf(decision->worker).name);
+  const std::string& name = roster_.VariantOf(decision->worker).name;
+  const std::int64_t places = roster_.Places(variant);
+  const Room room = turns.RoomOf(name, places);
   Offer offer{.decision = *decision, .num_live = roster_.NumLive(variant)};
-  if (!roster_.HasPlace(decision->worker, room)) {
-    roster_.KeepPlaces(variant, room, query);
+  // Of each of its workers about as much, as the decision balances them.
+  const double surplus =
+      turns.SurplusAt(name, places) / static_cast<double>(std::max<std::size_t>(offer.num_live, 1));
+  if (!roster_.HasPlace(decision->worker, room, surplus)) {
+    roster_.KeepPlaces(variant, room, surplus, query);
     decision = Decide(policy, query);
   }
   if (decision.ok()) offer.lease.emplace(Give(*std::move(decision), std::move(marks)));

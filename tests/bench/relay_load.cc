@@ -7,6 +7,7 @@
 #include <grpcpp/support/client_callback.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -128,8 +129,8 @@ void Print(const Counts& counts, double cpu, double seconds,
     ages.insert(ages.end(), reader->ages().begin(), reader->ages().end());
   }
   if (ages.empty()) ages.push_back(0);
-  const auto messages = static_cast<double>(counts.messages);
-  const auto tokens = static_cast<double>(counts.tokens);
+  const double messages = std::max(1.0, static_cast<double>(counts.messages));
+  const double tokens = std::max(1.0, static_cast<double>(counts.tokens));
   std::printf(
       "{\"messages_per_s\": %.0f, \"tokens_per_s\": %.0f, \"us_per_message\": %.3f, "
       "\"us_per_token\": %.3f, \"cores\": %.3f, \"age_p50_us\": %.0f, "

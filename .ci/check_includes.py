@@ -8,8 +8,7 @@ import pathlib
 import re
 import sys
 
-# Room -> the other rooms, or single headers, that it may include. router/http, worker/grammar and
-# worker/hub are rooms to come: their rules are here before they are.
+# Room -> the other rooms, or single headers, that it may include.
 ROOMS = {
     "common": [],
     "protos": [],

@@ -1,5 +1,7 @@
 #include "router/ledger.h"
 
+#include <algorithm>
+
 #include "common/rpc/proto_time.h"
 
 namespace thinkwire::router {
@@ -205,6 +207,11 @@ v1::ResumeState Ledger::MakeResumeState() const {
   state.set_fingerprint(fingerprint_);
   if (effective_) *state.mutable_effective() = *effective_;
   return state;
+}
+
+std::int32_t Ledger::num_finished() const {
+  return static_cast<std::int32_t>(
+      std::ranges::count_if(outputs_, [](const auto& entry) { return entry.second.finished; }));
 }
 
 std::int64_t Ledger::tokens() const {

@@ -174,6 +174,7 @@ void Ledger::AddRestarted(const v1::Restarted& restarted) {
   started.set_fingerprint(restarted.fingerprint());
   started.set_first_phase(restarted.first_phase());
   started.set_prompt_tokens(restarted.prompt_tokens());
+  if (restarted.has_effective()) *started.mutable_effective() = restarted.effective();
   *this = MakeNext(0);
   AddStarted(started);
 }

@@ -42,15 +42,16 @@ std::optional<double> DispatchQueue::Line::WaitOf(std::size_t position,
 
 void DispatchQueue::Line::Begin(const FairQueue::Request& request) {
   const auto [share, is_new] = running.try_emplace(request.tenant, Share{.weight = request.weight});
-  ++share->second.running;
-  ++all_running;
+  share->second.running += request.outputs;
+  all_running += request.outputs;
   if (is_new) all_weights += request.weight;
 }
 
-void DispatchQueue::Line::End(const std::string& tenant) {
-  const auto share = running.find(tenant);
-  --all_running;
-  if (--share->second.running > 0) return;
+void DispatchQueue::Line::End(const FairQueue::Request& request) {
+  const auto share = running.find(request.tenant);
+  all_running -= request.outputs;
+  share->second.running -= request.outputs;
+  if (share->second.running > 0) return;
   all_weights -= share->second.weight;
   running.erase(share);
 }
@@ -176,7 +177,7 @@ void DispatchQueue::End(const Running& running) {
   MutexLock lock(mu_);
   Line& line = lines_[running.variant_];
   line.queue.Correct(request.tenant, request.weight, running.tokens_ - request.cost);
-  line.End(request.tenant);
+  line.End(request);
 }
 
 void DispatchQueue::Look(const std::string& variant) {

@@ -160,7 +160,7 @@ class DispatchQueue {
 
     std::optional<double> WaitOf(std::size_t position, Clock::TimePoint now) const;
     void Begin(const FairQueue::Request& request);
-    void End(const std::string& tenant);
+    void End(const FairQueue::Request& request);
     // Whether it has fewer running than its part of `places`, or of what runs, if that is less.
     bool IsBehind(const std::string& tenant, std::int64_t places) const;
     double Surplus(std::int64_t places) const;

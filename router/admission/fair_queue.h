@@ -48,7 +48,8 @@ class FairQueue {
     double weight = 1;  // the tenant's, > 0: the latest holds
     Priority priority = Priority::kNormal;
     std::optional<Clock::TimePoint> deadline{};
-    double cost = 1;  // tokens, > 0
+    double cost = 1;           // tokens, > 0
+    std::int64_t outputs = 1;  // as many places it takes where it runs
   };
 
   Id Add(const Request& request, Clock::TimePoint now);

@@ -82,9 +82,11 @@ class Roster {
   // others.
   bool Look(Clock::TimePoint now);
 
-  // What a worker's requests tell. Fail and EndProbe return as Hear.
-  void Give(std::size_t index);
-  void TakeBack(std::size_t index, bool begun);
+  // What a worker's requests tell: one of so many outputs is given, an output of it has ended
+  // before the last, it is taken back with those that are left. Fail and EndProbe return as Hear.
+  void Give(std::size_t index, std::int32_t outputs = 1);
+  void EndOutput(std::size_t index) { --views_[index].leased; }
+  void TakeBack(std::size_t index, std::int32_t outputs, bool begun);
   void Begin(std::size_t index) { members_[index].trust.Begin(); }
   void Succeed(std::size_t index) { members_[index].trust.Succeed(); }
   bool Fail(std::size_t index, WorkerTrust::Failure failure, Clock::TimePoint given,

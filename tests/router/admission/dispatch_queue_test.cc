@@ -270,6 +270,9 @@ TEST_F(DispatchQueueTest, WhatTenantsHaveBeyondTheirSharesIsSurplus) {
   begin("b", 3, 7);
   EXPECT_EQ(queue_.SurplusAt(kVariant, 8), 5 + 1) << "two and six";
   EXPECT_EQ(queue_.SurplusAt(kVariant, 1), 6 + 6) << "one place is anybody's share";
+  running.clear();
+  running.push_back(queue_.BeginAtOnce(kVariant, {.tenant = "a", .outputs = 12}));
+  EXPECT_EQ(queue_.SurplusAt(kVariant, 8), 4) << "each output takes a place";
 }
 
 TEST_F(DispatchQueueTest, WhoIsBehindPassesOneWhoIsNotAndFindsNoPlace) {

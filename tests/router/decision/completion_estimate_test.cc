@@ -66,6 +66,19 @@ TEST(EstimateCompletion, LeasesCountWhereTheStatusDoesNotTellOfThem) {
   EXPECT_EQ(Load(worker), 5);
 }
 
+TEST(EstimateCompletion, SeveralOutputsWaitUntilTheLastHasAPlace) {
+  WorkerView worker = IdleWorker(0);
+  const auto with = [&](double places) {
+    return EstimateCompletion({.prompt = 1000, .output = 500, .places = places}, worker,
+                              PaceOf(worker));
+  };
+  const double all = worker.status->max_num_seqs;
+  EXPECT_EQ(with(all).wait_s, 0);
+  EXPECT_GT(with(all).output_s, with(1).output_s) << "they slow each other down";
+  worker.leased = worker.status->max_num_seqs;
+  EXPECT_NEAR(with(4).wait_s, 4 * with(4).place_s, 1e-9);
+}
+
 TEST(EstimateCompletion, APaceThatIsBetterByNoiseIsWorthOneRequest) {
   WorkerView a = IdleWorker(0);
   WorkerView b = IdleWorker(0);

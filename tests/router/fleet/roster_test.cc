@@ -208,7 +208,7 @@ TEST_F(RosterTest, WhoIsRemovedGivesItsIndexOnceItHasNoRequest) {
   EXPECT_EQ(roster_.Describe(0).configured, 1);
   EXPECT_EQ(WhyNot(0), "it is not configured any more");
   EXPECT_EQ(roster_.Add(0, "10.0.0.9:50061", clock_.Now()), 2U);
-  roster_.TakeBack(0, false);
+  roster_.TakeBack(0, 1, false);
   roster_.Free(0);
   EXPECT_EQ(roster_.Describe(0).configured, 2);
   EXPECT_EQ(roster_.Add(0, "10.0.0.8:50061", clock_.Now()), 0U);
@@ -248,10 +248,23 @@ TEST_F(RosterTest, AWorkerHasPlacesAndAFewToKeepItBusy) {
   EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst, 0));
   EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst, 1)) << "one will be put off";
   EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 8));
-  for (int i = 0; i < 8; ++i) roster_.TakeBack(0, true);
+  for (int i = 0; i < 8; ++i) roster_.TakeBack(0, 1, true);
   say(8);
-  roster_.TakeBack(0, true);
+  roster_.TakeBack(0, 1, true);
   EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "before the worker's next word";
+}
+
+TEST_F(RosterTest, ARequestOfSeveralOutputsTakesAsManyPlacesUntilTheyEnd) {
+  roster_.Add(0, "10.0.0.1:50061", clock_.Now());
+  roster_.Hear(0, decision::WorkerStatus{.served_model_name = "qwen-7b", .max_num_seqs = 8},
+               clock_.Now());
+  roster_.Give(0, 8 + LookAhead(8));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "before the worker's next word";
+  EXPECT_EQ(roster_.views()[0].given, 1);
+  roster_.EndOutput(0);
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0));
+  roster_.TakeBack(0, 8 + LookAhead(8) - 1, true);
+  EXPECT_EQ(roster_.views()[0].leased, 0);
 }
 
 TEST_F(RosterTest, WhoeverIsParkedThereTakesNoPlace) {

@@ -190,6 +190,13 @@ TEST_F(MoveTest, WhereverAWorkerIsLostAllOutputsGoOn) {
 }
 
 TEST_F(MoveTest, WhatFitsNoMessageEndsAndSaysSo) {
+  for (FakeWorker& worker : workers_) {
+    worker.SetStatus([](auto& status) {
+      status.set_max_model_len(kMaxModelLen);
+      status.set_vocab_size(kMaxTokenIds);
+    });
+  }
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).max_model_len == kMaxModelLen; }));
   Events events = Stream();
   events.resize(2);
   const int max_tokens = 600'000;

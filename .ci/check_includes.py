@@ -83,7 +83,10 @@ EXTRA = {
     "worker/parallel/nccl_communicator": ["worker/kernels/cuda/device",
                                           "worker/kernels/cuda/peer"],
     "router/main": ["router/http"],
+    "worker/download_door": ["worker/hub", "common/rpc", "protos"],
     "worker/main": ["worker/model"],
+    "worker/model_source": ["worker/hub"],
+    "worker/pull_command": ["worker/hub"],
     "worker/process": [room for room in ROOMS if not room.startswith("router")],
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")

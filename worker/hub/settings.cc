@@ -1,11 +1,13 @@
 #include "worker/hub/settings.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/file.h"
 #include "common/shown_text.h"
@@ -16,6 +18,8 @@ namespace {
 
 constexpr char kEndpoint[] = "https://huggingface.co";
 constexpr std::size_t kMaxTokenBytes = 4096;
+constexpr long kTimeoutS = 10;  // huggingface_hub's
+constexpr long kMaxTimeoutS = 3600;
 
 // Set and not empty.
 std::string Value(const Environment& environment, const char* name) {
@@ -87,6 +91,17 @@ absl::StatusOr<std::string> Token(const Environment& environment,
   return Cleaned(*std::move(token), path.string());
 }
 
+absl::StatusOr<long> DownloadTimeout(const Environment& environment) {
+  const std::string text = Value(environment, "HF_HUB_DOWNLOAD_TIMEOUT");
+  std::int64_t seconds = kTimeoutS;
+  if (text.empty()) return kTimeoutS;
+  if (absl::SimpleAtoi(text, &seconds) && seconds >= 1 && seconds <= kMaxTimeoutS) {
+    return static_cast<long>(seconds);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("HF_HUB_DOWNLOAD_TIMEOUT '", ShownText(text),
+                                                 "' is no whole number from 1 to ", kMaxTimeoutS));
+}
+
 }  // namespace
 
 absl::StatusOr<HubSettings> ReadHubSettings(const Environment& environment) {
@@ -104,6 +119,7 @@ absl::StatusOr<HubSettings> ReadHubSettings(const Environment& environment) {
   }
   ASSIGN_OR_RETURN(settings.endpoint, Endpoint(environment));
   ASSIGN_OR_RETURN(settings.token, Token(environment, home));
+  ASSIGN_OR_RETURN(settings.download_timeout_s, DownloadTimeout(environment));
   const std::string offline = Value(environment, "HF_HUB_OFFLINE");
   settings.offline = IsTrue(offline.empty() ? Value(environment, "TRANSFORMERS_OFFLINE") : offline);
   return settings;

@@ -31,10 +31,15 @@ class CpuLinearWeight final : public LinearWeight {
                   std::vector<float> bias)
       : layout_(layout), shape_(shape), panels_(std::move(panels)), bias_(std::move(bias)) {}
 
-  // A packed matrix. REQUIRES: its columns are whole blocks of 32.
+  // A packed matrix; `order` as WeightSlice's, or empty. REQUIRES: its columns are whole blocks of
+  // 32.
   CpuLinearWeight(LinearLayout layout, const LinearShape& shape, PackedRows rows,
-                  std::vector<float> bias)
-      : layout_(layout), shape_(shape), rows_(std::move(rows)), bias_(std::move(bias)) {}
+                  std::vector<std::int32_t> order, std::vector<float> bias)
+      : layout_(layout),
+        shape_(shape),
+        rows_(std::move(rows)),
+        order_(std::move(order)),
+        bias_(std::move(bias)) {}
 
   // REQUIRES: a CpuBackend made the weight.
   static const CpuLinearWeight& From(const LinearWeight& weight) {
@@ -62,6 +67,8 @@ class CpuLinearWeight final : public LinearWeight {
   std::int64_t num_panels() const { return NumPanels(layout_, shape_.out); }
   std::int64_t depth_blocks() const { return DepthBlocks(shape_.in); }
   bool is_packed() const { return rows_.bytes() > 0; }
+  // The input that each column multiplies, or empty: its own.
+  const std::vector<std::int32_t>& order() const { return order_; }
   std::int64_t panel_elements() const { return depth_blocks() * kPanelDepth * kPanelRows; }
   // out [tokens, 8] = x [tokens, in] times panel p. `scratch` has panel_elements() on whole cache
   // lines and is not touched where the weight is not packed.
@@ -80,9 +87,10 @@ class CpuLinearWeight final : public LinearWeight {
 
   const LinearLayout layout_;
   const LinearShape shape_;
-  const Buffer panels_;            // or none
-  const PackedRows rows_;          // or none
-  const std::vector<float> bias_;  // in panel order, or empty
+  const Buffer panels_;                    // or none
+  const PackedRows rows_;                  // or none
+  const std::vector<std::int32_t> order_;  // or empty
+  const std::vector<float> bias_;          // in panel order, or empty
 };
 
 // Writes the panels of `parts` to `panels`, PanelBytes long and zeroed.

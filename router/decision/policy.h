@@ -38,8 +38,8 @@ struct Query {
   Task estimated_task = Task::kGeneral;  // by its text, where it says none
   std::size_t prompt_bytes = 0;
   bool thinks = true;                  // false: it answers at once
-  std::int32_t outputs = 1;            // of the one prompt, which a worker runs like requests
-  std::optional<double> max_tokens{};  // of an output, as the request says
+  std::int32_t outputs = 1;            // that are to be made, >= 1: each takes a place
+  std::optional<double> max_tokens{};  // of the output, as the request says
   std::optional<double> deadline_s{};  // what is left until the call's deadline
   Wishes wishes{};
   // Workers that have the request in vain already, as indices into those that are given: none of
@@ -84,7 +84,7 @@ struct Decision {
   // 0: its pace was never seen.
   double place_s = 0;
   double service_s = 0;           // that it takes then, likewise 0; as half of such requests do
-  double expected_tokens = 0;     // prompt and all outputs, likewise
+  double expected_tokens = 0;     // prompt and output, likewise
   double cached_tokens = 0;       // of the prompt, that the worker is believed to have
   bool cached_elsewhere = false;  // it has none, but another is believed to
 };

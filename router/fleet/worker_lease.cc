@@ -10,25 +10,25 @@
 namespace thinkwire::router::fleet {
 
 WorkerLease::WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
-                         std::int32_t outputs, Clock::TimePoint since, decision::PromptMarks marks,
-                         std::uint32_t life)
+                         Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life,
+                         std::int32_t outputs)
     : pool_(pool),
       client_(client),
       decision_(std::move(decision)),
-      outputs_(outputs),
       since_(since),
       marks_(std::move(marks)),
-      life_(life) {}
+      life_(life),
+      outputs_(outputs) {}
 
 WorkerLease::WorkerLease(WorkerLease&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)),
       client_(other.client_),
       decision_(other.decision_),
-      outputs_(other.outputs_),
       since_(other.since_),
       stage_(other.stage_),
       marks_(std::move(other.marks_)),
-      life_(other.life_) {}
+      life_(other.life_),
+      outputs_(other.outputs_) {}
 
 WorkerLease::~WorkerLease() {
   if (pool_ != nullptr) pool_->Release(*this);
@@ -47,6 +47,12 @@ void WorkerLease::HasPrompt(std::int32_t prompt_tokens, std::int32_t cached_toke
   const double share = static_cast<double>(cached_tokens) / prompt_tokens;
   pool_->prefixes_.Learn(marks_, life_, share * static_cast<double>(marks_.bytes));
   marks_ = {};
+}
+
+void WorkerLease::OutputEnded() {
+  if (outputs_ == 1) return;
+  --outputs_;
+  pool_->EndOutput(*this);
 }
 
 // What it is judged to have done; nullopt: nothing. A cancel and a deadline are the client's.

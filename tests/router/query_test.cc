@@ -62,6 +62,29 @@ TEST(MakeQuery, TellsOfWishesLimitsAndThinking) {
   EXPECT_TRUE(query.wishes.may_substitute);
 }
 
+TEST(MakeQuery, CountsTheOutputsThatAreStillToBeMade) {
+  v1::GenerateRequest request;
+  EXPECT_EQ(MakeQuery(request).outputs, 1);
+  request.set_n(3);
+  EXPECT_EQ(MakeQuery(request).outputs, 3);
+  request.mutable_resume()->add_outputs()->set_finished(true);
+  request.mutable_resume()->add_outputs();
+  EXPECT_EQ(MakeQuery(request).outputs, 2);
+  for (int i = 0; i < 2; ++i) request.mutable_resume()->add_outputs()->set_finished(true);
+  EXPECT_EQ(MakeQuery(request).outputs, 1);
+  v1::GenerateRequest vote;
+  vote.mutable_consensus()->set_max_samples(5);
+  EXPECT_EQ(MakeQuery(vote).outputs, 5);
+}
+
+TEST(MakeQuery, NobodyStandsInForTheVariantOfAnEarlierStream) {
+  v1::GenerateRequest request;
+  request.set_variant("qwen-7b");
+  request.mutable_wishes()->set_may_substitute(true);
+  request.mutable_resume()->set_prompt_tokens(3);
+  EXPECT_FALSE(MakeQuery(request).wishes.may_substitute);
+}
+
 TEST(MakeQuery, ACountIsDecidedAsItsGenerateWouldBe) {
   v1::CountTokensRequest request;
   request.mutable_prompt()->set_text("abc");

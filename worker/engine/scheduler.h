@@ -42,7 +42,7 @@ struct SchedulerConfig {
   std::size_t max_parked = kMaxQueue;  // sequences, beyond which the one parked first is given up
   std::int32_t prefill_patience = PrefillOrder::kPatience;
   // Where the masks of answers' formats are found; empty: by whoever plans their rows.
-  PostMaskWork post_mask_work;
+  PostMaskWork post_mask_work = nullptr;
 };
 
 // Decides who computes what in each step (continuous batching), and keeps every sequence's books.

@@ -67,7 +67,7 @@ TEST(EstimateCompletion, SeveralOutputsTakeSeveralPlaces) {
   ExpectedTokens tokens{.prompt = 1000, .output = 500};
   const auto wait = [&] { return EstimateCompletion(tokens, worker, PaceOf(worker)).wait_s; };
   EXPECT_DOUBLE_EQ(wait(), 0);
-  tokens.outputs = 3;
+  tokens.places = 3;
   EXPECT_GT(wait(), 0) << "of sixteen places two are free";
 }
 
@@ -78,6 +78,19 @@ TEST(EstimateCompletion, LeasesCountWhereTheStatusDoesNotTellOfThem) {
   EXPECT_EQ(Load(worker), 3);
   worker.leased = 5;
   EXPECT_EQ(Load(worker), 5);
+}
+
+TEST(EstimateCompletion, SeveralOutputsWaitUntilTheLastHasAPlace) {
+  WorkerView worker = IdleWorker(0);
+  const auto with = [&](double places) {
+    return EstimateCompletion({.prompt = 1000, .output = 500, .places = places}, worker,
+                              PaceOf(worker));
+  };
+  const double all = worker.status->max_num_seqs;
+  EXPECT_EQ(with(all).wait_s, 0);
+  EXPECT_GT(with(all).output_s, with(1).output_s) << "they slow each other down";
+  worker.leased = worker.status->max_num_seqs;
+  EXPECT_NEAR(with(4).wait_s, 4 * with(4).place_s, 1e-9);
 }
 
 TEST(EstimateCompletion, APaceThatIsBetterByNoiseIsWorthOneRequest) {

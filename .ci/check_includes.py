@@ -101,13 +101,15 @@ RPC = re.compile(r"^(grpc|google/protobuf)")
 NO_GRPC = ("router/counting", "router/escalation", "router/generation",
            "router/generation_registry", "router/ledger", "router/query")
 GRPC = re.compile(r"^grpc|\.grpc\.pb\.h$")
-# Libraries that one place alone knows: what their headers are called, their name, the place.
+# Libraries that few places know: what their headers are called, their name, the place or places.
 LIBRARIES = (
     (re.compile(r"^curl/"), "libcurl", "worker/hub/"),
     (re.compile(r"^(httplib\.h|civetweb|CivetServer|microhttpd|nghttp2/|boost/)"),
      "an HTTP library", "router/http/"),
     (re.compile(r"^yaml-cpp/"), "yaml-cpp", "router/config.cc"),
-    (re.compile(r"^(pcre2\.h|unicode/)"), "PCRE2 and ICU", "worker/text/"),
+    (re.compile(r"^unicode/"), "ICU", "worker/text/"),
+    (re.compile(r"^pcre2\.h"), "PCRE2",
+     ("worker/text/", "worker/model/checkpoint/name_pattern.cc")),
 )
 # A condition of the preprocessor about our options or the device.
 DEVICE_CONDITION = re.compile(r"^\s*#\s*(el)?if.*(THINKWIRE_|CUDA)")

@@ -34,9 +34,9 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"device", &c.device, "where the model runs", OneOf("auto|cpu|cuda")},
       {"dtype", &c.dtype, "of weights and KV cache; auto is bfloat16", OneOf("auto|bfloat16")},
       {"quantization", &c.quantization,
-       "of the weights: auto is what the files have; none and gguf (its packed types) refuse "
-       "another",
-       OneOf("auto|none|gguf")},
+       "of the weights: auto is what the files have; none, gguf (its packed types) and a "
+       "quant_method of config.json refuse another",
+       OneOf("auto|none|gguf|awq|gptq|compressed-tensors")},
       {"generation_config", &c.generation_config,
        "where requests leave the sampling open: as generation_config.json says, or (none) as the "
        "contract does",

@@ -96,7 +96,9 @@ INSTANTIATE_TEST_SUITE_P(Forms, QuantizedModelTest,
                                          QuantizedForm{"gptq", 8, 128},
                                          QuantizedForm{"gptq", 4, 128, false, true},
                                          QuantizedForm{"compressed-tensors", 4, 128},
-                                         QuantizedForm{"compressed-tensors", 8, -1}),
+                                         QuantizedForm{"compressed-tensors", 8, -1},
+                                         QuantizedForm{"int-quantized"},
+                                         QuantizedForm{"float-quantized"}, QuantizedForm{"fp8"}),
                          [](const auto& info) {
                            std::string name = info.param.method + "_" + std::to_string(info.index);
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -25,7 +25,7 @@ void AddColumns(const L& weights, const float* x, std::int64_t x_stride, L* sums
 template <class L, class Block, int kTokens>
 struct BlockProduct {
   static void Add(const std::uint8_t* block, const float* x, std::int64_t x_stride, L* sums) {
-    BlockCodes<Block::kElements> codes;
+    typename CodesOf<Block>::type codes;
     Block::template Read<L>(block, codes);
 #pragma GCC unroll 16
     for (int i = 0; i < Block::kElements; i += 16) {

@@ -21,9 +21,14 @@ L WeightsAt(const BlockCodes<kElements>& codes, int i) {
   return L::RoundToBf16(L::Fma(L::FromInt8(codes.q + i), scale, L::Set(codes.offset[i / 16])));
 }
 
+template <class L>
+L WeightsAt(const Fp8Codes& codes, int i) {
+  return L::RoundToBf16(L::Mul(L::FromE4m3(codes.code + i), L::Set(codes.scale)));
+}
+
 template <class L, class Block>
 void UnpackBlocksOfRow(const std::uint8_t* row, std::int64_t depth_blocks, std::uint16_t* out) {
-  BlockCodes<Block::kElements> codes;
+  typename CodesOf<Block>::type codes;
   for (std::int64_t b = 0; b < depth_blocks; b += Block::kElements / kPanelDepth) {
     Block::template Read<L>(row, codes);
     row += Block::kBytes;

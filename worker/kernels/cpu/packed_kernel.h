@@ -1,7 +1,9 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
+#include "worker/kernels/block_codes.h"
 #include "worker/kernels/cpu/packed_layout.h"
 #include "worker/kernels/cpu/row_kernels.h"
 #include "worker/kernels/weights.h"

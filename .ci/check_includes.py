@@ -8,8 +8,7 @@ import pathlib
 import re
 import sys
 
-# Room -> the other rooms, or single headers, that it may include. router/http, worker/grammar and
-# worker/hub are rooms to come: their rules are here before they are.
+# Room -> the other rooms, or single headers, that it may include.
 ROOMS = {
     "common": [],
     "protos": [],
@@ -84,7 +83,10 @@ EXTRA = {
     "worker/parallel/nccl_communicator": ["worker/kernels/cuda/device",
                                           "worker/kernels/cuda/peer"],
     "router/main": ["router/http"],
+    "worker/download_door": ["worker/hub", "common/rpc", "protos"],
     "worker/main": ["worker/model"],
+    "worker/model_source": ["worker/hub"],
+    "worker/pull_command": ["worker/hub"],
     "worker/process": [room for room in ROOMS if not room.startswith("router")],
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")

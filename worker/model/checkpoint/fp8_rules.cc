@@ -27,7 +27,7 @@ absl::StatusOr<QuantizationRules> ReadFp8Rules(const ConfigReader& reader) {
   }
   rules.push_back({NamePattern::Exactly("lm_head"), {}, 1});
   rules.push_back({NamePattern::Any(),
-                   GroupScheme{.layout = GroupLayout::kFp8,
+                   GroupScheme{.layout = GroupLayout::kFp8Blocks,
                                .bits = 8,
                                .group_size = kFp8Block,
                                .scale_rows = kFp8Block,

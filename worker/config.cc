@@ -36,7 +36,7 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"quantization", &c.quantization,
        "of the weights: auto is what the files have; none, gguf (its packed types) and a "
        "quant_method of config.json refuse another",
-       OneOf("auto|none|gguf|awq|gptq|compressed-tensors")},
+       OneOf("auto|none|gguf|awq|gptq|compressed-tensors|fp8")},
       {"generation_config", &c.generation_config,
        "where requests leave the sampling open: as generation_config.json says, or (none) as the "
        "contract does",

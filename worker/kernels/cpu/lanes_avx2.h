@@ -97,8 +97,10 @@ struct Avx2Lanes {
     const __m256i upper = _mm256_and_si256(_mm256_slli_epi32(high, 4), _mm256_set1_epi32(0x30));
     return _mm256_cvtepi32_ps(_mm256_or_si256(nibble, upper));
   }
-  static Avx2Lanes FromSixBits(Words low, Words high) {
-    return {SixBits(low.lo, high.lo), SixBits(low.hi, high.hi)};
+  static Avx2Lanes FromSixBits(Words low, int low_at, Words high, int high_at) {
+    const Words below = ShiftRight(low, low_at);
+    const Words above = ShiftRight(high, high_at);
+    return {SixBits(below.lo, above.lo), SixBits(below.hi, above.hi)};
   }
   static __m256 LookUpHalf(Avx2Lanes table, __m256i indices) {
     const __m256 in_second = _mm256_castsi256_ps(_mm256_slli_epi32(indices, 28));  // to the sign
@@ -116,6 +118,14 @@ struct Avx2Lanes {
     return _mm256_castsi256_ps(_mm256_and_si256(up, kept));
   }
   static Avx2Lanes RoundToBf16(Avx2Lanes x) { return {Round(x.lo), Round(x.hi)}; }
+  static Avx2Lanes RoundNormalToBf16(Avx2Lanes x) { return RoundToBf16(x); }
+  static void RoundNormalToBf16(Avx2Lanes* first, Avx2Lanes* second) {
+    *first = RoundToBf16(*first);
+    *second = RoundToBf16(*second);
+  }
+  static void StoreRoundedInPanel(Avx2Lanes first, Avx2Lanes second, std::uint16_t* p) {
+    StorePanelBf16(RoundToBf16(first), RoundToBf16(second), p);
+  }
   void Store(float* p) const {
     _mm256_storeu_ps(p, lo);
     _mm256_storeu_ps(p + 8, hi);

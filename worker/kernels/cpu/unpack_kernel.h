@@ -56,11 +56,7 @@ void UnpackChunks(const std::uint8_t* panel, std::int64_t depth, std::uint16_t* 
     panel += Chunk::Bytes(cols);
     for (int c = 0; c < cols; c += kPanelDepth) {
 #pragma GCC unroll 8
-      for (int r = 0; r < kPanelRows; ++r, out += kPanelDepth) {
-        L weights[2];
-        chunk.Read(r, c, &weights[0], &weights[1]);
-        L::StorePanelBf16(weights[0], weights[1], out);
-      }
+      for (int r = 0; r < kPanelRows; ++r, out += kPanelDepth) chunk.Unpack(r, c, out);
     }
   }
 }

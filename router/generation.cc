@@ -44,7 +44,7 @@ Generation::Generation(const Shared& shared, fleet::CallContext context,
       account_(shared.metrics, arrival_),
       takeover_(shared.resume_wait) {}
 
-Generation::~Generation() = default;
+Generation::~Generation() { CountHeldBytes(0); }
 
 void Generation::Start(v1::GenerateRequest request) {
   shared_.retries.Deposit();
@@ -72,6 +72,7 @@ void Generation::Begin() {
 // What a policy may know. Ids mean something for the vocabulary of one variant only.
 decision::Query Generation::Describe() const {
   decision::Query query = MakeQuery(request_.request());
+  query.outputs = std::max(query.outputs - ledger_.num_finished(), 1);
   if (context_.deadline) query.deadline_s = ToSeconds(*context_.deadline - shared_.clock.Now());
   if (account_.variant().empty() || request_.request().has_prompt()) return query;
   query.variant = account_.variant();
@@ -157,6 +158,7 @@ bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   if (ledger_.has_prompt_ids()) DropPrompt();
   CountBytes();
   answer_wishes_.Note(message.event());
+  if (message.event().has_finished()) lease_->OutputEnded();
   if (passes_wishes_) PassAnswerWishes();
   if (voting_ && Voting::Holds(message.event())) {
     Hold(message.event(), now);

@@ -32,18 +32,19 @@ bool IsOptionName(const std::string& name) {
   });
 }
 
+// `mark` is the key's: what is not there has none.
 absl::StatusOr<std::string> Text(const std::string& source, const std::string& key,
-                                 const YAML::Node& node) {
+                                 const YAML::Mark& mark, const YAML::Node& node) {
   if (node.IsScalar()) return node.Scalar();
   std::string out;
   for (std::size_t i = 0; node.IsSequence() && i < node.size(); ++i) {
     if (!node[i].IsScalar()) {
-      return Wrong(source, node[i].Mark(), absl::StrCat(key, " must be a list of words"));
+      return Wrong(source, mark, absl::StrCat(key, " must be a list of words"));
     }
     absl::StrAppend(&out, i == 0 ? "" : ",", node[i].Scalar());
   }
   if (node.IsSequence()) return out;
-  return Wrong(source, node.Mark(),
+  return Wrong(source, mark,
                absl::StrCat(key, " must have a value: a word, a number, or a list of words"));
 }
 
@@ -64,7 +65,7 @@ absl::StatusOr<std::vector<std::string>> Read(const std::string& source, const Y
     if (!seen.insert(key).second) {
       return Wrong(source, entry.first.Mark(), absl::StrCat("key '", key, "' twice"));
     }
-    ASSIGN_OR_RETURN(const std::string value, Text(source, key, entry.second));
+    ASSIGN_OR_RETURN(const std::string value, Text(source, key, entry.first.Mark(), entry.second));
     arguments.push_back(absl::StrCat("--", key, "=", value));
   }
   return arguments;

@@ -42,6 +42,7 @@ class Call {
     std::optional<std::chrono::milliseconds> deadline{};  // which travels rounded if it is far
     int max_tokens = 0;
     bool progress = false;
+    int n = 1;
   };
   Call(v1::ReasoningService::Stub& stub, char tenant, const Options& options) {
     context_.AddMetadata("authorization", absl::StrCat("Bearer ", std::string(64, tenant)));
@@ -53,6 +54,7 @@ class Call {
     request.set_priority(options.priority);
     if (options.max_tokens > 0) request.set_max_tokens(options.max_tokens);
     request.set_progress(options.progress);
+    request.set_n(options.n);
     reader_ = stub.Generate(&context_, request);
   }
   ~Call() { Cancel(); }
@@ -183,6 +185,17 @@ TEST_F(OverloadTest, WhoFindsNoPlaceWaitsInTheRouterAndGoesWhenOneIsFree) {
   running[1]->Cancel();
   EXPECT_TRUE(second.Starts());
   EXPECT_EQ(Metric("thinkwire_router_waiting_requests"), 0);
+}
+
+TEST_F(OverloadTest, EachOutputHasAPlaceThatIsFreeOnceItEnds) {
+  Start(absl::StrCat("a ", kOfA));
+  Call& both = Begin('a', {.n = 1 + static_cast<int>(LookAhead(1))});
+  EXPECT_TRUE(both.Starts());
+  Call& next = Begin('a');
+  EXPECT_EQ(PlaceOf(next), 0);
+  const auto events = SmallStream();  // of the first output
+  for (std::size_t i = 2; i < events.size() - 1; ++i) worker_.Say(events[i]);
+  EXPECT_TRUE(next.Starts());
 }
 
 TEST_F(OverloadTest, WhoAsksForItIsToldThatItStillWaits) {

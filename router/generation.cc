@@ -44,7 +44,7 @@ Generation::Generation(const Shared& shared, fleet::CallContext context,
       account_(shared.metrics, arrival_),
       takeover_(shared.resume_wait) {}
 
-Generation::~Generation() = default;
+Generation::~Generation() { CountHeldBytes(0); }
 
 void Generation::Start(v1::GenerateRequest request) {
   shared_.retries.Deposit();

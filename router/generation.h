@@ -197,6 +197,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void NoteRetry(const std::string& left);
   // After `status`, once it has: another worker, a wait for one, or the end.
   void FindSuccessor(const absl::Status& status);
+  std::size_t BytesToMove() const;
   void Search();
   void WaitForTurn(Clock::TimePoint look);
   // That it looks for a worker to go on, where the client asks for that.
@@ -208,6 +209,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   // back; has the client told once the vote is over; the next event that it is told then.
   void BeginVoting(v1::GenerateRequest& request);
   void Hold(const v1::GenerateResponse& event, Clock::TimePoint now);
+  void CountHeldBytes(std::int64_t bytes);
   void TellThatItVotes(Clock::TimePoint now);
   void TellVote();
   v1::Completed CompleteVote(Clock::TimePoint now) const;
@@ -278,6 +280,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   std::optional<decision::Query> query_;            // while it waits
   std::optional<fleet::WorkerLease> lease_;
   std::optional<Voting> voting_;                 // with a consensus
+  std::int64_t counted_held_bytes_ = 0;          // of it, in the metrics
   absl::Status voting_failure_;                  // why it has ended its attempt
   std::optional<Clock::TimePoint> said_voting_;  // when the client was told last that it votes
 

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <variant>
 
+#include "common/rpc/num_outputs.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
@@ -106,7 +108,8 @@ admission::FairQueue::Request Generation::MakeTurn(double cost) const {
           .weight = static_cast<double>(limits_.weight),
           .priority = ReadPriority(request_.request().priority()),
           .deadline = context_.deadline,
-          .cost = std::max(cost, 1.0)};
+          .cost = std::max(cost, 1.0),
+          .outputs = static_cast<std::int64_t>(rpc::NumOutputs(request_.request()))};
 }
 
 void Generation::RunNextAt(const std::string& variant, double cost) {

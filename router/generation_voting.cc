@@ -2,6 +2,7 @@
 // over the attempt ends, and the client is told the winner as fast as it reads.
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -23,6 +24,7 @@ void Generation::BeginVoting(v1::GenerateRequest& request) {
 
 void Generation::Hold(const v1::GenerateResponse& event, Clock::TimePoint now) {
   voting_failure_ = voting_->Add(event, now);
+  CountHeldBytes(static_cast<std::int64_t>(voting_->bytes()));
   account_.CountHeld(event, now);
   const bool goes_on = !voting_->is_over() || voting_->all_have_ended();
   if (goes_on && voting_failure_.ok()) return TellThatItVotes(now);
@@ -32,6 +34,10 @@ void Generation::Hold(const v1::GenerateResponse& event, Clock::TimePoint now) {
     attempt = attempt_;
   }
   attempt->Cancel();  // it brings nothing any more but its end
+}
+
+void Generation::CountHeldBytes(std::int64_t bytes) {
+  shared_.metrics.AddHeld(bytes - std::exchange(counted_held_bytes_, bytes));
 }
 
 // One that finds no room says nothing that matters.

@@ -26,16 +26,17 @@ constexpr double kMaxBytes = 9007199254740992.0;  // 2^53: exact as a double
 std::vector<Option> Options(WorkerConfig& c) {
   return {
       {"model", &c.model,
-       "folder with config.json, tokenizer.json and the weights, or a GGUF file (of several the "
-       "first)"},
+       "folder with config.json, tokenizer.json and the weights, a GGUF file (of several the "
+       "first), "
+       "or a model's name, NAME[@REVISION], which the hub's cache has or gets"},
       {"served_model_name", &c.served_model_name,
-       "the variant's name; empty: the folder's, or the file's without .gguf"},
+       "the variant's name; empty: the folder's, the file's without .gguf, or the model's"},
       {"device", &c.device, "where the model runs", OneOf("auto|cpu|cuda")},
       {"dtype", &c.dtype, "of weights and KV cache; auto is bfloat16", OneOf("auto|bfloat16")},
       {"quantization", &c.quantization,
-       "of the weights: auto is what the files have; none and gguf (its packed types) refuse "
-       "another",
-       OneOf("auto|none|gguf")},
+       "of the weights: auto is what the files have; none, gguf (its packed types) and a "
+       "quant_method of config.json refuse another",
+       OneOf("auto|none|gguf|awq|gptq|compressed-tensors")},
       {"generation_config", &c.generation_config,
        "where requests leave the sampling open: as generation_config.json says, or (none) as the "
        "contract does",
@@ -162,7 +163,8 @@ absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> argumen
 
 absl::Status Validate(const WorkerConfig& config) {
   if (config.model.empty()) {
-    return absl::InvalidArgumentError("--model is missing: the checkpoint's folder or GGUF file");
+    return absl::InvalidArgumentError(
+        "--model is missing: the checkpoint's folder, GGUF file or name");
   }
   if (config.as_user_text && !config.tokenize) {
     return absl::InvalidArgumentError("--as_user_text is only for --tokenize");
@@ -205,7 +207,8 @@ std::string Usage() {
   WorkerConfig defaults;
   return absl::StrCat(
       "thinkwire-worker: serves one reasoning model over gRPC.\n\n"
-      "  thinkwire-worker --model DIR|FILE.gguf [--option=value …]\n\n",
+      "  thinkwire-worker --model DIR|FILE.gguf|NAME [--option=value …]\n"
+      "  thinkwire-worker pull NAME[@REVISION]    downloads a model (see pull --help)\n\n",
       DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
 }
 

@@ -18,6 +18,7 @@
 #include "common/rpc/api_key.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
+#include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
 
 namespace thinkwire::rpc {
@@ -80,6 +81,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy pro
                                            const ChannelSecurity& security) {
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
+  DoNotWatchLockOrder();
   grpc::ChannelArguments arguments = ArgumentsFor(proxy);
   if (!security.server_name.empty()) arguments.SetSslTargetNameOverride(security.server_name);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> senders;

@@ -23,6 +23,7 @@
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/health_service.h"
 #include "common/rpc/keepalive.h"
+#include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
@@ -132,6 +133,7 @@ std::unique_ptr<ReflectionService> MakeReflection(const GrpcServerOptions& optio
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options) {
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
+  DoNotWatchLockOrder();
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
   std::unique_ptr<GrpcServer> server(new GrpcServer(options, std::move(listener)));
   RETURN_IF_ERROR(server->Serve(options));

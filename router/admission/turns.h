@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,8 +15,11 @@ class TurnsOfNew final : public fleet::Turns {
  public:
   TurnsOfNew(const DispatchQueue& queue, const std::string& tenant)
       : queue_(queue), tenant_(tenant) {}
-  fleet::Room RoomOf(const std::string& variant) const override {
-    return queue_.RoomOfNew(variant, tenant_);
+  fleet::Room RoomOf(const std::string& variant, std::int64_t places) const override {
+    return queue_.RoomOfNew(variant, tenant_, places);
+  }
+  double SurplusAt(const std::string& variant, std::int64_t places) const override {
+    return queue_.SurplusAt(variant, places);
   }
   std::size_t NumWaiting(const std::string& variant) const override {
     return queue_.NumWaiting(variant);
@@ -32,8 +36,11 @@ class TurnsOfFirst final : public fleet::Turns {
   TurnsOfFirst(const DispatchQueue& queue, const std::string& tenant, const std::string& variant)
       : queue_(queue), tenant_(tenant), variant_(variant) {}
   std::string_view only_variant() const override { return variant_; }
-  fleet::Room RoomOf(const std::string& variant) const override {
-    return queue_.RoomAtTurn(variant, tenant_);
+  fleet::Room RoomOf(const std::string& variant, std::int64_t places) const override {
+    return queue_.RoomAtTurn(variant, tenant_, places);
+  }
+  double SurplusAt(const std::string& variant, std::int64_t places) const override {
+    return queue_.SurplusAt(variant, places);
   }
   std::size_t NumWaiting(const std::string& /*variant*/) const override { return 0; }
 

@@ -17,6 +17,7 @@ struct ExpectedTokens {
   double output = 0;       // as half of them need
   double long_output = 0;  // as one in ten needs more
   double places = 1;       // that it takes at once: one for each of its outputs, which are alike
+  double all(double of_output) const { return prompt + places * of_output; }
 };
 ExpectedTokens ExpectTokens(const Query& query, const VariantView& variant);
 

@@ -1,5 +1,7 @@
 #include "router/fleet/placement.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -19,13 +21,18 @@ absl::StatusOr<Placement> FindPlace(const decision::Policy& policy,
   num_full = roster.PassOver(query, now);
   ASSIGN_OR_RETURN(decision::Decision decision, decide());
   const std::size_t variant = decision.variant;
-  const Room room = turns.RoomOf(roster.VariantOf(decision.worker).name);
+  const std::string& name = roster.VariantOf(decision.worker).name;
+  const std::int64_t places = roster.Places(variant);
+  const Room room = turns.RoomOf(name, places);
   Placement placement{.decision = decision, .num_live = roster.NumLive(variant)};
-  if (roster.HasPlace(decision.worker, room)) {
+  // Of each of its workers about as much, as the decision balances them.
+  const double surplus = turns.SurplusAt(name, places) /
+                         static_cast<double>(std::max<std::size_t>(placement.num_live, 1));
+  if (roster.HasPlace(decision.worker, room, surplus)) {
     placement.place = std::move(decision);
     return placement;
   }
-  roster.KeepPlaces(variant, room, query);
+  roster.KeepPlaces(variant, room, surplus, query);
   if (auto other = decide(); other.ok()) placement.place = *std::move(other);
   return placement;
 }

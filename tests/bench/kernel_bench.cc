@@ -1,11 +1,13 @@
 // What the CPU backend reaches on qwen-1.5b's shapes, beside what its threads can read at all:
 //   kernel_bench [threads] [repetitions] [portable|avx2|avx512] [bf16|q8_0|q6_k|q4_k]
-// Plain reads, one decode step's linears and prefill alternate, so that a busy machine slows all
-// alike; medians are printed.
+// Plain reads and the linears of steps of 1 to 512 tokens alternate, so that a busy machine slows
+// all alike; medians are printed. On one thread the processor's time is the one to look at where
+// others keep the machine busy.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,7 +26,8 @@ constexpr std::int64_t kFfn = 8960;
 constexpr std::int64_t kQkvRows = (12 + 2 * 2) * 128;
 constexpr std::int64_t kVocab = 151936;
 constexpr int kLayers = 28;
-constexpr std::int64_t kPrefillTokens = 512;
+constexpr std::int64_t kMostDrawn = 16;  // of a step with more tokens one alone is drawn
+constexpr std::int64_t kSteps[] = {1, 2, 4, 8, 16, 512};  // tokens
 
 struct Layer {
   std::unique_ptr<LinearWeight> qkv;
@@ -95,7 +98,8 @@ struct Activations {
         x(static_cast<std::size_t>(tokens * kHidden), 0.5F),
         qkv(static_cast<std::size_t>(tokens * kQkvRows)),
         ffn(static_cast<std::size_t>(tokens * kFfn)),
-        y(static_cast<std::size_t>(tokens * kHidden)) {}
+        y(static_cast<std::size_t>(tokens * kHidden)),
+        logits(static_cast<std::size_t>((tokens <= kMostDrawn ? tokens : 1) * kVocab)) {}
 
   Tensor Of(std::vector<float>& values, std::int64_t width) const {
     return MakeTensor(values.data(), DType::kF32, tokens, width);
@@ -106,7 +110,7 @@ struct Activations {
   std::vector<float> qkv;
   std::vector<float> ffn;
   std::vector<float> y;
-  std::vector<float> logits = std::vector<float>(kVocab);
+  std::vector<float> logits;
 };
 
 void RunLayers(CpuBackend& backend, const Weights& weights, Activations& a) {
@@ -118,16 +122,59 @@ void RunLayers(CpuBackend& backend, const Weights& weights, Activations& a) {
   }
 }
 
-double SecondsOf(const std::function<void()>& body) {
+struct Seconds {
+  double wall;
+  double processor;  // over all threads
+};
+
+Seconds SecondsOf(const std::function<void()>& body) {
   const auto start = std::chrono::steady_clock::now();
+  const std::clock_t processor = std::clock();
   body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
+  return {wall.count(), static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC};
 }
 
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
+
+// The linears of steps of so many tokens.
+class StepTimes {
+ public:
+  explicit StepTimes(std::int64_t tokens) : activations_(tokens) {}
+
+  std::int64_t tokens() const { return activations_.tokens; }
+
+  void Measure(CpuBackend& backend, const Weights& weights) {
+    const Seconds seconds = SecondsOf([&] {
+      RunLayers(backend, weights, activations_);
+      const std::int64_t drawn = tokens() <= kMostDrawn ? tokens() : 1;
+      backend.LmHead(MakeTensor(activations_.x.data(), DType::kF32, drawn, kHidden),
+                     *weights.lm_head,
+                     MakeTensor(activations_.logits.data(), DType::kF32, drawn, kVocab));
+    });
+    wall_.push_back(seconds.wall);
+    processor_.push_back(seconds.processor);
+  }
+
+  void Print(const Weights& weights, double read_seconds) const {
+    const double wall = Median(wall_);
+    const double flops = 2 * static_cast<double>(weights.layer_weights() * tokens());
+    std::printf(
+        "%4d tokens: %8.1f ms, %5.1f GB/s, %3.0f %% of the plain read; %6.1f GFLOP/s, %6.1f "
+        "tokens/s; %8.1f ms of processor\n",
+        static_cast<int>(tokens()), wall * 1e3, static_cast<double>(weights.bytes()) / wall / 1e9,
+        read_seconds / wall * 100, flops / wall / 1e9, static_cast<double>(tokens()) / wall,
+        Median(processor_) * 1e3);
+  }
+
+ private:
+  Activations activations_;
+  std::vector<double> wall_;
+  std::vector<double> processor_;
+};
 
 int Main(int argc, char** argv) {
   const int threads =
@@ -151,32 +198,20 @@ int Main(int argc, char** argv) {
                                                       : Encoding::kBf16);
   const std::size_t bytes = weights.bytes();
   bench::ReadRoof plain(bytes, threads);
-  Activations one(1);
-  Activations many(kPrefillTokens);
-
-  std::vector<double> read;
-  std::vector<double> decode;
-  std::vector<double> ratio;
-  std::vector<double> prefill;
-  for (int i = 0; i < repetitions; ++i) {
-    read.push_back(static_cast<double>(bytes) / plain.Measure());
-    decode.push_back(SecondsOf([&] {
-      RunLayers(backend, weights, one);
-      backend.LmHead(one.Of(one.x, kHidden), *weights.lm_head, one.Of(one.logits, kVocab));
-    }));
-    ratio.push_back(read.back() / decode.back());
-    if (i % 4 == 0) prefill.push_back(SecondsOf([&] { RunLayers(backend, weights, many); }));
-  }
-  const double gb = static_cast<double>(bytes) / 1e9;
-  const double flops = 2 * static_cast<double>(weights.layer_weights()) * kPrefillTokens;
   std::printf("%s, %s, %d repetitions\n", backend.capabilities().name.c_str(), encoding.c_str(),
               repetitions);
-  std::printf("plain read of %.2f GB:       %6.1f GB/s\n", gb, gb / Median(read));
-  std::printf("linears of one decode step: %6.1f GB/s, %.1f ms, %.0f %% of the plain read\n",
-              gb / Median(decode), Median(decode) * 1e3, Median(ratio) * 100);
-  std::printf("linears of a %d-token step: %6.1f GFLOP/s, %.0f tokens/s\n",
-              static_cast<int>(kPrefillTokens), flops / Median(prefill) / 1e9,
-              static_cast<double>(kPrefillTokens) / Median(prefill));
+  std::vector<double> read;
+  std::vector<StepTimes> steps;
+  for (const std::int64_t tokens : kSteps) steps.emplace_back(tokens);
+  for (int i = 0; i < repetitions; ++i) {
+    read.push_back(static_cast<double>(bytes) / plain.Measure());
+    for (StepTimes& step : steps) {
+      if (step.tokens() < 512 || i % 4 == 0) step.Measure(backend, weights);
+    }
+  }
+  std::printf("plain read of %.2f GB: %.1f GB/s\n", static_cast<double>(bytes) / 1e9,
+              static_cast<double>(bytes) / 1e9 / Median(read));
+  for (const StepTimes& step : steps) step.Print(weights, Median(read));
   return 0;
 }
 

@@ -41,6 +41,8 @@ class Call {
     v1::Priority priority = v1::PRIORITY_UNSPECIFIED;
     std::optional<std::chrono::milliseconds> deadline{};  // which travels rounded if it is far
     int max_tokens = 0;
+    int n = 0;
+    int samples = 0;  // of a consensus
     bool progress = false;
     int n = 1;
   };
@@ -53,6 +55,8 @@ class Call {
     request.mutable_prompt()->set_text("1+1?");
     request.set_priority(options.priority);
     if (options.max_tokens > 0) request.set_max_tokens(options.max_tokens);
+    if (options.n > 0) request.set_n(options.n);
+    if (options.samples > 0) request.mutable_consensus()->set_max_samples(options.samples);
     request.set_progress(options.progress);
     request.set_n(options.n);
     reader_ = stub.Generate(&context_, request);
@@ -299,6 +303,18 @@ TEST_F(OverloadTest, ATenantHasItsTokensAMinute) {
   // What was reserved and not drawn is given back.
   calls_.front()->Cancel();
   ASSERT_TRUE(pool_.WaitUntil([&] { return Begin('a', {.max_tokens = 500}).Starts(); }));
+}
+
+TEST_F(OverloadTest, TokensOfAllOutputsAreReserved) {
+  Start(absl::StrCat("a ", kOfA, " tokens_per_minute=600"));
+  EXPECT_TRUE(Begin('a', {.max_tokens = 100, .n = 5}).Starts());
+  EXPECT_EQ(rpc::ErrorReason(Begin('a', {.max_tokens = 200}).Status()), "TENANT_TOKENS");
+}
+
+TEST_F(OverloadTest, TokensOfAllOutputsThatVoteAreReserved) {
+  Start(absl::StrCat("a ", kOfA, " tokens_per_minute=600"));
+  EXPECT_TRUE(Begin('a', {.max_tokens = 100, .samples = 5}).Starts());
+  EXPECT_EQ(rpc::ErrorReason(Begin('a', {.max_tokens = 200}).Status()), "TENANT_TOKENS");
 }
 
 TEST_F(OverloadTest, ATenantMayNotAskForMoreThanItsPriority) {

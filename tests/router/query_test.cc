@@ -23,6 +23,16 @@ TEST(MakeQuery, SaysWhatTheRequestAsksFor) {
   EXPECT_EQ(query.prompt_bytes, 9U);
 }
 
+TEST(MakeQuery, CountsTheOutputsAndThoseThatVote) {
+  v1::GenerateRequest request;
+  EXPECT_EQ(MakeQuery(request).outputs, 1);
+  request.set_n(3);
+  EXPECT_EQ(MakeQuery(request).outputs, 3);
+  request.clear_n();
+  request.mutable_consensus()->set_max_samples(5);
+  EXPECT_EQ(MakeQuery(request).outputs, 5);
+}
+
 TEST(MakeQuery, EstimatesTheTaskOfTheLastMessageWhereNoneIsSaid) {
   v1::GenerateRequest request;
   auto& messages = *request.mutable_prompt()->mutable_chat()->mutable_messages();

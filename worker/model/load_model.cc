@@ -67,7 +67,8 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
 
 // --quantization asserts what the files have.
 absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& plan) {
-  const std::string stored = IsPacked(plan) ? "gguf" : "none";
+  const std::string packed = plan.config.quantization ? plan.config.quantization->method() : "gguf";
+  const std::string stored = IsPacked(plan) ? packed : "none";
   if (options.quantization == "auto" || options.quantization == stored) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("quantization is ", options.quantization,
                                                  ", but the weights are ", EncodingsOf(plan),

@@ -119,4 +119,5 @@ def main(folder, out, kind="Q8_0"):
     writer.close()
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -57,6 +57,20 @@ TEST(EstimateCompletion, MoreToDoTakesLongerAndMoreThanThePlacesWaits) {
   EXPECT_NEAR(queued.wait_s / full.wait_s, 17, 1e-9);
 }
 
+TEST(EstimateCompletion, SeveralOutputsTakeSeveralPlaces) {
+  const VariantView view = FreshView(KnownVariant("qwen-7b"));
+  const ExpectedTokens three =
+      ExpectTokens({.prompt_bytes = 400, .outputs = 3, .max_tokens = 50.0}, view);
+  EXPECT_DOUBLE_EQ(three.all(three.output), 100 + 3 * 50);
+  WorkerView worker = IdleWorker(0);
+  worker.status->running = 14;
+  ExpectedTokens tokens{.prompt = 1000, .output = 500};
+  const auto wait = [&] { return EstimateCompletion(tokens, worker, PaceOf(worker)).wait_s; };
+  EXPECT_DOUBLE_EQ(wait(), 0);
+  tokens.places = 3;
+  EXPECT_GT(wait(), 0) << "of sixteen places two are free";
+}
+
 TEST(EstimateCompletion, LeasesCountWhereTheStatusDoesNotTellOfThem) {
   WorkerView worker = IdleWorker(0);
   worker.status->running = 3;

@@ -238,15 +238,20 @@ TEST_F(RosterTest, AWorkerHasPlacesAndAFewToKeepItBusy) {
   };
   say(0);
   for (int i = 0; i < 8 + LookAhead(8); ++i) {
-    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << i;
+    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0)) << i;
     roster_.Give(0);
   }
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary));
-  EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst));
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kNone));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst, 0));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kNone, 0));
+  for (int i = 0; i < 8; ++i) roster_.Give(0);
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst, 0));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst, 1)) << "one will be put off";
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 8));
+  for (int i = 0; i < 8; ++i) roster_.TakeBack(0, 1, true);
   say(8);
   roster_.TakeBack(0, 1, true);
-  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << "before the worker's next word";
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "before the worker's next word";
 }
 
 TEST_F(RosterTest, ARequestOfSeveralOutputsTakesAsManyPlacesUntilTheyEnd) {
@@ -254,10 +259,10 @@ TEST_F(RosterTest, ARequestOfSeveralOutputsTakesAsManyPlacesUntilTheyEnd) {
   roster_.Hear(0, decision::WorkerStatus{.served_model_name = "qwen-7b", .max_num_seqs = 8},
                clock_.Now());
   roster_.Give(0, 8 + LookAhead(8));
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary)) << "before the worker's next word";
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "before the worker's next word";
   EXPECT_EQ(roster_.views()[0].given, 1);
   roster_.EndOutput(0);
-  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0));
   roster_.TakeBack(0, 8 + LookAhead(8) - 1, true);
   EXPECT_EQ(roster_.views()[0].leased, 0);
 }
@@ -276,10 +281,10 @@ TEST_F(RosterTest, WhoeverIsParkedThereTakesNoPlace) {
   for (int i = 0; i < 8 + LookAhead(8); ++i) roster_.Give(0);
   say(8, 3);
   for (int i = 0; i < 2; ++i) {
-    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << i;
+    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0)) << i;
     roster_.Give(0);
   }
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary)) << "the third is another router's";
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "the third is another router's";
 }
 
 TEST_F(RosterTest, KnowsOfVariantsThatCameLaterWhetherTheyWereLive) {
@@ -299,10 +304,10 @@ TEST_F(RosterTest, WhatOthersHaveThereCountsButLeavesAFewPlaces) {
                decision::WorkerStatus{
                    .served_model_name = "qwen-7b", .queued = 50, .running = 8, .max_num_seqs = 8},
                clock_.Now());
-  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0));
   roster_.Give(0);
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary));
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst, 0));
 }
 
 }  // namespace

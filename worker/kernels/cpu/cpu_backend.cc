@@ -95,6 +95,15 @@ std::unique_ptr<Replay> CpuBackend::Record(std::function<void()> ops) {
   return std::make_unique<CpuReplay>(std::move(ops));
 }
 
+namespace {
+
+std::vector<std::int32_t> OrderOf(const WeightSlice& part) {
+  if (part.order == nullptr) return {};
+  return {part.order, part.order + part.cols};
+}
+
+}  // namespace
+
 std::unique_ptr<LinearWeight> CpuBackend::MakeLinear(std::span<const WeightSlice> parts,
                                                      std::span<const WeightSlice> bias,
                                                      LinearLayout layout) {
@@ -102,9 +111,10 @@ std::unique_ptr<LinearWeight> CpuBackend::MakeLinear(std::span<const WeightSlice
   if (std::any_of(parts.begin(), parts.end(),
                   [](const WeightSlice& part) { return IsPacked(part.encoding); })) {
     Check(shape.in % kPanelDepth == 0, "a packed weight's columns are whole blocks");
-    return std::make_unique<CpuLinearWeight>(layout, shape,
-                                             PackedRows(parts, Allocate(PackedRows::SizeOf(parts))),
-                                             PackBias(bias, layout, shape));
+    PackedPanels panels(parts, {layout, shape.out});
+    panels.Fill(parts, pool_, Allocate(panels.bytes()));
+    return std::make_unique<CpuLinearWeight>(layout, shape, std::move(panels),
+                                             OrderOf(parts.front()), PackBias(bias, layout, shape));
   }
   Buffer panels = Allocate(CpuLinearWeight::PanelBytes(layout, shape));
   PackPanels(parts, layout, shape, pool_, static_cast<std::uint16_t*>(panels.data()));

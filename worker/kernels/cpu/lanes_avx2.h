@@ -52,23 +52,47 @@ struct Avx2Lanes {
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
   }
-  struct Indices {
+  static Avx2Lanes FromUint8(const std::uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)))};
+  }
+  // The exponent's bias is put right by a multiplication, which subnormal ones need as well.
+  static Avx2Lanes EightHalves(const std::uint8_t* p) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m256i bits = _mm256_cvtepu16_epi32(halves);
+    const __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7FFF));
+    const __m256i sign = _mm256_slli_epi32(_mm256_xor_si256(bits, magnitude), 16);
+    const __m256 scaled = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32(magnitude, 13)),
+                                        _mm256_set1_ps(0x1p112F));
+    const __m256 eight = _mm256_or_ps(scaled, _mm256_castsi256_ps(sign));
+    return {eight, eight};
+  }
+  struct Words {
     __m256i lo;
     __m256i hi;
   };
-  static Indices ReadIndices(const std::uint8_t* p) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+  static Words LoadWords(const std::uint8_t* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
   }
-  static Indices HighNibbles(Indices bytes) {
-    return {_mm256_srli_epi32(bytes.lo, 4), _mm256_srli_epi32(bytes.hi, 4)};
+  static Words ShiftRight(Words words, int by) {
+    return {_mm256_srli_epi32(words.lo, by), _mm256_srli_epi32(words.hi, by)};
+  }
+  static __m256 SixBits(__m256i low, __m256i high) {
+    const __m256i nibble = _mm256_and_si256(low, _mm256_set1_epi32(0xF));
+    const __m256i upper = _mm256_and_si256(_mm256_slli_epi32(high, 4), _mm256_set1_epi32(0x30));
+    return _mm256_cvtepi32_ps(_mm256_or_si256(nibble, upper));
+  }
+  static Avx2Lanes FromSixBits(Words low, Words high) {
+    return {SixBits(low.lo, high.lo), SixBits(low.hi, high.hi)};
   }
   static __m256 LookUpHalf(Avx2Lanes table, __m256i indices) {
     const __m256 in_second = _mm256_castsi256_ps(_mm256_slli_epi32(indices, 28));  // to the sign
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.lo, indices),
                             _mm256_permutevar8x32_ps(table.hi, indices), in_second);
   }
-  static Avx2Lanes LookUp(Avx2Lanes table, Indices indices) {
+  static Avx2Lanes LookUp(Avx2Lanes table, Words indices) {
     return {LookUpHalf(table, indices.lo), LookUpHalf(table, indices.hi)};
   }
   static __m256 Round(__m256 x) {

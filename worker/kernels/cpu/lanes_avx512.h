@@ -44,14 +44,30 @@ struct Avx512Lanes {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
   }
-  // Numbers below 16 for LookUp, in the low four bits of each.
-  using Indices = __m512i;
-  static Indices ReadIndices(const std::uint8_t* p) {
-    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  static Avx512Lanes FromUint8(const std::uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))};
   }
-  static Indices HighNibbles(Indices bytes) { return _mm512_srli_epi32(bytes, 4); }
-  // Lane j is the lane of `table` that index j names.
-  static Avx512Lanes LookUp(Avx512Lanes table, Indices indices) {
+  // Eight finite f16 values, twice.
+  static Avx512Lanes EightHalves(const std::uint8_t* p) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm512_cvtph_ps(_mm256_broadcastsi128_si256(halves))};
+  }
+  using Words = __m512i;  // sixteen of 32 bits
+  static Words LoadWords(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+  static Words ShiftRight(Words words, int by) {
+    return _mm512_srlv_epi32(words, _mm512_set1_epi32(by));
+  }
+  // Of each lane the lowest four bits of `low` below the lowest two of `high`.
+  static Avx512Lanes FromSixBits(Words low, Words high) {
+    const __m512i nibble = _mm512_set1_epi32(0xF);
+    constexpr int kWhereMaskElseOther = 0xCA;
+    const __m512i both =
+        _mm512_ternarylogic_epi32(nibble, low, _mm512_slli_epi32(high, 4), kWhereMaskElseOther);
+    return {_mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(0x3F)))};
+  }
+  // Lane j is the lane of `table` that the lowest four bits of index j name.
+  static Avx512Lanes LookUp(Avx512Lanes table, Words indices) {
     return {_mm512_permutexvar_ps(indices, table.v)};
   }
   // To the nearest value that bf16 holds, ties to even; of finite values.

@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "worker/kernels/block_codes.h"
+
 namespace thinkwire::worker::kernels {
 
 // The sixteen f32 lanes of row_kernels_impl.h in plain C++: the reference for the others, and the
@@ -52,20 +54,26 @@ struct PortableLanes {
   static PortableLanes FromInt8(const std::int8_t* p) {
     return Make([&](int i) { return static_cast<float>(p[i]); });
   }
-  struct Indices {
-    std::uint8_t lane[16];
+  static PortableLanes FromUint8(const std::uint8_t* p) {
+    return Make([&](int i) { return static_cast<float>(p[i]); });
+  }
+  static PortableLanes EightHalves(const std::uint8_t* p) {
+    return Make([&](int i) { return FloatFromHalf<PortableLanes>(p + i % 8 * 2); });
+  }
+  struct Words {
+    std::uint32_t lane[16];
   };
-  static Indices ReadIndices(const std::uint8_t* p) {
-    Indices indices;
-    for (int i = 0; i < 16; ++i) indices.lane[i] = p[i];
-    return indices;
+  static Words LoadWords(const std::uint8_t* p) { return LoadAs<PortableLanes, Words>(p); }
+  static Words ShiftRight(Words words, int by) {
+    for (std::uint32_t& lane : words.lane) lane >>= by;
+    return words;
   }
-  static Indices HighNibbles(Indices bytes) {
-    for (std::uint8_t& lane : bytes.lane) lane = static_cast<std::uint8_t>(lane >> 4);
-    return bytes;
+  static PortableLanes FromSixBits(const Words& low, const Words& high) {
+    return Make(
+        [&](int i) { return static_cast<float>((low.lane[i] & 0xFU) | (high.lane[i] & 3U) << 4); });
   }
-  static PortableLanes LookUp(const PortableLanes& table, const Indices& indices) {
-    return Make([&](int i) { return table.lane[indices.lane[i] & 0xF]; });
+  static PortableLanes LookUp(const PortableLanes& table, const Words& indices) {
+    return Make([&](int i) { return table.lane[indices.lane[i] & 0xFU]; });
   }
   static PortableLanes RoundToBf16(const PortableLanes& x) {
     return Make([&](int i) {

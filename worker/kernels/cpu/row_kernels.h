@@ -37,12 +37,8 @@ struct AttentionTile {
   float* scores = nullptr;  // scratch [num_queries, kTileKeys]
 };
 
-// The rows of a panel as their file packs them, all of one encoding.
-struct PackedPanel {
-  Encoding encoding = Encoding::kQ8_0;
-  const std::uint8_t* rows[kPanelRows] = {};
-};
-inline constexpr int kMostPackedTokens = 3;  // of a product with a panel that is not unpacked first
+// Of x, in a product with a packed panel that is not unpacked first.
+inline constexpr int kMostPackedTokens = 4;
 
 struct RowKernels {
   const char* name;
@@ -52,14 +48,14 @@ struct RowKernels {
   void (*linear_panel)(const float* x, std::int64_t x_stride, int tokens,
                        const std::uint16_t* panel, std::int64_t depth_blocks, float* out);
 
-  // Writes a row of weights, bf16 or packed, as a row of a panel: 32 columns of bf16 each
-  // kPanelRows * kPanelDepth apart, in the panel's order. REQUIRES: `out` is a row of a panel.
-  void (*unpack_row)(Encoding encoding, const std::uint8_t* row, std::int64_t depth_blocks,
-                     std::uint16_t* out);
+  // Writes a packed panel (packed_layout.h) as one of bf16.
+  void (*unpack_panel)(Encoding encoding, const std::uint8_t* panel, std::int64_t depth_blocks,
+                       std::uint16_t* out);
 
-  // As linear_panel over the panel unpacked. REQUIRES: tokens <= kMostPackedTokens.
-  void (*packed_panel)(const PackedPanel& panel, const float* x, std::int64_t x_stride, int tokens,
-                       std::int64_t depth_blocks, float* out);
+  // As linear_panel over the panel unpacked. REQUIRES: IsReadInPlace(encoding), tokens <=
+  // kMostPackedTokens.
+  void (*packed_panel)(Encoding encoding, const std::uint8_t* panel, const float* x,
+                       std::int64_t x_stride, int tokens, std::int64_t depth_blocks, float* out);
 
   float (*sum_squares)(const float* x, std::int64_t n);
   // out = x * scale * weight.

@@ -16,7 +16,7 @@ template <class L>
 constexpr RowKernels MakeRowKernels() {
   return RowKernels{.name = L::kName,
                     .linear_panel = LinearPanel<L>,
-                    .unpack_row = UnpackPanelRow<L>,
+                    .unpack_panel = UnpackPanel<L>,
                     .packed_panel = MultiplyPacked<L>,
                     .sum_squares = SumSquares<L>,
                     .scale = Scale<L>,

@@ -2,17 +2,14 @@
 
 #include <cstdint>
 
+#include "worker/kernels/cpu/packed_kernel.h"
+#include "worker/kernels/cpu/packed_layout.h"
 #include "worker/kernels/cpu/row_kernels.h"
 #include "worker/kernels/packed_blocks.h"
 
-// A row of weights becomes a row of a panel (cpu_linear_weight.h), each weight rounded once.
+// A packed panel (packed_layout.h) becomes one of bf16 (cpu_linear_weight.h), each weight rounded
+// once.
 namespace thinkwire::worker::kernels {
-
-template <class L>
-void StoreInPanel(const L& first, const L& second, std::uint16_t*& out) {
-  L::StorePanelBf16(first, second, out);
-  out += kPanelRows * kPanelDepth;
-}
 
 // Sixteen weights of a block from the `i`-th on.
 template <class L, int kElements>
@@ -22,29 +19,56 @@ L WeightsAt(const BlockCodes<kElements>& codes, int i) {
 }
 
 template <class L, class Block>
-void UnpackBlocksOfRow(const std::uint8_t* row, std::int64_t depth_blocks, std::uint16_t* out) {
+void UnpackBlocksOfRow(const std::uint8_t* row, int cols, std::uint16_t* out) {
   BlockCodes<Block::kElements> codes;
-  for (std::int64_t b = 0; b < depth_blocks; b += Block::kElements / kPanelDepth) {
+  for (int c = 0; c < cols; c += Block::kElements, row += Block::kBytes) {
     Block::template Read<L>(row, codes);
-    row += Block::kBytes;
-    for (int i = 0; i < Block::kElements; i += kPanelDepth) {
-      StoreInPanel(WeightsAt<L>(codes, i), WeightsAt<L>(codes, i + 16), out);
+    for (int i = 0; i < Block::kElements; i += kPanelDepth, out += kPanelRows * kPanelDepth) {
+      L::StorePanelBf16(WeightsAt<L>(codes, i), WeightsAt<L>(codes, i + 16), out);
+    }
+  }
+}
+
+// Rows of blocks as files have them.
+template <class L, class Block>
+void UnpackBlocks(const std::uint8_t* panel, std::int64_t depth, std::uint16_t* out) {
+  for (std::int64_t first = 0; first < depth; first += kChunkColumns) {
+    const std::int64_t left = depth - first;
+    const int cols = left < kChunkColumns ? static_cast<int>(left) : kChunkColumns;
+    for (int r = 0; r < kPanelRows; ++r, panel += cols / Block::kElements * Block::kBytes) {
+      UnpackBlocksOfRow<L, Block>(panel, cols, out + r * kPanelDepth);
+    }
+    out += kPanelRows * cols;
+  }
+}
+
+template <class L, class Chunk>
+void UnpackChunks(const std::uint8_t* panel, std::int64_t depth, std::uint16_t* out) {
+  for (std::int64_t first = 0; first < depth; first += kChunkColumns) {
+    const std::int64_t left = depth - first;
+    const int cols = left < kChunkColumns ? static_cast<int>(left) : kChunkColumns;
+    const Chunk chunk(panel, cols);
+    panel += Chunk::Bytes(cols);
+    for (int c = 0; c < cols; c += kPanelDepth) {
+#pragma GCC unroll 8
+      for (int r = 0; r < kPanelRows; ++r, out += kPanelDepth) {
+        L weights[2];
+        chunk.Read(r, c, &weights[0], &weights[1]);
+        L::StorePanelBf16(weights[0], weights[1], out);
+      }
     }
   }
 }
 
 template <class L>
-void UnpackPanelRow(Encoding encoding, const std::uint8_t* row, std::int64_t depth_blocks,
-                    std::uint16_t* out) {
-  if (encoding == Encoding::kBf16) {
-    const auto* from = reinterpret_cast<const std::uint16_t*>(row);
-    for (std::int64_t b = 0; b < depth_blocks; ++b, from += kPanelDepth) {
-      StoreInPanel(L::LoadBf16(from), L::LoadBf16(from + 16), out);
-    }
-    return;
-  }
-  WithBlockType<L>(
-      encoding, [&](auto block) { UnpackBlocksOfRow<L, decltype(block)>(row, depth_blocks, out); });
+void UnpackPanel(Encoding encoding, const std::uint8_t* panel, std::int64_t depth_blocks,
+                 std::uint16_t* out) {
+  const std::int64_t depth = depth_blocks * kPanelDepth;
+  const bool is_in_chunks = WithChunkType<L>(
+      encoding, [&]<class Chunk>(const Chunk*) { UnpackChunks<L, Chunk>(panel, depth, out); });
+  if (is_in_chunks) return;
+  WithBlockType<L>(encoding,
+                   [&](auto block) { UnpackBlocks<L, decltype(block)>(panel, depth, out); });
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -16,7 +16,7 @@
 namespace thinkwire::worker::kernels {
 namespace {
 
-constexpr std::int64_t kTokenCounts[] = {1, 2, 3, 4, 7, 100};
+constexpr std::int64_t kTokenCounts[] = {1, 2, 3, 4, 5, 7, 100};
 
 // A part in both forms.
 struct Part {
@@ -131,12 +131,16 @@ TEST(PackedLinearStackTest, PartsOfSeveralEncodingsShareAWeight) {
   ExpectSameBits({first.get(), second.get(), &dense}, LinearLayout::kPlain, &Backend::Linear, 22);
 }
 
-TEST(PackedLinearStackTest, ItIsKeptAsItIsPacked) {
+// Rounding each panel up to cache lines and Q4_K's unpacked scales are all that it takes more.
+TEST(PackedLinearStackTest, ItTakesHardlyMoreThanItsFile) {
   const GoldenBlocks golden;
-  const auto part = MakePart(golden, PackedFormats()[7], 24, 512);
-  CpuBackend backend(1);
-  const auto weight = backend.MakeLinear({&part->packed_slice, 1}, {}, LinearLayout::kPlain);
-  EXPECT_EQ(weight->bytes(), 24U * 2 * 144);
+  CpuBackend backend(2);
+  for (const PackedFormat& format : PackedFormats()) {
+    const auto part = MakePart(golden, format, 24, 2048);
+    const auto weight = backend.MakeLinear({&part->packed_slice, 1}, {}, LinearLayout::kPlain);
+    EXPECT_GE(weight->bytes(), part->packed.size()) << format.name;
+    EXPECT_LE(weight->bytes(), part->packed.size() * 1.05) << format.name;
+  }
 }
 
 TEST(PackedLinearStackTest, ATableIsUnpacked) {

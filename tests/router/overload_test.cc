@@ -44,7 +44,6 @@ class Call {
     int n = 0;
     int samples = 0;  // of a consensus
     bool progress = false;
-    int n = 1;
   };
   Call(v1::ReasoningService::Stub& stub, char tenant, const Options& options) {
     context_.AddMetadata("authorization", absl::StrCat("Bearer ", std::string(64, tenant)));
@@ -58,7 +57,6 @@ class Call {
     if (options.n > 0) request.set_n(options.n);
     if (options.samples > 0) request.mutable_consensus()->set_max_samples(options.samples);
     request.set_progress(options.progress);
-    request.set_n(options.n);
     reader_ = stub.Generate(&context_, request);
   }
   ~Call() { Cancel(); }

@@ -114,10 +114,12 @@ TEST(EstimateCompletion, OldStatusesCountForLess) {
 }
 
 TEST(LongestWait, LeavesTwiceWhatHalfOfThemTake) {
-  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, {.service_s = 3}), 4);
-  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, {.service_s = 6}), -2) << "it may not wait at all";
-  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, {}), 10) << "the pace is not known";
-  EXPECT_EQ(LongestWait({}, {.service_s = 3}), std::nullopt);
+  Decision decision;
+  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 10) << "the pace is not known";
+  decision.service_s = 3;
+  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 4);
+  EXPECT_EQ(LongestWait({.deadline_s = 5.0}, decision), -1) << "it may not wait at all";
+  EXPECT_EQ(LongestWait({}, decision), std::nullopt);
 }
 
 TEST(ChanceInTime, IsAHalfAtTheExpectedTimeAndNineTenthsAtTheLongOne) {

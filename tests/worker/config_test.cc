@@ -69,8 +69,9 @@ TEST(WorkerConfigTest, RefusesByName) {
   EXPECT_EQ(ErrorOf({"--", "--model=a"}), "'--model=a' is not an option");
   EXPECT_EQ(ErrorOf({"--model"}), "--model needs a value");
   EXPECT_EQ(ErrorOf({"--model=a", "--model=b"}), "--model is given twice");
-  EXPECT_EQ(ErrorOf({"--quantization=int4"}),
-            "--quantization: 'int4' is not supported: auto, none, gguf, awq, gptq, compressed-tensors");
+  EXPECT_EQ(
+      ErrorOf({"--quantization=int4"}),
+      "--quantization: 'int4' is not supported: auto, none, gguf, awq, gptq, compressed-tensors");
   EXPECT_EQ(ErrorOf({"--random_weights=maybe"}), "--random_weights: 'maybe' is not true or false");
 }
 

@@ -111,6 +111,23 @@ TEST_F(GenerationTest, TellsTheWaitOnceThePaceWasMeasured) {
   EXPECT_LT(wait, std::chrono::hours(100));
 }
 
+TEST_F(GenerationTest, WhoIsCutShortShowsThePaceToo) {
+  auto script = SmallStream();
+  script.resize(5);
+  worker_.SetScript({.events = script, .stays_open = true});
+  const auto cut = std::make_shared<TestSink>();
+  const auto generation = Make(cut);
+  generation->Start(Question());
+  ASSERT_TRUE(cut->WaitForEvents(5));
+  generation->Cancel();
+  EXPECT_TRUE(absl::IsCancelled(cut->WaitForEnd())) << cut->WaitForEnd();
+  worker_.SetScript({.events = SmallStream()});
+  const auto sink = std::make_shared<TestSink>();
+  Make(sink)->Start(Question());
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  EXPECT_TRUE(sink->events()[0].queued().has_estimated_wait());
+}
+
 TEST_F(GenerationTest, CountsWhyAVariantWasChosen) {
   const auto sink = std::make_shared<TestSink>();
   Make(sink)->Start(Question());

@@ -67,6 +67,7 @@ EXTRA = {
     "router/held_events": ["protos"],
     "router/intake": ["protos"],
     "router/voting": ["protos"],
+    "router/waiting_events": ["protos"],
     "router/counting": ["protos"],
     "router/dry_run": ["protos"],
     "router/ledger": ["protos"],

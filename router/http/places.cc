@@ -64,10 +64,6 @@ bool Takes(const Place& place, const std::string& method) {
   return absl::StrContains(absl::StrCat(", ", place.methods, ","), absl::StrCat(" ", method, ","));
 }
 
-bool IsOpen(const Place& place) {
-  return place.endpoint == Endpoint::kHealth || place.endpoint == Endpoint::kPage;
-}
-
 std::string ModelOf(const std::string& path) { return Unescaped(path.substr(kModelPrefix.size())); }
 
 }  // namespace thinkwire::router::http

@@ -33,8 +33,6 @@ struct Place {
 
 Place PlaceOf(const std::string& path);
 bool Takes(const Place& place, const std::string& method);
-// It needs no key: it tells nobody anything.
-bool IsOpen(const Place& place);
 
 // The model in the path of Endpoint::kModel, as clients write "org%2Fname".
 std::string ModelOf(const std::string& path);

@@ -12,10 +12,12 @@ struct Shape {
   std::int64_t out;
 };
 
-// Rows that end within a tile of 64, and rings of an H200's products that go round more than once.
+// Rows that end within a tile of 32 or 64, rings of an H200's products that go round more than
+// once, and so few and so many rows that each of its tilings and shapes is met.
 std::vector<Shape> Shapes(DType activation) {
   if (activation == DType::kF32) return {{128, 24}, {384, 48}};
-  return {{128, 16}, {384, 200}, {1152, 2112}, {8960, 1536}, {1536, 17920}};
+  return {{128, 16},   {384, 200},   {1152, 2112},  {1152, 4616},
+          {384, 8520}, {8960, 1536}, {1536, 17920}, {128, 43008}};
 }
 
 std::vector<std::int64_t> Tokens(DType activation) {

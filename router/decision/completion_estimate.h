@@ -57,8 +57,8 @@ Pace PaceOf(const WorkerView& worker);
 Completion EstimateCompletion(const ExpectedTokens& tokens, const WorkerView& worker,
                               const Pace& pace, double cached_tokens = 0);
 
-// How long a request may wait, from now, so that half of such requests are in time, as `decision`
-// has it; nullopt: for ever.
+// How long a request may wait, from now, so that it is in time if it takes twice as long as half
+// of such requests do, as `decision` has it; nullopt: for ever.
 std::optional<double> LongestWait(const Query& query, const Decision& decision);
 
 // How probable it is that the answer is complete `deadline_s` from now: lengths are taken for

@@ -51,7 +51,7 @@ class Hub:
         self.files, self.repo, self.lfs_bytes, self.token, self.pace = files, repo, lfs_bytes, token, pace
         self.revisions = {"main": COMMIT, COMMIT: COMMIT}
         self.faults, self.requests = [], []
-        self.wrong_etags = {}
+        self.wrong_etags, self.etags = {}, {}
         self.lock = threading.Lock()
         self.sent = 0
         self.servers = [self.serve(store) for store in (False, True)]
@@ -87,7 +87,9 @@ class Hub:
         if path in self.wrong_etags:
             return self.wrong_etags[path]
         data = self.files[path]
-        return hashlib.sha256(data).hexdigest() if self.is_lfs(path) else git_blob(data)
+        if self.etags.get(path, (None,))[0] is not data:
+            self.etags[path] = data, hashlib.sha256(data).hexdigest() if self.is_lfs(path) else git_blob(data)
+        return self.etags[path][1]
 
     def take_fault(self, path, store):
         with self.lock:
@@ -220,9 +222,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send_body(self, data, first, end, fault):
         sent = 0
         for at in range(first, end, CHUNK):
-            part = data[at:min(end, at + CHUNK)]
+            part = memoryview(data)[at:min(end, at + CHUNK)]
             if fault and fault.flip and at == first:
-                part = bytes([part[0] ^ 1]) + part[1:]
+                part = bytes([part[0] ^ 1]) + bytes(part[1:])
             if fault and 0 <= fault.cut_after < sent + len(part):
                 part = part[:fault.cut_after - sent]
             try:

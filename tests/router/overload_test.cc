@@ -189,6 +189,17 @@ TEST_F(OverloadTest, WhoFindsNoPlaceWaitsInTheRouterAndGoesWhenOneIsFree) {
   EXPECT_EQ(Metric("thinkwire_router_waiting_requests"), 0);
 }
 
+TEST_F(OverloadTest, EachOutputHasAPlaceThatIsFreeOnceItEnds) {
+  Start(absl::StrCat("a ", kOfA));
+  Call& both = Begin('a', {.n = 1 + static_cast<int>(LookAhead(1))});
+  EXPECT_TRUE(both.Starts());
+  Call& next = Begin('a');
+  EXPECT_EQ(PlaceOf(next), 0);
+  const auto events = SmallStream();  // of the first output
+  for (std::size_t i = 2; i < events.size() - 1; ++i) worker_.Say(events[i]);
+  EXPECT_TRUE(next.Starts());
+}
+
 TEST_F(OverloadTest, WhoAsksForItIsToldThatItStillWaits) {
   Start(absl::StrCat("a ", kOfA));
   const auto running = Fill();

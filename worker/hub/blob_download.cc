@@ -1,6 +1,7 @@
 #include "worker/hub/blob_download.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -112,17 +113,18 @@ void ThrowAway(const BlobRequest& request) {
 absl::Status Attempt(const BlobRequest& request, const DownloadOptions& options, Progress& progress,
                      bool& went_on) {
   const std::int64_t before = progress.done_bytes();
-  ASSIGN_OR_RETURN(BlobPrefix prefix, BlobPrefix::Open(request, options.piece_bytes));
-  went_on = prefix.size() > 0;
-  progress.Have(prefix.size());
-  Connections connections(request, options, prefix, progress);
+  ASSIGN_OR_RETURN(const std::unique_ptr<BlobPrefix> prefix,
+                   BlobPrefix::Open(request, options.piece_bytes));
+  went_on = prefix->size() > 0;
+  progress.Have(prefix->size());
+  Connections connections(request, options, *prefix, progress);
   absl::Status status = connections.Run();
   if (absl::IsUnimplemented(status)) {
-    progress.Have(before + prefix.size() - progress.done_bytes());
+    progress.Have(before + prefix->size() - progress.done_bytes());
     status = connections.RunWithoutRanges();
   }
   RETURN_IF_ERROR(status);
-  status = prefix.Finish();
+  status = prefix->Finish();
   if (absl::IsDataLoss(status)) {
     ThrowAway(request);
     progress.Have(before - progress.done_bytes());

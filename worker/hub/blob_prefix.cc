@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kCopyBytes = 1 << 20;
+constexpr std::int64_t kCopyBytes = 1 << 20;
 
 // Calls `visit` with each file beside the incomplete one.
 template <class Visit>
@@ -66,27 +66,55 @@ void TakeUpLeftovers(const BlobRequest& request) {
 BlobPrefix::BlobPrefix(const BlobRequest& request, GrowingFile file)
     : request_(request),
       file_(std::move(file)),
-      digest_(std::make_unique<Digest>(request.etag, request.bytes)) {}
+      digest_(request.etag, request.bytes),
+      written_(file_.size()),
+      thread_([this] { Sum(); }) {}
 
-absl::StatusOr<BlobPrefix> BlobPrefix::Open(const BlobRequest& request, std::int64_t piece_bytes) {
+BlobPrefix::~BlobPrefix() {
+  if (thread_.joinable()) EndSumming();
+}
+
+absl::StatusOr<std::unique_ptr<BlobPrefix>> BlobPrefix::Open(const BlobRequest& request,
+                                                             std::int64_t piece_bytes) {
   ASSIGN_OR_RETURN(GrowingFile file, GrowingFile::Open(request.incomplete));
   if (file.size() > request.bytes) RETURN_IF_ERROR(file.Truncate(0));
-  BlobPrefix prefix(request, std::move(file));
-  RETURN_IF_ERROR(prefix.Sum());
-  RETURN_IF_ERROR(prefix.Absorb(piece_bytes));
+  std::unique_ptr<BlobPrefix> prefix(new BlobPrefix(request, std::move(file)));
+  RETURN_IF_ERROR(prefix->Absorb(piece_bytes));
   return prefix;
 }
 
-absl::Status BlobPrefix::Sum() {
+void BlobPrefix::Sum() {
+  while (sum_status_.ok()) {
+    std::int64_t written = 0;
+    {
+      const MutexLock lock(mu_);
+      while (!ended_ && written_ - summed_ < kCopyBytes) grown_.Wait(mu_);
+      if (written_ == summed_) return;
+      written = written_;
+    }
+    sum_status_ = SumUpTo(written);
+  }
+}
+
+absl::Status BlobPrefix::SumUpTo(std::int64_t end) {
   std::vector<char> buffer(kCopyBytes);
-  for (std::int64_t at = 0; at < file_.size();) {
-    const auto n = std::min<std::int64_t>(file_.size() - at, std::ssize(buffer));
+  while (summed_ < end) {
+    const auto n = std::min<std::int64_t>(end - summed_, std::ssize(buffer));
     const std::span<char> part(buffer.data(), static_cast<std::size_t>(n));
-    RETURN_IF_ERROR(file_.Read(at, part));
-    digest_->Add({part.data(), part.size()});
-    at += n;
+    RETURN_IF_ERROR(file_.Read(summed_, part));
+    digest_.Add({part.data(), part.size()});
+    summed_ += n;
   }
   return absl::OkStatus();
+}
+
+void BlobPrefix::EndSumming() {
+  {
+    const MutexLock lock(mu_);
+    ended_ = true;
+  }
+  grown_.NotifyAll();
+  thread_.join();
 }
 
 absl::Status BlobPrefix::Absorb(std::int64_t piece_bytes) {
@@ -103,7 +131,10 @@ absl::Status BlobPrefix::Absorb(std::int64_t piece_bytes) {
 
 absl::Status BlobPrefix::Append(std::string_view bytes) {
   RETURN_IF_ERROR(file_.Append(bytes));
-  digest_->Add(bytes);
+  const MutexLock lock(mu_);
+  const std::int64_t before = written_;
+  written_ = file_.size();
+  if (before / kCopyBytes != written_ / kCopyBytes) grown_.NotifyOne();
   return absl::OkStatus();
 }
 
@@ -125,7 +156,9 @@ absl::Status BlobPrefix::AppendWaiting(const Piece& piece) {
 }
 
 absl::Status BlobPrefix::Finish() {
-  const std::string digest = digest_->Result();
+  EndSumming();
+  RETURN_IF_ERROR(sum_status_);
+  const std::string digest = digest_.Result();
   if (digest != request_.etag) {
     return absl::DataLossError(absl::StrCat(request_.name, ": what came has the digest ", digest,
                                             ", by the hub's word it is ", request_.etag,

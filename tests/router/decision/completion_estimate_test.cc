@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "tests/router/decision/family.h"
 
 namespace thinkwire::router::decision {
@@ -109,6 +111,15 @@ TEST(EstimateCompletion, OldStatusesCountForLess) {
   EXPECT_EQ(Total(worker), fresh);
   worker.silent_s = kFreshSeconds + 2;
   EXPECT_NEAR(Total(worker), 1.2 * fresh, 1e-9);
+}
+
+TEST(LongestWait, LeavesTwiceWhatHalfOfThemTake) {
+  Decision decision;
+  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 10) << "the pace is not known";
+  decision.service_s = 3;
+  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 4);
+  EXPECT_EQ(LongestWait({.deadline_s = 5.0}, decision), -1) << "it may not wait at all";
+  EXPECT_EQ(LongestWait({}, decision), std::nullopt);
 }
 
 TEST(ChanceInTime, IsAHalfAtTheExpectedTimeAndNineTenthsAtTheLongOne) {

@@ -49,6 +49,26 @@ TEST_F(WorkerServiceTest, ThinkingModeModelLeavesItToTheModel) {
   EXPECT_EQ(Join(Outputs(responses)).reasoning, "a");
 }
 
+// Also where the model opens its thinking again, as the distills do now and then.
+TEST_F(WorkerServiceTest, ThinkingModeOffNeverLeaks) {
+  constexpr int kPromptIds = 10;
+  engine::FakeModel model(kVocabulary);
+  ScriptIds(model, 1, kPromptIds, {kThink, 'a', kThinkEnd, 'b', kThink, 'c', kEos});
+  Serve(std::move(model));
+  v1::WorkerGenerateRequest request = MakeRequest();
+  AskChat("q", request);
+  request.mutable_request()->mutable_thinking()->set_mode(v1::THINKING_MODE_OFF);
+  Responses responses;
+  EXPECT_TRUE(Generate(request, &responses).ok());
+  ASSERT_EQ(responses.at(0).prompt_ids().ids_size(), kPromptIds);
+  EXPECT_EQ(StartedOf(responses).first_phase(), v1::PHASE_ANSWER);
+  const Joined all = Join(Outputs(responses));
+  EXPECT_EQ(all.order, "aF");
+  EXPECT_EQ(all.answer, "<think>a</think>b<think>c");
+  EXPECT_EQ(all.finished.tokens().reasoning_tokens(), 0);
+  EXPECT_EQ(all.finished.tokens().answer_tokens(), 7);
+}
+
 TEST_F(WorkerServiceTest, AContinuedMessageMayGoOnThinking) {
   engine::FakeModel model(kVocabulary);
   ScriptIds(model, 1, 6, {'a', kThinkEnd, 'b', kEos});

@@ -12,6 +12,7 @@ struct Avx2Lanes {
   static constexpr int kTileTokens = 3;
   static constexpr int kTileRows = 2;
   static constexpr int kTokenRows = 8;
+  static constexpr int kPackedRows = 2;  // rows of a packed panel in one pass over a token
   static constexpr int kAttentionQueries = 2;
   static constexpr int kAttentionKeyGroups = 2;
 
@@ -107,9 +108,6 @@ struct Avx2Lanes {
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.lo, indices),
                             _mm256_permutevar8x32_ps(table.hi, indices), in_second);
   }
-  static Avx2Lanes LookUp(Avx2Lanes table, Words indices) {
-    return {LookUpHalf(table, indices.lo), LookUpHalf(table, indices.hi)};
-  }
   static __m256 Round(__m256 x) {
     const __m256i bits = _mm256_castps_si256(x);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
@@ -118,13 +116,25 @@ struct Avx2Lanes {
     return _mm256_castsi256_ps(_mm256_and_si256(up, kept));
   }
   static Avx2Lanes RoundToBf16(Avx2Lanes x) { return {Round(x.lo), Round(x.hi)}; }
-  static Avx2Lanes RoundNormalToBf16(Avx2Lanes x) { return RoundToBf16(x); }
   static void RoundNormalToBf16(Avx2Lanes* first, Avx2Lanes* second) {
     *first = RoundToBf16(*first);
     *second = RoundToBf16(*second);
   }
   static void StoreRoundedInPanel(Avx2Lanes first, Avx2Lanes second, std::uint16_t* p) {
     StorePanelBf16(RoundToBf16(first), RoundToBf16(second), p);
+  }
+  using Table = Avx2Lanes;
+  static Table MakeTable(Avx2Lanes values) { return RoundToBf16(values); }
+  static Avx2Lanes LookUp(Table table, Words indices) {
+    return {LookUpHalf(table, indices.lo), LookUpHalf(table, indices.hi)};
+  }
+  static void LookUp(Table table, Words words, int at, Avx2Lanes* first, Avx2Lanes* second) {
+    *first = LookUp(table, ShiftRight(words, at));
+    *second = LookUp(table, ShiftRight(words, at + 16));
+  }
+  static void LookUpInPanel(Table table, Words words, int at, std::uint16_t* p) {
+    StorePanelBf16(LookUp(table, ShiftRight(words, at)), LookUp(table, ShiftRight(words, at + 16)),
+                   p);
   }
   void Store(float* p) const {
     _mm256_storeu_ps(p, lo);

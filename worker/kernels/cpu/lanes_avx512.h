@@ -15,6 +15,7 @@ struct Avx512LanesOf {
   static constexpr int kTileTokens = 3;
   static constexpr int kTileRows = 8;
   static constexpr int kTokenRows = 8;
+  static constexpr int kPackedRows = 4;  // rows of a packed panel in one pass over a token
   static constexpr int kAttentionQueries = 4;
   static constexpr int kAttentionKeyGroups = 4;
 
@@ -79,10 +80,6 @@ struct Avx512LanesOf {
         _mm512_ternarylogic_epi32(nibble, ShiftRight(low, low_at), upper, kWhereMaskElseOther);
     return {_mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(0x3F)))};
   }
-  // Lane j is the lane of `table` that the lowest four bits of index j name.
-  static Avx512LanesOf LookUp(Avx512LanesOf table, Words indices) {
-    return {_mm512_permutexvar_ps(indices, table.v)};
-  }
   // To the nearest value that bf16 holds, ties to even; of finite values.
   static Avx512LanesOf RoundToBf16(Avx512LanesOf x) {
     const __m512i bits = _mm512_castps_si512(x.v);
@@ -112,13 +109,6 @@ struct Avx512LanesOf {
       *second = RoundToBf16(*second);
     }
   }
-  static Avx512LanesOf RoundNormalToBf16(Avx512LanesOf x) {
-    if constexpr (kHasBf16) {
-      return WidenFrom(NativeBf16(x, x), 0);
-    } else {
-      return RoundToBf16(x);
-    }
-  }
   // As StorePanelBf16 of such values once rounded.
   static void StoreRoundedInPanel(Avx512LanesOf first, Avx512LanesOf second, std::uint16_t* p) {
     if constexpr (kHasBf16) {
@@ -128,6 +118,41 @@ struct Avx512LanesOf {
       _mm512_store_si512(p, _mm512_permutexvar_epi16(in_turn, NativeBf16(first, second)));
     } else {
       StorePanelBf16(RoundToBf16(first), RoundToBf16(second), p);
+    }
+  }
+  // Sixteen values to look up, rounded as RoundNormalToBf16 does: bf16, twice, or f32.
+  using Table = __m512i;
+  static Table MakeTable(Avx512LanesOf values) {
+    if constexpr (kHasBf16) {
+      return NativeBf16(values, values);
+    } else {
+      return _mm512_castps_si512(RoundToBf16(values).v);
+    }
+  }
+  // Lane j of `first` is the value that bits `at` to `at` + 3 of word j name, of `second` that of
+  // 16 bits above.
+  static void LookUp(Table table, Words words, int at, Avx512LanesOf* first,
+                     Avx512LanesOf* second) {
+    const Words index = ShiftRight(words, at);
+    if constexpr (kHasBf16) {
+      const __m512i both = _mm512_permutexvar_epi16(index, table);
+      first->v = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+      second->v = _mm512_castsi512_ps(_mm512_maskz_mov_epi16(0xAAAAAAAAU, both));
+    } else {
+      const __m512 values = _mm512_castsi512_ps(table);
+      first->v = _mm512_permutexvar_ps(index, values);
+      second->v = _mm512_permutexvar_ps(ShiftRight(words, at + 16), values);
+    }
+  }
+  // As StorePanelBf16 of both.
+  static void LookUpInPanel(Table table, Words words, int at, std::uint16_t* p) {
+    if constexpr (kHasBf16) {
+      _mm512_store_si512(p, _mm512_permutexvar_epi16(ShiftRight(words, at), table));
+    } else {
+      Avx512LanesOf first;
+      Avx512LanesOf second;
+      LookUp(table, words, at, &first, &second);
+      StorePanelBf16(first, second, p);
     }
   }
   void Store(float* p) const { _mm512_storeu_ps(p, v); }

@@ -14,6 +14,7 @@ struct PortableLanes {
   static constexpr int kTileTokens = 1;
   static constexpr int kTileRows = 2;
   static constexpr int kTokenRows = 4;
+  static constexpr int kPackedRows = 2;  // rows of a packed panel in one pass over a token
   static constexpr int kAttentionQueries = 1;
   static constexpr int kAttentionKeyGroups = 1;
 
@@ -81,16 +82,12 @@ struct PortableLanes {
                                                                      << 4);
     });
   }
-  static PortableLanes LookUp(const PortableLanes& table, const Words& indices) {
-    return Make([&](int i) { return table.lane[indices.lane[i] & 0xFU]; });
-  }
   static PortableLanes RoundToBf16(const PortableLanes& x) {
     return Make([&](int i) {
       const std::uint32_t bits = Bits(x.lane[i]);
       return std::bit_cast<float>((bits + (bits >> 16 & 1U) + 0x7FFFU) & 0xFFFF0000U);
     });
   }
-  static PortableLanes RoundNormalToBf16(const PortableLanes& x) { return RoundToBf16(x); }
   static void RoundNormalToBf16(PortableLanes* first, PortableLanes* second) {
     *first = RoundToBf16(*first);
     *second = RoundToBf16(*second);
@@ -98,6 +95,19 @@ struct PortableLanes {
   static void StoreRoundedInPanel(const PortableLanes& first, const PortableLanes& second,
                                   std::uint16_t* p) {
     StorePanelBf16(RoundToBf16(first), RoundToBf16(second), p);
+  }
+  using Table = PortableLanes;
+  static Table MakeTable(const PortableLanes& values) { return RoundToBf16(values); }
+  static PortableLanes LookUp(const Table& table, const Words& words, int at) {
+    return Make([&](int i) { return table.lane[words.lane[i] >> at & 0xFU]; });
+  }
+  static void LookUp(const Table& table, const Words& words, int at, PortableLanes* first,
+                     PortableLanes* second) {
+    *first = LookUp(table, words, at);
+    *second = LookUp(table, words, at + 16);
+  }
+  static void LookUpInPanel(const Table& table, const Words& words, int at, std::uint16_t* p) {
+    StorePanelBf16(LookUp(table, words, at), LookUp(table, words, at + 16), p);
   }
   void Store(float* p) const { StoreFirst(p, 16); }
   void StoreFirst(float* p, int n) const {

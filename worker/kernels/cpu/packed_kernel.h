@@ -16,7 +16,7 @@
 // The type of a chunk takes the scales of its eight rows apart when it is made; Read then gives 32
 // weights of a row, Unpack stores them as a panel has them. What Read costs for sixteen weights, in
 // vector operations of AVX-512 with BF16 (without) beside a multiply-add for each token: Q8_0 4.5
-// (8), Q6_K 7 (10), Q4_K 3.5 (5). These formats have no weights that are subnormal in bf16: all are
+// (8), Q6_K 6.5 (10), Q4_K 3 (5). These formats have no weights that are subnormal in bf16: all are
 // multiples of 2^-24.
 namespace thinkwire::worker::kernels {
 
@@ -70,24 +70,23 @@ class Q4KChunk {
     }
   }
   void Read(int row, int col, L* first, L* second) const {
-    static constexpr float kSteps[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const int group = col / 32 * kPanelRows + row;
-    const L table = L::RoundNormalToBf16(
-        L::Fma(L::Load(kSteps), L::Set(scale_[group]), L::Set(offset_[group])));
-    const auto words = L::LoadWords(nibbles_ + row * Layout::kRowBytes + col / 128 * 64);
-    const int shift = col % 128 / 4;
-    *first = L::LookUp(table, L::ShiftRight(words, shift));
-    *second = L::LookUp(table, L::ShiftRight(words, shift + 4));
+    L::LookUp(TableOf(row, col), WordsOf(row, col), col % 128 / 8, first, second);
   }
   void Unpack(int row, int col, std::uint16_t* out) const {
-    L first;
-    L second;
-    Read(row, col, &first, &second);
-    L::StorePanelBf16(first, second, out);
+    L::LookUpInPanel(TableOf(row, col), WordsOf(row, col), col % 128 / 8, out);
   }
 
  private:
   using Layout = Q4KChunkLayout;
+
+  auto TableOf(int row, int col) const {
+    static constexpr float kSteps[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const int group = col / 32 * kPanelRows + row;
+    return L::MakeTable(L::Fma(L::Load(kSteps), L::Set(scale_[group]), L::Set(offset_[group])));
+  }
+  auto WordsOf(int row, int col) const {
+    return L::LoadWords(nibbles_ + row * Layout::kRowBytes + col / 128 * 64);
+  }
 
   const std::uint8_t* nibbles_;
   alignas(64) float scale_[64];
@@ -158,13 +157,11 @@ class Q6KChunk {
     const std::uint8_t* const from = rows_ + row * Layout::kRowBytes;
     const auto low = L::LoadWords(from + col / 128 * 64);
     const auto high = L::LoadWords(from + Layout::kUpper);
-    *first = Weights(low, high, row, col);
-    *second = Weights(low, high, row, col + 16);
+    *first = Weights(L::FromSixBits(low, col % 128 / 8, high, col / 16), row, col);
+    *second = Weights(L::FromSixBits(low, col % 128 / 8 + 16, high, col / 16 + 16), row, col + 16);
   }
-  template <class Words>
-  L Weights(const Words& low, const Words& high, int row, int col) const {
+  L Weights(const L& q, int row, int col) const {
     const int group = col / 16 * kPanelRows + row;
-    const L q = L::FromSixBits(low, col % 128 / 4, high, col / 8);
     return L::Fma(q, L::Set(scale_[group]), L::Set(offset_[group]));
   }
 
@@ -191,6 +188,12 @@ bool WithChunkType(Encoding encoding, const F& f) {
   }
 }
 
+template <class L, int kTokens, int kRows>
+void AddProducts(const L* weights, const L& x, int t, L (*sums)[kTokens]) {
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) sums[r][t] = L::Fma(weights[r], x, sums[r][t]);
+}
+
 // Adds a chunk's columns to the sums of some rows, which stay in registers meanwhile.
 template <class L, class Chunk, int kTokens, int kRows>
 void AddChunk(const Chunk& chunk, int row, int cols, const float* x, std::int64_t x_stride,
@@ -203,17 +206,14 @@ void AddChunk(const Chunk& chunk, int row, int cols, const float* x, std::int64_
   }
 #pragma GCC unroll 8
   for (int c = 0; c < cols; c += 32) {
+    L first[kRows];
+    L second[kRows];
 #pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      L first;
-      L second;
-      chunk.Read(row + r, c, &first, &second);
+    for (int r = 0; r < kRows; ++r) chunk.Read(row + r, c, &first[r], &second[r]);
 #pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) {
-        const float* const from = x + t * x_stride + c;
-        sums[r][t] = L::Fma(first, L::Load(from), sums[r][t]);
-        sums[r][t] = L::Fma(second, L::Load(from + 16), sums[r][t]);
-      }
+    for (int t = 0; t < kTokens; ++t) {
+      AddProducts<L, kTokens, kRows>(first, L::Load(x + t * x_stride + c), t, sums);
+      AddProducts<L, kTokens, kRows>(second, L::Load(x + t * x_stride + c + 16), t, sums);
     }
   }
 #pragma GCC unroll 4
@@ -226,7 +226,8 @@ void AddChunk(const Chunk& chunk, int row, int cols, const float* x, std::int64_
 template <class L, class Chunk, int kTokens>
 void MultiplyChunks(const std::uint8_t* panel, const float* x, std::int64_t x_stride,
                     std::int64_t depth_blocks, float* out) {
-  constexpr int kRows = kTokens == 1 ? 2 : 1;  // so many chains of sums at once
+  // Chains of sums at once, as many as registers allow: each waits for its multiply-adds.
+  constexpr int kRows = kTokens == 1 ? L::kPackedRows : (L::kPackedRows + 1) / 2;
   L acc[kPanelRows][kTokens];
   for (int r = 0; r < kPanelRows; ++r) {
     for (int t = 0; t < kTokens; ++t) acc[r][t] = L::Set(0.0F);

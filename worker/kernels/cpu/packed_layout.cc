@@ -11,7 +11,8 @@ namespace {
 
 struct Baseline {};  // the instruction set that every machine has
 
-// The lowest kBits of kColumns numbers, sixteen words.
+// The lowest kBits of kColumns numbers, sixteen words: those of each even sixteen in the lower
+// half.
 template <int kBits, int kColumns>
 void PackWords(const std::uint8_t* q, std::uint8_t* out) {
   static_assert(kBits * kColumns == 512);
@@ -19,7 +20,7 @@ void PackWords(const std::uint8_t* q, std::uint8_t* out) {
   for (int j = 0; j < 16; ++j) {
     std::uint32_t word = 0;
     for (int k = 0; k < kColumns / 16; ++k) {
-      word |= (q[16 * k + j] & kMask) << (kBits * k);
+      word |= (q[16 * k + j] & kMask) << (kBits * (k / 2) + 16 * (k % 2));
     }
     std::memcpy(out + 4 * j, &word, sizeof(word));
   }

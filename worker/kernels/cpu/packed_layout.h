@@ -15,10 +15,10 @@
 //   kInt4   8 rows of nibbles (64 B for each 128 columns), then for each 128 columns the word of
 //           int4_block.h [8 rows] u32
 //   others  8 rows of their blocks as files have them
-// Nibbles of 128 columns are sixteen words: bits 4k to 4k + 3 of word j are those of column
-// 16k + j. Upper bits of 256 columns likewise: bits 2k and 2k + 1 of word j are of column 16k + j.
-// Sizes are those of the file but for Q4_K's, 2.8 % more, of which scales and mins have a byte
-// each.
+// Nibbles of 128 columns are sixteen words: of word j bits 4k to 4k + 3 are those of column 32k +
+// j, bits 16 + 4k to 19 + 4k those of column 32k + 16 + j. Upper bits of 256 columns likewise, two
+// of each: 2k and 2k + 1, 16 + 2k and 17 + 2k. Sizes are those of the file but for Q4_K's, 2.8 %
+// more, of which scales and mins have a byte each.
 namespace thinkwire::worker::kernels {
 
 inline constexpr int kChunkColumns = 256;

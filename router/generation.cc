@@ -165,12 +165,15 @@ bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
     return true;
   }
   if (!Complete(*message.mutable_event(), had_started, now)) return true;
-  {
-    MutexLock lock(mu_);
-    CHECK(!waiting_, "an attempt brings nothing, and does not end, before its event is taken");
-    waiting_ = std::move(*message.mutable_event());
-  }
-  return Flush() == Flushed::kAtOnce;
+  return Pass(std::move(*message.mutable_event()));
+}
+
+bool Generation::Pass(v1::GenerateResponse event) {
+  MutexLock lock(mu_);
+  waiting_.Add(std::move(event));
+  WriteWhatWaits();
+  paused_ = !waiting_.has_room();
+  return !paused_;
 }
 
 // Another worker would go on from the prompt's ids, but another variant's has ids of its own.
@@ -191,6 +194,7 @@ void Generation::OnEnd(const absl::Status& status) {
   {
     MutexLock lock(mu_);
     attempt_.reset();
+    paused_ = false;
   }
   lease_->Ended(status);
   if (voting_ && voting_->is_over()) return TellVote();
@@ -212,28 +216,44 @@ absl::Status Generation::CancelStatus() const {
   return rpc::CancelStatus(context_.deadline, arrival_, shared_.clock.Now());
 }
 
-// Writes the event that waits, then the end. Called wherever one of them, or room, is new.
-Generation::Flushed Generation::Flush() {
+void Generation::Resume() {
+  {
+    MutexLock lock(mu_);
+    sink_is_full_ = false;
+  }
+  Flush();
+}
+
+// False: some of it has to wait on.
+bool Generation::WriteWhatWaits() {
+  while (!waiting_.empty() || TakeTold()) {
+    if (!cancelled_) {
+      sink_is_full_ = sink_is_full_ || !sink_->Write(waiting_.front());
+      if (sink_is_full_) return false;
+    }
+    waiting_.Pop();
+  }
+  return true;
+}
+
+// Writes what waits, then the end. Called wherever one of them, or room, is new.
+void Generation::Flush() {
   std::shared_ptr<fleet::WorkerAttempt> go_on;
   std::optional<absl::Status> end;
   {
     MutexLock lock(mu_);
-    while (waiting_ || TakeTold()) {
-      if (!cancelled_ && !sink_->Write(*waiting_)) {
-        paused_ = true;
-        return Flushed::kLater;
-      }
-      waiting_.reset();
-      if (std::exchange(paused_, false)) go_on = attempt_;
+    const bool all = WriteWhatWaits();
+    if (paused_ && waiting_.has_room()) {
+      paused_ = false;
+      go_on = attempt_;
     }
-    if (ended_ && !end_told_) {
+    if (all && ended_ && !end_told_) {
       end_told_ = true;
       end = cancelled_ ? CancelStatus() : *ended_;
     }
   }
   if (go_on) go_on->ReadMore();
   if (end) End(*end);
-  return Flushed::kAtOnce;
 }
 
 void Generation::Conclude(const absl::Status& status) {

@@ -126,7 +126,7 @@ void Generation::TellMoving(Clock::TimePoint now) {
   v1::GenerateResponse event;
   event.mutable_progress()->set_reason(v1::SILENCE_REASON_MOVING);
   MutexLock lock(mu_);
-  if (!waiting_) sink_->Write(event);  // one that finds no room says nothing that matters
+  if (waiting_.empty()) sink_->Write(event);  // one that finds no room says nothing that matters
 }
 
 void Generation::WaitForTurn(Clock::TimePoint look) {

@@ -51,7 +51,7 @@ void Generation::TellThatItVotes(Clock::TimePoint now) {
   progress.set_computed_tokens(static_cast<std::int32_t>(ledger_.tokens()));
   progress.set_total_tokens(progress.computed_tokens());
   MutexLock lock(mu_);
-  if (!cancelled_ && !waiting_) sink_->Write(event);
+  if (!cancelled_ && waiting_.empty()) sink_->Write(event);
 }
 
 void Generation::TellVote() {
@@ -90,11 +90,12 @@ v1::Completed Generation::CompleteVote(Clock::TimePoint now) const {
 // The winner's counts as told at once, as it was there.
 bool Generation::TakeTold() {
   if (cancelled_) told_.Clear();
-  waiting_ = told_.Next();
-  if (!waiting_) return false;
+  std::optional<v1::GenerateResponse> event = told_.Next();
+  if (!event) return false;
   const bool of_loser =
-      waiting_->has_finished() && waiting_->finished().output_index() != voting_->winner();
-  if (!of_loser) account_.Count(*waiting_, told_at_);
+      event->has_finished() && event->finished().output_index() != voting_->winner();
+  if (!of_loser) account_.Count(*event, told_at_);
+  waiting_.Add(*std::move(event));
   return true;
 }
 

@@ -35,6 +35,7 @@
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
 #include "worker/kernels/devices.h"
+#include "worker/list_command.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/load_model.h"
 #include "worker/model_source.h"
@@ -335,6 +336,7 @@ int RunConfigured(WorkerConfig& config, const ModelLoader& load_model) {
   if (const absl::Status status = Validate(config); !status.ok()) {
     return EndWith(kProgram, kExitConfig, status);
   }
+  if (config.list) return RunList();
   const auto trusted_peers = rpc::TrustedPeers::Parse(config.trusted_peers);
   if (!trusted_peers.ok()) {
     return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));

@@ -72,6 +72,9 @@ grpc::ChannelArguments ArgumentsFor(Proxy proxy) {
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   // As a server's: nobody sends what inflates.
   arguments.SetInt(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
+  // So the filters that look at each message for that have nothing to do.
+  arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   return arguments;
 }
 

@@ -59,6 +59,9 @@ void SetLimits(grpc::ServerBuilder& builder, const GrpcServerOptions& options) {
   // gRPC inflates a message before anybody can see its size: a thousandfold of what has arrived.
   builder.AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
                              1 << GRPC_COMPRESS_NONE);
+  // So the filters that look at each message for that have nothing to do.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listen(const GrpcServerOptions& options) {

@@ -1,5 +1,5 @@
 // What the CPU backend reaches on qwen-1.5b's shapes, beside what its threads can read at all:
-//   kernel_bench [threads] [repetitions] [portable|avx2|avx512] [bf16|q8_0|q6_k|q4_k]
+//   kernel_bench [threads] [repetitions] [portable|avx2|avx512|avx512bf16] [bf16|q8_0|q6_k|q4_k]
 // Plain reads and the linears of steps of 1 to 512 tokens alternate, so that a busy machine slows
 // all alike; medians are printed. On one thread the processor's time is the one to look at where
 // others keep the machine busy.
@@ -183,14 +183,15 @@ int Main(int argc, char** argv) {
   const std::string isa = argc > 3 ? argv[3] : "";
   if (threads < 1 || repetitions < 1) {
     std::fprintf(stderr,
-                 "usage: kernel_bench [threads] [repetitions] [portable|avx2|avx512] "
+                 "usage: kernel_bench [threads] [repetitions] [portable|avx2|avx512|avx512bf16] "
                  "[bf16|q8_0|q6_k|q4_k]\n");
     return 2;
   }
-  CpuBackend backend(threads, isa == "portable" ? Isa::kPortable
-                              : isa == "avx2"   ? Isa::kAvx2
-                              : isa == "avx512" ? Isa::kAvx512
-                                                : BestIsa());
+  CpuBackend backend(threads, isa == "portable"     ? Isa::kPortable
+                              : isa == "avx2"       ? Isa::kAvx2
+                              : isa == "avx512"     ? Isa::kAvx512
+                              : isa == "avx512bf16" ? Isa::kAvx512Bf16
+                                                    : BestIsa());
   const std::string encoding = argc > 4 ? argv[4] : "bf16";
   const Weights weights(backend, encoding == "q8_0"   ? Encoding::kQ8_0
                                  : encoding == "q6_k" ? Encoding::kQ6K

@@ -60,11 +60,11 @@ class Reader final : public grpc::ClientReadReactor<v1::GenerateResponse> {
  private:
   void OnReadDone(bool ok) override {
     if (!ok) return;
-    if (event_.has_reasoning_delta()) Count(event_.reasoning_delta());
+    if (event_.has_answer_delta()) Count(event_.answer_delta());
     StartRead(&event_);
   }
 
-  void Count(const v1::ReasoningDelta& delta) {
+  void Count(const v1::AnswerDelta& delta) {
     for (const std::int32_t id : delta.token_ids()) {
       if (id != tokens_++ * 7919 % 151'936) ++counts_.failures;
     }

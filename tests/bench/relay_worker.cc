@@ -34,12 +34,16 @@ std::uint32_t NowUs() {
       std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
 
+std::int32_t MaxTokens(const v1::GenerateRequest& request) {
+  return request.has_max_tokens() ? request.max_tokens() : kMaxTokens;
+}
+
 void FillStarted(const v1::GenerateRequest& request, v1::Started& started) {
   started.set_prompt_tokens(1);
   started.set_seed(request.seed());
   started.set_fingerprint("relay");
-  started.set_first_phase(v1::PHASE_REASONING);
-  started.mutable_limits()->set_max_tokens(kMaxTokens);
+  started.set_first_phase(v1::PHASE_ANSWER);
+  started.mutable_limits()->set_max_tokens(MaxTokens(request));
   started.mutable_limits()->set_max_model_len(kContext);
   started.mutable_limits()->set_vocab_size(kVocabSize);
 }
@@ -54,13 +58,13 @@ class Stream final : public rpc::ServerCall {
 
   // False: it is full, or over.
   bool GiveToken() {
-    if (tokens_ == kMaxTokens) return false;
-    auto& delta = *message_.mutable_event()->mutable_reasoning_delta();
+    if (tokens_ == max_tokens_) return false;
+    auto& delta = *message_.mutable_event()->mutable_answer_delta();
     delta.set_text(RelayStamp());
     delta.clear_token_ids();
     delta.add_token_ids(static_cast<std::int32_t>(std::int64_t{tokens_} * 7919 % kVocabSize));
     if (!Give()) return false;
-    ++tokens_;
+    if (++tokens_ == max_tokens_) GiveEnd();
     return true;
   }
 
@@ -78,9 +82,24 @@ class Stream final : public rpc::ServerCall {
     return true;
   }
 
+  // Of the router's probes, which want one token.
+  void GiveEnd() {
+    auto& finished = *message_.mutable_event()->mutable_finished();
+    finished.set_reason(v1::FINISH_REASON_LENGTH);
+    finished.set_phase(v1::PHASE_ANSWER);
+    finished.mutable_tokens()->set_answer_tokens(tokens_);
+    Give();
+    auto& usage = *message_.mutable_event()->mutable_completed()->mutable_usage();
+    usage.set_prompt_tokens(1);
+    usage.set_answer_tokens(tokens_);
+    Give();
+    Finish(absl::OkStatus());
+  }
+
   RelayService& service_;
   const As as_;
   v1::WorkerGenerateResponse message_;  // the next
+  std::int32_t max_tokens_ = 0;
   std::int32_t tokens_ = 0;
 };
 
@@ -177,6 +196,7 @@ void Stream::OnMessage(grpc::ByteBuffer bytes) {
   absl::Status status = as_ == As::kWorker ? rpc::ParseRequest(bytes, request)
                                            : rpc::ParseRequest(bytes, *request.mutable_request());
   if (!status.ok()) return Finish(std::move(status));
+  max_tokens_ = MaxTokens(request.request());
   message_.set_attempt(request.attempt());
   message_.mutable_prompt_ids()->add_ids(1);
   FillStarted(request.request(), *message_.mutable_event()->mutable_started());

@@ -12,9 +12,9 @@ struct RelayWorkerOptions {
 };
 
 // A worker that generates nothing: every call of WorkerService.Generate gets Started and then
-// ReasoningDeltas of one token each, until it is cancelled; their text is RelayStamp, when they
-// were sent. ReasoningService.Generate gets the same as a client would see it, for proxies that
-// pass on what they are given. Until a signal ends it; its exit code.
+// AnswerDeltas of one token each, until it is cancelled or has max_tokens; their text is
+// RelayStamp, when they were sent. ReasoningService.Generate gets the same as a client would see
+// it, for proxies that pass on what they are given. Until a signal ends it; its exit code.
 int RunRelayWorker(const RelayWorkerOptions& options);
 
 // Now, as eight hexadecimal digits: microseconds of the machine's steady clock, modulo 2^32. The

@@ -401,6 +401,19 @@ class Serving(PullCase):
         self.assertEqual(listening["served_model_name"], "model")
         self.assertEqual(self.health(listening["port"]).returncode, 0)
 
+    def test_lists_what_is_here_and_what_it_takes(self):
+        hub = self.hub(self.tiny())
+        self.pull(hub)
+        other = self.cache / "models--org--part/snapshots" / ("f" * 40) / "config.json"
+        other.parent.mkdir(parents=True)
+        other.write_text("{}")
+        listed = subprocess.run([WORKER, "--list"], env=self.environment(None), capture_output=True, text=True,
+                                timeout=PATIENCE_S, check=True).stdout.splitlines()
+        self.assertRegex(listed[0], rf"^{self.cache}: 2 models; \d+\.\d GB of memory are free here$")
+        self.assertRegex(listed[1], r"^org/model  main  1234567890ab  0\.0 GB  \d+ KV bytes a token, at least 0\.0 GB with "
+                                    r"4096 tokens: fits$")
+        self.assertEqual(listed[2], "org/part  -  ffffffffffff  0.0 GB  not whole: lacks model.safetensors, tokenizer.json")
+
     def test_what_is_here_is_served_without_the_hub(self):
         hub = self.hub(self.tiny())
         self.pull(hub)

@@ -330,7 +330,7 @@ TEST_F(EscalationTest, WhereItsOwnWorkerTakesNothingMoreAnotherGoesOn) {
   for (const std::size_t worker : {kLarge, kLarge + 1}) SetDraining(worker);
   SetDraining(kMiddle + 1);
   ASSERT_TRUE(pool_.WaitForLive(2, 0) && pool_.WaitForLive(1, 1));
-  const auto sink = Ask(Question(), 2);  // Queued, Started
+  const auto sink = Ask(Question(), 1);  // Started waits for room
   ASSERT_TRUE(sink->WaitForRefusals(1));
   SetDraining(kMiddle + 1, false);
   ASSERT_TRUE(pool_.WaitForLive(1, 2));
@@ -387,7 +387,7 @@ TEST_F(EscalationTest, AWorkerThatIsLostBeforeItsEndIsFollowedByAnotherThatEndsS
     ASSERT_TRUE(pool_.WaitForLive(1, 1));
     workers_[first].SetScript(
         {.events = SmallStream(), .unanswered = FirstOf(Unanswered(), events), .end = Lost()});
-    const auto sink = Ask(Question(), 2);
+    const auto sink = Ask(Question(), 1);  // likewise
     ASSERT_TRUE(sink->WaitForRefusals(1));
     SetDraining(second, false);
     ASSERT_TRUE(pool_.WaitForLive(1, 2));
@@ -437,7 +437,7 @@ TEST_F(EscalationTest, AnErrorAfterARestartTellsBothRuns) {
 }
 
 TEST_F(EscalationTest, WhoWantsAnAnswerNowDoesNotBeginAnew) {
-  const auto sink = Ask(Question(), 2);  // the thought waits for room
+  const auto sink = Ask(Question(), 1);  // Started waits for room
   ASSERT_TRUE(sink->WaitForRefusals(1));
   std::promise<absl::Status> told;
   generations_.back()->AnswerNow(std::nullopt,

@@ -145,6 +145,35 @@ class MoveTest : public FakeFleetTest {
   }
 };
 
+// Its reader is slow, so that nobody reads the worker either as it is given up.
+TEST_F(MoveTest, WhatWaitsForASlowReaderComesBeforeWhatTheNextWorkerSays) {
+  Events begun = Stream();
+  begun.resize(7);  // with ReasoningFinished
+  workers_[0].SetScript({.events = begun, .stays_open = true});
+  const auto sink = Ask(1);  // Started waits for room
+  ASSERT_TRUE(sink->WaitForRefusals(1));
+  workers_[0].SetStatus(
+      [](auto& status) { status.add_ranks()->mutable_since_progress()->set_seconds(5); });
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  ASSERT_TRUE(pool_.WaitUntil([&] {
+    pool_->Tick();
+    return workers_[1].num_calls() == 1;
+  }));
+  sink->MakeRoom(1000);
+  latest().Resume();
+  ASSERT_TRUE(sink->WaitForEnd().ok());
+  const Events events = sink->events();
+  EXPECT_EQ(events.front().event_case(), v1::GenerateResponse::kQueued);
+  std::string reasoning;
+  int moves = 0;
+  for (const auto& event : events) {
+    reasoning += event.reasoning_delta().text();
+    moves += event.has_moved() ? 1 : 0;
+  }
+  EXPECT_EQ(reasoning, "So 2.eighteighté");
+  EXPECT_EQ(moves, 1);
+}
+
 TEST_F(MoveTest, WhereverAWorkerIsLostTheNextGoesOn) {
   for (std::size_t events = 2; events < Stream().size(); ++events) {
     SCOPED_TRACE(absl::StrCat(events, " events before the loss"));

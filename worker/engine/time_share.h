@@ -61,8 +61,8 @@ class TimeShare {
   static constexpr double kMemory = 10;  // seconds
   static constexpr double kFree = 1.5;
   static constexpr double kTrickle = 0.25;
-  static constexpr double kSlack = 0.05;  // seconds
-  static constexpr double kLead = 1;      // seconds
+  static constexpr double kSlack = 0.2;  // seconds
+  static constexpr double kLead = 1;     // seconds
   // Inputs of a prompt that are computed at once, at least: fewer are hardly cheaper.
   static constexpr std::int32_t kLeastChunk = 16;
   static constexpr std::size_t kMaxRemembered = 1024;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "worker/kernels/blocks_fp8.h"
 #include "worker/kernels/blocks_groups.h"
 #include "worker/kernels/blocks_int4.h"
 #include "worker/kernels/blocks_iq4.h"
@@ -50,6 +51,8 @@ bool WithBlockType(Encoding encoding, const F& f) {
       return f(Int8GroupBlock<64>()), true;
     case Encoding::kInt8G32:
       return f(Int8GroupBlock<32>()), true;
+    case Encoding::kFp8:
+      return f(Fp8Block()), true;
     default:
       return false;
   }

@@ -37,8 +37,9 @@ enum class Encoding : std::uint8_t {
   kInt8,
   kInt8G64,
   kInt8G32,
+  kFp8,
 };
-inline constexpr int kNumEncodings = 21;
+inline constexpr int kNumEncodings = 22;
 
 // So many elements of a row are stored in so many bytes.
 struct BlockShape {
@@ -67,7 +68,8 @@ constexpr BlockShape BlockOf(Encoding encoding) {
                                                  {32, 16 + kInt4WordBytes},
                                                  {128, 128 + kInt8WordBytes},
                                                  {64, 64 + kInt8WordBytes},
-                                                 {32, 32 + kInt8WordBytes}};
+                                                 {32, 32 + kInt8WordBytes},
+                                                 {kFp8Columns, kFp8PackedBytes}};
   return kShapes[static_cast<int>(encoding)];
 }
 

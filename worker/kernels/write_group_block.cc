@@ -39,6 +39,10 @@ void WriteGroupBlock(Encoding encoding, std::span<const std::uint8_t> q, std::ui
     case Encoding::kInt8G32:
       std::memcpy(out, q.data(), q.size());
       return WriteBytesOf(GroupWord(scale, zero, kInt8ZeroWidth), kInt8WordBytes, out + q.size());
+    case Encoding::kFp8:
+      std::memcpy(out, q.data(), q.size());
+      std::memcpy(out + q.size(), &scale, sizeof(scale));
+      return;
     default:
       Check(false, "an encoding of groups");
   }

@@ -75,6 +75,21 @@ def read_compressed(t, config):
     return q.int() + middle, z.int() + middle, s
 
 
+def read_bytes(t, config):
+    """As torch has int8 and float8_e4m3fn; compressed-tensors' naive compressor does no more."""
+    w = t["weight"].float()
+    s = t["weight_scale_inv" if config["quant_method"] == "fp8" else "weight_scale"].float()
+    if s.dim() == 1:
+        s = s.reshape(1, 1)
+    rows, columns = w.shape
+    s = s.repeat_interleave(-(-rows // s.shape[0]), 0)[:rows]
+    if "w" in t:
+        wide = s.repeat_interleave(columns // s.shape[1], 1)
+        assert torch.equal(w * wide, t["w"])
+        return t["q"], t["z"], s
+    return w + 128, torch.full(s.shape, 128), s
+
+
 def main(path, autoawq, gptqmodel):
     with safe_open(path, "pt") as file:
         for name, text in file.metadata().items():
@@ -85,6 +100,8 @@ def main(path, autoawq, gptqmodel):
                 q, z, s = read_awq(autoawq, t)
             elif config["quant_method"] == "gptq":
                 q, z, s = read_gptq(gptqmodel, t, config)
+            elif "weight" in t:
+                q, z, s = read_bytes(t, config)
             else:
                 q, z, s = read_compressed(t, config)
             assert torch.equal(q.int(), t["q"].int()), name + ": q"

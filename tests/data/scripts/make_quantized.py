@@ -6,7 +6,8 @@ Usage: make_quantized.py OUT, with numpy from PyPI. check_quantized.py reads it 
 own libraries.
 A matrix "x" of N rows and K columns has its format's tensors ("x.qweight", ...), its
 quantization_config as text in the file's metadata, and what is to be read: "x.q" U8 [N, K], "x.z"
-I32 [N, groups], "x.s" F32 [N, groups] and "x.g" I32 [K], the group of each column.
+I32 [N, groups], "x.s" F32 [N, groups] and "x.g" I32 [K], the group of each column. Of e4m3 q are its
+bytes, and "x.w" F32 [N, K] is what they stand for.
 """
 import json
 import struct
@@ -15,6 +16,7 @@ import sys
 import numpy
 
 ROWS = 8
+FP8_ROWS = 3
 PACKED_ROWS = 12  # of compressed-tensors: no whole words of zero points
 AWQ_COLUMNS = [0, 2, 4, 6, 1, 3, 5, 7]  # nibble i of a word holds this column of its eight
 NAMES = {"uint8": "U8", "int8": "I8", "int32": "I32", "int64": "I64", "float16": "F16",
@@ -111,17 +113,24 @@ def gptq(file, name, bits, columns, group, zeros=None, version=1, meta=None, des
         file.add(name + ".g_idx", g.astype(numpy.int32))
 
 
+def compressed(form, weights, activations=None):
+    """A quantization_config of compressed-tensors."""
+    if activations:
+        activations = {"num_bits": 8, "type": activations, "dynamic": True, "strategy": "token"}
+    return {"quant_method": "compressed-tensors", "format": form,
+            "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights,
+                                          "input_activations": activations,
+                                          "output_activations": None}},
+            "ignore": ["lm_head"], "kv_cache_scheme": None, "quantization_status": "compressed"}
+
+
 def pack_quantized(file, name, bits, columns, group, zeros=None, strategy="group", actorder=None):
     q, z, s, g = numbers(bits, columns, group, zeros, actorder == "group", PACKED_ROWS)
     s = (bf16(s).astype(numpy.uint32) << 16).view(numpy.float32)
     weights = {"num_bits": bits, "type": "int", "symmetric": zeros is None, "strategy": strategy,
                "group_size": group if strategy == "group" else None, "actorder": actorder,
                "dynamic": False, "observer": "minmax", "block_structure": None}
-    config = {"quant_method": "compressed-tensors", "format": "pack-quantized",
-              "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights,
-                                            "input_activations": None,
-                                            "output_activations": None}},
-              "ignore": ["lm_head"], "kv_cache_scheme": None, "quantization_status": "compressed"}
+    config = compressed("pack-quantized", weights)
     expect(file, name, config, q, z, s, g)
     file.add(name + ".weight_packed", words(q, bits))
     file.add(name + ".weight_scale", bf16(s), "BF16")
@@ -131,6 +140,49 @@ def pack_quantized(file, name, bits, columns, group, zeros=None, strategy="group
         file.add(name + ".weight_zero_point", words(whole.T, bits).T)
     if actorder == "group":
         file.add(name + ".weight_g_idx", g.astype(numpy.int32))
+
+
+def e4m3(codes):
+    """By the definition: sign, exponent of bias 7, fraction of three bits."""
+    exponent, fraction = codes >> 3 & 15, codes & 7
+    normal = (8 + fraction) * 2.0 ** (exponent - 10.0)
+    magnitude = numpy.where(exponent == 0, fraction * 2.0 ** -9, normal)
+    return numpy.where(codes & 128, -magnitude, magnitude).astype(numpy.float32)
+
+
+def fp8(file, name, columns, strategy):
+    """All codes but the two that are no numbers, and random ones."""
+    codes = rng.integers(0, 256, (FP8_ROWS, columns))
+    codes.flat[:256] = numpy.arange(256)
+    codes[(codes & 127) == 127] = 0
+    groups = columns // 128 if strategy == "deepseek" else 1
+    scales = (rng.random((1 if strategy != "channel" else FP8_ROWS, groups)) * 0.01).astype(
+        numpy.float32)
+    s = numpy.broadcast_to(scales, (FP8_ROWS, groups))
+    g = numpy.arange(columns) // (columns // groups)
+    if strategy == "deepseek":
+        config = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128],
+                  "activation_scheme": "dynamic"}
+    else:
+        config = compressed("float-quantized", {"num_bits": 8, "type": "float", "symmetric": True,
+                                                "strategy": strategy, "dynamic": False}, "float")
+    expect(file, name, config, codes, numpy.full(s.shape, 128), s, g)
+    file.add(name + ".w", e4m3(codes) * s[:, g])
+    file.add(name + ".weight", codes.astype(numpy.uint8), "F8_E4M3")
+    if strategy == "deepseek":
+        file.add(name + ".weight_scale_inv", scales)
+    else:
+        file.add(name + ".weight_scale", scales if strategy == "channel" else scales.reshape(1))
+
+
+def int_quantized(file, name, columns):
+    q, z, s, g = numbers(8, columns, columns, None)
+    s = (bf16(s).astype(numpy.uint32) << 16).view(numpy.float32)
+    config = compressed("int-quantized", {"num_bits": 8, "type": "int", "symmetric": True,
+                                          "strategy": "channel", "dynamic": False}, "int")
+    expect(file, name, config, q, z, s, g)
+    file.add(name + ".weight", (q - 128).astype(numpy.int8))
+    file.add(name + ".weight_scale", bf16(s), "BF16")
 
 
 def main(out):
@@ -146,7 +198,7 @@ def main(out):
     gptq(file, "gptq_v2", 4, 128, 32, zeros=(0, 16), version=2)
     gptq(file, "gptq_8", 8, 128, 64)
     gptq(file, "gptq_8_asym", 8, 256, 128, zeros=(0, 256), version=2)
-    gptq(file, "gptq_row", 4, 192, 192, said=-1)
+    gptq(file, "gptq_row", 4, 64, 64, said=-1)
     gptq(file, "gptq_act", 4, 256, 64, zeros=(1, 16), desc_act=True)
     gptq(file, "gptq_static", 4, 128, 32, desc_act=True, static=True)
     pack_quantized(file, "ct_128", 4, 256, 128)
@@ -154,6 +206,10 @@ def main(out):
     pack_quantized(file, "ct_8", 8, 128, 64, zeros=(0, 256))
     pack_quantized(file, "ct_row", 4, 128, 128, strategy="channel")
     pack_quantized(file, "ct_act", 4, 128, 32, actorder="group")
+    int_quantized(file, "ct_w8a8", 128)
+    fp8(file, "fp8_channel", 128, "channel")
+    fp8(file, "fp8_tensor", 128, "tensor")
+    fp8(file, "fp8_blocks", 256, "deepseek")
     file.write(out)
 
 

@@ -7,7 +7,7 @@ namespace {
 // One of each instruction set that this machine has, with one to four threads.
 std::vector<Way> CpuWays() {
   std::vector<Way> ways;
-  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     if (!IsSupported(isa)) continue;
     for (const int threads : {1, 2, 4}) {
       ways.push_back({std::string(RowKernelsFor(isa).name) + "_" + std::to_string(threads),

@@ -199,7 +199,113 @@ void AddPackQuantized(const std::string& module, const Quantized& q, int bits, T
            GgufWriter::Bytes(q.q.rows) + GgufWriter::Bytes(q.q.cols));
 }
 
+// The numbers of e4m3 that are not negative, by their bytes.
+std::vector<float> MagnitudesOfE4m3() {
+  std::vector<float> values;
+  for (int code = 0; code < 127; ++code) {
+    const int exponent = code >> 3;
+    const int fraction = code & 7;
+    values.push_back(exponent == 0 ? std::ldexp(static_cast<float>(fraction), -9)
+                                   : std::ldexp(static_cast<float>(8 + fraction), exponent - 10));
+  }
+  return values;
+}
+
+// The nearest e4m3 of a number up to 448.
+std::uint8_t E4m3Of(float x, const std::vector<float>& magnitudes) {
+  const float magnitude = std::abs(x);
+  std::size_t nearest = 0;
+  for (std::size_t i = 0; i < magnitudes.size(); ++i) {
+    if (std::abs(magnitudes[i] - magnitude) < std::abs(magnitudes[nearest] - magnitude))
+      nearest = i;
+  }
+  return static_cast<std::uint8_t>(nearest | (x < 0 ? 0x80U : 0U));
+}
+
+// A matrix in bytes, with a scale for each block of so many rows and columns.
+struct Bytes {
+  bool is_e4m3;
+  std::int64_t block_rows;
+  std::int64_t block_cols;
+  FloatTensor scales = {};
+  std::string codes = {};
+  FloatTensor weights = {};  // what they stand for
+
+  float& scale(std::int64_t row, std::int64_t col) {
+    return scales
+        .values[static_cast<std::size_t>(row / block_rows * scales.shape[1] + col / block_cols)];
+  }
+};
+
+// The scales by which no number goes out of range.
+void SetScales(const FloatTensor& dense, Bytes& out) {
+  const std::int64_t rows = dense.shape[0];
+  const std::int64_t cols = dense.shape[1];
+  out.scales.shape = {(rows + out.block_rows - 1) / out.block_rows, cols / out.block_cols};
+  out.scales.values.assign(static_cast<std::size_t>(out.scales.shape[0] * out.scales.shape[1]),
+                           1e-6F);
+  const float most = out.is_e4m3 ? 400.0F : 120.0F;
+  for (std::int64_t i = 0; i < rows * cols; ++i) {
+    float& scale = out.scale(i / cols, i % cols);
+    scale = std::max(scale, std::abs(dense.values[static_cast<std::size_t>(i)]) / most);
+  }
+  if (out.is_e4m3) return;
+  for (float& scale : out.scales.values) {
+    scale = kernels::F32FromBf16(kernels::Bf16FromF32(scale));
+  }
+}
+
+void QuantizeBytes(const FloatTensor& dense, Bytes& out) {
+  const std::vector<float> magnitudes = MagnitudesOfE4m3();
+  SetScales(dense, out);
+  out.weights.shape = dense.shape;
+  for (std::size_t i = 0; i < dense.values.size(); ++i) {
+    const auto at = static_cast<std::int64_t>(i);
+    const float scale = out.scale(at / dense.shape[1], at % dense.shape[1]);
+    float number = std::nearbyint(dense.values[i] / scale);
+    auto code = static_cast<std::uint8_t>(static_cast<std::int8_t>(out.is_e4m3 ? 0.0F : number));
+    if (out.is_e4m3) {
+      code = E4m3Of(dense.values[i] / scale, magnitudes);
+      number = magnitudes[code & 0x7FU] * (code & 0x80U ? -1.0F : 1.0F);
+    }
+    out.codes += static_cast<char>(code);
+    out.weights.values.push_back(number * scale);
+  }
+}
+
+// Returns what they stand for.
+FloatTensor AddBytes(const std::string& module, const FloatTensor& dense, const QuantizedForm& form,
+                     TensorFile& file) {
+  const bool in_blocks = form.method == "fp8";
+  Bytes bytes = {.is_e4m3 = form.method != "int-quantized",
+                 .block_rows = in_blocks ? 128 : 1,
+                 .block_cols = in_blocks ? 128 : dense.shape[1]};
+  QuantizeBytes(dense, bytes);
+  file.Add(module + ".weight", bytes.is_e4m3 ? "F8_E4M3" : "I8", dense.shape, bytes.codes);
+  file.Add(module + (in_blocks ? ".weight_scale_inv" : ".weight_scale"),
+           bytes.is_e4m3 ? "F32" : "BF16", bytes.scales.shape,
+           Encoded(bytes.scales.values, bytes.is_e4m3 ? Encoding::kF32 : Encoding::kBf16));
+  return bytes.weights;
+}
+
 json ConfigOf(const QuantizedForm& form, const std::string& kept) {
+  if (form.method == "fp8") {
+    return {{"quant_method", "fp8"},
+            {"fmt", "e4m3"},
+            {"weight_block_size", {128, 128}},
+            {"activation_scheme", "dynamic"}};
+  }
+  if (form.method.ends_with("-quantized")) {
+    const char* type = form.method == "float-quantized" ? "float" : "int";
+    return {{"quant_method", "compressed-tensors"},
+            {"format", form.method},
+            {"ignore", {"lm_head"}},
+            {"config_groups",
+             {{"group_0",
+               {{"targets", {"Linear"}},
+                {"input_activations", {{"num_bits", 8}, {"type", type}, {"dynamic", true}}},
+                {"weights", {{"num_bits", 8}, {"type", type}, {"strategy", "channel"}}}}}}}};
+  }
   if (form.method == "awq") {
     return {{"quant_method", "awq"}, {"bits", 4},         {"group_size", form.group},
             {"zero_point", true},    {"version", "gemm"}, {"modules_to_not_convert", {kept}}};
@@ -259,8 +365,12 @@ void WriteQuantized(const std::filesystem::path& from, const QuantizedForm& form
       dense_file.Add(name, tensor, encoding);
       continue;
     }
-    const Quantized quantized = Quantize(tensor, form);
     const std::string module = name.substr(0, name.size() - std::string(".weight").size());
+    if (form.method == "fp8" || form.method.ends_with("-quantized")) {
+      dense_file.Add(name, AddBytes(module, tensor, form, packed_file), Encoding::kBf16);
+      continue;
+    }
+    const Quantized quantized = Quantize(tensor, form);
     if (form.method == "awq") AddAwq(module, quantized, packed_file);
     if (form.method == "gptq") AddGptq(module, quantized, form.bits, packed_file);
     if (form.method == "compressed-tensors") {

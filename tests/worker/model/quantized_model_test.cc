@@ -76,6 +76,12 @@ class Twins {
     WriteFile(packed() / "config.json", config.dump());
   }
 
+  void ChangeTensors(const std::function<void(nlohmann::json&, std::string&)>& change) const {
+    SafetensorsParts parts = SplitSafetensors(ReadFile(packed() / "model.safetensors"));
+    change(parts.header, parts.data);
+    WriteFile(packed() / "model.safetensors", Safetensors(parts.header, parts.data));
+  }
+
  private:
   TempDir dir_;
 };
@@ -96,7 +102,9 @@ INSTANTIATE_TEST_SUITE_P(Forms, QuantizedModelTest,
                                          QuantizedForm{"gptq", 8, 128},
                                          QuantizedForm{"gptq", 4, 128, false, true},
                                          QuantizedForm{"compressed-tensors", 4, 128},
-                                         QuantizedForm{"compressed-tensors", 8, -1}),
+                                         QuantizedForm{"compressed-tensors", 8, -1},
+                                         QuantizedForm{"int-quantized"},
+                                         QuantizedForm{"float-quantized"}, QuantizedForm{"fp8"}),
                          [](const auto& info) {
                            std::string name = info.param.method + "_" + std::to_string(info.index);
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -143,6 +151,41 @@ TEST(QuantizedRulesTest, RulesAndFilesMustAgree) {
   twins.ChangeConfig([](auto& config) { config.erase("quantization_config"); });
   EXPECT_THAT(Refusal(OptionsFor(twins.packed())),
               AllOf(HasSubstr(".qweight\" is packed"), HasSubstr("quantization_config")));
+}
+
+// Parts of a stack read one input, gathered once.
+TEST(QuantizedOrderTest, AStackHasOneOrder) {
+  const Twins twins(kTinyModel, {"gptq", 4, 64, true});
+  twins.ChangeTensors([](nlohmann::json& header, std::string& data) {
+    const auto begin =
+        header.at("model.layers.3.self_attn.v_proj.g_idx").at("data_offsets")[0].get<std::size_t>();
+    std::swap_ranges(data.begin() + static_cast<std::ptrdiff_t>(begin),
+                     data.begin() + static_cast<std::ptrdiff_t>(begin + 4),
+                     data.begin() + static_cast<std::ptrdiff_t>(begin + 4));
+  });
+  EXPECT_THAT(Refusal(OptionsFor(twins.packed())),
+              AllOf(HasSubstr("v_proj.qweight\" has its columns in another order"),
+                    HasSubstr("q_proj.weight"), HasSubstr("supported: one order")));
+}
+
+// Some quantisers write a bias for every matrix.
+TEST(QuantizedBiasTest, ZerosAreNone) {
+  for (const char bias : {'\0', '\1'}) {
+    const Twins twins(kTinyModel, {"gptq", 4, 128});
+    twins.ChangeTensors([bias](nlohmann::json& header, std::string& data) {
+      header["model.layers.0.mlp.down_proj.bias"] = {
+          {"dtype", "F16"}, {"shape", {256}}, {"data_offsets", {data.size(), data.size() + 512}}};
+      data += std::string(511, '\0') + bias;
+    });
+    const auto model = Load(OptionsFor(twins.packed()));
+    if (bias == '\0') {
+      ASSERT_TRUE(model.ok()) << model.status();
+      EXPECT_TRUE((*model)->info().warnings.empty());
+    } else {
+      EXPECT_THAT(std::string(model.status().message()),
+                  HasSubstr("down_proj.bias\" is not all zeros"));
+    }
+  }
 }
 
 TEST(QuantizedNameTest, TellsItself) {

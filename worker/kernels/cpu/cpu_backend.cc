@@ -110,7 +110,6 @@ std::unique_ptr<LinearWeight> CpuBackend::MakeLinear(std::span<const WeightSlice
   const LinearShape shape = CheckedLinearShape(parts, bias, layout);
   if (std::any_of(parts.begin(), parts.end(),
                   [](const WeightSlice& part) { return IsPacked(part.encoding); })) {
-    Check(shape.in % kPanelDepth == 0, "a packed weight's columns are whole blocks");
     PackedPanels panels(parts, {layout, shape.out});
     panels.Fill(parts, pool_, Allocate(panels.bytes()));
     return std::make_unique<CpuLinearWeight>(layout, shape, std::move(panels),

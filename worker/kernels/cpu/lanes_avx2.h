@@ -52,6 +52,19 @@ struct Avx2Lanes {
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
   }
+  static __m256 E4m3Half(__m128i bytes) {
+    const __m256i codes = _mm256_cvtepu8_epi32(bytes);
+    const __m256i magnitude =
+        _mm256_slli_epi32(_mm256_and_si256(codes, _mm256_set1_epi32(0x7F)), 20);
+    const __m256i sign = _mm256_slli_epi32(_mm256_srli_epi32(codes, 7), 31);
+    const __m256 scaled = _mm256_mul_ps(_mm256_castsi256_ps(magnitude), _mm256_set1_ps(0x1p120F));
+    return _mm256_or_ps(scaled, _mm256_castsi256_ps(sign));
+  }
+  // Of e4m3 numbers, blocks_fp8.h.
+  static Avx2Lanes FromE4m3(const std::uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {E4m3Half(bytes), E4m3Half(_mm_srli_si128(bytes, 8))};
+  }
   static Avx2Lanes FromUint8(const std::uint8_t* p) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
@@ -84,8 +97,10 @@ struct Avx2Lanes {
     const __m256i upper = _mm256_and_si256(_mm256_slli_epi32(high, 4), _mm256_set1_epi32(0x30));
     return _mm256_cvtepi32_ps(_mm256_or_si256(nibble, upper));
   }
-  static Avx2Lanes FromSixBits(Words low, Words high) {
-    return {SixBits(low.lo, high.lo), SixBits(low.hi, high.hi)};
+  static Avx2Lanes FromSixBits(Words low, int low_at, Words high, int high_at) {
+    const Words below = ShiftRight(low, low_at);
+    const Words above = ShiftRight(high, high_at);
+    return {SixBits(below.lo, above.lo), SixBits(below.hi, above.hi)};
   }
   static __m256 LookUpHalf(Avx2Lanes table, __m256i indices) {
     const __m256 in_second = _mm256_castsi256_ps(_mm256_slli_epi32(indices, 28));  // to the sign
@@ -103,6 +118,14 @@ struct Avx2Lanes {
     return _mm256_castsi256_ps(_mm256_and_si256(up, kept));
   }
   static Avx2Lanes RoundToBf16(Avx2Lanes x) { return {Round(x.lo), Round(x.hi)}; }
+  static Avx2Lanes RoundNormalToBf16(Avx2Lanes x) { return RoundToBf16(x); }
+  static void RoundNormalToBf16(Avx2Lanes* first, Avx2Lanes* second) {
+    *first = RoundToBf16(*first);
+    *second = RoundToBf16(*second);
+  }
+  static void StoreRoundedInPanel(Avx2Lanes first, Avx2Lanes second, std::uint16_t* p) {
+    StorePanelBf16(RoundToBf16(first), RoundToBf16(second), p);
+  }
   void Store(float* p) const {
     _mm256_storeu_ps(p, lo);
     _mm256_storeu_ps(p + 8, hi);

@@ -54,6 +54,13 @@ struct PortableLanes {
   static PortableLanes FromInt8(const std::int8_t* p) {
     return Make([&](int i) { return static_cast<float>(p[i]); });
   }
+  // Of e4m3 numbers, blocks_fp8.h.
+  static PortableLanes FromE4m3(const std::uint8_t* p) {
+    return Make([&](int i) {
+      const float magnitude = std::bit_cast<float>((p[i] & 0x7FU) << 20) * 0x1p120F;
+      return std::bit_cast<float>(Bits(magnitude) | (p[i] & 0x80U) << 24);
+    });
+  }
   static PortableLanes FromUint8(const std::uint8_t* p) {
     return Make([&](int i) { return static_cast<float>(p[i]); });
   }
@@ -68,9 +75,11 @@ struct PortableLanes {
     for (std::uint32_t& lane : words.lane) lane >>= by;
     return words;
   }
-  static PortableLanes FromSixBits(const Words& low, const Words& high) {
-    return Make(
-        [&](int i) { return static_cast<float>((low.lane[i] & 0xFU) | (high.lane[i] & 3U) << 4); });
+  static PortableLanes FromSixBits(const Words& low, int low_at, const Words& high, int high_at) {
+    return Make([&](int i) {
+      return static_cast<float>((low.lane[i] >> low_at & 0xFU) | (high.lane[i] >> high_at & 3U)
+                                                                     << 4);
+    });
   }
   static PortableLanes LookUp(const PortableLanes& table, const Words& indices) {
     return Make([&](int i) { return table.lane[indices.lane[i] & 0xFU]; });
@@ -80,6 +89,15 @@ struct PortableLanes {
       const std::uint32_t bits = Bits(x.lane[i]);
       return std::bit_cast<float>((bits + (bits >> 16 & 1U) + 0x7FFFU) & 0xFFFF0000U);
     });
+  }
+  static PortableLanes RoundNormalToBf16(const PortableLanes& x) { return RoundToBf16(x); }
+  static void RoundNormalToBf16(PortableLanes* first, PortableLanes* second) {
+    *first = RoundToBf16(*first);
+    *second = RoundToBf16(*second);
+  }
+  static void StoreRoundedInPanel(const PortableLanes& first, const PortableLanes& second,
+                                  std::uint16_t* p) {
+    StorePanelBf16(RoundToBf16(first), RoundToBf16(second), p);
   }
   void Store(float* p) const { StoreFirst(p, 16); }
   void StoreFirst(float* p, int n) const {

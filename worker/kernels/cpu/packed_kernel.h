@@ -1,7 +1,9 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
+#include "worker/kernels/block_codes.h"
 #include "worker/kernels/cpu/packed_layout.h"
 #include "worker/kernels/cpu/row_kernels.h"
 #include "worker/kernels/weights.h"
@@ -12,8 +14,10 @@
 // over the packed panel.
 //
 // The type of a chunk takes the scales of its eight rows apart when it is made; Read then gives 32
-// weights of a row. What it costs, in vector operations for sixteen weights on AVX-512, beside a
-// multiply-add for each token: Q8_0 8, Q6_K 11, Q4_K 5.
+// weights of a row, Unpack stores them as a panel has them. What Read costs for sixteen weights, in
+// vector operations of AVX-512 with BF16 (without) beside a multiply-add for each token: Q8_0 4.5
+// (8), Q6_K 7 (10), Q4_K 3.5 (5). These formats have no weights that are subnormal in bf16: all are
+// multiples of 2^-24.
 namespace thinkwire::worker::kernels {
 
 template <class L>
@@ -24,20 +28,32 @@ class Q8_0Chunk {
       : q_(reinterpret_cast<const std::int8_t*>(chunk)), cols_(cols) {
     const std::uint8_t* const scales = chunk + kPanelRows * cols;
     for (int b = 0; b < cols / 32; ++b) {
-      L::EightHalves(scales + 2 * kPanelRows * b).StoreFirst(scale_ + kPanelRows * b, kPanelRows);
+      // Twice eight; the next overwrites the second. Part of a register is not forwarded to loads.
+      L::EightHalves(scales + 2 * kPanelRows * b).Store(scale_ + kPanelRows * b);
     }
   }
   void Read(int row, int col, L* first, L* second) const {
-    const std::int8_t* const q = q_ + row * cols_ + col;
-    const L scale = L::Set(scale_[col / 32 * kPanelRows + row]);
-    *first = L::RoundToBf16(L::Mul(L::FromInt8(q), scale));
-    *second = L::RoundToBf16(L::Mul(L::FromInt8(q + 16), scale));
+    ReadExact(row, col, first, second);
+    L::RoundNormalToBf16(first, second);
+  }
+  void Unpack(int row, int col, std::uint16_t* out) const {
+    L first;
+    L second;
+    ReadExact(row, col, &first, &second);
+    L::StoreRoundedInPanel(first, second, out);
   }
 
  private:
+  void ReadExact(int row, int col, L* first, L* second) const {
+    const std::int8_t* const q = q_ + row * cols_ + col;
+    const L scale = L::Set(scale_[col / 32 * kPanelRows + row]);
+    *first = L::Mul(L::FromInt8(q), scale);
+    *second = L::Mul(L::FromInt8(q + 16), scale);
+  }
+
   const std::int8_t* q_;
   int cols_;
-  alignas(64) float scale_[kChunkColumns / 32 * kPanelRows];
+  alignas(64) float scale_[(kChunkColumns / 32 + 1) * kPanelRows];
 };
 
 // The sixteen weights that a group of 32 can have are made once, then looked up by nibble.
@@ -56,12 +72,18 @@ class Q4KChunk {
   void Read(int row, int col, L* first, L* second) const {
     static constexpr float kSteps[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const int group = col / 32 * kPanelRows + row;
-    const L table =
-        L::RoundToBf16(L::Fma(L::Load(kSteps), L::Set(scale_[group]), L::Set(offset_[group])));
+    const L table = L::RoundNormalToBf16(
+        L::Fma(L::Load(kSteps), L::Set(scale_[group]), L::Set(offset_[group])));
     const auto words = L::LoadWords(nibbles_ + row * Layout::kRowBytes + col / 128 * 64);
     const int shift = col % 128 / 4;
     *first = L::LookUp(table, L::ShiftRight(words, shift));
     *second = L::LookUp(table, L::ShiftRight(words, shift + 4));
+  }
+  void Unpack(int row, int col, std::uint16_t* out) const {
+    L first;
+    L second;
+    Read(row, col, &first, &second);
+    L::StorePanelBf16(first, second, out);
   }
 
  private:
@@ -70,6 +92,39 @@ class Q4KChunk {
   const std::uint8_t* nibbles_;
   alignas(64) float scale_[64];
   alignas(64) float offset_[64];
+};
+
+// As Q4KChunk's, the sixteen weights of a group of 128.
+template <class L>
+class Int4Chunk {
+ public:
+  static std::int64_t Bytes(int cols) {
+    return std::int64_t{kInt4PackedBytes} * kPanelRows * (cols / kInt4Columns);
+  }
+  Int4Chunk(const std::uint8_t* chunk, int cols) : nibbles_(chunk), row_bytes_(cols / 2) {
+    const std::uint8_t* const words = chunk + kPanelRows * row_bytes_;
+    for (int i = 0; i < cols / kInt4Columns * kPanelRows; ++i) {
+      const auto word = LoadAs<L, std::uint32_t>(words + 4 * i);
+      scale_[i] = std::bit_cast<float>(word & kInt4ScaleBits);
+      offset_[i] = -static_cast<float>(word & kInt4ZeroBits) * scale_[i];
+    }
+  }
+  void Read(int row, int col, L* first, L* second) const {
+    static constexpr float kSteps[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const int group = col / kInt4Columns * kPanelRows + row;
+    const L table =
+        L::RoundToBf16(L::Fma(L::Load(kSteps), L::Set(scale_[group]), L::Set(offset_[group])));
+    const auto words = L::LoadWords(nibbles_ + row * row_bytes_ + col / kInt4Columns * 64);
+    const int shift = col % kInt4Columns / 4;
+    *first = L::LookUp(table, L::ShiftRight(words, shift));
+    *second = L::LookUp(table, L::ShiftRight(words, shift + 4));
+  }
+
+ private:
+  const std::uint8_t* nibbles_;
+  int row_bytes_;
+  float scale_[kChunkColumns / kInt4Columns * kPanelRows];
+  float offset_[kChunkColumns / kInt4Columns * kPanelRows];  // -z s, exact
 };
 
 template <class L>
@@ -86,21 +141,31 @@ class Q6KChunk {
     }
   }
   void Read(int row, int col, L* first, L* second) const {
+    ReadExact(row, col, first, second);
+    L::RoundNormalToBf16(first, second);
+  }
+  void Unpack(int row, int col, std::uint16_t* out) const {
+    L first;
+    L second;
+    ReadExact(row, col, &first, &second);
+    L::StoreRoundedInPanel(first, second, out);
+  }
+
+ private:
+  using Layout = Q6KChunkLayout;
+
+  void ReadExact(int row, int col, L* first, L* second) const {
     const std::uint8_t* const from = rows_ + row * Layout::kRowBytes;
     const auto low = L::LoadWords(from + col / 128 * 64);
     const auto high = L::LoadWords(from + Layout::kUpper);
     *first = Weights(low, high, row, col);
     *second = Weights(low, high, row, col + 16);
   }
-
- private:
-  using Layout = Q6KChunkLayout;
-
   template <class Words>
   L Weights(const Words& low, const Words& high, int row, int col) const {
     const int group = col / 16 * kPanelRows + row;
-    const L q = L::FromSixBits(L::ShiftRight(low, col % 128 / 4), L::ShiftRight(high, col / 8));
-    return L::RoundToBf16(L::Fma(q, L::Set(scale_[group]), L::Set(offset_[group])));
+    const L q = L::FromSixBits(low, col % 128 / 4, high, col / 8);
+    return L::Fma(q, L::Set(scale_[group]), L::Set(offset_[group]));
   }
 
   const std::uint8_t* rows_;
@@ -119,6 +184,8 @@ bool WithChunkType(Encoding encoding, const F& f) {
       return f(static_cast<Q4KChunk<L>*>(nullptr)), true;
     case Encoding::kQ6K:
       return f(static_cast<Q6KChunk<L>*>(nullptr)), true;
+    case Encoding::kInt4:
+      return f(static_cast<Int4Chunk<L>*>(nullptr)), true;
     default:
       return false;
   }

@@ -12,6 +12,8 @@
 //           d [8 rows] f16, dmin [8 rows] f16
 //   Q6_K    8 rows of nibbles (2 x 64 B) and upper two bits (64 B), sc [16 groups, 8 rows] i8,
 //           d [8 rows] f16
+//   kInt4   8 rows of nibbles (64 B for each 128 columns), then for each 128 columns the word of
+//           int4_block.h [8 rows] u32
 //   others  8 rows of their blocks as files have them
 // Nibbles of 128 columns are sixteen words: bits 4k to 4k + 3 of word j are those of column
 // 16k + j. Upper bits of 256 columns likewise: bits 2k and 2k + 1 of word j are of column 16k + j.

@@ -14,6 +14,8 @@ bool IsSupported(Isa isa) {
     case Isa::kAvx512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    case Isa::kAvx512Bf16:
+      return IsSupported(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16");
 #endif
     default:
       return false;
@@ -21,13 +23,17 @@ bool IsSupported(Isa isa) {
 }
 
 Isa BestIsa() {
-  if (IsSupported(Isa::kAvx512)) return Isa::kAvx512;
-  return IsSupported(Isa::kAvx2) ? Isa::kAvx2 : Isa::kPortable;
+  Isa best = Isa::kPortable;
+  for (const Isa isa : kAllIsas) {
+    if (IsSupported(isa)) best = isa;
+  }
+  return best;
 }
 
 const RowKernels& RowKernelsFor(Isa isa) {
   Check(IsSupported(isa), "this machine lacks the instruction set");
 #if defined(__x86_64__)
+  if (isa == Isa::kAvx512Bf16) return Avx512Bf16RowKernels();
   if (isa == Isa::kAvx512) return Avx512RowKernels();
   if (isa == Isa::kAvx2) return Avx2RowKernels();
 #endif

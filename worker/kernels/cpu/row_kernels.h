@@ -9,7 +9,8 @@
 // they are instances of one template over sixteen f32 lanes (row_kernels_impl.h).
 namespace thinkwire::worker::kernels {
 
-enum class Isa : std::uint8_t { kPortable, kAvx2, kAvx512 };
+enum class Isa : std::uint8_t { kPortable, kAvx2, kAvx512, kAvx512Bf16 };
+inline constexpr Isa kAllIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16};
 
 bool IsSupported(Isa isa);  // by this machine
 Isa BestIsa();              // the widest that is supported
@@ -81,5 +82,6 @@ const RowKernels& RowKernelsFor(Isa isa);
 const RowKernels& PortableRowKernels();
 const RowKernels& Avx2RowKernels();
 const RowKernels& Avx512RowKernels();
+const RowKernels& Avx512Bf16RowKernels();
 
 }  // namespace thinkwire::worker::kernels

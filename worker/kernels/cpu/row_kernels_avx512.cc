@@ -4,7 +4,7 @@
 namespace thinkwire::worker::kernels {
 
 const RowKernels& Avx512RowKernels() {
-  static constexpr RowKernels kTable = MakeRowKernels<Avx512Lanes>();
+  static constexpr RowKernels kTable = MakeRowKernels<Avx512LanesOf<false>>();
   return kTable;
 }
 

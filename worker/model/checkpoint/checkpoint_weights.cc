@@ -32,6 +32,12 @@ std::optional<Encoding> ComputableType(absl::string_view stored) {
   return std::nullopt;
 }
 
+// How to look at a tensor for what is not finite.
+Encoding ReadAs(absl::string_view stored) {
+  if (stored == "F8_E4M3") return Encoding::kFp8;
+  return ComputableType(stored).value_or(kNumbersOfAnyKind);
+}
+
 std::string ModelText(const ModelPlan& plan) {
   return absl::StrCat("a ", plan.config.architecture, " of ", plan.config.num_layers, " layers");
 }
@@ -199,8 +205,7 @@ absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
     for (const CheckpointTensor* tensor : StoredOf(spec)) {
       all.push_back(tensor);
       names.push_back(grouped_.contains(spec.name) ? tensor->stored.name : spec.name);
-      tensors.push_back(
-          {tensor->stored.bytes, ComputableType(tensor->stored.dtype).value_or(kNumbersOfAnyKind)});
+      tensors.push_back({tensor->stored.bytes, ReadAs(tensor->stored.dtype)});
     }
   }
   const std::vector<TensorContent> contents = ReadContents(tensors);

@@ -43,54 +43,92 @@ absl::Status ReadOrder(const ConfigReader& reader, GroupScheme& scheme) {
   return absl::OkStatus();
 }
 
+// How far a scale goes.
 absl::Status ReadStrategy(const ConfigReader& reader, GroupScheme& scheme) {
   const json* strategy = reader.Find("strategy");
+  const bool is_float = scheme.layout == GroupLayout::kFloatQuantized;
+  const bool is_packed = scheme.layout == GroupLayout::kPackQuantized;
   scheme.group_size = -1;
-  if (strategy != nullptr && *strategy == "group") {
+  if (strategy != nullptr && *strategy == "channel") return absl::OkStatus();
+  if (strategy != nullptr && *strategy == "group" && is_packed) {
     RETURN_IF_ERROR(ReadGroupSize(reader, "group_size", scheme.group_size));
     if (scheme.group_size != -1) return absl::OkStatus();
     return reader.Refuse("group_size", "a multiple of 32, as strategy is group");
   }
-  if (strategy != nullptr && *strategy == "channel") return absl::OkStatus();
-  return reader.Refuse("strategy", "group, channel");
+  if (strategy != nullptr && *strategy == "tensor" && is_float) {
+    scheme.scale_rows = -1;
+    return absl::OkStatus();
+  }
+  if (strategy != nullptr && *strategy == "block" && is_float) {
+    const json* block = reader.Find("block_structure");
+    if (block == nullptr || *block != json::array({kFp8Block, kFp8Block})) {
+      return reader.Refuse("block_structure", "[128, 128]");
+    }
+    scheme.scale_rows = scheme.group_size = kFp8Block;
+    return absl::OkStatus();
+  }
+  return reader.Refuse("strategy", is_float    ? "channel, tensor, block"
+                                   : is_packed ? "group, channel"
+                                               : "channel");
 }
 
-absl::StatusOr<GroupScheme> ReadWeights(const ConfigReader& reader) {
-  GroupScheme scheme = {.layout = GroupLayout::kPackQuantized};
+absl::Status ReadWeights(const ConfigReader& reader, GroupScheme& scheme) {
   RETURN_IF_ERROR(reader.RequireObject());
-  const json* type = reader.Find("type");
-  if (type != nullptr && *type != "int") return reader.Refuse("type", "int");
+  const bool is_packed = scheme.layout == GroupLayout::kPackQuantized;
+  const std::string type = scheme.layout == GroupLayout::kFloatQuantized ? "float" : "int";
+  if (reader.Has("type") && *reader.Find("type") != type) return reader.Refuse("type", type);
   std::int64_t bits = 8;
-  if (!reader.OptionalInteger("num_bits", 4, 8, bits).ok() || (bits != 4 && bits != 8)) {
-    return reader.Refuse("num_bits", "4, 8");
+  if (!reader.OptionalInteger("num_bits", 4, 8, bits).ok() ||
+      (bits != 8 && (bits != 4 || !is_packed))) {
+    return reader.Refuse("num_bits", is_packed ? "4, 8" : "8");
   }
   scheme.bits = static_cast<int>(bits);
   bool symmetric = true;
   RETURN_IF_ERROR(reader.OptionalBool("symmetric", symmetric));
+  if (!symmetric && !is_packed) return reader.Refuse("symmetric", "true");
   scheme.has_zeros = !symmetric;
   RETURN_IF_ERROR(reader.OnlyBool("dynamic", false));
   RETURN_IF_ERROR(ReadStrategy(reader, scheme));
-  RETURN_IF_ERROR(ReadOrder(reader, scheme));
-  return scheme;
+  return is_packed ? ReadOrder(reader, scheme) : absl::OkStatus();
 }
 
-absl::Status CheckFormat(const ConfigReader& reader, const ConfigReader& group) {
+absl::Status ReadFormat(const ConfigReader& reader, const ConfigReader& group,
+                        GroupScheme& scheme) {
   const ConfigReader& said = group.Has("format") ? group : reader;
   const json* format = said.Find("format");
-  if (format != nullptr && *format == "pack-quantized") return absl::OkStatus();
-  return said.Refuse("format", "pack-quantized");
+  if (format != nullptr && *format == "pack-quantized") {
+    scheme.layout = GroupLayout::kPackQuantized;
+  } else if (format != nullptr && *format == "int-quantized") {
+    scheme.layout = GroupLayout::kIntQuantized;
+  } else if (format != nullptr && *format == "float-quantized") {
+    scheme.layout = GroupLayout::kFloatQuantized;
+  } else {
+    return said.Refuse("format", "pack-quantized, int-quantized, float-quantized");
+  }
+  return absl::OkStatus();
+}
+
+// Activations that would be rounded as they come are computed with as they are. Scales that were
+// measured ahead of them are of no use then.
+absl::Status CheckActivations(const ConfigReader& group) {
+  if (group.Has("output_activations")) return group.Refuse("output_activations", "null");
+  const json* input = group.Find("input_activations");
+  if (input == nullptr) return absl::OkStatus();
+  const ConfigReader reader(*input, absl::StrCat(group.name(), ": input_activations"));
+  RETURN_IF_ERROR(reader.RequireObject());
+  if (reader.Has("dynamic") && *reader.Find("dynamic") == true) return absl::OkStatus();
+  return reader.Refuse("dynamic", "true");
 }
 
 absl::Status ReadGroup(const ConfigReader& reader, const ConfigReader& group,
                        QuantizationRules& rules) {
   RETURN_IF_ERROR(group.RequireObject());
-  RETURN_IF_ERROR(CheckFormat(reader, group));
-  for (const char* key : {"input_activations", "output_activations"}) {
-    if (group.Has(key)) return group.Refuse(key, "null");
-  }
+  GroupScheme scheme;
+  RETURN_IF_ERROR(ReadFormat(reader, group, scheme));
+  RETURN_IF_ERROR(CheckActivations(group));
   if (!group.Has("weights")) return group.Refuse("weights", "an object");
-  ASSIGN_OR_RETURN(const GroupScheme scheme,
-                   ReadWeights({*group.Find("weights"), absl::StrCat(group.name(), ": weights")}));
+  RETURN_IF_ERROR(
+      ReadWeights({*group.Find("weights"), absl::StrCat(group.name(), ": weights")}, scheme));
   ASSIGN_OR_RETURN(const auto targets, ReadTexts(group, "targets"));
   for (const std::string& target : targets) {
     if (IsClassName(target)) {

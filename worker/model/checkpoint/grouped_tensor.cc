@@ -22,10 +22,22 @@ using kernels::Encoding;
 
 constexpr std::array<absl::string_view, 1> kWords = {"I32"};
 constexpr std::array<absl::string_view, 1> kSizes = {"I64"};
+constexpr std::array<absl::string_view, 1> kBytes = {"I8"};
+constexpr std::array<absl::string_view, 1> kE4m3 = {"F8_E4M3"};
 constexpr std::array<absl::string_view, 3> kScales = {"F16", "BF16", "F32"};
 
+bool IsE4m3(const GroupScheme& scheme) {
+  return scheme.layout == GroupLayout::kFloatQuantized || scheme.layout == GroupLayout::kFp8Blocks;
+}
+
+bool IsPackedAlongRows(const GroupScheme& scheme) {
+  return scheme.layout == GroupLayout::kAwqGemm || scheme.layout == GroupLayout::kGptq;
+}
+
 // The largest blocks that divide a group.
-Encoding EncodingFor(int bits, std::int64_t group_size) {
+Encoding EncodingFor(const GroupScheme& scheme, std::int64_t group_size) {
+  const int bits = scheme.bits;
+  if (IsE4m3(scheme)) return Encoding::kFp8;
   if (group_size % 128 == 0) return bits == 4 ? Encoding::kInt4 : Encoding::kInt8;
   if (group_size % 64 == 0) return bits == 4 ? Encoding::kInt4G64 : Encoding::kInt8G64;
   return bits == 4 ? Encoding::kInt4G32 : Encoding::kInt8G32;
@@ -65,7 +77,7 @@ GroupedTensor::GroupedTensor(const Shape& shape, const GroupScheme& scheme)
     : shape_(shape),
       scheme_(scheme),
       group_size_(scheme.group_size == -1 ? shape.cols : scheme.group_size),
-      encoding_(EncodingFor(scheme.bits, group_size_)) {
+      encoding_(EncodingFor(scheme, group_size_)) {
   q_.bits = scheme.bits;
   zeros_.bits = scheme.bits;
   if (scheme.zeros == ZeroRule::kWordOneLess) {
@@ -78,12 +90,13 @@ absl::StatusOr<GroupedTensor> GroupedTensor::Find(const Checkpoint& checkpoint,
                                                   std::int64_t cols, const GroupScheme& scheme) {
   GroupedTensor tensor({rows, cols}, scheme);
   const std::int64_t numbers = 32 / scheme.bits;
-  if (cols % tensor.group_size_ != 0 || cols % 32 != 0) {
+  const std::int64_t block = kernels::BlockOf(tensor.encoding_).elements;
+  if (cols % tensor.group_size_ != 0 || cols % block != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "module ", QuotedName(module), " has ", cols, " columns, which are no whole groups of ",
-        tensor.group_size_, "; supported: whole groups, and columns by 32"));
+        tensor.group_size_, "; supported: whole groups, and columns by ", block));
   }
-  if (scheme.layout != GroupLayout::kPackQuantized && rows % numbers != 0) {
+  if (IsPackedAlongRows(scheme) && rows % numbers != 0) {
     return absl::InvalidArgumentError(absl::StrCat("module ", QuotedName(module), " has ", rows,
                                                    " rows; supported: multiples of ", numbers));
   }
@@ -96,6 +109,11 @@ absl::StatusOr<GroupedTensor> GroupedTensor::Find(const Checkpoint& checkpoint,
       break;
     case GroupLayout::kPackQuantized:
       RETURN_IF_ERROR(tensor.FindPackQuantized(checkpoint, module));
+      break;
+    case GroupLayout::kIntQuantized:
+    case GroupLayout::kFloatQuantized:
+    case GroupLayout::kFp8Blocks:
+      RETURN_IF_ERROR(tensor.FindBytes(checkpoint, module));
       break;
   }
   return tensor;
@@ -188,6 +206,30 @@ absl::Status GroupedTensor::FindPackQuantized(const Checkpoint& checkpoint,
   return TakeGroupsOfColumns(checkpoint, module + ".weight_g_idx");
 }
 
+absl::Status GroupedTensor::FindBytes(const Checkpoint& checkpoint, const std::string& module) {
+  const bool is_e4m3 = IsE4m3(scheme_);
+  ASSIGN_OR_RETURN(const CheckpointTensor* q,
+                   Take(checkpoint, module + ".weight",
+                        is_e4m3 ? std::span<const absl::string_view>(kE4m3) : kBytes,
+                        {shape_.rows, shape_.cols}));
+  q_.words = q->stored.bytes.data();
+  q_.row_stride = shape_.cols / 4;
+  q_.col_stride = 1;
+  if (!is_e4m3) q_.flip = 0x80808080U;
+  scales_.rows = scheme_.scale_rows == -1 ? shape_.rows : scheme_.scale_rows;
+  const std::int64_t rows = (shape_.rows + scales_.rows - 1) / scales_.rows;
+  scales_.row_stride = num_groups();
+  scales_.group_stride = 1;
+  const std::vector<std::int64_t> shape = scheme_.scale_rows == -1
+                                              ? std::vector<std::int64_t>{1}
+                                              : std::vector<std::int64_t>{rows, num_groups()};
+  const bool is_inverse = scheme_.layout == GroupLayout::kFp8Blocks;
+  ASSIGN_OR_RETURN(scales_.tensor,
+                   Take(checkpoint, module + (is_inverse ? ".weight_scale_inv" : ".weight_scale"),
+                        kScales, shape));
+  return absl::OkStatus();
+}
+
 absl::Status GroupedTensor::TakeGroupsOfColumns(const Checkpoint& checkpoint,
                                                 const std::string& name) {
   if (!scheme_.may_reorder && checkpoint.Find(name) == nullptr) return absl::OkStatus();
@@ -228,13 +270,16 @@ absl::Status GroupedTensor::CheckZeros() const {
 }
 
 absl::Status GroupedTensor::CheckScales() const {
-  constexpr std::uint32_t kDropped = (1U << kernels::kDroppedScaleBits) - 1;
-  for (std::int64_t i = 0; i < shape_.rows * num_groups(); ++i) {
+  const std::uint32_t dropped = IsE4m3(scheme_) ? 0 : (1U << kernels::kDroppedScaleBits) - 1;
+  const std::vector<std::int64_t>& shape = scales_.tensor->stored.shape;
+  const std::int64_t scales = shape.front() * (shape.size() == 1 ? 1 : shape.back());
+  for (std::int64_t i = 0; i < scales; ++i) {
+    constexpr float kMostSteps = 512;  // no q - z and no e4m3 is greater
     const float s = FloatOf(*scales_.tensor, i);
-    if ((std::bit_cast<std::uint32_t>(s) & kDropped) != 0) {
+    if ((std::bit_cast<std::uint32_t>(s) & dropped) != 0) {
       return TensorError(*scales_.tensor, "has scales that neither F16 nor BF16 holds");
     }
-    if (!std::isfinite(s * static_cast<float>(1 << q_.bits))) {
+    if (!std::isfinite(s * kMostSteps)) {
       return TensorError(*scales_.tensor, "has scales beyond what BF16 weights can have");
     }
   }
@@ -280,7 +325,8 @@ std::uint32_t GroupedTensor::zero(std::int64_t row, std::int64_t group) const {
 }
 
 float GroupedTensor::scale(std::int64_t row, std::int64_t group) const {
-  return FloatOf(*scales_.tensor, row * scales_.row_stride + group * scales_.group_stride);
+  return FloatOf(*scales_.tensor,
+                 row / scales_.rows * scales_.row_stride + group * scales_.group_stride);
 }
 
 HostSlice GroupedTensor::Slice(const Region& region) const {

@@ -25,7 +25,11 @@ namespace thinkwire::worker::model {
 //   pack-quantized  weight_packed I32 [N, K b/32], words along K; weight_scale [N, K/g];
 //                   weight_zero_point I32 [ceil(N b/32), K/g], words along N;
 //                   weight_g_idx I32 [K]; weight_shape I64 [2]
-// Scales are F16, BF16, or F32 that one of the two would hold.
+//   int-quantized   weight I8 [N, K], which is q - 128; weight_scale [N, 1]
+//   float-quantized weight F8_E4M3 [N, K]; weight_scale [N, 1], [1] for all, or as FP8's
+//   FP8 blocks      weight F8_E4M3 [N, K]; weight_scale_inv [ceil(N/128), ceil(K/128)]
+// Scales are F16, BF16 or F32; those of whole numbers such that one of the first two would hold
+// them.
 // Where the columns of a group do not stand together, those here are in an order of their own, by
 // group and then as in the file, and order() says which input each multiplies.
 // Points into the checkpoint. Threads: immutable once its contents are checked.
@@ -49,6 +53,7 @@ class GroupedTensor {
   // [K], or empty: the inputs as they come.
   std::span<const std::int32_t> order() const { return order_; }
 
+  // Of e4m3 the byte, and no zero point.
   std::uint8_t q(std::int64_t row, std::int64_t col) const;
   std::uint32_t zero(std::int64_t row, std::int64_t group) const;
   float scale(std::int64_t row, std::int64_t group) const;
@@ -64,6 +69,7 @@ class GroupedTensor {
   };
   struct Scales {
     const CheckpointTensor* tensor = nullptr;
+    std::int64_t rows = 1;  // that share one
     std::int64_t row_stride = 0;
     std::int64_t group_stride = 0;
   };
@@ -74,6 +80,7 @@ class GroupedTensor {
   absl::Status FindAwq(const Checkpoint& checkpoint, const std::string& module);
   absl::Status FindGptq(const Checkpoint& checkpoint, const std::string& module);
   absl::Status FindPackQuantized(const Checkpoint& checkpoint, const std::string& module);
+  absl::Status FindBytes(const Checkpoint& checkpoint, const std::string& module);
   absl::StatusOr<const CheckpointTensor*> Take(const Checkpoint& checkpoint,
                                                const std::string& name,
                                                std::span<const absl::string_view> dtypes,

@@ -17,6 +17,7 @@ struct PackedNumbers {
   std::int64_t row_stride = 0;       // words from one to the next along N
   std::int64_t col_stride = 0;       // and along K
   std::uint32_t add = 0;             // to each word, before it is taken apart
+  std::uint32_t flip = 0;            // bits of each word that are stored inverted
   // The place in its word of each neighbour.
   std::array<std::uint8_t, 8> places = {0, 1, 2, 3, 4, 5, 6, 7};
 
@@ -30,7 +31,7 @@ struct PackedNumbers {
     std::uint32_t word = 0;
     std::memcpy(&word, words + 4 * (word_row * row_stride + word_col * col_stride), sizeof(word));
     const int place = places[static_cast<std::size_t>(packed & ((1 << shift) - 1))];
-    return (word + add) >> (place * bits) & most();
+    return ((word + add) ^ flip) >> (place * bits) & most();
   }
 };
 

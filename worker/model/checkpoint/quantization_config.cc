@@ -25,7 +25,8 @@ absl::StatusOr<QuantizationRules> ReadRules(const ConfigReader& reader, std::str
   if (method == "awq") return ReadAwqRules(reader);
   if (method == "gptq") return ReadGptqRules(reader);
   if (method == "compressed-tensors") return ReadCompressedTensorsRules(reader);
-  return reader.Refuse("quant_method", "awq, gptq, compressed-tensors");
+  if (method == "fp8") return ReadFp8Rules(reader);
+  return reader.Refuse("quant_method", "awq, gptq, compressed-tensors, fp8");
 }
 
 }  // namespace

@@ -15,9 +15,12 @@ namespace thinkwire::worker::model {
 
 // How the tensors of a quantised matrix [N, K] lie in the files (grouped_tensor.h has the shapes).
 enum class GroupLayout : std::uint8_t {
-  kAwqGemm,        // AutoAWQ and its successors, version gemm
-  kGptq,           // AutoGPTQ, GPTQModel
-  kPackQuantized,  // compressed-tensors, whole numbers packed into words
+  kAwqGemm,         // AutoAWQ and its successors, version gemm
+  kGptq,            // AutoGPTQ, GPTQModel
+  kPackQuantized,   // compressed-tensors, whole numbers packed into words
+  kIntQuantized,    // whole numbers of 8 bits as they are
+  kFloatQuantized,  // numbers of e4m3
+  kFp8Blocks,       // DeepSeek's: e4m3, a scale for each block of 128 x 128
 };
 
 // What GPTQ stores for a zero point.
@@ -29,11 +32,12 @@ enum class ZeroRule : std::uint8_t {
 };
 
 // How a matrix is quantised: w = bf16(float(q - z) * s), q of `bits` bits, s and z those of a group
-// of columns.
+// of columns. Where q is e4m3 there is no z.
 struct GroupScheme {
   GroupLayout layout = GroupLayout::kAwqGemm;
   int bits = 4;                   // 4 or 8
   std::int64_t group_size = 128;  // columns, a multiple of 32; -1: all of a row
+  std::int64_t scale_rows = 1;    // that share a scale; -1: all
   bool has_zeros = true;          // else z is 2^(bits - 1)
   ZeroRule zeros = ZeroRule::kAsStored;
   bool may_reorder = false;  // the columns of a group need not stand together
@@ -50,7 +54,7 @@ class QuantizationConfig {
   static absl::StatusOr<QuantizationConfig> Read(const nlohmann::json& object,
                                                  const std::string& name);
 
-  // quant_method: "awq", "gptq" or "compressed-tensors".
+  // quant_method: "awq", "gptq", "compressed-tensors" or "fp8".
   const std::string& method() const { return method_; }
 
   // How the Linear `module` ("model.layers.0.mlp.up_proj") is quantised; nothing: it is not.

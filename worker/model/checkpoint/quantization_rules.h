@@ -14,6 +14,10 @@ using QuantizationRules = std::vector<QuantizationConfig::Rule>;
 absl::StatusOr<QuantizationRules> ReadAwqRules(const ConfigReader& reader);
 absl::StatusOr<QuantizationRules> ReadGptqRules(const ConfigReader& reader);
 absl::StatusOr<QuantizationRules> ReadCompressedTensorsRules(const ConfigReader& reader);
+absl::StatusOr<QuantizationRules> ReadFp8Rules(const ConfigReader& reader);
+
+// Rows, and columns, that share a scale in DeepSeek's FP8 checkpoints.
+inline constexpr std::int64_t kFp8Block = 128;
 
 // The number of columns that share a scale.
 absl::Status ReadGroupSize(const ConfigReader& reader, absl::string_view key,

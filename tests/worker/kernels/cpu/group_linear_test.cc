@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -29,7 +30,18 @@ struct GroupFormat {
 constexpr GroupFormat kFormats[] = {
     {Encoding::kInt4, 4, "int4"},        {Encoding::kInt4G64, 4, "int4_g64"},
     {Encoding::kInt4G32, 4, "int4_g32"}, {Encoding::kInt8, 8, "int8"},
-    {Encoding::kInt8G64, 8, "int8_g64"}, {Encoding::kInt8G32, 8, "int8_g32"}};
+    {Encoding::kInt8G64, 8, "int8_g64"}, {Encoding::kInt8G32, 8, "int8_g32"},
+    {Encoding::kFp8, 8, "fp8"}};
+
+// By the definition: sign, exponent of bias 7, fraction of three bits.
+float FromE4m3(std::uint8_t code) {
+  const int exponent = code >> 3 & 15;
+  const int fraction = code & 7;
+  const float magnitude = exponent == 0
+                              ? std::ldexp(static_cast<float>(fraction), -9)
+                              : std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
+  return code < 128 ? magnitude : -magnitude;
+}
 
 // A random matrix in blocks, and the values that these are to have.
 class GroupMatrix {
@@ -38,17 +50,21 @@ class GroupMatrix {
       : format_(format), rows_(rows), cols_(cols) {
     std::mt19937 random(seed);
     const BlockShape block = BlockOf(format.encoding);
+    const bool is_e4m3 = format.encoding == Encoding::kFp8;
     std::vector<std::uint8_t> q(static_cast<std::size_t>(block.elements));
     bytes_.resize(static_cast<std::size_t>(BytesOf(format.encoding, rows * cols)));
     for (std::int64_t i = 0; i < rows * cols / block.elements; ++i) {
       for (std::uint8_t& number : q) {
         number = static_cast<std::uint8_t>(random() % (1U << format.bits));
+        if (is_e4m3 && (number & 0x7FU) == 0x7FU) number = 0;
       }
       const std::uint32_t zero = random() % ((1U << format.bits) + 1);
-      const float scale = F32FromF16(static_cast<std::uint16_t>(0x1000U + random() % 0x1000U));
+      float scale = F32FromF16(static_cast<std::uint16_t>(0x1000U + random() % 0x1000U));
+      if (is_e4m3) scale *= 1.0F + 0x1p-20F;  // more bits than f16 has
       WriteGroupBlock(format.encoding, q, zero, scale, bytes_.data() + i * block.bytes);
       for (const std::uint8_t number : q) {
-        values_.push_back(static_cast<float>(number - static_cast<int>(zero)) * scale);
+        const float steps = static_cast<float>(number - static_cast<int>(zero));
+        values_.push_back((is_e4m3 ? FromE4m3(number) : steps) * scale);
       }
     }
     for (const float value : values_) bf16_.push_back(Bf16FromF32(value));

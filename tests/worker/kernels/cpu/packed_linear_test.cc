@@ -74,7 +74,7 @@ void ExpectSameBits(const std::vector<const Part*>& parts, LinearLayout layout, 
     packed.push_back(part->packed_slice);
     bf16.push_back(part->bf16_slice);
   }
-  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     if (!IsSupported(isa)) continue;
     CpuBackend backend(3, isa);
     const auto weight = backend.MakeLinear(packed, {}, layout);

@@ -34,7 +34,7 @@ TEST(RowKernels, ExpIsAccurateAndTheSameOnEveryInstructionSet) {
     if (!(x[i] > -87.0F && x[i] < 88.0F)) continue;
     EXPECT_NEAR(expected[i] / std::exp(static_cast<double>(x[i])), 1.0, 2e-7) << x[i];
   }
-  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     if (!IsSupported(isa)) continue;
     std::vector<float> y(x.size());
     RowKernelsFor(isa).exp_minus(x.data(), 0.0F, y.data(), n);

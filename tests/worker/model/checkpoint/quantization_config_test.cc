@@ -45,6 +45,13 @@ json CompressedTensors() {
                 {"group_size", 128}}}}}}}};
 }
 
+json Fp8() {
+  return {{"quant_method", "fp8"},
+          {"fmt", "e4m3"},
+          {"weight_block_size", {128, 128}},
+          {"activation_scheme", "dynamic"}};
+}
+
 json With(json config, const char* key, const json& value) {
   config[key] = value;
   return config;
@@ -159,10 +166,38 @@ TEST(QuantizationConfigTest, CompressedTensorsMayOrderColumnsByGroup) {
   EXPECT_TRUE(SchemeOf(WithWeights("actorder", "group"), kUp)->may_reorder);
 }
 
+TEST(QuantizationConfigTest, ReadsFp8InBlocks) {
+  const GroupScheme expected = {.layout = GroupLayout::kFp8Blocks,
+                                .bits = 8,
+                                .group_size = 128,
+                                .scale_rows = 128,
+                                .has_zeros = false};
+  EXPECT_EQ(SchemeOf(Fp8(), kUp), expected);
+  EXPECT_EQ(SchemeOf(Fp8(), "lm_head"), std::nullopt);
+  EXPECT_EQ(SchemeOf(With(Fp8(), "modules_to_not_convert", {"up_proj"}), kUp), std::nullopt);
+}
+
+TEST(QuantizationConfigTest, ReadsBytesOfCompressedTensors) {
+  json config = With(CompressedTensors(), "format", "float-quantized");
+  json& group = config["config_groups"]["group_0"];
+  group["input_activations"] = {{"num_bits", 8}, {"type", "float"}, {"dynamic", true}};
+  group["weights"] = {{"num_bits", 8}, {"type", "float"}, {"strategy", "tensor"}};
+  EXPECT_EQ(SchemeOf(config, kUp)->layout, GroupLayout::kFloatQuantized);
+  EXPECT_EQ(SchemeOf(config, kUp)->scale_rows, -1);
+  group["weights"]["strategy"] = "block";
+  EXPECT_THAT(Refusal(config), HasSubstr("block_structure is missing; supported: [128, 128]"));
+  group["weights"]["block_structure"] = {128, 128};
+  EXPECT_EQ(SchemeOf(config, kUp)->scale_rows, 128);
+  config["format"] = "int-quantized";
+  group["weights"] = {{"num_bits", 8}, {"type", "int"}, {"strategy", "channel"}};
+  EXPECT_EQ(SchemeOf(config, kUp)->layout, GroupLayout::kIntQuantized);
+  EXPECT_EQ(SchemeOf(config, kUp)->group_size, -1);
+}
+
 TEST(QuantizationConfigTest, RefusesWhatIsNotHonoured) {
   EXPECT_THAT(Refusal({{"quant_method", "bitsandbytes"}}),
               AllOf(HasSubstr("config.json: quantization_config: quant_method is \"bitsandbytes\""),
-                    HasSubstr("supported: awq, gptq, compressed-tensors")));
+                    HasSubstr("supported: awq, gptq, compressed-tensors, fp8")));
   EXPECT_THAT(Refusal(json::array()), HasSubstr("not a JSON object"));
   EXPECT_THAT(Refusal(With(Awq(), "version", "gemv")), HasSubstr("supported: gemm"));
   EXPECT_THAT(Refusal(With(Awq(), "bits", 3)), HasSubstr("bits is 3; supported: 4"));
@@ -181,7 +216,7 @@ TEST(QuantizationConfigTest, RefusesWhatIsNotHonoured) {
   EXPECT_THAT(Refusal(With(Gptq(), "dynamic", {{"+:.*", {{"bits", 2}}}})),
               AllOf(HasSubstr("dynamic of +:.*"), HasSubstr("bits is 2")));
   EXPECT_THAT(Refusal(With(CompressedTensors(), "format", "marlin-24")),
-              HasSubstr("supported: pack-quantized"));
+              HasSubstr("supported: pack-quantized, int-quantized, float-quantized"));
   EXPECT_THAT(Refusal(With(CompressedTensors(), "kv_cache_scheme", {{"num_bits", 8}})),
               HasSubstr("kv_cache_scheme"));
   EXPECT_THAT(Refusal(With(CompressedTensors(), "sparsity_config", {{"format", "sparse-24"}})),
@@ -197,7 +232,13 @@ TEST(QuantizationConfigTest, RefusesWhatIsNotHonoured) {
   EXPECT_THAT(Refusal(config), HasSubstr("targets is [\"Embedding\"]"));
   config = CompressedTensors();
   config["config_groups"]["group_0"]["input_activations"] = {{"num_bits", 8}};
-  EXPECT_THAT(Refusal(config), HasSubstr("input_activations"));
+  EXPECT_THAT(Refusal(config), HasSubstr("input_activations: dynamic is missing; supported: true"));
+  config = With(CompressedTensors(), "format", "int-quantized");
+  EXPECT_THAT(Refusal(config), HasSubstr("num_bits is 4; supported: 8"));
+  EXPECT_THAT(Refusal(With(Fp8(), "weight_block_size", {64, 128})),
+              HasSubstr("weight_block_size is [64,128]; supported: [128, 128]"));
+  EXPECT_THAT(Refusal(With(Fp8(), "activation_scheme", "static")), HasSubstr("supported: dynamic"));
+  EXPECT_THAT(Refusal(With(Fp8(), "fmt", "e5m2")), HasSubstr("supported: e4m3"));
 }
 
 }  // namespace

@@ -75,6 +75,10 @@ __global__ __launch_bounds__(32 * kWarps) void Int4ExpandKernel(ExpandInput inpu
 #endif
 }
 
+// Products ask for their weights before the kernel before them has ended. So one stands between
+// that ends only after the expansion.
+__global__ void AwaitExpandedKernel() { WaitForPrevious(); }
+
 }  // namespace
 
 void LaunchInt4Expand(const void* weights, Int4Tiling tiling, std::int64_t rows,
@@ -89,6 +93,7 @@ void LaunchInt4Expand(const void* weights, Int4Tiling tiling, std::int64_t rows,
          ExpandInput{static_cast<const unsigned char*>(weights), units, blocks,
                      static_cast<int>(rows)},
          static_cast<uint4*>(out));
+  Launch(&AwaitExpandedKernel, {.grid = dim3(1), .block = dim3(32)}, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -385,12 +385,7 @@ void Generation::End(const absl::Status& status) {
   GoBack();  // where the next run never started
   account_.End(status, context_.tenant, now);
   account_.Log(status, request_id_, context_, worker_, request_.attempt(), now);
-  // Who is cut short still shows his worker's pace: else one that is too slow for everybody's
-  // deadline would be believed to be as fast as it was.
-  const bool is_cut = absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
-  if (status.ok() || (is_cut && lease_ && ledger_.started())) {
-    account_.Learn(*lease_, shared_.pool);
-  }
+  if (status.ok()) account_.Learn(*lease_, shared_.pool);
   EndAdmission();
   lease_.reset();
   const bool tells = !status.ok() && ledger_.started();

@@ -74,6 +74,10 @@ void Generation::FindSuccessor(const absl::Status& status) {
   const Clock::TimePoint now = shared_.clock.Now();
   account_.Lose(now);
   const std::size_t worker = lease_->decision().worker;
+  // Who is cut short still shows his worker's pace: else one that is too slow for everybody's
+  // deadline would be believed to be as fast as it was.
+  const bool is_cut = absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
+  if (is_cut) account_.Learn(*lease_, shared_.pool);
   lease_.reset();  // no load of that worker any more
   switch (takeover_.Lose(status, worker, ledger_.tokens(), now)) {
     case Takeover::Verdict::kEnd:

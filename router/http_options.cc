@@ -9,9 +9,9 @@ void AddHttpOptions(HttpOptions& options, std::vector<Option>& all) {
        "open connections of the HTTP door; for one more an idle one is ended, or it is reset",
        Between(1, 100'000)},
       {"http_reasoning_field", &options.reasoning_field,
-       "where HTTP clients find the reasoning: in the field or fields of that name, or as "
-       "<think>…</think> in the content",
-       OneOf("both|reasoning_content|reasoning|inline")},
+       "where HTTP clients find the reasoning: in the field or fields of that name "
+       "(reasoning_content, reasoning, both), or inline, as <think>…</think> in the content; then, "
+       "with commas, of variants where it is elsewhere: both,llama-8b=inline"},
       {"http_reasoning_efforts", &options.reasoning_efforts,
        "the reasoning tokens that each reasoning_effort of HTTP requests means"},
       {"http_strict", &options.strict,

@@ -165,7 +165,9 @@ absl::StatusOr<std::unique_ptr<http::Door>> OpenDoor(const RouterOptions& option
 absl::StatusOr<http::ReaderOptions> ReadHttpOptions(const RouterOptions& options) {
   auto efforts = http::ReadEfforts(options.http.reasoning_efforts);
   if (!efforts.ok()) return Annotate(efforts.status(), "--http_reasoning_efforts");
-  return http::ReaderOptions{.reasoning = http::ReasoningFormByName(options.http.reasoning_field),
+  auto forms = http::ReadReasoningForms(options.http.reasoning_field);
+  if (!forms.ok()) return Annotate(forms.status(), "--http_reasoning_field");
+  return http::ReaderOptions{.reasoning = *std::move(forms),
                              .efforts = *std::move(efforts),
                              .strict = options.http.strict};
 }

@@ -25,7 +25,7 @@ struct Reading {
   std::optional<std::int32_t> of_effort{};  // tokens, by its effort
   std::optional<bool> thinks{};             // it says whether
   std::optional<bool> shows_reasoning{};
-  bool inline_reasoning = false;
+  std::optional<ReasoningForm> form{};  // of the reasoning
   // Of Ollama's generate, which has no messages.
   std::string system{};
   std::string prompt{};

@@ -45,6 +45,7 @@ PieceReader::Output& PieceReader::OutputOf(std::int32_t index) {
 Piece PieceReader::Read(const v1::GenerateResponse& event) {
   switch (event.event_case()) {
     case v1::GenerateResponse::kStarted:
+      form_.Settle(event.started().variant());
       prompt_thinks_ = !form_.chat && event.started().first_phase() == v1::PHASE_REASONING;
       return {};
     case v1::GenerateResponse::kReasoningDelta:

@@ -56,7 +56,7 @@ class PieceReader {
   bool is_inline() const { return !form_.chat || form_.reasoning == ReasoningForm::kInline; }
   Output& OutputOf(std::int32_t index);
 
-  const ReplyForm form_;
+  ReplyForm form_;
   bool prompt_thinks_ = false;  // a raw prompt ends in reasoning
   std::vector<Output> outputs_;
 };

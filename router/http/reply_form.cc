@@ -5,15 +5,17 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "common/check.h"
 #include "common/input_limits.h"
 #include "common/shown_text.h"
+#include "common/status.h"
 #include "common/strings.h"
 
 namespace thinkwire::router::http {
 
-ReasoningForm ReasoningFormByName(const std::string& name) {
-  constexpr std::pair<const char*, ReasoningForm> kForms[] = {
+namespace {
+
+absl::StatusOr<ReasoningForm> FormByName(std::string_view name) {
+  constexpr std::pair<std::string_view, ReasoningForm> kForms[] = {
       {"both", ReasoningForm::kBoth},
       {"reasoning_content", ReasoningForm::kReasoningContent},
       {"reasoning", ReasoningForm::kReasoning},
@@ -22,8 +24,29 @@ ReasoningForm ReasoningFormByName(const std::string& name) {
   for (const auto& [known, form] : kForms) {
     if (name == known) return form;
   }
-  CHECK(false, "the option's values are these");
-  return ReasoningForm::kBoth;
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", ShownText(name),
+                   "' must be both, reasoning_content, reasoning or inline, or the like of one "
+                   "variant, as in llama-8b=inline"));
+}
+
+}  // namespace
+
+ReasoningForm ReasoningForms::Of(const std::string& variant) const {
+  const auto found = of_variant.find(variant);
+  return found == of_variant.end() ? any : found->second;
+}
+
+absl::StatusOr<ReasoningForms> ReadReasoningForms(std::string_view text) {
+  ReasoningForms forms;
+  for (const absl::string_view entry : absl::StrSplit(View(text), ',', absl::SkipEmpty())) {
+    const std::size_t equals = entry.find('=');
+    const bool of_one = equals != entry.npos && equals > 0;
+    const absl::string_view name = of_one ? entry.substr(equals + 1) : entry;
+    ASSIGN_OR_RETURN(const ReasoningForm form, FormByName({name.data(), name.size()}));
+    (of_one ? forms.of_variant[std::string(entry.substr(0, equals))] : forms.any) = form;
+  }
+  return forms;
 }
 
 absl::StatusOr<Efforts> ReadEfforts(std::string_view text) {

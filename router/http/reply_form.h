@@ -19,8 +19,17 @@ enum class ReasoningForm {
   kHidden,            // nowhere
 };
 
-// What --http_reasoning_field says. REQUIRES: it is one of the option's values.
-ReasoningForm ReasoningFormByName(const std::string& name);
+// The same of each variant, where a request says nothing.
+struct ReasoningForms {
+  ReasoningForm any = ReasoningForm::kBoth;
+  std::map<std::string, ReasoningForm> of_variant{};  // those that differ
+
+  ReasoningForm Of(const std::string& variant) const;
+};
+
+// Reads "both,llama-8b=inline": where the reasoning of any variant is, and of some. Fails:
+// INVALID_ARGUMENT, one sentence.
+absl::StatusOr<ReasoningForms> ReadReasoningForms(std::string_view text);
 
 // Whose API a client speaks.
 enum class Dialect { kOpenAi, kOllama };
@@ -33,7 +42,13 @@ struct ReplyForm {
   bool stream = false;
   bool include_usage = false;  // in a chunk of its own
   ReasoningForm reasoning = ReasoningForm::kBoth;
+  const ReasoningForms* by_variant = nullptr;  // settles `reasoning`; null: it is settled
   bool logprobs = false;
+
+  // A variant was chosen.
+  void Settle(const std::string& variant) {
+    if (by_variant != nullptr) reasoning = by_variant->Of(variant);
+  }
 };
 
 // How many tokens a reasoning_effort may think: by its name, nullopt for as long as it likes.
@@ -44,7 +59,7 @@ absl::StatusOr<Efforts> ReadEfforts(std::string_view text);
 
 // What the operator has said about reading requests.
 struct ReaderOptions {
-  ReasoningForm reasoning = ReasoningForm::kBoth;
+  ReasoningForms reasoning{};  // outlives the answers to what was read
   Efforts efforts{};
   bool strict = false;  // unknown fields are refused
 };

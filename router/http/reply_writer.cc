@@ -46,6 +46,7 @@ std::string ReplyWriter::Take(const v1::GenerateResponse& event) {
 
 void ReplyWriter::NoteStarted(const v1::Started& started) {
   model_ = started.variant();
+  form_.Settle(model_);
   fingerprint_ = started.fingerprint();
   extension_ = absl::StrCat(R"(,"thinkwire":)", ExtensionJson(started));
   object_ = Object(form_.chat ? "chat.completion.chunk" : "text_completion");

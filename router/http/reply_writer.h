@@ -46,7 +46,7 @@ class ReplyWriter final : public AnswerWriter {
   std::string Choice(std::size_t index) const;
   std::string Object(std::string_view name) const;
 
-  const ReplyForm form_;
+  ReplyForm form_;
   const std::string id_;
   const std::int64_t created_;
   PieceReader reader_;

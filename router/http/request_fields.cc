@@ -136,8 +136,10 @@ absl::Status ReasoningFormat(const Json& value, const std::string& name, Reading
   if (format == "hidden") {
     reading.shows_reasoning = false;
   } else if (format == "raw" || format == "none" || format == "inline") {
-    reading.inline_reasoning = true;
-  } else if (format != "parsed" && format != "deepseek" && format != "auto") {
+    reading.form = ReasoningForm::kInline;
+  } else if (format == "parsed" || format == "deepseek") {
+    reading.form = ReasoningForm::kBoth;
+  } else if (format != "auto") {
     return InvalidField(name, "must be parsed, raw or hidden (or deepseek, auto, none, inline)");
   }
   return absl::OkStatus();
@@ -145,7 +147,7 @@ absl::Status ReasoningFormat(const Json& value, const std::string& name, Reading
 
 absl::Status SeparateReasoning(const Json& value, const std::string& name, Reading& reading) {
   ASSIGN_OR_RETURN(const bool separate, ReadBool(value, name));
-  reading.inline_reasoning = !separate;
+  reading.form = separate ? ReasoningForm::kBoth : ReasoningForm::kInline;
   return absl::OkStatus();
 }
 

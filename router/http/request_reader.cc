@@ -33,9 +33,9 @@ void SettleThinking(Reading& reading) {
 void SettleForm(Reading& reading) {
   ReplyForm& form = reading.asked.form;
   if (form.dialect == Dialect::kOllama) return;
-  form.reasoning = reading.options.reasoning;
-  if (reading.inline_reasoning) form.reasoning = ReasoningForm::kInline;
-  if (!reading.shows_reasoning.value_or(true)) form.reasoning = ReasoningForm::kHidden;
+  if (!reading.shows_reasoning.value_or(true)) reading.form = ReasoningForm::kHidden;
+  if (!reading.form) form.by_variant = &reading.options.reasoning;
+  form.reasoning = reading.form.value_or(form.reasoning);
 }
 
 // A key says more about what prompts have in common than who asks does.

@@ -49,6 +49,23 @@ TEST(ReplyWriterTest, TheReasoningIsWhereTheClientLooksForIt) {
   EXPECT_FALSE(message(ReasoningForm::kHidden).contains("reasoning"));
 }
 
+TEST(ReplyWriterTest, TheReasoningOfAVariantMayBeElsewhere) {
+  const auto forms = ReadReasoningForms("reasoning,llama-8b=inline");
+  ASSERT_TRUE(forms.ok()) << forms.status();
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  const auto message = [&](const std::string& variant) {
+    events[1].mutable_started()->set_variant(variant);
+    return Whole({.by_variant = &*forms}, events)["choices"][0]["message"];
+  };
+  EXPECT_EQ(message("qwen-7b")["reasoning"], "So 2.");
+  EXPECT_EQ(message("qwen-7b")["content"], "2");
+  EXPECT_FALSE(message("qwen-7b").contains("reasoning_content"));
+  EXPECT_EQ(message("llama-8b")["content"], "<think>\nSo 2.</think>\n\n2");
+  for (const char* wrong : {"odd", "llama-8b=odd", "=inline", "both,llama-8b="}) {
+    EXPECT_FALSE(ReadReasoningForms(wrong).ok()) << wrong;
+  }
+}
+
 TEST(ReplyWriterTest, AStreamsPiecesMakeTheWhole) {
   for (const ReasoningForm form : {ReasoningForm::kBoth, ReasoningForm::kReasoning,
                                    ReasoningForm::kInline, ReasoningForm::kHidden}) {

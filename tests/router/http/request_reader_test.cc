@@ -12,7 +12,9 @@ namespace thinkwire::router::http {
 namespace {
 
 absl::StatusOr<Asked> ReadBody(const std::string& more, bool strict = false) {
-  const ReaderOptions options{.efforts = *ReadEfforts("low=20,high=unlimited"), .strict = strict};
+  ReaderOptions options;
+  options.efforts = *ReadEfforts("low=20,high=unlimited");
+  options.strict = strict;
   return ReadChatRequest(
       absl::StrCat(R"({"model":"m","messages":[{"role":"user","content":"x"}])", more, "}"),
       options);

@@ -8,8 +8,7 @@ import pathlib
 import re
 import sys
 
-# Room -> the other rooms, or single headers, that it may include. router/http, worker/grammar and
-# worker/hub are rooms to come: their rules are here before they are.
+# Room -> the other rooms, or single headers, that it may include.
 ROOMS = {
     "common": [],
     "protos": [],
@@ -68,6 +67,7 @@ EXTRA = {
     "router/held_events": ["protos"],
     "router/intake": ["protos"],
     "router/voting": ["protos"],
+    "router/waiting_events": ["protos"],
     "router/counting": ["protos"],
     "router/dry_run": ["protos"],
     "router/ledger": ["protos"],
@@ -84,7 +84,11 @@ EXTRA = {
     "worker/parallel/nccl_communicator": ["worker/kernels/cuda/device",
                                           "worker/kernels/cuda/peer"],
     "router/main": ["router/http"],
+    "worker/download_door": ["worker/hub", "common/rpc", "protos"],
+    "worker/list_command": ["worker/hub", "worker/model", "worker/model/checkpoint"],
     "worker/main": ["worker/model"],
+    "worker/model_source": ["worker/hub"],
+    "worker/pull_command": ["worker/hub"],
     "worker/process": [room for room in ROOMS if not room.startswith("router")],
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")
@@ -99,13 +103,15 @@ RPC = re.compile(r"^(grpc|google/protobuf)")
 NO_GRPC = ("router/counting", "router/escalation", "router/generation",
            "router/generation_registry", "router/ledger", "router/query")
 GRPC = re.compile(r"^grpc|\.grpc\.pb\.h$")
-# Libraries that one place alone knows: what their headers are called, their name, the place.
+# Libraries that few places know: what their headers are called, their name, the place or places.
 LIBRARIES = (
     (re.compile(r"^curl/"), "libcurl", "worker/hub/"),
     (re.compile(r"^(httplib\.h|civetweb|CivetServer|microhttpd|nghttp2/|boost/)"),
      "an HTTP library", "router/http/"),
-    (re.compile(r"^yaml-cpp/"), "yaml-cpp", "router/config.cc"),
-    (re.compile(r"^(pcre2\.h|unicode/)"), "PCRE2 and ICU", "worker/text/"),
+    (re.compile(r"^yaml-cpp/"), "yaml-cpp", ("router/config.cc", "worker/config_file.cc")),
+    (re.compile(r"^unicode/"), "ICU", "worker/text/"),
+    (re.compile(r"^pcre2\.h"), "PCRE2",
+     ("worker/text/", "worker/model/checkpoint/name_pattern.cc")),
 )
 # A condition of the preprocessor about our options or the device.
 DEVICE_CONDITION = re.compile(r"^\s*#\s*(el)?if.*(THINKWIRE_|CUDA)")

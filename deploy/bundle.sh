@@ -5,7 +5,7 @@
 #   --tests         also the test binaries that are built, but for those that start other binaries;
 #                   to be run in the source folder
 #   --build FOLDER  a finished build (default: build/release)
-# OUT_DIR must not exist or be empty. It gets bin/, lib/ and tests/, where tests/labels says
+# OUT_DIR must not exist or be empty. It gets bin/, lib/, share/ (man pages, completion) and tests/, where tests/labels says
 # which label each test binary has.
 #
 # Left to the host: glibc, which must fit its own loader, and the driver's and CUDA's libraries.
@@ -108,4 +108,7 @@ for binary in "${copied[@]}"; do
     [[ $(readlink -f "$path") == "$lib"/* ]] || fail "${binary##*/} takes $name from $path"
   done < <(libraries_of "$binary")
 done
+# Man pages and completion. Programs for GPUs may not run where there is none.
+deploy/manual.py "$out/share" "$out"/bin/thinkwire-{router,worker,chat} 2>/dev/null \
+  || echo "bundle: without man pages, as the programs do not run here"
 du -sh "$out" | sed 's/\t/ in /; s/^/bundle: /'

@@ -22,6 +22,7 @@ packages=(
   g++
   libabsl-dev
   libboost-dev
+  libcurl4-openssl-dev
   libedit-dev
   libgrpc++-dev
   libgtest-dev

@@ -2,7 +2,7 @@
 # Installs what is missing, builds, and runs the unit and integration tests.
 # Usage: deploy/test.sh [--all]
 #   --all   also what .ci/lint checks, the unit tests and most integration tests under clang's
-#           sanitizers, each fuzz target for 50 seconds and, where there is a CUDA 13
+#           sanitizers, each fuzz target for 42 seconds and, where there is a CUDA 13
 #           toolkit, the CUDA part (without a GPU its tests are skipped)
 # Up to three tests of a run that fail are run once more, alone: on a machine that others use too, one
 # may miss its time. If they pass then, the last line names them; it also says what was skipped, and why.
@@ -74,7 +74,7 @@ if $all; then
     -E 'PressureAndCancellation|ManyAtOnceHalf|AnswersHeldOut|Contract|Deployment'
   tail -n 4 "$builds/asan.integration.log"
   echo "== fuzzing"
-  tests/fuzz/run.sh 50 "$builds/asan" "$builds/fuzz"
+  tests/fuzz/run.sh 42 "$builds/asan" "$builds/fuzz"
 else
   deploy/setup.sh --tests
 fi

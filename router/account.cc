@@ -18,7 +18,8 @@ void Account::Choose(const std::string& name, const decision::Decision& decision
             .task = decision::TaskOf(query),
             .prompt_bytes = static_cast<double>(query.prompt_bytes)};
   variant_ = name;
-  metrics_.CountDecision(variant_, decision::CauseName(decision.cause));
+  cause_ = decision::CauseName(decision.cause);
+  metrics_.CountDecision(variant_, cause_);
   meter_.emplace(metrics_.streams(decision.variant), arrival_);
 }
 
@@ -149,6 +150,7 @@ void Account::Log(const absl::Status& status, const std::string& request_id,
                   {"traceparent", context.traceparent},
                   {"tenant", context.tenant},
                   {"variant", variant_},
+                  {"cause", cause_},
                   {"worker", worker},
                   {"attempts", attempts},
                   {"moves", moves_},

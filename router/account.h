@@ -89,6 +89,7 @@ class Account {
   RouterMetrics& metrics_;
   const Clock::TimePoint arrival_;
   std::string variant_;
+  std::string_view cause_;            // why that one, of CauseName; empty: none was chosen
   std::optional<StreamMeter> meter_;  // once a worker is chosen
   decision::Taken taken_;             // as far as is known; lengths are the first output's
   bool has_several_ = false;          // outputs

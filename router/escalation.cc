@@ -29,6 +29,19 @@ bool EndsUnanswered(const v1::ReasoningFinished& finished) {
   return by_limit && finished.token_ids().empty();
 }
 
+// Of a state whose only output, if it has begun, still reasons as it likes.
+bool StillReasons(const v1::ResumeState& state) {
+  return std::ranges::all_of(state.outputs(), [](const v1::OutputState& output) {
+    return output.phase() != v1::PHASE_ANSWER && !output.reasoning_finished() &&
+           output.reasoning_cause() == v1::REASONING_FINISH_CAUSE_UNSPECIFIED && !output.finished();
+  });
+}
+
+// Whether another variant could begin with it anew.
+bool MayBeginAnew(const v1::GenerateRequest& request) {
+  return !request.has_resume() || (request.has_prompt() && StillReasons(request.resume()));
+}
+
 }  // namespace
 
 absl::Status CheckEscalations(const std::vector<VariantConfig>& variants) {
@@ -52,7 +65,7 @@ absl::Status CheckEscalations(const std::vector<VariantConfig>& variants) {
 }
 
 bool MayEscalate(const v1::GenerateRequest& request) {
-  return request.wishes().may_substitute() && !NamesTokens(request) && !request.has_resume() &&
+  return request.wishes().may_substitute() && !NamesTokens(request) && MayBeginAnew(request) &&
          request.n() <= 1 && !request.has_consensus() &&
          request.thinking().mode() != v1::THINKING_MODE_OFF;
 }

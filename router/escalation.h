@@ -22,8 +22,9 @@ absl::Status CheckEscalations(const std::vector<VariantConfig>& variants);
 
 // Whether a request may begin anew at another variant, if its own has one for that: the client lets
 // another stand in, and nothing of the request means something for one vocabulary alone (ids of the
-// prompt, of logit_bias, of stops). Not where it goes on from an earlier stream, wants several
-// outputs, as one of them may have answered already, or does not think.
+// prompt, of logit_bias, of stops). Not where it wants several outputs, as one of them may have
+// answered already, or does not think. Where it goes on from an earlier stream, only with the
+// prompt for another variant to read, and while nothing has closed the reasoning.
 bool MayEscalate(const v1::GenerateRequest& request);
 
 // The variant where a request begins anew whose reasoning at `variant` came to no answer, both

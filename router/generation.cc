@@ -44,7 +44,7 @@ Generation::Generation(const Shared& shared, fleet::CallContext context,
       account_(shared.metrics, arrival_),
       takeover_(shared.resume_wait) {}
 
-Generation::~Generation() = default;
+Generation::~Generation() { CountHeldBytes(0); }
 
 void Generation::Start(v1::GenerateRequest request) {
   shared_.retries.Deposit();
@@ -72,6 +72,7 @@ void Generation::Begin() {
 // What a policy may know. Ids mean something for the vocabulary of one variant only.
 decision::Query Generation::Describe() const {
   decision::Query query = MakeQuery(request_.request());
+  query.outputs = std::max(query.outputs - ledger_.num_finished(), 1);
   if (context_.deadline) query.deadline_s = ToSeconds(*context_.deadline - shared_.clock.Now());
   if (account_.variant().empty() || request_.request().has_prompt()) return query;
   query.variant = account_.variant();
@@ -157,18 +158,22 @@ bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   if (ledger_.has_prompt_ids()) DropPrompt();
   CountBytes();
   answer_wishes_.Note(message.event());
+  if (message.event().has_finished()) lease_->OutputEnded();
   if (passes_wishes_) PassAnswerWishes();
   if (voting_ && Voting::Holds(message.event())) {
     Hold(message.event(), now);
     return true;
   }
   if (!Complete(*message.mutable_event(), had_started, now)) return true;
-  {
-    MutexLock lock(mu_);
-    CHECK(!waiting_, "an attempt brings nothing, and does not end, before its event is taken");
-    waiting_ = std::move(*message.mutable_event());
-  }
-  return Flush() == Flushed::kAtOnce;
+  return Pass(std::move(*message.mutable_event()));
+}
+
+bool Generation::Pass(v1::GenerateResponse event) {
+  MutexLock lock(mu_);
+  waiting_.Add(std::move(event));
+  WriteWhatWaits();
+  paused_ = !waiting_.has_room();
+  return !paused_;
 }
 
 // Another worker would go on from the prompt's ids, but another variant's has ids of its own.
@@ -189,6 +194,7 @@ void Generation::OnEnd(const absl::Status& status) {
   {
     MutexLock lock(mu_);
     attempt_.reset();
+    paused_ = false;
   }
   lease_->Ended(status);
   if (voting_ && voting_->is_over()) return TellVote();
@@ -210,28 +216,44 @@ absl::Status Generation::CancelStatus() const {
   return rpc::CancelStatus(context_.deadline, arrival_, shared_.clock.Now());
 }
 
-// Writes the event that waits, then the end. Called wherever one of them, or room, is new.
-Generation::Flushed Generation::Flush() {
+void Generation::Resume() {
+  {
+    MutexLock lock(mu_);
+    sink_is_full_ = false;
+  }
+  Flush();
+}
+
+// False: some of it has to wait on.
+bool Generation::WriteWhatWaits() {
+  while (!waiting_.empty() || TakeTold()) {
+    if (!cancelled_) {
+      sink_is_full_ = sink_is_full_ || !sink_->Write(waiting_.front());
+      if (sink_is_full_) return false;
+    }
+    waiting_.Pop();
+  }
+  return true;
+}
+
+// Writes what waits, then the end. Called wherever one of them, or room, is new.
+void Generation::Flush() {
   std::shared_ptr<fleet::WorkerAttempt> go_on;
   std::optional<absl::Status> end;
   {
     MutexLock lock(mu_);
-    while (waiting_ || TakeTold()) {
-      if (!cancelled_ && !sink_->Write(*waiting_)) {
-        paused_ = true;
-        return Flushed::kLater;
-      }
-      waiting_.reset();
-      if (std::exchange(paused_, false)) go_on = attempt_;
+    const bool all = WriteWhatWaits();
+    if (paused_ && waiting_.has_room()) {
+      paused_ = false;
+      go_on = attempt_;
     }
-    if (ended_ && !end_told_) {
+    if (all && ended_ && !end_told_) {
       end_told_ = true;
       end = cancelled_ ? CancelStatus() : *ended_;
     }
   }
   if (go_on) go_on->ReadMore();
   if (end) End(*end);
-  return Flushed::kAtOnce;
 }
 
 void Generation::Conclude(const absl::Status& status) {
@@ -363,7 +385,12 @@ void Generation::End(const absl::Status& status) {
   GoBack();  // where the next run never started
   account_.End(status, context_.tenant, now);
   account_.Log(status, request_id_, context_, worker_, request_.attempt(), now);
-  if (status.ok()) account_.Learn(*lease_, shared_.pool);
+  // Who is cut short still shows his worker's pace: else one that is too slow for everybody's
+  // deadline would be believed to be as fast as it was.
+  const bool is_cut = absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
+  if (status.ok() || (is_cut && lease_ && ledger_.started())) {
+    account_.Learn(*lease_, shared_.pool);
+  }
   EndAdmission();
   lease_.reset();
   const bool tells = !status.ok() && ledger_.started();

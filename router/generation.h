@@ -34,6 +34,7 @@
 #include "router/takeover.h"
 #include "router/variant_config.h"
 #include "router/voting.h"
+#include "router/waiting_events.h"
 #include "thinkwire/v1/worker.pb.h"
 
 namespace thinkwire::router {
@@ -56,16 +57,16 @@ class EventSink {
 };
 
 // The life of one request, from its arrival to its last event: has variant and worker decided,
-// passes the worker's events to the sink, one at a time and as fast as the sink takes them, and
-// keeps what another worker would need to go on (Ledger). A worker that refuses or is lost before
-// it has started is followed by another (Attempts), a new attempt each, and the client sees nothing
-// of it. Before the first it may have to wait for a place (admission::DispatchQueue), or where none
-// is live for a worker; its tenant has limits (admission::TenantBooks). After that another goes on
-// from the ledger's state (Takeover), where it must wait without a thread, and the client sees
-// Moved where it would see a second Started. With a consensus the outputs are held back until they
-// have voted (Voting), and the rest of the attempt is not needed then.
-// Moved where it would see a second Started. One whose reasoning came to no answer may begin anew
-// at a better variant (Escalation): the client sees Restarted then.
+// passes the worker's events to the sink as fast as the sink takes them, deltas that wait for it as
+// one (WaitingEvents), and keeps what another worker would need to go on (Ledger). A worker that
+// refuses or is lost before it has started is followed by another (Attempts), a new attempt each,
+// and the client sees nothing of it. Before the first it may have to wait for a place
+// (admission::DispatchQueue), or where none is live for a worker; its tenant has limits
+// (admission::TenantBooks). After that another goes on from the ledger's state (Takeover), where it
+// must wait without a thread, and the client sees Moved where it would see a second Started. With a
+// consensus the outputs are held back until they have voted (Voting), and the rest of the attempt
+// is not needed then. One whose reasoning came to no answer may begin anew at a better variant
+// (Escalation): the client sees Restarted then.
 //
 // One attempt ends before the next begins, and the ledger takes messages of the latest alone: a
 // worker that was given up and wakes up speaks to nobody.
@@ -118,7 +119,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void Refuse(const absl::Status& status) { End(status); }
 
   // The sink has room again.
-  void Resume() { Flush(); }
+  void Resume();
 
   // Nobody reads any more: ends the worker's call. Idempotent.
   void Cancel();
@@ -197,6 +198,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void NoteRetry(const std::string& left);
   // After `status`, once it has: another worker, a wait for one, or the end.
   void FindSuccessor(const absl::Status& status);
+  std::size_t BytesToMove() const;
   void Search();
   void WaitForTurn(Clock::TimePoint look);
   // That it looks for a worker to go on, where the client asks for that.
@@ -208,6 +210,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   // back; has the client told once the vote is over; the next event that it is told then.
   void BeginVoting(v1::GenerateRequest& request);
   void Hold(const v1::GenerateResponse& event, Clock::TimePoint now);
+  void CountHeldBytes(std::int64_t bytes);
   void TellThatItVotes(Clock::TimePoint now);
   void TellVote();
   v1::Completed CompleteVote(Clock::TimePoint now) const;
@@ -233,8 +236,10 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   bool CompleteStartedAgain(v1::GenerateResponse& event, Clock::TimePoint now);
   v1::GenerateResponse MakeMoved(Clock::TimePoint now);
   void CompleteCompleted(v1::Completed& completed, Clock::TimePoint now) const;
-  enum class Flushed { kAtOnce, kLater };
-  Flushed Flush();
+  // Hands the event to the sink, behind what waits. Whether the attempt may bring the next.
+  bool Pass(v1::GenerateResponse event);
+  void Flush();
+  bool WriteWhatWaits() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Conclude(const absl::Status& status);
   void End(const absl::Status& status);
 
@@ -278,6 +283,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   std::optional<decision::Query> query_;            // while it waits
   std::optional<fleet::WorkerLease> lease_;
   std::optional<Voting> voting_;                 // with a consensus
+  std::int64_t counted_held_bytes_ = 0;          // of it, in the metrics
   absl::Status voting_failure_;                  // why it has ended its attempt
   std::optional<Clock::TimePoint> said_voting_;  // when the client was told last that it votes
 
@@ -285,9 +291,10 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   // This, while it waits for OnTurn or Dispatch.
   std::shared_ptr<Generation> idle_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<fleet::WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);
-  std::optional<v1::GenerateResponse> waiting_ ABSL_GUARDED_BY(mu_);  // did not fit yet
-  HeldEvents told_ ABSL_GUARDED_BY(mu_);           // that it goes on with, after a vote
-  Clock::TimePoint told_at_ ABSL_GUARDED_BY(mu_);  // when that was over
+  WaitingEvents waiting_ ABSL_GUARDED_BY(mu_);
+  bool sink_is_full_ ABSL_GUARDED_BY(mu_) = false;  // until Resume
+  HeldEvents told_ ABSL_GUARDED_BY(mu_);            // that it goes on with, after a vote
+  Clock::TimePoint told_at_ ABSL_GUARDED_BY(mu_);   // when that was over
   bool found_ ABSL_GUARDED_BY(mu_) = false;  // its worker finds the request: it has begun to speak
   int answer_now_tries_ ABSL_GUARDED_BY(mu_) = 0;  // that have failed, of the attempt
   std::atomic<bool> passes_wishes_ = false;        // with the next event; changed under mu_

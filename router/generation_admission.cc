@@ -3,13 +3,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <variant>
 
+#include "common/rpc/num_outputs.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
+#include "router/admission/turns.h"
+#include "router/decision/completion_estimate.h"
 #include "router/generation.h"
 #include "router/prompt_hash.h"
 #include "router/refusals.h"
@@ -31,48 +35,6 @@ admission::Priority ReadPriority(v1::Priority priority) {
 std::string_view NameOf(admission::Priority priority) {
   if (priority == admission::Priority::kNormal) return "normal";
   return priority == admission::Priority::kLow ? "low" : "high";
-}
-
-// Of a request that has just come.
-class TurnsOfNew final : public fleet::Turns {
- public:
-  TurnsOfNew(const admission::DispatchQueue& queue, const std::string& tenant)
-      : queue_(queue), tenant_(tenant) {}
-  fleet::Room RoomOf(const std::string& variant) const override {
-    return queue_.RoomOfNew(variant, tenant_);
-  }
-  std::size_t NumWaiting(const std::string& variant) const override {
-    return queue_.NumWaiting(variant);
-  }
-
- private:
-  const admission::DispatchQueue& queue_;
-  const std::string& tenant_;
-};
-
-// Of one whose turn it is: nobody waits before it.
-class TurnsOfFirst final : public fleet::Turns {
- public:
-  TurnsOfFirst(const admission::DispatchQueue& queue, const std::string& tenant,
-               const std::string& variant)
-      : queue_(queue), tenant_(tenant), variant_(variant) {}
-  std::string_view only_variant() const override { return variant_; }
-  fleet::Room RoomOf(const std::string& variant) const override {
-    return queue_.RoomAtTurn(variant, tenant_);
-  }
-  std::size_t NumWaiting(const std::string& /*variant*/) const override { return 0; }
-
- private:
-  const admission::DispatchQueue& queue_;
-  const std::string& tenant_;
-  const std::string& variant_;
-};
-
-// How long it may wait so that half of such requests are still in time; nullopt: for ever.
-std::optional<double> LongestWait(const decision::Query& query,
-                                  const decision::Decision& decision) {
-  if (!query.deadline_s || decision.service_s <= 0) return query.deadline_s;
-  return *query.deadline_s - decision.service_s;
 }
 
 v1::GenerateResponse MakeQueued(const admission::DispatchQueue::Place& place) {
@@ -126,8 +88,9 @@ absl::Status Generation::FindPlace() {
     return absl::OkStatus();
   }
   const decision::Query query = Describe();
-  ASSIGN_OR_RETURN(fleet::Offer offer, shared_.pool.Ask(shared_.policy, query, MarkPrompt(),
-                                                        TurnsOfNew(*shared_.queue, context_.peer)));
+  ASSIGN_OR_RETURN(fleet::Offer offer,
+                   shared_.pool.Ask(shared_.policy, query, MarkPrompt(),
+                                    admission::TurnsOfNew(*shared_.queue, context_.peer)));
   if (const auto refusal = booked_.Reserve(offer.decision.expected_tokens)) {
     return OverLimit(context_.tenant, *refusal);
   }
@@ -145,7 +108,8 @@ admission::FairQueue::Request Generation::MakeTurn(double cost) const {
           .weight = static_cast<double>(limits_.weight),
           .priority = ReadPriority(request_.request().priority()),
           .deadline = context_.deadline,
-          .cost = std::max(cost, 1.0)};
+          .cost = std::max(cost, 1.0),
+          .outputs = static_cast<std::int64_t>(rpc::NumOutputs(request_.request()))};
 }
 
 void Generation::RunNextAt(const std::string& variant, double cost) {
@@ -156,8 +120,9 @@ void Generation::RunNextAt(const std::string& variant, double cost) {
 absl::StatusOr<fleet::WorkerLease> Generation::LeaseAtOnce(const decision::Policy& policy,
                                                            const decision::Query& query) {
   if (shared_.queue == nullptr) return shared_.pool.Lease(policy, query, marks_);
-  ASSIGN_OR_RETURN(fleet::Offer offer, shared_.pool.Ask(policy, query, marks_,
-                                                        TurnsOfNew(*shared_.queue, context_.peer)));
+  ASSIGN_OR_RETURN(fleet::Offer offer,
+                   shared_.pool.Ask(policy, query, marks_,
+                                    admission::TurnsOfNew(*shared_.queue, context_.peer)));
   if (!offer.lease) return absl::ResourceExhaustedError("all places are taken");
   return *std::move(offer.lease);
 }
@@ -169,7 +134,7 @@ absl::Status Generation::Wait(const std::string& variant,
   const double live = static_cast<double>(std::max<std::size_t>(offer.num_live, 1));
   const admission::DispatchQueue::Terms terms = {
       .expected_pace_s = offer.decision.place_s / live,
-      .longest_wait_s = LongestWait(query, offer.decision),
+      .longest_wait_s = decision::LongestWait(query, offer.decision),
       .tells_silence = request_.request().progress()};
   MutexLock lock(mu_);
   if (cancelled_) return CancelStatus();
@@ -217,11 +182,12 @@ absl::StatusOr<bool> Generation::TakeTurn() {
   if (is_over()) return CancelStatus();
   if (context_.deadline) query_->deadline_s = ToSeconds(*context_.deadline - shared_.clock.Now());
   const decision::Query& query = *query_;
-  ASSIGN_OR_RETURN(fleet::Offer offer,
-                   shared_.pool.Ask(shared_.policy, query, MarkPrompt(),
-                                    TurnsOfFirst(*shared_.queue, context_.peer, waits_for_)));
+  ASSIGN_OR_RETURN(
+      fleet::Offer offer,
+      shared_.pool.Ask(shared_.policy, query, MarkPrompt(),
+                       admission::TurnsOfFirst(*shared_.queue, context_.peer, waits_for_)));
   // Others could still be in time.
-  const double left_s = LongestWait(query, offer.decision).value_or(0);
+  const double left_s = decision::LongestWait(query, offer.decision).value_or(0);
   if (left_s < 0) return DeadlineTooNear(waits_for_, -left_s);
   if (!offer.lease) return false;
   running_ = shared_.queue->Go(ticket_);

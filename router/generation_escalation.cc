@@ -129,6 +129,7 @@ v1::GenerateResponse Generation::Restart(const v1::Started& started, Clock::Time
   restarted.set_prompt_tokens(started.prompt_tokens());
   restarted.set_first_phase(started.first_phase());
   restarted.set_cause(escalation_.cause());
+  if (started.has_effective()) *restarted.mutable_effective() = started.effective();
   return event;
 }
 

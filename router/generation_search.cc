@@ -85,12 +85,19 @@ void Generation::FindSuccessor(const absl::Status& status) {
       // A loss happens; who lies may lie to all.
       if (HasLied(status) && !shared_.retries.Withdraw()) return Conclude(status);
       if (HasLied(status)) ledger_.Doubt();
+      if (const std::size_t bytes = BytesToMove(); bytes > kMaxMessageBytes) {
+        return Conclude(takeover_.TooLarge(bytes));
+      }
       takeover_.SearchFrom(shared_.moves.TakePlace());
       break;
     case Takeover::Verdict::kGoOn:
       break;
   }
   Search();
+}
+
+std::size_t Generation::BytesToMove() const {
+  return request_.ByteSizeLong() + ledger_.MakeResumeState().ByteSizeLong();
 }
 
 // Nothing else happens to it meanwhile but Cancel and Resume.
@@ -115,7 +122,7 @@ void Generation::TellMoving(Clock::TimePoint now) {
   v1::GenerateResponse event;
   event.mutable_progress()->set_reason(v1::SILENCE_REASON_MOVING);
   MutexLock lock(mu_);
-  if (!waiting_) sink_->Write(event);  // one that finds no room says nothing that matters
+  if (waiting_.empty()) sink_->Write(event);  // one that finds no room says nothing that matters
 }
 
 void Generation::WaitForTurn(Clock::TimePoint look) {

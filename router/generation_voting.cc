@@ -2,6 +2,7 @@
 // over the attempt ends, and the client is told the winner as fast as it reads.
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -23,6 +24,7 @@ void Generation::BeginVoting(v1::GenerateRequest& request) {
 
 void Generation::Hold(const v1::GenerateResponse& event, Clock::TimePoint now) {
   voting_failure_ = voting_->Add(event, now);
+  CountHeldBytes(static_cast<std::int64_t>(voting_->bytes()));
   account_.CountHeld(event, now);
   const bool goes_on = !voting_->is_over() || voting_->all_have_ended();
   if (goes_on && voting_failure_.ok()) return TellThatItVotes(now);
@@ -32,6 +34,10 @@ void Generation::Hold(const v1::GenerateResponse& event, Clock::TimePoint now) {
     attempt = attempt_;
   }
   attempt->Cancel();  // it brings nothing any more but its end
+}
+
+void Generation::CountHeldBytes(std::int64_t bytes) {
+  shared_.metrics.AddHeld(bytes - std::exchange(counted_held_bytes_, bytes));
 }
 
 // One that finds no room says nothing that matters.
@@ -45,7 +51,7 @@ void Generation::TellThatItVotes(Clock::TimePoint now) {
   progress.set_computed_tokens(static_cast<std::int32_t>(ledger_.tokens()));
   progress.set_total_tokens(progress.computed_tokens());
   MutexLock lock(mu_);
-  if (!cancelled_ && !waiting_) sink_->Write(event);
+  if (!cancelled_ && waiting_.empty()) sink_->Write(event);
 }
 
 void Generation::TellVote() {
@@ -84,11 +90,12 @@ v1::Completed Generation::CompleteVote(Clock::TimePoint now) const {
 // The winner's counts as told at once, as it was there.
 bool Generation::TakeTold() {
   if (cancelled_) told_.Clear();
-  waiting_ = told_.Next();
-  if (!waiting_) return false;
+  std::optional<v1::GenerateResponse> event = told_.Next();
+  if (!event) return false;
   const bool of_loser =
-      waiting_->has_finished() && waiting_->finished().output_index() != voting_->winner();
-  if (!of_loser) account_.Count(*waiting_, told_at_);
+      event->has_finished() && event->finished().output_index() != voting_->winner();
+  if (!of_loser) account_.Count(*event, told_at_);
+  waiting_.Add(*std::move(event));
   return true;
 }
 

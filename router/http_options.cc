@@ -16,6 +16,7 @@ void AddHttpOptions(HttpOptions& options, std::vector<Option>& all) {
        "the reasoning tokens that each reasoning_effort of HTTP requests means"},
       {"http_strict", &options.strict,
        "refuse fields of HTTP requests that nobody here knows, rather than name them in a Warning"},
+      {"http_page", &options.page, "show a page to chat with at / of the HTTP door"},
       {"http_hosts", &options.hosts,
        "names, with commas, by which HTTP clients reach this machine, beside addresses and "
        "localhost; *: any"},

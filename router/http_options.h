@@ -17,6 +17,7 @@ struct HttpOptions {
   std::string reasoning_efforts =
       "minimal=512,low=2048,medium=8192,high=unlimited,xhigh=unlimited,max=unlimited";
   bool strict = false;
+  bool page = true;
   std::string hosts{};         // with commas
   std::string cors_origins{};  // likewise
 };

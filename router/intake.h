@@ -54,6 +54,11 @@ class Intake {
   virtual absl::Status Begin(rpc::RequestBytes::Held held, v1::GenerateRequest request,
                              Generation& generation) = 0;
 
+  // Ends the reasoning of a request of the same client's (Answering). `on_done` is told once, at
+  // once or later. Fails there: as Answering::Start, and INVALID_ARGUMENT.
+  virtual void AnswerNow(const fleet::CallContext& context, const v1::AnswerNowRequest& request,
+                         fleet::AnswerNowDone on_done) = 0;
+
   // The variants that are configured, by name in ascending order, and how they are now.
   virtual std::vector<v1::Variant> ListVariants() const = 0;
 };

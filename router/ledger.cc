@@ -1,5 +1,7 @@
 #include "router/ledger.h"
 
+#include <algorithm>
+
 #include "common/rpc/proto_time.h"
 
 namespace thinkwire::router {
@@ -172,6 +174,7 @@ void Ledger::AddRestarted(const v1::Restarted& restarted) {
   started.set_fingerprint(restarted.fingerprint());
   started.set_first_phase(restarted.first_phase());
   started.set_prompt_tokens(restarted.prompt_tokens());
+  if (restarted.has_effective()) *started.mutable_effective() = restarted.effective();
   *this = MakeNext(0);
   AddStarted(started);
 }
@@ -205,6 +208,11 @@ v1::ResumeState Ledger::MakeResumeState() const {
   state.set_fingerprint(fingerprint_);
   if (effective_) *state.mutable_effective() = *effective_;
   return state;
+}
+
+std::int32_t Ledger::num_finished() const {
+  return static_cast<std::int32_t>(
+      std::ranges::count_if(outputs_, [](const auto& entry) { return entry.second.finished; }));
 }
 
 std::int64_t Ledger::tokens() const {

@@ -77,7 +77,8 @@ class Ledger {
   bool started() const { return started_; }
   // Whether all that came was made under the fingerprint of the first Started, as far as is known.
   bool exact() const { return exact_; }
-  std::int64_t tokens() const;  // of all outputs
+  std::int64_t tokens() const;        // of all outputs
+  std::int32_t num_finished() const;  // outputs
   // Of the runs before this one: discarded, and what their prompts had.
   std::int32_t void_tokens() const { return void_tokens_; }
   std::int64_t void_prompt_tokens() const { return void_prompt_tokens_; }

@@ -155,6 +155,7 @@ absl::StatusOr<std::unique_ptr<http::Door>> OpenDoor(const RouterOptions& option
                                 .needs_key = !options.api_keys.empty(),
                                 .hosts = options.http.hosts,
                                 .cors_origins = options.http.cors_origins,
+                                .page = options.http.page,
                                 .reader = reader},
                                intake, metrics.registry());
   if (!door.ok()) return Annotate(door.status(), "--http_listen");

@@ -1,8 +1,11 @@
 #include "router/query.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <string_view>
 
 #include "common/clock.h"
+#include "common/rpc/num_outputs.h"
 #include "common/rpc/proto_time.h"
 #include "router/task_estimate.h"
 
@@ -33,6 +36,13 @@ decision::Wishes ReadWishes(const v1::Wishes& wishes) {
   if (wishes.has_latency()) read.latency_s = ToSeconds(rpc::ReadDuration(wishes.latency()));
   if (wishes.has_max_cost()) read.max_cost = wishes.max_cost();
   return read;
+}
+
+// Those that it goes on from may be over.
+std::int32_t OpenOutputs(const v1::GenerateRequest& request) {
+  const auto over = std::ranges::count_if(request.resume().outputs(), &v1::OutputState::finished);
+  const auto all = static_cast<std::int64_t>(rpc::NumOutputs(request));
+  return static_cast<std::int32_t>(std::max<std::int64_t>(all - over, 1));
 }
 
 // Both requests ask for a variant in the same words.
@@ -78,6 +88,9 @@ v1::Task MakeTask(Task task) {
 decision::Query MakeQuery(const v1::GenerateRequest& request) {
   decision::Query query = QueryOf(request);
   query.prompt_bytes += kBytesPerId * request.resume().prompt_ids_size();
+  // What there is of it has meaning for its own variant alone.
+  if (request.has_resume()) query.wishes.may_substitute = false;
+  query.outputs = OpenOutputs(request);
   query.thinks = request.thinking().mode() != v1::THINKING_MODE_OFF;
   if (request.has_max_tokens()) query.max_tokens = request.max_tokens();
   return query;

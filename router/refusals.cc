@@ -53,7 +53,7 @@ absl::Status QueueFull(const std::string& variant) {
 
 absl::Status DeadlineTooNear(const std::string& variant, double excess_s) {
   const std::string message = absl::StrFormat(
-      "the queue is so long that the answer would come %.1f s after the deadline", excess_s);
+      "the queue is so long that a long answer would come %.1f s after the deadline", excess_s);
   const std::chrono::duration<double> later(std::clamp(excess_s, 0.1, kLongestRetryS));
   return rpc::WithRetryAfter(
       rpc::WithMetadata(rpc::Error(Code::kResourceExhausted, "DEADLINE_TOO_NEAR", message),

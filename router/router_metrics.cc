@@ -48,6 +48,9 @@ RouterMetrics::RouterMetrics(prometheus::Registry& registry,
       voters_(&AddCounters(registry, "voters_total",
                            "Outputs of votes that came to an end, by variant and what became of "
                            "them: winner, agreed, differed, no_answer or not_needed")),
+      held_bytes_(&AddGauges(registry, "held_bytes",
+                             "Bytes of outputs that are held back until they have voted")
+                       .Add({})),
       escalations_(&AddCounters(registry, "escalations_total",
                                 "Times that reasoning came to no answer and another variant might "
                                 "begin anew, by the variant that was left, the cause (loop or "
@@ -186,6 +189,10 @@ void RouterMetrics::CountVote(std::string_view variant, std::string_view outcome
 
 void RouterMetrics::CountVoter(std::string_view variant, std::string_view fate) {
   voters_->Add({{"variant", std::string(variant)}, {"fate", std::string(fate)}}).Increment();
+}
+
+void RouterMetrics::AddHeld(std::int64_t bytes) {
+  held_bytes_->Increment(static_cast<double>(bytes));
 }
 
 void RouterMetrics::CountPrefix(std::string_view variant, std::string_view use) {

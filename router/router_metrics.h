@@ -74,6 +74,8 @@ class RouterMetrics {
   // one of them, a fate of Voting.
   void CountVote(std::string_view variant, std::string_view outcome);
   void CountVoter(std::string_view variant, std::string_view fate);
+  // So many more bytes of outputs are held back until they have voted, or so many fewer.
+  void AddHeld(std::int64_t bytes);
   // The reasoning of a request at the variant came to no answer, for a `cause` of two ("loop",
   // "length"): whether it has begun anew at a better one, or goes on where it was.
   void CountEscalation(std::string_view variant, std::string_view cause, bool restarted);
@@ -118,6 +120,7 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>* moves_;
   prometheus::Family<prometheus::Counter>* votes_;
   prometheus::Family<prometheus::Counter>* voters_;
+  prometheus::Gauge* held_bytes_;
   prometheus::Family<prometheus::Counter>* escalations_;
   prometheus::Family<prometheus::Counter>* decisions_;
   prometheus::Family<prometheus::Counter>* prefixes_;

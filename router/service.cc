@@ -31,8 +31,9 @@
 namespace thinkwire::router {
 namespace {
 
-// Messages that wait behind the one that gRPC is sending.
-constexpr std::size_t kMessageCapacity = 8;
+// Messages that wait behind the one that gRPC is sending. Few: what comes after them is merged
+// (WaitingEvents).
+constexpr std::size_t kMessageCapacity = 2;
 // reasoning.proto promises it.
 constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
 // By which gRPC's own retries know when (gRFC A6): milliseconds.
@@ -166,15 +167,9 @@ class ReasoningService::AnswerNowCall final : public rpc::ServerCall {
   absl::Status Begin(const grpc::ByteBuffer& bytes) {
     v1::AnswerNowRequest request;
     RETURN_IF_ERROR(rpc::ParseRequest(bytes, request));
-    RETURN_IF_ERROR(rpc::CheckRequest(request));
-    Answering::Start({.pool = service_.shared_.pool,
-                      .registry = service_.registry_,
-                      .worker_calls = service_.answer_now_calls_,
-                      .running = service_.running_,
-                      .num_routers = service_.shared_.num_routers},
-                     context_, request,
-                     [self = std::static_pointer_cast<AnswerNowCall>(shared_from_this())](
-                         const absl::StatusOr<std::int32_t>& outputs) { self->Tell(outputs); });
+    service_.AnswerNow(context_, request,
+                       [self = std::static_pointer_cast<AnswerNowCall>(shared_from_this())](
+                           const absl::StatusOr<std::int32_t>& outputs) { self->Tell(outputs); });
     return absl::OkStatus();
   }
 
@@ -193,6 +188,20 @@ class ReasoningService::AnswerNowCall final : public rpc::ServerCall {
   const fleet::CallContext context_;
   rpc::CallCount::Token running_;  // until End, which may come after the call is over
 };
+
+void ReasoningService::AnswerNow(const fleet::CallContext& context,
+                                 const v1::AnswerNowRequest& request,
+                                 fleet::AnswerNowDone on_done) {
+  if (const absl::Status status = rpc::CheckRequest(request); !status.ok()) {
+    return on_done(status);
+  }
+  Answering::Start({.pool = shared_.pool,
+                    .registry = registry_,
+                    .worker_calls = answer_now_calls_,
+                    .running = running_,
+                    .num_routers = shared_.num_routers},
+                   context, request, std::move(on_done));
+}
 
 ReasoningService::ReasoningService(const Shared& shared)
     : shared_(shared), moves_(shared.clock), books_(shared.clock), queue_(shared.clock) {

@@ -80,6 +80,8 @@ class ReasoningService final : public rpc::RawService, public Intake {
   void EndGeneration() override { shared_.metrics.EndCall(); }
   absl::Status Begin(rpc::RequestBytes::Held held, v1::GenerateRequest request,
                      Generation& generation) override;
+  void AnswerNow(const fleet::CallContext& context, const v1::AnswerNowRequest& request,
+                 fleet::AnswerNowDone on_done) override;
   std::vector<v1::Variant> ListVariants() const override;
 
  private:

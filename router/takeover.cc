@@ -84,6 +84,17 @@ absl::Status Takeover::NobodyIsLeft() const {
       "worker", address_));
 }
 
+absl::Status Takeover::TooLarge(std::size_t bytes) const {
+  if (HasLied(loss_)) return loss_;
+  return rpc::WithMetadata(
+      rpc::Error(absl::StatusCode::kUnavailable, fleet::kWorkerLost,
+                 absl::StrCat("the worker ", address_, " ", View(WhatBecameOfWorker(loss_)),
+                              ", and no other can go on with the request: what it takes for that, ",
+                              bytes, " bytes, is more than the ", kMaxMessageBytes,
+                              " of a message (require_resumable refuses such requests)")),
+      "worker", address_);
+}
+
 absl::Status Takeover::Poison(const std::string& request_id) const {
   return rpc::Error(
       absl::StatusCode::kInternal, "POISON",

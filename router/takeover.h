@@ -72,6 +72,8 @@ class Takeover {
   // What the client is told where no worker has begun in time: that the worker was lost, or what it
   // did to the contract.
   absl::Status NobodyIsLeft() const;
+  // Where what it has brought takes more bytes than another worker can be sent.
+  absl::Status TooLarge(std::size_t bytes) const;
   // And of poison.
   absl::Status Poison(const std::string& request_id) const;
 

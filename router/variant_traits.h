@@ -42,9 +42,9 @@ struct VariantTraits {
 //
 // Quality is pass@1 of DeepSeek's published evaluation (README.md of deepseek-ai/DeepSeek-R1,
 // "Distilled Model Evaluation"; R1 itself from "DeepSeek-R1 Evaluation"), as a share: AIME 2024 for
-// math, LiveCodeBench for code, GPQA Diamond for science. Nothing is published for the other tasks:
-// MATH-500, the easiest of the four, stands for extraction, and the mean of MATH-500 and GPQA for
-// general questions and prose, where knowledge counts too.
+// math, LiveCodeBench and Codeforces for code, GPQA Diamond for science. Of other tasks nothing is
+// published: MATH-500, the easiest of the five, stands for extraction, and the mean of MATH-500 and
+// GPQA for general questions and prose, where knowledge counts too.
 // Context is max_position_embeddings of their config.json.
 // Cost is the billions of parameters that a token reads: what its time is made of.
 // Reasoning by difficulty: 100 tokens for extraction, 750 for general questions and prose, 3,000

@@ -50,6 +50,8 @@ class Voting {
   // nothing may be added then.
   absl::Status Add(const v1::GenerateResponse& event, Clock::TimePoint now);
 
+  // What it holds, and as much more once its events were taken.
+  std::size_t bytes() const { return bytes_; }
   bool is_over() const { return vote_.is_over(); }
   bool all_have_ended() const { return num_ended_ == outputs_.size(); }
 

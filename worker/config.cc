@@ -15,6 +15,7 @@
 #include "common/status.h"
 #include "common/steering_limits.h"
 #include "common/variant_name.h"
+#include "worker/config_file.h"
 
 namespace thinkwire::worker {
 namespace {
@@ -25,17 +26,20 @@ constexpr double kMaxBytes = 9007199254740992.0;  // 2^53: exact as a double
 // Every option: one table, so that it is longer than a function should be.
 std::vector<Option> Options(WorkerConfig& c) {
   return {
+      {"config", &c.config,
+       "YAML file of options, names as here; the environment and the command line win over it"},
       {"model", &c.model,
-       "folder with config.json, tokenizer.json and the weights, or a GGUF file (of several the "
-       "first)"},
+       "folder with config.json, tokenizer.json and the weights, a GGUF file (of several the "
+       "first), "
+       "or a model's name, NAME[@REVISION], which the hub's cache has or gets"},
       {"served_model_name", &c.served_model_name,
-       "the variant's name; empty: the folder's, or the file's without .gguf"},
+       "the variant's name; empty: the folder's, the file's without .gguf, or the model's"},
       {"device", &c.device, "where the model runs", OneOf("auto|cpu|cuda")},
       {"dtype", &c.dtype, "of weights and KV cache; auto is bfloat16", OneOf("auto|bfloat16")},
       {"quantization", &c.quantization,
-       "of the weights: auto is what the files have; none and gguf (its packed types) refuse "
-       "another",
-       OneOf("auto|none|gguf")},
+       "of the weights: auto is what the files have; none, gguf (its packed types) and a "
+       "quant_method of config.json refuse another",
+       OneOf("auto|none|gguf|awq|gptq|compressed-tensors|fp8")},
       {"generation_config", &c.generation_config,
        "where requests leave the sampling open: as generation_config.json says, or (none) as the "
        "contract does",
@@ -121,6 +125,7 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"tokenize", &c.tokenize,
        "read lines {\"text\": …}, print lines {\"ids\": […]}, serve nothing"},
       {"as_user_text", &c.as_user_text, "with --tokenize: as the text of a message"},
+      {"list", &c.list, "show what models the hub's cache has, and serve nothing"},
       {"check_config", &c.check_config, "check options, checkpoint and tokenizer, serve nothing"},
       {"help", &c.help, "print this page"},
       {"version", &c.version, "print version and commit"},
@@ -149,10 +154,25 @@ absl::Status CheckLoops(const WorkerConfig& config) {
   return absl::InvalidArgumentError("--loop_near_share is only for --loop_max_repeats");
 }
 
+// Takes the options of --config's file, if there is one, so that the others come on top of them.
+absl::Status ReadFileOf(std::span<const char* const> arguments, WorkerConfig& config) {
+  WorkerConfig named;
+  RETURN_IF_ERROR(ParseOptions(arguments, Options(named), kEnvironment).status());
+  if (named.config.empty() || named.help || named.version) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<std::string> lines, ReadConfigFile(named.config));
+  for (const std::string& line : lines) {
+    const char* argument = line.c_str();
+    const auto rest = ParseOptions({&argument, 1}, Options(config));
+    if (!rest.ok()) return Annotate(rest.status(), named.config);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> arguments) {
   WorkerConfig config;
+  RETURN_IF_ERROR(ReadFileOf(arguments, config));
   ASSIGN_OR_RETURN(const auto rest, ParseOptions(arguments, Options(config), kEnvironment));
   if (!rest.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("'", rest[0], "' is not an option"));
@@ -161,8 +181,10 @@ absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> argumen
 }
 
 absl::Status Validate(const WorkerConfig& config) {
+  if (config.list) return absl::OkStatus();
   if (config.model.empty()) {
-    return absl::InvalidArgumentError("--model is missing: the checkpoint's folder or GGUF file");
+    return absl::InvalidArgumentError(
+        "--model is missing: the checkpoint's folder, GGUF file or name");
   }
   if (config.as_user_text && !config.tokenize) {
     return absl::InvalidArgumentError("--as_user_text is only for --tokenize");
@@ -205,7 +227,10 @@ std::string Usage() {
   WorkerConfig defaults;
   return absl::StrCat(
       "thinkwire-worker: serves one reasoning model over gRPC.\n\n"
-      "  thinkwire-worker --model DIR|FILE.gguf [--option=value …]\n\n",
+      "  thinkwire-worker --model DIR|FILE.gguf|NAME [--option=value …]\n"
+      "  thinkwire-worker --config FILE.yaml\n"
+      "  thinkwire-worker --list                  shows the models that are here\n"
+      "  thinkwire-worker pull NAME[@REVISION]    downloads a model (see pull --help)\n\n",
       DescribeOptions(Options(defaults)), "\n", DescribeEnvironment(kEnvironment));
 }
 

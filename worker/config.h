@@ -14,8 +14,10 @@ namespace thinkwire::worker {
 // All that a worker can be told, one field an option of the same name; config.cc holds the table
 // with each option's unit, range and default.
 struct WorkerConfig {
+  std::string config;  // YAML file with others of these; empty: none
+
   // The model.
-  std::string model;              // folder of the checkpoint, or its GGUF file
+  std::string model;              // folder of the checkpoint, its GGUF file, or a model's name
   std::string served_model_name;  // empty: the folder's or file's
   std::string device = "auto";
   std::string dtype = "auto";
@@ -62,13 +64,16 @@ struct WorkerConfig {
   bool tokenize = false;
   bool as_user_text = false;
   bool check_config = false;
+  bool list = false;
   bool help = false;
   bool version = false;
 };
 
-// Reads the command line (common/options.h says in which spellings). Does not Validate.
-// Fails: INVALID_ARGUMENT, one sentence that names the option, for an unknown or repeated one, a
-// missing value, one that is not of its type or range, and for what is no option.
+// Reads the command line (common/options.h says in which spellings), the environment below it, and
+// the file of --config below both. Does not Validate.
+// Fails: INVALID_ARGUMENT, one sentence that names the option, and the file if it is in there, for
+// an unknown or repeated one, a missing value, one that is not of its type or range, and for what
+// is no option; NOT_FOUND there is no such file.
 absl::StatusOr<WorkerConfig> ParseArguments(std::span<const char* const> arguments);
 
 // What no single option shows, or its type and range do not: --model is given, options that

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,13 +31,16 @@
 #include "common/stop_signal.h"
 #include "common/version.h"
 #include "worker/config.h"
+#include "worker/download_door.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
 #include "worker/kernels/devices.h"
+#include "worker/list_command.h"
 #include "worker/model/checkpoint/model_files.h"
-#include "worker/model/checkpoint/model_folder.h"
 #include "worker/model/load_model.h"
+#include "worker/model_source.h"
 #include "worker/parallel/local_step_channel.h"
+#include "worker/pull_command.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
 #include "worker/serve/service.h"
@@ -316,7 +320,9 @@ absl::Status Serve(const WorkerConfig& config, const LoadedModel& model,
   return absl::OkStatus();
 }
 
-int Tokenize(const WorkerConfig& config) {
+int Tokenize(WorkerConfig& config) {
+  const absl::Status found = ResolveModel(ProcessEnvironment, PullAndReport, config);
+  if (!found.ok()) return EndWith(kProgram, ExitCodeOf(found), found);
   const auto tokenizer = text::Tokenizer::Load(config.model);
   if (!tokenizer.ok()) return EndWith(kProgram, kExitConfig, tokenizer.status());
   const absl::Status status =
@@ -324,11 +330,52 @@ int Tokenize(const WorkerConfig& config) {
   return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
 }
 
+// Everything between the options and the end of serving.
+int RunConfigured(WorkerConfig& config, const ModelLoader& load_model) {
+  SetLogLevel(LogLevelByName(config.log_level));
+  if (const absl::Status status = Validate(config); !status.ok()) {
+    return EndWith(kProgram, kExitConfig, status);
+  }
+  if (config.list) return RunList();
+  const auto trusted_peers = rpc::TrustedPeers::Parse(config.trusted_peers);
+  if (!trusted_peers.ok()) {
+    return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
+  }
+  if (config.tokenize) return Tokenize(config);
+  if (const absl::Status room = rpc::CheckRoomForConnections(config.max_connections); !room.ok()) {
+    return EndWith(kProgram, kExitConfig, room);
+  }
+  SurviveSignals();
+  const auto certificates = LoadCertificates(config);
+  if (!certificates.ok()) return EndWith(kProgram, kExitConfig, certificates.status());
+  const auto pull = [&](const hub::PullOptions& options) {
+    if (config.check_config) return PullAndReport(options);
+    return PullBehindDoor(config, *trusted_peers, certificates->get(), options);
+  };
+  if (const absl::Status found = ResolveModel(ProcessEnvironment, pull, config); !found.ok()) {
+    return EndWith(kProgram, ExitCodeOf(found), found);
+  }
+  const auto model = Load(config, load_model);
+  if (!model.ok()) return EndWith(kProgram, kExitConfig, model.status());
+  if (config.check_config) {
+    std::printf("%s: %s, %s, fingerprint %s\n", model->served.name.c_str(),
+                model->runner->info().architecture.c_str(), model->runner->info().device.c_str(),
+                model->served.fingerprint.c_str());
+    return 0;
+  }
+  LogSettings(config);
+  const absl::Status status = Serve(config, *model, *trusted_peers, certificates->get());
+  return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
+}
+
 }  // namespace
 
 int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_model) {
   SayWhatEnds(kProgram);
-  const auto config = ParseArguments(arguments);
+  if (!arguments.empty() && std::string_view(arguments[0]) == "pull") {
+    return RunPull(arguments.subspan(1));
+  }
+  auto config = ParseArguments(arguments);
   if (!config.ok()) return EndWith(kProgram, kExitConfig, config.status());
   if (config->help) {
     std::fputs(Usage().c_str(), stdout);
@@ -338,35 +385,7 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
     std::fputs(VersionLine(kProgram).c_str(), stdout);
     return 0;
   }
-  SetLogLevel(LogLevelByName(config->log_level));
-  if (const absl::Status status = Validate(*config); !status.ok()) {
-    return EndWith(kProgram, kExitConfig, status);
-  }
-  if (const absl::Status status = model::CheckModelFolder(config->model); !status.ok()) {
-    return EndWith(kProgram, kExitConfig, status);
-  }
-  const auto trusted_peers = rpc::TrustedPeers::Parse(config->trusted_peers);
-  if (!trusted_peers.ok()) {
-    return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
-  }
-  if (config->tokenize) return Tokenize(*config);
-  if (const absl::Status room = rpc::CheckRoomForConnections(config->max_connections); !room.ok()) {
-    return EndWith(kProgram, kExitConfig, room);
-  }
-  SurviveSignals();
-  const auto certificates = LoadCertificates(*config);
-  if (!certificates.ok()) return EndWith(kProgram, kExitConfig, certificates.status());
-  const auto model = Load(*config, load_model);
-  if (!model.ok()) return EndWith(kProgram, kExitConfig, model.status());
-  if (config->check_config) {
-    std::printf("%s: %s, %s, fingerprint %s\n", model->served.name.c_str(),
-                model->runner->info().architecture.c_str(), model->runner->info().device.c_str(),
-                model->served.fingerprint.c_str());
-    return 0;
-  }
-  LogSettings(*config);
-  const absl::Status status = Serve(*config, *model, *trusted_peers, certificates->get());
-  return status.ok() ? 0 : EndWith(kProgram, kExitFailure, status);
+  return RunConfigured(*config, load_model);
 }
 
 }  // namespace thinkwire::worker

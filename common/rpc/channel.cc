@@ -18,6 +18,7 @@
 #include "common/rpc/api_key.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
+#include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
 
 namespace thinkwire::rpc {
@@ -71,6 +72,9 @@ grpc::ChannelArguments ArgumentsFor(Proxy proxy) {
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   // As a server's: nobody sends what inflates.
   arguments.SetInt(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
+  // So the filters that look at each message for that have nothing to do.
+  arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   return arguments;
 }
 
@@ -80,6 +84,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy pro
                                            const ChannelSecurity& security) {
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
+  DoNotWatchLockOrder();
   grpc::ChannelArguments arguments = ArgumentsFor(proxy);
   if (!security.server_name.empty()) arguments.SetSslTargetNameOverride(security.server_name);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> senders;

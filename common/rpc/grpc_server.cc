@@ -23,6 +23,7 @@
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/health_service.h"
 #include "common/rpc/keepalive.h"
+#include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
@@ -58,6 +59,9 @@ void SetLimits(grpc::ServerBuilder& builder, const GrpcServerOptions& options) {
   // gRPC inflates a message before anybody can see its size: a thousandfold of what has arrived.
   builder.AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
                              1 << GRPC_COMPRESS_NONE);
+  // So the filters that look at each message for that have nothing to do.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listen(const GrpcServerOptions& options) {
@@ -132,6 +136,7 @@ std::unique_ptr<ReflectionService> MakeReflection(const GrpcServerOptions& optio
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options) {
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
+  DoNotWatchLockOrder();
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
   std::unique_ptr<GrpcServer> server(new GrpcServer(options, std::move(listener)));
   RETURN_IF_ERROR(server->Serve(options));

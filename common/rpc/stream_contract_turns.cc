@@ -50,6 +50,7 @@ absl::Status StreamContract::AddRestarted(const v1::Restarted& restarted) {
   started.set_fingerprint(restarted.fingerprint());
   started.set_first_phase(restarted.first_phase());
   *started.mutable_limits() = restarted.limits();
+  if (restarted.has_effective()) *started.mutable_effective() = restarted.effective();
   RETURN_IF_ERROR(Begin(started));
   cached_tokens_.reset();
   return absl::OkStatus();

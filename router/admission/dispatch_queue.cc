@@ -42,25 +42,35 @@ std::optional<double> DispatchQueue::Line::WaitOf(std::size_t position,
 
 void DispatchQueue::Line::Begin(const FairQueue::Request& request) {
   const auto [share, is_new] = running.try_emplace(request.tenant, Share{.weight = request.weight});
-  ++share->second.running;
-  ++all_running;
+  share->second.running += request.outputs;
+  all_running += request.outputs;
   if (is_new) all_weights += request.weight;
 }
 
-void DispatchQueue::Line::End(const std::string& tenant) {
-  const auto share = running.find(tenant);
-  --all_running;
-  if (--share->second.running > 0) return;
+void DispatchQueue::Line::End(const FairQueue::Request& request) {
+  const auto share = running.find(request.tenant);
+  all_running -= request.outputs;
+  share->second.running -= request.outputs;
+  if (share->second.running > 0) return;
   all_weights -= share->second.weight;
   running.erase(share);
 }
 
-bool DispatchQueue::Line::IsBehind(const std::string& tenant) const {
+bool DispatchQueue::Line::IsBehind(const std::string& tenant, std::int64_t places) const {
   const auto found = running.find(tenant);
   if (found == running.end()) return true;
   const Share& share = found->second;
   return static_cast<double>(share.running) * all_weights <
-         static_cast<double>(all_running) * share.weight;
+         static_cast<double>(std::min(all_running, places)) * share.weight;
+}
+
+double DispatchQueue::Line::Surplus(std::int64_t places) const {
+  double surplus = 0;
+  for (const auto& [tenant, share] : running) {
+    const double part = static_cast<double>(places) * share.weight / all_weights;
+    surplus += std::max(0.0, static_cast<double>(share.running) - std::max(part, 1.0));
+  }
+  return surplus;
 }
 
 void DispatchQueue::Line::Remove(FairQueue::Id id) {
@@ -167,7 +177,7 @@ void DispatchQueue::End(const Running& running) {
   MutexLock lock(mu_);
   Line& line = lines_[running.variant_];
   line.queue.Correct(request.tenant, request.weight, running.tokens_ - request.cost);
-  line.End(request.tenant);
+  line.End(request);
 }
 
 void DispatchQueue::Look(const std::string& variant) {
@@ -178,20 +188,28 @@ void DispatchQueue::Look(const std::string& variant) {
   changed_.NotifyAll();
 }
 
-fleet::Room DispatchQueue::RoomOfNew(const std::string& variant, const std::string& tenant) const {
+fleet::Room DispatchQueue::RoomOfNew(const std::string& variant, const std::string& tenant,
+                                     std::int64_t places) const {
   MutexLock lock(mu_);
   const auto found = lines_.find(variant);
   if (found == lines_.end()) return fleet::Room::kFirst;
   const Line& line = found->second;
-  if (line.IsBehind(tenant) && !line.queue.Has(tenant)) return fleet::Room::kFirst;
+  if (line.IsBehind(tenant, places) && !line.queue.Has(tenant)) return fleet::Room::kFirst;
   return line.queue.empty() ? fleet::Room::kOrdinary : fleet::Room::kNone;
 }
 
-fleet::Room DispatchQueue::RoomAtTurn(const std::string& variant, const std::string& tenant) const {
+fleet::Room DispatchQueue::RoomAtTurn(const std::string& variant, const std::string& tenant,
+                                      std::int64_t places) const {
   MutexLock lock(mu_);
   const auto found = lines_.find(variant);
-  const bool is_behind = found == lines_.end() || found->second.IsBehind(tenant);
+  const bool is_behind = found == lines_.end() || found->second.IsBehind(tenant, places);
   return is_behind ? fleet::Room::kFirst : fleet::Room::kOrdinary;
+}
+
+double DispatchQueue::SurplusAt(const std::string& variant, std::int64_t places) const {
+  MutexLock lock(mu_);
+  const auto found = lines_.find(variant);
+  return found == lines_.end() ? 0 : found->second.Surplus(places);
 }
 
 std::size_t DispatchQueue::NumWaiting(const std::string& variant) const {
@@ -214,21 +232,28 @@ void DispatchQueue::Tick() {
 }
 
 void DispatchQueue::DispatchLine(const std::string& variant) {
-  for (;;) {
-    std::shared_ptr<Waiter> waiter;
-    FairQueue::Id id = 0;
-    {
-      MutexLock lock(mu_);
-      Line& line = lines_[variant];
-      const auto next = line.queue.Next(clock_.Now());
-      if (!next) return;
-      id = *next;
-      waiter = line.entries.at(id).waiter.lock();
-    }
-    if (waiter && !waiter->Dispatch()) return;
-    MutexLock lock(mu_);
-    lines_[variant].Remove(id);  // if it has ended, not gone
+  while (DispatchFirst(variant, false) || DispatchFirst(variant, true)) {
   }
+}
+
+bool DispatchQueue::DispatchFirst(const std::string& variant, bool of_behind) {
+  std::shared_ptr<Waiter> waiter;
+  FairQueue::Id id = 0;
+  {
+    MutexLock lock(mu_);
+    Line& line = lines_[variant];
+    const auto may = [&](const std::string& tenant) {
+      return !of_behind || line.IsBehind(tenant, line.all_running);
+    };
+    const auto next = line.queue.Next(clock_.Now(), may);
+    if (!next) return false;
+    id = *next;
+    waiter = line.entries.at(id).waiter.lock();
+  }
+  if (waiter && !waiter->Dispatch()) return false;
+  MutexLock lock(mu_);
+  lines_[variant].Remove(id);  // if it has ended, not gone
+  return true;
 }
 
 void DispatchQueue::SendAllAway() {

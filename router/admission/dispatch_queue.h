@@ -23,9 +23,11 @@ namespace thinkwire::router::admission {
 
 // The router's queue: requests that found no place on a worker of their variant, a FairQueue for
 // each variant. Those that wait hold no thread: once a place may be free (Look) the next is asked
-// to take it. Who has fewer running at the variant than the mean of all who have, by weight, and
-// nothing waiting need not wait behind the others: it may go where a worker's own shares
-// (worker/engine/fair_share.h) make way for it.
+// to take it. Who is behind, with fewer running at the variant than the mean of all who have, by
+// weight, and than its share of the places, may go where a worker's own shares
+// (worker/engine/fair_share.h) make way for it: before those who wait if it has nothing waiting,
+// else once it is the first, but for those who are not behind and find no place. What others have
+// beyond their shares takes no place from it, so that nobody fills a worker by holding what he has.
 //
 // 1. At most kMaxWaiting wait in all, a peer has its share of these (rpc::Shares).
 // 2. Whoever waits is called by one thread, without a lock held, until it has gone.
@@ -129,8 +131,12 @@ class DispatchQueue {
   void Tick();
 
   // What a request of the tenant may have that has just come, or whose turn it is.
-  fleet::Room RoomOfNew(const std::string& variant, const std::string& tenant) const;
-  fleet::Room RoomAtTurn(const std::string& variant, const std::string& tenant) const;
+  fleet::Room RoomOfNew(const std::string& variant, const std::string& tenant,
+                        std::int64_t places) const;
+  fleet::Room RoomAtTurn(const std::string& variant, const std::string& tenant,
+                         std::int64_t places) const;
+  // As of fleet::Turns.
+  double SurplusAt(const std::string& variant, std::int64_t places) const;
   std::size_t NumWaiting(const std::string& variant) const;
 
  private:
@@ -154,9 +160,10 @@ class DispatchQueue {
 
     std::optional<double> WaitOf(std::size_t position, Clock::TimePoint now) const;
     void Begin(const FairQueue::Request& request);
-    void End(const std::string& tenant);
-    // Whether it has fewer running than the mean of all who have.
-    bool IsBehind(const std::string& tenant) const;
+    void End(const FairQueue::Request& request);
+    // Whether it has fewer running than its part of `places`, or of what runs, if that is less.
+    bool IsBehind(const std::string& tenant, std::int64_t places) const;
+    double Surplus(std::int64_t places) const;
     void Remove(FairQueue::Id id);
   };
   struct Told {
@@ -165,6 +172,8 @@ class DispatchQueue {
   };
 
   void DispatchLine(const std::string& variant);
+  // Asks the first, or the first of those who are behind; whether it has gone.
+  bool DispatchFirst(const std::string& variant, bool of_behind);
   void SendAllAway();
   void TellPlaces();
   void AddTold(Line& line, Clock::TimePoint now, std::vector<Told>& told)

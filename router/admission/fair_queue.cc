@@ -62,11 +62,11 @@ void FairQueue::Age(Tenant& tenant, Clock::TimePoint now) {
   }
 }
 
-std::optional<FairQueue::Id> FairQueue::Next(Clock::TimePoint now) {
+std::optional<FairQueue::Id> FairQueue::Next(Clock::TimePoint now, const Filter& may) {
   const Tenant* next = nullptr;
   Id next_id = 0;
   for (auto& [name, tenant] : tenants_) {
-    if (tenant.size == 0) continue;
+    if (tenant.size == 0 || (may && !may(name))) continue;
     Age(tenant, now);
     const Id id = tenant.First();
     if (next == nullptr || std::tie(tenant.start, id) < std::tie(next->start, next_id)) {

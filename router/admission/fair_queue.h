@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -47,12 +48,15 @@ class FairQueue {
     double weight = 1;  // the tenant's, > 0: the latest holds
     Priority priority = Priority::kNormal;
     std::optional<Clock::TimePoint> deadline{};
-    double cost = 1;  // tokens, > 0
+    double cost = 1;           // tokens, > 0
+    std::int64_t outputs = 1;  // as many places it takes where it runs
   };
 
   Id Add(const Request& request, Clock::TimePoint now);
-  // The next to go; nothing if none waits. It stays until Take or Remove.
-  std::optional<Id> Next(Clock::TimePoint now);
+  // The next to go, of the tenants that `may`; nothing if none waits. It stays until Take or
+  // Remove.
+  using Filter = std::function<bool(const std::string& tenant)>;
+  std::optional<Id> Next(Clock::TimePoint now, const Filter& may = {});
   // It goes, and is charged.
   void Take(Id id);
   // It goes without. No effect if it is not there.

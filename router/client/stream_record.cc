@@ -44,7 +44,7 @@ v1::GenerateRequest StreamRecord::NextRequest() const {
   v1::GenerateRequest request = request_;
   if (!ledger_.started()) return request;
   request.set_variant(started_.variant());
-  request.clear_wishes();
+  if (!request.wishes().may_substitute()) request.clear_wishes();
   request.set_seed(started_.seed());
   request.set_max_tokens(started_.limits().max_tokens());
   request.clear_clamp_max_tokens();

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "router/decision/policy.h"
 #include "router/decision/variant_view.h"
 #include "router/decision/worker_view.h"
@@ -14,20 +16,22 @@ struct ExpectedTokens {
   // Reasoning and answer, at most the request's max_tokens.
   double output = 0;       // as half of them need
   double long_output = 0;  // as one in ten needs more
+  double places = 1;       // that it takes at once: one for each of its outputs, which are alike
+  double all(double of_output) const { return prompt + places * of_output; }
 };
 ExpectedTokens ExpectTokens(const Query& query, const VariantView& variant);
 
 // The task that it goes by: the one said, else the one estimated.
 Task TaskOf(const Query& query);
 
-// Requests that the worker has, for itself: those that it says, or those that this router has
+// Outputs that the worker has, for itself: those that it says, or those that this router has
 // there, if they are more: a status does not tell yet of requests that were sent after it, and
 // other routers send too; and its part of those that wait in this router. REQUIRES: it is live.
 double Load(const WorkerView& worker);
 
 // When the worker would be through with the request, in seconds from now:
 //   wait     none while it has places; else the requests before this one, each a place's time
-//            after the other
+//            after the other, until the last of its outputs has one
 //   prompt   at its measured rate, but for the `cached_tokens` of it that the worker has
 //   output   at its measured pace, slower by the share of its places that are taken, as steps of
 //            more rows take longer: so that a pace that is better by noise draws no more than its
@@ -52,6 +56,10 @@ struct Pace {
 Pace PaceOf(const WorkerView& worker);
 Completion EstimateCompletion(const ExpectedTokens& tokens, const WorkerView& worker,
                               const Pace& pace, double cached_tokens = 0);
+
+// How long a request may wait, from now, so that it is in time if it takes twice as long as half
+// of such requests do, as `decision` has it; nullopt: for ever.
+std::optional<double> LongestWait(const Query& query, const Decision& decision);
 
 // How probable it is that the answer is complete `deadline_s` from now: lengths are taken for
 // log-normal, through the two expected ones.

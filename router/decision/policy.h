@@ -38,6 +38,7 @@ struct Query {
   Task estimated_task = Task::kGeneral;  // by its text, where it says none
   std::size_t prompt_bytes = 0;
   bool thinks = true;                  // false: it answers at once
+  std::int32_t outputs = 1;            // that are to be made, >= 1: each takes a place
   std::optional<double> max_tokens{};  // of the output, as the request says
   std::optional<double> deadline_s{};  // what is left until the call's deadline
   Wishes wishes{};

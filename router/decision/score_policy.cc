@@ -120,7 +120,7 @@ absl::StatusOr<Decision> ScorePolicy::Decide(const Query& query, const View& vie
       .place_s = worker.seconds_per_token > 0 ? best.completion.place_s : 0,
       .service_s =
           worker.seconds_per_token > 0 ? best.completion.total_s - best.completion.wait_s : 0,
-      .expected_tokens = chosen.tokens.prompt + chosen.tokens.output,
+      .expected_tokens = chosen.tokens.all(chosen.tokens.output),
       .cached_tokens = best.cached_tokens,
       .cached_elsewhere = best.cached_tokens <= 0 && !query.cached.empty()};
 }
@@ -289,8 +289,8 @@ ScorePolicy::Candidate ScorePolicy::Describe(std::size_t variant, const Query& q
           .tokens_per_byte = 1 / view.variants[variant].bytes_per_token,
           .context = static_cast<double>(traits.context_tokens),
           .quality = best > 0 ? traits.quality[TaskOf(query)] / best : 1,
-          .cost = (tokens.prompt + tokens.output) * price,
-          .long_cost = (tokens.prompt + tokens.long_output) * price};
+          .cost = tokens.all(tokens.output) * price,
+          .long_cost = tokens.all(tokens.long_output) * price};
 }
 
 bool ScorePolicy::KeepsWishes(const Query& query, const Candidate& candidate) {

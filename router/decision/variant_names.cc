@@ -1,74 +1,41 @@
 #include "router/decision/variant_names.h"
 
 #include <algorithm>
-
-#include "absl/strings/match.h"
-#include "common/strings.h"
+#include <utility>
 
 namespace thinkwire::router::decision {
 namespace {
 
-struct Family {
-  std::string_view name;
-  std::vector<std::string> aliases;
+struct Aliases {
+  std::string variant;
+  std::vector<std::string> all;
 };
 
-const std::vector<Family>& Families() {
-  static const auto& families = *new std::vector<Family>{
-      {"qwen-1.5b",
-       {"deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "deepseek-r1:1.5b",
-        "deepseek-r1:1.5b-qwen-distill-*"}},
-      {"qwen-7b",
-       {"deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "deepseek-r1:7b",
-        "deepseek-r1:7b-qwen-distill-*"}},
-      // Plain "8b" is not Llama since mid-2025.
-      {"llama-8b", {"deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "deepseek-r1:8b-llama-distill-*"}},
-      {"qwen-14b",
-       {"deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "deepseek-r1:14b",
-        "deepseek-r1:14b-qwen-distill-*"}},
-      {"qwen-32b",
-       {"deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", "deepseek-r1:32b",
-        "deepseek-r1:32b-qwen-distill-*"}},
-      {"llama-70b",
-       {"deepseek-ai/DeepSeek-R1-Distill-Llama-70B", "deepseek-r1:70b",
-        "deepseek-r1:70b-llama-distill-*"}},
-      {"r1-671b", {"deepseek-ai/DeepSeek-R1", "deepseek-r1:671b", "deepseek-r1:671b-q4_K_M"}},
-  };
-  return families;
+std::vector<Aliases> AllAliases() {
+  std::vector<Aliases> out;
+  for (const PublishedModel& model : PublishedModels()) {
+    Aliases aliases{model.variant, {model.repo}};
+    aliases.all.insert(aliases.all.end(), model.tags.begin(), model.tags.end());
+    out.push_back(std::move(aliases));
+  }
+  return out;
 }
 
 }  // namespace
 
 const std::vector<std::string>& KnownAliases(std::string_view variant_name) {
   static const auto& none = *new std::vector<std::string>;
-  for (const Family& family : Families()) {
-    if (family.name == variant_name) return family.aliases;
+  static const auto& all = *new std::vector<Aliases>(AllAliases());
+  for (const Aliases& aliases : all) {
+    if (aliases.variant == variant_name) return aliases.all;
   }
   return none;
-}
-
-bool MatchesAlias(std::string_view name, std::string_view alias) {
-  if (alias.ends_with('*')) {
-    alias.remove_suffix(1);
-    return name.size() > alias.size() && absl::StartsWithIgnoreCase(View(name), View(alias));
-  }
-  return absl::EqualsIgnoreCase(View(name), View(alias));
 }
 
 bool HasAlias(const VariantConfig& variant, std::string_view name) {
   const auto matches = [&](const std::string& alias) { return MatchesAlias(name, alias); };
   return std::ranges::any_of(variant.aliases, matches) ||
          std::ranges::any_of(KnownAliases(variant.name), matches);
-}
-
-std::string_view WhyAmbiguous(std::string_view name) {
-  for (const std::string_view tag :
-       {"deepseek-r1", "deepseek-r1:latest", "deepseek-r1:8b", "deepseek-r1:8b-0528-qwen3-*"}) {
-    if (MatchesAlias(name, tag)) {
-      return "this Ollama tag has meant different models over time; name the variant itself";
-    }
-  }
-  return "";
 }
 
 }  // namespace thinkwire::router::decision

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/published_models.h"
 #include "router/variant_config.h"
 
 namespace thinkwire::router::decision {
@@ -13,14 +14,10 @@ namespace thinkwire::router::decision {
 // else. A trailing '*' stands for anything. Empty for names that are not of the family.
 const std::vector<std::string>& KnownAliases(std::string_view variant_name);
 
-// Whether `name` is `alias`, letter case aside; `alias` may end in '*'.
-bool MatchesAlias(std::string_view name, std::string_view alias);
-
 // Whether `name` is an alias of the variant, configured or known.
 bool HasAlias(const VariantConfig& variant, std::string_view name);
 
-// Why a well-known name cannot be served ("deepseek-r1:8b" means another model today); empty if it
-// is not such a name.
-std::string_view WhyAmbiguous(std::string_view name);
+using thinkwire::MatchesAlias;
+using thinkwire::WhyAmbiguous;
 
 }  // namespace thinkwire::router::decision

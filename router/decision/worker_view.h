@@ -7,7 +7,7 @@
 
 namespace thinkwire::router::decision {
 
-// What a worker last said of itself.
+// What a worker last said of itself, to whom each output of a request is one.
 struct WorkerStatus {
   std::string served_model_name{};
   std::string fingerprint{};
@@ -30,9 +30,9 @@ struct WorkerView {
   std::optional<WorkerStatus> status{};       // while it speaks, and serves its variant
   std::string why_not = "not connected yet";  // why it is not live, for people
   bool out = false;                           // it takes none, whatever it says of itself
-  std::int64_t leased = 0;                    // requests that this router has there now
+  std::int64_t leased = 0;                    // outputs that this router has there now
   std::int64_t given = 0;                     // requests that this router ever gave it
-  std::int64_t others = 0;                    // requests of others, as `status` tells
+  std::int64_t others = 0;                    // outputs for others, as `status` tells
   std::int64_t parked = 0;                    // of those leased, as `status` tells
   double waiting = 0;                         // its part of those that wait here for its variant
   double silent_s = 0;                        // how old `status` is

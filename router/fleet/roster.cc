@@ -229,14 +229,14 @@ bool Roster::MayEject(std::size_t variant) const {
   return 2 * (out + 1) <= speaking;
 }
 
-void Roster::Give(std::size_t index) {
-  ++views_[index].leased;
+void Roster::Give(std::size_t index, std::int32_t outputs) {
+  views_[index].leased += outputs;
   ++views_[index].given;
   members_[index].trust.Give();
 }
 
-void Roster::TakeBack(std::size_t index, bool begun) {
-  --views_[index].leased;
+void Roster::TakeBack(std::size_t index, std::int32_t outputs, bool begun) {
+  views_[index].leased -= outputs;
   CHECK(views_[index].leased >= 0, "a lease was released twice");
   members_[index].trust.TakeBack(begun);
 }

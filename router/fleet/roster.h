@@ -82,9 +82,11 @@ class Roster {
   // others.
   bool Look(Clock::TimePoint now);
 
-  // What a worker's requests tell. Fail and EndProbe return as Hear.
-  void Give(std::size_t index);
-  void TakeBack(std::size_t index, bool begun);
+  // What a worker's requests tell: one of so many outputs is given, an output of it has ended
+  // before the last, it is taken back with those that are left. Fail and EndProbe return as Hear.
+  void Give(std::size_t index, std::int32_t outputs = 1);
+  void EndOutput(std::size_t index) { --views_[index].leased; }
+  void TakeBack(std::size_t index, std::int32_t outputs, bool begun);
   void Begin(std::size_t index) { members_[index].trust.Begin(); }
   void Succeed(std::size_t index) { members_[index].trust.Succeed(); }
   bool Fail(std::size_t index, WorkerTrust::Failure failure, Clock::TimePoint given,
@@ -111,15 +113,17 @@ class Roster {
   // A request may go there without waiting in the router. As long as the worker has a place for it,
   // by its own word and by what this router has sent since, or a few (LookAhead) wait there for
   // one, so that it is never idle between two; a few of this router's in any case, so that they get
-  // their part of a worker that others fill. Room::kFirst: as many again. REQUIRES: it is live.
-  bool HasPlace(std::size_t index, Room room) const;
+  // their part of a worker that others fill. Room::kFirst: as many again, and whatever `surplus` of
+  // its load the worker puts off for such a one. REQUIRES: it is live.
+  bool HasPlace(std::size_t index, Room room, double surplus) const;
   // Has the policy choose among workers of the variant alone, and among those with a place.
-  void KeepPlaces(std::size_t variant, Room room, decision::Query& query) const;
+  void KeepPlaces(std::size_t variant, Room room, double surplus, decision::Query& query) const;
   // The same without places.
   void KeepVariant(const std::string& name, decision::Query& query) const;
   // Lets the policy see what waits in the router.
   void ShareOutWaiting(const Turns& turns);
   std::size_t NumLive(std::size_t variant) const;
+  std::int64_t Places(std::size_t variant) const;  // of its live workers
 
   VariantState Describe(std::size_t variant) const;
   bool AnyLive() const;

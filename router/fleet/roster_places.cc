@@ -9,7 +9,7 @@
 
 namespace thinkwire::router::fleet {
 
-bool Roster::HasPlace(std::size_t index, Room room) const {
+bool Roster::HasPlace(std::size_t index, Room room, double surplus) const {
   const decision::WorkerView& worker = views_[index];
   const std::int64_t places = worker.status->max_num_seqs;
   const std::int64_t ahead = LookAhead(worker.status->max_num_seqs);
@@ -20,15 +20,18 @@ bool Roster::HasPlace(std::size_t index, Room room) const {
     case Room::kOrdinary:
       return worker.leased < ahead || load < places + ahead;
     case Room::kFirst:
-      return worker.leased < ahead || load < 2 * places + ahead;
+      return worker.leased < ahead ||
+             static_cast<double>(load) - surplus < static_cast<double>(2 * places + ahead);
   }
   return false;
 }
 
-void Roster::KeepPlaces(std::size_t variant, Room room, decision::Query& query) const {
+void Roster::KeepPlaces(std::size_t variant, Room room, double surplus,
+                        decision::Query& query) const {
   for (std::size_t i = 0; i < views_.size(); ++i) {
     const decision::WorkerView& view = views_[i];
-    if (view.live() && (view.variant != variant || !HasPlace(i, room))) query.tried.push_back(i);
+    if (view.live() && (view.variant != variant || !HasPlace(i, room, surplus)))
+      query.tried.push_back(i);
   }
 }
 
@@ -41,6 +44,14 @@ void Roster::KeepVariant(const std::string& name, decision::Query& query) const 
 std::size_t Roster::NumLive(std::size_t variant) const {
   return static_cast<std::size_t>(std::ranges::count_if(
       views_, [=](const auto& view) { return view.variant == variant && view.live(); }));
+}
+
+std::int64_t Roster::Places(std::size_t variant) const {
+  std::int64_t places = 0;
+  for (const decision::WorkerView& view : views_) {
+    if (view.variant == variant && view.live()) places += view.status->max_num_seqs;
+  }
+  return places;
 }
 
 void Roster::ShareOutWaiting(const Turns& turns) {

@@ -22,7 +22,11 @@ class Turns {
 
   // The one variant that it waits for; empty: it may go to any.
   virtual std::string_view only_variant() const { return ""; }
-  virtual Room RoomOf(const std::string& variant) const = 0;
+  // `places`: of all workers of the variant, at once.
+  virtual Room RoomOf(const std::string& variant, std::int64_t places) const = 0;
+  // What runs at the variant beyond its tenants' shares of the places: workers put it off for
+  // others.
+  virtual double SurplusAt(const std::string& variant, std::int64_t places) const = 0;
   // Requests that wait here for the variant.
   virtual std::size_t NumWaiting(const std::string& variant) const = 0;
 };

@@ -10,13 +10,15 @@
 namespace thinkwire::router::fleet {
 
 WorkerLease::WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
-                         Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life)
+                         Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life,
+                         std::int32_t outputs)
     : pool_(pool),
       client_(client),
       decision_(std::move(decision)),
       since_(since),
       marks_(std::move(marks)),
-      life_(life) {}
+      life_(life),
+      outputs_(outputs) {}
 
 WorkerLease::WorkerLease(WorkerLease&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)),
@@ -25,7 +27,8 @@ WorkerLease::WorkerLease(WorkerLease&& other) noexcept
       since_(other.since_),
       stage_(other.stage_),
       marks_(std::move(other.marks_)),
-      life_(other.life_) {}
+      life_(other.life_),
+      outputs_(other.outputs_) {}
 
 WorkerLease::~WorkerLease() {
   if (pool_ != nullptr) pool_->Release(*this);
@@ -44,6 +47,12 @@ void WorkerLease::HasPrompt(std::int32_t prompt_tokens, std::int32_t cached_toke
   const double share = static_cast<double>(cached_tokens) / prompt_tokens;
   pool_->prefixes_.Learn(marks_, life_, share * static_cast<double>(marks_.bytes));
   marks_ = {};
+}
+
+void WorkerLease::OutputEnded() {
+  if (outputs_ == 1) return;
+  --outputs_;
+  pool_->EndOutput(*this);
 }
 
 // What it is judged to have done; nullopt: nothing. A cancel and a deadline are the client's.

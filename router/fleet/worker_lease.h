@@ -14,8 +14,8 @@ namespace thinkwire::router::fleet {
 class WorkerClient;
 class WorkerPool;
 
-// A request's place on a worker, counted as load until it is destroyed. At most as long as its
-// pool.
+// A request's places on a worker, one for each of its outputs, counted as load until they end or it
+// is destroyed. At most as long as its pool.
 class WorkerLease {
  public:
   WorkerLease(WorkerLease&& other) noexcept;
@@ -32,6 +32,8 @@ class WorkerLease {
   // It has begun with the prompt, of which it had so many tokens: what later decisions may expect
   // of its cache (PrefixIndex).
   void HasPrompt(std::int32_t prompt_tokens, std::int32_t cached_tokens);
+  // One of its outputs needs no place any more. The last one's is kept.
+  void OutputEnded();
   // The call ended so, as WorkerClient tells it. A failure is a stream that was lost, silent or
   // against the contract, and every INTERNAL.
   void Ended(const absl::Status& status);
@@ -39,7 +41,8 @@ class WorkerLease {
  private:
   friend class WorkerPool;
   WorkerLease(WorkerPool* pool, const WorkerClient* client, decision::Decision decision,
-              Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life);
+              Clock::TimePoint since, decision::PromptMarks marks, std::uint32_t life,
+              std::int32_t outputs);
 
   static std::optional<WorkerTrust::Failure> FailureOf(const absl::Status& status);
 
@@ -51,6 +54,7 @@ class WorkerLease {
   Stage stage_ = Stage::kGiven;
   decision::PromptMarks marks_;  // until HasPrompt
   const std::uint32_t life_;     // of the worker, when it was given
+  std::int32_t outputs_;         // that are counted, >= 1
 };
 
 }  // namespace thinkwire::router::fleet

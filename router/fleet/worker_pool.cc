@@ -293,16 +293,17 @@ absl::StatusOr<WorkerLease> WorkerPool::Lease(const decision::Policy& policy, de
   FillIn(marks, query);
   const std::size_t num_full = roster_.PassOver(query, clock_.Now());
   absl::StatusOr<decision::Decision> decision = Decide(policy, query);
-  if (decision.ok()) return Give(*std::move(decision), std::move(marks));
+  if (decision.ok()) return Give(*std::move(decision), std::move(marks), query.outputs);
   return Refusal(policy, std::move(query), num_full, decision.status());
 }
 
-WorkerLease WorkerPool::Give(decision::Decision decision, decision::PromptMarks marks) {
+WorkerLease WorkerPool::Give(decision::Decision decision, decision::PromptMarks marks,
+                             std::int32_t outputs) {
   CHECK(decision.worker < workers_.size(), "a policy chooses one of the workers that it was given");
-  roster_.Give(decision.worker);
+  roster_.Give(decision.worker, outputs);
   const Worker& worker = workers_[decision.worker];
   return WorkerLease(this, worker.client.get(), std::move(decision), clock_.Now(), std::move(marks),
-                     worker.life);
+                     worker.life, outputs);
 }
 
 void WorkerPool::Learn(const WorkerLease& lease, const decision::Taken& taken,
@@ -331,13 +332,20 @@ void WorkerPool::Fail(const WorkerLease& lease, WorkerTrust::Failure failure) {
   if (changed) on_change_(*this);
 }
 
+void WorkerPool::EndOutput(const WorkerLease& lease) {
+  MutexLock lock(mu_);
+  roster_.EndOutput(lease.decision_.worker);
+  TellRoom(lease.decision_.worker);
+}
+
 void WorkerPool::Release(const WorkerLease& lease) {
   // Whoever asked has waited for longer than any worker needs, and in vain.
   if (lease.stage_ == WorkerLease::Stage::kGiven && clock_.Now() - lease.since_ > kFirstWord) {
     Fail(lease, WorkerTrust::Failure::kOrdinary);
   }
   MutexLock lock(mu_);
-  roster_.TakeBack(lease.decision_.worker, lease.stage_ == WorkerLease::Stage::kBegun);
+  roster_.TakeBack(lease.decision_.worker, lease.outputs_,
+                   lease.stage_ == WorkerLease::Stage::kBegun);
   TellRoom(lease.decision_.worker);
 }
 

@@ -214,6 +214,7 @@ class WorkerPool {
   void Begin(const WorkerLease& lease);
   void Succeed(const WorkerLease& lease);
   void Fail(const WorkerLease& lease, WorkerTrust::Failure failure);
+  void EndOutput(const WorkerLease& lease);
   void Release(const WorkerLease& lease);
 
   // Of those that the policy may see.
@@ -227,7 +228,7 @@ class WorkerPool {
                        const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void TellRoom(std::size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FreeUnused(Due& due) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  WorkerLease Give(decision::Decision decision, decision::PromptMarks marks)
+  WorkerLease Give(decision::Decision decision, decision::PromptMarks marks, std::int32_t outputs)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Its cache may be gone.
   void BeginLife(Worker& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { worker.life = ++last_life_; }

@@ -1,9 +1,11 @@
 // The pool's part in the router's queue: places for requests that may have to wait.
 
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <utility>
 
+#include "router/fleet/placement.h"
 #include "router/fleet/worker_pool.h"
 
 namespace thinkwire::router::fleet {
@@ -12,21 +14,14 @@ absl::StatusOr<Offer> WorkerPool::Ask(const decision::Policy& policy, decision::
                                       decision::PromptMarks marks, const Turns& turns) {
   MutexLock lock(mu_);
   FillIn(marks, query);
-  roster_.ShareOutWaiting(turns);
-  if (const std::string only(turns.only_variant()); !only.empty()) {
-    roster_.KeepVariant(only, query);
+  std::size_t num_full = 0;
+  absl::StatusOr<Placement> placement =
+      FindPlace(policy, experience_.views(), turns, clock_.Now(), roster_, query, num_full);
+  if (!placement.ok()) return Refusal(policy, std::move(query), num_full, placement.status());
+  Offer offer{.decision = std::move(placement->decision), .num_live = placement->num_live};
+  if (placement->place) {
+    offer.lease.emplace(Give(*std::move(placement->place), std::move(marks), query.outputs));
   }
-  const std::size_t num_full = roster_.PassOver(query, clock_.Now());
-  absl::StatusOr<decision::Decision> decision = Decide(policy, query);
-  if (!decision.ok()) return Refusal(policy, std::move(query), num_full, decision.status());
-  const std::size_t variant = decision->variant;
-  const Room room = turns.RoomOf(roster_.VariantOf(decision->worker).name);
-  Offer offer{.decision = *decision, .num_live = roster_.NumLive(variant)};
-  if (!roster_.HasPlace(decision->worker, room)) {
-    roster_.KeepPlaces(variant, room, query);
-    decision = Decide(policy, query);
-  }
-  if (decision.ok()) offer.lease.emplace(Give(*std::move(decision), std::move(marks)));
   return offer;
 }
 

@@ -26,6 +26,9 @@ constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 std::string Copy(beast::string_view text) { return {text.data(), text.size()}; }
 
+// Lets go of its memory, which an assignment of an empty string keeps.
+void Release(std::string& text) { std::string().swap(text); }
+
 // What the client is told of what the parser refused.
 std::pair<int, std::string> Describe(const boost::system::error_code& error) {
   using E = beast::http::error;
@@ -230,7 +233,7 @@ void Connection::OnRead(const Error& error, std::size_t bytes) {
   }
   const bool first = state_ == State::kReading && !has_header_ && input_.empty();
   input_.append(read_into_, 0, bytes);
-  read_into_ = {};
+  Release(read_into_);
   if (state_ == State::kAnswering) return Read();
   // The header's time runs from its first byte.
   if (first && parser_ && !parser_->got_some()) Await(kHeaderTimeout, &Connection::OnLateRequest);
@@ -276,7 +279,7 @@ void Connection::OnSent(const Error& error) {
   if (state_ == State::kOver) return;
   if (error) return End();
   StopWaiting();
-  if (output_.capacity() > kReadBytes) output_ = {};
+  Release(output_);
   exchange_->Sent();
   if (output_ends_) return EndExchange();
   Pump();

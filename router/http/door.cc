@@ -1,5 +1,6 @@
 #include "router/http/door.h"
 
+#include <ctime>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,11 +13,15 @@
 #include "common/status.h"
 #include "common/strings.h"
 #include "common/trace_context.h"
+#include "router/http/answer_now.h"
 #include "router/http/door_metrics.h"
 #include "router/http/errors.h"
 #include "router/http/generation_call.h"
 #include "router/http/models.h"
+#include "router/http/ollama_models.h"
 #include "router/http/origin_check.h"
+#include "router/http/page.h"
+#include "router/http/places.h"
 #include "router/http/request_reader.h"
 #include "router/http/server.h"
 #include "router/http/tls_contexts.h"
@@ -26,55 +31,7 @@ namespace {
 
 // Generations that were cancelled end at once; more than this is a bug.
 constexpr std::chrono::seconds kPatience{60};
-constexpr std::string_view kModelPrefix = "/v1/models/";
 constexpr char kJson[] = "application/json";
-
-enum class Endpoint { kChat, kCompletions, kModels, kModel, kHealth, kUnknown };
-
-struct Place {
-  Endpoint endpoint;
-  const char* name;     // in metrics
-  const char* methods;  // that it takes, for Allow
-};
-
-constexpr Place kUnknownPlace{Endpoint::kUnknown, "other", ""};
-constexpr std::pair<std::string_view, Place> kPlaces[] = {
-    {"/v1/chat/completions", {Endpoint::kChat, "chat_completions", "POST, OPTIONS"}},
-    {"/v1/completions", {Endpoint::kCompletions, "completions", "POST, OPTIONS"}},
-    {"/v1/models", {Endpoint::kModels, "models", "GET, HEAD, OPTIONS"}},
-    {"/health", {Endpoint::kHealth, "health", "GET, HEAD, OPTIONS"}},
-};
-
-Place PlaceOf(const std::string& path) {
-  for (const auto& [known, place] : kPlaces) {
-    if (path == known) return place;
-  }
-  if (absl::StartsWith(path, View(kModelPrefix)) && path.size() > kModelPrefix.size()) {
-    return {Endpoint::kModel, "model", "GET, HEAD, OPTIONS"};
-  }
-  return kUnknownPlace;
-}
-
-bool Takes(const Place& place, const std::string& method) {
-  return absl::StrContains(absl::StrCat(", ", place.methods, ","), absl::StrCat(" ", method, ","));
-}
-
-// "%2F" in a model's name, as clients write "org/name".
-std::string Unescaped(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '%' && i + 2 < text.size() &&
-                        absl::ascii_isxdigit(static_cast<unsigned char>(text[i + 1])) &&
-                        absl::ascii_isxdigit(static_cast<unsigned char>(text[i + 2]));
-    if (!escape) {
-      out.push_back(text[i]);
-      continue;
-    }
-    out.push_back(static_cast<char>(std::stoi(std::string(text.substr(i + 1, 2)), nullptr, 16)));
-    i += 2;
-  }
-  return out;
-}
 
 std::string KeyOf(const Request& request) {
   absl::string_view value = View(request.header("authorization"));
@@ -89,11 +46,14 @@ std::string Shown(std::string_view value, std::size_t max_bytes) {
   return good ? std::string(value) : "";
 }
 
-absl::Status CheckMediaType(const Request& request) {
+// No form can send JSON. Some of Ollama's clients say nothing of what they send, which none can
+// either.
+absl::Status CheckMediaType(const Request& request, Dialect dialect) {
   const std::string type = absl::AsciiStrToLower(View(request.header("content-type")));
   const absl::string_view word =
       absl::StripAsciiWhitespace(absl::string_view(type).substr(0, type.find(';')));
-  if (word != kJson) return absl::InvalidArgumentError("Content-Type must be application/json");
+  const bool may_be = word == kJson || (word.empty() && dialect == Dialect::kOllama);
+  if (!may_be) return absl::InvalidArgumentError("Content-Type must be application/json");
   const std::string_view coding = request.header("content-encoding");
   if (coding.empty() || coding == "identity") return absl::OkStatus();
   return absl::InvalidArgumentError("Content-Encoding must be identity");
@@ -107,6 +67,7 @@ class Door::Routes final : public Application {
   Routes(const Options& options, Intake& intake, DoorMetrics& metrics, rpc::CallCount& open)
       : reader_(options.reader),
         needs_key_(options.needs_key),
+        page_policy_(options.page ? PagePolicy() : ""),
         origins_(ReadList(options.hosts), ReadList(options.cors_origins)),
         intake_(intake),
         metrics_(metrics),
@@ -114,7 +75,7 @@ class Door::Routes final : public Application {
 
   std::shared_ptr<Exchange> Answer(Request request) override;
   std::shared_ptr<Exchange> Refuse(int status, const std::string& message) override {
-    return Fail(kUnknownPlace, MakeErrorReply(status, "bad_http", message), {}, /*closes=*/true);
+    return Fail({}, MakeErrorReply(status, "bad_http", message), {}, /*closes=*/true);
   }
 
  private:
@@ -122,14 +83,24 @@ class Door::Routes final : public Application {
                                   HeaderFields fields, bool closes = false);
   std::shared_ptr<Exchange> Fail(const Place& place, ErrorReply error, HeaderFields fields,
                                  bool closes = false);
+  std::shared_ptr<Exchange> Tell(const Place& place, absl::StatusOr<std::string> json,
+                                 HeaderFields fields);
   std::shared_ptr<Exchange> Preflight(const Place& place, HeaderFields fields);
-  std::shared_ptr<Exchange> Show(const Place& place, const Request& request, HeaderFields fields);
-  std::shared_ptr<Exchange> Generate(const Place& place, Request request, HeaderFields fields,
+  std::shared_ptr<Exchange> ShowPage(const Place& place, HeaderFields fields);
+  std::shared_ptr<Exchange> ShowHealth(const Place& place, HeaderFields fields);
+  absl::StatusOr<std::string> Show(const Place& place, const Request& request) const;
+  std::shared_ptr<Exchange> Ask(const Place& place, Request request, HeaderFields fields,
+                                fleet::CallContext call);
+  std::shared_ptr<Exchange> AnswerNow(const Place& place, const Request& request,
+                                      HeaderFields fields, const fleet::CallContext& call);
+  std::shared_ptr<Exchange> Generate(const Place& place, std::string body,
                                      GenerationCall::Context context);
+  absl::StatusOr<Asked> Read(const Place& place, const std::string& body) const;
   absl::StatusOr<fleet::CallContext> ContextOf(const Request& request) const;
 
   const ReaderOptions reader_;
   const bool needs_key_;
+  const std::string page_policy_;  // empty: there is no page
   const OriginCheck origins_;
   Intake& intake_;
   DoorMetrics& metrics_;
@@ -151,33 +122,37 @@ std::shared_ptr<Exchange> Door::Routes::Fail(const Place& place, ErrorReply erro
   return Reply(place, error.status, std::move(error.body), std::move(fields), closes);
 }
 
+std::shared_ptr<Exchange> Door::Routes::Tell(const Place& place, absl::StatusOr<std::string> json,
+                                             HeaderFields fields) {
+  if (json.ok()) return Reply(place, 200, *std::move(json), std::move(fields));
+  return Fail(place, MakeErrorReply(json.status(), place.dialect), std::move(fields));
+}
+
 std::shared_ptr<Exchange> Door::Routes::Answer(Request request) {
   const Place place = PlaceOf(request.path);
   HeaderFields fields = origins_.CorsFields(request);
   if (const absl::Status status = origins_.Check(request); !status.ok()) {
-    return Fail(place, MakeErrorReply(status), std::move(fields));
+    return Tell(place, status, std::move(fields));
   }
   if (place.endpoint == Endpoint::kUnknown) {
-    return Fail(place, MakeErrorReply(404, "not_found", "nothing is served at this path"),
-                std::move(fields));
+    const std::string message = "nothing is served at this path";
+    return Fail(place, MakeErrorReply(404, "not_found", message, place.dialect), std::move(fields));
   }
   if (!Takes(place, request.method)) {
     fields.emplace_back("Allow", place.methods);
-    return Fail(
-        place,
-        MakeErrorReply(405, "method_not_allowed", absl::StrCat("this path takes ", place.methods)),
-        std::move(fields));
+    const std::string message = absl::StrCat("this path takes ", place.methods);
+    return Fail(place, MakeErrorReply(405, "method_not_allowed", message, place.dialect),
+                std::move(fields));
   }
   if (request.method == "OPTIONS") return Preflight(place, std::move(fields));
-  if (place.endpoint == Endpoint::kHealth) return Show(place, request, std::move(fields));
+  if (place.endpoint == Endpoint::kPage) return ShowPage(place, std::move(fields));
+  if (place.endpoint == Endpoint::kHealth) return ShowHealth(place, std::move(fields));
   auto call = ContextOf(request);
-  if (!call.ok()) return Fail(place, MakeErrorReply(call.status()), std::move(fields));
+  if (!call.ok()) return Tell(place, call.status(), std::move(fields));
   fields.emplace_back("x-request-id", call->id.own);
   if (!call->id.of_client.empty()) fields.emplace_back("x-client-request-id", call->id.of_client);
-  if (place.endpoint == Endpoint::kModels || place.endpoint == Endpoint::kModel) {
-    return Show(place, request, std::move(fields));
-  }
-  return Generate(place, std::move(request), std::move(fields), {.call = *std::move(call)});
+  if (request.method != "POST") return Tell(place, Show(place, request), std::move(fields));
+  return Ask(place, std::move(request), std::move(fields), *std::move(call));
 }
 
 // A browser asks before it sends a page's POST to another origin.
@@ -188,37 +163,97 @@ std::shared_ptr<Exchange> Door::Routes::Preflight(const Place& place, HeaderFiel
   return Reply(place, 204, "", std::move(fields));
 }
 
-std::shared_ptr<Exchange> Door::Routes::Show(const Place& place, const Request& request,
-                                             HeaderFields fields) {
-  const std::vector<v1::Variant> variants = intake_.ListVariants();
-  if (place.endpoint == Endpoint::kHealth) {
-    Health health = HealthOf(variants);
-    return Reply(place, health.live ? 200 : 503, std::move(health.json), std::move(fields));
-  }
-  if (place.endpoint == Endpoint::kModels) {
-    return Reply(place, 200, ModelsJson(variants), std::move(fields));
-  }
-  auto model = ModelJson(variants, Unescaped(request.path.substr(kModelPrefix.size())));
-  if (!model.ok()) return Fail(place, MakeErrorReply(model.status()), std::move(fields));
-  return Reply(place, 200, *std::move(model), std::move(fields));
+// Without the page a line, by which Ollama's client sees that somebody is there.
+std::shared_ptr<Exchange> Door::Routes::ShowPage(const Place& place, HeaderFields fields) {
+  metrics_.CountRequest(place.name, 200);
+  fields.emplace_back("Cache-Control", "no-store");
+  fields.emplace_back("X-Content-Type-Options", "nosniff");
+  const bool shows = !page_policy_.empty();
+  fields.emplace_back("Content-Type",
+                      absl::StrCat(shows ? "text/html" : "text/plain", "; charset=utf-8"));
+  if (shows) fields.emplace_back("Content-Security-Policy", page_policy_);
+  if (shows) fields.emplace_back("Referrer-Policy", "no-referrer");
+  return Answered({.fields = std::move(fields)},
+                  shows ? std::string(PageHtml()) : "Thinkwire is running\n");
 }
 
-std::shared_ptr<Exchange> Door::Routes::Generate(const Place& place, Request request,
-                                                 HeaderFields fields,
-                                                 GenerationCall::Context context) {
-  if (const absl::Status status = CheckMediaType(request); !status.ok()) {
-    return Fail(place, MakeErrorReply(415, "unsupported_media_type", std::string(status.message())),
-                std::move(fields));
+std::shared_ptr<Exchange> Door::Routes::ShowHealth(const Place& place, HeaderFields fields) {
+  Health health = HealthOf(intake_.ListVariants());
+  return Reply(place, health.live ? 200 : 503, std::move(health.json), std::move(fields));
+}
+
+absl::StatusOr<std::string> Door::Routes::Show(const Place& place, const Request& request) const {
+  const std::vector<v1::Variant> variants = intake_.ListVariants();
+  switch (place.endpoint) {
+    case Endpoint::kModels:
+      return ModelsJson(variants);
+    case Endpoint::kModel:
+      return ModelJson(variants, ModelOf(request.path));
+    case Endpoint::kOllamaTags:
+      return TagsJson(variants);
+    case Endpoint::kOllamaRunning:
+      return RunningJson(variants);
+    default:
+      return OllamaVersionJson();
   }
-  context.fields = std::move(fields);
+}
+
+std::shared_ptr<Exchange> Door::Routes::Ask(const Place& place, Request request,
+                                            HeaderFields fields, fleet::CallContext call) {
+  if (const absl::Status status = CheckMediaType(request, place.dialect); !status.ok()) {
+    return Fail(
+        place,
+        MakeErrorReply(415, "unsupported_media_type", std::string(status.message()), place.dialect),
+        std::move(fields));
+  }
+  if (place.endpoint == Endpoint::kAnswerNow) {
+    return AnswerNow(place, request, std::move(fields), call);
+  }
+  if (place.endpoint == Endpoint::kOllamaShow) {
+    return Tell(place, ShowJson(intake_.ListVariants(), request.body), std::move(fields));
+  }
+  const bool chat = place.endpoint == Endpoint::kOllamaChat;
+  if (chat || place.endpoint == Endpoint::kOllamaGenerate) {
+    if (const auto load = ReadLoadRequest(request.body, chat)) {
+      return Tell(place, LoadReplyJson(intake_.ListVariants(), *load, chat, std::time(nullptr)),
+                  std::move(fields));
+    }
+  }
+  return Generate(place, std::move(request.body),
+                  {.call = std::move(call), .fields = std::move(fields), .dialect = place.dialect});
+}
+
+std::shared_ptr<Exchange> Door::Routes::AnswerNow(const Place& place, const Request& request,
+                                                  HeaderFields fields,
+                                                  const fleet::CallContext& call) {
+  auto asked = ReadAnswerNow(request.body);
+  if (!asked.ok()) return Tell(place, asked.status(), std::move(fields));
+  auto answer = std::make_shared<AnswerNowCall>(
+      open_, std::move(fields),
+      [this, place](int status) { metrics_.CountRequest(place.name, status); });
+  intake_.AnswerNow(call, *asked, [answer](const auto& outputs) { answer->Tell(outputs); });
+  return answer;
+}
+
+std::shared_ptr<Exchange> Door::Routes::Generate(const Place& place, std::string body,
+                                                 GenerationCall::Context context) {
   context.on_status = [&metrics = metrics_, name = place.name](int status) {
     metrics.CountRequest(name, status);
   };
-  const std::string body = std::move(request.body);
-  const bool chat = place.endpoint == Endpoint::kChat;
-  return GenerationCall::Begin(intake_, open_, std::move(context), body.size(), [&] {
-    return chat ? ReadChatRequest(body, reader_) : ReadCompletionRequest(body, reader_);
-  });
+  return GenerationCall::Begin(intake_, open_, std::move(context), body.size(),
+                               [&] { return Read(place, body); });
+}
+
+absl::StatusOr<Asked> Door::Routes::Read(const Place& place, const std::string& body) const {
+  if (place.endpoint == Endpoint::kChat) return ReadChatRequest(body, reader_);
+  if (place.endpoint == Endpoint::kCompletions) return ReadCompletionRequest(body, reader_);
+  const bool chat = place.endpoint == Endpoint::kOllamaChat;
+  ASSIGN_OR_RETURN(Asked asked,
+                   chat ? ReadOllamaChat(body, reader_) : ReadOllamaGenerate(body, reader_));
+  if (asked.context_tokens > 0) {
+    RETURN_IF_ERROR(CheckContext(intake_.ListVariants(), asked));
+  }
+  return asked;
 }
 
 absl::StatusOr<fleet::CallContext> Door::Routes::ContextOf(const Request& request) const {

@@ -23,7 +23,8 @@ class OriginCheck;
 class Server;
 class TlsContexts;
 
-// The router's OpenAI-compatible HTTP port: chat and text completions, the list of models, health.
+// The router's HTTP port: OpenAI's chat and text completions and list of models, Ollama's API,
+// health, and a page for people.
 // It translates and nothing more: what is asked goes to the Intake, as gRPC's calls do, under the
 // same tenants, limits and queue.
 // Owns: a port with its threads and connections. Threads: any.
@@ -37,6 +38,7 @@ class Door {
     bool needs_key = false;      // there are tenants
     std::string hosts{};         // of OriginCheck, with commas
     std::string cors_origins{};  // likewise
+    bool page = true;            // there is one at "/"
     ReaderOptions reader{};
   };
   // `intake` and `registry` outlive it. Fails: UNAVAILABLE the address cannot be had; as

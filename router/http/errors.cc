@@ -2,6 +2,7 @@
 
 #include <array>
 #include <chrono>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -62,9 +63,11 @@ std::string CodeOf(const absl::Status& status) {
   return absl::AsciiStrToLower(rpc::ErrorReason(status));
 }
 
+using Names = std::span<const std::pair<std::string_view, std::string_view>>;
+
 // How fields of our own requests begin, and what clients of this door call them; the first that
 // fits counts.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kNames = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kOpenAiNames = {{
     {"prompt.chat.messages", "messages"},
     {"prompt.text", "prompt"},
     {"sampling.stop_strings", "stop"},
@@ -77,9 +80,28 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kNames =
     {"cache_salt", "prompt_cache_key"},
     {"variant", "model"},
 }};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kOllamaNames = {{
+    {"prompt.chat.messages", "messages"},
+    {"prompt.text", "prompt"},
+    {"sampling.stop_strings", "options.stop"},
+    {"answer_sampling.stop_strings", "options.stop"},
+    {"sampling.repetition_penalty", "options.repeat_penalty"},
+    {"sampling.logprobs", "logprobs"},
+    {"sampling.top_logprobs", "top_logprobs"},
+    {"sampling.", "options."},
+    {"thinking.mode", "think"},
+    {"answer_format.json_schema", "format"},
+    {"answer_format", "format"},
+    {"max_tokens", "options.num_predict"},
+    {"variant", "model"},
+}};
 
-std::string Renamed(std::string_view text) {
-  for (const auto& [ours, theirs] : kNames) {
+Names NamesOf(Dialect dialect) {
+  return dialect == Dialect::kOllama ? Names(kOllamaNames) : Names(kOpenAiNames);
+}
+
+std::string Renamed(std::string_view text, Names names) {
+  for (const auto& [ours, theirs] : names) {
     if (text.starts_with(ours)) {
       return absl::StrCat(View(theirs), View(text.substr(ours.size())));
     }
@@ -87,15 +109,24 @@ std::string Renamed(std::string_view text) {
   return std::string(text);
 }
 
-std::string Body(std::string_view message, std::string_view type, std::string_view param,
-                 std::string_view code) {
+std::string OpenAiBody(std::string_view message, int status, std::string_view param,
+                       std::string_view code) {
   std::string body = R"({"error":{"message":)";
   AppendJsonString(message, &body);
-  absl::StrAppend(&body, R"(,"type":")", View(type), R"(","param":)");
+  absl::StrAppend(&body, R"(,"type":")", View(TypeOf(status)), R"(","param":)");
   param.empty() ? body.append("null") : body.append(JsonString(param));
   body += R"(,"code":)";
   code.empty() ? body.append("null") : body.append(JsonString(code));
   return body + "}}";
+}
+
+std::string OllamaBody(std::string_view message) {
+  return absl::StrCat(R"({"error":)", JsonString(message), "}");
+}
+
+int OllamaStatus(int status) {
+  if (status == 422) return 400;
+  return status == 429 ? 503 : status;
 }
 
 std::string FieldOf(const absl::Status& status) {
@@ -103,18 +134,25 @@ std::string FieldOf(const absl::Status& status) {
 }
 
 // Messages about a field begin with its name.
-std::string MessageOf(const absl::Status& status, const std::string& field) {
+std::string MessageOf(const absl::Status& status, const std::string& field, Names names) {
   const std::string message(status.message());
   if (field.empty() || !absl::StartsWith(message, field)) return message;
-  return Renamed(field) + message.substr(field.size());
+  return Renamed(field, names) + message.substr(field.size());
 }
 
 }  // namespace
 
-ErrorReply MakeErrorReply(const absl::Status& status) {
+ErrorReply MakeErrorReply(const absl::Status& status, Dialect dialect) {
+  const Names names = NamesOf(dialect);
   const std::string field = FieldOf(status);
+  const std::string message = MessageOf(status, field, names);
   ErrorReply reply{.status = StatusOf(status)};
-  reply.body = Body(MessageOf(status, field), TypeOf(reply.status), Renamed(field), CodeOf(status));
+  if (dialect == Dialect::kOllama) {
+    reply.status = OllamaStatus(reply.status);
+    reply.body = OllamaBody(message);
+  } else {
+    reply.body = OpenAiBody(message, reply.status, Renamed(field, names), CodeOf(status));
+  }
   if (const auto delay = rpc::RetryAfter(status)) {
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(*delay).count();
     reply.fields.emplace_back("Retry-After", absl::StrCat(seconds));
@@ -123,8 +161,11 @@ ErrorReply MakeErrorReply(const absl::Status& status) {
   return reply;
 }
 
-ErrorReply MakeErrorReply(int status, const std::string& code, const std::string& message) {
-  return {.status = status, .body = Body(message, TypeOf(status), "", code)};
+ErrorReply MakeErrorReply(int status, const std::string& code, const std::string& message,
+                          Dialect dialect) {
+  const bool ollama = dialect == Dialect::kOllama;
+  return {.status = status,
+          .body = ollama ? OllamaBody(message) : OpenAiBody(message, status, "", code)};
 }
 
 }  // namespace thinkwire::router::http

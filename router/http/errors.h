@@ -4,18 +4,20 @@
 
 #include "absl/status/status.h"
 #include "router/http/message.h"
+#include "router/http/reply_form.h"
 
 namespace thinkwire::router::http {
 
 // An error as OpenAI's clients read it: the status by which they decide whether to try again, and
 // {"error": {"message", "type", "param", "code"}}. `code` is our ErrorInfo's reason in lower case,
 // "model_not_found" and "invalid_api_key" where clients know those; `param` the field, by the name
-// that the client gave it.
+// that the client gave it. As Ollama's read it: {"error": "message"}.
 //
 // INVALID_ARGUMENT, OUT_OF_RANGE and UNIMPLEMENTED (a field that is not built) are 400,
 // UNAUTHENTICATED 401, PERMISSION_DENIED 403, NOT_FOUND 404, FAILED_PRECONDITION 422,
 // RESOURCE_EXHAUSTED 429 (too large a message 413), CANCELLED 499, UNAVAILABLE 503,
-// DEADLINE_EXCEEDED 504, all else 500.
+// DEADLINE_EXCEEDED 504, all else 500. Ollama's clients know neither 422 nor 429: they are told 400
+// and, as when its own queue is full, 503.
 struct ErrorReply {
   int status = 500;
   std::string body{};     // the JSON object
@@ -23,9 +25,10 @@ struct ErrorReply {
 };
 
 // REQUIRES: an error.
-ErrorReply MakeErrorReply(const absl::Status& status);
+ErrorReply MakeErrorReply(const absl::Status& status, Dialect dialect = Dialect::kOpenAi);
 
 // An error of HTTP itself.
-ErrorReply MakeErrorReply(int status, const std::string& code, const std::string& message);
+ErrorReply MakeErrorReply(int status, const std::string& code, const std::string& message,
+                          Dialect dialect = Dialect::kOpenAi);
 
 }  // namespace thinkwire::router::http

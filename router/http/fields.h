@@ -26,6 +26,10 @@ struct Reading {
   std::optional<bool> thinks{};             // it says whether
   std::optional<bool> shows_reasoning{};
   bool inline_reasoning = false;
+  // Of Ollama's generate, which has no messages.
+  std::string system{};
+  std::string prompt{};
+  bool raw = false;
   std::string salt_of_key{};
   std::string salt_of_user{};
 
@@ -39,10 +43,14 @@ struct Field {
   absl::Status (*read)(const Json& value, const std::string& name, Reading& reading);
 };
 
-// Those of both endpoints, and of each alone.
+// Those of both of OpenAI's endpoints, and of each alone.
 std::span<const Field> CommonFields();
 std::span<const Field> ChatFields();
 std::span<const Field> CompletionFields();
+// The same of Ollama's.
+std::span<const Field> OllamaCommonFields();
+std::span<const Field> OllamaChatFields();
+std::span<const Field> OllamaGenerateFields();
 
 // Of one type, or an error that names the field.
 absl::StatusOr<bool> ReadBool(const Json& value, const std::string& name);

@@ -15,8 +15,6 @@ namespace thinkwire::router::http {
 namespace {
 
 constexpr char kJson[] = "application/json";
-constexpr char kEvents[] = "text/event-stream; charset=utf-8";
-constexpr char kKeepAlive[] = ": keep-alive\n\n";
 constexpr int kClientGone = 499;
 
 absl::Status TooLong() {
@@ -65,7 +63,9 @@ absl::Status GenerationCall::Start(std::size_t body_bytes, const ReadRequest& re
 void GenerationCall::Prepare(const Asked& asked) {
   MutexLock lock(mu_);
   streams_ = asked.form.stream;
-  writer_.emplace(asked.form, context_.call.id.own, std::time(nullptr));
+  const std::string& model = asked.request.variant();
+  writer_ = MakeAnswerWriter(asked.form, context_.call.id.own, model.empty() ? "auto" : model,
+                             std::time(nullptr));
   if (!asked.ignored.empty()) warning_ = Warning(asked.ignored);
 }
 
@@ -86,14 +86,14 @@ bool GenerationCall::Write(const v1::GenerateResponse& event) {
     return true;
   }
   BeginStream();
-  if (event.has_queued()) Append(absl::StrCat(": queued ", event.queued().position(), "\n\n"));
+  if (event.has_queued()) Append(writer_->Waiting(event.queued().position()));
   Append(text);
   return true;
 }
 
 void GenerationCall::BeginStream() {
   if (std::exchange(stream_begun_, true)) return;
-  ResponseHead head = Head(200, kEvents);
+  ResponseHead head = Head(200, writer_->media_type());
   head.fields.emplace_back("X-Accel-Buffering", "no");  // nginx would collect events
   if (!warning_.empty()) head.fields.emplace_back("Warning", warning_);
   Exchange::Begin(std::move(head));
@@ -116,9 +116,9 @@ void GenerationCall::Finish(const absl::Status& status, const std::optional<v1::
 }
 
 void GenerationCall::Fail(const absl::Status& status) {
-  ErrorReply error = MakeErrorReply(status);
-  if (has_begun()) {
-    Append(ReplyWriter::Failure(error.body));
+  ErrorReply error = MakeErrorReply(status, context_.dialect);
+  if (has_begun() && writer_ != nullptr) {
+    Append(writer_->Failure(error.body));
     return End();
   }
   ResponseHead head = Head(error.status, kJson);
@@ -135,7 +135,7 @@ void GenerationCall::OnIdle() {
   MutexLock lock(mu_);
   if (!streams_) return;
   BeginStream();
-  Append(kKeepAlive);
+  Append(writer_->KeepAlive());
 }
 
 void GenerationCall::OnOver() {

@@ -10,15 +10,15 @@
 #include "common/rpc/call_count.h"
 #include "router/fleet/worker_client.h"
 #include "router/generation.h"
+#include "router/http/answer_writer.h"
 #include "router/http/exchange.h"
-#include "router/http/reply_writer.h"
 #include "router/http/request_reader.h"
 #include "router/intake.h"
 
 namespace thinkwire::router::http {
 
 // One generation on its way to a client of HTTP: the router's events become an answer
-// (ReplyWriter). A stream's 200 is not sent before the request is queued or started, so that a
+// (AnswerWriter). A stream's 200 is not sent before the request is queued or started, so that a
 // refusal has a status of its own; what goes wrong after that is an error among the events, after
 // which the stream ends. A client that is gone has its generation cancelled at once; one that reads
 // slowly pauses it. Threads: as Exchange and EventSink.
@@ -26,7 +26,8 @@ class GenerationCall final : public Exchange, public EventSink {
  public:
   struct Context {
     fleet::CallContext call{};
-    HeaderFields fields{};  // of every answer: the request's name, CORS, …
+    HeaderFields fields{};               // of every answer: the request's name, CORS, …
+    Dialect dialect = Dialect::kOpenAi;  // of what is refused
     // Told once of the status that the client was sent, or would have been: 499 if it was gone.
     std::function<void(int)> on_status{};
   };
@@ -64,7 +65,7 @@ class GenerationCall final : public Exchange, public EventSink {
   std::shared_ptr<Generation> generation_;  // the strand's; until OnOver
 
   Mutex mu_;
-  std::optional<ReplyWriter> writer_ ABSL_GUARDED_BY(mu_);  // once the request has been read
+  std::unique_ptr<AnswerWriter> writer_ ABSL_GUARDED_BY(mu_);  // once the request has been read
   bool streams_ ABSL_GUARDED_BY(mu_) = false;
   bool stream_begun_ ABSL_GUARDED_BY(mu_) = false;
   bool too_long_ ABSL_GUARDED_BY(mu_) = false;

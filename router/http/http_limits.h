@@ -26,7 +26,7 @@ inline constexpr std::size_t kMaxIgnoredBytes = 64;
 // What may wait behind the write that is under way. Owner: Exchange. Full: the generation pauses,
 // and so its worker.
 inline constexpr std::size_t kMaxPendingBytes = kMaxQueuedBytes;
-// An answer that is told as a whole, in bytes of its texts. Owner: ReplyWriter. Over: 422.
+// An answer that is told as a whole, in bytes of its texts. Owner: AnswerWriter. Over: 422.
 inline constexpr std::size_t kMaxWholeAnswerBytes = std::size_t{8} << 20;
 
 inline constexpr std::chrono::seconds kTlsTimeout{10};     // of a handshake

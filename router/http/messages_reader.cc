@@ -1,5 +1,6 @@
 // The messages of a chat, as every client that we know writes them.
 
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -72,6 +73,10 @@ absl::Status AddToolCall(const Json& call, const std::string& path, v1::ChatMess
   for (const auto& [key, set] : {std::pair{"name", &v1::ToolCall::mutable_name},
                                  std::pair{"arguments", &v1::ToolCall::mutable_arguments}}) {
     const Json value = function.value(key, Json(""));
+    if (key == std::string_view("arguments") && value.is_object()) {  // as Ollama's clients have it
+      *(added.*set)() = value.dump();
+      continue;
+    }
     ASSIGN_OR_RETURN(*(added.*set)(), ReadText(value, absl::StrCat(path, ".function.", key)));
   }
   return absl::OkStatus();
@@ -92,6 +97,12 @@ absl::Status AddToolCalls(const Json& message, const std::string& path, std::int
   return absl::OkStatus();
 }
 
+absl::Status CheckImages(const Json& message, const std::string& path) {
+  const auto images = message.find("images");
+  if (images == message.end() || images->is_null() || images->empty()) return absl::OkStatus();
+  return InvalidField(path, "cannot be seen here: only text is understood");
+}
+
 // Whatever else a message has (reasoning of earlier turns, names, refusals) is dropped: the
 // template has no place for it.
 absl::Status AddMessage(const Json& message, const std::string& path, std::int64_t* num_calls,
@@ -100,6 +111,7 @@ absl::Status AddMessage(const Json& message, const std::string& path, std::int64
   ASSIGN_OR_RETURN(const v1::Role role, ReadRole(message, path));
   added->set_role(role);
   ASSIGN_OR_RETURN(*added->mutable_content(), ReadContent(message, path + ".content"));
+  RETURN_IF_ERROR(CheckImages(message, path + ".images"));
   return AddToolCalls(message, path + ".tool_calls", num_calls, added);
 }
 

@@ -52,9 +52,18 @@ std::string ModelsJson(const std::vector<v1::Variant>& variants) {
 absl::StatusOr<std::string> ModelJson(const std::vector<v1::Variant>& variants,
                                       std::string_view name) {
   if (absl::EqualsIgnoreCase(View(name), kAuto)) return Json(kAuto, "");
+  const v1::Variant* const found = FindVariant(variants, name);
+  if (found == nullptr) return NoSuchModel(name);
+  return VariantJson(*found);
+}
+
+const v1::Variant* FindVariant(const std::vector<v1::Variant>& variants, std::string_view name) {
   const auto found = std::ranges::find_if(
       variants, [&](const v1::Variant& variant) { return IsCalled(variant, name); });
-  if (found != variants.end()) return VariantJson(*found);
+  return found == variants.end() ? nullptr : &*found;
+}
+
+absl::Status NoSuchModel(std::string_view name) {
   return rpc::Error(absl::StatusCode::kNotFound, "VARIANT_NOT_FOUND",
                     absl::StrCat("no model is called \"", ShownText(name), "\" here"));
 }

@@ -17,6 +17,11 @@ std::string ModelsJson(const std::vector<v1::Variant>& variants);
 absl::StatusOr<std::string> ModelJson(const std::vector<v1::Variant>& variants,
                                       std::string_view name);
 
+// The one that has the name, or null; "auto" is none of them.
+const v1::Variant* FindVariant(const std::vector<v1::Variant>& variants, std::string_view name);
+// NOT_FOUND, as clients are told it.
+absl::Status NoSuchModel(std::string_view name);
+
 // Whether any has a live worker, and how many each has.
 struct Health {
   bool live = false;

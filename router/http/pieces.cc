@@ -5,6 +5,7 @@
 namespace thinkwire::router::http {
 namespace {
 
+constexpr std::size_t kTokenBytes = 128;  // of a token with its probability, about
 constexpr char kOpen[] = "<think>\n";
 constexpr char kClose[] = "</think>\n\n";
 
@@ -16,7 +17,24 @@ std::vector<PieceToken> TokensOf(const Delta& delta) {
   return tokens;
 }
 
+void Append(const std::vector<PieceToken>& from, std::vector<PieceToken>& to) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
 }  // namespace
+
+std::size_t Piece::bytes() const {
+  return reasoning.size() + content.size() +
+         kTokenBytes * (reasoning_tokens.size() + content_tokens.size());
+}
+
+void Piece::Add(const Piece& next) {
+  reasoning += next.reasoning;
+  content += next.content;
+  Append(next.reasoning_tokens, reasoning_tokens);
+  Append(next.content_tokens, content_tokens);
+  if (next.finish) finish = next.finish;
+}
 
 PieceReader::Output& PieceReader::OutputOf(std::int32_t index) {
   const auto place = static_cast<std::size_t>(std::max(0, index));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +26,10 @@ struct Piece {
   std::vector<PieceToken> content_tokens{};
   std::optional<v1::FinishReason> finish{};
 
+  // Of its texts and tokens, about.
+  std::size_t bytes() const;
+  // What `next` has comes behind what is there.
+  void Add(const Piece& next);
   bool empty() const {
     return reasoning.empty() && content.empty() && reasoning_tokens.empty() &&
            content_tokens.empty() && !finish;

@@ -22,9 +22,14 @@ enum class ReasoningForm {
 // What --http_reasoning_field says. REQUIRES: it is one of the option's values.
 ReasoningForm ReasoningFormByName(const std::string& name);
 
+// Whose API a client speaks.
+enum class Dialect { kOpenAi, kOllama };
+
 // How a client wants its answer.
 struct ReplyForm {
-  bool chat = true;  // /v1/chat/completions; else /v1/completions, whose reasoning is in the text
+  Dialect dialect = Dialect::kOpenAi;
+  bool chat = true;     // of messages; else of a raw prompt, and the reasoning is in the text
+  bool message = true;  // Ollama's: in a message; else in a field "response"
   bool stream = false;
   bool include_usage = false;  // in a chunk of its own
   ReasoningForm reasoning = ReasoningForm::kBoth;

@@ -22,15 +22,6 @@ std::string AlternativesJson(const PieceToken& token) {
       });
 }
 
-std::string TokensJson(const std::vector<PieceToken>& tokens) {
-  const std::string all = absl::StrJoin(tokens, ",", [](std::string* out, const PieceToken& token) {
-    absl::StrAppend(out, R"({"token":)", TokenName(token.id), R"(,"logprob":)",
-                    Finite(token.logprob.logprob()), R"(,"bytes":null,"top_logprobs":[)",
-                    AlternativesJson(token), "]}");
-  });
-  return absl::StrCat("[", all, "]");
-}
-
 std::string AlternativesMap(const PieceToken& token) {
   const std::string all = absl::StrJoin(
       token.logprob.alternatives(), ",", [](std::string* out, const v1::TokenAlternative& other) {
@@ -65,6 +56,15 @@ void AppendReasoning(ReasoningForm form, std::string_view text, std::string* out
     out->append(R"("reasoning":)");
     AppendJsonString(text, out);
   }
+}
+
+std::string TokensJson(const std::vector<PieceToken>& tokens) {
+  const std::string all = absl::StrJoin(tokens, ",", [](std::string* out, const PieceToken& token) {
+    absl::StrAppend(out, R"({"token":)", TokenName(token.id), R"(,"logprob":)",
+                    Finite(token.logprob.logprob()), R"(,"bytes":null,"top_logprobs":[)",
+                    AlternativesJson(token), "]}");
+  });
+  return absl::StrCat("[", all, "]");
 }
 
 std::string ChatLogprobsJson(const std::vector<PieceToken>& content,

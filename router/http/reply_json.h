@@ -26,6 +26,7 @@ void AppendReasoning(ReasoningForm form, std::string_view text, std::string* out
 // vocabulary to name them by, and have no bytes.
 std::string ChatLogprobsJson(const std::vector<PieceToken>& content,
                              const std::vector<PieceToken>& reasoning);
+std::string TokensJson(const std::vector<PieceToken>& tokens);  // the list in it alone
 std::string CompletionLogprobsJson(const std::vector<PieceToken>& tokens);
 
 // What OpenAI's answers have no place for: the router's reasons, the seed.

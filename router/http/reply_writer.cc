@@ -11,7 +11,6 @@
 namespace thinkwire::router::http {
 namespace {
 
-constexpr std::size_t kTokenBytes = 128;  // of a token with its probability, about
 constexpr char kDone[] = "data: [DONE]\n\n";
 
 std::string Event(std::string_view json) { return absl::StrCat("data: ", View(json), "\n\n"); }
@@ -19,10 +18,6 @@ std::string Event(std::string_view json) { return absl::StrCat("data: ", View(js
 // As JSON, with its quotes.
 std::string FinishJson(const std::optional<v1::FinishReason>& finish) {
   return finish ? absl::StrCat("\"", View(FinishReasonText(*finish)), "\"") : "null";
-}
-
-void Append(const std::vector<PieceToken>& from, std::vector<PieceToken>& to) {
-  to.insert(to.end(), from.begin(), from.end());
 }
 
 }  // namespace
@@ -119,17 +114,15 @@ std::string ReplyWriter::End(const v1::Usage& usage) const {
   return Event(absl::StrCat(object_, R"(],"usage":)", UsageJson(usage), "}")) + kDone;
 }
 
-std::string ReplyWriter::Failure(std::string_view error) { return Event(error); }
+std::string ReplyWriter::Waiting(std::int32_t position) const {
+  return absl::StrCat(": queued ", position, "\n\n");
+}
+
+std::string ReplyWriter::Failure(std::string_view error) const { return Event(error); }
 
 void ReplyWriter::Keep(const Piece& piece) {
-  Piece& all = OutputOf(piece.output).all;
-  bytes_ += piece.reasoning.size() + piece.content.size() +
-            kTokenBytes * (piece.reasoning_tokens.size() + piece.content_tokens.size());
-  all.reasoning += piece.reasoning;
-  all.content += piece.content;
-  Append(piece.reasoning_tokens, all.reasoning_tokens);
-  Append(piece.content_tokens, all.content_tokens);
-  if (piece.finish) all.finish = piece.finish;
+  OutputOf(piece.output).all.Add(piece);
+  bytes_ += piece.bytes();
 }
 
 std::string ReplyWriter::Choice(std::size_t index) const {

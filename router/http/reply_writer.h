@@ -6,29 +6,28 @@
 #include <string_view>
 #include <vector>
 
+#include "router/http/answer_writer.h"
 #include "router/http/pieces.h"
 #include "router/http/reply_form.h"
 #include "thinkwire/v1/reasoning.pb.h"
 
 namespace thinkwire::router::http {
 
-// Writes a stream's events as OpenAI's answers: chat.completion.chunk (or text_completion) objects
-// as server-sent events, or the one object that all of them make. Threads: one at a time.
-class ReplyWriter {
+// OpenAI's answers: chat.completion.chunk (or text_completion) objects as server-sent events, or
+// the one object that all of them make. Threads: one at a time.
+class ReplyWriter final : public AnswerWriter {
  public:
   // `id` is the request's, `created` in seconds of Unix time.
   ReplyWriter(const ReplyForm& form, const std::string& id, std::int64_t created);
 
-  // The next event. Returns what a streaming client is sent; nothing where the form is whole.
-  std::string Take(const v1::GenerateResponse& event);
-
-  // The end of a stream that went wrong, after which nothing comes. `error`: the JSON object.
-  static std::string Failure(std::string_view error);
-
-  // The whole answer. REQUIRES: Completed was taken, the form is whole.
-  std::string Whole() const;
-  // Of the whole answer's texts and tokens, so far, about.
-  std::size_t bytes() const { return bytes_; }
+  // AnswerWriter.
+  const char* media_type() const override { return "text/event-stream; charset=utf-8"; }
+  std::string Take(const v1::GenerateResponse& event) override;
+  std::string Waiting(std::int32_t position) const override;
+  std::string KeepAlive() const override { return ": keep-alive\n\n"; }
+  std::string Failure(std::string_view error) const override;
+  std::string Whole() const override;
+  std::size_t bytes() const override { return bytes_; }
 
  private:
   struct Output {

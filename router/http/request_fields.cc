@@ -1,9 +1,6 @@
 // The fields of requests, a line each: its name as OpenAI's clients, or those of vLLM, SGLang,
 // OpenRouter, Groq and DeepSeek, write it, and what it means here.
 
-#include <vector>
-
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/peer_limits.h"
@@ -12,62 +9,28 @@
 #include "common/status.h"
 #include "router/http/fields.h"
 #include "router/http/raw_json.h"
+#include "router/http/shared_fields.h"
 
 namespace thinkwire::router::http {
 namespace {
 
-constexpr char kAuto[] = "auto";
-constexpr char kAnyObject[] = R"({"type":"object"})";
-
+using read::ChatLogprobs;
+using read::Effort;
+using read::Ignore;
+using read::Model;
+using read::Sampled;
+using read::Stop;
+using read::Stream;
+using read::Thinks;
+using read::TopK;
+using read::TopLogprobs;
+using read::Unbuilt;
+using read::Whole;
 using rpc::InvalidField;
-
-// Setters of one value.
-template <auto Set>
-absl::Status Sampled(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(const double number, ReadNumber(value, name));
-  (reading.sampling().*Set)(static_cast<float>(number));
-  return absl::OkStatus();
-}
-
-template <auto Set>
-absl::Status Whole(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(const std::int32_t number, ReadInt(value, name));
-  (reading.request().*Set)(number);
-  return absl::OkStatus();
-}
-
-absl::Status Ignore(const Json& /*value*/, const std::string& /*name*/, Reading& /*reading*/) {
-  return absl::OkStatus();
-}
-
-// What would change the answer if it were there, unless it asks for nothing.
-absl::Status Unbuilt(const Json& value, const std::string& name, Reading& /*reading*/) {
-  const bool nothing =
-      (value.is_array() && value.empty()) || (value.is_boolean() && !value.get<bool>());
-  return nothing ? absl::OkStatus() : rpc::UnimplementedField(name);
-}
-
-absl::Status TopK(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(const std::int32_t number, ReadInt(value, name));
-  reading.sampling().set_top_k(number == -1 ? 0 : number);  // as vLLM has it: all
-  return absl::OkStatus();
-}
 
 absl::Status Seed(const Json& value, const std::string& name, Reading& reading) {
   if (!value.is_number_integer()) return InvalidField(name, "must be a whole number");
   reading.request().set_seed(value.get<std::uint64_t>());
-  return absl::OkStatus();
-}
-
-absl::Status Model(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(const std::string model, ReadText(value, name));
-  if (model.empty()) return InvalidField(name, "must not be empty");
-  if (!absl::EqualsIgnoreCase(model, kAuto)) reading.request().set_variant(model);
-  return absl::OkStatus();
-}
-
-absl::Status Stream(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(reading.asked.form.stream, ReadBool(value, name));
   return absl::OkStatus();
 }
 
@@ -82,25 +45,6 @@ absl::Status StreamOptions(const Json& value, const std::string& name, Reading& 
                                       {"continuous_usage_stats", Unbuilt}};
   RETURN_IF_ERROR(CheckObject(value, name));
   return ReadMembers(value, name + ".", kFields, reading);
-}
-
-// Of the answer alone: a stop string in the reasoning would leave no answer. A raw prompt has no
-// phase of its own.
-absl::Status Stop(const Json& value, const std::string& name, Reading& reading) {
-  v1::PhaseSampling& sampling =
-      reading.asked.form.chat ? *reading.request().mutable_answer_sampling() : reading.sampling();
-  const std::vector<Json> texts =
-      value.is_array() ? value.get<std::vector<Json>>() : std::vector<Json>{value};
-  if (texts.size() > static_cast<std::size_t>(kMaxStopStrings)) {
-    return InvalidField(
-        name, absl::StrCat("may hold at most ", kMaxStopStrings, " texts, holds ", texts.size()));
-  }
-  for (const Json& text : texts) {
-    if (!text.is_string()) return InvalidField(name, "must be a string or a list of strings");
-    if (text.get_ref<const std::string&>().empty()) continue;
-    sampling.add_stop_strings(text.get<std::string>());
-  }
-  return absl::OkStatus();
 }
 
 absl::Status StopTokenIds(const Json& value, const std::string& name, Reading& reading) {
@@ -131,19 +75,6 @@ absl::Status LogitBias(const Json& value, const std::string& name, Reading& read
   return absl::OkStatus();
 }
 
-absl::Status ChatLogprobs(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(const bool wanted, ReadBool(value, name));
-  reading.asked.form.logprobs = wanted;
-  if (wanted) reading.sampling().set_logprobs(true);
-  return absl::OkStatus();
-}
-
-absl::Status TopLogprobs(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(const std::int32_t number, ReadInt(value, name));
-  reading.sampling().set_top_logprobs(number);
-  return absl::OkStatus();
-}
-
 // A number here: how many alternatives.
 absl::Status CompletionLogprobs(const Json& value, const std::string& name, Reading& reading) {
   reading.asked.form.logprobs = true;
@@ -155,28 +86,6 @@ absl::Status Budget(const Json& value, const std::string& name, Reading& reading
   ASSIGN_OR_RETURN(const std::int32_t tokens, ReadInt(value, name));
   if (tokens < 0) return InvalidField(name, absl::StrCat("must not be negative, is ", tokens));
   reading.budget = tokens;
-  return absl::OkStatus();
-}
-
-absl::Status Effort(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(const std::string effort, ReadText(value, name));
-  if (effort == "none") {
-    reading.thinks = false;
-    return absl::OkStatus();
-  }
-  const auto found = reading.options.efforts.find(effort);
-  if (found == reading.options.efforts.end()) {
-    std::string known = "none";
-    for (const auto& [word, tokens] : reading.options.efforts) absl::StrAppend(&known, ", ", word);
-    return InvalidField(name,
-                        absl::StrCat("must be one of ", known, ", is \"", ShownText(effort), "\""));
-  }
-  reading.of_effort = found->second;
-  return absl::OkStatus();
-}
-
-absl::Status Thinks(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(reading.thinks, ReadBool(value, name));
   return absl::OkStatus();
 }
 
@@ -247,7 +156,7 @@ absl::Status ResponseFormat(const Json& value, const std::string& name, Reading&
   if (type == "text") return absl::OkStatus();
   v1::AnswerFormat& format = *reading.request().mutable_answer_format();
   if (type == "json_object") {
-    format.set_json_schema(kAnyObject);
+    format.set_json_schema(read::kAnyObject);
     return absl::OkStatus();
   }
   if (type != "json_schema") {

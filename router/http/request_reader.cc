@@ -29,8 +29,10 @@ void SettleThinking(Reading& reading) {
   }
 }
 
+// Ollama's clients look for the reasoning in one place.
 void SettleForm(Reading& reading) {
   ReplyForm& form = reading.asked.form;
+  if (form.dialect == Dialect::kOllama) return;
   form.reasoning = reading.options.reasoning;
   if (reading.inline_reasoning) form.reasoning = ReasoningForm::kInline;
   if (!reading.shows_reasoning.value_or(true)) form.reasoning = ReasoningForm::kHidden;
@@ -43,28 +45,57 @@ void SettleSalt(Reading& reading) {
   reading.request().set_cache_salt(salt);
 }
 
+void AddMessage(v1::Role role, std::string text, v1::Chat& chat) {
+  v1::ChatMessage& message = *chat.add_messages();
+  message.set_role(role);
+  message.set_content(std::move(text));
+}
+
+// Of a request without messages: one of them, or the prompt as it stands.
+void SettlePrompt(Reading& reading) {
+  v1::GenerateRequest& request = reading.request();
+  if (reading.prompt.empty()) return;
+  if (reading.raw) {
+    reading.asked.form.chat = false;
+    request.mutable_prompt()->set_text(std::move(reading.prompt));
+    reading.sampling().mutable_stop_strings()->Swap(
+        request.mutable_answer_sampling()->mutable_stop_strings());
+    return;
+  }
+  v1::Chat& chat = *request.mutable_prompt()->mutable_chat();
+  if (!reading.system.empty()) AddMessage(v1::ROLE_SYSTEM, std::move(reading.system), chat);
+  AddMessage(v1::ROLE_USER, std::move(reading.prompt), chat);
+}
+
 absl::Status CheckIgnored(const Asked& asked, bool strict) {
   if (!strict || asked.ignored.empty()) return absl::OkStatus();
   return rpc::InvalidField(asked.ignored.front(), "is not known here, and this server is strict");
 }
 
+// One endpoint's fields, and how it answers where they say nothing.
+struct Endpoint {
+  std::span<const Field> common;
+  std::span<const Field> own;
+  ReplyForm form;
+  const char* prompt;  // the field that has it
+};
+
 absl::StatusOr<Asked> Read(std::string_view body, const ReaderOptions& options,
-                           std::span<const Field> own, bool chat) {
+                           const Endpoint& endpoint) {
   ASSIGN_OR_RETURN(
       const Json document,
       ParseJson(body, "the body", {.max_bytes = kMaxBodyBytes, .max_values = kMaxBodyValues}));
   RETURN_IF_ERROR(CheckObject(document, "the body"));
-  std::vector<Field> fields(own.begin(), own.end());
-  fields.insert(fields.end(), CommonFields().begin(), CommonFields().end());
+  std::vector<Field> fields(endpoint.own.begin(), endpoint.own.end());
+  fields.insert(fields.end(), endpoint.common.begin(), endpoint.common.end());
   Reading reading{.options = options, .body = body};
-  reading.asked.form.chat = chat;
+  reading.asked.form = endpoint.form;
   if (!document.contains("model") || document["model"].is_null()) {
     return rpc::InvalidField("model", "is required; \"auto\" has the router choose");
   }
   RETURN_IF_ERROR(ReadMembers(document, "", fields, reading));
-  if (!reading.request().has_prompt()) {
-    return rpc::InvalidField(chat ? "messages" : "prompt", "is required");
-  }
+  SettlePrompt(reading);
+  if (!reading.request().has_prompt()) return rpc::InvalidField(endpoint.prompt, "is required");
   RETURN_IF_ERROR(CheckIgnored(reading.asked, options.strict));
   SettleThinking(reading);
   SettleForm(reading);
@@ -72,14 +103,36 @@ absl::StatusOr<Asked> Read(std::string_view body, const ReaderOptions& options,
   return std::move(reading.asked);
 }
 
+// Ollama streams unless it is told not to.
+absl::StatusOr<Asked> ReadOllama(std::string_view body, const ReaderOptions& options, bool chat) {
+  return Read(body, options,
+              {.common = OllamaCommonFields(),
+               .own = chat ? OllamaChatFields() : OllamaGenerateFields(),
+               .form = {.dialect = Dialect::kOllama, .message = chat, .stream = true},
+               .prompt = chat ? "messages" : "prompt"});
+}
+
 }  // namespace
 
 absl::StatusOr<Asked> ReadChatRequest(std::string_view body, const ReaderOptions& options) {
-  return Read(body, options, ChatFields(), /*chat=*/true);
+  return Read(body, options,
+              {.common = CommonFields(), .own = ChatFields(), .form = {}, .prompt = "messages"});
 }
 
 absl::StatusOr<Asked> ReadCompletionRequest(std::string_view body, const ReaderOptions& options) {
-  return Read(body, options, CompletionFields(), /*chat=*/false);
+  return Read(body, options,
+              {.common = CommonFields(),
+               .own = CompletionFields(),
+               .form = {.chat = false},
+               .prompt = "prompt"});
+}
+
+absl::StatusOr<Asked> ReadOllamaChat(std::string_view body, const ReaderOptions& options) {
+  return ReadOllama(body, options, /*chat=*/true);
+}
+
+absl::StatusOr<Asked> ReadOllamaGenerate(std::string_view body, const ReaderOptions& options) {
+  return ReadOllama(body, options, /*chat=*/false);
 }
 
 absl::StatusOr<bool> ReadBool(const Json& value, const std::string& name) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@ struct Asked {
   v1::GenerateRequest request{};
   ReplyForm form{};
   std::vector<std::string> ignored{};  // fields that nobody here knows, for a Warning
+  std::int32_t context_tokens = 0;     // that the client wants there to be; 0: any will do
 };
 
 // The body of a POST to /v1/chat/completions, and to /v1/completions. Each field is read by one
@@ -24,5 +26,9 @@ struct Asked {
 // is not known where the options are strict.
 absl::StatusOr<Asked> ReadChatRequest(std::string_view body, const ReaderOptions& options);
 absl::StatusOr<Asked> ReadCompletionRequest(std::string_view body, const ReaderOptions& options);
+
+// Likewise of a POST to Ollama's /api/chat, and to its /api/generate (ollama_fields.cc).
+absl::StatusOr<Asked> ReadOllamaChat(std::string_view body, const ReaderOptions& options);
+absl::StatusOr<Asked> ReadOllamaGenerate(std::string_view body, const ReaderOptions& options);
 
 }  // namespace thinkwire::router::http

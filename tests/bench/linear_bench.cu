@@ -184,14 +184,18 @@ class Bench {
                       output, chain_.stream());
   }
 
+  Int4Tiling tiling() const { return ChooseInt4Tiling(weight_.rows, num_sms_); }
+
   std::size_t Int4Bytes() const {
-    return static_cast<std::size_t>(Int4Tiles(weight_.rows) * Int4TileBytes(weight_.columns));
+    return static_cast<std::size_t>(Int4Tiles(weight_.rows, tiling()) *
+                                    Int4TileBytes(weight_.columns, tiling()));
   }
 
   // Over the same memory, whatever numbers that is.
   void Int4(std::size_t i, int tokens, const LinearOutput& output) {
     const std::size_t copies = bytes_ * copies_ / Int4Bytes();
     LaunchInt4Product({.weights = weights_ + i % copies * Int4Bytes(),
+                       .tiling = tiling(),
                        .rows = weight_.rows,
                        .columns = weight_.columns,
                        .x = x_,

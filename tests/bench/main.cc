@@ -9,6 +9,7 @@
 #include "tests/bench/affinity_command.h"
 #include "tests/bench/engine_command.h"
 #include "tests/bench/model_folder.h"
+#include "tests/bench/overload_command.h"
 #include "tests/bench/prefill_command.h"
 #include "tests/bench/serve_command.h"
 #include "tests/bench/tokenize_command.h"
@@ -31,6 +32,8 @@ constexpr Command kCommands[] = {
     {"prefill", "which prompt first: times to the first token, simulated", RunPrefillCommand},
     {"affinity", "which worker for a conversation's next turn: cached tokens and times, simulated",
      RunAffinityCommand},
+    {"overload", "requests with a deadline, more than the workers can do: goodput, simulated",
+     RunOverloadCommand},
     {"tokenize", "loading a tokenizer and encoding texts with it", RunTokenizeCommand},
 };
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What an overloaded router is worth: a router and a worker of the bundled model on the CPU, first
 # under 1 to 32 clients in a closed loop whose requests have a deadline (goodput: what ends well
-# before it), then one tenant alone and the same beside another that floods. Clients that are
+# before it), three for each of the worker's places among them, then one tenant alone and the same beside another that floods. Clients that are
 # refused come again when they are told to. Needs a build (default: build/release) with
 # thinkwire-router, thinkwire-worker and thinkwire-bench.
 # Usage: tests/bench/overload_session.sh [OPTION…] LOGS
@@ -95,13 +95,21 @@ alone=$(figure alone figures completion_seconds p50)
 [[ $deadline -gt 0 ]] || deadline=$(ms "3 * $alone")
 say "one request alone takes $(ms "$alone") ms; deadline $deadline ms, $places places"
 say "clients: goodput/s, share, refused, too late, p99 ms"
-for clients in 1 2 4 8 16 32; do
+for clients in $(printf '%s\n' 1 2 4 8 16 32 $((3 * places)) | sort -nu); do
   name=sweep-$clients
   load "$name" steady "$clients" --deadline_ms "$deadline" --goodput_ms "$deadline"
   say "$clients: $(figure $name figures goodput_per_second), $(figure $name figures goodput_share)," \
     "$(figure $name totals refused requests), $(figure $name totals deadline requests)," \
     "$(ms "$(figure $name figures completion_seconds p99)")"
 done
+say "goodput at 3 times the places: $(python3 - "$logs" "$places" << 'END'
+import json, pathlib, sys
+goodput = {}
+for path in pathlib.Path(sys.argv[1]).glob("sweep-*.json"):
+    goodput[int(path.stem.split("-")[1])] = json.loads(path.read_text())["figures"]["goodput_per_second"]
+print(f"{100 * goodput[3 * int(sys.argv[2])] / max(goodput.values()):.0f} % of the peak")
+END
+)"
 load steady-alone steady 1
 load flood flood 64 &
 flooding=$!

@@ -2,8 +2,8 @@
 """The HTTP door of a router, held against its gRPC service.
 
 Usage: http_door_test.py BUILD_FOLDER REQUESTS [CONCURRENT]
-Asks a router REQUESTS random questions three times each, with the same seed: by gRPC, by HTTP as a
-stream and by HTTP as a whole. Reasoning, answer, the reason of the end, usage and, where they are
+Asks a router REQUESTS random questions with the same seed by gRPC and by HTTP: by OpenAI's API as a
+stream and as a whole, and by Ollama's, where that can say the same. Reasoning, answer, the reason of the end, usage and, where they are
 asked for, the tokens and their log-probabilities must be the same.
 """
 
@@ -98,10 +98,10 @@ def tokens_of(choice):
             for phase in ("reasoning_content", "content") for token in both.get(phase, [])]
 
 
-def post(port, body):
+def post(port, body, path="/v1/chat/completions"):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     with contextlib.closing(connection):
-        connection.request("POST", "/v1/chat/completions", json.dumps(body),
+        connection.request("POST", path, json.dumps(body),
                            {"Content-Type": "application/json"})
         response = connection.getresponse()
         text = response.read().decode()
@@ -137,6 +137,32 @@ def ask_stream(port, body):
     return told
 
 
+def ask_ollama(port, body):
+    """As a stream. Its usage has no phases: those of `told` are put together for it."""
+    asked = {"model": body["model"], "messages": body["messages"],
+             "think": "reasoning_effort" not in body,
+             "options": {"num_predict": body["max_tokens"],
+                         **{name: body[name] for name in ("seed", "temperature", "stop")
+                            if name in body}},
+             **{name: body[name] for name in ("logprobs", "top_logprobs") if name in body}}
+    told = {"reasoning": "", "content": "", "tokens": []}
+    for line in post(port, asked, "/api/chat").splitlines():
+        piece = json.loads(line)
+        told["reasoning"] += piece["message"].get("thinking", "")
+        told["content"] += piece["message"]["content"]
+        told["tokens"] += [(token["token"], round(token["logprob"], 3))
+                           for token in piece.get("logprobs", [])]
+    assert piece["done"], piece
+    told["finish"] = piece["done_reason"]
+    told["usage"] = (piece["prompt_eval_count"], piece["eval_count"])
+    return told
+
+
+def without_phases(told):
+    prompt, reasoning, answer = told["usage"]
+    return {**told, "usage": (prompt, reasoning + answer)}
+
+
 def patiently(ask, errors, *arguments):
     give_up = time.monotonic() + PATIENCE_S
     while True:
@@ -154,10 +180,13 @@ def patiently(ask, errors, *arguments):
 def compare(grpc_client, port, seed):
     body = random_question(seed)
     expected = patiently(grpc_client.ask, grpc_client.error, body)
-    for ask in (ask_whole, ask_stream):
+    asks = [(ask_whole, expected), (ask_stream, expected)]
+    if "thinking_token_budget" not in body:
+        asks.append((ask_ollama, without_phases(expected)))
+    for ask, wanted in asks:
         told = patiently(ask, ConnectionError, port, body)
-        if told != expected:
-            print(f"{json.dumps(body)}\n  gRPC: {expected}\n  {ask.__name__}: {told}")
+        if told != wanted:
+            print(f"{json.dumps(body)}\n  gRPC: {wanted}\n  {ask.__name__}: {told}")
             return False
     return True
 

@@ -18,6 +18,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   CHECK(config->max_position_embeddings >= thinkwire::kMinModelLen, "a sequence can be served");
+  if (config->quantization) {
+    const auto scheme = config->quantization->SchemeOf("model.layers.0.mlp.up_proj");
+    if (!scheme.ok()) thinkwire::fuzz::CheckRefusal(scheme.status());
+  }
   const model::ModelPlan plan = model::MakePlan(*config);
   CHECK(model::CountParameters(plan) > 0, "no product overflows");
   for (const std::int32_t ranks : {1, 2, 3, 8}) {

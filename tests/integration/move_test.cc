@@ -1,9 +1,11 @@
 // Streams outlive their workers: real processes are killed, stopped and drained under load, and
 // every text is what an undisturbed run gives. THINKWIRE_MOVE_STREAMS and THINKWIRE_MOVE_FAULTS set
-// how many (tests/bench/move_session.sh).
+// how many, or THINKWIRE_MOVE_SECONDS for how long (tests/bench/move_session.sh).
 
 #include <google/protobuf/text_format.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -13,7 +15,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <map>
 #include <memory>
 #include <random>
@@ -27,6 +28,7 @@
 #include "common/rpc/status_details.h"
 #include "common/rpc/stream_contract.h"
 #include "tests/fakes/fake_worker.h"
+#include "tests/integration/memory_growth.h"
 #include "tests/integration/process.h"
 #include "tests/integration/programs.h"
 #include "tests/integration/router_process.h"
@@ -66,6 +68,13 @@ struct Stream {
   int moves = 0;
   int inexact = 0;
   std::vector<double> gaps_s;  // from the last event before Moved to the next token
+};
+
+// What all of them together brought.
+struct Seen {
+  int streams = 0;
+  int moves = 0;
+  std::vector<double> gaps_s;
 };
 
 // The output whose event it is.
@@ -202,14 +211,16 @@ class MoveTest : public testing::Test {
  protected:
   MoveTest() : workers_({absl::StrCat("--model=", kTinyModel), "--drain_timeout_s=0"}) {
     router_.emplace("tiny-r1", workers_.addresses());
+    client_ = v1::ReasoningService::NewStub(
+        grpc::CreateChannel(router_->address(), grpc::InsecureChannelCredentials()));
     EXPECT_TRUE(WaitForLive());
   }
 
+  double NumLive() const {
+    return router_->Metric("thinkwire_router_live_workers", "{variant=\"tiny-r1\"}").value_or(-1);
+  }
   bool WaitForLive() const {
-    return WaitUntil([this] {
-      return router_->Metric("thinkwire_router_live_workers", "{variant=\"tiny-r1\"}") ==
-             double{kWorkers};
-    });
+    return WaitUntil([this] { return NumLive() == kWorkers; });
   }
   template <class Holds>
   static bool WaitUntil(Holds holds) {
@@ -226,7 +237,7 @@ class MoveTest : public testing::Test {
     std::vector<Text> texts;
     std::atomic<std::int64_t> progress = 0;
     for (const v1::GenerateRequest& request : requests_) {
-      const Stream stream = Read(router_->stub(), request, progress);
+      const Stream stream = Read(*client_, request, progress);
       EXPECT_TRUE(stream.status.ok()) << stream.status;
       EXPECT_EQ(stream.moves, 0);
       texts.push_back(stream.text);
@@ -234,18 +245,34 @@ class MoveTest : public testing::Test {
     return texts;
   }
 
-  // Asks so many times, each client one after another.
-  void Load(int streams) {
+  // Asks so many times, or for so long, each client one after another.
+  void Load(int streams, std::chrono::seconds time) {
+    const Time end = std::chrono::steady_clock::now() + time;
+    const auto is_over = [=](int i) {
+      return time.count() > 0 ? std::chrono::steady_clock::now() >= end : i >= streams;
+    };
     for (int c = 0; c < kClients; ++c) {
-      clients_.emplace_back([this, streams, c] {
-        for (int i; (i = next_++) < streams;) {
-          Stream stream = Read(router_->stub(), requests_[i % requests_.size()], progress_[c]);
-          MutexLock lock(mu_);
-          streams_.emplace_back(i % requests_.size(), std::move(stream));
+      clients_.emplace_back([this, is_over, c] {
+        for (int i; !is_over(i = next_++);) {
+          const std::size_t request = static_cast<std::size_t>(i) % requests_.size();
+          Check(request, Read(*client_, requests_[request], progress_[c]));
         }
         over_[c] = true;
       });
     }
+  }
+  // One that has ended is as it would have been if nothing had happened.
+  void Check(std::size_t request, const Stream& stream) {
+    EXPECT_TRUE(stream.status.ok()) << stream.status;
+    EXPECT_TRUE(stream.text == expected_[request]) << "request " << request;
+    for (const auto& [output, text] : stream.text.outputs) {
+      EXPECT_EQ(text.answer, expected_[request].outputs.at(output).answer) << "output " << output;
+    }
+    EXPECT_EQ(stream.inexact, 0);
+    MutexLock lock(mu_);
+    ++seen_.streams;
+    seen_.moves += stream.moves;
+    seen_.gaps_s.insert(seen_.gaps_s.end(), stream.gaps_s.begin(), stream.gaps_s.end());
   }
   // Every client has come further than a poisonous stream would since the fault before: one that is
   // hit twice is none.
@@ -282,16 +309,15 @@ class MoveTest : public testing::Test {
           Freeze(worker);
       }
       EXPECT_TRUE(WaitForLive());
+      memory_.push_back(
+          {.at = std::chrono::steady_clock::now(), .bytes = router_->process().Memory()});
     }
     return done;
   }
   // Until the router has given it up; then it wakes up, and nobody hears it.
   void Freeze(std::size_t worker) {
     workers_.at(worker).process().Signal(SIGSTOP);
-    EXPECT_TRUE(WaitUntil([this] {
-      return router_->Metric("thinkwire_router_live_workers", "{variant=\"tiny-r1\"}") ==
-             double{kWorkers - 1};
-    }));
+    EXPECT_TRUE(WaitUntil([this] { return NumLive() >= 0 && NumLive() < kWorkers; }));
     EXPECT_TRUE(WaitForProgress());
     workers_.at(worker).process().Signal(SIGCONT);
   }
@@ -303,13 +329,16 @@ class MoveTest : public testing::Test {
 
   Workers workers_;
   std::optional<RouterProcess> router_;
+  std::unique_ptr<v1::ReasoningService::Stub> client_;  // whom a starved router may keep waiting
   const std::vector<v1::GenerateRequest> requests_ = Requests();
   std::vector<std::thread> clients_;
   std::atomic<int> next_ = 0;
   std::atomic<std::int64_t> progress_[kClients] = {};
   std::atomic<bool> over_[kClients] = {};
+  std::vector<Text> expected_;        // by request
+  std::vector<MemorySample> memory_;  // the router's, after each fault
   Mutex mu_;
-  std::deque<std::pair<std::size_t, Stream>> streams_ ABSL_GUARDED_BY(mu_);
+  Seen seen_ ABSL_GUARDED_BY(mu_);
 };
 
 void Report(int faults, int streams, int moves, std::vector<double> gaps) {
@@ -324,28 +353,18 @@ void Report(int faults, int streams, int moves, std::vector<double> gaps) {
 }
 
 TEST_F(MoveTest, NoStreamIsLostAndEveryTextIsTheUndisturbedOne) {
+  const std::chrono::seconds time(FromEnvironment("THINKWIRE_MOVE_SECONDS", 0));
   const int streams = FromEnvironment("THINKWIRE_MOVE_STREAMS", kSanitized ? 16 : 40);
   const int faults = FromEnvironment("THINKWIRE_MOVE_FAULTS", kSanitized ? 4 : 9);
-  const std::vector<Text> expected = Undisturbed();
-  Load(streams);
+  expected_ = Undisturbed();
+  Load(streams, time);
   const int done = Disturb(faults, static_cast<std::uint32_t>(streams));
   Join();
   MutexLock lock(mu_);
-  EXPECT_EQ(streams_.size(), static_cast<std::size_t>(streams));
-  int moves = 0;
-  std::vector<double> gaps;
-  for (const auto& [request, stream] : streams_) {
-    EXPECT_TRUE(stream.status.ok()) << stream.status;
-    EXPECT_TRUE(stream.text == expected[request]) << "request " << request;
-    for (const auto& [output, text] : stream.text.outputs) {
-      EXPECT_EQ(text.answer, expected[request].outputs.at(output).answer) << "output " << output;
-    }
-    EXPECT_EQ(stream.inexact, 0);
-    moves += stream.moves;
-    gaps.insert(gaps.end(), stream.gaps_s.begin(), stream.gaps_s.end());
-  }
-  EXPECT_GT(moves, 0);
-  Report(done, streams, moves, gaps);
+  EXPECT_TRUE(time.count() > 0 || seen_.streams == streams) << seen_.streams;
+  EXPECT_GT(seen_.moves, 0);
+  Report(done, seen_.streams, seen_.moves, seen_.gaps_s);
+  CheckGrowth(memory_);
   EXPECT_TRUE(router_->WaitUntilIdle());
   for (std::size_t i = 0; i < kWorkers; ++i) EXPECT_TRUE(workers_.at(i).WaitUntilIdle()) << i;
 }

@@ -112,6 +112,7 @@ class EscalationTest : public testing::Test {
   }
   static Events Checked(const Events& events, const v1::GenerateRequest& request) {
     rpc::StreamContract contract(request);
+    if (request.has_resume()) contract.Resume(request.resume());
     Events seen;
     for (const v1::GenerateResponse& event : events) {
       EXPECT_TRUE(contract.Add(event).ok()) << contract.Add(event) << event.DebugString();
@@ -122,6 +123,19 @@ class EscalationTest : public testing::Test {
   }
   // One letter an event: Started, reasonIng, Reasoning finished, Answer, Finished, Moved, Begun
   // anew, Completed.
+  // What a client would ask elsewhere who has all before the end of the first thought.
+  static v1::GenerateRequest AskOn() {
+    Ledger ledger;
+    for (std::size_t i = 0; i < 3; ++i) {
+      v1::WorkerGenerateResponse message;
+      *message.mutable_event() = SmallStream()[i];
+      ledger.Add(message, {});
+    }
+    v1::GenerateRequest request = Question();
+    request.set_max_tokens(1000);
+    *request.mutable_resume() = ledger.MakeResumeState();
+    return request;
+  }
   static std::string Shape(const Events& events) {
     std::string shape;
     for (const v1::GenerateResponse& event : events) shape += "?QSIRAFMCBP"[event.event_case()];
@@ -236,6 +250,45 @@ TEST_F(EscalationTest, TheNextVariantIsAskedWhatTheClientAsked) {
   EXPECT_FALSE(asked.end_without_answer()) << "there is no better one";
 }
 
+TEST_F(EscalationTest, WhatTheNextWorkerHasSettledIsTold) {
+  for (const std::size_t worker : {kLarge, kLarge + 1}) {
+    workers_[worker].SetScript(
+        {.events = SmallStream(), .tamper = [](auto& message) {
+           if (!message.event().has_started()) return;
+           message.mutable_event()->mutable_started()->mutable_effective()->set_min_answer_tokens(
+               77);
+         }});
+  }
+  const Events seen = AskWell();
+  ASSERT_EQ(Shape(seen), "SIBIRAFC");
+  EXPECT_EQ(seen[2].restarted().effective().min_answer_tokens(), 77);
+}
+
+TEST_F(EscalationTest, ARequestThatGoesOnFromAnEarlierStreamBeginsAnewToo) {
+  const v1::GenerateRequest request = AskOn();
+  const Events seen = AskWell(request);
+  ASSERT_EQ(Shape(seen), "SBIRAFC") << "all of the thought had been sent before";
+  EXPECT_EQ(seen[1].restarted().variant(), "large");
+  const v1::Usage& usage = seen.back().completed().usage();
+  EXPECT_EQ(usage.discarded_tokens(), 2 + 1 + 1) << "what it came with is void, too";
+  EXPECT_EQ(usage.reasoning_tokens(), 3);
+  const bool first = seen[1].restarted().worker() == workers_[kLarge].address();
+  const v1::WorkerGenerateRequest asked = RequestAt(first ? kLarge : kLarge + 1);
+  EXPECT_FALSE(asked.has_resume());
+  EXPECT_FALSE(asked.request().has_resume());
+  EXPECT_EQ(asked.request().prompt().text(), "1+1?");
+  EXPECT_EQ(asked.request().seed(), 7u);
+}
+
+TEST_F(EscalationTest, WhereNobodyElseCanOneThatGoesOnAnswersWhereItIs) {
+  for (const std::size_t worker : {kLarge, kLarge + 1}) SetDraining(worker);
+  ASSERT_TRUE(pool_.WaitForLive(2, 0));
+  const Events seen = AskWell(AskOn());
+  EXPECT_EQ(Shape(seen), "SRAFC");
+  EXPECT_EQ(seen.back().completed().usage().reasoning_tokens(), 3);
+  EXPECT_EQ(Escalations("stayed"), 1);
+}
+
 TEST_F(EscalationTest, UnaskedItAnswersWhereItIs) {
   v1::GenerateRequest request = Question();
   request.clear_wishes();
@@ -277,7 +330,7 @@ TEST_F(EscalationTest, WhereItsOwnWorkerTakesNothingMoreAnotherGoesOn) {
   for (const std::size_t worker : {kLarge, kLarge + 1}) SetDraining(worker);
   SetDraining(kMiddle + 1);
   ASSERT_TRUE(pool_.WaitForLive(2, 0) && pool_.WaitForLive(1, 1));
-  const auto sink = Ask(Question(), 2);  // Queued, Started
+  const auto sink = Ask(Question(), 1);  // Started waits for room
   ASSERT_TRUE(sink->WaitForRefusals(1));
   SetDraining(kMiddle + 1, false);
   ASSERT_TRUE(pool_.WaitForLive(1, 2));
@@ -334,7 +387,7 @@ TEST_F(EscalationTest, AWorkerThatIsLostBeforeItsEndIsFollowedByAnotherThatEndsS
     ASSERT_TRUE(pool_.WaitForLive(1, 1));
     workers_[first].SetScript(
         {.events = SmallStream(), .unanswered = FirstOf(Unanswered(), events), .end = Lost()});
-    const auto sink = Ask(Question(), 2);
+    const auto sink = Ask(Question(), 1);  // likewise
     ASSERT_TRUE(sink->WaitForRefusals(1));
     SetDraining(second, false);
     ASSERT_TRUE(pool_.WaitForLive(1, 2));
@@ -384,7 +437,7 @@ TEST_F(EscalationTest, AnErrorAfterARestartTellsBothRuns) {
 }
 
 TEST_F(EscalationTest, WhoWantsAnAnswerNowDoesNotBeginAnew) {
-  const auto sink = Ask(Question(), 2);  // the thought waits for room
+  const auto sink = Ask(Question(), 1);  // Started waits for room
   ASSERT_TRUE(sink->WaitForRefusals(1));
   std::promise<absl::Status> told;
   generations_.back()->AnswerNow(std::nullopt,
@@ -432,6 +485,21 @@ TEST(MayEscalateTest, OnlyWhatEveryVariantUnderstandsMay) {
         "thinking { mode: THINKING_MODE_OFF }"}) {
     EXPECT_FALSE(MayEscalate(Parse(asked + more))) << more;
   }
+}
+
+TEST(MayEscalateTest, OfOneThatGoesOnOnlyWhatHasAPromptAndStillReasons) {
+  const auto may = [](const std::string& state) {
+    return MayEscalate(
+        Parse("wishes { may_substitute: true } prompt { text: 'x' } resume { " + state + " }"));
+  };
+  EXPECT_TRUE(may("prompt_tokens: 1"));
+  EXPECT_TRUE(may("outputs { token_ids: 1 phase: PHASE_REASONING }"));
+  EXPECT_FALSE(may("outputs { token_ids: 1 phase: PHASE_ANSWER }"));
+  EXPECT_FALSE(may("outputs { phase: PHASE_REASONING reasoning_finished: true }"));
+  EXPECT_FALSE(may("outputs { phase: PHASE_REASONING finished: true }"));
+  EXPECT_FALSE(
+      may("outputs { phase: PHASE_REASONING reasoning_cause: "
+          "REASONING_FINISH_CAUSE_BUDGET }"));
 }
 
 TEST(CheckEscalationsTest, EachLeadsToAnotherVariantAndNoneBack) {

@@ -60,13 +60,14 @@ class FakeFleetTest : public testing::Test {
   void SetDraining(std::size_t worker, bool draining) {
     workers_[worker].SetStatus([=](auto& status) { status.set_draining(draining); });
   }
-  // Of the counters and histograms of that name, over all labels.
+  // Of the counters, gauges and histograms of that name, over all labels.
   double Metric(const std::string& name) {
     double sum = 0;
     for (const auto& family : metrics_registry_.Collect()) {
       if (family.name != name) continue;
       for (const auto& metric : family.metric) {
-        sum += metric.counter.value + static_cast<double>(metric.histogram.sample_count);
+        sum += metric.counter.value + metric.gauge.value +
+               static_cast<double>(metric.histogram.sample_count);
       }
     }
     return sum;

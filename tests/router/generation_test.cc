@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -47,6 +48,18 @@ class GenerationTest : public testing::Test {
     v1::GenerateRequest request;
     request.mutable_prompt()->set_text(text);
     return request;
+  }
+
+  double ReasoningTokens() const {
+    for (const auto& family : metrics_registry_.Collect()) {
+      if (family.name != "thinkwire_router_tokens_total") continue;
+      for (const auto& metric : family.metric) {
+        for (const auto& label : metric.label) {
+          if (label.value == "reasoning") return metric.counter.value;
+        }
+      }
+    }
+    return 0;
   }
 
   FakeWorker worker_{"qwen-7b"};
@@ -109,6 +122,23 @@ TEST_F(GenerationTest, TellsTheWaitOnceThePaceWasMeasured) {
   const auto wait = rpc::ReadDuration(told.estimated_wait());
   EXPECT_GT(wait.count(), 0);
   EXPECT_LT(wait, std::chrono::hours(100));
+}
+
+TEST_F(GenerationTest, WhoIsCutShortShowsThePaceToo) {
+  auto script = SmallStream();
+  script.resize(5);
+  worker_.SetScript({.events = script, .stays_open = true});
+  const auto cut = std::make_shared<TestSink>();
+  const auto generation = Make(cut);
+  generation->Start(Question());
+  ASSERT_TRUE(cut->WaitForEvents(5));
+  generation->Cancel();
+  EXPECT_TRUE(absl::IsCancelled(cut->WaitForEnd())) << cut->WaitForEnd();
+  worker_.SetScript({.events = SmallStream()});
+  const auto sink = std::make_shared<TestSink>();
+  Make(sink)->Start(Question());
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  EXPECT_TRUE(sink->events()[0].queued().has_estimated_wait());
 }
 
 TEST_F(GenerationTest, CountsWhyAVariantWasChosen) {
@@ -194,6 +224,44 @@ TEST_F(GenerationTest, AFullSinkLosesNothing) {
   const auto events = sink->events();
   ASSERT_EQ(events.size(), SmallStream().size());
   EXPECT_EQ(events[2].reasoning_delta().text(), "So 2.");
+}
+
+// Six tokens that think one by one, and the rest as SmallStream has it.
+std::vector<v1::GenerateResponse> StreamOfManyDeltas() {
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  events[3].mutable_reasoning_finished()->set_reasoning_tokens(7);
+  events[5].mutable_finished()->mutable_tokens()->set_reasoning_tokens(7);
+  events[6].mutable_completed()->mutable_usage()->set_reasoning_tokens(7);
+  v1::GenerateResponse delta;
+  delta.mutable_reasoning_delta()->set_text("t");
+  delta.mutable_reasoning_delta()->add_token_ids(0);
+  std::vector<v1::GenerateResponse> deltas(6, delta);
+  for (int i = 0; i < 6; ++i) deltas[i].mutable_reasoning_delta()->set_token_ids(0, 10 + i);
+  events.erase(events.begin() + 2);
+  events.insert(events.begin() + 2, deltas.begin(), deltas.end());
+  return events;
+}
+
+TEST_F(GenerationTest, AReaderWhoLagsGetsWhatWaitsAsOne) {
+  worker_.SetScript({.events = StreamOfManyDeltas()});
+  const auto sink = std::make_shared<TestSink>(2);
+  const auto generation = Make(sink);
+  generation->Start(Question());
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  while (ReasoningTokens() < 7 && std::chrono::steady_clock::now() < give_up) {
+    std::this_thread::yield();  // the worker is read on, though nobody takes what it says
+  }
+  EXPECT_EQ(sink->events().size(), 2U);
+  sink->MakeRoom(1000);
+  generation->Resume();
+  EXPECT_TRUE(sink->WaitForEnd().ok());
+  const auto events = sink->events();
+  ASSERT_EQ(events.size(), SmallStream().size());
+  const v1::ReasoningDelta& delta = events[2].reasoning_delta();
+  EXPECT_EQ(delta.text(), "tttttt");
+  EXPECT_EQ(std::vector(delta.token_ids().begin(), delta.token_ids().end()),
+            (std::vector{10, 11, 12, 13, 14, 15}));
+  EXPECT_EQ(generation->ledger().outputs().at(0).reasoning_tokens, 7);
 }
 
 TEST_F(GenerationTest, ACancelEndsTheWorkersCall) {

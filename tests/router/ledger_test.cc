@@ -336,12 +336,14 @@ TEST_F(LedgerTest, AClientsRestartIsTheNextRunsStart) {
   event.mutable_restarted()->set_fingerprint("other");
   event.mutable_restarted()->set_prompt_tokens(12);
   event.mutable_restarted()->set_first_phase(v1::PHASE_REASONING);
+  event.mutable_restarted()->mutable_effective()->set_min_answer_tokens(64);
   Add(event);
   EXPECT_TRUE(ledger_.started());
   EXPECT_EQ(ledger_.void_tokens(), 2);
   EXPECT_EQ(ledger_.void_prompt_tokens(), 0) << "Started told none";
   EXPECT_EQ(ledger_.MakeResumeState().prompt_tokens(), 12);
   EXPECT_EQ(ledger_.MakeResumeState().fingerprint(), "other");
+  EXPECT_EQ(ledger_.MakeResumeState().effective().min_answer_tokens(), 64);
   EXPECT_EQ(ledger_.MakeResumeState().outputs_size(), 0);
 }
 

@@ -1,5 +1,6 @@
 // A stream whose worker is gone after it has started.
 
+#include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/input_limits.h"
 #include "common/peer_limits.h"
 #include "common/rpc/proto_time.h"
 #include "common/rpc/status_details.h"
@@ -143,6 +145,35 @@ class MoveTest : public FakeFleetTest {
   }
 };
 
+// Its reader is slow, so that nobody reads the worker either as it is given up.
+TEST_F(MoveTest, WhatWaitsForASlowReaderComesBeforeWhatTheNextWorkerSays) {
+  Events begun = Stream();
+  begun.resize(7);  // with ReasoningFinished
+  workers_[0].SetScript({.events = begun, .stays_open = true});
+  const auto sink = Ask(1);  // Started waits for room
+  ASSERT_TRUE(sink->WaitForRefusals(1));
+  workers_[0].SetStatus(
+      [](auto& status) { status.add_ranks()->mutable_since_progress()->set_seconds(5); });
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  ASSERT_TRUE(pool_.WaitUntil([&] {
+    pool_->Tick();
+    return workers_[1].num_calls() == 1;
+  }));
+  sink->MakeRoom(1000);
+  latest().Resume();
+  ASSERT_TRUE(sink->WaitForEnd().ok());
+  const Events events = sink->events();
+  EXPECT_EQ(events.front().event_case(), v1::GenerateResponse::kQueued);
+  std::string reasoning;
+  int moves = 0;
+  for (const auto& event : events) {
+    reasoning += event.reasoning_delta().text();
+    moves += event.has_moved() ? 1 : 0;
+  }
+  EXPECT_EQ(reasoning, "So 2.eighteighté");
+  EXPECT_EQ(moves, 1);
+}
+
 TEST_F(MoveTest, WhereverAWorkerIsLostTheNextGoesOn) {
   for (std::size_t events = 2; events < Stream().size(); ++events) {
     SCOPED_TRACE(absl::StrCat(events, " events before the loss"));
@@ -185,6 +216,34 @@ TEST_F(MoveTest, WhereverAWorkerIsLostAllOutputsGoOn) {
     EXPECT_EQ(sent.resume().outputs_size(), events < 3 ? 0 : events < 6 ? 1 : 2);
     Trust();
   }
+}
+
+TEST_F(MoveTest, WhatFitsNoMessageEndsAndSaysSo) {
+  for (FakeWorker& worker : workers_) {
+    worker.SetStatus([](auto& status) {
+      status.set_max_model_len(kMaxModelLen);
+      status.set_vocab_size(kMaxTokenIds);
+    });
+  }
+  ASSERT_TRUE(pool_.WaitUntil([&] { return pool_->Describe(0).max_model_len == kMaxModelLen; }));
+  Events events = Stream();
+  events.resize(2);
+  const int max_tokens = 600'000;
+  events[1].mutable_started()->mutable_limits()->set_max_tokens(max_tokens);
+  events[1].mutable_started()->mutable_limits()->set_max_model_len(kMaxModelLen);
+  events[1].mutable_started()->mutable_limits()->set_vocab_size(kMaxTokenIds);
+  v1::GenerateResponse more;
+  for (int i = 0; i < kMaxEventTokens; ++i) {
+    more.mutable_reasoning_delta()->add_token_ids(kMaxTokenIds - 1);  // of four bytes
+  }
+  const int needed = kMaxMessageBytes / 4 / kMaxEventTokens + 1;
+  events.insert(events.end(), needed, more);
+  workers_[0].SetScript({.events = events, .end = Lost()});
+  const auto sink = Ask();
+  const absl::Status status = sink->WaitForEnd();
+  EXPECT_EQ(rpc::ErrorReason(status), "WORKER_LOST");
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("require_resumable"));
+  EXPECT_EQ(workers_[1].num_calls(), 0);
 }
 
 TEST_F(MoveTest, AFullSinkLosesNothingAndDoublesNothing) {

@@ -41,6 +41,8 @@ class Call {
     v1::Priority priority = v1::PRIORITY_UNSPECIFIED;
     std::optional<std::chrono::milliseconds> deadline{};  // which travels rounded if it is far
     int max_tokens = 0;
+    int n = 0;
+    int samples = 0;  // of a consensus
     bool progress = false;
   };
   Call(v1::ReasoningService::Stub& stub, char tenant, const Options& options) {
@@ -52,6 +54,8 @@ class Call {
     request.mutable_prompt()->set_text("1+1?");
     request.set_priority(options.priority);
     if (options.max_tokens > 0) request.set_max_tokens(options.max_tokens);
+    if (options.n > 0) request.set_n(options.n);
+    if (options.samples > 0) request.mutable_consensus()->set_max_samples(options.samples);
     request.set_progress(options.progress);
     reader_ = stub.Generate(&context_, request);
   }
@@ -185,6 +189,17 @@ TEST_F(OverloadTest, WhoFindsNoPlaceWaitsInTheRouterAndGoesWhenOneIsFree) {
   EXPECT_EQ(Metric("thinkwire_router_waiting_requests"), 0);
 }
 
+TEST_F(OverloadTest, EachOutputHasAPlaceThatIsFreeOnceItEnds) {
+  Start(absl::StrCat("a ", kOfA));
+  Call& both = Begin('a', {.n = 1 + static_cast<int>(LookAhead(1))});
+  EXPECT_TRUE(both.Starts());
+  Call& next = Begin('a');
+  EXPECT_EQ(PlaceOf(next), 0);
+  const auto events = SmallStream();  // of the first output
+  for (std::size_t i = 2; i < events.size() - 1; ++i) worker_.Say(events[i]);
+  EXPECT_TRUE(next.Starts());
+}
+
 TEST_F(OverloadTest, WhoAsksForItIsToldThatItStillWaits) {
   Start(absl::StrCat("a ", kOfA));
   const auto running = Fill();
@@ -286,6 +301,18 @@ TEST_F(OverloadTest, ATenantHasItsTokensAMinute) {
   // What was reserved and not drawn is given back.
   calls_.front()->Cancel();
   ASSERT_TRUE(pool_.WaitUntil([&] { return Begin('a', {.max_tokens = 500}).Starts(); }));
+}
+
+TEST_F(OverloadTest, TokensOfAllOutputsAreReserved) {
+  Start(absl::StrCat("a ", kOfA, " tokens_per_minute=600"));
+  EXPECT_TRUE(Begin('a', {.max_tokens = 100, .n = 5}).Starts());
+  EXPECT_EQ(rpc::ErrorReason(Begin('a', {.max_tokens = 200}).Status()), "TENANT_TOKENS");
+}
+
+TEST_F(OverloadTest, TokensOfAllOutputsThatVoteAreReserved) {
+  Start(absl::StrCat("a ", kOfA, " tokens_per_minute=600"));
+  EXPECT_TRUE(Begin('a', {.max_tokens = 100, .samples = 5}).Starts());
+  EXPECT_EQ(rpc::ErrorReason(Begin('a', {.max_tokens = 200}).Status()), "TENANT_TOKENS");
 }
 
 TEST_F(OverloadTest, ATenantMayNotAskForMoreThanItsPriority) {

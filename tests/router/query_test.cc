@@ -23,6 +23,16 @@ TEST(MakeQuery, SaysWhatTheRequestAsksFor) {
   EXPECT_EQ(query.prompt_bytes, 9U);
 }
 
+TEST(MakeQuery, CountsTheOutputsAndThoseThatVote) {
+  v1::GenerateRequest request;
+  EXPECT_EQ(MakeQuery(request).outputs, 1);
+  request.set_n(3);
+  EXPECT_EQ(MakeQuery(request).outputs, 3);
+  request.clear_n();
+  request.mutable_consensus()->set_max_samples(5);
+  EXPECT_EQ(MakeQuery(request).outputs, 5);
+}
+
 TEST(MakeQuery, EstimatesTheTaskOfTheLastMessageWhereNoneIsSaid) {
   v1::GenerateRequest request;
   auto& messages = *request.mutable_prompt()->mutable_chat()->mutable_messages();
@@ -50,6 +60,29 @@ TEST(MakeQuery, TellsOfWishesLimitsAndThinking) {
   EXPECT_EQ(query.wishes.max_cost, 2);
   EXPECT_EQ(query.wishes.latency_s, 3);
   EXPECT_TRUE(query.wishes.may_substitute);
+}
+
+TEST(MakeQuery, CountsTheOutputsThatAreStillToBeMade) {
+  v1::GenerateRequest request;
+  EXPECT_EQ(MakeQuery(request).outputs, 1);
+  request.set_n(3);
+  EXPECT_EQ(MakeQuery(request).outputs, 3);
+  request.mutable_resume()->add_outputs()->set_finished(true);
+  request.mutable_resume()->add_outputs();
+  EXPECT_EQ(MakeQuery(request).outputs, 2);
+  for (int i = 0; i < 2; ++i) request.mutable_resume()->add_outputs()->set_finished(true);
+  EXPECT_EQ(MakeQuery(request).outputs, 1);
+  v1::GenerateRequest vote;
+  vote.mutable_consensus()->set_max_samples(5);
+  EXPECT_EQ(MakeQuery(vote).outputs, 5);
+}
+
+TEST(MakeQuery, NobodyStandsInForTheVariantOfAnEarlierStream) {
+  v1::GenerateRequest request;
+  request.set_variant("qwen-7b");
+  request.mutable_wishes()->set_may_substitute(true);
+  request.mutable_resume()->set_prompt_tokens(3);
+  EXPECT_FALSE(MakeQuery(request).wishes.may_substitute);
 }
 
 TEST(MakeQuery, ACountIsDecidedAsItsGenerateWouldBe) {

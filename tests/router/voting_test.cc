@@ -280,6 +280,18 @@ TEST_F(VotingTest, AnAnswerNowIsForAllOutputs) {
   latest().Cancel();
 }
 
+TEST_F(VotingTest, TheMetricsSayHowMuchIsHeld) {
+  PlayOn({Begin(), Output(0, std::string(3000, 'x'))});
+  const auto sink = Ask(1000, {}, Election(3));
+  const auto held = [&] { return Metric("thinkwire_router_held_bytes"); };
+  EXPECT_TRUE(pool_.WaitUntil([&] { return held() >= 3000; }));
+  latest().Cancel();
+  EXPECT_TRUE(absl::IsCancelled(sink->WaitForEnd()));
+  generations_.clear();
+  EXPECT_TRUE(registry_.WaitUntilEmpty(std::chrono::seconds(60)));
+  EXPECT_EQ(held(), 0);
+}
+
 TEST_F(VotingTest, WhatAllHoldIsBounded) {
   rpc::Shares held(2000);
   held_bytes_ = &held;

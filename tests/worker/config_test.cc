@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -57,6 +59,55 @@ TEST(WorkerConfigTest, TurnsBooleansOffBySeveralNames) {
   EXPECT_EQ(ErrorOf({"--no_model"}), "unknown option --no_model (see --help)");
 }
 
+// A file of options, for one test.
+class ConfigFileTest : public testing::Test {
+ protected:
+  void Write(const std::string& yaml) { std::ofstream(path_) << yaml; }
+  std::string Error(const std::string& yaml) {
+    Write(yaml);
+    return ErrorOf({"--config", path_.c_str()});
+  }
+
+  const std::string path_ = testing::TempDir() + "thinkwire_worker.yaml";
+};
+
+TEST_F(ConfigFileTest, CommandLineWinsOverIt) {
+  Write(
+      "model: /m\nmax-num-seqs: 3\nmax_queue: 9\nenable_prefix_caching: false\n"
+      "trusted_peers: [10.0.0.1, 10.1.0.0/16]\n");
+  const auto config = Parse({"--max_queue=7", "--config", path_.c_str()});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model, "/m");
+  EXPECT_EQ(config->max_num_seqs, 3);
+  EXPECT_EQ(config->max_queue, 7);
+  EXPECT_FALSE(config->enable_prefix_caching);
+  EXPECT_EQ(config->trusted_peers, "10.0.0.1,10.1.0.0/16");
+}
+
+TEST_F(ConfigFileTest, EnvironmentWinsOverIt) {
+  Write("max_queue: 9\n");
+  ASSERT_EQ(setenv("THINKWIRE_WORKER_MAX_QUEUE", "8", 1), 0);
+  const auto config = Parse({"--config", path_.c_str()});
+  unsetenv("THINKWIRE_WORKER_MAX_QUEUE");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->max_queue, 8);
+}
+
+TEST_F(ConfigFileTest, RefusesByNameAndPlace) {
+  EXPECT_EQ(Error("modell: x\n"), path_ + ": unknown option --modell (see --help)");
+  EXPECT_EQ(Error("max_queue: many\n"),
+            path_ + ": --max_queue: 'many' is not a whole number from 1 to 1000000");
+  EXPECT_EQ(Error("model: a\nmodel: b\n"), path_ + ":2: key 'model' twice");
+  EXPECT_EQ(Error("\nconfig: other.yaml\n"), path_ + ":2: config is for the command line alone");
+  EXPECT_EQ(Error("model:\n"),
+            path_ + ":1: model must have a value: a word, a number, or a list of words");
+  EXPECT_EQ(Error("- model\n"), path_ + ":1: must be a map from options to their values");
+  EXPECT_EQ(Error("trusted_peers: [{a: b}]\n"),
+            path_ + ":1: trusted_peers must be a list of words");
+  EXPECT_NE(Error("model: [\n").find(path_ + ":2: "), std::string::npos);
+  EXPECT_EQ(Parse({"--config=/no/such.yaml"}).status().message(), "/no/such.yaml: no such file");
+}
+
 TEST(WorkerConfigTest, TwoDashesEndTheOptions) {
   const auto config = Parse({"--model=/m", "--"});
   ASSERT_TRUE(config.ok()) << config.status();
@@ -70,7 +121,8 @@ TEST(WorkerConfigTest, RefusesByName) {
   EXPECT_EQ(ErrorOf({"--model"}), "--model needs a value");
   EXPECT_EQ(ErrorOf({"--model=a", "--model=b"}), "--model is given twice");
   EXPECT_EQ(ErrorOf({"--quantization=int4"}),
-            "--quantization: 'int4' is not supported: auto, none, gguf");
+            "--quantization: 'int4' is not supported: auto, none, gguf, awq, gptq, "
+            "compressed-tensors, fp8");
   EXPECT_EQ(ErrorOf({"--random_weights=maybe"}), "--random_weights: 'maybe' is not true or false");
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -25,9 +26,16 @@ class AnswerGuide {
   // taken. REQUIRES: step::NumMaskWords(vocab_size) words.
   virtual void NextMask(std::span<step::MaskWord> mask) = 0;
 
+  // What takes most of the time that NextMask would, where that is long; then NextMask is quick.
+  // Empty: it is already. For another thread, at any time: it outlives this, and what this does.
+  virtual std::function<void()> MaskWork() = 0;
+
   // Ids that Accept would take one after another, where nothing else may stand there; often none.
   virtual std::vector<std::int32_t> ForcedRun() = 0;
 };
+
+// Where MaskWork is done. False: it was not taken, and whoever asks for the mask does it.
+using PostMaskWork = std::function<bool(std::function<void()>)>;
 
 // Threads: any.
 class AnswerFormat {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -25,16 +26,25 @@ class AnswerPlan {
   // REQUIRES: the answer has not ended.
   void Mask(std::span<step::MaskWord> mask) { guide_->NextMask(mask); }
 
+  // Gives `post` what makes Mask quick, if it is not, once after each id. Whether a thread of its
+  // own is at that, or will be.
+  void HaveMaskFound(const PostMaskWork& post);
+  bool is_finding_mask() const { return found_ != nullptr && !*found_; }
+
   // An id of the answer was committed. False, and nothing changes: the format does not have it.
   bool Hear(std::int32_t id);
 
   void BeginAgain();  // before the first id
 
  private:
+  void ForgetMask();
+
   std::shared_ptr<const AnswerFormat> format_;
   std::unique_ptr<AnswerGuide> guide_;
-  std::vector<std::int32_t> run_;  // forced
-  std::size_t place_ = 0;          // in it
+  std::vector<std::int32_t> run_;                   // forced
+  std::size_t place_ = 0;                           // in it
+  bool asked_ = false;                              // HaveMaskFound was called since the last id
+  std::shared_ptr<const std::atomic<bool>> found_;  // null: there is no need
 };
 
 }  // namespace thinkwire::worker::engine

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
@@ -13,6 +14,7 @@
 #include "common/log.h"
 #include "common/mutex.h"
 #include "common/status.h"
+#include "worker/engine/mask_pool.h"
 #include "worker/engine/request_check.h"
 #include "worker/engine/scheduler.h"
 
@@ -20,6 +22,10 @@ namespace thinkwire::worker::engine {
 namespace {
 
 constexpr Clock::Duration kPricesInterval = std::chrono::seconds(10);
+constexpr int kMaskThreads = 2;
+// How long a plan waits for masks, as whose mask is missing sits a whole step out: most take some
+// 10 us, hardly any longer than this.
+constexpr std::chrono::microseconds kMaskPatience(200);
 
 }  // namespace
 
@@ -95,6 +101,8 @@ class Engine::Loop {
 
   Mutex join_mu_;  // before mu_
   std::thread thread_ ABSL_GUARDED_BY(join_mu_);
+
+  MaskPool mask_pool_;  // the last, as its threads wake the loop
 };
 
 Engine::Loop::Loop(const EngineConfig& config, step::Runner& runner, const Clock& clock)
@@ -102,12 +110,17 @@ Engine::Loop::Loop(const EngineConfig& config, step::Runner& runner, const Clock
       runner_(runner),
       clock_(clock),
       limits_(runner.limits()),
-      scheduler_({.end_of_sequence_ids = config.end_of_sequence_ids,
-                  .slow_reader_timeout = config.slow_reader_timeout,
-                  .enable_prefix_caching = config.enable_prefix_caching,
-                  .max_parked = static_cast<std::size_t>(config.max_queue)},
-                 limits_),
-      free_slots_(limits_.max_num_seqs) {
+      scheduler_(
+          {.end_of_sequence_ids = config.end_of_sequence_ids,
+           .slow_reader_timeout = config.slow_reader_timeout,
+           .enable_prefix_caching = config.enable_prefix_caching,
+           .max_parked = static_cast<std::size_t>(config.max_queue),
+           .post_mask_work =
+               [this](std::function<void()> work) { return mask_pool_.TryPost(std::move(work)); }},
+          limits_),
+      free_slots_(limits_.max_num_seqs),
+      mask_pool_(kMaskThreads, 2 * static_cast<std::size_t>(limits_.max_num_seqs),
+                 [this] { Wake(); }) {
   CHECK(config_.max_queue >= 1, "the queue holds at least one request");
   PublishStatus();
   MutexLock lock(join_mu_);
@@ -193,6 +206,7 @@ void Engine::Loop::Run() {
   while (TakeInbox()) {
     const Clock::TimePoint now = clock_.Now();
     scheduler_.Expire(now);
+    mask_pool_.WaitUntilIdle(kMaskPatience);
     KeepRunnerBusy(now);
     scheduler_.ReportQueue(now);
     PublishStatus();
@@ -270,6 +284,7 @@ void Engine::Loop::PublishStatus() {
              .preemptions = scheduler_.preemptions(),
              .recomputed_tokens = scheduler_.recomputed_tokens(),
              .masked_draws = scheduler_.masked_draws(),
+             .rows_without_mask = scheduler_.rows_without_mask(),
              .prefix_use = scheduler_.prefix_use()};
   free_slots_ = scheduler_.free_slots();
 }

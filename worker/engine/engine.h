@@ -36,6 +36,7 @@ struct EngineStatus {
   std::uint64_t preemptions = 0;        // since start
   std::uint64_t recomputed_tokens = 0;  // likewise: inputs whose KV was lost by leaving a slot
   std::uint64_t masked_draws = 0;       // likewise: tokens drawn by the mask of an answer's format
+  std::uint64_t rows_without_mask = 0;  // likewise: sat a step out, as theirs was being found
   PrefixUse prefix_use;
 };
 

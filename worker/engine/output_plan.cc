@@ -63,6 +63,10 @@ void OutputPlan::Mask(std::span<step::MaskWord> mask) {
   mask[id / 64] |= step::MaskWord{1} << (id % 64);
 }
 
+void OutputPlan::HaveMaskFound(const PostMaskWork& post) {
+  if (answer_ && !answer_->next()) answer_->HaveMaskFound(post);
+}
+
 bool OutputPlan::Refuses(std::int32_t id) const {
   return !masks_ && thinks_ && id == think_end_id_ && num_ids_ < thinking_.min_tokens;
 }

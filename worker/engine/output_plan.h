@@ -62,6 +62,9 @@ class OutputPlan {
   // Of NumMaskWords(vocab_size) words. REQUIRES: is_masked(), nothing is forced next, and the
   // output has not ended.
   void Mask(std::span<step::MaskWord> mask);
+  // Has that mask, or the answer's first one, found by `post` beforehand, unless there is no need.
+  void HaveMaskFound(const PostMaskWork& post);
+  bool is_finding_mask() const { return is_masked() && answer_->is_finding_mask(); }
 
   // Whether an id was heard that the answer's format does not have.
   bool breaks_format() const { return breaks_format_; }

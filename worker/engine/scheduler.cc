@@ -129,6 +129,7 @@ void Scheduler::Apply(const step::Result& result, Clock::TimePoint now) {
       CHECK(drawn < result.rows.size() && result.rows[drawn].slot == sequence.slot(),
             "each row that draws has its result");
       if (counts) CommitRow(row, result, result.rows[drawn]);
+      HaveMaskFound(sequence);
       CloseInTime(sequence, now);
       ++drawn;
     }

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/peer_limits.h"
 #include "worker/engine/admission.h"
+#include "worker/engine/answer_format.h"
 #include "worker/engine/block_pool.h"
 #include "worker/engine/deadline_budget.h"
 #include "worker/engine/fair_share.h"
@@ -40,6 +41,8 @@ struct SchedulerConfig {
   bool enable_prefix_caching = true;
   std::size_t max_parked = kMaxQueue;  // sequences, beyond which the one parked first is given up
   std::int32_t prefill_patience = PrefillOrder::kPatience;
+  // Where the masks of answers' formats are found; empty: by whoever plans their rows.
+  PostMaskWork post_mask_work = nullptr;
 };
 
 // Decides who computes what in each step (continuous batching), and keeps every sequence's books.
@@ -136,6 +139,8 @@ class Scheduler {
   std::uint64_t preemptions() const { return preemptions_; }
   std::uint64_t recomputed_tokens() const { return recomputed_tokens_; }
   std::uint64_t masked_draws() const { return masked_draws_; }
+  // How often a row sat a step out, as its mask was being found.
+  std::uint64_t rows_without_mask() const { return rows_without_mask_; }
   const TimeShare& time_share() const { return time_share_; }
   // How often a row sat a step out, as others came first.
   std::uint64_t rows_held_back() const { return rows_held_back_; }
@@ -168,6 +173,8 @@ class Scheduler {
   // Adds what `sequence` has left to compute, as far as the budget goes, and draws after the last
   // of it. Nothing while the sequence must sit out, or if it left for one planned before: false.
   bool PlanRow(Sequence& sequence, Round& round);
+  // Has the mask of the sequence's next draw found in time for that, where it has one.
+  void HaveMaskFound(Sequence& sequence);
   // Divides the step's time between the peers; first gives each who has nothing running a slot.
   void ShareTime(Round& round);
   std::vector<TimeShare::Want> Wants(std::int32_t budget) const;
@@ -256,6 +263,7 @@ class Scheduler {
   std::uint64_t preemptions_ = 0;
   std::uint64_t recomputed_tokens_ = 0;
   std::uint64_t masked_draws_ = 0;
+  std::uint64_t rows_without_mask_ = 0;
   std::uint64_t rows_held_back_ = 0;
 };
 

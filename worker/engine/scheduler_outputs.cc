@@ -20,6 +20,7 @@ void Scheduler::Add(RequestHandle handle, Request request, std::int32_t max_toke
   ++peer.sequences;
   auto sequence = std::make_unique<Sequence>(handle, std::move(request), max_tokens,
                                              std::move(stream), last_step_, &peer);
+  HaveMaskFound(*sequence);
   if (!shared_prompts_.Enter(*sequence)) GetInLine(*sequence);
   if (deadline) deadlines_.emplace(*deadline, handle);
   const bool added = sequences_.emplace(handle, std::move(sequence)).second;

@@ -94,6 +94,8 @@ bool Scheduler::PlanRow(Sequence& sequence, Round& round) {
   }
   std::int32_t draws = 0;
   if (count == left) {
+    HaveMaskFound(sequence);
+    if (sequence.plan().is_finding_mask()) ++rows_without_mask_;
     const std::int32_t ready = sequence.ReadyToDraw();
     if (ready == 0) return false;
     const std::int32_t proposed = static_cast<std::int32_t>(sequence.proposed().size());
@@ -107,6 +109,11 @@ bool Scheduler::PlanRow(Sequence& sequence, Round& round) {
   round.work += work;
   time_share_.Charge(sequence.peer(), work);
   return true;
+}
+
+void Scheduler::HaveMaskFound(Sequence& sequence) {
+  const bool goes_on = sequence.state() != SequenceState::kEnded && sequence.draws_in_flight() == 0;
+  if (config_.post_mask_work && goes_on) sequence.plan().HaveMaskFound(config_.post_mask_work);
 }
 
 bool Scheduler::MayAdmit(const Round& round) const {

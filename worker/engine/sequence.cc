@@ -134,7 +134,7 @@ Silence Sequence::Computing(std::int32_t computed) const {
 std::int32_t Sequence::ReadyToDraw() const {
   const std::int32_t left = max_tokens_ - generated() - draws_in_flight_;
   const bool waits = undecided() || plan_.is_masked();
-  if (draws_in_flight_ > (waits ? 0 : 1) || left <= 0) return 0;
+  if (draws_in_flight_ > (waits ? 0 : 1) || left <= 0 || plan_.is_finding_mask()) return 0;
   if (draws_in_flight_ > 0 && masks_ != masks_think_end()) return 0;
   const auto room = static_cast<std::int32_t>(stream_->room());
   const bool one_by_one = undecided() || masks_think_end();

@@ -94,7 +94,8 @@ class Sequence {
   // How many more tokens may be drawn by now: what the token limit leaves beyond those in flight,
   // as far as the stream has room. None while it depends on draws in flight which position is the
   // next (there are several) or how it is drawn (any, while the phase is undecided, in an answer
-  // that has a format, or where the runner would have to be told of ids that it draws).
+  // that has a format, or where the runner would have to be told of ids that it draws), and none
+  // while the mask of the next one is being found.
   std::int32_t ReadyToDraw() const;
   bool reached_max_tokens() const { return generated() >= max_tokens_; }
 

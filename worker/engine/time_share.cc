@@ -59,6 +59,7 @@ void TimeShare::HoldBack(std::span<const Want> wants, double pace) {
   for (const Want& want : wants) {
     if (want.peer == first_) continue;
     TimeUse& time = want.peer->time;
+    time.used = std::max(time.used, first_->time.used);
     const double part = is_over(want) ? trickle : pace;
     if (committed_) time.allowance = std::min(time.allowance + part, cost_.Of(want.work));
     time.held_in = division_;

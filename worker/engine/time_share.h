@@ -33,6 +33,9 @@ namespace thinkwire::worker::engine {
 //   kTrickle * pace  all those together, instead, whose use is over the first's by kSlack: he is
 //                    served nearly as if alone.
 //
+// What another has used less than the first until then is forgotten: who comes and wants much has
+// no claim on the time in which he was not there, for which the first would have to wait.
+//
 // And where another peer was here lately, nothing is planned beside a step that is much longer than
 // its base (TooLong): who comes meanwhile would wait for both, and all that planning ahead saves is
 // the moment between two steps.

@@ -117,9 +117,22 @@ bool Matcher::Accept(std::int32_t id) {
 }
 
 void Matcher::NextMask(std::span<MaskWord> mask) {
+  {
+    MutexLock lock(grammar_->mu_);
+    Update();
+    if (states_->TellMask(state_, mask)) return;
+  }
+  states_->FindMask(state_, mask, grammar_->mu_);
+}
+
+std::function<void()> Matcher::MaskWork() {
   MutexLock lock(grammar_->mu_);
   Update();
-  states_->Mask(state_, mask);
+  if (states_->knows_mask(state_)) return nullptr;
+  return [grammar = grammar_, states = states_, state = state_] {
+    std::vector<MaskWord> mask(grammar->vocabulary().num_words());
+    states->FindMask(state, mask, grammar->mu_);
+  };
 }
 
 std::vector<std::int32_t> Matcher::ForcedRun() {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,8 +39,8 @@ using AnswerFormat = std::variant<JsonSchemaFormat, RegexFormat, ChoicesFormat>;
 //
 // It is a function of format, vocabulary and ids alone: whoever replays the ids of an answer is
 // where it was, on any worker. What is learnt on the way (States) is shared by all its matchers.
-// Threads: all may be called from any thread at once; a mask that is not known yet is found under
-// the grammar's lock, within kMaxMaskWork.
+// Threads: all may be called from any thread at once. Masks that are not known yet are found one at
+// a time, each within kMaxMaskWork; whoever asks for something else does not wait for them.
 class Grammar {
  public:
   // Takes some milliseconds; text threads should call it, not the engine's.
@@ -78,6 +79,10 @@ class Matcher {
 
   // Which ids Accept would take. REQUIRES: vocabulary().num_words() words.
   void NextMask(std::span<MaskWord> mask);
+
+  // What makes the next NextMask one of a known mask, if it is not yet: for any thread and at any
+  // time, as it needs neither this matcher nor what becomes of it.
+  std::function<void()> MaskWork();
 
   // The ids that come next whatever is drawn: all that follows is the same in every answer from
   // here, up to where it is not, and spelled as the tokenizer spells it. Often none. The last token

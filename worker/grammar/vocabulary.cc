@@ -38,6 +38,10 @@ bool StopsAtControl(std::string_view bytes) {
   return false;
 }
 
+bool IsLetter(std::uint8_t byte) {
+  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
+}
+
 // Whether UTF-8 may hold it.
 bool CanOccur(int byte) { return byte < 0xC0 || (byte > 0xC1 && byte < 0xF5); }
 
@@ -55,14 +59,38 @@ TokenTree::TokenTree(const std::vector<Entry>& tokens) {
     close(CommonLength(last, bytes));
     for (std::size_t depth = path.size(); depth < bytes.size(); ++depth) {
       path.push_back(nodes_.size());
-      nodes_.push_back(
-          {-1, 0, static_cast<std::uint16_t>(depth), static_cast<std::uint8_t>(bytes[depth])});
+      nodes_.push_back({.depth = static_cast<std::uint16_t>(depth),
+                        .byte = static_cast<std::uint8_t>(bytes[depth])});
     }
     nodes_.back().token = id;
     max_depth_ = std::max(max_depth_, bytes.size());
     last = bytes;
   }
   close(0);
+  for (const Node& node : nodes_) {
+    num_before_.push_back(static_cast<std::uint32_t>(tokens_.size()));
+    if (node.token >= 0) tokens_.push_back(node.token);
+  }
+  num_before_.push_back(static_cast<std::uint32_t>(tokens_.size()));
+  FindLetters();
+}
+
+void TokenTree::FindLetters() {
+  for (std::size_t i = nodes_.size(); i-- > 0;) {  // what lies below comes later
+    std::int32_t most = 0;
+    bool capitals = false;
+    for (std::size_t below = i + 1; below < nodes_[i].skip; below = nodes_[below].skip) {
+      const Node& child = nodes_[below];
+      const bool ends = child.skip == below + 1;
+      const bool others = !IsLetter(child.byte) || (!ends && child.letters == 0);
+      most = others ? kMaxLetters + 1 : std::max(most, child.letters + 1);
+      if (most > kMaxLetters) break;
+      capitals |= child.capitals != 0 || child.byte <= 'Z';
+    }
+    if (most > kMaxLetters) continue;
+    nodes_[i].letters = static_cast<std::uint8_t>(most);
+    nodes_[i].capitals = capitals ? 1 : 0;
+  }
 }
 
 absl::StatusOr<std::shared_ptr<const Vocabulary>> Vocabulary::Create(

@@ -21,14 +21,22 @@ namespace thinkwire::worker::grammar {
 using step::MaskWord;
 using step::NumMaskWords;
 
-// Tokens by their bytes, as a tree whose nodes lie one after another as a walk meets them.
+// Tokens by their bytes, as a tree whose nodes lie one after another as a walk meets them. Most
+// nodes have nothing but ASCII's letters below: what lies there can be taken at once where a
+// grammar lets as many letters come, whichever they are.
 class TokenTree {
  public:
+  static constexpr std::int32_t kMaxLetters = 32;
+
   struct Node {
     std::int32_t token = -1;  // that ends here, or -1
     std::uint32_t skip = 0;   // the place after all nodes below
     std::uint16_t depth = 0;  // bytes before this one
     std::uint8_t byte = 0;
+    // How many letters lie below, one after another at most, and whether capitals are among them,
+    // where there are only letters; 0: something else is, or more than kMaxLetters, or nothing.
+    std::uint8_t letters : 7 = 0;
+    std::uint8_t capitals : 1 = 0;
   };
 
   // REQUIRES: `tokens` are sorted by their bytes, which differ.
@@ -36,9 +44,17 @@ class TokenTree {
 
   std::span<const Node> nodes() const { return nodes_; }
   std::size_t max_depth() const { return max_depth_; }
+  // Those that end in the nodes first..end-1.
+  std::span<const std::int32_t> TokensOf(std::size_t first, std::size_t end) const {
+    return std::span(tokens_).subspan(num_before_[first], num_before_[end] - num_before_[first]);
+  }
 
  private:
+  void FindLetters();
+
   std::vector<Node> nodes_;
+  std::vector<std::int32_t> tokens_;       // in the order of their nodes
+  std::vector<std::uint32_t> num_before_;  // by node, and one more: tokens that end before it
   std::size_t max_depth_ = 0;
 };
 

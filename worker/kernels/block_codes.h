@@ -18,6 +18,18 @@ struct BlockCodes {
   float offset[kElements / 16];
 };
 
+// What Block::Read takes a block apart to.
+template <class Block>
+struct CodesOf {
+  using type = BlockCodes<Block::kElements>;
+};
+
+// Weight i of a block, in float.
+template <class Isa, int kElements>
+float WeightOf(const BlockCodes<kElements>& codes, int i) {
+  return static_cast<float>(codes.q[i]) * codes.scale[i / 16] + codes.offset[i / 16];
+}
+
 // Keeps the sign of a weight that is 0.
 inline constexpr float kNoOffset = -0.0F;
 

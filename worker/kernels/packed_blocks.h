@@ -1,5 +1,7 @@
 #pragma once
 
+#include "worker/kernels/blocks_fp8.h"
+#include "worker/kernels/blocks_groups.h"
 #include "worker/kernels/blocks_int4.h"
 #include "worker/kernels/blocks_iq4.h"
 #include "worker/kernels/blocks_k.h"
@@ -39,6 +41,18 @@ bool WithBlockType(Encoding encoding, const F& f) {
       return f(Iq4XsBlock()), true;
     case Encoding::kInt4:
       return f(Int4GroupBlock()), true;
+    case Encoding::kInt4G64:
+      return f(NarrowInt4Block<64>()), true;
+    case Encoding::kInt4G32:
+      return f(NarrowInt4Block<32>()), true;
+    case Encoding::kInt8:
+      return f(Int8GroupBlock<128>()), true;
+    case Encoding::kInt8G64:
+      return f(Int8GroupBlock<64>()), true;
+    case Encoding::kInt8G32:
+      return f(Int8GroupBlock<32>()), true;
+    case Encoding::kFp8:
+      return f(Fp8Block()), true;
     default:
       return false;
   }

@@ -10,11 +10,11 @@ struct Baseline {};  // the instruction set that every machine has
 
 template <class Block>
 void UnpackBlocks(const std::uint8_t* row, std::int64_t elements, float* out) {
-  BlockCodes<Block::kElements> codes;
+  typename CodesOf<Block>::type codes;
   for (std::int64_t at = 0; at < elements; at += Block::kElements, row += Block::kBytes) {
     Block::template Read<Baseline>(row, codes);
     for (int i = 0; i < Block::kElements; ++i) {
-      out[at + i] = static_cast<float>(codes.q[i]) * codes.scale[i / 16] + codes.offset[i / 16];
+      out[at + i] = WeightOf<Baseline>(codes, i);
     }
   }
 }

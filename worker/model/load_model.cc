@@ -67,7 +67,8 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
 
 // --quantization asserts what the files have.
 absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& plan) {
-  const std::string stored = IsPacked(plan) ? "gguf" : "none";
+  const std::string packed = plan.config.quantization ? plan.config.quantization->method() : "gguf";
+  const std::string stored = IsPacked(plan) ? packed : "none";
   if (options.quantization == "auto" || options.quantization == stored) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("quantization is ", options.quantization,
                                                  ", but the weights are ", EncodingsOf(plan),
@@ -78,8 +79,9 @@ absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& p
   if (device.kind == kernels::DeviceKind::kCpu || !NeedsCpu(plan)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("weights of ", EncodingsOf(plan),
                                                  " are not supported on ", device.name,
-                                                 "; supported there: BF16, F16, F32; these are "
-                                                 "computed with device cpu"));
+                                                 "; supported there: BF16, F16, F32, and 4 bits in "
+                                                 "groups of 128 columns in their own order; "
+                                                 "these are computed with device cpu"));
 }
 
 ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,

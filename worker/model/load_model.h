@@ -20,8 +20,9 @@ struct ModelOptions {
   // Of the layers' matrices, where weights are random: bf16, or int4 for shapes whose columns are
   // whole blocks.
   kernels::Encoding random_encoding = kernels::Encoding::kBf16;
-  std::string device = "auto";        // "auto", "cpu" or "cuda"
-  std::string quantization = "auto";  // what the weights' must be: "none", "q8_0", …; auto: any
+  std::string device = "auto";  // "auto", "cpu" or "cuda"
+  std::string quantization =
+      "auto";  // what the weights' must be: "none", "gguf", "awq", …; auto: any
   std::int32_t tensor_parallel_size = 1;  // ranks
   std::int32_t cpu_threads = 0;           // over all ranks; 0: one a core
   std::int32_t max_model_len = 0;         // tokens a sequence; 0: the config's limit

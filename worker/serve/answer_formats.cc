@@ -1,6 +1,7 @@
 #include "worker/serve/answer_formats.h"
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@ class Guide final : public engine::AnswerGuide {
 
   bool Accept(std::int32_t id) override { return matcher_.Accept(id); }
   void NextMask(std::span<step::MaskWord> mask) override { matcher_.NextMask(mask); }
+  std::function<void()> MaskWork() override { return matcher_.MaskWork(); }
   std::vector<std::int32_t> ForcedRun() override { return matcher_.ForcedRun(); }
 
  private:

@@ -143,6 +143,10 @@ absl::StatusOr<RequestReader::Reading> RequestReader::Read(const v1::GenerateReq
   RETURN_IF_ERROR(ReadFormat(request, reading));
   out.cache_salt = request.cache_salt();
   if (request.has_n()) reading.num_outputs = request.n();
+  if (resume == nullptr && request.require_resumable()) {
+    RETURN_IF_ERROR(
+        CheckResumable(std::ssize(out.prompt_ids), reading.num_outputs, reading.max_tokens));
+  }
   if (resume != nullptr) RETURN_IF_ERROR(ReadOutputStates(*resume, tokenizer_, model_, reading));
   return reading;
 }

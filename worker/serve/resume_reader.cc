@@ -261,4 +261,16 @@ absl::Status ReadOutputStates(const v1::ResumeState& resume, const text::Tokeniz
   return absl::OkStatus();
 }
 
+absl::Status CheckResumable(std::int64_t prompt_tokens, std::int64_t outputs,
+                            std::int64_t max_tokens) {
+  const std::int64_t tokens = prompt_tokens + outputs * max_tokens;
+  if (tokens <= kMaxResumableTokens) return absl::OkStatus();
+  return rpc::WithMetadata(
+      rpc::Error(absl::StatusCode::kFailedPrecondition, "NOT_RESUMABLE",
+                 absl::StrCat("require_resumable: ", prompt_tokens, " tokens of the prompt and ",
+                              outputs, " outputs of max_tokens ", max_tokens, " may come to ",
+                              tokens, ", and another worker can be told ", kMaxResumableTokens)),
+      "field", outputs > 1 ? "n" : "max_tokens");
+}
+
 }  // namespace thinkwire::worker::serve

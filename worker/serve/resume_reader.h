@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "thinkwire/v1/reasoning.pb.h"
 #include "worker/serve/request_reader.h"
@@ -15,5 +17,13 @@ namespace thinkwire::worker::serve {
 // Fails: INVALID_ARGUMENT, naming the field that the vocabulary, the context or the ids contradict.
 absl::Status ReadOutputStates(const v1::ResumeState& resume, const text::Tokenizer& tokenizer,
                               const ServedModel& model, RequestReader::Reading& reading);
+
+// Another worker is told prompt and outputs in one message of kMaxMessageBytes, where an id takes
+// three bytes; some are left for the rest of the request.
+inline constexpr std::int64_t kMaxResumableTokens = 600'000;
+
+// Fails: FAILED_PRECONDITION, NOT_RESUMABLE: a request of that prompt may come to more tokens.
+absl::Status CheckResumable(std::int64_t prompt_tokens, std::int64_t outputs,
+                            std::int64_t max_tokens);
 
 }  // namespace thinkwire::worker::serve

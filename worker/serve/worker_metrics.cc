@@ -139,6 +139,9 @@ WorkerMetrics::WorkerMetrics(const ModelRegistry& registry)
                                "Tokens computed again after a preemption or a reader's pause")),
       masked_draws_(registry.MakeCounter("thinkwire_worker_masked_draws_total",
                                          "Tokens drawn by the mask of an answer's format")),
+      rows_without_mask_(registry.MakeCounter(
+          "thinkwire_worker_rows_without_mask_total",
+          "Rows that sat a step out, as the mask of an answer's format was being found")),
       prefix_queries_(
           registry.MakeCounter("thinkwire_worker_prefix_queries_total",
                                "Sequences that got a place and asked the prefix cache")),
@@ -213,6 +216,7 @@ void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
   Raise(preemptions_, status.preemptions);
   Raise(recomputed_tokens_, status.recomputed_tokens);
   Raise(masked_draws_, status.masked_draws);
+  Raise(rows_without_mask_, status.rows_without_mask);
   Raise(prefix_queries_, status.prefix_use.queries);
   Raise(prefix_hits_, status.prefix_use.hits);
   Raise(prefix_query_tokens_, status.prefix_use.query_tokens);

@@ -100,6 +100,7 @@ class WorkerMetrics {
   prometheus::Counter* preemptions_;
   prometheus::Counter* recomputed_tokens_;
   prometheus::Counter* masked_draws_;
+  prometheus::Counter* rows_without_mask_;
   prometheus::Counter* prefix_queries_;
   prometheus::Counter* prefix_hits_;
   prometheus::Counter* prefix_query_tokens_;

@@ -19,6 +19,7 @@ using std::chrono::seconds;
 using Outcome = DispatchQueue::Entered::Outcome;
 
 constexpr char kVariant[] = "qwen-7b";
+constexpr std::int64_t kPlaces = 64;
 
 // Places that a test has free, and who took one.
 struct Places {
@@ -211,37 +212,79 @@ TEST_F(DispatchQueueTest, ATenantHasItsShareOfThePlaces) {
 }
 
 TEST_F(DispatchQueueTest, WhoHasNothingThereGoesBeforeThoseWhoWait) {
-  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a"), Room::kFirst);
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a", kPlaces), Room::kFirst);
   auto running = queue_.BeginAtOnce(kVariant, {.tenant = "a"});
-  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a"), Room::kOrdinary);
-  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kOrdinary);
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a", kPlaces), Room::kOrdinary);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a", kPlaces), Room::kOrdinary);
   const auto waiter = Enter();
-  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a"), Room::kNone);
-  EXPECT_EQ(queue_.RoomOfNew(kVariant, "b"), Room::kFirst);
-  EXPECT_EQ(queue_.RoomOfNew("another", "a"), Room::kFirst);
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a", kPlaces), Room::kNone);
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "b", kPlaces), Room::kFirst);
+  EXPECT_EQ(queue_.RoomOfNew("another", "a", kPlaces), Room::kFirst);
   running = {};
-  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a"), Room::kNone) << "its own wait";
-  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kFirst);
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "a", kPlaces), Room::kNone) << "its own wait";
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a", kPlaces), Room::kFirst);
 }
 
 TEST_F(DispatchQueueTest, WhoHasFewerThanTheMeanByWeightGoesBeforeThoseWhoWait) {
   std::vector<DispatchQueue::Running> running;
   for (int i = 0; i < 6; ++i) running.push_back(queue_.BeginAtOnce(kVariant, {.tenant = "a"}));
-  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kOrdinary) << "it is the mean";
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a", kPlaces), Room::kOrdinary) << "it is the mean";
   const auto waiter = Enter();
   const FairQueue::Request of_b = {.tenant = "b", .weight = 2};
   // Of twice the weight, so that its part is twice the other's.
   for (int i = 0; i < 12; ++i) {
-    EXPECT_EQ(queue_.RoomOfNew(kVariant, "b"), Room::kFirst) << i;
-    EXPECT_EQ(queue_.RoomAtTurn(kVariant, "b"), Room::kFirst) << i;
+    EXPECT_EQ(queue_.RoomOfNew(kVariant, "b", kPlaces), Room::kFirst) << i;
+    EXPECT_EQ(queue_.RoomAtTurn(kVariant, "b", kPlaces), Room::kFirst) << i;
     running.push_back(queue_.BeginAtOnce(kVariant, of_b));
   }
-  EXPECT_EQ(queue_.RoomOfNew(kVariant, "b"), Room::kNone);
-  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "b"), Room::kOrdinary);
-  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kOrdinary);
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "b", kPlaces), Room::kNone);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "b", kPlaces), Room::kOrdinary);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a", kPlaces), Room::kOrdinary);
   running.pop_back();
-  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "b"), Room::kFirst);
-  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a"), Room::kOrdinary);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "b", kPlaces), Room::kFirst);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a", kPlaces), Room::kOrdinary);
+}
+
+TEST_F(DispatchQueueTest, NobodyIsBehindWhoHasItsShareOfThePlaces) {
+  std::vector<DispatchQueue::Running> running;
+  for (int i = 0; i < 12; ++i) running.push_back(queue_.BeginAtOnce(kVariant, {.tenant = "a"}));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(queue_.RoomOfNew(kVariant, "b", 8), Room::kFirst) << i;
+    running.push_back(queue_.BeginAtOnce(kVariant, {.tenant = "b"}));
+  }
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "b", 8), Room::kOrdinary) << "half of eight";
+  EXPECT_EQ(queue_.RoomOfNew(kVariant, "b", 10), Room::kFirst);
+}
+
+TEST_F(DispatchQueueTest, WhatTenantsHaveBeyondTheirSharesIsSurplus) {
+  EXPECT_EQ(queue_.SurplusAt(kVariant, 8), 0);
+  std::vector<DispatchQueue::Running> running;
+  const auto begin = [&](const std::string& tenant, double weight, int count) {
+    for (int i = 0; i < count; ++i) {
+      running.push_back(queue_.BeginAtOnce(kVariant, {.tenant = tenant, .weight = weight}));
+    }
+  };
+  begin("a", 1, 7);
+  EXPECT_EQ(queue_.SurplusAt(kVariant, 8), 0);
+  EXPECT_EQ(queue_.SurplusAt(kVariant, 4), 3);
+  begin("b", 3, 7);
+  EXPECT_EQ(queue_.SurplusAt(kVariant, 8), 5 + 1) << "two and six";
+  EXPECT_EQ(queue_.SurplusAt(kVariant, 1), 6 + 6) << "one place is anybody's share";
+  running.clear();
+  running.push_back(queue_.BeginAtOnce(kVariant, {.tenant = "a", .outputs = 12}));
+  EXPECT_EQ(queue_.SurplusAt(kVariant, 8), 4) << "each output takes a place";
+}
+
+TEST_F(DispatchQueueTest, WhoIsBehindPassesOneWhoIsNotAndFindsNoPlace) {
+  const auto running = queue_.BeginAtOnce(kVariant, {.tenant = "a"});
+  Places nothing;
+  auto first = std::make_shared<TestWaiter>(queue_, nothing, 100);
+  first->ticket = std::move(queue_.Enter(kVariant, {.tenant = "a"}, {}, first).ticket);
+  const auto other = Enter("b");
+  Free(1);
+  EXPECT_EQ(places_.taken, std::vector{0});
+  EXPECT_EQ(queue_.NumWaiting(kVariant), 1U);
+  EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a", kPlaces), Room::kOrdinary);
 }
 
 TEST(DispatchPaceTest, IsTheTimeBetweenTwoThatWentWhileOthersWaited) {

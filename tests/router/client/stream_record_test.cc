@@ -90,6 +90,16 @@ TEST(StreamRecordTest, AfterARestartTheNewRunIsWhatIsLeft) {
   EXPECT_TRUE(shown->moved().exact());
 }
 
+TEST(StreamRecordTest, WhoLetAnotherStandInStillDoes) {
+  v1::GenerateRequest question = Question();
+  question.mutable_wishes()->set_may_substitute(true);
+  StreamRecord record(question);
+  for (int i = 0; i < 3; ++i) record.Add(Events()[i]);
+  EXPECT_EQ(record.NextRequest().wishes().SerializeAsString(),
+            question.wishes().SerializeAsString());
+  EXPECT_EQ(record.NextRequest().variant(), "qwen-7b");
+}
+
 TEST(StreamRecordTest, ASecondStartIsSeenAsAMove) {
   StreamRecord record(Question());
   for (int i = 0; i < 3; ++i) record.Add(Events()[i]);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "tests/router/decision/family.h"
 
 namespace thinkwire::router::decision {
@@ -57,6 +59,20 @@ TEST(EstimateCompletion, MoreToDoTakesLongerAndMoreThanThePlacesWaits) {
   EXPECT_NEAR(queued.wait_s / full.wait_s, 17, 1e-9);
 }
 
+TEST(EstimateCompletion, SeveralOutputsTakeSeveralPlaces) {
+  const VariantView view = FreshView(KnownVariant("qwen-7b"));
+  const ExpectedTokens three =
+      ExpectTokens({.prompt_bytes = 400, .outputs = 3, .max_tokens = 50.0}, view);
+  EXPECT_DOUBLE_EQ(three.all(three.output), 100 + 3 * 50);
+  WorkerView worker = IdleWorker(0);
+  worker.status->running = 14;
+  ExpectedTokens tokens{.prompt = 1000, .output = 500};
+  const auto wait = [&] { return EstimateCompletion(tokens, worker, PaceOf(worker)).wait_s; };
+  EXPECT_DOUBLE_EQ(wait(), 0);
+  tokens.places = 3;
+  EXPECT_GT(wait(), 0) << "of sixteen places two are free";
+}
+
 TEST(EstimateCompletion, LeasesCountWhereTheStatusDoesNotTellOfThem) {
   WorkerView worker = IdleWorker(0);
   worker.status->running = 3;
@@ -64,6 +80,19 @@ TEST(EstimateCompletion, LeasesCountWhereTheStatusDoesNotTellOfThem) {
   EXPECT_EQ(Load(worker), 3);
   worker.leased = 5;
   EXPECT_EQ(Load(worker), 5);
+}
+
+TEST(EstimateCompletion, SeveralOutputsWaitUntilTheLastHasAPlace) {
+  WorkerView worker = IdleWorker(0);
+  const auto with = [&](double places) {
+    return EstimateCompletion({.prompt = 1000, .output = 500, .places = places}, worker,
+                              PaceOf(worker));
+  };
+  const double all = worker.status->max_num_seqs;
+  EXPECT_EQ(with(all).wait_s, 0);
+  EXPECT_GT(with(all).output_s, with(1).output_s) << "they slow each other down";
+  worker.leased = worker.status->max_num_seqs;
+  EXPECT_NEAR(with(4).wait_s, 4 * with(4).place_s, 1e-9);
 }
 
 TEST(EstimateCompletion, APaceThatIsBetterByNoiseIsWorthOneRequest) {
@@ -82,6 +111,15 @@ TEST(EstimateCompletion, OldStatusesCountForLess) {
   EXPECT_EQ(Total(worker), fresh);
   worker.silent_s = kFreshSeconds + 2;
   EXPECT_NEAR(Total(worker), 1.2 * fresh, 1e-9);
+}
+
+TEST(LongestWait, LeavesTwiceWhatHalfOfThemTake) {
+  Decision decision;
+  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 10) << "the pace is not known";
+  decision.service_s = 3;
+  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 4);
+  EXPECT_EQ(LongestWait({.deadline_s = 5.0}, decision), -1) << "it may not wait at all";
+  EXPECT_EQ(LongestWait({}, decision), std::nullopt);
 }
 
 TEST(ChanceInTime, IsAHalfAtTheExpectedTimeAndNineTenthsAtTheLongOne) {

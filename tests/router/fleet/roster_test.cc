@@ -208,7 +208,7 @@ TEST_F(RosterTest, WhoIsRemovedGivesItsIndexOnceItHasNoRequest) {
   EXPECT_EQ(roster_.Describe(0).configured, 1);
   EXPECT_EQ(WhyNot(0), "it is not configured any more");
   EXPECT_EQ(roster_.Add(0, "10.0.0.9:50061", clock_.Now()), 2U);
-  roster_.TakeBack(0, false);
+  roster_.TakeBack(0, 1, false);
   roster_.Free(0);
   EXPECT_EQ(roster_.Describe(0).configured, 2);
   EXPECT_EQ(roster_.Add(0, "10.0.0.8:50061", clock_.Now()), 0U);
@@ -238,15 +238,33 @@ TEST_F(RosterTest, AWorkerHasPlacesAndAFewToKeepItBusy) {
   };
   say(0);
   for (int i = 0; i < 8 + LookAhead(8); ++i) {
-    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << i;
+    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0)) << i;
     roster_.Give(0);
   }
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary));
-  EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst));
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kNone));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst, 0));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kNone, 0));
+  for (int i = 0; i < 8; ++i) roster_.Give(0);
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst, 0));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst, 1)) << "one will be put off";
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 8));
+  for (int i = 0; i < 8; ++i) roster_.TakeBack(0, 1, true);
   say(8);
-  roster_.TakeBack(0, true);
-  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << "before the worker's next word";
+  roster_.TakeBack(0, 1, true);
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "before the worker's next word";
+}
+
+TEST_F(RosterTest, ARequestOfSeveralOutputsTakesAsManyPlacesUntilTheyEnd) {
+  roster_.Add(0, "10.0.0.1:50061", clock_.Now());
+  roster_.Hear(0, decision::WorkerStatus{.served_model_name = "qwen-7b", .max_num_seqs = 8},
+               clock_.Now());
+  roster_.Give(0, 8 + LookAhead(8));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "before the worker's next word";
+  EXPECT_EQ(roster_.views()[0].given, 1);
+  roster_.EndOutput(0);
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0));
+  roster_.TakeBack(0, 8 + LookAhead(8) - 1, true);
+  EXPECT_EQ(roster_.views()[0].leased, 0);
 }
 
 TEST_F(RosterTest, WhoeverIsParkedThereTakesNoPlace) {
@@ -263,10 +281,10 @@ TEST_F(RosterTest, WhoeverIsParkedThereTakesNoPlace) {
   for (int i = 0; i < 8 + LookAhead(8); ++i) roster_.Give(0);
   say(8, 3);
   for (int i = 0; i < 2; ++i) {
-    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary)) << i;
+    EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0)) << i;
     roster_.Give(0);
   }
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary)) << "the third is another router's";
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "the third is another router's";
 }
 
 TEST_F(RosterTest, KnowsOfVariantsThatCameLaterWhetherTheyWereLive) {
@@ -286,10 +304,10 @@ TEST_F(RosterTest, WhatOthersHaveThereCountsButLeavesAFewPlaces) {
                decision::WorkerStatus{
                    .served_model_name = "qwen-7b", .queued = 50, .running = 8, .max_num_seqs = 8},
                clock_.Now());
-  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0));
   roster_.Give(0);
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary));
-  EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst, 0));
 }
 
 }  // namespace

@@ -97,6 +97,23 @@ TEST_F(WorkerPoolTest, PicksTheOneWithLeastToDo) {
   ASSERT_TRUE(pool_.WaitUntil([&] { return Pick(0)->client().address() == a_.address(); }));
 }
 
+TEST_F(WorkerPoolTest, EachOutputCountsBeforeTheWorkerSaysSoAndUntilItEnds) {
+  pool_->Tick();
+  ASSERT_TRUE(pool_.WaitForLive(0, 2));
+  auto first = pool_->Lease(policy_, {.variant = "qwen-7b", .outputs = 3});
+  std::vector<WorkerLease> others;
+  for (int i = 0; i < 3; ++i) {
+    others.push_back(*Pick(0));
+    EXPECT_NE(others.back().client().address(), first->client().address()) << i;
+  }
+  for (int i = 0; i < 3; ++i) first->OutputEnded();  // the last one's place is its lease's
+  EXPECT_EQ(Pick(0)->client().address(), first->client().address());
+  for (int i = 0; i < 2; ++i) others.pop_back();
+  const auto equal = Pick(0);
+  const auto next = Pick(0);
+  EXPECT_NE(equal->client().address(), next->client().address());
+}
+
 TEST_F(WorkerPoolTest, LeasesCountBeforeTheWorkerSaysSo) {
   pool_->Tick();
   ASSERT_TRUE(pool_.WaitForLive(0, 2));

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <algorithm>
 #include <array>
 #include <regex>
 #include <string>
@@ -46,10 +47,10 @@ class RawClient {
       bytes.remove_prefix(static_cast<std::size_t>(sent));
     }
   }
-  // The next bytes; empty: the end, or patience was.
-  std::string ReadSome() const {
+  // The next bytes, at most so many; empty: the end, or patience was.
+  std::string ReadSome(std::size_t most = 16 << 10) const {
     std::array<char, 16 << 10> buffer{};
-    const ssize_t bytes = recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    const ssize_t bytes = recv(socket_.get(), buffer.data(), std::min(most, buffer.size()), 0);
     return bytes > 0 ? std::string(buffer.data(), static_cast<std::size_t>(bytes)) : "";
   }
   std::string ReadUntil(std::string_view text) {
@@ -68,7 +69,12 @@ class RawClient {
     for (std::string more = ReadSome(); !more.empty(); more = ReadSome()) received_ += more;
     return std::exchange(received_, "");
   }
-  void Close() { socket_ = rpc::FileDescriptor(); }
+  // Abruptly: with a reset, rather than an end.
+  void Close(bool abruptly = false) {
+    const linger at_once{.l_onoff = abruptly ? 1 : 0, .l_linger = 0};
+    setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    socket_ = rpc::FileDescriptor();
+  }
 
  private:
   rpc::FileDescriptor socket_;

@@ -1,6 +1,10 @@
 #include "tests/worker/engine/fake_format.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
+#include <functional>
+#include <memory>
 
 #include "tests/fakes/fake_runner.h"
 #include "tests/worker/engine/reference.h"
@@ -21,15 +25,24 @@ class Guide final : public AnswerGuide {
   bool Accept(std::int32_t id) override {
     if (!format_.Allows(ids_, id)) return false;
     ids_.push_back(id);
+    found_.reset();
     return true;
   }
 
   void NextMask(std::span<step::MaskWord> mask) override {
+    const bool is_being_found = found_ != nullptr && !*found_ && found_.use_count() > 1;
+    EXPECT_FALSE(is_being_found) << "a row is planned before its mask";
     std::ranges::fill(mask, 0);
     for (std::int32_t id = 0; id < kVocab; ++id) {
       if (!format_.Allows(ids_, id)) continue;
       mask[static_cast<std::size_t>(id) / 64] |= step::MaskWord{1} << (id % 64);
     }
+  }
+
+  std::function<void()> MaskWork() override {
+    if (HashOf(ids_) % 2 == 0) return nullptr;
+    found_ = std::make_shared<bool>(false);
+    return [found = found_] { *found = true; };
   }
 
   std::vector<std::int32_t> ForcedRun() override {
@@ -41,6 +54,7 @@ class Guide final : public AnswerGuide {
  private:
   const FakeFormat format_;
   std::vector<std::int32_t> ids_;
+  std::shared_ptr<bool> found_;  // the work of the next mask was done; null: there is none
 };
 
 }  // namespace

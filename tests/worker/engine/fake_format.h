@@ -12,7 +12,8 @@ namespace thinkwire::worker::engine {
 
 // A format that is a hash: which ids may stand next depends on all of the answer's ids before.
 // In groups of five, three ids are one of every third, the other two are forced; an answer of
-// `num_ids` is complete, and now and then a shorter one.
+// `num_ids` is complete, and now and then a shorter one. Every other mask takes work; while
+// someone else is to do that, nobody may ask for it.
 class FakeFormat final : public AnswerFormat {
  public:
   explicit FakeFormat(std::size_t num_ids) : num_ids_(num_ids) {}

@@ -164,6 +164,52 @@ TEST_P(SchedulerFormatTest, ItGoesOnFromAnyOfItsIds) {
   }
 }
 
+TEST_P(SchedulerFormatTest, WhoseMaskIsBeingFoundSitsOutAndTheOthersGoOn) {
+  FakeModel model(kVocab);
+  model.Script(1, kPrompt + 2, kThinkEnd);
+  Stepper stepper(MakeLimits(GetParam()), model);
+  stepper.runner().AllowGoingBack();
+  stepper.DelayMasks();
+  const Request formatted = MakeFormatRequest(1, 60, 20);
+  const Request free = MakeRequest(2, kPrompt, 50);
+  Reader waits;
+  Reader goes_on;
+  stepper.Add(formatted, waits);
+  stepper.Add(free, goes_on);
+  stepper.RunDry();
+  goes_on.Take();
+  EXPECT_TRUE(goes_on.ending());
+  EXPECT_GT(stepper.scheduler().rows_without_mask(), 0U);
+  waits.Take();
+  EXPECT_FALSE(waits.ending());
+  while (stepper.FindMask()) stepper.RunDry();
+  waits.Take();
+  ExpectTokens(waits.tokens(), Alone(model, formatted, 60), true);
+  stepper.ExpectIdle();
+}
+
+TEST_P(SchedulerFormatTest, WhatNobodyElseFindsIsFoundInPlace) {
+  const FakeModel model(kVocab);
+  Stepper stepper(MakeLimits(GetParam()), model);
+  stepper.runner().AllowGoingBack();
+  stepper.DelayMasks(1);
+  std::vector<Reader> readers(6);
+  for (std::size_t i = 0; i < readers.size(); ++i) {
+    Request request = MakeFormatRequest(i, 60, 20);
+    request.start_phase = step::Phase::kAnswer;
+    stepper.Add(request, readers[i]);
+  }
+  stepper.RunDry();
+  int ended = 0;
+  for (Reader& reader : readers) {
+    reader.Take();
+    ended += reader.ending() ? 1 : 0;
+  }
+  EXPECT_EQ(ended, 5) << "all but the one whose mask waits for a thread";
+  while (stepper.FindMask()) stepper.RunDry();
+  stepper.ExpectIdle();
+}
+
 TEST(ReplayFormatTest, SaysWhichIdsContradictTheFormat) {
   FakeModel model(kVocab);
   model.Script(1, kPrompt + 2, kThinkEnd);

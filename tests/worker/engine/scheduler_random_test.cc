@@ -44,6 +44,7 @@ class RandomRun {
         Take(current->first);
       }
       stepper_.Turn();
+      stepper_.FindMask();
     }
     while (stepper_.Turn()) {
     }
@@ -63,6 +64,7 @@ class RandomRun {
   void Format() {
     formats_ = true;
     stepper_.runner().AllowGoingBack();
+    stepper_.DelayMasks(static_cast<std::size_t>(Draw(0, 4)));
   }
 
   // From now on some requests have several outputs.
@@ -73,6 +75,7 @@ class RandomRun {
 
   int completed() const { return completed_; }
   std::uint64_t preemptions() { return stepper_.scheduler().preemptions(); }
+  std::uint64_t rows_without_mask() { return stepper_.scheduler().rows_without_mask(); }
   int most_parked() const { return most_parked_; }
   const PrefixUse& prefix_use() { return stepper_.scheduler().prefix_use(); }
   int multiplied() const { return multiplied_; }
@@ -125,6 +128,7 @@ class RandomRun {
     if (steers_ && Draw(0, 3) == 0) return SteerAny();
     if (thinks_ && Draw(0, 9) == 0) return AnswerNow();
     if (formats_ && !thinks_ && Draw(0, 9) == 0) return RewindAny();
+    if (formats_ && Draw(0, 2) == 0 && stepper_.FindMask()) return;
     switch (Draw(0, 9)) {
       case 0:
       case 1:
@@ -496,6 +500,7 @@ TEST_P(SchedulerRandomTest, FormatsKeepInvariantsAndTexts) {
   int completed = 0;
   int resumed = 0;
   int forced = 0;
+  std::uint64_t without_mask = 0;
   std::uint64_t preemptions = 0;
   for (std::uint32_t seed = 3000; seed < 3080; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -510,7 +515,9 @@ TEST_P(SchedulerRandomTest, FormatsKeepInvariantsAndTexts) {
     resumed += run.resumed();
     forced += run.tokens_of(TokenOrigin::kFormat);
     preemptions += run.preemptions();
+    without_mask += run.rows_without_mask();
   }
+  EXPECT_GT(without_mask, 1000U);
   EXPECT_GT(completed, 1000);
   EXPECT_GT(resumed, 200);
   EXPECT_GT(forced, 2000);

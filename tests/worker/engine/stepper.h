@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -30,7 +31,8 @@ class Stepper {
         scheduler_({.end_of_sequence_ids = {kEos},
                     .slow_reader_timeout = kSlowReaderTimeout,
                     .enable_prefix_caching = enable_prefix_caching,
-                    .max_parked = max_parked},
+                    .max_parked = max_parked,
+                    .post_mask_work = [this](auto work) { return Post(std::move(work)); }},
                    limits) {}
   ~Stepper() {
     while (scheduler_.steps_in_flight() > 0) Collect();
@@ -87,6 +89,16 @@ class Stepper {
     }
   }
 
+  // From now on masks are found when FindMask is called, at most `max_waiting` of them later.
+  void DelayMasks(std::size_t max_waiting = 1000) { max_mask_work_ = max_waiting; }
+  // False if none is waited for.
+  bool FindMask() {
+    if (mask_work_.empty()) return false;
+    mask_work_.front()();
+    mask_work_.pop_front();
+    return true;
+  }
+
   // The rows of the last plan, as (slot, count).
   std::vector<std::pair<std::int32_t, std::int32_t>> LastRows() const {
     std::vector<std::pair<std::int32_t, std::int32_t>> rows;
@@ -110,12 +122,20 @@ class Stepper {
   const FakeModel& model() const { return model_; }
 
  private:
+  bool Post(std::function<void()> work) {
+    if (mask_work_.size() >= max_mask_work_) return false;
+    mask_work_.push_back(std::move(work));
+    return true;
+  }
+
   const step::Limits limits_;
   const FakeModel model_;
   FakeClock clock_;
   FakeRunner runner_;
   Scheduler scheduler_;
   RequestHandle last_handle_ = 0;
+  std::size_t max_mask_work_ = 0;
+  std::deque<std::function<void()>> mask_work_;
 };
 
 }  // namespace thinkwire::worker::engine

@@ -112,6 +112,24 @@ TEST_F(TimeShareTest, ANewcomerWhoWantsMuchDoesNotComeFirst) {
   EXPECT_EQ(Step({Wants(flood_, 15), Wants(light_, 1)}), (std::vector<int>{15, 1}));
 }
 
+TEST_F(TimeShareTest, NewcomersWhoWantMuchDoNotMakeGoodTheTimeBeforeThem) {
+  Learn(milliseconds(3), milliseconds(1));
+  light_.time = {.used = 0.9, .used_at = now_};
+  std::vector<Peer> floods(4);
+  std::vector<TimeShare::Want> wants = {Wants(light_, 1)};
+  for (Peer& flood : floods) wants.push_back(Wants(flood, 15));
+  Step(wants);
+  const std::vector<TimeShare::Want> without = {wants.begin() + 1, wants.end()};
+  for (int i = 0; i < 20; ++i) Step(without);
+  int flooded = 0;
+  for (int i = 0; i < 40; ++i) {
+    const std::vector<int> had = Step(wants);
+    EXPECT_EQ(had[0], 1);
+    for (int f = 1; f <= 4; ++f) flooded += had[static_cast<std::size_t>(f)];
+  }
+  EXPECT_NEAR(flooded, 40, 4);  // together kTrickle * (3 + 1) ms a step, at 1 ms a row
+}
+
 TEST_F(TimeShareTest, ManyWhoWantLittleAreServedTogether) {
   Learn(milliseconds(3), milliseconds(1));
   std::vector<Peer> peers(10);

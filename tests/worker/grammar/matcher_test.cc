@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -34,6 +36,11 @@ std::vector<std::string> RandomTokens(std::mt19937& random) {
     }
     tokens.push_back(token);
   }
+  for (int i = 0; i < 300; ++i) {  // words, which share beginnings
+    std::string word;
+    for (auto length = 1 + random() % 8; length > 0; --length) word += "aazzAbB1_"[random() % 9];
+    tokens.push_back(word);
+  }
   return tokens;
 }
 
@@ -58,7 +65,9 @@ TEST(MatcherTest, AMaskHasWhatIsAccepted) {
   const auto vocabulary = MakeVocabulary(RandomTokens(random));
   for (const AnswerFormat& format : std::vector<AnswerFormat>{
            kPerson, RegexFormat{".{3,40}\"?"}, RegexFormat{"(a|ä|name)*1"},
-           ChoicesFormat{{"a", "ab", "name", "\n"}}, JsonSchemaFormat{"true"}}) {
+           ChoicesFormat{{"a", "ab", "name", "\n"}}, JsonSchemaFormat{"true"},
+           RegexFormat{"[a-z]{2,7}[A-Z]*"}, RegexFormat{"[A-Za-z0-9]{1,4}(x|[a-z_]{3,12})"},
+           RegexFormat{"([a-y]{3}|[a-z]{5}|[A-Z])+"}}) {
     const auto grammar = MustCompile(format, vocabulary);
     for (int i = 0; i < 4; ++i) {
       const Walk walk = RandomWalk(grammar, 40, random);
@@ -178,6 +187,27 @@ TEST(MatcherTest, ForcesWhatHasOneWayOnAsTheTokenizerSpellsIt) {
   EXPECT_EQ(text, "yes");  // nothing can follow, so the last one is forced too
 }
 
+TEST(MatcherTest, AMaskIsFoundBeforehandWhateverBecomesOfTheMatcher) {
+  std::mt19937 random(13);
+  const auto vocabulary = MakeVocabulary(RandomTokens(random));
+  const auto grammar = MustCompile(kPerson, vocabulary);
+  const Walk walk = RandomWalk(MustCompile(kPerson, vocabulary), 40, random);
+  auto matcher = std::make_unique<Matcher>(grammar);
+  for (const std::int32_t id : walk.ids) {
+    Matcher here = *matcher;
+    if (const std::function<void()> work = matcher->MaskWork()) {
+      ASSERT_TRUE(matcher->Accept(id));
+      work();
+    } else {
+      ASSERT_TRUE(matcher->Accept(id));
+    }
+    EXPECT_EQ(here.MaskWork(), nullptr) << "it is known";
+    EXPECT_EQ(MaskOf(here, *vocabulary), TriedMask(here, *vocabulary));
+  }
+  const std::function<void()> last = Matcher(grammar).MaskWork();
+  EXPECT_EQ(last, nullptr) << "the first state's was found";
+}
+
 TEST(MatcherTest, ThreadsShareAGrammar) {
   std::mt19937 random(11);
   const auto grammar = MustCompile(kPerson, MakeVocabulary(RandomTokens(random)));
@@ -186,6 +216,15 @@ TEST(MatcherTest, ThreadsShareAGrammar) {
     return RandomWalk(grammar, 100, same);
   }();
   std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&grammar, &expected] {
+      Matcher matcher(grammar);
+      for (const std::int32_t id : expected.ids) {
+        if (const auto work = matcher.MaskWork()) work();
+        EXPECT_TRUE(matcher.Accept(id));
+      }
+    });
+  }
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&grammar, &expected] {
       std::mt19937 same(1);

@@ -1,4 +1,7 @@
 #include <cstring>
+#include <deque>
+#include <memory>
+#include <vector>
 
 #include "tests/worker/kernels/op_testing.h"
 #include "worker/kernels/stacked_rows.h"
@@ -12,10 +15,12 @@ struct Shape {
   std::int64_t out;
 };
 
-// Rows that end within a tile of 64, and rings of an H200's products that go round more than once.
+// Rows that end within a tile of 32 or 64, rings of an H200's products that go round more than
+// once, and so few and so many rows that each of its tilings and shapes is met.
 std::vector<Shape> Shapes(DType activation) {
   if (activation == DType::kF32) return {{128, 24}, {384, 48}};
-  return {{128, 16}, {384, 200}, {1152, 2112}, {8960, 1536}, {1536, 17920}};
+  return {{128, 16},   {384, 200},   {1152, 2112},  {1152, 4616},
+          {384, 8520}, {8960, 1536}, {1536, 17920}, {128, 43008}};
 }
 
 std::vector<std::int64_t> Tokens(DType activation) {
@@ -73,6 +78,36 @@ TEST_P(Int4LinearTest, GatesAndUpsHaveTheBitsOfTheirValues) {
     const PackedMatrix up(shape.out, shape.in, 2, 0.01F);
     ExpectSameBits(&Backend::GateUpSwiGlu, LinearLayout::kGateUp, {&gate, &up}, shape, shape.out,
                    act());
+  }
+}
+
+// Of many tokens: weights then take turns with memory in which they are bf16.
+TEST_P(Int4LinearTest, OneAfterAnotherTheyHaveTheirOwnBits) {
+  const std::int64_t size = act() == DType::kF32 ? 128 : 2048;
+  const PackedMatrix matrices[] = {PackedMatrix(size, size, 1, 0.01F),
+                                   PackedMatrix(size, size, 2, 0.01F)};
+  const std::vector<float> x = RandomActs(act(), 130 * size, 3);
+  for (const std::int64_t tokens : {65, 130}) {
+    const DeviceFloats input = Act(device(), {tokens, size}, RowsOf(x, size, 0, tokens));
+    std::vector<std::unique_ptr<LinearWeight>> weights;
+    std::vector<std::vector<float>> expected;
+    std::deque<DeviceFloats> outs;
+    for (const PackedMatrix& matrix : matrices) {
+      const WeightSlice packed = matrix.packed();
+      const WeightSlice dense = SliceOf(matrix.values(), size, size);
+      weights.push_back(device().MakeLinear({&packed, 1}, {}, LinearLayout::kPlain));
+      const auto twin = device().MakeLinear({&dense, 1}, {}, LinearLayout::kPlain);
+      expected.push_back(ResultOf(device(), &Backend::Linear, *twin, x, tokens, size, act()));
+    }
+    for (int i = 0; i < 8; ++i) {
+      outs.emplace_back(device(), act(), std::initializer_list<std::int64_t>{tokens, size});
+    }
+    for (std::size_t i = 0; i < outs.size(); ++i) {
+      device().Linear(input.tensor(), *weights[i % 2], outs[i].tensor());
+    }
+    for (std::size_t i = 0; i < outs.size(); ++i) {
+      EXPECT_TRUE(SameBits(outs[i].Read(), expected[i % 2])) << tokens << " tokens, product " << i;
+    }
   }
 }
 

@@ -19,6 +19,7 @@
 #include "tests/worker/serve/sent_state.h"
 #include "worker/engine/replay.h"
 #include "worker/engine/token_stream.h"
+#include "worker/serve/resume_reader.h"
 
 namespace thinkwire::worker::serve {
 namespace {
@@ -696,6 +697,15 @@ TEST_F(ResumeTest, IdsAfterAStopStringAreRefused) {
   EXPECT_EQ(reading.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(absl::StartsWith(reading.status().message(), "resume.outputs[0].token_ids "))
       << reading.status();
+}
+
+TEST(CheckResumableTest, WhatFitsNoMessageIsRefusedByName) {
+  EXPECT_TRUE(CheckResumable(1000, 1, kMaxResumableTokens - 1000).ok());
+  EXPECT_TRUE(CheckResumable(0, 64, kMaxResumableTokens / 64).ok());
+  const absl::Status one = CheckResumable(1001, 1, kMaxResumableTokens - 1000);
+  EXPECT_EQ(rpc::ErrorReason(one), "NOT_RESUMABLE");
+  EXPECT_EQ(rpc::ErrorMetadata(one, "field"), "max_tokens");
+  EXPECT_EQ(rpc::ErrorMetadata(CheckResumable(0, 64, 10'000), "field"), "n");
 }
 
 }  // namespace

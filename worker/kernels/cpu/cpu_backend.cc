@@ -95,6 +95,15 @@ std::unique_ptr<Replay> CpuBackend::Record(std::function<void()> ops) {
   return std::make_unique<CpuReplay>(std::move(ops));
 }
 
+namespace {
+
+std::vector<std::int32_t> OrderOf(const WeightSlice& part) {
+  if (part.order == nullptr) return {};
+  return {part.order, part.order + part.cols};
+}
+
+}  // namespace
+
 std::unique_ptr<LinearWeight> CpuBackend::MakeLinear(std::span<const WeightSlice> parts,
                                                      std::span<const WeightSlice> bias,
                                                      LinearLayout layout) {
@@ -104,7 +113,7 @@ std::unique_ptr<LinearWeight> CpuBackend::MakeLinear(std::span<const WeightSlice
     PackedPanels panels(parts, {layout, shape.out});
     panels.Fill(parts, pool_, Allocate(panels.bytes()));
     return std::make_unique<CpuLinearWeight>(layout, shape, std::move(panels),
-                                             PackBias(bias, layout, shape));
+                                             OrderOf(parts.front()), PackBias(bias, layout, shape));
   }
   Buffer panels = Allocate(CpuLinearWeight::PanelBytes(layout, shape));
   PackPanels(parts, layout, shape, pool_, static_cast<std::uint16_t*>(panels.data()));

@@ -67,19 +67,22 @@ class CpuBackend final : public Backend {
   ThreadPool& pool() { return pool_; }
 
  private:
-  // x [T, in] as the linear kernels read it: rows padded to whole blocks of 32.
+  // x [T, in] as the linear kernels read it: rows padded to whole blocks of 32, in a weight's
+  // order.
   struct PaddedRows {
     const float* data;
     std::int64_t stride;
   };
   PaddedRows Pad(const Tensor& x, const CpuLinearWeight& weight);
+  // x [T, in] with its columns in a weight's order.
+  const float* Gather(const Tensor& x, const std::vector<std::int32_t>& order);
   // out [T, out] = x W^T + bias for a kPlain or kQkv weight.
   void ApplyRows(const Tensor& x, const CpuLinearWeight& weight, float* out);
 
   const RowKernels& rows_;
   ThreadPool pool_;
   const Capabilities capabilities_;
-  std::vector<float> padded_;     // Pad
+  std::vector<float> padded_;     // Pad, Gather
   PanelScratch unpacked_;         // products with packed weights
   std::vector<float> qkv_;        // QkvRopeWriteKv: [T, (H + 2K) * D]
   std::vector<float> attention_;  // PagedAttention: each thread's or each segment's state

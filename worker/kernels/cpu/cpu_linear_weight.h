@@ -31,10 +31,14 @@ class CpuLinearWeight final : public LinearWeight {
                   std::vector<float> bias)
       : layout_(layout), shape_(shape), panels_(std::move(panels)), bias_(std::move(bias)) {}
 
-  // A packed matrix. REQUIRES: the panels are filled.
+  // A packed matrix; `order` as WeightSlice's, or empty. REQUIRES: the panels are filled.
   CpuLinearWeight(LinearLayout layout, const LinearShape& shape, PackedPanels panels,
-                  std::vector<float> bias)
-      : layout_(layout), shape_(shape), packed_(std::move(panels)), bias_(std::move(bias)) {}
+                  std::vector<std::int32_t> order, std::vector<float> bias)
+      : layout_(layout),
+        shape_(shape),
+        packed_(std::move(panels)),
+        order_(std::move(order)),
+        bias_(std::move(bias)) {}
 
   // REQUIRES: a CpuBackend made the weight.
   static const CpuLinearWeight& From(const LinearWeight& weight) {
@@ -59,6 +63,8 @@ class CpuLinearWeight final : public LinearWeight {
   std::int64_t num_panels() const { return PanelOrder{layout_, shape_.out}.num_panels(); }
   std::int64_t depth_blocks() const { return DepthBlocks(shape_.in); }
   bool is_packed() const { return packed_.bytes() > 0; }
+  // The input that each column multiplies, or empty: its own.
+  const std::vector<std::int32_t>& order() const { return order_; }
   std::int64_t panel_elements() const { return depth_blocks() * kPanelDepth * kPanelRows; }
   // out [tokens, 8] = x [tokens, in] times panel p. `scratch` has panel_elements() on whole cache
   // lines and is not touched where the weight is not packed.
@@ -74,9 +80,10 @@ class CpuLinearWeight final : public LinearWeight {
 
   const LinearLayout layout_;
   const LinearShape shape_;
-  const Buffer panels_;            // or none
-  const PackedPanels packed_;      // or none
-  const std::vector<float> bias_;  // in panel order, or empty
+  const Buffer panels_;                    // or none
+  const PackedPanels packed_;              // or none
+  const std::vector<std::int32_t> order_;  // or empty
+  const std::vector<float> bias_;          // in panel order, or empty
 };
 
 // Writes the panels of `parts` to `panels`, PanelBytes long and zeroed.

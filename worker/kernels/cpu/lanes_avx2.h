@@ -53,6 +53,19 @@ struct Avx2Lanes {
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
   }
+  static __m256 E4m3Half(__m128i bytes) {
+    const __m256i codes = _mm256_cvtepu8_epi32(bytes);
+    const __m256i magnitude =
+        _mm256_slli_epi32(_mm256_and_si256(codes, _mm256_set1_epi32(0x7F)), 20);
+    const __m256i sign = _mm256_slli_epi32(_mm256_srli_epi32(codes, 7), 31);
+    const __m256 scaled = _mm256_mul_ps(_mm256_castsi256_ps(magnitude), _mm256_set1_ps(0x1p120F));
+    return _mm256_or_ps(scaled, _mm256_castsi256_ps(sign));
+  }
+  // Of e4m3 numbers, blocks_fp8.h.
+  static Avx2Lanes FromE4m3(const std::uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {E4m3Half(bytes), E4m3Half(_mm_srli_si128(bytes, 8))};
+  }
   static Avx2Lanes FromUint8(const std::uint8_t* p) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),

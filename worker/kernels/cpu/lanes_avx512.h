@@ -47,6 +47,16 @@ struct Avx512LanesOf {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
   }
+  // Of e4m3 numbers, blocks_fp8.h.
+  static Avx512LanesOf FromE4m3(const std::uint8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m512i codes = _mm512_cvtepu8_epi32(bytes);
+    const __m512i magnitude =
+        _mm512_slli_epi32(_mm512_and_si512(codes, _mm512_set1_epi32(0x7F)), 20);
+    const __m512i sign = _mm512_slli_epi32(_mm512_srli_epi32(codes, 7), 31);
+    const __m512 scaled = _mm512_mul_ps(_mm512_castsi512_ps(magnitude), _mm512_set1_ps(0x1p120F));
+    return {_mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(scaled), sign))};
+  }
   static Avx512LanesOf FromUint8(const std::uint8_t* p) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))};

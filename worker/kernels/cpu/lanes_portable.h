@@ -55,6 +55,13 @@ struct PortableLanes {
   static PortableLanes FromInt8(const std::int8_t* p) {
     return Make([&](int i) { return static_cast<float>(p[i]); });
   }
+  // Of e4m3 numbers, blocks_fp8.h.
+  static PortableLanes FromE4m3(const std::uint8_t* p) {
+    return Make([&](int i) {
+      const float magnitude = std::bit_cast<float>((p[i] & 0x7FU) << 20) * 0x1p120F;
+      return std::bit_cast<float>(Bits(magnitude) | (p[i] & 0x80U) << 24);
+    });
+  }
   static PortableLanes FromUint8(const std::uint8_t* p) {
     return Make([&](int i) { return static_cast<float>(p[i]); });
   }

@@ -13,6 +13,7 @@ CpuBackend::PaddedRows CpuBackend::Pad(const Tensor& x, const CpuLinearWeight& w
   const std::int64_t tokens = x.dim(0);
   Check(x.size() == tokens * in, "a linear's input is in_features wide");
   const std::int64_t stride = weight.depth_blocks() * kPanelDepth;
+  if (!weight.order().empty()) return {Gather(x, weight.order()), in};
   if (stride == in) return {x.as<float>(), in};
   padded_.assign(static_cast<std::size_t>(tokens * stride), 0.0F);
   for (std::int64_t t = 0; t < tokens; ++t) {
@@ -20,6 +21,19 @@ CpuBackend::PaddedRows CpuBackend::Pad(const Tensor& x, const CpuLinearWeight& w
                 static_cast<std::size_t>(in) * sizeof(float));
   }
   return {padded_.data(), stride};
+}
+
+const float* CpuBackend::Gather(const Tensor& x, const std::vector<std::int32_t>& order) {
+  const auto in = static_cast<std::int64_t>(order.size());
+  padded_.resize(static_cast<std::size_t>(x.dim(0) * in));
+  pool_.For(x.dim(0), 8, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* const from = x.as<float>() + t * in;
+      float* const to = padded_.data() + t * in;
+      for (std::int64_t c = 0; c < in; ++c) to[c] = from[order[static_cast<std::size_t>(c)]];
+    }
+  });
+  return padded_.data();
 }
 
 void CpuBackend::ApplyRows(const Tensor& x, const CpuLinearWeight& weight, float* out) {

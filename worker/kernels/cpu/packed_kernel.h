@@ -1,7 +1,9 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
+#include "worker/kernels/block_codes.h"
 #include "worker/kernels/cpu/packed_layout.h"
 #include "worker/kernels/cpu/row_kernels.h"
 #include "worker/kernels/weights.h"
@@ -91,6 +93,39 @@ class Q4KChunk {
   alignas(64) float offset_[64];
 };
 
+// As Q4KChunk's, the sixteen weights of a group of 128.
+template <class L>
+class Int4Chunk {
+ public:
+  static std::int64_t Bytes(int cols) {
+    return std::int64_t{kInt4PackedBytes} * kPanelRows * (cols / kInt4Columns);
+  }
+  Int4Chunk(const std::uint8_t* chunk, int cols) : nibbles_(chunk), row_bytes_(cols / 2) {
+    const std::uint8_t* const words = chunk + kPanelRows * row_bytes_;
+    for (int i = 0; i < cols / kInt4Columns * kPanelRows; ++i) {
+      const auto word = LoadAs<L, std::uint32_t>(words + 4 * i);
+      scale_[i] = std::bit_cast<float>(word & kInt4ScaleBits);
+      offset_[i] = -static_cast<float>(word & kInt4ZeroBits) * scale_[i];
+    }
+  }
+  void Read(int row, int col, L* first, L* second) const {
+    static constexpr float kSteps[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const int group = col / kInt4Columns * kPanelRows + row;
+    const L table =
+        L::RoundToBf16(L::Fma(L::Load(kSteps), L::Set(scale_[group]), L::Set(offset_[group])));
+    const auto words = L::LoadWords(nibbles_ + row * row_bytes_ + col / kInt4Columns * 64);
+    const int shift = col % kInt4Columns / 4;
+    *first = L::LookUp(table, L::ShiftRight(words, shift));
+    *second = L::LookUp(table, L::ShiftRight(words, shift + 4));
+  }
+
+ private:
+  const std::uint8_t* nibbles_;
+  int row_bytes_;
+  float scale_[kChunkColumns / kInt4Columns * kPanelRows];
+  float offset_[kChunkColumns / kInt4Columns * kPanelRows];  // -z s, exact
+};
+
 template <class L>
 class Q6KChunk {
  public:
@@ -146,6 +181,8 @@ bool WithChunkType(Encoding encoding, const F& f) {
       return f(static_cast<Q4KChunk<L>*>(nullptr)), true;
     case Encoding::kQ6K:
       return f(static_cast<Q6KChunk<L>*>(nullptr)), true;
+    case Encoding::kInt4:
+      return f(static_cast<Int4Chunk<L>*>(nullptr)), true;
     default:
       return false;
   }

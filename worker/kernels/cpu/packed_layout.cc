@@ -70,6 +70,16 @@ void LayOutQ8_0(const std::uint8_t* blocks, int row, int cols, std::uint8_t* chu
   }
 }
 
+void LayOutInt4(const std::uint8_t* blocks, int row, int cols, std::uint8_t* chunk) {
+  std::uint8_t* const words = chunk + kPanelRows * cols / 2;
+  std::uint8_t q[kInt4Columns];
+  for (int b = 0; b < cols / kInt4Columns; ++b, blocks += kInt4PackedBytes) {
+    for (int i = 0; i < kInt4Columns; ++i) q[i] = blocks[i / 2] >> (i % 2 * 4) & 0xF;
+    PackWords<4, kInt4Columns>(q, chunk + row * cols / 2 + b * kInt4Columns / 2);
+    std::memcpy(words + (b * kPanelRows + row) * 4, blocks + kInt4Columns / 2, 4);
+  }
+}
+
 void LayOutRow(Encoding encoding, const std::uint8_t* blocks, int row, int cols,
                std::uint8_t* chunk) {
   switch (encoding) {
@@ -79,6 +89,8 @@ void LayOutRow(Encoding encoding, const std::uint8_t* blocks, int row, int cols,
       return LayOutQ4K(blocks, row, chunk);
     case Encoding::kQ6K:
       return LayOutQ6K(blocks, row, chunk);
+    case Encoding::kInt4:
+      return LayOutInt4(blocks, row, cols, chunk);
     default: {
       const auto bytes = static_cast<std::size_t>(BytesOf(encoding, cols));
       std::memcpy(chunk + static_cast<std::size_t>(row) * bytes, blocks, bytes);
@@ -89,7 +101,8 @@ void LayOutRow(Encoding encoding, const std::uint8_t* blocks, int row, int cols,
 }  // namespace
 
 bool IsReadInPlace(Encoding encoding) {
-  return encoding == Encoding::kQ8_0 || encoding == Encoding::kQ4K || encoding == Encoding::kQ6K;
+  return encoding == Encoding::kQ8_0 || encoding == Encoding::kQ4K || encoding == Encoding::kQ6K ||
+         encoding == Encoding::kInt4;
 }
 
 std::int64_t PackedPanelBytes(Encoding encoding, std::int64_t cols) {

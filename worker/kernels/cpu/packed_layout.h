@@ -12,6 +12,8 @@
 //           d [8 rows] f16, dmin [8 rows] f16
 //   Q6_K    8 rows of nibbles (2 x 64 B) and upper two bits (64 B), sc [16 groups, 8 rows] i8,
 //           d [8 rows] f16
+//   kInt4   8 rows of nibbles (64 B for each 128 columns), then for each 128 columns the word of
+//           int4_block.h [8 rows] u32
 //   others  8 rows of their blocks as files have them
 // Nibbles of 128 columns are sixteen words: of word j bits 4k to 4k + 3 are those of column 32k +
 // j, bits 16 + 4k to 19 + 4k those of column 32k + 16 + j. Upper bits of 256 columns likewise, two

@@ -18,9 +18,14 @@ L WeightsAt(const BlockCodes<kElements>& codes, int i) {
   return L::RoundToBf16(L::Fma(L::FromInt8(codes.q + i), scale, L::Set(codes.offset[i / 16])));
 }
 
+template <class L>
+L WeightsAt(const Fp8Codes& codes, int i) {
+  return L::RoundToBf16(L::Mul(L::FromE4m3(codes.code + i), L::Set(codes.scale)));
+}
+
 template <class L, class Block>
 void UnpackBlocksOfRow(const std::uint8_t* row, int cols, std::uint16_t* out) {
-  BlockCodes<Block::kElements> codes;
+  typename CodesOf<Block>::type codes;
   for (int c = 0; c < cols; c += Block::kElements, row += Block::kBytes) {
     Block::template Read<L>(row, codes);
     for (int i = 0; i < Block::kElements; i += kPanelDepth, out += kPanelRows * kPanelDepth) {

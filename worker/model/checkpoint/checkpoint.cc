@@ -96,6 +96,15 @@ void WarnOf(const std::vector<std::string>& tensors, const std::string& what,
 
 }  // namespace
 
+std::string ShapeText(std::span<const std::int64_t> shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+absl::Status TensorError(const CheckpointTensor& tensor, absl::string_view problem) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(tensor.file, ": tensor ", QuotedName(tensor.stored.name), " ", problem));
+}
+
 absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& dir) {
   Checkpoint checkpoint;
   if (IsThere(dir / kSingleName)) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,12 @@ struct CheckpointTensor {
   StoredTensor stored;
   std::string file;  // for messages
 };
+
+// "file: tensor "name" problem"
+absl::Status TensorError(const CheckpointTensor& tensor, absl::string_view problem);
+
+// "[3, 5]"
+std::string ShapeText(std::span<const std::int64_t> shape);
 
 // The safetensors files of one model directory: model.safetensors if it is there, else those that
 // model.safetensors.index.json names, in transformers' order. The shards are believed about what

@@ -1,12 +1,16 @@
 #include "worker/model/checkpoint/checkpoint_weights.h"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <set>
+#include <span>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "common/check.h"
 #include "common/shown_text.h"
 #include "common/status.h"
@@ -18,6 +22,9 @@ namespace {
 
 using kernels::Encoding;
 
+// Of tensors whose bytes are no numbers by themselves.
+constexpr Encoding kNumbersOfAnyKind = Encoding::kInt4;
+
 std::optional<Encoding> ComputableType(absl::string_view stored) {
   if (stored == "BF16") return Encoding::kBf16;
   if (stored == "F16") return Encoding::kF16;
@@ -25,17 +32,14 @@ std::optional<Encoding> ComputableType(absl::string_view stored) {
   return std::nullopt;
 }
 
-std::string ShapeText(std::span<const std::int64_t> shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+// How to look at a tensor for what is not finite.
+Encoding ReadAs(absl::string_view stored) {
+  if (stored == "F8_E4M3") return Encoding::kFp8;
+  return ComputableType(stored).value_or(kNumbersOfAnyKind);
 }
 
 std::string ModelText(const ModelPlan& plan) {
   return absl::StrCat("a ", plan.config.architecture, " of ", plan.config.num_layers, " layers");
-}
-
-absl::Status TensorError(const CheckpointTensor& tensor, absl::string_view problem) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(tensor.file, ": tensor ", QuotedName(tensor.stored.name), " ", problem));
 }
 
 // Shape and dtype, from the header alone.
@@ -58,9 +62,27 @@ bool AreEqual(const StoredTensor& a, const StoredTensor& b) {
          std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
 }
 
-absl::Status Missing(const std::filesystem::path& dir, const std::string& tensor,
-                     const ModelPlan& plan) {
+// "model.layers.0.mlp.up_proj" of its weight's name.
+std::string ModuleOf(const std::string& weight) {
+  return std::string(absl::StripSuffix(weight, ".weight"));
+}
+
+// Which tensors of `module` a quantised checkpoint would have; empty: none is there.
+std::string PackedForm(const Checkpoint& checkpoint, const std::string& module) {
+  for (const char* name : {".qweight", ".weight_packed"}) {
+    if (checkpoint.Find(module + name) != nullptr) return module + name;
+  }
+  return "";
+}
+
+absl::Status Missing(const std::filesystem::path& dir, const Checkpoint& checkpoint,
+                     const std::string& tensor, const ModelPlan& plan) {
   const bool is_head = tensor == kHeadName;
+  const std::string packed = PackedForm(checkpoint, ModuleOf(tensor));
+  if (!packed.empty()) {
+    return TensorError(*checkpoint.Find(packed),
+                       "is packed, of which config.json's quantization_config says nothing");
+  }
   return absl::InvalidArgumentError(absl::StrCat(
       dir.string(), ": the checkpoint has no tensor \"", tensor, "\", which ", ModelText(plan),
       " needs", is_head ? " (with tie_word_embeddings true it would be the embedding)" : ""));
@@ -73,14 +95,37 @@ absl::StatusOr<std::unique_ptr<CheckpointWeights>> CheckpointWeights::Open(
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(dir));
   std::unique_ptr<CheckpointWeights> weights(new CheckpointWeights(std::move(checkpoint)));
   weights->Tie(plan);
+  RETURN_IF_ERROR(weights->FindGrouped(plan));
   const std::vector<TensorSpec> specs = RequiredTensors(plan);
   for (const TensorSpec& spec : specs) {
-    if (weights->Find(spec.name) == nullptr) return Missing(dir, spec.name, plan);
+    if (weights->StoredOf(spec).front() == nullptr) {
+      return Missing(dir, weights->checkpoint_, spec.name, plan);
+    }
   }
   RETURN_IF_ERROR(weights->CheckForms(specs));
   RETURN_IF_ERROR(weights->AdmitAll(specs));
-  weights->WarnOfUnused(specs, plan);
+  RETURN_IF_ERROR(weights->SetForms(plan));
+  RETURN_IF_ERROR(weights->WarnOfUnused(specs, plan));
   return weights;
+}
+
+absl::Status CheckpointWeights::FindGrouped(ModelPlan& plan) {
+  if (!plan.config.quantization) return absl::OkStatus();
+  absl::Status status;
+  ForEachMatrix(plan, [&](PlannedTensor& matrix) {
+    if (status.ok() && matrix.spec.name != kEmbeddingName) status = FindGrouped(plan, matrix.spec);
+  });
+  return status;
+}
+
+absl::Status CheckpointWeights::FindGrouped(const ModelPlan& plan, const TensorSpec& spec) {
+  const std::string module = ModuleOf(spec.name);
+  ASSIGN_OR_RETURN(const auto scheme, plan.config.quantization->SchemeOf(module));
+  if (!scheme) return absl::OkStatus();
+  ASSIGN_OR_RETURN(GroupedTensor tensor,
+                   GroupedTensor::Find(checkpoint_, module, spec.rows, spec.cols, *scheme));
+  grouped_.emplace(spec.name, std::move(tensor));
+  return absl::OkStatus();
 }
 
 void CheckpointWeights::Tie(ModelPlan& plan) {
@@ -102,49 +147,115 @@ const CheckpointTensor* CheckpointWeights::Find(absl::string_view name) const {
   return checkpoint_.Find(embedding_is_head_ && name == kEmbeddingName ? kHeadName : name);
 }
 
+std::vector<const CheckpointTensor*> CheckpointWeights::StoredOf(const TensorSpec& spec) const {
+  const auto grouped = grouped_.find(spec.name);
+  if (grouped != grouped_.end()) return grouped->second.stored();
+  return {Find(spec.name)};
+}
+
 absl::Status CheckpointWeights::CheckForms(const std::vector<TensorSpec>& specs) {
   std::set<std::string> dtypes;
   for (const TensorSpec& spec : specs) {
-    const CheckpointTensor& tensor = *Find(spec.name);
-    RETURN_IF_ERROR(CheckForm(tensor, spec));
-    dtypes.insert(tensor.stored.dtype);
+    for (const CheckpointTensor* tensor : StoredOf(spec)) dtypes.insert(tensor->stored.dtype);
+    if (!grouped_.contains(spec.name)) RETURN_IF_ERROR(CheckForm(*Find(spec.name), spec));
   }
   stored_as_ = absl::StrJoin(dtypes, " and ");
   return absl::OkStatus();
 }
 
-void CheckpointWeights::WarnOfUnused(const std::vector<TensorSpec>& specs, ModelPlan& plan) const {
+absl::Status CheckpointWeights::WarnOfUnused(const std::vector<TensorSpec>& specs,
+                                             ModelPlan& plan) const {
   std::set<absl::string_view> used;
-  for (const TensorSpec& spec : specs) used.insert(Find(spec.name)->stored.name);
+  for (const TensorSpec& spec : specs) {
+    for (const CheckpointTensor* tensor : StoredOf(spec)) used.insert(tensor->stored.name);
+  }
   std::vector<std::string> unused;
   for (const auto& [name, tensor] : checkpoint_.tensors()) {
-    if (!used.contains(name) && !IsSurplus(plan, name)) unused.push_back(name);
+    if (used.contains(name) || IsSurplus(plan, name)) continue;
+    ASSIGN_OR_RETURN(const bool is_no_bias, IsNoBias(tensor));
+    if (!is_no_bias) unused.push_back(name);
   }
   std::vector<std::string>& warnings = plan.config.warnings;
   warnings.insert(warnings.end(), checkpoint_.warnings().begin(), checkpoint_.warnings().end());
-  if (unused.empty()) return;
+  if (unused.empty()) return absl::OkStatus();
   warnings.push_back(absl::StrCat(checkpoint_.Find(unused.front())->file, ": ", ModelText(plan),
                                   " as config.json has it has no use for ", unused.size(),
                                   " tensors: ", ShownText(absl::StrJoin(unused, ", "))));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> CheckpointWeights::IsNoBias(const CheckpointTensor& tensor) const {
+  const absl::string_view name = tensor.stored.name;
+  if (!absl::EndsWith(name, ".bias") ||
+      !grouped_.contains(absl::StrCat(absl::StripSuffix(name, ".bias"), ".weight"))) {
+    return false;
+  }
+  const std::span<const std::byte> bytes = tensor.stored.bytes;
+  if (std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; })) {
+    return true;
+  }
+  return TensorError(tensor, "is not all zeros, though this model has no bias there");
 }
 
 absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
+  std::vector<const CheckpointTensor*> all;
+  std::vector<std::string_view> names;
   std::vector<TensorBytes> tensors;
   for (const TensorSpec& spec : specs) {
-    const StoredTensor& stored = Find(spec.name)->stored;
-    tensors.push_back({stored.bytes, *ComputableType(stored.dtype)});
+    for (const CheckpointTensor* tensor : StoredOf(spec)) {
+      all.push_back(tensor);
+      names.push_back(grouped_.contains(spec.name) ? tensor->stored.name : spec.name);
+      tensors.push_back({tensor->stored.bytes, ReadAs(tensor->stored.dtype)});
+    }
   }
   const std::vector<TensorContent> contents = ReadContents(tensors);
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    const CheckpointTensor& tensor = *Find(specs[i].name);
-    if (!contents[i].finite) return TensorError(tensor, "holds a NaN or an infinity");
-    identity_ = HashWord(HashBytes(identity_, specs[i].name), contents[i].hash);
-    identity_ = HashBytes(identity_, tensor.stored.dtype);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!contents[i].finite) return TensorError(*all[i], "holds a NaN or an infinity");
+    identity_ = HashWord(HashBytes(identity_, names[i]), contents[i].hash);
+    identity_ = HashBytes(identity_, all[i]->stored.dtype);
+  }
+  for (auto& [name, tensor] : grouped_) RETURN_IF_ERROR(tensor.CheckContents());
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointWeights::SetForms(ModelPlan& plan) const {
+  ForEachMatrix(plan, [this](PlannedTensor& matrix) {
+    const auto grouped = grouped_.find(matrix.spec.name);
+    if (grouped == grouped_.end()) return;
+    matrix.spec.encoding = grouped->second.encoding();
+    matrix.spec.reordered = !grouped->second.order().empty();
+  });
+  for (const LayerPlan& layer : plan.layers) {
+    for (const PartPlan& part : layer) {
+      for (const PlannedWeight& weight : part.weights) RETURN_IF_ERROR(CheckOneOrder(weight));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointWeights::CheckOneOrder(const PlannedWeight& weight) const {
+  const auto order_of = [this](const PlannedTensor& matrix) {
+    const auto grouped = grouped_.find(matrix.spec.name);
+    return grouped == grouped_.end() ? std::span<const std::int32_t>() : grouped->second.order();
+  };
+  const auto first = order_of(weight.matrices.front());
+  for (const PlannedTensor& matrix : weight.matrices) {
+    const auto order = order_of(matrix);
+    if (std::equal(order.begin(), order.end(), first.begin(), first.end())) continue;
+    return TensorError(*StoredOf(matrix.spec).front(),
+                       absl::StrCat("has its columns in another order than ",
+                                    QuotedName(weight.matrices.front().spec.name),
+                                    ", which reads the same input; supported: one order"));
   }
   return absl::OkStatus();
 }
 
 HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region) const {
+  const auto grouped = grouped_.find(spec.name);
+  if (grouped != grouped_.end()) {
+    CheckRegion(spec, region, grouped->second.encoding());
+    return grouped->second.Slice(region);
+  }
   const CheckpointTensor* tensor = Find(spec.name);
   CHECK(tensor != nullptr, "a weight that was not admitted");
   const Encoding encoding = *ComputableType(tensor->stored.dtype);

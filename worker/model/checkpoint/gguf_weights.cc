@@ -26,22 +26,21 @@ struct Supported {
   std::string_view type;
   Encoding encoding;
 };
-constexpr std::array<Supported, kernels::kNumEncodings> kSupported = {
-    {{"F32", Encoding::kF32},
-     {"F16", Encoding::kF16},
-     {"BF16", Encoding::kBf16},
-     {"Q8_0", Encoding::kQ8_0},
-     {"Q4_0", Encoding::kQ4_0},
-     {"Q4_1", Encoding::kQ4_1},
-     {"Q5_0", Encoding::kQ5_0},
-     {"Q5_1", Encoding::kQ5_1},
-     {"Q2_K", Encoding::kQ2K},
-     {"Q3_K", Encoding::kQ3K},
-     {"Q4_K", Encoding::kQ4K},
-     {"Q5_K", Encoding::kQ5K},
-     {"Q6_K", Encoding::kQ6K},
-     {"IQ4_NL", Encoding::kIq4Nl},
-     {"IQ4_XS", Encoding::kIq4Xs}}};
+constexpr auto kSupported = std::to_array<Supported>({{"F32", Encoding::kF32},
+                                                      {"F16", Encoding::kF16},
+                                                      {"BF16", Encoding::kBf16},
+                                                      {"Q8_0", Encoding::kQ8_0},
+                                                      {"Q4_0", Encoding::kQ4_0},
+                                                      {"Q4_1", Encoding::kQ4_1},
+                                                      {"Q5_0", Encoding::kQ5_0},
+                                                      {"Q5_1", Encoding::kQ5_1},
+                                                      {"Q2_K", Encoding::kQ2K},
+                                                      {"Q3_K", Encoding::kQ3K},
+                                                      {"Q4_K", Encoding::kQ4K},
+                                                      {"Q5_K", Encoding::kQ5K},
+                                                      {"Q6_K", Encoding::kQ6K},
+                                                      {"IQ4_NL", Encoding::kIq4Nl},
+                                                      {"IQ4_XS", Encoding::kIq4Xs}});
 
 std::optional<Encoding> EncodingOf(const GgufTensor& tensor) {
   for (const Supported& supported : kSupported) {

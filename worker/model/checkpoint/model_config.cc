@@ -107,9 +107,6 @@ absl::Status RefuseActivation(const ConfigReader& reader) {
 
 // What another implementation could do and ours cannot, by key.
 absl::Status RefuseVariants(const ConfigReader& reader, const Family& family) {
-  if (reader.Has("quantization_config")) {
-    return reader.Refuse("quantization_config", "unquantised weights");
-  }
   RETURN_IF_ERROR(RefuseActivation(reader));
   RETURN_IF_ERROR(reader.OnlyNumber("partial_rotary_factor", 1.0));
   if (family.qkv_bias) return absl::OkStatus();  // its biases are not a matter of keys
@@ -224,6 +221,9 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const json& document, absl::string_v
   config.rms_norm_eps = static_cast<float>(eps);
   RETURN_IF_ERROR(reader.OptionalBool("tie_word_embeddings", config.tie_word_embeddings));
   ASSIGN_OR_RETURN(config.end_of_sequence_ids, ReadEndIds(reader, config.vocab_size));
+  if (const json* quantization = reader.Find("quantization_config")) {
+    ASSIGN_OR_RETURN(config.quantization, QuantizationConfig::Read(*quantization, reader.name()));
+  }
   return config;
 }
 

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/model/checkpoint/quantization_config.h"
 #include "worker/model/checkpoint/rope_config.h"
 
 namespace thinkwire::worker::model {
@@ -23,8 +25,9 @@ struct ModelConfig {
   std::int64_t max_position_embeddings = 0;
   float rms_norm_eps = 0;
   RopeConfig rope;
-  bool qkv_bias = false;             // Qwen2
-  bool tie_word_embeddings = false;  // the head is the embedding
+  bool qkv_bias = false;                           // Qwen2
+  bool tie_word_embeddings = false;                // the head is the embedding
+  std::optional<QuantizationConfig> quantization;  // of a folder's matrices; none: they are not
   // config.json's bos_token_id is not kept: the Qwen distills give their end token there.
   std::vector<std::int32_t> end_of_sequence_ids;  // ascending, each < vocab_size
 

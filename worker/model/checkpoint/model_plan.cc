@@ -170,10 +170,14 @@ bool IsPacked(const ModelPlan& plan) {
   return std::ranges::any_of(SetOfEncodings(plan), kernels::IsPacked);
 }
 
-bool NeedsCpu(const ModelPlan& plan) {
-  return std::ranges::any_of(SetOfEncodings(plan), [](kernels::Encoding encoding) {
-    return kernels::IsPacked(encoding) && encoding != kernels::Encoding::kInt4;
+bool NeedsCpu(ModelPlan plan) {
+  bool needs = false;
+  ForEachMatrix(plan, [&needs](PlannedTensor& matrix) {
+    const TensorSpec& spec = matrix.spec;
+    needs |= spec.reordered ||
+             (kernels::IsPacked(spec.encoding) && spec.encoding != kernels::Encoding::kInt4);
   });
+  return needs;
 }
 
 std::string EncodingsOf(const ModelPlan& plan) {

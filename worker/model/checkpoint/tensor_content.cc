@@ -31,6 +31,8 @@ ExponentMask MaskOf(Encoding encoding) {
       return {0x7c007c007c007c00ULL, 0x0400040004000400ULL, 0x8000800080008000ULL};
     case Encoding::kF32:
       return {0x7f8000007f800000ULL, 0x0080000000800000ULL, 0x8000000080000000ULL};
+    case Encoding::kFp8:  // e4m3 has no infinity
+      return {0x7f7f7f7f7f7f7f7fULL, 0x0101010101010101ULL, 0x8080808080808080ULL};
     default:
       return {0, 0, 0};  // its bytes are no numbers by themselves
   }
@@ -43,6 +45,7 @@ std::vector<std::size_t> PlacesOfScales(Encoding encoding) {
     case Encoding::kF16:
     case Encoding::kF32:
     case Encoding::kInt4:  // in no file: made from tensors that are read by themselves
+    case Encoding::kFp8:
       return {};
     case Encoding::kQ4_1:
     case Encoding::kQ5_1:

@@ -25,8 +25,9 @@ void CheckRegion(const TensorSpec& spec, const Region& region, Encoding encoding
 
 absl::string_view NameOf(Encoding encoding) {
   constexpr std::array<absl::string_view, kernels::kNumEncodings> kNames = {
-      "bf16", "f16",  "f32",  "q4_0", "q4_1", "q5_0",   "q5_1",   "q8_0",
-      "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "int4"};
+      "bf16",     "f16",      "f32",  "q4_0",     "q4_1",     "q5_0",   "q5_1",   "q8_0",
+      "q2_k",     "q3_k",     "q4_k", "q5_k",     "q6_k",     "iq4_nl", "iq4_xs", "int4",
+      "int4_g64", "int4_g32", "int8", "int8_g64", "int8_g32", "fp8"};
   return kNames[static_cast<std::size_t>(encoding)];
 }
 

@@ -12,12 +12,14 @@ namespace thinkwire::worker::model {
 
 // A tensor that the model needs, by its name in a Hugging Face checkpoint. A vector has cols 1.
 // `encoding` is how the device keeps it; a source may hold it in another that becomes this one.
+// Columns that are `reordered` stand in an order of their own, which no rank parts.
 struct TensorSpec {
   std::string name;
   std::int64_t rows = 0;
   std::int64_t cols = 1;
   bool is_vector = false;
   kernels::Encoding encoding = kernels::Encoding::kBf16;
+  bool reordered = false;
 };
 
 // The name of the token embedding, which is drawn with another variance than other matrices.

@@ -35,7 +35,9 @@ Blocks DividedBlocks(const ModelPlan& plan) {
     for (const PartPlan& part : layer) {
       for (const PlannedWeight& weight : part.weights) {
         for (const PlannedTensor& matrix : weight.matrices) {
-          const std::int64_t columns = kernels::BlockOf(matrix.spec.encoding).elements;
+          const TensorSpec& spec = matrix.spec;
+          const std::int64_t columns =
+              spec.reordered ? spec.cols : kernels::BlockOf(spec.encoding).elements;
           if (matrix.axis == Axis::kColumns && columns > 1)
             blocks.emplace(matrix.division, columns);
         }

@@ -179,8 +179,8 @@ TEST(ModelConfigTest, RefusesWhatItCannotComputeByKeyAndValue) {
   EXPECT_THAT(Refusal(qwen, "hidden_act", "gelu"), HasSubstr("hidden_act is \"gelu\""));
   EXPECT_THAT(Refusal(qwen, "layer_types", {"full_attention", "sliding_attention"}),
               HasSubstr("layer_types"));
-  EXPECT_THAT(Refusal(qwen, "quantization_config", {{"quant_method", "awq"}}),
-              AllOf(HasSubstr("quantization_config"), HasSubstr("awq")));
+  EXPECT_THAT(Refusal(qwen, "quantization_config", {{"quant_method", "quanto"}}),
+              AllOf(HasSubstr("quantization_config"), HasSubstr("quanto")));
   EXPECT_THAT(Refusal(llama, "attention_bias", true), HasSubstr("attention_bias is true"));
   EXPECT_THAT(Refusal(llama, "mlp_bias", true), HasSubstr("mlp_bias is true"));
   EXPECT_THAT(Refusal(llama, "partial_rotary_factor", 0.5), HasSubstr("partial_rotary_factor"));

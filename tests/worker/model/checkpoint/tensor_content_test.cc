@@ -46,6 +46,17 @@ INSTANTIATE_TEST_SUITE_P(Encodings, TensorContentTest,
                          testing::Range(static_cast<int>(Encoding::kQ4_0),
                                         static_cast<int>(Encoding::kInt4)));
 
+TEST(TensorContentE4m3Test, TwoCodesAreNoNumbers) {
+  for (int code = 0; code < 256; ++code) {
+    for (const std::size_t at : {0UL, 37UL, 66UL}) {
+      std::vector<std::byte> bytes(67, std::byte{0x7E});
+      bytes[at] = static_cast<std::byte>(code);
+      EXPECT_EQ(ContentOf(bytes, Encoding::kFp8).finite, (code & 0x7F) != 0x7F)
+          << code << " at " << at;
+    }
+  }
+}
+
 TEST(TensorContentHashTest, EveryByteCounts) {
   std::vector<std::byte> bytes(90, std::byte{1});
   const std::uint64_t hash = ContentOf(bytes, Encoding::kQ8_0).hash;

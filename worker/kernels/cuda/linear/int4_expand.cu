@@ -9,7 +9,7 @@
 // Weights of 4 bits to bf16, for products of so many tokens that reading them twice more counts
 // for little.
 //
-// Mapping. A warp takes a strip's block of 16 x 128 at a time, brings it in order through shared
+// Mapping. A warp takes a unit's block of 8 x 128 at a time, brings it in order through shared
 // memory, in rows of 272 bytes so that no bank is met twice, and stores two rows of 256 bytes at
 // once.
 //
@@ -19,65 +19,81 @@ namespace {
 
 constexpr int kWarps = 4;
 
-__global__ __launch_bounds__(32 * kWarps) void Int4ExpandKernel(const unsigned char* weights,
-                                                                std::int64_t num_strips,
-                                                                int blocks_a_row, int rows,
-                                                                uint4* out) {
+struct ExpandInput {
+  const unsigned char* weights;
+  std::int64_t units;  // of all blocks
+  int blocks;          // of a row
+  int rows;
+};
+
 #if __CUDA_ARCH__ >= 900
-  constexpr int kRowWords = kInt4Columns / 2 + 4;
-  __shared__ uint4 tiles[kWarps][kInt4StripRows * kRowWords / 4];
+
+constexpr int kRowWords = kInt4Columns / 2 + 4;
+constexpr int kPieces = kInt4Columns / 8;  // of 16 bytes, of a block's row
+
+// `tile` holds a unit's rows: where lanes find what they store.
+__device__ __forceinline__ void MakeUnit(const unsigned char* unit, int lane, std::uint32_t* tile) {
+  const uint4 four = reinterpret_cast<const uint4*>(unit)[lane];
+  const Int4Scale scale(reinterpret_cast<const std::uint32_t*>(unit + kInt4ValueBytes)[lane / 4]);
+  const std::uint32_t words[4] = {four.x, four.y, four.z, four.w};
+  std::uint32_t* const to = tile + lane / 4 * kRowWords + lane % 4;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    Int4Step(words[j], scale, to[16 * j], to[16 * j + 4]);
+    Int4Step(RotateRight8(words[j]), scale, to[16 * j + 8], to[16 * j + 12]);
+  }
+}
+
+#endif
+
+template <Int4Tiling kTiling>
+__global__ __launch_bounds__(32 * kWarps) void Int4ExpandKernel(ExpandInput input, uint4* out) {
+#if __CUDA_ARCH__ >= 900
+  constexpr int kUnits = Int4TileUnits(kTiling);
+  __shared__ uint4 tiles[kWarps][kInt4UnitRows * kRowWords / 4];
   AllowNext();
   WaitForPrevious();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   uint4* const tile = tiles[threadIdx.x / 32];
-  auto* const words = reinterpret_cast<std::uint32_t*>(tile);
+  const std::int64_t row_pieces = input.blocks * kPieces;
   const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * kWarps;
   for (std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
-       at < num_strips; at += step) {
-    const unsigned char* const from = weights + at * kInt4StripBytes;
-    const auto* const values = reinterpret_cast<const uint4*>(from);
-    const uint2 scales = reinterpret_cast<const uint2*>(from + kInt4ValueBytes)[lane / 4];
-    const uint4 halves[2] = {values[lane], values[32 + lane]};
+       at < input.units; at += step) {
     __syncwarp();
-#pragma unroll
-    for (int j = 0; j < kInt4Columns / 16; ++j) {
-      const uint4& four = halves[j / 4];
-      const std::uint32_t word =
-          j % 4 == 0 ? four.x : (j % 4 == 1 ? four.y : (j % 4 == 2 ? four.z : four.w));
-      std::uint32_t a[4];
-      Int4Fragment(word, Int4Scale(scales.x), Int4Scale(scales.y), a);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        words[(lane / 4 + 8 * (i & 1)) * kRowWords + 8 * j + lane % 4 + 4 * (i >> 1)] = a[i];
-      }
-    }
+    MakeUnit(input.weights + at * kInt4UnitBytes, lane, reinterpret_cast<std::uint32_t*>(tile));
     __syncwarp();
-    const std::int64_t block = at / kInt4TileStrips;  // of all tiles'
-    const std::int64_t first_row =
-        block / blocks_a_row * kInt4TileRows + at % kInt4TileStrips * kInt4StripRows;
-    const std::int64_t piece = block % blocks_a_row * (kInt4Columns / 8) + lane % 16;
+    const std::int64_t block = at / kUnits;  // of all tiles'
+    const std::int64_t first_row = block / input.blocks * Int4TileRows(kTiling);
+    const std::int64_t piece = block % input.blocks * kPieces + lane % kPieces;
 #pragma unroll
-    for (int r = 0; r < kInt4StripRows; r += 2) {
-      const std::int64_t row = first_row + r + lane / 16;
-      if (row >= rows) break;
-      out[row * blocks_a_row * (kInt4Columns / 8) + piece] =
-          tile[(r + lane / 16) * (kRowWords / 4) + lane % 16];
+    for (int g = lane / kPieces; g < kInt4UnitRows; g += 32 / kPieces) {
+      const std::int64_t row = first_row + Int4UnitRow(static_cast<int>(at % kUnits), g, kTiling);
+      if (row >= input.rows) break;
+      out[row * row_pieces + piece] = tile[g * (kRowWords / 4) + lane % kPieces];
     }
   }
 #endif
 }
 
+// Products ask for their weights before the kernel before them has ended. So one stands between
+// that ends only after the expansion.
+__global__ void AwaitExpandedKernel() { WaitForPrevious(); }
+
 }  // namespace
 
-void LaunchInt4Expand(const void* weights, std::int64_t rows, std::int64_t columns, void* out,
-                      cudaStream_t stream) {
+void LaunchInt4Expand(const void* weights, Int4Tiling tiling, std::int64_t rows,
+                      std::int64_t columns, void* out, cudaStream_t stream) {
   constexpr std::int64_t kMostBlocks = 132 * 16;
-  const auto blocks_a_row = static_cast<int>(columns / kInt4Columns);
-  const std::int64_t strips = Int4Tiles(rows) * blocks_a_row * kInt4TileStrips;
-  const std::int64_t grid = std::min(kMostBlocks, (strips + kWarps - 1) / kWarps);
-  Launch(&Int4ExpandKernel, {.grid = dim3(static_cast<unsigned>(grid)), .block = dim3(32 * kWarps)},
-         stream, static_cast<const unsigned char*>(weights), strips, blocks_a_row,
-         static_cast<int>(rows), static_cast<uint4*>(out));
+  const auto blocks = static_cast<int>(columns / kInt4Columns);
+  const std::int64_t units = Int4Tiles(rows, tiling) * blocks * Int4TileUnits(tiling);
+  const std::int64_t grid = std::min(kMostBlocks, (units + kWarps - 1) / kWarps);
+  const auto kernel = tiling == Int4Tiling::kWide ? &Int4ExpandKernel<Int4Tiling::kWide>
+                                                  : &Int4ExpandKernel<Int4Tiling::kNarrow>;
+  Launch(kernel, {.grid = dim3(static_cast<unsigned>(grid)), .block = dim3(32 * kWarps)}, stream,
+         ExpandInput{static_cast<const unsigned char*>(weights), units, blocks,
+                     static_cast<int>(rows)},
+         static_cast<uint4*>(out));
+  Launch(&AwaitExpandedKernel, {.grid = dim3(1), .block = dim3(32)}, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -1,8 +1,8 @@
 #include "worker/kernels/cuda/linear/int4_linear.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
+#include <vector>
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/convert.h"
@@ -28,17 +28,20 @@ std::unique_ptr<Int4Linear> Int4Linear::Make(std::span<const WeightSlice> parts,
   Check(layout != LinearLayout::kGateUp || parts[0].rows % kHalfTile == 0,
         "a gate-up weight's rows come in eights");
   const auto source = [&](std::int64_t row) { return SourceRow(row, layout, shape.out, kHeadDim); };
-  Buffer tiles = tools.upload.Run(
-      Int4Tiles(shape.out), Int4TileBytes(shape.in) / 2, [&](std::int64_t tile, std::uint16_t* to) {
-        std::array<const char*, kInt4TileRows> rows = {};
-        for (std::int64_t i = 0; i < kInt4TileRows; ++i) {
-          const std::int64_t row = tile * kInt4TileRows + i;
-          if (row >= shape.out) break;
-          const StackedRow at = FindRow(parts, source(row));
-          rows[static_cast<std::size_t>(i)] = at.part->row(at.row);
-        }
-        PackInt4Tile(rows, shape.in, reinterpret_cast<std::uint32_t*>(to));
-      });
+  const Int4Tiling tiling = ChooseInt4Tiling(shape.out, tools.num_sms);
+  const std::int64_t tile_rows = Int4TileRows(tiling);
+  Buffer tiles =
+      tools.upload.Run(Int4Tiles(shape.out, tiling), Int4TileBytes(shape.in, tiling) / 2,
+                       [&](std::int64_t tile, std::uint16_t* to) {
+                         std::vector<const char*> rows(static_cast<std::size_t>(tile_rows));
+                         for (std::int64_t i = 0; i < tile_rows; ++i) {
+                           const std::int64_t row = tile * tile_rows + i;
+                           if (row >= shape.out) break;
+                           const StackedRow at = FindRow(parts, source(row));
+                           rows[static_cast<std::size_t>(i)] = at.part->row(at.row);
+                         }
+                         PackInt4Tile(rows, shape.in, tiling, reinterpret_cast<std::uint32_t*>(to));
+                       });
   Buffer bias_buffer;
   if (!bias.empty()) {
     bias_buffer = tools.upload.Run(shape.out, 1, [&](std::int64_t row, std::uint16_t* to) {
@@ -47,13 +50,14 @@ std::unique_ptr<Int4Linear> Int4Linear::Make(std::span<const WeightSlice> parts,
   }
   tools.expanded.AtLeast(ExpandedBytes(shape), stream);
   return std::unique_ptr<Int4Linear>(
-      new Int4Linear(layout, shape, std::move(tiles), std::move(bias_buffer), tools));
+      new Int4Linear(layout, shape, tiling, std::move(tiles), std::move(bias_buffer), tools));
 }
 
-Int4Linear::Int4Linear(LinearLayout layout, const LinearShape& shape, Buffer tiles, Buffer bias,
-                       LinearTools& tools)
+Int4Linear::Int4Linear(LinearLayout layout, const LinearShape& shape, Int4Tiling tiling,
+                       Buffer tiles, Buffer bias, LinearTools& tools)
     : CudaLinear(layout, shape),
       layout_(layout),
+      tiling_(tiling),
       tiles_(std::move(tiles)),
       bias_(std::move(bias)),
       tools_(tools) {}
@@ -61,6 +65,7 @@ Int4Linear::Int4Linear(LinearLayout layout, const LinearShape& shape, Buffer til
 void Int4Linear::Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
   if (x.dim(0) > kInt4ProductTokens) return MultiplyExpanded(x, output, stream);
   LaunchInt4Product({.weights = tiles_.data(),
+                     .tiling = tiling_,
                      .bias = bias_.data(),
                      .rows = out_features(),
                      .columns = in_features(),
@@ -74,7 +79,7 @@ void Int4Linear::MultiplyExpanded(const Tensor& x, const LinearOutput& output,
                                   OpStream& stream) const {
   const LinearShape shape = {out_features(), in_features()};
   void* const expanded = tools_.expanded.AtLeast(ExpandedBytes(shape), stream);
-  LaunchInt4Expand(tiles_.data(), shape.out, shape.in, expanded, stream.Get());
+  LaunchInt4Expand(tiles_.data(), tiling_, shape.out, shape.in, expanded, stream.Get());
   Bf16Linear::Over(layout_, shape, expanded, bias_.data(), tools_).Run(x, output, stream);
 }
 

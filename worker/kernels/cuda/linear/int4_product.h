@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "worker/kernels/cuda/linear/int4_layout.h"
 #include "worker/kernels/cuda/linear/linear_output.h"
 
 namespace thinkwire::worker::kernels {
@@ -14,7 +15,8 @@ inline constexpr int kInt4ProductTokens = 64;
 // aligned to 16 bytes.
 struct Int4Product {
   const void* weights = nullptr;  // int4_layout.h
-  const void* bias = nullptr;     // bf16 [rows] or null, for QkvOutput alone
+  Int4Tiling tiling = Int4Tiling::kWide;
+  const void* bias = nullptr;  // bf16 [rows] or null, for QkvOutput alone
   std::int64_t rows = 0;
   std::int64_t columns = 0;  // in 128s
   const void* x = nullptr;   // bf16 [tokens, columns]
@@ -29,7 +31,7 @@ void LaunchInt4Product(const Int4Product& op, const LinearOutput& output, cudaSt
 
 // The weights as bf16 [rows, columns], rows in the same order: the numbers that the product
 // multiplies with. Threads: the stream's.
-void LaunchInt4Expand(const void* weights, std::int64_t rows, std::int64_t columns, void* out,
-                      cudaStream_t stream);
+void LaunchInt4Expand(const void* weights, Int4Tiling tiling, std::int64_t rows,
+                      std::int64_t columns, void* out, cudaStream_t stream);
 
 }  // namespace thinkwire::worker::kernels

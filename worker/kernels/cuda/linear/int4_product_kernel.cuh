@@ -3,144 +3,75 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "worker/kernels/cuda/device/bulk_copy.cuh"
 #include "worker/kernels/cuda/device/launch.cuh"
 #include "worker/kernels/cuda/device/shared_load.cuh"
 #include "worker/kernels/cuda/device/warpgroup.cuh"
 #include "worker/kernels/cuda/linear/int4_product_shape.cuh"
+#include "worker/kernels/cuda/linear/int4_ring.cuh"
 #include "worker/kernels/cuda/linear/int4_values.cuh"
 #include "worker/kernels/cuda/linear/linear_outputs.cuh"
 #include "worker/kernels/cuda/linear/small_linear_kernel.cuh"
 
-// The kernel that int4_product.cu explains: one warp that fills a ring of stages, and warps that
+// The kernel that int4_product.cu explains: two warps that fill a ring of stages, and warps that
 // multiply what is in them. For code of sm_90a alone.
 namespace thinkwire::worker::kernels {
 
-struct Int4ProductInput {
-  const unsigned char* weights;  // int4_layout.h
-  int tokens;
-  int blocks;  // of 128 columns
-  int tiles;
-};
-
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// In a register, where the compiler would look it up again at each use.
-template <class T>
-__device__ __forceinline__ T Kept(T value) {
-  asm volatile("" : "+r"(value));
+__device__ __forceinline__ std::uint32_t LoadShared4(std::uint32_t address) {
+  std::uint32_t value;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
   return value;
 }
 
-// A block's ring and how far walks over it go. Addresses are those of shared memory.
-template <Int4Shape kShape>
-struct Int4Ring {
-  const Int4ProductInput& input;
-  std::uint32_t stages;  // the first one; boxes of tokens, then the tiles' blocks
-  std::uint32_t full;    // barriers, one a stage: its bytes are there
-  std::uint32_t empty;   // barriers, one a stage: all warps have read it
-  int chunks;
-  int groups;
+// Where a lane finds its words and its row's scale of a stage's first block.
+struct Int4Place {
+  std::uint32_t words;
+  std::uint32_t scales;
 
-  __device__ __forceinline__ std::uint32_t Stage(const RingPlace& at) const {
-    return stages + at.stage * kShape.stage_bytes();
-  }
-  __device__ __forceinline__ std::uint32_t Full(const RingPlace& at) const {
-    return full + 8 * at.stage;
-  }
-  __device__ __forceinline__ std::uint32_t Empty(const RingPlace& at) const {
-    return empty + 8 * at.stage;
-  }
-  __device__ __forceinline__ bool Has(const RingPlace& at) const { return at.group < groups; }
-  __device__ __forceinline__ void Advance(RingPlace& at) const {
-    at.Advance(chunks, kShape.stages);
-  }
-  // Of the stage's blocks those that the matrix has.
-  __device__ __forceinline__ int Blocks(const RingPlace& at) const {
-    return min(kShape.blocks, input.blocks - at.chunk * kShape.blocks);
-  }
-  __device__ __forceinline__ int Tiles(const RingPlace& at) const {
-    return min(kShape.tiles, input.tiles - at.group * kShape.tiles);
-  }
+  __device__ __forceinline__ Int4Place(std::uint32_t units, int lane)
+      : words(units + 16 * lane), scales(units + kInt4ValueBytes + lane / 4 * 4) {}
 };
 
-template <Int4Shape kShape>
-__device__ __forceinline__ void InitInt4Barriers(std::uint32_t full, std::uint32_t empty) {
-  for (int s = 0; s < kShape.stages; ++s) {
-    InitBarrier(full + 8 * s, 1);
-    InitBarrier(empty + 8 * s, kShape.warps());
-  }
-  PublishBarriers();
-}
-
-// Says what the stage waits for, and asks for its weights.
-template <Int4Shape kShape>
-__device__ __forceinline__ void RequestInt4Tiles(const Int4Ring<kShape>& ring,
-                                                 const RingPlace& at) {
-  const int bytes = ring.Blocks(at) * kInt4BlockBytes;
-  const int tiles = ring.Tiles(at);
-  ArriveExpecting(ring.Full(at), tiles * bytes + kShape.token_bytes());
-  const std::int64_t tile = static_cast<std::int64_t>(at.group) * kShape.tiles;
-  const unsigned char* from =
-      ring.input.weights + (tile * ring.input.blocks + at.chunk * kShape.blocks) * kInt4BlockBytes;
-  std::uint32_t to = ring.Stage(at) + kShape.token_bytes();
-  for (int i = 0; i < tiles; ++i) {
-    CopyBytes(to, from, bytes, ring.Full(at), kEvictFirst);
-    to += kShape.tile_bytes();
-    from += static_cast<std::int64_t>(ring.input.blocks) * kInt4BlockBytes;
-  }
-}
-
-template <Int4Shape kShape>
-__device__ __forceinline__ void RequestInt4Tokens(const Int4Ring<kShape>& ring, const RingPlace& at,
-                                                  const CUtensorMap& tokens) {
-  CopyBoxes(ring.Stage(at), tokens, 0, 0, at.chunk * 2 * kShape.blocks, ring.Full(at), kEvictLast);
-}
-
-// The producer, one thread. Weights fill the ring once before the previous kernel has ended.
-template <Int4Shape kShape>
-__device__ __forceinline__ void FillInt4Ring(const Int4Ring<kShape>& ring,
-                                             const CUtensorMap& tokens) {
-  RingPlace at;
-  for (; at.round == 0 && ring.Has(at); ring.Advance(at)) RequestInt4Tiles(ring, at);
-  WaitForPrevious();
-  RingPlace late;
-  for (; late.round == 0 && ring.Has(late); ring.Advance(late)) {
-    RequestInt4Tokens(ring, late, tokens);
-  }
-  for (; ring.Has(at); ring.Advance(at)) {
-    WaitBarrier(ring.Empty(at), (at.round - 1) & 1);
-    RequestInt4Tiles(ring, at);
-    RequestInt4Tokens(ring, at, tokens);
-  }
-}
-
-// What a lane multiplies of a block: a word a k16 step, and the scales of its two rows.
+// What a lane multiplies of a block: of each of the warp's units a word for two k16 steps, and the
+// scale of row g.
+template <int kUnits>
 struct Int4Words {
-  uint4 halves[2];
-  Int4Scale first;   // of row g
-  Int4Scale second;  // of row g + 8
+  uint4 words[kUnits];
+  Int4Scale scales[kUnits];
 
-  // `block` is where the warp's strip has it.
-  __device__ __forceinline__ void Load(std::uint32_t block, int lane) {
-    const uint2 scales = LoadShared8(block + kInt4ValueBytes + 8 * (lane / 4));
-    halves[0] = LoadShared16(block + 16 * lane);
-    halves[1] = LoadShared16(block + 16 * lane + kInt4ValueBytes / 2);
-    first = Int4Scale(scales.x);
-    second = Int4Scale(scales.y);
+  // Of the block `offset` bytes behind the stage's first.
+  __device__ __forceinline__ void Load(const Int4Place& place, int offset) {
+    std::uint32_t scale[kUnits];
+#pragma unroll
+    for (int u = 0; u < kUnits; ++u) {
+      scale[u] = LoadShared4(place.scales + offset + u * kInt4UnitBytes);
+      words[u] = LoadShared16(place.words + offset + u * kInt4UnitBytes);
+    }
+#pragma unroll
+    for (int u = 0; u < kUnits; ++u) scales[u] = Int4Scale(scale[u]);
   }
 };
 
-// Weights of half a block's steps, as the tensor core takes them from a lane's registers.
+// Weights of half a block's k16 steps, as the tensor core takes them from a lane's registers. Of
+// one unit a step's rows g + 8 are what the registers happen to hold.
 inline constexpr int kInt4HalfSteps = kInt4Columns / 32;
 using Int4Half = std::uint32_t[kInt4HalfSteps][4];
 
-__device__ __forceinline__ void MakeWeights(const Int4Words& words, int half, Int4Half& weights) {
-  const uint4& four = words.halves[half];
-  Int4Fragment(four.x, words.first, words.second, weights[0]);
-  Int4Fragment(four.y, words.first, words.second, weights[1]);
-  Int4Fragment(four.z, words.first, words.second, weights[2]);
-  Int4Fragment(four.w, words.first, words.second, weights[3]);
+template <int kUnits>
+__device__ __forceinline__ void MakeWeights(const Int4Words<kUnits>& words, int half,
+                                            Int4Half& weights) {
+#pragma unroll
+  for (int u = 0; u < kUnits; ++u) {
+    const uint4& four = words.words[u];
+    const std::uint32_t two[2] = {half == 0 ? four.x : four.z, half == 0 ? four.y : four.w};
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      Int4Step(two[j], words.scales[u], weights[2 * j][u], weights[2 * j][u + 2]);
+      Int4Step(RotateRight8(two[j]), words.scales[u], weights[2 * j + 1][u],
+               weights[2 * j + 1][u + 2]);
+    }
+  }
 }
 
 // Keeps the compiler from using the registers otherwise until here.
@@ -152,169 +83,187 @@ __device__ __forceinline__ void PinWeights(Int4Half& weights) {
   }
 }
 
-// Asks for half a block's steps: `box` has the 64 columns of the tokens.
+// The tokens' boxes of a stage as the tensor core's descriptors.
+struct Int4Boxes {
+  std::uint64_t first;
+
+  __device__ __forceinline__ explicit Int4Boxes(std::uint32_t stage)
+      : first(SwizzledMatrix(stage)) {}
+  // 16 columns at `step` of the box `offset` bytes behind the first.
+  __device__ __forceinline__ std::uint64_t At(int offset, int step) const {
+    return first + offset / 16 + 2 * step;
+  }
+};
+
+// Asks for half a block's steps over the 64 columns of the box at `offset`.
 template <Int4Shape kShape>
-__device__ __forceinline__ void AddHalf(std::uint32_t box, const Int4Half& weights,
+__device__ __forceinline__ void AddHalf(const Int4Boxes& boxes, int offset, const Int4Half& weights,
                                         float (&sums)[kShape.tokens() / 2]) {
-  const std::uint64_t tokens = SwizzledMatrix(box);
   BeginSteps();
 #pragma unroll
   for (int j = 0; j < kInt4HalfSteps; ++j) {
-    WarpgroupMmaRows<kShape.tokens()>(sums, weights[j], tokens + 2 * j);
+    WarpgroupMmaRows<kShape.tokens()>(sums, weights[j], boxes.At(offset, j));
   }
   CommitSteps();
 }
 
-// The sums of a group's rows to the output.
+// The sums of a tile's rows to the output, of which the warp's first is `row`. Where a warp has one
+// unit, lanes of rows i and i + 8 meet in the lower one.
 template <Int4Shape kShape, class Output>
 __device__ __forceinline__ void StoreInt4Rows(int row, int lane,
                                               const float (&sums)[kShape.tokens() / 2],
                                               const Output& output, const TokenPlace* places) {
 #pragma unroll
   for (int n = 0; n < kShape.token_tiles; ++n) {
-    const float d[4] = {sums[4 * n], sums[4 * n + 1], sums[4 * n + 2], sums[4 * n + 3]};
+    float d[4] = {sums[4 * n], sums[4 * n + 1], sums[4 * n + 2], sums[4 * n + 3]};
+    if constexpr (kShape.units() == 1) {
+      d[2] = __shfl_xor_sync(0xFFFFFFFFU, d[0], 16);
+      d[3] = __shfl_xor_sync(0xFFFFFFFFU, d[1], 16);
+      if (lane >= 16) continue;
+    }
     output(row + lane / 4, 8 * n + lane % 4 * 2, d, places);
   }
 }
 
-// A warp that multiplies: its strip of all the block's groups by all tokens. While the tensor core
-// has one half of a block, the warp makes the weights of the next half.
+// A warp's way through a tile. While the tensor core has half a block, the warp makes the next
+// half.
+template <Int4Shape kShape>
+struct Int4Walk {
+  const Int4Ring<kShape>& ring;
+  std::uint32_t units;  // where a stage has the warp's
+  int lane;
+  Int4Half weights[2];
+  Int4Words<kShape.units()> words;
+  float sums[kShape.tokens() / 2];
+
+  // The whole tile, from `at`, which is moved past it.
+  __device__ __forceinline__ void Run(RingPlace& at) {
+    Begin(at);
+    std::uint32_t read = 0;  // the barrier of a stage that the steps before the last commit read
+    for (int chunk = 0; chunk < ring.chunks; ++chunk) {
+      RingPlace after = at;
+      ring.Advance(after);
+      const bool is_last = chunk + 1 == ring.chunks;
+      if (ring.Blocks(at) == kShape.blocks) {
+        Stage(at, after, is_last, read);
+      } else {
+        ShortStage(at, after, is_last, read);
+      }
+      read = ring.Empty(at);
+      at = after;
+    }
+    AwaitSteps<0>();
+    PinWeights(weights[0]);
+    PinWeights(weights[1]);
+    PinSums(sums);
+    Release(read);
+  }
+
+ private:
+  // The stage whose barrier `empty` is has been read by all the warp's lanes.
+  __device__ __forceinline__ void Release(std::uint32_t empty) const {
+    __syncwarp();
+    if (lane == 0) Arrive(empty);
+  }
+
+  __device__ __forceinline__ void Begin(const RingPlace& at) {
+    // Of one unit half of the registers are never written again: with what only the launch knows,
+    // or the compiler would set them before each step.
+#pragma unroll
+    for (int i = 0; i < 8 * kInt4HalfSteps; ++i) {
+      weights[i / 4 % 2][i / 8][i % 4] = kShape.units() == 2 ? 0U : LoadShared4(ring.full);
+    }
+    WaitBarrier(ring.Full(at), at.round & 1);
+    words.Load(Int4Place(ring.Stage(at) + units, lane), 0);
+    MakeWeights(words, 0, weights[0]);
+#pragma unroll
+    for (float& sum : sums) sum = 0.0F;
+    PinSums(sums);
+  }
+
+  // A block whose first box is at `offset`. load() brings the next one's words.
+  template <class Load>
+  __device__ __forceinline__ void Block(const Int4Boxes& boxes, int offset, std::uint32_t read,
+                                        const Load& load) {
+    AddHalf<kShape>(boxes, offset, weights[0], sums);
+    AwaitSteps<1>();
+    PinWeights(weights[1]);
+    if (read != 0) Release(read);
+    MakeWeights(words, 1, weights[1]);
+    load();
+    AddHalf<kShape>(boxes, offset + kShape.box_bytes(), weights[1], sums);
+    AwaitSteps<1>();
+    PinWeights(weights[0]);
+    MakeWeights(words, 0, weights[0]);
+  }
+
+  // After the tile's last stage loads what is not used.
+  __device__ __forceinline__ void LoadFirst(const RingPlace& at, bool is_last) {
+    if (!is_last) WaitBarrier(ring.Full(at), at.round & 1);
+    words.Load(Int4Place(ring.Stage(at) + units, lane), 0);
+  }
+
+  __device__ __forceinline__ void Stage(const RingPlace& at, const RingPlace& after, bool is_last,
+                                        std::uint32_t read) {
+    const Int4Boxes boxes(ring.Stage(at));
+    const Int4Place place(ring.Stage(at) + units, lane);
+#pragma unroll kShape.unrolled()
+    for (int b = 0; b < kShape.blocks; ++b) {
+      Block(boxes, 2 * b * kShape.box_bytes(), b == 0 ? read : 0, [&] {
+        if (b + 1 == kShape.blocks) return LoadFirst(after, is_last);
+        words.Load(place, (b + 1) * Int4BlockBytes(kShape.tiling));
+      });
+    }
+  }
+
+  // Of fewer blocks than the others.
+  __device__ __forceinline__ void ShortStage(const RingPlace& at, const RingPlace& after,
+                                             bool is_last, std::uint32_t read) {
+    const int blocks = Kept(ring.Blocks(at));
+    Int4Boxes boxes(ring.Stage(at));
+    Int4Place place(ring.Stage(at) + units, lane);
+#pragma unroll 1
+    for (int b = 0; b < blocks; ++b) {
+      Block(boxes, 0, read, [&] {
+        if (b + 1 == blocks) return LoadFirst(after, is_last);
+        words.Load(place, Int4BlockBytes(kShape.tiling));
+      });
+      read = 0;
+      boxes.first += 2 * kShape.box_bytes() / 16;
+      place.words += Int4BlockBytes(kShape.tiling);
+      place.scales += Int4BlockBytes(kShape.tiling);
+    }
+  }
+};
+
+// Moves `at` past a group without reading it.
+template <Int4Shape kShape>
+__device__ __forceinline__ void SkipGroup(const Int4Ring<kShape>& ring, RingPlace& at, int lane) {
+  for (int chunk = 0; chunk < ring.chunks; ++chunk, ring.Advance(at)) {
+    WaitBarrier(ring.Full(at), at.round & 1);
+    if (lane == 0) Arrive(ring.Empty(at));
+  }
+}
+
+// A warp that multiplies: its rows of one tile of each of the block's groups.
 template <Int4Shape kShape, class Output>
 __device__ __forceinline__ void MultiplyInt4(const Int4Ring<kShape>& ring, int warp, int lane,
                                              const Output& output, const TokenPlace* places) {
-  const std::uint32_t strip = kShape.token_bytes() + warp / kInt4TileStrips * kShape.tile_bytes() +
-                              warp % kInt4TileStrips * kInt4StripBytes;
-  float sums[kShape.tokens() / 2] = {};
-  Int4Half weights[2];
-  Int4Words words;
-  RingPlace at;
-  if (!ring.Has(at)) return;
-  WaitBarrier(ring.Full(at), 0);
-  words.Load(ring.Stage(at) + strip, lane);
-  MakeWeights(words, 0, weights[0]);
-  PinSums(sums);
-  while (ring.Has(at)) {
-    RingPlace after = at;
-    ring.Advance(after);
-    const std::uint32_t stage = ring.Stage(at);
-    const int blocks = Kept(ring.Blocks(at));
-    const bool goes_on = ring.Has(after);
-#pragma unroll 1
-    for (int b = 0; b < blocks; ++b) {
-      const std::uint32_t boxes = stage + 2 * b * kShape.box_bytes();
-      AddHalf<kShape>(boxes, weights[0], sums);
-      MakeWeights(words, 1, weights[1]);
-      AddHalf<kShape>(boxes + kShape.box_bytes(), weights[1], sums);
-      std::uint32_t next = stage + strip + min(b + 1, blocks - 1) * kInt4BlockBytes;
-      if (b + 1 == blocks && goes_on) {
-        WaitBarrier(ring.Full(after), after.round & 1);
-        next = ring.Stage(after) + strip;
-      }
-      words.Load(next, lane);  // after the very last block what is not used
-      AwaitSteps<1>();
-      PinWeights(weights[0]);
-      MakeWeights(words, 0, weights[0]);
-      AwaitSteps<0>();
-      PinWeights(weights[1]);
-    }
-    if (lane == 0) Arrive(ring.Empty(at));
-    if (after.group != at.group) {
-      PinSums(sums);
-      StoreInt4Rows<kShape>((at.group * kShape.warps() + warp) * kInt4StripRows, lane, sums, output,
-                            places);
-#pragma unroll
-      for (float& sum : sums) sum = 0.0F;
-      PinSums(sums);
-    }
-    at = after;
-  }
-}
-
-// Waits for the other four warps' sums, or says that these have theirs where they look.
-__device__ __forceinline__ void TakeTurn(int turn) {
-  asm volatile("bar.sync %0, 256;" ::"r"(2 + turn) : "memory");
-}
-__device__ __forceinline__ void PassTurn(int turn) {
-  asm volatile("bar.arrive %0, 256;" ::"r"(3 - turn) : "memory");
-}
-
-// A lane's sums, where the lane that takes its turn finds them.
-template <int kCount>
-__device__ __forceinline__ void KeepSums(std::uint32_t place, const float (&sums)[kCount]) {
-#pragma unroll
-  for (int i = 0; i < kCount; i += 4) {
-    StorePiece(place + i * 512,
-               make_uint4(__float_as_uint(sums[i]), __float_as_uint(sums[i + 1]),
-                          __float_as_uint(sums[i + 2]), __float_as_uint(sums[i + 3])));
-  }
-}
-template <int kCount>
-__device__ __forceinline__ void TakeSums(std::uint32_t place, float (&sums)[kCount]) {
-#pragma unroll
-  for (int i = 0; i < kCount; i += 4) {
-    const uint4 four = LoadShared16(place + i * 512);
-    sums[i] = __uint_as_float(four.x);
-    sums[i + 1] = __uint_as_float(four.y);
-    sums[i + 2] = __uint_as_float(four.z);
-    sums[i + 3] = __uint_as_float(four.w);
-  }
-}
-
-// MultiplyInt4 in turns: warps 0 to 3 multiply the even blocks of the walk, 4 to 7 the odd ones.
-// `place` is where the lane's sums change hands.
-template <Int4Shape kShape, class Output>
-__device__ __forceinline__ void MultiplyInt4InTurns(const Int4Ring<kShape>& ring, int warp,
-                                                    int lane, std::uint32_t place,
-                                                    const Output& output,
-                                                    const TokenPlace* places) {
-  const int turn = warp / kInt4TileStrips;
-  const int strip = warp % kInt4TileStrips;
-  const std::uint32_t first = kShape.token_bytes() + strip * kInt4StripBytes;
-  float sums[kShape.tokens() / 2] = {};
-  Int4Half weights[2];
-  Int4Words words;
-  int number = 0;  // of a block in the walk
+  const int number = warp / kInt4TileWarps;
+  const int part = warp % kInt4TileWarps;
+  const std::uint32_t units =
+      kShape.token_bytes() + number * kShape.tile_bytes() + part * kShape.units() * kInt4UnitBytes;
+  Int4Walk<kShape> walk = {.ring = ring, .units = units, .lane = lane};
   for (RingPlace at; ring.Has(at);) {
-    RingPlace after = at;
-    ring.Advance(after);
-    const std::uint32_t stage = ring.Stage(at);
-    const int blocks = Kept(ring.Blocks(at));
-    const bool goes_on = ring.Has(after);
-    WaitBarrier(ring.Full(at), at.round & 1);
-#pragma unroll 1
-    for (int b = 0; b < blocks; ++b, ++number) {
-      if (number % 2 != turn) continue;
-      words.Load(stage + first + b * kInt4BlockBytes, lane);
-      MakeWeights(words, 0, weights[0]);
-      MakeWeights(words, 1, weights[1]);
-      PinWeights(weights[0]);
-      PinWeights(weights[1]);
-      if (number > 0) TakeTurn(turn);
-      if (at.chunk > 0 || b > 0) {
-        TakeSums(place, sums);
-      } else {
-#pragma unroll
-        for (float& sum : sums) sum = 0.0F;
-      }
-      PinSums(sums);
-      const std::uint32_t boxes = stage + 2 * b * kShape.box_bytes();
-      AddHalf<kShape>(boxes, weights[0], sums);
-      AddHalf<kShape>(boxes + kShape.box_bytes(), weights[1], sums);
-      AwaitSteps<0>();
-      PinWeights(weights[0]);
-      PinWeights(weights[1]);
-      PinSums(sums);
-      const bool ends = b + 1 == blocks && after.group != at.group;
-      if (!ends) KeepSums(place, sums);
-      if (b + 1 < blocks || goes_on) PassTurn(turn);
-      if (ends) {
-        StoreInt4Rows<kShape>((at.group * kInt4TileStrips + strip) * kInt4StripRows, lane, sums,
-                              output, places);
-      }
+    const int tile = ring.FirstTile(at.group) + number;
+    if (tile >= ring.FirstTile(at.group + 1)) {
+      SkipGroup(ring, at, lane);
+      continue;
     }
-    __syncwarp();
-    if (lane == 0) Arrive(ring.Empty(at));
-    at = after;
+    walk.Run(at);
+    const int row =
+        tile * Int4TileRows(kShape.tiling) + Int4UnitRow(part * kShape.units(), 0, kShape.tiling);
+    StoreInt4Rows<kShape>(row, lane, walk.sums, output, places);
   }
 }
 
@@ -345,15 +294,12 @@ __global__ __launch_bounds__(
       .stages = (SharedAddress(shared) + kBoxAlignment - 1) & ~(kBoxAlignment - 1U),
       .full = full,
       .empty = empty,
-      .chunks = (input.blocks + kShape.blocks - 1) / kShape.blocks,
-      .groups = (input.tiles + kShape.tiles - 1) / kShape.tiles};
+      .chunks = (input.blocks + kShape.blocks - 1) / kShape.blocks};
   // From lane 0, so that the compiler knows it to be the same in all lanes.
   const int warp = __shfl_sync(0xFFFFFFFFU, static_cast<int>(threadIdx.x) / 32, 0);
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  if (warp == kShape.warps()) {
-    if (lane == 0) FillInt4Ring(ring, tokens);
-    return;
-  }
+  if (warp == kShape.warps()) return FillWithWeights(ring, lane == 0);
+  if (warp == kShape.warps() + 1) return FillWithTokens(ring, tokens, lane == 0);
   WaitForPrevious();
   if constexpr (Output::kPlaces) {
     for (int t = static_cast<int>(threadIdx.x); t < input.tokens; t += 32 * kShape.warps()) {
@@ -361,12 +307,7 @@ __global__ __launch_bounds__(
     }
     asm volatile("bar.sync 1, %0;" ::"n"(32 * kShape.warps()) : "memory");
   }
-  if constexpr (kShape.turns) {
-    const std::uint32_t kept = ring.stages + kShape.stages * kShape.stage_bytes();
-    MultiplyInt4InTurns(ring, warp, lane, kept + 16 * (threadIdx.x % 128), output, places);
-  } else {
-    MultiplyInt4(ring, warp, lane, output, places);
-  }
+  MultiplyInt4(ring, warp, lane, output, places);
 #else
   __trap();
 #endif

@@ -1,0 +1,92 @@
+// What a router holds of a stream.
+
+#include <grpcpp/client_context.h>
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "tests/fakes/fake_worker.h"
+#include "tests/integration/router_process.h"
+#include "tests/sanitized.h"
+#include "thinkwire/v1/reasoning.grpc.pb.h"
+
+namespace thinkwire::integration {
+namespace {
+
+constexpr std::int32_t kTokens = 512;  // of each stream
+// The two calls of gRPC 1.51 that a stream has, its client's and its worker's, take 33,000 of them
+// (heaptrack), what is kept for another worker 4 bytes a token and a vector's reserve.
+constexpr double kMostBytes = 52'000 + 2 * 4 * kTokens;
+
+// Started, and an output that thinks on and on.
+std::vector<v1::GenerateResponse> Events() {
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  v1::GenerateResponse started = events[1];
+  v1::GenerateResponse delta = events[2];
+  started.mutable_started()->mutable_limits()->set_max_tokens(kTokens);
+  delta.mutable_reasoning_delta()->clear_token_ids();
+  delta.mutable_reasoning_delta()->set_text("So many more tokens. ");
+  for (int i = 0; i < 16; ++i) delta.mutable_reasoning_delta()->add_token_ids(10 + i);
+  events.assign(kTokens / 16 + 1, delta);
+  events.front() = started;
+  return events;
+}
+
+// Streams that stay open, each read as far as its worker speaks.
+class StreamMemoryTest : public testing::Test {
+ protected:
+  StreamMemoryTest() {
+    worker_.SetScript({.events = Events(), .stays_open = true});
+    worker_.SetStatus([](auto& status) {
+      status.set_max_num_seqs(4096);
+      status.set_max_queue(4096);
+    });
+    router_.emplace("fake", worker_.address());
+  }
+  ~StreamMemoryTest() override {
+    for (Call& call : calls_) call.context.TryCancel();
+    for (Call& call : calls_) call.reader->Finish();
+  }
+
+  void Open(int streams) {
+    v1::GenerateRequest request;
+    request.mutable_prompt()->set_text("What is 1+1?");
+    request.set_max_tokens(kTokens);
+    for (int i = 0; i < streams; ++i) {
+      Call& call = calls_.emplace_back();
+      call.reader = router_->stub().Generate(&call.context, request);
+      v1::GenerateResponse event;
+      for (std::size_t e = 0; e < Events().size(); ++e) ASSERT_TRUE(call.reader->Read(&event)) << e;
+    }
+  }
+  double Memory() { return static_cast<double>(router_->process().Memory()); }
+
+ private:
+  struct Call {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>> reader;
+  };
+  FakeWorker worker_{"fake"};
+  std::optional<RouterProcess> router_;
+  std::deque<Call> calls_;
+};
+
+TEST_F(StreamMemoryTest, AStreamTakesLittleMoreThanItsTwoCalls) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's allocator has memory of its own";
+  Open(200);
+  const double before = Memory();
+  constexpr int kStreams = 400;
+  Open(kStreams);
+  const double each = (Memory() - before) / kStreams;
+  std::printf("a stream of %d tokens takes %.0f bytes of the router's memory\n", kTokens, each);
+  EXPECT_LT(each, kMostBytes);
+}
+
+}  // namespace
+}  // namespace thinkwire::integration

@@ -1,0 +1,147 @@
+#include "worker/hub/blob_download.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/status.h"
+#include "worker/hub/backoff.h"
+#include "worker/hub/blob_prefix.h"
+#include "worker/hub/growing_file.h"
+#include "worker/hub/piece_plan.h"
+#include "worker/hub/range_fetch.h"
+
+namespace thinkwire::worker::hub {
+namespace {
+
+// The connections of one file, each a thread that takes piece after piece.
+class Connections {
+ public:
+  Connections(const BlobRequest& request, const DownloadOptions& options, BlobPrefix& prefix,
+              Progress& progress)
+      : request_(request),
+        options_(options),
+        prefix_(prefix),
+        progress_(progress),
+        plan_(request.bytes, prefix.size(), options.piece_bytes) {}
+
+  // Fails: as FetchRange.
+  absl::Status Run() {
+    const std::int64_t pieces = (request_.bytes - prefix_.size()) / options_.piece_bytes + 1;
+    const auto others = std::min<std::int64_t>(options_.connections, pieces) - 1;
+    std::vector<std::thread> threads;
+    for (std::int64_t i = 0; i < others; ++i) threads.emplace_back([this] { Work(); });
+    Work();
+    for (std::thread& thread : threads) thread.join();
+    return plan_.status();
+  }
+
+  // All that is left by one request for the whole, as ranges are ignored.
+  absl::Status RunWithoutRanges() {
+    HttpConnection connection(options_.http);
+    return Fetch(connection, {.first = prefix_.size(), .end = request_.bytes, .direct = true},
+                 true);
+  }
+
+ private:
+  void Work() {
+    HttpConnection connection(options_.http);
+    while (const std::optional<Piece> piece = plan_.Take()) {
+      absl::Status status =
+          piece->direct ? Fetch(connection, *piece, false) : FetchApart(connection, *piece);
+      if (status.ok() && plan_.Done(*piece)) status = AppendThoseThatWait();
+      if (!status.ok()) plan_.Fail(status);
+    }
+  }
+
+  absl::Status Fetch(HttpConnection& connection, const Piece& piece, bool whole) {
+    return FetchRange(connection, Backoff(options_.http.stop), Range(piece.first, piece.end, whole),
+                      [this](std::string_view bytes) {
+                        progress_.Have(std::ssize(bytes));
+                        return prefix_.Append(bytes);
+                      });
+  }
+
+  // Into a file of its own, from where an earlier attempt has stopped.
+  absl::Status FetchApart(HttpConnection& connection, const Piece& piece) {
+    ASSIGN_OR_RETURN(GrowingFile file, GrowingFile::Open(WaitingFile(request_, piece.first)));
+    if (file.size() > piece.end - piece.first) RETURN_IF_ERROR(file.Truncate(0));
+    progress_.Have(file.size());
+    return FetchRange(connection, Backoff(options_.http.stop),
+                      Range(piece.first + file.size(), piece.end, false),
+                      [&](std::string_view bytes) {
+                        progress_.Have(std::ssize(bytes));
+                        return file.Append(bytes);
+                      });
+  }
+
+  absl::Status AppendThoseThatWait() {
+    while (const std::optional<Piece> piece = plan_.NextWaiting()) {
+      RETURN_IF_ERROR(prefix_.AppendWaiting(*piece));
+    }
+    return absl::OkStatus();
+  }
+
+  RangeRequest Range(std::int64_t first, std::int64_t end, bool whole) const {
+    return {.url = request_.url,
+            .name = request_.name,
+            .first = first,
+            .end = end,
+            .bytes = request_.bytes,
+            .whole = whole};
+  }
+
+  const BlobRequest& request_;
+  const DownloadOptions& options_;
+  BlobPrefix& prefix_;  // of whom the plan says
+  Progress& progress_;
+  PiecePlan plan_;
+};
+
+void ThrowAway(const BlobRequest& request) {
+  std::error_code gone;
+  std::filesystem::remove(request.incomplete, gone);
+  RemoveWaitingFiles(request);
+}
+
+// `went_on` says whether bytes of an earlier attempt are among it.
+absl::Status Attempt(const BlobRequest& request, const DownloadOptions& options, Progress& progress,
+                     bool& went_on) {
+  const std::int64_t before = progress.done_bytes();
+  ASSIGN_OR_RETURN(const std::unique_ptr<BlobPrefix> prefix,
+                   BlobPrefix::Open(request, options.piece_bytes));
+  went_on = prefix->size() > 0;
+  progress.Have(prefix->size());
+  Connections connections(request, options, *prefix, progress);
+  absl::Status status = connections.Run();
+  if (absl::IsUnimplemented(status)) {
+    progress.Have(before + prefix->size() - progress.done_bytes());
+    status = connections.RunWithoutRanges();
+  }
+  RETURN_IF_ERROR(status);
+  status = prefix->Finish();
+  if (absl::IsDataLoss(status)) {
+    ThrowAway(request);
+    progress.Have(before - progress.done_bytes());
+  }
+  return status;
+}
+
+}  // namespace
+
+absl::Status DownloadBlob(const BlobRequest& request, const DownloadOptions& options,
+                          Progress& progress) {
+  TakeUpLeftovers(request);
+  bool went_on = false;
+  absl::Status status = Attempt(request, options, progress, went_on);
+  if (absl::IsDataLoss(status) && went_on) status = Attempt(request, options, progress, went_on);
+  if (status.ok()) RemoveWaitingFiles(request);
+  return status;
+}
+
+}  // namespace thinkwire::worker::hub

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/mutex.h"
+#include "worker/hub/blob_download.h"
+#include "worker/hub/digest.h"
+#include "worker/hub/growing_file.h"
+#include "worker/hub/piece_plan.h"
+
+namespace thinkwire::worker::hub {
+
+// The file in which a range waits that begins at `first`.
+std::filesystem::path WaitingFile(const BlobRequest& request, std::int64_t first);
+
+// Removes all of them.
+void RemoveWaitingFiles(const BlobRequest& request);
+
+// Renames what another process has left of the file to `request.incomplete`, if nothing is there
+// and that may be a beginning of it.
+void TakeUpLeftovers(const BlobRequest& request);
+
+// The beginning of a file that is being brought, with the digest of what is in it. That is summed
+// up behind the writer's back, so that a connection waits for no arithmetic. Owns: a thread, and
+// the file. Threads: one at a time. Fails: as GrowingFile.
+class BlobPrefix {
+ public:
+  // Takes what is there, and puts waiting ranges onto it as far as they follow it; one that is too
+  // long to be of this file is emptied. `request` outlives it.
+  static absl::StatusOr<std::unique_ptr<BlobPrefix>> Open(const BlobRequest& request,
+                                                          std::int64_t piece_bytes);
+
+  ~BlobPrefix();
+  BlobPrefix(const BlobPrefix&) = delete;
+  BlobPrefix& operator=(const BlobPrefix&) = delete;
+
+  std::int64_t size() const { return file_.size(); }
+
+  absl::Status Append(std::string_view bytes);
+  // Moves what waits of the piece, and is not here yet, to the end.
+  absl::Status AppendWaiting(const Piece& piece);
+
+  // Gives the whole its name. Fails also: DATA_LOSS its digest is another, with both.
+  // REQUIRES: nothing after it.
+  absl::Status Finish();
+
+ private:
+  BlobPrefix(const BlobRequest& request, GrowingFile file);
+
+  absl::Status Absorb(std::int64_t piece_bytes);
+  // On the own thread.
+  void Sum();
+  absl::Status SumUpTo(std::int64_t end);
+  // Lets that thread sum up all, and ends it.
+  void EndSumming();
+
+  const BlobRequest& request_;
+  GrowingFile file_;  // but for its size, which is the writer's, any thread's
+
+  // Of the own thread, and of whoever has joined it.
+  Digest digest_;
+  std::int64_t summed_ = 0;
+  absl::Status sum_status_{};
+
+  Mutex mu_;
+  CondVar grown_;
+  std::int64_t written_ ABSL_GUARDED_BY(mu_);
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread thread_;
+};
+
+}  // namespace thinkwire::worker::hub

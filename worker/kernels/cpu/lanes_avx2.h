@@ -125,6 +125,7 @@ struct Avx2Lanes {
   }
   using Table = Avx2Lanes;
   static Table MakeTable(Avx2Lanes values) { return RoundToBf16(values); }
+  static Table MakeExactTable(Avx2Lanes values) { return RoundToBf16(values); }
   static Avx2Lanes LookUp(Table table, Words indices) {
     return {LookUpHalf(table, indices.lo), LookUpHalf(table, indices.hi)};
   }

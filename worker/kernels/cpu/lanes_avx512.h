@@ -129,6 +129,16 @@ struct Avx512LanesOf {
       return _mm512_castps_si512(RoundToBf16(values).v);
     }
   }
+  // Rounded as RoundToBf16 does.
+  static Table MakeExactTable(Avx512LanesOf values) {
+    const __m512i bits = _mm512_castps_si512(RoundToBf16(values).v);
+    if constexpr (kHasBf16) {
+      const __m256i once = _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16));
+      return _mm512_broadcast_i64x4(once);
+    } else {
+      return bits;
+    }
+  }
   // Lane j of `first` is the value that bits `at` to `at` + 3 of word j name, of `second` that of
   // 16 bits above.
   static void LookUp(Table table, Words words, int at, Avx512LanesOf* first,

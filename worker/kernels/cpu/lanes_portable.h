@@ -98,6 +98,7 @@ struct PortableLanes {
   }
   using Table = PortableLanes;
   static Table MakeTable(const PortableLanes& values) { return RoundToBf16(values); }
+  static Table MakeExactTable(const PortableLanes& values) { return RoundToBf16(values); }
   static PortableLanes LookUp(const Table& table, const Words& words, int at) {
     return Make([&](int i) { return table.lane[words.lane[i] >> at & 0xFU]; });
   }

@@ -93,7 +93,8 @@ class Q4KChunk {
   alignas(64) float offset_[64];
 };
 
-// As Q4KChunk's, the sixteen weights of a group of 128.
+// The sixteen weights of each group of 128 are made with the chunk. A scale may be so small that
+// they are subnormal in bf16.
 template <class L>
 class Int4Chunk {
  public:
@@ -101,29 +102,33 @@ class Int4Chunk {
     return std::int64_t{kInt4PackedBytes} * kPanelRows * (cols / kInt4Columns);
   }
   Int4Chunk(const std::uint8_t* chunk, int cols) : nibbles_(chunk), row_bytes_(cols / 2) {
+    static constexpr float kSteps[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const std::uint8_t* const words = chunk + kPanelRows * row_bytes_;
     for (int i = 0; i < cols / kInt4Columns * kPanelRows; ++i) {
       const auto word = LoadAs<L, std::uint32_t>(words + 4 * i);
-      scale_[i] = std::bit_cast<float>(word & kInt4ScaleBits);
-      offset_[i] = -static_cast<float>(word & kInt4ZeroBits) * scale_[i];
+      const auto scale = std::bit_cast<float>(word & kInt4ScaleBits);
+      const float offset = -static_cast<float>(word & kInt4ZeroBits) * scale;  // exact
+      tables_[i] = L::MakeExactTable(L::Fma(L::Load(kSteps), L::Set(scale), L::Set(offset)));
     }
   }
   void Read(int row, int col, L* first, L* second) const {
-    static constexpr float kSteps[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const int group = col / kInt4Columns * kPanelRows + row;
-    const L table =
-        L::RoundToBf16(L::Fma(L::Load(kSteps), L::Set(scale_[group]), L::Set(offset_[group])));
-    const auto words = L::LoadWords(nibbles_ + row * row_bytes_ + col / kInt4Columns * 64);
-    const int shift = col % kInt4Columns / 4;
-    *first = L::LookUp(table, L::ShiftRight(words, shift));
-    *second = L::LookUp(table, L::ShiftRight(words, shift + 4));
+    L::LookUp(TableOf(row, col), WordsOf(row, col), col % kInt4Columns / 8, first, second);
+  }
+  void Unpack(int row, int col, std::uint16_t* out) const {
+    L::LookUpInPanel(TableOf(row, col), WordsOf(row, col), col % kInt4Columns / 8, out);
   }
 
  private:
+  const auto& TableOf(int row, int col) const {
+    return tables_[col / kInt4Columns * kPanelRows + row];
+  }
+  auto WordsOf(int row, int col) const {
+    return L::LoadWords(nibbles_ + row * row_bytes_ + col / kInt4Columns * 64);
+  }
+
   const std::uint8_t* nibbles_;
   int row_bytes_;
-  float scale_[kChunkColumns / kInt4Columns * kPanelRows];
-  float offset_[kChunkColumns / kInt4Columns * kPanelRows];  // -z s, exact
+  typename L::Table tables_[kChunkColumns / kInt4Columns * kPanelRows];
 };
 
 template <class L>

@@ -31,9 +31,9 @@
 namespace thinkwire::router {
 namespace {
 
-// Messages that wait behind the one that gRPC is sending. Few: what comes after them is merged
-// (WaitingEvents).
-constexpr std::size_t kMessageCapacity = 2;
+// Messages that wait behind the one that gRPC is sending; what comes after them is merged
+// (WaitingEvents). All of a short stream fits, so that one whom nobody reads keeps no worker.
+constexpr std::size_t kMessageCapacity = 8;
 // reasoning.proto promises it.
 constexpr char kUsageTrailer[] = "thinkwire-usage-bin";
 // By which gRPC's own retries know when (gRFC A6): milliseconds.

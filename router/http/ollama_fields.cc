@@ -33,9 +33,14 @@ absl::Status Model(const Json& value, const std::string& name, Reading& reading)
   return read::Model(WithoutLatest(model), name, reading);
 }
 
+bool IsEmptyText(const Json& value) {
+  const auto* const text = value.get_ptr<const Json::string_t*>();
+  return text != nullptr && text->empty();
+}
+
 // Texts that clients send empty where they mean none.
 absl::Status UnbuiltText(const Json& value, const std::string& name, Reading& reading) {
-  return value == "" ? absl::OkStatus() : Unbuilt(value, name, reading);
+  return IsEmptyText(value) ? absl::OkStatus() : Unbuilt(value, name, reading);
 }
 
 absl::Status Think(const Json& value, const std::string& name, Reading& reading) {
@@ -44,7 +49,7 @@ absl::Status Think(const Json& value, const std::string& name, Reading& reading)
 
 // The schema's own text, as answers keep the order of its properties.
 absl::Status Format(const Json& value, const std::string& name, Reading& reading) {
-  if (value == "") return absl::OkStatus();
+  if (IsEmptyText(value)) return absl::OkStatus();
   v1::AnswerFormat& format = *reading.request().mutable_answer_format();
   if (value == "json") {
     format.set_json_schema(read::kAnyObject);

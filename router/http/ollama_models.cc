@@ -156,7 +156,8 @@ std::optional<LoadRequest> ReadLoadRequest(std::string_view body, bool chat) {
   const auto document = ParseJson(body, "the body", {.max_values = kMaxBodyValues});
   if (!document.ok() || !document->is_object()) return std::nullopt;
   const Json question = document->value(chat ? "messages" : "prompt", Json());
-  const bool asks = question.is_string() ? question != "" : !question.empty();
+  const auto* const text = question.get_ptr<const Json::string_t*>();
+  const bool asks = text != nullptr ? !text->empty() : !question.empty();
   const std::string model = TextOf(*document, "model");
   if (asks || model.empty()) return std::nullopt;
   return LoadRequest{.model = model, .unloads = IsZero(document->value("keep_alive", Json()))};

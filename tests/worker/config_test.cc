@@ -1,7 +1,9 @@
 #include "worker/config.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -62,13 +64,14 @@ TEST(WorkerConfigTest, TurnsBooleansOffBySeveralNames) {
 // A file of options, for one test.
 class ConfigFileTest : public testing::Test {
  protected:
+  ~ConfigFileTest() override { std::remove(path_.c_str()); }
   void Write(const std::string& yaml) { std::ofstream(path_) << yaml; }
   std::string Error(const std::string& yaml) {
     Write(yaml);
     return ErrorOf({"--config", path_.c_str()});
   }
 
-  const std::string path_ = testing::TempDir() + "thinkwire_worker.yaml";
+  const std::string path_ = testing::TempDir() + "worker-" + std::to_string(getpid()) + ".yaml";
 };
 
 TEST_F(ConfigFileTest, CommandLineWinsOverIt) {

@@ -1,6 +1,7 @@
 #include "worker/hub/cache.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -23,6 +24,7 @@ class HubCacheTest : public testing::Test {
     fs::remove_all(cache_.root());
     fs::create_directories(cache_.root());
   }
+  void TearDown() override { fs::remove_all(cache_.root()); }
   void Write(const fs::path& path, const std::string& text) {
     fs::create_directories(path.parent_path());
     std::ofstream(path) << text;
@@ -44,7 +46,7 @@ class HubCacheTest : public testing::Test {
   }
 
   const std::string kRepo = "org/model";
-  const HubCache cache_{fs::path(testing::TempDir()) / "thinkwire_hub_cache"};
+  const HubCache cache_{fs::path(testing::TempDir()) / absl::StrCat("hub-cache-", getpid())};
 };
 
 TEST_F(HubCacheTest, NamesPathsAsHuggingfaceHubDoes) {

@@ -1,6 +1,7 @@
 #include "worker/hub/model_contents.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -37,6 +38,7 @@ class WeightFilesTest : public testing::Test {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
   }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
   void Write(const std::string& index) { std::ofstream(folder_ / kIndexFile) << index; }
   std::string Error() {
     const auto files = WeightFiles(folder_);
@@ -45,7 +47,7 @@ class WeightFilesTest : public testing::Test {
   }
 
   const std::filesystem::path folder_ =
-      std::filesystem::path(testing::TempDir()) / "thinkwire_weight_files";
+      std::filesystem::path(testing::TempDir()) / ("weight-files-" + std::to_string(getpid()));
 };
 
 TEST_F(WeightFilesTest, AreThoseOfTheIndexOrTheOne) {

@@ -1,6 +1,7 @@
 #include "worker/hub/settings.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -55,7 +56,7 @@ TEST(ReadHubSettings, ReadsTheEndpointAndWhetherToUseIt) {
 
 TEST(ReadHubSettings, TakesTheTokenFromTheEnvironmentOrItsFile) {
   const std::filesystem::path path =
-      std::filesystem::path(testing::TempDir()) / "thinkwire_hub_token";
+      std::filesystem::path(testing::TempDir()) / ("hub-token-" + std::to_string(getpid()));
   std::ofstream(path) << "hf_file\n";
   std::map<std::string, std::string> variables = {{"HOME", "/h"}, {"HF_TOKEN_PATH", path.string()}};
   EXPECT_EQ(Read(variables)->token, "hf_file");

@@ -147,6 +147,9 @@ void RouterMetrics::Add(const std::string& variant_name) {
   for (const char* reason : {"WORKER_LOST", "WORKER_SILENT"}) {
     moves_->Add({{"variant", variant_name}, {"reason", reason}});
   }
+  for (const char* cause : {"loop", "length"}) {
+    escalations_->Add({{"variant", variant_name}, {"cause", cause}, {"outcome", "restarted"}});
+  }
 }
 
 void RouterMetrics::BeginCall() { running_->Increment(); }

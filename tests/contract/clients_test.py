@@ -61,8 +61,9 @@ def generate(language_option, folder):
 
 def check_python(folder, address):
     generate("--python_out", folder)
-    client, thinking, formats, outputs, votes, openai = readme_blocks("python")
-    compile(openai, "README.md", "exec")  # its package is no Debian one
+    client, thinking, formats, outputs, votes, *of_others = readme_blocks("python")
+    for lines in of_others:  # their packages, openai and ollama, are no Debian ones
+        compile(lines, "README.md", "exec")
     said = run([sys.executable, "-c", client.replace(ADDRESS, address)], folder)
     if not ANSWER.search(said):
         sys.exit(f"the Python client got {said!r}")

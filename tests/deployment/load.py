@@ -1,4 +1,4 @@
-"""A load of all kinds through thinkwire-chat: completed, cut, cancelled, refused, queued, of a form."""
+"""A load of all kinds through thinkwire-chat: completed, cut, cancelled, refused, queued, of a form, voted on."""
 
 import random
 import signal
@@ -19,6 +19,7 @@ _KINDS = [
     (2, ["--json", "--budget", "20"]),
     (2, ["--json", "--regex", "[0-9+=> -]{1,30}"]),
     (1, ["--json", "--choices", "yes,no,neither"]),
+    (1, ["--json", "--consensus", "3"]),
     (4, ["--json", "--system", "You answer questions about numbers, briefly and exactly. " * 4]),
 ]
 

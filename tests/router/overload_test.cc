@@ -250,8 +250,11 @@ TEST_F(OverloadTest, PrioritiesOrderATenantsOwn) {
   EXPECT_EQ(PlaceOf(low), 0);
   Call& normal = Begin('a');
   EXPECT_EQ(PlaceOf(normal), 0);
-  Call& high = Begin('a', {.priority = v1::PRIORITY_HIGH});
+  Call& high = Begin('a', {.priority = v1::PRIORITY_HIGH, .progress = true});
   EXPECT_EQ(PlaceOf(high), 0);
+  // The queue has looked since: whom it asked before that has found no place.
+  const auto silence = high.Next();
+  ASSERT_TRUE(silence && silence->has_progress());
   running[0]->Cancel();
   EXPECT_TRUE(high.Starts());
   running[1]->Cancel();

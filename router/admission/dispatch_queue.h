@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -83,8 +84,9 @@ class DispatchQueue {
     Running(Running&& other) noexcept { *this = std::move(other); }
     Running& operator=(Running&& other) noexcept;
     ~Running();
-    // It has taken so many tokens, in place of those that were expected.
-    void Took(double tokens) { tokens_ = tokens; }
+    // It has taken so many tokens, in place of those that were expected; at least its least_cost,
+    // as a worker was busy with it.
+    void Took(double tokens) { tokens_ = std::max(tokens, request_.least_cost); }
 
    private:
     friend class DispatchQueue;

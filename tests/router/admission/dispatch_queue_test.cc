@@ -59,8 +59,12 @@ class DispatchQueueTest : public testing::Test {
  protected:
   std::shared_ptr<TestWaiter> Enter(const std::string& tenant = "a",
                                     const DispatchQueue::Terms& terms = {}) {
+    return Enter(FairQueue::Request{.tenant = tenant}, terms);
+  }
+  std::shared_ptr<TestWaiter> Enter(const FairQueue::Request& request,
+                                    const DispatchQueue::Terms& terms = {}) {
     auto waiter = std::make_shared<TestWaiter>(queue_, places_, next_name_++);
-    auto entered = queue_.Enter(kVariant, {.tenant = tenant}, terms, waiter);
+    auto entered = queue_.Enter(kVariant, request, terms, waiter);
     outcome_ = entered.outcome;
     place_ = entered.place;
     waiter->ticket = std::move(entered.ticket);
@@ -285,6 +289,24 @@ TEST_F(DispatchQueueTest, WhoIsBehindPassesOneWhoIsNotAndFindsNoPlace) {
   EXPECT_EQ(places_.taken, std::vector{0});
   EXPECT_EQ(queue_.NumWaiting(kVariant), 1U);
   EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a", kPlaces), Room::kOrdinary);
+}
+
+// It kept a worker busy, if only for a moment; free ones would go before all others for ever.
+TEST_F(DispatchQueueTest, WhoCancelsAsSoonAsHeGoesIsChargedForIt) {
+  std::vector<std::shared_ptr<TestWaiter>> waiters;
+  for (int i = 0; i < 8; ++i) {
+    waiters.push_back(Enter(FairQueue::Request{.tenant = "a", .cost = 500, .least_cost = 20}));
+  }
+  const FairQueue::Request of_b = {.tenant = "b", .cost = 50};
+  const auto running = queue_.BeginAtOnce(kVariant, of_b);
+  waiters.push_back(Enter(of_b));
+  for (int i = 0; i < 6; ++i) {
+    Free(1);
+    DispatchQueue::Running& last = waiters[static_cast<std::size_t>(places_.taken.back())]->running;
+    last.Took(0);
+    last = {};
+  }
+  EXPECT_EQ(places_.taken, (std::vector{0, 1, 2, 8, 3, 4})) << "three of 20 tokens are over 50";
 }
 
 TEST(DispatchPaceTest, IsTheTimeBetweenTwoThatWentWhileOthersWaited) {

@@ -291,6 +291,26 @@ TEST_F(DispatchQueueTest, WhoIsBehindPassesOneWhoIsNotAndFindsNoPlace) {
   EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a", kPlaces), Room::kOrdinary);
 }
 
+// "b" has less than the mean of what runs, but more than its part of the places: as "a" it finds
+// none, and must not keep who has nothing from being asked.
+TEST_F(DispatchQueueTest, WhoIsBehindPassesAllWhoAreNot) {
+  ASSERT_EQ(queue_.RoomOfNew(kVariant, "a", 8), Room::kFirst);
+  const auto of_a = queue_.BeginAtOnce(kVariant, {.tenant = "a", .outputs = 20});
+  const auto of_b = queue_.BeginAtOnce(kVariant, {.tenant = "b", .outputs = 5});
+  Places nothing;
+  std::vector<std::shared_ptr<TestWaiter>> others;
+  for (const char* const tenant : {"a", "b"}) {
+    ASSERT_EQ(queue_.RoomAtTurn(kVariant, tenant, 8), Room::kOrdinary) << tenant;
+    others.push_back(std::make_shared<TestWaiter>(queue_, nothing, 100));
+    others.back()->ticket =
+        std::move(queue_.Enter(kVariant, {.tenant = tenant}, {}, others.back()).ticket);
+  }
+  const auto honest = Enter("c");
+  Free(1);
+  EXPECT_EQ(places_.taken, std::vector{0});
+  EXPECT_EQ(queue_.NumWaiting(kVariant), 2U);
+}
+
 // It kept a worker busy, if only for a moment; free ones would go before all others for ever.
 TEST_F(DispatchQueueTest, WhoCancelsAsSoonAsHeGoesIsChargedForIt) {
   std::vector<std::shared_ptr<TestWaiter>> waiters;

@@ -31,6 +31,7 @@ bool IsLogprob(float value) { return std::isfinite(value) && value <= 0; }
 StreamContract::Asked StreamContract::AskedOf(const v1::PhaseSampling& sampling) {
   return {.logprobs = sampling.logprobs(),
           .alternatives = sampling.top_logprobs(),
+          .token_bytes = sampling.token_bytes(),
           .stop_strings = sampling.stop_strings_size() > 0,
           .stop_ids = sampling.stop_token_ids_size() > 0};
 }
@@ -211,8 +212,22 @@ absl::Status StreamContract::CheckTokens(const Event& event, const Asked& phase)
                          phase.logprobs ? event.token_ids_size() : 0));
   for (const v1::TokenLogprob& token : event.logprobs()) {
     if (!IsLogprob(token.logprob())) return Wrong("a log-probability is ", token.logprob());
+    RETURN_IF_ERROR(CheckTokenBytes(token, phase.token_bytes));
     RETURN_IF_ERROR(CheckAlternatives(token, phase.alternatives));
   }
+  return absl::OkStatus();
+}
+
+// Some ids stand for no bytes.
+absl::Status StreamContract::CheckTokenBytes(const v1::TokenLogprob& token, bool asked) {
+  const auto size = std::ssize(token.token());
+  if (token.silent_bytes() < 0 || token.silent_bytes() > size) {
+    return Wrong("of the ", size, " bytes of a token ", token.silent_bytes(), " have no text");
+  }
+  const bool has_bytes = size > 0 || std::ranges::any_of(token.alternatives(), [](const auto& one) {
+                           return !one.token().empty();
+                         });
+  if (has_bytes && !asked) return Wrong("the bytes of a token came, which were not asked for");
   return absl::OkStatus();
 }
 

@@ -77,8 +77,7 @@ absl::Status LogitBias(const Json& value, const std::string& name, Reading& read
 
 // A number here: how many alternatives.
 absl::Status CompletionLogprobs(const Json& value, const std::string& name, Reading& reading) {
-  reading.asked.form.logprobs = true;
-  reading.sampling().set_logprobs(true);
+  read::AskForLogprobs(reading);
   return TopLogprobs(value, name, reading);
 }
 

@@ -62,10 +62,15 @@ absl::Status Stop(const Json& value, const std::string& name, Reading& reading) 
   return absl::OkStatus();
 }
 
+void AskForLogprobs(Reading& reading) {
+  reading.asked.form.logprobs = true;
+  reading.sampling().set_logprobs(true);
+  reading.sampling().set_token_bytes(true);
+}
+
 absl::Status ChatLogprobs(const Json& value, const std::string& name, Reading& reading) {
   ASSIGN_OR_RETURN(const bool wanted, ReadBool(value, name));
-  reading.asked.form.logprobs = wanted;
-  if (wanted) reading.sampling().set_logprobs(true);
+  if (wanted) AskForLogprobs(reading);
   return absl::OkStatus();
 }
 

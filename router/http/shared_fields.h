@@ -36,6 +36,8 @@ absl::Status TopK(const Json& value, const std::string& name, Reading& reading);
 // Of the answer alone: a stop string in the reasoning would leave no answer. A raw prompt has no
 // phase of its own.
 absl::Status Stop(const Json& value, const std::string& name, Reading& reading);
+// Of every token, with its bytes.
+void AskForLogprobs(Reading& reading);
 absl::Status ChatLogprobs(const Json& value, const std::string& name, Reading& reading);
 absl::Status TopLogprobs(const Json& value, const std::string& name, Reading& reading);
 // By a word: one of the operator's efforts, or "none".

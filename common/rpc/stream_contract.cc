@@ -224,11 +224,10 @@ absl::Status StreamContract::CheckTokenBytes(const v1::TokenLogprob& token, bool
   if (token.silent_bytes() < 0 || token.silent_bytes() > size) {
     return Wrong("of the ", size, " bytes of a token ", token.silent_bytes(), " have no text");
   }
-  const bool has_bytes = size > 0 || std::ranges::any_of(token.alternatives(), [](const auto& one) {
-                           return !one.token().empty();
-                         });
-  if (has_bytes && !asked) return Wrong("the bytes of a token came, which were not asked for");
-  return absl::OkStatus();
+  const auto has_bytes = [](const auto& one) { return !one.token().empty(); };
+  const bool came = has_bytes(token) || std::ranges::any_of(token.alternatives(), has_bytes);
+  return !came || asked ? absl::OkStatus()
+                        : Wrong("the bytes of a token came, which were not asked for");
 }
 
 absl::Status StreamContract::CheckAlternatives(const v1::TokenLogprob& token,

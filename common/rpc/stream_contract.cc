@@ -218,7 +218,6 @@ absl::Status StreamContract::CheckTokens(const Event& event, const Asked& phase)
   return absl::OkStatus();
 }
 
-// Some ids stand for no bytes.
 absl::Status StreamContract::CheckTokenBytes(const v1::TokenLogprob& token, bool asked) {
   const auto size = std::ssize(token.token());
   if (token.silent_bytes() < 0 || token.silent_bytes() > size) {

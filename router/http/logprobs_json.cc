@@ -1,7 +1,6 @@
 #include "router/http/logprobs_json.h"
 
 #include <algorithm>
-#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -26,27 +25,28 @@ std::string NameOf(std::int32_t id, const std::string& token, std::string_view p
   return JsonString(name);
 }
 
-std::string BytesJson(std::string_view bytes) {
-  if (bytes.empty()) return "null";
+std::string BytesJson(std::string_view bytes, std::string_view none) {
+  if (bytes.empty()) return std::string(none);
   const auto append = [](std::string* out, char byte) {
     absl::StrAppend(out, static_cast<int>(static_cast<unsigned char>(byte)));
   };
   return absl::StrCat("[", absl::StrJoin(bytes, ",", append), "]");
 }
 
-// {"token": …, up to what may follow its bytes.
-void AppendToken(std::int32_t id, const std::string& token, float logprob, std::string_view bytes,
+// {"token": …, up to what may follow its bytes, as JSON.
+void AppendToken(std::int32_t id, const std::string& token, float logprob, const std::string& bytes,
                  std::string* out) {
   absl::StrAppend(out, R"({"token":)", NameOf(id, token), R"(,"logprob":)", Finite(logprob),
-                  R"(,"bytes":)", BytesJson(bytes));
+                  R"(,"bytes":)", bytes);
 }
 
-std::string AlternativesJson(const PieceToken& token) {
-  return absl::StrJoin(
-      token.logprob.alternatives(), ",", [](std::string* out, const v1::TokenAlternative& other) {
-        AppendToken(other.token_id(), other.token(), other.logprob(), other.token(), out);
-        out->push_back('}');
-      });
+std::string AlternativesJson(const PieceToken& token, std::string_view no_bytes) {
+  return absl::StrJoin(token.logprob.alternatives(), ",",
+                       [&](std::string* out, const v1::TokenAlternative& other) {
+                         AppendToken(other.token_id(), other.token(), other.logprob(),
+                                     BytesJson(other.token(), no_bytes), out);
+                         out->push_back('}');
+                       });
 }
 
 constexpr char kPart[] = "bytes:";
@@ -62,12 +62,13 @@ std::string AlternativesMap(const PieceToken& token) {
 
 }  // namespace
 
-std::string TokensJson(const std::vector<PieceToken>& tokens) {
-  const std::string all = absl::StrJoin(tokens, ",", [](std::string* out, const PieceToken& token) {
-    AppendToken(token.id, token.logprob.token(), token.logprob.logprob(), token.text(), out);
-    absl::StrAppend(out, R"(,"top_logprobs":[)", AlternativesJson(token), "]}");
-  });
-  return absl::StrCat("[", all, "]");
+std::string TokensJson(const std::vector<PieceToken>& tokens, std::string_view no_bytes) {
+  const auto append = [&](std::string* out, const PieceToken& token) {
+    AppendToken(token.id, token.logprob.token(), token.logprob.logprob(),
+                BytesJson(token.text(), no_bytes), out);
+    absl::StrAppend(out, R"(,"top_logprobs":[)", AlternativesJson(token, no_bytes), "]}");
+  };
+  return absl::StrCat("[", absl::StrJoin(tokens, ",", append), "]");
 }
 
 std::string ChatLogprobsJson(const std::vector<PieceToken>& content,

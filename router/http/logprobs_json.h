@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "router/http/pieces.h"
@@ -14,8 +15,8 @@ namespace thinkwire::router::http {
 // are the text, with what a stop string has cut off, and with bytes that are no UTF-8 as they were
 // drawn. An alternative's are all that it stands for. Threads: pure.
 
-// A list of objects, a token each.
-std::string TokensJson(const std::vector<PieceToken>& tokens);
+// A list of objects, a token each. `no_bytes`: how none are written.
+std::string TokensJson(const std::vector<PieceToken>& tokens, std::string_view no_bytes = "null");
 
 // The value of a chat choice's "logprobs".
 std::string ChatLogprobsJson(const std::vector<PieceToken>& content,

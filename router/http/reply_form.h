@@ -32,7 +32,7 @@ struct ReasoningForms {
 absl::StatusOr<ReasoningForms> ReadReasoningForms(std::string_view text);
 
 // Whose API a client speaks.
-enum class Dialect { kOpenAi, kOllama };
+enum class Dialect { kOpenAi, kResponses, kOllama };
 
 // How a client wants its answer.
 struct ReplyForm {
@@ -41,6 +41,7 @@ struct ReplyForm {
   bool message = true;  // Ollama's: in a message; else in a field "response"
   bool stream = false;
   bool include_usage = false;  // in a chunk of its own
+  bool summary = false;        // of kResponses: the reasoning stands where its summary would
   ReasoningForm reasoning = ReasoningForm::kBoth;
   const ReasoningForms* by_variant = nullptr;  // settles `reasoning`; null: it is settled
   bool logprobs = false;

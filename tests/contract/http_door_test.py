@@ -3,7 +3,7 @@
 
 Usage: http_door_test.py BUILD_FOLDER REQUESTS [CONCURRENT]
 Asks a router REQUESTS random questions with the same seed by gRPC and by HTTP: by OpenAI's API as a
-stream and as a whole, and by Ollama's, where that can say the same. Reasoning, answer, the reason
+stream and as a whole, by its Responses API and by Ollama's, where these can say the same. Reasoning, answer, the reason
 of the end, usage and, where they are asked for, the tokens, their bytes and their log-probabilities
 must be the same, and the bytes of all tokens joined the text.
 """
@@ -119,10 +119,12 @@ class Grpc(GrpcClient):
         return request
 
     def ask(self, body):
-        told = {"reasoning": "", "content": "", "tokens": []}
+        told = {"reasoning": "", "content": "", "tokens": [], "answer_tokens": []}
         for event in self.call(self.request(body), timeout=PATIENCE_S):
             told["reasoning"] += event.reasoning_delta.text
             told["content"] += event.answer_delta.text
+            told["answer_tokens"] += [token_of(id, logprob) for id, logprob in zip(
+                event.answer_delta.token_ids, event.answer_delta.logprobs)]
             for delta in (event.reasoning_delta, event.answer_delta):
                 told["tokens"] += [token_of(id, logprob) for id, logprob
                                    in zip(delta.token_ids, delta.logprobs)]
@@ -213,6 +215,39 @@ def ask_ollama(port, body):
     return told
 
 
+def ask_responses(port, body):
+    """As a stream, whose last event has all of it once more. Only the answer's tokens are told."""
+    asked = {"model": body["model"], "input": body["messages"], "stream": True,
+             "max_output_tokens": body["max_tokens"],
+             **{name: body[name] for name in ("seed", "temperature", "stop",
+                                              "thinking_token_budget", "top_logprobs")
+                if name in body}}
+    if "reasoning_effort" in body:
+        asked["reasoning"] = {"effort": body["reasoning_effort"]}
+    if "logprobs" in body:
+        asked["include"] = ["message.output_text.logprobs"]
+    told = {"reasoning": "", "content": "", "tokens": []}
+    for event in post(port, asked, "/v1/responses").split("\n\n"):
+        if event and not event.startswith(":"):
+            last = json.loads(event.partition("data: ")[2])
+        if event.startswith("event: response.reasoning_text.delta"):
+            told["reasoning"] += last["delta"]
+        if event.startswith("event: response.output_text.delta"):
+            told["content"] += last["delta"]
+            told["tokens"] += [told_token(token) for token in last["logprobs"]]
+    response = last["response"]
+    texts = {item["type"]: item["content"][0] for item in response["output"]}
+    message = texts.get("message", {"text": "", "logprobs": []})
+    assert texts.get("reasoning", {"text": ""})["text"] == told["reasoning"], response
+    assert message["text"] == told["content"], response
+    assert [told_token(token) for token in message["logprobs"]] == told["tokens"], response
+    told["finish"] = {"completed": "stop", "incomplete": "length"}[response["status"]]
+    usage = response["usage"]
+    reasoning = usage["output_tokens_details"]["reasoning_tokens"]
+    told["usage"] = usage["input_tokens"], reasoning, usage["output_tokens"] - reasoning
+    return told
+
+
 def without_phases(told):
     prompt, reasoning, answer = told["usage"]
     return {**told, "usage": (prompt, reasoning + answer)}
@@ -237,7 +272,10 @@ def compare(grpc_client, port, seed):
     expected = patiently(grpc_client.ask, grpc_client.error, body)
     if "logprobs" in body:
         patiently(check_inline, ConnectionError, port, body)
+    answer_tokens = expected.pop("answer_tokens")
     asks = [(ask_whole, expected), (ask_stream, expected)]
+    if "logit_bias" not in body:
+        asks.append((ask_responses, {**expected, "tokens": answer_tokens}))
     if "thinking_token_budget" not in body and "logit_bias" not in body:
         asks.append((ask_ollama, without_phases(expected)))
     for ask, wanted in asks:

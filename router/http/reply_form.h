@@ -8,6 +8,10 @@
 
 #include "absl/status/statusor.h"
 
+namespace thinkwire::router {
+class CurrentCatalog;
+}  // namespace thinkwire::router
+
 namespace thinkwire::router::http {
 
 // Where a client finds the reasoning in its answer.
@@ -23,6 +27,8 @@ enum class ReasoningForm {
 struct ReasoningForms {
   ReasoningForm any = ReasoningForm::kBoth;
   std::map<std::string, ReasoningForm> of_variant{};  // those that differ
+  // What the configuration now says of a variant goes before both. Null: it says nothing.
+  const CurrentCatalog* catalog = nullptr;
 
   ReasoningForm Of(const std::string& variant) const;
 };

@@ -2,11 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "router/catalog.h"
+#include "router/config.h"
 #include "router/http/json_text.h"
 #include "router/http/raw_json.h"
 #include "tests/fakes/fake_worker.h"
@@ -64,6 +68,24 @@ TEST(ReplyWriterTest, TheReasoningOfAVariantMayBeElsewhere) {
   EXPECT_EQ(message("llama-8b")["content"], "<think>\nSo 2.</think>\n\n2");
   for (const char* wrong : {"odd", "llama-8b=odd", "=inline", "both,llama-8b="}) {
     EXPECT_FALSE(ReadReasoningForms(wrong).ok()) << wrong;
+  }
+}
+
+TEST(ReplyWriterTest, WhatTheConfigurationSaysOfAVariantGoesFirstAndMayChange) {
+  const auto catalog = [](const std::string& field) {
+    return std::make_shared<const Catalog>(
+        *ParseConfig("variants: [{name: a, workers: ['h:1'], reasoning_field: " + field +
+                         "}, {name: b, workers: ['h:2']}]",
+                     "r"));
+  };
+  CurrentCatalog current(catalog("both"));
+  ReasoningForms forms = *ReadReasoningForms("reasoning,a=reasoning_content");
+  EXPECT_EQ(forms.Of("a"), ReasoningForm::kReasoningContent);
+  forms.catalog = &current;
+  for (const char* field : kReasoningFields) {
+    current.Set(catalog(field));
+    EXPECT_EQ(forms.Of("a"), ReadReasoningForms(field)->any) << field;
+    EXPECT_EQ(forms.Of("b"), ReasoningForm::kReasoning) << field;
   }
 }
 

@@ -77,11 +77,11 @@ absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& pla
 
 absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
   if (device.kind == kernels::DeviceKind::kCpu || !NeedsCpu(plan)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("weights of ", EncodingsOf(plan),
-                                                 " are not supported on ", device.name,
-                                                 "; supported there: BF16, F16, F32, and 4 bits in "
-                                                 "groups of 128 columns in their own order; "
-                                                 "these are computed with device cpu"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("weights of ", EncodingsOf(plan),
+                   " whose columns have an order of their own (desc_act) are "
+                   "not supported on ",
+                   device.name, "; these are computed with device cpu"));
 }
 
 ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,

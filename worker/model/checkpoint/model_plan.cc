@@ -172,11 +172,7 @@ bool IsPacked(const ModelPlan& plan) {
 
 bool NeedsCpu(ModelPlan plan) {
   bool needs = false;
-  ForEachMatrix(plan, [&needs](PlannedTensor& matrix) {
-    const TensorSpec& spec = matrix.spec;
-    needs |= spec.reordered ||
-             (kernels::IsPacked(spec.encoding) && spec.encoding != kernels::Encoding::kInt4);
-  });
+  ForEachMatrix(plan, [&](PlannedTensor& matrix) { needs |= matrix.spec.reordered; });
   return needs;
 }
 

@@ -95,7 +95,7 @@ void ForEachMatrix(ModelPlan& plan, const std::function<void(PlannedTensor&)>& v
 // Whether a matrix is kept packed.
 bool IsPacked(const ModelPlan& plan);
 
-// Whether a matrix is packed, or ordered, in a way that only a CPU multiplies by.
+// Whether a matrix has its columns in an order of their own, as only a CPU multiplies by.
 bool NeedsCpu(ModelPlan plan);
 
 // How the device keeps the matrices: "bf16"; "q4_k+q6_k" where some of them differ.

@@ -83,8 +83,10 @@ struct ModelPlan {
 // The plan of a Hugging Face Qwen2 or Llama checkpoint.
 ModelPlan MakePlan(const ModelConfig& config);
 
-// From now on the layers' matrices are of `encoding`, whose blocks no rank parts.
-void SetLayerEncoding(kernels::Encoding encoding, ModelPlan& plan);
+// From now on matrices are of `encoding`, whose blocks no rank parts: of kInt4 the layers' alone,
+// of kQ4K as files of llama.cpp's type Q4_K_M have them, the head and some of a model's values and
+// down projections in kQ6K; else the head's too.
+void SetMatrixEncoding(kernels::Encoding encoding, ModelPlan& plan);
 
 // Every tensor of the model, once.
 std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan);

@@ -230,23 +230,6 @@ bool Roster::MayEject(std::size_t variant) const {
   return 2 * (out + 1) <= speaking;
 }
 
-void Roster::Give(std::size_t index, std::int32_t outputs) {
-  views_[index].leased += outputs;
-  ++views_[index].given;
-  members_[index].trust.Give();
-}
-
-void Roster::TakeBack(std::size_t index, std::int32_t outputs, bool begun) {
-  End(index, outputs);
-  members_[index].trust.TakeBack(begun);
-}
-
-void Roster::End(std::size_t index, std::int64_t outputs) {
-  views_[index].leased -= outputs;
-  members_[index].ended += outputs;
-  CHECK(views_[index].leased >= 0, "a lease was released twice");
-}
-
 bool Roster::Fail(std::size_t index, WorkerTrust::Failure failure, Clock::TimePoint given,
                   Clock::TimePoint now) {
   WorkerTrust& trust = members_[index].trust;

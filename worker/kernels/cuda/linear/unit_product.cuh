@@ -54,7 +54,9 @@ void LaunchUnitShaped(const UnitProduct& op, const Output& output, cudaStream_t 
 template <UnitFormat kFormat, std::size_t kAt = 0, class Output>
 void LaunchUnitChosen(std::size_t chosen, const UnitProduct& op, const Output& output,
                       cudaStream_t stream) {
-  if (chosen == kAt) return LaunchUnitShaped<kFormat, kAt>(op, output, stream);
+  if (chosen == kAt) {
+    return LaunchUnitShaped<kFormat, FirstOfUnitShape(kFormat, kAt)>(op, output, stream);
+  }
   if constexpr (kAt + 1 < kUnitChoices) {
     LaunchUnitChosen<kFormat, kAt + 1>(chosen, op, output, stream);
   }

@@ -44,6 +44,8 @@ struct UnitShape {
   // The rest is what the ring asks for.
   int stages = 0;
   constexpr int shared_bytes() const { return stages * stage_bytes() + kBoxAlignment; }
+
+  constexpr bool operator==(const UnitShape&) const = default;
 };
 
 // With as many blocks a stage, up to `most`, as leave four stages.
@@ -55,11 +57,12 @@ constexpr UnitShape MakeUnitShape(UnitFormat format, int token_tiles, Int4Tiling
   return shape;
 }
 
-// How many tiles W gives each multiprocessor.
-enum class UnitSpread { kNarrow, kOneWide, kManyWide };
+// How many tiles W gives each multiprocessor: of 32 rows one at most, of 64 one, up to five, or
+// more. Up to five are multiplied all at once, by warps of fewer registers.
+enum class UnitSpread { kNarrow, kOneWide, kFiveWide, kManyWide };
 
 inline constexpr int kUnitTokenTiles[] = {1, 2, 4, 8};
-inline constexpr int kUnitSpreads = 3;
+inline constexpr int kUnitSpreads = 4;
 inline constexpr std::size_t kUnitChoices = std::size(kUnitTokenTiles) * kUnitSpreads;
 
 constexpr UnitShape UnitShapeOf(UnitFormat format, std::size_t choice) {
@@ -71,7 +74,16 @@ constexpr UnitShape UnitShapeOf(UnitFormat format, std::size_t choice) {
   if (spread == UnitSpread::kOneWide) {
     return MakeUnitShape(format, token_tiles, Int4Tiling::kWide, 1, 4);
   }
-  return MakeUnitShape(format, token_tiles, Int4Tiling::kWide, token_tiles < 8 ? 4 : 3, 2);
+  const bool takes_five = spread == UnitSpread::kFiveWide && token_tiles <= 2;
+  const int tiles = takes_five ? 5 : token_tiles < 8 ? 4 : 3;
+  return MakeUnitShape(format, token_tiles, Int4Tiling::kWide, tiles, 2);
+}
+
+// The first choice of the same shape: the one that the kernel is compiled for.
+constexpr std::size_t FirstOfUnitShape(UnitFormat format, std::size_t choice) {
+  std::size_t at = 0;
+  while (UnitShapeOf(format, at) != UnitShapeOf(format, choice)) ++at;
+  return at;
 }
 
 // The choice for so many tokens. REQUIRES: at most 64.
@@ -81,6 +93,7 @@ constexpr std::size_t ChooseUnitShape(int tokens, std::int64_t tiles, int num_sm
   while (8 * kUnitTokenTiles[at] < tokens) ++at;
   const UnitSpread spread = tiling == Int4Tiling::kNarrow ? UnitSpread::kNarrow
                             : tiles <= num_sms            ? UnitSpread::kOneWide
+                            : tiles <= 5 * num_sms        ? UnitSpread::kFiveWide
                                                           : UnitSpread::kManyWide;
   return at * kUnitSpreads + static_cast<std::size_t>(spread);
 }

@@ -51,6 +51,16 @@ TEST(EngineCompareTest, TakesRatiosWithinPairs) {
   EXPECT_NE(table.find("1.050     0.900-1.100\n"), table.npos) << table;
 }
 
+TEST(EngineCompareTest, TakesTheMeanOfTheTwoInTheMiddle) {
+  const std::vector<RunPair> pairs = {
+      {{"f", {{"prefill 2 x 8", 100}}}, {"f", {{"prefill 2 x 8", 90}}}},
+      {{"f", {{"prefill 2 x 8", 100}}}, {"f", {{"prefill 2 x 8", 130}}}}};
+  const auto figures = CompareRuns(pairs);
+  ASSERT_TRUE(figures.ok()) << figures.status();
+  EXPECT_DOUBLE_EQ(figures->front().ratio, 1.1);
+  EXPECT_DOUBLE_EQ(figures->front().after, 110);
+}
+
 TEST(EngineCompareTest, RefusesRunsOfDifferentFigures) {
   const auto before = ReadRatedRun(Report(100, 16));
   const auto after = ReadRatedRun(Report(100, 8));

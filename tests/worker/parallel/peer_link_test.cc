@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -34,6 +36,20 @@ TEST(PeerLinkTest, CarriesFramesInOrderWhateverTheirSize) {
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(got, large);
   sending.join();
+}
+
+TEST(PeerLinkTest, SendsSmallFramesOverTcpAtOnce) {
+  const auto [left, right] = TcpPair();
+  PeerLink sender(left, "rank 0", kLong);
+  PeerLink receiver(right, "rank 1", kLong);
+  int at_once = 0;
+  socklen_t size = sizeof(at_once);
+  EXPECT_EQ(getsockopt(left, IPPROTO_TCP, TCP_NODELAY, &at_once, &size), 0);
+  EXPECT_NE(at_once, 0);
+  EXPECT_TRUE(sender.Send(FrameKind::kWhole, 9, std::string("sums")).ok());
+  std::string got(4, ' ');
+  EXPECT_TRUE(receiver.Receive(FrameKind::kWhole, 9, got).ok());
+  EXPECT_EQ(got, "sums");
 }
 
 TEST(PeerLinkTest, SaysWhoClosed) {

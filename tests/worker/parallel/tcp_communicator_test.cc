@@ -30,7 +30,7 @@ Ranks OverSockets(int size) {
   TcpCommunicator::Links to_others;
   Ranks others;
   for (int rank = 1; rank < size; ++rank) {
-    const auto [left, right] = SocketPair();
+    const auto [left, right] = TcpPair();
     to_others.push_back(std::make_unique<PeerLink>(left, absl::StrCat("rank ", rank), kPatience));
     TcpCommunicator::Links to_first;
     to_first.push_back(std::make_unique<PeerLink>(right, "rank 0", kPatience));

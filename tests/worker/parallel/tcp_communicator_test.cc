@@ -68,7 +68,7 @@ float ValueOf(int rank, std::int64_t i) {
 
 std::vector<float> Reduced(Communicator& communicator, std::int64_t n) {
   std::vector<float> all;
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 5; ++round) {
     std::vector<float> x;
     for (std::int64_t i = 0; i < n; ++i) x.push_back(ValueOf(communicator.rank(), i + round));
     communicator.AllReduce(MakeTensor(x.data(), DType::kF32, 1, n));
@@ -89,7 +89,7 @@ std::vector<float> Gathered(Communicator& communicator, std::int64_t rows, std::
 
 TEST(TcpCommunicatorTest, SumsAreTheBitsOfRanksThatShareMemory) {
   for (const int size : {2, 3, 4}) {
-    for (const std::int64_t n : {1, 7, 1000, 300'000}) {
+    for (const std::int64_t n : {1, 7, 20'000}) {
       const auto body = [n](Communicator& communicator) { return Reduced(communicator, n); };
       EXPECT_EQ(OnRanks(OverSockets(size), body), OnRanks(InMemory(size), body))
           << size << " x " << n;

@@ -195,10 +195,10 @@ absl::Status ReadWorkers(const std::string& source, const YAML::Node& node,
 }
 
 absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML::Node& node) {
-  RETURN_IF_ERROR(CheckKeys(
-      source, node, "a variant",
-      {"name", "aliases", "workers", "tasks", "max_prompt_bytes", "require_fingerprint",
-       "escalate_to", "quality", "cost_per_million_tokens", "context_tokens", "reasoning_tokens"}));
+  RETURN_IF_ERROR(CheckKeys(source, node, "a variant",
+                            {"name", "aliases", "workers", "tasks", "max_prompt_bytes",
+                             "require_fingerprint", "escalate_to", "reasoning_field", "quality",
+                             "cost_per_million_tokens", "context_tokens", "reasoning_tokens"}));
   VariantConfig variant;
   if (!node["name"] || !node["name"].IsScalar()) {
     return Wrong(source, node, "a variant needs a name");
@@ -244,6 +244,15 @@ absl::StatusOr<VariantConfig> ReadVariant(const std::string& source, const YAML:
     }
     variant.escalate_to = better.Scalar();
   }
+  if (const YAML::Node field = node["reasoning_field"]) {
+    if (!field.IsScalar() ||
+        std::ranges::find(kReasoningFields, field.Scalar()) == kReasoningFields.end()) {
+      return Wrong(
+          source, field,
+          absl::StrCat("reasoning_field must be one of ", absl::StrJoin(kReasoningFields, ", ")));
+    }
+    variant.reasoning_field = field.Scalar();
+  }
   return variant;
 }
 
@@ -276,7 +285,8 @@ std::vector<Option> Options(RouterOptions& options) {
   std::vector<Option> all = {
       {"config", &options.config,
        "YAML file of variants: name, aliases, workers, tasks, max_prompt_bytes, "
-       "require_fingerprint, escalate_to, quality, cost_per_million_tokens, context_tokens, "
+       "require_fingerprint, escalate_to, reasoning_field, quality, cost_per_million_tokens, "
+       "context_tokens, "
        "reasoning_tokens"},
       {"listen", &options.listen, "host:port of the gRPC service; port 0: any free one"},
       {"insecure_listen", &options.insecure_listen,

@@ -162,9 +162,9 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   absl::Status Wait(const std::string& variant, const admission::FairQueue::Request& request,
                     decision::Query query, const fleet::Offer& offer);
   void Begin();
-  admission::FairQueue::Request MakeTurn(double cost) const;
+  admission::FairQueue::Request MakeTurn(const decision::Decision& decision) const;
   // In the queue's books it runs at that variant too, where it has just been given a place.
-  void RunNextAt(const std::string& variant, double cost);
+  void RunNextAt(const std::string& variant, const decision::Decision& decision);
   // A place that is free now, for a request that has left the queue long ago.
   absl::StatusOr<fleet::WorkerLease> LeaseAtOnce(const decision::Policy& policy,
                                                  const decision::Query& query);

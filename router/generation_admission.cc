@@ -95,7 +95,7 @@ absl::Status Generation::FindPlace() {
     return OverLimit(context_.tenant, *refusal);
   }
   const std::string& variant = shared_.variants[offer.decision.variant].name;
-  const admission::FairQueue::Request request = MakeTurn(offer.decision.expected_tokens);
+  const admission::FairQueue::Request request = MakeTurn(offer.decision);
   if (!offer.lease) return Wait(variant, request, query, offer);
   running_ = shared_.queue->BeginAtOnce(variant, request);
   Choose(*std::move(offer.lease), query);
@@ -103,18 +103,19 @@ absl::Status Generation::FindPlace() {
   return absl::OkStatus();
 }
 
-admission::FairQueue::Request Generation::MakeTurn(double cost) const {
+admission::FairQueue::Request Generation::MakeTurn(const decision::Decision& decision) const {
   return {.tenant = context_.peer,
           .weight = static_cast<double>(limits_.weight),
           .priority = ReadPriority(request_.request().priority()),
           .deadline = context_.deadline,
-          .cost = std::max(cost, 1.0),
+          .cost = std::max(decision.expected_tokens, 1.0),
+          .least_cost = std::max(decision.prompt_tokens, 1.0),
           .outputs = static_cast<std::int64_t>(rpc::NumOutputs(request_.request()))};
 }
 
-void Generation::RunNextAt(const std::string& variant, double cost) {
+void Generation::RunNextAt(const std::string& variant, const decision::Decision& decision) {
   if (shared_.queue == nullptr) return;
-  next_running_ = shared_.queue->BeginAtOnce(variant, MakeTurn(cost));
+  next_running_ = shared_.queue->BeginAtOnce(variant, MakeTurn(decision));
 }
 
 absl::StatusOr<fleet::WorkerLease> Generation::LeaseAtOnce(const decision::Policy& policy,

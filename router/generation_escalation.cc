@@ -51,7 +51,7 @@ bool Generation::LeaseBetter() {
       escalation_.Try(lease->decision().worker, BetterVariant(shared_.variants, better));
   request_.set_expected_fingerprint(variant.require_fingerprint);
   request_.set_end_without_answer(may_follow);
-  RunNextAt(variant.name, lease->decision().expected_tokens);
+  RunNextAt(variant.name, lease->decision());
   Take(*std::move(lease));
   return true;
 }

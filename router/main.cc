@@ -174,7 +174,7 @@ absl::StatusOr<http::ReaderOptions> ReadHttpOptions(const RouterOptions& options
 
 absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                    const rpc::TrustedPeers& trusted_peers, const CacheSalts& cache_salts,
-                   const Security& security, const http::ReaderOptions& http_options) {
+                   const Security& security, http::ReaderOptions http_options) {
   SurviveSignals();
   CatchStopSignals();
   LogSettings(options);
@@ -223,6 +223,7 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                               .trusted_peers = trusted_peers,
                               .forwarders = trusted_peers,
                               .metrics = &metrics}));
+  http_options.reasoning.catalog = &catalog;
   ASSIGN_OR_RETURN(std::unique_ptr<http::Door> door,
                    OpenDoor(options, http_options, trusted_peers, service, metrics));
   live.Follow(server.get());

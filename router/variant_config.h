@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -8,6 +9,9 @@
 #include "router/variant_traits.h"
 
 namespace thinkwire::router {
+
+inline constexpr std::array<const char*, 4> kReasoningFields = {"both", "reasoning_content",
+                                                                "reasoning", "inline"};
 
 // A model and the workers that serve it. Elsewhere a variant is meant by its index into the
 // configuration's list, whose order matters to the policy.
@@ -21,6 +25,8 @@ struct VariantConfig {
   // Where a request begins anew that this variant did not answer (Escalation): the name of a better
   // variant; empty: nowhere.
   std::string escalate_to{};
+  // Where HTTP clients find its reasoning, of kReasoningFields; empty: where the command line says.
+  std::string reasoning_field{};
   VariantTraits traits = KnownTraits("");  // as configured, else those of its name
 };
 

@@ -38,7 +38,8 @@ std::vector<Option> Options(PullConfig& config) {
   return {
       {"local_dir", &config.local_dir,
        "folder that gets the files themselves; empty: the hub's cache gets them"},
-      {"connections", &config.connections, "to the hub at once", Between(1, 64)},
+      {"connections", &config.connections, "to the hub at once; 0: one, and more if it is slow",
+       Between(0, 64)},
       // Tests have small files.
       {"piece_bytes", &config.piece_bytes, nullptr, AtLeast(1)},
       {"log_level", &config.log_level, "what is logged: records of this level and above",

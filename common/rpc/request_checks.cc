@@ -177,7 +177,12 @@ absl::Status CheckPhase(const v1::PhaseSampling& both, const v1::PhaseSampling& 
                         const std::string& path) {
   RETURN_IF_ERROR(CheckSampling(own, path));
   const v1::PhaseSampling merged = InForce(both, own);
-  if (merged.top_logprobs() <= 0 || merged.logprobs()) return absl::OkStatus();
+  if (merged.logprobs()) return absl::OkStatus();
+  if (merged.token_bytes()) {
+    return InvalidField((own.has_token_bytes() ? path : "sampling") + ".token_bytes",
+                        "needs logprobs");
+  }
+  if (merged.top_logprobs() <= 0) return absl::OkStatus();
   return InvalidField((own.has_top_logprobs() ? path : "sampling") + ".top_logprobs",
                       "needs logprobs");
 }

@@ -31,6 +31,7 @@ bool IsLogprob(float value) { return std::isfinite(value) && value <= 0; }
 StreamContract::Asked StreamContract::AskedOf(const v1::PhaseSampling& sampling) {
   return {.logprobs = sampling.logprobs(),
           .alternatives = sampling.top_logprobs(),
+          .token_bytes = sampling.token_bytes(),
           .stop_strings = sampling.stop_strings_size() > 0,
           .stop_ids = sampling.stop_token_ids_size() > 0};
 }
@@ -211,9 +212,21 @@ absl::Status StreamContract::CheckTokens(const Event& event, const Asked& phase)
                          phase.logprobs ? event.token_ids_size() : 0));
   for (const v1::TokenLogprob& token : event.logprobs()) {
     if (!IsLogprob(token.logprob())) return Wrong("a log-probability is ", token.logprob());
+    RETURN_IF_ERROR(CheckTokenBytes(token, phase.token_bytes));
     RETURN_IF_ERROR(CheckAlternatives(token, phase.alternatives));
   }
   return absl::OkStatus();
+}
+
+absl::Status StreamContract::CheckTokenBytes(const v1::TokenLogprob& token, bool asked) {
+  const auto size = std::ssize(token.token());
+  if (token.silent_bytes() < 0 || token.silent_bytes() > size) {
+    return Wrong("of the ", size, " bytes of a token ", token.silent_bytes(), " have no text");
+  }
+  const auto has_bytes = [](const auto& one) { return !one.token().empty(); };
+  const bool came = has_bytes(token) || std::ranges::any_of(token.alternatives(), has_bytes);
+  return !came || asked ? absl::OkStatus()
+                        : Wrong("the bytes of a token came, which were not asked for");
 }
 
 absl::Status StreamContract::CheckAlternatives(const v1::TokenLogprob& token,

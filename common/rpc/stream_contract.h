@@ -91,6 +91,7 @@ class StreamContract {
   struct Asked {
     bool logprobs = false;
     std::int32_t alternatives = 0;
+    bool token_bytes = false;
     bool stop_strings = false;
     bool stop_ids = false;
   };
@@ -134,6 +135,7 @@ class StreamContract {
   // Ids and log-probabilities of an event of `phase`.
   template <class Event>
   absl::Status CheckTokens(const Event& event, const Asked& phase) const;
+  static absl::Status CheckTokenBytes(const v1::TokenLogprob& token, bool asked);
   absl::Status CheckAlternatives(const v1::TokenLogprob& token, std::int32_t most) const;
   template <class Event>
   absl::Status Count(const Event& event, bool forced, Output& output, std::int32_t& tokens);

@@ -56,7 +56,7 @@ void DispatchQueue::Line::End(const FairQueue::Request& request) {
   running.erase(share);
 }
 
-bool DispatchQueue::Line::IsBehind(const std::string& tenant, std::int64_t places) const {
+bool DispatchQueue::Line::IsBehind(const std::string& tenant) const {
   const auto found = running.find(tenant);
   if (found == running.end()) return true;
   const Share& share = found->second;
@@ -189,21 +189,20 @@ void DispatchQueue::Look(const std::string& variant) {
 }
 
 fleet::Room DispatchQueue::RoomOfNew(const std::string& variant, const std::string& tenant,
-                                     std::int64_t places) const {
+                                     std::int64_t places) {
   MutexLock lock(mu_);
-  const auto found = lines_.find(variant);
-  if (found == lines_.end()) return fleet::Room::kFirst;
-  const Line& line = found->second;
-  if (line.IsBehind(tenant, places) && !line.queue.Has(tenant)) return fleet::Room::kFirst;
+  Line& line = lines_[variant];
+  line.places = places;
+  if (line.IsBehind(tenant) && !line.queue.Has(tenant)) return fleet::Room::kFirst;
   return line.queue.empty() ? fleet::Room::kOrdinary : fleet::Room::kNone;
 }
 
 fleet::Room DispatchQueue::RoomAtTurn(const std::string& variant, const std::string& tenant,
-                                      std::int64_t places) const {
+                                      std::int64_t places) {
   MutexLock lock(mu_);
-  const auto found = lines_.find(variant);
-  const bool is_behind = found == lines_.end() || found->second.IsBehind(tenant, places);
-  return is_behind ? fleet::Room::kFirst : fleet::Room::kOrdinary;
+  Line& line = lines_[variant];
+  line.places = places;
+  return line.IsBehind(tenant) ? fleet::Room::kFirst : fleet::Room::kOrdinary;
 }
 
 double DispatchQueue::SurplusAt(const std::string& variant, std::int64_t places) const {
@@ -242,9 +241,7 @@ bool DispatchQueue::DispatchFirst(const std::string& variant, bool of_behind) {
   {
     MutexLock lock(mu_);
     Line& line = lines_[variant];
-    const auto may = [&](const std::string& tenant) {
-      return !of_behind || line.IsBehind(tenant, line.all_running);
-    };
+    const auto may = [&](const std::string& tenant) { return !of_behind || line.IsBehind(tenant); };
     const auto next = line.queue.Next(clock_.Now(), may);
     if (!next) return false;
     id = *next;

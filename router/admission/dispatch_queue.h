@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -83,8 +84,9 @@ class DispatchQueue {
     Running(Running&& other) noexcept { *this = std::move(other); }
     Running& operator=(Running&& other) noexcept;
     ~Running();
-    // It has taken so many tokens, in place of those that were expected.
-    void Took(double tokens) { tokens_ = tokens; }
+    // It has taken so many tokens, in place of those that were expected; at least its least_cost,
+    // as a worker was busy with it.
+    void Took(double tokens) { tokens_ = std::max(tokens, request_.least_cost); }
 
    private:
     friend class DispatchQueue;
@@ -131,10 +133,9 @@ class DispatchQueue {
   void Tick();
 
   // What a request of the tenant may have that has just come, or whose turn it is.
-  fleet::Room RoomOfNew(const std::string& variant, const std::string& tenant,
-                        std::int64_t places) const;
+  fleet::Room RoomOfNew(const std::string& variant, const std::string& tenant, std::int64_t places);
   fleet::Room RoomAtTurn(const std::string& variant, const std::string& tenant,
-                         std::int64_t places) const;
+                         std::int64_t places);
   // As of fleet::Turns.
   double SurplusAt(const std::string& variant, std::int64_t places) const;
   std::size_t NumWaiting(const std::string& variant) const;
@@ -157,12 +158,13 @@ class DispatchQueue {
     std::map<std::string, Share> running{};  // by tenant
     std::int64_t all_running = 0;            // the sums of these
     double all_weights = 0;
+    std::int64_t places = 0;  // of the variant, as last said
 
     std::optional<double> WaitOf(std::size_t position, Clock::TimePoint now) const;
     void Begin(const FairQueue::Request& request);
     void End(const FairQueue::Request& request);
-    // Whether it has fewer running than its part of `places`, or of what runs, if that is less.
-    bool IsBehind(const std::string& tenant, std::int64_t places) const;
+    // Whether it has fewer running than its part of the places, or of what runs, if that is less.
+    bool IsBehind(const std::string& tenant) const;
     double Surplus(std::int64_t places) const;
     void Remove(FairQueue::Id id);
   };

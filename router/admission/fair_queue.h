@@ -49,6 +49,7 @@ class FairQueue {
     Priority priority = Priority::kNormal;
     std::optional<Clock::TimePoint> deadline{};
     double cost = 1;           // tokens, > 0
+    double least_cost = 0;     // of one that goes and is cancelled at once, <= cost
     std::int64_t outputs = 1;  // as many places it takes where it runs
   };
 

@@ -13,8 +13,7 @@ namespace thinkwire::router::admission {
 // What the queue says of a request of the tenant that has just come. Borrows both.
 class TurnsOfNew final : public fleet::Turns {
  public:
-  TurnsOfNew(const DispatchQueue& queue, const std::string& tenant)
-      : queue_(queue), tenant_(tenant) {}
+  TurnsOfNew(DispatchQueue& queue, const std::string& tenant) : queue_(queue), tenant_(tenant) {}
   fleet::Room RoomOf(const std::string& variant, std::int64_t places) const override {
     return queue_.RoomOfNew(variant, tenant_, places);
   }
@@ -26,14 +25,14 @@ class TurnsOfNew final : public fleet::Turns {
   }
 
  private:
-  const DispatchQueue& queue_;
+  DispatchQueue& queue_;
   const std::string& tenant_;
 };
 
 // Of one whose turn it is at the variant: nobody waits before it. Borrows all.
 class TurnsOfFirst final : public fleet::Turns {
  public:
-  TurnsOfFirst(const DispatchQueue& queue, const std::string& tenant, const std::string& variant)
+  TurnsOfFirst(DispatchQueue& queue, const std::string& tenant, const std::string& variant)
       : queue_(queue), tenant_(tenant), variant_(variant) {}
   std::string_view only_variant() const override { return variant_; }
   fleet::Room RoomOf(const std::string& variant, std::int64_t places) const override {
@@ -45,7 +44,7 @@ class TurnsOfFirst final : public fleet::Turns {
   std::size_t NumWaiting(const std::string& /*variant*/) const override { return 0; }
 
  private:
-  const DispatchQueue& queue_;
+  DispatchQueue& queue_;
   const std::string& tenant_;
   const std::string& variant_;
 };

@@ -85,6 +85,7 @@ struct Decision {
   double place_s = 0;
   double service_s = 0;           // that it takes then, likewise 0; as half of such requests do
   double expected_tokens = 0;     // prompt and output, likewise
+  double prompt_tokens = 0;       // of these the prompt's, as estimated
   double cached_tokens = 0;       // of the prompt, that the worker is believed to have
   bool cached_elsewhere = false;  // it has none, but another is believed to
 };

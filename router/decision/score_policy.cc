@@ -121,6 +121,7 @@ absl::StatusOr<Decision> ScorePolicy::Decide(const Query& query, const View& vie
       .service_s =
           worker.seconds_per_token > 0 ? best.completion.total_s - best.completion.wait_s : 0,
       .expected_tokens = chosen.tokens.all(chosen.tokens.output),
+      .prompt_tokens = chosen.tokens.prompt,
       .cached_tokens = best.cached_tokens,
       .cached_elsewhere = best.cached_tokens <= 0 && !query.cached.empty()};
 }

@@ -55,12 +55,13 @@ bool HasRoom(const decision::WorkerView& worker) {
 }
 
 // What it tells of other routers' requests and of those that it has parked. One of this router that
-// it counts nowhere is parked, or on its way.
-void ShareOut(decision::WorkerView& worker) {
+// it counts nowhere is parked, or on its way; it may still count those of it that have `ended`
+// since its last status.
+void ShareOut(std::int64_t ended, decision::WorkerView& worker) {
   worker.others = worker.parked = 0;
   if (!worker.status) return;
   const std::int64_t told = std::int64_t{worker.status->queued} + worker.status->running;
-  worker.others = std::max(told - worker.leased, std::int64_t{0});
+  worker.others = std::max(told - worker.leased - ended, std::int64_t{0});
   const std::int64_t untold = std::max(worker.leased - told, std::int64_t{0});
   worker.parked = std::min<std::int64_t>(untold, worker.status->parked);
 }
@@ -133,7 +134,7 @@ bool Roster::Hear(std::size_t index, absl::StatusOr<decision::WorkerStatus> stat
       status.ok() ? WhyUnfit(VariantOf(index), *status) : std::string(status.status().message());
   view.status.reset();
   if (view.why_not.empty()) view.status = *std::move(status);
-  ShareOut(view);
+  ShareOut(std::exchange(members_[index].ended, 0), view);
   members_[index].stalled = IsStalled(index, now);
   if (members_[index].stalled) members_[index].trust.Suspect(now);
   return Settle(index);
@@ -227,18 +228,6 @@ bool Roster::MayEject(std::size_t variant) const {
     if (views_[i].out) ++out;
   }
   return 2 * (out + 1) <= speaking;
-}
-
-void Roster::Give(std::size_t index, std::int32_t outputs) {
-  views_[index].leased += outputs;
-  ++views_[index].given;
-  members_[index].trust.Give();
-}
-
-void Roster::TakeBack(std::size_t index, std::int32_t outputs, bool begun) {
-  views_[index].leased -= outputs;
-  CHECK(views_[index].leased >= 0, "a lease was released twice");
-  members_[index].trust.TakeBack(begun);
 }
 
 bool Roster::Fail(std::size_t index, WorkerTrust::Failure failure, Clock::TimePoint given,

@@ -85,7 +85,7 @@ class Roster {
   // What a worker's requests tell: one of so many outputs is given, an output of it has ended
   // before the last, it is taken back with those that are left. Fail and EndProbe return as Hear.
   void Give(std::size_t index, std::int32_t outputs = 1);
-  void EndOutput(std::size_t index) { --views_[index].leased; }
+  void EndOutput(std::size_t index) { End(index, 1); }
   void TakeBack(std::size_t index, std::int32_t outputs, bool begun);
   void Begin(std::size_t index) { members_[index].trust.Begin(); }
   void Succeed(std::size_t index) { members_[index].trust.Succeed(); }
@@ -138,8 +138,10 @@ class Roster {
     bool stalled = false;
     bool was_live = false;
     bool removed = false;
+    std::int64_t ended = 0;  // outputs of this router, since its last status
   };
 
+  void End(std::size_t index, std::int64_t outputs);
   // Would be live if it were not out.
   bool Speaks(std::size_t index) const;
   bool MayEject(std::size_t variant) const;

@@ -1,13 +1,31 @@
-// The roster's part in the router's queue: which workers have a place.
+// The roster's part in the router's queue: who has places, and which workers have one.
 
 #include <algorithm>
 #include <string>
 #include <vector>
 
+#include "common/check.h"
 #include "common/peer_limits.h"
 #include "router/fleet/roster.h"
 
 namespace thinkwire::router::fleet {
+
+void Roster::Give(std::size_t index, std::int32_t outputs) {
+  views_[index].leased += outputs;
+  ++views_[index].given;
+  members_[index].trust.Give();
+}
+
+void Roster::TakeBack(std::size_t index, std::int32_t outputs, bool begun) {
+  End(index, outputs);
+  members_[index].trust.TakeBack(begun);
+}
+
+void Roster::End(std::size_t index, std::int64_t outputs) {
+  views_[index].leased -= outputs;
+  members_[index].ended += outputs;
+  CHECK(views_[index].leased >= 0, "a lease was released twice");
+}
 
 bool Roster::HasPlace(std::size_t index, Room room, double surplus) const {
   const decision::WorkerView& worker = views_[index];

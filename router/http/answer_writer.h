@@ -31,7 +31,7 @@ class AnswerWriter {
 
   // The whole answer. REQUIRES: Completed was taken, the form is whole.
   virtual std::string Whole() const = 0;
-  // Of the whole answer's texts and tokens, so far, about.
+  // Of the answer's texts and tokens that are kept so far, about.
   virtual std::size_t bytes() const = 0;
 };
 

@@ -247,6 +247,7 @@ std::shared_ptr<Exchange> Door::Routes::Generate(const Place& place, std::string
 absl::StatusOr<Asked> Door::Routes::Read(const Place& place, const std::string& body) const {
   if (place.endpoint == Endpoint::kChat) return ReadChatRequest(body, reader_);
   if (place.endpoint == Endpoint::kCompletions) return ReadCompletionRequest(body, reader_);
+  if (place.endpoint == Endpoint::kResponses) return ReadResponsesRequest(body, reader_);
   const bool chat = place.endpoint == Endpoint::kOllamaChat;
   ASSIGN_OR_RETURN(Asked asked,
                    chat ? ReadOllamaChat(body, reader_) : ReadOllamaGenerate(body, reader_));

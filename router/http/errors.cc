@@ -80,6 +80,17 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kOpenAiN
     {"cache_salt", "prompt_cache_key"},
     {"variant", "model"},
 }};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kResponsesNames = {{
+    {"prompt.chat.messages", "input"},
+    {"sampling.", ""},
+    {"answer_sampling.", ""},
+    {"thinking.mode", "reasoning.effort"},
+    {"answer_format.json_schema", "text.format.schema"},
+    {"answer_format", "text.format"},
+    {"max_tokens", "max_output_tokens"},
+    {"cache_salt", "prompt_cache_key"},
+    {"variant", "model"},
+}};
 constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kOllamaNames = {{
     {"prompt.chat.messages", "messages"},
     {"prompt.text", "prompt"},
@@ -97,6 +108,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kOllamaN
 }};
 
 Names NamesOf(Dialect dialect) {
+  if (dialect == Dialect::kResponses) return kResponsesNames;
   return dialect == Dialect::kOllama ? Names(kOllamaNames) : Names(kOpenAiNames);
 }
 

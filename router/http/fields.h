@@ -26,7 +26,7 @@ struct Reading {
   std::optional<bool> thinks{};             // it says whether
   std::optional<bool> shows_reasoning{};
   std::optional<ReasoningForm> form{};  // of the reasoning
-  // Of Ollama's generate, which has no messages.
+  // Of Ollama's generate, which has no messages; the Responses API has instructions, too.
   std::string system{};
   std::string prompt{};
   bool raw = false;
@@ -47,6 +47,8 @@ struct Field {
 std::span<const Field> CommonFields();
 std::span<const Field> ChatFields();
 std::span<const Field> CompletionFields();
+// All of those of the Responses API.
+std::span<const Field> ResponsesFields();
 // The same of Ollama's.
 std::span<const Field> OllamaCommonFields();
 std::span<const Field> OllamaChatFields();
@@ -63,6 +65,10 @@ absl::Status CheckObject(const Json& value, const std::string& name);
 absl::Status ReadMembers(const Json& object, const std::string& path, std::span<const Field> fields,
                          Reading& reading);
 
+// One message, with `num_calls` of tools in those before it. Whatever else it has (reasoning of
+// earlier turns, names, refusals) is dropped: the template has no place for it.
+absl::Status ReadMessage(const Json& message, const std::string& path, std::int64_t* num_calls,
+                         v1::ChatMessage* added);
 // The list of messages.
 absl::Status ReadMessages(const Json& value, const std::string& name, Reading& reading);
 

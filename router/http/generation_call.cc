@@ -21,7 +21,7 @@ absl::Status TooLong() {
   return rpc::Error(absl::StatusCode::kFailedPrecondition, "ANSWER_TOO_LONG",
                     absl::StrCat("the answer has more than ", kMaxWholeAnswerBytes,
                                  " bytes, too many for one reply: ask for it with \"stream\": "
-                                 "true"));
+                                 "true, by /v1/chat/completions"));
 }
 
 // As RFC 7234's "miscellaneous warning". Of names nothing but what a header may hold.
@@ -81,10 +81,8 @@ bool GenerationCall::Write(const v1::GenerateResponse& event) {
   MutexLock lock(mu_);
   if (too_long_) return true;  // it is said at the end
   const std::string text = writer_->Take(event);
-  if (!streams_) {
-    too_long_ = writer_->bytes() > kMaxWholeAnswerBytes;
-    return true;
-  }
+  too_long_ = writer_->bytes() > kMaxWholeAnswerBytes;
+  if (!streams_ || too_long_) return true;
   BeginStream();
   if (event.has_queued()) Append(writer_->Waiting(event.queued().position()));
   Append(text);

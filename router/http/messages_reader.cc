@@ -103,10 +103,10 @@ absl::Status CheckImages(const Json& message, const std::string& path) {
   return InvalidField(path, "cannot be seen here: only text is understood");
 }
 
-// Whatever else a message has (reasoning of earlier turns, names, refusals) is dropped: the
-// template has no place for it.
-absl::Status AddMessage(const Json& message, const std::string& path, std::int64_t* num_calls,
-                        v1::ChatMessage* added) {
+}  // namespace
+
+absl::Status ReadMessage(const Json& message, const std::string& path, std::int64_t* num_calls,
+                         v1::ChatMessage* added) {
   RETURN_IF_ERROR(CheckObject(message, path));
   ASSIGN_OR_RETURN(const v1::Role role, ReadRole(message, path));
   added->set_role(role);
@@ -114,8 +114,6 @@ absl::Status AddMessage(const Json& message, const std::string& path, std::int64
   RETURN_IF_ERROR(CheckImages(message, path + ".images"));
   return AddToolCalls(message, path + ".tool_calls", num_calls, added);
 }
-
-}  // namespace
 
 absl::Status ReadMessages(const Json& value, const std::string& name, Reading& reading) {
   if (!value.is_array()) return InvalidField(name, "must be a list");
@@ -127,7 +125,7 @@ absl::Status ReadMessages(const Json& value, const std::string& name, Reading& r
   std::int64_t num_calls = 0;
   for (std::size_t i = 0; i < value.size(); ++i) {
     RETURN_IF_ERROR(
-        AddMessage(value[i], absl::StrCat(name, "[", i, "]"), &num_calls, chat.add_messages()));
+        ReadMessage(value[i], absl::StrCat(name, "[", i, "]"), &num_calls, chat.add_messages()));
   }
   return absl::OkStatus();
 }

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/strings.h"
 #include "router/http/json_text.h"
+#include "router/http/logprobs_json.h"
 #include "router/http/ollama_models.h"
 #include "router/http/reply_json.h"
 

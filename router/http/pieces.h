@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "router/http/reply_form.h"
@@ -11,10 +12,15 @@
 
 namespace thinkwire::router::http {
 
-// A token with its probability, of which the stream tells no text.
+// A token with its probability, or a tag that this client finds in the text without one: -1.
 struct PieceToken {
   std::int32_t id = 0;
   v1::TokenLogprob logprob{};
+
+  // What it adds to the text; it may be a part of a character.
+  std::string_view text() const;
+  // That begin in it.
+  std::int64_t num_characters() const;
 };
 
 // What one event adds to one output, as this client wants to read it.
@@ -24,6 +30,7 @@ struct Piece {
   std::string content{};
   std::vector<PieceToken> reasoning_tokens{};  // empty unless asked for
   std::vector<PieceToken> content_tokens{};
+  std::int64_t text_offset = 0;  // characters of the output's content_tokens before these
   std::optional<v1::FinishReason> finish{};
 
   // Of its texts and tokens, about.
@@ -38,7 +45,8 @@ struct Piece {
 
 // Makes pieces of a stream's events. Where the reasoning is inline it stands between <think> and
 // </think> with the line feeds that the model's template has, and the first tag is left out if the
-// prompt has it. Threads: one at a time.
+// prompt has it. Each tag is then one of the content's tokens: the one that closed the reasoning
+// with its probability, one that this door has put there with 1. Threads: one at a time.
 class PieceReader {
  public:
   explicit PieceReader(const ReplyForm& form) : form_(form) {}
@@ -48,11 +56,13 @@ class PieceReader {
 
  private:
   struct Output {
-    bool thinks = false;  // its reasoning has begun
+    bool thinks = false;              // its reasoning has begun
+    std::int64_t num_characters = 0;  // of its content_tokens
   };
+  Piece ReadEvent(const v1::GenerateResponse& event);
   Piece ReadReasoning(const v1::ReasoningDelta& delta);
   Piece ReadAnswer(const v1::AnswerDelta& delta) const;
-  Piece EndReasoning(const v1::ReasoningFinished& finished);
+  Piece EndReasoning(const v1::ReasoningFinished& finished) const;
   bool is_inline() const { return !form_.chat || form_.reasoning == ReasoningForm::kInline; }
   Output& OutputOf(std::int32_t index);
 

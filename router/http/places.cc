@@ -18,6 +18,7 @@ constexpr char kShows[] = "GET, HEAD, OPTIONS";
 constexpr std::pair<std::string_view, Place> kPlaces[] = {
     {"/v1/chat/completions", {Endpoint::kChat, "chat_completions", kAsks}},
     {"/v1/completions", {Endpoint::kCompletions, "completions", kAsks}},
+    {"/v1/responses", {Endpoint::kResponses, "responses", kAsks, Dialect::kResponses}},
     {"/v1/models", {Endpoint::kModels, "models", kShows}},
     {"/v1/answer_now", {Endpoint::kAnswerNow, "answer_now", kAsks}},
     {"/api/chat", {Endpoint::kOllamaChat, "ollama_chat", kAsks, Dialect::kOllama}},

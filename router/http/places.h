@@ -10,6 +10,7 @@ namespace thinkwire::router::http {
 enum class Endpoint {
   kChat,
   kCompletions,
+  kResponses,
   kModels,
   kModel,
   kAnswerNow,

@@ -1,14 +1,18 @@
 #include "router/http/reply_form.h"
 
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/check.h"
 #include "common/input_limits.h"
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "common/strings.h"
+#include "router/catalog.h"
 
 namespace thinkwire::router::http {
 
@@ -30,9 +34,24 @@ absl::StatusOr<ReasoningForm> FormByName(std::string_view name) {
                    "variant, as in llama-8b=inline"));
 }
 
+std::optional<ReasoningForm> ConfiguredForm(const CurrentCatalog* current,
+                                            const std::string& name) {
+  if (current == nullptr) return std::nullopt;
+  const std::shared_ptr<const Catalog> catalog = current->Get();
+  for (const std::size_t index : catalog->configured()) {
+    const VariantConfig& variant = catalog->variants()[index];
+    if (variant.name != name || variant.reasoning_field.empty()) continue;
+    const auto form = FormByName(variant.reasoning_field);
+    CHECK(form.ok(), "the configuration's reasoning fields are those that are known here");
+    return *form;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 ReasoningForm ReasoningForms::Of(const std::string& variant) const {
+  if (const auto form = ConfiguredForm(catalog, variant)) return *form;
   const auto found = of_variant.find(variant);
   return found == of_variant.end() ? any : found->second;
 }

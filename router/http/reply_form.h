@@ -8,6 +8,10 @@
 
 #include "absl/status/statusor.h"
 
+namespace thinkwire::router {
+class CurrentCatalog;
+}  // namespace thinkwire::router
+
 namespace thinkwire::router::http {
 
 // Where a client finds the reasoning in its answer.
@@ -23,6 +27,8 @@ enum class ReasoningForm {
 struct ReasoningForms {
   ReasoningForm any = ReasoningForm::kBoth;
   std::map<std::string, ReasoningForm> of_variant{};  // those that differ
+  // What the configuration now says of a variant goes before both. Null: it says nothing.
+  const CurrentCatalog* catalog = nullptr;
 
   ReasoningForm Of(const std::string& variant) const;
 };
@@ -32,7 +38,7 @@ struct ReasoningForms {
 absl::StatusOr<ReasoningForms> ReadReasoningForms(std::string_view text);
 
 // Whose API a client speaks.
-enum class Dialect { kOpenAi, kOllama };
+enum class Dialect { kOpenAi, kResponses, kOllama };
 
 // How a client wants its answer.
 struct ReplyForm {
@@ -41,6 +47,7 @@ struct ReplyForm {
   bool message = true;  // Ollama's: in a message; else in a field "response"
   bool stream = false;
   bool include_usage = false;  // in a chunk of its own
+  bool summary = false;        // of kResponses: the reasoning stands where its summary would
   ReasoningForm reasoning = ReasoningForm::kBoth;
   const ReasoningForms* by_variant = nullptr;  // settles `reasoning`; null: it is settled
   bool logprobs = false;

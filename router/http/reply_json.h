@@ -2,9 +2,7 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "router/http/pieces.h"
 #include "router/http/reply_form.h"
 #include "thinkwire/v1/reasoning.pb.h"
 
@@ -21,13 +19,6 @@ std::string UsageJson(const v1::Usage& usage);
 
 // "reasoning_content":…,"reasoning":… as the form has it, `text` in each.
 void AppendReasoning(ReasoningForm form, std::string_view text, std::string* out);
-
-// The value of a choice's "logprobs". Tokens are named as "token_id:17", for the router has no
-// vocabulary to name them by, and have no bytes.
-std::string ChatLogprobsJson(const std::vector<PieceToken>& content,
-                             const std::vector<PieceToken>& reasoning);
-std::string TokensJson(const std::vector<PieceToken>& tokens);  // the list in it alone
-std::string CompletionLogprobsJson(const std::vector<PieceToken>& tokens);
 
 // What OpenAI's answers have no place for: the router's reasons, the seed.
 std::string ExtensionJson(const v1::Started& started);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/strings.h"
 #include "router/http/json_text.h"
+#include "router/http/logprobs_json.h"
 #include "router/http/reply_json.h"
 
 namespace thinkwire::router::http {
@@ -107,7 +108,7 @@ std::string ReplyWriter::Logprobs(const Piece& piece) const {
     return "null";
   }
   return form_.chat ? ChatLogprobsJson(piece.content_tokens, piece.reasoning_tokens)
-                    : CompletionLogprobsJson(piece.content_tokens);
+                    : CompletionLogprobsJson(piece.content_tokens, piece.text_offset);
 }
 
 std::string ReplyWriter::End(const v1::Usage& usage) const {

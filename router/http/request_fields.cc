@@ -14,25 +14,23 @@
 namespace thinkwire::router::http {
 namespace {
 
+using read::Budget;
+using read::CacheKey;
 using read::ChatLogprobs;
 using read::Effort;
 using read::Ignore;
 using read::Model;
 using read::Sampled;
+using read::Seed;
 using read::Stop;
 using read::Stream;
 using read::Thinks;
 using read::TopK;
 using read::TopLogprobs;
 using read::Unbuilt;
+using read::User;
 using read::Whole;
 using rpc::InvalidField;
-
-absl::Status Seed(const Json& value, const std::string& name, Reading& reading) {
-  if (!value.is_number_integer()) return InvalidField(name, "must be a whole number");
-  reading.request().set_seed(value.get<std::uint64_t>());
-  return absl::OkStatus();
-}
 
 absl::Status IncludeUsage(const Json& value, const std::string& name, Reading& reading) {
   ASSIGN_OR_RETURN(reading.asked.form.include_usage, ReadBool(value, name));
@@ -77,16 +75,8 @@ absl::Status LogitBias(const Json& value, const std::string& name, Reading& read
 
 // A number here: how many alternatives.
 absl::Status CompletionLogprobs(const Json& value, const std::string& name, Reading& reading) {
-  reading.asked.form.logprobs = true;
-  reading.sampling().set_logprobs(true);
+  read::AskForLogprobs(reading);
   return TopLogprobs(value, name, reading);
-}
-
-absl::Status Budget(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(const std::int32_t tokens, ReadInt(value, name));
-  if (tokens < 0) return InvalidField(name, absl::StrCat("must not be negative, is ", tokens));
-  reading.budget = tokens;
-  return absl::OkStatus();
 }
 
 absl::Status ThinkingType(const Json& value, const std::string& name, Reading& reading) {
@@ -175,16 +165,6 @@ absl::Status GuidedJson(const Json& value, const std::string& name, Reading& rea
   if (!value.is_object() && !value.is_boolean()) return InvalidField(name, "must be a schema");
   reading.request().mutable_answer_format()->set_json_schema(
       std::string(RawMember(reading.body, {"guided_json"})));
-  return absl::OkStatus();
-}
-
-absl::Status User(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(reading.salt_of_user, ReadText(value, name));
-  return absl::OkStatus();
-}
-
-absl::Status CacheKey(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(reading.salt_of_key, ReadText(value, name));
   return absl::OkStatus();
 }
 

@@ -29,10 +29,10 @@ void SettleThinking(Reading& reading) {
   }
 }
 
-// Ollama's clients look for the reasoning in one place.
+// Clients of the other APIs look for the reasoning in one place.
 void SettleForm(Reading& reading) {
   ReplyForm& form = reading.asked.form;
-  if (form.dialect == Dialect::kOllama) return;
+  if (form.dialect != Dialect::kOpenAi) return;
   if (!reading.shows_reasoning.value_or(true)) reading.form = ReasoningForm::kHidden;
   if (!reading.form) form.by_variant = &reading.options.reasoning;
   form.reasoning = reading.form.value_or(form.reasoning);
@@ -49,6 +49,24 @@ void AddMessage(v1::Role role, std::string text, v1::Chat& chat) {
   v1::ChatMessage& message = *chat.add_messages();
   message.set_role(role);
   message.set_content(std::move(text));
+}
+
+// Instructions that stand beside the messages are a part of the system message.
+void SettleInstructions(Reading& reading) {
+  if (reading.asked.form.dialect != Dialect::kResponses || !reading.request().has_prompt()) return;
+  v1::Chat& chat = *reading.request().mutable_prompt()->mutable_chat();
+  v1::Chat settled;
+  if (!reading.system.empty()) AddMessage(v1::ROLE_SYSTEM, std::move(reading.system), settled);
+  for (v1::ChatMessage& message : *chat.mutable_messages()) {
+    const bool joins = message.role() == v1::ROLE_SYSTEM && settled.messages_size() == 1 &&
+                       settled.messages(0).role() == v1::ROLE_SYSTEM;
+    if (joins) {
+      absl::StrAppend(settled.mutable_messages(0)->mutable_content(), "\n\n", message.content());
+    } else {
+      settled.add_messages()->Swap(&message);
+    }
+  }
+  chat.mutable_messages()->Swap(settled.mutable_messages());
 }
 
 // Of a request without messages: one of them, or the prompt as it stands.
@@ -95,6 +113,7 @@ absl::StatusOr<Asked> Read(std::string_view body, const ReaderOptions& options,
   }
   RETURN_IF_ERROR(ReadMembers(document, "", fields, reading));
   SettlePrompt(reading);
+  SettleInstructions(reading);
   if (!reading.request().has_prompt()) return rpc::InvalidField(endpoint.prompt, "is required");
   RETURN_IF_ERROR(CheckIgnored(reading.asked, options.strict));
   SettleThinking(reading);
@@ -125,6 +144,14 @@ absl::StatusOr<Asked> ReadCompletionRequest(std::string_view body, const ReaderO
                .own = CompletionFields(),
                .form = {.chat = false},
                .prompt = "prompt"});
+}
+
+absl::StatusOr<Asked> ReadResponsesRequest(std::string_view body, const ReaderOptions& options) {
+  return Read(body, options,
+              {.common = {},
+               .own = ResponsesFields(),
+               .form = {.dialect = Dialect::kResponses},
+               .prompt = "input"});
 }
 
 absl::StatusOr<Asked> ReadOllamaChat(std::string_view body, const ReaderOptions& options) {

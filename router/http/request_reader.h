@@ -19,11 +19,12 @@ struct Asked {
   std::int32_t context_tokens = 0;     // that the client wants there to be; 0: any will do
 };
 
-// The body of a POST to /v1/chat/completions, and to /v1/completions. Each field is read by one
-// line of a table (request_fields.cc); null is the same as not there. Limits on how much a list
-// holds are the contract's (peer_limits.h); ranges are left to rpc::CheckRequest. Fails:
+// The body of a POST to /v1/chat/completions, /v1/completions or /v1/responses. Each field is read
+// by one line of a table (request_fields.cc); null is the same as not there. Limits on how much a
+// list holds are the contract's (peer_limits.h); ranges are left to rpc::CheckRequest. Fails:
 // INVALID_ARGUMENT that names the field: it is not of its type, is known and cannot be served, or
 // is not known where the options are strict.
+absl::StatusOr<Asked> ReadResponsesRequest(std::string_view body, const ReaderOptions& options);
 absl::StatusOr<Asked> ReadChatRequest(std::string_view body, const ReaderOptions& options);
 absl::StatusOr<Asked> ReadCompletionRequest(std::string_view body, const ReaderOptions& options);
 

@@ -62,10 +62,15 @@ absl::Status Stop(const Json& value, const std::string& name, Reading& reading) 
   return absl::OkStatus();
 }
 
+void AskForLogprobs(Reading& reading) {
+  reading.asked.form.logprobs = true;
+  reading.sampling().set_logprobs(true);
+  reading.sampling().set_token_bytes(true);
+}
+
 absl::Status ChatLogprobs(const Json& value, const std::string& name, Reading& reading) {
   ASSIGN_OR_RETURN(const bool wanted, ReadBool(value, name));
-  reading.asked.form.logprobs = wanted;
-  if (wanted) reading.sampling().set_logprobs(true);
+  if (wanted) AskForLogprobs(reading);
   return absl::OkStatus();
 }
 
@@ -89,6 +94,29 @@ absl::Status Effort(const Json& value, const std::string& name, Reading& reading
                         absl::StrCat("must be one of ", known, ", is \"", ShownText(effort), "\""));
   }
   reading.of_effort = found->second;
+  return absl::OkStatus();
+}
+
+absl::Status Seed(const Json& value, const std::string& name, Reading& reading) {
+  if (!value.is_number_integer()) return InvalidField(name, "must be a whole number");
+  reading.request().set_seed(value.get<std::uint64_t>());
+  return absl::OkStatus();
+}
+
+absl::Status Budget(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(const std::int32_t tokens, ReadInt(value, name));
+  if (tokens < 0) return InvalidField(name, absl::StrCat("must not be negative, is ", tokens));
+  reading.budget = tokens;
+  return absl::OkStatus();
+}
+
+absl::Status User(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(reading.salt_of_user, ReadText(value, name));
+  return absl::OkStatus();
+}
+
+absl::Status CacheKey(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(reading.salt_of_key, ReadText(value, name));
   return absl::OkStatus();
 }
 

@@ -36,10 +36,18 @@ absl::Status TopK(const Json& value, const std::string& name, Reading& reading);
 // Of the answer alone: a stop string in the reasoning would leave no answer. A raw prompt has no
 // phase of its own.
 absl::Status Stop(const Json& value, const std::string& name, Reading& reading);
+// Of every token, with its bytes.
+void AskForLogprobs(Reading& reading);
 absl::Status ChatLogprobs(const Json& value, const std::string& name, Reading& reading);
 absl::Status TopLogprobs(const Json& value, const std::string& name, Reading& reading);
 // By a word: one of the operator's efforts, or "none".
 absl::Status Effort(const Json& value, const std::string& name, Reading& reading);
+// The most tokens to think.
+absl::Status Budget(const Json& value, const std::string& name, Reading& reading);
+absl::Status Seed(const Json& value, const std::string& name, Reading& reading);
+// Who shares cached prompts: by who asks, or by a key, which goes first.
+absl::Status User(const Json& value, const std::string& name, Reading& reading);
+absl::Status CacheKey(const Json& value, const std::string& name, Reading& reading);
 absl::Status Thinks(const Json& value, const std::string& name, Reading& reading);
 
 }  // namespace thinkwire::router::http::read

@@ -88,6 +88,13 @@ Extent ExtentOf(const EngineBenchOptions& options) {
   return extent;
 }
 
+worker::kernels::Encoding RandomEncoding(const std::string& quantization) {
+  if (quantization == "awq") return worker::kernels::Encoding::kInt4;
+  if (quantization == "q4_k_m") return worker::kernels::Encoding::kQ4K;
+  return quantization == "q8_0" ? worker::kernels::Encoding::kQ8_0
+                                : worker::kernels::Encoding::kBf16;
+}
+
 absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   const std::string built_in = DistillConfig(options.model);
   if (built_in.empty()) RETURN_IF_ERROR(worker::model::CheckModelFolder(options.model));
@@ -96,7 +103,7 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   ModelOptions model;
   model.model_dir = built_in.empty() ? std::filesystem::path(options.model) : folder.path();
   model.random_weights = !built_in.empty();
-  if (options.quantization == "awq") model.random_encoding = worker::kernels::Encoding::kInt4;
+  model.random_encoding = RandomEncoding(options.quantization);
   model.seed = static_cast<std::uint64_t>(options.seed);
   model.device = worker::kernels::DeviceFor(options.device);
   const bool on_gpu = model.device == "cuda";

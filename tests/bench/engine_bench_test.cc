@@ -78,12 +78,15 @@ TEST(EngineOptionsTest, NamesWhatIsWrong) {
   EXPECT_EQ(message("--output=1"), "--output is 1; allowed: 2 to 1048576");
   EXPECT_EQ(message("--repetitions=0"), "--repetitions is 0; allowed: 1 to 1000");
   EXPECT_EQ(message("qwen-7b"), "'qwen-7b' is no option");
-  EXPECT_EQ(message("--quantization=int4"), "--quantization is 'int4'; allowed: none, awq");
+  EXPECT_EQ(message("--quantization=int4"),
+            "--quantization is 'int4'; allowed: none, awq, q4_k_m, q8_0");
 }
 
 TEST(EngineOptionsTest, QuantizationIsForRandomWeights) {
-  const std::vector<const char*> arguments = {"--quantization=awq", "--model=qwen-7b"};
-  ASSERT_TRUE(ParseEngineOptions(arguments).ok());
+  for (const char* form : {"--quantization=awq", "--quantization=q4_k_m", "--quantization=q8_0"}) {
+    const std::vector<const char*> arguments = {form, "--model=qwen-7b"};
+    EXPECT_TRUE(ParseEngineOptions(arguments).ok()) << form;
+  }
   const std::vector<const char*> folder = {"--quantization=awq", "--model=/some/folder"};
   EXPECT_EQ(ParseEngineOptions(folder).status().message(),
             "--quantization is for a distill's random weights; a folder says itself what it holds");

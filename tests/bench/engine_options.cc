@@ -1,6 +1,9 @@
 #include "tests/bench/engine_options.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
+#include <string_view>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -35,7 +38,8 @@ std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
        "a distill's name for its shapes with random weights, or a checkpoint's folder"},
       {"device", &options.device, "auto, cpu or cuda"},
       {"quantization", &options.quantization,
-       "of random weights: none, or awq: 4 bits in groups of 128 columns, the head in bf16"},
+       "of random weights: none; awq: 4 bits in groups of 128 columns, the head in bf16; q4_k_m or "
+       "q8_0: as llama.cpp's files of these types"},
       {"tensor_parallel_size", &options.tensor_parallel_size,
        "ranks that share the model, 1 to 64"},
       {"cpu_threads", &options.cpu_threads, "compute threads over all ranks; 0: one a core"},
@@ -79,9 +83,10 @@ absl::Status ReadList(absl::string_view name, const std::string& text, std::int3
 
 absl::Status CheckQuantization(const EngineBenchOptions& options) {
   if (options.quantization == "none") return absl::OkStatus();
-  if (options.quantization != "awq") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--quantization is '", options.quantization, "'; allowed: none, awq"));
+  constexpr std::string_view kAllowed[] = {"awq", "q4_k_m", "q8_0"};
+  if (std::ranges::find(kAllowed, options.quantization) == std::end(kAllowed)) {
+    return absl::InvalidArgumentError(absl::StrCat("--quantization is '", options.quantization,
+                                                   "'; allowed: none, awq, q4_k_m, q8_0"));
   }
   if (DistillConfig(options.model).empty()) {
     return absl::InvalidArgumentError(

@@ -13,7 +13,7 @@ namespace thinkwire::bench {
 struct EngineBenchOptions {
   std::string model = "qwen-1.5b";
   std::string device = "auto";
-  std::string quantization = "none";  // of a distill's random weights: none or awq
+  std::string quantization = "none";  // of a distill's random weights
   std::int32_t tensor_parallel_size = 1;
   std::int32_t cpu_threads = 0;
   std::int32_t max_num_batched_tokens = 0;

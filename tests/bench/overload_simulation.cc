@@ -155,7 +155,8 @@ class Simulation {
     if (!placement.ok()) return Refuse(request);
     const FairQueue::Request turn = {.tenant = NameOf(request.tenant),
                                      .deadline = clock_.Now() + DeadlineOf(request),
-                                     .cost = std::max(placement->decision.expected_tokens, 1.0)};
+                                     .cost = std::max(placement->decision.expected_tokens, 1.0),
+                                     .least_cost = placement->decision.prompt_tokens};
     if (placement->place) {
       request.running = queue_.BeginAtOnce(variant_, turn);
       return Give(request, placement->place->worker);

@@ -31,6 +31,23 @@ def check(holds, what):
         raise AssertionError(what)
 
 
+def ask_responses(client):
+    ask = {"model": "auto", "input": QUESTION, "temperature": 0}
+    whole = client.responses.create(**ask)
+    check(whole.output_text == ANSWER and THOUGHT in whole.output[0].content[0].text, whole)
+    check(whole.usage.output_tokens_details.reasoning_tokens > 0, whole.usage)
+    with client.responses.stream(**ask, reasoning={"summary": "auto"}) as stream:
+        final = stream.get_final_response()
+    check(final.output_text == ANSWER and THOUGHT in final.output[0].summary[0].text, final)
+    turns = [*QUESTION, *(item.model_dump() for item in whole.output), CHINESE[-1]]
+    again = client.responses.create(**{**ask, "input": turns}, instructions="Be brief.")
+    check("42" in again.output_text, again)
+    schema = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
+    made = client.responses.create(**ask, text={"format": {"type": "json_schema", "name": "sum",
+                                                           "schema": schema}})
+    check(isinstance(json.loads(made.output_text)["sum"], int), made)
+
+
 def ask_openai(door):
     from openai import AsyncOpenAI, NotFoundError, OpenAI
 
@@ -48,6 +65,7 @@ def ask_openai(door):
     raw = client.completions.create(model="tiny-r1", prompt="27 + 15 =", max_tokens=4)
     check(raw.choices[0].text, raw)
     check("tiny-r1" in [model.id for model in client.models.list()], "the list of models")
+    ask_responses(client)
     try:
         client.chat.completions.create(model="none", messages=QUESTION)
         check(False, "an unknown model was served")
@@ -65,7 +83,8 @@ def ask_openai(door):
 
     thought, content = asyncio.run(stream())
     check(content == ANSWER and THOUGHT in thought, content)
-    return "whole, stream helper, async stream, completions, models, errors, usage, Chinese"
+    return ("whole, stream helper, async stream, completions, responses (whole, stream helper, "
+            "schema, turns), models, errors, usage, Chinese")
 
 
 def ask_litellm(door):

@@ -30,6 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view body(reinterpret_cast<const char*>(data), size);
   Check(thinkwire::router::http::ReadChatRequest(body, {}));
   Check(thinkwire::router::http::ReadCompletionRequest(body, {}));
+  Check(thinkwire::router::http::ReadResponsesRequest(body, {}));
   Check(thinkwire::router::http::ReadOllamaChat(body, {}));
   Check(thinkwire::router::http::ReadOllamaGenerate(body, {}));
   return 0;

@@ -5,9 +5,13 @@ does to the next requests is told by `Hub.faults`; what was asked of them is in 
 """
 import dataclasses
 import hashlib
+import http.client
 import http.server
 import json
 import re
+import select
+import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -47,19 +51,29 @@ class Request:
 class Hub:
     """`files`: path -> bytes; those of LFS are the larger ones. Use as a context manager."""
 
-    def __init__(self, files, repo="org/model", lfs_bytes=1 << 16, token=None, pace=0.0):
+    def __init__(self, files, repo="org/model", lfs_bytes=1 << 16, token=None, pace=0.0, tls=None):
         self.files, self.repo, self.lfs_bytes, self.token, self.pace = files, repo, lfs_bytes, token, pace
         self.revisions = {"main": COMMIT, COMMIT: COMMIT}
         self.faults, self.requests = [], []
         self.wrong_etags, self.etags = {}, {}
         self.lock = threading.Lock()
         self.sent = 0
+        self.sending = self.most_at_once = 0  # bodies
+        self.tls = tls  # files of a certificate and its key, or None
         self.servers = [self.serve(store) for store in (False, True)]
 
     def serve(self, store):
         handler = type("Handler", (Handler,), {"hub": self, "store": store})
         server = Server(("127.0.0.1", 0), handler)
+        if self.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self.tls)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         return server
+
+    @property
+    def scheme(self):
+        return "https" if self.tls else "http"
 
     def __enter__(self):
         for server in self.servers:
@@ -73,12 +87,12 @@ class Hub:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.servers[0].server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.servers[0].server_port}"
 
     @property
     def store_url(self):
         # Another name of the same machine, so that it is another host.
-        return f"http://localhost:{self.servers[1].server_port}"
+        return f"{self.scheme}://localhost:{self.servers[1].server_port}"
 
     def is_lfs(self, path):
         return len(self.files[path]) >= self.lfs_bytes
@@ -110,6 +124,70 @@ class Server(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request, client_address):
         """Clients that go are no news."""
+
+
+class Proxy:
+    """A proxy for http:// and, by CONNECT, for https://. `asked`: the first lines of what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+        handler = type("Handler", (ProxyHandler,), {"proxy": self})
+        self.server = Server(("127.0.0.1", 0), handler)
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+
+class ProxyHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    proxy = None
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.forward()
+
+    def do_GET(self):
+        self.forward()
+
+    def forward(self):
+        self.proxy.asked.append(self.requestline)
+        address = urllib.parse.urlsplit(self.path)
+        headers = {name: value for name, value in self.headers.items() if not name.lower().startswith("proxy-")}
+        connection = http.client.HTTPConnection(address.netloc)
+        connection.request(self.command, address._replace(scheme="", netloc="").geturl(), headers=headers)
+        reply = connection.getresponse()
+        self.send_response(reply.status)
+        for name, value in reply.getheaders():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(reply.read())
+        connection.close()
+
+    def do_CONNECT(self):
+        self.proxy.asked.append(self.requestline)
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port))) as other:
+            self.send_response(200)
+            self.end_headers()
+            ends = {self.connection: other, other: self.connection}
+            while True:
+                for ready in select.select(list(ends), [], [])[0]:
+                    data = ready.recv(CHUNK)
+                    if not data:
+                        self.close_connection = True
+                        return
+                    ends[ready].sendall(data)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -220,6 +298,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return None
 
     def send_body(self, data, first, end, fault):
+        with self.hub.lock:
+            self.hub.sending += 1
+            self.hub.most_at_once = max(self.hub.most_at_once, self.hub.sending)
+        try:
+            self.send_parts(data, first, end, fault)
+        finally:
+            with self.hub.lock:
+                self.hub.sending -= 1
+
+    def send_parts(self, data, first, end, fault):
         sent = 0
         for at in range(first, end, CHUNK):
             part = memoryview(data)[at:min(end, at + CHUNK)]

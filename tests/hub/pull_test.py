@@ -17,7 +17,7 @@ import time
 import unittest
 import urllib.request
 
-from fake_hub import COMMIT, Fault, Hub
+from fake_hub import COMMIT, Fault, Hub, Proxy
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else REPOSITORY / "build/release")
@@ -60,6 +60,8 @@ def cache_tree(cache):
 
 
 class PullCase(unittest.TestCase):
+    connections = ("--connections=8",)
+
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
@@ -78,7 +80,8 @@ class PullCase(unittest.TestCase):
                 "HOME": self.folder.name, "HF_HUB_DOWNLOAD_TIMEOUT": "1", **more}
 
     def start(self, hub, *arguments, **environment):
-        return subprocess.Popen([WORKER, "pull", f"--piece_bytes={PIECE}", *(arguments or ["org/model"])],
+        return subprocess.Popen([WORKER, "pull", f"--piece_bytes={PIECE}", *self.connections,
+                                 *(arguments or ["org/model"])],
                                 env=self.environment(hub, **environment), stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True)
 
@@ -140,6 +143,20 @@ class Downloads(PullCase):
         self.assertEqual(hub.sent - sent, len(hub.files["config.json"]))
         self.assertEqual((self.repo_folder() / "refs/main").read_text(), other)
         self.assertEqual((self.repo_folder() / "snapshots" / other / BIG).read_bytes(), hub.files[BIG])
+
+    def test_as_many_connections_as_it_takes(self):
+        self.connections = ()
+        fast = self.hub()
+        self.pull(fast)
+        self.assert_whole(fast)
+        self.assertEqual({request.range for request in fast.requests if BIG in request.path and request.store},
+                         {f"bytes={first}-{first + PIECE - 1}" for first in range(0, len(fast.files[BIG]), PIECE)})
+        self.setUp()
+        slow = self.hub(pace=0.02)
+        self.pull(slow)
+        self.assert_whole(slow)
+        self.assertGreater(slow.most_at_once, 4)
+        self.assertEqual(fast.most_at_once, 1)
 
     def test_a_token_goes_to_the_hub_alone(self):
         hub = self.hub(token="hf_secret")
@@ -223,6 +240,65 @@ class BadDays(PullCase):
     def test_a_hub_that_never_answers(self):
         word = self.pull(None, code=1)
         self.assertIn("127.0.0.1:9: ", word)
+
+
+class OnTheWay(PullCase):
+    """What stands between worker and hub, or where the files go."""
+
+    def certificate(self):
+        key, cert = (pathlib.Path(self.folder.name, name) for name in ("key.pem", "cert.pem"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=hub",
+                        "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"], check=True, capture_output=True)
+        return cert, key
+
+    def test_a_hub_with_a_ca_of_its_own(self):
+        cert, key = self.certificate()
+        hub = self.hub(tls=(cert, key))
+        self.assertIn("certificate", self.pull(hub, code=1))
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+            with self.subTest(name):
+                self.cache = pathlib.Path(self.folder.name, name)
+                self.pull(hub, **{name: str(cert)})
+                self.assert_whole(hub)
+        self.assertIn("REQUESTS_CA_BUNDLE", self.pull(hub, code=78, REQUESTS_CA_BUNDLE="/not/there"))
+
+    def test_through_a_proxy(self):
+        hub = self.hub()
+        with Proxy() as proxy:
+            self.pull(hub, http_proxy=proxy.url)
+            self.assert_whole(hub)
+            self.assertTrue(any("/api/models/org/model" in line for line in proxy.asked), proxy.asked)
+            proxy.asked.clear()
+            self.cache = pathlib.Path(self.folder.name, "second")
+            self.pull(hub, http_proxy=proxy.url, no_proxy="127.0.0.1,localhost")
+            self.assertEqual(proxy.asked, [])
+
+    def test_through_a_tunnel(self):
+        cert, key = self.certificate()
+        hub = self.hub(tls=(cert, key))
+        with Proxy() as proxy:
+            self.pull(hub, https_proxy=proxy.url, SSL_CERT_FILE=str(cert))
+            self.assert_whole(hub)
+            self.assertTrue(all(line.startswith("CONNECT ") for line in proxy.asked), proxy.asked)
+
+    def test_a_proxy_that_is_not_there(self):
+        said = self.pull(self.hub(), code=1, http_proxy="http://127.0.0.1:9")
+        self.assertIn("Couldn't connect", said, "curl's own words, unescaped")
+
+    def test_a_full_disk_keeps_what_came(self):
+        hub = self.hub()
+        limited = f"ulimit -f {(1 << 20) // 1024}; trap '' XFSZ; exec {WORKER} pull --piece_bytes={PIECE} --connections=1 org/model"
+        told = subprocess.run(["bash", "-c", limited], env=self.environment(hub), capture_output=True, text=True,
+                              timeout=PATIENCE_S, check=False)
+        self.assertNotEqual(told.returncode, 0)
+        self.assertIn("cannot be written: File too large", told.stderr)
+        incomplete = self.blob(hub, BIG).with_name(hub.etag(BIG) + ".incomplete")
+        self.assertEqual(incomplete.read_bytes(), hub.files[BIG][:1 << 20])
+        before = hub.sent
+        self.pull(hub)
+        self.assert_whole(hub)
+        self.assertLess(hub.sent - before, sum(len(hub.files[path]) for path in NEEDED) - (1 << 20) + 1)
 
 
 class Resumption(PullCase):

@@ -21,6 +21,7 @@ variants:
     workers: ["127.0.0.1:50061", "[::1]:50062"]
     max_prompt_bytes: 2000
     escalate_to: qwen-32b
+    reasoning_field: inline
   - name: qwen-32b
     aliases: [large, "my org/large"]
     workers: ["gpu.example.org:50061"]
@@ -50,6 +51,8 @@ variants:
   EXPECT_EQ(config->variants[1].max_prompt_bytes, 0);
   EXPECT_EQ(config->variants[0].escalate_to, "qwen-32b");
   EXPECT_EQ(config->variants[1].escalate_to, "");
+  EXPECT_EQ(config->variants[0].reasoning_field, "inline");
+  EXPECT_EQ(config->variants[1].reasoning_field, "");
   EXPECT_EQ(config->variants[0].require_fingerprint, "");
   EXPECT_EQ(config->variants[1].require_fingerprint, "0123abcd");
 }
@@ -63,12 +66,12 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {"\n\nvariant: []", "r:3: unknown key 'variant' in the configuration; allowed: variants"},
       {"variants: [7]",
        "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes, "
-       "require_fingerprint, escalate_to, quality, cost_per_million_tokens, context_tokens, "
-       "reasoning_tokens"},
+       "require_fingerprint, escalate_to, reasoning_field, quality, cost_per_million_tokens, "
+       "context_tokens, reasoning_tokens"},
       {v + "wokers: []}]",
        "r:1: unknown key 'wokers' in a variant; allowed: name, aliases, workers, tasks, "
-       "max_prompt_bytes, require_fingerprint, escalate_to, quality, cost_per_million_tokens, "
-       "context_tokens, reasoning_tokens"},
+       "max_prompt_bytes, require_fingerprint, escalate_to, reasoning_field, quality, "
+       "cost_per_million_tokens, context_tokens, reasoning_tokens"},
       {v + "quality: 1}]",
        "r:1: quality must be a map from tasks: general, math, code, science, writing, extraction"},
       {v + "quality: {cooking: 1}}]",
@@ -112,6 +115,10 @@ TEST(ParseConfig, RefusesWithPlaceAndWhatIsAllowed) {
       {"variants: [{name: a, workers: ['localhost:1', '127.0.0.1:1']}]",
        "r: the worker 127.0.0.1:1 is given twice, first as localhost:1"},
       {v + "}, {name: A, workers: ['h:2']}]", "r: the name 'A' is given twice"},
+      {v + "reasoning_field: thoughts}]",
+       "r:1: reasoning_field must be one of both, reasoning_content, reasoning, inline"},
+      {v + "reasoning_field: [inline]}]",
+       "r:1: reasoning_field must be one of both, reasoning_content, reasoning, inline"},
       {v + "escalate_to: [b]}]", "r:1: escalate_to must be the name of a variant"},
       {v + "escalate_to: b}]", "r: variant a: escalate_to 'b' is no variant's name"},
       {v + "aliases: [b], escalate_to: b}]", "r: variant a: escalate_to 'b' is no variant's name"},
@@ -152,8 +159,8 @@ TEST(ParseConfig, NestingAliasesAndManyOfAKindAreBounded) {
   EXPECT_EQ(why(std::string(100'000, '[')), "r:1: nests too deep");
   EXPECT_EQ(why("variants: &a [*a]"),
             "r:1: a variant must have: name, aliases, workers, tasks, max_prompt_bytes, "
-            "require_fingerprint, escalate_to, quality, cost_per_million_tokens, context_tokens, "
-            "reasoning_tokens");
+            "require_fingerprint, escalate_to, reasoning_field, quality, "
+            "cost_per_million_tokens, context_tokens, reasoning_tokens");
   std::string bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n";
   for (char c = 'b'; c <= 'z'; ++c) {
     const std::string before(1, static_cast<char>(c - 1));

@@ -1,6 +1,7 @@
 #include "worker/hub/blob_download.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 #include "common/status.h"
 #include "worker/hub/backoff.h"
 #include "worker/hub/blob_prefix.h"
@@ -18,6 +20,13 @@
 
 namespace thinkwire::worker::hub {
 namespace {
+
+// Where nobody has said how many: others join the first one if it has brought less than this in its
+// first look's time. Where one is as fast, more of them only divide what the machine itself can
+// take, and ranges that come before their turn are written twice.
+constexpr std::int64_t kMaxConnections = 8;
+constexpr std::chrono::milliseconds kLook{150};
+constexpr std::int64_t kFastBytesPerSecond = std::int64_t{256} << 20;
 
 // The connections of one file, each a thread that takes piece after piece.
 class Connections {
@@ -33,10 +42,20 @@ class Connections {
   // Fails: as FetchRange.
   absl::Status Run() {
     const std::int64_t pieces = (request_.bytes - prefix_.size()) / options_.piece_bytes + 1;
-    const auto others = std::min<std::int64_t>(options_.connections, pieces) - 1;
+    const std::int64_t most = options_.connections > 0 ? options_.connections : kMaxConnections;
+    const std::int64_t others = std::min(most, pieces) - 1;
     std::vector<std::thread> threads;
-    for (std::int64_t i = 0; i < others; ++i) threads.emplace_back([this] { Work(); });
+    for (std::int64_t i = 0; i < others; ++i) {
+      threads.emplace_back([this] {
+        if (IsNeeded()) Work();
+      });
+    }
     Work();
+    {
+      const MutexLock lock(mu_);
+      first_is_through_ = true;
+    }
+    through_.NotifyAll();
     for (std::thread& thread : threads) thread.join();
     return plan_.status();
   }
@@ -49,6 +68,19 @@ class Connections {
   }
 
  private:
+  // Whether the first connection is too slow to go on alone. Blocks.
+  bool IsNeeded() {
+    if (options_.connections > 0) return true;
+    const std::int64_t before = progress_.done_bytes();
+    const auto look = std::chrono::steady_clock::now() + kLook;
+    const MutexLock lock(mu_);
+    while (!first_is_through_ && std::chrono::steady_clock::now() < look) {
+      through_.WaitFor(mu_, look - std::chrono::steady_clock::now());
+    }
+    const std::int64_t fast = kFastBytesPerSecond * kLook.count() / 1000;
+    return !first_is_through_ && progress_.done_bytes() - before < fast;
+  }
+
   void Work() {
     HttpConnection connection(options_.http);
     while (const std::optional<Piece> piece = plan_.Take()) {
@@ -101,6 +133,9 @@ class Connections {
   BlobPrefix& prefix_;  // of whom the plan says
   Progress& progress_;
   PiecePlan plan_;
+  Mutex mu_;
+  CondVar through_;
+  bool first_is_through_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 void ThrowAway(const BlobRequest& request) {

@@ -22,11 +22,12 @@ struct BlobRequest {
 
 struct DownloadOptions {
   HttpOptions http{};
-  int connections = 8;                  // at once, of one file
+  int connections = 0;                  // at once, of one file; 0: one, and more if it is slow
   std::int64_t piece_bytes = 32 << 20;  // that one connection asks for
 };
 
-// Brings a file by several connections, and gives it its name once its size and digest are as the
+// Brings a file by one connection, and where that is slower than a fast network's share of one, by
+// several, and gives it its name once its size and digest are as the
 // hub says; nobody ever sees a part of it under that name.
 //
 // What is there of it, whoever left it, is gone on from: `incomplete` holds a beginning of the file

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -57,7 +58,7 @@ class BlobPrefix {
   absl::Status Absorb(std::int64_t piece_bytes);
   // On the own thread.
   void Sum();
-  absl::Status SumUpTo(std::int64_t end);
+  absl::Status SumUpTo(std::int64_t end, std::span<char> buffer);
   // Lets that thread sum up all, and ends it.
   void EndSumming();
 

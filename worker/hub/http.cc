@@ -3,7 +3,9 @@
 #include <curl/curl.h>
 
 #include <cstddef>
+#include <filesystem>
 #include <mutex>
+#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -116,7 +118,7 @@ absl::Status HttpConnection::Handle::Failure(const std::string& url, const Excha
         absl::StrCat(HostOf(url), ": an answer of more than ", exchange.max_bytes, " bytes"));
   }
   const std::string what = *error != '\0' ? error : curl_easy_strerror(code);
-  return absl::UnavailableError(absl::StrCat(HostOf(url), ": ", ShownText(what)));
+  return absl::UnavailableError(absl::StrCat(HostOf(url), ": ", ShownLine(what, kMaxShownBytes)));
 }
 
 absl::StatusOr<HttpReply> HttpConnection::Handle::Perform(const std::string& url,
@@ -138,6 +140,23 @@ absl::StatusOr<HttpReply> HttpConnection::Handle::Perform(const std::string& url
   return std::move(exchange.reply);
 }
 
+namespace {
+
+// Whom the hub's certificates, and a proxy's, must be of.
+void TrustAlone(const std::string& ca, CURL* curl) {
+  std::error_code unknown;
+  if (std::filesystem::is_directory(ca, unknown)) {
+    Set(curl, CURLOPT_CAPATH, ca.c_str());
+    Set(curl, CURLOPT_CAINFO, static_cast<const char*>(nullptr));
+    return;
+  }
+  Set(curl, CURLOPT_CAINFO, ca.c_str());
+  Set(curl, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+  Set(curl, CURLOPT_PROXY_CAINFO, ca.c_str());
+}
+
+}  // namespace
+
 HttpConnection::HttpConnection(HttpOptions options) : handle_(std::make_unique<Handle>()) {
   StartCurl();
   CURL* curl = curl_easy_init();
@@ -148,6 +167,7 @@ HttpConnection::HttpConnection(HttpOptions options) : handle_(std::make_unique<H
     const std::string line = absl::StrCat("Authorization: Bearer ", handle_->options.token);
     handle_->headers = curl_slist_append(nullptr, line.c_str());
   }
+  if (!handle_->options.ca.empty()) TrustAlone(handle_->options.ca, curl);
   Set(curl, CURLOPT_HTTPHEADER, handle_->headers);
   Set(curl, CURLOPT_ERRORBUFFER, static_cast<char*>(handle_->error));
   Set(curl, CURLOPT_NOSIGNAL, 1L);

@@ -15,6 +15,7 @@ namespace thinkwire::worker::hub {
 // What all requests to the hub have in common.
 struct HttpOptions {
   std::string token{};                      // Bearer; goes to the host that was asked, and no other
+  std::string ca{};                         // file or folder of CAs; empty: the system's
   long silence_s = 10;                      // without a byte for so long a request has failed
   const std::atomic<bool>* stop = nullptr;  // once true, requests fail; null: nobody stops them
 };
@@ -32,7 +33,7 @@ struct HttpReply {
 };
 
 // One connection at a time, kept open between requests; proxies are as the environment says
-// (https_proxy, no_proxy, …), certificates as the system has them. libcurl is known here alone.
+// (https_proxy, no_proxy, …). libcurl is known here alone.
 // Threads: one.
 class HttpConnection {
  public:

@@ -146,7 +146,7 @@ absl::Status HubApi::Refusal(const std::string& repo, const std::string& what,
     return absl::UnavailableError(
         absl::StrCat(said, ": too many requests; with HF_TOKEN more are allowed"));
   }
-  const std::string message = ShownText(reply.Header("x-error-message"));
+  const std::string message = ShownLine(reply.Header("x-error-message"), kMaxShownBytes);
   const std::string sentence = absl::StrCat(said, message.empty() ? "" : ": ", message);
   return reply.status >= 500 ? absl::UnavailableError(sentence)
                              : absl::FailedPreconditionError(sentence);

@@ -140,6 +140,7 @@ absl::StatusOr<fs::path> Pull(const PullOptions& options, Progress& progress) {
   }
   DownloadOptions download = options.download;
   download.http.token = options.settings.token;
+  download.http.ca = options.settings.ca.string();
   download.http.silence_s = options.settings.download_timeout_s;
   return Pulling(options, download, progress).Run();
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string_view>
+#include <system_error>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -91,6 +92,19 @@ absl::StatusOr<std::string> Token(const Environment& environment,
   return Cleaned(*std::move(token), path.string());
 }
 
+// Those of requests, of which huggingface_hub was made up to 1.x, go first; httpx reads the last.
+absl::StatusOr<std::filesystem::path> Authorities(const Environment& environment) {
+  for (const char* name : {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
+    const std::filesystem::path path = Expanded(environment, Value(environment, name));
+    if (path.empty()) continue;
+    std::error_code absent;
+    if (std::filesystem::exists(path, absent)) return path;
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " '", ShownText(path.string()), "' is no file that is there"));
+  }
+  return std::filesystem::path();
+}
+
 absl::StatusOr<long> DownloadTimeout(const Environment& environment) {
   const std::string text = Value(environment, "HF_HUB_DOWNLOAD_TIMEOUT");
   std::int64_t seconds = kTimeoutS;
@@ -119,6 +133,7 @@ absl::StatusOr<HubSettings> ReadHubSettings(const Environment& environment) {
   }
   ASSIGN_OR_RETURN(settings.endpoint, Endpoint(environment));
   ASSIGN_OR_RETURN(settings.token, Token(environment, home));
+  ASSIGN_OR_RETURN(settings.ca, Authorities(environment));
   ASSIGN_OR_RETURN(settings.download_timeout_s, DownloadTimeout(environment));
   const std::string offline = Value(environment, "HF_HUB_OFFLINE");
   settings.offline = IsTrue(offline.empty() ? Value(environment, "TRANSFORMERS_OFFLINE") : offline);

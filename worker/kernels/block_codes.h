@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "worker/kernels/host_device.h"
+
 namespace thinkwire::worker::kernels {
 
 // A block of packed weights taken apart. Weight i of it is
@@ -26,7 +28,7 @@ struct CodesOf {
 
 // Weight i of a block, in float.
 template <class Isa, int kElements>
-float WeightOf(const BlockCodes<kElements>& codes, int i) {
+HOST_DEVICE float WeightOf(const BlockCodes<kElements>& codes, int i) {
   return static_cast<float>(codes.q[i]) * codes.scale[i / 16] + codes.offset[i / 16];
 }
 
@@ -37,7 +39,7 @@ inline constexpr float kNoOffset = -0.0F;
 // apart, and the linker must not take the copy of one for that of another.
 
 template <class Isa, class T>
-T LoadAs(const std::uint8_t* bytes) {
+HOST_DEVICE T LoadAs(const std::uint8_t* bytes) {
   T value;
   std::memcpy(&value, bytes, sizeof(value));
   return value;
@@ -45,7 +47,7 @@ T LoadAs(const std::uint8_t* bytes) {
 
 // A finite f16.
 template <class Isa>
-float FloatFromHalf(const std::uint8_t* bytes) {
+HOST_DEVICE float FloatFromHalf(const std::uint8_t* bytes) {
   const std::uint32_t half = LoadAs<Isa, std::uint16_t>(bytes);
   const std::uint32_t sign = (half & 0x8000U) << 16;
   if ((half & 0x7C00U) == 0) {  // zero and subnormal: fraction * 2^-24
@@ -57,7 +59,7 @@ float FloatFromHalf(const std::uint8_t* bytes) {
 
 // The low nibbles of sixteen bytes, then the high ones.
 template <class Isa>
-void ReadNibbles(const std::uint8_t* bytes, std::int8_t* q) {
+HOST_DEVICE void ReadNibbles(const std::uint8_t* bytes, std::int8_t* q) {
   for (int i = 0; i < 16; ++i) {
     q[i] = static_cast<std::int8_t>(bytes[i] & 0xF);
     q[i + 16] = static_cast<std::int8_t>(bytes[i] >> 4);

@@ -16,14 +16,14 @@ struct Fp8Codes {
 // Sign, four bits of exponent with bias 7, three of fraction; no infinity. REQUIRES: no NaN (0x7F,
 // 0xFF). Shifted to where f32 has them, the bits are 2^-120 times the number, subnormal or not.
 template <class Isa>
-float FloatFromE4m3(std::uint8_t code) {
+HOST_DEVICE float FloatFromE4m3(std::uint8_t code) {
   const auto magnitude = std::bit_cast<float>((code & 0x7FU) << 20) * 0x1p120F;
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | (code & 0x80U) << 24);
 }
 
 // Weight i of a block, in float.
 template <class Isa>
-float WeightOf(const Fp8Codes& codes, int i) {
+HOST_DEVICE float WeightOf(const Fp8Codes& codes, int i) {
   return FloatFromE4m3<Isa>(codes.code[i]) * codes.scale;
 }
 
@@ -31,7 +31,7 @@ struct Fp8Block {
   static constexpr int kElements = kFp8Columns;
   static constexpr int kBytes = kFp8PackedBytes;
   template <class Isa>
-  static void Read(const std::uint8_t* block, Fp8Codes& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, Fp8Codes& out) {
     out = {block, LoadAs<Isa, float>(block + kElements)};
   }
 };

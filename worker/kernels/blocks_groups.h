@@ -7,7 +7,7 @@
 namespace thinkwire::worker::kernels {
 
 template <class Isa>
-float ScaleOfWord(std::uint32_t word, int zero_width) {
+HOST_DEVICE float ScaleOfWord(std::uint32_t word, int zero_width) {
   return std::bit_cast<float>(word >> zero_width << kDroppedScaleBits);
 }
 
@@ -16,7 +16,7 @@ struct NarrowInt4Block {
   static constexpr int kElements = kColumns;
   static constexpr int kBytes = kColumns / 2 + kInt4WordBytes;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<kElements>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<kElements>& out) {
     const std::uint8_t* const end = block + kElements / 2;
     const std::uint32_t word = end[0] | std::uint32_t{end[1]} << 8 | std::uint32_t{end[2]} << 16;
     const auto zero = static_cast<int>(word & ((1U << kInt4ZeroWidth) - 1));
@@ -37,7 +37,7 @@ struct Int8GroupBlock {
   static constexpr int kElements = kColumns;
   static constexpr int kBytes = kColumns + kInt8WordBytes;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<kElements>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<kElements>& out) {
     const auto word = LoadAs<Isa, std::uint32_t>(block + kElements);
     const int rest = 128 - static_cast<int>(word & ((1U << kInt8ZeroWidth) - 1));
     const auto scale = ScaleOfWord<Isa>(word, kInt8ZeroWidth);

@@ -10,7 +10,7 @@ struct Int4GroupBlock {
   static constexpr int kElements = kInt4Columns;
   static constexpr int kBytes = kInt4PackedBytes;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<kElements>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<kElements>& out) {
     const auto word = LoadAs<Isa, std::uint32_t>(block + kElements / 2);
     const auto zero = static_cast<int>(word & kInt4ZeroBits);
     for (int i = 0; i < kElements / 2; ++i) {

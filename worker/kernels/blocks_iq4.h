@@ -10,7 +10,7 @@
 namespace thinkwire::worker::kernels {
 
 template <class Isa>
-void ReadSteps(const std::uint8_t* nibbles, std::int8_t* q) {
+HOST_DEVICE void ReadSteps(const std::uint8_t* nibbles, std::int8_t* q) {
   constexpr std::int8_t kSteps[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                       1,    13,   25,  38,  53,  69,  89,  113};
   ReadNibbles<Isa>(nibbles, q);
@@ -21,7 +21,7 @@ struct Iq4NlBlock {
   static constexpr int kElements = 32;
   static constexpr int kBytes = 18;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
     out.scale[0] = out.scale[1] = FloatFromHalf<Isa>(block);
     out.offset[0] = out.offset[1] = kNoOffset;
     ReadSteps<Isa>(block + 2, out.q);
@@ -32,7 +32,7 @@ struct Iq4XsBlock {
   static constexpr int kElements = 256;
   static constexpr int kBytes = 136;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
     const float d = FloatFromHalf<Isa>(block);
     const int high_bits = LoadAs<Isa, std::uint16_t>(block + 2);
     for (int g = 0; g < 8; ++g) {

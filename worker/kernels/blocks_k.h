@@ -17,7 +17,7 @@ namespace thinkwire::worker::kernels {
 // both in the low bits of bytes 0 to 7; of the last four the low nibbles in bytes 8 to 11, the
 // upper two bits above those of the first.
 template <class Isa>
-void ReadSixBits(const std::uint8_t* bytes, std::uint8_t* scales, std::uint8_t* mins) {
+HOST_DEVICE void ReadSixBits(const std::uint8_t* bytes, std::uint8_t* scales, std::uint8_t* mins) {
   for (int i = 0; i < 4; ++i) {
     scales[i] = bytes[i] & 0x3F;
     mins[i] = bytes[i + 4] & 0x3F;
@@ -28,7 +28,7 @@ void ReadSixBits(const std::uint8_t* bytes, std::uint8_t* scales, std::uint8_t* 
 
 // Scales and mins of groups of 32 from a block that begins with d, dmin and the twelve bytes.
 template <class Isa>
-void ReadGroupsOf32(const std::uint8_t* block, BlockCodes<256>& out) {
+HOST_DEVICE void ReadGroupsOf32(const std::uint8_t* block, BlockCodes<256>& out) {
   const float d = FloatFromHalf<Isa>(block);
   const float dmin = FloatFromHalf<Isa>(block + 2);
   std::uint8_t scales[8];
@@ -42,7 +42,7 @@ void ReadGroupsOf32(const std::uint8_t* block, BlockCodes<256>& out) {
 
 // Of each 64 weights, the first half in the low nibbles of 32 bytes, the second in the high ones.
 template <class Isa>
-void ReadNibblesOf64(const std::uint8_t* bytes, std::int8_t* q) {
+HOST_DEVICE void ReadNibblesOf64(const std::uint8_t* bytes, std::int8_t* q) {
   for (int pair = 0; pair < 4; ++pair) {
     for (int i = 0; i < 32; ++i) {
       q[64 * pair + i] = static_cast<std::int8_t>(bytes[32 * pair + i] & 0xF);
@@ -53,7 +53,7 @@ void ReadNibblesOf64(const std::uint8_t* bytes, std::int8_t* q) {
 
 // Of each 128 weights, 32 in each two bits of 32 bytes, from the low ones up.
 template <class Isa>
-void ReadTwoBits(const std::uint8_t* bytes, std::int8_t* q) {
+HOST_DEVICE void ReadTwoBits(const std::uint8_t* bytes, std::int8_t* q) {
   for (int half = 0; half < 2; ++half) {
     for (int part = 0; part < 4; ++part) {
       for (int i = 0; i < 32; ++i) {
@@ -68,7 +68,7 @@ struct Q2KBlock {
   static constexpr int kElements = 256;
   static constexpr int kBytes = 84;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
     const float d = FloatFromHalf<Isa>(block + 80);
     const float dmin = FloatFromHalf<Isa>(block + 82);
     for (int g = 0; g < 16; ++g) {
@@ -85,7 +85,7 @@ struct Q3KBlock {
   // Sixteen scales of six bits: the low nibbles as ReadNibbles has them over eight bytes, the upper
   // two bits in four bytes, four scales in each two bits.
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
     const std::uint8_t* const scales = block + 96;
     const float d = FloatFromHalf<Isa>(block + 108);
     for (int g = 0; g < 16; ++g) {
@@ -106,7 +106,7 @@ struct Q4KBlock {
   static constexpr int kElements = 256;
   static constexpr int kBytes = 144;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
     ReadGroupsOf32<Isa>(block, out);
     ReadNibblesOf64<Isa>(block + 16, out.q);
   }
@@ -116,7 +116,7 @@ struct Q5KBlock {
   static constexpr int kElements = 256;
   static constexpr int kBytes = 176;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
     ReadGroupsOf32<Isa>(block, out);
     ReadNibblesOf64<Isa>(block + 48, out.q);
     for (int g = 0; g < 8; ++g) {
@@ -132,7 +132,7 @@ struct Q6KBlock {
   static constexpr int kElements = 256;
   static constexpr int kBytes = 210;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<256>& out) {
     const float d = FloatFromHalf<Isa>(block + 208);
     for (int g = 0; g < 16; ++g) {
       out.scale[g] = d * static_cast<float>(static_cast<std::int8_t>(block[192 + g]));

@@ -14,14 +14,14 @@
 namespace thinkwire::worker::kernels {
 
 template <class Isa>
-void SetAll(float scale, float offset, BlockCodes<32>& out) {
+HOST_DEVICE void SetAll(float scale, float offset, BlockCodes<32>& out) {
   out.scale[0] = out.scale[1] = scale;
   out.offset[0] = out.offset[1] = offset;
 }
 
 // Puts bit i of `bits` above weight i's nibble.
 template <class Isa>
-void AddFifthBits(const std::uint8_t* bits, BlockCodes<32>& out) {
+HOST_DEVICE void AddFifthBits(const std::uint8_t* bits, BlockCodes<32>& out) {
   const auto word = LoadAs<Isa, std::uint32_t>(bits);
   for (int i = 0; i < 32; ++i) {
     out.q[i] = static_cast<std::int8_t>(out.q[i] | ((word >> i & 1U) << 4));
@@ -29,7 +29,7 @@ void AddFifthBits(const std::uint8_t* bits, BlockCodes<32>& out) {
 }
 
 template <class Isa>
-void Shift(int by, BlockCodes<32>& out) {
+HOST_DEVICE void Shift(int by, BlockCodes<32>& out) {
   for (std::int8_t& q : out.q) q = static_cast<std::int8_t>(q - by);
 }
 
@@ -37,7 +37,7 @@ struct Q4_0Block {
   static constexpr int kElements = 32;
   static constexpr int kBytes = 18;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
     SetAll<Isa>(FloatFromHalf<Isa>(block), kNoOffset, out);
     ReadNibbles<Isa>(block + 2, out.q);
     Shift<Isa>(8, out);
@@ -48,7 +48,7 @@ struct Q4_1Block {
   static constexpr int kElements = 32;
   static constexpr int kBytes = 20;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
     SetAll<Isa>(FloatFromHalf<Isa>(block), FloatFromHalf<Isa>(block + 2), out);
     ReadNibbles<Isa>(block + 4, out.q);
   }
@@ -58,7 +58,7 @@ struct Q5_0Block {
   static constexpr int kElements = 32;
   static constexpr int kBytes = 22;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
     SetAll<Isa>(FloatFromHalf<Isa>(block), kNoOffset, out);
     ReadNibbles<Isa>(block + 6, out.q);
     AddFifthBits<Isa>(block + 2, out);
@@ -70,7 +70,7 @@ struct Q5_1Block {
   static constexpr int kElements = 32;
   static constexpr int kBytes = 24;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
     SetAll<Isa>(FloatFromHalf<Isa>(block), FloatFromHalf<Isa>(block + 2), out);
     ReadNibbles<Isa>(block + 8, out.q);
     AddFifthBits<Isa>(block + 4, out);
@@ -81,7 +81,7 @@ struct Q8_0Block {
   static constexpr int kElements = 32;
   static constexpr int kBytes = 34;
   template <class Isa>
-  static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
+  HOST_DEVICE static void Read(const std::uint8_t* block, BlockCodes<32>& out) {
     SetAll<Isa>(FloatFromHalf<Isa>(block), kNoOffset, out);
     std::memcpy(out.q, block + 2, 32);
   }

@@ -1,6 +1,7 @@
 #include "worker/model/load_model.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -65,8 +66,18 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
   return files.Weights(plan);
 }
 
+// What --quantization asks of random weights, where it does.
+std::optional<kernels::Encoding> DrawnAs(const ModelOptions& options) {
+  if (!options.random_weights) return std::nullopt;
+  if (options.quantization == "awq") return kernels::Encoding::kInt4;
+  if (options.quantization == "q4_k_m") return kernels::Encoding::kQ4K;
+  if (options.quantization == "q8_0") return kernels::Encoding::kQ8_0;
+  return std::nullopt;
+}
+
 // --quantization asserts what the files have.
 absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& plan) {
+  if (DrawnAs(options).has_value()) return absl::OkStatus();
   const std::string packed = plan.config.quantization ? plan.config.quantization->method() : "gguf";
   const std::string stored = IsPacked(plan) ? packed : "none";
   if (options.quantization == "auto" || options.quantization == stored) return absl::OkStatus();
@@ -77,11 +88,11 @@ absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& pla
 
 absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
   if (device.kind == kernels::DeviceKind::kCpu || !NeedsCpu(plan)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("weights of ", EncodingsOf(plan),
-                                                 " are not supported on ", device.name,
-                                                 "; supported there: BF16, F16, F32, and 4 bits in "
-                                                 "groups of 128 columns in their own order; "
-                                                 "these are computed with device cpu"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("weights of ", EncodingsOf(plan),
+                   " whose columns have an order of their own (desc_act) are "
+                   "not supported on ",
+                   device.name, "; these are computed with device cpu"));
 }
 
 ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
@@ -112,7 +123,9 @@ absl::StatusOr<CheckedModel> CheckShape(const ModelOptions& options, const Model
   CheckedModel model;
   ASSIGN_OR_RETURN(const ModelConfig config, files.Config());
   model.plan = MakePlan(config);
-  if (options.random_weights) SetLayerEncoding(options.random_encoding, model.plan);
+  if (options.random_weights) {
+    SetMatrixEncoding(DrawnAs(options).value_or(options.random_encoding), model.plan);
+  }
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
   ASSIGN_OR_RETURN(model.limits, ChooseLimits(options, config));
   return model;

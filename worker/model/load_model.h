@@ -17,8 +17,8 @@ struct ModelOptions {
   std::filesystem::path model_dir;  // folder or file, of weights too unless random
   bool random_weights = false;      // seeded noise in the config's shapes
   std::uint64_t seed = 0;           // of the random weights
-  // Of the layers' matrices, where weights are random: bf16, or int4 for shapes whose columns are
-  // whole blocks.
+  // Of matrices, where weights are random (SetMatrixEncoding): bf16, or one of random_blocks.h for
+  // shapes whose columns are whole blocks.
   kernels::Encoding random_encoding = kernels::Encoding::kBf16;
   std::string device = "auto";  // "auto", "cpu" or "cuda"
   std::string quantization =

@@ -51,22 +51,33 @@ bool IsForced(const Token& token) { return token.origin != engine::TokenOrigin::
 }  // namespace
 
 template <class Event>
-void OutputEvents::SetTokens(std::span<const Token> tokens, Event* event) const {
-  const Phase phase = phase_;
-  const auto most = static_cast<std::size_t>(options_.alternatives[phase]);
-  for (const Token& token : tokens) {
-    event->add_token_ids(token.id);
-    if (!options_.logprobs[phase]) continue;
-    v1::TokenLogprob& logprob = *event->add_logprobs();
-    logprob.set_logprob(token.logprob);
-    // Beside a token that was not drawn there are none.
-    const auto told = std::min(most, token.alternatives.size());
-    for (const step::Alternative& alternative : std::span(token.alternatives).first(told)) {
-      v1::TokenAlternative& out = *logprob.add_alternatives();
-      out.set_token_id(alternative.id);
-      out.set_logprob(alternative.logprob);
-    }
+void OutputEvents::SetTokens(std::span<const Told> tokens, Event* event) const {
+  for (const Told& told : tokens) {
+    event->add_token_ids(told.token.id);
+    if (options_.logprobs[phase_]) *event->add_logprobs() = LogprobOf(told);
   }
+}
+
+v1::TokenLogprob OutputEvents::LogprobOf(const Told& told) const {
+  const bool with_bytes = options_.token_bytes[phase_];
+  v1::TokenLogprob logprob;
+  logprob.set_logprob(told.token.logprob);
+  // Beside a token that was not drawn there are none.
+  const auto most = static_cast<std::size_t>(options_.alternatives[phase_]);
+  const auto number = std::min(most, told.token.alternatives.size());
+  for (const step::Alternative& alternative : std::span(told.token.alternatives).first(number)) {
+    v1::TokenAlternative& out = *logprob.add_alternatives();
+    out.set_token_id(alternative.id);
+    out.set_logprob(alternative.logprob);
+    if (with_bytes) out.set_token(std::string(tokenizer_.TokenBytes(alternative.id)));
+  }
+  if (with_bytes) {
+    const std::string_view bytes = tokenizer_.TokenBytes(told.token.id);
+    logprob.set_token(std::string(bytes));
+    const std::size_t silent = std::min(told.silent_bytes, bytes.size());
+    logprob.set_silent_bytes(static_cast<std::int32_t>(silent));
+  }
+  return logprob;
 }
 
 template <class Event>
@@ -74,11 +85,12 @@ void OutputEvents::SetDelta(Event* event) {
   event->set_output_index(options_.output_index);
   event->set_text(std::move(text_));
   SetTokens(tokens_, event);
-  event->set_forced(!tokens_.empty() && IsForced(tokens_.front()));
+  event->set_forced(!tokens_.empty() && IsForced(tokens_.front().token));
 }
 
 OutputEvents::OutputEvents(const text::Tokenizer& tokenizer, Options options)
-    : options_(std::move(options)),
+    : tokenizer_(tokenizer),
+      options_(std::move(options)),
       channels_{Channel{text::Detokenizer(tokenizer),
                         text::StopMatcher(options_.stop_strings[Phase::kReasoning])},
                 Channel{text::Detokenizer(tokenizer),
@@ -119,7 +131,8 @@ void OutputEvents::AddText(const Token& token, Clock::TimePoint now, Events* eve
   AddWithoutText(token, now, events);
   std::string text;
   channel().detokenizer.Append(token.id, &text);
-  AppendText(text);
+  const std::size_t left_out = AppendText(text);
+  if (!replaying_ && !tokenizer_.IsSpecial(token.id)) tokens_.back().silent_bytes = left_out;
   if (channel().matcher.has_matched()) FinishAtStop(now, events);
 }
 
@@ -130,8 +143,8 @@ void OutputEvents::AddWithoutText(const Token& token, Clock::TimePoint now, Even
 
 void OutputEvents::Keep(const Token& token, Events* events) {
   if (replaying_) return;
-  if (!tokens_.empty() && IsForced(tokens_.back()) != IsForced(token)) EmitDelta(events);
-  tokens_.push_back(token);
+  if (!tokens_.empty() && IsForced(tokens_.back().token) != IsForced(token)) EmitDelta(events);
+  tokens_.push_back({.token = token});
 }
 
 void OutputEvents::Decide(Phase phase, Clock::TimePoint now, Events* events) {
@@ -152,14 +165,16 @@ void OutputEvents::Count(const Token& token, Clock::TimePoint now) {
   times_.last_token = now;
 }
 
-void OutputEvents::AppendText(std::string_view text) {
+std::size_t OutputEvents::AppendText(std::string_view text) {
+  std::size_t left_out = 0;
   if (strip_line_feeds_) {
-    const std::size_t begin = text.find_first_not_of('\n');
-    if (begin == text.npos) return;
-    text.remove_prefix(begin);
+    left_out = std::min(text.find_first_not_of('\n'), text.size());
+    if (left_out == text.size()) return left_out;
+    text.remove_prefix(left_out);
     strip_line_feeds_ = false;
   }
   text_ += channel().matcher.Push(text).emit;
+  return left_out;
 }
 
 // Ends the phase's text; true if that completed a stop string, and then the output has finished.
@@ -199,7 +214,8 @@ void OutputEvents::CloseReasoning(v1::ReasoningFinishCause cause, const Token* c
   rpc::SetDuration(times_.earlier_reasoning + (now - times_.first_token.value_or(now)),
                    event.mutable_duration());
   if (closing != nullptr) {
-    SetTokens({closing, 1}, &event);
+    const Told told{.token = *closing};
+    SetTokens({&told, 1}, &event);
     event.set_forced(IsForced(*closing));
     phase_ = Phase::kAnswer;
     strip_line_feeds_ = !options_.keeps_line_feeds;
@@ -219,7 +235,10 @@ void OutputEvents::Finish(v1::FinishReason reason, const Token* last, Clock::Tim
   event.set_phase(phase_ == Phase::kReasoning ? v1::PHASE_REASONING : v1::PHASE_ANSWER);
   event.mutable_tokens()->set_reasoning_tokens(counts_.tokens[Phase::kReasoning]);
   event.mutable_tokens()->set_answer_tokens(counts_.tokens[Phase::kAnswer]);
-  if (last != nullptr) SetTokens({last, 1}, &event);
+  if (last != nullptr) {
+    const Told told{.token = *last};
+    SetTokens({&told, 1}, &event);
+  }
   finished_ = true;
 }
 

@@ -55,6 +55,7 @@ class OutputEvents {
     step::PerPhase<std::vector<std::string>> stop_strings;
     step::PerPhase<bool> logprobs = {};
     step::PerPhase<std::int32_t> alternatives = {};  // at most the tokens'
+    step::PerPhase<bool> token_bytes = {};           // beside log-probabilities
     bool keeps_line_feeds = false;  // at the answer's begin: they belong to its format
   };
 
@@ -123,6 +124,12 @@ class OutputEvents {
   const Times& times() const { return times_; }
 
  private:
+  // A token in an event, and how many bytes from its first on have no text.
+  struct Told {
+    engine::Token token;
+    std::size_t silent_bytes = std::string::npos;
+  };
+
   struct Channel {  // the text of one phase
     text::Detokenizer detokenizer;
     text::StopMatcher matcher;
@@ -136,7 +143,8 @@ class OutputEvents {
   // The tokens held back are of `phase`.
   void Decide(step::Phase phase, Clock::TimePoint now, Events* events);
   void Count(const engine::Token& token, Clock::TimePoint now);
-  void AppendText(std::string_view text);
+  // Returns how many bytes of it are left out, from the first on.
+  std::size_t AppendText(std::string_view text);
   bool FlushText(Clock::TimePoint now, Events* events);
   void EmitDelta(Events* events);
   void CloseReasoning(v1::ReasoningFinishCause cause, const engine::Token* closing,
@@ -160,10 +168,12 @@ class OutputEvents {
   Channel& channel() { return channels_[phase_]; }
   // Sets the members that all events with tokens have.
   template <class Event>
-  void SetTokens(std::span<const engine::Token> tokens, Event* event) const;
+  void SetTokens(std::span<const Told> tokens, Event* event) const;
+  v1::TokenLogprob LogprobOf(const Told& told) const;
   template <class Event>
   void SetDelta(Event* event);
 
+  const text::Tokenizer& tokenizer_;
   const Options options_;
   step::PerPhase<Channel> channels_;
   step::Phase phase_;
@@ -176,7 +186,7 @@ class OutputEvents {
   Times times_;
   // The delta that grows until the batch or the phase ends.
   std::string text_;
-  std::vector<engine::Token> tokens_;
+  std::vector<Told> tokens_;
   // Of what an earlier worker has sent.
   Sent sent_;
   bool replaying_ = false;

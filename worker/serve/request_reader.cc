@@ -220,6 +220,7 @@ absl::Status RequestReader::ReadPhase(step::Phase phase, const v1::PhaseSampling
   output.stop_strings[phase] = {sampling.stop_strings().begin(), sampling.stop_strings().end()};
   output.logprobs[phase] = sampling.logprobs();
   output.alternatives[phase] = sampling.top_logprobs();
+  output.token_bytes[phase] = sampling.token_bytes();
   return absl::OkStatus();
 }
 

@@ -17,6 +17,7 @@ void TellSampling(const RequestReader::Reading& reading, step::Phase phase,
   out.set_frequency_penalty(sampling.frequency_penalty);
   out.set_logprobs(reading.output.logprobs[phase]);
   out.set_top_logprobs(reading.output.alternatives[phase]);
+  out.set_token_bytes(reading.output.token_bytes[phase]);
 }
 
 v1::Phase FirstPhaseOf(const OutputEvents::Options& output) {

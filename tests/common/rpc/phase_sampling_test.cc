@@ -37,6 +37,7 @@ TEST(InForce, ListsAndMapsAreReplacedAsAWhole) {
 TEST(InForce, LogprobsAreTakenBackWithTheirAlternatives) {
   const std::string both = "logprobs: true top_logprobs: 3";
   ExpectInForce(both, "logprobs: false", "logprobs: false");
+  ExpectInForce(both + " token_bytes: true", "logprobs: false", "logprobs: false");
   ExpectInForce(both, "top_logprobs: 1", "logprobs: true top_logprobs: 1");
   ExpectInForce(both, "logprobs: true", both);
 }

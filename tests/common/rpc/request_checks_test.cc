@@ -273,6 +273,12 @@ TEST(CheckRequest, RefusesByNameWhatIsWrong) {
        [](auto& r) { r.mutable_answer_sampling()->set_top_logprobs(-1); }},
       {"reasoning_sampling.top_logprobs",
        [](auto& r) { r.mutable_reasoning_sampling()->set_top_logprobs(1); }},
+      {"sampling.token_bytes", [](auto& r) { r.mutable_sampling()->set_token_bytes(true); }},
+      {"answer_sampling.token_bytes",
+       [](auto& r) {
+         r.mutable_answer_sampling()->set_top_logprobs(1);
+         r.mutable_answer_sampling()->set_token_bytes(true);
+       }},
       {"sampling.top_p", [](auto& r) { r.mutable_sampling()->set_top_p(2); }},
       {"sampling.top_logprobs", [](auto& r) { r.mutable_sampling()->set_top_logprobs(1); }},
       {"answer_sampling.top_logprobs",

@@ -372,6 +372,25 @@ TEST(StreamContractTest, LogprobsAreNumbersAndAsManyAsIds) {
             "3 alternatives came, asked for were 2");
 }
 
+TEST(StreamContractTest, TokensTellTheirBytesWhereTheyWereAskedFor) {
+  const auto wrong = [&](const std::string& logprob, const std::string& asked) {
+    return WrongWith(
+        {kStarted, absl::StrCat("reasoning_delta { token_ids: 5 logprobs { ", logprob, " } }")},
+        Request(absl::StrCat("sampling { logprobs: true top_logprobs: 1 ", asked, " }")));
+  };
+  constexpr char kFine[] = "OK came after ReasoningDelta";
+  constexpr char kAsked[] = "token_bytes: true";
+  constexpr char kUnasked[] = "the bytes of a token came, which were not asked for";
+  EXPECT_EQ(wrong("token: 'ab' silent_bytes: 2 alternatives { token: 'c' }", kAsked), kFine);
+  EXPECT_EQ(wrong("", kAsked), kFine) << "an id that stands for nothing";
+  EXPECT_EQ(wrong("token: 'ab' silent_bytes: 3", kAsked),
+            "of the 2 bytes of a token 3 have no text");
+  EXPECT_EQ(wrong("token: 'ab' silent_bytes: -1", kAsked),
+            "of the 2 bytes of a token -1 have no text");
+  EXPECT_EQ(wrong("token: 'ab'", ""), kUnasked);
+  EXPECT_EQ(wrong("alternatives { token: 'c' }", ""), kUnasked);
+}
+
 TEST(StreamContractTest, StopsAreThoseThatWereAskedFor) {
   const v1::GenerateRequest request =
       Request("answer_sampling { stop_strings: 'x' stop_token_ids: 8 }");

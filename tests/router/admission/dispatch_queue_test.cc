@@ -59,8 +59,12 @@ class DispatchQueueTest : public testing::Test {
  protected:
   std::shared_ptr<TestWaiter> Enter(const std::string& tenant = "a",
                                     const DispatchQueue::Terms& terms = {}) {
+    return Enter(FairQueue::Request{.tenant = tenant}, terms);
+  }
+  std::shared_ptr<TestWaiter> Enter(const FairQueue::Request& request,
+                                    const DispatchQueue::Terms& terms = {}) {
     auto waiter = std::make_shared<TestWaiter>(queue_, places_, next_name_++);
-    auto entered = queue_.Enter(kVariant, {.tenant = tenant}, terms, waiter);
+    auto entered = queue_.Enter(kVariant, request, terms, waiter);
     outcome_ = entered.outcome;
     place_ = entered.place;
     waiter->ticket = std::move(entered.ticket);
@@ -285,6 +289,44 @@ TEST_F(DispatchQueueTest, WhoIsBehindPassesOneWhoIsNotAndFindsNoPlace) {
   EXPECT_EQ(places_.taken, std::vector{0});
   EXPECT_EQ(queue_.NumWaiting(kVariant), 1U);
   EXPECT_EQ(queue_.RoomAtTurn(kVariant, "a", kPlaces), Room::kOrdinary);
+}
+
+// "b" has less than the mean of what runs, but more than its part of the places: as "a" it finds
+// none, and must not keep who has nothing from being asked.
+TEST_F(DispatchQueueTest, WhoIsBehindPassesAllWhoAreNot) {
+  ASSERT_EQ(queue_.RoomOfNew(kVariant, "a", 8), Room::kFirst);
+  const auto of_a = queue_.BeginAtOnce(kVariant, {.tenant = "a", .outputs = 20});
+  const auto of_b = queue_.BeginAtOnce(kVariant, {.tenant = "b", .outputs = 5});
+  Places nothing;
+  std::vector<std::shared_ptr<TestWaiter>> others;
+  for (const char* const tenant : {"a", "b"}) {
+    ASSERT_EQ(queue_.RoomAtTurn(kVariant, tenant, 8), Room::kOrdinary) << tenant;
+    others.push_back(std::make_shared<TestWaiter>(queue_, nothing, 100));
+    others.back()->ticket =
+        std::move(queue_.Enter(kVariant, {.tenant = tenant}, {}, others.back()).ticket);
+  }
+  const auto honest = Enter("c");
+  Free(1);
+  EXPECT_EQ(places_.taken, std::vector{0});
+  EXPECT_EQ(queue_.NumWaiting(kVariant), 2U);
+}
+
+// It kept a worker busy, if only for a moment; free ones would go before all others for ever.
+TEST_F(DispatchQueueTest, WhoCancelsAsSoonAsHeGoesIsChargedForIt) {
+  std::vector<std::shared_ptr<TestWaiter>> waiters;
+  for (int i = 0; i < 8; ++i) {
+    waiters.push_back(Enter(FairQueue::Request{.tenant = "a", .cost = 500, .least_cost = 20}));
+  }
+  const FairQueue::Request of_b = {.tenant = "b", .cost = 50};
+  const auto running = queue_.BeginAtOnce(kVariant, of_b);
+  waiters.push_back(Enter(of_b));
+  for (int i = 0; i < 6; ++i) {
+    Free(1);
+    DispatchQueue::Running& last = waiters[static_cast<std::size_t>(places_.taken.back())]->running;
+    last.Took(0);
+    last = {};
+  }
+  EXPECT_EQ(places_.taken, (std::vector{0, 1, 2, 8, 3, 4})) << "three of 20 tokens are over 50";
 }
 
 TEST(DispatchPaceTest, IsTheTimeBetweenTwoThatWentWhileOthersWaited) {

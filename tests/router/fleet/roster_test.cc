@@ -287,6 +287,24 @@ TEST_F(RosterTest, WhoeverIsParkedThereTakesNoPlace) {
   EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "the third is another router's";
 }
 
+// A worker tells what it had before it heard of them: those of a client that asks and cancels a
+// thousand times a second are nobody else's.
+TEST_F(RosterTest, WhatHasJustEndedIsNotTakenForOthers) {
+  roster_.Add(0, "10.0.0.1:50061", clock_.Now());
+  const auto say_all_run = [&] {
+    roster_.Hear(0,
+                 decision::WorkerStatus{
+                     .served_model_name = "qwen-7b", .queued = 22, .running = 8, .max_num_seqs = 8},
+                 clock_.Now());
+  };
+  roster_.Give(0, 30);
+  roster_.TakeBack(0, 28, true);
+  say_all_run();
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0));
+  say_all_run();
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "it says so still";
+}
+
 TEST_F(RosterTest, KnowsOfVariantsThatCameLaterWhetherTheyWereLive) {
   roster_.Reconfigure({{.name = "qwen-7b"}, {.name = "qwen-14b"}});
   roster_.Add(1, "10.0.0.1:50061", clock_.Now());

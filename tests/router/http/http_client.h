@@ -142,7 +142,8 @@ inline Reply Ask(int port, const std::string& method, const std::string& path,
 // What differs from run to run, by a word.
 inline std::string Normalised(std::string text) {
   text = std::regex_replace(text, std::regex("cmpl-[0-9a-f]{32}"), "cmpl-ID");
-  text = std::regex_replace(text, std::regex("\"created\":[0-9]+"), "\"created\":1");
+  text = std::regex_replace(text, std::regex("\"(resp|rs|msg)_[0-9a-f]{32}"), "\"$1_ID");
+  text = std::regex_replace(text, std::regex("\"created(_at)?\":[0-9]+"), "\"created$1\":1");
   text = std::regex_replace(text, std::regex("\"seed\":[0-9]+"), "\"seed\":1");
   return text;
 }

@@ -2,10 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "router/catalog.h"
+#include "router/config.h"
 #include "router/http/json_text.h"
 #include "router/http/raw_json.h"
 #include "tests/fakes/fake_worker.h"
@@ -66,6 +71,24 @@ TEST(ReplyWriterTest, TheReasoningOfAVariantMayBeElsewhere) {
   }
 }
 
+TEST(ReplyWriterTest, WhatTheConfigurationSaysOfAVariantGoesFirstAndMayChange) {
+  const auto catalog = [](const std::string& field) {
+    return std::make_shared<const Catalog>(
+        *ParseConfig("variants: [{name: a, workers: ['h:1'], reasoning_field: " + field +
+                         "}, {name: b, workers: ['h:2']}]",
+                     "r"));
+  };
+  CurrentCatalog current(catalog("both"));
+  ReasoningForms forms = *ReadReasoningForms("reasoning,a=reasoning_content");
+  EXPECT_EQ(forms.Of("a"), ReasoningForm::kReasoningContent);
+  forms.catalog = &current;
+  for (const char* field : kReasoningFields) {
+    current.Set(catalog(field));
+    EXPECT_EQ(forms.Of("a"), ReadReasoningForms(field)->any) << field;
+    EXPECT_EQ(forms.Of("b"), ReasoningForm::kReasoning) << field;
+  }
+}
+
 TEST(ReplyWriterTest, AStreamsPiecesMakeTheWhole) {
   for (const ReasoningForm form : {ReasoningForm::kBoth, ReasoningForm::kReasoning,
                                    ReasoningForm::kInline, ReasoningForm::kHidden}) {
@@ -115,7 +138,7 @@ TEST(ReplyWriterTest, ClientsSeeNoFinishReasonThatTheyDoNotKnow) {
   }
 }
 
-TEST(ReplyWriterTest, LogprobsNameTokensByTheirIds) {
+TEST(ReplyWriterTest, LogprobsNameTokensByTheirIdsWhereNothingElseIsKnown) {
   std::vector<v1::GenerateResponse> events = SmallStream();
   auto* logprob = events[4].mutable_answer_delta()->add_logprobs();
   logprob->set_logprob(-0.5);
@@ -128,8 +151,90 @@ TEST(ReplyWriterTest, LogprobsNameTokensByTheirIds) {
   EXPECT_EQ(chat[0]["logprob"], -0.5);
   EXPECT_EQ(chat[0]["top_logprobs"][0]["logprob"], -9999);
   const Json raw = Whole({.chat = false, .logprobs = true}, events)["choices"][0]["logprobs"];
-  EXPECT_EQ(raw["tokens"][0], "token_id:20");
-  EXPECT_EQ(raw["token_logprobs"][0], -0.5);
+  EXPECT_EQ(raw["tokens"][1], "token_id:20") << "behind the tag";
+  EXPECT_EQ(raw["token_logprobs"][1], -0.5);
+}
+
+// A stream of which each token tells its bytes: "S" "o" " 2.", "</think>", "\n\n", and a character
+// in two tokens.
+std::vector<v1::GenerateResponse> StreamOfBytes() {
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  const auto set = [](auto& event, const std::vector<std::pair<std::string, int>>& tokens) {
+    event.clear_token_ids();
+    for (const auto& [bytes, silent] : tokens) {
+      event.add_token_ids(20 + event.token_ids_size());
+      v1::TokenLogprob& logprob = *event.add_logprobs();
+      logprob.set_logprob(-0.5);
+      logprob.set_token(bytes);
+      logprob.set_silent_bytes(silent);
+    }
+  };
+  for (v1::GenerateResponse& event : events) {
+    if (event.has_reasoning_delta()) {
+      set(*event.mutable_reasoning_delta(), {{"S", 0}, {"o", 0}, {" 2.", 0}});
+    } else if (event.has_reasoning_finished()) {
+      set(*event.mutable_reasoning_finished(), {{"</think>", 8}});
+    } else if (event.has_answer_delta()) {
+      set(*event.mutable_answer_delta(), {{"\n\n", 2}, {"\xE4\xBD", 0}, {"\xA0", 0}});
+      event.mutable_answer_delta()->set_text("\xE4\xBD\xA0");
+    }
+  }
+  return events;
+}
+
+std::string Bytes(const Json& tokens) {
+  std::string bytes;
+  for (const Json& token : tokens) {
+    if (token["bytes"].is_null()) continue;
+    for (const Json& byte : token["bytes"]) bytes.push_back(static_cast<char>(byte.get<int>()));
+  }
+  return bytes;
+}
+
+TEST(ReplyWriterTest, TokensAreCalledByTheirTextAndTheirBytesAreTheText) {
+  std::vector<v1::GenerateResponse> events = StreamOfBytes();
+  auto* other = events[4].mutable_answer_delta()->mutable_logprobs(0)->add_alternatives();
+  other->set_token("<end>");
+  const Json chat = Whole({.logprobs = true}, events)["choices"][0];
+  const Json& content = chat["logprobs"]["content"];
+  ASSERT_EQ(content.size(), 3u);
+  EXPECT_EQ(content[0]["token"], "\n\n");
+  EXPECT_TRUE(content[0]["bytes"].is_null()) << "it has no text";
+  EXPECT_EQ(content[0]["top_logprobs"][0]["token"], "<end>");
+  EXPECT_EQ(content[0]["top_logprobs"][0]["bytes"], Json({60, 101, 110, 100, 62}));
+  EXPECT_EQ(content[1]["token"], "\\xe4\\xbd");
+  EXPECT_EQ(content[1]["bytes"], Json({0xE4, 0xBD}));
+  EXPECT_EQ(Bytes(content), chat["message"]["content"]);
+  EXPECT_EQ(Bytes(chat["logprobs"]["reasoning_content"]), chat["message"]["reasoning"]);
+}
+
+TEST(ReplyWriterTest, WhereTheReasoningIsInlineItsTagsAreTokens) {
+  const Json chat =
+      Whole({.reasoning = ReasoningForm::kInline, .logprobs = true}, StreamOfBytes())["choices"][0];
+  const Json& content = chat["logprobs"]["content"];
+  EXPECT_EQ(Bytes(content), chat["message"]["content"]);
+  ASSERT_EQ(content.size(), 8u);
+  EXPECT_EQ(content[0]["token"], "<think>\n");
+  EXPECT_EQ(content[0]["logprob"], 0);
+  EXPECT_EQ(content[4]["token"], "</think>\n\n");
+  EXPECT_EQ(content[4]["logprob"], -0.5);
+}
+
+TEST(ReplyWriterTest, ACompletionsTokensSayWhereTheyAreInTheText) {
+  const Json whole = Whole({.chat = false, .logprobs = true}, StreamOfBytes())["choices"][0];
+  const Json& all = whole["logprobs"];
+  const std::vector<std::string> tokens = {
+      "S", "o", " 2.", "</think>\n\n", "\n\n", "bytes:\\xe4\\xbd", "bytes:\\xa0"};
+  EXPECT_EQ(all["tokens"], tokens);
+  EXPECT_EQ(all["text_offset"], Json({0, 1, 2, 5, 15, 15, 16}));
+  Json offsets = Json::array();
+  for (const Json& chunk :
+       Stream({.chat = false, .stream = true, .logprobs = true}, StreamOfBytes())) {
+    const Json& logprobs = chunk["choices"][0]["logprobs"];
+    if (logprobs.is_null()) continue;
+    offsets.insert(offsets.end(), logprobs["text_offset"].begin(), logprobs["text_offset"].end());
+  }
+  EXPECT_EQ(offsets, all["text_offset"]);
 }
 
 TEST(ReplyWriterTest, AnyTextIsValidJson) {

@@ -24,6 +24,20 @@ std::string ErrorOf(const std::map<std::string, std::string>& variables) {
   return std::string(settings.status().message());
 }
 
+TEST(ReadHubSettings, FindsTheCertificatesThatOtherClientsTrust) {
+  std::map<std::string, std::string> variables = {{"HOME", "/"}};
+  const auto ca = [&] { return Read(variables)->ca.string(); };
+  EXPECT_EQ(ca(), "");
+  variables["SSL_CERT_FILE"] = "/proc/self/stat";
+  EXPECT_EQ(ca(), "/proc/self/stat");
+  variables["CURL_CA_BUNDLE"] = "~/proc/self/maps";
+  EXPECT_EQ(ca(), "//proc/self/maps");
+  variables["REQUESTS_CA_BUNDLE"] = "/proc/self";
+  EXPECT_EQ(ca(), "/proc/self") << "a folder";
+  variables["REQUESTS_CA_BUNDLE"] = "/not/there";
+  EXPECT_EQ(ErrorOf(variables), "REQUESTS_CA_BUNDLE '/not/there' is no file that is there");
+}
+
 TEST(ReadHubSettings, FindsTheCacheAsHuggingfaceHubDoes) {
   std::map<std::string, std::string> variables = {{"HOME", "/h"}};
   const auto cache = [&] { return Read(variables)->cache.string(); };

@@ -176,6 +176,8 @@ std::string RandomBlocks(Encoding encoding, std::int64_t elements, std::uint32_t
   for (char& byte : bytes) byte = static_cast<char>(random());
   std::vector<std::size_t> scales = {0};
   if (encoding == Encoding::kQ4K || encoding == Encoding::kQ5K) scales = {0, 2};
+  if (encoding == Encoding::kQ2K) scales = {80, 82};
+  if (encoding == Encoding::kQ3K) scales = {108};
   if (encoding == Encoding::kQ6K) scales = {208};
   for (std::size_t at = 0; at < bytes.size();
        at += static_cast<std::size_t>(kernels::BlockOf(encoding).bytes)) {

@@ -9,9 +9,8 @@
 #include "tests/worker/model/gguf_model.h"
 #include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
+#include "tests/worker/model/packed_model.h"
 #include "tests/worker/model/step_driver.h"
-#include "worker/kernels/convert.h"
-#include "worker/kernels/unpack_row.h"
 #include "worker/model/load_model.h"
 
 // GGUF files against the Hugging Face folders that they were made of, and packed weights against
@@ -118,84 +117,6 @@ TEST(GgufModelTest, QuantizationAsserts) {
   EXPECT_THAT(Refusal(options), HasSubstr("but the weights are bf16, which auto and none allow"));
 }
 
-// A model of random packed weights, and the same unpacked ahead.
-class PackedModel {
- public:
-  PackedModel(const std::string& family, Encoding most, Encoding some, std::int64_t ffn) {
-    for (const bool packed : {true, false}) {
-      GgufWriter writer;
-      AddValuesOf(family, ffn, writer);
-      seed_ = 1;
-      Vector("output_norm.weight", kHidden, 1, packed, writer);
-      Matrix("token_embd.weight", kVocab, kHidden, most, packed, writer);
-      Matrix("output.weight", kVocab, kHidden, some, packed, writer);
-      for (int layer = 0; layer < 2; ++layer) {
-        const std::string name = "blk." + std::to_string(layer) + ".";
-        Vector(name + "attn_norm.weight", kHidden, 1, packed, writer);
-        Vector(name + "ffn_norm.weight", kHidden, 1, packed, writer);
-        Matrix(name + "attn_q.weight", kQuery, kHidden, most, packed, writer);
-        Matrix(name + "attn_k.weight", kKv, kHidden, most, packed, writer);
-        Matrix(name + "attn_v.weight", kKv, kHidden, some, packed, writer);
-        Matrix(name + "attn_output.weight", kHidden, kQuery, most, packed, writer);
-        Matrix(name + "ffn_gate.weight", ffn, kHidden, most, packed, writer);
-        Matrix(name + "ffn_up.weight", ffn, kHidden, most, packed, writer);
-        Matrix(name + "ffn_down.weight", kHidden, ffn, some, packed, writer);
-        if (family != "qwen2") continue;
-        for (const char* bias : {"attn_q.bias", "attn_k.bias", "attn_v.bias"}) {
-          Vector(name + bias, bias[5] == 'q' ? kQuery : kKv, 0.1F, packed, writer);
-        }
-      }
-      WriteFile(packed ? this->packed() : unpacked(), writer.File());
-    }
-  }
-
-  std::filesystem::path packed() const { return dir_.path() / "packed.gguf"; }
-  std::filesystem::path unpacked() const { return dir_.path() / "unpacked.gguf"; }
-
- private:
-  static constexpr std::int64_t kHidden = 256;
-  static constexpr std::int64_t kQuery = 512;  // 8 heads of 64
-  static constexpr std::int64_t kKv = 128;
-  static constexpr std::int64_t kVocab = 90;
-
-  static void AddValuesOf(const std::string& family, std::int64_t ffn, GgufWriter& writer) {
-    writer.Text("general.architecture", family);
-    const auto add = [&](const char* key, std::int64_t value) {
-      writer.U32(family + "." + key, static_cast<std::uint32_t>(value));
-    };
-    add("context_length", 256);
-    add("embedding_length", kHidden);
-    add("block_count", 2);
-    add("feed_forward_length", ffn);
-    add("attention.head_count", 8);
-    add("attention.head_count_kv", 2);
-    add("attention.key_length", 64);
-    add("vocab_size", kVocab);
-    writer.F32(family + ".attention.layer_norm_rms_epsilon", 1e-6F);
-  }
-
-  void Vector(const std::string& name, std::int64_t size, float value, bool, GgufWriter& writer) {
-    const std::vector<float> values(static_cast<std::size_t>(size), value);
-    writer.Tensor(name, GgufTypeOf(Encoding::kF32), {size}, Encoded(values, Encoding::kF32));
-  }
-
-  void Matrix(const std::string& name, std::int64_t rows, std::int64_t cols, Encoding encoding,
-              bool packed, GgufWriter& writer) {
-    const std::string blocks = RandomBlocks(encoding, rows * cols, seed_++);
-    if (packed) {
-      writer.Tensor(name, GgufTypeOf(encoding), {rows, cols}, blocks);
-      return;
-    }
-    std::vector<float> values(static_cast<std::size_t>(rows * cols));
-    kernels::UnpackRow(encoding, blocks.data(), rows * cols, values.data());
-    writer.Tensor(name, GgufTypeOf(Encoding::kBf16), {rows, cols},
-                  Encoded(values, Encoding::kBf16));
-  }
-
-  TempDir dir_;
-  std::uint32_t seed_ = 1;
-};
-
 std::vector<std::int32_t> Prompt() {
   std::vector<std::int32_t> prompt;
   for (std::int32_t i = 0; i < 70; ++i) prompt.push_back(7 * i % 90);
@@ -211,7 +132,7 @@ class PackedModelTest : public testing::TestWithParam<PackedForm> {};
 
 TEST_P(PackedModelTest, HasTheBitsOfTheWeightsUnpackedAhead) {
   const PackedForm& form = GetParam();
-  const PackedModel model(form.family, form.most, form.some, 512);
+  const PackedModel model({form.family, form.most, form.some});
   for (const std::int32_t ranks : {1, 2}) {
     const std::vector<Drawn> expected = Draw(OptionsFor(model.unpacked(), ranks), Prompt());
     ASSERT_EQ(expected.size(), static_cast<std::size_t>(kDraws));
@@ -232,7 +153,7 @@ INSTANTIATE_TEST_SUITE_P(Forms, PackedModelTest,
                          });
 
 TEST(PackedSplitTest, RanksTakeWholeBlocks) {
-  const PackedModel model("llama", Encoding::kQ4K, Encoding::kQ6K, 768);
+  const PackedModel model({.family = "llama", .ffn = 768});
   EXPECT_EQ(Refusal(OptionsFor(model.packed(), 2)),
             "tensor_parallel_size 2 does not split 8 attention heads, 2 key-value heads and "
             "intermediate_size 768 in whole packed blocks of 256 columns; allowed: 1");

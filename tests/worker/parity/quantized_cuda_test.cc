@@ -60,9 +60,9 @@ class QuantizedCudaTest : public testing::TestWithParam<QuantizedForm> {
   TempDir dir_;
 };
 
-using GroupsOf128Test = QuantizedCudaTest;
+using GroupsTest = QuantizedCudaTest;
 
-TEST_P(GroupsOf128Test, HaveTheBitsOfTheWeightsUnpackedAhead) {
+TEST_P(GroupsTest, HaveTheBitsOfTheWeightsUnpackedAhead) {
   const std::vector<Drawn> expected = Draw(dense(), 1000);
   ASSERT_EQ(expected.size(), static_cast<std::size_t>(kDraws));
   EXPECT_EQ(Draw(packed(), 1000), expected);
@@ -75,25 +75,24 @@ std::string NameOf(const testing::TestParamInfo<QuantizedForm>& info) {
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, GroupsOf128Test,
-                         testing::Values(QuantizedForm{"awq", 4, 128},
+INSTANTIATE_TEST_SUITE_P(Forms, GroupsTest,
+                         testing::Values(QuantizedForm{"awq", 4, 128}, QuantizedForm{"awq", 4, 32},
+                                         QuantizedForm{"awq", 4, 64}, QuantizedForm{"gptq", 8, 128},
                                          QuantizedForm{"gptq", 4, 128, false, true},
                                          QuantizedForm{"compressed-tensors", 4, 128}),
                          NameOf);
 
-using OtherFormsTest = QuantizedCudaTest;
+using OrderedColumnsTest = QuantizedCudaTest;
 
-TEST_P(OtherFormsTest, AreRefusedByName) {
+TEST_P(OrderedColumnsTest, AreRefusedByName) {
   const auto loaded = Load(packed());
   ASSERT_FALSE(loaded.ok());
   EXPECT_THAT(loaded.status().message(),
               AllOf(HasSubstr("not supported on cuda"), HasSubstr("device cpu")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, OtherFormsTest,
-                         testing::Values(QuantizedForm{"awq", 4, 32}, QuantizedForm{"gptq", 8, 128},
-                                         QuantizedForm{"gptq", 4, 128, true}),
-                         NameOf);
+INSTANTIATE_TEST_SUITE_P(Forms, OrderedColumnsTest,
+                         testing::Values(QuantizedForm{"gptq", 4, 128, true}), NameOf);
 
 }  // namespace
 }  // namespace thinkwire::worker::model

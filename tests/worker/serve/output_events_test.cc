@@ -6,8 +6,10 @@
 #include <chrono>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "common/utf8.h"
 #include "tests/worker/serve/byte_tokenizer.h"
 #include "tests/worker/serve/output_testing.h"
 
@@ -250,6 +252,36 @@ TEST(OutputEventsTest, EachPhaseGetsAsManyAlternativesAsItAskedFor) {
   EXPECT_EQ(events[3].finished().logprobs(0).alternatives_size(), 1);
 }
 
+TEST(OutputEventsTest, TokensTellTheirBytesAndWhichOfThemAreText) {
+  OutputEvents::Options options;
+  options.start_phase = Phase::kAnswer;
+  options.is_undecided = true;
+  options.logprobs = {true, true};
+  options.alternatives = {1, 1};
+  options.token_bytes = {true, false};
+  const Rules rules = {.start_phase = Phase::kAnswer, .is_undecided = true};
+  std::vector<Token> tokens =
+      Tokens({kFirstWord, kThink, '\n', 0xE4, kBos, 0xBD, kThinkEnd, 'b', kEos}, rules);
+  for (Token& token : tokens) token.alternatives = {{kEos, -0.5F}};
+  OutputEvents output(ByteTokenizer(), options);
+  OutputEvents::Events events;
+  output.Add(tokens, {}, &events);
+  output.End(EndReason::kEndOfSequence, {}, &events);
+  std::vector<std::pair<std::string, int>> told;
+  for (const v1::TokenLogprob& token : events[0].reasoning_delta().logprobs()) {
+    told.emplace_back(token.token(), token.silent_bytes());
+    EXPECT_EQ(token.alternatives(0).token(), ByteTokenizer().TokenBytes(kEos));
+  }
+  const std::string bos(ByteTokenizer().TokenBytes(kBos));
+  const std::vector<std::pair<std::string, int>> expected = {
+      {"\n\n", 2}, {"<think>", 7}, {"\n", 1}, {"\xE4", 0}, {bos, std::ssize(bos)}, {"\xBD", 0}};
+  EXPECT_EQ(told, expected);
+  const v1::TokenLogprob& closing = events[1].reasoning_finished().logprobs(0);
+  EXPECT_EQ(closing.token(), "</think>");
+  EXPECT_EQ(closing.silent_bytes(), 8);
+  EXPECT_EQ(events[2].answer_delta().logprobs(0).token(), "") << "not asked for in this phase";
+}
+
 TEST(OutputEventsTest, ReleaseTextGivesWhatWasHeldAndNoEnd) {
   OutputEvents::Options options;
   options.stop_strings[Phase::kReasoning] = {"abc"};
@@ -280,7 +312,16 @@ TEST(OutputEventsTest, TimesAreThoseOfTheTokensThatCount) {
   EXPECT_EQ(events[1].reasoning_finished().duration().nanos(), 500'000'000);
 }
 
-// Whatever the batches, the events joined are the same, as are the counts.
+// What a phase's tokens say they are, as text, up to the stop string that ended it there.
+std::string TextOf(const std::string& bytes, const v1::Finished& finished, v1::Phase phase) {
+  const std::string text = ReplaceInvalidUtf8(bytes);
+  const bool stops =
+      finished.reason() == v1::FINISH_REASON_STOP_STRING && finished.phase() == phase;
+  return stops ? text.substr(0, text.find(finished.stop_string())) : text;
+}
+
+// Whatever the batches, the events joined are the same, as are the counts, and the bytes of the
+// tokens are the text.
 TEST(OutputEventsTest, AnyBatchesGiveTheSame) {
   std::mt19937 random(20250120);
   const std::vector<std::int32_t> alphabet = {'a', 'b', 's', 't', 'o', 'p',  '\n', 0xE4,      0xBD,
@@ -289,6 +330,7 @@ TEST(OutputEventsTest, AnyBatchesGiveTheSame) {
   for (int round = 0; round < 3000; ++round) {
     OutputEvents::Options options;
     options.start_phase = round % 5 == 0 ? Phase::kAnswer : Phase::kReasoning;
+    options.logprobs = options.token_bytes = {true, true};
     if (round % 3 != 0) options.stop_strings[Phase::kReasoning] = {"stopp", "tab", "\xE4\xBD\xA0"};
     if (round % 3 != 1) options.stop_strings[Phase::kAnswer] = {"bb", "\nstop", "ost"};
     Rules rules = {.start_phase = options.start_phase, .ignore_eos = round % 7 == 0};
@@ -310,6 +352,8 @@ TEST(OutputEventsTest, AnyBatchesGiveTheSame) {
     EXPECT_EQ(pieces.order, whole.order);
     EXPECT_EQ(pieces.reasoning, whole.reasoning);
     EXPECT_EQ(pieces.answer, whole.answer);
+    EXPECT_EQ(TextOf(pieces.reasoning_bytes, whole.finished, v1::PHASE_REASONING), whole.reasoning);
+    EXPECT_EQ(TextOf(pieces.answer_bytes, whole.finished, v1::PHASE_ANSWER), whole.answer);
     EXPECT_EQ(pieces.finished.SerializeAsString(), whole.finished.SerializeAsString());
     EXPECT_EQ(pieces.reasoning_finished.SerializeAsString(),
               whole.reasoning_finished.SerializeAsString());

@@ -22,6 +22,10 @@ EndReason EndBy(std::int32_t id, Phase phase, const Rules& rules) {
                                                            : EndReason::kLength;
 }
 
+void AppendBytes(const v1::TokenLogprob& token, std::string* out) {
+  out->append(token.token(), static_cast<std::size_t>(token.silent_bytes()));
+}
+
 }  // namespace
 
 const text::Tokenizer& ByteTokenizer() {
@@ -80,6 +84,7 @@ Joined Join(const OutputEvents::Events& events) {
       see('r');
       const v1::ReasoningDelta& delta = event.reasoning_delta();
       all.reasoning += delta.text();
+      for (const auto& token : delta.logprobs()) AppendBytes(token, &all.reasoning_bytes);
       all.logprobs += delta.logprobs_size();
       all.reasoning_ids.insert(all.reasoning_ids.end(), delta.token_ids().begin(),
                                delta.token_ids().end());
@@ -93,6 +98,7 @@ Joined Join(const OutputEvents::Events& events) {
       see('a');
       const v1::AnswerDelta& delta = event.answer_delta();
       all.answer += delta.text();
+      for (const auto& token : delta.logprobs()) AppendBytes(token, &all.answer_bytes);
       all.logprobs += delta.logprobs_size();
       all.answer_ids.insert(all.answer_ids.end(), delta.token_ids().begin(),
                             delta.token_ids().end());

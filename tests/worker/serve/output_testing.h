@@ -39,6 +39,7 @@ struct Joined {
   std::string reasoning, answer;
   std::vector<std::int32_t> reasoning_ids, closing_ids, answer_ids, last_ids;
   int logprobs = 0;
+  std::string reasoning_bytes, answer_bytes;  // of the tokens, but for the silent ones
   v1::ReasoningFinished reasoning_finished;
   v1::Finished finished;
 };

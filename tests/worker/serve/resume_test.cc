@@ -94,6 +94,7 @@ std::vector<Script> Lengths() {
   (*adjusted.request.mutable_sampling()->mutable_logit_bias())['x'] = 2;
   adjusted.request.mutable_sampling()->set_logprobs(true);
   adjusted.request.mutable_sampling()->set_top_logprobs(2);
+  adjusted.request.mutable_sampling()->set_token_bytes(true);
   scripts.push_back(std::move(adjusted));
   return scripts;
 }

@@ -8,9 +8,11 @@
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/device_memory.h"
 #include "worker/kernels/cuda/linear/bf16_linear.h"
+#include "worker/kernels/cuda/linear/blocks_linear.h"
 #include "worker/kernels/cuda/linear/cuda_linear.h"
 #include "worker/kernels/cuda/linear/int4_linear.h"
 #include "worker/kernels/cuda/linear/linear_output.h"
+#include "worker/kernels/cuda/linear/unit_linear.h"
 #include "worker/kernels/cuda/move_ops.h"
 #include "worker/kernels/cuda/norm/rms_norm.h"
 #include "worker/kernels/cuda/sampling/adjust_logits.h"
@@ -121,6 +123,12 @@ std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlic
   Use();
   if (Int4Linear::Takes(parts, *linear_tools_)) {
     return Int4Linear::Make(parts, bias, layout, *linear_tools_, *stream_);
+  }
+  if (UnitLinear::Takes(parts, layout, *linear_tools_)) {
+    return UnitLinear::Make(parts, bias, layout, *linear_tools_, *stream_);
+  }
+  if (BlocksLinear::Takes(parts)) {
+    return BlocksLinear::Make(parts, bias, layout, *linear_tools_, *stream_);
   }
   return Bf16Linear::Make(parts, bias, layout, *linear_tools_);
 }

@@ -4,12 +4,14 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
+using kernels::Encoding;
 using kernels::LinearLayout;
 
 PlannedTensor Vector(std::string name, std::int64_t size, Division division = Division::kWhole) {
@@ -123,14 +125,40 @@ ModelPlan MakePlan(const ModelConfig& config) {
   return plan;
 }
 
-void SetLayerEncoding(kernels::Encoding encoding, ModelPlan& plan) {
-  for (LayerPlan& layer : plan.layers) {
-    for (PartPlan& part : layer) {
+namespace {
+
+// llama.cpp's use_more_bits.
+bool UsesMoreBits(std::size_t layer, std::size_t layers) {
+  const std::size_t eighth = layers / 8;
+  return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
+}
+
+Encoding EncodingIn(Encoding encoding, std::size_t layer, std::size_t layers,
+                    absl::string_view name) {
+  const bool may_differ =
+      absl::EndsWith(name, "v_proj.weight") || absl::EndsWith(name, "down_proj.weight");
+  const bool differs = encoding == Encoding::kQ4K && may_differ && UsesMoreBits(layer, layers);
+  return differs ? Encoding::kQ6K : encoding;
+}
+
+Encoding HeadEncoding(Encoding encoding) {
+  if (encoding == Encoding::kInt4) return Encoding::kBf16;
+  return encoding == Encoding::kQ4K ? Encoding::kQ6K : encoding;
+}
+
+}  // namespace
+
+void SetMatrixEncoding(kernels::Encoding encoding, ModelPlan& plan) {
+  for (std::size_t layer = 0; layer < plan.layers.size(); ++layer) {
+    for (PartPlan& part : plan.layers[layer]) {
       for (PlannedWeight& weight : part.weights) {
-        for (PlannedTensor& matrix : weight.matrices) matrix.spec.encoding = encoding;
+        for (PlannedTensor& matrix : weight.matrices) {
+          matrix.spec.encoding = EncodingIn(encoding, layer, plan.layers.size(), matrix.spec.name);
+        }
       }
     }
   }
+  for (PlannedTensor& matrix : plan.head.matrices) matrix.spec.encoding = HeadEncoding(encoding);
   const std::int64_t block = kernels::BlockOf(encoding).elements;
   Divided& ffn = plan.divided[static_cast<std::size_t>(Division::kFfn)];
   if (ffn.count % block != 0) return;
@@ -172,11 +200,7 @@ bool IsPacked(const ModelPlan& plan) {
 
 bool NeedsCpu(ModelPlan plan) {
   bool needs = false;
-  ForEachMatrix(plan, [&needs](PlannedTensor& matrix) {
-    const TensorSpec& spec = matrix.spec;
-    needs |= spec.reordered ||
-             (kernels::IsPacked(spec.encoding) && spec.encoding != kernels::Encoding::kInt4);
-  });
+  ForEachMatrix(plan, [&](PlannedTensor& matrix) { needs |= matrix.spec.reordered; });
   return needs;
 }
 

@@ -83,8 +83,10 @@ struct ModelPlan {
 // The plan of a Hugging Face Qwen2 or Llama checkpoint.
 ModelPlan MakePlan(const ModelConfig& config);
 
-// From now on the layers' matrices are of `encoding`, whose blocks no rank parts.
-void SetLayerEncoding(kernels::Encoding encoding, ModelPlan& plan);
+// From now on matrices are of `encoding`, whose blocks no rank parts: of kInt4 the layers' alone,
+// of kQ4K as files of llama.cpp's type Q4_K_M have them, the head and some of a model's values and
+// down projections in kQ6K; else the head's too.
+void SetMatrixEncoding(kernels::Encoding encoding, ModelPlan& plan);
 
 // Every tensor of the model, once.
 std::vector<TensorSpec> RequiredTensors(const ModelPlan& plan);
@@ -95,7 +97,7 @@ void ForEachMatrix(ModelPlan& plan, const std::function<void(PlannedTensor&)>& v
 // Whether a matrix is kept packed.
 bool IsPacked(const ModelPlan& plan);
 
-// Whether a matrix is packed, or ordered, in a way that only a CPU multiplies by.
+// Whether a matrix has its columns in an order of their own, as only a CPU multiplies by.
 bool NeedsCpu(ModelPlan plan);
 
 // How the device keeps the matrices: "bf16"; "q4_k+q6_k" where some of them differ.

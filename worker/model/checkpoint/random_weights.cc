@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "worker/model/checkpoint/hash.h"
+#include "worker/model/checkpoint/random_blocks.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -45,24 +46,6 @@ void FillBf16(std::uint64_t start, const Noise& noise, std::int64_t cols, char* 
   }
 }
 
-// Each of 16 values as often, zero points of 7 and 8, scales within a tenth of each other.
-void FillPacked(std::uint64_t start, const Noise& noise, std::int64_t cols, char* to) {
-  constexpr float kDeviation = 4.637F;  // of value - zero point, the root of 21.5
-  const float scale = noise.half_width / (std::sqrt(3.0F) * kDeviation);
-  for (std::int64_t c = 0; c < cols; c += kernels::kInt4Columns) {
-    for (int i = 0; i < kernels::kInt4Columns / 16; ++i) {
-      const std::uint64_t values = Mix(start + static_cast<std::uint64_t>(c + 16 * i));
-      std::memcpy(to + 8 * i, &values, sizeof(values));
-    }
-    const std::uint64_t bits = Mix(start + static_cast<std::uint64_t>(c + 1));
-    const float spread = 1.0F + static_cast<float>(bits % 1024) / 10240.0F;
-    const std::uint32_t word =
-        kernels::Int4ScaleWord(scale * spread, 7 + static_cast<std::uint32_t>(bits >> 63));
-    std::memcpy(to + kernels::kInt4Columns / 2, &word, sizeof(word));
-    to += kernels::kInt4PackedBytes;
-  }
-}
-
 // On all cores, as the largest models have some 10^11 elements; not for what one does at once.
 template <class Fill>
 void ForEachRow(const Region& region, const Fill& fill) {
@@ -83,7 +66,7 @@ void ForEachRow(const Region& region, const Fill& fill) {
 }  // namespace
 
 HostSlice RandomWeights::Slice(const TensorSpec& spec, const Region& region) const {
-  const bool is_packed = spec.encoding == kernels::Encoding::kInt4;
+  const bool is_packed = CanDrawPacked(spec.encoding);
   const kernels::Encoding encoding = is_packed ? spec.encoding : kernels::Encoding::kBf16;
   CheckRegion(spec, region, encoding);
   const std::uint64_t base = HashBytes(seed_, spec.name);
@@ -102,7 +85,7 @@ HostSlice RandomWeights::Slice(const TensorSpec& spec, const Region& region) con
     auto* const to =
         reinterpret_cast<char*>(host.owned.data()) + kernels::BytesOf(encoding, row * region.cols);
     if (is_packed) {
-      FillPacked(start, noise, region.cols, to);
+      DrawBlocks(spec.encoding, start, noise.half_width / std::sqrt(3.0F), region.cols, to);
     } else {
       FillBf16(start, noise, region.cols, to);
     }

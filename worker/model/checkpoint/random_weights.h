@@ -6,8 +6,8 @@ namespace thinkwire::worker::model {
 
 // Seeded noise in a config's shapes: each element depends on seed, tensor name and its place in
 // the whole tensor alone, so that every split of the model sees the same weights. Matrices keep
-// the variance of their input, norms are near 1. Matrices that the plan has as int4 are drawn so;
-// all else is bf16.
+// the variance of their input, norms are near 1. Matrices of the encodings of
+// random_blocks.h are drawn so; all else is bf16.
 class RandomWeights final : public WeightSource {
  public:
   explicit RandomWeights(std::uint64_t seed) : seed_(seed) {}

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 namespace thinkwire::worker::model {
 namespace {
 
@@ -76,14 +79,40 @@ TEST(ModelPlanTest, PackedLayersAreDividedByWholeBlocks) {
   config.intermediate_size = 512;
   config.vocab_size = 50;
   ModelPlan plan = MakePlan(config);
-  SetLayerEncoding(kernels::Encoding::kInt4, plan);
+  SetMatrixEncoding(kernels::Encoding::kInt4, plan);
   EXPECT_EQ(EncodingsOf(plan), "bf16+int4");
   EXPECT_FALSE(NeedsCpu(plan));
+  plan.head.matrices.front().spec.reordered = true;
+  EXPECT_TRUE(NeedsCpu(plan));
   EXPECT_EQ(plan.head.matrices.front().spec.encoding, kernels::Encoding::kBf16);
   EXPECT_EQ(plan.embedding.spec.encoding, kernels::Encoding::kBf16);
   const Divided& ffn = plan.divided[static_cast<std::size_t>(Division::kFfn)];
   EXPECT_EQ(ffn.count, 4);
   EXPECT_EQ(ffn.unit, 128);
+}
+
+TEST(ModelPlanTest, Q4KIsMixedAsItsFilesAre) {
+  ModelConfig config;
+  config.num_layers = 28;
+  config.num_heads = 2;
+  config.num_kv_heads = 2;
+  config.head_dim = 128;
+  config.hidden_size = 256;
+  config.intermediate_size = 512;
+  config.vocab_size = 50;
+  ModelPlan plan = MakePlan(config);
+  SetMatrixEncoding(kernels::Encoding::kQ4K, plan);
+  EXPECT_EQ(plan.head.matrices.front().spec.encoding, kernels::Encoding::kQ6K);
+  EXPECT_EQ(plan.embedding.spec.encoding, kernels::Encoding::kBf16);
+  std::vector<std::string> finer;
+  ForEachMatrix(plan, [&](PlannedTensor& matrix) {
+    if (matrix.spec.encoding == kernels::Encoding::kQ6K) finer.push_back(matrix.spec.name);
+  });
+  // 14 layers of 28, as in the published 7B file: 0 to 2, 5, 8, ... 23, 24 to 27.
+  EXPECT_EQ(finer.size(), 2U * 14U + 1U);
+  EXPECT_EQ(finer[0], "model.layers.0.self_attn.v_proj.weight");
+  EXPECT_EQ(finer[1], "model.layers.0.mlp.down_proj.weight");
+  EXPECT_EQ(finer[6], "model.layers.5.self_attn.v_proj.weight");
 }
 
 }  // namespace

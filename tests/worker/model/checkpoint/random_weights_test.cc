@@ -7,6 +7,8 @@
 #include <cstring>
 #include <span>
 
+#include "worker/kernels/unpack_row.h"
+
 namespace thinkwire::worker::model {
 namespace {
 
@@ -83,6 +85,31 @@ TEST(RandomWeightsTest, PackedMatricesKeepVariance) {
   }
   EXPECT_NEAR(sum / 25600, 0, 0.005);
   EXPECT_NEAR(squares / 25600 * 128, 1.1, 0.1);
+}
+
+TEST(RandomWeightsTest, GgufsBlocksKeepVarianceAndPlace) {
+  for (const auto encoding :
+       {kernels::Encoding::kQ8_0, kernels::Encoding::kQ4K, kernels::Encoding::kQ6K}) {
+    const TensorSpec spec = {"model.layers.0.mlp.up_proj.weight", 200, 1024, false, encoding};
+    const HostSlice all = RandomWeights(0).Slice(spec, {0, 200, 0, 1024});
+    EXPECT_EQ(all.slice.encoding, encoding);
+    std::vector<float> row(1024);
+    double sum = 0;
+    double squares = 0;
+    for (std::int64_t r = 0; r < 200; ++r) {
+      kernels::UnpackRow(encoding, all.slice.row(r), 1024, row.data());
+      for (const float weight : row) {
+        sum += weight;
+        squares += weight * weight;
+      }
+    }
+    EXPECT_NEAR(sum / 204800, 0, 0.001) << NameOf(encoding);
+    EXPECT_NEAR(squares / 204800 * 1024, 1.0, 0.1) << NameOf(encoding);
+    const HostSlice part = RandomWeights(0).Slice(spec, {7, 2, 256, 512});
+    const std::int64_t at = kernels::BytesOf(encoding, 256);
+    EXPECT_EQ(0, std::memcmp(part.slice.row(1), all.slice.row(8) + at,
+                             static_cast<std::size_t>(kernels::BytesOf(encoding, 512))));
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "worker/kernels/cuda/device/launch.cuh"
+#include "worker/kernels/cuda/linear/await_expanded.cuh"
 #include "worker/kernels/cuda/linear/int4_layout.h"
 #include "worker/kernels/cuda/linear/int4_product.h"
 #include "worker/kernels/cuda/linear/int4_values.cuh"
@@ -75,10 +76,6 @@ __global__ __launch_bounds__(32 * kWarps) void Int4ExpandKernel(ExpandInput inpu
 #endif
 }
 
-// Products ask for their weights before the kernel before them has ended. So one stands between
-// that ends only after the expansion.
-__global__ void AwaitExpandedKernel() { WaitForPrevious(); }
-
 }  // namespace
 
 void LaunchInt4Expand(const void* weights, Int4Tiling tiling, std::int64_t rows,
@@ -93,7 +90,7 @@ void LaunchInt4Expand(const void* weights, Int4Tiling tiling, std::int64_t rows,
          ExpandInput{static_cast<const unsigned char*>(weights), units, blocks,
                      static_cast<int>(rows)},
          static_cast<uint4*>(out));
-  Launch(&AwaitExpandedKernel, {.grid = dim3(1), .block = dim3(32)}, stream);
+  Launch(&AwaitExpandedKernel<ExpandInput>, {.grid = dim3(1), .block = dim3(32)}, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -5,18 +5,18 @@
 #include <vector>
 
 #include "worker/kernels/check.h"
-#include "worker/kernels/convert.h"
 #include "worker/kernels/cuda/attention/kv_block.cuh"
 #include "worker/kernels/cuda/linear/bf16_linear.h"
 #include "worker/kernels/cuda/linear/int4_layout.h"
 #include "worker/kernels/cuda/linear/int4_product.h"
 #include "worker/kernels/cuda/linear/row_order.h"
+#include "worker/kernels/cuda/linear/weight_memory.h"
 
 namespace thinkwire::worker::kernels {
 
 bool Int4Linear::Takes(std::span<const WeightSlice> parts, const LinearTools& tools) {
   return tools.has_small_linear && std::ranges::all_of(parts, [](const WeightSlice& part) {
-           return part.encoding == Encoding::kInt4;
+           return part.encoding == Encoding::kInt4 && part.order == nullptr;
          });
 }
 
@@ -42,15 +42,10 @@ std::unique_ptr<Int4Linear> Int4Linear::Make(std::span<const WeightSlice> parts,
                          }
                          PackInt4Tile(rows, shape.in, tiling, reinterpret_cast<std::uint32_t*>(to));
                        });
-  Buffer bias_buffer;
-  if (!bias.empty()) {
-    bias_buffer = tools.upload.Run(shape.out, 1, [&](std::int64_t row, std::uint16_t* to) {
-      *to = Bf16FromF32(ElementOf(FindRow(bias, source(row)), 0));
-    });
-  }
   tools.expanded.AtLeast(ExpandedBytes(shape), stream);
   return std::unique_ptr<Int4Linear>(
-      new Int4Linear(layout, shape, tiling, std::move(tiles), std::move(bias_buffer), tools));
+      new Int4Linear(layout, shape, tiling, std::move(tiles),
+                     UploadBias(bias, layout, shape.out, tools.upload), tools));
 }
 
 Int4Linear::Int4Linear(LinearLayout layout, const LinearShape& shape, Int4Tiling tiling,

@@ -43,9 +43,4 @@ class Int4Linear final : public CudaLinear {
   LinearTools& tools_;
 };
 
-// Bytes of shared memory that a weight of so many rows and columns needs.
-constexpr std::size_t ExpandedBytes(const LinearShape& shape) {
-  return static_cast<std::size_t>(shape.out * shape.in) * 2;
-}
-
 }  // namespace thinkwire::worker::kernels

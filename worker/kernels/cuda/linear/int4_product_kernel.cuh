@@ -31,12 +31,23 @@ struct Int4Place {
 
   __device__ __forceinline__ Int4Place(std::uint32_t units, int lane)
       : words(units + 16 * lane), scales(units + kInt4ValueBytes + lane / 4 * 4) {}
+
+  __device__ __forceinline__ void Advance(int bytes) {
+    words += bytes;
+    scales += bytes;
+  }
 };
+
+// Weights of half a block's k16 steps, as the tensor core takes them from a lane's registers. Of
+// one unit a step's rows g + 8 are what the registers happen to hold.
+inline constexpr int kInt4HalfSteps = kInt4Columns / 32;
+using Int4Half = std::uint32_t[kInt4HalfSteps][4];
 
 // What a lane multiplies of a block: of each of the warp's units a word for two k16 steps, and the
 // scale of row g.
 template <int kUnits>
 struct Int4Words {
+  using Place = Int4Place;
   uint4 words[kUnits];
   Int4Scale scales[kUnits];
 
@@ -51,28 +62,20 @@ struct Int4Words {
 #pragma unroll
     for (int u = 0; u < kUnits; ++u) scales[u] = Int4Scale(scale[u]);
   }
-};
 
-// Weights of half a block's k16 steps, as the tensor core takes them from a lane's registers. Of
-// one unit a step's rows g + 8 are what the registers happen to hold.
-inline constexpr int kInt4HalfSteps = kInt4Columns / 32;
-using Int4Half = std::uint32_t[kInt4HalfSteps][4];
-
-template <int kUnits>
-__device__ __forceinline__ void MakeWeights(const Int4Words<kUnits>& words, int half,
-                                            Int4Half& weights) {
+  __device__ __forceinline__ void Make(int half, Int4Half& weights) const {
 #pragma unroll
-  for (int u = 0; u < kUnits; ++u) {
-    const uint4& four = words.words[u];
-    const std::uint32_t two[2] = {half == 0 ? four.x : four.z, half == 0 ? four.y : four.w};
+    for (int u = 0; u < kUnits; ++u) {
+      const uint4& four = words[u];
+      const std::uint32_t two[2] = {half == 0 ? four.x : four.z, half == 0 ? four.y : four.w};
 #pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      Int4Step(two[j], words.scales[u], weights[2 * j][u], weights[2 * j][u + 2]);
-      Int4Step(RotateRight8(two[j]), words.scales[u], weights[2 * j + 1][u],
-               weights[2 * j + 1][u + 2]);
+      for (int j = 0; j < 2; ++j) {
+        Int4Step(two[j], scales[u], weights[2 * j][u], weights[2 * j][u + 2]);
+        Int4Step(RotateRight8(two[j]), scales[u], weights[2 * j + 1][u], weights[2 * j + 1][u + 2]);
+      }
     }
   }
-}
+};
 
 // Keeps the compiler from using the registers otherwise until here.
 __device__ __forceinline__ void PinWeights(Int4Half& weights) {
@@ -96,7 +99,7 @@ struct Int4Boxes {
 };
 
 // Asks for half a block's steps over the 64 columns of the box at `offset`.
-template <Int4Shape kShape>
+template <auto kShape>
 __device__ __forceinline__ void AddHalf(const Int4Boxes& boxes, int offset, const Int4Half& weights,
                                         float (&sums)[kShape.tokens() / 2]) {
   BeginSteps();
@@ -109,7 +112,7 @@ __device__ __forceinline__ void AddHalf(const Int4Boxes& boxes, int offset, cons
 
 // The sums of a tile's rows to the output, of which the warp's first is `row`. Where a warp has one
 // unit, lanes of rows i and i + 8 meet in the lower one.
-template <Int4Shape kShape, class Output>
+template <auto kShape, class Output>
 __device__ __forceinline__ void StoreInt4Rows(int row, int lane,
                                               const float (&sums)[kShape.tokens() / 2],
                                               const Output& output, const TokenPlace* places) {
@@ -126,14 +129,14 @@ __device__ __forceinline__ void StoreInt4Rows(int row, int lane,
 }
 
 // A warp's way through a tile. While the tensor core has half a block, the warp makes the next
-// half.
-template <Int4Shape kShape>
+// half. Words: as Int4Words.
+template <auto kShape, class Words>
 struct Int4Walk {
   const Int4Ring<kShape>& ring;
   std::uint32_t units;  // where a stage has the warp's
   int lane;
   Int4Half weights[2];
-  Int4Words<kShape.units()> words;
+  Words words;
   float sums[kShape.tokens() / 2];
 
   // The whole tile, from `at`, which is moved past it.
@@ -160,6 +163,8 @@ struct Int4Walk {
   }
 
  private:
+  using Place = typename Words::Place;
+
   // The stage whose barrier `empty` is has been read by all the warp's lanes.
   __device__ __forceinline__ void Release(std::uint32_t empty) const {
     __syncwarp();
@@ -174,8 +179,8 @@ struct Int4Walk {
       weights[i / 4 % 2][i / 8][i % 4] = kShape.units() == 2 ? 0U : LoadShared4(ring.full);
     }
     WaitBarrier(ring.Full(at), at.round & 1);
-    words.Load(Int4Place(ring.Stage(at) + units, lane), 0);
-    MakeWeights(words, 0, weights[0]);
+    words.Load(Place(ring.Stage(at) + units, lane), 0);
+    words.Make(0, weights[0]);
 #pragma unroll
     for (float& sum : sums) sum = 0.0F;
     PinSums(sums);
@@ -189,29 +194,29 @@ struct Int4Walk {
     AwaitSteps<1>();
     PinWeights(weights[1]);
     if (read != 0) Release(read);
-    MakeWeights(words, 1, weights[1]);
+    words.Make(1, weights[1]);
     load();
     AddHalf<kShape>(boxes, offset + kShape.box_bytes(), weights[1], sums);
     AwaitSteps<1>();
     PinWeights(weights[0]);
-    MakeWeights(words, 0, weights[0]);
+    words.Make(0, weights[0]);
   }
 
   // After the tile's last stage loads what is not used.
   __device__ __forceinline__ void LoadFirst(const RingPlace& at, bool is_last) {
     if (!is_last) WaitBarrier(ring.Full(at), at.round & 1);
-    words.Load(Int4Place(ring.Stage(at) + units, lane), 0);
+    words.Load(Place(ring.Stage(at) + units, lane), 0);
   }
 
   __device__ __forceinline__ void Stage(const RingPlace& at, const RingPlace& after, bool is_last,
                                         std::uint32_t read) {
     const Int4Boxes boxes(ring.Stage(at));
-    const Int4Place place(ring.Stage(at) + units, lane);
+    const Place place(ring.Stage(at) + units, lane);
 #pragma unroll kShape.unrolled()
     for (int b = 0; b < kShape.blocks; ++b) {
       Block(boxes, 2 * b * kShape.box_bytes(), b == 0 ? read : 0, [&] {
         if (b + 1 == kShape.blocks) return LoadFirst(after, is_last);
-        words.Load(place, (b + 1) * Int4BlockBytes(kShape.tiling));
+        words.Load(place, (b + 1) * kShape.block_bytes());
       });
     }
   }
@@ -221,23 +226,22 @@ struct Int4Walk {
                                              bool is_last, std::uint32_t read) {
     const int blocks = Kept(ring.Blocks(at));
     Int4Boxes boxes(ring.Stage(at));
-    Int4Place place(ring.Stage(at) + units, lane);
+    Place place(ring.Stage(at) + units, lane);
 #pragma unroll 1
     for (int b = 0; b < blocks; ++b) {
       Block(boxes, 0, read, [&] {
         if (b + 1 == blocks) return LoadFirst(after, is_last);
-        words.Load(place, Int4BlockBytes(kShape.tiling));
+        words.Load(place, kShape.block_bytes());
       });
       read = 0;
       boxes.first += 2 * kShape.box_bytes() / 16;
-      place.words += Int4BlockBytes(kShape.tiling);
-      place.scales += Int4BlockBytes(kShape.tiling);
+      place.Advance(kShape.block_bytes());
     }
   }
 };
 
 // Moves `at` past a group without reading it.
-template <Int4Shape kShape>
+template <auto kShape>
 __device__ __forceinline__ void SkipGroup(const Int4Ring<kShape>& ring, RingPlace& at, int lane) {
   for (int chunk = 0; chunk < ring.chunks; ++chunk, ring.Advance(at)) {
     WaitBarrier(ring.Full(at), at.round & 1);
@@ -246,14 +250,14 @@ __device__ __forceinline__ void SkipGroup(const Int4Ring<kShape>& ring, RingPlac
 }
 
 // A warp that multiplies: its rows of one tile of each of the block's groups.
-template <Int4Shape kShape, class Output>
-__device__ __forceinline__ void MultiplyInt4(const Int4Ring<kShape>& ring, int warp, int lane,
-                                             const Output& output, const TokenPlace* places) {
+template <auto kShape, class Words, class Output>
+__device__ __forceinline__ void MultiplyTiles(const Int4Ring<kShape>& ring, int warp, int lane,
+                                              const Output& output, const TokenPlace* places) {
   const int number = warp / kInt4TileWarps;
   const int part = warp % kInt4TileWarps;
-  const std::uint32_t units =
-      kShape.token_bytes() + number * kShape.tile_bytes() + part * kShape.units() * kInt4UnitBytes;
-  Int4Walk<kShape> walk = {.ring = ring, .units = units, .lane = lane};
+  const std::uint32_t units = kShape.token_bytes() + number * kShape.tile_bytes() +
+                              part * kShape.units() * kShape.unit_bytes();
+  Int4Walk<kShape, Words> walk = {.ring = ring, .units = units, .lane = lane};
   for (RingPlace at; ring.Has(at);) {
     const int tile = ring.FirstTile(at.group) + number;
     if (tile >= ring.FirstTile(at.group + 1)) {
@@ -261,24 +265,16 @@ __device__ __forceinline__ void MultiplyInt4(const Int4Ring<kShape>& ring, int w
       continue;
     }
     walk.Run(at);
-    const int row =
-        tile * Int4TileRows(kShape.tiling) + Int4UnitRow(part * kShape.units(), 0, kShape.tiling);
+    const int row = ring.input.first_row + tile * Int4TileRows(kShape.tiling) +
+                    Int4UnitRow(part * kShape.units(), 0, kShape.tiling);
     StoreInt4Rows<kShape>(row, lane, walk.sums, output, places);
   }
 }
 
-#endif
-
-// In the shape of choice kChoice: nvcc cannot name a kernel whose template argument is a struct.
-template <std::size_t kChoice, class Output>
-__global__ __launch_bounds__(
-    kInt4Choices[kChoice].shape.threads(),
-    kInt4Choices[kChoice]
-        .shape.residents()) void Int4ProductKernel(const __grid_constant__ CUtensorMap tokens,
-                                                   const __grid_constant__ Int4ProductInput input,
-                                                   const __grid_constant__ Output output) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  constexpr Int4Shape kShape = kInt4Choices[kChoice].shape;
+// What a block of such a kernel does.
+template <auto kShape, class Words, class Output>
+__device__ __forceinline__ void RunProduct(const CUtensorMap& tokens, const Int4ProductInput& input,
+                                           const Output& output) {
   extern __shared__ unsigned char shared[];
   __shared__ std::uint64_t full_barriers[kShape.stages];
   __shared__ std::uint64_t empty_barriers[kShape.stages];
@@ -307,7 +303,22 @@ __global__ __launch_bounds__(
     }
     asm volatile("bar.sync 1, %0;" ::"n"(32 * kShape.warps()) : "memory");
   }
-  MultiplyInt4(ring, warp, lane, output, places);
+  MultiplyTiles<kShape, Words>(ring, warp, lane, output, places);
+}
+
+#endif
+
+// In the shape of choice kChoice: nvcc cannot name a kernel whose template argument is a struct.
+template <std::size_t kChoice, class Output>
+__global__ __launch_bounds__(
+    kInt4Choices[kChoice].shape.threads(),
+    kInt4Choices[kChoice]
+        .shape.residents()) void Int4ProductKernel(const __grid_constant__ CUtensorMap tokens,
+                                                   const __grid_constant__ Int4ProductInput input,
+                                                   const __grid_constant__ Output output) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr Int4Shape kShape = kInt4Choices[kChoice].shape;
+  RunProduct<kShape, Int4Words<kShape.units()>>(tokens, input, output);
 #else
   __trap();
 #endif

@@ -22,7 +22,9 @@ struct Int4Shape {
 
   constexpr int tokens() const { return 8 * token_tiles; }
   constexpr int units() const { return Int4WarpUnits(tiling); }
-  constexpr int tile_bytes() const { return blocks * Int4BlockBytes(tiling); }
+  constexpr int unit_bytes() const { return kInt4UnitBytes; }
+  constexpr int block_bytes() const { return Int4BlockBytes(tiling); }
+  constexpr int tile_bytes() const { return blocks * block_bytes(); }
   constexpr int warps() const { return kInt4TileWarps * tiles; }  // that multiply
   constexpr int threads() const { return 32 * (warps() + 2); }
   // Of a stage's blocks, so many in a row without a jump, as registers allow.

@@ -19,7 +19,8 @@ struct Int4ProductInput {
   int tokens;
   int blocks;  // of 128 columns
   int tiles;
-  int groups;  // of tiles, one after another, as equal as can be
+  int groups;         // of tiles, one after another, as equal as can be
+  int first_row = 0;  // of the output, which the first tile's is
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -32,7 +33,7 @@ __device__ __forceinline__ T Kept(T value) {
 }
 
 // A block's ring and how far walks over it go. Addresses are those of shared memory.
-template <Int4Shape kShape>
+template <auto kShape>
 struct Int4Ring {
   const Int4ProductInput& input;
   std::uint32_t stages;  // the first one; boxes of tokens, then the tiles' blocks
@@ -62,7 +63,7 @@ struct Int4Ring {
   }
 };
 
-template <Int4Shape kShape>
+template <auto kShape>
 __device__ __forceinline__ void InitInt4Barriers(std::uint32_t full, std::uint32_t empty) {
   for (int s = 0; s < kShape.stages; ++s) {
     InitBarrier(full + 8 * s, 2);
@@ -73,10 +74,10 @@ __device__ __forceinline__ void InitInt4Barriers(std::uint32_t full, std::uint32
 
 // Asks for a stage's weights, and says how many bytes they are. A whole warp, of which one lane is
 // elected.
-template <Int4Shape kShape>
+template <auto kShape>
 __device__ __forceinline__ void RequestInt4Tiles(const Int4Ring<kShape>& ring, const RingPlace& at,
                                                  bool is_elected) {
-  constexpr int kBlockBytes = Int4BlockBytes(kShape.tiling);
+  constexpr int kBlockBytes = kShape.block_bytes();
   const int bytes = ring.Blocks(at) * kBlockBytes;
   const int first = ring.FirstTile(at.group);
   const int tiles = ring.FirstTile(at.group + 1) - first;
@@ -93,7 +94,7 @@ __device__ __forceinline__ void RequestInt4Tiles(const Int4Ring<kShape>& ring, c
 }
 
 // The warp that asks for weights. It does not wait for the previous kernel, which wrote none.
-template <Int4Shape kShape>
+template <auto kShape>
 __device__ __forceinline__ void FillWithWeights(const Int4Ring<kShape>& ring, bool is_elected) {
   for (RingPlace at; ring.Has(at); ring.Advance(at)) {
     if (at.round > 0) WaitBarrier(ring.Empty(at), (at.round - 1) & 1);
@@ -102,7 +103,7 @@ __device__ __forceinline__ void FillWithWeights(const Int4Ring<kShape>& ring, bo
 }
 
 // The warp that asks for tokens.
-template <Int4Shape kShape>
+template <auto kShape>
 __device__ __forceinline__ void FillWithTokens(const Int4Ring<kShape>& ring,
                                                const CUtensorMap& tokens, bool is_elected) {
   PrefetchMap(tokens);

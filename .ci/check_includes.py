@@ -89,6 +89,7 @@ EXTRA = {
     "worker/main": ["worker/model"],
     "worker/model_source": ["worker/hub"],
     "worker/pull_command": ["worker/hub"],
+    "worker/quantize_command": ["worker/model/checkpoint"],
     "worker/process": [room for room in ROOMS if not room.startswith("router")],
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")

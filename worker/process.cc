@@ -41,6 +41,7 @@
 #include "worker/model_source.h"
 #include "worker/parallel/local_step_channel.h"
 #include "worker/pull_command.h"
+#include "worker/quantize_command.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
 #include "worker/serve/service.h"
@@ -374,6 +375,9 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
   SayWhatEnds(kProgram);
   if (!arguments.empty() && std::string_view(arguments[0]) == "pull") {
     return RunPull(arguments.subspan(1));
+  }
+  if (!arguments.empty() && std::string_view(arguments[0]) == "quantize") {
+    return RunQuantize(arguments.subspan(1));
   }
   auto config = ParseArguments(arguments);
   if (!config.ok()) return EndWith(kProgram, kExitConfig, config.status());

@@ -38,37 +38,8 @@ done
 mkdir -p "$1" || exit 1
 logs=$(cd "$1" && pwd)
 
-pids=()
-stop() {
-  local pid
-  for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
-}
-trap stop EXIT
+source "$source/tests/bench/session.sh"
 
-# start NAME COMMAND…: a server with its log in NAME.log; sets $port, $metrics and $pid.
-start() {
-  local log=$logs/$1.log deadline=$((SECONDS + 60))
-  shift
-  "$@" >"$log" 2>&1 &
-  pid=$!
-  pids+=("$pid")
-  while ((SECONDS < deadline)) && kill -0 "$pid" 2>/dev/null; do
-    port=$(sed -n '/"message":"listening"/s/.*"port":\([0-9]*\).*/\1/p' "$log")
-    metrics=$(sed -n '/"message":"listening"/s/.*"metrics_port":\([0-9]*\).*/\1/p' "$log")
-    [[ -z $port ]] || return 0
-    sleep 0.2
-  done
-  echo "abuse_session: $log: $(tail -n 1 "$log")" >&2
-  exit 1
-}
-
-# number FILE MARK KEY: as in serve_session.sh.
-number() {
-  awk -v mark="$2" -v key="\"$3\":" '
-    index($0, mark) { found = 1 }
-    found && index($0, key) { sub(/.*: */, ""); sub(/,$/, ""); print; exit }' "$1"
-}
 rss() { awk '/^VmRSS/ { printf "%d MB", $2 / 1024 }' "/proc/$1/status"; }
 
 failures=0
@@ -86,11 +57,11 @@ honest() {
 ms() { awk -v s="$(number "$1" "\"$2\"" "$3")" 'BEGIN { print 1000 * s }'; }
 
 start worker "$build/worker/thinkwire-worker" --model "$source/deploy/models/tiny-r1" \
-  --served_model_name qwen-1.5b --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0
+  --served_model_name qwen-1.5b --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 || exit 1
 worker=$port worker_metrics=$metrics worker_pid=$pid
-printf 'variants:\n  - name: qwen-1.5b\n    workers: ["127.0.0.1:%s"]\n' "$worker" >"$logs/router.yaml"
+configure_router "$logs/router.yaml" qwen-1.5b "$worker"
 start router "$build/router/thinkwire-router" --config "$logs/router.yaml" --listen 127.0.0.1:0 \
-  --metrics_listen 127.0.0.1:0
+  --metrics_listen 127.0.0.1:0 || exit 1
 router=$port router_metrics=$metrics router_pid=$pid
 
 for ((round = 1; round <= rounds; ++round)); do

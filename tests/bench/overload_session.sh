@@ -39,34 +39,19 @@ logs=$(cd "$1" && pwd)
 
 say() { echo "$*" | tee -a "$logs/summary.txt"; }
 : > "$logs/summary.txt"
-pids=()
-trap 'kill "${pids[@]}" 2>/dev/null; wait' EXIT
-
-# The port of a process that has written "listening" to its log.
-port_of() {
-  local port
-  for _ in $(seq 300); do
-    port=$(sed -n 's/.*"listening".*"port":\([0-9]*\).*/\1/p' "$1" | head -n 1)
-    [[ -n $port ]] && echo "$port" && return
-    sleep 0.1
-  done
-  echo "overload_session: $1 does not listen" >&2
-  return 1
-}
+source "$source/tests/bench/session.sh"
 
 for tenant in steady flood; do
   openssl rand -hex 32 > "$logs/$tenant.key"
   echo "$tenant sha256:$(tr -d '\n' < "$logs/$tenant.key" | sha256sum | cut -d' ' -f1)"
 done > "$logs/keys"
-"$build/worker/thinkwire-worker" --model "$source/deploy/models/tiny-r1" --served_model_name tiny-r1 \
-  --listen 127.0.0.1:0 --metrics_listen= --max_num_seqs "$places" --max_model_len 4096 2> "$logs/worker.log" &
-pids+=($!)
-worker_port=$(port_of "$logs/worker.log") || exit 1
-printf 'variants:\n  - name: tiny-r1\n    workers: ["127.0.0.1:%s"]\n' "$worker_port" > "$logs/router.yaml"
-"$build/router/thinkwire-router" --config "$logs/router.yaml" --listen 127.0.0.1:0 --metrics_listen= \
-  --api_keys "$logs/keys" 2> "$logs/router.log" &
-pids+=($!)
-router_port=$(port_of "$logs/router.log") || exit 1
+start worker "$build/worker/thinkwire-worker" --model "$source/deploy/models/tiny-r1" \
+  --served_model_name tiny-r1 --listen 127.0.0.1:0 --metrics_listen= --max_num_seqs "$places" \
+  --max_model_len 4096 || exit 1
+configure_router "$logs/router.yaml" tiny-r1 "$port"
+start router "$build/router/thinkwire-router" --config "$logs/router.yaml" --listen 127.0.0.1:0 \
+  --metrics_listen= --api_keys "$logs/keys" || exit 1
+router_port=$port
 
 # load NAME TENANT CLIENTS [OPTION…]: figures in NAME.json.
 failures=0

@@ -48,30 +48,7 @@ mkdir -p "$1" || exit 1
 logs=$(cd "$1" && pwd)
 : >"$logs/figures.jsonl"
 
-pids=()
-stop() {
-  local pid
-  for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
-  pids=()
-}
-trap stop EXIT
-
-# start NAME COMMAND…: a server with its log in NAME.log; sets $port and $pid.
-start() {
-  local log=$logs/$1.log deadline=$((SECONDS + 60))
-  shift
-  "$@" >"$log" 2>&1 &
-  pid=$!
-  pids+=("$pid")
-  while ((SECONDS < deadline)) && kill -0 "$pid" 2>/dev/null; do
-    port=$(sed -n '/"message":"listening"/s/.*"port":\([0-9]*\).*/\1/p' "$log" | head -n 1)
-    [[ -z $port ]] || return 0
-    sleep 0.2
-  done
-  echo "relay_session: $log: $(tail -n 1 "$log")" >&2
-  exit 1
-}
+source "$source/tests/bench/session.sh"
 
 # start_nginx PORT: in front of the worker at that port; sets $port and $pid, its worker process's.
 start_nginx() {
@@ -115,11 +92,11 @@ for mode in paced flat; do
   [[ -z $only || $only == "$mode" ]] || continue
   pace=$rate
   [[ $mode == paced ]] || pace=0
-  start "worker-$mode" "$build/tests/bench/relay_bench" worker --rate "$pace"
+  start "worker-$mode" "$build/tests/bench/relay_bench" worker --rate "$pace" || exit 1
   worker=$port
-  printf 'variants:\n  - name: relay\n    workers: ["127.0.0.1:%s"]\n' "$worker" >"$logs/router.yaml"
+  configure_router "$logs/router.yaml" relay "$worker"
   start "router-$mode" "$build/router/thinkwire-router" --config "$logs/router.yaml" \
-    --listen 127.0.0.1:0 --metrics_listen=
+    --listen 127.0.0.1:0 --metrics_listen= || exit 1
   router=$port router_pid=$pid
   start_nginx "$worker"
   nginx=$port nginx_pid=$pid

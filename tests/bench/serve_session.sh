@@ -60,28 +60,12 @@ fail() {
   failures=$((failures + 1))
 }
 
-pids=()
-stop() {
-  local pid
-  for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
-  pids=()
-}
-trap stop EXIT
+source "$source/tests/bench/session.sh"
 
-# start NAME COMMAND…: a server with its log in NAME.log; sets $port once it listens.
-start() {
-  local log=$logs/$1.log deadline=$((SECONDS + limit))
-  shift
-  "$@" >"$log" 2>&1 &
-  local pid=$!
-  pids+=("$pid")
-  while ((SECONDS < deadline)) && kill -0 "$pid" 2>/dev/null; do
-    port=$(sed -n '/"message":"listening"/s/.*"port":\([0-9]*\).*/\1/p' "$log")
-    [[ -z $port ]] || return 0
-    sleep 0.2
-  done
-  fail "$1 does not listen: $(tail -n 1 "$log")"
+# serve NAME COMMAND…: starts a server, or counts it as failed.
+serve() {
+  start "$@" && return
+  fail "$1 does not listen"
   return 1
 }
 
@@ -94,13 +78,6 @@ step() {
   return 1
 }
 
-# number FILE MARK KEY: the first value of KEY in a JSON of one key a line, from the line that holds
-# MARK on.
-number() {
-  awk -v mark="$2" -v key="\"$3\":" '
-    index($0, mark) { found = 1 }
-    found && index($0, key) { sub(/.*: */, ""); sub(/,$/, ""); print; exit }' "$1"
-}
 share() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.1f %%", 100 * a / b }'; }
 rounded() { awk -v a="$1" 'BEGIN { printf "%.1f", a }'; }
 milliseconds() { awk -v a="$1" 'BEGIN { printf "%.1f ms", 1000 * a }'; }
@@ -117,11 +94,10 @@ measure() {
     --prompt "$prompt" --output "$output" --context= --prefill= \
     --json "$logs/$name-engine.json" || return
 
-  start "$name-worker" "$worker" --model "$folder" --served_model_name "$name" "${random[@]}" \
+  serve "$name-worker" "$worker" --model "$folder" --served_model_name "$name" "${random[@]}" \
     --device "$device" --listen 127.0.0.1:0 --metrics_listen= || return
-  printf 'variants:\n  - name: "%s"\n    workers: ["127.0.0.1:%s"]\n' "$name" "$port" \
-    >"$logs/$name-router.yaml"
-  start "$name-router" "$router" --config "$logs/$name-router.yaml" --listen 127.0.0.1:0 \
+  configure_router "$logs/$name-router.yaml" "$name" "$port"
+  serve "$name-router" "$router" --config "$logs/$name-router.yaml" --listen 127.0.0.1:0 \
     --metrics_listen= || return
   local load=("$bench" serve --router "127.0.0.1:$port" --prompt_tokens "$prompt" --ignore_eos)
   # Different seeds, or the worker would find prompts of an earlier load in its prefix cache.

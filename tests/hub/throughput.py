@@ -28,14 +28,16 @@ def seconds(command, **environment):
 def main():
     data = random.Random(1).randbytes(1 << 20) * MEGABYTES
     files = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": data}
-    times = {"curl": [], "pull": [], "pull with one connection": []}
+    times = {"curl": [], "curl, and sha256sum of it": [], "pull": [], "pull with eight connections": []}
     fake_hub.CHUNK = 1 << 20
     with fake_hub.Hub(files) as hub:
         url = f"{hub.url}/org/model/resolve/{fake_hub.COMMIT}/model.safetensors"
         for _ in range(ROUNDS):
             with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
                 times["curl"].append(seconds(["curl", "-sSfL", "-o", f"{folder}/x", url]))
-            for name, connections in (("pull", 8), ("pull with one connection", 1)):
+                summed = seconds(["sha256sum", f"{folder}/x"])
+                times["curl, and sha256sum of it"].append(times["curl"][-1] + summed)
+            for name, connections in (("pull", 0), ("pull with eight connections", 8)):
                 with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
                     times[name].append(seconds([BUILD / "worker/thinkwire-worker", "pull", "org/model",
                                                 f"--connections={connections}"],

@@ -1,0 +1,111 @@
+#include "worker/model/layers/moe_ffn.h"
+
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "common/check.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+using kernels::Tensor;
+
+std::int64_t BytesOf(const ExpertWeights& expert) {
+  return static_cast<std::int64_t>(expert.gate_up->bytes() + expert.down->bytes());
+}
+
+void CheckShapes(const kernels::RoutingRule& rule, const MoeWeights& weights) {
+  const auto experts = static_cast<std::size_t>(rule.num_experts);
+  CHECK(weights.experts.size() == experts, "one pair of weights an expert");
+  CHECK(weights.gate->out_features() == rule.num_experts, "the router has a row an expert");
+  const std::int64_t ffn = weights.experts[0].down->in_features();
+  for (const ExpertWeights& expert : weights.experts) {
+    CHECK(expert.down->in_features() == ffn && expert.gate_up->out_features() == 2 * ffn &&
+              expert.down->out_features() == weights.gate->in_features(),
+          "experts of one shape");
+  }
+}
+
+}  // namespace
+
+MoeFfn::MoeFfn(const kernels::RoutingRule& rule, MoeWeights weights, Scratch& scratch,
+               kernels::Backend& backend)
+    : backend_(backend),
+      weights_(std::move(weights)),
+      router_(rule, weights_.correction_bias),
+      chosen_(weights_.experts.size()),
+      of_one_token_(static_cast<std::size_t>(rule.per_token)),
+      logits_(scratch.Get("router_logits", weights_.gate->out_features())),
+      inputs_(scratch.Get("expert_inputs", weights_.gate->in_features())),
+      outputs_(scratch.Get("expert_outputs", weights_.gate->in_features())),
+      gated_(scratch.Get("gated", weights_.experts.at(0).down->in_features())),
+      shared_gated_(weights_.shared.down == nullptr
+                        ? nullptr
+                        : &scratch.Get("gated", weights_.shared.down->in_features())) {
+  CHECK(backend.capabilities().kind == kernels::DeviceKind::kCpu, "experts run on the CPU");
+  CheckShapes(rule, weights_);
+}
+
+void MoeFfn::Run(const Tensor& x, const kernels::BatchView& /*batch*/,
+                 const kernels::KvLayer& /*kv*/, const Tensor& partial) {
+  Route(x);
+  std::memset(partial.data, 0, partial.bytes());
+  for (std::size_t expert = 0; expert < chosen_.size(); ++expert) AddChosen(expert, x, partial);
+  AddShared(x, partial);
+}
+
+void MoeFfn::Route(const Tensor& x) {
+  const Tensor logits = logits_.Rows(x.dim(0));
+  backend_.Linear(x, *weights_.gate, logits);
+  for (Chosen& chosen : chosen_) {
+    chosen.tokens.clear();
+    chosen.weights.clear();
+  }
+  for (std::int64_t t = 0; t < x.dim(0); ++t) {
+    router_.Choose(logits.as<float>() + t * logits.dim(1), of_one_token_);
+    for (const kernels::ChosenExpert& expert : of_one_token_) {
+      Chosen& chosen = chosen_[static_cast<std::size_t>(expert.id)];
+      chosen.tokens.push_back(static_cast<std::int32_t>(t));
+      chosen.weights.push_back(expert.weight);
+    }
+  }
+}
+
+Tensor MoeFfn::Apply(const ExpertWeights& expert, const Tensor& x, const Activation& gated) {
+  const Tensor rows = gated.Rows(x.dim(0));
+  const Tensor outputs = outputs_.Rows(x.dim(0));
+  backend_.GateUpSwiGlu(x, *expert.gate_up, rows);
+  backend_.Linear(rows, *expert.down, outputs);
+  return outputs;
+}
+
+void MoeFfn::AddChosen(std::size_t expert, const Tensor& x, const Tensor& sum) {
+  Chosen& chosen = chosen_[expert];
+  if (chosen.tokens.empty()) return;
+  const auto count = static_cast<std::int64_t>(chosen.tokens.size());
+  const Tensor inputs = inputs_.Rows(count);
+  backend_.GatherRows(x, kernels::MakeTensor(chosen.tokens.data(), kernels::DType::kI32, count),
+                      inputs);
+  const Tensor outputs = Apply(weights_.experts[expert], inputs, gated_);
+  const std::int64_t width = sum.dim(1);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    kernels::AddScaled(chosen.weights[at], outputs.as<float>() + i * width,
+                       sum.as<float>() + chosen.tokens[at] * width, width);
+  }
+}
+
+void MoeFfn::AddShared(const Tensor& x, const Tensor& sum) {
+  if (shared_gated_ == nullptr) return;
+  const Tensor outputs = Apply(weights_.shared, x, *shared_gated_);
+  kernels::AddScaled(1.0F, outputs.as<float>(), sum.as<float>(), sum.size());
+}
+
+std::int64_t MoeFfn::bytes() const {
+  const std::int64_t shared = shared_gated_ == nullptr ? 0 : BytesOf(weights_.shared);
+  return static_cast<std::int64_t>(weights_.gate->bytes()) +
+         router_.rule().per_token * BytesOf(weights_.experts[0]) + shared;
+}
+
+}  // namespace thinkwire::worker::model

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "tests/bench/engine_bench.h"
+#include "tests/bench/engine_compare.h"
 #include "tests/bench/engine_options.h"
 #include "tests/bench/engine_report.h"
 #include "tests/bench/text_file.h"
@@ -38,6 +39,16 @@ void PrintProgress(const EngineReport& report) {
   std::fflush(stdout);
 }
 
+int RunCompare(const EngineBenchOptions& options) {
+  const auto pairs =
+      RunPairs(options.compare, "/proc/self/exe", options.pairs, ProcessWith(options));
+  if (!pairs.ok()) return Fail(kExitFailure, pairs.status());
+  const auto figures = CompareRuns(*pairs);
+  if (!figures.ok()) return Fail(kExitFailure, figures.status());
+  std::fputs(CompareTable(*pairs, *figures).c_str(), stdout);
+  return 0;
+}
+
 }  // namespace
 
 int RunEngineCommand(std::span<const char* const> arguments) {
@@ -47,6 +58,7 @@ int RunEngineCommand(std::span<const char* const> arguments) {
     std::fputs(EngineUsage().c_str(), stdout);
     return 0;
   }
+  if (!options->compare.empty()) return RunCompare(*options);
   absl::Status written;
   const auto on_progress = [&](const EngineReport& so_far) {
     PrintProgress(so_far);

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -54,6 +55,11 @@ std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
       {"prefill", &lists.prefill,
        "prompt lengths whose time to the first token counts, a list; empty: none"},
       {"repetitions", &options.repetitions, "of each figure; the median counts, 1 or more"},
+      {"compare", &options.compare,
+       "another build of this program: runs both in turn, with the other options, and prints "
+       "ratios "
+       "by pairs; empty: this build alone"},
+      {"pairs", &options.pairs, "runs of each build under --compare, 1 to 100"},
       {"json", &options.json, "file for all figures; empty: none"},
       {"help", &options.help, "print this"},
   };
@@ -103,7 +109,17 @@ absl::Status CheckRanges(const EngineBenchOptions& options) {
   RETURN_IF_ERROR(CheckRange("seed", options.seed, 0, INT32_MAX));
   RETURN_IF_ERROR(CheckRange("prompt", options.prompt, 1, kMaxTokens));
   RETURN_IF_ERROR(CheckRange("output", options.output, 2, kMaxTokens));
+  RETURN_IF_ERROR(CheckRange("pairs", options.pairs, 1, 100));
+  if (!options.compare.empty() && !options.json.empty()) {
+    return absl::InvalidArgumentError("--json is for the figures of one build, not for --compare");
+  }
   return CheckRange("repetitions", options.repetitions, 1, 1000);
+}
+
+// REQUIRES: a text or a number of 32 bits, as all but --help are.
+std::string ValueOf(const Option& option) {
+  if (const auto* const text = std::get_if<std::string*>(&option.target)) return **text;
+  return absl::StrCat(**std::get_if<std::int32_t*>(&option.target));
 }
 
 }  // namespace
@@ -122,6 +138,21 @@ absl::StatusOr<EngineBenchOptions> ParseEngineOptions(std::span<const char* cons
   RETURN_IF_ERROR(CheckRanges(options));
   RETURN_IF_ERROR(CheckQuantization(options));
   return options;
+}
+
+std::vector<std::string> ArgumentsOf(EngineBenchOptions options) {
+  EngineBenchOptions defaults;
+  Lists lists = Join(options);
+  Lists default_lists = Join(defaults);
+  const std::vector<Option> given = Table(options, lists);
+  const std::vector<Option> usual = Table(defaults, default_lists);
+  std::vector<std::string> arguments;
+  for (std::size_t i = 0; i + 1 < given.size(); ++i) {  // --help is the last
+    const std::string value = ValueOf(given[i]);
+    if (value == ValueOf(usual[i])) continue;
+    arguments.push_back(absl::StrCat("--", given[i].name, "=", value));
+  }
+  return arguments;
 }
 
 std::string EngineUsage() {

@@ -26,12 +26,19 @@ struct EngineBenchOptions {
   std::vector<std::int32_t> prefill = {4096};
   std::int32_t repetitions = 3;
 
+  std::string compare;  // another build of this program
+  std::int32_t pairs = 3;
+
   std::string json;
   bool help = false;
 };
 
 // Fails: INVALID_ARGUMENT, one sentence that names the option and what is allowed.
 absl::StatusOr<EngineBenchOptions> ParseEngineOptions(std::span<const char* const> arguments);
+
+// The command line that gives these options: those that are not the default, so that a build that
+// does not know one yet can still be told the others.
+std::vector<std::string> ArgumentsOf(EngineBenchOptions options);
 
 std::string EngineUsage();
 

@@ -89,6 +89,9 @@ TEST_F(SlotsTest, WhoDoesNotReadGivesTheOnlySlotToWhoWaits) {
   if (kSanitized) GTEST_SKIP() << "sanitizers may not fill in a minute what lies on the way";
   Start(1);
   v1::GenerateRequest request = AskAtLength(kLong);
+  // Ids and text alone might all lie on the way, as deltas that wait become few messages.
+  request.mutable_sampling()->set_logprobs(true);
+  request.mutable_sampling()->set_top_logprobs(5);
   RawHttp2 unread({.port = router_->port(), .source = "127.0.0.2", .window = 0});
   const std::uint32_t call = unread.Call(kGenerate, request.SerializeAsString());
   ASSERT_TRUE(WaitForMetric("thinkwire_worker_paused_requests", 1));

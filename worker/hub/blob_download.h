@@ -26,9 +26,8 @@ struct DownloadOptions {
   std::int64_t piece_bytes = 32 << 20;  // that one connection asks for
 };
 
-// Brings a file by one connection, and where that is slower than a fast network's share of one, by
-// several, and gives it its name once its size and digest are as the
-// hub says; nobody ever sees a part of it under that name.
+// Brings a file by one connection, or by several where one is slow, and gives it its name once its
+// size and digest are as the hub says; nobody ever sees a part of it under that name.
 //
 // What is there of it, whoever left it, is gone on from: `incomplete` holds a beginning of the file
 // and nothing else, at any moment, as huggingface_hub up to 1.x leaves one and asks for what is

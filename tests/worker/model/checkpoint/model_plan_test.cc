@@ -69,16 +69,21 @@ TEST(ModelPlanTest, AttentionAloneKeepsPlanes) {
   }
 }
 
-TEST(ModelPlanTest, PackedLayersAreDividedByWholeBlocks) {
+// With matrices of whole blocks.
+ModelPlan PlanOfLayers(std::int32_t layers) {
   ModelConfig config;
-  config.num_layers = 1;
+  config.num_layers = layers;
   config.num_heads = 2;
   config.num_kv_heads = 2;
   config.head_dim = 128;
   config.hidden_size = 256;
   config.intermediate_size = 512;
   config.vocab_size = 50;
-  ModelPlan plan = MakePlan(config);
+  return MakePlan(config);
+}
+
+TEST(ModelPlanTest, PackedLayersAreDividedByWholeBlocks) {
+  ModelPlan plan = PlanOfLayers(1);
   SetMatrixEncoding(kernels::Encoding::kInt4, plan);
   EXPECT_EQ(EncodingsOf(plan), "bf16+int4");
   EXPECT_FALSE(NeedsCpu(plan));
@@ -92,15 +97,7 @@ TEST(ModelPlanTest, PackedLayersAreDividedByWholeBlocks) {
 }
 
 TEST(ModelPlanTest, Q4KIsMixedAsItsFilesAre) {
-  ModelConfig config;
-  config.num_layers = 28;
-  config.num_heads = 2;
-  config.num_kv_heads = 2;
-  config.head_dim = 128;
-  config.hidden_size = 256;
-  config.intermediate_size = 512;
-  config.vocab_size = 50;
-  ModelPlan plan = MakePlan(config);
+  ModelPlan plan = PlanOfLayers(28);
   SetMatrixEncoding(kernels::Encoding::kQ4K, plan);
   EXPECT_EQ(plan.head.matrices.front().spec.encoding, kernels::Encoding::kQ6K);
   EXPECT_EQ(plan.embedding.spec.encoding, kernels::Encoding::kBf16);

@@ -10,7 +10,7 @@
 #   --places N     of the worker (default 4)
 #   --tokens N     of each output (default 64)
 #   --deadline MS  of each request of the sweep (default 3 times what one takes alone)
-#   --seconds S    for each step (default 20)
+#   --seconds S    for each step, over 4 (default 20)
 # Exit code: 0 if no stream failed.
 set -uo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)

@@ -287,6 +287,20 @@ class OnTheWay(PullCase):
         said = self.pull(self.hub(), code=1, http_proxy="http://127.0.0.1:9")
         self.assertIn("Couldn't connect", said, "curl's own words, unescaped")
 
+    def test_a_disk_that_is_too_small_is_known_before(self):
+        unshare = ["unshare", "--map-root-user", "--mount"]
+        if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("this machine allows no namespaces")
+        hub = self.hub()
+        self.cache.mkdir()
+        small = f"mount -t tmpfs -o size=2m tmpfs {self.cache} && exec {WORKER} pull --piece_bytes={PIECE} org/model"
+        told = subprocess.run([*unshare, "sh", "-c", small], env=self.environment(hub), capture_output=True, text=True,
+                              timeout=PATIENCE_S, check=False)
+        self.assertEqual(told.returncode, 1, told.stderr)
+        needed = sum(len(hub.files[path]) for path in NEEDED if path.startswith("model-")) + PIECE
+        self.assertRegex(told.stderr, rf"{needed} bytes are needed for org/model, \d+ are free")
+        self.assertEqual(hub.count("model-0000"), 0)
+
     def test_a_full_disk_keeps_what_came(self):
         hub = self.hub()
         limited = f"ulimit -f {(1 << 20) // 1024}; trap '' XFSZ; exec {WORKER} pull --piece_bytes={PIECE} --connections=1 org/model"

@@ -114,7 +114,7 @@ absl::StatusOr<Asked> Read(std::string_view body, const ReaderOptions& options,
   ASSIGN_OR_RETURN(
       const Json document,
       ParseJson(body, "the body", {.max_bytes = kMaxBodyBytes, .max_values = kMaxBodyValues}));
-  RETURN_IF_ERROR(CheckObject(document, "the body"));
+  if (!document.is_object()) return absl::InvalidArgumentError("the body must be a JSON object");
   std::vector<Field> fields(endpoint.own.begin(), endpoint.own.end());
   fields.insert(fields.end(), endpoint.common.begin(), endpoint.common.end());
   Reading reading{.options = options, .body = body};

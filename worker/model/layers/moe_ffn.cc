@@ -1,5 +1,6 @@
 #include "worker/model/layers/moe_ffn.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <utility>
@@ -16,8 +17,9 @@ std::int64_t BytesOf(const ExpertWeights& expert) {
 }
 
 void CheckShapes(const kernels::RoutingRule& rule, const MoeWeights& weights) {
-  const auto experts = static_cast<std::size_t>(rule.num_experts);
-  CHECK(weights.experts.size() == experts, "one pair of weights an expert");
+  CHECK(!weights.experts.empty() && weights.first_expert >= 0 &&
+            weights.first_expert + std::ssize(weights.experts) <= rule.num_experts,
+        "a rank has some of the experts");
   CHECK(weights.gate->out_features() == rule.num_experts, "the router has a row an expert");
   const std::int64_t ffn = weights.experts[0].down->in_features();
   for (const ExpertWeights& expert : weights.experts) {
@@ -65,7 +67,9 @@ void MoeFfn::Route(const Tensor& x) {
   for (std::int64_t t = 0; t < x.dim(0); ++t) {
     router_.Choose(logits.as<float>() + t * logits.dim(1), of_one_token_);
     for (const kernels::ChosenExpert& expert : of_one_token_) {
-      Chosen& chosen = chosen_[static_cast<std::size_t>(expert.id)];
+      const std::int64_t own = expert.id - weights_.first_expert;
+      if (own < 0 || own >= std::ssize(chosen_)) continue;
+      Chosen& chosen = chosen_[static_cast<std::size_t>(own)];
       chosen.tokens.push_back(static_cast<std::int32_t>(t));
       chosen.weights.push_back(expert.weight);
     }
@@ -102,10 +106,16 @@ void MoeFfn::AddShared(const Tensor& x, const Tensor& sum) {
   kernels::AddScaled(1.0F, outputs.as<float>(), sum.as<float>(), sum.size());
 }
 
-std::int64_t MoeFfn::bytes() const {
+std::int64_t MoeFfn::BytesWith(std::int64_t experts) const {
   const std::int64_t shared = shared_gated_ == nullptr ? 0 : BytesOf(weights_.shared);
   return static_cast<std::int64_t>(weights_.gate->bytes()) +
-         router_.rule().per_token * BytesOf(weights_.experts[0]) + shared;
+         experts * BytesOf(weights_.experts[0]) + shared;
 }
+
+std::int64_t MoeFfn::bytes() const {
+  return BytesWith(std::min<std::int64_t>(router_.rule().per_token, std::ssize(weights_.experts)));
+}
+
+std::int64_t MoeFfn::total_bytes() const { return BytesWith(std::ssize(weights_.experts)); }
 
 }  // namespace thinkwire::worker::model

@@ -21,7 +21,8 @@ struct ExpertWeights {
 struct MoeWeights {
   std::unique_ptr<kernels::LinearWeight> gate;  // [X, E]: the router's logits
   std::vector<float> correction_bias;           // [X]
-  std::vector<ExpertWeights> experts;           // [X], by id, all of one shape
+  std::int64_t first_expert = 0;                // id of the first of `experts`
+  std::vector<ExpertWeights> experts;           // the rank's, by ascending id, all of one shape
   ExpertWeights shared;                         // F of its own; nulls: there is none
 };
 
@@ -30,8 +31,8 @@ struct MoeWeights {
 // The router says which (kernels::ExpertRouter). The sum starts at 0 and is added up in f32 by
 // ascending id, the shared expert last; so a token's bits are the same in every batch. An expert
 // multiplies the rows of the tokens that chose it, and one that nobody chose is not read.
-// It keeps nothing in the KV cache. It runs on the CPU, and one rank has all experts; no plan names
-// this part yet, so that no checkpoint leads here.
+// Each rank routes all tokens, and adds up those of its experts that were chosen, and its columns
+// of the shared one. It keeps nothing in the KV cache. It runs on the CPU.
 class MoeFfn final : public LayerPart {
  public:
   // REQUIRES: a CPU's backend, which outlives the part, as the scratch does; the shapes above.
@@ -41,6 +42,7 @@ class MoeFfn final : public LayerPart {
   void Run(const kernels::Tensor& x, const kernels::BatchView& batch, const kernels::KvLayer& kv,
            const kernels::Tensor& partial) override;
   std::int64_t bytes() const override;
+  std::int64_t total_bytes() const override;
 
  private:
   // The tokens that chose an expert, ascending, and its weight for each.
@@ -56,11 +58,13 @@ class MoeFfn final : public LayerPart {
                         const Activation& gated);
   void AddChosen(std::size_t expert, const kernels::Tensor& x, const kernels::Tensor& sum);
   void AddShared(const kernels::Tensor& x, const kernels::Tensor& sum);
+  // Of the weights, with so many of the experts.
+  std::int64_t BytesWith(std::int64_t experts) const;
 
   kernels::Backend& backend_;
   const MoeWeights weights_;
   kernels::ExpertRouter router_;
-  std::vector<Chosen> chosen_;                       // [X]
+  std::vector<Chosen> chosen_;                       // of each of the rank's experts
   std::vector<kernels::ChosenExpert> of_one_token_;  // [per_token]
   const Activation& logits_;                         // [T, X]
   const Activation& inputs_;                         // [T, E], of an expert's tokens

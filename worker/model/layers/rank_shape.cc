@@ -120,15 +120,20 @@ RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ran
   return shape;
 }
 
+std::int64_t UnitOf(const PlannedTensor& tensor, const Share& share) {
+  return tensor.unit == 0 ? share.unit : tensor.unit;
+}
+
 Region RegionOf(const PlannedTensor& tensor, const RankShape& shape) {
   Region region = {0, tensor.spec.rows, 0, tensor.spec.cols};
   if (tensor.division == Division::kWhole) return region;
   const Share& share = shape.of(tensor.division);
+  const std::int64_t unit = UnitOf(tensor, share);
   const bool is_rows = tensor.axis == Axis::kRows;
   std::int64_t& first = is_rows ? region.first_row : region.first_col;
   std::int64_t& size = is_rows ? region.rows : region.cols;
-  first = std::min(share.first * share.unit, size);
-  size = std::min(share.size(), size - first);
+  first = std::min(share.first * unit, size);
+  size = std::min(share.count * unit, size - first);
   return region;
 }
 

@@ -38,6 +38,9 @@ absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks);
 // REQUIRES: CheckSplit, 0 <= rank < ranks.
 RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ranks);
 
+// Rows or columns of the tensor in one unit of `share`.
+std::int64_t UnitOf(const PlannedTensor& tensor, const Share& share);
+
 // The rank's region of a tensor. It is smaller than the rank's share, or empty, where the share
 // goes past the tensor's end.
 Region RegionOf(const PlannedTensor& tensor, const RankShape& shape);

@@ -12,6 +12,9 @@
 namespace thinkwire::worker::model {
 namespace {
 
+// Of all layers together (15,616): each is a few tensors to name and to look for.
+constexpr std::int64_t kMostExperts = 1 << 16;
+
 // Leaves `value` where the key is absent.
 absl::Status OptionalText(const ConfigReader& reader, const char* key, std::string& value) {
   const nlohmann::json* found = reader.Find(key);
@@ -43,6 +46,10 @@ absl::Status ReadMoe(const ConfigReader& reader, ModelConfig& config) {
   RETURN_IF_ERROR(OptionalText(reader, "topk_method", moe.topk_method));
   RETURN_IF_ERROR(reader.OnlyNumber("moe_layer_freq", 1));
   RETURN_IF_ERROR(CheckMoeConfig(moe, config.num_layers, reader.name()));
+  if (moe.n_routed_experts * config.num_layers > kMostExperts) {
+    return reader.Refuse("n_routed_experts", absl::StrCat("at most ", kMostExperts, " in all ",
+                                                          config.num_layers, " layers together"));
+  }
   config.moe = moe;
   return absl::OkStatus();
 }

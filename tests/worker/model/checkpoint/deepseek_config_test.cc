@@ -10,6 +10,7 @@
 #include "worker/model/checkpoint/fingerprint.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
+#include "worker/model/layers/kv_cache.h"
 #include "worker/model/layers/rank_shape.h"
 
 namespace thinkwire::worker::model {
@@ -119,6 +120,7 @@ TEST(DeepseekConfigTest, RefusesWhatItCannotComputeByKeyAndValue) {
   EXPECT_THAT(Refusal("scoring_func", 1), HasSubstr("scoring_func is 1; supported: sigmoid"));
   EXPECT_THAT(Refusal("topk_method", "greedy"), HasSubstr("topk_method is"));
   EXPECT_THAT(Refusal("moe_layer_freq", 2), HasSubstr("moe_layer_freq is 2"));
+  EXPECT_THAT(Refusal("n_routed_experts", 2048), HasSubstr("65536 in all 61 layers together"));
   EXPECT_THAT(Refusal("n_group", 7), HasSubstr("a divisor of n_routed_experts"));
   EXPECT_THAT(Refusal("rope_scaling", {{"rope_type", "linear"}, {"factor", 2}}),
               AllOf(HasSubstr("rope_scaling is"), HasSubstr("default or yarn")));
@@ -175,6 +177,16 @@ TEST(DeepseekPlanTest, RanksShareHeadsExpertsAndColumns) {
   EXPECT_THAT(region(plan.layers[3][1].weights[513].matrices[0]), ElementsAre(0, 7168, 256, 256));
   EXPECT_EQ(shape.of(Division::kExperts).first, 32);
   EXPECT_EQ(shape.of(Division::kExperts).count, 32);
+}
+
+// 61 layers of 576 elements, on each rank, however many there are.
+TEST(DeepseekPlanTest, ATokenLeavesOneKeyALayerOnEveryRank) {
+  const ModelPlan plan = MakePlan(Read(R1Config()));
+  for (const std::int32_t ranks : {1, 8}) {
+    const RankShape shape = ShapeOfRank(plan, ranks - 1, ranks);
+    const KvLayout layout = KvLayoutOf(plan, shape, 16, kernels::DType::kBf16);
+    EXPECT_EQ(layout.block_bytes(), 70272 * 16) << ranks << " ranks";
+  }
 }
 
 TEST(DeepseekPlanTest, OnlyACpuComputesIt) {

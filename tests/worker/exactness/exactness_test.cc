@@ -256,6 +256,23 @@ TEST_P(ExactnessTest, AFreshlyLoadedModelGivesTheSame) {
 INSTANTIATE_TEST_SUITE_P(Places, ExactnessTest, testing::ValuesIn(Places()),
                          [](const auto& info) { return NameOf(info.param); });
 
+TEST(RanksTest, TwoGiveTheBitsOfOneWhereSumsAreInHalves) {
+  model::ModelOptions options;
+  options.device = "cpu";
+  options.cpu_threads = 2;
+  options.max_num_seqs = 4;
+  options.max_num_batched_tokens = 64;
+  options.max_model_len = 128;
+  std::vector<Request> requests;
+  for (std::int32_t i = 0; i < 4; ++i) {
+    requests.push_back(RandomRequest(static_cast<std::uint64_t>(i), 20 + 15 * i, 20,
+                                     static_cast<std::int32_t>(kDeepseekTiny.vocab)));
+  }
+  const std::vector<Text> of_one = WholeEngine(kDeepseekTiny, options).Run(requests);
+  options.tensor_parallel_size = 2;
+  EXPECT_EQ(WholeEngine(kDeepseekTiny, options).Run(requests), of_one);
+}
+
 // Sums over ranks round otherwise than sums on one: close, not equal.
 TEST(RanksTest, TwoGpusAreCloseToOne) {
   constexpr std::int32_t kRequests = 64;

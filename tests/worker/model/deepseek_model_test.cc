@@ -14,7 +14,7 @@
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/quantized_model.h"
 #include "tests/worker/model/step_driver.h"
-#include "worker/model/count_rank.h"
+#include "worker/model/checkpoint/requantize.h"
 #include "worker/model/load_model.h"
 #include "worker/parallel/solo_communicator.h"
 
@@ -76,6 +76,10 @@ TEST_P(DeepseekRanksTest, TokensMatchTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, DeepseekRanksTest, testing::Values(1, 2, 4));
+
+TEST(DeepseekModelTest, TwoRanksGiveTheBitsOfOne) {
+  EXPECT_EQ(Draw(OptionsFor(ModelDir("deepseek"), 2)), Draw(OptionsFor(ModelDir("deepseek"))));
+}
 
 TEST(DeepseekModelTest, InfoDescribesTheModel) {
   const auto model = Load(OptionsFor(ModelDir("deepseek")));
@@ -155,7 +159,18 @@ TEST_F(DeepseekFp8Test, HasTheBitsOfTheWeightsUnpackedAhead) {
   ASSERT_EQ(expected.size(), static_cast<std::size_t>(kDraws));
   EXPECT_EQ(Draw(OptionsFor(packed())), expected);
   EXPECT_EQ(Draw(OptionsFor(packed()), 7), expected);
-  EXPECT_EQ(Draw(OptionsFor(packed(), 2)), Draw(OptionsFor(dense(), 2)));
+  EXPECT_EQ(Draw(OptionsFor(packed(), 2)), expected);
+}
+
+// thinkwire-worker quantize leaves the router as it is, as DeepSeek does.
+TEST_F(DeepseekFp8Test, IsWhatOurOwnCommandWrites) {
+  const std::filesystem::path ours = packed().parent_path() / "ours";
+  const auto loss = Requantize(ModelDir("deepseek"), ours, RequantizedAs::kFp8Block);
+  ASSERT_TRUE(loss.ok()) << loss.status();
+  const auto model = Load(OptionsFor(ours));
+  ASSERT_NE(model, nullptr);
+  EXPECT_THAT(model->info().fingerprint, StartsWith("deepseekv3-bf16+fp8-tp1-cpu-r"));
+  EXPECT_THAT(model->info().warnings, IsEmpty());
 }
 
 TEST_F(DeepseekFp8Test, TakesHalfTheMemoryAndSaysSo) {

@@ -56,13 +56,13 @@ PartPlan MoePart(const ModelConfig& config, const std::string& layer) {
                    .tables = {Rows(name + "gate.weight", moe.n_routed_experts, e, Division::kWhole),
                               Vector(name + "gate.e_score_correction_bias", moe.n_routed_experts)}};
   for (std::int64_t i = 0; i < moe.n_routed_experts; ++i) {
-    Append(SwiGluWeights(absl::StrCat(name, "experts.", i, "."), e, moe.moe_intermediate_size,
-                         Division::kWhole),
+    Append(PlanSwiGlu(absl::StrCat(name, "experts.", i, "."), e, moe.moe_intermediate_size,
+                      Division::kWhole),
            part.weights);
   }
   if (moe.n_shared_experts == 0) return part;
-  Append(SwiGluWeights(name + "shared_experts.", e,
-                       moe.n_shared_experts * moe.moe_intermediate_size, Division::kSharedFfn),
+  Append(PlanSwiGlu(name + "shared_experts.", e, moe.n_shared_experts * moe.moe_intermediate_size,
+                    Division::kSharedFfn),
          part.weights);
   return part;
 }

@@ -15,7 +15,7 @@ namespace thinkwire::worker::model {
 PartPlan MlaPart(const ModelConfig& config, const std::string& layer);
 
 // A mixture of experts. Weights: of each expert by id, then of the shared one if there is any,
-// SwiGluWeights. Ranks divide the experts, and the columns of the shared one. Tables: the router
+// PlanSwiGlu. Ranks divide the experts, and the columns of the shared one. Tables: the router
 // [X, E], which no file quantises, and its correction bias [X].
 // REQUIRES: config.moe.
 PartPlan MoePart(const ModelConfig& config, const std::string& layer);

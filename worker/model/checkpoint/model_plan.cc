@@ -89,7 +89,7 @@ PartPlan DenseFfnPart(const ModelConfig& config, const std::string& layer) {
   const std::int64_t e = config.hidden_size;
   return {.kind = PartKind::kDenseFfn,
           .norm = Vector(layer + "post_attention_layernorm.weight", e),
-          .weights = SwiGluWeights(layer + "mlp.", e, config.intermediate_size, Division::kFfn)};
+          .weights = PlanSwiGlu(layer + "mlp.", e, config.intermediate_size, Division::kFfn)};
 }
 
 LayerPlan LayerOf(const ModelConfig& config, std::int64_t index) {

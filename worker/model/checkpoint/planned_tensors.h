@@ -28,8 +28,8 @@ inline PlannedTensor Columns(std::string name, std::int64_t rows, std::int64_t c
 
 // A SwiGLU block's two weights, [2 F, E] and [E, F], of the module `name` ("model.layers.0.mlp."),
 // its F columns divided as `division` says.
-inline std::vector<PlannedWeight> SwiGluWeights(const std::string& name, std::int64_t e,
-                                                std::int64_t f, Division division) {
+inline std::vector<PlannedWeight> PlanSwiGlu(const std::string& name, std::int64_t e,
+                                             std::int64_t f, Division division) {
   return {{.layout = kernels::LinearLayout::kGateUp,
            .matrices = {Rows(name + "gate_proj.weight", f, e, division),
                         Rows(name + "up_proj.weight", f, e, division)}},

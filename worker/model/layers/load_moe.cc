@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/check.h"
@@ -24,9 +25,9 @@ std::vector<float> LoadVector(const PlannedTensor& tensor, const LoadPlace& plac
   return values;
 }
 
-// The two weights of SwiGluWeights.
-ExpertWeights LoadExpert(const PlannedWeight* weights, const LoadPlace& place) {
-  return {LoadLinear(weights[0], place), LoadLinear(weights[1], place)};
+// The two weights of block `index`.
+std::span<const PlannedWeight, 2> BlockOf(const PartPlan& part, std::size_t index) {
+  return std::span<const PlannedWeight, 2>(&part.weights[2 * index], 2);
 }
 
 }  // namespace
@@ -49,10 +50,14 @@ MoeWeights LoadMoe(const MoeConfig& config, const PartPlan& part, const LoadPlac
   weights.correction_bias = LoadVector(part.tables[kCorrectionBias], place);
   weights.first_expert = share.first;
   for (std::int64_t i = share.first; i < share.first + share.count; ++i) {
-    weights.experts.push_back(LoadExpert(&part.weights[static_cast<std::size_t>(2 * i)], place));
+    weights.experts.push_back(LoadSwiGlu(BlockOf(part, static_cast<std::size_t>(i)), place));
   }
-  if (part.weights.size() > 2 * experts) {
-    weights.shared = LoadExpert(&part.weights[2 * experts], place);
+  const std::vector<RankShape> summed = SummedShapes(place.shape);
+  weights.num_summands = summed.size();
+  if (part.weights.size() == 2 * experts) return weights;
+  for (const RankShape& shape : summed) {
+    weights.shared.push_back(
+        LoadSwiGlu(BlockOf(part, experts), {shape, place.source, place.backend}));
   }
   return weights;
 }

@@ -73,6 +73,15 @@ std::unique_ptr<kernels::LinearWeight> MakeTransposed(const WeightSlice& slice,
   return backend.MakeLinear({&part, 1}, {}, LinearLayout::kPlain);
 }
 
+std::vector<std::unique_ptr<kernels::LinearWeight>> LoadSummed(const PlannedWeight& weight,
+                                                               const LoadPlace& place) {
+  std::vector<std::unique_ptr<kernels::LinearWeight>> summed;
+  for (const RankShape& shape : SummedShapes(place.shape)) {
+    summed.push_back(LoadLinear(weight, {shape, place.source, place.backend}));
+  }
+  return summed;
+}
+
 bool HasQueryLatents(const PartPlan& part) { return part.weights.size() > kQueryLatents; }
 
 }  // namespace
@@ -88,7 +97,8 @@ Mla::Mla(const MlaConfig& config, const PartPlan& part, const PartPlace& place)
       kv_a_(LoadLinear(part.weights[kKeys], place.load)),
       kv_a_norm_(LoadTable(part.tables[kKeyNorm], place.load)),
       heads_(LoadHeads(config, part.weights[kHeads].matrices[0], place.load)),
-      out_(LoadLinear(part.weights[kResult], place.load)),
+      out_(LoadSummed(part.weights[kResult], place.load)),
+      sum_(out_.size(), out_[0]->out_features(), place.scratch),
       queries_(place.scratch.Get("queries", q_->out_features())),
       keys_(place.scratch.Get("keys", config.key_dim())),
       latents_(place.scratch.Get("latents", config.kv_lora_rank)),
@@ -96,14 +106,15 @@ Mla::Mla(const MlaConfig& config, const PartPlan& part, const PartPlace& place)
       absorbed_(place.scratch.Get("absorbed", std::ssize(heads_) * config.kv_lora_rank)),
       rotated_(place.scratch.Get("rotated", std::ssize(heads_) * config.qk_rope_head_dim)),
       attended_(place.scratch.Get("attended_latents", std::ssize(heads_) * config.kv_lora_rank)),
-      results_(place.scratch.Get("attended", out_->in_features())),
+      results_(place.scratch.Get("attended", out_[0]->in_features())),
       of_one_head_(
           place.scratch.Get("of_one_head", std::max(config.qk_nope_head_dim, config.v_head_dim))),
       q_latents_(q_a_ == nullptr ? nullptr : &place.scratch.Get("q_latents", config.q_lora_rank)),
       normed_q_latents_(
           q_a_ == nullptr ? nullptr : &place.scratch.Get("normed_q_latents", config.q_lora_rank)) {
-  CHECK(q_->out_features() == std::ssize(heads_) * config.qk_head_dim() &&
-            out_->in_features() == std::ssize(heads_) * config.v_head_dim,
+  const std::int64_t heads = std::ssize(heads_);
+  CHECK(q_->out_features() == heads * config.qk_head_dim() &&
+            std::ssize(out_) * out_[0]->in_features() == heads * config.v_head_dim,
         "a rank's heads are whole");
 }
 
@@ -167,13 +178,16 @@ kernels::LatentQueries Mla::Absorb(const Tensor& q, const kernels::BatchView& ba
   return {absorbed, rotated};
 }
 
-Tensor Mla::Values(const Tensor& latents) {
+Tensor Mla::Values(std::size_t summand, const Tensor& latents) {
   const std::int64_t tokens = latents.dim(1);
+  const std::int64_t heads = std::ssize(heads_) / std::ssize(out_);
+  const std::int64_t first = static_cast<std::int64_t>(summand) * heads;
   const Tensor results = results_.Rows(tokens);
   const Tensor result = kernels::MakeTensor(of_one_head_.Rows(tokens).data, latents.dtype, tokens,
                                             config_.v_head_dim);
-  for (std::int64_t h = 0; h < std::ssize(heads_); ++h) {
-    backend_.Linear(OfHead(latents, h), *heads_[static_cast<std::size_t>(h)].value, result);
+  for (std::int64_t h = 0; h < heads; ++h) {
+    const Head& head = heads_[static_cast<std::size_t>(first + h)];
+    backend_.Linear(OfHead(latents, first + h), *head.value, result);
     PutColumns(result, h * config_.v_head_dim, results);
   }
   return results;
@@ -186,12 +200,15 @@ void Mla::Run(const Tensor& x, const kernels::BatchView& batch, const kernels::K
   const kernels::LatentQueries queries = Absorb(q, batch);
   const Tensor latents = ByHead(attended_, std::ssize(heads_), x.dim(0));
   kernels::AttendLatents(queries, batch, kv, config_.score_scale, latents, backend_);
-  backend_.Linear(Values(latents), *out_, partial);
+  sum_.Write(partial, [&](std::size_t summand, const Tensor& to) {
+    backend_.Linear(Values(summand, latents), *out_[summand], to);
+  });
 }
 
 std::int64_t Mla::bytes() const {
-  std::size_t bytes = q_->bytes() + kv_a_->bytes() + kv_a_norm_.bytes() + out_->bytes();
+  std::size_t bytes = q_->bytes() + kv_a_->bytes() + kv_a_norm_.bytes();
   if (q_a_ != nullptr) bytes += q_a_->bytes() + q_a_norm_.bytes();
+  for (const auto& out : out_) bytes += out->bytes();
   for (const Head& head : heads_) bytes += head.absorb->bytes() + head.value->bytes();
   return static_cast<std::int64_t>(bytes);
 }

@@ -10,6 +10,7 @@
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/activation.h"
 #include "worker/model/layers/layer_part.h"
+#include "worker/model/layers/partial_sum.h"
 
 namespace thinkwire::worker::model {
 
@@ -21,7 +22,8 @@ namespace thinkwire::worker::model {
 // Wuk_h and Wuv_h are the rows of head h in kv_b_proj. Prompts and drawn tokens go one way, so that
 // a token has the same bits in both. Norms within the part have an epsilon of 1e-6, whatever
 // rms_norm_eps is, as in transformers and in DeepSeek's own code.
-// Its one KV plane is latent_attention.h's. It runs on the CPU; ranks divide the heads.
+// Its one KV plane is latent_attention.h's. It runs on the CPU; ranks divide the heads, and so do
+// the summands of one (SummedShapes).
 class Mla final : public LayerPart {
  public:
   // The plan's weights and tables are MlaPart's. The backend and the scratch must outlive the part;
@@ -51,8 +53,8 @@ class Mla final : public LayerPart {
                  const kernels::KvLayer& kv);
   // What meets the keys, from Queries.
   kernels::LatentQueries Absorb(const kernels::Tensor& q, const kernels::BatchView& batch);
-  // [T, H V], from what the heads have of the latents, [H, T, C].
-  kernels::Tensor Values(const kernels::Tensor& latents);
+  // [T, h V] of one summand's h heads, from what all have of the latents, [H, T, C].
+  kernels::Tensor Values(std::size_t summand, const kernels::Tensor& latents);
 
   kernels::Backend& backend_;
   const MlaConfig config_;
@@ -63,7 +65,8 @@ class Mla final : public LayerPart {
   const std::unique_ptr<kernels::LinearWeight> kv_a_;
   const kernels::Buffer kv_a_norm_;
   const std::vector<Head> heads_;
-  const std::unique_ptr<kernels::LinearWeight> out_;
+  const std::vector<std::unique_ptr<kernels::LinearWeight>> out_;  // of the SummedShapes
+  const PartialSum sum_;
 
   const Activation& queries_;
   const Activation& keys_;

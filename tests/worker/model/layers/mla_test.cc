@@ -170,6 +170,7 @@ TEST_P(MlaTest, RanksAddUpToTheWhole) {
       for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += y[i];
     }
     for (std::size_t i = 0; i < sum.size(); ++i) ASSERT_NEAR(sum[i], whole[i], 1e-5F) << i;
+    EXPECT_EQ(sum == whole, ranks == 2) << "one rank sums as two do";
   }
 }
 

@@ -13,10 +13,10 @@
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
+#include "worker/model/family_fit.h"
 #include "worker/model/host_memory.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
-#include "worker/model/memory_budget.h"
 #include "worker/parallel/communicators.h"
 
 namespace thinkwire::worker::model {
@@ -187,13 +187,13 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
   kernels::Backend& device = *devices.backends.front();
   RETURN_IF_ERROR(CheckDevice(device.capabilities(), parts.ranks.plan));
   ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
-                   ChooseBlocks(parts.ranks.plan, parts.ranks.limits,
-                                {.device_bytes = device.FreeMemory(),
-                                 .host_bytes = AvailableHostMemory(),
-                                 .utilization = options.gpu_memory_utilization,
-                                 .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
-                                 .ranks = options.tensor_parallel_size,
-                                 .device = device.capabilities()}));
+                   ChooseBlocksOrAdvise(parts.ranks.plan, parts.ranks.limits,
+                                        {.device_bytes = device.FreeMemory(),
+                                         .host_bytes = AvailableHostMemory(),
+                                         .utilization = options.gpu_memory_utilization,
+                                         .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
+                                         .ranks = options.tensor_parallel_size,
+                                         .device = device.capabilities()}));
   parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities().name,
                         options.tensor_parallel_size);
   parts.plans = std::move(plans);

@@ -61,6 +61,7 @@ def cache_tree(cache):
 
 class PullCase(unittest.TestCase):
     connections = ("--connections=8",)
+    pieces = (f"--piece_bytes={PIECE}",)
 
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -80,7 +81,7 @@ class PullCase(unittest.TestCase):
                 "HOME": self.folder.name, "HF_HUB_DOWNLOAD_TIMEOUT": "1", **more}
 
     def start(self, hub, *arguments, **environment):
-        return subprocess.Popen([WORKER, "pull", f"--piece_bytes={PIECE}", *self.connections,
+        return subprocess.Popen([WORKER, "pull", *self.pieces, *self.connections,
                                  *(arguments or ["org/model"])],
                                 env=self.environment(hub, **environment), stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True)
@@ -324,6 +325,17 @@ class Resumption(PullCase):
         total = sum(len(hub.files[path]) for path in NEEDED)
         # Two kills: what eight connections had on their way, at most 64 KB each of them.
         self.assertLess(hub.sent - total, 2 * 8 * (4 << 16))
+
+    def test_pieces_as_large_as_they_are_lose_no_more(self):
+        self.pieces = ()
+        hub = self.hub(checkpoint(**{BIG: weights(80)}), pace=0.002)
+        self.kill_midway(hub, 0.6)
+        hub.pace = 0
+        self.pull(hub)
+        self.assert_whole(hub)
+        total = sum(len(hub.files[path]) for path in NEEDED)
+        self.assertGreaterEqual(hub.sent, total)
+        self.assertLess(hub.sent - total, 8 << 20)
 
     def leave(self, hub, name, data):
         path = self.repo_folder() / "blobs" / name

@@ -82,6 +82,7 @@ model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tok
   options.model_dir = config.model;
   options.random_weights = config.random_weights;
   options.seed = static_cast<std::uint64_t>(config.seed);
+  options.num_layers = config.num_layers;
   options.device = kernels::DeviceFor(config.device);
   options.quantization = config.quantization;
   const auto kind =

@@ -86,7 +86,7 @@ EXTRA = {
     "router/main": ["router/http"],
     "worker/download_door": ["worker/hub", "common/rpc", "protos"],
     "worker/follow": ["worker/model", "worker/model/checkpoint", "worker/text", "common/rpc"],
-    "worker/list_command": ["worker/hub", "worker/model", "worker/model/checkpoint"],
+    "worker/list_command": ["worker/hub", "worker/kernels", "worker/model"],
     "worker/main": ["worker/model"],
     "worker/model_options": ["worker/kernels", "worker/model", "worker/parallel"],
     "worker/model_source": ["worker/hub"],

@@ -4,18 +4,15 @@
 
 #include "common/status.h"
 #include "common/version.h"
+#include "worker/kernels/device.h"
 #include "worker/kernels/devices.h"
+#include "worker/model/step_defaults.h"
 #include "worker/parallel/gather.h"
 #include "worker/parallel/group_key.h"
 #include "worker/rank_span.h"
 
 namespace thinkwire::worker {
 namespace {
-
-constexpr std::int32_t kCpuSequences = 16;
-constexpr std::int32_t kCudaSequences = 128;
-constexpr std::int32_t kCpuBatchedTokens = 512;
-constexpr std::int32_t kCudaBatchedTokens = 4096;
 
 absl::StatusOr<parallel::GroupPlace> PlaceOf(const WorkerConfig& config) {
   ASSIGN_OR_RETURN(const RankSpan span, RanksOf(config));
@@ -35,9 +32,12 @@ absl::StatusOr<model::ModelOptions> MakeModelOptions(const WorkerConfig& config,
   options.model_dir = config.model;
   options.random_weights = config.random_weights;
   options.seed = static_cast<std::uint64_t>(config.seed);
+  options.num_layers = config.num_layers;
   options.device = kernels::DeviceFor(config.device);
   options.quantization = config.quantization;
-  const bool on_gpu = options.device == "cuda";
+  const auto kind =
+      options.device == "cuda" ? kernels::DeviceKind::kCuda : kernels::DeviceKind::kCpu;
+  const model::StepDefaults defaults = model::StepDefaultsOf(kind);
   options.tensor_parallel_size = config.tensor_parallel_size;
   if (!config.ranks.empty()) {
     ASSIGN_OR_RETURN(options.group, PlaceOf(config));
@@ -45,10 +45,10 @@ absl::StatusOr<model::ModelOptions> MakeModelOptions(const WorkerConfig& config,
   options.cpu_threads = config.cpu_threads;
   options.max_model_len = config.max_model_len;
   options.max_num_seqs = config.max_num_seqs;
-  if (options.max_num_seqs == 0) options.max_num_seqs = on_gpu ? kCudaSequences : kCpuSequences;
+  if (options.max_num_seqs == 0) options.max_num_seqs = defaults.max_num_seqs;
   options.max_num_batched_tokens = config.max_num_batched_tokens;
   if (options.max_num_batched_tokens == 0) {
-    options.max_num_batched_tokens = on_gpu ? kCudaBatchedTokens : kCpuBatchedTokens;
+    options.max_num_batched_tokens = defaults.max_num_batched_tokens;
   }
   options.gpu_memory_utilization = config.gpu_memory_utilization;
   options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;

@@ -20,6 +20,7 @@
 #include "common/rpc/keepalive.h"
 #include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
+#include "common/rpc/few_pollers.h"
 
 namespace thinkwire::rpc {
 namespace {
@@ -85,6 +86,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy pro
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
   DoNotWatchLockOrder();
+  PollWithFewThreads();
   grpc::ChannelArguments arguments = ArgumentsFor(proxy);
   if (!security.server_name.empty()) arguments.SetSslTargetNameOverride(security.server_name);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> senders;

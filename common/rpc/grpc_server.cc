@@ -25,6 +25,7 @@
 #include "common/rpc/keepalive.h"
 #include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
 #include "common/rpc/reflection_service.h"
@@ -137,6 +138,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
   DoNotWatchLockOrder();
+  PollWithFewThreads();
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
   std::unique_ptr<GrpcServer> server(new GrpcServer(options, std::move(listener)));
   RETURN_IF_ERROR(server->Serve(options));

@@ -486,10 +486,13 @@ class Serving(PullCase):
         other.write_text("{}")
         listed = subprocess.run([WORKER, "--list"], env=self.environment(None), capture_output=True, text=True,
                                 timeout=PATIENCE_S, check=True).stdout.splitlines()
-        self.assertRegex(listed[0], rf"^{self.cache}: 2 models; \d+\.\d GB of memory are free here$")
-        self.assertRegex(listed[1], r"^org/model  main  1234567890ab  0\.0 GB  \d+ KV bytes a token, at least 0\.0 GB with "
-                                    r"4096 tokens: fits$")
-        self.assertEqual(listed[2], "org/part  -  ffffffffffff  0.0 GB  not whole: lacks model.safetensors, tokenizer.json")
+        listed = [line for line in listed if "cuda: " not in line]
+        self.assertEqual(listed[0], f"{self.cache}: 2 models")
+        self.assertRegex(listed[1], r"^cpu: \d+\.\d GB are free$")
+        self.assertEqual(listed[2], "org/model  main  1234567890ab  0.0 GB")
+        self.assertRegex(listed[3], r"^  cpu: weights 0\.0 GB, KV \d+\.\d MB a thousand tokens: fits, \d+ tokens of context$")
+        self.assertEqual(listed[4:], ["org/part  -  ffffffffffff  0.0 GB",
+                                      "  not whole: lacks model.safetensors, tokenizer.json"])
 
     def test_what_is_here_is_served_without_the_hub(self):
         hub = self.hub(self.tiny())

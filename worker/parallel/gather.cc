@@ -27,7 +27,7 @@ constexpr std::size_t kMaxWordBytes = 4096;
 // The leader's side of the door.
 class Door {
  public:
-  Door(GroupListener& listener, const GroupKey& key, Greeting leader, bool sums)
+  Door(GroupListener& listener, const GroupKey& key, const Greeting& leader, bool sums)
       : listener_(listener), key_(key), roll_call_(leader, sums) {
     if (sums) gathered_.sums.resize(static_cast<std::size_t>(leader.size - leader.num_ranks));
     own_ranks_ = leader.num_ranks;
@@ -129,9 +129,9 @@ absl::StatusOr<std::unique_ptr<PeerLink>> ConnectWhenThere(const GroupPlace& pla
 
 }  // namespace
 
-absl::StatusOr<Gathered> Gather(GroupListener& listener, const GroupKey& key, Greeting leader,
-                                bool sums, std::string_view word) {
-  ASSIGN_OR_RETURN(Gathered gathered, Door(listener, key, std::move(leader), sums).WaitForAll());
+absl::StatusOr<Gathered> Gather(GroupListener& listener, const GroupKey& key,
+                                const Greeting& leader, bool sums, std::string_view word) {
+  ASSIGN_OR_RETURN(Gathered gathered, Door(listener, key, leader, sums).WaitForAll());
   for (const Member& member : gathered.members) {
     RETURN_IF_ERROR(member.control->Send(FrameKind::kComplete, 0, word));
   }

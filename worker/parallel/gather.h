@@ -50,8 +50,8 @@ struct Gathered {
 // Strangers are turned away one after another, and each may take 2 s: while they keep coming they
 // hold up the start, though they never end it. Afterwards nobody is let in any more.
 // Fails: in one sentence where a rank of the group cannot join it (RollCall), or has left again.
-absl::StatusOr<Gathered> Gather(GroupListener& listener, const GroupKey& key, Greeting leader,
-                                bool sums, std::string_view word);
+absl::StatusOr<Gathered> Gather(GroupListener& listener, const GroupKey& key,
+                                const Greeting& leader, bool sums, std::string_view word);
 
 struct Joined {
   std::unique_ptr<PeerLink> control;

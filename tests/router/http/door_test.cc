@@ -131,6 +131,7 @@ TEST_F(DoorTest, ErrorsAreOpenAisAndNameTheClientsField) {
            {R"(,"response_format":{"type":"xml"})", "response_format.type"},
            {R"(,"logit_bias":{"a":1})", "logit_bias"},
            {R"(,"reasoning_format":"odd")", "reasoning_format"},
+           {R"(,"continue_final_message":true)", "continue_final_message"},
        }) {
     const Reply reply = Chat(wrong.more);
     EXPECT_EQ(reply.status, 400) << wrong.more;

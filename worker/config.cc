@@ -16,6 +16,7 @@
 #include "common/steering_limits.h"
 #include "common/variant_name.h"
 #include "worker/config_file.h"
+#include "worker/rank_span.h"
 
 namespace thinkwire::worker {
 namespace {
@@ -57,6 +58,15 @@ std::vector<Option> Options(WorkerConfig& c) {
        Between(0, static_cast<std::int32_t>(kMaxLayers))},
       {"tensor_parallel_size", &c.tensor_parallel_size, "ranks that share the model",
        Between(1, kMaxRanks)},
+      {"ranks", &c.ranks,
+       "A-B or A: those of them that this process has, where other processes have the others; "
+       "whoever has rank 0 leads and serves; empty: all"},
+      {"leader", &c.leader,
+       "with --ranks: host:port where the leader listens for the others, and they find it; nothing "
+       "there is encrypted"},
+      {"group_token_file", &c.group_token_file,
+       "with --ranks: file of the secret, 16 bytes or more, by which the processes of a group know "
+       "each other"},
       {"max_model_len", &c.max_model_len, "tokens of prompt and output; 0: the model's limit",
        Between(0, kMaxModelLen)},
       {"max_num_seqs", &c.max_num_seqs, "sequences that run at once; 0: 16 on CPU, 128 on CUDA",
@@ -203,6 +213,7 @@ absl::Status Validate(const WorkerConfig& config) {
                                                    kMaxForcedTextBytes, " may be"));
   }
   RETURN_IF_ERROR(CheckLoops(config));
+  RETURN_IF_ERROR(CheckGroup(config));
   const bool tls = !config.tls.certificate.empty();
   RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen || tls));
   RETURN_IF_ERROR(CheckServerTlsFiles(config.tls, "--tls"));

@@ -31,6 +31,9 @@ struct WorkerConfig {
 
   // How much at once.
   std::int32_t tensor_parallel_size = 1;
+  std::string ranks;             // those of this process; empty: all
+  std::string leader;            // host:port, where the group's processes meet
+  std::string group_token_file;  // what they know each other by
   std::int32_t max_model_len = 0;
   std::int32_t max_num_seqs = 0;
   std::int32_t max_num_batched_tokens = 0;

@@ -18,6 +18,8 @@
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
 #include "worker/parallel/communicators.h"
+#include "worker/parallel/gather.h"
+#include "worker/parallel/tcp_communicator.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -148,11 +150,16 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   return model;
 }
 
-absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& model) {
+std::int32_t RanksHere(const ModelOptions& options) {
+  return options.group ? options.group->num_ranks : options.tensor_parallel_size;
+}
+
+// Without communicators.
+absl::StatusOr<Devices> OpenBackends(const ModelOptions& options, const CheckedModel& model) {
   Devices devices;
   std::string error;
-  devices.backends = kernels::OpenDevices(
-      {options.device, options.tensor_parallel_size, options.cpu_threads}, &error);
+  devices.backends =
+      kernels::OpenDevices({options.device, RanksHere(options), options.cpu_threads}, &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
   RETURN_IF_ERROR(CheckDevice(device, model.plan));
@@ -162,43 +169,136 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
                                                    model.plan.config.head_dim, "; supported on ",
                                                    device.name, ": ", head_dim));
   }
-  const int ranks = options.tensor_parallel_size;
-  const RankShape shape = ShapeOfRank(model.plan, 0, ranks);
-  ASSIGN_OR_RETURN(const parallel::CommunicatorId id,
-                   parallel::MakeCommunicatorId(*devices.backends.front(), ranks));
-  ASSIGN_OR_RETURN(
-      devices.communicators,
-      parallel::OpenCommunicators(id, 0, ranks, devices.backends,
-                                  {.max_tokens = model.limits.max_num_batched_tokens,
-                                   .hidden = model.plan.config.hidden_size,
-                                   .max_rows = model.limits.most_draws(),
-                                   .vocab = shape.of(Division::kVocabulary).size() * ranks}));
   return devices;
 }
 
+bool IsCpu(const Devices& devices) {
+  return devices.backends.front()->capabilities().kind == kernels::DeviceKind::kCpu;
+}
+
+parallel::CommunicatorLimits LimitsOfCommunicators(const ModelOptions& options,
+                                                   const CheckedModel& model) {
+  const std::int64_t ranks = options.tensor_parallel_size;
+  const RankShape shape = ShapeOfRank(model.plan, 0, options.tensor_parallel_size);
+  return {.max_tokens = model.limits.max_num_batched_tokens,
+          .hidden = model.plan.config.hidden_size,
+          .max_rows = model.limits.most_draws(),
+          .vocab = shape.of(Division::kVocabulary).size() * ranks};
+}
+
+absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& model) {
+  ASSIGN_OR_RETURN(Devices devices, OpenBackends(options, model));
+  const int ranks = options.tensor_parallel_size;
+  ASSIGN_OR_RETURN(const parallel::CommunicatorId id,
+                   parallel::MakeCommunicatorId(*devices.backends.front(), ranks));
+  ASSIGN_OR_RETURN(devices.communicators,
+                   parallel::OpenCommunicators(id, 0, ranks, devices.backends,
+                                               LimitsOfCommunicators(options, model)));
+  return devices;
+}
+
+// Blocks for which this process has memory. REQUIRES: the communicators have taken theirs.
+absl::StatusOr<std::int32_t> ChooseOwnBlocks(const ModelOptions& options, const CheckedModel& model,
+                                             const Devices& devices) {
+  const kernels::Backend& device = *devices.backends.front();
+  return ChooseBlocksOrAdvise(model.plan, model.limits,
+                              {.device_bytes = device.FreeMemory(),
+                               .host_bytes = AvailableHostMemory(),
+                               .utilization = options.gpu_memory_utilization,
+                               .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
+                               .ranks = options.tensor_parallel_size,
+                               .ranks_here = RanksHere(options),
+                               .device = device.capabilities()});
+}
+
+// `followers` as LeaderRunner::Parts has them.
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
                                                     std::unique_ptr<PlanChannel> plans,
-                                                    CheckedModel model,
-                                                    const ModelOptions& options) {
-  const std::unique_ptr<WeightSource> source = std::move(model.weights);
+                                                    CheckedModel model, const ModelOptions& options,
+                                                    Followers* followers = nullptr) {
+  const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  RETURN_IF_ERROR(CheckDevice(device, model.plan));
+  ASSIGN_OR_RETURN(model.limits.num_blocks, ChooseOwnBlocks(options, model, devices));
+  if (followers != nullptr) {
+    model.limits.num_blocks = followers->AgreeOnBlocks(model.limits.num_blocks);
+  }
   LeaderRunner::Parts parts;
+  parts.info =
+      Describe(model.plan, model.limits, *model.weights, device.name, options.tensor_parallel_size);
   parts.ranks = {
       .plan = std::move(model.plan), .limits = model.limits, .stamp_steps = options.stamp_steps};
-  kernels::Backend& device = *devices.backends.front();
-  RETURN_IF_ERROR(CheckDevice(device.capabilities(), parts.ranks.plan));
-  ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
-                   ChooseBlocksOrAdvise(parts.ranks.plan, parts.ranks.limits,
-                                        {.device_bytes = device.FreeMemory(),
-                                         .host_bytes = AvailableHostMemory(),
-                                         .utilization = options.gpu_memory_utilization,
-                                         .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
-                                         .ranks = options.tensor_parallel_size,
-                                         .device = device.capabilities()}));
-  parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities().name,
-                        options.tensor_parallel_size);
   parts.plans = std::move(plans);
+  parts.followers = followers;
   parts.devices = std::move(devices);
-  return std::make_unique<LeaderRunner>(std::move(parts), *source);
+  return std::make_unique<LeaderRunner>(std::move(parts), *model.weights);
+}
+
+// What must be the same in every process of a group, beside the fingerprint.
+std::string LimitsInWords(const step::Limits& limits) {
+  return absl::StrCat("max_num_seqs ", limits.max_num_seqs, ", max_num_batched_tokens ",
+                      limits.max_num_batched_tokens, ", max_model_len ", limits.max_model_len,
+                      ", block_size ", limits.block_tokens, ", ", limits.vocab_size, " token ids");
+}
+
+// What this process says of itself to its group.
+parallel::Greeting GreetingOf(const ModelOptions& options, const CheckedModel& model,
+                              const Devices& devices) {
+  const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  const ModelInfo info =
+      Describe(model.plan, model.limits, *model.weights, device.name, options.tensor_parallel_size);
+  return {.version = options.group->version,
+          .fingerprint = info.fingerprint,
+          .limits = LimitsInWords(model.limits),
+          .size = options.tensor_parallel_size,
+          .first_rank = options.group->first_rank,
+          .num_ranks = options.group->num_ranks,
+          .use = parallel::LinkUse::kControl};
+}
+
+std::string BytesOf(const parallel::CommunicatorId& id) {
+  return {id.bytes.data(), id.bytes.size()};
+}
+
+absl::StatusOr<parallel::CommunicatorId> ReadId(const std::string& bytes) {
+  parallel::CommunicatorId id;
+  if (bytes.size() != id.bytes.size()) {
+    return absl::InvalidArgumentError("the leader's word to its group has the wrong length");
+  }
+  std::copy(bytes.begin(), bytes.end(), id.bytes.begin());
+  return id;
+}
+
+// The communicators of this process's ranks. `sums` as Gathered or Joined has them, on the CPU;
+// `id` is what all GPUs of the group have.
+absl::StatusOr<std::vector<std::unique_ptr<parallel::Communicator>>> OpenInGroup(
+    const ModelOptions& options, const CheckedModel& model, const Devices& devices,
+    const parallel::CommunicatorId& id, std::vector<std::unique_ptr<parallel::PeerLink>> sums) {
+  const parallel::GroupPlace& place = *options.group;
+  const int size = options.tensor_parallel_size;
+  if (IsCpu(devices)) {
+    return parallel::OpenTcpCommunicators(place.first_rank, place.num_ranks, size, std::move(sums));
+  }
+  return parallel::OpenCommunicators(id, place.first_rank, size, devices.backends,
+                                     LimitsOfCommunicators(options, model));
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadLeader(const ModelOptions& options,
+                                                        std::unique_ptr<PlanChannel> plans,
+                                                        CheckedModel model) {
+  ASSIGN_OR_RETURN(Devices devices, OpenBackends(options, model));
+  ASSIGN_OR_RETURN(
+      const parallel::CommunicatorId id,
+      parallel::MakeCommunicatorId(*devices.backends.front(), options.tensor_parallel_size));
+  ASSIGN_OR_RETURN(const auto listener, parallel::GroupListener::Open(options.group->leader));
+  ASSIGN_OR_RETURN(
+      parallel::Gathered gathered,
+      parallel::Gather(*listener, options.group->key, GreetingOf(options, model, devices),
+                       IsCpu(devices), BytesOf(id)));
+  auto followers = std::make_unique<Followers>(std::move(plans), std::move(gathered.members));
+  ASSIGN_OR_RETURN(devices.communicators,
+                   OpenInGroup(options, model, devices, id, std::move(gathered.sums)));
+  Followers* const borrowed = followers.get();
+  return LoadOn(std::move(devices), std::move(followers), std::move(model), options, borrowed);
 }
 
 }  // namespace
@@ -212,6 +312,7 @@ absl::StatusOr<Devices> OpenDevices(const ModelOptions& options) {
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
                                                        std::unique_ptr<PlanChannel> plans) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
+  if (options.group) return LoadLeader(options, std::move(plans), std::move(model));
   ASSIGN_OR_RETURN(Devices devices, Open(options, model));
   return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
 }
@@ -221,6 +322,26 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& optio
                                                        Devices devices) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
   return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
+}
+
+absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& options) {
+  ASSIGN_OR_RETURN(CheckedModel model, Check(options));
+  Follower::Parts parts;
+  ASSIGN_OR_RETURN(parts.devices, OpenBackends(options, model));
+  const parallel::GroupPlace& place = *options.group;
+  const parallel::Greeting greeting = GreetingOf(options, model, parts.devices);
+  ASSIGN_OR_RETURN(parallel::Joined joined, parallel::Join(place, greeting, IsCpu(parts.devices)));
+  parts.plans = std::make_unique<FollowedPlans>(std::move(joined.control), place.first_rank,
+                                                place.num_ranks, model.limits.max_in_flight);
+  ASSIGN_OR_RETURN(const parallel::CommunicatorId id, ReadId(joined.word));
+  ASSIGN_OR_RETURN(parts.devices.communicators,
+                   OpenInGroup(options, model, parts.devices, id, std::move(joined.sums)));
+  ASSIGN_OR_RETURN(const std::int32_t own, ChooseOwnBlocks(options, model, parts.devices));
+  ASSIGN_OR_RETURN(model.limits.num_blocks, parts.plans->AgreeOnBlocks(own));
+  parts.fingerprint = greeting.fingerprint;
+  parts.device = parts.devices.backends.front()->capabilities().name;
+  parts.ranks = {.plan = std::move(model.plan), .limits = model.limits, .stamp_steps = false};
+  return std::make_unique<Follower>(std::move(parts), *model.weights);
 }
 
 }  // namespace thinkwire::worker::model

@@ -67,8 +67,9 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const ste
 // All ranks in the host's memory.
 absl::StatusOr<std::int32_t> ChooseHostBlocks(const ModelPlan& plan, const step::Limits& limits,
                                               const MemoryOffer& offer, KvCacheDemand demand) {
-  demand.memory_bytes = offer.kv_cache_memory_bytes;
-  demand.block_bytes *= offer.ranks;
+  const std::int64_t ranks = offer.ranks_here == 0 ? offer.ranks : offer.ranks_here;
+  demand.memory_bytes = offer.kv_cache_memory_bytes / offer.ranks * ranks;
+  demand.block_bytes *= ranks;
   // The table of rotations, of which each rank has a copy in its workspace.
   const std::int64_t rotations = std::int64_t{limits.max_model_len} * plan.config.head_dim *
                                  static_cast<std::int64_t>(sizeof(float));
@@ -81,10 +82,9 @@ absl::StatusOr<std::int32_t> ChooseHostBlocks(const ModelPlan& plan, const step:
   }
   const auto [weights, workspace] =
       CountRank(plan, ShapeOfRank(plan, 0, offer.ranks), limits, offer.device);
-  const std::int64_t left = offer.host_bytes - rotations - offer.ranks * (weights + workspace);
-  const std::string numbers =
-      absl::StrCat(available, "weights take ", GiB(offer.ranks * weights), " and workspace ",
-                   GiB(rotations + offer.ranks * workspace));
+  const std::int64_t left = offer.host_bytes - rotations - ranks * (weights + workspace);
+  const std::string numbers = absl::StrCat(available, "weights take ", GiB(ranks * weights),
+                                           " and workspace ", GiB(rotations + ranks * workspace));
   if (left < demand.block_bytes) {
     return DoesNotFit(WithMissing(demand.block_bytes, left, numbers), "or ");
   }

@@ -94,6 +94,20 @@ TEST(MemoryBudgetTest, AGivenCacheMustFit) {
   EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
 }
 
+// Hosts of a group of two ranks give each half of the cache, and half of the weights.
+TEST(MemoryBudgetTest, RanksOnOtherHostsTakeNothingHere) {
+  MemoryOffer together;
+  together.host_bytes = 12 * kGiB;
+  together.ranks = 2;
+  EXPECT_FALSE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), together).ok());
+  MemoryOffer apart = together;
+  apart.ranks_here = 1;
+  apart.kv_cache_memory_bytes = std::int64_t{112} * 1024 * 16 * 10;  // float32
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), apart);
+  ASSERT_TRUE(blocks.ok()) << blocks.status();
+  EXPECT_EQ(*blocks, 10);
+}
+
 MemoryOffer Host(std::int64_t gib) {
   MemoryOffer offer;
   offer.host_bytes = gib * kGiB;

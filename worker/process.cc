@@ -99,6 +99,8 @@ model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tok
   }
   options.gpu_memory_utilization = config.gpu_memory_utilization;
   options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;
+  options.kv_cache_dtype = config.kv_cache_dtype;
+  options.kv_scales_file = config.kv_scales_file;
   options.block_tokens = config.block_size;
   options.num_token_ids = tokenizer.num_ids();
   return options;
@@ -228,6 +230,7 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
                         {"fingerprint", info.fingerprint},
                         {"max_model_len", model.served.limits.context()},
                         {"max_num_seqs", model.served.limits.max_num_seqs},
+                        {"kv_cache_dtype", info.kv_cache_dtype},
                         {"kv_blocks", model.served.limits.num_blocks},
                         {"warm_up_seconds", info.warm_up_seconds},
                         {"kv_cache_tokens", info.kv_cache_tokens}});

@@ -10,6 +10,7 @@
 #include "common/status.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/fingerprint.h"
+#include "worker/model/checkpoint/kv_scales.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
@@ -86,8 +87,36 @@ absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& pla
                                                  ", which auto and ", stored, " allow"));
 }
 
+// Where the KV cache's scales come from, now that the checkpoint has said which it holds.
+absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
+  const auto& quantization = plan.config.quantization;
+  const bool files_say = quantization && quantization->has_fp8_kv_cache();
+  KvCachePlan& kv = plan.kv_cache;
+  kv.is_fp8 =
+      options.kv_cache_dtype == "fp8_e4m3" || (options.kv_cache_dtype == "auto" && files_say);
+  if (!kv.is_fp8) kv.scales.clear();
+  if (options.kv_scales_file.empty()) {
+    if (kv.is_fp8 && files_say && kv.scales.empty() && !options.random_weights) {
+      plan.config.warnings.emplace_back(
+          "config.json: kv_cache_scheme has scales, of which the checkpoint holds none: 1 is "
+          "taken");
+    }
+    return absl::OkStatus();
+  }
+  if (!kv.is_fp8) {
+    return absl::InvalidArgumentError("kv_scales_file is only for kv_cache_dtype fp8_e4m3");
+  }
+  ASSIGN_OR_RETURN(kv.scales, ReadKvScalesFile(options.kv_scales_file, plan.config.num_layers));
+  return absl::OkStatus();
+}
+
 absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
-  if (device.kind == kernels::DeviceKind::kCpu || !NeedsCpu(plan)) return absl::OkStatus();
+  if (device.kind == kernels::DeviceKind::kCpu) return absl::OkStatus();
+  if (plan.kv_cache.is_fp8) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_cache_dtype is fp8_e4m3; allowed on ", device.name, ": bfloat16"));
+  }
+  if (!NeedsCpu(plan)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("weights of ", EncodingsOf(plan),
                    " whose columns have an order of their own (desc_act) are "
@@ -95,14 +124,21 @@ absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& p
                    device.name, "; these are computed with device cpu"));
 }
 
+std::string KvDtypeOf(const ModelPlan& plan, kernels::DType activation) {
+  if (plan.kv_cache.is_fp8) return "fp8_e4m3";
+  return activation == kernels::DType::kF32 ? "f32" : "bf16";
+}
+
 ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
-                   const std::string& device, std::int32_t ranks) {
+                   const kernels::Capabilities& capabilities, std::int32_t ranks) {
+  const std::string& device = capabilities.name;
   ModelInfo info;
   info.architecture = plan.config.architecture;
   info.end_of_sequence_ids = plan.config.end_of_sequence_ids;
   info.warnings = plan.config.warnings;
   info.parameters = CountParameters(plan);
   info.kv_cache_tokens = static_cast<std::int64_t>(limits.num_blocks) * limits.block_tokens;
+  info.kv_cache_dtype = KvDtypeOf(plan, capabilities.activation);
   info.device = device;
   info.stored_weights = source.stored_as();
   const std::string architecture(
@@ -138,6 +174,7 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   // Once more, as the files have said how the matrices are packed.
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
   RETURN_IF_ERROR(CheckQuantization(options, model.plan));
+  RETURN_IF_ERROR(SettleKvCache(options, model.plan));
   return model;
 }
 
@@ -186,7 +223,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
                                  .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
                                  .ranks = options.tensor_parallel_size,
                                  .device = device.capabilities()}));
-  parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities().name,
+  parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities(),
                         options.tensor_parallel_size);
   parts.plans = std::move(plans);
   parts.devices = std::move(devices);

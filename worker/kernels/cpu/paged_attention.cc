@@ -11,6 +11,9 @@
 // positions; segments are merged in ascending order; acc / sum. Nothing else fixes the bits: not
 // the block size, nor the queries that are computed together, nor who computes a segment.
 //
+// FP8 keys and values are widened to f32 a tile at a time, for all queries of a unit, and enter the
+// same sums: scores times scale and the keys' scale, results times the values'.
+//
 // A unit of work is some consecutive tokens of a sequence for one KV head: their queries read each
 // tile once. If the units are too few for the threads, as in decode, their segments are spread too.
 namespace thinkwire::worker::kernels {
@@ -49,7 +52,7 @@ class Attention {
       : rows_(rows),
         batch_(batch),
         kv_(kv),
-        scale_(scale),
+        scale_(scale * kv.scales.keys),
         dim_(kv.head_dim),
         heads_(batch.num_tokens == 0 ? 0 : q.size() / batch.num_tokens / dim_),
         group_(heads_ / kv.num_kv_heads),
@@ -58,6 +61,7 @@ class Attention {
     Check(q.size() == batch.num_tokens * heads_ * dim_ && out.size() == q.size() &&
               group_ * kv.num_kv_heads == heads_,
           "q, out are [T, H, D] with H a multiple of K");
+    Check(!is_fp8() || kv.block_tokens % kKeyGroup == 0, "FP8 blocks hold a multiple of 16 tokens");
     most_queries_ = std::max<std::int64_t>(group_, kMostQueries / group_ * group_);
   }
 
@@ -74,9 +78,9 @@ class Attention {
   }
 
   std::int64_t state_floats() const { return State::Floats(most_queries_, dim_); }
-  // Scratch of one thread: gathered queries, scores, staged keys.
+  // Scratch of one thread: gathered queries, scores, staged keys, and values where they are FP8.
   std::int64_t scratch_floats() const {
-    return most_queries_ * (dim_ + kTileKeys) + dim_ * kTileKeys;
+    return most_queries_ * (dim_ + kTileKeys) + (is_fp8() ? 2 : 1) * dim_ * kTileKeys;
   }
   std::int64_t Segments(const Unit& unit) const { return LastPosition(unit) / kSegmentKeys + 1; }
 
@@ -114,11 +118,14 @@ class Attention {
     const State state(total, queries);
     for (std::int64_t i = 0; i < queries; ++i) {
       const std::int64_t row = (unit.first_token + i / group_) * heads_ + unit.kv_head * group_;
-      rows_.divide(state.acc + i * dim_, state.sum[i], out_ + (row + i % group_) * dim_, dim_);
+      float* const out = out_ + (row + i % group_) * dim_;
+      rows_.divide(state.acc + i * dim_, state.sum[i], out, dim_);
+      for (std::int64_t d = 0; d < dim_ && is_fp8(); ++d) out[d] *= kv_.scales.values;
     }
   }
 
  private:
+  bool is_fp8() const { return kv_.keys().dtype == DType::kE4m3; }
   std::int64_t Position(const Unit& unit, std::int64_t query) const {
     return batch_.positions[unit.first_token + query / group_];
   }
@@ -146,8 +153,37 @@ class Attention {
     tile.sum = state.sum;
     tile.acc = state.acc;
     tile.scores = scratch + most_queries_ * dim_;
-    PointAtKeys(unit, tile_start, tile_keys, tile.scores + most_queries_ * kTileKeys, &tile);
+    float* const staged = tile.scores + most_queries_ * kTileKeys;
+    if (is_fp8()) {
+      WidenKeys(unit, tile_start, tile_keys, staged, &tile);
+    } else {
+      PointAtKeys(unit, tile_start, tile_keys, staged, &tile);
+    }
     rows_.attend(tile);
+  }
+
+  // The block that holds a position of the unit's sequence.
+  std::int64_t BlockOf(const Unit& unit, std::int64_t position) const {
+    const std::int64_t slot = batch_.seq_slot[unit.seq];
+    return batch_.block_tables[slot * batch_.max_blocks + position / kv_.block_tokens];
+  }
+
+  // Groups of sixteen: of keys D rows of sixteen tokens, of values as many codes in a row.
+  void WidenKeys(const Unit& unit, std::int64_t tile_start, std::int64_t tile_keys, float* staged,
+                 AttentionTile* tile) const {
+    tile->key_stride = kKeyGroup;
+    for (std::int64_t j = 0; j < tile_keys; j += kKeyGroup) {
+      const std::int64_t head = BlockOf(unit, tile_start + j) * kv_.num_kv_heads + unit.kv_head;
+      const std::int64_t base = head * kv_.block_tokens * dim_;
+      const std::int64_t offset = (tile_start + j) % kv_.block_tokens;
+      float* const keys = staged + j * dim_;
+      float* const values = keys + dim_ * kTileKeys;
+      rows_.widen_e4m3(kv_.keys().as<std::uint8_t>() + base + offset, kv_.block_tokens, dim_, keys);
+      rows_.widen_e4m3(kv_.values().as<std::uint8_t>() + base + offset * dim_, kKeyGroup, dim_,
+                       values);
+      tile->keys[j / kKeyGroup] = keys;
+      for (std::int64_t i = 0; i < kKeyGroup; ++i) tile->values[j + i] = values + i * dim_;
+    }
   }
 
   // Keys are read in place where a group of sixteen lies in one block, else from a staged copy.

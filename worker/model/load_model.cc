@@ -111,12 +111,7 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
 }
 
 absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
-  if (device.kind == kernels::DeviceKind::kCpu) return absl::OkStatus();
-  if (plan.kv_cache.is_fp8) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("kv_cache_dtype is fp8_e4m3; allowed on ", device.name, ": bfloat16"));
-  }
-  if (!NeedsCpu(plan)) return absl::OkStatus();
+  if (device.kind == kernels::DeviceKind::kCpu || !NeedsCpu(plan)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("weights of ", EncodingsOf(plan),
                    " whose columns have an order of their own (desc_act) are "

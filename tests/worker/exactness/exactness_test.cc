@@ -38,6 +38,7 @@ const Shape kLlamaReal = {"llama8b", true, 4096, 2, 32, 8, 14336, 128256};
 std::vector<Place> Places() {
   return {{"cpu", 1, kQwenTiny, 6, 40},       {"cpu", 2, kLlamaTiny, 6, 40},
           {"cpu", 1, kQwenTiny, 6, 40, true}, {"cuda", 1, kQwen, 100, 300},
+          {"cuda", 1, kQwen, 100, 300, true}, {"cuda", 1, kLlamaReal, 96, 700, true},
           {"cuda", 1, kLlama, 100, 300},      {"cuda", 1, kQwenReal, 128, 700},
           {"cuda", 1, kLlamaReal, 96, 700},   {"cuda", 2, kQwen, 100, 300},
           {"cuda", 2, kLlamaReal, 96, 700}};

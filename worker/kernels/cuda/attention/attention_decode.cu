@@ -16,10 +16,11 @@
 //
 // Shared memory: 64 KB for keys and values and 5 KB; at most 168 registers: three blocks an SM, so
 // that two load while one computes. Keys of the next segment are requested once all warps have
-// their scores, values once all have their sums.
+// their scores, values once all have their sums; in FP8 there is room for two segments, and those
+// of the one after the next.
 //
-// Bytes: 2 * 256 a KV head and position, read once; q, out and partials (520 bytes a row and
-// segment, written and read in L2) are small beside it. Roof: reading DRAM.
+// Bytes: 2 * 256 a KV head and position, or 2 * 128 in FP8, read once; q, out and partials (520
+// bytes a row and segment, written and read in L2) are small beside it. Roof: reading DRAM.
 //
 // Limits: G at most 16; a block's table of sequences takes 24 bytes each of shared memory. Blocks
 // of a unit wait for each other: all that are launched must be on the device at once.
@@ -35,6 +36,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/attention/attention_args.h"
+#include "worker/kernels/cuda/attention/attention_fp8.cuh"
 #include "worker/kernels/cuda/attention/attention_tile.cuh"
 #include "worker/kernels/cuda/attention/decode_merge.cuh"
 #include "worker/kernels/cuda/attention/decode_work.cuh"
@@ -53,21 +55,28 @@ constexpr int kWarpKeys = kSegmentKeys / kWarps;  // also a warp's columns of th
 constexpr int kWarpTiles = kWarpKeys / 8;
 constexpr int kMostSequences = 1024;
 
+// Segments that the block has room for.
+template <class Kv>
+constexpr int kStages = Bf16Kv::kRowBytes / Kv::kRowBytes;
+
+template <class Kv>
 struct Shared {
-  alignas(1024) std::byte keys[kTileBytes];
-  alignas(1024) std::byte values[kTileBytes];
+  alignas(1024) std::byte keys[kStages<Kv>][kTileBytes<Kv>];
+  alignas(1024) std::byte values[kStages<Kv>][kTileBytes<Kv>];
   alignas(1024) std::byte weights[kTileRows * kRowBytes];  // swizzled as keys are
   float max[kWarps][kTileRows];
-  std::uint64_t keys_ready;
-  std::uint64_t values_ready;
+  std::uint64_t keys_ready[kStages<Kv>];
+  std::uint64_t values_ready[kStages<Kv>];
   DecodeWork<kWarps>::Shared work;
 };
 // What the blocks of a cut unit merge lies where keys and values were.
-static_assert(sizeof(MergeMemory) <= 2 * kTileBytes);
-constexpr int kSequencesAt = (sizeof(Shared) + 15) / 16 * 16;
+static_assert(sizeof(MergeMemory) <= 2 * kTileBytes<Bf16Kv>);
+template <class Kv>
+constexpr int kSequencesAt = (sizeof(Shared<Kv>) + 15) / 16 * 16;
 
+template <class Kv>
 std::size_t SharedBytes(int num_seqs) {
-  return kSequencesAt + static_cast<std::size_t>(num_seqs) * sizeof(Sequence);
+  return kSequencesAt<Kv> + static_cast<std::size_t>(num_seqs) * sizeof(Sequence);
 }
 
 // The running result of a warp's rows and columns. Index of max and sum: half.
@@ -77,35 +86,42 @@ struct State {
   float o[kWarpTiles][4];
 };
 
+template <class Kv>
 class Decode {
  public:
   __device__ Decode(const AttentionArgs& args, std::byte* shared)
       : args_(args),
-        shared_(*reinterpret_cast<Shared*>(shared)),
-        work_(args, shared_.work, reinterpret_cast<Sequence*>(shared + kSequencesAt)),
+        shared_(*reinterpret_cast<Shared<Kv>*>(shared)),
+        work_(args, shared_.work, reinterpret_cast<Sequence*>(shared + kSequencesAt<Kv>)),
         warp_(static_cast<int>(threadIdx.x / 32)),
         lane_(static_cast<int>(threadIdx.x % 32)) {}
 
   __device__ DecodeWork<kWarps>& work() { return work_; }
 
-  // The copying warp's, for each work in turn. The first one reads the block table only.
+  // The copying warp's, for each work in turn. The first one reads the block table only. `stage` is
+  // the place that a work's keys and values have.
   __device__ std::int64_t Locate(const Work& work) const;
-  __device__ void RequestKeys(const Work& work, std::int64_t offset) const;
-  __device__ void RequestValues(const Work& work, std::int64_t offset) const;
-  __device__ void RefreshNew(const Work& work, std::uint32_t parity) const;
+  __device__ void RequestKeys(const Work& work, int stage, std::int64_t offset) const;
+  __device__ void RequestValues(const Work& work, int stage, std::int64_t offset) const;
+  __device__ void RefreshNew(const Work& work) const;
 
   __device__ void LoadQueries(const Work& work, RowFragments& q) const;
-  __device__ void Score(const Work& work, const RowFragments& q, float (&s)[kWarpTiles][4]) const;
+  __device__ void Score(const Work& work, int stage, const RowFragments& q,
+                        float (&s)[kWarpTiles][4]) const;
   __device__ void ShareMax(const float (&s)[kWarpTiles][4], float (&max)[2]) const;
   __device__ void ShareWeights(const float (&s)[kWarpTiles][4], float (&max)[2]) const;
-  __device__ void Sum(const Work& work, State& state) const;
+  __device__ void Sum(const Work& work, int stage, State& state) const;
   __device__ void WriteResult(const Work& work, const State& state) const;
   __device__ void WritePartial(const Work& work, const State& state) const;
   __device__ void Write(const Work& work, const State& segment, State& state) const;
   __device__ void MergeCutUnits(const Piece& last) const;
 
-  __device__ std::uint32_t keys_ready() const { return SharedAddress(&shared_.keys_ready); }
-  __device__ std::uint32_t values_ready() const { return SharedAddress(&shared_.values_ready); }
+  __device__ std::uint32_t keys_ready(int stage) const {
+    return SharedAddress(&shared_.keys_ready[stage]);
+  }
+  __device__ std::uint32_t values_ready(int stage) const {
+    return SharedAddress(&shared_.values_ready[stage]);
+  }
 
  private:
   __device__ const Sequence& SequenceOf(const Work& work) const {
@@ -119,59 +135,70 @@ class Decode {
   }
 
   const AttentionArgs& args_;
-  Shared& shared_;
+  Shared<Kv>& shared_;
   DecodeWork<kWarps> work_;
   const int warp_;
   const int lane_;
 };
 
-__device__ __forceinline__ std::int64_t Decode::Locate(const Work& work) const {
+template <class Kv>
+__device__ __forceinline__ std::int64_t Decode<Kv>::Locate(const Work& work) const {
   if (!work.exists()) return 0;
   return PieceOffset(args_, BlockTable(work), work.piece.head, work.segment, Pieces(work));
 }
 
-__device__ __forceinline__ void Decode::RequestKeys(const Work& work, std::int64_t offset) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::RequestKeys(const Work& work, int stage,
+                                                        std::int64_t offset) const {
   if (!work.exists()) return;
   const int pieces = Pieces(work);
-  BeginCopy(keys_ready(), pieces);
-  CopyPieces(args_.keys, offset, SharedAddress(shared_.keys), keys_ready(), pieces);
-  EndCopy(keys_ready());
+  BeginCopy<Kv>(keys_ready(stage), pieces);
+  CopyPieces<Kv>(args_.keys, offset, SharedAddress(shared_.keys[stage]), keys_ready(stage), pieces);
+  EndCopy(keys_ready(stage));
 }
 
-__device__ __forceinline__ void Decode::RequestValues(const Work& work, std::int64_t offset) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::RequestValues(const Work& work, int stage,
+                                                          std::int64_t offset) const {
   if (!work.exists()) return;
   const int pieces = Pieces(work);
-  BeginCopy(values_ready(), pieces);
-  CopyPieces(args_.values, offset, SharedAddress(shared_.values), values_ready(), pieces);
-  EndCopy(values_ready());
+  BeginCopy<Kv>(values_ready(stage), pieces);
+  CopyPieces<Kv>(args_.values, offset, SharedAddress(shared_.values[stage]), values_ready(stage),
+                 pieces);
+  EndCopy(values_ready(stage));
 }
 
 // A block requests its first unit before WaitForPrevious. The kernel before this one writes keys
 // and values of the sequence's tokens in this step, and nothing else of the unit: these alone are
 // read again, each by the warp that scores its key; all see the values after the next two meetings.
-__device__ __forceinline__ void Decode::RefreshNew(const Work& work, std::uint32_t parity) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::RefreshNew(const Work& work) const {
+  constexpr int kPieces = Kv::kRowBytes / 16;
   const Sequence& sequence = SequenceOf(work);
   const int first_key = work.segment * kSegmentKeys + warp_ * kWarpKeys;
   const int first = max(first_key, sequence.last_position + 1 - sequence.num_tokens);
   const int end = min(first_key + kWarpKeys, sequence.last_position + 1);
   const bool value = lane_ >= 16;
-  std::byte* const tile = value ? shared_.values : shared_.keys;
+  std::byte* const tile = value ? shared_.values[0] : shared_.keys[0];
+  const auto* const plane =
+      static_cast<const typename Kv::Element*>(value ? args_.values : args_.keys);
   for (int position = first; position < end; ++position) {
     const int entry = position / args_.block_tokens;
     const std::int64_t token =
         KvTokenOffset(BlockTable(work)[entry], args_.num_kv_heads, work.piece.head,
                       args_.block_tokens, position - entry * args_.block_tokens);
-    const auto* row = reinterpret_cast<const uint4*>((value ? args_.values : args_.keys) + token);
-    const uint4 piece = row[lane_ % 16];
-    WaitBarrier(keys_ready(), parity);
-    WaitBarrier(values_ready(), parity);
-    auto* to = reinterpret_cast<uint4*>(tile + position % kSegmentKeys * kRowBytes);
-    to[lane_ % 16] = piece;
+    const auto* row = reinterpret_cast<const uint4*>(plane + token);
+    const uint4 piece = row[lane_ % kPieces];
+    WaitBarrier(keys_ready(0), 0);
+    WaitBarrier(values_ready(0), 0);
+    auto* to = reinterpret_cast<uint4*>(tile + position % kSegmentKeys * Kv::kRowBytes);
+    to[lane_ % kPieces] = piece;
   }
   __syncwarp();
 }
 
-__device__ __forceinline__ void Decode::LoadQueries(const Work& work, RowFragments& q) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::LoadQueries(const Work& work, RowFragments& q) const {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const __nv_bfloat16* row = args_.q + std::int64_t{work.at[half]} * kHeadDim;
@@ -180,16 +207,19 @@ __device__ __forceinline__ void Decode::LoadQueries(const Work& work, RowFragmen
 }
 
 // Masked scores of the warp's keys.
-__device__ __forceinline__ void Decode::Score(const Work& work, const RowFragments& q,
-                                              float (&s)[kWarpTiles][4]) const {
-  ScoreKeys<kWarpTiles>(q, SharedAddress(shared_.keys), warp_ * kWarpKeys, s);
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::Score(const Work& work, int stage,
+                                                  const RowFragments& q,
+                                                  float (&s)[kWarpTiles][4]) const {
+  ScoreKeys<kWarpTiles>(Kv(), q, SharedAddress(shared_.keys[stage]), warp_ * kWarpKeys, s);
   const int first_key = work.segment * kSegmentKeys + warp_ * kWarpKeys;
   const int num_keys[2] = {work.position[0] + 1 - first_key, work.position[1] + 1 - first_key};
   MaskScores<kWarpTiles>(num_keys, s);
 }
 
-__device__ __forceinline__ void Decode::ShareMax(const float (&s)[kWarpTiles][4],
-                                                 float (&max)[2]) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::ShareMax(const float (&s)[kWarpTiles][4],
+                                                     float (&max)[2]) const {
   MaxScores<kWarpTiles>(s, max);
   if (lane_ % 4 == 0) {
     shared_.max[warp_][lane_ / 4] = max[0];
@@ -198,8 +228,9 @@ __device__ __forceinline__ void Decode::ShareMax(const float (&s)[kWarpTiles][4]
 }
 
 // Writes the weights of the warp's keys; max becomes that of all warps, times scale.
-__device__ __forceinline__ void Decode::ShareWeights(const float (&s)[kWarpTiles][4],
-                                                     float (&max)[2]) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::ShareWeights(const float (&s)[kWarpTiles][4],
+                                                         float (&max)[2]) const {
   std::byte* const rows = shared_.weights;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -218,7 +249,8 @@ __device__ __forceinline__ void Decode::ShareWeights(const float (&s)[kWarpTiles
 }
 
 // Sum and values of the segment, whose maxima `state` holds already, for the warp's columns.
-__device__ __forceinline__ void Decode::Sum(const Work& work, State& state) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::Sum(const Work& work, int stage, State& state) const {
   RowFragments weights;
   const std::uint32_t first =
       SharedAddress(shared_.weights) + lane_ % 16 * kRowBytes + ((lane_ / 16) ^ (lane_ % 8)) * 16;
@@ -233,23 +265,25 @@ __device__ __forceinline__ void Decode::Sum(const Work& work, State& state) cons
 #pragma unroll
     for (float& value : o) value = 0.0F;
   }
-  const std::uint32_t values = SharedAddress(shared_.values);
+  const std::uint32_t values = SharedAddress(shared_.values[stage]);
   const int num_keys = SequenceOf(work).last_position + 1 - work.segment * kSegmentKeys;
   const int first_piece = warp_ * kWarpTiles;
   if (num_keys >= kSegmentKeys) {
-    AddValues<kWarpTiles, 0, kSteps, false>(weights, values, first_piece, num_keys, state.o);
+    AddValues<kWarpTiles, 0, kSteps, false>(Kv(), weights, values, first_piece, num_keys, state.o);
   } else {
-    AddValues<kWarpTiles, 0, kSteps, true>(weights, values, first_piece, num_keys, state.o);
+    AddValues<kWarpTiles, 0, kSteps, true>(Kv(), weights, values, first_piece, num_keys, state.o);
   }
 }
 
-__device__ __forceinline__ void Decode::WriteResult(const Work& work, const State& state) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::WriteResult(const Work& work,
+                                                        const State& state) const {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     if (work.at[half] < 0) return;
     __nv_bfloat16* const out =
         args_.out + std::int64_t{work.at[half]} * kHeadDim + warp_ * kWarpKeys + lane_ % 4 * 2;
-    const float inverse = Inverse(state.sum[half]);
+    const float inverse = Inverse(state.sum[half], args_.value_scale);
 #pragma unroll
     for (int i = 0; i < kWarpTiles; ++i) {
       *reinterpret_cast<std::uint32_t*>(out + i * 8) =
@@ -258,7 +292,9 @@ __device__ __forceinline__ void Decode::WriteResult(const Work& work, const Stat
   }
 }
 
-__device__ __forceinline__ void Decode::WritePartial(const Work& work, const State& state) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::WritePartial(const Work& work,
+                                                         const State& state) const {
   // What was merged from the first segment on stands in the first one's place.
   const int segment = work.piece.segment == 0 ? 0 : work.segment;
 #pragma unroll
@@ -295,8 +331,9 @@ __device__ __forceinline__ void MergeState(const State& later, State& state) {
 
 // Merges the segment into the state, which a segment of a piece that begins later replaces, and
 // writes what is to be written.
-__device__ __forceinline__ void Decode::Write(const Work& work, const State& segment,
-                                              State& state) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::Write(const Work& work, const State& segment,
+                                                  State& state) const {
   if (work.piece.segment > 0 || work.segment == 0) {
     state = segment;
   } else {
@@ -312,7 +349,8 @@ __device__ __forceinline__ void Decode::Write(const Work& work, const State& seg
 }
 
 // Once all of the block's segments are done, of which `last` are the last ones.
-__device__ __forceinline__ void Decode::MergeCutUnits(const Piece& last) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::MergeCutUnits(const Piece& last) const {
   Piece pieces[2];
   work_.CutPieces(last, pieces);
   const DecodeMerge<kWarps> merge(args_, work_, *reinterpret_cast<MergeMemory*>(shared_.keys));
@@ -321,15 +359,19 @@ __device__ __forceinline__ void Decode::MergeCutUnits(const Piece& last) const {
   for (int i = 0; i < 2; ++i) merge.Merge(i == 0 ? pieces[0] : pieces[1]);
 }
 
+template <class Kv>
 __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     DecodeAttentionKernel(const __grid_constant__ AttentionArgs args) {
+  constexpr int kAhead = kStages<Kv>;
   extern __shared__ __align__(1024) std::byte shared[];
   AllowNext();
-  Decode decode(args, shared);
+  Decode<Kv> decode(args, shared);
   const bool copies = threadIdx.x < 32;
   if (threadIdx.x == 0) {
-    InitBarrier(decode.keys_ready(), CopyArrivals());
-    InitBarrier(decode.values_ready(), CopyArrivals());
+    for (int stage = 0; stage < kAhead; ++stage) {
+      InitBarrier(decode.keys_ready(stage), CopyArrivals());
+      InitBarrier(decode.values_ready(stage), CopyArrivals());
+    }
     PublishBarriers();
   }
   decode.work().ReadSequences();  // all threads meet there, after the barriers are made
@@ -338,58 +380,70 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
   if (!work.exists() && blockIdx.x > 0) return;
   if (copies) {
     const std::int64_t offset = decode.Locate(work);
-    decode.RequestKeys(work, offset);
-    decode.RequestValues(work, offset);
+    decode.RequestKeys(work, 0, offset);
+    decode.RequestValues(work, 0, offset);
   }
   WaitForPrevious();
+  Work ahead = decode.work().Next(work);  // the first that is not requested
+  if constexpr (kAhead > 1) {
+    if (copies) {
+      const std::int64_t offset = decode.Locate(ahead);
+      decode.RequestKeys(ahead, 1, offset);
+      decode.RequestValues(ahead, 1, offset);
+    }
+    ahead = decode.work().Next(ahead);
+  }
 
   RowFragments q;
   State state;
   Piece last;
-  bool early = true;
-  for (std::uint32_t parity = 0; work.exists(); parity ^= 1) {
+  for (std::uint32_t i = 0; work.exists(); ++i) {
+    const int stage = static_cast<int>(i % kAhead);
+    const std::uint32_t parity = i / kAhead & 1;
     if (work.begins()) decode.LoadQueries(work, q);
-    if (early) decode.RefreshNew(work, parity);
-    early = false;
-    const Work next = decode.work().Next(work);
-    const std::int64_t next_offset = copies ? decode.Locate(next) : 0;
+    if (i == 0) decode.RefreshNew(work);
+    const std::int64_t ahead_offset = copies ? decode.Locate(ahead) : 0;
     State segment;
     float s[kWarpTiles][4];
-    WaitBarrier(decode.keys_ready(), parity);
-    decode.Score(work, q, s);
+    WaitBarrier(decode.keys_ready(stage), parity);
+    decode.Score(work, stage, q, s);
     decode.ShareMax(s, segment.max);
     const std::uint32_t scored = __float_as_uint(segment.max[0]) | __float_as_uint(segment.max[1]);
     SyncThreadsAfter(scored, args.zero);  // keys are read, maxima written
-    if (copies) decode.RequestKeys(next, next_offset);
+    if (copies) decode.RequestKeys(ahead, stage, ahead_offset);
     decode.ShareWeights(s, segment.max);
     __syncthreads();  // weights are written
-    WaitBarrier(decode.values_ready(), parity);
-    decode.Sum(work, segment);
+    WaitBarrier(decode.values_ready(stage), parity);
+    decode.Sum(work, stage, segment);
     std::uint32_t landed = 0;
 #pragma unroll
-    for (int i = 0; i < kWarpTiles; i += 2) landed |= __float_as_uint(segment.o[i][0]);
+    for (int t = 0; t < kWarpTiles; t += 2) landed |= __float_as_uint(segment.o[t][0]);
     SyncThreadsAfter(landed, args.zero);  // values and weights are read
-    if (copies) decode.RequestValues(next, next_offset);
+    if (copies) decode.RequestValues(ahead, stage, ahead_offset);
     decode.Write(work, segment, state);
     last = work.piece;
-    work = next;
+    if constexpr (kAhead > 1) {
+      work = decode.work().Next(work);
+    } else {
+      work = ahead;
+    }
+    ahead = decode.work().Next(ahead);
   }
   decode.MergeCutUnits(last);
 }
 
-}  // namespace
-
-void PrepareDecodeAttention() {
-  CUDA_CHECK(cudaFuncSetAttribute(DecodeAttentionKernel,
+template <class Kv>
+void Prepare() {
+  CUDA_CHECK(cudaFuncSetAttribute(DecodeAttentionKernel<Kv>,
                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(SharedBytes(kMostSequences))));
+                                  static_cast<int>(SharedBytes<Kv>(kMostSequences))));
 }
 
-void LaunchDecodeAttention(const AttentionArgs& args, int num_sms, cudaStream_t stream) {
-  Check(args.num_seqs <= kMostSequences, "decode attention's table holds 1024 sequences");
-  const std::size_t shared_bytes = SharedBytes(args.num_seqs);
+template <class Kv>
+void LaunchOver(const AttentionArgs& args, int num_sms, cudaStream_t stream) {
+  const std::size_t shared_bytes = SharedBytes<Kv>(args.num_seqs);
   int blocks_of_sm = 0;
-  CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_of_sm, DecodeAttentionKernel,
+  CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_of_sm, DecodeAttentionKernel<Kv>,
                                                            kThreads, shared_bytes));
   const std::int64_t positions = std::int64_t{args.max_blocks} * args.block_tokens;
   const std::int64_t segments =
@@ -397,11 +451,27 @@ void LaunchDecodeAttention(const AttentionArgs& args, int num_sms, cudaStream_t 
   const std::int64_t most = std::int64_t{blocks_of_sm} * num_sms;
   Check(segments * most <= std::numeric_limits<std::uint32_t>::max(),
         "decode attention's blocks count segments in 32 bits");
-  Launch(DecodeAttentionKernel,
+  Launch(DecodeAttentionKernel<Kv>,
          {.grid = static_cast<unsigned>(segments < most ? segments : most),
           .block = kThreads,
           .shared_bytes = shared_bytes},
          stream, args);
+}
+
+}  // namespace
+
+void PrepareDecodeAttention() {
+  Prepare<Bf16Kv>();
+  Prepare<Fp8Kv>();
+}
+
+void LaunchDecodeAttention(const AttentionArgs& args, int num_sms, cudaStream_t stream) {
+  Check(args.num_seqs <= kMostSequences, "decode attention's table holds 1024 sequences");
+  if (args.fp8) {
+    LaunchOver<Fp8Kv>(args, num_sms, stream);
+  } else {
+    LaunchOver<Bf16Kv>(args, num_sms, stream);
+  }
 }
 
 }  // namespace thinkwire::worker::kernels

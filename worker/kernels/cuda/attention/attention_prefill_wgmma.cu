@@ -23,8 +23,12 @@
 // which is some 15 too few: what the compiler puts into local memory meanwhile costs less than
 // other sizes of blocks do.
 //
+// Keys and values in FP8 come into 32 KB more, and the warp that copies and its three neighbours,
+// idle otherwise, write the ring's tiles (prefill_widen.cuh): 9 instructions for 4 numbers, for
+// 192 rows a fifth of what the multiprocessor issues meanwhile.
+//
 // The last segment's values from the block's last row on are unwritten, and may be NaN, which a
-// weight of 0 does not cancel: the warp that copies overwrites them with zeros.
+// weight of 0 does not cancel: the warp that copies overwrites them with zeros. No code is a NaN.
 //
 // Work: 4 * 128 * rows * keys flops at up to 4,096 a cycle and multiprocessor, beside 16 exponents
 // a cycle: 1,536 cycles of them for 3,072 of tensor cores a block and segment.
@@ -44,6 +48,7 @@
 #include "worker/kernels/cuda/attention/kv_copy.cuh"
 #include "worker/kernels/cuda/attention/prefill_ring.cuh"
 #include "worker/kernels/cuda/attention/prefill_rows.cuh"
+#include "worker/kernels/cuda/attention/prefill_widen.cuh"
 #include "worker/kernels/cuda/device/bulk_copy.cuh"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
@@ -54,12 +59,14 @@ namespace thinkwire::worker::kernels {
 namespace {
 
 // A block of kGroups groups.
-template <int kGroups>
+template <class Kv, int kGroups>
 struct BlockShape {
   static constexpr int kRows = kGroups * kGroupRows;
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
-  static constexpr int kSharedBytes =
-      kSharedAlignment + kRingTiles * kTileBytes + kOnesBytes + kBarrierBytes + kRows * kRowBytes;
+  static constexpr bool kWidens = Kv::kRowBytes != kRowBytes;
+  static constexpr int kQueryBytes = kRows * kRowBytes;
+  static constexpr int kSharedBytes = kSharedAlignment + kRingTiles * kRingTileBytes + kOnesBytes +
+                                      kBarrierBytes + kQueryBytes + (kWidens ? kStagedBytes : 0);
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -88,7 +95,7 @@ class Rows {
   }
   // The first kKeys of the segment; with kMasked some of them are later than some row.
   template <int kKeys, bool kMasked>
-  __device__ void AddSegment(int segment, bool is_last);
+  __device__ void AddSegment(int segment, bool is_zeroed);
   template <int kKeys>
   __device__ void Score(std::uint32_t keys, float (&s)[kKeys / 8][4]) const;
   template <int kKeys>
@@ -242,7 +249,7 @@ __device__ __forceinline__ void WeightsOf(const float (&s)[kKeys / 8][4], float 
 }
 
 template <int kKeys, bool kMasked>
-__device__ __forceinline__ void Rows::AddSegment(int segment, bool is_last) {
+__device__ __forceinline__ void Rows::AddSegment(int segment, bool is_zeroed) {
   const int first_key = segment * kSegmentKeys;
   const int item = segment * 2;
   float s[kKeys / 8][4];
@@ -264,7 +271,7 @@ __device__ __forceinline__ void Rows::AddSegment(int segment, bool is_last) {
   for (int half = 0; half < 2; ++half) {
     factors[half] = MergeMax(max_[half], __fmul_rn(max[half], args_.scale));
   }
-  if (is_last) {
+  if (is_zeroed) {
     WaitBarrier(shared_.End(), 0);
   } else {
     shared_.WaitReady(item + 1);
@@ -275,14 +282,15 @@ __device__ __forceinline__ void Rows::AddSegment(int segment, bool is_last) {
 
 __device__ __forceinline__ void Rows::Walk(int last_position) {
   const int last = last_position / kSegmentKeys;
+  const int zeroed = args_.fp8 ? -1 : last;
   for (int segment = 0; segment <= last; ++segment) {
     const int first_key = segment * kSegmentKeys;
     if (first_position_ >= first_key + kSegmentKeys - 1) {
-      AddSegment<kSegmentKeys, false>(segment, segment == last);
+      AddSegment<kSegmentKeys, false>(segment, segment == zeroed);
     } else if (last_position_ >= first_key + kSegmentKeys / 2) {
-      AddSegment<kSegmentKeys, true>(segment, segment == last);
+      AddSegment<kSegmentKeys, true>(segment, segment == zeroed);
     } else if (last_position_ >= first_key) {
-      AddSegment<kSegmentKeys / 2, true>(segment, segment == last);
+      AddSegment<kSegmentKeys / 2, true>(segment, segment == zeroed);
     } else {
       for (int item = segment * 2; item < segment * 2 + 2; ++item) {
         shared_.WaitReady(item);
@@ -298,7 +306,7 @@ __device__ __forceinline__ void Rows::Write() const {
   for (int half = 0; half < 2; ++half) {
     if (at_[half] < 0) return;
     __nv_bfloat16* const out = args_.out + std::int64_t{at_[half]} * kHeadDim + column;
-    const float inverse = Inverse(sum_[half]);
+    const float inverse = Inverse(sum_[half], args_.value_scale);
 #pragma unroll
     for (int i = 0; i < kHeadDim / 8; ++i) {
       *reinterpret_cast<std::uint32_t*>(out + i * 8) =
@@ -309,13 +317,13 @@ __device__ __forceinline__ void Rows::Write() const {
 
 #endif
 
-template <int kGroups>
-__global__ void __launch_bounds__(BlockShape<kGroups>::kThreads, 1)
+template <class Kv, int kGroups>
+__global__ void __launch_bounds__(BlockShape<Kv, kGroups>::kThreads, 1)
     WgmmaPrefillAttentionKernel(const __grid_constant__ AttentionArgs args,
                                 const __grid_constant__ CUtensorMap keys,
                                 const __grid_constant__ CUtensorMap values) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  using Shape = BlockShape<kGroups>;
+  using Shape = BlockShape<Kv, kGroups>;
   extern __shared__ __align__(1024) std::byte memory[];
   AllowNext();
   const int kv_head = static_cast<int>(blockIdx.x);
@@ -335,6 +343,13 @@ __global__ void __launch_bounds__(BlockShape<kGroups>::kThreads, 1)
   const int group = __shfl_sync(0xFFFFFFFFU, static_cast<int>(threadIdx.x) / kGroupThreads, 0);
   if (group >= groups) {
     ShrinkRegisters<CopyRegisters(kGroups)>();
+    if (threadIdx.x / kGroupThreads != kGroups) return;
+    if constexpr (Shape::kWidens) {
+      PrefillWidener(args, shared, shared.Queries() + Shape::kQueryBytes, tile, kv_head,
+                     last_position)
+          .Run();
+      return;
+    }
     if (threadIdx.x / 32 != kGroups * kGroupThreads / 32) return;
     PrefillCopier(args, shared, tile, kv_head, last_position).Run(keys, values);
   } else {
@@ -349,52 +364,70 @@ __global__ void __launch_bounds__(BlockShape<kGroups>::kThreads, 1)
 }
 
 // How the copy engine reads half rows of 16 tokens, as they are stored.
-CUtensorMap HalfRowMap(const __nv_bfloat16* plane, std::int64_t rows) {
+CUtensorMap HalfRowMap(const AttentionArgs& args, const void* plane, std::int64_t rows) {
+  if (args.fp8) return {};  // not read
   return MakePlainRowMap(plane, rows, kHeadDim, kHalfColumns, kPieceTokens);
 }
 
-template <int kGroups>
+template <class Kv, int kGroups>
 void PrepareGroups() {
-  CUDA_CHECK(cudaFuncSetAttribute(WgmmaPrefillAttentionKernel<kGroups>,
+  CUDA_CHECK(cudaFuncSetAttribute(WgmmaPrefillAttentionKernel<Kv, kGroups>,
                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  BlockShape<kGroups>::kSharedBytes));
+                                  BlockShape<Kv, kGroups>::kSharedBytes));
+}
+
+template <class Kv>
+void Prepare() {
+  PrepareGroups<Kv, 1>();
+  PrepareGroups<Kv, 2>();
+  PrepareGroups<Kv, 3>();
 }
 
 // Blocks of kGroups groups that have a tile, a few more or less.
 template <int kGroups>
 std::int64_t NumBlocks(const AttentionArgs& args) {
   const std::int64_t rows = std::int64_t{args.num_tokens} * args.group;
-  return rows / BlockShape<kGroups>::kRows * args.num_kv_heads;
+  return rows / (kGroups * kGroupRows) * args.num_kv_heads;
 }
 
-template <int kGroups>
+template <class Kv, int kGroups>
 void LaunchGroups(const AttentionArgs& args, std::int64_t plane_rows, cudaStream_t stream) {
-  using Shape = BlockShape<kGroups>;
+  using Shape = BlockShape<Kv, kGroups>;
   const std::int64_t tiles =
       std::int64_t{args.num_tokens} * args.group / Shape::kRows + args.num_seqs;
-  Launch(WgmmaPrefillAttentionKernel<kGroups>,
+  Launch(WgmmaPrefillAttentionKernel<Kv, kGroups>,
          {.grid = dim3(static_cast<unsigned>(args.num_kv_heads), static_cast<unsigned>(tiles)),
           .block = Shape::kThreads,
           .shared_bytes = Shape::kSharedBytes},
-         stream, args, HalfRowMap(args.keys, plane_rows), HalfRowMap(args.values, plane_rows));
+         stream, args, HalfRowMap(args, args.keys, plane_rows),
+         HalfRowMap(args, args.values, plane_rows));
+}
+
+template <class Kv>
+void LaunchOver(const AttentionArgs& args, std::int64_t plane_rows, int num_sms,
+                cudaStream_t stream) {
+  if (NumBlocks<1>(args) <= num_sms) {
+    LaunchGroups<Kv, 1>(args, plane_rows, stream);
+  } else if (NumBlocks<2>(args) <= num_sms) {
+    LaunchGroups<Kv, 2>(args, plane_rows, stream);
+  } else {
+    LaunchGroups<Kv, 3>(args, plane_rows, stream);
+  }
 }
 
 }  // namespace
 
 void PrepareWgmmaPrefillAttention() {
-  PrepareGroups<1>();
-  PrepareGroups<2>();
-  PrepareGroups<3>();
+  Prepare<Bf16Kv>();
+  Prepare<Fp8Kv>();
 }
 
 void LaunchWgmmaPrefillAttention(const AttentionArgs& args, std::int64_t plane_rows, int num_sms,
                                  cudaStream_t stream) {
-  if (NumBlocks<1>(args) <= num_sms) {
-    LaunchGroups<1>(args, plane_rows, stream);
-  } else if (NumBlocks<2>(args) <= num_sms) {
-    LaunchGroups<2>(args, plane_rows, stream);
+  if (args.fp8) {
+    LaunchOver<Fp8Kv>(args, plane_rows, num_sms, stream);
   } else {
-    LaunchGroups<3>(args, plane_rows, stream);
+    LaunchOver<Bf16Kv>(args, plane_rows, num_sms, stream);
   }
 }
 

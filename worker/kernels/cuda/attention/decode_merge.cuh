@@ -253,7 +253,8 @@ __device__ __forceinline__ void DecodeMerge<kWarps>::WriteColumns(const Piece& p
   if (at >= columns.end) return;
   __nv_bfloat16* const out =
       args_.out + std::int64_t{work_.RowAt(piece, at / kHeadDim)} * kHeadDim + at % kHeadDim;
-  *reinterpret_cast<std::uint32_t*>(out) = Result(merged.o.x, merged.o.y, Inverse(merged.sum));
+  *reinterpret_cast<std::uint32_t*>(out) =
+      Result(merged.o.x, merged.o.y, Inverse(merged.sum, args_.value_scale));
 }
 
 }  // namespace thinkwire::worker::kernels

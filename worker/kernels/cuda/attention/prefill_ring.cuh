@@ -23,14 +23,16 @@ inline constexpr int kRingTiles = 4;
 inline constexpr int kHalves = 2;  // of a row's columns, one below the other in shared memory
 inline constexpr int kHalfColumns = kHeadDim / kHalves;
 inline constexpr int kHalfRowBytes = kHalfColumns * 2;
-inline constexpr int kHalfBytes = kTileBytes / kHalves;  // of a tile of keys or values
-inline constexpr int kOnesBytes = 16 * kHalfRowBytes;    // of a k16 step
+inline constexpr int kRingTileBytes = kTileBytes<Bf16Kv>;
+inline constexpr int kHalfBytes = kRingTileBytes / kHalves;  // of a tile of keys or values
+inline constexpr int kOnesBytes = 16 * kHalfRowBytes;        // of a k16 step
 inline constexpr int kSharedAlignment = 1024;
 
 struct PrefillBarriers {
   std::uint64_t ready[kRingTiles];
   std::uint64_t free[kRingTiles];
-  std::uint64_t end;  // the last values are there, with zeros behind them
+  std::uint64_t end;        // the last values are there, with zeros behind them; not in FP8
+  std::uint64_t staged[2];  // codes of a tile are there (prefill_widen.cuh)
 };
 
 inline constexpr int kBarrierBytes = 1024;  // so that what follows is aligned
@@ -54,14 +56,17 @@ class PrefillShared {
       PublishToTensorCores();
     }
   }
-  __device__ std::uint32_t Tile(int item) const { return tiles_ + item % kRingTiles * kTileBytes; }
-  __device__ std::uint32_t Ones() const { return tiles_ + kRingTiles * kTileBytes; }
+  __device__ std::uint32_t Tile(int item) const {
+    return tiles_ + item % kRingTiles * kRingTileBytes;
+  }
+  __device__ std::uint32_t Ones() const { return tiles_ + kRingTiles * kRingTileBytes; }
   __device__ std::uint32_t Queries() const { return Ones() + kOnesBytes + kBarrierBytes; }
   __device__ std::uint32_t Ready(int item) const { return barriers() + item % kRingTiles * 8; }
   __device__ std::uint32_t Free(int item) const {
     return barriers() + (kRingTiles + item % kRingTiles) * 8;
   }
   __device__ std::uint32_t End() const { return barriers() + 2 * kRingTiles * 8; }
+  __device__ std::uint32_t Staged(int place) const { return End() + (1 + place) * 8; }
   __device__ void WaitReady(int item) const { WaitBarrier(Ready(item), item / kRingTiles & 1); }
   __device__ void WaitFree(int item) const {
     if (item >= kRingTiles) WaitBarrier(Free(item), (item / kRingTiles & 1) ^ 1);
@@ -78,6 +83,8 @@ class PrefillShared {
       InitBarrier(Free(i), groups * kGroupThreads / 32);
     }
     InitBarrier(End(), 1);
+    InitBarrier(Staged(0), 1);
+    InitBarrier(Staged(1), 1);
     PublishBarriers();
   }
   __device__ std::uint32_t barriers() const { return Ones() + kOnesBytes; }
@@ -120,13 +127,14 @@ class PrefillCopier {
     const int pieces = NumPieces(segment, last_position_);
     shared_.WaitFree(item);
     if (lane == 0) {
-      ArriveExpecting(shared_.Ready(item), static_cast<std::uint32_t>(pieces * kPieceBytes));
+      ArriveExpecting(shared_.Ready(item),
+                      static_cast<std::uint32_t>(pieces * kPieceBytes<Bf16Kv>));
     }
     __syncwarp();
     if (lane >= pieces) return;
     for (int half = 0; half < kHalves; ++half) {
-      CopyBox(shared_.Tile(item) + half * kHalfBytes + lane * (kPieceBytes / kHalves), plane,
-              half * kHalfColumns, row, shared_.Ready(item), kEvictNormal);
+      CopyBox(shared_.Tile(item) + half * kHalfBytes + lane * (kPieceBytes<Bf16Kv> / kHalves),
+              plane, half * kHalfColumns, row, shared_.Ready(item), kEvictNormal);
     }
   }
   // Zeros from the last position on.

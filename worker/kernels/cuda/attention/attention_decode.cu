@@ -16,8 +16,9 @@
 //
 // Shared memory: 64 KB for keys and values and 5 KB; at most 168 registers: three blocks an SM, so
 // that two load while one computes. Keys of the next segment are requested once all warps have
-// their scores, values once all have their sums; in FP8 there is room for two segments, and those
-// of the one after the next.
+// their scores, values once all have their sums. In FP8 keys and values have 32 KB, with what
+// merging needs more 46, and at most 128 registers: four blocks, as it is their arithmetic that
+// takes time.
 //
 // Bytes: 2 * 256 a KV head and position, or 2 * 128 in FP8, read once; q, out and partials (520
 // bytes a row and segment, written and read in L2) are small beside it. Roof: reading DRAM.
@@ -50,27 +51,34 @@ namespace {
 
 constexpr int kWarps = 4;
 constexpr int kThreads = kWarps * 32;
-constexpr int kBlocksOfSm = 3;
+template <class Kv>
+constexpr int kBlocksOfSm = Kv::kRowBytes == kHeadDim ? 4 : 3;
 constexpr int kWarpKeys = kSegmentKeys / kWarps;  // also a warp's columns of the result
 constexpr int kWarpTiles = kWarpKeys / 8;
 constexpr int kMostSequences = 1024;
 
-// Segments that the block has room for.
+// Of partial results that a block merges: where keys and values were, and in FP8 14 KB more.
 template <class Kv>
-constexpr int kStages = Bf16Kv::kRowBytes / Kv::kRowBytes;
+using Merging = DecodeMerge<kWarps, Kv::kRowBytes == kHeadDim ? 9 * 1024 : 13 * 1024>;
+
+template <class Kv>
+struct Tiles {
+  alignas(1024) std::byte keys[kTileBytes<Kv>];
+  alignas(1024) std::byte values[kTileBytes<Kv>];
+};
 
 template <class Kv>
 struct Shared {
-  alignas(1024) std::byte keys[kStages<Kv>][kTileBytes<Kv>];
-  alignas(1024) std::byte values[kStages<Kv>][kTileBytes<Kv>];
+  union {
+    Tiles<Kv> tiles;
+    typename Merging<Kv>::Memory merging;  // once all segments are done
+  };
   alignas(1024) std::byte weights[kTileRows * kRowBytes];  // swizzled as keys are
   float max[kWarps][kTileRows];
-  std::uint64_t keys_ready[kStages<Kv>];
-  std::uint64_t values_ready[kStages<Kv>];
-  DecodeWork<kWarps>::Shared work;
+  std::uint64_t keys_ready;
+  std::uint64_t values_ready;
+  typename DecodeWork<kWarps>::Shared work;
 };
-// What the blocks of a cut unit merge lies where keys and values were.
-static_assert(sizeof(MergeMemory) <= 2 * kTileBytes<Bf16Kv>);
 template <class Kv>
 constexpr int kSequencesAt = (sizeof(Shared<Kv>) + 15) / 16 * 16;
 
@@ -92,36 +100,31 @@ class Decode {
   __device__ Decode(const AttentionArgs& args, std::byte* shared)
       : args_(args),
         shared_(*reinterpret_cast<Shared<Kv>*>(shared)),
-        work_(args, shared_.work, reinterpret_cast<Sequence*>(shared + kSequencesAt<Kv>)),
+        work_(args, shared_.work, reinterpret_cast<Sequence*>(shared + kSequencesAt<Kv>),
+              Kv::kRowBytes == kHeadDim ? 2 : 6),
         warp_(static_cast<int>(threadIdx.x / 32)),
         lane_(static_cast<int>(threadIdx.x % 32)) {}
 
   __device__ DecodeWork<kWarps>& work() { return work_; }
 
-  // The copying warp's, for each work in turn. The first one reads the block table only. `stage` is
-  // the place that a work's keys and values have.
+  // The copying warp's, for each work in turn. The first one reads the block table only.
   __device__ std::int64_t Locate(const Work& work) const;
-  __device__ void RequestKeys(const Work& work, int stage, std::int64_t offset) const;
-  __device__ void RequestValues(const Work& work, int stage, std::int64_t offset) const;
+  __device__ void RequestKeys(const Work& work, std::int64_t offset) const;
+  __device__ void RequestValues(const Work& work, std::int64_t offset) const;
   __device__ void RefreshNew(const Work& work) const;
 
   __device__ void LoadQueries(const Work& work, RowFragments& q) const;
-  __device__ void Score(const Work& work, int stage, const RowFragments& q,
-                        float (&s)[kWarpTiles][4]) const;
+  __device__ void Score(const Work& work, const RowFragments& q, float (&s)[kWarpTiles][4]) const;
   __device__ void ShareMax(const float (&s)[kWarpTiles][4], float (&max)[2]) const;
   __device__ void ShareWeights(const float (&s)[kWarpTiles][4], float (&max)[2]) const;
-  __device__ void Sum(const Work& work, int stage, State& state) const;
+  __device__ void Sum(const Work& work, State& state) const;
   __device__ void WriteResult(const Work& work, const State& state) const;
   __device__ void WritePartial(const Work& work, const State& state) const;
   __device__ void Write(const Work& work, const State& segment, State& state) const;
   __device__ void MergeCutUnits(const Piece& last) const;
 
-  __device__ std::uint32_t keys_ready(int stage) const {
-    return SharedAddress(&shared_.keys_ready[stage]);
-  }
-  __device__ std::uint32_t values_ready(int stage) const {
-    return SharedAddress(&shared_.values_ready[stage]);
-  }
+  __device__ std::uint32_t keys_ready() const { return SharedAddress(&shared_.keys_ready); }
+  __device__ std::uint32_t values_ready() const { return SharedAddress(&shared_.values_ready); }
 
  private:
   __device__ const Sequence& SequenceOf(const Work& work) const {
@@ -148,24 +151,23 @@ __device__ __forceinline__ std::int64_t Decode<Kv>::Locate(const Work& work) con
 }
 
 template <class Kv>
-__device__ __forceinline__ void Decode<Kv>::RequestKeys(const Work& work, int stage,
+__device__ __forceinline__ void Decode<Kv>::RequestKeys(const Work& work,
                                                         std::int64_t offset) const {
   if (!work.exists()) return;
   const int pieces = Pieces(work);
-  BeginCopy<Kv>(keys_ready(stage), pieces);
-  CopyPieces<Kv>(args_.keys, offset, SharedAddress(shared_.keys[stage]), keys_ready(stage), pieces);
-  EndCopy(keys_ready(stage));
+  BeginCopy<Kv>(keys_ready(), pieces);
+  CopyPieces<Kv>(args_.keys, offset, SharedAddress(shared_.tiles.keys), keys_ready(), pieces);
+  EndCopy(keys_ready());
 }
 
 template <class Kv>
-__device__ __forceinline__ void Decode<Kv>::RequestValues(const Work& work, int stage,
+__device__ __forceinline__ void Decode<Kv>::RequestValues(const Work& work,
                                                           std::int64_t offset) const {
   if (!work.exists()) return;
   const int pieces = Pieces(work);
-  BeginCopy<Kv>(values_ready(stage), pieces);
-  CopyPieces<Kv>(args_.values, offset, SharedAddress(shared_.values[stage]), values_ready(stage),
-                 pieces);
-  EndCopy(values_ready(stage));
+  BeginCopy<Kv>(values_ready(), pieces);
+  CopyPieces<Kv>(args_.values, offset, SharedAddress(shared_.tiles.values), values_ready(), pieces);
+  EndCopy(values_ready());
 }
 
 // A block requests its first unit before WaitForPrevious. The kernel before this one writes keys
@@ -179,7 +181,7 @@ __device__ __forceinline__ void Decode<Kv>::RefreshNew(const Work& work) const {
   const int first = max(first_key, sequence.last_position + 1 - sequence.num_tokens);
   const int end = min(first_key + kWarpKeys, sequence.last_position + 1);
   const bool value = lane_ >= 16;
-  std::byte* const tile = value ? shared_.values[0] : shared_.keys[0];
+  std::byte* const tile = value ? shared_.tiles.values : shared_.tiles.keys;
   const auto* const plane =
       static_cast<const typename Kv::Element*>(value ? args_.values : args_.keys);
   for (int position = first; position < end; ++position) {
@@ -189,8 +191,8 @@ __device__ __forceinline__ void Decode<Kv>::RefreshNew(const Work& work) const {
                       args_.block_tokens, position - entry * args_.block_tokens);
     const auto* row = reinterpret_cast<const uint4*>(plane + token);
     const uint4 piece = row[lane_ % kPieces];
-    WaitBarrier(keys_ready(0), 0);
-    WaitBarrier(values_ready(0), 0);
+    WaitBarrier(keys_ready(), 0);
+    WaitBarrier(values_ready(), 0);
     auto* to = reinterpret_cast<uint4*>(tile + position % kSegmentKeys * Kv::kRowBytes);
     to[lane_ % kPieces] = piece;
   }
@@ -208,10 +210,9 @@ __device__ __forceinline__ void Decode<Kv>::LoadQueries(const Work& work, RowFra
 
 // Masked scores of the warp's keys.
 template <class Kv>
-__device__ __forceinline__ void Decode<Kv>::Score(const Work& work, int stage,
-                                                  const RowFragments& q,
+__device__ __forceinline__ void Decode<Kv>::Score(const Work& work, const RowFragments& q,
                                                   float (&s)[kWarpTiles][4]) const {
-  ScoreKeys<kWarpTiles>(Kv(), q, SharedAddress(shared_.keys[stage]), warp_ * kWarpKeys, s);
+  ScoreKeys<kWarpTiles>(Kv(), q, SharedAddress(shared_.tiles.keys), warp_ * kWarpKeys, s);
   const int first_key = work.segment * kSegmentKeys + warp_ * kWarpKeys;
   const int num_keys[2] = {work.position[0] + 1 - first_key, work.position[1] + 1 - first_key};
   MaskScores<kWarpTiles>(num_keys, s);
@@ -250,7 +251,7 @@ __device__ __forceinline__ void Decode<Kv>::ShareWeights(const float (&s)[kWarpT
 
 // Sum and values of the segment, whose maxima `state` holds already, for the warp's columns.
 template <class Kv>
-__device__ __forceinline__ void Decode<Kv>::Sum(const Work& work, int stage, State& state) const {
+__device__ __forceinline__ void Decode<Kv>::Sum(const Work& work, State& state) const {
   RowFragments weights;
   const std::uint32_t first =
       SharedAddress(shared_.weights) + lane_ % 16 * kRowBytes + ((lane_ / 16) ^ (lane_ % 8)) * 16;
@@ -265,7 +266,7 @@ __device__ __forceinline__ void Decode<Kv>::Sum(const Work& work, int stage, Sta
 #pragma unroll
     for (float& value : o) value = 0.0F;
   }
-  const std::uint32_t values = SharedAddress(shared_.values[stage]);
+  const std::uint32_t values = SharedAddress(shared_.tiles.values);
   const int num_keys = SequenceOf(work).last_position + 1 - work.segment * kSegmentKeys;
   const int first_piece = warp_ * kWarpTiles;
   if (num_keys >= kSegmentKeys) {
@@ -353,25 +354,22 @@ template <class Kv>
 __device__ __forceinline__ void Decode<Kv>::MergeCutUnits(const Piece& last) const {
   Piece pieces[2];
   work_.CutPieces(last, pieces);
-  const DecodeMerge<kWarps> merge(args_, work_, *reinterpret_cast<MergeMemory*>(shared_.keys));
+  const Merging<Kv> merge(args_, work_, shared_.merging);
   merge.Tell(pieces);
 #pragma unroll 1
   for (int i = 0; i < 2; ++i) merge.Merge(i == 0 ? pieces[0] : pieces[1]);
 }
 
 template <class Kv>
-__global__ void __launch_bounds__(kThreads, kBlocksOfSm)
+__global__ void __launch_bounds__(kThreads, kBlocksOfSm<Kv>)
     DecodeAttentionKernel(const __grid_constant__ AttentionArgs args) {
-  constexpr int kAhead = kStages<Kv>;
   extern __shared__ __align__(1024) std::byte shared[];
   AllowNext();
   Decode<Kv> decode(args, shared);
   const bool copies = threadIdx.x < 32;
   if (threadIdx.x == 0) {
-    for (int stage = 0; stage < kAhead; ++stage) {
-      InitBarrier(decode.keys_ready(stage), CopyArrivals());
-      InitBarrier(decode.values_ready(stage), CopyArrivals());
-    }
+    InitBarrier(decode.keys_ready(), CopyArrivals());
+    InitBarrier(decode.values_ready(), CopyArrivals());
     PublishBarriers();
   }
   decode.work().ReadSequences();  // all threads meet there, after the barriers are made
@@ -380,54 +378,41 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
   if (!work.exists() && blockIdx.x > 0) return;
   if (copies) {
     const std::int64_t offset = decode.Locate(work);
-    decode.RequestKeys(work, 0, offset);
-    decode.RequestValues(work, 0, offset);
+    decode.RequestKeys(work, offset);
+    decode.RequestValues(work, offset);
   }
   WaitForPrevious();
-  Work ahead = decode.work().Next(work);  // the first that is not requested
-  if constexpr (kAhead > 1) {
-    if (copies) {
-      const std::int64_t offset = decode.Locate(ahead);
-      decode.RequestKeys(ahead, 1, offset);
-      decode.RequestValues(ahead, 1, offset);
-    }
-    ahead = decode.work().Next(ahead);
-  }
 
   RowFragments q;
   State state;
   Piece last;
-  for (std::uint32_t i = 0; work.exists(); ++i) {
-    const int stage = static_cast<int>(i % kAhead);
-    const std::uint32_t parity = i / kAhead & 1;
+  bool early = true;
+  for (std::uint32_t parity = 0; work.exists(); parity ^= 1) {
     if (work.begins()) decode.LoadQueries(work, q);
-    if (i == 0) decode.RefreshNew(work);
-    const std::int64_t ahead_offset = copies ? decode.Locate(ahead) : 0;
+    if (early) decode.RefreshNew(work);
+    early = false;
+    const Work next = decode.work().Next(work);
+    const std::int64_t next_offset = copies ? decode.Locate(next) : 0;
     State segment;
     float s[kWarpTiles][4];
-    WaitBarrier(decode.keys_ready(stage), parity);
-    decode.Score(work, stage, q, s);
+    WaitBarrier(decode.keys_ready(), parity);
+    decode.Score(work, q, s);
     decode.ShareMax(s, segment.max);
     const std::uint32_t scored = __float_as_uint(segment.max[0]) | __float_as_uint(segment.max[1]);
     SyncThreadsAfter(scored, args.zero);  // keys are read, maxima written
-    if (copies) decode.RequestKeys(ahead, stage, ahead_offset);
+    if (copies) decode.RequestKeys(next, next_offset);
     decode.ShareWeights(s, segment.max);
     __syncthreads();  // weights are written
-    WaitBarrier(decode.values_ready(stage), parity);
-    decode.Sum(work, stage, segment);
+    WaitBarrier(decode.values_ready(), parity);
+    decode.Sum(work, segment);
     std::uint32_t landed = 0;
 #pragma unroll
-    for (int t = 0; t < kWarpTiles; t += 2) landed |= __float_as_uint(segment.o[t][0]);
+    for (int i = 0; i < kWarpTiles; i += 2) landed |= __float_as_uint(segment.o[i][0]);
     SyncThreadsAfter(landed, args.zero);  // values and weights are read
-    if (copies) decode.RequestValues(ahead, stage, ahead_offset);
+    if (copies) decode.RequestValues(next, next_offset);
     decode.Write(work, segment, state);
     last = work.piece;
-    if constexpr (kAhead > 1) {
-      work = decode.work().Next(work);
-    } else {
-      work = ahead;
-    }
-    ahead = decode.work().Next(ahead);
+    work = next;
   }
   decode.MergeCutUnits(last);
 }

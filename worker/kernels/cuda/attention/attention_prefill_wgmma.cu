@@ -23,9 +23,10 @@
 // which is some 15 too few: what the compiler puts into local memory meanwhile costs less than
 // other sizes of blocks do.
 //
-// Keys and values in FP8 come into 32 KB more, and the warp that copies and its three neighbours,
-// idle otherwise, write the ring's tiles (prefill_widen.cuh): 9 instructions for 4 numbers, for
-// 192 rows a fifth of what the multiprocessor issues meanwhile.
+// Of keys and values in FP8 four tiles come into the room of one of the ring and 32 KB more, and
+// the warp that copies and its three neighbours, idle otherwise, write the ring's tiles
+// (prefill_widen.cuh): 9 instructions for 4 numbers, for 192 rows a fifth of what the
+// multiprocessor issues meanwhile.
 //
 // The last segment's values from the block's last row on are unwritten, and may be NaN, which a
 // weight of 0 does not cancel: the warp that copies overwrites them with zeros. No code is a NaN.
@@ -65,8 +66,9 @@ struct BlockShape {
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
   static constexpr bool kWidens = Kv::kRowBytes != kRowBytes;
   static constexpr int kQueryBytes = kRows * kRowBytes;
-  static constexpr int kSharedBytes = kSharedAlignment + kRingTiles * kRingTileBytes + kOnesBytes +
-                                      kBarrierBytes + kQueryBytes + (kWidens ? kStagedBytes : 0);
+  static constexpr int kSharedBytes = kSharedAlignment + kRingTiles<Kv> * kRingTileBytes +
+                                      kOnesBytes + kBarrierBytes + kQueryBytes +
+                                      (kWidens ? kStagedBytes : 0);
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -79,9 +81,10 @@ constexpr int kHalfSteps = kHalfColumns / 16;
 constexpr int kPassTiles = kHalfColumns / 8;  // columns of values at once, in tiles of 8
 
 // A group's 64 rows, in each warp 16. Index of pairs: half of the fragments.
+template <class Kv>
 class Rows {
  public:
-  __device__ Rows(const AttentionArgs& args, const PrefillShared& shared, const RowTile& tile,
+  __device__ Rows(const AttentionArgs& args, const PrefillShared<Kv>& shared, const RowTile& tile,
                   int kv_head, int group);
   // Over all segments of the block's rows.
   __device__ void Walk(int last_position);
@@ -104,7 +107,7 @@ class Rows {
   __device__ void Merge(const float (*o)[4], int pass, const MergeFactors (&factors)[2]);
 
   const AttentionArgs& args_;
-  const PrefillShared& shared_;
+  const PrefillShared<Kv>& shared_;
   const int group_;
   int at_[2];        // the row's place among the T * H of q and out, -1: no such row
   int position_[2];  // of its token; that of the group's first row where there is none
@@ -116,8 +119,9 @@ class Rows {
   float o_[kHeadDim / 8][4];
 };
 
-__device__ Rows::Rows(const AttentionArgs& args, const PrefillShared& shared, const RowTile& tile,
-                      int kv_head, int group)
+template <class Kv>
+__device__ Rows<Kv>::Rows(const AttentionArgs& args, const PrefillShared<Kv>& shared,
+                          const RowTile& tile, int kv_head, int group)
     : args_(args), shared_(shared), group_(group) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int first_row = group_ * kGroupRows;
@@ -138,7 +142,8 @@ __device__ Rows::Rows(const AttentionArgs& args, const PrefillShared& shared, co
   LoadQueries(tile, kv_head);
 }
 
-__device__ void Rows::LoadQueries(const RowTile& tile, int kv_head) const {
+template <class Kv>
+__device__ void Rows<Kv>::LoadQueries(const RowTile& tile, int kv_head) const {
   const int thread = static_cast<int>(threadIdx.x) % kGroupThreads;
   for (int i = thread; i < kGroupRows * kKvPieces; i += kGroupThreads) {
     const int row = i / kKvPieces;
@@ -155,8 +160,10 @@ __device__ void Rows::LoadQueries(const RowTile& tile, int kv_head) const {
   asm volatile("bar.sync %0, %1;" ::"r"(1 + group_), "n"(kGroupThreads) : "memory");
 }
 
+template <class Kv>
 template <int kKeys>
-__device__ __forceinline__ void Rows::Score(std::uint32_t keys, float (&s)[kKeys / 8][4]) const {
+__device__ __forceinline__ void Rows<Kv>::Score(std::uint32_t keys,
+                                                float (&s)[kKeys / 8][4]) const {
   BeginSteps();
 #pragma unroll
   for (int half = 0; half < kHalves; ++half) {
@@ -174,8 +181,9 @@ __device__ __forceinline__ void Rows::Score(std::uint32_t keys, float (&s)[kKeys
   CommitSteps();
 }
 
-__device__ __forceinline__ void Rows::Merge(const float (*o)[4], int pass,
-                                            const MergeFactors (&factors)[2]) {
+template <class Kv>
+__device__ __forceinline__ void Rows<Kv>::Merge(const float (*o)[4], int pass,
+                                                const MergeFactors (&factors)[2]) {
 #pragma unroll
   for (int i = 0; i < kPassTiles; ++i) {
 #pragma unroll
@@ -211,9 +219,11 @@ __device__ __forceinline__ void AskForValues(const RowFragments& weights, std::u
   CommitSteps();
 }
 
+template <class Kv>
 template <int kKeys>
-__device__ __forceinline__ void Rows::SumValues(const RowFragments& weights, std::uint32_t values,
-                                                const MergeFactors (&factors)[2]) {
+__device__ __forceinline__ void Rows<Kv>::SumValues(const RowFragments& weights,
+                                                    std::uint32_t values,
+                                                    const MergeFactors (&factors)[2]) {
   {
     float o[kPassTiles][4];
     BeginSteps();
@@ -248,8 +258,9 @@ __device__ __forceinline__ void WeightsOf(const float (&s)[kKeys / 8][4], float 
   }
 }
 
+template <class Kv>
 template <int kKeys, bool kMasked>
-__device__ __forceinline__ void Rows::AddSegment(int segment, bool is_zeroed) {
+__device__ __forceinline__ void Rows<Kv>::AddSegment(int segment, bool is_zeroed) {
   const int first_key = segment * kSegmentKeys;
   const int item = segment * 2;
   float s[kKeys / 8][4];
@@ -280,7 +291,8 @@ __device__ __forceinline__ void Rows::AddSegment(int segment, bool is_zeroed) {
   shared_.Release(item + 1);
 }
 
-__device__ __forceinline__ void Rows::Walk(int last_position) {
+template <class Kv>
+__device__ __forceinline__ void Rows<Kv>::Walk(int last_position) {
   const int last = last_position / kSegmentKeys;
   const int zeroed = args_.fp8 ? -1 : last;
   for (int segment = 0; segment <= last; ++segment) {
@@ -300,7 +312,8 @@ __device__ __forceinline__ void Rows::Walk(int last_position) {
   }
 }
 
-__device__ __forceinline__ void Rows::Write() const {
+template <class Kv>
+__device__ __forceinline__ void Rows<Kv>::Write() const {
   const int column = static_cast<int>(threadIdx.x % 4) * 2;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -333,7 +346,7 @@ __global__ void __launch_bounds__(BlockShape<Kv, kGroups>::kThreads, 1)
     if (blockIdx.x == 0 && blockIdx.y == 0) WaitForPrevious();
     return;
   }
-  const PrefillShared shared(memory);
+  const PrefillShared<Kv> shared(memory);
   const int groups = (tile.num_rows + kGroupRows - 1) / kGroupRows;
   shared.Init(groups);
   __syncthreads();
@@ -348,13 +361,13 @@ __global__ void __launch_bounds__(BlockShape<Kv, kGroups>::kThreads, 1)
       PrefillWidener(args, shared, shared.Queries() + Shape::kQueryBytes, tile, kv_head,
                      last_position)
           .Run();
-      return;
+    } else {
+      if (threadIdx.x / 32 != kGroups * kGroupThreads / 32) return;
+      PrefillCopier(args, shared, tile, kv_head, last_position).Run(keys, values);
     }
-    if (threadIdx.x / 32 != kGroups * kGroupThreads / 32) return;
-    PrefillCopier(args, shared, tile, kv_head, last_position).Run(keys, values);
   } else {
     GrowRegisters<RowRegisters(kGroups)>();
-    Rows rows(args, shared, tile, kv_head, group);
+    Rows<Kv> rows(args, shared, tile, kv_head, group);
     rows.Walk(last_position);
     rows.Write();
   }

@@ -13,14 +13,13 @@
 
 // What fills the ring of attention_prefill_wgmma.cu where keys and values are FP8: tensor cores
 // take bf16 from shared memory, so four warps make it there of codes that the copy engine has
-// brought, two tiles ahead.
+// brought, four tiles ahead.
 //
 // Eight lanes, which shared memory serves at once, have the four pieces of one half of two rows of
 // codes whose places differ in bits 0 and 2. So what they read lies in different banks, and so does
 // what they write: of each piece of sixteen codes two of eight bf16.
 namespace thinkwire::worker::kernels {
 
-inline constexpr int kStagedTiles = 2;
 inline constexpr int kStagedBytes = kStagedTiles * kTileBytes<Fp8Kv>;
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -28,7 +27,7 @@ inline constexpr int kStagedBytes = kStagedTiles * kTileBytes<Fp8Kv>;
 class PrefillWidener {
  public:
   // `staged` has kStagedBytes.
-  __device__ PrefillWidener(const AttentionArgs& args, const PrefillShared& shared,
+  __device__ PrefillWidener(const AttentionArgs& args, const PrefillShared<Fp8Kv>& shared,
                             std::uint32_t staged, const RowTile& tile, int kv_head,
                             int last_position)
       : args_(args),
@@ -44,7 +43,7 @@ class PrefillWidener {
     const int items = 2 * (last_position_ / kSegmentKeys + 1);
     if (copies) {
       offset_ = Offset(0);
-      for (int item = 0; item < kStagedTiles; ++item) Request(item);
+      for (int item = 0; item < min(items, kStagedTiles); ++item) Request(item);
     }
     for (int item = 0; item < items; ++item) {
       WaitBarrier(shared_.Staged(item % kStagedTiles), item / kStagedTiles & 1);
@@ -100,7 +99,7 @@ class PrefillWidener {
   }
 
   const AttentionArgs& args_;
-  const PrefillShared& shared_;
+  const PrefillShared<Fp8Kv>& shared_;
   const std::uint32_t staged_;
   const std::int32_t* const block_table_;
   const int kv_head_;

@@ -73,9 +73,18 @@ struct BlockShape {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Registers a thread: no more together than the kernel is launched with.
-constexpr int RowRegisters(int groups) { return groups == 3 ? 160 : 240; }
-constexpr int CopyRegisters(int groups) { return groups == 3 ? 32 : 24; }
+// Registers a thread: no more together than the kernel is launched with. Who widens needs more than
+// who copies.
+template <class Kv>
+constexpr int RowRegisters(int groups) {
+  if (Kv::kRowBytes == kHeadDim) return groups == 3 ? 152 : groups == 2 ? 216 : 240;
+  return groups == 3 ? 160 : 240;
+}
+template <class Kv>
+constexpr int CopyRegisters(int groups) {
+  if (Kv::kRowBytes == kHeadDim) return groups == 3 ? 56 : groups == 2 ? 72 : 240;
+  return groups == 3 ? 32 : 24;
+}
 
 constexpr int kHalfSteps = kHalfColumns / 16;
 constexpr int kPassTiles = kHalfColumns / 8;  // columns of values at once, in tiles of 8
@@ -355,7 +364,7 @@ __global__ void __launch_bounds__(BlockShape<Kv, kGroups>::kThreads, 1)
   // From lane 0, so that the compiler knows it to be the same in all lanes.
   const int group = __shfl_sync(0xFFFFFFFFU, static_cast<int>(threadIdx.x) / kGroupThreads, 0);
   if (group >= groups) {
-    ShrinkRegisters<CopyRegisters(kGroups)>();
+    ShrinkRegisters<CopyRegisters<Kv>(kGroups)>();
     if (threadIdx.x / kGroupThreads != kGroups) return;
     if constexpr (Shape::kWidens) {
       PrefillWidener(args, shared, shared.Queries() + Shape::kQueryBytes, tile, kv_head,
@@ -366,7 +375,7 @@ __global__ void __launch_bounds__(BlockShape<Kv, kGroups>::kThreads, 1)
       PrefillCopier(args, shared, tile, kv_head, last_position).Run(keys, values);
     }
   } else {
-    GrowRegisters<RowRegisters(kGroups)>();
+    GrowRegisters<RowRegisters<Kv>(kGroups)>();
     Rows<Kv> rows(args, shared, tile, kv_head, group);
     rows.Walk(last_position);
     rows.Write();

@@ -82,20 +82,30 @@ class PrefillWidener {
     const std::uint32_t to = tile + row * kHalfRowBytes + (2 * piece ^ (row & 7)) * 16;
 #pragma unroll
     for (int half = 0; half < kHalves; ++half) {
+      uint4 sixteen[kSegmentKeys / 32];
 #pragma unroll
-      for (int rows = 0; rows < kSegmentKeys; rows += 32) {
-        const uint4 sixteen = LoadShared16((from ^ (half * 64)) + rows * Fp8Kv::kRowBytes);
-        uint4 low;
-        uint4 high;
-        Bf16FromCodes(sixteen.x, low.x, high.x);
-        Bf16FromCodes(sixteen.y, low.y, high.y);
-        Bf16FromCodes(sixteen.z, low.z, high.z);
-        Bf16FromCodes(sixteen.w, low.w, high.w);
-        const std::uint32_t at = half * kHalfBytes + rows * kHalfRowBytes;
-        StorePiece(to + at, low);
-        StorePiece((to ^ 16) + at, high);
+      for (int i = 0; i < kSegmentKeys / 32; ++i) {
+        sixteen[i] = LoadShared16((from ^ (half * 64)) + i * 32 * Fp8Kv::kRowBytes);
+      }
+#pragma unroll
+      for (int i = 0; i < kSegmentKeys / 32; ++i) {
+        const std::uint32_t at = half * kHalfBytes + i * 32 * kHalfRowBytes;
+        StoreWidened(sixteen[i], to + at, (to ^ 16) + at);
       }
     }
+  }
+
+  // Sixteen codes as two pieces of eight.
+  __device__ static void StoreWidened(const uint4& codes, std::uint32_t first,
+                                      std::uint32_t second) {
+    uint4 low;
+    uint4 high;
+    Bf16FromCodes(codes.x, low.x, high.x);
+    Bf16FromCodes(codes.y, low.y, high.y);
+    Bf16FromCodes(codes.z, low.z, high.z);
+    Bf16FromCodes(codes.w, low.w, high.w);
+    StorePiece(first, low);
+    StorePiece(second, high);
   }
 
   const AttentionArgs& args_;

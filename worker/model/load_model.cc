@@ -14,10 +14,10 @@
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
+#include "worker/model/family_fit.h"
 #include "worker/model/host_memory.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
-#include "worker/model/memory_budget.h"
 #include "worker/parallel/communicators.h"
 
 namespace thinkwire::worker::model {
@@ -67,6 +67,14 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
   return files.Weights(plan);
 }
 
+// What --num_layers leaves, if anything is asked.
+absl::Status KeepLayers(const ModelOptions& options, ModelConfig& config) {
+  if (options.num_layers == 0) return absl::OkStatus();
+  if (options.random_weights) return KeepFirstLayers(options.num_layers, config);
+  return absl::InvalidArgumentError(
+      "num_layers is only for random_weights: a model without some of its layers is another");
+}
+
 // What --quantization asks of random weights, where it does.
 std::optional<kernels::Encoding> DrawnAs(const ModelOptions& options) {
   if (!options.random_weights) return std::nullopt;
@@ -95,6 +103,12 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
   kv.is_fp8 =
       options.kv_cache_dtype == "fp8_e4m3" || (options.kv_cache_dtype == "auto" && files_say);
   if (!kv.is_fp8) kv.scales.clear();
+  if (kv.is_fp8 && plan.config.mla) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_cache_dtype is fp8_e4m3, which is for keys and values; allowed for the "
+                     "latents of ",
+                     plan.config.architecture, ": bfloat16"));
+  }
   if (options.kv_scales_file.empty()) {
     if (kv.is_fp8 && files_say && kv.scales.empty() && !options.random_weights) {
       plan.config.warnings.emplace_back(
@@ -111,12 +125,10 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
 }
 
 absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
-  if (device.kind == kernels::DeviceKind::kCpu || !NeedsCpu(plan)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("weights of ", EncodingsOf(plan),
-                   " whose columns have an order of their own (desc_act) are "
-                   "not supported on ",
-                   device.name, "; these are computed with device cpu"));
+  const std::string what = NeedsCpu(plan);
+  if (device.kind == kernels::DeviceKind::kCpu || what.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " are not supported on ", device.name,
+                                                 "; these are computed with device cpu"));
 }
 
 std::string KvDtypeOf(const ModelPlan& plan, kernels::DType activation) {
@@ -152,7 +164,8 @@ struct CheckedModel {
 // All but the weights.
 absl::StatusOr<CheckedModel> CheckShape(const ModelOptions& options, const ModelFiles& files) {
   CheckedModel model;
-  ASSIGN_OR_RETURN(const ModelConfig config, files.Config());
+  ASSIGN_OR_RETURN(ModelConfig config, files.Config());
+  RETURN_IF_ERROR(KeepLayers(options, config));
   model.plan = MakePlan(config);
   if (options.random_weights) {
     SetMatrixEncoding(DrawnAs(options).value_or(options.random_encoding), model.plan);
@@ -180,6 +193,7 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
       {options.device, options.tensor_parallel_size, options.cpu_threads}, &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  RETURN_IF_ERROR(CheckDevice(device, model.plan));
   const std::int64_t head_dim = device.only_head_dim;
   if (head_dim != 0 && model.plan.config.head_dim != head_dim) {
     return absl::InvalidArgumentError(absl::StrCat("config.json: head_dim is ",
@@ -211,13 +225,13 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
   kernels::Backend& device = *devices.backends.front();
   RETURN_IF_ERROR(CheckDevice(device.capabilities(), parts.ranks.plan));
   ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
-                   ChooseBlocks(parts.ranks.plan, parts.ranks.limits,
-                                {.device_bytes = device.FreeMemory(),
-                                 .host_bytes = AvailableHostMemory(),
-                                 .utilization = options.gpu_memory_utilization,
-                                 .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
-                                 .ranks = options.tensor_parallel_size,
-                                 .device = device.capabilities()}));
+                   ChooseBlocksOrAdvise(parts.ranks.plan, parts.ranks.limits,
+                                        {.device_bytes = device.FreeMemory(),
+                                         .host_bytes = AvailableHostMemory(),
+                                         .utilization = options.gpu_memory_utilization,
+                                         .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
+                                         .ranks = options.tensor_parallel_size,
+                                         .device = device.capabilities()}));
   parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities(),
                         options.tensor_parallel_size);
   parts.plans = std::move(plans);

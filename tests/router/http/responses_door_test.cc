@@ -277,6 +277,7 @@ TEST_F(ResponsesDoorTest, ErrorsNameTheClientsField) {
            {R"(,"truncation":"auto")", "truncation"},
            {R"(,"prompt":{"id":"p"})", "prompt"},
            {R"(,"include":"x")", "include"},
+           {R"(,"stop":["x",")" + std::string(257, 'y') + "\"]", "stop[1]"},
            {R"(,"instructions":1)", "instructions"},
            {R"(,"reasoning":{"effort":"most"})", "reasoning.effort"},
            {R"(,"reasoning":{"summary":"long"})", "reasoning.summary"},
@@ -300,6 +301,28 @@ TEST_F(ResponsesDoorTest, ErrorsNameTheClientsField) {
     const Reply reply = Respond("", input);
     EXPECT_EQ(reply.status, 400) << input;
     EXPECT_EQ(Json::parse(reply.body)["error"]["param"], param) << reply.body;
+  }
+}
+
+TEST_F(ResponsesDoorTest, ErrorsAboutMessagesCountTheClientsItems) {
+  Open();
+  const std::string user = R"({"role":"user","content":"1+1?"})";
+  const std::string system = R"({"role":"system","content":"x"})";
+  const std::string called =
+      R"({"role":"user","content":"1+1?","tool_calls":[{"function":{"name":"f"}}]})";
+  const std::string reasoning = R"({"type":"reasoning","summary":[]})";
+  for (const auto& [items, more, param] : std::vector<std::array<std::string, 3>>{
+           {user + "," + system, "", "input[1].role"},
+           {user + "," + system, R"(,"instructions":"Be brief.")", "input[1].role"},
+           {called, R"(,"instructions":"Be brief.")", "input[0].tool_calls"},
+           {reasoning + "," + reasoning + "," + called, "", "input[2].tool_calls"},
+           {system + "," + system + "," + called, R"(,"instructions":"x")", "input[2].tool_calls"},
+       }) {
+    const Reply reply = Respond(more, "[" + items + "]");
+    EXPECT_EQ(reply.status, 400) << items;
+    const Json error = Json::parse(reply.body)["error"];
+    EXPECT_EQ(error["param"], param) << reply.body;
+    EXPECT_TRUE(error["message"].get<std::string>().starts_with(param)) << reply.body;
   }
 }
 

@@ -154,6 +154,9 @@ TEST(KvCacheDtypeTest, WhatDoesNotFitIsRefused) {
   model.AddScales(0x1p40F, 1.0F);
   options.kv_scales_file.clear();
   EXPECT_THAT(Refusal(options), HasSubstr("allowed for a KV scale"));
+  options.model_dir = ModelDir("deepseek");
+  EXPECT_THAT(Refusal(options), HasSubstr("allowed for the latents of DeepseekV3ForCausalLM: "
+                                          "bfloat16"));
 }
 
 // The model's log probability of `id` after the prompt, which is among its most probable.

@@ -85,7 +85,7 @@ EXTRA = {
                                           "worker/kernels/cuda/peer"],
     "router/main": ["router/http"],
     "worker/download_door": ["worker/hub", "common/rpc", "protos"],
-    "worker/list_command": ["worker/hub", "worker/model", "worker/model/checkpoint"],
+    "worker/list_command": ["worker/hub", "worker/kernels", "worker/model"],
     "worker/main": ["worker/model"],
     "worker/model_source": ["worker/hub"],
     "worker/pull_command": ["worker/hub"],

@@ -53,6 +53,8 @@ std::vector<Option> Options(WorkerConfig& c) {
        "other, tensors without a use"},
       {"random_weights", &c.random_weights, "seeded noise in config.json's shapes for weights"},
       {"seed", &c.seed, "of the random weights", Between(0, kMaxBytes)},
+      {"num_layers", &c.num_layers, "of random weights: the first so many layers alone; 0: all",
+       Between(0, static_cast<std::int32_t>(kMaxLayers))},
       {"tensor_parallel_size", &c.tensor_parallel_size, "ranks that share the model",
        Between(1, kMaxRanks)},
       {"max_model_len", &c.max_model_len, "tokens of prompt and output; 0: the model's limit",

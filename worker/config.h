@@ -27,6 +27,7 @@ struct WorkerConfig {
   bool strict_checkpoint = false;
   bool random_weights = false;
   std::int64_t seed = 0;
+  std::int32_t num_layers = 0;
 
   // How much at once.
   std::int32_t tensor_parallel_size = 1;

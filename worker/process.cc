@@ -34,10 +34,12 @@
 #include "worker/download_door.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
+#include "worker/kernels/device.h"
 #include "worker/kernels/devices.h"
 #include "worker/list_command.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/load_model.h"
+#include "worker/model/step_defaults.h"
 #include "worker/model_source.h"
 #include "worker/parallel/local_step_channel.h"
 #include "worker/pull_command.h"
@@ -57,11 +59,6 @@ namespace thinkwire::worker {
 namespace {
 
 constexpr char kProgram[] = "thinkwire-worker";
-
-constexpr std::int32_t kCpuSequences = 16;
-constexpr std::int32_t kCudaSequences = 128;
-constexpr std::int32_t kCpuBatchedTokens = 512;
-constexpr std::int32_t kCudaBatchedTokens = 4096;
 
 // What the router may add to the largest request that it takes: an id, a seed, an attempt, a
 // fingerprint.
@@ -85,17 +82,20 @@ model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tok
   options.model_dir = config.model;
   options.random_weights = config.random_weights;
   options.seed = static_cast<std::uint64_t>(config.seed);
+  options.num_layers = config.num_layers;
   options.device = kernels::DeviceFor(config.device);
   options.quantization = config.quantization;
-  const bool on_gpu = options.device == "cuda";
+  const auto kind =
+      options.device == "cuda" ? kernels::DeviceKind::kCuda : kernels::DeviceKind::kCpu;
+  const model::StepDefaults defaults = model::StepDefaultsOf(kind);
   options.tensor_parallel_size = config.tensor_parallel_size;
   options.cpu_threads = config.cpu_threads;
   options.max_model_len = config.max_model_len;
   options.max_num_seqs = config.max_num_seqs;
-  if (options.max_num_seqs == 0) options.max_num_seqs = on_gpu ? kCudaSequences : kCpuSequences;
+  if (options.max_num_seqs == 0) options.max_num_seqs = defaults.max_num_seqs;
   options.max_num_batched_tokens = config.max_num_batched_tokens;
   if (options.max_num_batched_tokens == 0) {
-    options.max_num_batched_tokens = on_gpu ? kCudaBatchedTokens : kCpuBatchedTokens;
+    options.max_num_batched_tokens = defaults.max_num_batched_tokens;
   }
   options.gpu_memory_utilization = config.gpu_memory_utilization;
   options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;

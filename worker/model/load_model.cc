@@ -13,10 +13,10 @@
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
+#include "worker/model/family_fit.h"
 #include "worker/model/host_memory.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
-#include "worker/model/memory_budget.h"
 #include "worker/parallel/communicators.h"
 
 namespace thinkwire::worker::model {
@@ -66,6 +66,14 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
   return files.Weights(plan);
 }
 
+// What --num_layers leaves, if anything is asked.
+absl::Status KeepLayers(const ModelOptions& options, ModelConfig& config) {
+  if (options.num_layers == 0) return absl::OkStatus();
+  if (options.random_weights) return KeepFirstLayers(options.num_layers, config);
+  return absl::InvalidArgumentError(
+      "num_layers is only for random_weights: a model without some of its layers is another");
+}
+
 // What --quantization asks of random weights, where it does.
 std::optional<kernels::Encoding> DrawnAs(const ModelOptions& options) {
   if (!options.random_weights) return std::nullopt;
@@ -87,12 +95,10 @@ absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& pla
 }
 
 absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
-  if (device.kind == kernels::DeviceKind::kCpu || !NeedsCpu(plan)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("weights of ", EncodingsOf(plan),
-                   " whose columns have an order of their own (desc_act) are "
-                   "not supported on ",
-                   device.name, "; these are computed with device cpu"));
+  const std::string what = NeedsCpu(plan);
+  if (device.kind == kernels::DeviceKind::kCpu || what.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " are not supported on ", device.name,
+                                                 "; these are computed with device cpu"));
 }
 
 ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
@@ -121,7 +127,8 @@ struct CheckedModel {
 // All but the weights.
 absl::StatusOr<CheckedModel> CheckShape(const ModelOptions& options, const ModelFiles& files) {
   CheckedModel model;
-  ASSIGN_OR_RETURN(const ModelConfig config, files.Config());
+  ASSIGN_OR_RETURN(ModelConfig config, files.Config());
+  RETURN_IF_ERROR(KeepLayers(options, config));
   model.plan = MakePlan(config);
   if (options.random_weights) {
     SetMatrixEncoding(DrawnAs(options).value_or(options.random_encoding), model.plan);
@@ -148,6 +155,7 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
       {options.device, options.tensor_parallel_size, options.cpu_threads}, &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  RETURN_IF_ERROR(CheckDevice(device, model.plan));
   const std::int64_t head_dim = device.only_head_dim;
   if (head_dim != 0 && model.plan.config.head_dim != head_dim) {
     return absl::InvalidArgumentError(absl::StrCat("config.json: head_dim is ",
@@ -179,13 +187,13 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
   kernels::Backend& device = *devices.backends.front();
   RETURN_IF_ERROR(CheckDevice(device.capabilities(), parts.ranks.plan));
   ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
-                   ChooseBlocks(parts.ranks.plan, parts.ranks.limits,
-                                {.device_bytes = device.FreeMemory(),
-                                 .host_bytes = AvailableHostMemory(),
-                                 .utilization = options.gpu_memory_utilization,
-                                 .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
-                                 .ranks = options.tensor_parallel_size,
-                                 .device = device.capabilities()}));
+                   ChooseBlocksOrAdvise(parts.ranks.plan, parts.ranks.limits,
+                                        {.device_bytes = device.FreeMemory(),
+                                         .host_bytes = AvailableHostMemory(),
+                                         .utilization = options.gpu_memory_utilization,
+                                         .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
+                                         .ranks = options.tensor_parallel_size,
+                                         .device = device.capabilities()}));
   parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities().name,
                         options.tensor_parallel_size);
   parts.plans = std::move(plans);

@@ -17,6 +17,7 @@ struct ModelOptions {
   std::filesystem::path model_dir;  // folder or file, of weights too unless random
   bool random_weights = false;      // seeded noise in the config's shapes
   std::uint64_t seed = 0;           // of the random weights
+  std::int32_t num_layers = 0;      // of random weights: the first so many; 0: all
   // Of matrices, where weights are random (SetMatrixEncoding): bf16, or one of random_blocks.h for
   // shapes whose columns are whole blocks.
   kernels::Encoding random_encoding = kernels::Encoding::kBf16;

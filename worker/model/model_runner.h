@@ -10,7 +10,7 @@ namespace thinkwire::worker::model {
 
 // What the rest of the worker wants to know of a loaded model.
 struct ModelInfo {
-  std::string architecture;                       // "Qwen2ForCausalLM", "LlamaForCausalLM"
+  std::string architecture;                       // "Qwen2ForCausalLM", "DeepseekV3ForCausalLM"
   std::vector<std::int32_t> end_of_sequence_ids;  // the checkpoint's
   std::vector<std::string> warnings;              // what its files say that is not obeyed
   std::int64_t parameters = 0;

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "absl/strings/numbers.h"
+
 namespace thinkwire::worker::model {
 namespace {
 
@@ -120,6 +122,21 @@ TEST(MemoryBudgetTest, AModelMustFitIntoTheHostToo) {
   MemoryOffer cache = Host(8);
   cache.kv_cache_memory_bytes = kGiB;
   EXPECT_THAT(Refusal(cache), HasSubstr("or serve a smaller variant"));
+}
+
+TEST(MemoryBudgetTest, WhatIsMissingIsSaidToTheByte) {
+  MemoryOffer offer = Host(8);
+  offer.kv_cache_memory_bytes = std::int64_t{112} * 1024 * 16;  // one block
+  const std::string message = Refusal(offer);
+  std::int64_t missing = 0;
+  const std::size_t end = message.find(" bytes are missing");
+  ASSERT_NE(end, std::string::npos) << message;
+  const std::size_t begin = message.rfind(' ', end - 1) + 1;
+  ASSERT_TRUE(absl::SimpleAtoi(message.substr(begin, end - begin), &missing)) << message;
+  offer.host_bytes += missing - 1;
+  EXPECT_THAT(Refusal(offer), HasSubstr("; 1 bytes are missing"));
+  ++offer.host_bytes;
+  EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
 }
 
 TEST(MemoryBudgetTest, LongContextsAreCountedBeforeTheyAreAllocated) {

@@ -79,6 +79,13 @@ std::vector<Option> Options(WorkerConfig& c) {
        Between(kMinBlockTokens, kMaxBlockTokens)},
       {"kv_cache_memory_bytes", &c.kv_cache_memory_bytes,
        "KV cache over all ranks; 0: chosen from free memory", Between(0, kMaxBytes)},
+      {"kv_cache_dtype", &c.kv_cache_dtype,
+       "of keys and values: auto is what the checkpoint was measured with, else bfloat16; bfloat16 "
+       "is as activations are (float32 on a CPU); fp8_e4m3 takes half of that",
+       OneOf("auto|bfloat16|fp8_e4m3")},
+      {"kv_scales_file", &c.kv_scales_file,
+       "JSON {\"k_scale\": [...], \"v_scale\": [...]} of an FP8 KV cache, a number a layer each; "
+       "empty: the checkpoint's, or 1"},
       {"gpu_memory_utilization", &c.gpu_memory_utilization,
        "share of a GPU's memory that may be taken", Between(0.05, 1)},
       {"enable_prefix_caching", &c.enable_prefix_caching,

@@ -203,6 +203,7 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
                         {"fingerprint", info.fingerprint},
                         {"max_model_len", model.served.limits.context()},
                         {"max_num_seqs", model.served.limits.max_num_seqs},
+                        {"kv_cache_dtype", info.kv_cache_dtype},
                         {"kv_blocks", model.served.limits.num_blocks},
                         {"warm_up_seconds", info.warm_up_seconds},
                         {"kv_cache_tokens", info.kv_cache_tokens}});

@@ -16,11 +16,11 @@
 #include "common/listen_address.h"
 #include "common/peer_limits.h"
 #include "common/rpc/api_key.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
-#include "common/rpc/few_pollers.h"
 
 namespace thinkwire::rpc {
 namespace {

@@ -127,6 +127,7 @@ absl::StatusOr<Asked> Read(std::string_view body, const ReaderOptions& options,
   SettleInstructions(reading);
   if (!reading.request().has_prompt()) return rpc::InvalidField(endpoint.prompt, "is required");
   RETURN_IF_ERROR(CheckIgnored(reading.asked, options.strict));
+  if (const auto& most = reading.max_completion_tokens) reading.request().set_max_tokens(*most);
   SettleThinking(reading);
   SettleForm(reading);
   SettleSalt(reading);

@@ -10,6 +10,7 @@
 #include "common/status.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/fingerprint.h"
+#include "worker/model/checkpoint/kv_scales.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
@@ -96,6 +97,35 @@ absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& pla
                                                  ", which auto and ", stored, " allow"));
 }
 
+// Where the KV cache's scales come from, now that the checkpoint has said which it holds.
+absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
+  const auto& quantization = plan.config.quantization;
+  const bool files_say = quantization && quantization->has_fp8_kv_cache();
+  KvCachePlan& kv = plan.kv_cache;
+  kv.is_fp8 =
+      options.kv_cache_dtype == "fp8_e4m3" || (options.kv_cache_dtype == "auto" && files_say);
+  if (!kv.is_fp8) kv.scales.clear();
+  if (kv.is_fp8 && plan.config.mla) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_cache_dtype is fp8_e4m3, which is for keys and values; allowed for the "
+                     "latents of ",
+                     plan.config.architecture, ": bfloat16"));
+  }
+  if (options.kv_scales_file.empty()) {
+    if (kv.is_fp8 && files_say && kv.scales.empty() && !options.random_weights) {
+      plan.config.warnings.emplace_back(
+          "config.json: kv_cache_scheme has scales, of which the checkpoint holds none: 1 is "
+          "taken");
+    }
+    return absl::OkStatus();
+  }
+  if (!kv.is_fp8) {
+    return absl::InvalidArgumentError("kv_scales_file is only for kv_cache_dtype fp8_e4m3");
+  }
+  ASSIGN_OR_RETURN(kv.scales, ReadKvScalesFile(options.kv_scales_file, plan.config.num_layers));
+  return absl::OkStatus();
+}
+
 absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
   const std::string what = NeedsCpu(plan);
   if (device.kind == kernels::DeviceKind::kCpu || what.empty()) return absl::OkStatus();
@@ -103,14 +133,21 @@ absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& p
                                                  "; these are computed with device cpu"));
 }
 
+std::string KvDtypeOf(const ModelPlan& plan, kernels::DType activation) {
+  if (plan.kv_cache.is_fp8) return "fp8_e4m3";
+  return activation == kernels::DType::kF32 ? "f32" : "bf16";
+}
+
 ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
-                   const std::string& device, std::int32_t ranks) {
+                   const kernels::Capabilities& capabilities, std::int32_t ranks) {
+  const std::string& device = capabilities.name;
   ModelInfo info;
   info.architecture = plan.config.architecture;
   info.end_of_sequence_ids = plan.config.end_of_sequence_ids;
   info.warnings = plan.config.warnings;
   info.parameters = CountParameters(plan);
   info.kv_cache_tokens = static_cast<std::int64_t>(limits.num_blocks) * limits.block_tokens;
+  info.kv_cache_dtype = KvDtypeOf(plan, capabilities.activation);
   info.device = device;
   info.stored_weights = source.stored_as();
   const std::string architecture(
@@ -147,6 +184,7 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   // Once more, as the files have said how the matrices are packed.
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
   RETURN_IF_ERROR(CheckQuantization(options, model.plan));
+  RETURN_IF_ERROR(SettleKvCache(options, model.plan));
   return model;
 }
 
@@ -224,7 +262,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
   }
   LeaderRunner::Parts parts;
   parts.info =
-      Describe(model.plan, model.limits, *model.weights, device.name, options.tensor_parallel_size);
+      Describe(model.plan, model.limits, *model.weights, device, options.tensor_parallel_size);
   parts.ranks = {
       .plan = std::move(model.plan), .limits = model.limits, .stamp_steps = options.stamp_steps};
   parts.plans = std::move(plans);
@@ -245,7 +283,7 @@ parallel::Greeting GreetingOf(const ModelOptions& options, const CheckedModel& m
                               const Devices& devices) {
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
   const ModelInfo info =
-      Describe(model.plan, model.limits, *model.weights, device.name, options.tensor_parallel_size);
+      Describe(model.plan, model.limits, *model.weights, device, options.tensor_parallel_size);
   return {.version = options.group->version,
           .fingerprint = info.fingerprint,
           .limits = LimitsInWords(model.limits),

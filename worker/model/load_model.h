@@ -37,6 +37,12 @@ struct ModelOptions {
   std::int64_t kv_cache_memory_bytes = 0;  // 0: chosen from what the machine or its GPUs have
   // Share of a GPU's memory that is free at the start which weights, workspace and KV may take.
   double gpu_memory_utilization = 0.9;
+  // "auto": FP8 where config.json's kv_cache_scheme says so, else as activations are ("bfloat16";
+  // on the CPU float32); "fp8_e4m3".
+  std::string kv_cache_dtype = "auto";
+  // Scales of an FP8 KV cache (kv_scales.h), instead of those that the checkpoint has; empty:
+  // those, or 1.
+  std::filesystem::path kv_scales_file;
   std::int32_t block_tokens = 16;  // tokens a KV block, a multiple of 16
   std::int32_t max_in_flight = 2;  // D
   bool stamp_steps = false;        // for ModelRunner::TakeStepGaps

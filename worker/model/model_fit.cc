@@ -76,12 +76,16 @@ ModelFit Count(const ModelPlan& plan, const step::Limits& limits, const MemoryPl
 
 absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryPlace& place) {
   ASSIGN_OR_RETURN(const ModelConfig config, OpenModelFiles(model)->Config());
+  ModelPlan plan = MakePlan(config);
+  const std::string cpu_only = NeedsCpu(plan);
+  if (place.device.kind != kernels::DeviceKind::kCpu && !cpu_only.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(cpu_only, " are computed on a CPU alone"));
+  }
   const std::int64_t head_dim = place.device.only_head_dim;
   if (head_dim != 0 && config.head_dim != head_dim) {
     return absl::InvalidArgumentError(
         absl::StrCat("head_dim is ", config.head_dim, "; supported: ", head_dim));
   }
-  ModelPlan plan = MakePlan(config);
   RETURN_IF_ERROR(SetEncodings(plan));
   step::Limits limits = LimitsFor(config, place.device);
   for (std::int32_t ranks = 1; ranks <= place.devices; ++ranks) {

@@ -17,6 +17,7 @@ struct ModelInfo {
   std::int64_t weight_bytes = 0;            // all ranks
   std::int64_t weight_bytes_per_token = 0;  // of them read to decode one token at batch 1
   std::int64_t kv_cache_tokens = 0;
+  std::string kv_cache_dtype;  // "f32", "bf16", "fp8_e4m3"
   double warm_up_seconds = 0;  // from the weights' being there to the first step's being taken
   std::string stored_weights;  // "BF16", "F32" (computed in bf16 all the same), "random"
   std::string device;          // "cpu avx512 2 threads"

@@ -3,12 +3,17 @@
 #include "router/http/door.h"
 
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 
+#include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "absl/strings/match.h"
+#include "router/http/http_limits.h"
 #include "tests/router/http/door_fixture.h"
 
 namespace thinkwire::router::http {
@@ -233,6 +238,33 @@ TEST_F(DoorTest, AReaderOfASmallWindowGetsEverything) {
   for (const char c : reply.body) letters += c == 'Z' ? 1 : 0;
   EXPECT_EQ(letters, std::size_t{kDeltas} * 4000);
   EXPECT_TRUE(reply.body.ends_with("data: [DONE]\n\n"));
+}
+
+// The door's end, in this process, of the connection from a port; nullopt: there is none.
+std::optional<int> EndOf(int port) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int file = std::stoi(entry.path().filename().string());
+    sockaddr_in peer{};
+    socklen_t size = sizeof(peer);
+    const bool is_connection = getpeername(file, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
+                               peer.sin_family == AF_INET;
+    if (is_connection && ntohs(peer.sin_port) == port) return file;
+  }
+  return std::nullopt;
+}
+
+// As long as the door's own time for a write, and not gRPC's few seconds.
+TEST_F(DoorTest, TheKernelHasPatienceWithWhoReadsNothing) {
+  Open();
+  RawClient client(port());
+  client.Send(MakeRequestText("GET", "/health"));
+  EXPECT_NE(client.ReadUntil("}}"), "");
+  const std::optional<int> end = EndOf(client.port());
+  ASSERT_TRUE(end.has_value());
+  int milliseconds = 0;
+  socklen_t size = sizeof(milliseconds);
+  ASSERT_EQ(getsockopt(*end, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, &size), 0);
+  EXPECT_EQ(std::chrono::milliseconds(milliseconds), kWriteTimeout);
 }
 
 TEST_F(DoorTest, AConnectionTakesRequestsOneAfterAnother) {

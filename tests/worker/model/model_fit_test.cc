@@ -103,6 +103,43 @@ TEST_F(ModelFitTest, TheHostKeepsFloats) {
   EXPECT_GT(fit.context, 4096);
 }
 
+// DeepSeek-R1 itself: FP8 matrices in blocks of 132 bytes, a key of 576 floats a layer and token.
+TEST_F(ModelFitTest, LatentAttentionAndExpertsAreForTheHost) {
+  config_.update({{"architectures", {"DeepseekV3ForCausalLM"}},
+                  {"model_type", "deepseek_v3"},
+                  {"eos_token_id", 1},
+                  {"first_k_dense_replace", 3},
+                  {"hidden_size", 7168},
+                  {"intermediate_size", 18432},
+                  {"kv_lora_rank", 512},
+                  {"moe_intermediate_size", 2048},
+                  {"n_group", 8},
+                  {"n_routed_experts", 256},
+                  {"n_shared_experts", 1},
+                  {"num_attention_heads", 128},
+                  {"num_experts_per_tok", 8},
+                  {"num_hidden_layers", 61},
+                  {"num_key_value_heads", 128},
+                  {"q_lora_rank", 1536},
+                  {"qk_nope_head_dim", 128},
+                  {"qk_rope_head_dim", 64},
+                  {"quantization_config",
+                   {{"quant_method", "fp8"}, {"fmt", "e4m3"}, {"weight_block_size", {128, 128}}}},
+                  {"routed_scaling_factor", 2.5},
+                  {"topk_group", 4},
+                  {"v_head_dim", 128},
+                  {"vocab_size", 129280}});
+  Write();
+  const MemoryPlace host = {.device = {.name = "cpu"}, .free_bytes = 16 * kGiB, .devices = 1};
+  const ModelFit fit = Fit(host);
+  EXPECT_EQ(fit.context, 0);
+  EXPECT_EQ(fit.kv_bytes_per_token, 61 * 576 * 4);
+  EXPECT_NEAR(static_cast<double>(fit.weight_bytes), 694.4e9, 0.1e9);
+  EXPECT_GT(Fit({.device = {.name = "cpu"}, .free_bytes = 720 * kGiB, .devices = 1}).context, 4096);
+  EXPECT_THAT(std::string(FitOf(folder_.path(), Gpus(80, 8)).status().message()),
+              testing::HasSubstr("DeepseekV3ForCausalLM are computed on a CPU alone"));
+}
+
 TEST_F(ModelFitTest, RefusesWhatCannotBeServed) {
   config_["num_attention_heads"] = 56;  // heads of 64
   Write();

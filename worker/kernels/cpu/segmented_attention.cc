@@ -61,9 +61,9 @@ class Attention {
   }
 
   std::int64_t state_floats() const { return State::Floats(most_queries_, dim_); }
-  // Scratch of one thread: gathered queries, scores, staged keys.
+  // Scratch of one thread: gathered queries, scores, staged keys and values.
   std::int64_t scratch_floats() const {
-    return most_queries_ * (dim_ + kTileKeys) + dim_ * kTileKeys;
+    return most_queries_ * (dim_ + kTileKeys) + 2 * dim_ * kTileKeys;
   }
   std::int64_t Segments(const Unit& unit) const { return LastPosition(unit) / kSegmentKeys + 1; }
 

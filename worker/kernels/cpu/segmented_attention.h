@@ -34,7 +34,7 @@ class AttentionLayout {
   virtual float* Result(std::int64_t token, std::int64_t head) const = 0;
 
   // Sets the tile's keys, key_stride and values for positions [first, first + count) of the
-  // sequence whose blocks are `blocks`. `staged` [D, 64] is the tile's to fill.
+  // sequence whose blocks are `blocks`. `staged` [2, D, 64] is the tile's to fill.
   virtual void PointAtKeys(const std::int32_t* blocks, std::int64_t kv_head, std::int64_t first,
                            std::int64_t count, float* staged, AttentionTile* tile) const = 0;
 };

@@ -78,11 +78,16 @@ std::string Fingerprint(const ModelPlan& plan, const WeightSource& source,
                         std::int32_t tensor_parallel_size, const std::string& device) {
   const std::string family =
       absl::AsciiStrToLower(absl::StripSuffix(plan.config.architecture, "ForCausalLM"));
-  const std::uint64_t hash = HashWord(HashConfig(plan.config), source.identity());
+  std::uint64_t hash = HashWord(HashConfig(plan.config), source.identity());
+  for (const kernels::KvScales& scales : plan.kv_cache.scales) {
+    hash = HashWord(hash, std::bit_cast<std::uint32_t>(scales.keys));
+    hash = HashWord(hash, std::bit_cast<std::uint32_t>(scales.values));
+  }
   const std::int64_t layers = plan.config.num_layers;
   const std::int64_t left = plan.config.num_layers_left;
   const std::string first = left == 0 ? "" : absl::StrCat("-first", layers, "of", layers + left);
-  return absl::StrCat(family, first, "-", EncodingsOf(plan), "-tp", tensor_parallel_size, "-",
+  const absl::string_view kv = plan.kv_cache.is_fp8 ? "-kv_fp8_e4m3" : "";
+  return absl::StrCat(family, first, "-", EncodingsOf(plan), kv, "-tp", tensor_parallel_size, "-",
                       device, "-r", kKernelRevision, "-", absl::Hex(hash, absl::kZeroPad16));
 }
 

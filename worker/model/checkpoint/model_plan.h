@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "worker/kernels/kv.h"
 #include "worker/kernels/weights.h"
 #include "worker/model/checkpoint/model_config.h"
 #include "worker/model/checkpoint/weight_source.h"
@@ -79,6 +80,14 @@ struct PartPlan {
   std::vector<PlannedPlane> kv_planes = {};  // at most one part of a layer has any
 };
 
+// How the KV cache is kept: as activations are, or in FP8 by scales that were there before any
+// request (kernels::KvScales).
+struct KvCachePlan {
+  bool is_fp8 = false;
+  std::vector<kernels::KvScales> scales = {};  // by layer; empty: all 1. None without is_fp8, but
+                                               // for what a checkpoint has, before that is settled
+};
+
 using LayerPlan = std::vector<PartPlan>;  // in the order in which they run
 
 struct ModelPlan {
@@ -88,6 +97,7 @@ struct ModelPlan {
   std::vector<LayerPlan> layers;
   PlannedTensor final_norm;
   PlannedWeight head;
+  KvCachePlan kv_cache = {};
 };
 
 // The plan of a Hugging Face Qwen2, Llama or DeepseekV3 checkpoint.

@@ -16,6 +16,7 @@
 #include "common/listen_address.h"
 #include "common/peer_limits.h"
 #include "common/rpc/api_key.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/lock_order.h"
@@ -85,6 +86,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy pro
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
   DoNotWatchLockOrder();
+  PollWithFewThreads();
   grpc::ChannelArguments arguments = ArgumentsFor(proxy);
   if (!security.server_name.empty()) arguments.SetSslTargetNameOverride(security.server_name);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> senders;

@@ -20,6 +20,7 @@
 #include "common/listen_address.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/health_service.h"
 #include "common/rpc/keepalive.h"
@@ -137,6 +138,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
   DoNotWatchLockOrder();
+  PollWithFewThreads();
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
   std::unique_ptr<GrpcServer> server(new GrpcServer(options, std::move(listener)));
   RETURN_IF_ERROR(server->Serve(options));

@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/peer_limits.h"
 #include "common/rpc/deadline.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/status_details.h"
@@ -106,6 +108,7 @@ void ServerCall::TakeMessage() {
     has_taken_ = true;
   }
   grpc::ByteBuffer message = Take(message_);
+  if (message.Length() > kLongPromptBytes) LetAnotherPoll();
   const bool more = TakesMore();
   if (!more) StartRead(&message_);
   OnMessage(Take(message));

@@ -56,6 +56,8 @@ int RunLoad(std::span<const char* const> arguments) {
       {"connections", &options.connections, "that these share", Between(1, 1024)},
       {"seconds", &options.seconds, "how long is measured", Between(1, 3600)},
       {"warmup_s", &options.warmup_s, "how long before that", Between(0, 3600)},
+      {"rest_ms", &options.rest_ms, "between two reads of a stream; 0: it is read at once",
+       Between(0, 60'000)},
       {"pid", &options.pid, "whose CPU time is measured; 0: nobody's", AtLeast(0)},
       {"help", &help, "print this"},
   };

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/mutex.h"
@@ -37,8 +38,9 @@ struct Counts {
 
 class Reader final : public grpc::ClientReadReactor<v1::GenerateResponse> {
  public:
-  Reader(Counts& counts, std::shared_ptr<grpc::Channel> channel)
-      : counts_(counts), stub_(std::move(channel)) {
+  // `lags`: reads only when it is told to.
+  Reader(Counts& counts, std::shared_ptr<grpc::Channel> channel, bool lags)
+      : counts_(counts), stub_(std::move(channel)), lags_(lags) {
     request_.set_variant("relay");
     request_.mutable_prompt()->mutable_token_ids()->add_ids(1);
     request_.set_seed(7);
@@ -46,10 +48,21 @@ class Reader final : public grpc::ClientReadReactor<v1::GenerateResponse> {
 
   void Start() {
     stub_.async()->Generate(&context_, &request_, this);
+    if (lags_) AddHold();  // ReadNext reads from outside gRPC's reactions
     StartRead(&event_);
     StartCall();
   }
-  void Cancel() { context_.TryCancel(); }
+  void Cancel() {
+    context_.TryCancel();
+    ReadNext();
+  }
+  void ReadNext() {
+    {
+      MutexLock lock(mu_);
+      if (!std::exchange(rests_, false)) return;
+    }
+    StartRead(&event_);
+  }
   void Wait() {
     MutexLock lock(mu_);
     while (!done_) changed_.WaitFor(mu_, std::chrono::seconds(1));
@@ -59,9 +72,14 @@ class Reader final : public grpc::ClientReadReactor<v1::GenerateResponse> {
 
  private:
   void OnReadDone(bool ok) override {
-    if (!ok) return;
+    if (!ok) {
+      if (lags_) RemoveHold();
+      return;
+    }
     if (event_.has_answer_delta()) Count(event_.answer_delta());
-    StartRead(&event_);
+    if (!lags_) return StartRead(&event_);
+    MutexLock lock(mu_);
+    rests_ = true;
   }
 
   void Count(const v1::AnswerDelta& delta) {
@@ -91,6 +109,7 @@ class Reader final : public grpc::ClientReadReactor<v1::GenerateResponse> {
 
   Counts& counts_;
   v1::ReasoningService::Stub stub_;
+  const bool lags_;
   grpc::ClientContext context_;
   v1::GenerateRequest request_;
   v1::GenerateResponse event_;
@@ -99,6 +118,7 @@ class Reader final : public grpc::ClientReadReactor<v1::GenerateResponse> {
   std::vector<double> ages_;
   Mutex mu_;
   CondVar changed_;
+  bool rests_ ABSL_GUARDED_BY(mu_) = false;  // no read is under way
   bool done_ ABSL_GUARDED_BY(mu_) = false;
 };
 
@@ -116,6 +136,7 @@ std::vector<std::shared_ptr<grpc::Channel>> Connect(const RelayLoadOptions& opti
   for (int i = 0; i < options.connections; ++i) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // what a reader that lags is sent is bounded
     channels.push_back(
         grpc::CreateCustomChannel(options.target, grpc::InsecureChannelCredentials(), arguments));
   }
@@ -139,6 +160,19 @@ void Print(const Counts& counts, double cpu, double seconds,
       Quantile(ages, 0.5), Quantile(ages, 0.99), static_cast<long long>(counts.failures));
 }
 
+// Has the readers that lag read on now and then.
+void Wait(const RelayLoadOptions& options, std::int32_t seconds,
+          const std::vector<std::unique_ptr<Reader>>& readers) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  const auto step = std::chrono::milliseconds(options.rest_ms);
+  for (auto at = std::chrono::steady_clock::now(); step.count() > 0 && at + step < end;
+       at += step) {
+    std::this_thread::sleep_until(at + step);
+    for (const auto& reader : readers) reader->ReadNext();
+  }
+  std::this_thread::sleep_until(end);
+}
+
 }  // namespace
 
 int RunRelayLoad(const RelayLoadOptions& options) {
@@ -146,15 +180,15 @@ int RunRelayLoad(const RelayLoadOptions& options) {
   Counts counts;
   std::vector<std::unique_ptr<Reader>> readers;
   for (int i = 0; i < options.streams; ++i) {
-    readers.push_back(
-        std::make_unique<Reader>(counts, channels[static_cast<std::size_t>(i) % channels.size()]));
+    readers.push_back(std::make_unique<Reader>(
+        counts, channels[static_cast<std::size_t>(i) % channels.size()], options.rest_ms > 0));
     readers.back()->Start();
   }
-  std::this_thread::sleep_for(std::chrono::seconds(options.warmup_s));
+  Wait(options, options.warmup_s, readers);
   const auto begin = std::chrono::steady_clock::now();
   const double cpu_before = CpuSecondsOf(options.pid);
   counts.counting = true;
-  std::this_thread::sleep_for(std::chrono::seconds(options.seconds));
+  Wait(options, options.seconds, readers);
   counts.counting = false;
   const double cpu = CpuSecondsOf(options.pid) - cpu_before;
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;

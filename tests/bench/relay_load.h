@@ -11,6 +11,7 @@ struct RelayLoadOptions {
   std::int32_t connections = 128;
   std::int32_t seconds = 10;
   std::int32_t warmup_s = 2;
+  std::int32_t rest_ms = 0;
   std::int32_t pid = 0;
 };
 

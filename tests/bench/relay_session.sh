@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # What the router takes to pass a message on, beside nginx's grpc_pass: a fake worker and a reader
 # (relay_bench) on this machine, between them by turns the router, nginx with one worker process and
-# nothing. Paced, each stream getting its messages at times of its own, and flat out. Prints for
-# each the medians over all rounds of the process's CPU time for each message that was read and for
-# each token, and how old the tokens were. Needs a build (default: build/release) with
-# thinkwire-router and relay_bench, and nginx, which no script of ours installs: apt-get install
-# nginx.
+# nothing. Paced, each stream getting its messages at times of its own; flat out; and flat out for
+# readers that lag, where what waits is merged. Prints for each the medians over all rounds of the
+# process's CPU time for each message that was read and for each token, and how old the tokens were.
+# Needs a build (default: build/release) with thinkwire-router and relay_bench, and nginx, which no
+# script of ours installs: apt-get install nginx.
 # Usage: tests/bench/relay_session.sh [OPTION…] LOGS
 #   LOGS             folder for logs, figures and summary.txt
 #   --build B        the build folder (default build/release)
@@ -14,17 +14,18 @@
 #   --connections N  that the reader has them on (default 128)
 #   --rate R         messages a second of each stream where they are paced (default 50)
 #   --seconds S      of each measurement (default 8)
-#   --only MODE      paced or flat (default both)
+#   --rest MS        between two reads of a stream where its reader lags (default 100)
+#   --only MODE      paced, flat or lagging (default all)
 # Exit code: 0 if every stream brought all its tokens.
 set -uo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
 
 usage() {
-  sed -n '2,19s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,20s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
-build=$source/build/release rounds=5 streams=128 connections=128 rate=50 seconds=8 only=
+build=$source/build/release rounds=5 streams=128 connections=128 rate=50 seconds=8 rest=100 only=
 while [[ ${1:-} == --* ]]; do
   [[ $# -ge 2 ]] || usage
   case $1 in
@@ -34,6 +35,7 @@ while [[ ${1:-} == --* ]]; do
     --connections) connections=$2 ;;
     --rate) rate=$2 ;;
     --seconds) seconds=$2 ;;
+    --rest) rest=$2 ;;
     --only) only=$2 ;;
     *) usage ;;
   esac
@@ -83,15 +85,17 @@ failures=0
 measure() {
   local line
   line=$("$build/tests/bench/relay_bench" load --target "127.0.0.1:$3" --streams "$streams" \
-    --connections "$connections" --seconds "$seconds" --pid "$4" 2>>"$logs/load.log") ||
+    --connections "$connections" --seconds "$seconds" --warmup_s "$warmup" \
+    --rest_ms "$rests" --pid "$4" 2>>"$logs/load.log") ||
     failures=$((failures + 1))
   echo "{\"mode\": \"$1\", \"by\": \"$2\", ${line#\{}" | tee -a "$logs/figures.jsonl"
 }
 
-for mode in paced flat; do
+for mode in paced flat lagging; do
   [[ -z $only || $only == "$mode" ]] || continue
-  pace=$rate
-  [[ $mode == paced ]] || pace=0
+  pace=0 rests=0 warmup=2
+  [[ $mode != paced ]] || pace=$rate
+  [[ $mode != lagging ]] || rests=$rest warmup=10  # until what lies between is full
   start "worker-$mode" "$build/tests/bench/relay_bench" worker --rate "$pace" || exit 1
   worker=$port
   configure_router "$logs/router.yaml" relay "$worker"

@@ -210,6 +210,31 @@ TEST_F(ResponsesDoorTest, TheAnswersTokensHaveProbabilitiesIfTheyAreAskedFor) {
   EXPECT_EQ(Stream(ask)[10]["logprobs"][0], token);
 }
 
+// As in a rolling update that has come to the router first.
+TEST_F(ResponsesDoorTest, AnOlderWorkerIsNotAskedForWhatItWouldRefuse) {
+  Open();
+  small_.SetStatus([](v1::WatchStatusResponse& status) {
+    status.set_request_revision(0);
+    status.set_draining(true);
+  });
+  ASSERT_TRUE(pool_.WaitForLive(0, 0));
+  small_.SetStatus([](v1::WatchStatusResponse& status) { status.set_draining(false); });
+  ASSERT_TRUE(pool_.WaitForLive(0, 1));
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  events[4].mutable_answer_delta()->add_logprobs()->set_logprob(-0.5);
+  events[5].mutable_finished()->add_logprobs();
+  small_.SetScript({.events = events});
+  const Reply reply = Respond(R"(,"include":["message.output_text.logprobs"])");
+  EXPECT_EQ(reply.status, 200) << reply.body;
+  const v1::PhaseSampling& asked = small_.last_call().request.request().sampling();
+  EXPECT_TRUE(asked.logprobs());
+  EXPECT_FALSE(asked.has_token_bytes());
+  const Json token = Json::parse(reply.body)["output"][1]["content"][0]["logprobs"][0];
+  EXPECT_EQ(token["logprob"], -0.5);
+  EXPECT_EQ(token["token"].get<std::string>().rfind("token_id:", 0), 0U) << token;
+  EXPECT_EQ(token["bytes"], Json::array());
+}
+
 TEST_F(ResponsesDoorTest, InputIsAStringOrTheItemsOfEarlierTurns) {
   Open();
   Respond(R"(,"instructions":"Be brief.")",

@@ -8,9 +8,9 @@
 // Which segments a block of the decode kernel computes. A unit is a sequence's KV head; units stand
 // one after the other, sequence by sequence, and the blocks that have work share their segments out
 // evenly, each a range of them in a row. A border between two blocks that would fall near a unit's
-// end moves there: what a block has more to read (2.5 times its share at most) costs less than
-// handing results on, as blocks that read alone read faster. Units without room for partial results
-// are never cut.
+// end moves there: what a block has more to read costs less than handing results on, as blocks that
+// read alone read faster. Near is a quarter of a block's share, or `least_near` segments, but no
+// more than three quarters of the share. Units without room for partial results are never cut.
 // Every block reads all sequences for itself.
 namespace thinkwire::worker::kernels {
 
@@ -64,11 +64,14 @@ class DecodeWork {
     Piece first;  // of the block
   };
 
-  // `sequences` has room for S in shared memory.
-  __device__ DecodeWork(const AttentionArgs& args, Shared& shared, Sequence* sequences)
+  // `sequences` has room for S in shared memory. `least_near`: so many segments from a unit's end
+  // are near in any case, unless they are most of a share.
+  __device__ DecodeWork(const AttentionArgs& args, Shared& shared, Sequence* sequences,
+                        int least_near)
       : args_(args),
         shared_(shared),
         sequences_(sequences),
+        least_near_(least_near),
         lane_(static_cast<int>(threadIdx.x % 32)) {}
 
   // The block meets in here. REQUIRES: called once, before the others.
@@ -119,6 +122,7 @@ class DecodeWork {
   const AttentionArgs& args_;
   Shared& shared_;
   Sequence* const sequences_;
+  const int least_near_;
   const int lane_;
   int num_splittable_ = 0;          // sequences whose partial results have room
   std::uint32_t num_segments_ = 0;  // of all units; times blocks it fits in 32 bits
@@ -180,7 +184,11 @@ __device__ __forceinline__ void DecodeWork<kWarps>::ReadSequences() {
   }
   num_segments_ = static_cast<std::uint32_t>(segments_before * args_.num_kv_heads);
   num_blocks_ = min(num_segments_, gridDim.x);
-  if (num_blocks_ > 0) near_ = static_cast<int>(3 * num_segments_ / (4 * num_blocks_));
+  if (num_blocks_ > 0) {
+    const int share = static_cast<int>(num_segments_ / num_blocks_);
+    const int most = static_cast<int>(3 * num_segments_ / (4 * num_blocks_));
+    near_ = min(most, max(share / 4, least_near_));
+  }
 }
 
 // At most 1,024 of them: first among the last ones of every 32.

@@ -1,0 +1,21 @@
+#pragma once
+
+namespace thinkwire::rpc {
+
+// From now on as few threads poll for gRPC's callbacks, and run them, as keep up with them: one, as
+// long as it computes for less than four fifths of the time; then another, and so on.
+// gRPC 1.51 has two of them poll by turns, or more on larger machines: whenever one has got
+// something, it first wakes another to poll in its place, and that is a switch of threads for each
+// message that a server passes on, a quarter of what it takes (tests/bench/RESULTS.md). They fetch
+// what there is to do with a function of gRPC's C interface, which this file replaces: all others
+// wait in it. So what a reaction takes, all others may wait for. What may take long says so
+// (LetAnotherPoll), and no reaction waits for another.
+// Of no effect on queues that a program polls itself. Threads: any.
+void PollWithFewThreads();
+
+// Of a reaction that may take long, in its beginning: another thread polls from now on, and this
+// one waits for its turn again after the reaction. gRPC has a thread for every two processors, and
+// at least two; nobody polls where all are in such reactions.
+void LetAnotherPoll();
+
+}  // namespace thinkwire::rpc

@@ -1,0 +1,168 @@
+#include "common/rpc/few_pollers.h"
+
+#include <grpc/grpc.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <gtest/gtest.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/mutex.h"
+#include "common/peer_limits.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/grpc_server.h"
+#include "common/rpc/raw_service.h"
+#include "common/rpc/server_call.h"
+#include "thinkwire/v1/worker.grpc.pb.h"
+
+namespace thinkwire::rpc {
+namespace {
+
+// Answers each call once `react`, on the thread that brought its message, has returned.
+class ReactingService final : public RawService {
+ public:
+  using React = std::function<void(const grpc::ByteBuffer& message)>;
+  explicit ReactingService(React react) {
+    AddMethod(v1::WorkerService::service_full_name(), "AnswerNow",
+              [react = std::move(react)](const grpc::CallbackServerContext& /*context*/) {
+                return std::make_shared<Call>(react);
+              });
+  }
+
+ private:
+  class Call final : public ServerCall {
+   public:
+    explicit Call(const React& react) : ServerCall(1), react_(react) {}
+
+   private:
+    void OnMessage(grpc::ByteBuffer message) override {
+      react_(message);
+      Write(v1::WorkerAnswerNowResponse());
+      Finish(absl::OkStatus());
+    }
+    const React& react_;
+  };
+};
+
+class FewPollersTest : public testing::Test {
+ protected:
+  void Start(ReactingService::React react) {
+    service_.emplace(std::move(react));
+    server_ = *GrpcServer::Start({.listen = "127.0.0.1:0", .services = {&*service_}});
+    stub_ = v1::WorkerService::NewStub(MakeChannel(absl::StrCat("127.0.0.1:", server_->port())));
+  }
+  // The call's end.
+  std::future<grpc::Status> Call(std::size_t bytes) {
+    return std::async(std::launch::async, [this, bytes] {
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+      v1::WorkerAnswerNowRequest request;
+      request.set_request_id(std::string(bytes, 'x'));
+      v1::WorkerAnswerNowResponse response;
+      return stub_->AnswerNow(&context, request, &response);
+    });
+  }
+
+  std::optional<ReactingService> service_;
+  std::unique_ptr<GrpcServer> server_;
+  std::unique_ptr<v1::WorkerService::Stub> stub_;
+};
+
+TEST_F(FewPollersTest, AllReactionsRunOnOneThread) {
+  Mutex mu;
+  std::set<std::thread::id> threads;
+  Start([&](const grpc::ByteBuffer& /*message*/) {
+    MutexLock lock(mu);
+    threads.insert(std::this_thread::get_id());
+  });
+  std::vector<std::future<grpc::Status>> ends;
+  for (int i = 0; i < 16; ++i) ends.push_back(Call(10));
+  for (auto& end : ends) EXPECT_TRUE(end.get().ok());
+  EXPECT_EQ(threads.size(), 1u);
+}
+
+// Twenty at a time, as long as the reactions of one thread would take all of its time.
+TEST_F(FewPollersTest, AnotherThreadHelpsOneThatIsBusy) {
+  Mutex mu;
+  std::set<std::thread::id> threads;
+  std::atomic<bool> enough = false;
+  Start([&](const grpc::ByteBuffer& /*message*/) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(500);
+    while (std::chrono::steady_clock::now() < until) {
+    }
+    MutexLock lock(mu);
+    threads.insert(std::this_thread::get_id());
+    enough = threads.size() > 1;
+  });
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!enough && std::chrono::steady_clock::now() < give_up) {
+    std::vector<std::future<grpc::Status>> ends;
+    for (int i = 0; i < 20; ++i) ends.push_back(Call(10));
+    for (auto& end : ends) EXPECT_TRUE(end.get().ok());
+  }
+  EXPECT_TRUE(enough);
+}
+
+TEST_F(FewPollersTest, ALargeMessageHoldsUpNobody) {
+  std::promise<void> answered;
+  std::shared_future<void> other = answered.get_future().share();
+  std::promise<void> began;
+  Start([&](const grpc::ByteBuffer& message) {
+    if (message.Length() <= kLongPromptBytes) return;
+    began.set_value();
+    EXPECT_EQ(other.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  });
+  std::future<grpc::Status> large = Call(2 * kLongPromptBytes);
+  began.get_future().wait();
+  EXPECT_TRUE(Call(10).get().ok());
+  answered.set_value();
+  EXPECT_TRUE(large.get().ok());
+}
+
+// What a thread of that name is told that asks an empty queue for an event by a time that is over.
+// The queue is shut down once it has been asked.
+grpc_completion_type AskAs(const char* name) {
+  PollWithFewThreads();
+  grpc_completion_queue* const queue = grpc_completion_queue_create_for_next(nullptr);
+  std::promise<grpc_completion_type> told;
+  std::thread thread([&] {
+    pthread_setname_np(pthread_self(), name);
+    const gpr_timespec past = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    grpc_event event = grpc_completion_queue_next(queue, past, nullptr);
+    told.set_value(event.type);
+    while (event.type != GRPC_QUEUE_SHUTDOWN) {
+      event = grpc_completion_queue_next(queue, past, nullptr);
+    }
+  });
+  std::future<grpc_completion_type> first = told.get_future();
+  // Whoever waits is woken by the end of the queue alone.
+  first.wait_for(std::chrono::milliseconds(20));
+  grpc_completion_queue_shutdown(queue);
+  thread.join();
+  grpc_completion_queue_destroy(queue);
+  return first.get();
+}
+
+TEST(PollWithFewThreadsTest, WhoPollsForCallbacksDoesNotRest) {
+  EXPECT_EQ(AskAs("nexting_thread"), GRPC_QUEUE_SHUTDOWN);
+}
+
+TEST(PollWithFewThreadsTest, OtherQueuesAreAsTheyWere) {
+  EXPECT_EQ(AskAs("another"), GRPC_QUEUE_TIMEOUT);
+}
+
+}  // namespace
+}  // namespace thinkwire::rpc

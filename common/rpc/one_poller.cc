@@ -6,11 +6,17 @@
 
 #include <atomic>
 #include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "common/mutex.h"
 
 namespace thinkwire::rpc {
 namespace {
+
+// So many reactions run at most before who waits for a rest is told. Of some microseconds each.
+constexpr int kMostReactions = 1024;
 
 using Next = grpc_event(grpc_completion_queue* queue, gpr_timespec deadline, void* reserved);
 
@@ -32,6 +38,7 @@ class Turn {
     while (is_taken_) free_.Wait(mu_);
     is_taken_ = is_mine_ = true;
   }
+  static bool is_mine() { return is_mine_; }
   // If it is this thread's.
   void Pass() {
     if (!is_mine_) return;
@@ -54,6 +61,29 @@ Turn& TheTurn() {
   return turn;
 }
 
+// Whom the thread that polls is to tell when it rests.
+class Waiters {
+ public:
+  bool empty() const { return waiters_.empty(); }
+  void Add(std::shared_ptr<AtRest> waiter) { waiters_.push_back(std::move(waiter)); }
+  // Whether another reaction may run before they are told.
+  bool MayWait() { return ++reactions_ < kMostReactions; }
+  void Tell() {
+    reactions_ = 0;
+    std::vector<std::shared_ptr<AtRest>> told;
+    told.swap(waiters_);
+    for (auto& waiter : told) std::exchange(waiter, nullptr)->OnRest();
+    told.clear();
+    if (waiters_.empty()) waiters_.swap(told);  // keeps the memory
+  }
+
+ private:
+  std::vector<std::shared_ptr<AtRest>> waiters_;
+  int reactions_ = 0;  // since the first of them
+};
+
+thread_local Waiters waiters;
+
 // Whether this is one of the threads that gRPC has for callbacks, by the name that it gives them.
 bool IsOfCallbacks() {
   static thread_local const bool is_one = [] {
@@ -68,7 +98,15 @@ bool IsOfCallbacks() {
 
 void PollWithOneThread() { with_one_thread = true; }
 
-void LetAnotherPoll() { TheTurn().Pass(); }
+void LetAnotherPoll() {
+  waiters.Tell();
+  TheTurn().Pass();
+}
+
+void TellAtRest(std::shared_ptr<AtRest> waiter) {
+  if (!Turn::is_mine()) return waiter->OnRest();
+  waiters.Add(std::move(waiter));
+}
 
 }  // namespace thinkwire::rpc
 
@@ -80,6 +118,14 @@ extern "C" grpc_event grpc_completion_queue_next(grpc_completion_queue* queue,
   using namespace thinkwire::rpc;
   if (!with_one_thread || !IsOfCallbacks()) return GrpcNext()(queue, deadline, reserved);
   TheTurn().Take();
+  while (!waiters.empty()) {
+    if (waiters.MayWait()) {
+      const gpr_timespec now = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+      const grpc_event next = GrpcNext()(queue, now, reserved);
+      if (next.type == GRPC_OP_COMPLETE) return next;
+    }
+    waiters.Tell();
+  }
   const grpc_event event = GrpcNext()(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), reserved);
   if (event.type == GRPC_QUEUE_SHUTDOWN) TheTurn().Pass();
   return event;

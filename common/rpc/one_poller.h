@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+
 namespace thinkwire::rpc {
 
 // From now on one thread at a time polls for gRPC's callbacks and runs them, for as long as it can.
@@ -16,5 +18,17 @@ void PollWithOneThread();
 // one waits for its turn again after the reaction. gRPC has a thread for every two processors, and
 // at least two; nobody polls where all are in such reactions.
 void LetAnotherPoll();
+
+// Who has something to do that more may be added to.
+class AtRest {
+ public:
+  virtual ~AtRest() = default;
+  virtual void OnRest() = 0;
+};
+
+// Tells `waiter` once this thread, if it is the one that polls, has run all reactions that there
+// are, or very many of them: what many of them bring a stream then goes on at once. Others than
+// that thread tell it before this returns.
+void TellAtRest(std::shared_ptr<AtRest> waiter);
 
 }  // namespace thinkwire::rpc

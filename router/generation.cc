@@ -168,14 +168,6 @@ bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
   return Pass(std::move(*message.mutable_event()));
 }
 
-bool Generation::Pass(v1::GenerateResponse event) {
-  MutexLock lock(mu_);
-  waiting_.Add(std::move(event));
-  WriteWhatWaits();
-  paused_ = !waiting_.has_room();
-  return !paused_;
-}
-
 // Another worker would go on from the prompt's ids, but another variant's has ids of its own.
 // Clearing the fields might keep their memory.
 void Generation::DropPrompt() {
@@ -214,54 +206,6 @@ bool Generation::is_over() {
 
 absl::Status Generation::CancelStatus() const {
   return rpc::CancelStatus(context_.deadline, arrival_, shared_.clock.Now());
-}
-
-void Generation::Resume() {
-  {
-    MutexLock lock(mu_);
-    sink_is_full_ = false;
-  }
-  Flush();
-}
-
-// False: some of it has to wait on.
-bool Generation::WriteWhatWaits() {
-  while (!waiting_.empty() || TakeTold()) {
-    if (!cancelled_) {
-      sink_is_full_ = sink_is_full_ || !sink_->Write(waiting_.front());
-      if (sink_is_full_) return false;
-    }
-    waiting_.Pop();
-  }
-  return true;
-}
-
-// Writes what waits, then the end. Called wherever one of them, or room, is new.
-void Generation::Flush() {
-  std::shared_ptr<fleet::WorkerAttempt> go_on;
-  std::optional<absl::Status> end;
-  {
-    MutexLock lock(mu_);
-    const bool all = WriteWhatWaits();
-    if (paused_ && waiting_.has_room()) {
-      paused_ = false;
-      go_on = attempt_;
-    }
-    if (all && ended_ && !end_told_) {
-      end_told_ = true;
-      end = cancelled_ ? CancelStatus() : *ended_;
-    }
-  }
-  if (go_on) go_on->ReadMore();
-  if (end) End(*end);
-}
-
-void Generation::Conclude(const absl::Status& status) {
-  {
-    MutexLock lock(mu_);
-    ended_ = status;
-  }
-  Flush();
 }
 
 void Generation::Cancel() {

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/request_bytes.h"
 #include "common/rpc/shares.h"
 #include "router/account.h"
@@ -51,6 +52,10 @@ class EventSink {
   // Generation::Resume, and when it has ended Generation::Cancel.
   virtual bool Write(const v1::GenerateResponse& event) = 0;
 
+  // Whether deltas that arrive together are to come as one, where each message costs much. One that
+  // arrives alone comes as soon either way.
+  virtual bool gathers() const { return false; }
+
   // After what was written; an error may overtake it. `usage` is what was spent so far, where an
   // error ends a request that had started. Once.
   virtual void Finish(const absl::Status& status, const std::optional<v1::Usage>& usage) = 0;
@@ -76,6 +81,7 @@ class EventSink {
 class Generation final : public fleet::WorkerAttempt::Reader,
                          public MoveSchedule::Waiter,
                          public admission::DispatchQueue::Waiter,
+                         public rpc::AtRest,
                          public std::enable_shared_from_this<Generation> {
  public:
   // What all generations share; outlives them, but for the catalog that each began with.
@@ -187,6 +193,8 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void OnEnd(const absl::Status& status) override;
   // MoveSchedule::Waiter.
   void OnTurn() override;
+  // rpc::AtRest.
+  void OnRest() override;
 
   // Before it has started: a worker, a wait for one, or the end.
   void FindFirst();
@@ -293,6 +301,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   std::shared_ptr<fleet::WorkerAttempt> attempt_ ABSL_GUARDED_BY(mu_);
   WaitingEvents waiting_ ABSL_GUARDED_BY(mu_);
   bool sink_is_full_ ABSL_GUARDED_BY(mu_) = false;  // until Resume
+  bool awaits_rest_ ABSL_GUARDED_BY(mu_) = false;   // until OnRest
   HeldEvents told_ ABSL_GUARDED_BY(mu_);            // that it goes on with, after a vote
   Clock::TimePoint told_at_ ABSL_GUARDED_BY(mu_);   // when that was over
   bool found_ ABSL_GUARDED_BY(mu_) = false;  // its worker finds the request: it has begun to speak

@@ -62,6 +62,7 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
       : ServerCall(kMessageCapacity), service_(service), context_(service.MakeContext(context)) {}
 
   bool Write(const v1::GenerateResponse& event) override { return ServerCall::Write(event); }
+  bool gathers() const override { return true; }
   void Finish(const absl::Status& status, const std::optional<v1::Usage>& usage) override {
     if (usage) AddTrailingMetadata(kUsageTrailer, usage->SerializeAsString());
     if (const auto delay = rpc::RetryAfter(status))

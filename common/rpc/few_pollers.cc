@@ -7,12 +7,18 @@
 
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "common/mutex.h"
 
 namespace thinkwire::rpc {
 namespace {
+
+// So many reactions run at most before who waits for a rest is told. Of some microseconds each.
+constexpr int kMostReactions = 1024;
 
 using Next = grpc_event(grpc_completion_queue* queue, gpr_timespec deadline, void* reserved);
 
@@ -53,6 +59,29 @@ class Load {
   double cpu_ = 0;
 };
 
+// Whom a thread that polls is to tell when it rests.
+class Waiters {
+ public:
+  bool empty() const { return waiters_.empty(); }
+  void Add(std::shared_ptr<AtRest> waiter) { waiters_.push_back(std::move(waiter)); }
+  // Whether another reaction may run before they are told.
+  bool MayWait() { return ++reactions_ < kMostReactions; }
+  void Tell() {
+    reactions_ = 0;
+    std::vector<std::shared_ptr<AtRest>> told;
+    told.swap(waiters_);
+    for (auto& waiter : told) std::exchange(waiter, nullptr)->OnRest();
+    told.clear();
+    if (waiters_.empty()) waiters_.swap(told);  // keeps the memory
+  }
+
+ private:
+  std::vector<std::shared_ptr<AtRest>> waiters_;
+  int reactions_ = 0;  // since the first of them
+};
+
+thread_local Waiters waiters;
+
 // Who polls. Its threads may outlive all that is destroyed as the process ends, so that is not.
 class Turns {
  public:
@@ -64,6 +93,7 @@ class Turns {
     ++taken_;
     has_one_ = true;
   }
+  static bool has_one() { return has_one_; }
   // If this thread has one.
   void Pass() {
     if (!has_one_) return;
@@ -73,9 +103,10 @@ class Turns {
     free_.NotifyOne();
   }
   // Gives one more where those who have one are busy, one less where they could do with fewer.
-  void OnEvent() {
+  // Whether this thread should pass its own.
+  bool OnEvent() {
     const std::optional<double> load = load_.OnEvent();
-    if (!load) return;
+    if (!load) return false;
     MutexLock lock(mu_);
     if (*load > kBusy && given_ == taken_ && given_ < kMost) {
       ++given_;
@@ -83,14 +114,12 @@ class Turns {
     } else if (*load < kIdle && given_ > 1) {
       --given_;
     }
-    if (taken_ <= given_ || !has_one_) return;
-    --taken_;
-    has_one_ = false;
+    return taken_ > given_;
   }
 
  private:
-  // Shares of a processor. Two that share what one did are below kBusy / 2.
-  static constexpr double kBusy = 0.8;
+  // Shares of a processor. Two that share what one did are well above kIdle.
+  static constexpr double kBusy = 0.95;
   static constexpr double kIdle = 0.25;
   static constexpr int kMost = 1024;  // gRPC has fewer threads
 
@@ -120,11 +149,33 @@ bool IsOfCallbacks() {
   return is_one;
 }
 
+// The next event of `queue`, for a thread that has a turn: those who wait for a rest are told
+// before it waits for one.
+grpc_event NextOf(grpc_completion_queue* queue, void* reserved) {
+  while (!waiters.empty()) {
+    if (waiters.MayWait()) {
+      const gpr_timespec now = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+      const grpc_event next = GrpcNext()(queue, now, reserved);
+      if (next.type == GRPC_OP_COMPLETE) return next;
+    }
+    waiters.Tell();
+  }
+  return GrpcNext()(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), reserved);
+}
+
 }  // namespace
 
 void PollWithFewThreads() { with_few_threads = true; }
 
-void LetAnotherPoll() { TheTurns().Pass(); }
+void LetAnotherPoll() {
+  waiters.Tell();
+  TheTurns().Pass();
+}
+
+void TellAtRest(std::shared_ptr<AtRest> waiter) {
+  if (!Turns::has_one()) return waiter->OnRest();
+  waiters.Add(std::move(waiter));
+}
 
 }  // namespace thinkwire::rpc
 
@@ -136,11 +187,7 @@ extern "C" grpc_event grpc_completion_queue_next(grpc_completion_queue* queue,
   using namespace thinkwire::rpc;
   if (!with_few_threads || !IsOfCallbacks()) return GrpcNext()(queue, deadline, reserved);
   TheTurns().Take();
-  const grpc_event event = GrpcNext()(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), reserved);
-  if (event.type == GRPC_QUEUE_SHUTDOWN) {
-    TheTurns().Pass();
-  } else {
-    TheTurns().OnEvent();
-  }
+  const grpc_event event = NextOf(queue, reserved);
+  if (event.type == GRPC_QUEUE_SHUTDOWN || TheTurns().OnEvent()) LetAnotherPoll();
   return event;
 }

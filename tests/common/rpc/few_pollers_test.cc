@@ -132,36 +132,108 @@ TEST_F(FewPollersTest, ALargeMessageHoldsUpNobody) {
   EXPECT_TRUE(large.get().ok());
 }
 
-// What a thread of that name is told that asks an empty queue for an event by a time that is over.
-// The queue is shut down once it has been asked.
-grpc_completion_type AskAs(const char* name) {
-  PollWithFewThreads();
-  grpc_completion_queue* const queue = grpc_completion_queue_create_for_next(nullptr);
-  std::promise<grpc_completion_type> told;
-  std::thread thread([&] {
-    pthread_setname_np(pthread_self(), name);
-    const gpr_timespec past = gpr_inf_past(GPR_CLOCK_MONOTONIC);
-    grpc_event event = grpc_completion_queue_next(queue, past, nullptr);
-    told.set_value(event.type);
-    while (event.type != GRPC_QUEUE_SHUTDOWN) {
-      event = grpc_completion_queue_next(queue, past, nullptr);
-    }
+// Says how often it was told.
+class Waiter final : public AtRest {
+ public:
+  explicit Waiter(std::function<void()> then = [] {}) : then_(std::move(then)) {}
+  int times() const { return times_; }
+  std::promise<void> told;
+
+ private:
+  void OnRest() override {
+    then_();
+    if (++times_ == 1) told.set_value();
+  }
+  const std::function<void()> then_;
+  std::atomic<int> times_ = 0;
+};
+
+TEST_F(FewPollersTest, WhoWaitsIsToldOnceAfterTheReactions) {
+  const auto second = std::make_shared<Waiter>();
+  const auto first = std::make_shared<Waiter>([&] { TellAtRest(second); });
+  Start([&](const grpc::ByteBuffer& /*message*/) {
+    const int times = first->times();
+    TellAtRest(first);
+    EXPECT_EQ(first->times(), times);
   });
-  std::future<grpc_completion_type> first = told.get_future();
-  // Whoever waits is woken by the end of the queue alone.
-  first.wait_for(std::chrono::milliseconds(20));
-  grpc_completion_queue_shutdown(queue);
-  thread.join();
-  grpc_completion_queue_destroy(queue);
-  return first.get();
+  EXPECT_TRUE(Call(10).get().ok());
+  // Nothing else happens that would have the thread look at them.
+  first->told.get_future().wait();
+  second->told.get_future().wait();
+  EXPECT_TRUE(Call(10).get().ok());
+  server_.reset();
+  EXPECT_EQ(first->times(), 2);
+  EXPECT_EQ(second->times(), 2);
 }
 
+TEST_F(FewPollersTest, WhoLetsAnotherPollTellsFirst) {
+  const auto waiter = std::make_shared<Waiter>();
+  Start([&](const grpc::ByteBuffer& /*message*/) {
+    TellAtRest(waiter);
+    LetAnotherPoll();
+    EXPECT_EQ(waiter->times(), 1);
+    TellAtRest(waiter);  // of a thread that does not poll any more
+    EXPECT_EQ(waiter->times(), 2);
+  });
+  EXPECT_TRUE(Call(10).get().ok());
+  EXPECT_EQ(waiter->times(), 2);
+}
+
+TEST(TellAtRestTest, AThreadThatDoesNotPollTellsAtOnce) {
+  const auto waiter = std::make_shared<Waiter>();
+  TellAtRest(waiter);
+  EXPECT_EQ(waiter->times(), 1);
+}
+
+// A thread of that name that asks an empty queue for an event by a time that is over.
+class Asking {
+ public:
+  explicit Asking(const char* name) {
+    PollWithFewThreads();
+    thread_ = std::thread([this, name] {
+      pthread_setname_np(pthread_self(), name);
+      Ask();
+    });
+  }
+  ~Asking() {
+    if (thread_.joinable()) Join();
+    grpc_completion_queue_destroy(queue_);
+  }
+
+  bool IsTold(std::chrono::milliseconds within) {
+    return told_.wait_for(within) == std::future_status::ready;
+  }
+  grpc_completion_type Told() { return told_.get(); }
+  void Join() {
+    grpc_completion_queue_shutdown(queue_);
+    thread_.join();
+  }
+
+ private:
+  void Ask() {
+    const gpr_timespec past = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    grpc_event event = grpc_completion_queue_next(queue_, past, nullptr);
+    tell_.set_value(event.type);
+    while (event.type != GRPC_QUEUE_SHUTDOWN) {
+      event = grpc_completion_queue_next(queue_, past, nullptr);
+    }
+  }
+
+  grpc_completion_queue* const queue_ = grpc_completion_queue_create_for_next(nullptr);
+  std::promise<grpc_completion_type> tell_;
+  std::future<grpc_completion_type> told_ = tell_.get_future();
+  std::thread thread_;
+};
+
 TEST(PollWithFewThreadsTest, WhoPollsForCallbacksDoesNotRest) {
-  EXPECT_EQ(AskAs("nexting_thread"), GRPC_QUEUE_SHUTDOWN);
+  Asking asking("nexting_thread");
+  EXPECT_FALSE(asking.IsTold(std::chrono::milliseconds(20)));
+  asking.Join();
+  EXPECT_EQ(asking.Told(), GRPC_QUEUE_SHUTDOWN);
 }
 
 TEST(PollWithFewThreadsTest, OtherQueuesAreAsTheyWere) {
-  EXPECT_EQ(AskAs("another"), GRPC_QUEUE_TIMEOUT);
+  EXPECT_EQ(Asking("another").Told(), GRPC_QUEUE_TIMEOUT);
 }
 
 }  // namespace

@@ -119,8 +119,8 @@ class Turns {
 
  private:
   // Shares of a processor. Two that share what one did are well above kIdle.
-  static constexpr double kBusy = 0.95;
-  static constexpr double kIdle = 0.25;
+  static constexpr double kBusy = 0.7;
+  static constexpr double kIdle = 0.2;
   static constexpr int kMost = 1024;  // gRPC has fewer threads
 
   static thread_local bool has_one_;

@@ -17,8 +17,8 @@ namespace thinkwire {
 // ends. Nobody there any more: keepalive (rpc/keepalive.h).
 inline constexpr std::int32_t kMaxConnections = 1024;     // --max_connections
 inline constexpr std::int32_t kReservedConnections = 16;  // of them: this machine, trusted peers
-// Lately, and more than streams of answers (rpc::ResetCounts); then the connection is closed,
-// unless it is a trusted peer's, behind whom are many.
+// Lately, and more than streams of answers (rpc::ResetCounts); then a connection of the peer is
+// closed with each more, unless it is a trusted peer's, behind whom are many.
 inline constexpr double kMaxResets = 500;
 inline constexpr std::chrono::seconds kResetHalfLife{10};  // what "lately" means
 

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/mutex.h"
-#include "common/rpc/one_poller.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/request_bytes.h"
 #include "common/rpc/shares.h"
 #include "router/account.h"

@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "common/rpc/one_poller.h"
+#include "common/rpc/few_pollers.h"
 #include "router/generation.h"
 
 namespace thinkwire::router {

@@ -16,6 +16,7 @@
 #include "common/steering_limits.h"
 #include "common/variant_name.h"
 #include "worker/config_file.h"
+#include "worker/rank_span.h"
 
 namespace thinkwire::worker {
 namespace {
@@ -53,8 +54,19 @@ std::vector<Option> Options(WorkerConfig& c) {
        "other, tensors without a use"},
       {"random_weights", &c.random_weights, "seeded noise in config.json's shapes for weights"},
       {"seed", &c.seed, "of the random weights", Between(0, kMaxBytes)},
+      {"num_layers", &c.num_layers, "of random weights: the first so many layers alone; 0: all",
+       Between(0, static_cast<std::int32_t>(kMaxLayers))},
       {"tensor_parallel_size", &c.tensor_parallel_size, "ranks that share the model",
        Between(1, kMaxRanks)},
+      {"ranks", &c.ranks,
+       "A-B or A: those of them that this process has, where other processes have the others; "
+       "whoever has rank 0 leads and serves; empty: all"},
+      {"leader", &c.leader,
+       "with --ranks: host:port where the leader listens for the others, and they find it; nothing "
+       "there is encrypted"},
+      {"group_token_file", &c.group_token_file,
+       "with --ranks: file of the secret, 16 bytes or more, by which the processes of a group know "
+       "each other"},
       {"max_model_len", &c.max_model_len, "tokens of prompt and output; 0: the model's limit",
        Between(0, kMaxModelLen)},
       {"max_num_seqs", &c.max_num_seqs, "sequences that run at once; 0: 16 on CPU, 128 on CUDA",
@@ -67,6 +79,13 @@ std::vector<Option> Options(WorkerConfig& c) {
        Between(kMinBlockTokens, kMaxBlockTokens)},
       {"kv_cache_memory_bytes", &c.kv_cache_memory_bytes,
        "KV cache over all ranks; 0: chosen from free memory", Between(0, kMaxBytes)},
+      {"kv_cache_dtype", &c.kv_cache_dtype,
+       "of keys and values: auto is what the checkpoint was measured with, else bfloat16; bfloat16 "
+       "is as activations are (float32 on a CPU); fp8_e4m3 takes half of that",
+       OneOf("auto|bfloat16|fp8_e4m3")},
+      {"kv_scales_file", &c.kv_scales_file,
+       "JSON {\"k_scale\": [...], \"v_scale\": [...]} of an FP8 KV cache, a number a layer each; "
+       "empty: the checkpoint's, or 1"},
       {"gpu_memory_utilization", &c.gpu_memory_utilization,
        "share of a GPU's memory that may be taken", Between(0.05, 1)},
       {"enable_prefix_caching", &c.enable_prefix_caching,
@@ -201,6 +220,7 @@ absl::Status Validate(const WorkerConfig& config) {
                                                    kMaxForcedTextBytes, " may be"));
   }
   RETURN_IF_ERROR(CheckLoops(config));
+  RETURN_IF_ERROR(CheckGroup(config));
   const bool tls = !config.tls.certificate.empty();
   RETURN_IF_ERROR(CheckListen(config.listen, config.insecure_listen || tls));
   RETURN_IF_ERROR(CheckServerTlsFiles(config.tls, "--tls"));

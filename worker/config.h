@@ -27,15 +27,21 @@ struct WorkerConfig {
   bool strict_checkpoint = false;
   bool random_weights = false;
   std::int64_t seed = 0;
+  std::int32_t num_layers = 0;
 
   // How much at once.
   std::int32_t tensor_parallel_size = 1;
+  std::string ranks;             // those of this process; empty: all
+  std::string leader;            // host:port, where the group's processes meet
+  std::string group_token_file;  // what they know each other by
   std::int32_t max_model_len = 0;
   std::int32_t max_num_seqs = 0;
   std::int32_t max_num_batched_tokens = 0;
   std::int32_t max_queue = kMaxQueue;
   std::int32_t block_size = 16;
   std::int64_t kv_cache_memory_bytes = 0;
+  std::string kv_cache_dtype = "auto";
+  std::string kv_scales_file;
   double gpu_memory_utilization = 0.90;
   bool enable_prefix_caching = true;
   std::int32_t max_thinking_tokens = 0;

@@ -1,8 +1,10 @@
 #include "worker/list_command.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -10,8 +12,7 @@
 #include "common/last_words.h"
 #include "common/shown_text.h"
 #include "worker/hub/settings.h"
-#include "worker/model/checkpoint/model_files.h"
-#include "worker/model/checkpoint/model_plan.h"
+#include "worker/kernels/devices.h"
 #include "worker/model/host_memory.h"
 #include "worker/model_source.h"
 
@@ -20,57 +21,83 @@ namespace {
 
 constexpr char kProgram[] = "thinkwire-worker --list";
 constexpr double kGiga = 1e9;
-constexpr std::int64_t kContextTokens = 4096;  // of one sequence, as the least that is of use
-constexpr std::int64_t kBytesPerElement = 2;   // bfloat16
 constexpr std::size_t kShownCommit = 12;
+constexpr std::size_t kShownError = 200;
 
-std::int64_t KvBytesPerToken(const model::ModelPlan& plan) {
-  std::int64_t elements = 0;
-  for (const model::LayerPlan& layer : plan.layers) {
-    for (const model::PartPlan& part : layer) {
-      for (const model::PlannedPlane& plane : part.kv_planes) {
-        elements += plane.width * plan.divided[static_cast<std::size_t>(plane.division)].count;
-      }
-    }
-  }
-  return kBytesPerElement * elements;
+std::string KindOf(const model::MemoryPlace& place) {
+  return place.device.kind == kernels::DeviceKind::kCuda ? "cuda" : "cpu";
 }
 
-// Of a whole one: what it takes, and whether that is there.
-std::string Verdict(const hub::CachedModel& model, std::int64_t free_bytes) {
-  const auto config = model::OpenModelFiles(model.folder)->Config();
-  if (!config.ok()) {
-    return absl::StrCat("cannot be served: ",
-                        ShownLine(std::string(config.status().message()), 200));
+// All GPUs, each with what the fullest of them has left, as a model's ranks are alike.
+std::vector<model::MemoryPlace> Gpus() {
+  const int gpus = kernels::CountGpus();
+  if (gpus == 0) return {};
+  std::string error;
+  const auto backends = kernels::OpenDevices({.device = "cuda", .ranks = gpus}, &error);
+  if (backends.empty()) return {};
+  model::MemoryPlace place{.device = backends.front()->capabilities(),
+                           .free_bytes = backends.front()->FreeMemory(),
+                           .devices = gpus};
+  for (const auto& backend : backends) {
+    place.free_bytes = std::min(place.free_bytes, backend->FreeMemory());
   }
-  const std::int64_t token = KvBytesPerToken(model::MakePlan(*config));
-  const std::int64_t needed = model.bytes + kContextTokens * token;
-  return absl::StrFormat("%d KV bytes a token, at least %.1f GB with %d tokens: %s", token,
-                         static_cast<double>(needed) / kGiga, kContextTokens,
-                         needed <= free_bytes ? "fits" : "does not fit");
+  return {place};
+}
+
+std::vector<model::MemoryPlace> PlacesHere() {
+  std::vector<model::MemoryPlace> places = Gpus();
+  model::MemoryPlace& host = places.emplace_back();
+  host.device.name = "cpu";
+  host.free_bytes = model::AvailableHostMemory();
+  return places;
+}
+
+std::string Verdict(const hub::CachedModel& model, const model::MemoryPlace& place) {
+  const auto fit = model::FitOf(model.folder, place);
+  if (fit.ok()) return model::FitText(*fit);
+  return absl::StrCat("cannot be served: ",
+                      ShownLine(std::string(fit.status().message()), kShownError));
 }
 
 }  // namespace
 
-std::string ListLine(const hub::CachedModel& model, std::int64_t free_bytes) {
+std::string PlaceLines(const std::vector<model::MemoryPlace>& places) {
+  std::string lines;
+  for (const model::MemoryPlace& place : places) {
+    absl::StrAppendFormat(
+        &lines, "%s: %.1f GB are free%s\n", KindOf(place),
+        static_cast<double>(place.free_bytes) / kGiga,
+        place.device.kind == kernels::DeviceKind::kCpu
+            ? ""
+            : absl::StrCat(" on each of ", place.devices, " ", place.device.name));
+  }
+  return lines;
+}
+
+std::string ListLines(const hub::CachedModel& model,
+                      const std::vector<model::MemoryPlace>& places) {
   const std::string revisions = model.revisions.empty() ? "-" : absl::StrJoin(model.revisions, ",");
-  return absl::StrFormat(
-      "%s  %s  %s  %.1f GB  %s", model.repo, revisions, model.commit.substr(0, kShownCommit),
-      static_cast<double>(model.bytes) / kGiga,
-      model.missing.empty()
-          ? Verdict(model, free_bytes)
-          : absl::StrCat("not whole: lacks ", absl::StrJoin(model.missing, ", ")));
+  std::string lines = absl::StrFormat("%s  %s  %s  %.1f GB\n", model.repo, revisions,
+                                      model.commit.substr(0, kShownCommit),
+                                      static_cast<double>(model.bytes) / kGiga);
+  if (!model.missing.empty()) {
+    return absl::StrCat(lines, "  not whole: lacks ", absl::StrJoin(model.missing, ", "), "\n");
+  }
+  for (const model::MemoryPlace& place : places) {
+    absl::StrAppend(&lines, "  ", KindOf(place), ": ", Verdict(model, place), "\n");
+  }
+  return lines;
 }
 
 int RunList() {
   const auto settings = hub::ReadHubSettings(ProcessEnvironment);
   if (!settings.ok()) return EndWith(kProgram, kExitConfig, settings.status());
   const std::vector<hub::CachedModel> models = hub::HubCache(settings->cache).List();
-  const std::int64_t free_bytes = model::AvailableHostMemory();
-  std::printf("%s: %zu models; %.1f GB of memory are free here\n", settings->cache.c_str(),
-              models.size(), static_cast<double>(free_bytes) / kGiga);
+  const std::vector<model::MemoryPlace> places = PlacesHere();
+  std::printf("%s: %zu models\n%s", settings->cache.c_str(), models.size(),
+              PlaceLines(places).c_str());
   for (const hub::CachedModel& model : models) {
-    std::printf("%s\n", ListLine(model, free_bytes).c_str());
+    std::fputs(ListLines(model, places).c_str(), stdout);
   }
   return 0;
 }

@@ -1,18 +1,22 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "worker/hub/cache.h"
+#include "worker/model/model_fit.h"
 
 namespace thinkwire::worker {
 
-// `thinkwire-worker --list`, to the exit code: prints a line for each commit of each model that the
-// hub's cache has, what its weights and a token in the KV cache take, and whether this machine's
-// memory has room for it now.
+// `thinkwire-worker --list`, to the exit code: prints for each commit of each model that the hub's
+// cache has what it takes of the memory of this machine's GPUs and of the machine itself, and how
+// much context it can serve there now.
 int RunList();
 
-// One line of it; `free_bytes` of memory are there.
-std::string ListLine(const hub::CachedModel& model, std::int64_t free_bytes);
+// What is free here, a line for each place.
+std::string PlaceLines(const std::vector<model::MemoryPlace>& places);
+
+// The lines of one model.
+std::string ListLines(const hub::CachedModel& model, const std::vector<model::MemoryPlace>& places);
 
 }  // namespace thinkwire::worker

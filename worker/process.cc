@@ -34,14 +34,16 @@
 #include "worker/download_door.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/stall_watch.h"
-#include "worker/kernels/devices.h"
+#include "worker/follow.h"
 #include "worker/list_command.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/load_model.h"
+#include "worker/model_options.h"
 #include "worker/model_source.h"
 #include "worker/parallel/local_step_channel.h"
 #include "worker/pull_command.h"
 #include "worker/quantize_command.h"
+#include "worker/rank_span.h"
 #include "worker/serve/request_reader.h"
 #include "worker/serve/response_stream.h"
 #include "worker/serve/service.h"
@@ -57,11 +59,6 @@ namespace thinkwire::worker {
 namespace {
 
 constexpr char kProgram[] = "thinkwire-worker";
-
-constexpr std::int32_t kCpuSequences = 16;
-constexpr std::int32_t kCudaSequences = 128;
-constexpr std::int32_t kCpuBatchedTokens = 512;
-constexpr std::int32_t kCudaBatchedTokens = 4096;
 
 // What the router may add to the largest request that it takes: an id, a seed, an attempt, a
 // fingerprint.
@@ -79,30 +76,6 @@ struct LoadedModel {
   std::unique_ptr<model::ModelRunner> runner;
   serve::ServedModel served;
 };
-
-model::ModelOptions MakeModelOptions(const WorkerConfig& config, const text::Tokenizer& tokenizer) {
-  model::ModelOptions options;
-  options.model_dir = config.model;
-  options.random_weights = config.random_weights;
-  options.seed = static_cast<std::uint64_t>(config.seed);
-  options.device = kernels::DeviceFor(config.device);
-  options.quantization = config.quantization;
-  const bool on_gpu = options.device == "cuda";
-  options.tensor_parallel_size = config.tensor_parallel_size;
-  options.cpu_threads = config.cpu_threads;
-  options.max_model_len = config.max_model_len;
-  options.max_num_seqs = config.max_num_seqs;
-  if (options.max_num_seqs == 0) options.max_num_seqs = on_gpu ? kCudaSequences : kCpuSequences;
-  options.max_num_batched_tokens = config.max_num_batched_tokens;
-  if (options.max_num_batched_tokens == 0) {
-    options.max_num_batched_tokens = on_gpu ? kCudaBatchedTokens : kCpuBatchedTokens;
-  }
-  options.gpu_memory_utilization = config.gpu_memory_utilization;
-  options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;
-  options.block_tokens = config.block_size;
-  options.num_token_ids = tokenizer.num_ids();
-  return options;
-}
 
 // What ends an output: the checkpoint's word, and the tokenizer's.
 std::vector<std::int32_t> EndOfSequenceIds(const model::ModelInfo& info,
@@ -188,10 +161,12 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
   // First, as a folder that is no checkpoint is known by it.
   RETURN_IF_ERROR(files->Config().status());
   RETURN_IF_ERROR(LoadTexts(config, *files, out));
-  const model::ModelOptions options = MakeModelOptions(config, *out.tokenizer);
-  // All ranks are threads of this process.
+  ASSIGN_OR_RETURN(const model::ModelOptions options,
+                   MakeModelOptions(config, out.tokenizer->num_ids()));
+  // To the ranks that are threads of this process.
   auto plans = std::make_unique<parallel::LocalStepChannel<step::Plan>>(
-      options.tensor_parallel_size, options.max_in_flight);
+      options.group ? options.group->num_ranks : options.tensor_parallel_size,
+      options.max_in_flight);
   ASSIGN_OR_RETURN(out.runner, load_model(options, std::move(plans)));
   const step::Limits& limits = out.runner->limits();
   if (out.tokenizer->num_needed_ids() > limits.vocab_size) {
@@ -228,6 +203,7 @@ void LogListening(const LoadedModel& model, int port, int metrics_port) {
                         {"fingerprint", info.fingerprint},
                         {"max_model_len", model.served.limits.context()},
                         {"max_num_seqs", model.served.limits.max_num_seqs},
+                        {"kv_cache_dtype", info.kv_cache_dtype},
                         {"kv_blocks", model.served.limits.num_blocks},
                         {"warm_up_seconds", info.warm_up_seconds},
                         {"kv_cache_tokens", info.kv_cache_tokens}});
@@ -356,8 +332,13 @@ int RunConfigured(WorkerConfig& config, const ModelLoader& load_model) {
   if (const absl::Status found = ResolveModel(ProcessEnvironment, pull, config); !found.ok()) {
     return EndWith(kProgram, ExitCodeOf(found), found);
   }
+  if (Follows(config)) return Follow(config, *trusted_peers, certificates->get());
   const auto model = Load(config, load_model);
-  if (!model.ok()) return EndWith(kProgram, kExitConfig, model.status());
+  if (!model.ok()) {
+    // A group that another process has left may come together the next time.
+    const bool may_work = absl::IsUnavailable(model.status());
+    return EndWith(kProgram, may_work ? kExitFailure : kExitConfig, model.status());
+  }
   if (config.check_config) {
     std::printf("%s: %s, %s, fingerprint %s\n", model->served.name.c_str(),
                 model->runner->info().architecture.c_str(), model->runner->info().device.c_str(),

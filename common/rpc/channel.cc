@@ -16,11 +16,11 @@
 #include "common/listen_address.h"
 #include "common/peer_limits.h"
 #include "common/rpc/api_key.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
-#include "common/rpc/one_poller.h"
 
 namespace thinkwire::rpc {
 namespace {
@@ -86,7 +86,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy pro
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
   DoNotWatchLockOrder();
-  PollWithOneThread();
+  PollWithFewThreads();
   grpc::ChannelArguments arguments = ArgumentsFor(proxy);
   if (!security.server_name.empty()) arguments.SetSslTargetNameOverride(security.server_name);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> senders;

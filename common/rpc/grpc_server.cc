@@ -20,12 +20,12 @@
 #include "common/listen_address.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/health_service.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
-#include "common/rpc/one_poller.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
 #include "common/rpc/reflection_service.h"
@@ -138,7 +138,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   SendGrpcLogsToOurs();
   WaitByMonotonicClock();
   DoNotWatchLockOrder();
-  PollWithOneThread();
+  PollWithFewThreads();
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
   std::unique_ptr<GrpcServer> server(new GrpcServer(options, std::move(listener)));
   RETURN_IF_ERROR(server->Serve(options));

@@ -15,6 +15,7 @@
 #include "common/end_level.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/rpc/peers.h"
 #include "common/rpc/request_id.h"
 #include "common/rpc/status_details.h"
 #include "common/rpc/traceparent.h"
@@ -218,11 +219,14 @@ void OpenCalls::End(ServerCall& call) {
 bool OpenCalls::ResetsTooMuch(const ServerCall& call) {
   const bool reset = call.was_reset();
   const bool streamed = call.has_streamed();
+  if (!reset && !streamed) return false;
+  // Many users' calls share such a connection; who sends them answers for them himself.
+  if (SpeaksForMany(call.peer())) return false;
+  const std::string peer = PeerKey(call.peer());
   MutexLock lock(mu_);
   const Clock::TimePoint now = Clock::Real().Now();
-  if (streamed) resets_.CountStream(call.peer(), now);
-  // Many users' calls share such a connection; who sends them answers for them himself.
-  return reset && resets_.CountReset(call.peer(), now) && !SpeaksForMany(call.peer());
+  if (streamed) resets_.CountStream(peer, now);
+  return reset && resets_.CountReset(peer, now);
 }
 
 bool OpenCalls::SpeaksForMany(const std::string& peer) const {

@@ -1,5 +1,6 @@
 #include "common/rpc/reset_counts.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
 
@@ -12,22 +13,21 @@ void ResetCounts::Counts::DecayTo(Clock::TimePoint now) {
   at = now;
 }
 
-ResetCounts::Counts& ResetCounts::Find(const std::string& connection, Clock::TimePoint now) {
-  Counts& counts = counts_.try_emplace(connection, Counts{.at = now}).first->second;
+ResetCounts::Counts& ResetCounts::Find(const std::string& peer, Clock::TimePoint now) {
+  Counts& counts = counts_.try_emplace(peer, Counts{.at = now}).first->second;
   counts.DecayTo(now);
   return counts;
 }
 
-void ResetCounts::CountStream(const std::string& connection, Clock::TimePoint now) {
-  ++Find(connection, now).streams;
+void ResetCounts::CountStream(const std::string& peer, Clock::TimePoint now) {
+  ++Find(peer, now).streams;
 }
 
-bool ResetCounts::CountReset(const std::string& connection, Clock::TimePoint now) {
-  Counts& counts = Find(connection, now);
-  ++counts.resets;
-  if (counts.resets <= kTolerated + counts.streams) return false;
-  counts_.erase(connection);
-  return true;
+bool ResetCounts::CountReset(const std::string& peer, Clock::TimePoint now) {
+  Counts& counts = Find(peer, now);
+  const double may = kTolerated + counts.streams;
+  counts.resets = std::min(counts.resets + 1, 2 * may);
+  return counts.resets > may;
 }
 
 void ResetCounts::Forget(Clock::TimePoint now) {

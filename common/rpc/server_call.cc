@@ -9,7 +9,7 @@
 #include "common/check.h"
 #include "common/peer_limits.h"
 #include "common/rpc/deadline.h"
-#include "common/rpc/one_poller.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/request_parser.h"
 #include "common/rpc/status_details.h"

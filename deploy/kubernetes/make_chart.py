@@ -59,7 +59,7 @@ def variable(container, name):
 
 
 def image_key(image):
-    return "router" if image.startswith("thinkwire-router") else "worker" if image.startswith("thinkwire-") else "pull"
+    return "router" if image.startswith("thinkwire-router") else "worker"
 
 
 def values_of(objects):
@@ -72,7 +72,7 @@ def values_of(objects):
     serving = containers(worker)[-1]
     pull = containers(job)[0]
     return {
-        "images": {"router": containers(router)[0]["image"], "worker": serving["image"], "pull": pull["image"]},
+        "images": {"router": containers(router)[0]["image"], "worker": serving["image"]},
         "model": {"repo": variable(pull, "PULL_MODEL")["value"], "revision": variable(pull, "PULL_REVISION")["value"],
                   "folder": variable(pull, "PULL_FOLDER")["value"]},
         "worker": {"replicas": worker["spec"]["replicas"],

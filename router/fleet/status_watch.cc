@@ -61,6 +61,7 @@ class Watcher final : public StatusWatch,
     }
     WorkerClient::StatusResult status = ReadStatus(response_);
     tie_.vocab_size() = status.ok() ? response_.vocab_size() : 0;
+    tie_.stub().request_revision = status.ok() ? response_.request_revision() : 0;
     on_status_(std::move(status));
     StartRead(&response_);
   }
@@ -73,6 +74,7 @@ class Watcher final : public StatusWatch,
 
   void OnDone(const grpc::Status& status) override {
     tie_.vocab_size() = 0;  // another may come up there
+    tie_.stub().request_revision = 0;
     tie_.LetGo();
     on_end_(flooded_ ? absl::ResourceExhaustedError("too many statuses came")
                      : rpc::FromGrpc(status));

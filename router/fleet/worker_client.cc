@@ -14,6 +14,7 @@
 #include "common/rpc/attempt_contract.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/deadline.h"
+#include "common/rpc/request_revision.h"
 #include "common/rpc/status_details.h"
 #include "common/rpc/traceparent.h"
 #include "router/fleet/status_watch.h"
@@ -87,8 +88,10 @@ class Attempt final : public WorkerAttempt,
     Prepare(call, clock, tie_.context());
   }
 
-  void Start(const v1::WorkerGenerateRequest& request) override {
+  void Start(const v1::WorkerGenerateRequest& wanted) override {
     self_ = shared_from_this();
+    const auto older = rpc::ForRevision(wanted, tie_.stub().request_revision);
+    const v1::WorkerGenerateRequest& request = older ? *older : wanted;
     contract_.emplace(request, tie_.vocab_size(), clock_.Now());
     Enter();
     tie_.stub().calls.async()->Generate(&tie_.context(), &request, this);

@@ -42,6 +42,7 @@ absl::Status CheckNumbers(const v1::WatchStatusResponse& status) {
       {"free_kv_blocks", status.free_kv_blocks(), 0, status.total_kv_blocks()},
       {"cached_kv_blocks", status.cached_kv_blocks(), 0, status.total_kv_blocks()},
       {"kv_block_tokens", status.kv_block_tokens(), 0, kMaxBlockTokens},
+      {"request_revision", status.request_revision(), 0, INT32_MAX},
       {"the number of ranks", status.ranks_size(), 0, kMaxRanks},
   };
   for (const Number& number : numbers) {

@@ -42,7 +42,8 @@ struct WorkerStub {
   grpc::health::v1::Health::Stub reach;  // over the calls' connection
   // Over a connection of its own: no number of calls, and no large one, comes before a status.
   std::unique_ptr<v1::WorkerService::Stub> watches;
-  std::atomic<std::int32_t> vocab_size = 0;  // as its status says it; 0: not known
+  std::atomic<std::int32_t> vocab_size = 0;        // as its status says it; 0: not known
+  std::atomic<std::int32_t> request_revision = 0;  // likewise; 0: the first, or not known
   Mutex mu;
   std::map<const void*, std::weak_ptr<WatchedAttempt>> attempts ABSL_GUARDED_BY(mu);  // begun
 };

@@ -46,6 +46,12 @@ std::string Shown(std::string_view value, std::size_t max_bytes) {
   return good ? std::string(value) : "";
 }
 
+rpc::RequestId NamesOf(const Request& request) {
+  return {.own = rpc::MakeRequestId(),
+          .of_client =
+              Shown(request.header(rpc::kClientRequestIdMetadata), rpc::kMaxClientRequestIdBytes)};
+}
+
 // No form can send JSON. Some of Ollama's clients say nothing of what they send, which none can
 // either.
 absl::Status CheckMediaType(const Request& request, Dialect dialect) {
@@ -96,7 +102,7 @@ class Door::Routes final : public Application {
   std::shared_ptr<Exchange> Generate(const Place& place, std::string body,
                                      GenerationCall::Context context);
   absl::StatusOr<Asked> Read(const Place& place, const std::string& body) const;
-  absl::StatusOr<fleet::CallContext> ContextOf(const Request& request) const;
+  absl::StatusOr<fleet::CallContext> ContextOf(const Request& request, rpc::RequestId id) const;
 
   const ReaderOptions reader_;
   const bool needs_key_;
@@ -130,7 +136,10 @@ std::shared_ptr<Exchange> Door::Routes::Tell(const Place& place, absl::StatusOr<
 
 std::shared_ptr<Exchange> Door::Routes::Answer(Request request) {
   const Place place = PlaceOf(request.path);
+  rpc::RequestId id = NamesOf(request);
   HeaderFields fields = origins_.CorsFields(request);
+  fields.emplace_back("x-request-id", id.own);
+  if (!id.of_client.empty()) fields.emplace_back("x-client-request-id", id.of_client);
   if (const absl::Status status = origins_.Check(request); !status.ok()) {
     return Tell(place, status, std::move(fields));
   }
@@ -147,10 +156,8 @@ std::shared_ptr<Exchange> Door::Routes::Answer(Request request) {
   if (request.method == "OPTIONS") return Preflight(place, std::move(fields));
   if (place.endpoint == Endpoint::kPage) return ShowPage(place, std::move(fields));
   if (place.endpoint == Endpoint::kHealth) return ShowHealth(place, std::move(fields));
-  auto call = ContextOf(request);
+  auto call = ContextOf(request, std::move(id));
   if (!call.ok()) return Tell(place, call.status(), std::move(fields));
-  fields.emplace_back("x-request-id", call->id.own);
-  if (!call->id.of_client.empty()) fields.emplace_back("x-client-request-id", call->id.of_client);
   if (request.method != "POST") return Tell(place, Show(place, request), std::move(fields));
   return Ask(place, std::move(request), std::move(fields), *std::move(call));
 }
@@ -257,11 +264,10 @@ absl::StatusOr<Asked> Door::Routes::Read(const Place& place, const std::string& 
   return asked;
 }
 
-absl::StatusOr<fleet::CallContext> Door::Routes::ContextOf(const Request& request) const {
+absl::StatusOr<fleet::CallContext> Door::Routes::ContextOf(const Request& request,
+                                                           rpc::RequestId id) const {
   fleet::CallContext call;
-  call.id.own = rpc::MakeRequestId();
-  call.id.of_client =
-      Shown(request.header(rpc::kClientRequestIdMetadata), rpc::kMaxClientRequestIdBytes);
+  call.id = std::move(id);
   call.traceparent = Shown(request.header(rpc::kTraceparentMetadata), rpc::kMaxTraceparentBytes);
   call.trace = ContinueTrace(call.traceparent);
   if (needs_key_) {

@@ -23,8 +23,8 @@ class OriginCheck;
 class Server;
 class TlsContexts;
 
-// The router's HTTP port: OpenAI's chat and text completions and list of models, Ollama's API,
-// health, and a page for people.
+// The router's HTTP port: OpenAI's chat and text completions, Responses and list of models,
+// Ollama's API, health, and a page for people.
 // It translates and nothing more: what is asked goes to the Intake, as gRPC's calls do, under the
 // same tenants, limits and queue.
 // Owns: a port with its threads and connections. Threads: any.

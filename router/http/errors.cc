@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/rpc/status_details.h"
@@ -63,12 +64,17 @@ std::string CodeOf(const absl::Status& status) {
   return absl::AsciiStrToLower(rpc::ErrorReason(status));
 }
 
+// How the fields of a chat's messages begin, by our own name.
+constexpr char kMessage[] = "prompt.chat.messages[";
+
 using Names = std::span<const std::pair<std::string_view, std::string_view>>;
 
 // How fields of our own requests begin, and what clients of this door call them; the first that
 // fits counts.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kOpenAiNames = {{
-    {"prompt.chat.messages", "messages"},
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kOpenAiNames = {{
+    {"prompt.chat.", ""},
+    {"prompt.chat", "messages"},
+    {"prompt.token_ids.ids", "prompt"},
     {"prompt.text", "prompt"},
     {"sampling.stop_strings", "stop"},
     {"answer_sampling.stop_strings", "stop"},
@@ -80,8 +86,11 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kOpenAiN
     {"cache_salt", "prompt_cache_key"},
     {"variant", "model"},
 }};
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kResponsesNames = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kResponsesNames = {{
     {"prompt.chat.messages", "input"},
+    {"prompt.chat", "input"},
+    {"sampling.stop_strings", "stop"},
+    {"answer_sampling.stop_strings", "stop"},
     {"sampling.", ""},
     {"answer_sampling.", ""},
     {"thinking.mode", "reasoning.effort"},
@@ -91,8 +100,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kResponse
     {"cache_salt", "prompt_cache_key"},
     {"variant", "model"},
 }};
-constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kOllamaNames = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kOllamaNames = {{
     {"prompt.chat.messages", "messages"},
+    {"prompt.chat", "messages"},
     {"prompt.text", "prompt"},
     {"sampling.stop_strings", "options.stop"},
     {"answer_sampling.stop_strings", "options.stop"},
@@ -171,6 +181,20 @@ ErrorReply MakeErrorReply(const absl::Status& status, Dialect dialect) {
   }
   if (reply.status == 401) reply.fields.emplace_back("WWW-Authenticate", "Bearer");
   return reply;
+}
+
+absl::Status AtClientsItem(const absl::Status& status, std::span<const int> item_of) {
+  const std::string field = rpc::ErrorMetadata(status, "field");
+  absl::string_view rest = field;
+  std::size_t message = 0;
+  if (!absl::ConsumePrefix(&rest, kMessage)) return status;
+  const std::size_t end = rest.find(']');
+  if (!absl::SimpleAtoi(rest.substr(0, end), &message) || message >= item_of.size()) return status;
+  const std::string there = absl::StrCat(kMessage, item_of[message], rest.substr(end));
+  absl::string_view why = status.message();
+  return absl::ConsumePrefix(&why, absl::StrCat(field, " "))
+             ? rpc::InvalidField(there, {why.data(), why.size()})
+             : status;
 }
 
 ErrorReply MakeErrorReply(int status, const std::string& code, const std::string& message,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "absl/status/status.h"
@@ -26,6 +27,10 @@ struct ErrorReply {
 
 // REQUIRES: an error.
 ErrorReply MakeErrorReply(const absl::Status& status, Dialect dialect = Dialect::kOpenAi);
+
+// An error about a message of the chat is about the item that it was in the client's list
+// (Asked::item_of). Other errors, and OK, stay as they are.
+absl::Status AtClientsItem(const absl::Status& status, std::span<const int> item_of);
 
 // An error of HTTP itself.
 ErrorReply MakeErrorReply(int status, const std::string& code, const std::string& message,

@@ -25,7 +25,8 @@ struct Reading {
   std::optional<std::int32_t> of_effort{};  // tokens, by its effort
   std::optional<bool> thinks{};             // it says whether
   std::optional<bool> shows_reasoning{};
-  std::optional<ReasoningForm> form{};  // of the reasoning
+  std::optional<std::int32_t> max_completion_tokens{};  // goes before max_tokens, its old name
+  std::optional<ReasoningForm> form{};                  // of the reasoning
   // Of Ollama's generate, which has no messages; the Responses API has instructions, too.
   std::string system{};
   std::string prompt{};

@@ -57,7 +57,8 @@ absl::Status GenerationCall::Start(std::size_t body_bytes, const ReadRequest& re
   ASSIGN_OR_RETURN(auto held, intake_.AdmitBytes(context_.call.peer, body_bytes));
   ASSIGN_OR_RETURN(Asked asked, read());
   Prepare(asked);
-  return intake_.Begin(std::move(held), std::move(asked.request), *generation_);
+  return AtClientsItem(intake_.Begin(std::move(held), std::move(asked.request), *generation_),
+                       asked.item_of);
 }
 
 void GenerationCall::Prepare(const Asked& asked) {

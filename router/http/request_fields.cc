@@ -1,6 +1,9 @@
 // The fields of requests, a line each: its name as OpenAI's clients, or those of vLLM, SGLang,
 // OpenRouter, Groq and DeepSeek, write it, and what it means here.
 
+#include <initializer_list>
+#include <string_view>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/peer_limits.h"
@@ -161,11 +164,58 @@ absl::Status ResponseFormat(const Json& value, const std::string& name, Reading&
   return absl::OkStatus();
 }
 
-absl::Status GuidedJson(const Json& value, const std::string& name, Reading& reading) {
+absl::Status MaxCompletionTokens(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(reading.max_completion_tokens, ReadInt(value, name));
+  return absl::OkStatus();
+}
+
+// A number that means nothing where it is `Nothing`, and is not built where it is another.
+template <std::int32_t Nothing>
+absl::Status UnbuiltNumber(const Json& value, const std::string& name, Reading& /*reading*/) {
+  ASSIGN_OR_RETURN(const std::int32_t number, ReadInt(value, name));
+  return number == Nothing ? absl::OkStatus() : rpc::UnimplementedField(name);
+}
+
+absl::Status GuidedRegex(const Json& value, const std::string& name, Reading& reading) {
+  ASSIGN_OR_RETURN(*reading.request().mutable_answer_format()->mutable_regex(),
+                   ReadText(value, name));
+  return absl::OkStatus();
+}
+
+absl::Status GuidedChoice(const Json& value, const std::string& name, Reading& reading) {
+  if (!value.is_array() || value.size() > static_cast<std::size_t>(kMaxElements)) {
+    return InvalidField(name, absl::StrCat("must be a list of at most ", kMaxElements, " texts"));
+  }
+  v1::Choices& choices = *reading.request().mutable_answer_format()->mutable_choices();
+  for (const Json& choice : value) {
+    ASSIGN_OR_RETURN(*choices.add_choices(), ReadText(choice, name));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SchemaAt(std::initializer_list<std::string_view> path, const Json& value,
+                      const std::string& name, Reading& reading) {
   if (!value.is_object() && !value.is_boolean()) return InvalidField(name, "must be a schema");
   reading.request().mutable_answer_format()->set_json_schema(
-      std::string(RawMember(reading.body, {"guided_json"})));
+      std::string(RawMember(reading.body, path)));
   return absl::OkStatus();
+}
+
+absl::Status GuidedJson(const Json& value, const std::string& name, Reading& reading) {
+  return SchemaAt({"guided_json"}, value, name, reading);
+}
+
+absl::Status StructuredJson(const Json& value, const std::string& name, Reading& reading) {
+  return SchemaAt({"structured_outputs", "json"}, value, name, reading);
+}
+
+// vLLM's newer name of all of them.
+absl::Status StructuredOutputs(const Json& value, const std::string& name, Reading& reading) {
+  static constexpr Field kFields[] = {{"json", StructuredJson}, {"regex", GuidedRegex},
+                                      {"choice", GuidedChoice}, {"grammar", Unbuilt},
+                                      {"json_object", Unbuilt}, {"structural_tag", Unbuilt}};
+  RETURN_IF_ERROR(CheckObject(value, name));
+  return ReadMembers(value, name + ".", kFields, reading);
 }
 
 absl::Status ContinuesFinalMessage(const Json& value, const std::string& name, Reading& reading) {
@@ -218,6 +268,13 @@ constexpr Field kCommonFields[] = {
     {"seed", Seed},
     {"thinking_token_budget", Budget},
     {"guided_json", GuidedJson},
+    {"guided_regex", GuidedRegex},
+    {"guided_choice", GuidedChoice},
+    {"guided_grammar", Unbuilt},
+    {"structured_outputs", StructuredOutputs},
+    {"min_tokens", UnbuiltNumber<0>},
+    {"use_beam_search", Unbuilt},
+    {"prompt_logprobs", Unbuilt},
     {"response_format", ResponseFormat},
     {"user", User},
     {"safety_identifier", User},
@@ -230,7 +287,7 @@ constexpr Field kCommonFields[] = {
 
 constexpr Field kChatFields[] = {
     {"messages", ReadMessages},
-    {"max_completion_tokens", Whole<&v1::GenerateRequest::set_max_tokens>},
+    {"max_completion_tokens", MaxCompletionTokens},
     {"logprobs", ChatLogprobs},
     {"top_logprobs", TopLogprobs},
     {"reasoning_effort", Effort},
@@ -253,8 +310,8 @@ constexpr Field kChatFields[] = {
 };
 
 constexpr Field kCompletionFields[] = {
-    {"prompt", RawPrompt}, {"logprobs", CompletionLogprobs}, {"echo", Unbuilt}, {"suffix", Unbuilt},
-    {"best_of", Ignore},
+    {"prompt", RawPrompt}, {"logprobs", CompletionLogprobs}, {"echo", Unbuilt},
+    {"suffix", Unbuilt},   {"best_of", UnbuiltNumber<1>},
 };
 
 }  // namespace

@@ -51,22 +51,33 @@ void AddMessage(v1::Role role, std::string text, v1::Chat& chat) {
   message.set_content(std::move(text));
 }
 
-// Instructions that stand beside the messages are a part of the system message.
+bool Joins(const v1::ChatMessage& message, const v1::Chat& chat) {
+  return message.role() == v1::ROLE_SYSTEM && message.tool_calls().empty() &&
+         chat.messages_size() == 1 && chat.messages(0).role() == v1::ROLE_SYSTEM;
+}
+
+// Instructions that stand beside the messages are a part of the system message, and so are system
+// messages right behind the first one.
 void SettleInstructions(Reading& reading) {
   if (reading.asked.form.dialect != Dialect::kResponses || !reading.request().has_prompt()) return;
   v1::Chat& chat = *reading.request().mutable_prompt()->mutable_chat();
   v1::Chat settled;
-  if (!reading.system.empty()) AddMessage(v1::ROLE_SYSTEM, std::move(reading.system), settled);
-  for (v1::ChatMessage& message : *chat.mutable_messages()) {
-    const bool joins = message.role() == v1::ROLE_SYSTEM && settled.messages_size() == 1 &&
-                       settled.messages(0).role() == v1::ROLE_SYSTEM;
-    if (joins) {
+  std::vector<int> item_of;
+  if (!reading.system.empty()) {
+    AddMessage(v1::ROLE_SYSTEM, std::move(reading.system), settled);
+    item_of.push_back(0);  // it was none, but nothing about it can be wrong
+  }
+  for (int i = 0; i < chat.messages_size(); ++i) {
+    v1::ChatMessage& message = *chat.mutable_messages(i);
+    if (Joins(message, settled)) {
       absl::StrAppend(settled.mutable_messages(0)->mutable_content(), "\n\n", message.content());
     } else {
       settled.add_messages()->Swap(&message);
+      item_of.push_back(reading.asked.item_of[static_cast<std::size_t>(i)]);
     }
   }
   chat.mutable_messages()->Swap(settled.mutable_messages());
+  reading.asked.item_of = std::move(item_of);
 }
 
 // Of a request without messages: one of them, or the prompt as it stands.
@@ -103,7 +114,7 @@ absl::StatusOr<Asked> Read(std::string_view body, const ReaderOptions& options,
   ASSIGN_OR_RETURN(
       const Json document,
       ParseJson(body, "the body", {.max_bytes = kMaxBodyBytes, .max_values = kMaxBodyValues}));
-  RETURN_IF_ERROR(CheckObject(document, "the body"));
+  if (!document.is_object()) return absl::InvalidArgumentError("the body must be a JSON object");
   std::vector<Field> fields(endpoint.own.begin(), endpoint.own.end());
   fields.insert(fields.end(), endpoint.common.begin(), endpoint.common.end());
   Reading reading{.options = options, .body = body};
@@ -116,6 +127,7 @@ absl::StatusOr<Asked> Read(std::string_view body, const ReaderOptions& options,
   SettleInstructions(reading);
   if (!reading.request().has_prompt()) return rpc::InvalidField(endpoint.prompt, "is required");
   RETURN_IF_ERROR(CheckIgnored(reading.asked, options.strict));
+  if (const auto& most = reading.max_completion_tokens) reading.request().set_max_tokens(*most);
   SettleThinking(reading);
   SettleForm(reading);
   SettleSalt(reading);

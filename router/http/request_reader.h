@@ -17,6 +17,8 @@ struct Asked {
   ReplyForm form{};
   std::vector<std::string> ignored{};  // fields that nobody here knows, for a Warning
   std::int32_t context_tokens = 0;     // that the client wants there to be; 0: any will do
+  // Of each message of the chat, the item of the client's list that it was; empty: in their order.
+  std::vector<int> item_of{};
 };
 
 // The body of a POST to /v1/chat/completions, /v1/completions or /v1/responses. Each field is read

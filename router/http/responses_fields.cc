@@ -79,6 +79,7 @@ absl::Status Input(const Json& value, const std::string& name, Reading& reading)
     v1::ChatMessage& message = *chat.add_messages();
     message.set_role(v1::ROLE_USER);
     message.set_content(value.get<std::string>());
+    reading.asked.item_of = {0};
     return absl::OkStatus();
   }
   if (value.size() > static_cast<std::size_t>(kMaxMessages)) {
@@ -88,6 +89,8 @@ absl::Status Input(const Json& value, const std::string& name, Reading& reading)
   std::int64_t num_calls = 0;
   for (std::size_t i = 0; i < value.size(); ++i) {
     RETURN_IF_ERROR(AddItem(value[i], absl::StrCat(name, "[", i, "]"), &num_calls, chat));
+    reading.asked.item_of.resize(static_cast<std::size_t>(chat.messages_size()),
+                                 static_cast<int>(i));
   }
   return absl::OkStatus();
 }

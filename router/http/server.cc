@@ -1,9 +1,11 @@
 #include "router/http/server.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <boost/asio/strand.hpp>
+#include <chrono>
 #include <utility>
 
 #include "common/check.h"
@@ -19,6 +21,15 @@ namespace asio = boost::asio;
 
 // A second one, so that one large body that is being read holds up half of the streams at most.
 constexpr int kThreads = 2;
+
+// The listener gives the kernel gRPC's patience, whose clients take what arrives at once and say by
+// HTTP/2 how much more they want. Clients of HTTP/1.1 that read slowly let their socket be full.
+void SetPatience(const rpc::FileDescriptor& connection) {
+  const int milliseconds = static_cast<int>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(kWriteTimeout).count());
+  (void)setsockopt(connection.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds,
+                   sizeof(milliseconds));
+}
 
 }  // namespace
 
@@ -55,6 +66,7 @@ void Server::Accept(rpc::FileDescriptor descriptor) {
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
   if (getpeername(descriptor.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
+  SetPatience(descriptor);
   Socket socket(asio::make_strand(io_));
   boost::system::error_code error;
   socket.assign(address.ss_family == AF_INET6 ? asio::ip::tcp::v6() : asio::ip::tcp::v4(),

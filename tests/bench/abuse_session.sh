@@ -47,7 +47,7 @@ failures=0
 honest() {
   local json=$logs/$1.json
   "$build/tests/bench/thinkwire-bench" serve --router "127.0.0.1:$router" --rate "$rate" \
-    --duration_s "$2" --max_tokens 200 --seed "$round" --json "$json" \
+    --duration_s "$2" --max_tokens 200 --warmup_requests 3 --seed "$round" --json "$json" \
     >"$logs/$1.log" 2>&1 || failures=$((failures + 1))
   printf '%-12s first token p50 %.0f p99 %.0f ms, whole p50 %.0f p99 %.0f ms; router %s, worker %s\n' \
     "$1" "$(ms "$json" first_token_seconds p50)" "$(ms "$json" first_token_seconds p99)" \

@@ -106,6 +106,7 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   model.random_encoding = RandomEncoding(options.quantization);
   model.seed = static_cast<std::uint64_t>(options.seed);
   model.device = worker::kernels::DeviceFor(options.device);
+  model.kv_cache_dtype = options.kv_cache_dtype;
   const bool on_gpu = model.device == "cuda";
   model.tensor_parallel_size = options.tensor_parallel_size;
   model.cpu_threads = options.cpu_threads;

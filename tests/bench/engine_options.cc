@@ -41,6 +41,8 @@ std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
       {"quantization", &options.quantization,
        "of random weights: none; awq: 4 bits in groups of 128 columns, the head in bf16; q4_k_m or "
        "q8_0: as llama.cpp's files of these types"},
+      {"kv_cache_dtype", &options.kv_cache_dtype,
+       "of keys and values, as the worker's option: auto, bfloat16 or fp8_e4m3"},
       {"tensor_parallel_size", &options.tensor_parallel_size,
        "ranks that share the model, 1 to 64"},
       {"cpu_threads", &options.cpu_threads, "compute threads over all ranks; 0: one a core"},
@@ -101,7 +103,14 @@ absl::Status CheckQuantization(const EngineBenchOptions& options) {
   return absl::OkStatus();
 }
 
+absl::Status CheckKvCacheDtype(const std::string& dtype) {
+  if (dtype == "auto" || dtype == "bfloat16" || dtype == "fp8_e4m3") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--kv_cache_dtype is '", dtype, "'; allowed: auto, bfloat16, fp8_e4m3"));
+}
+
 absl::Status CheckRanges(const EngineBenchOptions& options) {
+  RETURN_IF_ERROR(CheckKvCacheDtype(options.kv_cache_dtype));
   RETURN_IF_ERROR(CheckRange("tensor_parallel_size", options.tensor_parallel_size, 1, 64));
   RETURN_IF_ERROR(CheckRange("cpu_threads", options.cpu_threads, 0, 1024));
   RETURN_IF_ERROR(

@@ -1,5 +1,7 @@
 #include "tests/bench/model_costs.h"
 
+#include <string_view>
+
 #include "worker/model/layers/rank_shape.h"
 
 namespace thinkwire::bench {
@@ -11,10 +13,19 @@ std::int64_t KvBytesPerToken(const worker::model::ModelConfig& config, std::int3
   return 2 * config.num_layers * ranks * rank_kv_size * element_bytes;
 }
 
+namespace {
+
+// Of a key's or value's element.
+std::int64_t BytesOf(std::string_view kv_cache_dtype) {
+  if (kv_cache_dtype == "f32") return 4;
+  return kv_cache_dtype == "fp8_e4m3" ? 1 : 2;
+}
+
+}  // namespace
+
 ModelCosts::ModelCosts(const worker::model::ModelConfig& config,
                        const worker::model::ModelInfo& info, std::int32_t ranks) {
-  // Activations, and so keys and values, are float32 on the CPU and bf16 on GPUs.
-  kv_bytes_per_token_ = KvBytesPerToken(config, ranks, info.device.starts_with("cpu") ? 4 : 2);
+  kv_bytes_per_token_ = KvBytesPerToken(config, ranks, BytesOf(info.kv_cache_dtype));
   weight_bytes_per_step_ = info.weight_bytes_per_token;
   const std::int64_t layer_weights =
       config.hidden_size * (2 * config.q_size() + 2 * config.kv_size()) +

@@ -1,12 +1,13 @@
 // What attention and the draw of a step take on this GPU, without the products around them:
 //   op_bench
 // Decode of sequences of one length, and prompts' tokens (so many up to a context), with the heads
-// of a distill, over a KV cache that the L2 cache does not hold; GB/s counts keys and values once,
-// TFLOP/s what is causal. Draws of random logits (their standard
-// deviation 1) at 0.6 / 0.95. As recorded_chain.h times it, 28 launches a replay.
+// of a distill, over a KV cache that the L2 cache does not hold, in bf16 and in FP8; GB/s counts
+// keys and values once, TFLOP/s what is causal. Draws of random logits (their standard deviation 1)
+// at 0.6 / 0.95. As recorded_chain.h times it, 28 launches a replay.
 #include <cuda_bf16.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <vector>
@@ -74,6 +75,9 @@ struct Heads {
   const char* model;
   int heads;
   int kv_heads;
+  DType kv = DType::kBf16;
+
+  const char* kv_name() const { return kv == DType::kBf16 ? "bf16" : "fp8"; }
 };
 
 int NumSms() {
@@ -90,9 +94,10 @@ double TimeAttention(bench::RecordedChain& chain, const Heads& of, int seqs, int
   const std::int64_t plane = std::int64_t{seqs} * max_blocks * kBlockTokens * row;  // elements
   // Layers in turn: enough of them that what is read again is long out of the L2 cache.
   const auto layers =
-      static_cast<int>(std::clamp<std::int64_t>((256 << 20) / (4 * plane), 1, kLayers - 1) + 1);
+      static_cast<int>(std::clamp<std::int64_t>((256 << 20) / (2 * plane), 1, kLayers - 1) + 1);
   auto* const planes =
       static_cast<__nv_bfloat16*>(Allocate(static_cast<std::size_t>(4 * plane * layers)));
+  const std::size_t plane_bytes = static_cast<std::size_t>(plane) * SizeOf(of.kv);
   FillBf16<<<1024, 256>>>(planes, static_cast<std::size_t>(2 * plane * layers));
   std::vector<std::int32_t> positions;
   std::vector<std::int32_t> token_seq;
@@ -121,11 +126,12 @@ double TimeAttention(bench::RecordedChain& chain, const Heads& of, int seqs, int
       Allocate(AttentionWorkspaceBytes(seqs, of.kv_heads)), seqs, of.kv_heads);
   CUDA_CHECK(cudaDeviceSynchronize());
   const auto launch = [&](std::size_t i) {
-    __nv_bfloat16* const keys = planes + static_cast<std::int64_t>(i) % layers * 2 * plane;
+    auto* const keys = reinterpret_cast<std::byte*>(planes) +
+                       i % static_cast<std::size_t>(layers) * 2 * plane_bytes;
+    const std::int64_t blocks = plane / row / kBlockTokens;
     const KvLayer kv = {
-        .planes = {MakeTensor(keys, DType::kBf16, plane / row / kBlockTokens, kBlockTokens * row),
-                   MakeTensor(keys + plane, DType::kBf16, plane / row / kBlockTokens,
-                              kBlockTokens * row)},
+        .planes = {MakeTensor(keys, of.kv, blocks, kBlockTokens * row),
+                   MakeTensor(keys + plane_bytes, of.kv, blocks, kBlockTokens * row)},
         .num_kv_heads = of.kv_heads,
         .block_tokens = kBlockTokens,
         .head_dim = kHeadSize};
@@ -139,16 +145,17 @@ double TimeAttention(bench::RecordedChain& chain, const Heads& of, int seqs, int
 
 void TimeDecode(bench::RecordedChain& chain, const Heads& of, int seqs, int context) {
   const double us = TimeAttention(chain, of, seqs, context, 1);
-  const double bytes = 4.0 * seqs * context * of.kv_heads * kHeadSize;
-  std::printf("%-10s decode %4d x %6d  %8.1f us  %6.0f GB/s\n", of.model, seqs, context, us,
-              1e-3 * bytes / us);
+  const double elements = 2.0 * seqs * context * of.kv_heads * kHeadSize;
+  std::printf("%-10s %-4s decode %4d x %6d  %8.1f us  %6.0f GB/s\n", of.model, of.kv_name(), seqs,
+              context, us, 1e-3 * elements * static_cast<double>(SizeOf(of.kv)) / us);
 }
 
 void TimePrefill(bench::RecordedChain& chain, const Heads& of, int seqs, int context, int count) {
   const double us = TimeAttention(chain, of, seqs, context, count);
   const double keys = context - 0.5 * (count - 1);  // of a token, on average
-  std::printf("%-10s prefill %3d x %6d of %6d  %8.1f us  %6.0f TFLOP/s\n", of.model, seqs, count,
-              context, us, 4e-6 * kHeadSize * of.heads * seqs * count * keys / us);
+  std::printf("%-10s %-4s prefill %3d x %6d of %6d  %8.1f us  %6.0f TFLOP/s\n", of.model,
+              of.kv_name(), seqs, count, context, us,
+              4e-6 * kHeadSize * of.heads * seqs * count * keys / us);
 }
 
 void TimeDraw(bench::RecordedChain& chain, int rows, int vocab) {
@@ -186,9 +193,12 @@ void Main() {
   constexpr int kPrefills[][3] = {{1, 4096, 4096}, {1, 32768, 4096}, {8, 512, 512},
                                   {1, 512, 512},   {1, 4160, 64},    {1, 32768, 64}};
   for (const Heads& model : kModels) {
-    for (const auto& [seqs, context] : kDecodes) TimeDecode(chain, model, seqs, context);
-    for (const auto& [seqs, context, count] : kPrefills) {
-      TimePrefill(chain, model, seqs, context, count);
+    for (const DType kv : {DType::kBf16, DType::kE4m3}) {
+      const Heads heads = {model.model, model.heads, model.kv_heads, kv};
+      for (const auto& [seqs, context] : kDecodes) TimeDecode(chain, heads, seqs, context);
+      for (const auto& [seqs, context, count] : kPrefills) {
+        TimePrefill(chain, heads, seqs, context, count);
+      }
     }
   }
   for (const int rows : {1, 8, 16, 64, 128, 256}) TimeDraw(chain, rows, 152064);

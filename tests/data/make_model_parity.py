@@ -3,9 +3,10 @@
 
 For each model: config.json, model.safetensors (bf16, single or sharded) and expected.json with
 the logits of float32 transformers on the bf16 weights at some positions of a prompt, and the
-tokens of a greedy run. Needs torch and transformers (5.23 made the files in the repository):
+tokens of a greedy run. Needs torch and transformers (5.23 made the files in the repository, 5.24
+those of deepseek):
 
-    python3 tests/data/make_model_parity.py tests/data/models
+    python3 tests/data/make_model_parity.py tests/data/models [name ...]
 """
 
 import argparse
@@ -14,7 +15,9 @@ import pathlib
 import shutil
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    DeepseekV3Config, DeepseekV3ForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config,
+    Qwen2ForCausalLM)
 
 VOCAB = 96
 PROMPT_TOKENS = 41
@@ -35,6 +38,18 @@ LLAMA = dict(
     num_attention_heads=4, num_key_value_heads=2, head_dim=32, max_position_embeddings=512,
     rms_norm_eps=1e-5, tie_word_embeddings=False, bos_token_id=94, eos_token_id=[95, 93])
 
+# Columns are whole blocks of 128, so that the weights can be quantised as DeepSeek's own are; rows
+# are not. Sequences go past the original length.
+DEEPSEEK = dict(
+    vocab_size=VOCAB, hidden_size=128, intermediate_size=256, moe_intermediate_size=128,
+    num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=4, n_shared_experts=2,
+    n_routed_experts=16, n_group=4, topk_group=2, num_experts_per_tok=4, first_k_dense_replace=1,
+    norm_topk_prob=True, routed_scaling_factor=2.5, q_lora_rank=128, kv_lora_rank=128,
+    qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=64, max_position_embeddings=256,
+    rms_norm_eps=1e-6, tie_word_embeddings=False, bos_token_id=94, eos_token_id=95)
+YARN = dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=64, beta_fast=32,
+            beta_slow=1, mscale=1.0, mscale_all_dim=1.0)
+
 MODELS = {
     # name: (class, config, classic spelling of the rope keys, shard size)
     'qwen2': (Qwen2ForCausalLM, Qwen2Config(
@@ -44,6 +59,8 @@ MODELS = {
         rope_parameters=dict(rope_type='default', rope_theta=1000000.0)), False, '1GB'),
     'llama': (LlamaForCausalLM, LlamaConfig(
         **LLAMA, rope_parameters=dict(rope_theta=500000.0, **LLAMA3)), False, '60KB'),
+    'deepseek': (DeepseekV3ForCausalLM, DeepseekV3Config(
+        **DEEPSEEK, rope_parameters=dict(rope_theta=10000.0, **YARN)), True, '1GB'),
 }
 
 
@@ -60,6 +77,10 @@ def randomise(model, generator):
         else:
             value = 1.5 * noise / parameter.shape[-1] ** 0.5
         parameter.data.copy_(value.to(torch.bfloat16).to(torch.float32))
+    for name, buffer in model.named_buffers():
+        if name.endswith('e_score_correction_bias'):
+            noise = torch.randn(buffer.shape, generator=generator)
+            buffer.copy_((0.2 * noise).to(torch.bfloat16))
 
 
 def to_classic(path):
@@ -119,9 +140,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('directory', type=pathlib.Path)
+    parser.add_argument('names', nargs='*', default=list(MODELS))
     args = parser.parse_args()
     torch.manual_seed(0)
-    for name in MODELS:
+    for name in args.names:
         make(name, args.directory)
 
 

@@ -4,8 +4,8 @@ models, what waits for these, workers and routers. Asks their probes and a quest
 certificate renewed; then ends all.
 
 Usage: kubernetes_run.py BUILD_FOLDER OVERLAY
-The secrets are made by the README's own lines. The hub is a package of huggingface_hub's name that has the bundled
-model, and a GPU is a CPU.
+The secrets are made by the README's own lines. The hub is one on this machine (tests/hub/fake_hub.py) that has the
+bundled model by the name of each that is asked for, and a GPU is a CPU.
 """
 
 import contextlib
@@ -18,40 +18,24 @@ import subprocess
 import sys
 import time
 import urllib.request
-import zipfile
 
 import stack
 
 if __name__ == "__main__":
-    stack.enter_namespaces("grpc", "pip", "yaml", programs=("ip", "nsenter", "openssl"))
+    stack.enter_namespaces("grpc", "yaml", programs=("ip", "nsenter", "openssl"))
 
 import yaml  # noqa: E402
 
 import manifests as m  # noqa: E402
 import pods  # noqa: E402
 
-HUB = """
-import shutil
-def snapshot_download(repo_id, revision, local_dir, allow_patterns):
-    assert repo_id.startswith("deepseek-ai/") and revision and "*.safetensors" in allow_patterns
-    shutil.copytree("/hub/model", local_dir, dirs_exist_ok=True)
-"""
-FROM_HUB = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/hub", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+sys.path.append(str(m.REPOSITORY / "tests/hub"))
+import fake_hub  # noqa: E402
+
 # A machine has no GPU, less memory and fewer cores than a node.
 SMALLER = {"THINKWIRE_WORKER_DEVICE": "cpu", "THINKWIRE_WORKER_CPU_THREADS": "2",
            "THINKWIRE_WORKER_KV_CACHE_MEMORY_BYTES": "67108864"}
 ROUTER = "thinkwire-router.thinkwire.svc"
-
-
-def make_hub(folder):
-    folder.mkdir()
-    name = "huggingface_hub-2.4.0"
-    with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("huggingface_hub.py", HUB)
-        wheel.writestr(f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: huggingface_hub\nVersion: 2.4.0\n")
-        wheel.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{name}.dist-info/RECORD", "")
-    shutil.copytree(m.REPOSITORY / "deploy/models/tiny-r1", folder / "model")
 
 
 def make_secrets(folder):
@@ -92,7 +76,6 @@ class Cluster(contextlib.ExitStack):
         self._programs = {f"/opt/thinkwire/bin/{name}": build / room / name for room, name in (
             ("router", "thinkwire-router"), ("router", "thinkwire-chat"), ("worker", "thinkwire-worker"))}
         self._names = []
-        make_hub(self.node.folder / "hub")
         make_secrets(self.made)
 
     def make_pod(self, shown):
@@ -112,8 +95,6 @@ class Cluster(contextlib.ExitStack):
                  for mount, volume in c.mounts}
         if containers[-1].image == "thinkwire-worker-demo":  # what its stage of deploy/Dockerfile copies
             found["/models/tiny-r1"] = m.REPOSITORY / "deploy/models/tiny-r1"
-        if containers[-1].owner["kind"] == "Job":
-            found["/hub"] = self.node.folder / "hub"
         return found
 
     @functools.lru_cache(maxsize=None)
@@ -163,18 +144,29 @@ def start_workers(cluster):
 
 
 def fetch_models(cluster):
-    jobs = m.of_kind(cluster.objects, "Job")
-    for job in jobs:
-        assert " already" not in fetch_model(cluster, job)
-    for job in jobs[:1]:
-        assert " already" in fetch_model(cluster, job)
+    for job in m.of_kind(cluster.objects, "Job"):
+        (container,) = [c for c in m.containers(cluster.objects) if c.owner is job]
+        with hub_of(container) as hub:
+            said = fetch_model(cluster, container, hub)
+            assert hub.count("model.safetensors") == 2 and " already" not in said, said  # the hub's word, and the store's
+            asked = len(hub.requests)
+            said = fetch_model(cluster, container, hub)
+            assert len(hub.requests) == asked and " already" in said, said
 
 
-def fetch_model(cluster, job):
+def hub_of(container):
+    """A hub that has the model which a Job asks for, if that is of the published ones."""
+    repo = container.environment["PULL_MODEL"]
+    assert repo.startswith("deepseek-ai/"), repo
+    folder = m.REPOSITORY / "deploy/models/tiny-r1"
+    node = f"{pods.NETWORK}.1"
+    return fake_hub.Hub({file.name: file.read_bytes() for file in folder.iterdir()}, repo, hosts=(node, node))
+
+
+def fetch_model(cluster, container, hub):
     """Runs a Job; returns what it has said."""
-    (container,) = [c for c in m.containers(cluster.objects) if c.owner is job]
-    (pod,) = cluster.pods_of(job)
-    pod.start(container, FROM_HUB)
+    (pod,) = cluster.pods_of(container.owner)
+    pod.start(container, {"HF_ENDPOINT": hub.url})
     assert pod.wait() == 0, f"{container.where}: {pod.log()}"
     return pod.log()
 

@@ -97,17 +97,31 @@ def answers_now(page, shoot):
     page.value("document.getElementById('now').click()")
     page.wait(f"{LAST}.querySelector('.content').textContent.length > 20")
     assert page.value(f"{LAST}.querySelector('details').open") is False
+    assert page.value("document.getElementById('now').disabled") is True
     page.value("document.getElementById('stop').click()")
     wait_until_idle(page)
     shoot("answered-now")
 
 
-def tells_of_errors(page):
+def tells_of_errors(page, shoot):
     page.value("document.getElementById('model').append(new Option('none', 'none'))")
     choose(page, "none")
     ask(page, "Is anybody there?")
     page.wait("document.querySelector('.wrong')?.textContent.includes('none')")
     wait_until_idle(page)
+    assert text(page, ".facts") == "", text(page, ".facts")
+    shoot("error")
+
+
+def tells_who_goes_before(page):
+    """As the door says it to a request that waits."""
+    page.value("""window.fetch = async () => {
+        const text = ": queued 2\\n\\n";
+        const body = new ReadableStream({start: (to) => to.enqueue(new TextEncoder().encode(text))});
+        return new Response(body, {headers: {"x-request-id": "x"}});
+    }""")
+    ask(page, "Who is before me?")
+    page.wait(f"{LAST}.querySelector('.facts').textContent === 'waiting, 2 before it …'")
 
 
 def main():
@@ -130,7 +144,8 @@ def main():
         stops(page, shoot)
         answers_now(page, shoot)
         assert not page.errors, page.errors
-        tells_of_errors(page)
+        tells_of_errors(page, shoot)
+        tells_who_goes_before(page)
     print("the page does what it shall")
     return 0
 

@@ -18,6 +18,7 @@
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
 #include "common/rpc/request_parser.h"
+#include "common/rpc/request_revision.h"
 #include "common/rpc/server_call.h"
 #include "common/rpc/status_details.h"
 #include "common/rpc/traceparent.h"
@@ -309,6 +310,7 @@ FakeWorker::FakeWorker(const std::string& served_model_name)
     status_.set_max_model_len(kContext);
     status_.set_vocab_size(kVocabSize);
     status_.set_max_num_seqs(16);
+    status_.set_request_revision(rpc::kRequestRevision);
     status_.set_total_kv_blocks(100);
     status_.set_free_kv_blocks(100);
   }

@@ -49,9 +49,12 @@ class Request:
 
 
 class Hub:
-    """`files`: path -> bytes; those of LFS are the larger ones. Use as a context manager."""
+    """`files`: path -> bytes; those of LFS are the larger ones. `hosts`: by what address or name hub and store are
+    reached; they listen on the first. Use as a context manager."""
 
-    def __init__(self, files, repo="org/model", lfs_bytes=1 << 16, token=None, pace=0.0, tls=None):
+    def __init__(self, files, repo="org/model", lfs_bytes=1 << 16, token=None, pace=0.0, tls=None,
+                 hosts=("127.0.0.1", "localhost")):  # two names of this machine are two hosts
+        self.hosts = hosts
         self.files, self.repo, self.lfs_bytes, self.token, self.pace = files, repo, lfs_bytes, token, pace
         self.revisions = {"main": COMMIT, COMMIT: COMMIT}
         self.faults, self.requests = [], []
@@ -64,7 +67,7 @@ class Hub:
 
     def serve(self, store):
         handler = type("Handler", (Handler,), {"hub": self, "store": store})
-        server = Server(("127.0.0.1", 0), handler)
+        server = Server((self.hosts[0], 0), handler)
         if self.tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*self.tls)
@@ -87,12 +90,11 @@ class Hub:
 
     @property
     def url(self):
-        return f"{self.scheme}://127.0.0.1:{self.servers[0].server_port}"
+        return f"{self.scheme}://{self.hosts[0]}:{self.servers[0].server_port}"
 
     @property
     def store_url(self):
-        # Another name of the same machine, so that it is another host.
-        return f"{self.scheme}://localhost:{self.servers[1].server_port}"
+        return f"{self.scheme}://{self.hosts[1]}:{self.servers[1].server_port}"
 
     def is_lfs(self, path):
         return len(self.files[path]) >= self.lfs_bytes

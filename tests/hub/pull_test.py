@@ -61,6 +61,7 @@ def cache_tree(cache):
 
 class PullCase(unittest.TestCase):
     connections = ("--connections=8",)
+    pieces = (f"--piece_bytes={PIECE}",)
 
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -80,7 +81,7 @@ class PullCase(unittest.TestCase):
                 "HOME": self.folder.name, "HF_HUB_DOWNLOAD_TIMEOUT": "1", **more}
 
     def start(self, hub, *arguments, **environment):
-        return subprocess.Popen([WORKER, "pull", f"--piece_bytes={PIECE}", *self.connections,
+        return subprocess.Popen([WORKER, "pull", *self.pieces, *self.connections,
                                  *(arguments or ["org/model"])],
                                 env=self.environment(hub, **environment), stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True)
@@ -286,6 +287,20 @@ class OnTheWay(PullCase):
         said = self.pull(self.hub(), code=1, http_proxy="http://127.0.0.1:9")
         self.assertIn("Couldn't connect", said, "curl's own words, unescaped")
 
+    def test_a_disk_that_is_too_small_is_known_before(self):
+        unshare = ["unshare", "--map-root-user", "--mount"]
+        if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("this machine allows no namespaces")
+        hub = self.hub()
+        self.cache.mkdir()
+        small = f"mount -t tmpfs -o size=2m tmpfs {self.cache} && exec {WORKER} pull --piece_bytes={PIECE} org/model"
+        told = subprocess.run([*unshare, "sh", "-c", small], env=self.environment(hub), capture_output=True, text=True,
+                              timeout=PATIENCE_S, check=False)
+        self.assertEqual(told.returncode, 1, told.stderr)
+        needed = sum(len(hub.files[path]) for path in NEEDED if path.startswith("model-")) + PIECE
+        self.assertRegex(told.stderr, rf"{needed} bytes are needed for org/model, \d+ are free")
+        self.assertEqual(hub.count("model-0000"), 0)
+
     def test_a_full_disk_keeps_what_came(self):
         hub = self.hub()
         limited = f"ulimit -f {(1 << 20) // 1024}; trap '' XFSZ; exec {WORKER} pull --piece_bytes={PIECE} --connections=1 org/model"
@@ -324,6 +339,17 @@ class Resumption(PullCase):
         total = sum(len(hub.files[path]) for path in NEEDED)
         # Two kills: what eight connections had on their way, at most 64 KB each of them.
         self.assertLess(hub.sent - total, 2 * 8 * (4 << 16))
+
+    def test_pieces_as_large_as_they_are_lose_no_more(self):
+        self.pieces = ()
+        hub = self.hub(checkpoint(**{BIG: weights(80)}), pace=0.002)
+        self.kill_midway(hub, 0.6)
+        hub.pace = 0
+        self.pull(hub)
+        self.assert_whole(hub)
+        total = sum(len(hub.files[path]) for path in NEEDED)
+        self.assertGreaterEqual(hub.sent, total)
+        self.assertLess(hub.sent - total, 8 << 20)
 
     def leave(self, hub, name, data):
         path = self.repo_folder() / "blobs" / name
@@ -486,10 +512,13 @@ class Serving(PullCase):
         other.write_text("{}")
         listed = subprocess.run([WORKER, "--list"], env=self.environment(None), capture_output=True, text=True,
                                 timeout=PATIENCE_S, check=True).stdout.splitlines()
-        self.assertRegex(listed[0], rf"^{self.cache}: 2 models; \d+\.\d GB of memory are free here$")
-        self.assertRegex(listed[1], r"^org/model  main  1234567890ab  0\.0 GB  \d+ KV bytes a token, at least 0\.0 GB with "
-                                    r"4096 tokens: fits$")
-        self.assertEqual(listed[2], "org/part  -  ffffffffffff  0.0 GB  not whole: lacks model.safetensors, tokenizer.json")
+        listed = [line for line in listed if "cuda: " not in line]
+        self.assertEqual(listed[0], f"{self.cache}: 2 models")
+        self.assertRegex(listed[1], r"^cpu: \d+\.\d GB are free$")
+        self.assertEqual(listed[2], "org/model  main  1234567890ab  0.0 GB")
+        self.assertRegex(listed[3], r"^  cpu: weights 0\.0 GB, KV \d+\.\d MB a thousand tokens: fits, \d+ tokens of context$")
+        self.assertEqual(listed[4:], ["org/part  -  ffffffffffff  0.0 GB",
+                                      "  not whole: lacks model.safetensors, tokenizer.json"])
 
     def test_what_is_here_is_served_without_the_hub(self):
         hub = self.hub(self.tiny())

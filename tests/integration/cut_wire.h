@@ -21,6 +21,8 @@ class CutWire {
   std::vector<std::string> far() const;
   // The address of the far end.
   const std::string& far_address() const { return far_address_; }
+  // The address of this end, as the far one sees it.
+  const std::string& near_address() const { return near_address_; }
 
   void CutToFar();
   void CutFromFar();

@@ -195,5 +195,41 @@ TEST(WorkerOptionsTest, RandomWeightsNeedOnlyConfigAndTokenizer) {
   EXPECT_EQ(all.ids.size(), 20U);
 }
 
+// The first layers of a shape with latent attention and experts.
+TEST(WorkerOptionsTest, ADeepseekV3IsServed) {
+  const ModelCopy model;
+  model.Change("config.json", [](nlohmann::json& config) {
+    config.erase("architectures");
+    config.update({{"model_type", "deepseek_v3"},
+                   {"num_hidden_layers", 61},
+                   {"num_key_value_heads", config["num_attention_heads"]},
+                   {"q_lora_rank", 64},
+                   {"kv_lora_rank", 64},
+                   {"qk_nope_head_dim", 32},
+                   {"qk_rope_head_dim", 16},
+                   {"v_head_dim", 32},
+                   {"first_k_dense_replace", 1},
+                   {"n_routed_experts", 16},
+                   {"num_experts_per_tok", 4},
+                   {"n_group", 4},
+                   {"topk_group", 2},
+                   {"n_shared_experts", 1},
+                   {"moe_intermediate_size", 64},
+                   {"routed_scaling_factor", 2.5}});
+  });
+  WorkerProcess worker({model.Option(), "--random_weights", "--num_layers=3"});
+  ASSERT_TRUE(worker.listening());
+  v1::GenerateRequest request = Ask("What is 1+1?", 3);
+  request.set_max_tokens(20);
+  request.set_ignore_eos(true);
+  const Generation all = worker.Generate(request);
+  EXPECT_TRUE(all.status.ok()) << all.status;
+  EXPECT_EQ(all.ids.size(), 20U);
+  EXPECT_EQ(worker.Generate(request).ids, all.ids) << "again, its prompt known by now";
+  EXPECT_EQ(LastWord({model.Option(), "--num_layers=3"}),
+            "thinkwire-worker: num_layers is only for random_weights: a model without some of its "
+            "layers is another\n");
+}
+
 }  // namespace
 }  // namespace thinkwire::integration

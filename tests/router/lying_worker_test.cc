@@ -269,6 +269,7 @@ TEST_F(LyingWorkerTest, AStatusOutOfRangeIsNoLiveWorkers) {
       {[](auto& status) { status.set_queued(-1); }, "queued"},
       {[](auto& status) { status.set_free_kv_blocks(101); }, "free_kv_blocks"},
       {[](auto& status) { status.set_vocab_size(0); }, "vocab_size"},
+      {[](auto& status) { status.set_request_revision(-1); }, "request_revision"},
       {[](auto& status) { status.set_max_model_len(1 << 30); }, "max_model_len"},
       {[](auto& status) { status.set_fingerprint(std::string(257, 'f')); }, "fingerprint"},
   };
@@ -285,6 +286,7 @@ TEST_F(LyingWorkerTest, AStatusOutOfRangeIsNoLiveWorkers) {
       status.set_queued(0);
       status.set_free_kv_blocks(100);
       status.set_vocab_size(1000);
+      status.set_request_revision(0);
       status.set_max_model_len(4096);
       status.set_fingerprint("fake");
     });

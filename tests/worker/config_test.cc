@@ -7,7 +7,10 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <tuple>
 #include <vector>
+
+#include "worker/rank_span.h"
 
 namespace thinkwire::worker {
 namespace {
@@ -23,15 +26,17 @@ std::string ErrorOf(std::vector<const char*> arguments) {
 }
 
 TEST(WorkerConfigTest, ReadsEveryKindOfValue) {
-  const auto config = Parse({"--model=/m", "--max_num_seqs=3", "--kv_cache_memory_bytes",
-                             "5000000000", "--gpu_memory_utilization=0.5", "--random_weights",
-                             "--served_model_name=a b", "--enable-prefix-caching=false"});
+  const auto config =
+      Parse({"--model=/m", "--max_num_seqs=3", "--kv_cache_memory_bytes", "5000000000",
+             "--gpu_memory_utilization=0.5", "--random_weights", "--num_layers=11",
+             "--served_model_name=a b", "--enable-prefix-caching=false"});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->model, "/m");
   EXPECT_EQ(config->max_num_seqs, 3);
   EXPECT_EQ(config->kv_cache_memory_bytes, 5000000000);
   EXPECT_DOUBLE_EQ(config->gpu_memory_utilization, 0.5);
   EXPECT_TRUE(config->random_weights);
+  EXPECT_EQ(config->num_layers, 11);
   EXPECT_FALSE(config->enable_prefix_caching);
   EXPECT_EQ(config->served_model_name, "a b");
   EXPECT_EQ(config->max_queue, 1024);
@@ -160,6 +165,50 @@ TEST(WorkerConfigTest, ValidateWantsAModelAndNoContradiction) {
   config.tokenize = true;
   EXPECT_TRUE(Validate(config).ok());
   config.check_config = true;
+  EXPECT_FALSE(Validate(config).ok());
+}
+
+WorkerConfig OfGroup(const std::string& ranks) {
+  WorkerConfig config;
+  config.model = "/m";
+  config.tensor_parallel_size = 8;
+  config.ranks = ranks;
+  config.leader = "host:50071";
+  config.group_token_file = "/token";
+  return config;
+}
+
+TEST(WorkerConfigTest, RanksAreConsecutiveOnesOfTheGroup) {
+  for (const auto& [ranks, first, count] :
+       {std::tuple{"0", 0, 1}, {"0-3", 0, 4}, {"4-7", 4, 4}, {"7", 7, 1}}) {
+    const auto span = RanksOf(OfGroup(ranks));
+    ASSERT_TRUE(span.ok()) << span.status();
+    EXPECT_EQ(span->first, first);
+    EXPECT_EQ(span->count, count);
+    EXPECT_TRUE(Validate(OfGroup(ranks)).ok()) << ranks;
+    EXPECT_EQ(Follows(OfGroup(ranks)), first > 0);
+  }
+  for (const char* ranks : {"8", "3-2", "-1", "1-", "-", "a", "0-8", "1-2-3", "0-7", "1,2"}) {
+    EXPECT_FALSE(Validate(OfGroup(ranks)).ok()) << ranks;
+  }
+}
+
+TEST(WorkerConfigTest, TheOptionsOfAGroupBelongTogether) {
+  WorkerConfig config = OfGroup("1");
+  config.leader = "";
+  EXPECT_FALSE(Validate(config).ok());
+  config = OfGroup("1");
+  config.group_token_file = "";
+  EXPECT_FALSE(Validate(config).ok());
+  config = OfGroup("1");
+  config.check_config = true;
+  EXPECT_FALSE(Validate(config).ok());
+  config = OfGroup("");
+  EXPECT_FALSE(Validate(config).ok());
+  config = OfGroup("0");
+  config.leader = ":0";  // the leader may listen anywhere
+  EXPECT_TRUE(Validate(config).ok());
+  config.ranks = "1";
   EXPECT_FALSE(Validate(config).ok());
 }
 

@@ -9,12 +9,16 @@ namespace thinkwire::worker::engine {
 // What a peer has had of the device's time lately, and may have of the next step (TimeShare's).
 struct TimeUse {
   double used = 0;  // seconds, that count less with their age
+  // What it could have had and has no claim on, while it stays; ages as `used` does.
+  double forgone = 0;
   Clock::TimePoint used_at;
   // While others come first: seconds that its rows may add to steps, saved up over them.
   double allowance = 0;
   std::uint64_t held_in = 0;   // the last division in which its allowance binds
   std::uint64_t last_row = 0;  // handle of the sequence that had a row last while it bound
   bool stuck = false;          // came first, but had no row, and none since
+
+  double counted() const { return used + forgone; }
 };
 
 // One who asks, while he has sequences: what he holds of what all share. Whom Request::peer names.

@@ -13,7 +13,9 @@ constexpr double kForgotten = 0.01;  // seconds of use that make no difference
 
 void TimeShare::Age(TimeUse& time, Clock::TimePoint now) const {
   if (now <= time.used_at) return;
-  time.used *= std::exp(-ToSeconds(now - time.used_at) / kMemory);
+  const double left = std::exp(-ToSeconds(now - time.used_at) / kMemory);
+  time.used *= left;
+  time.forgone *= left;
   time.used_at = now;
 }
 
@@ -40,26 +42,33 @@ const TimeShare::Want* TimeShare::First(std::span<const Want> wants, Clock::Time
   for (const Want& want : wants) {
     TimeUse& time = want.peer->time;
     Age(time, now);
-    if (!time.stuck) least = std::min(least, time.used);
+    if (!time.stuck) least = std::min(least, time.counted());
   }
   const Want* first = nullptr;
   for (const Want& want : wants) {
     const TimeUse& time = want.peer->time;
-    if (time.stuck || time.used > least + kLead) continue;
-    if (first == nullptr || cost_.Of(want.work) < cost_.Of(first->work)) first = &want;
+    if (time.stuck || time.counted() > least + kLead) continue;
+    if (first == nullptr || Lasting(want.work) < Lasting(first->work)) first = &want;
   }
   return first;
 }
 
+double TimeShare::Lasting(StepWork work) const {
+  work.more_inputs = std::max<std::int64_t>(0, work.more_inputs - work.rows * kLeastChunk);
+  return cost_.Of(work);
+}
+
 void TimeShare::HoldBack(std::span<const Want> wants, double pace) {
-  const double share = first_->time.used + kSlack;
-  const auto is_over = [share](const Want& want) { return want.peer->time.used > share; };
+  const double least = first_->time.counted();
+  const auto is_over = [least](const Want& want) {
+    return want.peer->time.counted() > least + kSlack;
+  };
   const double trickle =
       kTrickle * pace / static_cast<double>(std::ranges::count_if(wants, is_over));
   for (const Want& want : wants) {
     if (want.peer == first_) continue;
     TimeUse& time = want.peer->time;
-    time.used = std::max(time.used, first_->time.used);
+    time.forgone += std::max(0.0, least - time.counted());
     const double part = is_over(want) ? trickle : pace;
     if (committed_) time.allowance = std::min(time.allowance + part, cost_.Of(want.work));
     time.held_in = division_;

@@ -21,8 +21,8 @@ namespace thinkwire::worker::engine {
 // the next step add to it, and
 //
 //   use(p)   what p was charged for, each second counting less with its age (1/e after kMemory)
-//   first    of those whose use is the least, or more by kLead at most, the one of least m; but for
-//            those who could do nothing when they were
+//   first    of those whose use is the least, or more by kLead at most, the one of least m, where
+//            prompts of a chunk count as one row; but for those who could do nothing when they were
 //   pace     base + m(first): what the step takes for the first alone
 //
 // The first gets all its rows. If all rows of all make the step no longer than kFree * pace,
@@ -33,8 +33,11 @@ namespace thinkwire::worker::engine {
 //   kTrickle * pace  all those together, instead, whose use is over the first's by kSlack: he is
 //                    served nearly as if alone.
 //
-// What another has used less than the first until then is forgotten: who comes and wants much has
-// no claim on the time in which he was not there, for which the first would have to wait.
+// What another has used less than the first until then counts as used for as long as he stays: who
+// comes and wants much has no claim on the time in which he was not there, for which the first
+// would have to wait. Who leaves and comes again has what he really used: were it not so, one who
+// asks now and then and was once not first would be taken for one who always wants more, and stay
+// so.
 //
 // And where another peer was here lately, nothing is planned beside a step that is much longer than
 // its base (TooLong): who comes meanwhile would wait for both, and all that planning ahead saves is
@@ -59,7 +62,7 @@ namespace thinkwire::worker::engine {
 class TimeShare {
  public:
   static constexpr double kMemory = 10;  // seconds
-  static constexpr double kFree = 1.5;
+  static constexpr double kFree = 1.25;
   static constexpr double kTrickle = 0.25;
   static constexpr double kSlack = 0.2;  // seconds
   static constexpr double kLead = 1;     // seconds
@@ -107,6 +110,8 @@ class TimeShare {
  private:
   void Age(TimeUse& time, Clock::TimePoint now) const;
   const Want* First(std::span<const Want> wants, Clock::TimePoint now);
+  // What a want adds to a step beside a short prompt, which is over with the step.
+  double Lasting(StepWork work) const;
   void HoldBack(std::span<const Want> wants, double pace);
   void ForgetOld();
 

@@ -15,7 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kCopyBytes = 1 << 20;
-constexpr std::int64_t kSumBytes = 1 << 18;  // at a time: what a core's own cache holds
 
 // Calls `visit` with each file beside the incomplete one.
 template <class Visit>
@@ -65,15 +64,7 @@ void TakeUpLeftovers(const BlobRequest& request) {
 }
 
 BlobPrefix::BlobPrefix(const BlobRequest& request, GrowingFile file)
-    : request_(request),
-      file_(std::move(file)),
-      digest_(request.etag, request.bytes),
-      written_(file_.size()),
-      thread_([this] { Sum(); }) {}
-
-BlobPrefix::~BlobPrefix() {
-  if (thread_.joinable()) EndSumming();
-}
+    : request_(request), file_(std::move(file)), digest_(file_, request.etag, request.bytes) {}
 
 absl::StatusOr<std::unique_ptr<BlobPrefix>> BlobPrefix::Open(const BlobRequest& request,
                                                              std::int64_t piece_bytes) {
@@ -82,40 +73,6 @@ absl::StatusOr<std::unique_ptr<BlobPrefix>> BlobPrefix::Open(const BlobRequest& 
   std::unique_ptr<BlobPrefix> prefix(new BlobPrefix(request, std::move(file)));
   RETURN_IF_ERROR(prefix->Absorb(piece_bytes));
   return prefix;
-}
-
-void BlobPrefix::Sum() {
-  std::vector<char> buffer(kSumBytes);
-  while (sum_status_.ok()) {
-    std::int64_t written = 0;
-    {
-      const MutexLock lock(mu_);
-      while (!ended_ && written_ - summed_ < kCopyBytes) grown_.Wait(mu_);
-      if (written_ == summed_) return;
-      written = written_;
-    }
-    sum_status_ = SumUpTo(written, buffer);
-  }
-}
-
-absl::Status BlobPrefix::SumUpTo(std::int64_t end, std::span<char> buffer) {
-  while (summed_ < end) {
-    const auto n = std::min<std::int64_t>(end - summed_, std::ssize(buffer));
-    const std::span<char> part = buffer.first(static_cast<std::size_t>(n));
-    RETURN_IF_ERROR(file_.Read(summed_, part));
-    digest_.Add({part.data(), part.size()});
-    summed_ += n;
-  }
-  return absl::OkStatus();
-}
-
-void BlobPrefix::EndSumming() {
-  {
-    const MutexLock lock(mu_);
-    ended_ = true;
-  }
-  grown_.NotifyAll();
-  thread_.join();
 }
 
 absl::Status BlobPrefix::Absorb(std::int64_t piece_bytes) {
@@ -132,10 +89,7 @@ absl::Status BlobPrefix::Absorb(std::int64_t piece_bytes) {
 
 absl::Status BlobPrefix::Append(std::string_view bytes) {
   RETURN_IF_ERROR(file_.Append(bytes));
-  const MutexLock lock(mu_);
-  const std::int64_t before = written_;
-  written_ = file_.size();
-  if (before / kCopyBytes != written_ / kCopyBytes) grown_.NotifyOne();
+  digest_.Add(bytes);
   return absl::OkStatus();
 }
 
@@ -157,9 +111,7 @@ absl::Status BlobPrefix::AppendWaiting(const Piece& piece) {
 }
 
 absl::Status BlobPrefix::Finish() {
-  EndSumming();
-  RETURN_IF_ERROR(sum_status_);
-  const std::string digest = digest_.Result();
+  ASSIGN_OR_RETURN(const std::string digest, digest_.Finish());
   if (digest != request_.etag) {
     return absl::DataLossError(absl::StrCat(request_.name, ": what came has the digest ", digest,
                                             ", by the hub's word it is ", request_.etag,

@@ -3,16 +3,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <span>
-#include <string>
 #include <string_view>
-#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/mutex.h"
 #include "worker/hub/blob_download.h"
-#include "worker/hub/digest.h"
+#include "worker/hub/following_digest.h"
 #include "worker/hub/growing_file.h"
 #include "worker/hub/piece_plan.h"
 
@@ -28,9 +24,8 @@ void RemoveWaitingFiles(const BlobRequest& request);
 // and that may be a beginning of it.
 void TakeUpLeftovers(const BlobRequest& request);
 
-// The beginning of a file that is being brought, with the digest of what is in it. That is summed
-// up behind the writer's back, so that a connection waits for no arithmetic. Owns: a thread, and
-// the file. Threads: one at a time. Fails: as GrowingFile.
+// The beginning of a file that is being brought, with the digest of what is in it. Owns: the file,
+// and a thread that sums up. Threads: one at a time. Fails: as GrowingFile.
 class BlobPrefix {
  public:
   // Takes what is there, and puts waiting ranges onto it as far as they follow it; one that is too
@@ -38,7 +33,7 @@ class BlobPrefix {
   static absl::StatusOr<std::unique_ptr<BlobPrefix>> Open(const BlobRequest& request,
                                                           std::int64_t piece_bytes);
 
-  ~BlobPrefix();
+  ~BlobPrefix() = default;
   BlobPrefix(const BlobPrefix&) = delete;
   BlobPrefix& operator=(const BlobPrefix&) = delete;
 
@@ -56,25 +51,10 @@ class BlobPrefix {
   BlobPrefix(const BlobRequest& request, GrowingFile file);
 
   absl::Status Absorb(std::int64_t piece_bytes);
-  // On the own thread.
-  void Sum();
-  absl::Status SumUpTo(std::int64_t end, std::span<char> buffer);
-  // Lets that thread sum up all, and ends it.
-  void EndSumming();
 
   const BlobRequest& request_;
-  GrowingFile file_;  // but for its size, which is the writer's, any thread's
-
-  // Of the own thread, and of whoever has joined it.
-  Digest digest_;
-  std::int64_t summed_ = 0;
-  absl::Status sum_status_{};
-
-  Mutex mu_;
-  CondVar grown_;
-  std::int64_t written_ ABSL_GUARDED_BY(mu_);
-  bool ended_ ABSL_GUARDED_BY(mu_) = false;
-  std::thread thread_;
+  GrowingFile file_;
+  FollowingDigest digest_;  // reads file_
 };
 
 }  // namespace thinkwire::worker::hub

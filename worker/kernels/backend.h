@@ -100,15 +100,17 @@ class Backend {
 
   // y = x W^T + bias, split by rows of W into q [T, H, D], keys and values [T, K, D]; q and keys
   // rotated (half rotation: pairs i, i + D/2) by rope[position]; keys and values written to their
-  // blocks. x act [T, E]; rope f32 [max positions, D]: D/2 cosines, then D/2 sines; q act [T, H,
-  // D].
+  // blocks, as act has them or then rounded (KvScales). x act [T, E]; rope f32 [max positions, D]:
+  // D/2 cosines, then D/2 sines; q act [T, H, D].
   virtual void QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
                               const BatchView& batch, const KvLayer& kv, const Tensor& q) = 0;
 
   // Causal attention of each token over positions 0 .. its own, which all lie in kv. Query head h
   // reads KV head h / (H / K). q, out act [T, H, D]; scale multiplies scores, 1/sqrt(D).
   // Canonical order: key tiles of fixed size at absolute positions, online softmax tile by tile
-  // within a segment of fixed length, segments merged in ascending order.
+  // within a segment of fixed length, segments merged in ascending order. FP8 keys and values are
+  // summed as their codes' numbers, a token's own too; the keys' scale is part of the scores',
+  // the values' multiplies the result.
   virtual void PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv,
                               float scale, const Tensor& out) = 0;
 

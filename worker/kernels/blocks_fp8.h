@@ -1,6 +1,7 @@
 #pragma once
 
 #include "worker/kernels/block_codes.h"
+#include "worker/kernels/e4m3.h"
 #include "worker/kernels/group_words.h"
 
 // A block of Encoding::kFp8, 128 columns of a row: a byte of e4m3 each, then their scale as f32 in
@@ -13,15 +14,7 @@ struct Fp8Codes {
   float scale;
 };
 
-// Sign, four bits of exponent with bias 7, three of fraction; no infinity. REQUIRES: no NaN (0x7F,
-// 0xFF). Shifted to where f32 has them, the bits are 2^-120 times the number, subnormal or not.
-template <class Isa>
-HOST_DEVICE float FloatFromE4m3(std::uint8_t code) {
-  const auto magnitude = std::bit_cast<float>((code & 0x7FU) << 20) * 0x1p120F;
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | (code & 0x80U) << 24);
-}
-
-// Weight i of a block, in float.
+// Weight i of a block, in float. REQUIRES: no code is a NaN (0x7F, 0xFF).
 template <class Isa>
 HOST_DEVICE float WeightOf(const Fp8Codes& codes, int i) {
   return FloatFromE4m3<Isa>(codes.code[i]) * codes.scale;

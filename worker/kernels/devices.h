@@ -17,6 +17,9 @@ struct DeviceConfig {
 // The device that `asked` names here: "auto" is cuda where the binary has it and a GPU is there.
 std::string DeviceFor(const std::string& asked);
 
+// GPUs that this process may use; 0: the binary has no CUDA, or no driver is there.
+int CountGpus();
+
 // One backend a rank, or none and `error` says why in one sentence. CMake picks the definition:
 // devices_cpu.cc, or devices_cuda.cc where the toolkit is there.
 std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, std::string* error);

@@ -5,6 +5,8 @@ namespace thinkwire::worker::kernels {
 
 std::string DeviceFor(const std::string& asked) { return asked == "auto" ? "cpu" : asked; }
 
+int CountGpus() { return 0; }
+
 std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, std::string* error) {
   if (config.device == "cuda") {
     *error = "device cuda was asked for, but this binary was built without CUDA";

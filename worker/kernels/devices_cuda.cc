@@ -12,6 +12,8 @@ std::string DeviceFor(const std::string& asked) {
   return CountCudaDevices() > 0 ? "cuda" : "cpu";
 }
 
+int CountGpus() { return CountCudaDevices(); }
+
 std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, std::string* error) {
   const std::string device = DeviceFor(config.device);
   if (device == "cpu") return OpenCpuDevices(config, error);

@@ -21,14 +21,24 @@ struct BatchView {
   const std::int32_t* block_tables = nullptr;  // [Q, M] block that holds positions B*m .. B*m+B-1
 };
 
+// By which FP8 keys and values are multiplied when they are read: a number is kept as e4m3(x * (1
+// / scale)) in f32, saturated at 448 (e4m3.h). Finite and above 0; 1 for planes that are not FP8.
+struct KvScales {
+  float keys = 1;
+  float values = 1;
+
+  bool operator==(const KvScales&) const = default;
+};
+
 // What one layer keeps of each token: planes [N, B * width], each as wide as the layer's kind of
-// attention needs and of its own type. Within a block the layout is the backend's own; a block is
-// contiguous in each plane, so that copying its bytes copies its tokens.
+// attention needs and of its own type: act, or kE4m3. Within a block the layout is the backend's
+// own; a block is contiguous in each plane, so that copying its bytes copies its tokens.
 struct KvLayer {
   std::array<Tensor, 2> planes = {};
   std::int32_t num_kv_heads = 0;  // K
   std::int32_t block_tokens = 0;  // B
   std::int32_t head_dim = 0;      // D
+  KvScales scales = {};
 
   // Grouped-query attention's planes, both of width K * D.
   const Tensor& keys() const { return planes[0]; }

@@ -8,10 +8,12 @@
 
 namespace thinkwire::worker::kernels {
 
-enum class DType : std::uint8_t { kF32, kBf16, kI32 };
+// kE4m3: FP8, of which e4m3.h has the bits.
+enum class DType : std::uint8_t { kF32, kBf16, kI32, kE4m3 };
 
 constexpr std::size_t SizeOf(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : 2;
+  if (dtype == DType::kE4m3) return 1;
+  return dtype == DType::kBf16 ? 2 : 4;
 }
 
 // A view of memory that somebody else owns: row-major, last dimension contiguous, no padding.
@@ -32,7 +34,7 @@ struct Tensor {
   // REQUIRES: T is the element type that `dtype` names.
   template <class T>
   T* as() const {
-    static_assert(sizeof(T) == 2 || sizeof(T) == 4);
+    static_assert(sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4);
     Check(sizeof(T) == SizeOf(dtype), "tensor read as a type of another size");
     return static_cast<T*>(data);
   }

@@ -12,11 +12,13 @@ LeaderRunner::LeaderRunner(Parts parts, const WeightSource& source)
       info_(std::move(parts.info)),
       devices_(std::move(parts.devices)),
       plans_(std::move(parts.plans)),
+      followers_(parts.followers),
       ranks_(std::move(parts.ranks), source, devices_, *plans_) {
   CHECK(ranks_.results() != nullptr, "the leader has rank 0");
   info_.weight_bytes = ranks_.loaded().weight_bytes;
   info_.weight_bytes_per_token = ranks_.loaded().weight_bytes_per_token;
   info_.warm_up_seconds = ranks_.loaded().warm_up_seconds;
+  if (followers_ != nullptr) info_.weight_bytes += followers_->AwaitReady();
 }
 
 LeaderRunner::~LeaderRunner() { plans_->Close(); }
@@ -36,6 +38,14 @@ step::Result LeaderRunner::Collect() {
   in_flight_.pop_front();
   if (ranks_.stamps() != nullptr) ranks_.stamps()->Collected(result.step);
   return result;
+}
+
+std::vector<step::RankBeat> LeaderRunner::beats() const {
+  std::vector<step::RankBeat> all = ranks_.beats();
+  if (followers_ == nullptr) return all;
+  const std::vector<step::RankBeat> others = followers_->beats();
+  all.insert(all.end(), others.begin(), others.end());
+  return all;
 }
 
 std::vector<double> LeaderRunner::TakeStepGaps() {

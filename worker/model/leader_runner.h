@@ -7,6 +7,7 @@
 
 #include "worker/model/checkpoint/weight_source.h"
 #include "worker/model/devices.h"
+#include "worker/model/followers.h"
 #include "worker/model/model_runner.h"
 #include "worker/model/plan_channel.h"
 #include "worker/model/rank_group.h"
@@ -24,9 +25,11 @@ class LeaderRunner final : public ModelRunner {
     ModelInfo info;  // without what the ranks find while they load
     Devices devices;
     std::unique_ptr<PlanChannel> plans;
+    // Where other processes have ranks too: what `plans` is. Null: all are here.
+    Followers* followers = nullptr;
   };
 
-  // Returns when every rank here can take steps. `source` is not used afterwards.
+  // Returns when every rank of the group can take steps. `source` is not used afterwards.
   LeaderRunner(Parts parts, const WeightSource& source);
   ~LeaderRunner() override;  // steps in flight are computed, and their results dropped
 
@@ -34,7 +37,7 @@ class LeaderRunner final : public ModelRunner {
   const step::Limits& limits() const override { return limits_; }
   void Submit(step::Plan plan) override;
   step::Result Collect() override;
-  std::vector<step::RankBeat> beats() const override { return ranks_.beats(); }
+  std::vector<step::RankBeat> beats() const override;
   std::vector<double> TakeStepGaps() override;
 
  private:
@@ -43,6 +46,7 @@ class LeaderRunner final : public ModelRunner {
   ModelInfo info_;
   const Devices devices_;
   const std::unique_ptr<PlanChannel> plans_;
+  Followers* const followers_;
   RankGroup ranks_;
 
   // Engine thread only.

@@ -10,14 +10,17 @@
 #include "common/status.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/fingerprint.h"
+#include "worker/model/checkpoint/kv_scales.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/random_weights.h"
+#include "worker/model/family_fit.h"
 #include "worker/model/host_memory.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
-#include "worker/model/memory_budget.h"
 #include "worker/parallel/communicators.h"
+#include "worker/parallel/gather.h"
+#include "worker/parallel/tcp_communicator.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -66,6 +69,14 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const ModelOptions& op
   return files.Weights(plan);
 }
 
+// What --num_layers leaves, if anything is asked.
+absl::Status KeepLayers(const ModelOptions& options, ModelConfig& config) {
+  if (options.num_layers == 0) return absl::OkStatus();
+  if (options.random_weights) return KeepFirstLayers(options.num_layers, config);
+  return absl::InvalidArgumentError(
+      "num_layers is only for random_weights: a model without some of its layers is another");
+}
+
 // What --quantization asks of random weights, where it does.
 std::optional<kernels::Encoding> DrawnAs(const ModelOptions& options) {
   if (!options.random_weights) return std::nullopt;
@@ -86,23 +97,57 @@ absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& pla
                                                  ", which auto and ", stored, " allow"));
 }
 
+// Where the KV cache's scales come from, now that the checkpoint has said which it holds.
+absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
+  const auto& quantization = plan.config.quantization;
+  const bool files_say = quantization && quantization->has_fp8_kv_cache();
+  KvCachePlan& kv = plan.kv_cache;
+  kv.is_fp8 =
+      options.kv_cache_dtype == "fp8_e4m3" || (options.kv_cache_dtype == "auto" && files_say);
+  if (!kv.is_fp8) kv.scales.clear();
+  if (kv.is_fp8 && plan.config.mla) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_cache_dtype is fp8_e4m3, which is for keys and values; allowed for the "
+                     "latents of ",
+                     plan.config.architecture, ": bfloat16"));
+  }
+  if (options.kv_scales_file.empty()) {
+    if (kv.is_fp8 && files_say && kv.scales.empty() && !options.random_weights) {
+      plan.config.warnings.emplace_back(
+          "config.json: kv_cache_scheme has scales, of which the checkpoint holds none: 1 is "
+          "taken");
+    }
+    return absl::OkStatus();
+  }
+  if (!kv.is_fp8) {
+    return absl::InvalidArgumentError("kv_scales_file is only for kv_cache_dtype fp8_e4m3");
+  }
+  ASSIGN_OR_RETURN(kv.scales, ReadKvScalesFile(options.kv_scales_file, plan.config.num_layers));
+  return absl::OkStatus();
+}
+
 absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
-  if (device.kind == kernels::DeviceKind::kCpu || !NeedsCpu(plan)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("weights of ", EncodingsOf(plan),
-                   " whose columns have an order of their own (desc_act) are "
-                   "not supported on ",
-                   device.name, "; these are computed with device cpu"));
+  const std::string what = NeedsCpu(plan);
+  if (device.kind == kernels::DeviceKind::kCpu || what.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " are not supported on ", device.name,
+                                                 "; these are computed with device cpu"));
+}
+
+std::string KvDtypeOf(const ModelPlan& plan, kernels::DType activation) {
+  if (plan.kv_cache.is_fp8) return "fp8_e4m3";
+  return activation == kernels::DType::kF32 ? "f32" : "bf16";
 }
 
 ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
-                   const std::string& device, std::int32_t ranks) {
+                   const kernels::Capabilities& capabilities, std::int32_t ranks) {
+  const std::string& device = capabilities.name;
   ModelInfo info;
   info.architecture = plan.config.architecture;
   info.end_of_sequence_ids = plan.config.end_of_sequence_ids;
   info.warnings = plan.config.warnings;
   info.parameters = CountParameters(plan);
   info.kv_cache_tokens = static_cast<std::int64_t>(limits.num_blocks) * limits.block_tokens;
+  info.kv_cache_dtype = KvDtypeOf(plan, capabilities.activation);
   info.device = device;
   info.stored_weights = source.stored_as();
   const std::string architecture(
@@ -121,7 +166,8 @@ struct CheckedModel {
 // All but the weights.
 absl::StatusOr<CheckedModel> CheckShape(const ModelOptions& options, const ModelFiles& files) {
   CheckedModel model;
-  ASSIGN_OR_RETURN(const ModelConfig config, files.Config());
+  ASSIGN_OR_RETURN(ModelConfig config, files.Config());
+  RETURN_IF_ERROR(KeepLayers(options, config));
   model.plan = MakePlan(config);
   if (options.random_weights) {
     SetMatrixEncoding(DrawnAs(options).value_or(options.random_encoding), model.plan);
@@ -138,59 +184,159 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   // Once more, as the files have said how the matrices are packed.
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
   RETURN_IF_ERROR(CheckQuantization(options, model.plan));
+  RETURN_IF_ERROR(SettleKvCache(options, model.plan));
   return model;
 }
 
-absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& model) {
+std::int32_t RanksHere(const ModelOptions& options) {
+  return options.group ? options.group->num_ranks : options.tensor_parallel_size;
+}
+
+// Without communicators.
+absl::StatusOr<Devices> OpenBackends(const ModelOptions& options, const CheckedModel& model) {
   Devices devices;
   std::string error;
-  devices.backends = kernels::OpenDevices(
-      {options.device, options.tensor_parallel_size, options.cpu_threads}, &error);
+  devices.backends =
+      kernels::OpenDevices({options.device, RanksHere(options), options.cpu_threads}, &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  RETURN_IF_ERROR(CheckDevice(device, model.plan));
   const std::int64_t head_dim = device.only_head_dim;
   if (head_dim != 0 && model.plan.config.head_dim != head_dim) {
     return absl::InvalidArgumentError(absl::StrCat("config.json: head_dim is ",
                                                    model.plan.config.head_dim, "; supported on ",
                                                    device.name, ": ", head_dim));
   }
-  const int ranks = options.tensor_parallel_size;
-  const RankShape shape = ShapeOfRank(model.plan, 0, ranks);
-  ASSIGN_OR_RETURN(const parallel::CommunicatorId id,
-                   parallel::MakeCommunicatorId(*devices.backends.front(), ranks));
-  ASSIGN_OR_RETURN(
-      devices.communicators,
-      parallel::OpenCommunicators(id, 0, ranks, devices.backends,
-                                  {.max_tokens = model.limits.max_num_batched_tokens,
-                                   .hidden = model.plan.config.hidden_size,
-                                   .max_rows = model.limits.most_draws(),
-                                   .vocab = shape.of(Division::kVocabulary).size() * ranks}));
   return devices;
 }
 
+bool IsCpu(const Devices& devices) {
+  return devices.backends.front()->capabilities().kind == kernels::DeviceKind::kCpu;
+}
+
+parallel::CommunicatorLimits LimitsOfCommunicators(const ModelOptions& options,
+                                                   const CheckedModel& model) {
+  const std::int64_t ranks = options.tensor_parallel_size;
+  const RankShape shape = ShapeOfRank(model.plan, 0, options.tensor_parallel_size);
+  return {.max_tokens = model.limits.max_num_batched_tokens,
+          .hidden = model.plan.config.hidden_size,
+          .max_rows = model.limits.most_draws(),
+          .vocab = shape.of(Division::kVocabulary).size() * ranks};
+}
+
+absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& model) {
+  ASSIGN_OR_RETURN(Devices devices, OpenBackends(options, model));
+  const int ranks = options.tensor_parallel_size;
+  ASSIGN_OR_RETURN(const parallel::CommunicatorId id,
+                   parallel::MakeCommunicatorId(*devices.backends.front(), ranks));
+  ASSIGN_OR_RETURN(devices.communicators,
+                   parallel::OpenCommunicators(id, 0, ranks, devices.backends,
+                                               LimitsOfCommunicators(options, model)));
+  return devices;
+}
+
+// Blocks for which this process has memory. REQUIRES: the communicators have taken theirs.
+absl::StatusOr<std::int32_t> ChooseOwnBlocks(const ModelOptions& options, const CheckedModel& model,
+                                             const Devices& devices) {
+  const kernels::Backend& device = *devices.backends.front();
+  return ChooseBlocksOrAdvise(model.plan, model.limits,
+                              {.device_bytes = device.FreeMemory(),
+                               .host_bytes = AvailableHostMemory(),
+                               .utilization = options.gpu_memory_utilization,
+                               .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
+                               .ranks = options.tensor_parallel_size,
+                               .ranks_here = RanksHere(options),
+                               .device = device.capabilities()});
+}
+
+// `followers` as LeaderRunner::Parts has them.
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
                                                     std::unique_ptr<PlanChannel> plans,
-                                                    CheckedModel model,
-                                                    const ModelOptions& options) {
-  const std::unique_ptr<WeightSource> source = std::move(model.weights);
+                                                    CheckedModel model, const ModelOptions& options,
+                                                    Followers* followers = nullptr) {
+  const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  RETURN_IF_ERROR(CheckDevice(device, model.plan));
+  ASSIGN_OR_RETURN(model.limits.num_blocks, ChooseOwnBlocks(options, model, devices));
+  if (followers != nullptr) {
+    model.limits.num_blocks = followers->AgreeOnBlocks(model.limits.num_blocks);
+  }
   LeaderRunner::Parts parts;
+  parts.info =
+      Describe(model.plan, model.limits, *model.weights, device, options.tensor_parallel_size);
   parts.ranks = {
       .plan = std::move(model.plan), .limits = model.limits, .stamp_steps = options.stamp_steps};
-  kernels::Backend& device = *devices.backends.front();
-  RETURN_IF_ERROR(CheckDevice(device.capabilities(), parts.ranks.plan));
-  ASSIGN_OR_RETURN(parts.ranks.limits.num_blocks,
-                   ChooseBlocks(parts.ranks.plan, parts.ranks.limits,
-                                {.device_bytes = device.FreeMemory(),
-                                 .host_bytes = AvailableHostMemory(),
-                                 .utilization = options.gpu_memory_utilization,
-                                 .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
-                                 .ranks = options.tensor_parallel_size,
-                                 .device = device.capabilities()}));
-  parts.info = Describe(parts.ranks.plan, parts.ranks.limits, *source, device.capabilities().name,
-                        options.tensor_parallel_size);
   parts.plans = std::move(plans);
+  parts.followers = followers;
   parts.devices = std::move(devices);
-  return std::make_unique<LeaderRunner>(std::move(parts), *source);
+  return std::make_unique<LeaderRunner>(std::move(parts), *model.weights);
+}
+
+// What must be the same in every process of a group, beside the fingerprint.
+std::string LimitsInWords(const step::Limits& limits) {
+  return absl::StrCat("max_num_seqs ", limits.max_num_seqs, ", max_num_batched_tokens ",
+                      limits.max_num_batched_tokens, ", max_model_len ", limits.max_model_len,
+                      ", block_size ", limits.block_tokens, ", ", limits.vocab_size, " token ids");
+}
+
+// What this process says of itself to its group.
+parallel::Greeting GreetingOf(const ModelOptions& options, const CheckedModel& model,
+                              const Devices& devices) {
+  const kernels::Capabilities& device = devices.backends.front()->capabilities();
+  const ModelInfo info =
+      Describe(model.plan, model.limits, *model.weights, device, options.tensor_parallel_size);
+  return {.version = options.group->version,
+          .fingerprint = info.fingerprint,
+          .limits = LimitsInWords(model.limits),
+          .size = options.tensor_parallel_size,
+          .first_rank = options.group->first_rank,
+          .num_ranks = options.group->num_ranks,
+          .use = parallel::LinkUse::kControl};
+}
+
+std::string BytesOf(const parallel::CommunicatorId& id) {
+  return {id.bytes.data(), id.bytes.size()};
+}
+
+absl::StatusOr<parallel::CommunicatorId> ReadId(const std::string& bytes) {
+  parallel::CommunicatorId id;
+  if (bytes.size() != id.bytes.size()) {
+    return absl::InvalidArgumentError("the leader's word to its group has the wrong length");
+  }
+  std::copy(bytes.begin(), bytes.end(), id.bytes.begin());
+  return id;
+}
+
+// The communicators of this process's ranks. `sums` as Gathered or Joined has them, on the CPU;
+// `id` is what all GPUs of the group have.
+absl::StatusOr<std::vector<std::unique_ptr<parallel::Communicator>>> OpenInGroup(
+    const ModelOptions& options, const CheckedModel& model, const Devices& devices,
+    const parallel::CommunicatorId& id, std::vector<std::unique_ptr<parallel::PeerLink>> sums) {
+  const parallel::GroupPlace& place = *options.group;
+  const int size = options.tensor_parallel_size;
+  if (IsCpu(devices)) {
+    return parallel::OpenTcpCommunicators(place.first_rank, place.num_ranks, size, std::move(sums));
+  }
+  return parallel::OpenCommunicators(id, place.first_rank, size, devices.backends,
+                                     LimitsOfCommunicators(options, model));
+}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> LoadLeader(const ModelOptions& options,
+                                                        std::unique_ptr<PlanChannel> plans,
+                                                        CheckedModel model) {
+  ASSIGN_OR_RETURN(Devices devices, OpenBackends(options, model));
+  ASSIGN_OR_RETURN(
+      const parallel::CommunicatorId id,
+      parallel::MakeCommunicatorId(*devices.backends.front(), options.tensor_parallel_size));
+  ASSIGN_OR_RETURN(const auto listener, parallel::GroupListener::Open(options.group->leader));
+  ASSIGN_OR_RETURN(
+      parallel::Gathered gathered,
+      parallel::Gather(*listener, options.group->key, GreetingOf(options, model, devices),
+                       IsCpu(devices), BytesOf(id)));
+  auto followers = std::make_unique<Followers>(std::move(plans), std::move(gathered.members));
+  ASSIGN_OR_RETURN(devices.communicators,
+                   OpenInGroup(options, model, devices, id, std::move(gathered.sums)));
+  Followers* const borrowed = followers.get();
+  return LoadOn(std::move(devices), std::move(followers), std::move(model), options, borrowed);
 }
 
 }  // namespace
@@ -204,6 +350,7 @@ absl::StatusOr<Devices> OpenDevices(const ModelOptions& options) {
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
                                                        std::unique_ptr<PlanChannel> plans) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
+  if (options.group) return LoadLeader(options, std::move(plans), std::move(model));
   ASSIGN_OR_RETURN(Devices devices, Open(options, model));
   return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
 }
@@ -213,6 +360,26 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& optio
                                                        Devices devices) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
   return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
+}
+
+absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& options) {
+  ASSIGN_OR_RETURN(CheckedModel model, Check(options));
+  Follower::Parts parts;
+  ASSIGN_OR_RETURN(parts.devices, OpenBackends(options, model));
+  const parallel::GroupPlace& place = *options.group;
+  const parallel::Greeting greeting = GreetingOf(options, model, parts.devices);
+  ASSIGN_OR_RETURN(parallel::Joined joined, parallel::Join(place, greeting, IsCpu(parts.devices)));
+  parts.plans = std::make_unique<FollowedPlans>(std::move(joined.control), place.first_rank,
+                                                place.num_ranks, model.limits.max_in_flight);
+  ASSIGN_OR_RETURN(const parallel::CommunicatorId id, ReadId(joined.word));
+  ASSIGN_OR_RETURN(parts.devices.communicators,
+                   OpenInGroup(options, model, parts.devices, id, std::move(joined.sums)));
+  ASSIGN_OR_RETURN(const std::int32_t own, ChooseOwnBlocks(options, model, parts.devices));
+  ASSIGN_OR_RETURN(model.limits.num_blocks, parts.plans->AgreeOnBlocks(own));
+  parts.fingerprint = greeting.fingerprint;
+  parts.device = parts.devices.backends.front()->capabilities().name;
+  parts.ranks = {.plan = std::move(model.plan), .limits = model.limits, .stamp_steps = false};
+  return std::make_unique<Follower>(std::move(parts), *model.weights);
 }
 
 }  // namespace thinkwire::worker::model

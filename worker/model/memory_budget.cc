@@ -26,6 +26,11 @@ absl::Status DoesNotFit(absl::string_view numbers, absl::string_view remedy) {
                    "serve a smaller variant"));
 }
 
+// `numbers`, and what is missing where a block wants more than is left.
+std::string WithMissing(std::int64_t block, std::int64_t left, absl::string_view numbers) {
+  return absl::StrCat(numbers, "; ", block - left, " bytes are missing");
+}
+
 absl::Status CacheDoesNotFit(std::int64_t wanted, absl::string_view where, std::int64_t left,
                              absl::string_view numbers) {
   return absl::InvalidArgumentError(absl::StrCat("kv_cache_memory_bytes does not fit: it asks for ",
@@ -49,7 +54,10 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const ste
       absl::StrCat("of ", GiB(offer.device_bytes), " free on a device ", GiB(usable),
                    " may be taken (gpu_memory_utilization), weights take ", GiB(weights),
                    " and workspace ", GiB(workspace));
-  if (left < demand.block_bytes) return DoesNotFit(numbers, "raise tensor_parallel_size, or ");
+  if (left < demand.block_bytes) {
+    return DoesNotFit(WithMissing(demand.block_bytes, left, numbers),
+                      "raise tensor_parallel_size, or ");
+  }
   if (demand.memory_bytes > left) {
     return CacheDoesNotFit(demand.memory_bytes, "on a device", left, numbers);
   }
@@ -59,8 +67,9 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const ste
 // All ranks in the host's memory.
 absl::StatusOr<std::int32_t> ChooseHostBlocks(const ModelPlan& plan, const step::Limits& limits,
                                               const MemoryOffer& offer, KvCacheDemand demand) {
-  demand.memory_bytes = offer.kv_cache_memory_bytes;
-  demand.block_bytes *= offer.ranks;
+  const std::int64_t ranks = offer.ranks_here == 0 ? offer.ranks : offer.ranks_here;
+  demand.memory_bytes = offer.kv_cache_memory_bytes / offer.ranks * ranks;
+  demand.block_bytes *= ranks;
   // The table of rotations, of which each rank has a copy in its workspace.
   const std::int64_t rotations = std::int64_t{limits.max_model_len} * plan.config.head_dim *
                                  static_cast<std::int64_t>(sizeof(float));
@@ -73,11 +82,12 @@ absl::StatusOr<std::int32_t> ChooseHostBlocks(const ModelPlan& plan, const step:
   }
   const auto [weights, workspace] =
       CountRank(plan, ShapeOfRank(plan, 0, offer.ranks), limits, offer.device);
-  const std::int64_t left = offer.host_bytes - rotations - offer.ranks * (weights + workspace);
-  const std::string numbers =
-      absl::StrCat(available, "weights take ", GiB(offer.ranks * weights), " and workspace ",
-                   GiB(rotations + offer.ranks * workspace));
-  if (left < demand.block_bytes) return DoesNotFit(numbers, "or ");
+  const std::int64_t left = offer.host_bytes - rotations - ranks * (weights + workspace);
+  const std::string numbers = absl::StrCat(available, "weights take ", GiB(ranks * weights),
+                                           " and workspace ", GiB(rotations + ranks * workspace));
+  if (left < demand.block_bytes) {
+    return DoesNotFit(WithMissing(demand.block_bytes, left, numbers), "or ");
+  }
   if (demand.memory_bytes > left) {
     return CacheDoesNotFit(demand.memory_bytes, "on this machine", left, numbers);
   }

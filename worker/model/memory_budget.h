@@ -17,6 +17,7 @@ struct MemoryOffer {
   double utilization = 0.9;                // share of device_bytes that may be taken, 0 to 1
   std::int64_t kv_cache_memory_bytes = 0;  // over all ranks; 0: chosen
   std::int32_t ranks = 1;
+  std::int32_t ranks_here = 0;   // of them, in this machine's memory; 0: all
   kernels::Capabilities device;  // of each rank
 };
 
@@ -35,10 +36,9 @@ struct KvCacheDemand {
 // Fails: INVALID_ARGUMENT if not one block fits.
 absl::StatusOr<std::int32_t> ChooseNumBlocks(const KvCacheDemand& demand);
 
-// Blocks of the KV cache, in what is left: on devices by weights, workspace and a fixed reserve
-// (recorded steps, the libraries' own memory), in the host's memory by weights, workspace and what
-// all ranks have in common.
-// `limits` without num_blocks.
+// Blocks of the KV cache, for which the ranks here have memory, in what is left: on devices by
+// weights, workspace and a fixed reserve (recorded steps, the libraries' own memory), in the host's
+// memory by weights, workspace and what all ranks have in common. `limits` without num_blocks.
 // Fails: INVALID_ARGUMENT not one block fits, or kv_cache_memory_bytes does not; with the numbers
 // and what would help.
 absl::StatusOr<std::int32_t> ChooseBlocks(const ModelPlan& plan, const step::Limits& limits,

@@ -73,7 +73,7 @@ absl::StatusOr<FrameHead> DecodeFrameHead(std::string_view bytes, std::size_t ma
   }
   FrameHead head;
   head.kind = static_cast<FrameKind>(bytes[kKindAt]);
-  if (head.kind != FrameKind::kPart && head.kind != FrameKind::kWhole) {
+  if (head.kind < FrameKind::kPart || head.kind > kLastFrameKind) {
     return absl::InvalidArgumentError(
         absl::StrCat("sent a frame of the unknown kind ", static_cast<int>(bytes[kKindAt])));
   }

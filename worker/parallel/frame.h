@@ -15,9 +15,20 @@
 namespace thinkwire::worker::parallel {
 
 enum class FrameKind : std::uint8_t {
-  kPart = 1,  // one rank's tensor, to rank 0
-  kWhole,     // what rank 0 made of all ranks' parts
+  kPart = 1,   // one rank's tensor, to rank 0
+  kWhole,      // what rank 0 made of all ranks' parts
+  kChallenge,  // the leader's first word to whoever connects (handshake.h)
+  kGreeting,   // its answer
+  kAdmitted,   // the leader takes it in
+  kRefused,    // or not: why
+  kComplete,   // to each follower, once all ranks are there: what their communicators need
+  kBlocks,     // KV blocks (u64): a follower's own, then the leader's word for all
+  kReady,      // a follower's ranks can take steps; bytes of their weights (u64)
+  kBeat,       // a sign of life; a follower's says where its ranks are
+  kPlan,       // a step's plan, to each follower
+  kEnd,        // the leader ends the group in order
 };
+inline constexpr FrameKind kLastFrameKind = FrameKind::kEnd;
 
 inline constexpr std::size_t kFrameHeadBytes = 28;
 

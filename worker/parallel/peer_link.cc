@@ -41,6 +41,19 @@ PeerLink::PeerLink(int socket, std::string peer, std::chrono::milliseconds patie
 
 PeerLink::~PeerLink() { close(socket_); }
 
+void PeerLink::Know(std::string peer, std::chrono::milliseconds patience) {
+  peer_ = std::move(peer);
+  patience_ = patience;
+}
+
+bool PeerLink::HasClosed() const {
+  char byte = 0;
+  const ssize_t got = recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got == 0 || (got < 0 && !MayTryAgain(errno));
+}
+
+void PeerLink::ShutDown() { shutdown(socket_, SHUT_RDWR); }
+
 absl::Status PeerLink::Send(FrameKind kind, std::uint64_t step, std::span<const char> payload) {
   const Clock::time_point deadline = Clock::now() + patience_;
   RETURN_IF_ERROR(SendBytes(EncodeFrameHead(kind, step, TextOf(payload)), deadline));
@@ -49,6 +62,19 @@ absl::Status PeerLink::Send(FrameKind kind, std::uint64_t step, std::span<const 
 
 absl::Status PeerLink::Receive(FrameKind kind, std::uint64_t step, std::span<char> payload) {
   return ReceiveFrame(kind, step, payload, Clock::now() + patience_);
+}
+
+absl::StatusOr<Frame> PeerLink::ReceiveAny(std::size_t max_payload) {
+  const Clock::time_point deadline = Clock::now() + patience_;
+  std::array<char, kFrameHeadBytes> bytes = {};
+  RETURN_IF_ERROR(ReceiveBytes(bytes, deadline));
+  const absl::StatusOr<FrameHead> head = DecodeFrameHead(TextOf(bytes), max_payload);
+  if (!head.ok()) return Annotate(head.status(), peer_);
+  Frame frame{head->kind, head->step, std::string(head->length, '\0')};
+  RETURN_IF_ERROR(ReceiveBytes(frame.payload, deadline));
+  const absl::Status whole = CheckFrame(*head, frame.payload);
+  if (!whole.ok()) return Annotate(whole, peer_);
+  return frame;
 }
 
 absl::Status PeerLink::ReceiveFrame(FrameKind kind, std::uint64_t step, std::span<char> payload,

@@ -43,97 +43,115 @@ bool TakeText(std::string_view& bytes, std::string& text) {
   return true;
 }
 
-// Takes as long whatever the bytes are, so that nobody finds a secret byte by byte. Its length is
-// no secret.
-bool SameSecret(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  volatile unsigned char difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    difference = static_cast<unsigned char>(difference | static_cast<unsigned char>(a[i] ^ b[i]));
-  }
-  return difference == 0;
+absl::Status CannotJoin(const Greeting& greeting, const std::string& why) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      NameOfRanks(greeting.first_rank, greeting.num_ranks), " cannot join the group: ", why));
 }
 
-absl::Status Differs(std::string_view what, std::int32_t rank, std::string_view its,
-                     std::string_view ours) {
-  return absl::FailedPreconditionError(absl::StrCat("rank ", rank, " cannot join the group: its ",
-                                                    std::string(what), " is ", std::string(its),
-                                                    ", the leader's is ", std::string(ours)));
+absl::Status Differs(const Greeting& greeting, const std::string& what, const std::string& its,
+                     const std::string& ours) {
+  return CannotJoin(greeting, absl::StrCat("its ", what, " is ", its, ", the leader's is ", ours));
 }
 
 }  // namespace
 
+std::string NameOfRanks(std::int32_t first, std::int32_t count) {
+  if (count == 1) return absl::StrCat("rank ", first);
+  return absl::StrCat("ranks ", first, " to ", std::int64_t{first} + count - 1);
+}
+
 std::string EncodeGreeting(const Greeting& greeting) {
   std::string bytes;
-  AppendText(greeting.token, bytes);
   AppendText(greeting.version, bytes);
   AppendText(greeting.fingerprint, bytes);
+  AppendText(greeting.limits, bytes);
   Append(static_cast<std::uint32_t>(greeting.size), bytes);
-  Append(static_cast<std::uint32_t>(greeting.rank), bytes);
-  Append(static_cast<std::uint64_t>(greeting.num_blocks), bytes);
+  Append(static_cast<std::uint32_t>(greeting.first_rank), bytes);
+  Append(static_cast<std::uint32_t>(greeting.num_ranks), bytes);
+  Append(static_cast<std::uint32_t>(greeting.use), bytes);
   CHECK(bytes.size() <= kMaxGreetingBytes, "a greeting is short");
   return bytes;
 }
 
 std::optional<Greeting> DecodeGreeting(std::string_view bytes) {
   Greeting greeting;
+  std::uint32_t use = 0;
   if (bytes.size() > kMaxGreetingBytes) return std::nullopt;
-  const bool whole = TakeText(bytes, greeting.token) && TakeText(bytes, greeting.version) &&
-                     TakeText(bytes, greeting.fingerprint) && Take(bytes, greeting.size) &&
-                     Take(bytes, greeting.rank) && Take(bytes, greeting.num_blocks);
-  if (!whole || !bytes.empty()) return std::nullopt;
+  const bool whole = TakeText(bytes, greeting.version) && TakeText(bytes, greeting.fingerprint) &&
+                     TakeText(bytes, greeting.limits) && Take(bytes, greeting.size) &&
+                     Take(bytes, greeting.first_rank) && Take(bytes, greeting.num_ranks) &&
+                     Take(bytes, use);
+  if (!whole || !bytes.empty() || use > static_cast<std::uint32_t>(LinkUse::kSums)) {
+    return std::nullopt;
+  }
+  greeting.use = static_cast<LinkUse>(use);
   return greeting;
 }
 
-RollCall::RollCall(Greeting leader)
+RollCall::RollCall(Greeting leader, bool sums)
     : leader_(std::move(leader)),
-      present_(static_cast<std::size_t>(std::max(leader_.size, 1))),
-      num_blocks_(leader_.num_blocks) {
-  CHECK(leader_.rank == 0 && leader_.size >= 1 && !leader_.token.empty(),
-        "the leader has rank 0 of a group with a secret");
-  present_[0] = true;
+      sums_(sums),
+      controlled_(static_cast<std::size_t>(std::max(leader_.size, 1))),
+      summing_(controlled_.size(), !sums) {
+  CHECK(leader_.first_rank == 0 && leader_.num_ranks >= 1 && leader_.num_ranks <= leader_.size,
+        "the leader has rank 0 and others of its group");
+  std::fill_n(controlled_.begin(), leader_.num_ranks, true);
+  std::fill_n(summing_.begin(), leader_.num_ranks, true);
 }
 
 absl::Status RollCall::Admit(const Greeting& greeting) {
-  if (!SameSecret(greeting.token, leader_.token)) {
-    return absl::PermissionDeniedError("a stranger without the group's token");
-  }
   RETURN_IF_ERROR(CheckSame(greeting));
-  const auto rank = static_cast<std::size_t>(greeting.rank);
-  if (present_[rank]) {
+  RETURN_IF_ERROR(CheckRanks(greeting));
+  RETURN_IF_ERROR(CheckUse(greeting));
+  std::vector<bool>& present = PresentFor(greeting.use);
+  for (std::int32_t rank = greeting.first_rank; rank < greeting.first_rank + greeting.num_ranks;
+       ++rank) {
+    if (!present[static_cast<std::size_t>(rank)]) continue;
     return absl::FailedPreconditionError(
-        absl::StrCat("rank ", greeting.rank, " is in the group already: two processes have it"));
+        absl::StrCat("rank ", rank, " is in the group already: two processes have it"));
   }
-  present_[rank] = true;
-  num_blocks_ = std::min(num_blocks_, greeting.num_blocks);
+  std::fill_n(present.begin() + greeting.first_rank, greeting.num_ranks, true);
   return absl::OkStatus();
 }
 
 absl::Status RollCall::CheckSame(const Greeting& greeting) const {
-  const std::int32_t rank = greeting.rank;
   if (greeting.version != leader_.version) {
-    return Differs("version", rank, greeting.version, leader_.version);
+    return Differs(greeting, "version", greeting.version, leader_.version);
   }
   if (greeting.size != leader_.size) {
-    return Differs("tensor_parallel_size", rank, absl::StrCat(greeting.size),
+    return Differs(greeting, "tensor_parallel_size", absl::StrCat(greeting.size),
                    absl::StrCat(leader_.size));
   }
   if (greeting.fingerprint != leader_.fingerprint) {
-    return Differs("fingerprint", rank, greeting.fingerprint, leader_.fingerprint);
+    return Differs(greeting, "fingerprint", greeting.fingerprint, leader_.fingerprint);
   }
-  if (rank < 0 || rank >= leader_.size) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "rank ", rank, " is not of the group, which has the ranks 0 to ", leader_.size - 1));
-  }
-  if (greeting.num_blocks >= 1) return absl::OkStatus();
+  if (greeting.limits == leader_.limits) return absl::OkStatus();
+  return Differs(greeting, "set of limits", greeting.limits, leader_.limits);
+}
+
+absl::Status RollCall::CheckRanks(const Greeting& greeting) const {
+  const std::int32_t first = greeting.first_rank;
+  const std::int32_t count = greeting.num_ranks;
+  // In this order, so that no sum overflows.
+  const bool ours =
+      first >= 0 && first < leader_.size && count >= 1 && count <= leader_.size - first;
+  if (ours) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      absl::StrCat("rank ", rank, " has memory for ", greeting.num_blocks, " KV blocks"));
+      absl::StrCat("the ", count, " rank(s) from ", first,
+                   " on are not of the group, which has the ranks 0 to ", leader_.size - 1));
+}
+
+absl::Status RollCall::CheckUse(const Greeting& greeting) const {
+  if (greeting.use == LinkUse::kControl) return absl::OkStatus();
+  if (!sums_) return CannotJoin(greeting, "its ranks add up on the CPU, the leader's do not");
+  if (greeting.num_ranks == 1) return absl::OkStatus();
+  return CannotJoin(greeting, "each rank has a connection of its own for its sums");
 }
 
 std::vector<std::int32_t> RollCall::missing() const {
   std::vector<std::int32_t> ranks;
-  for (std::size_t rank = 0; rank < present_.size(); ++rank) {
-    if (!present_[rank]) ranks.push_back(static_cast<std::int32_t>(rank));
+  for (std::size_t rank = 0; rank < controlled_.size(); ++rank) {
+    if (!controlled_[rank] || !summing_[rank]) ranks.push_back(static_cast<std::int32_t>(rank));
   }
   return ranks;
 }

@@ -1,12 +1,22 @@
 #include "worker/parallel/tcp_communicator.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/status.h"
 #include "worker/kernels/end_process.h"
+#include "worker/parallel/gather.h"
+#include "worker/parallel/roll_call.h"
 
 namespace thinkwire::worker::parallel {
 namespace {
@@ -35,6 +45,22 @@ void EndUnless(int rank, const absl::Status& status) {
   if (status.ok()) return;
   const std::string message(status.message());
   kernels::EndProcess("rank %d: its group is broken: %s", rank, message.c_str());
+}
+
+// Rank 0's link to another rank of its own process, and that rank's.
+struct LinkPair {
+  std::unique_ptr<PeerLink> of_first;
+  std::unique_ptr<PeerLink> of_other;
+};
+
+absl::StatusOr<LinkPair> LinkInside(int rank) {
+  std::array<int, 2> sockets = {-1, -1};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0) {
+    return absl::InternalError(
+        absl::StrCat("rank ", rank, " gets no socket: ", std::strerror(errno)));
+  }
+  return LinkPair{std::make_unique<PeerLink>(sockets[0], NameOfRanks(rank, 1), kSumPatience),
+                  std::make_unique<PeerLink>(sockets[1], NameOfRanks(0, 1), kSumPatience)};
 }
 
 }  // namespace
@@ -103,6 +129,33 @@ void TcpCommunicator::SendWhole(std::span<const float> whole) {
 void TcpCommunicator::Exchange(std::span<const float> part, std::span<float> whole) {
   EndUnless(rank_, links_.front()->Send(FrameKind::kPart, call_, BytesOf(part)));
   EndUnless(rank_, links_.front()->Receive(FrameKind::kWhole, call_, WritableBytesOf(whole)));
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> OpenTcpCommunicators(
+    int first_rank, int num_ranks, int size, TcpCommunicator::Links links) {
+  const int expected = first_rank == 0 ? size - num_ranks : num_ranks;
+  if (links.size() != static_cast<std::size_t>(expected)) {
+    return absl::InvalidArgumentError(absl::StrCat("the ranks of this process have ", links.size(),
+                                                   " connections for their sums, not ", expected));
+  }
+  std::vector<std::unique_ptr<Communicator>> communicators;
+  TcpCommunicator::Links to_all;  // from rank 0
+  for (int rank = first_rank == 0 ? 1 : first_rank; rank < first_rank + num_ranks; ++rank) {
+    TcpCommunicator::Links to_first;
+    if (first_rank == 0) {
+      ASSIGN_OR_RETURN(LinkPair pair, LinkInside(rank));
+      to_all.push_back(std::move(pair.of_first));
+      to_first.push_back(std::move(pair.of_other));
+    } else {
+      to_first.push_back(std::move(links[static_cast<std::size_t>(rank - first_rank)]));
+    }
+    communicators.push_back(std::make_unique<TcpCommunicator>(rank, size, std::move(to_first)));
+  }
+  if (first_rank != 0) return communicators;
+  std::move(links.begin(), links.end(), std::back_inserter(to_all));
+  communicators.insert(communicators.begin(),
+                       std::make_unique<TcpCommunicator>(0, size, std::move(to_all)));
+  return communicators;
 }
 
 }  // namespace thinkwire::worker::parallel

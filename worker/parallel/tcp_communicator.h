@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "worker/parallel/communicator.h"
 #include "worker/parallel/peer_link.h"
 
@@ -14,8 +15,6 @@ namespace thinkwire::worker::parallel {
 // connection to rank 0, which hears the ranks' parts in ascending order, adds them up and sends the
 // sum to all. The sums are the bits of LocalCommunicator's, which adds in the same order. f32
 // alone; all hosts are little-endian. Each call sends and receives its tensor once a rank.
-// Nothing opens these from a worker's options: it is what a group of several processes is to stand
-// on, and its links' makers are to know who is at the other end.
 // Owns: the links. Memory: rank 0 holds one more part, of the largest tensor that it was given.
 // Threads: the rank's own.
 // Fails: a peer that is lost, late or wrong ends the process, with a sentence that names it.
@@ -45,5 +44,12 @@ class TcpCommunicator final : public Communicator {
   std::uint64_t call_ = 0;  // the frames' step: calls of this rank so far
   std::vector<float> part_;
 };
+
+// The communicators of the `num_ranks` ranks of this process from first_rank on, of `size` in all.
+// `links` lead from rank 0's process to each rank of another one, in rank order; from another
+// process to rank 0, one a rank.
+// Fails: INVALID_ARGUMENT for another number of links; INTERNAL the machine has no socket more.
+absl::StatusOr<std::vector<std::unique_ptr<Communicator>>> OpenTcpCommunicators(
+    int first_rank, int num_ranks, int size, TcpCommunicator::Links links);
 
 }  // namespace thinkwire::worker::parallel

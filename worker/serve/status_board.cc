@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/peer_limits.h"
 #include "common/rpc/proto_time.h"
+#include "common/rpc/request_revision.h"
 #include "common/rpc/status_details.h"
 
 namespace thinkwire::worker::serve {
@@ -124,6 +125,7 @@ v1::WatchStatusResponse StatusBoard::Describe(const engine::EngineStatus& status
   v1::WatchStatusResponse out;
   out.set_served_model_name(model_.name);
   out.set_fingerprint(model_.fingerprint);
+  out.set_request_revision(rpc::kRequestRevision);
   out.set_max_model_len(model_.limits.context());
   out.set_vocab_size(model_.limits.vocab_size);
   out.set_queued(status.queued);

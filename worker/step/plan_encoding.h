@@ -6,8 +6,8 @@
 
 #include "worker/step/plan.h"
 
-// A plan's way over a wire, to ranks of other processes and hosts. Ranks are threads of the
-// leader's process today and read the plan itself, so that nothing but tests encodes one yet.
+// A plan's way over a wire, to ranks of other processes and hosts. Ranks that are threads of the
+// leader's process read the plan itself.
 //
 // The form: one byte of version, the step, then each of the plan's arrays in the order of its
 // fields: their number as a u32, then their fields in order. Numbers are little-endian, floats are

@@ -40,6 +40,13 @@ class RawClient {
   }
 
   bool is_connected() const { return is_connected_; }
+  // This machine's number for this end of the connection.
+  int port() const {
+    sockaddr_in own{};
+    socklen_t size = sizeof(own);
+    getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&own), &size);
+    return ntohs(own.sin_port);
+  }
   void Send(std::string_view bytes) const {
     while (!bytes.empty()) {
       const ssize_t sent = send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/request_checks.h"
@@ -66,6 +68,47 @@ TEST(RequestReaderTest, ASchemaKeepsTheOrderOfItsProperties) {
       Read(R"(,"response_format":{"type":"json_object"})").request.answer_format().json_schema(),
       R"({"type":"object"})");
   EXPECT_FALSE(Read(R"(,"response_format":{"type":"text"})").request.has_answer_format());
+}
+
+TEST(RequestReaderTest, AnswersMayBeGuidedAsPeersHaveIt) {
+  EXPECT_EQ(Read(R"(,"guided_regex":"[0-9]+")").request.answer_format().regex(), "[0-9]+");
+  const v1::Choices choices =
+      Read(R"(,"guided_choice":["yes","no"])").request.answer_format().choices();
+  ASSERT_EQ(choices.choices_size(), 2);
+  EXPECT_EQ(choices.choices(1), "no");
+  EXPECT_EQ(Read(R"(,"structured_outputs":{"regex":"a+"})").request.answer_format().regex(), "a+");
+  EXPECT_EQ(Read(R"(,"structured_outputs":{"choice":["a","b"]})")
+                .request.answer_format()
+                .choices()
+                .choices(0),
+            "a");
+  const std::string schema = R"({"type":"object","properties":{"z":{},"a":{}}})";
+  EXPECT_EQ(Read(R"(,"structured_outputs":{"json":)" + schema + "}")
+                .request.answer_format()
+                .json_schema(),
+            schema);
+  EXPECT_EQ(rpc::ErrorMetadata(ReadBody(R"(,"guided_choice":[1])").status(), "field"),
+            "guided_choice");
+}
+
+TEST(RequestReaderTest, TheNewNameOfTheMostTokensGoesFirst) {
+  EXPECT_EQ(Read(R"(,"max_tokens":9)").request.max_tokens(), 9);
+  EXPECT_EQ(Read(R"(,"max_completion_tokens":7)").request.max_tokens(), 7);
+  EXPECT_EQ(Read(R"(,"max_tokens":9,"max_completion_tokens":7)").request.max_tokens(), 7);
+  EXPECT_EQ(Read(R"(,"max_completion_tokens":9,"max_tokens":7)").request.max_tokens(), 9);
+}
+
+TEST(RequestReaderTest, WhatWouldChangeTheAnswerAndIsNotBuiltIsRefused) {
+  for (const auto& [asks, asks_nothing] : std::vector<std::pair<std::string, std::string>>{
+           {R"("min_tokens":5)", R"("min_tokens":0)"},
+           {R"("use_beam_search":true)", R"("use_beam_search":false)"},
+           {R"("prompt_logprobs":1)", R"("prompt_logprobs":null)"},
+           {R"("guided_grammar":"root ::= x")", R"("guided_grammar":null)"},
+           {R"("structured_outputs":{"grammar":"root ::= x"})", R"("structured_outputs":null)"},
+       }) {
+    EXPECT_TRUE(absl::IsUnimplemented(ReadBody("," + asks).status())) << asks;
+    EXPECT_TRUE(Read("," + asks_nothing).ignored.empty()) << asks_nothing;
+  }
 }
 
 TEST(RequestReaderTest, MessagesComeAsClientsWriteThem) {

@@ -210,6 +210,31 @@ TEST_F(ResponsesDoorTest, TheAnswersTokensHaveProbabilitiesIfTheyAreAskedFor) {
   EXPECT_EQ(Stream(ask)[10]["logprobs"][0], token);
 }
 
+// As in a rolling update that has come to the router first.
+TEST_F(ResponsesDoorTest, AnOlderWorkerIsNotAskedForWhatItWouldRefuse) {
+  Open();
+  small_.SetStatus([](v1::WatchStatusResponse& status) {
+    status.set_request_revision(0);
+    status.set_draining(true);
+  });
+  ASSERT_TRUE(pool_.WaitForLive(0, 0));
+  small_.SetStatus([](v1::WatchStatusResponse& status) { status.set_draining(false); });
+  ASSERT_TRUE(pool_.WaitForLive(0, 1));
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  events[4].mutable_answer_delta()->add_logprobs()->set_logprob(-0.5);
+  events[5].mutable_finished()->add_logprobs();
+  small_.SetScript({.events = events});
+  const Reply reply = Respond(R"(,"include":["message.output_text.logprobs"])");
+  EXPECT_EQ(reply.status, 200) << reply.body;
+  const v1::PhaseSampling& asked = small_.last_call().request.request().sampling();
+  EXPECT_TRUE(asked.logprobs());
+  EXPECT_FALSE(asked.has_token_bytes());
+  const Json token = Json::parse(reply.body)["output"][1]["content"][0]["logprobs"][0];
+  EXPECT_EQ(token["logprob"], -0.5);
+  EXPECT_EQ(token["token"].get<std::string>().rfind("token_id:", 0), 0U) << token;
+  EXPECT_EQ(token["bytes"], Json::array());
+}
+
 TEST_F(ResponsesDoorTest, InputIsAStringOrTheItemsOfEarlierTurns) {
   Open();
   Respond(R"(,"instructions":"Be brief.")",
@@ -277,6 +302,7 @@ TEST_F(ResponsesDoorTest, ErrorsNameTheClientsField) {
            {R"(,"truncation":"auto")", "truncation"},
            {R"(,"prompt":{"id":"p"})", "prompt"},
            {R"(,"include":"x")", "include"},
+           {R"(,"stop":["x",")" + std::string(257, 'y') + "\"]", "stop[1]"},
            {R"(,"instructions":1)", "instructions"},
            {R"(,"reasoning":{"effort":"most"})", "reasoning.effort"},
            {R"(,"reasoning":{"summary":"long"})", "reasoning.summary"},
@@ -300,6 +326,28 @@ TEST_F(ResponsesDoorTest, ErrorsNameTheClientsField) {
     const Reply reply = Respond("", input);
     EXPECT_EQ(reply.status, 400) << input;
     EXPECT_EQ(Json::parse(reply.body)["error"]["param"], param) << reply.body;
+  }
+}
+
+TEST_F(ResponsesDoorTest, ErrorsAboutMessagesCountTheClientsItems) {
+  Open();
+  const std::string user = R"({"role":"user","content":"1+1?"})";
+  const std::string system = R"({"role":"system","content":"x"})";
+  const std::string called =
+      R"({"role":"user","content":"1+1?","tool_calls":[{"function":{"name":"f"}}]})";
+  const std::string reasoning = R"({"type":"reasoning","summary":[]})";
+  for (const auto& [items, more, param] : std::vector<std::array<std::string, 3>>{
+           {user + "," + system, "", "input[1].role"},
+           {user + "," + system, R"(,"instructions":"Be brief.")", "input[1].role"},
+           {called, R"(,"instructions":"Be brief.")", "input[0].tool_calls"},
+           {reasoning + "," + reasoning + "," + called, "", "input[2].tool_calls"},
+           {system + "," + system + "," + called, R"(,"instructions":"x")", "input[2].tool_calls"},
+       }) {
+    const Reply reply = Respond(more, "[" + items + "]");
+    EXPECT_EQ(reply.status, 400) << items;
+    const Json error = Json::parse(reply.body)["error"];
+    EXPECT_EQ(error["param"], param) << reply.body;
+    EXPECT_TRUE(error["message"].get<std::string>().starts_with(param)) << reply.body;
   }
 }
 

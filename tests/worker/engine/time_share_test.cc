@@ -53,7 +53,7 @@ TEST_F(TimeShareTest, NobodyIsHeldBackBeforePricesAreKnown) {
 }
 
 TEST_F(TimeShareTest, NobodyIsHeldBackWhereRowsAreNearlyFree) {
-  Learn(milliseconds(64), milliseconds(1));
+  Learn(milliseconds(128), milliseconds(1));
   flood_.time = {.used = 9, .used_at = now_};
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(Step({Wants(flood_, 30), Wants(light_, 1)}), (std::vector<int>{30, 1}));
@@ -128,6 +128,54 @@ TEST_F(TimeShareTest, NewcomersWhoWantMuchDoNotMakeGoodTheTimeBeforeThem) {
     for (int f = 1; f <= 4; ++f) flooded += had[static_cast<std::size_t>(f)];
   }
   EXPECT_NEAR(flooded, 40, 4);  // together kTrickle * (3 + 1) ms a step, at 1 ms a row
+}
+
+TEST_F(TimeShareTest, WhoComesAgainHasForgoneNothing) {
+  Learn(milliseconds(3), milliseconds(1));
+  flood_.time = {.used = 0.9, .used_at = now_};
+  Step({Wants(flood_, 1), Wants(light_, 15)});  // of equals, the light one wants more for once
+  EXPECT_NEAR(light_.time.counted(), 0.9, 0.1);
+  share_.Remember("light", light_.time);
+  EXPECT_LT(share_.Recall("light").counted(), 0.1);
+}
+
+// Once not first among those who always want more, he would never be again: what he has no claim on
+// would count as what he used.
+TEST_F(TimeShareTest, WhoAsksNowAndThenStaysFasterThanThoseWhoAlwaysWantMore) {
+  Learn(milliseconds(3), milliseconds(1));
+  std::vector<Peer> floods(3);
+  int beside = 0;
+  for (int request = 0; request < 100; ++request) {
+    light_.time = share_.Recall("light");
+    for (int step = 0; step < 100; ++step) {
+      std::vector<TimeShare::Want> wants;
+      for (Peer& flood : floods) wants.push_back(Wants(flood, &flood == &floods[0] ? 1 : 5));
+      const bool here = step < 10;
+      if (here) wants.push_back(Wants(light_, step == 0 ? 2 : 1));
+      int rows = 0;
+      for (const int had : Step(wants)) rows += had;
+      if (here && request >= 50) beside += rows - (step == 0 ? 2 : 1);
+      now_ += milliseconds(3 + rows);
+    }
+    share_.Remember("light", light_.time);
+  }
+  EXPECT_LT(beside, 1.5 * 500);  // rows of others in his 500 steps; kTrickle makes it 500
+}
+
+TEST_F(TimeShareTest, AShortPromptIsNoLargeWant) {
+  for (int i = 0; i < 1000; ++i) {
+    const int inputs = (i * 37) % 100;
+    share_.Record({.rows = 1 + i % 4, .more_inputs = inputs, .context = 0},
+                  milliseconds(4 + i % 4 + inputs));
+  }
+  flood_.time = {.used = 0.5, .used_at = now_};
+  const auto prompt = [this](std::int64_t inputs) -> TimeShare::Want {
+    return {.peer = &light_, .work = {.rows = 1, .more_inputs = inputs}, .ready = true};
+  };
+  share_.Divide(std::vector<TimeShare::Want>{prompt(13), Wants(flood_, 2)}, false, now_);
+  EXPECT_FALSE(share_.Holds(light_));
+  share_.Divide(std::vector<TimeShare::Want>{prompt(99), Wants(flood_, 2)}, false, now_);
+  EXPECT_TRUE(share_.Holds(light_));
 }
 
 TEST_F(TimeShareTest, ManyWhoWantLittleAreServedTogether) {

@@ -23,11 +23,13 @@ struct Place {
   // A device that computes quickly gets more of everything.
   std::int32_t max_num_seqs = 0;
   std::int32_t longest_prompt = 0;
+  bool fp8_kv = false;
 };
 
 // For processors, sanitizers among them.
 const Shape kQwenTiny = {"qwen_tiny", false, 256, 2, 2, 2, 512, 1003};
 const Shape kLlamaTiny = {"llama_tiny", true, 256, 2, 4, 2, 384, 1024};
+const Shape kDeepseekTiny = {"deepseek_tiny", false, 256, 3, 4, 1, 384, 1003, true};
 const Shape kQwen = {"qwen", false, 512, 3, 4, 2, 1024, 1003};
 const Shape kLlama = {"llama", true, 512, 2, 6, 2, 1280, 2048};
 // The first two layers of DeepSeek-R1-Distill-Qwen-1.5B and -Llama-8B.
@@ -35,14 +37,18 @@ const Shape kQwenReal = {"qwen15b", false, 1536, 2, 12, 2, 8960, 151936};
 const Shape kLlamaReal = {"llama8b", true, 4096, 2, 32, 8, 14336, 128256};
 
 std::vector<Place> Places() {
-  return {{"cpu", 1, kQwenTiny, 6, 40},     {"cpu", 2, kLlamaTiny, 6, 40},
-          {"cuda", 1, kQwen, 100, 300},     {"cuda", 1, kLlama, 100, 300},
-          {"cuda", 1, kQwenReal, 128, 700}, {"cuda", 1, kLlamaReal, 96, 700},
-          {"cuda", 2, kQwen, 100, 300},     {"cuda", 2, kLlamaReal, 96, 700}};
+  return {{"cpu", 1, kQwenTiny, 6, 40},       {"cpu", 2, kLlamaTiny, 6, 40},
+          {"cpu", 1, kDeepseekTiny, 6, 40},   {"cpu", 2, kDeepseekTiny, 6, 40},
+          {"cpu", 1, kQwenTiny, 6, 40, true}, {"cuda", 1, kQwen, 100, 300},
+          {"cuda", 1, kQwen, 100, 300, true}, {"cuda", 1, kLlamaReal, 96, 700, true},
+          {"cuda", 1, kLlama, 100, 300},      {"cuda", 1, kQwenReal, 128, 700},
+          {"cuda", 1, kLlamaReal, 96, 700},   {"cuda", 2, kQwen, 100, 300},
+          {"cuda", 2, kLlamaReal, 96, 700}};
 }
 
 std::string NameOf(const Place& place) {
-  return place.shape.name + "_" + place.device + "_tp" + std::to_string(place.ranks);
+  return place.shape.name + "_" + place.device + "_tp" + std::to_string(place.ranks) +
+         (place.fp8_kv ? "_fp8_kv" : "");
 }
 
 void PrintTo(const Place& place, std::ostream* out) { *out << NameOf(place); }
@@ -64,6 +70,7 @@ class ExactnessTest : public testing::TestWithParam<Place> {
   model::ModelOptions Options() const {
     model::ModelOptions options;
     options.device = place().device;
+    options.kv_cache_dtype = place().fp8_kv ? "fp8_e4m3" : "auto";
     options.cpu_threads = place().ranks;
     options.tensor_parallel_size = place().ranks;
     options.max_num_seqs = place().max_num_seqs;
@@ -94,9 +101,10 @@ class ExactnessTest : public testing::TestWithParam<Place> {
       tokens += std::ssize(request.prompt_ids) + *request.max_tokens;
     }
     const std::int64_t longest = options.max_model_len + options.block_tokens;
-    const std::int64_t element = place().device == "cuda" ? 2 : 4;
+    const std::int64_t element = place().fp8_kv ? 1 : place().device == "cuda" ? 2 : 4;
+    const std::int64_t copies = place().shape.latents ? place().ranks : 1;
     options.kv_cache_memory_bytes = std::max(tokens / 3, longest) * place().shape.layers * 2 *
-                                    place().shape.kv_heads * 128 * element;
+                                    place().shape.kv_heads * 128 * element * copies;
     return options;
   }
 
@@ -252,6 +260,23 @@ TEST_P(ExactnessTest, AFreshlyLoadedModelGivesTheSame) {
 
 INSTANTIATE_TEST_SUITE_P(Places, ExactnessTest, testing::ValuesIn(Places()),
                          [](const auto& info) { return NameOf(info.param); });
+
+TEST(RanksTest, TwoGiveTheBitsOfOneWhereSumsAreInHalves) {
+  model::ModelOptions options;
+  options.device = "cpu";
+  options.cpu_threads = 2;
+  options.max_num_seqs = 4;
+  options.max_num_batched_tokens = 64;
+  options.max_model_len = 128;
+  std::vector<Request> requests;
+  for (std::int32_t i = 0; i < 4; ++i) {
+    requests.push_back(RandomRequest(static_cast<std::uint64_t>(i), 20 + 15 * i, 20,
+                                     static_cast<std::int32_t>(kDeepseekTiny.vocab)));
+  }
+  const std::vector<Text> of_one = WholeEngine(kDeepseekTiny, options).Run(requests);
+  options.tensor_parallel_size = 2;
+  EXPECT_EQ(WholeEngine(kDeepseekTiny, options).Run(requests), of_one);
+}
 
 // Sums over ranks round otherwise than sums on one: close, not equal.
 TEST(RanksTest, TwoGpusAreCloseToOne) {

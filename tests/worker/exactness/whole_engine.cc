@@ -16,8 +16,30 @@ namespace {
 using engine::Reader;
 using engine::Request;
 
+// What a DeepseekV3 says beyond, and otherwise: the last layers have experts.
+void SetLatents(const Shape& shape, nlohmann::json& config) {
+  constexpr std::int64_t kRotated = 64;
+  const nlohmann::json more = {{"model_type", "deepseek_v3"},
+                               {"num_key_value_heads", shape.heads},
+                               {"q_lora_rank", 128},
+                               {"kv_lora_rank", 2 * shape.kv_heads * 128 - kRotated},
+                               {"qk_nope_head_dim", 64},
+                               {"qk_rope_head_dim", kRotated},
+                               {"v_head_dim", 64},
+                               {"first_k_dense_replace", 1},
+                               {"n_routed_experts", 16},
+                               {"num_experts_per_tok", 4},
+                               {"n_group", 4},
+                               {"topk_group", 2},
+                               {"n_shared_experts", 1},
+                               {"moe_intermediate_size", shape.ffn / 4},
+                               {"routed_scaling_factor", 2.5}};
+  config.update(more);
+  config.erase("architectures");
+}
+
 std::string ConfigOf(const Shape& shape) {
-  const nlohmann::json config = {
+  nlohmann::json config = {
       {"architectures", {shape.llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM"}},
       {"eos_token_id", 0},
       {"head_dim", 128},
@@ -33,6 +55,7 @@ std::string ConfigOf(const Shape& shape) {
       {"rope_theta", 10000},
       {"tie_word_embeddings", false},
       {"vocab_size", shape.vocab}};
+  if (shape.latents) SetLatents(shape, config);
   return config.dump();
 }
 

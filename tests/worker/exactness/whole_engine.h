@@ -15,13 +15,14 @@ namespace thinkwire::worker {
 // A model's shape; weights are seeded noise.
 struct Shape {
   std::string name;
-  bool llama = false;  // else Qwen2, whose attention has biases
+  bool llama = false;  // else Qwen2, whose attention has biases; or, with latents, DeepseekV3
   std::int64_t hidden = 0;
   std::int64_t layers = 0;
-  std::int64_t heads = 0;  // of 128
-  std::int64_t kv_heads = 0;
+  std::int64_t heads = 0;     // of 128
+  std::int64_t kv_heads = 0;  // or keys of latents, as wide as a key and a value of so many heads
   std::int64_t ffn = 0;
   std::int64_t vocab = 0;
+  bool latents = false;
 };
 
 // What one request gave.

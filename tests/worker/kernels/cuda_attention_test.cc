@@ -47,26 +47,34 @@ class CudaPagedAttention : public OpTest {
 
 // Sequences whose partial results find no room are walked by one block a head.
 TEST_P(CudaPagedAttention, SameBitsWithoutRoomForPartialResults) {
-  const AttentionShape shape = {12, 2, 128, 16};
+  AttentionShape shape = {12, 2, 128, 16};
   const std::vector<int> lengths = {700, 30, 515, 129, 1000, 260};
   std::vector<StepRows> rows;
   for (int seq = 0; seq < static_cast<int>(lengths.size()); ++seq) {
     rows.push_back({seq, lengths[static_cast<std::size_t>(seq)] - 1, 1});
   }
   rows.insert(rows.begin() + 4, {0, 0, 0});
-  const auto expected = PagedLayer(device(), shape, lengths).Step(rows, 1);
-  for (const std::int64_t partial_rows : {0, 80, 200}) {
-    PagedLayer layer(device(), shape, lengths);
-    const PagedLayer::Attend attend = WithRoomFor(partial_rows, shape.kv_heads);
-    for (int i = 0; i < 2; ++i) {
-      EXPECT_TRUE(SameBits(layer.StepBy(attend, rows, 1), expected)) << partial_rows;
+  for (const bool fp8 : {false, true}) {
+    if (fp8) shape.fp8 = {0.013F, 0.4F};
+    const auto expected = PagedLayer(device(), shape, lengths).Step(rows, 1);
+    for (const std::int64_t partial_rows : {0, 80, 200}) {
+      PagedLayer layer(device(), shape, lengths);
+      const PagedLayer::Attend attend = WithRoomFor(partial_rows, shape.kv_heads);
+      for (int i = 0; i < 2; ++i) {
+        EXPECT_TRUE(SameBits(layer.StepBy(attend, rows, 1), expected))
+            << partial_rows << (fp8 ? ", FP8" : "");
+      }
     }
   }
 }
 
 // Tiles of one, two and three groups of rows, and lengths on both sides of a segment's end.
 TEST_P(CudaPagedAttention, PrefillHasTheSameBitsWithAndWithoutWgmma) {
-  for (const AttentionShape& shape : {AttentionShape{28, 4, 128, 16}, {8, 8, 128, 32}}) {
+  constexpr KvScales kScales = {0.013F, 0.4F};
+  for (const AttentionShape& shape : {AttentionShape{28, 4, 128, 16},
+                                      {8, 8, 128, 32},
+                                      {28, 4, 128, 16, kScales},
+                                      {8, 8, 128, 32, kScales}}) {
     const std::vector<int> lengths = {700, 30, 515, 129, 1200, 260};
     for (const int tokens : {29, 128, 259}) {
       std::vector<StepRows> rows;

@@ -8,6 +8,7 @@
 
 #include "worker/kernels/convert.h"
 #include "worker/kernels/devices.h"
+#include "worker/kernels/e4m3.h"
 #include "worker/kernels/stacked_rows.h"
 
 namespace thinkwire::worker::kernels {
@@ -37,7 +38,7 @@ constexpr std::array kTolerances = {
     OpTolerance{Op::kLogprob, {4e-6, 0, 0}, {4e-6, 0, 0}},
 };
 
-constexpr std::uint32_t kPoison = 0x7FC17FC1U;  // a NaN as f32, and two as bf16
+constexpr std::uint32_t kPoison = 0x7FC17FC1U;  // a NaN as f32, and two as bf16 or e4m3
 
 testing::AssertionResult Differs(std::size_t i, float got, float want) {
   return testing::AssertionFailure() << "element " << i << " is " << got << " instead of " << want;
@@ -123,6 +124,13 @@ DeviceFloats::DeviceFloats(Backend& backend, DType dtype, std::initializer_list<
 
 std::vector<float> DeviceFloats::Read() const {
   std::vector<float> values(static_cast<std::size_t>(tensor_.size()));
+  if (tensor_.dtype == DType::kE4m3) {
+    std::vector<std::uint8_t> codes(values.size());
+    backend_.CopyToHost(codes.data(), tensor_.data, tensor_.bytes());
+    backend_.Synchronize();
+    for (std::size_t i = 0; i < codes.size(); ++i) values[i] = FloatFromE4m3<void>(codes[i]);
+    return values;
+  }
   std::vector<std::uint16_t> halves(tensor_.dtype == DType::kF32 ? 0 : values.size());
   void* const to = halves.empty() ? static_cast<void*>(values.data()) : halves.data();
   backend_.CopyToHost(to, tensor_.data, tensor_.bytes());

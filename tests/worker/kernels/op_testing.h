@@ -30,6 +30,7 @@ struct KvPlace {
   int offset = 0;  // of the token in its block
   int head_dim = 0;
   int d = 0;
+  bool fp8 = false;
 };
 
 // A device that the suites run on.
@@ -132,7 +133,8 @@ class DeviceArray {
 };
 using DeviceInts = DeviceArray<std::int32_t>;
 
-// f32 or bf16 in a backend's memory, written from and read back as f32. Owns: that memory.
+// f32 or bf16 in a backend's memory, written from and read back as f32; or what an op writes as
+// e4m3, read back as the codes' numbers. Owns: that memory.
 // REQUIRES: the backend outlives it.
 class DeviceFloats {
  public:

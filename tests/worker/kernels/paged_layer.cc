@@ -7,6 +7,8 @@
 #include <random>
 #include <utility>
 
+#include "worker/kernels/e4m3.h"
+
 namespace thinkwire::worker::kernels {
 namespace {
 
@@ -104,15 +106,14 @@ PagedLayer::PagedLayer(Backend& backend, const AttentionShape& shape, std::vecto
     : backend_(backend),
       shape_(shape),
       lengths_(std::move(lengths)),
-      projection_(is_f32() ? Projected(shape) : Selected(shape)),
+      projection_(is_selected() ? Selected(shape) : Projected(shape)),
       written_(lengths_.size()),
       inputs_(lengths_.size()),
       max_blocks_(BlocksOf(*std::ranges::max_element(lengths_), shape.block_tokens)),
       rope_(backend, DType::kF32, {kMaxPositions, shape.head_dim}, projection_.rope),
-      keys_(
-          PoisonedAct(backend, {SumOfBlocks(lengths_, shape.block_tokens), BlockElements(shape)})),
-      values_(
-          PoisonedAct(backend, {SumOfBlocks(lengths_, shape.block_tokens), BlockElements(shape)})) {
+      kept_(shape.fp8 ? DType::kE4m3 : backend.capabilities().activation),
+      keys_(backend, kept_, {SumOfBlocks(lengths_, shape.block_tokens), BlockElements(shape)}),
+      values_(backend, kept_, {SumOfBlocks(lengths_, shape.block_tokens), BlockElements(shape)}) {
   const int rows = RowsOfProjection(shape);
   const WeightSlice part = SliceOf(projection_.weights, rows, projection_.hidden);
   std::vector<WeightSlice> bias;
@@ -141,7 +142,8 @@ KvLayer PagedLayer::Kv() const {
   return {.planes = {keys_.tensor(), values_.tensor()},
           .num_kv_heads = shape_.kv_heads,
           .block_tokens = shape_.block_tokens,
-          .head_dim = shape_.head_dim};
+          .head_dim = shape_.head_dim,
+          .scales = shape_.fp8.value_or(KvScales())};
 }
 
 const std::vector<float>& PagedLayer::Input(int seq, int position) {
@@ -149,8 +151,12 @@ const std::vector<float>& PagedLayer::Input(int seq, int position) {
   of_seq.resize(static_cast<std::size_t>(lengths_[static_cast<std::size_t>(seq)]));
   std::vector<float>& input = of_seq[static_cast<std::size_t>(position)];
   if (input.empty()) {
-    input = RandomActs(backend_.capabilities().activation, projection_.hidden,
-                       static_cast<std::uint32_t>(seq * 10000 + position), is_f32() ? 1.0F : 0.5F);
+    input =
+        RandomActs(backend_.capabilities().activation, projection_.hidden,
+                   static_cast<std::uint32_t>(seq * 10000 + position), is_selected() ? 0.5F : 1.0F);
+    for (float& x : input) {
+      if (shape_.inputs_are_e4m3) x = FloatFromE4m3<void>(E4m3FromFloat<void>(x));
+    }
   }
   return input;
 }
@@ -238,7 +244,7 @@ std::vector<double> PagedLayer::Head(int seq, int position, int head) {
     const std::size_t end = projection_.columns.empty() ? x.size() : first + 1;
     for (std::size_t i = first; i < end; ++i) sum += static_cast<double>(weights[i]) * x[i];
   }
-  if (head >= shape_.heads + shape_.kv_heads) return y;
+  if (head >= shape_.heads + shape_.kv_heads) return Kept(std::move(y), head);
   const float* const rope = projection_.rope.data() + std::int64_t{position} * dim;
   for (int i = 0; i < dim / 2; ++i) {
     const double a = y[static_cast<std::size_t>(i)];
@@ -246,7 +252,19 @@ std::vector<double> PagedLayer::Head(int seq, int position, int head) {
     y[static_cast<std::size_t>(i)] = a * rope[i] - b * rope[dim / 2 + i];
     y[static_cast<std::size_t>(i + dim / 2)] = b * rope[i] + a * rope[dim / 2 + i];
   }
-  return y;
+  return Kept(std::move(y), head);
+}
+
+std::vector<double> PagedLayer::Kept(std::vector<double> head_values, int head) const {
+  if (!shape_.fp8 || head < shape_.heads) return head_values;
+  const bool is_key = head < shape_.heads + shape_.kv_heads;
+  const float scale = is_key ? shape_.fp8->keys : shape_.fp8->values;
+  for (double& x : head_values) {
+    x = static_cast<double>(
+            FloatFromE4m3<void>(E4m3FromFloat<void>(static_cast<float>(x) * (1.0F / scale)))) *
+        scale;
+  }
+  return head_values;
 }
 
 PagedLayer::Expected PagedLayer::Reference(int seq, int position) {
@@ -290,7 +308,7 @@ testing::AssertionResult PagedLayer::IsNear(const std::vector<float>& out, int r
   for (std::size_t i = 0; i < expected.values.size(); ++i) {
     const double got = out[static_cast<std::size_t>(row * row_elements()) + i];
     // The projection's error counts as often as scores are large, some thirty times.
-    const double magnitude = is_f32() ? 32 : expected.magnitudes[i];
+    const double magnitude = !is_selected() ? 32 : expected.magnitudes[i];
     if (!(std::abs(got - expected.values[i]) <= tolerance.FromDouble(magnitude))) {
       return testing::AssertionFailure()
              << "head " << i / static_cast<std::size_t>(shape_.head_dim) << " element "

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "tests/worker/kernels/op_testing.h"
@@ -14,6 +15,8 @@ struct AttentionShape {
   int kv_heads;
   int head_dim;
   int block_tokens;
+  std::optional<KvScales> fp8 = {};  // keys and values are FP8 with these; else as activations
+  bool inputs_are_e4m3 = false;      // so that FP8 holds keys and values as they are
 };
 
 // A sequence's tokens in a step. A padded sequence has count 0.
@@ -48,9 +51,9 @@ std::vector<float> RopeTable(int positions, int dim);
 // and values that it needs and that are not there yet, as a server would; all other slots of the
 // cache hold NaN. Blocks and slots are shuffled.
 //
-// In f32 queries, keys and values are a random projection with a bias and rotation. In bf16 they
-// would be rounded on the way; so each is one element of the input, its sign and scale changed by a
-// power of two, and nothing rotates: what attention reads is known exactly.
+// In f32, and not in FP8, queries, keys and values are a random projection with a bias and
+// rotation. In bf16 they would be rounded on the way; so each is one element of the input, its sign
+// and scale changed by a power of two, and nothing rotates: what attention reads is known exactly.
 class PagedLayer {
  public:
   PagedLayer(Backend& backend, const AttentionShape& shape, std::vector<int> lengths);
@@ -100,9 +103,12 @@ class PagedLayer {
   void WriteBefore(const std::vector<StepRows>& rows);
   void Compute(const Attend* attend, const std::vector<StepRows>& rows, int padded_tokens,
                std::vector<float>* result);
+  bool is_selected() const { return !is_f32() || shape_.fp8 || shape_.inputs_are_e4m3; }
   const std::vector<float>& Input(int seq, int position);
   // Query, key or value head, by its place among the projection's rows, rotated.
   std::vector<double> Head(int seq, int position, int head);
+  // As the cache keeps a head: of FP8 the codes' numbers by their scale.
+  std::vector<double> Kept(std::vector<double> head_values, int head) const;
 
   Backend& backend_;
   const AttentionShape shape_;
@@ -114,6 +120,7 @@ class PagedLayer {
   std::vector<std::int32_t> block_tables_;
   std::unique_ptr<LinearWeight> qkv_;
   DeviceFloats rope_;
+  const DType kept_;  // of the cache
   DeviceFloats keys_;
   DeviceFloats values_;
 };

@@ -1,6 +1,8 @@
 #include <cmath>
+#include <optional>
 
 #include "tests/worker/kernels/paged_layer.h"
+#include "worker/kernels/e4m3.h"
 
 // QkvRopeWriteKv: tokens of three sequences with padding between them, blocks dealt out in
 // disorder.
@@ -70,7 +72,7 @@ struct Memory {
 };
 
 std::vector<Token> TokensOf(const TestedDevice& device, const Problem& p, int tokens,
-                            const Memory& memory) {
+                            const Memory& memory, bool fp8) {
   const QkvShape& s = p.shape;
   std::vector<Token> result(static_cast<std::size_t>(tokens));
   for (int t = 0; t < tokens; ++t) {
@@ -85,7 +87,8 @@ std::vector<Token> TokensOf(const TestedDevice& device, const Problem& p, int to
                                .block_tokens = kBlock,
                                .offset = Problem::PositionOf(t) % kBlock,
                                .head_dim = s.head_dim,
-                               .d = i % s.head_dim};
+                               .d = i % s.head_dim,
+                               .fp8 = fp8};
         const auto at =
             static_cast<std::size_t>(is_key ? device.key_index(place) : device.value_index(place));
         token.push_back(is_key ? memory.keys[at] : memory.values[at]);
@@ -95,9 +98,11 @@ std::vector<Token> TokensOf(const TestedDevice& device, const Problem& p, int to
   return result;
 }
 
-// Of the first `tokens` tokens, by the weights of `part`; padding's are empty.
+// Of the first `tokens` tokens, by the weights of `part`; padding's are empty. With `fp8` keys and
+// values are kept so, and read back as the codes' numbers.
 std::vector<Token> RunQkv(Backend& backend, const TestedDevice& device, const Problem& p,
-                          int tokens, const WeightSlice& part) {
+                          int tokens, const WeightSlice& part,
+                          const std::optional<KvScales>& fp8 = {}) {
   const QkvShape& s = p.shape;
   const WeightSlice bias = SliceOf(p.bias, s.rows(), 1);
   const auto weight = backend.MakeLinear({&part, 1}, {&bias, 1}, LinearLayout::kQkv);
@@ -110,16 +115,18 @@ std::vector<Token> RunQkv(Backend& backend, const TestedDevice& device, const Pr
   const DeviceBatch batch(backend, positions, seqs, {}, p.slots, p.block_tables, kMaxBlocks);
   const DeviceFloats x = Act(backend, {tokens, s.hidden}, RowsOf(p.x, s.hidden, 0, tokens));
   const DeviceFloats rope(backend, DType::kF32, {kBlock * kMaxBlocks, s.head_dim}, p.rope);
-  const DeviceFloats keys = PoisonedAct(backend, {kBlocks, s.kv_heads * kBlock * s.head_dim});
-  const DeviceFloats values = PoisonedAct(backend, {kBlocks, s.kv_heads * kBlock * s.head_dim});
+  const DType kept = fp8 ? DType::kE4m3 : backend.capabilities().activation;
+  const DeviceFloats keys(backend, kept, {kBlocks, s.kv_heads * kBlock * s.head_dim});
+  const DeviceFloats values(backend, kept, {kBlocks, s.kv_heads * kBlock * s.head_dim});
   const DeviceFloats q = PoisonedAct(backend, {tokens, s.heads, s.head_dim});
   backend.QkvRopeWriteKv(x.tensor(), *weight, rope.tensor(), batch.view(),
                          {.planes = {keys.tensor(), values.tensor()},
                           .num_kv_heads = s.kv_heads,
                           .block_tokens = kBlock,
-                          .head_dim = s.head_dim},
+                          .head_dim = s.head_dim,
+                          .scales = fp8.value_or(KvScales())},
                          q.tensor());
-  return TokensOf(device, p, tokens, {q.Read(), keys.Read(), values.Read()});
+  return TokensOf(device, p, tokens, {q.Read(), keys.Read(), values.Read()}, fp8.has_value());
 }
 
 std::vector<Token> RunQkv(Backend& backend, const TestedDevice& device, const Problem& p,
@@ -211,6 +218,30 @@ TEST_P(QkvRopeWriteKvTest, PackedWeightsGiveTheBitsOfTheirValues) {
     const auto dense = RunQkv(device(), GetParam(), p, tokens);
     for (std::size_t t = 0; t < packed.size(); ++t) {
       EXPECT_TRUE(SameBits(packed[t], dense[t])) << tokens << " tokens, token " << t;
+    }
+  }
+}
+
+// Whatever wrote them, keys and values in FP8 are what would stand there otherwise, rounded once
+// more. The last scale is so small that most saturate.
+TEST_P(QkvRopeWriteKvTest, Fp8IsTheRoundedActivation) {
+  const QkvShape shape = Shapes(act()).back();
+  const Problem p(shape, act());
+  const WeightSlice part = SliceOf(p.weights, shape.rows(), shape.hidden);
+  const auto queries = static_cast<std::size_t>(shape.heads * shape.head_dim);
+  const auto keys = static_cast<std::size_t>(shape.kv_heads * shape.head_dim);
+  for (const KvScales& scales : {KvScales(), {0.013F, 0.4F}, {1e-6F, 1e-5F}}) {
+    for (const int tokens : {1, 8, 17, 64, 65, kManyTokens}) {
+      const auto whole = RunQkv(device(), GetParam(), p, tokens, part);
+      const auto fp8 = RunQkv(device(), GetParam(), p, tokens, part, scales);
+      for (std::size_t t = 0; t < whole.size(); ++t) {
+        Token expected = whole[t];
+        for (std::size_t i = queries; i < expected.size(); ++i) {
+          const float scale = i < queries + keys ? scales.keys : scales.values;
+          expected[i] = FloatFromE4m3<void>(E4m3FromFloat<void>(expected[i] * (1.0F / scale)));
+        }
+        ASSERT_TRUE(SameBits(fp8[t], expected)) << tokens << " tokens, token " << t;
+      }
     }
   }
 }

@@ -16,7 +16,8 @@ std::vector<Way> CudaWays() {
 
 std::int64_t CudaKvIndex(const KvPlace& place) {
   return KvTokenOffset(place.block, place.kv_heads, place.head, place.block_tokens, place.offset) +
-         KvPiece(place.d / 8, place.offset) * 8 + place.d % 8;
+         (place.fp8 ? KvElement<Fp8Kv>(place.d, place.offset)
+                    : KvElement<Bf16Kv>(place.d, place.offset));
 }
 
 }  // namespace

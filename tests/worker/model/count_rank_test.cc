@@ -37,8 +37,10 @@ class AddingBackend final : public kernels::AsyncBackend {
 
 // A model whose matrices fill the CPU's panels on one rank and on two, without biases, which the
 // CPU keeps elsewhere.
-TEST(CountRankTest, CountsWhatARankTakes) {
-  auto config = LoadModelConfig(ModelDir("llama"));
+class CountRankTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(CountRankTest, CountsWhatARankTakes) {
+  auto config = LoadModelConfig(ModelDir(GetParam()));
   ASSERT_TRUE(config.ok()) << config.status();
   config->intermediate_size = 128;
   const ModelPlan plan = MakePlan(*config);
@@ -60,6 +62,8 @@ TEST(CountRankTest, CountsWhatARankTakes) {
     EXPECT_EQ(counted.workspace, backend.bytes());
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, CountRankTest, testing::Values("llama", "deepseek"));
 
 }  // namespace
 }  // namespace thinkwire::worker::model

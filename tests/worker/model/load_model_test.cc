@@ -157,7 +157,7 @@ TEST_P(ModelRunnerTest, LastDrawnIsTheDrawnId) {
   EXPECT_EQ(second.at(0), second.at(1));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ModelRunnerTest, testing::Values("qwen2", "llama"));
+INSTANTIATE_TEST_SUITE_P(Models, ModelRunnerTest, testing::Values("qwen2", "llama", "deepseek"));
 
 // The device switches phase by itself: reasoning draws greedily, the answer by seed.
 TEST(ModelRunnerPhaseTest, ThinkEndAsInputDrawsAsAnswer) {

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "absl/strings/numbers.h"
+
 namespace thinkwire::worker::model {
 namespace {
 
@@ -92,6 +94,20 @@ TEST(MemoryBudgetTest, AGivenCacheMustFit) {
   EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
 }
 
+// Hosts of a group of two ranks give each half of the cache, and half of the weights.
+TEST(MemoryBudgetTest, RanksOnOtherHostsTakeNothingHere) {
+  MemoryOffer together;
+  together.host_bytes = 12 * kGiB;
+  together.ranks = 2;
+  EXPECT_FALSE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), together).ok());
+  MemoryOffer apart = together;
+  apart.ranks_here = 1;
+  apart.kv_cache_memory_bytes = std::int64_t{112} * 1024 * 16 * 10;  // float32
+  const auto blocks = ChooseBlocks(MakePlan(Qwen7b()), Limits(), apart);
+  ASSERT_TRUE(blocks.ok()) << blocks.status();
+  EXPECT_EQ(*blocks, 10);
+}
+
 MemoryOffer Host(std::int64_t gib) {
   MemoryOffer offer;
   offer.host_bytes = gib * kGiB;
@@ -120,6 +136,21 @@ TEST(MemoryBudgetTest, AModelMustFitIntoTheHostToo) {
   MemoryOffer cache = Host(8);
   cache.kv_cache_memory_bytes = kGiB;
   EXPECT_THAT(Refusal(cache), HasSubstr("or serve a smaller variant"));
+}
+
+TEST(MemoryBudgetTest, WhatIsMissingIsSaidToTheByte) {
+  MemoryOffer offer = Host(8);
+  offer.kv_cache_memory_bytes = std::int64_t{112} * 1024 * 16;  // one block
+  const std::string message = Refusal(offer);
+  std::int64_t missing = 0;
+  const std::size_t end = message.find(" bytes are missing");
+  ASSERT_NE(end, std::string::npos) << message;
+  const std::size_t begin = message.rfind(' ', end - 1) + 1;
+  ASSERT_TRUE(absl::SimpleAtoi(message.substr(begin, end - begin), &missing)) << message;
+  offer.host_bytes += missing - 1;
+  EXPECT_THAT(Refusal(offer), HasSubstr("; 1 bytes are missing"));
+  ++offer.host_bytes;
+  EXPECT_TRUE(ChooseBlocks(MakePlan(Qwen7b()), Limits(), offer).ok());
 }
 
 TEST(MemoryBudgetTest, LongContextsAreCountedBeforeTheyAreAllocated) {

@@ -332,7 +332,8 @@ json ConfigOf(const QuantizedForm& form, const std::string& kept) {
 
 bool IsQuantized(const std::string& name, const QuantizedForm& form, const std::string& kept) {
   if (name.find(kept) != name.npos) return false;
-  return name.ends_with("_proj.weight") || (form.head && name == "lm_head.weight");
+  return name.ends_with("_proj.weight") || name.ends_with("_proj_with_mqa.weight") ||
+         (form.head && name == "lm_head.weight");
 }
 
 void CopyRest(const std::filesystem::path& from, const std::filesystem::path& to) {

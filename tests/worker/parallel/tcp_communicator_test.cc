@@ -121,6 +121,32 @@ TEST(TcpCommunicatorTest, KeepsSumsAndColumnsApart) {
   EXPECT_EQ(OnRanks(OverSockets(3), body), OnRanks(InMemory(3), body));
 }
 
+// Two processes of two ranks each: their connections are sockets, those inside the first too.
+Ranks OfTwoProcesses() {
+  TcpCommunicator::Links of_first;
+  TcpCommunicator::Links of_second;
+  for (const int rank : {2, 3}) {
+    const auto [left, right] = TcpPair();
+    of_first.push_back(std::make_unique<PeerLink>(left, absl::StrCat("rank ", rank), kPatience));
+    of_second.push_back(std::make_unique<PeerLink>(right, "rank 0", kPatience));
+  }
+  auto ranks = OpenTcpCommunicators(0, 2, 4, std::move(of_first));
+  auto others = OpenTcpCommunicators(2, 2, 4, std::move(of_second));
+  EXPECT_TRUE(ranks.ok() && others.ok()) << ranks.status() << others.status();
+  for (auto& other : *others) ranks->push_back(std::move(other));
+  return *std::move(ranks);
+}
+
+TEST(TcpCommunicatorTest, RanksOfTwoProcessesGiveTheBitsOfOne) {
+  const auto body = [](Communicator& communicator) { return Reduced(communicator, 1000); };
+  EXPECT_EQ(OnRanks(OfTwoProcesses(), body), OnRanks(InMemory(4), body));
+}
+
+TEST(TcpCommunicatorTest, RefusesAnotherNumberOfLinks) {
+  EXPECT_TRUE(absl::IsInvalidArgument(OpenTcpCommunicators(0, 2, 4, {}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(OpenTcpCommunicators(2, 2, 4, {}).status()));
+}
+
 // A rank of two whose peer's end of the connection is `peer`.
 std::unique_ptr<TcpCommunicator> RankOfTwo(int rank, int socket) {
   TcpCommunicator::Links links;

@@ -19,6 +19,7 @@
 #include "common/rpc/attempt_contract.h"
 #include "common/rpc/call_peer.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/request_revision.h"
 #include "common/rpc/status_details.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/raw_http2.h"
@@ -359,6 +360,7 @@ TEST_F(WorkerServiceTest, WatchTellsStatusChangesAndDraining) {
   ASSERT_TRUE(stream->Read(&status));
   EXPECT_EQ(status.served_model_name(), "fake");
   EXPECT_EQ(status.fingerprint(), "fake-1");
+  EXPECT_EQ(status.request_revision(), rpc::kRequestRevision);
   EXPECT_EQ(status.max_model_len(), 512);
   EXPECT_EQ(status.total_kv_blocks(), 128);
   EXPECT_EQ(status.free_kv_blocks(), 128);

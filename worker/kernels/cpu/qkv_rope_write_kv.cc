@@ -1,12 +1,43 @@
-#include <cstring>
+#include <cstdint>
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cpu/cpu_backend.h"
+#include "worker/kernels/e4m3.h"
 
 // q, k, v = x W^T + bias; q and k rotated by their position; k and v written to their block.
 //   rotated[i]       = fma(-x[i + D/2], sin, x[i] * cos)
 //   rotated[i + D/2] = fma( x[i],       sin, x[i + D/2] * cos)
 namespace thinkwire::worker::kernels {
+namespace {
+
+// Where one head of a token lies: keys [D, B] and values [B, D] of its block.
+struct HeadPlace {
+  std::int64_t head = 0;  // elements from the planes' start
+  std::int64_t offset = 0;
+};
+
+template <class Element, class Keep>
+void WriteHead(const KvLayer& kv, const HeadPlace& place, const float* key, const float* value,
+               Keep keep) {
+  Element* const keys = kv.keys().as<Element>() + place.head + place.offset;
+  Element* const values = kv.values().as<Element>() + place.head + place.offset * kv.head_dim;
+  for (std::int64_t d = 0; d < kv.head_dim; ++d) {
+    keys[d * kv.block_tokens] = keep(key[d], 1.0F / kv.scales.keys);
+    values[d] = keep(value[d], 1.0F / kv.scales.values);
+  }
+}
+
+void WriteHead(const KvLayer& kv, const HeadPlace& place, const float* key, const float* value) {
+  if (kv.keys().dtype == DType::kF32) {
+    WriteHead<float>(kv, place, key, value, [](float x, float) { return x; });
+  } else {
+    WriteHead<std::uint8_t>(kv, place, key, value, [](float x, float inverse) {
+      return E4m3FromFloat<void>(x * inverse);
+    });
+  }
+}
+
+}  // namespace
 
 void CpuBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const Tensor& rope,
                                 const BatchView& batch, const KvLayer& kv, const Tensor& q) {
@@ -27,9 +58,12 @@ void CpuBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const 
   qkv_.resize(static_cast<std::size_t>(x.dim(0) * width));
   ApplyRows(x, w, qkv_.data());
 
-  const std::int64_t block_floats = kv_heads * block_tokens * dim;
-  Check(kv.keys().size() % block_floats == 0 && kv.values().size() == kv.keys().size(),
+  const std::int64_t block_elements = kv_heads * block_tokens * dim;
+  Check(kv.keys().size() % block_elements == 0 && kv.values().size() == kv.keys().size(),
         "a KV block holds K * B * D elements");
+  const DType kept = kv.keys().dtype;
+  Check((kept == DType::kF32 || kept == DType::kE4m3) && kv.values().dtype == kept,
+        "the CPU keeps keys and values in f32 or e4m3");
   const int half = static_cast<int>(dim / 2);
   pool_.For(batch.num_tokens, 8, [&](std::int64_t begin, std::int64_t end, int) {
     std::vector<float> rotated(static_cast<std::size_t>(dim));
@@ -48,18 +82,12 @@ void CpuBackend::QkvRopeWriteKv(const Tensor& x, const LinearWeight& qkv, const 
       Check(index < batch.max_blocks, "a position is within the block table");
       const std::int64_t block =
           batch.block_tables[std::int64_t{batch.seq_slot[seq]} * batch.max_blocks + index];
-      Check(block >= 0 && (block + 1) * block_floats <= kv.keys().size(), "a block is below N");
+      Check(block >= 0 && (block + 1) * block_elements <= kv.keys().size(), "a block is below N");
       const std::int64_t offset = position % block_tokens;
       for (std::int64_t h = 0; h < kv_heads; ++h) {
-        const std::int64_t head_base = block * block_floats + h * block_tokens * dim;
+        const std::int64_t head_base = block * block_elements + h * block_tokens * dim;
         rows_.rotate(row + (heads + h) * dim, cosines, cosines + half, rotated.data(), half);
-        float* key = kv.keys().as<float>() + head_base + offset;
-        for (std::int64_t d = 0; d < dim; ++d) {
-          key[d * block_tokens] = rotated[static_cast<std::size_t>(d)];
-        }
-        std::memcpy(kv.values().as<float>() + head_base + offset * dim,
-                    row + (heads + kv_heads + h) * dim,
-                    static_cast<std::size_t>(dim) * sizeof(float));
+        WriteHead(kv, {head_base, offset}, rotated.data(), row + (heads + kv_heads + h) * dim);
       }
     }
   });

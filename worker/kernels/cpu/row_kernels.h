@@ -64,6 +64,8 @@ struct RowKernels {
                 std::int64_t n);
   void (*add)(const float* x, float* sum, std::int64_t n);  // sum += x
   void (*widen)(const std::uint16_t* x, float* out, std::int64_t n);
+  // Numbers of e4m3 as f32, `rows` of sixteen: x rows are x_stride apart, out's follow each other.
+  void (*widen_e4m3)(const std::uint8_t* x, std::int64_t x_stride, std::int64_t rows, float* out);
   void (*swiglu)(const float* gate, const float* up, float* out, std::int64_t n);
   // Half rotation of x [2 * half] into out, which may be x.
   void (*rotate)(const float* x, const float* cosines, const float* sines, float* out, int half);

@@ -86,6 +86,11 @@ void WidenRow(const std::uint16_t* x, float* out, std::int64_t n) {
 }
 
 template <class L>
+void WidenE4m3(const std::uint8_t* x, std::int64_t x_stride, std::int64_t rows, float* out) {
+  for (std::int64_t r = 0; r < rows; ++r) L::FromE4m3(x + r * x_stride).Store(out + r * 16);
+}
+
+template <class L>
 void SwiGlu(const float* gate, const float* up, float* out, std::int64_t n) {
   ForLanes(n, [&](std::int64_t i, int lanes) {
     const L z = LoadUpTo<L>(gate + i, lanes);

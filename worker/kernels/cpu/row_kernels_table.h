@@ -22,6 +22,7 @@ constexpr RowKernels MakeRowKernels() {
                     .scale = Scale<L>,
                     .add = Add<L>,
                     .widen = WidenRow<L>,
+                    .widen_e4m3 = WidenE4m3<L>,
                     .swiglu = SwiGlu<L>,
                     .rotate = Rotate<L>,
                     .exp_minus = ExpMinus<L>,

@@ -105,8 +105,15 @@ absl::StatusOr<std::unique_ptr<CheckpointWeights>> CheckpointWeights::Open(
   RETURN_IF_ERROR(weights->CheckForms(specs));
   RETURN_IF_ERROR(weights->AdmitAll(specs));
   RETURN_IF_ERROR(weights->SetForms(plan));
+  RETURN_IF_ERROR(weights->ReadKvScales(plan));
   RETURN_IF_ERROR(weights->WarnOfUnused(specs, plan));
   return weights;
+}
+
+absl::Status CheckpointWeights::ReadKvScales(ModelPlan& plan) {
+  ASSIGN_OR_RETURN(kv_scales_, ReadStoredKvScales(checkpoint_, plan.config.num_layers));
+  plan.kv_cache.scales = kv_scales_.scales;
+  return absl::OkStatus();
 }
 
 absl::Status CheckpointWeights::FindGrouped(ModelPlan& plan) {
@@ -169,6 +176,7 @@ absl::Status CheckpointWeights::WarnOfUnused(const std::vector<TensorSpec>& spec
   for (const TensorSpec& spec : specs) {
     for (const CheckpointTensor* tensor : StoredOf(spec)) used.insert(tensor->stored.name);
   }
+  for (const CheckpointTensor* tensor : kv_scales_.tensors) used.insert(tensor->stored.name);
   std::vector<std::string> unused;
   for (const auto& [name, tensor] : checkpoint_.tensors()) {
     if (used.contains(name) || IsSurplus(plan, name)) continue;

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "worker/model/checkpoint/checkpoint.h"
 #include "worker/model/checkpoint/grouped_tensor.h"
+#include "worker/model/checkpoint/kv_scales.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/weight_source.h"
 
@@ -46,6 +47,9 @@ class CheckpointWeights final : public WeightSource {
   // What a tensor of the plan consists of; one null if it is not there.
   std::vector<const CheckpointTensor*> StoredOf(const TensorSpec& spec) const;
 
+  // Tells the plan what scales of an FP8 KV cache the files hold.
+  absl::Status ReadKvScales(ModelPlan& plan);
+
   // Settles which tensors embedding and head are.
   void Tie(ModelPlan& plan);
 
@@ -66,7 +70,8 @@ class CheckpointWeights final : public WeightSource {
 
   const Checkpoint checkpoint_;
   std::map<std::string, GroupedTensor> grouped_;  // by the name of the plan's weight
-  bool embedding_is_head_ = false;                // the embedding is stored by the head's name
+  StoredKvScales kv_scales_;
+  bool embedding_is_head_ = false;  // the embedding is stored by the head's name
   std::uint64_t identity_ = 0;
   std::string stored_as_;
 };

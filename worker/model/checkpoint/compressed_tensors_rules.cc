@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -142,10 +143,8 @@ absl::Status ReadGroup(const ConfigReader& reader, const ConfigReader& group,
 
 // What would change the numbers and is not honoured.
 absl::Status RefuseFurther(const ConfigReader& reader) {
-  for (const char* key : {"kv_cache_scheme", "transform_config"}) {
-    const json* found = reader.Find(key);
-    if (found != nullptr && !found->empty()) return reader.Refuse(key, "null");
-  }
+  const json* transform = reader.Find("transform_config");
+  if (transform != nullptr && !transform->empty()) return reader.Refuse("transform_config", "null");
   const json* sparsity = reader.Find("sparsity_config");
   if (sparsity == nullptr || sparsity->empty() ||
       (sparsity->is_object() && sparsity->value("format", json()) == "dense")) {
@@ -155,6 +154,26 @@ absl::Status RefuseFurther(const ConfigReader& reader) {
 }
 
 }  // namespace
+
+absl::StatusOr<bool> ReadFp8KvCacheScheme(const ConfigReader& reader) {
+  constexpr char kKey[] = "kv_cache_scheme";
+  const json* found = reader.Find(kKey);
+  if (found == nullptr || found->empty()) return false;
+  const ConfigReader scheme(*found, absl::StrCat(reader.name(), ": ", kKey));
+  RETURN_IF_ERROR(scheme.RequireObject());
+  const std::pair<const char*, json> supported[] = {{"num_bits", 8},
+                                                    {"type", "float"},
+                                                    {"strategy", "tensor"},
+                                                    {"symmetric", true},
+                                                    {"dynamic", false}};
+  for (const auto& [key, value] : supported) {
+    const json* said = scheme.Find(key);
+    const bool may_be_absent = value.is_boolean();
+    if (said == nullptr ? may_be_absent : *said == value) continue;
+    return scheme.Refuse(key, value.dump());
+  }
+  return true;
+}
 
 absl::StatusOr<QuantizationRules> ReadCompressedTensorsRules(const ConfigReader& reader) {
   RETURN_IF_ERROR(RefuseFurther(reader));

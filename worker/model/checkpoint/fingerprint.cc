@@ -35,6 +35,20 @@ void HashRope(const RopeConfig& rope, const AddReal& add_real) {
   }
 }
 
+template <class AddReal>
+void HashLatents(const MlaConfig& mla, const MoeConfig& moe, const AddReal& add_real) {
+  for (const std::int64_t size :
+       {mla.q_lora_rank, mla.kv_lora_rank, mla.qk_nope_head_dim, mla.qk_rope_head_dim,
+        mla.v_head_dim, moe.n_routed_experts, moe.num_experts_per_tok, moe.n_group, moe.topk_group,
+        moe.n_shared_experts, moe.moe_intermediate_size, moe.first_k_dense_replace}) {
+    add_real(static_cast<double>(size));
+  }
+  add_real(mla.rope_interleave ? 1.0 : 0.0);
+  add_real(mla.score_scale);
+  add_real(moe.routed_scaling_factor);
+  add_real(moe.norm_topk_prob ? 1.0 : 0.0);
+}
+
 // Every field that changes a logit.
 std::uint64_t HashConfig(const ModelConfig& config) {
   std::uint64_t hash = HashBytes(0, config.architecture);
@@ -54,6 +68,7 @@ std::uint64_t HashConfig(const ModelConfig& config) {
   add_int(config.tie_word_embeddings ? 1 : 0);
   add_real(config.rms_norm_eps);
   HashRope(config.rope, add_real);
+  if (config.mla && config.moe) HashLatents(*config.mla, *config.moe, add_real);
   return hash;
 }
 
@@ -63,9 +78,17 @@ std::string Fingerprint(const ModelPlan& plan, const WeightSource& source,
                         std::int32_t tensor_parallel_size, const std::string& device) {
   const std::string family =
       absl::AsciiStrToLower(absl::StripSuffix(plan.config.architecture, "ForCausalLM"));
-  const std::uint64_t hash = HashWord(HashConfig(plan.config), source.identity());
-  return absl::StrCat(family, "-", EncodingsOf(plan), "-tp", tensor_parallel_size, "-", device,
-                      "-r", kKernelRevision, "-", absl::Hex(hash, absl::kZeroPad16));
+  std::uint64_t hash = HashWord(HashConfig(plan.config), source.identity());
+  for (const kernels::KvScales& scales : plan.kv_cache.scales) {
+    hash = HashWord(hash, std::bit_cast<std::uint32_t>(scales.keys));
+    hash = HashWord(hash, std::bit_cast<std::uint32_t>(scales.values));
+  }
+  const std::int64_t layers = plan.config.num_layers;
+  const std::int64_t left = plan.config.num_layers_left;
+  const std::string first = left == 0 ? "" : absl::StrCat("-first", layers, "of", layers + left);
+  const absl::string_view kv = plan.kv_cache.is_fp8 ? "-kv_fp8_e4m3" : "";
+  return absl::StrCat(family, first, "-", EncodingsOf(plan), kv, "-tp", tensor_parallel_size, "-",
+                      device, "-r", kKernelRevision, "-", absl::Hex(hash, absl::kZeroPad16));
 }
 
 }  // namespace thinkwire::worker::model

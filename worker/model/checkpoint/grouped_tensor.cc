@@ -34,15 +34,6 @@ bool IsPackedAlongRows(const GroupScheme& scheme) {
   return scheme.layout == GroupLayout::kAwqGemm || scheme.layout == GroupLayout::kGptq;
 }
 
-// The largest blocks that divide a group.
-Encoding EncodingFor(const GroupScheme& scheme, std::int64_t group_size) {
-  const int bits = scheme.bits;
-  if (IsE4m3(scheme)) return Encoding::kFp8;
-  if (group_size % 128 == 0) return bits == 4 ? Encoding::kInt4 : Encoding::kInt8;
-  if (group_size % 64 == 0) return bits == 4 ? Encoding::kInt4G64 : Encoding::kInt8G64;
-  return bits == 4 ? Encoding::kInt4G32 : Encoding::kInt8G32;
-}
-
 template <class T>
 T ElementOf(const CheckpointTensor& tensor, std::int64_t at) {
   T element;
@@ -71,13 +62,26 @@ void ForRows(std::int64_t rows, std::int64_t elements,
   for (std::thread& thread : others) thread.join();
 }
 
+std::int64_t GroupSize(const GroupScheme& scheme, std::int64_t cols) {
+  return scheme.group_size == -1 ? cols : scheme.group_size;
+}
+
 }  // namespace
+
+Encoding EncodingOf(const GroupScheme& scheme, std::int64_t cols) {
+  const int bits = scheme.bits;
+  const std::int64_t group_size = GroupSize(scheme, cols);
+  if (IsE4m3(scheme)) return Encoding::kFp8;
+  if (group_size % 128 == 0) return bits == 4 ? Encoding::kInt4 : Encoding::kInt8;
+  if (group_size % 64 == 0) return bits == 4 ? Encoding::kInt4G64 : Encoding::kInt8G64;
+  return bits == 4 ? Encoding::kInt4G32 : Encoding::kInt8G32;
+}
 
 GroupedTensor::GroupedTensor(const Shape& shape, const GroupScheme& scheme)
     : shape_(shape),
       scheme_(scheme),
-      group_size_(scheme.group_size == -1 ? shape.cols : scheme.group_size),
-      encoding_(EncodingFor(scheme, group_size_)) {
+      group_size_(GroupSize(scheme, shape.cols)),
+      encoding_(EncodingOf(scheme, shape.cols)) {
   q_.bits = scheme.bits;
   zeros_.bits = scheme.bits;
   if (scheme.zeros == ZeroRule::kWordOneLess) {

@@ -14,6 +14,9 @@
 
 namespace thinkwire::worker::model {
 
+// How rows of `cols` columns are kept: in the largest blocks that divide a group.
+kernels::Encoding EncodingOf(const GroupScheme& scheme, std::int64_t cols);
+
 // A matrix [N, K] of a checkpoint that is stored as whole numbers q, with a scale s and a zero
 // point z for each row's groups of columns: w = bf16(float(q - z) * s). Its tensors, for b bits and
 // groups of g columns; a word has 32 / b numbers, the first lowest unless said otherwise:

@@ -13,6 +13,7 @@
 #include "common/json.h"
 #include "common/status.h"
 #include "worker/model/checkpoint/config_reader.h"
+#include "worker/model/checkpoint/deepseek_config.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -27,9 +28,13 @@ struct Family {
   absl::string_view architecture;
   bool qkv_bias;
   bool may_slide;  // reads the keys of a sliding window
+  bool has_latents;
 };
-constexpr std::array<Family, 2> kFamilies = {
-    {{"qwen2", "Qwen2ForCausalLM", true, true}, {"llama", "LlamaForCausalLM", false, false}}};
+constexpr std::array<Family, 3> kFamilies = {
+    {{"qwen2", "Qwen2ForCausalLM", true, true, false},
+     {"llama", "LlamaForCausalLM", false, false, false},
+     {"deepseek_v3", "DeepseekV3ForCausalLM", false, false, true}}};
+constexpr char kModelTypes[] = "qwen2, llama or deepseek_v3";
 
 template <class Matches>
 const Family* FindFamily(const Matches& matches) {
@@ -46,7 +51,8 @@ absl::StatusOr<const Family*> ListedFamily(const ConfigReader& reader) {
                                           std::string(family.architecture)) != names->end();
   });
   if (listed != nullptr) return listed;
-  return reader.Refuse("architectures", "Qwen2ForCausalLM or LlamaForCausalLM");
+  return reader.Refuse("architectures",
+                       "Qwen2ForCausalLM, LlamaForCausalLM or DeepseekV3ForCausalLM");
 }
 
 // model_type decides, as it does in transformers; else the list of architectures.
@@ -54,12 +60,12 @@ absl::StatusOr<const Family*> ReadFamily(const ConfigReader& reader, ModelConfig
   ASSIGN_OR_RETURN(const Family* listed, ListedFamily(reader));
   const json* type = reader.Find("model_type");
   if (type == nullptr && listed == nullptr) {
-    return reader.Refuse("model_type", "qwen2 or llama, or a list of architectures");
+    return reader.Refuse("model_type", absl::StrCat(kModelTypes, ", or a list of architectures"));
   }
   if (type == nullptr) return listed;
   const Family* family =
       FindFamily([type](const Family& known) { return *type == std::string(known.model_type); });
-  if (family == nullptr) return reader.Refuse("model_type", "qwen2 or llama");
+  if (family == nullptr) return reader.Refuse("model_type", kModelTypes);
   if (listed != nullptr && listed != family) {
     config.warnings.push_back(absl::StrCat(reader.name(), ": model_type ",
                                            reader.Shown("model_type"), " is obeyed, architectures ",
@@ -75,8 +81,11 @@ absl::Status ReadSizes(const ConfigReader& reader, ModelConfig& config) {
   RETURN_IF_ERROR(
       reader.Integer("intermediate_size", 1, kMaxIntermediateSize, config.intermediate_size));
   RETURN_IF_ERROR(reader.Integer("vocab_size", 1, kMaxVocabSize, config.vocab_size));
-  RETURN_IF_ERROR(reader.Integer("max_position_embeddings", kMinModelLen, kMaxPositions,
-                                 config.max_position_embeddings));
+  return reader.Integer("max_position_embeddings", kMinModelLen, kMaxPositions,
+                        config.max_position_embeddings);
+}
+
+absl::Status ReadGroupedQuery(const ConfigReader& reader, ModelConfig& config) {
   config.num_kv_heads = config.num_heads;
   if (reader.Has("num_key_value_heads")) {
     RETURN_IF_ERROR(reader.Integer("num_key_value_heads", 1, kMaxHeads, config.num_kv_heads));
@@ -212,11 +221,13 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const json& document, absl::string_v
   config.qkv_bias = family->qkv_bias;
   RETURN_IF_ERROR(RefuseVariants(reader, *family));
   RETURN_IF_ERROR(ReadSizes(reader, config));
+  if (!family->has_latents) RETURN_IF_ERROR(ReadGroupedQuery(reader, config));
   if (family->may_slide) RETURN_IF_ERROR(RefuseSliding(reader, config));
   RETURN_IF_ERROR(ReadRope(reader, config.max_position_embeddings, config.rope, config.warnings));
   config.max_position_embeddings =
       std::max(config.max_position_embeddings, StretchedPositions(config.rope));
-  double eps = 1e-6;  // of both families
+  if (family->has_latents) RETURN_IF_ERROR(ReadDeepseek(reader, config));
+  double eps = 1e-6;  // of all families
   RETURN_IF_ERROR(reader.OptionalNumber("rms_norm_eps", 1e-12, 1, eps));
   config.rms_norm_eps = static_cast<float>(eps);
   RETURN_IF_ERROR(reader.OptionalBool("tie_word_embeddings", config.tie_word_embeddings));
@@ -242,6 +253,20 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& dir) {
   ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(*document, path.string()));
   RETURN_IF_ERROR(ReadGenerationConfig(dir, config));
   return config;
+}
+
+absl::Status KeepFirstLayers(std::int64_t num_layers, ModelConfig& config) {
+  if (num_layers < 1 || num_layers > config.num_layers) {
+    return absl::InvalidArgumentError(absl::StrCat("num_layers is ", num_layers, "; allowed: 1 to ",
+                                                   config.num_layers,
+                                                   ", the model's num_hidden_layers"));
+  }
+  config.warnings.push_back(absl::StrCat("the first ", num_layers, " of ", config.num_layers,
+                                         " layers are computed and the others left out, as "
+                                         "num_layers asks: a shape to measure, and no model"));
+  config.num_layers_left = config.num_layers - num_layers;
+  config.num_layers = num_layers;
+  return absl::OkStatus();
 }
 
 }  // namespace thinkwire::worker::model

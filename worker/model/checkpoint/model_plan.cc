@@ -7,6 +7,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "worker/model/checkpoint/deepseek_plan.h"
+#include "worker/model/checkpoint/planned_tensors.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -14,24 +16,31 @@ namespace {
 using kernels::Encoding;
 using kernels::LinearLayout;
 
-PlannedTensor Vector(std::string name, std::int64_t size, Division division = Division::kWhole) {
-  return {.spec = {std::move(name), size, 1, true}, .division = division};
+using DividedByDivision = std::array<Divided, kNumDivisions>;
+
+Divided& Of(Division division, DividedByDivision& divided) {
+  return divided[static_cast<std::size_t>(division)];
 }
 
-PlannedTensor Rows(std::string name, std::int64_t rows, std::int64_t cols, Division division) {
-  return {.spec = {std::move(name), rows, cols, false}, .division = division};
+// What latent attention and experts divide otherwise, or beyond.
+void DivideDeepseek(const ModelConfig& config, DividedByDivision& divided) {
+  Of(Division::kQueryHeads, divided).unit = config.mla->v_head_dim;
+  Of(Division::kKvHeads, divided) = {DivisionRule::kWhole, 1, config.mla->key_dim()};
+  const MoeConfig& moe = *config.moe;
+  if (moe.first_k_dense_replace == 0) Of(Division::kFfn, divided) = {};
+  if (moe.first_k_dense_replace >= config.num_layers) return;
+  Of(Division::kExperts, divided) = {DivisionRule::kEvenly, moe.n_routed_experts, 1,
+                                     absl::StrCat(moe.n_routed_experts, " experts")};
+  if (moe.n_shared_experts == 0) return;
+  const std::int64_t columns = moe.n_shared_experts * moe.moe_intermediate_size;
+  Of(Division::kSharedFfn, divided) = {
+      DivisionRule::kEvenly, columns, 1,
+      absl::StrCat("the ", columns, " columns of n_shared_experts ", moe.n_shared_experts)};
 }
 
-PlannedTensor Columns(std::string name, std::int64_t rows, std::int64_t cols, Division division) {
-  return {
-      .spec = {std::move(name), rows, cols, false}, .division = division, .axis = Axis::kColumns};
-}
-
-std::array<Divided, kNumDivisions> DividedOf(const ModelConfig& config) {
-  std::array<Divided, kNumDivisions> divided;
-  const auto of = [&divided](Division division) -> Divided& {
-    return divided[static_cast<std::size_t>(division)];
-  };
+DividedByDivision DividedOf(const ModelConfig& config) {
+  DividedByDivision divided;
+  const auto of = [&divided](Division division) -> Divided& { return Of(division, divided); };
   of(Division::kQueryHeads) = {DivisionRule::kEvenly, config.num_heads, config.head_dim,
                                absl::StrCat(config.num_heads, " attention heads")};
   of(Division::kKvHeads) = {DivisionRule::kCopied, config.num_kv_heads, config.head_dim,
@@ -39,6 +48,7 @@ std::array<Divided, kNumDivisions> DividedOf(const ModelConfig& config) {
   of(Division::kFfn) = {DivisionRule::kEvenly, config.intermediate_size, 1,
                         absl::StrCat("intermediate_size ", config.intermediate_size)};
   of(Division::kVocabulary) = {DivisionRule::kPadded, config.vocab_size, 1};
+  if (config.mla) DivideDeepseek(config, divided);
   return divided;
 }
 
@@ -77,14 +87,16 @@ PartPlan GroupedQueryPart(const ModelConfig& config, const std::string& layer) {
 
 PartPlan DenseFfnPart(const ModelConfig& config, const std::string& layer) {
   const std::int64_t e = config.hidden_size;
-  const std::int64_t f = config.intermediate_size;
-  return {
-      .kind = PartKind::kDenseFfn,
-      .norm = Vector(layer + "post_attention_layernorm.weight", e),
-      .weights = {{.layout = LinearLayout::kGateUp,
-                   .matrices = {Rows(layer + "mlp.gate_proj.weight", f, e, Division::kFfn),
-                                Rows(layer + "mlp.up_proj.weight", f, e, Division::kFfn)}},
-                  {.matrices = {Columns(layer + "mlp.down_proj.weight", e, f, Division::kFfn)}}}};
+  return {.kind = PartKind::kDenseFfn,
+          .norm = Vector(layer + "post_attention_layernorm.weight", e),
+          .weights = PlanSwiGlu(layer + "mlp.", e, config.intermediate_size, Division::kFfn)};
+}
+
+LayerPlan LayerOf(const ModelConfig& config, std::int64_t index) {
+  const std::string layer = absl::StrCat("model.layers.", index, ".");
+  const bool has_experts = config.moe && index >= config.moe->first_k_dense_replace;
+  return {config.mla ? MlaPart(config, layer) : GroupedQueryPart(config, layer),
+          has_experts ? MoePart(config, layer) : DenseFfnPart(config, layer)};
 }
 
 template <class Visit>
@@ -100,6 +112,7 @@ void ForEachTensor(const ModelPlan& plan, const Visit& visit) {
         visit_all(weight.matrices);
         visit_all(weight.biases);
       }
+      visit_all(part.tables);
     }
   }
   visit(plan.final_norm.spec);
@@ -118,10 +131,7 @@ ModelPlan MakePlan(const ModelConfig& config) {
                     .layers = {},
                     .final_norm = Vector("model.norm.weight", e),
                     .head = {.matrices = {Rows(head, v, e, Division::kVocabulary)}}};
-  for (std::int64_t i = 0; i < config.num_layers; ++i) {
-    const std::string layer = absl::StrCat("model.layers.", i, ".");
-    plan.layers.push_back({GroupedQueryPart(config, layer), DenseFfnPart(config, layer)});
-  }
+  for (std::int64_t i = 0; i < config.num_layers; ++i) plan.layers.push_back(LayerOf(config, i));
   return plan;
 }
 
@@ -198,10 +208,16 @@ bool IsPacked(const ModelPlan& plan) {
   return std::ranges::any_of(SetOfEncodings(plan), kernels::IsPacked);
 }
 
-bool NeedsCpu(ModelPlan plan) {
-  bool needs = false;
-  ForEachMatrix(plan, [&](PlannedTensor& matrix) { needs |= matrix.spec.reordered; });
-  return needs;
+std::string NeedsCpu(const ModelPlan& plan) {
+  if (plan.config.mla) {
+    return absl::StrCat("the latent attention and the experts of ", plan.config.architecture);
+  }
+  bool is_reordered = false;
+  ModelPlan copy = plan;
+  ForEachMatrix(copy, [&](PlannedTensor& matrix) { is_reordered |= matrix.spec.reordered; });
+  if (!is_reordered) return "";
+  return absl::StrCat("weights of ", EncodingsOf(plan),
+                      " whose columns have an order of their own (desc_act)");
 }
 
 std::string EncodingsOf(const ModelPlan& plan) {
@@ -211,7 +227,12 @@ std::string EncodingsOf(const ModelPlan& plan) {
 }
 
 bool IsSurplus(const ModelPlan& plan, absl::string_view tensor) {
-  return IsRotaryBuffer(tensor) || (plan.config.tie_word_embeddings && tensor == kHeadName);
+  const ModelConfig& config = plan.config;
+  const std::int64_t first = config.num_layers + config.num_layers_left;
+  for (std::int64_t i = first; config.mla && i < first + config.num_mtp_layers; ++i) {
+    if (absl::StartsWith(tensor, absl::StrCat("model.layers.", i, "."))) return true;
+  }
+  return IsRotaryBuffer(tensor) || (config.tie_word_embeddings && tensor == kHeadName);
 }
 
 std::int64_t CountParameters(const ModelPlan& plan) {

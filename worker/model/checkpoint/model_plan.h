@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "worker/kernels/kv.h"
 #include "worker/kernels/weights.h"
 #include "worker/model/checkpoint/model_config.h"
 #include "worker/model/checkpoint/weight_source.h"
@@ -17,8 +18,16 @@
 namespace thinkwire::worker::model {
 
 // What the ranks of a group divide among themselves.
-enum class Division : std::uint8_t { kWhole, kQueryHeads, kKvHeads, kFfn, kVocabulary };
-inline constexpr std::size_t kNumDivisions = 5;
+enum class Division : std::uint8_t {
+  kWhole,
+  kQueryHeads,
+  kKvHeads,
+  kFfn,
+  kVocabulary,
+  kExperts,
+  kSharedFfn,  // columns of the experts that every token has
+};
+inline constexpr std::size_t kNumDivisions = 7;
 
 enum class DivisionRule : std::uint8_t {
   kWhole,   // every rank has all of it
@@ -43,6 +52,7 @@ struct PlannedTensor {
   TensorSpec spec;
   Division division = Division::kWhole;
   Axis axis = Axis::kRows;
+  std::int64_t unit = 0;  // its rows or columns in a unit; 0: as many as Divided says
 };
 
 // Tensors that become one weight on the device: matrices stacked by rows, and biases as they are.
@@ -59,14 +69,23 @@ struct PlannedPlane {
   std::int64_t width = 0;
 };
 
-enum class PartKind : std::uint8_t { kGroupedQuery, kDenseFfn };
+enum class PartKind : std::uint8_t { kGroupedQuery, kDenseFfn, kMla, kMoe };
 
 // One part of a layer: x += part(norm(x)).
 struct PartPlan {
   PartKind kind = PartKind::kDenseFfn;
   PlannedTensor norm;
   std::vector<PlannedWeight> weights;        // in the order that the part's class names
+  std::vector<PlannedTensor> tables = {};    // likewise: what no rank parts and no file packs
   std::vector<PlannedPlane> kv_planes = {};  // at most one part of a layer has any
+};
+
+// How the KV cache is kept: as activations are, or in FP8 by scales that were there before any
+// request (kernels::KvScales).
+struct KvCachePlan {
+  bool is_fp8 = false;
+  std::vector<kernels::KvScales> scales = {};  // by layer; empty: all 1. None without is_fp8, but
+                                               // for what a checkpoint has, before that is settled
 };
 
 using LayerPlan = std::vector<PartPlan>;  // in the order in which they run
@@ -78,9 +97,10 @@ struct ModelPlan {
   std::vector<LayerPlan> layers;
   PlannedTensor final_norm;
   PlannedWeight head;
+  KvCachePlan kv_cache = {};
 };
 
-// The plan of a Hugging Face Qwen2 or Llama checkpoint.
+// The plan of a Hugging Face Qwen2, Llama or DeepseekV3 checkpoint.
 ModelPlan MakePlan(const ModelConfig& config);
 
 // From now on matrices are of `encoding`, whose blocks no rank parts: of kInt4 the layers' alone,
@@ -97,14 +117,16 @@ void ForEachMatrix(ModelPlan& plan, const std::function<void(PlannedTensor&)>& v
 // Whether a matrix is kept packed.
 bool IsPacked(const ModelPlan& plan);
 
-// Whether a matrix has its columns in an order of their own, as only a CPU multiplies by.
-bool NeedsCpu(ModelPlan plan);
+// What of the model only a CPU computes, as a message's subject; empty: nothing. Latent attention
+// and experts, or matrices that have their columns in an order of their own.
+std::string NeedsCpu(const ModelPlan& plan);
 
 // How the device keeps the matrices: "bf16"; "q4_k+q6_k" where some of them differ.
 std::string EncodingsOf(const ModelPlan& plan);
 
 // Whether some writers leave this tensor in a file though it says nothing new: the rotary
-// frequencies, and the head where it is the embedding.
+// frequencies, and the head where it is the embedding. Or of a DeepseekV3 the layers after its
+// last, which predict further tokens: they are not loaded.
 bool IsSurplus(const ModelPlan& plan, absl::string_view tensor);
 
 // Trainable numbers of the model.

@@ -9,8 +9,7 @@
 namespace thinkwire::worker::model {
 
 // The mixture of experts of a deepseek_v3 checkpoint: config.json's fields under their own names.
-// What a file leaves out is as here: one group of which all is kept, so that experts are chosen
-// among all. It says what is supported; no reader of configurations fills it yet.
+// One group of which all is kept means that experts are chosen among all.
 struct MoeConfig {
   std::int64_t n_routed_experts = 0;       // 1..4096
   std::int64_t num_experts_per_tok = 0;    // 1..64, at most what topk_group groups hold

@@ -67,7 +67,11 @@ absl::StatusOr<QuantizationConfig> QuantizationConfig::Read(const json& object,
     return absl::InvalidArgumentError(absl::StrCat(reader.name(), ": ", rules.size(),
                                                    " rules for modules; allowed: ", kMostRules));
   }
-  return QuantizationConfig(reader.name(), std::move(method), std::move(rules));
+  bool has_fp8_kv_cache = false;
+  if (method == "compressed-tensors") {
+    ASSIGN_OR_RETURN(has_fp8_kv_cache, ReadFp8KvCacheScheme(reader));
+  }
+  return QuantizationConfig(reader.name(), std::move(method), std::move(rules), has_fp8_kv_cache);
 }
 
 absl::StatusOr<std::optional<GroupScheme>> QuantizationConfig::SchemeOf(

@@ -57,6 +57,10 @@ class QuantizationConfig {
   // quant_method: "awq", "gptq", "compressed-tensors" or "fp8".
   const std::string& method() const { return method_; }
 
+  // Whether the checkpoint was measured with keys and values in FP8 (kv_cache_scheme), with scales
+  // that its files hold.
+  bool has_fp8_kv_cache() const { return has_fp8_kv_cache_; }
+
   // How the Linear `module` ("model.layers.0.mlp.up_proj") is quantised; nothing: it is not.
   // Fails: INVALID_ARGUMENT where patterns disagree, or take too long.
   absl::StatusOr<std::optional<GroupScheme>> SchemeOf(absl::string_view module) const;
@@ -70,12 +74,17 @@ class QuantizationConfig {
   };
 
  private:
-  QuantizationConfig(std::string name, std::string method, std::vector<Rule> rules)
-      : name_(std::move(name)), method_(std::move(method)), rules_(std::move(rules)) {}
+  QuantizationConfig(std::string name, std::string method, std::vector<Rule> rules,
+                     bool has_fp8_kv_cache)
+      : name_(std::move(name)),
+        method_(std::move(method)),
+        rules_(std::move(rules)),
+        has_fp8_kv_cache_(has_fp8_kv_cache) {}
 
   std::string name_;
   std::string method_;
   std::vector<Rule> rules_;  // by ascending rank
+  bool has_fp8_kv_cache_ = false;
 };
 
 }  // namespace thinkwire::worker::model

@@ -16,6 +16,10 @@ absl::StatusOr<QuantizationRules> ReadGptqRules(const ConfigReader& reader);
 absl::StatusOr<QuantizationRules> ReadCompressedTensorsRules(const ConfigReader& reader);
 absl::StatusOr<QuantizationRules> ReadFp8Rules(const ConfigReader& reader);
 
+// Whether compressed-tensors' kv_cache_scheme keeps keys and values in FP8, a scale a layer; false
+// where there is none.
+absl::StatusOr<bool> ReadFp8KvCacheScheme(const ConfigReader& reader);
+
 // Rows, and columns, that share a scale in DeepSeek's FP8 checkpoints.
 inline constexpr std::int64_t kFp8Block = 128;
 

@@ -59,6 +59,11 @@ absl::Status ReadFirst(const ConfigReader& winner, const ConfigReader& loser, co
   return absl::OkStatus();
 }
 
+// The paper's temperature of the scores, as a factor of queries and keys: equation 22.
+double Temperature(double factor, double scale) {
+  return factor <= 1 ? 1 : 0.1 * scale * std::log(factor) + 1;
+}
+
 // The scaling of one type, from the object that says so.
 class ScalingReader {
  public:
@@ -141,14 +146,9 @@ class ScalingReader {
     return absl::OkStatus();
   }
 
-  // The paper's temperature of the scores, as a factor of queries and keys: equation 22.
-  static double Temperature(double factor, double scale) {
-    return factor <= 1 ? 1 : 0.1 * scale * std::log(factor) + 1;
-  }
-
   absl::Status ReadAttentionFactor(YarnRopeScaling& yarn) const {
     double scale = 0;
-    double scale_of_all = 0;
+    double& scale_of_all = yarn.mscale_all_dim;
     RETURN_IF_ERROR(scaling_.OptionalNumber("mscale", 0, kMostFactor, scale));
     RETURN_IF_ERROR(scaling_.OptionalNumber("mscale_all_dim", 0, kMostFactor, scale_of_all));
     yarn.attention_factor = Temperature(yarn.factor, 1);
@@ -201,6 +201,13 @@ absl::Status ReadRope(const ConfigReader& config, std::int64_t max_position_embe
   RETURN_IF_ERROR(ReadFirst(scaling, config, "rope_theta", 1, kMaxRopeTheta, rope.theta, warnings));
   RETURN_IF_ERROR(scaling.OnlyNumber("partial_rotary_factor", 1.0));
   return ScalingReader(config, scaling, max_position_embeddings, warnings).Read(rope);
+}
+
+double ScoreFactor(const RopeConfig& rope) {
+  const auto* yarn = std::get_if<YarnRopeScaling>(&rope.scaling);
+  if (yarn == nullptr || yarn->mscale_all_dim == 0) return 1;
+  const double temperature = Temperature(yarn->factor, yarn->mscale_all_dim);
+  return temperature * temperature;
 }
 
 std::int64_t StretchedPositions(const RopeConfig& rope) {

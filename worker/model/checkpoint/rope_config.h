@@ -33,6 +33,7 @@ struct YarnRopeScaling {
   double beta_slow = 1;         // > 0
   bool truncate = true;         // the blend begins and ends at whole dimensions
   double original_max_position_embeddings = 4096;
+  double mscale_all_dim = 0;  // 0: unset; read by latent attention alone (ScoreFactor)
 };
 
 // Every frequency divided by a factor of its own, which GGUF files keep instead of Llama 3's rule.
@@ -57,6 +58,10 @@ struct RopeConfig {
 // Fails: INVALID_ARGUMENT, naming key, value and what is supported.
 absl::Status ReadRope(const ConfigReader& config, std::int64_t max_position_embeddings,
                       RopeConfig& rope, std::vector<std::string>& warnings);
+
+// What DeepSeek's latent attention multiplies its scores by beyond 1 / sqrt(width): the square of
+// yarn's temperature with mscale_all_dim, at every length; 1 where that is unset.
+double ScoreFactor(const RopeConfig& rope);
 
 // The context that yarn stretches the original one to, which files seldom say otherwise; at most
 // kMaxPositions. 0 with any other scaling.

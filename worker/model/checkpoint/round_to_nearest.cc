@@ -19,9 +19,6 @@ constexpr int kE4m3Scales = 8;   // tried: what fills the range, then an eighth 
 
 struct Host {};  // the instruction set that everything runs on
 
-// `x`, not negative, in whole steps.
-float Stepped(float x, float step) { return std::nearbyint(x / step) * step; }
-
 // The range as a scale's f16; what is too little for a normal one gets the least.
 std::uint16_t ScaleOf(float range) {
   return F16FromF32(std::max(range / kMostInt4, kLeastNormalF16));
@@ -62,17 +59,7 @@ std::uint16_t F16FromF32(float x) {
   return sign | static_cast<std::uint16_t>((rounded >> 13) - (112U << 10));
 }
 
-std::uint8_t E4m3FromF32(float x) {
-  const auto sign = static_cast<std::uint8_t>(std::signbit(x) ? 0x80U : 0U);
-  const float magnitude = std::min(std::fabs(x), kMostE4m3);
-  constexpr float kLeastNormal = 0x1p-6F;
-  if (magnitude < kLeastNormal) {
-    return sign | static_cast<std::uint8_t>(std::nearbyint(magnitude * 0x1p9F));
-  }
-  const float rounded = Stepped(magnitude, std::ldexp(1.0F, std::ilogb(magnitude) - 3));
-  return sign |
-         static_cast<std::uint8_t>((std::bit_cast<std::uint32_t>(rounded) >> 20) - (120U << 3));
-}
+std::uint8_t E4m3FromF32(float x) { return kernels::E4m3FromFloat<Host>(x); }
 
 Int4Scale RoundToInt4(std::span<const float> weights, std::uint8_t* q) {
   const auto [least, most] = std::ranges::minmax(weights);

@@ -23,7 +23,7 @@ struct DecoderParts {
   Heartbeat& heartbeat;  // a beat a layer
 };
 
-// The pre-norm decoder of Qwen2 and Llama:
+// The pre-norm decoder of Qwen2, Llama and DeepseekV3:
 //   x = embed[id]; per part of each layer: x += part(norm(x)); logits = head(norm(x))
 // Which kinds of part a layer has is not known here.
 // Owns: the activations between parts. Threads: the rank's; all ranks call Forward with the same

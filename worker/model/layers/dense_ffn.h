@@ -1,19 +1,21 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <vector>
 
 #include "worker/kernels/backend.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/activation.h"
 #include "worker/model/layers/layer_part.h"
+#include "worker/model/layers/partial_sum.h"
+#include "worker/model/layers/swiglu_weights.h"
 
 namespace thinkwire::worker::model {
 
 // The dense SwiGLU block. It keeps nothing in the KV cache.
 class DenseFfn final : public LayerPart {
  public:
-  // The plan's weights are [2 F, E], gate then up, and [E, F]. The backend and the scratch must
+  // The plan's weights are PlanSwiGlu's. The backend and the scratch must
   // outlive the part; the rest of `place` is read here alone.
   DenseFfn(const PartPlan& part, const PartPlace& place);
 
@@ -23,9 +25,9 @@ class DenseFfn final : public LayerPart {
 
  private:
   kernels::Backend& backend_;
-  const std::unique_ptr<kernels::LinearWeight> gate_up_;
-  const std::unique_ptr<kernels::LinearWeight> down_;
-  const Activation& gated_;
+  const std::vector<SwiGluWeights> blocks_;  // of the SummedShapes
+  const PartialSum sum_;
+  const Activation& gated_;  // [T, a block's F]
 };
 
 }  // namespace thinkwire::worker::model

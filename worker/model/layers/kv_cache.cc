@@ -15,8 +15,10 @@ std::int64_t KvLayout::block_bytes() const {
 }
 
 KvLayout KvLayoutOf(const ModelPlan& plan, const RankShape& shape, std::int32_t block_tokens,
-                    kernels::DType dtype) {
+                    kernels::DType activation) {
+  const kernels::DType dtype = plan.kv_cache.is_fp8 ? kernels::DType::kE4m3 : activation;
   KvLayout layout;
+  layout.scales = plan.kv_cache.scales;
   for (const LayerPlan& layer : plan.layers) {
     std::vector<KvLayout::Plane>& planes = layout.layers.emplace_back();
     for (const PartPlan& part : layer) {
@@ -32,8 +34,11 @@ KvLayout KvLayoutOf(const ModelPlan& plan, const RankShape& shape, std::int32_t 
 }
 
 KvCache::KvCache(const KvLayout& layout, std::int32_t num_blocks, kernels::Backend& backend) {
+  CHECK(layout.scales.empty() || layout.scales.size() == layout.layers.size(),
+        "a layer has scales of its own");
   for (const std::vector<KvLayout::Plane>& planes : layout.layers) {
     kernels::KvLayer& layer = layers_.emplace_back();
+    if (!layout.scales.empty()) layer.scales = layout.scales[layers_.size() - 1];
     layer.num_kv_heads = layout.num_kv_heads;
     layer.block_tokens = layout.block_tokens;
     layer.head_dim = layout.head_dim;

@@ -16,6 +16,7 @@ struct KvLayout {
     kernels::DType dtype = kernels::DType::kF32;
   };
   std::vector<std::vector<Plane>> layers;
+  std::vector<kernels::KvScales> scales;  // by layer; empty: all 1
   std::int32_t num_kv_heads = 0;
   std::int32_t head_dim = 0;
   std::int32_t block_tokens = 0;
@@ -23,8 +24,9 @@ struct KvLayout {
   std::int64_t block_bytes() const;  // over all layers and planes
 };
 
+// Planes are of the activations' type unless the plan keeps them in FP8.
 KvLayout KvLayoutOf(const ModelPlan& plan, const RankShape& shape, std::int32_t block_tokens,
-                    kernels::DType dtype);
+                    kernels::DType activation);
 
 // What every layer keeps of its tokens on one rank. Owns: the planes' memory, allocated at once.
 class KvCache {

@@ -28,8 +28,9 @@ class LayerPart {
   virtual void Run(const kernels::Tensor& x, const kernels::BatchView& batch,
                    const kernels::KvLayer& kv, const kernels::Tensor& partial) = 0;
 
-  // Of its weights: what one decoded token at batch 1 reads.
+  // Of its weights: what one decoded token at batch 1 reads, at most on this rank; and all.
   virtual std::int64_t bytes() const = 0;
+  virtual std::int64_t total_bytes() const { return bytes(); }
 };
 
 }  // namespace thinkwire::worker::model

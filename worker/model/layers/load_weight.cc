@@ -17,8 +17,9 @@ struct Stack {
 // How many rows the rank's share goes past the tensor's end.
 std::int64_t RowsPastTheEnd(const PlannedTensor& tensor, std::int64_t rows,
                             const RankShape& shape) {
-  const bool is_share = tensor.division != Division::kWhole && tensor.axis == Axis::kRows;
-  return is_share ? shape.of(tensor.division).size() - rows : 0;
+  if (tensor.division == Division::kWhole || tensor.axis != Axis::kRows) return 0;
+  const Share& share = shape.of(tensor.division);
+  return share.count * UnitOf(tensor, share) - rows;
 }
 
 Stack SliceAll(const std::vector<PlannedTensor>& tensors, const LoadPlace& place) {

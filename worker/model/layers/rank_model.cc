@@ -46,7 +46,13 @@ std::int64_t RankModel::bytes_per_token() const {
 }
 
 std::int64_t RankModel::bytes() const {
-  return bytes_per_token() + static_cast<std::int64_t>(embedding_.bytes());
+  std::int64_t total = bytes_per_token() + static_cast<std::int64_t>(embedding_.bytes());
+  for (const Layer& layer : layers_) {
+    for (const NormedPart& normed : layer) {
+      total += normed.part->total_bytes() - normed.part->bytes();
+    }
+  }
+  return total;
 }
 
 }  // namespace thinkwire::worker::model

@@ -114,21 +114,40 @@ absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks) {
 
 RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ranks) {
   RankShape shape = {.rank = rank, .ranks = ranks, .shares = {}};
+  shape.in_halves = ranks == 1 && plan.config.mla && CheckSplit(plan, 2).ok();
   for (std::size_t i = 0; i < kNumDivisions; ++i) {
     shape.shares[i] = ShareOf(plan.divided[i], rank, ranks);
   }
   return shape;
 }
 
+std::vector<RankShape> SummedShapes(const RankShape& shape) {
+  if (!shape.in_halves) return {shape};
+  std::vector<RankShape> halves(2, shape);
+  for (const Division division :
+       {Division::kQueryHeads, Division::kFfn, Division::kExperts, Division::kSharedFfn}) {
+    const auto at = static_cast<std::size_t>(division);
+    const std::int64_t half = shape.shares[at].count / 2;
+    for (RankShape& of_half : halves) of_half.shares[at].count = half;
+    halves[1].shares[at].first += half;
+  }
+  return halves;
+}
+
+std::int64_t UnitOf(const PlannedTensor& tensor, const Share& share) {
+  return tensor.unit == 0 ? share.unit : tensor.unit;
+}
+
 Region RegionOf(const PlannedTensor& tensor, const RankShape& shape) {
   Region region = {0, tensor.spec.rows, 0, tensor.spec.cols};
   if (tensor.division == Division::kWhole) return region;
   const Share& share = shape.of(tensor.division);
+  const std::int64_t unit = UnitOf(tensor, share);
   const bool is_rows = tensor.axis == Axis::kRows;
   std::int64_t& first = is_rows ? region.first_row : region.first_col;
   std::int64_t& size = is_rows ? region.rows : region.cols;
-  first = std::min(share.first * share.unit, size);
-  size = std::min(share.size(), size - first);
+  first = std::min(share.first * unit, size);
+  size = std::min(share.count * unit, size - first);
   return region;
 }
 

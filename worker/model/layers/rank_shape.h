@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "worker/kernels/device.h"
@@ -27,6 +28,8 @@ struct RankShape {
   std::int32_t rank = 0;
   std::int32_t ranks = 1;
   std::array<Share, kNumDivisions> shares;  // by Division
+  // One rank that sums as two would: see SummedShapes.
+  bool in_halves = false;
 
   const Share& of(Division division) const { return shares[static_cast<std::size_t>(division)]; }
 };
@@ -37,6 +40,15 @@ absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks);
 
 // REQUIRES: CheckSplit, 0 <= rank < ranks.
 RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ranks);
+
+// Whose sums the rank adds up, one after the other: its own; or, if it is alone with a DeepseekV3
+// that two ranks could share, what each of the two would have of heads, experts and columns. So one
+// rank and two give the same bits. (In the order of ids alone, with the shared expert last, two
+// ranks would have to send a token's experts one by one.) Of more ranks each has its own sum.
+std::vector<RankShape> SummedShapes(const RankShape& shape);
+
+// Rows or columns of the tensor in one unit of `share`.
+std::int64_t UnitOf(const PlannedTensor& tensor, const Share& share);
 
 // The rank's region of a tensor. It is smaller than the rank's share, or empty, where the share
 // goes past the tensor's end.

@@ -173,7 +173,7 @@ TEST(ModelConfigTest, RefusesWhatItCannotComputeByKeyAndValue) {
   const json llama = LlamaConfig();
   EXPECT_THAT(Refusal(qwen, "architectures", {"Qwen3ForCausalLM"}),
               AllOf(HasSubstr("config.json: architectures is [\"Qwen3ForCausalLM\"]"),
-                    HasSubstr("Qwen2ForCausalLM or LlamaForCausalLM")));
+                    HasSubstr("Qwen2ForCausalLM, LlamaForCausalLM or DeepseekV3ForCausalLM")));
   EXPECT_THAT(Refusal(qwen, "architectures", 7), HasSubstr("architectures is 7"));
   EXPECT_THAT(Refusal(qwen, "use_sliding_window", true), HasSubstr("use_sliding_window is true"));
   EXPECT_THAT(Refusal(qwen, "hidden_act", "gelu"), HasSubstr("hidden_act is \"gelu\""));

@@ -194,6 +194,30 @@ TEST(QuantizationConfigTest, ReadsBytesOfCompressedTensors) {
   EXPECT_EQ(SchemeOf(config, kUp)->group_size, -1);
 }
 
+TEST(QuantizationConfigTest, KeysAndValuesMayBeInFp8) {
+  const json scheme = {{"num_bits", 8}, {"type", "float"}, {"strategy", "tensor"}};
+  const auto is_fp8 = [](const json& object) {
+    const auto config = QuantizationConfig::Read(object, "config.json");
+    EXPECT_TRUE(config.ok()) << config.status();
+    return config.ok() && config->has_fp8_kv_cache();
+  };
+  EXPECT_FALSE(is_fp8(CompressedTensors()));
+  EXPECT_FALSE(is_fp8(Awq()));
+  EXPECT_FALSE(is_fp8(With(CompressedTensors(), "kv_cache_scheme", nullptr)));
+  EXPECT_TRUE(is_fp8(With(CompressedTensors(), "kv_cache_scheme", scheme)));
+  const auto refusal = [&scheme](const char* key, const json& value) {
+    return Refusal(With(CompressedTensors(), "kv_cache_scheme", With(scheme, key, value)));
+  };
+  EXPECT_THAT(refusal("num_bits", 4), HasSubstr("kv_cache_scheme: num_bits is 4; supported: 8"));
+  EXPECT_THAT(refusal("type", "int"), HasSubstr("kv_cache_scheme: type is \"int\""));
+  EXPECT_THAT(refusal("type", nullptr), HasSubstr("type is missing; supported: \"float\""));
+  EXPECT_THAT(refusal("strategy", "attn_head"), HasSubstr("supported: \"tensor\""));
+  EXPECT_THAT(refusal("symmetric", false), HasSubstr("symmetric is false; supported: true"));
+  EXPECT_THAT(refusal("dynamic", true), HasSubstr("dynamic is true; supported: false"));
+  EXPECT_THAT(Refusal(With(CompressedTensors(), "kv_cache_scheme", "fp8")),
+              HasSubstr("kv_cache_scheme: not a JSON object"));
+}
+
 TEST(QuantizationConfigTest, RefusesWhatIsNotHonoured) {
   EXPECT_THAT(Refusal({{"quant_method", "bitsandbytes"}}),
               AllOf(HasSubstr("config.json: quantization_config: quant_method is \"bitsandbytes\""),
@@ -217,8 +241,6 @@ TEST(QuantizationConfigTest, RefusesWhatIsNotHonoured) {
               AllOf(HasSubstr("dynamic of +:.*"), HasSubstr("bits is 2")));
   EXPECT_THAT(Refusal(With(CompressedTensors(), "format", "marlin-24")),
               HasSubstr("supported: pack-quantized, int-quantized, float-quantized"));
-  EXPECT_THAT(Refusal(With(CompressedTensors(), "kv_cache_scheme", {{"num_bits", 8}})),
-              HasSubstr("kv_cache_scheme"));
   EXPECT_THAT(Refusal(With(CompressedTensors(), "sparsity_config", {{"format", "sparse-24"}})),
               HasSubstr("sparsity_config"));
   EXPECT_THAT(Refusal(With(CompressedTensors(), "config_groups", nullptr)),

@@ -47,6 +47,7 @@ TEST(RoundToNearestTest, E4m3IsNeverNan) {
   EXPECT_EQ(E4m3FromF32(464), 0x7E);
   EXPECT_EQ(E4m3FromF32(1e30F), 0x7E);
   EXPECT_EQ(E4m3FromF32(-HUGE_VALF), 0xFE);
+  EXPECT_EQ(E4m3FromF32(std::nanf("")), 0x7E);
 }
 
 TEST(RoundToNearestTest, Int4KeepsWhatItHolds) {

@@ -77,7 +77,8 @@ TEST_P(DecoderTest, LogitsMatchTransformersAtEachPosition) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, DecoderTest, testing::Values("qwen2", "qwen2-tied", "llama"),
+INSTANTIATE_TEST_SUITE_P(Models, DecoderTest,
+                         testing::Values("qwen2", "qwen2-tied", "llama", "deepseek"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;

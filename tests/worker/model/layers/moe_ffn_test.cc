@@ -31,7 +31,7 @@ WeightSlice SliceOf(const float* data, std::int64_t rows, std::int64_t cols) {
   return {.data = data, .encoding = Encoding::kF32, .rows = rows, .cols = cols, .row_stride = cols};
 }
 
-ExpertWeights MakeExpert(kernels::Backend& backend, const WeightSlice& gate, const WeightSlice& up,
+SwiGluWeights MakeExpert(kernels::Backend& backend, const WeightSlice& gate, const WeightSlice& up,
                          const WeightSlice& down) {
   const WeightSlice both[] = {gate, up};
   return {backend.MakeLinear(both, {}, LinearLayout::kGateUp),
@@ -79,9 +79,9 @@ class MoeGoldenTest : public testing::Test {
     const Floats shared_gate = Of("shared_gate");
     const Floats shared_up = Of("shared_up");
     const Floats shared_down = Of("shared_down");
-    weights.shared = MakeExpert(backend_, SliceOf(shared_gate.data(), 2 * ffn_, width_),
-                                SliceOf(shared_up.data(), 2 * ffn_, width_),
-                                SliceOf(shared_down.data(), width_, 2 * ffn_));
+    weights.shared.push_back(MakeExpert(backend_, SliceOf(shared_gate.data(), 2 * ffn_, width_),
+                                        SliceOf(shared_up.data(), 2 * ffn_, width_),
+                                        SliceOf(shared_down.data(), width_, 2 * ffn_)));
     return weights;
   }
 
@@ -122,7 +122,7 @@ TEST_F(MoeGoldenTest, AddsUpToWhatTransformersGives) {
 
 TEST_F(MoeGoldenTest, LeavesOutASharedExpertThatIsNotThere) {
   MoeWeights weights = Weights();
-  weights.shared = {};
+  weights.shared.clear();
   MoeFfn without(kRule, std::move(weights), scratch_, backend_);
   MoeFfn with(kRule, Weights(), scratch_, backend_);
   Floats x = Of("x");
@@ -181,10 +181,10 @@ MoeWeights SquareWeights(kernels::Backend& backend, View view) {
   weights.correction_bias.resize(static_cast<std::size_t>(kRule.num_experts));
   for (unsigned e = 0; e < 17; ++e) {
     const Fp8Matrix matrices[] = {Fp8Matrix(3 * e), Fp8Matrix(3 * e + 1), Fp8Matrix(3 * e + 2)};
-    ExpertWeights expert =
+    SwiGluWeights expert =
         MakeExpert(backend, (matrices[0].*view)(), (matrices[1].*view)(), (matrices[2].*view)());
     if (e < 16) weights.experts.push_back(std::move(expert));
-    if (e == 16) weights.shared = std::move(expert);
+    if (e == 16) weights.shared.push_back(std::move(expert));
   }
   return weights;
 }

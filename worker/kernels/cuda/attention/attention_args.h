@@ -13,8 +13,9 @@ namespace thinkwire::worker::kernels {
 struct AttentionArgs {
   const __nv_bfloat16* q = nullptr;  // [T, H, D]
   __nv_bfloat16* out = nullptr;      // [T, H, D]
-  const __nv_bfloat16* keys = nullptr;
-  const __nv_bfloat16* values = nullptr;
+  const void* keys = nullptr;        // as kv_block.cuh has them
+  const void* values = nullptr;
+  bool fp8 = false;  // what they are: e4m3, else bf16
   const std::int32_t* positions = nullptr;
   const std::int32_t* query_start = nullptr;
   const std::int32_t* seq_slot = nullptr;
@@ -26,7 +27,8 @@ struct AttentionArgs {
   std::int32_t num_kv_heads = 0;  // K
   std::int32_t group = 0;         // G = H / K
   std::int32_t block_tokens = 0;  // B
-  float scale = 0.0F;             // of scores, times log2(e)
+  float scale = 0.0F;             // of scores, times log2(e) and the keys' scale
+  float value_scale = 1.0F;       // of the result
   std::uint32_t zero = 0;         // unknown to the compiler (barrier.cuh, ArriveAfter)
 };
 

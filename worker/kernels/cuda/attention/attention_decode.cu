@@ -16,10 +16,12 @@
 //
 // Shared memory: 64 KB for keys and values and 5 KB; at most 168 registers: three blocks an SM, so
 // that two load while one computes. Keys of the next segment are requested once all warps have
-// their scores, values once all have their sums.
+// their scores, values once all have their sums. In FP8 keys and values have 32 KB, with what
+// merging needs more 46, and at most 128 registers: four blocks, as it is their arithmetic that
+// takes time.
 //
-// Bytes: 2 * 256 a KV head and position, read once; q, out and partials (520 bytes a row and
-// segment, written and read in L2) are small beside it. Roof: reading DRAM.
+// Bytes: 2 * 256 a KV head and position, or 2 * 128 in FP8, read once; q, out and partials (520
+// bytes a row and segment, written and read in L2) are small beside it. Roof: reading DRAM.
 //
 // Limits: G at most 16; a block's table of sequences takes 24 bytes each of shared memory. Blocks
 // of a unit wait for each other: all that are launched must be on the device at once.
@@ -35,6 +37,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/attention/attention_args.h"
+#include "worker/kernels/cuda/attention/attention_fp8.cuh"
 #include "worker/kernels/cuda/attention/attention_tile.cuh"
 #include "worker/kernels/cuda/attention/decode_merge.cuh"
 #include "worker/kernels/cuda/attention/decode_work.cuh"
@@ -48,26 +51,40 @@ namespace {
 
 constexpr int kWarps = 4;
 constexpr int kThreads = kWarps * 32;
-constexpr int kBlocksOfSm = 3;
+template <class Kv>
+constexpr int kBlocksOfSm = Kv::kRowBytes == kHeadDim ? 4 : 3;
 constexpr int kWarpKeys = kSegmentKeys / kWarps;  // also a warp's columns of the result
 constexpr int kWarpTiles = kWarpKeys / 8;
 constexpr int kMostSequences = 1024;
 
+// Of partial results that a block merges: where keys and values were, and in FP8 14 KB more.
+template <class Kv>
+using Merging = DecodeMerge<kWarps, Kv::kRowBytes == kHeadDim ? 9 * 1024 : 13 * 1024>;
+
+template <class Kv>
+struct Tiles {
+  alignas(1024) std::byte keys[kTileBytes<Kv>];
+  alignas(1024) std::byte values[kTileBytes<Kv>];
+};
+
+template <class Kv>
 struct Shared {
-  alignas(1024) std::byte keys[kTileBytes];
-  alignas(1024) std::byte values[kTileBytes];
+  union {
+    Tiles<Kv> tiles;
+    typename Merging<Kv>::Memory merging;  // once all segments are done
+  };
   alignas(1024) std::byte weights[kTileRows * kRowBytes];  // swizzled as keys are
   float max[kWarps][kTileRows];
   std::uint64_t keys_ready;
   std::uint64_t values_ready;
-  DecodeWork<kWarps>::Shared work;
+  typename DecodeWork<kWarps>::Shared work;
 };
-// What the blocks of a cut unit merge lies where keys and values were.
-static_assert(sizeof(MergeMemory) <= 2 * kTileBytes);
-constexpr int kSequencesAt = (sizeof(Shared) + 15) / 16 * 16;
+template <class Kv>
+constexpr int kSequencesAt = (sizeof(Shared<Kv>) + 15) / 16 * 16;
 
+template <class Kv>
 std::size_t SharedBytes(int num_seqs) {
-  return kSequencesAt + static_cast<std::size_t>(num_seqs) * sizeof(Sequence);
+  return kSequencesAt<Kv> + static_cast<std::size_t>(num_seqs) * sizeof(Sequence);
 }
 
 // The running result of a warp's rows and columns. Index of max and sum: half.
@@ -77,12 +94,14 @@ struct State {
   float o[kWarpTiles][4];
 };
 
+template <class Kv>
 class Decode {
  public:
   __device__ Decode(const AttentionArgs& args, std::byte* shared)
       : args_(args),
-        shared_(*reinterpret_cast<Shared*>(shared)),
-        work_(args, shared_.work, reinterpret_cast<Sequence*>(shared + kSequencesAt)),
+        shared_(*reinterpret_cast<Shared<Kv>*>(shared)),
+        work_(args, shared_.work, reinterpret_cast<Sequence*>(shared + kSequencesAt<Kv>),
+              Kv::kRowBytes == kHeadDim ? 2 : 6),
         warp_(static_cast<int>(threadIdx.x / 32)),
         lane_(static_cast<int>(threadIdx.x % 32)) {}
 
@@ -92,7 +111,7 @@ class Decode {
   __device__ std::int64_t Locate(const Work& work) const;
   __device__ void RequestKeys(const Work& work, std::int64_t offset) const;
   __device__ void RequestValues(const Work& work, std::int64_t offset) const;
-  __device__ void RefreshNew(const Work& work, std::uint32_t parity) const;
+  __device__ void RefreshNew(const Work& work) const;
 
   __device__ void LoadQueries(const Work& work, RowFragments& q) const;
   __device__ void Score(const Work& work, const RowFragments& q, float (&s)[kWarpTiles][4]) const;
@@ -119,59 +138,69 @@ class Decode {
   }
 
   const AttentionArgs& args_;
-  Shared& shared_;
+  Shared<Kv>& shared_;
   DecodeWork<kWarps> work_;
   const int warp_;
   const int lane_;
 };
 
-__device__ __forceinline__ std::int64_t Decode::Locate(const Work& work) const {
+template <class Kv>
+__device__ __forceinline__ std::int64_t Decode<Kv>::Locate(const Work& work) const {
   if (!work.exists()) return 0;
   return PieceOffset(args_, BlockTable(work), work.piece.head, work.segment, Pieces(work));
 }
 
-__device__ __forceinline__ void Decode::RequestKeys(const Work& work, std::int64_t offset) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::RequestKeys(const Work& work,
+                                                        std::int64_t offset) const {
   if (!work.exists()) return;
   const int pieces = Pieces(work);
-  BeginCopy(keys_ready(), pieces);
-  CopyPieces(args_.keys, offset, SharedAddress(shared_.keys), keys_ready(), pieces);
+  BeginCopy<Kv>(keys_ready(), pieces);
+  CopyPieces<Kv>(args_.keys, offset, SharedAddress(shared_.tiles.keys), keys_ready(), pieces);
   EndCopy(keys_ready());
 }
 
-__device__ __forceinline__ void Decode::RequestValues(const Work& work, std::int64_t offset) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::RequestValues(const Work& work,
+                                                          std::int64_t offset) const {
   if (!work.exists()) return;
   const int pieces = Pieces(work);
-  BeginCopy(values_ready(), pieces);
-  CopyPieces(args_.values, offset, SharedAddress(shared_.values), values_ready(), pieces);
+  BeginCopy<Kv>(values_ready(), pieces);
+  CopyPieces<Kv>(args_.values, offset, SharedAddress(shared_.tiles.values), values_ready(), pieces);
   EndCopy(values_ready());
 }
 
 // A block requests its first unit before WaitForPrevious. The kernel before this one writes keys
 // and values of the sequence's tokens in this step, and nothing else of the unit: these alone are
 // read again, each by the warp that scores its key; all see the values after the next two meetings.
-__device__ __forceinline__ void Decode::RefreshNew(const Work& work, std::uint32_t parity) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::RefreshNew(const Work& work) const {
+  constexpr int kPieces = Kv::kRowBytes / 16;
   const Sequence& sequence = SequenceOf(work);
   const int first_key = work.segment * kSegmentKeys + warp_ * kWarpKeys;
   const int first = max(first_key, sequence.last_position + 1 - sequence.num_tokens);
   const int end = min(first_key + kWarpKeys, sequence.last_position + 1);
   const bool value = lane_ >= 16;
-  std::byte* const tile = value ? shared_.values : shared_.keys;
+  std::byte* const tile = value ? shared_.tiles.values : shared_.tiles.keys;
+  const auto* const plane =
+      static_cast<const typename Kv::Element*>(value ? args_.values : args_.keys);
   for (int position = first; position < end; ++position) {
     const int entry = position / args_.block_tokens;
     const std::int64_t token =
         KvTokenOffset(BlockTable(work)[entry], args_.num_kv_heads, work.piece.head,
                       args_.block_tokens, position - entry * args_.block_tokens);
-    const auto* row = reinterpret_cast<const uint4*>((value ? args_.values : args_.keys) + token);
-    const uint4 piece = row[lane_ % 16];
-    WaitBarrier(keys_ready(), parity);
-    WaitBarrier(values_ready(), parity);
-    auto* to = reinterpret_cast<uint4*>(tile + position % kSegmentKeys * kRowBytes);
-    to[lane_ % 16] = piece;
+    const auto* row = reinterpret_cast<const uint4*>(plane + token);
+    const uint4 piece = row[lane_ % kPieces];
+    WaitBarrier(keys_ready(), 0);
+    WaitBarrier(values_ready(), 0);
+    auto* to = reinterpret_cast<uint4*>(tile + position % kSegmentKeys * Kv::kRowBytes);
+    to[lane_ % kPieces] = piece;
   }
   __syncwarp();
 }
 
-__device__ __forceinline__ void Decode::LoadQueries(const Work& work, RowFragments& q) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::LoadQueries(const Work& work, RowFragments& q) const {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const __nv_bfloat16* row = args_.q + std::int64_t{work.at[half]} * kHeadDim;
@@ -180,16 +209,18 @@ __device__ __forceinline__ void Decode::LoadQueries(const Work& work, RowFragmen
 }
 
 // Masked scores of the warp's keys.
-__device__ __forceinline__ void Decode::Score(const Work& work, const RowFragments& q,
-                                              float (&s)[kWarpTiles][4]) const {
-  ScoreKeys<kWarpTiles>(q, SharedAddress(shared_.keys), warp_ * kWarpKeys, s);
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::Score(const Work& work, const RowFragments& q,
+                                                  float (&s)[kWarpTiles][4]) const {
+  ScoreKeys<kWarpTiles>(Kv(), q, SharedAddress(shared_.tiles.keys), warp_ * kWarpKeys, s);
   const int first_key = work.segment * kSegmentKeys + warp_ * kWarpKeys;
   const int num_keys[2] = {work.position[0] + 1 - first_key, work.position[1] + 1 - first_key};
   MaskScores<kWarpTiles>(num_keys, s);
 }
 
-__device__ __forceinline__ void Decode::ShareMax(const float (&s)[kWarpTiles][4],
-                                                 float (&max)[2]) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::ShareMax(const float (&s)[kWarpTiles][4],
+                                                     float (&max)[2]) const {
   MaxScores<kWarpTiles>(s, max);
   if (lane_ % 4 == 0) {
     shared_.max[warp_][lane_ / 4] = max[0];
@@ -198,8 +229,9 @@ __device__ __forceinline__ void Decode::ShareMax(const float (&s)[kWarpTiles][4]
 }
 
 // Writes the weights of the warp's keys; max becomes that of all warps, times scale.
-__device__ __forceinline__ void Decode::ShareWeights(const float (&s)[kWarpTiles][4],
-                                                     float (&max)[2]) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::ShareWeights(const float (&s)[kWarpTiles][4],
+                                                         float (&max)[2]) const {
   std::byte* const rows = shared_.weights;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -218,7 +250,8 @@ __device__ __forceinline__ void Decode::ShareWeights(const float (&s)[kWarpTiles
 }
 
 // Sum and values of the segment, whose maxima `state` holds already, for the warp's columns.
-__device__ __forceinline__ void Decode::Sum(const Work& work, State& state) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::Sum(const Work& work, State& state) const {
   RowFragments weights;
   const std::uint32_t first =
       SharedAddress(shared_.weights) + lane_ % 16 * kRowBytes + ((lane_ / 16) ^ (lane_ % 8)) * 16;
@@ -233,23 +266,25 @@ __device__ __forceinline__ void Decode::Sum(const Work& work, State& state) cons
 #pragma unroll
     for (float& value : o) value = 0.0F;
   }
-  const std::uint32_t values = SharedAddress(shared_.values);
+  const std::uint32_t values = SharedAddress(shared_.tiles.values);
   const int num_keys = SequenceOf(work).last_position + 1 - work.segment * kSegmentKeys;
   const int first_piece = warp_ * kWarpTiles;
   if (num_keys >= kSegmentKeys) {
-    AddValues<kWarpTiles, 0, kSteps, false>(weights, values, first_piece, num_keys, state.o);
+    AddValues<kWarpTiles, 0, kSteps, false>(Kv(), weights, values, first_piece, num_keys, state.o);
   } else {
-    AddValues<kWarpTiles, 0, kSteps, true>(weights, values, first_piece, num_keys, state.o);
+    AddValues<kWarpTiles, 0, kSteps, true>(Kv(), weights, values, first_piece, num_keys, state.o);
   }
 }
 
-__device__ __forceinline__ void Decode::WriteResult(const Work& work, const State& state) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::WriteResult(const Work& work,
+                                                        const State& state) const {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     if (work.at[half] < 0) return;
     __nv_bfloat16* const out =
         args_.out + std::int64_t{work.at[half]} * kHeadDim + warp_ * kWarpKeys + lane_ % 4 * 2;
-    const float inverse = Inverse(state.sum[half]);
+    const float inverse = Inverse(state.sum[half], args_.value_scale);
 #pragma unroll
     for (int i = 0; i < kWarpTiles; ++i) {
       *reinterpret_cast<std::uint32_t*>(out + i * 8) =
@@ -258,7 +293,9 @@ __device__ __forceinline__ void Decode::WriteResult(const Work& work, const Stat
   }
 }
 
-__device__ __forceinline__ void Decode::WritePartial(const Work& work, const State& state) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::WritePartial(const Work& work,
+                                                         const State& state) const {
   // What was merged from the first segment on stands in the first one's place.
   const int segment = work.piece.segment == 0 ? 0 : work.segment;
 #pragma unroll
@@ -295,8 +332,9 @@ __device__ __forceinline__ void MergeState(const State& later, State& state) {
 
 // Merges the segment into the state, which a segment of a piece that begins later replaces, and
 // writes what is to be written.
-__device__ __forceinline__ void Decode::Write(const Work& work, const State& segment,
-                                              State& state) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::Write(const Work& work, const State& segment,
+                                                  State& state) const {
   if (work.piece.segment > 0 || work.segment == 0) {
     state = segment;
   } else {
@@ -312,20 +350,22 @@ __device__ __forceinline__ void Decode::Write(const Work& work, const State& seg
 }
 
 // Once all of the block's segments are done, of which `last` are the last ones.
-__device__ __forceinline__ void Decode::MergeCutUnits(const Piece& last) const {
+template <class Kv>
+__device__ __forceinline__ void Decode<Kv>::MergeCutUnits(const Piece& last) const {
   Piece pieces[2];
   work_.CutPieces(last, pieces);
-  const DecodeMerge<kWarps> merge(args_, work_, *reinterpret_cast<MergeMemory*>(shared_.keys));
+  const Merging<Kv> merge(args_, work_, shared_.merging);
   merge.Tell(pieces);
 #pragma unroll 1
   for (int i = 0; i < 2; ++i) merge.Merge(i == 0 ? pieces[0] : pieces[1]);
 }
 
-__global__ void __launch_bounds__(kThreads, kBlocksOfSm)
+template <class Kv>
+__global__ void __launch_bounds__(kThreads, kBlocksOfSm<Kv>)
     DecodeAttentionKernel(const __grid_constant__ AttentionArgs args) {
   extern __shared__ __align__(1024) std::byte shared[];
   AllowNext();
-  Decode decode(args, shared);
+  Decode<Kv> decode(args, shared);
   const bool copies = threadIdx.x < 32;
   if (threadIdx.x == 0) {
     InitBarrier(decode.keys_ready(), CopyArrivals());
@@ -349,7 +389,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
   bool early = true;
   for (std::uint32_t parity = 0; work.exists(); parity ^= 1) {
     if (work.begins()) decode.LoadQueries(work, q);
-    if (early) decode.RefreshNew(work, parity);
+    if (early) decode.RefreshNew(work);
     early = false;
     const Work next = decode.work().Next(work);
     const std::int64_t next_offset = copies ? decode.Locate(next) : 0;
@@ -377,19 +417,18 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
   decode.MergeCutUnits(last);
 }
 
-}  // namespace
-
-void PrepareDecodeAttention() {
-  CUDA_CHECK(cudaFuncSetAttribute(DecodeAttentionKernel,
+template <class Kv>
+void Prepare() {
+  CUDA_CHECK(cudaFuncSetAttribute(DecodeAttentionKernel<Kv>,
                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(SharedBytes(kMostSequences))));
+                                  static_cast<int>(SharedBytes<Kv>(kMostSequences))));
 }
 
-void LaunchDecodeAttention(const AttentionArgs& args, int num_sms, cudaStream_t stream) {
-  Check(args.num_seqs <= kMostSequences, "decode attention's table holds 1024 sequences");
-  const std::size_t shared_bytes = SharedBytes(args.num_seqs);
+template <class Kv>
+void LaunchOver(const AttentionArgs& args, int num_sms, cudaStream_t stream) {
+  const std::size_t shared_bytes = SharedBytes<Kv>(args.num_seqs);
   int blocks_of_sm = 0;
-  CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_of_sm, DecodeAttentionKernel,
+  CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_of_sm, DecodeAttentionKernel<Kv>,
                                                            kThreads, shared_bytes));
   const std::int64_t positions = std::int64_t{args.max_blocks} * args.block_tokens;
   const std::int64_t segments =
@@ -397,11 +436,27 @@ void LaunchDecodeAttention(const AttentionArgs& args, int num_sms, cudaStream_t 
   const std::int64_t most = std::int64_t{blocks_of_sm} * num_sms;
   Check(segments * most <= std::numeric_limits<std::uint32_t>::max(),
         "decode attention's blocks count segments in 32 bits");
-  Launch(DecodeAttentionKernel,
+  Launch(DecodeAttentionKernel<Kv>,
          {.grid = static_cast<unsigned>(segments < most ? segments : most),
           .block = kThreads,
           .shared_bytes = shared_bytes},
          stream, args);
+}
+
+}  // namespace
+
+void PrepareDecodeAttention() {
+  Prepare<Bf16Kv>();
+  Prepare<Fp8Kv>();
+}
+
+void LaunchDecodeAttention(const AttentionArgs& args, int num_sms, cudaStream_t stream) {
+  Check(args.num_seqs <= kMostSequences, "decode attention's table holds 1024 sequences");
+  if (args.fp8) {
+    LaunchOver<Fp8Kv>(args, num_sms, stream);
+  } else {
+    LaunchOver<Bf16Kv>(args, num_sms, stream);
+  }
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -32,6 +32,7 @@
 #include <cstdint>
 
 #include "worker/kernels/cuda/attention/attention_args.h"
+#include "worker/kernels/cuda/attention/attention_fp8.cuh"
 #include "worker/kernels/cuda/attention/attention_tile.cuh"
 #include "worker/kernels/cuda/attention/kv_copy.cuh"
 #include "worker/kernels/cuda/attention/prefill_rows.cuh"
@@ -54,17 +55,19 @@ struct Barriers {
   std::uint64_t free[kMostTiles];
 };
 
+template <class Kv>
 std::size_t SharedBytes(int kv_tiles) {
-  return static_cast<std::size_t>(kv_tiles) * kTileBytes + sizeof(Barriers);
+  return static_cast<std::size_t>(kv_tiles) * kTileBytes<Kv> + sizeof(Barriers);
 }
 
 // The ring's tiles hold keys and values of segments in turn: item 2 j keys of segment j, 2 j + 1
 // values.
+template <class Kv>
 class Ring {
  public:
   __device__ Ring(std::byte* shared, int num_tiles)
       : tiles_(SharedAddress(shared)),
-        barriers_(tiles_ + num_tiles * kTileBytes),
+        barriers_(tiles_ + num_tiles * kTileBytes<Kv>),
         num_tiles_(num_tiles) {}
 
   __device__ void Init(int num_readers) const {
@@ -74,7 +77,7 @@ class Ring {
     }
     PublishBarriers();
   }
-  __device__ std::uint32_t Tile(int item) const { return tiles_ + Slot(item) * kTileBytes; }
+  __device__ std::uint32_t Tile(int item) const { return tiles_ + Slot(item) * kTileBytes<Kv>; }
   __device__ std::uint32_t Ready(int item) const { return barriers_ + Slot(item) * 8; }
   __device__ std::uint32_t Free(int item) const {
     return barriers_ + (kMostTiles + Slot(item)) * 8;
@@ -104,6 +107,7 @@ class Ring {
 };
 
 // Requests a ring's items in order; all lanes of one warp.
+template <class Kv>
 class Copier {
  public:
   __device__ Copier(const AttentionArgs& args, const RowTile& tile, int kv_head, int last_position)
@@ -114,14 +118,14 @@ class Copier {
         offset_(Offset(0)) {}
 
   // Once the item's place is free. Nothing if the block needs no such item.
-  __device__ void Request(const Ring& ring, int item) {
+  __device__ void Request(const Ring<Kv>& ring, int item) {
     const int segment = item / 2;
     if (segment > last_position_ / kSegmentKeys) return;
     const int pieces = NumPieces(segment, last_position_);
     ring.WaitFree(item);
-    BeginCopy(ring.Ready(item), pieces);
-    CopyPieces(item % 2 == 0 ? args_.keys : args_.values, offset_, ring.Tile(item),
-               ring.Ready(item), pieces);
+    BeginCopy<Kv>(ring.Ready(item), pieces);
+    CopyPieces<Kv>(item % 2 == 0 ? args_.keys : args_.values, offset_, ring.Tile(item),
+                   ring.Ready(item), pieces);
     EndCopy(ring.Ready(item));
     if (item % 2 != 0) offset_ = Offset(segment + 1);
   }
@@ -139,18 +143,20 @@ class Copier {
 };
 
 // A warp's 16 rows. Index of pairs: half.
+template <class Kv>
 class Rows {
  public:
   __device__ Rows(const AttentionArgs& args, const RowTile& tile, int kv_head);
   // Over all segments of the block's rows.
-  __device__ void Walk(const Ring& ring, Copier& copier, int last_position);
+  __device__ void Walk(const Ring<Kv>& ring, Copier<Kv>& copier, int last_position);
   __device__ void Write() const;
 
  private:
   // With kPartial some of the segment's keys are later than some row, or have no value yet.
   template <bool kPartial>
-  __device__ void AddSegment(const Ring& ring, Copier& copier, int segment);
-  __device__ void Release(const Ring& ring, Copier& copier, int item, std::uint32_t landed) const;
+  __device__ void AddSegment(const Ring<Kv>& ring, Copier<Kv>& copier, int segment);
+  __device__ void Release(const Ring<Kv>& ring, Copier<Kv>& copier, int item,
+                          std::uint32_t landed) const;
   template <bool kPartial>
   __device__ void ScoreSegment(std::uint32_t keys, int first_key, float (&s)[kKeyTiles][4]) const;
   template <bool kPartial>
@@ -168,7 +174,9 @@ class Rows {
   float o_[kHeadDim / 8][4];
 };
 
-__device__ Rows::Rows(const AttentionArgs& args, const RowTile& tile, int kv_head) : args_(args) {
+template <class Kv>
+__device__ Rows<Kv>::Rows(const AttentionArgs& args, const RowTile& tile, int kv_head)
+    : args_(args) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int warp_row = static_cast<int>(threadIdx.x / 32) * kTileRows;
   first_position_ = tile.Position(warp_row, args.group);
@@ -183,36 +191,40 @@ __device__ Rows::Rows(const AttentionArgs& args, const RowTile& tile, int kv_hea
   }
 }
 
+template <class Kv>
 template <bool kPartial>
-__device__ __forceinline__ void Rows::ScoreSegment(std::uint32_t keys, int first_key,
-                                                   float (&s)[kKeyTiles][4]) const {
+__device__ __forceinline__ void Rows<Kv>::ScoreSegment(std::uint32_t keys, int first_key,
+                                                       float (&s)[kKeyTiles][4]) const {
   if constexpr (!kPartial) {
-    ScoreKeys<kKeyTiles>(q_, keys, 0, s);
+    ScoreKeys<kKeyTiles>(Kv(), q_, keys, 0, s);
   } else {
     constexpr int kHalf = kKeyTiles / 2;
-    ScoreKeys<kHalf>(q_, keys, 0, s);
+    ScoreKeys<kHalf>(Kv(), q_, keys, 0, s);
     if (last_position_ >= first_key + kSegmentKeys / 2) {
-      ScoreKeys<kHalf>(q_, keys, kSegmentKeys / 2, s + kHalf);
+      ScoreKeys<kHalf>(Kv(), q_, keys, kSegmentKeys / 2, s + kHalf);
     }
     const int num_keys[2] = {position_[0] + 1 - first_key, position_[1] + 1 - first_key};
     MaskScores<kKeyTiles>(num_keys, s);
   }
 }
 
+template <class Kv>
 template <bool kPartial>
-__device__ __forceinline__ void Rows::SumValues(const RowFragments& weights, std::uint32_t values,
-                                                int first_key, const MergeFactors (&factors)[2],
-                                                bool first) {
+__device__ __forceinline__ void Rows<Kv>::SumValues(const RowFragments& weights,
+                                                    std::uint32_t values, int first_key,
+                                                    const MergeFactors (&factors)[2], bool first) {
   const int num_keys = last_position_ + 1 - first_key;
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
     float o[kPassTiles][4] = {};
     if constexpr (!kPartial) {
-      AddValues<kPassTiles, 0, kSteps, false>(weights, values, pass * kPassTiles, num_keys, o);
+      AddValues<kPassTiles, 0, kSteps, false>(Kv(), weights, values, pass * kPassTiles, num_keys,
+                                              o);
     } else {
-      AddValues<kPassTiles, 0, kSteps / 2, true>(weights, values, pass * kPassTiles, num_keys, o);
+      AddValues<kPassTiles, 0, kSteps / 2, true>(Kv(), weights, values, pass * kPassTiles, num_keys,
+                                                 o);
       if (num_keys > kSegmentKeys / 2) {
-        AddValues<kPassTiles, kSteps / 2, kSteps, true>(weights, values, pass * kPassTiles,
+        AddValues<kPassTiles, kSteps / 2, kSteps, true>(Kv(), weights, values, pass * kPassTiles,
                                                         num_keys, o);
       }
     }
@@ -227,14 +239,17 @@ __device__ __forceinline__ void Rows::SumValues(const RowFragments& weights, std
   }
 }
 
-__device__ __forceinline__ void Rows::Release(const Ring& ring, Copier& copier, int item,
-                                              std::uint32_t landed) const {
+template <class Kv>
+__device__ __forceinline__ void Rows<Kv>::Release(const Ring<Kv>& ring, Copier<Kv>& copier,
+                                                  int item, std::uint32_t landed) const {
   ring.Release(item, landed, args_.zero);
   if (threadIdx.x < 32) copier.Request(ring, item + ring.num_tiles() - ring.lag());
 }
 
+template <class Kv>
 template <bool kPartial>
-__device__ __forceinline__ void Rows::AddSegment(const Ring& ring, Copier& copier, int segment) {
+__device__ __forceinline__ void Rows<Kv>::AddSegment(const Ring<Kv>& ring, Copier<Kv>& copier,
+                                                     int segment) {
   const int first_key = segment * kSegmentKeys;
   const int item = segment * 2;
   float s[kKeyTiles][4];
@@ -277,7 +292,9 @@ __device__ __forceinline__ void Rows::AddSegment(const Ring& ring, Copier& copie
   Release(ring, copier, item + 1, landed);
 }
 
-__device__ __forceinline__ void Rows::Walk(const Ring& ring, Copier& copier, int last_position) {
+template <class Kv>
+__device__ __forceinline__ void Rows<Kv>::Walk(const Ring<Kv>& ring, Copier<Kv>& copier,
+                                               int last_position) {
   for (int segment = 0; segment <= last_position / kSegmentKeys; ++segment) {
     const int first_key = segment * kSegmentKeys;
     if (first_position_ >= first_key + kSegmentKeys - 1) {
@@ -293,13 +310,14 @@ __device__ __forceinline__ void Rows::Walk(const Ring& ring, Copier& copier, int
   }
 }
 
-__device__ __forceinline__ void Rows::Write() const {
+template <class Kv>
+__device__ __forceinline__ void Rows<Kv>::Write() const {
   const int column = static_cast<int>(threadIdx.x % 4) * 2;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     if (at_[half] < 0) return;
     __nv_bfloat16* const out = args_.out + std::int64_t{at_[half]} * kHeadDim + column;
-    const float inverse = Inverse(sum_[half]);
+    const float inverse = Inverse(sum_[half], args_.value_scale);
 #pragma unroll
     for (int i = 0; i < kHeadDim / 8; ++i) {
       *reinterpret_cast<std::uint32_t*>(out + i * 8) =
@@ -308,6 +326,7 @@ __device__ __forceinline__ void Rows::Write() const {
   }
 }
 
+template <class Kv>
 __global__ void __launch_bounds__(kThreads, 1)
     PrefillAttentionKernel(const __grid_constant__ AttentionArgs args) {
   extern __shared__ __align__(1024) std::byte shared[];
@@ -319,38 +338,53 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (blockIdx.x == 0 && blockIdx.y == 0) WaitForPrevious();
     return;
   }
-  const Ring ring(shared, args.workspace.prefill_kv_tiles);
+  const Ring<Kv> ring(shared, args.workspace.prefill_kv_tiles);
   const int warps = (tile.num_rows + kTileRows - 1) / kTileRows;
   if (threadIdx.x == 0) ring.Init(warps);
   __syncthreads();
   WaitForPrevious();
   if (static_cast<int>(threadIdx.x / 32) >= warps) return;
   const int last_position = tile.Position(tile.num_rows - 1, args.group);
-  Copier copier(args, tile, kv_head, last_position);
+  Copier<Kv> copier(args, tile, kv_head, last_position);
   if (threadIdx.x < 32) {
     for (int item = 0; item < ring.num_tiles() - ring.lag(); ++item) copier.Request(ring, item);
   }
-  Rows rows(args, tile, kv_head);
+  Rows<Kv> rows(args, tile, kv_head);
   rows.Walk(ring, copier, last_position);
   rows.Write();
+}
+
+template <class Kv>
+void Prepare(std::int32_t kv_tiles) {
+  CUDA_CHECK(cudaFuncSetAttribute(PrefillAttentionKernel<Kv>,
+                                  cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(SharedBytes<Kv>(kv_tiles))));
+}
+
+template <class Kv>
+void LaunchOver(const AttentionArgs& args, cudaStream_t stream) {
+  const std::int64_t tiles =
+      std::int64_t{args.num_tokens} * args.group / kBlockRows + args.num_seqs;
+  Launch(PrefillAttentionKernel<Kv>,
+         {.grid = dim3(static_cast<unsigned>(args.num_kv_heads), static_cast<unsigned>(tiles)),
+          .block = kThreads,
+          .shared_bytes = SharedBytes<Kv>(args.workspace.prefill_kv_tiles)},
+         stream, args);
 }
 
 }  // namespace
 
 void PreparePrefillAttention(std::int32_t kv_tiles) {
-  CUDA_CHECK(cudaFuncSetAttribute(PrefillAttentionKernel,
-                                  cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(SharedBytes(kv_tiles))));
+  Prepare<Bf16Kv>(kv_tiles);
+  Prepare<Fp8Kv>(kv_tiles);
 }
 
 void LaunchPrefillAttention(const AttentionArgs& args, cudaStream_t stream) {
-  const std::int64_t tiles =
-      std::int64_t{args.num_tokens} * args.group / kBlockRows + args.num_seqs;
-  Launch(PrefillAttentionKernel,
-         {.grid = dim3(static_cast<unsigned>(args.num_kv_heads), static_cast<unsigned>(tiles)),
-          .block = kThreads,
-          .shared_bytes = SharedBytes(args.workspace.prefill_kv_tiles)},
-         stream, args);
+  if (args.fp8) {
+    LaunchOver<Fp8Kv>(args, stream);
+  } else {
+    LaunchOver<Bf16Kv>(args, stream);
+  }
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -23,8 +23,13 @@
 // which is some 15 too few: what the compiler puts into local memory meanwhile costs less than
 // other sizes of blocks do.
 //
+// Of keys and values in FP8 four tiles come into the room of one of the ring and 32 KB more, and
+// the warp that copies and its three neighbours, idle otherwise, write the ring's tiles
+// (prefill_widen.cuh): 9 instructions for 4 numbers, for 192 rows a fifth of what the
+// multiprocessor issues meanwhile.
+//
 // The last segment's values from the block's last row on are unwritten, and may be NaN, which a
-// weight of 0 does not cancel: the warp that copies overwrites them with zeros.
+// weight of 0 does not cancel: the warp that copies overwrites them with zeros. No code is a NaN.
 //
 // Work: 4 * 128 * rows * keys flops at up to 4,096 a cycle and multiprocessor, beside 16 exponents
 // a cycle: 1,536 cycles of them for 3,072 of tensor cores a block and segment.
@@ -44,6 +49,7 @@
 #include "worker/kernels/cuda/attention/kv_copy.cuh"
 #include "worker/kernels/cuda/attention/prefill_ring.cuh"
 #include "worker/kernels/cuda/attention/prefill_rows.cuh"
+#include "worker/kernels/cuda/attention/prefill_widen.cuh"
 #include "worker/kernels/cuda/device/bulk_copy.cuh"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
@@ -54,27 +60,40 @@ namespace thinkwire::worker::kernels {
 namespace {
 
 // A block of kGroups groups.
-template <int kGroups>
+template <class Kv, int kGroups>
 struct BlockShape {
   static constexpr int kRows = kGroups * kGroupRows;
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
-  static constexpr int kSharedBytes =
-      kSharedAlignment + kRingTiles * kTileBytes + kOnesBytes + kBarrierBytes + kRows * kRowBytes;
+  static constexpr bool kWidens = Kv::kRowBytes != kRowBytes;
+  static constexpr int kQueryBytes = kRows * kRowBytes;
+  static constexpr int kSharedBytes = kSharedAlignment + kRingTiles<Kv> * kRingTileBytes +
+                                      kOnesBytes + kBarrierBytes + kQueryBytes +
+                                      (kWidens ? kStagedBytes : 0);
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Registers a thread: no more together than the kernel is launched with.
-constexpr int RowRegisters(int groups) { return groups == 3 ? 160 : 240; }
-constexpr int CopyRegisters(int groups) { return groups == 3 ? 32 : 24; }
+// Registers a thread: no more together than the kernel is launched with. Who widens needs more than
+// who copies.
+template <class Kv>
+constexpr int RowRegisters(int groups) {
+  if (Kv::kRowBytes == kHeadDim) return groups == 3 ? 152 : groups == 2 ? 216 : 240;
+  return groups == 3 ? 160 : 240;
+}
+template <class Kv>
+constexpr int CopyRegisters(int groups) {
+  if (Kv::kRowBytes == kHeadDim) return groups == 3 ? 56 : groups == 2 ? 72 : 240;
+  return groups == 3 ? 32 : 24;
+}
 
 constexpr int kHalfSteps = kHalfColumns / 16;
 constexpr int kPassTiles = kHalfColumns / 8;  // columns of values at once, in tiles of 8
 
 // A group's 64 rows, in each warp 16. Index of pairs: half of the fragments.
+template <class Kv>
 class Rows {
  public:
-  __device__ Rows(const AttentionArgs& args, const PrefillShared& shared, const RowTile& tile,
+  __device__ Rows(const AttentionArgs& args, const PrefillShared<Kv>& shared, const RowTile& tile,
                   int kv_head, int group);
   // Over all segments of the block's rows.
   __device__ void Walk(int last_position);
@@ -88,7 +107,7 @@ class Rows {
   }
   // The first kKeys of the segment; with kMasked some of them are later than some row.
   template <int kKeys, bool kMasked>
-  __device__ void AddSegment(int segment, bool is_last);
+  __device__ void AddSegment(int segment, bool is_zeroed);
   template <int kKeys>
   __device__ void Score(std::uint32_t keys, float (&s)[kKeys / 8][4]) const;
   template <int kKeys>
@@ -97,7 +116,7 @@ class Rows {
   __device__ void Merge(const float (*o)[4], int pass, const MergeFactors (&factors)[2]);
 
   const AttentionArgs& args_;
-  const PrefillShared& shared_;
+  const PrefillShared<Kv>& shared_;
   const int group_;
   int at_[2];        // the row's place among the T * H of q and out, -1: no such row
   int position_[2];  // of its token; that of the group's first row where there is none
@@ -109,8 +128,9 @@ class Rows {
   float o_[kHeadDim / 8][4];
 };
 
-__device__ Rows::Rows(const AttentionArgs& args, const PrefillShared& shared, const RowTile& tile,
-                      int kv_head, int group)
+template <class Kv>
+__device__ Rows<Kv>::Rows(const AttentionArgs& args, const PrefillShared<Kv>& shared,
+                          const RowTile& tile, int kv_head, int group)
     : args_(args), shared_(shared), group_(group) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int first_row = group_ * kGroupRows;
@@ -131,7 +151,8 @@ __device__ Rows::Rows(const AttentionArgs& args, const PrefillShared& shared, co
   LoadQueries(tile, kv_head);
 }
 
-__device__ void Rows::LoadQueries(const RowTile& tile, int kv_head) const {
+template <class Kv>
+__device__ void Rows<Kv>::LoadQueries(const RowTile& tile, int kv_head) const {
   const int thread = static_cast<int>(threadIdx.x) % kGroupThreads;
   for (int i = thread; i < kGroupRows * kKvPieces; i += kGroupThreads) {
     const int row = i / kKvPieces;
@@ -148,8 +169,10 @@ __device__ void Rows::LoadQueries(const RowTile& tile, int kv_head) const {
   asm volatile("bar.sync %0, %1;" ::"r"(1 + group_), "n"(kGroupThreads) : "memory");
 }
 
+template <class Kv>
 template <int kKeys>
-__device__ __forceinline__ void Rows::Score(std::uint32_t keys, float (&s)[kKeys / 8][4]) const {
+__device__ __forceinline__ void Rows<Kv>::Score(std::uint32_t keys,
+                                                float (&s)[kKeys / 8][4]) const {
   BeginSteps();
 #pragma unroll
   for (int half = 0; half < kHalves; ++half) {
@@ -167,8 +190,9 @@ __device__ __forceinline__ void Rows::Score(std::uint32_t keys, float (&s)[kKeys
   CommitSteps();
 }
 
-__device__ __forceinline__ void Rows::Merge(const float (*o)[4], int pass,
-                                            const MergeFactors (&factors)[2]) {
+template <class Kv>
+__device__ __forceinline__ void Rows<Kv>::Merge(const float (*o)[4], int pass,
+                                                const MergeFactors (&factors)[2]) {
 #pragma unroll
   for (int i = 0; i < kPassTiles; ++i) {
 #pragma unroll
@@ -204,9 +228,11 @@ __device__ __forceinline__ void AskForValues(const RowFragments& weights, std::u
   CommitSteps();
 }
 
+template <class Kv>
 template <int kKeys>
-__device__ __forceinline__ void Rows::SumValues(const RowFragments& weights, std::uint32_t values,
-                                                const MergeFactors (&factors)[2]) {
+__device__ __forceinline__ void Rows<Kv>::SumValues(const RowFragments& weights,
+                                                    std::uint32_t values,
+                                                    const MergeFactors (&factors)[2]) {
   {
     float o[kPassTiles][4];
     BeginSteps();
@@ -241,8 +267,9 @@ __device__ __forceinline__ void WeightsOf(const float (&s)[kKeys / 8][4], float 
   }
 }
 
+template <class Kv>
 template <int kKeys, bool kMasked>
-__device__ __forceinline__ void Rows::AddSegment(int segment, bool is_last) {
+__device__ __forceinline__ void Rows<Kv>::AddSegment(int segment, bool is_zeroed) {
   const int first_key = segment * kSegmentKeys;
   const int item = segment * 2;
   float s[kKeys / 8][4];
@@ -264,7 +291,7 @@ __device__ __forceinline__ void Rows::AddSegment(int segment, bool is_last) {
   for (int half = 0; half < 2; ++half) {
     factors[half] = MergeMax(max_[half], __fmul_rn(max[half], args_.scale));
   }
-  if (is_last) {
+  if (is_zeroed) {
     WaitBarrier(shared_.End(), 0);
   } else {
     shared_.WaitReady(item + 1);
@@ -273,16 +300,18 @@ __device__ __forceinline__ void Rows::AddSegment(int segment, bool is_last) {
   shared_.Release(item + 1);
 }
 
-__device__ __forceinline__ void Rows::Walk(int last_position) {
+template <class Kv>
+__device__ __forceinline__ void Rows<Kv>::Walk(int last_position) {
   const int last = last_position / kSegmentKeys;
+  const int zeroed = args_.fp8 ? -1 : last;
   for (int segment = 0; segment <= last; ++segment) {
     const int first_key = segment * kSegmentKeys;
     if (first_position_ >= first_key + kSegmentKeys - 1) {
-      AddSegment<kSegmentKeys, false>(segment, segment == last);
+      AddSegment<kSegmentKeys, false>(segment, segment == zeroed);
     } else if (last_position_ >= first_key + kSegmentKeys / 2) {
-      AddSegment<kSegmentKeys, true>(segment, segment == last);
+      AddSegment<kSegmentKeys, true>(segment, segment == zeroed);
     } else if (last_position_ >= first_key) {
-      AddSegment<kSegmentKeys / 2, true>(segment, segment == last);
+      AddSegment<kSegmentKeys / 2, true>(segment, segment == zeroed);
     } else {
       for (int item = segment * 2; item < segment * 2 + 2; ++item) {
         shared_.WaitReady(item);
@@ -292,13 +321,14 @@ __device__ __forceinline__ void Rows::Walk(int last_position) {
   }
 }
 
-__device__ __forceinline__ void Rows::Write() const {
+template <class Kv>
+__device__ __forceinline__ void Rows<Kv>::Write() const {
   const int column = static_cast<int>(threadIdx.x % 4) * 2;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     if (at_[half] < 0) return;
     __nv_bfloat16* const out = args_.out + std::int64_t{at_[half]} * kHeadDim + column;
-    const float inverse = Inverse(sum_[half]);
+    const float inverse = Inverse(sum_[half], args_.value_scale);
 #pragma unroll
     for (int i = 0; i < kHeadDim / 8; ++i) {
       *reinterpret_cast<std::uint32_t*>(out + i * 8) =
@@ -309,13 +339,13 @@ __device__ __forceinline__ void Rows::Write() const {
 
 #endif
 
-template <int kGroups>
-__global__ void __launch_bounds__(BlockShape<kGroups>::kThreads, 1)
+template <class Kv, int kGroups>
+__global__ void __launch_bounds__(BlockShape<Kv, kGroups>::kThreads, 1)
     WgmmaPrefillAttentionKernel(const __grid_constant__ AttentionArgs args,
                                 const __grid_constant__ CUtensorMap keys,
                                 const __grid_constant__ CUtensorMap values) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  using Shape = BlockShape<kGroups>;
+  using Shape = BlockShape<Kv, kGroups>;
   extern __shared__ __align__(1024) std::byte memory[];
   AllowNext();
   const int kv_head = static_cast<int>(blockIdx.x);
@@ -325,7 +355,7 @@ __global__ void __launch_bounds__(BlockShape<kGroups>::kThreads, 1)
     if (blockIdx.x == 0 && blockIdx.y == 0) WaitForPrevious();
     return;
   }
-  const PrefillShared shared(memory);
+  const PrefillShared<Kv> shared(memory);
   const int groups = (tile.num_rows + kGroupRows - 1) / kGroupRows;
   shared.Init(groups);
   __syncthreads();
@@ -334,12 +364,19 @@ __global__ void __launch_bounds__(BlockShape<kGroups>::kThreads, 1)
   // From lane 0, so that the compiler knows it to be the same in all lanes.
   const int group = __shfl_sync(0xFFFFFFFFU, static_cast<int>(threadIdx.x) / kGroupThreads, 0);
   if (group >= groups) {
-    ShrinkRegisters<CopyRegisters(kGroups)>();
-    if (threadIdx.x / 32 != kGroups * kGroupThreads / 32) return;
-    PrefillCopier(args, shared, tile, kv_head, last_position).Run(keys, values);
+    ShrinkRegisters<CopyRegisters<Kv>(kGroups)>();
+    if (threadIdx.x / kGroupThreads != kGroups) return;
+    if constexpr (Shape::kWidens) {
+      PrefillWidener(args, shared, shared.Queries() + Shape::kQueryBytes, tile, kv_head,
+                     last_position)
+          .Run();
+    } else {
+      if (threadIdx.x / 32 != kGroups * kGroupThreads / 32) return;
+      PrefillCopier(args, shared, tile, kv_head, last_position).Run(keys, values);
+    }
   } else {
-    GrowRegisters<RowRegisters(kGroups)>();
-    Rows rows(args, shared, tile, kv_head, group);
+    GrowRegisters<RowRegisters<Kv>(kGroups)>();
+    Rows<Kv> rows(args, shared, tile, kv_head, group);
     rows.Walk(last_position);
     rows.Write();
   }
@@ -349,52 +386,70 @@ __global__ void __launch_bounds__(BlockShape<kGroups>::kThreads, 1)
 }
 
 // How the copy engine reads half rows of 16 tokens, as they are stored.
-CUtensorMap HalfRowMap(const __nv_bfloat16* plane, std::int64_t rows) {
+CUtensorMap HalfRowMap(const AttentionArgs& args, const void* plane, std::int64_t rows) {
+  if (args.fp8) return {};  // not read
   return MakePlainRowMap(plane, rows, kHeadDim, kHalfColumns, kPieceTokens);
 }
 
-template <int kGroups>
+template <class Kv, int kGroups>
 void PrepareGroups() {
-  CUDA_CHECK(cudaFuncSetAttribute(WgmmaPrefillAttentionKernel<kGroups>,
+  CUDA_CHECK(cudaFuncSetAttribute(WgmmaPrefillAttentionKernel<Kv, kGroups>,
                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  BlockShape<kGroups>::kSharedBytes));
+                                  BlockShape<Kv, kGroups>::kSharedBytes));
+}
+
+template <class Kv>
+void Prepare() {
+  PrepareGroups<Kv, 1>();
+  PrepareGroups<Kv, 2>();
+  PrepareGroups<Kv, 3>();
 }
 
 // Blocks of kGroups groups that have a tile, a few more or less.
 template <int kGroups>
 std::int64_t NumBlocks(const AttentionArgs& args) {
   const std::int64_t rows = std::int64_t{args.num_tokens} * args.group;
-  return rows / BlockShape<kGroups>::kRows * args.num_kv_heads;
+  return rows / (kGroups * kGroupRows) * args.num_kv_heads;
 }
 
-template <int kGroups>
+template <class Kv, int kGroups>
 void LaunchGroups(const AttentionArgs& args, std::int64_t plane_rows, cudaStream_t stream) {
-  using Shape = BlockShape<kGroups>;
+  using Shape = BlockShape<Kv, kGroups>;
   const std::int64_t tiles =
       std::int64_t{args.num_tokens} * args.group / Shape::kRows + args.num_seqs;
-  Launch(WgmmaPrefillAttentionKernel<kGroups>,
+  Launch(WgmmaPrefillAttentionKernel<Kv, kGroups>,
          {.grid = dim3(static_cast<unsigned>(args.num_kv_heads), static_cast<unsigned>(tiles)),
           .block = Shape::kThreads,
           .shared_bytes = Shape::kSharedBytes},
-         stream, args, HalfRowMap(args.keys, plane_rows), HalfRowMap(args.values, plane_rows));
+         stream, args, HalfRowMap(args, args.keys, plane_rows),
+         HalfRowMap(args, args.values, plane_rows));
+}
+
+template <class Kv>
+void LaunchOver(const AttentionArgs& args, std::int64_t plane_rows, int num_sms,
+                cudaStream_t stream) {
+  if (NumBlocks<1>(args) <= num_sms) {
+    LaunchGroups<Kv, 1>(args, plane_rows, stream);
+  } else if (NumBlocks<2>(args) <= num_sms) {
+    LaunchGroups<Kv, 2>(args, plane_rows, stream);
+  } else {
+    LaunchGroups<Kv, 3>(args, plane_rows, stream);
+  }
 }
 
 }  // namespace
 
 void PrepareWgmmaPrefillAttention() {
-  PrepareGroups<1>();
-  PrepareGroups<2>();
-  PrepareGroups<3>();
+  Prepare<Bf16Kv>();
+  Prepare<Fp8Kv>();
 }
 
 void LaunchWgmmaPrefillAttention(const AttentionArgs& args, std::int64_t plane_rows, int num_sms,
                                  cudaStream_t stream) {
-  if (NumBlocks<1>(args) <= num_sms) {
-    LaunchGroups<1>(args, plane_rows, stream);
-  } else if (NumBlocks<2>(args) <= num_sms) {
-    LaunchGroups<2>(args, plane_rows, stream);
+  if (args.fp8) {
+    LaunchOver<Fp8Kv>(args, plane_rows, num_sms, stream);
   } else {
-    LaunchGroups<3>(args, plane_rows, stream);
+    LaunchOver<Bf16Kv>(args, plane_rows, num_sms, stream);
   }
 }
 

@@ -20,7 +20,9 @@
 //   M' = max(M, m),  a = exp2(M - M'),  b = exp2(m - M')  (m, M times scale)
 //   L' = fma(l, b, L * a),  O' = fma(o, b, O * a)
 // A segment without a key for the row has l = o = +0, a = 1 and b = -0, and changes no bit. The
-// result is bf16(O * (1 / L)). All in f32, each operation rounded by itself as written.
+// result is bf16(O * (1 / L * value_scale)), whose scale is 1 but for FP8. Keys and values in FP8
+// are their codes' numbers, which bf16 holds. All in f32, each operation rounded by itself as
+// written.
 //
 // Steps whose keys are all masked add exact zeros and may be left out.
 //
@@ -30,7 +32,7 @@ namespace thinkwire::worker::kernels {
 
 inline constexpr int kTileRows = 16;            // of one warp's fragments
 inline constexpr int kSteps = kHeadDim / 16;    // k16 steps of a score, and of a segment's values
-inline constexpr int kRowBytes = kHeadDim * 2;  // of a key or value in shared memory
+inline constexpr int kRowBytes = kHeadDim * 2;  // of bf16 in shared memory
 static_assert(kSegmentKeys == kHeadDim, "A fragments of queries and of weights are alike");
 
 using RowFragments = std::uint32_t[kSteps][4];  // A: 16 rows by 128 of D or of keys
@@ -62,8 +64,8 @@ __device__ __forceinline__ void LoadQueryRow(const __nv_bfloat16* row, int half,
 // s[i] = scores of keys first_key + 8 i ..  + 7; first_key a multiple of 16. `keys` is a tile of
 // shared memory, 128 x 256 bytes, aligned to 256.
 template <int kTiles>
-__device__ __forceinline__ void ScoreKeys(const RowFragments& q, std::uint32_t keys, int first_key,
-                                          float (*s)[4]) {
+__device__ __forceinline__ void ScoreKeys(Bf16Kv, const RowFragments& q, std::uint32_t keys,
+                                          int first_key, float (*s)[4]) {
   const auto lane = threadIdx.x % 32;
   // Matrices: keys 0-7 and k 0-7, keys 0-7 and k 8-15, then the same for keys 8-15.
   const std::uint32_t row = first_key + lane / 16 * 8 + lane % 8;
@@ -125,7 +127,7 @@ __device__ __forceinline__ std::uint32_t Weights(float s0, float s1, float scale
 // ScoreKeys' keys. With kPartial, keys from num_keys on have no value yet: what lies there may be
 // NaN and counts as 0.
 template <int kTiles, int kFirst, int kEnd, bool kPartial>
-__device__ __forceinline__ void AddValues(const RowFragments& weights, std::uint32_t values,
+__device__ __forceinline__ void AddValues(Bf16Kv, const RowFragments& weights, std::uint32_t values,
                                           int first_piece, int num_keys, float (*o)[4]) {
   const auto lane = threadIdx.x % 32;
   // Matrices: keys 0-7 and columns 0-7, keys 8-15 and columns 0-7, then the same, columns 8-15.
@@ -184,7 +186,9 @@ __device__ __forceinline__ float Merged(float earlier, float later, const MergeF
   return __fmaf_rn(later, factors.later, __fmul_rn(earlier, factors.earlier));
 }
 
-__device__ __forceinline__ float Inverse(float sum) { return __frcp_rn(sum); }
+__device__ __forceinline__ float Inverse(float sum, float value_scale) {
+  return __fmul_rn(__frcp_rn(sum), value_scale);
+}
 
 // Two neighbouring columns of the result.
 __device__ __forceinline__ std::uint32_t Result(float o0, float o1, float inverse) {

@@ -23,17 +23,11 @@ namespace thinkwire::worker::kernels {
 inline constexpr int kMergeColumns = 256;  // merged at a time, two a thread
 inline constexpr int kMergeRows = 3;       // that they lie in, at most
 inline constexpr int kMostMerged = 256;    // partial results at a time
-inline constexpr int kMergeFloats = 13 * 1024;
 
 // One merge of a row.
 struct MergeStep {
   MergeFactors factors;
   float sum;  // the later one
-};
-
-struct MergeMemory {
-  float values[kMergeFloats];  // [partial results, columns]
-  MergeStep steps[kMergeRows][kMostMerged];
 };
 
 // [partial rows] max and sum, and [partial rows, D].
@@ -54,11 +48,15 @@ __device__ __forceinline__ std::int64_t PartialRow(const AttentionArgs& args,
 
 // Threads: all of a block of kWarps warps use it together, at the end of the kernel: then the
 // memory is nobody else's.
-template <int kWarps>
+template <int kWarps, int kFloats>
 class DecodeMerge {
  public:
-  __device__ DecodeMerge(const AttentionArgs& args, const DecodeWork<kWarps>& work,
-                         MergeMemory& memory)
+  struct Memory {
+    float values[kFloats];  // [partial results, columns]
+    MergeStep steps[kMergeRows][kMostMerged];
+  };
+
+  __device__ DecodeMerge(const AttentionArgs& args, const DecodeWork<kWarps>& work, Memory& memory)
       : args_(args), work_(work), memory_(memory) {}
 
   // That this block's partial results of these pieces are written (seq < 0: there is none).
@@ -108,11 +106,11 @@ class DecodeMerge {
 
   const AttentionArgs& args_;
   const DecodeWork<kWarps>& work_;
-  MergeMemory& memory_;
+  Memory& memory_;
 };
 
-template <int kWarps>
-__device__ __forceinline__ void DecodeMerge<kWarps>::Tell(const Piece (&pieces)[2]) const {
+template <int kWarps, int kFloats>
+__device__ __forceinline__ void DecodeMerge<kWarps, kFloats>::Tell(const Piece (&pieces)[2]) const {
   if (pieces[0].seq < 0 && pieces[1].seq < 0) return;
   __syncthreads();
   if (threadIdx.x > 0) return;
@@ -122,8 +120,9 @@ __device__ __forceinline__ void DecodeMerge<kWarps>::Tell(const Piece (&pieces)[
   }
 }
 
-template <int kWarps>
-__device__ __forceinline__ void DecodeMerge<kWarps>::AwaitSegments(const Piece& piece) const {
+template <int kWarps, int kFloats>
+__device__ __forceinline__ void DecodeMerge<kWarps, kFloats>::AwaitSegments(
+    const Piece& piece) const {
   if (threadIdx.x == 0) {
     const auto segments = static_cast<std::uint32_t>(work_.SequenceOf(piece).segments());
     std::uint32_t there = 0;
@@ -137,8 +136,8 @@ __device__ __forceinline__ void DecodeMerge<kWarps>::AwaitSegments(const Piece& 
   __syncthreads();
 }
 
-template <int kWarps>
-__device__ __forceinline__ void DecodeMerge<kWarps>::Merge(const Piece& piece) const {
+template <int kWarps, int kFloats>
+__device__ __forceinline__ void DecodeMerge<kWarps, kFloats>::Merge(const Piece& piece) const {
   if (piece.seq < 0) return;
   const UnitShare share = work_.ShareOf(piece);
   AwaitSegments(piece);
@@ -153,12 +152,11 @@ __device__ __forceinline__ void DecodeMerge<kWarps>::Merge(const Piece& piece) c
   }
 }
 
-template <int kWarps>
-__device__ __forceinline__ void DecodeMerge<kWarps>::MergeColumnsOf(const Piece& piece,
-                                                                    const UnitShare& share,
-                                                                    const Columns& columns) const {
+template <int kWarps, int kFloats>
+__device__ __forceinline__ void DecodeMerge<kWarps, kFloats>::MergeColumnsOf(
+    const Piece& piece, const UnitShare& share, const Columns& columns) const {
   const int partials = work_.SequenceOf(piece).segments() - share.prefix + 1;
-  const int most = min(kMostMerged, kMergeFloats / columns.count());
+  const int most = min(kMostMerged, kFloats / columns.count());
   const int warp = static_cast<int>(threadIdx.x / 32);
   Merged2 merged = {};
   float max = 0.0F;
@@ -176,11 +174,12 @@ __device__ __forceinline__ void DecodeMerge<kWarps>::MergeColumnsOf(const Piece&
   WriteColumns(piece, columns, merged);
 }
 
-template <int kWarps>
-__device__ __forceinline__ void DecodeMerge<kWarps>::RequestValues(const Piece& piece,
-                                                                   const UnitShare& share,
-                                                                   const Columns& columns,
-                                                                   int first, int count) const {
+template <int kWarps, int kFloats>
+__device__ __forceinline__ void DecodeMerge<kWarps, kFloats>::RequestValues(const Piece& piece,
+                                                                            const UnitShare& share,
+                                                                            const Columns& columns,
+                                                                            int first,
+                                                                            int count) const {
   const int fours = columns.count() / 4;
   for (int i = static_cast<int>(threadIdx.x); i < count * fours; i += kThreads) {
     const int partial = i / fours;
@@ -194,11 +193,12 @@ __device__ __forceinline__ void DecodeMerge<kWarps>::RequestValues(const Piece& 
 }
 
 // One warp. `max` is the maximum before partial result `first`, then the one after the last.
-template <int kWarps>
-__device__ __forceinline__ void DecodeMerge<kWarps>::FindSteps(const Piece& piece,
-                                                               const UnitShare& share, int row,
-                                                               int first, int count, float& max,
-                                                               MergeStep* steps) const {
+template <int kWarps, int kFloats>
+__device__ __forceinline__ void DecodeMerge<kWarps, kFloats>::FindSteps(const Piece& piece,
+                                                                        const UnitShare& share,
+                                                                        int row, int first,
+                                                                        int count, float& max,
+                                                                        MergeStep* steps) const {
   constexpr unsigned kAllLanes = 0xFFFFFFFFU;
   const int lane = static_cast<int>(threadIdx.x % 32);
   for (int base = 0; base < count; base += 32) {
@@ -223,9 +223,10 @@ __device__ __forceinline__ void DecodeMerge<kWarps>::FindSteps(const Piece& piec
   }
 }
 
-template <int kWarps>
-__device__ __forceinline__ void DecodeMerge<kWarps>::MergeSteps(const Columns& columns, int first,
-                                                                int count, Merged2& merged) const {
+template <int kWarps, int kFloats>
+__device__ __forceinline__ void DecodeMerge<kWarps, kFloats>::MergeSteps(const Columns& columns,
+                                                                         int first, int count,
+                                                                         Merged2& merged) const {
   const int at = 2 * static_cast<int>(threadIdx.x);
   if (at >= columns.count()) return;
   const MergeStep* const steps =
@@ -245,15 +246,15 @@ __device__ __forceinline__ void DecodeMerge<kWarps>::MergeSteps(const Columns& c
   }
 }
 
-template <int kWarps>
-__device__ __forceinline__ void DecodeMerge<kWarps>::WriteColumns(const Piece& piece,
-                                                                  const Columns& columns,
-                                                                  const Merged2& merged) const {
+template <int kWarps, int kFloats>
+__device__ __forceinline__ void DecodeMerge<kWarps, kFloats>::WriteColumns(
+    const Piece& piece, const Columns& columns, const Merged2& merged) const {
   const int at = columns.begin + 2 * static_cast<int>(threadIdx.x);
   if (at >= columns.end) return;
   __nv_bfloat16* const out =
       args_.out + std::int64_t{work_.RowAt(piece, at / kHeadDim)} * kHeadDim + at % kHeadDim;
-  *reinterpret_cast<std::uint32_t*>(out) = Result(merged.o.x, merged.o.y, Inverse(merged.sum));
+  *reinterpret_cast<std::uint32_t*>(out) =
+      Result(merged.o.x, merged.o.y, Inverse(merged.sum, args_.value_scale));
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <cuda_bf16.h>
-
+#include <cstddef>
 #include <cstdint>
 
 #include "worker/kernels/cuda/attention/attention_args.h"
@@ -10,16 +9,18 @@
 
 // Copies of a segment's keys or values to shared memory, and the barriers that tell when they are
 // there. A segment is 128 tokens at absolute positions; it travels in pieces of 16 tokens of one KV
-// head, 4 KB each, which are contiguous in a KV block and lie one after the other in shared memory.
-// On sm_90 a piece is one bulk copy that counts its bytes on an mbarrier; before, a warp's cp.async
-// that arrive on it.
+// head, 4 KB each or 2 KB in FP8, which are contiguous in a KV block and lie one after the other in
+// shared memory. On sm_90 a piece is one bulk copy that counts its bytes on an mbarrier; before, a
+// warp's cp.async that arrive on it.
 namespace thinkwire::worker::kernels {
 
 inline constexpr int kSegmentKeys = 128;
 inline constexpr int kPieceTokens = 16;
 inline constexpr int kSegmentPieces = kSegmentKeys / kPieceTokens;
-inline constexpr int kPieceBytes = kPieceTokens * kHeadDim * 2;
-inline constexpr int kTileBytes = kSegmentPieces * kPieceBytes;  // keys or values of a segment
+template <class Kv>
+inline constexpr int kPieceBytes = kPieceTokens* Kv::kRowBytes;
+template <class Kv>
+inline constexpr int kTileBytes = kSegmentPieces* kPieceBytes<Kv>;  // keys or values of a segment
 
 // How many arrivals a barrier that copies complete on waits for.
 __device__ __forceinline__ constexpr int CopyArrivals() {
@@ -51,37 +52,41 @@ __device__ __forceinline__ std::int64_t PieceOffset(const AttentionArgs& args,
 
 // The three steps of one tile's copy, each by all lanes of one warp: say how many pieces will come,
 // copy them (`offset` from PieceOffset), end.
+template <class Kv>
 __device__ __forceinline__ void BeginCopy(std::uint32_t barrier, int num_pieces) {
 #if __CUDA_ARCH__ >= 900
   // What other warps read of the tile before they let it go comes before the copy's writes.
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   if (threadIdx.x % 32 == 0) {
-    ArriveExpecting(barrier, static_cast<std::uint32_t>(num_pieces * kPieceBytes));
+    ArriveExpecting(barrier, static_cast<std::uint32_t>(num_pieces * kPieceBytes<Kv>));
   }
   __syncwarp();
 #endif
 }
 
-__device__ __forceinline__ void CopyPieces(const __nv_bfloat16* plane, std::int64_t offset,
+template <class Kv>
+__device__ __forceinline__ void CopyPieces(const void* plane, std::int64_t offset,
                                            std::uint32_t tile, std::uint32_t barrier,
                                            int num_pieces) {
+  constexpr int kBytes = kPieceBytes<Kv>;
+  constexpr int kElementBytes = sizeof(typename Kv::Element);
+  const auto* const from = static_cast<const std::byte*>(plane);
   const int lane = static_cast<int>(threadIdx.x % 32);
 #if __CUDA_ARCH__ >= 900
   if (lane < num_pieces) {
     asm volatile(
         "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
-            "r"(tile + lane * kPieceBytes),
-        "l"(__cvta_generic_to_global(plane + offset)), "r"(kPieceBytes), "r"(barrier)
+            "r"(tile + lane * kBytes),
+        "l"(__cvta_generic_to_global(from + offset * kElementBytes)), "r"(kBytes), "r"(barrier)
         : "memory");
   }
 #else
   for (int piece = 0; piece < num_pieces; ++piece) {
     const std::int64_t at = __shfl_sync(0xFFFFFFFFU, offset, piece);
-    for (int i = lane * 16; i < kPieceBytes; i += 32 * 16) {
-      asm volatile(
-          "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(tile + piece * kPieceBytes + i),
-          "l"(__cvta_generic_to_global(plane + at + i / 2))
-          : "memory");
+    for (int i = lane * 16; i < kBytes; i += 32 * 16) {
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(tile + piece * kBytes + i),
+                   "l"(__cvta_generic_to_global(from + at * kElementBytes + i))
+                   : "memory");
     }
   }
 #endif

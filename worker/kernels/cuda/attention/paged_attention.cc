@@ -61,8 +61,9 @@ void LaunchPagedAttention(const Tensor& q, const BatchView& batch, const KvLayer
   AttentionArgs args;
   args.q = q.as<__nv_bfloat16>();
   args.out = out.as<__nv_bfloat16>();
-  args.keys = kv.keys().as<__nv_bfloat16>();
-  args.values = kv.values().as<__nv_bfloat16>();
+  args.keys = kv.keys().data;
+  args.values = kv.values().data;
+  args.fp8 = kv.keys().dtype == DType::kE4m3;
   args.positions = batch.positions;
   args.query_start = batch.query_start;
   args.seq_slot = batch.seq_slot;
@@ -74,16 +75,17 @@ void LaunchPagedAttention(const Tensor& q, const BatchView& batch, const KvLayer
   args.num_kv_heads = kv.num_kv_heads;
   args.group = static_cast<std::int32_t>(heads / kv.num_kv_heads);
   args.block_tokens = kv.block_tokens;
-  args.scale = scale * kLog2E;
-  Check(q.dtype == DType::kBf16 && out.dtype == DType::kBf16 && kv.keys().dtype == DType::kBf16 &&
-            kv.values().dtype == DType::kBf16,
-        "CUDA attention computes on bf16");
+  args.scale = scale * kv.scales.keys * kLog2E;
+  args.value_scale = kv.scales.values;
+  Check(q.dtype == DType::kBf16 && out.dtype == DType::kBf16, "CUDA attention computes on bf16");
+  Check((kv.keys().dtype == DType::kBf16 || args.fp8) && kv.values().dtype == kv.keys().dtype,
+        "CUDA attention reads bf16 or e4m3");
   Check(kv.head_dim == 128 && kv.block_tokens > 0 && kv.block_tokens % 16 == 0,
         "CUDA attention takes heads of 128 and blocks of a multiple of 16 tokens");
   Check(args.group >= 1 && args.group <= 16 && args.group * args.num_kv_heads == heads &&
             q.size() == batch.num_tokens * heads * kv.head_dim && out.size() == q.size(),
         "q, out are [T, H, 128] with H / K from 1 to 16");
-  Check(scale > 0.0F, "attention's scale is positive");
+  Check(args.scale > 0.0F, "attention's scale is positive");
   Check(batch.num_seqs <= workspace.max_seqs, "more sequences than attention's workspace has");
   LaunchDecodeAttention(args, num_sms, stream);
   if (batch.num_tokens == batch.num_seqs) return;

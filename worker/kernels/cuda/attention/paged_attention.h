@@ -23,7 +23,8 @@ std::size_t AttentionWorkspaceBytes(int max_seqs, int num_kv_heads,
 AttentionWorkspace MakeAttentionWorkspace(void* memory, int max_seqs, int num_kv_heads,
                                           std::int64_t partial_rows = kAttentionPartialRows);
 
-// Backend::PagedAttention. q, out bf16 [T, H, 128]; kv bf16 in the layout of kv_block.cuh.
+// Backend::PagedAttention. q, out bf16 [T, H, 128]; kv bf16 or e4m3 in the layout of
+// kv_block.cuh.
 // REQUIRES: H / K is 1 to 16, D is 128, B a multiple of 16, scale > 0; a sequence's tokens have
 // consecutive positions; T == S only if no sequence has more than one token.
 // REQUIRES, as the kernels read these before they wait for earlier ones (launch.cuh): `batch`'s

@@ -19,18 +19,25 @@ namespace thinkwire::worker::kernels {
 
 inline constexpr int kGroupThreads = 128;
 inline constexpr int kGroupRows = 64;
-inline constexpr int kRingTiles = 4;
+// Tiles of the ring, and of codes that come before them: FP8 has the room of one for two of codes
+// and two more. Its tiles are written from near by, so that three are enough.
+template <class Kv>
+inline constexpr int kRingTiles = Kv::kRowBytes == kHeadDim ? 3 : 4;
+inline constexpr int kStagedTiles = 4;
+inline constexpr int kMostRingTiles = kRingTiles<Bf16Kv>;
 inline constexpr int kHalves = 2;  // of a row's columns, one below the other in shared memory
 inline constexpr int kHalfColumns = kHeadDim / kHalves;
 inline constexpr int kHalfRowBytes = kHalfColumns * 2;
-inline constexpr int kHalfBytes = kTileBytes / kHalves;  // of a tile of keys or values
-inline constexpr int kOnesBytes = 16 * kHalfRowBytes;    // of a k16 step
+inline constexpr int kRingTileBytes = kTileBytes<Bf16Kv>;
+inline constexpr int kHalfBytes = kRingTileBytes / kHalves;  // of a tile of keys or values
+inline constexpr int kOnesBytes = 16 * kHalfRowBytes;        // of a k16 step
 inline constexpr int kSharedAlignment = 1024;
 
 struct PrefillBarriers {
-  std::uint64_t ready[kRingTiles];
-  std::uint64_t free[kRingTiles];
-  std::uint64_t end;  // the last values are there, with zeros behind them
+  std::uint64_t ready[kMostRingTiles];
+  std::uint64_t free[kMostRingTiles];
+  std::uint64_t end;  // the last values are there, with zeros behind them; not in FP8
+  std::uint64_t staged[kStagedTiles];  // codes of a tile are there (prefill_widen.cuh)
 };
 
 inline constexpr int kBarrierBytes = 1024;  // so that what follows is aligned
@@ -40,6 +47,7 @@ static_assert(sizeof(PrefillBarriers) <= kBarrierBytes && kOnesBytes % kSharedAl
 
 // A block's shared memory: a ring of tiles, ones, barriers, queries. Tiles hold keys and values of
 // segments in turn: item 2 j keys of segment j, 2 j + 1 values.
+template <class Kv>
 class PrefillShared {
  public:
   __device__ explicit PrefillShared(std::byte* shared)
@@ -54,17 +62,18 @@ class PrefillShared {
       PublishToTensorCores();
     }
   }
-  __device__ std::uint32_t Tile(int item) const { return tiles_ + item % kRingTiles * kTileBytes; }
-  __device__ std::uint32_t Ones() const { return tiles_ + kRingTiles * kTileBytes; }
+  __device__ std::uint32_t Tile(int item) const { return tiles_ + item % kTiles * kRingTileBytes; }
+  __device__ std::uint32_t Ones() const { return tiles_ + kTiles * kRingTileBytes; }
   __device__ std::uint32_t Queries() const { return Ones() + kOnesBytes + kBarrierBytes; }
-  __device__ std::uint32_t Ready(int item) const { return barriers() + item % kRingTiles * 8; }
+  __device__ std::uint32_t Ready(int item) const { return barriers() + item % kTiles * 8; }
   __device__ std::uint32_t Free(int item) const {
-    return barriers() + (kRingTiles + item % kRingTiles) * 8;
+    return barriers() + (kMostRingTiles + item % kTiles) * 8;
   }
-  __device__ std::uint32_t End() const { return barriers() + 2 * kRingTiles * 8; }
-  __device__ void WaitReady(int item) const { WaitBarrier(Ready(item), item / kRingTiles & 1); }
+  __device__ std::uint32_t End() const { return barriers() + 2 * kMostRingTiles * 8; }
+  __device__ std::uint32_t Staged(int place) const { return End() + (1 + place) * 8; }
+  __device__ void WaitReady(int item) const { WaitBarrier(Ready(item), item / kTiles & 1); }
   __device__ void WaitFree(int item) const {
-    if (item >= kRingTiles) WaitBarrier(Free(item), (item / kRingTiles & 1) ^ 1);
+    if (item >= kTiles) WaitBarrier(Free(item), (item / kTiles & 1) ^ 1);
   }
   // By each warp of a group, whose products that read the tile are over.
   __device__ void Release(int item) const {
@@ -72,12 +81,15 @@ class PrefillShared {
   }
 
  private:
+  static constexpr int kTiles = kRingTiles<Kv>;
+
   __device__ void InitBarriers(int groups) const {
-    for (int i = 0; i < kRingTiles; ++i) {
+    for (int i = 0; i < kTiles; ++i) {
       InitBarrier(Ready(i), 1);
       InitBarrier(Free(i), groups * kGroupThreads / 32);
     }
     InitBarrier(End(), 1);
+    for (int i = 0; i < kStagedTiles; ++i) InitBarrier(Staged(i), 1);
     PublishBarriers();
   }
   __device__ std::uint32_t barriers() const { return Ones() + kOnesBytes; }
@@ -88,7 +100,7 @@ class PrefillShared {
 // The warp that fills the ring; all lanes.
 class PrefillCopier {
  public:
-  __device__ PrefillCopier(const AttentionArgs& args, const PrefillShared& shared,
+  __device__ PrefillCopier(const AttentionArgs& args, const PrefillShared<Bf16Kv>& shared,
                            const RowTile& tile, int kv_head, int last_position)
       : args_(args),
         shared_(shared),
@@ -120,13 +132,14 @@ class PrefillCopier {
     const int pieces = NumPieces(segment, last_position_);
     shared_.WaitFree(item);
     if (lane == 0) {
-      ArriveExpecting(shared_.Ready(item), static_cast<std::uint32_t>(pieces * kPieceBytes));
+      ArriveExpecting(shared_.Ready(item),
+                      static_cast<std::uint32_t>(pieces * kPieceBytes<Bf16Kv>));
     }
     __syncwarp();
     if (lane >= pieces) return;
     for (int half = 0; half < kHalves; ++half) {
-      CopyBox(shared_.Tile(item) + half * kHalfBytes + lane * (kPieceBytes / kHalves), plane,
-              half * kHalfColumns, row, shared_.Ready(item), kEvictNormal);
+      CopyBox(shared_.Tile(item) + half * kHalfBytes + lane * (kPieceBytes<Bf16Kv> / kHalves),
+              plane, half * kHalfColumns, row, shared_.Ready(item), kEvictNormal);
     }
   }
   // Zeros from the last position on.
@@ -146,7 +159,7 @@ class PrefillCopier {
   }
 
   const AttentionArgs& args_;
-  const PrefillShared& shared_;
+  const PrefillShared<Bf16Kv>& shared_;
   const std::int32_t* const block_table_;
   const int kv_head_;
   const int last_position_;

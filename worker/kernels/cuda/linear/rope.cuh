@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "worker/kernels/cuda/attention/kv_block.cuh"
+#include "worker/kernels/e4m3.h"
 #include "worker/kernels/kv.h"
 #include "worker/kernels/tensor.h"
 
@@ -12,7 +13,8 @@
 //   v               = bf16(sum + bias)
 //   rotated[i]      = bf16(fma(-v[i + 64], sin, v[i] * cos))
 //   rotated[i + 64] = bf16(fma(v[i], sin, v[i + 64] * cos)),  i < 64, of queries and keys
-// and where the results go. D = 128; keys and values lie as kv_block.cuh has it.
+// and where the results go. D = 128; keys and values lie as kv_block.cuh has it, those in FP8 as
+// e4m3(x * (1 / scale)) of the same x.
 namespace thinkwire::worker::kernels {
 
 struct QkvTarget {
@@ -20,11 +22,14 @@ struct QkvTarget {
   const float* rope;          // [positions, D]
   BatchView batch;
   __nv_bfloat16* q;  // [T, H, D]
-  __nv_bfloat16* keys;
-  __nv_bfloat16* values;
+  void* keys;
+  void* values;
   int num_heads;     // H
   int num_kv_heads;  // K
   int block_tokens;  // B
+  bool fp8;          // what keys and values are: e4m3, else bf16
+  float inverse_key_scale;
+  float inverse_value_scale;
 };
 
 // Checks the shapes that a product of `rows` rows and `tokens` tokens must fit.
@@ -53,6 +58,14 @@ __device__ __forceinline__ float RoundToBf16(float x) {
   return __bfloat162float(__float2bfloat16_rn(x));
 }
 
+// Elements i and i + 64 of a head that begins at `token`.
+template <class Kv>
+__device__ __forceinline__ void StoreKept(typename Kv::Element* token, int offset, int i,
+                                          typename Kv::Element low, typename Kv::Element high) {
+  token[KvElement<Kv>(i, offset)] = low;
+  token[KvElement<Kv>(i + kHeadDim / 2, offset)] = high;
+}
+
 // Elements i and i + 64 of one head: of queries first, then keys, then values.
 __device__ __forceinline__ void StoreQkvPair(const QkvTarget& target, int token,
                                              const TokenPlace& place, int head, int i, float low,
@@ -77,12 +90,21 @@ __device__ __forceinline__ void StoreQkvPair(const QkvTarget& target, int token,
     return;
   }
   const bool is_key = kv_head < target.num_kv_heads;
-  __nv_bfloat16* to = (is_key ? target.keys : target.values) +
-                      KvTokenOffset(place.block, target.num_kv_heads,
-                                    is_key ? kv_head : kv_head - target.num_kv_heads,
-                                    target.block_tokens, place.offset);
-  to[KvPiece(i / 8, place.offset) * 8 + i % 8] = __float2bfloat16_rn(low);
-  to[KvPiece((i + kHalf) / 8, place.offset) * 8 + i % 8] = __float2bfloat16_rn(high);
+  void* const plane = is_key ? target.keys : target.values;
+  const std::int64_t at = KvTokenOffset(place.block, target.num_kv_heads,
+                                        is_key ? kv_head : kv_head - target.num_kv_heads,
+                                        target.block_tokens, place.offset);
+  const __nv_bfloat16 kept_low = __float2bfloat16_rn(low);
+  const __nv_bfloat16 kept_high = __float2bfloat16_rn(high);
+  if (!target.fp8) {
+    StoreKept<Bf16Kv>(static_cast<__nv_bfloat16*>(plane) + at, place.offset, i, kept_low,
+                      kept_high);
+    return;
+  }
+  const float inverse = is_key ? target.inverse_key_scale : target.inverse_value_scale;
+  StoreKept<Fp8Kv>(static_cast<std::uint8_t*>(plane) + at, place.offset, i,
+                   E4m3FromFloat<void>(__fmul_rn(__bfloat162float(kept_low), inverse)),
+                   E4m3FromFloat<void>(__fmul_rn(__bfloat162float(kept_high), inverse)));
 }
 
 }  // namespace thinkwire::worker::kernels

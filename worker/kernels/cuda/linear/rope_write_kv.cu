@@ -55,15 +55,21 @@ QkvTarget MakeQkvTarget(std::int64_t rows, std::int64_t tokens, const void* bias
   Check(q.dtype == DType::kBf16 && q.size() == tokens * heads * kHeadDim, "q is bf16 [T, H, D]");
   Check(rope.rank == 2 && rope.dtype == DType::kF32 && rope.dim(1) == kHeadDim,
         "rope is f32 [positions, D]");
+  const DType kept = kv.keys().dtype;
+  Check((kept == DType::kBf16 || kept == DType::kE4m3) && kv.values().dtype == kept,
+        "CUDA keeps keys and values in bf16 or e4m3");
   return {.bias = static_cast<const __nv_bfloat16*>(bias),
           .rope = rope.as<float>(),
           .batch = batch,
           .q = static_cast<__nv_bfloat16*>(q.data),
-          .keys = static_cast<__nv_bfloat16*>(kv.keys().data),
-          .values = static_cast<__nv_bfloat16*>(kv.values().data),
+          .keys = kv.keys().data,
+          .values = kv.values().data,
           .num_heads = heads,
           .num_kv_heads = kv_heads,
-          .block_tokens = kv.block_tokens};
+          .block_tokens = kv.block_tokens,
+          .fp8 = kept == DType::kE4m3,
+          .inverse_key_scale = 1.0F / kv.scales.keys,
+          .inverse_value_scale = 1.0F / kv.scales.values};
 }
 
 void LaunchRopeWriteKv(const Tensor& sums, const void* bias, const Tensor& rope,

@@ -28,11 +28,12 @@
 // (large_linear.h).
 //
 // Memory. 128-byte rows of a box lie swizzled (16-byte piece p of row r at p ^ (r & 7)), so that
-// ldmatrix meets no bank twice. Weights are requested before the previous kernel has ended: they
-// never change. A multiprocessor holds up to 200 KB of rings, of one block or of two, as the bytes
-// that are on their way at any moment are what its bandwidth is made of; where rows are few,
-// half of it is left to the next kernel's first stages. A single token's norm (norm_token.cuh)
-// takes its place beside the ring, which has weights alone then.
+// ldmatrix meets no bank twice. A stage's weights are one copy, and so are a single token's
+// columns: each copy costs the one thread that asks 0.1 us. Weights are requested before the
+// previous kernel has ended: they never change. A multiprocessor holds up to 200 KB of rings, of
+// one block or of two, as the bytes that are on their way at any moment are what its bandwidth is
+// made of; where rows are few, half of it is left to the next kernel's first stages. A single
+// token's norm (norm_token.cuh) takes its place beside the ring, which has weights alone then.
 //
 // Roof: bytes of W at DRAM speed. A dependent step is 24.6 cycles on an H100: K = 18,944 takes
 // 17 us, less than its rows take to arrive.
@@ -57,15 +58,28 @@ auto TokensOf(const SmallLinear& op) {
                        .eps = norm.eps,
                        .pieces = static_cast<int>(op.columns / 8)};
   } else {
-    return TokenMap{MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, op.tokens), op.tokens};
+    if (op.tokens == 1) {
+      return TokenMap{MakePlainRowMap(op.x, 1, op.columns, kShape.columns(), 1), 1, 1};
+    }
+    return TokenMap{MakeRowMap(op.x, op.tokens, op.columns, kBoxColumns, op.tokens), op.tokens,
+                    kShape.boxes};
   }
 }
+
+// Whether the columns of a stage come in one copy.
+bool InOneCopy(const SmallLinear& op) { return op.columns % kBoxColumns == 0; }
 
 template <SmallLinearShape kShape>
 std::size_t SharedBytes(const SmallLinear& op) {
   const std::int64_t columns =
       (op.columns + kShape.columns() - 1) / kShape.columns() * kShape.columns();
   return static_cast<std::size_t>(kShape.ring_bytes() + (kShape.norms ? 2 * columns : 0));
+}
+
+template <SmallLinearShape kShape>
+CUtensorMap WeightMap(const SmallLinear& op) {
+  return InOneCopy(op) ? MakeBoxesMap(op.weights, op.rows, op.columns, kShape.rows(), kShape.boxes)
+                       : MakeRowMap(op.weights, op.rows, op.columns, kBoxColumns, kShape.rows());
 }
 
 template <std::size_t kChoice, class Output>
@@ -77,13 +91,13 @@ void LaunchShaped(const SmallLinear& op, const Output& output, cudaStream_t stre
   CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   kShape.most_bytes()));
   const int groups = static_cast<int>((op.rows + kShape.rows() - 1) / kShape.rows());
-  const SmallLinearInput input = {op.tokens, static_cast<int>(op.columns), 0U};
+  const SmallLinearInput input = {op.tokens, static_cast<int>(op.columns),
+                                  InOneCopy(op) ? 1 : kShape.boxes, 0U};
   Launch(kernel,
          {.grid = dim3(static_cast<unsigned>(std::min(groups, op.num_sms * kShape.blocks()))),
           .block = dim3(kShape.threads()),
           .shared_bytes = SharedBytes<kShape>(op)},
-         stream, MakeRowMap(op.weights, op.rows, op.columns, kBoxColumns, kShape.rows()), tokens,
-         input, output);
+         stream, WeightMap<kShape>(op), tokens, input, output);
 }
 
 // Launches choice `chosen`, which is kAt or a later one and norms if kNorms.

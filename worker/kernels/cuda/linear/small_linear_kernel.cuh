@@ -18,11 +18,13 @@ namespace thinkwire::worker::kernels {
 struct TokenMap {
   CUtensorMap map;
   int tokens;  // of a box: those there are, as rows beyond a matrix cost the copy engine more
+  int copies;  // of a stage; one: a single token, whose columns are not swizzled
 };
 
 struct SmallLinearInput {
   int tokens;
   int columns;
+  int copies;          // of W a stage: one of all its boxes, or one a box
   std::uint32_t zero;  // 0, unknown to the compiler (ArriveAfter)
 };
 
@@ -93,10 +95,24 @@ __device__ __forceinline__ std::uint32_t RequestedBytes(const Tokens& tokens) {
   }
 }
 
+// From one box's tokens to the next one's.
+template <SmallLinearShape kShape, class Tokens>
+__device__ __forceinline__ int TokenBytes(const Tokens& tokens) {
+  if constexpr (kShape.norms) {
+    return 0;
+  } else {
+    return tokens.copies == 1 ? kBoxRowBytes : kShape.token_bytes();
+  }
+}
+
 template <SmallLinearShape kShape>
 __device__ __forceinline__ void RequestWeights(const Ring<kShape>& ring, const RingPlace& at,
-                                               const CUtensorMap& weights) {
+                                               const CUtensorMap& weights, int copies) {
   const std::uint32_t to = ring.Stage(at);
+  if (copies == 1) {
+    return CopyBoxes(to, weights, 0, at.group * kShape.rows(), at.chunk * kShape.boxes,
+                     ring.Full(at), kEvictFirst);
+  }
   for (int b = 0; b < kShape.boxes; ++b) {
     CopyBox(to + b * kShape.row_bytes(), weights, (at.chunk * kShape.boxes + b) * kBoxColumns,
             at.group * kShape.rows(), ring.Full(at), kEvictFirst);
@@ -108,7 +124,7 @@ __device__ __forceinline__ void RequestTokens(const Ring<kShape>& ring, const Ri
                                               const Tokens& tokens) {
   if constexpr (!kShape.norms) {
     const std::uint32_t to = ring.Stage(at) + kShape.boxes * kShape.row_bytes();
-    for (int b = 0; b < kShape.boxes; ++b) {
+    for (int b = 0; b < tokens.copies; ++b) {
       CopyBox(to + b * kShape.token_bytes(), tokens.map,
               (at.chunk * kShape.boxes + b) * kBoxColumns, 0, ring.Full(at), kEvictLast);
     }
@@ -118,11 +134,11 @@ __device__ __forceinline__ void RequestTokens(const Ring<kShape>& ring, const Ri
 // The producer, one thread. Weights fill the ring once before the previous kernel has ended.
 template <SmallLinearShape kShape, class Tokens>
 __device__ __forceinline__ void FillRing(const Ring<kShape>& ring, const CUtensorMap& weights,
-                                         const Tokens& tokens) {
+                                         const Tokens& tokens, int copies) {
   RingPlace at;
   for (; at.round == 0 && at.group < ring.groups; at.Advance(ring.chunks, kShape.stages)) {
     ArriveExpecting(ring.Full(at), RequestedBytes<kShape>(tokens));
-    RequestWeights(ring, at, weights);
+    RequestWeights(ring, at, weights, copies);
   }
   WaitForPrevious();
   RingPlace late;
@@ -132,7 +148,7 @@ __device__ __forceinline__ void FillRing(const Ring<kShape>& ring, const CUtenso
   for (; at.group < ring.groups; at.Advance(ring.chunks, kShape.stages)) {
     WaitBarrier(ring.Empty(at), (at.round - 1) & 1);
     ArriveExpecting(ring.Full(at), RequestedBytes<kShape>(tokens));
-    RequestWeights(ring, at, weights);
+    RequestWeights(ring, at, weights, copies);
     RequestTokens(ring, at, tokens);
   }
 }
@@ -162,8 +178,10 @@ struct WarpPart {
   int b_row;
   int b_piece;
   int swizzle;
+  int token_bytes;  // from one box's tokens to the next one's
 
-  __device__ __forceinline__ WarpPart(int warp, int lane) : lane(lane) {
+  __device__ __forceinline__ WarpPart(int warp, int lane, int token_bytes)
+      : lane(lane), token_bytes(token_bytes) {
     constexpr bool kOneTile = kShape.token_tiles == 1;
     const int matrix = lane / 8;
     row_warp = warp;
@@ -184,8 +202,8 @@ __device__ __forceinline__ void AddBox(const WarpPart<kShape>& part, std::uint32
                                        std::uint32_t& landed) {
   constexpr int kSteps = kBoxColumns / 16;
   const std::uint32_t a_base = stage + b * kShape.row_bytes() + part.a_row * kBoxRowBytes;
-  const std::uint32_t b_base = stage + kShape.boxes * kShape.row_bytes() +
-                               b * kShape.token_bytes() + part.b_row * kBoxRowBytes;
+  const std::uint32_t b_base =
+      stage + kShape.boxes * kShape.row_bytes() + b * part.token_bytes + part.b_row * kBoxRowBytes;
   std::uint32_t two_steps[4];  // tokens of two k16 steps
 #pragma unroll
   for (int j = 0; j < kSteps; ++j) {
@@ -223,8 +241,9 @@ __device__ __forceinline__ void AddBox(const WarpPart<kShape>& part, std::uint32
 template <SmallLinearShape kShape, class Output>
 __device__ __forceinline__ void Multiply(const Ring<kShape>& ring, int warp, int lane,
                                          const unsigned char* normed, const SmallLinearInput& input,
-                                         const Output& output, const TokenPlace* places) {
-  const WarpPart<kShape> part(warp, lane);
+                                         int token_bytes, const Output& output,
+                                         const TokenPlace* places) {
+  const WarpPart<kShape> part(warp, lane, token_bytes);
   float sums[kShape.token_tiles][4] = {};
   for (RingPlace at; at.group < ring.groups;) {
     WaitBarrier(ring.Full(at), at.round & 1);
@@ -281,7 +300,7 @@ __global__ __launch_bounds__(
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   if (warp == kShape.producer()) {
-    if (lane == 0) FillRing(ring, weights, tokens);
+    if (lane == 0) FillRing(ring, weights, tokens, input.copies);
     return;
   }
   unsigned char* const normed =
@@ -299,7 +318,7 @@ __global__ __launch_bounds__(
   }
   if constexpr (Output::kPlaces || kShape.norms) SyncConsumers<kShape>();
   if (warp >= kShape.warps()) return;
-  Multiply(ring, warp, lane, normed, input, output, places);
+  Multiply(ring, warp, lane, normed, input, TokenBytes<kShape>(tokens), output, places);
 #endif
 }
 

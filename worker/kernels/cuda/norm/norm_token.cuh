@@ -29,6 +29,32 @@ struct NormedInput {
   int pieces;  // 16 bytes each
 };
 
+// Where the 16-byte piece `piece` of a row goes in shared memory.
+__device__ __forceinline__ void SpreadPiece(unsigned char* row, int piece, const uint4& value) {
+  auto* const to = reinterpret_cast<std::uint32_t*>(row + piece / 4 * 64 + piece % 4 * 4);
+  to[0] = value.x;
+  to[4] = value.y;
+  to[8] = value.z;
+  to[12] = value.w;
+}
+
+// Zeros in the pieces [from, to).
+__device__ __forceinline__ void SpreadZeros(unsigned char* row, int from, int to) {
+  for (int piece = from + static_cast<int>(threadIdx.x); piece < to; piece += kRowThreads) {
+    SpreadPiece(row, piece, make_uint4(0, 0, 0, 0));
+  }
+}
+
+// A thread's pieces of a row, those beyond its end zero: all are asked for before any is used.
+__device__ __forceinline__ void LoadPieces(const uint4* row, int pieces,
+                                           uint4 (&to)[kNormTokenPieces]) {
+#pragma unroll
+  for (int j = 0; j < kNormTokenPieces; ++j) {
+    const int piece = static_cast<int>(threadIdx.x) + j * kRowThreads;
+    to[j] = row != nullptr && piece < pieces ? row[piece] : make_uint4(0, 0, 0, 0);
+  }
+}
+
 // Writes the normed row to `normed`, zeros in columns from E up to `columns`; block 0 also writes
 // sum and out. By threads 0 .. kRowThreads - 1, which `sync` synchronises; what they wrote is there
 // after another `sync`. Waits for the previous kernel.
@@ -36,46 +62,33 @@ template <class Sync>
 __device__ __forceinline__ void NormToken(const NormedInput& input, int columns,
                                           unsigned char* normed, float (&warp_sums)[kRowWarps],
                                           const Sync& sync) {
-  const int thread = static_cast<int>(threadIdx.x);
-  const auto store = [&](int piece, const uint4& value) {
-    auto* const to = reinterpret_cast<std::uint32_t*>(normed + piece / 4 * 64 + piece % 4 * 4);
-    to[0] = value.x;
-    to[4] = value.y;
-    to[8] = value.z;
-    to[12] = value.w;
-  };
   uint4 scale[kNormTokenPieces];
-#pragma unroll
-  for (int j = 0; j < kNormTokenPieces; ++j) {
-    const int piece = thread + j * kRowThreads;
-    if (piece < input.pieces) scale[j] = input.weight[piece];
-  }
-  for (int piece = input.pieces + thread; piece < columns / 8; piece += kRowThreads) {
-    store(piece, make_uint4(0, 0, 0, 0));
-  }
+  LoadPieces(input.weight, input.pieces, scale);
+  SpreadZeros(normed, input.pieces, columns / 8);
   WaitForPrevious();
-  Eight values[kNormTokenPieces];
+  uint4 values[kNormTokenPieces];
+  uint4 partial[kNormTokenPieces];
+  LoadPieces(input.residual, input.pieces, values);
+  LoadPieces(input.partial, input.pieces, partial);
   float square_sum = 0.0F;
 #pragma unroll
   for (int j = 0; j < kNormTokenPieces; ++j) {
-    const int piece = thread + j * kRowThreads;
+    const int piece = static_cast<int>(threadIdx.x) + j * kRowThreads;
     if (piece >= input.pieces) break;
-    values[j] = Widen(input.residual[piece]);
     if (input.partial != nullptr) {
-      const uint4 rounded = Narrow(Add(values[j], Widen(input.partial[piece])));
-      if (blockIdx.x == 0) input.sum[piece] = rounded;
-      values[j] = Widen(rounded);
+      values[j] = Narrow(Add(Widen(values[j]), Widen(partial[j])));
+      if (blockIdx.x == 0) input.sum[piece] = values[j];
     }
-    square_sum = AddSquares(values[j], square_sum);
+    square_sum = AddSquares(Widen(values[j]), square_sum);
   }
   const float factor = NormFactor(SumOverThreads(square_sum, warp_sums, sync),
                                   static_cast<float>(8 * input.pieces), input.eps);
 #pragma unroll
   for (int j = 0; j < kNormTokenPieces; ++j) {
-    const int piece = thread + j * kRowThreads;
+    const int piece = static_cast<int>(threadIdx.x) + j * kRowThreads;
     if (piece >= input.pieces) break;
-    const uint4 row = Normed(values[j], factor, scale[j]);
-    store(piece, row);
+    const uint4 row = Normed(Widen(values[j]), factor, scale[j]);
+    SpreadPiece(normed, piece, row);
     if (blockIdx.x == 0) input.out[piece] = row;
   }
 }

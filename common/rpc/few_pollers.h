@@ -4,15 +4,16 @@
 
 namespace thinkwire::rpc {
 
-// From now on one thread at a time polls for gRPC's callbacks and runs them, for as long as it can.
+// From now on as few threads poll for gRPC's callbacks, and run them, as keep up with them: one, as
+// long as it computes for less than four fifths of the time; then another, and so on.
 // gRPC 1.51 has two of them poll by turns, or more on larger machines: whenever one has got
 // something, it first wakes another to poll in its place, and that is a switch of threads for each
 // message that a server passes on, a quarter of what it takes (tests/bench/RESULTS.md). They fetch
-// what there is to do with a function of gRPC's C interface, which this file replaces: all but one
-// of them wait in it. So what a reaction takes, all others wait for. What may take long says so
+// what there is to do with a function of gRPC's C interface, which this file replaces: all others
+// wait in it. So what a reaction takes, all others may wait for. What may take long says so
 // (LetAnotherPoll), and no reaction waits for another.
 // Of no effect on queues that a program polls itself. Threads: any.
-void PollWithOneThread();
+void PollWithFewThreads();
 
 // Of a reaction that may take long, in its beginning: another thread polls from now on, and this
 // one waits for its turn again after the reaction. gRPC has a thread for every two processors, and
@@ -26,9 +27,9 @@ class AtRest {
   virtual void OnRest() = 0;
 };
 
-// Tells `waiter` once this thread, if it is the one that polls, has run all reactions that there
+// Tells `waiter` once this thread, if it is one that polls, has run all reactions that there
 // are, or very many of them: what many of them bring a stream then goes on at once. Others than
-// that thread tell it before this returns.
+// such threads tell it before this returns.
 void TellAtRest(std::shared_ptr<AtRest> waiter);
 
 }  // namespace thinkwire::rpc

@@ -1,0 +1,50 @@
+#include "tests/integration/group.h"
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "tests/integration/programs.h"
+
+namespace thinkwire::integration {
+
+FreePort::FreePort() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  const int on = 1;
+  setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  socklen_t size = sizeof(address);
+  EXPECT_EQ(bind(socket_, reinterpret_cast<const sockaddr*>(&address), size), 0);
+  EXPECT_EQ(getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  number_ = ntohs(address.sin_port);
+}
+
+FreePort::~FreePort() { close(socket_); }
+
+std::string GroupTokenFile() {
+  std::string path = absl::StrCat(testing::TempDir(), "group_token_", getpid());
+  std::ofstream(path) << "the secret of a test's group\n";
+  return path;
+}
+
+std::vector<std::string> GroupOptions(const std::string& ranks, const std::string& leader,
+                                      int size) {
+  return {absl::StrCat("--model=", kTinyModel), absl::StrCat("--tensor_parallel_size=", size),
+          absl::StrCat("--ranks=", ranks), absl::StrCat("--leader=", leader),
+          absl::StrCat("--group_token_file=", GroupTokenFile())};
+}
+
+std::unique_ptr<Process> StartRanks(std::vector<std::string> options,
+                                    const std::vector<std::string>& before) {
+  std::vector<std::string> command = before;
+  command.insert(command.end(), {kWorker, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0",
+                                 "--cpu_threads=1"});
+  command.insert(command.end(), options.begin(), options.end());
+  return std::make_unique<Process>(command);
+}
+
+}  // namespace thinkwire::integration

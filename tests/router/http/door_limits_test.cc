@@ -1,0 +1,110 @@
+// What a client of the door can hold of it, and for how long.
+
+#include <gtest/gtest.h>
+#include <netinet/tcp.h>
+
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "router/http/http_limits.h"
+#include "tests/router/http/door_fixture.h"
+
+namespace thinkwire::router::http {
+namespace {
+
+using Json = nlohmann::json;
+
+using DoorLimitsTest = DoorTest;
+
+// With so many pieces of 4,000 letters "Z" for an answer.
+std::vector<v1::GenerateResponse> LongStream(int pieces) {
+  std::vector<v1::GenerateResponse> events = SmallStream();
+  events[1].mutable_started()->mutable_limits()->set_max_tokens(pieces + 10);
+  v1::GenerateResponse delta = events[4];
+  delta.mutable_answer_delta()->set_text(std::string(4000, 'Z'));
+  events[5].mutable_finished()->mutable_tokens()->set_answer_tokens(pieces + 1);
+  events[6].mutable_completed()->mutable_usage()->set_answer_tokens(pieces + 1);
+  events.erase(events.begin() + 4);
+  events.insert(events.begin() + 4, static_cast<std::size_t>(pieces), delta);
+  return events;
+}
+
+TEST_F(DoorLimitsTest, AnAnswerThatIsTooLongForAWholeIsToBeAskedForAsAStream) {
+  Open();
+  constexpr int kPieces = static_cast<int>(kMaxWholeAnswerBytes / 4000) + 1;
+  small_.SetScript({.events = LongStream(kPieces)});
+  const Reply reply = Chat();
+  EXPECT_EQ(reply.status, 422);
+  const Json error = Json::parse(reply.body)["error"];
+  EXPECT_EQ(error["code"], "answer_too_long");
+  EXPECT_NE(error["message"].get<std::string>().find("\"stream\": true"), std::string::npos);
+  EXPECT_TRUE(Chat(R"(,"stream":true)").body.ends_with("data: [DONE]\n\n"));
+}
+
+TEST_F(DoorLimitsTest, BodiesThatAreStillArrivingAreBounded) {
+  Open();
+  constexpr int kMost = static_cast<int>(kMaxArrivingBodyBytes / kMaxBodyBytes);
+  const std::string head = absl::StrCat(
+      "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n",
+      "Expect: 100-continue\r\nContent-Length: ", kMaxBodyBytes, "\r\n\r\n");
+  std::vector<RawClient> clients;
+  std::string answer;
+  while (static_cast<int>(clients.size()) <= kMost && !absl::StrContains(answer, "429")) {
+    clients.emplace_back(port()).Send(head);
+    answer = clients.back().ReadUntil("\r\n\r\n");
+  }
+  EXPECT_TRUE(absl::StrContains(answer, "HTTP/1.1 429 ")) << answer;
+  EXPECT_GT(clients.size(), 8u) << "some may";
+  EXPECT_EQ(Ask(port(), "GET", "/health").status, 200) << "what has no body comes through";
+}
+
+TEST_F(DoorLimitsTest, AReaderOfASmallWindowGetsEverything) {
+  Open();
+  constexpr int kDeltas = 600;
+  small_.SetScript({.events = LongStream(kDeltas)});
+  RawClient client(port(), /*receive_buffer=*/4096);
+  client.Send(
+      MakeRequestText("POST", kChatPath, ChatBody(R"(,"stream":true)"), {{"Connection", "close"}}));
+  ASSERT_TRUE(small_.WaitForCalls(1));
+  const Reply reply = ParseReply(client.ReadToEnd());
+  std::size_t letters = 0;
+  for (const char c : reply.body) letters += c == 'Z' ? 1 : 0;
+  EXPECT_EQ(letters, std::size_t{kDeltas} * 4000);
+  EXPECT_TRUE(reply.body.ends_with("data: [DONE]\n\n"));
+}
+
+// The door's end, in this process, of the connection from a port; nullopt: there is none.
+std::optional<int> EndOf(int port) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int file = std::stoi(entry.path().filename().string());
+    sockaddr_in peer{};
+    socklen_t size = sizeof(peer);
+    const bool is_connection = getpeername(file, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
+                               peer.sin_family == AF_INET;
+    if (is_connection && ntohs(peer.sin_port) == port) return file;
+  }
+  return std::nullopt;
+}
+
+// As long as the door's own time for a write, and not gRPC's few seconds.
+TEST_F(DoorLimitsTest, TheKernelHasPatienceWithWhoReadsNothing) {
+  Open();
+  RawClient client(port());
+  client.Send(MakeRequestText("GET", "/health"));
+  EXPECT_NE(client.ReadUntil("}}"), "");
+  const std::optional<int> end = EndOf(client.port());
+  ASSERT_TRUE(end.has_value());
+  int milliseconds = 0;
+  socklen_t size = sizeof(milliseconds);
+  ASSERT_EQ(getsockopt(*end, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, &size), 0);
+  EXPECT_EQ(std::chrono::milliseconds(milliseconds), kWriteTimeout);
+}
+
+}  // namespace
+}  // namespace thinkwire::router::http

@@ -1,0 +1,70 @@
+#include "worker/model/checkpoint/deepseek_plan.h"
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "worker/model/checkpoint/planned_tensors.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+PlannedWeight Plain(PlannedTensor tensor) { return {.matrices = {std::move(tensor)}}; }
+
+void Append(std::vector<PlannedWeight> more, std::vector<PlannedWeight>& weights) {
+  for (PlannedWeight& weight : more) weights.push_back(std::move(weight));
+}
+
+}  // namespace
+
+PartPlan MlaPart(const ModelConfig& config, const std::string& layer) {
+  const MlaConfig& mla = *config.mla;
+  const std::string name = layer + "self_attn.";
+  const std::int64_t e = config.hidden_size;
+  const std::int64_t heads = config.num_heads;
+  const bool has_latents = mla.q_lora_rank > 0;
+  const std::int64_t head_rows = mla.qk_nope_head_dim + mla.v_head_dim;
+  PartPlan part = {
+      .kind = PartKind::kMla,
+      .norm = Vector(layer + "input_layernorm.weight", e),
+      .weights = {Plain(Rows(name + (has_latents ? "q_b_proj.weight" : "q_proj.weight"),
+                             heads * mla.qk_head_dim(), has_latents ? mla.q_lora_rank : e,
+                             Division::kQueryHeads, mla.qk_head_dim())),
+                  Plain(
+                      Rows(name + "kv_a_proj_with_mqa.weight", mla.key_dim(), e, Division::kWhole)),
+                  Plain(Rows(name + "kv_b_proj.weight", heads * head_rows, mla.kv_lora_rank,
+                             Division::kQueryHeads, head_rows)),
+                  Plain(Columns(name + "o_proj.weight", e, heads * mla.v_head_dim,
+                                Division::kQueryHeads))},
+      .tables = {Vector(name + "kv_a_layernorm.weight", mla.kv_lora_rank)},
+      .kv_planes = {{Division::kKvHeads, mla.key_dim()}}};
+  if (!has_latents) return part;
+  part.weights.push_back(
+      Plain(Rows(name + "q_a_proj.weight", mla.q_lora_rank, e, Division::kWhole)));
+  part.tables.push_back(Vector(name + "q_a_layernorm.weight", mla.q_lora_rank));
+  return part;
+}
+
+PartPlan MoePart(const ModelConfig& config, const std::string& layer) {
+  const MoeConfig& moe = *config.moe;
+  const std::string name = layer + "mlp.";
+  const std::int64_t e = config.hidden_size;
+  PartPlan part = {.kind = PartKind::kMoe,
+                   .norm = Vector(layer + "post_attention_layernorm.weight", e),
+                   .weights = {},
+                   .tables = {Rows(name + "gate.weight", moe.n_routed_experts, e, Division::kWhole),
+                              Vector(name + "gate.e_score_correction_bias", moe.n_routed_experts)}};
+  for (std::int64_t i = 0; i < moe.n_routed_experts; ++i) {
+    Append(PlanSwiGlu(absl::StrCat(name, "experts.", i, "."), e, moe.moe_intermediate_size,
+                      Division::kWhole),
+           part.weights);
+  }
+  if (moe.n_shared_experts == 0) return part;
+  Append(PlanSwiGlu(name + "shared_experts.", e, moe.n_shared_experts * moe.moe_intermediate_size,
+                    Division::kSharedFfn),
+         part.weights);
+  return part;
+}
+
+}  // namespace thinkwire::worker::model

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "worker/kernels/device.h"
+
+namespace thinkwire::worker::model {
+
+// Memory that models may be served from: one or more devices of a kind, or the host's.
+struct MemoryPlace {
+  kernels::Capabilities device{};
+  std::int64_t free_bytes = 0;  // of each device
+  std::int32_t devices = 1;
+};
+
+// What a model takes in a place, and what it can serve there.
+struct ModelFit {
+  std::int32_t ranks = 1;               // the fewest devices that have room for it
+  std::int64_t weight_bytes = 0;        // over all ranks
+  std::int64_t kv_bytes_per_token = 0;  // over all ranks
+  std::int32_t context = 0;             // tokens that a sequence may have; 0: there is no room
+  std::int32_t longest = 0;             // tokens of a sequence, by the model
+};
+
+// By the rules that a worker loads by, with its default options, and from config.json alone: no
+// weight is read.
+// Fails: as ModelFiles::Config and QuantizationConfig::SchemeOf; INVALID_ARGUMENT the device has no
+// kernels for the model's heads.
+absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryPlace& place);
+
+// "weights 15.2 GB, KV 57.3 MB a thousand tokens: 131072 tokens of context on 2 devices"
+std::string FitText(const ModelFit& fit);
+
+}  // namespace thinkwire::worker::model

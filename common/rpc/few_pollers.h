@@ -5,7 +5,7 @@
 namespace thinkwire::rpc {
 
 // From now on as few threads poll for gRPC's callbacks, and run them, as keep up with them: one, as
-// long as it has some time left; then another, and so on.
+// long as it computes for less than seven tenths of the time; then another, and so on.
 // gRPC 1.51 has two of them poll by turns, or more on larger machines: whenever one has got
 // something, it first wakes another to poll in its place, and that is a switch of threads for each
 // message that a server passes on, a quarter of what it takes (tests/bench/RESULTS.md). They fetch

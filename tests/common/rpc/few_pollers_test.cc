@@ -219,6 +219,12 @@ class Asking {
     }
   }
 
+  struct Library {
+    Library() { grpc_init(); }
+    ~Library() { grpc_shutdown(); }
+  };
+
+  Library library_;
   grpc_completion_queue* const queue_ = grpc_completion_queue_create_for_next(nullptr);
   std::promise<grpc_completion_type> tell_;
   std::future<grpc_completion_type> told_ = tell_.get_future();

@@ -226,7 +226,7 @@ TEST_F(ResponsesDoorTest, AnOlderWorkerIsNotAskedForWhatItWouldRefuse) {
   small_.SetScript({.events = events});
   const Reply reply = Respond(R"(,"include":["message.output_text.logprobs"])");
   EXPECT_EQ(reply.status, 200) << reply.body;
-  const v1::PhaseSampling& asked = small_.last_call().request.request().sampling();
+  const v1::PhaseSampling asked = small_.last_call().request.request().sampling();
   EXPECT_TRUE(asked.logprobs());
   EXPECT_FALSE(asked.has_token_bytes());
   const Json token = Json::parse(reply.body)["output"][1]["content"][0]["logprobs"][0];

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/rpc/call_peer.h"
+#include "common/rpc/few_pollers.h"
 #include "common/rpc/keepalive.h"
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
@@ -209,7 +210,10 @@ class FakeWorker::Generation final : public rpc::ServerCall {
       if (message.event().has_started()) {
         Complete(request.request(), *message.mutable_event()->mutable_started());
       }
-      if (script.tamper) script.tamper(message);
+      if (script.tamper) {
+        rpc::LetAnotherPoll();  // it may wait for others
+        script.tamper(message);
+      }
       if (!Write(message)) return;  // the client has cancelled meanwhile
     }
     if (!script.stays_open) Finish(script.end);

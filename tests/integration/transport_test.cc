@@ -159,9 +159,9 @@ TEST_F(TransportTest, HalfOpenStreamsAreBoundedAndEnded) {
   EXPECT_LE(ends["MESSAGE_TIMEOUT"], 8192 * 8 / 9 + 1);
   EXPECT_EQ(ends["MESSAGE_TIMEOUT"] + ends["TOO_MANY_CALLS"], (kConnections - closed) * kStreams);
   EXPECT_TRUE(router_->WaitUntilIdle());
-  // If all come at once, all are there before gRPC lets anybody refuse one.
+  // All may be there before gRPC lets anybody refuse one.
   EXPECT_LT(router_->process().PeakMemory(),
-            before + kConnections * kStreams * std::size_t{16'000});
+            before + kConnections * kStreams * std::size_t{20'000});
   EXPECT_TRUE(WaitForMemory(before + 50 * kMiB)) << router_->process().Memory() / kMiB << " MiB";
 }
 

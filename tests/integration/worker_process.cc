@@ -120,6 +120,15 @@ std::optional<double> WorkerProcess::Metric(const std::string& name, const std::
   return MetricAt(metrics_port_, name, labels);
 }
 
+bool WorkerProcess::WaitForCounter(const std::string& name, double least) {
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  while (std::chrono::steady_clock::now() < give_up) {
+    if (Metric(name).value_or(0) >= least) return true;
+    std::this_thread::yield();
+  }
+  return false;
+}
+
 bool WorkerProcess::WaitUntilIdle() {
   const auto give_up = std::chrono::steady_clock::now() + kPatience;
   while (std::chrono::steady_clock::now() < give_up) {

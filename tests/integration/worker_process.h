@@ -59,6 +59,10 @@ class WorkerProcess {
   // As MetricAt.
   std::optional<double> Metric(const std::string& name, const std::string& labels = "");
 
+  // Waits until a counter is at least so much: the engine's are told after its answers. False if
+  // patience ends first.
+  bool WaitForCounter(const std::string& name, double least);
+
   // Waits until nothing is queued or running and no KV block is held; false if patience ends first.
   bool WaitUntilIdle();
 

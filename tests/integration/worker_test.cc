@@ -116,6 +116,7 @@ TEST(WorkerProcessTest, CachedPrefixesChangeTimeAlone) {
   EXPECT_EQ(next.started.cached_prompt_tokens(), (prompt_tokens + 59) / 16 * 16);
   EXPECT_EQ(next.logprobs, plain.Generate(request).logprobs);
 
+  ASSERT_TRUE(caching.WaitForCounter("thinkwire_worker_prefix_queries_total", 5));
   ASSERT_TRUE(caching.WaitUntilIdle());
   EXPECT_EQ(caching.Metric("thinkwire_worker_prefix_queries_total"), 5);
   EXPECT_EQ(caching.Metric("thinkwire_worker_prefix_hits_total"), 3);

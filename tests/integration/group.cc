@@ -1,8 +1,6 @@
 #include "tests/integration/group.h"
 
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -11,19 +9,6 @@
 #include "tests/integration/programs.h"
 
 namespace thinkwire::integration {
-
-FreePort::FreePort() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-  const int on = 1;
-  setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  socklen_t size = sizeof(address);
-  EXPECT_EQ(bind(socket_, reinterpret_cast<const sockaddr*>(&address), size), 0);
-  EXPECT_EQ(getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  number_ = ntohs(address.sin_port);
-}
-
-FreePort::~FreePort() { close(socket_); }
 
 std::string GroupTokenFile() {
   std::string path = absl::StrCat(testing::TempDir(), "group_token_", getpid());

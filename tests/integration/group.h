@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,22 +8,6 @@
 #include "tests/integration/worker_process.h"
 
 namespace thinkwire::integration {
-
-// A port of this machine that is nobody's, and that stays so but for who asks for it by number:
-// bound, and not listened at. Owns: the socket.
-class FreePort {
- public:
-  FreePort();
-  ~FreePort();
-  FreePort(const FreePort&) = delete;
-  FreePort& operator=(const FreePort&) = delete;
-
-  int number() const { return number_; }
-
- private:
-  int socket_ = -1;
-  int number_ = 0;
-};
 
 // The file of the token that the groups of this test run share.
 std::string GroupTokenFile();

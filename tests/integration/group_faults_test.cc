@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/stream_contract.h"
+#include "tests/fakes/free_port.h"
 #include "tests/integration/cut_wire.h"
 #include "tests/integration/group.h"
 #include "tests/integration/process.h"
@@ -177,7 +178,7 @@ class StrangeFollowerTest : public testing::Test {
     ASSERT_TRUE(key.ok()) << key.status();
     key_.emplace(*std::move(key));
   }
-  std::string Address() const { return absl::StrCat("127.0.0.1:", port_.number()); }
+  std::string Address() const { return port_.address(); }
 
   std::unique_ptr<parallel::PeerLink> Dial() {
     const auto socket = parallel::DialGroup(Address(), kPatience);
@@ -229,7 +230,7 @@ TEST_F(StrangeFollowerTest, GarbageAtTheDoorIsTurnedAway) {
 
 TEST(GroupStartTest, ARankThatTwoProcessesHaveEndsTheStart) {
   const FreePort port;
-  const std::string address = absl::StrCat("127.0.0.1:", port.number());
+  const std::string address = port.address();
   const auto leader = StartRanks(GroupOptions("0", address, 4));
   const auto first = StartRanks(GroupOptions("1-2", address, 4));
   ASSERT_TRUE(leader->WaitForErrorLine("ranks 1 to 2")) << leader->error();

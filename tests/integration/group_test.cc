@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "tests/fakes/free_port.h"
 #include "tests/integration/process.h"
 #include "tests/integration/programs.h"
 #include "tests/integration/worker_process.h"
@@ -28,8 +29,6 @@ using grpc::health::v1::HealthCheckResponse;
 using Options = std::vector<std::string>;
 
 constexpr int kExitConfig = 78;
-
-std::string At(const FreePort& port) { return absl::StrCat("127.0.0.1:", port.number()); }
 
 Options With(Options options, const std::string& more) {
   options.push_back(more);
@@ -70,8 +69,8 @@ std::string LastLine(const Process& process) {
 
 TEST(GroupTest, TwoProcessesGiveTheIdsOfOne) {
   const FreePort port;
-  const auto follower = StartRanks(GroupOptions("1", At(port)));
-  WorkerProcess leader(GroupOptions("0", At(port)));
+  const auto follower = StartRanks(GroupOptions("1", port.address()));
+  WorkerProcess leader(GroupOptions("0", port.address()));
   ASSERT_TRUE(leader.listening());
   WorkerProcess alone({absl::StrCat("--model=", kTinyModel), "--tensor_parallel_size=2"});
   ASSERT_TRUE(alone.listening());
@@ -94,9 +93,9 @@ TEST(GroupTest, TwoProcessesGiveTheIdsOfOne) {
 
 TEST(GroupTest, ThreeProcessesOfFourRanksGiveTheIdsOfOne) {
   const FreePort port;
-  const auto last = StartRanks(GroupOptions("3", At(port), 4));
-  const auto middle = StartRanks(GroupOptions("1-2", At(port), 4));
-  WorkerProcess leader(GroupOptions("0", At(port), 4));
+  const auto last = StartRanks(GroupOptions("3", port.address(), 4));
+  const auto middle = StartRanks(GroupOptions("1-2", port.address(), 4));
+  WorkerProcess leader(GroupOptions("0", port.address(), 4));
   ASSERT_TRUE(leader.listening());
   WorkerProcess alone({absl::StrCat("--model=", kTinyModel), "--tensor_parallel_size=4"});
   ASSERT_TRUE(alone.listening());
@@ -106,8 +105,8 @@ TEST(GroupTest, ThreeProcessesOfFourRanksGiveTheIdsOfOne) {
 
 TEST(GroupTest, AFollowerThatIsToldToStopWaitsForItsLeader) {
   const FreePort port;
-  const auto follower = StartRanks(GroupOptions("1", At(port)));
-  WorkerProcess leader(GroupOptions("0", At(port)));
+  const auto follower = StartRanks(GroupOptions("1", port.address()));
+  WorkerProcess leader(GroupOptions("0", port.address()));
   ASSERT_TRUE(leader.listening());
   Following(*follower);
   v1::GenerateRequest request = Ask("What is 27+48?", 7);
@@ -130,8 +129,8 @@ TEST(GroupTest, AFollowerThatIsToldToStopWaitsForItsLeader) {
 TEST(GroupTest, TheLeastMemoryOfTheGroupIsEverybodys) {
   const FreePort port;
   const auto follower =
-      StartRanks(With(GroupOptions("1", At(port)), "--kv_cache_memory_bytes=4000000"));
-  WorkerProcess leader(GroupOptions("0", At(port)));
+      StartRanks(With(GroupOptions("1", port.address()), "--kv_cache_memory_bytes=4000000"));
+  WorkerProcess leader(GroupOptions("0", port.address()));
   ASSERT_TRUE(leader.listening());
   const int blocks = Following(*follower)["kv_blocks"];
   EXPECT_EQ(leader.Metric("thinkwire_worker_kv_blocks", "{state=\"free\"}"), blocks);
@@ -140,12 +139,12 @@ TEST(GroupTest, TheLeastMemoryOfTheGroupIsEverybodys) {
 // A leader and a follower that do not fit: both end, each with one sentence, which `why` is of.
 void ExpectNoStart(const Options& follower_options, const std::string& why) {
   const FreePort port;
-  Options leader_options = GroupOptions("0", At(port));
+  Options leader_options = GroupOptions("0", port.address());
   leader_options.insert(leader_options.begin(),
                         {kWorker, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"});
   Process leader(leader_options);
   const auto begun = std::chrono::steady_clock::now();
-  Options options = GroupOptions("1", At(port));
+  Options options = GroupOptions("1", port.address());
   options.insert(options.end(), follower_options.begin(), follower_options.end());
   const auto follower = StartRanks(options);
   EXPECT_EQ(leader.Wait(), kExitConfig) << leader.error();

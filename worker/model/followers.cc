@@ -40,7 +40,7 @@ absl::Status Followers::Hear(std::size_t member, const Frame& frame) {
     auto beats = DecodeBeats(frame.payload, said.beats.size());
     if (!beats) return absl::InvalidArgumentError("sent beats that are not its ranks'");
     said.beats = *std::move(beats);
-  } else if (frame.kind == FrameKind::kBlocks && number && !said.num_blocks) {
+  } else if (frame.kind == FrameKind::kBlocks && number.value_or(0) > 0 && !said.num_blocks) {
     said.num_blocks = number;
   } else if (frame.kind == FrameKind::kReady && number && !said.weight_bytes) {
     said.weight_bytes = number;

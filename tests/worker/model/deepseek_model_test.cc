@@ -13,6 +13,7 @@
 #include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/quantized_model.h"
+#include "tests/worker/model/small_options.h"
 #include "tests/worker/model/step_driver.h"
 #include "worker/model/checkpoint/requantize.h"
 #include "worker/model/load_model.h"
@@ -28,18 +29,6 @@ using testing::IsEmpty;
 using testing::StartsWith;
 
 constexpr std::int32_t kDraws = 24;  // as many as the expected file holds
-
-ModelOptions OptionsFor(const std::filesystem::path& model, std::int32_t ranks = 1) {
-  ModelOptions options;
-  options.model_dir = model;
-  options.device = "cpu";
-  options.cpu_threads = 2;
-  options.max_model_len = 128;
-  options.max_num_seqs = 4;
-  options.max_num_batched_tokens = 128;
-  options.tensor_parallel_size = ranks;
-  return options;
-}
 
 std::unique_ptr<ModelRunner> Load(const ModelOptions& options) {
   auto model = LoadModel(options, LocalPlans(options));

@@ -2,8 +2,6 @@
 // each process.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -16,40 +14,25 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/fakes/free_port.h"
 #include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/step_driver.h"
+#include "tests/worker/parallel/socket_pair.h"
+#include "worker/model/beat_encoding.h"
+#include "worker/model/followers.h"
 #include "worker/model/load_model.h"
+#include "worker/parallel/frame.h"
+#include "worker/parallel/gather.h"
 #include "worker/parallel/local_step_channel.h"
+#include "worker/parallel/peer_link.h"
 
 namespace thinkwire::worker::model {
 namespace {
 
 using testing::HasSubstr;
 
-// A port that is bound and not listened at, so that nobody gets it who does not ask for it.
-class FreePort {
- public:
-  FreePort() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const int on = 1;
-    setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(bind(socket_, reinterpret_cast<const sockaddr*>(&address), size), 0);
-    EXPECT_EQ(getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size), 0);
-    number_ = ntohs(address.sin_port);
-  }
-  ~FreePort() { close(socket_); }
-  FreePort(const FreePort&) = delete;
-  FreePort& operator=(const FreePort&) = delete;
-
-  std::string address() const { return absl::StrCat("127.0.0.1:", number_); }
-
- private:
-  int socket_ = -1;
-  int number_ = 0;
-};
+constexpr std::chrono::milliseconds kLong{60'000};
 
 ModelOptions Options(int ranks) {
   ModelOptions options;
@@ -159,6 +142,28 @@ TEST(GroupTest, OtherLimitsAreToldToBoth) {
   EXPECT_EQ(leader.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(leader.message()), HasSubstr("its set of limits is max_num_seqs 4, "));
   EXPECT_THAT(std::string(follower.message()), HasSubstr("its set of limits is max_num_seqs 4, "));
+}
+
+// A leader of one other process, which says `frames` and no more, until that ends this process.
+void HearFollower(const std::string& frames) {
+  const auto [left, right] = parallel::SocketPair();
+  EXPECT_EQ(write(left, frames.data(), frames.size()), static_cast<ssize_t>(frames.size()));
+  std::vector<parallel::Member> members(1);
+  members[0] = {1, 1, std::make_unique<parallel::PeerLink>(right, "rank 1", kLong)};
+  Followers followers(LocalPlans(Options(2)), std::move(members));
+  followers.AgreeOnBlocks(100);
+  followers.AwaitReady();
+}
+
+std::string FrameOf(parallel::FrameKind kind, const std::string& payload) {
+  const auto head = parallel::EncodeFrameHead(kind, 0, payload);
+  return std::string(head.data(), head.size()) + payload;
+}
+
+TEST(FollowersDeathTest, AFollowerWithoutABlockEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(HearFollower(FrameOf(parallel::FrameKind::kBlocks, EncodeNumber(0))),
+              testing::ExitedWithCode(70), "rank 1: sent what no follower has to say\n$");
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
+#include "tests/worker/model/small_options.h"
 #include "tests/worker/model/step_driver.h"
 #include "worker/model/load_model.h"
 
@@ -23,18 +24,6 @@ using testing::StartsWith;
 
 constexpr std::int32_t kDraws = 8;
 constexpr char kTinyModel[] = "deploy/models/tiny-r1";  // 256 wide, four heads of 128, ffn 640
-
-ModelOptions OptionsFor(const std::filesystem::path& model, std::int32_t ranks = 1) {
-  ModelOptions options;
-  options.model_dir = model;
-  options.device = "cpu";
-  options.cpu_threads = 2;
-  options.max_model_len = 128;
-  options.max_num_seqs = 4;
-  options.max_num_batched_tokens = 128;
-  options.tensor_parallel_size = ranks;
-  return options;
-}
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> Load(const ModelOptions& options) {
   return LoadModel(options, LocalPlans(options));

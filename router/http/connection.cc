@@ -68,7 +68,7 @@ Connection::~Connection() { End(); }
 
 void Connection::Start() {
   asio::post(transport_->strand(), [self = shared_from_this()] {
-    self->Await(kTlsTimeout, &Connection::End);
+    self->Await(self->site_.patience().handshake, &Connection::End);
     self->transport_->Handshake([self](const Error& error, std::size_t) {
       if (error || self->state_ == State::kOver) return self->End();
       self->certificate_names_ = self->transport_->CertificateNames();
@@ -92,7 +92,7 @@ void Connection::BeginRequest() {
   parser_.emplace();
   parser_->header_limit(kMaxHeaderBytes);
   parser_->body_limit(kMaxBodyBytes);
-  Await(input_.empty() ? Clock::Duration(kIdleTimeout) : Clock::Duration(kHeaderTimeout),
+  Await(input_.empty() ? site_.patience().idle : site_.patience().header,
         input_.empty() ? &Connection::End : &Connection::OnLateRequest);
   if (input_.empty()) return Read();
   Parse();
@@ -123,7 +123,7 @@ void Connection::TakeHeader() {
   }
   if (parser_->is_done()) return Answer();
   if (!AdmitBody()) return Refuse(429, "too many requests arrive at once");
-  Await(kBodyTimeout, &Connection::OnLateRequest);
+  Await(site_.patience().body, &Connection::OnLateRequest);
   if (absl::EqualsIgnoreCase(Copy(parser_->get()[field::expect]), "100-continue")) SendContinue();
 }
 
@@ -236,7 +236,9 @@ void Connection::OnRead(const Error& error, std::size_t bytes) {
   Release(read_into_);
   if (state_ == State::kAnswering) return Read();
   // The header's time runs from its first byte.
-  if (first && parser_ && !parser_->got_some()) Await(kHeaderTimeout, &Connection::OnLateRequest);
+  if (first && parser_ && !parser_->got_some()) {
+    Await(site_.patience().header, &Connection::OnLateRequest);
+  }
   Parse();
 }
 

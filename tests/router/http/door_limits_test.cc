@@ -64,6 +64,28 @@ TEST_F(DoorLimitsTest, BodiesThatAreStillArrivingAreBounded) {
   EXPECT_EQ(Ask(port(), "GET", "/health").status, 200) << "what has no body comes through";
 }
 
+// Slow in its header, or in its body.
+TEST_F(DoorLimitsTest, ARequestThatDoesNotArriveInTimeIsToldSo) {
+  Open({.patience = {.header = std::chrono::milliseconds(20),
+                     .body = std::chrono::milliseconds(20)}});
+  const std::string request = MakeRequestText("POST", kChatPath, ChatBody());
+  for (const std::size_t sent : {std::size_t{1}, request.find("\r\n\r\n"), request.size() - 1}) {
+    RawClient client(port());
+    client.Send(std::string_view(request).substr(0, sent));
+    const Reply reply = ParseReply(client.ReadToEnd());
+    EXPECT_EQ(reply.status, 408) << sent << " of " << request.size();
+    EXPECT_EQ(Json::parse(reply.body)["error"]["message"], "the request has not arrived in time");
+    EXPECT_EQ(reply.field("connection"), "close");
+  }
+  EXPECT_EQ(Requests("other", "408"), 3);
+  EXPECT_EQ(small_.num_calls(), 0);
+}
+
+TEST_F(DoorLimitsTest, AConnectionThatAsksNothingIsClosed) {
+  Open({.patience = {.idle = std::chrono::milliseconds(20)}});
+  EXPECT_EQ(RawClient(port()).ReadToEnd(), "");
+}
+
 TEST_F(DoorLimitsTest, AReaderOfASmallWindowGetsEverything) {
   Open();
   constexpr int kDeltas = 600;

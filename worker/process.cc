@@ -313,7 +313,7 @@ int RunConfigured(WorkerConfig& config, const ModelLoader& load_model) {
   if (const absl::Status status = Validate(config); !status.ok()) {
     return EndWith(kProgram, kExitConfig, status);
   }
-  if (config.list) return RunList();
+  if (config.list) return RunList(config.kv_cache_dtype);
   const auto trusted_peers = rpc::TrustedPeers::Parse(config.trusted_peers);
   if (!trusted_peers.ok()) {
     return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));

@@ -16,6 +16,7 @@
 #include "worker/model/checkpoint/random_weights.h"
 #include "worker/model/family_fit.h"
 #include "worker/model/host_memory.h"
+#include "worker/model/kv_cache_dtype.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
 #include "worker/parallel/communicators.h"
@@ -102,15 +103,8 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
   const auto& quantization = plan.config.quantization;
   const bool files_say = quantization && quantization->has_fp8_kv_cache();
   KvCachePlan& kv = plan.kv_cache;
-  kv.is_fp8 =
-      options.kv_cache_dtype == "fp8_e4m3" || (options.kv_cache_dtype == "auto" && files_say);
+  ASSIGN_OR_RETURN(kv.is_fp8, KeepsFp8(options.kv_cache_dtype, plan.config));
   if (!kv.is_fp8) kv.scales.clear();
-  if (kv.is_fp8 && plan.config.mla) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("kv_cache_dtype is fp8_e4m3, which is for keys and values; allowed for the "
-                     "latents of ",
-                     plan.config.architecture, ": bfloat16"));
-  }
   if (options.kv_scales_file.empty()) {
     if (kv.is_fp8 && files_say && kv.scales.empty() && !options.random_weights) {
       plan.config.warnings.emplace_back(

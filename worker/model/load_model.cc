@@ -152,7 +152,7 @@ ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const Weig
   info.stored_weights = source.stored_as();
   const std::string architecture(
       std::pair<std::string, std::string>(absl::StrSplit(device, absl::MaxSplits(' ', 1))).first);
-  info.fingerprint = Fingerprint(plan, source, ranks, architecture);
+  info.fingerprint = Fingerprint(plan, source, NumSummands(plan, ranks), architecture);
   return info;
 }
 

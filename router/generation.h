@@ -176,6 +176,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
                                                  const decision::Query& query);
   // Whether it has its place now.
   absl::StatusOr<bool> TakeTurn();
+  absl::Status TooLate(const std::string& variant, double excess_s);
   bool GoOnWaiting();
   void EndWait();
   void Decline(const absl::Status& status);

@@ -1,7 +1,6 @@
 #include "worker/model/checkpoint/gguf_config.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -46,14 +45,6 @@ json AsJson(const GgufContent& content) {
   return object;
 }
 
-struct Family {
-  absl::string_view name;
-  absl::string_view architecture;
-  bool qkv_bias;
-};
-constexpr std::array<Family, 2> kFamilies = {
-    {{"qwen2", "Qwen2ForCausalLM", true}, {"llama", "LlamaForCausalLM", false}}};
-
 // Reads one model's keys, which begin with its architecture.
 class Keys {
  public:
@@ -78,9 +69,9 @@ class Keys {
   const absl::string_view family_;
 };
 
-absl::StatusOr<const Family*> ReadFamily(const ConfigReader& reader) {
+absl::StatusOr<const GgufFamily*> ReadFamily(const ConfigReader& reader) {
   const json* name = reader.Find("general.architecture");
-  for (const Family& family : kFamilies) {
+  for (const GgufFamily& family : kGgufFamilies) {
     if (name != nullptr && *name == std::string(family.name)) return &family;
   }
   return reader.Refuse("general.architecture", "qwen2, llama");
@@ -161,6 +152,39 @@ absl::Status ReadRopeFactors(const GgufShardTensor& found, ModelConfig& config) 
   return absl::OkStatus();
 }
 
+absl::Status ReadLinear(const ConfigReader& reader, const Keys& keys, RopeScaling& scaling) {
+  LinearRopeScaling linear;
+  RETURN_IF_ERROR(reader.Number(keys.Of("rope.scaling.factor"), 1e-3, kMostFactor, linear.factor));
+  scaling = linear;
+  return absl::OkStatus();
+}
+
+// llama.cpp's own choice where keys are unset, which is transformers' too.
+absl::Status ReadYarn(const ConfigReader& reader, const Keys& keys, ModelConfig& config) {
+  constexpr double kLeastFactor = 1e-3;
+  constexpr double kMostBeta = 1e6;
+  YarnRopeScaling yarn;
+  double attention = 1;
+  std::int64_t original = config.max_position_embeddings;
+  const auto number = [&](const char* key, double least, double most, double& value) {
+    return reader.OptionalNumber(keys.Of(key), least, most, value);
+  };
+  RETURN_IF_ERROR(
+      reader.Number(keys.Of("rope.scaling.factor"), kLeastFactor, kMostFactor, yarn.factor));
+  RETURN_IF_ERROR(
+      keys.OptionalSize("rope.scaling.original_context_length", kMaxPositions, original));
+  RETURN_IF_ERROR(number("rope.scaling.attn_factor", kLeastFactor, kMostFactor, attention));
+  RETURN_IF_ERROR(number("rope.scaling.yarn_beta_fast", kLeastFactor, kMostBeta, yarn.beta_fast));
+  RETURN_IF_ERROR(number("rope.scaling.yarn_beta_slow", kLeastFactor, kMostBeta, yarn.beta_slow));
+  RETURN_IF_ERROR(reader.OnlyNumber(keys.Of("rope.scaling.yarn_ext_factor"), 1.0));
+  RETURN_IF_ERROR(reader.OnlyNumber(keys.Of("rope.scaling.yarn_attn_factor"), 1.0));
+  if (config.rope.theta <= 1) return keys.Refuse("rope.freq_base", "more than 1 with yarn");
+  yarn.original_max_position_embeddings = static_cast<double>(original);
+  yarn.attention_factor = attention * GgufYarnTemperature(yarn.factor);
+  config.rope.scaling = yarn;
+  return absl::OkStatus();
+}
+
 absl::Status ReadRope(const GgufShards& shards, const ConfigReader& reader, const Keys& keys,
                       ModelConfig& config) {
   RETURN_IF_ERROR(
@@ -168,18 +192,18 @@ absl::Status ReadRope(const GgufShards& shards, const ConfigReader& reader, cons
   const GgufShardTensor factors = shards.Find(kGgufRopeFactors);
   const json* type = reader.Find(keys.Of("rope.scaling.type"));
   const bool is_linear = type != nullptr && *type == "linear";
-  if (type != nullptr && !is_linear && *type != "none") {
-    return keys.Refuse("rope.scaling.type", "none, linear, and rope_freqs.weight");
+  const bool is_yarn = type != nullptr && *type == "yarn";
+  if (type != nullptr && !is_linear && !is_yarn && *type != "none") {
+    return keys.Refuse("rope.scaling.type", "none, linear, yarn, and rope_freqs.weight");
   }
-  if (is_linear && factors.tensor != nullptr) {
-    return TensorError(factors, "and rope.scaling.type linear are there; one of them is supported");
+  if ((is_linear || is_yarn) && factors.tensor != nullptr) {
+    return TensorError(factors, absl::StrCat("and rope.scaling.type ", is_yarn ? "yarn" : "linear",
+                                             " are there; one of them is supported"));
   }
   if (factors.tensor != nullptr) return ReadRopeFactors(factors, config);
-  if (!is_linear) return reader.OnlyNumber(keys.Of("rope.scale_linear"), 1.0);
-  LinearRopeScaling linear;
-  RETURN_IF_ERROR(reader.Number(keys.Of("rope.scaling.factor"), 1e-3, kMostFactor, linear.factor));
-  config.rope.scaling = linear;
-  return absl::OkStatus();
+  if (is_yarn) return ReadYarn(reader, keys, config);
+  if (is_linear) return ReadLinear(reader, keys, config.rope.scaling);
+  return reader.OnlyNumber(keys.Of("rope.scale_linear"), 1.0);
 }
 
 // What another reader could do and we cannot.
@@ -210,7 +234,7 @@ absl::Status ReadEnds(const ConfigReader& reader, ModelConfig& config) {
 absl::StatusOr<ModelConfig> ReadGgufConfig(const GgufShards& shards) {
   const json values = AsJson(shards.values());
   const ConfigReader reader(values, shards.path());
-  ASSIGN_OR_RETURN(const Family* family, ReadFamily(reader));
+  ASSIGN_OR_RETURN(const GgufFamily* family, ReadFamily(reader));
   const Keys keys(reader, family->name);
   ModelConfig config;
   config.architecture = std::string(family->architecture);

@@ -1,6 +1,7 @@
 #include "worker/model/checkpoint/gguf_names.h"
 
 #include <array>
+#include <cmath>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -30,6 +31,8 @@ constexpr std::array<Names, 9> kOfLayer = {{{"input_layernorm", "attn_norm"},
                                             {"mlp.down_proj", "ffn_down"}}};
 
 }  // namespace
+
+double GgufYarnTemperature(double factor) { return factor <= 1 ? 1 : 0.1 * std::log(factor) + 1; }
 
 std::string GgufNameOf(absl::string_view name) {
   for (const Names& names : kWhole) {

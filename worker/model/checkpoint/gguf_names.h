@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -10,6 +11,19 @@ namespace thinkwire::worker::model {
 
 // How llama.cpp's converter calls the tensors of a Qwen2 or Llama, and what it does to them.
 inline constexpr char kGgufRopeFactors[] = "rope_freqs.weight";
+
+// A kind of decoder: `general.architecture`, and what config.json calls it.
+struct GgufFamily {
+  absl::string_view name;
+  absl::string_view architecture;
+  bool qkv_bias;
+};
+inline constexpr std::array<GgufFamily, 2> kGgufFamilies = {
+    {{"qwen2", "Qwen2ForCausalLM", true}, {"llama", "LlamaForCausalLM", false}}};
+
+// What llama.cpp multiplies cosines and sines of a stretch by yarn with, before
+// `rope.scaling.attn_factor` does too: the paper's equation 22.
+double GgufYarnTemperature(double factor);
 
 // "blk.3.attn_q.weight" for "model.layers.3.self_attn.q_proj.weight". REQUIRES: a name of the plan.
 std::string GgufNameOf(absl::string_view name);

@@ -14,6 +14,8 @@
 #include "common/status.h"
 #include "common/strings.h"
 #include "worker/model/checkpoint/config_reader.h"
+#include "worker/model/checkpoint/gguf_deepseek.h"
+#include "worker/model/checkpoint/gguf_keys.h"
 #include "worker/model/checkpoint/gguf_names.h"
 #include "worker/model/checkpoint/safetensors.h"
 #include "worker/model/checkpoint/weight_source.h"
@@ -45,39 +47,15 @@ json AsJson(const GgufContent& content) {
   return object;
 }
 
-// Reads one model's keys, which begin with its architecture.
-class Keys {
- public:
-  Keys(const ConfigReader& reader, absl::string_view family) : reader_(reader), family_(family) {}
-
-  std::string Of(absl::string_view key) const { return absl::StrCat(family_, ".", key); }
-
-  absl::Status Size(absl::string_view key, std::int64_t most, std::int64_t& value,
-                    std::int64_t least = 1) const {
-    return reader_.Integer(Of(key), least, most, value);
-  }
-  absl::Status OptionalSize(absl::string_view key, std::int64_t most, std::int64_t& value) const {
-    return reader_.OptionalInteger(Of(key), 1, most, value);
-  }
-  bool Has(absl::string_view key) const { return reader_.Has(Of(key)); }
-  absl::Status Refuse(absl::string_view key, absl::string_view supported) const {
-    return reader_.Refuse(Of(key), supported);
-  }
-
- private:
-  const ConfigReader& reader_;
-  const absl::string_view family_;
-};
-
 absl::StatusOr<const GgufFamily*> ReadFamily(const ConfigReader& reader) {
   const json* name = reader.Find("general.architecture");
   for (const GgufFamily& family : kGgufFamilies) {
     if (name != nullptr && *name == std::string(family.name)) return &family;
   }
-  return reader.Refuse("general.architecture", "qwen2, llama");
+  return reader.Refuse("general.architecture", "qwen2, llama, deepseek2");
 }
 
-absl::Status ReadHeads(const Keys& keys, ModelConfig& config) {
+absl::Status ReadHeads(const GgufKeys& keys, ModelConfig& config) {
   RETURN_IF_ERROR(keys.Size("attention.head_count", kMaxHeads, config.num_heads));
   config.num_kv_heads = config.num_heads;
   RETURN_IF_ERROR(keys.OptionalSize("attention.head_count_kv", kMaxHeads, config.num_kv_heads));
@@ -105,8 +83,8 @@ absl::Status ReadHeads(const Keys& keys, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-absl::Status ReadVocabulary(const GgufShards& shards, const ConfigReader& reader, const Keys& keys,
-                            ModelConfig& config) {
+absl::Status ReadVocabulary(const GgufShards& shards, const ConfigReader& reader,
+                            const GgufKeys& keys, ModelConfig& config) {
   if (keys.Has("vocab_size")) return keys.Size("vocab_size", kMaxVocabSize, config.vocab_size);
   const GgufValue* tokens = shards.values().Find("tokenizer.ggml.tokens");
   const auto* array = tokens == nullptr ? nullptr : std::get_if<GgufArray>(tokens);
@@ -118,13 +96,18 @@ absl::Status ReadVocabulary(const GgufShards& shards, const ConfigReader& reader
   return absl::OkStatus();
 }
 
-absl::Status ReadSizes(const Keys& keys, ModelConfig& config) {
+bool IsDeepseek(const ModelConfig& config) {
+  return config.architecture == kGgufFamilies.back().architecture;
+}
+
+absl::Status ReadSizes(const GgufKeys& keys, ModelConfig& config) {
   RETURN_IF_ERROR(keys.Size("embedding_length", kMaxHiddenSize, config.hidden_size));
   RETURN_IF_ERROR(keys.Size("block_count", kMaxLayers, config.num_layers));
   RETURN_IF_ERROR(keys.Size("feed_forward_length", kMaxIntermediateSize, config.intermediate_size));
   RETURN_IF_ERROR(
       keys.Size("context_length", kMaxPositions, config.max_position_embeddings, kMinModelLen));
-  return ReadHeads(keys, config);
+  if (!IsDeepseek(config)) return ReadHeads(keys, config);
+  return keys.Size("attention.head_count", kMaxHeads, config.num_heads);
 }
 
 absl::Status TensorError(const GgufShardTensor& found, absl::string_view problem) {
@@ -152,7 +135,7 @@ absl::Status ReadRopeFactors(const GgufShardTensor& found, ModelConfig& config) 
   return absl::OkStatus();
 }
 
-absl::Status ReadLinear(const ConfigReader& reader, const Keys& keys, RopeScaling& scaling) {
+absl::Status ReadLinear(const ConfigReader& reader, const GgufKeys& keys, RopeScaling& scaling) {
   LinearRopeScaling linear;
   RETURN_IF_ERROR(reader.Number(keys.Of("rope.scaling.factor"), 1e-3, kMostFactor, linear.factor));
   scaling = linear;
@@ -160,7 +143,7 @@ absl::Status ReadLinear(const ConfigReader& reader, const Keys& keys, RopeScalin
 }
 
 // llama.cpp's own choice where keys are unset, which is transformers' too.
-absl::Status ReadYarn(const ConfigReader& reader, const Keys& keys, ModelConfig& config) {
+absl::Status ReadYarn(const ConfigReader& reader, const GgufKeys& keys, ModelConfig& config) {
   constexpr double kLeastFactor = 1e-3;
   constexpr double kMostBeta = 1e6;
   YarnRopeScaling yarn;
@@ -185,7 +168,7 @@ absl::Status ReadYarn(const ConfigReader& reader, const Keys& keys, ModelConfig&
   return absl::OkStatus();
 }
 
-absl::Status ReadRope(const GgufShards& shards, const ConfigReader& reader, const Keys& keys,
+absl::Status ReadRope(const GgufShards& shards, const ConfigReader& reader, const GgufKeys& keys,
                       ModelConfig& config) {
   RETURN_IF_ERROR(
       reader.OptionalNumber(keys.Of("rope.freq_base"), 1, kMaxRopeTheta, config.rope.theta));
@@ -207,12 +190,13 @@ absl::Status ReadRope(const GgufShards& shards, const ConfigReader& reader, cons
 }
 
 // What another reader could do and we cannot.
-absl::Status RefuseVariants(const ConfigReader& reader, const Keys& keys) {
+absl::Status RefuseVariants(const ConfigReader& reader, const GgufKeys& keys,
+                            const ModelConfig& config) {
   if (reader.Has("general.type")) {
     const json& type = *reader.Find("general.type");
     if (type != "model") return reader.Refuse("general.type", "model");
   }
-  RETURN_IF_ERROR(reader.OnlyNumber(keys.Of("expert_count"), 0));
+  if (!IsDeepseek(config)) RETURN_IF_ERROR(reader.OnlyNumber(keys.Of("expert_count"), 0));
   return reader.OnlyNumber(keys.Of("attention.sliding_window"), 0);
 }
 
@@ -235,14 +219,15 @@ absl::StatusOr<ModelConfig> ReadGgufConfig(const GgufShards& shards) {
   const json values = AsJson(shards.values());
   const ConfigReader reader(values, shards.path());
   ASSIGN_OR_RETURN(const GgufFamily* family, ReadFamily(reader));
-  const Keys keys(reader, family->name);
+  const GgufKeys keys(reader, family->name);
   ModelConfig config;
   config.architecture = std::string(family->architecture);
   config.qkv_bias = family->qkv_bias;
-  RETURN_IF_ERROR(RefuseVariants(reader, keys));
+  RETURN_IF_ERROR(RefuseVariants(reader, keys, config));
   RETURN_IF_ERROR(ReadSizes(keys, config));
   RETURN_IF_ERROR(ReadVocabulary(shards, reader, keys, config));
   RETURN_IF_ERROR(ReadRope(shards, reader, keys, config));
+  if (IsDeepseek(config)) RETURN_IF_ERROR(ReadGgufDeepseek(keys, config));
   double eps = 0;
   RETURN_IF_ERROR(reader.Number(keys.Of("attention.layer_norm_rms_epsilon"), 1e-12, 1, eps));
   config.rms_norm_eps = static_cast<float>(eps);

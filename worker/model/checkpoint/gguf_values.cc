@@ -96,7 +96,7 @@ absl::Status AddGgufValues(const ModelConfig& config, const SamplingDefaults& sa
                            GgufHeader& header) {
   const auto* const family =
       std::ranges::find(kGgufFamilies, config.architecture, &GgufFamily::architecture);
-  if (family == kGgufFamilies.end()) {
+  if (family == kGgufFamilies.end() || config.mla) {
     return absl::InvalidArgumentError(
         absl::StrCat("architecture ", config.architecture,
                      " is not written as GGUF; supported: Qwen2ForCausalLM, LlamaForCausalLM"));

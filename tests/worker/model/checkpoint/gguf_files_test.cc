@@ -138,7 +138,7 @@ TEST_F(GgufFilesTest, RefusesValuesByKey) {
     return Values(key, write);
   };
   EXPECT_THAT(ConfigRefusal(Values("general.architecture")),
-              HasSubstr("general.architecture is missing; supported: qwen2, llama"));
+              HasSubstr("general.architecture is missing; supported: qwen2, llama, deepseek2"));
   EXPECT_THAT(ConfigRefusal(with("general.architecture",
                                  [](W& w) { w.Text("general.architecture", "gemma3"); })),
               HasSubstr("general.architecture is \"gemma3\""));

@@ -154,7 +154,7 @@ ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const Weig
   info.stored_weights = source.stored_as();
   const std::string architecture(
       std::pair<std::string, std::string>(absl::StrSplit(device, absl::MaxSplits(' ', 1))).first);
-  info.fingerprint = Fingerprint(plan, source, ranks, architecture);
+  info.fingerprint = Fingerprint(plan, source, NumSummands(plan, ranks), architecture);
   return info;
 }
 
@@ -364,7 +364,8 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& optio
   return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
 }
 
-absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& options) {
+absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
   Follower::Parts parts;
   ASSIGN_OR_RETURN(parts.devices, OpenBackends(options, model));
@@ -372,7 +373,7 @@ absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& optio
   const parallel::Greeting greeting = GreetingOf(options, model, parts.devices);
   ASSIGN_OR_RETURN(parallel::Joined joined, parallel::Join(place, greeting, IsCpu(parts.devices)));
   parts.plans = std::make_unique<FollowedPlans>(std::move(joined.control), place.first_rank,
-                                                place.num_ranks, model.limits.max_in_flight);
+                                                place.num_ranks, std::move(plans));
   ASSIGN_OR_RETURN(const parallel::CommunicatorId id, ReadId(joined.word));
   ASSIGN_OR_RETURN(parts.devices.communicators,
                    OpenInGroup(options, model, parts.devices, id, std::move(joined.sums)));

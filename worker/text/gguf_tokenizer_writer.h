@@ -11,7 +11,7 @@ namespace thinkwire::worker::text {
 
 // The model's part in its tokenizer's values.
 struct GgufTokenizerRows {
-  std::int64_t num_rows = 0;              // of the embedding
+  std::int64_t num_rows = 0;                   // of the embedding
   std::span<const std::int32_t> end_ids = {};  // that end an output
 };
 

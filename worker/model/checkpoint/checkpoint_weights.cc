@@ -8,10 +8,12 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/check.h"
+#include "common/log.h"
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "worker/model/checkpoint/hash.h"
@@ -55,6 +57,31 @@ absl::Status CheckForm(const CheckpointTensor& tensor, const TensorSpec& spec) {
         tensor, absl::StrCat("has dtype ", tensor.stored.dtype, "; supported: BF16, F16, F32"));
   }
   return absl::OkStatus();
+}
+
+// Whether it is of a layer beyond the model's own, which are all before the first of those.
+bool IsOfFurtherLayer(const ModelConfig& config, absl::string_view tensor) {
+  constexpr absl::string_view kLayers = "model.layers.";
+  std::int64_t layer = 0;
+  if (!absl::ConsumePrefix(&tensor, kLayers)) return false;
+  return absl::SimpleAtoi(tensor.substr(0, tensor.find('.')), &layer) &&
+         layer >= config.num_layers + config.num_layers_left;
+}
+
+// What of a DeepseekV3's files is not loaded, since nothing is drafted: who looks at their size and
+// at our memory should find the difference.
+void TellOfFurtherLayers(const Checkpoint& checkpoint, const ModelPlan& plan) {
+  std::string first;
+  std::size_t tensors = 0;
+  std::size_t bytes = 0;
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (!IsSurplus(plan, name) || !IsOfFurtherLayer(plan.config, name)) continue;
+    if (tensors++ == 0) first = name;
+    bytes += tensor.stored.bytes.size();
+  }
+  if (tensors == 0) return;
+  LogInfo("layers that predict further tokens (MTP) are not loaded",
+          {{"first_tensor", ShownText(first)}, {"tensors", tensors}, {"bytes", bytes}});
 }
 
 bool AreEqual(const StoredTensor& a, const StoredTensor& b) {
@@ -192,6 +219,7 @@ absl::Status CheckpointWeights::WarnOfUnused(const std::vector<TensorSpec>& spec
     ASSIGN_OR_RETURN(const bool is_no_bias, IsNoBias(tensor));
     if (!is_no_bias) unused.push_back(name);
   }
+  TellOfFurtherLayers(checkpoint_, plan);
   std::vector<std::string>& warnings = plan.config.warnings;
   warnings.insert(warnings.end(), checkpoint_.warnings().begin(), checkpoint_.warnings().end());
   if (unused.empty()) return absl::OkStatus();

@@ -92,7 +92,7 @@ EXTRA = {
     "worker/model_options": ["worker/kernels", "worker/model", "worker/parallel"],
     "worker/model_source": ["worker/hub"],
     "worker/pull_command": ["worker/hub"],
-    "worker/quantize_command": ["worker/model/checkpoint"],
+    "worker/quantize_command": ["worker/model/checkpoint", "worker/text"],
     "worker/process": [room for room in ROOMS if not room.startswith("router")],
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")

@@ -13,6 +13,7 @@
 #include "worker/model/checkpoint/kv_scales.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
+#include "worker/model/checkpoint/nf4_tensor.h"
 #include "worker/model/checkpoint/random_weights.h"
 #include "worker/model/family_fit.h"
 #include "worker/model/host_memory.h"
@@ -90,7 +91,8 @@ std::optional<kernels::Encoding> DrawnAs(const ModelOptions& options) {
 absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& plan) {
   if (DrawnAs(options).has_value()) return absl::OkStatus();
   const std::string packed = plan.config.quantization ? plan.config.quantization->method() : "gguf";
-  const std::string stored = IsPacked(plan) ? packed : "none";
+  // What is unpacked while it is loaded is not as a dense checkpoint has it.
+  const std::string stored = IsPacked(plan) || packed == kBitsandbytes ? packed : "none";
   if (options.quantization == "auto" || options.quantization == stored) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("quantization is ", options.quantization,
                                                  ", but the weights are ", EncodingsOf(plan),

@@ -154,6 +154,13 @@ absl::Status CheckpointWeights::FindGrouped(ModelPlan& plan) {
 
 absl::Status CheckpointWeights::FindGrouped(const ModelPlan& plan, const TensorSpec& spec) {
   const std::string module = ModuleOf(spec.name);
+  if (plan.config.quantization->method() == kBitsandbytes) {
+    if (!Nf4Tensor::IsIn(checkpoint_, spec.name)) return absl::OkStatus();
+    ASSIGN_OR_RETURN(Nf4Tensor tensor,
+                     Nf4Tensor::Find(checkpoint_, spec.name, spec.rows, spec.cols));
+    in_nf4_.emplace(spec.name, std::move(tensor));
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(const auto scheme, plan.config.quantization->SchemeOf(module));
   if (!scheme) return absl::OkStatus();
   ASSIGN_OR_RETURN(GroupedTensor tensor,
@@ -184,6 +191,8 @@ const CheckpointTensor* CheckpointWeights::Find(absl::string_view name) const {
 std::vector<const CheckpointTensor*> CheckpointWeights::StoredOf(const TensorSpec& spec) const {
   const auto grouped = grouped_.find(spec.name);
   if (grouped != grouped_.end()) return grouped->second.stored();
+  const auto in_nf4 = in_nf4_.find(spec.name);
+  if (in_nf4 != in_nf4_.end()) return in_nf4->second.stored();
   return {Find(spec.name)};
 }
 
@@ -191,7 +200,7 @@ absl::Status CheckpointWeights::CheckForms(const std::vector<TensorSpec>& specs)
   std::set<std::string> dtypes;
   for (const TensorSpec& spec : specs) {
     for (const CheckpointTensor* tensor : StoredOf(spec)) dtypes.insert(tensor->stored.dtype);
-    if (!grouped_.contains(spec.name)) RETURN_IF_ERROR(CheckForm(*Find(spec.name), spec));
+    if (!IsQuantized(spec.name)) RETURN_IF_ERROR(CheckForm(*Find(spec.name), spec));
   }
   stored_as_ = absl::StrJoin(dtypes, " and ");
   return absl::OkStatus();
@@ -240,7 +249,7 @@ absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
   for (const TensorSpec& spec : specs) {
     for (const CheckpointTensor* tensor : StoredOf(spec)) {
       all.push_back(tensor);
-      names.push_back(grouped_.contains(spec.name) ? tensor->stored.name : spec.name);
+      names.push_back(IsQuantized(spec.name) ? tensor->stored.name : spec.name);
       tensors.push_back({tensor->stored.bytes, ReadAs(tensor->stored.dtype)});
     }
   }
@@ -251,6 +260,7 @@ absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
     identity_ = HashBytes(identity_, all[i]->stored.dtype);
   }
   for (auto& [name, tensor] : grouped_) RETURN_IF_ERROR(tensor.CheckContents());
+  for (auto& [name, tensor] : in_nf4_) RETURN_IF_ERROR(tensor.CheckContents());
   return absl::OkStatus();
 }
 
@@ -291,6 +301,11 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
   if (grouped != grouped_.end()) {
     CheckRegion(spec, region, grouped->second.encoding());
     return grouped->second.Slice(region);
+  }
+  const auto in_nf4 = in_nf4_.find(spec.name);
+  if (in_nf4 != in_nf4_.end()) {
+    CheckRegion(spec, region, Encoding::kBf16);
+    return in_nf4->second.Slice(region);
   }
   const CheckpointTensor* tensor = Find(spec.name);
   CHECK(tensor != nullptr, "a weight that was not admitted");

@@ -114,10 +114,13 @@ class Roster {
   // by its own word and by what this router has sent since, or a few (LookAhead) wait there for
   // one, so that it is never idle between two; a few of this router's in any case, so that they get
   // their part of a worker that others fill. Room::kFirst: as many again, and whatever `surplus` of
-  // its load the worker puts off for such a one. REQUIRES: it is live.
-  bool HasPlace(std::size_t index, Room room, double surplus) const;
+  // its load the worker puts off for such a one. But none beside more than `most_beside` others,
+  // where it is said. REQUIRES: it is live.
+  bool HasPlace(std::size_t index, Room room, double surplus,
+                std::optional<double> most_beside = {}) const;
   // Has the policy choose among workers of the variant alone, and among those with a place.
-  void KeepPlaces(std::size_t variant, Room room, double surplus, decision::Query& query) const;
+  void KeepPlaces(std::size_t variant, Room room, double surplus, std::optional<double> most_beside,
+                  decision::Query& query) const;
   // The same without places.
   void KeepVariant(const std::string& name, decision::Query& query) const;
   // Lets the policy see what waits in the router.

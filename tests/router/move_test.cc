@@ -479,7 +479,7 @@ TEST_F(MoveTest, AnEarlierAttemptIsNotHeard) {
   late.set_attempt(1);
   late.set_seq(4);
   *late.mutable_event() = Stream()[4];
-  EXPECT_TRUE(static_cast<fleet::WorkerAttempt::Reader&>(latest()).OnMessage(late));
+  EXPECT_TRUE(static_cast<fleet::WorkerAttempt::Reader&>(latest()).OnMessage(std::move(late)));
   EXPECT_EQ(sink->events().size(), 6U);
   latest().Cancel();
   EXPECT_FALSE(sink->WaitForEnd().ok());

@@ -33,7 +33,7 @@ void TimeShare::Divide(std::span<const Want> wants, bool more, Clock::TimePoint 
   first_->time.allowance = 0;
   double all = cost_.base();
   for (const Want& want : wants) all += cost_.Of(want.work);
-  const double pace = cost_.base() + cost_.Of(first->work);
+  const double pace = std::min(cost_.base() + cost_.Of(first->work), longest());
   if (more || all > kFree * pace) HoldBack(wants, pace);
 }
 
@@ -87,14 +87,35 @@ bool TimeShare::TooLong(const StepWork& work) const {
   return seconds > kLong && seconds > kLongBases * cost_.base();
 }
 
+double TimeShare::longest() const {
+  if (!expects_others_ || !cost_.known()) return std::numeric_limits<double>::infinity();
+  return std::max(kLongest, kLongestBases * cost_.base());
+}
+
+template <class May>
+std::int32_t TimeShare::Cut(std::int32_t count, const May& may) {
+  while (count > kLeastChunk && !may(count)) count = std::max(kLeastChunk, count / 2);
+  return count;
+}
+
 std::int32_t TimeShare::Affordable(const Peer& peer, std::int64_t first_position,
                                    std::int32_t count) const {
   if (!Holds(peer)) return count;
   const auto affords = [&](std::int32_t inputs) {
     return cost_.Of(StepWork::OfRow(first_position, inputs)) <= peer.time.allowance;
   };
-  while (count > kLeastChunk && !affords(count)) count = std::max(kLeastChunk, count / 2);
+  count = Cut(count, affords);
   return affords(count) ? count : 0;
+}
+
+std::int32_t TimeShare::Timely(const StepWork& step, std::int64_t first_position,
+                               std::int32_t count, bool progress) const {
+  const double left = longest() - cost_.base() - cost_.Of(step);
+  const auto fits = [&](std::int32_t inputs) {
+    return cost_.Of(StepWork::OfRow(first_position, inputs)) <= left;
+  };
+  count = Cut(count, fits);
+  return progress || fits(count) ? count : 0;
 }
 
 void TimeShare::Charge(Peer& peer, const StepWork& work) {
@@ -122,16 +143,22 @@ TimeUse TimeShare::Recall(const std::string& name) {
 
 void TimeShare::Remember(const std::string& name, const TimeUse& time) {
   if (time.used <= kForgotten) return;
-  if (remembered_.size() >= kMaxRemembered) ForgetOld();
+  if (remembered_.size() >= kMaxRemembered) ForgetOld(now_);
+  if (remembered_.size() >= kMaxRemembered) {
+    remembered_.erase(std::ranges::min_element(remembered_, {},
+                                               [](const auto& past) { return past.second.used; }));
+  }
   remembered_[name] = {.used = time.used, .used_at = time.used_at};
 }
 
-void TimeShare::ForgetOld() {
-  for (auto& [name, time] : remembered_) Age(time, now_);
+void TimeShare::ForgetSome(Clock::TimePoint now) {
+  if (ToSeconds(now - forgot_at_) > kMemory) ForgetOld(now);
+}
+
+void TimeShare::ForgetOld(Clock::TimePoint now) {
+  forgot_at_ = now;
+  for (auto& [name, time] : remembered_) Age(time, now);
   std::erase_if(remembered_, [](const auto& past) { return past.second.used <= kForgotten; });
-  if (remembered_.size() < kMaxRemembered) return;
-  remembered_.erase(
-      std::ranges::min_element(remembered_, {}, [](const auto& past) { return past.second.used; }));
 }
 
 }  // namespace thinkwire::worker::engine

@@ -254,6 +254,23 @@ TEST_F(RosterTest, AWorkerHasPlacesAndAFewToKeepItBusy) {
   EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "before the worker's next word";
 }
 
+TEST_F(RosterTest, WhoMayHaveFewBesideHasNoPlaceAtAWorkerWithMore) {
+  Add(1);
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0, 0));
+  roster_.Give(0, 3);
+  roster_.Hear(0, decision::WorkerStatus{.served_model_name = "qwen-7b", .max_num_seqs = 8},
+               clock_.Now());
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0, 2));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0, 3));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst, 0, 2));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst, 1, 2)) << "one will be put off";
+  decision::Query query;
+  roster_.KeepPlaces(0, Room::kOrdinary, 0, 3, query);
+  EXPECT_EQ(query.tried, Indices{});
+  roster_.KeepPlaces(0, Room::kOrdinary, 0, 2, query);
+  EXPECT_EQ(query.tried, Indices{0});
+}
+
 TEST_F(RosterTest, ARequestOfSeveralOutputsTakesAsManyPlacesUntilTheyEnd) {
   roster_.Add(0, "10.0.0.1:50061", clock_.Now());
   roster_.Hear(0, decision::WorkerStatus{.served_model_name = "qwen-7b", .max_num_seqs = 8},

@@ -8,10 +8,12 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/check.h"
+#include "common/log.h"
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "worker/model/checkpoint/hash.h"
@@ -55,6 +57,31 @@ absl::Status CheckForm(const CheckpointTensor& tensor, const TensorSpec& spec) {
         tensor, absl::StrCat("has dtype ", tensor.stored.dtype, "; supported: BF16, F16, F32"));
   }
   return absl::OkStatus();
+}
+
+// Whether it is of a layer beyond the model's own, which are all before the first of those.
+bool IsOfFurtherLayer(const ModelConfig& config, absl::string_view tensor) {
+  constexpr absl::string_view kLayers = "model.layers.";
+  std::int64_t layer = 0;
+  if (!absl::ConsumePrefix(&tensor, kLayers)) return false;
+  return absl::SimpleAtoi(tensor.substr(0, tensor.find('.')), &layer) &&
+         layer >= config.num_layers + config.num_layers_left;
+}
+
+// What of a DeepseekV3's files is not loaded, since nothing is drafted: who looks at their size and
+// at our memory should find the difference.
+void TellOfFurtherLayers(const Checkpoint& checkpoint, const ModelPlan& plan) {
+  std::string first;
+  std::size_t tensors = 0;
+  std::size_t bytes = 0;
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (!IsSurplus(plan, name) || !IsOfFurtherLayer(plan.config, name)) continue;
+    if (tensors++ == 0) first = name;
+    bytes += tensor.stored.bytes.size();
+  }
+  if (tensors == 0) return;
+  LogInfo("layers that predict further tokens (MTP) are not loaded",
+          {{"first_tensor", ShownText(first)}, {"tensors", tensors}, {"bytes", bytes}});
 }
 
 bool AreEqual(const StoredTensor& a, const StoredTensor& b) {
@@ -127,6 +154,13 @@ absl::Status CheckpointWeights::FindGrouped(ModelPlan& plan) {
 
 absl::Status CheckpointWeights::FindGrouped(const ModelPlan& plan, const TensorSpec& spec) {
   const std::string module = ModuleOf(spec.name);
+  if (plan.config.quantization->method() == kBitsandbytes) {
+    if (!Nf4Tensor::IsIn(checkpoint_, spec.name)) return absl::OkStatus();
+    ASSIGN_OR_RETURN(Nf4Tensor tensor,
+                     Nf4Tensor::Find(checkpoint_, spec.name, spec.rows, spec.cols));
+    in_nf4_.emplace(spec.name, std::move(tensor));
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(const auto scheme, plan.config.quantization->SchemeOf(module));
   if (!scheme) return absl::OkStatus();
   ASSIGN_OR_RETURN(GroupedTensor tensor,
@@ -157,6 +191,8 @@ const CheckpointTensor* CheckpointWeights::Find(absl::string_view name) const {
 std::vector<const CheckpointTensor*> CheckpointWeights::StoredOf(const TensorSpec& spec) const {
   const auto grouped = grouped_.find(spec.name);
   if (grouped != grouped_.end()) return grouped->second.stored();
+  const auto in_nf4 = in_nf4_.find(spec.name);
+  if (in_nf4 != in_nf4_.end()) return in_nf4->second.stored();
   return {Find(spec.name)};
 }
 
@@ -164,7 +200,7 @@ absl::Status CheckpointWeights::CheckForms(const std::vector<TensorSpec>& specs)
   std::set<std::string> dtypes;
   for (const TensorSpec& spec : specs) {
     for (const CheckpointTensor* tensor : StoredOf(spec)) dtypes.insert(tensor->stored.dtype);
-    if (!grouped_.contains(spec.name)) RETURN_IF_ERROR(CheckForm(*Find(spec.name), spec));
+    if (!IsQuantized(spec.name)) RETURN_IF_ERROR(CheckForm(*Find(spec.name), spec));
   }
   stored_as_ = absl::StrJoin(dtypes, " and ");
   return absl::OkStatus();
@@ -183,6 +219,7 @@ absl::Status CheckpointWeights::WarnOfUnused(const std::vector<TensorSpec>& spec
     ASSIGN_OR_RETURN(const bool is_no_bias, IsNoBias(tensor));
     if (!is_no_bias) unused.push_back(name);
   }
+  TellOfFurtherLayers(checkpoint_, plan);
   std::vector<std::string>& warnings = plan.config.warnings;
   warnings.insert(warnings.end(), checkpoint_.warnings().begin(), checkpoint_.warnings().end());
   if (unused.empty()) return absl::OkStatus();
@@ -212,7 +249,7 @@ absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
   for (const TensorSpec& spec : specs) {
     for (const CheckpointTensor* tensor : StoredOf(spec)) {
       all.push_back(tensor);
-      names.push_back(grouped_.contains(spec.name) ? tensor->stored.name : spec.name);
+      names.push_back(IsQuantized(spec.name) ? tensor->stored.name : spec.name);
       tensors.push_back({tensor->stored.bytes, ReadAs(tensor->stored.dtype)});
     }
   }
@@ -223,6 +260,7 @@ absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
     identity_ = HashBytes(identity_, all[i]->stored.dtype);
   }
   for (auto& [name, tensor] : grouped_) RETURN_IF_ERROR(tensor.CheckContents());
+  for (auto& [name, tensor] : in_nf4_) RETURN_IF_ERROR(tensor.CheckContents());
   return absl::OkStatus();
 }
 
@@ -263,6 +301,11 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
   if (grouped != grouped_.end()) {
     CheckRegion(spec, region, grouped->second.encoding());
     return grouped->second.Slice(region);
+  }
+  const auto in_nf4 = in_nf4_.find(spec.name);
+  if (in_nf4 != in_nf4_.end()) {
+    CheckRegion(spec, region, Encoding::kBf16);
+    return in_nf4->second.Slice(region);
   }
   const CheckpointTensor* tensor = Find(spec.name);
   CHECK(tensor != nullptr, "a weight that was not admitted");

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "worker/model/checkpoint/weight_source.h"
+
+namespace thinkwire::worker::model {
+
+// Writes the model "llama" to `dir`, which is there, with these widths and evenly distributed
+// weights.
+void WriteWideModel(const std::filesystem::path& dir, std::int64_t hidden, std::int64_t ffn);
+
+// All of a tensor that its source has packed, in F32 or in BF16.
+std::vector<float> FloatsOf(const WeightSource& source, const TensorSpec& spec);
+
+}  // namespace thinkwire::worker::model

@@ -101,8 +101,8 @@ TEST(ChooseBlocksOrAdviseTest, SaysSoWhereNothingFits) {
 // Where it is keys and values that there is no room for.
 TEST(ChooseBlocksOrAdviseTest, FitsMoreWithKeysAndValuesInFp8) {
   std::int64_t gib = 4;
-  while (gib < 100 && WhatFits(ServingLimits(), Gpu(gib), true) ==
-                          WhatFits(ServingLimits(), Gpu(gib), false)) {
+  while (gib < 100 &&
+         WhatFits(ServingLimits(), Gpu(gib), true) == WhatFits(ServingLimits(), Gpu(gib), false)) {
     ++gib;
   }
   ASSERT_LT(gib, 100) << "FP8 never helps";

@@ -27,8 +27,8 @@ namespace thinkwire::worker::serve {
 // 3. Prompts run in the order of PromptQueue: the peers' shares are fair, and within a peer's a
 // long
 //    prompt lets short ones pass.
-// 4. While streams run, long prompts rest kRest times as long as each took: together they take a
-//    part of one processor, which on a CPU is one of those that compute the streams' steps.
+// 4. While streams run, no long prompt begins after one has ended, until kRest times as long as it
+//    took have passed: on a CPU it takes one of the processors that compute the streams' steps.
 // Threads: all public functions from any thread; none waits for a job.
 class TextPool {
  public:

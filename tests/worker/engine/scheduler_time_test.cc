@@ -202,6 +202,15 @@ TEST_P(SchedulerTimeTest, WhoAsksNowAndThenIsAnsweredInLessThanTwiceTheTimeBesid
   simulation.ExpectTexts();
 }
 
+TEST_P(SchedulerTimeTest, AFloodThatHasJustBegunIsNoEqualOfAShortQuestion) {
+  Simulation simulation(limits_, kCpu);
+  const double alone = AnswerAlone(simulation);
+  for (int i = 0; i < 16; ++i) simulation.Ask("flood", 20, 4000);
+  simulation.RunFor(std::chrono::milliseconds(20));
+  EXPECT_LT(simulation.Answer("honest", 20, 60), 1.5 * alone);
+  simulation.ExpectTexts();
+}
+
 // A flood's steps are cut while others may come, all its streams go on alike, and its prompts too.
 TEST_P(SchedulerTimeTest, WhoComesWaitsForNoLongStep) {
   Simulation simulation(limits_, kCpu);

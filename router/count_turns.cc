@@ -16,18 +16,30 @@ void CountTurns::Take(const std::string& name, Begin begin) {
 }
 
 void CountTurns::End(const std::string& name) {
-  Begin next;
-  {
-    MutexLock lock(mu_);
-    const auto peer = peers_.find(name);
-    if (!peer->second.waiting.empty()) {
-      next = std::move(peer->second.waiting.front());
-      peer->second.waiting.pop_front();
-    } else if (--peer->second.running == 0) {
-      peers_.erase(peer);
-    }
+  if (!EndsAlone(name)) return;
+  while (Begin next = Next(name)) next(Turn(this, name));
+}
+
+bool CountTurns::EndsAlone(const std::string& name) {
+  MutexLock lock(mu_);
+  Peer& peer = peers_.find(name)->second;
+  --peer.running;
+  return !std::exchange(peer.hands_on, true);
+}
+
+CountTurns::Begin CountTurns::Next(const std::string& name) {
+  MutexLock lock(mu_);
+  const auto found = peers_.find(name);
+  Peer& peer = found->second;
+  if (peer.running < kAtOnce && !peer.waiting.empty()) {
+    Begin next = std::move(peer.waiting.front());
+    peer.waiting.pop_front();
+    ++peer.running;
+    return next;
   }
-  if (next) next(Turn(this, name));
+  peer.hands_on = false;
+  if (peer.running == 0) peers_.erase(found);
+  return nullptr;
 }
 
 std::size_t CountTurns::num_peers() const {

@@ -54,9 +54,15 @@ class CountTurns {
   struct Peer {
     int running = 0;
     std::deque<Begin> waiting{};
+    bool hands_on = false;  // somebody, below whom others' turns may end, calls those who wait
   };
 
   void End(const std::string& peer);
+  // Ends a turn. Whether whoever ends it is to hand on, and not somebody who does already: who has
+  // his turn may end it at once, thousands in a row.
+  bool EndsAlone(const std::string& peer);
+  // Whose turn is next; null: nobody's, and nobody hands on any more.
+  Begin Next(const std::string& peer);
 
   mutable Mutex mu_;
   std::unordered_map<std::string, Peer> peers_ ABSL_GUARDED_BY(mu_);

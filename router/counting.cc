@@ -100,8 +100,8 @@ v1::CountTokensResponse Counting::MakeCount(const v1::WorkerCountTokensResponse&
 
 void Counting::End(const absl::StatusOr<v1::CountTokensResponse>& count) {
   lease_.reset();
+  turn_ = {};  // before the sink has its end, after which what all share may go
   sink_->Finish(count);
-  turn_ = {};  // which may have another begin, and end
 }
 
 }  // namespace thinkwire::router

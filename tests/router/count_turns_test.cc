@@ -47,7 +47,7 @@ TEST_F(CountTurnsTest, NobodyIsKeptWhoHasNoTurn) {
 TEST_F(CountTurnsTest, ATurnThatIsNotTakenGoesToTheNext) {
   held_.reserve(8);
   for (const char* name : {"a1", "a2"}) Take("a", name);
-  for (int i = 0; i < 100; ++i) turns_.Take("a", [](const CountTurns::Turn&) {});
+  for (int i = 0; i < 100'000; ++i) turns_.Take("a", [](const CountTurns::Turn&) {});
   Take("a", "last");
   End(0);
   EXPECT_EQ(began_.back(), "last");

@@ -84,7 +84,7 @@ Int4Scale RoundToInt4(std::span<const float> weights, std::uint8_t* q) {
   return best;
 }
 
-float ScaleForE4m3(std::span<const float> weights) {
+float RoundToE4m3(std::span<const float> weights, std::uint8_t* q) {
   float most = 0;
   for (const float weight : weights) most = std::max(most, std::fabs(weight));
   // Below this a scale would be no normal float.
@@ -98,6 +98,7 @@ float ScaleForE4m3(std::span<const float> weights) {
     best_loss = loss;
     best = scale;
   }
+  std::ranges::transform(weights, q, [&](float weight) { return E4m3FromF32(weight / best); });
   return best;
 }
 

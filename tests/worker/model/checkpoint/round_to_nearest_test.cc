@@ -85,12 +85,14 @@ TEST(RoundToNearestTest, ZerosStayZeros) {
   const Int4Scale scale = RoundToInt4(weights, q.data());
   EXPECT_GT(scale.scale, 0);
   for (const std::uint8_t number : q) EXPECT_EQ(number, scale.zero);
-  EXPECT_GT(ScaleForE4m3(weights), 0);
+  EXPECT_GT(RoundToE4m3(weights, q.data()), 0);
+  for (const std::uint8_t number : q) EXPECT_EQ(number, 0);
 }
 
-TEST(RoundToNearestTest, ScaleForE4m3ClipsNothing) {
+TEST(RoundToNearestTest, AScaleOfE4m3ClipsNothing) {
   const std::vector<float> weights = {0.001F, -3.5F, 0.3F, 2.25F};
-  const float scale = ScaleForE4m3(weights);
+  std::vector<std::uint8_t> q(weights.size());
+  const float scale = RoundToE4m3(weights, q.data());
   EXPECT_GE(scale, 3.5F / 448);
   EXPECT_LT(scale, 2 * 3.5F / 448);
 }

@@ -1,0 +1,116 @@
+#include "worker/model/checkpoint/fp8_weights.h"
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "worker/kernels/stacked_rows.h"
+#include "worker/kernels/write_group_block.h"
+#include "worker/model/checkpoint/for_rows.h"
+#include "worker/model/checkpoint/hash.h"
+#include "worker/model/checkpoint/round_to_nearest.h"
+#include "worker/model/checkpoint/safetensors.h"
+
+namespace thinkwire::worker::model {
+namespace {
+
+using kernels::Encoding;
+using kernels::WeightSlice;
+
+constexpr std::int64_t kBlock = kernels::kFp8Columns;  // rows, too, that share a scale
+
+// Where a block lies in a slice.
+struct BlockPlace {
+  std::int64_t row;
+  std::int64_t col;
+  std::int64_t rows;  // kBlock, or what the tensor's end leaves
+};
+
+std::vector<float> WeightsOf(const WeightSlice& dense, const BlockPlace& place) {
+  std::vector<float> weights(static_cast<std::size_t>(place.rows * kBlock));
+  std::size_t next = 0;
+  for (std::int64_t row = place.row; row < place.row + place.rows; ++row) {
+    for (std::int64_t col = place.col; col < place.col + kBlock; ++col) {
+      weights[next++] = kernels::ElementOf({&dense, row}, col);
+    }
+  }
+  return weights;
+}
+
+// Rounds a block of `dense`, and writes of its rows those in [first, first + rows) to `to`, which
+// has these rows alone.
+void WriteBlock(const WeightSlice& dense, const BlockPlace& place, std::int64_t first,
+                std::int64_t rows, char* to) {
+  const std::vector<float> weights = WeightsOf(dense, place);
+  std::vector<std::uint8_t> codes(weights.size());
+  const float scale = RoundToE4m3(weights, codes.data());
+  const std::int64_t end = std::min(place.row + place.rows, first + rows);
+  for (std::int64_t row = std::max(place.row, first); row < end; ++row) {
+    const auto begin = codes.begin() + (row - place.row) * kBlock;
+    const std::int64_t at = (row - first) * dense.cols + place.col;
+    kernels::WriteGroupBlock(Encoding::kFp8, {begin, begin + kBlock}, 0, scale,
+                             to + kernels::BytesOf(Encoding::kFp8, at));
+  }
+}
+
+absl::Status SetEncoding(PlannedTensor& matrix) {
+  if (matrix.spec.cols % kBlock != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("quantization is fp8, but tensor ", QuotedName(matrix.spec.name), " has ",
+                     matrix.spec.cols, " columns; supported: multiples of ", kBlock));
+  }
+  matrix.spec.encoding = Encoding::kFp8;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Fp8Weights>> Fp8Weights::Over(std::unique_ptr<WeightSource> dense,
+                                                             ModelPlan& plan) {
+  for (LayerPlan& layer : plan.layers) {
+    for (PartPlan& part : layer) {
+      for (PlannedWeight& weight : part.weights) {
+        for (PlannedTensor& matrix : weight.matrices) RETURN_IF_ERROR(SetEncoding(matrix));
+      }
+    }
+  }
+  return std::unique_ptr<Fp8Weights>(new Fp8Weights(std::move(dense)));
+}
+
+HostSlice Fp8Weights::Slice(const TensorSpec& spec, const Region& region) const {
+  if (spec.encoding != Encoding::kFp8) return dense_->Slice(spec, region);
+  CheckRegion(spec, region, Encoding::kFp8);
+  // Whole blocks, as the rows beside the region's have a say in their scale.
+  const std::int64_t first = region.first_row / kBlock * kBlock;
+  const std::int64_t end = region.first_row + region.rows;
+  const std::int64_t rows = std::min((end + kBlock - 1) / kBlock * kBlock, spec.rows) - first;
+  TensorSpec dense_spec = spec;
+  dense_spec.encoding = Encoding::kBf16;
+  const HostSlice dense = dense_->Slice(dense_spec, {first, rows, region.first_col, region.cols});
+  HostSlice host;
+  host.owned.resize(
+      static_cast<std::size_t>(kernels::BytesOf(Encoding::kFp8, region.rows * region.cols)));
+  auto* const to = reinterpret_cast<char*>(host.owned.data());
+  ForRows((rows + kBlock - 1) / kBlock, rows * region.cols,
+          [&](std::int64_t begin, std::int64_t stop) {
+            for (std::int64_t row = begin * kBlock; row < std::min(stop * kBlock, rows);
+                 row += kBlock) {
+              for (std::int64_t col = 0; col < region.cols; col += kBlock) {
+                WriteBlock(dense.slice, {row, col, std::min(kBlock, rows - row)},
+                           region.first_row - first, region.rows, to);
+              }
+            }
+          });
+  host.slice = {.data = host.owned.data(),
+                .encoding = Encoding::kFp8,
+                .rows = region.rows,
+                .cols = region.cols,
+                .row_stride = region.cols};
+  return host;
+}
+
+std::uint64_t Fp8Weights::identity() const { return HashBytes(dense_->identity(), "fp8 1"); }
+
+}  // namespace thinkwire::worker::model

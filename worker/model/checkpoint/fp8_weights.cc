@@ -1,11 +1,14 @@
 #include "worker/model/checkpoint/fp8_weights.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <span>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "worker/kernels/convert.h"
 #include "worker/kernels/stacked_rows.h"
 #include "worker/kernels/write_group_block.h"
 #include "worker/model/checkpoint/for_rows.h"
@@ -28,13 +31,21 @@ struct BlockPlace {
   std::int64_t rows;  // kBlock, or what the tensor's end leaves
 };
 
+// A row of a block.
+void Read(const WeightSlice& dense, std::int64_t row, std::int64_t col, float* to) {
+  if (dense.encoding != Encoding::kBf16) {
+    for (std::int64_t i = 0; i < kBlock; ++i) to[i] = kernels::ElementOf({&dense, row}, col + i);
+    return;
+  }
+  std::array<std::uint16_t, kBlock> bits;
+  std::memcpy(bits.data(), dense.row(row) + 2 * col, sizeof(bits));
+  std::ranges::transform(bits, to, kernels::F32FromBf16);
+}
+
 std::vector<float> WeightsOf(const WeightSlice& dense, const BlockPlace& place) {
   std::vector<float> weights(static_cast<std::size_t>(place.rows * kBlock));
-  std::size_t next = 0;
-  for (std::int64_t row = place.row; row < place.row + place.rows; ++row) {
-    for (std::int64_t col = place.col; col < place.col + kBlock; ++col) {
-      weights[next++] = kernels::ElementOf({&dense, row}, col);
-    }
+  for (std::int64_t row = 0; row < place.rows; ++row) {
+    Read(dense, place.row + row, place.col, weights.data() + row * kBlock);
   }
   return weights;
 }

@@ -11,7 +11,6 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -107,7 +108,8 @@ Listener::Listener(Options options)
     : options_(std::move(options)),
       events_(epoll_create1(EPOLL_CLOEXEC)),
       stopped_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      connections_(options_.max_connections, options_.trusted_peers, options_.connections) {}
+      connections_(options_.max_connections, options_.trusted_peers, options_.connections,
+                   options_.rest) {}
 
 Listener::~Listener() { Stop(); }
 
@@ -185,6 +187,7 @@ void Listener::Stop() {
   CHECK(write(stopped_.get(), &one, sizeof(one)) == sizeof(one), "an eventfd takes a one");
   thread_.join();
   sockets_.clear();
+  waiting_.clear();
   connections_.StopCounting();
 }
 
@@ -199,8 +202,9 @@ void Listener::Run() {
   std::array<epoll_event, 64> events{};
   for (bool stopped = false; !stopped;) {
     const int count = epoll_wait(events_.get(), events.data(), static_cast<int>(events.size()),
-                                 paused_ ? kPauseMs : -1);
+                                 MillisecondsToLook());
     if (std::exchange(paused_, false)) Listening(true);
+    AdmitWhoHasWaited();
     for (int i = 0; i < count; ++i) {
       const int fd = events[static_cast<std::size_t>(i)].data.fd;
       if (fd == stopped_.get()) {
@@ -230,11 +234,14 @@ bool Listener::AcceptOne(int socket) {
     // One that failed before it was accepted says nothing of the next one.
     return !paused_ && errno != EAGAIN && errno != EWOULDBLOCK;
   }
-  const std::string peer = PeerName(address);
-  if (!MakePlace(peer)) {
-    Refuse(connection);
-    return true;
-  }
+  Admit(std::move(connection), PeerName(address));
+  return !paused_;
+}
+
+void Listener::Admit(FileDescriptor connection, const std::string& peer) {
+  const Clock::TimePoint rests_until = connections_.RestsUntil(peer);
+  if (rests_until > Clock::Real().Now()) return Wait(std::move(connection), peer, rests_until);
+  if (!MakePlace(peer)) return Refuse(connection);
   SetOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   // What is written waits with its writer, who can be told, and not in the kernel.
   SetOption(connection.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, kMaxUnsentBytes);
@@ -243,7 +250,34 @@ bool Listener::AcceptOne(int socket) {
   ConnectionTable::Entry entry = connections_.Add(connection.get(), peer);
   serve_({.socket = std::move(connection), .entry = std::move(entry)});
   if (!paused_) told_ = false;
-  return !paused_;
+}
+
+void Listener::Wait(FileDescriptor connection, const std::string& peer, Clock::TimePoint until) {
+  if (!MayWait(peer)) return Refuse(connection);
+  waiting_.emplace(until, Waiting{.socket = std::move(connection), .peer = peer});
+}
+
+bool Listener::MayWait(const std::string& peer) const {
+  const auto of_peer = std::ranges::count_if(
+      waiting_, [&](const auto& waiting) { return PeerKey(waiting.second.peer) == PeerKey(peer); });
+  return waiting_.size() < kMaxWaitingConnections &&
+         static_cast<std::size_t>(of_peer) < kMaxWaitingOfPeer;
+}
+
+void Listener::AdmitWhoHasWaited() {
+  const auto due = waiting_.upper_bound(Clock::Real().Now());
+  std::vector<Waiting> admitted;
+  for (auto it = waiting_.begin(); it != due; ++it) admitted.push_back(std::move(it->second));
+  waiting_.erase(waiting_.begin(), due);
+  for (Waiting& one : admitted) Admit(std::move(one.socket), one.peer);
+}
+
+int Listener::MillisecondsToLook() const {
+  if (paused_) return kPauseMs;
+  if (waiting_.empty()) return -1;
+  const Clock::Duration left = waiting_.begin()->first - Clock::Real().Now();
+  const auto whole = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  return static_cast<int>(std::max<std::int64_t>(whole, 0));
 }
 
 bool Listener::MakePlace(const std::string& peer) {

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "common/check.h"
 #include "worker/kernels/stacked_rows.h"
+#include "worker/kernels/unit_bytes.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -49,6 +51,22 @@ std::size_t BytesOf(std::span<const WeightSlice> slices) {
   return bytes;
 }
 
+// Whether the device keeps a matrix of whole units in them.
+bool KeepsUnits(const kernels::Capabilities& device, std::span<const WeightSlice> parts) {
+  return absl::StartsWith(device.name, "cuda-sm9") &&
+         std::ranges::all_of(parts, [](const WeightSlice& part) {
+           return part.rows % 8 == 0 && part.cols % 128 == 0;
+         });
+}
+
+std::size_t UnitBytesOf(std::span<const WeightSlice> slices) {
+  std::int64_t bytes = 0;
+  for (const WeightSlice& slice : slices) {
+    bytes += kernels::UnitBytesOf(slice.encoding, slice.rows * slice.cols);
+  }
+  return static_cast<std::size_t>(bytes);
+}
+
 }  // namespace
 
 Buffer CountingBackend::Allocate(std::size_t bytes) {
@@ -67,8 +85,8 @@ void CountingBackend::Reserve(const kernels::StepExtent& extent) {
   if (capabilities_.kind == kernels::DeviceKind::kCuda) device_bytes_ += extent.product_bytes();
 }
 
-// A device keeps a matrix in the encoding that it is counted in. A GPU makes bf16 of a packed one
-// in memory that all of them share.
+// A device keeps a matrix in the encoding that it is counted in, or in units of it. A GPU makes
+// bf16 of a packed one in memory that all of them share.
 std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const WeightSlice> parts,
                                                           std::span<const WeightSlice> bias,
                                                           kernels::LinearLayout layout) {
@@ -80,7 +98,8 @@ std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const Weight
   if (is_packed && is_cuda && dense_bytes > expanded_bytes_) {
     device_bytes_ += dense_bytes - std::exchange(expanded_bytes_, dense_bytes);
   }
-  const Buffer matrix = Allocate(BytesOf(parts));
+  const Buffer matrix =
+      Allocate(KeepsUnits(capabilities_, parts) ? UnitBytesOf(parts) : BytesOf(parts));
   Allocate(BytesOf(bias));
   return std::make_unique<CountedLinear>(capabilities_.kind, shape, matrix.bytes());
 }

@@ -7,6 +7,7 @@
 #include "tests/fakes/async_backend.h"
 #include "tests/worker/model/model_files.h"
 #include "worker/model/checkpoint/random_weights.h"
+#include "worker/model/family_fit.h"
 #include "worker/model/layers/rope.h"
 #include "worker/model/rank.h"
 #include "worker/model/step/result_queue.h"
@@ -64,6 +65,28 @@ TEST_P(CountRankTest, CountsWhatARankTakes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, CountRankTest, testing::Values("llama", "deepseek"));
+
+// Q4_K's scales and mins lie there in eight bits for six, and d and dmin for each 128 columns; Q6_K
+// has d for each 128 too.
+TEST(CountUnitsTest, ComputeCapability9TakesMoreThanTheFile) {
+  ModelPlan plan = MakePlan(Distills().front().config);
+  SetMatrixEncoding(kernels::Encoding::kQ4K, plan);
+  step::Limits limits = {.max_num_seqs = 4, .max_num_batched_tokens = 64, .max_model_len = 128};
+  limits.block_tokens = 16;
+  limits.vocab_size = static_cast<std::int32_t>(plan.config.vocab_size);
+  const auto weights = [&](const char* name) {
+    const kernels::Capabilities device = {
+        .name = name, .kind = kernels::DeviceKind::kCuda, .activation = kernels::DType::kBf16};
+    return CountRank(plan, ShapeOfRank(plan, 0, 1), limits, device).weights;
+  };
+  std::int64_t more = 0;
+  ForEachMatrix(plan, [&more](PlannedTensor& matrix) {
+    const std::int64_t blocks = matrix.spec.rows * matrix.spec.cols / 256;
+    more += blocks * (matrix.spec.encoding == kernels::Encoding::kQ6K ? 2 : 8);
+  });
+  EXPECT_EQ(weights("cuda-sm90 H200") - weights("cuda-sm86 RTX 3090"), more);
+  EXPECT_GT(more, 38'000'000);
+}
 
 }  // namespace
 }  // namespace thinkwire::worker::model

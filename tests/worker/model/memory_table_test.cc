@@ -11,7 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "tests/worker/model/model_files.h"
-#include "worker/kernels/cuda/linear/unit_layout.h"
+#include "worker/kernels/unit_bytes.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/family_fit.h"
 #include "worker/model/layers/kv_cache.h"
@@ -40,9 +40,7 @@ std::vector<std::string> RowOf(const std::string& what, const std::string& type)
 std::int64_t GpuBytes(const TensorSpec& spec) {
   const std::int64_t elements = spec.rows * spec.cols;
   if (spec.name == kEmbeddingName) return 2 * elements;
-  const auto unit = kernels::UnitFormatOf(spec.encoding);
-  if (!unit) return kernels::BytesOf(spec.encoding, elements);
-  return elements / (kernels::kInt4UnitRows * kernels::kUnitColumns) * kernels::UnitBytes(*unit);
+  return kernels::UnitBytesOf(spec.encoding, elements);
 }
 
 // A distill with the layers' matrices in `encoding`; of a GGUF file's types the head is packed too.

@@ -4,11 +4,18 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/packed_blocks.h"
+#include "worker/kernels/unit_bytes.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
 
 struct Baseline {};  // the instruction set that every machine has
+
+constexpr std::int64_t kUnitElements = kInt4UnitRows * kUnitColumns;
+static_assert(UnitBytes(UnitFormat::kQ4K) == UnitBytesOf(Encoding::kQ4K, kUnitElements));
+static_assert(UnitBytes(UnitFormat::kQ5K) == UnitBytesOf(Encoding::kQ5K, kUnitElements));
+static_assert(UnitBytes(UnitFormat::kQ6K) == UnitBytesOf(Encoding::kQ6K, kUnitElements));
+static_assert(UnitBytes(UnitFormat::kQ8_0) == UnitBytesOf(Encoding::kQ8_0, kUnitElements));
 
 constexpr int kLanes = 4;  // of a row
 constexpr int kPairs = 4;  // of a word of nibbles

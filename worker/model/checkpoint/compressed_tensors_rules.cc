@@ -26,6 +26,14 @@ absl::StatusOr<NamePattern> ReadTarget(const ConfigReader& reader, absl::string_
   return Annotate(pattern.status(), absl::StrCat(reader.name(), ": ", std::string(key)));
 }
 
+// A module's own name goes before expressions, and these before the class, as in
+// compressed-tensors' match_targets. Of two expressions that match it takes the one that sorts
+// first, and others the one that stands first: those must agree.
+int RankOf(const std::string& target) {
+  if (target == kClassOfAll) return 3;
+  return absl::StartsWith(target, "re:") ? 2 : 1;
+}
+
 // Of another class than Linear there are no matrices that could be left out or kept otherwise.
 bool IsClassName(const std::string& target) {
   return target != "lm_head" && !absl::StartsWith(target, "re:") &&
@@ -136,7 +144,7 @@ absl::Status ReadGroup(const ConfigReader& reader, const ConfigReader& group,
       return group.Refuse("targets", "Linear, names of modules, expressions with re:");
     }
     ASSIGN_OR_RETURN(NamePattern pattern, ReadTarget(group, "targets", target));
-    rules.push_back({std::move(pattern), scheme, 1});
+    rules.push_back({std::move(pattern), scheme, RankOf(target)});
   }
   return absl::OkStatus();
 }
@@ -194,6 +202,7 @@ absl::StatusOr<QuantizationRules> ReadCompressedTensorsRules(const ConfigReader&
         ConfigReader(group, absl::StrCat(reader.name(), ": config_groups ", ShownText(name))),
         rules));
   }
+  std::ranges::stable_sort(rules, {}, &QuantizationConfig::Rule::rank);
   return rules;
 }
 

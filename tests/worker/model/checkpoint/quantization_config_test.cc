@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <tuple>
+#include <utility>
 
 namespace thinkwire::worker::model {
 namespace {
@@ -159,6 +161,48 @@ TEST(QuantizationConfigTest, CompressedTensorsNamesItsTargets) {
   targeted["config_groups"]["group_0"]["targets"] = {"re:.*up_proj$"};
   EXPECT_NE(SchemeOf(targeted, kUp), std::nullopt);
   EXPECT_EQ(SchemeOf(targeted, kDown), std::nullopt);
+}
+
+// As compressed-tensors 0.20.1 has it (utils/match.py), whatever the groups are called.
+TEST(QuantizationConfigTest, CompressedTensorsNamesGoBeforePatternsAndTheseBeforeTheClass) {
+  const auto bits = [](const json& first, const json& second, const json& third,
+                       const char* module) {
+    json config = CompressedTensors();
+    json& groups = config["config_groups"];
+    const json group = groups["group_0"];
+    groups.clear();
+    const std::pair<const char*, json> named[] = {{"a", first}, {"b", second}, {"c", third}};
+    for (const auto& [name, targets] : named) {
+      groups[name] = group;
+      groups[name]["targets"] = json::array({targets});
+      groups[name]["weights"]["num_bits"] = targets == "Linear" ? 4 : 8;
+      groups[name]["weights"]["group_size"] = targets == kUp ? 32 : 128;
+    }
+    const auto scheme = SchemeOf(config, module);
+    return scheme ? std::pair(scheme->bits, scheme->group_size) : std::pair(0, std::int64_t{0});
+  };
+  const char* const pattern = "re:.*up_proj$";
+  for (const auto& [first, second, third] :
+       {std::tuple("Linear", pattern, kUp), std::tuple(kUp, pattern, "Linear"),
+        std::tuple(pattern, kUp, "Linear")}) {
+    EXPECT_EQ(bits(first, second, third, kUp), std::pair(8, std::int64_t{32}));
+    EXPECT_EQ(bits(first, second, third, kOther), std::pair(8, std::int64_t{128}));
+    EXPECT_EQ(bits(first, second, third, kDown), std::pair(4, std::int64_t{128}));
+  }
+}
+
+TEST(QuantizationConfigTest, CompressedTensorsPatternsMustAgree) {
+  json config = CompressedTensors();
+  json& groups = config["config_groups"];
+  groups["group_1"] = groups["group_0"];
+  groups["group_0"]["targets"] = {"re:.*up_proj$"};
+  groups["group_1"]["targets"] = {"re:.*mlp.*"};
+  EXPECT_NE(SchemeOf(config, kUp), std::nullopt) << "they say the same";
+  groups["group_1"]["weights"]["num_bits"] = 8;
+  const auto read = QuantizationConfig::Read(config, "config.json");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_THAT(read->SchemeOf(kUp).status().message(),
+              AllOf(HasSubstr("two patterns match"), HasSubstr(kUp)));
 }
 
 TEST(QuantizationConfigTest, CompressedTensorsMayOrderColumnsByGroup) {

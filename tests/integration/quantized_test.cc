@@ -4,8 +4,10 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "tests/integration/model_copy.h"
 #include "tests/integration/programs.h"
+#include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/quantized_model.h"
@@ -65,6 +67,31 @@ TEST_F(QuantizedServeTest, Fp8Answers) {
   EXPECT_NE(all.answer.find("75"), std::string::npos) << all.answer;
   EXPECT_EQ(all.started.fingerprint().rfind("qwen2-bf16+fp8-tp1", 0), 0U)
       << all.started.fingerprint();
+}
+
+std::string AnswerOf(RouterProcess& router, const std::string& question) {
+  grpc::ClientContext context;
+  const auto stream = router.stub().Generate(&context, AskGreedily(question));
+  v1::GenerateResponse event;
+  std::string answer;
+  while (stream->Read(&event)) answer += event.answer_delta().text();
+  const grpc::Status status = stream->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return answer;
+}
+
+// As clients reach them, those that the other tests do not serve.
+TEST_F(QuantizedServeTest, EveryFormAnswersThroughTheRouter) {
+  for (const QuantizedForm& form :
+       {QuantizedForm{"gptq", 4, 64}, QuantizedForm{"gptq", 4, 64, true},
+        QuantizedForm{"compressed-tensors", 4, 128}, QuantizedForm{"int-quantized"},
+        QuantizedForm{"float-quantized"}, QuantizedForm{"nf4"}}) {
+    WorkerProcess worker({Model(form), "--served_model_name=tiny-r1", "--device=cpu"});
+    ASSERT_TRUE(worker.listening()) << form.method;
+    RouterProcess router("tiny-r1", absl::StrCat("127.0.0.1:", worker.port()));
+    const std::string answer = AnswerOf(router, "What is 27+48?");
+    EXPECT_NE(answer.find("75"), std::string::npos) << form.method << ": " << answer;
+  }
 }
 
 TEST_F(QuantizedServeTest, Fp8IsMadeWhileLoading) {

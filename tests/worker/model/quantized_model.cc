@@ -214,12 +214,9 @@ std::vector<float> MagnitudesOfE4m3() {
 // The nearest e4m3 of a number up to 448.
 std::uint8_t E4m3Of(float x, const std::vector<float>& magnitudes) {
   const float magnitude = std::abs(x);
-  std::size_t nearest = 0;
-  for (std::size_t i = 0; i < magnitudes.size(); ++i) {
-    if (std::abs(magnitudes[i] - magnitude) < std::abs(magnitudes[nearest] - magnitude))
-      nearest = i;
-  }
-  return static_cast<std::uint8_t>(nearest | (x < 0 ? 0x80U : 0U));
+  auto nearest = std::lower_bound(magnitudes.begin(), magnitudes.end() - 1, magnitude);
+  if (nearest != magnitudes.begin() && magnitude - nearest[-1] <= *nearest - magnitude) --nearest;
+  return static_cast<std::uint8_t>((nearest - magnitudes.begin()) | (x < 0 ? 0x80 : 0));
 }
 
 // A matrix in bytes, with a scale for each block of so many rows and columns.
@@ -288,7 +285,59 @@ FloatTensor AddBytes(const std::string& module, const FloatTensor& dense, const 
   return bytes.weights;
 }
 
+// NF4's numbers (QLoRA, arXiv:2305.14314, appendix E).
+constexpr std::array<float, 16> kNf4 = {-1.0F,        -0.6961928F,  -0.52507305F, -0.3949175F,
+                                        -0.28444138F, -0.18477343F, -0.09105004F, 0.0F,
+                                        0.0795803F,   0.1609302F,   0.2461123F,   0.33791524F,
+                                        0.44070983F,  0.562617F,    0.72295684F,  1.0F};
+
+std::uint8_t Nf4Of(float x) {
+  const auto is_nearer = [x](float a, float b) { return std::abs(a - x) < std::abs(b - x); };
+  return static_cast<std::uint8_t>(std::min_element(kNf4.begin(), kNf4.end(), is_nearer) -
+                                   kNf4.begin());
+}
+
+// Blocks of 64 weights share a greatest magnitude, whatever row they are of; of two codes in a byte
+// the first is in the high bits. Returns what they stand for.
+FloatTensor AddNf4(const std::string& name, const FloatTensor& dense, TensorFile& file) {
+  constexpr std::size_t kBlock = 64;
+  FloatTensor weights = {dense.shape, {}};
+  std::vector<float> most;
+  std::string codes;
+  for (std::size_t i = 0; i < dense.values.size(); ++i) {
+    if (i % kBlock == 0) {
+      most.push_back(1e-6F);
+      for (std::size_t j = i; j < std::min(i + kBlock, dense.values.size()); ++j) {
+        most.back() = std::max(most.back(), std::abs(dense.values[j]));
+      }
+    }
+    const std::uint8_t code = Nf4Of(dense.values[i] / most.back());
+    weights.values.push_back(kNf4[code] * most.back());
+    if (i % 2 == 0) codes += '\0';
+    codes.back() = static_cast<char>(static_cast<std::uint8_t>(codes.back()) << 4 | code);
+  }
+  const std::string state = json({{"quant_type", "nf4"},
+                                  {"blocksize", kBlock},
+                                  {"dtype", "bfloat16"},
+                                  {"shape", dense.shape}})
+                                .dump();
+  const auto size = [](const auto& all) { return static_cast<std::int64_t>(all.size()); };
+  file.Add(name, "U8", {size(codes), 1}, codes);
+  file.Add(name + ".absmax", "F32", {size(most)}, Encoded(most, Encoding::kF32));
+  file.Add(name + ".quant_map", "F32", {size(kNf4)},
+           Encoded({kNf4.begin(), kNf4.end()}, Encoding::kF32));
+  file.Add(name + ".quant_state.bitsandbytes__nf4", "U8", {size(state)}, state);
+  return weights;
+}
+
 json ConfigOf(const QuantizedForm& form, const std::string& kept) {
+  if (form.method == "nf4") {
+    return {{"quant_method", "bitsandbytes"},
+            {"load_in_4bit", true},
+            {"bnb_4bit_quant_type", "nf4"},
+            {"bnb_4bit_quant_storage", "uint8"},
+            {"llm_int8_skip_modules", {"lm_head", kept}}};
+  }
   if (form.method == "fp8") {
     return {{"quant_method", "fp8"},
             {"fmt", "e4m3"},
@@ -369,6 +418,10 @@ void WriteQuantized(const std::filesystem::path& from, const QuantizedForm& form
     const std::string module = name.substr(0, name.size() - std::string(".weight").size());
     if (form.method == "fp8" || form.method.ends_with("-quantized")) {
       dense_file.Add(name, AddBytes(module, tensor, form, packed_file), Encoding::kBf16);
+      continue;
+    }
+    if (form.method == "nf4") {
+      dense_file.Add(name, AddNf4(name, tensor, packed_file), Encoding::kBf16);
       continue;
     }
     const Quantized quantized = Quantize(tensor, form);

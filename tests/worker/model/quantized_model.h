@@ -8,7 +8,8 @@
 namespace thinkwire::worker::model {
 
 // How a folder's matrices are written: "awq", "gptq" or "compressed-tensors" (pack-quantized),
-// "int-quantized" and "float-quantized" (compressed-tensors too, by channel), "fp8" (in blocks).
+// "int-quantized" and "float-quantized" (compressed-tensors too, by channel), "fp8" (in blocks),
+// "nf4" (bitsandbytes, blocks of 64).
 struct QuantizedForm {
   std::string method = "awq";
   int bits = 4;

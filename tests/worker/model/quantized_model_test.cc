@@ -85,20 +85,19 @@ TEST_P(QuantizedModelTest, HasTheBitsOfTheWeightsUnpackedAhead) {
   EXPECT_EQ(Draw(OptionsFor(twins.packed()), 7), expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, QuantizedModelTest,
-                         testing::Values(QuantizedForm{"awq", 4, 128}, QuantizedForm{"awq", 4, 32},
-                                         QuantizedForm{"gptq", 4, 64},
-                                         QuantizedForm{"gptq", 8, 128},
-                                         QuantizedForm{"gptq", 4, 128, false, true},
-                                         QuantizedForm{"compressed-tensors", 4, 128},
-                                         QuantizedForm{"compressed-tensors", 8, -1},
-                                         QuantizedForm{"int-quantized"},
-                                         QuantizedForm{"float-quantized"}, QuantizedForm{"fp8"}),
-                         [](const auto& info) {
-                           std::string name = info.param.method + "_" + std::to_string(info.index);
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Forms, QuantizedModelTest,
+    testing::Values(QuantizedForm{"awq", 4, 128}, QuantizedForm{"awq", 4, 32},
+                    QuantizedForm{"gptq", 4, 64}, QuantizedForm{"gptq", 8, 128},
+                    QuantizedForm{"gptq", 4, 128, false, true},
+                    QuantizedForm{"compressed-tensors", 4, 128},
+                    QuantizedForm{"compressed-tensors", 8, -1}, QuantizedForm{"int-quantized"},
+                    QuantizedForm{"float-quantized"}, QuantizedForm{"fp8"}, QuantizedForm{"nf4"}),
+    [](const auto& info) {
+      std::string name = info.param.method + "_" + std::to_string(info.index);
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 TEST(QuantizedSplitTest, RanksTakeWholeGroups) {
   const Twins fine(kTinyModel, {"awq", 4, 64});

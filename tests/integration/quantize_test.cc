@@ -129,6 +129,9 @@ TEST_F(QuantizeTest, RefusalsAreOneLine) {
   EXPECT_NE(last_word({"quantize", kTinyModel}).find("needs two paths"), std::string::npos);
   EXPECT_NE(last_word({"quantize", "nowhere", to, "--format=gguf-q8_0"}).find("nowhere"),
             std::string::npos);
+  EXPECT_NE(last_word({"quantize", kTinyModel, to, "--format=gguf-q8_0", "--group_size=64"})
+                .find("group_size is for awq-gemm alone"),
+            std::string::npos);
   worker::model::WriteFile(to, "mine");
   EXPECT_NE(last_word({"quantize", kTinyModel, to, "--format=gguf-q8_0"}).find("is there already"),
             std::string::npos);

@@ -24,6 +24,7 @@ struct Place {
   std::int32_t max_num_seqs = 0;
   std::int32_t longest_prompt = 0;
   bool fp8_kv = false;
+  std::string weights = "auto";  // as --quantization draws them
 };
 
 // For processors, sanitizers among them.
@@ -44,6 +45,22 @@ std::vector<Place> Places() {
           {"cuda", 1, kLlama, 100, 300},      {"cuda", 1, kQwenReal, 128, 700},
           {"cuda", 1, kLlamaReal, 96, 700},   {"cuda", 2, kQwen, 100, 300},
           {"cuda", 2, kLlamaReal, 96, 700}};
+}
+
+// The same with weights that are packed.
+Place With(Place place, const std::string& weights) {
+  place.shape.name += "_" + weights;
+  place.weights = weights;
+  return place;
+}
+
+std::vector<Place> PackedPlaces() {
+  std::vector<Place> places;
+  for (const char* weights : {"awq", "q4_k_m", "q8_0", "fp8"}) {
+    places.push_back(With({"cpu", 1, kQwenTiny, 6, 40}, weights));
+    places.push_back(With({"cuda", 1, kQwen, 100, 300}, weights));
+  }
+  return places;
 }
 
 std::string NameOf(const Place& place) {
@@ -70,6 +87,7 @@ class ExactnessTest : public testing::TestWithParam<Place> {
   model::ModelOptions Options() const {
     model::ModelOptions options;
     options.device = place().device;
+    options.quantization = place().weights;
     options.kv_cache_dtype = place().fp8_kv ? "fp8_e4m3" : "auto";
     options.cpu_threads = place().ranks;
     options.tensor_parallel_size = place().ranks;
@@ -259,6 +277,8 @@ TEST_P(ExactnessTest, AFreshlyLoadedModelGivesTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Places, ExactnessTest, testing::ValuesIn(Places()),
+                         [](const auto& info) { return NameOf(info.param); });
+INSTANTIATE_TEST_SUITE_P(PackedWeights, ExactnessTest, testing::ValuesIn(PackedPlaces()),
                          [](const auto& info) { return NameOf(info.param); });
 
 // An expert multiplies as many rows as chose it, from none to all.

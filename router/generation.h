@@ -207,8 +207,10 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void NoteRetry(const std::string& left);
   // After `status`, once it has: another worker, a wait for one, or the end.
   void FindSuccessor(const absl::Status& status);
+  Takeover::Circumstances CircumstancesOf(const absl::Status& status) const;
   std::size_t BytesToMove() const;
   void Search();
+  bool MayGoOn(Clock::TimePoint now) const;
   void WaitForTurn(Clock::TimePoint look);
   // That it looks for a worker to go on, where the client asks for that.
   void TellMoving(Clock::TimePoint now);

@@ -143,6 +143,7 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
                      .pool = shared.pool,
                      .metrics = shared.metrics,
                      .retries = service_.retries_,
+                     .turns = service_.count_turns_,
                      .clock = shared.clock,
                      .catalog = catalog},
                     context_, std::move(request),

@@ -178,7 +178,7 @@ absl::Status GrpcServer::Serve(const GrpcServerOptions& options) {
   builder.RegisterCallbackGenericService(unknown_methods_.get());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return absl::UnavailableError("gRPC does not start a server");
-  listener_->Start([acceptor](FileDescriptor connection) {
+  listener_->StartWatching([acceptor](FileDescriptor connection) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
     parameters.fd = connection.Release();
     acceptor->HandleNewConnection(&parameters);

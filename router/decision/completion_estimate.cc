@@ -34,16 +34,36 @@ class Together {
   double GapSeconds(double streams) const { return ServiceSeconds(streams) / streams; }
   // So many may be at once that each is in time after a wait for `gaps` of them, if it takes
   // `patience` times as long as half of them do; 0: not even the request alone.
+  //
+  // With a service of  fixed + each * streams  seconds the time taken,
+  //   gaps * (fixed + each * streams) / streams + patience * (fixed + each * streams),
+  // is convex in `streams`: it falls to its least at sqrt(gaps * fixed / (patience * each)), and
+  // rises from there on, where the most are that are in time.
   double Most(double deadline_s, double patience, double gaps) const {
-    double streams = full();
-    const auto is_late = [&] {
+    const auto is_late = [&](double streams) {
       return gaps * GapSeconds(streams) + patience * ServiceSeconds(streams) > deadline_s;
     };
-    while (streams >= tokens_.places && is_late()) --streams;
-    return streams >= tokens_.places ? streams : 0;
+    double too_many = full();
+    if (!is_late(too_many)) return too_many;
+    double streams = Quickest(patience, gaps);
+    if (is_late(streams)) ++streams;
+    if (streams >= too_many || is_late(streams)) return 0;
+    while (too_many - streams > 1) {
+      const double middle = std::floor((streams + too_many) / 2);
+      (is_late(middle) ? too_many : streams) = middle;
+    }
+    return streams;
   }
 
  private:
+  // The last before, or at, which the time taken is least: the first after it may be as good.
+  double Quickest(double patience, double gaps) const {
+    const double each = ServiceSeconds(2) - ServiceSeconds(1);
+    const double fixed = ServiceSeconds(1) - each;
+    const double least = each > 0 && fixed > 0 ? std::sqrt(gaps * fixed / (patience * each)) : 0;
+    return std::floor(std::clamp(least, tokens_.places, full()));
+  }
+
   const ExpectedTokens& tokens_;
   const WorkerView& worker_;
   const double places_;

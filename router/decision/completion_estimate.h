@@ -80,8 +80,8 @@ double PatienceOf(const ExpectedTokens& tokens);
 // No limit has who has no deadline, is in time beside all of them, thinks as long as the deadline
 // allows, or would be late alone, as far as anybody knows (Crowding::LeastAlone); and nobody where
 // the worker's pace was never seen. It is by the whole time of the request: what is left of that
-// gets less as it waits, and would have it wait for a worker with ever fewer. O(places) where there
-// is a limit, else O(1).
+// gets less as it waits, and would have it wait for a worker with ever fewer. O(log places) where
+// there is a limit, else O(1).
 inline constexpr double kWorthWaiting = 0.9;
 inline constexpr double kHaste = 1.4;
 void LimitBeside(const Query& query, const ExpectedTokens& tokens, const WorkerView& worker,

@@ -56,9 +56,10 @@ Request MakeRequest(const beast::http::request<beast::http::string_body>& messag
 
 }  // namespace
 
-Connection::Connection(std::unique_ptr<Transport> transport, std::string peer, Site& site,
-                       std::function<void()> on_end)
+Connection::Connection(std::unique_ptr<Transport> transport, rpc::ConnectionTable::Entry entry,
+                       std::string peer, Site& site, std::function<void()> on_end)
     : transport_(std::move(transport)),
+      entry_(std::move(entry)),
       peer_(std::move(peer)),
       site_(site),
       on_end_(std::move(on_end)),
@@ -309,6 +310,7 @@ void Connection::End() {
   if (state_ == State::kOver) return;
   state_ = State::kOver;
   timer_.cancel();
+  entry_ = {};
   transport_->Close();
   if (const auto exchange = std::exchange(exchange_, nullptr)) {
     exchange->Lose();

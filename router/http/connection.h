@@ -47,9 +47,10 @@ class Site {
 // strand, but for Start and Drain, which are for any.
 class Connection final : public std::enable_shared_from_this<Connection> {
  public:
-  // `site` outlives it. `on_end` is called when it has ended, on the strand.
-  Connection(std::unique_ptr<Transport> transport, std::string peer, Site& site,
-             std::function<void()> on_end);
+  // `entry` is that of the transport's socket. `site` outlives it. `on_end` is called when it has
+  // ended, on the strand.
+  Connection(std::unique_ptr<Transport> transport, rpc::ConnectionTable::Entry entry,
+             std::string peer, Site& site, std::function<void()> on_end);
   ~Connection();
 
   void Start();
@@ -88,7 +89,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void OnLateRequest();
 
   const std::unique_ptr<Transport> transport_;
-  const std::string peer_;  // as gRPC writes it
+  rpc::ConnectionTable::Entry entry_;  // until End
+  const std::string peer_;             // as gRPC writes it
   Site& site_;
   std::function<void()> on_end_;
   std::vector<std::string> certificate_names_;

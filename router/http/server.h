@@ -75,7 +75,7 @@ class Server final : private Site {
   rpc::ConnectionTable::Call BeginCall(const std::string& peer) override;
 
   // On the listener's thread.
-  void Accept(rpc::FileDescriptor descriptor);
+  void Accept(rpc::Listener::Accepted accepted);
   void Forget(std::uint64_t id);
   std::vector<std::shared_ptr<Connection>> connections() const;
 

@@ -142,7 +142,7 @@ class Scheduler {
   // How often a row sat a step out, as its mask was being found.
   std::uint64_t rows_without_mask() const { return rows_without_mask_; }
   const TimeShare& time_share() const { return time_share_; }
-  // How often a row sat a step out, as others came first.
+  // How often a row sat a step out, as others came first, or would have waited for a step with it.
   std::uint64_t rows_held_back() const { return rows_held_back_; }
   const BlockPool& pool() const { return pool_; }
   const PrefixUse& prefix_use() const { return admission_.prefix_use(); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace thinkwire::worker::engine {
 namespace {
@@ -34,7 +35,7 @@ void TimeShare::Divide(std::span<const Want> wants, bool more, Clock::TimePoint 
   double all = cost_.base();
   for (const Want& want : wants) all += cost_.Of(want.work);
   const double pace = std::min(cost_.base() + cost_.Of(first->work), longest());
-  if (more || all > kFree * pace) HoldBack(wants, pace);
+  if (more || all > kFree * pace) HoldBack(wants, *first, pace);
 }
 
 const TimeShare::Want* TimeShare::First(std::span<const Want> wants, Clock::TimePoint now) {
@@ -58,23 +59,30 @@ double TimeShare::Lasting(StepWork work) const {
   return cost_.Of(work);
 }
 
-void TimeShare::HoldBack(std::span<const Want> wants, double pace) {
+void TimeShare::HoldBack(std::span<const Want> wants, const Want& first, double pace) {
   const double least = first_->time.counted();
-  const auto is_over = [least](const Want& want) {
-    return want.peer->time.counted() > least + kSlack;
+  const double much = kMuch * Lasting(first.work);
+  for (const Want& want : wants) Forgo(*want.peer, Lasting(want.work) > much, least);
+  const auto is_over = [&](const Want& want) {
+    return want.peer->time.counted() > least + (Lasting(want.work) > much ? 0 : kSlack);
   };
-  const double trickle =
-      kTrickle * pace / static_cast<double>(std::ranges::count_if(wants, is_over));
+  const double trickle = kTrickle * std::max(cost_.base(), pace / 4) /
+                         static_cast<double>(std::ranges::count_if(wants, is_over));
   for (const Want& want : wants) {
     if (want.peer == first_) continue;
     TimeUse& time = want.peer->time;
-    time.forgone += std::max(0.0, least - time.counted());
     const double part = is_over(want) ? trickle : pace;
     if (committed_) time.allowance = std::min(time.allowance + part, cost_.Of(want.work));
     time.held_in = division_;
   }
   holds_back_ = true;
   committed_ = false;
+}
+
+void TimeShare::Forgo(Peer& peer, bool wants_much, double least) {
+  const bool is_news = wants_much && !std::exchange(peer.time.wants_much, true);
+  const double claim = least + (is_news ? kSlack : 0);
+  peer.time.forgone += std::max(0.0, claim - peer.time.counted());
 }
 
 void TimeShare::Lift() {

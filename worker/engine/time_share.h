@@ -31,15 +31,22 @@ namespace thinkwire::worker::engine {
 // everybody does: where rows are nearly free, as on a GPU at small batches, nobody is held back.
 // Else each other peer saves up, with each step, and spends on rows
 //
-//   pace             so that the first of P peers goes on at a P-th of its speed alone, or better;
-//   kTrickle * pace  all those together, instead, whose use is over the first's by kSlack: he is
-//                    served nearly as if alone.
+//   pace                              so that the first of P peers goes on at a P-th of its speed
+//                                     alone, or better;
+//   kTrickle * max(base, pace / 4)    all those together, instead, who have used more than the
+//   first
+//                                     by kSlack, or at all if they want much: more than kMuch times
+//                                     what it wants. It is served nearly as if alone.
 //
-// What another has used less than the first until then counts as used for as long as he stays: who
-// comes and wants much has no claim on the time in which he was not there, for which the first
-// would have to wait. Who leaves and comes again has what he really used: were it not so, one who
-// asks now and then and was once not first would be taken for one who always wants more, and stay
-// so.
+// What goes along with a step saves its base and no more: nearly all of a step on a GPU, where the
+// trickle is dozens of rows, and little on a CPU, where rows take as long in a step of their own.
+//
+// What another has used less than the first until then counts as used for as long as he stays, and
+// kSlack more when he first wants much beside it: who comes and wants much has no claim on the time
+// in which he was not there, for which the first would have to wait, and a short question is over
+// before the two are equals. Who leaves and comes again has what he really used: were it not so,
+// one who asks now and then and was once not first would be taken for one who always wants more,
+// and stay so.
 //
 // And where another peer was here lately, nothing is planned beside a step that is much longer than
 // its base (TooLong): who comes meanwhile would wait for both, and all that planning ahead saves is
@@ -68,7 +75,8 @@ class TimeShare {
   static constexpr double kFree = 1.25;
   static constexpr double kTrickle = 0.25;
   static constexpr double kSlack = 0.2;  // seconds
-  static constexpr double kLead = 1;     // seconds
+  static constexpr double kMuch = 2;
+  static constexpr double kLead = 1;  // seconds
   // Inputs of a prompt that are computed at once, at least: fewer are hardly cheaper.
   static constexpr std::int32_t kLeastChunk = 16;
   static constexpr std::size_t kMaxRemembered = 1024;
@@ -131,7 +139,9 @@ class TimeShare {
   const Want* First(std::span<const Want> wants, Clock::TimePoint now);
   // What a want adds to a step beside a short prompt, which is over with the step.
   double Lasting(StepWork work) const;
-  void HoldBack(std::span<const Want> wants, double pace);
+  void HoldBack(std::span<const Want> wants, const Want& first, double pace);
+  // `peer` counts as having used no less than the first.
+  static void Forgo(Peer& peer, bool wants_much, double least);
   void ForgetOld(Clock::TimePoint now);
 
   StepCost cost_;

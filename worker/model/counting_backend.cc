@@ -86,7 +86,7 @@ std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const Weight
 }
 
 Buffer CountingBackend::MakeTable(const WeightSlice& slice) {
-  return Allocate(BytesOf({&slice, 1}));
+  return Allocate(static_cast<std::size_t>(2 * slice.rows * slice.cols));
 }
 
 void CountingBackend::CopyToHost(void*, const void*, std::size_t) { Refuse(); }

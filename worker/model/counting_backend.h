@@ -44,6 +44,7 @@ class CountingBackend final : public kernels::Backend {
                                                     std::span<const kernels::WeightSlice> bias,
                                                     kernels::LinearLayout layout) override;
   kernels::Buffer MakeTable(const kernels::WeightSlice& slice) override;
+  bool EmbedsPacked() const override { return capabilities_.kind == kernels::DeviceKind::kCpu; }
 
   void Scatter(const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&) override;
   void GatherInputIds(const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&,

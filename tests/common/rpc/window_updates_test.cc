@@ -33,7 +33,7 @@ namespace {
 class Tap {
  public:
   explicit Tap(int server) : listener_(*Listener::Listen({.address = "127.0.0.1:0"})) {
-    listener_->Start([this, server](FileDescriptor client) {
+    listener_->StartWatching([this, server](FileDescriptor client) {
       if (thread_.joinable()) return;
       thread_ = std::thread([this, client = std::move(client), server] {
         const FileDescriptor far = Dial(server);

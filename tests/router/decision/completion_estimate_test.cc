@@ -165,6 +165,34 @@ TEST_F(LimitBesideTest, TheyAreSoManyThatItIsInTimeAfterAWaitForOne) {
   EXPECT_EQ(Most(9), std::nullopt) << "late alone";
 }
 
+// As counted down from all places, for a worker of many.
+TEST_F(LimitBesideTest, TheyAreTheMostThatLeaveItInTimeHoweverManyThereAre) {
+  constexpr int kPlaces = 1024;
+  worker_.status->max_num_seqs = kPlaces;
+  worker_.prompt_tokens_per_s = 100;  // so that fewer streams may mean a longer wait for one
+  const ExpectedTokens tokens{.prompt = 5000, .output = 500, .long_output = 500};
+  int limited = 0;
+  for (const double growth : {1.0, 4.0, 100.0}) {
+    worker_.crowding = {};
+    for (int i = 0; i < 100; ++i)
+      worker_.crowding.Learn(i % 4 / 4.0, 1 + growth * (i % 4), kPlaces);
+    const auto service = [&](int streams) {
+      return 50 + 500 * worker_.crowding.alone_s() *
+                      worker_.crowding.Slowdown(BusyShare(streams, kPlaces));
+    };
+    for (double deadline_s = service(1); deadline_s < 2 * service(kPlaces); deadline_s *= 1.003) {
+      Decision decision;
+      LimitBeside({.deadline_s = deadline_s}, tokens, worker_, decision);
+      if (!decision.most_beside || decision.patience != kLeastPatience) continue;
+      int streams = kPlaces;
+      while (service(streams) / streams + kLeastPatience * service(streams) > deadline_s) --streams;
+      EXPECT_EQ(*decision.most_beside, streams - 1) << deadline_s << " s, growth " << growth;
+      ++limited;
+    }
+  }
+  EXPECT_GT(limited, 100);
+}
+
 TEST_F(LimitBesideTest, OutputsOfItsOwnAreNoOthers) {
   EXPECT_EQ(Most(69, 2), 1);
   EXPECT_EQ(Most(41, 2), 0);

@@ -117,6 +117,19 @@ class Simulation {
     return static_cast<std::int64_t>(tokens);
   }
 
+  // By how many tokens each that `peer` has asked so far grows in that time.
+  std::vector<std::size_t> Growth(const std::string& peer, Clock::Duration time) {
+    std::vector<std::size_t> before;
+    for (const Asked& asked : asked_) before.push_back(asked.reader.tokens().size());
+    RunFor(time);
+    std::vector<std::size_t> grew;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      if (asked_[i].request.peer != peer) continue;
+      grew.push_back(asked_[i].reader.tokens().size() - before[i]);
+    }
+    return grew;
+  }
+
   // What came so far of each is what it is alone.
   void ExpectTexts() {
     for (Asked& asked : asked_) {
@@ -189,6 +202,15 @@ TEST_P(SchedulerTimeTest, WhoAsksNowAndThenIsAnsweredInLessThanTwiceTheTimeBesid
   simulation.ExpectTexts();
 }
 
+TEST_P(SchedulerTimeTest, AFloodThatHasJustBegunIsNoEqualOfAShortQuestion) {
+  Simulation simulation(limits_, kCpu);
+  const double alone = AnswerAlone(simulation);
+  for (int i = 0; i < 16; ++i) simulation.Ask("flood", 20, 4000);
+  simulation.RunFor(std::chrono::milliseconds(20));
+  EXPECT_LT(simulation.Answer("honest", 20, 60), 1.5 * alone);
+  simulation.ExpectTexts();
+}
+
 // A flood's steps are cut while others may come, all its streams go on alike, and its prompts too.
 TEST_P(SchedulerTimeTest, WhoComesWaitsForNoLongStep) {
   Simulation simulation(limits_, kCpu);
@@ -196,16 +218,9 @@ TEST_P(SchedulerTimeTest, WhoComesWaitsForNoLongStep) {
   for (int i = 0; i < 16; ++i) simulation.Ask("flood", 20, 4000);
   simulation.RunFor(std::chrono::seconds(5));
   simulation.Answer("honest", 20, 60);
-  std::vector<std::size_t> before;
-  for (const auto& asked : simulation.asked()) before.push_back(asked.reader.tokens().size());
   simulation.CountAnew();
-  simulation.RunFor(std::chrono::seconds(3));
+  const std::vector<std::size_t> grew = simulation.Growth("flood", std::chrono::seconds(3));
   EXPECT_NEAR(simulation.rows_a_step(), 4, 0.2);  // in 5 ms, at 1 ms a row
-  std::vector<std::size_t> grew;
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    const auto& asked = simulation.asked()[i];
-    if (asked.request.peer == "flood") grew.push_back(asked.reader.tokens().size() - before[i]);
-  }
   const auto [least, most] = std::ranges::minmax(grew);
   EXPECT_GT(least, 3000 / 4.3 / 4 * 0.9) << "as fast as with long steps";
   EXPECT_LE(most - least, 2U);
@@ -265,15 +280,8 @@ TEST_P(SchedulerTimeTest, StreamsOfOneWhoIsHeldBackGoOnAlike) {
   AnswerAlone(simulation);
   for (int i = 0; i < 12; ++i) simulation.Ask("flood", 20, 4000);
   simulation.RunFor(std::chrono::seconds(3));
-  std::vector<std::size_t> before;
-  for (const auto& asked : simulation.asked()) before.push_back(asked.reader.tokens().size());
   simulation.Ask("honest", 20, 1500);
-  simulation.RunFor(std::chrono::seconds(2));
-  std::vector<std::size_t> grew;
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    const auto& asked = simulation.asked()[i];
-    if (asked.request.peer == "flood") grew.push_back(asked.reader.tokens().size() - before[i]);
-  }
+  const std::vector<std::size_t> grew = simulation.Growth("flood", std::chrono::seconds(2));
   const auto [least, most] = std::ranges::minmax(grew);
   EXPECT_GT(least, 5U) << "nobody starves";
   EXPECT_LE(most - least, 3U);

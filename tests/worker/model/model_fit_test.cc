@@ -102,15 +102,7 @@ TEST_F(ModelFitTest, KeysAndValuesInFp8TakeHalfAndHoldTwiceTheContext) {
   const ModelFit halved = Fit(Gpus(22), "fp8_e4m3");
   EXPECT_EQ(halved.kv_bytes_per_token, 28 * 4 * 2 * 128);
   EXPECT_NEAR(halved.context, 2 * whole.context, 64);
-  config_["quantization_config"] = {{"quant_method", "compressed-tensors"},
-                                    {"format", "float-quantized"},
-                                    {"config_groups", nlohmann::json::object()},
-                                    {"kv_cache_scheme",
-                                     {{"num_bits", 8},
-                                      {"type", "float"},
-                                      {"strategy", "tensor"},
-                                      {"dynamic", false},
-                                      {"symmetric", true}}}};
+  config_["quantization_config"] = Fp8KvCacheConfig();
   Write();
   EXPECT_EQ(Fit(Gpus(22)).context, halved.context) << "as the checkpoint was measured";
   EXPECT_EQ(Fit(Gpus(22), "bfloat16").context, whole.context);

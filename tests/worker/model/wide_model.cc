@@ -9,6 +9,7 @@
 #include "worker/kernels/convert.h"
 #include "worker/kernels/unpack_row.h"
 #include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 
 namespace thinkwire::worker::model {
@@ -43,6 +44,13 @@ void WriteWideModel(const fs::path& dir, std::int64_t hidden, std::int64_t ffn) 
         {"dtype", "BF16"}, {"shape", shape}, {"data_offsets", {begin, data.size()}}};
   }
   WriteFile(dir / "model.safetensors", Safetensors(header, data));
+}
+
+PlannedFiles OpenPlanned(const std::filesystem::path& path) {
+  const auto files = OpenModelFiles(path);
+  PlannedFiles opened = {.plan = MakePlan(files->Config().value()), .weights = nullptr};
+  opened.weights = files->Weights(opened.plan).value();
+  return opened;
 }
 
 std::vector<float> FloatsOf(const WeightSource& source, const TensorSpec& spec) {

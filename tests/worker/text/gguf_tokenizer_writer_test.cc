@@ -72,11 +72,7 @@ TEST_P(GgufTokenizerWriterTest, TheFileGivesTheIdsOfTheFolder) {
   const auto original = Tokenizer::Load(GetParam().folder);
   ASSERT_TRUE(gguf.ok()) << gguf.status();
   ASSERT_TRUE(original.ok()) << original.status();
-  for (const nlohmann::json& row : ReadJsonLines(GetParam().texts, "encode.jsonl")) {
-    const std::string text = row["text"];
-    EXPECT_EQ((*gguf)->Encode(text), (*original)->Encode(text)) << row["text"];
-    EXPECT_EQ((*gguf)->EncodeUserText(text), (*original)->EncodeUserText(text)) << row["text"];
-  }
+  ExpectSameIds(**gguf, **original, GetParam().texts);
 }
 
 TEST_P(GgufTokenizerWriterTest, TheFileKnowsTheSameTokens) {

@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "common/check.h"
 #include "common/log.h"
+#include "common/mapped_file.h"
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "worker/model/checkpoint/hash.h"
@@ -100,6 +101,12 @@ std::string PackedForm(const Checkpoint& checkpoint, const std::string& module) 
     if (checkpoint.Find(module + name) != nullptr) return module + name;
   }
   return "";
+}
+
+std::vector<MappedRead> ReadsOf(const std::vector<const CheckpointTensor*>& tensors) {
+  std::vector<MappedRead> reads;
+  for (const CheckpointTensor* tensor : tensors) reads.emplace_back(tensor->stored.bytes);
+  return reads;
 }
 
 absl::Status Missing(const std::filesystem::path& dir, const Checkpoint& checkpoint,
@@ -253,7 +260,7 @@ absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
       tensors.push_back({tensor->stored.bytes, ReadAs(tensor->stored.dtype)});
     }
   }
-  const std::vector<TensorContent> contents = ReadContents(tensors);
+  const std::vector<TensorContent> contents = ReadContents(tensors, DropPages);
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (!contents[i].finite) return TensorError(*all[i], "holds a NaN or an infinity");
     identity_ = HashWord(HashBytes(identity_, names[i]), contents[i].hash);
@@ -300,11 +307,13 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
   const auto grouped = grouped_.find(spec.name);
   if (grouped != grouped_.end()) {
     CheckRegion(spec, region, grouped->second.encoding());
+    const std::vector<MappedRead> reads = ReadsOf(grouped->second.stored());
     return grouped->second.Slice(region);
   }
   const auto in_nf4 = in_nf4_.find(spec.name);
   if (in_nf4 != in_nf4_.end()) {
     CheckRegion(spec, region, Encoding::kBf16);
+    const std::vector<MappedRead> reads = ReadsOf(in_nf4->second.stored());
     return in_nf4->second.Slice(region);
   }
   const CheckpointTensor* tensor = Find(spec.name);
@@ -318,6 +327,7 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
                 .rows = region.rows,
                 .cols = region.cols,
                 .row_stride = spec.cols};
+  host.read = MappedRead(BytesOf(host.slice));
   return host;
 }
 

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/check.h"
+#include "common/mapped_file.h"
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "common/strings.h"
@@ -213,7 +214,7 @@ absl::Status GgufWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
       names.push_back(spec.name);
     }
   }
-  const std::vector<TensorContent> contents = ReadContents(tensors);
+  const std::vector<TensorContent> contents = ReadContents(tensors, DropPages);
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (!contents[i].finite) return TensorError(all[i].found, "holds a NaN or an infinity");
     identity_ = HashWord(HashBytes(identity_, names[i]), contents[i].hash);
@@ -223,11 +224,13 @@ absl::Status GgufWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
 }
 
 void GgufWeights::SetEncodings(ModelPlan& plan) const {
-  ForEachMatrix(plan, [this](PlannedTensor& matrix) {
+  const auto set = [this](PlannedTensor& matrix) {
     if (IsParted(matrix.spec)) return;
     const Encoding encoding = *EncodingOf(*StoredOf(matrix.spec).front().found.tensor);
     if (kernels::IsPacked(encoding)) matrix.spec.encoding = encoding;
-  });
+  };
+  ForEachMatrix(plan, set);
+  set(plan.embedding);
 }
 
 HostSlice GgufWeights::Slice(const TensorSpec& spec, const Region& region) const {
@@ -235,12 +238,15 @@ HostSlice GgufWeights::Slice(const TensorSpec& spec, const Region& region) const
   CHECK(stored.front().found.tensor != nullptr, "a weight that was not admitted");
   if (stored.size() > 1) {
     CheckRegion(spec, region, Encoding::kBf16);
+    const MappedRead keys(stored[0].bytes());
+    const MappedRead values(stored[1].bytes());
     return GgufLatentRows(RowsOf(*stored[0].found.tensor), RowsOf(*stored[1].found.tensor),
                           {config_.mla->qk_nope_head_dim, config_.mla->v_head_dim}, region);
   }
   const Encoding encoding = *EncodingOf(*stored.front().found.tensor);
   CheckRegion(spec, region, encoding);
   if (HasPermutedRows(config_, spec.name)) {
+    const MappedRead read(stored.front().bytes());
     return CopyRows(stored.front().bytes(), encoding, spec, region,
                     [this](std::int64_t row) { return PermutedRow(row, config_.head_dim); });
   }
@@ -252,6 +258,7 @@ HostSlice GgufWeights::Slice(const TensorSpec& spec, const Region& region) const
                 .rows = region.rows,
                 .cols = region.cols,
                 .row_stride = spec.cols};
+  host.read = MappedRead(BytesOf(host.slice));
   return host;
 }
 

@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -29,22 +28,10 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 
-struct Loaded {
-  ModelPlan plan;
-  std::unique_ptr<WeightSource> weights;
-};
-
-Loaded Load(const fs::path& path) {
-  const auto files = OpenModelFiles(path);
-  Loaded loaded = {.plan = MakePlan(files->Config().value()), .weights = nullptr};
-  loaded.weights = files->Weights(loaded.plan).value();
-  return loaded;
-}
-
 // The matrices and their loss, as our own reader finds them.
 RequantizedLoss Compare(const fs::path& from, const fs::path& to) {
-  const Loaded before = Load(from);
-  const Loaded after = Load(to);
+  const PlannedFiles before = OpenPlanned(from);
+  const PlannedFiles after = OpenPlanned(to);
   RequantizedLoss loss;
   double error = 0;
   double magnitude = 0;

@@ -5,14 +5,13 @@
 
 #include <cmath>
 #include <filesystem>
-#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "tests/worker/model/model_files.h"
 #include "tests/worker/model/wide_model.h"
-#include "worker/model/checkpoint/checkpoint_weights.h"
+#include "worker/model/checkpoint/model_plan.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -20,17 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
-
-struct Loaded {
-  ModelPlan plan;
-  std::unique_ptr<CheckpointWeights> weights;
-};
-
-Loaded Load(const fs::path& dir) {
-  Loaded loaded = {.plan = MakePlan(LoadModelConfig(dir).value()), .weights = nullptr};
-  loaded.weights = CheckpointWeights::Open(dir, loaded.plan).value();
-  return loaded;
-}
 
 struct Compared {
   double error = 0;
@@ -40,8 +28,8 @@ struct Compared {
 
 // What our own reader makes of the result, beside the original.
 Compared Compare(const fs::path& from, const fs::path& to) {
-  const Loaded before = Load(from);
-  Loaded after = Load(to);
+  const PlannedFiles before = OpenPlanned(from);
+  PlannedFiles after = OpenPlanned(to);
   Compared compared;
   ForEachMatrix(after.plan, [&](PlannedTensor& tensor) {
     TensorSpec plain = tensor.spec;
@@ -110,8 +98,8 @@ TEST(RequantizeTest, WritesSeveralFilesWithTheirIndex) {
     bytes += data.size();
   }
   EXPECT_EQ(index["metadata"]["total_size"], bytes);
-  EXPECT_EQ(Load(dir.path() / "several").weights->identity(),
-            Load(dir.path() / "one").weights->identity());
+  EXPECT_EQ(OpenPlanned(dir.path() / "several").weights->identity(),
+            OpenPlanned(dir.path() / "one").weights->identity());
 }
 
 TEST(RequantizeTest, AwqTakesTheGroupThatWidthsAllow) {

@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <sys/epoll.h>
@@ -35,6 +36,10 @@ namespace {
 // How long at most a process that has run out of files waits before it accepts again.
 constexpr int kPauseMs = 100;
 
+// How much later than the one before it the next waiting connection of a peer is served: so long
+// that this one is closed by then, if it has to be.
+constexpr std::chrono::seconds kBetweenWaiting{1};
+
 // What the kernel takes of a connection beyond what its peer has room for.
 constexpr int kMaxUnsentBytes = 64 << 10;
 
@@ -63,6 +68,12 @@ int PortOf(int socket) {
         "a bound socket has a name");
   return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
                                              : reinterpret_cast<sockaddr_in&>(address).sin_port);
+}
+
+// Whether its peer has closed it, whatever may be left to read.
+bool HasGone(const FileDescriptor& connection) {
+  pollfd end{.fd = connection.get(), .events = POLLRDHUP, .revents = 0};
+  return poll(&end, 1, 0) != 0;
 }
 
 }  // namespace
@@ -253,23 +264,23 @@ void Listener::Admit(FileDescriptor connection, const std::string& peer) {
 }
 
 void Listener::Wait(FileDescriptor connection, const std::string& peer, Clock::TimePoint until) {
-  if (!MayWait(peer)) return Refuse(connection);
+  const std::string key = PeerKey(peer);
+  std::size_t of_peer = 0;
+  for (const auto& [when, waiting] : waiting_) {
+    if (PeerKey(waiting.peer) != key) continue;
+    ++of_peer;
+    until = std::max(until, when + kBetweenWaiting);
+  }
+  const bool full = waiting_.size() >= kMaxWaitingConnections || of_peer >= kMaxWaitingOfPeer;
+  if (full) return Refuse(connection);
   waiting_.emplace(until, Waiting{.socket = std::move(connection), .peer = peer});
 }
 
-bool Listener::MayWait(const std::string& peer) const {
-  const auto of_peer = std::ranges::count_if(
-      waiting_, [&](const auto& waiting) { return PeerKey(waiting.second.peer) == PeerKey(peer); });
-  return waiting_.size() < kMaxWaitingConnections &&
-         static_cast<std::size_t>(of_peer) < kMaxWaitingOfPeer;
-}
-
 void Listener::AdmitWhoHasWaited() {
-  const auto due = waiting_.upper_bound(Clock::Real().Now());
-  std::vector<Waiting> admitted;
-  for (auto it = waiting_.begin(); it != due; ++it) admitted.push_back(std::move(it->second));
-  waiting_.erase(waiting_.begin(), due);
-  for (Waiting& one : admitted) Admit(std::move(one.socket), one.peer);
+  while (!waiting_.empty() && waiting_.begin()->first <= Clock::Real().Now()) {
+    Waiting one = std::move(waiting_.extract(waiting_.begin()).mapped());
+    if (!HasGone(one.socket)) Admit(std::move(one.socket), one.peer);
+  }
 }
 
 int Listener::MillisecondsToLook() const {

@@ -109,7 +109,6 @@ class Listener {
   // Has it served, or wait, or resets it.
   void Admit(FileDescriptor connection, const std::string& peer);
   void Wait(FileDescriptor connection, const std::string& peer, Clock::TimePoint until);
-  bool MayWait(const std::string& peer) const;
   void AdmitWhoHasWaited();
   // For epoll_wait.
   int MillisecondsToLook() const;

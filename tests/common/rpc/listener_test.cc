@@ -77,6 +77,15 @@ class ListenerTest : public testing::Test {
     EXPECT_EQ(served_.size(), count);
   }
 
+  // gRPC's name of its client, who is still there.
+  std::string LastServed() {
+    MutexLock lock(mu_);
+    sockaddr_storage peer{};
+    socklen_t size = sizeof(peer);
+    EXPECT_EQ(getpeername(served_.back().get(), reinterpret_cast<sockaddr*>(&peer), &size), 0);
+    return PeerName(peer);
+  }
+
   // The gauge is all that tells of an end.
   void AwaitConnections(double count) const {
     while (connections_.Value() != count) std::this_thread::yield();
@@ -173,6 +182,32 @@ TEST_F(ShortRestTest, WhoWasClosedIsServedAgainAfterIt) {
   EXPECT_EQ(refused_.Value(), 0);
 }
 
+TEST_F(ShortRestTest, OneAfterAnother) {
+  const FileDescriptor first = Dial("127.0.0.3");
+  AwaitServed(1);
+  listener_->connections().Close(NameOf(first));
+  const FileDescriptor second = Dial("127.0.0.3");
+  const FileDescriptor third = Dial("127.0.0.3");
+  AwaitServed(2);
+  // It does again what its peer was closed for: the next one waits for that again.
+  listener_->connections().Close(NameOf(second));
+  const Clock::TimePoint closed = Clock::Real().Now();
+  AwaitServed(3);
+  EXPECT_GE(Clock::Real().Now() - closed, rest_);
+}
+
+TEST_F(ShortRestTest, WhoHasGoneMeanwhileIsNotServed) {
+  const FileDescriptor first = Dial("127.0.0.3");
+  AwaitServed(1);
+  listener_->connections().Close(NameOf(first));
+  FileDescriptor second = Dial("127.0.0.3");
+  ASSERT_EQ(send(second.get(), "x", 1, 0), 1);
+  second = FileDescriptor();
+  const FileDescriptor third = Dial("127.0.0.3");
+  AwaitServed(2);
+  EXPECT_EQ(LastServed(), NameOf(third));
+}
+
 class LongRestTest : public ListenerTest {
  protected:
   LongRestTest() { rest_ = std::chrono::hours(1); }
@@ -184,11 +219,7 @@ class LongRestTest : public ListenerTest {
   }
   void ExpectServed(const FileDescriptor& client) {
     AwaitServed(++served_so_far_);
-    MutexLock lock(mu_);
-    sockaddr_storage peer{};
-    socklen_t size = sizeof(peer);
-    getpeername(served_.back().get(), reinterpret_cast<sockaddr*>(&peer), &size);
-    EXPECT_EQ(PeerName(peer), NameOf(client));
+    EXPECT_EQ(LastServed(), NameOf(client));
   }
 
   std::size_t served_so_far_ = 0;

@@ -55,7 +55,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Parameters{"llama-8b", 8030261248}, Parameters{"llama-70b", 70553706496}));
 
 TEST(DistillNamesTest, AreAllThereAre) {
-  EXPECT_EQ(DistillNames().size(), 6U);
+  EXPECT_EQ(DistillNames().size(), 7U);
   EXPECT_EQ(DistillConfig("qwen-3b"), "");
 }
 

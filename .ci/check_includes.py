@@ -94,13 +94,14 @@ EXTRA = {
                                           "worker/kernels/cuda/peer"],
     "router/main": ["router/http"],
     "worker/download_door": ["worker/hub", "common/rpc", "protos"],
-    "worker/follow": ["worker/model", "worker/model/checkpoint", "worker/text", "common/rpc"],
+    "worker/follow": ["worker/model", "worker/model/checkpoint", "worker/parallel", "worker/text",
+                      "common/rpc"],
     "worker/list_command": ["worker/hub", "worker/kernels", "worker/model"],
     "worker/main": ["worker/model"],
     "worker/model_options": ["worker/kernels", "worker/model", "worker/parallel"],
     "worker/model_source": ["worker/hub"],
     "worker/pull_command": ["worker/hub"],
-    "worker/quantize_command": ["worker/model/checkpoint"],
+    "worker/quantize_command": ["worker/model/checkpoint", "worker/text"],
     "worker/process": [room for room in ROOMS if not room.startswith("router")],
 }
 OURS = ("common/", "protos/", "router/", "worker/", "tests/")

@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/statusor.h"
 
@@ -30,6 +32,28 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   std::string path_;
+};
+
+// Takes the pages with `bytes` out of this process's memory, the first and the last one whole; the
+// system's page cache may keep them. Whoever reads there afterwards or meanwhile gets the same
+// bytes. REQUIRES: `bytes` lie in a MappedFile: elsewhere they would be lost. Threads: any.
+void DropPages(std::span<const std::byte> bytes);
+
+// Bytes of a MappedFile while somebody reads them, whose pages are dropped at the end.
+// The mapping must outlive it.
+class MappedRead {
+ public:
+  MappedRead() = default;  // of nothing
+  explicit MappedRead(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  MappedRead(MappedRead&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  MappedRead& operator=(MappedRead&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~MappedRead() { DropPages(bytes_); }
+
+ private:
+  std::span<const std::byte> bytes_;
 };
 
 }  // namespace thinkwire

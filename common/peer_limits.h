@@ -112,8 +112,8 @@ inline constexpr int kMaxAnswerNowTries = 8;
 // What a request takes of workers when its own refuses it or is lost: a mass death of workers must
 // not become a storm. Owner before it has started: router::RetryBudget, of the process; spent: the
 // error is told at once. Owners after that: router::MoveSchedule paces the streams that go on
-// elsewhere, of the process; over: they wait. router::Takeover ends a request that was running on
-// two workers in a row when each was lost, the second so few tokens later: INTERNAL, POISON.
+// elsewhere, of the process; over: they wait. router::Suspicion ends a request that was running on
+// several workers in a row when each was lost, so few tokens further: INTERNAL, POISON.
 inline constexpr double kRetryShare = 0.2;    // of the requests
 inline constexpr double kRetryReserve = 100;  // retries, at once
 inline constexpr double kMovesASecond = 256;  // each a prompt and an output to be computed

@@ -89,8 +89,7 @@ absl::StatusOr<std::string> Callers::TenantOf(
   if (!tenant.empty()) return tenant;
   if (key.empty()) {
     return rpc::Error(absl::StatusCode::kUnauthenticated, "API_KEY_MISSING",
-                      "the call has no API key: send one as the metadata \"authorization: Bearer "
-                      "KEY\"");
+                      "there is no API key: send one as \"authorization: Bearer KEY\"");
   }
   return rpc::Error(absl::StatusCode::kUnauthenticated, "API_KEY_UNKNOWN",
                     "nobody here has this API key");

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/peer_limits.h"
 #include "common/rpc/status_details.h"
 #include "common/status.h"
 #include "router/query.h"
@@ -21,11 +22,17 @@ void Counting::Start(const Shared& shared, fleet::CallContext context,
   shared.retries.Deposit();
   const std::shared_ptr<Counting> counting(
       new Counting(shared, std::move(context), std::move(request), std::move(sink)));
-  if (const absl::Status status = counting->Lease(); !status.ok()) {
-    counting->End(status);
-  } else {
-    counting->Ask();
-  }
+  if (counting->request_.ByteSizeLong() <= kLongPromptBytes) return counting->Begin();
+  shared.turns.Take(counting->context_.peer, [counting](CountTurns::Turn turn) {
+    counting->turn_ = std::move(turn);
+    if (!counting->sink_->IsWanted()) return counting->End(absl::CancelledError("nobody waits"));
+    counting->Begin();
+  });
+}
+
+void Counting::Begin() {
+  if (const absl::Status status = Lease(); !status.ok()) return End(status);
+  Ask();
 }
 
 Counting::Counting(const Shared& shared, fleet::CallContext context, v1::CountTokensRequest request,
@@ -93,6 +100,7 @@ v1::CountTokensResponse Counting::MakeCount(const v1::WorkerCountTokensResponse&
 
 void Counting::End(const absl::StatusOr<v1::CountTokensResponse>& count) {
   lease_.reset();
+  turn_ = {};  // before the sink has its end, after which what all share may go
   sink_->Finish(count);
 }
 

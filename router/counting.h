@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "router/attempts.h"
+#include "router/count_turns.h"
 #include "router/decision/policy.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
@@ -48,13 +49,15 @@ class Counting final : public std::enable_shared_from_this<Counting> {
     fleet::WorkerPool& pool;
     RouterMetrics& metrics;
     RetryBudget& retries;
+    CountTurns& turns;
     const Clock& clock;
     // Whose variants and policy they are, for as long as the request lives; null: they outlive it.
     std::shared_ptr<const Catalog> catalog{};
   };
 
-  // Begins: asks a worker, or ends at once where there is none. All attempts together have half a
-  // minute. REQUIRES: rpc::CheckRequest has passed the request.
+  // Begins: asks a worker, or ends at once where there is none; a long prompt (kLongPromptBytes)
+  // when it is its peer's turn. The wait and all attempts together have half a minute. REQUIRES:
+  // rpc::CheckRequest has passed the request.
   static void Start(const Shared& shared, fleet::CallContext context,
                     v1::CountTokensRequest request, std::shared_ptr<CountSink> sink);
 
@@ -62,6 +65,7 @@ class Counting final : public std::enable_shared_from_this<Counting> {
   Counting(const Shared& shared, fleet::CallContext context, v1::CountTokensRequest request,
            std::shared_ptr<CountSink> sink);
 
+  void Begin();
   absl::Status Lease();
   void Ask();
   void OnAnswer(const fleet::WorkerClient::CountResult& result);
@@ -75,6 +79,7 @@ class Counting final : public std::enable_shared_from_this<Counting> {
   v1::WorkerCountTokensRequest request_;  // as every attempt is sent it
   Attempts attempts_;
   std::optional<fleet::WorkerLease> lease_;
+  CountTurns::Turn turn_;
 };
 
 }  // namespace thinkwire::router

@@ -122,7 +122,7 @@ v1::WorkerGenerateRequest Escalation::Leave(Run run, v1::ReasoningFinishCause ca
   request.clear_max_tokens();
   if (max_tokens_) request.set_max_tokens(*max_tokens_);
   request.set_clamp_max_tokens(clamp_max_tokens_);
-  left_ = std::move(run);
+  left_ = std::make_unique<Run>(std::move(run));
   tried_.clear();
   return next;
 }
@@ -142,8 +142,8 @@ void Escalation::Restart() {
 }
 
 Escalation::Run Escalation::GoBack() {
-  CHECK(left_.has_value(), "a run was left");
-  Run run = *std::move(left_);
+  CHECK(left_ != nullptr, "a run was left");
+  Run run = std::move(*left_);
   left_.reset();
   better_.reset();
   prompt_.reset();

@@ -80,7 +80,7 @@ class Escalation {
   bool MayTryAgain() const;
   const std::vector<std::size_t>& tried() const { return tried_; }
   // Whether a run was left and the next has not started. REQUIRES of the next three: so it is.
-  bool is_under_way() const { return left_.has_value(); }
+  bool is_under_way() const { return left_ != nullptr; }
   const Run& left() const { return *left_; }
   std::size_t better() const { return *better_; }
   // The next run has started: the one that was left is void.
@@ -104,7 +104,7 @@ class Escalation {
   std::optional<v1::ReasoningFinishCause> held_;
   v1::ReasoningFinishCause cause_ = v1::REASONING_FINISH_CAUSE_UNSPECIFIED;
   std::int32_t discarded_tokens_ = 0;
-  std::optional<Run> left_;
+  std::unique_ptr<Run> left_;       // seldom any, and large
   std::vector<std::size_t> tried_;  // by the next run
 };
 

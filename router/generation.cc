@@ -147,7 +147,7 @@ void Generation::Send(fleet::WorkerAttempt& attempt) {
   attempt.Start(request);
 }
 
-bool Generation::OnMessage(v1::WorkerGenerateResponse message) {
+bool Generation::OnMessage(v1::WorkerGenerateResponse&& message) {
   const Clock::TimePoint now = shared_.clock.Now();
   const bool had_started = ledger_.started() || escalation_.is_under_way();
   lease_->Answered();

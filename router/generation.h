@@ -176,6 +176,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
                                                  const decision::Query& query);
   // Whether it has its place now.
   absl::StatusOr<bool> TakeTurn();
+  absl::Status TooLate(const std::string& variant, double excess_s);
   bool GoOnWaiting();
   void EndWait();
   void Decline(const absl::Status& status);
@@ -189,7 +190,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void SendAway() override;
 
   // fleet::WorkerAttempt::Reader.
-  bool OnMessage(v1::WorkerGenerateResponse message) override;
+  bool OnMessage(v1::WorkerGenerateResponse&& message) override;
   void OnEnd(const absl::Status& status) override;
   // MoveSchedule::Waiter.
   void OnTurn() override;
@@ -206,8 +207,10 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   void NoteRetry(const std::string& left);
   // After `status`, once it has: another worker, a wait for one, or the end.
   void FindSuccessor(const absl::Status& status);
+  Takeover::Circumstances CircumstancesOf(const absl::Status& status) const;
   std::size_t BytesToMove() const;
   void Search();
+  bool MayGoOn(Clock::TimePoint now) const;
   void WaitForTurn(Clock::TimePoint look);
   // That it looks for a worker to go on, where the client asks for that.
   void TellMoving(Clock::TimePoint now);
@@ -245,7 +248,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   v1::GenerateResponse MakeMoved(Clock::TimePoint now);
   void CompleteCompleted(v1::Completed& completed, Clock::TimePoint now) const;
   // Hands the event to the sink, behind what waits. Whether the attempt may bring the next.
-  bool Pass(v1::GenerateResponse event);
+  bool Pass(v1::GenerateResponse&& event);
   void Flush();
   bool WriteWhatWaits() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Conclude(const absl::Status& status);
@@ -290,7 +293,7 @@ class Generation final : public fleet::WorkerAttempt::Reader,
   std::string waits_for_;                           // the variant; empty: it does not wait
   std::optional<decision::Query> query_;            // while it waits
   std::optional<fleet::WorkerLease> lease_;
-  std::optional<Voting> voting_;                 // with a consensus
+  std::unique_ptr<Voting> voting_;               // with a consensus
   std::int64_t counted_held_bytes_ = 0;          // of it, in the metrics
   absl::Status voting_failure_;                  // why it has ended its attempt
   std::optional<Clock::TimePoint> said_voting_;  // when the client was told last that it votes

@@ -142,7 +142,7 @@ absl::Status Generation::Wait(const std::string& variant,
   auto entered = shared_.queue->Enter(variant, request, terms, weak_from_this());
   if (entered.outcome == Outcome::kFull) return QueueFull(variant);
   if (entered.outcome == Outcome::kTooLate) {
-    return DeadlineTooNear(variant, entered.place.wait_s.value_or(0) - *terms.longest_wait_s);
+    return TooLate(variant, entered.place.wait_s.value_or(0) - *terms.longest_wait_s);
   }
   ticket_ = std::move(entered.ticket);
   account_.ChooseNone(variant);  // of which it may never have a worker
@@ -152,6 +152,10 @@ absl::Status Generation::Wait(const std::string& variant,
   shared_.metrics.BeginWait(variant);
   sink_->Write(MakeQueued(entered.place));
   return absl::OkStatus();
+}
+
+absl::Status Generation::TooLate(const std::string& variant, double excess_s) {
+  return DeadlineTooNear(variant, excess_s, shared_.queue->ComeAgain(variant, excess_s));
 }
 
 bool Generation::Dispatch() {
@@ -181,7 +185,9 @@ bool Generation::GoOnWaiting() {
 // Nothing else happens to it meanwhile but Cancel, which finds nothing to end.
 absl::StatusOr<bool> Generation::TakeTurn() {
   if (is_over()) return CancelStatus();
-  if (context_.deadline) query_->deadline_s = ToSeconds(*context_.deadline - shared_.clock.Now());
+  const Clock::TimePoint now = shared_.clock.Now();
+  if (context_.deadline) query_->deadline_s = ToSeconds(*context_.deadline - now);
+  query_->waited_s = ToSeconds(now - arrival_);
   const decision::Query& query = *query_;
   ASSIGN_OR_RETURN(
       fleet::Offer offer,
@@ -189,7 +195,7 @@ absl::StatusOr<bool> Generation::TakeTurn() {
                        admission::TurnsOfFirst(*shared_.queue, context_.peer, waits_for_)));
   // Others could still be in time.
   const double left_s = decision::LongestWait(query, offer.decision).value_or(0);
-  if (left_s < 0) return DeadlineTooNear(waits_for_, -left_s);
+  if (left_s < 0) return TooLate(waits_for_, -left_s);
   if (!offer.lease) return false;
   running_ = shared_.queue->Go(ticket_);
   Choose(*std::move(offer.lease), query);

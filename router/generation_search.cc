@@ -41,7 +41,7 @@ bool Generation::WaitsToBegin(const absl::Status& status) {
 
 void Generation::FindAnother(const absl::Status& status) {
   attempts_.Fail(status);
-  takeover_.Lose(status, lease_->decision().worker, 0, shared_.clock.Now());
+  takeover_.Lose(status, {.worker = lease_->decision().worker}, shared_.clock.Now());
   const bool may = attempts_.MayGoOn() && !is_over() && shared_.retries.Withdraw();
   if (!may) return Conclude(attempts_.Best());
   lease_.reset();  // no load of that worker any more
@@ -73,13 +73,13 @@ void Generation::NoteRetry(const std::string& left) {
 void Generation::FindSuccessor(const absl::Status& status) {
   const Clock::TimePoint now = shared_.clock.Now();
   account_.Lose(now);
-  const std::size_t worker = lease_->decision().worker;
+  const Takeover::Circumstances loss = CircumstancesOf(status);
   // Who is cut short still shows his worker's pace: else one that is too slow for everybody's
   // deadline would be believed to be as fast as it was.
   const bool is_cut = absl::IsCancelled(status) || absl::IsDeadlineExceeded(status);
   if (is_cut) account_.Learn(*lease_, shared_.pool);
   lease_.reset();  // no load of that worker any more
-  switch (takeover_.Lose(status, worker, ledger_.tokens(), now)) {
+  switch (takeover_.Lose(status, loss, now)) {
     case Takeover::Verdict::kEnd:
       return Conclude(status);
     case Takeover::Verdict::kPoison:
@@ -92,12 +92,21 @@ void Generation::FindSuccessor(const absl::Status& status) {
       if (const std::size_t bytes = BytesToMove(); bytes > kMaxMessageBytes) {
         return Conclude(takeover_.TooLarge(bytes));
       }
-      takeover_.SearchFrom(shared_.moves.TakePlace());
+      takeover_.SearchFrom(takeover_.is_suspect() ? shared_.moves.TakePlaceOfSuspect()
+                                                  : shared_.moves.TakePlace());
       break;
     case Takeover::Verdict::kGoOn:
       break;
   }
   Search();
+}
+
+Takeover::Circumstances Generation::CircumstancesOf(const absl::Status& status) const {
+  Takeover::Circumstances loss{.worker = lease_->decision().worker,
+                               .tokens = ledger_.tokens(),
+                               .together = lease_->lost_together()};
+  if (IsLoss(status)) loss.fleet = shared_.pool.LossesOf(account_.variant_index());
+  return loss;
 }
 
 std::size_t Generation::BytesToMove() const {
@@ -109,10 +118,17 @@ void Generation::Search() {
   const Clock::TimePoint now = shared_.clock.Now();
   if (is_over()) return Conclude(CancelStatus());
   if (!ledger_.started()) return attempts_.last().ok() ? FindFirst() : FindNext();
-  if (takeover_.MayTry(now) && LeaseSuccessor(now).ok()) return StartAttempt();
+  if (MayGoOn(now) && LeaseSuccessor(now).ok()) return StartAttempt();
   if (takeover_.IsOver(now)) return Conclude(takeover_.NobodyIsLeft());
   TellMoving(now);
   WaitForTurn(takeover_.NextLook(now));
+}
+
+// Nobody of the variant would be left if it were what its workers are lost of.
+bool Generation::MayGoOn(Clock::TimePoint now) const {
+  if (!takeover_.MayTry(now) || !takeover_.spares_the_last()) return takeover_.MayTry(now);
+  const fleet::VariantState variant = shared_.pool.Describe(account_.variant_index());
+  return variant.live >= 2 || variant.configured == 1;
 }
 
 // Of a stream that has brought all but its end there is nothing to say.

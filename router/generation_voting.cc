@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds kProgressInterval{500};
 }  // namespace
 
 void Generation::BeginVoting(v1::GenerateRequest& request) {
-  voting_.emplace(request, shared_.held_bytes, context_.peer);
+  voting_ = std::make_unique<Voting>(request, shared_.held_bytes, context_.peer);
   Voting::AskForOutputs(request);
 }
 

@@ -10,7 +10,7 @@
 namespace thinkwire::router {
 
 // Where the sink gathers, a delta waits for those that have arrived too.
-bool Generation::Pass(v1::GenerateResponse event) {
+bool Generation::Pass(v1::GenerateResponse&& event) {
   {
     MutexLock lock(mu_);
     waiting_.Add(std::move(event));

@@ -96,7 +96,7 @@ void Ledger::Restore(const v1::ResumeState& state) {
   prompt_ids_.assign(state.prompt_ids().begin(), state.prompt_ids().end());
   prompt_tokens_ = state.prompt_tokens();
   fingerprint_ = state.fingerprint();
-  if (state.has_effective()) effective_ = state.effective();
+  if (state.has_effective()) KeepEffective(state.effective());
   for (const v1::OutputState& output : state.outputs()) {
     outputs_.insert_or_assign(output.output_index(), ReadOutputState(output));
   }
@@ -160,12 +160,17 @@ void Ledger::AddStarted(const v1::Started& started) {
   const bool other = started.fingerprint() != fingerprint_;
   if (started_ && other) exact_ = false;
   if (!started_) cached_prompt_tokens_ = started.cached_prompt_tokens();
-  if (!effective_ && started.has_effective()) effective_ = started.effective();
+  if (!effective_ && started.has_effective()) KeepEffective(started.effective());
   started_ = true;
   // Tokens that are here already were made under the earlier fingerprint.
   fingerprint_ = other && !outputs_.empty() ? "" : started.fingerprint();
   first_phase_ = started.first_phase();
   prompt_tokens_ = started.prompt_tokens();
+}
+
+void Ledger::KeepEffective(const v1::EffectiveOptions& effective) {
+  effective_ = effective;
+  effective_bytes_ = effective_->SpaceUsedLong();
 }
 
 // As a client has it, for whom that is the next run's Started.
@@ -238,8 +243,8 @@ v1::Usage Ledger::MakeUsage() const {
 }
 
 std::size_t Ledger::bytes() const {
-  std::size_t bytes = sizeof(*this) + prompt_ids_.capacity() * sizeof(std::int32_t);
-  if (effective_) bytes += effective_->SpaceUsedLong();
+  std::size_t bytes =
+      sizeof(*this) + prompt_ids_.capacity() * sizeof(std::int32_t) + effective_bytes_;
   for (const auto& [index, output] : outputs_) {
     bytes += sizeof(output) + output.token_ids.capacity() * sizeof(std::int32_t) +
              output.forced_ranges.capacity() * sizeof(ForcedRange);

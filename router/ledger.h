@@ -92,11 +92,12 @@ class Ledger {
   // Without the prompt's ids, if none are known, but with their number.
   v1::ResumeState MakeResumeState() const;
 
-  // What it holds in memory.
+  // What it holds in memory. Called at each message.
   std::size_t bytes() const;
 
  private:
   void AddStarted(const v1::Started& started);
+  void KeepEffective(const v1::EffectiveOptions& effective);
   void AddRestarted(const v1::Restarted& restarted);
   void AddEvent(const v1::GenerateResponse& event, Clock::TimePoint now);
   void AddReasoningFinished(const v1::ReasoningFinished& finished, Clock::TimePoint now);
@@ -107,6 +108,7 @@ class Ledger {
   std::int32_t prompt_tokens_ = 0;
   std::int32_t cached_prompt_tokens_ = 0;          // of the first Started
   std::optional<v1::EffectiveOptions> effective_;  // likewise, or of whoever went on with it
+  std::size_t effective_bytes_ = 0;                // what that takes, which is slow to count
   std::string fingerprint_;
   std::int32_t void_tokens_ = 0;
   std::int64_t void_prompt_tokens_ = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -137,9 +138,9 @@ int MaxStreams(const rpc::TrustedPeers& trusted_peers) {
 
 // Of the files that gRPC's connections leave.
 int MaxHttpConnections(const RouterOptions& options) {
-  const int all =
-      rpc::MakeRoomForConnections(options.max_connections + options.http.max_connections);
-  return std::clamp(all - options.max_connections, 1, options.http.max_connections);
+  const std::int64_t of_grpc = rpc::kFilesOfWatched * std::int64_t{options.max_connections};
+  const std::int64_t all = rpc::MakeRoomForFiles(of_grpc + options.http.max_connections);
+  return static_cast<int>(std::clamp<std::int64_t>(all - of_grpc, 1, options.http.max_connections));
 }
 
 // Null: there shall be none.

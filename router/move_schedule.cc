@@ -39,6 +39,15 @@ Clock::TimePoint MoveSchedule::TakePlace() {
   return next_place_ - kBetweenMoves * (kMovesAtOnce - 1);
 }
 
+Clock::TimePoint MoveSchedule::TakePlaceOfSuspect() {
+  const Clock::TimePoint place = TakePlace();
+  MutexLock lock(mu_);
+  const Clock::TimePoint now = clock_.Now();
+  const Clock::TimePoint alone = std::clamp(next_suspect_, now, now + kLongestSuspectWait);
+  next_suspect_ = alone + kBetweenSuspects;
+  return std::max(place, alone);
+}
+
 void MoveSchedule::CallAt(Clock::TimePoint time, std::weak_ptr<Waiter> waiter) {
   MutexLock lock(mu_);
   waiters_.emplace(time, std::move(waiter));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -38,6 +39,12 @@ class MoveSchedule {
 
   // Takes the next place for a move: it may begin at this time, which may be now or past.
   Clock::TimePoint TakePlace();
+  // The same for a stream that may be what its workers were lost of (Suspicion): kBetweenSuspects
+  // after the one before, so that those before have come further, or been lost, when it begins;
+  // kLongestSuspectWait from now at most.
+  static constexpr Clock::Duration kBetweenSuspects = std::chrono::seconds(1);
+  static constexpr Clock::Duration kLongestSuspectWait = std::chrono::seconds(10);
+  Clock::TimePoint TakePlaceOfSuspect();
 
   // Calls the waiter once, at `time` or soon after it, if it still lives.
   void CallAt(Clock::TimePoint time, std::weak_ptr<Waiter> waiter);
@@ -58,6 +65,7 @@ class MoveSchedule {
   mutable Mutex mu_;
   CondVar changed_;
   Clock::TimePoint next_place_ ABSL_GUARDED_BY(mu_);
+  Clock::TimePoint next_suspect_ ABSL_GUARDED_BY(mu_);
   std::multimap<Clock::TimePoint, std::weak_ptr<Waiter>> waiters_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;

@@ -92,6 +92,7 @@ decision::Query MakeQuery(const v1::GenerateRequest& request) {
   if (request.has_resume()) query.wishes.may_substitute = false;
   query.outputs = OpenOutputs(request);
   query.thinks = request.thinking().mode() != v1::THINKING_MODE_OFF;
+  query.hurries = request.thinking().budget_from_deadline();
   if (request.has_max_tokens()) query.max_tokens = request.max_tokens();
   return query;
 }

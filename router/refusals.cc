@@ -1,8 +1,5 @@
 #include "router/refusals.h"
 
-#include <algorithm>
-#include <chrono>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/rpc/status_details.h"
@@ -11,9 +8,6 @@ namespace thinkwire::router {
 namespace {
 
 using Code = absl::StatusCode;
-
-// Which clients may well keep in mind.
-constexpr double kLongestRetryS = 60;
 
 const char* NameOf(admission::Priority priority) {
   switch (priority) {
@@ -51,14 +45,14 @@ absl::Status QueueFull(const std::string& variant) {
       "variant", variant));
 }
 
-absl::Status DeadlineTooNear(const std::string& variant, double excess_s) {
+absl::Status DeadlineTooNear(const std::string& variant, double excess_s,
+                             Clock::Duration retry_after) {
   const std::string message = absl::StrFormat(
       "the queue is so long that a long answer would come %.1f s after the deadline", excess_s);
-  const std::chrono::duration<double> later(std::clamp(excess_s, 0.1, kLongestRetryS));
   return rpc::WithRetryAfter(
       rpc::WithMetadata(rpc::Error(Code::kResourceExhausted, "DEADLINE_TOO_NEAR", message),
                         "variant", variant),
-      std::chrono::duration_cast<Clock::Duration>(later));
+      retry_after);
 }
 
 absl::Status PriorityNotAllowed(const std::string& tenant, admission::Priority highest) {

@@ -19,8 +19,9 @@ absl::Status OverLimit(const std::string& tenant, const admission::Refusal& refu
 // RESOURCE_EXHAUSTED, QUEUE_FULL: the router's.
 absl::Status QueueFull(const std::string& variant);
 // RESOURCE_EXHAUSTED, DEADLINE_TOO_NEAR: the wait and what half of such requests take then are
-// `excess_s` more than is left.
-absl::Status DeadlineTooNear(const std::string& variant, double excess_s);
+// `excess_s` more than is left; it may come again after `retry_after`.
+absl::Status DeadlineTooNear(const std::string& variant, double excess_s,
+                             Clock::Duration retry_after);
 // PERMISSION_DENIED, PRIORITY_NOT_ALLOWED.
 absl::Status PriorityNotAllowed(const std::string& tenant, admission::Priority highest);
 

@@ -45,8 +45,8 @@ constexpr std::int32_t kDefaultPageSize = 100;
 constexpr std::int32_t kMaxPageSize = 1000;
 
 // `status` as the client sees it: with the request's name, for who asks about it.
-absl::Status Named(const absl::Status& status, const fleet::CallContext& context) {
-  return status.ok() ? status : rpc::WithMetadata(status, rpc::kRequestIdOfError, context.id.own);
+absl::Status Named(const absl::Status& status, const std::string& id) {
+  return status.ok() ? status : rpc::WithMetadata(status, rpc::kRequestIdOfError, id);
 }
 
 std::string InMs(Clock::Duration duration) {
@@ -59,7 +59,10 @@ std::string InMs(Clock::Duration duration) {
 class ReasoningService::GenerateCall final : public rpc::ServerCall, public EventSink {
  public:
   GenerateCall(ReasoningService& service, grpc::CallbackServerContext& context)
-      : ServerCall(kMessageCapacity), service_(service), context_(service.MakeContext(context)) {}
+      : ServerCall(kMessageCapacity),
+        service_(service),
+        context_(std::make_unique<fleet::CallContext>(service.MakeContext(context))),
+        id_(context_->id.own) {}
 
   bool Write(const v1::GenerateResponse& event) override { return ServerCall::Write(event); }
   bool gathers() const override { return true; }
@@ -67,14 +70,15 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
     if (usage) AddTrailingMetadata(kUsageTrailer, usage->SerializeAsString());
     if (const auto delay = rpc::RetryAfter(status))
       AddTrailingMetadata(kPushbackTrailer, InMs(*delay));
-    ServerCall::Finish(Named(status, context_));
+    ServerCall::Finish(Named(status, id_));
     running_ = {};
   }
 
  private:
   void OnMessage(grpc::ByteBuffer bytes) override {
+    const std::string peer = context_->peer;
     Generation& generation = MakeGeneration();
-    const absl::Status status = service_.Begin(context_.peer, bytes, generation);
+    const absl::Status status = service_.Begin(peer, bytes, generation);
     if (!status.ok()) generation.Refuse(status);
   }
   void OnRefused(const absl::Status& status) override { MakeGeneration().Refuse(status); }
@@ -88,13 +92,15 @@ class ReasoningService::GenerateCall final : public rpc::ServerCall, public Even
   Generation& MakeGeneration() {
     running_ = service_.BeginCount();
     generation_ = service_.MakeGeneration(
-        context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
+        *context_, std::static_pointer_cast<GenerateCall>(shared_from_this()));
+    context_.reset();
     return *generation_;
   }
 
   ReasoningService& service_;
-  rpc::CallCount::Token running_;  // until the generation's Finish
-  const fleet::CallContext context_;
+  rpc::CallCount::Token running_;                // until the generation's Finish
+  std::unique_ptr<fleet::CallContext> context_;  // until the generation has it
+  const std::string id_;
   std::shared_ptr<Generation> generation_;  // from the first hook to the last
 };
 
@@ -110,7 +116,7 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
     absl::Status status = count.status();
     if (count.ok()) status = held_.Resize(count->ByteSizeLong());
     if (status.ok()) Write(*count);
-    ServerCall::Finish(Named(status, context_));
+    ServerCall::Finish(Named(status, context_.id.own));
     running_ = {};  // the service may go now
   }
 
@@ -137,6 +143,7 @@ class ReasoningService::CountCall final : public rpc::ServerCall, public CountSi
                      .pool = shared.pool,
                      .metrics = shared.metrics,
                      .retries = service_.retries_,
+                     .turns = service_.count_turns_,
                      .clock = shared.clock,
                      .catalog = catalog},
                     context_, std::move(request),
@@ -181,7 +188,7 @@ class ReasoningService::AnswerNowCall final : public rpc::ServerCall {
     End(outputs.status());
   }
   void End(const absl::Status& status) {
-    ServerCall::Finish(Named(status, context_));
+    ServerCall::Finish(Named(status, context_.id.own));
     running_ = {};  // the service may go now
   }
 

@@ -22,6 +22,7 @@
 #include "router/answering.h"
 #include "router/callers.h"
 #include "router/catalog.h"
+#include "router/count_turns.h"
 #include "router/fleet/worker_client.h"
 #include "router/fleet/worker_pool.h"
 #include "router/generation.h"
@@ -101,6 +102,7 @@ class ReasoningService final : public rpc::RawService, public Intake {
   rpc::Shares held_bytes_{static_cast<std::int64_t>(kMaxAllHeldBytes)};
   rpc::Shares answer_now_calls_{kMaxAnswerNowCalls};
   RetryBudget retries_;
+  CountTurns count_turns_;
   MoveSchedule moves_;
   admission::TenantBooks books_;
   admission::DispatchQueue queue_;

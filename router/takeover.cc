@@ -17,18 +17,21 @@ void Takeover::Begin(const std::string& address) {
   address_ = address;
 }
 
-Takeover::Verdict Takeover::LoseBegun(const absl::Status& status, std::size_t worker,
-                                      std::int64_t tokens, Clock::TimePoint now) {
+Takeover::Verdict Takeover::LoseBegun(const absl::Status& status, const Circumstances& loss,
+                                      Clock::TimePoint now) {
   const bool lied = HasLied(status);
   if (!HasLeft(status) && !lied) return Verdict::kEnd;
   begun_ = false;
   loss_ = status;
   lost_at_ = now;
-  Avoid(worker, now);
+  Avoid(loss.worker, now);
   if (!IsLoss(status) && !lied) return Verdict::kSearch;
-  const bool again = tokens_at_failure_ && tokens - *tokens_at_failure_ < kPoisonTokens;
-  tokens_at_failure_ = tokens;
-  return again ? Verdict::kPoison : Verdict::kSearch;
+  suspicion_.Add({.worker = loss.worker,
+                  .at = now,
+                  .tokens = loss.tokens,
+                  .alone = lied || loss.together <= 1},
+                 loss.fleet);
+  return suspicion_.is_poison() ? Verdict::kPoison : Verdict::kSearch;
 }
 
 Takeover::Verdict Takeover::LoseOther(const absl::Status& status, std::size_t worker,
@@ -47,7 +50,7 @@ void Takeover::GoOn(const std::string& address, Clock::TimePoint now) {
 
 void Takeover::BeginAnew() {
   avoided_.clear();
-  tokens_at_failure_.reset();
+  suspicion_.Clear();
 }
 
 void Takeover::Avoid(std::size_t worker, Clock::TimePoint now) {
@@ -98,9 +101,9 @@ absl::Status Takeover::TooLarge(std::size_t bytes) const {
 absl::Status Takeover::Poison(const std::string& request_id) const {
   return rpc::Error(
       absl::StatusCode::kInternal, "POISON",
-      absl::StrCat("the request ", request_id, " was running on ", previous_address_,
-                   " and then on ", address_,
-                   " when each failed, and is given to no third worker: ", loss_.message()));
+      absl::StrCat("the request ", request_id, " was running on ", suspicion_.num_losses(),
+                   " workers in a row when each failed, on ", previous_address_, " and then on ",
+                   address_, " at last, and is given to no other: ", loss_.message()));
 }
 
 }  // namespace thinkwire::router

@@ -2,12 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "common/clock.h"
+#include "router/fleet/losses.h"
+#include "router/suspicion.h"
 
 namespace thinkwire::router {
 
@@ -20,10 +21,8 @@ namespace thinkwire::router {
 //    is no reason to end it but that of the deadline: the next is asked.
 // 2. From the loss on, or from the stream's place in the MoveSchedule, there is `wait` until some
 //    worker must have begun. Whoever has failed it meanwhile is not asked again for kSecondChance.
-// 3. Poison: it was running on two workers in a row when each failed, not drained, and came less
-//    than kPoisonTokens further on the second. Requests that were beside it there, and as new
-//    there, cannot be told from it. One that came further is no more suspect than any other: a long
-//    answer may well outlive several workers.
+// 3. Poison (Suspicion): it was running on several workers in a row when each failed, not drained,
+//    and came hardly further.
 // Threads: one at a time.
 class Takeover {
  public:
@@ -38,12 +37,22 @@ class Takeover {
     kSearch,  // look for another worker, from SearchFrom on
     kGoOn,    // look on
   };
-  // The latest attempt, at `worker`, an index into the pool's, has ended with `status`, not OK,
-  // after so many tokens of all attempts.
-  Verdict Lose(const absl::Status& status, std::size_t worker, std::int64_t tokens,
-               Clock::TimePoint now) {
-    return begun_ ? LoseBegun(status, worker, tokens, now) : LoseOther(status, worker, now);
+  // What is known of a loss: at which worker, an index into the pool's, after how many tokens of
+  // all attempts, with how many others there (Roster::LostTogether), and which other workers of the
+  // variant were lost lately.
+  struct Circumstances {
+    std::size_t worker = 0;
+    std::int64_t tokens = 0;
+    std::int64_t together = 1;
+    fleet::Losses fleet{};
+  };
+  // The latest attempt has ended with `status`, not OK.
+  Verdict Lose(const absl::Status& status, const Circumstances& loss, Clock::TimePoint now) {
+    return begun_ ? LoseBegun(status, loss, now) : LoseOther(status, loss.worker, now);
   }
+  // After kSearch: it may be what they were lost of.
+  bool is_suspect() const { return suspicion_.is_suspect(); }
+  bool spares_the_last() const { return suspicion_.spares_the_last(); }
   // The latest attempt, at the worker of that address, has ended well, but the request is to go on,
   // there or elsewhere: look for a worker, as after kSearch.
   void GoOn(const std::string& address, Clock::TimePoint now);
@@ -78,8 +87,7 @@ class Takeover {
   absl::Status Poison(const std::string& request_id) const;
 
  private:
-  Verdict LoseBegun(const absl::Status& status, std::size_t worker, std::int64_t tokens,
-                    Clock::TimePoint now);
+  Verdict LoseBegun(const absl::Status& status, const Circumstances& loss, Clock::TimePoint now);
   Verdict LoseOther(const absl::Status& status, std::size_t worker, Clock::TimePoint now);
   Clock::TimePoint GiveUpAt() const;
   void Avoid(std::size_t worker, Clock::TimePoint now);
@@ -97,7 +105,7 @@ class Takeover {
   Clock::TimePoint lost_at_;
   Clock::TimePoint place_;
   std::vector<Avoidance> avoided_;
-  std::optional<std::int64_t> tokens_at_failure_;  // that was no drain; nullopt: there was none
+  Suspicion suspicion_;
 };
 
 }  // namespace thinkwire::router

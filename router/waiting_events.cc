@@ -21,8 +21,7 @@ bool MayBeOne(const v1::GenerateResponse& one, const v1::GenerateResponse& other
                              ? AreAlike(one.reasoning_delta(), other.reasoning_delta())
                              : one.has_answer_delta() && other.has_answer_delta() &&
                                    AreAlike(one.answer_delta(), other.answer_delta());
-  return are_alike && NumDeltaIds(one) + NumDeltaIds(other) <= WaitingEvents::kMaxTokens &&
-         one.ByteSizeLong() + other.ByteSizeLong() <= WaitingEvents::kMaxBytes;
+  return are_alike && NumDeltaIds(one) + NumDeltaIds(other) <= WaitingEvents::kMaxTokens;
 }
 
 template <class Delta>
@@ -34,14 +33,19 @@ void Append(const Delta& delta, Delta& to) {
 
 }  // namespace
 
-void WaitingEvents::Add(v1::GenerateResponse event) {
-  if (events_.empty() || !MayBeOne(events_.back(), event)) {
+void WaitingEvents::Add(v1::GenerateResponse&& event) {
+  const std::size_t bytes = event.ByteSizeLong();
+  if (events_.empty() || last_bytes_ + bytes > kMaxBytes || !MayBeOne(events_.back(), event)) {
     events_.push_back(std::move(event));
-  } else if (event.has_reasoning_delta()) {
+    last_bytes_ = bytes;
+    return;
+  }
+  if (event.has_reasoning_delta()) {
     Append(event.reasoning_delta(), *events_.back().mutable_reasoning_delta());
   } else {
     Append(event.answer_delta(), *events_.back().mutable_answer_delta());
   }
+  last_bytes_ += bytes;
 }
 
 bool WaitingEvents::has_room() const {

@@ -18,7 +18,7 @@ class WaitingEvents {
   static constexpr int kMaxTokens = 64;
   static constexpr std::size_t kMaxBytes = 8 << 10;
 
-  void Add(v1::GenerateResponse event);
+  void Add(v1::GenerateResponse&& event);
 
   bool empty() const { return events_.empty(); }
   // Whether the next may be asked for: nothing waits, or one delta that may grow. Whoever adds
@@ -31,6 +31,7 @@ class WaitingEvents {
 
  private:
   std::vector<v1::GenerateResponse> events_;  // seldom more than two
+  std::size_t last_bytes_ = 0;                // at most so many has the last of them, as serialised
 };
 
 }  // namespace thinkwire::router

@@ -40,7 +40,7 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"quantization", &c.quantization,
        "of the weights: auto is what the files have; none, gguf (its packed types) and a "
        "quant_method of config.json refuse another; awq, fp8, q4_k_m and q8_0 draw random ones so",
-       OneOf("auto|none|gguf|awq|gptq|compressed-tensors|fp8|q4_k_m|q8_0")},
+       OneOf("auto|none|gguf|awq|gptq|compressed-tensors|fp8|bitsandbytes|q4_k_m|q8_0")},
       {"generation_config", &c.generation_config,
        "where requests leave the sampling open: as generation_config.json says, or (none) as the "
        "contract does",

@@ -14,8 +14,8 @@
 #include "common/stop_signal.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/follower.h"
-#include "worker/model/load_model.h"
 #include "worker/model_options.h"
+#include "worker/parallel/local_step_channel.h"
 #include "worker/text/tokenizer.h"
 
 namespace thinkwire::worker {
@@ -45,24 +45,27 @@ void OutliveTheLeader(std::chrono::seconds patience) {
   }).detach();
 }
 
-absl::StatusOr<std::unique_ptr<model::Follower>> Load(const WorkerConfig& config) {
+absl::StatusOr<std::unique_ptr<model::Follower>> Load(const WorkerConfig& config,
+                                                      const FollowerLoader& load_follower) {
   const std::unique_ptr<model::ModelFiles> files = model::OpenModelFiles(config.model);
   RETURN_IF_ERROR(files->Config().status());
   ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Load(files->TokenizerPath()));
   ASSIGN_OR_RETURN(const model::ModelOptions options,
                    MakeModelOptions(config, tokenizer->num_ids()));
-  return model::LoadFollower(options);
+  return load_follower(options, std::make_unique<parallel::LocalStepChannel<step::Plan>>(
+                                    options.group->num_ranks, options.max_in_flight + 1));
 }
 
 // Until the leader ends the group.
 absl::Status FollowToTheEnd(const WorkerConfig& config, const rpc::TrustedPeers& trusted_peers,
-                            const rpc::TlsCertificates* certificates) {
+                            const rpc::TlsCertificates* certificates,
+                            const FollowerLoader& load_follower) {
   Metrics metrics("thinkwire_worker");
   ASSIGN_OR_RETURN(const auto metrics_server, rpc::ShowMetrics(metrics, config.metrics_listen));
   rpc::GrpcServerOptions options = ServerOptions(config, trusted_peers, metrics);
   if (certificates != nullptr) options.credentials = certificates->ForServer();
   ASSIGN_OR_RETURN(const auto server, rpc::GrpcServer::Start(options));
-  ASSIGN_OR_RETURN(const auto follower, Load(config));
+  ASSIGN_OR_RETURN(const auto follower, Load(config, load_follower));
   metrics.AddBuildInfo({{"model", *ServedModelName(config)},
                         {"device", follower->device()},
                         {"fingerprint", follower->fingerprint()}});
@@ -84,9 +87,9 @@ absl::Status FollowToTheEnd(const WorkerConfig& config, const rpc::TrustedPeers&
 }  // namespace
 
 int Follow(const WorkerConfig& config, const rpc::TrustedPeers& trusted_peers,
-           const rpc::TlsCertificates* certificates) {
+           const rpc::TlsCertificates* certificates, const FollowerLoader& load_follower) {
   LogSettings(config);
-  const absl::Status status = FollowToTheEnd(config, trusted_peers, certificates);
+  const absl::Status status = FollowToTheEnd(config, trusted_peers, certificates, load_follower);
   if (status.ok()) return 0;
   return EndWith(kProgram, absl::IsUnavailable(status) ? kExitFailure : kExitConfig, status);
 }

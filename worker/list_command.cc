@@ -52,8 +52,9 @@ std::vector<model::MemoryPlace> PlacesHere() {
   return places;
 }
 
-std::string Verdict(const hub::CachedModel& model, const model::MemoryPlace& place) {
-  const auto fit = model::FitOf(model.folder, place);
+std::string Verdict(const hub::CachedModel& model, const model::MemoryPlace& place,
+                    const std::string& kv_cache_dtype) {
+  const auto fit = model::FitOf(model.folder, place, kv_cache_dtype);
   if (fit.ok()) return model::FitText(*fit);
   return absl::StrCat("cannot be served: ",
                       ShownLine(std::string(fit.status().message()), kShownError));
@@ -74,8 +75,8 @@ std::string PlaceLines(const std::vector<model::MemoryPlace>& places) {
   return lines;
 }
 
-std::string ListLines(const hub::CachedModel& model,
-                      const std::vector<model::MemoryPlace>& places) {
+std::string ListLines(const hub::CachedModel& model, const std::vector<model::MemoryPlace>& places,
+                      const std::string& kv_cache_dtype) {
   const std::string revisions = model.revisions.empty() ? "-" : absl::StrJoin(model.revisions, ",");
   std::string lines = absl::StrFormat("%s  %s  %s  %.1f GB\n", model.repo, revisions,
                                       model.commit.substr(0, kShownCommit),
@@ -84,12 +85,12 @@ std::string ListLines(const hub::CachedModel& model,
     return absl::StrCat(lines, "  not whole: lacks ", absl::StrJoin(model.missing, ", "), "\n");
   }
   for (const model::MemoryPlace& place : places) {
-    absl::StrAppend(&lines, "  ", KindOf(place), ": ", Verdict(model, place), "\n");
+    absl::StrAppend(&lines, "  ", KindOf(place), ": ", Verdict(model, place, kv_cache_dtype), "\n");
   }
   return lines;
 }
 
-int RunList() {
+int RunList(const std::string& kv_cache_dtype) {
   const auto settings = hub::ReadHubSettings(ProcessEnvironment);
   if (!settings.ok()) return EndWith(kProgram, kExitConfig, settings.status());
   const std::vector<hub::CachedModel> models = hub::HubCache(settings->cache).List();
@@ -97,7 +98,7 @@ int RunList() {
   std::printf("%s: %zu models\n%s", settings->cache.c_str(), models.size(),
               PlaceLines(places).c_str());
   for (const hub::CachedModel& model : models) {
-    std::fputs(ListLines(model, places).c_str(), stdout);
+    std::fputs(ListLines(model, places, kv_cache_dtype).c_str(), stdout);
   }
   return 0;
 }

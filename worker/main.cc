@@ -12,7 +12,9 @@ namespace model = thinkwire::worker::model;
 int main(int argc, char** argv) {
   return thinkwire::worker::RunWorker(
       {argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)},
-      [](const model::ModelOptions& options, std::unique_ptr<model::PlanChannel> plans) {
-        return model::LoadModel(options, std::move(plans));
-      });
+      {.model =
+           [](const model::ModelOptions& options, std::unique_ptr<model::PlanChannel> plans) {
+             return model::LoadModel(options, std::move(plans));
+           },
+       .follower = model::LoadFollower});
 }

@@ -308,12 +308,12 @@ int Tokenize(WorkerConfig& config) {
 }
 
 // Everything between the options and the end of serving.
-int RunConfigured(WorkerConfig& config, const ModelLoader& load_model) {
+int RunConfigured(WorkerConfig& config, const Loaders& loaders) {
   SetLogLevel(LogLevelByName(config.log_level));
   if (const absl::Status status = Validate(config); !status.ok()) {
     return EndWith(kProgram, kExitConfig, status);
   }
-  if (config.list) return RunList();
+  if (config.list) return RunList(config.kv_cache_dtype);
   const auto trusted_peers = rpc::TrustedPeers::Parse(config.trusted_peers);
   if (!trusted_peers.ok()) {
     return EndWith(kProgram, kExitConfig, Annotate(trusted_peers.status(), "--trusted_peers"));
@@ -332,8 +332,10 @@ int RunConfigured(WorkerConfig& config, const ModelLoader& load_model) {
   if (const absl::Status found = ResolveModel(ProcessEnvironment, pull, config); !found.ok()) {
     return EndWith(kProgram, ExitCodeOf(found), found);
   }
-  if (Follows(config)) return Follow(config, *trusted_peers, certificates->get());
-  const auto model = Load(config, load_model);
+  if (Follows(config)) {
+    return Follow(config, *trusted_peers, certificates->get(), loaders.follower);
+  }
+  const auto model = Load(config, loaders.model);
   if (!model.ok()) {
     // A group that another process has left may come together the next time.
     const bool may_work = absl::IsUnavailable(model.status());
@@ -352,7 +354,7 @@ int RunConfigured(WorkerConfig& config, const ModelLoader& load_model) {
 
 }  // namespace
 
-int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_model) {
+int RunWorker(std::span<const char* const> arguments, const Loaders& loaders) {
   SayWhatEnds(kProgram);
   if (!arguments.empty() && std::string_view(arguments[0]) == "pull") {
     return RunPull(arguments.subspan(1));
@@ -370,7 +372,7 @@ int RunWorker(std::span<const char* const> arguments, const ModelLoader& load_mo
     std::fputs(VersionLine(kProgram).c_str(), stdout);
     return 0;
   }
-  return RunConfigured(*config, load_model);
+  return RunConfigured(*config, loaders);
 }
 
 }  // namespace thinkwire::worker

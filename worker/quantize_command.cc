@@ -1,22 +1,30 @@
 #include "worker/quantize_command.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "common/gguf_header.h"
 #include "common/last_words.h"
 #include "common/options.h"
 #include "common/status.h"
+#include "worker/model/checkpoint/model_config.h"
 #include "worker/model/checkpoint/requantize.h"
+#include "worker/model/checkpoint/requantize_gguf.h"
+#include "worker/text/gguf_tokenizer_writer.h"
 
 namespace thinkwire::worker {
 namespace {
 
 constexpr char kProgram[] = "thinkwire-worker quantize";
 constexpr char kAwqGemm[] = "awq-gemm";
+constexpr char kFp8Block[] = "fp8-block";
+constexpr char kGgufQ8[] = "gguf-q8_0";
 
 struct QuantizeConfig {
   std::string from;
@@ -28,8 +36,9 @@ struct QuantizeConfig {
 std::vector<Option> Options(QuantizeConfig& config) {
   return {
       {"format", &config.format,
-       "of the result: four bits a weight, or eight with a scale for each block of 128 x 128",
-       OneOf("awq-gemm|fp8-block")},
+       "of the result: a folder of four bits a weight, or of eight with a scale for each block of "
+       "128 x 128; or a GGUF file of Q4_K_M (about 4.85 bits a weight), or of Q8_0 (8.5)",
+       OneOf("awq-gemm|fp8-block|gguf-q4_k_m|gguf-q8_0")},
       {"help", &config.help, "print this page"},
   };
 }
@@ -39,7 +48,7 @@ absl::StatusOr<QuantizeConfig> Parse(std::span<const char* const> arguments) {
   ASSIGN_OR_RETURN(const auto rest, ParseOptions(arguments, Options(config)));
   if (config.help) return config;
   if (rest.size() != 2) {
-    return absl::InvalidArgumentError("needs two folders: quantize IN OUT (see quantize --help)");
+    return absl::InvalidArgumentError("needs two paths: quantize IN OUT (see quantize --help)");
   }
   config.from = rest[0];
   config.to = rest[1];
@@ -52,10 +61,37 @@ std::string Usage() {
       "thinkwire-worker quantize: writes a checkpoint anew with smaller weights.\n\n"
       "  thinkwire-worker quantize IN OUT [--format FORMAT]\n\n"
       "IN is a folder with config.json and safetensors in BF16, F16 or F32; OUT, which must not\n"
-      "be there, becomes one. Weights are rounded to the nearest, with a search for the best "
-      "scale\n"
-      "of each group and without calibration data: methods that use some lose less.\n\n",
+      "be there, becomes a folder, or with gguf- a file that holds tokenizer and all. Weights are\n"
+      "rounded to the nearest, with a search for the best scale of each group and without\n"
+      "calibration data: methods that use some lose less.\n\n",
       DescribeOptions(Options(defaults)));
+}
+
+// What the last folder of the path is called.
+std::string NameOf(const std::filesystem::path& path) {
+  const std::filesystem::path folder = path.lexically_normal();
+  return (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+}
+
+absl::StatusOr<model::RequantizedLoss> WriteGguf(const QuantizeConfig& config) {
+  ASSIGN_OR_RETURN(const model::ModelConfig model, model::LoadModelConfig(config.from));
+  GgufHeader header;
+  header.Text("general.name", NameOf(config.from));
+  RETURN_IF_ERROR(text::AddGgufTokenizer(
+      config.from, {.num_rows = model.vocab_size, .end_ids = model.end_of_sequence_ids}, header));
+  const auto type =
+      config.format == kGgufQ8 ? model::GgufFileType::kQ8_0 : model::GgufFileType::kQ4_K_M;
+  return model::RequantizeToGguf(config.from, config.to, type, std::move(header));
+}
+
+absl::StatusOr<model::RequantizedLoss> Quantize(const QuantizeConfig& config) {
+  if (config.format == kAwqGemm) {
+    return model::Requantize(config.from, config.to, model::RequantizedAs::kAwqGemm);
+  }
+  if (config.format == kFp8Block) {
+    return model::Requantize(config.from, config.to, model::RequantizedAs::kFp8Block);
+  }
+  return WriteGguf(config);
 }
 
 }  // namespace
@@ -67,9 +103,7 @@ int RunQuantize(std::span<const char* const> arguments) {
     std::fputs(Usage().c_str(), stdout);
     return 0;
   }
-  const auto format =
-      config->format == kAwqGemm ? model::RequantizedAs::kAwqGemm : model::RequantizedAs::kFp8Block;
-  const auto loss = model::Requantize(config->from, config->to, format);
+  const auto loss = Quantize(*config);
   if (!loss.ok()) {
     const bool is_ours = absl::IsUnavailable(loss.status());
     return EndWith(kProgram, is_ours ? kExitFailure : kExitConfig, loss.status());

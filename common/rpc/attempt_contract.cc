@@ -34,8 +34,7 @@ AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::
 
 absl::Status AttemptContract::Add(const v1::WorkerGenerateResponse& message, Clock::TimePoint now) {
   brought_on_ = false;
-  const bool is_empty = message.ByteSizeLong() == 0;
-  if (next_seq_ > 0 || !is_empty) RETURN_IF_ERROR(AddNumbered(message));
+  if (next_seq_ > 0 || message.ByteSizeLong() > 0) RETURN_IF_ERROR(AddNumbered(message));
   const v1::GenerateResponse& event = message.event();
   const bool is_sign = !message.has_event() || event.has_queued() || event.has_progress();
   return is_sign ? CountSign(now) : absl::OkStatus();

@@ -21,6 +21,7 @@
 #include "common/rpc/keepalive.h"
 #include "common/rpc/lock_order.h"
 #include "common/rpc/monotonic_waits.h"
+#include "common/rpc/window_updates.h"
 
 namespace thinkwire::rpc {
 namespace {
@@ -68,6 +69,8 @@ grpc::ChannelArguments ArgumentsFor(Proxy proxy) {
   // whose reader is slow, by megabytes on a fast network.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindowBytes);
+  // Nobody looks at what gRPC counts for that, at each message.
+  arguments.SetInt(GRPC_ARG_ENABLE_CHANNELZ, 0);
   // Whether a call is tried again is the router's decision, not the channel's.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
@@ -87,6 +90,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Proxy pro
   WaitByMonotonicClock();
   DoNotWatchLockOrder();
   PollWithFewThreads();
+  TellOfWindowsSeldom();
   grpc::ChannelArguments arguments = ArgumentsFor(proxy);
   if (!security.server_name.empty()) arguments.SetSslTargetNameOverride(security.server_name);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> senders;

@@ -1,5 +1,6 @@
 #include "common/rpc/connection_table.h"
 
+#include <prometheus/gauge.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -15,7 +16,7 @@ namespace thinkwire::rpc {
 
 // Whoever holds a pointer to one holds the table's lock, but for Call, which uses it as a key.
 struct ConnectionTable::Connection {
-  FileDescriptor descriptor;
+  int descriptor = -1;
   std::string name;
   Peer* peer = nullptr;          // null: it has no place any more
   std::uint64_t accepted = 0;    // when, in events_
@@ -31,10 +32,11 @@ struct ConnectionTable::Newcomer {
   std::size_t held = 0;  // connections that count against it
 };
 
-ConnectionTable::ConnectionTable(int max_connections, TrustedPeers trusted)
+ConnectionTable::ConnectionTable(int max_connections, TrustedPeers trusted, prometheus::Gauge* open)
     : max_(static_cast<std::size_t>(max_connections)),
       max_common_(max_ - std::min<std::size_t>(kReserved, max_ / 8)),
-      trusted_(std::move(trusted)) {
+      trusted_(std::move(trusted)),
+      open_(open) {
   CHECK(max_connections >= 1, "a server without connections serves nobody");
 }
 
@@ -84,7 +86,7 @@ bool ConnectionTable::Close(std::string_view peer) {
 
 void ConnectionTable::CloseAll() {
   MutexLock lock(mu_);
-  for (const auto& [descriptor, connection] : by_descriptor_) ShutDown(*connection);
+  for (const auto& [name, connection] : by_name_) ShutDown(*connection);
 }
 
 void ConnectionTable::CloseIdle() {
@@ -173,14 +175,14 @@ std::size_t ConnectionTable::ShareBeside(const Newcomer& newcomer) const {
   return peers == 0 || taken > max_ ? 0 : (max_ - taken) / peers;
 }
 
-void ConnectionTable::Add(FileDescriptor descriptor, const std::string& peer) {
+ConnectionTable::Entry ConnectionTable::Add(int descriptor, const std::string& peer) {
   MutexLock lock(mu_);
   const Newcomer newcomer = Describe(peer);
   CHECK(HasPlace(newcomer), "a place was made before");
   Peer fresh{newcomer.key, newcomer.trusted, newcomer.common, {}, {}, {}};
   Peer& owner = peers_.try_emplace(newcomer.key, std::move(fresh)).first->second;
   auto connection = std::make_shared<Connection>(
-      Connection{.descriptor = std::move(descriptor), .name = peer, .peer = &owner});
+      Connection{.descriptor = descriptor, .name = peer, .peer = &owner});
   connection->accepted = connection->idle_since = ++events_;
   owner.idle.emplace(connection->idle_since, connection.get());
   owner.unused.emplace(connection->idle_since, connection.get());
@@ -188,13 +190,14 @@ void ConnectionTable::Add(FileDescriptor descriptor, const std::string& peer) {
   ++all_;
   if (owner.common) ++common_;
   if (owner.trusted) ++of_trusted_;
+  Count();
   by_name_.emplace(peer, connection);
-  by_descriptor_.emplace(connection->descriptor.get(), std::move(connection));
+  return Entry(this, std::move(connection));
 }
 
 void ConnectionTable::ShutDown(Connection& connection) {
-  // Who serves it reads its end, and closes his own descriptor.
-  (void)shutdown(connection.descriptor.get(), SHUT_RDWR);
+  // Who serves it reads its end, and lets go of it.
+  (void)shutdown(connection.descriptor, SHUT_RDWR);
   Displace(connection);
 }
 
@@ -208,23 +211,25 @@ void ConnectionTable::Displace(Connection& connection) {
   peer.busy.erase(connection.accepted);
   connection.peer = nullptr;
   if (peer.size() == 0) peers_.erase(peers_.find(peer.key));
+  Count();
 }
 
-bool ConnectionTable::Contains(int descriptor) const {
+void ConnectionTable::Remove(Connection& connection) {
   MutexLock lock(mu_);
-  return by_descriptor_.contains(descriptor);
+  Displace(connection);
+  const auto [begin, end] = by_name_.equal_range(connection.name);
+  // Its calls may keep the rest.
+  by_name_.erase(std::find_if(
+      begin, end, [&](const auto& named) { return named.second.get() == &connection; }));
 }
 
-void ConnectionTable::Remove(int descriptor) {
+void ConnectionTable::Count() {
+  if (open_ != nullptr) open_->Set(static_cast<double>(all_));
+}
+
+void ConnectionTable::StopCounting() {
   MutexLock lock(mu_);
-  const auto found = by_descriptor_.find(descriptor);
-  CHECK(found != by_descriptor_.end(), "only what is there can go");
-  Displace(*found->second);
-  const auto [begin, end] = by_name_.equal_range(found->second->name);
-  by_name_.erase(
-      std::find_if(begin, end, [&](const auto& named) { return named.second == found->second; }));
-  close(found->second->descriptor.Release());  // calls may keep the rest
-  by_descriptor_.erase(found);
+  if (open_ != nullptr) std::exchange(open_, nullptr)->Set(0);
 }
 
 std::size_t ConnectionTable::size() const {

@@ -11,8 +11,11 @@
 
 #include "common/mutex.h"
 #include "common/peer_limits.h"
-#include "common/rpc/file_descriptor.h"
 #include "common/rpc/trusted_peers.h"
+
+namespace prometheus {
+class Gauge;
+}  // namespace prometheus
 
 namespace thinkwire::rpc {
 
@@ -42,8 +45,10 @@ namespace thinkwire::rpc {
 // addresses than there are places. That makes a port of its own for health unnecessary; it would
 // also not show whether this port still accepts.
 //
-// Owns: a descriptor of each connection, whose data it never touches. Threads: any. Time: as a map,
-// but MakePlace looks at every peer when there is no place.
+// Borrows: each connection's descriptor, to shut it down; its data it never touches. Whoever has
+// the connection has its Entry, and lets go of that before closing the descriptor, whose number may
+// be another connection's at once. So a connection has its place as long as somebody serves it.
+// Threads: any. Time: as a map, but MakePlace looks at every peer when there is no place.
 class ConnectionTable {
   struct Connection;
 
@@ -51,8 +56,8 @@ class ConnectionTable {
   // Places of max_connections that are reserved; fewer if that were more than an eighth.
   static constexpr int kReserved = kReservedConnections;
 
-  // `max_connections` >= 1.
-  ConnectionTable(int max_connections, TrustedPeers trusted);
+  // `max_connections` >= 1. `open`, which outlives the table, shows size(); nullptr: nobody does.
+  ConnectionTable(int max_connections, TrustedPeers trusted, prometheus::Gauge* open = nullptr);
   ~ConnectionTable();
   ConnectionTable(const ConnectionTable&) = delete;
   ConnectionTable& operator=(const ConnectionTable&) = delete;
@@ -82,6 +87,31 @@ class ConnectionTable {
     std::shared_ptr<Connection> connection_;
   };
 
+  // A connection, which has ended for the table when this is destroyed or moved from. A default one
+  // is none. Must be gone before its table, and before the descriptor is closed.
+  class Entry {
+   public:
+    Entry() = default;
+    Entry(Entry&& other) noexcept
+        : table_(std::exchange(other.table_, nullptr)), connection_(std::move(other.connection_)) {}
+    Entry& operator=(Entry&& other) noexcept {
+      std::swap(table_, other.table_);
+      std::swap(connection_, other.connection_);
+      return *this;
+    }
+    ~Entry() {
+      if (table_ != nullptr) table_->Remove(*connection_);
+    }
+
+   private:
+    friend class ConnectionTable;
+    Entry(ConnectionTable* table, std::shared_ptr<Connection> connection)
+        : table_(table), connection_(std::move(connection)) {}
+
+    ConnectionTable* table_ = nullptr;
+    std::shared_ptr<Connection> connection_;
+  };
+
   // One more call of the connection that gRPC calls `peer`; of none, if it has ended.
   [[nodiscard]] Call BeginCall(std::string_view peer);
 
@@ -103,12 +133,10 @@ class ConnectionTable {
   enum class Place { kFree, kMade, kNone };
   // Sees that a connection of `peer` has a place, by shutting another down if need be.
   Place MakePlace(const std::string& peer);
-  // Keeps a descriptor of a new connection. REQUIRES: MakePlace of the same peer found one.
-  void Add(FileDescriptor descriptor, const std::string& peer);
-  // Whether it is one of ours. Also if it has been shut down.
-  bool Contains(int descriptor) const;
-  // Closes a descriptor. REQUIRES: Contains.
-  void Remove(int descriptor);
+  // A new connection. REQUIRES: MakePlace of the same peer found a place, and no other Add since.
+  [[nodiscard]] Entry Add(int descriptor, const std::string& peer);
+  // `open` shows 0 from now on.
+  void StopCounting();
   // How many have a place: they were not shut down here.
   std::size_t size() const;
 
@@ -126,6 +154,8 @@ class ConnectionTable {
   struct Newcomer;
 
   void EndCall(Connection& connection);
+  void Remove(Connection& connection);
+  void Count() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasPlace(const Newcomer& newcomer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether the end of a connection of `peer` would give `newcomer` a place.
   bool Helps(const Peer& peer, const Newcomer& newcomer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -151,10 +181,10 @@ class ConnectionTable {
   const TrustedPeers trusted_;
 
   mutable Mutex mu_;
+  prometheus::Gauge* open_ ABSL_GUARDED_BY(mu_);            // null: nobody looks
   std::uint64_t events_ ABSL_GUARDED_BY(mu_) = 0;           // orders accepts and ends of calls
   std::uint64_t swept_ ABSL_GUARDED_BY(mu_) = 0;            // the last of them at CloseIdle
   std::map<std::string, Peer> peers_ ABSL_GUARDED_BY(mu_);  // by PeerKey; none is empty
-  std::unordered_map<int, std::shared_ptr<Connection>> by_descriptor_ ABSL_GUARDED_BY(mu_);
   std::unordered_multimap<std::string, std::shared_ptr<Connection>> by_name_ ABSL_GUARDED_BY(mu_);
   // Sums over the peers.
   std::size_t all_ ABSL_GUARDED_BY(mu_) = 0;

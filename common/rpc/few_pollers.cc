@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -17,8 +19,10 @@
 namespace thinkwire::rpc {
 namespace {
 
-// So many reactions run at most before who waits for a rest is told. Of some microseconds each.
-constexpr int kMostReactions = 1024;
+// So many reactions run at most before those who wait for a rest are told, for each of them and in
+// all. Of some microseconds each.
+constexpr std::size_t kMostForEach = 32;
+constexpr std::size_t kMostReactions = 8192;
 
 using Next = grpc_event(grpc_completion_queue* queue, gpr_timespec deadline, void* reserved);
 
@@ -65,7 +69,7 @@ class Waiters {
   bool empty() const { return waiters_.empty(); }
   void Add(std::shared_ptr<AtRest> waiter) { waiters_.push_back(std::move(waiter)); }
   // Whether another reaction may run before they are told.
-  bool MayWait() { return ++reactions_ < kMostReactions; }
+  bool MayWait() { return ++reactions_ < std::min(kMostReactions, kMostForEach * waiters_.size()); }
   void Tell() {
     reactions_ = 0;
     std::vector<std::shared_ptr<AtRest>> told;
@@ -77,7 +81,7 @@ class Waiters {
 
  private:
   std::vector<std::shared_ptr<AtRest>> waiters_;
-  int reactions_ = 0;  // since the first of them
+  std::size_t reactions_ = 0;  // since the first of them
 };
 
 thread_local Waiters waiters;

@@ -29,6 +29,7 @@
 #include "common/rpc/open_calls.h"
 #include "common/rpc/raw_service.h"
 #include "common/rpc/reflection_service.h"
+#include "common/rpc/window_updates.h"
 #include "common/status.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -57,6 +58,10 @@ void SetLimits(grpc::ServerBuilder& builder, const GrpcServerOptions& options) {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams);
   // Likewise.
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 2 * options.max_metadata_bytes);
+  // A window stays as it is, as a channel's: what a client can send that nobody reads is bounded.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  // Nobody looks at what gRPC counts for that, at each message.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
   // gRPC inflates a message before anybody can see its size: a thousandfold of what has arrived.
   builder.AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
                              1 << GRPC_COMPRESS_NONE);
@@ -139,6 +144,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   WaitByMonotonicClock();
   DoNotWatchLockOrder();
   PollWithFewThreads();
+  TellOfWindowsSeldom();
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
   std::unique_ptr<GrpcServer> server(new GrpcServer(options, std::move(listener)));
   RETURN_IF_ERROR(server->Serve(options));
@@ -172,7 +178,7 @@ absl::Status GrpcServer::Serve(const GrpcServerOptions& options) {
   builder.RegisterCallbackGenericService(unknown_methods_.get());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return absl::UnavailableError("gRPC does not start a server");
-  listener_->Start([acceptor](FileDescriptor connection) {
+  listener_->StartWatching([acceptor](FileDescriptor connection) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
     parameters.fd = connection.Release();
     acceptor->HandleNewConnection(&parameters);

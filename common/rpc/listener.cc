@@ -66,17 +66,22 @@ int PortOf(int socket) {
 
 }  // namespace
 
-int MakeRoomForConnections(int wanted) {
+std::int64_t MakeRoomForFiles(std::int64_t wanted) {
   rlimit limit{};
   CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "every process has a limit of files");
-  const auto needed = static_cast<rlim_t>(kOtherFiles) + 2 * static_cast<rlim_t>(wanted);
+  const auto needed = static_cast<rlim_t>(kOtherFiles) + static_cast<rlim_t>(wanted);
   if (limit.rlim_cur < needed) {
     limit.rlim_cur = std::min(limit.rlim_max, needed);
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "every process has a limit of files");
   }
   if (limit.rlim_cur >= needed) return wanted;
-  return limit.rlim_cur > kOtherFiles ? static_cast<int>(limit.rlim_cur - kOtherFiles) / 2 : 0;
+  return limit.rlim_cur > kOtherFiles ? static_cast<std::int64_t>(limit.rlim_cur) - kOtherFiles : 0;
+}
+
+int MakeRoomForConnections(int wanted) {
+  const std::int64_t files = MakeRoomForFiles(kFilesOfWatched * std::int64_t{wanted});
+  return static_cast<int>(files / kFilesOfWatched);
 }
 
 absl::Status CheckRoomForConnections(int wanted) {
@@ -86,8 +91,8 @@ absl::Status CheckRoomForConnections(int wanted) {
   return absl::ResourceExhaustedError(absl::StrCat(
       "ulimit -n allows ", limit.rlim_cur, " open files (at most ", limit.rlim_max, "): ",
       kOtherFiles, " are for the process itself and two for each connection, so that it takes ",
-      kOtherFiles + 2, " at least, and ", kOtherFiles + 2 * std::int64_t{wanted},
-      " for --max_connections ", wanted));
+      kOtherFiles + kFilesOfWatched, " at least, and ",
+      kOtherFiles + kFilesOfWatched * std::int64_t{wanted}, " for --max_connections ", wanted));
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Listen(Options options) {
@@ -102,7 +107,7 @@ Listener::Listener(Options options)
     : options_(std::move(options)),
       events_(epoll_create1(EPOLL_CLOEXEC)),
       stopped_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      connections_(options_.max_connections, options_.trusted_peers) {}
+      connections_(options_.max_connections, options_.trusted_peers, options_.connections) {}
 
 Listener::~Listener() { Stop(); }
 
@@ -168,13 +173,19 @@ void Listener::Start(Serve serve) {
   thread_ = std::thread([this] { Run(); });
 }
 
+void Listener::StartWatching(ServeWatched serve) {
+  Start([this, serve = std::move(serve)](Accepted connection) {
+    Watch(std::move(connection), serve);
+  });
+}
+
 void Listener::Stop() {
   if (!thread_.joinable()) return;
   const std::uint64_t one = 1;
   CHECK(write(stopped_.get(), &one, sizeof(one)) == sizeof(one), "an eventfd takes a one");
   thread_.join();
   sockets_.clear();
-  if (options_.connections != nullptr) options_.connections->Set(0);
+  connections_.StopCounting();
 }
 
 void Listener::Listening(bool on) {
@@ -194,7 +205,7 @@ void Listener::Run() {
       const int fd = events[static_cast<std::size_t>(i)].data.fd;
       if (fd == stopped_.get()) {
         stopped = true;
-      } else if (connections_.Contains(fd)) {
+      } else if (watched_.contains(fd)) {
         Forget(fd);
       } else {
         AcceptAll(fd);
@@ -221,24 +232,18 @@ bool Listener::AcceptOne(int socket) {
   }
   const std::string peer = PeerName(address);
   if (!MakePlace(peer)) {
-    Refuse(std::move(connection));
+    Refuse(connection);
     return true;
   }
-  FileDescriptor second(fcntl(connection.get(), F_DUPFD_CLOEXEC, 0));
-  if (second.get() < 0) {
-    Pause();
-    Refuse(std::move(connection));
-    return false;
-  }
-  told_ = false;
   SetOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   // What is written waits with its writer, who can be told, and not in the kernel.
   SetOption(connection.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, kMaxUnsentBytes);
   // Data that the peer does not acknowledge for so long ends the connection.
   SetOption(connection.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, kServerKeepaliveTimeoutMs);
-  Watch(std::move(second), peer);
-  serve_(std::move(connection));
-  return true;
+  ConnectionTable::Entry entry = connections_.Add(connection.get(), peer);
+  serve_({.socket = std::move(connection), .entry = std::move(entry)});
+  if (!paused_) told_ = false;
+  return !paused_;
 }
 
 bool Listener::MakePlace(const std::string& peer) {
@@ -255,23 +260,23 @@ bool Listener::MakePlace(const std::string& peer) {
   return place != ConnectionTable::Place::kNone;
 }
 
-void Listener::Watch(FileDescriptor second, const std::string& peer) {
-  epoll_event event{.events = EPOLLRDHUP, .data = {.fd = second.get()}};
-  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, second.get(), &event) == 0, "it is new");
-  connections_.Add(std::move(second), peer);
-  CountConnections();
+void Listener::Watch(Accepted connection, const ServeWatched& serve) {
+  FileDescriptor second(fcntl(connection.socket.get(), F_DUPFD_CLOEXEC, 0));
+  if (second.get() < 0) {
+    Pause();
+    return Refuse(connection.socket);
+  }
+  const int watched = connection.socket.get();
+  epoll_event event{.events = EPOLLRDHUP, .data = {.fd = watched}};
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, watched, &event) == 0, "it is new");
+  watched_.emplace(watched, std::move(connection));
+  serve(std::move(second));
 }
 
-void Listener::Refuse(FileDescriptor connection) {
+void Listener::Refuse(const FileDescriptor& connection) {
   const linger at_once{.l_onoff = 1, .l_linger = 0};  // closing it sends a reset
   (void)setsockopt(connection.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
   if (options_.refused != nullptr) options_.refused->Increment();
-}
-
-void Listener::CountConnections() {
-  if (options_.connections != nullptr) {
-    options_.connections->Set(static_cast<double>(connections_.size()));
-  }
 }
 
 void Listener::Pause() {
@@ -283,10 +288,10 @@ void Listener::Pause() {
 }
 
 void Listener::Forget(int watched) {
-  // By hand: an epoll forgets a socket only when its last descriptor is closed.
+  // By hand: an epoll forgets a socket only when its last descriptor is closed, and who serves it
+  // has another.
   CHECK(epoll_ctl(events_.get(), EPOLL_CTL_DEL, watched, nullptr) == 0, "it is watched");
-  connections_.Remove(watched);
-  CountConnections();
+  watched_.erase(watched);
 }
 
 }  // namespace thinkwire::rpc

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -21,11 +23,17 @@ class Gauge;
 
 namespace thinkwire::rpc {
 
-// Raises the process's limit of open files, as far as it may, so that so many connections fit
-// beside its other files. Returns how many do: `wanted`, or fewer.
+// Raises the process's limit of open files, as far as it may, so that so many fit beside those that
+// it needs for itself. Returns how many do: `wanted`, or fewer.
+std::int64_t MakeRoomForFiles(std::int64_t wanted);
+
+// Files of a connection that is watched (Listener::StartWatching), as all of gRPC's are.
+inline constexpr int kFilesOfWatched = 2;
+
+// The same in connections that are watched.
 int MakeRoomForConnections(int wanted);
 
-// Whether there is room for at least one of `wanted` connections. Before anything is opened.
+// Whether there is room for at least one of `wanted` such connections. Before anything is opened.
 // Fails: RESOURCE_EXHAUSTED, one sentence that says what the limit is and what is needed.
 absl::Status CheckRoomForConnections(int wanted);
 
@@ -33,10 +41,8 @@ absl::Status CheckRoomForConnections(int wanted);
 // is shut down, or else it is reset; ConnectionTable says which. gRPC 1.51 alone has no such limit,
 // and stops accepting for good when the process has run out of files.
 //
-// A connection has ended when either side has shut it down. To see that, and to shut it down, the
-// table has a second descriptor of each connection: a connection costs two files.
-//
-// Owns: the listening sockets, a thread. Threads: one, for all calls but those of connections().
+// Owns: the listening sockets, a thread; of connections that are watched a descriptor. Threads:
+// one, for all calls but those of connections().
 class Listener {
  public:
   struct Options {
@@ -48,8 +54,15 @@ class Listener {
     prometheus::Counter* refused = nullptr;    // reset at once
     prometheus::Counter* displaced = nullptr;  // shut down for others
   };
-  // Takes over a connected, non-blocking socket. On the listener's thread; must not block.
-  using Serve = std::function<void(FileDescriptor connection)>;
+  // A connected, non-blocking socket, whose place is free again once `entry` is gone: before the
+  // socket, by the order of these two.
+  struct Accepted {
+    FileDescriptor socket;
+    ConnectionTable::Entry entry;
+  };
+  // Takes over a connection. On the listener's thread; must not block.
+  using Serve = std::function<void(Accepted connection)>;
+  using ServeWatched = std::function<void(FileDescriptor connection)>;
 
   // Listens at every address that the host has, on one port. Connections wait until Start.
   // Fails: UNAVAILABLE malformed, taken, or no address of this machine.
@@ -64,8 +77,11 @@ class Listener {
   // Whoever serves the connections tells it of their calls, and has it close what shall end.
   ConnectionTable& connections() { return connections_; }
 
-  // Accepts from now on. Once.
+  // Accepts from now on. Once, in one of two ways.
   void Start(Serve serve);
+  // For who does not say when a connection ends, as gRPC: it has ended when either side has shut it
+  // down. To see that, the listener keeps a second descriptor of each: it costs two files.
+  void StartWatching(ServeWatched serve);
 
   // Accepts no more, and sees no more ends; the connections live on, and can be closed still.
   // `serve` is not called any more.
@@ -82,10 +98,10 @@ class Listener {
   bool AcceptOne(int socket);
   // False: there is none. The log is told that places are short, until half of them are free.
   bool MakePlace(const std::string& peer);
-  void Refuse(FileDescriptor connection);
-  void Watch(FileDescriptor second, const std::string& peer);
+  // Its end will be a reset.
+  void Refuse(const FileDescriptor& connection);
+  void Watch(Accepted connection, const ServeWatched& serve);
   void Forget(int watched);
-  void CountConnections();
   // Accepts no more until something happens or a short time has passed.
   void Pause();
   // Looks at the listening sockets, or does not.
@@ -98,11 +114,12 @@ class Listener {
   std::vector<FileDescriptor> sockets_;
   int port_ = 0;
 
-  ConnectionTable connections_;  // only the thread adds and removes
+  ConnectionTable connections_;
   std::thread thread_;
 
   // The thread's.
   Serve serve_;
+  std::unordered_map<int, Accepted> watched_;  // by descriptor
   bool paused_ = false;
   bool told_ = false;       // the log, that files or memory ran out; until a connection is served
   bool told_full_ = false;  // likewise, that places are short

@@ -20,9 +20,9 @@
 namespace thinkwire::rpc {
 namespace {
 
-// The listener counts a connection until it has seen its end, and it accepts up to 64 before it
-// looks: room for those that are open, those ended meanwhile, and as many again.
-constexpr int kListenerConnections = 3 * MetricsServer::kMaxConnections;
+// Never short: the newcomer is one more until another has ended for it, and a part of the
+// listener's places is for this machine alone.
+constexpr int kListenerConnections = 2 * MetricsServer::kMaxConnections;
 
 constexpr std::uint64_t kWakeId = 0;  // of no connection
 
@@ -53,7 +53,7 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(Options opti
         "a fresh epoll");
   server->thread_ = std::thread([server = server.get()] { server->Run(); });
   server->listener_->Start(
-      [server = server.get()](FileDescriptor socket) { server->Take(std::move(socket)); });
+      [server = server.get()](Listener::Accepted accepted) { server->Take(std::move(accepted)); });
   return server;
 }
 
@@ -77,14 +77,15 @@ void MetricsServer::Wake() {
   CHECK(write(wake_.get(), &one, sizeof(one)) == sizeof(one), "an eventfd takes a one");
 }
 
-void MetricsServer::Take(FileDescriptor socket) {
-  const std::string peer = KeyOfPeer(socket);
+void MetricsServer::Take(Listener::Accepted accepted) {
+  const std::string peer = KeyOfPeer(accepted.socket);
   MutexLock lock(mu_);
   if (connections_.size() >= kMaxConnections) MakePlaceFor(peer);
   const std::uint64_t id = next_id_++;
   epoll_event event{.events = EPOLLIN, .data = {.u64 = id}};
-  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, socket.get(), &event) == 0, "it is new");
-  connections_.emplace(id, Connection{.http = HttpConnection(std::move(socket)),
+  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_ADD, accepted.socket.get(), &event) == 0, "it is new");
+  connections_.emplace(id, Connection{.http = HttpConnection(std::move(accepted.socket)),
+                                      .entry = std::move(accepted.entry),
                                       .peer = peer,
                                       .give_up = Clock::Real().Now() + options_.patience});
   by_peer_[peer].insert(id);
@@ -156,11 +157,6 @@ void MetricsServer::Want(Connections::iterator connection, HttpConnection::Wants
 }
 
 void MetricsServer::End(Connections::iterator connection) {
-  // The listener holds a second descriptor: so closing ours would neither end the connection, which
-  // the listener sees once it is shut down, nor have the epoll forget it.
-  const int fd = connection->second.http.fd();
-  CHECK(epoll_ctl(events_.get(), EPOLL_CTL_DEL, fd, nullptr) == 0, "it is there");
-  shutdown(fd, SHUT_RDWR);
   const auto of_peer = by_peer_.find(connection->second.peer);
   of_peer->second.erase(connection->first);
   if (of_peer->second.empty()) by_peer_.erase(of_peer);

@@ -54,7 +54,8 @@ class MetricsServer {
  private:
   struct Connection {
     HttpConnection http;
-    std::string peer;  // its PeerKey
+    ConnectionTable::Entry entry;  // goes before the socket
+    std::string peer;              // its PeerKey
     Clock::TimePoint give_up;
   };
   // By a number that grows with each, so that the first was accepted first.
@@ -63,7 +64,7 @@ class MetricsServer {
   MetricsServer(Options options, std::unique_ptr<Listener> listener);
 
   // On the listener's thread.
-  void Take(FileDescriptor socket);
+  void Take(Listener::Accepted accepted);
   void MakePlaceFor(const std::string& peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // On the own thread.
@@ -86,6 +87,7 @@ class MetricsServer {
   const std::function<std::string()> page_;  // from a PageCache
   const FileDescriptor events_;              // epoll
   const FileDescriptor wake_;  // eventfd: stop, or look at the connections' times again
+  const std::unique_ptr<Listener> listener_;
   std::atomic<bool> stopping_ = false;
 
   Mutex mu_;
@@ -93,7 +95,6 @@ class MetricsServer {
   std::map<std::string, std::set<std::uint64_t>> by_peer_ ABSL_GUARDED_BY(mu_);  // none is empty
   std::uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 1;
 
-  const std::unique_ptr<Listener> listener_;
   std::thread thread_;
 };
 

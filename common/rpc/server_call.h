@@ -5,7 +5,7 @@
 
 #include <chrono>
 #include <cstddef>
-#include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -171,10 +171,10 @@ class ServerCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   Reading reading_ ABSL_GUARDED_BY(mu_) = Reading::kAwaited;
   Clock::TimePoint awaited_since_ ABSL_GUARDED_BY(mu_);
   std::size_t message_bytes_ ABSL_GUARDED_BY(mu_) = 0;
-  bool has_taken_ ABSL_GUARDED_BY(mu_) = false;  // a message
-  std::deque<Queued> queue_ ABSL_GUARDED_BY(mu_);
-  std::size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;                   // of queue_
-  Shares::Held in_flight_bytes_ ABSL_GUARDED_BY(mu_);                   // while writing_
+  bool has_taken_ ABSL_GUARDED_BY(mu_) = false;        // a message
+  std::list<Queued> queue_ ABSL_GUARDED_BY(mu_);       // nothing, where nothing waits
+  std::size_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of queue_
+  Shares::Held in_flight_bytes_ ABSL_GUARDED_BY(mu_);  // while writing_
   std::optional<Clock::TimePoint> side_ended_at_ ABSL_GUARDED_BY(mu_);  // without a message
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   Clock::TimePoint in_flight_since_ ABSL_GUARDED_BY(mu_);

@@ -7,6 +7,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/rpc/error_metadata.h"
 #include "common/rpc/proto_time.h"
 #include "common/strings.h"
 #include "common/utf8.h"
@@ -130,8 +131,10 @@ bool IsOurError(const absl::Status& status) {
 absl::Status Trimmed(const absl::Status& status) {
   absl::Status trimmed = Error(status.code(), CutText(ErrorReason(status), kMaxTextBytes),
                                OneLine(std::string(status.message()), kMaxPeerMessageBytes));
-  if (const std::string field = ErrorMetadata(status, "field"); !field.empty()) {
-    trimmed = WithMetadata(std::move(trimmed), "field", OneLine(field, kMaxTextBytes));
+  for (const char* key : {"field", kContextTokens}) {
+    const std::string value = ErrorMetadata(status, key);
+    if (value.empty()) continue;
+    trimmed = WithMetadata(std::move(trimmed), key, OneLine(value, kMaxTextBytes));
   }
   if (const auto bad_request = Get<google::rpc::BadRequest>(status)) {
     Set(trimmed, Trimmed(*bad_request));

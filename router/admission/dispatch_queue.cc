@@ -33,9 +33,13 @@ DispatchQueue::Running::~Running() {
   if (owner_ != nullptr) owner_->End(*this);
 }
 
+double DispatchQueue::Line::PaceSeconds(Clock::TimePoint now) const {
+  return pace.seconds(now).value_or(expected_pace_s);
+}
+
 std::optional<double> DispatchQueue::Line::WaitOf(std::size_t position,
                                                   Clock::TimePoint now) const {
-  const double pace_s = pace.seconds(now).value_or(expected_pace_s);
+  const double pace_s = PaceSeconds(now);
   if (pace_s <= 0) return std::nullopt;
   return static_cast<double>(position + 1) * pace_s;
 }
@@ -178,6 +182,20 @@ void DispatchQueue::End(const Running& running) {
   Line& line = lines_[running.variant_];
   line.queue.Correct(request.tenant, request.weight, running.tokens_ - request.cost);
   line.End(request);
+}
+
+Clock::Duration DispatchQueue::ComeAgain(const std::string& variant, double excess_s) {
+  const auto from = [](double s) {
+    return std::chrono::duration_cast<Clock::Duration>(
+        std::chrono::duration<double>(std::clamp(s, 0.0, ToSeconds(kLatestReturn))));
+  };
+  const Clock::TimePoint now = clock_.Now();
+  MutexLock lock(mu_);
+  Line& line = lines_[variant];
+  const Clock::TimePoint behind = line.next_return + from(line.PaceSeconds(now));
+  line.next_return =
+      std::clamp(std::max(now + from(excess_s), behind), now + kSoonestReturn, now + kLatestReturn);
+  return line.next_return - now;
 }
 
 void DispatchQueue::Look(const std::string& variant) {

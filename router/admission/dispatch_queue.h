@@ -126,6 +126,14 @@ class DispatchQueue {
   // One that found a place at once.
   Running BeginAtOnce(const std::string& variant, const FairQueue::Request& request);
 
+  // When one that is refused, as it would come so much too late, may come again: as much later, and
+  // each behind the one that was told so before it, at the pace at which places get free, as all of
+  // them together would be refused again. From kSoonestReturn to kLatestReturn.
+  static constexpr Clock::Duration kSoonestReturn = std::chrono::milliseconds(100);
+  static constexpr Clock::Duration kLatestReturn =
+      std::chrono::minutes(1);  // clients remember that
+  Clock::Duration ComeAgain(const std::string& variant, double excess_s);
+
   // A place of the variant may be free. May be called under any lock but this one's.
   void Look(const std::string& variant);
 
@@ -158,8 +166,10 @@ class DispatchQueue {
     std::map<std::string, Share> running{};  // by tenant
     std::int64_t all_running = 0;            // the sums of these
     double all_weights = 0;
-    std::int64_t places = 0;  // of the variant, as last said
+    std::int64_t places = 0;         // of the variant, as last said
+    Clock::TimePoint next_return{};  // of those that were told to come again, the last one's
 
+    double PaceSeconds(Clock::TimePoint now) const;  // 0: not known
     std::optional<double> WaitOf(std::size_t position, Clock::TimePoint now) const;
     void Begin(const FairQueue::Request& request);
     void End(const FairQueue::Request& request);

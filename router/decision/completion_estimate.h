@@ -57,8 +57,38 @@ Pace PaceOf(const WorkerView& worker);
 Completion EstimateCompletion(const ExpectedTokens& tokens, const WorkerView& worker,
                               const Pace& pace, double cached_tokens = 0);
 
-// How long a request may wait, from now, so that it is in time if it takes twice as long as half
-// of such requests do, as `decision` has it; nullopt: for ever.
+// Outputs at the worker now, as this router has counted them since its last word.
+double StreamsAt(const WorkerView& worker);
+
+// How busy a worker of so many places is for each of `streams`, as Crowding has it: those without a
+// place wait.
+double BusyShare(double streams, double places);
+
+// How many times as long as half of such requests three of four take at most: lengths are taken for
+// log-normal, as ChanceInTime does. At least kLeastPatience, as equal requests to a busy machine do
+// not take equal times either.
+inline constexpr double kLeastPatience = 1.5;
+double PatienceOf(const ExpectedTokens& tokens);
+
+// Where a worker's streams hold each other up, as a CPU's do, all of those that fill its places may
+// be late together which would be in time one after another. So this says in `decision`, which is
+// for that worker, how many outputs of others the request may meet there: it is in time then if it
+// takes PatienceOf as long as half of such requests, after a wait for one place. If with so few the
+// worker would do less than kWorthWaiting of what it does when it is full, it is so many that it is
+// in time if it takes kHaste times as long, and need not wait.
+//
+// No limit has who has no deadline, is in time beside all of them, thinks as long as the deadline
+// allows, or would be late alone, as far as anybody knows (Crowding::LeastAlone); and nobody where
+// the worker's pace was never seen. It is by the whole time of the request: what is left of that
+// gets less as it waits, and would have it wait for a worker with ever fewer. O(log places) where
+// there is a limit, else O(1).
+inline constexpr double kWorthWaiting = 0.9;
+inline constexpr double kHaste = 1.4;
+void LimitBeside(const Query& query, const ExpectedTokens& tokens, const WorkerView& worker,
+                 Decision& decision);
+
+// How long a request may wait, from now, so that it is in time if it takes `decision.patience` as
+// long as half of such requests do, as `decision` has it; nullopt: for ever.
 std::optional<double> LongestWait(const Query& query, const Decision& decision);
 
 // How probable it is that the answer is complete `deadline_s` from now: lengths are taken for

@@ -68,9 +68,11 @@ void Experience::Learn(const Taken& taken) {
 }
 
 void LearnPace(double seconds_per_token, double prompt_tokens_per_s, WorkerView& worker) {
-  const double busy = std::min(Load(worker) / worker.status->max_num_seqs, 1.0);
+  const double places = worker.status->max_num_seqs;
+  const double busy = std::min(Load(worker) / places, 1.0);
   if (seconds_per_token > 0) {
     MoveTowards(seconds_per_token / (1 + busy), kPaceShare, worker.seconds_per_token);
+    worker.crowding.Learn(BusyShare(StreamsAt(worker), places), seconds_per_token, places);
   }
   if (prompt_tokens_per_s > 0) {
     MoveTowards(prompt_tokens_per_s, kPaceShare, worker.prompt_tokens_per_s);

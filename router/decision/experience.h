@@ -52,10 +52,11 @@ class Experience {
   std::vector<VariantView> views_;
 };
 
-// Learns how fast a worker was to one stream: `seconds_per_token` between its tokens, at the load
-// that the worker has now, and `prompt_tokens_per_s`; zero where it was not seen. What is kept is a
-// mean in which the latest counts for a fifth, of the pace without load (EstimateCompletion slows
-// it down again). REQUIRES: the worker is live.
+// Learns how fast a worker was to one stream: `seconds_per_token` between its tokens, beside what
+// the worker has now, and `prompt_tokens_per_s`; zero where it was not seen. What is kept is how
+// much load costs (Crowding), and a mean in which the latest counts for a fifth, of the pace
+// without load (EstimateCompletion slows it down again). REQUIRES: the worker is live, and has the
+// stream still.
 void LearnPace(double seconds_per_token, double prompt_tokens_per_s, WorkerView& worker);
 
 }  // namespace thinkwire::router::decision

@@ -41,6 +41,8 @@ struct Query {
   std::int32_t outputs = 1;            // that are to be made, >= 1: each takes a place
   std::optional<double> max_tokens{};  // of the output, as the request says
   std::optional<double> deadline_s{};  // what is left until the call's deadline
+  double waited_s = 0;                 // of its time, in the router's queue
+  bool hurries = false;                // it thinks no longer than the deadline allows
   Wishes wishes{};
   // Workers that have the request in vain already, as indices into those that are given: none of
   // them is chosen again.
@@ -83,7 +85,14 @@ struct Decision {
   // After which the worker has one more place for requests like this one, while all are taken;
   // 0: its pace was never seen.
   double place_s = 0;
-  double service_s = 0;           // that it takes then, likewise 0; as half of such requests do
+  double service_s = 0;  // that it takes then, likewise 0; as half of such requests do
+  // As LimitBeside has them: of what `service_s` is to be left of its time when it begins, as many
+  // times; how long it waits for a place at the worker, once it has left the queue for that; and
+  // how many outputs of others the worker may have then, nullopt: as many as there are. `service_s`
+  // is beside those.
+  double patience = 2;
+  double ahead_s = 0;
+  std::optional<double> most_beside{};
   double expected_tokens = 0;     // prompt and output, likewise
   double prompt_tokens = 0;       // of these the prompt's, as estimated
   double cached_tokens = 0;       // of the prompt, that the worker is believed to have

@@ -109,7 +109,7 @@ absl::StatusOr<Decision> ScorePolicy::Decide(const Query& query, const View& vie
   const Option best = Settle(*weighed, all, query, view, open);
   const Candidate& chosen = all.list[best.candidate];
   const WorkerView& worker = view.workers[best.worker];
-  return Decision{
+  Decision decision{
       .variant = chosen.variant,
       .worker = best.worker,
       .variant_reason = VariantReason(query, all, chosen, best),
@@ -124,6 +124,8 @@ absl::StatusOr<Decision> ScorePolicy::Decide(const Query& query, const View& vie
       .prompt_tokens = chosen.tokens.prompt,
       .cached_tokens = best.cached_tokens,
       .cached_elsewhere = best.cached_tokens <= 0 && !query.cached.empty()};
+  LimitBeside(query, chosen.tokens, worker, decision);
+  return decision;
 }
 
 ScorePolicy::Open ScorePolicy::FindOpen(const Query& query, const View& view) const {

@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "router/decision/crowding.h"
+
 namespace thinkwire::router::decision {
 
 // What a worker last said of itself, to whom each output of a request is one.
@@ -37,6 +39,7 @@ struct WorkerView {
   double waiting = 0;                         // its part of those that wait here for its variant
   double silent_s = 0;                        // how old `status` is
   double seconds_per_token = 0;               // of one stream, as seen here lately; 0: never seen
+  Crowding crowding{};                        // how much slower several are
   double prompt_tokens_per_s = 0;             // likewise
 
   // Whether it takes requests.

@@ -28,11 +28,11 @@ absl::StatusOr<Placement> FindPlace(const decision::Policy& policy,
   // Of each of its workers about as much, as the decision balances them.
   const double surplus = turns.SurplusAt(name, places) /
                          static_cast<double>(std::max<std::size_t>(placement.num_live, 1));
-  if (roster.HasPlace(decision.worker, room, surplus)) {
+  if (roster.HasPlace(decision.worker, room, surplus, decision.most_beside)) {
     placement.place = std::move(decision);
     return placement;
   }
-  roster.KeepPlaces(variant, room, surplus, query);
+  roster.KeepPlaces(variant, room, surplus, decision.most_beside, query);
   if (auto other = decide(); other.ok()) placement.place = *std::move(other);
   return placement;
 }

@@ -21,7 +21,8 @@ struct Placement {
 };
 
 // Finds that: the worker that the policy decides for, if `turns` lets the request have a place
-// there, else another of the variant that has one. Nothing is given yet (Roster::Give).
+// there beside as many others as it may have (Decision::most_beside), else another of the variant
+// that has one. Nothing is given yet (Roster::Give).
 // O(workers), two decisions. Fails: as the policy does; then the last `num_full` of query.tried are
 // workers that might have done, but have as many requests of this router as they can take.
 absl::StatusOr<Placement> FindPlace(const decision::Policy& policy,

@@ -17,7 +17,7 @@ class ProbeReader final : public WorkerAttempt::Reader {
   explicit ProbeReader(std::function<void(const absl::Status&)> on_end)
       : on_end_(std::move(on_end)) {}
 
-  bool OnMessage(v1::WorkerGenerateResponse /*message*/) override { return true; }
+  bool OnMessage(v1::WorkerGenerateResponse&& /*message*/) override { return true; }
   void OnEnd(const absl::Status& status) override { on_end_(status); }
 
  private:

@@ -164,6 +164,7 @@ bool Roster::Look(Clock::TimePoint now) {
     members_[i].trust.Suspect(now);
     changed |= Settle(i);
   }
+  NoteLosses(now);
   return changed;
 }
 
@@ -234,7 +235,9 @@ bool Roster::Fail(std::size_t index, WorkerTrust::Failure failure, Clock::TimePo
                   Clock::TimePoint now) {
   WorkerTrust& trust = members_[index].trust;
   const decision::WorkerView& view = views_[index];
-  if (!trust.Fail(failure, given, now) || trust.is_out()) return false;
+  const bool counts = trust.Fail(failure, given, now);
+  if (counts) members_[index].lost_together = trust.begun() + view.others;
+  if (!counts || trust.is_out()) return false;
   if (!trust.deserves_ejection() || !view.live() || !MayEject(view.variant)) {
     LogWarning("a worker is distrusted for a while", {{"worker", view.address}});
     return false;

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "router/decision/policy.h"
 #include "router/decision/worker_view.h"
+#include "router/fleet/losses.h"
 #include "router/fleet/turns.h"
 #include "router/fleet/worker_trust.h"
 #include "router/variant_config.h"
@@ -78,8 +79,8 @@ class Roster {
   bool Lose(std::size_t index, const std::string& why);
   // It is waited for from now on.
   void Await(std::size_t index, Clock::TimePoint now) { members_[index].heard_at = now; }
-  // Finds who stands still, and notes who is live. To be called some times a second; returns as the
-  // others.
+  // Finds who stands still, and notes who is live and who is so no more. To be called some times a
+  // second; returns as the others.
   bool Look(Clock::TimePoint now);
 
   // What a worker's requests tell: one of so many outputs is given, an output of it has ended
@@ -91,6 +92,10 @@ class Roster {
   void Succeed(std::size_t index) { members_[index].trust.Succeed(); }
   bool Fail(std::size_t index, WorkerTrust::Failure failure, Clock::TimePoint given,
             Clock::TimePoint now);
+  // How many were there at the latest failure of a request that it had begun with, this one and
+  // those of other routers among them.
+  std::int64_t LostTogether(std::size_t index) const { return members_[index].lost_together; }
+  Losses LossesOf(std::size_t variant) const;
   void LearnPace(std::size_t index, double seconds_per_token, double prompt_tokens_per_s);
 
   // Those that are to be asked for a token; EndProbe tells what came of it.
@@ -114,10 +119,13 @@ class Roster {
   // by its own word and by what this router has sent since, or a few (LookAhead) wait there for
   // one, so that it is never idle between two; a few of this router's in any case, so that they get
   // their part of a worker that others fill. Room::kFirst: as many again, and whatever `surplus` of
-  // its load the worker puts off for such a one. REQUIRES: it is live.
-  bool HasPlace(std::size_t index, Room room, double surplus) const;
+  // its load the worker puts off for such a one. But none beside more than `most_beside` others,
+  // where it is said. REQUIRES: it is live.
+  bool HasPlace(std::size_t index, Room room, double surplus,
+                std::optional<double> most_beside = {}) const;
   // Has the policy choose among workers of the variant alone, and among those with a place.
-  void KeepPlaces(std::size_t variant, Room room, double surplus, decision::Query& query) const;
+  void KeepPlaces(std::size_t variant, Room room, double surplus, std::optional<double> most_beside,
+                  decision::Query& query) const;
   // The same without places.
   void KeepVariant(const std::string& name, decision::Query& query) const;
   // Lets the policy see what waits in the router.
@@ -139,6 +147,8 @@ class Roster {
     bool was_live = false;
     bool removed = false;
     std::int64_t ended = 0;  // outputs of this router, since its last status
+    bool served = false;     // it was live, as Look has last found
+    std::int64_t lost_together = 0;
   };
 
   void End(std::size_t index, std::int64_t outputs);
@@ -151,6 +161,7 @@ class Roster {
   bool Settle(std::size_t index);
   bool ReadmitIfNoneIsLeft(std::size_t variant);
   bool IsStalled(std::size_t index, Clock::TimePoint now) const;
+  void NoteLosses(Clock::TimePoint now);
   void LogChange(const decision::WorkerView& worker) const;
 
   std::set<std::string> FingerprintsOf(std::size_t variant) const;
@@ -159,6 +170,7 @@ class Roster {
   std::vector<VariantConfig> variants_;
   std::vector<Member> members_;  // a worker at the same index in both
   std::vector<decision::WorkerView> views_;
+  std::vector<Loss> losses_;                              // as Losses has them, of all variants
   std::vector<std::size_t> free_;                         // indices that are nobody's
   std::vector<std::set<std::string>> fingerprints_;       // by variant
   std::vector<std::optional<Clock::TimePoint>> live_at_;  // likewise: when Look last found one

@@ -1,6 +1,7 @@
 // The roster's part in the router's queue: who has places, and which workers have one.
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,29 +28,32 @@ void Roster::End(std::size_t index, std::int64_t outputs) {
   CHECK(views_[index].leased >= 0, "a lease was released twice");
 }
 
-bool Roster::HasPlace(std::size_t index, Room room, double surplus) const {
+bool Roster::HasPlace(std::size_t index, Room room, double surplus,
+                      std::optional<double> most_beside) const {
   const decision::WorkerView& worker = views_[index];
   const std::int64_t places = worker.status->max_num_seqs;
   const std::int64_t ahead = LookAhead(worker.status->max_num_seqs);
   const std::int64_t load = worker.leased - worker.parked + worker.others;
+  const double beside = static_cast<double>(load) - (room == Room::kFirst ? surplus : 0);
+  if (most_beside && beside > *most_beside) return false;
   switch (room) {
     case Room::kNone:
       return false;
     case Room::kOrdinary:
       return worker.leased < ahead || load < places + ahead;
     case Room::kFirst:
-      return worker.leased < ahead ||
-             static_cast<double>(load) - surplus < static_cast<double>(2 * places + ahead);
+      return worker.leased < ahead || beside < static_cast<double>(2 * places + ahead);
   }
   return false;
 }
 
 void Roster::KeepPlaces(std::size_t variant, Room room, double surplus,
-                        decision::Query& query) const {
+                        std::optional<double> most_beside, decision::Query& query) const {
   for (std::size_t i = 0; i < views_.size(); ++i) {
     const decision::WorkerView& view = views_[i];
-    if (view.live() && (view.variant != variant || !HasPlace(i, room, surplus)))
+    if (view.live() && (view.variant != variant || !HasPlace(i, room, surplus, most_beside))) {
       query.tried.push_back(i);
+    }
   }
 }
 

@@ -192,9 +192,10 @@ class Attempt final : public WorkerAttempt,
       wanted_ = false;
       // Drains what is under way.
       if (cancelled_ || !violation_.ok() || !silent_.empty()) return true;
-      violation_ = contract_->Add(response_, clock_.Now());
-      silence_->Hear(contract_->brought_on(), clock_.Now());
-      silence_->Pause(clock_.Now());  // nobody reads while it is handed on
+      const Clock::TimePoint now = clock_.Now();
+      violation_ = contract_->Add(response_, now);
+      silence_->Hear(contract_->brought_on(), now);
+      silence_->Pause(now);  // nobody reads while it is handed on
     }
     if (!violation_.ok()) {
       tie_.TryCancel();

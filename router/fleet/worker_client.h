@@ -47,9 +47,9 @@ class WorkerAttempt {
   class Reader {
    public:
     virtual ~Reader() = default;
-    // The next message of the attempt, in order; without an event it is a sign of life. False
-    // pauses until ReadMore.
-    virtual bool OnMessage(v1::WorkerGenerateResponse message) = 0;
+    // The next message of the attempt, in order, of which the reader may keep what it likes;
+    // without an event it is a sign of life. False pauses until ReadMore.
+    virtual bool OnMessage(v1::WorkerGenerateResponse&& message) = 0;
     // The last hook. OK only after Completed; an error carries an ErrorInfo.
     virtual void OnEnd(const absl::Status& status) = 0;
   };

@@ -28,7 +28,8 @@ WorkerLease::WorkerLease(WorkerLease&& other) noexcept
       stage_(other.stage_),
       marks_(std::move(other.marks_)),
       life_(other.life_),
-      outputs_(other.outputs_) {}
+      outputs_(other.outputs_),
+      lost_together_(other.lost_together_) {}
 
 WorkerLease::~WorkerLease() {
   if (pool_ != nullptr) pool_->Release(*this);
@@ -73,7 +74,7 @@ void WorkerLease::Ended(const absl::Status& status) {
   const bool spoke = !absl::IsDeadlineExceeded(status) && !absl::IsCancelled(status) &&
                      rpc::ErrorReason(status) != kWorkerLost;
   if (spoke) Answered();
-  if (const auto failure = FailureOf(status)) pool_->Fail(*this, *failure);
+  if (const auto failure = FailureOf(status)) lost_together_ = pool_->Fail(*this, *failure);
 }
 
 }  // namespace thinkwire::router::fleet

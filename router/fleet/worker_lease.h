@@ -37,6 +37,8 @@ class WorkerLease {
   // The call ended so, as WorkerClient tells it. A failure is a stream that was lost, silent or
   // against the contract, and every INTERNAL.
   void Ended(const absl::Status& status);
+  // After a failure: Roster::LostTogether. 0: it was none.
+  std::int64_t lost_together() const { return lost_together_; }
 
  private:
   friend class WorkerPool;
@@ -55,6 +57,7 @@ class WorkerLease {
   decision::PromptMarks marks_;  // until HasPrompt
   const std::uint32_t life_;     // of the worker, when it was given
   std::int32_t outputs_;         // that are counted, >= 1
+  std::int64_t lost_together_ = 0;
 };
 
 }  // namespace thinkwire::router::fleet

@@ -323,13 +323,16 @@ void WorkerPool::Succeed(const WorkerLease& lease) {
   roster_.Succeed(lease.decision_.worker);
 }
 
-void WorkerPool::Fail(const WorkerLease& lease, WorkerTrust::Failure failure) {
+std::int64_t WorkerPool::Fail(const WorkerLease& lease, WorkerTrust::Failure failure) {
   bool changed = false;
+  std::int64_t together = 0;
   {
     MutexLock lock(mu_);
     changed = roster_.Fail(lease.decision_.worker, failure, lease.since_, clock_.Now());
+    together = roster_.LostTogether(lease.decision_.worker);
   }
   if (changed) on_change_(*this);
+  return together;
 }
 
 void WorkerPool::EndOutput(const WorkerLease& lease) {
@@ -352,6 +355,11 @@ void WorkerPool::Release(const WorkerLease& lease) {
 VariantState WorkerPool::Describe(std::size_t variant) const {
   MutexLock lock(mu_);
   return roster_.Describe(variant);
+}
+
+Losses WorkerPool::LossesOf(std::size_t variant) const {
+  MutexLock lock(mu_);
+  return roster_.LossesOf(variant);
 }
 
 bool WorkerPool::AnyLive() const {

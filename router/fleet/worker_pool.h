@@ -22,6 +22,7 @@
 #include "router/decision/prompt_marks.h"
 #include "router/decision/worker_view.h"
 #include "router/fleet/discovery.h"
+#include "router/fleet/losses.h"
 #include "router/fleet/prefix_index.h"
 #include "router/fleet/resolver.h"
 #include "router/fleet/roster.h"
@@ -127,6 +128,7 @@ class WorkerPool {
              double prompt_tokens_per_s);
 
   VariantState Describe(std::size_t variant) const;
+  Losses LossesOf(std::size_t variant) const;
   bool AnyLive() const;
   // Those that may have requests of whichever router: that speak, drain or not. They must be let go
   // of before whoever waits for the pool's end hears that nothing is under way (~WorkerClient).
@@ -213,7 +215,7 @@ class WorkerPool {
   // What leases tell.
   void Begin(const WorkerLease& lease);
   void Succeed(const WorkerLease& lease);
-  void Fail(const WorkerLease& lease, WorkerTrust::Failure failure);
+  std::int64_t Fail(const WorkerLease& lease, WorkerTrust::Failure failure);
   void EndOutput(const WorkerLease& lease);
   void Release(const WorkerLease& lease);
 

@@ -30,6 +30,7 @@ class WorkerTrust {
   void Give() { ++waiting_; }
   void Begin();
   void TakeBack(bool begun) { --(begun ? begun_ : waiting_); }
+  std::int64_t begun() const { return begun_; }
 
   // A request has come to its end. What was given to it before it was ejected does not count.
   void Succeed();

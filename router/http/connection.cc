@@ -56,9 +56,10 @@ Request MakeRequest(const beast::http::request<beast::http::string_body>& messag
 
 }  // namespace
 
-Connection::Connection(std::unique_ptr<Transport> transport, std::string peer, Site& site,
-                       std::function<void()> on_end)
+Connection::Connection(std::unique_ptr<Transport> transport, rpc::ConnectionTable::Entry entry,
+                       std::string peer, Site& site, std::function<void()> on_end)
     : transport_(std::move(transport)),
+      entry_(std::move(entry)),
       peer_(std::move(peer)),
       site_(site),
       on_end_(std::move(on_end)),
@@ -68,7 +69,7 @@ Connection::~Connection() { End(); }
 
 void Connection::Start() {
   asio::post(transport_->strand(), [self = shared_from_this()] {
-    self->Await(kTlsTimeout, &Connection::End);
+    self->Await(self->site_.patience().handshake, &Connection::End);
     self->transport_->Handshake([self](const Error& error, std::size_t) {
       if (error || self->state_ == State::kOver) return self->End();
       self->certificate_names_ = self->transport_->CertificateNames();
@@ -92,7 +93,7 @@ void Connection::BeginRequest() {
   parser_.emplace();
   parser_->header_limit(kMaxHeaderBytes);
   parser_->body_limit(kMaxBodyBytes);
-  Await(input_.empty() ? Clock::Duration(kIdleTimeout) : Clock::Duration(kHeaderTimeout),
+  Await(input_.empty() ? site_.patience().idle : site_.patience().header,
         input_.empty() ? &Connection::End : &Connection::OnLateRequest);
   if (input_.empty()) return Read();
   Parse();
@@ -123,7 +124,7 @@ void Connection::TakeHeader() {
   }
   if (parser_->is_done()) return Answer();
   if (!AdmitBody()) return Refuse(429, "too many requests arrive at once");
-  Await(kBodyTimeout, &Connection::OnLateRequest);
+  Await(site_.patience().body, &Connection::OnLateRequest);
   if (absl::EqualsIgnoreCase(Copy(parser_->get()[field::expect]), "100-continue")) SendContinue();
 }
 
@@ -236,7 +237,9 @@ void Connection::OnRead(const Error& error, std::size_t bytes) {
   Release(read_into_);
   if (state_ == State::kAnswering) return Read();
   // The header's time runs from its first byte.
-  if (first && parser_ && !parser_->got_some()) Await(kHeaderTimeout, &Connection::OnLateRequest);
+  if (first && parser_ && !parser_->got_some()) {
+    Await(site_.patience().header, &Connection::OnLateRequest);
+  }
   Parse();
 }
 
@@ -307,6 +310,7 @@ void Connection::End() {
   if (state_ == State::kOver) return;
   state_ = State::kOver;
   timer_.cancel();
+  entry_ = {};
   transport_->Close();
   if (const auto exchange = std::exchange(exchange_, nullptr)) {
     exchange->Lose();

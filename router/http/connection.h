@@ -14,6 +14,7 @@
 #include "common/rpc/connection_table.h"
 #include "common/rpc/shares.h"
 #include "router/http/exchange.h"
+#include "router/http/http_limits.h"
 #include "router/http/message.h"
 #include "router/http/transport.h"
 
@@ -32,6 +33,7 @@ class Site {
                                                      std::size_t bytes) = 0;
   // Whether connections end with the answer that they are at.
   virtual bool draining() const = 0;
+  virtual const Patience& patience() const = 0;
   // One more exchange of the connection of that name, so that it is not idle.
   virtual rpc::ConnectionTable::Call BeginCall(const std::string& peer) = 0;
 };
@@ -41,13 +43,14 @@ class Site {
 // sees at once that the client is gone: a client that ends its side before its answer is there
 // counts as gone. What a client sends ahead waits, at most some 16 KiB of it.
 //
-// Each step has a time limit of http_limits.h. Threads: its transport's strand, but for Start and
-// Drain, which are for any.
+// Each step has a time limit, the site's patience or one of http_limits.h. Threads: its transport's
+// strand, but for Start and Drain, which are for any.
 class Connection final : public std::enable_shared_from_this<Connection> {
  public:
-  // `site` outlives it. `on_end` is called when it has ended, on the strand.
-  Connection(std::unique_ptr<Transport> transport, std::string peer, Site& site,
-             std::function<void()> on_end);
+  // `entry` is that of the transport's socket. `site` outlives it. `on_end` is called when it has
+  // ended, on the strand.
+  Connection(std::unique_ptr<Transport> transport, rpc::ConnectionTable::Entry entry,
+             std::string peer, Site& site, std::function<void()> on_end);
   ~Connection();
 
   void Start();
@@ -86,7 +89,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void OnLateRequest();
 
   const std::unique_ptr<Transport> transport_;
-  const std::string peer_;  // as gRPC writes it
+  rpc::ConnectionTable::Entry entry_;  // until End
+  const std::string peer_;             // as gRPC writes it
   Site& site_;
   std::function<void()> on_end_;
   std::vector<std::string> certificate_names_;

@@ -286,6 +286,7 @@ absl::StatusOr<std::unique_ptr<Door>> Door::Open(const Options& options, Intake&
   ASSIGN_OR_RETURN(door->server_, Server::Listen({.listen = options.listen,
                                                   .max_connections = options.max_connections,
                                                   .trusted = options.trusted,
+                                                  .patience = options.patience,
                                                   .tls = door->tls_.get(),
                                                   .connections = &door->metrics_->connections(),
                                                   .refused = &door->metrics_->refused(),

@@ -9,6 +9,7 @@
 #include "common/rpc/call_count.h"
 #include "common/rpc/trusted_peers.h"
 #include "common/tls_files.h"
+#include "router/http/http_limits.h"
 #include "router/http/reply_form.h"
 #include "router/intake.h"
 
@@ -34,6 +35,7 @@ class Door {
     std::string listen{};  // "host:port"; port 0 takes a free one
     int max_connections = kMaxConnections;
     rpc::TrustedPeers trusted{};
+    Patience patience{};
     TlsFiles tls{};              // without a certificate: nothing is encrypted
     bool needs_key = false;      // there are tenants
     std::string hosts{};         // of OriginCheck, with commas

@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/rpc/error_metadata.h"
 #include "common/rpc/status_details.h"
 #include "common/strings.h"
 #include "router/http/json_text.h"
@@ -61,6 +62,7 @@ std::string_view TypeOf(int status) {
 std::string CodeOf(const absl::Status& status) {
   if (absl::IsNotFound(status)) return "model_not_found";
   if (absl::IsUnauthenticated(status)) return "invalid_api_key";
+  if (!rpc::ErrorMetadata(status, rpc::kContextTokens).empty()) return "context_length_exceeded";
   return absl::AsciiStrToLower(rpc::ErrorReason(status));
 }
 

@@ -11,8 +11,9 @@ namespace thinkwire::router::http {
 
 // An error as OpenAI's clients read it: the status by which they decide whether to try again, and
 // {"error": {"message", "type", "param", "code"}}. `code` is our ErrorInfo's reason in lower case,
-// "model_not_found" and "invalid_api_key" where clients know those; `param` the field, by the name
-// that the client gave it. As Ollama's read it: {"error": "message"}.
+// "model_not_found", "invalid_api_key" and "context_length_exceeded" where clients know those;
+// `param` the field, by the name that the client gave it. As Ollama's read it: {"error":
+// "message"}.
 //
 // INVALID_ARGUMENT, OUT_OF_RANGE and UNIMPLEMENTED (a field that is not built) are 400,
 // UNAUTHENTICATED 401, PERMISSION_DENIED 403, NOT_FOUND 404, FAILED_PRECONDITION 422,

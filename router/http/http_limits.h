@@ -36,6 +36,13 @@ inline constexpr std::chrono::seconds kBodyTimeout = kMessageTimeout;  // likewi
 inline constexpr std::chrono::seconds kWriteTimeout = kReaderTimeout;  // of each write
 inline constexpr std::chrono::seconds kLingerTimeout{2};  // for a client to read its last answer
 inline constexpr std::size_t kMaxLingerBytes = std::size_t{4} << 20;  // read and dropped meanwhile
+// How long a connection waits for its client to say something. A door's own; tests have others.
+struct Patience {
+  std::chrono::milliseconds handshake = kTlsTimeout;
+  std::chrono::milliseconds idle = kIdleTimeout;
+  std::chrono::milliseconds header = kHeaderTimeout;
+  std::chrono::milliseconds body = kBodyTimeout;
+};
 // How often a stream says that it lives, where it has nothing else to say.
 inline constexpr std::chrono::seconds kKeepAliveInterval{5};
 

@@ -31,7 +31,6 @@ class Plain final : public Transport {
   }
   void Close() override {
     Error ignored;
-    socket_.shutdown(Socket::shutdown_both, ignored);  // others have its descriptor too
     socket_.close(ignored);
   }
 

@@ -1,6 +1,8 @@
 #include "router/http/request_reader.h"
 
+#include <algorithm>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -51,33 +53,45 @@ void AddMessage(v1::Role role, std::string text, v1::Chat& chat) {
   message.set_content(std::move(text));
 }
 
-bool Joins(const v1::ChatMessage& message, const v1::Chat& chat) {
-  return message.role() == v1::ROLE_SYSTEM && message.tool_calls().empty() &&
-         chat.messages_size() == 1 && chat.messages(0).role() == v1::ROLE_SYSTEM;
+// What of a message is the system text; its tool calls, which are none's but the assistant's, are
+// refused where it stands.
+bool IsSystemText(const v1::ChatMessage& message) {
+  return message.role() == v1::ROLE_SYSTEM && message.tool_calls().empty();
 }
 
-// Instructions that stand beside the messages are a part of the system message, and so are system
-// messages right behind the first one.
-void SettleInstructions(Reading& reading) {
-  if (reading.asked.form.dialect != Dialect::kResponses || !reading.request().has_prompt()) return;
+void AddParagraph(const std::string& text, std::string& all) {
+  if (!all.empty() && !text.empty()) all += "\n\n";
+  all += text;
+}
+
+// Instructions beside the messages and system messages, wherever they stand, are one system message
+// in front of the others. So has R1's published template them, which knows no other place for them;
+// the distills' shows the last one alone, and nobody who sends two means that.
+void SettleSystem(Reading& reading) {
+  if (!reading.request().prompt().has_chat()) return;
   v1::Chat& chat = *reading.request().mutable_prompt()->mutable_chat();
-  v1::Chat settled;
-  std::vector<int> item_of;
-  if (!reading.system.empty()) {
-    AddMessage(v1::ROLE_SYSTEM, std::move(reading.system), settled);
-    item_of.push_back(0);  // it was none, but nothing about it can be wrong
+  std::vector<int>& item_of = reading.asked.item_of;
+  if (item_of.empty()) {
+    item_of.resize(static_cast<std::size_t>(chat.messages_size()));
+    std::iota(item_of.begin(), item_of.end(), 0);
   }
+  const bool has_text = std::any_of(chat.messages().begin(), chat.messages().end(), IsSystemText);
+  if (!has_text && reading.system.empty()) return;
+  v1::Chat settled;
+  // Nothing about a text can be wrong, so that it matters little which item it is said to be.
+  std::vector<int> items = {0};
+  AddMessage(v1::ROLE_SYSTEM, std::move(reading.system), settled);
   for (int i = 0; i < chat.messages_size(); ++i) {
     v1::ChatMessage& message = *chat.mutable_messages(i);
-    if (Joins(message, settled)) {
-      absl::StrAppend(settled.mutable_messages(0)->mutable_content(), "\n\n", message.content());
+    if (IsSystemText(message)) {
+      AddParagraph(message.content(), *settled.mutable_messages(0)->mutable_content());
     } else {
       settled.add_messages()->Swap(&message);
-      item_of.push_back(reading.asked.item_of[static_cast<std::size_t>(i)]);
+      items.push_back(item_of[static_cast<std::size_t>(i)]);
     }
   }
   chat.mutable_messages()->Swap(settled.mutable_messages());
-  reading.asked.item_of = std::move(item_of);
+  item_of = std::move(items);
 }
 
 // Of a request without messages: one of them, or the prompt as it stands.
@@ -92,7 +106,6 @@ void SettlePrompt(Reading& reading) {
     return;
   }
   v1::Chat& chat = *request.mutable_prompt()->mutable_chat();
-  if (!reading.system.empty()) AddMessage(v1::ROLE_SYSTEM, std::move(reading.system), chat);
   AddMessage(v1::ROLE_USER, std::move(reading.prompt), chat);
 }
 
@@ -124,7 +137,7 @@ absl::StatusOr<Asked> Read(std::string_view body, const ReaderOptions& options,
   }
   RETURN_IF_ERROR(ReadMembers(document, "", fields, reading));
   SettlePrompt(reading);
-  SettleInstructions(reading);
+  SettleSystem(reading);
   if (!reading.request().has_prompt()) return rpc::InvalidField(endpoint.prompt, "is required");
   RETURN_IF_ERROR(CheckIgnored(reading.asked, options.strict));
   if (const auto& most = reading.max_completion_tokens) reading.request().set_max_tokens(*most);

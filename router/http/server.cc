@@ -59,29 +59,29 @@ Server::~Server() {
 void Server::Start(Application& application) {
   application_ = &application;
   for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { io_.run(); });
-  listener_->Start([this](rpc::FileDescriptor descriptor) { Accept(std::move(descriptor)); });
+  listener_->Start([this](rpc::Listener::Accepted accepted) { Accept(std::move(accepted)); });
 }
 
-void Server::Accept(rpc::FileDescriptor descriptor) {
+void Server::Accept(rpc::Listener::Accepted accepted) {
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
-  if (getpeername(descriptor.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
-  SetPatience(descriptor);
+  if (getpeername(accepted.socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
+  SetPatience(accepted.socket);
   Socket socket(asio::make_strand(io_));
   boost::system::error_code error;
   socket.assign(address.ss_family == AF_INET6 ? asio::ip::tcp::v6() : asio::ip::tcp::v4(),
-                descriptor.get(), error);
+                accepted.socket.get(), error);
   if (error) return;
-  (void)descriptor.Release();
+  (void)accepted.socket.Release();
   auto transport = options_.tls == nullptr ? PlainTransport(std::move(socket))
                                            : TlsTransport(std::move(socket), options_.tls->Get());
   std::shared_ptr<Connection> connection;
   {
     MutexLock lock(mu_);
     const std::uint64_t id = next_id_++;
-    connection =
-        std::make_shared<Connection>(std::move(transport), rpc::PeerName(address),
-                                     static_cast<Site&>(*this), [this, id] { Forget(id); });
+    connection = std::make_shared<Connection>(std::move(transport), std::move(accepted.entry),
+                                              rpc::PeerName(address), static_cast<Site&>(*this),
+                                              [this, id] { Forget(id); });
     connections_.emplace(id, connection);
   }
   connection->Start();

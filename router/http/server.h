@@ -17,6 +17,7 @@
 #include "common/rpc/shares.h"
 #include "common/rpc/trusted_peers.h"
 #include "router/http/connection.h"
+#include "router/http/http_limits.h"
 
 namespace thinkwire::router::http {
 
@@ -40,6 +41,7 @@ class Server final : private Site {
     std::string listen;  // "host:port"; port 0 takes a free one
     int max_connections = kMaxConnections;
     rpc::TrustedPeers trusted{};
+    Patience patience{};
     const TlsContexts* tls = nullptr;          // null: nothing is encrypted; outlives the server
     prometheus::Gauge* connections = nullptr;  // as rpc::Listener has them
     prometheus::Counter* refused = nullptr;
@@ -69,10 +71,11 @@ class Server final : private Site {
   std::shared_ptr<Exchange> Refuse(int status, const std::string& message) override;
   std::optional<rpc::Shares::Held> AdmitBody(const std::string& peer, std::size_t bytes) override;
   bool draining() const override { return draining_; }
+  const Patience& patience() const override { return options_.patience; }
   rpc::ConnectionTable::Call BeginCall(const std::string& peer) override;
 
   // On the listener's thread.
-  void Accept(rpc::FileDescriptor descriptor);
+  void Accept(rpc::Listener::Accepted accepted);
   void Forget(std::uint64_t id);
   std::vector<std::shared_ptr<Connection>> connections() const;
 

@@ -76,8 +76,6 @@ class Tls final : public Transport {
   }
   void Close() override {
     Error ignored;
-    stream_.lowest_layer().shutdown(Socket::shutdown_both,
-                                    ignored);  // others have its descriptor too
     stream_.lowest_layer().close(ignored);
   }
   std::vector<std::string> CertificateNames() const override {

@@ -2,7 +2,9 @@
 // Medians of processor time.
 #include <time.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <optional>
@@ -10,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "router/decision/crowding.h"
 #include "router/decision/experience.h"
 #include "router/decision/score_policy.h"
 #include "router/task_estimate.h"
@@ -48,18 +51,31 @@ std::vector<VariantConfig> Family() {
   return variants;
 }
 
+// What streams of a worker have shown, which are twenty times as slow together as alone.
+decision::Crowding Crowded(double alone_s, double places) {
+  decision::Crowding crowding;
+  for (int i = 0; i < 100; ++i) {
+    const double busy = i % 8 / 8.0;
+    crowding.Learn(busy, alone_s * (1 + 19 * busy), places);
+  }
+  return crowding;
+}
+
 // All live, each with other load and pace, so that the best one is found late as well as early.
-std::vector<decision::WorkerView> Fleet(std::size_t workers, std::size_t variants) {
+std::vector<decision::WorkerView> Fleet(std::size_t workers, std::size_t variants,
+                                        std::int32_t places) {
   std::vector<decision::WorkerView> fleet;
   for (std::size_t i = 0; i < workers; ++i) {
-    const auto load = static_cast<std::int32_t>(i * 37 % 96);
+    const auto load = static_cast<std::int32_t>(i * 37 % 96) * places / 64;
+    const double pace = 0.005 + 0.0001 * static_cast<double>(i * 13 % 101);
     fleet.push_back({.variant = i % variants,
                      .address = "10.0.0.1:50061",
                      .status = decision::WorkerStatus{.max_model_len = 131'072,
-                                                      .queued = load > 64 ? load - 64 : 0,
-                                                      .running = load > 64 ? 64 : load,
-                                                      .max_num_seqs = 64},
-                     .seconds_per_token = 0.005 + 0.0001 * static_cast<double>(i * 13 % 101),
+                                                      .queued = std::max(load - places, 0),
+                                                      .running = std::min(load, places),
+                                                      .max_num_seqs = places},
+                     .seconds_per_token = pace,
+                     .crowding = Crowded(pace, places),
                      .prompt_tokens_per_s = 5000});
   }
   return fleet;
@@ -68,6 +84,7 @@ std::vector<decision::WorkerView> Fleet(std::size_t workers, std::size_t variant
 struct Asked {
   const char* what;
   decision::Query query;
+  std::int32_t places = 64;  // of each worker
 };
 
 // Of one prompt, at as many workers as the index knows at most.
@@ -84,6 +101,9 @@ std::vector<Asked> Queries() {
           {"nothing", {.estimated_task = Task::kMath, .prompt_bytes = 2000}},
           {"nothing but a deadline",
            {.estimated_task = Task::kMath, .prompt_bytes = 2000, .deadline_s = 60}},
+          {"the same, to workers of 1,024 places",
+           {.estimated_task = Task::kMath, .prompt_bytes = 2000, .deadline_s = 60},
+           1024},
           {"all wishes and a deadline",
            {.task = Task::kCode,
             .prompt_bytes = 2000,
@@ -91,13 +111,13 @@ std::vector<Asked> Queries() {
             .wishes = {.quality = 0.5, .asks_quality = true, .latency_s = 30, .max_cost = 1}}}};
 }
 
-double DecisionTime(const decision::Query& query, std::size_t workers) {
+double DecisionTime(const Asked& asked, std::size_t workers) {
   static const std::vector<VariantConfig> variants = Family();
   static const decision::ScorePolicy policy(variants);
   static const decision::Experience experience(variants);
-  const std::vector<decision::WorkerView> fleet = Fleet(workers, variants.size());
+  const std::vector<decision::WorkerView> fleet = Fleet(workers, variants.size(), asked.places);
   return Microseconds([&] {
-    if (!policy.Decide(query, {.workers = fleet, .variants = experience.views()}).ok()) {
+    if (!policy.Decide(asked.query, {.workers = fleet, .variants = experience.views()}).ok()) {
       std::puts("refused");
     }
   });
@@ -115,8 +135,8 @@ std::string Repeat(std::string_view unit, std::size_t bytes) {
 int main() {
   std::printf("| the request says | 100 workers, us | 700 workers, us |\n|---|---|---|\n");
   for (const Asked& asked : Queries()) {
-    std::printf("| %s | %.1f | %.1f |\n", asked.what, DecisionTime(asked.query, 100),
-                DecisionTime(asked.query, 700));
+    std::printf("| %s | %.1f | %.1f |\n", asked.what, DecisionTime(asked, 100),
+                DecisionTime(asked, 700));
   }
   std::printf("\n| a text of | English, us | Chinese, us |\n|---|---|---|\n");
   for (const std::size_t bytes : {100, 1000, 4096, 1 << 20}) {

@@ -10,7 +10,7 @@ namespace thinkwire::bench {
 // speed can be measured without a download; empty if there is none of that name.
 std::string DistillConfig(std::string_view name);
 
-// "qwen-1.5b", "qwen-7b", …, smallest first within a family.
+// "qwen-1.5b", "qwen-7b", …, smallest first.
 std::vector<std::string> DistillNames();
 
 }  // namespace thinkwire::bench

@@ -72,7 +72,7 @@ def main():
     wanted = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    number = min(wanted, (most - OTHER_FILES) // 2)
+    number = min(wanted, most - OTHER_FILES)
     with contextlib.ExitStack() as stack:
         lines = ["variants:"]
         for i in range(WORKERS):

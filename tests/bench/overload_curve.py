@@ -7,8 +7,10 @@ LOGS is the session's folder, TABLE a file with what the simulation printed. Nee
 python3-matplotlib.
 """
 
+import collections
 import json
 import pathlib
+import statistics
 import sys
 
 import matplotlib
@@ -22,11 +24,11 @@ OUT = REPOSITORY / "deploy/grafana/dashboards/overload_curve.png"
 
 def measured(logs):
     """By the number of clients: what ended before its deadline, a second."""
-    points = []
+    rounds = collections.defaultdict(list)
     for path in logs.glob("sweep-*.json"):
         report = json.loads(path.read_text(encoding="utf-8"))
-        points.append((int(path.stem.split("-")[1]), report["figures"]["goodput_per_second"]))
-    return sorted(points)
+        rounds[int(path.stem.split("-")[1])].append(report["figures"]["goodput_per_second"])
+    return sorted((clients, statistics.median(values)) for clients, values in rounds.items())
 
 
 def simulated(table):

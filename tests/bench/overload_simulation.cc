@@ -31,10 +31,11 @@ using router::admission::FairQueue;
 using router::decision::Query;
 using RequestPtr = std::shared_ptr<SimulatedRequest>;
 
-constexpr std::size_t kWorkers = 4;
 constexpr std::int32_t kWorkerQueue = 256;
 constexpr double kBytesOfToken = 4;
 constexpr double kFifths = 5;
+constexpr double kHasteSeconds = 0.5;  // that a speed lasts
+constexpr double kLimitedPrompt = 32;  // tokens, of requests with a limit
 constexpr char kVariant[] = "llama-8b";
 constexpr double kMinMeasuredTokens = 256;  // of a prompt, for the worker's rate
 
@@ -53,11 +54,18 @@ struct Tally {
 
 class Simulation {
  public:
-  explicit Simulation(const OverloadLoad& load) : load_(load), random_(load.seed) {
-    for (std::size_t i = 0; i < kWorkers; ++i) {
+  explicit Simulation(const OverloadLoad& load)
+      : load_(load),
+        random_(load.seed),
+        workers_(load.workers),
+        next_s_{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()},
+        asks_s_(std::max<std::size_t>(load.clients, 1)) {
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+      workers_[i].speed = load.speed;
       roster_.Add(0, "w" + std::to_string(i), clock_.Now());
       Report(i);
     }
+    if (load.clients > 0) return;
     for (std::size_t tenant = 0; tenant < 2; ++tenant) next_s_[tenant] = DrawGap(tenant);
   }
 
@@ -74,9 +82,9 @@ class Simulation {
         policy_, experience_.views(),
         router::admission::TurnsOfFirst(queue_, NameOf(request.tenant), variant_), clock_.Now(),
         roster_, query, num_full);
-    if (!placement.ok()) return Refuse(request), true;
-    if (LongestWait(QueryOf(request), placement->decision).value_or(0) < 0)
-      return Refuse(request), true;
+    if (!placement.ok()) return Refuse(request, 0), true;
+    const double left_s = LongestWait(query, placement->decision).value_or(0);
+    if (left_s < 0) return Refuse(request, -left_s), true;
     if (!placement->place) return false;
     request.running = queue_.Go(request.ticket);
     Give(request, placement->place->worker);
@@ -101,31 +109,57 @@ class Simulation {
   }
 
   Query QueryOf(const SimulatedRequest& request) const {
-    return {.prompt_bytes = static_cast<std::size_t>(kBytesOfToken * request.lengths.prompt),
-            .deadline_s = request.deadline_s - now_s_};
+    Query query{.prompt_bytes = static_cast<std::size_t>(kBytesOfToken * request.lengths.prompt),
+                .deadline_s = request.deadline_s - now_s_,
+                .waited_s = now_s_ - request.arrival_s};
+    if (load_.max_tokens > 0) query.max_tokens = load_.max_tokens;
+    return query;
   }
 
   void Tick() {
-    clock_.Advance(
-        std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(kSimulatedTick)));
-    now_s_ += kSimulatedTick;
+    clock_.Advance(std::chrono::duration_cast<Clock::Duration>(
+        std::chrono::duration<double>(load_.speed.tick_s)));
+    now_s_ += load_.speed.tick_s;
+    for (std::size_t client = 0; client < load_.clients; ++client) {
+      if (now_s_ < load_.seconds && now_s_ >= asks_s_[client]) Ask(client);
+    }
     for (std::size_t tenant = 0; tenant < 2; ++tenant) {
       for (; next_s_[tenant] < std::min(now_s_, load_.seconds);) {
         Arrive(tenant);
         next_s_[tenant] += DrawGap(tenant);
       }
     }
-    for (std::size_t i = 0; i < kWorkers; ++i) Step(i);
+    if (load_.speed.noise > 0 && now_s_ >= next_haste_s_) ChangeHaste();
+    for (std::size_t i = 0; i < workers_.size(); ++i) Step(i);
     GiveUpWaiting();
     queue_.Tick();
     NoteLoads();
   }
 
-  void Arrive(std::size_t tenant) {
+  // The mean of their speeds stays.
+  void ChangeHaste() {
+    next_haste_s_ += kHasteSeconds;
+    const double noise = load_.speed.noise;
+    std::lognormal_distribution<double> haste(-noise * noise / 2, noise);
+    for (SimulatedWorker& worker : workers_) worker.haste = haste(random_);
+  }
+
+  void Ask(std::size_t client) {
+    asks_s_[client] = std::numeric_limits<double>::infinity();  // while it waits for an answer
+    Arrive(0, client);
+  }
+
+  DrawnLengths Draw() {
     DrawnLengths lengths = DrawLengths(random_);
     lengths.reasoning *= load_.longer;
     lengths.answer *= load_.longer;
-    const auto request = Make(tenant, lengths);
+    if (load_.max_tokens > 0) lengths = {.prompt = kLimitedPrompt, .answer = load_.max_tokens};
+    return lengths;
+  }
+
+  void Arrive(std::size_t tenant, std::size_t client = 0) {
+    const auto request = Make(tenant, Draw());
+    request->client = client;
     ++num_open_;
     Tally& tally = tallies_[tenant];
     if (Counts(*request)) ++tally.outcome.arrived;
@@ -152,7 +186,7 @@ class Simulation {
     const auto placement = router::fleet::FindPlace(
         policy_, experience_.views(), router::admission::TurnsOfNew(queue_, NameOf(request.tenant)),
         clock_.Now(), roster_, query, num_full);
-    if (!placement.ok()) return Refuse(request);
+    if (!placement.ok()) return Refuse(request, 0);
     const FairQueue::Request turn = {.tenant = NameOf(request.tenant),
                                      .deadline = clock_.Now() + DeadlineOf(request),
                                      .cost = std::max(placement->decision.expected_tokens, 1.0),
@@ -161,12 +195,15 @@ class Simulation {
       request.running = queue_.BeginAtOnce(variant_, turn);
       return Give(request, placement->place->worker);
     }
-    auto entered =
-        queue_.Enter(variant_, turn,
-                     {.expected_pace_s = placement->decision.place_s / kWorkers,
-                      .longest_wait_s = LongestWait(QueryOf(request), placement->decision)},
-                     request.weak_from_this());
-    if (entered.outcome != DispatchQueue::Entered::Outcome::kWaits) return Refuse(request);
+    const std::optional<double> longest_s = LongestWait(query, placement->decision);
+    auto entered = queue_.Enter(
+        variant_, turn,
+        {.expected_pace_s = placement->decision.place_s / static_cast<double>(workers_.size()),
+         .longest_wait_s = longest_s},
+        request.weak_from_this());
+    if (entered.outcome != DispatchQueue::Entered::Outcome::kWaits) {
+      return Refuse(request, entered.place.wait_s.value_or(0) - longest_s.value_or(0));
+    }
     request.ticket = std::move(entered.ticket);
     request.waits = true;
     waiting_.push_back(request.shared_from_this());
@@ -182,7 +219,7 @@ class Simulation {
     const auto decision =
         policy_.Decide(query, {.workers = roster_.views(), .variants = experience_.views()});
     if (!decision.ok() || workers_[decision->worker].queue.size() >= kWorkerQueue) {
-      return Refuse(request);
+      return Refuse(request, 0);
     }
     Give(request, decision->worker);
   }
@@ -233,6 +270,7 @@ class Simulation {
   void Learn(const SimulatedRequest& request, std::size_t worker) {
     if (!load_.learns) return;
     LearnPace(request, worker);
+    if (load_.max_tokens > 0) return;  // which says nothing of how long it would have been
     experience_.Learn({.prompt_bytes = kBytesOfToken * request.lengths.prompt,
                        .prompt_tokens = request.lengths.prompt,
                        .reasoning_tokens = request.lengths.reasoning,
@@ -265,7 +303,7 @@ class Simulation {
                                        .max_model_len = 131'072,
                                        .queued = static_cast<std::int32_t>(worker.queue.size()),
                                        .running = static_cast<std::int32_t>(worker.running.size()),
-                                       .max_num_seqs = kSimulatedPlaces,
+                                       .max_num_seqs = load_.speed.places,
                                        .max_queue = kWorkerQueue},
         clock_.Now());
     queue_.Look(variant_);
@@ -285,15 +323,17 @@ class Simulation {
     End(request);
     if (Counts(request)) ++tallies_[request.tenant].outcome.late;
   }
-  void Refuse(SimulatedRequest& request) {
+  void Refuse(SimulatedRequest& request, double excess_s) {
     request.ticket.Leave();
     End(request);
+    asks_s_[request.client] = now_s_ + ToSeconds(queue_.ComeAgain(variant_, excess_s));
     if (!Counts(request)) return;
     ++tallies_[request.tenant].outcome.refused;
     tallies_[request.tenant].refusals.push_back(now_s_ - request.arrival_s);
   }
   void End(SimulatedRequest& request) {
     request.waits = false;
+    asks_s_[request.client] = now_s_;
     --num_open_;
   }
 
@@ -305,7 +345,7 @@ class Simulation {
       most = std::max(most, static_cast<double>(view.leased));
       sum += static_cast<double>(view.leased);
     }
-    most_loads_ += sum > 0 ? most * kWorkers / sum : 1;
+    most_loads_ += sum > 0 ? most * static_cast<double>(workers_.size()) / sum : 1;
     ++num_ticks_;
   }
 
@@ -339,10 +379,12 @@ class Simulation {
   router::fleet::Roster roster_{Variants()};
   const router::decision::ScorePolicy policy_{Variants()};
   router::decision::Experience experience_{Variants()};
-  std::vector<SimulatedWorker> workers_{kWorkers};
+  std::vector<SimulatedWorker> workers_;
   std::deque<RequestPtr>
       waiting_;  // in the order of their arrival, which is that of their deadlines
-  double next_s_[2] = {0, 0};
+  double next_haste_s_ = 0;
+  double next_s_[2];            // of each tenant's next request at random
+  std::vector<double> asks_s_;  // of each client
   std::int64_t num_open_ = 0;
 
   Tally tallies_[2];
@@ -357,10 +399,11 @@ class Simulation {
 double CapacityPerSecond() {
   static const double capacity = [] {
     const MeanLengths mean = MeanOfLengths();
+    const OverloadLoad gpus;
     const double request_s =
-        mean.output * SimulatedStepSeconds(kSimulatedPlaces) / kSimulatedPlaces +
-        mean.prompt * kSimulatedInputSeconds;
-    return kWorkers / request_s;
+        mean.output * gpus.speed.StepSeconds(gpus.speed.places) / gpus.speed.places +
+        mean.prompt * gpus.speed.input_s;
+    return static_cast<double>(gpus.workers) / request_s;
   }();
   return capacity;
 }

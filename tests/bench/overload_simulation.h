@@ -2,9 +2,11 @@
 
 #include <cstdint>
 
+#include "tests/bench/simulated_worker.h"
+
 namespace thinkwire::bench {
 
-// Requests with a deadline, on four workers of one variant.
+// Requests with a deadline, on workers of one variant.
 struct OverloadLoad {
   double load = 1;              // requests that come, of those that all places busy can do
   double flood = 0;             // the same of a second tenant beside
@@ -16,6 +18,12 @@ struct OverloadLoad {
   double seconds = 900;         // of arrivals; those of the first fifth are not counted
   double crowd = 1;             // so many times the load in the third fifth, which is a flash crowd
   std::uint32_t seed = 1;       // equal ones meet every router
+  // In place of requests at random: so many clients, each of whom asks again once it was answered
+  // or given up, or when it is told to (DispatchQueue::ComeAgain).
+  std::size_t clients = 0;
+  double max_tokens = 0;  // that each request says, has drawn and no more; 0: as long as drawn
+  std::size_t workers = 4;
+  SimulatedSpeed speed{};
 };
 
 // Of one tenant.
@@ -39,14 +47,14 @@ struct OverloadOutcome {
   double most_load = 0;  // of the busiest worker, over the mean of all, on average over time
 };
 
-// Requests a second that all workers together can do, with all places busy.
+// Requests a second that four GPUs (SimulatedSpeed) together can do, with all places busy.
 double CapacityPerSecond();
 
 // The router's own queue, fair shares, refusals, decision, ledger of places and learning
 // (admission::DispatchQueue, fleet::FindPlace, fleet::Roster, decision::ScorePolicy, Experience)
 // against a clock of their own, half an hour in a second. Requests come at random (Poisson), as
-// long as those of output_lengths.h. A worker has 32 places and steps as prefill_simulation.h has
-// them; who is late is given up there, as everywhere. Equal loads give equal outcomes.
+// long as those of output_lengths.h. Who is late is given up at its worker, as everywhere. Equal
+// loads give equal outcomes.
 OverloadOutcome SimulateOverload(const OverloadLoad& load);
 
 }  // namespace thinkwire::bench

@@ -34,6 +34,51 @@ TEST(OverloadSimulation, GoodputAtThreeTimesTheCapacityIsNearItsPeak) {
   EXPECT_LT(overloaded.refusal_p99_s, 0.05) << "nobody waits for a refusal";
 }
 
+// One worker and clients that come again. Of its step for one row so much is the row's: 0.8 is a
+// CPU. The deadline is three times what a request takes alone.
+OverloadLoad Clients(std::int32_t places, double of_row, std::size_t clients, double noise = 0) {
+  constexpr double kStep = 5e-4;
+  OverloadLoad load = {.seconds = 200,
+                       .clients = clients,
+                       .max_tokens = 512,
+                       .workers = 1,
+                       .speed = {.places = places,
+                                 .step_s = (1 - of_row) * kStep,
+                                 .input_s = of_row * kStep,
+                                 .tick_s = 5e-3,
+                                 .noise = noise}};
+  load.deadline_s = 3 * load.max_tokens * kStep;
+  return load;
+}
+
+// Where all places together would make everybody late, and where they would not.
+TEST(OverloadSimulation, GoodputOfClientsThatComeAgainStaysNearItsPeak) {
+  for (const std::int32_t places : {1, 4, 16}) {
+    for (const double of_row : {0.8, 0.5, 0.2}) {
+      double peak = 0;
+      double overloaded = 1e9;
+      for (const std::size_t clients : {1, 2, 4, 8, 12, 16, 32}) {
+        const TenantOutcome outcome = Steady(Clients(places, of_row, clients));
+        peak = std::max(peak, outcome.goodput_per_s);
+        if (clients >= 12) overloaded = std::min(overloaded, outcome.goodput_per_s);
+      }
+      EXPECT_GT(overloaded, (places < 16 ? 0.9 : 0.85) * peak) << places << " places, " << of_row;
+    }
+  }
+}
+
+TEST(OverloadSimulation, FewOfThemAreLateOnAMachineThatOthersUseToo) {
+  for (const std::int32_t places : {1, 4}) {
+    const TenantOutcome outcome = Steady(Clients(places, 0.8, 32, 0.3));
+    EXPECT_LT(static_cast<double>(outcome.late), 0.1 * static_cast<double>(outcome.in_time));
+  }
+}
+
+TEST(OverloadSimulation, RefusedClientsComeAsOftenAsPlacesGetFree) {
+  const TenantOutcome outcome = Steady(Clients(4, 0.8, 32));
+  EXPECT_LT(static_cast<double>(outcome.refused), 2.0 * static_cast<double>(outcome.in_time));
+}
+
 // What nobody refuses in time waits for its deadline.
 TEST(OverloadSimulation, FewerAreLateThanWhereTheyWaitAtWorkers) {
   const TenantOutcome router = Steady({.load = 1.5});

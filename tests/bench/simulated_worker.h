@@ -15,14 +15,15 @@
 
 namespace thinkwire::bench {
 
-inline constexpr std::int32_t kSimulatedPlaces = 32;
-inline constexpr double kSimulatedTick = 0.05;  // seconds
-inline constexpr double kSimulatedInputSeconds = 26.4e-6;
-
-// Of a worker, as prefill_simulation.h has it.
-constexpr double SimulatedStepSeconds(double inputs) {
-  return 5.3e-3 + inputs * kSimulatedInputSeconds;
-}
+// What a worker is. As it stands it is a GPU, as prefill_simulation.h has it.
+struct SimulatedSpeed {
+  std::int32_t places = 32;
+  double step_s = 5.3e-3;    // of each step
+  double input_s = 26.4e-6;  // of each input in it
+  double tick_s = 0.05;      // of the simulation: some steps
+  double noise = 0;          // deviation of its speed's logarithm, as others use the machine too
+  double StepSeconds(double inputs) const { return step_s + inputs * input_s; }
+};
 
 // One request on its way, and one that waits in the router's queue: `dispatch` is asked when its
 // turn may have come.
@@ -39,6 +40,7 @@ struct SimulatedRequest final : public router::admission::DispatchQueue::Waiter,
 
   std::function<bool(SimulatedRequest&)> dispatch{};
   std::size_t tenant = 0;
+  std::size_t client = 0;  // of a closed loop
   DrawnLengths lengths{};
   double arrival_s = 0;
   double deadline_s = 0;  // of the clock
@@ -54,13 +56,15 @@ struct SimulatedRequest final : public router::admission::DispatchQueue::Waiter,
 
 // A worker's places, and who waits for one.
 struct SimulatedWorker {
+  SimulatedSpeed speed{};
   std::deque<std::shared_ptr<SimulatedRequest>> queue{};
   std::vector<std::shared_ptr<SimulatedRequest>> running{};
+  double haste = 1;  // times as fast as it is by itself, for a while
   double reported_s = -std::numeric_limits<double>::infinity();
 
   // Gives free places to those who wait, first come, first served; `on_begin` is told of each.
   void Admit(double now_s, const std::function<void()>& on_begin) {
-    while (!queue.empty() && std::ssize(running) < kSimulatedPlaces) {
+    while (!queue.empty() && std::ssize(running) < speed.places) {
       running.push_back(std::move(queue.front()));
       queue.pop_front();
       running.back()->begun = true;
@@ -80,7 +84,7 @@ struct SimulatedWorker {
       drawing += request->prompt_left > 0 ? 0 : 1;
     }
     const double steps =
-        kSimulatedTick / SimulatedStepSeconds(drawing + std::min(prompts, kStepInputs));
+        haste * speed.tick_s / speed.StepSeconds(drawing + std::min(prompts, kStepInputs));
     double inputs = steps * kStepInputs;
     for (const auto& request : running) {
       if (request->prompt_left <= 0) {

@@ -49,7 +49,7 @@ def ask_responses(client):
 
 
 def ask_openai(door):
-    from openai import AsyncOpenAI, NotFoundError, OpenAI
+    from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
     client = OpenAI(base_url=f"{door}/v1", api_key="none")
     ask = {"model": "auto", "messages": QUESTION, "temperature": 0}
@@ -71,6 +71,11 @@ def ask_openai(door):
         check(False, "an unknown model was served")
     except NotFoundError as error:
         check(error.code == "model_not_found", error)
+    try:
+        client.chat.completions.create(**ask, max_tokens=1_000_000)
+        check(False, "more tokens than there are were promised")
+    except BadRequestError as error:
+        check(error.code == "context_length_exceeded", error)
 
     async def stream():
         texts = ["", ""]
@@ -105,6 +110,11 @@ def ask_litellm(door):
         litellm.completion(**{**ask, "model": "openai/none"})
         check(False, "an unknown model was served")
     except litellm.NotFoundError:
+        pass
+    try:
+        litellm.completion(**ask, max_tokens=1_000_000)
+        check(False, "more tokens than there are were promised")
+    except litellm.ContextWindowExceededError:
         pass
     ollama = litellm.completion(**{**ask, "model": "ollama_chat/tiny-r1", "api_base": door})
     check(ollama.choices[0].message.content == ANSWER, ollama)

@@ -150,4 +150,19 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModelWithFault(const ModelOptio
   return WithFault(std::move(runner), fault);
 }
 
+absl::StatusOr<std::unique_ptr<Follower>> LoadFollowerWithFault(const ModelOptions& options,
+                                                                std::unique_ptr<PlanChannel> plans,
+                                                                std::string_view text) {
+  ASSIGN_OR_RETURN(Fault fault, ParseFault(text));
+  if (fault.kind == Fault::Kind::kNone) return LoadFollower(options, std::move(plans));
+  fault.rank -= options.group->first_rank;
+  if (fault.kind != Fault::Kind::kStuckRank || fault.rank < 0 ||
+      fault.rank >= options.group->num_ranks) {
+    return absl::InvalidArgumentError(
+        "the fault of a process that follows is stuck_rank, of one of its ranks");
+  }
+  return LoadFollower(options,
+                      std::make_unique<FaultyPlanChannel>(std::move(plans), fault, nullptr));
+}
+
 }  // namespace thinkwire::worker::model

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "worker/model/devices.h"
+#include "worker/model/follower.h"
 #include "worker/model/load_model.h"
 #include "worker/model/model_runner.h"
 #include "worker/model/plan_channel.h"
@@ -44,6 +45,11 @@ std::unique_ptr<ModelRunner> WithFault(std::unique_ptr<ModelRunner> runner, cons
 // LoadModel with the fault that `text` says. Fails also: as ParseFault, and where the model has no
 // such rank or no GPU.
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModelWithFault(const ModelOptions& options,
+                                                                std::unique_ptr<PlanChannel> plans,
+                                                                std::string_view text);
+
+// LoadFollower likewise, of which only a rank of this process can be stuck.
+absl::StatusOr<std::unique_ptr<Follower>> LoadFollowerWithFault(const ModelOptions& options,
                                                                 std::unique_ptr<PlanChannel> plans,
                                                                 std::string_view text);
 

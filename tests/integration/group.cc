@@ -24,10 +24,13 @@ std::vector<std::string> GroupOptions(const std::string& ranks, const std::strin
 }
 
 std::unique_ptr<Process> StartRanks(std::vector<std::string> options,
-                                    const std::vector<std::string>& before) {
+                                    const std::vector<std::string>& before,
+                                    const std::string& fault) {
   std::vector<std::string> command = before;
-  command.insert(command.end(), {kWorker, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0",
-                                 "--cpu_threads=1"});
+  command.emplace_back(fault.empty() ? kWorker : kWorkerWithFaults);
+  if (!fault.empty()) command.push_back(absl::StrCat("--fault=", fault));
+  command.insert(command.end(),
+                 {"--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--cpu_threads=1"});
   command.insert(command.end(), options.begin(), options.end());
   return std::make_unique<Process>(command);
 }

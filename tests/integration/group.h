@@ -16,8 +16,10 @@ std::string GroupTokenFile();
 std::vector<std::string> GroupOptions(const std::string& ranks, const std::string& leader,
                                       int size = 2);
 
-// A process of a group, on free ports. Its command comes after `before`.
+// A process of a group, on free ports. Its command comes after `before`; a `fault` (tests/fakes) is
+// put into it.
 std::unique_ptr<Process> StartRanks(std::vector<std::string> options,
-                                    const std::vector<std::string>& before = {});
+                                    const std::vector<std::string>& before = {},
+                                    const std::string& fault = "");
 
 }  // namespace thinkwire::integration

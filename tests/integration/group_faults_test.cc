@@ -74,21 +74,27 @@ Stream Read(RouterProcess& router, const std::function<void()>& act) {
   return stream;
 }
 
-// A group, whose follower is started by `before`, and a single worker behind one router.
+// A group, whose follower is started by `before` with a `fault` in it, and a single worker behind
+// one router.
 class GroupFaultsTest : public testing::Test {
  protected:
-  void Start(const std::vector<std::string>& before, const std::string& leader_host) {
+  void Start(const std::vector<std::string>& before, const std::string& leader_host,
+             const std::string& fault = "") {
     const FreePort port;
     follower_ =
-        StartRanks(GroupOptions("1", absl::StrCat(leader_host, ":", port.number())), before);
-    leader_ =
-        std::make_unique<WorkerProcess>(GroupOptions("0", absl::StrCat("0.0.0.0:", port.number())));
+        StartRanks(GroupOptions("1", absl::StrCat(leader_host, ":", port.number())), before, fault);
+    std::vector<std::string> options = GroupOptions("0", absl::StrCat("0.0.0.0:", port.number()));
+    if (!fault.empty()) options.emplace_back("--step_timeout_s=6");
+    leader_ = std::make_unique<WorkerProcess>(options);
     ASSERT_TRUE(leader_->listening());
     alone_ = std::make_unique<WorkerProcess>(
         std::vector<std::string>{absl::StrCat("--model=", kTinyModel), "--tensor_parallel_size=2"});
     ASSERT_TRUE(alone_->listening());
+    // On a machine that others keep busy too, a worker that starves for some seconds is asked for a
+    // proof that it lives before a stream goes to it.
     router_ = std::make_unique<RouterProcess>(
-        "tiny-r1", std::vector<std::string>{AddressOf(*leader_), AddressOf(*alone_)});
+        "tiny-r1", std::vector<std::string>{AddressOf(*leader_), AddressOf(*alone_)},
+        std::vector<std::string>{absl::StrCat("--resume_wait_s=", kPatience.count())});
   }
 
   static std::string AddressOf(const WorkerProcess& worker) {
@@ -115,7 +121,8 @@ class GroupFaultsTest : public testing::Test {
     const std::string last = error.substr(error.rfind('\n', error.size() - 2) + 1);
     EXPECT_NE(last.find(line), std::string::npos) << error;
     EXPECT_EQ(error.find("group is broken"), error.rfind("group is broken")) << error;
-    ASSERT_TRUE(stream.status.ok()) << stream.status.error_message();
+    ASSERT_TRUE(stream.status.ok()) << stream.status.error_message() << '\n'
+                                    << router_->process().error();
     EXPECT_EQ(stream.worker, AddressOf(*leader_));
     ASSERT_EQ(stream.moves.size(), 1U);
     EXPECT_EQ(stream.moves[0].worker(), AddressOf(*alone_));
@@ -154,6 +161,13 @@ TEST_F(GroupFaultsTest, ACutCableEndsBothAndTheStreamMoves) {
         wire->CutFromFar();
       },
       "group is broken: rank 1 ");
+  EXPECT_EQ(follower_->Wait(), kExitSoftware) << follower_->error();
+}
+
+// Its process lives, and goes on giving signs of life.
+TEST_F(GroupFaultsTest, ARankThatHangsInAFollowerEndsTheLeaderAndTheStreamMoves) {
+  ASSERT_NO_FATAL_FAILURE(Start({}, "127.0.0.1", "stuck_rank:80:1"));
+  ExpectEndAndMove([] {}, ", rank 1 last beat in step 79 layer ");
   EXPECT_EQ(follower_->Wait(), kExitSoftware) << follower_->error();
 }
 

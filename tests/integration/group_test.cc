@@ -82,6 +82,10 @@ TEST(GroupTest, TwoProcessesGiveTheIdsOfOne) {
     EXPECT_EQ(there.ids, here.ids);
     EXPECT_EQ(there.started.fingerprint(), here.started.fingerprint());
   }
+  for (const char* rank : {"{rank=\"0\"}", "{rank=\"1\"}"}) {
+    EXPECT_TRUE(leader.WaitForCounter(absl::StrCat("thinkwire_worker_rank_step", rank), 1)) << rank;
+    EXPECT_TRUE(leader.Metric("thinkwire_worker_rank_without_progress_seconds", rank)) << rank;
+  }
   const nlohmann::json record = Following(*follower);
   EXPECT_EQ(HealthAt(record["port"]), HealthCheckResponse::SERVING);
   EXPECT_EQ(MetricAt(record["metrics_port"], "process_open_fds").has_value(), true);

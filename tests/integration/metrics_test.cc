@@ -371,6 +371,9 @@ class MetricsTest : public testing::Test {
     const Seen never = waiting.End();
     EXPECT_FALSE(never.started());
     Book(never, "CANCELLED", "cancelled", true);
+    // Else the worker may hear of the other first, and begin with this one.
+    Settled(worker_.metrics_port(), "thinkwire_worker_",
+            SumOf(at_worker_.samples(), "thinkwire_worker_requests_total"));
     running.ReadUntil([](const Seen& seen) { return seen.reasoning >= 5; });
     running.Cancel();
     Book(running.End(), "CANCELLED", "cancelled", true);

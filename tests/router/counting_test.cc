@@ -9,6 +9,7 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -57,17 +58,24 @@ class CountingTest : public testing::Test {
   Count Ask(
       fleet::CallContext context = {},
       const std::function<bool()>& is_wanted = [] { return true; }) {
+    return Begin("abc", std::move(context), is_wanted)->Wait();
+  }
+
+  std::shared_ptr<TestCountSink> Begin(
+      const std::string& text, fleet::CallContext context = {},
+      const std::function<bool()>& is_wanted = [] { return true; }) {
     v1::CountTokensRequest request;
-    request.mutable_prompt()->set_text("abc");
+    request.mutable_prompt()->set_text(text);
     const auto sink = std::make_shared<TestCountSink>(is_wanted);
     Counting::Start({.variants = variants_,
                      .policy = policy_,
                      .pool = *pool_,
                      .metrics = metrics_,
                      .retries = retries_,
+                     .turns = turns_,
                      .clock = Clock::Real()},
                     std::move(context), request, sink);
-    return sink->Wait();
+    return sink;
   }
 
   std::vector<int> Asked() const {
@@ -85,6 +93,7 @@ class CountingTest : public testing::Test {
   prometheus::Registry metrics_registry_;
   RouterMetrics metrics_{metrics_registry_, {"qwen-7b"}};
   RetryBudget retries_;
+  CountTurns turns_;
   const InOrderPolicy policy_;
   FakeClock pool_clock_;
   fleet::PoolUnderTest pool_{variants_, pool_clock_};
@@ -138,6 +147,23 @@ TEST_F(CountingTest, NothingIsTriedAgainAfterTheDeadline) {
   // The worker answers at once, yet never sooner than now.
   EXPECT_FALSE(Ask({.deadline = Clock::Real().Now()}).ok());
   EXPECT_EQ(workers_[1].num_counts(), 0);
+}
+
+TEST_F(CountingTest, ALongPromptWaitsForItsPeersTurn) {
+  const std::string text(kLongPromptBytes + 1, 'a');
+  std::vector<CountTurns::Turn> turns;
+  for (int i = 0; i < CountTurns::kAtOnce; ++i) {
+    turns_.Take("", [&](CountTurns::Turn turn) { turns.push_back(std::move(turn)); });
+  }
+  const auto waits = Begin(text);
+  const auto gone = Begin(text, {}, [] { return false; });
+  EXPECT_TRUE(Begin("abc")->Wait().ok()) << "short ones do not wait";
+  EXPECT_TRUE(Begin(text, {.peer = "another"})->Wait().ok());
+  EXPECT_EQ(workers_[0].num_counts(), 2);
+  turns.clear();
+  EXPECT_TRUE(waits->Wait().ok());
+  EXPECT_EQ(gone->Wait().status().code(), Code::kCancelled);
+  EXPECT_EQ(workers_[0].num_counts(), 3);
 }
 
 // A count has no signs of life, so that its time says nothing of its worker.

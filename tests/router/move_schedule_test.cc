@@ -35,6 +35,18 @@ TEST(MoveScheduleTest, ManyMayMoveAtOnceAndTheRestOneAfterAnother) {
   EXPECT_GT(schedule.TakePlace(), clock.Now());
 }
 
+TEST(MoveScheduleTest, SuspectsMoveOneAfterAnotherButNoneWaitsForLong) {
+  FakeClock clock;
+  clock.Advance(std::chrono::hours(1));
+  MoveSchedule schedule(clock);
+  const Clock::TimePoint now = clock.Now();
+  for (int i = 0; i <= 10; ++i) {
+    EXPECT_EQ(schedule.TakePlaceOfSuspect(), now + i * MoveSchedule::kBetweenSuspects) << i;
+  }
+  EXPECT_EQ(schedule.TakePlaceOfSuspect(), now + MoveSchedule::kLongestSuspectWait);
+  EXPECT_LE(schedule.TakePlace(), now) << "others do not wait for them";
+}
+
 TEST(MoveScheduleTest, CallsOnceWhenTheTimeHasCome) {
   FakeClock clock;
   MoveSchedule schedule(clock);

@@ -77,6 +77,13 @@ TEST(MakeQuery, CountsTheOutputsThatAreStillToBeMade) {
   EXPECT_EQ(MakeQuery(vote).outputs, 5);
 }
 
+TEST(MakeQuery, WhoThinksAsLongAsTheDeadlineAllowsHurries) {
+  v1::GenerateRequest request;
+  EXPECT_FALSE(MakeQuery(request).hurries);
+  request.mutable_thinking()->set_budget_from_deadline(true);
+  EXPECT_TRUE(MakeQuery(request).hurries);
+}
+
 TEST(MakeQuery, NobodyStandsInForTheVariantOfAnEarlierStream) {
   v1::GenerateRequest request;
   request.set_variant("qwen-7b");

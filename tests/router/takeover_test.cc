@@ -22,7 +22,7 @@ class TakeoverTest : public testing::Test {
   TakeoverTest() { takeover_.Begin("a"); }
 
   Verdict Lose(const char* reason, std::int64_t tokens, std::size_t worker = 0) {
-    return takeover_.Lose(Error(reason), worker, tokens, now_);
+    return takeover_.Lose(Error(reason), {.worker = worker, .tokens = tokens}, now_);
   }
 
   Takeover takeover_{seconds(10)};
@@ -34,7 +34,7 @@ TEST_F(TakeoverTest, AnotherGoesOnForWhoeverHasLeft) {
        {"WORKER_LOST", "WORKER_SILENT", "DRAINING", "SHUTTING_DOWN", "WORKER_PROTOCOL"}) {
     Takeover takeover(seconds(10));
     takeover.Begin("a");
-    EXPECT_EQ(takeover.Lose(Error(reason), 0, 0, now_), Verdict::kSearch) << reason;
+    EXPECT_EQ(takeover.Lose(Error(reason), {}, now_), Verdict::kSearch) << reason;
   }
 }
 
@@ -50,7 +50,7 @@ TEST_F(TakeoverTest, WhateverAnotherSaysBeforeItBeginsTheNextIsAsked) {
     EXPECT_EQ(Lose(reason, 5, 1), Verdict::kGoOn) << reason;
   }
   const absl::Status late = Error("DEADLINE_EXCEEDED", Code::kDeadlineExceeded);
-  EXPECT_EQ(takeover_.Lose(late, 1, 5, now_), Verdict::kEnd);
+  EXPECT_EQ(takeover_.Lose(late, {.worker = 1, .tokens = 5}, now_), Verdict::kEnd);
 }
 
 TEST_F(TakeoverTest, TwoLossesInARowAtOnePlaceArePoison) {
@@ -60,10 +60,10 @@ TEST_F(TakeoverTest, TwoLossesInARowAtOnePlaceArePoison) {
   const absl::Status poison = takeover_.Poison("request-7");
   EXPECT_EQ(poison.code(), Code::kInternal);
   EXPECT_EQ(rpc::ErrorReason(poison), "POISON");
-  EXPECT_EQ(
-      poison.message(),
-      "the request request-7 was running on a and then on b when each failed, and is given to no "
-      "third worker: no");
+  EXPECT_EQ(poison.message(),
+            "the request request-7 was running on 2 workers in a row when each failed, on a and "
+            "then on b "
+            "at last, and is given to no other: no");
 }
 
 TEST_F(TakeoverTest, WhoCameFurtherOrWasDrainedIsNoPoison) {
@@ -72,6 +72,29 @@ TEST_F(TakeoverTest, WhoCameFurtherOrWasDrainedIsNoPoison) {
   EXPECT_EQ(Lose("WORKER_LOST", 100 + kPoisonTokens), Verdict::kSearch);
   takeover_.Begin("c");
   EXPECT_EQ(Lose("DRAINING", 100 + kPoisonTokens), Verdict::kSearch);
+}
+
+TEST_F(TakeoverTest, WhoWasNotAloneIsTriedOnceMore) {
+  const auto lose = [this](std::size_t worker) {
+    return takeover_.Lose(Error("WORKER_LOST"), {.worker = worker, .together = 5}, now_);
+  };
+  EXPECT_EQ(lose(0), Verdict::kSearch);
+  EXPECT_FALSE(takeover_.is_suspect());
+  takeover_.Begin("b");
+  EXPECT_EQ(lose(1), Verdict::kSearch);
+  EXPECT_TRUE(takeover_.is_suspect());
+  takeover_.Begin("c");
+  EXPECT_EQ(lose(2), Verdict::kPoison);
+}
+
+TEST_F(TakeoverTest, WhatIsLiedToAStreamIsAboutItAlone) {
+  const auto lose = [this](std::size_t worker) {
+    return takeover_.Lose(Error("WORKER_PROTOCOL", Code::kInternal),
+                          {.worker = worker, .together = 5}, now_);
+  };
+  EXPECT_EQ(lose(0), Verdict::kSearch);
+  takeover_.Begin("b");
+  EXPECT_EQ(lose(1), Verdict::kPoison);
 }
 
 TEST_F(TakeoverTest, ThereIsSoMuchTimeForASearch) {

@@ -56,11 +56,11 @@ TEST(WaitingEventsTest, WhatIsOfAnotherPhaseOutputOrMakerStaysApart) {
   waiting.Add(Reasoning("b", 2, 1));
   v1::GenerateResponse forced = Reasoning("c", 3, 1);
   forced.mutable_reasoning_delta()->set_forced(true);
-  waiting.Add(forced);
+  waiting.Add(std::move(forced));
   waiting.Add(Answer("d", 4));
   v1::GenerateResponse finished;
   finished.mutable_finished();
-  waiting.Add(finished);
+  waiting.Add(std::move(finished));
   waiting.Add(Answer("e", 5));
   EXPECT_EQ(Drain(waiting).size(), 6U);
 }
@@ -99,7 +99,7 @@ TEST(WaitingEventsTest, HasRoomForOneDeltaAlone) {
   EXPECT_TRUE(waiting.has_room());
   v1::GenerateResponse finished;
   finished.mutable_finished();
-  waiting.Add(finished);
+  waiting.Add(std::move(finished));
   EXPECT_FALSE(waiting.has_room());
   waiting.Pop();
   waiting.Add(Reasoning("a", 1));

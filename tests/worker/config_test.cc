@@ -130,7 +130,7 @@ TEST(WorkerConfigTest, RefusesByName) {
   EXPECT_EQ(ErrorOf({"--model=a", "--model=b"}), "--model is given twice");
   EXPECT_EQ(ErrorOf({"--quantization=int4"}),
             "--quantization: 'int4' is not supported: auto, none, gguf, awq, gptq, "
-            "compressed-tensors, fp8, q4_k_m, q8_0");
+            "compressed-tensors, fp8, bitsandbytes, q4_k_m, q8_0");
   EXPECT_EQ(ErrorOf({"--random_weights=maybe"}), "--random_weights: 'maybe' is not true or false");
 }
 

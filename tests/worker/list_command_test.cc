@@ -31,11 +31,19 @@ TEST(ListLinesTest, SayWhatAModelTakesInEachPlace) {
   cached.revisions = {"main", "v1"};
   cached.bytes = 15'200'000'000;
   cached.folder = "deploy/models/tiny-r1";
-  EXPECT_THAT(ListLines(cached, Places()),
+  EXPECT_THAT(ListLines(cached, Places(), "auto"),
               testing::MatchesRegex(
                   "org/model  main,v1  1234567890ab  15\\.2 GB\n"
                   "  cuda: weights .* GB, KV .* MB a thousand tokens: fits, .* of context\n"
                   "  cpu: weights .* GB, KV .* MB a thousand tokens: does not fit\n"));
+}
+
+TEST(ListLinesTest, GoByTheDtypeOfKeysAndValuesThatIsAskedFor) {
+  hub::CachedModel cached;
+  cached.folder = "deploy/models/tiny-r1";
+  const std::string whole = ListLines(cached, Places(), "bfloat16");
+  EXPECT_EQ(ListLines(cached, Places(), "auto"), whole);
+  EXPECT_NE(ListLines(cached, Places(), "fp8_e4m3"), whole);
 }
 
 TEST(ListLinesTest, SayWhatIsMissing) {
@@ -43,7 +51,7 @@ TEST(ListLinesTest, SayWhatIsMissing) {
   cached.repo = "org/part";
   cached.commit = "f";
   cached.missing = {"config.json", "tokenizer.json"};
-  EXPECT_EQ(ListLines(cached, Places()),
+  EXPECT_EQ(ListLines(cached, Places(), "auto"),
             "org/part  -  f  0.0 GB\n  not whole: lacks config.json, tokenizer.json\n");
 }
 
@@ -52,7 +60,8 @@ TEST(ListLinesTest, SayWhyAModelCannotBeServed) {
   cached.repo = "org/other";
   cached.commit = "f";
   cached.folder = "/not/there";
-  EXPECT_THAT(ListLines(cached, Places()), testing::HasSubstr("  cuda: cannot be served: "));
+  EXPECT_THAT(ListLines(cached, Places(), "auto"),
+              testing::HasSubstr("  cuda: cannot be served: "));
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ struct TimeUse {
   // While others come first: seconds that its rows may add to steps, saved up over them.
   double allowance = 0;
   std::uint64_t held_in = 0;   // the last division in which its allowance binds
-  std::uint64_t last_row = 0;  // handle of the sequence that had a row last while it bound
+  std::uint64_t last_row = 0;  // handle of the sequence that had a row last
+  bool wants_much = false;     // has wanted much more than who came first
   bool stuck = false;          // came first, but had no row, and none since
 
   double counted() const { return used + forgone; }

@@ -142,7 +142,7 @@ class Scheduler {
   // How often a row sat a step out, as its mask was being found.
   std::uint64_t rows_without_mask() const { return rows_without_mask_; }
   const TimeShare& time_share() const { return time_share_; }
-  // How often a row sat a step out, as others came first.
+  // How often a row sat a step out, as others came first, or would have waited for a step with it.
   std::uint64_t rows_held_back() const { return rows_held_back_; }
   const BlockPool& pool() const { return pool_; }
   const PrefixUse& prefix_use() const { return admission_.prefix_use(); }
@@ -156,6 +156,7 @@ class Scheduler {
     std::int32_t waiting = 0;  // sequences that sit out until a block is given back
     bool preempted = false;    // someone was
     StepWork work = {};
+    bool has_prompt = false;  // of one who is not held back
     Clock::TimePoint now;
   };
   struct Ranked {
@@ -163,6 +164,7 @@ class Scheduler {
     Sequence* sequence = nullptr;
   };
 
+  bool OthersCome() const;     // than the one who is here, as far as is known
   bool PlansTooEarly() const;  // there may be someone who would wait for too much
   void PlanRows(Round& round);
   // Of who is held back, all rows.
@@ -178,8 +180,11 @@ class Scheduler {
   // Divides the step's time between the peers; first gives each who has nothing running a slot.
   void ShareTime(Round& round);
   std::vector<TimeShare::Want> Wants(std::int32_t budget) const;
-  // Those that run, oldest first, then those of who is held back: first those after the one that
-  // had a row last. A copy, as PlanRow may preempt others and put them out.
+  // How many of the `count` inputs that `sequence` has left the step has time for.
+  std::int32_t InTime(const Sequence& sequence, std::int32_t count, const Round& round) const;
+  bool TakesPrompts(const Round& round) const;  // there are inputs and time left
+  // Those that run, oldest first, then those of who is held back; of each peer, first those after
+  // the one that had a row last. A copy, as PlanRow may preempt others and put them out.
   std::vector<Sequence*> InTurn() const;
   bool MayAdmit(const Round& round) const;
   bool AnyoneLeaves() const;  // is kLeaving: its steps are in flight

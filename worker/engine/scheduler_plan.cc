@@ -47,9 +47,8 @@ void Scheduler::PlanDecodes(Round& round) {
   for (Sequence* const sequence : InTurn()) {
     if (round.builder.budget() == 0) return;
     Peer& peer = sequence->peer();
-    const bool held = time_share_.Holds(peer);
-    if (!sequence->decoding() && !held) continue;
-    if (PlanRow(*sequence, round) && held) peer.time.last_row = sequence->handle();
+    if (!sequence->decoding() && !time_share_.Holds(peer)) continue;
+    if (PlanRow(*sequence, round)) peer.time.last_row = sequence->handle();
   }
 }
 
@@ -57,7 +56,7 @@ void Scheduler::PlanPrefills(Round& round) {
   const std::vector<Ranked> prefills = RunningPrefills();
   auto next = prefills.begin();
   bool may_admit = true;
-  while (round.builder.budget() > 0) {
+  while (TakesPrompts(round)) {
     may_admit = may_admit && MayAdmit(round);
     const bool last = next == prefills.end();
     if (may_admit && (last || queue_.ComesBefore(next->rank, next->sequence->handle()))) {
@@ -86,8 +85,7 @@ bool Scheduler::PlanRow(Sequence& sequence, Round& round) {
   // While a draw is in flight, the next input is what it draws.
   const std::int32_t left = std::max(1, sequence.committed() - sequence.computed());
   const std::int32_t budget = round.builder.budget();
-  std::int32_t count =
-      time_share_.Affordable(sequence.peer(), sequence.computed(), std::min(left, budget));
+  std::int32_t count = InTime(sequence, std::min(left, budget), round);
   if (count == 0) {
     ++rows_held_back_;
     return false;
@@ -105,6 +103,7 @@ bool Scheduler::PlanRow(Sequence& sequence, Round& round) {
   if (!round.builder.MayTell(sequence)) return false;
   if (!EnsureBlocks(sequence, sequence.computed() + count, round)) return false;
   const StepWork work = StepWork::OfRow(sequence.computed(), count);
+  round.has_prompt |= !sequence.decoding() && !time_share_.Holds(sequence.peer());
   round.builder.AddRow(sequence, count, draws);
   round.work += work;
   time_share_.Charge(sequence.peer(), work);

@@ -5,12 +5,15 @@
 
 namespace thinkwire::worker::engine {
 
+bool Scheduler::OthersCome() const { return peers_.size() + time_share_.remembered() > 1; }
+
 bool Scheduler::PlansTooEarly() const {
-  const bool others = peers_.size() + time_share_.remembered() > 1;
-  return others && !in_flight_.empty() && time_share_.TooLong(in_flight_.back().work);
+  return OthersCome() && !in_flight_.empty() && time_share_.TooLong(in_flight_.back().work);
 }
 
 void Scheduler::ShareTime(Round& round) {
+  time_share_.ForgetSome(round.now);
+  time_share_.ExpectOthers(OthersCome());
   std::vector<TimeShare::Want> wants;
   if (peers_.size() > 1 && time_share_.cost().known()) {
     const auto starts = [this] { return !queue_.empty() && queue_.front().peer().running == 0; };
@@ -42,14 +45,29 @@ std::vector<TimeShare::Want> Scheduler::Wants(std::int32_t budget) const {
 
 std::vector<Sequence*> Scheduler::InTurn() const {
   std::vector<Sequence*> turn = running_;
-  if (!time_share_.holds_back()) return turn;
+  if (!OthersCome()) return turn;
   const auto place = [this](const Sequence* sequence) {
     const Peer& peer = sequence->peer();
-    if (!time_share_.Holds(peer)) return 0;
-    return sequence->handle() > peer.time.last_row ? 1 : 2;
+    const int had_one_last = sequence->handle() > peer.time.last_row ? 0 : 1;
+    return time_share_.Holds(peer) ? 2 + had_one_last : had_one_last;
   };
   std::ranges::stable_sort(turn, {}, place);
   return turn;
+}
+
+std::int32_t Scheduler::InTime(const Sequence& sequence, std::int32_t count,
+                               const Round& round) const {
+  const Peer& peer = sequence.peer();
+  if (time_share_.Holds(peer)) {
+    return time_share_.Affordable(peer, sequence.computed(), count);
+  }
+  const bool progress = sequence.decoding() ? round.work.rows == 0 : !round.has_prompt;
+  return time_share_.Timely(round.work, sequence.computed(), count, progress);
+}
+
+bool Scheduler::TakesPrompts(const Round& round) const {
+  if (round.builder.budget() == 0) return false;
+  return time_share_.Timely(round.work, 0, TimeShare::kLeastChunk, !round.has_prompt) > 0;
 }
 
 Peer& Scheduler::PeerOf(const std::string& name) {

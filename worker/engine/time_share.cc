@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace thinkwire::worker::engine {
 namespace {
@@ -33,8 +34,8 @@ void TimeShare::Divide(std::span<const Want> wants, bool more, Clock::TimePoint 
   first_->time.allowance = 0;
   double all = cost_.base();
   for (const Want& want : wants) all += cost_.Of(want.work);
-  const double pace = cost_.base() + cost_.Of(first->work);
-  if (more || all > kFree * pace) HoldBack(wants, pace);
+  const double pace = std::min(cost_.base() + cost_.Of(first->work), longest());
+  if (more || all > kFree * pace) HoldBack(wants, *first, pace);
 }
 
 const TimeShare::Want* TimeShare::First(std::span<const Want> wants, Clock::TimePoint now) {
@@ -58,23 +59,30 @@ double TimeShare::Lasting(StepWork work) const {
   return cost_.Of(work);
 }
 
-void TimeShare::HoldBack(std::span<const Want> wants, double pace) {
+void TimeShare::HoldBack(std::span<const Want> wants, const Want& first, double pace) {
   const double least = first_->time.counted();
-  const auto is_over = [least](const Want& want) {
-    return want.peer->time.counted() > least + kSlack;
+  const double much = kMuch * Lasting(first.work);
+  for (const Want& want : wants) Forgo(*want.peer, Lasting(want.work) > much, least);
+  const auto is_over = [&](const Want& want) {
+    return want.peer->time.counted() > least + (Lasting(want.work) > much ? 0 : kSlack);
   };
-  const double trickle =
-      kTrickle * pace / static_cast<double>(std::ranges::count_if(wants, is_over));
+  const double trickle = kTrickle * std::max(cost_.base(), pace / 4) /
+                         static_cast<double>(std::ranges::count_if(wants, is_over));
   for (const Want& want : wants) {
     if (want.peer == first_) continue;
     TimeUse& time = want.peer->time;
-    time.forgone += std::max(0.0, least - time.counted());
     const double part = is_over(want) ? trickle : pace;
     if (committed_) time.allowance = std::min(time.allowance + part, cost_.Of(want.work));
     time.held_in = division_;
   }
   holds_back_ = true;
   committed_ = false;
+}
+
+void TimeShare::Forgo(Peer& peer, bool wants_much, double least) {
+  const bool is_news = wants_much && !std::exchange(peer.time.wants_much, true);
+  const double claim = least + (is_news ? kSlack : 0);
+  peer.time.forgone += std::max(0.0, claim - peer.time.counted());
 }
 
 void TimeShare::Lift() {
@@ -87,14 +95,35 @@ bool TimeShare::TooLong(const StepWork& work) const {
   return seconds > kLong && seconds > kLongBases * cost_.base();
 }
 
+double TimeShare::longest() const {
+  if (!expects_others_ || !cost_.known()) return std::numeric_limits<double>::infinity();
+  return std::max(kLongest, kLongestBases * cost_.base());
+}
+
+template <class May>
+std::int32_t TimeShare::Cut(std::int32_t count, const May& may) {
+  while (count > kLeastChunk && !may(count)) count = std::max(kLeastChunk, count / 2);
+  return count;
+}
+
 std::int32_t TimeShare::Affordable(const Peer& peer, std::int64_t first_position,
                                    std::int32_t count) const {
   if (!Holds(peer)) return count;
   const auto affords = [&](std::int32_t inputs) {
     return cost_.Of(StepWork::OfRow(first_position, inputs)) <= peer.time.allowance;
   };
-  while (count > kLeastChunk && !affords(count)) count = std::max(kLeastChunk, count / 2);
+  count = Cut(count, affords);
   return affords(count) ? count : 0;
+}
+
+std::int32_t TimeShare::Timely(const StepWork& step, std::int64_t first_position,
+                               std::int32_t count, bool progress) const {
+  const double left = longest() - cost_.base() - cost_.Of(step);
+  const auto fits = [&](std::int32_t inputs) {
+    return cost_.Of(StepWork::OfRow(first_position, inputs)) <= left;
+  };
+  count = Cut(count, fits);
+  return progress || fits(count) ? count : 0;
 }
 
 void TimeShare::Charge(Peer& peer, const StepWork& work) {
@@ -122,16 +151,22 @@ TimeUse TimeShare::Recall(const std::string& name) {
 
 void TimeShare::Remember(const std::string& name, const TimeUse& time) {
   if (time.used <= kForgotten) return;
-  if (remembered_.size() >= kMaxRemembered) ForgetOld();
+  if (remembered_.size() >= kMaxRemembered) ForgetOld(now_);
+  if (remembered_.size() >= kMaxRemembered) {
+    remembered_.erase(std::ranges::min_element(remembered_, {},
+                                               [](const auto& past) { return past.second.used; }));
+  }
   remembered_[name] = {.used = time.used, .used_at = time.used_at};
 }
 
-void TimeShare::ForgetOld() {
-  for (auto& [name, time] : remembered_) Age(time, now_);
+void TimeShare::ForgetSome(Clock::TimePoint now) {
+  if (ToSeconds(now - forgot_at_) > kMemory) ForgetOld(now);
+}
+
+void TimeShare::ForgetOld(Clock::TimePoint now) {
+  forgot_at_ = now;
+  for (auto& [name, time] : remembered_) Age(time, now);
   std::erase_if(remembered_, [](const auto& past) { return past.second.used <= kForgotten; });
-  if (remembered_.size() < kMaxRemembered) return;
-  remembered_.erase(
-      std::ranges::min_element(remembered_, {}, [](const auto& past) { return past.second.used; }));
 }
 
 }  // namespace thinkwire::worker::engine

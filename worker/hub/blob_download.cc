@@ -1,6 +1,7 @@
 #include "worker/hub/blob_download.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -37,7 +38,8 @@ class Connections {
         options_(options),
         prefix_(prefix),
         progress_(progress),
-        plan_(request.bytes, prefix.size(), options.piece_bytes) {}
+        plan_(request.bytes, prefix.size(), options.piece_bytes),
+        alone_(options.connections <= 1) {}
 
   // Fails: as FetchRange.
   absl::Status Run() {
@@ -47,7 +49,9 @@ class Connections {
     std::vector<std::thread> threads;
     for (std::int64_t i = 0; i < others; ++i) {
       threads.emplace_back([this] {
-        if (IsNeeded()) Work();
+        if (!IsNeeded()) return;
+        alone_ = false;
+        Work();
       });
     }
     Work();
@@ -63,40 +67,65 @@ class Connections {
   // All that is left by one request for the whole, as ranges are ignored.
   absl::Status RunWithoutRanges() {
     HttpConnection connection(options_.http);
-    return Fetch(connection, {.first = prefix_.size(), .end = request_.bytes, .direct = true},
-                 true);
+    return FetchRange(connection, Backoff(options_.http.stop),
+                      Range(prefix_.size(), request_.bytes, true),
+                      [this](std::string_view bytes) { return Append(bytes); });
   }
 
  private:
   // Whether the first connection is too slow to go on alone. Blocks.
   bool IsNeeded() {
     if (options_.connections > 0) return true;
-    const std::int64_t before = progress_.done_bytes();
+    const std::int64_t before = progress_.came_bytes();
     const auto look = std::chrono::steady_clock::now() + kLook;
     const MutexLock lock(mu_);
     while (!first_is_through_ && std::chrono::steady_clock::now() < look) {
       through_.WaitFor(mu_, look - std::chrono::steady_clock::now());
     }
     const std::int64_t fast = kFastBytesPerSecond * kLook.count() / 1000;
-    return !first_is_through_ && progress_.done_bytes() - before < fast;
+    return !first_is_through_ && progress_.came_bytes() - before < fast;
   }
 
   void Work() {
     HttpConnection connection(options_.http);
-    while (const std::optional<Piece> piece = plan_.Take()) {
+    while (std::optional<Piece> piece = plan_.Take()) {
       absl::Status status =
-          piece->direct ? Fetch(connection, *piece, false) : FetchApart(connection, *piece);
+          piece->direct ? Fetch(connection, *piece) : FetchApart(connection, *piece);
       if (status.ok() && plan_.Done(*piece)) status = AppendThoseThatWait();
       if (!status.ok()) plan_.Fail(status);
     }
   }
 
-  absl::Status Fetch(HttpConnection& connection, const Piece& piece, bool whole) {
-    return FetchRange(connection, Backoff(options_.http.stop), Range(piece.first, piece.end, whole),
-                      [this](std::string_view bytes) {
-                        progress_.Have(std::ssize(bytes));
-                        return prefix_.Append(bytes);
-                      });
+  // Straight onto the prefix. Where no other connection is at work one request asks for all that is
+  // left, and goes on from piece to piece until it meets one that another has taken: so nothing is
+  // waited for between two. `piece` becomes the last one that came, or was begun.
+  absl::Status Fetch(HttpConnection& connection, Piece& piece) {
+    const std::int64_t end = alone_ ? request_.bytes : piece.end;
+    const absl::Status status =
+        FetchRange(connection, Backoff(options_.http.stop), Range(piece.first, end, false),
+                   [&](std::string_view bytes) { return AppendPieces(bytes, piece); });
+    return prefix_.size() == piece.end ? absl::OkStatus() : status;
+  }
+
+  // Fails also: ABORTED the next piece is another's.
+  absl::Status AppendPieces(std::string_view bytes, Piece& piece) {
+    while (!bytes.empty()) {
+      if (prefix_.size() == piece.end) {
+        const std::optional<Piece> next = plan_.GoOn(piece);
+        if (!next) return absl::AbortedError("others bring what follows");
+        piece = *next;
+      }
+      const std::string_view part =
+          bytes.substr(0, static_cast<std::size_t>(piece.end - prefix_.size()));
+      RETURN_IF_ERROR(Append(part));
+      bytes.remove_prefix(part.size());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Append(std::string_view bytes) {
+    progress_.Come(std::ssize(bytes));
+    return prefix_.Append(bytes);
   }
 
   // Into a file of its own, from where an earlier attempt has stopped.
@@ -107,7 +136,7 @@ class Connections {
     return FetchRange(connection, Backoff(options_.http.stop),
                       Range(piece.first + file.size(), piece.end, false),
                       [&](std::string_view bytes) {
-                        progress_.Have(std::ssize(bytes));
+                        progress_.Come(std::ssize(bytes));
                         return file.Append(bytes);
                       });
   }
@@ -136,6 +165,7 @@ class Connections {
   Mutex mu_;
   CondVar through_;
   bool first_is_through_ ABSL_GUARDED_BY(mu_) = false;
+  std::atomic<bool> alone_;  // no other connection has begun
 };
 
 void ThrowAway(const BlobRequest& request) {

@@ -23,7 +23,7 @@ struct BlobRequest {
 struct DownloadOptions {
   HttpOptions http{};
   int connections = 0;                  // at once, of one file; 0: one, and more if it is slow
-  std::int64_t piece_bytes = 32 << 20;  // that one connection asks for
+  std::int64_t piece_bytes = 32 << 20;  // that one of several asks for
 };
 
 // Brings a file by one connection, or by several where one is slow, and gives it its name once its

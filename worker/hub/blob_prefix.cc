@@ -64,7 +64,7 @@ void TakeUpLeftovers(const BlobRequest& request) {
 }
 
 BlobPrefix::BlobPrefix(const BlobRequest& request, GrowingFile file)
-    : request_(request), file_(std::move(file)), digest_(file_, request.etag, request.bytes) {}
+    : request_(request), file_(std::move(file), request.etag, request.bytes) {}
 
 absl::StatusOr<std::unique_ptr<BlobPrefix>> BlobPrefix::Open(const BlobRequest& request,
                                                              std::int64_t piece_bytes) {
@@ -87,11 +87,7 @@ absl::Status BlobPrefix::Absorb(std::int64_t piece_bytes) {
   return absl::OkStatus();
 }
 
-absl::Status BlobPrefix::Append(std::string_view bytes) {
-  RETURN_IF_ERROR(file_.Append(bytes));
-  digest_.Add(bytes);
-  return absl::OkStatus();
-}
+absl::Status BlobPrefix::Append(std::string_view bytes) { return file_.Add(bytes); }
 
 absl::Status BlobPrefix::AppendWaiting(const Piece& piece) {
   const fs::path path = WaitingFile(request_, piece.first);
@@ -105,13 +101,14 @@ absl::Status BlobPrefix::AppendWaiting(const Piece& piece) {
     RETURN_IF_ERROR(Append({part.data(), part.size()}));
     at += n;
   }
+  RETURN_IF_ERROR(file_.Flush());
   std::error_code gone;
   fs::remove(path, gone);
   return absl::OkStatus();
 }
 
 absl::Status BlobPrefix::Finish() {
-  ASSIGN_OR_RETURN(const std::string digest, digest_.Finish());
+  ASSIGN_OR_RETURN(const std::string digest, file_.Finish());
   if (digest != request_.etag) {
     return absl::DataLossError(absl::StrCat(request_.name, ": what came has the digest ", digest,
                                             ", by the hub's word it is ", request_.etag,

@@ -8,9 +8,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/hub/blob_download.h"
-#include "worker/hub/following_digest.h"
 #include "worker/hub/growing_file.h"
 #include "worker/hub/piece_plan.h"
+#include "worker/hub/summed_file.h"
 
 namespace thinkwire::worker::hub {
 
@@ -24,8 +24,8 @@ void RemoveWaitingFiles(const BlobRequest& request);
 // and that may be a beginning of it.
 void TakeUpLeftovers(const BlobRequest& request);
 
-// The beginning of a file that is being brought, with the digest of what is in it. Owns: the file,
-// and a thread that sums up. Threads: one at a time. Fails: as GrowingFile.
+// The beginning of a file that is being brought, with the digest of what is in it. Owns: the file.
+// Threads: one at a time. Fails: as SummedFile.
 class BlobPrefix {
  public:
   // Takes what is there, and puts waiting ranges onto it as far as they follow it; one that is too
@@ -53,8 +53,7 @@ class BlobPrefix {
   absl::Status Absorb(std::int64_t piece_bytes);
 
   const BlobRequest& request_;
-  GrowingFile file_;
-  FollowingDigest digest_;  // reads file_
+  SummedFile file_;
 };
 
 }  // namespace thinkwire::worker::hub

@@ -13,8 +13,9 @@
 namespace thinkwire::worker::hub {
 
 // A file that is written at its end alone, so that what is in it is always a beginning of the
-// whole, whenever the process is killed. Owns: the descriptor. Threads: one. Fails: what the system
-// says, with the path; RESOURCE_EXHAUSTED where the disk, or the user's share of it, is full.
+// whole, whenever the process is killed. Owns: the descriptor. Threads: one, but for Read. Fails:
+// what the system says, with the path; RESOURCE_EXHAUSTED where the disk, or the user's share of
+// it, is full.
 class GrowingFile {
  public:
   // Opens what is there, or makes an empty one, readable as the umask has it.

@@ -40,6 +40,20 @@ bool PiecePlan::Done(const Piece& piece) {
   return true;
 }
 
+std::optional<Piece> PiecePlan::GoOn(const Piece& piece) {
+  const MutexLock lock(mu_);
+  CHECK(has_writer_ && piece.direct && entries_[next_].piece.first == piece.first,
+        "another piece is the prefix's next");
+  if (!status_.ok() || next_ + 1 == entries_.size() || entries_[next_ + 1].state != State::kOpen) {
+    return std::nullopt;
+  }
+  entries_[next_++].state = State::kCame;
+  Entry& entry = entries_[next_];
+  entry.state = State::kTaken;
+  entry.piece.direct = true;
+  return entry.piece;
+}
+
 std::optional<Piece> PiecePlan::NextWaiting() {
   const MutexLock lock(mu_);
   CHECK(has_writer_, "nobody writes the prefix");

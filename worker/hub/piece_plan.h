@@ -35,6 +35,10 @@ class PiecePlan {
   // The piece has come whole. True: the caller is the prefix's writer now, or still.
   bool Done(const Piece& piece);
 
+  // A direct piece has come whole. The next one, if nobody has taken it: the caller, who still is
+  // the writer, has it now, and `piece` is done. nullopt: it is to be told by Done.
+  std::optional<Piece> GoOn(const Piece& piece);
+
   // Of the prefix's writer: the piece that it has to put onto the prefix now. nullopt: the next one
   // has not come yet, and the caller is the writer no more.
   std::optional<Piece> NextWaiting();

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <thread>
@@ -10,8 +11,8 @@
 
 namespace thinkwire::worker::hub {
 
-// Tells people how far a download is: on a terminal by one line of stderr that is written over and
-// over, elsewhere by a log record every 10 s.
+// Tells people how far a download is: on a terminal by a bar in one line of stderr that is written
+// over and over, elsewhere by a log record every 10 s.
 // Owns: a thread, from the first to the last moment. Threads: one but for that.
 class ProgressReport {
  public:
@@ -39,8 +40,21 @@ class ProgressReport {
   std::thread thread_;
 };
 
-// "qwen-7b: 3.2 of 15.2 GB, 21 %, 110.5 MB/s, model-00001-of-00002.safetensors"; `rate` in bytes a
-// second.
-std::string ProgressLine(const std::string& what, const Progress& progress, double rate);
+// How fast bytes have come in the last few seconds, those before counting ever less.
+class RecentRate {
+ public:
+  // So many have come in the last `seconds`, > 0. Returns the rate now, in bytes a second.
+  double Add(std::int64_t bytes, double seconds);
+
+ private:
+  double rate_ = 0;
+  double weight_ = 0;  // of what is known, 0 to 1
+};
+
+// "qwen-7b [####--------------]  21 %, 3.2 of 15.2 GB, 110.5 MB/s, 1:49 left, model.safetensors" in
+// at most so many columns: the file's name and then the bar go where there is no room for them.
+// `rate` in bytes a second; of 0 nobody knows how much time is left.
+std::string ProgressLine(const std::string& what, const Progress& progress, double rate,
+                         std::size_t columns);
 
 }  // namespace thinkwire::worker::hub

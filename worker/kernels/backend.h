@@ -104,6 +104,15 @@ class Backend {
   // out[t] = table[ids[t]]. ids i32 [T]; table bf16 [V, E]; out act [T, E].
   virtual void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) = 0;
 
+  // Whether an embedding table may stay packed, for EmbedPacked; else MakeTable makes bf16 of it.
+  virtual bool EmbedsPacked() const { return false; }
+  // Embed of a packed table [V, E] as files have it, in this device's memory: with the bits that
+  // the same table has in bf16. REQUIRES: EmbedsPacked().
+  virtual void EmbedPacked(const Tensor& /*ids*/, const WeightSlice& /*table*/,
+                           const Tensor& /*out*/) {
+    Check(false, "a device that embeds packed rows");
+  }
+
   // out[l] = x[rows[l]]; rows i32 [L], x act [T, E], out act [L, E].
   virtual void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) = 0;
 

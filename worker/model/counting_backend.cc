@@ -134,7 +134,7 @@ std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const Weight
 }
 
 Buffer CountingBackend::MakeTable(const WeightSlice& slice) {
-  return Allocate(BytesOf({&slice, 1}));
+  return Allocate(static_cast<std::size_t>(2 * slice.rows * slice.cols));
 }
 
 // What is turned is bf16 on any device; a GPU keeps all of it so.

@@ -48,6 +48,7 @@ class CountingBackend final : public kernels::Backend {
   std::unique_ptr<kernels::LatentHeads> MakeLatentHeads(const kernels::WeightSlice& rows,
                                                         const kernels::LatentShape& shape) override;
   std::unique_ptr<kernels::ExpertWeights> MakeExperts(const kernels::ExpertShape& shape) override;
+  bool EmbedsPacked() const override { return capabilities_.kind == kernels::DeviceKind::kCpu; }
 
   void Scatter(const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&) override;
   void GatherInputIds(const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&,

@@ -23,17 +23,24 @@ struct Shape {
   std::int64_t kv_heads;
   std::int64_t ffn;
   std::int64_t vocab;
+  float rms_norm_eps;
+  double rope_theta;
 };
 
 // Heads have 128 elements in all of them.
 constexpr Shape kShapes[] = {
-    {"qwen-1.5b", false, 1536, 28, 12, 2, 8960, 151936},
-    {"qwen-7b", false, 3584, 28, 28, 4, 18944, 152064},
-    {"llama-8b", true, 4096, 32, 32, 8, 14336, 128256},
-    {"qwen-14b", false, 5120, 48, 40, 8, 13824, 152064},
-    {"qwen-32b", false, 5120, 64, 40, 8, 27648, 152064},
-    {"llama-70b", true, 8192, 80, 64, 8, 28672, 128256},
+    {"qwen-1.5b", false, 1536, 28, 12, 2, 8960, 151936, 1e-6F, 10000},
+    {"qwen-7b", false, 3584, 28, 28, 4, 18944, 152064, 1e-6F, 10000},
+    {"llama-8b", true, 4096, 32, 32, 8, 14336, 128256, 1e-5F, 500000},
+    {"qwen-14b", false, 5120, 48, 40, 8, 13824, 152064, 1e-5F, 1000000},
+    {"qwen-32b", false, 5120, 64, 40, 8, 27648, 152064, 1e-5F, 1000000},
+    {"llama-70b", true, 8192, 80, 64, 8, 28672, 128256, 1e-5F, 500000},
 };
+
+// The first of each config.json; llama-70b's lists others, which its template never ends a turn
+// with.
+constexpr std::int32_t kLlamaEnd = 128001;
+constexpr std::int32_t kQwenEnd = 151643;
 
 ModelConfig ConfigOf(const Shape& shape) {
   ModelConfig config;
@@ -46,7 +53,11 @@ ModelConfig ConfigOf(const Shape& shape) {
   config.intermediate_size = shape.ffn;
   config.vocab_size = shape.vocab;
   config.max_position_embeddings = 131072;
+  config.rms_norm_eps = shape.rms_norm_eps;
+  config.rope.theta = shape.rope_theta;
+  if (shape.llama) config.rope.scaling = Llama3RopeScaling{.factor = 8};
   config.qkv_bias = !shape.llama;
+  config.end_of_sequence_ids = {shape.llama ? kLlamaEnd : kQwenEnd};
   return config;
 }
 
@@ -62,9 +73,10 @@ constexpr Format kFormats[] = {
     {" as published (bf16)", kernels::Encoding::kBf16},
 };
 
-bool Fits(const FamilyMember& member, kernels::Encoding encoding, step::Limits limits,
-          const MemoryOffer& offer) {
+bool Fits(const FamilyMember& member, kernels::Encoding encoding, bool fp8_kv_cache,
+          step::Limits limits, const MemoryOffer& offer) {
   ModelPlan plan = MakePlan(member.config);
+  plan.kv_cache.is_fp8 = fp8_kv_cache;
   SetMatrixEncoding(encoding, plan);
   for (PlannedTensor& matrix : plan.head.matrices) {
     matrix.spec.encoding = kernels::Encoding::kBf16;
@@ -87,12 +99,13 @@ const std::vector<FamilyMember>& Distills() {
   return members;
 }
 
-std::string WhatFits(const step::Limits& limits, const MemoryOffer& offer) {
+std::string WhatFits(const step::Limits& limits, const MemoryOffer& offer, bool fp8_kv_cache) {
   std::vector<std::string> fitting;
   for (const Format& format : kFormats) {
-    const auto largest = std::find_if(
-        Distills().rbegin(), Distills().rend(),
-        [&](const FamilyMember& member) { return Fits(member, format.encoding, limits, offer); });
+    const auto largest =
+        std::find_if(Distills().rbegin(), Distills().rend(), [&](const FamilyMember& member) {
+          return Fits(member, format.encoding, fp8_kv_cache, limits, offer);
+        });
     if (largest != Distills().rend()) {
       fitting.push_back(absl::StrCat(largest->variant, format.text));
     }
@@ -104,7 +117,7 @@ absl::StatusOr<std::int32_t> ChooseBlocksOrAdvise(const ModelPlan& plan, const s
                                                   const MemoryOffer& offer) {
   auto blocks = ChooseBlocks(plan, limits, offer);
   if (blocks.ok()) return blocks;
-  const std::string fitting = WhatFits(limits, offer);
+  const std::string fitting = WhatFits(limits, offer, plan.kv_cache.is_fp8);
   return absl::Status(blocks.status().code(),
                       absl::StrCat(blocks.status().message(), "; of DeepSeek-R1's distills ",
                                    fitting.empty() ? "none fits so" : "there fit: ", fitting));

@@ -22,10 +22,10 @@ constexpr std::size_t kMaxPlanBytes = std::size_t{256} << 20;
 }  // namespace
 
 FollowedPlans::FollowedPlans(std::unique_ptr<parallel::PeerLink> leader, std::int32_t first_rank,
-                             std::int32_t num_ranks, std::int32_t max_in_flight)
+                             std::int32_t num_ranks, std::unique_ptr<PlanChannel> own)
     : first_rank_(first_rank),
       num_ranks_(num_ranks),
-      plans_(num_ranks, max_in_flight + 1),
+      own_(std::move(own)),
       link_(
           std::move(leader), kMaxPlanBytes, [this](const Frame& frame) { return Hear(frame); },
           [this] { return Beat(); }) {}
@@ -42,7 +42,7 @@ absl::Status FollowedPlans::Hear(const Frame& frame) {
   } else if (frame.kind == FrameKind::kEnd && !ended_) {
     link_.Part();
     ended_ = true;
-    plans_.Close();
+    own_->Close();
   } else {
     return absl::InvalidArgumentError("sent what no leader has to say");
   }
@@ -56,7 +56,7 @@ absl::Status FollowedPlans::Take(const Frame& frame) {
     return absl::InvalidArgumentError(
         absl::StrCat("sent for step ", frame.step, " what is no plan"));
   }
-  plans_.Send(std::make_shared<const step::Plan>(*std::move(plan)));
+  own_->Send(std::make_shared<const step::Plan>(*std::move(plan)));
   return absl::OkStatus();
 }
 
@@ -103,7 +103,7 @@ void FollowedPlans::Send(std::shared_ptr<const step::Plan>) {
 }
 
 std::shared_ptr<const step::Plan> FollowedPlans::Receive(int rank) {
-  return plans_.Receive(rank - first_rank_);
+  return own_->Receive(rank - first_rank_);
 }
 
 void FollowedPlans::Close() { CHECK(false, "the leader alone ends the plans"); }

@@ -13,22 +13,22 @@
 #include "common/mutex.h"
 #include "worker/model/plan_channel.h"
 #include "worker/parallel/control_link.h"
-#include "worker/parallel/local_step_channel.h"
 #include "worker/step/runner.h"
 
 namespace thinkwire::worker::model {
 
 // The ranks of a process that follows: plans come over its connection to the leader, and the
 // leader is told how the ranks do.
-// Owns: the connection.
+// Owns: the connection, the channel to its own ranks.
 // Threads: as PlanChannel, whose Send and Close are the leader's alone; the others as they say.
 // Fails: as ControlLink.
 class FollowedPlans final : public PlanChannel {
  public:
-  // The ranks of this process are the `num_ranks` from first_rank on, and lag behind the leader by
-  // at most `max_in_flight` plans, which it has not collected yet.
+  // The ranks of this process are the `num_ranks` from first_rank on, to which `own` leads, as its
+  // ranks 0, 1, … They lag behind the leader by as many plans as it has not collected: a channel
+  // that has room for fewer keeps the leader's signs of life waiting.
   FollowedPlans(std::unique_ptr<parallel::PeerLink> leader, std::int32_t first_rank,
-                std::int32_t num_ranks, std::int32_t max_in_flight);
+                std::int32_t num_ranks, std::unique_ptr<PlanChannel> own);
   ~FollowedPlans() override;
 
   // Tells the leader how many blocks this process has memory for and waits for what all have.
@@ -53,7 +53,7 @@ class FollowedPlans final : public PlanChannel {
 
   const std::int32_t first_rank_;
   const std::int32_t num_ranks_;
-  parallel::LocalStepChannel<step::Plan> plans_;  // of this process's ranks
+  const std::unique_ptr<PlanChannel> own_;
   mutable Mutex mu_;
   CondVar changed_;
   std::optional<std::uint64_t> num_blocks_ ABSL_GUARDED_BY(mu_);  // the leader's word

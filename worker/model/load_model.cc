@@ -13,9 +13,11 @@
 #include "worker/model/checkpoint/kv_scales.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
+#include "worker/model/checkpoint/nf4_tensor.h"
 #include "worker/model/checkpoint/random_weights.h"
 #include "worker/model/family_fit.h"
 #include "worker/model/host_memory.h"
+#include "worker/model/kv_cache_dtype.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
 #include "worker/parallel/communicators.h"
@@ -91,7 +93,8 @@ std::optional<kernels::Encoding> DrawnAs(const ModelOptions& options) {
 absl::Status CheckQuantization(const ModelOptions& options, const ModelPlan& plan) {
   if (DrawnAs(options).has_value()) return absl::OkStatus();
   const std::string packed = plan.config.quantization ? plan.config.quantization->method() : "gguf";
-  const std::string stored = IsPacked(plan) ? packed : "none";
+  // What is unpacked while it is loaded is not as a dense checkpoint has it.
+  const std::string stored = IsPacked(plan) || packed == kBitsandbytes ? packed : "none";
   if (options.quantization == "auto" || options.quantization == stored) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("quantization is ", options.quantization,
                                                  ", but the weights are ", EncodingsOf(plan),
@@ -103,15 +106,8 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
   const auto& quantization = plan.config.quantization;
   const bool files_say = quantization && quantization->has_fp8_kv_cache();
   KvCachePlan& kv = plan.kv_cache;
-  kv.is_fp8 =
-      options.kv_cache_dtype == "fp8_e4m3" || (options.kv_cache_dtype == "auto" && files_say);
+  ASSIGN_OR_RETURN(kv.is_fp8, KeepsFp8(options.kv_cache_dtype, plan.config));
   if (!kv.is_fp8) kv.scales.clear();
-  if (kv.is_fp8 && plan.config.mla) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("kv_cache_dtype is fp8_e4m3, which is for keys and values; allowed for the "
-                     "latents of ",
-                     plan.config.architecture, ": bfloat16"));
-  }
   if (options.kv_scales_file.empty()) {
     if (kv.is_fp8 && files_say && kv.scales.empty() && !options.random_weights) {
       plan.config.warnings.emplace_back(
@@ -155,7 +151,9 @@ ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const Weig
   info.stored_weights = source.stored_as();
   const std::string architecture(
       std::pair<std::string, std::string>(absl::StrSplit(device, absl::MaxSplits(' ', 1))).first);
-  info.fingerprint = Fingerprint(plan, source, ranks, architecture);
+  const bool is_cpu = capabilities.kind == kernels::DeviceKind::kCpu;
+  info.fingerprint =
+      Fingerprint(plan, source, is_cpu ? NumSummands(plan, ranks) : ranks, architecture);
   return info;
 }
 
@@ -366,7 +364,8 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& optio
   return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
 }
 
-absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& options) {
+absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans) {
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
   Follower::Parts parts;
   ASSIGN_OR_RETURN(parts.devices, OpenBackends(options, model));
@@ -374,7 +373,7 @@ absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& optio
   const parallel::Greeting greeting = GreetingOf(options, model, parts.devices);
   ASSIGN_OR_RETURN(parallel::Joined joined, parallel::Join(place, greeting, IsCpu(parts.devices)));
   parts.plans = std::make_unique<FollowedPlans>(std::move(joined.control), place.first_rank,
-                                                place.num_ranks, model.limits.max_in_flight);
+                                                place.num_ranks, std::move(plans));
   ASSIGN_OR_RETURN(const parallel::CommunicatorId id, ReadId(joined.word));
   ASSIGN_OR_RETURN(parts.devices.communicators,
                    OpenInGroup(options, model, parts.devices, id, std::move(joined.sums)));

@@ -68,8 +68,10 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& optio
                                                        Devices devices);
 
 // The same for a process that has other ranks of a group than rank 0, which connects to its leader
-// (Join) and takes the plans from there. REQUIRES: options.group, without rank 0.
+// (Join) and takes the plans from there. `plans` leads to its ranks, as their numbers 0, 1, …, and
+// has room for max_in_flight plans and one more. REQUIRES: options.group, without rank 0.
 // Fails: likewise.
-absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& options);
+absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& options,
+                                                       std::unique_ptr<PlanChannel> plans);
 
 }  // namespace thinkwire::worker::model

@@ -13,6 +13,7 @@
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/count_rank.h"
+#include "worker/model/kv_cache_dtype.h"
 #include "worker/model/layers/kv_cache.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/memory_budget.h"
@@ -74,7 +75,8 @@ ModelFit Count(const ModelPlan& plan, const step::Limits& limits, const MemoryPl
 
 }  // namespace
 
-absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryPlace& place) {
+absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryPlace& place,
+                               const std::string& kv_cache_dtype) {
   ASSIGN_OR_RETURN(const ModelConfig config, OpenModelFiles(model)->Config());
   ModelPlan plan = MakePlan(config);
   const std::string cpu_only = NeedsCpu(plan);
@@ -87,6 +89,7 @@ absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryP
         absl::StrCat("head_dim is ", config.head_dim, "; supported: ", head_dim));
   }
   RETURN_IF_ERROR(SetEncodings(plan));
+  ASSIGN_OR_RETURN(plan.kv_cache.is_fp8, KeepsFp8(kv_cache_dtype, config));
   step::Limits limits = LimitsFor(config, place.device);
   for (std::int32_t ranks = 1; ranks <= place.devices; ++ranks) {
     if (!CheckSplit(plan, ranks).ok()) continue;

@@ -25,11 +25,12 @@ struct ModelFit {
   std::int32_t longest = 0;             // tokens of a sequence, by the model
 };
 
-// By the rules that a worker loads by, with its default options, and from config.json alone: no
-// weight is read.
-// Fails: as ModelFiles::Config and QuantizationConfig::SchemeOf; INVALID_ARGUMENT the device has no
-// kernels for the model's heads.
-absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryPlace& place);
+// By the rules that a worker loads by, with this of its options (ModelOptions) and else the
+// defaults, and from config.json alone: no weight is read.
+// Fails: as ModelFiles::Config, QuantizationConfig::SchemeOf and KeepsFp8; INVALID_ARGUMENT the
+// device has no kernels for the model's heads.
+absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryPlace& place,
+                               const std::string& kv_cache_dtype = "auto");
 
 // "weights 15.2 GB, KV 57.3 MB a thousand tokens: 131072 tokens of context on 2 devices"
 std::string FitText(const ModelFit& fit);

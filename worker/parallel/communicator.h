@@ -14,7 +14,8 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // x becomes the sum over ranks, added in ascending rank order on every rank. act [T, E].
+  // x becomes the sum over ranks, the same bits on every rank: on the CPU in the order of
+  // kernels::AddPairwise, on GPUs that read each other's memory by ascending rank. act [T, E].
   virtual void AllReduce(const kernels::Tensor& x) = 0;
 
   // out[l] = the ranks' local[l] side by side, in rank order. local f32 [L, V / R], out f32 [L, V].

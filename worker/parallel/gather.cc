@@ -1,6 +1,8 @@
 #include "worker/parallel/gather.h"
 
 #include <algorithm>
+#include <future>
+#include <list>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -19,10 +21,39 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kStrangerPatience{2000};
 constexpr std::chrono::milliseconds kAdmissionPatience{60'000};  // behind others at the door
 constexpr std::chrono::milliseconds kLookEvery{200};
+constexpr std::chrono::milliseconds kLookWhileGreeting{5};
 constexpr std::chrono::seconds kTellEvery{10};
 constexpr std::chrono::milliseconds kDialPatience{2000};
 constexpr std::chrono::milliseconds kDialEvery{200};
 constexpr std::size_t kMaxWordBytes = 4096;
+
+// Somebody who has connected to the leader and is heard on a thread of his own.
+// Owns: the connection, the thread. Threads: one.
+class Visitor {
+ public:
+  Visitor(int socket, const GroupKey& key)
+      : link_(std::make_unique<PeerLink>(socket, "whoever connected", kStrangerPatience)),
+        handshake_(*link_, key),
+        greeting_(std::async(std::launch::async, [this] { return handshake_.Hear(); })) {}
+  ~Visitor() {
+    if (greeting_.valid()) link_->ShutDown();  // he is not waited for
+  }
+  Visitor(const Visitor&) = delete;
+  Visitor& operator=(const Visitor&) = delete;
+
+  bool is_heard() const {
+    return greeting_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  }
+  // Once; waits until he is heard.
+  absl::StatusOr<Greeting> greeting() { return greeting_.get(); }
+  LeaderHandshake& handshake() { return handshake_; }
+  std::unique_ptr<PeerLink> TakeLink() { return std::move(link_); }
+
+ private:
+  std::unique_ptr<PeerLink> link_;
+  LeaderHandshake handshake_;
+  std::future<absl::StatusOr<Greeting>> greeting_;  // the last: it uses all
+};
 
 // The leader's side of the door.
 class Door {
@@ -36,7 +67,8 @@ class Door {
   absl::StatusOr<Gathered> WaitForAll() {
     while (!roll_call_.missing().empty()) {
       TellWhoIsMissing();
-      if (const auto socket = listener_.Accept(kLookEvery)) RETURN_IF_ERROR(Take(*socket));
+      Open();
+      RETURN_IF_ERROR(JudgeWhoIsHeard());
       RETURN_IF_ERROR(CheckAllStay());
     }
     std::ranges::sort(gathered_.members, {}, &Member::first_rank);
@@ -44,6 +76,28 @@ class Door {
   }
 
  private:
+  // For whoever stands before it, while there is room behind it.
+  void Open() {
+    if (visitors_.size() >= kMaxVisitors) {
+      std::this_thread::sleep_for(kLookWhileGreeting);
+      return;
+    }
+    const auto socket = listener_.Accept(visitors_.empty() ? kLookEvery : kLookWhileGreeting);
+    if (socket) visitors_.emplace_back(*socket, key_);
+  }
+
+  absl::Status JudgeWhoIsHeard() {
+    for (auto visitor = visitors_.begin(); visitor != visitors_.end();) {
+      if (!visitor->is_heard()) {
+        ++visitor;
+        continue;
+      }
+      RETURN_IF_ERROR(Judge(*visitor));
+      visitor = visitors_.erase(visitor);
+    }
+    return absl::OkStatus();
+  }
+
   void TellWhoIsMissing() {
     if (Clock::now() < tell_at_) return;
     tell_at_ = Clock::now() + kTellEvery;
@@ -51,21 +105,20 @@ class Door {
             {{"port", listener_.port()}, {"missing", absl::StrJoin(roll_call_.missing(), ", ")}});
   }
 
-  // Who connected; a stranger is no error.
-  absl::Status Take(int socket) {
-    auto link = std::make_unique<PeerLink>(socket, "whoever connected", kStrangerPatience);
-    LeaderHandshake handshake(*link, key_);
-    const absl::StatusOr<Greeting> greeting = handshake.Hear();
+  // Lets in one of the group; a stranger is no error.
+  absl::Status Judge(Visitor& visitor) {
+    const absl::StatusOr<Greeting> greeting = visitor.greeting();
     if (absl::IsFailedPrecondition(greeting.status())) return greeting.status();
     if (!greeting.ok()) {
       LogWarning("turned away at the group's door", {{"why", greeting.status().ToString()}});
       return absl::OkStatus();
     }
     const absl::Status judged = roll_call_.Admit(*greeting);
-    if (!judged.ok()) handshake.Refuse({judged.message().data(), judged.message().size()});
+    if (!judged.ok())
+      visitor.handshake().Refuse({judged.message().data(), judged.message().size()});
     RETURN_IF_ERROR(judged);
-    RETURN_IF_ERROR(handshake.Admit());
-    Keep(*greeting, std::move(link));
+    RETURN_IF_ERROR(visitor.handshake().Admit());
+    Keep(*greeting, visitor.TakeLink());
     return absl::OkStatus();
   }
 
@@ -95,6 +148,7 @@ class Door {
   RollCall roll_call_;
   std::int32_t own_ranks_ = 0;
   Gathered gathered_;
+  std::list<Visitor> visitors_;
   Clock::time_point tell_at_;
 };
 

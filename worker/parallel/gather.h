@@ -33,6 +33,9 @@ inline constexpr std::chrono::milliseconds kMostSilence{6000};
 // stall watch does.
 inline constexpr std::chrono::milliseconds kSumPatience{std::chrono::hours(24)};
 
+// Connections whose greetings a leader hears at once; each has a thread meanwhile.
+inline constexpr std::size_t kMaxVisitors = 64;
+
 // Another process of the group, as its leader sees it.
 struct Member {
   std::int32_t first_rank = 0;
@@ -47,8 +50,10 @@ struct Gathered {
 
 // Waits, for as long as it takes, until the ranks of all other processes have connected, then tells
 // each `word`. Says in the log who is missing. With `sums` each rank connects for its sums too.
-// Strangers are turned away one after another, and each may take 2 s: while they keep coming they
-// hold up the start, though they never end it. Afterwards nobody is let in any more.
+// Who connects is heard beside others, up to kMaxVisitors at once, and a stranger is turned away
+// when he has said something wrong, or nothing for 2 s: only where strangers fill all these places
+// again and again do they hold up the start, and they never end it. Afterwards nobody is let in any
+// more.
 // Fails: in one sentence where a rank of the group cannot join it (RollCall), or has left again.
 absl::StatusOr<Gathered> Gather(GroupListener& listener, const GroupKey& key,
                                 const Greeting& leader, bool sums, std::string_view word);

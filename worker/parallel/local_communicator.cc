@@ -1,11 +1,15 @@
 #include "worker/parallel/local_communicator.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "worker/kernels/add_pairwise.h"
 
 namespace thinkwire::worker::parallel {
 namespace {
@@ -48,11 +52,15 @@ void LocalCommunicator::AllReduce(const kernels::Tensor& x) {
   group_->Arrive();
   const std::int64_t begin = x.size() * rank_ / size();
   const std::int64_t end = x.size() * (rank_ + 1) / size();
-  for (std::int64_t i = begin; i < end; ++i) {
-    float sum = group_->data(0)[i];
-    for (int r = 1; r < size(); ++r) sum += group_->data(r)[i];
-    for (int r = 0; r < size(); ++r) group_->data(r)[i] = sum;
-  }
+  std::vector<float*> sums(kernels::SumsOfPairs(static_cast<std::size_t>(size())));
+  kernels::AddPairwise(
+      static_cast<std::size_t>(size()),
+      [&](std::size_t rank, std::size_t at) { sums[at] = group_->data(static_cast<int>(rank)); },
+      [&](std::size_t to, std::size_t from) {
+        for (std::int64_t i = begin; i < end; ++i) sums[to][i] += sums[from][i];
+      });
+  const float* const whole = group_->data(0);
+  for (int r = 1; r < size(); ++r) std::copy(whole + begin, whole + end, group_->data(r) + begin);
   group_->Arrive();
 }
 

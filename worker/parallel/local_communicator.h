@@ -32,7 +32,8 @@ class LocalGroup {
 };
 
 // Ranks that are threads of this process and read each other's memory. Each rank adds up one slice
-// of the elements and writes it to all, so that the sums are the same bits everywhere. f32 alone.
+// of the elements (kernels::AddPairwise) and writes it to all, so that the sums are the same bits
+// everywhere. f32 alone.
 class LocalCommunicator final : public Communicator {
  public:
   LocalCommunicator(std::shared_ptr<LocalGroup> group, int rank);

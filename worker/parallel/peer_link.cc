@@ -102,7 +102,7 @@ absl::Status PeerLink::SendBytes(std::span<const char> bytes, Clock::time_point 
 absl::Status PeerLink::ReceiveBytes(std::span<char> bytes, Clock::time_point deadline) {
   while (!bytes.empty()) {
     const ssize_t got = recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
-    if (got == 0) return absl::UnavailableError(absl::StrCat(peer_, " has closed its connection"));
+    if (got == 0) return Lost("cannot be heard", ECONNRESET);
     if (got < 0 && !MayTryAgain(errno)) return Lost("cannot be heard", errno);
     if (got < 0) RETURN_IF_ERROR(WaitFor(POLLIN, deadline));
     bytes = bytes.subspan(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
@@ -121,7 +121,11 @@ absl::Status PeerLink::WaitFor(short events, Clock::time_point deadline) {
       absl::StrCat(peer_, " has kept a frame waiting for ", patience_.count(), " ms"));
 }
 
+// A process that ends, or is killed, with bytes that it has not read has its connections reset.
 absl::Status PeerLink::Lost(const char* what, int error) const {
+  if (error == ECONNRESET || error == EPIPE) {
+    return absl::UnavailableError(absl::StrCat(peer_, " has closed its connection"));
+  }
   return absl::UnavailableError(absl::StrCat(peer_, " ", what, ": ", std::strerror(error)));
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <iterator>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/status.h"
+#include "worker/kernels/add_pairwise.h"
 #include "worker/kernels/end_process.h"
 #include "worker/parallel/gather.h"
 #include "worker/parallel/roll_call.h"
@@ -66,7 +68,10 @@ absl::StatusOr<LinkPair> LinkInside(int rank) {
 }  // namespace
 
 TcpCommunicator::TcpCommunicator(int rank, int size, Links links)
-    : rank_(rank), size_(size), links_(std::move(links)) {
+    : rank_(rank),
+      size_(size),
+      links_(std::move(links)),
+      parts_(rank == 0 ? kernels::SumsOfPairs(static_cast<std::size_t>(size)) : 0) {
   CHECK(rank >= 0 && rank < size, "a rank is below its group's size");
   CHECK(links_.size() == static_cast<std::size_t>(rank == 0 ? size - 1 : 1),
         "rank 0 has a link to each other rank, another rank has one to rank 0");
@@ -96,21 +101,29 @@ void TcpCommunicator::AllGatherColumns(const kernels::Tensor& local, const kerne
 }
 
 void TcpCommunicator::AddAll(std::span<float> x) {
-  part_.resize(x.size());
-  for (int r = 1; r < size_; ++r) {
-    HearPart(r, part_);
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] += part_[i];
-  }
+  const auto count = static_cast<std::size_t>(size_);
+  const auto sum = [&](std::size_t at) { return at == 0 ? x : std::span<float>(parts_[at - 1]); };
+  kernels::AddPairwise(
+      count,
+      [&](std::size_t rank, std::size_t at) {
+        if (rank == 0) return;  // that is x
+        parts_[at - 1].resize(x.size());
+        HearPart(static_cast<int>(rank), parts_[at - 1]);
+      },
+      [&](std::size_t to, std::size_t from) {
+        std::ranges::transform(sum(to), sum(from), sum(to).begin(), std::plus<>());
+      });
   SendWhole(x);
 }
 
 void TcpCommunicator::PlaceAll(const kernels::Tensor& local, const kernels::Tensor& out) {
   const std::int64_t width = local.dim(1);
-  part_.resize(static_cast<std::size_t>(local.size()));
+  std::vector<float>& part = parts_.front();
+  part.resize(static_cast<std::size_t>(local.size()));
   PlaceColumns(local.as<float>(), out, width, 0);
   for (int r = 1; r < size_; ++r) {
-    HearPart(r, part_);
-    PlaceColumns(part_.data(), out, width, r * width);
+    HearPart(r, part);
+    PlaceColumns(part.data(), out, width, r * width);
   }
   SendWhole(ElementsOf(out));
 }

@@ -13,9 +13,11 @@ namespace thinkwire::worker::parallel {
 
 // A CPU rank whose peers may be in other processes and on other hosts: every other rank has one
 // connection to rank 0, which hears the ranks' parts in ascending order, adds them up and sends the
-// sum to all. The sums are the bits of LocalCommunicator's, which adds in the same order. f32
-// alone; all hosts are little-endian. Each call sends and receives its tensor once a rank.
-// Owns: the links. Memory: rank 0 holds one more part, of the largest tensor that it was given.
+// sum to all. The sums are the bits of LocalCommunicator's, which adds in the same order
+// (kernels::AddPairwise). f32 alone; all hosts are little-endian. Each call sends and receives its
+// tensor once a rank.
+// Owns: the links. Memory: rank 0 holds SumsOfPairs parts more, of the largest tensor that it was
+// given.
 // Threads: the rank's own.
 // Fails: a peer that is lost, late or wrong ends the process, with a sentence that names it.
 class TcpCommunicator final : public Communicator {
@@ -41,8 +43,8 @@ class TcpCommunicator final : public Communicator {
   const int rank_;
   const int size_;
   const Links links_;
-  std::uint64_t call_ = 0;  // the frames' step: calls of this rank so far
-  std::vector<float> part_;
+  std::uint64_t call_ = 0;                 // the frames' step: calls of this rank so far
+  std::vector<std::vector<float>> parts_;  // of rank 0: what is heard and added up
 };
 
 // The communicators of the `num_ranks` ranks of this process from first_rank on, of `size` in all.

@@ -52,6 +52,8 @@ class PromptQueue {
   // The next to run, of the short ones unless `long_too`; nothing if none waits.
   std::optional<Taken> Take(bool long_too);
 
+  bool empty() const { return peers_.empty(); }
+
  private:
   struct Prompt {
     std::int64_t cost = 0;  // bytes

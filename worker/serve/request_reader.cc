@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/rpc/error_metadata.h"
 #include "common/rpc/phase_sampling.h"
 #include "common/rpc/status_details.h"
 #include "common/shown_text.h"
@@ -47,6 +48,23 @@ text::ThinkingMode ReadMode(v1::ThinkingMode mode) {
     default:
       return text::ThinkingMode::kForced;
   }
+}
+
+const char* PromptField(const v1::Prompt& prompt) {
+  if (prompt.has_chat()) return "prompt.chat";
+  return prompt.has_text() ? "prompt.text" : "prompt.token_ids.ids";
+}
+
+// "`field` `why`: this model's maximum …", which are the words by which clients of other servers
+// know this error.
+absl::Status TooLong(const char* field, const std::string& why, const step::Limits& limits) {
+  const std::int64_t context = limits.context();
+  const bool by_cache = context < limits.max_model_len;
+  return rpc::WithMetadata(
+      rpc::InvalidField(
+          field, absl::StrCat(why, ": this model's maximum context length is ", context, " tokens",
+                              by_cache ? ", as the KV cache holds no more" : "")),
+      rpc::kContextTokens, absl::StrCat(context));
 }
 
 // Which ids are white space and nothing else.
@@ -276,22 +294,21 @@ absl::StatusOr<std::int32_t> RequestReader::ReadMaxTokens(const v1::GenerateRequ
                                                           std::size_t prompt_tokens) const {
   const std::int64_t context = model_.limits.context();
   const std::int64_t room = context - static_cast<std::int64_t>(prompt_tokens);
-  const std::string limit =
-      absl::StrCat("the context of ", context, " tokens",
-                   context < model_.limits.max_model_len ? " (the whole KV cache)" : "");
   if (room < 1) {
-    return rpc::InvalidField(
-        "prompt",
-        absl::StrCat("of ", prompt_tokens, " tokens leaves nothing to generate in ", limit));
+    return TooLong(
+        PromptField(request.prompt()),
+        absl::StrCat("comes to ", prompt_tokens, " tokens, which leaves none to generate"),
+        model_.limits);
   }
   if (!request.has_max_tokens()) return static_cast<std::int32_t>(room);
   if (request.max_tokens() > room && request.clamp_max_tokens()) {
     return static_cast<std::int32_t>(room);
   }
   if (request.max_tokens() > room) {
-    return rpc::InvalidField("max_tokens",
-                             absl::StrCat("of ", request.max_tokens(), " and the prompt of ",
-                                          prompt_tokens, " tokens exceed ", limit));
+    return TooLong("max_tokens",
+                   absl::StrCat("of ", request.max_tokens(), " is too much with the ",
+                                prompt_tokens, " tokens of the prompt"),
+                   model_.limits);
   }
   return request.max_tokens();
 }

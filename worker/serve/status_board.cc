@@ -158,6 +158,7 @@ void StatusBoard::DescribeRanks(std::uint64_t steps, Clock::TimePoint now,
     heartbeat.set_rank(static_cast<std::int32_t>(rank));
     heartbeat.set_steps(steps);  // a step counts once every rank has finished it
     rpc::SetDuration(now - progress.at, heartbeat.mutable_since_progress());
+    metrics_.SetRank(rank, beat, now - progress.at);
   }
   last_steps_ = steps;
 }

@@ -50,35 +50,54 @@ void TextPool::Stop() {
   }
 }
 
-std::optional<TextPool::Next> TextPool::TryTake() {
+std::optional<TextPool::Next> TextPool::TryTake(Clock::TimePoint now) {
   if (!streams_.empty()) {
     Next next{.run = std::move(streams_.front())};
     streams_.pop_front();
+    streams_busy_until_ = now + kStreamsPause;
     return next;
   }
-  auto prompt = prompts_.Take(/*long_too=*/long_running_ < most_long_ || stopping_);
+  const bool long_too = long_running_ < most_long_ && Rest(now) == Clock::Duration{};
+  auto prompt = prompts_.Take(long_too || stopping_);
   if (!prompt) return std::nullopt;
   const bool is_long = prompt->length == PromptQueue::Length::kLong;
   if (is_long) ++long_running_;
   return Next{std::move(prompt->job.run), is_long};
 }
 
-std::optional<TextPool::Next> TextPool::Take() {
-  MutexLock lock(mu_);
-  std::optional<Next> next;
-  while (!(next = TryTake()) && !stopping_) work_.Wait(mu_);
-  return next;
+Clock::Duration TextPool::Rest(Clock::TimePoint now) const {
+  return std::max(std::min(long_rests_until_, streams_busy_until_) - now, Clock::Duration{});
 }
 
-void TextPool::EndLong() {
+std::optional<TextPool::Next> TextPool::Take() {
   MutexLock lock(mu_);
-  --long_running_;
+  while (true) {
+    const Clock::TimePoint now = clock_.Now();
+    if (std::optional<Next> next = TryTake(now); next || stopping_) return next;
+    const Clock::Duration rest = Rest(now);
+    if (rest == Clock::Duration{} || prompts_.empty()) {
+      work_.Wait(mu_);
+    } else {
+      work_.WaitFor(mu_, rest);
+    }
+  }
+}
+
+void TextPool::RunLong(const std::function<void()>& run) {
+  const Clock::TimePoint begin = clock_.Now();
+  run();
+  const Clock::TimePoint end = clock_.Now();
+  {
+    MutexLock lock(mu_);
+    --long_running_;
+    long_rests_until_ = std::max(long_rests_until_, end + kRest * (end - begin));
+  }
+  work_.NotifyOne();
 }
 
 void TextPool::Work() {
   while (const std::optional<Next> next = Take()) {
-    next->run();
-    if (next->is_long) EndLong();
+    next->is_long ? RunLong(next->run) : next->run();
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <functional>
@@ -26,11 +27,16 @@ namespace thinkwire::worker::serve {
 // 3. Prompts run in the order of PromptQueue: the peers' shares are fair, and within a peer's a
 // long
 //    prompt lets short ones pass.
+// 4. While streams run, no long prompt begins after one has ended, until kRest times as long as it
+//    took have passed: on a CPU it takes one of the processors that compute the streams' steps.
 // Threads: all public functions from any thread; none waits for a job.
 class TextPool {
  public:
   // From here on a prompt takes long: 2.5 ms with R1's tokenizer, 11 ms of its slowest inputs.
   static constexpr std::size_t kLongBytes = kLongPromptBytes;
+  static constexpr int kRest = 3;
+  // Streams run if one had something to do within so long.
+  static constexpr Clock::Duration kStreamsPause = std::chrono::milliseconds(50);
 
   // At most `max_jobs` >= 1 jobs of TryPost wait. `clock` must outlive the pool.
   TextPool(int num_threads, std::size_t max_jobs, const Clock& clock);
@@ -80,8 +86,10 @@ class TextPool {
   // Waits for what is to run next; nothing once the pool has stopped and nothing is left.
   std::optional<Next> Take();
   // What may run now.
-  std::optional<Next> TryTake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void EndLong();
+  std::optional<Next> TryTake(Clock::TimePoint now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // For how long no long prompt runs.
+  Clock::Duration Rest(Clock::TimePoint now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void RunLong(const std::function<void()>& run);
 
   const int most_long_;  // that run at once
   const Clock& clock_;
@@ -91,6 +99,8 @@ class TextPool {
   std::deque<std::function<void()>> streams_ ABSL_GUARDED_BY(mu_);
   PromptQueue prompts_ ABSL_GUARDED_BY(mu_);
   int long_running_ ABSL_GUARDED_BY(mu_) = 0;
+  Clock::TimePoint long_rests_until_ ABSL_GUARDED_BY(mu_);
+  Clock::TimePoint streams_busy_until_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::thread> threads_;
 };

@@ -130,6 +130,16 @@ WorkerMetrics::WorkerMetrics(const ModelRegistry& registry)
       max_queued_(registry.MakeGauge("thinkwire_worker_max_queued_requests",
                                      "How many requests may wait; one more is refused")),
       max_running_(registry.MakeGauge("thinkwire_worker_max_running_requests", "Places")),
+      rank_step_(&prometheus::BuildGauge()
+                      .Name("thinkwire_worker_rank_step")
+                      .Help("The step that a rank has last beaten in")
+                      .Labels(registry.labels)
+                      .Register(registry.inner)),
+      rank_still_(&prometheus::BuildGauge()
+                       .Name("thinkwire_worker_rank_without_progress_seconds")
+                       .Help("For how long a rank has stood still while there was work")
+                       .Labels(registry.labels)
+                       .Register(registry.inner)),
       steps_(registry.MakeCounter("thinkwire_worker_steps_total", "Forward passes")),
       preemptions_(
           registry.MakeCounter("thinkwire_worker_preemptions_total",
@@ -221,6 +231,12 @@ void WorkerMetrics::SetStatus(const engine::EngineStatus& status) {
   Raise(prefix_hits_, status.prefix_use.hits);
   Raise(prefix_query_tokens_, status.prefix_use.query_tokens);
   Raise(prefix_hit_tokens_, status.prefix_use.hit_tokens);
+}
+
+void WorkerMetrics::SetRank(std::size_t rank, const step::RankBeat& beat, Clock::Duration still) {
+  const StreamMetrics::Labels labels = {{"rank", std::to_string(rank)}};
+  rank_step_->Add(labels).Set(static_cast<double>(beat.step));
+  rank_still_->Add(labels).Set(std::chrono::duration<double>(still).count());
 }
 
 }  // namespace thinkwire::worker::serve

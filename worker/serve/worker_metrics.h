@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -8,6 +9,7 @@
 #include "common/clock.h"
 #include "common/stream_metrics.h"
 #include "worker/engine/engine.h"
+#include "worker/step/runner.h"
 
 namespace prometheus {
 class Counter;
@@ -37,7 +39,8 @@ std::string_view ToString(Outcome outcome);
 // The outcome of a request that ended with `status`, an error, before the engine had it.
 Outcome OutcomeOfRefusal(const absl::Status& status);
 
-// The worker's metrics, thinkwire_worker_*. Threads: any, but one at a time for SetStatus.
+// The worker's metrics, thinkwire_worker_*. Threads: any, but one at a time for SetStatus and
+// SetRank.
 class WorkerMetrics {
  public:
   // `registry` owns the metrics and must outlive this. All carry the label `model`: the name that
@@ -73,6 +76,9 @@ class WorkerMetrics {
   // Sets the gauges, and the counters that the engine keeps.
   void SetStatus(const engine::EngineStatus& status);
 
+  // Where a rank was seen last, and for how long it has been there while there was work.
+  void SetRank(std::size_t rank, const step::RankBeat& beat, Clock::Duration still);
+
  private:
   struct ModelRegistry;
   explicit WorkerMetrics(const ModelRegistry& registry);
@@ -96,6 +102,8 @@ class WorkerMetrics {
   prometheus::Gauge* kv_referenced_;
   prometheus::Gauge* kv_cached_;
   prometheus::Gauge* kv_free_;
+  prometheus::Family<prometheus::Gauge>* rank_step_;
+  prometheus::Family<prometheus::Gauge>* rank_still_;
   prometheus::Counter* steps_;
   prometheus::Counter* preemptions_;
   prometheus::Counter* recomputed_tokens_;

@@ -1,17 +1,14 @@
 #include "worker/text/gguf_tokenizer.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/gguf_file.h"
 #include "common/input_limits.h"
@@ -19,6 +16,7 @@
 #include "common/status.h"
 #include "common/strings.h"
 #include "common/utf8.h"
+#include "worker/text/gguf_text_rules.h"
 
 namespace thinkwire::worker::text {
 namespace {
@@ -27,40 +25,10 @@ constexpr char kTokens[] = "tokenizer.ggml.tokens";
 constexpr char kTypes[] = "tokenizer.ggml.token_type";
 constexpr char kMerges[] = "tokenizer.ggml.merges";
 
-// Types of tokens, as llama.cpp numbers them.
-constexpr std::int64_t kNormal = 1;
-constexpr std::int64_t kControl = 3;
-constexpr std::int64_t kUserDefined = 4;
-constexpr std::int64_t kUnused = 5;
-
-// What a `tokenizer.ggml.pre` stands for.
-struct PreTokenizer {
-  std::string_view name;
-  bool nfc;
-  bool ignore_merges;
-  std::span<const std::string_view> patterns;
-};
-
-constexpr std::string_view kQwen[] = {
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
-constexpr std::string_view kLlama[] = {
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
-constexpr std::string_view kDeepSeek[] = {R"(\p{N}{1,3})", R"([一-龥぀-ゟ゠-ヿ]+)",
-                                          R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^)"
-                                          "\r\n"
-                                          R"(\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[)"
-                                          "\r\n"
-                                          R"(]*|\s*[)"
-                                          "\r\n"
-                                          R"(]+|\s+(?!\S)|\s+)"};
-constexpr std::array<PreTokenizer, 4> kPreTokenizers = {{{"deepseek-r1-qwen", true, false, kQwen},
-                                                         {"qwen2", true, false, kQwen},
-                                                         {"llama-bpe", false, true, kLlama},
-                                                         {"deepseek-v3", false, false, kDeepSeek}}};
-
-// Published as added tokens that are not special.
-constexpr std::array<std::string_view, 4> kPlain = {"<｜User｜>", "<｜Assistant｜>", "<think>",
-                                                    "</think>"};
+constexpr auto kNormal = static_cast<std::int64_t>(GgufTokenType::kNormal);
+constexpr auto kControl = static_cast<std::int64_t>(GgufTokenType::kControl);
+constexpr auto kUserDefined = static_cast<std::int64_t>(GgufTokenType::kUserDefined);
+constexpr auto kUnused = static_cast<std::int64_t>(GgufTokenType::kUnused);
 
 absl::Status Damaged(std::string_view key, std::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(View(key), " ", View(what)));
@@ -107,7 +75,7 @@ absl::Status ReadPreTokenizer(const GgufContent& content, TokenizerJson& out) {
                                                  "\" is not supported; supported: gpt2"));
   }
   ASSIGN_OR_RETURN(const std::string_view pre, Text(content, "tokenizer.ggml.pre"));
-  for (const PreTokenizer& known : kPreTokenizers) {
+  for (const GgufPreTokenizer& known : GgufPreTokenizers()) {
     if (known.name != pre) continue;
     out.nfc = known.nfc;
     out.ignore_merges = known.ignore_merges;
@@ -164,12 +132,10 @@ class Vocabulary {
                        absl::StrCat("is ", types_[i], "; supported: 1, 3, 4, 5"));
       }
       if (token.empty()) return Damaged(Element(kTokens, i), "is empty, and no part of a text");
-      const bool is_plain = std::find(kPlain.begin(), kPlain.end(), token) != kPlain.end() ||
-                            absl::StartsWith(token, "<｜tool▁");
       AddedToken& added = out.added_tokens.emplace_back();
       added.content = token;
       added.id = id;
-      added.special = types_[i] == kControl && !is_plain;
+      added.special = types_[i] == kControl && !IsPlainInPublishedFiles(token);
     }
     return RefuseTwins();
   }

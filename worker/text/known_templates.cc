@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -168,6 +169,13 @@ absl::StatusOr<TemplateKind> RecogniseTemplate(std::string_view source) {
   return absl::NotFoundError(absl::StrCat("is not one that this program renders: it departs from ",
                                           nearest->name, " ", where, ", piece ", most + 1, " of ",
                                           pieces.size()));
+}
+
+absl::StatusOr<std::optional<std::string>> ReadChatTemplate(const std::filesystem::path& model) {
+  std::vector<std::string> warnings;
+  ASSIGN_OR_RETURN(std::optional<Source> source, ReadSource(model, warnings));
+  if (!source) return std::nullopt;
+  return std::move(source->text);
 }
 
 absl::StatusOr<TemplateChoice> ChooseTemplate(const std::filesystem::path& model,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,10 @@ struct TemplateChoice {
 // none.
 absl::StatusOr<TemplateChoice> ChooseTemplate(const std::filesystem::path& model,
                                               const Tokenizer& tokenizer, bool any);
+
+// The chat template that ChooseTemplate obeys; nothing where the checkpoint has none.
+// Fails: INVALID_ARGUMENT for a file that is none.
+absl::StatusOr<std::optional<std::string>> ReadChatTemplate(const std::filesystem::path& model);
 
 // Whether `source` is a known template, and of which kind. Fails: NOT_FOUND, the message shows the
 // first piece that no known template has there.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <prometheus/gauge.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/file_descriptor.h"
 #include "common/rpc/peers.h"
 
 namespace thinkwire::rpc {
@@ -25,13 +28,14 @@ std::string From(int host, int port) { return absl::StrCat("ipv4:10.0.0.", host,
 
 using Numbers = std::vector<std::size_t>;
 
-// A table with both ends of every connection in it.
+// A table, and both ends of every connection in it.
 class ConnectionTableTest : public testing::Test {
  protected:
   struct Client {
     std::string name;
     FileDescriptor end;
-    int descriptor;  // in the table
+    FileDescriptor served;  // the end that the table borrows
+    ConnectionTable::Entry entry;
     std::vector<ConnectionTable::Call> calls{};
   };
 
@@ -43,8 +47,8 @@ class ConnectionTableTest : public testing::Test {
     if (table_.MakePlace(name) == ConnectionTable::Place::kNone) return nullptr;
     std::array<int, 2> ends{};
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-    table_.Add(FileDescriptor(ends[0]), name);
-    return &clients_.emplace_back(Client{name, FileDescriptor(ends[1]), ends[0]});
+    return &clients_.emplace_back(
+        Client{name, FileDescriptor(ends[1]), FileDescriptor(ends[0]), table_.Add(ends[0], name)});
   }
   Client* Connect(int host) { return Connect(From(host, ++last_port_)); }
   Client* ConnectBusy(int host) {
@@ -214,7 +218,7 @@ TEST_F(ConnectionTableTest, CloseEndsAConnectionAndFreesItsPlace) {
   table_.Close(clients_[2].name);
   EXPECT_EQ(AllEnded(), Numbers({2}));
   EXPECT_EQ(table_.size(), std::size_t{kPlaces} - 1);
-  EXPECT_TRUE(table_.Contains(clients_[2].descriptor));  // until its end is seen
+  EXPECT_EQ(table_.CallsOf(clients_[2].name), 1);  // until whoever serves it has seen its end
   EXPECT_NE(ConnectBusy(1), nullptr);
   EXPECT_EQ(Connect(1), nullptr);
   table_.Close(clients_[2].name);  // again
@@ -230,11 +234,39 @@ TEST_F(ConnectionTableTest, AllCanBeClosed) {
   EXPECT_EQ(table_.size(), 0U);
 }
 
+TEST_F(ConnectionTableTest, LeavesADescriptorAloneWhoseEntryIsGone) {
+  Client& client = *Connect(1);
+  client.entry = {};
+  EXPECT_EQ(table_.size(), 0U);
+  EXPECT_FALSE(table_.Close(client.name));
+  table_.CloseAll();
+  EXPECT_FALSE(Ended(client));
+}
+
+TEST(ConnectionTable, ShowsHowManyHaveAPlace) {
+  prometheus::Gauge open;
+  ConnectionTable table(kPlaces, {}, &open);
+  const FileDescriptor first(eventfd(0, EFD_CLOEXEC));
+  const FileDescriptor second(eventfd(0, EFD_CLOEXEC));
+  ConnectionTable::Entry one = table.Add(first.get(), From(1, 1));
+  ConnectionTable::Entry other = table.Add(second.get(), From(1, 2));
+  EXPECT_EQ(open.Value(), 2);
+  one = {};
+  EXPECT_EQ(open.Value(), 1);
+  EXPECT_TRUE(table.Close(From(1, 2)));
+  EXPECT_EQ(open.Value(), 0);
+  other = table.Add(second.get(), From(1, 3));
+  table.StopCounting();
+  EXPECT_EQ(open.Value(), 0);
+  other = {};
+  EXPECT_EQ(open.Value(), 0);
+}
+
 TEST_F(ConnectionTableTest, ACallOutlivesItsConnectionAndTouchesNoLaterOne) {
   Client& first = *ConnectBusy(1);
-  EXPECT_TRUE(table_.Contains(first.descriptor));
-  table_.Remove(first.descriptor);
-  EXPECT_FALSE(table_.Contains(first.descriptor));
+  EXPECT_EQ(table_.CallsOf(first.name), 1);
+  first.entry = {};
+  EXPECT_EQ(table_.CallsOf(first.name), 0);
   EXPECT_EQ(table_.size(), 0U);
   Client& second = *Connect(first.name);
   Begin(second);
@@ -374,7 +406,7 @@ class RandomConnectionsTest : public ConnectionTableTest {
 
   void Drop(std::size_t at) {
     clients_[at].calls.clear();
-    table_.Remove(clients_[at].descriptor);
+    clients_[at].entry = {};
     clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(at));
   }
 

@@ -75,7 +75,7 @@ double Connections(Metrics& metrics) { return Value(metrics, "test_connections")
 class Wire {
  public:
   explicit Wire(int server) : listener_(*Listener::Listen({.address = "127.0.0.1:0"})) {
-    listener_->Start([this, server](FileDescriptor client) {
+    listener_->StartWatching([this, server](FileDescriptor client) {
       if (thread_.joinable()) return;  // the client dials again once it misses the server
       thread_ = std::thread([this, client = std::move(client), server] {
         const FileDescriptor far = Dial(server);

@@ -11,8 +11,11 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <utility>
@@ -48,11 +51,15 @@ class ListenerTest : public testing::Test {
                                       .displaced = &displaced_});
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
-    listener_->Start([this](FileDescriptor connection) {
-      MutexLock lock(mu_);
-      served_.push_back(std::move(connection));
-      changed_.NotifyAll();
-    });
+    Start();
+  }
+  virtual void Start() {
+    listener_->StartWatching([this](FileDescriptor connection) { Serve(std::move(connection)); });
+  }
+  void Serve(FileDescriptor connection) {
+    MutexLock lock(mu_);
+    served_.push_back(std::move(connection));
+    changed_.NotifyAll();
   }
 
   FileDescriptor Dial(const char* source = "127.0.0.1") const {
@@ -81,6 +88,11 @@ class ListenerTest : public testing::Test {
   std::vector<FileDescriptor> served_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<Listener> listener_;
 };
+
+// Of this process.
+std::ptrdiff_t OpenFiles() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+}
 
 // Waits until the peer ends the connection, without a reset.
 bool EndsInOrder(const FileDescriptor& connection) {
@@ -165,6 +177,73 @@ TEST_F(ListenerTest, ConnectionsOutliveIt) {
   EXPECT_EQ(recv(client.get(), byte.data(), byte.size(), 0), 1);
 }
 
+TEST_F(ListenerTest, AWatchedConnectionTakesTwoFiles) {
+  const std::ptrdiff_t before = OpenFiles();
+  const FileDescriptor client = Dial();
+  AwaitServed(1);
+  EXPECT_EQ(OpenFiles() - before, 1 + kFilesOfWatched);
+}
+
+// Whoever is served says when a connection ends.
+class OwnedConnectionTest : public ListenerTest {
+ protected:
+  void Start() override {
+    listener_->Start([this](Listener::Accepted connection) {
+      entries_.push_back(std::move(connection.entry));  // read once it is served
+      Serve(std::move(connection.socket));
+    });
+  }
+  void TearDown() override { listener_->Stop(); }
+
+  FileDescriptor& served(std::size_t i) {
+    MutexLock lock(mu_);
+    return served_[i];
+  }
+
+  std::vector<ConnectionTable::Entry> entries_;
+};
+
+TEST_F(OwnedConnectionTest, TakesOneFile) {
+  const std::ptrdiff_t before = OpenFiles();
+  const FileDescriptor client = Dial();
+  AwaitServed(1);
+  EXPECT_EQ(OpenFiles() - before, 2);  // the client's and the server's
+}
+
+TEST_F(OwnedConnectionTest, HasItsPlaceUntilItsOwnerLetsGo) {
+  std::vector<FileDescriptor> clients;
+  std::vector<ConnectionTable::Call> calls;
+  for (int i = 0; i < kLimit; ++i) {
+    clients.push_back(Dial());
+    AwaitServed(clients.size());
+    calls.push_back(BeginCall(clients.back()));
+  }
+  shutdown(clients.front().get(), SHUT_RDWR);
+  EXPECT_TRUE(EndsInReset(Dial()));
+  EXPECT_EQ(connections_.Value(), kLimit);
+  entries_.front() = {};
+  EXPECT_EQ(connections_.Value(), kLimit - 1);
+  clients.push_back(Dial());
+  AwaitServed(clients.size());
+  EXPECT_EQ(refused_.Value(), 1);
+}
+
+TEST_F(OwnedConnectionTest, IsShutDownForANewOneAndClosedByItsOwner) {
+  std::vector<FileDescriptor> clients;
+  const auto dial = [&](const char* source) {
+    clients.push_back(Dial(source));
+    AwaitServed(clients.size());
+  };
+  for (int i = 0; i < kLimit; ++i) dial("127.0.0.2");
+  dial("127.0.0.1");
+  EXPECT_TRUE(EndsInOrder(served(0)));
+  EXPECT_TRUE(EndsInOrder(clients[0]));
+  EXPECT_EQ(connections_.Value(), kLimit);
+  entries_.front() = {};
+  EXPECT_EQ(connections_.Value(), kLimit);
+  EXPECT_EQ(displaced_.Value(), 1);
+}
+
 TEST_F(ListenerTest, AcceptsAgainAfterFilesHaveRunOut) {
   if (kSanitized) GTEST_SKIP() << "UndefinedBehaviorSanitizer's looks at types need files too";
   rlimit before{};
@@ -216,6 +295,9 @@ TEST(Listener, MakesRoomWithinTheHardLimit) {
   EXPECT_EQ(MakeRoomForConnections(100), 100);
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
   EXPECT_GE(limit.rlim_cur, 2 * 100);
+  EXPECT_EQ(MakeRoomForFiles(500), 500);
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_GE(limit.rlim_cur, 500);
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 

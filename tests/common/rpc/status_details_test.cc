@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <utility>
 
+#include "common/rpc/error_metadata.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -40,6 +42,17 @@ TEST(StatusDetails, SurvivesTheWire) {
   EXPECT_EQ(ErrorReason(back), "QUEUE_FULL");
   EXPECT_EQ(ErrorMetadata(back, "max_queue"), "64");
   EXPECT_EQ(RetryAfter(back), std::chrono::milliseconds(1500));
+}
+
+TEST(StatusDetails, WhatPassesOfAPeersErrorSaysWhichFieldAndHowLongAContext) {
+  absl::Status status = InvalidField("prompt.text", "is too long");
+  status = WithMetadata(std::move(status), kContextTokens, "4096");
+  status = WithMetadata(std::move(status), "of_its_own", "secret");
+  const absl::Status trimmed = Trimmed(status);
+  EXPECT_EQ(ErrorReason(trimmed), "INVALID_FIELD");
+  EXPECT_EQ(ErrorMetadata(trimmed, "field"), "prompt.text");
+  EXPECT_EQ(ErrorMetadata(trimmed, kContextTokens), "4096");
+  EXPECT_EQ(ErrorMetadata(trimmed, "of_its_own"), "");
 }
 
 TEST(StatusDetails, EveryErrorLeavesWithAnErrorInfo) {

@@ -185,6 +185,27 @@ TEST_F(DispatchQueueTest, WhoWouldComeTooLateIsRefusedByWhatIsExpected) {
   EXPECT_EQ(queue_.NumWaiting(kVariant), 1U);
 }
 
+TEST_F(DispatchQueueTest, WhoIsRefusedComesAgainBehindWhoWasRefusedBefore) {
+  const auto first = Enter("a", {.expected_pace_s = 2});
+  EXPECT_EQ(queue_.ComeAgain(kVariant, 5), seconds(5));
+  EXPECT_EQ(queue_.ComeAgain(kVariant, 5), seconds(7)) << "a place gets free every two seconds";
+  EXPECT_EQ(queue_.ComeAgain(kVariant, 1), seconds(9));
+  EXPECT_EQ(queue_.ComeAgain(kVariant, 20), seconds(20));
+  clock_.Advance(seconds(10));
+  EXPECT_EQ(queue_.ComeAgain(kVariant, 1), seconds(12));
+  clock_.Advance(seconds(30));
+  EXPECT_EQ(queue_.ComeAgain(kVariant, 0.01), DispatchQueue::kSoonestReturn);
+  EXPECT_EQ(queue_.ComeAgain("another", 3), seconds(3));
+}
+
+TEST_F(DispatchQueueTest, NobodyIsToldToStayAwayForLong) {
+  const auto first = Enter("a", {.expected_pace_s = 25});
+  EXPECT_EQ(queue_.ComeAgain(kVariant, 1e9), DispatchQueue::kLatestReturn);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(queue_.ComeAgain(kVariant, 0), DispatchQueue::kLatestReturn);
+  }
+}
+
 TEST_F(DispatchQueueTest, WhoeverComesIsTakenWhileNoPaceIsKnown) {
   const auto waiter = Enter("a", {.longest_wait_s = 0.001});
   EXPECT_EQ(outcome_, Outcome::kWaits);

@@ -113,12 +113,146 @@ TEST(EstimateCompletion, OldStatusesCountForLess) {
   EXPECT_NEAR(Total(worker), 1.2 * fresh, 1e-9);
 }
 
-TEST(LongestWait, LeavesTwiceWhatHalfOfThemTake) {
+TEST(BusyShare, IsOfThoseThatHavePlaces) {
+  EXPECT_EQ(BusyShare(1, 16), 0);
+  EXPECT_EQ(BusyShare(9, 16), 0.5);
+  EXPECT_EQ(BusyShare(40, 16), BusyShare(16, 16)) << "the others wait";
+  EXPECT_EQ(BusyShare(5, 1), 0);
+  EXPECT_EQ(BusyShare(0, 16), 0);
+}
+
+TEST(PatienceOf, IsWhatThreeOfFourNeed) {
+  EXPECT_DOUBLE_EQ(PatienceOf({.output = 500, .long_output = 500}), kLeastPatience);
+  // As DeepSeek-R1's public service: of outputs like these 75 % were below twice the median.
+  EXPECT_NEAR(PatienceOf({.output = 792, .long_output = 3432}), 2.16, 0.01);
+  EXPECT_DOUBLE_EQ(PatienceOf({}), kLeastPatience);
+}
+
+// A worker of four places, each of whose streams takes as many times as long as there are: 10 s.
+class LimitBesideTest : public testing::Test {
+ protected:
+  LimitBesideTest() {
+    worker_.prompt_tokens_per_s = 1e9;
+    worker_.status->max_num_seqs = 4;
+    SetGrowth(4);
+  }
+  void SetGrowth(double growth) {
+    worker_.crowding = {};
+    for (int i = 0; i < 100; ++i) {
+      const double busy = i % 4 / 4.0;
+      worker_.crowding.Learn(busy, 0.02 * (1 + growth * busy), 4);
+    }
+  }
+  Decision Limit(const Query& query, double places = 1) const {
+    Decision decision;
+    LimitBeside(query, {.output = 500, .long_output = 500, .places = places}, worker_, decision);
+    return decision;
+  }
+  std::optional<double> Most(double deadline_s, double places = 1) const {
+    return Limit({.deadline_s = deadline_s}, places).most_beside;
+  }
+
+  WorkerView worker_ = IdleWorker(0);
+};
+
+TEST_F(LimitBesideTest, TheyAreSoManyThatItIsInTimeAfterAWaitForOne) {
+  // With three others 40 s, of which 1.5 times are to be left, and 10 s for the wait.
+  EXPECT_EQ(Most(71), std::nullopt) << "beside all";
+  EXPECT_EQ(Most(69), 2);
+  EXPECT_EQ(Most(41), 1);
+  EXPECT_EQ(Most(39), 0);
+  EXPECT_EQ(Most(11), 0) << "late, if it takes longer than half do: but never beside others";
+  EXPECT_EQ(Most(9), std::nullopt) << "late alone";
+}
+
+// As counted down from all places, for a worker of many.
+TEST_F(LimitBesideTest, TheyAreTheMostThatLeaveItInTimeHoweverManyThereAre) {
+  constexpr int kPlaces = 1024;
+  worker_.status->max_num_seqs = kPlaces;
+  worker_.prompt_tokens_per_s = 100;  // so that fewer streams may mean a longer wait for one
+  const ExpectedTokens tokens{.prompt = 5000, .output = 500, .long_output = 500};
+  int limited = 0;
+  for (const double growth : {1.0, 4.0, 100.0}) {
+    worker_.crowding = {};
+    for (int i = 0; i < 100; ++i)
+      worker_.crowding.Learn(i % 4 / 4.0, 1 + growth * (i % 4), kPlaces);
+    const auto service = [&](int streams) {
+      return 50 + 500 * worker_.crowding.alone_s() *
+                      worker_.crowding.Slowdown(BusyShare(streams, kPlaces));
+    };
+    for (double deadline_s = service(1); deadline_s < 2 * service(kPlaces); deadline_s *= 1.003) {
+      Decision decision;
+      LimitBeside({.deadline_s = deadline_s}, tokens, worker_, decision);
+      if (!decision.most_beside || decision.patience != kLeastPatience) continue;
+      int streams = kPlaces;
+      while (service(streams) / streams + kLeastPatience * service(streams) > deadline_s) --streams;
+      EXPECT_EQ(*decision.most_beside, streams - 1) << deadline_s << " s, growth " << growth;
+      ++limited;
+    }
+  }
+  EXPECT_GT(limited, 100);
+}
+
+TEST_F(LimitBesideTest, OutputsOfItsOwnAreNoOthers) {
+  EXPECT_EQ(Most(69, 2), 1);
+  EXPECT_EQ(Most(41, 2), 0);
+}
+
+TEST_F(LimitBesideTest, ThereIsLessHasteWhereTheWorkerDoesAsMuchWithFewer) {
+  EXPECT_EQ(Limit({.deadline_s = 41.0}).patience, kLeastPatience);
+  EXPECT_EQ(Limit({.deadline_s = 24.0}).patience, kHaste) << "no time for a wait";
+  SetGrowth(1);
+  // Four take 17.5 s, three 15 s, which are 0.88 times as many a second.
+  EXPECT_EQ(Most(31), std::nullopt);
+  const Decision hasty = Limit({.deadline_s = 30.0});
+  EXPECT_EQ(hasty.most_beside, 3) << "so that nobody waits at the worker";
+  EXPECT_EQ(hasty.patience, kHaste);
+  EXPECT_EQ(Most(20), 1);
+}
+
+TEST_F(LimitBesideTest, ItsServiceIsBesideThose) {
+  const Decision limited = Limit({.deadline_s = 41.0});
+  EXPECT_NEAR(limited.service_s, 20, 0.5);
+  EXPECT_EQ(limited.ahead_s, 0);
+  Decision free = Limit({.deadline_s = 100.0});
+  EXPECT_NEAR(free.service_s, 10, 0.5) << "nobody is there";
+  worker_.leased = 2;
+  worker_.others = 7;
+  free = Limit({.deadline_s = 100.0});
+  EXPECT_NEAR(free.service_s, 40, 0.5) << "all places are taken";
+  EXPECT_NEAR(free.ahead_s, 10, 0.5) << "one is before it at the worker";
+}
+
+TEST_F(LimitBesideTest, WhatItHasWaitedIsOfItsTime) {
+  EXPECT_EQ(Limit({.deadline_s = 31.0, .waited_s = 10}).most_beside, 1);
+  EXPECT_EQ(Limit({.waited_s = 10}).most_beside, std::nullopt) << "it has no deadline";
+}
+
+TEST_F(LimitBesideTest, WhoThinksAsLongAsItMayHasNone) {
+  const Query query{.deadline_s = 41.0, .hurries = true};
+  EXPECT_EQ(Limit(query).most_beside, std::nullopt);
+  EXPECT_EQ(LongestWait(query, Limit(query)), 41);
+}
+
+TEST_F(LimitBesideTest, NobodyKnowsHowLongItTakesAloneWhereAllMetOthers) {
+  worker_.crowding = {};
+  for (int i = 0; i < 100; ++i) worker_.crowding.Learn(0.75, 0.035, 4);
+  EXPECT_EQ(Most(9), 0) << "17.5 s beside three others may be 4.4 s alone";
+  EXPECT_EQ(Most(4), std::nullopt);
+  worker_.crowding = {};
+  EXPECT_EQ(Most(9), std::nullopt) << "its pace is not known";
+}
+
+TEST(LongestWait, LeavesPatienceTimesWhatHalfOfThemTake) {
   Decision decision;
   EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 10) << "the pace is not known";
   decision.service_s = 3;
   EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 4);
   EXPECT_EQ(LongestWait({.deadline_s = 5.0}, decision), -1) << "it may not wait at all";
+  decision.patience = 3;
+  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 1);
+  decision.ahead_s = 0.5;
+  EXPECT_EQ(LongestWait({.deadline_s = 10.0}, decision), 0.5) << "it waits at the worker too";
   EXPECT_EQ(LongestWait({}, decision), std::nullopt);
 }
 

@@ -84,5 +84,18 @@ TEST(LearnPace, IsOfAWorkerWithoutLoad) {
   EXPECT_DOUBLE_EQ(worker.seconds_per_token, 0.01);
 }
 
+TEST(LearnPace, TellsWhatLoadCosts) {
+  WorkerView worker = IdleWorker(0);
+  worker.seconds_per_token = 0;
+  for (int i = 0; i < 40; ++i) {
+    worker.others = i % 2;
+    worker.leased = 1 + i % 16 - worker.others;
+    worker.waiting = 100;  // in the router, and so in nobody's way
+    LearnPace(0.01 * (1 + i % 16), 0, worker);
+  }
+  EXPECT_NEAR(worker.crowding.growth(), 16, 0.5);
+  EXPECT_NEAR(worker.crowding.alone_s(), 0.01, 0.001);
+}
+
 }  // namespace
 }  // namespace thinkwire::router::decision

@@ -254,6 +254,61 @@ TEST_F(RosterTest, AWorkerHasPlacesAndAFewToKeepItBusy) {
   EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0)) << "before the worker's next word";
 }
 
+TEST_F(RosterTest, WhoMayHaveFewBesideHasNoPlaceAtAWorkerWithMore) {
+  Add(1);
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0, 0));
+  roster_.Give(0, 3);
+  roster_.Hear(0, decision::WorkerStatus{.served_model_name = "qwen-7b", .max_num_seqs = 8},
+               clock_.Now());
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kOrdinary, 0, 2));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kOrdinary, 0, 3));
+  EXPECT_FALSE(roster_.HasPlace(0, Room::kFirst, 0, 2));
+  EXPECT_TRUE(roster_.HasPlace(0, Room::kFirst, 1, 2)) << "one will be put off";
+  decision::Query query;
+  roster_.KeepPlaces(0, Room::kOrdinary, 0, 3, query);
+  EXPECT_EQ(query.tried, Indices{});
+  roster_.KeepPlaces(0, Room::kOrdinary, 0, 2, query);
+  EXPECT_EQ(query.tried, Indices{0});
+}
+
+TEST_F(RosterTest, RemembersForAMinuteWhoWasLost) {
+  Add(4);
+  EXPECT_FALSE(roster_.Look(clock_.Now()));
+  EXPECT_EQ(roster_.LossesOf(0).workers, 4U);
+  const Clock::TimePoint lost_at = clock_.Now();
+  roster_.Lose(0, "it cannot be reached");
+  roster_.FallSilent(1, lost_at);
+  roster_.Remove(2);
+  roster_.Hear(3, decision::WorkerStatus{.served_model_name = "qwen-7b", .draining = true},
+               lost_at);
+  EXPECT_FALSE(roster_.Look(lost_at));
+  EXPECT_FALSE(roster_.Look(lost_at + seconds(1)));
+  const Losses losses = roster_.LossesOf(0);
+  EXPECT_EQ(losses.workers, 2U) << "drained or removed is not lost";
+  ASSERT_EQ(losses.lost.size(), 2U);
+  EXPECT_EQ(losses.lost[0].worker, 0U);
+  EXPECT_EQ(losses.lost[1].worker, 1U);
+  EXPECT_EQ(losses.lost[1].at, lost_at);
+  roster_.Look(lost_at + kLossesKept + milliseconds(1));
+  EXPECT_TRUE(roster_.LossesOf(0).lost.empty());
+}
+
+TEST_F(RosterTest, KnowsHowManyWereThereWhenTheyWereLost) {
+  Add(1);
+  const Clock::TimePoint given = clock_.Now();
+  for (int i = 0; i < 3; ++i) {
+    roster_.Give(0);
+    roster_.Begin(0);
+  }
+  roster_.Give(0);  // which it has not begun with
+  clock_.Advance(seconds(1));
+  for (int i = 3; i > 0; --i) {
+    roster_.Fail(0, WorkerTrust::Failure::kOrdinary, given, clock_.Now());
+    EXPECT_EQ(roster_.LostTogether(0), 3) << i << " are left";
+    roster_.TakeBack(0, 1, true);
+  }
+}
+
 TEST_F(RosterTest, ARequestOfSeveralOutputsTakesAsManyPlacesUntilTheyEnd) {
   roster_.Add(0, "10.0.0.1:50061", clock_.Now());
   roster_.Hear(0, decision::WorkerStatus{.served_model_name = "qwen-7b", .max_num_seqs = 8},

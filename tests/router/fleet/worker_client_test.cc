@@ -65,7 +65,7 @@ class NarrowWorker final : public rpc::RawService {
 
 TEST(WorkerClientTest, AStatusDoesNotWaitForCallsThatFillTheirConnection) {
   struct Endless : WorkerAttempt::Reader {
-    bool OnMessage(v1::WorkerGenerateResponse) override { return true; }
+    bool OnMessage(v1::WorkerGenerateResponse&&) override { return true; }
     void OnEnd(const absl::Status&) override { ended.Notify(); }
     absl::Notification ended;
   };
@@ -153,7 +153,7 @@ TEST(WorkerClientTest, NoGrpcThreadLetsGoOfTheLastChannel) {
   DestroyWhileACallEnds([](const WorkerClient& client, std::function<void()> end) {
     struct Reader : WorkerAttempt::Reader {
       explicit Reader(std::function<void()> end) : end(std::move(end)) {}
-      bool OnMessage(v1::WorkerGenerateResponse) override { return true; }
+      bool OnMessage(v1::WorkerGenerateResponse&&) override { return true; }
       void OnEnd(const absl::Status& status) override {
         EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
         end();

@@ -326,7 +326,7 @@ TEST_F(WorkerPoolTest, WhoStandsStillIsOutUntilItHasAnsweredAProbe) {
 // Keeps how an attempt ended.
 class EndReader final : public WorkerAttempt::Reader {
  public:
-  bool OnMessage(v1::WorkerGenerateResponse /*message*/) override { return true; }
+  bool OnMessage(v1::WorkerGenerateResponse&& /*message*/) override { return true; }
   void OnEnd(const absl::Status& status) override {
     MutexLock lock(mu_);
     end_ = status;

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +63,28 @@ TEST_F(DoorLimitsTest, BodiesThatAreStillArrivingAreBounded) {
   EXPECT_EQ(Ask(port(), "GET", "/health").status, 200) << "what has no body comes through";
 }
 
+// Slow in its header, or in its body.
+TEST_F(DoorLimitsTest, ARequestThatDoesNotArriveInTimeIsToldSo) {
+  Open({.patience = {.header = std::chrono::milliseconds(20),
+                     .body = std::chrono::milliseconds(20)}});
+  const std::string request = MakeRequestText("POST", kChatPath, ChatBody());
+  for (const std::size_t sent : {std::size_t{1}, request.find("\r\n\r\n"), request.size() - 1}) {
+    RawClient client(port());
+    client.Send(std::string_view(request).substr(0, sent));
+    const Reply reply = ParseReply(client.ReadToEnd());
+    EXPECT_EQ(reply.status, 408) << sent << " of " << request.size();
+    EXPECT_EQ(Json::parse(reply.body)["error"]["message"], "the request has not arrived in time");
+    EXPECT_EQ(reply.field("connection"), "close");
+  }
+  EXPECT_EQ(Requests("other", "408"), 3);
+  EXPECT_EQ(small_.num_calls(), 0);
+}
+
+TEST_F(DoorLimitsTest, AConnectionThatAsksNothingIsClosed) {
+  Open({.patience = {.idle = std::chrono::milliseconds(20)}});
+  EXPECT_EQ(RawClient(port()).ReadToEnd(), "");
+}
+
 TEST_F(DoorLimitsTest, AReaderOfASmallWindowGetsEverything) {
   Open();
   constexpr int kDeltas = 600;
@@ -79,17 +100,30 @@ TEST_F(DoorLimitsTest, AReaderOfASmallWindowGetsEverything) {
   EXPECT_TRUE(reply.body.ends_with("data: [DONE]\n\n"));
 }
 
-// The door's end, in this process, of the connection from a port; nullopt: there is none.
-std::optional<int> EndOf(int port) {
+TEST_F(DoorLimitsTest, AConnectionThatAsksNothingEndsForANewOne) {
+  Open({.max_connections = 2});
+  RawClient first(port());
+  RawClient second(port());
+  RawClient third(port());
+  EXPECT_EQ(first.ReadToEnd(), "");
+  for (RawClient* client : {&second, &third}) {
+    client->Send(MakeRequestText("GET", "/health"));
+    EXPECT_NE(client->ReadUntil("}}"), "");
+  }
+}
+
+// The files, in this process, of the door's end of the connection from a port.
+std::vector<int> EndOf(int port) {
+  std::vector<int> files;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
     const int file = std::stoi(entry.path().filename().string());
     sockaddr_in peer{};
     socklen_t size = sizeof(peer);
     const bool is_connection = getpeername(file, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
                                peer.sin_family == AF_INET;
-    if (is_connection && ntohs(peer.sin_port) == port) return file;
+    if (is_connection && ntohs(peer.sin_port) == port) files.push_back(file);
   }
-  return std::nullopt;
+  return files;
 }
 
 // As long as the door's own time for a write, and not gRPC's few seconds.
@@ -98,11 +132,11 @@ TEST_F(DoorLimitsTest, TheKernelHasPatienceWithWhoReadsNothing) {
   RawClient client(port());
   client.Send(MakeRequestText("GET", "/health"));
   EXPECT_NE(client.ReadUntil("}}"), "");
-  const std::optional<int> end = EndOf(client.port());
-  ASSERT_TRUE(end.has_value());
+  const std::vector<int> end = EndOf(client.port());
+  ASSERT_EQ(end.size(), 1u) << "a connection takes one file";
   int milliseconds = 0;
   socklen_t size = sizeof(milliseconds);
-  ASSERT_EQ(getsockopt(*end, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, &size), 0);
+  ASSERT_EQ(getsockopt(end.front(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, &size), 0);
   EXPECT_EQ(std::chrono::milliseconds(milliseconds), kWriteTimeout);
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "common/rpc/error_metadata.h"
 #include "tests/router/http/door_fixture.h"
 
 namespace thinkwire::router::http {
@@ -171,6 +172,23 @@ TEST_F(DoorTest, WhatTheWorkerSaysHasAStatusOfItsOwn) {
   const Reply full = Chat();
   EXPECT_EQ(full.status, 429);
   EXPECT_EQ(full.field("retry-after"), "3");
+}
+
+// As OpenAI's clients, and those that fall back on a model of a longer context, look for it.
+TEST_F(DoorTest, WhatIsTooLongForTheContextSaysSo) {
+  Open();
+  for (const auto& [field, param] : std::vector<std::pair<std::string, std::string>>{
+           {"prompt.chat", "messages"}, {"max_tokens", "max_tokens"}}) {
+    small_.SetScript({.end = rpc::WithMetadata(rpc::InvalidField(field, "is too long"),
+                                               rpc::kContextTokens, "4096")});
+    const Reply reply = Chat();
+    EXPECT_EQ(reply.status, 400);
+    const Json error = Json::parse(reply.body)["error"];
+    EXPECT_EQ(error["code"], "context_length_exceeded");
+    EXPECT_EQ(error["type"], "invalid_request_error");
+    EXPECT_EQ(error["param"], param);
+    EXPECT_EQ(error["message"], param + " is too long");
+  }
 }
 
 TEST_F(DoorTest, WithoutALiveWorkerItIsUnavailable) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -228,6 +230,24 @@ TEST_F(OllamaDoorTest, AnErrorInAStreamIsItsLastLine) {
   ASSERT_EQ(lines.size(), 3u) << reply.body;
   EXPECT_TRUE(Json::parse(lines[1])["error"].is_string()) << reply.body;
   EXPECT_EQ(lines[2], "");
+}
+
+// As Open WebUI's stop button does over its Ollama connection: it closes the stream of lines.
+TEST_F(OllamaDoorTest, AClientThatClosesItsStreamEndsTheGenerationWithinASecond) {
+  Open();
+  small_.SetScript(
+      {.events = {SmallStream()[0], SmallStream()[1], SmallStream()[2]}, .stays_open = true});
+  for (int i = 0; i < 2; ++i) {
+    const std::string path = std::array{kOllamaChat, kOllamaGenerate}[static_cast<std::size_t>(i)];
+    RawClient client(port());
+    client.Send(MakeRequestText("POST", path,
+                                i == 0 ? ChatBody() : R"({"model":"qwen-1.5b","prompt":"1+1?"})"));
+    EXPECT_NE(client.ReadUntil("So"), "") << path;
+    const auto closed = std::chrono::steady_clock::now();
+    client.Close();
+    EXPECT_TRUE(small_.WaitForCancels(i + 1)) << path;
+    EXPECT_LT(std::chrono::steady_clock::now() - closed, std::chrono::seconds(1)) << path;
+  }
 }
 
 TEST_F(OllamaDoorTest, TokensHaveProbabilitiesIfTheyAreAskedFor) {

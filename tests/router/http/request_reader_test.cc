@@ -131,6 +131,33 @@ TEST(RequestReaderTest, MessagesComeAsClientsWriteThem) {
   EXPECT_EQ(messages[3].role(), v1::ROLE_TOOL);
 }
 
+TEST(RequestReaderTest, SystemMessagesAreOneInFrontOfTheOthers) {
+  const auto asked = ReadChatRequest(
+      R"({"model":"m","messages":[
+        {"role":"user","content":"a"},
+        {"role":"system","content":"Be brief."},
+        {"role":"assistant","content":"b"},
+        {"role":"system","content":""},
+        {"role":"user","content":"c"},
+        {"role":"developer","content":"In French."}]})",
+      {});
+  ASSERT_TRUE(asked.ok()) << asked.status();
+  const auto& messages = asked->request.prompt().chat().messages();
+  ASSERT_EQ(messages.size(), 4);
+  EXPECT_EQ(messages[0].role(), v1::ROLE_SYSTEM);
+  EXPECT_EQ(messages[0].content(), "Be brief.\n\nIn French.");
+  EXPECT_EQ(messages[1].content(), "a");
+  EXPECT_EQ(messages[2].content(), "b");
+  EXPECT_EQ(messages[3].content(), "c");
+  EXPECT_EQ(asked->item_of, (std::vector<int>{0, 0, 2, 4}));
+}
+
+TEST(RequestReaderTest, WithoutASystemMessageThereIsNone) {
+  const Asked asked = Read("");
+  ASSERT_EQ(asked.request.prompt().chat().messages_size(), 1);
+  EXPECT_EQ(asked.request.prompt().chat().messages(0).role(), v1::ROLE_USER);
+}
+
 TEST(RequestReaderTest, WhatIsNoRequestIsRefusedByName) {
   struct Case {
     const char* body;

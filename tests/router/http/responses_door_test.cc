@@ -255,6 +255,11 @@ TEST_F(ResponsesDoorTest, InputIsAStringOrTheItemsOfEarlierTurns) {
   EXPECT_EQ(chat.messages(3).content(), "2");
   EXPECT_EQ(chat.messages(4).content(), "2");
   EXPECT_EQ(chat.messages(5).content(), "And 2+2?");
+  Respond(R"(,"instructions":"Be brief.")",
+          R"([{"role":"user","content":"1+1?"},{"role":"system","content":"In French."}])");
+  const v1::Chat later = small_.last_call().request.request().prompt().chat();
+  ASSERT_EQ(later.messages_size(), 2);
+  EXPECT_EQ(later.messages(0).content(), "Be brief.\n\nIn French.");
 }
 
 TEST_F(ResponsesDoorTest, FieldsReachTheWorkerAsTheyAreMeant) {
@@ -337,8 +342,7 @@ TEST_F(ResponsesDoorTest, ErrorsAboutMessagesCountTheClientsItems) {
       R"({"role":"user","content":"1+1?","tool_calls":[{"function":{"name":"f"}}]})";
   const std::string reasoning = R"({"type":"reasoning","summary":[]})";
   for (const auto& [items, more, param] : std::vector<std::array<std::string, 3>>{
-           {user + "," + system, "", "input[1].role"},
-           {user + "," + system, R"(,"instructions":"Be brief.")", "input[1].role"},
+           {user + "," + system + "," + called, "", "input[2].tool_calls"},
            {called, R"(,"instructions":"Be brief.")", "input[0].tool_calls"},
            {reasoning + "," + reasoning + "," + called, "", "input[2].tool_calls"},
            {system + "," + system + "," + called, R"(,"instructions":"x")", "input[2].tool_calls"},

@@ -117,6 +117,19 @@ class Simulation {
     return static_cast<std::int64_t>(tokens);
   }
 
+  // By how many tokens each that `peer` has asked so far grows in that time.
+  std::vector<std::size_t> Growth(const std::string& peer, Clock::Duration time) {
+    std::vector<std::size_t> before;
+    for (const Asked& asked : asked_) before.push_back(asked.reader.tokens().size());
+    RunFor(time);
+    std::vector<std::size_t> grew;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      if (asked_[i].request.peer != peer) continue;
+      grew.push_back(asked_[i].reader.tokens().size() - before[i]);
+    }
+    return grew;
+  }
+
   // What came so far of each is what it is alone.
   void ExpectTexts() {
     for (Asked& asked : asked_) {
@@ -183,10 +196,54 @@ TEST_P(SchedulerTimeTest, WhoAsksNowAndThenIsAnsweredInLessThanTwiceTheTimeBesid
   simulation.RunFor(std::chrono::seconds(5));
   for (int i = 0; i < 5; ++i) {
     // It waits for the step of the flood that runs, whose slot it then has.
-    EXPECT_LT(simulation.Answer("honest", 20, 60), 1.3 * alone + 16.3);
+    EXPECT_LT(simulation.Answer("honest", 20, 60), 1.3 * alone + 5.3);
     simulation.RunFor(std::chrono::milliseconds(600));
   }
   simulation.ExpectTexts();
+}
+
+TEST_P(SchedulerTimeTest, AFloodThatHasJustBegunIsNoEqualOfAShortQuestion) {
+  Simulation simulation(limits_, kCpu);
+  const double alone = AnswerAlone(simulation);
+  for (int i = 0; i < 16; ++i) simulation.Ask("flood", 20, 4000);
+  simulation.RunFor(std::chrono::milliseconds(20));
+  EXPECT_LT(simulation.Answer("honest", 20, 60), 1.5 * alone);
+  simulation.ExpectTexts();
+}
+
+// A flood's steps are cut while others may come, all its streams go on alike, and its prompts too.
+TEST_P(SchedulerTimeTest, WhoComesWaitsForNoLongStep) {
+  Simulation simulation(limits_, kCpu);
+  AnswerAlone(simulation);
+  for (int i = 0; i < 16; ++i) simulation.Ask("flood", 20, 4000);
+  simulation.RunFor(std::chrono::seconds(5));
+  simulation.Answer("honest", 20, 60);
+  simulation.CountAnew();
+  const std::vector<std::size_t> grew = simulation.Growth("flood", std::chrono::seconds(3));
+  EXPECT_NEAR(simulation.rows_a_step(), 4, 0.2);  // in 5 ms, at 1 ms a row
+  const auto [least, most] = std::ranges::minmax(grew);
+  EXPECT_GT(least, 3000 / 4.3 / 4 * 0.9) << "as fast as with long steps";
+  EXPECT_LE(most - least, 2U);
+  simulation.ExpectTexts();
+}
+
+TEST_P(SchedulerTimeTest, PromptsGoOnBesideRowsThatFillAStep) {
+  Simulation simulation(limits_, kCpu);
+  AnswerAlone(simulation);
+  for (int i = 0; i < 15; ++i) simulation.Ask("flood", 20, 8000);
+  simulation.RunFor(std::chrono::seconds(5));
+  simulation.Answer("honest", 20, 60);
+  EXPECT_LT(simulation.Answer("flood", 1600, 1), 1000);  // 100 chunks of 16 at least
+}
+
+TEST_P(SchedulerTimeTest, StepsAreCutNoLongerWhenNobodyElseCame) {
+  Simulation simulation(limits_, kCpu);
+  AnswerAlone(simulation);
+  for (int i = 0; i < 16; ++i) simulation.Ask("flood", 20, 12'000);
+  simulation.RunFor(std::chrono::seconds(100));
+  simulation.CountAnew();
+  simulation.RunFor(std::chrono::seconds(1));
+  EXPECT_EQ(simulation.rows_a_step(), 16);
 }
 
 TEST_P(SchedulerTimeTest, ALongStreamKeepsHalfItsSpeedBesideAFlood) {
@@ -223,15 +280,8 @@ TEST_P(SchedulerTimeTest, StreamsOfOneWhoIsHeldBackGoOnAlike) {
   AnswerAlone(simulation);
   for (int i = 0; i < 12; ++i) simulation.Ask("flood", 20, 4000);
   simulation.RunFor(std::chrono::seconds(3));
-  std::vector<std::size_t> before;
-  for (const auto& asked : simulation.asked()) before.push_back(asked.reader.tokens().size());
   simulation.Ask("honest", 20, 1500);
-  simulation.RunFor(std::chrono::seconds(2));
-  std::vector<std::size_t> grew;
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    const auto& asked = simulation.asked()[i];
-    if (asked.request.peer == "flood") grew.push_back(asked.reader.tokens().size() - before[i]);
-  }
+  const std::vector<std::size_t> grew = simulation.Growth("flood", std::chrono::seconds(2));
   const auto [least, most] = std::ranges::minmax(grew);
   EXPECT_GT(least, 5U) << "nobody starves";
   EXPECT_LE(most - least, 3U);
@@ -244,7 +294,7 @@ TEST_P(SchedulerTimeTest, LongPromptsOfOneDoNotHoldUpAnother) {
   for (int i = 0; i < 200; ++i) simulation.Ask("flood", 2000, 2);
   simulation.RunFor(std::chrono::seconds(5));
   for (int i = 0; i < 5; ++i) {
-    EXPECT_LT(simulation.Answer("honest", 20, 60), 1.3 * alone + 105);  // a chunk of 512 tokens
+    EXPECT_LT(simulation.Answer("honest", 20, 60), 1.3 * alone + 8.5);  // a row and a chunk of 16
     simulation.RunFor(std::chrono::milliseconds(600));
   }
   const std::int64_t before = simulation.Tokens("flood");

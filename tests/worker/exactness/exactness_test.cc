@@ -44,7 +44,7 @@ std::vector<Place> Places() {
   return {{"cpu", 1, kQwenTiny, 6, 40},
           {"cpu", 2, kLlamaTiny, 6, 40},
           {"cpu", 1, kDeepseekTiny, 6, 40},
-          {"cpu", 2, kDeepseekTiny, 6, 40},
+          {"cpu", 4, kDeepseekTiny, 6, 40},
           {"cpu", 1, kQwenTiny, 6, 40, true},
           {"cuda", 1, kQwen, 100, 300},
           {"cuda", 1, kQwen, 100, 300, true},
@@ -276,7 +276,31 @@ TEST_P(ExactnessTest, AFreshlyLoadedModelGivesTheSame) {
 INSTANTIATE_TEST_SUITE_P(Places, ExactnessTest, testing::ValuesIn(Places()),
                          [](const auto& info) { return NameOf(info.param); });
 
-TEST(RanksTest, TwoGiveTheBitsOfOneWhereSumsAreInHalves) {
+// An expert multiplies as many rows as chose it, from none to all.
+TEST(RowsTest, OneTo128OfADeepseekGiveTheSame) {
+  constexpr std::size_t kRows = 128;
+  model::ModelOptions options;
+  options.device = "cpu";
+  options.cpu_threads = 2;
+  options.max_num_seqs = kRows;
+  options.max_num_batched_tokens = 256;
+  options.max_model_len = 64;
+  std::vector<Request> requests;
+  for (std::size_t i = 0; i < kRows; ++i) {
+    requests.push_back(RandomRequest(i, 1 + static_cast<std::int32_t>(i % 19), 6,
+                                     static_cast<std::int32_t>(kDeepseekTiny.vocab)));
+  }
+  WholeEngine engine(kDeepseekTiny, options);
+  const std::vector<Text> together = engine.Run(requests);
+  for (const std::size_t rows : {1, 2, 3, 7, 16, 17, 64, 127}) {
+    const auto last = static_cast<std::ptrdiff_t>(rows);
+    EXPECT_EQ(engine.Run({requests.begin(), requests.begin() + last}),
+              std::vector<Text>(together.begin(), together.begin() + last))
+        << rows;
+  }
+}
+
+TEST(RanksTest, TwoAndFourGiveTheBitsOfOneWhereSumsAreInFourParts) {
   model::ModelOptions options;
   options.device = "cpu";
   options.cpu_threads = 2;
@@ -289,8 +313,10 @@ TEST(RanksTest, TwoGiveTheBitsOfOneWhereSumsAreInHalves) {
                                      static_cast<std::int32_t>(kDeepseekTiny.vocab)));
   }
   const std::vector<Text> of_one = WholeEngine(kDeepseekTiny, options).Run(requests);
-  options.tensor_parallel_size = 2;
-  EXPECT_EQ(WholeEngine(kDeepseekTiny, options).Run(requests), of_one);
+  for (const int ranks : {2, 4}) {
+    options.tensor_parallel_size = ranks;
+    EXPECT_EQ(WholeEngine(kDeepseekTiny, options).Run(requests), of_one) << ranks;
+  }
 }
 
 // Sums over ranks round otherwise than sums on one: close, not equal.

@@ -44,12 +44,33 @@ TEST(PiecePlan, WhoBringsTheNextPieceBecomesTheWriter) {
   EXPECT_EQ(plan.NextWaiting()->first, 20);
 }
 
+TEST(PiecePlan, TheWriterGoesOnUntilAPieceIsAnothers) {
+  PiecePlan plan(35, 0, 10);
+  const std::optional<Piece> first = plan.Take();
+  const std::optional<Piece> second = plan.GoOn(*first);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->first, 10);
+  EXPECT_TRUE(second->direct);
+  const std::optional<Piece> third = plan.Take();
+  EXPECT_EQ(third->first, 20);
+  EXPECT_FALSE(third->direct);
+  EXPECT_FALSE(plan.GoOn(*second));
+  EXPECT_FALSE(plan.Done(*third));
+  ASSERT_TRUE(plan.Done(*second));
+  EXPECT_EQ(plan.NextWaiting()->first, 20);
+  EXPECT_FALSE(plan.NextWaiting());
+  const std::optional<Piece> last = plan.Take();
+  EXPECT_TRUE(last->direct);
+  EXPECT_FALSE(plan.GoOn(*last)) << "there is no other";
+}
+
 TEST(PiecePlan, AfterAFailureNobodyGetsAnything) {
   PiecePlan plan(30, 0, 10);
   const std::optional<Piece> first = plan.Take();
   plan.Fail(absl::UnavailableError("first"));
   plan.Fail(absl::UnavailableError("second"));
   EXPECT_FALSE(plan.Take());
+  EXPECT_FALSE(plan.GoOn(*first));
   EXPECT_TRUE(plan.Done(*first));
   EXPECT_FALSE(plan.NextWaiting());
   EXPECT_EQ(plan.status().message(), "first");
@@ -68,11 +89,18 @@ TEST(PiecePlan, InAnyOrderThePrefixGrowsInOrderAndWhole) {
       }
       if (taken.empty()) break;
       const std::size_t index = random() % taken.size();
-      const Piece piece = taken[index];
+      Piece piece = taken[index];
       taken.erase(taken.begin() + static_cast<std::ptrdiff_t>(index));
       if (piece.direct) {
         EXPECT_EQ(piece.first, prefix) << "seed " << seed;
         prefix = piece.end;
+        while (random() % 2 == 0) {
+          const std::optional<Piece> next = plan.GoOn(piece);
+          if (!next) break;
+          EXPECT_EQ(next->first, prefix) << "seed " << seed;
+          prefix = next->end;
+          piece = *next;
+        }
       }
       if (!plan.Done(piece)) continue;
       while (const std::optional<Piece> waiting = plan.NextWaiting()) {

@@ -64,7 +64,8 @@ std::string Told(const Room& room) {
 class WhatFitsTest : public testing::TestWithParam<Room> {};
 
 TEST_P(WhatFitsTest, NamesTheLargestOfEachFormat) {
-  EXPECT_EQ(WhatFits(ServingLimits(), Gpu(GetParam().gib, GetParam().ranks)), Told(GetParam()));
+  EXPECT_EQ(WhatFits(ServingLimits(), Gpu(GetParam().gib, GetParam().ranks), false),
+            Told(GetParam()));
 }
 
 INSTANTIATE_TEST_SUITE_P(Gpus, WhatFitsTest,
@@ -85,9 +86,9 @@ TEST(ChooseBlocksOrAdviseTest, ARefusalSaysWhatFits) {
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(refused.status().message()),
               HasSubstr("the model does not fit: of 24.0 GiB free on a device"));
-  EXPECT_THAT(
-      std::string(refused.status().message()),
-      EndsWith("; of DeepSeek-R1's distills there fit: " + WhatFits(ServingLimits(), Gpu(24))));
+  EXPECT_THAT(std::string(refused.status().message()),
+              EndsWith("; of DeepSeek-R1's distills there fit: " +
+                       WhatFits(ServingLimits(), Gpu(24), false)));
 }
 
 TEST(ChooseBlocksOrAdviseTest, SaysSoWhereNothingFits) {
@@ -95,6 +96,21 @@ TEST(ChooseBlocksOrAdviseTest, SaysSoWhereNothingFits) {
       ChooseBlocksOrAdvise(MakePlan(Distills()[0].config), ServingLimits(), Gpu(1));
   EXPECT_THAT(std::string(refused.status().message()),
               EndsWith("; of DeepSeek-R1's distills none fits so"));
+}
+
+// Where it is keys and values that there is no room for.
+TEST(ChooseBlocksOrAdviseTest, FitsMoreWithKeysAndValuesInFp8) {
+  std::int64_t gib = 4;
+  while (gib < 100 &&
+         WhatFits(ServingLimits(), Gpu(gib), true) == WhatFits(ServingLimits(), Gpu(gib), false)) {
+    ++gib;
+  }
+  ASSERT_LT(gib, 100) << "FP8 never helps";
+  ModelPlan plan = MakePlan(Distills()[5].config);
+  plan.kv_cache.is_fp8 = true;
+  const auto refused = ChooseBlocksOrAdvise(plan, ServingLimits(), Gpu(gib));
+  EXPECT_THAT(std::string(refused.status().message()),
+              EndsWith("there fit: " + WhatFits(ServingLimits(), Gpu(gib), true)));
 }
 
 TEST(ChooseBlocksOrAdviseTest, WhatFitsIsNotTalkedOf) {
@@ -109,7 +125,7 @@ TEST(WhatFitsHereTest, TheHostHasRoomToo) {
   step::Limits limits = ServingLimits();
   limits.max_num_seqs = 16;
   limits.max_num_batched_tokens = 512;
-  EXPECT_THAT(WhatFits(limits, offer), HasSubstr("qwen-1.5b as published (bf16)"));
+  EXPECT_THAT(WhatFits(limits, offer, false), HasSubstr("qwen-1.5b as published (bf16)"));
 }
 
 }  // namespace

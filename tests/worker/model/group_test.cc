@@ -61,7 +61,10 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> Lead(const ModelOptions& options) {
 }
 
 std::future<absl::StatusOr<std::unique_ptr<Follower>>> FollowWith(const ModelOptions& options) {
-  return std::async(std::launch::async, [options] { return LoadFollower(options); });
+  return std::async(std::launch::async, [options] {
+    return LoadFollower(options, std::make_unique<parallel::LocalStepChannel<step::Plan>>(
+                                     options.group->num_ranks, options.max_in_flight + 1));
+  });
 }
 
 std::vector<Drawn> Generate(step::Runner& runner) {

@@ -10,6 +10,7 @@
 
 #include "tests/worker/model/local_plans.h"
 #include "tests/worker/model/model_files.h"
+#include "tests/worker/model/small_options.h"
 #include "tests/worker/model/step_driver.h"
 #include "worker/model/load_model.h"
 
@@ -20,13 +21,7 @@ using nlohmann::json;
 using testing::HasSubstr;
 
 ModelOptions Options(const std::filesystem::path& dir, const std::string& dtype) {
-  ModelOptions options;
-  options.model_dir = dir;
-  options.device = "cpu";
-  options.cpu_threads = 1;
-  options.max_model_len = 128;
-  options.max_num_seqs = 4;
-  options.max_num_batched_tokens = 128;
+  ModelOptions options = OptionsFor(dir);
   options.kv_cache_dtype = dtype;
   return options;
 }
@@ -54,15 +49,7 @@ class ScaledModel {
     CopyModel("qwen2", dir_.path());
     if (!has_scheme) return;
     json config = json::parse(ReadFile(dir_.path() / "config.json"));
-    config["quantization_config"] = {{"quant_method", "compressed-tensors"},
-                                     {"format", "float-quantized"},
-                                     {"config_groups", json::object()},
-                                     {"kv_cache_scheme",
-                                      {{"num_bits", 8},
-                                       {"type", "float"},
-                                       {"strategy", "tensor"},
-                                       {"dynamic", false},
-                                       {"symmetric", true}}}};
+    config["quantization_config"] = Fp8KvCacheConfig();
     WriteFile(dir_.path() / "config.json", config.dump());
   }
 

@@ -41,6 +41,18 @@ void CopyModel(const std::string& name, const std::filesystem::path& to) {
   }
 }
 
+nlohmann::json Fp8KvCacheConfig() {
+  return {{"quant_method", "compressed-tensors"},
+          {"format", "float-quantized"},
+          {"config_groups", nlohmann::json::object()},
+          {"kv_cache_scheme",
+           {{"num_bits", 8},
+            {"type", "float"},
+            {"strategy", "tensor"},
+            {"dynamic", false},
+            {"symmetric", true}}}};
+}
+
 Expected ReadExpected(const std::string& name) {
   const auto document = nlohmann::json::parse(ReadFile(ModelDir(name) / "expected.json"));
   Expected expected;

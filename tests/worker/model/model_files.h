@@ -33,6 +33,10 @@ std::filesystem::path ModelDir(const std::string& name);
 // Copies every file of ModelDir(name) to `to`.
 void CopyModel(const std::string& name, const std::filesystem::path& to);
 
+// The quantization_config of compressed-tensors that says nothing but that keys and values are kept
+// in FP8.
+nlohmann::json Fp8KvCacheConfig();
+
 // What float32 transformers computes from a model in ModelDir.
 struct Expected {
   std::vector<std::int32_t> prompt;

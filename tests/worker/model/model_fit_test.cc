@@ -21,8 +21,8 @@ class ModelFitTest : public testing::Test {
 
   void Write() const { WriteFile(folder_.path() / "config.json", config_.dump()); }
 
-  ModelFit Fit(const MemoryPlace& place) const {
-    const auto fit = FitOf(folder_.path(), place);
+  ModelFit Fit(const MemoryPlace& place, const std::string& kv_cache_dtype = "auto") const {
+    const auto fit = FitOf(folder_.path(), place, kv_cache_dtype);
     EXPECT_TRUE(fit.ok()) << fit.status();
     return fit.value_or(ModelFit());
   }
@@ -97,6 +97,17 @@ TEST_F(ModelFitTest, QuantisedMatricesTakeWhatTheirConfigurationSays) {
   EXPECT_GT(Fit(Gpus(12)).context, 4096);
 }
 
+TEST_F(ModelFitTest, KeysAndValuesInFp8TakeHalfAndHoldTwiceTheContext) {
+  const ModelFit whole = Fit(Gpus(22));
+  const ModelFit halved = Fit(Gpus(22), "fp8_e4m3");
+  EXPECT_EQ(halved.kv_bytes_per_token, 28 * 4 * 2 * 128);
+  EXPECT_NEAR(halved.context, 2 * whole.context, 64);
+  config_["quantization_config"] = Fp8KvCacheConfig();
+  Write();
+  EXPECT_EQ(Fit(Gpus(22)).context, halved.context) << "as the checkpoint was measured";
+  EXPECT_EQ(Fit(Gpus(22), "bfloat16").context, whole.context);
+}
+
 TEST_F(ModelFitTest, TheHostKeepsFloats) {
   const ModelFit fit = Fit({.device = {.name = "cpu"}, .free_bytes = 64 * kGiB, .devices = 1});
   EXPECT_EQ(fit.kv_bytes_per_token, 2 * 28 * 4 * 128 * 4);
@@ -138,6 +149,8 @@ TEST_F(ModelFitTest, LatentAttentionAndExpertsTakeAHostOrEightGpus) {
   EXPECT_GT(Fit({.device = {.name = "cpu"}, .free_bytes = 720 * kGiB, .devices = 1}).context, 4096);
   EXPECT_EQ(Fit(Gpus(80, 8)).context, 0);
   EXPECT_GT(Fit(Gpus(140, 8)).context, 4096);
+  EXPECT_THAT(std::string(FitOf(folder_.path(), host, "fp8_e4m3").status().message()),
+              testing::HasSubstr("allowed for the latents of DeepseekV3ForCausalLM: bfloat16"));
   config_["kv_lora_rank"] = 256;
   Write();
   EXPECT_THAT(std::string(FitOf(folder_.path(), Gpus(140, 8)).status().message()),

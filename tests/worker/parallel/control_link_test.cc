@@ -75,8 +75,7 @@ TEST_F(ControlLinkDeathTest, APeerThatHasGoneEndsTheProcess) {
     RunLink(right, kLong, Ignore);
   };
   EXPECT_EXIT(gone(), testing::ExitedWithCode(70),
-              "^the group is broken: rank 1 (has closed its connection|cannot be sent to: Broken "
-              "pipe)\n$");
+              "^the group is broken: rank 1 has closed its connection\n$");
 }
 
 TEST_F(ControlLinkDeathTest, ASilentPeerEndsTheProcess) {

@@ -148,6 +148,33 @@ TEST_F(GatherTest, StrangersAreTurnedAwayAndTheGroupComesTogether) {
   EXPECT_TRUE(leader.get().ok());
 }
 
+// One after another they would take 2 s each.
+TEST_F(GatherTest, SilentStrangersAreHeardBesideWhoeverBelongsToTheGroup) {
+  auto leader = GatherAll(true);
+  std::vector<std::unique_ptr<PeerLink>> strangers;
+  for (std::size_t i = 0; i + 1 < kMaxVisitors; ++i) {
+    const auto socket = DialGroup(Address(), kPatience);
+    ASSERT_TRUE(socket.ok()) << socket.status();
+    strangers.push_back(std::make_unique<PeerLink>(*socket, "the leader", kPatience));
+  }
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_TRUE(Join(Place(), Of(2, 2), true).ok());
+  EXPECT_TRUE(leader.get().ok());
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(20));
+}
+
+TEST_F(GatherTest, MoreStrangersThanAreHeardAtOnceHoldUpTheStartAndDoNotEndIt) {
+  auto leader = GatherAll(false);
+  std::vector<std::unique_ptr<PeerLink>> strangers;
+  for (std::size_t i = 0; i < kMaxVisitors + 1; ++i) {
+    const auto socket = DialGroup(Address(), kPatience);
+    ASSERT_TRUE(socket.ok()) << socket.status();
+    strangers.push_back(std::make_unique<PeerLink>(*socket, "the leader", kPatience));
+  }
+  EXPECT_TRUE(Join(Place(), Of(2, 2), false).ok());
+  EXPECT_TRUE(leader.get().ok());
+}
+
 TEST_F(GatherTest, WhoLeavesBeforeTheGroupIsWholeEndsIt) {
   auto leader = GatherAll(false);
   {

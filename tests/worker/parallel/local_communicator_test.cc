@@ -29,12 +29,18 @@ void OnRanks(int size, const std::function<void(Communicator&)>& body) {
 
 // Values whose sum depends on the order in which they are added.
 float ValueOf(int rank, std::int64_t i, int round) {
-  const float scale[] = {1.0e8F, 3.7F, -1.0e8F};
+  const float scale[] = {1.0e8F, 3.7F, -1.0e8F, 0.11F, 2.0e7F, -5.0F};
   return scale[rank] + 0.3F * static_cast<float>(i + round);
 }
 
-TEST(LocalCommunicator, AllReduceAddsInRankOrderOnEveryRank) {
-  for (const int size : {1, 2, 3}) {
+// Of up to six ranks.
+float SumOf(int size, std::int64_t i, int round) {
+  const auto value = [&](int rank) { return rank < size ? ValueOf(rank, i, round) : -0.0F; };
+  return ((value(0) + value(1)) + (value(2) + value(3))) + (value(4) + value(5));
+}
+
+TEST(LocalCommunicator, AllReduceAddsPairsOfNeighboursOnEveryRank) {
+  for (const int size : {1, 2, 3, 4, 6}) {
     for (const std::int64_t n : {1, 2, 7, 1000}) {
       OnRanks(size, [&](Communicator& communicator) {
         EXPECT_EQ(communicator.size(), size);
@@ -43,9 +49,7 @@ TEST(LocalCommunicator, AllReduceAddsInRankOrderOnEveryRank) {
           for (std::int64_t i = 0; i < n; ++i) x.push_back(ValueOf(communicator.rank(), i, round));
           communicator.AllReduce(MakeTensor(x.data(), DType::kF32, 1, n));
           for (std::int64_t i = 0; i < n; ++i) {
-            float sum = ValueOf(0, i, round);
-            for (int r = 1; r < size; ++r) sum += ValueOf(r, i, round);
-            ASSERT_EQ(x[static_cast<std::size_t>(i)], sum);
+            ASSERT_EQ(x[static_cast<std::size_t>(i)], SumOf(size, i, round));
           }
         }
       });

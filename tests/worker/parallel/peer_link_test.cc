@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -60,8 +61,23 @@ TEST(PeerLinkTest, SaysWhoClosed) {
   const absl::Status status = link.Receive(FrameKind::kPart, 1, payload);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(status.message(), "rank 1 has closed its connection");
-  EXPECT_THAT(link.Send(FrameKind::kWhole, 1, payload).ToString(),
-              HasSubstr("rank 1 cannot be sent to"));
+  EXPECT_EQ(link.Send(FrameKind::kWhole, 1, payload).message(), status.message());
+}
+
+// As when a process is killed that something was sent to: its machine then resets the connection.
+TEST(PeerLinkTest, SaysTheSameOfWhoClosedWithoutHavingReadAll) {
+  const auto [left, right] = TcpPair();
+  PeerLink link(right, "rank 1", kLong);
+  std::string payload(4, ' ');
+  ASSERT_TRUE(link.Send(FrameKind::kWhole, 1, payload).ok());
+  pollfd wait = {};
+  wait.fd = left;
+  wait.events = POLLIN;
+  ASSERT_EQ(poll(&wait, 1, 60'000), 1);
+  close(left);
+  const absl::Status status = link.Receive(FrameKind::kPart, 1, payload);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(status.message(), "rank 1 has closed its connection");
 }
 
 TEST(PeerLinkTest, WaitsNoLongerThanItsPatienceForASilentPeer) {

@@ -62,7 +62,7 @@ std::vector<std::vector<float>> OnRanks(
 
 // Values whose sum depends on the order in which they are added.
 float ValueOf(int rank, std::int64_t i) {
-  const float scale[] = {1.0e8F, 3.7F, -1.0e8F, 0.11F};
+  const float scale[] = {1.0e8F, 3.7F, -1.0e8F, 0.11F, 2.0e7F, -5.0F};
   return scale[rank] + 0.3F * static_cast<float>(i);
 }
 
@@ -88,7 +88,7 @@ std::vector<float> Gathered(Communicator& communicator, std::int64_t rows, std::
 }
 
 TEST(TcpCommunicatorTest, SumsAreTheBitsOfRanksThatShareMemory) {
-  for (const int size : {2, 3, 4}) {
+  for (const int size : {2, 3, 4, 6}) {
     for (const std::int64_t n : {1, 7, 20'000}) {
       const auto body = [n](Communicator& communicator) { return Reduced(communicator, n); };
       EXPECT_EQ(OnRanks(OverSockets(size), body), OnRanks(InMemory(size), body))

@@ -18,6 +18,7 @@
 #include "common/peer_limits.h"
 #include "common/rpc/attempt_contract.h"
 #include "common/rpc/call_peer.h"
+#include "common/rpc/error_metadata.h"
 #include "common/rpc/grpc_server.h"
 #include "common/rpc/request_revision.h"
 #include "common/rpc/status_details.h"
@@ -109,8 +110,10 @@ TEST_F(WorkerServiceTest, RefusesWhatIsWrongByName) {
   request.mutable_request()->set_max_tokens(510);
   status = Generate(request);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_TRUE(absl::StrContains(status.message(), "510")) << status;
-  EXPECT_TRUE(absl::StrContains(status.message(), "512")) << status;
+  EXPECT_EQ(status.message(),
+            "max_tokens of 510 is too much with the 3 tokens of the prompt: this model's maximum "
+            "context length is 512 tokens");
+  EXPECT_EQ(rpc::ErrorMetadata(status, rpc::kContextTokens), "512");
 
   request = MakeRequest();
   for (int i = 0; i < 600; ++i) {
@@ -118,8 +121,11 @@ TEST_F(WorkerServiceTest, RefusesWhatIsWrongByName) {
   }
   status = Generate(request);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_TRUE(absl::StrContains(status.message(), "603")) << status;
-  EXPECT_TRUE(absl::StrContains(status.message(), "512")) << status;
+  EXPECT_EQ(status.message(),
+            "prompt.token_ids.ids comes to 603 tokens, which leaves none to generate: this model's "
+            "maximum context length is 512 tokens");
+  EXPECT_EQ(rpc::ErrorMetadata(status, "field"), "prompt.token_ids.ids");
+  EXPECT_EQ(rpc::ErrorMetadata(status, rpc::kContextTokens), "512");
 
   request = MakeRequest();
   request.mutable_request()->mutable_prompt()->set_text("\xFF\xFE");

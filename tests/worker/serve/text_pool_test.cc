@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -122,6 +123,56 @@ TEST(TextPoolTest, RunningStreamsGoBeforeEveryPromptThatWaits) {
   }
   pool.Stop();
   EXPECT_EQ(ran, " stream too prompt");
+}
+
+// A prompt that takes so long by the clock; whether it has run.
+class LongPrompt {
+ public:
+  LongPrompt(TextPool& pool, FakeClock& clock, Clock::Duration takes = {}) {
+    EXPECT_TRUE(pool.TryPost("", TextPool::kLongBytes, [this, &clock, takes] {
+      clock.Advance(takes);
+      ran_.set_value();
+    }));
+  }
+  bool RanWithin(std::chrono::milliseconds time) {
+    return future_.wait_for(time) == std::future_status::ready;
+  }
+
+ private:
+  std::promise<void> ran_;
+  std::future<void> future_ = ran_.get_future();
+};
+
+constexpr std::chrono::seconds kPatience{60};
+
+TEST(TextPoolTest, LongPromptsRestWhileStreamsRun) {
+  FakeClock clock;
+  TextPool pool(2, 10, clock);
+  std::string ran;
+  std::make_shared<Named>(pool, "stream", ran)->Schedule();
+  LongPrompt first(pool, clock, std::chrono::milliseconds(10));
+  EXPECT_TRUE(first.RanWithin(kPatience));
+  LongPrompt second(pool, clock);
+  std::promise<void> between;
+  EXPECT_TRUE(pool.TryPost("", 0, [&] { between.set_value(); }));
+  between.get_future().wait();  // short ones do not rest
+  EXPECT_FALSE(second.RanWithin(std::chrono::milliseconds(20)));
+  clock.Advance(TextPool::kRest * std::chrono::milliseconds(10));
+  EXPECT_TRUE(second.RanWithin(kPatience));
+  pool.Stop();
+  EXPECT_EQ(ran, "stream");
+}
+
+TEST(TextPoolTest, LongPromptsDoNotRestWhereNoStreamRuns) {
+  FakeClock clock;
+  TextPool pool(2, 10, clock);
+  std::string ran;
+  std::make_shared<Named>(pool, "stream", ran)->Schedule();
+  LongPrompt first(pool, clock, TextPool::kStreamsPause);
+  EXPECT_TRUE(first.RanWithin(kPatience));
+  LongPrompt second(pool, clock);
+  EXPECT_TRUE(second.RanWithin(kPatience));
+  pool.Stop();
 }
 
 TEST(TextPoolTest, PeersTakeTurns) {

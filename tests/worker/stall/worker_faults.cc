@@ -20,10 +20,16 @@ int Main(std::span<const char* const> arguments) {
     fault = std::string_view(arguments[0]).substr(kOption.size());
     arguments = arguments.subspan(1);
   }
-  return RunWorker(arguments, [fault](const model::ModelOptions& options,
-                                      std::unique_ptr<model::PlanChannel> plans) {
-    return model::LoadModelWithFault(options, std::move(plans), fault);
-  });
+  return RunWorker(
+      arguments,
+      {.model =
+           [fault](const model::ModelOptions& options, std::unique_ptr<model::PlanChannel> plans) {
+             return model::LoadModelWithFault(options, std::move(plans), fault);
+           },
+       .follower =
+           [fault](const model::ModelOptions& options, std::unique_ptr<model::PlanChannel> plans) {
+             return model::LoadFollowerWithFault(options, std::move(plans), fault);
+           }});
 }
 
 }  // namespace

@@ -69,11 +69,7 @@ TEST_P(GgufTokenizerTest, GivesTheIdsOfTheHuggingFaceFiles) {
   const auto original = Tokenizer::Load(GetParam().folder);
   ASSERT_TRUE(gguf.ok()) << gguf.status();
   ASSERT_TRUE(original.ok()) << original.status();
-  for (const nlohmann::json& row : ReadJsonLines(GetParam().texts, "encode.jsonl")) {
-    const std::string text = row["text"];
-    EXPECT_EQ((*gguf)->Encode(text), (*original)->Encode(text)) << row["text"];
-    EXPECT_EQ((*gguf)->EncodeUserText(text), (*original)->EncodeUserText(text)) << row["text"];
-  }
+  ExpectSameIds(**gguf, **original, GetParam().texts);
 }
 
 TEST_P(GgufTokenizerTest, KnowsTheSameTokens) {

@@ -35,6 +35,14 @@ std::vector<nlohmann::json> ReadJsonLines(const std::string& name, const std::st
   return rows;
 }
 
+void ExpectSameIds(const Tokenizer& one, const Tokenizer& other, const std::string& name) {
+  for (const nlohmann::json& row : ReadJsonLines(name, "encode.jsonl")) {
+    const std::string text = row["text"];
+    EXPECT_EQ(one.Encode(text), other.Encode(text)) << row["text"];
+    EXPECT_EQ(one.EncodeUserText(text), other.EncodeUserText(text)) << row["text"];
+  }
+}
+
 nlohmann::json TinyTokenizerJson() {
   nlohmann::json vocabulary = nlohmann::json::object();
   for (int byte = 0; byte < 256; ++byte) {

@@ -20,6 +20,9 @@ std::unique_ptr<Tokenizer> LoadSmall(const std::string& name);
 // The lines of a file in such a folder.
 std::vector<nlohmann::json> ReadJsonLines(const std::string& name, const std::string& file);
 
+// EXPECTs that both give the same ids of all texts in encode.jsonl of such a folder.
+void ExpectSameIds(const Tokenizer& one, const Tokenizer& other, const std::string& name);
+
 // A tokenizer.json that loads, to be changed by tests: all bytes have the id of their value, "ab"
 // 256, "abc" 257; added tokens `<think>` 258 (plain) and `<s>` 259 (special).
 nlohmann::json TinyTokenizerJson();

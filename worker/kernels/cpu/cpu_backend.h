@@ -47,6 +47,8 @@ class CpuBackend final : public Backend {
   void GatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_drawn,
                       const Tensor& ids) override;
   void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) override;
+  bool EmbedsPacked() const override { return true; }
+  void EmbedPacked(const Tensor& ids, const WeightSlice& table, const Tensor& out) override;
   void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) override;
   void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) override;
   void AddRmsNorm(const ResidualNorm& norm) override;

@@ -1,7 +1,9 @@
 #include <cstring>
 
 #include "worker/kernels/check.h"
+#include "worker/kernels/convert.h"
 #include "worker/kernels/cpu/cpu_backend.h"
+#include "worker/kernels/unpack_row.h"
 
 // Ops that only move: which ids a step reads, their embeddings, the rows that draw.
 namespace thinkwire::worker::kernels {
@@ -35,6 +37,20 @@ void CpuBackend::Embed(const Tensor& ids, const Tensor& table, const Tensor& out
     for (std::int64_t t = begin; t < end; ++t) {
       Check(id[t] >= 0 && id[t] < table.dim(0), "a token id is in the vocabulary");
       rows_.widen(table.as<std::uint16_t>() + id[t] * width, out.as<float>() + t * width, width);
+    }
+  });
+}
+
+void CpuBackend::EmbedPacked(const Tensor& ids, const WeightSlice& table, const Tensor& out) {
+  const std::int64_t width = table.cols;
+  Check(out.dtype == DType::kF32 && out.size() == ids.size() * width, "the output is f32 [T, E]");
+  const auto* id = ids.as<std::int32_t>();
+  pool_.For(ids.size(), 8, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      Check(id[t] >= 0 && id[t] < table.rows, "a token id is in the vocabulary");
+      float* const to = out.as<float>() + t * width;
+      UnpackRow(table.encoding, table.row(id[t]), width, to);
+      for (std::int64_t c = 0; c < width; ++c) to[c] = F32FromBf16(Bf16FromF32(to[c]));
     }
   });
 }

@@ -96,12 +96,18 @@ struct Avx2Lanes {
   static __m256 SixBits(__m256i low, __m256i high) {
     const __m256i nibble = _mm256_and_si256(low, _mm256_set1_epi32(0xF));
     const __m256i upper = _mm256_and_si256(_mm256_slli_epi32(high, 4), _mm256_set1_epi32(0x30));
-    return _mm256_cvtepi32_ps(_mm256_or_si256(nibble, upper));
+    const __m256i both = _mm256_or_si256(nibble, upper);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(both, _mm256_set1_epi32(32)));
   }
-  static Avx2Lanes FromSixBits(Words low, int low_at, Words high, int high_at) {
+  static Avx2Lanes SixBits(Words low, int low_at, Words high, int high_at) {
     const Words below = ShiftRight(low, low_at);
     const Words above = ShiftRight(high, high_at);
     return {SixBits(below.lo, above.lo), SixBits(below.hi, above.hi)};
+  }
+  static void FromSixBits(Words low, int low_at, Words high, int high_at, Avx2Lanes* first,
+                          Avx2Lanes* second) {
+    *first = SixBits(low, low_at, high, high_at);
+    *second = SixBits(low, low_at + 16, high, high_at + 16);
   }
   static __m256 LookUpHalf(Avx2Lanes table, __m256i indices) {
     const __m256 in_second = _mm256_castsi256_ps(_mm256_slli_epi32(indices, 28));  // to the sign

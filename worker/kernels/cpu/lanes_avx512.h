@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include <bit>
 #include <cstdint>
 
 namespace thinkwire::worker::kernels {
@@ -71,14 +72,31 @@ struct Avx512LanesOf {
   static Words ShiftRight(Words words, int by) {
     return _mm512_srlv_epi32(words, _mm512_set1_epi32(by));
   }
-  // Of each lane four bits of `low` from the one of number `low_at` on, above them two of `high`.
-  static Avx512LanesOf FromSixBits(Words low, int low_at, Words high, int high_at) {
-    const __m512i nibble = _mm512_set1_epi32(0xF);
+  // bf16 of -32 to 31.
+  struct SixBitValues {
+    alignas(64) std::uint16_t bits[64];
+  };
+  static constexpr SixBitValues kSixBitValues = [] {
+    SixBitValues values{};
+    for (int i = 0; i < 64; ++i) {
+      const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(i - 32));
+      values.bits[i] = static_cast<std::uint16_t>(bits >> 16);
+    }
+    return values;
+  }();
+  // Of each word four bits of `low` from the one of number `low_at` on, above them two of `high`,
+  // less 32; `second` likewise from 16 bits above.
+  static void FromSixBits(Words low, int low_at, Words high, int high_at, Avx512LanesOf* first,
+                          Avx512LanesOf* second) {
+    const __m512i nibbles = _mm512_set1_epi16(0xF);
     const __m512i upper = _mm512_rorv_epi32(high, _mm512_set1_epi32((high_at - 4) & 31));
     constexpr int kWhereMaskElseOther = 0xCA;
-    const __m512i both =
-        _mm512_ternarylogic_epi32(nibble, ShiftRight(low, low_at), upper, kWhereMaskElseOther);
-    return {_mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(0x3F)))};
+    const __m512i index =  // in its six lowest bits
+        _mm512_ternarylogic_epi32(nibbles, ShiftRight(low, low_at), upper, kWhereMaskElseOther);
+    const __m512i both = _mm512_permutex2var_epi16(_mm512_load_si512(kSixBitValues.bits), index,
+                                                   _mm512_load_si512(kSixBitValues.bits + 32));
+    first->v = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+    second->v = _mm512_castsi512_ps(_mm512_maskz_mov_epi16(0xAAAAAAAAU, both));
   }
   // To the nearest value that bf16 holds, ties to even; of finite values.
   static Avx512LanesOf RoundToBf16(Avx512LanesOf x) {

@@ -76,11 +76,16 @@ struct PortableLanes {
     for (std::uint32_t& lane : words.lane) lane >>= by;
     return words;
   }
-  static PortableLanes FromSixBits(const Words& low, int low_at, const Words& high, int high_at) {
+  static PortableLanes SixBits(const Words& low, int low_at, const Words& high, int high_at) {
     return Make([&](int i) {
-      return static_cast<float>((low.lane[i] >> low_at & 0xFU) | (high.lane[i] >> high_at & 3U)
-                                                                     << 4);
+      const std::uint32_t upper = high.lane[i] >> high_at & 3U;
+      return static_cast<float>((low.lane[i] >> low_at & 0xFU) | upper << 4) - 32.0F;
     });
+  }
+  static void FromSixBits(const Words& low, int low_at, const Words& high, int high_at,
+                          PortableLanes* first, PortableLanes* second) {
+    *first = SixBits(low, low_at, high, high_at);
+    *second = SixBits(low, low_at + 16, high, high_at + 16);
   }
   static PortableLanes RoundToBf16(const PortableLanes& x) {
     return Make([&](int i) {

@@ -16,7 +16,7 @@
 // The type of a chunk takes the scales of its eight rows apart when it is made; Read then gives 32
 // weights of a row, Unpack stores them as a panel has them. What Read costs for sixteen weights, in
 // vector operations of AVX-512 with BF16 (without) beside a multiply-add for each token: Q8_0 4.5
-// (8), Q6_K 6.5 (10), Q4_K 3 (5). These formats have no weights that are subnormal in bf16: all are
+// (8), Q6_K 5.5 (9), Q4_K 3 (5). These formats have no weights that are subnormal in bf16: all are
 // multiples of 2^-24.
 namespace thinkwire::worker::kernels {
 
@@ -139,9 +139,7 @@ class Q6KChunk {
     const L d = L::EightHalves(chunk + Layout::kD);
     const auto* const scales = reinterpret_cast<const std::int8_t*>(chunk + Layout::kScales);
     for (int i = 0; i < 128; i += 16) {
-      const L scale = L::Mul(L::FromInt8(scales + i), d);
-      scale.Store(scale_ + i);
-      L::Mul(scale, L::Set(-32.0F)).Store(offset_ + i);
+      L::Mul(L::FromInt8(scales + i), d).Store(scale_ + i);
     }
   }
   void Read(int row, int col, L* first, L* second) const {
@@ -162,17 +160,14 @@ class Q6KChunk {
     const std::uint8_t* const from = rows_ + row * Layout::kRowBytes;
     const auto low = L::LoadWords(from + col / 128 * 64);
     const auto high = L::LoadWords(from + Layout::kUpper);
-    *first = Weights(L::FromSixBits(low, col % 128 / 8, high, col / 16), row, col);
-    *second = Weights(L::FromSixBits(low, col % 128 / 8 + 16, high, col / 16 + 16), row, col + 16);
-  }
-  L Weights(const L& q, int row, int col) const {
+    L::FromSixBits(low, col % 128 / 8, high, col / 16, first, second);
     const int group = col / 16 * kPanelRows + row;
-    return L::Fma(q, L::Set(scale_[group]), L::Set(offset_[group]));
+    *first = L::Mul(*first, L::Set(scale_[group]));
+    *second = L::Mul(*second, L::Set(scale_[group + kPanelRows]));
   }
 
   const std::uint8_t* rows_;
   alignas(64) float scale_[128];
-  alignas(64) float offset_[128];  // -32 scales: q * scale - 32 * scale is one exact product
 };
 
 // Calls f with a null pointer of the type of chunks. Returns whether there is one, which there is
@@ -228,6 +223,16 @@ void AddChunk(const Chunk& chunk, int row, int cols, const float* x, std::int64_
   }
 }
 
+// Has the cache lines of the chunk that is computed after some others brought from memory: the
+// processor's own foresight ends with each page of 4 KB.
+template <class Chunk>
+void FetchAhead(const std::uint8_t* panel, int cols) {
+  constexpr std::int64_t kAheadBytes = 4096;
+  for (std::int64_t at = 0; at < Chunk::Bytes(cols); at += 64) {
+    __builtin_prefetch(panel + kAheadBytes + at);
+  }
+}
+
 template <class L, class Chunk, int kTokens>
 void MultiplyChunks(const std::uint8_t* panel, const float* x, std::int64_t x_stride,
                     std::int64_t depth_blocks, float* out) {
@@ -241,6 +246,7 @@ void MultiplyChunks(const std::uint8_t* panel, const float* x, std::int64_t x_st
   for (std::int64_t first = 0; first < depth; first += kChunkColumns, x += kChunkColumns) {
     const std::int64_t left = depth - first;
     const int cols = left < kChunkColumns ? static_cast<int>(left) : kChunkColumns;
+    FetchAhead<Chunk>(panel, cols);
     const Chunk chunk(panel, cols);
     for (int r = 0; r < kPanelRows; r += kRows) {
       AddChunk<L, Chunk, kTokens, kRows>(chunk, r, cols, x, x_stride, acc + r);

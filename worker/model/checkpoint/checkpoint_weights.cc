@@ -8,10 +8,13 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/check.h"
+#include "common/log.h"
+#include "common/mapped_file.h"
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "worker/model/checkpoint/hash.h"
@@ -57,6 +60,31 @@ absl::Status CheckForm(const CheckpointTensor& tensor, const TensorSpec& spec) {
   return absl::OkStatus();
 }
 
+// Whether it is of a layer beyond the model's own, which are all before the first of those.
+bool IsOfFurtherLayer(const ModelConfig& config, absl::string_view tensor) {
+  constexpr absl::string_view kLayers = "model.layers.";
+  std::int64_t layer = 0;
+  if (!absl::ConsumePrefix(&tensor, kLayers)) return false;
+  return absl::SimpleAtoi(tensor.substr(0, tensor.find('.')), &layer) &&
+         layer >= config.num_layers + config.num_layers_left;
+}
+
+// What of a DeepseekV3's files is not loaded, since nothing is drafted: who looks at their size and
+// at our memory should find the difference.
+void TellOfFurtherLayers(const Checkpoint& checkpoint, const ModelPlan& plan) {
+  std::string first;
+  std::size_t tensors = 0;
+  std::size_t bytes = 0;
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (!IsSurplus(plan, name) || !IsOfFurtherLayer(plan.config, name)) continue;
+    if (tensors++ == 0) first = name;
+    bytes += tensor.stored.bytes.size();
+  }
+  if (tensors == 0) return;
+  LogInfo("layers that predict further tokens (MTP) are not loaded",
+          {{"first_tensor", ShownText(first)}, {"tensors", tensors}, {"bytes", bytes}});
+}
+
 bool AreEqual(const StoredTensor& a, const StoredTensor& b) {
   return a.dtype == b.dtype && a.shape == b.shape &&
          std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
@@ -73,6 +101,12 @@ std::string PackedForm(const Checkpoint& checkpoint, const std::string& module) 
     if (checkpoint.Find(module + name) != nullptr) return module + name;
   }
   return "";
+}
+
+std::vector<MappedRead> ReadsOf(const std::vector<const CheckpointTensor*>& tensors) {
+  std::vector<MappedRead> reads;
+  for (const CheckpointTensor* tensor : tensors) reads.emplace_back(tensor->stored.bytes);
+  return reads;
 }
 
 absl::Status Missing(const std::filesystem::path& dir, const Checkpoint& checkpoint,
@@ -127,6 +161,13 @@ absl::Status CheckpointWeights::FindGrouped(ModelPlan& plan) {
 
 absl::Status CheckpointWeights::FindGrouped(const ModelPlan& plan, const TensorSpec& spec) {
   const std::string module = ModuleOf(spec.name);
+  if (plan.config.quantization->method() == kBitsandbytes) {
+    if (!Nf4Tensor::IsIn(checkpoint_, spec.name)) return absl::OkStatus();
+    ASSIGN_OR_RETURN(Nf4Tensor tensor,
+                     Nf4Tensor::Find(checkpoint_, spec.name, spec.rows, spec.cols));
+    in_nf4_.emplace(spec.name, std::move(tensor));
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(const auto scheme, plan.config.quantization->SchemeOf(module));
   if (!scheme) return absl::OkStatus();
   ASSIGN_OR_RETURN(GroupedTensor tensor,
@@ -157,6 +198,8 @@ const CheckpointTensor* CheckpointWeights::Find(absl::string_view name) const {
 std::vector<const CheckpointTensor*> CheckpointWeights::StoredOf(const TensorSpec& spec) const {
   const auto grouped = grouped_.find(spec.name);
   if (grouped != grouped_.end()) return grouped->second.stored();
+  const auto in_nf4 = in_nf4_.find(spec.name);
+  if (in_nf4 != in_nf4_.end()) return in_nf4->second.stored();
   return {Find(spec.name)};
 }
 
@@ -164,7 +207,7 @@ absl::Status CheckpointWeights::CheckForms(const std::vector<TensorSpec>& specs)
   std::set<std::string> dtypes;
   for (const TensorSpec& spec : specs) {
     for (const CheckpointTensor* tensor : StoredOf(spec)) dtypes.insert(tensor->stored.dtype);
-    if (!grouped_.contains(spec.name)) RETURN_IF_ERROR(CheckForm(*Find(spec.name), spec));
+    if (!IsQuantized(spec.name)) RETURN_IF_ERROR(CheckForm(*Find(spec.name), spec));
   }
   stored_as_ = absl::StrJoin(dtypes, " and ");
   return absl::OkStatus();
@@ -183,6 +226,7 @@ absl::Status CheckpointWeights::WarnOfUnused(const std::vector<TensorSpec>& spec
     ASSIGN_OR_RETURN(const bool is_no_bias, IsNoBias(tensor));
     if (!is_no_bias) unused.push_back(name);
   }
+  TellOfFurtherLayers(checkpoint_, plan);
   std::vector<std::string>& warnings = plan.config.warnings;
   warnings.insert(warnings.end(), checkpoint_.warnings().begin(), checkpoint_.warnings().end());
   if (unused.empty()) return absl::OkStatus();
@@ -212,17 +256,18 @@ absl::Status CheckpointWeights::AdmitAll(const std::vector<TensorSpec>& specs) {
   for (const TensorSpec& spec : specs) {
     for (const CheckpointTensor* tensor : StoredOf(spec)) {
       all.push_back(tensor);
-      names.push_back(grouped_.contains(spec.name) ? tensor->stored.name : spec.name);
+      names.push_back(IsQuantized(spec.name) ? tensor->stored.name : spec.name);
       tensors.push_back({tensor->stored.bytes, ReadAs(tensor->stored.dtype)});
     }
   }
-  const std::vector<TensorContent> contents = ReadContents(tensors);
+  const std::vector<TensorContent> contents = ReadContents(tensors, DropPages);
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (!contents[i].finite) return TensorError(*all[i], "holds a NaN or an infinity");
     identity_ = HashWord(HashBytes(identity_, names[i]), contents[i].hash);
     identity_ = HashBytes(identity_, all[i]->stored.dtype);
   }
   for (auto& [name, tensor] : grouped_) RETURN_IF_ERROR(tensor.CheckContents());
+  for (auto& [name, tensor] : in_nf4_) RETURN_IF_ERROR(tensor.CheckContents());
   return absl::OkStatus();
 }
 
@@ -262,7 +307,14 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
   const auto grouped = grouped_.find(spec.name);
   if (grouped != grouped_.end()) {
     CheckRegion(spec, region, grouped->second.encoding());
+    const std::vector<MappedRead> reads = ReadsOf(grouped->second.stored());
     return grouped->second.Slice(region);
+  }
+  const auto in_nf4 = in_nf4_.find(spec.name);
+  if (in_nf4 != in_nf4_.end()) {
+    CheckRegion(spec, region, Encoding::kBf16);
+    const std::vector<MappedRead> reads = ReadsOf(in_nf4->second.stored());
+    return in_nf4->second.Slice(region);
   }
   const CheckpointTensor* tensor = Find(spec.name);
   CHECK(tensor != nullptr, "a weight that was not admitted");
@@ -275,6 +327,7 @@ HostSlice CheckpointWeights::Slice(const TensorSpec& spec, const Region& region)
                 .rows = region.rows,
                 .cols = region.cols,
                 .row_stride = spec.cols};
+  host.read = MappedRead(BytesOf(host.slice));
   return host;
 }
 

@@ -12,15 +12,17 @@
 #include "worker/model/checkpoint/grouped_tensor.h"
 #include "worker/model/checkpoint/kv_scales.h"
 #include "worker/model/checkpoint/model_plan.h"
+#include "worker/model/checkpoint/nf4_tensor.h"
 #include "worker/model/checkpoint/weight_source.h"
 
 namespace thinkwire::worker::model {
 
 // The weights of a checkpoint: the tensors that the plan asks for, in BF16, F16 or F32, all finite.
 // F16 and F32 are rounded to bf16 when the backend takes them. Matrices of modules that config.json
-// says are quantised stay packed (grouped_tensor.h), and the plan gets to know their encoding.
-// Where config.json ties head and embedding, one of them stored is both; where both are stored and
-// differ, they are not tied. That is what transformers does.
+// says are quantised stay packed (grouped_tensor.h), and the plan gets to know their encoding;
+// those of bitsandbytes become BF16 (nf4_tensor.h). Where config.json ties head and embedding, one
+// of them stored is both; where both are stored and differ, they are not tied. That is what
+// transformers does.
 class CheckpointWeights final : public WeightSource {
  public:
   // Checks every tensor; reads each byte once, for what is not finite and for the identity. Unties
@@ -43,6 +45,11 @@ class CheckpointWeights final : public WeightSource {
   // Finds the tensors of all quantised matrices, or of one.
   absl::Status FindGrouped(ModelPlan& plan);
   absl::Status FindGrouped(const ModelPlan& plan, const TensorSpec& spec);
+
+  // Whether a tensor of the plan consists of others than its own.
+  bool IsQuantized(const std::string& weight) const {
+    return grouped_.contains(weight) || in_nf4_.contains(weight);
+  }
 
   // What a tensor of the plan consists of; one null if it is not there.
   std::vector<const CheckpointTensor*> StoredOf(const TensorSpec& spec) const;
@@ -70,6 +77,7 @@ class CheckpointWeights final : public WeightSource {
 
   const Checkpoint checkpoint_;
   std::map<std::string, GroupedTensor> grouped_;  // by the name of the plan's weight
+  std::map<std::string, Nf4Tensor> in_nf4_;       // likewise
   StoredKvScales kv_scales_;
   bool embedding_is_head_ = false;  // the embedding is stored by the head's name
   std::uint64_t identity_ = 0;

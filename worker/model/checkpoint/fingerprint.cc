@@ -75,7 +75,7 @@ std::uint64_t HashConfig(const ModelConfig& config) {
 }  // namespace
 
 std::string Fingerprint(const ModelPlan& plan, const WeightSource& source,
-                        std::int32_t tensor_parallel_size, const std::string& device) {
+                        std::int32_t num_summands, const std::string& device) {
   const std::string family =
       absl::AsciiStrToLower(absl::StripSuffix(plan.config.architecture, "ForCausalLM"));
   std::uint64_t hash = HashWord(HashConfig(plan.config), source.identity());
@@ -87,8 +87,9 @@ std::string Fingerprint(const ModelPlan& plan, const WeightSource& source,
   const std::int64_t left = plan.config.num_layers_left;
   const std::string first = left == 0 ? "" : absl::StrCat("-first", layers, "of", layers + left);
   const absl::string_view kv = plan.kv_cache.is_fp8 ? "-kv_fp8_e4m3" : "";
-  return absl::StrCat(family, first, "-", EncodingsOf(plan), kv, "-tp", tensor_parallel_size, "-",
-                      device, "-r", kKernelRevision, "-", absl::Hex(hash, absl::kZeroPad16));
+  const absl::string_view sums = plan.config.mla ? "-sums" : "-tp";
+  return absl::StrCat(family, first, "-", EncodingsOf(plan), kv, sums, num_summands, "-", device,
+                      "-r", kKernelRevision, "-", absl::Hex(hash, absl::kZeroPad16));
 }
 
 }  // namespace thinkwire::worker::model

@@ -1,7 +1,6 @@
 #include "worker/model/checkpoint/gguf_config.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -15,6 +14,8 @@
 #include "common/status.h"
 #include "common/strings.h"
 #include "worker/model/checkpoint/config_reader.h"
+#include "worker/model/checkpoint/gguf_deepseek.h"
+#include "worker/model/checkpoint/gguf_keys.h"
 #include "worker/model/checkpoint/gguf_names.h"
 #include "worker/model/checkpoint/safetensors.h"
 #include "worker/model/checkpoint/weight_source.h"
@@ -46,47 +47,15 @@ json AsJson(const GgufContent& content) {
   return object;
 }
 
-struct Family {
-  absl::string_view name;
-  absl::string_view architecture;
-  bool qkv_bias;
-};
-constexpr std::array<Family, 2> kFamilies = {
-    {{"qwen2", "Qwen2ForCausalLM", true}, {"llama", "LlamaForCausalLM", false}}};
-
-// Reads one model's keys, which begin with its architecture.
-class Keys {
- public:
-  Keys(const ConfigReader& reader, absl::string_view family) : reader_(reader), family_(family) {}
-
-  std::string Of(absl::string_view key) const { return absl::StrCat(family_, ".", key); }
-
-  absl::Status Size(absl::string_view key, std::int64_t most, std::int64_t& value,
-                    std::int64_t least = 1) const {
-    return reader_.Integer(Of(key), least, most, value);
-  }
-  absl::Status OptionalSize(absl::string_view key, std::int64_t most, std::int64_t& value) const {
-    return reader_.OptionalInteger(Of(key), 1, most, value);
-  }
-  bool Has(absl::string_view key) const { return reader_.Has(Of(key)); }
-  absl::Status Refuse(absl::string_view key, absl::string_view supported) const {
-    return reader_.Refuse(Of(key), supported);
-  }
-
- private:
-  const ConfigReader& reader_;
-  const absl::string_view family_;
-};
-
-absl::StatusOr<const Family*> ReadFamily(const ConfigReader& reader) {
+absl::StatusOr<const GgufFamily*> ReadFamily(const ConfigReader& reader) {
   const json* name = reader.Find("general.architecture");
-  for (const Family& family : kFamilies) {
+  for (const GgufFamily& family : kGgufFamilies) {
     if (name != nullptr && *name == std::string(family.name)) return &family;
   }
-  return reader.Refuse("general.architecture", "qwen2, llama");
+  return reader.Refuse("general.architecture", "qwen2, llama, deepseek2");
 }
 
-absl::Status ReadHeads(const Keys& keys, ModelConfig& config) {
+absl::Status ReadHeads(const GgufKeys& keys, ModelConfig& config) {
   RETURN_IF_ERROR(keys.Size("attention.head_count", kMaxHeads, config.num_heads));
   config.num_kv_heads = config.num_heads;
   RETURN_IF_ERROR(keys.OptionalSize("attention.head_count_kv", kMaxHeads, config.num_kv_heads));
@@ -114,8 +83,8 @@ absl::Status ReadHeads(const Keys& keys, ModelConfig& config) {
   return absl::OkStatus();
 }
 
-absl::Status ReadVocabulary(const GgufShards& shards, const ConfigReader& reader, const Keys& keys,
-                            ModelConfig& config) {
+absl::Status ReadVocabulary(const GgufShards& shards, const ConfigReader& reader,
+                            const GgufKeys& keys, ModelConfig& config) {
   if (keys.Has("vocab_size")) return keys.Size("vocab_size", kMaxVocabSize, config.vocab_size);
   const GgufValue* tokens = shards.values().Find("tokenizer.ggml.tokens");
   const auto* array = tokens == nullptr ? nullptr : std::get_if<GgufArray>(tokens);
@@ -127,13 +96,18 @@ absl::Status ReadVocabulary(const GgufShards& shards, const ConfigReader& reader
   return absl::OkStatus();
 }
 
-absl::Status ReadSizes(const Keys& keys, ModelConfig& config) {
+bool IsDeepseek(const ModelConfig& config) {
+  return config.architecture == kGgufFamilies.back().architecture;
+}
+
+absl::Status ReadSizes(const GgufKeys& keys, ModelConfig& config) {
   RETURN_IF_ERROR(keys.Size("embedding_length", kMaxHiddenSize, config.hidden_size));
   RETURN_IF_ERROR(keys.Size("block_count", kMaxLayers, config.num_layers));
   RETURN_IF_ERROR(keys.Size("feed_forward_length", kMaxIntermediateSize, config.intermediate_size));
   RETURN_IF_ERROR(
       keys.Size("context_length", kMaxPositions, config.max_position_embeddings, kMinModelLen));
-  return ReadHeads(keys, config);
+  if (!IsDeepseek(config)) return ReadHeads(keys, config);
+  return keys.Size("attention.head_count", kMaxHeads, config.num_heads);
 }
 
 absl::Status TensorError(const GgufShardTensor& found, absl::string_view problem) {
@@ -161,34 +135,68 @@ absl::Status ReadRopeFactors(const GgufShardTensor& found, ModelConfig& config) 
   return absl::OkStatus();
 }
 
-absl::Status ReadRope(const GgufShards& shards, const ConfigReader& reader, const Keys& keys,
+absl::Status ReadLinear(const ConfigReader& reader, const GgufKeys& keys, RopeScaling& scaling) {
+  LinearRopeScaling linear;
+  RETURN_IF_ERROR(reader.Number(keys.Of("rope.scaling.factor"), 1e-3, kMostFactor, linear.factor));
+  scaling = linear;
+  return absl::OkStatus();
+}
+
+// llama.cpp's own choice where keys are unset, which is transformers' too.
+absl::Status ReadYarn(const ConfigReader& reader, const GgufKeys& keys, ModelConfig& config) {
+  constexpr double kLeastFactor = 1e-3;
+  constexpr double kMostBeta = 1e6;
+  YarnRopeScaling yarn;
+  double attention = 1;
+  std::int64_t original = config.max_position_embeddings;
+  const auto number = [&](const char* key, double least, double most, double& value) {
+    return reader.OptionalNumber(keys.Of(key), least, most, value);
+  };
+  RETURN_IF_ERROR(
+      reader.Number(keys.Of("rope.scaling.factor"), kLeastFactor, kMostFactor, yarn.factor));
+  RETURN_IF_ERROR(
+      keys.OptionalSize("rope.scaling.original_context_length", kMaxPositions, original));
+  RETURN_IF_ERROR(number("rope.scaling.attn_factor", kLeastFactor, kMostFactor, attention));
+  RETURN_IF_ERROR(number("rope.scaling.yarn_beta_fast", kLeastFactor, kMostBeta, yarn.beta_fast));
+  RETURN_IF_ERROR(number("rope.scaling.yarn_beta_slow", kLeastFactor, kMostBeta, yarn.beta_slow));
+  RETURN_IF_ERROR(reader.OnlyNumber(keys.Of("rope.scaling.yarn_ext_factor"), 1.0));
+  RETURN_IF_ERROR(reader.OnlyNumber(keys.Of("rope.scaling.yarn_attn_factor"), 1.0));
+  if (config.rope.theta <= 1) return keys.Refuse("rope.freq_base", "more than 1 with yarn");
+  yarn.original_max_position_embeddings = static_cast<double>(original);
+  yarn.attention_factor = attention * GgufYarnTemperature(yarn.factor);
+  config.rope.scaling = yarn;
+  return absl::OkStatus();
+}
+
+absl::Status ReadRope(const GgufShards& shards, const ConfigReader& reader, const GgufKeys& keys,
                       ModelConfig& config) {
   RETURN_IF_ERROR(
       reader.OptionalNumber(keys.Of("rope.freq_base"), 1, kMaxRopeTheta, config.rope.theta));
   const GgufShardTensor factors = shards.Find(kGgufRopeFactors);
   const json* type = reader.Find(keys.Of("rope.scaling.type"));
   const bool is_linear = type != nullptr && *type == "linear";
-  if (type != nullptr && !is_linear && *type != "none") {
-    return keys.Refuse("rope.scaling.type", "none, linear, and rope_freqs.weight");
+  const bool is_yarn = type != nullptr && *type == "yarn";
+  if (type != nullptr && !is_linear && !is_yarn && *type != "none") {
+    return keys.Refuse("rope.scaling.type", "none, linear, yarn, and rope_freqs.weight");
   }
-  if (is_linear && factors.tensor != nullptr) {
-    return TensorError(factors, "and rope.scaling.type linear are there; one of them is supported");
+  if ((is_linear || is_yarn) && factors.tensor != nullptr) {
+    return TensorError(factors, absl::StrCat("and rope.scaling.type ", is_yarn ? "yarn" : "linear",
+                                             " are there; one of them is supported"));
   }
   if (factors.tensor != nullptr) return ReadRopeFactors(factors, config);
-  if (!is_linear) return reader.OnlyNumber(keys.Of("rope.scale_linear"), 1.0);
-  LinearRopeScaling linear;
-  RETURN_IF_ERROR(reader.Number(keys.Of("rope.scaling.factor"), 1e-3, kMostFactor, linear.factor));
-  config.rope.scaling = linear;
-  return absl::OkStatus();
+  if (is_yarn) return ReadYarn(reader, keys, config);
+  if (is_linear) return ReadLinear(reader, keys, config.rope.scaling);
+  return reader.OnlyNumber(keys.Of("rope.scale_linear"), 1.0);
 }
 
 // What another reader could do and we cannot.
-absl::Status RefuseVariants(const ConfigReader& reader, const Keys& keys) {
+absl::Status RefuseVariants(const ConfigReader& reader, const GgufKeys& keys,
+                            const ModelConfig& config) {
   if (reader.Has("general.type")) {
     const json& type = *reader.Find("general.type");
     if (type != "model") return reader.Refuse("general.type", "model");
   }
-  RETURN_IF_ERROR(reader.OnlyNumber(keys.Of("expert_count"), 0));
+  if (!IsDeepseek(config)) RETURN_IF_ERROR(reader.OnlyNumber(keys.Of("expert_count"), 0));
   return reader.OnlyNumber(keys.Of("attention.sliding_window"), 0);
 }
 
@@ -210,15 +218,16 @@ absl::Status ReadEnds(const ConfigReader& reader, ModelConfig& config) {
 absl::StatusOr<ModelConfig> ReadGgufConfig(const GgufShards& shards) {
   const json values = AsJson(shards.values());
   const ConfigReader reader(values, shards.path());
-  ASSIGN_OR_RETURN(const Family* family, ReadFamily(reader));
-  const Keys keys(reader, family->name);
+  ASSIGN_OR_RETURN(const GgufFamily* family, ReadFamily(reader));
+  const GgufKeys keys(reader, family->name);
   ModelConfig config;
   config.architecture = std::string(family->architecture);
   config.qkv_bias = family->qkv_bias;
-  RETURN_IF_ERROR(RefuseVariants(reader, keys));
+  RETURN_IF_ERROR(RefuseVariants(reader, keys, config));
   RETURN_IF_ERROR(ReadSizes(keys, config));
   RETURN_IF_ERROR(ReadVocabulary(shards, reader, keys, config));
   RETURN_IF_ERROR(ReadRope(shards, reader, keys, config));
+  if (IsDeepseek(config)) RETURN_IF_ERROR(ReadGgufDeepseek(keys, config));
   double eps = 0;
   RETURN_IF_ERROR(reader.Number(keys.Of("attention.layer_norm_rms_epsilon"), 1e-12, 1, eps));
   config.rms_norm_eps = static_cast<float>(eps);

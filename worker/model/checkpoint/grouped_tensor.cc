@@ -5,8 +5,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <functional>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -14,6 +12,7 @@
 #include "common/status.h"
 #include "worker/kernels/convert.h"
 #include "worker/kernels/write_group_block.h"
+#include "worker/model/checkpoint/for_rows.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -46,20 +45,6 @@ float FloatOf(const CheckpointTensor& tensor, std::int64_t at) {
   if (tensor.stored.dtype == "F32") return ElementOf<float>(tensor, at);
   const auto half = ElementOf<std::uint16_t>(tensor, at);
   return tensor.stored.dtype == "F16" ? kernels::F32FromF16(half) : kernels::F32FromBf16(half);
-}
-
-// Calls body(first, end) for all of [0, rows), in pieces that some threads share.
-void ForRows(std::int64_t rows, std::int64_t elements,
-             const std::function<void(std::int64_t, std::int64_t)>& body) {
-  constexpr std::int64_t kAloneElements = 1 << 18;
-  const std::int64_t cores = std::max(1U, std::thread::hardware_concurrency());
-  const std::int64_t share = elements < kAloneElements ? rows : (rows + cores - 1) / cores;
-  std::vector<std::thread> others;
-  for (std::int64_t row = share; row < rows; row += share) {
-    others.emplace_back(body, row, std::min(row + share, rows));
-  }
-  body(0, std::min(share, rows));
-  for (std::thread& thread : others) thread.join();
 }
 
 std::int64_t GroupSize(const GroupScheme& scheme, std::int64_t cols) {

@@ -26,7 +26,8 @@ absl::StatusOr<QuantizationRules> ReadRules(const ConfigReader& reader, std::str
   if (method == "gptq") return ReadGptqRules(reader);
   if (method == "compressed-tensors") return ReadCompressedTensorsRules(reader);
   if (method == "fp8") return ReadFp8Rules(reader);
-  return reader.Refuse("quant_method", "awq, gptq, compressed-tensors, fp8");
+  if (method == "bitsandbytes") return ReadBitsandbytesRules(reader);
+  return reader.Refuse("quant_method", "awq, gptq, compressed-tensors, fp8, bitsandbytes");
 }
 
 }  // namespace

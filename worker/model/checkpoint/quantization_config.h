@@ -54,7 +54,7 @@ class QuantizationConfig {
   static absl::StatusOr<QuantizationConfig> Read(const nlohmann::json& object,
                                                  const std::string& name);
 
-  // quant_method: "awq", "gptq", "compressed-tensors" or "fp8".
+  // quant_method: "awq", "gptq", "compressed-tensors", "fp8" or "bitsandbytes".
   const std::string& method() const { return method_; }
 
   // Whether the checkpoint was measured with keys and values in FP8 (kv_cache_scheme), with scales

@@ -15,6 +15,8 @@ absl::StatusOr<QuantizationRules> ReadAwqRules(const ConfigReader& reader);
 absl::StatusOr<QuantizationRules> ReadGptqRules(const ConfigReader& reader);
 absl::StatusOr<QuantizationRules> ReadCompressedTensorsRules(const ConfigReader& reader);
 absl::StatusOr<QuantizationRules> ReadFp8Rules(const ConfigReader& reader);
+// None: that the tensors say.
+absl::StatusOr<QuantizationRules> ReadBitsandbytesRules(const ConfigReader& reader);
 
 // Whether compressed-tensors' kv_cache_scheme keeps keys and values in FP8, a scale a layer; false
 // where there is none.

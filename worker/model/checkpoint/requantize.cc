@@ -3,18 +3,19 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/file.h"
+#include "common/input_limits.h"
 #include "common/json.h"
+#include "common/output_file.h"
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "worker/model/checkpoint/checkpoint.h"
@@ -87,13 +88,8 @@ json QuantizationOf(RequantizedAs format, std::int64_t group) {
 }
 
 absl::StatusOr<Job> Plan(const fs::path& from, RequantizedAs format) {
+  RETURN_IF_ERROR(RefuseRounded(from));
   ASSIGN_OR_RETURN(json config, ReadJsonFile(from / kConfig));
-  if (config.is_object() && config.contains(kQuantization)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat((from / kConfig).string(), ": ", kQuantization,
-                     " is there: its weights are rounded "
-                     "already, and what was rounded twice is worth less"));
-  }
   ASSIGN_OR_RETURN(const ModelConfig model, LoadModelConfig(from));
   ModelPlan plan = MakePlan(model);
   RETURN_IF_ERROR(CheckpointWeights::Open(from, plan).status());
@@ -114,25 +110,64 @@ std::int64_t BytesOf(const TensorForm& form) {
   return bytes;
 }
 
+// A tensor of the original and what becomes of it.
+struct OutputTensor {
+  const StoredTensor* stored;
+  std::vector<TensorForm> forms;
+  bool is_rounded;
+};
+// One file's tensors.
+struct Shard {
+  std::vector<OutputTensor> tensors;
+  std::int64_t bytes = 0;  // of data
+};
+
+OutputTensor OutputOf(const Job& job, const StoredTensor& stored) {
+  const auto matrix = job.matrices.find(stored.name);
+  if (matrix == job.matrices.end()) {
+    return {&stored, {{stored.name, stored.dtype, stored.shape}}, false};
+  }
+  const TensorSpec& spec = matrix->second;
+  return {&stored, FormsOf(ModuleOf(stored.name), spec.rows, spec.cols, job.format, job.group),
+          true};
+}
+
+std::int64_t BytesOf(const OutputTensor& tensor) {
+  if (!tensor.is_rounded) return std::ssize(tensor.stored->bytes);
+  std::int64_t bytes = 0;
+  for (const TensorForm& form : tensor.forms) bytes += BytesOf(form);
+  return bytes;
+}
+
+std::vector<Shard> ShardsOf(const Job& job, std::int64_t max_file_bytes) {
+  std::vector<Shard> shards(1);
+  for (const auto& [name, tensor] : job.checkpoint.tensors()) {
+    OutputTensor output = OutputOf(job, tensor.stored);
+    const std::int64_t bytes = BytesOf(output);
+    if (!shards.back().tensors.empty() && shards.back().bytes + bytes > max_file_bytes) {
+      shards.emplace_back();
+    }
+    shards.back().bytes += bytes;
+    shards.back().tensors.push_back(std::move(output));
+  }
+  return shards;
+}
+
+std::string NameOf(std::size_t shard, std::size_t shards) {
+  if (shards == 1) return kWeights;
+  return absl::StrFormat("model-%05d-of-%05d.safetensors", shard + 1, shards);
+}
+
 // A safetensors header, its length before it.
-std::string HeaderOf(const Job& job) {
+std::string HeaderOf(const Shard& shard) {
   json header = {{"__metadata__", {{"format", "pt"}}}};
   std::int64_t end = 0;
-  const auto add = [&](const TensorForm& form, std::int64_t bytes) {
-    header[form.name] = {
-        {"dtype", form.dtype}, {"shape", form.shape}, {"data_offsets", {end, end + bytes}}};
-    end += bytes;
-  };
-  for (const auto& [name, tensor] : job.checkpoint.tensors()) {
-    const StoredTensor& stored = tensor.stored;
-    const auto matrix = job.matrices.find(name);
-    if (matrix == job.matrices.end()) {
-      add({name, stored.dtype, stored.shape}, static_cast<std::int64_t>(stored.bytes.size()));
-      continue;
-    }
-    for (const TensorForm& form :
-         FormsOf(ModuleOf(name), matrix->second.rows, matrix->second.cols, job.format, job.group)) {
-      add(form, BytesOf(form));
+  for (const OutputTensor& tensor : shard.tensors) {
+    for (const TensorForm& form : tensor.forms) {
+      const std::int64_t bytes = tensor.is_rounded ? BytesOf(form) : BytesOf(tensor);
+      header[form.name] = {
+          {"dtype", form.dtype}, {"shape", form.shape}, {"data_offsets", {end, end + bytes}}};
+      end += bytes;
     }
   }
   std::string text = header.dump();
@@ -144,38 +179,61 @@ std::string HeaderOf(const Job& job) {
   return length + text;
 }
 
-void Write(std::span<const std::byte> bytes, std::ofstream& out) {
-  out.write(reinterpret_cast<const char*>(bytes.data()),
-            static_cast<std::streamsize>(bytes.size()));
-}
-
-absl::Status CannotWrite(const fs::path& path) {
-  return absl::UnavailableError(absl::StrCat(path.string(), ": cannot be written; is it full?"));
-}
-
-absl::StatusOr<RequantizedLoss> WriteWeights(const Job& job, const fs::path& path) {
-  std::ofstream out(path, std::ios::binary);
-  const std::string header = HeaderOf(job);
-  out.write(header.data(), static_cast<std::streamsize>(header.size()));
-  RequantizedLoss loss;
+// Sums of what was lost.
+struct Loss {
+  std::int64_t matrices = 0;
   double error = 0;
   double magnitude = 0;
-  for (const auto& [name, tensor] : job.checkpoint.tensors()) {
-    if (!job.matrices.contains(name)) {
-      Write(tensor.stored.bytes, out);
-    } else {
-      const RoundedMatrix rounded = RoundMatrix(tensor.stored, job.format, job.group);
-      for (const std::vector<std::byte>& bytes : rounded.tensors) Write(bytes, out);
-      error += rounded.error;
-      magnitude += rounded.magnitude;
-      ++loss.matrices;
+};
+
+absl::Status WriteShard(const Job& job, const Shard& shard, const fs::path& path, Loss& loss) {
+  ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
+  RETURN_IF_ERROR(file.Write(HeaderOf(shard)));
+  for (const OutputTensor& tensor : shard.tensors) {
+    if (!tensor.is_rounded) {
+      RETURN_IF_ERROR(file.Write(tensor.stored->bytes));
+      continue;
     }
-    if (!out) return CannotWrite(path);
+    const RoundedMatrix rounded = RoundMatrix(*tensor.stored, job.format, job.group);
+    for (const std::vector<std::byte>& bytes : rounded.tensors) RETURN_IF_ERROR(file.Write(bytes));
+    loss.error += rounded.error;
+    loss.magnitude += rounded.magnitude;
+    ++loss.matrices;
   }
-  out.close();
-  if (!out) return CannotWrite(path);
-  loss.mean_relative_error = magnitude > 0 ? error / magnitude : 0;
-  return loss;
+  return file.Finish();
+}
+
+absl::Status WriteText(const std::string& text, const fs::path& path) {
+  ASSIGN_OR_RETURN(OutputFile file, OutputFile::Create(path));
+  RETURN_IF_ERROR(file.Write(text));
+  return file.Finish();
+}
+
+// model.safetensors.index.json
+json IndexOf(const std::vector<Shard>& shards) {
+  json files = json::object();
+  std::int64_t bytes = 0;
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    bytes += shards[i].bytes;
+    for (const OutputTensor& tensor : shards[i].tensors) {
+      for (const TensorForm& form : tensor.forms) files[form.name] = NameOf(i, shards.size());
+    }
+  }
+  return {{"metadata", {{"total_size", bytes}}}, {"weight_map", std::move(files)}};
+}
+
+absl::StatusOr<RequantizedLoss> WriteWeights(const Job& job, const fs::path& folder,
+                                             std::int64_t max_file_bytes) {
+  const std::vector<Shard> shards = ShardsOf(job, max_file_bytes);
+  Loss loss;
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    RETURN_IF_ERROR(WriteShard(job, shards[i], folder / NameOf(i, shards.size()), loss));
+  }
+  if (shards.size() > 1) {
+    RETURN_IF_ERROR(
+        WriteText(IndexOf(shards).dump(2) + '\n', folder / absl::StrCat(kWeights, ".index.json")));
+  }
+  return RequantizedLoss{loss.matrices, loss.magnitude > 0 ? loss.error / loss.magnitude : 0};
 }
 
 // Whether a file of the folder is neither weights nor what is written anew.
@@ -186,52 +244,49 @@ bool IsBesideWeights(const fs::path& file) {
   return std::ranges::find(kKinds, file.extension().string()) != kKinds.end();
 }
 
+// A copy is written as all else is, so that the disk has it.
 absl::Status CopyBeside(const fs::path& from, const fs::path& to) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(from, error)) {
     if (!IsBesideWeights(entry.path()) || !fs::is_regular_file(entry.path(), error)) continue;
-    if (!fs::copy_file(entry.path(), to / entry.path().filename(), error)) {
-      return CannotWrite(to / entry.path().filename());
-    }
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(entry.path(), kMaxTokenizerBytes));
+    RETURN_IF_ERROR(WriteText(text, to / entry.path().filename()));
   }
-  return error ? CannotWrite(to) : absl::OkStatus();
+  if (!error) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat(ShownText(from.string()), ": cannot be read: ", error.message()));
 }
 
-absl::StatusOr<RequantizedLoss> WriteAll(const Job& job, const fs::path& from, const fs::path& to) {
-  ASSIGN_OR_RETURN(const RequantizedLoss loss, WriteWeights(job, to / kWeights));
-  std::ofstream config(to / kConfig);
-  config << job.config.dump(2) << '\n';
-  config.close();
-  if (!config) return CannotWrite(to / kConfig);
-  RETURN_IF_ERROR(CopyBeside(from, to));
-  return loss;
-}
-
-absl::Status CheckFree(const fs::path& path) {
+absl::Status WriteAll(const Job& job, const fs::path& from, const fs::path& to,
+                      std::int64_t max_file_bytes, RequantizedLoss& loss) {
   std::error_code error;
-  if (!fs::exists(fs::symlink_status(path, error))) return absl::OkStatus();
-  return absl::AlreadyExistsError(
-      absl::StrCat(ShownText(path.string()), ": is there already, and nothing is written over"));
+  if (!fs::create_directory(to, error)) {
+    return absl::UnavailableError(
+        absl::StrCat(ShownText(to.string()), ": cannot be written: ", error.message()));
+  }
+  ASSIGN_OR_RETURN(loss, WriteWeights(job, to, max_file_bytes));
+  RETURN_IF_ERROR(WriteText(job.config.dump(2) + '\n', to / kConfig));
+  return CopyBeside(from, to);
 }
 
 }  // namespace
 
+absl::Status RefuseRounded(const fs::path& from) {
+  ASSIGN_OR_RETURN(const json config, ReadJsonFile(from / kConfig));
+  if (!config.is_object() || !config.contains(kQuantization)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat((from / kConfig).string(), ": ", kQuantization,
+                   " is there: its weights are rounded already, and what was rounded twice is "
+                   "worth less"));
+}
+
 absl::StatusOr<RequantizedLoss> Requantize(const fs::path& from, const fs::path& to,
-                                           RequantizedAs format) {
-  fs::path partial = to.has_filename() ? to : to.parent_path();
-  const fs::path whole = partial;
-  partial += ".partial";
-  RETURN_IF_ERROR(CheckFree(whole));
-  RETURN_IF_ERROR(CheckFree(partial));
-  ASSIGN_OR_RETURN(const Job job, Plan(from, format));
-  std::error_code error;
-  if (!fs::create_directory(partial, error)) return CannotWrite(partial);
-  absl::StatusOr<RequantizedLoss> loss = WriteAll(job, from, partial);
-  if (loss.ok()) {
-    fs::rename(partial, whole, error);
-    if (error) loss = CannotWrite(whole);
-  }
-  if (!loss.ok()) fs::remove_all(partial, error);
+                                           RequantizedAs format, std::int64_t max_file_bytes) {
+  RequantizedLoss loss;
+  RETURN_IF_ERROR(WriteWhole(to, [&](const fs::path& partial) -> absl::Status {
+    ASSIGN_OR_RETURN(const Job job, Plan(from, format));
+    return WriteAll(job, from, partial, max_file_bytes, loss);
+  }));
   return loss;
 }
 

@@ -18,14 +18,24 @@ struct RequantizedLoss {
   double mean_relative_error = 0;  // sum of |weight - what it became| over sum of |weight|
 };
 
+// As Hugging Face's libraries cut checkpoints.
+inline constexpr std::int64_t kMostFileBytes = 5'000'000'000;
+
 // Writes the safetensors checkpoint of folder `from` anew to folder `to`, the layers' matrices
 // rounded to the nearest (round_to_nearest.h), without calibration. Embedding, head, norms and
-// biases stay as they are; tokenizer and configuration are copied. One tensor is in memory at a
-// time. `to` appears when it is whole, until when its content is in `to`.partial.
-// Fails: INVALID_ARGUMENT, NOT_FOUND as CheckpointWeights; INVALID_ARGUMENT for what is quantised
-// already or too narrow, and for a `from` of another kind; ALREADY_EXISTS where `to` or its
+// biases stay as they are; tokenizer and configuration are copied. Weights are in one file, or,
+// where they take more than `max_file_bytes`, in several of at most that (one tensor's, if it takes
+// more) with their index. One tensor is in memory at a time. `to` appears when it is whole
+// (WriteWhole). Fails: INVALID_ARGUMENT, NOT_FOUND as CheckpointWeights; INVALID_ARGUMENT for what
+// is quantised already or too narrow, and for a `from` of another kind; ALREADY_EXISTS where `to`
+// or its
 // `.partial` is there; UNAVAILABLE where it cannot be written. What was begun is removed.
 absl::StatusOr<RequantizedLoss> Requantize(const std::filesystem::path& from,
-                                           const std::filesystem::path& to, RequantizedAs format);
+                                           const std::filesystem::path& to, RequantizedAs format,
+                                           std::int64_t max_file_bytes = kMostFileBytes);
+
+// Fails: INVALID_ARGUMENT where the weights of folder `from` are quantised; NOT_FOUND without its
+// config.json.
+absl::Status RefuseRounded(const std::filesystem::path& from);
 
 }  // namespace thinkwire::worker::model

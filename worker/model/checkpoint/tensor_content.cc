@@ -118,10 +118,13 @@ void ForEachInParallel(std::size_t count, const std::function<void(std::size_t)>
 
 }  // namespace
 
-std::vector<TensorContent> ReadContents(std::span<const TensorBytes> tensors) {
+std::vector<TensorContent> ReadContents(
+    std::span<const TensorBytes> tensors,
+    const std::function<void(std::span<const std::byte>)>& after_each) {
   std::vector<TensorContent> contents(tensors.size());
   ForEachInParallel(tensors.size(), [&](std::size_t i) {
     contents[i] = ReadContent(tensors[i].bytes, tensors[i].encoding);
+    after_each(tensors[i].bytes);
   });
   return contents;
 }

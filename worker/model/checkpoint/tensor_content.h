@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -21,8 +22,10 @@ struct TensorContent {
   std::uint64_t hash = 0;  // of the bytes
 };
 
-// Reads the tensors at memory speed, on as many threads as there are cores. Element i tells of
-// tensor i.
-std::vector<TensorContent> ReadContents(std::span<const TensorBytes> tensors);
+// Reads the tensors at memory speed, on as many threads as there are cores, and calls `after_each`
+// with the bytes of one that has been read. Element i tells of tensor i.
+std::vector<TensorContent> ReadContents(
+    std::span<const TensorBytes> tensors,
+    const std::function<void(std::span<const std::byte>)>& after_each);
 
 }  // namespace thinkwire::worker::model

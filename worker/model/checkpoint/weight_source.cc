@@ -23,6 +23,13 @@ void CheckRegion(const TensorSpec& spec, const Region& region, Encoding encoding
         "a region is whole groups of columns");
 }
 
+std::span<const std::byte> BytesOf(const kernels::WeightSlice& slice) {
+  if (slice.rows == 0) return {};
+  const std::int64_t elements = (slice.rows - 1) * slice.row_stride + slice.cols;
+  return {static_cast<const std::byte*>(slice.data),
+          static_cast<std::size_t>(kernels::BytesOf(slice.encoding, elements))};
+}
+
 absl::string_view NameOf(Encoding encoding) {
   constexpr std::array<absl::string_view, kernels::kNumEncodings> kNames = {
       "bf16",     "f16",      "f32",  "q4_0",     "q4_1",     "q5_0",   "q5_1",   "q8_0",

@@ -2,10 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "common/mapped_file.h"
 #include "worker/kernels/weights.h"
 
 namespace thinkwire::worker::model {
@@ -45,11 +47,16 @@ void CheckRegion(const TensorSpec& spec, const Region& region, kernels::Encoding
 // "bf16"
 absl::string_view NameOf(kernels::Encoding encoding);
 
-// Host memory of a region. `slice` points into `owned` or into what the source keeps alive.
+// Host memory of a region. `slice` points into `owned` or into what the source keeps alive, of
+// which `read` are the pages of a file that this slice alone wants in memory.
 struct HostSlice {
   kernels::WeightSlice slice;
   std::vector<std::byte> owned;
+  MappedRead read;
 };
+
+// From a slice's first byte to its last.
+std::span<const std::byte> BytesOf(const kernels::WeightSlice& slice);
 
 // Where weights come from. Threads: Slice from any; nothing changes once it exists.
 class WeightSource {

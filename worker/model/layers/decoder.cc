@@ -28,15 +28,20 @@ Tensor Decoder::NormWeight(const Buffer& weight) const {
   return kernels::MakeTensor(weight.data(), DType::kBf16, parts_.plan.config.hidden_size);
 }
 
+void Decoder::Embed(const Tensor& ids, const Tensor& out) {
+  const kernels::WeightSlice& rows = parts_.model.embedding();
+  if (kernels::IsPacked(rows.encoding)) return parts_.backend.EmbedPacked(ids, rows, out);
+  const Tensor table =
+      kernels::MakeTensor(const_cast<void*>(rows.data), DType::kBf16, rows.rows, rows.cols);
+  parts_.backend.Embed(ids, table, out);
+}
+
 void Decoder::RunLayers(const Batch& batch, const Tensor& x) {
   const RankModel& model = parts_.model;
   const float eps = parts_.plan.config.rms_norm_eps;
   Tensor residual = residual_.Rows(batch.num_tokens());
   Tensor next_residual = next_residual_.Rows(batch.num_tokens());
   const Tensor partial = partial_.Rows(batch.num_tokens());
-  const Tensor table =
-      kernels::MakeTensor(model.embedding().data(), DType::kBf16, parts_.plan.config.vocab_size,
-                          parts_.plan.config.hidden_size);
   const auto add_norm = [&](const Buffer& weight) {
     parts_.communicator.AllReduceAddRmsNorm(parts_.backend, {.partial = partial,
                                                              .residual = residual,
@@ -46,7 +51,7 @@ void Decoder::RunLayers(const Batch& batch, const Tensor& x) {
                                                              .out = x});
     std::swap(residual, next_residual);
   };
-  parts_.backend.Embed(batch.ids(), table, residual);
+  Embed(batch.ids(), residual);
   parts_.backend.RmsNorm(residual, NormWeight(model.first_norm()), eps, x);
   for (std::size_t i = 0; i < model.num_layers(); ++i) {
     parts_.heartbeat.Layer(i + 1);

@@ -37,6 +37,8 @@ class Decoder {
   kernels::Tensor Forward(const Batch& batch);
 
  private:
+  // out = the embeddings of the ids, act [T, E].
+  void Embed(const kernels::Tensor& ids, const kernels::Tensor& out);
   // x = the layers' output after the final norm, for every token.
   void RunLayers(const Batch& batch, const kernels::Tensor& x);
   // x's rows of the tokens that a draw follows, act [L, E].

@@ -1,6 +1,8 @@
 #include "worker/model/layers/load_weight.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace thinkwire::worker::model {
@@ -62,6 +64,22 @@ std::unique_ptr<kernels::LinearWeight> LoadLinear(const PlannedWeight& weight,
 kernels::Buffer LoadTable(const PlannedTensor& tensor, const LoadPlace& place) {
   return place.backend.MakeTable(
       place.source.Slice(tensor.spec, {0, tensor.spec.rows, 0, tensor.spec.cols}).slice);
+}
+
+Embedding LoadEmbedding(const PlannedTensor& tensor, const LoadPlace& place) {
+  const HostSlice host =
+      place.source.Slice(tensor.spec, {0, tensor.spec.rows, 0, tensor.spec.cols});
+  Embedding table = {.memory = {}, .rows = host.slice};
+  if (kernels::IsPacked(host.slice.encoding) && place.backend.EmbedsPacked()) {
+    const std::span<const std::byte> bytes = BytesOf(host.slice);
+    table.memory = place.backend.Allocate(bytes.size());
+    place.backend.CopyToDevice(table.memory.data(), bytes.data(), bytes.size());
+  } else {
+    table.memory = place.backend.MakeTable(host.slice);
+    table.rows.encoding = kernels::Encoding::kBf16;
+  }
+  table.rows.data = table.memory.data();
+  return table;
 }
 
 }  // namespace thinkwire::worker::model

@@ -26,7 +26,15 @@ std::vector<RankShape> SummedShapes(const LoadPlace& place);
 std::unique_ptr<kernels::LinearWeight> LoadLinear(const PlannedWeight& weight,
                                                   const LoadPlace& place);
 
-// A norm's weight or an embedding table, whole and in bf16.
+// A norm's weight, whole and in bf16.
 kernels::Buffer LoadTable(const PlannedTensor& tensor, const LoadPlace& place);
+
+// An embedding table on its device: packed as its files have it, if they do and the device embeds
+// that, else in bf16.
+struct Embedding {
+  kernels::Buffer memory;
+  kernels::WeightSlice rows;  // [V of all ranks, E], in `memory`
+};
+Embedding LoadEmbedding(const PlannedTensor& tensor, const LoadPlace& place);
 
 }  // namespace thinkwire::worker::model

@@ -23,12 +23,12 @@ RankModel::RankModel(const ModelPlan& plan, const LoadPlace& place, std::int64_t
                      std::span<const float> rope)
     : rope_(CopyRope(rope, place.backend)),
       scratch_(max_tokens, place.backend),
-      embedding_(LoadTable(plan.embedding, place)),
+      embedding_(LoadEmbedding(plan.embedding, place)),
+      head_(LoadLinear(plan.head, place)),
       layers_(BuildLayers(
           plan,
           {.load = place, .rope = RopeTensor(rope_, plan.config.head_dim), .scratch = scratch_})),
-      final_norm_(LoadTable(plan.final_norm, place)),
-      head_(LoadLinear(plan.head, place)) {}
+      final_norm_(LoadTable(plan.final_norm, place)) {}
 
 const Buffer& RankModel::NormAfter(std::size_t layer, std::size_t part) const {
   if (part + 1 < layers_[layer].size()) return layers_[layer][part + 1].norm;
@@ -46,7 +46,7 @@ std::int64_t RankModel::bytes_per_token() const {
 }
 
 std::int64_t RankModel::bytes() const {
-  std::int64_t total = bytes_per_token() + static_cast<std::int64_t>(embedding_.bytes());
+  std::int64_t total = bytes_per_token() + static_cast<std::int64_t>(embedding_.memory.bytes());
   for (const Layer& layer : layers_) {
     for (const NormedPart& normed : layer) {
       total += normed.part->total_bytes() - normed.part->bytes();

@@ -23,8 +23,8 @@ class RankModel {
   RankModel(const ModelPlan& plan, const LoadPlace& place, std::int64_t max_tokens,
             std::span<const float> rope);
 
-  const kernels::Buffer& embedding() const { return embedding_; }  // bf16 [V of all ranks, E]
-  const kernels::LinearWeight& head() const { return *head_; }     // [V, E]
+  const kernels::WeightSlice& embedding() const { return embedding_.rows; }
+  const kernels::LinearWeight& head() const { return *head_; }  // [V, E]
   const kernels::Buffer& first_norm() const { return layers_.front().front().norm; }
   std::size_t num_layers() const { return layers_.size(); }
   std::size_t num_parts(std::size_t layer) const { return layers_[layer].size(); }
@@ -40,10 +40,11 @@ class RankModel {
  private:
   const kernels::Buffer rope_;
   Scratch scratch_;
-  const kernels::Buffer embedding_;
+  // The largest first: what one is made of is in memory beside it, but nothing else yet.
+  const Embedding embedding_;
+  const std::unique_ptr<kernels::LinearWeight> head_;
   const std::vector<Layer> layers_;
   const kernels::Buffer final_norm_;
-  const std::unique_ptr<kernels::LinearWeight> head_;
 };
 
 }  // namespace thinkwire::worker::model

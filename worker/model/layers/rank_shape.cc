@@ -121,9 +121,17 @@ absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks) {
                                                  "; allowed: ", absl::StrJoin(allowed, ", ")));
 }
 
+std::int32_t NumSummands(const ModelPlan& plan, std::int32_t ranks) {
+  if (!plan.config.mla) return ranks;
+  for (std::int32_t summands = kSummands; summands > ranks; summands /= 2) {
+    if (summands % ranks == 0 && CheckSplit(plan, summands).ok()) return summands;
+  }
+  return ranks;
+}
+
 RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ranks) {
   RankShape shape = {.rank = rank, .ranks = ranks, .shares = {}};
-  shape.in_halves = ranks == 1 && plan.config.mla && CheckSplit(plan, 2).ok();
+  shape.summands = NumSummands(plan, ranks) / ranks;
   for (std::size_t i = 0; i < kNumDivisions; ++i) {
     shape.shares[i] = ShareOf(plan.divided[i], rank, ranks);
   }
@@ -131,16 +139,18 @@ RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ran
 }
 
 std::vector<RankShape> SummedShapes(const RankShape& shape) {
-  if (!shape.in_halves) return {shape};
-  std::vector<RankShape> halves(2, shape);
+  std::vector<RankShape> summed(static_cast<std::size_t>(shape.summands), shape);
+  if (shape.summands == 1) return summed;
   for (const Division division :
        {Division::kQueryHeads, Division::kFfn, Division::kExperts, Division::kSharedFfn}) {
     const auto at = static_cast<std::size_t>(division);
-    const std::int64_t half = shape.shares[at].count / 2;
-    for (RankShape& of_half : halves) of_half.shares[at].count = half;
-    halves[1].shares[at].first += half;
+    const std::int64_t count = shape.shares[at].count / shape.summands;
+    for (std::size_t i = 0; i < summed.size(); ++i) {
+      summed[i].shares[at].first += static_cast<std::int64_t>(i) * count;
+      summed[i].shares[at].count = count;
+    }
   }
-  return halves;
+  return summed;
 }
 
 std::int64_t UnitOf(const PlannedTensor& tensor, const Share& share) {

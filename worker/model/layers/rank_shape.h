@@ -29,8 +29,7 @@ struct RankShape {
   std::int32_t rank = 0;
   std::int32_t ranks = 1;
   std::array<Share, kNumDivisions> shares;  // by Division
-  // One rank that sums as two would: see SummedShapes.
-  bool in_halves = false;
+  std::int32_t summands = 1;                // of SummedShapes
 
   const Share& of(Division division) const { return shares[static_cast<std::size_t>(division)]; }
 };
@@ -39,13 +38,21 @@ struct RankShape {
 // Fails: INVALID_ARGUMENT with the sizes that this model allows.
 absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks);
 
+// How many summands of one size a layer part's sum is made of, over all ranks. Of a DeepseekV3 as
+// many as kSummands or fewer ranks could share, a power of two, whatever ranks there are up to
+// that: so that one, two and four ranks add up the same numbers in the same order
+// (kernels::AddPairwise), to the same bits. Of other models, and of more ranks, one a rank: what a
+// part gives is one product on each, whose columns are added up in one chain.
+// REQUIRES: CheckSplit.
+std::int32_t NumSummands(const ModelPlan& plan, std::int32_t ranks);
+inline constexpr std::int32_t kSummands = 4;
+
 // REQUIRES: CheckSplit, 0 <= rank < ranks.
 RankShape ShapeOfRank(const ModelPlan& plan, std::int32_t rank, std::int32_t ranks);
 
-// Whose sums the rank adds up, one after the other: its own; or, if it is alone with a DeepseekV3
-// that two ranks could share, what each of the two would have of heads, experts and columns. So one
-// rank and two give the same bits. (In the order of ids alone, with the shared expert last, two
-// ranks would have to send a token's experts one by one.) Of more ranks each has its own sum.
+// Whose sums the rank adds up: its own, or where it has several summands (NumSummands) what as many
+// ranks would have each of its heads, experts and columns. (In the order of experts' ids alone,
+// with the shared one last, ranks would have to send a token's experts one by one.)
 std::vector<RankShape> SummedShapes(const RankShape& shape);
 
 // Rows or columns of the tensor in one unit of `share`.

@@ -152,5 +152,23 @@ TEST(PackedLinearStackTest, ATableIsUnpacked) {
   EXPECT_TRUE(std::equal(part->unpacked.begin(), part->unpacked.end(), got));
 }
 
+TEST(PackedLinearStackTest, RowsOfAPackedTableAreThoseOfAnUnpackedOne) {
+  const GoldenBlocks golden;
+  CpuBackend backend(2);
+  ASSERT_TRUE(backend.EmbedsPacked());
+  std::vector<std::int32_t> ids = {8, 0, 3, 3};
+  const Tensor on_ids = MakeTensor(ids.data(), DType::kI32, 4);
+  for (const PackedFormat& format : PackedFormats()) {
+    const auto part = MakePart(golden, format, 9, 1280);
+    const Buffer table = backend.MakeTable(part->packed_slice);
+    std::vector<float> want(4 * 1280);
+    backend.Embed(on_ids, MakeTensor(table.data(), DType::kBf16, 9, 1280),
+                  MakeTensor(want.data(), DType::kF32, 4, 1280));
+    std::vector<float> got(4 * 1280);
+    backend.EmbedPacked(on_ids, part->packed_slice, MakeTensor(got.data(), DType::kF32, 4, 1280));
+    EXPECT_EQ(got, want) << format.name;
+  }
+}
+
 }  // namespace
 }  // namespace thinkwire::worker::kernels

@@ -210,8 +210,8 @@ TEST(FirstLayersTest, AreAShapeOfTheirOwn) {
   EXPECT_EQ(plan.layers.size(), 11U);
   EXPECT_THAT(config.warnings, ElementsAre(HasSubstr("the first 11 of 61 layers")));
   EXPECT_TRUE(IsSurplus(plan, "model.layers.61.eh_proj.weight"));
-  EXPECT_THAT(Fingerprint(plan, RandomWeights(0), 1, "cpu"),
-              testing::StartsWith("deepseekv3-first11of61-bf16-tp1-cpu-r"));
+  EXPECT_THAT(Fingerprint(plan, RandomWeights(0), 4, "cpu"),
+              testing::StartsWith("deepseekv3-first11of61-bf16-sums4-cpu-r"));
   EXPECT_THAT(std::string(KeepFirstLayers(12, config).message()), HasSubstr("allowed: 1 to 11"));
   EXPECT_FALSE(KeepFirstLayers(0, config).ok());
 }
@@ -226,7 +226,7 @@ TEST(FirstLayersTest, MayAllBeDense) {
 
 TEST(DeepseekFingerprintTest, TellsWhatChangesALogit) {
   const auto fingerprint = [](const ModelConfig& config) {
-    return Fingerprint(MakePlan(config), RandomWeights(0), 1, "cpu");
+    return Fingerprint(MakePlan(config), RandomWeights(0), 4, "cpu");
   };
   const std::string base = fingerprint(Read(R1Config()));
   const std::vector<std::pair<std::string, json>> changes = {

@@ -138,7 +138,7 @@ TEST_F(GgufFilesTest, RefusesValuesByKey) {
     return Values(key, write);
   };
   EXPECT_THAT(ConfigRefusal(Values("general.architecture")),
-              HasSubstr("general.architecture is missing; supported: qwen2, llama"));
+              HasSubstr("general.architecture is missing; supported: qwen2, llama, deepseek2"));
   EXPECT_THAT(ConfigRefusal(with("general.architecture",
                                  [](W& w) { w.Text("general.architecture", "gemma3"); })),
               HasSubstr("general.architecture is \"gemma3\""));
@@ -172,8 +172,9 @@ TEST_F(GgufFilesTest, ReadsAndRefusesScaledRope) {
   ASSERT_TRUE(linear.ok()) << linear.status();
   EXPECT_EQ(std::get<LinearRopeScaling>(linear->rope.scaling).factor, 4);
   EXPECT_THAT(
-      ConfigRefusal(Values("", [](W& w) { w.Text("llama.rope.scaling.type", "yarn"); })),
-      HasSubstr("llama.rope.scaling.type is \"yarn\"; supported: none, linear, and rope_freqs"));
+      ConfigRefusal(Values("", [](W& w) { w.Text("llama.rope.scaling.type", "longrope"); })),
+      HasSubstr(
+          "rope.scaling.type is \"longrope\"; supported: none, linear, yarn, and rope_freqs"));
   const auto factors = [](const std::vector<float>& values) {
     return Values("", [&](W& writer) {
       writer.Tensor("rope_freqs.weight", 0, {static_cast<std::int64_t>(values.size())},
@@ -189,6 +190,51 @@ TEST_F(GgufFilesTest, ReadsAndRefusesScaledRope) {
   EXPECT_THAT(ConfigRefusal(factors({1, 1, 1, 1, 1, 1, 1, 0})), HasSubstr("divides by 0"));
   EXPECT_THAT(ConfigRefusal(factors({1, 1, 1, 1, 1, 1, 1, std::nanf("")})),
               HasSubstr("divides by nan"));
+}
+
+TEST_F(GgufFilesTest, ReadsYarn) {
+  const auto yarn_with = [](const std::function<void(W&)>& more) {
+    return Values("", [&](W& writer) {
+      writer.Text("llama.rope.scaling.type", "yarn").F32("llama.rope.scaling.factor", 4);
+      more(writer);
+    });
+  };
+  const auto plain = Config(yarn_with([](W&) {}));
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  const auto& unset = std::get<YarnRopeScaling>(plain->rope.scaling);
+  EXPECT_EQ(unset.factor, 4);
+  EXPECT_EQ(unset.original_max_position_embeddings, 128);
+  EXPECT_DOUBLE_EQ(unset.attention_factor, 0.1 * std::log(4.0) + 1);
+  EXPECT_EQ(unset.beta_fast, 32);
+  EXPECT_EQ(unset.beta_slow, 1);
+  EXPECT_TRUE(unset.truncate);
+  const auto full = Config(yarn_with([](W& writer) {
+    writer.U32("llama.rope.scaling.original_context_length", 32);
+    writer.F32("llama.rope.scaling.attn_factor", 0.5F);
+    writer.F32("llama.rope.scaling.yarn_beta_fast", 16).F32("llama.rope.scaling.yarn_beta_slow", 2);
+  }));
+  ASSERT_TRUE(full.ok()) << full.status();
+  const auto& set = std::get<YarnRopeScaling>(full->rope.scaling);
+  EXPECT_EQ(set.original_max_position_embeddings, 32);
+  EXPECT_DOUBLE_EQ(set.attention_factor, 0.5 * unset.attention_factor);
+  EXPECT_EQ(set.beta_fast, 16);
+  EXPECT_EQ(set.beta_slow, 2);
+}
+
+TEST_F(GgufFilesTest, RefusesYarnThatIsNotThePapers) {
+  const auto refusal = [this](const char* key, float value) {
+    return ConfigRefusal(Values("", [&](W& writer) {
+      writer.Text("llama.rope.scaling.type", "yarn").F32("llama.rope.scaling.factor", 4);
+      writer.F32(key, value);
+    }));
+  };
+  EXPECT_THAT(refusal("llama.rope.scaling.yarn_ext_factor", 0.5F),
+              HasSubstr("yarn_ext_factor is 0.5; supported: 1"));
+  EXPECT_THAT(refusal("llama.rope.scaling.yarn_attn_factor", 2),
+              HasSubstr("yarn_attn_factor is 2.0; supported: 1"));
+  EXPECT_THAT(refusal("llama.rope.scaling.yarn_beta_slow", 0), HasSubstr("yarn_beta_slow is 0"));
+  EXPECT_THAT(ConfigRefusal(Values("", [](W& w) { w.Text("llama.rope.scaling.type", "yarn"); })),
+              HasSubstr("llama.rope.scaling.factor is missing"));
 }
 
 TEST_F(GgufFilesTest, ReadsSamplingDefaults) {

@@ -218,10 +218,35 @@ TEST(QuantizationConfigTest, KeysAndValuesMayBeInFp8) {
               HasSubstr("kv_cache_scheme: not a JSON object"));
 }
 
+TEST(QuantizationConfigTest, OfBitsandbytesTheTensorsSayWhatIsPacked) {
+  const json nf4 = {{"quant_method", "bitsandbytes"},
+                    {"_load_in_4bit", true},
+                    {"_load_in_8bit", false},
+                    {"bnb_4bit_compute_dtype", "bfloat16"},
+                    {"bnb_4bit_quant_storage", "uint8"},
+                    {"bnb_4bit_quant_type", "nf4"},
+                    {"bnb_4bit_use_double_quant", true},
+                    {"llm_int8_enable_fp32_cpu_offload", false},
+                    {"llm_int8_has_fp16_weight", false},
+                    {"llm_int8_skip_modules", {"lm_head", "multi_modal_projector"}},
+                    {"llm_int8_threshold", 6.0},
+                    {"load_in_4bit", true},
+                    {"load_in_8bit", false}};
+  EXPECT_FALSE(SchemeOf(nf4, kUp).has_value());
+  EXPECT_THAT(Refusal(With(nf4, "load_in_8bit", true)),
+              HasSubstr("load_in_8bit is true; supported: false"));
+  EXPECT_THAT(Refusal(With(nf4, "load_in_4bit", false)), HasSubstr("supported: true"));
+  EXPECT_THAT(Refusal(With(nf4, "bnb_4bit_quant_type", "fp4")),
+              HasSubstr("bnb_4bit_quant_type is \"fp4\"; supported: nf4"));
+  EXPECT_THAT(Refusal(With(nf4, "bnb_4bit_quant_storage", "bfloat16")),
+              HasSubstr("supported: uint8"));
+  EXPECT_THAT(Refusal(With(nf4, "llm_int8_skip_modules", 3)), HasSubstr("a list of names"));
+}
+
 TEST(QuantizationConfigTest, RefusesWhatIsNotHonoured) {
-  EXPECT_THAT(Refusal({{"quant_method", "bitsandbytes"}}),
-              AllOf(HasSubstr("config.json: quantization_config: quant_method is \"bitsandbytes\""),
-                    HasSubstr("supported: awq, gptq, compressed-tensors, fp8")));
+  EXPECT_THAT(Refusal({{"quant_method", "hqq"}}),
+              AllOf(HasSubstr("config.json: quantization_config: quant_method is \"hqq\""),
+                    HasSubstr("supported: awq, gptq, compressed-tensors, fp8, bitsandbytes")));
   EXPECT_THAT(Refusal(json::array()), HasSubstr("not a JSON object"));
   EXPECT_THAT(Refusal(With(Awq(), "version", "gemv")), HasSubstr("supported: gemm"));
   EXPECT_THAT(Refusal(With(Awq(), "bits", 3)), HasSubstr("bits is 3; supported: 4"));

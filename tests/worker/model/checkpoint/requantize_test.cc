@@ -4,16 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <filesystem>
-#include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "tests/worker/model/model_files.h"
-#include "worker/kernels/convert.h"
-#include "worker/kernels/unpack_row.h"
-#include "worker/model/checkpoint/checkpoint_weights.h"
+#include "tests/worker/model/wide_model.h"
+#include "worker/model/checkpoint/model_plan.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -21,66 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
-
-struct Loaded {
-  ModelPlan plan;
-  std::unique_ptr<CheckpointWeights> weights;
-};
-
-Loaded Load(const fs::path& dir) {
-  Loaded loaded = {.plan = MakePlan(LoadModelConfig(dir).value()), .weights = nullptr};
-  loaded.weights = CheckpointWeights::Open(dir, loaded.plan).value();
-  return loaded;
-}
-
-std::vector<float> Values(const WeightSource& source, const TensorSpec& spec) {
-  const HostSlice slice =
-      source.Slice(spec, {.first_row = 0, .rows = spec.rows, .first_col = 0, .cols = spec.cols});
-  std::vector<float> values(static_cast<std::size_t>(spec.rows * spec.cols));
-  for (std::int64_t row = 0; row < spec.rows; ++row) {
-    float* to = values.data() + row * spec.cols;
-    if (kernels::IsPacked(slice.slice.encoding)) {
-      kernels::UnpackRow(slice.slice.encoding, slice.slice.row(row), spec.cols, to);
-      continue;
-    }
-    for (std::int64_t i = 0; i < spec.cols; ++i) {
-      std::uint16_t bits;
-      std::memcpy(&bits, slice.slice.row(row) + 2 * i, sizeof(bits));
-      to[i] = kernels::F32FromBf16(bits);
-    }
-  }
-  return values;
-}
-
-// The model "llama" with widths that blocks of 128 divide, and evenly distributed weights.
-void WriteWideModel(const fs::path& dir) {
-  CopyModel("llama", dir);
-  json config = json::parse(ReadFile(dir / "config.json"));
-  config["hidden_size"] = 128;
-  config["intermediate_size"] = 256;
-  WriteFile(dir / "config.json", config.dump());
-  for (int i = 1; i <= 4; ++i) {
-    fs::remove(dir / ("model-0000" + std::to_string(i) + "-of-00004.safetensors"));
-  }
-  fs::remove(dir / "model.safetensors.index.json");
-  json header;
-  std::string data;
-  std::uint32_t state = 1;
-  for (const TensorSpec& spec : RequiredTensors(MakePlan(LoadModelConfig(dir).value()))) {
-    const std::size_t begin = data.size();
-    for (std::int64_t i = 0; i < spec.rows * spec.cols; ++i) {
-      state = state * 1664525U + 1013904223U;
-      const float value = (static_cast<float>(state >> 8) * 0x1p-24F - 0.5F) * 0.1F;
-      const std::uint16_t bits = kernels::Bf16FromF32(value);
-      data.append(reinterpret_cast<const char*>(&bits), sizeof(bits));
-    }
-    json shape = {spec.rows};
-    if (!spec.is_vector) shape.push_back(spec.cols);
-    header[spec.name] = {
-        {"dtype", "BF16"}, {"shape", shape}, {"data_offsets", {begin, data.size()}}};
-  }
-  WriteFile(dir / "model.safetensors", Safetensors(header, data));
-}
 
 struct Compared {
   double error = 0;
@@ -90,14 +28,14 @@ struct Compared {
 
 // What our own reader makes of the result, beside the original.
 Compared Compare(const fs::path& from, const fs::path& to) {
-  const Loaded before = Load(from);
-  Loaded after = Load(to);
+  const PlannedFiles before = OpenPlanned(from);
+  PlannedFiles after = OpenPlanned(to);
   Compared compared;
   ForEachMatrix(after.plan, [&](PlannedTensor& tensor) {
     TensorSpec plain = tensor.spec;
     plain.encoding = kernels::Encoding::kBf16;
-    const std::vector<float> was = Values(*before.weights, plain);
-    const std::vector<float> is = Values(*after.weights, tensor.spec);
+    const std::vector<float> was = FloatsOf(*before.weights, plain);
+    const std::vector<float> is = FloatsOf(*after.weights, tensor.spec);
     if (tensor.spec.name == kHeadName) {
       EXPECT_EQ(was, is);
       return;
@@ -115,7 +53,7 @@ Compared Compare(const fs::path& from, const fs::path& to) {
 void ExpectReadAsTold(RequantizedAs format, double least, double most) {
   const TempDir dir;
   fs::create_directory(dir.path() / "in");
-  WriteWideModel(dir.path() / "in");
+  WriteWideModel(dir.path() / "in", 128, 256);
   const auto loss = Requantize(dir.path() / "in", dir.path() / "out", format);
   ASSERT_TRUE(loss.ok()) << loss.status();
   const Compared compared = Compare(dir.path() / "in", dir.path() / "out");
@@ -137,6 +75,31 @@ TEST(RequantizeTest, AwqReadsBackAsTold) {
 // Three bits of fraction are off by at most a sixteenth.
 TEST(RequantizeTest, Fp8ReadsBackAsTold) {
   ExpectReadAsTold(RequantizedAs::kFp8Block, 0.01, 1.0 / 32);
+}
+
+// Embedding and head take 24,576 bytes each, more than a file may.
+TEST(RequantizeTest, WritesSeveralFilesWithTheirIndex) {
+  const TempDir dir;
+  fs::create_directory(dir.path() / "in");
+  WriteWideModel(dir.path() / "in", 128, 256);
+  const auto one = Requantize(dir.path() / "in", dir.path() / "one", RequantizedAs::kAwqGemm);
+  const auto several =
+      Requantize(dir.path() / "in", dir.path() / "several", RequantizedAs::kAwqGemm, 20'000);
+  ASSERT_TRUE(one.ok() && several.ok()) << one.status() << several.status();
+  EXPECT_EQ(one->mean_relative_error, several->mean_relative_error);
+  const json index = json::parse(ReadFile(dir.path() / "several/model.safetensors.index.json"));
+  std::set<std::string> files;
+  for (const auto& [tensor, file] : index["weight_map"].items()) files.insert(file);
+  EXPECT_GT(files.size(), 3U);
+  std::size_t bytes = 0;
+  for (const std::string& file : files) {
+    const std::string data = SplitSafetensors(ReadFile(dir.path() / "several" / file)).data;
+    EXPECT_TRUE(data.size() <= 20'000 || data.size() == 24'576) << file << " " << data.size();
+    bytes += data.size();
+  }
+  EXPECT_EQ(index["metadata"]["total_size"], bytes);
+  EXPECT_EQ(OpenPlanned(dir.path() / "several").weights->identity(),
+            OpenPlanned(dir.path() / "one").weights->identity());
 }
 
 TEST(RequantizeTest, AwqTakesTheGroupThatWidthsAllow) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,7 +18,7 @@ using kernels::Encoding;
 
 TensorContent ContentOf(const std::vector<std::byte>& bytes, Encoding encoding) {
   const TensorBytes tensor = {bytes, encoding};
-  return ReadContents({&tensor, 1}).front();
+  return ReadContents({&tensor, 1}, [](std::span<const std::byte>) {}).front();
 }
 
 class TensorContentTest : public testing::TestWithParam<int> {};

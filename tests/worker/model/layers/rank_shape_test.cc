@@ -74,6 +74,49 @@ TEST(TensorParallelTest, SharesCoverTheModel) {
   }
 }
 
+// What a DeepseekV3 has beyond: as many experts as heads, each of `ffn` columns.
+ModelConfig DeepseekShape(std::int64_t heads, std::int64_t ffn) {
+  ModelConfig config = Shape(heads, heads, ffn);
+  config.num_layers = 2;
+  config.mla = MlaConfig{
+      .kv_lora_rank = 64, .qk_nope_head_dim = 32, .qk_rope_head_dim = 16, .v_head_dim = 32};
+  config.moe = MoeConfig{.n_routed_experts = heads,
+                         .num_experts_per_tok = 1,
+                         .n_shared_experts = 1,
+                         .moe_intermediate_size = ffn,
+                         .first_k_dense_replace = 1};
+  return config;
+}
+
+TEST(SummandsTest, AreFourOfADeepseekOnUpToFourRanks) {
+  const ModelPlan plan = MakePlan(DeepseekShape(8, 64));
+  for (const int ranks : {1, 2, 4}) EXPECT_EQ(NumSummands(plan, ranks), 4) << ranks;
+  EXPECT_EQ(NumSummands(plan, 8), 8);
+  const ModelPlan of_six = MakePlan(DeepseekShape(6, 60));  // which four ranks do not share
+  for (const int ranks : {1, 2}) EXPECT_EQ(NumSummands(of_six, ranks), 2) << ranks;
+  EXPECT_EQ(NumSummands(of_six, 3), 3);
+  const ModelPlan llama = MakePlan(Shape(8, 8, 64));
+  for (const int ranks : {1, 2, 4}) EXPECT_EQ(NumSummands(llama, ranks), ranks);
+}
+
+TEST(SummandsTest, AreTheSharesOfFourRanks) {
+  const ModelPlan plan = MakePlan(DeepseekShape(8, 64));
+  for (const int ranks : {1, 2, 4}) {
+    int quarter = 0;
+    for (int rank = 0; rank < ranks; ++rank) {
+      for (const RankShape& summed : SummedShapes(ShapeOfRank(plan, rank, ranks))) {
+        const RankShape expected = ShapeOfRank(plan, quarter++, 4);
+        for (const Division division :
+             {Division::kQueryHeads, Division::kFfn, Division::kExperts, Division::kSharedFfn}) {
+          EXPECT_EQ(summed.of(division).first, expected.of(division).first);
+          EXPECT_EQ(summed.of(division).count, expected.of(division).count);
+        }
+      }
+    }
+    EXPECT_EQ(quarter, 4);
+  }
+}
+
 TEST(RegionOfTest, TakesRowsOrColumnsOfTheShare) {
   const ModelPlan plan = MakePlan(Shape(12, 2, 8960));
   const RankShape shape = ShapeOfRank(plan, 3, 4);

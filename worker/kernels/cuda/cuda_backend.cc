@@ -15,7 +15,6 @@
 #include "worker/kernels/cuda/linear/bf16_linear.h"
 #include "worker/kernels/cuda/linear/blocks_linear.h"
 #include "worker/kernels/cuda/linear/cuda_linear.h"
-#include "worker/kernels/cuda/linear/fp8_linear.h"
 #include "worker/kernels/cuda/linear/int4_linear.h"
 #include "worker/kernels/cuda/linear/linear_output.h"
 #include "worker/kernels/cuda/linear/unit_linear.h"
@@ -146,9 +145,6 @@ std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlic
   }
   if (UnitLinear::Takes(parts, layout, *linear_tools_)) {
     return UnitLinear::Make(parts, bias, layout, *linear_tools_, *stream_);
-  }
-  if (Fp8Linear::Takes(parts, layout)) {
-    return Fp8Linear::Make(parts, layout, *linear_tools_, *stream_);
   }
   if (BlocksLinear::Takes(parts)) {
     return BlocksLinear::Make(parts, bias, layout, *linear_tools_, *stream_);

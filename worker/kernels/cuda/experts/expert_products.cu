@@ -4,6 +4,8 @@
 #include <cstdint>
 
 #include "worker/kernels/check.h"
+#include "worker/kernels/cuda/device/barrier.cuh"
+#include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
 #include "worker/kernels/cuda/experts/expert_ops.h"
 #include "worker/kernels/cuda/linear/swiglu.cuh"
@@ -17,10 +19,10 @@
 //
 // Mapping: expert_plan.cu cuts the pairs of tokens and experts into tiles of one expert, blockIdx.y
 // is a tile, and each of a block's eight warps has 16 rows of the expert's matrix for all of it by
-// tile_product.cuh. So an expert's weights are read once for every 8, 16, 32 or 64 of its tokens,
-// and one that nobody chose is not read. Bytes: R1, FP8, one token: 8 x 44 MB x 1.03 a layer, 78 us
-// of an H200's 4.5 TB/s. The tile's size depends on T alone; no bit depends on it.
-// Limits: E and F in 16s, FP8 in 128s.
+// tile_product.cuh, in rings of 13 KB, or 4 where tokens are many. So an expert's weights are read
+// once for every 8, 16, 32 or 64 of its tokens, and one that nobody chose is not read. Bytes: R1,
+// FP8, one token: 8 x 44 MB x 1.03 a layer, 78 us of an H200's 4.5 TB/s. The tile's size depends on
+// T alone; no bit depends on it. Limits: E and F in 16s, FP8 in 128s.
 namespace thinkwire::worker::kernels {
 namespace {
 
@@ -61,6 +63,11 @@ __device__ __forceinline__ Work WorkOf(const ExpertPlan& plan) {
 template <TileFormat kFormat, int kSubs, class RowOf>
 __device__ __forceinline__ void Multiply(const Args& args, const Work& work, int tile,
                                          const RowOf& row_of, float (&sums)[kSubs][4]) {
+  extern __shared__ __align__(16) unsigned char rings[];
+  const std::int64_t at = static_cast<std::int64_t>(work.expert) * args.tiles_of_expert + tile;
+  const TileProduct<kFormat, kSubs> product(
+      args.weights + at * args.tile_bytes, args.steps,
+      SharedAddress(rings + threadIdx.x / 32 * TileRingBytes<kFormat, kSubs>()));
   const int g = static_cast<int>(threadIdx.x % 32 / 4);
   const __nv_bfloat16* rows[kSubs];
 #pragma unroll
@@ -68,8 +75,7 @@ __device__ __forceinline__ void Multiply(const Args& args, const Work& work, int
     const int i = 8 * s + g;
     rows[s] = i < work.count ? args.x + row_of(work.first + i) * args.x_width : nullptr;
   }
-  const std::int64_t at = static_cast<std::int64_t>(work.expert) * args.tiles_of_expert + tile;
-  TileProduct<kFormat, kSubs>(args.weights + at * args.tile_bytes, args.steps, rows, sums);
+  product.Run(rows, sums);
 }
 
 template <TileFormat kFormat, int kSubs>
@@ -187,7 +193,12 @@ void LaunchProducts(Args args, const CudaExperts& experts, const Places& places,
     args.tiles_of_expert = static_cast<int>(rows / kTileMatrixRows);
     args.steps = static_cast<int>(columns / kTileStep);
     const auto blocks = static_cast<unsigned>((args.tiles_of_expert + kWarps - 1) / kWarps);
-    Launch(kernel, {.grid = dim3(blocks, tiles), .block = dim3(32 * kWarps)}, stream, args);
+    constexpr int kRings = kWarps * TileRingBytes<kFormat, kSubs>();
+    // Each device keeps its own: at every launch, for under 1 us.
+    CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kRings));
+    Launch(kernel,
+           {.grid = dim3(blocks, tiles), .block = dim3(32 * kWarps), .shared_bytes = kRings},
+           stream, args);
   };
   args.width = static_cast<int>(shape.ffn);
   launch(&ExpertGateUpKernel<kFormat, kSubs>, experts.gate_up(), 2 * shape.ffn, shape.hidden);

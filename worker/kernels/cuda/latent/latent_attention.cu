@@ -4,6 +4,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/attention/attention_tile.cuh"
+#include "worker/kernels/cuda/device/async_copy.cuh"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
 #include "worker/kernels/cuda/latent/latent_ops.h"
@@ -60,18 +61,6 @@ struct Args {
 
 __device__ __forceinline__ std::uint32_t SharedAddressOf(const void* at) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(at));
-}
-
-// 16 bytes to shared memory, or zeros.
-__device__ __forceinline__ void CopyPiece(std::uint32_t to, const void* from, bool is_there) {
-  const int bytes = is_there ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes)
-               : "memory");
-}
-__device__ __forceinline__ void EndCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int kLeft>
-__device__ __forceinline__ void AwaitCopies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
 // What a warp has of its 16 heads: rows g and g + 8.

@@ -3,6 +3,8 @@
 #include <cstdint>
 
 #include "worker/kernels/check.h"
+#include "worker/kernels/cuda/device/barrier.cuh"
+#include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
 #include "worker/kernels/cuda/latent/latent_ops.h"
 #include "worker/kernels/cuda/tiles/tile_product.cuh"
@@ -10,7 +12,8 @@
 // A product a head, each with its own columns of x: out[t, h] = x[t, h] W_h^T, rounded once.
 //
 // Mapping: a warp computes 16 rows of one head's W for up to 64 tokens by tile_product.cuh, blocks
-// of four warps along the rows of all heads, blockIdx.y along the tokens. Bytes: W once for every
+// of four warps along the rows of all heads, blockIdx.y along the tokens. Weights are asked for
+// before the previous kernel has ended: they never change. Bytes: W once for every
 // 64 tokens; 2 x 16.8 MB a layer at R1's 128 heads. Limits: K in 16s, rows in 16s.
 namespace thinkwire::worker::kernels {
 namespace {
@@ -33,11 +36,18 @@ struct Args {
 };
 
 template <int kSubs>
+constexpr int kRing = TileRingBytes<TileFormat::kBf16, kSubs>();
+
+template <int kSubs>
 __global__ __launch_bounds__(32 * kWarps) void HeadProductKernel(Args args) {
-  WaitForPrevious();
-  AllowNext();
+  extern __shared__ __align__(16) unsigned char rings[];
   const int tile = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x / 32);
   if (tile >= args.num_tiles) return;
+  const TileProduct<TileFormat::kBf16, kSubs> product(
+      args.tiles + tile * args.tile_bytes, args.steps,
+      SharedAddress(rings + threadIdx.x / 32 * kRing<kSubs>));
+  AllowNext();
+  WaitForPrevious();
   const int head = tile / args.tiles_of_head;
   const int first = static_cast<int>(blockIdx.y) * 8 * kSubs;
   const int g = static_cast<int>(threadIdx.x % 32 / 4);
@@ -49,8 +59,7 @@ __global__ __launch_bounds__(32 * kWarps) void HeadProductKernel(Args args) {
     rows[s] = token < args.tokens ? args.x + token * args.x_width + head * args.x_stride : nullptr;
   }
   float sums[kSubs][4];
-  TileProduct<TileFormat::kBf16, kSubs>(args.tiles + tile * args.tile_bytes, args.steps, rows,
-                                        sums);
+  product.Run(rows, sums);
   const int row = head * args.out_stride + tile % args.tiles_of_head * kTileMatrixRows + g;
 #pragma unroll
   for (int s = 0; s < kSubs; ++s) {
@@ -69,8 +78,13 @@ template <int kSubs>
 void LaunchOf(const Args& args, cudaStream_t stream) {
   const auto blocks = static_cast<unsigned>((args.num_tiles + kWarps - 1) / kWarps);
   const auto groups = static_cast<unsigned>((args.tokens + 8 * kSubs - 1) / (8 * kSubs));
-  Launch(&HeadProductKernel<kSubs>, {.grid = dim3(blocks, groups), .block = dim3(32 * kWarps)},
-         stream, args);
+  constexpr int kRings = kWarps * kRing<kSubs>;
+  // Each device keeps its own: at every launch, for under 1 us.
+  CUDA_CHECK(cudaFuncSetAttribute(&HeadProductKernel<kSubs>,
+                                  cudaFuncAttributeMaxDynamicSharedMemorySize, kRings));
+  Launch(&HeadProductKernel<kSubs>,
+         {.grid = dim3(blocks, groups), .block = dim3(32 * kWarps), .shared_bytes = kRings}, stream,
+         args);
 }
 
 }  // namespace

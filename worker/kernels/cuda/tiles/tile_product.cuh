@@ -6,13 +6,19 @@
 
 #include <cstdint>
 
+#include "worker/kernels/cuda/device/async_copy.cuh"
+#include "worker/kernels/cuda/device/shared_load.cuh"
 #include "worker/kernels/cuda/device/tensor_core.cuh"
 #include "worker/kernels/cuda/tiles/tile_layout.h"
 
 // One warp's product of a tile of 16 rows of W (tile_layout.h) with 8 kSubs tokens: one chain of
 // k16 steps ascending in K per sum, as every other product of this backend. Weights in FP8 enter
-// the chain as bf16(float(code) * scale). Weights are read once, past the first cache, and the
-// next ones asked for before the present ones are used; tokens' rows come from the caches.
+// the chain as bf16(float(code) * scale).
+//
+// Weights are read once, past the first cache, into a ring of the warp's own in shared memory: the
+// bytes that are on their way at any moment are what bandwidth is made of. Each lane multiplies
+// what it asked for itself, but for FP8's scales. Tokens' rows come from the caches, of one sub a
+// piece ahead.
 namespace thinkwire::worker::kernels {
 
 template <TileFormat kFormat>
@@ -21,13 +27,21 @@ struct TilePiece;  // so many steps of a lane's weights
 template <>
 struct TilePiece<TileFormat::kBf16> {
   static constexpr int kSteps = 4;
+  static constexpr int kBytes = kSteps * kTileStep * kTileMatrixRows * 2;
   uint4 words[kSteps];
 
-  // `steps` of the tile from `first` on are there.
-  __device__ __forceinline__ void Load(const std::uint8_t* tile, int first, int steps, int lane) {
-    const auto* const from = reinterpret_cast<const uint4*>(tile) + first * 32 + lane;
+  // Asks for what of the tile's `steps` is there from step `first` on.
+  static __device__ __forceinline__ void Request(std::uint32_t to, const std::uint8_t* tile,
+                                                 int first, int steps, int lane) {
 #pragma unroll
-    for (int i = 0; i < kSteps; ++i) words[i] = first + i < steps ? __ldcs(from + i * 32) : uint4{};
+    for (int i = 0; i < kSteps; ++i) {
+      const std::int64_t at = first + i;
+      if (at < steps) CopyPiece(to + i * 512 + lane * 16, tile + at * 512 + lane * 16);
+    }
+  }
+  __device__ __forceinline__ void Load(std::uint32_t from, int lane) {
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) words[i] = LoadShared16(from + i * 512 + lane * 16);
   }
   __device__ __forceinline__ void Weights(int i, std::uint32_t (&a)[4]) const {
     a[0] = words[i].x;
@@ -40,20 +54,27 @@ struct TilePiece<TileFormat::kBf16> {
 template <>
 struct TilePiece<TileFormat::kFp8> {
   static constexpr int kSteps = kFp8Columns / kTileStep;
+  static constexpr int kBytes = kFp8TileBytes;
+  static constexpr int kCodes = kTileMatrixRows * kFp8Columns;
   uint4 words[kSteps / 2];
   float scales[2];  // of rows g and g + 8
 
-  __device__ __forceinline__ void Load(const std::uint8_t* tile, int first, int steps, int lane) {
-    if (first >= steps) return;
-    const std::uint8_t* const block =
-        tile + static_cast<std::int64_t>(first / kSteps) * kFp8TileBytes;
-    const auto* const from = reinterpret_cast<const uint4*>(block) + lane;
+  static __device__ __forceinline__ void Request(std::uint32_t to, const std::uint8_t* tile,
+                                                 int first, int /*steps*/, int lane) {
+    const std::uint8_t* const block = tile + static_cast<std::int64_t>(first / kSteps) * kBytes;
 #pragma unroll
-    for (int i = 0; i < kSteps / 2; ++i) words[i] = __ldcs(from + i * 32);
-    const auto* const of_rows =
-        reinterpret_cast<const float*>(block + kTileMatrixRows * kFp8Columns);
-    scales[0] = __ldg(of_rows + lane / 4);
-    scales[1] = __ldg(of_rows + lane / 4 + 8);
+    for (int i = 0; i < kSteps / 2; ++i) {
+      CopyPiece(to + i * 512 + lane * 16, block + i * 512 + lane * 16);
+    }
+    if (lane < kTileMatrixRows / 4) {
+      CopyPiece(to + kCodes + lane * 16, block + kCodes + lane * 16);
+    }
+  }
+  __device__ __forceinline__ void Load(std::uint32_t from, int lane) {
+#pragma unroll
+    for (int i = 0; i < kSteps / 2; ++i) words[i] = LoadShared16(from + i * 512 + lane * 16);
+    scales[0] = __uint_as_float(LoadShared4(from + kCodes + lane / 4 * 4));
+    scales[1] = __uint_as_float(LoadShared4(from + kCodes + lane / 4 * 4 + 32));
   }
   // Two codes as bf16 weights.
   static __device__ __forceinline__ std::uint32_t Pair(std::uint32_t codes, float scale) {
@@ -75,40 +96,107 @@ struct TilePiece<TileFormat::kFp8> {
   }
 };
 
-// sums[s] as Mma's C: rows g and g + 8, tokens 8 s + 2t and + 1. `rows[s]` is token 8 s + g's row
-// of x, or null for zeros; `steps` is K / 16.
+// Of a warp's ring: deep where weights are all there is to wait for.
+constexpr int TileStages(int subs) { return subs <= 2 ? 6 : 2; }
 template <TileFormat kFormat, int kSubs>
-__device__ __forceinline__ void TileProduct(const std::uint8_t* tile, int steps,
-                                            const __nv_bfloat16* const (&rows)[kSubs],
-                                            float (&sums)[kSubs][4]) {
-  using Piece = TilePiece<kFormat>;
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  const int column = lane % 4 * 4;
+constexpr int TileRingBytes() {
+  return TileStages(kSubs) * TilePiece<kFormat>::kBytes;
+}
+
+// What a lane multiplies with in a step: `row` is its token's of x, or null for zeros.
+__device__ __forceinline__ uint2 TileTokens(const __nv_bfloat16* row, int step, int lane) {
+  if (row == nullptr) return {};
+  return *reinterpret_cast<const uint2*>(row + step * kTileStep + lane % 4 * 4);
+}
+
+template <TileFormat kFormat, int kSubs>
+class TileProduct {
+ public:
+  // `ring` has TileRingBytes of shared memory, aligned to 16 bytes, for this warp; `steps` is
+  // K / 16. Asks for the first weights.
+  __device__ __forceinline__ TileProduct(const std::uint8_t* tile, int steps, std::uint32_t ring)
+      : tile_(tile), steps_(steps), ring_(ring), lane_(static_cast<int>(threadIdx.x % 32)) {
 #pragma unroll
-  for (int s = 0; s < kSubs; ++s) {
-#pragma unroll
-    for (int c = 0; c < 4; ++c) sums[s][c] = 0.0F;
+    for (int stage = 0; stage < kStages; ++stage) Request(stage * Piece::kSteps, stage);
   }
-  Piece next;
-  next.Load(tile, 0, steps, lane);
-  for (int first = 0; first < steps; first += Piece::kSteps) {
-    const Piece piece = next;
-    next.Load(tile, first + Piece::kSteps, steps, lane);
+
+  // sums[s] as Mma's C: rows g and g + 8, tokens 8 s + 2t and + 1. `rows[s]` is token 8 s + g's row
+  // of x, or null for zeros. Once.
+  __device__ __forceinline__ void Run(const __nv_bfloat16* const (&rows)[kSubs],
+                                      float (&sums)[kSubs][4]) const {
+#pragma unroll
+    for (int s = 0; s < kSubs; ++s) {
+#pragma unroll
+      for (int c = 0; c < 4; ++c) sums[s][c] = 0.0F;
+    }
+    Tokens next;
+    LoadAhead(rows[0], 0, next);
+    int stage = 0;
+    for (int first = 0; first < steps_; first += Piece::kSteps) {
+      const Piece piece = Take(first, stage);
+      stage = stage + 1 == kStages ? 0 : stage + 1;
+      const Tokens tokens = next;
+      LoadAhead(rows[0], first + Piece::kSteps, next);
+      Add(piece, rows, first, tokens, sums);
+    }
+  }
+
+ private:
+  using Piece = TilePiece<kFormat>;
+  static constexpr int kStages = TileStages(kSubs);
+  // Of a piece's steps; of one sub alone.
+  static constexpr bool kIsAhead = kSubs == 1;
+  struct Tokens {
+    uint2 b[kIsAhead ? Piece::kSteps : 1];
+  };
+
+  __device__ __forceinline__ void Request(int first, int stage) const {
+    if (first < steps_) Piece::Request(ring_ + stage * Piece::kBytes, tile_, first, steps_, lane_);
+    EndCopies();
+  }
+
+  // The piece from step `first` on; asks for the one that takes its place.
+  __device__ __forceinline__ Piece Take(int first, int stage) const {
+    AwaitCopies<kStages - 1>();
+    __syncwarp();
+    Piece piece;
+    piece.Load(ring_ + stage * Piece::kBytes, lane_);
+    __syncwarp();
+    Request(first + kStages * Piece::kSteps, stage);
+    return piece;
+  }
+
+  __device__ __forceinline__ void LoadAhead(const __nv_bfloat16* row, int first,
+                                            Tokens& tokens) const {
+    if constexpr (kIsAhead) {
+#pragma unroll
+      for (int i = 0; i < Piece::kSteps; ++i) {
+        tokens.b[i] = TileTokens(first + i < steps_ ? row : nullptr, first + i, lane_);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void Add(const Piece& piece, const __nv_bfloat16* const (&rows)[kSubs],
+                                      int first, const Tokens& tokens,
+                                      float (&sums)[kSubs][4]) const {
 #pragma unroll
     for (int i = 0; i < Piece::kSteps; ++i) {
-      if (kFormat == TileFormat::kBf16 && first + i >= steps) break;
+      if (kFormat == TileFormat::kBf16 && first + i >= steps_) break;
       std::uint32_t a[4];
       piece.Weights(i, a);
 #pragma unroll
       for (int s = 0; s < kSubs; ++s) {
-        uint2 b = {};
-        if (rows[s] != nullptr) {
-          b = *reinterpret_cast<const uint2*>(rows[s] + (first + i) * kTileStep + column);
-        }
+        const uint2 b =
+            kIsAhead ? tokens.b[kIsAhead ? i : 0] : TileTokens(rows[s], first + i, lane_);
         Mma(sums[s], a, b.x, b.y);
       }
     }
   }
-}
+
+  const std::uint8_t* const tile_;
+  const int steps_;
+  const std::uint32_t ring_;
+  const int lane_;
+};
 
 }  // namespace thinkwire::worker::kernels

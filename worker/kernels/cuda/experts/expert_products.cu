@@ -59,15 +59,21 @@ __device__ __forceinline__ Work WorkOf(const ExpertPlan& plan) {
   return work;
 }
 
-// `row_of(pair)` is the row of x of a pair that there is.
-template <TileFormat kFormat, int kSubs, class RowOf>
-__device__ __forceinline__ void Multiply(const Args& args, const Work& work, int tile,
-                                         const RowOf& row_of, float (&sums)[kSubs][4]) {
+// The warp's tile of the expert's matrix, whose first weights are asked for.
+template <TileFormat kFormat, int kSubs>
+__device__ __forceinline__ TileProduct<kFormat, kSubs> RequestTile(const Args& args,
+                                                                   const Work& work, int tile) {
   extern __shared__ __align__(16) unsigned char rings[];
   const std::int64_t at = static_cast<std::int64_t>(work.expert) * args.tiles_of_expert + tile;
-  const TileProduct<kFormat, kSubs> product(
-      args.weights + at * args.tile_bytes, args.steps,
-      SharedAddress(rings + threadIdx.x / 32 * TileRingBytes<kFormat, kSubs>()));
+  return {args.weights + at * args.tile_bytes, args.steps,
+          SharedAddress(rings + threadIdx.x / 32 * TileRingBytes<kFormat, kSubs>())};
+}
+
+// Its sums. `row_of(pair)` is the row of x of a pair that there is.
+template <TileFormat kFormat, int kSubs, class RowOf>
+__device__ __forceinline__ void Multiply(const Args& args, const Work& work,
+                                         const TileProduct<kFormat, kSubs>& product,
+                                         const RowOf& row_of, float (&sums)[kSubs][4]) {
   const int g = static_cast<int>(threadIdx.x % 32 / 4);
   const __nv_bfloat16* rows[kSubs];
 #pragma unroll
@@ -85,9 +91,10 @@ __global__ __launch_bounds__(32 * kWarps) void ExpertGateUpKernel(Args args) {
   const int tile = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x / 32);
   const Work work = WorkOf<kSubs>(args.plan);
   if (work.expert < 0 || tile >= args.tiles_of_expert) return;
+  const auto product = RequestTile<kFormat, kSubs>(args, work, tile);
   float sums[kSubs][4];
-  Multiply<kFormat, kSubs>(
-      args, work, tile,
+  Multiply(
+      args, work, product,
       [&](int pair) { return static_cast<std::int64_t>(args.plan.pairs[pair] / args.per_token); },
       sums);
   const int feature = tile * 8 + static_cast<int>(threadIdx.x % 32 / 4);
@@ -103,16 +110,19 @@ __global__ __launch_bounds__(32 * kWarps) void ExpertGateUpKernel(Args args) {
   }
 }
 
+// The plan and weights do not wait for the gates: all of those have seen the plan's end before this
+// kernel starts.
 template <TileFormat kFormat, int kSubs>
 __global__ __launch_bounds__(32 * kWarps) void ExpertDownKernel(Args args) {
-  WaitForPrevious();
-  AllowNext();
   const int tile = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x / 32);
   const Work work = WorkOf<kSubs>(args.plan);
-  if (work.expert < 0 || tile >= args.tiles_of_expert) return;
+  if (work.expert < 0 || tile >= args.tiles_of_expert) return WaitForPrevious();
+  const auto product = RequestTile<kFormat, kSubs>(args, work, tile);
+  WaitForPrevious();
+  AllowNext();
   float sums[kSubs][4];
-  Multiply<kFormat, kSubs>(
-      args, work, tile, [](int pair) { return static_cast<std::int64_t>(pair); }, sums);
+  Multiply(
+      args, work, product, [](int pair) { return static_cast<std::int64_t>(pair); }, sums);
   const int row = tile * kTileMatrixRows + static_cast<int>(threadIdx.x % 32 / 4);
 #pragma unroll
   for (int s = 0; s < kSubs; ++s) {
@@ -147,12 +157,27 @@ __global__ __launch_bounds__(kSumThreads) void SumExpertsKernel(SumArgs args) {
   const auto token = static_cast<std::int64_t>(blockIdx.x);
   const int column = static_cast<int>(blockIdx.y * kSumThreads + threadIdx.x);
   if (column >= args.width) return;
+  constexpr int kAtOnce = 8;  // asked for before the first of them is there
   float sum = 0.0F;
-  for (int i = 0; i < args.per_token; ++i) {
-    const std::int64_t pair = token * args.per_token + i;
-    const int expert = args.ids[pair] - args.first;
-    if (args.ids[pair] < 0 || expert < 0 || expert >= args.experts) continue;
-    sum = __fadd_rn(sum, __fmul_rn(args.weights[pair], args.y[pair * args.width + column]));
+#pragma unroll 1
+  for (int first = 0; first < args.per_token; first += kAtOnce) {
+    int ids[kAtOnce];
+    float weights[kAtOnce];
+    float y[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const std::int64_t pair = token * args.per_token + min(first + i, args.per_token - 1);
+      ids[i] = args.ids[pair];
+      weights[i] = args.weights[pair];
+      y[i] = args.y[pair * args.width + column];  // anything where the expert is another rank's
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const bool is_own = ids[i] >= 0 && ids[i] >= args.first && ids[i] - args.first < args.experts;
+      if (first + i < args.per_token && is_own) {
+        sum = __fadd_rn(sum, __fmul_rn(weights[i], y[i]));
+      }
+    }
   }
   if (args.shared != nullptr) sum = __fadd_rn(sum, args.shared[token * args.width + column]);
   args.out[token * args.width + column] = __float2bfloat16_rn(sum);

@@ -371,6 +371,26 @@ __global__ __launch_bounds__(kThreads, 1) void AttendLatentsKernel(Args args) {
   }
 }
 
+// What a thread has of a head's segments: four columns.
+struct MergedHead {
+  float4 o;
+  float max;
+  float sum;
+
+  __device__ __forceinline__ void Add(const MergedHead& later) {
+    const MergeFactors factors = MergeMax(max, later.max);
+    sum = Merged(sum, later.sum, factors);
+    o = make_float4(Merged(o.x, later.o.x, factors), Merged(o.y, later.o.y, factors),
+                    Merged(o.z, later.o.z, factors), Merged(o.w, later.o.w, factors));
+  }
+};
+
+__device__ __forceinline__ MergedHead PartialOf(const Args& args, std::int64_t row) {
+  const float2 sums = args.work.sums[row];
+  return {reinterpret_cast<const float4*>(args.work.partials + row * kLatentWidth)[threadIdx.x],
+          sums.x, sums.y};
+}
+
 // The segments of a head of a token whose partial results lie apart, in ascending order.
 __global__ __launch_bounds__(128) void MergeLatentsKernel(Args args) {
   WaitForPrevious();
@@ -381,29 +401,25 @@ __global__ __launch_bounds__(128) void MergeLatentsKernel(Args args) {
   const std::int64_t first = work.partial_start[token];
   const int segments = work.item_start[token + 1] - work.item_start[token];
   if (first < 0 || segments == 0) return;
-  float4 o = {};
-  float max = MinusInfinity();
-  float sum = 0.0F;
-  for (int segment = 0; segment < segments; ++segment) {
-    const std::int64_t row = (first + segment) * args.heads + head;
-    const float4 later =
-        reinterpret_cast<const float4*>(work.partials + row * kLatentWidth)[threadIdx.x];
-    const float2 of_later = work.sums[row];
-    if (segment == 0) {
-      o = later;
-      max = of_later.x;
-      sum = of_later.y;
-      continue;
+  MergedHead merged = PartialOf(args, first * args.heads + head);
+  constexpr int kAtOnce = 4;
+#pragma unroll 1
+  for (int segment = 1; segment < segments; segment += kAtOnce) {
+    MergedHead later[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int at = min(segment + i, segments - 1);
+      later[i] = PartialOf(args, (first + at) * args.heads + head);
     }
-    const MergeFactors factors = MergeMax(max, of_later.x);
-    sum = Merged(sum, of_later.y, factors);
-    o = make_float4(Merged(o.x, later.x, factors), Merged(o.y, later.y, factors),
-                    Merged(o.z, later.z, factors), Merged(o.w, later.w, factors));
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (segment + i < segments) merged.Add(later[i]);
+    }
   }
-  const float inverse = Inverse(sum, 1.0F);
+  const float inverse = Inverse(merged.sum, 1.0F);
   const std::int64_t row = static_cast<std::int64_t>(token) * args.heads + head;
   reinterpret_cast<uint2*>(args.out + row * kLatentWidth)[threadIdx.x] =
-      make_uint2(Result(o.x, o.y, inverse), Result(o.z, o.w, inverse));
+      make_uint2(Result(merged.o.x, merged.o.y, inverse), Result(merged.o.z, merged.o.w, inverse));
 }
 
 }  // namespace

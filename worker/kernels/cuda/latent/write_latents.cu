@@ -10,14 +10,16 @@
 
 // A step's keys to their blocks, one warp a token: the latent's norm, each lane adding up the
 // squares of pieces `lane` and `lane + 32`, then lanes by halving distances; and the rotated part,
-// a pair a lane. Queries rotate one block a token. All far below a microsecond of DRAM time at one
-// token; roundings as backend.h has them, one at the end.
+// a pair a lane. Queries rotate by a few blocks a token. All far below a microsecond of DRAM time
+// at one token; roundings as backend.h has them, one at the end.
 namespace thinkwire::worker::kernels {
 namespace {
 
 constexpr int kPieces = kLatentWidth / 8;  // of 16 bytes
 constexpr int kHalf = kLatentRotated / 2;  // pairs
 constexpr int kKey = kLatentWidth + kLatentRotated;
+constexpr int kRotateThreads = 256;
+constexpr int kRotateBlocks = 4;  // a token
 static_assert(kPieces == 64 && kHalf == 32, "two pieces and one pair a lane");
 
 struct Rotation {
@@ -45,16 +47,16 @@ __global__ __launch_bounds__(32) void WriteLatentsKernel(const __nv_bfloat16* ro
   AllowNext();
   const int token = static_cast<int>(blockIdx.x);
   const int lane = static_cast<int>(threadIdx.x);
+  const __nv_bfloat16* const from = rows + static_cast<std::int64_t>(token) * kKey;
+  const auto* const pieces = reinterpret_cast<const uint4*>(from);
+  const Eight low = Widen(pieces[lane]);
+  const Eight high = Widen(pieces[lane + 32]);
   const int sequence = batch.token_seq[token];
   if (sequence < 0) return;
   const int position = batch.positions[token];
   const std::int64_t slot = batch.seq_slot[sequence];
   const std::int64_t block = batch.block_tables[slot * batch.max_blocks + position / block_tokens];
   __nv_bfloat16* const to = plane + (block * block_tokens + position % block_tokens) * kKey;
-  const __nv_bfloat16* const from = rows + static_cast<std::int64_t>(token) * kKey;
-  const auto* const pieces = reinterpret_cast<const uint4*>(from);
-  const Eight low = Widen(pieces[lane]);
-  const Eight high = Widen(pieces[lane + 32]);
   float sum = AddSquares(high, AddSquares(low, 0.0F));
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) {
@@ -67,18 +69,17 @@ __global__ __launch_bounds__(32) void WriteLatentsKernel(const __nv_bfloat16* ro
   RotatePair(from + kLatentWidth, rotation, position, lane, to + kLatentWidth);
 }
 
-__global__ __launch_bounds__(256) void RotateQueriesKernel(const __nv_bfloat16* q, int plain,
-                                                           int heads, Rotation rotation,
-                                                           const std::int32_t* positions,
-                                                           const std::int32_t* token_seq,
-                                                           __nv_bfloat16* out) {
+__global__ __launch_bounds__(kRotateThreads) void RotateQueriesKernel(
+    const __nv_bfloat16* q, int plain, int heads, Rotation rotation, const std::int32_t* positions,
+    const std::int32_t* token_seq, __nv_bfloat16* out) {
   WaitForPrevious();
   AllowNext();
   const auto token = static_cast<std::int64_t>(blockIdx.x);
   const bool is_padding = token_seq[token] < 0;
   const int position = is_padding ? 0 : positions[token];
   const int query = plain + kLatentRotated;
-  for (int i = static_cast<int>(threadIdx.x); i < heads * kHalf; i += 256) {
+  const int first = static_cast<int>(blockIdx.y * kRotateThreads + threadIdx.x);
+  for (int i = first; i < heads * kHalf; i += kRotateThreads * kRotateBlocks) {
     const std::int64_t row = token * heads + i / kHalf;
     RotatePair(q + row * query + plain, rotation, position, i % kHalf,
                out + row * kKey + kLatentWidth);
@@ -108,10 +109,11 @@ void LaunchWriteLatents(const LatentKeys& keys, const PairRotation& rotation,
 
 void LaunchRotateQueries(const Tensor& q, const LatentShape& shape, const PairRotation& rotation,
                          const BatchView& batch, const Tensor& out, cudaStream_t stream) {
-  Launch(&RotateQueriesKernel, {.grid = dim3(static_cast<unsigned>(q.dim(0))), .block = dim3(256)},
-         stream, q.as<__nv_bfloat16>(), static_cast<int>(shape.plain),
-         static_cast<int>(shape.heads), RotationOf(rotation), batch.positions, batch.token_seq,
-         out.as<__nv_bfloat16>());
+  Launch(
+      &RotateQueriesKernel,
+      {.grid = dim3(static_cast<unsigned>(q.dim(0)), kRotateBlocks), .block = dim3(kRotateThreads)},
+      stream, q.as<__nv_bfloat16>(), static_cast<int>(shape.plain), static_cast<int>(shape.heads),
+      RotationOf(rotation), batch.positions, batch.token_seq, out.as<__nv_bfloat16>());
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -130,24 +130,24 @@ class TileProduct {
       for (int c = 0; c < 4; ++c) sums[s][c] = 0.0F;
     }
     Tokens next;
-    LoadAhead(rows[0], 0, next);
+    LoadAhead(rows, 0, next);
     int stage = 0;
     for (int first = 0; first < steps_; first += Piece::kSteps) {
       const Piece piece = Take(first, stage);
       stage = stage + 1 == kStages ? 0 : stage + 1;
-      const Tokens tokens = next;
-      LoadAhead(rows[0], first + Piece::kSteps, next);
-      Add(piece, rows, first, tokens, sums);
+      Add(piece, rows, first, next, sums);
     }
   }
 
  private:
   using Piece = TilePiece<kFormat>;
   static constexpr int kStages = TileStages(kSubs);
-  // Of a piece's steps; of one sub alone.
-  static constexpr bool kIsAhead = kSubs == 1;
+  // Asked for before what is before them is multiplied: of one sub those of a piece's steps, of
+  // several those of a step; of many with FP8, which leaves no registers for them, none.
+  static constexpr bool kByPiece = kSubs == 1;
+  static constexpr bool kByStep = !kByPiece && (kSubs == 2 || kFormat == TileFormat::kBf16);
   struct Tokens {
-    uint2 b[kIsAhead ? Piece::kSteps : 1];
+    uint2 b[kByPiece ? Piece::kSteps : kSubs];
   };
 
   __device__ __forceinline__ void Request(int first, int stage) const {
@@ -166,28 +166,42 @@ class TileProduct {
     return piece;
   }
 
-  __device__ __forceinline__ void LoadAhead(const __nv_bfloat16* row, int first,
-                                            Tokens& tokens) const {
-    if constexpr (kIsAhead) {
+  __device__ __forceinline__ void LoadStep(const __nv_bfloat16* const (&rows)[kSubs], int step,
+                                           uint2* b) const {
 #pragma unroll
-      for (int i = 0; i < Piece::kSteps; ++i) {
-        tokens.b[i] = TileTokens(first + i < steps_ ? row : nullptr, first + i, lane_);
-      }
+    for (int s = 0; s < kSubs; ++s) {
+      b[s] = TileTokens(step < steps_ ? rows[s] : nullptr, step, lane_);
     }
   }
 
+  // Those from step `first` on, of several subs its own.
+  __device__ __forceinline__ void LoadAhead(const __nv_bfloat16* const (&rows)[kSubs], int first,
+                                            Tokens& next) const {
+#pragma unroll
+    for (int i = 0; i < (kByPiece ? Piece::kSteps : kByStep ? 1 : 0); ++i) {
+      LoadStep(rows, first + i, next.b + i);
+    }
+  }
+
+  // The piece from step `first` on, whose tokens, or the first of them, are in `next`; then the
+  // next one's are.
   __device__ __forceinline__ void Add(const Piece& piece, const __nv_bfloat16* const (&rows)[kSubs],
-                                      int first, const Tokens& tokens,
-                                      float (&sums)[kSubs][4]) const {
+                                      int first, Tokens& next, float (&sums)[kSubs][4]) const {
+    Tokens tokens = next;
+    if constexpr (kByPiece) LoadAhead(rows, first + Piece::kSteps, next);
 #pragma unroll
     for (int i = 0; i < Piece::kSteps; ++i) {
       if (kFormat == TileFormat::kBf16 && first + i >= steps_) break;
       std::uint32_t a[4];
       piece.Weights(i, a);
+      if constexpr (kByStep) {
+        tokens = next;
+        LoadAhead(rows, first + i + 1, next);
+      }
 #pragma unroll
       for (int s = 0; s < kSubs; ++s) {
-        const uint2 b =
-            kIsAhead ? tokens.b[kIsAhead ? i : 0] : TileTokens(rows[s], first + i, lane_);
+        const uint2 b = kByPiece || kByStep ? tokens.b[kByPiece ? i : s]
+                                            : TileTokens(rows[s], first + i, lane_);
         Mma(sums[s], a, b.x, b.y);
       }
     }

@@ -29,10 +29,10 @@ struct MixExtent {
 // Scratch memory of AttendLatents on a GPU: partial results of kLatentPartials segments, what
 // kLatentBlocks blocks have so far, and where the tokens' work begins.
 inline constexpr std::int64_t kLatentPartials = 1024;
-inline constexpr std::int64_t kLatentBlocks = 256;
+inline constexpr std::int64_t kLatentBlocks = 264;
 inline constexpr std::int64_t kLatentWidth = 512;      // the one C that a GPU takes
 inline constexpr std::int64_t kLatentRotated = 64;     // the one R
-inline constexpr std::int64_t kLatentBlockHeads = 64;  // heads of a block
+inline constexpr std::int64_t kLatentBlockHeads = 32;  // heads of a block
 constexpr std::int64_t LatentWorkspaceBytes(std::int64_t max_tokens, std::int64_t heads) {
   return kLatentPartials * heads * (kLatentWidth + 2) * 4 +
          kLatentBlocks * kLatentBlockHeads * kLatentWidth * 4 + (2 * max_tokens + 2) * 4 + 1024;

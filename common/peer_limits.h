@@ -18,9 +18,12 @@ namespace thinkwire {
 inline constexpr std::int32_t kMaxConnections = 1024;     // --max_connections
 inline constexpr std::int32_t kReservedConnections = 16;  // of them: this machine, trusted peers
 // Lately, and more than streams of answers (rpc::ResetCounts); then a connection of the peer is
-// closed with each more, unless it is a trusted peer's, behind whom are many.
+// closed with each more, unless it is a trusted peer's, behind whom are many; and a new one of the
+// same peer waits until what was "lately" counts half. That many wait, one more is reset.
 inline constexpr double kMaxResets = 500;
 inline constexpr std::chrono::seconds kResetHalfLife{10};  // what "lately" means
+inline constexpr std::size_t kMaxWaitingConnections = 64;
+inline constexpr std::size_t kMaxWaitingOfPeer = 4;
 
 // A call. Owner: rpc::OpenCalls. One too many, or over the share: RESOURCE_EXHAUSTED. Trusted peers
 // have as many again of their own. A forwarder (rpc::Forwarders) has everybody's calls on one

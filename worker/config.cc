@@ -39,7 +39,8 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"dtype", &c.dtype, "of weights and KV cache; auto is bfloat16", OneOf("auto|bfloat16")},
       {"quantization", &c.quantization,
        "of the weights: auto is what the files have; none, gguf (its packed types) and a "
-       "quant_method of config.json refuse another; awq, fp8, q4_k_m and q8_0 draw random ones so",
+       "quant_method of config.json refuse another; fp8 is made of weights that are not packed; "
+       "awq, q4_k_m and q8_0 draw random ones so",
        OneOf("auto|none|gguf|awq|gptq|compressed-tensors|fp8|bitsandbytes|q4_k_m|q8_0")},
       {"generation_config", &c.generation_config,
        "where requests leave the sampling open: as generation_config.json says, or (none) as the "

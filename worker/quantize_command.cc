@@ -30,6 +30,7 @@ struct QuantizeConfig {
   std::string from;
   std::string to;
   std::string format = kAwqGemm;
+  std::int32_t group_size = 0;
   bool help = false;
 };
 
@@ -39,6 +40,11 @@ std::vector<Option> Options(QuantizeConfig& config) {
        "of the result: a folder of four bits a weight, or of eight with a scale for each block of "
        "128 x 128; or a GGUF file of Q4_K_M (about 4.85 bits a weight), or of Q8_0 (8.5)",
        OneOf("awq-gemm|fp8-block|gguf-q4_k_m|gguf-q8_0")},
+      {"group_size", &config.group_size,
+       "columns that share a scale in awq-gemm, 128, 64 or 32: fewer lose less and take more "
+       "memory; "
+       "0: 128, or fewer where a matrix has no whole groups of it",
+       Between(0, 128)},
       {"help", &config.help, "print this page"},
   };
 }
@@ -59,7 +65,7 @@ std::string Usage() {
   QuantizeConfig defaults;
   return absl::StrCat(
       "thinkwire-worker quantize: writes a checkpoint anew with smaller weights.\n\n"
-      "  thinkwire-worker quantize IN OUT [--format FORMAT]\n\n"
+      "  thinkwire-worker quantize IN OUT [--format FORMAT] [--group_size COLUMNS]\n\n"
       "IN is a folder with config.json and safetensors in BF16, F16 or F32; OUT, which must not\n"
       "be there, becomes a folder, or with gguf- a file that holds tokenizer and all. Weights are\n"
       "rounded to the nearest, with a search for the best scale of each group and without\n"
@@ -85,13 +91,15 @@ absl::StatusOr<model::RequantizedLoss> WriteGguf(const QuantizeConfig& config) {
 }
 
 absl::StatusOr<model::RequantizedLoss> Quantize(const QuantizeConfig& config) {
-  if (config.format == kAwqGemm) {
-    return model::Requantize(config.from, config.to, model::RequantizedAs::kAwqGemm);
+  const bool is_awq = config.format == kAwqGemm;
+  if (is_awq || config.format == kFp8Block) {
+    return model::Requantize(
+        config.from, config.to,
+        is_awq ? model::RequantizedAs::kAwqGemm : model::RequantizedAs::kFp8Block,
+        model::kMostFileBytes, config.group_size);
   }
-  if (config.format == kFp8Block) {
-    return model::Requantize(config.from, config.to, model::RequantizedAs::kFp8Block);
-  }
-  return WriteGguf(config);
+  if (config.group_size == 0) return WriteGguf(config);
+  return absl::InvalidArgumentError("group_size is for awq-gemm alone");
 }
 
 }  // namespace

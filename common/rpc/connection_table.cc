@@ -32,10 +32,12 @@ struct ConnectionTable::Newcomer {
   std::size_t held = 0;  // connections that count against it
 };
 
-ConnectionTable::ConnectionTable(int max_connections, TrustedPeers trusted, prometheus::Gauge* open)
+ConnectionTable::ConnectionTable(int max_connections, TrustedPeers trusted, prometheus::Gauge* open,
+                                 Clock::Duration rest)
     : max_(static_cast<std::size_t>(max_connections)),
       max_common_(max_ - std::min<std::size_t>(kReserved, max_ / 8)),
       trusted_(std::move(trusted)),
+      rest_(rest),
       open_(open) {
   CHECK(max_connections >= 1, "a server without connections serves nobody");
 }
@@ -81,7 +83,20 @@ bool ConnectionTable::Close(std::string_view peer) {
     any |= named->second->peer != nullptr;
     ShutDown(*named->second);
   }
+  if (any) BeginRest(peer);
   return any;
+}
+
+void ConnectionTable::BeginRest(std::string_view peer) {
+  const Clock::TimePoint now = Clock::Real().Now();
+  std::erase_if(rests_, [now](const auto& rest) { return rest.second <= now; });
+  rests_.insert_or_assign(PeerKey(peer), now + rest_);
+}
+
+Clock::TimePoint ConnectionTable::RestsUntil(const std::string& peer) const {
+  MutexLock lock(mu_);
+  const auto found = rests_.find(PeerKey(peer));
+  return found == rests_.end() ? Clock::TimePoint() : found->second;
 }
 
 void ConnectionTable::CloseAll() {

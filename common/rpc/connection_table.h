@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/clock.h"
 #include "common/mutex.h"
 #include "common/peer_limits.h"
 #include "common/rpc/trusted_peers.h"
@@ -51,66 +52,50 @@ namespace thinkwire::rpc {
 // Threads: any. Time: as a map, but MakePlace looks at every peer when there is no place.
 class ConnectionTable {
   struct Connection;
+  void EndCall(Connection& connection);
+  void Remove(Connection& connection);
 
  public:
   // Places of max_connections that are reserved; fewer if that were more than an eighth.
   static constexpr int kReserved = kReservedConnections;
 
   // `max_connections` >= 1. `open`, which outlives the table, shows size(); nullptr: nobody does.
-  ConnectionTable(int max_connections, TrustedPeers trusted, prometheus::Gauge* open = nullptr);
+  // `rest` > 0: how long a peer of whom one was closed gets no new one.
+  ConnectionTable(int max_connections, TrustedPeers trusted, prometheus::Gauge* open = nullptr,
+                  Clock::Duration rest = kResetHalfLife);
   ~ConnectionTable();
   ConnectionTable(const ConnectionTable&) = delete;
   ConnectionTable& operator=(const ConnectionTable&) = delete;
 
-  // A call: its connection is busy until all of its calls are destroyed or moved from. A default
-  // one is none. Must be gone before its table.
-  class Call {
+  // What is to end by `kEnd` when this is destroyed or moved from. A default one is nothing. Must
+  // be gone before its table.
+  template <void (ConnectionTable::*kEnd)(Connection&)>
+  class Held {
    public:
-    Call() = default;
-    Call(Call&& other) noexcept
+    Held() = default;
+    Held(Held&& other) noexcept
         : table_(std::exchange(other.table_, nullptr)), connection_(std::move(other.connection_)) {}
-    Call& operator=(Call&& other) noexcept {
+    Held& operator=(Held&& other) noexcept {
       std::swap(table_, other.table_);
       std::swap(connection_, other.connection_);
       return *this;
     }
-    ~Call() {
-      if (table_ != nullptr) table_->EndCall(*connection_);
+    ~Held() {
+      if (table_ != nullptr) (table_->*kEnd)(*connection_);
     }
 
    private:
     friend class ConnectionTable;
-    Call(ConnectionTable* table, std::shared_ptr<Connection> connection)
+    Held(ConnectionTable* table, std::shared_ptr<Connection> connection)
         : table_(table), connection_(std::move(connection)) {}
 
     ConnectionTable* table_ = nullptr;
     std::shared_ptr<Connection> connection_;
   };
-
-  // A connection, which has ended for the table when this is destroyed or moved from. A default one
-  // is none. Must be gone before its table, and before the descriptor is closed.
-  class Entry {
-   public:
-    Entry() = default;
-    Entry(Entry&& other) noexcept
-        : table_(std::exchange(other.table_, nullptr)), connection_(std::move(other.connection_)) {}
-    Entry& operator=(Entry&& other) noexcept {
-      std::swap(table_, other.table_);
-      std::swap(connection_, other.connection_);
-      return *this;
-    }
-    ~Entry() {
-      if (table_ != nullptr) table_->Remove(*connection_);
-    }
-
-   private:
-    friend class ConnectionTable;
-    Entry(ConnectionTable* table, std::shared_ptr<Connection> connection)
-        : table_(table), connection_(std::move(connection)) {}
-
-    ConnectionTable* table_ = nullptr;
-    std::shared_ptr<Connection> connection_;
-  };
+  // A call: its connection is busy until all of its calls have ended.
+  using Call = Held<&ConnectionTable::EndCall>;
+  // A connection, for whoever serves it. Must have ended before its descriptor is closed.
+  using Entry = Held<&ConnectionTable::Remove>;
 
   // One more call of the connection that gRPC calls `peer`; of none, if it has ended.
   [[nodiscard]] Call BeginCall(std::string_view peer);
@@ -119,8 +104,8 @@ class ConnectionTable {
   int CallsOf(std::string_view peer) const;
 
   // Shuts the connections of that name down, whatever they carry. A name is one connection's,
-  // unless its client has bound one port for connections to several of our addresses. False: all
-  // were shut down before.
+  // unless its client has bound one port for connections to several of our addresses. For what
+  // they did: the peer begins to rest. False: all were shut down before.
   bool Close(std::string_view peer);
   // Shuts all of them down.
   void CloseAll();
@@ -129,7 +114,13 @@ class ConnectionTable {
   // clients away so, each between two of its calls.
   void CloseIdle();
 
-  // The rest is the listener's.
+  // All below is the listener's.
+
+  // Until when new connections of `peer` are not to be served, or a time that has passed: else who
+  // is closed for what it does would do it again at once, and what one connection may do before it
+  // is closed costs more than its beginning.
+  Clock::TimePoint RestsUntil(const std::string& peer) const;
+
   enum class Place { kFree, kMade, kNone };
   // Sees that a connection of `peer` has a place, by shutting another down if need be.
   Place MakePlace(const std::string& peer);
@@ -153,8 +144,7 @@ class ConnectionTable {
   };
   struct Newcomer;
 
-  void EndCall(Connection& connection);
-  void Remove(Connection& connection);
+  void BeginRest(std::string_view peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Count() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool HasPlace(const Newcomer& newcomer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether the end of a connection of `peer` would give `newcomer` a place.
@@ -179,6 +169,7 @@ class ConnectionTable {
   const std::size_t max_;
   const std::size_t max_common_;  // of peers that have no reserved places
   const TrustedPeers trusted_;
+  const Clock::Duration rest_;
 
   mutable Mutex mu_;
   prometheus::Gauge* open_ ABSL_GUARDED_BY(mu_);            // null: nobody looks
@@ -186,6 +177,7 @@ class ConnectionTable {
   std::uint64_t swept_ ABSL_GUARDED_BY(mu_) = 0;            // the last of them at CloseIdle
   std::map<std::string, Peer> peers_ ABSL_GUARDED_BY(mu_);  // by PeerKey; none is empty
   std::unordered_multimap<std::string, std::shared_ptr<Connection>> by_name_ ABSL_GUARDED_BY(mu_);
+  std::unordered_map<std::string, Clock::TimePoint> rests_ ABSL_GUARDED_BY(mu_);  // until when
   // Sums over the peers.
   std::size_t all_ ABSL_GUARDED_BY(mu_) = 0;
   std::size_t common_ ABSL_GUARDED_BY(mu_) = 0;

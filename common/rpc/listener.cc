@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <sys/epoll.h>
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -33,6 +35,10 @@ namespace {
 
 // How long at most a process that has run out of files waits before it accepts again.
 constexpr int kPauseMs = 100;
+
+// How much later than the one before it the next waiting connection of a peer is served: so long
+// that this one is closed by then, if it has to be.
+constexpr std::chrono::seconds kBetweenWaiting{1};
 
 // What the kernel takes of a connection beyond what its peer has room for.
 constexpr int kMaxUnsentBytes = 64 << 10;
@@ -62,6 +68,12 @@ int PortOf(int socket) {
         "a bound socket has a name");
   return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
                                              : reinterpret_cast<sockaddr_in&>(address).sin_port);
+}
+
+// Whether its peer has closed it, whatever may be left to read.
+bool HasGone(const FileDescriptor& connection) {
+  pollfd end{.fd = connection.get(), .events = POLLRDHUP, .revents = 0};
+  return poll(&end, 1, 0) != 0;
 }
 
 }  // namespace
@@ -107,7 +119,8 @@ Listener::Listener(Options options)
     : options_(std::move(options)),
       events_(epoll_create1(EPOLL_CLOEXEC)),
       stopped_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      connections_(options_.max_connections, options_.trusted_peers, options_.connections) {}
+      connections_(options_.max_connections, options_.trusted_peers, options_.connections,
+                   options_.rest) {}
 
 Listener::~Listener() { Stop(); }
 
@@ -185,6 +198,7 @@ void Listener::Stop() {
   CHECK(write(stopped_.get(), &one, sizeof(one)) == sizeof(one), "an eventfd takes a one");
   thread_.join();
   sockets_.clear();
+  waiting_.clear();
   connections_.StopCounting();
 }
 
@@ -199,8 +213,9 @@ void Listener::Run() {
   std::array<epoll_event, 64> events{};
   for (bool stopped = false; !stopped;) {
     const int count = epoll_wait(events_.get(), events.data(), static_cast<int>(events.size()),
-                                 paused_ ? kPauseMs : -1);
+                                 MillisecondsToLook());
     if (std::exchange(paused_, false)) Listening(true);
+    AdmitWhoHasWaited();
     for (int i = 0; i < count; ++i) {
       const int fd = events[static_cast<std::size_t>(i)].data.fd;
       if (fd == stopped_.get()) {
@@ -230,11 +245,14 @@ bool Listener::AcceptOne(int socket) {
     // One that failed before it was accepted says nothing of the next one.
     return !paused_ && errno != EAGAIN && errno != EWOULDBLOCK;
   }
-  const std::string peer = PeerName(address);
-  if (!MakePlace(peer)) {
-    Refuse(connection);
-    return true;
-  }
+  Admit(std::move(connection), PeerName(address));
+  return !paused_;
+}
+
+void Listener::Admit(FileDescriptor connection, const std::string& peer) {
+  const Clock::TimePoint rests_until = connections_.RestsUntil(peer);
+  if (rests_until > Clock::Real().Now()) return Wait(std::move(connection), peer, rests_until);
+  if (!MakePlace(peer)) return Refuse(connection);
   SetOption(connection.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   // What is written waits with its writer, who can be told, and not in the kernel.
   SetOption(connection.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, kMaxUnsentBytes);
@@ -243,7 +261,34 @@ bool Listener::AcceptOne(int socket) {
   ConnectionTable::Entry entry = connections_.Add(connection.get(), peer);
   serve_({.socket = std::move(connection), .entry = std::move(entry)});
   if (!paused_) told_ = false;
-  return !paused_;
+}
+
+void Listener::Wait(FileDescriptor connection, const std::string& peer, Clock::TimePoint until) {
+  const std::string key = PeerKey(peer);
+  std::size_t of_peer = 0;
+  for (const auto& [when, waiting] : waiting_) {
+    if (PeerKey(waiting.peer) != key) continue;
+    ++of_peer;
+    until = std::max(until, when + kBetweenWaiting);
+  }
+  const bool full = waiting_.size() >= kMaxWaitingConnections || of_peer >= kMaxWaitingOfPeer;
+  if (full) return Refuse(connection);
+  waiting_.emplace(until, Waiting{.socket = std::move(connection), .peer = peer});
+}
+
+void Listener::AdmitWhoHasWaited() {
+  while (!waiting_.empty() && waiting_.begin()->first <= Clock::Real().Now()) {
+    Waiting one = std::move(waiting_.extract(waiting_.begin()).mapped());
+    if (!HasGone(one.socket)) Admit(std::move(one.socket), one.peer);
+  }
+}
+
+int Listener::MillisecondsToLook() const {
+  if (paused_) return kPauseMs;
+  if (waiting_.empty()) return -1;
+  const Clock::Duration left = waiting_.begin()->first - Clock::Real().Now();
+  const auto whole = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  return static_cast<int>(std::max<std::int64_t>(whole, 0));
 }
 
 bool Listener::MakePlace(const std::string& peer) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -10,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "common/peer_limits.h"
 #include "common/rpc/connection_table.h"
 #include "common/rpc/file_descriptor.h"
@@ -39,7 +41,9 @@ absl::Status CheckRoomForConnections(int wanted);
 
 // Accepts TCP connections for somebody else to serve, at most so many at once: for one more another
 // is shut down, or else it is reset; ConnectionTable says which. gRPC 1.51 alone has no such limit,
-// and stops accepting for good when the process has run out of files.
+// and stops accepting for good when the process has run out of files. A connection of a peer that
+// rests (ConnectionTable::RestsUntil) waits, unread and without a place; so many may, others are
+// reset.
 //
 // Owns: the listening sockets, a thread; of connections that are watched a descriptor. Threads:
 // one, for all calls but those of connections().
@@ -53,6 +57,7 @@ class Listener {
     prometheus::Gauge* connections = nullptr;  // that have not ended; 0 after Stop
     prometheus::Counter* refused = nullptr;    // reset at once
     prometheus::Counter* displaced = nullptr;  // shut down for others
+    Clock::Duration rest = kResetHalfLife;     // of a peer of whom one was closed
   };
   // A connected, non-blocking socket, whose place is free again once `entry` is gone: before the
   // socket, by the order of these two.
@@ -88,6 +93,11 @@ class Listener {
   void Stop();
 
  private:
+  struct Waiting {
+    FileDescriptor socket;
+    std::string peer;  // by name
+  };
+
   explicit Listener(Options options);
 
   absl::Status Open();
@@ -96,6 +106,12 @@ class Listener {
   void AcceptAll(int socket);
   // Whether there may be another.
   bool AcceptOne(int socket);
+  // Has it served, or wait, or resets it.
+  void Admit(FileDescriptor connection, const std::string& peer);
+  void Wait(FileDescriptor connection, const std::string& peer, Clock::TimePoint until);
+  void AdmitWhoHasWaited();
+  // For epoll_wait.
+  int MillisecondsToLook() const;
   // False: there is none. The log is told that places are short, until half of them are free.
   bool MakePlace(const std::string& peer);
   // Its end will be a reset.
@@ -119,7 +135,8 @@ class Listener {
 
   // The thread's.
   Serve serve_;
-  std::unordered_map<int, Accepted> watched_;  // by descriptor
+  std::unordered_map<int, Accepted> watched_;         // by descriptor
+  std::multimap<Clock::TimePoint, Waiting> waiting_;  // by until when
   bool paused_ = false;
   bool told_ = false;       // the log, that files or memory ran out; until a connection is served
   bool told_full_ = false;  // likewise, that places are short

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/gguf_file.h"
 #include "common/status.h"
 #include "tests/bench/batch_run.h"
 #include "tests/bench/distill_shapes.h"
@@ -21,6 +22,7 @@
 #include "worker/engine/engine.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/model_config.h"
+#include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_folder.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/rank_shape.h"
@@ -98,7 +100,9 @@ worker::kernels::Encoding RandomEncoding(const std::string& quantization) {
 
 absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   const std::string built_in = DistillConfig(options.model);
-  if (built_in.empty()) RETURN_IF_ERROR(worker::model::CheckModelFolder(options.model));
+  if (built_in.empty() && !IsGgufPath(options.model)) {
+    RETURN_IF_ERROR(worker::model::CheckModelFolder(options.model));
+  }
   const ConfigFolder folder(built_in);
   const Extent extent = ExtentOf(options);
   ModelOptions model;
@@ -120,7 +124,7 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
     model.max_num_batched_tokens = on_gpu ? kCudaBatchedTokens : kCpuBatchedTokens;
   }
   LoadedModel loaded;
-  ASSIGN_OR_RETURN(loaded.config, worker::model::LoadModelConfig(model.model_dir));
+  ASSIGN_OR_RETURN(loaded.config, worker::model::OpenModelFiles(model.model_dir)->Config());
   if (model.random_weights && options.num_layers > 0) {
     RETURN_IF_ERROR(worker::model::KeepFirstLayers(options.num_layers, loaded.config));
   }

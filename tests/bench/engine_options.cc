@@ -36,7 +36,7 @@ Lists Join(const EngineBenchOptions& options) {
 std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
   return {
       {"model", &options.model,
-       "a distill's name for its shapes with random weights, or a checkpoint's folder"},
+       "a distill's name for its shapes with random weights, or a checkpoint's folder or GGUF"},
       {"device", &options.device, "auto, cpu or cuda"},
       {"quantization", &options.quantization,
        "of random weights: none; awq: 4 bits in groups of 128 columns, the head in bf16; fp8: in "

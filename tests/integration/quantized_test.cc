@@ -67,6 +67,17 @@ TEST_F(QuantizedServeTest, Fp8Answers) {
       << all.started.fingerprint();
 }
 
+TEST_F(QuantizedServeTest, Fp8IsMadeWhileLoading) {
+  WorkerProcess worker(
+      {std::string("--model=") + kTinyModel, "--device=cpu", "--quantization=fp8"});
+  ASSERT_TRUE(worker.listening());
+  const Generation all = worker.Generate(AskGreedily("What is 27+48?"));
+  ASSERT_TRUE(all.status.ok()) << all.status;
+  EXPECT_NE(all.answer.find("75"), std::string::npos) << all.answer;
+  EXPECT_EQ(all.started.fingerprint().rfind("qwen2-bf16+fp8-tp1", 0), 0U)
+      << all.started.fingerprint();
+}
+
 TEST_F(QuantizedServeTest, RefusalsAreOneLine) {
   const std::string model = Model({"awq", 4, 128});
   const auto last_word = [&](const std::string& option) {

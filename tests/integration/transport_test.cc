@@ -105,8 +105,9 @@ TEST_F(TransportTest, ResetsLeaveNoMemoryBehind) {
   if (kSanitized) GTEST_SKIP() << "sanitizers keep freed memory, and are slower than the flood";
   const std::size_t before = router_->process().Memory();
   const std::string question = AskGreedily("What is 27+48?").SerializeAsString();
-  for (int resets = 0; resets < 20'000;) {
-    RawHttp2 flood(From("127.0.0.2"));
+  // Of ever new peers: who was closed waits.
+  for (int resets = 0, peers = 1; resets < 20'000; ++peers) {
+    RawHttp2 flood(From(absl::StrCat("127.0.1.", peers)));
     for (; !flood.closed() && resets < 20'000; ++resets) {
       flood.Reset(resets % 2 == 0 ? flood.OpenCall(kGenerate) : flood.Call(kGenerate, question));
     }

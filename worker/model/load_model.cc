@@ -10,6 +10,7 @@
 #include "common/status.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/checkpoint/fingerprint.h"
+#include "worker/model/checkpoint/fp8_weights.h"
 #include "worker/model/checkpoint/kv_scales.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
@@ -85,8 +86,13 @@ std::optional<kernels::Encoding> DrawnAs(const ModelOptions& options) {
   if (options.quantization == "awq") return kernels::Encoding::kInt4;
   if (options.quantization == "q4_k_m") return kernels::Encoding::kQ4K;
   if (options.quantization == "q8_0") return kernels::Encoding::kQ8_0;
-  if (options.quantization == "fp8") return kernels::Encoding::kFp8;
   return std::nullopt;
+}
+
+// Whether --quantization asks that weights which are not packed be made FP8.
+bool MakesFp8(const ModelOptions& options, const ModelPlan& plan) {
+  const bool files_are_dense = options.random_weights || !plan.config.quantization;
+  return options.quantization == "fp8" && files_are_dense && !IsPacked(plan);
 }
 
 // --quantization asserts what the files have.
@@ -182,9 +188,13 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   const std::unique_ptr<ModelFiles> files = OpenModelFiles(options.model_dir);
   ASSIGN_OR_RETURN(CheckedModel model, CheckShape(options, *files));
   ASSIGN_OR_RETURN(model.weights, OpenWeights(options, *files, model.plan));
-  // Once more, as the files have said how the matrices are packed.
+  if (MakesFp8(options, model.plan)) {
+    ASSIGN_OR_RETURN(model.weights, Fp8Weights::Over(std::move(model.weights), model.plan));
+  } else {
+    RETURN_IF_ERROR(CheckQuantization(options, model.plan));
+  }
+  // Once more, now that it is known how the matrices are packed.
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
-  RETURN_IF_ERROR(CheckQuantization(options, model.plan));
   RETURN_IF_ERROR(SettleKvCache(options, model.plan));
   return model;
 }

@@ -25,8 +25,9 @@ struct ModelOptions {
   // shapes whose columns are whole blocks.
   kernels::Encoding random_encoding = kernels::Encoding::kBf16;
   std::string device = "auto";  // "auto", "cpu" or "cuda"
-  std::string quantization =
-      "auto";  // what the weights' must be: "none", "gguf", "awq", …; auto: any
+  // What the weights' must be: "none", "gguf", "awq", …; "auto": any. "fp8" makes it of weights
+  // that are not packed.
+  std::string quantization = "auto";
   std::int32_t tensor_parallel_size = 1;  // ranks
   // Which of them this process has, where other processes have the others.
   std::optional<parallel::GroupPlace> group;

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
 #include "common/mutex.h"
 #include "tests/common/rpc/dial.h"
 #include "tests/sanitized.h"
@@ -48,7 +49,8 @@ class ListenerTest : public testing::Test {
                                       .max_connections = kLimit,
                                       .connections = &connections_,
                                       .refused = &refused_,
-                                      .displaced = &displaced_});
+                                      .displaced = &displaced_,
+                                      .rest = rest_});
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     Start();
@@ -75,11 +77,21 @@ class ListenerTest : public testing::Test {
     EXPECT_EQ(served_.size(), count);
   }
 
+  // gRPC's name of its client, who is still there.
+  std::string LastServed() {
+    MutexLock lock(mu_);
+    sockaddr_storage peer{};
+    socklen_t size = sizeof(peer);
+    EXPECT_EQ(getpeername(served_.back().get(), reinterpret_cast<sockaddr*>(&peer), &size), 0);
+    return PeerName(peer);
+  }
+
   // The gauge is all that tells of an end.
   void AwaitConnections(double count) const {
     while (connections_.Value() != count) std::this_thread::yield();
   }
 
+  Clock::Duration rest_ = kResetHalfLife;
   prometheus::Gauge connections_;
   prometheus::Counter refused_;
   prometheus::Counter displaced_;
@@ -152,6 +164,95 @@ TEST_F(ListenerTest, ANameThatIsClosedEndsAtBothEnds) {
   MutexLock lock(mu_);
   std::array<char, 1> byte{};
   EXPECT_EQ(recv(served_.front().get(), byte.data(), byte.size(), 0), 0);
+}
+
+class ShortRestTest : public ListenerTest {
+ protected:
+  ShortRestTest() { rest_ = std::chrono::milliseconds(100); }
+};
+
+TEST_F(ShortRestTest, WhoWasClosedIsServedAgainAfterIt) {
+  const FileDescriptor first = Dial("127.0.0.3");
+  AwaitServed(1);
+  const Clock::TimePoint closed = Clock::Real().Now();
+  listener_->connections().Close(NameOf(first));
+  const FileDescriptor second = Dial("127.0.0.3");
+  AwaitServed(2);
+  EXPECT_GE(Clock::Real().Now() - closed, rest_);
+  EXPECT_EQ(refused_.Value(), 0);
+}
+
+TEST_F(ShortRestTest, OneAfterAnother) {
+  const FileDescriptor first = Dial("127.0.0.3");
+  AwaitServed(1);
+  listener_->connections().Close(NameOf(first));
+  const FileDescriptor second = Dial("127.0.0.3");
+  const FileDescriptor third = Dial("127.0.0.3");
+  AwaitServed(2);
+  // It does again what its peer was closed for: the next one waits for that again.
+  listener_->connections().Close(NameOf(second));
+  const Clock::TimePoint closed = Clock::Real().Now();
+  AwaitServed(3);
+  EXPECT_GE(Clock::Real().Now() - closed, rest_);
+}
+
+TEST_F(ShortRestTest, WhoHasGoneMeanwhileIsNotServed) {
+  const FileDescriptor first = Dial("127.0.0.3");
+  AwaitServed(1);
+  listener_->connections().Close(NameOf(first));
+  FileDescriptor second = Dial("127.0.0.3");
+  ASSERT_EQ(send(second.get(), "x", 1, 0), 1);
+  second = FileDescriptor();
+  const FileDescriptor third = Dial("127.0.0.3");
+  AwaitServed(2);
+  EXPECT_EQ(LastServed(), NameOf(third));
+}
+
+class LongRestTest : public ListenerTest {
+ protected:
+  LongRestTest() { rest_ = std::chrono::hours(1); }
+
+  void CloseOneOf(const char* source) {
+    const FileDescriptor client = Dial(source);
+    AwaitServed(++served_so_far_);
+    listener_->connections().Close(NameOf(client));
+  }
+  void ExpectServed(const FileDescriptor& client) {
+    AwaitServed(++served_so_far_);
+    EXPECT_EQ(LastServed(), NameOf(client));
+  }
+
+  std::size_t served_so_far_ = 0;
+};
+
+TEST_F(LongRestTest, OthersAreServedMeanwhile) {
+  CloseOneOf("127.0.0.3");
+  const FileDescriptor waiting = Dial("127.0.0.3");
+  const FileDescriptor other = Dial("127.0.0.4");
+  ExpectServed(other);
+}
+
+TEST_F(LongRestTest, SomeOfAPeerWait) {
+  CloseOneOf("127.0.0.3");
+  std::vector<FileDescriptor> waiting;
+  for (std::size_t i = 0; i < kMaxWaitingOfPeer; ++i) waiting.push_back(Dial("127.0.0.3"));
+  EXPECT_TRUE(EndsInReset(Dial("127.0.0.3")));
+  EXPECT_EQ(refused_.Value(), 1);
+  listener_->Stop();
+  for (const FileDescriptor& one : waiting) EXPECT_TRUE(EndsInOrder(one));
+}
+
+TEST_F(LongRestTest, SomeOfAllPeersWait) {
+  constexpr std::size_t kPeers = kMaxWaitingConnections / kMaxWaitingOfPeer + 1;
+  std::vector<std::string> peers;
+  for (std::size_t i = 0; i < kPeers; ++i) peers.push_back(absl::StrCat("127.0.0.", 10 + i));
+  for (const std::string& peer : peers) CloseOneOf(peer.c_str());
+  std::vector<FileDescriptor> waiting;
+  for (std::size_t i = 0; i < kMaxWaitingConnections; ++i) {
+    waiting.push_back(Dial(peers[i / kMaxWaitingOfPeer].c_str()));
+  }
+  EXPECT_TRUE(EndsInReset(Dial(peers.back().c_str())));
+  EXPECT_EQ(refused_.Value(), 1);
 }
 
 TEST_F(ListenerTest, DataIsLeftToWhoServes) {

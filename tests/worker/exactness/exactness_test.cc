@@ -24,7 +24,8 @@ struct Place {
   std::int32_t max_num_seqs = 0;
   std::int32_t longest_prompt = 0;
   bool fp8_kv = false;
-  bool fp8_weights = false;  // of the layers
+  std::string weights = "auto";  // as --quantization draws them
+  bool draws_fp8 = false;        // the layers', as the bench does
 };
 
 // For processors, sanitizers among them.
@@ -55,14 +56,30 @@ std::vector<Place> Places() {
           {"cuda", 2, kQwen, 100, 300},
           {"cuda", 2, kLlamaReal, 96, 700},
           {"cuda", 1, kDeepseek, 100, 300},
-          {"cuda", 1, kDeepseek, 100, 300, false, true},
-          {"cuda", 1, kDeepseekWide, 32, 700, false, true},
-          {"cuda", 2, kDeepseek, 100, 300, false, true}};
+          {"cuda", 1, kDeepseek, 100, 300, false, "auto", true},
+          {"cuda", 1, kDeepseekWide, 32, 700, false, "auto", true},
+          {"cuda", 2, kDeepseek, 100, 300, false, "auto", true}};
+}
+
+// The same with weights that are packed.
+Place With(Place place, const std::string& weights) {
+  place.shape.name += "_" + weights;
+  place.weights = weights;
+  return place;
+}
+
+std::vector<Place> PackedPlaces() {
+  std::vector<Place> places;
+  for (const char* weights : {"awq", "q4_k_m", "q8_0", "fp8"}) {
+    places.push_back(With({"cpu", 1, kQwenTiny, 6, 40}, weights));
+    places.push_back(With({"cuda", 1, kQwen, 100, 300}, weights));
+  }
+  return places;
 }
 
 std::string NameOf(const Place& place) {
   return place.shape.name + "_" + place.device + "_tp" + std::to_string(place.ranks) +
-         (place.fp8_kv ? "_fp8_kv" : "") + (place.fp8_weights ? "_fp8_weights" : "");
+         (place.fp8_kv ? "_fp8_kv" : "") + (place.draws_fp8 ? "_fp8_weights" : "");
 }
 
 void PrintTo(const Place& place, std::ostream* out) { *out << NameOf(place); }
@@ -84,8 +101,9 @@ class ExactnessTest : public testing::TestWithParam<Place> {
   model::ModelOptions Options() const {
     model::ModelOptions options;
     options.device = place().device;
+    options.quantization = place().weights;
     options.kv_cache_dtype = place().fp8_kv ? "fp8_e4m3" : "auto";
-    if (place().fp8_weights) options.random_encoding = kernels::Encoding::kFp8;
+    if (place().draws_fp8) options.random_encoding = kernels::Encoding::kFp8;
     options.cpu_threads = place().ranks;
     options.tensor_parallel_size = place().ranks;
     options.max_num_seqs = place().max_num_seqs;
@@ -274,6 +292,8 @@ TEST_P(ExactnessTest, AFreshlyLoadedModelGivesTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Places, ExactnessTest, testing::ValuesIn(Places()),
+                         [](const auto& info) { return NameOf(info.param); });
+INSTANTIATE_TEST_SUITE_P(PackedWeights, ExactnessTest, testing::ValuesIn(PackedPlaces()),
                          [](const auto& info) { return NameOf(info.param); });
 
 // An expert multiplies as many rows as chose it, from none to all.

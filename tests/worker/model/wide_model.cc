@@ -17,10 +17,12 @@ namespace thinkwire::worker::model {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-void WriteWideModel(const fs::path& dir, std::int64_t hidden, std::int64_t ffn) {
+void WriteWideModel(const fs::path& dir, std::int64_t hidden, std::int64_t ffn,
+                    std::int64_t head_dim) {
   CopyModel("llama", dir);
   json config = json::parse(ReadFile(dir / "config.json"));
   config["hidden_size"] = hidden;
+  config["head_dim"] = head_dim;
   config["intermediate_size"] = ffn;
   WriteFile(dir / "config.json", config.dump());
   for (int i = 1; i <= 4; ++i) {

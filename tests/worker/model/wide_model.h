@@ -11,8 +11,9 @@
 namespace thinkwire::worker::model {
 
 // Writes the model "llama" to `dir`, which is there, with these widths and evenly distributed
-// weights.
-void WriteWideModel(const std::filesystem::path& dir, std::int64_t hidden, std::int64_t ffn);
+// weights. It has four heads.
+void WriteWideModel(const std::filesystem::path& dir, std::int64_t hidden, std::int64_t ffn,
+                    std::int64_t head_dim = 32);
 
 // A plan and its weights, by the files of a folder or of GGUF.
 struct PlannedFiles {

@@ -12,6 +12,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "common/file.h"
 #include "common/input_limits.h"
 #include "common/json.h"
@@ -49,28 +51,44 @@ std::string ModuleOf(const std::string& weight) {
   return weight.substr(0, weight.size() - std::string(".weight").size());
 }
 
-absl::StatusOr<std::int64_t> GroupFor(const std::map<std::string, TensorSpec>& matrices,
-                                      RequantizedAs format) {
-  const auto fits = [&](std::int64_t group) {
-    return std::ranges::all_of(matrices, [&](const auto& m) { return m.second.cols % group == 0; });
-  };
-  const bool is_awq = format == RequantizedAs::kAwqGemm;
+absl::Status TooNarrow(const TensorSpec& spec, absl::string_view format, std::int64_t group) {
+  return absl::InvalidArgumentError(absl::StrCat("tensor ", QuotedName(spec.name), " has ",
+                                                 spec.cols, " columns; ", format,
+                                                 " takes multiples of ", group));
+}
+
+// The one that is asked for, or if that is 0 the first that all widths allow.
+absl::StatusOr<std::int64_t> AwqGroup(const std::map<std::string, TensorSpec>& matrices,
+                                      std::int64_t asked) {
+  std::int64_t group = asked == 0 ? kGroups.front() : asked;
   for (const auto& [name, spec] : matrices) {
-    if (is_awq && spec.rows % kAwqRows != 0) {
+    if (spec.rows % kAwqRows != 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("tensor ", QuotedName(name), " has ", spec.rows,
                        " rows; awq-gemm takes multiples of ", kAwqRows));
     }
-    if (!is_awq && spec.cols % kGroups.front() != 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tensor ", QuotedName(name), " has ", spec.cols,
-                       " columns; fp8-block takes multiples of ", kGroups.front()));
+    while (asked == 0 && group > kGroups.back() && spec.cols % group != 0) group /= 2;
+    if (spec.cols % group != 0) {
+      return TooNarrow(spec, asked == 0 ? "awq-gemm" : "awq-gemm in such groups", group);
     }
   }
-  const auto* found = std::ranges::find_if(kGroups, fits);
-  if (found != kGroups.end()) return *found;
-  return absl::InvalidArgumentError(
-      absl::StrCat("matrices' columns are not all multiples of ", kGroups.back()));
+  return group;
+}
+
+absl::StatusOr<std::int64_t> GroupFor(const std::map<std::string, TensorSpec>& matrices,
+                                      RequantizedAs format, std::int64_t asked) {
+  const bool is_awq = format == RequantizedAs::kAwqGemm;
+  const bool is_known = asked == 0 || std::ranges::find(kGroups, asked) != kGroups.end();
+  if (!is_known || (asked != 0 && !is_awq)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "group_size is ", asked,
+        "; allowed: ", is_awq ? absl::StrJoin(kGroups, ", ") : "none, but for awq-gemm"));
+  }
+  if (is_awq) return AwqGroup(matrices, asked);
+  for (const auto& [name, spec] : matrices) {
+    if (spec.cols % kGroups.front() != 0) return TooNarrow(spec, "fp8-block", kGroups.front());
+  }
+  return kGroups.front();
 }
 
 json QuantizationOf(RequantizedAs format, std::int64_t group) {
@@ -87,7 +105,7 @@ json QuantizationOf(RequantizedAs format, std::int64_t group) {
           {"weight_block_size", {group, group}}};
 }
 
-absl::StatusOr<Job> Plan(const fs::path& from, RequantizedAs format) {
+absl::StatusOr<Job> Plan(const fs::path& from, RequantizedAs format, std::int64_t asked_group) {
   RETURN_IF_ERROR(RefuseRounded(from));
   ASSIGN_OR_RETURN(json config, ReadJsonFile(from / kConfig));
   ASSIGN_OR_RETURN(const ModelConfig model, LoadModelConfig(from));
@@ -98,7 +116,7 @@ absl::StatusOr<Job> Plan(const fs::path& from, RequantizedAs format) {
     const std::string& name = tensor.spec.name;
     if (name != kHeadName && name != kEmbeddingName) matrices.emplace(name, tensor.spec);
   });
-  ASSIGN_OR_RETURN(const std::int64_t group, GroupFor(matrices, format));
+  ASSIGN_OR_RETURN(const std::int64_t group, GroupFor(matrices, format, asked_group));
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(from));
   config[kQuantization] = QuantizationOf(format, group);
   return Job{std::move(checkpoint), std::move(matrices), std::move(config), format, group};
@@ -281,10 +299,11 @@ absl::Status RefuseRounded(const fs::path& from) {
 }
 
 absl::StatusOr<RequantizedLoss> Requantize(const fs::path& from, const fs::path& to,
-                                           RequantizedAs format, std::int64_t max_file_bytes) {
+                                           RequantizedAs format, std::int64_t max_file_bytes,
+                                           std::int64_t group) {
   RequantizedLoss loss;
   RETURN_IF_ERROR(WriteWhole(to, [&](const fs::path& partial) -> absl::Status {
-    ASSIGN_OR_RETURN(const Job job, Plan(from, format));
+    ASSIGN_OR_RETURN(const Job job, Plan(from, format, group));
     return WriteAll(job, from, partial, max_file_bytes, loss);
   }));
   return loss;

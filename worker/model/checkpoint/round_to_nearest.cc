@@ -1,6 +1,7 @@
 #include "worker/model/checkpoint/round_to_nearest.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 
@@ -37,11 +38,31 @@ double Int4Loss(std::span<const float> weights, float scale, float zero) {
   return loss;
 }
 
+// What E4m3FromF32 makes of x, |x| < 464, as a number: adding and taking away a power of two leaves
+// of a float the four bits that e4m3 has, or fewer of what is less than its least normal number.
+float NearestE4m3(float x) {
+  constexpr std::uint32_t kExponent = 0x7F800000U;
+  constexpr std::uint32_t kDroppedBits = 20U << 23;
+  constexpr float kLeastNormal = 0x1p-6F;
+  const float magnitude = std::fabs(x);
+  const float power = std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) & kExponent);
+  const float above = std::bit_cast<float>(
+      std::bit_cast<std::uint32_t>(std::max(power, kLeastNormal)) + kDroppedBits);
+  return std::copysign(magnitude + above - above, x);
+}
+
+// The squares are added up in the weights' order; what they are of is computed many at a time.
 double E4m3Loss(std::span<const float> weights, float scale) {
+  constexpr std::size_t kAtOnce = 256;
+  std::array<float, kAtOnce> off;
   double loss = 0;
-  for (const float weight : weights) {
-    const float off = kernels::FloatFromE4m3<Host>(E4m3FromF32(weight / scale)) * scale - weight;
-    loss += static_cast<double>(off) * off;
+  for (std::size_t first = 0; first < weights.size(); first += kAtOnce) {
+    const std::size_t count = std::min(kAtOnce, weights.size() - first);
+    for (std::size_t i = 0; i < count; ++i) {
+      const float weight = weights[first + i];
+      off[i] = NearestE4m3(weight / scale) * scale - weight;
+    }
+    for (std::size_t i = 0; i < count; ++i) loss += static_cast<double>(off[i]) * off[i];
   }
   return loss;
 }
@@ -84,7 +105,7 @@ Int4Scale RoundToInt4(std::span<const float> weights, std::uint8_t* q) {
   return best;
 }
 
-float ScaleForE4m3(std::span<const float> weights) {
+float RoundToE4m3(std::span<const float> weights, std::uint8_t* q) {
   float most = 0;
   for (const float weight : weights) most = std::max(most, std::fabs(weight));
   // Below this a scale would be no normal float.
@@ -98,6 +119,7 @@ float ScaleForE4m3(std::span<const float> weights) {
     best_loss = loss;
     best = scale;
   }
+  std::ranges::transform(weights, q, [&](float weight) { return E4m3FromF32(weight / best); });
   return best;
 }
 

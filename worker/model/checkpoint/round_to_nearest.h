@@ -22,7 +22,8 @@ struct Int4Scale {
 // Settles the scale of `weights`, all finite, and writes a number of 0..15 for each to `q`.
 Int4Scale RoundToInt4(std::span<const float> weights, std::uint8_t* q);
 
-// The scale, above 0, by which e4m3 holds `weights`, all finite, best: E4m3FromF32(weight / scale).
-float ScaleForE4m3(std::span<const float> weights);
+// Settles the scale, above 0, of `weights`, all finite, and writes a byte of e4m3 for each to `q`:
+// weight i is float(q[i]) * scale.
+float RoundToE4m3(std::span<const float> weights, std::uint8_t* q);
 
 }  // namespace thinkwire::worker::model

@@ -94,11 +94,11 @@ void RoundBlock(const StoredTensor& matrix, std::int64_t row, std::int64_t col,
   std::vector<float> weights(static_cast<std::size_t>(height * kBlock));
   const auto place = [&](std::int64_t i) { return (row + i / kBlock) * cols + col + i % kBlock; };
   for (std::int64_t i = 0; i < height * kBlock; ++i) weights[i] = ElementOf(matrix, place(i));
-  const float scale = ScaleForE4m3(weights);
+  std::vector<std::uint8_t> codes(weights.size());
+  const float scale = RoundToE4m3(weights, codes.data());
   for (std::int64_t i = 0; i < height * kBlock; ++i) {
-    const std::uint8_t code = E4m3FromF32(weights[i] / scale);
-    Store(code, place(i), out.tensors[0]);
-    Count(weights[i], kernels::FloatFromE4m3<Host>(code) * scale, out);
+    Store(codes[i], place(i), out.tensors[0]);
+    Count(weights[i], kernels::FloatFromE4m3<Host>(codes[i]) * scale, out);
   }
   Store(scale, row / kBlock * (cols / kBlock) + col / kBlock, out.tensors[1]);
 }

@@ -111,6 +111,35 @@ TEST(RequantizeTest, AwqTakesTheGroupThatWidthsAllow) {
   EXPECT_EQ(Compare(ModelDir("llama"), dir.path() / "out").matrices, 14);
 }
 
+TEST(RequantizeTest, AwqTakesTheGroupThatIsAskedFor) {
+  const TempDir dir;
+  fs::create_directory(dir.path() / "in");
+  WriteWideModel(dir.path() / "in", 192, 256);
+  const auto requantize = [&](RequantizedAs format, std::int64_t group) {
+    const fs::path out = dir.path() / std::to_string(group);
+    return Requantize(dir.path() / "in", out, format, kMostFileBytes, group);
+  };
+  double before = 0;
+  for (const std::int64_t group : {32, 64}) {
+    const auto loss = requantize(RequantizedAs::kAwqGemm, group);
+    ASSERT_TRUE(loss.ok()) << loss.status();
+    const fs::path out = dir.path() / std::to_string(group);
+    const json config = json::parse(ReadFile(out / "config.json"));
+    EXPECT_EQ(config["quantization_config"]["group_size"], group);
+    EXPECT_EQ(Compare(dir.path() / "in", out).matrices, 14);
+    EXPECT_GT(loss->mean_relative_error, before);
+    before = loss->mean_relative_error;
+  }
+  const auto refusal = [&](RequantizedAs format, std::int64_t group) {
+    return std::string(requantize(format, group).status().message());
+  };
+  EXPECT_THAT(refusal(RequantizedAs::kAwqGemm, 128),
+              HasSubstr("192 columns; awq-gemm in such groups takes multiples of 128"));
+  EXPECT_EQ(refusal(RequantizedAs::kAwqGemm, 48), "group_size is 48; allowed: 128, 64, 32");
+  EXPECT_EQ(refusal(RequantizedAs::kFp8Block, 128),
+            "group_size is 128; allowed: none, but for awq-gemm");
+}
+
 TEST(RequantizeTest, RefusesNarrowMatrices) {
   const TempDir dir;
   const auto refused = Requantize(ModelDir("llama"), dir.path() / "out", RequantizedAs::kFp8Block);

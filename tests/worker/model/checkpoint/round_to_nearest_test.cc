@@ -85,12 +85,44 @@ TEST(RoundToNearestTest, ZerosStayZeros) {
   const Int4Scale scale = RoundToInt4(weights, q.data());
   EXPECT_GT(scale.scale, 0);
   for (const std::uint8_t number : q) EXPECT_EQ(number, scale.zero);
-  EXPECT_GT(ScaleForE4m3(weights), 0);
+  EXPECT_GT(RoundToE4m3(weights, q.data()), 0);
+  for (const std::uint8_t number : q) EXPECT_EQ(number, 0);
 }
 
-TEST(RoundToNearestTest, ScaleForE4m3ClipsNothing) {
+// By the definition: eighths of an octave from what fills the range on, each weight to its nearest.
+TEST(RoundToNearestTest, TheScaleOfE4m3LosesLeast) {
+  std::uint32_t state = 1;
+  for (int size = 1; size < 2000; size += 37) {
+    std::vector<float> weights(static_cast<std::size_t>(size));
+    float most = 0;
+    for (float& weight : weights) {
+      state = state * 1664525U + 1013904223U;
+      weight = std::ldexp(static_cast<float>(state >> 8) * 0x1p-24F - 0.5F,
+                          -static_cast<int>(state >> 3 & 15));
+      most = std::fmax(most, std::fabs(weight));
+    }
+    float best = 0;
+    double least = HUGE_VAL;
+    for (int i = 0; i < 8; ++i) {
+      const float scale = most / 448 * std::exp2(static_cast<float>(i) / 8);
+      double loss = 0;
+      for (const float weight : weights) {
+        const float became = FromE4m3(E4m3FromF32(weight / scale)) * scale;
+        loss += std::pow(static_cast<double>(became - weight), 2);
+      }
+      if (loss < least) best = scale;
+      least = std::fmin(least, loss);
+    }
+    std::vector<std::uint8_t> q(weights.size());
+    ASSERT_EQ(RoundToE4m3(weights, q.data()), best) << size;
+    for (std::size_t i = 0; i < q.size(); ++i) ASSERT_EQ(q[i], E4m3FromF32(weights[i] / best));
+  }
+}
+
+TEST(RoundToNearestTest, AScaleOfE4m3ClipsNothing) {
   const std::vector<float> weights = {0.001F, -3.5F, 0.3F, 2.25F};
-  const float scale = ScaleForE4m3(weights);
+  std::vector<std::uint8_t> q(weights.size());
+  const float scale = RoundToE4m3(weights, q.data());
   EXPECT_GE(scale, 3.5F / 448);
   EXPECT_LT(scale, 2 * 3.5F / 448);
 }

@@ -51,6 +51,11 @@ namespace {
 
 constexpr int kWarps = 4;
 constexpr int kThreads = kWarps * 32;
+// DecodeWork's, of segments. In FP8 a block computes for longer than it waits, so that even shares
+// are worth more.
+template <class Kv>
+constexpr int kLeastNear = Kv::kRowBytes == kHeadDim ? 0 : 5;
+
 template <class Kv>
 constexpr int kBlocksOfSm = Kv::kRowBytes == kHeadDim ? 4 : 3;
 constexpr int kWarpKeys = kSegmentKeys / kWarps;  // also a warp's columns of the result
@@ -101,7 +106,7 @@ class Decode {
       : args_(args),
         shared_(*reinterpret_cast<Shared<Kv>*>(shared)),
         work_(args, shared_.work, reinterpret_cast<Sequence*>(shared + kSequencesAt<Kv>),
-              Kv::kRowBytes == kHeadDim ? 2 : 6),
+              kLeastNear<Kv>),
         warp_(static_cast<int>(threadIdx.x / 32)),
         lane_(static_cast<int>(threadIdx.x % 32)) {}
 

@@ -9,9 +9,9 @@
 // one after the other, sequence by sequence, and the blocks that have work share their segments out
 // evenly, each a range of them in a row. A border between two blocks that would fall near a unit's
 // end moves there: what a block has more to read costs less than handing results on, as blocks that
-// read alone read faster. In bf16 near is 6 eighths of a block's share, which it may so have 2.5
-// times at most; in FP8, where a block computes for longer than it waits, 2 eighths. Units without
-// room for partial results are never cut. Every block reads all sequences for itself.
+// read alone read faster. Near is a quarter of a block's share, or `least_near` segments, but no
+// more than three quarters of the share. Units without room for partial results are never cut.
+// Every block reads all sequences for itself.
 namespace thinkwire::worker::kernels {
 
 // A sequence as the block sees it; rows = num_tokens * G.
@@ -64,14 +64,14 @@ class DecodeWork {
     Piece first;  // of the block
   };
 
-  // `sequences` has room for S in shared memory. A border so many eighths of a block's share from a
-  // unit's end, or nearer, moves there.
+  // `sequences` has room for S in shared memory. `least_near`: so many segments from a unit's end
+  // are near in any case, unless they are most of a share.
   __device__ DecodeWork(const AttentionArgs& args, Shared& shared, Sequence* sequences,
-                        int near_eighths)
+                        int least_near)
       : args_(args),
         shared_(shared),
         sequences_(sequences),
-        near_eighths_(near_eighths),
+        least_near_(least_near),
         lane_(static_cast<int>(threadIdx.x % 32)) {}
 
   // The block meets in here. REQUIRES: called once, before the others.
@@ -122,7 +122,7 @@ class DecodeWork {
   const AttentionArgs& args_;
   Shared& shared_;
   Sequence* const sequences_;
-  const int near_eighths_;
+  const int least_near_;
   const int lane_;
   int num_splittable_ = 0;          // sequences whose partial results have room
   std::uint32_t num_segments_ = 0;  // of all units; times blocks it fits in 32 bits
@@ -185,7 +185,9 @@ __device__ __forceinline__ void DecodeWork<kWarps>::ReadSequences() {
   num_segments_ = static_cast<std::uint32_t>(segments_before * args_.num_kv_heads);
   num_blocks_ = min(num_segments_, gridDim.x);
   if (num_blocks_ > 0) {
-    near_ = static_cast<int>(near_eighths_ * num_segments_ / (8 * num_blocks_));
+    const int share = static_cast<int>(num_segments_ / num_blocks_);
+    const int most = static_cast<int>(3 * num_segments_ / (4 * num_blocks_));
+    near_ = min(most, max(share / 4, least_near_));
   }
 }
 

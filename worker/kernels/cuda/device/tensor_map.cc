@@ -19,33 +19,31 @@ PFN_cuTensorMapEncodeTiled_v12000 Encoder() {
   return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
 }
 
-// What the L2 cache asks DRAM for at a time. Weights in pieces of 256 bytes come at 4.2 TB/s on an
-// H200, of 128 at 4.6.
-constexpr CUtensorMapL2promotion kLines = CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
-constexpr CUtensorMapL2promotion kPairsOfLines = CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
+CUtensorMapL2promotion PromotionOf(int lines) {
+  return lines == 1 ? CU_TENSOR_MAP_L2_PROMOTION_L2_128B : CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
+}
 
 // sizes and box of `rank` dimensions, strides in bytes of all but the first.
 CUtensorMap Encode(const void* data, const cuuint64_t* sizes, const cuuint64_t* strides,
-                   const cuuint32_t* box, int rank, CUtensorMapSwizzle swizzle,
-                   CUtensorMapL2promotion promotion) {
+                   const cuuint32_t* box, int rank, CUtensorMapSwizzle swizzle, int lines) {
   static const PFN_cuTensorMapEncodeTiled_v12000 encode = Encoder();
   const cuuint32_t steps[3] = {1, 1, 1};
   CUtensorMap map;
   const CUresult made =
       encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, static_cast<cuuint32_t>(rank),
              const_cast<void*>(data), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-             swizzle, promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+             swizzle, PromotionOf(lines), CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   Check(made == CUDA_SUCCESS, "a matrix that the copy engine can read");
   return map;
 }
 
 CUtensorMap MakeMap(const void* data, std::int64_t rows, std::int64_t columns, int box_columns,
-                    int box_rows, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion) {
+                    int box_rows, CUtensorMapSwizzle swizzle, int lines) {
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
   const cuuint64_t strides[1] = {static_cast<cuuint64_t>(columns) * 2};
   const cuuint32_t box[2] = {static_cast<cuuint32_t>(box_columns),
                              static_cast<cuuint32_t>(box_rows)};
-  return Encode(data, sizes, strides, box, 2, swizzle, promotion);
+  return Encode(data, sizes, strides, box, 2, swizzle, lines);
 }
 
 }  // namespace
@@ -58,18 +56,17 @@ CUtensorMap MakeBoxesMap(const void* data, std::int64_t rows, std::int64_t colum
   const cuuint64_t strides[2] = {static_cast<cuuint64_t>(columns) * 2, kColumns * 2};
   const cuuint32_t box[3] = {kColumns, static_cast<cuuint32_t>(box_rows),
                              static_cast<cuuint32_t>(boxes)};
-  return Encode(data, sizes, strides, box, 3, CU_TENSOR_MAP_SWIZZLE_128B, kLines);
+  return Encode(data, sizes, strides, box, 3, CU_TENSOR_MAP_SWIZZLE_128B, 1);
 }
 
 CUtensorMap MakeRowMap(const void* data, std::int64_t rows, std::int64_t columns, int box_columns,
-                       int box_rows) {
-  return MakeMap(data, rows, columns, box_columns, box_rows, CU_TENSOR_MAP_SWIZZLE_128B, kLines);
+                       int box_rows, int lines) {
+  return MakeMap(data, rows, columns, box_columns, box_rows, CU_TENSOR_MAP_SWIZZLE_128B, lines);
 }
 
 CUtensorMap MakePlainRowMap(const void* data, std::int64_t rows, std::int64_t columns,
                             int box_columns, int box_rows) {
-  return MakeMap(data, rows, columns, box_columns, box_rows, CU_TENSOR_MAP_SWIZZLE_NONE,
-                 kPairsOfLines);
+  return MakeMap(data, rows, columns, box_columns, box_rows, CU_TENSOR_MAP_SWIZZLE_NONE, 2);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -17,8 +17,7 @@
 //
 // Weights are read once, past the first cache, into a ring of the warp's own in shared memory: the
 // bytes that are on their way at any moment are what bandwidth is made of. Each lane multiplies
-// what it asked for itself, but for FP8's scales. Tokens' rows come from the caches, of one sub a
-// piece ahead.
+// what it asked for itself, but for FP8's scales. Tokens' rows come from the caches.
 namespace thinkwire::worker::kernels {
 
 template <TileFormat kFormat>

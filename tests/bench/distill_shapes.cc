@@ -40,9 +40,54 @@ nlohmann::json JsonOf(const ModelConfig& model) {
   return config;
 }
 
+// deepseek-ai/DeepSeek-R1's config.json: no distill, but the one that they were distilled from.
+nlohmann::json TeacherConfig() {
+  return {{"architectures", {"DeepseekV3ForCausalLM"}},
+          {"eos_token_id", 1},
+          {"first_k_dense_replace", 3},
+          {"hidden_act", "silu"},
+          {"hidden_size", 7168},
+          {"intermediate_size", 18432},
+          {"kv_lora_rank", 512},
+          {"max_position_embeddings", 163840},
+          {"model_type", "deepseek_v3"},
+          {"moe_intermediate_size", 2048},
+          {"n_group", 8},
+          {"n_routed_experts", 256},
+          {"n_shared_experts", 1},
+          {"norm_topk_prob", true},
+          {"num_attention_heads", 128},
+          {"num_experts_per_tok", 8},
+          {"num_hidden_layers", 61},
+          {"num_key_value_heads", 128},
+          {"q_lora_rank", 1536},
+          {"qk_nope_head_dim", 128},
+          {"qk_rope_head_dim", 64},
+          {"rms_norm_eps", 1e-6},
+          {"rope_scaling",
+           {{"type", "yarn"},
+            {"factor", 40},
+            {"original_max_position_embeddings", 4096},
+            {"beta_fast", 32},
+            {"beta_slow", 1},
+            {"mscale", 1.0},
+            {"mscale_all_dim", 1.0}}},
+          {"rope_theta", 10000},
+          {"routed_scaling_factor", 2.5},
+          {"scoring_func", "sigmoid"},
+          {"tie_word_embeddings", false},
+          {"topk_group", 4},
+          {"topk_method", "noaux_tc"},
+          {"v_head_dim", 128},
+          {"vocab_size", 129280}};
+}
+
+constexpr char kTeacher[] = "r1-671b";
+
 }  // namespace
 
 std::string DistillConfig(std::string_view name) {
+  if (name == kTeacher) return TeacherConfig().dump(2);
   for (const FamilyMember& member : worker::model::Distills()) {
     if (name == member.variant) return JsonOf(member.config).dump(2);
   }
@@ -52,6 +97,7 @@ std::string DistillConfig(std::string_view name) {
 std::vector<std::string> DistillNames() {
   std::vector<std::string> names;
   for (const FamilyMember& member : worker::model::Distills()) names.push_back(member.variant);
+  names.emplace_back(kTeacher);
   return names;
 }
 

@@ -6,8 +6,8 @@
 
 namespace thinkwire::bench {
 
-// The text of config.json of a DeepSeek-R1 distill, so that its speed can be measured without a
-// download; empty if there is none of that name.
+// The text of config.json of DeepSeek-R1 itself ("r1-671b") or of a distill of it, so that its
+// speed can be measured without a download; empty if there is none of that name.
 std::string DistillConfig(std::string_view name);
 
 // "qwen-1.5b", "qwen-7b", …, smallest first.

@@ -92,6 +92,7 @@ Extent ExtentOf(const EngineBenchOptions& options) {
 
 worker::kernels::Encoding RandomEncoding(const std::string& quantization) {
   if (quantization == "awq") return worker::kernels::Encoding::kInt4;
+  if (quantization == "fp8") return worker::kernels::Encoding::kFp8;
   if (quantization == "q4_k_m") return worker::kernels::Encoding::kQ4K;
   return quantization == "q8_0" ? worker::kernels::Encoding::kQ8_0
                                 : worker::kernels::Encoding::kBf16;
@@ -108,6 +109,7 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   model.model_dir = built_in.empty() ? std::filesystem::path(options.model) : folder.path();
   model.random_weights = !built_in.empty();
   model.random_encoding = RandomEncoding(options.quantization);
+  model.num_layers = options.num_layers;
   model.seed = static_cast<std::uint64_t>(options.seed);
   model.device = worker::kernels::DeviceFor(options.device);
   model.kv_cache_dtype = options.kv_cache_dtype;
@@ -123,6 +125,9 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   }
   LoadedModel loaded;
   ASSIGN_OR_RETURN(loaded.config, worker::model::OpenModelFiles(model.model_dir)->Config());
+  if (model.random_weights && options.num_layers > 0) {
+    RETURN_IF_ERROR(worker::model::KeepFirstLayers(options.num_layers, loaded.config));
+  }
   RETURN_IF_ERROR(worker::model::CheckSplit(worker::model::MakePlan(loaded.config),
                                             options.tensor_parallel_size));
   model.max_model_len = static_cast<std::int32_t>(

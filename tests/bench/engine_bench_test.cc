@@ -55,7 +55,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Parameters{"llama-8b", 8030261248}, Parameters{"llama-70b", 70553706496}));
 
 TEST(DistillNamesTest, AreAllThereAre) {
-  EXPECT_EQ(DistillNames().size(), 6U);
+  EXPECT_EQ(DistillNames().size(), 7U);
   EXPECT_EQ(DistillConfig("qwen-3b"), "");
 }
 
@@ -79,7 +79,7 @@ TEST(EngineOptionsTest, NamesWhatIsWrong) {
   EXPECT_EQ(message("--repetitions=0"), "--repetitions is 0; allowed: 1 to 1000");
   EXPECT_EQ(message("qwen-7b"), "'qwen-7b' is no option");
   EXPECT_EQ(message("--quantization=int4"),
-            "--quantization is 'int4'; allowed: none, awq, q4_k_m, q8_0");
+            "--quantization is 'int4'; allowed: none, awq, fp8, q4_k_m, q8_0");
 }
 
 TEST(EngineOptionsTest, QuantizationIsForRandomWeights) {

@@ -39,8 +39,10 @@ std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
        "a distill's name for its shapes with random weights, or a checkpoint's folder or GGUF"},
       {"device", &options.device, "auto, cpu or cuda"},
       {"quantization", &options.quantization,
-       "of random weights: none; awq: 4 bits in groups of 128 columns, the head in bf16; q4_k_m or "
-       "q8_0: as llama.cpp's files of these types"},
+       "of random weights: none; awq: 4 bits in groups of 128 columns, the head in bf16; fp8: in "
+       "blocks of 128 columns, likewise; q4_k_m or q8_0: as llama.cpp's files of these types"},
+      {"num_layers", &options.num_layers,
+       "of random weights: the first so many layers alone, 0 to 1000; 0: all"},
       {"kv_cache_dtype", &options.kv_cache_dtype,
        "of keys and values, as the worker's option: auto, bfloat16 or fp8_e4m3"},
       {"tensor_parallel_size", &options.tensor_parallel_size,
@@ -91,10 +93,10 @@ absl::Status ReadList(absl::string_view name, const std::string& text, std::int3
 
 absl::Status CheckQuantization(const EngineBenchOptions& options) {
   if (options.quantization == "none") return absl::OkStatus();
-  constexpr std::string_view kAllowed[] = {"awq", "q4_k_m", "q8_0"};
+  constexpr std::string_view kAllowed[] = {"awq", "fp8", "q4_k_m", "q8_0"};
   if (std::ranges::find(kAllowed, options.quantization) == std::end(kAllowed)) {
     return absl::InvalidArgumentError(absl::StrCat("--quantization is '", options.quantization,
-                                                   "'; allowed: none, awq, q4_k_m, q8_0"));
+                                                   "'; allowed: none, awq, fp8, q4_k_m, q8_0"));
   }
   if (DistillConfig(options.model).empty()) {
     return absl::InvalidArgumentError(
@@ -112,6 +114,7 @@ absl::Status CheckKvCacheDtype(const std::string& dtype) {
 absl::Status CheckRanges(const EngineBenchOptions& options) {
   RETURN_IF_ERROR(CheckKvCacheDtype(options.kv_cache_dtype));
   RETURN_IF_ERROR(CheckRange("tensor_parallel_size", options.tensor_parallel_size, 1, 64));
+  RETURN_IF_ERROR(CheckRange("num_layers", options.num_layers, 0, 1000));
   RETURN_IF_ERROR(CheckRange("cpu_threads", options.cpu_threads, 0, 1024));
   RETURN_IF_ERROR(
       CheckRange("max_num_batched_tokens", options.max_num_batched_tokens, 0, kMaxTokens));

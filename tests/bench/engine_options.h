@@ -14,6 +14,7 @@ struct EngineBenchOptions {
   std::string model = "qwen-1.5b";
   std::string device = "auto";
   std::string quantization = "none";  // of a distill's random weights
+  std::int32_t num_layers = 0;        // likewise; 0: all
   std::string kv_cache_dtype = "auto";
   std::int32_t tensor_parallel_size = 1;
   std::int32_t cpu_threads = 0;

@@ -28,6 +28,7 @@ class ModelCosts {
   double PrefillFlops(std::int64_t tokens) const;
 
  private:
+  worker::model::ModelConfig config_;
   std::int64_t weight_bytes_per_step_ = 0;
   std::int64_t kv_bytes_per_token_ = 0;
   std::int64_t linear_weights_ = 0;   // numbers in all layers' matrices

@@ -204,6 +204,47 @@ Buffer AsyncBackend::MakeTable(const WeightSlice& slice) {
   return cpu_.MakeTable(slice);
 }
 
+std::unique_ptr<LatentHeads> AsyncBackend::MakeLatentHeads(const WeightSlice& rows,
+                                                           const LatentShape& shape) {
+  Synchronize();
+  return cpu_.MakeLatentHeads(rows, shape);
+}
+
+std::unique_ptr<ExpertWeights> AsyncBackend::MakeExperts(const ExpertShape& shape) {
+  Synchronize();
+  return cpu_.MakeExperts(shape);
+}
+
+void AsyncBackend::WriteLatents(const LatentKeys& keys, const PairRotation& rotation,
+                                const BatchView& batch, const KvLayer& kv) {
+  Give([=, this] { cpu_.WriteLatents(keys, rotation, batch, kv); });
+}
+
+void AsyncBackend::AbsorbQueries(const Tensor& q, const LatentHeads& heads,
+                                 const PairRotation& rotation, const BatchView& batch,
+                                 const Tensor& out) {
+  Give([=, this, h = &heads] { cpu_.AbsorbQueries(q, *h, rotation, batch, out); });
+}
+
+void AsyncBackend::AttendLatents(const Tensor& queries, const BatchView& batch, const KvLayer& kv,
+                                 float scale, const Tensor& out) {
+  Give([=, this] { cpu_.AttendLatents(queries, batch, kv, scale, out); });
+}
+
+void AsyncBackend::LatentValues(const Tensor& latents, const LatentHeads& heads,
+                                std::int64_t first_head, const Tensor& out) {
+  Give([=, this, h = &heads] { cpu_.LatentValues(latents, *h, first_head, out); });
+}
+
+void AsyncBackend::RouteExperts(const Tensor& x, const LinearWeight& gate, const Routing& routing,
+                                const std::int32_t* token_seq, const ExpertChoice& choice) {
+  Give([=, this, w = &gate] { cpu_.RouteExperts(x, *w, routing, token_seq, choice); });
+}
+
+void AsyncBackend::MixExperts(const Tensor& x, const ExpertMix& mix, const Tensor& out) {
+  Give([=, this] { cpu_.MixExperts(x, mix, out); });
+}
+
 void AsyncBackend::Scatter(const Tensor& index, const Tensor& values, const Tensor& to) {
   Give([=, this] { cpu_.Scatter(index, values, to); });
 }

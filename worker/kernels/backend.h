@@ -9,13 +9,17 @@
 #include "worker/kernels/buffer.h"
 #include "worker/kernels/device.h"
 #include "worker/kernels/draw.h"
+#include "worker/kernels/experts.h"
 #include "worker/kernels/kv.h"
+#include "worker/kernels/latents.h"
 #include "worker/kernels/norm.h"
+#include "worker/kernels/parts_extent.h"
 #include "worker/kernels/tensor.h"
 #include "worker/kernels/weights.h"
 
 // The op contract: what every device computes, one virtual call an op at fused size. What the ops
-// take is said by subject: weights.h, kv.h, norm.h, draw.h; what a device is, in device.h.
+// take is said by subject: weights.h, kv.h, norm.h, latents.h, experts.h, draw.h; what a device is,
+// in device.h.
 //
 // Letters in shapes, everywhere: T tokens in the step, S sequences in the step, L rows of logits, H
 // query heads, K KV heads, D head size, E hidden, F ffn, V vocabulary, N KV blocks, B tokens a
@@ -69,6 +73,11 @@ class Backend {
   // Takes the scratch memory that steps up to `extent` need, before ranks begin to wait for each
   // other: an allocation on one device may wait for what runs on another.
   virtual void Reserve(const StepExtent& /*extent*/) {}
+  // The same for latent attention and experts.
+  virtual void ReserveParts(const PartsExtent& /*extent*/) {}
+
+  // Whether a multiprocessor has memory enough to attend to latents.
+  virtual bool CanAttendToLatents() const { return true; }
 
   // Weights. `parts` are stacked by rows and share cols; `bias` is empty or, of a kQkv weight
   // alone, stacks to out rows.
@@ -77,6 +86,12 @@ class Backend {
                                                    LinearLayout layout) = 0;
   // A norm's weight or an embedding table [rows, cols], converted to bf16.
   virtual Buffer MakeTable(const WeightSlice& slice) = 0;
+  // `rows` are the heads' one after the other, [H (P + U), C]: of each P that meet its query and U
+  // that make its result.
+  virtual std::unique_ptr<LatentHeads> MakeLatentHeads(const WeightSlice& rows,
+                                                       const LatentShape& shape) = 0;
+  // Memory for experts that are set afterwards, one by one.
+  virtual std::unique_ptr<ExpertWeights> MakeExperts(const ExpertShape& shape) = 0;
 
   // to[index[i]] = values[i]. All i32; index, values [n], each index at most once.
   virtual void Scatter(const Tensor& index, const Tensor& values, const Tensor& to) = 0;
@@ -122,6 +137,37 @@ class Backend {
   // the values' multiplies the result.
   virtual void PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv,
                               float scale, const Tensor& out) = 0;
+
+  // Writes each token's key to its block: latent = RmsNorm(rows[:C]), and rows[C:] rotated.
+  virtual void WriteLatents(const LatentKeys& keys, const PairRotation& rotation,
+                            const BatchView& batch, const KvLayer& kv) = 0;
+
+  // out[t, h] = what meets the keys: q's first P columns of head h times its [C, P], and its last
+  // R rotated. q act [T, H (P + R)]; out act [T, H, C + R].
+  virtual void AbsorbQueries(const Tensor& q, const LatentHeads& heads,
+                             const PairRotation& rotation, const BatchView& batch,
+                             const Tensor& out) = 0;
+
+  // Causal attention of each token over positions 0 .. its own, which all lie in kv: scores over
+  // all of a key, results over its latent, in PagedAttention's order. queries act [T, H, C + R];
+  // out act [T, H, C].
+  virtual void AttendLatents(const Tensor& queries, const BatchView& batch, const KvLayer& kv,
+                             float scale, const Tensor& out) = 0;
+
+  // out[t, i] = latents[t, first_head + i] times that head's [U, C]. latents act [T, H, C]; out act
+  // [T, n U], n heads from first_head on.
+  virtual void LatentValues(const Tensor& latents, const LatentHeads& heads,
+                            std::int64_t first_head, const Tensor& out) = 0;
+
+  // logits = x Wg^T in f32, and each token's experts by ExpertRouter's rule, in its arithmetic. x
+  // act [T, E]; gate [X, E], kPlain. A token is padding where token_seq [T] is -1; null: none is.
+  virtual void RouteExperts(const Tensor& x, const LinearWeight& gate, const Routing& routing,
+                            const std::int32_t* token_seq, const ExpertChoice& choice) = 0;
+
+  // out = sum over a token's chosen experts that are among mix.experts, by ascending id, of
+  // weight * expert(x), each product rounded before it is added to what began as 0, in f32; then
+  // the shared one's. expert(x) = GateUpSwiGlu, then the down projection in f32. x, out act [T, E].
+  virtual void MixExperts(const Tensor& x, const ExpertMix& mix, const Tensor& out) = 0;
 
   // out = x W^T. x act [T, in]; out act [T, out].
   virtual void Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) = 0;

@@ -34,6 +34,51 @@ class CountedLinear final : public LinearWeight {
   const std::size_t bytes_;
 };
 
+class CountedHeads final : public kernels::LatentHeads {
+ public:
+  CountedHeads(kernels::DeviceKind device, const kernels::LatentShape& shape, std::size_t bytes)
+      : device_(device), shape_(shape), bytes_(bytes) {}
+
+  kernels::DeviceKind device() const override { return device_; }
+  const kernels::LatentShape& shape() const override { return shape_; }
+  std::size_t bytes() const override { return bytes_; }
+
+ private:
+  const kernels::DeviceKind device_;
+  const kernels::LatentShape shape_;
+  const std::size_t bytes_;
+};
+
+// Bytes are added up as the experts are set, through `allocate`.
+class CountedExperts final : public kernels::ExpertWeights {
+ public:
+  CountedExperts(kernels::DeviceKind device, const kernels::ExpertShape& shape,
+                 std::function<void(std::size_t)> allocate)
+      : device_(device), shape_(shape), allocate_(std::move(allocate)) {}
+
+  void Set(std::int64_t, const kernels::ExpertSlices& slices) override {
+    std::size_t bytes = 0;
+    for (const WeightSlice& slice : {slices.gate, slices.up, slices.down}) {
+      // On a GPU experts that are all of FP8 stay so, others become bf16.
+      const bool is_kept = device_ == kernels::DeviceKind::kCpu ||
+                           shape_.encoding == kernels::Encoding::kFp8;
+      const kernels::Encoding encoding = is_kept ? slice.encoding : kernels::Encoding::kBf16;
+      bytes += static_cast<std::size_t>(kernels::BytesOf(encoding, slice.rows * slice.cols));
+    }
+    allocate_(bytes);
+    bytes_ += bytes;
+  }
+  kernels::DeviceKind device() const override { return device_; }
+  const kernels::ExpertShape& shape() const override { return shape_; }
+  std::size_t bytes() const override { return bytes_; }
+
+ private:
+  const kernels::DeviceKind device_;
+  const kernels::ExpertShape shape_;
+  const std::function<void(std::size_t)> allocate_;
+  std::size_t bytes_ = 0;
+};
+
 // There is no work that could be waited for.
 class NoFence final : public kernels::Fence {
  public:
@@ -85,6 +130,10 @@ void CountingBackend::Reserve(const kernels::StepExtent& extent) {
   if (capabilities_.kind == kernels::DeviceKind::kCuda) device_bytes_ += extent.product_bytes();
 }
 
+void CountingBackend::ReserveParts(const kernels::PartsExtent& extent) {
+  if (capabilities_.kind == kernels::DeviceKind::kCuda) device_bytes_ += extent.device_bytes();
+}
+
 // A device keeps a matrix in the encoding that it is counted in, or in units of it. A GPU makes
 // bf16 of a packed one in memory that all of them share.
 std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const WeightSlice> parts,
@@ -108,6 +157,23 @@ Buffer CountingBackend::MakeTable(const WeightSlice& slice) {
   return Allocate(static_cast<std::size_t>(2 * slice.rows * slice.cols));
 }
 
+// What is turned is bf16 on any device; a GPU keeps all of it so.
+std::unique_ptr<kernels::LatentHeads> CountingBackend::MakeLatentHeads(
+    const WeightSlice& rows, const kernels::LatentShape& shape) {
+  const std::int64_t turned = shape.heads * shape.plain * shape.latent * 2;
+  const bool is_kept = capabilities_.kind == kernels::DeviceKind::kCpu;
+  const std::int64_t values = kernels::BytesOf(is_kept ? rows.encoding : kernels::Encoding::kBf16,
+                                               shape.heads * shape.result * shape.latent);
+  const Buffer all = Allocate(static_cast<std::size_t>(turned + values));
+  return std::make_unique<CountedHeads>(capabilities_.kind, shape, all.bytes());
+}
+
+std::unique_ptr<kernels::ExpertWeights> CountingBackend::MakeExperts(
+    const kernels::ExpertShape& shape) {
+  return std::make_unique<CountedExperts>(capabilities_.kind, shape,
+                                          [this](std::size_t bytes) { Allocate(bytes); });
+}
+
 void CountingBackend::CopyToHost(void*, const void*, std::size_t) { Refuse(); }
 void CountingBackend::CopyOnDevice(void*, const void*, std::size_t) { Refuse(); }
 std::unique_ptr<kernels::Stamp> CountingBackend::MakeStamp() { Refuse(); }
@@ -127,6 +193,30 @@ void CountingBackend::QkvRopeWriteKv(const Tensor&, const LinearWeight&, const T
 }
 void CountingBackend::PagedAttention(const Tensor&, const kernels::BatchView&,
                                      const kernels::KvLayer&, float, const Tensor&) {
+  Refuse();
+}
+void CountingBackend::WriteLatents(const kernels::LatentKeys&, const kernels::PairRotation&,
+                                   const kernels::BatchView&, const kernels::KvLayer&) {
+  Refuse();
+}
+void CountingBackend::AbsorbQueries(const Tensor&, const kernels::LatentHeads&,
+                                    const kernels::PairRotation&, const kernels::BatchView&,
+                                    const Tensor&) {
+  Refuse();
+}
+void CountingBackend::AttendLatents(const Tensor&, const kernels::BatchView&,
+                                    const kernels::KvLayer&, float, const Tensor&) {
+  Refuse();
+}
+void CountingBackend::LatentValues(const Tensor&, const kernels::LatentHeads&, std::int64_t,
+                                   const Tensor&) {
+  Refuse();
+}
+void CountingBackend::RouteExperts(const Tensor&, const LinearWeight&, const kernels::Routing&,
+                                   const std::int32_t*, const kernels::ExpertChoice&) {
+  Refuse();
+}
+void CountingBackend::MixExperts(const Tensor&, const kernels::ExpertMix&, const Tensor&) {
   Refuse();
 }
 void CountingBackend::Linear(const Tensor&, const LinearWeight&, const Tensor&) { Refuse(); }

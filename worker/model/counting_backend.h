@@ -15,7 +15,7 @@ namespace thinkwire::worker::model {
 // on the real one, so that nothing is forgotten and nothing counted twice. Its buffers and weights
 // have sizes and nothing else; it computes nothing (Checked).
 // Not counted: what the real device adds to a matrix to fill up its own layout, the scratch memory
-// of its attention, and what its libraries take.
+// of a CPU's ops and of a GPU's attention over keys and values, and what its libraries take.
 // Threads: one.
 class CountingBackend final : public kernels::Backend {
  public:
@@ -40,10 +40,14 @@ class CountingBackend final : public kernels::Backend {
   std::unique_ptr<kernels::Stamp> MakeStamp() override;
   std::unique_ptr<kernels::Replay> Record(std::function<void()> ops) override;
   void Reserve(const kernels::StepExtent& extent) override;
+  void ReserveParts(const kernels::PartsExtent& extent) override;
   std::unique_ptr<kernels::LinearWeight> MakeLinear(std::span<const kernels::WeightSlice> parts,
                                                     std::span<const kernels::WeightSlice> bias,
                                                     kernels::LinearLayout layout) override;
   kernels::Buffer MakeTable(const kernels::WeightSlice& slice) override;
+  std::unique_ptr<kernels::LatentHeads> MakeLatentHeads(const kernels::WeightSlice& rows,
+                                                        const kernels::LatentShape& shape) override;
+  std::unique_ptr<kernels::ExpertWeights> MakeExperts(const kernels::ExpertShape& shape) override;
   bool EmbedsPacked() const override { return capabilities_.kind == kernels::DeviceKind::kCpu; }
 
   void Scatter(const kernels::Tensor&, const kernels::Tensor&, const kernels::Tensor&) override;
@@ -59,6 +63,19 @@ class CountingBackend final : public kernels::Backend {
                       const kernels::Tensor&) override;
   void PagedAttention(const kernels::Tensor&, const kernels::BatchView&, const kernels::KvLayer&,
                       float, const kernels::Tensor&) override;
+  void WriteLatents(const kernels::LatentKeys&, const kernels::PairRotation&,
+                    const kernels::BatchView&, const kernels::KvLayer&) override;
+  void AbsorbQueries(const kernels::Tensor&, const kernels::LatentHeads&,
+                     const kernels::PairRotation&, const kernels::BatchView&,
+                     const kernels::Tensor&) override;
+  void AttendLatents(const kernels::Tensor&, const kernels::BatchView&, const kernels::KvLayer&,
+                     float, const kernels::Tensor&) override;
+  void LatentValues(const kernels::Tensor&, const kernels::LatentHeads&, std::int64_t,
+                    const kernels::Tensor&) override;
+  void RouteExperts(const kernels::Tensor&, const kernels::LinearWeight&, const kernels::Routing&,
+                    const std::int32_t*, const kernels::ExpertChoice&) override;
+  void MixExperts(const kernels::Tensor&, const kernels::ExpertMix&,
+                  const kernels::Tensor&) override;
   void Linear(const kernels::Tensor&, const kernels::LinearWeight&,
               const kernels::Tensor&) override;
   void GateUpSwiGlu(const kernels::Tensor&, const kernels::LinearWeight&,

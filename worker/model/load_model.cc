@@ -129,8 +129,10 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
   return absl::OkStatus();
 }
 
-absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan) {
-  const std::string what = NeedsCpu(plan);
+absl::Status CheckDevice(const kernels::Backend& backend, const ModelPlan& plan) {
+  const kernels::Capabilities& device = backend.capabilities();
+  std::string what = NeedsCpu(plan);
+  if (what.empty() && plan.config.mla && !backend.CanAttendToLatents()) what = "latents";
   if (device.kind == kernels::DeviceKind::kCpu || what.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(what, " are not supported on ", device.name,
                                                  "; these are computed with device cpu"));
@@ -155,7 +157,9 @@ ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const Weig
   info.stored_weights = source.stored_as();
   const std::string architecture(
       std::pair<std::string, std::string>(absl::StrSplit(device, absl::MaxSplits(' ', 1))).first);
-  info.fingerprint = Fingerprint(plan, source, NumSummands(plan, ranks), architecture);
+  const bool is_cpu = capabilities.kind == kernels::DeviceKind::kCpu;
+  info.fingerprint =
+      Fingerprint(plan, source, is_cpu ? NumSummands(plan, ranks) : ranks, architecture);
   return info;
 }
 
@@ -207,7 +211,8 @@ absl::StatusOr<Devices> OpenBackends(const ModelOptions& options, const CheckedM
       kernels::OpenDevices({options.device, RanksHere(options), options.cpu_threads}, &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
-  RETURN_IF_ERROR(CheckDevice(device, model.plan));
+  RETURN_IF_ERROR(CheckDevice(*devices.backends.front(), model.plan));
+  if (model.plan.config.mla) return devices;
   const std::int64_t head_dim = device.only_head_dim;
   if (head_dim != 0 && model.plan.config.head_dim != head_dim) {
     return absl::InvalidArgumentError(absl::StrCat("config.json: head_dim is ",
@@ -262,7 +267,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
                                                     CheckedModel model, const ModelOptions& options,
                                                     Followers* followers = nullptr) {
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
-  RETURN_IF_ERROR(CheckDevice(device, model.plan));
+  RETURN_IF_ERROR(CheckDevice(*devices.backends.front(), model.plan));
   ASSIGN_OR_RETURN(model.limits.num_blocks, ChooseOwnBlocks(options, model, devices));
   if (followers != nullptr) {
     model.limits.num_blocks = followers->AgreeOnBlocks(model.limits.num_blocks);

@@ -84,7 +84,7 @@ absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryP
     return absl::InvalidArgumentError(absl::StrCat(cpu_only, " are computed on a CPU alone"));
   }
   const std::int64_t head_dim = place.device.only_head_dim;
-  if (head_dim != 0 && config.head_dim != head_dim) {
+  if (head_dim != 0 && !config.mla && config.head_dim != head_dim) {
     return absl::InvalidArgumentError(
         absl::StrCat("head_dim is ", config.head_dim, "; supported: ", head_dim));
   }

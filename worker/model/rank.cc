@@ -18,6 +18,7 @@ Rank::Rank(const ModelPlan& plan, const RankShape& shape, const step::Limits& li
       communicator_(communicator),
       decoder_({plan, shape_, model_, kv_cache_, backend, communicator_, heartbeat_}, limits) {
   backend_.Reserve(StepExtentOf(plan, shape, limits));
+  backend_.ReserveParts(PartsExtentOf(plan, shape, limits));
 }
 
 // The device may still read and write what the members free.

@@ -25,6 +25,7 @@ struct Place {
   std::int32_t longest_prompt = 0;
   bool fp8_kv = false;
   std::string weights = "auto";  // as --quantization draws them
+  bool draws_fp8 = false;        // the layers', as the bench does
 };
 
 // For processors, sanitizers among them.
@@ -34,17 +35,30 @@ const Shape kDeepseekTiny = {"deepseek_tiny", false, 256, 3, 4, 1, 384, 1003, tr
 const Shape kQwen = {"qwen", false, 512, 3, 4, 2, 1024, 1003};
 const Shape kLlama = {"llama", true, 512, 2, 6, 2, 1280, 2048};
 // The first two layers of DeepSeek-R1-Distill-Qwen-1.5B and -Llama-8B.
+const Shape kDeepseek = {"deepseek", false, 512, 4, 8, 1, 1024, 1003, true, 512};
+// As many heads as DeepSeek-R1, and prompts over several segments of keys.
+const Shape kDeepseekWide = {"deepseek_wide", false, 1024, 3, 128, 1, 2048, 1003, true, 512};
 const Shape kQwenReal = {"qwen15b", false, 1536, 2, 12, 2, 8960, 151936};
 const Shape kLlamaReal = {"llama8b", true, 4096, 2, 32, 8, 14336, 128256};
 
 std::vector<Place> Places() {
-  return {{"cpu", 1, kQwenTiny, 6, 40},       {"cpu", 2, kLlamaTiny, 6, 40},
-          {"cpu", 1, kDeepseekTiny, 6, 40},   {"cpu", 4, kDeepseekTiny, 6, 40},
-          {"cpu", 1, kQwenTiny, 6, 40, true}, {"cuda", 1, kQwen, 100, 300},
-          {"cuda", 1, kQwen, 100, 300, true}, {"cuda", 1, kLlamaReal, 96, 700, true},
-          {"cuda", 1, kLlama, 100, 300},      {"cuda", 1, kQwenReal, 128, 700},
-          {"cuda", 1, kLlamaReal, 96, 700},   {"cuda", 2, kQwen, 100, 300},
-          {"cuda", 2, kLlamaReal, 96, 700}};
+  return {{"cpu", 1, kQwenTiny, 6, 40},
+          {"cpu", 2, kLlamaTiny, 6, 40},
+          {"cpu", 1, kDeepseekTiny, 6, 40},
+          {"cpu", 4, kDeepseekTiny, 6, 40},
+          {"cpu", 1, kQwenTiny, 6, 40, true},
+          {"cuda", 1, kQwen, 100, 300},
+          {"cuda", 1, kQwen, 100, 300, true},
+          {"cuda", 1, kLlamaReal, 96, 700, true},
+          {"cuda", 1, kLlama, 100, 300},
+          {"cuda", 1, kQwenReal, 128, 700},
+          {"cuda", 1, kLlamaReal, 96, 700},
+          {"cuda", 2, kQwen, 100, 300},
+          {"cuda", 2, kLlamaReal, 96, 700},
+          {"cuda", 1, kDeepseek, 100, 300},
+          {"cuda", 1, kDeepseek, 100, 300, false, "auto", true},
+          {"cuda", 1, kDeepseekWide, 32, 700, false, "auto", true},
+          {"cuda", 2, kDeepseek, 100, 300, false, "auto", true}};
 }
 
 // The same with weights that are packed.
@@ -65,7 +79,7 @@ std::vector<Place> PackedPlaces() {
 
 std::string NameOf(const Place& place) {
   return place.shape.name + "_" + place.device + "_tp" + std::to_string(place.ranks) +
-         (place.fp8_kv ? "_fp8_kv" : "");
+         (place.fp8_kv ? "_fp8_kv" : "") + (place.draws_fp8 ? "_fp8_weights" : "");
 }
 
 void PrintTo(const Place& place, std::ostream* out) { *out << NameOf(place); }
@@ -89,6 +103,7 @@ class ExactnessTest : public testing::TestWithParam<Place> {
     options.device = place().device;
     options.quantization = place().weights;
     options.kv_cache_dtype = place().fp8_kv ? "fp8_e4m3" : "auto";
+    if (place().draws_fp8) options.random_encoding = kernels::Encoding::kFp8;
     options.cpu_threads = place().ranks;
     options.tensor_parallel_size = place().ranks;
     options.max_num_seqs = place().max_num_seqs;
@@ -121,8 +136,8 @@ class ExactnessTest : public testing::TestWithParam<Place> {
     const std::int64_t longest = options.max_model_len + options.block_tokens;
     const std::int64_t element = place().fp8_kv ? 1 : place().device == "cuda" ? 2 : 4;
     const std::int64_t copies = place().shape.latents ? place().ranks : 1;
-    options.kv_cache_memory_bytes = std::max(tokens / 3, longest) * place().shape.layers * 2 *
-                                    place().shape.kv_heads * 128 * element * copies;
+    options.kv_cache_memory_bytes = std::max(tokens / 3, longest) * place().shape.layers *
+                                    place().shape.kv_elements() * element * copies;
     return options;
   }
 

@@ -18,13 +18,12 @@ using engine::Request;
 
 // What a DeepseekV3 says beyond, and otherwise: the last layers have experts.
 void SetLatents(const Shape& shape, nlohmann::json& config) {
-  constexpr std::int64_t kRotated = 64;
   const nlohmann::json more = {{"model_type", "deepseek_v3"},
                                {"num_key_value_heads", shape.heads},
                                {"q_lora_rank", 128},
-                               {"kv_lora_rank", 2 * shape.kv_heads * 128 - kRotated},
+                               {"kv_lora_rank", shape.kv_elements() - Shape::kRotated},
                                {"qk_nope_head_dim", 64},
-                               {"qk_rope_head_dim", kRotated},
+                               {"qk_rope_head_dim", Shape::kRotated},
                                {"v_head_dim", 64},
                                {"first_k_dense_replace", 1},
                                {"n_routed_experts", 16},

@@ -23,6 +23,13 @@ struct Shape {
   std::int64_t ffn = 0;
   std::int64_t vocab = 0;
   bool latents = false;
+  std::int64_t latent_rank = 0;  // of latents; 0: what kv_heads says
+
+  // A token's elements in a layer's planes.
+  std::int64_t kv_elements() const {
+    return latent_rank == 0 ? 2 * kv_heads * 128 : latent_rank + kRotated;
+  }
+  static constexpr std::int64_t kRotated = 64;  // of a key of latents
 };
 
 // What one request gave.

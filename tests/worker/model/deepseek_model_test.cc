@@ -220,8 +220,8 @@ TEST(DeepseekModelTest, AGpuIsRefusedByName) {
   const auto model = LoadModel(options, LocalPlans(options), std::move(devices));
   ASSERT_FALSE(model.ok());
   EXPECT_EQ(std::string(model.status().message()),
-            "the latent attention and the experts of DeepseekV3ForCausalLM are not supported on "
-            "cuda sm_90; these are computed with device cpu");
+            "latents of kv_lora_rank 128 and qk_rope_head_dim 16 (others than 512 and 64) are not "
+            "supported on cuda sm_90; these are computed with device cpu");
 }
 
 TEST(FirstLayersOfRandomWeightsTest, AreComputedAndToldOf) {

@@ -115,7 +115,7 @@ TEST_F(ModelFitTest, TheHostKeepsFloats) {
 }
 
 // DeepSeek-R1 itself: FP8 matrices in blocks of 132 bytes, a key of 576 floats a layer and token.
-TEST_F(ModelFitTest, LatentAttentionAndExpertsAreForTheHost) {
+TEST_F(ModelFitTest, LatentAttentionAndExpertsTakeAHostOrEightGpus) {
   config_.update({{"architectures", {"DeepseekV3ForCausalLM"}},
                   {"model_type", "deepseek_v3"},
                   {"eos_token_id", 1},
@@ -147,10 +147,14 @@ TEST_F(ModelFitTest, LatentAttentionAndExpertsAreForTheHost) {
   EXPECT_EQ(fit.kv_bytes_per_token, 61 * 576 * 4);
   EXPECT_NEAR(static_cast<double>(fit.weight_bytes), 694.4e9, 0.1e9);
   EXPECT_GT(Fit({.device = {.name = "cpu"}, .free_bytes = 720 * kGiB, .devices = 1}).context, 4096);
-  EXPECT_THAT(std::string(FitOf(folder_.path(), Gpus(80, 8)).status().message()),
-              testing::HasSubstr("DeepseekV3ForCausalLM are computed on a CPU alone"));
+  EXPECT_EQ(Fit(Gpus(80, 8)).context, 0);
+  EXPECT_GT(Fit(Gpus(140, 8)).context, 4096);
   EXPECT_THAT(std::string(FitOf(folder_.path(), host, "fp8_e4m3").status().message()),
               testing::HasSubstr("allowed for the latents of DeepseekV3ForCausalLM: bfloat16"));
+  config_["kv_lora_rank"] = 256;
+  Write();
+  EXPECT_THAT(std::string(FitOf(folder_.path(), Gpus(140, 8)).status().message()),
+              testing::HasSubstr("kv_lora_rank 256"));
 }
 
 TEST_F(ModelFitTest, RefusesWhatCannotBeServed) {

@@ -1,5 +1,6 @@
 #include "worker/kernels/cuda/cuda_backend.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -7,6 +8,10 @@
 #include "worker/kernels/cuda/attention/kv_block.cuh"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/device_memory.h"
+#include "worker/kernels/cuda/experts/cuda_experts.h"
+#include "worker/kernels/cuda/experts/expert_ops.h"
+#include "worker/kernels/cuda/latent/cuda_latent_heads.h"
+#include "worker/kernels/cuda/latent/latent_ops.h"
 #include "worker/kernels/cuda/linear/bf16_linear.h"
 #include "worker/kernels/cuda/linear/blocks_linear.h"
 #include "worker/kernels/cuda/linear/cuda_linear.h"
@@ -34,6 +39,19 @@ bool CopiesByKernel(const void* device, const void* host, std::size_t bytes) {
   return attributes.type == cudaMemoryTypeHost;
 }
 
+// [T, any] of [T, H, any].
+Tensor AsRows(const Tensor& x) {
+  return MakeTensor(x.data, x.dtype, x.dim(0), x.dim(1) * x.dim(2));
+}
+
+// Rows [first, first + count) of a matrix, or nothing of nothing.
+Tensor Rows(const Tensor& of, std::int64_t first, std::int64_t count) {
+  if (of.data == nullptr) return of;
+  auto* const at = static_cast<std::byte*>(of.data) +
+                   static_cast<std::size_t>(first * of.dim(1)) * SizeOf(of.dtype);
+  return MakeTensor(at, of.dtype, count, of.dim(1));
+}
+
 }  // namespace
 
 CudaBackend::CudaBackend(int device) : device_(device) {
@@ -42,6 +60,7 @@ CudaBackend::CudaBackend(int device) : device_(device) {
   stream_ = std::make_unique<OpStream>();
   linear_tools_ = std::make_unique<LinearTools>(properties_, *stream_);
   capabilities_ = Describe();
+  if (CanAttendToLatents()) PrepareLatentAttention();
 }
 
 CudaBackend::~CudaBackend() { stream_->Finish(); }
@@ -141,6 +160,17 @@ Buffer CudaBackend::MakeTable(const WeightSlice& slice) {
                                    });
 }
 
+std::unique_ptr<LatentHeads> CudaBackend::MakeLatentHeads(const WeightSlice& rows,
+                                                          const LatentShape& shape) {
+  Use();
+  return std::make_unique<CudaLatentHeads>(rows, shape, linear_tools_->upload);
+}
+
+std::unique_ptr<ExpertWeights> CudaBackend::MakeExperts(const ExpertShape& shape) {
+  Use();
+  return std::make_unique<CudaExperts>(shape, linear_tools_->upload, stream_->Get());
+}
+
 void CudaBackend::PrepareAttention(int max_seqs, int num_kv_heads) {
   if (attention_.seqs >= max_seqs && attention_.kv_heads == num_kv_heads) return;
   const std::size_t bytes = AttentionWorkspaceBytes(max_seqs, num_kv_heads);
@@ -156,6 +186,23 @@ void CudaBackend::Reserve(const StepExtent& extent) {
   PrepareAttention(extent.max_seqs, extent.num_kv_heads);
   linear_tools_->Reserve(extent, *stream_);
   Synchronize();
+}
+
+void CudaBackend::ReserveParts(const PartsExtent& extent) {
+  Use();
+  if (extent.latent_heads > 0) {
+    latent_scratch_.AtLeast(
+        static_cast<std::size_t>(LatentWorkspaceBytes(extent.max_tokens, extent.latent_heads)),
+        *stream_);
+  }
+  if (extent.mix.per_token > 0) {
+    expert_scratch_.AtLeast(static_cast<std::size_t>(extent.mix.device_bytes()), *stream_);
+  }
+  Synchronize();
+}
+
+bool CudaBackend::CanAttendToLatents() const {
+  return CanAttendLatents(properties_.sharedMemPerBlockOptin);
 }
 
 void CudaBackend::Scatter(const Tensor& index, const Tensor& values, const Tensor& to) {
@@ -208,6 +255,83 @@ void CudaBackend::PagedAttention(const Tensor& q, const BatchView& batch, const 
   PrepareAttention(batch.num_seqs, kv.num_kv_heads);
   LaunchPagedAttention(q, batch, kv, scale, out, attention_.workspace,
                        properties_.multiProcessorCount, stream_->Get());
+}
+
+void CudaBackend::WriteLatents(const LatentKeys& keys, const PairRotation& rotation,
+                               const BatchView& batch, const KvLayer& kv) {
+  LaunchWriteLatents(keys, rotation, batch, kv, stream_->Get());
+}
+
+void CudaBackend::AbsorbQueries(const Tensor& q, const LatentHeads& heads,
+                                const PairRotation& rotation, const BatchView& batch,
+                                const Tensor& out) {
+  const CudaLatentHeads& of = CudaLatentHeads::From(heads);
+  const LatentShape& shape = of.shape();
+  Check(q.dtype == DType::kBf16 && q.dim(1) == shape.heads * shape.query() &&
+            out.size() == q.dim(0) * shape.heads * shape.key(),
+        "q is bf16 [T, H (P + R)], out is bf16 [T, H, C + R]");
+  LaunchHeadProduct({.matrices = of.absorb(),
+                     .count = shape.heads,
+                     .x = q,
+                     .x_stride = shape.query(),
+                     .out = AsRows(out),
+                     .out_stride = shape.key()},
+                    stream_->Get());
+  LaunchRotateQueries(q, shape, rotation, batch, out, stream_->Get());
+}
+
+void CudaBackend::AttendLatents(const Tensor& queries, const BatchView& batch, const KvLayer& kv,
+                                float scale, const Tensor& out) {
+  void* const workspace = latent_scratch_.AtLeast(
+      static_cast<std::size_t>(LatentWorkspaceBytes(batch.num_tokens, queries.dim(1))), *stream_);
+  LaunchAttendLatents(queries, batch, kv, scale, out, workspace, properties_.multiProcessorCount,
+                      stream_->Get());
+}
+
+void CudaBackend::LatentValues(const Tensor& latents, const LatentHeads& heads,
+                               std::int64_t first_head, const Tensor& out) {
+  const CudaLatentHeads& of = CudaLatentHeads::From(heads);
+  const LatentShape& shape = of.shape();
+  const std::int64_t count = out.dim(1) / shape.result;
+  Check(first_head + count <= shape.heads && out.dim(1) == count * shape.result,
+        "out is bf16 [T, n U] of heads that there are");
+  LaunchHeadProduct({.matrices = of.value(),
+                     .first = first_head,
+                     .count = count,
+                     .x = AsRows(latents),
+                     .x_stride = shape.latent,
+                     .out = out,
+                     .out_stride = shape.result},
+                    stream_->Get());
+}
+
+// Nobody but the router's product would see the norm that it does on the way.
+void CudaBackend::RouteExperts(const Tensor& x, const LinearWeight& gate, const Routing& routing,
+                               const std::int32_t* token_seq, const ExpertChoice& choice) {
+  stream_->Get();
+  LmHead(x, gate, routing.logits);
+  LaunchRouteExperts(routing, token_seq, choice, stream_->Get());
+}
+
+void CudaBackend::MixExperts(const Tensor& x, const ExpertMix& mix, const Tensor& out) {
+  const ExpertShape& shape = mix.experts.shape();
+  const std::int64_t tokens = x.dim(0);
+  const MixExtent extent = {.max_tokens = tokens,
+                            .per_token = mix.choice.ids.dim(1),
+                            .hidden = shape.hidden,
+                            .ffn = shape.ffn,
+                            .experts = shape.count};
+  void* const scratch =
+      expert_scratch_.AtLeast(static_cast<std::size_t>(extent.device_bytes()), *stream_);
+  for (std::int64_t first = 0; first < tokens; first += kMixTokens) {
+    const std::int64_t count = std::min(kMixTokens, tokens - first);
+    const ExpertMix piece = {.choice = {.ids = Rows(mix.choice.ids, first, count),
+                                        .weights = Rows(mix.choice.weights, first, count)},
+                             .experts = mix.experts,
+                             .shared = Rows(mix.shared, first, count)};
+    LaunchMixExperts(Rows(x, first, count), piece, Rows(out, first, count), scratch,
+                     stream_->Get());
+  }
 }
 
 void CudaBackend::Draw(const Tensor& logits, const DrawView& view, const Tensor& ids,

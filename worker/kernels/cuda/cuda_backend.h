@@ -45,11 +45,16 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Replay> Record(std::function<void()> ops) override;
   void* ShareStream() override { return stream_->Share(); }
   void Reserve(const StepExtent& extent) override;
+  void ReserveParts(const PartsExtent& extent) override;
+  bool CanAttendToLatents() const override;
 
   std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
                                            std::span<const WeightSlice> bias,
                                            LinearLayout layout) override;
   Buffer MakeTable(const WeightSlice& slice) override;
+  std::unique_ptr<LatentHeads> MakeLatentHeads(const WeightSlice& rows,
+                                               const LatentShape& shape) override;
+  std::unique_ptr<ExpertWeights> MakeExperts(const ExpertShape& shape) override;
 
   void Scatter(const Tensor& index, const Tensor& values, const Tensor& to) override;
   void GatherInputIds(const Tensor& given, const Tensor& source_slot, const Tensor& last_drawn,
@@ -62,6 +67,17 @@ class CudaBackend final : public Backend {
                       const BatchView& batch, const KvLayer& kv, const Tensor& q) override;
   void PagedAttention(const Tensor& q, const BatchView& batch, const KvLayer& kv, float scale,
                       const Tensor& out) override;
+  void WriteLatents(const LatentKeys& keys, const PairRotation& rotation, const BatchView& batch,
+                    const KvLayer& kv) override;
+  void AbsorbQueries(const Tensor& q, const LatentHeads& heads, const PairRotation& rotation,
+                     const BatchView& batch, const Tensor& out) override;
+  void AttendLatents(const Tensor& queries, const BatchView& batch, const KvLayer& kv, float scale,
+                     const Tensor& out) override;
+  void LatentValues(const Tensor& latents, const LatentHeads& heads, std::int64_t first_head,
+                    const Tensor& out) override;
+  void RouteExperts(const Tensor& x, const LinearWeight& gate, const Routing& routing,
+                    const std::int32_t* token_seq, const ExpertChoice& choice) override;
+  void MixExperts(const Tensor& x, const ExpertMix& mix, const Tensor& out) override;
   void Linear(const Tensor& x, const LinearWeight& weight, const Tensor& out) override;
   void GateUpSwiGlu(const Tensor& x, const LinearWeight& gate_up, const Tensor& out) override;
   void LmHead(const Tensor& x, const LinearWeight& weight, const Tensor& logits) override;
@@ -95,6 +111,8 @@ class CudaBackend final : public Backend {
   Capabilities capabilities_;
   Scratch attention_scratch_;  // partial results of decode
   AttentionState attention_;
+  Scratch latent_scratch_;  // latent attention's partial results
+  Scratch expert_scratch_;  // what is between the experts' products
 };
 
 }  // namespace thinkwire::worker::kernels

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "worker/kernels/parts_extent.h"
 #include "worker/model/checkpoint/planned_tensors.h"
 
 namespace thinkwire::worker::model {
@@ -65,6 +66,32 @@ PartPlan MoePart(const ModelConfig& config, const std::string& layer) {
                     Division::kSharedFfn),
          part.weights);
   return part;
+}
+
+std::string DeepseekNeedsCpu(const ModelConfig& config) {
+  if (!config.mla) return "";
+  const MlaConfig& mla = *config.mla;
+  if (mla.kv_lora_rank != kernels::kLatentWidth ||
+      mla.qk_rope_head_dim != kernels::kLatentRotated) {
+    return absl::StrCat("latents of kv_lora_rank ", mla.kv_lora_rank, " and qk_rope_head_dim ",
+                        mla.qk_rope_head_dim, " (others than ", kernels::kLatentWidth, " and ",
+                        kernels::kLatentRotated, ")");
+  }
+  constexpr std::int64_t kTile = 16;
+  if (mla.qk_nope_head_dim % kTile != 0 || mla.v_head_dim % kTile != 0) {
+    return absl::StrCat("heads of qk_nope_head_dim ", mla.qk_nope_head_dim, " and v_head_dim ",
+                        mla.v_head_dim, " (not in ", kTile, "s)");
+  }
+  if (!config.moe) return "";
+  const MoeConfig& moe = *config.moe;
+  if (config.hidden_size % kTile != 0 || moe.moe_intermediate_size % kTile != 0) {
+    return absl::StrCat("experts of hidden_size ", config.hidden_size,
+                        " and moe_intermediate_size ", moe.moe_intermediate_size, " (not in ",
+                        kTile, "s)");
+  }
+  constexpr std::int64_t kMostGroups = 64;
+  if (moe.n_group <= kMostGroups) return "";
+  return absl::StrCat("n_group ", moe.n_group, " (more than ", kMostGroups, " groups of experts)");
 }
 
 }  // namespace thinkwire::worker::model

@@ -20,4 +20,9 @@ PartPlan MlaPart(const ModelConfig& config, const std::string& layer);
 // REQUIRES: config.moe.
 PartPlan MoePart(const ModelConfig& config, const std::string& layer);
 
+// What of a DeepseekV3 only a CPU computes, by its sizes, as a message's subject; empty: nothing. A
+// GPU takes latents of 512 and rotated parts of 64, as all published ones have, heads and matrices
+// in whole tiles of 16, and at most 64 groups of experts.
+std::string DeepseekNeedsCpu(const ModelConfig& config);
+
 }  // namespace thinkwire::worker::model

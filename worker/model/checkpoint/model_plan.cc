@@ -152,7 +152,7 @@ Encoding EncodingIn(Encoding encoding, std::size_t layer, std::size_t layers,
 }
 
 Encoding HeadEncoding(Encoding encoding) {
-  if (encoding == Encoding::kInt4) return Encoding::kBf16;
+  if (encoding == Encoding::kInt4 || encoding == Encoding::kFp8) return Encoding::kBf16;
   return encoding == Encoding::kQ4K ? Encoding::kQ6K : encoding;
 }
 
@@ -209,9 +209,8 @@ bool IsPacked(const ModelPlan& plan) {
 }
 
 std::string NeedsCpu(const ModelPlan& plan) {
-  if (plan.config.mla) {
-    return absl::StrCat("the latent attention and the experts of ", plan.config.architecture);
-  }
+  std::string deepseek = DeepseekNeedsCpu(plan.config);
+  if (!deepseek.empty()) return deepseek;
   bool is_reordered = false;
   ModelPlan copy = plan;
   ForEachMatrix(copy, [&](PlannedTensor& matrix) { is_reordered |= matrix.spec.reordered; });

@@ -103,9 +103,9 @@ struct ModelPlan {
 // The plan of a Hugging Face Qwen2, Llama or DeepseekV3 checkpoint.
 ModelPlan MakePlan(const ModelConfig& config);
 
-// From now on matrices are of `encoding`, whose blocks no rank parts: of kInt4 the layers' alone,
-// of kQ4K as files of llama.cpp's type Q4_K_M have them, the head and some of a model's values and
-// down projections in kQ6K; else the head's too.
+// From now on matrices are of `encoding`, whose blocks no rank parts: of kInt4 and kFp8 the layers'
+// alone, of kQ4K as files of llama.cpp's type Q4_K_M have them, the head and some of a model's
+// values and down projections in kQ6K; else the head's too.
 void SetMatrixEncoding(kernels::Encoding encoding, ModelPlan& plan);
 
 // Every tensor of the model, once.
@@ -117,8 +117,8 @@ void ForEachMatrix(ModelPlan& plan, const std::function<void(PlannedTensor&)>& v
 // Whether a matrix is kept packed.
 bool IsPacked(const ModelPlan& plan);
 
-// What of the model only a CPU computes, as a message's subject; empty: nothing. Latent attention
-// and experts, or matrices that have their columns in an order of their own.
+// What of the model only a CPU computes, as a message's subject; empty: nothing. DeepseekV3's parts
+// of sizes that no GPU takes, or matrices that have their columns in an order of their own.
 std::string NeedsCpu(const ModelPlan& plan);
 
 // How the device keeps the matrices: "bf16"; "q4_k+q6_k" where some of them differ.

@@ -68,6 +68,19 @@ void DrawQ6K(std::uint64_t start, float deviation, char* to) {
   StoreHalf(deviation / 1367.0F, to + 208);
 }
 
+// Codes below 2 in magnitude, each as often: exponents 0 to 7 of either sign, the root of 0.358.
+// All of a block have one scale, as all of 128 rows would in a checkpoint.
+void DrawFp8(std::uint64_t start, float deviation, char* to) {
+  constexpr float kDeviation = 0.598F;
+  constexpr std::uint64_t kSmall = 0xBFBFBFBFBFBFBFBF;
+  for (int i = 0; i < kernels::kFp8Columns; i += 8) {
+    const std::uint64_t codes = Mix(start + static_cast<std::uint64_t>(i)) & kSmall;
+    std::memcpy(to + i, &codes, sizeof(codes));
+  }
+  const float scale = deviation / kDeviation;
+  std::memcpy(to + kernels::kFp8Columns, &scale, sizeof(scale));
+}
+
 void DrawBlock(Encoding encoding, std::uint64_t start, float deviation, char* to) {
   switch (encoding) {
     case Encoding::kInt4:
@@ -78,6 +91,8 @@ void DrawBlock(Encoding encoding, std::uint64_t start, float deviation, char* to
       return DrawQ4K(start, deviation, to);
     case Encoding::kQ6K:
       return DrawQ6K(start, deviation, to);
+    case Encoding::kFp8:
+      return DrawFp8(start, deviation, to);
     default:
       CHECK(false, "an encoding that is drawn packed");
   }

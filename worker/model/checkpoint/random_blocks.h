@@ -10,7 +10,7 @@ namespace thinkwire::worker::model {
 constexpr bool CanDrawPacked(kernels::Encoding encoding) {
   using kernels::Encoding;
   return encoding == Encoding::kInt4 || encoding == Encoding::kQ8_0 || encoding == Encoding::kQ4K ||
-         encoding == Encoding::kQ6K;
+         encoding == Encoding::kQ6K || encoding == Encoding::kFp8;
 }
 
 // Draws `cols` columns of a row of blocks to `to`: weights around 0 of about the standard deviation

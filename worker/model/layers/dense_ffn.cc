@@ -10,7 +10,7 @@ namespace {
 std::vector<SwiGluWeights> LoadBlocks(const PartPlan& part, const LoadPlace& place) {
   CHECK(part.weights.size() == 2, "a SwiGLU block has two weights");
   std::vector<SwiGluWeights> blocks;
-  for (const RankShape& shape : SummedShapes(place.shape)) {
+  for (const RankShape& shape : SummedShapes(place)) {
     blocks.push_back(LoadSwiGlu(std::span<const PlannedWeight, 2>(part.weights.data(), 2),
                                 {shape, place.source, place.backend}));
   }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -25,9 +26,49 @@ std::vector<float> LoadVector(const PlannedTensor& tensor, const LoadPlace& plac
   return values;
 }
 
+kernels::Buffer LoadBias(const PlannedTensor& tensor, const LoadPlace& place) {
+  const std::vector<float> values = LoadVector(tensor, place);
+  kernels::Buffer bias = place.backend.Allocate(values.size() * sizeof(float));
+  place.backend.CopyToDevice(bias.data(), values.data(), bias.bytes());
+  place.backend.Synchronize();
+  return bias;
+}
+
 // The two weights of block `index`.
 std::span<const PlannedWeight, 2> BlockOf(const PartPlan& part, std::size_t index) {
   return std::span<const PlannedWeight, 2>(&part.weights[2 * index], 2);
+}
+
+// The encoding of all matrices of the experts, or bf16.
+kernels::Encoding EncodingOf(const PartPlan& part, const Share& share) {
+  const kernels::Encoding first = part.weights[0].matrices[0].spec.encoding;
+  for (std::int64_t i = 2 * share.first; i < 2 * (share.first + share.count); ++i) {
+    for (const PlannedTensor& matrix : part.weights[static_cast<std::size_t>(i)].matrices) {
+      if (matrix.spec.encoding != first) return kernels::Encoding::kBf16;
+    }
+  }
+  return first;
+}
+
+HostSlice WholeOf(const PlannedTensor& tensor, const LoadPlace& place) {
+  return place.source.Slice(tensor.spec, {0, tensor.spec.rows, 0, tensor.spec.cols});
+}
+
+std::unique_ptr<kernels::ExpertWeights> LoadExperts(const MoeConfig& config, const PartPlan& part,
+                                                    const Share& share, const LoadPlace& place) {
+  auto experts = place.backend.MakeExperts({.first = share.first,
+                                            .count = share.count,
+                                            .hidden = part.weights[0].matrices[0].spec.cols,
+                                            .ffn = config.moe_intermediate_size,
+                                            .encoding = EncodingOf(part, share)});
+  for (std::int64_t i = 0; i < share.count; ++i) {
+    const auto block = BlockOf(part, static_cast<std::size_t>(share.first + i));
+    const HostSlice gate = WholeOf(block[0].matrices[0], place);
+    const HostSlice up = WholeOf(block[0].matrices[1], place);
+    const HostSlice down = WholeOf(block[1].matrices[0], place);
+    experts->Set(i, {.gate = gate.slice, .up = up.slice, .down = down.slice});
+  }
+  return experts;
 }
 
 }  // namespace
@@ -44,18 +85,13 @@ kernels::RoutingRule RoutingRuleOf(const MoeConfig& config) {
 MoeWeights LoadMoe(const MoeConfig& config, const PartPlan& part, const LoadPlace& place) {
   const auto experts = static_cast<std::size_t>(config.n_routed_experts);
   CHECK(part.weights.size() >= 2 * experts, "two weights an expert");
-  const Share& share = place.shape.of(Division::kExperts);
   MoeWeights weights;
   weights.gate = LoadLinear({.matrices = {part.tables[kRouter]}}, place);
-  weights.correction_bias = LoadVector(part.tables[kCorrectionBias], place);
-  weights.first_expert = share.first;
-  for (std::int64_t i = share.first; i < share.first + share.count; ++i) {
-    weights.experts.push_back(LoadSwiGlu(BlockOf(part, static_cast<std::size_t>(i)), place));
-  }
-  const std::vector<RankShape> summed = SummedShapes(place.shape);
-  weights.num_summands = summed.size();
-  if (part.weights.size() == 2 * experts) return weights;
-  for (const RankShape& shape : summed) {
+  weights.correction_bias = LoadBias(part.tables[kCorrectionBias], place);
+  const bool has_shared = part.weights.size() > 2 * experts;
+  for (const RankShape& shape : SummedShapes(place)) {
+    weights.experts.push_back(LoadExperts(config, part, shape.of(Division::kExperts), place));
+    if (!has_shared) continue;
     weights.shared.push_back(
         LoadSwiGlu(BlockOf(part, experts), {shape, place.source, place.backend}));
   }

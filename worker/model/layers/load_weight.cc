@@ -49,6 +49,11 @@ Stack SliceAll(const std::vector<PlannedTensor>& tensors, const LoadPlace& place
 
 }  // namespace
 
+std::vector<RankShape> SummedShapes(const LoadPlace& place) {
+  if (place.backend.capabilities().kind != kernels::DeviceKind::kCpu) return {place.shape};
+  return SummedShapes(place.shape);
+}
+
 std::unique_ptr<kernels::LinearWeight> LoadLinear(const PlannedWeight& weight,
                                                   const LoadPlace& place) {
   const Stack matrices = SliceAll(weight.matrices, place);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "worker/kernels/backend.h"
 #include "worker/model/checkpoint/model_plan.h"
@@ -15,6 +16,10 @@ struct LoadPlace {
   const WeightSource& source;
   kernels::Backend& backend;
 };
+
+// SummedShapes of the place's rank. A GPU's products round to bf16 before they are added, so that
+// its sums in halves are not what two ranks would give: it has its own alone.
+std::vector<RankShape> SummedShapes(const LoadPlace& place);
 
 // The rank's share of a weight, on its device. Rows of the share that lie past a matrix's end are
 // zeros.

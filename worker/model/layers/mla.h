@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "worker/kernels/backend.h"
-#include "worker/kernels/latent_attention.h"
 #include "worker/model/checkpoint/mla_config.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/layers/activation.h"
@@ -22,13 +21,12 @@ namespace thinkwire::worker::model {
 // Wuk_h and Wuv_h are the rows of head h in kv_b_proj. Prompts and drawn tokens go one way, so that
 // a token has the same bits in both. Norms within the part have an epsilon of 1e-6, whatever
 // rms_norm_eps is, as in transformers and in DeepSeek's own code.
-// Its one KV plane is latent_attention.h's. It runs on the CPU; ranks divide the heads, and so do
-// the summands of one (SummedShapes).
+// Its one KV plane is latents.h's. Ranks divide the heads, and so do the summands of one
+// (SummedShapes).
 class Mla final : public LayerPart {
  public:
   // The plan's weights and tables are MlaPart's. The backend and the scratch must outlive the part;
-  // the rest of `place` is read here alone. What is transposed becomes bf16 if it is packed.
-  // REQUIRES: a CpuBackend, where Run is called.
+  // the rest of `place` is read here alone.
   Mla(const MlaConfig& config, const PartPlan& part, const PartPlace& place);
 
   void Run(const kernels::Tensor& x, const kernels::BatchView& batch, const kernels::KvLayer& kv,
@@ -36,25 +34,13 @@ class Mla final : public LayerPart {
   std::int64_t bytes() const override;
 
  private:
-  // A head's rows of kv_b_proj.
-  struct Head {
-    std::unique_ptr<kernels::LinearWeight> absorb;  // [C, P]: Wuk transposed
-    std::unique_ptr<kernels::LinearWeight> value;   // [V, C]
-  };
-
-  static std::vector<Head> LoadHeads(const MlaConfig& config, const PlannedTensor& tensor,
-                                     const LoadPlace& place);
-
-  kernels::Tensor Norm(const kernels::Tensor& x, const kernels::Buffer& weight,
-                       const Activation& to);
   // [T, H (P + R)]
   kernels::Tensor Queries(const kernels::Tensor& x);
   void WriteKeys(const kernels::Tensor& x, const kernels::BatchView& batch,
                  const kernels::KvLayer& kv);
-  // What meets the keys, from Queries.
-  kernels::LatentQueries Absorb(const kernels::Tensor& q, const kernels::BatchView& batch);
-  // [T, h V] of one summand's h heads, from what all have of the latents, [H, T, C].
-  kernels::Tensor Values(std::size_t summand, const kernels::Tensor& latents);
+  // What all heads have of the latents, [T, H, C].
+  kernels::Tensor Attend(const kernels::Tensor& q, const kernels::BatchView& batch,
+                         const kernels::KvLayer& kv);
 
   kernels::Backend& backend_;
   const MlaConfig config_;
@@ -64,19 +50,15 @@ class Mla final : public LayerPart {
   const std::unique_ptr<kernels::LinearWeight> q_;
   const std::unique_ptr<kernels::LinearWeight> kv_a_;
   const kernels::Buffer kv_a_norm_;
-  const std::vector<Head> heads_;
+  const std::unique_ptr<kernels::LatentHeads> heads_;
   const std::vector<std::unique_ptr<kernels::LinearWeight>> out_;  // of the SummedShapes
   const PartialSum sum_;
 
   const Activation& queries_;
   const Activation& keys_;
-  const Activation& latents_;
-  const Activation& normed_latents_;
   const Activation& absorbed_;
-  const Activation& rotated_;
   const Activation& attended_;
   const Activation& results_;
-  const Activation& of_one_head_;
   const Activation* q_latents_;         // null: no latents of queries
   const Activation* normed_q_latents_;  // likewise
 };

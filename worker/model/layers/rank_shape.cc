@@ -98,6 +98,15 @@ std::int64_t RowsOf(const PlannedWeight& weight, const RankShape& shape) {
   return rows;
 }
 
+kernels::MixExtent MixExtentOf(const ModelPlan& plan, const RankShape& shape,
+                               const step::Limits& limits) {
+  return {.max_tokens = limits.max_num_batched_tokens,
+          .per_token = plan.config.moe->num_experts_per_tok,
+          .hidden = plan.config.hidden_size,
+          .ffn = plan.config.moe->moe_intermediate_size,
+          .experts = shape.of(Division::kExperts).count};
+}
+
 }  // namespace
 
 absl::Status CheckSplit(const ModelPlan& plan, std::int32_t ranks) {
@@ -176,6 +185,14 @@ kernels::StepExtent StepExtentOf(const ModelPlan& plan, const RankShape& shape,
       }
     }
   }
+  return extent;
+}
+
+kernels::PartsExtent PartsExtentOf(const ModelPlan& plan, const RankShape& shape,
+                                   const step::Limits& limits) {
+  kernels::PartsExtent extent = {.max_tokens = limits.max_num_batched_tokens};
+  if (plan.config.mla) extent.latent_heads = shape.of(Division::kQueryHeads).count;
+  if (plan.config.moe) extent.mix = MixExtentOf(plan, shape, limits);
   return extent;
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "worker/kernels/device.h"
+#include "worker/kernels/parts_extent.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/step/limits.h"
 
@@ -64,5 +65,7 @@ Region RegionOf(const PlannedTensor& tensor, const RankShape& shape);
 // The rank's largest step, for what its backend reserves.
 kernels::StepExtent StepExtentOf(const ModelPlan& plan, const RankShape& shape,
                                  const step::Limits& limits);
+kernels::PartsExtent PartsExtentOf(const ModelPlan& plan, const RankShape& shape,
+                                   const step::Limits& limits);
 
 }  // namespace thinkwire::worker::model

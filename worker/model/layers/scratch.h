@@ -21,7 +21,11 @@ class Scratch {
 
   // act [max_tokens, cols], valid as long as this object. Allocates at the first call.
   const Activation& Get(const std::string& name, std::int64_t cols) {
-    return activations_.try_emplace({name, cols}, backend_, max_tokens_, cols).first->second;
+    return Get(name, cols, backend_.capabilities().activation);
+  }
+  // The same of another type, which is always the same for a name.
+  const Activation& Get(const std::string& name, std::int64_t cols, kernels::DType dtype) {
+    return activations_.try_emplace({name, cols}, backend_, dtype, max_tokens_, cols).first->second;
   }
 
  private:

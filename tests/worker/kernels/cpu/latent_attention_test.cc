@@ -1,5 +1,3 @@
-#include "worker/kernels/latent_attention.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -21,6 +19,7 @@ constexpr std::int64_t kRotated = 6;
 constexpr std::int64_t kKey = kLatent + kRotated;
 constexpr std::int32_t kPositions = 1200;  // over two borders of segments
 constexpr float kScale = 0.3F;
+constexpr float kEps = 1e-6F;
 
 Floats Random(std::int64_t n, unsigned seed) {
   std::mt19937 bits(seed);
@@ -41,29 +40,26 @@ class Sequence {
         block_tokens_(block_tokens),
         plane_(static_cast<std::size_t>(NumBlocks() * block_tokens * kKey), 1e30F) {
     for (std::int32_t i = 0; i < NumBlocks(); ++i) blocks_.push_back(NumBlocks() - 1 - i);
-    const Tensor table = Matrix(rope_, kRotated);
-    WriteLatents(Matrix(latents_, kLatent), {Matrix(keys_, kKey), kLatent}, {table, true},
-                 View(0, kPositions), Layer());
+    Floats keys = keys_;
+    std::vector<std::uint16_t> ones(kLatent, 0x3F80);  // 1 in bf16
+    backend_.WriteLatents({.rows = Matrix(keys, kKey),
+                           .norm = MakeTensor(ones.data(), DType::kBf16, kLatent),
+                           .eps = kEps},
+                          {Matrix(rope_, kRotated), true}, View(0, kPositions), Layer());
+    for (std::int64_t t = 0; t < kPositions; ++t)
+      NormLatent(&keys_[static_cast<std::size_t>(t * kKey)]);
   }
 
   // Of `count` tokens from `first` on, [count, H, C].
   Floats Attend(std::int32_t first, std::int32_t count) {
     const BatchView view = View(first, count);
-    Floats latent = ByHead(queries_, first, count, kLatent);
-    Floats rotated = ByHead(rotated_, first, count, kRotated);
-    Floats out(latent.size());
-    AttendLatents({MakeTensor(latent.data(), DType::kF32, kHeads, count, kLatent),
-                   MakeTensor(rotated.data(), DType::kF32, kHeads, count, kRotated)},
-                  view, Layer(), kScale,
-                  MakeTensor(out.data(), DType::kF32, kHeads, count, kLatent), backend_);
-    Floats by_token;
-    for (std::int64_t t = 0; t < count; ++t) {
-      for (std::int64_t h = 0; h < kHeads; ++h) {
-        const auto from = out.begin() + (h * count + t) * kLatent;
-        by_token.insert(by_token.end(), from, from + kLatent);
-      }
-    }
-    return by_token;
+    Floats queries(queries_.begin() + std::int64_t{first} * kHeads * kKey,
+                   queries_.begin() + std::int64_t{first + count} * kHeads * kKey);
+    Floats out(static_cast<std::size_t>(count * kHeads * kLatent));
+    backend_.AttendLatents(MakeTensor(queries.data(), DType::kF32, count, kHeads, kKey), view,
+                           Layer(), kScale,
+                           MakeTensor(out.data(), DType::kF32, count, kHeads, kLatent));
+    return out;
   }
 
   // What attention is, in double, of one token and head.
@@ -77,7 +73,7 @@ class Sequence {
     for (std::int64_t j = 0; j <= token; ++j) {
       for (std::int64_t d = 0; d < kLatent; ++d) {
         result[static_cast<std::size_t>(d)] +=
-            weights[static_cast<std::size_t>(j)] / sum * At(latents_, j * kLatent + d);
+            weights[static_cast<std::size_t>(j)] / sum * At(keys_, j * kKey + d);
       }
     }
     return result;
@@ -88,32 +84,26 @@ class Sequence {
     return values[static_cast<std::size_t>(i)];
   }
 
-  // Of rows [T, H * width].
-  static Floats ByHead(const Floats& rows, std::int64_t first, std::int64_t count,
-                       std::int64_t width) {
-    Floats by_head;
-    for (std::int64_t h = 0; h < kHeads; ++h) {
-      for (std::int64_t t = first; t < first + count; ++t) {
-        const auto from = rows.begin() + (t * kHeads + h) * width;
-        by_head.insert(by_head.end(), from, from + width);
-      }
-    }
-    return by_head;
+  static void NormLatent(float* row) {
+    double squares = 0;
+    for (std::int64_t d = 0; d < kLatent; ++d) squares += double{row[d]} * row[d];
+    const double factor = 1 / std::sqrt(squares / kLatent + double{kEps});
+    for (std::int64_t d = 0; d < kLatent; ++d) row[d] = static_cast<float>(row[d] * factor);
   }
 
   double Score(std::int64_t token, std::int64_t head, std::int64_t j) const {
     double score = 0;
+    const std::int64_t query = (token * kHeads + head) * kKey;
     for (std::int64_t d = 0; d < kLatent; ++d) {
-      score += At(queries_, (token * kHeads + head) * kLatent + d) * At(latents_, j * kLatent + d);
+      score += At(queries_, query + d) * At(keys_, j * kKey + d);
     }
     for (std::int64_t i = 0; i < kRotated / 2; ++i) {
       const double cosine = At(rope_, j * kRotated + i);
       const double sine = At(rope_, j * kRotated + kRotated / 2 + i);
       const double a = At(keys_, j * kKey + kLatent + 2 * i);
       const double b = At(keys_, j * kKey + kLatent + 2 * i + 1);
-      const std::int64_t query = (token * kHeads + head) * kRotated + i;
-      score += At(rotated_, query) * (a * cosine - b * sine);
-      score += At(rotated_, query + kRotated / 2) * (b * cosine + a * sine);
+      score += At(queries_, query + kLatent + i) * (a * cosine - b * sine);
+      score += At(queries_, query + kLatent + kRotated / 2 + i) * (b * cosine + a * sine);
     }
     return score * kScale;
   }
@@ -144,12 +134,10 @@ class Sequence {
 
   CpuBackend backend_;
   const std::int32_t block_tokens_;
-  Floats plane_;  // what no token wrote is not to be read as one
-  Floats latents_ = Random(kPositions * kLatent, 1);
-  Floats keys_ = Random(kPositions * kKey, 2);
+  Floats plane_;                                // what no token wrote is not to be read as one
+  Floats keys_ = Random(kPositions * kKey, 2);  // latents normed, the rest not rotated
   Floats rope_ = Random(kPositions * kRotated, 3);
-  const Floats queries_ = Random(kPositions * kHeads * kLatent, 4);
-  const Floats rotated_ = Random(kPositions * kHeads * kRotated, 5);
+  const Floats queries_ = Random(kPositions * kHeads * kKey, 4);
   std::vector<std::int32_t> blocks_;
   std::vector<std::int32_t> positions_;
   std::vector<std::int32_t> sequences_;
@@ -191,16 +179,23 @@ TEST(LatentAttentionTest, GivesATokenTheSameBitsAloneAndAmongOthers) {
 }
 
 TEST(LatentAttentionTest, QueriesTurnAsKeysDo) {
-  Floats rope = {0.5F, 0.25F, 2.0F, 4.0F};  // cosines, sines
-  Floats rows = {9, 1, 2, 3, 4, 9, 9, 5, 6, 7, 8, 9};
+  Floats rope = {0.5F, 0.25F, 2.0F, 4.0F};       // cosines, sines
+  Floats rows = {9, 1, 2, 3, 4, 9, 5, 6, 7, 8};  // of each head one that is not rotated first
   const std::int32_t position = 0;
   const std::int32_t sequence = 0;
   const BatchView batch = {.num_tokens = 1, .positions = &position, .token_seq = &sequence};
+  CpuBackend backend(1);
+  const Floats matrices(4, 1.0F);
+  const auto heads = backend.MakeLatentHeads(
+      {.data = matrices.data(), .encoding = Encoding::kF32, .rows = 4, .cols = 1, .row_stride = 1},
+      {.heads = 2, .plain = 1, .rotated = 4, .latent = 1, .result = 1});
   const auto rotated = [&](bool is_interleaved) {
-    Floats out(8);
-    RotateQueries({Matrix(rows, 12), 1}, 6, {Matrix(rope, 4), is_interleaved}, batch,
-                  MakeTensor(out.data(), DType::kF32, 2, 1, 4));
-    return out;
+    Floats out(10);
+    backend.AbsorbQueries(Matrix(rows, 10), *heads, {Matrix(rope, 4), is_interleaved}, batch,
+                          MakeTensor(out.data(), DType::kF32, 1, 2, 5));
+    Floats turned(out.begin() + 1, out.begin() + 5);
+    turned.insert(turned.end(), out.begin() + 6, out.end());
+    return turned;
   };
   EXPECT_EQ(rotated(true),
             Floats({0.5F * 1 - 2 * 2, 0.25F * 3 - 4 * 4, 0.5F * 2 + 2 * 1, 0.25F * 4 + 4 * 3,

@@ -189,8 +189,18 @@ TEST(DeepseekPlanTest, ATokenLeavesOneKeyALayerOnEveryRank) {
   }
 }
 
-TEST(DeepseekPlanTest, OnlyACpuComputesIt) {
-  EXPECT_THAT(NeedsCpu(MakePlan(Read(R1Config()))), HasSubstr("DeepseekV3ForCausalLM"));
+TEST(DeepseekPlanTest, OnlyACpuComputesOtherSizesThanThePublished) {
+  EXPECT_EQ(NeedsCpu(MakePlan(Read(R1Config()))), "");
+  const auto with = [](const char* field, int value) {
+    json config = R1Config();
+    config[field] = value;
+    return NeedsCpu(MakePlan(Read(config)));
+  };
+  EXPECT_THAT(with("kv_lora_rank", 256), HasSubstr("kv_lora_rank 256"));
+  EXPECT_THAT(with("qk_rope_head_dim", 32), HasSubstr("qk_rope_head_dim 32"));
+  EXPECT_THAT(with("v_head_dim", 120), HasSubstr("v_head_dim 120"));
+  EXPECT_THAT(with("moe_intermediate_size", 2056), HasSubstr("moe_intermediate_size 2056"));
+  EXPECT_THAT(with("n_group", 128), HasSubstr("n_group 128"));
 }
 
 TEST(FirstLayersTest, AreAShapeOfTheirOwn) {

@@ -31,11 +31,16 @@ WeightSlice SliceOf(const float* data, std::int64_t rows, std::int64_t cols) {
   return {.data = data, .encoding = Encoding::kF32, .rows = rows, .cols = cols, .row_stride = cols};
 }
 
-SwiGluWeights MakeExpert(kernels::Backend& backend, const WeightSlice& gate, const WeightSlice& up,
-                         const WeightSlice& down) {
-  const WeightSlice both[] = {gate, up};
+SwiGluWeights MakeShared(kernels::Backend& backend, const kernels::ExpertSlices& slices) {
+  const WeightSlice both[] = {slices.gate, slices.up};
   return {backend.MakeLinear(both, {}, LinearLayout::kGateUp),
-          backend.MakeLinear({&down, 1}, {}, LinearLayout::kPlain)};
+          backend.MakeLinear({&slices.down, 1}, {}, LinearLayout::kPlain)};
+}
+
+kernels::Buffer BiasOf(kernels::Backend& backend, const Floats& values) {
+  kernels::Buffer bias = backend.Allocate(values.size() * sizeof(float));
+  backend.CopyToDevice(bias.data(), values.data(), bias.bytes());
+  return bias;
 }
 
 // What the part makes of x's rows [first, first + count), x [any, width].
@@ -68,20 +73,21 @@ class MoeGoldenTest : public testing::Test {
     const WeightSlice router = SliceOf(gate.data(), kRule.num_experts, width_);
     MoeWeights weights;
     weights.gate = backend_.MakeLinear({&router, 1}, {}, LinearLayout::kPlain);
-    weights.correction_bias = Of("correction_bias");
+    weights.correction_bias = BiasOf(backend_, Of("correction_bias"));
+    weights.experts.push_back(
+        backend_.MakeExperts({.count = kRule.num_experts, .hidden = width_, .ffn = ffn_}));
     const std::int64_t size = ffn_ * width_;
     for (std::int64_t e = 0; e < kRule.num_experts; ++e) {
       const float* const both = gate_up.data() + 2 * e * size;
-      weights.experts.push_back(MakeExpert(backend_, SliceOf(both, ffn_, width_),
-                                           SliceOf(both + size, ffn_, width_),
-                                           SliceOf(down.data() + e * size, width_, ffn_)));
+      weights.experts[0]->Set(e, {SliceOf(both, ffn_, width_), SliceOf(both + size, ffn_, width_),
+                                  SliceOf(down.data() + e * size, width_, ffn_)});
     }
     const Floats shared_gate = Of("shared_gate");
     const Floats shared_up = Of("shared_up");
     const Floats shared_down = Of("shared_down");
-    weights.shared.push_back(MakeExpert(backend_, SliceOf(shared_gate.data(), 2 * ffn_, width_),
-                                        SliceOf(shared_up.data(), 2 * ffn_, width_),
-                                        SliceOf(shared_down.data(), width_, 2 * ffn_)));
+    weights.shared.push_back(MakeShared(backend_, {SliceOf(shared_gate.data(), 2 * ffn_, width_),
+                                                   SliceOf(shared_up.data(), 2 * ffn_, width_),
+                                                   SliceOf(shared_down.data(), width_, 2 * ffn_)}));
     return weights;
   }
 
@@ -99,7 +105,7 @@ TEST_F(MoeGoldenTest, ChoosesAndWeighsAsTransformersDoes) {
   Floats logits(static_cast<std::size_t>(tokens * kRule.num_experts));
   backend_.Linear(MakeTensor(x.data(), DType::kF32, tokens, width_), *weights.gate,
                   MakeTensor(logits.data(), DType::kF32, tokens, kRule.num_experts));
-  kernels::ExpertRouter router(kRule, weights.correction_bias);
+  kernels::ExpertRouter router(kRule, Of("correction_bias"));
   std::vector<kernels::ChosenExpert> chosen(static_cast<std::size_t>(kRule.per_token));
   const auto ids = golden_.at("ids").get<std::vector<int>>();
   const Floats expected = Of("weights");
@@ -178,13 +184,15 @@ MoeWeights SquareWeights(kernels::Backend& backend, View view) {
   const WeightSlice router = SliceOf(gate.data(), kRule.num_experts, kSide);
   MoeWeights weights;
   weights.gate = backend.MakeLinear({&router, 1}, {}, LinearLayout::kPlain);
-  weights.correction_bias.resize(static_cast<std::size_t>(kRule.num_experts));
+  weights.correction_bias = BiasOf(backend, Floats(static_cast<std::size_t>(kRule.num_experts)));
+  weights.experts.push_back(backend.MakeExperts(
+      {.count = kRule.num_experts, .hidden = kSide, .ffn = kSide, .encoding = Encoding::kFp8}));
   for (unsigned e = 0; e < 17; ++e) {
     const Fp8Matrix matrices[] = {Fp8Matrix(3 * e), Fp8Matrix(3 * e + 1), Fp8Matrix(3 * e + 2)};
-    SwiGluWeights expert =
-        MakeExpert(backend, (matrices[0].*view)(), (matrices[1].*view)(), (matrices[2].*view)());
-    if (e < 16) weights.experts.push_back(std::move(expert));
-    if (e == 16) weights.shared.push_back(std::move(expert));
+    const kernels::ExpertSlices slices = {(matrices[0].*view)(), (matrices[1].*view)(),
+                                          (matrices[2].*view)()};
+    if (e < 16) weights.experts[0]->Set(e, slices);
+    if (e == 16) weights.shared.push_back(MakeShared(backend, slices));
   }
   return weights;
 }

@@ -24,4 +24,10 @@ __device__ __forceinline__ uint2 LoadShared8(std::uint32_t address) {
   return value;
 }
 
+__device__ __forceinline__ std::uint32_t LoadShared4(std::uint32_t address) {
+  std::uint32_t value;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+  return value;
+}
+
 }  // namespace thinkwire::worker::kernels

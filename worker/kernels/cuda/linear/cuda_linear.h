@@ -10,7 +10,7 @@
 // The room of products with weights. An op says what becomes of the sums (linear_output.h), and the
 // weight multiplies in the way that suits its kind and the number of tokens.
 //
-// Another kind of weight (FP8 in blocks of 128) adds here, as those that there are: a CudaLinear
+// Another kind of weight adds here, as those that there are: a CudaLinear
 // with its layout on the device, its upload and its choice of ways; a kernel for few tokens, which
 // hands its sums to linear_outputs.cuh as the others do; a way for many tokens; and one case in
 // CudaBackend::MakeLinear, by the parts' Encoding. No op and no output changes.

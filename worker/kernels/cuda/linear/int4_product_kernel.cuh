@@ -18,12 +18,6 @@ namespace thinkwire::worker::kernels {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-__device__ __forceinline__ std::uint32_t LoadShared4(std::uint32_t address) {
-  std::uint32_t value;
-  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
-  return value;
-}
-
 // Where a lane finds its words and its row's scale of a stage's first block.
 struct Int4Place {
   std::uint32_t words;

@@ -89,6 +89,8 @@ void LaunchUnitExpand(const UnitRows& rows, void* out, cudaStream_t stream) {
       return LaunchOf<UnitFormat::kQ6K>(rows, out, stream);
     case UnitFormat::kQ8_0:
       return LaunchOf<UnitFormat::kQ8_0>(rows, out, stream);
+    case UnitFormat::kFp8:
+      return LaunchOf<UnitFormat::kFp8>(rows, out, stream);
   }
 }
 

@@ -63,6 +63,13 @@ void ReadQ8_0(const std::uint8_t* row, std::int64_t at, RowBlock& out) {
   }
 }
 
+void ReadFp8(const std::uint8_t* row, std::int64_t at, RowBlock& out) {
+  static_assert(kFp8Columns == kUnitColumns);
+  const std::uint8_t* const block = row + at * kFp8PackedBytes;
+  std::memcpy(out.q, block, kFp8Columns);
+  std::memcpy(out.row, block + kFp8Columns, 4);
+}
+
 // Block `at` of 128 columns of a row.
 RowBlock ReadRow(UnitFormat format, const char* row, std::int64_t at) {
   RowBlock out = {};
@@ -81,6 +88,9 @@ RowBlock ReadRow(UnitFormat format, const char* row, std::int64_t at) {
       return out;
     case UnitFormat::kQ8_0:
       ReadQ8_0(bytes, at, out);
+      return out;
+    case UnitFormat::kFp8:
+      ReadFp8(bytes, at, out);
       return out;
   }
   return out;
@@ -142,13 +152,13 @@ void PackBits(UnitFormat format, const RowBlock& row, int g, std::uint8_t* unit)
 
 void PackRow(UnitFormat format, const RowBlock& row, int g, std::uint8_t* unit) {
   const UnitPlaces places = PlacesOf(format);
-  if (format == UnitFormat::kQ8_0) {
+  if (format == UnitFormat::kQ8_0 || format == UnitFormat::kFp8) {
     PackBytes(row, g, unit);
   } else {
     PackBits(format, row, g, unit);
   }
   const int row_bytes = (places.end - places.rows) / kInt4UnitRows;
-  std::memcpy(unit + places.groups + 8 * g, row.groups, 8);
+  if (places.rows > places.groups) std::memcpy(unit + places.groups + 8 * g, row.groups, 8);
   std::memcpy(unit + places.rows + row_bytes * g, row.row, static_cast<std::size_t>(row_bytes));
 }
 

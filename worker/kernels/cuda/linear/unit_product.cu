@@ -15,6 +15,8 @@ void LaunchUnitProduct(const UnitProduct& op, const LinearOutput& output, cudaSt
       return LaunchUnitProductOf<UnitFormat::kQ6K>(op, output, stream);
     case UnitFormat::kQ8_0:
       return LaunchUnitProductOf<UnitFormat::kQ8_0>(op, output, stream);
+    case UnitFormat::kFp8:
+      return LaunchUnitProductOf<UnitFormat::kFp8>(op, output, stream);
   }
 }
 

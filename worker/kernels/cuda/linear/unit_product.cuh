@@ -97,5 +97,7 @@ extern template void LaunchUnitProductOf<UnitFormat::kQ6K>(const UnitProduct&, c
                                                            cudaStream_t);
 extern template void LaunchUnitProductOf<UnitFormat::kQ8_0>(const UnitProduct&, const LinearOutput&,
                                                             cudaStream_t);
+extern template void LaunchUnitProductOf<UnitFormat::kFp8>(const UnitProduct&, const LinearOutput&,
+                                                           cudaStream_t);
 
 }  // namespace thinkwire::worker::kernels

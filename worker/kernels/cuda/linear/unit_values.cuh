@@ -2,6 +2,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include <cstdint>
 
@@ -14,7 +15,8 @@
 // four bits further up 2^-20 q: up to 1,023 of these steps. A conversion to f32 and a multiply-add
 // with the scale times 2^24 or 2^20 follow, which round as q * scale + offset does: powers of two
 // and products of up to 24 bits are exact. A byte in the low bits of the f16 of 1,024 is 1,024 + q;
-// (1,024 + q) d - (1,024 + 128) d is exact in one multiply-add.
+// (1,024 + q) d - (1,024 + 128) d is exact in one multiply-add. e4m3 is exact in an f16, and the
+// product with its scale, to which -0 is added, is rounded as block_codes.h has it.
 namespace thinkwire::worker::kernels {
 
 #if __CUDA_ARCH__ >= 900
@@ -113,6 +115,30 @@ struct UnitCodes<UnitFormat::kQ8_0> {
   }
 };
 
+template <>
+struct UnitCodes<UnitFormat::kFp8> {
+  uint4 bytes[2];
+
+  template <class Read>
+  __device__ __forceinline__ void Load(const Read& read) {
+    bytes[0] = read.Lane16(0);
+    bytes[1] = read.Lane16(512);
+  }
+  __device__ __forceinline__ StepCodes Of(int half, int j) const {
+    const uint4& four = bytes[half];
+    const std::uint32_t word = j == 0 ? four.x : j == 1 ? four.y : j == 2 ? four.z : four.w;
+    return {HalvesFromE4m3(word), HalvesFromE4m3(word >> 16)};
+  }
+
+ private:
+  // Of the lower two bytes.
+  static __device__ __forceinline__ std::uint32_t HalvesFromE4m3(std::uint32_t word) {
+    const __half2_raw pair =
+        __nv_cvt_fp8x2_to_halfraw2(static_cast<__nv_fp8x2_storage_t>(word & 0xFFFFU), __NV_E4M3);
+    return pair.x | static_cast<std::uint32_t>(pair.y) << 16;
+  }
+};
+
 // A row's scales of a unit's block, of Q4_K and Q5_K. Of(step) is that of the group of k16 step
 // `step`; even and odd steps share groups of 32.
 template <UnitFormat kFormat>
@@ -173,6 +199,17 @@ struct UnitScales<UnitFormat::kQ8_0> {
     const float scale = step / 2 % 2 == 0 ? LowHalf(word) : HighHalf(word);
     return {scale, scale, scale * -1152.0F};
   }
+};
+
+template <>
+struct UnitScales<UnitFormat::kFp8> {
+  float scale;
+
+  template <class Read>
+  __device__ __forceinline__ void Load(const Read& read) {
+    scale = __uint_as_float(read.Row4(PlacesOf(UnitFormat::kFp8).rows));
+  }
+  __device__ __forceinline__ GroupScale Of(int /*step*/) const { return {scale, scale, -0.0F}; }
 };
 
 // A lane's part of a unit's block.

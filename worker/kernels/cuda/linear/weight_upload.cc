@@ -44,10 +44,16 @@ WeightUpload::~WeightUpload() {
 }
 
 Buffer WeightUpload::Run(std::int64_t rows, std::int64_t columns, const FillRow& fill) {
+  Buffer matrix = AllocateOnDevice(static_cast<std::size_t>(rows * columns) * 2, stream_);
+  Fill(matrix.data(), rows, columns, fill);
+  return matrix;
+}
+
+void WeightUpload::Fill(void* matrix, std::int64_t rows, std::int64_t columns,
+                        const FillRow& fill) {
   Check(columns <= kHalfElements, "a row fits the upload's buffer");
   const std::int64_t step = kHalfElements / columns;
-  Buffer matrix = AllocateOnDevice(static_cast<std::size_t>(rows * columns) * 2, stream_);
-  auto* const to = static_cast<std::uint16_t*>(matrix.data());
+  auto* const to = static_cast<std::uint16_t*>(matrix);
   int half = 0;
   for (std::int64_t row = 0; row < rows; row += step, half = (half + 1) % kHalves) {
     const std::int64_t count = std::min(step, rows - row);
@@ -59,7 +65,6 @@ Buffer WeightUpload::Run(std::int64_t rows, std::int64_t columns, const FillRow&
     CUDA_CHECK(cudaEventRecord(sent_[half], stream_));
   }
   CUDA_CHECK(cudaStreamSynchronize(stream_));
-  return matrix;
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -24,6 +24,8 @@ class WeightUpload {
   // Device memory with the matrix [rows, columns] in bf16; columns >= 1. Done on return.
   // REQUIRES: the calling thread's GPU is the stream's.
   Buffer Run(std::int64_t rows, std::int64_t columns, const FillRow& fill);
+  // The same into memory that is there.
+  void Fill(void* matrix, std::int64_t rows, std::int64_t columns, const FillRow& fill);
 
  private:
   static constexpr int kHalves = 2;

@@ -60,8 +60,8 @@ class CountedExperts final : public kernels::ExpertWeights {
     std::size_t bytes = 0;
     for (const WeightSlice& slice : {slices.gate, slices.up, slices.down}) {
       // On a GPU experts that are all of FP8 stay so, others become bf16.
-      const bool is_kept = device_ == kernels::DeviceKind::kCpu ||
-                           shape_.encoding == kernels::Encoding::kFp8;
+      const bool is_kept =
+          device_ == kernels::DeviceKind::kCpu || shape_.encoding == kernels::Encoding::kFp8;
       const kernels::Encoding encoding = is_kept ? slice.encoding : kernels::Encoding::kBf16;
       bytes += static_cast<std::size_t>(kernels::BytesOf(encoding, slice.rows * slice.cols));
     }

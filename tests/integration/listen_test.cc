@@ -21,6 +21,8 @@ namespace thinkwire::integration {
 namespace {
 
 constexpr char kEverywhere[] = "--listen=0.0.0.0:0";
+constexpr char kHere[] = "--listen=127.0.0.1:0";
+constexpr char kHttpEverywhere[] = "--http_listen=0.0.0.0:0";
 
 class ListenTest : public testing::Test {
  protected:
@@ -48,6 +50,26 @@ TEST_F(ListenTest, OtherMachinesReachNothingUnlessThatIsSaid) {
       EXPECT_EQ(std::ranges::count(error, '\n'), 1) << error;
       EXPECT_TRUE(absl::StrContains(error, "--insecure_listen")) << error;
     }
+  }
+}
+
+// The door beside a gRPC server that only this machine reaches.
+TEST_F(ListenTest, NorDoTheyReachTheHttpDoor) {
+  for (const char* more : {"--check_config", "--metrics_listen="}) {
+    Process process(With(router_, {kHere, kHttpEverywhere, more}));
+    ASSERT_EQ(process.Wait(), 78);
+    const std::string error = process.error();
+    EXPECT_EQ(std::ranges::count(error, '\n'), 1) << error;
+    EXPECT_TRUE(absl::StrContains(error, "--http_listen")) << error;
+    EXPECT_TRUE(absl::StrContains(error, "--insecure_listen")) << error;
+  }
+  for (const auto& options : std::vector<std::vector<std::string>>{
+           {kHttpEverywhere, "--insecure_listen"}, {"--http_listen=127.0.0.1:0"}}) {
+    Process process(With(With(router_, {kHere, "--metrics_listen="}), options));
+    EXPECT_TRUE(process.WaitForErrorLine("\"listening\"")) << process.error();
+    EXPECT_FALSE(absl::StrContains(process.error(), "\"http_port\":0")) << "there is a door";
+    process.Signal(SIGTERM);
+    EXPECT_EQ(process.Wait(), 0) << process.error();
   }
 }
 

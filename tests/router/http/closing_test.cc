@@ -1,4 +1,5 @@
-// Clients that go at any byte of what they send or read, by every API: nothing of theirs is left.
+// Clients that go at any byte of what they send or read, by every API that generates: nothing of
+// theirs is left.
 
 #include <gtest/gtest.h>
 
@@ -8,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/router/http/apis.h"
 #include "tests/router/http/door_fixture.h"
 
 namespace thinkwire::router::http {
@@ -15,6 +17,8 @@ namespace {
 
 constexpr int kClients = 150;
 constexpr int kDeltas = 40;
+constexpr char kWhole[] = R"(,"stream":false)";
+constexpr char kStreamed[] = R"(,"stream":true)";
 
 class ClosingTest : public DoorTest {
  protected:
@@ -49,10 +53,10 @@ class ClosingTest : public DoorTest {
     const auto one_of = [&](std::size_t number) {
       return std::uniform_int_distribution<std::size_t>(0, number)(random);
     };
-    const std::string path = std::vector<std::string>{kChatPath, "/api/chat"}[one_of(1)];
-    const std::string stream = one_of(1) == 0 ? R"(,"stream":false)" : R"(,"stream":true)";
+    const Api& api = kApis[one_of(kApis.size() - 1)];
+    const std::string stream = one_of(1) == 0 ? kWhole : kStreamed;
     const std::string request =
-        MakeRequestText("POST", path, ChatBody(stream), {{"Connection", "close"}});
+        MakeRequestText("POST", api.path, BodyFor(api, stream), {{"Connection", "close"}});
     RawClient client(port(), one_of(1) == 0 ? 2048 : 0);
     const bool sends_all = one_of(3) > 0;
     client.Send(std::string_view(request).substr(0, sends_all ? request.npos : one_of(400)));
@@ -76,7 +80,12 @@ TEST_F(ClosingTest, ClientsThatGoAnywhereLeaveNothing) {
   EXPECT_TRUE(service_.WaitUntilIdle(std::chrono::minutes(1)));
   EXPECT_TRUE(FallsToZero(metrics_registry_, "thinkwire_router_running_requests"));
   EXPECT_TRUE(FallsToZero(metrics_registry_, "thinkwire_router_waiting_requests"));
-  EXPECT_EQ(Chat().status, 200);
+  for (const Api& api : kApis) {
+    for (const char* stream : {kWhole, kStreamed}) {
+      const Reply reply = Ask(port(), "POST", api.path, BodyFor(api, stream));
+      EXPECT_EQ(reply.status, 200) << api.path << ": " << reply.body;
+    }
+  }
 }
 
 }  // namespace

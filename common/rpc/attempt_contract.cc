@@ -25,6 +25,7 @@ AttemptContract::AttemptContract(const v1::WorkerGenerateRequest& request, std::
     : attempt_(request.attempt()),
       prompt_tokens_(PromptTokens(request)),
       vocab_size_(vocab_size),
+      fingerprint_(request.expected_fingerprint()),
       began_(now),
       events_(request.request()) {
   events_.ExpectVocabSize(vocab_size);
@@ -80,6 +81,10 @@ absl::Status AttemptContract::AddEvent(const v1::GenerateResponse& event) {
   const std::int32_t context = event.started().limits().max_model_len();
   if (context > kMaxModelLen) {
     return absl::InternalError(absl::StrCat("Started.limits.max_model_len is ", context));
+  }
+  if (event.has_started() && !fingerprint_.empty() &&
+      event.started().fingerprint() != fingerprint_) {
+    return absl::InternalError("Started.fingerprint is another than the one that was asked for");
   }
   NoteProgress(event);
   return events_.Add(event);

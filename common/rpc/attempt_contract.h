@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include "absl/status/status.h"
 #include "common/clock.h"
@@ -12,7 +13,8 @@ namespace thinkwire::rpc {
 
 // Holds one attempt of a worker to worker.proto: a StreamContract's events, each with the request's
 // attempt and numbered without a gap, the prompt's ids with the first and with it alone, never
-// Moved or Restarted; where the request goes on from a state, from there. And to sense: no model
+// Moved or Restarted; where the request goes on from a state, from there; of the fingerprint that
+// was asked for, if one was. And to sense: no model
 // has a context of more than kMaxModelLen tokens, so that a router that keeps the ids of a worker
 // knows how many they may become.
 //
@@ -23,7 +25,7 @@ namespace thinkwire::rpc {
 class AttemptContract {
  public:
   // `vocab_size` as the worker's status says it; 0: not known. Nothing of `request` is kept but
-  // numbers.
+  // numbers and the fingerprint.
   AttemptContract(const v1::WorkerGenerateRequest& request, std::int32_t vocab_size,
                   Clock::TimePoint now);
 
@@ -49,6 +51,7 @@ class AttemptContract {
   const std::int32_t attempt_;
   const std::int32_t prompt_tokens_;  // 0: not known before the first message
   const std::int32_t vocab_size_;
+  const std::string fingerprint_;  // empty: any
   const Clock::TimePoint began_;
   std::int64_t next_seq_ = 0;
   std::int64_t signs_ = 0;

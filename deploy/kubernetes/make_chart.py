@@ -98,6 +98,7 @@ def put_marks(thing, mark):
         limits = container.get("resources", {}).get("limits", {})
         if "nvidia.com/gpu" in limits:
             limits["nvidia.com/gpu"] = mark(".Values.worker.gpus")
+            variable(container, "THINKWIRE_WORKER_TENSOR_PARALLEL_SIZE")["value"] = mark(".Values.worker.gpus | quote")
     kind, name = thing["kind"], thing["metadata"]["name"]
     if kind == "StatefulSet":
         thing["spec"]["replicas"] = mark(".Values.worker.replicas")
@@ -140,7 +141,7 @@ def template(thing):
 COMMENTS = {
     "images": "Push them to a registry of yours, and name it here.",
     "model": "What the Job brings, and where in the volume; the folder's name is the variant's in routerConfig.",
-    "worker": "How many pods, and how many GPUs each has.",
+    "worker": "How many pods, and over how many GPUs each shares the model (the limit nvidia.com/gpu and --tensor_parallel_size).",
     "volume": "ReadWriteMany, if workers are on several nodes. An empty class is the cluster's own choice.",
     "monitoring": "ServiceMonitor and PodMonitor, where there is a Prometheus operator.",
     "routerConfig": "The router's variants, as the README has them.",

@@ -54,7 +54,7 @@ absl::Status WriteModelFolder(std::string_view name, const std::filesystem::path
                               const std::filesystem::path& folder) {
   const std::string config = DistillConfig(name);
   if (config.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("there is no distill '", std::string(name),
+    return absl::InvalidArgumentError(absl::StrCat("there is no model '", std::string(name),
                                                    "'; there are ",
                                                    absl::StrJoin(DistillNames(), ", ")));
   }

@@ -48,8 +48,8 @@ TEST_F(ModelFolderTest, ADistillHasAWholeVocabularyAndTheTokenizersOwnIds) {
 
 TEST_F(ModelFolderTest, SaysWhatIsMissing) {
   EXPECT_EQ(WriteModelFolder("qwen-8b", kTokenizer, folder_).message(),
-            "there is no distill 'qwen-8b'; there are qwen-1.5b, qwen-7b, llama-8b, qwen-14b, "
-            "qwen-32b, llama-70b");
+            "there is no model 'qwen-8b'; there are qwen-1.5b, qwen-7b, llama-8b, qwen-14b, "
+            "qwen-32b, llama-70b, r1-671b");
   EXPECT_EQ(WriteModelFolder("qwen-7b", "/nowhere", folder_).message(),
             "/nowhere/tokenizer.json: no such file");
   std::ofstream(folder_ / "tokenizer.json") << R"({"model": {"vocab": 3}})";

@@ -32,9 +32,9 @@ FILE = stack.REPOSITORY / "deploy/compose.gpu.yaml"
 PROGRAMS = ("router/thinkwire-router", "router/thinkwire-chat", "worker/thinkwire-worker")
 
 
-def read():
-    """The file as a container engine has it, without variables of its user's."""
-    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", FILE.read_text(encoding="utf-8"))
+def read(file=FILE, **variables):
+    """The file as a container engine has it, with these variables of its user's."""
+    text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda v: variables.get(v[1], v[2]), file.read_text(encoding="utf-8"))
     return yaml.safe_load(text)
 
 
@@ -55,8 +55,14 @@ class Text(unittest.TestCase):
         # A new volume has the owner of the image's folder, and the service is not root.
         dockerfile = (stack.REPOSITORY / "deploy/Dockerfile").read_text()
         self.assertEqual(dockerfile.count(f"install -d -o 65532 -g 65532 {place}"), dockerfile.count("USER 65532"))
-        (gpus,) = service["deploy"]["resources"]["reservations"]["devices"]
-        self.assertEqual((gpus["driver"], gpus["capabilities"]), ("nvidia", ["gpu"]))
+
+    def test_a_worker_uses_the_gpus_that_it_takes(self):
+        for file, service in ((FILE, "thinkwire"), (stack.REPOSITORY / "compose.yaml", "worker-gpu")):
+            for variables, count in (({}, "1"), ({"THINKWIRE_GPUS": "2"}, "2")):
+                said = read(file, **variables)["services"][service]
+                self.assertEqual(said["deploy"]["resources"]["reservations"]["devices"],
+                                 [{"driver": "nvidia", "count": count, "capabilities": ["gpu"]}])
+                self.assertEqual(said["environment"]["THINKWIRE_WORKER_TENSOR_PARALLEL_SIZE"], count)
 
 
 class Service(unittest.TestCase):

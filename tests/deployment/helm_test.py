@@ -142,6 +142,12 @@ class Chart(unittest.TestCase):
         (router,) = [t for t in m.of_kind(things, "ConfigMap") if m.name_of(t) == "thinkwire-router"]
         self.assertEqual(router["data"]["router.yaml"], "variants: []\n")
 
+    def test_a_worker_uses_the_gpus_that_it_takes(self):
+        for gpus in (1, 2, 8):
+            (worker,) = [c for c in m.servers(rendered({"worker": {"gpus": gpus}})) if c.owner["kind"] == "StatefulSet"]
+            self.assertEqual(worker.spec["resources"]["limits"], {"nvidia.com/gpu": gpus})
+            self.assertEqual(m.settings(worker)["tensor_parallel_size"], str(gpus))
+
     def test_another_model_is_another_job_and_another_config_another_pod(self):
         def job(things):
             return m.name_of(*m.of_kind(things, "Job"))

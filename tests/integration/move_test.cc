@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
 #include "common/peer_limits.h"
@@ -139,6 +140,9 @@ Stream Read(v1::ReasoningService::Stub& stub, const v1::GenerateRequest& request
     if (!moving) last = now;
   }
   stream.status = rpc::FromGrpc(reader->Finish());
+  if (stream.status.ok()) {
+    EXPECT_EQ(contract.End(), absl::OkStatus());
+  }
   return stream;
 }
 

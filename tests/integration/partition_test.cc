@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/rpc/stream_contract.h"
 #include "tests/integration/cut_wire.h"
@@ -134,6 +135,9 @@ class PartitionTest : public testing::TestWithParam<Cut> {
       act();
     }
     stream.status = reader->Finish();
+    if (stream.status.ok()) {
+      EXPECT_EQ(contract.End(), absl::OkStatus());
+    }
     return stream;
   }
   void MakeCut() {

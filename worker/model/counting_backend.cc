@@ -131,7 +131,12 @@ void CountingBackend::Reserve(const kernels::StepExtent& extent) {
 }
 
 void CountingBackend::ReserveParts(const kernels::PartsExtent& extent) {
-  if (capabilities_.kind == kernels::DeviceKind::kCuda) device_bytes_ += extent.device_bytes();
+  if (capabilities_.kind == kernels::DeviceKind::kCuda) {
+    device_bytes_ += extent.device_bytes();
+  } else if (extent.mix.per_token > 0) {  // each expert's tokens, gated and out (mix_experts.cc)
+    const std::int64_t floats = 2 * extent.mix.hidden + extent.mix.ffn;
+    device_bytes_ += extent.mix.max_tokens * floats * static_cast<std::int64_t>(sizeof(float));
+  }
 }
 
 // A device keeps a matrix in the encoding that it is counted in, or in units of it. A GPU makes

@@ -129,11 +129,28 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
   return absl::OkStatus();
 }
 
-absl::Status CheckDevice(const kernels::Backend& backend, const ModelPlan& plan) {
+// What a rank has of a feed-forward's columns, a GPU's products take in eights.
+absl::Status CheckColumns(const kernels::Capabilities& device, const ModelPlan& plan,
+                          std::int32_t ranks) {
+  constexpr std::int64_t kColumns = 8;
+  for (const Division division : {Division::kFfn, Division::kSharedFfn}) {
+    const Divided& divided = plan.divided[static_cast<std::size_t>(division)];
+    const std::int64_t of_rank = divided.count / ranks * divided.unit;
+    if (divided.rule == DivisionRule::kWhole || of_rank % kColumns == 0) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor_parallel_size ", ranks, " leaves ", of_rank, " of ", divided.description,
+        " to a rank; ", device.name, " takes them in ", kColumns, "s"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckDevice(const kernels::Backend& backend, const ModelPlan& plan,
+                         std::int32_t ranks) {
   const kernels::Capabilities& device = backend.capabilities();
   std::string what = NeedsCpu(plan);
   if (what.empty() && plan.config.mla && !backend.CanAttendToLatents()) what = "latents";
-  if (device.kind == kernels::DeviceKind::kCpu || what.empty()) return absl::OkStatus();
+  if (device.kind == kernels::DeviceKind::kCpu) return absl::OkStatus();
+  if (what.empty()) return CheckColumns(device, plan, ranks);
   return absl::InvalidArgumentError(absl::StrCat(what, " are not supported on ", device.name,
                                                  "; these are computed with device cpu"));
 }
@@ -211,7 +228,7 @@ absl::StatusOr<Devices> OpenBackends(const ModelOptions& options, const CheckedM
       kernels::OpenDevices({options.device, RanksHere(options), options.cpu_threads}, &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
-  RETURN_IF_ERROR(CheckDevice(*devices.backends.front(), model.plan));
+  RETURN_IF_ERROR(CheckDevice(*devices.backends.front(), model.plan, options.tensor_parallel_size));
   if (model.plan.config.mla) return devices;
   const std::int64_t head_dim = device.only_head_dim;
   if (head_dim != 0 && model.plan.config.head_dim != head_dim) {
@@ -267,7 +284,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
                                                     CheckedModel model, const ModelOptions& options,
                                                     Followers* followers = nullptr) {
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
-  RETURN_IF_ERROR(CheckDevice(*devices.backends.front(), model.plan));
+  RETURN_IF_ERROR(CheckDevice(*devices.backends.front(), model.plan, options.tensor_parallel_size));
   ASSIGN_OR_RETURN(model.limits.num_blocks, ChooseOwnBlocks(options, model, devices));
   if (followers != nullptr) {
     model.limits.num_blocks = followers->AgreeOnBlocks(model.limits.num_blocks);

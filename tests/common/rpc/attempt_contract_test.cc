@@ -51,6 +51,11 @@ TEST(AttemptContractTest, NumbersItsEventsAndTellsThePromptOnce) {
   EXPECT_EQ(
       wrong({first, "attempt: 2 seq: 1 event { started { limits { max_model_len: 1048577 } } }"}),
       "Started.limits.max_model_len is 1048577");
+  request.set_expected_fingerprint("f");
+  EXPECT_EQ(wrong({first, started}), "");
+  request.set_expected_fingerprint("g");
+  EXPECT_EQ(wrong({first, started}),
+            "Started.fingerprint is another than the one that was asked for");
   request.mutable_request()->mutable_prompt()->mutable_token_ids()->add_ids(1);
   EXPECT_EQ(wrong({first}), "the prompt has 3 ids");
 }

@@ -34,10 +34,10 @@ const Shape kLlamaTiny = {"llama_tiny", true, 256, 2, 4, 2, 384, 1024};
 const Shape kDeepseekTiny = {"deepseek_tiny", false, 256, 3, 4, 1, 384, 1003, true};
 const Shape kQwen = {"qwen", false, 512, 3, 4, 2, 1024, 1003};
 const Shape kLlama = {"llama", true, 512, 2, 6, 2, 1280, 2048};
-// The first two layers of DeepSeek-R1-Distill-Qwen-1.5B and -Llama-8B.
 const Shape kDeepseek = {"deepseek", false, 512, 4, 8, 1, 1024, 1003, true, 512};
 // As many heads as DeepSeek-R1, and prompts over several segments of keys.
 const Shape kDeepseekWide = {"deepseek_wide", false, 1024, 3, 128, 1, 2048, 1003, true, 512};
+// The first two layers of DeepSeek-R1-Distill-Qwen-1.5B and -Llama-8B.
 const Shape kQwenReal = {"qwen15b", false, 1536, 2, 12, 2, 8960, 151936};
 const Shape kLlamaReal = {"llama8b", true, 4096, 2, 32, 8, 14336, 128256};
 

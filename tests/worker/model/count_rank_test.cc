@@ -31,6 +31,11 @@ class AddingBackend final : public kernels::AsyncBackend {
     bytes_ += static_cast<std::int64_t>(bytes);
     return AsyncBackend::AllocateHost(bytes);
   }
+  // Of as many tokens as a step has, what goes into an expert, is gated and comes out.
+  void ReserveParts(const kernels::PartsExtent& extent) override {
+    if (extent.mix.per_token == 0) return;
+    bytes_ += 4 * extent.mix.max_tokens * (extent.mix.hidden + extent.mix.ffn + extent.mix.hidden);
+  }
 
  private:
   std::int64_t bytes_ = 0;

@@ -16,6 +16,7 @@
 #include "tests/worker/model/quantized_model.h"
 #include "tests/worker/model/small_options.h"
 #include "tests/worker/model/step_driver.h"
+#include "tests/worker/model/wide_model.h"
 #include "worker/model/checkpoint/requantize.h"
 #include "worker/model/load_model.h"
 #include "worker/parallel/solo_communicator.h"
@@ -222,6 +223,20 @@ TEST(DeepseekModelTest, AGpuIsRefusedByName) {
   EXPECT_EQ(std::string(model.status().message()),
             "latents of kv_lora_rank 128 and qk_rope_head_dim 16 (others than 512 and 64) are not "
             "supported on cuda sm_90; these are computed with device cpu");
+}
+
+TEST(DeepseekModelTest, AGpuTakesWhatARankHasOfAFeedForwardInEights) {
+  const TempDir dir;
+  WriteWideModel(dir.path(), 128, 100);
+  Devices devices;
+  devices.backends.push_back(std::make_unique<GpuByName>());
+  devices.communicators = parallel::MakeSoloCommunicator(*devices.backends[0]);
+  const ModelOptions options = OptionsFor(dir.path());
+  EXPECT_EQ(
+      std::string(LoadModel(options, LocalPlans(options), std::move(devices)).status().message()),
+      "tensor_parallel_size 1 leaves 100 of intermediate_size 100 to a rank; cuda sm_90 "
+      "takes them in 8s");
+  EXPECT_NE(Load(options), nullptr) << "a CPU takes any";
 }
 
 TEST(FirstLayersOfRandomWeightsTest, AreComputedAndToldOf) {

@@ -82,6 +82,15 @@ std::string DeepseekNeedsCpu(const ModelConfig& config) {
     return absl::StrCat("heads of qk_nope_head_dim ", mla.qk_nope_head_dim, " and v_head_dim ",
                         mla.v_head_dim, " (not in ", kTile, "s)");
   }
+  // As products and norms take them.
+  constexpr std::int64_t kColumns = 8;
+  constexpr std::int64_t kMostColumns = 16'384;
+  for (const auto& [name, columns] :
+       {std::pair("q_lora_rank", mla.q_lora_rank), {"hidden_size", config.hidden_size}}) {
+    if (columns % kColumns == 0 && columns <= kMostColumns) continue;
+    return absl::StrCat("rows of ", name, " ", columns, " (not in ", kColumns, "s, or over ",
+                        kMostColumns, ")");
+  }
   if (!config.moe) return "";
   const MoeConfig& moe = *config.moe;
   if (config.hidden_size % kTile != 0 || moe.moe_intermediate_size % kTile != 0) {

@@ -39,10 +39,11 @@ std::span<const PlannedWeight, 2> BlockOf(const PartPlan& part, std::size_t inde
   return std::span<const PlannedWeight, 2>(&part.weights[2 * index], 2);
 }
 
-// The encoding of all matrices of the experts, or bf16.
-kernels::Encoding EncodingOf(const PartPlan& part, const Share& share) {
+// The encoding of all matrices of all `experts`, or bf16: every rank's, so that each takes as much
+// memory as was counted for the first.
+kernels::Encoding EncodingOf(const PartPlan& part, std::int64_t experts) {
   const kernels::Encoding first = part.weights[0].matrices[0].spec.encoding;
-  for (std::int64_t i = 2 * share.first; i < 2 * (share.first + share.count); ++i) {
+  for (std::int64_t i = 0; i < 2 * experts; ++i) {
     for (const PlannedTensor& matrix : part.weights[static_cast<std::size_t>(i)].matrices) {
       if (matrix.spec.encoding != first) return kernels::Encoding::kBf16;
     }
@@ -60,7 +61,7 @@ std::unique_ptr<kernels::ExpertWeights> LoadExperts(const MoeConfig& config, con
                                             .count = share.count,
                                             .hidden = part.weights[0].matrices[0].spec.cols,
                                             .ffn = config.moe_intermediate_size,
-                                            .encoding = EncodingOf(part, share)});
+                                            .encoding = EncodingOf(part, config.n_routed_experts)});
   for (std::int64_t i = 0; i < share.count; ++i) {
     const auto block = BlockOf(part, static_cast<std::size_t>(share.first + i));
     const HostSlice gate = WholeOf(block[0].matrices[0], place);

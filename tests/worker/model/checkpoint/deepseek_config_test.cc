@@ -199,6 +199,9 @@ TEST(DeepseekPlanTest, OnlyACpuComputesOtherSizesThanThePublished) {
   EXPECT_THAT(with("kv_lora_rank", 256), HasSubstr("kv_lora_rank 256"));
   EXPECT_THAT(with("qk_rope_head_dim", 32), HasSubstr("qk_rope_head_dim 32"));
   EXPECT_THAT(with("v_head_dim", 120), HasSubstr("v_head_dim 120"));
+  EXPECT_THAT(with("q_lora_rank", 100), HasSubstr("q_lora_rank 100"));
+  EXPECT_THAT(with("q_lora_rank", 16400), HasSubstr("q_lora_rank 16400"));
+  EXPECT_THAT(with("hidden_size", 16400), HasSubstr("hidden_size 16400"));
   EXPECT_THAT(with("moe_intermediate_size", 2056), HasSubstr("moe_intermediate_size 2056"));
   EXPECT_THAT(with("n_group", 128), HasSubstr("n_group 128"));
 }

@@ -5,8 +5,8 @@
 #include "worker/kernels/cuda/experts/expert_ops.h"
 
 // Sorts a step's pairs by expert (ExpertPlan). A block an expert: it counts all experts' pairs in
-// shared memory, adds up those before its own, and writes its own in order. At most 16,384 pairs,
-// 64 KB that come from the second cache: some microseconds beside experts that are read for
+// shared memory, adds up those before its own, and writes its own in order. At R1's 8 a token at
+// most 16,384 pairs, 64 KB of the second cache: some microseconds beside experts that are read for
 // milliseconds.
 namespace thinkwire::worker::kernels {
 namespace {

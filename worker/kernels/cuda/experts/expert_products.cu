@@ -21,8 +21,8 @@
 // is a tile, and each of a block's eight warps has 16 rows of the expert's matrix for all of it by
 // tile_product.cuh, in rings of 13 KB, or 4 where tokens are many. So an expert's weights are read
 // once for every 8, 16, 32 or 64 of its tokens, and one that nobody chose is not read. Bytes: R1,
-// FP8, one token: 8 x 44 MB x 1.03 a layer, 78 us of an H200's 4.5 TB/s. The tile's size depends on
-// T alone; no bit depends on it. Limits: E and F in 16s, FP8 in 128s.
+// FP8, one token: 8 x 44 MB x 1.03 a layer, 78 us of an H200's 4.5 TB/s. The tile's size goes by
+// pairs an expert; no bit depends on it. Limits: E and F in 16s, FP8 in 128s.
 namespace thinkwire::worker::kernels {
 namespace {
 

@@ -9,6 +9,7 @@
 #include "common/input_limits.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
+#include "worker/model/check_device.h"
 #include "worker/model/checkpoint/fingerprint.h"
 #include "worker/model/checkpoint/fp8_weights.h"
 #include "worker/model/checkpoint/kv_scales.h"
@@ -127,32 +128,6 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
   }
   ASSIGN_OR_RETURN(kv.scales, ReadKvScalesFile(options.kv_scales_file, plan.config.num_layers));
   return absl::OkStatus();
-}
-
-// What a rank has of a feed-forward's columns, a GPU's products take in eights.
-absl::Status CheckColumns(const kernels::Capabilities& device, const ModelPlan& plan,
-                          std::int32_t ranks) {
-  constexpr std::int64_t kColumns = 8;
-  for (const Division division : {Division::kFfn, Division::kSharedFfn}) {
-    const Divided& divided = plan.divided[static_cast<std::size_t>(division)];
-    const std::int64_t of_rank = divided.count / ranks * divided.unit;
-    if (divided.rule == DivisionRule::kWhole || of_rank % kColumns == 0) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "tensor_parallel_size ", ranks, " leaves ", of_rank, " of ", divided.description,
-        " to a rank; ", device.name, " takes them in ", kColumns, "s"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckDevice(const kernels::Backend& backend, const ModelPlan& plan,
-                         std::int32_t ranks) {
-  const kernels::Capabilities& device = backend.capabilities();
-  std::string what = NeedsCpu(plan);
-  if (what.empty() && plan.config.mla && !backend.CanAttendToLatents()) what = "latents";
-  if (device.kind == kernels::DeviceKind::kCpu) return absl::OkStatus();
-  if (what.empty()) return CheckColumns(device, plan, ranks);
-  return absl::InvalidArgumentError(absl::StrCat(what, " are not supported on ", device.name,
-                                                 "; these are computed with device cpu"));
 }
 
 std::string KvDtypeOf(const ModelPlan& plan, kernels::DType activation) {

@@ -9,6 +9,7 @@
 #include "absl/strings/strip.h"
 #include "common/input_limits.h"
 #include "common/status.h"
+#include "worker/model/check_device.h"
 #include "worker/model/checkpoint/grouped_tensor.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
@@ -92,7 +93,7 @@ absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryP
   ASSIGN_OR_RETURN(plan.kv_cache.is_fp8, KeepsFp8(kv_cache_dtype, config));
   step::Limits limits = LimitsFor(config, place.device);
   for (std::int32_t ranks = 1; ranks <= place.devices; ++ranks) {
-    if (!CheckSplit(plan, ranks).ok()) continue;
+    if (!CheckSplit(plan, ranks).ok() || !CheckColumns(place.device, plan, ranks).ok()) continue;
     const auto blocks = ChooseBlocks(plan, limits, OfferOf(place, ranks));
     if (!blocks.ok()) continue;
     ModelFit fit = Count(plan, limits, place, ranks);

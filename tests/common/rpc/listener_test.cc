@@ -2,29 +2,23 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <chrono>
 #include <cstddef>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/clock.h"
 #include "common/mutex.h"
 #include "tests/common/rpc/dial.h"
+#include "tests/common/rpc/listener_fixture.h"
 #include "tests/sanitized.h"
 
 namespace thinkwire::rpc {
@@ -32,84 +26,9 @@ namespace {
 
 constexpr int kNever = 60'000;  // ms; not reached by a passing test
 
-// Waits until the peer ends the connection. Whether by a reset.
-bool EndsInReset(const FileDescriptor& connection) {
-  std::array<char, 1> byte{};
-  const ssize_t got = recv(connection.get(), byte.data(), byte.size(), 0);
-  EXPECT_LE(got, 0);
-  return got < 0 && errno == ECONNRESET;
-}
-
-class ListenerTest : public testing::Test {
- protected:
-  static constexpr int kLimit = 3;
-
-  void SetUp() override {
-    auto listener = Listener::Listen({.address = "127.0.0.1:0",
-                                      .max_connections = kLimit,
-                                      .connections = &connections_,
-                                      .refused = &refused_,
-                                      .displaced = &displaced_,
-                                      .rest = rest_});
-    ASSERT_TRUE(listener.ok()) << listener.status();
-    listener_ = *std::move(listener);
-    Start();
-  }
-  virtual void Start() {
-    listener_->StartWatching([this](FileDescriptor connection) { Serve(std::move(connection)); });
-  }
-  void Serve(FileDescriptor connection) {
-    MutexLock lock(mu_);
-    served_.push_back(std::move(connection));
-    changed_.NotifyAll();
-  }
-
-  FileDescriptor Dial(const char* source = "127.0.0.1") const {
-    return rpc::Dial(listener_->port(), source);
-  }
-  ConnectionTable::Call BeginCall(const FileDescriptor& client) const {
-    return listener_->connections().BeginCall(NameOf(client));
-  }
-
-  void AwaitServed(std::size_t count) {
-    MutexLock lock(mu_);
-    while (served_.size() < count) changed_.Wait(mu_);
-    EXPECT_EQ(served_.size(), count);
-  }
-
-  // gRPC's name of its client, who is still there.
-  std::string LastServed() {
-    MutexLock lock(mu_);
-    sockaddr_storage peer{};
-    socklen_t size = sizeof(peer);
-    EXPECT_EQ(getpeername(served_.back().get(), reinterpret_cast<sockaddr*>(&peer), &size), 0);
-    return PeerName(peer);
-  }
-
-  // The gauge is all that tells of an end.
-  void AwaitConnections(double count) const {
-    while (connections_.Value() != count) std::this_thread::yield();
-  }
-
-  Clock::Duration rest_ = kResetHalfLife;
-  prometheus::Gauge connections_;
-  prometheus::Counter refused_;
-  prometheus::Counter displaced_;
-  Mutex mu_;
-  CondVar changed_;
-  std::vector<FileDescriptor> served_ ABSL_GUARDED_BY(mu_);
-  std::unique_ptr<Listener> listener_;
-};
-
 // Of this process.
 std::ptrdiff_t OpenFiles() {
   return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
-}
-
-// Waits until the peer ends the connection, without a reset.
-bool EndsInOrder(const FileDescriptor& connection) {
-  std::array<char, 1> byte{};
-  return recv(connection.get(), byte.data(), byte.size(), 0) == 0;
 }
 
 TEST_F(ListenerTest, OneTooManyIsResetWhileAllAreBusy) {
@@ -164,95 +83,6 @@ TEST_F(ListenerTest, ANameThatIsClosedEndsAtBothEnds) {
   MutexLock lock(mu_);
   std::array<char, 1> byte{};
   EXPECT_EQ(recv(served_.front().get(), byte.data(), byte.size(), 0), 0);
-}
-
-class ShortRestTest : public ListenerTest {
- protected:
-  ShortRestTest() { rest_ = std::chrono::milliseconds(100); }
-};
-
-TEST_F(ShortRestTest, WhoWasClosedIsServedAgainAfterIt) {
-  const FileDescriptor first = Dial("127.0.0.3");
-  AwaitServed(1);
-  const Clock::TimePoint closed = Clock::Real().Now();
-  listener_->connections().Close(NameOf(first));
-  const FileDescriptor second = Dial("127.0.0.3");
-  AwaitServed(2);
-  EXPECT_GE(Clock::Real().Now() - closed, rest_);
-  EXPECT_EQ(refused_.Value(), 0);
-}
-
-TEST_F(ShortRestTest, OneAfterAnother) {
-  const FileDescriptor first = Dial("127.0.0.3");
-  AwaitServed(1);
-  listener_->connections().Close(NameOf(first));
-  const FileDescriptor second = Dial("127.0.0.3");
-  const FileDescriptor third = Dial("127.0.0.3");
-  AwaitServed(2);
-  // It does again what its peer was closed for: the next one waits for that again.
-  listener_->connections().Close(NameOf(second));
-  const Clock::TimePoint closed = Clock::Real().Now();
-  AwaitServed(3);
-  EXPECT_GE(Clock::Real().Now() - closed, rest_);
-}
-
-TEST_F(ShortRestTest, WhoHasGoneMeanwhileIsNotServed) {
-  const FileDescriptor first = Dial("127.0.0.3");
-  AwaitServed(1);
-  listener_->connections().Close(NameOf(first));
-  FileDescriptor second = Dial("127.0.0.3");
-  ASSERT_EQ(send(second.get(), "x", 1, 0), 1);
-  second = FileDescriptor();
-  const FileDescriptor third = Dial("127.0.0.3");
-  AwaitServed(2);
-  EXPECT_EQ(LastServed(), NameOf(third));
-}
-
-class LongRestTest : public ListenerTest {
- protected:
-  LongRestTest() { rest_ = std::chrono::hours(1); }
-
-  void CloseOneOf(const char* source) {
-    const FileDescriptor client = Dial(source);
-    AwaitServed(++served_so_far_);
-    listener_->connections().Close(NameOf(client));
-  }
-  void ExpectServed(const FileDescriptor& client) {
-    AwaitServed(++served_so_far_);
-    EXPECT_EQ(LastServed(), NameOf(client));
-  }
-
-  std::size_t served_so_far_ = 0;
-};
-
-TEST_F(LongRestTest, OthersAreServedMeanwhile) {
-  CloseOneOf("127.0.0.3");
-  const FileDescriptor waiting = Dial("127.0.0.3");
-  const FileDescriptor other = Dial("127.0.0.4");
-  ExpectServed(other);
-}
-
-TEST_F(LongRestTest, SomeOfAPeerWait) {
-  CloseOneOf("127.0.0.3");
-  std::vector<FileDescriptor> waiting;
-  for (std::size_t i = 0; i < kMaxWaitingOfPeer; ++i) waiting.push_back(Dial("127.0.0.3"));
-  EXPECT_TRUE(EndsInReset(Dial("127.0.0.3")));
-  EXPECT_EQ(refused_.Value(), 1);
-  listener_->Stop();
-  for (const FileDescriptor& one : waiting) EXPECT_TRUE(EndsInOrder(one));
-}
-
-TEST_F(LongRestTest, SomeOfAllPeersWait) {
-  constexpr std::size_t kPeers = kMaxWaitingConnections / kMaxWaitingOfPeer + 1;
-  std::vector<std::string> peers;
-  for (std::size_t i = 0; i < kPeers; ++i) peers.push_back(absl::StrCat("127.0.0.", 10 + i));
-  for (const std::string& peer : peers) CloseOneOf(peer.c_str());
-  std::vector<FileDescriptor> waiting;
-  for (std::size_t i = 0; i < kMaxWaitingConnections; ++i) {
-    waiting.push_back(Dial(peers[i / kMaxWaitingOfPeer].c_str()));
-  }
-  EXPECT_TRUE(EndsInReset(Dial(peers.back().c_str())));
-  EXPECT_EQ(refused_.Value(), 1);
 }
 
 TEST_F(ListenerTest, DataIsLeftToWhoServes) {

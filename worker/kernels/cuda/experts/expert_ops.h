@@ -8,8 +8,8 @@
 #include "worker/kernels/experts.h"
 #include "worker/kernels/tensor.h"
 
-// Launchers of the ops over experts; backend.h says what each computes. All check their shapes and
-// run on `stream`.
+// Launchers of the ops over experts; backend.h says what each computes. All but
+// LaunchPlanExperts check their shapes; they run on `stream`.
 namespace thinkwire::worker::kernels {
 
 // Chooses by the logits that are in `routing` already.

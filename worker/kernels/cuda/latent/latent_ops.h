@@ -11,8 +11,8 @@
 #include "worker/kernels/tensor.h"
 
 // Launchers of the ops over latents; backend.h says what each computes, latents.h the letters. All
-// but LaunchRotateQueries check their shapes; they run on `stream`. C is 512 and R 64. A KV block holds its tokens' keys one
-// after another, bf16 [B, C + R].
+// but LaunchRotateQueries check their shapes; they run on `stream`. C is 512 and R 64. A KV block
+// holds its tokens' keys one after another, bf16 [B, C + R].
 namespace thinkwire::worker::kernels {
 
 void LaunchWriteLatents(const LatentKeys& keys, const PairRotation& rotation,

@@ -90,10 +90,10 @@ class OverloadedWorkerTest : public testing::Test {
 };
 
 TEST_F(OverloadedWorkerTest, WhoWouldComeTooLateIsToldSoAtOnce) {
-  constexpr int kWaiting = 40;
+  constexpr int kWaiting = 30;
   RawHttp2 flood({.port = router_->port(), .source = "127.0.0.2", .window = kWide});
   flood.OpenWindow(0, kWide);
-  for (int i = 0; i < kWaiting + 5; ++i) flood.Call(kGenerate, Request(512));  // a second each
+  for (int i = 0; i < kWaiting + 15; ++i) flood.Call(kGenerate, Request(512));  // a second each
   ASSERT_TRUE(WaitForWaiting(kWaiting));
 
   RawHttp2 wire({.port = router_->port(), .source = "127.0.0.2"});

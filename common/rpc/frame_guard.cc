@@ -41,6 +41,7 @@ absl::Status FrameGuard::Take(std::span<const std::uint8_t> bytes, Clock::TimePo
   seen_ = now;
   all_.Pass(seconds);
   spare_.Pass(seconds);
+  pings_.Pass(seconds);
   while (!bytes.empty()) {
     if (to_skip_ > 0) {
       const std::size_t skipped = std::min(to_skip_, bytes.size());
@@ -71,6 +72,7 @@ absl::Status FrameGuard::Begin(const Frame& frame) {
   has_ = 0;
   to_skip_ = frame.size;
   if (!all_.Take()) return TooMuch("frames a second", kMostASecond);
+  if (frame.type == kPing && !pings_.Take()) return TooMuch("PINGs at once", kPingBurst);
   if (frame.type == kHeaders) BeginBlock(frame);
   if (IsSpare(frame) || (frame.type == kHeaders && !is_new_)) {
     if (!spare_.Take()) return TooMuch("frames a second that no call needs", kSpareASecond);

@@ -127,6 +127,15 @@ TEST_F(FrameGuardTest, FramesThatNoCallNeedsAreFewASecond) {
   }
 }
 
+TEST_F(FrameGuardTest, PingsAreFewAtOnce) {
+  const std::string ping = Frame(kPing, 0, 0, 8);
+  for (int i = 0; i < 10'000; ++i) {  // one for each way there and back
+    now_ += std::chrono::microseconds(150);
+    ASSERT_TRUE(Take(ping)) << i;
+  }
+  EXPECT_LE(CountTaken(ping, 1000), FrameGuard::kPingBurst);
+}
+
 TEST_F(FrameGuardTest, WordsOnWindowsMayBeManyButNotWithoutAnEnd) {
   const std::string word = Frame(kWindowUpdate, 0, 0, 4);
   for (int second = 0; second < 5; ++second) {

@@ -319,8 +319,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def send_cached(self, path, fault):
+        """With the query of the redirect, or without, as huggingface_hub 0.36 asks for it."""
         hub = self.hub
-        match = re.fullmatch(rf"/api/resolve-cache/models/{re.escape(hub.repo)}/([0-9a-f]{{40}})/([^?]+)\?.*", path)
+        match = re.fullmatch(rf"/api/resolve-cache/models/{re.escape(hub.repo)}/([0-9a-f]{{40}})/([^?]+)(\?.*)?", path)
         if not match or match[2] not in hub.files:
             return self.refuse(404, {"X-Error-Code": "EntryNotFound"})
         return self.send(match[2], fault, {"X-Repo-Commit": match[1], "ETag": f'"{hub.etag(match[2])}"'})

@@ -55,6 +55,7 @@ class Text(unittest.TestCase):
         # A new volume has the owner of the image's folder, and the service is not root.
         dockerfile = (stack.REPOSITORY / "deploy/Dockerfile").read_text()
         self.assertEqual(dockerfile.count(f"install -d -o 65532 -g 65532 {place}"), dockerfile.count("USER 65532"))
+        self.assertEqual(dockerfile.count(f"ENV HF_HOME={place}"), dockerfile.count("USER 65532"))
 
     def test_a_worker_uses_the_gpus_that_it_takes(self):
         for file, service in ((FILE, "thinkwire"), (stack.REPOSITORY / "compose.yaml", "worker-gpu")):

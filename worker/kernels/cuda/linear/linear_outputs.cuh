@@ -109,7 +109,6 @@ struct StoreQkv {
 
   // The block looks up its tokens' places while the first weights travel.
   static constexpr bool kPlaces = true;
-
   __device__ __forceinline__ void operator()(int row, int token, const float (&d)[4],
                                              const TokenPlace* places) const {
     if (row >= rows) return;
@@ -137,9 +136,9 @@ struct StoreQkv {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (token + i >= tokens) continue;
-      const float* const angle = angles[token + i] + ElementOf(row);
-      Pair(row, token + i, d[i], d[i + 2], places[token + i], bias,
-           {angle[0], angle[kHeadDim / 2]});
+      const float* const row_angles = angles[token + i] + ElementOf(row);
+      const RopeAngle angle = {row_angles[0], row_angles[kHeadDim / 2]};
+      Pair(row, token + i, d[i], d[i + 2], places[token + i], bias, [&] { return angle; });
     }
   }
 
@@ -158,22 +157,26 @@ struct StoreQkv {
   }
 
   // Rows `row` and row + 8, which rotate together.
+  template <class AngleOf>
   __device__ __forceinline__ void Pair(int row, int token, float low, float high,
                                        const TokenPlace& place, const Bias& bias,
-                                       const RopeAngle& angle) const {
+                                       const AngleOf& angle_of) const {
     if (place.block < 0) return;
     if (target.bias != nullptr) {
       low = __fadd_rn(low, __bfloat162float(bias.low));
       high = __fadd_rn(high, __bfloat162float(bias.high));
     }
-    StoreQkvPair(target, token, place, row / kHeadDim, ElementOf(row), low, high, angle);
+    StoreQkvPair(target, token, place, row / kHeadDim, ElementOf(row), low, high, angle_of);
   }
   __device__ __forceinline__ void Pair(int row, int token, float low, float high,
                                        const TokenPlace& place) const {
     if (place.block < 0) return;
-    RopeAngle angle = {};
-    if (Rotates(target, row / kHeadDim)) angle = AngleOf(target, place, ElementOf(row));
-    Pair(row, token, low, high, place, BiasOf(row), angle);
+    const int element = ElementOf(row);
+    if (target.bias != nullptr) {
+      low = __fadd_rn(low, __bfloat162float(target.bias[row]));
+      high = __fadd_rn(high, __bfloat162float(target.bias[row + kHalfTile]));
+    }
+    StoreQkvPair(target, token, place, row / kHeadDim, element, low, high);
   }
 };
 

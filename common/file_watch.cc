@@ -28,6 +28,12 @@ void FileWatch::Start() {
   thread_ = std::thread([this] { Run(); });
 }
 
+void FileWatch::Ask() {
+  MutexLock lock(mu_);
+  asked_ = true;
+  wake_.NotifyAll();
+}
+
 std::string FileWatch::Look() const {
   std::string state;
   for (const std::filesystem::path& path : paths_) {
@@ -39,22 +45,23 @@ std::string FileWatch::Look() const {
   return state;
 }
 
-bool FileWatch::Wait() {
+std::optional<bool> FileWatch::Wait() {
   const Clock::TimePoint end = Clock::Real().Now() + look_every_;
   MutexLock lock(mu_);
-  while (!stopping_) {
+  while (!stopping_ && !asked_) {
     const Clock::Duration left = end - Clock::Real().Now();
-    if (left <= Clock::Duration::zero()) return true;
+    if (left <= Clock::Duration::zero()) break;
     wake_.WaitFor(mu_, left);
   }
-  return false;
+  if (stopping_) return std::nullopt;
+  return std::exchange(asked_, false);
 }
 
 void FileWatch::Run() {
   std::string last = told_;
-  while (Wait()) {
+  while (const std::optional<bool> asked = Wait()) {
     std::string now = Look();
-    if (now == last && now != told_) {
+    if (*asked || (now == last && now != told_)) {
       told_ = now;
       on_change_();
     }

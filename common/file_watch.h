@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,12 +33,16 @@ class FileWatch {
   // may block. Once.
   void Start();
 
+  // `on_change` runs on the thread soon, whatever has changed: once for all who ask until it
+  // begins. Does not block.
+  void Ask();
+
  private:
   void Run();
   // What tells one state of the files from another.
   std::string Look() const;
-  // False: it is over.
-  bool Wait();
+  // Until the next look, or somebody asks: whether somebody has. nullopt: it is over.
+  std::optional<bool> Wait();
 
   const std::vector<std::filesystem::path> paths_;
   const std::function<void()> on_change_;
@@ -45,6 +50,7 @@ class FileWatch {
 
   Mutex mu_;
   CondVar wake_;
+  bool asked_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::string told_;  // the thread's, once it runs: the last state that was told of
   std::thread thread_;

@@ -46,7 +46,11 @@ class ConfigReload {
   // Watches the file from now on. Once.
   void Start() { watch_.Start(); }
 
-  // Reads the file. Blocks, up to kReplaceTime and for another reading that is under way.
+  // Has the watch's thread read the file. Does not block.
+  void Ask() { watch_.Ask(); }
+
+  // Reads the file. Blocks, up to kReplaceTime and for another reading that is under way; no longer
+  // than until the pool stops.
   void Reload();
 
  private:

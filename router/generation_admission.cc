@@ -141,9 +141,7 @@ absl::Status Generation::Wait(const std::string& variant,
   if (cancelled_) return CancelStatus();
   auto entered = shared_.queue->Enter(variant, request, terms, weak_from_this());
   if (entered.outcome == Outcome::kFull) return QueueFull(variant);
-  if (entered.outcome == Outcome::kTooLate) {
-    return TooLate(variant, entered.place.wait_s.value_or(0) - *terms.longest_wait_s);
-  }
+  if (entered.outcome == Outcome::kTooLate) return TooLate(variant, entered.excess_s);
   ticket_ = std::move(entered.ticket);
   account_.ChooseNone(variant);  // of which it may never have a worker
   waits_for_ = variant;

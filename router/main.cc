@@ -233,7 +233,7 @@ absl::Status Serve(const RouterOptions& options, const RouterConfig& config,
                         {"http_port", door ? door->port() : 0}});
 
   reload.Start();
-  LogInfo("stopping", {{"signal", WaitForStopSignal([&] { reload.Reload(); })}});
+  LogInfo("stopping", {{"signal", WaitForStopSignal([&] { reload.Ask(); })}});
   live.Follow(nullptr);
   server->SetServing(false);
   service.StartDraining();

@@ -21,6 +21,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rpc/few_pollers.h"
+#include "common/rpc/frame_limits.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/health_service.h"
 #include "common/rpc/keepalive.h"
@@ -145,6 +146,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   DoNotWatchLockOrder();
   PollWithFewThreads();
   TellOfWindowsSeldom();
+  LimitFrames(2 * static_cast<std::size_t>(options.max_metadata_bytes));
   ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listen(options));
   std::unique_ptr<GrpcServer> server(new GrpcServer(options, std::move(listener)));
   RETURN_IF_ERROR(server->Serve(options));

@@ -126,8 +126,9 @@ DispatchQueue::Entered DispatchQueue::Enter(const std::string& variant,
   Entered entered;
   entered.place.position = line.queue.CountAhead(request, now);
   entered.place.wait_s = line.WaitOf(entered.place.position, now);
-  if (terms.longest_wait_s && entered.place.wait_s > terms.longest_wait_s) {
+  if (terms.longest_wait_s && entered.place.wait_s > kSureShare * *terms.longest_wait_s) {
     entered.outcome = Entered::Outcome::kTooLate;
+    entered.excess_s = *entered.place.wait_s - kSureShare * *terms.longest_wait_s;
     return entered;
   }
   Ticket& ticket = entered.ticket;

@@ -33,11 +33,15 @@ namespace thinkwire::router::admission {
 // 1. At most kMaxWaiting wait in all, a peer has its share of these (rpc::Shares).
 // 2. Whoever waits is called by one thread, without a lock held, until it has gone.
 // 3. Waits are told, and requests refused that would come too late, by the pace at which requests
-//    went lately (DispatchPace), else by what the policy expects; where neither is known, not.
+//    went lately (DispatchPace), else by what the policy expects; where neither is known, not. A
+//    queue of many that may all wait for as long is as long as the last of them may wait, and its
+//    pace changes meanwhile: so who comes must have a tenth of that time to spare (kSureShare), or
+//    one in a hundred would be refused after it has waited (tests/bench/RESULTS.md).
 // Owns: a thread, from Start to Stop. Threads: any.
 class DispatchQueue {
  public:
   static constexpr Clock::Duration kTellInterval = std::chrono::milliseconds(500);
+  static constexpr double kSureShare = 0.9;
 
   struct Place {
     std::size_t position = 0;        // requests that go before it
@@ -105,7 +109,8 @@ class DispatchQueue {
     enum class Outcome : std::uint8_t { kWaits, kFull, kTooLate };
     Outcome outcome = Outcome::kWaits;
     Place place{};
-    Ticket ticket{};  // if it waits
+    double excess_s = 0;  // if it is too late: seconds that it would wait beyond what it may
+    Ticket ticket{};      // if it waits
   };
 
   // `clock` outlives this.

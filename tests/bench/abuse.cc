@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -262,6 +263,28 @@ void Vanish(Scene& scene) {
   }
 }
 
+// Frames that are no calls, as fast as they are read, on one connection after another: SETTINGS,
+// and headers without an end, of one name that both sides know (RFC 7541, 6.1).
+void SendFrames(Scene& scene) {
+  constexpr std::uint8_t kHeaders = 1;
+  constexpr std::uint8_t kSettings = 4;
+  constexpr std::uint8_t kContinuation = 9;
+  const std::string names(700, '\x8f');
+  const RawHttp2::Frame block{.type = kHeaders, .stream = 1, .payload = names};
+  const RawHttp2::Frame floods[] = {{.type = kSettings},
+                                    {.type = kContinuation, .stream = 1, .payload = names}};
+  for (int round = 0; !scene.over(); ++round) {
+    RawHttp2 client(scene.Dial(round % 2 == 0 ? scene.settings.router : scene.settings.worker));
+    client.ReadUntil([&] { return client.max_streams() > 0; }, std::chrono::seconds(5));
+    const RawHttp2::Frame& flood = floods[round / 2 % 2];
+    if (flood.type == kContinuation) client.SendFrame(block);
+    for (; !client.closed() && !scene.over(); ++scene.acts) {
+      client.SendFrame(flood);
+      if (scene.acts % 100 == 0) client.Read({});
+    }
+  }
+}
+
 struct Kind {
   const char* name;
   void (*run)(Scene& scene);
@@ -276,7 +299,8 @@ constexpr Kind kKinds[] = {{"idle", Idle},
                            {"count_much", CountMuch},
                            {"metrics", AskHalfForMetrics},
                            {"nonsense", TalkNonsense},
-                           {"vanish", Vanish}};
+                           {"vanish", Vanish},
+                           {"frames", SendFrames}};
 
 void RunAll(const Settings& settings) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(settings.seconds);

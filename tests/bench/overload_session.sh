@@ -4,7 +4,7 @@
 # before it), three for each of the worker's places among them, then one tenant alone that asks at
 # random for three tenths of what the worker can do for it, and the same beside another that floods.
 # Clients that are refused come again when they are told to. Needs a build (default: build/release)
-# with thinkwire-router, thinkwire-worker and thinkwire-bench.
+# with thinkwire-router, thinkwire-worker, thinkwire-worker-faults and thinkwire-bench.
 # Usage: tests/bench/overload_session.sh [OPTION…] LOGS
 #   LOGS           folder for logs, figures as JSON and summary.txt
 #   --build B      the build folder (default build/release)
@@ -12,17 +12,20 @@
 #   --tokens N     of each output (default 64)
 #   --deadline MS  of each request of the sweep (default 3 times what one takes alone)
 #   --seconds S    for each step, over 4 (default 20)
-#   --rounds N     of the sweep, each other one backwards; of each step the median counts (default 1)
+#   --rounds N     of all, each other sweep backwards; of each step the median counts (default 1)
+#   --step US      each of the worker's steps takes so many microseconds at least, as a GPU's does,
+#                  whose rows do not hold each other up (default: as long as the CPU computes)
+#   --only PART    sweep or flood (default both)
 # Exit code: 0 if no stream failed.
 set -uo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
 
 usage() {
-  sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,19s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
-build=$source/build/release places=4 tokens=64 deadline=0 seconds=20 rounds=1
+build=$source/build/release places=4 tokens=64 deadline=0 seconds=20 rounds=1 step= only=
 while [[ ${1:-} == --* ]]; do
   [[ $# -ge 2 ]] || usage
   case $1 in
@@ -32,6 +35,8 @@ while [[ ${1:-} == --* ]]; do
     --deadline) deadline=$2 ;;
     --seconds) seconds=$2 ;;
     --rounds) rounds=$2 ;;
+    --step) step=$2 ;;
+    --only) only=$2 ;;
     *) usage ;;
   esac
   shift 2
@@ -48,7 +53,9 @@ for tenant in steady flood; do
   openssl rand -hex 32 > "$logs/$tenant.key"
   echo "$tenant sha256:$(tr -d '\n' < "$logs/$tenant.key" | sha256sum | cut -d' ' -f1)"
 done > "$logs/keys"
-start worker "$build/worker/thinkwire-worker" --model "$source/deploy/models/tiny-r1" \
+program=("$build/worker/thinkwire-worker")
+[[ -z $step ]] || program=("$build/tests/worker/stall/thinkwire-worker-faults" --fault="slow_steps:$step")
+start worker "${program[@]}" --model "$source/deploy/models/tiny-r1" \
   --served_model_name tiny-r1 --listen 127.0.0.1:0 --metrics_listen= --max_num_seqs "$places" \
   --max_model_len 4096 || exit 1
 configure_router "$logs/router.yaml" tiny-r1 "$port"
@@ -82,19 +89,41 @@ load alone steady --concurrency 1
 alone=$(figure alone figures completion_seconds p50)
 [[ $deadline -gt 0 ]] || deadline=$(ms "3 * $alone")
 say "one request alone takes $(ms "$alone") ms; deadline $deadline ms, $places places"
-say "clients: goodput/s, share, refused, too late, p99 ms"
-for ((round = 1; round <= rounds; ++round)); do
-  order=-n
-  ((round % 2)) || order=-nr
+
+# The closed loop of 1 to 32 clients: round R.
+sweep() {
+  local order=-n clients name
+  (($1 % 2)) || order=-nr
   for clients in $(printf '%s\n' 1 2 4 8 16 32 $((3 * places)) | sort -u $order); do
-    name=sweep-$clients-$round
+    name=sweep-$clients-$1
     load "$name" steady --concurrency "$clients" --deadline_ms "$deadline" --goodput_ms "$deadline"
     say "$clients: $(figure $name figures goodput_per_second), $(figure $name figures goodput_share)," \
       "$(figure $name totals refused requests), $(figure $name totals deadline requests)," \
       "$(ms "$(figure $name figures completion_seconds p99)")"
   done
-done
-say "goodput at 3 times the places: $(python3 - "$logs" "$places" << 'END'
+}
+
+# A tenant alone, and the same beside a flood: round R.
+flood() {
+  local rate flooding name
+  rate=$(python3 -c "print(round(0.3 / $alone, 3))")
+  load "steady-alone-$1" steady --rate "$rate" --seed "$1"
+  load "flood-$1" flood --concurrency 64 &
+  flooding=$!
+  sleep 2
+  seconds=$((seconds - 4)) load "steady-beside-$1" steady --rate "$rate" --seed "$1"
+  wait $flooding
+  for name in steady-alone-$1 steady-beside-$1 flood-$1; do
+    say "$name: $(figure $name figures completed) completed, p50 $(ms "$(figure $name figures completion_seconds p50)")" \
+      "p99 $(ms "$(figure $name figures completion_seconds p99)") ms, first output p99" \
+      "$(ms "$(figure $name figures first_token_seconds p99)") ms"
+  done
+}
+
+if [[ $only != flood ]]; then
+  say "clients: goodput/s, share, refused, too late, p99 ms"
+  for ((round = 1; round <= rounds; ++round)); do sweep "$round"; done
+  say "goodput at 3 times the places: $(python3 - "$logs" "$places" << 'END'
 import collections, json, pathlib, statistics, sys
 goodput = collections.defaultdict(list)
 for path in pathlib.Path(sys.argv[1]).glob("sweep-*.json"):
@@ -106,17 +135,20 @@ print(f"{100 * medians[3 * int(sys.argv[2])] / peak:.0f} % of the peak, with 32 
       f"{100 * medians[32] / peak:.0f} %")
 END
 )"
-rate=$(python3 -c "print(round(0.3 / $alone, 3))")
-load steady-alone steady --rate "$rate"
-load flood flood --concurrency 64 &
-flooding=$!
-sleep 2
-seconds=$((seconds - 4)) load steady-beside steady --rate "$rate"
-wait $flooding
-for name in steady-alone steady-beside flood; do
-  say "$name: $(figure $name figures completed) completed, p50 $(ms "$(figure $name figures completion_seconds p50)")" \
-    "p99 $(ms "$(figure $name figures completion_seconds p99)") ms, first output p99" \
-    "$(ms "$(figure $name figures first_token_seconds p99)") ms"
-done
+fi
+if [[ $only != sweep ]]; then
+  for ((round = 1; round <= rounds; ++round)); do flood "$round"; done
+  say "beside a flood, times as long as alone: $(python3 - "$logs" << 'END'
+import json, pathlib, statistics, sys
+logs = pathlib.Path(sys.argv[1])
+def times(name, quantile):
+    return json.loads((logs / f"{name}.json").read_text())["figures"]["completion_seconds"][quantile]
+rounds = sorted(path.stem.split("-")[-1] for path in logs.glob("steady-beside-*.json"))
+for quantile in ("p50", "p99"):
+    ratios = [times(f"steady-beside-{r}", quantile) / times(f"steady-alone-{r}", quantile) for r in rounds]
+    print(f"{quantile} {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", end="; ")
+END
+)"
+fi
 [[ $failures -eq 0 ]] || say "failed: $failures steps"
 exit $((failures > 0))

@@ -202,7 +202,7 @@ class Simulation {
          .longest_wait_s = longest_s},
         request.weak_from_this());
     if (entered.outcome != DispatchQueue::Entered::Outcome::kWaits) {
-      return Refuse(request, entered.place.wait_s.value_or(0) - longest_s.value_or(0));
+      return Refuse(request, entered.excess_s);
     }
     request.ticket = std::move(entered.ticket);
     request.waits = true;

@@ -31,7 +31,13 @@ TEST(OverloadSimulation, GoodputAtThreeTimesTheCapacityIsNearItsPeak) {
   const TenantOutcome overloaded = Steady({.load = 3});
   EXPECT_GT(overloaded.goodput_per_s, 0.9 * peak);
   EXPECT_GT(peak, 0.95 * CapacityPerSecond());
-  EXPECT_LT(overloaded.refusal_p99_s, 0.05) << "nobody waits for a refusal";
+}
+
+TEST(OverloadSimulation, NobodyWaitsForARefusal) {
+  for (const double load : {3.0, 4.0, 8.0}) {
+    EXPECT_LT(Steady({.load = load}).refusal_p99_s, 0.05) << load;
+  }
+  EXPECT_LT(Steady({.load = 0.8, .crowd = 5}).refusal_p99_s, 0.05) << "a flash crowd";
 }
 
 // One worker and clients that come again. Of its step for one row so much is the row's: 0.8 is a

@@ -3,7 +3,8 @@
 # (relay_bench) on this machine, between them by turns the router, nginx with one worker process and
 # nothing. Paced, each stream getting its messages at times of its own; flat out; and flat out for
 # readers that lag, where what waits is merged. Prints for each the medians over all rounds of the
-# process's CPU time for each message that was read and for each token, and how old the tokens were.
+# process's CPU time for each message that was read and for each token, how old the tokens were, and
+# by how much older they were at p50 and at p99 than those of the same round with nothing between.
 # Needs a build (default: build/release) with thinkwire-router and relay_bench, and nginx, which no
 # script of ours installs: apt-get install nginx.
 # Usage: tests/bench/relay_session.sh [OPTION…] LOGS
@@ -21,7 +22,7 @@ set -uo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
 
 usage() {
-  sed -n '2,20s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,21s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -126,6 +127,12 @@ for mode in dict.fromkeys(line["mode"] for line in lines):
               f"{median(of(mode, by, 'messages_per_s')):.0f} messages/s, "
               f"{median(of(mode, by, 'tokens_per_s')):.0f} tokens/s, age p50 "
               f"{median(of(mode, by, 'age_p50_us')):.0f} p99 {median(of(mode, by, 'age_p99_us')):.0f} us")
+    for by in ("router", "nginx"):
+        added = [[a - b for a, b in zip(of(mode, by, key), of(mode, "nothing", key))]
+                 for key in ("age_p50_us", "age_p99_us")]
+        print(f"{mode} {by} adds: " + ", ".join(
+            f"{name} {median(us):.0f} us ({min(us):.0f} to {max(us):.0f})"
+            for name, us in zip(("p50", "p99"), added)))
     for key in ("us_per_message", "us_per_token"):
         pairs = [a / b for a, b in zip(of(mode, "router", key), of(mode, "nginx", key))]
         print(f"{mode} router / nginx, {key}: median {median(pairs):.2f}, "

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <string>
 #include <thread>
 
@@ -77,6 +78,35 @@ TEST_F(FileWatchTest, TellsOfWhatChangedBetweenItsMakingAndItsStart) {
   Write("a", "other");
   watch.Start();
   WaitFor(1);
+}
+
+TEST_F(FileWatchTest, WhoAsksIsToldAtOnceAndDoesNotWaitForWhatIsUnderWay) {
+  std::promise<void> done;
+  FileWatch watch(
+      {folder_ / "a"},
+      [&, end = done.get_future().share()] {
+        ++changes_;
+        end.wait();
+      },
+      std::chrono::hours(1));
+  Write("a", "other");
+  watch.Start();
+  watch.Ask();
+  WaitFor(1);
+  for (int i = 0; i < 3; ++i) watch.Ask();
+  done.set_value();
+  WaitFor(2);
+}
+
+TEST_F(FileWatchTest, WhatWasToldToWhoAskedIsNotToldAgain) {
+  FileWatch watch(
+      {folder_ / "a"}, [&] { ++changes_; }, kOften);
+  Write("a", "other");
+  watch.Ask();
+  watch.Start();
+  WaitFor(1);
+  Write("a", "a third");
+  WaitFor(2);
 }
 
 TEST_F(FileWatchTest, MayEndBeforeItsStart) {

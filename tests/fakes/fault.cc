@@ -1,7 +1,9 @@
 #include "tests/fakes/fault.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <deque>
 #include <string>
 #include <thread>
 #include <utility>
@@ -89,6 +91,37 @@ class FaultyRunner final : public ModelRunner {
   const std::uint64_t step_;
 };
 
+class SlowRunner final : public ModelRunner {
+ public:
+  SlowRunner(std::unique_ptr<ModelRunner> working, std::chrono::microseconds step)
+      : working_(std::move(working)), step_(step) {}
+
+  const ModelInfo& info() const override { return working_->info(); }
+  const step::Limits& limits() const override { return working_->limits(); }
+  void Submit(step::Plan plan) override {
+    submitted_.push_back(Clock::now());
+    working_->Submit(std::move(plan));
+  }
+  // A step begins when the one before it has ended.
+  step::Result Collect() override {
+    step::Result result = working_->Collect();
+    std::this_thread::sleep_until(std::max(ended_, submitted_.front()) + step_);
+    submitted_.pop_front();
+    ended_ = Clock::now();
+    return result;
+  }
+  std::vector<step::RankBeat> beats() const override { return working_->beats(); }
+  std::vector<double> TakeStepGaps() override { return working_->TakeStepGaps(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  const std::unique_ptr<ModelRunner> working_;
+  const std::chrono::microseconds step_;
+  std::deque<Clock::time_point> submitted_;  // those that are not collected
+  Clock::time_point ended_{};                // the last that was
+};
+
 }  // namespace
 
 absl::StatusOr<Fault> ParseFault(std::string_view text) {
@@ -104,13 +137,16 @@ absl::StatusOr<Fault> ParseFault(std::string_view text) {
   } else if (parts[0] == "stuck_engine") {
     fault.kind = Fault::Kind::kStuckEngine;
     wanted = 2;
+  } else if (parts[0] == "slow_steps") {
+    fault.kind = Fault::Kind::kSlowSteps;
+    wanted = 2;
   }
   if (fault.kind == Fault::Kind::kNone || parts.size() != wanted ||
       !absl::SimpleAtoi(parts[1], &fault.step) || fault.step == 0 ||
       (wanted == 3 && (!absl::SimpleAtoi(parts[2], &fault.rank) || fault.rank < 0))) {
     return absl::InvalidArgumentError(
-        "fault is none of stuck_rank:STEP:RANK, device_error:STEP:RANK and stuck_engine:STEP, with "
-        "steps from 1 and ranks from 0");
+        "fault is none of stuck_rank:STEP:RANK, device_error:STEP:RANK, stuck_engine:STEP and "
+        "slow_steps:MICROSECONDS, with steps from 1 and ranks from 0");
   }
   return fault;
 }
@@ -132,6 +168,9 @@ absl::StatusOr<std::unique_ptr<PlanChannel>> WithFault(std::unique_ptr<PlanChann
 }
 
 std::unique_ptr<ModelRunner> WithFault(std::unique_ptr<ModelRunner> runner, const Fault& fault) {
+  if (fault.kind == Fault::Kind::kSlowSteps) {
+    return std::make_unique<SlowRunner>(std::move(runner), std::chrono::microseconds(fault.step));
+  }
   if (fault.kind != Fault::Kind::kStuckEngine) return runner;
   return std::make_unique<FaultyRunner>(std::move(runner), fault.step);
 }

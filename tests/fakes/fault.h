@@ -22,13 +22,15 @@ struct Fault {
                    // the others wait for it in their first collective
     kDeviceError,  // "device_error": the same, after a kernel of the rank's GPU read wild memory
     kStuckEngine,  // "stuck_engine": the engine's thread never comes back from submitting the step
+    kSlowSteps,    // "slow_steps": no failure, but a pace: each step takes `step` microseconds at
+                   // least, as a GPU's does, of which its rows are a small part
   };
   Kind kind = Kind::kNone;
   std::uint64_t step = 0;  // at which it happens, >= 1
   int rank = 0;
 };
 
-// "KIND:STEP" for stuck_engine, "KIND:STEP:RANK" for the others; empty: none.
+// "KIND:STEP" for stuck_engine and slow_steps, "KIND:STEP:RANK" for the others; empty: none.
 // Fails: one sentence that says what is allowed.
 absl::StatusOr<Fault> ParseFault(std::string_view text);
 
@@ -39,7 +41,8 @@ absl::StatusOr<Fault> ParseFault(std::string_view text);
 absl::StatusOr<std::unique_ptr<PlanChannel>> WithFault(std::unique_ptr<PlanChannel> plans,
                                                        const Fault& fault, const Devices& devices);
 
-// What runs `runner` until the engine's fault; `runner` itself where the fault is none of those.
+// What runs `runner` until the engine's fault, or slowly; `runner` itself where the fault is none
+// of those.
 std::unique_ptr<ModelRunner> WithFault(std::unique_ptr<ModelRunner> runner, const Fault& fault);
 
 // LoadModel with the fault that `text` says. Fails also: as ParseFault, and where the model has no

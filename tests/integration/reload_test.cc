@@ -135,5 +135,15 @@ TEST_F(ReloadTest, ABadFileIsSaidAndChangesNothing) {
   EXPECT_TRUE(Ask("tiny-r1", 4).ok());
 }
 
+TEST_F(ReloadTest, AReloadThatWaitsForWorkersHoldsNoStopUp) {
+  Configure("  - name: tiny-r1\n    workers: [\"127.0.0.1:1\"]\n");  // where nobody listens
+  const auto begin = std::chrono::steady_clock::now();
+  Reload();
+  router_.process().Signal(SIGTERM);
+  EXPECT_EQ(router_.process().Wait(), 0);
+  const auto took = std::chrono::steady_clock::now() - begin;
+  EXPECT_LT(took, std::chrono::seconds(4)) << "the worker that goes has 5 s for its successor";
+}
+
 }  // namespace
 }  // namespace thinkwire::integration

@@ -1,6 +1,10 @@
 // What a router holds of a stream.
 
+#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -23,6 +27,8 @@ constexpr std::int32_t kTokens = 512;  // of each stream
 // What a stream may take: 40 KB, the calls of gRPC 1.51 to its client and its worker among them,
 // and what is kept for another worker, 4 bytes a token.
 constexpr double kMostBytes = 40'000 + 4 * kTokens;
+// And a connection of its own: what gRPC has of one beside its calls, above all.
+constexpr double kMostBytesOfConnection = 20'000;
 
 // Started, and an output that thinks on and on.
 std::vector<v1::GenerateResponse> Events() {
@@ -55,13 +61,20 @@ class StreamMemoryTest : public testing::Test {
     for (Call& call : calls_) call.reader->Finish();
   }
 
-  void Open(int streams) {
+  v1::ReasoningService::Stub& OwnConnection() {
+    grpc::ChannelArguments own;
+    own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    return *stubs_.emplace_back(v1::ReasoningService::NewStub(
+        grpc::CreateCustomChannel(router_->address(), grpc::InsecureChannelCredentials(), own)));
+  }
+  void Open(int streams, bool on_own_connections = false) {
     v1::GenerateRequest request;
     request.mutable_prompt()->set_text("What is 1+1?");
     request.set_max_tokens(kTokens);
     for (int i = 0; i < streams; ++i) {
       Call& call = calls_.emplace_back();
-      call.reader = router_->stub().Generate(&call.context, request);
+      v1::ReasoningService::Stub& stub = on_own_connections ? OwnConnection() : router_->stub();
+      call.reader = stub.Generate(&call.context, request);
       v1::GenerateResponse event;
       // Deltas may come as one.
       for (int tokens = 0; tokens < kTokens; tokens += event.reasoning_delta().token_ids_size()) {
@@ -91,6 +104,7 @@ class StreamMemoryTest : public testing::Test {
   };
   FakeWorker worker_{"fake"};
   std::optional<RouterProcess> router_;
+  std::deque<std::unique_ptr<v1::ReasoningService::Stub>> stubs_;
   std::deque<Call> calls_;
 };
 
@@ -103,6 +117,17 @@ TEST_F(StreamMemoryTest, AStreamTakesLittleMoreThanItsTwoCalls) {
   const double each = (Memory() - before) / kStreams;
   std::printf("a stream of %d tokens takes %.0f bytes of the router's memory\n", kTokens, each);
   EXPECT_LT(each, kMostBytes);
+}
+
+TEST_F(StreamMemoryTest, AConnectionTakesLessThanHalfOfAStream) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's allocator has memory of its own";
+  Open(100, true);
+  const double before = Memory();
+  constexpr int kStreams = 200;
+  Open(kStreams, true);
+  const double each = (Memory() - before) / kStreams;
+  std::printf("with a connection of its own it takes %.0f bytes\n", each);
+  EXPECT_LT(each, kMostBytes + kMostBytesOfConnection);
 }
 
 }  // namespace

@@ -182,7 +182,11 @@ TEST_F(DispatchQueueTest, WhoWouldComeTooLateIsRefusedByWhatIsExpected) {
   Enter("a", {.expected_pace_s = 2, .longest_wait_s = 2.5});
   EXPECT_EQ(outcome_, Outcome::kTooLate);
   EXPECT_EQ(place_.wait_s, 4);
-  EXPECT_EQ(queue_.NumWaiting(kVariant), 1U);
+  Enter("a", {.expected_pace_s = 2, .longest_wait_s = 4.2});
+  EXPECT_EQ(outcome_, Outcome::kTooLate) << "it has less than a tenth to spare";
+  const auto second = Enter("a", {.expected_pace_s = 2, .longest_wait_s = 4.6});
+  EXPECT_EQ(outcome_, Outcome::kWaits);
+  EXPECT_EQ(queue_.NumWaiting(kVariant), 2U);
 }
 
 TEST_F(DispatchQueueTest, WhoIsRefusedComesAgainBehindWhoWasRefusedBefore) {

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "worker/kernels/devices.h"
 #include "worker/parallel/local_step_channel.h"
@@ -24,9 +27,45 @@ Devices CpuDevices() {
   return devices;
 }
 
+// Computes nothing.
+class IdleRunner final : public ModelRunner {
+ public:
+  const ModelInfo& info() const override { return info_; }
+  const step::Limits& limits() const override { return limits_; }
+  void Submit(step::Plan plan) override { steps_.push_back(plan.step); }
+  step::Result Collect() override {
+    step::Result result{.step = steps_.front()};
+    steps_.pop_front();
+    return result;
+  }
+  std::vector<step::RankBeat> beats() const override { return {}; }
+  std::vector<double> TakeStepGaps() override { return {}; }
+
+ private:
+  const ModelInfo info_{};
+  const step::Limits limits_{};
+  std::deque<std::uint64_t> steps_;
+};
+
+TEST(FaultTest, SlowStepsTakeTheirTimeOneAfterAnother) {
+  constexpr std::chrono::milliseconds kStep{2};
+  const auto fault = ParseFault("slow_steps:2000");
+  ASSERT_TRUE(fault.ok()) << fault.status();
+  const auto runner = WithFault(std::make_unique<IdleRunner>(), *fault);
+  for (std::uint64_t round = 0; round < 2; ++round) {
+    const auto begin = std::chrono::steady_clock::now();
+    runner->Submit({.step = 2 * round + 1});
+    runner->Submit({.step = 2 * round + 2});
+    for (const std::uint64_t in_round : {1, 2}) {
+      EXPECT_EQ(runner->Collect().step, 2 * round + in_round);
+      EXPECT_GE(std::chrono::steady_clock::now() - begin, in_round * kStep);
+    }
+  }
+}
+
 TEST(FaultTest, WhatIsNotToFailIsNotTouched) {
   const Devices devices = CpuDevices();
-  for (const char* text : {"", "stuck_engine:3"}) {
+  for (const char* text : {"", "stuck_engine:3", "slow_steps:500"}) {
     const auto fault = ParseFault(text);
     ASSERT_TRUE(fault.ok()) << fault.status();
     std::unique_ptr<PlanChannel> plans = Channel();

@@ -1,5 +1,5 @@
-// thinkwire-worker-faults [--fault=KIND:STEP[:RANK]] …: the worker itself, which fails on purpose
-// as tests/fakes/fault.h says. The options after the fault are the worker's.
+// thinkwire-worker-faults [--fault=KIND:STEP[:RANK]] …: the worker itself, which fails on purpose,
+// or is slow, as tests/fakes/fault.h says. The options after the fault are the worker's.
 
 #include <cstddef>
 #include <memory>

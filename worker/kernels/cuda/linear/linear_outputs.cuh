@@ -109,6 +109,7 @@ struct StoreQkv {
 
   // The block looks up its tokens' places while the first weights travel.
   static constexpr bool kPlaces = true;
+
   __device__ __forceinline__ void operator()(int row, int token, const float (&d)[4],
                                              const TokenPlace* places) const {
     if (row >= rows) return;
@@ -136,9 +137,9 @@ struct StoreQkv {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (token + i >= tokens) continue;
-      const float* const row_angles = angles[token + i] + ElementOf(row);
-      const RopeAngle angle = {row_angles[0], row_angles[kHeadDim / 2]};
-      Pair(row, token + i, d[i], d[i + 2], places[token + i], bias, [&] { return angle; });
+      const float* const angle = angles[token + i] + ElementOf(row);
+      Pair(row, token + i, d[i], d[i + 2], places[token + i], bias,
+           {angle[0], angle[kHeadDim / 2]});
     }
   }
 
@@ -157,26 +158,22 @@ struct StoreQkv {
   }
 
   // Rows `row` and row + 8, which rotate together.
-  template <class AngleOf>
   __device__ __forceinline__ void Pair(int row, int token, float low, float high,
                                        const TokenPlace& place, const Bias& bias,
-                                       const AngleOf& angle_of) const {
+                                       const RopeAngle& angle) const {
     if (place.block < 0) return;
     if (target.bias != nullptr) {
       low = __fadd_rn(low, __bfloat162float(bias.low));
       high = __fadd_rn(high, __bfloat162float(bias.high));
     }
-    StoreQkvPair(target, token, place, row / kHeadDim, ElementOf(row), low, high, angle_of);
+    StoreQkvPair(target, token, place, row / kHeadDim, ElementOf(row), low, high, angle);
   }
   __device__ __forceinline__ void Pair(int row, int token, float low, float high,
                                        const TokenPlace& place) const {
     if (place.block < 0) return;
-    const int element = ElementOf(row);
-    if (target.bias != nullptr) {
-      low = __fadd_rn(low, __bfloat162float(target.bias[row]));
-      high = __fadd_rn(high, __bfloat162float(target.bias[row + kHalfTile]));
-    }
-    StoreQkvPair(target, token, place, row / kHeadDim, element, low, high);
+    RopeAngle angle = {};
+    if (Rotates(target, row / kHeadDim)) angle = AngleOf(target, place, ElementOf(row));
+    Pair(row, token, low, high, place, BiasOf(row), angle);
   }
 };
 

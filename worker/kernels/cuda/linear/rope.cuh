@@ -72,18 +72,27 @@ struct RopeAngle {
   float sine;
 };
 
-// Elements i and i + 64 of one head: of queries first, then keys, then values. If the head rotates,
-// it does by angle_of().
-template <class AngleOf>
+__device__ __forceinline__ RopeAngle AngleOf(const QkvTarget& target, const TokenPlace& place,
+                                             int i) {
+  const float* row = target.rope + static_cast<std::int64_t>(place.position) * kHeadDim;
+  return {row[i], row[kHeadDim / 2 + i]};
+}
+
+// Whether a head is one of queries or keys, which rotate.
+__device__ __forceinline__ bool Rotates(const QkvTarget& target, int head) {
+  return head < target.num_heads + target.num_kv_heads;
+}
+
+// Elements i and i + 64 of one head: of queries first, then keys, then values. `angle` is read if
+// the head rotates.
 __device__ __forceinline__ void StoreQkvPair(const QkvTarget& target, int token,
                                              const TokenPlace& place, int head, int i, float low,
-                                             float high, const AngleOf& angle_of) {
+                                             float high, const RopeAngle& angle) {
   constexpr int kHalf = kHeadDim / 2;
   low = RoundToBf16(low);
   high = RoundToBf16(high);
   const int kv_head = head - target.num_heads;
-  if (kv_head < target.num_kv_heads) {
-    const RopeAngle angle = angle_of();
+  if (Rotates(target, head)) {
     const float v = low;
     low = __fmaf_rn(-high, angle.sine, __fmul_rn(v, angle.cosine));
     high = __fmaf_rn(v, angle.sine, __fmul_rn(high, angle.cosine));
@@ -116,10 +125,9 @@ __device__ __forceinline__ void StoreQkvPair(const QkvTarget& target, int token,
 __device__ __forceinline__ void StoreQkvPair(const QkvTarget& target, int token,
                                              const TokenPlace& place, int head, int i, float low,
                                              float high) {
-  StoreQkvPair(target, token, place, head, i, low, high, [&] {
-    const float* row = target.rope + static_cast<std::int64_t>(place.position) * kHeadDim;
-    return RopeAngle{row[i], row[kHeadDim / 2 + i]};
-  });
+  RopeAngle angle = {};
+  if (Rotates(target, head)) angle = AngleOf(target, place, i);
+  StoreQkvPair(target, token, place, head, i, low, high, angle);
 }
 
 }  // namespace thinkwire::worker::kernels

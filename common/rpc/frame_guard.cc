@@ -12,12 +12,10 @@ enum Type : std::uint8_t {
   kData = 0,
   kHeaders = 1,
   kResetStream = 3,
-  kPing = 6,
   kWindowUpdate = 8,
   kContinuation = 9,
 };
 constexpr std::uint8_t kEndStream = 1;
-constexpr std::uint8_t kAck = 1;
 constexpr std::size_t kFrameBytes = 16 << 10;  // of those that a server takes
 
 absl::Status TooMuch(absl::string_view what, double limit) {
@@ -107,8 +105,6 @@ bool FrameGuard::IsSpare(const Frame& frame) {
       return false;
     case kData:
       return frame.size == 0 && (frame.flags & kEndStream) == 0;
-    case kPing:
-      return (frame.flags & kAck) != 0;
     default:
       return true;
   }

@@ -36,15 +36,15 @@ class FrameBudget {
 // 2. Headers on streams that are not new, which are trailers, and no client of gRPC sends any, have
 //    the size allowed in all, until a new stream begins: a string without an end may go on from one
 //    block to the next there.
-// 3. Frames that ask for nothing a call needs - SETTINGS, PRIORITY, acknowledgements, resets of
-//    more streams than have begun, empty DATA, unknown ones - are kSpareBurst at once and
-//    kSpareASecond.
+// 3. Frames that ask for nothing a call needs - SETTINGS, PING, PRIORITY, acknowledgements, resets
+//    of more streams than have begun, empty DATA, unknown ones - are kSpareBurst at once and
+//    kSpareASecond. gRPC ends a connection after three PINGs between two answers, but reads and
+//    answers what has arrived first.
 // 4. Frames of all kinds are kMostASecond: a reader of the 57,000 messages a second that a router
 //    passes on (tests/bench/RESULTS.md) sends two words on windows for each. gRPC reads on as long
 //    as there is more to read, and that thread serves nobody else meanwhile.
 //
-// PING is left to gRPC, which ends a connection after three of them between two answers. DATA is
-// held by windows, and new streams by OpenCalls and ResetCounts.
+// DATA is held by windows, and new streams by OpenCalls and ResetCounts.
 // Threads: one at a time.
 class FrameGuard {
  public:

@@ -110,8 +110,8 @@ TEST_F(FrameGuardTest, HeadersOnNoNewStreamAreFew) {
 TEST_F(FrameGuardTest, FramesThatNoCallNeedsAreFewASecond) {
   for (const std::string& frame :
        {Frame(kSettings, 0, 0, 0), Frame(kSettings, kAck, 0, 0), Frame(kPriority, 0, 1, 5),
-        Frame(kResetStream, 0, 1, 4), Frame(kPing, kAck, 0, 8), Frame(kUnknown, 0, 0, 40),
-        Frame(kData, 0, 1, 0), Frame(kHeaders, kEndHeaders, 1, 0)}) {
+        Frame(kResetStream, 0, 1, 4), Frame(kPing, 0, 0, 8), Frame(kPing, kAck, 0, 8),
+        Frame(kUnknown, 0, 0, 40), Frame(kData, 0, 1, 0), Frame(kHeaders, kEndHeaders, 1, 0)}) {
     Connect();
     ASSERT_TRUE(Take(NewHeaders()));
     const int burst = CountTaken(frame, 100'000);

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Copies Thinkwire's binaries and the shared libraries they need into a folder that runs wherever
 # it is put, on a host with the same or a newer glibc and, for a CUDA build, the driver and CUDA.
-# Usage: deploy/bundle.sh [--tests] [--build FOLDER] OUT_DIR
+# Usage: deploy/bundle.sh [--serving] [--tests] [--build FOLDER] OUT_DIR
+#   --serving       router, worker and thinkwire-chat alone: what a host that serves needs, and all that images have
 #   --tests         also the test binaries that are built, but for those that start other binaries;
 #                   to be run in the source folder
 #   --build FOLDER  a finished build (default: build/release)
@@ -17,14 +18,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 usage() {
-  sed -n '2,10s/^# \{0,1\}//p' deploy/bundle.sh >&2
+  sed -n '2,11s/^# \{0,1\}//p' deploy/bundle.sh >&2
   exit 2
 }
 
-tests=false build=build/release out=
+tests=false serving=false build=build/release out=
 while [[ $# -gt 0 ]]; do
   case $1 in
     --tests) tests=true ;;
+    --serving) serving=true ;;
     --build) [[ $# -ge 2 ]] || usage; build=$2; shift ;;
     -*) usage ;;
     *) [[ -z $out ]] || usage; out=$1 ;;
@@ -42,6 +44,9 @@ binaries=(
   "$build/router/thinkwire-router"
   "$build/router/thinkwire-chat"
   "$build/worker/thinkwire-worker"
+)
+# Each of the two holds a worker's engine, and for GPUs all of its kernels, once more.
+$serving || binaries+=(
   "$build/tests/worker/stall/thinkwire-worker-faults"  # fails on purpose, as tests/fakes/fault.h says
   "$build/tests/bench/thinkwire-bench"
 )

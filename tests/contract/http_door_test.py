@@ -3,9 +3,10 @@
 
 Usage: http_door_test.py BUILD_FOLDER REQUESTS [CONCURRENT]
 Asks a router REQUESTS random questions with the same seed by gRPC and by HTTP: by OpenAI's API as a
-stream and as a whole, by its Responses API and by Ollama's, where these can say the same. Reasoning, answer, the reason
-of the end, usage and, where they are asked for, the tokens, their bytes and their log-probabilities
-must be the same, and the bytes of all tokens joined the text.
+stream and as a whole, by its Responses API and by Ollama's, where these can say the same, and every
+third one as a raw prompt too. Of each output reasoning, answer, the reason of the end and, where they
+are asked for, the tokens, their bytes and their log-probabilities must be the same, and so must usage;
+the bytes of all tokens joined must be the text.
 """
 
 import concurrent.futures
@@ -53,14 +54,26 @@ def random_question(seed):
         if rng.random() < 0.3:
             body["temperature"], body["max_tokens"] = 1.0, rng.randrange(20, 60)
             body["logit_bias"] = {str(token): rng.randrange(12, 18) for token in PARTS}
+    if rng.random() < 0.2:
+        body["n"] = 2
     return body
 
 
-def name_of(token_id, token):
+def completion_of(body):
+    """The same question as a raw prompt, with the same wishes, where a completion knows them."""
+    asked = {name: body[name] for name in body.keys() - {"messages", "reasoning_effort", "top_logprobs"}}
+    asked["prompt"] = f"<｜User｜>{body['messages'][0]['content']}<｜Assistant｜><think>\n"
+    asked["model"] = "tiny-r1"
+    if "logprobs" in body:
+        asked["logprobs"] = body["top_logprobs"]
+    return asked
+
+
+def name_of(token_id, token, part=""):
     try:
         return token.decode() if token else f"token_id:{token_id}"
     except UnicodeDecodeError:
-        return "".join(f"\\x{byte:02x}" for byte in token)
+        return part + "".join(f"\\x{byte:02x}" for byte in token)
 
 
 def told_number(logprob):
@@ -101,8 +114,13 @@ class Grpc(GrpcClient):
 
     def request(self, body):
         request = self.messages.GenerateRequest(seed=body["seed"], max_tokens=body["max_tokens"])
-        request.prompt.chat.messages.add(role=self.messages.ROLE_USER).content = (
-            body["messages"][0]["content"])
+        if "n" in body:
+            request.n = body["n"]
+        if "prompt" in body:
+            request.prompt.text = body["prompt"]
+        else:
+            request.prompt.chat.messages.add(role=self.messages.ROLE_USER).content = (
+                body["messages"][0]["content"])
         if "temperature" in body:
             request.sampling.temperature = body["temperature"]
         if "thinking_token_budget" in body:
@@ -110,32 +128,62 @@ class Grpc(GrpcClient):
         if "reasoning_effort" in body:
             request.thinking.mode = self.messages.THINKING_MODE_OFF
         if "stop" in body:
-            request.answer_sampling.stop_strings.append(body["stop"])
+            phases = request.sampling if "prompt" in body else request.answer_sampling
+            phases.stop_strings.append(body["stop"])
         for token, bias in body.get("logit_bias", {}).items():
             request.sampling.logit_bias[int(token)] = bias
         if "logprobs" in body:
             request.sampling.logprobs = request.sampling.token_bytes = True
-            request.sampling.top_logprobs = body["top_logprobs"]
+            request.sampling.top_logprobs = body.get("top_logprobs", body["logprobs"])
         return request
 
     def ask(self, body):
-        told = {"reasoning": "", "content": "", "tokens": [], "answer_tokens": []}
+        """The outputs, with their tokens as (id, logprob), and the usage."""
+        outputs = [{"reasoning": "", "content": "", "closed": False, "reasoning_delta": [], "reasoning_finished": [],
+                    "answer_delta": []} for _ in range(body.get("n", 1))]
         for event in self.call(self.request(body), timeout=PATIENCE_S):
-            told["reasoning"] += event.reasoning_delta.text
-            told["content"] += event.answer_delta.text
-            told["answer_tokens"] += [token_of(id, logprob) for id, logprob in zip(
-                event.answer_delta.token_ids, event.answer_delta.logprobs)]
-            for delta in (event.reasoning_delta, event.answer_delta):
-                told["tokens"] += [token_of(id, logprob) for id, logprob
-                                   in zip(delta.token_ids, delta.logprobs)]
-            if event.HasField("finished"):
-                cut = event.finished.reason in (self.messages.FINISH_REASON_LENGTH,
-                                                self.messages.FINISH_REASON_LOOP)
-                told["finish"] = "length" if cut else "stop"
-            if event.HasField("completed"):
-                usage = event.completed.usage
-                told["usage"] = (usage.prompt_tokens, usage.reasoning_tokens, usage.answer_tokens)
-        return told
+            which = event.WhichOneof("event")
+            told = getattr(event, which)
+            output = outputs[getattr(told, "output_index", 0)]
+            if which in output:
+                output[which] += zip(told.token_ids, told.logprobs)
+            if which == "reasoning_delta":
+                output["reasoning"] += told.text
+            if which == "reasoning_finished":
+                output["closed"] = bool(told.token_ids)
+            if which == "answer_delta":
+                output["content"] += told.text
+            if which == "finished":
+                cut = told.reason in (self.messages.FINISH_REASON_LENGTH, self.messages.FINISH_REASON_LOOP)
+                output["finish"] = "length" if cut else "stop"
+            if which == "completed":
+                usage = told.usage
+        return outputs, (usage.prompt_tokens, usage.reasoning_tokens, usage.answer_tokens)
+
+
+def chat_output(output, phases=("reasoning_delta", "answer_delta")):
+    return {"reasoning": output["reasoning"], "content": output["content"], "finish": output["finish"],
+            "tokens": [token_of(*token) for phase in phases for token in output[phase]]}
+
+
+def response_output(output):
+    return chat_output(output, phases=("answer_delta",))
+
+
+def completion_output(output):
+    """One text, with the tag that closes the reasoning, which is one of its tokens."""
+    tag = "</think>\n\n"
+    tokens, offset = [], 0
+    for phase in ("reasoning_delta", "reasoning_finished", "answer_delta"):
+        closes = phase == "reasoning_finished"
+        for token_id, told in output[phase][:1] if closes else output[phase]:
+            name = tag if closes else name_of(token_id, told.token, "bytes:")
+            others = {name_of(one.token_id, one.token, "bytes:"): told_number(one.logprob) for one in told.alternatives}
+            tokens.append((name, told_number(told.logprob), others, offset))
+            text = tag.encode() if closes else told.token[told.silent_bytes:]
+            offset += sum(byte & 0xC0 != 0x80 for byte in text)  # characters that begin in it
+    return {"text": output["reasoning"] + tag * output["closed"] + output["content"], "tokens": tokens,
+            "finish": output["finish"]}
 
 
 def usage_of(usage):
@@ -163,40 +211,79 @@ def post(port, body, path="/v1/chat/completions"):
 
 def ask_whole(port, body):
     reply = json.loads(post(port, body))
-    choice = reply["choices"][0]
-    check_text(choice, body)
-    message = choice["message"]
-    assert message.get("reasoning") == message.get("reasoning_content"), message
-    return {"reasoning": message.get("reasoning", ""), "content": message["content"],
-            "tokens": tokens_of(choice), "finish": choice["finish_reason"],
-            "usage": usage_of(reply["usage"])}
+    outputs = []
+    for index, choice in enumerate(reply["choices"]):
+        check_text(choice, body)
+        message = choice["message"]
+        assert choice["index"] == index, reply
+        assert message.get("reasoning") == message.get("reasoning_content"), message
+        outputs.append({"reasoning": message.get("reasoning", ""), "content": message["content"],
+                        "tokens": tokens_of(choice), "finish": choice["finish_reason"]})
+    return outputs, usage_of(reply["usage"])
 
 
 def check_inline(port, body):
     """With the reasoning among the content."""
     reply = json.loads(post(port, {**body, "reasoning_format": "raw"}))
-    check_text(reply["choices"][0], body)
+    for choice in reply["choices"]:
+        check_text(choice, body)
+
+
+def chunks_of(text):
+    """Of a stream, whose last one has the usage, and no other."""
+    events = [event for event in text.split("\n\n") if event and not event.startswith(":")]
+    assert events[-1] == "data: [DONE]", events[-1]
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-1]]
+    assert [bool(chunk["usage"]) for chunk in chunks] == [False] * (len(chunks) - 1) + [True], text
+    assert [len(chunk["choices"]) for chunk in chunks] == [1] * (len(chunks) - 1) + [0], text
+    return chunks
+
+
+def choices_of(chunks, outputs):
+    """Each choice of the chunks with the output that it is of. The reason of an end comes once, and last."""
+    for chunk in chunks[:-1]:
+        choice = chunk["choices"][0]
+        output = outputs[choice["index"]]
+        assert "finish" not in output, chunk
+        yield choice, output
+        if choice["finish_reason"]:
+            output["finish"] = choice["finish_reason"]
 
 
 def ask_stream(port, body):
-    told = {"reasoning": "", "content": "", "tokens": []}
-    text = post(port, {**body, "stream": True, "stream_options": {"include_usage": True}})
-    events = [event for event in text.split("\n\n") if event and not event.startswith(":")]
-    assert events[-1] == "data: [DONE]", events[-1]
-    for event in events[:-1]:
-        chunk = json.loads(event.removeprefix("data: "))
-        for choice in chunk["choices"]:
-            told["reasoning"] += choice["delta"].get("reasoning_content", "")
-            told["content"] += choice["delta"].get("content", "")
-            told["tokens"] += tokens_of(choice)
-            told["finish"] = choice["finish_reason"]
-        if not chunk["choices"]:
-            told["usage"] = usage_of(chunk["usage"])
-    return told
+    chunks = chunks_of(post(port, {**body, "stream": True, "stream_options": {"include_usage": True}}))
+    outputs = [{"reasoning": "", "content": "", "tokens": []} for _ in range(body.get("n", 1))]
+    for choice, output in choices_of(chunks, outputs):
+        output["reasoning"] += choice["delta"].get("reasoning_content", "")
+        output["content"] += choice["delta"].get("content", "")
+        output["tokens"] += tokens_of(choice)
+    return outputs, usage_of(chunks[-1]["usage"])
+
+
+def completion_tokens_of(choice):
+    told = choice["logprobs"] or {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    return list(zip(told["tokens"], told["token_logprobs"], told["top_logprobs"], told["text_offset"]))
+
+
+def ask_completion(port, body):
+    reply = json.loads(post(port, body, "/v1/completions"))
+    assert [choice["index"] for choice in reply["choices"]] == list(range(body.get("n", 1))), reply
+    return [{"text": choice["text"], "tokens": completion_tokens_of(choice), "finish": choice["finish_reason"]}
+            for choice in reply["choices"]], usage_of(reply["usage"])
+
+
+def ask_completion_stream(port, body):
+    asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    chunks = chunks_of(post(port, asked, "/v1/completions"))
+    outputs = [{"text": "", "tokens": []} for _ in range(body.get("n", 1))]
+    for choice, output in choices_of(chunks, outputs):
+        output["text"] += choice["text"]
+        output["tokens"] += completion_tokens_of(choice)
+    return outputs, usage_of(chunks[-1]["usage"])
 
 
 def ask_ollama(port, body):
-    """As a stream. Its usage has no phases: those of `told` are put together for it."""
+    """As a stream. Its usage has no phases."""
     asked = {"model": body["model"], "messages": body["messages"],
              "think": "reasoning_effort" not in body,
              "options": {"num_predict": body["max_tokens"],
@@ -211,8 +298,7 @@ def ask_ollama(port, body):
         told["tokens"] += [told_token(token) for token in piece.get("logprobs", [])]
     assert piece["done"], piece
     told["finish"] = piece["done_reason"]
-    told["usage"] = (piece["prompt_eval_count"], piece["eval_count"])
-    return told
+    return [told], (piece["prompt_eval_count"], piece["eval_count"])
 
 
 def ask_responses(port, body):
@@ -244,13 +330,12 @@ def ask_responses(port, body):
     told["finish"] = {"completed": "stop", "incomplete": "length"}[response["status"]]
     usage = response["usage"]
     reasoning = usage["output_tokens_details"]["reasoning_tokens"]
-    told["usage"] = usage["input_tokens"], reasoning, usage["output_tokens"] - reasoning
-    return told
+    return [told], (usage["input_tokens"], reasoning, usage["output_tokens"] - reasoning)
 
 
-def without_phases(told):
-    prompt, reasoning, answer = told["usage"]
-    return {**told, "usage": (prompt, reasoning + answer)}
+def without_phases(usage):
+    prompt, reasoning, answer = usage
+    return prompt, reasoning + answer
 
 
 def patiently(ask, errors, *arguments):
@@ -267,23 +352,39 @@ def patiently(ask, errors, *arguments):
             time.sleep(0.5)
 
 
-def compare(grpc_client, port, seed):
-    body = random_question(seed)
-    expected = patiently(grpc_client.ask, grpc_client.error, body)
-    if "logprobs" in body:
-        patiently(check_inline, ConnectionError, port, body)
-    answer_tokens = expected.pop("answer_tokens")
-    asks = [(ask_whole, expected), (ask_stream, expected)]
-    if "logit_bias" not in body:
-        asks.append((ask_responses, {**expected, "tokens": answer_tokens}))
-    if "thinking_token_budget" not in body and "logit_bias" not in body:
-        asks.append((ask_ollama, without_phases(expected)))
+def same(port, body, asks):
+    """Whether each of `asks` brings what is expected of it: (outputs, usage)."""
     for ask, wanted in asks:
         told = patiently(ask, ConnectionError, port, body)
         if told != wanted:
             print(f"{json.dumps(body)}\n  gRPC: {wanted}\n  {ask.__name__}: {told}")
             return False
     return True
+
+
+def compare_chat(grpc_client, port, body):
+    outputs, usage = patiently(grpc_client.ask, grpc_client.error, body)
+    if "logprobs" in body:
+        patiently(check_inline, ConnectionError, port, body)
+    expected = [chat_output(output) for output in outputs], usage
+    asks = [(ask_whole, expected), (ask_stream, expected)]
+    if "logit_bias" not in body and "n" not in body:
+        asks.append((ask_responses, ([response_output(output) for output in outputs], usage)))
+    if "thinking_token_budget" not in body and "logit_bias" not in body and "n" not in body:
+        asks.append((ask_ollama, (expected[0], without_phases(usage))))
+    return same(port, body, asks)
+
+
+def compare_completion(grpc_client, port, body):
+    outputs, usage = patiently(grpc_client.ask, grpc_client.error, body)
+    expected = [completion_output(output) for output in outputs], usage
+    return same(port, body, [(ask_completion, expected), (ask_completion_stream, expected)])
+
+
+def compare(grpc_client, port, seed):
+    body = random_question(seed)
+    return compare_chat(grpc_client, port, body) and (
+        seed % 3 > 0 or compare_completion(grpc_client, port, completion_of(body)))
 
 
 def main():

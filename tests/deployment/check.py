@@ -50,6 +50,8 @@ def check_compose():
     for name, service in whole["services"].items():
         target = service.get("build", {}).get("target", "runtime")
         expect(f" AS {target}\n" in dockerfile(), f"{name} is built as {target}: no such stage")
+        image = service["image"]
+        expect("build" in service or is_whole(image), f"{name}: engines find no {image} by themselves")
         for other in service.get("depends_on", []):
             expect(other in whole["services"], f"{name} depends on {other}: not there")
     expect(set(services) == {"router", "worker-1", "worker-2", "prometheus", "grafana"}, "services")
@@ -62,13 +64,21 @@ def check_compose():
                 expect(source in whole["volumes"], f"{name} mounts {source}: not declared")
 
 
+def is_whole(image):
+    """Whether the name has its registry: Podman adds none by itself, as Docker does."""
+    return "." in image.split("/")[0] and ":" in image
+
+
 def dockerfile():
     return (stack.REPOSITORY / "deploy/Dockerfile").read_text()
 
 
 def check_dockerfile():
-    """What is copied is there, suffices to configure both builds' files, and is no README."""
+    """Its images' names are whole; what is copied is there, suffices for the build that it configures, and is no README."""
     text = dockerfile()
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.M)) | {"scratch"}
+    for image in re.findall(r"^FROM (\S+)", text, re.M):
+        expect(image in stages or is_whole(image), f"Dockerfile: engines find no {image} by themselves")
     copied = [copy.split()[:-1] for copy in re.findall(r"^COPY (?!--from)(.*)$", text, re.M)]
     sources = {source for sources in copied for source in sources}
     expect("." not in sources and "README.md" not in sources, "Dockerfile copies what is not compiled")
@@ -78,8 +88,8 @@ def check_dockerfile():
         for source in sources:
             (pathlib.Path(folder) / source).parent.mkdir(parents=True, exist_ok=True)
             (pathlib.Path(folder) / source).symlink_to(stack.REPOSITORY / source)
-        configured = subprocess.run(["cmake", "--preset", "release"], cwd=folder, text=True,
-                                    capture_output=True, check=False)
+        words = re.search(r"^ +cmake (--preset release .*) -DTHINKWIRE_COMMIT=", text, re.M).group(1).split()
+        configured = subprocess.run(["cmake", *words], cwd=folder, text=True, capture_output=True, check=False)
         expect(configured.returncode == 0, f"Dockerfile copies too little: {configured.stderr}")
     for script in re.findall(r"\bdeploy/\w+\.sh", text):
         expect((stack.REPOSITORY / script).exists(), f"Dockerfile runs {script}: not there")

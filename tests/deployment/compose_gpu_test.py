@@ -55,6 +55,7 @@ class Text(unittest.TestCase):
         # A new volume has the owner of the image's folder, and the service is not root.
         dockerfile = (stack.REPOSITORY / "deploy/Dockerfile").read_text()
         self.assertEqual(dockerfile.count(f"install -d -o 65532 -g 65532 {place}"), dockerfile.count("USER 65532"))
+        self.assertEqual(dockerfile.count(f"ENV HF_HOME={place}"), dockerfile.count("USER 65532"))
 
     def test_a_worker_uses_the_gpus_that_it_takes(self):
         for file, service in ((FILE, "thinkwire"), (stack.REPOSITORY / "compose.yaml", "worker-gpu")):
@@ -109,17 +110,20 @@ class Service(unittest.TestCase):
             self.assertLess(time.monotonic(), give_up)
             time.sleep(0.1)
 
-    def ask(self):
+    def ask(self, host):
+        """What the door answers who came by this name for it."""
         body = {"model": "qwen-7b", "temperature": 0, "messages": [{"role": "user", "content": "What is 27+48?"}]}
         request = urllib.request.Request("http://localhost:8080/v1/chat/completions", json.dumps(body).encode(),
-                                         {"Content-Type": "application/json"})
+                                         {"Content-Type": "application/json", "Host": host})
         with urllib.request.urlopen(request, timeout=stack.PATIENCE_S) as answer:
             return json.load(answer)["choices"][0]["message"]["content"]
 
     def test_serves_what_it_has_fetched_once(self):
         process = self.start()
         self.wait_until_healthy(process)
-        self.assertIn("75", self.ask())
+        (name,) = read()["services"]  # by which another container reaches it
+        for host in ("localhost:8080", f"{name}:8080"):
+            self.assertIn("75", self.ask(host))
         process.terminate()
         self.assertEqual(process.wait(stack.PATIENCE_S), 0)
         asked = len(self.hub.requests)

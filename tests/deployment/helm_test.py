@@ -127,7 +127,8 @@ class Chart(unittest.TestCase):
     def test_values_change_what_they_are_for(self):
         things = rendered({"model": {"repo": "org/mine", "folder": "/models/mine"}, "worker": {"replicas": 3, "gpus": 2},
                            "images": {"worker": "registry/worker:2"}, "monitoring": {"enabled": False},
-                           "volume": {"size": "1Ti", "storageClass": "fast"}, "routerConfig": "variants: []\n"})
+                           "volume": {"size": "1Ti", "storageClass": "fast"}, "routerConfig": "variants: []\n",
+                           "http": {"hosts": "chat.example.org"}})
         kinds = {thing["kind"] for thing in things}
         self.assertFalse(kinds & kubernetes_schemas.OF_OTHERS)
         (worker,) = m.of_kind(things, "StatefulSet")
@@ -136,6 +137,8 @@ class Chart(unittest.TestCase):
         self.assertEqual(serving["image"], "registry/worker:2")
         self.assertEqual(serving["resources"]["limits"]["nvidia.com/gpu"], 2)
         self.assertIn({"name": "THINKWIRE_WORKER_MODEL", "value": "/models/mine"}, serving["env"])
+        (router,) = [c for c in m.servers(things) if c.owner["kind"] == "Deployment"]
+        self.assertEqual(m.settings(router)["http_hosts"], "chat.example.org")
         (volume,) = m.of_kind(things, "PersistentVolumeClaim")
         self.assertEqual(volume["spec"]["storageClassName"], "fast")
         self.assertEqual(volume["spec"]["resources"]["requests"]["storage"], "1Ti")

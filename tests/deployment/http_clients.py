@@ -48,6 +48,25 @@ def ask_responses(client):
     check(isinstance(json.loads(made.output_text)["sum"], int), made)
 
 
+def ask_twice(client, ask):
+    """Two answers, as a whole and as a stream: the same, each with its index and one end."""
+    both = {**ask, "n": 2, "temperature": 0.6, "seed": 3}
+    whole = [choice.message.content for choice in client.chat.completions.create(**both).choices]
+    with client.chat.completions.stream(**both, stream_options={"include_usage": True}) as stream:
+        final = stream.get_final_completion()
+    check([choice.message.content for choice in final.choices] == whole, (final, whole))
+    check([choice.index for choice in final.choices] == [0, 1], final)
+    raw = {"model": "tiny-r1", "prompt": "27 + 15 =", "max_tokens": 4, "n": 2, "seed": 3}
+    texts = [choice.text for choice in client.completions.create(**raw).choices]
+    pieces, ends, usages = ["", ""], [], []
+    for chunk in client.completions.create(**raw, stream=True, stream_options={"include_usage": True}):
+        for choice in chunk.choices:
+            pieces[choice.index] += choice.text
+            ends += [choice.index] if choice.finish_reason else []
+        usages += [chunk.usage] if chunk.usage else []
+    check(pieces == texts and sorted(ends) == [0, 1] and len(usages) == 1, (pieces, texts, ends, usages))
+
+
 def ask_openai(door):
     from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
@@ -66,6 +85,7 @@ def ask_openai(door):
     check(raw.choices[0].text, raw)
     check("tiny-r1" in [model.id for model in client.models.list()], "the list of models")
     ask_responses(client)
+    ask_twice(client, ask)
     try:
         client.chat.completions.create(model="none", messages=QUESTION)
         check(False, "an unknown model was served")
@@ -89,7 +109,7 @@ def ask_openai(door):
     thought, content = asyncio.run(stream())
     check(content == ANSWER and THOUGHT in thought, content)
     return ("whole, stream helper, async stream, completions, responses (whole, stream helper, "
-            "schema, turns), models, errors, usage, Chinese")
+            "schema, turns), two answers, models, errors, usage, Chinese")
 
 
 def ask_litellm(door):

@@ -107,8 +107,18 @@ class Rules(unittest.TestCase):
     def test_ports_are_those_that_are_listened_on(self):
         for container in self.each_server():
             ports = {p["name"]: p["containerPort"] for p in container.spec["ports"]}
-            for name, option in (("grpc", "listen"), ("metrics", "metrics_listen")):
-                self.assertEqual(m.settings(container)[option], f"0.0.0.0:{ports[name]}")
+            options = {"grpc": "listen", "metrics": "metrics_listen", "http": "http_listen"}
+            self.assertEqual({f"0.0.0.0:{port}": options[name] for name, port in ports.items()},
+                             {value: key for key, value in m.settings(container).items() if key in options.values()})
+
+    def test_the_door_is_served_by_each_of_its_names(self):
+        for objects in self.each():
+            (router,) = [c for c in m.servers(objects) if c.owner["kind"] == "Deployment"]
+            (service,) = [s for s in m.of_kind(objects, "Service") if m.name_of(s) == "thinkwire-router"]
+            self.assertLessEqual({("http", 8080), ("grpc", 50051)},
+                                 {(p["targetPort"], p["port"]) for p in service["spec"]["ports"]})
+            words = [m.name_of(service), service["metadata"]["namespace"], "svc", "cluster.local"]
+            self.assertEqual(m.settings(router)["http_hosts"], ",".join(".".join(words[:n]) for n in (1, 2, 3, 4)))
 
     def test_what_is_mounted_is_there(self):
         for objects in self.each():
@@ -200,6 +210,9 @@ class Rules(unittest.TestCase):
         self.assertEqual({f"thinkwire-{target}" for target in targets.split()}, used)
         for image in used:
             self.assertTrue(m.entrypoint(m.STAGES[image]))
+        # Of a volume that is filled by hand: a mark with other words would be taken away by the Job.
+        (pull,) = [c for c in m.containers(m.render("one-gpu")) if c.owner["kind"] == "Job"]
+        self.assertIn("`{PULL_MODEL}@{PULL_REVISION}`".format_map(pull.environment), page)
 
     def test_a_rank_has_a_gpu_and_shared_memory(self):
         for container in self.each_server():
@@ -266,6 +279,7 @@ class WhoReachesWhom(unittest.TestCase):
         everybody = [self.ROUTER, self.WORKER, self.PULL, self.PROMETHEUS, self.CLIENT, self.NEIGHBOUR, self.IMPOSTOR]
         allowed = {
             (50051, "router"): [p for p in everybody if p is not self.WORKER and p is not self.ROUTER],
+            (8080, "router"): [p for p in everybody if p is not self.WORKER and p is not self.ROUTER],
             (9401, "router"): [self.PROMETHEUS],
             (50061, "worker"): [self.ROUTER],
             (9402, "worker"): [self.PROMETHEUS],

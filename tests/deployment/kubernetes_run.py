@@ -10,9 +10,12 @@ bundled model by the name of each that is asked for, and a GPU is a CPU.
 
 import contextlib
 import functools
+import http.client
+import json
 import pathlib
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -209,6 +212,28 @@ def check_answers(cluster, asked, secured, started):
             assert refused.returncode == 1 and "no API key" in refused.stderr, refused.stderr
 
 
+def ask_by_http(cluster, pod, variant, secured):
+    """What this router's door answers a client that came by the service's name."""
+    connection = http.client.HTTPConnection(ROUTER, 8080)
+    connection.sock = socket.create_connection((pod.address, 8080), pods.PATIENCE_S)
+    headers = {"Content-Type": "application/json"}
+    if secured:
+        trust = ssl.create_default_context(cafile=cluster.made / "ca.crt")
+        connection.sock = trust.wrap_socket(connection.sock, server_hostname=ROUTER)
+        headers["Authorization"] = f"Bearer {(cluster.made / 'my.key').read_text().strip()}"
+    body = {"model": variant, "temperature": 0, "messages": [{"role": "user", "content": "What is 27+48?"}]}
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        return connection.getresponse().read().decode()
+
+
+def check_door(cluster, routers, secured):
+    for pod, _ in routers:
+        for variant in variants(cluster):
+            said = ask_by_http(cluster, pod, variant, secured)
+            assert "75" in json.loads(said)["choices"][0]["message"]["content"], said
+
+
 def check_metrics(started):
     """/metrics is where the monitors look, with the series that scale workers."""
     for pod, container in started:
@@ -237,6 +262,7 @@ def main():
         secured = "tls_cert" in m.settings(routers[0][1])
         started = [pod for pod, _ in workers + routers]
         check_answers(cluster, variants(cluster), secured, started)
+        check_door(cluster, routers, secured)
         check_metrics(workers + routers)
         if secured:
             check_renewal(cluster, workers)

@@ -26,6 +26,7 @@ ENDING_S = 12  # from the end of a drain to that of the process, at most
 BUILD = pathlib.Path(sys.argv[1]).resolve()
 PROGRAMS = {"/opt/thinkwire/bin/thinkwire-router": BUILD / "router/thinkwire-router",
             "/opt/thinkwire/bin/thinkwire-worker": BUILD / "worker/thinkwire-worker"}
+HEALTH_BY_HTTP = 'import urllib.request as u; print(u.urlopen("http://localhost:8080/health").read().decode())'
 UNITS = {"thinkwire-router.service": "", "thinkwire-worker@.service": "tiny-r1"}  # with an instance
 
 
@@ -93,6 +94,8 @@ def check_serving():
                       [host])
         said = host.execute(*chat, "--temperature=0", "What is 27+48?")
         assert said.returncode == 0 and "75" in said.stdout, f"{said.stdout} {said.stderr}"
+        said = host.execute("/usr/bin/python3", "-c", HEALTH_BY_HTTP)
+        assert '"status":"ok"' in said.stdout, f"{said.stdout} {said.stderr}"
         for process in reversed(running):
             process.terminate()
             code = process.wait(pods.PATIENCE_S)

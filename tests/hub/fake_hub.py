@@ -9,6 +9,7 @@ import http.client
 import http.server
 import json
 import re
+import secrets
 import select
 import socket
 import ssl
@@ -50,11 +51,14 @@ class Request:
 
 class Hub:
     """`files`: path -> bytes; those of LFS are the larger ones. `hosts`: by what address or name hub and store are
-    reached; they listen on the first. Use as a context manager."""
+    reached; they listen on the first. `xet`: as huggingface.co is since Xet keeps its large files, which a store brings by
+    signed addresses for whoever asks for them by plain HTTP, and since its small ones lie in a cache, behind a relative
+    redirect. Use as a context manager."""
 
     def __init__(self, files, repo="org/model", lfs_bytes=1 << 16, token=None, pace=0.0, tls=None,
-                 hosts=("127.0.0.1", "localhost")):  # two names of this machine are two hosts
-        self.hosts = hosts
+                 hosts=("127.0.0.1", "localhost"), xet=False):  # two names of this machine are two hosts
+        self.hosts, self.xet = hosts, xet
+        self.addresses = {}  # signed ones of the store -> path
         self.files, self.repo, self.lfs_bytes, self.token, self.pace = files, repo, lfs_bytes, token, pace
         self.revisions = {"main": COMMIT, COMMIT: COMMIT}
         self.faults, self.requests = [], []
@@ -106,6 +110,21 @@ class Hub:
         if self.etags.get(path, (None,))[0] is not data:
             self.etags[path] = data, hashlib.sha256(data).hexdigest() if self.is_lfs(path) else git_blob(data)
         return self.etags[path][1]
+
+    def xet_hash(self, path):
+        """By which Xet itself would find it."""
+        return hashlib.sha256(b"xet " + self.etag(path).encode()).hexdigest()
+
+    def sign(self, path):
+        """An address at the store, which takes it for GET, and only as it is written here."""
+        name = path.rpartition("/")[2]
+        query = urllib.parse.urlencode({
+            "X-Xet-Cas-Uid": "public", "response-content-disposition": f"inline; filename*=UTF-8''{name}; filename=\"{name}\";",
+            "Expires": int(time.time()) + 3600, "Policy": "eyJTdGF0ZW1lbnQiOltdfQ__",
+            "Signature": f"{secrets.token_urlsafe(64)}~__", "Key-Pair-Id": "K1"})
+        address = f"/xet-bridge-us/{'6' * 24}/{self.etag(path)}?{query}"
+        self.addresses[address] = path
+        return self.store_url + address
 
     def take_fault(self, path, store):
         with self.lock:
@@ -214,11 +233,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault and fault.status:
             return self.refuse(fault.status, fault.headers)
         if self.store:
-            return self.send(path.removeprefix("/"), fault, {})
+            return self.send_signed(fault) if hub.xet else self.send(path.removeprefix("/"), fault, {})
         if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
             return self.refuse(401, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
         if path.startswith("/api/models/"):
             return self.api(path)
+        if path.startswith("/api/resolve-cache/models/"):
+            return self.send_cached(path, fault)
         match = re.fullmatch(r"/(.+/.+)/resolve/([^/]+)/(.+)", path)
         if not match or match[1] != hub.repo:
             return self.refuse(404, {"X-Error-Code": "RepoNotFound"})
@@ -254,6 +275,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         entry = {"type": "file", "path": name, "size": len(data), "oid": git_blob(data)}
         if self.hub.is_lfs(name):
             entry["lfs"] = {"oid": self.hub.etag(name), "size": len(data), "pointerSize": 130}
+        if self.hub.is_lfs(name) and self.hub.xet:
+            entry["xetHash"] = self.hub.xet_hash(name)
         return entry
 
     def send_json(self, value):
@@ -267,16 +290,49 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def resolve(self, name, commit, fault):
         hub = self.hub
+        if not hub.is_lfs(name) and hub.xet:
+            asked = urllib.parse.quote(self.path, safe="")
+            etag = urllib.parse.quote(f'"{hub.etag(name)}"')
+            return self.redirect(307, f"/api/resolve-cache/models/{hub.repo}/{commit}/{urllib.parse.quote(name)}"
+                                      f"?{asked}=&etag={etag}", {})
         if not hub.is_lfs(name):
             return self.send(name, fault, {"X-Repo-Commit": commit, "ETag": f'"{hub.etag(name)}"'})
-        self.send_response(302)
-        self.send_header("Location", f"{hub.store_url}/{urllib.parse.quote(name)}")
-        self.send_header("X-Repo-Commit", commit)
-        self.send_header("X-Linked-Etag", f'"{hub.etag(name)}"')
-        self.send_header("X-Linked-Size", str(len(hub.files[name])))
-        self.send_header("Content-Length", "0")
+        headers = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{hub.etag(name)}"',
+                   "X-Linked-Size": str(len(hub.files[name]))}
+        if not hub.xet:
+            return self.redirect(302, f"{hub.store_url}/{urllib.parse.quote(name)}", headers)
+        token = f"{hub.url}/api/models/{hub.repo}/xet-read-token/{commit}"
+        blocks = f"{hub.store_url}/v1/reconstructions/{hub.xet_hash(name)}"
+        return self.redirect(302, hub.sign(name), {
+            **headers, "Accept-Ranges": "bytes", "X-Xet-Hash": hub.xet_hash(name),
+            "Link": f'<{token}>; rel="xet-auth", <{blocks}>; rel="xet-reconstruction-info"'})
+
+    def redirect(self, status, address, headers):
+        """With a body, which is none of the file's."""
+        body = f"Redirecting to {address}".encode()
+        self.send_response(status)
+        for name, value in {**headers, "Location": address, "Content-Type": "text/plain; charset=utf-8",
+                            "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
         self.end_headers()
-        return None
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def send_cached(self, path, fault):
+        """With the query of the redirect, or without, as huggingface_hub 0.36 asks for it."""
+        hub = self.hub
+        match = re.fullmatch(rf"/api/resolve-cache/models/{re.escape(hub.repo)}/([0-9a-f]{{40}})/([^?]+)(\?.*)?", path)
+        if not match or match[2] not in hub.files:
+            return self.refuse(404, {"X-Error-Code": "EntryNotFound"})
+        return self.send(match[2], fault, {"X-Repo-Commit": match[1], "ETag": f'"{hub.etag(match[2])}"'})
+
+    def send_signed(self, fault):
+        path = self.hub.addresses.get(self.path)
+        if path is None or self.command != "GET":
+            return self.refuse(403, {})
+        if self.headers.get("Authorization"):
+            return self.refuse(400, {})  # one way to say who asks is enough
+        return self.send(path, fault, {"ETag": f'"{self.hub.xet_hash(path)}"'})
 
     def send(self, name, fault, headers):
         data = self.hub.files[name]

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Whether what `thinkwire-worker pull` leaves in the cache is what huggingface_hub leaves, to the byte, and whether either
-goes on with what the other began. Run by hand, as it needs huggingface_hub from PyPI:
+"""Whether what `thinkwire-worker pull` leaves in the cache is what huggingface_hub leaves, to the byte, also on a hub's bad
+days, and whether either goes on with what the other began. Where huggingface_hub gives up, that is said, and it is run again
+on a good day.
 
-  python3 -m venv /tmp/hub && /tmp/hub/bin/pip install huggingface_hub==2.4.0     (or 0.36.0)
-  tests/hub/parity.py BUILD_FOLDER /tmp/hub/bin/python
+Usage: parity.py BUILD_FOLDER [PYTHON]
+PYTHON has huggingface_hub: that of deploy/setup.sh --all, or another version's, as by
+  python3 -m venv /tmp/hub && /tmp/hub/bin/pip install huggingface_hub==0.36.0
 """
 import os
 import pathlib
@@ -16,7 +18,9 @@ import time
 
 from fake_hub import Fault, Hub
 
-PYTHON = sys.argv.pop(2)
+SKIPPED = 77
+CACHES = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+PYTHON = sys.argv.pop(2) if len(sys.argv) > 2 else str(CACHES / "thinkwire-hub/bin/python")
 # By its own arguments.
 from pull_test import BIG, NEEDED, PIECE, WORKER, cache_tree, checkpoint  # noqa: E402
 
@@ -26,10 +30,29 @@ import huggingface_hub
 print(huggingface_hub.__version__, huggingface_hub.snapshot_download("org/model", allow_patterns={sorted(NEEDED)!r}))
 """
 
+# What happens -> the faults, made anew for each of both.
+BAD_DAYS = {
+    "connections that break": lambda: [Fault(BIG, 2, store=True, cut_after=100_000)],
+    "a small file's connection that breaks": lambda: [Fault("config.json", 1, cut_after=3)],
+    "a connection that hangs": lambda: [Fault(BIG, 1, store=True, stall_s=4)],
+    "429 with Retry-After, of the hub": lambda: [Fault("/api/", 1, status=429, headers={"Retry-After": "1"})],
+    "429 with Retry-After, of the store": lambda: [Fault(BIG, 1, store=True, status=429, headers={"Retry-After": "1"})],
+    "503 of the hub": lambda: [Fault("/api/", 1, status=503)],
+    "503 of a small file": lambda: [Fault("config.json", 1, status=503)],
+    "503 of the store": lambda: [Fault(BIG, 1, store=True, status=503)],
+    "an address that has run out": lambda: [Fault(BIG, 1, store=True, status=403)],
+    "ranges that are ignored": lambda: [Fault(BIG, 1, store=True, cut_after=100_000),
+                                        Fault(BIG, 1000, store=True, ignore_range=True)],
+    "a length that is none of the file": lambda: [Fault(BIG, 1, store=True, lie_length=5)],
+}
+
 
 def environment(hub, cache):
-    return {"PATH": os.environ["PATH"], "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(cache), "HOME": str(cache),
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
+            if name in os.environ}
+    return {**kept, "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(cache), "HOME": str(cache),
+            "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_XET": "1"}  # plain HTTPS, as we speak it
 
 
 def theirs(hub, cache):
@@ -40,9 +63,13 @@ def ours(hub, cache):
     return [WORKER, "pull", f"--piece_bytes={PIECE}", "org/model"], environment(hub, cache)
 
 
-def run(side, hub, cache):
+def attempt(side, hub, cache):
     command, variables = side(hub, cache)
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+
+
+def run(side, hub, cache):
+    done = attempt(side, hub, cache)
     if done.returncode != 0:
         sys.exit(f"{side.__name__} failed: {done.stderr}")
     return done.stdout
@@ -62,7 +89,34 @@ def clean(tree):
     return {name: data for name, data in tree.items() if not re.search(r"\.incomplete|/\.tmp|\.tmp$", name)}
 
 
+def on_a_bad_day(side, faults, cache):
+    """What it said where it gave up, and left to a better day."""
+    with Hub(checkpoint()) as hub:
+        hub.faults = faults
+        done = attempt(side, hub, cache)
+        if done.returncode == 0:
+            return ""
+        hub.faults = []
+        run(side, hub, cache)
+        return done.stderr.strip().splitlines()[-1]
+
+
+def compare_on_bad_days(folder, expected):
+    for number, (what, faults) in enumerate(BAD_DAYS.items()):
+        for side in (theirs, ours):
+            cache = folder / f"{side.__name__}-{number}"
+            gave_up = on_a_bad_day(side, faults(), cache)
+            assert clean(cache_tree(cache)) == expected, f"{what}: {side.__name__} leaves another cache"
+            if gave_up:
+                print(f"{what}: {side.__name__} gives up: {gave_up}")
+            assert side is theirs or not gave_up, f"{what}: we give up"
+        print(f"{what}: same cache")
+
+
 def main():
+    if not pathlib.Path(PYTHON).exists():
+        print("skipped: without huggingface_hub (deploy/setup.sh --all)")
+        return SKIPPED
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         with Hub(checkpoint()) as hub:
@@ -76,6 +130,12 @@ def main():
             run(theirs, hub, folder / "ours")
             assert hub.sent == sent, "what the other had finished was asked for again"
             print("either takes what the other has finished")
+        with Hub(checkpoint(), xet=True) as hub:
+            for side in (theirs, ours):
+                run(side, hub, folder / f"{side.__name__}-xet")
+                assert cache_tree(folder / f"{side.__name__}-xet") == expected, f"{side.__name__} of Xet: another cache"
+            print("same cache of files that Xet keeps")
+        compare_on_bad_days(folder, expected)
         for first, second in ((theirs, ours), (ours, theirs)):
             with Hub(checkpoint(), pace=0.005) as hub:
                 cache = folder / f"{first.__name__}-first"
@@ -92,7 +152,8 @@ def main():
                                      env={**environment(hub, folder / "local"), "HF_HUB_OFFLINE": "1"})
             assert process.returncode == 0, process.stderr
             print("huggingface_hub finds ours offline")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -187,6 +187,18 @@ class Downloads(PullCase):
         self.assertEqual({request.authorization for request in hub.requests if not request.store},
                          {"Bearer hf_secret"})
 
+    def test_files_that_xet_keeps(self):
+        hub = self.hub(token="hf_secret", xet=True)
+        self.pull(hub, HF_TOKEN="hf_secret")
+        self.assert_whole(hub)
+        stored = [request for request in hub.requests if request.store]
+        self.assertEqual({request.method for request in stored}, {"GET"})
+        self.assertTrue(all(request.path.startswith("/xet-bridge-us/") for request in stored), stored)
+        self.assertEqual({request.authorization for request in stored}, {""})
+        self.assertEqual(hub.count("/xet-read-token/"), 0)
+        self.assertEqual(hub.count("/api/resolve-cache/"), len([path for path in NEEDED if not hub.is_lfs(path)]))
+        self.assertEqual(hub.sent, sum(len(hub.files[path]) for path in NEEDED))
+
     def test_fills_a_folder(self):
         hub = self.hub()
         folder = pathlib.Path(self.folder.name, "model")
@@ -238,7 +250,14 @@ class BadDays(PullCase):
         self.heals(Fault(BIG, 3, store=True, lie_length=5))
 
     def test_signed_addresses_that_run_out(self):
-        self.heals(Fault(BIG, 3, store=True, status=403), Fault("model-00002", 2, store=True, status=403))
+        for xet in (False, True):
+            with self.subTest(xet=xet):
+                self.setUp()
+                hub = self.heals(Fault(BIG, 3, store=True, status=403), Fault("model-00002", 2, store=True, status=403),
+                                 xet=xet)
+                # A new one each time.
+                asked = [request.path for request in hub.requests if request.store]
+                self.assertTrue(not xet or len(set(asked)) == len(asked), asked)
 
     def test_wrong_bytes_get_no_name(self):
         hub = self.hub()

@@ -22,6 +22,13 @@ if deploy/bundle.sh --build "$work" "$work/other" 2>"$work/error"; then
 fi
 grep -q "build it first" "$work/error" || fail "no word of the build that is missing"
 
+# Where neither tests nor bench are built, as in images.
+mkdir "$work/product"
+ln -s "$build/router" "$build/worker" "$work/product/"
+deploy/bundle.sh --serving --build "$work/product" "$work/serving"
+[[ $(ls "$work/serving/bin" | xargs) == "thinkwire-chat thinkwire-router thinkwire-worker" ]] \
+  || fail "what serves is not router, worker and chat"
+
 mv "$work/bundle" "$work/moved"
 cd /
 for binary in "$work"/moved/bin/*; do

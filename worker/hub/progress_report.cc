@@ -19,7 +19,6 @@ namespace {
 using Seconds = std::chrono::duration<double>;
 
 constexpr std::chrono::milliseconds kLook{250};
-constexpr Seconds kRecord{10};
 constexpr double kGiga = 1e9;
 constexpr double kMega = 1e6;
 constexpr double kMemoryS = 3;  // after so long what came counts for a third
@@ -80,11 +79,13 @@ std::string ProgressLine(const std::string& what, const Progress& progress, doub
 }
 
 ProgressReport::ProgressReport(std::string what, const Progress& progress,
-                               std::function<void()> look)
+                               std::function<void()> look,
+                               std::chrono::milliseconds record_interval)
     : what_(std::move(what)),
       progress_(progress),
       look_(std::move(look)),
       terminal_(::isatty(STDERR_FILENO) == 1),
+      record_interval_(record_interval),
       thread_([this] { Run(); }) {}
 
 ProgressReport::~ProgressReport() {
@@ -127,7 +128,7 @@ void ProgressReport::Run() {
     if (look_) look_();
     const auto now = std::chrono::steady_clock::now();
     const Seconds past = now - shown;
-    if (past < (terminal_ ? Seconds(kLook) : kRecord)) continue;
+    if (past < (terminal_ ? kLook : record_interval_)) continue;
     const std::int64_t bytes = progress_.came_bytes();
     const double last = static_cast<double>(bytes - shown_bytes) / past.count();
     Show(terminal_ ? recent.Add(bytes - shown_bytes, past.count()) : last);

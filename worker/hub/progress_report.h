@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -12,13 +13,17 @@
 namespace thinkwire::worker::hub {
 
 // Tells people how far a download is: on a terminal by a bar in one line of stderr that is written
-// over and over, elsewhere by a log record every 10 s.
+// over and over, elsewhere by a log record now and then.
 // Owns: a thread, from the first to the last moment. Threads: one but for that.
 class ProgressReport {
  public:
+  static constexpr std::chrono::milliseconds kRecordInterval{10'000};
+
   // `what` is being downloaded; `look`, which may be empty, is called some four times a second, and
-  // a last time at the end, on the report's thread.
-  ProgressReport(std::string what, const Progress& progress, std::function<void()> look);
+  // a last time at the end, on the report's thread. A record follows a look that comes at least
+  // `record_interval` after the last record, or the beginning.
+  ProgressReport(std::string what, const Progress& progress, std::function<void()> look,
+                 std::chrono::milliseconds record_interval = kRecordInterval);
   ~ProgressReport();  // the last word
   ProgressReport(const ProgressReport&) = delete;
   ProgressReport& operator=(const ProgressReport&) = delete;
@@ -34,6 +39,7 @@ class ProgressReport {
   const Progress& progress_;
   const std::function<void()> look_;
   const bool terminal_;
+  const std::chrono::milliseconds record_interval_;
   Mutex mu_;
   CondVar ended_;
   bool end_ ABSL_GUARDED_BY(mu_) = false;

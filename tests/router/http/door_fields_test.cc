@@ -9,6 +9,7 @@
 
 #include "tests/router/http/apis.h"
 #include "tests/router/http/door_fixture.h"
+#include "tests/router/http/streams.h"
 
 namespace thinkwire::router::http {
 namespace {
@@ -22,23 +23,6 @@ std::vector<Json> EventsOf(std::string_view text) {
     text.remove_prefix(at + 6);
     events.push_back(Json::parse(text.substr(0, text.find("\n\n"))));
   }
-  return events;
-}
-
-// SmallStream twice, the second time as output 1: that answers "two".
-std::vector<v1::GenerateResponse> TwoOutputs() {
-  std::vector<v1::GenerateResponse> events = SmallStream();
-  std::vector<v1::GenerateResponse> second(events.begin() + 2, events.begin() + 6);
-  second[0].mutable_reasoning_delta()->set_output_index(1);
-  second[1].mutable_reasoning_finished()->set_output_index(1);
-  second[2].mutable_answer_delta()->set_output_index(1);
-  second[2].mutable_answer_delta()->set_text("two");
-  second[3].mutable_finished()->set_output_index(1);
-  v1::Usage& usage = *events[6].mutable_completed()->mutable_usage();
-  usage.set_reasoning_tokens(6);
-  usage.set_answer_tokens(4);
-  // Between the first one's thoughts and its answer.
-  events.insert(events.begin() + 4, second.begin(), second.end());
   return events;
 }
 

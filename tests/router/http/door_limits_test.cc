@@ -13,6 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "router/http/http_limits.h"
 #include "tests/router/http/door_fixture.h"
+#include "tests/router/http/other_clients.h"
+#include "tests/router/http/streams.h"
 
 namespace thinkwire::router::http {
 namespace {
@@ -20,19 +22,6 @@ namespace {
 using Json = nlohmann::json;
 
 using DoorLimitsTest = DoorTest;
-
-// With so many pieces of 4,000 letters "Z" for an answer.
-std::vector<v1::GenerateResponse> LongStream(int pieces) {
-  std::vector<v1::GenerateResponse> events = SmallStream();
-  events[1].mutable_started()->mutable_limits()->set_max_tokens(pieces + 10);
-  v1::GenerateResponse delta = events[4];
-  delta.mutable_answer_delta()->set_text(std::string(4000, 'Z'));
-  events[5].mutable_finished()->mutable_tokens()->set_answer_tokens(pieces + 1);
-  events[6].mutable_completed()->mutable_usage()->set_answer_tokens(pieces + 1);
-  events.erase(events.begin() + 4);
-  events.insert(events.begin() + 4, static_cast<std::size_t>(pieces), delta);
-  return events;
-}
 
 TEST_F(DoorLimitsTest, AnAnswerThatIsTooLongForAWholeIsToBeAskedForAsAStream) {
   Open();
@@ -48,17 +37,7 @@ TEST_F(DoorLimitsTest, AnAnswerThatIsTooLongForAWholeIsToBeAskedForAsAStream) {
 
 TEST_F(DoorLimitsTest, BodiesThatAreStillArrivingAreBounded) {
   Open();
-  constexpr int kMost = static_cast<int>(kMaxArrivingBodyBytes / kMaxBodyBytes);
-  const std::string head = absl::StrCat(
-      "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n",
-      "Expect: 100-continue\r\nContent-Length: ", kMaxBodyBytes, "\r\n\r\n");
-  std::vector<RawClient> clients;
-  std::string answer;
-  while (static_cast<int>(clients.size()) <= kMost && !absl::StrContains(answer, "429")) {
-    clients.emplace_back(port()).Send(head);
-    answer = clients.back().ReadUntil("\r\n\r\n");
-  }
-  EXPECT_TRUE(absl::StrContains(answer, "HTTP/1.1 429 ")) << answer;
+  const std::vector<RawClient> clients = FillWithBodies(port());
   EXPECT_GT(clients.size(), 8u) << "some may";
   EXPECT_EQ(Ask(port(), "GET", "/health").status, 200) << "what has no body comes through";
 }

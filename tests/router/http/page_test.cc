@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "tests/router/http/door_fixture.h"
+#include "tests/router/http/other_clients.h"
 
 namespace thinkwire::router::http {
 namespace {
@@ -51,15 +52,8 @@ TEST_F(PageTest, APageOfAnotherHostIsNotServed) {
 
 TEST_F(PageTest, AnswerNowEndsTheReasoningOfTheRequestOfThatName) {
   Open();
-  std::vector<v1::GenerateResponse> events = SmallStream();
-  const std::vector<v1::GenerateResponse> begin(events.begin(), events.begin() + 3);
-  small_.SetScript({.events = begin, .stays_open = true});
   RawClient client(port());
-  client.Send(
-      MakeRequestText("POST", kChatPath, ChatBody(R"(,"stream":true)"), {{"Connection", "close"}}));
-  const std::string read = client.ReadUntil("So 2.");
-  const std::string name =
-      ParseReply(read.substr(0, read.find("\r\n\r\n") + 4)).field("x-request-id");
+  const std::string name = BeginThinking(small_, client);
   ASSERT_EQ(name.size(), 32u);
   const Reply reply =
       Ask(port(), "POST", kAnswerNow, absl::StrCat(R"({"request_id":")", name, "\"}"));

@@ -1,14 +1,15 @@
 // The door with certificates and keys.
 
 #include <gtest/gtest.h>
-#include <openssl/ssl.h>
 
-#include <chrono>
-#include <memory>
+#include <algorithm>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "tests/fakes/test_ca.h"
 #include "tests/router/http/keyed_door_fixture.h"
+#include "tests/router/http/streams.h"
+#include "tests/router/http/tls_client.h"
 
 namespace thinkwire::router::http {
 namespace {
@@ -26,26 +27,11 @@ TEST_F(KeyedDoorTest, AKeyIsNeededAndSaysWhoseTheCallIs) {
   EXPECT_EQ(Ask(port(), "GET", "/health").status, 200);
 }
 
-// A client of TLS, which shows `certificate` if there is one.
 std::string AskTls(int port, const std::string& text, const TlsFiles& certificate = {}) {
-  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()),
-                                                                  &SSL_CTX_free);
-  if (!certificate.certificate.empty()) {
-    SSL_CTX_use_certificate_chain_file(context.get(), certificate.certificate.c_str());
-    SSL_CTX_use_PrivateKey_file(context.get(), certificate.key.c_str(), SSL_FILETYPE_PEM);
-  }
-  const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio(BIO_new_ssl_connect(context.get()),
-                                                          &BIO_free_all);
-  BIO_set_conn_hostname(bio.get(), absl::StrCat("127.0.0.1:", port).c_str());
-  if (BIO_do_connect(bio.get()) != 1) return "";
-  BIO_write(bio.get(), text.data(), static_cast<int>(text.size()));
-  std::string all;
-  std::array<char, 4096> buffer{};
-  for (int got = 1; got > 0;) {
-    got = BIO_read(bio.get(), buffer.data(), static_cast<int>(buffer.size()));
-    if (got > 0) all.append(buffer.data(), static_cast<std::size_t>(got));
-  }
-  return all;
+  TlsClient client(port, 0, certificate);
+  if (!client.is_connected()) return "";
+  client.Send(text);
+  return client.ReadToEnd();
 }
 
 TEST_F(KeyedDoorTest, SpeaksTlsWithTheRoutersCertificate) {
@@ -75,6 +61,49 @@ TEST_F(KeyedDoorTest, AClientsCertificateNamesItsTenant) {
   const TlsFiles forged = folder_.Write(
       "forged", other.Issue({.common_name = "x", .alternative_names = "DNS:batch.example"}));
   EXPECT_EQ(ParseReply(AskTls(port(), post, forged)).status, 0);
+}
+
+TEST_F(KeyedDoorTest, AReaderOfASmallWindowGetsEverythingByTls) {
+  const TestCa ca("test CA");
+  Open({.tls = folder_.Write("server", ca.Issue())});
+  constexpr int kDeltas = 600;
+  small_.SetScript({.events = LongStream(kDeltas)});
+  TlsClient client(port(), /*receive_buffer=*/4096);
+  client.Send(
+      MakeRequestText("POST", kChatPath, ChatBody(R"(,"stream":true)"), {{"Connection", "close"}}));
+  ASSERT_TRUE(small_.WaitForCalls(1));
+  const Reply reply = ParseReply(client.ReadToEnd());
+  EXPECT_EQ(std::ranges::count(reply.body, 'Z'), kDeltas * 4000);
+  EXPECT_TRUE(reply.body.ends_with("data: [DONE]\n\n"));
+}
+
+TEST_F(KeyedDoorTest, AConnectionOfTlsTakesRequestsOneAfterAnother) {
+  const TestCa ca("test CA");
+  Open({.tls = folder_.Write("server", ca.Issue())});
+  TlsClient client(port());
+  for (int i = 0; i < 3; ++i) {
+    client.Send(MakeRequestText("GET", "/health"));
+    std::string reply;
+    while (!absl::StrContains(reply, "}}")) {
+      const std::string more = client.ReadSome(7);
+      ASSERT_NE(more, "") << reply;
+      reply += more;
+    }
+    EXPECT_TRUE(reply.starts_with("HTTP/1.1 200 ")) << reply;
+  }
+}
+
+TEST_F(KeyedDoorTest, AClientOfTlsThatGoesCancelsItsGeneration) {
+  const TestCa ca("test CA");
+  Open({.tls = folder_.Write("server", ca.Issue())});
+  small_.SetScript({.events = {SmallStream()[0], SmallStream()[1]}, .stays_open = true});
+  for (const bool abruptly : {false, true}) {
+    TlsClient client(port());
+    client.Send(MakeRequestText("POST", kChatPath, ChatBody(R"(,"stream":true)")));
+    EXPECT_NE(client.ReadSome(), "");
+    client.Close(abruptly);
+  }
+  EXPECT_TRUE(small_.WaitForCancels(2));
 }
 
 }  // namespace

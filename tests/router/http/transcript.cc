@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/check.h"
+#include "common/strings.h"
+#include "router/http/page.h"
 #include "tests/router/http/http_client.h"
 
 namespace thinkwire::router::http {
@@ -59,6 +61,7 @@ std::string ShownReply(const std::string& received) {
   const Reply reply = ParseReply(received);
   std::string text = absl::StrCat(absl::StrReplaceAll(reply.head, {{"\r\n", "\n"}}), "\n",
                                   reply.body, reply.body.empty() ? "" : "\n");
+  text = absl::StrReplaceAll(text, {{View(PageHtml()), "(page.html)"}});
   text = Replaced(Normalised(std::move(text)), "\nDate: [^\n]*", "\nDate: D");
   text = Replaced(text, "\nx-request-id: [0-9a-f]{32}", "\nx-request-id: ID");
   text = Replaced(text, R"("created_at":"[0-9TZ:-]{20}")", R"("created_at":"T")");

@@ -6,8 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -17,7 +19,11 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "common/strings.h"
+#include "router/http/http_limits.h"
 #include "tests/router/http/keyed_door_fixture.h"
+#include "tests/router/http/other_clients.h"
+#include "tests/router/http/streams.h"
 
 namespace thinkwire::router::http {
 namespace {
@@ -45,8 +51,9 @@ class TranscriptTest : public KeyedDoorTest {
       SCOPED_TRACE(one.name);
       Arrange(one.situation);
       RawClient client(port());
-      client.Send(one.request);
+      client.Send(absl::StrReplaceAll(one.request, {{View(kIdThatRuns), id_that_runs_}}));
       const std::string reply = ShownReply(client.ReadToEnd());
+      others_.clear();
       EXPECT_TRUE(service_.WaitUntilIdle(std::chrono::minutes(1)));
       if (rewrites_) one.reply = reply;
       EXPECT_EQ(reply, one.reply);
@@ -59,14 +66,16 @@ class TranscriptTest : public KeyedDoorTest {
     FakeWorker::Script script{.events = SmallStream()};
     Door::Options options;
     keyed_calls_ = false;
+    begin_others_ = [] {};
     for (const std::string& line : situation) {
-      if (!ArrangeDoor(line, options) && !ArrangeWorker(line, script)) {
+      if (!ArrangeDoor(line, options) && !ArrangeWorker(line, script) && !ArrangeOthers(line)) {
         ADD_FAILURE() << "nobody knows how to arrange: " << line;
       }
     }
     options.needs_key = keyed_calls_;
     small_.SetScript(std::move(script));
     Open(options);
+    begin_others_();
   }
   bool ArrangeDoor(const std::string& line, Door::Options& options) {
     if (line == "unknown fields are refused") return options.reader.strict = true;
@@ -75,12 +84,32 @@ class TranscriptTest : public KeyedDoorTest {
       options.cors_origins = "https://chat.example.org";
       return true;
     }
+    if (line == "a body has 20 ms to arrive") {
+      options.patience.body = std::chrono::milliseconds(20);
+      return true;
+    }
     if (line != "there is no page") return false;
     options.page = false;
     return true;
   }
-  // "the worker says INTERNAL NOT_FINITE", "… after 3 events", "…, to try again in 2500 ms".
+  // Streams by what the file says of them.
+  static const std::map<std::string, Stream>& Streams() {
+    constexpr int kPieces = static_cast<int>(kMaxWholeAnswerBytes / 4000) + 1;
+    static const std::map<std::string, Stream> streams = {
+        {"the worker gives two answers", TwoOutputs()},
+        {"the worker tells its tokens", ToldTokens(/*reasoning=*/true)},
+        {"the worker tells the answer's tokens", ToldTokens(/*reasoning=*/false)},
+        {"the answer has more than 8 MiB", LongStream(kPieces)},
+    };
+    return streams;
+  }
+  // One of those, or "the worker says INTERNAL NOT_FINITE", "… after 3 events", "…, to try again in
+  // 2500 ms".
   static bool ArrangeWorker(const std::string& line, FakeWorker::Script& script) {
+    if (const auto found = Streams().find(line); found != Streams().end()) {
+      script.events = found->second;
+      return true;
+    }
     const std::vector<std::string> words = absl::StrSplit(line, absl::ByAnyChar(" ,"));
     if (words.size() < 5 || words[2] != "says" || Codes().count(words[3]) == 0) return false;
     script.end = rpc::Error(Codes().at(words[3]), words[4], "some words");
@@ -89,6 +118,15 @@ class TranscriptTest : public KeyedDoorTest {
       const std::chrono::milliseconds delay(std::stoi(words[words.size() - 2]));
       script.end = rpc::WithRetryAfter(script.end, delay);
     }
+    return true;
+  }
+  bool ArrangeOthers(const std::string& line) {
+    if (line == "as many bodies arrive as may") {
+      begin_others_ = [this] { others_ = FillWithBodies(port()); };
+      return true;
+    }
+    if (line != absl::StrCat("a stream called ", View(kIdThatRuns), " thinks")) return false;
+    begin_others_ = [this] { id_that_runs_ = BeginThinking(small_, others_.emplace_back(port())); };
     return true;
   }
 
@@ -109,6 +147,9 @@ class TranscriptTest : public KeyedDoorTest {
 
   const bool rewrites_ = std::getenv("THINKWIRE_REWRITE_TRANSCRIPTS") != nullptr;
   bool keyed_calls_ = false;
+  std::function<void()> begin_others_;
+  std::vector<RawClient> others_;  // who are there as the request comes
+  std::string id_that_runs_;
 };
 
 TEST_F(TranscriptTest, OpenAisEndpoints) { Replay("openai.txt"); }
@@ -116,6 +157,10 @@ TEST_F(TranscriptTest, OpenAisErrors) { Replay("openai_errors.txt"); }
 TEST_F(TranscriptTest, TheResponsesApi) { Replay("responses.txt"); }
 TEST_F(TranscriptTest, OllamasEndpointsAndErrors) { Replay("ollama.txt"); }
 TEST_F(TranscriptTest, ErrorsOfHttpItself) { Replay("http.txt"); }
+TEST_F(TranscriptTest, WhileTheRouterDrains) {
+  service_.StartDraining();
+  Replay("draining.txt");
+}
 TEST_F(TranscriptTest, WithoutALiveWorker) {
   small_.Kill();
   large_.Kill();

@@ -2,7 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <semaphore>
+#include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace thinkwire::worker::hub {
 namespace {
@@ -39,6 +46,49 @@ TEST_F(ProgressLineTest, SaysHoursAndWhatNobodyKnows) {
   EXPECT_NE(ProgressLine("x", progress_, 1, 79).find(" -:-- left"), std::string::npos);
   EXPECT_NE(ProgressLine("x", progress_, 0, 79).find(" -:-- left"), std::string::npos);
   EXPECT_NE(ProgressLine("x", Progress(), 0, 79).find("   0 %, 0.0 of 0.0 GB"), std::string::npos);
+}
+
+class ProgressReportTest : public ProgressLineTest {
+ protected:
+  // The records of a report that looks three times at least, and how often it looked.
+  std::pair<std::vector<nlohmann::json>, int> Report(std::chrono::milliseconds record_interval) {
+    testing::internal::CaptureStderr();  // no terminal, whatever stderr was
+    std::counting_semaphore<> looks(0);
+    int number = 0;  // the report's thread's, until it is over
+    {
+      const ProgressReport report(
+          "qwen-7b", progress_,
+          [&] {
+            ++number;
+            looks.release();
+          },
+          record_interval);
+      for (int i = 0; i < 3; ++i) looks.acquire();
+    }
+    std::istringstream said(testing::internal::GetCapturedStderr());
+    std::vector<nlohmann::json> records;
+    for (std::string line; std::getline(said, line);) {
+      records.push_back(nlohmann::json::parse(line));
+    }
+    return {records, number};
+  }
+};
+
+TEST_F(ProgressReportTest, WithoutATerminalARecordFollowsEachInterval) {
+  const auto [records, looks] = Report(std::chrono::milliseconds(0));
+  ASSERT_EQ(records.size(), static_cast<std::size_t>(looks)) << "each look is late enough";
+  for (const nlohmann::json& record : records) {
+    EXPECT_EQ(record["message"], "downloading");
+    EXPECT_EQ(record["model"], "qwen-7b");
+    EXPECT_EQ(record["file"], "model-00001-of-00002.safetensors");
+    EXPECT_EQ(record["done_bytes"], 3'800'000'000);
+    EXPECT_EQ(record["total_bytes"], 15'200'000'000);
+    EXPECT_EQ(record["bytes_per_second"], 0) << "none came since the report began";
+  }
+}
+
+TEST_F(ProgressReportTest, BeforeTheIntervalIsOverThereIsNoRecord) {
+  EXPECT_EQ(Report(std::chrono::hours(1)).first, std::vector<nlohmann::json>());
 }
 
 TEST(RecentRateTest, FollowsWhatComesNow) {

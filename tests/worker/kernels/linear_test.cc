@@ -31,14 +31,15 @@ std::vector<Shape> OddSwiGluShapes(DType activation) {
   return {{1, 8, 8}, {2, 72, 16}, {97, 48, 24}, {65, 264, 40}};
 }
 
-// bf16: K long enough that every ring of an H200's products goes round more than once, and rows and
-// tokens such that each shape of its tiles is the best one for some.
+// bf16: K long enough that every ring of an H200's products goes round more than once, rows and
+// tokens such that each shape of its tiles is the best one for some, and a single token that is
+// just short enough to come whole, and too long.
 std::vector<Shape> ManyTokens(DType activation) {
   if (activation == DType::kF32) return {{101, 257, 41}};
   return {{130, 8, 8},       {130, 72, 17},     {130, 1536, 256},  {258, 8960, 1536},
           {258, 264, 2112},  {130, 1096, 8470}, {258, 1608, 3072}, {258, 1608, 3584},
           {258, 1608, 4096}, {258, 1608, 4616}, {258, 1608, 6144}, {258, 1608, 8192},
-          {17, 1600, 5120}};
+          {17, 1600, 5120},  {2, 20008, 40},    {2, 21000, 40}};
 }
 
 std::vector<Shape> ManySwiGluTokens(DType activation) {

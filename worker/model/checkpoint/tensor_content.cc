@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 #include <functional>
+#include <numeric>
 #include <thread>
 
 #include "worker/model/checkpoint/hash.h"
@@ -116,13 +117,25 @@ void ForEachInParallel(std::size_t count, const std::function<void(std::size_t)>
   for (std::thread& thread : threads) thread.join();
 }
 
+// So that no thread begins a large one, such as a head, when the others are done.
+std::vector<std::size_t> LargestFirst(std::span<const TensorBytes> tensors) {
+  std::vector<std::size_t> order(tensors.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return tensors[a].bytes.size() > tensors[b].bytes.size();
+  });
+  return order;
+}
+
 }  // namespace
 
 std::vector<TensorContent> ReadContents(
     std::span<const TensorBytes> tensors,
     const std::function<void(std::span<const std::byte>)>& after_each) {
   std::vector<TensorContent> contents(tensors.size());
-  ForEachInParallel(tensors.size(), [&](std::size_t i) {
+  const std::vector<std::size_t> order = LargestFirst(tensors);
+  ForEachInParallel(tensors.size(), [&](std::size_t at) {
+    const std::size_t i = order[at];
     contents[i] = ReadContent(tensors[i].bytes, tensors[i].encoding);
     after_each(tensors[i].bytes);
   });

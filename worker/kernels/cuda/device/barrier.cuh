@@ -39,6 +39,16 @@ __device__ __forceinline__ void ArriveAfter(std::uint32_t landed, std::uint32_t 
   Arrive(barrier + (landed & zero));
 }
 
+// The same by the threads that are told to, without a branch.
+__device__ __forceinline__ void ArriveAfterIf(bool arrives, std::uint32_t landed,
+                                              std::uint32_t zero, std::uint32_t barrier) {
+  asm volatile(
+      "{.reg .pred p; .reg .b64 state; setp.ne.b32 p, %0, 0; "
+      "@p mbarrier.arrive.shared.b64 state, [%1];}" ::"r"(static_cast<int>(arrives)),
+      "r"(barrier + (landed & zero))
+      : "memory");
+}
+
 // The same for __syncthreads.
 __device__ __forceinline__ void SyncThreadsAfter(std::uint32_t landed, std::uint32_t zero) {
   __syncthreads_or(static_cast<int>(landed & zero));
@@ -62,6 +72,17 @@ __device__ __forceinline__ void WaitBarrier(std::uint32_t barrier, std::uint32_t
         : "memory");
 #endif
   } while (done == 0);
+}
+
+// Whether the phase of this parity is over; what it brought is there then.
+__device__ __forceinline__ bool IsOver(std::uint32_t barrier, std::uint32_t parity) {
+  std::uint32_t done = 0;
+  asm volatile(
+      "{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+      : "=r"(done)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return done != 0;
 }
 
 #if __CUDA_ARCH__ >= 900

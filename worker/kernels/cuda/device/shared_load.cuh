@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-// Loads from shared memory by its own addresses (SharedAddress). Volatile and clobbering, so that
-// none moves over a barrier.
+// Loads from shared memory, and zeros to it, by its own addresses (SharedAddress). Volatile and
+// clobbering, so that none moves over a barrier.
 namespace thinkwire::worker::kernels {
 
 __device__ __forceinline__ uint4 LoadShared16(std::uint32_t address) {
@@ -28,6 +28,10 @@ __device__ __forceinline__ std::uint32_t LoadShared4(std::uint32_t address) {
   std::uint32_t value;
   asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
   return value;
+}
+
+__device__ __forceinline__ void StoreZeros16(std::uint32_t address) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(address), "r"(0) : "memory");
 }
 
 }  // namespace thinkwire::worker::kernels

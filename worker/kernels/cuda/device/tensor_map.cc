@@ -49,14 +49,14 @@ CUtensorMap MakeMap(const void* data, std::int64_t rows, std::int64_t columns, i
 }  // namespace
 
 CUtensorMap MakeBoxesMap(const void* data, std::int64_t rows, std::int64_t columns, int box_rows,
-                         int boxes) {
+                         int boxes, int lines) {
   constexpr int kColumns = 64;
   const cuuint64_t sizes[3] = {kColumns, static_cast<cuuint64_t>(rows),
                                static_cast<cuuint64_t>(columns / kColumns)};
   const cuuint64_t strides[2] = {static_cast<cuuint64_t>(columns) * 2, kColumns * 2};
   const cuuint32_t box[3] = {kColumns, static_cast<cuuint32_t>(box_rows),
                              static_cast<cuuint32_t>(boxes)};
-  return Encode(data, sizes, strides, box, 3, CU_TENSOR_MAP_SWIZZLE_128B, 1);
+  return Encode(data, sizes, strides, box, 3, CU_TENSOR_MAP_SWIZZLE_128B, lines);
 }
 
 CUtensorMap MakeRowMap(const void* data, std::int64_t rows, std::int64_t columns, int box_columns,

@@ -15,10 +15,10 @@ CUtensorMap MakeRowMap(const void* data, std::int64_t rows, std::int64_t columns
                        int box_rows, int lines = 1);
 
 // The same matrix as boxes of 64 columns beside each other: a copy takes `boxes` of them at once,
-// each of box_rows rows, one line at a time. Dimensions: column in a box, row, box. REQUIRES:
+// each of box_rows rows. Dimensions: column in a box, row, box. REQUIRES:
 // columns in 64s.
 CUtensorMap MakeBoxesMap(const void* data, std::int64_t rows, std::int64_t columns, int box_rows,
-                         int boxes);
+                         int boxes, int lines = 1);
 
 // The same as MakeRowMap without a swizzle, two lines at a time: pieces stay where they are.
 CUtensorMap MakePlainRowMap(const void* data, std::int64_t rows, std::int64_t columns,

@@ -86,7 +86,7 @@ __device__ __forceinline__ void Multiply(const Args& args, const Work& work,
 
 template <TileFormat kFormat, int kSubs>
 __global__ __launch_bounds__(32 * kWarps) void ExpertGateUpKernel(Args args) {
-  WaitForPrevious();
+  WaitForPrevious();  // before AllowNext: the next kernel reads the plan without waiting itself
   AllowNext();
   const int tile = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x / 32);
   const Work work = WorkOf<kSubs>(args.plan);

@@ -109,12 +109,37 @@ struct StoreQkv {
 
   // The block looks up its tokens' places while the first weights travel.
   static constexpr bool kPlaces = true;
+
   __device__ __forceinline__ void operator()(int row, int token, const float (&d)[4],
                                              const TokenPlace* places) const {
     if (row >= rows) return;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (token + i < tokens) Pair(row, token + i, d[i], d[i + 2], places[token + i]);
+    }
+  }
+
+  // Of rows `row` and row + 8; zeros where there is none.
+  struct Bias {
+    __nv_bfloat16 low;
+    __nv_bfloat16 high;
+  };
+  __device__ __forceinline__ Bias BiasOf(int row) const {
+    if (target.bias == nullptr || row >= rows) return {};
+    return {target.bias[row], target.bias[row + kHalfTile]};
+  }
+  // The same as operator() with what was fetched before: the rows' bias, and each token's row of
+  // the rope table.
+  __device__ __forceinline__ void Store(int row, int token, const float (&d)[4],
+                                        const TokenPlace* places, const float (*angles)[kHeadDim],
+                                        const Bias& bias) const {
+    if (row >= rows) return;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (token + i >= tokens) continue;
+      const float* const angle = angles[token + i] + ElementOf(row);
+      Pair(row, token + i, d[i], d[i + 2], places[token + i], bias,
+           {angle[0], angle[kHeadDim / 2]});
     }
   }
 
@@ -127,16 +152,28 @@ struct StoreQkv {
   }
 
  private:
+  // Of a head, the one that row `row` is; row + 8 is the one 64 further.
+  static __device__ __forceinline__ int ElementOf(int row) {
+    return row % kHeadDim / (2 * kHalfTile) * kHalfTile + row % kHalfTile;
+  }
+
   // Rows `row` and row + 8, which rotate together.
+  __device__ __forceinline__ void Pair(int row, int token, float low, float high,
+                                       const TokenPlace& place, const Bias& bias,
+                                       const RopeAngle& angle) const {
+    if (place.block < 0) return;
+    if (target.bias != nullptr) {
+      low = __fadd_rn(low, __bfloat162float(bias.low));
+      high = __fadd_rn(high, __bfloat162float(bias.high));
+    }
+    StoreQkvPair(target, token, place, row / kHeadDim, ElementOf(row), low, high, angle);
+  }
   __device__ __forceinline__ void Pair(int row, int token, float low, float high,
                                        const TokenPlace& place) const {
     if (place.block < 0) return;
-    const int element = row % kHeadDim / (2 * kHalfTile) * kHalfTile + row % kHalfTile;
-    if (target.bias != nullptr) {
-      low = __fadd_rn(low, __bfloat162float(target.bias[row]));
-      high = __fadd_rn(high, __bfloat162float(target.bias[row + kHalfTile]));
-    }
-    StoreQkvPair(target, token, place, row / kHeadDim, element, low, high);
+    RopeAngle angle = {};
+    if (Rotates(target, row / kHeadDim)) angle = AngleOf(target, place, ElementOf(row));
+    Pair(row, token, low, high, place, BiasOf(row), angle);
   }
 };
 

@@ -27,7 +27,7 @@ struct LinearTools {
   LargeLinear large;
   WeightUpload upload;
   Scratch sums;      // QKV sums, or gates and ups
-  Scratch expanded;  // a weight of 4 bits as bf16
+  Scratch expanded;  // a packed weight as bf16
 };
 
 }  // namespace thinkwire::worker::kernels

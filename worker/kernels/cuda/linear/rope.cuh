@@ -66,21 +66,36 @@ __device__ __forceinline__ void StoreKept(typename Kv::Element* token, int offse
   token[KvElement<Kv>(i + kHeadDim / 2, offset)] = high;
 }
 
-// Elements i and i + 64 of one head: of queries first, then keys, then values.
+// By what elements i and i + 64 of a head rotate.
+struct RopeAngle {
+  float cosine;
+  float sine;
+};
+
+__device__ __forceinline__ RopeAngle AngleOf(const QkvTarget& target, const TokenPlace& place,
+                                             int i) {
+  const float* row = target.rope + static_cast<std::int64_t>(place.position) * kHeadDim;
+  return {row[i], row[kHeadDim / 2 + i]};
+}
+
+// Whether a head is one of queries or keys, which rotate.
+__device__ __forceinline__ bool Rotates(const QkvTarget& target, int head) {
+  return head < target.num_heads + target.num_kv_heads;
+}
+
+// Elements i and i + 64 of one head: of queries first, then keys, then values. `angle` is read if
+// the head rotates.
 __device__ __forceinline__ void StoreQkvPair(const QkvTarget& target, int token,
                                              const TokenPlace& place, int head, int i, float low,
-                                             float high) {
+                                             float high, const RopeAngle& angle) {
   constexpr int kHalf = kHeadDim / 2;
   low = RoundToBf16(low);
   high = RoundToBf16(high);
   const int kv_head = head - target.num_heads;
-  if (kv_head < target.num_kv_heads) {
-    const float* row = target.rope + static_cast<std::int64_t>(place.position) * kHeadDim;
-    const float cosine = row[i];
-    const float sine = row[kHalf + i];
+  if (Rotates(target, head)) {
     const float v = low;
-    low = __fmaf_rn(-high, sine, __fmul_rn(v, cosine));
-    high = __fmaf_rn(v, sine, __fmul_rn(high, cosine));
+    low = __fmaf_rn(-high, angle.sine, __fmul_rn(v, angle.cosine));
+    high = __fmaf_rn(v, angle.sine, __fmul_rn(high, angle.cosine));
   }
   if (kv_head < 0) {
     __nv_bfloat16* to =
@@ -105,6 +120,14 @@ __device__ __forceinline__ void StoreQkvPair(const QkvTarget& target, int token,
   StoreKept<Fp8Kv>(static_cast<std::uint8_t*>(plane) + at, place.offset, i,
                    E4m3FromFloat<void>(__fmul_rn(__bfloat162float(kept_low), inverse)),
                    E4m3FromFloat<void>(__fmul_rn(__bfloat162float(kept_high), inverse)));
+}
+
+__device__ __forceinline__ void StoreQkvPair(const QkvTarget& target, int token,
+                                             const TokenPlace& place, int head, int i, float low,
+                                             float high) {
+  RopeAngle angle = {};
+  if (Rotates(target, head)) angle = AngleOf(target, place, i);
+  StoreQkvPair(target, token, place, head, i, low, high, angle);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -20,7 +20,7 @@ struct SmallLinearShape {
   int row_warps;        // warps beside each other along the rows of W
   int boxes;            // of a stage: so many times 64 columns of all the group's rows
   int stages;           // of the ring
-  bool single = false;  // room for one token in the ring
+  bool single = false;  // for one token: whole behind the ring, or by stages in it
   bool norms = false;   // the block norms the only token itself; the ring has weights alone
 
   constexpr int warps() const { return row_warps; }      // that multiply
@@ -37,15 +37,18 @@ struct SmallLinearShape {
     const int bytes = boxes * (row_bytes() + token_bytes());
     return (bytes + kBoxAlignment - 1) / kBoxAlignment * kBoxAlignment;
   }
-  // A lane also reads where tokens 1 to 7 would be, whatever lies there: behind the last stage too.
-  constexpr int behind_bytes() const { return single ? 7 * kBoxRowBytes : 0; }
-  constexpr int ring_bytes() const {
-    return stages * stage_bytes() + behind_bytes() + kBoxAlignment;
-  }
+  constexpr int ring_bytes() const { return stages * stage_bytes() + kBoxAlignment; }
   constexpr int most_normed_bytes() const { return norms ? 2 * kNormTokenColumns : 0; }
   constexpr int most_bytes() const { return ring_bytes() + most_normed_bytes(); }
   // How many blocks a multiprocessor holds at a time.
   constexpr int blocks() const { return most_bytes() <= 113 * 1024 ? 2 : 1; }
+  // With a single token that comes whole behind the ring, which it does if it fits.
+  constexpr int limit_bytes() const {
+    return single ? (blocks() == 2 ? 113 : 226) * 1024 : most_bytes();
+  }
+  constexpr bool HasRoomFor(std::int64_t row_bytes) const {
+    return single && most_bytes() + row_bytes <= limit_bytes();
+  }
 
   // Room is left beside the 226 KB for barriers and the tokens' places.
   constexpr bool IsPossible() const {
@@ -74,7 +77,7 @@ inline constexpr SmallLinearChoice kChoices[] = {
     {1, 64, {.token_tiles = 1, .row_warps = 4, .boxes = 2, .stages = 12, .norms = true}},
     {1, kAnyRows, {.token_tiles = 1, .row_warps = 3, .boxes = 4, .stages = 8, .norms = true}},
     {1, kAnyRows, {.token_tiles = 1, .row_warps = 2, .boxes = 4, .stages = 12, .norms = true}},
-    {1, 32, {.token_tiles = 1, .row_warps = 1, .boxes = 4, .stages = 8}},
+    {1, 32, {.token_tiles = 1, .row_warps = 1, .boxes = 4, .stages = 8, .single = true}},
     {1, 40, {.token_tiles = 1, .row_warps = 3, .boxes = 4, .stages = 8, .single = true}},
     {8, 32, {.token_tiles = 1, .row_warps = 1, .boxes = 4, .stages = 8}},
     {8, 64, {.token_tiles = 1, .row_warps = 4, .boxes = 2, .stages = 12}},

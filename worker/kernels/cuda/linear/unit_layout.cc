@@ -16,6 +16,7 @@ static_assert(UnitBytes(UnitFormat::kQ4K) == UnitBytesOf(Encoding::kQ4K, kUnitEl
 static_assert(UnitBytes(UnitFormat::kQ5K) == UnitBytesOf(Encoding::kQ5K, kUnitElements));
 static_assert(UnitBytes(UnitFormat::kQ6K) == UnitBytesOf(Encoding::kQ6K, kUnitElements));
 static_assert(UnitBytes(UnitFormat::kQ8_0) == UnitBytesOf(Encoding::kQ8_0, kUnitElements));
+static_assert(UnitBytes(UnitFormat::kFp8) == UnitBytesOf(Encoding::kFp8, kUnitElements));
 
 constexpr int kLanes = 4;  // of a row
 constexpr int kPairs = 4;  // of a word of nibbles

@@ -3,21 +3,17 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/http2_frames.h"
 #include "common/status.h"
 
 namespace thinkwire::rpc {
 namespace {
 
-enum Type : std::uint8_t {
-  kData = 0,
-  kHeaders = 1,
-  kResetStream = 3,
-  kPing = 6,
-  kWindowUpdate = 8,
-  kContinuation = 9,
-};
-constexpr std::uint8_t kEndStream = 1;
-constexpr std::uint8_t kAck = 1;
+using enum http2::FrameType;
+using http2::kAck;
+using http2::kEndStream;
+using http2::kFrameHeader;
+
 constexpr std::size_t kFrameBytes = 16 << 10;  // of those that a server takes
 
 absl::Status TooMuch(absl::string_view what, double limit) {

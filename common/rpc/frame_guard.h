@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "common/clock.h"
+#include "common/rpc/http2_frames.h"
 
 namespace thinkwire::rpc {
 
@@ -69,7 +70,6 @@ class FrameGuard {
 
  private:
   static constexpr std::size_t kPreface = 24;  // bytes that come first
-  static constexpr std::size_t kFrameHeader = 9;
 
   struct Frame {
     std::size_t size = 0;
@@ -86,8 +86,9 @@ class FrameGuard {
 
   const std::size_t header_bytes_;
   Clock::TimePoint seen_;
-  std::size_t to_skip_ = kPreface;                   // bytes
-  std::array<std::uint8_t, kFrameHeader> header_{};  // of the next frame, as far as it has come
+  std::size_t to_skip_ = kPreface;  // bytes
+  std::array<std::uint8_t, http2::kFrameHeader>
+      header_{};  // of the next frame, as far as it has come
   std::size_t has_ = 0;
   FrameBudget all_{kMostASecond, kMostASecond};
   FrameBudget spare_{kSpareBurst, kSpareASecond};

@@ -18,6 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/options.h"
+#include "common/rpc/http2_frames.h"
 #include "common/rpc/listener.h"
 #include "tests/fakes/raw_http2.h"
 #include "thinkwire/v1/worker.pb.h"
@@ -266,9 +267,7 @@ void Vanish(Scene& scene) {
 // Frames that are no calls, as fast as they are read, on one connection after another: SETTINGS,
 // and headers without an end, of one name that both sides know (RFC 7541, 6.1).
 void SendFrames(Scene& scene) {
-  constexpr std::uint8_t kHeaders = 1;
-  constexpr std::uint8_t kSettings = 4;
-  constexpr std::uint8_t kContinuation = 9;
+  using enum rpc::http2::FrameType;
   const std::string names(700, '\x8f');
   const RawHttp2::Frame block{.type = kHeaders, .stream = 1, .payload = names};
   const RawHttp2::Frame floods[] = {{.type = kSettings},

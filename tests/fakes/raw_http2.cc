@@ -18,28 +18,21 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/rpc/http2_frames.h"
 #include "common/rpc/status_details.h"
 
 namespace thinkwire {
 namespace {
 
-enum Type : std::uint8_t {
-  kData = 0,
-  kHeaders = 1,
-  kResetStream = 3,
-  kSettings = 4,
-  kPing = 6,
-  kGoAway = 7,
-  kWindowUpdate = 8,
-  kContinuation = 9,
-};
-constexpr std::uint8_t kEndStream = 1;  // and of SETTINGS and PING: an acknowledgement
-constexpr std::uint8_t kAck = 1;
-constexpr std::uint8_t kEndHeaders = 4;
+using enum rpc::http2::FrameType;
+using rpc::http2::kAck;
+using rpc::http2::kEndHeaders;
+using rpc::http2::kEndStream;
+using rpc::http2::kFrameHeader;
+
 constexpr std::uint16_t kMaxStreams = 3;
 constexpr std::uint16_t kInitialWindow = 4;
 constexpr std::uint32_t kCancel = 8;
-constexpr std::size_t kFrameHeader = 9;
 constexpr std::size_t kMaxPayload = 16384;
 
 std::string BigEndian(std::uint64_t value, int bytes) {

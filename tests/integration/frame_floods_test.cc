@@ -7,13 +7,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/http2_frames.h"
 #include "tests/fakes/raw_http2.h"
 #include "tests/integration/router_process.h"
 #include "tests/integration/worker_process.h"
@@ -22,14 +22,11 @@
 namespace thinkwire::integration {
 namespace {
 
+using enum rpc::http2::FrameType;
 using std::chrono::steady_clock;
 
 constexpr char kGenerate[] = "/thinkwire.v1.ReasoningService/Generate";
 constexpr std::size_t kMiB = std::size_t{1} << 20;
-constexpr std::uint8_t kHeaders = 1;
-constexpr std::uint8_t kSettings = 4;
-constexpr std::uint8_t kPing = 6;
-constexpr std::uint8_t kContinuation = 9;
 
 struct Flood {
   std::string name;

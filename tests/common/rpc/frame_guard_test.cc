@@ -11,30 +11,24 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/http2_frames.h"
 
 namespace thinkwire::rpc {
 namespace {
 
-enum Type : std::uint8_t {
-  kData = 0,
-  kHeaders = 1,
-  kPriority = 2,
-  kResetStream = 3,
-  kSettings = 4,
-  kPing = 6,
-  kWindowUpdate = 8,
-  kContinuation = 9,
-  kUnknown = 0xbe,
-};
-constexpr std::uint8_t kEnd = 1;
-constexpr std::uint8_t kAck = 1;
-constexpr std::uint8_t kEndHeaders = 4;
+using enum http2::FrameType;
+using http2::kAck;
+using http2::kEndHeaders;
+
+constexpr auto kUnknown = static_cast<http2::FrameType>(0xbe);
+constexpr std::uint8_t kEnd = http2::kEndStream;
 constexpr std::size_t kHeaderBytes = 32 << 10;
 constexpr std::size_t kFrameBytes = 16 << 10;
 
 constexpr char kPreface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-std::string Frame(Type type, std::uint8_t flags, std::uint32_t stream, std::size_t size) {
+std::string Frame(http2::FrameType type, std::uint8_t flags, std::uint32_t stream,
+                  std::size_t size) {
   std::string out;
   const auto add = [&](std::uint64_t value, int bytes) {
     for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(value >> (8 * i)));

@@ -10,21 +10,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/grpc_server.h"
+#include "common/rpc/http2_frames.h"
 #include "grpc/health/v1/health.pb.h"
 #include "tests/fakes/raw_http2.h"
 
 namespace thinkwire::rpc {
 namespace {
 
+using enum http2::FrameType;
+using http2::kEndHeaders;
 using Frame = RawHttp2::Frame;
 
 constexpr char kCheck[] = "/grpc.health.v1.Health/Check";
-constexpr std::uint8_t kHeaders = 1;
-constexpr std::uint8_t kSettings = 4;
-constexpr std::uint8_t kPing = 6;
-constexpr std::uint8_t kContinuation = 9;
 constexpr std::uint8_t kUnknown = 0xbe;
-constexpr std::uint8_t kEndHeaders = 4;
 constexpr int kMany = 1'000'000;
 
 // A literal header (RFC 7541, 6.2.2) that needs no table, so many times.

@@ -84,7 +84,24 @@ class Waiters {
   std::size_t reactions_ = 0;  // since the first of them
 };
 
+// Whether more has come beside what a thread that polls has got: gRPC can only be asked by a system
+// call, which finds nothing where messages come one by one. So after a few that found nothing there
+// are few until one finds something.
+class Asking {
+ public:
+  bool IsWorth() { return in_vain_ < kInVain || ++left_out_ % kOnceIn == 0; }
+  void Learn(bool found) { in_vain_ = found ? 0 : in_vain_ + 1; }
+
+ private:
+  static constexpr unsigned kInVain = 4;
+  static constexpr unsigned kOnceIn = 16;
+
+  unsigned in_vain_ = 0;   // since one that found something
+  unsigned left_out_ = 0;  // so often it was not worth it
+};
+
 thread_local Waiters waiters;
+thread_local Asking asking;
 
 // Who polls. Its threads may outlive all that is destroyed as the process ends, so that is not.
 class Turns {
@@ -157,9 +174,10 @@ bool IsOfCallbacks() {
 // before it waits for one.
 grpc_event NextOf(grpc_completion_queue* queue, void* reserved) {
   while (!waiters.empty()) {
-    if (waiters.MayWait()) {
+    if (waiters.MayWait() && asking.IsWorth()) {
       const gpr_timespec now = gpr_inf_past(GPR_CLOCK_MONOTONIC);
       const grpc_event next = GrpcNext()(queue, now, reserved);
+      asking.Learn(next.type == GRPC_OP_COMPLETE);
       if (next.type == GRPC_OP_COMPLETE) return next;
     }
     waiters.Tell();

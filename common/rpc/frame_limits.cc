@@ -10,9 +10,9 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "common/check.h"
 #include "common/clock.h"
@@ -88,7 +88,7 @@ class Guards {
   // So that threads seldom wait for each other.
   struct Part {
     Mutex mu;
-    std::unordered_map<const void*, std::unique_ptr<FrameGuard>> guards ABSL_GUARDED_BY(mu);
+    absl::flat_hash_map<const void*, std::unique_ptr<FrameGuard>> guards ABSL_GUARDED_BY(mu);
   };
   Part& PartOf(const void* connection) {
     return parts_[std::hash<const void*>()(connection) / alignof(std::max_align_t) % parts_.size()];

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -164,6 +165,29 @@ TEST_F(FewPollersTest, WhoWaitsIsToldOnceAfterTheReactions) {
   server_.reset();
   EXPECT_EQ(first->times(), 2);
   EXPECT_EQ(second->times(), 2);
+}
+
+// Those that come one by one have nothing to wait for; those that come together are waited for
+// again soon after.
+TEST_F(FewPollersTest, ReactionsThatComeTogetherAreWaitedForAgain) {
+  std::atomic<int> ran = 0;
+  std::atomic<int> most = 0;  // that ran between a reaction and its waiter's turn
+  Start([&](const grpc::ByteBuffer& message) {
+    // The others of its time arrive meanwhile.
+    if (message.Length() > 100) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    TellAtRest(std::make_shared<Waiter>(
+        [&, before = ++ran] { most = std::max<int>(most, ran - before); }));
+  });
+  for (int i = 0; i < 40; ++i) EXPECT_TRUE(Call(10).get().ok());
+  most = 0;
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (most == 0 && std::chrono::steady_clock::now() < give_up) {
+    std::vector<std::future<grpc::Status>> ends;
+    for (const std::size_t bytes : {1000, 10, 10, 10}) ends.push_back(Call(bytes));
+    for (auto& end : ends) EXPECT_TRUE(end.get().ok());
+  }
+  server_.reset();
+  EXPECT_GT(most, 0);
 }
 
 TEST_F(FewPollersTest, WhoLetsAnotherPollTellsFirst) {

@@ -33,7 +33,8 @@ void Release(std::string& text) { std::string().swap(text); }
 std::pair<int, std::string> Describe(const boost::system::error_code& error) {
   using E = beast::http::error;
   if (error == E::header_limit || error == E::buffer_overflow) {
-    return {431, absl::StrCat("the header has more than ", kMaxHeaderBytes, " bytes")};
+    return {431,
+            absl::StrCat("the header, or a chunk's, has more than ", kMaxHeaderBytes, " bytes")};
   }
   if (error == E::body_limit) {
     return {413, absl::StrCat("the body has more than ", kMaxBodyBytes, " bytes")};
@@ -42,11 +43,12 @@ std::pair<int, std::string> Describe(const boost::system::error_code& error) {
   return {400, absl::StrCat("this is no HTTP request: ", error.message())};
 }
 
-Request MakeRequest(const beast::http::request<beast::http::string_body>& message) {
-  Request request{.method = Copy(message.method_string())};
-  const std::string target = Copy(message.target());
+// All but the body.
+Request MakeRequest(const beast::http::request_header<>& header) {
+  Request request{.method = Copy(header.method_string())};
+  const std::string target = Copy(header.target());
   request.path = target.substr(0, target.find('?'));
-  for (const auto& entry : message) {
+  for (const auto& entry : header) {
     std::string name = absl::AsciiStrToLower(Copy(entry.name_string()));
     const auto [found, is_new] = request.headers.emplace(std::move(name), Copy(entry.value()));
     if (!is_new) absl::StrAppend(&found->second, ", ", Copy(entry.value()));
@@ -90,6 +92,7 @@ void Connection::BeginRequest() {
   if (stopping_) return Linger();
   state_ = State::kReading;
   has_header_ = false;
+  header_bytes_ = 0;
   parser_.emplace();
   parser_->header_limit(kMaxHeaderBytes);
   parser_->body_limit(kMaxBodyBytes);
@@ -99,14 +102,21 @@ void Connection::BeginRequest() {
   Parse();
 }
 
-// As far as what was read goes.
+// As far as what was read goes. Beast's own limit is of what it is given at once, so that a header
+// that comes line by line passes it, and chunks' extensions and trailers have none; it takes a
+// field only once it is whole, and what waits for its rest is counted here.
 void Connection::Parse() {
   while (state_ == State::kReading) {
     if (input_.empty()) return Read();
     Error error;
     const std::size_t used = parser_->put(asio::buffer(input_), error);
     input_.erase(0, used);
-    if (error == beast::http::error::need_more) return Read();
+    if (!has_header_) header_bytes_ += used;
+    const bool waits = error == beast::http::error::need_more;
+    if (header_bytes_ + (waits ? input_.size() : 0) > kMaxHeaderBytes) {
+      return RefuseError(beast::http::error::header_limit);
+    }
+    if (waits) return Read();
     if (error) return RefuseError(error);
     if (!has_header_) {
       TakeHeader();
@@ -118,7 +128,10 @@ void Connection::Parse() {
 
 void Connection::TakeHeader() {
   has_header_ = true;
+  header_bytes_ = 0;
   parser_->eager(true);
+  // Now: the parser puts the trailers of a body among the fields, and nobody has checked those.
+  request_ = MakeRequest(parser_->get());
   if (const absl::Status status = CheckHeader(); !status.ok()) {
     return Refuse(400, std::string(status.message()));
   }
@@ -176,7 +189,7 @@ void Connection::Answer() {
   parser_.reset();
   client_stays_ = message.keep_alive();
   is_head_ = message.method() == beast::http::verb::head;
-  Request request = MakeRequest(message);
+  Request request = std::exchange(request_, {});
   request.body = std::move(message.body());
   request.peer = peer_;
   request.certificate_names = certificate_names_;

@@ -100,6 +100,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   State state_ = State::kReading;
   std::optional<Parser> parser_;
   bool has_header_ = false;
+  std::size_t header_bytes_ = 0;  // of it that the parser has taken
+  Request request_;               // what its header says
   rpc::Shares::Held arriving_;
   std::string input_;      // that was read and not parsed
   std::string read_into_;  // the read that is under way

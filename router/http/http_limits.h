@@ -12,7 +12,8 @@ namespace thinkwire::router::http {
 // README's table has these lines too. Connections are bounded by rpc::ConnectionTable, requests in
 // hand by rpc::RequestBytes, both as gRPC's.
 
-// A request's header. Owner: Connection. Over: 431, and the connection ends.
+// A request's header; in a body of chunks the first line of each, and the trailers with the last.
+// Owner: Connection. Over: 431, and the connection ends.
 inline constexpr std::uint32_t kMaxHeaderBytes = 16 << 10;
 // Its body: a chat of a full context. Owner: Connection. Over: 413, and the connection ends.
 inline constexpr std::size_t kMaxBodyBytes = kMaxMessageBytes;

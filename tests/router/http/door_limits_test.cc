@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/strings.h"
 #include "router/http/http_limits.h"
 #include "tests/router/http/door_fixture.h"
 #include "tests/router/http/other_clients.h"
@@ -40,6 +41,53 @@ TEST_F(DoorLimitsTest, BodiesThatAreStillArrivingAreBounded) {
   const std::vector<RawClient> clients = FillWithBodies(port());
   EXPECT_GT(clients.size(), 8u) << "some may";
   EXPECT_EQ(Ask(port(), "GET", "/health").status, 200) << "what has no body comes through";
+}
+
+// With the body as one chunk.
+std::string ChunkedRequest(const std::string& body, std::string_view extension,
+                           std::string_view trailers) {
+  return absl::StrCat("POST ", kChatPath,
+                      " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                      "Transfer-Encoding: chunked\r\n\r\n",
+                      absl::Hex(body.size()), View(extension), "\r\n", body, "\r\n0\r\n",
+                      View(trailers), "\r\n");
+}
+
+std::string Lines(int count) {
+  std::string lines;
+  for (int i = 0; i < count; ++i) lines += "X: a\r\n";
+  return lines;
+}
+
+// Each is longer than 16 KiB, and the value longer than Beast's fields can be.
+TEST_F(DoorLimitsTest, HeadersAndWhatBodiesHaveOfThemAreBounded) {
+  Open();
+  const std::string value(100'000, 'a');
+  const std::string texts[] = {
+      absl::StrCat("GET /health HTTP/1.1\r\nHost: localhost\r\nX: ", value, "\r\n\r\n"),
+      absl::StrCat("GET /health HTTP/1.1\r\nHost: localhost\r\n", Lines(5000), "\r\n"),
+      ChunkedRequest(ChatBody(), absl::StrCat(";x=", value), ""),
+      ChunkedRequest(ChatBody(), "", absl::StrCat("X: ", value, "\r\n")),
+      ChunkedRequest(ChatBody(), "", Lines(20'000)),
+  };
+  for (const std::string& text : texts) {
+    RawClient client(port());
+    client.Send(text);
+    const Reply reply = ParseReply(client.ReadToEnd());
+    EXPECT_EQ(reply.status, 431) << text.substr(0, 200);
+    EXPECT_EQ(reply.field("connection"), "close");
+  }
+  EXPECT_EQ(Requests("other", "431"), 5);
+  EXPECT_EQ(small_.num_calls(), 0);
+}
+
+TEST_F(DoorLimitsTest, WhatFollowsABodyIsNoHeader) {
+  Open();
+  RawClient client(port());
+  client.Send(ChunkedRequest(ChatBody(), ";x=1",
+                             "Host: elsewhere.example\r\nContent-Type: text/plain\r\n"));
+  const Reply reply = ParseReply(client.ReadUntil("}}"));
+  EXPECT_EQ(reply.status, 200) << reply.body;
 }
 
 // Slow in its header, or in its body.

@@ -20,6 +20,7 @@
 #include "common/listen_address.h"
 #include "common/log.h"
 #include "common/options.h"
+#include "common/shown_number.h"
 #include "common/shown_text.h"
 #include "common/status.h"
 #include "common/variant_name.h"
@@ -99,7 +100,9 @@ std::string TaskNames() {
 absl::Status ReadNumber(const std::string& source, const YAML::Node& node, const std::string& what,
                         double low, double high, double* out) {
   if (!node.IsScalar() || !absl::SimpleAtod(node.Scalar(), out) || !(*out >= low && *out <= high)) {
-    return Wrong(source, node, absl::StrCat(what, " must be a number from ", low, " to ", high));
+    return Wrong(
+        source, node,
+        absl::StrCat(what, " must be a number from ", ShownNumber(low), " to ", ShownNumber(high)));
   }
   return absl::OkStatus();
 }

@@ -76,7 +76,9 @@ absl::Status NumPredict(const Json& value, const std::string& name, Reading& rea
 
 // Below zero: any.
 absl::Status Seed(const Json& value, const std::string& name, Reading& reading) {
-  if (!value.is_number_integer()) return InvalidField(name, "must be a whole number");
+  if (!value.is_number_integer()) {
+    return InvalidField(name, "must be a whole number, of at most 64 bits");
+  }
   if (value.is_number_unsigned()) reading.request().set_seed(value.get<std::uint64_t>());
   return absl::OkStatus();
 }

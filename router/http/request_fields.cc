@@ -67,7 +67,8 @@ absl::Status LogitBias(const Json& value, const std::string& name, Reading& read
   }
   for (const auto& [key, bias] : value.items()) {
     std::int32_t id = 0;
-    if (!absl::SimpleAtoi(key, &id)) {
+    // Written in one way alone, so that none is there twice.
+    if (!absl::SimpleAtoi(key, &id) || absl::StrCat(id) != key) {
       return InvalidField(name, absl::StrCat("has \"", ShownText(key), "\", which is no token id"));
     }
     ASSIGN_OR_RETURN(const double number, ReadNumber(bias, absl::StrCat(name, ".", id)));
@@ -144,14 +145,20 @@ absl::Status SeparateReasoning(const Json& value, const std::string& name, Readi
   return absl::OkStatus();
 }
 
+// Where the request has none by another name: one of two would be dropped without a word.
+absl::StatusOr<v1::AnswerFormat*> NewFormat(const std::string& name, Reading& reading) {
+  if (!reading.request().has_answer_format()) return reading.request().mutable_answer_format();
+  return InvalidField(name, "must be unset beside another format of the answer");
+}
+
 // The schema's own text, as answers keep the order of its properties.
 absl::Status ResponseFormat(const Json& value, const std::string& name, Reading& reading) {
   RETURN_IF_ERROR(CheckObject(value, name));
   const Json type = value.value("type", Json());
   if (type == "text") return absl::OkStatus();
-  v1::AnswerFormat& format = *reading.request().mutable_answer_format();
+  ASSIGN_OR_RETURN(v1::AnswerFormat* const format, NewFormat(name, reading));
   if (type == "json_object") {
-    format.set_json_schema(read::kAnyObject);
+    format->set_json_schema(read::kAnyObject);
     return absl::OkStatus();
   }
   if (type != "json_schema") {
@@ -160,7 +167,7 @@ absl::Status ResponseFormat(const Json& value, const std::string& name, Reading&
   const std::string_view schema =
       RawMember(reading.body, {"response_format", "json_schema", "schema"});
   if (schema.empty()) return InvalidField(name + ".json_schema.schema", "is required");
-  format.set_json_schema(std::string(schema));
+  format->set_json_schema(std::string(schema));
   return absl::OkStatus();
 }
 
@@ -177,8 +184,8 @@ absl::Status UnbuiltNumber(const Json& value, const std::string& name, Reading& 
 }
 
 absl::Status GuidedRegex(const Json& value, const std::string& name, Reading& reading) {
-  ASSIGN_OR_RETURN(*reading.request().mutable_answer_format()->mutable_regex(),
-                   ReadText(value, name));
+  ASSIGN_OR_RETURN(v1::AnswerFormat* const format, NewFormat(name, reading));
+  ASSIGN_OR_RETURN(*format->mutable_regex(), ReadText(value, name));
   return absl::OkStatus();
 }
 
@@ -186,18 +193,22 @@ absl::Status GuidedChoice(const Json& value, const std::string& name, Reading& r
   if (!value.is_array() || value.size() > static_cast<std::size_t>(kMaxElements)) {
     return InvalidField(name, absl::StrCat("must be a list of at most ", kMaxElements, " texts"));
   }
-  v1::Choices& choices = *reading.request().mutable_answer_format()->mutable_choices();
+  ASSIGN_OR_RETURN(v1::AnswerFormat* const format, NewFormat(name, reading));
   for (const Json& choice : value) {
-    ASSIGN_OR_RETURN(*choices.add_choices(), ReadText(choice, name));
+    ASSIGN_OR_RETURN(*format->mutable_choices()->add_choices(), ReadText(choice, name));
   }
   return absl::OkStatus();
 }
 
 absl::Status SchemaAt(std::initializer_list<std::string_view> path, const Json& value,
                       const std::string& name, Reading& reading) {
-  if (!value.is_object() && !value.is_boolean()) return InvalidField(name, "must be a schema");
-  reading.request().mutable_answer_format()->set_json_schema(
-      std::string(RawMember(reading.body, path)));
+  const bool is_text = value.is_string();  // as vLLM takes it, too
+  if (!value.is_object() && !value.is_boolean() && !is_text) {
+    return InvalidField(name, "must be a schema, or its text");
+  }
+  ASSIGN_OR_RETURN(v1::AnswerFormat* const format, NewFormat(name, reading));
+  format->set_json_schema(is_text ? value.get<std::string>()
+                                  : std::string(RawMember(reading.body, path)));
   return absl::OkStatus();
 }
 

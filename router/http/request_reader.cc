@@ -1,6 +1,7 @@
 #include "router/http/request_reader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -198,16 +199,15 @@ absl::StatusOr<double> ReadNumber(const Json& value, const std::string& name) {
 }
 
 absl::StatusOr<std::int32_t> ReadInt(const Json& value, const std::string& name) {
-  constexpr std::int64_t kLow = std::numeric_limits<std::int32_t>::min();
-  constexpr std::int64_t kHigh = std::numeric_limits<std::int32_t>::max();
-  if (!value.is_number_integer()) return rpc::InvalidField(name, "must be a whole number");
-  const bool fits = value.is_number_unsigned()
-                        ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(kHigh)
-                        : value.get<std::int64_t>() >= kLow;
-  if (!fits) {
+  constexpr std::int32_t kLow = std::numeric_limits<std::int32_t>::min();
+  constexpr std::int32_t kHigh = std::numeric_limits<std::int32_t>::max();
+  // Whole whichever way it is written: to JSON 4.0 and 4e0 are 4. All that fits is exact here.
+  const double number = value.is_number() ? value.get<double>() : 0.5;
+  if (std::trunc(number) != number) return rpc::InvalidField(name, "must be a whole number");
+  if (number < kLow || number > kHigh) {
     return rpc::InvalidField(name, absl::StrCat("must be between ", kLow, " and ", kHigh));
   }
-  return static_cast<std::int32_t>(value.get<std::int64_t>());
+  return static_cast<std::int32_t>(number);
 }
 
 absl::StatusOr<std::string> ReadText(const Json& value, const std::string& name) {

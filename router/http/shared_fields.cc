@@ -98,7 +98,9 @@ absl::Status Effort(const Json& value, const std::string& name, Reading& reading
 }
 
 absl::Status Seed(const Json& value, const std::string& name, Reading& reading) {
-  if (!value.is_number_integer()) return InvalidField(name, "must be a whole number");
+  if (!value.is_number_integer()) {
+    return InvalidField(name, "must be a whole number, of at most 64 bits");
+  }
   reading.request().set_seed(value.get<std::uint64_t>());
   return absl::OkStatus();
 }

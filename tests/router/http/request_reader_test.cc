@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/rpc/request_checks.h"
 #include "common/rpc/status_details.h"
@@ -87,8 +88,42 @@ TEST(RequestReaderTest, AnswersMayBeGuidedAsPeersHaveIt) {
                 .request.answer_format()
                 .json_schema(),
             schema);
+  EXPECT_EQ(Read(R"(,"guided_json":"{\"type\": \"null\"}")").request.answer_format().json_schema(),
+            R"({"type": "null"})");
   EXPECT_EQ(rpc::ErrorMetadata(ReadBody(R"(,"guided_choice":[1])").status(), "field"),
             "guided_choice");
+}
+
+TEST(RequestReaderTest, TwoFormatsOfAnAnswerAreRefusedByTheNameOfOne) {
+  const std::vector<std::string> formats = {
+      R"("guided_choice":["a","b"])", R"("guided_json":{"type":"null"})", R"("guided_regex":"a")",
+      R"("response_format":{"type":"json_object"})", R"("structured_outputs":{"regex":"b"})"};
+  for (std::size_t i = 0; i < formats.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      const auto both = ReadBody(absl::StrCat(",", formats[i], ",", formats[j]));
+      EXPECT_TRUE(absl::StrContains(both.status().message(),
+                                    "must be unset beside another format of the answer"))
+          << formats[i] << formats[j] << both.status();
+    }
+  }
+  Read(R"(,"response_format":{"type":"text"},"guided_regex":"a")");
+}
+
+TEST(RequestReaderTest, AWholeNumberMayBeWrittenAsAnyNumberIs) {
+  EXPECT_EQ(Read(R"(,"top_k":4.0)").request.sampling().top_k(), 4);
+  EXPECT_EQ(Read(R"(,"max_tokens":1e3)").request.max_tokens(), 1000);
+  for (const char* wrong : {"1.5", "true", "\"4\"", "2147483648", "-2147483649", "1e300"}) {
+    const auto asked = ReadBody(absl::StrCat(R"(,"top_k":)", wrong));
+    EXPECT_EQ(rpc::ErrorMetadata(asked.status(), "field"), "top_k") << wrong;
+  }
+}
+
+TEST(RequestReaderTest, AnIdHasOneBias) {
+  EXPECT_EQ(Read(R"(,"logit_bias":{"17":1})").request.sampling().logit_bias().at(17), 1);
+  for (const char* wrong : {"017", "+17", " 17", "17 ", "-0", ""}) {
+    const auto asked = ReadBody(absl::StrCat(R"(,"logit_bias":{"17":1,")", wrong, R"(":2})"));
+    EXPECT_EQ(rpc::ErrorMetadata(asked.status(), "field"), "logit_bias") << wrong;
+  }
 }
 
 TEST(RequestReaderTest, TheNewNameOfTheMostTokensGoesFirst) {

@@ -87,6 +87,9 @@ absl::Status Conjunction::Add(const SchemaPart& part, const std::vector<const Sc
     return SchemaError(part.pointer,
                        absl::StrCat("more than ", kMaxSchemaDepth, " schemas lead to each other"));
   }
+  // Said twice it says no more; followed each time, n schemas in a row that name the next one twice
+  // would be 2^n.
+  if (!held.insert(part.schema).second) return absl::OkStatus();
   std::vector<const SchemaJson*> inner = path;
   inner.push_back(part.schema);
   parts.push_back(part);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "worker/grammar/schema_document.h"
 
@@ -34,7 +35,8 @@ struct Conjunction {
     std::vector<const SchemaJson*> path;  // of schemas that led here without a value between
   };
 
-  std::vector<SchemaPart> parts;
+  std::vector<SchemaPart> parts;                // each schema once
+  absl::flat_hash_set<const SchemaJson*> held;  // those that Add has added
   std::vector<Choice> choices;
   bool nothing = false;  // one of them is `false`
 

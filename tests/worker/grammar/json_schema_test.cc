@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/peer_limits.h"
 #include "tests/worker/grammar/grammar_testing.h"
 #include "worker/grammar/integer_range.h"
@@ -121,6 +122,19 @@ TEST(JsonSchemaTest, Combinations) {
              "additionalProperties":false})",
           {R"({"a":7})", R"({"a":-7})"},
           {R"({"a":0})"}}});
+}
+
+// Each of them names the next one twice.
+TEST(JsonSchemaTest, WhatIsSaidTwiceIsFollowedOnce) {
+  constexpr int kSchemas = 40;
+  const auto named = [](int i) { return absl::StrCat(R"({"$ref":"#/$defs/)", i, "\"}"); };
+  std::string schemas = absl::StrCat("\"", kSchemas, R"(":{"anyOf":[{"const":1},{"const":2}]})");
+  for (int i = 0; i < kSchemas; ++i) {
+    absl::StrAppend(&schemas, ",\"", i, R"(":{"allOf":[)", named(i + 1), ",", named(i + 1), "]}");
+  }
+  Check({{absl::StrCat(R"({"allOf":[)", named(0), ",", named(1), R"(],"$defs":{)", schemas, "}}"),
+          {"1", "2"},
+          {"3"}}});
 }
 
 TEST(JsonSchemaTest, Recursion) {

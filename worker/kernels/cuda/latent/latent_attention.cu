@@ -15,10 +15,10 @@
 #include "worker/kernels/cuda/latent/latent_work.cuh"
 
 // Attention over latents: all heads of a token read the same keys of 576, whose first 512 are the
-// values.
+// values. This is the kernel for every GPU; latent_attention_wgmma.cu is Hopper's.
 //
 // Canonical order, by the token's position alone. Tiles of 32 keys at absolute positions within
-// segments of 256; of a head and tile
+// segments, whose length latent_work.cuh has from the position; of a head and tile
 //   s_j = q . k_j               one chain of 36 k16 tensor-core steps, ascending
 //   m'  = max(m, scale s_j)     over the keys at or before the position
 //   p_j = bf16(exp2(fma(s_j, scale, -m')))
@@ -27,11 +27,12 @@
 // position are not there; keys beyond it in its tile are zeros.
 //
 // Mapping: a block of eight warps has 32 heads of one token, each warp 16 heads and a quarter of a
-// tile's keys, then a quarter of the 512 columns. It walks one segment (few tokens:
-// latent_work.cuh), whose result another kernel merges, or all of them, and merges them itself
-// through memory of its own. So every token goes the same way, a prompt's and a drawn one: 1,152
-// bytes a key are read from DRAM once, from the second cache once for 32 heads.
-// Shared memory: queries 37,376, two tiles 74,752, weights 2,560, maxima 512: two blocks an SM.
+// tile's keys, then a quarter of the 512 columns. It walks an item (latent_work.cuh), and merges
+// the segments of one that has several through memory of its own. So every token goes the same way,
+// a prompt's and a drawn one: 1,152 bytes a key are read from DRAM once, from the second cache once
+// for 32 heads.
+// Shared memory: queries 37,376, two tiles 74,752, weights 2,560, maxima 512, 482 of where items
+// start: two blocks an SM.
 namespace thinkwire::worker::kernels {
 namespace {
 

@@ -9,62 +9,76 @@
 #include "worker/kernels/cuda/latent/latent_kernels.h"
 #include "worker/kernels/cuda/latent/latent_ops.h"
 
-// Latent attention's launches, and the kernel that merges what items of a token left. A thread has
-// four columns of a head, and asks for many items' at once: 256 KB of a token's 66 and a group of
-// 64 heads are far below the time of their waits.
+// Latent attention's launches, and the kernel that merges what items of a token left. A block has a
+// head, a thread four of its columns; it asks for many items' at once.
 namespace thinkwire::worker::kernels {
 namespace {
 
 constexpr float kLog2E = 1.44269504F;
-constexpr int kAtOnce = 16;
+constexpr int kMergeThreads = kLatentWidth / 4;
+constexpr int kAtOnce = 22;
+static_assert(kMostSegments <= kMergeThreads, "a thread has one item's factors");
 
-// What a thread has of a head's segments: four columns.
-struct MergedHead {
-  float4 o;
-  float max;
-  float sum;
+// How the items of a head are merged; all threads of a block.
+struct MergePlan {
+  float2 sums[kMostSegments];
+  MergeFactors factors[kMostSegments];  // but the first's
 
-  __device__ __forceinline__ void Add(const MergedHead& later) {
-    const MergeFactors factors = MergeMax(max, later.max);
-    sum = Merged(sum, later.sum, factors);
-    o = make_float4(Merged(o.x, later.o.x, factors), Merged(o.y, later.o.y, factors),
-                    Merged(o.z, later.o.z, factors), Merged(o.w, later.o.w, factors));
+  // `sums` is the first item's, the next `stride` further on.
+  __device__ __forceinline__ void Make(const float2* from, int stride, int parts) {
+    const auto part = static_cast<int>(threadIdx.x);
+    if (part < parts) sums[part] = from[static_cast<std::int64_t>(part) * stride];
+    __syncthreads();
+    if (part > 0 && part < parts) {
+      float max = sums[0].x;
+      for (int i = 1; i < part; ++i) max = fmaxf(max, sums[i].x);
+      factors[part] = MergeMax(max, sums[part].x);
+    }
+    __syncthreads();
   }
 };
 
-__device__ __forceinline__ MergedHead PartialOf(const LatentArgs& args, std::int64_t row) {
-  const float2 sums = args.work.sums[row];
-  return {reinterpret_cast<const float4*>(args.work.partials + row * kLatentWidth)[threadIdx.x],
-          sums.x, sums.y};
+__device__ __forceinline__ float4 Merged(const float4& earlier, const float4& later,
+                                         const MergeFactors& factors) {
+  return make_float4(Merged(earlier.x, later.x, factors), Merged(earlier.y, later.y, factors),
+                     Merged(earlier.z, later.z, factors), Merged(earlier.w, later.w, factors));
 }
 
 // The items of a head of a token, in ascending order.
-__global__ __launch_bounds__(128) void MergeLatentsKernel(LatentArgs args) {
+__global__ __launch_bounds__(kMergeThreads) void MergeLatentsKernel(LatentArgs args) {
+  __shared__ MergePlan plan;
   WaitForPrevious();
   AllowNext();
-  const int token = static_cast<int>(blockIdx.x);
-  const int head = static_cast<int>(blockIdx.y);
-  const int parts = min(args.work.parts, SegmentsOf(args.batch, token));
+  const auto token = static_cast<std::int64_t>(blockIdx.x);
+  const auto head = static_cast<std::int64_t>(blockIdx.y);
+  const int parts = min(args.work.parts, SegmentsOf(args.batch, static_cast<int>(token)));
   if (parts == 0) return;
-  const std::int64_t first = static_cast<std::int64_t>(token) * args.work.parts;
-  MergedHead merged = PartialOf(args, first * args.heads + head);
+  const std::int64_t first = token * args.work.parts * args.heads + head;
+  const auto* const columns =
+      reinterpret_cast<const float4*>(args.work.partials + first * kLatentWidth) + threadIdx.x;
+  const std::int64_t stride = std::int64_t{args.heads} * kLatentWidth / 4;
+  float4 o = columns[0];
+  float sum = 0.0F;
 #pragma unroll 1
-  for (int part = 1; part < parts; part += kAtOnce) {
-    MergedHead later[kAtOnce];
+  for (int part = 1; part < parts || part == 1; part += kAtOnce) {
+    float4 later[kAtOnce];
 #pragma unroll
-    for (int i = 0; i < kAtOnce; ++i) {
-      const int at = min(part + i, parts - 1);
-      later[i] = PartialOf(args, (first + at) * args.heads + head);
+    for (int i = 0; i < kAtOnce; ++i) later[i] = columns[min(part + i, parts - 1) * stride];
+    if (part == 1) {
+      plan.Make(args.work.sums + first, args.heads, parts);
+      sum = plan.sums[0].y;
     }
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) {
-      if (part + i < parts) merged.Add(later[i]);
+      if (part + i >= parts) break;
+      sum = Merged(sum, plan.sums[part + i].y, plan.factors[part + i]);
+      o = Merged(o, later[i], plan.factors[part + i]);
     }
   }
-  const float inverse = Inverse(merged.sum, 1.0F);
-  const std::int64_t row = static_cast<std::int64_t>(token) * args.heads + head;
+  const float inverse = Inverse(sum, 1.0F);
+  const std::int64_t row = token * args.heads + head;
   reinterpret_cast<uint2*>(args.out + row * kLatentWidth)[threadIdx.x] =
-      make_uint2(Result(merged.o.x, merged.o.y, inverse), Result(merged.o.z, merged.o.w, inverse));
+      make_uint2(Result(o.x, o.y, inverse), Result(o.z, o.w, inverse));
 }
 
 LatentArgs ArgsOf(const Tensor& queries, const BatchView& batch, const KvLayer& kv, float scale,
@@ -113,7 +127,7 @@ void LaunchAttendLatents(const Tensor& queries, const BatchView& batch, const Kv
   if (args.work.parts == 1) return;
   Launch(&MergeLatentsKernel,
          {.grid = dim3(static_cast<unsigned>(batch.num_tokens), static_cast<unsigned>(args.heads)),
-          .block = dim3(kLatentWidth / 4)},
+          .block = dim3(kMergeThreads)},
          stream, args);
 }
 

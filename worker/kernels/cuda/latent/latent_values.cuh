@@ -66,8 +66,8 @@ class LatentValues {
       if (num_keys > 0) AddHalf(half, is_first, num_keys > kPieceKeys);
       Free(half);
     }
-    max_of_segment_[0] = scalars.sums[row()];
-    max_of_segment_[1] = scalars.sums[row() + 8];
+    of_segment_[0] = scalars.sums[row()];
+    of_segment_[1] = scalars.sums[row() + 8];
     __syncwarp();
     if (lane() == 0) Arrive(SharedAddress(&scalars.weights_free));
     turn_.Next();
@@ -84,9 +84,10 @@ class LatentValues {
 
   template <int kSteps>
   __device__ __forceinline__ void AddSteps(int half, bool is_first) {
-    const std::uint64_t a = SwizzledMatrix(SharedAddress(shared_.weights)) + half * 4;
-    const std::uint64_t b = AcrossMatrix(SharedAddress(shared_.tiles[turn_.place()]) +
-                                         group_ * 4 * kBoxBytes + half * kRingHalf * kBoxRowBytes);
+    const std::uint64_t a = SwizzledMatrix(Uniform(SharedAddress(shared_.weights))) + half * 4;
+    const std::uint64_t b =
+        AcrossMatrix(Uniform(SharedAddress(shared_.tiles[turn_.place()]) + group_ * 4 * kBoxBytes +
+                             half * kRingHalf * kBoxRowBytes));
     BeginSteps();
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
@@ -130,7 +131,7 @@ class LatentValues {
     const bool is_first = key - key % item.segment == item.first;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float2 of = max_of_segment_[half];
+      const float2 of = of_segment_[half];
       if (is_first) {
         max_[half] = of.x;
         sum_[half] = of.y;
@@ -196,8 +197,8 @@ class LatentValues {
   float4* const kept_;  // [tiles] of this thread, kGroupThreads apart
   bool has_heads_ = false;
   RingTurn turn_;
-  float2 max_of_segment_[2];
-  float max_[2];  // of all segments so far
+  float2 of_segment_[2];  // the maximum and the sum of weights
+  float max_[2];          // of all segments so far
   float sum_[2];
   float o_[2][kTiles / 2][4];
 };

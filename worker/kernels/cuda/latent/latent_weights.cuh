@@ -75,8 +75,8 @@ class LatentWeights {
 
   __device__ __forceinline__ void Score(float (&s)[kScoreTiles][4]) const {
     WaitBarrier(SharedAddress(&shared_.scalars.ready[turn_.place()]), turn_.parity());
-    const std::uint32_t queries = SharedAddress(shared_.queries);
-    const std::uint32_t keys = SharedAddress(shared_.tiles[turn_.place()]);
+    const std::uint32_t queries = Uniform(SharedAddress(shared_.queries));
+    const std::uint32_t keys = Uniform(SharedAddress(shared_.tiles[turn_.place()]));
     BeginSteps();
 #pragma unroll
     for (int box = 0; box < kBoxes; ++box) {

@@ -60,10 +60,13 @@ struct LatentItem {
 };
 
 __device__ __forceinline__ int SegmentsOf(const BatchView& batch, int token) {
-  if (batch.token_seq[token] < 0) return 0;
+  const int sequence = batch.token_seq[token];
   const int position = batch.positions[token];
-  return position / LatentSegment(position) + 1;
+  return sequence < 0 ? 0 : position / LatentSegment(position) + 1;
 }
+
+// What all lanes have, from lane 0: so the compiler knows, and computes with it once for all.
+__device__ __forceinline__ int Uniform(int value) { return __shfl_sync(0xFFFFFFFFU, value, 0); }
 
 // A step's items, token by token: for each, one of every group of heads.
 class LatentItems {
@@ -95,21 +98,22 @@ class LatentItems {
   }
 
   __device__ __forceinline__ int count() const {
-    return (parts_ == 1 ? batch_.num_tokens : starts_[batch_.num_tokens]) * groups_;
+    return Uniform(parts_ == 1 ? batch_.num_tokens : starts_[batch_.num_tokens]) * groups_;
   }
 
   // Whether item `index` has keys: padding has none.
   __device__ __forceinline__ bool Find(int index, LatentItem& item) const {
     const int of_token = index / groups_;
     // A prompt's last tokens have the most keys: they start first.
-    item.token = parts_ == 1 ? batch_.num_tokens - 1 - of_token : TokenOf(of_token);
+    item.token = parts_ == 1 ? batch_.num_tokens - 1 - of_token : Uniform(TokenOf(of_token));
     item.group = index % groups_;
-    if (batch_.token_seq[item.token] < 0) return false;
-    item.position = batch_.positions[item.token];
+    const int sequence = Uniform(batch_.token_seq[item.token]);
+    item.position = Uniform(batch_.positions[item.token]);
+    if (sequence < 0) return false;
     item.segment = LatentSegment(item.position);
     const int segments = item.position / item.segment + 1;
     const int parts = min(parts_, segments);
-    const int part = parts_ == 1 ? 0 : of_token - starts_[item.token];
+    const int part = parts_ == 1 ? 0 : of_token - Uniform(starts_[item.token]);
     const int last = segments - parts + part;  // segment
     item.first = part == 0 ? 0 : last * item.segment;
     item.end = min(item.position + 1, (last + 1) * item.segment);

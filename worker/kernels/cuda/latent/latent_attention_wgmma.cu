@@ -2,8 +2,8 @@
 //
 // Mapping. A block has 64 heads of a token, the rows of every product, and walks the keys of one
 // item after another (latent_work.cuh), so that each latent is read once for all of them:
-//   a warp     brings queries and tiles of 64 keys by the copy engine (latent_ring.cuh)
-//   four       make weights: scores of 64 keys in one chain of 36 steps, which as bf16 go through
+//   four       bring queries and tiles of 64 keys by the copy engine (latent_ring.cuh)
+//   four more  make weights: scores of 64 keys in one chain of 36 steps, which as bf16 go through
 //              shared memory, with the factors by which they change what was before
 //              (latent_weights.cuh)
 //   two fours  have 256 columns each, add values to them, and merge segments (latent_values.cuh)
@@ -54,7 +54,7 @@ __device__ __forceinline__ void InitLatentBarriers(LatentScalars& scalars) {
   InitBarrier(SharedAddress(&scalars.queries_ready), 1);
   InitBarrier(SharedAddress(&scalars.queries_free), kGroupThreads / 32);
   for (int place = 0; place < kRingTiles; ++place) {
-    InitBarrier(SharedAddress(&scalars.ready[place]), 1);
+    InitBarrier(SharedAddress(&scalars.ready[place]), kCopierWarps);
     for (int half = 0; half < 2; ++half) {
       InitBarrier(SharedAddress(&scalars.free[place][half]), kValueWarps * kCluster);
     }
@@ -100,10 +100,8 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   const int role = __shfl_sync(0xFFFFFFFFU, static_cast<int>(threadIdx.x) / kGroupThreads, 0);
   if (role == 0) {
     ShrinkRegisters<kCopierRegisters>();
-    if (threadIdx.x < 32) {
-      LatentCopier<kCluster> copier(args, shared, queries, plane, box_heads);
-      ForItems(items, [&](const LatentItem& item) { copier.Copy(item); });
-    }
+    LatentCopier<kCluster> copier(args, shared, queries, plane, box_heads);
+    ForItems(items, [&](const LatentItem& item) { copier.Copy(item); });
   } else if (role == 1) {
     LatentWeights weights(args, shared);
     ForItems(items, [&](const LatentItem& item) { weights.Walk(item); });

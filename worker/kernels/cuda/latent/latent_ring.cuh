@@ -27,6 +27,8 @@ inline constexpr int kBoxBytes = kRingTile * kBoxRowBytes;  // of a tile, or of 
 inline constexpr int kPlaceBytes = kBoxes * kBoxBytes;
 inline constexpr int kPieceBoxBytes = kPieceKeys * kBoxRowBytes;
 inline constexpr int kValueWarps = 8;
+inline constexpr int kCopierWarps = kRingTile / kPieceKeys;
+static_assert(kCopierWarps == kGroupThreads / 32, "a warp has a piece of a tile");
 static_assert(kGroupHeads == kRingTile, "boxes of queries are as large as those of keys");
 
 // What the weights' warps tell those of the values of a tile, beside weights.
@@ -59,8 +61,9 @@ struct RingTurn {
   __device__ __forceinline__ void Next() { ++count; }
 };
 
-// The warp that fills queries and tiles; all lanes. A cluster's blocks bring an equal share of each
-// tile's pieces to all of them.
+// The four warps that fill the ring, each 16 keys of every tile; the first one the queries too. A
+// cluster's blocks bring an equal share of each tile to all of them. A copy is asked for by a lane
+// whose operands all lanes have: lanes that ask for one each wait for each other.
 template <int kCluster>
 class LatentCopier {
  public:
@@ -72,78 +75,77 @@ class LatentCopier {
         queries_(queries),
         plane_(plane),
         box_heads_(box_heads),
-        rank_(kCluster == 1 ? 0U : ClusterRank()) {}
+        warp_(Uniform(static_cast<int>(threadIdx.x / 32))),
+        copies_(kCluster == 1 || warp_ % kCluster == static_cast<int>(ClusterRank())) {}
 
   __device__ __forceinline__ void Copy(const LatentItem& item) {
-    CopyQueries(item);
+    if (warp_ == 0) CopyQueries(item);
+    ++items_;
     const std::int64_t slot = args_.batch.seq_slot[args_.batch.token_seq[item.token]];
     blocks_ = args_.batch.block_tables + slot * args_.batch.max_blocks;
     int row = RowOf(item, item.first);
     for (int key = item.first; key < item.end; key += kRingTile) {
       const int next = RowOf(item, key + kRingTile);
-      CopyTile(min(kRingTile, item.end - key), row);
+      CopyPiece(item.end - key > warp_ * kPieceKeys, Uniform(row));
       row = next;
     }
   }
 
  private:
-  static constexpr int kPieces = kRingTile / kPieceKeys;
-  static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x % 32); }
+  static __device__ __forceinline__ bool is_elected() { return threadIdx.x % 32 == 0; }
 
   __device__ __forceinline__ void CopyQueries(const LatentItem& item) {
     LatentScalars& scalars = shared_.scalars;
     if (items_ > 0) WaitBarrier(SharedAddress(&scalars.queries_free), (items_ & 1) ^ 1);
-    ++items_;
     const std::uint32_t ready = SharedAddress(&scalars.queries_ready);
-    if (lane() == 0) {
+    const std::uint32_t to = Uniform(SharedAddress(shared_.queries));
+    const int row = item.token * args_.heads + item.group * kGroupHeads;
+    if (is_elected()) {
       ArriveExpecting(ready, static_cast<std::uint32_t>(box_heads_ * kBoxRowBytes * kBoxes));
+#pragma unroll
+      for (int box = 0; box < kBoxes; ++box) {
+        CopyBox(to + box * kBoxBytes, queries_, box * 64, row, ready, kEvictNormal);
+      }
     }
     __syncwarp();
-    if (lane() >= kBoxes) return;
-    CopyBox(SharedAddress(shared_.queries) + lane() * kBoxBytes, queries_, lane() * 64,
-            item.token * args_.heads + item.group * kGroupHeads, ready, kEvictNormal);
   }
 
-  // The row in the plane of this lane's piece of the tile that begins with `key`.
+  // The row in the plane of this warp's piece of the tile that begins with `key`.
   __device__ __forceinline__ int RowOf(const LatentItem& item, int key) const {
-    const int position = min(key + lane() % kPieces * kPieceKeys, item.position);
+    const int position = min(key + warp_ * kPieceKeys, item.position);
     return blocks_[position / args_.block_tokens] * args_.block_tokens +
            position / kPieceKeys * kPieceKeys % args_.block_tokens;
   }
 
-  __device__ __forceinline__ void CopyTile(int keys, int row) {
+  __device__ __forceinline__ void CopyPiece(bool has_keys, int row) {
     LatentScalars& scalars = shared_.scalars;
-    const int pieces = (keys + kPieceKeys - 1) / kPieceKeys;
-    const std::uint32_t ready = SharedAddress(&scalars.ready[turn_.place()]);
-    WaitFree(0);
-    if (lane() == 0) {
-      ArriveExpecting(ready, static_cast<std::uint32_t>(pieces * kBoxes * kPieceBoxBytes));
+    if (turn_.count >= kRingTiles) {
+      WaitBarrier(SharedAddress(&scalars.free[turn_.place()][warp_ * kPieceKeys / kRingHalf]),
+                  turn_.parity() ^ 1);
+    }
+    const std::uint32_t ready = Uniform(SharedAddress(&scalars.ready[turn_.place()]));
+    const std::uint32_t to =
+        Uniform(SharedAddress(shared_.tiles[turn_.place()]) + warp_ * kPieceBoxBytes);
+    if (is_elected()) {
+      if (has_keys) {
+        ArriveExpecting(ready, kBoxes * kPieceBoxBytes);
+      } else {
+        Arrive(ready);
+      }
+      if (has_keys && copies_) CopyBoxesOf(to, row, ready);
     }
     __syncwarp();
-    CopyPieces(0, min(pieces, kPieces / 2), row, ready);
-    WaitFree(1);
-    CopyPieces(kPieces / 2, pieces, row, ready);
     turn_.Next();
   }
-  __device__ __forceinline__ void WaitFree(int half) const {
-    if (turn_.count < kRingTiles) return;
-    WaitBarrier(SharedAddress(&shared_.scalars.free[turn_.place()][half]), turn_.parity() ^ 1);
-  }
-  __device__ __forceinline__ void CopyPieces(int first, int end, int row,
-                                             std::uint32_t ready) const {
-    const std::uint32_t tile = SharedAddress(shared_.tiles[turn_.place()]);
-    const int count = max(0, end - first) * kBoxes;
-    for (int i = 0; i < (count + 31) / 32 * 32; i += 32) {
-      const int at = i + lane();
-      const int piece = first + at / kBoxes;
-      const int box = at % kBoxes;
-      const int of_piece = __shfl_sync(0xFFFFFFFFU, row, piece % kPieces);
-      if (at >= count || piece % kCluster != static_cast<int>(rank_)) continue;
-      const std::uint32_t to = tile + box * kBoxBytes + piece * kPieceBoxBytes;
+  __device__ __forceinline__ void CopyBoxesOf(std::uint32_t to, int row,
+                                              std::uint32_t ready) const {
+#pragma unroll
+    for (int box = 0; box < kBoxes; ++box) {
       if constexpr (kCluster == 1) {
-        CopyBox(to, plane_, box * 64, of_piece, ready, kEvictNormal);
+        CopyBox(to + box * kBoxBytes, plane_, box * 64, row, ready, kEvictNormal);
       } else {
-        CopyBoxToBlocks(to, plane_, box * 64, of_piece, ready, (1U << kCluster) - 1, kEvictNormal);
+        CopyBoxToBlocks(to + box * kBoxBytes, plane_, box * 64, row, ready, (1U << kCluster) - 1,
+                        kEvictNormal);
       }
     }
   }
@@ -153,7 +155,8 @@ class LatentCopier {
   const CUtensorMap& queries_;
   const CUtensorMap& plane_;
   const int box_heads_;
-  const unsigned rank_;
+  const int warp_;
+  const bool copies_;
   const std::int32_t* blocks_ = nullptr;
   int items_ = 0;
   RingTurn turn_;

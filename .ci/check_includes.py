@@ -40,6 +40,7 @@ ROOMS = {
                                    "worker/kernels/cuda/stream", "worker/kernels/cuda/tiles"],
     "worker/kernels/cuda/tiles": ["worker/kernels", "worker/kernels/cuda/device"],
     "worker/kernels/cuda/latent": ["worker/kernels",
+                                   "worker/kernels/cuda/attention/attention_steps.cuh",
                                    "worker/kernels/cuda/attention/attention_tile.cuh",
                                    "worker/kernels/cuda/device", "worker/kernels/cuda/norm",
                                    "worker/kernels/cuda/linear/weight_upload.h",

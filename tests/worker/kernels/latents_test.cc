@@ -110,6 +110,13 @@ class LatentsTest : public OpTest {
     return RandomBf16Floats(heads * (kPlain + kResult) * latent(), 4, 0.2F);
   }
 
+  // Keys were rounded once more on the device, which scores and results both feel.
+  double ToleranceTo(const Keys& twin) const {
+    double most = 0;
+    for (const float value : twin.plane()) most = std::max(most, std::abs(double{value}));
+    return is_f32() ? 0 : 4 * ToleranceOf(Op::kAttention, act()).of_magnitude * most;
+  }
+
   // What a backend makes of `tokens` queries that are products, [T, H, C + R].
   std::vector<float> Absorb(Backend& backend, std::int64_t heads, int tokens) const {
     const std::vector<float> rows = HeadRows(heads);
@@ -184,23 +191,20 @@ TEST_P(LatentsTest, AttendsAsTheTwin) {
     Keys expected(twin(), act(), positions());
     expected.Write(KeyRows());
     const std::vector<float> queries = Queries(heads);
-    double most = 0;
-    for (const float value : expected.plane()) most = std::max(most, std::abs(double{value}));
+    const double tolerance = ToleranceTo(expected);
     for (const int first : {0, 31, 32, 255, 256, positions() - 1}) {
       if (first >= positions()) continue;
       const std::vector<float> got = keys.Attend(queries, heads, first, 1);
       const std::vector<float> want = expected.Attend(queries, heads, first, 1);
       ASSERT_EQ(got.size(), want.size());
-      // Keys were rounded once more on the device, which scores and results both feel.
-      const double tolerance = is_f32() ? 0 : 4 * ToleranceOf(Op::kAttention, act()).of_magnitude;
       for (std::size_t i = 0; i < got.size(); ++i) {
-        ASSERT_NEAR(got[i], want[i], tolerance * most) << "position " << first << ", " << i;
+        ASSERT_NEAR(got[i], want[i], tolerance) << "position " << first << ", " << i;
       }
     }
   }
 }
 
-// One token at a time is cut by segments, all at once are walked whole.
+// One token at a time is cut by segments, some by parts of them, all at once are walked whole.
 TEST_P(LatentsTest, ATokenHasTheSameBitsAloneAndAmongOthers) {
   for (const std::int64_t heads : {4, 66}) {
     Keys keys(device(), act(), positions());
@@ -215,6 +219,28 @@ TEST_P(LatentsTest, ATokenHasTheSameBitsAloneAndAmongOthers) {
             << count << " from " << first << ", " << heads << " heads";
       }
     }
+  }
+}
+
+// A GPU's segments are 256 keys before position 16,896, and more from there on.
+TEST_P(LatentsTest, SegmentsGrowWithThePosition) {
+  constexpr int kPositions = 17'100;
+  constexpr int kBorder = 16'896;
+  const std::vector<float> rows = RandomActs(act(), kPositions * key(), 1);
+  Keys keys(device(), act(), kPositions);
+  keys.Write(rows);
+  Keys expected(twin(), act(), kPositions);
+  expected.Write(rows);
+  const std::vector<float> queries = RandomActs(act(), kPositions * key(), 2);
+  constexpr int kFirst = kBorder - 150;
+  const std::vector<float> all = keys.Attend(queries, 1, kFirst, kPositions - kFirst);
+  const std::vector<float> want = expected.Attend(queries, 1, kFirst, kPositions - kFirst);
+  const double tolerance = ToleranceTo(expected);
+  for (std::size_t i = 0; i < all.size(); ++i) ASSERT_NEAR(all[i], want[i], tolerance) << i;
+  for (const int first : {kBorder - 2, kBorder, kPositions - 1}) {
+    EXPECT_TRUE(
+        SameBits(keys.Attend(queries, 1, first, 1), RowsOf(all, latent(), first - kFirst, 1)))
+        << first;
   }
 }
 

@@ -60,7 +60,7 @@ CudaBackend::CudaBackend(int device) : device_(device) {
   stream_ = std::make_unique<OpStream>();
   linear_tools_ = std::make_unique<LinearTools>(properties_, *stream_);
   capabilities_ = Describe();
-  if (CanAttendToLatents()) PrepareLatentAttention();
+  if (CanAttendToLatents()) PrepareLatentAttention(properties_.major == 9);
 }
 
 CudaBackend::~CudaBackend() { stream_->Finish(); }
@@ -284,8 +284,10 @@ void CudaBackend::AttendLatents(const Tensor& queries, const BatchView& batch, c
                                 float scale, const Tensor& out) {
   void* const workspace = latent_scratch_.AtLeast(
       static_cast<std::size_t>(LatentWorkspaceBytes(batch.num_tokens, queries.dim(1))), *stream_);
-  LaunchAttendLatents(queries, batch, kv, scale, out, workspace, properties_.multiProcessorCount,
-                      stream_->Get());
+  const LatentMeans means = {.workspace = workspace,
+                             .num_sms = properties_.multiProcessorCount,
+                             .has_wgmma = properties_.major == 9};
+  LaunchAttendLatents(queries, batch, kv, scale, out, means, stream_->Get());
 }
 
 void CudaBackend::LatentValues(const Tensor& latents, const LatentHeads& heads,

@@ -9,7 +9,7 @@
 namespace thinkwire::worker::model {
 
 // Raised with every change to the bits that kernels, decoder or sampler give, however small.
-inline constexpr int kKernelRevision = 2;
+inline constexpr int kKernelRevision = 3;
 
 // "qwen2-bf16-tp1-cpu-r2-0123456789abcdef", or "qwen2-first2of28-bf16-…" where layers are left out:
 // what decides the bits of a text apart from the request. An FP8 KV cache stands behind the

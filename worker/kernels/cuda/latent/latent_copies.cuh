@@ -6,22 +6,11 @@
 
 #include "worker/kernels/cuda/device/async_copy.cuh"
 #include "worker/kernels/cuda/device/barrier.cuh"
+#include "worker/kernels/cuda/latent/latent_args.h"
 #include "worker/kernels/cuda/latent/latent_state.cuh"
 
 // What a block of latent attention's kernel brings to shared memory for 32 heads of one token.
 namespace thinkwire::worker::kernels {
-
-struct LatentArgs {
-  const __nv_bfloat16* queries;  // [T, H, 576]
-  const __nv_bfloat16* plane;    // [N, B, 576]
-  __nv_bfloat16* out;            // [T, H, 512]
-  BatchView batch;
-  LatentWork work;
-  int heads;
-  int groups;  // of 32 heads
-  int block_tokens;
-  float scale;  // times log2(e)
-};
 
 class LatentCopies {
  public:

@@ -35,13 +35,19 @@ struct HeadProduct {
 };
 void LaunchHeadProduct(const HeadProduct& op, cudaStream_t stream);
 
-// `workspace` as LatentWorkspaceBytes says. Not first while a stream is recorded: call
-// PrepareLatentAttention before.
-void PrepareLatentAttention();
+// What attention over latents is computed with.
+struct LatentMeans {
+  void* workspace = nullptr;  // LatentWorkspaceBytes
+  int num_sms = 0;
+  bool has_wgmma = false;  // compute capability 9.0; no bit depends on it
+};
+
+// Not first while a stream is recorded: call PrepareLatentAttention before.
+void PrepareLatentAttention(bool has_wgmma);
 // Whether a block of this GPU has room for it.
 bool CanAttendLatents(std::size_t shared_bytes);
 void LaunchAttendLatents(const Tensor& queries, const BatchView& batch, const KvLayer& kv,
-                         float scale, const Tensor& out, void* workspace, int num_sms,
+                         float scale, const Tensor& out, const LatentMeans& means,
                          cudaStream_t stream);
 
 }  // namespace thinkwire::worker::kernels

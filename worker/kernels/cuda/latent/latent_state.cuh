@@ -11,6 +11,7 @@ namespace thinkwire::worker::kernels {
 
 inline constexpr int kLatentKey = kLatentWidth + kLatentRotated;
 inline constexpr int kLatentThreads = 256;
+inline constexpr int kLatentTile = 32;  // keys
 inline constexpr int kLatentHeads = kLatentBlockHeads;
 inline constexpr int kLatentHeadTiles = kLatentHeads / kTileRows;
 // Warps that have the same 16 heads: each a part of a tile's keys, then of the columns.
@@ -19,7 +20,8 @@ inline constexpr int kLatentPartKeys = kLatentTile / kLatentParts;
 inline constexpr int kLatentPartColumns = kLatentWidth / kLatentParts;
 static_assert(kLatentPartKeys == 8 && kLatentParts == 4, "a part is one tile of keys");
 
-// Shared memory: the queries, two tiles, weights, maxima. Rows of it begin in other banks than
+// Shared memory: the queries, two tiles, weights, maxima, where tokens' items
+// start. Rows of it begin in other banks than
 // their seven neighbours'.
 inline constexpr int kLatentRow = (kLatentKey + 8) * 2;  // bytes
 inline constexpr int kLatentWeightRow = (kLatentTile + 8) * 2;
@@ -27,7 +29,8 @@ inline constexpr int kLatentTileAt = kLatentHeads * kLatentRow;
 inline constexpr int kLatentTileBytes = kLatentTile * kLatentRow;
 inline constexpr int kLatentWeightsAt = kLatentTileAt + 2 * kLatentTileBytes;
 inline constexpr int kLatentMaximaAt = kLatentWeightsAt + kLatentHeads * kLatentWeightRow;
-inline constexpr int kLatentSharedBytes = kLatentMaximaAt + kLatentHeads * kLatentParts * 4;
+inline constexpr int kLatentStartsAt = kLatentMaximaAt + kLatentHeads * kLatentParts * 4;
+inline constexpr int kLatentSharedBytes = kLatentStartsAt + (kMostSplitTokens + 1) * 2;
 
 inline constexpr int kLatentColumnTiles = kLatentPartColumns / 8;  // a warp's
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,9 @@ struct DeviceConfig {
   std::string device = "auto";  // "auto", "cpu" or "cuda"
   int ranks = 1;                // tensor parallel size, >= 1
   int cpu_threads = 0;          // over all ranks; 0: one a core this process may use
+  // What each GPU may have in use at most, CUDA's own and other processes' included, as if it had
+  // no more; 0: what it has.
+  std::int64_t gpu_memory_bytes = 0;
 };
 
 // The device that `asked` names here: "auto" is cuda where the binary has it and a GPU is there.

@@ -33,7 +33,7 @@ absl::StatusOr<model::ModelOptions> MakeModelOptions(const WorkerConfig& config,
   options.random_weights = config.random_weights;
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.num_layers = config.num_layers;
-  options.device = kernels::DeviceFor(config.device);
+  options.device = kernels::DeviceFor(config.device, config.tensor_parallel_size);
   options.quantization = config.quantization;
   const auto kind =
       options.device == "cuda" ? kernels::DeviceKind::kCuda : kernels::DeviceKind::kCpu;

@@ -18,8 +18,10 @@ struct DeviceConfig {
   std::int64_t gpu_memory_bytes = 0;
 };
 
-// The device that `asked` names here: "auto" is cuda where the binary has it and a GPU is there.
-std::string DeviceFor(const std::string& asked);
+// The device that `asked` names here: "auto" is cuda where the binary has it and a GPU is there. To
+// be called before anything else of CUDA's where a model has several `ranks`, here and elsewhere:
+// they need all kernels loaded at the start, where one alone loads each when it is first used.
+std::string DeviceFor(const std::string& asked, int ranks);
 
 // GPUs that this process may use; 0: the binary has no CUDA, or no driver is there.
 int CountGpus();

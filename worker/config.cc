@@ -89,6 +89,10 @@ std::vector<Option> Options(WorkerConfig& c) {
        "empty: the checkpoint's, or 1"},
       {"gpu_memory_utilization", &c.gpu_memory_utilization,
        "share of a GPU's memory that may be taken", Between(0.05, 1)},
+      {"gpu_memory_bytes", &c.gpu_memory_bytes,
+       "instead of that share: bytes of a GPU's memory that may be in use, CUDA's own and other "
+       "processes' included, such as 24e9; 0: the share",
+       Between(0, kMaxBytes)},
       {"enable_prefix_caching", &c.enable_prefix_caching,
        "keep KV blocks for requests that begin like earlier ones"},
       {"max_thinking_tokens", &c.max_thinking_tokens,

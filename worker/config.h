@@ -43,6 +43,7 @@ struct WorkerConfig {
   std::string kv_cache_dtype = "auto";
   std::string kv_scales_file;
   double gpu_memory_utilization = 0.90;
+  double gpu_memory_bytes = 0;
   bool enable_prefix_caching = true;
   std::int32_t max_thinking_tokens = 0;
   std::int32_t default_thinking_tokens = 0;

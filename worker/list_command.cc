@@ -37,7 +37,8 @@ std::vector<model::MemoryPlace> Gpus() {
   if (backends.empty()) return {};
   model::MemoryPlace place{.device = backends.front()->capabilities(),
                            .free_bytes = backends.front()->FreeMemory(),
-                           .devices = gpus};
+                           .devices = gpus,
+                           .host_bytes = model::AvailableHostMemory()};
   for (const auto& backend : backends) {
     place.free_bytes = std::min(place.free_bytes, backend->FreeMemory());
   }

@@ -33,7 +33,7 @@ absl::StatusOr<model::ModelOptions> MakeModelOptions(const WorkerConfig& config,
   options.random_weights = config.random_weights;
   options.seed = static_cast<std::uint64_t>(config.seed);
   options.num_layers = config.num_layers;
-  options.device = kernels::DeviceFor(config.device);
+  options.device = kernels::DeviceFor(config.device, config.tensor_parallel_size);
   options.quantization = config.quantization;
   const auto kind =
       options.device == "cuda" ? kernels::DeviceKind::kCuda : kernels::DeviceKind::kCpu;
@@ -51,6 +51,7 @@ absl::StatusOr<model::ModelOptions> MakeModelOptions(const WorkerConfig& config,
     options.max_num_batched_tokens = defaults.max_num_batched_tokens;
   }
   options.gpu_memory_utilization = config.gpu_memory_utilization;
+  options.gpu_memory_bytes = static_cast<std::int64_t>(config.gpu_memory_bytes);
   options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;
   options.kv_cache_dtype = config.kv_cache_dtype;
   options.kv_scales_file = config.kv_scales_file;

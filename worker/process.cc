@@ -38,6 +38,7 @@
 #include "worker/list_command.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/load_model.h"
+#include "worker/model/memory_text.h"
 #include "worker/model_options.h"
 #include "worker/model_source.h"
 #include "worker/parallel/local_step_channel.h"
@@ -192,6 +193,7 @@ absl::StatusOr<LoadedModel> Load(const WorkerConfig& config, const ModelLoader& 
 
 void LogListening(const LoadedModel& model, int port, int metrics_port) {
   const model::ModelInfo& info = model.runner->info();
+  LogInfo(model::MemoryText(info, model.served.limits));
   LogInfo("listening", {{"port", port},
                         {"metrics_port", metrics_port},
                         {"served_model_name", model.served.name},

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@
 #include "common/status.h"
 #include "tests/bench/batch_run.h"
 #include "tests/bench/distill_shapes.h"
+#include "tests/bench/memory_watch.h"
 #include "tests/bench/model_costs.h"
 #include "tests/bench/runner_probe.h"
 #include "tests/bench/statistics.h"
@@ -111,8 +113,9 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   model.random_encoding = RandomEncoding(options.quantization);
   model.num_layers = options.num_layers;
   model.seed = static_cast<std::uint64_t>(options.seed);
-  model.device = worker::kernels::DeviceFor(options.device);
+  model.device = worker::kernels::DeviceFor(options.device, options.tensor_parallel_size);
   model.kv_cache_dtype = options.kv_cache_dtype;
+  model.gpu_memory_bytes = static_cast<std::int64_t>(options.gpu_memory_bytes);
   const bool on_gpu = model.device == "cuda";
   model.tensor_parallel_size = options.tensor_parallel_size;
   model.cpu_threads = options.cpu_threads;
@@ -299,6 +302,8 @@ absl::StatusOr<EngineReport> RunEngineBench(
   if (!roofs) return absl::InvalidArgumentError(error);
   report.roofs = *roofs;
   on_note(absl::StrCat("loading ", options.model));
+  std::optional<MemoryWatch> watch;
+  if (options.gpu_memory_bytes > 0) watch.emplace();
   const Clock::TimePoint start = Clock::Real().Now();
   ASSIGN_OR_RETURN(LoadedModel model, Load(options));
   report.load_seconds = ToSeconds(Clock::Real().Now() - start);
@@ -322,6 +327,7 @@ absl::StatusOr<EngineReport> RunEngineBench(
     RETURN_IF_ERROR(add(session.Decode(1, context)));
   }
   for (const std::int32_t prefill : options.prefill) RETURN_IF_ERROR(add(session.Prefill(prefill)));
+  if (watch) report.peak_gpu_bytes = watch->peak();
   return report;
 }
 

@@ -50,6 +50,7 @@ struct EngineReport {
   worker::step::Limits limits;
   std::int64_t kv_bytes_per_token = 0;
   double load_seconds = 0;
+  std::int64_t peak_gpu_bytes = 0;  // in use since loading began; 0: no gpu_memory_bytes
   std::vector<Figure> figures;
 };
 

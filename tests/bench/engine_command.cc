@@ -68,6 +68,10 @@ int RunEngineCommand(std::span<const char* const> arguments) {
   ShowNote("");
   if (!report.ok()) return Fail(kExitFailure, report.status());
   if (!written.ok()) return Fail(kExitFailure, written);
+  if (report->peak_gpu_bytes > 0) {
+    std::printf("peak of GPU memory in use: %.3f GB of %.3f\n",
+                static_cast<double>(report->peak_gpu_bytes) / 1e9, options->gpu_memory_bytes / 1e9);
+  }
   return 0;
 }
 

@@ -50,6 +50,11 @@ std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
       {"cpu_threads", &options.cpu_threads, "compute threads over all ranks; 0: one a core"},
       {"max_num_batched_tokens", &options.max_num_batched_tokens,
        "input tokens of one step; 0: 512 on CPU, 4096 on CUDA"},
+      {"gpu_memory_bytes", &options.gpu_memory_bytes,
+       "as the worker's option, and the most that is then in use is printed; 0: nine tenths of "
+       "what "
+       "is free",
+       Between(0, 1e15)},
       {"seed", &options.seed, "of prompts, sampling and random weights, 0 or more"},
       {"batch", &lists.batch, "sequences that decode at once, a list; empty: no such figure"},
       {"prompt", &options.prompt, "tokens of each of their prompts"},
@@ -128,8 +133,9 @@ absl::Status CheckRanges(const EngineBenchOptions& options) {
   return CheckRange("repetitions", options.repetitions, 1, 1000);
 }
 
-// REQUIRES: a text or a number of 32 bits, as all but --help are.
+// REQUIRES: a text, a number of 32 bits or a double, as all but --help are.
 std::string ValueOf(const Option& option) {
+  if (const auto* const bytes = std::get_if<double*>(&option.target)) return absl::StrCat(**bytes);
   if (const auto* const text = std::get_if<std::string*>(&option.target)) return **text;
   return absl::StrCat(**std::get_if<std::int32_t*>(&option.target));
 }

@@ -19,6 +19,7 @@ struct EngineBenchOptions {
   std::int32_t tensor_parallel_size = 1;
   std::int32_t cpu_threads = 0;
   std::int32_t max_num_batched_tokens = 0;
+  double gpu_memory_bytes = 0;
   std::int32_t seed = 0;
 
   std::vector<std::int32_t> batch = {1, 16, 64};

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
+#include "worker/model/memory_text.h"
 
 namespace thinkwire::bench {
 namespace {
@@ -60,11 +61,11 @@ std::string DescribeRun(const EngineReport& report) {
   return absl::StrFormat(
       "%s (%s weights) on %s\nfingerprint %s\n"
       "roofs: %.1f GB/s, %.2f TFLOP/s (%s)\n"
-      "%.2f GB of weights, %.2f GB read a step, %d KV bytes a token, KV cache of %d tokens, "
-      "%d tokens a step; loaded in %.1f s, of them %.2f s to warm up and record steps\n",
+      "%s\n%.2f GB read a step, %d KV bytes a token, KV cache of %d tokens, %d tokens a step; "
+      "loaded in %.1f s, of them %.2f s to warm up and record steps\n",
       report.model, info.stored_weights, info.device, info.fingerprint,
       report.roofs.read_bytes_per_second / 1e9, report.roofs.matrix_flops_per_second / 1e12,
-      report.roofs.how, static_cast<double>(info.weight_bytes) / 1e9,
+      report.roofs.how, worker::model::MemoryText(info, report.limits),
       static_cast<double>(info.weight_bytes_per_token) / 1e9, report.kv_bytes_per_token,
       info.kv_cache_tokens, report.limits.max_num_batched_tokens, report.load_seconds,
       info.warm_up_seconds);

@@ -28,13 +28,14 @@ std::string ErrorOf(std::vector<const char*> arguments) {
 TEST(WorkerConfigTest, ReadsEveryKindOfValue) {
   const auto config =
       Parse({"--model=/m", "--max_num_seqs=3", "--kv_cache_memory_bytes", "5000000000",
-             "--gpu_memory_utilization=0.5", "--random_weights", "--num_layers=11",
-             "--served_model_name=a b", "--enable-prefix-caching=false"});
+             "--gpu_memory_utilization=0.5", "--gpu_memory_bytes=24e9", "--random_weights",
+             "--num_layers=11", "--served_model_name=a b", "--enable-prefix-caching=false"});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->model, "/m");
   EXPECT_EQ(config->max_num_seqs, 3);
   EXPECT_EQ(config->kv_cache_memory_bytes, 5000000000);
   EXPECT_DOUBLE_EQ(config->gpu_memory_utilization, 0.5);
+  EXPECT_DOUBLE_EQ(config->gpu_memory_bytes, 24'000'000'000);
   EXPECT_TRUE(config->random_weights);
   EXPECT_EQ(config->num_layers, 11);
   EXPECT_FALSE(config->enable_prefix_caching);

@@ -36,6 +36,8 @@
 // nothing and touch no KV block.
 namespace thinkwire::worker::kernels {
 
+inline constexpr std::size_t kAheadAlignment = 512;
+
 // Threads: one thread (the rank's) calls an instance. Ops and copies are asynchronous on devices
 // that are: they run in the order given, results are there after Synchronize or a Fence, and what
 // they read and write stays allocated until then.
@@ -49,8 +51,13 @@ class Backend {
   // memory that the device can copy from and to without a stop.
   virtual Buffer Allocate(std::size_t bytes) = 0;
   virtual Buffer AllocateHost(std::size_t bytes) = 0;
-  // Bytes that Allocate can still give, before anything is kept back. 0: not known.
+  // Bytes that Allocate can still give, before anything is kept back; where there is a limit of
+  // DeviceConfig, under it. 0: not known, or none.
   virtual std::int64_t FreeMemory() const = 0;
+  // Takes so many bytes at once, of which Allocate and the weights made from now on have theirs
+  // while they last, each from a multiple of kAheadAlignment on: by itself each would be rounded up
+  // to a device's own pieces.
+  virtual void TakeAhead(std::size_t /*bytes*/) {}
 
   // Copies. `host` in AllocateHost's memory: asynchronous, so it stays as it is until a later fence
   // or Synchronize; else done on return.
@@ -76,9 +83,6 @@ class Backend {
   // The same for latent attention and experts.
   virtual void ReserveParts(const PartsExtent& /*extent*/) {}
 
-  // Whether a multiprocessor has memory enough to attend to latents.
-  virtual bool CanAttendToLatents() const { return true; }
-
   // Weights. `parts` are stacked by rows and share cols; `bias` is empty or, of a kQkv weight
   // alone, stacks to out rows.
   virtual std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
@@ -86,6 +90,8 @@ class Backend {
                                                    LinearLayout layout) = 0;
   // A norm's weight or an embedding table [rows, cols], converted to bf16.
   virtual Buffer MakeTable(const WeightSlice& slice) = 0;
+  // An embedding table likewise in host memory, from which Embed reads a row a token.
+  virtual Buffer MakeHostTable(const WeightSlice& slice) { return MakeTable(slice); }
   // `rows` are the heads' one after the other, [H (P + U), C]: of each P that meet its query and U
   // that make its result.
   virtual std::unique_ptr<LatentHeads> MakeLatentHeads(const WeightSlice& rows,
@@ -101,7 +107,8 @@ class Backend {
   virtual void GatherInputIds(const Tensor& given, const Tensor& source_slot,
                               const Tensor& last_drawn, const Tensor& ids) = 0;
 
-  // out[t] = table[ids[t]]. ids i32 [T]; table bf16 [V, E]; out act [T, E].
+  // out[t] = table[ids[t]]. ids i32 [T]; table bf16 [V, E], MakeTable's or MakeHostTable's; out act
+  // [T, E].
   virtual void Embed(const Tensor& ids, const Tensor& table, const Tensor& out) = 0;
 
   // Whether an embedding table may stay packed, for EmbedPacked; else MakeTable makes bf16 of it.

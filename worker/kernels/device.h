@@ -19,6 +19,7 @@ struct Capabilities {
   std::int64_t only_head_dim = 0;  // the one D that it takes; 0: any
   // Whether replaying a recording saves enough time that steps are padded up to recorded shapes.
   bool gains_by_recording = false;
+  bool attends_to_latents = true;  // its multiprocessors have memory enough for that
 };
 
 // The largest step that a backend will be given, in one rank's shares.

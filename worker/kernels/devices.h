@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,10 +13,15 @@ struct DeviceConfig {
   std::string device = "auto";  // "auto", "cpu" or "cuda"
   int ranks = 1;                // tensor parallel size, >= 1
   int cpu_threads = 0;          // over all ranks; 0: one a core this process may use
+  // What each GPU may have in use at most, CUDA's own and other processes' included, as if it had
+  // no more; 0: what it has.
+  std::int64_t gpu_memory_bytes = 0;
 };
 
-// The device that `asked` names here: "auto" is cuda where the binary has it and a GPU is there.
-std::string DeviceFor(const std::string& asked);
+// The device that `asked` names here: "auto" is cuda where the binary has it and a GPU is there. To
+// be called before anything else of CUDA's where a model has several `ranks`, here and elsewhere:
+// they need all kernels loaded at the start, where one alone loads each when it is first used.
+std::string DeviceFor(const std::string& asked, int ranks);
 
 // GPUs that this process may use; 0: the binary has no CUDA, or no driver is there.
 int CountGpus();

@@ -3,7 +3,9 @@
 
 namespace thinkwire::worker::kernels {
 
-std::string DeviceFor(const std::string& asked) { return asked == "auto" ? "cpu" : asked; }
+std::string DeviceFor(const std::string& asked, int /*ranks*/) {
+  return asked == "auto" ? "cpu" : asked;
+}
 
 int CountGpus() { return 0; }
 

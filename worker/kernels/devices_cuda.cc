@@ -7,17 +7,19 @@
 
 namespace thinkwire::worker::kernels {
 
-std::string DeviceFor(const std::string& asked) {
+std::string DeviceFor(const std::string& asked, int ranks) {
+  if (asked == "cpu") return asked;
+  const int gpus = CountCudaDevices(ranks);
   if (asked != "auto") return asked;
-  return CountCudaDevices() > 0 ? "cuda" : "cpu";
+  return gpus > 0 ? "cuda" : "cpu";
 }
 
-int CountGpus() { return CountCudaDevices(); }
+int CountGpus() { return CountCudaDevices(1); }
 
 std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, std::string* error) {
-  const std::string device = DeviceFor(config.device);
+  const std::string device = DeviceFor(config.device, config.ranks);
   if (device == "cpu") return OpenCpuDevices(config, error);
-  const int gpus = CountCudaDevices();
+  const int gpus = CountCudaDevices(config.ranks);
   std::vector<std::unique_ptr<Backend>> backends;
   if (device != "cuda") {
     *error = "device must be auto, cpu or cuda, not " + device;
@@ -28,7 +30,7 @@ std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, st
              ", the number of GPUs, not " + std::to_string(config.ranks);
   } else {
     for (int rank = 0; rank < config.ranks; ++rank) {
-      backends.push_back(std::make_unique<CudaBackend>(rank));
+      backends.push_back(std::make_unique<CudaBackend>(rank, config.gpu_memory_bytes));
     }
   }
   return backends;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/status.h"
 
 namespace thinkwire::worker::model {
 
@@ -22,15 +23,19 @@ absl::Status CheckColumns(const kernels::Capabilities& device, const ModelPlan& 
   return absl::OkStatus();
 }
 
-absl::Status CheckDevice(const kernels::Backend& backend, const ModelPlan& plan,
-                         std::int32_t ranks) {
-  const kernels::Capabilities& device = backend.capabilities();
+absl::Status CheckDeviceOps(const kernels::Capabilities& device, const ModelPlan& plan) {
   if (device.kind == kernels::DeviceKind::kCpu) return absl::OkStatus();
   std::string what = NeedsCpu(plan);
-  if (what.empty() && plan.config.mla && !backend.CanAttendToLatents()) what = "latents";
-  if (what.empty()) return CheckColumns(device, plan, ranks);
+  if (what.empty() && plan.config.mla && !device.attends_to_latents) what = "latents";
+  if (what.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(what, " are not supported on ", device.name,
                                                  "; these are computed with device cpu"));
+}
+
+absl::Status CheckDevice(const kernels::Capabilities& device, const ModelPlan& plan,
+                         std::int32_t ranks) {
+  RETURN_IF_ERROR(CheckDeviceOps(device, plan));
+  return CheckColumns(device, plan, ranks);
 }
 
 }  // namespace thinkwire::worker::model

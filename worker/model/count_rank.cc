@@ -41,7 +41,7 @@ RankMemory CountRank(const ModelPlan& plan, const RankShape& shape, const step::
   const bool is_host = device.kind == kernels::DeviceKind::kCpu;
   const std::int64_t total = backend.device_bytes() + (is_host ? backend.host_bytes() : 0);
   const std::int64_t weights = rank.model().bytes();
-  return {.weights = weights, .workspace = total - weights};
+  return {.weights = weights, .workspace = total - weights, .ahead = backend.ahead_bytes()};
 }
 
 }  // namespace thinkwire::worker::model

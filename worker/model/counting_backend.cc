@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "common/check.h"
+#include "worker/kernels/expanded_rows.h"
 #include "worker/kernels/stacked_rows.h"
 #include "worker/kernels/unit_bytes.h"
 
@@ -86,6 +87,13 @@ class NoFence final : public kernels::Fence {
   void Wait() override {}
 };
 
+// What cudaMalloc gives at least, and the multiples in which it gives more.
+constexpr std::int64_t kCudaPiece = 2 << 20;
+
+constexpr std::int64_t RoundedUp(std::int64_t bytes, std::int64_t piece) {
+  return (bytes + piece - 1) / piece * piece;
+}
+
 Buffer SizeAlone(std::size_t bytes) { return {nullptr, bytes, nullptr}; }
 
 std::size_t BytesOf(std::span<const WeightSlice> slices) {
@@ -114,8 +122,19 @@ std::size_t UnitBytesOf(std::span<const WeightSlice> slices) {
 
 }  // namespace
 
+std::int64_t CountingBackend::device_bytes() const {
+  if (!is_cuda()) return ahead_bytes_ + apart_bytes_;
+  return RoundedUp(ahead_bytes_, kCudaPiece) + apart_bytes_ +
+         RoundedUp(expanded_bytes_, kCudaPiece);
+}
+
+void CountingBackend::TakeApart(std::int64_t bytes) {
+  apart_bytes_ += is_cuda() ? RoundedUp(bytes, kCudaPiece) : bytes;
+}
+
 Buffer CountingBackend::Allocate(std::size_t bytes) {
-  device_bytes_ += static_cast<std::int64_t>(bytes);
+  const auto asked = static_cast<std::int64_t>(bytes);
+  ahead_bytes_ += is_cuda() ? RoundedUp(asked, kernels::kAheadAlignment) : asked;
   return SizeAlone(bytes);
 }
 
@@ -127,30 +146,29 @@ Buffer CountingBackend::AllocateHost(std::size_t bytes) {
 std::unique_ptr<kernels::Fence> CountingBackend::MakeFence() { return std::make_unique<NoFence>(); }
 
 void CountingBackend::Reserve(const kernels::StepExtent& extent) {
-  if (capabilities_.kind == kernels::DeviceKind::kCuda) device_bytes_ += extent.product_bytes();
+  if (is_cuda()) TakeApart(extent.product_bytes());
 }
 
 void CountingBackend::ReserveParts(const kernels::PartsExtent& extent) {
-  if (capabilities_.kind == kernels::DeviceKind::kCuda) {
-    device_bytes_ += extent.device_bytes();
+  if (is_cuda()) {
+    TakeApart(extent.device_bytes());
   } else if (extent.mix.per_token > 0) {  // each expert's tokens, gated and out (mix_experts.cc)
     const std::int64_t floats = 2 * extent.mix.hidden + extent.mix.ffn;
-    device_bytes_ += extent.mix.max_tokens * floats * static_cast<std::int64_t>(sizeof(float));
+    TakeApart(extent.mix.max_tokens * floats * static_cast<std::int64_t>(sizeof(float)));
   }
 }
 
 // A device keeps a matrix in the encoding that it is counted in, or in units of it. A GPU makes
-// bf16 of a packed one in memory that all of them share.
+// bf16 of a packed one, or of a piece of it, in memory that all of them share.
 std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const WeightSlice> parts,
                                                           std::span<const WeightSlice> bias,
                                                           kernels::LinearLayout layout) {
   const kernels::LinearShape shape = kernels::CheckedLinearShape(parts, bias, layout);
   const bool is_packed = std::ranges::any_of(
       parts, [](const WeightSlice& part) { return kernels::IsPacked(part.encoding); });
-  const auto dense_bytes = static_cast<std::int64_t>(2 * shape.out * shape.in);
-  const bool is_cuda = capabilities_.kind == kernels::DeviceKind::kCuda;
-  if (is_packed && is_cuda && dense_bytes > expanded_bytes_) {
-    device_bytes_ += dense_bytes - std::exchange(expanded_bytes_, dense_bytes);
+  if (is_packed && is_cuda()) {
+    const std::int64_t rows = kernels::ExpandedRows(layout, parts.size(), shape.out);
+    expanded_bytes_ = std::max(expanded_bytes_, 2 * rows * shape.in);
   }
   const Buffer matrix =
       Allocate(KeepsUnits(capabilities_, parts) ? UnitBytesOf(parts) : BytesOf(parts));
@@ -160,6 +178,10 @@ std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const Weight
 
 Buffer CountingBackend::MakeTable(const WeightSlice& slice) {
   return Allocate(static_cast<std::size_t>(2 * slice.rows * slice.cols));
+}
+
+Buffer CountingBackend::MakeHostTable(const WeightSlice& slice) {
+  return AllocateHost(static_cast<std::size_t>(2 * slice.rows * slice.cols));
 }
 
 // What is turned is bf16 on any device; a GPU keeps all of it so.
@@ -175,8 +197,9 @@ std::unique_ptr<kernels::LatentHeads> CountingBackend::MakeLatentHeads(
 
 std::unique_ptr<kernels::ExpertWeights> CountingBackend::MakeExperts(
     const kernels::ExpertShape& shape) {
-  return std::make_unique<CountedExperts>(capabilities_.kind, shape,
-                                          [this](std::size_t bytes) { Allocate(bytes); });
+  return std::make_unique<CountedExperts>(capabilities_.kind, shape, [this](std::size_t bytes) {
+    apart_bytes_ += static_cast<std::int64_t>(bytes);
+  });
 }
 
 void CountingBackend::CopyToHost(void*, const void*, std::size_t) { Refuse(); }

@@ -13,7 +13,8 @@ namespace thinkwire::worker::model {
 
 // A device that gives no memory but adds up what it is asked for. What is built on it is built as
 // on the real one, so that nothing is forgotten and nothing counted twice. Its buffers and weights
-// have sizes and nothing else; it computes nothing (Checked).
+// have sizes and nothing else; it computes nothing (Checked). A GPU's pieces are counted as it
+// rounds them up: what it takes ahead (Backend::TakeAhead) in one, the rest by themselves.
 // Not counted: what the real device adds to a matrix to fill up its own layout, the scratch memory
 // of a CPU's ops and of a GPU's attention over keys and values, and what its libraries take.
 // Threads: one.
@@ -23,8 +24,10 @@ class CountingBackend final : public kernels::Backend {
   explicit CountingBackend(kernels::Capabilities capabilities)
       : capabilities_(std::move(capabilities)) {}
 
-  // Device memory asked for so far, with what a Reserve takes.
-  std::int64_t device_bytes() const { return device_bytes_; }
+  // Device memory asked for so far, with what a Reserve takes and what a device rounds up.
+  std::int64_t device_bytes() const;
+  // Of that what TakeAhead can take in one.
+  std::int64_t ahead_bytes() const { return ahead_bytes_; }
   // Of AllocateHost.
   std::int64_t host_bytes() const { return host_bytes_; }
 
@@ -45,6 +48,7 @@ class CountingBackend final : public kernels::Backend {
                                                     std::span<const kernels::WeightSlice> bias,
                                                     kernels::LinearLayout layout) override;
   kernels::Buffer MakeTable(const kernels::WeightSlice& slice) override;
+  kernels::Buffer MakeHostTable(const kernels::WeightSlice& slice) override;
   std::unique_ptr<kernels::LatentHeads> MakeLatentHeads(const kernels::WeightSlice& rows,
                                                         const kernels::LatentShape& shape) override;
   std::unique_ptr<kernels::ExpertWeights> MakeExperts(const kernels::ExpertShape& shape) override;
@@ -93,10 +97,15 @@ class CountingBackend final : public kernels::Backend {
   void Logprobs(const kernels::Tensor&, const kernels::LogprobsView&) override;
 
  private:
+  bool is_cuda() const { return capabilities_.kind == kernels::DeviceKind::kCuda; }
+  // A piece of its own.
+  void TakeApart(std::int64_t bytes);
+
   const kernels::Capabilities capabilities_;
-  std::int64_t device_bytes_ = 0;
+  std::int64_t ahead_bytes_ = 0;
+  std::int64_t apart_bytes_ = 0;
+  std::int64_t expanded_bytes_ = 0;  // apart too: for the largest packed matrix as bf16
   std::int64_t host_bytes_ = 0;
-  std::int64_t expanded_bytes_ = 0;  // of device_bytes_: for the largest packed matrix as bf16
 };
 
 }  // namespace thinkwire::worker::model

@@ -83,6 +83,7 @@ bool Fits(const FamilyMember& member, kernels::Encoding encoding, bool fp8_kv_ca
   }
   if (!CheckSplit(plan, offer.ranks).ok()) return false;
   limits.vocab_size = static_cast<std::int32_t>(member.config.vocab_size);
+  plan.host_embedding = NeedsHostEmbedding(plan, limits, offer);
   const auto blocks = ChooseBlocks(plan, limits, offer);
   const std::int64_t wanted = std::min<std::int64_t>(limits.max_model_len, kUsefulTokens);
   return blocks.ok() && std::int64_t{*blocks} * limits.block_tokens >= wanted;

@@ -5,18 +5,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "common/input_limits.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
 #include "worker/model/check_device.h"
-#include "worker/model/checkpoint/fingerprint.h"
 #include "worker/model/checkpoint/fp8_weights.h"
 #include "worker/model/checkpoint/kv_scales.h"
 #include "worker/model/checkpoint/model_files.h"
 #include "worker/model/checkpoint/model_plan.h"
 #include "worker/model/checkpoint/nf4_tensor.h"
 #include "worker/model/checkpoint/random_weights.h"
+#include "worker/model/describe_model.h"
 #include "worker/model/family_fit.h"
 #include "worker/model/host_memory.h"
 #include "worker/model/kv_cache_dtype.h"
@@ -130,31 +129,6 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
   return absl::OkStatus();
 }
 
-std::string KvDtypeOf(const ModelPlan& plan, kernels::DType activation) {
-  if (plan.kv_cache.is_fp8) return "fp8_e4m3";
-  return activation == kernels::DType::kF32 ? "f32" : "bf16";
-}
-
-ModelInfo Describe(const ModelPlan& plan, const step::Limits& limits, const WeightSource& source,
-                   const kernels::Capabilities& capabilities, std::int32_t ranks) {
-  const std::string& device = capabilities.name;
-  ModelInfo info;
-  info.architecture = plan.config.architecture;
-  info.end_of_sequence_ids = plan.config.end_of_sequence_ids;
-  info.warnings = plan.config.warnings;
-  info.parameters = CountParameters(plan);
-  info.kv_cache_tokens = static_cast<std::int64_t>(limits.num_blocks) * limits.block_tokens;
-  info.kv_cache_dtype = KvDtypeOf(plan, capabilities.activation);
-  info.device = device;
-  info.stored_weights = source.stored_as();
-  const std::string architecture(
-      std::pair<std::string, std::string>(absl::StrSplit(device, absl::MaxSplits(' ', 1))).first);
-  const bool is_cpu = capabilities.kind == kernels::DeviceKind::kCpu;
-  info.fingerprint =
-      Fingerprint(plan, source, is_cpu ? NumSummands(plan, ranks) : ranks, architecture);
-  return info;
-}
-
 // A model whose options and files are right, before a device is asked for anything.
 struct CheckedModel {
   ModelPlan plan;
@@ -199,11 +173,14 @@ std::int32_t RanksHere(const ModelOptions& options) {
 absl::StatusOr<Devices> OpenBackends(const ModelOptions& options, const CheckedModel& model) {
   Devices devices;
   std::string error;
-  devices.backends =
-      kernels::OpenDevices({options.device, RanksHere(options), options.cpu_threads}, &error);
+  devices.backends = kernels::OpenDevices({.device = options.device,
+                                           .ranks = RanksHere(options),
+                                           .cpu_threads = options.cpu_threads,
+                                           .gpu_memory_bytes = options.gpu_memory_bytes},
+                                          &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
-  RETURN_IF_ERROR(CheckDevice(*devices.backends.front(), model.plan, options.tensor_parallel_size));
+  RETURN_IF_ERROR(CheckDevice(device, model.plan, options.tensor_parallel_size));
   if (model.plan.config.mla) return devices;
   const std::int64_t head_dim = device.only_head_dim;
   if (head_dim != 0 && model.plan.config.head_dim != head_dim) {
@@ -239,18 +216,21 @@ absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& mo
   return devices;
 }
 
-// Blocks for which this process has memory. REQUIRES: the communicators have taken theirs.
-absl::StatusOr<std::int32_t> ChooseOwnBlocks(const ModelOptions& options, const CheckedModel& model,
-                                             const Devices& devices) {
+// Blocks for which this process has memory, and where its ranks keep the embedding.
+// REQUIRES: the communicators have taken theirs.
+absl::StatusOr<std::int32_t> ChooseOwnBlocks(const ModelOptions& options, const Devices& devices,
+                                             CheckedModel& model) {
   const kernels::Backend& device = *devices.backends.front();
-  return ChooseBlocksOrAdvise(model.plan, model.limits,
-                              {.device_bytes = device.FreeMemory(),
-                               .host_bytes = AvailableHostMemory(),
-                               .utilization = options.gpu_memory_utilization,
-                               .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
-                               .ranks = options.tensor_parallel_size,
-                               .ranks_here = RanksHere(options),
-                               .device = device.capabilities()});
+  const MemoryOffer offer = {
+      .device_bytes = device.FreeMemory(),
+      .host_bytes = AvailableHostMemory(),
+      .utilization = options.gpu_memory_bytes > 0 ? 1 : options.gpu_memory_utilization,
+      .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
+      .ranks = options.tensor_parallel_size,
+      .ranks_here = RanksHere(options),
+      .device = device.capabilities()};
+  model.plan.host_embedding = NeedsHostEmbedding(model.plan, model.limits, offer);
+  return ChooseBlocksOrAdvise(model.plan, model.limits, offer);
 }
 
 // `followers` as LeaderRunner::Parts has them.
@@ -259,14 +239,17 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadOn(Devices devices,
                                                     CheckedModel model, const ModelOptions& options,
                                                     Followers* followers = nullptr) {
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
-  RETURN_IF_ERROR(CheckDevice(*devices.backends.front(), model.plan, options.tensor_parallel_size));
-  ASSIGN_OR_RETURN(model.limits.num_blocks, ChooseOwnBlocks(options, model, devices));
+  RETURN_IF_ERROR(CheckDevice(device, model.plan, options.tensor_parallel_size));
+  ASSIGN_OR_RETURN(model.limits.num_blocks, ChooseOwnBlocks(options, devices, model));
   if (followers != nullptr) {
     model.limits.num_blocks = followers->AgreeOnBlocks(model.limits.num_blocks);
   }
   LeaderRunner::Parts parts;
   parts.info =
       Describe(model.plan, model.limits, *model.weights, device, options.tensor_parallel_size);
+  if (model.plan.host_embedding) {
+    parts.info.host_embedding_bytes = RanksHere(options) * EmbeddingBytes(model.plan);
+  }
   parts.ranks = {
       .plan = std::move(model.plan), .limits = model.limits, .stamp_steps = options.stamp_steps};
   parts.plans = std::move(plans);
@@ -379,7 +362,7 @@ absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& optio
   ASSIGN_OR_RETURN(const parallel::CommunicatorId id, ReadId(joined.word));
   ASSIGN_OR_RETURN(parts.devices.communicators,
                    OpenInGroup(options, model, parts.devices, id, std::move(joined.sums)));
-  ASSIGN_OR_RETURN(const std::int32_t own, ChooseOwnBlocks(options, model, parts.devices));
+  ASSIGN_OR_RETURN(const std::int32_t own, ChooseOwnBlocks(options, parts.devices, model));
   ASSIGN_OR_RETURN(model.limits.num_blocks, parts.plans->AgreeOnBlocks(own));
   parts.fingerprint = greeting.fingerprint;
   parts.device = parts.devices.backends.front()->capabilities().name;

@@ -9,6 +9,7 @@
 #include "worker/model/count_rank.h"
 #include "worker/model/layers/kv_cache.h"
 #include "worker/model/layers/rank_shape.h"
+#include "worker/model/step/decode_buckets.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -17,6 +18,10 @@ constexpr std::int64_t kDefaultTokensASlot = 4096;
 
 std::string GiB(std::int64_t bytes) {
   return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));
+}
+
+std::int64_t RanksHere(const MemoryOffer& offer) {
+  return offer.ranks_here == 0 ? offer.ranks : offer.ranks_here;
 }
 
 absl::Status DoesNotFit(absl::string_view numbers, absl::string_view remedy) {
@@ -38,22 +43,29 @@ absl::Status CacheDoesNotFit(std::int64_t wanted, absl::string_view where, std::
                                                  " are left: ", numbers));
 }
 
+// What a GPU's rank takes beside what is counted, after it was asked what is free: attention's
+// partial results (68 MB) and what libraries load at their first use; and the steps that it
+// records, of each layer 0.05 to 0.08 MB a bucket (tests/bench/RESULTS.md).
+std::int64_t ReserveBytes(const ModelPlan& plan, const step::Limits& limits) {
+  constexpr std::int64_t kOnce = std::int64_t{1} << 27;
+  constexpr std::int64_t kRecorded = std::int64_t{96} << 10;
+  const auto buckets = static_cast<std::int64_t>(DecodeBuckets(limits.max_num_seqs).size());
+  return kOnce + kRecorded * buckets * static_cast<std::int64_t>(plan.layers.size());
+}
+
 absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const step::Limits& limits,
                                                 const MemoryOffer& offer, KvCacheDemand demand) {
-  // Recorded steps, the libraries' own memory, and scratch memory that is not counted.
-  constexpr std::int64_t kReserveBytes = std::int64_t{3} << 29;
-  const auto [weights, counted] =
-      CountRank(plan, ShapeOfRank(plan, 0, offer.ranks), limits, offer.device);
-  const std::int64_t workspace = counted + kReserveBytes;
+  const RankMemory rank = CountRank(plan, ShapeOfRank(plan, 0, offer.ranks), limits, offer.device);
+  const std::int64_t workspace = rank.workspace + ReserveBytes(plan, limits);
   const auto usable =
       static_cast<std::int64_t>(static_cast<double>(offer.device_bytes) * offer.utilization);
-  const std::int64_t left = usable - weights - workspace;
+  const std::int64_t left = usable - rank.weights - workspace;
   demand.memory_bytes =
       offer.kv_cache_memory_bytes > 0 ? offer.kv_cache_memory_bytes / offer.ranks : left;
   const std::string numbers =
       absl::StrCat("of ", GiB(offer.device_bytes), " free on a device ", GiB(usable),
-                   " may be taken (gpu_memory_utilization), weights take ", GiB(weights),
-                   " and workspace ", GiB(workspace));
+                   " may be taken (gpu_memory_utilization, gpu_memory_bytes), weights take ",
+                   GiB(rank.weights), " and workspace ", GiB(workspace));
   if (left < demand.block_bytes) {
     return DoesNotFit(WithMissing(demand.block_bytes, left, numbers),
                       "raise tensor_parallel_size, or ");
@@ -67,7 +79,7 @@ absl::StatusOr<std::int32_t> ChooseDeviceBlocks(const ModelPlan& plan, const ste
 // All ranks in the host's memory.
 absl::StatusOr<std::int32_t> ChooseHostBlocks(const ModelPlan& plan, const step::Limits& limits,
                                               const MemoryOffer& offer, KvCacheDemand demand) {
-  const std::int64_t ranks = offer.ranks_here == 0 ? offer.ranks : offer.ranks_here;
+  const std::int64_t ranks = RanksHere(offer);
   demand.memory_bytes = offer.kv_cache_memory_bytes / offer.ranks * ranks;
   demand.block_bytes *= ranks;
   // The table of rotations, of which each rank has a copy in its workspace.
@@ -80,11 +92,11 @@ absl::StatusOr<std::int32_t> ChooseHostBlocks(const ModelPlan& plan, const step:
     return DoesNotFit(absl::StrCat(available, "the positions' rotations take ", GiB(rotations)),
                       "or ");
   }
-  const auto [weights, workspace] =
-      CountRank(plan, ShapeOfRank(plan, 0, offer.ranks), limits, offer.device);
-  const std::int64_t left = offer.host_bytes - rotations - ranks * (weights + workspace);
-  const std::string numbers = absl::StrCat(available, "weights take ", GiB(ranks * weights),
-                                           " and workspace ", GiB(rotations + ranks * workspace));
+  const RankMemory rank = CountRank(plan, ShapeOfRank(plan, 0, offer.ranks), limits, offer.device);
+  const std::int64_t workspace = rotations + ranks * rank.workspace;
+  const std::int64_t left = offer.host_bytes - ranks * rank.weights - workspace;
+  const std::string numbers = absl::StrCat(available, "weights take ", GiB(ranks * rank.weights),
+                                           " and workspace ", GiB(workspace));
   if (left < demand.block_bytes) {
     return DoesNotFit(WithMissing(demand.block_bytes, left, numbers), "or ");
   }
@@ -127,8 +139,25 @@ absl::StatusOr<std::int32_t> ChooseBlocks(const ModelPlan& plan, const step::Lim
   demand.block_tokens = limits.block_tokens;
   demand.max_num_seqs = limits.max_num_seqs;
   demand.max_model_len = limits.max_model_len;
-  if (offer.device_bytes > 0) return ChooseDeviceBlocks(plan, limits, offer, demand);
-  return ChooseHostBlocks(plan, limits, offer, demand);
+  if (offer.device.kind == kernels::DeviceKind::kCpu) {
+    return ChooseHostBlocks(plan, limits, offer, demand);
+  }
+  return ChooseDeviceBlocks(plan, limits, offer, demand);
+}
+
+std::int64_t EmbeddingBytes(const ModelPlan& plan) {
+  return 2 * plan.embedding.spec.rows * plan.embedding.spec.cols;
+}
+
+bool NeedsHostEmbedding(const ModelPlan& plan, const step::Limits& limits,
+                        const MemoryOffer& offer) {
+  if (offer.device.kind == kernels::DeviceKind::kCpu) return false;
+  if (RanksHere(offer) * EmbeddingBytes(plan) > offer.host_bytes) return false;
+  const auto blocks = ChooseBlocks(plan, limits, offer);
+  if (!blocks.ok()) return true;
+  step::Limits held = limits;
+  held.num_blocks = *blocks;
+  return offer.kv_cache_memory_bytes == 0 && held.context() < limits.max_model_len;
 }
 
 }  // namespace thinkwire::worker::model

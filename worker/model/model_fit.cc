@@ -57,7 +57,7 @@ step::Limits LimitsFor(const ModelConfig& config, const kernels::Capabilities& d
 MemoryOffer OfferOf(const MemoryPlace& place, std::int32_t ranks) {
   const bool is_host = place.device.kind == kernels::DeviceKind::kCpu;
   return {.device_bytes = is_host ? 0 : place.free_bytes,
-          .host_bytes = is_host ? place.free_bytes : 0,
+          .host_bytes = is_host ? place.free_bytes : place.host_bytes,
           .ranks = ranks,
           .device = place.device};
 }
@@ -70,6 +70,7 @@ ModelFit Count(const ModelPlan& plan, const step::Limits& limits, const MemoryPl
       KvLayoutOf(plan, shape, limits.block_tokens, place.device.activation).block_bytes();
   return {.ranks = ranks,
           .weight_bytes = ranks * CountRank(plan, shape, limits, place.device).weights,
+          .host_embedding = plan.host_embedding,
           .kv_bytes_per_token = ranks * block / limits.block_tokens,
           .longest = limits.max_model_len};
 }
@@ -80,10 +81,7 @@ absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryP
                                const std::string& kv_cache_dtype) {
   ASSIGN_OR_RETURN(const ModelConfig config, OpenModelFiles(model)->Config());
   ModelPlan plan = MakePlan(config);
-  const std::string cpu_only = NeedsCpu(plan);
-  if (place.device.kind != kernels::DeviceKind::kCpu && !cpu_only.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(cpu_only, " are computed on a CPU alone"));
-  }
+  RETURN_IF_ERROR(CheckDeviceOps(place.device, plan));
   const std::int64_t head_dim = place.device.only_head_dim;
   if (head_dim != 0 && !config.mla && config.head_dim != head_dim) {
     return absl::InvalidArgumentError(
@@ -94,20 +92,24 @@ absl::StatusOr<ModelFit> FitOf(const std::filesystem::path& model, const MemoryP
   step::Limits limits = LimitsFor(config, place.device);
   for (std::int32_t ranks = 1; ranks <= place.devices; ++ranks) {
     if (!CheckSplit(plan, ranks).ok() || !CheckColumns(place.device, plan, ranks).ok()) continue;
-    const auto blocks = ChooseBlocks(plan, limits, OfferOf(place, ranks));
+    const MemoryOffer offer = OfferOf(place, ranks);
+    plan.host_embedding = NeedsHostEmbedding(plan, limits, offer);
+    const auto blocks = ChooseBlocks(plan, limits, offer);
     if (!blocks.ok()) continue;
     ModelFit fit = Count(plan, limits, place, ranks);
     limits.num_blocks = *blocks;
     fit.context = limits.context();
     return fit;
   }
+  plan.host_embedding = false;
   return Count(plan, limits, place, 1);
 }
 
 std::string FitText(const ModelFit& fit) {
   const std::string sizes =
-      absl::StrFormat("weights %.1f GB, KV %.1f MB a thousand tokens",
+      absl::StrFormat("weights %.1f GB%s, KV %.1f MB a thousand tokens",
                       static_cast<double>(fit.weight_bytes) / kGiga,
+                      fit.host_embedding ? " without the embedding, which is in host memory" : "",
                       1000 * static_cast<double>(fit.kv_bytes_per_token) / kMega);
   if (fit.context == 0) return absl::StrCat(sizes, ": does not fit");
   const std::string of = fit.context < fit.longest ? absl::StrCat(" of ", fit.longest) : "";

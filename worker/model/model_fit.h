@@ -14,12 +14,14 @@ struct MemoryPlace {
   kernels::Capabilities device{};
   std::int64_t free_bytes = 0;  // of each device
   std::int32_t devices = 1;
+  std::int64_t host_bytes = 0;  // beside devices, for what they read from there
 };
 
 // What a model takes in a place, and what it can serve there.
 struct ModelFit {
   std::int32_t ranks = 1;               // the fewest devices that have room for it
-  std::int64_t weight_bytes = 0;        // over all ranks
+  std::int64_t weight_bytes = 0;        // on the devices of all ranks
+  bool host_embedding = false;          // the embedding is not among them
   std::int64_t kv_bytes_per_token = 0;  // over all ranks
   std::int32_t context = 0;             // tokens that a sequence may have; 0: there is no room
   std::int32_t longest = 0;             // tokens of a sequence, by the model

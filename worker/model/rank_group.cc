@@ -2,10 +2,12 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <latch>
 #include <utility>
 
 #include "common/check.h"
+#include "worker/model/count_rank.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/layers/rope.h"
 #include "worker/model/rank.h"
@@ -21,6 +23,18 @@ struct RankGroup::Loading {
   std::atomic<std::int64_t> weight_bytes = 0;
   std::atomic<std::int64_t> weight_bytes_per_token = 0;
 };
+
+namespace {
+
+// What the rank will ask a GPU for, in one.
+void TakeAhead(const RankGroup::Parts& parts, const RankShape& shape, kernels::Backend& backend) {
+  const kernels::Capabilities& device = backend.capabilities();
+  if (device.kind == kernels::DeviceKind::kCpu) return;
+  const RankMemory memory = CountRank(parts.plan, shape, parts.limits, device);
+  backend.TakeAhead(static_cast<std::size_t>(memory.ahead));
+}
+
+}  // namespace
 
 RankGroup::RankGroup(Parts parts, const WeightSource& source, const Devices& devices,
                      PlanChannel& plans)
@@ -55,8 +69,9 @@ void RankGroup::Run(std::size_t index, Loading& loading) {
   kernels::Backend& backend = *devices_.backends[index];
   parallel::Communicator& communicator = *devices_.communicators[index];
   const int number = communicator.rank();
-  Rank rank(parts_.plan, ShapeOfRank(parts_.plan, number, communicator.size()), parts_.limits,
-            loading.source, loading.rope, backend, communicator);
+  const RankShape shape = ShapeOfRank(parts_.plan, number, communicator.size());
+  TakeAhead(parts_, shape, backend);
+  Rank rank(parts_.plan, shape, parts_.limits, loading.source, loading.rope, backend, communicator);
   loading.weight_bytes += rank.model().bytes();
   loading.weight_bytes_per_token += rank.model().bytes_per_token();
   heartbeats_[index] = &rank.heartbeat();

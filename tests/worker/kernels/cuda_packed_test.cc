@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -151,7 +152,8 @@ class CudaPackedTest : public testing::TestWithParam<Form> {
   }
 
   void ExpectSameBits(const std::vector<const Part*>& parts, LinearLayout layout, Op op,
-                      std::int64_t width, DType type) {
+                      std::int64_t width, DType type,
+                      std::span<const std::int64_t> all_tokens = kTokens) {
     std::vector<WeightSlice> packed;
     std::vector<WeightSlice> dense;
     for (const Part* part : parts) {
@@ -161,7 +163,7 @@ class CudaPackedTest : public testing::TestWithParam<Form> {
     const auto weight = device_->MakeLinear(packed, {}, layout);
     const auto twin = device_->MakeLinear(dense, {}, layout);
     EXPECT_LT(weight->bytes(), twin->bytes());
-    for (const std::int64_t tokens : kTokens) {
+    for (const std::int64_t tokens : all_tokens) {
       const std::vector<float> expected = Apply(*twin, op, tokens, width, type);
       EXPECT_TRUE(SaysSomething(expected));
       EXPECT_TRUE(SameBits(Apply(*weight, op, tokens, width, type), expected))
@@ -179,6 +181,17 @@ TEST_P(CudaPackedTest, AProductHasTheBitsOfTheUnpackedWeight) {
     ExpectSameBits({part.get()}, LinearLayout::kPlain, &Backend::Linear, shape.out, DType::kBf16);
     ExpectSameBits({part.get()}, LinearLayout::kPlain, &Backend::LmHead, shape.out, DType::kF32);
   }
+}
+
+// A vocabulary's rows, which are made bf16 piece by piece; the last piece ends within a tile.
+TEST_P(CudaPackedTest, SoDoManyRows) {
+  constexpr std::int64_t kRows = (1 << 16) + 1048;
+  constexpr std::int64_t kFewAndMany[] = {1, 64, 65, 130};
+  const auto part = RandomPart({256, kRows});
+  ExpectSameBits({part.get()}, LinearLayout::kPlain, &Backend::LmHead, kRows, DType::kF32,
+                 kFewAndMany);
+  ExpectSameBits({part.get()}, LinearLayout::kPlain, &Backend::Linear, kRows, DType::kBf16,
+                 kFewAndMany);
 }
 
 TEST_P(CudaPackedTest, GatesAndUpsHaveTheBitsOfTheUnpackedOnes) {

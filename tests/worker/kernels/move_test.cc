@@ -17,17 +17,20 @@ TEST_P(MoveTest, EmbedWidensTheRowOfEachId) {
   const std::vector<std::int32_t> ids = {49, 0, 7, 7, 12};
   for (const std::int64_t width : Widths(act())) {
     const std::vector<float> values = RandomBf16Floats(kRows * width, 1);
-    const Buffer table = device().MakeTable(SliceOf(values, kRows, width));
     const DeviceInts on_ids(device(), ids);
-    const DeviceFloats out = PoisonedAct(device(), {5, width});
-    device().Embed(on_ids.tensor(DType::kI32), MakeTensor(table.data(), DType::kBf16, kRows, width),
-                   out.tensor());
     std::vector<float> want;
     for (const std::int32_t id : ids) {
       const std::vector<float> row = RowsOf(values, width, id, 1);
       want.insert(want.end(), row.begin(), row.end());
     }
-    EXPECT_EQ(out.Read(), want) << width;
+    const Buffer table = device().MakeTable(SliceOf(values, kRows, width));
+    const Buffer on_host = device().MakeHostTable(SliceOf(values, kRows, width));
+    for (void* const rows : {table.data(), on_host.data()}) {
+      const DeviceFloats out = PoisonedAct(device(), {5, width});
+      device().Embed(on_ids.tensor(DType::kI32), MakeTensor(rows, DType::kBf16, kRows, width),
+                     out.tensor());
+      EXPECT_EQ(out.Read(), want) << width;
+    }
   }
 }
 

@@ -93,5 +93,30 @@ TEST(CountUnitsTest, ComputeCapability9TakesMoreThanTheFile) {
   EXPECT_GT(more, 38'000'000);
 }
 
+// A GPU's rank asks for its weights, its KV cache and its activations in one piece, which the count
+// gives: each begins at a multiple of 512 bytes.
+TEST(CountAheadTest, HoldsWeightsAndTheKvCache) {
+  ModelPlan plan = MakePlan(Distills().front().config);
+  SetMatrixEncoding(kernels::Encoding::kInt4, plan);
+  step::Limits limits = {.max_num_seqs = 4, .max_num_batched_tokens = 64, .max_model_len = 128};
+  limits.block_tokens = 16;
+  limits.vocab_size = static_cast<std::int32_t>(plan.config.vocab_size);
+  const kernels::Capabilities device = {.name = "cuda-sm90 H200",
+                                        .kind = kernels::DeviceKind::kCuda,
+                                        .activation = kernels::DType::kBf16};
+  const RankShape shape = ShapeOfRank(plan, 0, 1);
+  const RankMemory without = CountRank(plan, shape, limits, device);
+  EXPECT_GT(without.ahead, without.weights);
+  EXPECT_LT(without.ahead, without.weights + without.workspace);
+  limits.num_blocks = 100;
+  const RankMemory with = CountRank(plan, shape, limits, device);
+  // 2 planes of 2 heads of 128 bf16 a layer, each 100 blocks of 8 KiB.
+  EXPECT_EQ(with.ahead - without.ahead, 2 * plan.config.num_layers * 100 * 8192);
+  EXPECT_EQ(with.weights, without.weights);
+  plan.host_embedding = true;
+  EXPECT_EQ(without.weights - CountRank(plan, shape, limits, device).weights,
+            2 * plan.config.vocab_size * plan.config.hidden_size);
+}
+
 }  // namespace
 }  // namespace thinkwire::worker::model

@@ -69,10 +69,10 @@ TEST_P(WhatFitsTest, NamesTheLargestOfEachFormat) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Gpus, WhatFitsTest,
-                         testing::Values(Room{4, 1, "", "", ""},
-                                         Room{8, 1, "qwen-1.5b", "qwen-1.5b", "qwen-1.5b"},
+                         testing::Values(Room{2, 1, "", "", ""},
+                                         Room{8, 1, "llama-8b", "qwen-1.5b", "qwen-1.5b"},
                                          Room{16, 1, "qwen-14b", "llama-8b", "qwen-1.5b"},
-                                         Room{24, 1, "qwen-14b", "qwen-14b", "llama-8b"},
+                                         Room{24, 1, "qwen-32b", "qwen-14b", "llama-8b"},
                                          Room{48, 1, "llama-70b", "qwen-32b", "qwen-14b"},
                                          Room{80, 1, "llama-70b", "qwen-32b", "qwen-32b"},
                                          Room{140, 1, "llama-70b", "llama-70b", "qwen-32b"},

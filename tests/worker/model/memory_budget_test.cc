@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/numbers.h"
+#include "worker/model/family_fit.h"
 
 namespace thinkwire::worker::model {
 namespace {
@@ -13,6 +14,7 @@ namespace {
 using testing::HasSubstr;
 
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+constexpr std::int64_t kLeftOfSmallCard = 23'400'000'000;
 
 // DeepSeek-R1-Distill-Qwen-7B: 14.2 GiB of bf16 weights; a token's keys and values take
 // 28 layers * 2 * 4 heads * 128 * 2 bytes = 56 KiB.
@@ -43,6 +45,12 @@ MemoryOffer Gpu(std::int64_t gib) {
       .device_bytes = gib * kGiB,
       .device = {
           .name = "cuda", .kind = kernels::DeviceKind::kCuda, .activation = kernels::DType::kBf16}};
+}
+
+MemoryOffer Host(std::int64_t gib) {
+  MemoryOffer offer;
+  offer.host_bytes = gib * kGiB;
+  return offer;
 }
 
 std::string Refusal(const MemoryOffer& offer) {
@@ -108,11 +116,68 @@ TEST(MemoryBudgetTest, RanksOnOtherHostsTakeNothingHere) {
   EXPECT_EQ(*blocks, 10);
 }
 
-MemoryOffer Host(std::int64_t gib) {
-  MemoryOffer offer;
-  offer.host_bytes = gib * kGiB;
-  return offer;
+// A sequence of max_model_len tokens takes 1.75 GiB.
+TEST(NeedsHostEmbeddingTest, WhereOneSequenceDoesNotFitBesideIt) {
+  const ModelPlan plan = MakePlan(Qwen7b());
+  MemoryOffer offer = Gpu(80);
+  offer.host_bytes = 64 * kGiB;
+  EXPECT_FALSE(NeedsHostEmbedding(plan, Limits(), offer));
+  offer = Gpu(18);
+  offer.host_bytes = 64 * kGiB;
+  EXPECT_TRUE(NeedsHostEmbedding(plan, Limits(), offer));
+  offer.host_bytes = kGiB;
+  EXPECT_FALSE(NeedsHostEmbedding(plan, Limits(), offer)) << "2 * 152064 * 3584 bytes";
+  offer.host_bytes = 2 * kGiB;
+  EXPECT_TRUE(NeedsHostEmbedding(plan, Limits(), offer));
+  offer.kv_cache_memory_bytes = kGiB / 4;
+  EXPECT_FALSE(NeedsHostEmbedding(plan, Limits(), offer)) << "no more was asked for";
 }
+
+TEST(NeedsHostEmbeddingTest, TheCacheGetsItsPlace) {
+  ModelPlan plan = MakePlan(Qwen7b());
+  const MemoryOffer offer = Gpu(20);
+  const auto beside = ChooseBlocks(plan, Limits(), offer);
+  plan.host_embedding = true;
+  const auto without = ChooseBlocks(plan, Limits(), offer);
+  ASSERT_TRUE(beside.ok() && without.ok());
+  EXPECT_NEAR(*without - *beside, EmbeddingBytes(plan) / (std::int64_t{56} * 1024 * 16), 1);
+}
+
+TEST(NeedsHostEmbeddingTest, ACpuHasNoOtherMemory) {
+  EXPECT_FALSE(NeedsHostEmbedding(MakePlan(Qwen7b()), Limits(), Host(64)));
+}
+
+// DeepSeek-R1-Distill-Qwen-32B for one user on a card of 24 GB, of which CUDA itself leaves so
+// much.
+struct SmallCard {
+  kernels::Encoding encoding;
+  bool fp8_kv_cache;
+};
+
+class SmallCardTest : public testing::TestWithParam<SmallCard> {};
+
+TEST_P(SmallCardTest, HoldsSixteenThousandTokens) {
+  ModelPlan plan = MakePlan(Distills()[4].config);
+  SetMatrixEncoding(GetParam().encoding, plan);
+  plan.kv_cache.is_fp8 = GetParam().fp8_kv_cache;
+  step::Limits limits = Limits();
+  limits.max_num_seqs = 16;
+  limits.max_num_batched_tokens = 512;
+  MemoryOffer offer = Gpu(0);
+  offer.device.name = "cuda-sm90 fake";
+  offer.device_bytes = kLeftOfSmallCard;
+  offer.host_bytes = 64 * kGiB;
+  offer.utilization = 1;
+  ASSERT_TRUE(NeedsHostEmbedding(plan, limits, offer));
+  plan.host_embedding = true;
+  const auto blocks = ChooseBlocks(plan, limits, offer);
+  ASSERT_TRUE(blocks.ok()) << blocks.status();
+  EXPECT_GE(*blocks * limits.block_tokens, 16384);
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, SmallCardTest,
+                         testing::Values(SmallCard{kernels::Encoding::kInt4, false},
+                                         SmallCard{kernels::Encoding::kQ4K, true}));
 
 TEST(MemoryBudgetTest, TheHostGivesWhatIsAskedFor) {
   MemoryOffer offer = Host(32);

@@ -44,6 +44,34 @@ class ModelFitTest : public testing::Test {
                             {"vocab_size", 152064}};
 };
 
+// Of DeepSeek-R1 itself.
+nlohmann::json DeepseekSizes() {
+  return {{"architectures", {"DeepseekV3ForCausalLM"}},
+          {"model_type", "deepseek_v3"},
+          {"eos_token_id", 1},
+          {"first_k_dense_replace", 3},
+          {"hidden_size", 7168},
+          {"intermediate_size", 18432},
+          {"kv_lora_rank", 512},
+          {"moe_intermediate_size", 2048},
+          {"n_group", 8},
+          {"n_routed_experts", 256},
+          {"n_shared_experts", 1},
+          {"num_attention_heads", 128},
+          {"num_experts_per_tok", 8},
+          {"num_hidden_layers", 61},
+          {"num_key_value_heads", 128},
+          {"q_lora_rank", 1536},
+          {"qk_nope_head_dim", 128},
+          {"qk_rope_head_dim", 64},
+          {"quantization_config",
+           {{"quant_method", "fp8"}, {"fmt", "e4m3"}, {"weight_block_size", {128, 128}}}},
+          {"routed_scaling_factor", 2.5},
+          {"topk_group", 4},
+          {"v_head_dim", 128},
+          {"vocab_size", 129280}};
+}
+
 MemoryPlace Gpus(std::int64_t gib, std::int32_t devices = 1) {
   return {.device = {.name = "cuda-sm90 fake",
                      .kind = kernels::DeviceKind::kCuda,
@@ -98,14 +126,14 @@ TEST_F(ModelFitTest, QuantisedMatricesTakeWhatTheirConfigurationSays) {
 }
 
 TEST_F(ModelFitTest, KeysAndValuesInFp8TakeHalfAndHoldTwiceTheContext) {
-  const ModelFit whole = Fit(Gpus(22));
-  const ModelFit halved = Fit(Gpus(22), "fp8_e4m3");
+  const ModelFit whole = Fit(Gpus(20));
+  const ModelFit halved = Fit(Gpus(20), "fp8_e4m3");
   EXPECT_EQ(halved.kv_bytes_per_token, 28 * 4 * 2 * 128);
   EXPECT_NEAR(halved.context, 2 * whole.context, 64);
   config_["quantization_config"] = Fp8KvCacheConfig();
   Write();
-  EXPECT_EQ(Fit(Gpus(22)).context, halved.context) << "as the checkpoint was measured";
-  EXPECT_EQ(Fit(Gpus(22), "bfloat16").context, whole.context);
+  EXPECT_EQ(Fit(Gpus(20)).context, halved.context) << "as the checkpoint was measured";
+  EXPECT_EQ(Fit(Gpus(20), "bfloat16").context, whole.context);
 }
 
 TEST_F(ModelFitTest, TheHostKeepsFloats) {
@@ -116,30 +144,7 @@ TEST_F(ModelFitTest, TheHostKeepsFloats) {
 
 // DeepSeek-R1 itself: FP8 matrices in blocks of 132 bytes, a key of 576 floats a layer and token.
 TEST_F(ModelFitTest, LatentAttentionAndExpertsTakeAHostOrEightGpus) {
-  config_.update({{"architectures", {"DeepseekV3ForCausalLM"}},
-                  {"model_type", "deepseek_v3"},
-                  {"eos_token_id", 1},
-                  {"first_k_dense_replace", 3},
-                  {"hidden_size", 7168},
-                  {"intermediate_size", 18432},
-                  {"kv_lora_rank", 512},
-                  {"moe_intermediate_size", 2048},
-                  {"n_group", 8},
-                  {"n_routed_experts", 256},
-                  {"n_shared_experts", 1},
-                  {"num_attention_heads", 128},
-                  {"num_experts_per_tok", 8},
-                  {"num_hidden_layers", 61},
-                  {"num_key_value_heads", 128},
-                  {"q_lora_rank", 1536},
-                  {"qk_nope_head_dim", 128},
-                  {"qk_rope_head_dim", 64},
-                  {"quantization_config",
-                   {{"quant_method", "fp8"}, {"fmt", "e4m3"}, {"weight_block_size", {128, 128}}}},
-                  {"routed_scaling_factor", 2.5},
-                  {"topk_group", 4},
-                  {"v_head_dim", 128},
-                  {"vocab_size", 129280}});
+  config_.update(DeepseekSizes());
   Write();
   const MemoryPlace host = {.device = {.name = "cpu"}, .free_bytes = 16 * kGiB, .devices = 1};
   const ModelFit fit = Fit(host);
@@ -155,6 +160,31 @@ TEST_F(ModelFitTest, LatentAttentionAndExpertsTakeAHostOrEightGpus) {
   Write();
   EXPECT_THAT(std::string(FitOf(folder_.path(), Gpus(140, 8)).status().message()),
               testing::HasSubstr("kv_lora_rank 256"));
+}
+
+// As loading would.
+TEST_F(ModelFitTest, RefusesLatentsWhereAMultiprocessorHasTooLittleMemory) {
+  config_.update(DeepseekSizes());
+  Write();
+  MemoryPlace small = Gpus(140, 8);
+  EXPECT_TRUE(FitOf(folder_.path(), small).ok());
+  small.device.name = "cuda-sm86 fake";
+  small.device.attends_to_latents = false;
+  EXPECT_THAT(std::string(FitOf(folder_.path(), small).status().message()),
+              testing::HasSubstr("latents are not supported on cuda-sm86 fake"));
+}
+
+TEST_F(ModelFitTest, TheHostTakesTheEmbeddingWhereThatHelps) {
+  MemoryPlace place = Gpus(20);
+  const ModelFit beside = Fit(place);
+  EXPECT_FALSE(beside.host_embedding);
+  place.host_bytes = 64 * kGiB;
+  const ModelFit fit = Fit(place);
+  EXPECT_TRUE(fit.host_embedding);
+  EXPECT_EQ(beside.weight_bytes - fit.weight_bytes, 2 * 152064 * 3584);
+  EXPECT_GT(fit.context, beside.context + 18000);
+  EXPECT_THAT(FitText(fit), testing::StartsWith("weights 14.1 GB without the embedding, which is "
+                                                "in host memory, KV "));
 }
 
 TEST_F(ModelFitTest, RefusesWhatCannotBeServed) {

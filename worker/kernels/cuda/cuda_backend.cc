@@ -54,13 +54,14 @@ Tensor Rows(const Tensor& of, std::int64_t first, std::int64_t count) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int device) : device_(device) {
+CudaBackend::CudaBackend(int device, std::int64_t memory_bytes)
+    : device_(device), memory_bytes_(memory_bytes) {
   Use();
   CUDA_CHECK(cudaGetDeviceProperties(&properties_, device_));
   stream_ = std::make_unique<OpStream>();
-  linear_tools_ = std::make_unique<LinearTools>(properties_, *stream_);
+  linear_tools_ = std::make_unique<LinearTools>(properties_, memory_, *stream_);
   capabilities_ = Describe();
-  if (CanAttendToLatents()) PrepareLatentAttention(properties_.major == 9);
+  if (capabilities_.attends_to_latents) PrepareLatentAttention(properties_.major == 9);
 }
 
 CudaBackend::~CudaBackend() { stream_->Finish(); }
@@ -75,12 +76,18 @@ Capabilities CudaBackend::Describe() {
           .kind = DeviceKind::kCuda,
           .activation = DType::kBf16,
           .only_head_dim = kHeadDim,
-          .gains_by_recording = true};
+          .gains_by_recording = true,
+          .attends_to_latents = CanAttendLatents(properties_.sharedMemPerBlockOptin)};
 }
 
 Buffer CudaBackend::Allocate(std::size_t bytes) {
   Use();
-  return AllocateOnDevice(bytes, stream_->Get());
+  return memory_.Allocate(bytes, stream_->Get());
+}
+
+void CudaBackend::TakeAhead(std::size_t bytes) {
+  Use();
+  memory_.TakeAhead(bytes, stream_->Get());
 }
 
 Buffer CudaBackend::AllocateHost(std::size_t bytes) {
@@ -93,7 +100,9 @@ std::int64_t CudaBackend::FreeMemory() const {
   std::size_t free = 0;
   std::size_t total = 0;
   CUDA_CHECK(cudaMemGetInfo(&free, &total));
-  return static_cast<std::int64_t>(free);
+  const auto bytes = static_cast<std::int64_t>(free);
+  if (memory_bytes_ == 0) return bytes;
+  return std::min(bytes, memory_bytes_ - static_cast<std::int64_t>(total - free));
 }
 
 void CudaBackend::CopyToDevice(void* device, const void* host, std::size_t bytes) {
@@ -160,6 +169,16 @@ Buffer CudaBackend::MakeTable(const WeightSlice& slice) {
                                    });
 }
 
+Buffer CudaBackend::MakeHostTable(const WeightSlice& slice) {
+  Use();
+  Buffer table = AllocatePinned(static_cast<std::size_t>(slice.rows * slice.cols) * 2);
+  linear_tools_->upload.Fill(table.data(), slice.rows, slice.cols,
+                             [&](std::int64_t row, std::uint16_t* to) {
+                               ConvertRow({&slice, row}, to);
+                             });
+  return table;
+}
+
 std::unique_ptr<LatentHeads> CudaBackend::MakeLatentHeads(const WeightSlice& rows,
                                                           const LatentShape& shape) {
   Use();
@@ -199,10 +218,6 @@ void CudaBackend::ReserveParts(const PartsExtent& extent) {
     expert_scratch_.AtLeast(static_cast<std::size_t>(extent.mix.device_bytes()), *stream_);
   }
   Synchronize();
-}
-
-bool CudaBackend::CanAttendToLatents() const {
-  return CanAttendLatents(properties_.sharedMemPerBlockOptin);
 }
 
 void CudaBackend::Scatter(const Tensor& index, const Tensor& values, const Tensor& to) {

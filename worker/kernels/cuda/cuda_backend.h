@@ -2,10 +2,12 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
 #include <memory>
 
 #include "worker/kernels/backend.h"
 #include "worker/kernels/cuda/attention/paged_attention.h"
+#include "worker/kernels/cuda/device/device_memory.h"
 #include "worker/kernels/cuda/linear/linear_tools.h"
 #include "worker/kernels/cuda/stream/op_stream.h"
 #include "worker/kernels/cuda/stream/scratch.h"
@@ -27,8 +29,8 @@ namespace thinkwire::worker::kernels {
 // Owns: a stream, scratch memory, what its weights share. Threads: the rank's.
 class CudaBackend final : public Backend {
  public:
-  // REQUIRES: 0 <= device < number of GPUs.
-  explicit CudaBackend(int device);
+  // `memory_bytes` as DeviceConfig's gpu_memory_bytes. REQUIRES: 0 <= device < number of GPUs.
+  explicit CudaBackend(int device, std::int64_t memory_bytes = 0);
   ~CudaBackend() override;
 
   const Capabilities& capabilities() const override { return capabilities_; }
@@ -36,6 +38,7 @@ class CudaBackend final : public Backend {
   Buffer Allocate(std::size_t bytes) override;
   Buffer AllocateHost(std::size_t bytes) override;
   std::int64_t FreeMemory() const override;
+  void TakeAhead(std::size_t bytes) override;
   void CopyToDevice(void* device, const void* host, std::size_t bytes) override;
   void CopyToHost(void* host, const void* device, std::size_t bytes) override;
   void CopyOnDevice(void* to, const void* from, std::size_t bytes) override;
@@ -46,12 +49,12 @@ class CudaBackend final : public Backend {
   void* ShareStream() override { return stream_->Share(); }
   void Reserve(const StepExtent& extent) override;
   void ReserveParts(const PartsExtent& extent) override;
-  bool CanAttendToLatents() const override;
 
   std::unique_ptr<LinearWeight> MakeLinear(std::span<const WeightSlice> parts,
                                            std::span<const WeightSlice> bias,
                                            LinearLayout layout) override;
   Buffer MakeTable(const WeightSlice& slice) override;
+  Buffer MakeHostTable(const WeightSlice& slice) override;
   std::unique_ptr<LatentHeads> MakeLatentHeads(const WeightSlice& rows,
                                                const LatentShape& shape) override;
   std::unique_ptr<ExpertWeights> MakeExperts(const ExpertShape& shape) override;
@@ -105,7 +108,9 @@ class CudaBackend final : public Backend {
   Capabilities Describe();  // once all else is there
 
   const int device_;
+  const std::int64_t memory_bytes_;
   cudaDeviceProp properties_ = {};
+  DeviceMemory memory_;  // of weights and of what Allocate gives
   std::unique_ptr<OpStream> stream_;
   std::unique_ptr<LinearTools> linear_tools_;
   Capabilities capabilities_;

@@ -98,6 +98,7 @@ struct ModelPlan {
   PlannedTensor final_norm;
   PlannedWeight head;
   KvCachePlan kv_cache = {};
+  bool host_embedding = false;  // a GPU's rank keeps the embedding in host memory
 };
 
 // The plan of a Hugging Face Qwen2, Llama or DeepseekV3 checkpoint.

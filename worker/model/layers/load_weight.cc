@@ -66,19 +66,21 @@ kernels::Buffer LoadTable(const PlannedTensor& tensor, const LoadPlace& place) {
       place.source.Slice(tensor.spec, {0, tensor.spec.rows, 0, tensor.spec.cols}).slice);
 }
 
-Embedding LoadEmbedding(const PlannedTensor& tensor, const LoadPlace& place) {
-  const HostSlice host =
-      place.source.Slice(tensor.spec, {0, tensor.spec.rows, 0, tensor.spec.cols});
+Embedding LoadEmbedding(const ModelPlan& plan, const LoadPlace& place) {
+  const TensorSpec& spec = plan.embedding.spec;
+  const HostSlice host = place.source.Slice(spec, {0, spec.rows, 0, spec.cols});
   Embedding table = {.memory = {}, .rows = host.slice};
   if (kernels::IsPacked(host.slice.encoding) && place.backend.EmbedsPacked()) {
     const std::span<const std::byte> bytes = BytesOf(host.slice);
     table.memory = place.backend.Allocate(bytes.size());
     place.backend.CopyToDevice(table.memory.data(), bytes.data(), bytes.size());
   } else {
-    table.memory = place.backend.MakeTable(host.slice);
+    table.memory = plan.host_embedding ? place.backend.MakeHostTable(host.slice)
+                                       : place.backend.MakeTable(host.slice);
     table.rows.encoding = kernels::Encoding::kBf16;
   }
   table.rows.data = table.memory.data();
+  table.device_bytes = plan.host_embedding ? 0 : static_cast<std::int64_t>(table.memory.bytes());
   return table;
 }
 

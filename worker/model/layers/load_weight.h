@@ -30,11 +30,12 @@ std::unique_ptr<kernels::LinearWeight> LoadLinear(const PlannedWeight& weight,
 kernels::Buffer LoadTable(const PlannedTensor& tensor, const LoadPlace& place);
 
 // An embedding table on its device: packed as its files have it, if they do and the device embeds
-// that, else in bf16.
+// that, else in bf16; a GPU's in host memory, where the plan says so.
 struct Embedding {
   kernels::Buffer memory;
   kernels::WeightSlice rows;  // [V of all ranks, E], in `memory`
+  std::int64_t device_bytes = 0;
 };
-Embedding LoadEmbedding(const PlannedTensor& tensor, const LoadPlace& place);
+Embedding LoadEmbedding(const ModelPlan& plan, const LoadPlace& place);
 
 }  // namespace thinkwire::worker::model

@@ -23,7 +23,7 @@ RankModel::RankModel(const ModelPlan& plan, const LoadPlace& place, std::int64_t
                      std::span<const float> rope)
     : rope_(CopyRope(rope, place.backend)),
       scratch_(max_tokens, place.backend),
-      embedding_(LoadEmbedding(plan.embedding, place)),
+      embedding_(LoadEmbedding(plan, place)),
       head_(LoadLinear(plan.head, place)),
       layers_(BuildLayers(
           plan,
@@ -46,7 +46,7 @@ std::int64_t RankModel::bytes_per_token() const {
 }
 
 std::int64_t RankModel::bytes() const {
-  std::int64_t total = bytes_per_token() + static_cast<std::int64_t>(embedding_.memory.bytes());
+  std::int64_t total = bytes_per_token() + embedding_.device_bytes;
   for (const Layer& layer : layers_) {
     for (const NormedPart& normed : layer) {
       total += normed.part->total_bytes() - normed.part->bytes();

@@ -33,7 +33,7 @@ class RankModel {
   // The norm of what follows a layer's part: the next part, else the head. bf16 [E].
   const kernels::Buffer& NormAfter(std::size_t layer, std::size_t part) const;
 
-  std::int64_t bytes() const;
+  std::int64_t bytes() const;  // on its device
   // Read for one decoded token at batch 1: all linears and norms, one row of the embedding.
   std::int64_t bytes_per_token() const;
 

@@ -1,7 +1,9 @@
 #include "worker/kernels/cuda/device/device_memory.h"
 
 #include <cstring>
+#include <utility>
 
+#include "worker/kernels/backend.h"
 #include "worker/kernels/cuda/device/cuda_check.h"
 
 namespace thinkwire::worker::kernels {
@@ -9,6 +11,11 @@ namespace {
 
 void FreeDevice(void* data) { cudaFree(data); }
 void FreeHost(void* data) { cudaFreeHost(data); }
+void FreeWithTheRest(void* /*data*/) {}
+
+constexpr std::size_t Aligned(std::size_t bytes) {
+  return (bytes + kAheadAlignment - 1) / kAheadAlignment * kAheadAlignment;
+}
 
 }  // namespace
 
@@ -26,6 +33,19 @@ Buffer AllocatePinned(std::size_t bytes) {
   CUDA_CHECK(cudaMallocHost(&data, bytes));
   std::memset(data, 0, bytes);
   return Buffer(data, bytes, &FreeHost);
+}
+
+void DeviceMemory::TakeAhead(std::size_t bytes, cudaStream_t stream) {
+  ahead_.push_back(AllocateOnDevice(bytes, stream));
+  next_ = static_cast<std::byte*>(ahead_.back().data());
+  left_ = bytes;
+}
+
+Buffer DeviceMemory::Allocate(std::size_t bytes, cudaStream_t stream) {
+  const std::size_t taken = Aligned(bytes);
+  if (bytes == 0 || taken > left_) return AllocateOnDevice(bytes, stream);
+  left_ -= taken;
+  return Buffer(std::exchange(next_, next_ + taken), bytes, &FreeWithTheRest);
 }
 
 }  // namespace thinkwire::worker::kernels

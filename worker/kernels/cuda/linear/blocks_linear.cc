@@ -1,6 +1,7 @@
 #include "worker/kernels/cuda/linear/blocks_linear.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <utility>
@@ -8,10 +9,10 @@
 #include "worker/kernels/check.h"
 #include "worker/kernels/convert.h"
 #include "worker/kernels/cuda/attention/kv_block.cuh"
-#include "worker/kernels/cuda/linear/bf16_linear.h"
 #include "worker/kernels/cuda/linear/blocks_expand.h"
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/weight_memory.h"
+#include "worker/kernels/expanded_rows.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -77,15 +78,20 @@ std::unique_ptr<BlocksLinear> BlocksLinear::Make(std::span<const WeightSlice> pa
     if (std::ranges::any_of(groups, has_it)) continue;
     groups.push_back(MakeGroup(parts, encoding, layout, shape, tools));
   }
-  tools.expanded.AtLeast(ExpandedBytes(shape), stream);
-  return std::unique_ptr<BlocksLinear>(new BlocksLinear(
-      layout, shape, std::move(groups), UploadBias(bias, layout, shape.out, tools.upload), tools));
+  Buffer bias_buffer = UploadBias(bias, layout, shape.out, tools.upload);
+  const ExpandedWeight expanded = {.layout = layout,
+                                   .shape = shape,
+                                   .rows_at_once = ExpandedRows(layout, parts.size(), shape.out),
+                                   .bias = bias_buffer.data()};
+  tools.expanded.AtLeast(expanded.bytes(), stream);
+  return std::unique_ptr<BlocksLinear>(
+      new BlocksLinear(expanded, std::move(groups), std::move(bias_buffer), tools));
 }
 
-BlocksLinear::BlocksLinear(LinearLayout layout, const LinearShape& shape, std::vector<Group> groups,
-                           Buffer bias, LinearTools& tools)
-    : CudaLinear(layout, shape),
-      layout_(layout),
+BlocksLinear::BlocksLinear(const ExpandedWeight& expanded, std::vector<Group> groups, Buffer bias,
+                           LinearTools& tools)
+    : CudaLinear(expanded.layout, expanded.shape),
+      expanded_(expanded),
       groups_(std::move(groups)),
       bias_(std::move(bias)),
       tools_(tools) {}
@@ -96,19 +102,22 @@ std::size_t BlocksLinear::bytes() const {
   return bytes;
 }
 
+// A weight that goes in pieces has one group, whose rows are the product's in order: a piece's
+// first ones become rows 0, 1, … of it.
 void BlocksLinear::Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
-  const LinearShape shape = {out_features(), in_features()};
-  void* const expanded = tools_.expanded.AtLeast(ExpandedBytes(shape), stream);
-  for (const Group& group : groups_) {
-    LaunchBlocksExpand({.data = group.rows.data(),
-                        .encoding = group.encoding,
-                        .row_bytes = group.row_bytes,
-                        .count = group.count,
-                        .targets = static_cast<const std::int32_t*>(group.targets.data())},
-                       shape.in, expanded, stream.Get());
-  }
-  LaunchAwaitExpanded(stream.Get());
-  Bf16Linear::Over(layout_, shape, expanded, bias_.data(), tools_).Run(x, output, stream);
+  const auto expand = [&](std::int64_t first, std::int64_t count, void* to) {
+    for (const Group& group : groups_) {
+      LaunchBlocksExpand(
+          {.data = static_cast<const std::byte*>(group.rows.data()) + first * group.row_bytes,
+           .encoding = group.encoding,
+           .row_bytes = group.row_bytes,
+           .count = std::min(count, group.count),
+           .targets = static_cast<const std::int32_t*>(group.targets.data())},
+          in_features(), to, stream.Get());
+    }
+    LaunchAwaitExpanded(stream.Get());
+  };
+  MultiplyExpanded(expanded_, expand, x, output, tools_, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

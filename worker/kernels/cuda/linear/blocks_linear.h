@@ -7,6 +7,7 @@
 
 #include "worker/kernels/buffer.h"
 #include "worker/kernels/cuda/linear/cuda_linear.h"
+#include "worker/kernels/cuda/linear/expanded_product.h"
 #include "worker/kernels/cuda/linear/linear_tools.h"
 
 namespace thinkwire::worker::kernels {
@@ -41,12 +42,12 @@ class BlocksLinear final : public CudaLinear {
 
   static Group MakeGroup(std::span<const WeightSlice> parts, Encoding encoding, LinearLayout layout,
                          const LinearShape& shape, LinearTools& tools);
-  BlocksLinear(LinearLayout layout, const LinearShape& shape, std::vector<Group> groups,
-               Buffer bias, LinearTools& tools);
+  BlocksLinear(const ExpandedWeight& expanded, std::vector<Group> groups, Buffer bias,
+               LinearTools& tools);
 
   void Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const override;
 
-  const LinearLayout layout_;
+  const ExpandedWeight expanded_;
   const std::vector<Group> groups_;
   const Buffer bias_;  // bf16 [out] or none
   LinearTools& tools_;

@@ -6,11 +6,11 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/attention/kv_block.cuh"
-#include "worker/kernels/cuda/linear/bf16_linear.h"
 #include "worker/kernels/cuda/linear/int4_layout.h"
 #include "worker/kernels/cuda/linear/int4_product.h"
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/weight_memory.h"
+#include "worker/kernels/expanded_rows.h"
 
 namespace thinkwire::worker::kernels {
 
@@ -42,40 +42,43 @@ std::unique_ptr<Int4Linear> Int4Linear::Make(std::span<const WeightSlice> parts,
                          }
                          PackInt4Tile(rows, shape.in, tiling, reinterpret_cast<std::uint32_t*>(to));
                        });
-  tools.expanded.AtLeast(ExpandedBytes(shape), stream);
+  Buffer bias_buffer = UploadBias(bias, layout, shape.out, tools.upload);
+  const ExpandedWeight expanded = {.layout = layout,
+                                   .shape = shape,
+                                   .rows_at_once = ExpandedRows(layout, parts.size(), shape.out),
+                                   .bias = bias_buffer.data()};
+  tools.expanded.AtLeast(expanded.bytes(), stream);
   return std::unique_ptr<Int4Linear>(
-      new Int4Linear(layout, shape, tiling, std::move(tiles),
-                     UploadBias(bias, layout, shape.out, tools.upload), tools));
+      new Int4Linear(expanded, tiling, std::move(tiles), std::move(bias_buffer), tools));
 }
 
-Int4Linear::Int4Linear(LinearLayout layout, const LinearShape& shape, Int4Tiling tiling,
-                       Buffer tiles, Buffer bias, LinearTools& tools)
-    : CudaLinear(layout, shape),
-      layout_(layout),
+Int4Linear::Int4Linear(const ExpandedWeight& expanded, Int4Tiling tiling, Buffer tiles, Buffer bias,
+                       LinearTools& tools)
+    : CudaLinear(expanded.layout, expanded.shape),
+      expanded_(expanded),
       tiling_(tiling),
       tiles_(std::move(tiles)),
       bias_(std::move(bias)),
       tools_(tools) {}
 
 void Int4Linear::Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
-  if (x.dim(0) > kInt4ProductTokens) return MultiplyExpanded(x, output, stream);
-  LaunchInt4Product({.weights = tiles_.data(),
-                     .tiling = tiling_,
-                     .bias = bias_.data(),
-                     .rows = out_features(),
-                     .columns = in_features(),
-                     .x = x.data,
-                     .tokens = static_cast<int>(x.dim(0)),
-                     .num_sms = tools_.num_sms},
-                    output, stream.Get());
-}
-
-void Int4Linear::MultiplyExpanded(const Tensor& x, const LinearOutput& output,
-                                  OpStream& stream) const {
-  const LinearShape shape = {out_features(), in_features()};
-  void* const expanded = tools_.expanded.AtLeast(ExpandedBytes(shape), stream);
-  LaunchInt4Expand(tiles_.data(), tiling_, shape.out, shape.in, expanded, stream.Get());
-  Bf16Linear::Over(layout_, shape, expanded, bias_.data(), tools_).Run(x, output, stream);
+  if (x.dim(0) <= kInt4ProductTokens) {
+    return LaunchInt4Product({.weights = tiles_.data(),
+                              .tiling = tiling_,
+                              .bias = bias_.data(),
+                              .rows = out_features(),
+                              .columns = in_features(),
+                              .x = x.data,
+                              .tokens = static_cast<int>(x.dim(0)),
+                              .num_sms = tools_.num_sms},
+                             output, stream.Get());
+  }
+  const auto expand = [&](std::int64_t first, std::int64_t count, void* to) {
+    const auto* const tiles = static_cast<const std::byte*>(tiles_.data()) +
+                              first / Int4TileRows(tiling_) * Int4TileBytes(in_features(), tiling_);
+    LaunchInt4Expand(tiles, tiling_, count, in_features(), to, stream.Get());
+  };
+  MultiplyExpanded(expanded_, expand, x, output, tools_, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -6,6 +6,7 @@
 
 #include "worker/kernels/buffer.h"
 #include "worker/kernels/cuda/linear/cuda_linear.h"
+#include "worker/kernels/cuda/linear/expanded_product.h"
 #include "worker/kernels/cuda/linear/int4_layout.h"
 #include "worker/kernels/cuda/linear/linear_tools.h"
 
@@ -30,13 +31,12 @@ class Int4Linear final : public CudaLinear {
   std::size_t bytes() const override { return tiles_.bytes() + bias_.bytes(); }
 
  private:
-  Int4Linear(LinearLayout layout, const LinearShape& shape, Int4Tiling tiling, Buffer tiles,
-             Buffer bias, LinearTools& tools);
+  Int4Linear(const ExpandedWeight& expanded, Int4Tiling tiling, Buffer tiles, Buffer bias,
+             LinearTools& tools);
 
   void Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const override;
-  void MultiplyExpanded(const Tensor& x, const LinearOutput& output, OpStream& stream) const;
 
-  const LinearLayout layout_;
+  const ExpandedWeight expanded_;
   const Int4Tiling tiling_;
   const Buffer tiles_;
   const Buffer bias_;  // bf16 [out] or none

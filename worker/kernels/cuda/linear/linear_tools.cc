@@ -6,10 +6,10 @@
 
 namespace thinkwire::worker::kernels {
 
-LinearTools::LinearTools(const cudaDeviceProp& properties, OpStream& stream)
+LinearTools::LinearTools(const cudaDeviceProp& properties, DeviceMemory& memory, OpStream& stream)
     : num_sms(properties.multiProcessorCount),
       has_small_linear(properties.major == 9),
-      upload(stream.Get()) {}
+      upload(memory, stream.Get()) {}
 
 void LinearTools::Reserve(const StepExtent& extent, OpStream& stream) {
   sums.AtLeast(static_cast<std::size_t>(extent.product_bytes()), stream);

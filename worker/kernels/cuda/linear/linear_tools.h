@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "worker/kernels/cuda/device/device_memory.h"
 #include "worker/kernels/cuda/linear/large_linear.h"
 #include "worker/kernels/cuda/linear/weight_upload.h"
 #include "worker/kernels/cuda/stream/op_stream.h"
@@ -14,8 +15,8 @@ namespace thinkwire::worker::kernels {
 // What the linears of one GPU share; its backend owns it, and they refer to it.
 // Owns: cuBLASLt's handle, the upload's buffer, scratch memory. Threads: the stream's.
 struct LinearTools {
-  // Of the calling thread's GPU.
-  LinearTools(const cudaDeviceProp& properties, OpStream& stream);
+  // Of the calling thread's GPU. Weights take their memory from `memory`, which must outlive this.
+  LinearTools(const cudaDeviceProp& properties, DeviceMemory& memory, OpStream& stream);
 
   // Takes the scratch memory that products of up to `extent` need.
   void Reserve(const StepExtent& extent, OpStream& stream);

@@ -1,15 +1,16 @@
 #include "worker/kernels/cuda/linear/unit_linear.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/attention/kv_block.cuh"
-#include "worker/kernels/cuda/linear/bf16_linear.h"
 #include "worker/kernels/cuda/linear/blocks_expand.h"
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/weight_memory.h"
+#include "worker/kernels/expanded_rows.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -32,6 +33,20 @@ std::vector<UnitRows> SectionsOf(std::span<const WeightSlice> parts) {
 bool IsTaken(const WeightSlice& part) {
   return UnitFormatOf(part.encoding).has_value() && part.cols % kUnitColumns == 0 &&
          part.order == nullptr;
+}
+
+// Those of `all` that are among the weight's [first, first + count), by their places from `first`
+// on. REQUIRES: the first of them begins a tile.
+UnitRows RowsWithin(const UnitRows& all, std::int64_t first, std::int64_t count) {
+  const std::int64_t begin = std::max(first, all.first_row);
+  const std::int64_t end = std::min(first + count, all.first_row + all.rows);
+  const std::int64_t tile = (begin - all.first_row) / Int4TileRows(all.tiling);
+  UnitRows rows = all;
+  rows.tiles = static_cast<const std::byte*>(all.tiles) +
+               tile * UnitTileBytes(all.format, all.columns, all.tiling);
+  rows.first_row = begin - first;
+  rows.rows = end - begin;
+  return rows;
 }
 
 }  // namespace
@@ -81,16 +96,20 @@ std::unique_ptr<UnitLinear> UnitLinear::Make(std::span<const WeightSlice> parts,
   for (const UnitRows& rows : SectionsOf(parts)) {
     sections.push_back(MakeSection(parts, rows, layout, shape.out, tools));
   }
-  tools.expanded.AtLeast(ExpandedBytes(shape), stream);
+  Buffer bias_buffer = UploadBias(bias, layout, shape.out, tools.upload);
+  const ExpandedWeight expanded = {.layout = layout,
+                                   .shape = shape,
+                                   .rows_at_once = ExpandedRows(layout, parts.size(), shape.out),
+                                   .bias = bias_buffer.data()};
+  tools.expanded.AtLeast(expanded.bytes(), stream);
   return std::unique_ptr<UnitLinear>(
-      new UnitLinear(layout, shape, std::move(sections),
-                     UploadBias(bias, layout, shape.out, tools.upload), tools));
+      new UnitLinear(expanded, std::move(sections), std::move(bias_buffer), tools));
 }
 
-UnitLinear::UnitLinear(LinearLayout layout, const LinearShape& shape, std::vector<Section> sections,
-                       Buffer bias, LinearTools& tools)
-    : CudaLinear(layout, shape),
-      layout_(layout),
+UnitLinear::UnitLinear(const ExpandedWeight& expanded, std::vector<Section> sections, Buffer bias,
+                       LinearTools& tools)
+    : CudaLinear(expanded.layout, expanded.shape),
+      expanded_(expanded),
       sections_(std::move(sections)),
       bias_(std::move(bias)),
       tools_(tools) {}
@@ -102,7 +121,12 @@ std::size_t UnitLinear::bytes() const {
 }
 
 void UnitLinear::Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
-  if (x.dim(0) > kUnitProductTokens) return MultiplyExpanded(x, output, stream);
+  if (x.dim(0) > kUnitProductTokens) {
+    const auto expand = [&](std::int64_t first, std::int64_t count, void* to) {
+      Expand(first, count, to, stream);
+    };
+    return MultiplyExpanded(expanded_, expand, x, output, tools_, stream);
+  }
   for (const Section& section : sections_) {
     LaunchUnitProduct({.weights = section.rows,
                        .all_rows = out_features(),
@@ -114,15 +138,12 @@ void UnitLinear::Multiply(const Tensor& x, const LinearOutput& output, OpStream&
   }
 }
 
-void UnitLinear::MultiplyExpanded(const Tensor& x, const LinearOutput& output,
-                                  OpStream& stream) const {
-  const LinearShape shape = {out_features(), in_features()};
-  void* const expanded = tools_.expanded.AtLeast(ExpandedBytes(shape), stream);
+void UnitLinear::Expand(std::int64_t first, std::int64_t count, void* to, OpStream& stream) const {
   for (const Section& section : sections_) {
-    LaunchUnitExpand(section.rows, expanded, stream.Get());
+    const UnitRows rows = RowsWithin(section.rows, first, count);
+    if (rows.rows > 0) LaunchUnitExpand(rows, to, stream.Get());
   }
   LaunchAwaitExpanded(stream.Get());
-  Bf16Linear::Over(layout_, shape, expanded, bias_.data(), tools_).Run(x, output, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

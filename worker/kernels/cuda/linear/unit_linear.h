@@ -7,6 +7,7 @@
 
 #include "worker/kernels/buffer.h"
 #include "worker/kernels/cuda/linear/cuda_linear.h"
+#include "worker/kernels/cuda/linear/expanded_product.h"
 #include "worker/kernels/cuda/linear/linear_tools.h"
 #include "worker/kernels/cuda/linear/unit_product.h"
 
@@ -41,13 +42,14 @@ class UnitLinear final : public CudaLinear {
 
   static Section MakeSection(std::span<const WeightSlice> parts, const UnitRows& rows,
                              LinearLayout layout, std::int64_t all_rows, LinearTools& tools);
-  UnitLinear(LinearLayout layout, const LinearShape& shape, std::vector<Section> sections,
-             Buffer bias, LinearTools& tools);
+  UnitLinear(const ExpandedWeight& expanded, std::vector<Section> sections, Buffer bias,
+             LinearTools& tools);
 
   void Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const override;
-  void MultiplyExpanded(const Tensor& x, const LinearOutput& output, OpStream& stream) const;
+  // Rows [first, first + count) of the product, bf16, to `to`.
+  void Expand(std::int64_t first, std::int64_t count, void* to, OpStream& stream) const;
 
-  const LinearLayout layout_;
+  const ExpandedWeight expanded_;
   const std::vector<Section> sections_;
   const Buffer bias_;  // bf16 [out] or none
   LinearTools& tools_;

@@ -14,11 +14,6 @@
 // What the kinds of packed weights share.
 namespace thinkwire::worker::kernels {
 
-// Bytes of shared memory in which a weight of so many rows and columns is made bf16.
-constexpr std::size_t ExpandedBytes(const LinearShape& shape) {
-  return static_cast<std::size_t>(shape.out * shape.in) * 2;
-}
-
 // The bias of `rows` rows as bf16 in the weight's order of rows; nothing of none.
 inline Buffer UploadBias(std::span<const WeightSlice> bias, LinearLayout layout, std::int64_t rows,
                          WeightUpload& upload) {

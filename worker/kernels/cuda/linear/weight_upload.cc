@@ -6,7 +6,6 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/cuda_check.h"
-#include "worker/kernels/cuda/device/device_memory.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -19,8 +18,9 @@ constexpr int kMostThreads = kBufferElements / kPieceElements / kPiecesAThread;
 
 }  // namespace
 
-WeightUpload::WeightUpload(cudaStream_t stream)
-    : stream_(stream),
+WeightUpload::WeightUpload(DeviceMemory& memory, cudaStream_t stream)
+    : memory_(memory),
+      stream_(stream),
       num_threads_(
           std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMostThreads)),
       sent_(static_cast<std::size_t>(num_threads_ * kPiecesAThread)) {
@@ -37,7 +37,7 @@ WeightUpload::~WeightUpload() {
 }
 
 Buffer WeightUpload::Run(std::int64_t rows, std::int64_t columns, const FillRow& fill) {
-  Buffer matrix = AllocateOnDevice(static_cast<std::size_t>(rows * columns) * 2, stream_);
+  Buffer matrix = memory_.Allocate(static_cast<std::size_t>(rows * columns) * 2, stream_);
   Fill(matrix.data(), rows, columns, fill);
   return matrix;
 }
@@ -76,7 +76,7 @@ void WeightUpload::BringPieces(Matrix& matrix, int thread) {
     for (std::int64_t r = 0; r < count; ++r) matrix.fill(row + r, from + r * matrix.columns);
     CUDA_CHECK(cudaMemcpyAsync(matrix.to + row * matrix.columns, from,
                                static_cast<std::size_t>(count * matrix.columns) * 2,
-                               cudaMemcpyHostToDevice, stream_));
+                               cudaMemcpyDefault, stream_));
     CUDA_CHECK(cudaEventRecord(sent, stream_));
   }
 }

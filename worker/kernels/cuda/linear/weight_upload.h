@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "worker/kernels/buffer.h"
+#include "worker/kernels/cuda/device/device_memory.h"
 
 namespace thinkwire::worker::kernels {
 
@@ -19,15 +20,16 @@ class WeightUpload {
   // Writes a row of the matrix to `to`. Called from several threads at once.
   using FillRow = std::function<void(std::int64_t row, std::uint16_t* to)>;
 
-  explicit WeightUpload(cudaStream_t stream);
+  // `memory`, of the stream's GPU, must outlive this object.
+  WeightUpload(DeviceMemory& memory, cudaStream_t stream);
   ~WeightUpload();
   WeightUpload(const WeightUpload&) = delete;
   WeightUpload& operator=(const WeightUpload&) = delete;
 
-  // Device memory with the matrix [rows, columns] in bf16; columns >= 1. Done on return.
+  // Memory of the device with the matrix [rows, columns] in bf16; columns >= 1. Done on return.
   // REQUIRES: the calling thread's GPU is the stream's.
   Buffer Run(std::int64_t rows, std::int64_t columns, const FillRow& fill);
-  // The same into memory that is there.
+  // The same into memory that is there, the device's or pinned.
   void Fill(void* matrix, std::int64_t rows, std::int64_t columns, const FillRow& fill);
 
  private:
@@ -44,6 +46,7 @@ class WeightUpload {
   // Brings pieces until there are no more, by the two pieces of the buffer that are `thread`'s.
   void BringPieces(Matrix& matrix, int thread);
 
+  DeviceMemory& memory_;
   const cudaStream_t stream_;
   int device_ = 0;  // the stream's
   const int num_threads_;

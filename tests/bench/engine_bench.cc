@@ -112,6 +112,7 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   model.num_layers = options.num_layers;
   model.seed = static_cast<std::uint64_t>(options.seed);
   model.device = worker::kernels::DeviceFor(options.device);
+  model.activation_dtype = options.activation_dtype;
   model.kv_cache_dtype = options.kv_cache_dtype;
   const bool on_gpu = model.device == "cuda";
   model.tensor_parallel_size = options.tensor_parallel_size;

@@ -12,6 +12,10 @@ struct DeviceConfig {
   std::string device = "auto";  // "auto", "cpu" or "cuda"
   int ranks = 1;                // tensor parallel size, >= 1
   int cpu_threads = 0;          // over all ranks; 0: one a core this process may use
+  // Products with weights in FP8 round their inputs to FP8 too, each token's by a scale of its own:
+  // on the CPU, and on GPUs that multiply such numbers (compute capability 9.0). Of others it says
+  // nothing. Capabilities::name has "-fp8_inputs" where it is so.
+  bool fp8_inputs = false;
 };
 
 // The device that `asked` names here: "auto" is cuda where the binary has it and a GPU is there.

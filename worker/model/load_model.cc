@@ -9,6 +9,7 @@
 #include "common/input_limits.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
+#include "worker/model/activation_dtype.h"
 #include "worker/model/check_device.h"
 #include "worker/model/checkpoint/fingerprint.h"
 #include "worker/model/checkpoint/fp8_weights.h"
@@ -187,6 +188,7 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   }
   // Once more, now that it is known how the matrices are packed.
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
+  RETURN_IF_ERROR(CheckActivationDtype(options.activation_dtype, model.plan));
   RETURN_IF_ERROR(SettleKvCache(options, model.plan));
   return model;
 }
@@ -200,7 +202,11 @@ absl::StatusOr<Devices> OpenBackends(const ModelOptions& options, const CheckedM
   Devices devices;
   std::string error;
   devices.backends =
-      kernels::OpenDevices({options.device, RanksHere(options), options.cpu_threads}, &error);
+      kernels::OpenDevices({.device = options.device,
+                            .ranks = RanksHere(options),
+                            .cpu_threads = options.cpu_threads,
+                            .fp8_inputs = options.activation_dtype == kFp8Activations},
+                           &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
   RETURN_IF_ERROR(CheckDevice(*devices.backends.front(), model.plan, options.tensor_parallel_size));

@@ -1,0 +1,364 @@
+#pragma once
+
+#include <cuda.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "worker/kernels/cuda/device/bulk_copy.cuh"
+#include "worker/kernels/cuda/device/cluster.cuh"
+#include "worker/kernels/cuda/device/launch.cuh"
+#include "worker/kernels/cuda/device/warpgroup.cuh"
+#include "worker/kernels/cuda/device/warpgroup_fp8.cuh"
+#include "worker/kernels/cuda/linear/fp8_product_shape.cuh"
+#include "worker/kernels/cuda/linear/linear_outputs.cuh"
+
+// The kernel that fp8_product.cu explains: one warp that fills a ring of stages, and groups of four
+// warps that multiply what is in them.
+namespace thinkwire::worker::kernels {
+
+struct Fp8Input {
+  const float* row_scales;    // Fp8Rows's
+  const float* token_scales;  // Fp8Tokens's
+  int tokens;
+  int parts;        // of K
+  int scale_parts;  // Fp8ScaleParts
+  int tile_tokens;
+  int token_clusters;  // token tiles / sharers
+  int tiles;           // of a cluster: row tiles * token_clusters
+  int clusters;        // of the grid
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// Where a walk over this block's stages is. Each stage of the ring is used once a round.
+struct Fp8Place {
+  int tile;
+  int chunk = 0;  // of a stage's parts, within the tile
+  int round = 0;
+  int stage = 0;
+};
+
+// A block's part of the product, and its ring. Addresses are those of shared memory.
+template <Fp8Shape kShape>
+struct Fp8Block {
+  const Fp8Input& input;
+  std::uint32_t stages;  // the first one's boxes: of W, then of tokens
+  std::uint32_t scales;  // the first one's row scales
+  std::uint32_t full;    // barriers, one a stage: its bytes are there
+  std::uint32_t empty;   // barriers, one a stage: all warps of all sharers have read it
+  int chunks;
+  int rank;  // in the cluster
+
+  __device__ __forceinline__ Fp8Place Begin() const {
+    return {.tile = static_cast<int>(blockIdx.x) / kShape.sharers};
+  }
+  __device__ __forceinline__ bool Has(const Fp8Place& at) const { return at.tile < input.tiles; }
+  __device__ __forceinline__ void Advance(Fp8Place& at) const {
+    if (++at.stage == kShape.stages()) {
+      at.stage = 0;
+      ++at.round;
+    }
+    if (++at.chunk == chunks) {
+      at.chunk = 0;
+      at.tile += input.clusters;
+    }
+  }
+  __device__ __forceinline__ int Row(const Fp8Place& at) const {
+    return at.tile / input.token_clusters * kShape.rows();
+  }
+  __device__ __forceinline__ int Token(const Fp8Place& at) const {
+    return (at.tile % input.token_clusters * kShape.sharers + rank) * input.tile_tokens;
+  }
+  __device__ __forceinline__ std::uint32_t Rows(const Fp8Place& at) const {
+    return stages + at.stage * kShape.box_bytes();
+  }
+  __device__ __forceinline__ std::uint32_t Tokens(const Fp8Place& at) const {
+    return Rows(at) + kShape.parts * kShape.row_bytes();
+  }
+  __device__ __forceinline__ std::uint32_t Scales(const Fp8Place& at) const {
+    return scales + at.stage * kShape.scale_bytes();
+  }
+  __device__ __forceinline__ std::uint32_t Full(const Fp8Place& at) const {
+    return full + 8 * at.stage;
+  }
+  __device__ __forceinline__ std::uint32_t Empty(int stage) const { return empty + 8 * stage; }
+};
+
+template <Fp8Shape kShape>
+__device__ __forceinline__ Fp8Block<kShape> ThisFp8Block(const Fp8Input& input,
+                                                         std::uint32_t shared, std::uint32_t full,
+                                                         std::uint32_t empty) {
+  const std::uint32_t stages = (shared + kBoxAlignment - 1) & ~(kBoxAlignment - 1U);
+  return {.input = input,
+          .stages = stages,
+          .scales = stages + kShape.stages() * kShape.box_bytes(),
+          .full = full,
+          .empty = empty,
+          .chunks = (input.parts + kShape.parts - 1) / kShape.parts,
+          .rank = kShape.sharers > 1 ? static_cast<int>(ClusterRank()) : 0};
+}
+
+// A stage's rows and their scales. Sharers each bring a part of the rows to all of them.
+template <Fp8Shape kShape>
+__device__ __forceinline__ void RequestFp8Rows(const Fp8Block<kShape>& block, const Fp8Place& at,
+                                               const CUtensorMap& weights) {
+  const std::uint64_t policy = block.input.token_clusters == 1 ? kEvictFirst : kEvictNormal;
+  const int row = block.Row(at);
+#pragma unroll
+  for (int p = 0; p < kShape.parts; ++p) {
+    const std::uint32_t to = block.Rows(at) + p * kShape.row_bytes();
+    const int column = (at.chunk * kShape.parts + p) * kBoxColumns;
+    if constexpr (kShape.sharers == 1) {
+      CopyBox(to, weights, column, row, block.Full(at), policy);
+    } else {
+      constexpr auto kAll = static_cast<std::uint16_t>((1 << kShape.sharers) - 1);
+      constexpr int kRows = kShape.rows() / kShape.sharers;
+      CopyBoxToBlocks(to + block.rank * kRows * kFp8Part, weights, column, row + block.rank * kRows,
+                      block.Full(at), kAll, policy);
+    }
+  }
+  constexpr int kBytes = kShape.parts * kFp8TileRows * 4;
+#pragma unroll
+  for (int g = 0; g < kShape.groups; ++g) {
+    const std::int64_t tile = row / kFp8TileRows + g;
+    const std::int64_t part = tile * block.input.scale_parts + at.chunk * kShape.parts;
+    CopyBytes(block.Scales(at) + g * kBytes, block.input.row_scales + part * kFp8TileRows, kBytes,
+              block.Full(at), policy);
+  }
+}
+
+template <Fp8Shape kShape>
+__device__ __forceinline__ void RequestFp8Tokens(const Fp8Block<kShape>& block, const Fp8Place& at,
+                                                 const CUtensorMap& tokens) {
+#pragma unroll
+  for (int p = 0; p < kShape.parts; ++p) {
+    CopyBox(block.Tokens(at) + p * kShape.token_bytes(), tokens,
+            (at.chunk * kShape.parts + p) * kBoxColumns, block.Token(at), block.Full(at),
+            kEvictLast);
+  }
+}
+
+// The producer, one thread. Weights fill the ring once before the previous kernel has ended.
+template <Fp8Shape kShape>
+__device__ __forceinline__ void FillFp8Ring(const Fp8Block<kShape>& block,
+                                            const CUtensorMap& weights, const CUtensorMap& tokens) {
+  const std::uint32_t bytes =
+      kShape.scale_bytes() +
+      kShape.parts * (kShape.row_bytes() + kFp8Part * block.input.tile_tokens);
+  Fp8Place at = block.Begin();
+  for (; at.round == 0 && block.Has(at); block.Advance(at)) {
+    ArriveExpecting(block.Full(at), bytes);
+    RequestFp8Rows(block, at, weights);
+  }
+  WaitForPrevious();
+  for (Fp8Place late = block.Begin(); late.round == 0 && block.Has(late); block.Advance(late)) {
+    RequestFp8Tokens(block, late, tokens);
+  }
+  for (; block.Has(at); block.Advance(at)) {
+    WaitBarrier(block.Empty(at.stage), (at.round - 1) & 1);
+    ArriveExpecting(block.Full(at), bytes);
+    RequestFp8Rows(block, at, weights);
+    RequestFp8Tokens(block, at, tokens);
+  }
+}
+
+// All lanes of a warp that multiplies: it has read the stage.
+template <Fp8Shape kShape>
+__device__ __forceinline__ void FreeFp8Stage(const Fp8Block<kShape>& block, int stage, int lane) {
+  if constexpr (kShape.sharers == 1) {
+    if (lane == 0) Arrive(block.Empty(stage));
+  } else {
+    if (lane < kShape.sharers) ArriveAtBlock(block.Empty(stage), lane);
+  }
+}
+
+__device__ __forceinline__ float LoadScale(std::uint32_t address) {
+  float scale = 0.0F;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(scale) : "r"(address));
+  return scale;
+}
+
+// What half of a stage gives in a thread, before it is added.
+template <Fp8Shape kShape>
+struct Fp8Half {
+  float parts[kShape.half_parts()][kShape.half_tokens() / 2] = {};
+  float low[kShape.half_parts()] = {};   // scales of row g, a part each
+  float high[kShape.half_parts()] = {};  // of row g + 8
+
+  __device__ __forceinline__ void Pin() {
+#pragma unroll
+    for (int p = 0; p < kShape.half_parts(); ++p) PinSums(parts[p]);
+  }
+};
+
+// Asks for the steps of half kHalf of a stage, for `group`'s 64 rows. `scale` is where a stage has
+// that of row g.
+template <int kHalf, Fp8Shape kShape>
+__device__ __forceinline__ void BeginHalf(const Fp8Block<kShape>& block, const Fp8Place& at,
+                                          int group, std::uint32_t scale, Fp8Half<kShape>& half) {
+  constexpr int kFirstPart = kShape.parts > 1 ? kHalf * kShape.half_parts() : 0;
+  constexpr int kFirstToken = kShape.parts > 1 ? 0 : kHalf * kShape.half_tokens();
+#pragma unroll
+  for (int i = 0; i < kShape.half_parts(); ++i) {
+    const std::uint32_t place =
+        block.Scales(at) + scale + (kFirstPart + i) * kFp8TileRows * sizeof(float);
+    half.low[i] = LoadScale(place);
+    half.high[i] = LoadScale(place + 8 * sizeof(float));
+  }
+  half.Pin();
+  BeginSteps();
+#pragma unroll
+  for (int i = 0; i < kShape.half_parts(); ++i) {
+    const int p = kFirstPart + i;
+    const std::uint64_t rows =
+        SwizzledMatrix(block.Rows(at) + p * kShape.row_bytes() + group * kFp8TileRows * kFp8Part);
+    const std::uint64_t tokens =
+        SwizzledMatrix(block.Tokens(at) + p * kShape.token_bytes() + kFirstToken * kFp8Part);
+#pragma unroll
+    for (int j = 0; j < kFp8Part / 32; ++j) {
+      WarpgroupMmaFp8<kShape.half_tokens()>(half.parts[i], rows + 2 * j, tokens + 2 * j, j == 0);
+    }
+  }
+  CommitSteps();
+}
+
+// sums += parts * scales, part by part.
+template <int kHalf, Fp8Shape kShape>
+__device__ __forceinline__ void AddHalf(Fp8Half<kShape>& half, float (&sums)[kShape.tokens / 2]) {
+  constexpr int kSums = kShape.half_tokens() / 2;
+  constexpr int kFirst = kShape.parts > 1 ? 0 : kHalf * kSums;
+  half.Pin();
+#pragma unroll
+  for (int p = 0; p < kShape.half_parts(); ++p) {
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) {
+      const float scale = i % 4 < 2 ? half.low[p] : half.high[p];
+      sums[kFirst + i] = __fmaf_rn(half.parts[p][i], scale, sums[kFirst + i]);
+    }
+  }
+}
+
+// All of K for `group`'s 64 rows by the tile's tokens. A stage's first half is added while its
+// second one is multiplied, its second one while another group's are.
+template <Fp8Shape kShape>
+__device__ __forceinline__ void AddFp8Tile(const Fp8Block<kShape>& block, Fp8Place& at, int warp,
+                                           int lane, float (&sums)[kShape.tokens / 2]) {
+  const int group = warp / 4;
+  const std::uint32_t scale =
+      (group * kShape.parts * kFp8TileRows + warp % 4 * 16 + lane / 4) * sizeof(float);
+  Fp8Half<kShape> first;
+  Fp8Half<kShape> second;
+#pragma unroll 1
+  for (int chunk = 0; chunk < block.chunks; ++chunk) {
+    WaitBarrier(block.Full(at), at.round & 1);
+    BeginHalf<0>(block, at, group, scale, first);
+    BeginHalf<1>(block, at, group, scale, second);
+    AwaitSteps<1>();
+    AddHalf<0>(first, sums);
+    AwaitSteps<0>();
+    FreeFp8Stage(block, at.stage, lane);
+    AddHalf<1>(second, sums);
+    block.Advance(at);
+  }
+}
+
+// The places of a tile's tokens, which are the block's own. All threads that multiply.
+template <Fp8Shape kShape, class Output>
+__device__ __forceinline__ void FindPlaces(int first, int end, const Output& output,
+                                           TokenPlace* places) {
+  if constexpr (Output::kPlaces) {
+    constexpr int kThreads = 32 * kShape.warps();
+    asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");  // nobody reads the last tile's
+    for (int t = first + static_cast<int>(threadIdx.x); t < end; t += kThreads) {
+      places[t - first] = PlaceOf(output.target, t);
+    }
+    asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");
+  }
+}
+
+template <Fp8Shape kShape, class Output>
+__device__ __forceinline__ void MultiplyFp8(const Fp8Block<kShape>& block, int warp, int lane,
+                                            Output output, TokenPlace* places) {
+  for (Fp8Place at = block.Begin(); block.Has(at);) {
+    const int first = block.Token(at);
+    const int row = block.Row(at) + warp * 16 + lane / 4;
+    output.tokens = min(block.input.tokens, first + block.input.tile_tokens);
+    FindPlaces<kShape>(first, output.tokens, output, places);
+    float sums[kShape.tokens / 2] = {};
+    AddFp8Tile(block, at, warp, lane, sums);
+#pragma unroll
+    for (int j = 0; j < kShape.tokens / 8; ++j) {
+      const int token = first + 8 * j + lane % 4 * 2;
+      if (token >= output.tokens) break;
+      const float even = block.input.token_scales[token];
+      const float odd = block.input.token_scales[min(token + 1, block.input.tokens - 1)];
+      const float* const d = sums + 4 * j;
+      const float scaled[4] = {__fmul_rn(d[0], even), __fmul_rn(d[1], odd), __fmul_rn(d[2], even),
+                               __fmul_rn(d[3], odd)};
+      output(row, token, scaled, places - first);
+    }
+  }
+}
+
+// One thread, before the others know of the ring's barriers.
+template <Fp8Shape kShape>
+__device__ __forceinline__ void InitFp8Barriers(std::uint32_t full, std::uint32_t empty) {
+  for (int s = 0; s < kShape.stages(); ++s) {
+    InitBarrier(full + 8 * s, 1);
+    InitBarrier(empty + 8 * s, kShape.sharers * kShape.warps());
+  }
+  PublishBarriers();
+}
+
+// No block of a cluster writes to another that has not begun or has ended.
+template <Fp8Shape kShape>
+__device__ __forceinline__ void SyncFp8Sharers() {
+  if constexpr (kShape.sharers > 1) {
+    ClusterSync();
+  } else {
+    __syncthreads();
+  }
+}
+
+#endif
+
+// In shape kChosen of kFp8Shapes: nvcc cannot name a kernel whose template argument is a struct.
+template <std::size_t kChosen, class Output>
+__global__ __launch_bounds__(kFp8Shapes[kChosen].threads(),
+                             1) void Fp8ProductKernel(const __grid_constant__ CUtensorMap weights,
+                                                      const __grid_constant__ CUtensorMap tokens,
+                                                      const __grid_constant__ Fp8Input input,
+                                                      const __grid_constant__ Output output) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  constexpr Fp8Shape kShape = kFp8Shapes[kChosen];
+  extern __shared__ unsigned char shared[];
+  __shared__ std::uint64_t full_barriers[kShape.stages()];
+  __shared__ std::uint64_t empty_barriers[kShape.stages()];
+  __shared__ TokenPlace places[Output::kPlaces ? kShape.tokens : 1];
+  const std::uint32_t full = SharedAddress(full_barriers);
+  const std::uint32_t empty = SharedAddress(empty_barriers);
+  if (threadIdx.x == 0) InitFp8Barriers<kShape>(full, empty);
+  SyncFp8Sharers<kShape>();
+  AllowNext();
+
+  const Fp8Block<kShape> block = ThisFp8Block<kShape>(input, SharedAddress(shared), full, empty);
+  // From lane 0, so that the compiler knows it to be the same in all lanes.
+  const int warp = __shfl_sync(0xFFFFFFFFU, static_cast<int>(threadIdx.x) / 32, 0);
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  if (warp >= kShape.warps()) {
+    if constexpr (kShape.trades_registers()) ShrinkRegisters<24>();
+    if (warp == kShape.warps() && lane == 0) FillFp8Ring(block, weights, tokens);
+    __syncwarp();
+  } else {
+    if constexpr (kShape.trades_registers()) GrowRegisters<240>();
+    WaitForPrevious();
+    MultiplyFp8(block, warp, lane, output, places);
+  }
+  if constexpr (kShape.sharers > 1) ClusterSync();
+#else
+  __trap();
+#endif
+}
+
+}  // namespace thinkwire::worker::kernels

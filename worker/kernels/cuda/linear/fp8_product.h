@@ -28,9 +28,9 @@ struct Fp8Rows {
   std::int64_t columns = 0;  // in 128s
 };
 
-// Even, as two tiles may be read as one.
+// With two more than there are, as up to three tiles are read as one.
 constexpr std::int64_t Fp8ScaleTiles(std::int64_t rows) {
-  return (rows + 2 * kFp8TileRows - 1) / (2 * kFp8TileRows) * 2;
+  return (rows + kFp8TileRows - 1) / kFp8TileRows + 2;
 }
 // In fours, as that many may be read as one.
 constexpr std::int64_t Fp8ScaleParts(std::int64_t columns) {

@@ -179,86 +179,72 @@ __device__ __forceinline__ float LoadScale(std::uint32_t address) {
   return scale;
 }
 
-// What half of a stage gives in a thread, before it is added.
+// The parts of a stage as a thread has them, before they are added.
 template <Fp8Shape kShape>
-struct Fp8Half {
-  float parts[kShape.half_parts()][kShape.half_tokens() / 2] = {};
-  float low[kShape.half_parts()] = {};   // scales of row g, a part each
-  float high[kShape.half_parts()] = {};  // of row g + 8
-
-  __device__ __forceinline__ void Pin() {
-#pragma unroll
-    for (int p = 0; p < kShape.half_parts(); ++p) PinSums(parts[p]);
-  }
+struct Fp8Parts {
+  float part[kShape.parts][kShape.tokens / 2] = {};
+  float low[kShape.parts];   // scales of row g
+  float high[kShape.parts];  // of row g + 8
 };
 
-// Asks for the steps of half kHalf of a stage, for `group`'s 64 rows. `scale` is where a stage has
+// Asks for the steps of all parts of a stage, for `group`'s 64 rows. `scale` is where a stage has
 // that of row g.
-template <int kHalf, Fp8Shape kShape>
-__device__ __forceinline__ void BeginHalf(const Fp8Block<kShape>& block, const Fp8Place& at,
-                                          int group, std::uint32_t scale, Fp8Half<kShape>& half) {
-  constexpr int kFirstPart = kShape.parts > 1 ? kHalf * kShape.half_parts() : 0;
-  constexpr int kFirstToken = kShape.parts > 1 ? 0 : kHalf * kShape.half_tokens();
+template <Fp8Shape kShape>
+__device__ __forceinline__ void BeginParts(const Fp8Block<kShape>& block, const Fp8Place& at,
+                                           int group, std::uint32_t scale,
+                                           Fp8Parts<kShape>& parts) {
 #pragma unroll
-  for (int i = 0; i < kShape.half_parts(); ++i) {
-    const std::uint32_t place =
-        block.Scales(at) + scale + (kFirstPart + i) * kFp8TileRows * sizeof(float);
-    half.low[i] = LoadScale(place);
-    half.high[i] = LoadScale(place + 8 * sizeof(float));
+  for (int p = 0; p < kShape.parts; ++p) {
+    const std::uint32_t place = block.Scales(at) + scale + p * kFp8TileRows * sizeof(float);
+    parts.low[p] = LoadScale(place);
+    parts.high[p] = LoadScale(place + 8 * sizeof(float));
+    PinSums(parts.part[p]);
   }
-  half.Pin();
   BeginSteps();
 #pragma unroll
-  for (int i = 0; i < kShape.half_parts(); ++i) {
-    const int p = kFirstPart + i;
+  for (int p = 0; p < kShape.parts; ++p) {
     const std::uint64_t rows =
         SwizzledMatrix(block.Rows(at) + p * kShape.row_bytes() + group * kFp8TileRows * kFp8Part);
-    const std::uint64_t tokens =
-        SwizzledMatrix(block.Tokens(at) + p * kShape.token_bytes() + kFirstToken * kFp8Part);
+    const std::uint64_t tokens = SwizzledMatrix(block.Tokens(at) + p * kShape.token_bytes());
 #pragma unroll
     for (int j = 0; j < kFp8Part / 32; ++j) {
-      WarpgroupMmaFp8<kShape.half_tokens()>(half.parts[i], rows + 2 * j, tokens + 2 * j, j == 0);
+      WarpgroupMmaFp8<kShape.tokens>(parts.part[p], rows + 2 * j, tokens + 2 * j, j == 0);
     }
-  }
-  CommitSteps();
-}
-
-// sums += parts * scales, part by part.
-template <int kHalf, Fp8Shape kShape>
-__device__ __forceinline__ void AddHalf(Fp8Half<kShape>& half, float (&sums)[kShape.tokens / 2]) {
-  constexpr int kSums = kShape.half_tokens() / 2;
-  constexpr int kFirst = kShape.parts > 1 ? 0 : kHalf * kSums;
-  half.Pin();
-#pragma unroll
-  for (int p = 0; p < kShape.half_parts(); ++p) {
-#pragma unroll
-    for (int i = 0; i < kSums; ++i) {
-      const float scale = i % 4 < 2 ? half.low[p] : half.high[p];
-      sums[kFirst + i] = __fmaf_rn(half.parts[p][i], scale, sums[kFirst + i]);
-    }
+    CommitSteps();
   }
 }
 
-// All of K for `group`'s 64 rows by the tile's tokens. A stage's first half is added while its
-// second one is multiplied, its second one while another group's are.
+// sums += part * scale for the stage's parts from kFirst on, each once its steps are over; free()
+// once all are.
+template <int kFirst, Fp8Shape kShape, class Free>
+__device__ __forceinline__ void AddParts(Fp8Parts<kShape>& parts, const Free& free,
+                                         float (&sums)[kShape.tokens / 2]) {
+  AwaitSteps<kShape.parts - 1 - kFirst>();
+  if constexpr (kFirst + 1 == kShape.parts) free();
+  float(&part)[kShape.tokens / 2] = parts.part[kFirst];
+  PinSums(part);
+#pragma unroll
+  for (int i = 0; i < kShape.tokens / 2; ++i) {
+    sums[i] = __fmaf_rn(part[i], i % 4 < 2 ? parts.low[kFirst] : parts.high[kFirst], sums[i]);
+  }
+  if constexpr (kFirst + 1 < kShape.parts) AddParts<kFirst + 1>(parts, free, sums);
+}
+
+// All of K for `group`'s 64 rows by the tile's tokens. A part is added while the next one, or
+// another group's, is multiplied.
 template <Fp8Shape kShape>
 __device__ __forceinline__ void AddFp8Tile(const Fp8Block<kShape>& block, Fp8Place& at, int warp,
                                            int lane, float (&sums)[kShape.tokens / 2]) {
   const int group = warp / 4;
   const std::uint32_t scale =
       (group * kShape.parts * kFp8TileRows + warp % 4 * 16 + lane / 4) * sizeof(float);
-  Fp8Half<kShape> first;
-  Fp8Half<kShape> second;
+  Fp8Parts<kShape> parts;
 #pragma unroll 1
   for (int chunk = 0; chunk < block.chunks; ++chunk) {
     WaitBarrier(block.Full(at), at.round & 1);
-    BeginHalf<0>(block, at, group, scale, first);
-    BeginHalf<1>(block, at, group, scale, second);
-    AwaitSteps<1>();
-    AddHalf<0>(first, sums);
-    AwaitSteps<0>();
-    FreeFp8Stage(block, at.stage, lane);
-    AddHalf<1>(second, sums);
+    BeginParts(block, at, group, scale, parts);
+    AddParts<0>(
+        parts, [&] { FreeFp8Stage(block, at.stage, lane); }, sums);
     block.Advance(at);
   }
 }
@@ -351,7 +337,7 @@ __global__ __launch_bounds__(kFp8Shapes[kChosen].threads(),
     if (warp == kShape.warps() && lane == 0) FillFp8Ring(block, weights, tokens);
     __syncwarp();
   } else {
-    if constexpr (kShape.trades_registers()) GrowRegisters<240>();
+    if constexpr (kShape.trades_registers()) GrowRegisters<kShape.registers()>();
     WaitForPrevious();
     MultiplyFp8(block, warp, lane, output, places);
   }

@@ -22,8 +22,9 @@ struct Fp8Shape {
 
   constexpr int rows() const { return groups * kFp8TileRows; }
   constexpr int warps() const { return 4 * groups; }  // that multiply
-  // Two groups take registers from the warp that fills the ring, which then is one of four.
+  // Several groups take registers from the warp that fills the ring, which then is one of four.
   constexpr bool trades_registers() const { return groups > 1; }
+  constexpr int registers() const { return groups == 2 ? 240 : 160; }
   constexpr int threads() const { return 32 * (warps() + (trades_registers() ? 4 : 1)); }
   constexpr int row_bytes() const { return rows() * kFp8Part; }     // of a part
   constexpr int token_bytes() const { return tokens * kFp8Part; }   // of a part
@@ -33,10 +34,6 @@ struct Fp8Shape {
     constexpr int kMemory = 220 * 1024;  // beside it are barriers and the tokens' places
     return std::min(8, kMemory / (box_bytes() + scale_bytes()));
   }
-  // A stage is multiplied in two halves, of its parts or, of a single part, of the tokens: so one
-  // can be added while the other one is multiplied.
-  constexpr int half_parts() const { return parts > 1 ? parts / 2 : 1; }
-  constexpr int half_tokens() const { return parts > 1 ? tokens : tokens / 2; }
   constexpr int ring_bytes() const {
     return stages() * (box_bytes() + scale_bytes()) + kBoxAlignment;
   }
@@ -45,8 +42,8 @@ struct Fp8Shape {
 inline constexpr Fp8Shape kFp8Shapes[] = {
     {.groups = 1, .tokens = 8, .parts = 4},   {.groups = 1, .tokens = 16, .parts = 4},
     {.groups = 1, .tokens = 32, .parts = 2},  {.groups = 1, .tokens = 64, .parts = 2},
-    {.groups = 1, .tokens = 128, .parts = 1}, {.groups = 2, .tokens = 128, .parts = 1},
-    {.groups = 2, .tokens = 192, .parts = 1},
+    {.groups = 1, .tokens = 128, .parts = 2}, {.groups = 2, .tokens = 128, .parts = 2},
+    {.groups = 2, .tokens = 192, .parts = 1}, {.groups = 3, .tokens = 128, .parts = 1},
 };
 
 // How a shape's tiles cover a product. Tokens are shared out evenly: what lies beyond the matrix

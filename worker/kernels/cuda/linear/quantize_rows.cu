@@ -3,8 +3,8 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
+#include "worker/kernels/cuda/device/row_codes.cuh"
 #include "worker/kernels/cuda/linear/quantize_rows.h"
-#include "worker/kernels/cuda/linear/row_codes.cuh"
 
 // A block rounds a row, which its threads hold in registers: thread i has the 16-byte pieces i, i +
 // kCodeThreads, ... Reads 2 bytes and writes one a number: at one token it is all latency.

@@ -2,7 +2,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
-#include "worker/kernels/cuda/linear/row_codes.cuh"
+#include "worker/kernels/cuda/device/row_codes.cuh"
 #include "worker/kernels/cuda/norm/rms_norm.h"
 #include "worker/kernels/cuda/norm/row_norm.cuh"
 

@@ -249,40 +249,68 @@ __device__ __forceinline__ void AddFp8Tile(const Fp8Block<kShape>& block, Fp8Pla
   }
 }
 
-// The places of a tile's tokens, which are the block's own. All threads that multiply.
+// What the end of a tile needs to know of a token.
+struct Fp8TokenEnd {
+  float scale;
+  TokenPlace place;  // if the output asks for it
+};
+
+// Of each of a group's tokens, in shared memory.
 template <Fp8Shape kShape, class Output>
-__device__ __forceinline__ void FindPlaces(int first, int end, const Output& output,
-                                           TokenPlace* places) {
-  if constexpr (Output::kPlaces) {
-    constexpr int kThreads = 32 * kShape.warps();
-    asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");  // nobody reads the last tile's
-    for (int t = first + static_cast<int>(threadIdx.x); t < end; t += kThreads) {
-      places[t - first] = PlaceOf(output.target, t);
-    }
-    asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory");
+struct Fp8TokenEnds {
+  float scales[kShape.tokens];
+  TokenPlace places[Output::kPlaces ? kShape.tokens : 1];
+};
+
+// The 128 threads of a group.
+__device__ __forceinline__ void SyncGroup(int group) {
+  asm volatile("bar.sync %0, 128;" ::"r"(1 + group) : "memory");
+}
+
+// Thread i of a group looks its tile's token i up while the sums are made, if there is one.
+template <class Output>
+__device__ __forceinline__ Fp8TokenEnd LookUp(const Fp8Input& input, const Output& output,
+                                              int token, bool is_there) {
+  if (!is_there) return {};
+  Fp8TokenEnd end = {.scale = input.token_scales[token]};
+  if constexpr (Output::kPlaces) end.place = PlaceOf(output.target, token);
+  return end;
+}
+
+// Tells the group what its threads found. Nobody reads what the tile before had any more.
+template <Fp8Shape kShape, class Output>
+__device__ __forceinline__ void Publish(const Fp8TokenEnd& end, int group, int token,
+                                        Fp8TokenEnds<kShape, Output>& ends) {
+  SyncGroup(group);
+  if (token < kShape.tokens) {
+    ends.scales[token] = end.scale;
+    if constexpr (Output::kPlaces) ends.places[token] = end.place;
   }
+  SyncGroup(group);
 }
 
 template <Fp8Shape kShape, class Output>
 __device__ __forceinline__ void MultiplyFp8(const Fp8Block<kShape>& block, int warp, int lane,
-                                            Output output, TokenPlace* places) {
+                                            Output output, Fp8TokenEnds<kShape, Output>& ends) {
+  const int group = warp / 4;
+  const int own = warp % 4 * 32 + lane;
   for (Fp8Place at = block.Begin(); block.Has(at);) {
     const int first = block.Token(at);
     const int row = block.Row(at) + warp * 16 + lane / 4;
     output.tokens = min(block.input.tokens, first + block.input.tile_tokens);
-    FindPlaces<kShape>(first, output.tokens, output, places);
+    const Fp8TokenEnd end = LookUp(block.input, output, first + own, first + own < output.tokens);
     float sums[kShape.tokens / 2] = {};
     AddFp8Tile(block, at, warp, lane, sums);
+    Publish(end, group, own, ends);
 #pragma unroll
     for (int j = 0; j < kShape.tokens / 8; ++j) {
-      const int token = first + 8 * j + lane % 4 * 2;
-      if (token >= output.tokens) break;
-      const float even = block.input.token_scales[token];
-      const float odd = block.input.token_scales[min(token + 1, block.input.tokens - 1)];
+      const int token = 8 * j + lane % 4 * 2;
       const float* const d = sums + 4 * j;
+      const float even = ends.scales[token];
+      const float odd = ends.scales[token + 1];
       const float scaled[4] = {__fmul_rn(d[0], even), __fmul_rn(d[1], odd), __fmul_rn(d[2], even),
                                __fmul_rn(d[3], odd)};
-      output(row, token, scaled, places - first);
+      output(row, first + token, scaled, ends.places - first);
     }
   }
 }
@@ -321,7 +349,7 @@ __global__ __launch_bounds__(kFp8Shapes[kChosen].threads(),
   extern __shared__ unsigned char shared[];
   __shared__ std::uint64_t full_barriers[kShape.stages()];
   __shared__ std::uint64_t empty_barriers[kShape.stages()];
-  __shared__ TokenPlace places[Output::kPlaces ? kShape.tokens : 1];
+  __shared__ Fp8TokenEnds<kShape, Output> ends[kShape.groups];
   const std::uint32_t full = SharedAddress(full_barriers);
   const std::uint32_t empty = SharedAddress(empty_barriers);
   if (threadIdx.x == 0) InitFp8Barriers<kShape>(full, empty);
@@ -339,7 +367,7 @@ __global__ __launch_bounds__(kFp8Shapes[kChosen].threads(),
   } else {
     if constexpr (kShape.trades_registers()) GrowRegisters<kShape.registers()>();
     WaitForPrevious();
-    MultiplyFp8(block, warp, lane, output, places);
+    MultiplyFp8(block, warp, lane, output, ends[warp / 4]);
   }
   if constexpr (kShape.sharers > 1) ClusterSync();
 #else

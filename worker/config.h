@@ -40,6 +40,7 @@ struct WorkerConfig {
   std::int32_t max_queue = kMaxQueue;
   std::int32_t block_size = 16;
   std::int64_t kv_cache_memory_bytes = 0;
+  std::string activation_dtype = "bfloat16";
   std::string kv_cache_dtype = "auto";
   std::string kv_scales_file;
   double gpu_memory_utilization = 0.90;

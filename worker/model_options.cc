@@ -53,6 +53,7 @@ absl::StatusOr<model::ModelOptions> MakeModelOptions(const WorkerConfig& config,
   options.gpu_memory_utilization = config.gpu_memory_utilization;
   options.gpu_memory_bytes = static_cast<std::int64_t>(config.gpu_memory_bytes);
   options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;
+  options.activation_dtype = config.activation_dtype;
   options.kv_cache_dtype = config.kv_cache_dtype;
   options.kv_scales_file = config.kv_scales_file;
   options.block_tokens = config.block_size;

@@ -114,6 +114,7 @@ absl::StatusOr<LoadedModel> Load(const EngineBenchOptions& options) {
   model.num_layers = options.num_layers;
   model.seed = static_cast<std::uint64_t>(options.seed);
   model.device = worker::kernels::DeviceFor(options.device, options.tensor_parallel_size);
+  model.activation_dtype = options.activation_dtype;
   model.kv_cache_dtype = options.kv_cache_dtype;
   model.gpu_memory_bytes = static_cast<std::int64_t>(options.gpu_memory_bytes);
   const bool on_gpu = model.device == "cuda";

@@ -80,6 +80,8 @@ TEST(EngineOptionsTest, NamesWhatIsWrong) {
   EXPECT_EQ(message("qwen-7b"), "'qwen-7b' is no option");
   EXPECT_EQ(message("--quantization=int4"),
             "--quantization is 'int4'; allowed: none, awq, fp8, q4_k_m, q8_0");
+  EXPECT_EQ(message("--activation_dtype=int8"),
+            "--activation_dtype is 'int8'; allowed: bfloat16, fp8_e4m3");
 }
 
 TEST(EngineOptionsTest, QuantizationIsForRandomWeights) {

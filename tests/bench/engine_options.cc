@@ -43,6 +43,8 @@ std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
        "blocks of 128 columns, likewise; q4_k_m or q8_0: as llama.cpp's files of these types"},
       {"num_layers", &options.num_layers,
        "of random weights: the first so many layers alone, 0 to 1000; 0: all"},
+      {"activation_dtype", &options.activation_dtype,
+       "of what weights in FP8 are multiplied with, as the worker's option: bfloat16 or fp8_e4m3"},
       {"kv_cache_dtype", &options.kv_cache_dtype,
        "of keys and values, as the worker's option: auto, bfloat16 or fp8_e4m3"},
       {"tensor_parallel_size", &options.tensor_parallel_size,
@@ -116,7 +118,14 @@ absl::Status CheckKvCacheDtype(const std::string& dtype) {
       absl::StrCat("--kv_cache_dtype is '", dtype, "'; allowed: auto, bfloat16, fp8_e4m3"));
 }
 
+absl::Status CheckActivationDtype(const std::string& dtype) {
+  if (dtype == "bfloat16" || dtype == "fp8_e4m3") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--activation_dtype is '", dtype, "'; allowed: bfloat16, fp8_e4m3"));
+}
+
 absl::Status CheckRanges(const EngineBenchOptions& options) {
+  RETURN_IF_ERROR(CheckActivationDtype(options.activation_dtype));
   RETURN_IF_ERROR(CheckKvCacheDtype(options.kv_cache_dtype));
   RETURN_IF_ERROR(CheckRange("tensor_parallel_size", options.tensor_parallel_size, 1, 64));
   RETURN_IF_ERROR(CheckRange("num_layers", options.num_layers, 0, 1000));

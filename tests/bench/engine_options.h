@@ -15,6 +15,7 @@ struct EngineBenchOptions {
   std::string device = "auto";
   std::string quantization = "none";  // of a distill's random weights
   std::int32_t num_layers = 0;        // likewise; 0: all
+  std::string activation_dtype = "bfloat16";
   std::string kv_cache_dtype = "auto";
   std::int32_t tensor_parallel_size = 1;
   std::int32_t cpu_threads = 0;

@@ -16,6 +16,10 @@ struct DeviceConfig {
   // What each GPU may have in use at most, CUDA's own and other processes' included, as if it had
   // no more; 0: what it has.
   std::int64_t gpu_memory_bytes = 0;
+  // Products with weights in FP8 round their inputs to FP8 too, each token's by a scale of its own:
+  // on the CPU, and on GPUs that multiply such numbers (compute capability 9.0). Of others it says
+  // nothing. Capabilities::name has "-fp8_inputs" where it is so.
+  bool fp8_inputs = false;
 };
 
 // The device that `asked` names here: "auto" is cuda where the binary has it and a GPU is there. To

@@ -18,7 +18,8 @@ std::vector<std::unique_ptr<Backend>> OpenCpuDevices(const DeviceConfig& config,
   const int threads = config.cpu_threads > 0 ? config.cpu_threads : std::max(1, cores);
   for (int rank = 0; rank < config.ranks; ++rank) {
     const int share = threads / config.ranks + (rank < threads % config.ranks ? 1 : 0);
-    backends.push_back(std::make_unique<CpuBackend>(std::max(1, share)));
+    backends.push_back(
+        std::make_unique<CpuBackend>(std::max(1, share), BestIsa(), config.fp8_inputs));
   }
   return backends;
 }

@@ -26,16 +26,16 @@ struct MixExtent {
   }
 };
 
-// Scratch memory of AttendLatents on a GPU: partial results of kLatentPartials segments, what
-// kLatentBlocks blocks have so far, and where the tokens' work begins.
+// Scratch memory of AttendLatents on a GPU: partial results of kLatentPartials segments and what
+// kLatentBlocks blocks have so far.
 inline constexpr std::int64_t kLatentPartials = 1024;
 inline constexpr std::int64_t kLatentBlocks = 264;
 inline constexpr std::int64_t kLatentWidth = 512;      // the one C that a GPU takes
 inline constexpr std::int64_t kLatentRotated = 64;     // the one R
 inline constexpr std::int64_t kLatentBlockHeads = 32;  // heads of a block
-constexpr std::int64_t LatentWorkspaceBytes(std::int64_t max_tokens, std::int64_t heads) {
+constexpr std::int64_t LatentWorkspaceBytes(std::int64_t heads) {
   return kLatentPartials * heads * (kLatentWidth + 2) * 4 +
-         kLatentBlocks * kLatentBlockHeads * kLatentWidth * 4 + (2 * max_tokens + 2) * 4 + 1024;
+         kLatentBlocks * kLatentBlockHeads * kLatentWidth * 4 + 1024;
 }
 
 // The largest step's, in one rank's shares.
@@ -45,7 +45,7 @@ struct PartsExtent {
   MixExtent mix = {};
 
   std::int64_t device_bytes() const {
-    std::int64_t bytes = latent_heads > 0 ? LatentWorkspaceBytes(max_tokens, latent_heads) : 0;
+    std::int64_t bytes = latent_heads > 0 ? LatentWorkspaceBytes(latent_heads) : 0;
     return mix.per_token > 0 ? bytes + mix.device_bytes() : bytes;
   }
 };

@@ -8,6 +8,7 @@
 #include "common/input_limits.h"
 #include "common/status.h"
 #include "worker/kernels/devices.h"
+#include "worker/model/activation_dtype.h"
 #include "worker/model/check_device.h"
 #include "worker/model/checkpoint/fp8_weights.h"
 #include "worker/model/checkpoint/kv_scales.h"
@@ -161,6 +162,7 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   }
   // Once more, now that it is known how the matrices are packed.
   RETURN_IF_ERROR(CheckSplit(model.plan, options.tensor_parallel_size));
+  RETURN_IF_ERROR(CheckActivationDtype(options.activation_dtype, model.plan));
   RETURN_IF_ERROR(SettleKvCache(options, model.plan));
   return model;
 }
@@ -176,7 +178,8 @@ absl::StatusOr<Devices> OpenBackends(const ModelOptions& options, const CheckedM
   devices.backends = kernels::OpenDevices({.device = options.device,
                                            .ranks = RanksHere(options),
                                            .cpu_threads = options.cpu_threads,
-                                           .gpu_memory_bytes = options.gpu_memory_bytes},
+                                           .gpu_memory_bytes = options.gpu_memory_bytes,
+                                           .fp8_inputs = options.activation_dtype == kFp8Activations},
                                           &error);
   if (devices.backends.empty()) return absl::InvalidArgumentError(error);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();

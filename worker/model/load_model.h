@@ -40,6 +40,9 @@ struct ModelOptions {
   double gpu_memory_utilization = 0.9;
   // Instead of that share: bytes of a GPU's memory that may be in use (DeviceConfig). 0: the share.
   std::int64_t gpu_memory_bytes = 0;
+  // What weights in FP8 are multiplied with: "bfloat16", as it is computed, or "fp8_e4m3"
+  // (DeviceConfig::fp8_inputs), for models that have such weights.
+  std::string activation_dtype = "bfloat16";
   // "auto": FP8 where config.json's kv_cache_scheme says so, else as activations are ("bfloat16";
   // on the CPU float32); "fp8_e4m3".
   std::string kv_cache_dtype = "auto";

@@ -26,6 +26,7 @@ struct Place {
   bool fp8_kv = false;
   std::string weights = "auto";  // as --quantization draws them
   bool draws_fp8 = false;        // the layers', as the bench does
+  bool fp8_inputs = false;       // what weights in FP8 are multiplied with
 };
 
 // For processors, sanitizers among them.
@@ -58,7 +59,11 @@ std::vector<Place> Places() {
           {"cuda", 1, kDeepseek, 100, 300},
           {"cuda", 1, kDeepseek, 100, 300, false, "auto", true},
           {"cuda", 1, kDeepseekWide, 32, 700, false, "auto", true},
-          {"cuda", 2, kDeepseek, 100, 300, false, "auto", true}};
+          {"cuda", 2, kDeepseek, 100, 300, false, "auto", true},
+          {"cuda", 1, kQwen, 100, 300, false, "auto", true, true},
+          {"cuda", 1, kLlamaReal, 96, 700, false, "auto", true, true},
+          {"cuda", 1, kDeepseek, 100, 300, false, "auto", true, true},
+          {"cuda", 2, kQwen, 100, 300, false, "auto", true, true}};
 }
 
 // The same with weights that are packed.
@@ -79,7 +84,8 @@ std::vector<Place> PackedPlaces() {
 
 std::string NameOf(const Place& place) {
   return place.shape.name + "_" + place.device + "_tp" + std::to_string(place.ranks) +
-         (place.fp8_kv ? "_fp8_kv" : "") + (place.draws_fp8 ? "_fp8_weights" : "");
+         (place.fp8_kv ? "_fp8_kv" : "") + (place.draws_fp8 ? "_fp8_weights" : "") +
+         (place.fp8_inputs ? "_fp8_inputs" : "");
 }
 
 void PrintTo(const Place& place, std::ostream* out) { *out << NameOf(place); }
@@ -103,6 +109,7 @@ class ExactnessTest : public testing::TestWithParam<Place> {
     options.device = place().device;
     options.quantization = place().weights;
     options.kv_cache_dtype = place().fp8_kv ? "fp8_e4m3" : "auto";
+    if (place().fp8_inputs) options.activation_dtype = "fp8_e4m3";
     if (place().draws_fp8) options.random_encoding = kernels::Encoding::kFp8;
     options.cpu_threads = place().ranks;
     options.tensor_parallel_size = place().ranks;

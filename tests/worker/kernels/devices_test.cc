@@ -18,6 +18,15 @@ TEST(OpenDevices, OpensOneBackendARank) {
   }
 }
 
+TEST(OpenDevices, TheFirstWordOfANameSaysWhetherInputsAreRounded) {
+  std::string error;
+  const auto rounded = OpenDevices({.device = "cpu", .cpu_threads = 1, .fp8_inputs = true}, &error);
+  const auto plain = OpenDevices({.device = "cpu", .cpu_threads = 1}, &error);
+  ASSERT_FALSE(rounded.empty() || plain.empty());
+  EXPECT_TRUE(rounded[0]->capabilities().name.starts_with("cpu-fp8_inputs "));
+  EXPECT_TRUE(plain[0]->capabilities().name.starts_with("cpu "));
+}
+
 TEST(OpenDevices, SaysWhyThereIsNone) {
   for (const DeviceConfig& config :
        {DeviceConfig{.device = "cuda"}, DeviceConfig{.device = "tpu"}, DeviceConfig{.ranks = 0}}) {

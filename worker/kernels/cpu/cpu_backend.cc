@@ -19,9 +19,9 @@ constexpr std::size_t kCacheLine = 64;
 // The piece of calloc's that holds `data` starts at the address stored just below it.
 void FreeAligned(void* data) { std::free(static_cast<void**>(data)[-1]); }
 
-std::string NameOf(const RowKernels& rows, int threads) {
-  return std::string("cpu ") + rows.name + " " + std::to_string(threads) +
-         (threads == 1 ? " thread" : " threads");
+std::string NameOf(const RowKernels& rows, int threads, bool fp8_inputs) {
+  return std::string(fp8_inputs ? "cpu-fp8_inputs " : "cpu ") + rows.name + " " +
+         std::to_string(threads) + (threads == 1 ? " thread" : " threads");
 }
 
 // Ops are done when they return, and so is all that came before a fence.
@@ -54,10 +54,11 @@ class CpuReplay final : public Replay {
 
 }  // namespace
 
-CpuBackend::CpuBackend(int num_threads, Isa isa)
+CpuBackend::CpuBackend(int num_threads, Isa isa, bool fp8_inputs)
     : rows_(RowKernelsFor(isa)),
+      fp8_inputs_(fp8_inputs),
       pool_(num_threads),
-      capabilities_({.name = NameOf(rows_, num_threads),
+      capabilities_({.name = NameOf(rows_, num_threads, fp8_inputs),
                      .kind = DeviceKind::kCpu,
                      .activation = DType::kF32,
                      .only_head_dim = 0,
@@ -97,6 +98,12 @@ std::unique_ptr<Replay> CpuBackend::Record(std::function<void()> ops) {
 
 namespace {
 
+bool AreFp8(std::span<const WeightSlice> parts) {
+  return std::all_of(parts.begin(), parts.end(), [](const WeightSlice& part) {
+    return part.encoding == Encoding::kFp8 && part.order == nullptr;
+  });
+}
+
 std::vector<std::int32_t> OrderOf(const WeightSlice& part) {
   if (part.order == nullptr) return {};
   return {part.order, part.order + part.cols};
@@ -113,7 +120,8 @@ std::unique_ptr<LinearWeight> CpuBackend::MakeLinear(std::span<const WeightSlice
     PackedPanels panels(parts, {layout, shape.out});
     panels.Fill(parts, pool_, Allocate(panels.bytes()));
     return std::make_unique<CpuLinearWeight>(layout, shape, std::move(panels),
-                                             OrderOf(parts.front()), PackBias(bias, layout, shape));
+                                             OrderOf(parts.front()), PackBias(bias, layout, shape),
+                                             fp8_inputs_ && AreFp8(parts));
   }
   Buffer panels = Allocate(CpuLinearWeight::PanelBytes(layout, shape));
   PackPanels(parts, layout, shape, pool_, static_cast<std::uint16_t*>(panels.data()));

@@ -19,8 +19,8 @@ namespace thinkwire::worker::kernels {
 // Ops are done when they return. Owns: its threads and scratch memory.
 class CpuBackend final : public Backend {
  public:
-  // REQUIRES: num_threads >= 1, IsSupported(isa).
-  explicit CpuBackend(int num_threads, Isa isa = BestIsa());
+  // `fp8_inputs` as DeviceConfig's. REQUIRES: num_threads >= 1, IsSupported(isa).
+  explicit CpuBackend(int num_threads, Isa isa = BestIsa(), bool fp8_inputs = false);
 
   const Capabilities& capabilities() const override { return capabilities_; }
 
@@ -92,13 +92,16 @@ class CpuBackend final : public Backend {
   PaddedRows Pad(const Tensor& x, const CpuLinearWeight& weight);
   // x [T, in] with its columns in a weight's order.
   const float* Gather(const Tensor& x, const std::vector<std::int32_t>& order);
+  // x [T, in] with each row rounded to FP8 by a scale of its own, and back.
+  const float* Round(const Tensor& x);
   // out [T, out] = x W^T + bias for a kPlain or kQkv weight.
   void ApplyRows(const Tensor& x, const CpuLinearWeight& weight, float* out);
 
   const RowKernels& rows_;
+  const bool fp8_inputs_;
   ThreadPool pool_;
   const Capabilities capabilities_;
-  std::vector<float> padded_;     // Pad, Gather
+  std::vector<float> padded_;     // Pad, Gather, Round
   PanelScratch unpacked_;         // products with packed weights
   std::vector<float> qkv_;        // QkvRopeWriteKv: [T, (H + 2K) * D]
   std::vector<float> attention_;  // PagedAttention: each thread's or each segment's state

@@ -33,12 +33,13 @@ class CpuLinearWeight final : public LinearWeight {
 
   // A packed matrix; `order` as WeightSlice's, or empty. REQUIRES: the panels are filled.
   CpuLinearWeight(LinearLayout layout, const LinearShape& shape, PackedPanels panels,
-                  std::vector<std::int32_t> order, std::vector<float> bias)
+                  std::vector<std::int32_t> order, std::vector<float> bias, bool rounds_inputs)
       : layout_(layout),
         shape_(shape),
         packed_(std::move(panels)),
         order_(std::move(order)),
-        bias_(std::move(bias)) {}
+        bias_(std::move(bias)),
+        rounds_inputs_(rounds_inputs) {}
 
   // REQUIRES: a CpuBackend made the weight.
   static const CpuLinearWeight& From(const LinearWeight& weight) {
@@ -65,6 +66,8 @@ class CpuLinearWeight final : public LinearWeight {
   bool is_packed() const { return packed_.bytes() > 0; }
   // The input that each column multiplies, or empty: its own.
   const std::vector<std::int32_t>& order() const { return order_; }
+  // Whether what it multiplies is rounded to FP8 first.
+  bool rounds_inputs() const { return rounds_inputs_; }
   std::int64_t panel_elements() const { return depth_blocks() * kPanelDepth * kPanelRows; }
   // out [tokens, 8] = x [tokens, in] times panel p. `scratch` has panel_elements() on whole cache
   // lines and is not touched where the weight is not packed.
@@ -84,6 +87,7 @@ class CpuLinearWeight final : public LinearWeight {
   const PackedPanels packed_;              // or none
   const std::vector<std::int32_t> order_;  // or empty
   const std::vector<float> bias_;          // in panel order, or empty
+  const bool rounds_inputs_ = false;
 };
 
 // Writes the panels of `parts` to `panels`, PanelBytes long and zeroed.

@@ -15,6 +15,7 @@
 #include "worker/kernels/cuda/linear/bf16_linear.h"
 #include "worker/kernels/cuda/linear/blocks_linear.h"
 #include "worker/kernels/cuda/linear/cuda_linear.h"
+#include "worker/kernels/cuda/linear/fp8_linear.h"
 #include "worker/kernels/cuda/linear/int4_linear.h"
 #include "worker/kernels/cuda/linear/linear_output.h"
 #include "worker/kernels/cuda/linear/unit_linear.h"
@@ -54,12 +55,12 @@ Tensor Rows(const Tensor& of, std::int64_t first, std::int64_t count) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(int device, std::int64_t memory_bytes)
+CudaBackend::CudaBackend(int device, std::int64_t memory_bytes, bool fp8_inputs)
     : device_(device), memory_bytes_(memory_bytes) {
   Use();
   CUDA_CHECK(cudaGetDeviceProperties(&properties_, device_));
   stream_ = std::make_unique<OpStream>();
-  linear_tools_ = std::make_unique<LinearTools>(properties_, memory_, *stream_);
+  linear_tools_ = std::make_unique<LinearTools>(properties_, memory_, fp8_inputs, *stream_);
   capabilities_ = Describe();
   if (capabilities_.attends_to_latents) PrepareLatentAttention(properties_.major == 9);
 }
@@ -71,8 +72,9 @@ void CudaBackend::Use() const { CUDA_CHECK(cudaSetDevice(device_)); }
 Capabilities CudaBackend::Describe() {
   const bool is_exact = Bf16WaysAgree(*linear_tools_, *stream_);
   return {.name = "cuda-sm" + std::to_string(properties_.major) +
-                  std::to_string(properties_.minor) + (is_exact ? " " : "-inexact ") +
-                  properties_.name,
+                  std::to_string(properties_.minor) +
+                  (linear_tools_->multiplies_fp8 ? "-fp8_inputs" : "") +
+                  (is_exact ? " " : "-inexact ") + properties_.name,
           .kind = DeviceKind::kCuda,
           .activation = DType::kBf16,
           .only_head_dim = kHeadDim,
@@ -151,6 +153,9 @@ std::unique_ptr<LinearWeight> CudaBackend::MakeLinear(std::span<const WeightSlic
   Use();
   if (Int4Linear::Takes(parts, *linear_tools_)) {
     return Int4Linear::Make(parts, bias, layout, *linear_tools_, *stream_);
+  }
+  if (Fp8Linear::Takes(parts, *linear_tools_)) {
+    return Fp8Linear::Make(parts, bias, layout, *linear_tools_);
   }
   if (UnitLinear::Takes(parts, layout, *linear_tools_)) {
     return UnitLinear::Make(parts, bias, layout, *linear_tools_, *stream_);

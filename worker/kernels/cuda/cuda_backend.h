@@ -19,18 +19,21 @@ namespace thinkwire::worker::kernels {
 // Weights multiply by themselves (cuda_linear.h), few tokens in another way than many; both add up
 // in one chain of k16 steps, so that a token's bits do not depend on the tokens beside it. The
 // constructor checks that on the device at hand; where it does not hold, its name begins with
-// "cuda-smXY-inexact".
+// "cuda-smXY-inexact". Where products round their inputs to FP8 it begins with
+// "cuda-smXY-fp8_inputs".
 //
 // Scratch memory is what Reserve took, or grows the first time that larger shapes come; cuBLASLt's
 // algorithms are timed then too. So a warm-up with the largest shapes comes before any recording,
 // and nothing is allocated after it.
 // The norm of a single token is done by the QKV, gate-up or head product that follows and reads it
-// (op_stream.h, LinearTools::CanNormOnTheWay).
+// (op_stream.h, LinearTools::CanNormOnTheWay), any norm by the rounding before such a product with
+// FP8 inputs.
 // Owns: a stream, scratch memory, what its weights share. Threads: the rank's.
 class CudaBackend final : public Backend {
  public:
-  // `memory_bytes` as DeviceConfig's gpu_memory_bytes. REQUIRES: 0 <= device < number of GPUs.
-  explicit CudaBackend(int device, std::int64_t memory_bytes = 0);
+  // `memory_bytes` as DeviceConfig's gpu_memory_bytes, `fp8_inputs` as its own.
+  // REQUIRES: 0 <= device < number of GPUs.
+  explicit CudaBackend(int device, std::int64_t memory_bytes = 0, bool fp8_inputs = false);
   ~CudaBackend() override;
 
   const Capabilities& capabilities() const override { return capabilities_; }

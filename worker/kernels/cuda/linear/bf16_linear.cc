@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
-#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -23,20 +22,6 @@
 
 namespace thinkwire::worker::kernels {
 namespace {
-
-// The norm that the stream holds, if a product with this output does it on the way.
-std::optional<ResidualNorm> TakeNorm(const Tensor& x, const LinearOutput& output,
-                                     OpStream& stream) {
-  return std::visit(
-      [&](const auto& to) -> std::optional<ResidualNorm> {
-        if constexpr (std::remove_cvref_t<decltype(to)>::kFollowsNorm) {
-          return stream.Take(x, to.target());
-        } else {
-          return {};
-        }
-      },
-      output);
-}
 
 // Rows [first, first + count) of a matrix.
 Tensor Rows(const Tensor& of, std::int64_t first, std::int64_t count) {
@@ -116,7 +101,9 @@ void Bf16Linear::Multiply(const Tensor& x, const LinearOutput& output, OpStream&
 }
 
 void Bf16Linear::RunSmall(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
-  const std::optional<ResidualNorm> norm = TakeNorm(x, output, stream);
+  const bool can_norm = stream.held() != nullptr && CanNorm(*stream.held());
+  const std::optional<ResidualNorm> norm =
+      can_norm ? TakeNorm(x, output, stream) : std::optional<ResidualNorm>();
   LaunchSmallLinear({.weights = matrix_.data(),
                      .bias = bias_.data(),
                      .rows = out_features(),

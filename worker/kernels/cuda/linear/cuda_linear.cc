@@ -1,5 +1,6 @@
 #include "worker/kernels/cuda/linear/cuda_linear.h"
 
+#include <type_traits>
 #include <variant>
 
 #include "worker/kernels/check.h"
@@ -21,6 +22,19 @@ void CudaLinear::Run(const Tensor& x, const LinearOutput& output, OpStream& stre
       },
       output);
   Multiply(x, output, stream);
+}
+
+std::optional<ResidualNorm> CudaLinear::TakeNorm(const Tensor& x, const LinearOutput& output,
+                                                 OpStream& stream) {
+  return std::visit(
+      [&](const auto& to) -> std::optional<ResidualNorm> {
+        if constexpr (std::remove_cvref_t<decltype(to)>::kFollowsNorm) {
+          return stream.Take(x, to.target());
+        } else {
+          return {};
+        }
+      },
+      output);
 }
 
 }  // namespace thinkwire::worker::kernels

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "worker/kernels/cuda/linear/linear_output.h"
 #include "worker/kernels/cuda/stream/op_stream.h"
+#include "worker/kernels/norm.h"
 #include "worker/kernels/stacked_rows.h"
 #include "worker/kernels/weights.h"
 
@@ -34,6 +36,12 @@ class CudaLinear : public LinearWeight {
   // REQUIRES: the output takes this weight's layout and fits its rows and x's tokens; the backend
   // that made the weight lives. Not the first with so many tokens in a recording.
   void Run(const Tensor& x, const LinearOutput& output, OpStream& stream) const;
+
+ protected:
+  // The norm that the stream holds, if it makes x and models ask for a product with this output
+  // right after a norm: the caller's to do on the way.
+  static std::optional<ResidualNorm> TakeNorm(const Tensor& x, const LinearOutput& output,
+                                              OpStream& stream);
 
  private:
   virtual void Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const = 0;

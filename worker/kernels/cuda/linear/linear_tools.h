@@ -2,6 +2,9 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
+#include <cstdint>
+
 #include "worker/kernels/cuda/device/device_memory.h"
 #include "worker/kernels/cuda/linear/large_linear.h"
 #include "worker/kernels/cuda/linear/weight_upload.h"
@@ -16,19 +19,29 @@ namespace thinkwire::worker::kernels {
 // Owns: cuBLASLt's handle, the upload's buffer, scratch memory. Threads: the stream's.
 struct LinearTools {
   // Of the calling thread's GPU. Weights take their memory from `memory`, which must outlive this.
-  LinearTools(const cudaDeviceProp& properties, DeviceMemory& memory, OpStream& stream);
+  // `fp8_inputs`: as DeviceConfig's.
+  LinearTools(const cudaDeviceProp& properties, DeviceMemory& memory, bool fp8_inputs,
+              OpStream& stream);
 
   // Takes the scratch memory that products of up to `extent` need.
   void Reserve(const StepExtent& extent, OpStream& stream);
-  // Whether a product that reads the norm's output can do it on the way.
+  // Of `rounded`, for so many tokens; the scales lie behind the codes.
+  static std::size_t RoundedBytes(std::int64_t tokens, std::int64_t columns) {
+    return static_cast<std::size_t>(tokens * columns) +
+           static_cast<std::size_t>(tokens) * sizeof(float);
+  }
+  // Whether some product that reads the norm's output can do it on the way, or its rounding can.
   bool CanNormOnTheWay(const ResidualNorm& norm) const;
 
   const int num_sms;
   const bool has_small_linear;  // the device can do what small_linear.h needs
+  const bool multiplies_fp8;    // what fp8_product.h needs, and was told to
   LargeLinear large;
   WeightUpload upload;
-  Scratch sums;      // QKV sums, or gates and ups
-  Scratch expanded;  // a packed weight as bf16
+  Scratch sums;                       // QKV sums, or gates and ups
+  Scratch expanded;                   // a packed weight as bf16
+  Scratch rounded;                    // tokens in e4m3, and their scales
+  std::int64_t most_fp8_columns = 0;  // of weights whose tokens are rounded
 };
 
 }  // namespace thinkwire::worker::kernels

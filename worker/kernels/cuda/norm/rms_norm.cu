@@ -2,6 +2,7 @@
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
+#include "worker/kernels/cuda/device/row_codes.cuh"
 #include "worker/kernels/cuda/norm/rms_norm.h"
 #include "worker/kernels/cuda/norm/row_norm.cuh"
 
@@ -14,12 +15,48 @@
 namespace thinkwire::worker::kernels {
 namespace {
 
-template <int kPieces, bool kAdd>
+// What becomes of a row's normed pieces, a thread's own.
+struct StoreNormed {
+  uint4* out;
+
+  template <int kPieces>
+  __device__ __forceinline__ void operator()(const uint4 (&normed)[kPieces], int pieces) const {
+    const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * pieces;
+#pragma unroll
+    for (int j = 0; j < kPieces; ++j) {
+      const int piece = static_cast<int>(threadIdx.x) + j * kRowThreads;
+      if (piece < pieces) out[row + piece] = normed[j];
+    }
+  }
+};
+
+struct RoundNormed {
+  uint2* codes;
+  float* scales;
+
+  template <int kPieces>
+  __device__ __forceinline__ void operator()(const uint4 (&normed)[kPieces], int pieces) const {
+    __shared__ std::uint32_t greatest[kRowWarps];
+    const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * pieces;
+    std::uint32_t most = 0;
+#pragma unroll
+    for (int j = 0; j < kPieces; ++j) most = GreatestOf(normed[j], most);
+    const RowScale scale = RowScaleOf(GreatestOverBlock(most, greatest));
+#pragma unroll
+    for (int j = 0; j < kPieces; ++j) {
+      const int piece = static_cast<int>(threadIdx.x) + j * kRowThreads;
+      if (piece < pieces) codes[row + piece] = CodesOf(normed[j], scale.inverse);
+    }
+    if (threadIdx.x == 0) scales[blockIdx.x] = scale.scale;
+  }
+};
+
+template <int kPieces, bool kAdd, class Output>
 __global__ __launch_bounds__(kRowThreads) void AddRmsNormKernel(const uint4* partial,
                                                                 const uint4* residual, uint4* sum,
                                                                 const uint4* weight, float eps,
                                                                 int pieces, float width,
-                                                                uint4* out) {
+                                                                Output output) {
   __shared__ float warp_sums[kRowWarps];
   AllowNext();
   uint4 scale[kPieces];
@@ -45,23 +82,35 @@ __global__ __launch_bounds__(kRowThreads) void AddRmsNormKernel(const uint4* par
     square_sum = AddSquares(values[j], square_sum);
   }
   const float factor = NormFactor(SumOverBlock(square_sum, warp_sums), width, eps);
+  uint4 normed[kPieces] = {};
 #pragma unroll
   for (int j = 0; j < kPieces; ++j) {
     const int piece = static_cast<int>(threadIdx.x) + j * kRowThreads;
-    if (piece < pieces) out[row + piece] = Normed(values[j], factor, scale[j]);
+    if (piece < pieces) normed[j] = Normed(values[j], factor, scale[j]);
   }
+  output(normed, pieces);
 }
 
-template <int kPieces>
-void LaunchShaped(const ResidualNorm& norm, cudaStream_t stream) {
-  const auto kernel = norm.partial.data != nullptr ? &AddRmsNormKernel<kPieces, true>
-                                                   : &AddRmsNormKernel<kPieces, false>;
+template <int kPieces, class Output>
+void LaunchShaped(const ResidualNorm& norm, const Output& output, cudaStream_t stream) {
+  const auto kernel = norm.partial.data != nullptr ? &AddRmsNormKernel<kPieces, true, Output>
+                                                   : &AddRmsNormKernel<kPieces, false, Output>;
   const std::int64_t width = norm.out.dim(1);
   Launch(kernel, {.grid = dim3(static_cast<unsigned>(norm.out.dim(0))), .block = dim3(kRowThreads)},
          stream, static_cast<const uint4*>(norm.partial.data),
          static_cast<const uint4*>(norm.residual.data), static_cast<uint4*>(norm.sum.data),
          static_cast<const uint4*>(norm.weight.data), norm.eps, static_cast<int>(width / 8),
-         static_cast<float>(width), static_cast<uint4*>(norm.out.data));
+         static_cast<float>(width), output);
+}
+
+template <class Output>
+void LaunchNorm(const ResidualNorm& norm, const Output& output, cudaStream_t stream) {
+  CheckResidualNorm(norm);
+  const std::int64_t pieces = (norm.out.dim(1) / 8 + kRowThreads - 1) / kRowThreads;
+  if (pieces == 1) return LaunchShaped<1>(norm, output, stream);
+  if (pieces == 2) return LaunchShaped<2>(norm, output, stream);
+  if (pieces <= 4) return LaunchShaped<4>(norm, output, stream);
+  return LaunchShaped<kMostRowPieces>(norm, output, stream);
 }
 
 }  // namespace
@@ -81,12 +130,11 @@ void CheckResidualNorm(const ResidualNorm& norm) {
 }
 
 void LaunchAddRmsNorm(const ResidualNorm& norm, cudaStream_t stream) {
-  CheckResidualNorm(norm);
-  const std::int64_t pieces = (norm.out.dim(1) / 8 + kRowThreads - 1) / kRowThreads;
-  if (pieces == 1) return LaunchShaped<1>(norm, stream);
-  if (pieces == 2) return LaunchShaped<2>(norm, stream);
-  if (pieces <= 4) return LaunchShaped<4>(norm, stream);
-  return LaunchShaped<kMostRowPieces>(norm, stream);
+  LaunchNorm(norm, StoreNormed{static_cast<uint4*>(norm.out.data)}, stream);
+}
+
+void LaunchRoundedNorm(const ResidualNorm& norm, void* codes, float* scales, cudaStream_t stream) {
+  LaunchNorm(norm, RoundNormed{static_cast<uint2*>(codes), scales}, stream);
 }
 
 }  // namespace thinkwire::worker::kernels

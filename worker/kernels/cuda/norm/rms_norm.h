@@ -10,5 +10,8 @@ namespace thinkwire::worker::kernels {
 void CheckResidualNorm(const ResidualNorm& norm);
 // Without a partial: out = RmsNorm(residual), and sum counts for nothing.
 void LaunchAddRmsNorm(const ResidualNorm& norm, cudaStream_t stream);
+// The same with out rounded as LaunchQuantizeRows would round it, to codes and scales, and not
+// written itself.
+void LaunchRoundedNorm(const ResidualNorm& norm, void* codes, float* scales, cudaStream_t stream);
 
 }  // namespace thinkwire::worker::kernels

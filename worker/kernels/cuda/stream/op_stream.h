@@ -50,6 +50,9 @@ class OpStream {
     cudaStreamSynchronize(stream_);
   }
 
+  // What is held, or null.
+  const ResidualNorm* held() const { return held_.has_value() ? &*held_ : nullptr; }
+
   // The norm that makes `x`, if it is held: the caller's to do while it writes to `out`.
   std::optional<ResidualNorm> Take(const Tensor& x, const Tensor& out) {
     if (!held_.has_value() || held_->out.data != x.data || held_->out.size() != x.size()) return {};

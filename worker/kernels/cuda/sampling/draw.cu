@@ -34,11 +34,12 @@
 //      Later ones look at groups of 128 columns that hold something of the digit;
 //   4. the draw: noise for the kept ids, the greatest score.
 //
-// Limits: 64 registers a thread; 38 KiB and 4 V / cluster bytes of shared memory a block, at V =
-// 152,064 in clusters of 8 so much that two blocks share an SM. Bytes: 4 L V, read once: 12.5 us
-// for L = 64 at 3.1 TB/s. What bounds is instructions, some 250 for a logit that is near the
-// maximum and kept (164 us for L = 64 on an H100), and at few rows the search's exchanges (34 us
-// for L = 1).
+// Limits: 64 registers a thread (few rows: 128); 38 KiB and 4 V / cluster bytes of shared memory a
+// block, at V = 152,064 in clusters of 8 so much that two blocks share an SM. Few rows' blocks wait
+// for each other: all that are launched must be on the device at once. Bytes: 4 L V, read once:
+// 12.5 us for L = 64 at 3.1 TB/s. What bounds is instructions, some 250 for a logit that is near
+// the maximum and kept (162 us for L = 64 on an H200), and at few rows how they and the meetings
+// follow each other (18 us for L = 1).
 namespace thinkwire::worker::kernels {
 namespace {
 

@@ -175,10 +175,11 @@ void TimeDraw(bench::RecordedChain& chain, int rows, int vocab) {
   const Tensor logprobs = MakeTensor(words(), DType::kF32, rows);
   const Tensor not_finite = MakeTensor(words(), DType::kI32, rows);
   const Tensor last_drawn = MakeTensor(words(), DType::kI32, rows);
+  void* const memory = Allocate(DrawWorkspaceBytes());
   CUDA_CHECK(cudaDeviceSynchronize());
   const double us = chain.Microseconds(kLayers, [&](std::size_t) {
     LaunchDraw(MakeTensor(logits, DType::kF32, rows, vocab), view, ids, logprobs, not_finite,
-               last_drawn, chain.stream());
+               last_drawn, {.memory = memory, .num_sms = 132}, chain.stream());
   });
   std::printf("draw of %3d x %d  %8.1f us\n", rows, vocab, us);
   CUDA_CHECK(cudaFree(logits));
@@ -201,7 +202,7 @@ void Main() {
       }
     }
   }
-  for (const int rows : {1, 8, 16, 64, 128, 256}) TimeDraw(chain, rows, 152064);
+  for (const int rows : {1, 2, 4, 8, 16, 64, 128, 256}) TimeDraw(chain, rows, 152064);
 }
 
 }  // namespace

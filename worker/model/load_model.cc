@@ -1,13 +1,15 @@
 #include "worker/model/load_model.h"
 
 #include <algorithm>
+#include <future>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/input_limits.h"
 #include "common/status.h"
-#include "worker/kernels/devices.h"
 #include "worker/model/activation_dtype.h"
 #include "worker/model/check_device.h"
 #include "worker/model/checkpoint/fp8_weights.h"
@@ -22,6 +24,7 @@
 #include "worker/model/kv_cache_dtype.h"
 #include "worker/model/layers/rank_shape.h"
 #include "worker/model/leader_runner.h"
+#include "worker/model/open_backends.h"
 #include "worker/parallel/communicators.h"
 #include "worker/parallel/gather.h"
 #include "worker/parallel/tcp_communicator.h"
@@ -130,7 +133,7 @@ absl::Status SettleKvCache(const ModelOptions& options, ModelPlan& plan) {
   return absl::OkStatus();
 }
 
-// A model whose options and files are right, before a device is asked for anything.
+// A model whose options and files are right.
 struct CheckedModel {
   ModelPlan plan;
   step::Limits limits;
@@ -167,21 +170,12 @@ absl::StatusOr<CheckedModel> Check(const ModelOptions& options) {
   return model;
 }
 
-std::int32_t RanksHere(const ModelOptions& options) {
-  return options.group ? options.group->num_ranks : options.tensor_parallel_size;
-}
-
 // Without communicators.
-absl::StatusOr<Devices> OpenBackends(const ModelOptions& options, const CheckedModel& model) {
+absl::StatusOr<Devices> BackendsFor(const ModelOptions& options, const CheckedModel& model,
+                                    OpenedBackends opened) {
+  if (opened.backends.empty()) return absl::InvalidArgumentError(opened.error);
   Devices devices;
-  std::string error;
-  devices.backends = kernels::OpenDevices({.device = options.device,
-                                           .ranks = RanksHere(options),
-                                           .cpu_threads = options.cpu_threads,
-                                           .gpu_memory_bytes = options.gpu_memory_bytes,
-                                           .fp8_inputs = options.activation_dtype == kFp8Activations},
-                                          &error);
-  if (devices.backends.empty()) return absl::InvalidArgumentError(error);
+  devices.backends = std::move(opened.backends);
   const kernels::Capabilities& device = devices.backends.front()->capabilities();
   RETURN_IF_ERROR(CheckDevice(device, model.plan, options.tensor_parallel_size));
   if (model.plan.config.mla) return devices;
@@ -208,8 +202,9 @@ parallel::CommunicatorLimits LimitsOfCommunicators(const ModelOptions& options,
           .vocab = shape.of(Division::kVocabulary).size() * ranks};
 }
 
-absl::StatusOr<Devices> Open(const ModelOptions& options, const CheckedModel& model) {
-  ASSIGN_OR_RETURN(Devices devices, OpenBackends(options, model));
+absl::StatusOr<Devices> DevicesFor(const ModelOptions& options, const CheckedModel& model,
+                                   OpenedBackends opened) {
+  ASSIGN_OR_RETURN(Devices devices, BackendsFor(options, model, std::move(opened)));
   const int ranks = options.tensor_parallel_size;
   ASSIGN_OR_RETURN(const parallel::CommunicatorId id,
                    parallel::MakeCommunicatorId(*devices.backends.front(), ranks));
@@ -312,8 +307,8 @@ absl::StatusOr<std::vector<std::unique_ptr<parallel::Communicator>>> OpenInGroup
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadLeader(const ModelOptions& options,
                                                         std::unique_ptr<PlanChannel> plans,
-                                                        CheckedModel model) {
-  ASSIGN_OR_RETURN(Devices devices, OpenBackends(options, model));
+                                                        CheckedModel model, OpenedBackends opened) {
+  ASSIGN_OR_RETURN(Devices devices, BackendsFor(options, model, std::move(opened)));
   ASSIGN_OR_RETURN(
       const parallel::CommunicatorId id,
       parallel::MakeCommunicatorId(*devices.backends.front(), options.tensor_parallel_size));
@@ -334,14 +329,17 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadLeader(const ModelOptions& opti
 absl::StatusOr<Devices> OpenDevices(const ModelOptions& options) {
   ASSIGN_OR_RETURN(const CheckedModel model,
                    CheckShape(options, *OpenModelFiles(options.model_dir)));
-  return Open(options, model);
+  return DevicesFor(options, model, OpenBackends(options));
 }
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& options,
                                                        std::unique_ptr<PlanChannel> plans) {
+  std::future<OpenedBackends> opening = OpenBackendsBeside(options);
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
-  if (options.group) return LoadLeader(options, std::move(plans), std::move(model));
-  ASSIGN_OR_RETURN(Devices devices, Open(options, model));
+  if (options.group) {
+    return LoadLeader(options, std::move(plans), std::move(model), opening.get());
+  }
+  ASSIGN_OR_RETURN(Devices devices, DevicesFor(options, model, opening.get()));
   return LoadOn(std::move(devices), std::move(plans), std::move(model), options);
 }
 
@@ -354,9 +352,10 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> LoadModel(const ModelOptions& optio
 
 absl::StatusOr<std::unique_ptr<Follower>> LoadFollower(const ModelOptions& options,
                                                        std::unique_ptr<PlanChannel> plans) {
+  std::future<OpenedBackends> opening = OpenBackendsBeside(options);
   ASSIGN_OR_RETURN(CheckedModel model, Check(options));
   Follower::Parts parts;
-  ASSIGN_OR_RETURN(parts.devices, OpenBackends(options, model));
+  ASSIGN_OR_RETURN(parts.devices, BackendsFor(options, model, opening.get()));
   const parallel::GroupPlace& place = *options.group;
   const parallel::Greeting greeting = GreetingOf(options, model, parts.devices);
   ASSIGN_OR_RETURN(parallel::Joined joined, parallel::Join(place, greeting, IsCpu(parts.devices)));

@@ -209,6 +209,7 @@ void CudaBackend::Reserve(const StepExtent& extent) {
   Use();
   PrepareAttention(extent.max_seqs, extent.num_kv_heads);
   linear_tools_->Reserve(extent, *stream_);
+  draw_scratch_.AtLeast(DrawWorkspaceBytes(), *stream_);
   Synchronize();
 }
 
@@ -358,7 +359,9 @@ void CudaBackend::MixExperts(const Tensor& x, const ExpertMix& mix, const Tensor
 
 void CudaBackend::Draw(const Tensor& logits, const DrawView& view, const Tensor& ids,
                        const Tensor& logprobs, const Tensor& not_finite, const Tensor& last_drawn) {
-  LaunchDraw(logits, view, ids, logprobs, not_finite, last_drawn, stream_->Get());
+  void* const memory = draw_scratch_.AtLeast(DrawWorkspaceBytes(), *stream_);
+  LaunchDraw(logits, view, ids, logprobs, not_finite, last_drawn,
+             {.memory = memory, .num_sms = properties_.multiProcessorCount}, stream_->Get());
 }
 
 void CudaBackend::Logprobs(const Tensor& logits, const LogprobsView& view) {

@@ -119,6 +119,7 @@ class CudaBackend final : public Backend {
   Capabilities capabilities_;
   Scratch attention_scratch_;  // partial results of decode
   AttentionState attention_;
+  Scratch draw_scratch_;    // where blocks of few rows meet
   Scratch latent_scratch_;  // latent attention's partial results
   Scratch expert_scratch_;  // what is between the experts' products
 };

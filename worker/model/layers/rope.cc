@@ -5,6 +5,8 @@
 #include <numbers>
 #include <variant>
 
+#include "worker/model/checkpoint/for_rows.h"
+
 namespace thinkwire::worker::model {
 namespace {
 
@@ -72,14 +74,16 @@ std::vector<float> RopeTable(const ModelConfig& config, std::int64_t positions) 
   const auto* yarn = std::get_if<YarnRopeScaling>(&config.rope.scaling);
   const double length = yarn == nullptr ? 1 : yarn->attention_factor;
   std::vector<float> table(static_cast<std::size_t>(positions * config.head_dim));
-  float* out = table.data();
-  for (std::int64_t p = 0; p < positions; ++p, out += config.head_dim) {
-    for (std::int64_t i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(p) * frequencies[static_cast<std::size_t>(i)];
-      out[i] = static_cast<float>(length * std::cos(static_cast<double>(angle)));
-      out[half + i] = static_cast<float>(length * std::sin(static_cast<double>(angle)));
+  ForRows(positions, positions * config.head_dim, [&](std::int64_t first, std::int64_t end) {
+    for (std::int64_t p = first; p < end; ++p) {
+      float* const out = table.data() + p * config.head_dim;
+      for (std::int64_t i = 0; i < half; ++i) {
+        const float angle = static_cast<float>(p) * frequencies[static_cast<std::size_t>(i)];
+        out[i] = static_cast<float>(length * std::cos(static_cast<double>(angle)));
+        out[half + i] = static_cast<float>(length * std::sin(static_cast<double>(angle)));
+      }
     }
-  }
+  });
   return table;
 }
 

@@ -50,6 +50,10 @@ static_assert(ChoicesAreComplete(kSmallLinearTokens));
 
 constexpr int kTokenFactBytes = sizeof(TokenPlace) + kHeadDim * sizeof(float);
 
+// What the kernel knows of its tokens, in shared memory beside ring and row.
+template <SmallLinearShape kShape, class Output>
+constexpr int kFactBytes = Output::kPlaces ? kShape.tokens() * kTokenFactBytes : 0;
+
 // A group's rows for gates and ups of one token on 132 multiprocessors, by who has the most: 144
 // and 160 rows in qwen-1.5b, 288 and 288 in qwen-7b, 240 and 224 in llama-8b.
 constexpr int GateUpRowsOf(std::int64_t rows) {
@@ -74,8 +78,8 @@ std::int64_t RowBytes(const SmallLinear& op) {
   return (op.columns + kShape.columns() - 1) / kShape.columns() * kShape.columns() * 2;
 }
 
-// What the kernel reads of the tokens.
-template <SmallLinearShape kShape>
+// What the kernel reads of the tokens. kBeside: HasRoomFor's.
+template <SmallLinearShape kShape, int kBeside>
 auto TokensOf(const SmallLinear& op) {
   if constexpr (kShape.norms) {
     const ResidualNorm& norm = *op.norm;
@@ -92,7 +96,7 @@ auto TokensOf(const SmallLinear& op) {
     to.copies = 1;
     if constexpr (kShape.single) {
       to.map = MakePlainRowMap(op.x, 1, op.columns, kShape.columns(), 1);
-      to.row = kShape.HasRoomFor(RowBytes<kShape>(op)) ? op.x : nullptr;
+      to.row = kShape.HasRoomFor(RowBytes<kShape>(op), kBeside) ? op.x : nullptr;
       to.bytes = static_cast<int>(op.columns * 2);
       to.pitch = 1;
     } else if (InOneCopy(op)) {
@@ -107,11 +111,11 @@ auto TokensOf(const SmallLinear& op) {
   }
 }
 
-template <SmallLinearShape kShape>
+template <SmallLinearShape kShape, int kBeside>
 std::size_t SharedBytes(const SmallLinear& op) {
   const std::int64_t row = RowBytes<kShape>(op);
   return static_cast<std::size_t>(kShape.ring_bytes() +
-                                  (kShape.norms || kShape.HasRoomFor(row) ? row : 0));
+                                  (kShape.norms || kShape.HasRoomFor(row, kBeside) ? row : 0));
 }
 
 template <SmallLinearShape kShape>
@@ -125,20 +129,21 @@ CUtensorMap WeightMap(const SmallLinear& op) {
 template <std::size_t kChoice, class Output>
 void LaunchShaped(const SmallLinear& op, const Output& output, cudaStream_t stream) {
   constexpr SmallLinearShape kShape = kChoices[kChoice].shape;
-  static_assert(kShape.most_bytes() + kShape.tokens() * kTokenFactBytes <= 226 * 1024,
+  constexpr int kBeside = kFactBytes<kShape, Output>;
+  static_assert(kShape.limit_bytes(kBeside) + kBeside <= 226 * 1024,
                 "what a QKV product knows of its tokens has room");
-  const auto tokens = TokensOf<kShape>(op);
+  const auto tokens = TokensOf<kShape, kBeside>(op);
   const auto kernel = &SmallLinearKernel<kChoice, std::remove_const_t<decltype(tokens)>, Output>;
   // Each device keeps its own, and each rank's thread has another: at every launch, for under 1 us.
   CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  kShape.limit_bytes()));
+                                  kShape.limit_bytes(kBeside)));
   const int groups = static_cast<int>((op.rows + kShape.rows() - 1) / kShape.rows());
   const SmallLinearInput input = {op.tokens, static_cast<int>(op.columns),
                                   InOneCopy(op) ? 1 : kShape.boxes, 0U};
   Launch(kernel,
          {.grid = dim3(static_cast<unsigned>(std::min(groups, op.num_sms * kShape.blocks()))),
           .block = dim3(ThreadsOf<Output>(kShape)),
-          .shared_bytes = SharedBytes<kShape>(op)},
+          .shared_bytes = SharedBytes<kShape, kBeside>(op)},
          stream, WeightMap<kShape>(op), tokens, input, output);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -42,12 +43,14 @@ struct SmallLinearShape {
   constexpr int most_bytes() const { return ring_bytes() + most_normed_bytes(); }
   // How many blocks a multiprocessor holds at a time.
   constexpr int blocks() const { return most_bytes() <= 113 * 1024 ? 2 : 1; }
-  // With a single token that comes whole behind the ring, which it does if it fits.
-  constexpr int limit_bytes() const {
-    return single ? (blocks() == 2 ? 113 : 226) * 1024 : most_bytes();
+  // With a single token that comes whole behind the ring, which it does if it fits. `beside`: bytes
+  // of shared memory that the kernel takes for something else.
+  constexpr int limit_bytes(int beside) const {
+    if (!single) return most_bytes();
+    return std::max(most_bytes(), (blocks() == 2 ? 113 : 226) * 1024 - beside);
   }
-  constexpr bool HasRoomFor(std::int64_t row_bytes) const {
-    return single && most_bytes() + row_bytes <= limit_bytes();
+  constexpr bool HasRoomFor(std::int64_t row_bytes, int beside) const {
+    return single && most_bytes() + row_bytes <= limit_bytes(beside);
   }
 
   // Room is left beside the 226 KB for barriers and the tokens' places.

@@ -8,7 +8,6 @@
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/device/launch.cuh"
 #include "worker/kernels/cuda/sampling/draw_order.cuh"
-#include "worker/kernels/cuda/sampling/draw_search.cuh"
 
 // Launching kernels that give each row of logits a cluster, and each block of it a Slice.
 namespace thinkwire::worker::kernels::draw {
@@ -49,6 +48,16 @@ void LaunchClusters(void (*kernel)(Params), unsigned cluster, std::size_t shared
          stream, params);
 }
 
+// Columns a block, if so many share a row's.
+inline std::int32_t SliceOf(std::int32_t vocab_size, unsigned blocks) {
+  const std::int32_t groups = (vocab_size + 3) / 4;
+  return 4 * ((groups + static_cast<int>(blocks) - 1) / static_cast<int>(blocks));
+}
+// A block's shared memory, with a slice of so many columns from `offset` on.
+inline std::size_t SliceBytes(std::size_t offset, std::int32_t slice) {
+  return offset + sizeof(float) * static_cast<std::size_t>(slice);
+}
+
 // Launches `copied`, whose blocks hold their columns in shared memory from slice_offset on, or,
 // where those do not fit, `read`, one block a row. Sets params.slice, the columns of a block.
 template <class Params>
@@ -58,10 +67,8 @@ void LaunchRows(void (*copied)(Params), void (*read)(Params), std::size_t slice_
   const std::int32_t n = params.view.vocab_size;
   const unsigned cluster =
       ClusterFor(DeviceAttribute(cudaDevAttrComputeCapabilityMajor), params.view.num_rows);
-  const std::int32_t groups = (n + 3) / 4;
-  const std::int32_t slice =
-      4 * ((groups + static_cast<int>(cluster) - 1) / static_cast<int>(cluster));
-  const std::size_t bytes = slice_offset + sizeof(float) * static_cast<std::size_t>(slice);
+  const std::int32_t slice = SliceOf(n, cluster);
+  const std::size_t bytes = SliceBytes(slice_offset, slice);
   if (cluster > 1 && bytes <= kMaxSharedBytes) {
     params.slice = slice;
     LaunchClusters(copied, cluster, bytes, params, stream);

@@ -21,7 +21,7 @@ inline constexpr int kKeyBits = 32 + kIdBits;
 // exp(-t) * 2^40 is below 1 from here on; a border of buckets, as all their widths divide 1.
 inline constexpr float kNoWeight = 28.0F;
 
-// How a row draws; the same in all threads of its cluster.
+// How a row draws; the same in all threads of its blocks.
 struct Row {
   float temperature;
   float top_p;
@@ -32,6 +32,9 @@ struct Row {
   std::uint32_t position;
   float max;    // of t
   float scale;  // buckets of the first digit per unit of distance from max: a power of two >= 32
+
+  // Else its id is the greatest's.
+  __device__ bool draws() const { return temperature != 0.0F && isfinite(max); }
 };
 
 __device__ inline float ExpOf(float x) { return Exp(ScalarLane{x}).x; }

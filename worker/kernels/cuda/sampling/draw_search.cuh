@@ -2,40 +2,27 @@
 
 #include <cstdint>
 
-#include "worker/kernels/cuda/device/cluster.cuh"
 #include "worker/kernels/cuda/sampling/draw_histogram.cuh"
 #include "worker/kernels/cuda/sampling/draw_order.cuh"
 #include "worker/kernels/cuda/sampling/draw_slice.cuh"
 
-// What a cluster of blocks finds out about its row together: extremes and sums over all of it, and
-// where its order is cut.
+// What the blocks of a row find out about it together: extremes and sums over all of it, and where
+// its order is cut. `Blocks` are those of a cluster (draw_cluster.cuh) or all over the device
+// (draw_grid.cuh).
 namespace thinkwire::worker::kernels::draw {
 
 inline constexpr int kWarps = kThreads / 32;
-inline constexpr std::uint64_t kNotFinite = ~std::uint64_t{0};
-
-// Two values of each block of the cluster.
-struct Exchange {
-  std::uint64_t first[kMaxCluster];
-  std::uint64_t second[kMaxCluster];
-};
+inline constexpr std::uint64_t kNotFinite = std::uint64_t{1} << 62;  // above all keys
 
 struct Pair {
   std::uint64_t first;
   std::uint64_t second;
 };
 
-// A block's shared memory for the functions below.
-struct SearchMemory {
-  // Taken in turn: the other blocks may still read the last one while this one clears the next. The
-  // first search finds the first cleared.
-  Histogram histograms[2];
-  HistogramExchange exchange;
-  Exchange extremes;
-  Exchange results;
+// One of each warp of a block.
+struct WarpPairs {
   std::uint64_t first[kWarps];
   std::uint64_t second[kWarps];
-  Found found;
 };
 
 __device__ inline std::uint64_t WarpSum(std::uint64_t x) {
@@ -47,9 +34,10 @@ __device__ inline std::uint64_t WarpMax(std::uint64_t x) {
   return x;
 }
 
-// Over all threads of the cluster: the greatest first, and the greatest or the sum of second.
+// Over all threads of the block: the greatest first, and the greatest or the sum of second, which
+// the first warp gets.
 template <bool kSumSecond>
-__device__ Pair Reduce(SearchMemory& shared, Exchange& exchange, Pair mine) {
+__device__ Pair ReduceInBlock(WarpPairs& shared, Pair mine) {
   const auto second_of = [](std::uint64_t x) { return kSumSecond ? WarpSum(x) : WarpMax(x); };
   const unsigned warp = threadIdx.x / 32;
   const unsigned lane = threadIdx.x % 32;
@@ -59,22 +47,9 @@ __device__ Pair Reduce(SearchMemory& shared, Exchange& exchange, Pair mine) {
     shared.second[warp] = mine.second;
   }
   __syncthreads();
-  if (warp == 0) {
-    mine = {WarpMax(lane < kWarps ? shared.first[lane] : 0),
-            second_of(lane < kWarps ? shared.second[lane] : 0)};
-    if (lane < ClusterSize()) {
-      InBlock(&exchange, lane)->first[ClusterRank()] = mine.first;
-      InBlock(&exchange, lane)->second[ClusterRank()] = mine.second;
-    }
-  }
-  ClusterSync();
-  Pair all = {0, 0};
-  for (unsigned rank = 0; rank < ClusterSize(); ++rank) {
-    const std::uint64_t second = exchange.second[rank];
-    all.first = max(all.first, exchange.first[rank]);
-    all.second = kSumSecond ? all.second + second : max(all.second, second);
-  }
-  return all;
+  if (warp > 0) return mine;
+  return {WarpMax(lane < kWarps ? shared.first[lane] : 0),
+          second_of(lane < kWarps ? shared.second[lane] : 0)};
 }
 
 enum class Measure { kCount, kWeight };
@@ -115,30 +90,21 @@ __device__ void AddSlice(Histogram& histogram, const Slice<kCopied>& slice, cons
 }
 
 // Of what `left` keeps, cuts all but the first ids whose measures sum to at least
-// needed_of(the sum of all). `turn` counts the histograms taken.
-template <Measure kMeasure, bool kCopied, class F>
-__device__ Cut Search(SearchMemory& shared, const Slice<kCopied>& slice, const Row& row,
-                      const Cut& left, int& turn, F needed_of) {
+// needed_of(the sum of all).
+template <Measure kMeasure, class Blocks, bool kCopied, class F>
+__device__ Cut Search(Blocks& blocks, const Slice<kCopied>& slice, const Row& row, const Cut& left,
+                      F needed_of) {
   Range range;
   std::uint64_t needed = 0;
   for (int round = 0;; ++round) {
-    Histogram& histogram = shared.histograms[turn % 2];
+    Histogram& histogram = blocks.histogram();
     if (round == 0) {
       AddSlice<kMeasure, true>(histogram, slice, row, left, range);
     } else {
       AddSlice<kMeasure, false>(histogram, slice, row, left, range);
     }
-    __syncthreads();
-    SendGroups(histogram, shared.exchange, turn);
-    ClusterSync();
-    Clear(shared.histograms[(turn + 1) % 2]);
-    const Found mine = FindDigit(histogram, shared.exchange, turn, [&](std::uint64_t total) {
-      return round == 0 ? needed_of(total) : needed;
-    });
-    ++turn;
-    if (threadIdx.x == 0) shared.found = mine;
-    __syncthreads();
-    const Found found = shared.found;
+    const Found found = blocks.FindDigit(
+        [&](std::uint64_t total) { return round == 0 ? needed_of(total) : needed; });
     needed = found.needed;
     range.Narrow(found.digit);
     if (round == 0) range.Tighten(row, found.digit);

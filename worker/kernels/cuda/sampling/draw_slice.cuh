@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdint>
 
-#include "worker/kernels/cuda/device/cluster.cuh"
 #include "worker/kernels/cuda/sampling/draw_order.cuh"
 
 namespace thinkwire::worker::kernels::draw {
@@ -13,10 +12,11 @@ namespace thinkwire::worker::kernels::draw {
 template <bool kCopied>
 class Slice {
  public:
-  // The ClusterRank-th `columns` of the row's `logits` [vocab_size]: a multiple of 4, but if all
-  // are one block's. `copy` is shared memory for them, 16-byte aligned.
-  __device__ Slice(const float* logits, std::int32_t vocab_size, std::int32_t columns, float* copy)
-      : first_(static_cast<int>(ClusterRank()) * columns),
+  // The `rank`-th `columns` of the row's `logits` [vocab_size]: a multiple of 4, but if all are one
+  // block's. `copy` is shared memory for them, 16-byte aligned.
+  __device__ Slice(const float* logits, std::int32_t vocab_size, std::int32_t columns,
+                   unsigned rank, float* copy)
+      : first_(static_cast<int>(rank) * columns),
         count_(min(columns, vocab_size - first_)),
         source_(logits + first_),
         copy_(copy) {}

@@ -4,6 +4,7 @@
 #include "worker/kernels/cuda/device/cluster.cuh"
 #include "worker/kernels/cuda/device/launch.cuh"
 #include "worker/kernels/cuda/sampling/draw.h"
+#include "worker/kernels/cuda/sampling/draw_cluster.cuh"
 #include "worker/kernels/cuda/sampling/draw_launch.cuh"
 #include "worker/kernels/cuda/sampling/draw_order.cuh"
 #include "worker/kernels/cuda/sampling/draw_search.cuh"
@@ -43,14 +44,12 @@ struct LogprobsParams {
 
 // Sends the keys of the row's first `count` ids to the cluster's first block.
 template <bool kCopied>
-__device__ void KeepFirst(Shared& shared, const Slice<kCopied>& slice, const Row& row,
-                          std::int32_t count, std::int32_t vocab_size) {
+__device__ void KeepFirst(Shared& shared, ClusterBlocks& blocks, const Slice<kCopied>& slice,
+                          const Row& row, std::int32_t count, std::int32_t vocab_size) {
   Cut cut;
   if (count < vocab_size) {
-    int turn = 0;
     const auto k = static_cast<std::uint64_t>(count);
-    cut = Search<Measure::kCount>(shared.search, slice, row, cut, turn,
-                                  [&](std::uint64_t) { return k; });
+    cut = Search<Measure::kCount>(blocks, slice, row, cut, [&](std::uint64_t) { return k; });
   }
   Shared* const first = InBlock(&shared, 0);
   slice.ForTempLogits(row.temperature, [&](std::uint32_t id, float t) {
@@ -72,13 +71,14 @@ __global__ void __launch_bounds__(kThreads, 2) LogprobsKernel(LogprobsParams par
   const LogprobsView& view = params.view;
   if (view.slots[l] < 0) return;
   const float* const logits = params.logits + l * params.width;
-  const Slice<kCopied> slice(logits, view.vocab_size, params.slice,
+  ClusterBlocks blocks(shared.search);
+  const Slice<kCopied> slice(logits, view.vocab_size, params.slice, blocks.rank(),
                              reinterpret_cast<float*>(shared_bytes + kSliceOffset));
   slice.Start();
   slice.Wait();
 
-  const Pair extremes = Reduce<false>(shared.search, shared.search.extremes,
-                                      Extremes(slice, static_cast<std::uint32_t>(view.vocab_size)));
+  const Pair extremes =
+      blocks.Extremes(Extremes(slice, static_cast<std::uint32_t>(view.vocab_size)));
   if (extremes.first == kNotFinite) return;
   const float max_logit = FromOrdered(static_cast<std::uint32_t>(extremes.first >> kIdBits));
   const float min_logit = FromOrdered(~static_cast<std::uint32_t>(extremes.second));
@@ -89,8 +89,8 @@ __global__ void __launch_bounds__(kThreads, 2) LogprobsKernel(LogprobsParams par
   std::uint64_t weight = 0;
   slice.Divide(row.temperature, [&](float x) { weight += WeightOf(ExpOf(x - max_logit)); });
   const std::int32_t count = view.num_alternatives[l];
-  if (count > 0) KeepFirst(shared, slice, row, count, view.vocab_size);
-  const Pair result = Reduce<true>(shared.search, shared.search.results, {0, weight});
+  if (count > 0) KeepFirst(shared, blocks, slice, row, count, view.vocab_size);
+  const Pair result = Reduce<true>(shared.search.warps, shared.search.results, {0, weight});
   if (ClusterRank() != 0 || threadIdx.x >= 32) return;
 
   const float log_sum = Log(__ull2float_rn(result.second) * 0x1p-40F);

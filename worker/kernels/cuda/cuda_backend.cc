@@ -216,9 +216,8 @@ void CudaBackend::Reserve(const StepExtent& extent) {
 void CudaBackend::ReserveParts(const PartsExtent& extent) {
   Use();
   if (extent.latent_heads > 0) {
-    latent_scratch_.AtLeast(
-        static_cast<std::size_t>(LatentWorkspaceBytes(extent.max_tokens, extent.latent_heads)),
-        *stream_);
+    latent_scratch_.AtLeast(static_cast<std::size_t>(LatentWorkspaceBytes(extent.latent_heads)),
+                            *stream_);
   }
   if (extent.mix.per_token > 0) {
     expert_scratch_.AtLeast(static_cast<std::size_t>(extent.mix.device_bytes()), *stream_);
@@ -304,7 +303,7 @@ void CudaBackend::AbsorbQueries(const Tensor& q, const LatentHeads& heads,
 void CudaBackend::AttendLatents(const Tensor& queries, const BatchView& batch, const KvLayer& kv,
                                 float scale, const Tensor& out) {
   void* const workspace = latent_scratch_.AtLeast(
-      static_cast<std::size_t>(LatentWorkspaceBytes(batch.num_tokens, queries.dim(1))), *stream_);
+      static_cast<std::size_t>(LatentWorkspaceBytes(queries.dim(1))), *stream_);
   const LatentMeans means = {.workspace = workspace,
                              .num_sms = properties_.multiProcessorCount,
                              .has_wgmma = properties_.major == 9};

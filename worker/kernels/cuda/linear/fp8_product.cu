@@ -52,15 +52,13 @@ void LaunchShaped(const Fp8Product& op, const Output& output, cudaStream_t strea
                           .parts = static_cast<int>(w.columns / kFp8Part),
                           .scale_parts = static_cast<int>(Fp8ScaleParts(w.columns)),
                           .tile_tokens = grid.tile_tokens,
-                          .token_clusters = grid.token_tiles / kShape.sharers,
-                          .tiles = grid.tiles(kShape.sharers),
-                          .clusters = grid.clusters};
+                          .token_tiles = grid.token_tiles,
+                          .tiles = grid.tiles};
   Launch(kernel,
-         {.grid = dim3(static_cast<unsigned>(grid.clusters * kShape.sharers)),
+         {.grid = dim3(static_cast<unsigned>(grid.blocks)),
           .block = dim3(kShape.threads()),
-          .shared_bytes = static_cast<std::size_t>(kShape.ring_bytes()),
-          .cluster = static_cast<unsigned>(kShape.sharers)},
-         stream, MakeCodesMap(w.codes, w.rows, w.columns, kShape.rows() / kShape.sharers),
+          .shared_bytes = static_cast<std::size_t>(kShape.ring_bytes())},
+         stream, MakeCodesMap(w.codes, w.rows, w.columns, kShape.rows()),
          MakeCodesMap(op.x.codes, op.x.count, w.columns, grid.tile_tokens), input, output);
 }
 

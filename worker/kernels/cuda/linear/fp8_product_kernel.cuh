@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "worker/kernels/cuda/device/bulk_copy.cuh"
-#include "worker/kernels/cuda/device/cluster.cuh"
 #include "worker/kernels/cuda/device/launch.cuh"
 #include "worker/kernels/cuda/device/warpgroup.cuh"
 #include "worker/kernels/cuda/device/warpgroup_fp8.cuh"
@@ -24,9 +23,9 @@ struct Fp8Input {
   int parts;        // of K
   int scale_parts;  // Fp8ScaleParts
   int tile_tokens;
-  int token_clusters;  // token tiles / sharers
-  int tiles;           // of a cluster: row tiles * token_clusters
-  int clusters;        // of the grid
+  int token_tiles;
+  int tiles;               // of rows and tokens, tokens first
+  std::uint32_t zero = 0;  // of which the kernel does not know that it is 0: ArriveAfter
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -46,12 +45,11 @@ struct Fp8Block {
   std::uint32_t stages;  // the first one's boxes: of W, then of tokens
   std::uint32_t scales;  // the first one's row scales
   std::uint32_t full;    // barriers, one a stage: its bytes are there
-  std::uint32_t empty;   // barriers, one a stage: all warps of all sharers have read it
+  std::uint32_t empty;   // barriers, one a stage: all warps have read it
   int chunks;
-  int rank;  // in the cluster
 
   __device__ __forceinline__ Fp8Place Begin() const {
-    return {.tile = static_cast<int>(blockIdx.x) / kShape.sharers};
+    return {.tile = static_cast<int>(blockIdx.x)};
   }
   __device__ __forceinline__ bool Has(const Fp8Place& at) const { return at.tile < input.tiles; }
   __device__ __forceinline__ void Advance(Fp8Place& at) const {
@@ -61,14 +59,14 @@ struct Fp8Block {
     }
     if (++at.chunk == chunks) {
       at.chunk = 0;
-      at.tile += input.clusters;
+      at.tile += static_cast<int>(gridDim.x);
     }
   }
   __device__ __forceinline__ int Row(const Fp8Place& at) const {
-    return at.tile / input.token_clusters * kShape.rows();
+    return at.tile / input.token_tiles * kShape.rows();
   }
   __device__ __forceinline__ int Token(const Fp8Place& at) const {
-    return (at.tile % input.token_clusters * kShape.sharers + rank) * input.tile_tokens;
+    return at.tile % input.token_tiles * input.tile_tokens;
   }
   __device__ __forceinline__ std::uint32_t Rows(const Fp8Place& at) const {
     return stages + at.stage * kShape.box_bytes();
@@ -95,28 +93,19 @@ __device__ __forceinline__ Fp8Block<kShape> ThisFp8Block(const Fp8Input& input,
           .scales = stages + kShape.stages() * kShape.box_bytes(),
           .full = full,
           .empty = empty,
-          .chunks = (input.parts + kShape.parts - 1) / kShape.parts,
-          .rank = kShape.sharers > 1 ? static_cast<int>(ClusterRank()) : 0};
+          .chunks = (input.parts + kShape.parts - 1) / kShape.parts};
 }
 
-// A stage's rows and their scales. Sharers each bring a part of the rows to all of them.
+// A stage's rows and their scales.
 template <Fp8Shape kShape>
 __device__ __forceinline__ void RequestFp8Rows(const Fp8Block<kShape>& block, const Fp8Place& at,
                                                const CUtensorMap& weights) {
-  const std::uint64_t policy = block.input.token_clusters == 1 ? kEvictFirst : kEvictNormal;
+  const std::uint64_t policy = block.input.token_tiles == 1 ? kEvictFirst : kEvictNormal;
   const int row = block.Row(at);
 #pragma unroll
   for (int p = 0; p < kShape.parts; ++p) {
-    const std::uint32_t to = block.Rows(at) + p * kShape.row_bytes();
-    const int column = (at.chunk * kShape.parts + p) * kBoxColumns;
-    if constexpr (kShape.sharers == 1) {
-      CopyBox(to, weights, column, row, block.Full(at), policy);
-    } else {
-      constexpr auto kAll = static_cast<std::uint16_t>((1 << kShape.sharers) - 1);
-      constexpr int kRows = kShape.rows() / kShape.sharers;
-      CopyBoxToBlocks(to + block.rank * kRows * kFp8Part, weights, column, row + block.rank * kRows,
-                      block.Full(at), kAll, policy);
-    }
+    CopyBox(block.Rows(at) + p * kShape.row_bytes(), weights,
+            (at.chunk * kShape.parts + p) * kBoxColumns, row, block.Full(at), policy);
   }
   constexpr int kBytes = kShape.parts * kFp8TileRows * 4;
 #pragma unroll
@@ -163,22 +152,6 @@ __device__ __forceinline__ void FillFp8Ring(const Fp8Block<kShape>& block,
   }
 }
 
-// All lanes of a warp that multiplies: it has read the stage.
-template <Fp8Shape kShape>
-__device__ __forceinline__ void FreeFp8Stage(const Fp8Block<kShape>& block, int stage, int lane) {
-  if constexpr (kShape.sharers == 1) {
-    if (lane == 0) Arrive(block.Empty(stage));
-  } else {
-    if (lane < kShape.sharers) ArriveAtBlock(block.Empty(stage), lane);
-  }
-}
-
-__device__ __forceinline__ float LoadScale(std::uint32_t address) {
-  float scale = 0.0F;
-  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(scale) : "r"(address));
-  return scale;
-}
-
 // The parts of a stage as a thread has them, before they are added.
 template <Fp8Shape kShape>
 struct Fp8Parts {
@@ -186,6 +159,24 @@ struct Fp8Parts {
   float low[kShape.parts];   // scales of row g
   float high[kShape.parts];  // of row g + 8
 };
+
+// All lanes of a warp that multiplies: it has read the stage, whose scales are in `parts`.
+template <Fp8Shape kShape>
+__device__ __forceinline__ void FreeFp8Stage(const Fp8Block<kShape>& block, int stage, int lane,
+                                             const Fp8Parts<kShape>& parts) {
+  std::uint32_t landed = 0;
+#pragma unroll
+  for (int p = 0; p < kShape.parts; ++p) {
+    landed |= __float_as_uint(parts.low[p]) | __float_as_uint(parts.high[p]);
+  }
+  if (lane == 0) ArriveAfter(landed, block.input.zero, block.Empty(stage));
+}
+
+__device__ __forceinline__ float LoadScale(std::uint32_t address) {
+  float scale = 0.0F;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(scale) : "r"(address));
+  return scale;
+}
 
 // Asks for the steps of all parts of a stage, for `group`'s 64 rows. `scale` is where a stage has
 // that of row g.
@@ -244,7 +235,7 @@ __device__ __forceinline__ void AddFp8Tile(const Fp8Block<kShape>& block, Fp8Pla
     WaitBarrier(block.Full(at), at.round & 1);
     BeginParts(block, at, group, scale, parts);
     AddParts<0>(
-        parts, [&] { FreeFp8Stage(block, at.stage, lane); }, sums);
+        parts, [&] { FreeFp8Stage(block, at.stage, lane, parts); }, sums);
     block.Advance(at);
   }
 }
@@ -320,19 +311,9 @@ template <Fp8Shape kShape>
 __device__ __forceinline__ void InitFp8Barriers(std::uint32_t full, std::uint32_t empty) {
   for (int s = 0; s < kShape.stages(); ++s) {
     InitBarrier(full + 8 * s, 1);
-    InitBarrier(empty + 8 * s, kShape.sharers * kShape.warps());
+    InitBarrier(empty + 8 * s, kShape.warps());
   }
   PublishBarriers();
-}
-
-// No block of a cluster writes to another that has not begun or has ended.
-template <Fp8Shape kShape>
-__device__ __forceinline__ void SyncFp8Sharers() {
-  if constexpr (kShape.sharers > 1) {
-    ClusterSync();
-  } else {
-    __syncthreads();
-  }
 }
 
 #endif
@@ -350,10 +331,11 @@ __global__ __launch_bounds__(kFp8Shapes[kChosen].threads(),
   __shared__ std::uint64_t full_barriers[kShape.stages()];
   __shared__ std::uint64_t empty_barriers[kShape.stages()];
   __shared__ Fp8TokenEnds<kShape, Output> ends[kShape.groups];
+  static_assert(kShape.ring_bytes() + 16 * kShape.stages() + sizeof(ends) <= 227 * 1024);
   const std::uint32_t full = SharedAddress(full_barriers);
   const std::uint32_t empty = SharedAddress(empty_barriers);
   if (threadIdx.x == 0) InitFp8Barriers<kShape>(full, empty);
-  SyncFp8Sharers<kShape>();
+  __syncthreads();
   AllowNext();
 
   const Fp8Block<kShape> block = ThisFp8Block<kShape>(input, SharedAddress(shared), full, empty);
@@ -369,7 +351,6 @@ __global__ __launch_bounds__(kFp8Shapes[kChosen].threads(),
     WaitForPrevious();
     MultiplyFp8(block, warp, lane, output, ends[warp / 4]);
   }
-  if constexpr (kShape.sharers > 1) ClusterSync();
 #else
   __trap();
 #endif

@@ -15,10 +15,9 @@ namespace thinkwire::worker::kernels {
 
 // What a block computes at a time, and how it shares its memory out to stages of the ring.
 struct Fp8Shape {
-  int groups;       // of four warps, each with 64 rows of W, by
-  int tokens;       // so many tokens
-  int parts;        // of a stage: so many times 128 columns
-  int sharers = 1;  // blocks of a cluster, side by side along the tokens, which share weights
+  int groups;  // of four warps, each with 64 rows of W, by
+  int tokens;  // so many tokens
+  int parts;   // of a stage: so many times 128 columns
 
   constexpr int rows() const { return groups * kFp8TileRows; }
   constexpr int warps() const { return 4 * groups; }  // that multiply
@@ -49,21 +48,20 @@ inline constexpr Fp8Shape kFp8Shapes[] = {
 // How a shape's tiles cover a product. Tokens are shared out evenly: what lies beyond the matrix
 // costs the copy engine more time than what it reads.
 struct Fp8Grid {
-  int token_tiles;  // whole clusters
+  int token_tiles;
   int tile_tokens;  // at most the shape's
-  int row_tiles;
-  int clusters;  // of the grid
-  constexpr int tiles(int sharers) const { return row_tiles * (token_tiles / sharers); }
+  int tiles;        // of rows and tokens
+  int blocks;
 };
 
 constexpr int CeilOf(std::int64_t a, std::int64_t b) { return static_cast<int>((a + b - 1) / b); }
 
 constexpr Fp8Grid GridOf(const Fp8Shape& shape, std::int64_t rows, int tokens, int num_sms) {
   Fp8Grid grid = {};
-  grid.token_tiles = CeilOf(CeilOf(tokens, shape.tokens), shape.sharers) * shape.sharers;
+  grid.token_tiles = CeilOf(tokens, shape.tokens);
   grid.tile_tokens = CeilOf(tokens, grid.token_tiles);
-  grid.row_tiles = CeilOf(rows, shape.rows());
-  grid.clusters = std::min(grid.tiles(shape.sharers), num_sms / shape.sharers);
+  grid.tiles = CeilOf(rows, shape.rows()) * grid.token_tiles;
+  grid.blocks = std::min(grid.tiles, num_sms);
   return grid;
 }
 
@@ -72,7 +70,7 @@ constexpr Fp8Grid GridOf(const Fp8Shape& shape, std::int64_t rows, int tokens, i
 constexpr int Fp8Cost(const Fp8Shape& shape, std::int64_t rows, int tokens, int num_sms) {
   constexpr int kTile[] = {0, 330, 500, 760};  // by groups
   const Fp8Grid grid = GridOf(shape, rows, tokens, num_sms);
-  return CeilOf(grid.tiles(shape.sharers), grid.clusters) * kTile[shape.groups];
+  return CeilOf(grid.tiles, grid.blocks) * kTile[shape.groups];
 }
 
 // The index of the shape for so many tokens: up to 64 the narrowest that takes all, else the one of

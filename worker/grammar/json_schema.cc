@@ -21,6 +21,9 @@ namespace {
 
 using Parts = std::vector<SchemaPart>;
 
+// Some tenths of a second. What people write takes thousands: parts that hold together are few.
+constexpr std::size_t kMaxLooks = std::size_t{1} << 18;
+
 class Compiler {
  public:
   Compiler(SchemaDocument document, Expressions& expressions, Characters& characters)
@@ -107,7 +110,16 @@ class Compiler {
     return absl::OkStatus();
   }
 
+  // Each part is asked what it says of each property and element, in each way to choose branches.
+  absl::Status CountLooks(const Conjunction& conjunction) {
+    const std::size_t asked = conjunction.PropertyNames().size() + conjunction.num_prefix_items();
+    num_looks_ += (asked + 1) * conjunction.parts.size();
+    if (num_looks_ <= kMaxLooks) return absl::OkStatus();
+    return SchemaError(conjunction.parts.front().pointer, "by here the schema has grown too large");
+  }
+
   absl::StatusOr<Expr> Plain(const Conjunction& conjunction) {
+    RETURN_IF_ERROR(CountLooks(conjunction));
     if (conjunction.values().has_value()) return Values(conjunction);
     const unsigned types = conjunction.types();
     std::vector<Expr> ways;
@@ -266,7 +278,8 @@ class Compiler {
   const JsonText json_;
   std::map<std::set<const SchemaJson*>, Expr> rules_;
   std::size_t num_branches_ = 0;
-  int depth_ = 0;  // of values that are being compiled in each other
+  std::size_t num_looks_ = 0;  // CountLooks
+  int depth_ = 0;              // of values that are being compiled in each other
 };
 
 }  // namespace

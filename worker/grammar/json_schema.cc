@@ -21,6 +21,9 @@ namespace {
 
 using Parts = std::vector<SchemaPart>;
 
+// Some tenths of a second. What people write takes thousands: parts that hold together are few.
+constexpr std::size_t kMaxLooks = std::size_t{1} << 18;
+
 class Compiler {
  public:
   Compiler(SchemaDocument document, Expressions& expressions, Characters& characters)
@@ -92,6 +95,7 @@ class Compiler {
 
   // REQUIRES: of oneOf. Fails: INVALID_ARGUMENT, two branches may hold together.
   absl::Status CheckApart(const Conjunction::Choice& choice) {
+    if (!apart_.insert(choice.branches.schema).second) return absl::OkStatus();
     std::vector<Conjunction> branches(choice.branches.schema->size());
     for (std::size_t i = 0; i < branches.size(); ++i) {
       RETURN_IF_ERROR(branches[i].Add(BranchOf(choice, i), choice.path, document_));
@@ -107,7 +111,20 @@ class Compiler {
     return absl::OkStatus();
   }
 
+  // Each part is asked what it says of each property, element and value that the others list, in
+  // each way to choose branches.
+  absl::Status CountLooks(const Conjunction& conjunction) {
+    std::size_t asked = conjunction.PropertyNames().size() + conjunction.num_prefix_items();
+    for (const SchemaPart& part : conjunction.parts) {
+      if (const SchemaJson* list = part.Find("enum")) asked += list->size();
+    }
+    num_looks_ += (asked + 1) * conjunction.parts.size();
+    if (num_looks_ <= kMaxLooks) return absl::OkStatus();
+    return SchemaError(conjunction.parts.front().pointer, "by here the schema has grown too large");
+  }
+
   absl::StatusOr<Expr> Plain(const Conjunction& conjunction) {
+    RETURN_IF_ERROR(CountLooks(conjunction));
     if (conjunction.values().has_value()) return Values(conjunction);
     const unsigned types = conjunction.types();
     std::vector<Expr> ways;
@@ -265,8 +282,10 @@ class Compiler {
   Characters& characters_;
   const JsonText json_;
   std::map<std::set<const SchemaJson*>, Expr> rules_;
+  std::set<const SchemaJson*> apart_;  // lists of branches that CheckApart has seen
   std::size_t num_branches_ = 0;
-  int depth_ = 0;  // of values that are being compiled in each other
+  std::size_t num_looks_ = 0;  // CountLooks
+  int depth_ = 0;              // of values that are being compiled in each other
 };
 
 }  // namespace

@@ -137,6 +137,20 @@ TEST(JsonSchemaTest, WhatIsSaidTwiceIsFollowedOnce) {
           {"3"}}});
 }
 
+// Many parts that each speak of many names, at once or in many ways.
+TEST(JsonSchemaTest, WhatEachPartSaysOfEachNameIsBounded) {
+  std::string further, named, ways;
+  for (int i = 0; i < 1000; ++i) {
+    absl::StrAppend(&further, R"({"additionalProperties":{}},)");
+    absl::StrAppend(&named, R"({"properties":{"p)", i, R"(":true}},)");
+  }
+  for (int i = 0; i < 11; ++i) ways += R"({"anyOf":[{"minItems":1},{"maxItems":5}]},)";
+  for (const std::string& more : {further, ways}) {
+    const std::string schema = absl::StrCat(R"({"type":"object","allOf":[)", more, named, "true]}");
+    EXPECT_THAT(Refusal(JsonSchemaFormat{schema}), HasSubstr("grown too large"));
+  }
+}
+
 TEST(JsonSchemaTest, Recursion) {
   const std::string list =
       R"({"$ref":"#/$defs/n","$defs":{"n":{"type":"object","required":["v"],"additionalProperties":

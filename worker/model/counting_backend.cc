@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "common/check.h"
 #include "worker/kernels/expanded_rows.h"
+#include "worker/kernels/rounded_rows.h"
 #include "worker/kernels/stacked_rows.h"
 #include "worker/kernels/unit_bytes.h"
 
@@ -112,6 +113,14 @@ bool KeepsUnits(const kernels::Capabilities& device, std::span<const WeightSlice
          });
 }
 
+// Whether the device multiplies a matrix as it lies by inputs in FP8.
+bool RoundsInputs(const kernels::Capabilities& device, std::span<const WeightSlice> parts) {
+  return absl::StrContains(device.name, "-fp8_inputs") &&
+         std::ranges::all_of(parts, [](const WeightSlice& part) {
+           return part.encoding == kernels::Encoding::kFp8;
+         });
+}
+
 std::size_t UnitBytesOf(std::span<const WeightSlice> slices) {
   std::int64_t bytes = 0;
   for (const WeightSlice& slice : slices) {
@@ -146,7 +155,9 @@ Buffer CountingBackend::AllocateHost(std::size_t bytes) {
 std::unique_ptr<kernels::Fence> CountingBackend::MakeFence() { return std::make_unique<NoFence>(); }
 
 void CountingBackend::Reserve(const kernels::StepExtent& extent) {
-  if (is_cuda()) TakeApart(extent.product_bytes());
+  if (!is_cuda()) return;
+  TakeApart(extent.product_bytes());
+  if (rounded_columns_ > 0) TakeApart(kernels::RoundedBytes(extent.max_tokens, rounded_columns_));
 }
 
 void CountingBackend::ReserveParts(const kernels::PartsExtent& extent) {
@@ -166,7 +177,9 @@ std::unique_ptr<LinearWeight> CountingBackend::MakeLinear(std::span<const Weight
   const kernels::LinearShape shape = kernels::CheckedLinearShape(parts, bias, layout);
   const bool is_packed = std::ranges::any_of(
       parts, [](const WeightSlice& part) { return kernels::IsPacked(part.encoding); });
-  if (is_packed && is_cuda()) {
+  if (RoundsInputs(capabilities_, parts)) {
+    rounded_columns_ = std::max(rounded_columns_, shape.in);
+  } else if (is_packed && is_cuda()) {
     const std::int64_t rows = kernels::ExpandedRows(layout, parts.size(), shape.out);
     expanded_bytes_ = std::max(expanded_bytes_, 2 * rows * shape.in);
   }

@@ -104,7 +104,8 @@ class CountingBackend final : public kernels::Backend {
   const kernels::Capabilities capabilities_;
   std::int64_t ahead_bytes_ = 0;
   std::int64_t apart_bytes_ = 0;
-  std::int64_t expanded_bytes_ = 0;  // apart too: for the largest packed matrix as bf16
+  std::int64_t expanded_bytes_ = 0;   // apart too: for the largest packed matrix as bf16
+  std::int64_t rounded_columns_ = 0;  // of the widest matrix whose inputs a GPU rounds to FP8
   std::int64_t host_bytes_ = 0;
 };
 

@@ -93,6 +93,27 @@ TEST(CountUnitsTest, ComputeCapability9TakesMoreThanTheFile) {
   EXPECT_GT(more, 38'000'000);
 }
 
+// With its inputs rounded, each token of a step takes the widest input in FP8 and a scale more, and
+// no matrix is made bf16.
+TEST(CountRoundedTest, HoldsTheInputsOfFp8) {
+  ModelPlan plan = MakePlan(Distills().front().config);
+  SetMatrixEncoding(kernels::Encoding::kFp8, plan);
+  const auto workspace = [&](const char* name, std::int32_t tokens) {
+    step::Limits limits = {
+        .max_num_seqs = 4, .max_num_batched_tokens = tokens, .max_model_len = 128};
+    limits.block_tokens = 16;
+    limits.vocab_size = static_cast<std::int32_t>(plan.config.vocab_size);
+    const kernels::Capabilities device = {
+        .name = name, .kind = kernels::DeviceKind::kCuda, .activation = kernels::DType::kBf16};
+    return CountRank(plan, ShapeOfRank(plan, 0, 1), limits, device).workspace;
+  };
+  const auto more = [&](const char* name) { return workspace(name, 4160) - workspace(name, 64); };
+  constexpr std::int64_t kPiece = 2 << 20;
+  EXPECT_NEAR(more("cuda-sm90-fp8_inputs H200") - more("cuda-sm90 H200"),
+              4096 * (plan.config.intermediate_size + 4), kPiece);
+  EXPECT_LT(workspace("cuda-sm90-fp8_inputs H200", 64), workspace("cuda-sm90 H200", 64));
+}
+
 // A GPU's rank asks for its weights, its KV cache and its activations in one piece, which the count
 // gives: each begins at a multiple of 512 bytes.
 TEST(CountAheadTest, HoldsWeightsAndTheKvCache) {

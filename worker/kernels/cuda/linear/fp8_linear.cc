@@ -12,6 +12,7 @@
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/weight_memory.h"
 #include "worker/kernels/cuda/norm/rms_norm.h"
+#include "worker/kernels/rounded_rows.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -93,8 +94,8 @@ Fp8Linear::Fp8Linear(LinearLayout layout, const LinearShape& shape, Buffer codes
 
 void Fp8Linear::Multiply(const Tensor& x, const LinearOutput& output, OpStream& stream) const {
   const std::int64_t tokens = x.dim(0);
-  auto* const codes = static_cast<std::byte*>(
-      tools_.rounded.AtLeast(LinearTools::RoundedBytes(tokens, in_features()), stream));
+  auto* const codes = static_cast<std::byte*>(tools_.rounded.AtLeast(
+      static_cast<std::size_t>(RoundedBytes(tokens, in_features())), stream));
   auto* const scales = reinterpret_cast<float*>(codes + CodeBytes(tokens, in_features()));
   if (const std::optional<ResidualNorm> norm = TakeNorm(x, output, stream)) {
     LaunchRoundedNorm(*norm, codes, scales, stream.Get());

@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "worker/kernels/cuda/linear/small_linear.h"
+#include "worker/kernels/rounded_rows.h"
 
 namespace thinkwire::worker::kernels {
 
@@ -16,7 +17,8 @@ LinearTools::LinearTools(const cudaDeviceProp& properties, DeviceMemory& memory,
 void LinearTools::Reserve(const StepExtent& extent, OpStream& stream) {
   sums.AtLeast(static_cast<std::size_t>(extent.product_bytes()), stream);
   if (most_fp8_columns > 0) {
-    rounded.AtLeast(RoundedBytes(extent.max_tokens, most_fp8_columns), stream);
+    rounded.AtLeast(static_cast<std::size_t>(RoundedBytes(extent.max_tokens, most_fp8_columns)),
+                    stream);
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <cstddef>
 #include <cstdint>
 
 #include "worker/kernels/cuda/device/device_memory.h"
@@ -25,11 +24,6 @@ struct LinearTools {
 
   // Takes the scratch memory that products of up to `extent` need.
   void Reserve(const StepExtent& extent, OpStream& stream);
-  // Of `rounded`, for so many tokens; the scales lie behind the codes.
-  static std::size_t RoundedBytes(std::int64_t tokens, std::int64_t columns) {
-    return static_cast<std::size_t>(tokens * columns) +
-           static_cast<std::size_t>(tokens) * sizeof(float);
-  }
   // Whether some product that reads the norm's output can do it on the way, or its rounding can.
   bool CanNormOnTheWay(const ResidualNorm& norm) const;
 
@@ -40,7 +34,7 @@ struct LinearTools {
   WeightUpload upload;
   Scratch sums;                       // QKV sums, or gates and ups
   Scratch expanded;                   // a packed weight as bf16
-  Scratch rounded;                    // tokens in e4m3, and their scales
+  Scratch rounded;                    // RoundedBytes, of tokens in e4m3
   std::int64_t most_fp8_columns = 0;  // of weights whose tokens are rounded
 };
 

@@ -30,8 +30,8 @@ std::vector<std::unique_ptr<Backend>> OpenDevices(const DeviceConfig& config, st
              ", the number of GPUs, not " + std::to_string(config.ranks);
   } else {
     for (int rank = 0; rank < config.ranks; ++rank) {
-      backends.push_back(std::make_unique<CudaBackend>(rank, config.gpu_memory_bytes,
-                                                       config.fp8_inputs));
+      backends.push_back(
+          std::make_unique<CudaBackend>(rank, config.gpu_memory_bytes, config.fp8_inputs));
     }
   }
   return backends;

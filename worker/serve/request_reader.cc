@@ -281,6 +281,10 @@ absl::StatusOr<std::vector<std::int32_t>> RequestReader::ReadChat(const v1::Chat
   std::vector<text::ChatMessage> messages;
   for (const v1::ChatMessage& message : chat.messages()) {
     messages.push_back(ReadMessage(message));
+    if (const absl::Status status = chat_template_.Check(messages.back()); !status.ok()) {
+      return rpc::InvalidField(absl::StrCat("prompt.chat.messages[", messages.size() - 1, "]"),
+                               std::string(status.message()));
+    }
   }
   const bool continued = chat.continue_final_message();
   auto ids =

@@ -59,10 +59,15 @@ class ChatTemplate {
   // Fails: INVALID_ARGUMENT, naming it, when the tokenizer lacks a control token.
   static absl::StatusOr<ChatTemplate> Create(const Tokenizer& tokenizer, TemplateKind kind);
 
+  // Whether Render takes a message with this: INVALID_ARGUMENT with what is wrong with it, for a
+  // text that is not UTF-8, tools where the tokenizer lacks a token for them, content beside calls
+  // in kDistill.
+  absl::Status Check(const ChatMessage& message) const;
+
   // BOS, system text, then the turns in order: `<｜User｜>`text; `<｜Assistant｜>`text EOS, where
   // of an assistant's text only what follows its last `</think>` stays. The text is otherwise
-  // untouched. Fails: INVALID_ARGUMENT for no messages, a text that is not UTF-8, tools where the
-  // tokenizer lacks a token for them, content beside calls in kDistill.
+  // untouched. Fails: INVALID_ARGUMENT for no messages, and for one that fails Check, by its
+  // number.
   absl::StatusOr<std::vector<std::int32_t>> Render(std::span<const ChatMessage> messages,
                                                    ThinkingMode mode) const;
 
@@ -77,7 +82,6 @@ class ChatTemplate {
   ChatTemplate(const Tokenizer& tokenizer, TemplateKind kind);
 
   static std::optional<ToolIds> FindToolIds(const Tokenizer& tokenizer);
-  absl::Status Check(const ChatMessage& message) const;
   std::string SystemText(std::span<const ChatMessage> messages) const;
 
   // Constant after construction.

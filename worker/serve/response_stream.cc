@@ -116,17 +116,16 @@ void ResponseStream::Refuse(const Shared& shared, const Call& call, const absl::
       RequestLogRate(call.peer));
 }
 
-std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call call,
-                                                      RequestReader::Reading reading,
-                                                      std::shared_ptr<ResponseSink> sink,
-                                                      rpc::Shares::Held place) {
+std::shared_ptr<ResponseStream> ResponseStream::Make(const Shared& shared, Call call,
+                                                     RequestReader::Reading reading,
+                                                     std::shared_ptr<ResponseSink> sink,
+                                                     rpc::Shares::Held place) {
   std::shared_ptr<ResponseStream> stream(
       new ResponseStream(shared, std::move(call), reading, std::move(sink)));
   stream->place_ = std::move(place);
-  std::vector<engine::Request> requests;
   for (std::int32_t i = 0; i < reading.num_outputs; ++i) {
     RequestReader::Begun output = TakeOutput(shared.tokenizer, i, reading);
-    requests.push_back(std::move(output.request));
+    stream->requests_.push_back(std::move(output.request));
     // Both hold each other until the ending, which the engine always gives.
     stream->outputs_.push_back(std::make_unique<Output>(shared.engine, std::move(output.events),
                                                         [self = stream] { self->Schedule(); }));
@@ -134,8 +133,11 @@ std::shared_ptr<ResponseStream> ResponseStream::Start(const Shared& shared, Call
   const auto running = std::ranges::find_if_not(stream->outputs_, &Output::was_over);
   stream->first_ =
       running == stream->outputs_.end() ? stream->outputs_.front().get() : running->get();
-  if (!Output::Submit(stream->outputs_, std::move(requests))) stream->Schedule();
   return stream;
+}
+
+void ResponseStream::Begin() {
+  if (!Output::Submit(outputs_, std::exchange(requests_, {}))) Schedule();
 }
 
 ResponseStream::ResponseStream(const Shared& shared, Call call,

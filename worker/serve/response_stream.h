@@ -71,12 +71,15 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   // Counts and logs a request that ended with `status` before the engine had it.
   static void Refuse(const Shared& shared, const Call& call, const absl::Status& status);
 
-  // Hands the request to the engine. If that fails, the stream ends with the error. `place` is
-  // given back when the engine has no more to do with it, whoever is still to read the end.
-  static std::shared_ptr<ResponseStream> Start(const Shared& shared, Call call,
-                                               RequestReader::Reading reading,
-                                               std::shared_ptr<ResponseSink> sink,
-                                               rpc::Shares::Held place = {});
+  // Nothing happens before Begin. `place` is given back when the engine has no more to do with the
+  // request, whoever is still to read the end.
+  static std::shared_ptr<ResponseStream> Make(const Shared& shared, Call call,
+                                              RequestReader::Reading reading,
+                                              std::shared_ptr<ResponseSink> sink,
+                                              rpc::Shares::Held place = {});
+  // Hands the request to the engine, once. If that fails, the stream ends with the error. The
+  // client may hear of it before this returns.
+  void Begin();
   ~ResponseStream() override;
 
   // The sink has room again.
@@ -143,6 +146,7 @@ class ResponseStream final : public TextPool::Serial, public Heartbeats::Stream 
   std::shared_ptr<ResponseSink> sink_;    // until the end
   // At least one, in the order of their indices. Each holds this until it has ended.
   std::vector<std::unique_ptr<Output>> outputs_;
+  std::vector<engine::Request> requests_;           // the outputs', until Begin
   const Output* first_ = nullptr;                   // of those that run; else the first of all
   std::size_t next_ = 0;                            // whose turn it is
   const Output* failed_ = nullptr;                  // the first that did not end by itself

@@ -171,19 +171,26 @@ class WorkerService::GenerateCall final : public rpc::ServerCall,
     ASSIGN_OR_RETURN(rpc::Shares::Held place, service_.TakePlaces(peer_, reading.num_to_run()));
     auto sink = std::static_pointer_cast<GenerateCall>(shared_from_this());
     EndSigns();
-    auto stream = ResponseStream::Start(service_.shared_, call_, std::move(reading),
-                                        std::move(sink), std::move(place));
+    auto stream = ResponseStream::Make(service_.shared_, call_, std::move(reading), std::move(sink),
+                                       std::move(place));
+    // A client that has heard of it may ask for its answer.
+    EnterStream(stream);
+    stream->Begin();
     service_.heartbeats_.Add(stream);
     bool cancelled = false;
     {
       MutexLock lock(mu_);
       stream_ = stream;
-      running_stream_ = service_.streams_.Enter(call_.request_id, tenant_, stream);
       cancelled = cancelled_;
     }
     // The sink may have been full, or gone, before stream_ was known here.
     cancelled ? stream->Cancel() : stream->Resume();
     return absl::OkStatus();
+  }
+
+  void EnterStream(const std::shared_ptr<ResponseStream>& stream) {
+    MutexLock lock(mu_);
+    running_stream_ = service_.streams_.Enter(call_.request_id, tenant_, stream);
   }
 
   void OnDrained() override {

@@ -283,10 +283,11 @@ TEST(OutputsTest, AnyCutOfAStreamGivesTheWhole) {
     auto reading = worker.reader.Read(Ask(3), &state);
     ASSERT_TRUE(reading.ok()) << reading.status();
     auto sink = std::make_shared<FakeSink>(kUnlimited);
-    ResponseStream::Start(
+    ResponseStream::Make(
         worker.shared(),
         {.request_id = "r", .attempt = 7, .traceparent = "", .arrival = worker.clock.Now()},
-        *std::move(reading), sink);
+        *std::move(reading), sink)
+        ->Begin();
     ASSERT_TRUE(sink->WaitUntilEnded().ok());
     ExpectContract(Ask(3), sink->messages(), &state);
     ById ids = IdsByOutput(begin);

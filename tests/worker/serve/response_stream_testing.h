@@ -100,10 +100,12 @@ inline std::shared_ptr<ResponseStream> Start(FakeWorker& worker, const v1::Gener
   auto reading = worker.reader.Read(request);
   EXPECT_TRUE(reading.ok()) << reading.status();
   reading->request.deadline = deadline;
-  return ResponseStream::Start(
+  auto stream = ResponseStream::Make(
       worker.shared(),
       {.request_id = "r", .attempt = 7, .traceparent = "", .arrival = worker.clock.Now()},
       *std::move(reading), std::move(sink));
+  stream->Begin();
+  return stream;
 }
 
 struct Totals {

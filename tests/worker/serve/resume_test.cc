@@ -226,10 +226,11 @@ class ResumeTest : public testing::Test {
     EXPECT_TRUE(reading.ok()) << reading.status();
     if (!reading.ok()) return {};
     auto sink = std::make_shared<FakeSink>(kUnlimited);
-    ResponseStream::Start(
+    ResponseStream::Make(
         worker_->shared(),
         {.request_id = "r", .attempt = 7, .traceparent = "", .arrival = worker_->clock.Now()},
-        *std::move(reading), sink);
+        *std::move(reading), sink)
+        ->Begin();
     EXPECT_TRUE(sink->WaitUntilEnded().ok());
     AddUp(sink->messages());
     return OutcomeOf(sink->messages());

@@ -83,8 +83,7 @@ std::vector<Option> Options(WorkerConfig& c) {
       {"activation_dtype", &c.activation_dtype,
        "of what weights in FP8 are multiplied with: bfloat16 is as it is computed (float32 on a "
        "CPU); fp8_e4m3 rounds each token's to FP8 by a scale of its own, but on a GPU that "
-       "multiplies "
-       "no such numbers",
+       "multiplies no such numbers",
        OneOf("bfloat16|fp8_e4m3")},
       {"kv_cache_dtype", &c.kv_cache_dtype,
        "of keys and values: auto is what the checkpoint was measured with, else bfloat16; bfloat16 "

@@ -12,7 +12,6 @@
 #include "worker/kernels/cuda/linear/blocks_expand.h"
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/weight_memory.h"
-#include "worker/kernels/expanded_rows.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -79,11 +78,8 @@ std::unique_ptr<BlocksLinear> BlocksLinear::Make(std::span<const WeightSlice> pa
     groups.push_back(MakeGroup(parts, encoding, layout, shape, tools));
   }
   Buffer bias_buffer = UploadBias(bias, layout, shape.out, tools.upload);
-  const ExpandedWeight expanded = {.layout = layout,
-                                   .shape = shape,
-                                   .rows_at_once = ExpandedRows(layout, parts.size(), shape.out),
-                                   .bias = bias_buffer.data()};
-  tools.expanded.AtLeast(expanded.bytes(), stream);
+  const ExpandedWeight expanded =
+      ReserveExpanded(layout, parts.size(), shape, bias_buffer.data(), tools, stream);
   return std::unique_ptr<BlocksLinear>(
       new BlocksLinear(expanded, std::move(groups), std::move(bias_buffer), tools));
 }

@@ -1,12 +1,15 @@
 #include "worker/kernels/cuda/linear/expanded_product.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <type_traits>
 #include <variant>
 
 #include "worker/kernels/check.h"
 #include "worker/kernels/cuda/device/cuda_check.h"
 #include "worker/kernels/cuda/linear/bf16_linear.h"
+#include "worker/kernels/expanded_rows.h"
 
 namespace thinkwire::worker::kernels {
 namespace {
@@ -42,6 +45,16 @@ void MultiplyPieces(const ExpandedWeight& weight, const ExpandRows& expand, cons
 }
 
 }  // namespace
+
+ExpandedWeight ReserveExpanded(LinearLayout layout, std::size_t parts, const LinearShape& shape,
+                               void* bias, LinearTools& tools, OpStream& stream) {
+  const ExpandedWeight weight = {.layout = layout,
+                                 .shape = shape,
+                                 .rows_at_once = ExpandedRows(layout, parts, shape.out),
+                                 .bias = bias};
+  tools.expanded.AtLeast(weight.bytes(), stream);
+  return weight;
+}
 
 void MultiplyExpanded(const ExpandedWeight& weight, const ExpandRows& expand, const Tensor& x,
                       const LinearOutput& output, LinearTools& tools, OpStream& stream) {

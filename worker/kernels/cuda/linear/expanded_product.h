@@ -22,6 +22,11 @@ struct ExpandedWeight {
   std::size_t bytes() const { return static_cast<std::size_t>(rows_at_once * shape.in) * 2; }
 };
 
+// That of a weight of so many parts, with room in LinearTools::expanded for what it takes at once.
+// `bias` as ExpandedWeight's.
+ExpandedWeight ReserveExpanded(LinearLayout layout, std::size_t parts, const LinearShape& shape,
+                               void* bias, LinearTools& tools, OpStream& stream);
+
 // Gives the stream what makes rows [first, first + count) of the weight bf16, to `to` [count, in].
 // `first` is a multiple of rows_at_once. Products may be launched right after it.
 using ExpandRows = std::function<void(std::int64_t first, std::int64_t count, void* to)>;

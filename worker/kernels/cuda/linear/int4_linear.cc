@@ -10,7 +10,6 @@
 #include "worker/kernels/cuda/linear/int4_product.h"
 #include "worker/kernels/cuda/linear/row_order.h"
 #include "worker/kernels/cuda/linear/weight_memory.h"
-#include "worker/kernels/expanded_rows.h"
 
 namespace thinkwire::worker::kernels {
 
@@ -43,11 +42,8 @@ std::unique_ptr<Int4Linear> Int4Linear::Make(std::span<const WeightSlice> parts,
                          PackInt4Tile(rows, shape.in, tiling, reinterpret_cast<std::uint32_t*>(to));
                        });
   Buffer bias_buffer = UploadBias(bias, layout, shape.out, tools.upload);
-  const ExpandedWeight expanded = {.layout = layout,
-                                   .shape = shape,
-                                   .rows_at_once = ExpandedRows(layout, parts.size(), shape.out),
-                                   .bias = bias_buffer.data()};
-  tools.expanded.AtLeast(expanded.bytes(), stream);
+  const ExpandedWeight expanded =
+      ReserveExpanded(layout, parts.size(), shape, bias_buffer.data(), tools, stream);
   return std::unique_ptr<Int4Linear>(
       new Int4Linear(expanded, tiling, std::move(tiles), std::move(bias_buffer), tools));
 }

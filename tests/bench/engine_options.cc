@@ -54,8 +54,7 @@ std::vector<Option> Table(EngineBenchOptions& options, Lists& lists) {
        "input tokens of one step; 0: 512 on CPU, 4096 on CUDA"},
       {"gpu_memory_bytes", &options.gpu_memory_bytes,
        "as the worker's option, and the most that is then in use is printed; 0: nine tenths of "
-       "what "
-       "is free",
+       "what is free",
        Between(0, 1e15)},
       {"seed", &options.seed, "of prompts, sampling and random weights, 0 or more"},
       {"batch", &lists.batch, "sequences that decode at once, a list; empty: no such figure"},
